@@ -1,0 +1,225 @@
+"""Every error gossipfl raises on purpose, as one small tree named after meanings.
+
+Each error says what was expected, what came, and what to do. The branches follow who has to act: the
+operator (`SettingError`, `HomeError`), the author of a task (`TaskError`), the other peer (`MessageRefused`),
+or nobody, because networks fail (`ExchangeFailed`).
+"""
+
+from __future__ import annotations
+
+import re
+
+__all__ = [
+    "ChecksumMismatch",
+    "ConnectionRefusedByPolicy",
+    "CorruptCheckpoint",
+    "CorruptIdentity",
+    "ExchangeFailed",
+    "ExchangeTimedOut",
+    "GossipflError",
+    "HomeError",
+    "HomeExists",
+    "HomeInUse",
+    "HomeMissing",
+    "IdentityMismatch",
+    "IncompatibleModel",
+    "IncompatibleTask",
+    "InvalidAddress",
+    "InvalidPartition",
+    "InvalidTask",
+    "MalformedFrame",
+    "MessageRefused",
+    "MessageTooLarge",
+    "NonFiniteUpdate",
+    "PeerBusy",
+    "PeerUnreachable",
+    "RateLimited",
+    "ReplayedMessage",
+    "SettingError",
+    "StreamLimitExceeded",
+    "TaskError",
+    "TruncatedFrame",
+    "UnexpectedTensor",
+    "UnknownCodec",
+    "UnknownTask",
+    "UnsupportedVersion",
+    "WindowOverrun",
+]
+
+
+class GossipflError(Exception):
+    """The root of all errors gossipfl raises on purpose.
+
+    Parameters
+    ----------
+    what : str
+        What went wrong, in a sentence without its full stop.
+    expected, came : object, optional
+        What would have been right, and what was found instead.
+    remedy : str, optional
+        What the reader can do about it.
+    """
+
+    def __init__(
+        self, what: str, *, expected: object = None, came: object = None, remedy: str | None = None
+    ) -> None:
+        self.what = what
+        self.expected = expected
+        self.came = came
+        self.remedy = remedy
+        parts = [what]
+        if expected is not None:
+            parts.append(f"expected {expected}")
+        if came is not None:
+            parts.append(f"came {came}")
+        message = "; ".join(parts)
+        super().__init__(f"{message}. {remedy}" if remedy else message)
+
+    @classmethod
+    def counter(cls) -> str:
+        """Name under which occurrences of this error are counted, e.g. ``message_too_large``."""
+        return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", cls.__name__).lower()
+
+
+# The operator must act
+
+
+class SettingError(GossipflError, ValueError):
+    """A setting in a TOML file, a flag or an argument is wrong."""
+
+
+class InvalidAddress(SettingError):
+    """An address is not a multiaddress of the form ``/ip4/HOST/tcp/PORT[/p2p/PEER_ID]``."""
+
+
+class InvalidPartition(SettingError):
+    """A partition was asked for that the data cannot give, or whose name is unknown."""
+
+
+class HomeError(GossipflError):
+    """The directory of a peer cannot be used."""
+
+
+class HomeMissing(HomeError):
+    """The directory holds no peer yet."""
+
+
+class HomeExists(HomeError):
+    """The directory already holds a peer, and would be overwritten."""
+
+
+class HomeInUse(HomeError):
+    """Another running process owns the directory."""
+
+
+class CorruptIdentity(HomeError):
+    """The key file is damaged or readable by others."""
+
+
+class CorruptCheckpoint(HomeError):
+    """A checkpoint cannot be read, or belongs to another task or layout."""
+
+
+# The author of a task must act
+
+
+class TaskError(GossipflError):
+    """A task is wrong."""
+
+
+class UnknownTask(TaskError):
+    """No bundled task has this name, and it is no importable ``package.module:factory``."""
+
+
+class InvalidTask(TaskError):
+    """A task's model, loss, metrics or data break what training needs."""
+
+
+# The other peer sent something that cannot be accepted
+
+
+class MessageRefused(GossipflError):
+    """A message from another peer was refused; one's own model is as before."""
+
+
+class MalformedFrame(MessageRefused):
+    """The bytes are no frame of this protocol."""
+
+
+class TruncatedFrame(MessageRefused):
+    """The stream ended inside a frame."""
+
+
+class UnsupportedVersion(MessageRefused):
+    """The frame's protocol version is not spoken here."""
+
+
+class MessageTooLarge(MessageRefused):
+    """A length in the frame is above its limit; nothing was allocated for it."""
+
+
+class IncompatibleTask(MessageRefused):
+    """The sender learns another task."""
+
+
+class IncompatibleModel(MessageRefused):
+    """The sender's layout (names, shapes, dtypes of the shared parameters) is another."""
+
+
+class UnknownCodec(MessageRefused):
+    """The row is encoded in a way this peer does not read."""
+
+
+class UnexpectedTensor(MessageRefused):
+    """A tensor's name, dtype or shape is not what the codec and one's own layout imply."""
+
+
+class ChecksumMismatch(MessageRefused):
+    """The body does not have the checksum its header claims."""
+
+
+class NonFiniteUpdate(MessageRefused):
+    """The row, or its age, holds NaN or an infinity."""
+
+
+class ReplayedMessage(MessageRefused):
+    """The message is not newer than the last one from this sender."""
+
+
+class RateLimited(MessageRefused):
+    """The sender sends more than its share."""
+
+
+class StreamLimitExceeded(MessageRefused):
+    """The connection opened more streams than allowed."""
+
+
+class WindowOverrun(MessageRefused):
+    """The sender wrote past the receive window it was granted."""
+
+
+class ConnectionRefusedByPolicy(MessageRefused):
+    """The connection is over a limit, or its peer is not allowed."""
+
+
+class IdentityMismatch(MessageRefused):
+    """The peer proved another identity than the one expected, or none."""
+
+
+# Networks fail
+
+
+class ExchangeFailed(GossipflError):
+    """An exchange with a neighbour came to nothing; another neighbour may do."""
+
+
+class PeerUnreachable(ExchangeFailed):
+    """No connection could be made."""
+
+
+class ExchangeTimedOut(ExchangeFailed):
+    """The deadline of the exchange passed."""
+
+
+class PeerBusy(ExchangeFailed):
+    """The neighbour is up, and declined for now."""

@@ -1,0 +1,1 @@
+"""Many peers without a network: the simulator."""

@@ -1,0 +1,1 @@
+"""Graphs for decentralised learning, and what each does to information."""
