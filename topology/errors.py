@@ -1,0 +1,127 @@
+"""Every error topology raises on purpose, as one small tree named after meanings.
+
+Each says what was expected, what came, and how to mend it. All are `ValueError` too where an argument is
+at fault, so that callers who know nothing of this tree still catch them.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "DirectedGraph",
+    "Disconnected",
+    "DuplicateEdge",
+    "ImpossibleDegree",
+    "InvalidGraph",
+    "InvalidParameter",
+    "MalformedGraphFile",
+    "MislabelledNodes",
+    "MissingExtra",
+    "NotMixingMatrix",
+    "SelfLoop",
+    "SolverFailed",
+    "TooLarge",
+    "TopologyError",
+    "UnknownNetwork",
+    "UnknownNode",
+]
+
+
+class TopologyError(Exception):
+    """The root of all errors topology raises on purpose.
+
+    Parameters
+    ----------
+    what : str
+        What went wrong, in a sentence without its full stop.
+    expected, came : object, optional
+        What would have been right, and what was found instead.
+    remedy : str, optional
+        What the reader can do about it.
+    """
+
+    def __init__(
+        self, what: str, *, expected: object = None, came: object = None, remedy: str | None = None
+    ) -> None:
+        self.what = what
+        self.expected = expected
+        self.came = came
+        self.remedy = remedy
+        parts = [what]
+        if expected is not None:
+            parts.append(f"expected {expected}")
+        if came is not None:
+            parts.append(f"came {came}")
+        message = "; ".join(parts)
+        super().__init__(f"{message}. {remedy}" if remedy else message)
+
+
+# An argument is wrong
+
+
+class InvalidParameter(TopologyError, ValueError):
+    """A parameter is outside the range in which the construction is defined."""
+
+
+class ImpossibleDegree(InvalidParameter):
+    """No simple graph has this degree on this many nodes (too high, or an odd sum of degrees)."""
+
+
+class UnknownNode(InvalidParameter):
+    """A node is named that the topology does not have."""
+
+
+class TooLarge(InvalidParameter):
+    """The result would not fit the memory or the index type; nothing was allocated for it."""
+
+
+# The graph is not one that peers could gossip on
+
+
+class InvalidGraph(TopologyError, ValueError):
+    """The graph as given cannot carry gossip."""
+
+
+class Disconnected(InvalidGraph):
+    """Some node cannot reach some other, so no amount of gossip brings all to one model."""
+
+
+class SelfLoop(InvalidGraph):
+    """A node is its own neighbour; a node's own weight belongs to the mixing matrix, not to the graph."""
+
+
+class DuplicateEdge(InvalidGraph):
+    """An edge appears twice."""
+
+
+class MislabelledNodes(InvalidGraph):
+    """The labels of nodes are missing, repeated, or of the wrong number."""
+
+
+class DirectedGraph(InvalidGraph):
+    """The construction is defined on undirected graphs only."""
+
+
+class MalformedGraphFile(InvalidGraph):
+    """The file holds no graph in the format it claims."""
+
+
+class UnknownNetwork(TopologyError, LookupError):
+    """No network of this name is in the collection."""
+
+
+# A matrix is not what it should be
+
+
+class NotMixingMatrix(TopologyError, ValueError):
+    """A matrix breaks an invariant of mixing: stochastic, symmetric, or supported on the graph."""
+
+
+# Something outside is missing or failed
+
+
+class MissingExtra(TopologyError, ImportError):
+    """An optional dependency is not installed."""
+
+
+class SolverFailed(TopologyError, RuntimeError):
+    """A numerical method did not converge."""

@@ -1,0 +1,17 @@
+"""Mixing matrices: how much each node's model weighs in each other's next one.
+
+``W[i, j]`` is the weight that node i gives to what node j sends, so one round is ``X ← W @ X`` with one row a
+node. All are `scipy.sparse.csr_array` of float64.
+"""
+
+from topology.mixing.checks import check_mixing_matrix
+from topology.mixing.weights import column_stochastic, lazy, max_degree, metropolis_hastings, uniform
+
+__all__ = [
+    "check_mixing_matrix",
+    "column_stochastic",
+    "lazy",
+    "max_degree",
+    "metropolis_hastings",
+    "uniform",
+]
