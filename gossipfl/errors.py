@@ -34,6 +34,7 @@ __all__ = [
     "PeerBusy",
     "PeerUnreachable",
     "RateLimited",
+    "RefusedByNeighbour",
     "ReplayedMessage",
     "SettingError",
     "StreamLimitExceeded",
@@ -223,3 +224,20 @@ class ExchangeTimedOut(ExchangeFailed):
 
 class PeerBusy(ExchangeFailed):
     """The neighbour is up, and declined for now."""
+
+
+class RefusedByNeighbour(ExchangeFailed):
+    """The neighbour refused what this peer sent.
+
+    Parameters
+    ----------
+    code : str
+        The neighbour's reason: what `counter` gives for the error it met, e.g. ``incompatible_task``.
+    text : str
+        The neighbour's own words.
+    remedy : str, optional
+    """
+
+    def __init__(self, code: str, text: str, *, remedy: str | None = None) -> None:
+        super().__init__(f"the neighbour refused ({code}): {text}", remedy=remedy)
+        self.code = code

@@ -1,0 +1,50 @@
+"""Messages to bytes and back, with no socket and no event loop; see ``docs/wire-protocol.md``.
+
+Nothing in here can import what holds training data: that raw data never leaves is a property of the imports.
+"""
+
+from gossipfl.wire.body import allocate_body
+from gossipfl.wire.decode import AnyHeader, AnyMessage, check, decode_body, decode_frame, parse_header
+from gossipfl.wire.encode import Frame, encode, encode_model
+from gossipfl.wire.expectation import Expectation
+from gossipfl.wire.limits import Limits
+from gossipfl.wire.messages import Acknowledgement, ModelHeader, ModelMessage, PeerDescriptor, View
+from gossipfl.wire.preamble import ALL_KINDS, MAGIC, PREAMBLE_BYTES, Kind, Preamble, parse_preamble
+from gossipfl.wire.reading import ReceivedFrame, ReceiveInto, read_frame
+from gossipfl.wire.refusals import Refusal
+from gossipfl.wire.replay import ReplayGuard
+from gossipfl.wire.versions import SPOKEN, VersionRange, highest_common_version
+
+__all__ = [
+    "ALL_KINDS",
+    "MAGIC",
+    "PREAMBLE_BYTES",
+    "SPOKEN",
+    "Acknowledgement",
+    "AnyHeader",
+    "AnyMessage",
+    "Expectation",
+    "Frame",
+    "Kind",
+    "Limits",
+    "ModelHeader",
+    "ModelMessage",
+    "PeerDescriptor",
+    "Preamble",
+    "ReceiveInto",
+    "ReceivedFrame",
+    "Refusal",
+    "ReplayGuard",
+    "VersionRange",
+    "View",
+    "allocate_body",
+    "check",
+    "decode_body",
+    "decode_frame",
+    "encode",
+    "encode_model",
+    "highest_common_version",
+    "parse_header",
+    "parse_preamble",
+    "read_frame",
+]

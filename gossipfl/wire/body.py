@@ -1,0 +1,80 @@
+"""How the tensors of a payload lie in the body of a frame."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+import xxhash
+
+from gossipfl.codecs import PayloadTensor, TensorHeader
+from gossipfl.errors import MalformedFrame
+
+__all__ = ["ALIGNMENT", "allocate_body", "body_buffers", "body_bytes", "checksum", "split_body"]
+
+#: Every tensor begins at a multiple of this many bytes, so that its elements can be read where they lie.
+ALIGNMENT = 8
+
+
+def allocate_body(size: int) -> memoryview:
+    """Allocate a writable, aligned buffer of `size` bytes.
+
+    Its pages are taken from the system only as they are written, so what a slow sender merely announced
+    costs address space and no memory.
+    """
+    data: memoryview = torch.empty(size, dtype=torch.uint8).numpy().data
+    return data
+
+
+def body_bytes(tensors: Sequence[TensorHeader]) -> int:
+    """Give the length of the body that holds these tensors."""
+    end = 0
+    for start, tensor in _starts(tensors):
+        end = start + tensor.nbytes
+    return end
+
+
+def body_buffers(tensors: Sequence[PayloadTensor]) -> tuple[memoryview, ...]:
+    """Give the buffers that, one after the other, are the body."""
+    buffers: list[memoryview] = []
+    end = 0
+    for (start, header), tensor in zip(_starts([each.header for each in tensors]), tensors, strict=True):
+        if start > end:
+            buffers.append(memoryview(bytes(start - end)))
+        buffers.append(tensor.data)
+        end = start + header.nbytes
+    return tuple(buffers)
+
+
+def split_body(tensors: Sequence[TensorHeader], body: memoryview) -> tuple[PayloadTensor, ...]:
+    """Cut a body of exactly the right length into its tensors, without copies.
+
+    Raises
+    ------
+    MalformedFrame
+        The bytes between two tensors are not zero.
+    """
+    payload: list[PayloadTensor] = []
+    end = 0
+    for start, header in _starts(tensors):
+        if any(body[end:start]):
+            raise MalformedFrame("the padding between two tensors is not zero")
+        end = start + header.nbytes
+        payload.append(PayloadTensor(header, body[start:end]))
+    return tuple(payload)
+
+
+def checksum(buffers: Sequence[memoryview]) -> int:
+    """Compute xxh3_64 (seed 0) over all buffers, one after the other."""
+    digest = xxhash.xxh3_64()
+    for buffer in buffers:
+        digest.update(buffer)
+    return digest.intdigest()
+
+
+def _starts(tensors: Sequence[TensorHeader]) -> Iterator[tuple[int, TensorHeader]]:
+    end = 0
+    for tensor in tensors:
+        start = -(-end // ALIGNMENT) * ALIGNMENT
+        yield start, tensor
+        end = start + tensor.nbytes

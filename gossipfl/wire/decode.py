@@ -1,0 +1,170 @@
+"""Frames to messages, in stages, so that nothing is allocated before it has been allowed.
+
+A reader takes 24 bytes (`parse_preamble`), then the header (`parse_header`), then asks how long a body it
+should accept (`check`), and only then allocates the body, receives it and reads it (`decode_body`). On any
+bytes whatever, each stage returns what it says or raises a `MessageRefused`.
+"""
+
+from __future__ import annotations
+
+import msgpack
+import xxhash
+
+from gossipfl.codecs import is_finite, require_admitted
+from gossipfl.errors import (
+    ChecksumMismatch,
+    IncompatibleModel,
+    IncompatibleTask,
+    MalformedFrame,
+    MessageTooLarge,
+    NonFiniteUpdate,
+    TruncatedFrame,
+)
+from gossipfl.wire.body import allocate_body, body_bytes, checksum, split_body
+from gossipfl.wire.expectation import Expectation
+from gossipfl.wire.limits import Limits
+from gossipfl.wire.messages import Acknowledgement, ModelHeader, ModelMessage, View
+from gossipfl.wire.preamble import PREAMBLE_BYTES, Kind, Preamble, parse_preamble
+from gossipfl.wire.refusals import Refusal
+
+__all__ = ["AnyHeader", "AnyMessage", "check", "decode_body", "decode_frame", "parse_header"]
+
+_HEADERS: dict[Kind, type[ModelHeader | View | Refusal | Acknowledgement]] = {
+    each.kind: each for each in (ModelHeader, View, Refusal, Acknowledgement)
+}
+AnyHeader = ModelHeader | View | Refusal | Acknowledgement
+AnyMessage = ModelMessage | View | Refusal | Acknowledgement
+
+
+def parse_header(data: bytes | bytearray | memoryview, preamble: Preamble, *, limits: Limits) -> AnyHeader:
+    """Read a header.
+
+    Parameters
+    ----------
+    data : bytes-like, ``preamble.header_bytes`` bytes
+    preamble : Preamble
+    limits : Limits
+
+    Raises
+    ------
+    TruncatedFrame, ChecksumMismatch, MalformedFrame, MessageTooLarge
+    """
+    if len(data) != preamble.header_bytes:
+        raise TruncatedFrame("the header is incomplete", expected=preamble.header_bytes, came=len(data))
+    if xxhash.xxh32_intdigest(data) != preamble.header_checksum:
+        raise ChecksumMismatch("the header is damaged")
+    return _HEADERS[preamble.kind].from_fields(_unpacked(data, limits), limits=limits)
+
+
+def check(header: AnyHeader, preamble: Preamble, expectation: Expectation) -> int:
+    """Refuse what can be refused before the body is read, and give the length of the body in bytes.
+
+    Raises
+    ------
+    IncompatibleTask, IncompatibleModel, UnknownCodec, UnexpectedTensor, MessageTooLarge, MalformedFrame
+    """
+    if isinstance(header, ModelHeader | View) and header.task != expectation.task:
+        raise IncompatibleTask(
+            "the sender learns another task",
+            expected=expectation.task.hex(),
+            came=header.task.hex(),
+            remedy="Both peers must run the same task, with the same version and initial seed.",
+        )
+    if not isinstance(header, ModelHeader):
+        return 0
+    if header.layout != expectation.layout:
+        raise IncompatibleModel(
+            "the sender's model has another layout",
+            expected=expectation.layout.hex(),
+            came=header.layout.hex(),
+            remedy="Both peers must build the same model and share the same parameters.",
+        )
+    require_admitted(header.tensors, expectation.codec(header.codec).expected(expectation.size))
+    exact = body_bytes(header.tensors)
+    if preamble.body_bytes > exact:
+        raise MessageTooLarge("the body is too long", expected=f"{exact} bytes", came=preamble.body_bytes)
+    if preamble.body_bytes < exact:
+        raise MalformedFrame("the body is too short", expected=f"{exact} bytes", came=preamble.body_bytes)
+    return exact
+
+
+def decode_body(header: ModelHeader, body: memoryview, expectation: Expectation) -> ModelMessage:
+    """Read the body of a model message; linear in its length, so a large one belongs into a thread.
+
+    Parameters
+    ----------
+    header : ModelHeader
+        One that `check` accepted.
+    body : memoryview, as many bytes as `check` said
+        If writable and aligned, as `allocate_body` makes it, float32 is not copied and the row aliases it.
+    expectation : Expectation
+
+    Raises
+    ------
+    TruncatedFrame, ChecksumMismatch, MalformedFrame, UnexpectedTensor, NonFiniteUpdate
+    """
+    exact = body_bytes(header.tensors)
+    if body.nbytes != exact:
+        raise TruncatedFrame("the body is incomplete", expected=f"{exact} bytes", came=body.nbytes)
+    if checksum([body]) != header.checksum:
+        raise ChecksumMismatch("the body is damaged, or was changed while it was being sent")
+    payload = split_body(header.tensors, body)
+    row = expectation.codec(header.codec).decode(payload, expectation.size)
+    if not is_finite(row):
+        raise NonFiniteUpdate(
+            "the row holds NaN or an infinity",
+            remedy="The sender's training has diverged; it should not send.",
+        )
+    return ModelMessage(header=header, row=row)
+
+
+def decode_frame(data: bytes | bytearray | memoryview, expectation: Expectation) -> AnyMessage:
+    """Read a whole frame that is in memory already, such as a recorded one; the body is copied once.
+
+    Raises
+    ------
+    MessageRefused
+        As the stages do; bytes after the frame are a `MalformedFrame`.
+    """
+    view = memoryview(data)
+    limits = expectation.limits
+    preamble = parse_preamble(view[:PREAMBLE_BYTES], limits=limits, versions=expectation.versions)
+    end = PREAMBLE_BYTES + preamble.header_bytes
+    header = parse_header(view[PREAMBLE_BYTES:end], preamble, limits=limits)
+    exact = check(header, preamble, expectation)
+    if len(view) > end + exact:
+        raise MalformedFrame("bytes follow the frame", expected=f"{end + exact} bytes", came=len(view))
+    if len(view) < end + exact:
+        raise TruncatedFrame("the body is incomplete", expected=f"{exact} bytes", came=len(view) - end)
+    if not isinstance(header, ModelHeader):
+        return header
+    body = allocate_body(exact)
+    body[:] = view[end:]
+    return decode_body(header, body, expectation)
+
+
+def _unpacked(data: bytes | bytearray | memoryview, limits: Limits) -> object:
+    """Unpack msgpack with every limit set: an array is allocated at its claimed length, before its elements."""
+
+    def unique(pairs: list[tuple[object, object]]) -> dict[object, object]:
+        fields = dict(pairs)
+        if len(fields) != len(pairs):
+            raise ValueError("a key comes twice")
+        return fields
+
+    try:
+        return msgpack.unpackb(
+            data,
+            raw=False,
+            strict_map_key=True,
+            object_pairs_hook=unique,
+            max_str_len=limits.string_length,
+            max_bin_len=limits.string_length,
+            max_array_len=limits.array_length,
+            max_map_len=16,
+            max_ext_len=0,
+        )
+    except (ValueError, TypeError, OverflowError, RecursionError, msgpack.UnpackException) as error:
+        raise MalformedFrame(
+            "the header is no msgpack map within the limits", came=type(error).__name__
+        ) from error

@@ -1,0 +1,155 @@
+"""Messages to frames. The numbers of a row are not copied here, only pointed at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import msgpack
+import xxhash
+from torch import Tensor
+
+from gossipfl.codecs import Codec
+from gossipfl.errors import MessageTooLarge
+from gossipfl.wire.body import body_buffers, checksum
+from gossipfl.wire.limits import Limits
+from gossipfl.wire.messages import Acknowledgement, Header, ModelHeader, View
+from gossipfl.wire.preamble import Preamble
+from gossipfl.wire.refusals import Refusal
+from gossipfl.wire.versions import SPOKEN
+
+__all__ = ["Frame", "encode", "encode_model"]
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A frame ready to be sent.
+
+    Parameters
+    ----------
+    buffers : tuple of memoryview
+        Preamble and header, then the body in parts; read-only, and aliasing the encoded row's memory.
+    """
+
+    buffers: tuple[memoryview, ...]
+
+    @property
+    def size(self) -> int:
+        """Length of the whole frame in bytes."""
+        return sum(buffer.nbytes for buffer in self.buffers)
+
+    def pieces(self, length: int) -> Iterator[memoryview]:
+        """Cut the frame into pieces of `length` bytes, the last one shorter.
+
+        Only a piece that spans several buffers is copied, so a small frame is one piece and a large one is
+        copied at its seams alone.
+        """
+        pending: list[memoryview] = []
+        missing = length
+        for buffer in self.buffers:
+            start = 0
+            while start < buffer.nbytes:
+                part = buffer[start : start + missing]
+                start += part.nbytes
+                missing -= part.nbytes
+                pending.append(part)
+                if not missing:
+                    yield _joined(pending)
+                    pending, missing = [], length
+        if pending:
+            yield _joined(pending)
+
+
+def encode_model(
+    row: Tensor,
+    *,
+    codec: Codec,
+    task: bytes,
+    layout: bytes,
+    age: int,
+    incarnation: int,
+    sequence: int,
+    step: int,
+    wants_answer: bool = False,
+    version: int = SPOKEN.highest,
+    limits: Limits | None = None,
+) -> Frame:
+    """Encode a row.
+
+    With float32 the frame aliases the row: hand in a snapshot, or leave the row alone until the frame has
+    been written. A row changed meanwhile fails its checksum at the receiver.
+
+    Parameters
+    ----------
+    row : Tensor, shape [D], float32
+    codec : Codec
+        One that the receiver reads.
+    task, layout, age, incarnation, sequence, step, wants_answer
+        As in `ModelHeader`.
+    version : int, optional
+        The version spoken with the receiver.
+    limits : Limits, optional
+
+    Raises
+    ------
+    NonFiniteUpdate
+        The row holds NaN or an infinity, or would once encoded.
+    UnexpectedTensor
+        The row is not float32 of shape [D].
+    MalformedFrame, MessageTooLarge
+        A field is one that every receiver would refuse.
+    """
+    payload = codec.encode(row)
+    body = body_buffers(payload)
+    header = ModelHeader(
+        task=task,
+        layout=layout,
+        age=age,
+        incarnation=incarnation,
+        sequence=sequence,
+        step=step,
+        wants_answer=wants_answer,
+        codec=codec.name,
+        tensors=tuple(tensor.header for tensor in payload),
+        checksum=checksum(body),
+    )
+    return _framed(header, body, version=version, limits=limits)
+
+
+def encode(
+    message: View | Refusal | Acknowledgement,
+    *,
+    version: int = SPOKEN.highest,
+    limits: Limits | None = None,
+) -> Frame:
+    """Encode a message that has no body.
+
+    Raises
+    ------
+    MalformedFrame, MessageTooLarge
+        A field is one that every receiver would refuse.
+    """
+    return _framed(message, (), version=version, limits=limits)
+
+
+def _framed(header: Header, body: tuple[memoryview, ...], *, version: int, limits: Limits | None) -> Frame:
+    limits = limits or Limits()
+    fields = header.to_fields()
+    type(header).from_fields(fields, limits=limits)
+    packed: bytes = msgpack.packb(fields, use_bin_type=True)
+    if len(packed) > limits.header_bytes:
+        raise MessageTooLarge(
+            "the header is too long", expected=f"at most {limits.header_bytes} bytes", came=len(packed)
+        )
+    preamble = Preamble(
+        version=version,
+        kind=header.kind,
+        header_bytes=len(packed),
+        header_checksum=xxhash.xxh32_intdigest(packed),
+        body_bytes=sum(buffer.nbytes for buffer in body),
+    )
+    return Frame((memoryview(preamble.to_bytes() + packed), *body))
+
+
+def _joined(parts: list[memoryview]) -> memoryview:
+    return parts[0] if len(parts) == 1 else memoryview(b"".join(parts))

@@ -1,0 +1,77 @@
+"""What a peer is able to accept, known before anything is read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from gossipfl.codecs import Codec
+from gossipfl.errors import SettingError, UnknownCodec
+from gossipfl.wire.limits import Limits
+from gossipfl.wire.schema import DIGEST_BYTES, glimpse
+from gossipfl.wire.versions import SPOKEN, VersionRange
+
+__all__ = ["Expectation"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expectation:
+    """What a peer is able to accept.
+
+    Parameters
+    ----------
+    task, layout : bytes, length 32
+        Fingerprint of one's own task, and digest of one's own layout.
+    size : int
+        D, the numbers in one's own row.
+    codecs : tuple of Codec
+        Those this peer reads.
+    limits : Limits, optional
+    versions : VersionRange, optional
+
+    Raises
+    ------
+    SettingError
+        A digest has another length, the size is negative, or the codecs are none or share a name.
+    """
+
+    task: bytes
+    layout: bytes
+    size: int
+    codecs: tuple[Codec, ...]
+    limits: Limits = field(default_factory=Limits)
+    versions: VersionRange = SPOKEN
+    _by_name: Mapping[str, Codec] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        for name, value in (("task", self.task), ("layout", self.layout)):
+            if type(value) is not bytes or len(value) != DIGEST_BYTES:
+                raise SettingError(f"{name} is not a digest", expected="32 bytes", came=glimpse(value))
+        if type(self.size) is not int or self.size < 0:
+            raise SettingError("the size of a row is wrong", expected="an integer >= 0", came=repr(self.size))
+        by_name = {codec.name: codec for codec in self.codecs}
+        if not by_name or len(by_name) != len(self.codecs):
+            names = [codec.name for codec in self.codecs]
+            raise SettingError(
+                "the codecs are wrong", expected="one or more, with different names", came=names
+            )
+        object.__setattr__(self, "_by_name", MappingProxyType(by_name))
+
+    def codec(self, name: str) -> Codec:
+        """Give the codec of this name.
+
+        Raises
+        ------
+        UnknownCodec
+            It is not among those this peer reads.
+        """
+        try:
+            return self._by_name[name]
+        except KeyError:
+            raise UnknownCodec(
+                "the row is encoded in a way this peer does not read",
+                expected=" or ".join(self._by_name),
+                came=f"{name[:64]!a}",
+                remedy="The sender must choose one of these codecs.",
+            ) from None

@@ -1,0 +1,104 @@
+"""Strict reading of the fields of a header: exact keys, exact types, ranges and lengths."""
+
+from __future__ import annotations
+
+import re
+import reprlib
+from collections.abc import Mapping
+from typing import Any
+
+from gossipfl.errors import MalformedFrame, MessageTooLarge
+from gossipfl.wire.limits import LARGEST_INTEGER
+
+__all__ = ["DIGEST_BYTES", "Fields", "glimpse", "require_array", "require_integer", "require_string"]
+
+DIGEST_BYTES = 32
+
+
+def glimpse(value: object) -> str:
+    """Show a value from outside in a few printable characters."""
+    shown = reprlib.repr(value).encode("ascii", "backslashreplace").decode("ascii")
+    return f"{type(value).__name__} {shown[:80]}"
+
+
+def require_string(value: object, *, what: str, most: int, pattern: re.Pattern[str]) -> str:
+    """Require a string of at most `most` characters that the pattern matches as a whole."""
+    if type(value) is not str:
+        raise MalformedFrame(f"{what} is not a string", expected="str", came=glimpse(value))
+    if len(value) > most:
+        raise MessageTooLarge(f"{what} is too long", expected=f"at most {most} characters", came=len(value))
+    if not pattern.fullmatch(value):
+        raise MalformedFrame(f"{what} is misspelt", expected=f"/{pattern.pattern}/", came=glimpse(value))
+    return value
+
+
+def require_integer(value: object, *, what: str, least: int = 0, most: int = LARGEST_INTEGER) -> int:
+    """Require an integer, and no boolean, from `least` to `most`."""
+    if type(value) is not int or not least <= value <= most:
+        expected = f"an integer from {least} to {most}"
+        raise MalformedFrame(f"{what} is out of range", expected=expected, came=glimpse(value))
+    return value
+
+
+def require_array(value: object, *, what: str, most: int, exactly: int | None = None) -> list[Any]:
+    """Require an array of at most `most` elements, or of `exactly` so many."""
+    if type(value) not in (list, tuple):
+        raise MalformedFrame(f"{what} is not an array", expected="array", came=glimpse(value))
+    elements: list[Any] = list(value)  # type: ignore[call-overload]  # narrowed above
+    if exactly is not None and len(elements) != exactly:
+        raise MalformedFrame(f"{what} has a wrong length", expected=exactly, came=len(elements))
+    if len(elements) > most:
+        raise MessageTooLarge(f"{what} is too long", expected=f"at most {most} elements", came=len(elements))
+    return elements
+
+
+class Fields:
+    """The fields of one header, read one by one by name.
+
+    Parameters
+    ----------
+    fields : object
+        What the header decoded to.
+    keys : tuple of str
+        The keys a header of this kind has, each of them and no other.
+
+    Raises
+    ------
+    MalformedFrame
+        The header is no map, or has other keys.
+    """
+
+    def __init__(self, fields: object, *, keys: tuple[str, ...]) -> None:
+        if not isinstance(fields, Mapping):
+            raise MalformedFrame("the header is not a map", expected="map", came=glimpse(fields))
+        if set(fields) != set(keys):
+            raise MalformedFrame(
+                "the header has other keys than its kind", expected=sorted(keys), came=glimpse(list(fields))
+            )
+        self._fields = fields
+
+    def integer(self, key: str, *, least: int = 0, most: int = LARGEST_INTEGER) -> int:
+        """Read an integer from `least` to `most`."""
+        return require_integer(self._fields[key], what=key, least=least, most=most)
+
+    def boolean(self, key: str) -> bool:
+        """Read a truth value."""
+        value = self._fields[key]
+        if type(value) is not bool:
+            raise MalformedFrame(f"{key} is not a boolean", expected="bool", came=glimpse(value))
+        return value
+
+    def digest(self, key: str) -> bytes:
+        """Read a digest of 32 bytes."""
+        value = self._fields[key]
+        if type(value) is not bytes or len(value) != DIGEST_BYTES:
+            raise MalformedFrame(f"{key} is not a digest", expected="32 bytes", came=glimpse(value))
+        return value
+
+    def string(self, key: str, *, most: int, pattern: re.Pattern[str]) -> str:
+        """Read a string of at most `most` characters."""
+        return require_string(self._fields[key], what=key, most=most, pattern=pattern)
+
+    def array(self, key: str, *, most: int) -> list[Any]:
+        """Read an array of at most `most` elements."""
+        return require_array(self._fields[key], what=key, most=most)

@@ -1,0 +1,62 @@
+"""Which versions of the protocol are spoken, and how two peers choose one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gossipfl.errors import SettingError, UnsupportedVersion
+
+__all__ = ["SPOKEN", "VersionRange", "highest_common_version"]
+
+
+@dataclass(frozen=True, slots=True)
+class VersionRange:
+    """All versions from `lowest` to `highest`, both included; at least 1, at most 65535.
+
+    Raises
+    ------
+    SettingError
+        The range is empty, or its ends are no versions.
+    """
+
+    lowest: int
+    highest: int
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.lowest <= self.highest <= 65535:
+            raise SettingError(
+                "the range of protocol versions is wrong",
+                expected="1 <= lowest <= highest <= 65535",
+                came=f"{self.lowest} to {self.highest}",
+            )
+
+    def __contains__(self, version: object) -> bool:
+        return isinstance(version, int) and self.lowest <= version <= self.highest
+
+    def __str__(self) -> str:
+        ends = (self.lowest, self.highest)
+        return f"version {ends[0]}" if ends[0] == ends[1] else f"versions {ends[0]} to {ends[1]}"
+
+
+#: The versions this code speaks.
+SPOKEN = VersionRange(1, 1)
+
+
+def highest_common_version(own: VersionRange, others: VersionRange) -> int:
+    """Choose the version two peers speak with each other; both compute the same.
+
+    Raises
+    ------
+    UnsupportedVersion
+        The ranges do not meet; the error names both.
+    """
+    version = min(own.highest, others.highest)
+    if version in own and version in others:
+        return version
+    behind = "this peer" if own.highest < others.lowest else "the other peer"
+    raise UnsupportedVersion(
+        "the two peers have no protocol version in common",
+        expected=own,
+        came=others,
+        remedy=f"Upgrade {behind}.",
+    )
