@@ -1,0 +1,7 @@
+"""What peers do with one another's models: pure functions on rows."""
+
+from __future__ import annotations
+
+from gossipfl.algorithms.gossip_learning import GossipLearning, GossipSettings, Message
+
+__all__ = ["GossipLearning", "GossipSettings", "Message"]

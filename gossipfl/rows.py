@@ -1,0 +1,278 @@
+"""Modules as flat rows: the one form in which gossipfl trains, merges, sends and stores a model.
+
+A row is a float32 vector that holds every number of a module's state in three groups, in this order::
+
+    [ shared parameters | parameters that stay local | frozen parameters and buffers ]
+      0 ... shared_size   ... trainable_size          ... size
+
+so that "what is exchanged" is ``rows[..., :layout.shared_size]`` and "what is trained" is
+``rows[..., :layout.trainable_size]``: two slices, and no copies.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import hashlib
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal, cast
+
+import torch
+from torch import Tensor, nn
+
+from gossipfl.errors import IncompatibleModel, InvalidTask
+
+__all__ = ["Entry", "Layout", "SharePolicy", "from_tensors", "layout_of", "load_row", "to_row", "to_tensors"]
+
+Group = Literal["shared", "local", "untrained"]
+_GROUPS: tuple[Group, ...] = ("shared", "local", "untrained")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SharePolicy:
+    """Which parameters leave the peer.
+
+    Parameters
+    ----------
+    local : tuple of str
+        Names, or shell patterns such as ``"head.*"``, of parameters that are trained here and never sent: a
+        personal head. Buffers (BatchNorm running statistics) and frozen parameters are never sent either;
+        they need no mention.
+    """
+
+    local: tuple[str, ...] = ()
+
+    def keeps_local(self, name: str) -> bool:
+        """Whether the parameter of this name stays with its peer."""
+        return any(fnmatch.fnmatchcase(name, pattern) for pattern in self.local)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One tensor of a module inside a row: its place and its original form."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    offset: int
+    group: Group
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return math.prod(self.shape)
+
+    @property
+    def torch_dtype(self) -> torch.dtype:
+        """The tensor's dtype in its module; in the row it is float32."""
+        return cast(torch.dtype, getattr(torch, self.dtype))
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where every tensor of a module lies in its row.
+
+    Two peers can exchange rows exactly when the digests of their layouts are equal; what stays local does not
+    enter the digest, so peers with different personal heads can still share the rest.
+    """
+
+    entries: tuple[Entry, ...]
+
+    def _end_of(self, *groups: Group) -> int:
+        return sum(entry.size for entry in self.entries if entry.group in groups)
+
+    @cached_property
+    def shared_size(self) -> int:
+        """Number of elements that are exchanged."""
+        return self._end_of("shared")
+
+    @cached_property
+    def trainable_size(self) -> int:
+        """Number of elements that local training changes by gradients."""
+        return self._end_of("shared", "local")
+
+    @cached_property
+    def size(self) -> int:
+        """Number of elements of a row, D."""
+        return self._end_of(*_GROUPS)
+
+    @cached_property
+    def digest(self) -> bytes:
+        """SHA-256 (32 bytes) over names, shapes, dtypes and order of the shared tensors."""
+        table = [[e.name, list(e.shape), e.dtype, e.offset] for e in self.entries if e.group == "shared"]
+        return hashlib.sha256(json.dumps(table, separators=(",", ":")).encode()).digest()
+
+
+def layout_of(module: nn.Module, share: SharePolicy | None = None) -> Layout:
+    """Lay out a module's state as a row.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        Parameters that are tied (one tensor under several names) are counted once, under their first name.
+        Buffers that are not persistent are constants of the module and are left out.
+    share : SharePolicy, optional
+        What stays local. By default every trainable parameter is shared.
+
+    Returns
+    -------
+    Layout
+
+    Raises
+    ------
+    InvalidTask
+        If nothing would be shared, a tensor is complex, or a pattern of ``share`` matches no parameter.
+    """
+    share = share or SharePolicy()
+    tensors: dict[Group, list[tuple[str, Tensor]]] = {group: [] for group in _GROUPS}
+    parameter_names = []
+    for name, parameter in module.named_parameters():
+        parameter_names.append(name)
+        if not parameter.requires_grad:
+            tensors["untrained"].append((name, parameter))
+        else:
+            tensors["local" if share.keeps_local(name) else "shared"].append((name, parameter))
+    tensors["untrained"] += [(name, buffer) for name, buffer in _persistent_buffers(module)]
+
+    for pattern in share.local:
+        if not any(fnmatch.fnmatchcase(name, pattern) for name in parameter_names):
+            raise InvalidTask(
+                f"the share policy keeps {pattern!r} local, and no parameter has such a name",
+                expected=f"one of {', '.join(parameter_names) or 'no parameters at all'}",
+                remedy="Correct the name, or use a pattern such as 'head.*'.",
+            )
+    if not any(tensor.numel() for _, tensor in tensors["shared"]):
+        raise InvalidTask(
+            "the module shares nothing",
+            expected="at least one trainable parameter that is not kept local",
+            came=f"{len(parameter_names)} parameters, of which none is both trainable and shared",
+        )
+
+    entries, offset = [], 0
+    for group in _GROUPS:
+        for name, tensor in tensors[group]:
+            if tensor.is_complex():
+                raise InvalidTask(
+                    f"{name} is complex",
+                    expected="real numbers",
+                    came=tensor.dtype,
+                    remedy="Use view_as_real.",
+                )
+            dtype = str(tensor.dtype).removeprefix("torch.")
+            entries.append(
+                Entry(name=name, shape=tuple(tensor.shape), dtype=dtype, offset=offset, group=group)
+            )
+            offset += tensor.numel()
+    return Layout(tuple(entries))
+
+
+def _persistent_buffers(module: nn.Module) -> Iterable[tuple[str, Tensor]]:
+    persistent = module.state_dict(keep_vars=True).keys()
+    return ((name, buffer) for name, buffer in module.named_buffers() if name in persistent)
+
+
+def to_row(module: nn.Module, layout: Layout) -> Tensor:
+    """Copy a module's state into a new row.
+
+    Returns
+    -------
+    Tensor
+        Shape ``[D]``, float32. Other dtypes are converted: exact for bfloat16, float16 and integers below
+        2**24, rounded for float64.
+
+    Raises
+    ------
+    IncompatibleModel
+        If the module does not have the tensors the layout names.
+    """
+    return from_tensors(_state_of(module), layout)
+
+
+def load_row(module: nn.Module, layout: Layout, row: Tensor) -> None:
+    """Copy a row (shape ``[D]``, float32) into a module, in place, in the module's own dtypes.
+
+    Raises
+    ------
+    IncompatibleModel
+        If the row has another size, or the module does not have the tensors the layout names.
+    """
+    if row.shape != (layout.size,):
+        raise IncompatibleModel(
+            "the row has another size than the layout", expected=(layout.size,), came=tuple(row.shape)
+        )
+    state = _state_of(module)
+    _check_names(state, layout)
+    with torch.no_grad():
+        for name, tensor in to_tensors(row, layout).items():
+            state[name].copy_(tensor)
+
+
+def _state_of(module: nn.Module) -> dict[str, Tensor]:
+    return {**dict(module.named_parameters()), **dict(module.named_buffers())}
+
+
+def _check_names(state: Mapping[str, Tensor], layout: Layout) -> None:
+    for entry in layout.entries:
+        came = tuple(state[entry.name].shape) if entry.name in state else "no such tensor"
+        if came != entry.shape:
+            raise IncompatibleModel(
+                f"the module does not fit the layout at {entry.name!r}", expected=entry.shape, came=came
+            )
+
+
+def to_tensors(rows: Tensor, layout: Layout) -> dict[str, Tensor]:
+    """View rows as named tensors.
+
+    Parameters
+    ----------
+    rows : Tensor
+        Shape ``[..., D]``, float32.
+
+    Returns
+    -------
+    dict of str to Tensor
+        Each of shape ``[..., *entry.shape]`` and the entry's dtype. Views of ``rows`` where the dtype is
+        float32, converted copies elsewhere.
+    """
+    leading = rows.shape[:-1]
+    return {
+        entry.name: rows[..., entry.offset : entry.offset + entry.size]
+        .reshape(*leading, *entry.shape)
+        .to(entry.torch_dtype)
+        for entry in layout.entries
+    }
+
+
+def from_tensors(tensors: Mapping[str, Tensor], layout: Layout) -> Tensor:
+    """Pack named tensors into rows; the inverse of `to_tensors`.
+
+    Parameters
+    ----------
+    tensors : mapping of str to Tensor
+        Each of shape ``[..., *entry.shape]`` with the same leading dimensions.
+
+    Returns
+    -------
+    Tensor
+        New rows, shape ``[..., D]``, float32.
+
+    Raises
+    ------
+    IncompatibleModel
+        If a tensor is missing, or the trailing dimensions of one are not its entry's shape.
+    """
+    parts = []
+    for entry in layout.entries:
+        tensor = tensors.get(entry.name)
+        split = None if tensor is None else tensor.dim() - len(entry.shape)
+        if tensor is None or split is None or split < 0 or tuple(tensor.shape[split:]) != entry.shape:
+            raise IncompatibleModel(
+                f"tensor {entry.name!r} does not fit the layout",
+                expected=f"[..., {', '.join(map(str, entry.shape))}]",
+                came="no such tensor" if tensor is None else tuple(tensor.shape),
+            )
+        parts.append(tensor.detach().reshape(*tensor.shape[:split], entry.size).to(torch.float32))
+    return torch.cat(parts, dim=-1)

@@ -1,0 +1,10 @@
+"""What is learned: a model, its loss, its metrics, and where a peer finds its own data."""
+
+from __future__ import annotations
+
+from gossipfl.tasks.metrics import accuracy
+from gossipfl.tasks.partition import partition
+from gossipfl.tasks.registry import BUNDLED, find_task
+from gossipfl.tasks.task import Dataset, Task
+
+__all__ = ["BUNDLED", "Dataset", "Task", "accuracy", "find_task", "partition"]

@@ -1,0 +1,134 @@
+"""Who gets which samples: the partitions of the federated learning literature.
+
+Each is seeded, total and exact: every sample belongs to exactly one peer, and every peer has at least one.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gossipfl.errors import InvalidPartition
+
+__all__ = ["PARTITIONS", "partition"]
+
+Parts = list[NDArray[np.int64]]
+
+
+def partition(labels: NDArray[np.int64], peers: int, scheme: str, *, seed: int) -> Parts:
+    """Divide samples among peers.
+
+    Parameters
+    ----------
+    labels : ndarray
+        Class of each sample, shape ``[n]``, int64.
+    peers : int
+        Number of parts.
+    scheme : str
+        ``"iid"``; ``"shards:k"``, k label shards a peer (McMahan et al. 2017, Section 3); ``"dirichlet:α"``,
+        each class divided in Dirichlet(α) proportions (Hsu et al. 2019); ``"quantity:σ"``, identically
+        distributed parts whose sizes are lognormal with deviation σ.
+    seed : int
+        The same seed gives the same partition.
+
+    Returns
+    -------
+    list of ndarray
+        For each peer the indices of its samples, ascending, int64; disjoint, and together all of them.
+
+    Raises
+    ------
+    InvalidPartition
+        If the scheme is unknown, its parameter is out of range, or there are too few samples.
+    """
+    name, _, argument = scheme.partition(":")
+    if name not in PARTITIONS:
+        close = difflib.get_close_matches(name, PARTITIONS, n=1)
+        raise InvalidPartition(
+            f"unknown partition {scheme!r}",
+            expected="iid, shards:K, dirichlet:ALPHA or quantity:SIGMA",
+            remedy=f"Did you mean {close[0]!r}?" if close else None,
+        )
+    if peers < 1 or peers > len(labels):
+        raise InvalidPartition(
+            "cannot give every peer a sample", expected=f"1 … {len(labels)} peers", came=peers
+        )
+    generator = np.random.Generator(np.random.Philox(seed))
+    parts = PARTITIONS[name](labels, peers, argument, generator)
+    return [np.sort(part).astype(np.int64) for part in _without_empty(parts)]
+
+
+def _number(scheme: str, argument: str, kind: type[int] | type[float]) -> float:
+    try:
+        value = kind(argument)
+    except ValueError:
+        value = kind(-1)
+    if not 0 < value < np.inf:
+        raise InvalidPartition(
+            f"partition {scheme!r} needs a parameter",
+            expected=f"{scheme}:NUMBER with a positive {'whole ' if kind is int else ''}number",
+            came=repr(argument),
+        )
+    return value
+
+
+def _iid(labels: NDArray[np.int64], peers: int, argument: str, generator: np.random.Generator) -> Parts:
+    if argument:
+        raise InvalidPartition("partition 'iid' takes no parameter", came=repr(argument))
+    return np.array_split(generator.permutation(len(labels)), peers)
+
+
+def _shards(labels: NDArray[np.int64], peers: int, argument: str, generator: np.random.Generator) -> Parts:
+    each = int(_number("shards", argument, int))
+    if peers * each > len(labels):
+        raise InvalidPartition(
+            "more shards than samples", expected=f"at most {len(labels)} shards", came=f"{peers} × {each}"
+        )
+    shuffled = generator.permutation(len(labels))
+    by_label = shuffled[np.argsort(labels[shuffled], kind="stable")]
+    shards = np.array_split(by_label, peers * each)
+    order = generator.permutation(peers * each).reshape(peers, each)
+    return [np.concatenate([shards[shard] for shard in own]) for own in order]
+
+
+def _dirichlet(labels: NDArray[np.int64], peers: int, argument: str, generator: np.random.Generator) -> Parts:
+    alpha = _number("dirichlet", argument, float)
+    parts: list[list[NDArray[np.int64]]] = [[] for _ in range(peers)]
+    for label in np.unique(labels):
+        samples = generator.permutation(np.flatnonzero(labels == label))
+        shares = generator.dirichlet(np.full(peers, alpha))
+        if not np.isfinite(shares).all():  # all gamma draws underflowed: the limit is one peer taking all
+            shares = np.eye(peers)[generator.integers(peers)]
+        cuts = np.floor(np.cumsum(shares)[:-1] * len(samples) + 0.5).astype(np.int64)
+        for part, piece in zip(parts, np.split(samples, cuts), strict=True):
+            part.append(piece)
+    return [np.concatenate(part) for part in parts]
+
+
+def _quantity(labels: NDArray[np.int64], peers: int, argument: str, generator: np.random.Generator) -> Parts:
+    sigma = _number("quantity", argument, float)
+    logs = generator.normal(0.0, sigma, peers)
+    shares = np.exp(logs - logs.max())
+    cuts = np.floor(np.cumsum(shares / shares.sum())[:-1] * len(labels) + 0.5).astype(np.int64)
+    return np.split(generator.permutation(len(labels)), cuts)
+
+
+def _without_empty(parts: Parts) -> Parts:
+    """Give every peer that has nothing one sample of whoever has most."""
+    sizes = np.array([len(part) for part in parts])
+    for empty in np.flatnonzero(sizes == 0):
+        richest = int(sizes.argmax())
+        parts[empty], parts[richest] = parts[richest][-1:], parts[richest][:-1]
+        sizes[empty], sizes[richest] = 1, sizes[richest] - 1
+    return parts
+
+
+PARTITIONS: Mapping[str, Callable[[NDArray[np.int64], int, str, np.random.Generator], Parts]] = {
+    "iid": _iid,
+    "shards": _shards,
+    "dirichlet": _dirichlet,
+    "quantity": _quantity,
+}

@@ -1,0 +1,210 @@
+"""A task: everything the peers of one network must agree on, and where each finds its own data."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, vmap
+
+from gossipfl.errors import InvalidTask
+from gossipfl.rows import Layout, SharePolicy, layout_of, to_row, to_tensors
+from gossipfl.tasks.metrics import accuracy
+
+__all__ = ["Dataset", "Task"]
+
+Metric = Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """Samples to train on, and others to evaluate on.
+
+    Parameters
+    ----------
+    train_inputs, train_targets, test_inputs, test_targets : Tensor
+        Shapes ``[n, ...]``, one sample a first index.
+
+    Raises
+    ------
+    InvalidTask
+        If inputs and targets differ in number, or there is nothing to train or evaluate on.
+    """
+
+    train_inputs: Tensor
+    train_targets: Tensor
+    test_inputs: Tensor
+    test_targets: Tensor
+
+    def __post_init__(self) -> None:
+        for part, inputs, targets in (
+            ("train", self.train_inputs, self.train_targets),
+            ("test", self.test_inputs, self.test_targets),
+        ):
+            if not isinstance(inputs, Tensor) or not isinstance(targets, Tensor):
+                raise InvalidTask(
+                    f"{part} inputs and targets must be torch tensors",
+                    came=f"{type(inputs).__name__} and {type(targets).__name__}",
+                    remedy="Convert them with torch.as_tensor.",
+                )
+            if len(inputs) != len(targets) or len(inputs) == 0:
+                raise InvalidTask(
+                    f"{part} inputs and targets do not match",
+                    expected="as many inputs as targets, and at least one",
+                    came=f"{len(inputs)} and {len(targets)}",
+                )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What a network of peers learns.
+
+    Parameters
+    ----------
+    name : str
+        Shown to people, and part of the fingerprint.
+    model : callable
+        ``model() -> torch.nn.Module``, a new module each time.
+    data : callable
+        ``data() -> Dataset``, this peer's own data. Called by the peer that trains and by nobody else.
+    loss : callable
+        ``loss(outputs, targets) -> scalar``, the mean over a batch. Cross-entropy by default.
+    metrics : mapping of str to callable
+        Each ``metric(outputs, targets) -> scalar``, evaluated on the test samples. The first one is the one
+        shown first.
+    share : SharePolicy
+        Which parameters leave the peer.
+    seed : int
+        Seed of the initial row.
+    start : {'common', 'independent'}
+        Whether all peers start from the same initial row. Averages of independently initialised networks are
+        no better than chance (McMahan et al. 2017, Fig. 1), so leave it unless that is what you study.
+
+    Examples
+    --------
+    >>> import torch
+    >>> task = Task(
+    ...     name="xor",
+    ...     model=lambda: torch.nn.Sequential(torch.nn.Linear(2, 8), torch.nn.Tanh(), torch.nn.Linear(8, 2)),
+    ...     data=lambda: Dataset(
+    ...         train_inputs=torch.eye(2), train_targets=torch.tensor([1, 1]),
+    ...         test_inputs=torch.ones(1, 2), test_targets=torch.tensor([0])),
+    ... )
+    >>> task.layout.shared_size
+    42
+    """
+
+    name: str
+    model: Callable[[], nn.Module]
+    data: Callable[[], Dataset]
+    loss: Callable[[Tensor, Tensor], Tensor] = nn.functional.cross_entropy
+    metrics: Mapping[str, Metric] = field(default_factory=lambda: {"accuracy": accuracy})
+    share: SharePolicy = field(default_factory=SharePolicy)
+    seed: int = 0
+    start: Literal["common", "independent"] = "common"
+
+    def build_module(self) -> nn.Module:
+        """Make a new module.
+
+        Raises
+        ------
+        InvalidTask
+            If the factory does not return a module.
+        """
+        module = self.model()
+        if not isinstance(module, nn.Module):
+            raise InvalidTask(
+                f"the model factory of task {self.name!r} returned no module",
+                expected="a torch.nn.Module",
+                came=type(module).__name__,
+            )
+        return module
+
+    @cached_property
+    def layout(self) -> Layout:
+        """How the model lies in a row."""
+        with torch.random.fork_rng(devices=[]):  # initialising a module draws from torch's global generator
+            return layout_of(self.build_module(), self.share)
+
+    def initial_row(self, node: int = 0) -> Tensor:
+        """Model before any training.
+
+        Parameters
+        ----------
+        node : int
+            Number of the node; matters for independent starts only.
+
+        Returns
+        -------
+        Tensor
+            Shape ``[D]``, float32.
+        """
+        seed = (
+            self.seed
+            if self.start == "common"
+            else int.from_bytes(hashlib.sha256(f"{self.seed}/{node}".encode()).digest()[:7])
+        )
+        with torch.random.fork_rng(devices=[]):
+            torch.random.manual_seed(seed)
+            return to_row(self.build_module(), self.layout)
+
+    @cached_property
+    def fingerprint(self) -> bytes:
+        """What two peers must have in common to learn together: 32 bytes (SHA-256).
+
+        Covers name, shared layout, loss, metrics and the initial row's seed; no data.
+        """
+        agreed = {
+            "name": self.name,
+            "layout": self.layout.digest.hex(),
+            "loss": _name_of(self.loss),
+            "metrics": sorted(self.metrics),
+            "start": [self.start, self.seed],
+        }
+        return hashlib.sha256(json.dumps(agreed, sort_keys=True).encode()).digest()
+
+    @cached_property
+    def _evaluation_module(self) -> nn.Module:
+        with torch.random.fork_rng(devices=[]):
+            return copy.deepcopy(self.build_module()).eval()
+
+    def evaluate(self, rows: Tensor, inputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
+        """Evaluate models on samples.
+
+        Parameters
+        ----------
+        rows : Tensor
+            Shape ``[B, D]``, float32.
+        inputs, targets : Tensor
+            Shape ``[S, ...]``, the same samples for every row.
+
+        Returns
+        -------
+        dict of str to Tensor
+            ``"loss"`` and each metric, shape ``[B]``.
+        """
+        module = self._evaluation_module
+
+        def measure(row: Tensor) -> dict[str, Tensor]:
+            outputs = functional_call(module, to_tensors(row, self.layout), (inputs,))
+            measured = {name: metric(outputs, targets) for name, metric in self.metrics.items()}
+            return {"loss": self.loss(outputs, targets), **measured}
+
+        with torch.no_grad():
+            try:
+                return {name: values.detach() for name, values in vmap(measure)(rows).items()}
+            except RuntimeError:  # an operator or metric that cannot be batched over parameters
+                each = [measure(row) for row in rows]
+                return {name: torch.stack([one[name] for one in each]) for name in each[0]}
+
+
+def _name_of(function: Callable[..., object]) -> str:
+    module = getattr(function, "__module__", type(function).__module__)
+    return f"{module}.{getattr(function, '__qualname__', type(function).__qualname__)}"

@@ -1,0 +1,95 @@
+"""Which samples belong to which node, with the samples themselves held once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gossipfl.errors import InvalidPartition
+
+__all__ = ["NodeData"]
+
+
+@dataclass(frozen=True)
+class NodeData:
+    """A pool of samples, and each node's own part of it.
+
+    Parameters
+    ----------
+    inputs, targets : Tensor
+        The pool, shapes ``[n, ...]``: one sample a first index.
+    offsets : ndarray
+        Shape ``[N + 1]``, int64: node ``i`` owns ``indices[offsets[i]:offsets[i + 1]]``.
+    indices : ndarray
+        Shape ``[offsets[-1]]``, int64, into the pool.
+    numbers : ndarray
+        Shape ``[N]``, int64: the number by which each node's batches are drawn. A peer has one node here, and
+        draws as the number it has in its network.
+    """
+
+    inputs: Tensor
+    targets: Tensor
+    offsets: NDArray[np.int64]
+    indices: NDArray[np.int64]
+    numbers: NDArray[np.int64]
+
+    @classmethod
+    def of_one_node(cls, inputs: Tensor, targets: Tensor, *, number: int = 0) -> NodeData:
+        """All samples belong to one node: what a peer has."""
+        everything = np.arange(len(targets), dtype=np.int64)
+        return cls.partitioned(inputs, targets, [everything], numbers=np.array([number], dtype=np.int64))
+
+    @classmethod
+    def partitioned(
+        cls,
+        inputs: Tensor,
+        targets: Tensor,
+        parts: Sequence[NDArray[np.int64]],
+        *,
+        numbers: NDArray[np.int64] | None = None,
+    ) -> NodeData:
+        """Node ``i`` owns the samples ``parts[i]``, and is numbered ``i`` unless ``numbers`` says otherwise.
+
+        Raises
+        ------
+        InvalidPartition
+            If a node would own nothing, or an index is outside the pool.
+        """
+        counts = np.array([len(part) for part in parts], dtype=np.int64)
+        if len(inputs) != len(targets):
+            raise InvalidPartition(
+                "inputs and targets differ in number", expected=len(inputs), came=len(targets)
+            )
+        if not len(counts) or counts.min() == 0:
+            raise InvalidPartition(
+                "a node would own no sample",
+                expected="at least one sample a node",
+                came=f"node {int(counts.argmin())} with none" if len(counts) else "no nodes",
+                remedy="Use fewer peers, more data, or a less skewed partition.",
+            )
+        indices = np.concatenate(parts).astype(np.int64)
+        if indices.min() < 0 or indices.max() >= len(targets):
+            raise InvalidPartition(
+                "an index lies outside the pool",
+                expected=f"0 … {len(targets) - 1}",
+                came=(int(indices.min()), int(indices.max())),
+            )
+        offsets = np.concatenate([[0], counts.cumsum()]).astype(np.int64)
+        if numbers is None:
+            numbers = np.arange(len(parts), dtype=np.int64)
+        return cls(inputs, targets, offsets, indices, numbers)
+
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """Samples of each node, shape ``[N]``."""
+        return np.diff(self.offsets)
+
+    def gather(self, nodes: NDArray[np.int64], positions: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+        """Gather the samples at ``positions`` (``[B, S]``) of ``nodes`` (``[B]``), as ``[B, S, ...]``."""
+        index = torch.from_numpy(self.indices[self.offsets[nodes][:, None] + positions])
+        return self.inputs[index], self.targets[index]

@@ -1,0 +1,65 @@
+"""The state of B nodes that learn, as rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+__all__ = ["Nodes"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Nodes:
+    """What B nodes know. A peer holds one with ``B = 1``.
+
+    Values are never changed in place: every function that learns returns new `Nodes`, so a state that was
+    handed to another task or thread stays as it was.
+
+    Parameters
+    ----------
+    rows : Tensor
+        Models, shape ``[B, D]``, float32.
+    ages : Tensor
+        How many training steps the model descends from, along its longest line: shape ``[B]``, int64. A merge
+        takes the larger age, a training step adds one (Ormándi et al. 2013, Algorithm 1: ``t``).
+    steps : Tensor
+        Training steps this node itself has done, shape ``[B]``, int64: the counter its batches are drawn by.
+    momentum : Tensor
+        Momentum buffers of the optimiser, shape ``[B, trainable_size]``, float32; ``[B, 0]`` without
+        momentum.
+    """
+
+    rows: Tensor
+    ages: Tensor
+    steps: Tensor
+    momentum: Tensor
+
+    @classmethod
+    def start(cls, rows: Tensor, *, momentum_size: int = 0) -> Nodes:
+        """Nodes of age zero that have not trained yet, from rows of shape ``[B, D]``."""
+        count = rows.shape[0]
+        return cls(
+            rows=rows,
+            ages=torch.zeros(count, dtype=torch.int64),
+            steps=torch.zeros(count, dtype=torch.int64),
+            momentum=torch.zeros(count, momentum_size),
+        )
+
+    def __len__(self) -> int:
+        return self.rows.shape[0]
+
+    def select(self, index: Tensor | slice) -> Nodes:
+        """The nodes at ``index``."""
+        return Nodes(
+            rows=self.rows[index],
+            ages=self.ages[index],
+            steps=self.steps[index],
+            momentum=self.momentum[index],
+        )
+
+    def with_shared(self, shared: Tensor, *, ages: Tensor) -> Nodes:
+        """The same nodes with other shared parameters (shape ``[B, shared_size]``) and ages (``[B]``)."""
+        rows = torch.cat([shared, self.rows[:, shared.shape[1] :]], dim=1)
+        return replace(self, rows=rows, ages=ages)

@@ -1,0 +1,130 @@
+"""Local stochastic gradient descent on rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gossipfl.rows import Layout
+from gossipfl.tasks import Task
+from gossipfl.training.batches import batch_positions, draw_seeds
+from gossipfl.training.data import NodeData
+from gossipfl.training.gradient import RowGradients, row_gradients
+from gossipfl.training.nodes import Nodes
+from gossipfl.training.settings import TrainingSettings, learning_rates
+
+__all__ = ["Trainer"]
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """Trains any number of nodes on their own data, with one code path whatever their number.
+
+    Build it with `Trainer.of`.
+    """
+
+    layout: Layout
+    data: NodeData
+    settings: TrainingSettings
+    gradients: RowGradients
+
+    @classmethod
+    def of(cls, task: Task, data: NodeData, settings: TrainingSettings) -> Trainer:
+        """Prepare training of a task.
+
+        Raises
+        ------
+        InvalidTask
+            If the task's module or loss fails on its own data.
+        """
+        first = data.indices[: min(2, len(data.indices))]
+        example = (data.inputs[torch.from_numpy(first)], data.targets[torch.from_numpy(first)])
+        gradients = row_gradients(task.build_module(), task.layout, task.loss, example=example)
+        return cls(task.layout, data, settings, gradients)
+
+    @property
+    def momentum_size(self) -> int:
+        """Width of the momentum buffers that `train` needs in its nodes."""
+        return self.layout.trainable_size if self.settings.momentum else 0
+
+    def train(self, nodes: Nodes, owners: NDArray[np.int64]) -> tuple[Nodes, Tensor]:
+        """Do ``settings.local_steps`` training steps on every node.
+
+        A step is ``g ← clip(∇ℓ(x; batch)) + weight_decay · x``, ``m ← momentum · m + g``,
+        ``x ← x − η(age) · m``, with the batch that (seed, node, step) determines; it adds one to age and
+        step.
+
+        Parameters
+        ----------
+        nodes : Nodes
+            B nodes.
+        owners : ndarray
+            Shape ``[B]``, int64: whose data in `data` each node trains on.
+
+        Returns
+        -------
+        nodes : Nodes
+            After the steps.
+        losses : Tensor
+            Mean loss over the steps, each before its own update: shape ``[B]``.
+        """
+        total = torch.zeros(len(nodes))
+        for _ in range(self.settings.local_steps):
+            nodes, losses = self._step(nodes, owners)
+            total += losses
+        return nodes, total / self.settings.local_steps
+
+    def _step(self, nodes: Nodes, owners: NDArray[np.int64]) -> tuple[Nodes, Tensor]:
+        losses, gradients, untrained = self._gradients(nodes, owners)
+        settings = self.settings
+        trainable = nodes.rows[:, : self.layout.trainable_size]
+        if settings.clip_norm is not None:
+            norms = torch.linalg.vector_norm(gradients, dim=1, keepdim=True)
+            gradients = gradients * (settings.clip_norm / (norms + 1e-6)).clamp(max=1)
+        if settings.weight_decay:
+            gradients = gradients + settings.weight_decay * trainable
+        momentum = nodes.momentum
+        if settings.momentum:
+            momentum = gradients = settings.momentum * momentum + gradients
+        trained = trainable - learning_rates(nodes.ages, settings)[:, None] * gradients
+        after = replace(
+            nodes,
+            rows=torch.cat([trained, untrained], dim=1),
+            ages=nodes.ages + 1,
+            steps=nodes.steps + 1,
+            momentum=momentum,
+        )
+        return after, losses
+
+    def _gradients(self, nodes: Nodes, owners: NDArray[np.int64]) -> tuple[Tensor, Tensor, Tensor]:
+        """Losses, gradients and untrained parts; nodes with batches of equal size go together."""
+        counts = self.data.counts[owners]
+        sizes = np.minimum(counts, self.settings.batch_size)
+        if (sizes == sizes[0]).all():
+            return self._gradients_of_size(nodes, owners, int(sizes[0]))
+        width, trainable = self.layout.size, self.layout.trainable_size
+        losses = torch.empty(len(nodes))
+        gradients = torch.empty(len(nodes), trainable)
+        untrained = torch.empty(len(nodes), width - trainable)
+        for size in np.unique(sizes):
+            where = np.flatnonzero(sizes == size)
+            index = torch.from_numpy(where)
+            losses[index], gradients[index], untrained[index] = self._gradients_of_size(
+                nodes.select(index), owners[where], int(size)
+            )
+        return losses, gradients, untrained
+
+    def _gradients_of_size(
+        self, nodes: Nodes, owners: NDArray[np.int64], size: int
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        numbers, steps = self.data.numbers[owners], nodes.steps.numpy()
+        positions = batch_positions(
+            seed=self.settings.seed, nodes=numbers, steps=steps, counts=self.data.counts[owners], size=size
+        )
+        inputs, targets = self.data.gather(owners, positions)
+        seeds = draw_seeds(seed=self.settings.seed, nodes=numbers, steps=steps)
+        return self.gradients(nodes.rows, inputs, targets, seeds)
