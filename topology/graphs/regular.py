@@ -42,7 +42,8 @@ def random_regular(n: int, degree: int, seed: int) -> Topology:
     -----
     Half-edges are paired at random (the configuration model of Bollobás 1980); loops and repeated edges,
     about (degree² − 1)/4 + (degree − 1)/2 in all whatever the number of nodes, are removed by switching
-    each with a random other edge. The outcome is asymptotically uniform over simple graphs for degrees small beside √n, as for the
+    each with a random other edge. The outcome is asymptotically uniform over simple graphs for degrees
+    small beside √n, as for the
     switchings of McKay and Wormald (1990) and the incremental pairing of Steger and Wormald (1999) that
     networkx uses; it is not exactly uniform for small n. Degrees above (n − 1)/2 are drawn as complements.
     Disconnected graphs, rare for degrees of 3 and more, are drawn again; degree 2 is a uniformly random
