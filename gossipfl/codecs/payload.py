@@ -140,7 +140,8 @@ def payload_of(name: str, tensor: Tensor, *, byteorder: str = sys.byteorder) -> 
     """
     tensor = tensor.detach().cpu().contiguous()
     header = TensorHeader(name, _NAMES[tensor.dtype], tuple(tensor.shape))
-    flat = tensor.reshape(-1).view(torch.uint8)
+    # An empty tensor may have a stride of 0, which view() refuses.
+    flat = tensor.reshape(-1).view(torch.uint8) if tensor.numel() else torch.empty(0, dtype=torch.uint8)
     if byteorder == "big":
         flat = _swapped(flat, tensor.dtype.itemsize)
     data: memoryview = flat.numpy().data
@@ -177,4 +178,4 @@ def tensor_of(payload: PayloadTensor, *, byteorder: str = sys.byteorder) -> Tens
 
 
 def _swapped(flat: Tensor, itemsize: int) -> Tensor:
-    return flat.reshape(-1, itemsize).flip(-1).reshape(-1).contiguous()
+    return flat.reshape(-1, itemsize).flip(-1).reshape(-1)

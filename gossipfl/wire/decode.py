@@ -144,7 +144,7 @@ def decode_frame(data: bytes | bytearray | memoryview, expectation: Expectation)
 
 
 def _unpacked(data: bytes | bytearray | memoryview, limits: Limits) -> object:
-    """Unpack msgpack with every limit set: an array is allocated at its claimed length, before its elements."""
+    """Unpack msgpack, each limit set: an array is allocated at its claimed length, before its elements."""
 
     def unique(pairs: list[tuple[object, object]]) -> dict[object, object]:
         fields = dict(pairs)
@@ -165,6 +165,6 @@ def _unpacked(data: bytes | bytearray | memoryview, limits: Limits) -> object:
             max_ext_len=0,
         )
     except (ValueError, TypeError, OverflowError, RecursionError, msgpack.UnpackException) as error:
-        raise MalformedFrame(
-            "the header is no msgpack map within the limits", came=type(error).__name__
-        ) from error
+        if "exceeds max_" in str(error):
+            raise MessageTooLarge("a part of the header is too long", came=str(error)[:80]) from error
+        raise MalformedFrame("the header is no msgpack map", came=type(error).__name__) from error

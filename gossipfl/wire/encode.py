@@ -10,7 +10,7 @@ import xxhash
 from torch import Tensor
 
 from gossipfl.codecs import Codec
-from gossipfl.errors import MessageTooLarge
+from gossipfl.errors import MessageTooLarge, SettingError, UnsupportedVersion
 from gossipfl.wire.body import body_buffers, checksum
 from gossipfl.wire.limits import Limits
 from gossipfl.wire.messages import Acknowledgement, Header, ModelHeader, View
@@ -43,7 +43,14 @@ class Frame:
 
         Only a piece that spans several buffers is copied, so a small frame is one piece and a large one is
         copied at its seams alone.
+
+        Raises
+        ------
+        SettingError
+            `length` is below 1.
         """
+        if length < 1:
+            raise SettingError("a frame cannot be cut into empty pieces", expected="length >= 1", came=length)
         pending: list[memoryview] = []
         missing = length
         for buffer in self.buffers:
@@ -98,6 +105,8 @@ def encode_model(
         The row is not float32 of shape [D].
     MalformedFrame, MessageTooLarge
         A field is one that every receiver would refuse.
+    UnsupportedVersion
+        This code does not speak the version.
     """
     payload = codec.encode(row)
     body = body_buffers(payload)
@@ -128,11 +137,15 @@ def encode(
     ------
     MalformedFrame, MessageTooLarge
         A field is one that every receiver would refuse.
+    UnsupportedVersion
+        This code does not speak the version.
     """
     return _framed(message, (), version=version, limits=limits)
 
 
 def _framed(header: Header, body: tuple[memoryview, ...], *, version: int, limits: Limits | None) -> Frame:
+    if version not in SPOKEN:
+        raise UnsupportedVersion("this code does not speak the version", expected=SPOKEN, came=version)
     limits = limits or Limits()
     fields = header.to_fields()
     type(header).from_fields(fields, limits=limits)

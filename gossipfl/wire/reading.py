@@ -74,7 +74,8 @@ async def read_frame(
     await receive_into(memoryview(start))
     preamble = parse_preamble(start, limits=limits, kinds=kinds, versions=expectation.versions)
     packed = bytearray(preamble.header_bytes)
-    await receive_into(memoryview(packed))
+    if packed:
+        await receive_into(memoryview(packed))
     header = parse_header(packed, preamble, limits=limits)
     exact = check(header, preamble, expectation)
     if before_body is not None:

@@ -1,0 +1,12 @@
+import subprocess
+import sys
+
+
+def test_the_wire_brings_no_network_and_nothing_that_holds_data():
+    code = "import sys, gossipfl.wire; print(*sorted(sys.modules))"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = run.stdout.split()
+    own = {name for name in loaded if name.startswith("gossipfl.")}
+    packages = {".".join(name.split(".")[:2]) for name in own}
+    assert packages <= {"gossipfl.wire", "gossipfl.codecs", "gossipfl.errors", "gossipfl._version"}
+    assert {"trio", "libp2p", "sklearn", "polars"}.isdisjoint(loaded)

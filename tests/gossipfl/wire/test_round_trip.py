@@ -1,0 +1,172 @@
+import string
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from gossipfl.codecs import BFLOAT16, FLOAT32
+from gossipfl.errors import MalformedFrame, MessageTooLarge, SettingError, UnsupportedVersion
+from gossipfl.wire import (
+    Acknowledgement,
+    Frame,
+    Kind,
+    Limits,
+    PeerDescriptor,
+    Refusal,
+    View,
+    decode_frame,
+    encode,
+    encode_model,
+)
+from tests.gossipfl.wire.frames import (
+    CODECS,
+    LAYOUT,
+    SENDER,
+    SPARSE,
+    TASK,
+    Stream,
+    expectation,
+    flat,
+    model_frame,
+    received,
+)
+
+counts = st.integers(0, 2**63 - 1)
+rows = hnp.arrays(np.float32, st.integers(0, 100), elements=st.floats(-6e4, 6e4, width=32)).map(
+    torch.from_numpy
+)
+peer_ids = st.text("123ABCabc", min_size=1, max_size=100)
+addresses = st.text(string.ascii_letters + string.digits + "/.:", min_size=1, max_size=190).map(
+    lambda rest: "/" + rest
+)
+descriptors = st.builds(
+    PeerDescriptor, peer_id=peer_ids, addresses=st.lists(addresses, max_size=4).map(tuple), age=counts
+)
+views = st.builds(
+    View,
+    task=st.just(TASK),
+    peers=st.lists(descriptors, max_size=64, unique_by=lambda each: each.peer_id).map(tuple),
+)
+refusals = st.builds(
+    Refusal,
+    code=st.from_regex(r"[a-z][a-z0-9_]{0,63}", fullmatch=True),
+    text=st.text(string.printable[:95], max_size=300),
+)
+acknowledgements = st.builds(Acknowledgement, incarnation=counts, sequence=counts)
+
+
+@given(
+    rows,
+    st.sampled_from(CODECS),
+    counts,
+    counts,
+    counts,
+    counts,
+    st.booleans(),
+    st.binary(min_size=32, max_size=32),
+)
+def test_models(row, codec, age, incarnation, sequence, step, wants_answer, layout):
+    said = {
+        "age": age,
+        "incarnation": incarnation,
+        "sequence": sequence,
+        "step": step,
+        "wants_answer": wants_answer,
+    }
+    data = model_frame(row, codec=codec, **said)
+    expects = expectation(len(row))
+    message = decode_frame(data, expects)
+    assert {key: getattr(message.header, key) for key in said} == said
+    assert (message.header.task, message.header.layout, message.header.codec) == (TASK, LAYOUT, codec.name)
+    assert message.row.equal(codec.decode(codec.encode(row), len(row)))
+
+    frame = received(Stream(data), expects)
+    assert frame.size == len(data)
+    again = frame.message()
+    assert again.header == message.header
+    assert again.row.equal(message.row)
+
+
+@given(views | refusals | acknowledgements)
+def test_messages_without_a_body(message):
+    data = flat(encode(message))
+    assert decode_frame(data, expectation(3)) == message
+    assert received(Stream(data), expectation(3)).message() == message
+
+
+def test_frames_follow_each_other_on_one_stream():
+    first, second = model_frame(torch.ones(5)), flat(encode(Acknowledgement(incarnation=1, sequence=2)))
+    stream = Stream(first + second)
+    assert received(stream, expectation(5), kinds={Kind.MODEL}).message().row.equal(torch.ones(5))
+    assert stream.position == len(first)
+    acknowledged = received(stream, expectation(5), kinds={Kind.ACKNOWLEDGEMENT, Kind.REFUSAL})
+    assert acknowledged.message() == Acknowledgement(incarnation=1, sequence=2)
+    assert stream.position == len(first + second)
+
+
+@given(st.lists(st.binary(max_size=30), max_size=6), st.integers(1, 40))
+def test_pieces_are_the_frame_and_all_but_the_last_are_full(parts, length):
+    frame = Frame(tuple(memoryview(part) for part in parts))
+    pieces = list(frame.pieces(length))
+    assert b"".join(pieces) == b"".join(parts)
+    assert all(piece.nbytes == length for piece in pieces[:-1])
+    assert all(0 < piece.nbytes <= length for piece in pieces[-1:])
+    assert frame.size == sum(map(len, parts))
+
+
+def test_pieces_of_no_length_are_refused():
+    with pytest.raises(SettingError, match="length >= 1"):
+        list(Frame((memoryview(b"abc"),)).pieces(0))
+
+
+def test_pieces_of_a_large_frame_point_into_the_row():
+    row = torch.ones(100_000)
+    pieces = list(encode_model(row, codec=FLOAT32, **SENDER).pieces(65_507))
+    start, end = row.data_ptr(), row.data_ptr() + row.nbytes
+    inside = [start <= np.frombuffer(piece, np.uint8).ctypes.data < end for piece in pieces]
+    assert inside == [False] + [True] * (len(pieces) - 1)
+    assert len(pieces) == 7
+
+
+@pytest.mark.parametrize("codec", [FLOAT32, BFLOAT16], ids=lambda each: each.name)
+def test_framing_costs_at_most_a_thousandth_of_a_megabyte(codec):
+    row = torch.ones(1_000_000 // 4)
+    largest = dict.fromkeys(("age", "incarnation", "sequence", "step"), 2**63 - 1)
+    frame = encode_model(row, codec=codec, **{**SENDER, **largest})
+    body = codec.encode(row)[0].data.nbytes
+    assert frame.size - body <= body / 1000
+
+
+def test_tensors_begin_at_multiples_of_eight_bytes():
+    row = torch.tensor([0.0, 3.0, 0.0, 1.0, -2.0])
+    frame = encode_model(row, codec=SPARSE, **SENDER)
+    body = b"".join(frame.buffers[1:])
+    assert np.frombuffer(body[:12], "<i4").tolist() == [1, 3, 4]
+    assert body[12:16] == bytes(4)
+    assert np.frombuffer(body[16:], "<f4").tolist() == [3.0, 1.0, -2.0]
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "words"),
+    [
+        ({"task": b"short"}, MalformedFrame, "task is not a digest"),
+        ({"age": -1}, MalformedFrame, "age is out of range"),
+        ({"age": 2**63}, MalformedFrame, "age is out of range"),
+        ({"step": 1.0}, MalformedFrame, "step is out of range"),
+        ({"version": 2}, UnsupportedVersion, "version"),
+        ({"limits": Limits(header_bytes=100)}, MessageTooLarge, "header"),
+    ],
+    ids=str,
+)
+def test_what_every_receiver_would_refuse_is_not_sent(change, error, words):
+    with pytest.raises(error, match=words):
+        encode_model(torch.ones(2), codec=FLOAT32, **{**SENDER, **change})
+
+
+def test_a_view_above_the_limits_is_not_sent():
+    peers = tuple(PeerDescriptor(peer_id="A" * n, addresses=()) for n in range(1, 66))
+    with pytest.raises(MessageTooLarge, match="peers"):
+        encode(View(task=TASK, peers=peers))
