@@ -12,28 +12,14 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
+from gossipfl.settings import GossipSettings
 from gossipfl.training.nodes import Nodes
 
 __all__ = ["GossipLearning", "GossipSettings", "Message", "merge"]
 
 Update = Callable[[Nodes], Nodes]
-
-
-class GossipSettings(BaseModel):
-    """How a received model and one's own become one."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    merge: Literal["RW", "MU", "UM"] = Field(
-        "MU",
-        description="RW: train the received model; MU: merge, then train; UM: train both, then merge",
-    )
-    weighting: Literal["age", "plain"] = Field(
-        "age", description="weight of each model in a merge: its age, or one half"
-    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,34 @@
+"""Every setting of a peer, defined once: the TOML file, the flags and the documentation all come from here.
+
+Light on purpose (pydantic only), so that ``--help`` needs neither torch nor libp2p.
+"""
+
+from __future__ import annotations
+
+from gossipfl.settings.learning import GossipSettings, Schedule, TrainingSettings
+from gossipfl.settings.loading import dump_settings, load_settings, parse_settings
+from gossipfl.settings.peer import (
+    CheckpointSettings,
+    EvaluationSettings,
+    NetworkSettings,
+    PeerSettings,
+    RuntimeSettings,
+    TaskSettings,
+    ViewSettings,
+)
+
+__all__ = [
+    "CheckpointSettings",
+    "EvaluationSettings",
+    "GossipSettings",
+    "NetworkSettings",
+    "PeerSettings",
+    "RuntimeSettings",
+    "Schedule",
+    "TaskSettings",
+    "TrainingSettings",
+    "ViewSettings",
+    "dump_settings",
+    "load_settings",
+    "parse_settings",
+]

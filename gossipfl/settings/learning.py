@@ -1,0 +1,44 @@
+"""Settings of what learns: local training, and what becomes of received models."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+__all__ = ["GossipSettings", "Schedule", "TrainingSettings"]
+
+Schedule = Literal["constant", "inverse", "cosine"]
+
+
+class TrainingSettings(BaseModel):
+    """How a node trains on its own data: stochastic gradient descent whose step size falls with age."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    learning_rate: float = Field(0.1, gt=0, description="step size at age 0")
+    schedule: Schedule = Field("constant", description="how the step size falls with the age of the model")
+    decay_age: int = Field(1000, gt=0, description="age at which 'inverse' has halved, and 'cosine' ended")
+    final_fraction: float = Field(
+        0.02, ge=0, le=1, description="share of the step size that is left at the end of 'cosine'"
+    )
+    momentum: float = Field(0.0, ge=0, lt=1, description="heavy-ball momentum")
+    weight_decay: float = Field(0.0, ge=0, description="L2 penalty added to the gradient")
+    clip_norm: float | None = Field(None, gt=0, description="largest Euclidean norm of a gradient")
+    batch_size: int = Field(32, gt=0, description="samples a step; all a node has, if it has fewer")
+    local_steps: int = Field(1, gt=0, description="training steps after a merge")
+    seed: int = Field(0, ge=0, description="seed of the batches; a batch is a function of (seed, node, step)")
+
+
+class GossipSettings(BaseModel):
+    """How a received model and one's own become one."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    merge: Literal["RW", "MU", "UM"] = Field(
+        "MU",
+        description="RW: train the received model; MU: merge, then train; UM: train both, then merge",
+    )
+    weighting: Literal["age", "plain"] = Field(
+        "age", description="weight of each model in a merge: its age, or one half"
+    )

@@ -1,0 +1,114 @@
+"""Settings from TOML and back, with errors that name the key and what would be right."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from gossipfl.errors import SettingError
+from gossipfl.settings.peer import PeerSettings
+
+__all__ = ["dump_settings", "load_settings", "parse_settings"]
+
+
+def load_settings(path: Path, overrides: Mapping[str, Mapping[str, Any]] | None = None) -> PeerSettings:
+    """Read a peer's TOML file.
+
+    Parameters
+    ----------
+    path : Path
+    overrides : mapping, optional
+        By table and key, values that take the place of the file's.
+
+    Raises
+    ------
+    SettingError
+        If the file is missing or no TOML, or a table, key or value is wrong; all that is wrong is listed.
+    """
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise SettingError(
+            f"there is no settings file {path}", remedy="Make one with `gossipfl peer init --home DIR`."
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingError(f"{path} is not TOML", came=str(error), remedy="Correct that line.") from error
+    for table, values in (overrides or {}).items():
+        if values:
+            tables[table] = {**tables.get(table, {}), **values}
+    return parse_settings(tables, source=str(path))
+
+
+def parse_settings(tables: Mapping[str, Any], *, source: str) -> PeerSettings:
+    """Validate settings given as tables.
+
+    Raises
+    ------
+    SettingError
+        If a table, key or value is wrong; all that is wrong is listed.
+    """
+    try:
+        return PeerSettings.model_validate(tables)
+    except ValidationError as error:
+        problems = [_problem(details["loc"], details) for details in error.errors()]
+        raise SettingError(f"wrong settings in {source}: {'; '.join(problems)}") from None
+
+
+def _problem(location: tuple[int | str, ...], details: ErrorDetails) -> str:
+    key = ".".join(str(part) for part in location)
+    if details["type"] == "extra_forbidden":
+        known = _known_keys(location[:-1])
+        close = difflib.get_close_matches(str(location[-1]), known, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"known here: {', '.join(known)}"
+        return f"{key} is unknown ({hint})"
+    message = str(details["msg"]).removeprefix("Value error, ")
+    return f"{key}: {message[0].lower()}{message[1:]}, came {details['input']!r}"
+
+
+def _known_keys(location: tuple[int | str, ...]) -> list[str]:
+    model: type[BaseModel] = PeerSettings
+    for part in location:
+        field = model.model_fields.get(str(part))
+        if field is None or not (
+            isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
+        ):
+            return []
+        model = field.annotation
+    return list(model.model_fields)
+
+
+def dump_settings(settings: PeerSettings) -> str:
+    """Write settings as TOML, with a comment for every key.
+
+    Returns
+    -------
+    str
+        Reading it back gives equal settings.
+    """
+    lines: list[str] = []
+    for table_name, table_field in PeerSettings.model_fields.items():
+        table: BaseModel = getattr(settings, table_name)
+        about = (type(table).__doc__ or table_field.title or "").splitlines()[0]
+        lines += [f"# {about}", f"[{table_name}]"]
+        for key, field in type(table).model_fields.items():
+            value = getattr(table, key)
+            comment = f"  # {field.description}"
+            if value is None:
+                lines.append(f"# {key} = {comment}")
+            elif isinstance(value, dict):
+                inline = ", ".join(tomli_w.dumps({k: v}).strip() for k, v in value.items())
+                lines.append(f"{key} = {{{f' {inline} ' if inline else ''}}}{comment}")
+            elif isinstance(value, list):
+                lines.append(f"{key} = {json.dumps(value)}{comment}")
+            else:
+                lines.append(f"{tomli_w.dumps({key: value}).strip()}{comment}")
+        lines.append("")
+    return "\n".join(lines)

@@ -1,0 +1,150 @@
+"""Settings of a peer: one table of its TOML file each."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from gossipfl.settings.learning import GossipSettings, TrainingSettings
+
+__all__ = [
+    "CheckpointSettings",
+    "EvaluationSettings",
+    "ExchangeSettings",
+    "NetworkSettings",
+    "PeerSettings",
+    "RuntimeSettings",
+    "TaskSettings",
+    "ViewSettings",
+]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class TaskSettings(_Table):
+    """What is learned."""
+
+    name: str = Field("digits", description="a bundled task, or package.module:factory")
+    options: dict[str, Any] = Field(default_factory=dict, description="keyword arguments of the factory")
+
+
+class ExchangeSettings(_Table):
+    """When models are exchanged with neighbours, and when the merged model is trained."""
+
+    period: float = Field(1.0, gt=0, description="seconds between exchanges that this peer starts")
+    jitter: float = Field(0.2, ge=0, lt=1, description="share of the period by which it varies at random")
+    mode: Literal["push-pull", "push"] = Field(
+        "push-pull", description="whether the neighbour answers with its own model"
+    )
+    codec: Literal["float32", "bfloat16", "float16"] = Field(
+        "float32", description="how numbers are sent; half the bytes, or all the precision"
+    )
+    merges_per_training: int = Field(
+        2, gt=0, description="received models that are merged before the next local training"
+    )
+    patience: float = Field(
+        30.0, gt=0, description="seconds without enough received models after which a peer trains alone"
+    )
+    mailbox: int = Field(16, gt=0, description="received models that wait to be merged; more are refused")
+    deadline: float = Field(20.0, gt=0, description="seconds in which an exchange succeeds, or has failed")
+    concurrent: int = Field(4, gt=0, description="exchanges this peer has under way at once")
+
+
+class ViewSettings(_Table):
+    """What a peer knows of others."""
+
+    size: int = Field(30, gt=0, le=64, description="peers it remembers")
+    exchanged: int = Field(8, gt=0, le=64, description="of them, how many it tells a neighbour at a time")
+    period: float = Field(10.0, gt=0, description="seconds between exchanges of views")
+    failures: int = Field(3, gt=0, description="failed exchanges in a row after which a peer is forgotten")
+
+    @model_validator(mode="after")
+    def _exchanged_fits(self) -> ViewSettings:
+        if self.exchanged > self.size:
+            message = f"view.exchanged ({self.exchanged}) is larger than view.size ({self.size})"
+            raise ValueError(message)
+        return self
+
+
+class NetworkSettings(_Table):
+    """Where a peer listens, whom it asks first, and what it lets others use."""
+
+    listen: list[str] = Field(
+        default_factory=lambda: ["/ip4/127.0.0.1/tcp/0"],
+        min_length=1,
+        description="multiaddresses to listen on; port 0 takes a free one",
+    )
+    announce: list[str] = Field(
+        default_factory=list, description="addresses to tell others instead, e.g. of the router in front"
+    )
+    bootstrap: list[str] = Field(
+        default_factory=list, description="addresses of a peer or two, each ending in /p2p/PEER_ID"
+    )
+    allow: list[str] = Field(
+        default_factory=list, description="peer ids that may connect; everybody, if there are none"
+    )
+    connections: int = Field(256, gt=0, description="connections at a time")
+    connections_per_address: int = Field(128, gt=0, description="connections at a time with one address")
+    frames_per_second: float = Field(200.0, gt=0, description="messages a second one peer may send")
+    bytes_per_second: float = Field(1e9, gt=0, description="bytes a second one peer may send")
+    dial_seconds: float = Field(10.0, gt=0, description="seconds in which a connection stands, or has failed")
+    silence_seconds: float = Field(15.0, gt=0, description="silence after which a connection is dropped")
+
+    @field_validator("listen", "announce", "bootstrap")
+    @classmethod
+    def _addresses(cls, addresses: list[str]) -> list[str]:
+        for address in addresses:
+            parts = address.split("/")
+            if not address.startswith("/") or len(parts) < 5 or parts[3] != "tcp" or not parts[4].isdigit():
+                message = f"{address!r} is no address of the form /ip4/HOST/tcp/PORT[/p2p/PEER_ID]"
+                raise ValueError(message)
+        return addresses
+
+    @field_validator("bootstrap")
+    @classmethod
+    def _with_identity(cls, addresses: list[str]) -> list[str]:
+        for address in addresses:
+            if "/p2p/" not in address:
+                message = (
+                    f"{address!r} does not say whom to expect there: append /p2p/PEER_ID "
+                    "(`gossipfl peer status` prints it)"
+                )
+                raise ValueError(message)
+        return addresses
+
+
+class CheckpointSettings(_Table):
+    """When a peer saves what it learned."""
+
+    period: float = Field(30.0, gt=0, description="seconds between checkpoints")
+
+
+class EvaluationSettings(_Table):
+    """When a peer evaluates its model on its own test samples."""
+
+    period: float = Field(10.0, gt=0, description="seconds between evaluations")
+
+
+class RuntimeSettings(_Table):
+    """How a peer uses its machine."""
+
+    number: int = Field(0, ge=0, description="number of the peer, by which its batches are drawn")
+    threads: int = Field(1, gt=0, description="threads that torch may use")
+    seed: int = Field(0, ge=0, description="seed of the peer's choice of neighbours, with its number")
+
+
+class PeerSettings(_Table):
+    """Everything that can be set; each field is a table of the TOML file."""
+
+    task: TaskSettings = Field(default_factory=TaskSettings)
+    training: TrainingSettings = Field(default_factory=TrainingSettings)
+    gossip: GossipSettings = Field(default_factory=GossipSettings)
+    exchange: ExchangeSettings = Field(default_factory=ExchangeSettings)
+    view: ViewSettings = Field(default_factory=ViewSettings)
+    network: NetworkSettings = Field(default_factory=NetworkSettings)
+    checkpoint: CheckpointSettings = Field(default_factory=CheckpointSettings)
+    evaluation: EvaluationSettings = Field(default_factory=EvaluationSettings)
+    runtime: RuntimeSettings = Field(default_factory=RuntimeSettings)
