@@ -106,6 +106,8 @@ HOSTILE = {
     "text that is no UTF-8": (sealed(b"\x81\xa3age\xa2\xff\xfe"), MalformedFrame),
     "giant array": (sealed(b"\x81\xa7tensors\xdd\xff\xff\xff\xff"), MessageTooLarge),
     "nested giant arrays": (sealed(b"\x81\xa7tensors" + b"\xdc\xff\xff" * 500), MessageTooLarge),
+    # Each claims no more elements than the header has bytes, so msgpack itself sees nothing wrong.
+    "nested long arrays": (sealed(b"\x81\xa7tensors" + b"\xdc\xea\x60" * 20_000), MessageTooLarge),
     "deeply nested arrays": (sealed(b"\x91" * 60_000), MalformedFrame),
     "giant string": (sealed(b"\x81\xa5codec\xdb\xff\xff\xff\xff"), MalformedFrame),
     "giant binary": (sealed(b"\x81\xa4task\xc6\xff\xff\xff\xff"), MalformedFrame),

@@ -1,0 +1,88 @@
+"""The document says what the code does."""
+
+import re
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+import torch
+
+from gossipfl.codecs import CODECS, DTYPES, FLOAT32
+from gossipfl.errors import PeerBusy, RateLimited, ReplayedMessage
+from gossipfl.wire import (
+    MAGIC,
+    PREAMBLE_BYTES,
+    Acknowledgement,
+    Kind,
+    Limits,
+    Refusal,
+    decode_frame,
+    encode,
+    encode_model,
+)
+from gossipfl.wire.refusals import REMEDIES
+from tests.gossipfl.wire.frames import LAYOUT, TASK, expectation, flat
+from tests.gossipfl.wire.test_hostile import HOSTILE
+
+DOCUMENT = (Path(__file__).parents[3] / "docs" / "wire-protocol.md").read_text(encoding="utf-8")
+
+
+def section(title):
+    return re.search(rf"^#+ {title}$(.*?)(?=^#|\Z)", DOCUMENT, re.MULTILINE | re.DOTALL)[1]
+
+
+def examples():
+    blocks = re.findall(r"```hex\n(.*?)```", DOCUMENT, re.DOTALL)
+    return [bytes.fromhex(re.sub(r"#.*", "", block)) for block in blocks]
+
+
+def encoded():
+    row = torch.tensor([1.0, -2.0, 0.5])
+    said = {"task": TASK, "layout": LAYOUT, "age": 90, "incarnation": 2, "sequence": 7, "step": 41}
+    return [
+        flat(encode_model(row, codec=FLOAT32, wants_answer=True, **said)),
+        flat(encode(Acknowledgement(incarnation=2, sequence=7))),
+        flat(encode(Refusal(code="peer_busy", text="try later"))),
+    ]
+
+
+@pytest.mark.parametrize("which", [0, 1, 2], ids=["model", "acknowledgement", "refusal"])
+def test_the_worked_examples_are_what_the_code_writes(which):
+    assert examples()[which] == encoded()[which]
+
+
+def test_the_worked_examples_decode():
+    model, acknowledgement, refusal = (decode_frame(data, expectation(3)) for data in examples())
+    assert model.row.tolist() == [1.0, -2.0, 0.5]
+    assert (model.header.age, model.header.step, model.header.wants_answer) == (90, 41, True)
+    assert acknowledgement == Acknowledgement(incarnation=2, sequence=7)
+    assert refusal.text == "try later"
+
+
+def test_the_limits_are_the_defaults():
+    written = dict(re.findall(r"^\| `(\w+)` \| (\d+) \|$", section("Limits"), re.MULTILINE))
+    assert written == {each.name: str(getattr(Limits(), each.name)) for each in fields(Limits)}
+
+
+def test_the_preamble_is_as_long_and_begins_as_documented():
+    rows = re.findall(r"^\| (\d+) \| (\d+) \|", section("Preamble"), re.MULTILINE)
+    offset = 0
+    for start, length in rows:
+        assert int(start) == offset
+        offset += int(length)
+    assert offset == PREAMBLE_BYTES
+    assert MAGIC.decode() in section("Preamble")
+    assert ", ".join(f"{kind.value} {kind.name.lower()}" for kind in Kind) in section("Preamble")
+
+
+def test_every_error_a_peer_can_tell_of_is_listed():
+    listed = set(re.findall(r"^\| `(\w+)` \|", section("Errors"), re.MULTILINE))
+    met = {error for _, error in HOSTILE.values()} | {ReplayedMessage, RateLimited, PeerBusy}
+    assert listed == {error.counter() for error in met}
+    assert set(REMEDIES) <= listed
+
+
+def test_every_codec_and_dtype_is_listed():
+    body = section("Body")
+    assert set(re.findall(r"^\| `(\w+)` \|", body, re.MULTILINE)) == set(CODECS)
+    assert all(f"`{dtype}`" in body for dtype in DTYPES)
