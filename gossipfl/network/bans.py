@@ -1,0 +1,86 @@
+"""Peers that break the protocol again and again are left alone for a while, longer each time."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Final
+
+from gossipfl.errors import (
+    ChecksumMismatch,
+    GossipflError,
+    MalformedFrame,
+    MessageTooLarge,
+    StreamLimitExceeded,
+    UnexpectedTensor,
+    WindowOverrun,
+)
+
+__all__ = ["Bans", "breaks_protocol"]
+
+# What no correct implementation does. Another task, version or pace is no offence: it is refused, politely.
+_OFFENCES: Final = (
+    ChecksumMismatch,
+    MalformedFrame,
+    MessageTooLarge,
+    StreamLimitExceeded,
+    UnexpectedTensor,
+    WindowOverrun,
+)
+_MOST_PEERS: Final = 4096
+
+
+@dataclass(slots=True)
+class _Record:
+    offences: int = 0
+    bans: int = 0
+    last_offence: float = 0.0
+    banned_until: float = 0.0
+
+
+def breaks_protocol(error: GossipflError) -> bool:
+    """Say whether the error is an offence, for which the connection is closed."""
+    return isinstance(error, _OFFENCES)
+
+
+class Bans:
+    """Remembers offences by proven peer id (an address proves nothing: many peers may share one).
+
+    Parameters
+    ----------
+    offences_before_ban : int
+    first_ban_seconds, longest_ban_seconds : float
+        Each ban of a peer lasts twice as long as its last. All is forgiven after the longest ban's time
+        without an offence.
+    """
+
+    def __init__(
+        self, *, offences_before_ban: int, first_ban_seconds: float, longest_ban_seconds: float
+    ) -> None:
+        self._offences_before_ban = offences_before_ban
+        self._first_ban_seconds = first_ban_seconds
+        self._longest_ban_seconds = longest_ban_seconds
+        self._records: OrderedDict[str, _Record] = OrderedDict()
+
+    def offend(self, peer_id: str, *, now: float) -> bool:
+        """Note an offence at `now`, in seconds of a monotonic clock; say whether it brought a ban."""
+        record = self._records.pop(peer_id, None)
+        if record is None or now - record.last_offence > self._longest_ban_seconds:
+            record = _Record()
+        self._records[peer_id] = record
+        if len(self._records) > _MOST_PEERS:
+            self._records.popitem(last=False)
+        record.last_offence = now
+        record.offences += 1
+        if record.offences <= self._offences_before_ban:
+            return False
+        record.offences = 0
+        seconds = min(self._first_ban_seconds * 2**record.bans, self._longest_ban_seconds)
+        record.banned_until = now + seconds
+        record.bans += 1
+        return True
+
+    def is_banned(self, peer_id: str, *, now: float) -> bool:
+        """Say whether the peer is banned at `now`."""
+        record = self._records.get(peer_id)
+        return record is not None and now < record.banned_until

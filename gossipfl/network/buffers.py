@@ -1,0 +1,37 @@
+"""Scratch memory that all connections of a host share, so that an idle connection holds none."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from gossipfl.network.records import LARGEST_RECORD
+
+__all__ = ["SharedBuffers"]
+
+_RECEIVED_BYTES: Final = 512 * 1024
+_SENT_BYTES: Final = 768 * 1024
+_MOST_IDLE: Final = 4
+
+
+class SharedBuffers:
+    """Buffers for the steps between socket and streams.
+
+    `received` and `plaintext` may be used between two checkpoints of one task only: every connection of the
+    host writes to them.
+    """
+
+    def __init__(self) -> None:
+        self.received = memoryview(bytearray(_RECEIVED_BYTES + LARGEST_RECORD))
+        self.plaintext = memoryview(bytearray(LARGEST_RECORD))
+        self._idle: list[memoryview] = []
+
+    def take(self, size: int) -> memoryview:
+        """Return at least `size` bytes to fill and send; hand them back with `give_back`."""
+        if size > _SENT_BYTES:
+            return memoryview(bytearray(size))
+        return self._idle.pop() if self._idle else memoryview(bytearray(_SENT_BYTES))
+
+    def give_back(self, buffer: memoryview) -> None:
+        """Let another connection use the buffer."""
+        if len(buffer) == _SENT_BYTES and len(self._idle) < _MOST_IDLE:
+            self._idle.append(buffer)

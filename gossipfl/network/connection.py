@@ -1,0 +1,215 @@
+"""The tasks of one connection: one reads, one writes, one watches for silence.
+
+The reader never waits for a write (both sides would deadlock under traffic both ways) and no user's task ever
+waits on the socket (its cancellation would leave half a frame there).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import trio
+from cryptography.exceptions import InvalidTag
+
+from gossipfl.errors import GossipflError, MalformedFrame, MessageRefused
+from gossipfl.network.buffers import SharedBuffers
+from gossipfl.network.failures import ConnectionLost
+from gossipfl.network.limits import NetworkLimits
+from gossipfl.network.multiplexer import Multiplexer
+from gossipfl.network.stream import Stream
+from gossipfl.network.upgrade import SecuredSocket
+
+__all__ = ["Connection"]
+
+_BATCH_BYTES: Final = 512 * 1024
+_FAREWELL_SECONDS: Final = 0.5
+_SUSPICION_SECONDS: Final = 2.0
+
+
+class Connection:
+    """A secured, multiplexed connection to one peer.
+
+    Parameters
+    ----------
+    secured : SecuredSocket
+        The socket and what the handshake proved.
+    limits : NetworkLimits
+    buffers : SharedBuffers
+        Scratch memory of the host.
+    on_stream : callable
+        Is handed this connection and every stream the other side opens.
+    on_refused : callable
+        Is handed the peer's id and each error of what it did against the protocol.
+    """
+
+    def __init__(
+        self,
+        *,
+        secured: SecuredSocket,
+        limits: NetworkLimits,
+        buffers: SharedBuffers,
+        on_stream: Callable[[Connection, Stream], None],
+        on_refused: Callable[[str, GossipflError], None],
+    ) -> None:
+        self.peer_id = secured.peer_id
+        self.remote_address = secured.remote_address
+        self.is_initiator = secured.is_initiator
+        self._secured = secured
+        self._socket = secured.socket
+        self._limits = limits
+        self._buffers = buffers
+        self._on_refused = on_refused
+        self._outgoing = trio.Event()
+        self._nursery: trio.Nursery | None = None
+        self.last_heard = trio.current_time()
+        self.last_used = self.last_heard
+        self.alive = True
+        self.started = trio.Event()
+        self.multiplexer = Multiplexer(
+            is_initiator=secured.is_initiator,
+            receive_window=limits.receive_window,
+            most_inbound_streams=limits.streams_per_connection,
+            on_stream=lambda stream: on_stream(self, stream),
+            on_outgoing=self._wake_writer,
+            on_refused=lambda error: on_refused(self.peer_id, error),
+        )
+
+    async def run(self) -> None:
+        """Serve the connection until it ends, for whatever reason; never raises but `trio.Cancelled`."""
+        try:
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                self.started.set()
+                if not self.alive:
+                    return
+                nursery.start_soon(self._guard, self._read)
+                nursery.start_soon(self._guard, self._write)
+                nursery.start_soon(self._guard, self._watch)
+        finally:
+            self.abort("the connection ended")
+
+    def abort(self, reason: str) -> None:
+        """Drop the connection at once, whatever is under way; its streams fail. Never blocks."""
+        if not self.alive:
+            return
+        self.alive = False
+        self.multiplexer.fail(ConnectionLost(reason))
+        if self._nursery is not None:
+            self._nursery.cancel_scope.cancel()
+        self._socket.socket.close()
+
+    async def close(self) -> None:
+        """Say farewell, if the other side takes it soon, and drop the connection."""
+        if self.alive:
+            self.multiplexer.go_away()
+            with trio.move_on_after(_FAREWELL_SECONDS):
+                while self.alive and self.multiplexer.has_work:
+                    await trio.sleep(0.01)
+        self.abort("the connection was closed on this side")
+
+    def _wake_writer(self) -> None:
+        self._outgoing.set()
+
+    def suspect(self) -> None:
+        """Drop the connection unless the other side soon gives a sign of life (a frozen peer gives none)."""
+        if self.alive and self._nursery is not None:
+            self._nursery.start_soon(self._guard, self._await_sign_of_life)
+
+    def start_soon(self, task: Callable[..., Awaitable[None]], *arguments: object) -> None:
+        """Run a task that ends with the connection."""
+        if self.alive and self._nursery is not None:
+            self._nursery.start_soon(task, *arguments)
+
+    async def _await_sign_of_life(self) -> None:
+        asked = trio.current_time()
+        self.multiplexer.ping(0)
+        await trio.sleep(min(_SUSPICION_SECONDS, self._limits.silence_seconds))
+        if self.last_heard < asked:
+            raise ConnectionLost("the peer let an exchange time out and then gave no sign of life")
+
+    async def _guard(self, role: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await role()
+        except MessageRefused as error:
+            self._on_refused(self.peer_id, error)
+            self.abort(str(error))
+        except (ConnectionLost, OSError, trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            self.abort(str(error) or "the connection broke")
+
+    async def _read(self) -> None:
+        self.multiplexer.receive(memoryview(self._secured.leftover))
+        file_number = self._socket.socket.fileno()
+        received = self._buffers.received
+        tail = b""
+        while True:
+            received[: len(tail)] = tail
+            try:
+                count = os.readv(file_number, [received[len(tail) :]])
+            except BlockingIOError:
+                await trio.lowlevel.wait_readable(file_number)
+                continue
+            if not count:
+                raise ConnectionLost("the peer closed the connection")
+            self.last_heard = trio.current_time()
+            tail = self._open_records(received[: len(tail) + count])
+            if self.multiplexer.gone_away:
+                raise ConnectionLost("the peer said that it closes the connection")
+            await trio.lowlevel.checkpoint()
+
+    def _open_records(self, received: memoryview) -> bytes:
+        """Process all whole records; return what is left of the last one."""
+        opener, multiplexer = self._secured.opener, self.multiplexer
+        plaintext = self._buffers.plaintext
+        position = 0
+        try:
+            while (size := opener.find(received, position)) is not None:
+                target = multiplexer.target_for(opener.plain_size(size))
+                if target is not None:
+                    multiplexer.advance(opener.open(received, position, size, target))
+                else:
+                    multiplexer.receive(plaintext[: opener.open(received, position, size, plaintext)])
+                position = opener.end(position, size)
+        except InvalidTag as error:
+            raise MalformedFrame("a record was not sealed by the peer of the handshake") from error
+        return bytes(received[position:])
+
+    async def _write(self) -> None:
+        multiplexer, sealer = self.multiplexer, self._secured.sealer
+        while True:
+            while not multiplexer.has_work:
+                self._outgoing = trio.Event()
+                await self._outgoing.wait()
+            # No checkpoint until all is sealed: the pieces are views of the users' buffers.
+            pieces, drained = multiplexer.next_batch(_BATCH_BYTES)
+            if not pieces:
+                continue
+            buffer = self._buffers.take(sealer.sealed_size(pieces))
+            sealed = buffer[: sealer.seal(pieces, buffer)]
+            del pieces
+            with trio.move_on_after(self._limits.silence_seconds) as deadline:
+                await self._socket.send_all(sealed)
+            if deadline.cancelled_caught:
+                raise ConnectionLost("the peer stopped reading")
+            self._buffers.give_back(buffer)
+            for stream in drained:
+                stream.sent()
+
+    async def _watch(self) -> None:
+        limits = self._limits
+        pings = 0
+        while True:
+            await trio.sleep(limits.keepalive_seconds / 2)
+            now = trio.current_time()
+            if now - self.last_heard >= limits.silence_seconds:
+                raise ConnectionLost(f"the peer was silent for {limits.silence_seconds} s")
+            if now - self.last_heard >= limits.keepalive_seconds:
+                pings += 1
+                self.multiplexer.ping(pings)
+            if self.multiplexer.streams:
+                self.last_used = now
+            elif now - self.last_used >= limits.idle_seconds:
+                self.multiplexer.go_away()
+                await trio.sleep(_FAREWELL_SECONDS)
+                raise ConnectionLost("the connection was idle")

@@ -1,0 +1,56 @@
+"""What a host has seen, counted."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from gossipfl.errors import GossipflError
+
+__all__ = ["NetworkCounters"]
+
+
+@dataclass(slots=True)
+class NetworkCounters:
+    """Counts since the host was opened; a host keeps the object it is given up to date.
+
+    Parameters
+    ----------
+    messages_sent, messages_received : int
+        Whole messages, requests and replies alike; received ones also passed all checks.
+    bytes_sent, bytes_received : int
+        The frames of these messages, in bytes, without what Yamux, Noise and TCP add.
+    connections_dialled, connections_accepted : int
+        Connections with a proven identity.
+    refused : Counter
+        What others did that was refused here, by the error's ``counter()``.
+    failed : Counter
+        Exchanges with others that came to nothing, by the error's ``counter()``.
+    """
+
+    messages_sent: int = 0
+    messages_received: int = 0
+    bytes_sent: int = 0
+    bytes_received: int = 0
+    connections_dialled: int = 0
+    connections_accepted: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
+    failed: Counter[str] = field(default_factory=Counter)
+
+    def count_refused(self, error: GossipflError) -> None:
+        """Count something refused here."""
+        self.refused[error.counter()] += 1
+
+    def count_failed(self, error: GossipflError) -> None:
+        """Count an exchange that came to nothing."""
+        self.failed[error.counter()] += 1
+
+    def count_sent(self, size: int) -> None:
+        """Count a message of `size` bytes."""
+        self.messages_sent += 1
+        self.bytes_sent += size
+
+    def count_received(self, size: int) -> None:
+        """Count a message of `size` bytes."""
+        self.messages_received += 1
+        self.bytes_received += size

@@ -1,0 +1,171 @@
+"""The side of an exchange that starts it: send a frame, read the reply, under one deadline."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+
+import trio
+
+from gossipfl.errors import ExchangeFailed, ExchangeTimedOut, GossipflError, MessageRefused
+from gossipfl.network.connection import Connection
+from gossipfl.network.counters import NetworkCounters
+from gossipfl.network.failures import AnsweredEarly, ConnectionLost, StreamEnded, StreamFailure
+from gossipfl.network.limits import NetworkLimits
+from gossipfl.network.pool import Lease, Neighbour, StreamPool
+from gossipfl.network.protocol import agree_as_client
+from gossipfl.network.receiving import decode, receive
+from gossipfl.wire import AnyMessage, Expectation, Frame, Refusal
+
+__all__ = ["Exchanger"]
+
+Connect = Callable[[str, Sequence[str]], Awaitable[Connection]]
+
+
+class _Unanswered(Exception):
+    """A stream that had been idle turned out to be dead before any byte of a reply came."""
+
+
+class Exchanger:
+    """Starts exchanges.
+
+    Parameters
+    ----------
+    limits : NetworkLimits
+    expectation : Expectation
+        What replies may be.
+    counters : NetworkCounters
+    find_connection : callable
+        Returns a live connection to a peer id, or None.
+    connect : callable
+        Makes a connection to a peer id at one of some addresses.
+    refuse : callable
+        Is handed the peer's id and the error of each reply that was refused.
+    """
+
+    def __init__(
+        self,
+        *,
+        limits: NetworkLimits,
+        expectation: Expectation,
+        counters: NetworkCounters,
+        find_connection: Callable[[str], Connection | None],
+        connect: Connect,
+        refuse: Callable[[str, GossipflError], None],
+    ) -> None:
+        self._limits = limits
+        self._expectation = expectation
+        self._counters = counters
+        self._find_connection = find_connection
+        self._connect = connect
+        self._refuse = refuse
+        self._pool = StreamPool(streams_per_neighbour=limits.streams_per_neighbour)
+
+    async def exchange(
+        self, peer_id: str, addresses: Sequence[str], frame: Frame, *, seconds: float | None
+    ) -> AnyMessage:
+        """Send `frame` and return the validated reply; see `Host.exchange`."""
+        seconds = self._limits.exchange_seconds if seconds is None else seconds
+        neighbour = self._pool.neighbour(peer_id)
+        neighbour.users += 1
+        try:
+            with trio.move_on_after(seconds) as deadline:
+                reply = await self._take_turn(neighbour, peer_id, addresses, frame, deadline)
+        except MessageRefused as error:
+            self._refuse(peer_id, error)
+            raise
+        except ExchangeFailed as error:
+            self._counters.count_failed(error)
+            raise
+        finally:
+            neighbour.users -= 1
+        if deadline.cancelled_caught:
+            timed_out = ExchangeTimedOut(
+                f"the exchange with {peer_id} was not over in time", expected=f"at most {seconds:g} s"
+            )
+            self._counters.count_failed(timed_out)
+            raise timed_out
+        return reply
+
+    async def keep_tidy(self) -> None:
+        """Close idle streams, for ever."""
+        # Half the other side's patience: this side closes first, and no exchange meets a closed stream.
+        idle_seconds = self._limits.idle_seconds / 2
+        while True:
+            await trio.sleep(idle_seconds / 4)
+            self._pool.sweep(idle_seconds=idle_seconds)
+
+    async def _take_turn(
+        self,
+        neighbour: Neighbour,
+        peer_id: str,
+        addresses: Sequence[str],
+        frame: Frame,
+        deadline: trio.CancelScope,
+    ) -> AnyMessage:
+        async with neighbour.turns:
+            for is_last_attempt in (False, True):
+                try:
+                    lease = await self._lease(neighbour, peer_id, addresses)
+                    return await self._converse(neighbour, lease, frame, deadline)
+                except _Unanswered as unanswered:
+                    if is_last_attempt:
+                        raise ExchangeFailed(str(unanswered)) from unanswered
+        raise AssertionError  # the second attempt returned or raised
+
+    async def _lease(self, neighbour: Neighbour, peer_id: str, addresses: Sequence[str]) -> Lease:
+        if idle := StreamPool.take_idle(neighbour):
+            return idle
+        is_fresh = False
+        connection = self._find_connection(peer_id)
+        if connection is None:
+            async with neighbour.dialling:
+                connection = self._find_connection(peer_id)
+                if connection is None:
+                    connection = await self._connect(peer_id, addresses)
+                    is_fresh = True
+        try:
+            stream = connection.multiplexer.open()
+            try:
+                await agree_as_client(stream)
+            except BaseException:
+                stream.reset()
+                raise
+        except StreamFailure as failure:
+            if is_fresh:
+                raise ExchangeFailed(f"{peer_id} opened no stream", came=failure) from failure
+            raise _Unanswered(str(failure)) from failure
+        return Lease(stream, connection, is_fresh=is_fresh)
+
+    async def _converse(
+        self, neighbour: Neighbour, lease: Lease, frame: Frame, deadline: trio.CancelScope
+    ) -> AnyMessage:
+        stream, in_step = lease.stream, False
+        try:
+            try:
+                await stream.write_all(frame.buffers)
+                in_step = True
+            except AnsweredEarly:  # refused before all was sent: the reply says why
+                in_step = False
+            await stream.wait_readable()
+            received = await receive(stream, expectation=self._expectation)
+        except StreamFailure as failure:
+            in_step = False
+            if isinstance(failure, StreamEnded | ConnectionLost) and not lease.is_fresh:
+                raise _Unanswered(str(failure)) from failure
+            raise ExchangeFailed("the neighbour gave the exchange up", came=failure) from failure
+        except BaseException:
+            in_step = False
+            if deadline.cancel_called:
+                lease.connection.suspect()
+            raise
+        finally:
+            if in_step:
+                StreamPool.give_back(neighbour, lease)
+            else:
+                stream.reset()
+        message = await decode(received)
+        self._counters.count_sent(frame.size)
+        self._counters.count_received(received.size)
+        if isinstance(message, Refusal):
+            raise message.error()
+        return message

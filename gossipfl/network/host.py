@@ -1,0 +1,272 @@
+"""A host: everything of the network that one peer needs, in one nursery."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+
+import trio
+
+from gossipfl.errors import ConnectionRefusedByPolicy, GossipflError, PeerUnreachable
+from gossipfl.network.addresses import parse_address
+from gossipfl.network.bans import Bans, breaks_protocol
+from gossipfl.network.buffers import SharedBuffers
+from gossipfl.network.connection import Connection
+from gossipfl.network.counters import NetworkCounters
+from gossipfl.network.dialling import dial
+from gossipfl.network.exchanging import Exchanger
+from gossipfl.network.identity import Identity
+from gossipfl.network.limits import NetworkLimits
+from gossipfl.network.listening import Listening, open_listeners
+from gossipfl.network.serving import Handler, Screen, Server
+from gossipfl.network.stream import Stream
+from gossipfl.network.table import ConnectionTable
+from gossipfl.network.upgrade import SecuredSocket, Upgrader
+from gossipfl.wire import AnyMessage, Expectation, Frame
+
+__all__ = ["Host", "open_host"]
+
+
+class Host:
+    """A peer's presence on the network; made by `open_host`.
+
+    Parameters
+    ----------
+    identity : Identity
+    expectation : Expectation
+    limits : NetworkLimits
+    counters : NetworkCounters
+    admit : callable
+        Says of a proven peer id whether it may connect.
+    nursery : trio.Nursery
+        Holds all tasks of the host.
+    """
+
+    def __init__(
+        self,
+        *,
+        identity: Identity,
+        expectation: Expectation,
+        limits: NetworkLimits,
+        counters: NetworkCounters,
+        admit: Callable[[str], bool],
+        nursery: trio.Nursery,
+    ) -> None:
+        self.peer_id = identity.peer_id
+        self.addresses: tuple[str, ...] = ()
+        self.limits = limits
+        self.counters = counters
+        self._admit = admit
+        self._nursery = nursery
+        self._buffers = SharedBuffers()
+        self._bans = Bans(
+            offences_before_ban=limits.offences_before_ban,
+            first_ban_seconds=limits.first_ban_seconds,
+            longest_ban_seconds=limits.longest_ban_seconds,
+        )
+        self._table = ConnectionTable(limits)
+        self._upgrader = Upgrader(identity=identity, admit=self._may_connect)
+        self._server = Server(limits=limits, expectation=expectation, counters=counters, refuse=self._refuse)
+        self._exchanger = Exchanger(
+            limits=limits,
+            expectation=expectation,
+            counters=counters,
+            find_connection=self._table.best,
+            connect=self._connect,
+            refuse=self._refuse,
+        )
+
+    async def exchange(
+        self, peer_id: str, addresses: Sequence[str], frame: Frame, *, seconds: float | None = None
+    ) -> AnyMessage:
+        """Send a frame to a peer and return its reply.
+
+        Uses a connection that is there, whoever made it, or dials. May be called by several tasks at a time,
+        and cancelled at any moment; nothing but this exchange is lost.
+
+        Parameters
+        ----------
+        peer_id : str
+        addresses : sequence of str
+            Multiaddresses to dial if need be, the likeliest first.
+        frame : Frame
+            Is read until this returns.
+        seconds : float, optional
+            For everything from dialling to the validated reply; `NetworkLimits.exchange_seconds` if left out.
+
+        Raises
+        ------
+        PeerUnreachable
+            No connection could be made.
+        ExchangeTimedOut
+            The time was up.
+        PeerBusy, RefusedByNeighbour
+            The neighbour refused, and said so by name.
+        ExchangeFailed
+            The connection or the stream ended under the exchange.
+        MessageRefused
+            The reply was refused here.
+        """
+        return await self._exchanger.exchange(peer_id, addresses, frame, seconds=seconds)
+
+    def serve(self, handler: Handler, *, screen: Screen | None = None) -> None:
+        """Answer others' exchanges from now on; until then they are told that this peer is busy.
+
+        Parameters
+        ----------
+        handler : callable
+            ``await handler(peer_id, message)`` returns the frame to reply with. It is called once the message
+            is completely received and validated. If it raises `MessageRefused` or `PeerBusy`, the other peer
+            is told so by name.
+        screen : callable, optional
+            ``screen(peer_id, header)`` may refuse a message, by raising likewise, before its body is read.
+        """
+        self._server.handler, self._server.screen = handler, screen
+
+    def connected(self) -> frozenset[str]:
+        """Return the ids of all peers with a live connection."""
+        return self._table.peers()
+
+    def is_banned(self, peer_id: str) -> bool:
+        """Say whether a peer is banned at the moment, for breaking the protocol again and again."""
+        return self._bans.is_banned(peer_id, now=trio.current_time())
+
+    def abort(self, peer_id: str) -> None:
+        """Drop all connections to a peer at once, whatever is under way. Never blocks."""
+        for connection in self._table.of_peer(peer_id):
+            connection.abort("the connection was aborted on this side")
+
+    async def run_listeners(self, listening: Listening) -> None:
+        """Accept connections, for ever."""
+        await listening.serve(
+            table=self._table,
+            upgrader=self._upgrader,
+            limits=self.limits,
+            adopt=self._adopt,
+            on_refused=self.counters.count_refused,
+        )
+
+    async def keep_tidy(self) -> None:
+        """Close idle streams, for ever."""
+        await self._exchanger.keep_tidy()
+
+    async def close(self) -> None:
+        """Say farewell on all connections, briefly."""
+        async with trio.open_nursery() as nursery:
+            for connection in self._table.all():
+                nursery.start_soon(connection.close)
+
+    async def _connect(self, peer_id: str, addresses: Sequence[str]) -> Connection:
+        if peer_id == self.peer_id:
+            raise PeerUnreachable("a peer does not exchange with itself", came=peer_id)
+        if not self._may_connect(peer_id):
+            raise PeerUnreachable("this peer is banned, or not admitted", came=peer_id)
+        targets = [parse_address(address) for address in addresses]
+        wrong = [each for each in targets if each.peer_id not in (None, peer_id)]
+        if wrong:
+            raise PeerUnreachable(
+                "an address is another peer's", expected=peer_id, came=", ".join(map(str, wrong))
+            )
+        secured = await dial(peer_id, targets, upgrader=self._upgrader, seconds=self.limits.dial_seconds)
+        self.counters.connections_dialled += 1
+        connection = self._new_connection(secured)
+        try:
+            self._table.add(connection)
+        except ConnectionRefusedByPolicy as error:
+            connection.abort(str(error))
+            raise PeerUnreachable(str(error)) from error
+        self._nursery.start_soon(self._run, connection)
+        await connection.started.wait()
+        return connection
+
+    async def _adopt(self, secured: SecuredSocket) -> None:
+        """Serve a connection that was accepted, until it ends."""
+        connection = self._new_connection(secured)
+        self._table.add(connection)
+        self.counters.connections_accepted += 1
+        await self._run(connection)
+
+    def _new_connection(self, secured: SecuredSocket) -> Connection:
+        return Connection(
+            secured=secured,
+            limits=self.limits,
+            buffers=self._buffers,
+            on_stream=self._on_stream,
+            on_refused=self._refuse,
+        )
+
+    async def _run(self, connection: Connection) -> None:
+        try:
+            await connection.run()
+        finally:
+            self._table.remove(connection)
+
+    def _on_stream(self, connection: Connection, stream: Stream) -> None:
+        connection.start_soon(self._server.serve, connection, stream)
+
+    def _may_connect(self, peer_id: str) -> bool:
+        return not self.is_banned(peer_id) and self._admit(peer_id)
+
+    def _refuse(self, peer_id: str, error: GossipflError) -> None:
+        """Count what a peer did; if it broke the protocol, drop it, and perhaps ban it."""
+        self.counters.count_refused(error)
+        if breaks_protocol(error):
+            self._bans.offend(peer_id, now=trio.current_time())
+            self.abort(peer_id)
+
+
+@asynccontextmanager
+async def open_host(
+    identity: Identity,
+    *,
+    expectation: Expectation,
+    listen: Sequence[str] = ("/ip4/127.0.0.1/tcp/0",),
+    announce: Sequence[str] | None = None,
+    limits: NetworkLimits | None = None,
+    admit: Callable[[str], bool] | None = None,
+    counters: NetworkCounters | None = None,
+) -> AsyncIterator[Host]:
+    """Open a host for the time of a ``with`` block.
+
+    Parameters
+    ----------
+    identity : Identity
+    expectation : Expectation
+        What this peer is able to accept.
+    listen : sequence of str
+        Multiaddresses to listen at, e.g. ``/ip4/0.0.0.0/tcp/4001``; port 0 lets the operating system choose.
+    announce : sequence of str, optional
+        Multiaddresses by which others reach this peer, if not those listened at (behind a router, say).
+    limits : NetworkLimits, optional
+    admit : callable, optional
+        Says of a proven peer id whether it may connect; all may if left out.
+    counters : NetworkCounters, optional
+        Is kept up to date.
+
+    Raises
+    ------
+    InvalidAddress
+        An address to listen at is none, or cannot be listened at.
+    """
+    listening = await open_listeners([parse_address(each) for each in listen], announce=announce)
+    try:
+        async with trio.open_nursery() as nursery:
+            host = Host(
+                identity=identity,
+                expectation=expectation,
+                limits=limits or NetworkLimits(),
+                counters=counters or NetworkCounters(),
+                admit=admit or (lambda _: True),
+                nursery=nursery,
+            )
+            host.addresses = tuple(f"{address}/p2p/{host.peer_id}" for address in listening.announced)
+            nursery.start_soon(host.run_listeners, listening)
+            nursery.start_soon(host.keep_tidy)
+            try:
+                yield host
+            finally:
+                with trio.CancelScope(shield=True):
+                    await host.close()
+                nursery.cancel_scope.cancel()
+    finally:
+        listening.close()

@@ -1,0 +1,148 @@
+"""Who a peer is: an Ed25519 key that never leaves its directory.
+
+The peer id is the multihash of the public key, so that whoever speaks with a peer id has proved, in the
+handshake, to hold the key.
+
+References
+----------
+libp2p, "Peer Ids and Keys", https://github.com/libp2p/specs/blob/master/peer-ids/peer-ids.md
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import stat
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from gossipfl.errors import CorruptIdentity
+from gossipfl.network.library import ID, Ed25519PrivateKey, KeyPair
+
+__all__ = ["KEY_FILE", "Identity", "load_identity", "load_or_create_identity"]
+
+KEY_FILE: Final = "identity.key"
+_HEADER: Final = b"gossipfl ed25519 key 1\n"
+_SEED_BYTES: Final = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """An Ed25519 key pair and the peer id that follows from it.
+
+    Parameters
+    ----------
+    seed : bytes
+        The 32 secret bytes.
+
+    Raises
+    ------
+    CorruptIdentity
+        The seed has another length.
+    """
+
+    seed: bytes = field(repr=False)
+    key_pair: KeyPair = field(init=False, repr=False, compare=False)
+    peer_id: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        if len(self.seed) != _SEED_BYTES:
+            raise CorruptIdentity(
+                "the secret of an identity has a wrong length",
+                expected=f"{_SEED_BYTES} bytes",
+                came=f"{len(self.seed)} bytes",
+            )
+        private_key = Ed25519PrivateKey.from_bytes(self.seed)
+        key_pair = KeyPair(private_key, private_key.get_public_key())
+        object.__setattr__(self, "key_pair", key_pair)
+        object.__setattr__(self, "peer_id", str(ID.from_pubkey(key_pair.public_key)))
+
+    @classmethod
+    def generate(cls) -> Identity:
+        """Make a new identity from the operating system's randomness."""
+        return cls(secrets.token_bytes(_SEED_BYTES))
+
+
+def load_or_create_identity(directory: Path) -> Identity:
+    """Load the identity kept in `directory`, or make one and keep it there.
+
+    Parameters
+    ----------
+    directory : Path
+        Is created with mode 0700 if need be.
+
+    Raises
+    ------
+    CorruptIdentity
+        The directory or the key is open to others, or the key is damaged.
+    """
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not (directory / KEY_FILE).exists():
+        _require_private(directory, 0o700)
+        _write_atomically(directory / KEY_FILE, _HEADER + secrets.token_bytes(_SEED_BYTES))
+    return load_identity(directory)
+
+
+def load_identity(directory: Path) -> Identity:
+    """Load the identity kept in `directory`.
+
+    Raises
+    ------
+    CorruptIdentity
+        There is none; or the directory or the key is open to others; or the key is damaged.
+    """
+    path = directory / KEY_FILE
+    if not path.is_file():
+        raise CorruptIdentity("there is no identity here", expected=f"a key file {path}")
+    _require_private(directory, 0o700)
+    _require_private(path, 0o600)
+    content = path.read_bytes()
+    if len(content) != len(_HEADER) + _SEED_BYTES or not content.startswith(_HEADER):
+        raise CorruptIdentity(
+            f"the key file {path} is damaged",
+            expected=f"{len(_HEADER) + _SEED_BYTES} bytes that begin with {_HEADER!r}",
+            came=f"{len(content)} bytes",
+            remedy="Restore it from a backup, or delete it to become another peer.",
+        )
+    return Identity(content[len(_HEADER) :])
+
+
+def _require_private(path: Path, mode: int) -> None:
+    status = path.stat()
+    found = stat.S_IMODE(status.st_mode)
+    if found & 0o077:
+        raise CorruptIdentity(
+            f"{path} is open to others",
+            expected=f"mode {mode:04o}",
+            came=f"{found:04o}",
+            remedy=f"If nobody can have read the key, run `chmod {mode:o} {path}`; otherwise delete the key.",
+        )
+    if status.st_uid != os.geteuid():
+        raise CorruptIdentity(f"{path} belongs to another user", expected=os.geteuid(), came=status.st_uid)
+
+
+def _write_atomically(path: Path, content: bytes) -> None:
+    """Create `path` with all its content or not at all; of two processes that race, the first one wins."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            return
+        _synchronise_directory(path.parent)
+    finally:
+        temporary.unlink()
+
+
+def _synchronise_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,80 @@
+"""How fast one peer may send."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Final
+
+from gossipfl.errors import RateLimited
+
+__all__ = ["PeerRates", "TokenBucket"]
+
+_MOST_PEERS: Final = 4096
+
+
+class TokenBucket:
+    """Allows `rate` units a second on average, and a second's worth at once.
+
+    A request is allowed while the bucket is not empty, whatever its size, and may leave a debt: so that a
+    message larger than a second's worth passes, and is paid for by a longer wait.
+
+    Parameters
+    ----------
+    rate : float
+        Units a second.
+    now : float
+        Seconds on the caller's monotonic clock, as in all methods.
+    """
+
+    def __init__(self, *, rate: float, now: float) -> None:
+        self._rate = rate
+        self._level = rate
+        self._updated = now
+
+    def take(self, units: float, *, now: float) -> bool:
+        """Take `units` if the bucket is not empty; say whether it was not."""
+        self._level = min(self._rate, self._level + (now - self._updated) * self._rate)
+        self._updated = now
+        if self._level <= 0:
+            return False
+        self._level -= units
+        return True
+
+
+class PeerRates:
+    """Frames and bytes a second, for each peer on its own.
+
+    Parameters
+    ----------
+    frames_per_second, bytes_per_second : float
+    """
+
+    def __init__(self, *, frames_per_second: float, bytes_per_second: float) -> None:
+        self._frames_per_second = frames_per_second
+        self._bytes_per_second = bytes_per_second
+        self._buckets: OrderedDict[str, tuple[TokenBucket, TokenBucket]] = OrderedDict()
+
+    def charge(self, peer_id: str, size: int, *, now: float) -> None:
+        """Charge a frame of `size` bytes to a peer.
+
+        Raises
+        ------
+        RateLimited
+            The peer has used up its share.
+        """
+        buckets = self._buckets.pop(peer_id, None) or (
+            TokenBucket(rate=self._frames_per_second, now=now),
+            TokenBucket(rate=self._bytes_per_second, now=now),
+        )
+        self._buckets[peer_id] = buckets
+        if len(self._buckets) > _MOST_PEERS:
+            self._buckets.popitem(last=False)
+        frames, volume = buckets
+        if not frames.take(1, now=now):
+            raise RateLimited(
+                "the peer sends too often", expected=f"at most {self._frames_per_second:g} frames a second"
+            )
+        if not volume.take(size, now=now):
+            raise RateLimited(
+                "the peer sends too much", expected=f"at most {self._bytes_per_second:g} bytes a second"
+            )
