@@ -1,0 +1,51 @@
+"""What the peer-sampling state machines have in common: a step, an envelope, and where chance comes from.
+
+A state machine here is a frozen value and functions ``event(state, …) -> Step``. It sends nothing, reads no
+clock and draws nothing: the caller delivers the messages of a step, decides when a period has passed, and
+hands in the draws. A peer hands in its own generator, a test hands in numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeAlias, TypeVar
+
+__all__ = ["Draw", "Envelope", "Peer", "Step", "chosen_index", "in_draw_order"]
+
+Peer = TypeVar("Peer", bound=Hashable)
+"""How a protocol names a peer: any hashable value, compared with ``==``.
+
+A real peer whose address travels with its name uses a frozen dataclass whose address has ``compare=False``.
+"""
+State = TypeVar("State")
+Message = TypeVar("Message")
+
+Draw: TypeAlias = Callable[[int], Sequence[float]]
+"""``draw(k)`` gives k independent uniform draws from [0, 1); a ``numpy.random.Generator``'s ``random`` is one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope(Generic[Peer, Message]):
+    """A message and the peer it is for."""
+
+    to: Peer
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class Step(Generic[State, Peer, Message]):
+    """What an event leads to: the state after it, and the messages to send, in order."""
+
+    state: State
+    envelopes: tuple[Envelope[Peer, Message], ...] = ()
+
+
+def chosen_index(draw: float, count: int) -> int:
+    """Index in ``range(count)`` that a uniform draw from [0, 1) selects."""
+    return min(int(draw * count), count - 1)
+
+
+def in_draw_order(draws: Sequence[float], count: int) -> list[int]:
+    """Indices 0…count-1 sorted by their draws: a uniformly random order."""
+    return sorted(range(count), key=lambda index: draws[index])
