@@ -159,12 +159,12 @@ def _compress(
 ) -> tuple[IntArray, IntArray, IntArray | None]:
     dtype = index_dtype(n)
     keys: IntArray = sources.astype(np.int64) * n + targets
-    order = np.argsort(keys, kind="stable") if need_order else None
+    order: IntArray | None = np.argsort(keys, kind="stable") if need_order else None
     if order is None:
         keys.sort()
     else:
         keys = keys[order]
-    indptr = np.searchsorted(keys, np.arange(n + 1, dtype=np.int64) * n).astype(dtype)
+    indptr: IntArray = np.searchsorted(keys, np.arange(n + 1, dtype=np.int64) * n).astype(dtype)
     indices: IntArray = (keys % n).astype(dtype)
     return indptr, indices, order
 

@@ -128,7 +128,7 @@ def _draw(n: int, degree: int, generator: np.random.Generator) -> _Keys:
 
 
 def _keys(n: int, first: npt.NDArray[np.integer], second: npt.NDArray[np.integer]) -> _Keys:
-    keys = np.minimum(first, second).astype(np.int64)
+    keys: _Keys = np.minimum(first, second).astype(np.int64)
     keys *= n
     keys += np.maximum(first, second)
     return keys

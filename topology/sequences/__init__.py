@@ -5,17 +5,31 @@ functions of (seed, t, i): a peer that knows the seed finds its partners without
 """
 
 from topology.sequences.base import base, simple_base
+from topology.sequences.colouring import matching_decomposition
+from topology.sequences.epidemic import epidemic
+from topology.sequences.equi import equi_dynamic, equi_static
 from topology.sequences.exponential import k_peer_exponential, one_peer_exponential, static
 from topology.sequences.grids import hyper_hypercube, moshpit
+from topology.sequences.matcha import activation_probabilities, matcha
+from topology.sequences.matching import random_matching
 from topology.sequences.sequence import MixingSequence
+from topology.sequences.shuffled import shuffled
 
 __all__ = [
     "MixingSequence",
+    "activation_probabilities",
     "base",
+    "epidemic",
+    "equi_dynamic",
+    "equi_static",
     "hyper_hypercube",
     "k_peer_exponential",
+    "matcha",
+    "matching_decomposition",
     "moshpit",
     "one_peer_exponential",
+    "random_matching",
+    "shuffled",
     "simple_base",
     "static",
 ]

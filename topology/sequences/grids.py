@@ -114,7 +114,7 @@ def _cliques_in_turn(n: int, sizes: tuple[int, ...], strides: tuple[int, ...], n
 
 
 def cliques_at_stride(start: int, n: int, size: int, stride: int) -> IntArray:
-    """Return the cliques of nodes ``start … start+n-1`` whose digit at `stride` varies, int64 [n/size, size]."""
+    """Return the cliques of nodes ``start … start+n-1`` whose digit at `stride` varies, [n/size, size]."""
     blocks = np.arange(n).reshape(n // (size * stride), size, stride)
     groups: IntArray = blocks.swapaxes(1, 2).reshape(-1, size) + start
     return groups
@@ -131,7 +131,7 @@ def _clique_row(sizes: tuple[int, ...], strides: tuple[int, ...], t: int, i: int
 
 
 def fewest_factors(n: int, largest: int) -> tuple[int, ...] | None:
-    """Return as few factors of `n` as possible, none above `largest`, largest first; None if there are none."""
+    """Return the fewest factors of `n`, none above `largest`, largest first; None if there are none."""
     divisors = [f for f in range(min(largest, n), 1, -1) if n % f == 0]
 
     @cache

@@ -148,7 +148,8 @@ class RuleSequence:
             If there is no node `i`.
         """
         nodes, weights = self.row(t, i)
-        return nodes[(nodes != i) & (weights != 0)]
+        heard: IntArray = nodes[(nodes != i) & (weights != 0)]
+        return heard
 
     def recipients(self, t: int, i: int) -> IntArray:
         """Return the nodes that `i` sends to in round `t`, in increasing order, without `i`.
@@ -168,7 +169,8 @@ class RuleSequence:
         W = self.matrix(t)
         entries = np.flatnonzero((W.indices == i) & (W.data != 0))
         nodes: IntArray = np.searchsorted(W.indptr, entries, side="right") - 1
-        return nodes[nodes != i]
+        sent: IntArray = nodes[nodes != i]
+        return sent
 
     def _round(self, t: int) -> int:
         if t < 0:

@@ -1,0 +1,229 @@
+"""EquiTopo: circulants of random hops whose rate of consensus does not depend on the number of nodes."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+from scipy.sparse import csr_array
+
+from topology.errors import ImpossibleDegree, InvalidParameter
+from topology.graphs.assemble import check_at_least
+from topology.graphs.topology import IntArray
+from topology.sequences.keyed import derive_key, draw, sample_distinct
+from topology.sequences.sequence import Row, RuleSequence, from_entries
+
+__all__ = ["equi_dynamic", "equi_static", "partners_in_scan"]
+
+
+def equi_static(n: int, degree: int, seed: int, *, directed: bool = True) -> RuleSequence:
+    """Return D-EquiStatic or U-EquiStatic: the average of random basis graphs, used in every round.
+
+    The basis graph of hop u has weight (n−1)/n from i to i + u and 1/n on the diagonal.
+
+    Parameters
+    ----------
+    n : int
+        Number of nodes, at least 2.
+    degree : int
+        Neighbours of every node: as many hops if directed, half as many both ways if not.
+    seed : int
+        Draws the hops.
+    directed : bool
+        D-EquiStatic, W = (1/M) Σ A(u); else U-EquiStatic, (W + Wᵀ)/2.
+
+    Returns
+    -------
+    RuleSequence
+        Doubly stochastic, period 1; symmetric if undirected.
+
+    Raises
+    ------
+    ImpossibleDegree
+        If the degree is not in 1 … n − 1, or is odd in the undirected case (unless the hop n/2 makes it up).
+
+    Notes
+    -----
+    The paper draws hops with replacement and keeps a draw whose rate is good enough. Here hops are distinct,
+    so that the degree is as asked; the paper's bound holds for sampling without replacement too. Check
+    `topology.spectrum.second_eigenvalue_modulus`, and take another seed where it disappoints.
+
+    References
+    ----------
+    Song, Li, Jin, Shi, Yan, Yin and Yuan, "Communication-efficient topologies for decentralized learning with
+    O(1) consensus rate", NeurIPS 2022, equations (3) to (6), Algorithm 1 and Theorems 1 and 2.
+    """
+    n, degree, seed = check_at_least("n", n, 2), check_at_least("degree", degree, 1), int(seed)
+    key = derive_key(seed, 4, int(directed))
+    if degree > n - 1:
+        raise ImpossibleDegree(
+            f"no graph on {n} nodes has degree {degree}",
+            expected=f"at most {n - 1}",
+            came=degree,
+            remedy="Lower the degree or take more nodes",
+        )
+    if directed:
+        hops = [1 + u for u in sample_distinct(key, degree, n - 1)]
+        shares = dict.fromkeys(hops, (n - 1) / n / degree)
+    else:
+        if degree % 2 and n % 2:
+            raise ImpossibleDegree(
+                f"an undirected circulant on {n} nodes has no odd degree",
+                expected="an even degree",
+                came=degree,
+                remedy=f"Take degree={degree - 1} or {degree + 1}, or directed=True",
+            )
+        hops = [1 + u for u in sample_distinct(key, degree // 2, (n - 1) // 2)]
+        shares = {hop: (n - 1) / n / degree for u in hops for hop in (u, n - u)}
+        if degree % 2:
+            shares[n // 2] = (n - 1) / n / degree
+    kind = "directed" if directed else "undirected"
+    return RuleSequence(
+        name=f"equi_static({n}, {degree}, {kind})",
+        n=n,
+        period=1,
+        degree=degree,
+        symmetric=not directed,
+        make=partial(_circulant, n, shares),
+        row_rule=partial(_circulant_row, n, shares),
+        recipients_rule=partial(_circulant_recipients, n, shares),
+    )
+
+
+def _circulant(n: int, shares: dict[int, float], _t: int) -> csr_array:
+    rows = np.tile(np.arange(n), len(shares))
+    hops = np.repeat(list(shares), n)
+    return from_entries(n, rows, (rows - hops) % n, np.repeat(list(shares.values()), n))
+
+
+def _circulant_row(n: int, shares: dict[int, float], _t: int, i: int) -> Row:
+    weights = {(i - hop) % n: share for hop, share in shares.items()}
+    weights[i] = 1.0 - sum(weights.values())
+    nodes = sorted(weights)
+    return np.array(nodes), np.array([weights[j] for j in nodes])
+
+
+def _circulant_recipients(n: int, shares: dict[int, float], _t: int, i: int) -> IntArray:
+    return np.array(sorted((i + hop) % n for hop in shares), dtype=np.int64)
+
+
+def equi_dynamic(n: int, seed: int, *, directed: bool = True, eta: float = 0.5) -> RuleSequence:
+    """Return OD-EquiDyn or OU-EquiDyn: one random basis graph a round, one neighbour each.
+
+    Parameters
+    ----------
+    n : int
+        Number of nodes, at least 2.
+    seed : int
+        With t it fixes the hop (and where pairing starts) of round t; a node finds its neighbour alone, in
+        constant time.
+    directed : bool
+        OD-EquiDyn: everyone sends to i + v. Else OU-EquiDyn: from a random start, nodes i and i + v not yet
+        paired are paired in order; the others rest.
+    eta : float
+        Share of the basis graph, W = (1 − η) I + η A, above 0 and at most 1. The paper's proof takes ½.
+
+    Returns
+    -------
+    RuleSequence
+        Doubly stochastic, degree 1, random; symmetric if undirected.
+
+    Raises
+    ------
+    InvalidParameter
+        If `eta` is outside (0, 1] or `n` below 2.
+
+    Notes
+    -----
+    The expected contraction of Σ‖xᵢ − x̄‖² in the directed case is (1 − η)² + η²(1 − 2/n) exactly, which is
+    ½ − 1/(2n) at η = ½: half the variance goes in every round whatever the number of nodes.
+
+    References
+    ----------
+    Song et al., "Communication-efficient topologies for decentralized learning with O(1) consensus rate",
+    NeurIPS 2022, Algorithms 2 and 3 with hops drawn from all of 1 … n − 1, Theorems 3 and 4.
+    """
+    n, seed = check_at_least("n", n, 2), int(seed)
+    if not 0 < eta <= 1:
+        raise InvalidParameter(
+            "eta is out of range", expected="0 < eta <= 1", came=eta, remedy="Pass eta=0.5 as in the paper"
+        )
+    key = derive_key(seed, 5, int(directed))
+    share = eta * (n - 1) / n
+    if directed:
+        return RuleSequence(
+            name=f"equi_dynamic({n}, directed)",
+            n=n,
+            period=None,
+            degree=1,
+            expected_contraction=(1 - eta) ** 2 + eta**2 * (1 - 2 / n),
+            make=partial(_one_hop, n, share, key),
+            row_rule=partial(_one_hop_row, n, share, key),
+            recipients_rule=partial(_one_hop_recipients, n, share, key),
+        )
+    return RuleSequence(
+        name=f"equi_dynamic({n}, undirected)",
+        n=n,
+        period=None,
+        degree=1,
+        symmetric=True,
+        make=partial(_paired, n, share, key),
+        row_rule=partial(_paired_row, n, share, key),
+    )
+
+
+def _hop(n: int, key: int, t: int) -> int:
+    return 1 + draw(derive_key(key, t), 0) % (n - 1)
+
+
+def _one_hop(n: int, share: float, key: int, t: int) -> csr_array:
+    return _circulant(n, {_hop(n, key, t): share}, t)
+
+
+def _one_hop_row(n: int, share: float, key: int, t: int, i: int) -> Row:
+    return _circulant_row(n, {_hop(n, key, t): share}, t, i)
+
+
+def _one_hop_recipients(n: int, share: float, key: int, t: int, i: int) -> IntArray:
+    return _circulant_recipients(n, {_hop(n, key, t): share}, t, i)
+
+
+def partners_in_scan(n: int, hop: int, places: IntArray) -> IntArray:
+    """Return whom each place is paired with when ``0, 1, 2, …`` are paired in turn with place + hop (mod n).
+
+    A place that is taken, or whose partner is, is passed over; who stays alone is its own partner. The
+    pattern has a closed form: alternate runs as long as the hop (or as n − hop) pair up.
+    """
+    if 2 * hop <= n:
+        offset, width, run = 0, n, hop
+    else:
+        offset, width, run = n - hop, 2 * hop - n, n - hop
+    inner = places - offset
+    forward = inner // run % 2 == 0
+    partner: IntArray = np.where(forward, places + run, places - run)
+    partner = np.where(forward & (inner + run >= width), places, partner)
+    if offset:
+        partner = np.where(places < offset, places + hop, partner)
+        partner = np.where(places >= hop, places - hop, partner)
+    return partner
+
+
+def _scan(n: int, key: int, t: int, nodes: IntArray) -> IntArray:
+    start = draw(derive_key(key, t), 1) % n
+    found: IntArray = (partners_in_scan(n, _hop(n, key, t), (nodes - start) % n) + start) % n
+    return found
+
+
+def _paired(n: int, share: float, key: int, t: int) -> csr_array:
+    nodes = np.arange(n)
+    partners = _scan(n, key, t, nodes)
+    paired = partners != nodes
+    return from_entries(n, nodes[paired], partners[paired], share)
+
+
+def _paired_row(n: int, share: float, key: int, t: int, i: int) -> Row:
+    j = int(_scan(n, key, t, np.array([i]))[0])
+    if i == j:
+        return np.array([i]), np.array([1.0])
+    weights = np.array([1 - share, share])
+    return np.array([min(i, j), max(i, j)]), weights if i < j else weights[::-1]
