@@ -1,9 +1,10 @@
 """A whole network of Cyclon peers as arrays, evolving exactly as the state machines would.
 
-In a period every live peer ticks once and its exchange completes before its next event. Exchanges that share
-no peer commute, so each period is run as batches of disjoint exchanges: an array operation on
-thousands of views at a time, with the same outcome as running them one after another in the order returned. Fed the same draws in that
-order, the machines of `topology.sampling.cyclon` reach the same views, entry by entry.
+In a period every live peer ticks once and its exchange completes before its next event. Exchanges that
+share no peer commute, so each period is run as batches of disjoint exchanges: an array operation on
+thousands of views at a time, with the same outcome as running them one after another in the order returned.
+Fed the same draws in that order, the machines of `topology.sampling.cyclon` reach the same views, entry by
+entry.
 """
 
 from __future__ import annotations

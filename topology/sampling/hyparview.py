@@ -1,8 +1,8 @@
 """HyParView: a small connected view to gossip over, and a larger spare one to repair it from.
 
 Leitão, Pereira and Rodrigues, "HyParView: A Membership Protocol for Reliable Gossip-Based Broadcast", DSN
-2007, algorithms 1 (joining and leaving) and sections 4.3–4.5 (repair, shuffling), as a pure state machine. Active
-views are symmetric: whoever drops a neighbour tells it, whoever adds one asks it.
+2007, algorithms 1 (joining and leaving) and sections 4.3–4.5 (repair, shuffling), as a pure state machine.
+Active views are symmetric: whoever drops a neighbour tells it, whoever adds one asks it.
 
 Each event asks `draw` exactly once, for ``draws_per_event(settings)`` draws, whatever it then uses: so a
 network of these machines can be run in any form, one at a time or thousands at once, from the same numbers.

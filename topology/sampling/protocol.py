@@ -22,7 +22,7 @@ State = TypeVar("State")
 Message = TypeVar("Message")
 
 Draw: TypeAlias = Callable[[int], Sequence[float]]
-"""``draw(k)`` gives k independent uniform draws from [0, 1); a ``numpy.random.Generator``'s ``random`` is one."""
+"""``draw(k)`` gives k independent uniform draws from [0, 1); the ``random`` of a NumPy generator is one."""
 
 
 @dataclass(frozen=True, slots=True)
