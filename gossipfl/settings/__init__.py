@@ -10,6 +10,7 @@ from gossipfl.settings.loading import dump_settings, load_settings, parse_settin
 from gossipfl.settings.peer import (
     CheckpointSettings,
     EvaluationSettings,
+    ExchangeSettings,
     NetworkSettings,
     PeerSettings,
     RuntimeSettings,
@@ -20,6 +21,7 @@ from gossipfl.settings.peer import (
 __all__ = [
     "CheckpointSettings",
     "EvaluationSettings",
+    "ExchangeSettings",
     "GossipSettings",
     "NetworkSettings",
     "PeerSettings",

@@ -1,0 +1,171 @@
+"""What a peer has learned, on disk: everything it needs to go on as if it had never stopped."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import xxhash
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from gossipfl.errors import CorruptCheckpoint
+from gossipfl.peer.files import write_atomically
+from gossipfl.tasks import Task
+from gossipfl.training import Nodes
+
+__all__ = ["Checkpoint", "load_checkpoint", "read_row", "save_checkpoint"]
+
+_FORMAT = "gossipfl checkpoint 1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """A peer's state at one instant.
+
+    Parameters
+    ----------
+    nodes : Nodes
+        The row with its age, step counter and momentum, ``B = 1``.
+    event : int
+        Number of the last event (merge or training) that changed the row.
+    merges_pending : int
+        Models merged since the last training.
+    incarnation : int
+        Start of the peer during which it was saved.
+    random_state : dict
+        State of the generator that chooses neighbours (``numpy.random.Generator.bit_generator.state``).
+    view : list
+        What the peer knew of others, as plain values.
+    """
+
+    nodes: Nodes
+    event: int
+    merges_pending: int
+    incarnation: int
+    random_state: dict[str, Any]
+    view: list[dict[str, Any]]
+
+
+def _checksum(tensors: dict[str, Tensor]) -> str:
+    digest = xxhash.xxh3_64()
+    for name in sorted(tensors):
+        digest.update(tensors[name].numpy().tobytes())
+    return digest.hexdigest()
+
+
+def save_checkpoint(path: Path, checkpoint: Checkpoint, task: Task) -> None:
+    """Write a checkpoint: temporary file, fsync, rename.
+
+    Raises
+    ------
+    OSError
+        If the disk refuses; the previous checkpoint is still there.
+    """
+    tensors = {
+        "row": checkpoint.nodes.rows[0].contiguous(),
+        "momentum": checkpoint.nodes.momentum[0].contiguous(),
+    }
+    metadata = {
+        "format": _FORMAT,
+        "task": task.fingerprint.hex(),
+        "layout": task.layout.digest.hex(),
+        "checksum": _checksum(tensors),
+        "state": json.dumps(
+            {
+                "age": int(checkpoint.nodes.ages[0]),
+                "step": int(checkpoint.nodes.steps[0]),
+                "event": checkpoint.event,
+                "merges_pending": checkpoint.merges_pending,
+                "incarnation": checkpoint.incarnation,
+                "random_state": checkpoint.random_state,
+                "view": checkpoint.view,
+            }
+        ),
+    }
+    write_atomically(path, save(tensors, metadata=metadata))
+
+
+def load_checkpoint(path: Path, task: Task, *, momentum_size: int) -> Checkpoint:
+    """Read a checkpoint and check that it is whole and belongs to the task.
+
+    Raises
+    ------
+    CorruptCheckpoint
+        If it is damaged, or of another task or layout.
+    """
+    tensors, metadata = _read(path)
+    for name, own in (("task", task.fingerprint), ("layout", task.layout.digest)):
+        if metadata.get(name) != own.hex():
+            raise CorruptCheckpoint(
+                f"the checkpoint {path} belongs to another {name}",
+                expected=own.hex()[:16],
+                came=str(metadata.get(name))[:16],
+                remedy="Use the settings it was made with, or another --home for the new task.",
+            )
+    try:
+        state = json.loads(metadata["state"])
+        nodes = Nodes(
+            rows=tensors["row"][None],
+            ages=torch.tensor([state["age"]]),
+            steps=torch.tensor([state["step"]]),
+            momentum=tensors["momentum"][None],
+        )
+        if nodes.rows.shape != (1, task.layout.size):
+            raise _damaged(path, f"a row of {tuple(tensors['row'].shape)}")
+        if nodes.momentum.shape[1] != momentum_size:  # momentum was turned on or off since
+            nodes = Nodes(
+                rows=nodes.rows, ages=nodes.ages, steps=nodes.steps, momentum=torch.zeros(1, momentum_size)
+            )
+        return Checkpoint(
+            nodes=nodes,
+            event=int(state["event"]),
+            merges_pending=int(state["merges_pending"]),
+            incarnation=int(state["incarnation"]),
+            random_state=dict(state["random_state"]),
+            view=list(state["view"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise _damaged(path, f"{type(error).__name__}: {error}") from error
+
+
+def read_row(path: Path) -> tuple[Tensor, int]:
+    """Read a checkpoint's row (shape ``[D]``, float32) and age, whatever its task.
+
+    Raises
+    ------
+    CorruptCheckpoint
+        If it is damaged.
+    """
+    tensors, metadata = _read(path)
+    try:
+        return tensors["row"], int(json.loads(metadata["state"])["age"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise _damaged(path, f"{type(error).__name__}: {error}") from error
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = dict(file.metadata() or {})
+            tensors = {name: file.get_tensor(name).clone() for name in ("row", "momentum")}
+    except (OSError, SafetensorError) as error:
+        raise _damaged(path, str(error)) from error
+    if metadata.get("format") != _FORMAT:
+        raise _damaged(path, f"format {metadata.get('format')!r}")
+    if metadata.get("checksum") != _checksum(tensors):
+        raise _damaged(path, "another checksum")
+    return tensors, metadata
+
+
+def _damaged(path: Path, came: str) -> CorruptCheckpoint:
+    return CorruptCheckpoint(
+        f"the checkpoint {path} is damaged",
+        expected=f"a whole file of format {_FORMAT!r}",
+        came=came,
+        remedy="Restore it from a backup, or delete it: the peer starts anew and learns from its neighbours.",
+    )

@@ -1,0 +1,222 @@
+"""The one owner of a peer's model: merges what arrives, trains in between, and publishes snapshots.
+
+Invariant: only `Learner.run` replaces the state, and states are values. Whatever else needs the model (an
+exchange, an evaluation, a checkpoint) takes the state of the moment and is never waited for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import trio
+from torch import Tensor
+
+from gossipfl.algorithms import GossipLearning, Message
+from gossipfl.peer.threads import run_abandonable
+from gossipfl.training import Nodes, Trainer
+
+__all__ = ["Incoming", "Learner", "State"]
+
+_ALL_OF_ONE = np.zeros(1, dtype=np.int64)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Incoming:
+    """A model that arrived.
+
+    Parameters
+    ----------
+    shared : Tensor
+        Shape ``[shared_size]``, float32, all finite.
+    age : int
+    sender : str
+        Peer id.
+    incarnation, event : int
+        Which version of the sender's model it is.
+    codec : str
+        How it was sent; a replay must lose the same precision.
+    """
+
+    shared: Tensor
+    age: int
+    sender: str
+    incarnation: int
+    event: int
+    codec: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """A version of the model.
+
+    Parameters
+    ----------
+    nodes : Nodes
+        ``B = 1``.
+    event : int
+        Number of the event that made it.
+    merges_pending : int
+        Models merged since the last training.
+    loss : float
+        Mean loss of the batches of the last training; NaN before the first.
+    """
+
+    nodes: Nodes
+    event: int = 0
+    merges_pending: int = 0
+    loss: float = float("nan")
+
+    @property
+    def age(self) -> int:
+        """Training steps the model descends from."""
+        return int(self.nodes.ages[0])
+
+    @property
+    def step(self) -> int:
+        """Training steps this peer has done."""
+        return int(self.nodes.steps[0])
+
+
+class Learner:
+    """Owns the model of a peer.
+
+    Parameters
+    ----------
+    state : State
+        Where learning starts.
+    trainer : Trainer
+        Over this peer's own data.
+    algorithm : GossipLearning
+    merges_per_training : int
+        Models merged between two trainings.
+    patience : float
+        Seconds without training after which the peer trains on its own model.
+    mailbox : int
+        Models that may wait.
+    record : callable
+        Takes one record for each event, in order; called from the worker thread.
+    """
+
+    def __init__(
+        self,
+        *,
+        state: State,
+        trainer: Trainer,
+        algorithm: GossipLearning,
+        merges_per_training: int,
+        patience: float,
+        mailbox: int,
+        record: Callable[[Mapping[str, Any]], None],
+    ) -> None:
+        self._state = state
+        self._trainer = trainer
+        self._algorithm = algorithm
+        self._merges_per_training = merges_per_training
+        self._patience = patience
+        self._record = record
+        self._outbox, self._inbox = trio.open_memory_channel[Incoming](mailbox)
+
+    @property
+    def state(self) -> State:
+        """The newest version of the model; a value, safe to keep."""
+        return self._state
+
+    @property
+    def mailbox_is_full(self) -> bool:
+        """Whether the learner is behind and would refuse a model now."""
+        statistics = self._outbox.statistics()
+        return statistics.current_buffer_used >= statistics.max_buffer_size
+
+    def offer(self, incoming: Incoming) -> bool:
+        """Put a model into the mailbox.
+
+        Returns
+        -------
+        bool
+            False if it is full; the model is not taken.
+        """
+        try:
+            self._outbox.send_nowait(incoming)
+        except trio.WouldBlock:
+            return False
+        return True
+
+    async def run(self) -> None:
+        """Merge and train for ever, one thread's work at a time; cancel it to stop."""
+        last_training = trio.current_time()
+        while True:
+            batch: list[Incoming] = []
+            with trio.move_on_at(last_training + self._patience):
+                batch.append(await self._inbox.receive())
+            while len(batch) < self._merges_per_training:
+                try:
+                    batch.append(self._inbox.receive_nowait())
+                except trio.WouldBlock:
+                    break
+            before = self._state
+            # The thread may be abandoned at exit: it works on values, and only this task publishes them.
+            self._state = await run_abandonable(self._work, before, tuple(batch))
+            if self._state.step > before.step:
+                last_training = trio.current_time()
+
+    def _work(self, state: State, batch: tuple[Incoming, ...]) -> State:
+        if not batch:
+            return self._train_alone(state)
+        for incoming in batch:
+            state = self._absorb(state, incoming)
+        return state
+
+    def _train_alone(self, state: State) -> State:
+        nodes, losses = self._trainer.train(state.nodes, _ALL_OF_ONE)
+        after = State(nodes=nodes, event=state.event + 1, merges_pending=0, loss=float(losses[0]))
+        self._record({"kind": "train", **_described(after, trained=True)})
+        return after
+
+    def _absorb(self, state: State, incoming: Incoming) -> State:
+        trains = state.merges_pending + 1 >= self._merges_per_training
+        loss = state.loss
+
+        def update(nodes: Nodes) -> Nodes:
+            nonlocal loss
+            if not trains:
+                return nodes
+            nodes, losses = self._trainer.train(nodes, _ALL_OF_ONE)
+            loss = float(losses[0])
+            return nodes
+
+        message = Message(shared=incoming.shared[None], ages=torch.tensor([incoming.age]))
+        nodes = self._algorithm.absorb(state.nodes, message, update=update)
+        after = State(
+            nodes=nodes,
+            event=state.event + 1,
+            merges_pending=0 if trains else state.merges_pending + 1,
+            loss=loss,
+        )
+        self._record(
+            {
+                "kind": "merge",
+                "sender": incoming.sender,
+                "sender_incarnation": incoming.incarnation,
+                "sender_event": incoming.event,
+                "sender_age": incoming.age,
+                "codec": incoming.codec,
+                **_described(after, trained=trains),
+            }
+        )
+        return after
+
+
+def _described(state: State, *, trained: bool) -> dict[str, Any]:
+    described: dict[str, Any] = {
+        "event": state.event,
+        "age": state.age,
+        "step": state.step,
+        "trained": trained,
+    }
+    if trained:
+        described["loss"] = state.loss
+    return described

@@ -1,0 +1,63 @@
+"""The peer's own model on its way out: one frame for each message, numbered so that none can be replayed."""
+
+from __future__ import annotations
+
+import trio
+
+from gossipfl.codecs import Codec
+from gossipfl.peer.learner import State
+from gossipfl.peer.threads import run_abandonable
+from gossipfl.tasks import Task
+from gossipfl.wire import Frame, encode_model
+
+__all__ = ["OutgoingModels"]
+
+_LARGE_ROW = 2**18  # numbers; encoding more than that blocks the event loop for over a millisecond
+
+
+class OutgoingModels:
+    """Encodes versions of the model.
+
+    Parameters
+    ----------
+    task : Task
+    codec : Codec
+    incarnation : int
+        Which start of the peer this is.
+    """
+
+    def __init__(self, *, task: Task, codec: Codec, incarnation: int) -> None:
+        self._task = task
+        self._codec = codec
+        self._incarnation = incarnation
+        self._sequence = 0
+
+    async def frame(self, state: State, *, wants_answer: bool) -> Frame:
+        """Encode a version of the model as the next message of this peer.
+
+        Raises
+        ------
+        NonFiniteUpdate
+            If training has diverged; such a model is never sent.
+        """
+        self._sequence += 1
+        sequence = self._sequence
+        size = self._task.layout.shared_size
+
+        def encode() -> Frame:
+            return encode_model(
+                state.nodes.rows[0, :size],
+                codec=self._codec,
+                task=self._task.fingerprint,
+                layout=self._task.layout.digest,
+                age=state.age,
+                incarnation=self._incarnation,
+                sequence=sequence,
+                step=state.event,
+                wants_answer=wants_answer,
+            )
+
+        if size > _LARGE_ROW:
+            return await run_abandonable(encode)
+        await trio.lowlevel.checkpoint()
+        return encode()

@@ -1,0 +1,122 @@
+"""What happened to a peer, as JSON lines: append-only, and enough to replay it in the simulator.
+
+Each start of a peer writes a file of its own (``records/000001.jsonl`` …), one object a line. Events that
+change the row have consecutive numbers in ``event``; after a crash the next start goes on from the event of
+its checkpoint, so an event is named by (incarnation, event). See ``docs/records.md``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gossipfl.errors import HomeError
+
+if TYPE_CHECKING:
+    import polars
+
+__all__ = ["RecordWriter", "read_records"]
+
+
+class RecordWriter:
+    """Appends records to a file; every call hands whole lines to the operating system at once.
+
+    A killed process loses nothing that was appended; a machine without power loses what was appended since
+    `synchronise`.
+
+    Parameters
+    ----------
+    directory : Path
+        Where the files are; torn last lines of earlier files are cut off.
+    incarnation : int
+        Number of this start, which names the file.
+    """
+
+    def __init__(self, directory: Path, *, incarnation: int) -> None:
+        directory.mkdir(exist_ok=True)
+        for earlier in directory.glob("*.jsonl"):
+            _cut_torn_line(earlier)
+        path = directory / f"{incarnation:06d}.jsonl"
+        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        self._lock = threading.Lock()
+        self._incarnation = incarnation
+
+    def append(self, *records: Mapping[str, Any]) -> None:
+        """Append records; may be called from any thread.
+
+        Raises
+        ------
+        HomeError
+            If the disk refuses.
+        """
+        stamp = {"time": round(time.time(), 6), "incarnation": self._incarnation}
+        lines = "".join(json.dumps({**record, **stamp}, separators=(",", ":")) + "\n" for record in records)
+        with self._lock:
+            try:
+                _write_all(self._descriptor, lines.encode())
+            except OSError as error:
+                raise HomeError(
+                    "a record could not be written", came=error.strerror, remedy="Make room on the disk."
+                ) from error
+
+    def synchronise(self) -> None:
+        """Wait until the disk has everything that was appended."""
+        os.fsync(self._descriptor)
+
+    def close(self) -> None:
+        """Synchronise and close the file."""
+        with self._lock:
+            os.fsync(self._descriptor)
+            os.close(self._descriptor)
+
+
+def _write_all(descriptor: int, content: bytes) -> None:
+    view = memoryview(content)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def _cut_torn_line(path: Path) -> None:
+    with path.open("rb+") as file:
+        end = file.seek(0, os.SEEK_END)
+        while end > 0:
+            start = max(0, end - 65536)
+            file.seek(start)
+            newline = file.read(end - start).rfind(b"\n")
+            if newline >= 0:
+                file.truncate(start + newline + 1)
+                return
+            end = start
+        file.truncate(0)
+
+
+def read_records(directory: Path) -> polars.DataFrame:
+    """Read all records of a peer, in the order in which they were written.
+
+    Parameters
+    ----------
+    directory : Path
+        The ``records`` directory of a peer's home, running or not; a torn last line is left out.
+
+    Returns
+    -------
+    polars.DataFrame
+        One row a record; columns that a kind of record does not have are null in it.
+
+    Raises
+    ------
+    HomeError
+        If there are no records.
+    """
+    import polars
+
+    files = sorted(directory.glob("*.jsonl"))
+    whole = b"".join(content[: content.rfind(b"\n") + 1] for content in (file.read_bytes() for file in files))
+    if not whole:
+        raise HomeError(f"there are no records in {directory}", expected="files such as 000001.jsonl")
+    return polars.read_ndjson(whole, infer_schema_length=None)

@@ -1,0 +1,94 @@
+"""What a peer says of itself: one value for the terminal, the status file and programs that embed a peer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from gossipfl.errors import HomeError
+from gossipfl.peer.files import write_atomically
+
+__all__ = ["PeerStatus", "read_status", "write_status"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PeerStatus:
+    """A peer at one instant.
+
+    Parameters
+    ----------
+    peer_id : str
+    process : int
+        Its process id.
+    task : str
+        Name of the task.
+    addresses : tuple of str
+        Where it can be reached.
+    incarnation : int
+        How many times it was started.
+    age, step, event : int
+        Age of the model; training steps done here; changes of the model.
+    loss : float
+        Of the batches of the last training; NaN before the first.
+    metrics : mapping of str to float
+        Of the last evaluation; empty before the first.
+    saved_age : int
+        Age of the last checkpoint.
+    neighbours, connected : int
+        Peers in the view; peers with a live connection.
+    network : mapping
+        `NetworkCounters` as plain values.
+    started, updated : float
+        Seconds since 1970.
+    """
+
+    peer_id: str
+    process: int
+    task: str
+    addresses: tuple[str, ...]
+    incarnation: int
+    age: int
+    step: int
+    event: int
+    loss: float
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    saved_age: int
+    neighbours: int
+    connected: int
+    network: Mapping[str, Any]
+    started: float
+    updated: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values; what is NaN becomes None, which JSON knows."""
+        values = asdict(self)
+        values["addresses"] = list(self.addresses)
+        values["loss"] = self.loss if self.loss == self.loss else None
+        return values
+
+
+def write_status(path: Path, status: PeerStatus) -> None:
+    """Replace the status file; readers never see half of it."""
+    write_atomically(path, json.dumps(status.to_dict()).encode(), durable=False)
+
+
+def read_status(path: Path) -> dict[str, Any]:
+    """Read a status file.
+
+    Raises
+    ------
+    HomeError
+        If there is none, or it is damaged.
+    """
+    try:
+        values = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise HomeError(
+            f"there is no status in {path.parent}", remedy="Start the peer: gossipfl peer run --home DIR."
+        ) from None
+    except ValueError as error:
+        raise HomeError(f"{path} is damaged", came=str(error), remedy="Restart the peer.") from error
+    return dict(values)
