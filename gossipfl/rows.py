@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import fnmatch
 import hashlib
+import itertools
 import json
 import math
 from collections.abc import Iterable, Mapping
@@ -39,11 +40,25 @@ class SharePolicy:
     ----------
     local : tuple of str
         Names, or shell patterns such as ``"head.*"``, of parameters that are trained here and never sent: a
-        personal head. Buffers (BatchNorm running statistics) and frozen parameters are never sent either;
-        they need no mention.
+        personal head. A parameter that is tied under several names stays local if any of them matches.
+        Buffers (BatchNorm running statistics) and frozen parameters are never sent either; they need no
+        mention.
+
+    Raises
+    ------
+    InvalidTask
+        If ``local`` is not a tuple.
     """
 
     local: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.local, tuple):
+            raise InvalidTask(
+                "the share policy takes a tuple of names",
+                expected="such as ('head.*',)",
+                came=repr(self.local),
+            )
 
     def keeps_local(self, name: str) -> bool:
         """Whether the parameter of this name stays with its peer."""
@@ -124,19 +139,23 @@ def layout_of(module: nn.Module, share: SharePolicy | None = None) -> Layout:
     Raises
     ------
     InvalidTask
-        If nothing would be shared, a tensor is complex, or a pattern of ``share`` matches no parameter.
+        If nothing would be shared, a tensor is complex or not initialised yet (lazy modules), or a pattern
+        of ``share`` matches no parameter.
     """
     share = share or SharePolicy()
     tensors: dict[Group, list[tuple[str, Tensor]]] = {group: [] for group in _GROUPS}
-    parameter_names = []
-    for name, parameter in module.named_parameters():
-        parameter_names.append(name)
+    names_of: dict[nn.Parameter, list[str]] = {}
+    for name, parameter in module.named_parameters(remove_duplicate=False):
+        names_of.setdefault(parameter, []).append(name)
+    for parameter, names in names_of.items():
         if not parameter.requires_grad:
-            tensors["untrained"].append((name, parameter))
+            tensors["untrained"].append((names[0], parameter))
         else:
-            tensors["local" if share.keeps_local(name) else "shared"].append((name, parameter))
-    tensors["untrained"] += [(name, buffer) for name, buffer in _persistent_buffers(module)]
+            group: Group = "local" if any(map(share.keeps_local, names)) else "shared"
+            tensors[group].append((names[0], parameter))
+    tensors["untrained"] += _persistent_buffers(module)
 
+    parameter_names = [name for names in names_of.values() for name in names]
     for pattern in share.local:
         if not any(fnmatch.fnmatchcase(name, pattern) for name in parameter_names):
             raise InvalidTask(
@@ -144,29 +163,38 @@ def layout_of(module: nn.Module, share: SharePolicy | None = None) -> Layout:
                 expected=f"one of {', '.join(parameter_names) or 'no parameters at all'}",
                 remedy="Correct the name, or use a pattern such as 'head.*'.",
             )
+    for name, tensor in itertools.chain(*tensors.values()):
+        _check_representable(name, tensor)
     if not any(tensor.numel() for _, tensor in tensors["shared"]):
         raise InvalidTask(
             "the module shares nothing",
             expected="at least one trainable parameter that is not kept local",
-            came=f"{len(parameter_names)} parameters, of which none is both trainable and shared",
+            came=f"{len(names_of)} parameters, of which none is both trainable and shared",
         )
 
     entries, offset = [], 0
     for group in _GROUPS:
         for name, tensor in tensors[group]:
-            if tensor.is_complex():
-                raise InvalidTask(
-                    f"{name} is complex",
-                    expected="real numbers",
-                    came=tensor.dtype,
-                    remedy="Use view_as_real.",
-                )
             dtype = str(tensor.dtype).removeprefix("torch.")
             entries.append(
                 Entry(name=name, shape=tuple(tensor.shape), dtype=dtype, offset=offset, group=group)
             )
             offset += tensor.numel()
     return Layout(tuple(entries))
+
+
+def _check_representable(name: str, tensor: Tensor) -> None:
+    if nn.parameter.is_lazy(tensor):
+        raise InvalidTask(
+            f"{name} has no shape yet",
+            expected="a module whose parameters are all initialised",
+            came="a lazy module",
+            remedy="Run one sample through the module in its factory, or state the sizes.",
+        )
+    if tensor.is_complex():
+        raise InvalidTask(
+            f"{name} is complex", expected="real numbers", came=tensor.dtype, remedy="Use view_as_real."
+        )
 
 
 def _persistent_buffers(module: nn.Module) -> Iterable[tuple[str, Tensor]]:
@@ -236,7 +264,16 @@ def to_tensors(rows: Tensor, layout: Layout) -> dict[str, Tensor]:
     dict of str to Tensor
         Each of shape ``[..., *entry.shape]`` and the entry's dtype. Views of ``rows`` where the dtype is
         float32, converted copies elsewhere.
+
+    Raises
+    ------
+    IncompatibleModel
+        If the rows have another width than the layout.
     """
+    if rows.shape[-1] != layout.size:
+        raise IncompatibleModel(
+            "rows have another width than the layout", expected=layout.size, came=rows.shape[-1]
+        )
     leading = rows.shape[:-1]
     return {
         entry.name: rows[..., entry.offset : entry.offset + entry.size]

@@ -60,7 +60,7 @@ def merge(
     """
     if weighting == "plain":
         return torch.lerp(own, other, 0.5)
-    total = own_ages + other_ages
+    total = own_ages.double() + other_ages.double()  # in int64 the sum of two large ages would overflow
     weight = torch.where(total > 0, other_ages / total.clamp(min=1), 0.5).to(own.dtype)
     return torch.lerp(own, other, weight[:, None])
 
@@ -79,7 +79,8 @@ class GossipLearning:
         """Take one received model into each node.
 
         Writing U for ``update`` and M for `merge` (Ormándi et al. 2013, Algorithm 2), with x one's own model
-        and y the received one: RW gives ``U(y)``, MU ``U(M(x, y))``, UM ``M(U(x), U(y))``. What stays local
+        and y the received one: RW gives ``U(y)``, MU ``U(M(x, y))``, UM ``M(U(x), U(y))``. (There x is the
+        model received before y; as in Hegedűs et al. 2021 it is one's current model here.) What stays local
         (a personal head, buffers) and the optimiser's state stay the node's own throughout; the age becomes
         the larger of the two wherever both took part.
 

@@ -91,7 +91,9 @@ def digits(*, partition: str = "iid", peers: int = 1, index: int = 0, seed: int 
     """
     if not 0 <= index < peers:
         raise InvalidPartition(
-            "this peer's index lies outside the partition", expected=f"0 … {peers - 1}", came=index
+            "this peer's index lies outside the partition",
+            expected="at least one peer, and an index below their number",
+            came=f"index {index} of {peers} peers",
         )
     return Task(
         name=f"digits/{seed}",

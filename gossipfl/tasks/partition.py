@@ -15,6 +15,9 @@ from gossipfl.errors import InvalidPartition
 
 __all__ = ["PARTITIONS", "partition"]
 
+#: From this concentration on, Dirichlet proportions are equal to the last bit; beyond 1e300 they overflow.
+_EQUAL_SHARES = 1e30
+
 Parts = list[NDArray[np.int64]]
 
 
@@ -29,10 +32,10 @@ def partition(labels: NDArray[np.int64], peers: int, scheme: str, *, seed: int) 
         Number of parts.
     scheme : str
         ``"iid"``; ``"shards:k"``, k label shards a peer (McMahan et al. 2017, Section 3); ``"dirichlet:α"``,
-        each class divided in Dirichlet(α) proportions (Hsu et al. 2019); ``"quantity:σ"``, identically
-        distributed parts whose sizes are lognormal with deviation σ.
+        each class divided in Dirichlet(α) proportions (Yurochkin et al. 2019, Section 4);
+        ``"quantity:σ"``, identically distributed parts whose sizes are lognormal with deviation σ.
     seed : int
-        The same seed gives the same partition.
+        At least 0; the same seed gives the same partition.
 
     Returns
     -------
@@ -42,7 +45,7 @@ def partition(labels: NDArray[np.int64], peers: int, scheme: str, *, seed: int) 
     Raises
     ------
     InvalidPartition
-        If the scheme is unknown, its parameter is out of range, or there are too few samples.
+        If the scheme is unknown, its parameter or the seed is out of range, or there are too few samples.
     """
     name, _, argument = scheme.partition(":")
     if name not in PARTITIONS:
@@ -56,6 +59,8 @@ def partition(labels: NDArray[np.int64], peers: int, scheme: str, *, seed: int) 
         raise InvalidPartition(
             "cannot give every peer a sample", expected=f"1 … {len(labels)} peers", came=peers
         )
+    if seed < 0:
+        raise InvalidPartition("the seed of a partition is negative", expected="0 or more", came=seed)
     generator = np.random.Generator(np.random.Philox(seed))
     parts = PARTITIONS[name](labels, peers, argument, generator)
     return [np.sort(part).astype(np.int64) for part in _without_empty(parts)]
@@ -95,7 +100,7 @@ def _shards(labels: NDArray[np.int64], peers: int, argument: str, generator: np.
 
 
 def _dirichlet(labels: NDArray[np.int64], peers: int, argument: str, generator: np.random.Generator) -> Parts:
-    alpha = _number("dirichlet", argument, float)
+    alpha = min(_number("dirichlet", argument, float), _EQUAL_SHARES)
     parts: list[list[NDArray[np.int64]]] = [[] for _ in range(peers)]
     for label in np.unique(labels):
         samples = generator.permutation(np.flatnonzero(labels == label))

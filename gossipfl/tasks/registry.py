@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from gossipfl.errors import InvalidTask, UnknownTask
+from gossipfl.errors import GossipflError, InvalidTask, UnknownTask
 from gossipfl.tasks.digits import digits
 from gossipfl.tasks.task import Task
 
@@ -48,7 +48,12 @@ def find_task(name: str, options: Mapping[str, Any] | None = None) -> Task:
             came=options,
             remedy=f"{str(error).capitalize()}.",
         ) from error
-    task = factory(**options)
+    try:
+        task = factory(**options)
+    except GossipflError:
+        raise
+    except Exception as error:
+        raise InvalidTask(f"the factory {name!r} failed", came=f"{type(error).__name__}: {error}") from error
     if not isinstance(task, Task):
         raise InvalidTask(
             f"the factory {name!r} returned no task", expected="a gossipfl.Task", came=type(task).__name__
@@ -57,8 +62,8 @@ def find_task(name: str, options: Mapping[str, Any] | None = None) -> Task:
 
 
 def _import_factory(name: str) -> Callable[..., Any]:
-    module_name, separator, attribute = name.partition(":")
-    if not separator:
+    module_name, _, attribute = name.partition(":")
+    if not module_name or not attribute:
         close = difflib.get_close_matches(name, BUNDLED, n=1)
         raise UnknownTask(
             f"there is no bundled task {name!r}",
@@ -70,18 +75,24 @@ def _import_factory(name: str) -> Callable[..., Any]:
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
-        if error.name is None or not module_name.startswith(error.name):
+        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
             raise InvalidTask(
                 f"the module {module_name!r} imports {error.name!r}, which is not installed",
                 remedy=f"Install {error.name!r}.",
             ) from error
         raise UnknownTask(
             f"there is no module {module_name!r}",
-            expected="an installed module, or one in the current directory",
+            expected="an installed module, or one in the current directory, with dots and without '.py'",
             came=f"nothing of that name in {here}",
+        ) from error
+    except Exception as error:
+        raise InvalidTask(
+            f"the module {module_name!r} cannot be imported", came=f"{type(error).__name__}: {error}"
         ) from error
     finally:
         sys.path.remove(here)
+        if here not in sys.path:
+            sys.path.append(here)  # what the factory itself imports later is found too, but shadows nothing
     factory = getattr(module, attribute, None)
     if not callable(factory):
         public = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]

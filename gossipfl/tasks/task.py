@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
 from collections.abc import Callable, Mapping
@@ -54,6 +53,10 @@ class Dataset:
                     came=f"{type(inputs).__name__} and {type(targets).__name__}",
                     remedy="Convert them with torch.as_tensor.",
                 )
+            if inputs.dim() == 0 or targets.dim() == 0:
+                raise InvalidTask(
+                    f"{part} inputs and targets must have one sample a first index", came="a single number"
+                )
             if len(inputs) != len(targets) or len(inputs) == 0:
                 raise InvalidTask(
                     f"{part} inputs and targets do not match",
@@ -82,10 +85,15 @@ class Task:
     share : SharePolicy
         Which parameters leave the peer.
     seed : int
-        Seed of the initial row.
+        Seed of the initial row, within 0 … 2**63 − 1.
     start : {'common', 'independent'}
         Whether all peers start from the same initial row. Averages of independently initialised networks are
         no better than chance (McMahan et al. 2017, Fig. 1), so leave it unless that is what you study.
+
+    Raises
+    ------
+    InvalidTask
+        If a field cannot be what it is declared to be.
 
     Examples
     --------
@@ -110,15 +118,40 @@ class Task:
     seed: int = 0
     start: Literal["common", "independent"] = "common"
 
+    def __post_init__(self) -> None:
+        if isinstance(self.model, nn.Module):
+            raise InvalidTask(
+                f"the model of task {self.name!r} is a module",
+                expected="a function that makes a new module each time",
+                remedy="Put lambda: before it, or give its class.",
+            )
+        if self.start not in ("common", "independent"):
+            raise InvalidTask(
+                f"task {self.name!r} cannot start so",
+                expected="'common' or 'independent'",
+                came=repr(self.start),
+            )
+        if not 0 <= self.seed < 2**63:
+            raise InvalidTask(
+                f"the seed of task {self.name!r} is out of range", expected="0 … 2**63 − 1", came=self.seed
+            )
+        if "loss" in self.metrics:
+            raise InvalidTask(
+                f"task {self.name!r} has a metric named 'loss'",
+                expected="another name",
+                remedy="The loss is always evaluated too.",
+            )
+
     def build_module(self) -> nn.Module:
-        """Make a new module.
+        """Make a new module, leaving torch's global random generator as it was.
 
         Raises
         ------
         InvalidTask
             If the factory does not return a module.
         """
-        module = self.model()
+        with torch.random.fork_rng(devices=[]):  # initialising a module draws from the global generator
+            module = self.model()
         if not isinstance(module, nn.Module):
             raise InvalidTask(
                 f"the model factory of task {self.name!r} returned no module",
@@ -130,8 +163,7 @@ class Task:
     @cached_property
     def layout(self) -> Layout:
         """How the model lies in a row."""
-        with torch.random.fork_rng(devices=[]):  # initialising a module draws from torch's global generator
-            return layout_of(self.build_module(), self.share)
+        return layout_of(self.build_module(), self.share)
 
     def initial_row(self, node: int = 0) -> Tensor:
         """Model before any training.
@@ -152,7 +184,7 @@ class Task:
             else int.from_bytes(hashlib.sha256(f"{self.seed}/{node}".encode()).digest()[:7])
         )
         with torch.random.fork_rng(devices=[]):
-            torch.random.manual_seed(seed)
+            torch.default_generator.manual_seed(seed)
             return to_row(self.build_module(), self.layout)
 
     @cached_property
@@ -172,8 +204,7 @@ class Task:
 
     @cached_property
     def _evaluation_module(self) -> nn.Module:
-        with torch.random.fork_rng(devices=[]):
-            return copy.deepcopy(self.build_module()).eval()
+        return self.build_module().eval()
 
     def evaluate(self, rows: Tensor, inputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
         """Evaluate models on samples.
@@ -189,20 +220,30 @@ class Task:
         -------
         dict of str to Tensor
             ``"loss"`` and each metric, shape ``[B]``.
+
+        Raises
+        ------
+        IncompatibleModel
+            If the rows have another width than the layout.
         """
         module = self._evaluation_module
 
         def measure(row: Tensor) -> dict[str, Tensor]:
-            outputs = functional_call(module, to_tensors(row, self.layout), (inputs,))
+            outputs = functional_call(module, to_tensors(row.clone(), self.layout), (inputs,))
             measured = {name: metric(outputs, targets) for name, metric in self.metrics.items()}
-            return {"loss": self.loss(outputs, targets), **measured}
+            return {
+                name: torch.as_tensor(value)
+                for name, value in {"loss": self.loss(outputs, targets), **measured}.items()
+            }
 
         with torch.no_grad():
-            try:
-                return {name: values.detach() for name, values in vmap(measure)(rows).items()}
-            except RuntimeError:  # an operator or metric that cannot be batched over parameters
-                each = [measure(row) for row in rows]
-                return {name: torch.stack([one[name] for one in each]) for name in each[0]}
+            if len(rows) > 1:
+                try:
+                    return vmap(measure)(rows)
+                except RuntimeError:  # an operator or metric that cannot be batched over parameters
+                    pass
+            each = [measure(row) for row in rows]
+        return {name: torch.stack([one[name] for one in each]) for name in each[0]}
 
 
 def _name_of(function: Callable[..., object]) -> str:

@@ -2,7 +2,8 @@
 
 Every epoch visits all of a node's samples once, in a new order. The order is a keyed permutation that can be
 evaluated at single positions, so no order is ever stored: a peer with one node and a simulator with a million
-draw the same batches, at any step, in any sequence of calls.
+draw the same batches, at any step, in any sequence of calls. It uses integers only (and one correctly rounded
+square root), so every platform draws the same.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ __all__ = ["batch_positions", "draw_seeds"]
 
 UInt64Array = NDArray[np.uint64]
 _FEISTEL_ROUNDS = 4
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
 def _mix(x: UInt64Array) -> UInt64Array:
@@ -24,30 +26,35 @@ def _mix(x: UInt64Array) -> UInt64Array:
 
 
 def _key(seed: int, nodes: UInt64Array, epochs: UInt64Array) -> UInt64Array:
-    golden = np.uint64(0x9E3779B97F4A7C15)
-    key = _mix(np.full_like(nodes, np.uint64(seed % 2**64)) + golden)
-    key = _mix(key ^ _mix(nodes + golden))
-    return _mix(key + _mix(epochs + golden))
+    key = _mix(np.asarray([seed % 2**64], dtype=np.uint64) + _GOLDEN)
+    key = _mix(key ^ _mix(nodes + _GOLDEN))
+    return _mix(key + _mix(epochs + _GOLDEN))
+
+
+def _add_below(x: UInt64Array, words: UInt64Array, bound: UInt64Array) -> UInt64Array:
+    """Add to ``x`` a number drawn from a random word, modulo ``bound`` (which is below 2**32)."""
+    x = x + ((words >> np.uint64(32)) * bound >> np.uint64(32))
+    return x - bound * (x >= bound)
 
 
 def _permute(positions: UInt64Array, counts: UInt64Array, keys: UInt64Array) -> UInt64Array:
     """Keyed permutation of {0 … count−1}, evaluated elementwise.
 
-    A Feistel network on the smallest even number of bits that holds ``count`` (Luby & Rackoff 1988), walked
-    along its cycle until it lands below ``count`` (Black & Rogaway 2002): fewer than four tries on average.
+    A generalised Feistel network on {0 … a−1} × {0 … b−1} with a·b the smallest such rectangle around
+    ``count``, walked along its cycle until it lands below ``count`` (Black & Rogaway 2002, Section 5): hardly
+    ever more than one try, as a·b < count + a.
     """
-    half_bits = (np.ceil(np.log2(np.maximum(counts, np.uint64(2)).astype(np.float64))) + 1) // 2
-    half = half_bits.astype(np.uint64)
-    mask = (np.uint64(1) << half) - np.uint64(1)
-    result = positions.copy()
-    pending = np.ones(result.shape, dtype=bool)
-    while pending.any():
-        left, right = result[pending] >> half[pending], result[pending] & mask[pending]
-        for round_number in range(_FEISTEL_ROUNDS):
-            scrambled = _mix(right ^ _mix(keys[pending] + np.uint64(round_number))) & mask[pending]
-            left, right = right, left ^ scrambled
-        result[pending] = (left << half[pending]) | right
-        pending[pending] = result[pending] >= counts[pending]
+    a = np.ceil(np.sqrt(counts.astype(np.float64))).astype(np.uint64)
+    b = (counts + a - np.uint64(1)) // a
+    quotients, remainders = np.divmod(positions, b)
+    for round_number in range(0, _FEISTEL_ROUNDS, 2):
+        key = keys + np.uint64(round_number) * _GOLDEN
+        quotients = _add_below(quotients, _mix(key + remainders), a)
+        remainders = _add_below(remainders, _mix(key + _GOLDEN + quotients), b)
+    result: UInt64Array = quotients * b + remainders
+    outside = result >= counts
+    if outside.any():
+        result[outside] = _permute(result[outside], counts[outside], keys[outside])
     return result
 
 
@@ -76,15 +83,14 @@ def batch_positions(
         Shape ``[B, S]``, int64, each row within ``0 … counts[b] − 1``.
     """
     in_order = np.arange(size, dtype=np.int64)
-    stream = steps[:, None] * size + in_order
-    shape = stream.shape
     whole = counts == size
     if whole.all():
-        return np.broadcast_to(in_order, shape).copy()
+        return np.broadcast_to(in_order, (len(nodes), size)).copy()
+    stream = steps[:, None] * size + in_order
     epochs, positions = np.divmod(stream, counts[:, None])
-    per_sample_counts = np.broadcast_to(counts[:, None], shape).astype(np.uint64)
     with np.errstate(over="ignore"):
-        keys = _key(seed, np.broadcast_to(nodes[:, None], shape).astype(np.uint64), epochs.astype(np.uint64))
+        keys = _key(seed, nodes[:, None].astype(np.uint64), epochs.astype(np.uint64))
+        per_sample_counts = np.broadcast_to(counts[:, None].astype(np.uint64), stream.shape)
         shuffled = _permute(positions.astype(np.uint64), per_sample_counts, keys).astype(np.int64)
     shuffled[whole] = in_order
     return shuffled

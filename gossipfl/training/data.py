@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -84,7 +85,7 @@ class NodeData:
             numbers = np.arange(len(parts), dtype=np.int64)
         return cls(inputs, targets, offsets, indices, numbers)
 
-    @property
+    @cached_property
     def counts(self) -> NDArray[np.int64]:
         """Samples of each node, shape ``[N]``."""
         return np.diff(self.offsets)

@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, grad_and_value, vmap
+from torch.func import functional_call, vmap
 
 from gossipfl.errors import InvalidTask
-from gossipfl.rows import Layout, to_row, to_tensors
+from gossipfl.rows import Entry, Layout, to_row
 
 __all__ = ["RowGradients", "row_gradients"]
 
 logger = logging.getLogger(__name__)
 
 Loss = Callable[[Tensor, Tensor], Tensor]
-_BatchedGradient = Callable[[Tensor, Tensor, Tensor, list[int]], tuple[Tensor, Tensor, Tensor]]
+Tensors = dict[str, Tensor]
+_LossOf = Callable[[Tensors, Tensors, Tensor, Tensor], tuple[Tensor, Tensors]]
 
 
 @dataclass(frozen=True)
 class RowGradients:
-    """Gradients of rows.
+    """Gradients of rows. Made by `row_gradients`; not to be called from two threads at once.
 
     Parameters
     ----------
@@ -33,7 +34,9 @@ class RowGradients:
     """
 
     vectorised: bool
-    _run: _BatchedGradient
+    _trained: tuple[Entry, ...]
+    _untrained: tuple[Entry, ...]
+    _loss_of: _LossOf
 
     def __call__(
         self, rows: Tensor, inputs: Tensor, targets: Tensor, seeds: list[int]
@@ -47,7 +50,8 @@ class RowGradients:
         inputs, targets : Tensor
             Shape ``[B, S, ...]``: S samples for each row.
         seeds : list of int
-            For each row, the seed of whatever the module draws at random (dropout masks).
+            For each row, the seed of whatever the module draws at random (dropout masks). Not read where
+            ``vectorised``: such modules draw nothing.
 
         Returns
         -------
@@ -58,7 +62,29 @@ class RowGradients:
         untrained : Tensor
             Shape ``[B, D − trainable_size]``: frozen parameters as before, buffers as the module left them.
         """
-        return self._run(rows, inputs, targets, seeds)
+        if self.vectorised and len(rows) > 1:
+            return self._differentiate(vmap(self._loss_of), rows, inputs, targets)
+        if self.vectorised:  # a peer's only row: batching one row costs more than its gradient
+            results = [self._differentiate(self._loss_of, rows[0], inputs[0], targets[0])]
+        else:
+            results = []
+            with torch.random.fork_rng(devices=[]):
+                for row, own_inputs, own_targets, seed in zip(rows, inputs, targets, seeds, strict=True):
+                    torch.default_generator.manual_seed(seed)
+                    results.append(self._differentiate(self._loss_of, row, own_inputs, own_targets))
+        losses, gradients, untrained = zip(*results, strict=True)
+        return torch.stack(losses), torch.stack(gradients), torch.stack(untrained)
+
+    def _differentiate(
+        self, loss_of: _LossOf, rows: Tensor, inputs: Tensor, targets: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Differentiate one row (``[D]``), or several (``[B, D]``) where ``loss_of`` takes several."""
+        leaves = {name: view.detach().requires_grad_() for name, view in _views(rows, self._trained)}
+        with torch.enable_grad():
+            losses, after = loss_of(leaves, dict(_views(rows, self._untrained)), inputs, targets)
+            # A row's loss depends on no other row, so the gradient of the sum holds the gradient of each.
+            gradients = torch.autograd.grad(losses.sum(), list(leaves.values()), materialize_grads=True)
+        return losses.detach(), _packed(gradients, rows), _packed(after.values(), rows)
 
 
 def row_gradients(
@@ -80,71 +106,72 @@ def row_gradients(
     Raises
     ------
     InvalidTask
-        If the module or the loss fails on the example, or the loss is not one finite-dtype scalar.
+        If the module or the loss fails on the example, or the loss is not one differentiable number.
     """
-    trainable = layout.trainable_size
     training_module = module.train()
+    trained = tuple(entry for entry in layout.entries if entry.group != "untrained")
     untrained = tuple(entry for entry in layout.entries if entry.group == "untrained")
 
-    def loss_of(trained: Tensor, rest: Tensor, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        tensors = to_tensors(torch.cat([trained, rest]), layout)
+    def loss_of(leaves: Tensors, rest: Tensors, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensors]:
+        tensors = {entry.name: leaves[entry.name].to(entry.torch_dtype) for entry in trained}
         for entry in untrained:  # BatchNorm writes its buffers in place: let it write into a copy
-            tensors[entry.name] = tensors[entry.name].clone()
+            tensors[entry.name] = rest[entry.name].to(entry.torch_dtype, copy=True)
         outputs = functional_call(training_module, tensors, (inputs,))
-        after = [tensors[entry.name].detach().reshape(-1).to(torch.float32) for entry in untrained]
-        return loss(outputs, targets), torch.cat(after) if after else rest
-
-    gradient = grad_and_value(loss_of, has_aux=True)
-
-    def run_batched(
-        rows: Tensor, inputs: Tensor, targets: Tensor, seeds: list[int]
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        del seeds
-        gradients, (losses, rest) = vmap(gradient)(rows[:, :trainable], rows[:, trainable:], inputs, targets)
-        return losses, gradients, rest
-
-    def run_each(
-        rows: Tensor, inputs: Tensor, targets: Tensor, seeds: list[int]
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        results = []
-        for row, own_inputs, own_targets, seed in zip(rows, inputs, targets, seeds, strict=True):
-            with torch.random.fork_rng(devices=[]):
-                torch.random.manual_seed(seed)
-                own_gradient, (own_loss, own_rest) = gradient(
-                    row[:trainable], row[trainable:], own_inputs, own_targets
-                )
-            results.append((own_loss, own_gradient, own_rest))
-        losses, gradients, rest = zip(*results, strict=True)
-        return torch.stack(losses), torch.stack(gradients), torch.stack(rest)
+        return loss(outputs, targets), {entry.name: tensors[entry.name].detach() for entry in untrained}
 
     row = to_row(module, layout)
+    _try_out(loss_of, dict(_views(row, trained)), dict(_views(row, untrained)), example)
+    batched = RowGradients(vectorised=True, _trained=trained, _untrained=untrained, _loss_of=loss_of)
+    inputs, targets = (tensor.expand(2, *tensor.shape) for tensor in example)
+    try:
+        batched(row.expand(2, -1), inputs, targets, [])
+    except Exception as error:  # whatever it is: the same batch has just gone through unbatched
+        logger.info(
+            "%s cannot be batched over rows and is trained row by row, more slowly in simulations: %s",
+            type(module).__name__,
+            str(error).splitlines()[0],
+        )
+        return RowGradients(vectorised=False, _trained=trained, _untrained=untrained, _loss_of=loss_of)
+    return batched
+
+
+def _try_out(loss_of: _LossOf, leaves: Tensors, rest: Tensors, example: tuple[Tensor, Tensor]) -> None:
     inputs, targets = example
     try:
-        with torch.random.fork_rng(devices=[]):
-            value = loss_of(row[:trainable], row[trainable:], inputs, targets)[0]
+        with torch.random.fork_rng(devices=[]), torch.enable_grad():
+            value = loss_of({name: leaf.requires_grad_() for name, leaf in leaves.items()}, rest, *example)[0]
     except Exception as error:
         raise InvalidTask(
             "the module or its loss fails on a batch of the task's own data",
             came=f"{type(error).__name__}: {error}",
             remedy=f"The batch had inputs {_form(inputs)} and targets {_form(targets)}.",
         ) from error
-    if value.shape != () or not value.is_floating_point():
+    if not isinstance(value, Tensor) or value.shape != () or not value.is_floating_point():
         raise InvalidTask(
             "the loss of a batch must be one number",
-            expected="a floating-point scalar, the mean over the batch",
-            came=f"shape {list(value.shape)}, {value.dtype}",
+            expected="a floating-point scalar tensor, the mean over the batch",
+            came=_form(value) if isinstance(value, Tensor) else type(value).__name__,
             remedy="Use reduction='mean'.",
         )
-    try:
-        run_batched(row.expand(2, -1), inputs.expand(2, *inputs.shape), targets.expand(2, *targets.shape), [])
-    except RuntimeError as error:
-        logger.warning(
-            "%s cannot be batched over rows and is trained row by row, more slowly in simulations: %s",
-            type(module).__name__,
-            str(error).splitlines()[0],
+    if not value.requires_grad:
+        raise InvalidTask(
+            "the loss does not depend on any trainable parameter",
+            expected="a loss that can be differentiated",
+            remedy="Look for detach(), item(), no_grad() or integer outputs in the module and the loss.",
         )
-        return RowGradients(vectorised=False, _run=run_each)
-    return RowGradients(vectorised=True, _run=run_batched)
+
+
+def _views(rows: Tensor, entries: Iterable[Entry]) -> Iterable[tuple[str, Tensor]]:
+    """Views of rows (``[..., D]``) as named float32 tensors, in the order of ``entries``."""
+    for entry in entries:
+        view = rows[..., entry.offset : entry.offset + entry.size]
+        yield entry.name, view.reshape(*rows.shape[:-1], *entry.shape)
+
+
+def _packed(tensors: Iterable[Tensor], rows: Tensor) -> Tensor:
+    leading = rows.shape[:-1]
+    flat = [tensor.reshape(*leading, tensor.shape[len(leading) :].numel()) for tensor in tensors]
+    return torch.cat([part.to(rows.dtype) for part in flat], dim=-1) if flat else rows[..., :0]
 
 
 def _form(tensor: Tensor) -> str:

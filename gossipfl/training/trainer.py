@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gossipfl.errors import IncompatibleModel
 from gossipfl.rows import Layout
 from gossipfl.tasks import Task
 from gossipfl.training.batches import batch_positions, draw_seeds
@@ -39,10 +40,11 @@ class Trainer:
         Raises
         ------
         InvalidTask
-            If the task's module or loss fails on its own data.
+            If the task's module or loss fails on its own data, or on batches as small as the smallest node's.
         """
-        first = data.indices[: min(2, len(data.indices))]
-        example = (data.inputs[torch.from_numpy(first)], data.targets[torch.from_numpy(first)])
+        smallest = min(2, settings.batch_size, int(data.counts.min()))
+        first = torch.from_numpy(data.indices[:smallest])
+        example = (data.inputs[first], data.targets[first])
         gradients = row_gradients(task.build_module(), task.layout, task.loss, example=example)
         return cls(task.layout, data, settings, gradients)
 
@@ -71,7 +73,15 @@ class Trainer:
             After the steps.
         losses : Tensor
             Mean loss over the steps, each before its own update: shape ``[B]``.
+
+        Raises
+        ------
+        IncompatibleModel
+            If the rows or momentum buffers of the nodes have another width than the task and settings need.
         """
+        self._check(nodes)
+        if not len(nodes):
+            return nodes, torch.zeros(0)
         total = torch.zeros(len(nodes))
         for _ in range(self.settings.local_steps):
             nodes, losses = self._step(nodes, owners)
@@ -86,11 +96,11 @@ class Trainer:
             norms = torch.linalg.vector_norm(gradients, dim=1, keepdim=True)
             gradients = gradients * (settings.clip_norm / (norms + 1e-6)).clamp(max=1)
         if settings.weight_decay:
-            gradients = gradients + settings.weight_decay * trainable
+            gradients = gradients.add(trainable, alpha=settings.weight_decay)
         momentum = nodes.momentum
         if settings.momentum:
-            momentum = gradients = settings.momentum * momentum + gradients
-        trained = trainable - learning_rates(nodes.ages, settings)[:, None] * gradients
+            momentum = gradients = gradients.add(momentum, alpha=settings.momentum)
+        trained = torch.addcmul(trainable, learning_rates(nodes.ages, settings)[:, None], gradients, value=-1)
         after = replace(
             nodes,
             rows=torch.cat([trained, untrained], dim=1),
@@ -100,16 +110,29 @@ class Trainer:
         )
         return after, losses
 
+    def _check(self, nodes: Nodes) -> None:
+        for what, tensor, width in (
+            ("rows", nodes.rows, self.layout.size),
+            ("momentum buffers", nodes.momentum, self.momentum_size),
+        ):
+            if tensor.shape != (len(nodes), width):
+                raise IncompatibleModel(
+                    f"the {what} of the nodes do not fit this training",
+                    expected=(len(nodes), width),
+                    came=tuple(tensor.shape),
+                    remedy="Make them with Nodes.start(rows, momentum_size=trainer.momentum_size).",
+                )
+
     def _gradients(self, nodes: Nodes, owners: NDArray[np.int64]) -> tuple[Tensor, Tensor, Tensor]:
         """Losses, gradients and untrained parts; nodes with batches of equal size go together."""
         counts = self.data.counts[owners]
         sizes = np.minimum(counts, self.settings.batch_size)
         if (sizes == sizes[0]).all():
             return self._gradients_of_size(nodes, owners, int(sizes[0]))
-        width, trainable = self.layout.size, self.layout.trainable_size
+        trainable = self.layout.trainable_size
         losses = torch.empty(len(nodes))
         gradients = torch.empty(len(nodes), trainable)
-        untrained = torch.empty(len(nodes), width - trainable)
+        untrained = torch.empty(len(nodes), self.layout.size - trainable)
         for size in np.unique(sizes):
             where = np.flatnonzero(sizes == size)
             index = torch.from_numpy(where)
@@ -126,5 +149,7 @@ class Trainer:
             seed=self.settings.seed, nodes=numbers, steps=steps, counts=self.data.counts[owners], size=size
         )
         inputs, targets = self.data.gather(owners, positions)
-        seeds = draw_seeds(seed=self.settings.seed, nodes=numbers, steps=steps)
+        seeds = []
+        if not self.gradients.vectorised:
+            seeds = draw_seeds(seed=self.settings.seed, nodes=numbers, steps=steps)
         return self.gradients(nodes.rows, inputs, targets, seeds)
