@@ -15,7 +15,7 @@ from cryptography.exceptions import InvalidTag
 
 from gossipfl.errors import GossipflError, MalformedFrame, MessageRefused
 from gossipfl.network.buffers import SharedBuffers
-from gossipfl.network.failures import ConnectionLost
+from gossipfl.network.failures import ConnectionAborted, ConnectionLost
 from gossipfl.network.limits import NetworkLimits
 from gossipfl.network.multiplexer import Multiplexer
 from gossipfl.network.stream import Stream
@@ -88,14 +88,14 @@ class Connection:
                 nursery.start_soon(self._guard, self._write)
                 nursery.start_soon(self._guard, self._watch)
         finally:
-            self.abort("the connection ended")
+            self.abort(ConnectionLost("the connection ended"))
 
-    def abort(self, reason: str) -> None:
+    def abort(self, failure: ConnectionLost) -> None:
         """Drop the connection at once, whatever is under way; its streams fail. Never blocks."""
         if not self.alive:
             return
         self.alive = False
-        self.multiplexer.fail(ConnectionLost(reason))
+        self.multiplexer.fail(failure)
         if self._nursery is not None:
             self._nursery.cancel_scope.cancel()
         self._socket.socket.close()
@@ -105,9 +105,9 @@ class Connection:
         if self.alive:
             self.multiplexer.go_away()
             with trio.move_on_after(_FAREWELL_SECONDS):
-                while self.alive and self.multiplexer.has_work:
+                while self.alive and self.multiplexer.outgoing.has_work:
                     await trio.sleep(0.01)
-        self.abort("the connection was closed on this side")
+        self.abort(ConnectionAborted("the connection was closed on this side"))
 
     def _wake_writer(self) -> None:
         self._outgoing.set()
@@ -134,9 +134,11 @@ class Connection:
             await role()
         except MessageRefused as error:
             self._on_refused(self.peer_id, error)
-            self.abort(str(error))
-        except (ConnectionLost, OSError, trio.BrokenResourceError, trio.ClosedResourceError) as error:
-            self.abort(str(error) or "the connection broke")
+            self.abort(ConnectionAborted(str(error)))
+        except ConnectionLost as failure:
+            self.abort(failure)
+        except (OSError, trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            self.abort(ConnectionLost(f"the connection broke: {error}"))
 
     async def _read(self) -> None:
         self.multiplexer.receive(memoryview(self._secured.leftover))
@@ -176,13 +178,13 @@ class Connection:
         return bytes(received[position:])
 
     async def _write(self) -> None:
-        multiplexer, sealer = self.multiplexer, self._secured.sealer
+        outgoing, sealer = self.multiplexer.outgoing, self._secured.sealer
         while True:
-            while not multiplexer.has_work:
+            while not outgoing.has_work:
                 self._outgoing = trio.Event()
                 await self._outgoing.wait()
             # No checkpoint until all is sealed: the pieces are views of the users' buffers.
-            pieces, drained = multiplexer.next_batch(_BATCH_BYTES)
+            pieces, drained = outgoing.next_batch(_BATCH_BYTES)
             if not pieces:
                 continue
             buffer = self._buffers.take(sealer.sealed_size(pieces))

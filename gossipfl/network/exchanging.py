@@ -7,9 +7,16 @@ from collections.abc import Awaitable, Callable, Sequence
 import trio
 
 from gossipfl.errors import ExchangeFailed, ExchangeTimedOut, GossipflError, MessageRefused
+from gossipfl.network.bodies import BodyBuffers
 from gossipfl.network.connection import Connection
 from gossipfl.network.counters import NetworkCounters
-from gossipfl.network.failures import AnsweredEarly, ConnectionLost, StreamEnded, StreamFailure
+from gossipfl.network.failures import (
+    AnsweredEarly,
+    ConnectionAborted,
+    ConnectionLost,
+    StreamEnded,
+    StreamFailure,
+)
 from gossipfl.network.limits import NetworkLimits
 from gossipfl.network.pool import Lease, Neighbour, StreamPool
 from gossipfl.network.protocol import agree_as_client
@@ -34,6 +41,7 @@ class Exchanger:
     expectation : Expectation
         What replies may be.
     counters : NetworkCounters
+    bodies : BodyBuffers
     find_connection : callable
         Returns a live connection to a peer id, or None.
     connect : callable
@@ -48,6 +56,7 @@ class Exchanger:
         limits: NetworkLimits,
         expectation: Expectation,
         counters: NetworkCounters,
+        bodies: BodyBuffers,
         find_connection: Callable[[str], Connection | None],
         connect: Connect,
         refuse: Callable[[str, GossipflError], None],
@@ -55,6 +64,7 @@ class Exchanger:
         self._limits = limits
         self._expectation = expectation
         self._counters = counters
+        self._bodies = bodies
         self._find_connection = find_connection
         self._connect = connect
         self._refuse = refuse
@@ -147,10 +157,11 @@ class Exchanger:
             except AnsweredEarly:  # refused before all was sent: the reply says why
                 in_step = False
             await stream.wait_readable()
-            received = await receive(stream, expectation=self._expectation)
+            received = await receive(stream, expectation=self._expectation, bodies=self._bodies)
         except StreamFailure as failure:
             in_step = False
-            if isinstance(failure, StreamEnded | ConnectionLost) and not lease.is_fresh:
+            died_idle = isinstance(failure, StreamEnded | ConnectionLost) and not lease.is_fresh
+            if died_idle and not isinstance(failure, ConnectionAborted):
                 raise _Unanswered(str(failure)) from failure
             raise ExchangeFailed("the neighbour gave the exchange up", came=failure) from failure
         except BaseException:

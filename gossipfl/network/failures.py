@@ -5,7 +5,14 @@ Internal to the package: what leaves it is an error of `gossipfl.errors`.
 
 from __future__ import annotations
 
-__all__ = ["AnsweredEarly", "ConnectionLost", "StreamEnded", "StreamFailure", "StreamReset"]
+__all__ = [
+    "AnsweredEarly",
+    "ConnectionAborted",
+    "ConnectionLost",
+    "StreamEnded",
+    "StreamFailure",
+    "StreamReset",
+]
 
 
 class StreamFailure(Exception):
@@ -22,6 +29,10 @@ class StreamReset(StreamFailure):
 
 class ConnectionLost(StreamFailure):
     """The connection under the stream is gone."""
+
+
+class ConnectionAborted(ConnectionLost):
+    """This side dropped the connection on purpose; no use in trying again at once."""
 
 
 class AnsweredEarly(StreamFailure):

@@ -10,11 +10,13 @@ import trio
 from gossipfl.errors import ConnectionRefusedByPolicy, GossipflError, PeerUnreachable
 from gossipfl.network.addresses import parse_address
 from gossipfl.network.bans import Bans, breaks_protocol
+from gossipfl.network.bodies import BodyBuffers
 from gossipfl.network.buffers import SharedBuffers
 from gossipfl.network.connection import Connection
 from gossipfl.network.counters import NetworkCounters
 from gossipfl.network.dialling import dial
 from gossipfl.network.exchanging import Exchanger
+from gossipfl.network.failures import ConnectionAborted
 from gossipfl.network.identity import Identity
 from gossipfl.network.limits import NetworkLimits
 from gossipfl.network.listening import Listening, open_listeners
@@ -66,11 +68,15 @@ class Host:
         )
         self._table = ConnectionTable(limits)
         self._upgrader = Upgrader(identity=identity, admit=self._may_connect)
-        self._server = Server(limits=limits, expectation=expectation, counters=counters, refuse=self._refuse)
+        bodies = BodyBuffers()
+        self._server = Server(
+            limits=limits, expectation=expectation, counters=counters, bodies=bodies, punish=self._punish
+        )
         self._exchanger = Exchanger(
             limits=limits,
             expectation=expectation,
             counters=counters,
+            bodies=bodies,
             find_connection=self._table.best,
             connect=self._connect,
             refuse=self._refuse,
@@ -134,7 +140,7 @@ class Host:
     def abort(self, peer_id: str) -> None:
         """Drop all connections to a peer at once, whatever is under way. Never blocks."""
         for connection in self._table.of_peer(peer_id):
-            connection.abort("the connection was aborted on this side")
+            connection.abort(ConnectionAborted("the connection was aborted on this side"))
 
     async def run_listeners(self, listening: Listening) -> None:
         """Accept connections, for ever."""
@@ -173,7 +179,7 @@ class Host:
         try:
             self._table.add(connection)
         except ConnectionRefusedByPolicy as error:
-            connection.abort(str(error))
+            connection.abort(ConnectionAborted(str(error)))
             raise PeerUnreachable(str(error)) from error
         self._nursery.start_soon(self._run, connection)
         await connection.started.wait()
@@ -208,8 +214,11 @@ class Host:
         return not self.is_banned(peer_id) and self._admit(peer_id)
 
     def _refuse(self, peer_id: str, error: GossipflError) -> None:
-        """Count what a peer did; if it broke the protocol, drop it, and perhaps ban it."""
         self.counters.count_refused(error)
+        self._punish(peer_id, error)
+
+    def _punish(self, peer_id: str, error: GossipflError) -> None:
+        """Drop a peer that broke the protocol, and ban it if it did so again and again."""
         if breaks_protocol(error):
             self._bans.offend(peer_id, now=trio.current_time())
             self.abort(peer_id)
@@ -248,6 +257,7 @@ async def open_host(
     InvalidAddress
         An address to listen at is none, or cannot be listened at.
     """
+    failure: Exception | None = None
     listening = await open_listeners([parse_address(each) for each in listen], announce=announce)
     try:
         async with trio.open_nursery() as nursery:
@@ -264,9 +274,13 @@ async def open_host(
             nursery.start_soon(host.keep_tidy)
             try:
                 yield host
+            except Exception as error:  # raised again outside the nursery, which would wrap it in a group
+                failure = error
             finally:
                 with trio.CancelScope(shield=True):
                     await host.close()
                 nursery.cancel_scope.cancel()
     finally:
         listening.close()
+    if failure is not None:
+        raise failure

@@ -57,7 +57,7 @@ class NetworkLimits:
     connections_per_peer: int = 4
     connections_per_address: int = 128
     handshakes: int = 32
-    streams_per_connection: int = 32
+    streams_per_connection: int = 16
     streams_per_neighbour: int = 8
     inbound_exchanges: int = 64
     inbound_exchanges_per_peer: int = 16

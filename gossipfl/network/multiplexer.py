@@ -11,7 +11,6 @@ HashiCorp, "Yamux", https://github.com/hashicorp/yamux/blob/master/spec.md
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from typing import Final
 
@@ -28,13 +27,12 @@ from gossipfl.network.frames import (
     RST,
     SYN,
     WINDOW_UPDATE,
-    frame_header,
 )
+from gossipfl.network.outgoing import Outgoing
 from gossipfl.network.stream import Stream
 
 __all__ = ["Multiplexer"]
 
-_LARGEST_PAYLOAD: Final = 256 * 1024
 # Answers owed to a peer that asks and does not read: some 5,000 frames.
 _MOST_CONTROL_BYTES: Final = 64 * 1024
 _MOST_WINDOW: Final = 2**32 - 1
@@ -74,15 +72,13 @@ class Multiplexer:
         self._receive_window = receive_window
         self._most_inbound_streams = most_inbound_streams
         self._on_stream = on_stream
-        self._on_outgoing = on_outgoing
         self._on_refused = on_refused
 
         self.streams: dict[int, Stream] = {}
         self._inbound_streams = 0
         self._refused_streams = 0
         self.gone_away = False
-        self._control = bytearray()
-        self._ready: deque[Stream] = deque()
+        self.outgoing = Outgoing(on_outgoing)
 
         self._partial_header = bytearray()
         self._body_left = 0
@@ -107,7 +103,7 @@ class Multiplexer:
         stream = Stream(self, self._next_id)
         self._next_id += 2
         self.streams[stream.stream_id] = stream
-        self._send_control(WINDOW_UPDATE, SYN, stream.stream_id, 0)
+        self.outgoing.add_control(WINDOW_UPDATE, SYN, stream.stream_id, 0)
         return stream
 
     def leave(self, stream: Stream, *, reset: bool) -> None:
@@ -121,7 +117,7 @@ class Multiplexer:
             return
         self._forget(stream)
         self._discard_allowance += stream.receive_window
-        self._send_control(WINDOW_UPDATE, RST if reset else FIN, stream.stream_id, 0)
+        self.outgoing.add_control(WINDOW_UPDATE, RST if reset else FIN, stream.stream_id, 0)
 
     def fail(self, failure: StreamFailure) -> None:
         """End all streams: the connection is gone."""
@@ -129,7 +125,7 @@ class Multiplexer:
         for stream in list(self.streams.values()):
             stream.fail(failure)
         self.streams.clear()
-        self._ready.clear()
+        self.outgoing.clear()
 
     def grant_window(self, stream: Stream) -> None:
         """Let the other side send what a waiting reader wants, within the limit.
@@ -143,80 +139,17 @@ class Multiplexer:
         grant = aim - stream.receive_window - len(stream.buffered)
         if grant >= aim // 2:
             stream.receive_window += grant
-            self._send_control(WINDOW_UPDATE, 0, stream.stream_id, grant)
-
-    def has_outgoing(self, stream: Stream) -> None:
-        """Queue a stream for the writer."""
-        if stream.send_window > 0 and stream.outgoing and stream not in self._ready:
-            self._ready.append(stream)
-            self._on_outgoing()
+            self.outgoing.add_control(WINDOW_UPDATE, 0, stream.stream_id, grant)
 
     # Sending
 
     def ping(self, value: int) -> None:
         """Ask the other side for a sign of life."""
-        self._send_control(PING, SYN, 0, value)
+        self.outgoing.add_control(PING, SYN, 0, value)
 
     def go_away(self) -> None:
         """Say that this side closes the connection."""
-        self._send_control(GO_AWAY, 0, 0, 0)
-
-    @property
-    def has_work(self) -> bool:
-        """Whether `next_batch` would give anything."""
-        return bool(self._control) or bool(self._ready)
-
-    def next_batch(self, most: int) -> tuple[list[bytes | memoryview], list[Stream]]:
-        """Take the next pieces of plaintext to send, streams in turn, about `most` bytes.
-
-        Returns
-        -------
-        pieces : list of bytes-like
-            Whole frames.
-        drained : list of Stream
-            Streams all of whose outgoing bytes are among the pieces.
-        """
-        pieces: list[bytes | memoryview] = []
-        drained: list[Stream] = []
-        size = 0
-        if self._control:
-            pieces.append(bytes(self._control))
-            size += len(self._control)
-            self._control.clear()
-        while self._ready and size < most:
-            stream = self._ready.popleft()
-            payload = self._take_payload(stream, min(_LARGEST_PAYLOAD, max(most - size, 1)))
-            length = sum(len(piece) for piece in payload)
-            if not length:
-                continue
-            pieces.append(frame_header(DATA, 0, stream.stream_id, length))
-            pieces += payload
-            size += length
-            if not stream.outgoing:
-                drained.append(stream)
-            elif stream.send_window > 0:
-                self._ready.append(stream)
-        return pieces, drained
-
-    @staticmethod
-    def _take_payload(stream: Stream, most: int) -> list[memoryview]:
-        room = min(most, stream.send_window)
-        payload: list[memoryview] = []
-        while stream.outgoing and room:
-            piece = stream.outgoing[0]
-            taken = piece[:room]
-            payload.append(taken)
-            room -= len(taken)
-            stream.send_window -= len(taken)
-            if len(taken) == len(piece):
-                stream.outgoing.popleft()
-            else:
-                stream.outgoing[0] = piece[len(taken) :]
-        return payload
-
-    def _send_control(self, kind: int, flags: int, stream_id: int, value: int) -> None:
-        self._control += frame_header(kind, flags, stream_id, value)
-        self._on_outgoing()
+        self.outgoing.add_control(GO_AWAY, 0, 0, 0)
 
     # Receiving
 
@@ -263,11 +196,11 @@ class Multiplexer:
                 header = FRAME_HEADER.unpack(self._partial_header)
                 self._partial_header.clear()
                 self._receive_header(*header)
-        if len(self._control) > _MOST_CONTROL_BYTES:
+        if self.outgoing.control_bytes > _MOST_CONTROL_BYTES:
             raise MalformedFrame(
                 "the peer asks for answers and does not read them",
                 expected=f"at most {_MOST_CONTROL_BYTES} bytes of them waiting",
-                came=len(self._control),
+                came=self.outgoing.control_bytes,
             )
 
     def _receive_header(self, version: int, kind: int, flags: int, stream_id: int, length: int) -> None:
@@ -275,7 +208,7 @@ class Multiplexer:
             raise MalformedFrame("a Yamux frame has an unknown version", expected=0, came=version)
         if kind == PING:
             if flags & SYN:
-                self._send_control(PING, ACK, 0, length)
+                self.outgoing.add_control(PING, ACK, 0, length)
         elif kind == GO_AWAY:
             self.gone_away = True
         elif kind in (DATA, WINDOW_UPDATE):
@@ -295,7 +228,7 @@ class Multiplexer:
         stream.send_window += length
         if stream.send_window > _MOST_WINDOW:
             raise MalformedFrame("the send window overflowed", expected=_MOST_WINDOW, came=stream.send_window)
-        self.has_outgoing(stream)
+        self.outgoing.add_stream(stream)
         self._apply_flags(stream, flags)
 
     def _begin_body(self, stream: Stream | None, flags: int, length: int) -> None:
@@ -337,7 +270,7 @@ class Multiplexer:
         stream = Stream(self, stream_id)
         self.streams[stream_id] = stream
         self._inbound_streams += 1
-        self._send_control(WINDOW_UPDATE, ACK, stream_id, 0)
+        self.outgoing.add_control(WINDOW_UPDATE, ACK, stream_id, 0)
         self._on_stream(stream)
 
     def _refuse_stream(self, stream_id: int) -> None:
@@ -349,10 +282,9 @@ class Multiplexer:
             raise error
         self._on_refused(error)
         self._discard_allowance += INITIAL_WINDOW
-        self._send_control(WINDOW_UPDATE, RST, stream_id, 0)
+        self.outgoing.add_control(WINDOW_UPDATE, RST, stream_id, 0)
 
     def _forget(self, stream: Stream) -> None:
-        if stream in self._ready:
-            self._ready.remove(stream)
+        self.outgoing.drop_stream(stream)
         if stream.stream_id % 2 != self._parity:
             self._inbound_streams -= 1

@@ -11,6 +11,7 @@ from typing import Final
 import trio
 
 from gossipfl.errors import ExchangeFailed, ExchangeTimedOut, GossipflError, MessageRefused, PeerBusy
+from gossipfl.network.bodies import BodyBuffers
 from gossipfl.network.connection import Connection
 from gossipfl.network.counters import NetworkCounters
 from gossipfl.network.failures import StreamFailure
@@ -19,8 +20,7 @@ from gossipfl.network.protocol import agree_as_server
 from gossipfl.network.rates import PeerRates
 from gossipfl.network.receiving import decode, receive
 from gossipfl.network.stream import Stream
-from gossipfl.wire import AnyHeader, AnyMessage, Expectation, Frame, ModelHeader, Refusal, encode
-from gossipfl.wire.body import body_bytes
+from gossipfl.wire import AnyHeader, AnyMessage, Expectation, Frame, Refusal, encode
 
 __all__ = ["Handler", "Screen", "Server"]
 
@@ -43,8 +43,9 @@ class Server:
     expectation : Expectation
         What messages may be.
     counters : NetworkCounters
-    refuse : callable
-        Is handed the peer's id and the error of everything refused.
+    bodies : BodyBuffers
+    punish : callable
+        Is handed the peer's id and the error of everything refused, once the peer has been told.
     """
 
     def __init__(
@@ -53,12 +54,14 @@ class Server:
         limits: NetworkLimits,
         expectation: Expectation,
         counters: NetworkCounters,
-        refuse: Callable[[str, GossipflError], None],
+        bodies: BodyBuffers,
+        punish: Callable[[str, GossipflError], None],
     ) -> None:
         self._limits = limits
         self._expectation = expectation
         self._counters = counters
-        self._refuse = refuse
+        self._bodies = bodies
+        self._punish = punish
         self._rates = PeerRates(
             frames_per_second=limits.frames_per_second, bytes_per_second=limits.bytes_per_second
         )
@@ -82,7 +85,8 @@ class Server:
         except StreamFailure as failure:
             _log.debug("a stream of %s ended: %s", connection.peer_id, failure)
         except MessageRefused as error:
-            self._refuse(connection.peer_id, error)
+            self._counters.count_refused(error)
+            self._punish(connection.peer_id, error)
         finally:
             stream.reset()
 
@@ -96,7 +100,8 @@ class Server:
                     frame = await receive(
                         stream,
                         expectation=self._expectation,
-                        before_body=lambda header: self._screen(peer_id, header),
+                        bodies=self._bodies,
+                        before_body=lambda header, size: self._screen(peer_id, header, size),
                     )
                     in_step = True
                     message = await decode(frame)
@@ -104,14 +109,15 @@ class Server:
                     reply = await self._handle(peer_id, message)
                     await stream.write_all(reply.buffers)
             except (MessageRefused, ExchangeFailed) as error:
+                self._counters.count_refused(error)
                 await self._send_refusal(peer_id, stream, error)
                 if not in_step:
                     stream.close()
-                self._refuse(peer_id, error)
+                self._punish(peer_id, error)
                 return in_step
             self._counters.count_sent(reply.size)
         if deadline.cancelled_caught:
-            self._refuse(peer_id, ExchangeTimedOut("an exchange started by a peer was not over in time"))
+            self._counters.count_refused(ExchangeTimedOut("a peer's exchange was not over in time"))
         return not deadline.cancelled_caught
 
     async def _handle(self, peer_id: str, message: AnyMessage) -> Frame:
@@ -132,8 +138,7 @@ class Server:
         except StreamFailure as failure:
             _log.debug("%s did not wait to be refused: %s", peer_id, failure)
 
-    def _screen(self, peer_id: str, header: AnyHeader) -> None:
-        size = body_bytes(header.tensors) if isinstance(header, ModelHeader) else 0
+    def _screen(self, peer_id: str, header: AnyHeader, size: int) -> None:
         self._rates.charge(peer_id, size, now=trio.current_time())
         if self.screen is not None:
             self.screen(peer_id, header)

@@ -125,7 +125,7 @@ class Stream:
         """
         self._require_open()
         self.outgoing.extend(view for piece in pieces if len(view := memoryview(piece).cast("B")))
-        self._multiplexer.has_outgoing(self)
+        self._multiplexer.outgoing.add_stream(self)
         try:
             while self.outgoing:
                 if self.failure is not None:

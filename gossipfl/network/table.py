@@ -6,6 +6,7 @@ from collections import Counter
 
 from gossipfl.errors import ConnectionRefusedByPolicy
 from gossipfl.network.connection import Connection
+from gossipfl.network.failures import ConnectionAborted
 from gossipfl.network.limits import NetworkLimits
 
 __all__ = ["ConnectionTable"]
@@ -88,7 +89,7 @@ class ConnectionTable:
         own = self._by_peer.get(connection.peer_id, [])
         if len(own) >= self._limits.connections_per_peer:
             oldest = min(own, key=lambda each: each.last_heard)
-            oldest.abort("the peer made too many connections")
+            oldest.abort(ConnectionAborted("the peer made too many connections"))
             self.remove(oldest)
         elif len(self) >= self._limits.connections:
             raise ConnectionRefusedByPolicy(
