@@ -277,7 +277,7 @@ def to_tensors(rows: Tensor, layout: Layout) -> dict[str, Tensor]:
     leading = rows.shape[:-1]
     return {
         entry.name: rows[..., entry.offset : entry.offset + entry.size]
-        .reshape(*leading, *entry.shape)
+        .reshape((*leading, *entry.shape))
         .to(entry.torch_dtype)
         for entry in layout.entries
     }

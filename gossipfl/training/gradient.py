@@ -165,7 +165,7 @@ def _views(rows: Tensor, entries: Iterable[Entry]) -> Iterable[tuple[str, Tensor
     """Views of rows (``[..., D]``) as named float32 tensors, in the order of ``entries``."""
     for entry in entries:
         view = rows[..., entry.offset : entry.offset + entry.size]
-        yield entry.name, view.reshape(*rows.shape[:-1], *entry.shape)
+        yield entry.name, view.reshape((*rows.shape[:-1], *entry.shape))
 
 
 def _packed(tensors: Iterable[Tensor], rows: Tensor) -> Tensor:
