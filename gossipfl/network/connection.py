@@ -15,6 +15,7 @@ from cryptography.exceptions import InvalidTag
 
 from gossipfl.errors import GossipflError, MalformedFrame, MessageRefused
 from gossipfl.network.buffers import SharedBuffers
+from gossipfl.network.counters import NetworkCounters
 from gossipfl.network.failures import ConnectionAborted, ConnectionLost
 from gossipfl.network.limits import NetworkLimits
 from gossipfl.network.multiplexer import Multiplexer
@@ -38,10 +39,11 @@ class Connection:
     limits : NetworkLimits
     buffers : SharedBuffers
         Scratch memory of the host.
+    counters : NetworkCounters
     on_stream : callable
         Is handed this connection and every stream the other side opens.
     on_refused : callable
-        Is handed the peer's id and each error of what it did against the protocol.
+        Is handed the peer's id and the error that made this side close the connection.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class Connection:
         secured: SecuredSocket,
         limits: NetworkLimits,
         buffers: SharedBuffers,
+        counters: NetworkCounters,
         on_stream: Callable[[Connection, Stream], None],
         on_refused: Callable[[str, GossipflError], None],
     ) -> None:
@@ -73,7 +76,7 @@ class Connection:
             most_inbound_streams=limits.streams_per_connection,
             on_stream=lambda stream: on_stream(self, stream),
             on_outgoing=self._wake_writer,
-            on_refused=lambda error: on_refused(self.peer_id, error),
+            on_refused=counters.count_refused,
         )
 
     async def run(self) -> None:

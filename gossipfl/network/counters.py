@@ -37,6 +37,13 @@ class NetworkCounters:
     refused: Counter[str] = field(default_factory=Counter)
     failed: Counter[str] = field(default_factory=Counter)
 
+    def to_dict(self) -> dict[str, int | dict[str, int]]:
+        """All counts as plain values, by the names above."""
+        return {
+            name: dict(value) if isinstance(value := getattr(self, name), Counter) else value
+            for name in self.__dataclass_fields__
+        }
+
     def count_refused(self, error: GossipflError) -> None:
         """Count something refused here."""
         self.refused[error.counter()] += 1

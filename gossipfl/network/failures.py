@@ -32,7 +32,7 @@ class ConnectionLost(StreamFailure):
 
 
 class ConnectionAborted(ConnectionLost):
-    """This side dropped the connection on purpose; no use in trying again at once."""
+    """The connection was dropped on purpose on this side; no use in trying again at once."""
 
 
 class AnsweredEarly(StreamFailure):

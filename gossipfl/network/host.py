@@ -197,6 +197,7 @@ class Host:
             secured=secured,
             limits=self.limits,
             buffers=self._buffers,
+            counters=self.counters,
             on_stream=self._on_stream,
             on_refused=self._refuse,
         )

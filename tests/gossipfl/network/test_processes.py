@@ -1,0 +1,151 @@
+"""Peers that freeze, die or are told to stop, in processes of their own."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import trio
+
+from gossipfl.errors import ExchangeFailed, ExchangeTimedOut
+from gossipfl.wire import Acknowledgement
+
+from .helpers import in_trio, limits, model_frame, serving_host, until
+
+ROOT = Path(__file__).parents[3]
+LARGE = 5_000_000  # numbers in a row: 20 MB, more than sockets and windows hold
+
+
+def start_peer(size=LARGE):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.gossipfl.network.peer_process", str(size)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    peer_id, addresses = json.loads(process.stdout.readline())
+    return process, peer_id, addresses
+
+
+@pytest.fixture(scope="module")
+def peer():
+    process, peer_id, addresses = start_peer()
+    yield process, peer_id, addresses
+    process.send_signal(signal.SIGCONT)
+    process.kill()
+    process.communicate()
+
+
+@in_trio
+async def test_a_frozen_peer_times_out_is_dropped_and_is_welcome_when_it_thaws(peer):
+    """Against a stock host reads and writes hang for ever, and so does closing."""
+    process, peer_id, addresses = peer
+    async with serving_host(size=LARGE) as other, serving_host(size=LARGE) as client:
+        await client.exchange(peer_id, addresses, model_frame(LARGE))
+        process.send_signal(signal.SIGSTOP)
+        try:
+            with pytest.raises(ExchangeTimedOut):
+                await client.exchange(peer_id, addresses, model_frame(LARGE), seconds=0.5)
+            await client.exchange(other.peer_id, other.addresses, model_frame(LARGE), seconds=20)
+            await until(lambda: client.connected() == {other.peer_id})
+        finally:
+            process.send_signal(signal.SIGCONT)
+        reply = await client.exchange(peer_id, addresses, model_frame(LARGE, sequence=3), seconds=30)
+        assert isinstance(reply, Acknowledgement)
+
+
+@in_trio
+async def test_leaving_does_not_hang_while_a_peer_is_frozen(peer):
+    process, peer_id, addresses = peer
+    try:
+        async with serving_host(size=LARGE) as client:
+            await client.exchange(peer_id, addresses, model_frame(LARGE))
+            process.send_signal(signal.SIGSTOP)
+            with trio.move_on_after(0.5):
+                await client.exchange(peer_id, addresses, model_frame(LARGE))
+            left = trio.current_time()
+        assert trio.current_time() - left < 5
+    finally:
+        process.send_signal(signal.SIGCONT)
+
+
+@in_trio
+async def test_an_idle_connection_to_a_frozen_peer_is_dropped(peer):
+    """Stock libp2p ignores missing pongs: the connection stays open for ever."""
+    process, peer_id, addresses = peer
+    quick = limits(keepalive_seconds=0.3, silence_seconds=1.0)
+    async with serving_host(size=LARGE, limits=quick) as client:
+        await client.exchange(peer_id, addresses, model_frame(LARGE))
+        await trio.sleep(2.0)
+        assert client.connected() == {peer_id}, "a peer that answers pings is kept"
+        process.send_signal(signal.SIGSTOP)
+        try:
+            await until(lambda: not client.connected())
+        finally:
+            process.send_signal(signal.SIGCONT)
+
+
+@in_trio
+async def test_a_writer_stuck_on_a_frozen_peer_gives_up_without_any_deadline_of_the_user(peer):
+    process, peer_id, addresses = peer
+    quick = limits(keepalive_seconds=0.3, silence_seconds=1.0, dial_seconds=1.0)
+    async with serving_host(size=LARGE, limits=quick) as client:
+        await client.exchange(peer_id, addresses, model_frame(LARGE))
+        process.send_signal(signal.SIGSTOP)
+        try:
+            with pytest.raises(ExchangeFailed):
+                await client.exchange(peer_id, addresses, model_frame(LARGE), seconds=20)
+        finally:
+            process.send_signal(signal.SIGCONT)
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+@in_trio
+async def test_a_peer_that_leaves_or_dies_under_an_exchange(how):
+    process, peer_id, addresses = await trio.to_thread.run_sync(start_peer)
+    async with serving_host(size=LARGE) as client:
+        await client.exchange(peer_id, addresses, model_frame(LARGE))
+        failures = []
+
+        async def exchange_for_ever():
+            try:
+                while True:
+                    await client.exchange(peer_id, addresses, model_frame(LARGE), seconds=20)
+            except ExchangeFailed as error:
+                failures.append(error)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(exchange_for_ever)
+            await trio.sleep(0.1)
+            process.send_signal(how)
+        assert failures
+        assert not client.connected()
+    _, errors = await trio.to_thread.run_sync(process.communicate)
+    assert process.returncode == (0 if how == signal.SIGINT else -signal.SIGKILL)
+    assert errors == b""
+
+
+def test_importing_the_network_leaves_logging_and_stderr_alone():
+    """Importing libp2p gives its logger no handler, so that warnings come out bare on stderr."""
+    script = """
+import logging, sys
+before = list(logging.getLogger().handlers)
+import gossipfl.network
+assert list(logging.getLogger().handlers) == before
+logging.getLogger("libp2p.network.swarm").warning("stray")
+logging.getLogger("libp2p.stream_muxer.yamux.yamux").error("stray")
+seen = []
+class Listener(logging.Handler):
+    def emit(self, record):
+        seen.append(record.getMessage())
+gossipfl.network.quiet_library_logging(Listener())
+logging.getLogger("libp2p.network.swarm").warning("wanted")
+assert seen == ["wanted"], seen
+"""
+    outcome = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False, cwd=ROOT)
+    assert outcome.returncode == 0, outcome.stderr
+    assert outcome.stderr == b""
