@@ -1,7 +1,34 @@
-"""Peer-to-peer gossip learning: peers train on their own data and converge to one shared model."""
+"""Peer-to-peer gossip learning: peers train on their own data and converge to one shared model.
+
+The names below are imported when they are first used, so that ``import gossipfl`` needs neither torch nor
+libp2p.
+"""
 
 from __future__ import annotations
 
-__all__ = ["__version__"]
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gossipfl.peer import Peer
+    from gossipfl.rows import SharePolicy
+    from gossipfl.settings import PeerSettings
+    from gossipfl.tasks import Dataset, Task
+
+__all__ = ["Dataset", "Peer", "PeerSettings", "SharePolicy", "Task", "__version__"]
 
 __version__ = "0.1.0"
+
+_HOMES = {
+    "Dataset": "gossipfl.tasks",
+    "Peer": "gossipfl.peer",
+    "PeerSettings": "gossipfl.settings",
+    "SharePolicy": "gossipfl.rows",
+    "Task": "gossipfl.tasks",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)

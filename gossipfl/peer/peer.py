@@ -8,7 +8,6 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -155,7 +154,7 @@ class Peer:
             saved_age=self._saved_age,
             neighbours=len(self._view),
             connected=len(self._host.connected()),
-            network=asdict(self.counters),
+            network=self.counters.to_dict(),
             started=self._started,
             updated=time.time(),
         )

@@ -1,0 +1,5 @@
+"""``python -m gossipfl``."""
+
+from gossipfl.cli.main import main
+
+main()

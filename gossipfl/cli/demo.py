@@ -1,0 +1,77 @@
+"""``gossipfl demo``: the main job, watched."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gossipfl.cli.flags import Overrides, with_setting_flags
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    help="Watch eight peers learn handwritten digits together, with no server.",
+    pretty_exceptions_enable=False,
+)
+
+
+@app.command()
+@with_setting_flags
+def demo(
+    *,
+    peers: Annotated[int, typer.Option(help="How many peers.")] = 8,
+    demo_task: Annotated[
+        str, typer.Option("--demo-task", help="A bundled task, or package.module:factory.")
+    ] = "digits",
+    partition: Annotated[
+        str, typer.Option(help="iid, shards:K, dirichlet:ALPHA or quantity:SIGMA.")
+    ] = "shards:2",
+    seed: Annotated[int, typer.Option(help="Of everything that is drawn.")] = 0,
+    duration: Annotated[
+        float, typer.Option(help="Most seconds of gossip; it ends earlier when done.")
+    ] = 40.0,
+    kill: Annotated[int, typer.Option(help="Kill so many peers half-way, and restart one.")] = 0,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Directory for homes and picture; a new one by default."),
+    ] = None,
+    json_output: Annotated[
+        bool, typer.Option("--json", help="Print the summary as one JSON object.")
+    ] = False,
+    overrides: Overrides,
+) -> None:
+    """Start peers as processes of their own, watch them learn from each other, and compare.
+
+    Each peer holds a private, badly skewed part of the data. Nobody leads: this command only starts the
+    processes and looks at what they write. At the end it trains each peer's data alone and all data pooled,
+    to compare. Exit code 1 if the worst surviving peer is more than 2 points below pooled training.
+    """
+    from gossipfl.demo.command import show_demo
+    from gossipfl.demo.plan import DemoPlan
+
+    plan = DemoPlan(
+        directory=out or _new_directory(),
+        peers=peers,
+        task=demo_task,
+        partition=partition,
+        seed=seed,
+        duration=duration,
+        kill=kill,
+        overrides=overrides,
+    )
+    summary = show_demo(plan, json_output=json_output)
+    if json_output:
+        typer.echo(json.dumps(summary.to_dict()))
+    sys.exit(0 if summary.converged else 1)
+
+
+def _new_directory() -> Path:
+    for number in range(1, 10_000):
+        path = Path(f"demo-run-{number}")
+        if not path.exists():
+            return path
+    raise typer.BadParameter("Too many demo-run-N directories here: delete some, or use --out.")

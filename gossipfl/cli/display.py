@@ -1,0 +1,57 @@
+"""How a peer's status looks in a terminal, and as a log line."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from rich.table import Table
+
+__all__ = ["status_line", "status_table"]
+
+
+def status_table(values: Mapping[str, Any]) -> Table:
+    """Lay out a status (see `gossipfl.peer.status.PeerStatus.to_dict`) as a table of two columns."""
+    network = values["network"]
+    running = values.get("running")
+    state = {True: "running", False: "stopped", None: "running"}[running]
+    ago = max(0, round(time.time() - values["updated"]))
+    table = Table(title=f"peer {values['peer_id']}", show_header=False, title_justify="left")
+    table.add_column(style="dim")
+    table.add_column()
+    table.add_row("state", f"{state}, start {values['incarnation']}, said {ago} s ago")
+    table.add_row("task", values["task"])
+    table.add_row("address", "\n".join(values["addresses"]))
+    table.add_row(
+        "age", f"{values['age']} (saved at {values['saved_age']}); {values['step']} steps done here"
+    )
+    for name, value in values["metrics"].items():
+        table.add_row(name, f"{value:.4f}")
+    table.add_row("neighbours", f"{values['neighbours']} known, {values['connected']} connected")
+    table.add_row("sent", f"{network['messages_sent']} messages, {_bytes(network['bytes_sent'])}")
+    table.add_row("received", f"{network['messages_received']} messages, {_bytes(network['bytes_received'])}")
+    for name in ("failed", "refused"):
+        if network[name]:
+            table.add_row(name, ", ".join(f"{count} × {kind}" for kind, count in network[name].items()))
+    return table
+
+
+def status_line(values: Mapping[str, Any]) -> str:
+    """Say the same in one line."""
+    network = values["network"]
+    metrics = " ".join(f"{name} {value:.4f}" for name, value in values["metrics"].items())
+    trouble = sum(network["failed"].values()) + sum(network["refused"].values())
+    return (
+        f"age {values['age']} {metrics} neighbours {values['connected']}/{values['neighbours']} "
+        f"sent {network['messages_sent']} received {network['messages_received']}"
+        f"{f' failed or refused {trouble}' if trouble else ''}"
+    )
+
+
+def _bytes(count: float) -> str:
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000 or unit == "GB":
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    raise AssertionError

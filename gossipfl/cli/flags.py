@@ -1,0 +1,107 @@
+"""Flags that mirror the settings: ``--training-learning-rate`` is ``learning_rate`` of ``[training]``."""
+
+from __future__ import annotations
+
+import inspect
+import tomllib
+from collections.abc import Callable
+from functools import wraps
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+import typer
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from gossipfl.errors import SettingError
+from gossipfl.settings import PeerSettings
+
+__all__ = ["Overrides", "parse_assignment", "with_setting_flags"]
+
+Overrides = dict[str, dict[str, Any]]
+
+_SEPARATOR = "__"
+
+
+def with_setting_flags(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command one flag for each setting, and hand it those that were used.
+
+    Parameters
+    ----------
+    command : callable
+        Takes a keyword argument ``overrides``: by table and key, the values given.
+    """
+    signature = inspect.signature(command, eval_str=True)
+    own = [parameter for name, parameter in signature.parameters.items() if name != "overrides"]
+    flags = [_flag(table, key, field) for table, key, field in _settings()]
+
+    @wraps(command)
+    def with_flags(**arguments: Any) -> None:  # noqa: ANN401
+        overrides: Overrides = {}
+        for name in [name for name in arguments if _SEPARATOR in name]:
+            value = arguments.pop(name)
+            if value is None or value == []:
+                continue
+            table, key = name.split(_SEPARATOR)
+            if (table, key) == ("task", "options"):
+                value = dict(parse_assignment(each) for each in value)
+            overrides.setdefault(table, {})[key] = value
+        command(**arguments, overrides=overrides)
+
+    with_flags.__signature__ = signature.replace(parameters=[*own, *flags])  # type: ignore[attr-defined]
+    with_flags.__annotations__ = {each.name: each.annotation for each in [*own, *flags]}
+    return with_flags
+
+
+def parse_assignment(text: str) -> tuple[str, Any]:
+    """Read ``key=value``; the value as TOML where it is that, and as a plain string where not.
+
+    Raises
+    ------
+    SettingError
+        If there is no ``=``.
+    """
+    key, separator, value = text.partition("=")
+    if not separator or not key:
+        raise SettingError("an option of the task is wrong", expected="KEY=VALUE", came=repr(text))
+    try:
+        return key, tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return key, value
+
+
+def _settings() -> list[tuple[str, str, FieldInfo]]:
+    return [
+        (table, key, field)
+        for table, table_field in PeerSettings.model_fields.items()
+        if isinstance(table_field.annotation, type) and issubclass(table_field.annotation, BaseModel)
+        for key, field in table_field.annotation.model_fields.items()
+    ]
+
+
+def _flag(table: str, key: str, field: FieldInfo) -> inspect.Parameter:
+    default = field.get_default(call_default_factory=True, validated_data={})
+    shown = "" if default in (None, [], {}) else f" (default: {default})"
+    flag = f"--{table}-{key}".replace("_", "-")
+    flag = {"--task-name": "--task", "--task-options": "--option"}.get(flag, flag)
+    option = typer.Option(
+        flag,
+        help=f"{field.description}{shown}".replace("[", "\\["),
+        show_default=False,
+        rich_help_panel=f"[{table}]",
+    )
+    return inspect.Parameter(
+        f"{table}{_SEPARATOR}{key}",
+        inspect.Parameter.KEYWORD_ONLY,
+        default=None,
+        annotation=Annotated[_flag_type(field), option],
+    )
+
+
+def _flag_type(field: FieldInfo) -> Any:  # noqa: ANN401
+    annotation = field.annotation
+    if get_origin(annotation) in (list, dict):
+        return list[str] | None
+    if get_origin(annotation) is Literal:
+        return str | None
+    kinds = [kind for kind in (get_args(annotation) or (annotation,)) if kind is not type(None)]
+    return kinds[0] | None

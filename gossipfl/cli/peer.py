@@ -1,0 +1,78 @@
+"""``gossipfl peer``: make, run and inspect a peer."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gossipfl.cli.flags import Overrides, with_setting_flags
+
+__all__ = ["app"]
+
+app = typer.Typer(no_args_is_help=True, help="Make, run and inspect a peer.", pretty_exceptions_enable=False)
+
+HomeOption = Annotated[Path, typer.Option("--home", help="Directory of the peer.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]
+
+
+@app.command()
+@with_setting_flags
+def init(*, home: HomeOption, json_output: JsonOption = False, overrides: Overrides) -> None:
+    """Make a new peer: its directory, identity and settings file.
+
+    Every setting has a flag here; what is not given takes its default, and all can be edited in peer.toml.
+    """
+    from gossipfl.network import load_or_create_identity
+    from gossipfl.peer.home import Home
+    from gossipfl.settings import parse_settings
+    from gossipfl.tasks import find_task
+
+    settings = parse_settings(overrides, source="the flags")
+    task = find_task(settings.task.name, settings.task.options)
+    place = Home(home)
+    place.create(settings)
+    identity = load_or_create_identity(home)
+    if json_output:
+        typer.echo(json.dumps({"home": str(home), "peer_id": identity.peer_id, "task": task.name}))
+        return
+    typer.echo(f"Made peer {identity.peer_id} in {home}, for task {task.name}.")
+    typer.echo(f"Its settings are in {place.settings}. Start it: gossipfl peer run --home {home}")
+
+
+@app.command()
+@with_setting_flags
+def run(
+    *,
+    home: HomeOption,
+    json_output: JsonOption = False,
+    plain: Annotated[bool, typer.Option("--plain", help="Print log lines, even in a terminal.")] = False,
+    overrides: Overrides,
+) -> None:
+    """Run a peer until Ctrl-C or SIGTERM; it resumes from its checkpoint, and leaves one.
+
+    A flag takes the place of the setting in peer.toml for this run.
+    """
+    from gossipfl.cli.running import run_peer
+
+    run_peer(home, overrides=overrides, json_output=json_output, plain=plain)
+
+
+@app.command()
+def status(*, home: HomeOption, json_output: JsonOption = False) -> None:
+    """Show what a peer last said of itself, and whether it runs."""
+    from gossipfl.cli.display import status_table
+    from gossipfl.peer.home import Home
+    from gossipfl.peer.status import read_status
+
+    place = Home(home)
+    place.require()
+    values = {"running": place.is_running(), **read_status(place.status)}
+    if json_output:
+        typer.echo(json.dumps(values))
+        return
+    from rich.console import Console
+
+    Console().print(status_table(values))

@@ -1,0 +1,84 @@
+"""Running a peer in the foreground: signals, the live view, and plain lines for logs and machines."""
+
+from __future__ import annotations
+
+import json
+import logging
+import signal
+import sys
+from pathlib import Path
+
+import trio
+from rich.console import Console
+from rich.live import Live
+
+from gossipfl.cli.display import status_line, status_table
+from gossipfl.cli.flags import Overrides
+from gossipfl.errors import GossipflError
+from gossipfl.peer import Home, Peer
+from gossipfl.settings import load_settings
+
+__all__ = ["run_peer"]
+
+_LIVE_SECONDS = 0.5
+_LINE_SECONDS = 5.0
+
+
+def run_peer(home: Path, *, overrides: Overrides, json_output: bool, plain: bool) -> None:
+    """Run a peer until SIGINT or SIGTERM, and show what it does.
+
+    Raises
+    ------
+    GossipflError
+        If the peer cannot start, or cannot go on.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    place = Home(home)
+    place.require()
+    peer = Peer(home, settings=load_settings(place.settings, overrides))
+    live = sys.stdout.isatty() and not plain and not json_output
+    try:
+        trio.run(_run, peer, live, json_output)
+    except* GossipflError as group:
+        raise _first(group) from None
+
+
+def _first(group: BaseExceptionGroup[GossipflError]) -> GossipflError:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, GossipflError)  # noqa: S101  (except* split the group by this very type)
+    return error
+
+
+async def _run(peer: Peer, live: bool, json_output: bool) -> None:  # noqa: FBT001
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async with trio.open_nursery() as nursery:
+
+            async def stop_on_signal() -> None:
+                async for _ in signals:
+                    peer.stop()
+                    nursery.cancel_scope.cancel()
+
+            async def show() -> None:
+                await peer.ready.wait()
+                await (_show_live(peer) if live else _print_lines(peer, json_output=json_output))
+
+            nursery.start_soon(stop_on_signal)
+            nursery.start_soon(show)
+            await peer.run()
+            nursery.cancel_scope.cancel()
+
+
+async def _show_live(peer: Peer) -> None:
+    with Live(console=Console(), auto_refresh=False) as display:
+        while True:
+            display.update(status_table(peer.status().to_dict()), refresh=True)
+            await trio.sleep(_LIVE_SECONDS)
+
+
+async def _print_lines(peer: Peer, *, json_output: bool) -> None:
+    while True:
+        values = peer.status().to_dict()
+        print(json.dumps(values) if json_output else status_line(values), flush=True)
+        await trio.sleep(_LINE_SECONDS)

@@ -1,0 +1,90 @@
+"""What gossip is compared with: each peer alone, and one model on all data pooled."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gossipfl.demo.plan import DemoPlan
+from gossipfl.errors import InvalidTask
+from gossipfl.settings import TrainingSettings
+from gossipfl.tasks import Task, find_task
+from gossipfl.training import NodeData, Nodes, Trainer
+
+__all__ = ["Baselines", "train_baselines"]
+
+# One peer's steps are about half the age its model reaches, because a merge takes the larger age.
+_POOLED_STEPS_PER_DECAY = 2.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Baselines:
+    """Metrics without gossip, on the same test samples, as shares.
+
+    Parameters
+    ----------
+    alone : tuple of float
+        Of each peer, trained on its own data only, for as many steps as pooled training.
+    pooled : float
+        Of one model trained on everything.
+    steps : int
+        Training steps of each.
+    """
+
+    alone: tuple[float, ...]
+    pooled: float
+    steps: int
+
+
+def train_baselines(plan: DemoPlan, settings: TrainingSettings, metric: str) -> Baselines:
+    """Train without gossip, from the same initial row and with the same settings.
+
+    The schedule is stretched over the steps, which are more than a peer does in the demo, so that pooled
+    training is as good as these settings make it.
+
+    Parameters
+    ----------
+    plan : DemoPlan
+    settings : TrainingSettings
+        Those of the peers.
+    metric : str
+        Which of the task's metrics to report.
+
+    Raises
+    ------
+    TaskError, SettingError
+        If the task is wrong.
+    """
+    tasks = [find_task(plan.task, plan.task_options(index)) for index in range(plan.peers)]
+    own = [task.data() for task in tasks]
+    task, test = tasks[0], own[0]
+    if metric not in task.metrics:
+        raise InvalidTask(f"the task has no metric {metric!r}", expected=", ".join(task.metrics))
+    steps = int(settings.decay_age * _POOLED_STEPS_PER_DECAY)
+    stretched = settings.model_copy(update={"decay_age": steps, "local_steps": 1})
+    inputs = torch.cat([data.train_inputs for data in own])
+    targets = torch.cat([data.train_targets for data in own])
+    bounds = np.cumsum([0, *(len(data.train_targets) for data in own)])
+    parts = [np.arange(start, end) for start, end in itertools.pairwise(bounds)]
+
+    def measure(data: NodeData) -> list[float]:
+        rows = _train(task, Trainer.of(task, data, stretched), steps)
+        values = task.evaluate(rows, test.test_inputs, test.test_targets)[metric]
+        return [float(value) for value in values]
+
+    alone = measure(NodeData.partitioned(inputs, targets, parts))
+    (pooled,) = measure(NodeData.of_one_node(inputs, targets))
+    return Baselines(alone=tuple(alone), pooled=pooled, steps=steps)
+
+
+def _train(task: Task, trainer: Trainer, steps: int) -> Tensor:
+    owners = np.arange(len(trainer.data.counts))
+    rows = torch.stack([task.initial_row(int(owner)) for owner in owners])
+    nodes = Nodes.start(rows, momentum_size=trainer.momentum_size)
+    for _ in range(steps):
+        nodes, _losses = trainer.train(nodes, owners)
+    return nodes.rows

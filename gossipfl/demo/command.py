@@ -1,0 +1,51 @@
+"""A demo in the terminal."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+from rich.console import Console
+from rich.live import Live
+
+from gossipfl.demo.display import live_view, progress_line
+from gossipfl.demo.plan import DemoPlan
+from gossipfl.demo.running import Progress, run_demo
+from gossipfl.demo.summary import Summary, summary_table
+
+__all__ = ["show_demo"]
+
+_LINE_SECONDS = 2.0
+
+
+def show_demo(plan: DemoPlan, *, json_output: bool) -> Summary:
+    """Carry out a demo: a live table in a terminal, a line now and then elsewhere, silence for ``--json``."""
+    if json_output:
+        return run_demo(plan, show=lambda _: None)
+    console = Console()
+    if console.is_terminal:
+        with Live(console=console, auto_refresh=False) as live:
+            summary = run_demo(
+                plan, show=lambda progress: live.update(live_view(plan, progress, "accuracy"), refresh=True)
+            )
+    else:
+        summary = run_demo(plan, show=_LinePrinter())
+    console.print(summary_table(summary))
+    if summary.picture:
+        console.print(f"The curves: {summary.picture}")
+    console.print(f"The peers' homes, with records and checkpoints: {summary.directory}")
+    return summary
+
+
+class _LinePrinter:
+    """Prints a line when the phase changes, and else every two seconds."""
+
+    def __init__(self) -> None:
+        self._last = 0.0
+        self._phase = ""
+
+    def __call__(self, progress: Progress) -> None:
+        now = time.monotonic()
+        if now - self._last >= _LINE_SECONDS or progress.phase != self._phase:
+            self._last, self._phase = now, progress.phase
+            print(progress_line(progress, "accuracy"), file=sys.stdout, flush=True)

@@ -1,0 +1,98 @@
+"""What a demo does: its settings, and those of its peers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from gossipfl.errors import SettingError
+from gossipfl.settings import PeerSettings, parse_settings
+
+__all__ = ["TOLERANCE_POINTS", "DemoPlan"]
+
+#: How far below pooled training the worst peer may be, in percentage points, for a demo to have converged.
+TOLERANCE_POINTS = 2.0
+
+#: What makes eight peers with two label shards each as good as pooled training; see docs/convergence.md.
+_RECIPE: dict[str, dict[str, Any]] = {
+    "training": {"learning_rate": 1.0, "schedule": "cosine", "decay_age": 600, "batch_size": 32},
+    "exchange": {"period": 0.07, "merges_per_training": 2, "deadline": 5.0, "patience": 5.0},
+    "view": {"period": 1.0},
+    "network": {"silence_seconds": 6.0},
+    "checkpoint": {"period": 1.0},
+    "evaluation": {"period": 1.0},
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemoPlan:
+    """A demo.
+
+    Parameters
+    ----------
+    directory : Path
+        Holds the homes of the peers, and the picture.
+    peers : int
+        How many, at least 2.
+    task : str
+        A bundled task, or ``package.module:factory``, whose factory takes ``partition``, ``peers``, ``index``
+        and ``seed``.
+    partition : str
+        How the data is divided.
+    seed : int
+        Of the partition, the initial row, the batches and the choice of neighbours.
+    duration : float
+        Most seconds of gossip, from the moment all peers are up.
+    kill : int
+        How many peers are killed half-way; one of them is started again.
+    overrides : dict
+        By table and key, settings of the peers that take the place of the recipe's.
+
+    Raises
+    ------
+    SettingError
+        If these contradict each other.
+    """
+
+    directory: Path
+    peers: int = 8
+    task: str = "digits"
+    partition: str = "shards:2"
+    seed: int = 0
+    duration: float = 40.0
+    kill: int = 0
+    overrides: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.peers < 2:
+            raise SettingError("a demo needs peers", expected="--peers of 2 or more", came=self.peers)
+        if not 0 <= self.kill <= self.peers - 2:
+            raise SettingError(
+                "a demo cannot kill so many peers",
+                expected=f"--kill of 0 … {self.peers - 2}: two must survive",
+                came=self.kill,
+            )
+        if not self.duration > 0:
+            raise SettingError("a demo needs time", expected="--duration above 0 s", came=self.duration)
+
+    def task_options(self, index: int) -> dict[str, Any]:
+        """Options of the task's factory, for one peer."""
+        return {"partition": self.partition, "peers": self.peers, "index": index, "seed": self.seed}
+
+    def settings(self, index: int, *, bootstrap: list[str], listen: str) -> PeerSettings:
+        """Settings of one peer.
+
+        Raises
+        ------
+        SettingError
+            If an override is wrong.
+        """
+        tables: dict[str, dict[str, Any]] = {name: dict(table) for name, table in _RECIPE.items()}
+        tables["training"]["seed"] = self.seed
+        tables["runtime"] = {"number": index, "seed": self.seed}
+        for table, values in self.overrides.items():
+            tables.setdefault(table, {}).update(values)
+        tables["task"] = {"name": self.task, "options": self.task_options(index)}
+        tables["network"].update(listen=[listen], bootstrap=bootstrap)
+        return parse_settings(tables, source="the demo's flags")

@@ -1,0 +1,147 @@
+"""The peers of a demo as processes of their own: started with the command an operator would use."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from typing import IO, Any
+
+from gossipfl.demo.plan import DemoPlan
+from gossipfl.errors import GossipflError, HomeError
+from gossipfl.network import load_or_create_identity
+from gossipfl.peer import Home, read_status
+
+__all__ = ["DemoFailed", "PeerProcess", "start_peers"]
+
+_STOP_SECONDS = 10.0
+
+
+class DemoFailed(GossipflError):
+    """A demo could not be carried through."""
+
+
+@dataclass
+class PeerProcess:
+    """One peer, its directory and its process.
+
+    Parameters
+    ----------
+    index : int
+    home : Home
+    """
+
+    index: int
+    home: Home
+    killed: bool = False
+    restarts: int = 0
+    _process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+
+    def start(self) -> None:
+        """Run ``gossipfl peer run`` on the directory; what it prints goes to ``log`` there."""
+        with self._log() as log:
+            self._process = subprocess.Popen(  # noqa: S603  (our own command)
+                [
+                    sys.executable,
+                    "-m",
+                    "gossipfl",
+                    "peer",
+                    "run",
+                    "--home",
+                    str(self.home.directory),
+                    "--plain",
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # Ctrl-C is for the demo, which then stops its peers itself
+            )
+
+    def _log(self) -> IO[bytes]:
+        return (self.home.directory / "log").open("ab")
+
+    @property
+    def is_up(self) -> bool:
+        """Whether the process runs."""
+        return self._process is not None and self._process.poll() is None
+
+    def kill(self) -> None:
+        """End the process with SIGKILL, as a power cut would."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+        self.killed = True
+
+    def restart(self) -> None:
+        """Start the peer again on the same directory."""
+        self.start()
+        self.killed = False
+        self.restarts += 1
+
+    def ask_to_stop(self) -> None:
+        """Send SIGTERM."""
+        if self._process is not None and self.is_up:
+            self._process.send_signal(signal.SIGTERM)
+
+    def wait(self) -> None:
+        """Wait until the process has ended; make it end if it does not by itself."""
+        if self._process is None:
+            return
+        try:
+            self._process.wait(timeout=_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def require_up(self) -> None:
+        """Require that the process has not ended by itself.
+
+        Raises
+        ------
+        DemoFailed
+            With the last lines of its log.
+        """
+        if not self.killed and not self.is_up:
+            lines = (self.home.directory / "log").read_text(errors="replace").splitlines()
+            raise DemoFailed(f"peer {self.index} ended by itself", came=" / ".join(lines[-3:]) or "no output")
+
+    def status(self) -> dict[str, Any] | None:
+        """What the peer last said of itself in its present start; None before the first time."""
+        try:
+            status = read_status(self.home.status)
+        except HomeError:
+            return None
+        ours = self._process is not None and status["process"] == self._process.pid
+        return status if ours or self.killed else None
+
+
+def start_peers(plan: DemoPlan) -> list[PeerProcess]:
+    """Make the peers' homes, and start their processes.
+
+    Raises
+    ------
+    SettingError, HomeError, TaskError
+        If the plan's settings are wrong.
+    """
+    homes = [Home(plan.directory / f"peer-{index}") for index in range(plan.peers)]
+    for home in homes:
+        home.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    known = [_free_address() for _ in homes[:2]]
+    identities = [load_or_create_identity(home.directory).peer_id for home in homes[:2]]
+    bootstrap = [f"{address}/p2p/{peer_id}" for address, peer_id in zip(known, identities, strict=True)]
+    processes = []
+    for index, home in enumerate(homes):
+        listen = known[index] if index < len(known) else "/ip4/127.0.0.1/tcp/0"
+        home.create(plan.settings(index, bootstrap=bootstrap, listen=listen))
+        processes.append(PeerProcess(index, home))
+    for process in processes:
+        process.start()
+    return processes
+
+
+def _free_address() -> str:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"/ip4/127.0.0.1/tcp/{probe.getsockname()[1]}"

@@ -1,0 +1,190 @@
+"""One demo, from the first process to the summary."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+
+from gossipfl.demo.baselines import train_baselines
+from gossipfl.demo.plan import TOLERANCE_POINTS, DemoPlan
+from gossipfl.demo.processes import DemoFailed, PeerProcess, start_peers
+from gossipfl.demo.summary import Summary, draw_curves
+from gossipfl.demo.watching import Observation, consensus_distance, observe
+from gossipfl.peer.checkpoint import read_row
+from gossipfl.tasks import Task, find_task
+
+__all__ = ["Progress", "run_demo"]
+
+_LOOK_SECONDS = 0.5
+_STARTUP_SECONDS = 120.0
+_RESTART_AFTER_SECONDS = 2.0
+
+
+@dataclass
+class Progress:
+    """How far a demo is.
+
+    Parameters
+    ----------
+    history : list of Observation
+        All looks so far.
+    phase : str
+        What goes on now, for people.
+    """
+
+    history: list[Observation] = field(default_factory=list)
+    phase: str = "starting the peers"
+
+
+def run_demo(plan: DemoPlan, *, show: Callable[[Progress], None]) -> Summary:
+    """Carry out a demo.
+
+    Parameters
+    ----------
+    plan : DemoPlan
+    show : callable
+        Called about twice a second.
+
+    Raises
+    ------
+    DemoFailed
+        If a peer ends by itself, or the peers do not come up.
+    SettingError, HomeError, TaskError
+        If the plan's settings are wrong.
+    """
+    began = time.monotonic()
+    torch.set_num_threads(1)
+    task = find_task(plan.task, plan.task_options(0))
+    metric = next(iter(task.metrics))
+    progress = Progress()
+    processes = start_peers(plan)
+    try:
+        _until_up(processes, progress, began, show)
+        up_at = time.monotonic()
+        killed_at = _gossip(plan, processes, progress, began, show)
+        gossip_seconds = time.monotonic() - up_at
+        last = progress.history[-1]
+        progress.phase = "the peers say farewell"
+        show(progress)
+        survivors = [process for process in processes if process.is_up]
+        for process in survivors:
+            process.ask_to_stop()
+        for process in survivors:
+            process.wait()
+    finally:
+        for process in processes:
+            if process.is_up:
+                process.kill()
+
+    progress.phase = "training alone, and on all data pooled, to compare"
+    show(progress)
+    settings = plan.settings(0, bootstrap=[], listen="/ip4/127.0.0.1/tcp/0")
+    baselines = train_baselines(plan, settings.training, metric)
+    final = _final_metrics(task, processes, survivors, metric)
+    alive = [value for value in final if value is not None]
+    picture = plan.directory / "demo.png"
+    drawn = draw_curves(picture, progress.history, baselines, metric=metric, killed_at=killed_at)
+    return Summary(
+        converged=Summary.has_converged(alive, baselines.pooled),
+        metric=metric,
+        gossip=final,
+        gossip_mean=statistics.fmean(alive),
+        gossip_worst=min(alive),
+        pooled=baselines.pooled,
+        alone=list(baselines.alone),
+        alone_mean=statistics.fmean(baselines.alone),
+        gap_points=round(100 * (baselines.pooled - min(alive)), 3),
+        tolerance_points=TOLERANCE_POINTS,
+        consensus_distance=consensus_distance(survivors),
+        ages=last.ages,
+        messages=last.total("messages_received"),
+        bytes=last.total("bytes_received"),
+        seconds=round(time.monotonic() - began, 2),
+        gossip_seconds=round(gossip_seconds, 2),
+        startup_seconds=round(up_at - began, 2),
+        baseline_steps=baselines.steps,
+        peers=plan.peers,
+        partition=plan.partition,
+        task=plan.task,
+        seed=plan.seed,
+        killed=[process.index for process in processes if process.killed or process.restarts],
+        restarted=[process.index for process in processes if process.restarts],
+        directory=str(plan.directory),
+        picture=str(picture) if drawn else "",
+    )
+
+
+def _look(
+    processes: Sequence[PeerProcess], progress: Progress, began: float, show: Callable[[Progress], None]
+) -> Observation:
+    time.sleep(_LOOK_SECONDS)
+    for process in processes:
+        process.require_up()
+    look = observe(processes, began=began)
+    progress.history.append(look)
+    show(progress)
+    return look
+
+
+def _until_up(
+    processes: Sequence[PeerProcess], progress: Progress, began: float, show: Callable[[Progress], None]
+) -> None:
+    deadline = time.monotonic() + _STARTUP_SECONDS
+    while not _look(processes, progress, began, show).all_up:
+        if time.monotonic() > deadline:
+            raise DemoFailed(
+                "the peers did not come up",
+                expected=f"all within {_STARTUP_SECONDS:.0f} s",
+                remedy="See their logs.",
+            )
+
+
+def _gossip(
+    plan: DemoPlan,
+    processes: Sequence[PeerProcess],
+    progress: Progress,
+    began: float,
+    show: Callable[[Progress], None],
+) -> float | None:
+    """Watch until all models are old enough or time is up; half-way, kill and restart as planned."""
+    enough = plan.settings(0, bootstrap=[], listen="/ip4/127.0.0.1/tcp/0").training.decay_age
+    start = time.monotonic()
+    killed_at: float | None = None
+    progress.phase = "gossip"
+    while True:
+        look = _look(processes, progress, began, show)
+        elapsed = time.monotonic() - start
+        half_way = max(look.ages) >= enough / 2 or elapsed >= plan.duration / 2
+        if plan.kill and killed_at is None and half_way:
+            for process in processes[-plan.kill :]:
+                process.kill()
+            killed_at = look.seconds
+            progress.phase = f"gossip, after {plan.kill} peers were killed"
+        if killed_at is not None and look.seconds > killed_at + _RESTART_AFTER_SECONDS:
+            back = processes[-plan.kill]
+            if back.killed:
+                back.restart()
+                progress.phase = f"gossip, with {plan.kill} killed and one of them back"
+        restart_pending = plan.kill and not any(process.restarts for process in processes)
+        if elapsed >= plan.duration or (min(look.ages) >= enough and not restart_pending):
+            return killed_at
+
+
+def _final_metrics(
+    task: Task, processes: Sequence[PeerProcess], survivors: Sequence[PeerProcess], metric: str
+) -> list[float | None]:
+    """Evaluate the models that the surviving peers saved at their end; None for the others."""
+    test = task.data()
+    final: list[float | None] = []
+    for process in processes:
+        if process not in survivors:
+            final.append(None)
+            continue
+        row, _age = read_row(process.home.checkpoint)
+        values = task.evaluate(row[None], test.test_inputs, test.test_targets)
+        final.append(float(values[metric][0]))
+    return final
