@@ -1,0 +1,173 @@
+"""Sections of a scenario that say when things happen: links, clocks, and who is there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+__all__ = [
+    "ChurnEvent",
+    "ChurnSection",
+    "ConstantDelay",
+    "CycleChurn",
+    "Delay",
+    "Lengths",
+    "LognormalDelay",
+    "MatrixDelay",
+    "NetworkSection",
+    "NoChurn",
+    "SessionChurn",
+    "TraceChurn",
+    "UniformDelay",
+]
+
+
+class Section(BaseModel):
+    """A table of a scenario: frozen, and without unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ConstantDelay(Section):
+    """Every message takes the same time."""
+
+    kind: Literal["constant"] = "constant"
+    seconds: float = Field(0.0, ge=0, description="time from sender to receiver")
+
+
+class UniformDelay(Section):
+    """Delays spread evenly between two bounds."""
+
+    kind: Literal["uniform"]
+    low: float = Field(ge=0, description="shortest delay, seconds")
+    high: float = Field(gt=0, description="longest delay, seconds")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> UniformDelay:
+        if self.low > self.high:
+            raise ValueError(f"low ({self.low}) must not be above high ({self.high})")
+        return self
+
+
+class LognormalDelay(Section):
+    """Delays whose logarithm is normal: most are short, a few very long."""
+
+    kind: Literal["lognormal"]
+    median: float = Field(gt=0, description="median delay, seconds")
+    sigma: float = Field(gt=0, description="standard deviation of the delay's logarithm")
+
+
+class MatrixDelay(Section):
+    """Half the measured round-trip time between two hosts; every node sits at a random host."""
+
+    kind: Literal["matrix"]
+    file: Path = Field(description=".npz with an array 'rtt', or .csv; square, milliseconds")
+
+
+Delay = Annotated[
+    ConstantDelay | UniformDelay | LognormalDelay | MatrixDelay, Field(discriminator="kind")
+]
+
+
+class NetworkSection(Section):
+    """Clocks and links."""
+
+    period: float = Field(1.0, gt=0, description="seconds between two wake-ups of a node: one round")
+    jitter: float = Field(
+        0.0, ge=0, lt=1, description="each period is drawn evenly from period · (1 ± jitter)"
+    )
+    period_sigma: float = Field(
+        0.0, ge=0, description="nodes differ in speed: standard deviation of the logarithm of their periods"
+    )
+    phase: Literal["random", "together"] = Field(
+        "random", description="first wake-up: anywhere in the first period, or all at once in order of node"
+    )
+    delay: Delay = ConstantDelay()
+    bandwidth: float | None = Field(
+        None, gt=0, description="uplink of a node, Mbit/s; its messages leave one after the other"
+    )
+    loss: float = Field(0.0, ge=0, lt=1, description="probability that a message is lost on its way")
+    choose: Literal["any", "online"] = Field(
+        "any", description="choose among all neighbours, or only among those online at that moment"
+    )
+
+
+class Lengths(Section):
+    """Distribution of the lengths of sessions."""
+
+    distribution: Literal["lognormal", "weibull"] = "lognormal"
+    median: float = Field(gt=0, description="seconds")
+    spread: float = Field(
+        gt=0, description="lognormal: standard deviation of the logarithm; Weibull: the shape parameter"
+    )
+
+
+class NoChurn(Section):
+    """All nodes are always online."""
+
+    kind: Literal["none"] = "none"
+
+
+class CycleChurn(Section):
+    """Each node is offline for each of its periods independently."""
+
+    kind: Literal["cycle"]
+    offline: float = Field(ge=0, lt=1, description="probability of being offline for a period")
+
+
+class SessionChurn(Section):
+    """Nodes come and go in sessions (Stutzbach & Rejaie 2006 fit both distributions to real networks)."""
+
+    kind: Literal["sessions"]
+    online: Lengths
+    offline: Lengths
+    day: float = Field(86_400.0, gt=0, description="seconds of a day")
+    night: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="absences that begin at time t of a day last (1 − night · sin(2πt/day)) times as long",
+    )
+
+
+class TraceChurn(Section):
+    """Sessions as recorded: a CSV file with the columns node,start,end in seconds."""
+
+    kind: Literal["trace"]
+    file: Path
+
+
+class ChurnEvent(Section):
+    """One planned change."""
+
+    at: float = Field(ge=0, description="when, in rounds")
+    action: Literal["drop", "return", "split", "heal", "join"] = Field(
+        description="drop: a share of the nodes leaves; return: those come back; split: the network falls into "
+        "parts between which nothing passes; heal: it is whole again; join: nodes that were not there yet"
+    )
+    fraction: float | None = Field(None, gt=0, le=1, description="drop: share of the nodes")
+    parts: int | None = Field(None, ge=2, le=100, description="split: number of parts of equal expected size")
+    nodes: int | None = Field(None, ge=1, description="join: how many of the scenario's nodes join now")
+
+    @model_validator(mode="after")
+    def _complete(self) -> ChurnEvent:
+        needed = {"drop": "fraction", "join": "nodes"}.get(self.action)
+        allowed = {"drop": "fraction", "join": "nodes", "split": "parts"}.get(self.action)
+        if needed and getattr(self, needed) is None:
+            raise ValueError(f"a {self.action!r} event needs {needed!r}")
+        for name in ("fraction", "parts", "nodes"):
+            if name != allowed and getattr(self, name) is not None:
+                raise ValueError(f"a {self.action!r} event takes no {name!r}")
+        return self
+
+
+ChurnProcess = Annotated[NoChurn | CycleChurn | SessionChurn | TraceChurn, Field(discriminator="kind")]
+
+
+class ChurnSection(Section):
+    """Who is online when. A node that is offline neither sends nor receives, and keeps its model."""
+
+    process: ChurnProcess = NoChurn()
+    events: tuple[ChurnEvent, ...] = ()

@@ -1,0 +1,167 @@
+"""What is simulated, as one validated value."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, model_validator
+
+from gossipfl.algorithms import GossipSettings
+from gossipfl.training import TrainingSettings
+from sims.scenario.network import ChurnSection, NetworkSection, Section
+
+__all__ = [
+    "AlgorithmSection",
+    "DPSGDSection",
+    "EvaluateSection",
+    "FlowSection",
+    "GossipLearningSection",
+    "OutputSection",
+    "PopulationSection",
+    "Scenario",
+    "SharingSection",
+    "StopSection",
+    "TaskSection",
+    "TopologySection",
+    "TrainingSection",
+]
+
+
+class TaskSection(Section):
+    """What is learned, and how its samples are divided among the nodes."""
+
+    name: str = Field("digits", description="bundled task, or package.module:factory")
+    options: dict[str, Any] = Field(default_factory=dict, description="keyword arguments of the task's factory")
+    partition: str = Field("iid", description="iid, shards:K, dirichlet:ALPHA or quantity:SIGMA")
+    samples_per_node: int | None = Field(
+        None, gt=0, description="instead of a partition: every node draws this many samples, with replacement"
+    )
+
+
+class PopulationSection(Section):
+    """How many nodes there are."""
+
+    nodes: int = Field(ge=2, description="number of nodes, those that join later included")
+
+
+class TopologySection(Section):
+    """Who may talk to whom: a function of `topology.graphs` or `topology.sequences`, and its arguments."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    name: str = Field("complete", description="e.g. random_regular, ring, file, one_peer_exponential")
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """Arguments of the function, as written in the file."""
+        return dict(self.model_extra or {})
+
+
+class FlowSection(Section):
+    """When messages are sent (Danner & Jelasity 2018): by the clock, or by earned tokens."""
+
+    kind: Literal["proactive", "simple", "generalized", "randomized"] = Field(
+        "proactive",
+        description="proactive: one message a period; the others bank tokens and answer messages with messages",
+    )
+    capacity: int = Field(20, ge=0, description="C: tokens a node can hold; with all, it sends by the clock")
+    reserve: int = Field(10, ge=1, description="A: how many tokens a node keeps back when it answers")
+
+    @model_validator(mode="after")
+    def _reserve_within_capacity(self) -> FlowSection:
+        if self.kind in ("generalized", "randomized") and self.reserve > self.capacity:
+            raise ValueError(f"reserve ({self.reserve}) must not be above capacity ({self.capacity})")
+        return self
+
+
+class SharingSection(Section):
+    """How much of a model a message carries (Hegedűs, Danner & Jelasity 2021, Section 4)."""
+
+    kind: Literal["whole", "partitioned", "subsampled"] = "whole"
+    parts: int = Field(
+        10, ge=2, description="partitioned: one of so many fixed parts; subsampled: so many-th of the numbers"
+    )
+
+
+class GossipLearningSection(GossipSettings):
+    """Message-driven: models walk, merge and are trained where they arrive."""
+
+    name: Literal["gossip_learning"]
+    exchange: Literal["push", "pull", "push-pull"] = "push"
+    flow: FlowSection = FlowSection()
+    sharing: SharingSection = SharingSection()
+
+
+class DPSGDSection(Section):
+    """Round-based: every node averages with its neighbours and takes a gradient step (Lian et al. 2017)."""
+
+    name: Literal["d_psgd"]
+    order: Literal["adapt-then-combine", "combine-then-adapt"] = Field(
+        "adapt-then-combine",
+        description="W(X − ηG) with the gradient at X; or WX − ηG with the gradient at WX",
+    )
+    weights: Literal["metropolis_hastings", "max_degree", "uniform"] = Field(
+        "metropolis_hastings", description="mixing weights, where the topology is a graph"
+    )
+
+
+AlgorithmSection = Annotated[GossipLearningSection | DPSGDSection, Field(discriminator="name")]
+
+
+class TrainingSection(TrainingSettings):
+    """Local training, as peers do it, and how long it takes."""
+
+    enabled: bool = Field(True, description="false: models are only averaged, never trained")
+    step_seconds: float = Field(
+        0.0, ge=0, description="time a node is busy with a received model before its own model is the new one"
+    )
+
+
+class EvaluateSection(Section):
+    """When and on whom models are measured."""
+
+    every: float = Field(10.0, gt=0, description="rounds between evaluations")
+    nodes: int | None = Field(None, ge=1, description="measure a random sample of so many nodes; all if unset")
+    samples: int | None = Field(None, ge=1, description="use only so many of the test samples; all if unset")
+    per_node: bool = Field(False, description="record the measurements of every node too")
+
+
+class StopSection(Section):
+    """When the run ends."""
+
+    rounds: float = Field(100.0, gt=0, description="length of the run, in periods of the nodes' clocks")
+    accuracy: float | None = Field(None, gt=0, le=1, description="end once the mean accuracy has reached this")
+
+
+class OutputSection(Section):
+    """What is kept beside the records."""
+
+    rows: bool = Field(True, description="write the final rows")
+    checkpoint_every: float | None = Field(None, gt=0, description="rounds between checkpoints")
+
+
+class Scenario(Section):
+    """One simulated network, complete: the same scenario gives the same run."""
+
+    name: str = "scenario"
+    seed: int = Field(0, ge=0, description="seed of everything that is drawn")
+    precision: Literal["float32", "float64"] = "float32"
+    population: PopulationSection
+    algorithm: AlgorithmSection
+    task: TaskSection = TaskSection()
+    topology: TopologySection = TopologySection()
+    training: TrainingSection = TrainingSection()  # type: ignore[call-arg]
+    network: NetworkSection = NetworkSection()  # type: ignore[call-arg]
+    churn: ChurnSection = ChurnSection()
+    evaluate: EvaluateSection = EvaluateSection()  # type: ignore[call-arg]
+    stop: StopSection = StopSection()  # type: ignore[call-arg]
+    output: OutputSection = OutputSection()  # type: ignore[call-arg]
+
+    @model_validator(mode="after")
+    def _joins_fit(self) -> Scenario:
+        joining = sum(event.nodes or 0 for event in self.churn.events)
+        if joining >= self.population.nodes:
+            raise ValueError(
+                f"{joining} nodes join later, of {self.population.nodes} in all: nobody would be there at first"
+            )
+        return self
