@@ -44,7 +44,7 @@ class Nodes:
             rows=rows,
             ages=torch.zeros(count, dtype=torch.int64),
             steps=torch.zeros(count, dtype=torch.int64),
-            momentum=torch.zeros(count, momentum_size),
+            momentum=rows.new_zeros(count, momentum_size),
         )
 
     def __len__(self) -> int:

@@ -81,8 +81,8 @@ class Trainer:
         """
         self._check(nodes)
         if not len(nodes):
-            return nodes, torch.zeros(0)
-        total = torch.zeros(len(nodes))
+            return nodes, nodes.rows.new_zeros(0)
+        total = nodes.rows.new_zeros(len(nodes))
         for _ in range(self.settings.local_steps):
             nodes, losses = self._step(nodes, owners)
             total += losses
@@ -90,6 +90,29 @@ class Trainer:
 
     def _step(self, nodes: Nodes, owners: NDArray[np.int64]) -> tuple[Nodes, Tensor]:
         losses, gradients, untrained = self._gradients(nodes, owners)
+        return self._descend(nodes, gradients, untrained), losses
+
+    def step_on(self, nodes: Nodes, inputs: Tensor, targets: Tensor, seeds: list[int]) -> tuple[Nodes, Tensor]:
+        """Do one training step on batches already gathered: pure tensor arithmetic, so it can be traced.
+
+        Parameters
+        ----------
+        nodes : Nodes
+            B nodes.
+        inputs, targets : Tensor
+            Shape ``[B, S, ...]``: each node's own batch.
+        seeds : list of int
+            As for `RowGradients`.
+
+        Returns
+        -------
+        nodes, losses
+            As `train`.
+        """
+        losses, gradients, untrained = self.gradients(nodes.rows, inputs, targets, seeds)
+        return self._descend(nodes, gradients, untrained), losses
+
+    def _descend(self, nodes: Nodes, gradients: Tensor, untrained: Tensor) -> Nodes:
         settings = self.settings
         trainable = nodes.rows[:, : self.layout.trainable_size]
         if settings.clip_norm is not None:
@@ -100,15 +123,15 @@ class Trainer:
         momentum = nodes.momentum
         if settings.momentum:
             momentum = gradients = gradients.add(momentum, alpha=settings.momentum)
-        trained = torch.addcmul(trainable, learning_rates(nodes.ages, settings)[:, None], gradients, value=-1)
-        after = replace(
+        rates = learning_rates(nodes.ages, settings)[:, None].to(trainable.dtype)
+        trained = torch.addcmul(trainable, rates, gradients, value=-1)
+        return replace(
             nodes,
             rows=torch.cat([trained, untrained], dim=1),
             ages=nodes.ages + 1,
             steps=nodes.steps + 1,
             momentum=momentum,
         )
-        return after, losses
 
     def _check(self, nodes: Nodes) -> None:
         for what, tensor, width in (
@@ -130,9 +153,9 @@ class Trainer:
         if (sizes == sizes[0]).all():
             return self._gradients_of_size(nodes, owners, int(sizes[0]))
         trainable = self.layout.trainable_size
-        losses = torch.empty(len(nodes))
-        gradients = torch.empty(len(nodes), trainable)
-        untrained = torch.empty(len(nodes), self.layout.size - trainable)
+        losses = nodes.rows.new_empty(len(nodes))
+        gradients = nodes.rows.new_empty(len(nodes), trainable)
+        untrained = nodes.rows.new_empty(len(nodes), self.layout.size - trainable)
         for size in np.unique(sizes):
             where = np.flatnonzero(sizes == size)
             index = torch.from_numpy(where)
