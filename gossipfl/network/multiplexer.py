@@ -164,6 +164,7 @@ class Multiplexer:
         stream = self._body_stream
         assert stream is not None  # noqa: S101 - by `target_for`
         self._body_left -= size
+        stream.receive_window -= size
         stream.advance(size)
         self.grant_window(stream)
         if not self._body_left:
@@ -183,9 +184,7 @@ class Multiplexer:
                 chunk = plaintext[position : position + self._body_left]
                 position += len(chunk)
                 self._body_left -= len(chunk)
-                if self._body_stream is not None and not self._body_stream.closed:
-                    self._body_stream.deliver(chunk)
-                    self.grant_window(self._body_stream)
+                self._receive_body(chunk)
                 if not self._body_left:
                     self._end_body()
                 continue
@@ -231,18 +230,23 @@ class Multiplexer:
         self.outgoing.add_stream(stream)
         self._apply_flags(stream, flags)
 
+    def _receive_body(self, chunk: memoryview) -> None:
+        stream = self._body_stream
+        if stream is None or stream.closed:
+            self._discard_allowance -= len(chunk)
+            return
+        stream.receive_window -= len(chunk)
+        stream.deliver(chunk)
+        self.grant_window(stream)
+
     def _begin_body(self, stream: Stream | None, flags: int, length: int) -> None:
         window = self._discard_allowance if stream is None else stream.receive_window
         if length > window:
             raise WindowOverrun(
                 "a frame is larger than its receive window", expected=f"at most {window} bytes", came=length
             )
-        if stream is None:
-            self._discard_allowance -= length
-        else:
-            if stream.finished_by_remote and length:
-                raise MalformedFrame("data came on a stream whose sender had finished")
-            stream.receive_window -= length
+        if stream is not None and stream.finished_by_remote and length:
+            raise MalformedFrame("data came on a stream whose sender had finished")
         self._body_stream, self._body_flags, self._body_left = stream, flags, length
         if not length:
             self._end_body()

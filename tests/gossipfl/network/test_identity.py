@@ -75,7 +75,7 @@ def test_a_damaged_key_is_refused_and_not_replaced(tmp_path, damage):
     load_or_create_identity(home)
     damaged = damage((home / KEY_FILE).read_bytes())
     (home / KEY_FILE).write_bytes(damaged)
-    with pytest.raises(CorruptIdentity, match="damaged.*backup"):
+    with pytest.raises(CorruptIdentity, match=r"damaged.*backup"):
         load_or_create_identity(home)
     assert (home / KEY_FILE).read_bytes() == damaged
 

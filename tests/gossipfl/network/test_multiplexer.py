@@ -121,6 +121,25 @@ def test_a_sender_is_held_back_by_the_window_and_buffers_nothing():
     trio.run(main)
 
 
+def test_a_stream_left_in_the_middle_of_a_frame_discards_the_rest():
+    async def main():
+        wire = Wire(cuts=[10_000])
+        stream = wire.ends[0].open()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(stream.write_all, [bytes(INITIAL_WINDOW)])
+            await trio.testing.wait_all_tasks_blocked()
+            [plaintext] = [b"".join(wire.ends[0].outgoing.next_batch(300_000)[0])]
+            receiver = wire.ends[1]
+            receiver.receive(memoryview(plaintext)[:100_000])
+            wire.accepted[0].reset()
+            receiver.receive(memoryview(plaintext)[100_000:])
+            assert receiver._discard_allowance == 0
+            assert not wire.accepted[0].buffered
+            nursery.cancel_scope.cancel()
+
+    trio.run(main)
+
+
 def test_the_window_follows_what_a_reader_wants():
     async def main():
         wire = Wire(receive_window=1024 * 1024)
@@ -168,6 +187,7 @@ def test_what_came_before_the_end_can_still_be_read_but_not_after_ones_own_close
             nursery.start_soon(stream.write_all, [b"last words"])
             await trio.testing.wait_all_tasks_blocked()
             wire.pump()
+            await trio.testing.wait_all_tasks_blocked()
             stream.close()
             wire.pump()
         [accepted] = wire.accepted
@@ -201,6 +221,7 @@ def test_a_writer_learns_that_the_answer_came_early():
             nursery.start_soon(accepted.write_all, [b"no"])
             await trio.testing.wait_all_tasks_blocked()
             wire.pump()
+            await trio.testing.wait_all_tasks_blocked()
             accepted.close()
             wire.pump()
         assert await stream.read(10) == b"no"
