@@ -40,7 +40,8 @@ def _shift(x: UInt64Array, bound: UInt64Array, words: UInt64Array) -> UInt64Arra
     words *= bound
     words >>= _HALF
     words += x
-    return np.minimum(words, words - bound)  # the difference wraps around where it would be negative
+    wrapped: UInt64Array = np.minimum(words, words - bound)  # a negative difference would be a huge one
+    return wrapped
 
 
 def _permute(positions: UInt64Array, counts: UInt64Array, keys: UInt64Array) -> UInt64Array:

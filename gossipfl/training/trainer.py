@@ -92,7 +92,9 @@ class Trainer:
         losses, gradients, untrained = self._gradients(nodes, owners)
         return self._descend(nodes, gradients, untrained), losses
 
-    def step_on(self, nodes: Nodes, inputs: Tensor, targets: Tensor, seeds: list[int]) -> tuple[Nodes, Tensor]:
+    def step_on(
+        self, nodes: Nodes, inputs: Tensor, targets: Tensor, seeds: list[int]
+    ) -> tuple[Nodes, Tensor]:
         """Do one training step on batches already gathered: pure tensor arithmetic, so it can be traced.
 
         Parameters
