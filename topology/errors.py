@@ -8,11 +8,13 @@ from __future__ import annotations
 
 __all__ = [
     "DirectedGraph",
+    "Diverges",
     "Disconnected",
     "DuplicateEdge",
     "ImpossibleDegree",
     "InvalidGraph",
     "InvalidParameter",
+    "MalformedExpression",
     "MalformedGraphFile",
     "MislabelledNodes",
     "MissingExtra",
@@ -23,6 +25,7 @@ __all__ = [
     "TopologyError",
     "UnknownNetwork",
     "UnknownNode",
+    "UnknownTopology",
 ]
 
 
@@ -74,6 +77,14 @@ class TooLarge(InvalidParameter):
     """The result would not fit the memory or the index type; nothing was allocated for it."""
 
 
+class MalformedExpression(InvalidParameter):
+    """The expression that should name a topology, such as ``torus:8x8``, cannot be read."""
+
+
+class UnknownTopology(InvalidParameter):
+    """No family of topologies has this name."""
+
+
 # The graph is not one that peers could gossip on
 
 
@@ -121,6 +132,10 @@ class NotMixingMatrix(TopologyError, ValueError):
 
 class MissingExtra(TopologyError, ImportError):
     """An optional dependency is not installed."""
+
+
+class Diverges(TopologyError, ArithmeticError):
+    """The iteration has no fixed point it converges to."""
 
 
 class SolverFailed(TopologyError, RuntimeError):

@@ -1,0 +1,154 @@
+"""The adviser: its arithmetic, and that it never contradicts the consensus curves it shows."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import topology
+from topology import catalogue, spectrum
+from topology.advice import candidate_expressions, lifetimes
+from topology.advice.lifetimes import rate_kept_by
+from topology.errors import InvalidParameter, UnknownTopology
+from topology.spectrum import MixingRate
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.integers(2, 40),
+    st.integers(1, 8),
+    st.floats(0, 10),
+    st.floats(0, 10),
+    st.floats(1e-4, 1),
+    st.integers(0, 2**32 - 1),
+)
+def test_no_recommendation_contradicts_a_curve(n, budget, heterogeneity, noise, target, seed):
+    generator = np.random.default_rng(seed)
+    latency = generator.uniform(0, 1, (n, n))
+    advice = topology.advise(
+        n,
+        budget,
+        1_000_000,
+        generator.uniform(1e6, 1e8, n),
+        latency,
+        heterogeneity,
+        noise,
+        target=target,
+        seed=seed % 1000,
+    )
+    times = [r.seconds for r in advice.recommendations]
+    assert times == pytest.approx(sorted(times))
+    for r in advice.recommendations:
+        sequence = catalogue.build(r.expression).sequence
+        assert sequence.degree == r.cost.max_degree <= budget or sequence.period is None
+        assert np.array_equal(r.curve, spectrum.expected_consensus_curve(sequence, len(r.curve) - 1))
+        assert r.rounds >= r.ideal_rounds * (1 - 1e-9)
+        assert r.seconds == pytest.approx(r.rounds * r.seconds_per_round)
+    for ahead, behind in itertools.combinations(advice.recommendations, 2):
+        length = min(len(ahead.curve), len(behind.curve))
+        below = behind.curve[:length] < ahead.curve[:length] * (1 - 1e-6) - 1e-12
+        never_above = behind.curve[:length] <= ahead.curve[:length]
+        contradicted = never_above.all() and below.any()
+        assert not (contradicted and behind.seconds_per_round < ahead.seconds_per_round * (1 - 1e-6)), (
+            ahead.expression,
+            behind.expression,
+        )
+
+
+def test_the_advice_for_exact_averaging_is_the_theorem():
+    """Complete graph: p = 1, τ = 1; then S = H = 1 and the rounds are those of Theorem 2."""
+    advice = topology.advise(
+        8, 7, 1_000_000, 8e6, 0.5, 2.0, 3.0, target=0.1, candidates=["complete:8"], compute_seconds=4.0
+    )
+    expected = spectrum.predicted_rounds_to_target(
+        MixingRate(p=1.0, rounds=1, kind="exact"), 8, 0.1, noise=3.0, heterogeneity=2.0
+    )
+    best = advice.best
+    assert best.rounds == best.ideal_rounds == pytest.approx(float(expected))
+    assert best.seconds_per_round == pytest.approx(7 + 0.5 + 4)
+    assert best.seconds == pytest.approx(float(expected) * 11.5)
+
+
+def test_lifetimes_of_known_curves():
+    exact = MixingRate(p=1.0, rounds=2, kind="exact")
+    assert lifetimes(np.array([0.8, 0.2, 0.0, 0.0]), exact) == pytest.approx((1.25, 1.5))
+    geometric = MixingRate(p=0.75, rounds=1, kind="exact")
+    assert lifetimes(0.9 * 0.25 ** np.arange(6), geometric) == pytest.approx((4 / 3, 2))
+    slow = MixingRate(p=0.1, rounds=1, kind="exact")
+    assert lifetimes(np.array([1.0, 0.9]), slow) == pytest.approx((10, 1 / (1 - 0.9**0.5)))
+
+
+def test_lifetimes_are_what_noise_and_differences_keep_up():
+    """On a ring with numbers dealt out at random: D-SGD on a flat loss, noise and constant gradients."""
+    sequence = catalogue.build("ring:12").sequence
+    W = sequence.matrix(0).toarray()
+    curve = spectrum.consensus_curve(sequence, 400)
+    S, H = lifetimes(curve, spectrum.mixing_rate(sequence))
+    values = np.linalg.eigvalsh(W)[:-1]
+    assert pytest.approx(np.mean(1 / (1 - values**2))) == S
+    kept_up = np.sqrt(np.mean(1 / (1 - values) ** 2))
+    assert kept_up <= H <= 2 * kept_up
+
+
+def test_an_estimated_rate_is_lowered_to_what_the_curve_keeps():
+    curve = np.array([1.0, 0.5, 0.25, 0.125])
+    hopeful = MixingRate(p=0.9, rounds=1, kind="order")
+    assert rate_kept_by(curve, hopeful).p == pytest.approx(0.5)
+    assert rate_kept_by(np.ones(4), hopeful).p == 0
+    modest = MixingRate(p=0.3, rounds=1, kind="order")
+    assert rate_kept_by(curve, modest) == modest
+
+
+def test_what_is_refused_says_why():
+    advice = topology.advise(
+        16, 2, 1000, 1e6, candidates=["ring:16", "torus:4x4", "epidemic:16,s=2,mode=local"]
+    )
+    assert [r.expression for r in advice.recommendations] == ["ring:16"]
+    why = {refusal.expression: refusal.why for refusal in advice.refusals}
+    assert "sends 4 models" in why["torus:4x4"]
+    assert "mean" in why["epidemic:16,s=2,mode=local"]
+
+
+def test_links_that_are_slow_favour_fewer_messages_and_heterogeneity_more():
+    patient = topology.advise(64, 8, 10_000_000, 1e6, 0.0, heterogeneity=0.1, noise=10)
+    assert patient.best.cost.max_degree == 1
+    eager = topology.advise(64, 8, 1_000, 1e9, 0.05, heterogeneity=100, noise=0)
+    assert eager.best.cost.max_degree > 1
+
+
+def test_every_recommendation_says_why_in_a_sentence():
+    advice = topology.advise(24, 4, 1_000_000, 20e6, 0.02)
+    assert all(r.why.endswith(".") and len(r.why) > 40 for r in advice.recommendations)
+    assert "least time" in advice.best.why
+    assert len({r.why for r in advice.recommendations}) > 5
+
+
+@pytest.mark.parametrize(("n", "budget"), [(2, 1), (3, 5), (7, 2), (16, 15), (60, 4)])
+def test_candidates_exist_and_keep_the_budget(n, budget):
+    for expression in candidate_expressions(n, budget):
+        sequence = catalogue.build(expression).sequence
+        assert sequence.n == n
+        assert sequence.degree <= budget
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error"),
+    [
+        ({"n": 1}, InvalidParameter),
+        ({"degree_budget": 0}, InvalidParameter),
+        ({"target": 0}, InvalidParameter),
+        ({"noise": float("nan")}, InvalidParameter),
+        ({"bandwidth": 0}, InvalidParameter),
+        ({"candidates": ["ring:7"]}, InvalidParameter),
+        ({"candidates": ["complete:8"]}, InvalidParameter),
+        ({"candidates": ["rign:8"]}, UnknownTopology),
+    ],
+)
+def test_impossible_questions_are_refused(wrong, error):
+    question = {"n": 8, "degree_budget": 2, "model_bytes": 1000, "bandwidth": 1e6} | wrong
+    with pytest.raises(error):
+        topology.advise(**question)

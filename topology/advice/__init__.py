@@ -1,0 +1,8 @@
+"""Which topology to deploy: candidates ranked by predicted time to target, with a reason each."""
+
+from topology.advice.candidates import candidate_expressions
+from topology.advice.lifetimes import lifetimes
+from topology.advice.ranking import advise
+from topology.advice.recommendation import Advice, Recommendation, Refusal
+
+__all__ = ["Advice", "Recommendation", "Refusal", "advise", "candidate_expressions", "lifetimes"]

@@ -1,0 +1,229 @@
+"""Which topology to deploy: candidates ranked by the time theory predicts until training reaches its target.
+
+The time of a candidate is its rounds times the seconds of a round (`topology.cost`). Rounds have the form of
+Koloskova et al., "A unified theory of decentralized SGD with changing topology and local updates", ICML 2020,
+Theorem 2 (non-convex)::
+
+    L F₀ (σ² / (n ε²) + (ζ H + σ √S) / ε^{3/2} + H / ε),   S = Σ_t c_t / c₀,   H = Σ_t √(c_t / c₀)
+
+with both sums over the candidate's own consensus curve c. The theorem has τ/p for S and for H, from a worst
+case that decays by 1 − p every τ rounds. Who gets which number in a topology is arbitrary, though, and if
+numbers are dealt out at random, c_t / c₀ is *exactly* what t rounds leave of any disagreement, in
+expectation. Then gradient noise σ of every round, at step size η, keeps up a consensus distance of η²σ²S, and
+a constant difference ζ between gradients one of at most η²ζ²H²: the two quantities the theorem's proof bounds
+by τ/p. Averaging exactly every round gives S = H = 1.
+
+So a candidate whose curve is nowhere above another's, at a round no longer, is never ranked behind it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from math import isfinite
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from topology.advice.candidates import candidate_expressions
+from topology.advice.lifetimes import lifetimes, rate_kept_by
+from topology.advice.reasons import reason_for
+from topology.advice.recommendation import Advice, Recommendation, Refusal
+from topology.catalogue import build
+from topology.cost import sequence_cost
+from topology.errors import InvalidParameter
+from topology.sequences import MixingSequence
+from topology.spectrum import expected_consensus_curve, mixing_rate
+
+__all__ = ["advise"]
+
+# Up to this many nodes curves are cheap, and followed this far.
+_SMALL = 256
+_SLOW_ROUNDS = 500
+
+
+def advise(  # noqa: PLR0917 - the seven that every question has, in the order they are asked
+    n: int,
+    degree_budget: int,
+    model_bytes: int,
+    bandwidth: ArrayLike,
+    latency: ArrayLike = 0.0,
+    heterogeneity: float = 1.0,
+    noise: float = 1.0,
+    *,
+    target: float = 0.01,
+    smoothness: float = 1.0,
+    initial_gap: float = 1.0,
+    compute_seconds: float = 0.0,
+    downlink: ArrayLike | None = None,
+    candidates: Sequence[str] | None = None,
+    seed: int = 0,
+) -> Advice:
+    """Rank topologies by the predicted time to a target.
+
+    Parameters
+    ----------
+    n : int
+        Nodes, at least 2.
+    degree_budget : int
+        Models a node may send in a round, at least 1.
+    model_bytes : int
+        Size of a model on the wire.
+    bandwidth, latency, downlink
+        As in `topology.cost.round_cost`: bits per second and seconds.
+    heterogeneity : float
+        ζ: root mean square over nodes of ‖∇fᵢ − ∇f‖.
+    noise : float
+        σ: root mean square of a stochastic gradient's deviation.
+    target : float
+        ε: the mean of ‖∇f‖² over rounds that is to be reached.
+    smoothness, initial_gap : float
+        L, and f(x₀) − f*. They scale all candidates alike.
+    compute_seconds : float
+        Local training between two rounds of communication.
+    candidates : sequence of str, optional
+        Expressions to choose from; by default all families that exist for `n` within the budget.
+    seed : int
+        For candidates drawn at random.
+
+    Returns
+    -------
+    Advice
+
+    Raises
+    ------
+    InvalidParameter
+        If a quantity is out of its range, a candidate has another number of nodes, or none can be
+        recommended.
+    UnknownTopology, MalformedExpression
+        If a candidate's expression cannot be read.
+
+    Examples
+    --------
+    >>> import topology
+    >>> advice = topology.advise(60, 4, 5_000_000, 20e6, 0.03)
+    >>> advice.best.cost.max_degree <= 4
+    True
+    """
+    if n < 2 or degree_budget < 1 or not compute_seconds >= 0:
+        raise InvalidParameter(
+            "there is nothing to choose",
+            expected="n ≥ 2, degree_budget ≥ 1 and compute_seconds ≥ 0",
+            came=(n, degree_budget, compute_seconds),
+        )
+
+    _require_in_range(
+        heterogeneity=heterogeneity,
+        noise=noise,
+        target=target,
+        smoothness=smoothness,
+        initial_gap=initial_gap,
+    )
+
+    def rounds(noise_lifetime: float, difference_lifetime: float) -> float:
+        drift = heterogeneity * difference_lifetime + noise * noise_lifetime**0.5
+        terms = noise**2 / (n * target**2) + drift / target**1.5 + difference_lifetime / target
+        return float(terms * smoothness * initial_gap)
+
+    found: list[Recommendation] = []
+    refused: list[Refusal] = []
+    for expression in candidates or candidate_expressions(n, degree_budget, seed):
+        sequence = _built(expression, n)
+        objection = _objection(sequence, degree_budget)
+        if objection:
+            refused.append(Refusal(expression=expression, why=objection))
+            continue
+        curve = expected_consensus_curve(sequence, _curve_rounds(sequence))
+        rate = rate_kept_by(curve, mixing_rate(sequence))
+        if rate.p <= 1e-12:
+            why = f"its consensus curve stops at {curve[-1]:.2g}: it never brings all nodes together"
+            refused.append(Refusal(expression=expression, why=why))
+            continue
+        cost = sequence_cost(
+            sequence, message_bytes=model_bytes, bandwidth=bandwidth, latency=latency, downlink=downlink
+        )
+        S, H = lifetimes(curve, rate)
+        found.append(
+            Recommendation(
+                expression=expression,
+                seconds=rounds(S, H) * (cost.seconds + compute_seconds),
+                rounds=rounds(S, H),
+                ideal_rounds=rounds(1.0, 1.0),
+                seconds_per_round=cost.seconds + compute_seconds,
+                noise_lifetime=S,
+                difference_lifetime=H,
+                rate=rate,
+                cost=cost,
+                curve=curve,
+                why="",
+            )
+        )
+    if not found:
+        told = "; ".join(f"{refusal.expression}: {refusal.why}" for refusal in refused)
+        raise InvalidParameter("no candidate can be recommended", came=told, remedy="Raise the degree budget")
+    ranked = sorted(_consistent(found), key=_rank)
+    return Advice(
+        recommendations=tuple(replace(r, why=reason_for(r, ranked[0])) for r in ranked),
+        refusals=tuple(refused),
+    )
+
+
+def _require_in_range(
+    *,
+    heterogeneity: float,
+    noise: float,
+    target: float,
+    smoothness: float,
+    initial_gap: float,
+) -> None:
+    positive = {"target": target, "smoothness": smoothness, "initial_gap": initial_gap}
+    for name, value in positive.items():
+        if not (value > 0 and isfinite(value)):
+            raise InvalidParameter(f"{name} must be positive", expected=f"{name} > 0", came=value)
+    for name, value in {"heterogeneity": heterogeneity, "noise": noise}.items():
+        if not (value >= 0 and isfinite(value)):
+            raise InvalidParameter(f"{name} must not be negative", expected=f"{name} ≥ 0", came=value)
+
+
+def _built(expression: str, n: int) -> MixingSequence:
+    sequence = build(expression).sequence
+    if sequence.n != n:
+        raise InvalidParameter(
+            f"the candidate {expression!r} has another number of nodes", expected=n, came=sequence.n
+        )
+    return sequence
+
+
+def _objection(sequence: MixingSequence, degree_budget: int) -> str | None:
+    if sequence.degree > degree_budget:
+        return (
+            f"its busiest node sends {sequence.degree} models in a round, above the budget of {degree_budget}"
+        )
+    if sequence.stochastic != "doubly":
+        return "its matrices do not keep the mean, which the theorem needs"
+    return None
+
+
+def _curve_rounds(sequence: MixingSequence) -> int:
+    """Two periods at least, and long enough for anything that mixes well to be done."""
+    slow = _SLOW_ROUNDS if sequence.n <= _SMALL else 0
+    return max(4 * int(np.ceil(np.log2(sequence.n))) + 8, 2 * (sequence.period or 1), slow)
+
+
+def _consistent(found: list[Recommendation]) -> list[Recommendation]:
+    """Rounds lowered to those of any candidate whose curve is nowhere below, at a round no shorter."""
+    length = min(len(r.curve) for r in found)
+    curves = np.array([r.curve[:length] for r in found])
+    seconds = np.array([r.seconds_per_round for r in found])
+    consistent = []
+    for index, r in enumerate(found):
+        no_worse = (curves[index] <= curves * (1 + 1e-9) + 1e-15).all(axis=1)
+        no_worse &= seconds[index] <= seconds * (1 + 1e-12)
+        rounds = min(other.rounds for other, holds in zip(found, no_worse, strict=True) if holds)
+        consistent.append(replace(r, rounds=rounds, seconds=rounds * r.seconds_per_round))
+    return consistent
+
+
+def _rank(r: Recommendation) -> tuple[float, float, float, float]:
+    """Sooner first; of equals the shorter round, then the lower curve, then fewer bytes."""
+    return (float(f"{r.seconds:.9g}"), r.seconds_per_round, float(r.curve.sum()), r.cost.bytes)

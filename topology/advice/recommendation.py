@@ -1,0 +1,75 @@
+"""What the adviser says: recommendations, and what it refused."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from topology.cost import SequenceCost
+from topology.spectrum import MixingRate
+
+__all__ = ["Advice", "Recommendation", "Refusal"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recommendation:
+    """One candidate and what is predicted for it.
+
+    Attributes
+    ----------
+    expression : str
+        What names it, for `topology.catalogue.build` and the command line.
+    seconds : float
+        Predicted time to the target: `rounds` × `seconds_per_round`. Compare candidates with it; the theorem
+        leaves a constant open.
+    rounds : float
+        Predicted rounds to the target, of order.
+    ideal_rounds : float
+        The same if every round averaged exactly.
+    seconds_per_round : float
+        Computing and communicating.
+    noise_lifetime, difference_lifetime : float
+        S and H: rounds that noise, and constant differences, live on among neighbours; 1 is exact averaging.
+    rate : MixingRate
+        How it mixes in the worst case.
+    cost : SequenceCost
+    curve : float64 [rounds + 1]
+        Its consensus curve, in expectation if it is random.
+    why : str
+        The reason for its rank, in a sentence.
+    """
+
+    expression: str
+    seconds: float
+    rounds: float
+    ideal_rounds: float
+    seconds_per_round: float
+    noise_lifetime: float
+    difference_lifetime: float
+    rate: MixingRate
+    cost: SequenceCost
+    curve: NDArray[np.float64]
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """A candidate that is not recommended, and why."""
+
+    expression: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Advice:
+    """Recommendations, the best first, and what was refused."""
+
+    recommendations: tuple[Recommendation, ...]
+    refusals: tuple[Refusal, ...]
+
+    @property
+    def best(self) -> Recommendation:
+        """The first recommendation."""
+        return self.recommendations[0]
