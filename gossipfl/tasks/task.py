@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Callable, Mapping
@@ -247,5 +248,16 @@ class Task:
 
 
 def _name_of(function: Callable[..., object]) -> str:
-    module = getattr(function, "__module__", type(function).__module__)
-    return f"{module}.{getattr(function, '__qualname__', type(function).__qualname__)}"
+    """Name a function the same in every process, with the plain settings of partials and callable objects."""
+    if isinstance(function, functools.partial):
+        settings = {**{str(place): value for place, value in enumerate(function.args)}, **function.keywords}
+        return _name_of(function.func) + _plain(settings)
+    if hasattr(function, "__qualname__"):
+        return f"{function.__module__}.{function.__qualname__}"
+    kind = type(function)
+    return f"{kind.__module__}.{kind.__qualname__}" + _plain(getattr(function, "__dict__", {}))
+
+
+def _plain(settings: Mapping[str, object]) -> str:
+    kept = {key: value for key, value in settings.items() if isinstance(value, str | int | float | None)}
+    return json.dumps(kept, sort_keys=True)
