@@ -1,0 +1,146 @@
+"""What a simulation learns with: the task, every node's samples, training, and the first rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from gossipfl.rows import Layout
+from gossipfl.tasks import Dataset, Task, find_task, partition
+from gossipfl.training import NodeData, Trainer
+from sims.errors import InvalidScenario
+from sims.scenario import Scenario
+
+__all__ = ["World", "build_world"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class World:
+    """All that learns in a simulation, shared by the engine and the reference executor.
+
+    Parameters
+    ----------
+    scenario : Scenario
+    task : Task
+        In the scenario's precision.
+    trainer : Trainer
+        Knows every node's own samples; the pool of samples is held once.
+    test_inputs, test_targets : Tensor
+        The samples that models are evaluated on.
+    """
+
+    scenario: Scenario
+    task: Task
+    trainer: Trainer
+    test_inputs: Tensor
+    test_targets: Tensor
+
+    @property
+    def layout(self) -> Layout:
+        """How a model lies in a row."""
+        return self.task.layout
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of rows: that of the scenario's precision."""
+        return torch.float64 if self.scenario.precision == "float64" else torch.float32
+
+    @property
+    def message_bytes(self) -> int:
+        """Bytes of one message: the shared part of a row as float32, or the share of it that is sent."""
+        sharing = getattr(self.scenario.algorithm, "sharing", None)
+        whole = 4 * self.layout.shared_size
+        return whole if sharing is None or sharing.kind == "whole" else -(-whole // sharing.parts)
+
+    def first_rows(self) -> Tensor:
+        """Rows before any training, shape ``[N, D]`` or, where all start alike, ``[1, D]``."""
+        if self.task.start == "common":
+            return self.task.initial_row()[None].to(self.dtype)
+        rows = [self.task.initial_row(node) for node in range(self.scenario.population.nodes)]
+        return torch.stack(rows).to(self.dtype)
+
+
+def build_world(scenario: Scenario) -> World:
+    """Load a scenario's task, divide its samples, and prepare training.
+
+    Raises
+    ------
+    UnknownTask, InvalidTask
+        If the task is unknown or broken.
+    InvalidScenario, InvalidPartition
+        If its samples cannot be divided as asked.
+    """
+    task = find_task(scenario.task.name, scenario.task.options)
+    if scenario.precision == "float64":
+        task = replace(task, model=partial(_in_double, task))
+    dataset = task.data()
+    if scenario.precision == "float64":
+        dataset = _doubled(dataset)
+    trainer = Trainer.of(task, _divided(scenario, dataset), scenario.training)
+    count = scenario.evaluate.samples
+    return World(
+        scenario=scenario,
+        task=task,
+        trainer=trainer,
+        test_inputs=dataset.test_inputs[:count],
+        test_targets=dataset.test_targets[:count],
+    )
+
+
+def _in_double(task: Task) -> nn.Module:
+    return task.build_module().double()
+
+
+def _doubled(dataset: Dataset) -> Dataset:
+    def double(tensor: Tensor) -> Tensor:
+        return tensor.double() if tensor.is_floating_point() else tensor
+
+    return Dataset(
+        train_inputs=double(dataset.train_inputs),
+        train_targets=double(dataset.train_targets),
+        test_inputs=double(dataset.test_inputs),
+        test_targets=double(dataset.test_targets),
+    )
+
+
+def _divided(scenario: Scenario, dataset: Dataset) -> NodeData:
+    nodes, section = scenario.population.nodes, scenario.task
+    inputs, targets = dataset.train_inputs, dataset.train_targets
+    if section.samples_per_node is not None:
+        return _drawn(scenario.seed, inputs, targets, nodes=nodes, each=section.samples_per_node)
+    if section.partition == "contiguous":
+        if nodes > len(targets):
+            raise InvalidScenario(
+                "task.partition: there are fewer samples than nodes",
+                expected=f"at most {len(targets)} nodes",
+                came=nodes,
+                remedy="Set task.samples_per_node to draw samples with replacement.",
+            )
+        return NodeData.partitioned(inputs, targets, np.array_split(np.arange(len(targets)), nodes))
+    labels = _labels(targets, section.partition)
+    return NodeData.partitioned(inputs, targets, partition(labels, nodes, section.partition, seed=scenario.seed))
+
+
+def _labels(targets: Tensor, scheme: str) -> NDArray[np.int64]:
+    if targets.dim() == 1 and not targets.is_floating_point():
+        return targets.numpy().astype(np.int64)
+    if scheme.partition(":")[0] in ("shards", "dirichlet"):
+        raise InvalidScenario(
+            f"task.partition: {scheme!r} divides samples by class, and the task's targets are no classes",
+            expected="iid, quantity:SIGMA or contiguous",
+            came=f"targets {list(targets.shape)} {targets.dtype}",
+        )
+    return np.zeros(len(targets), dtype=np.int64)
+
+
+def _drawn(seed: int, inputs: Tensor, targets: Tensor, *, nodes: int, each: int) -> NodeData:
+    """Every node has ``each`` samples of the pool, drawn independently with replacement."""
+    generator = np.random.Generator(np.random.Philox(key=[seed, 1]))
+    indices = generator.integers(0, len(targets), size=nodes * each, dtype=np.int64)
+    offsets = np.arange(nodes + 1, dtype=np.int64) * each
+    return NodeData(inputs, targets, offsets, indices, np.arange(nodes, dtype=np.int64))
