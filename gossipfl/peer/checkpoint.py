@@ -50,6 +50,11 @@ class Checkpoint:
     random_state: dict[str, Any]
     view: list[dict[str, Any]]
 
+    @property
+    def age(self) -> int:
+        """Age of the saved model."""
+        return int(self.nodes.ages[0])
+
 
 def _checksum(tensors: dict[str, Tensor]) -> str:
     digest = xxhash.xxh3_64()

@@ -42,12 +42,13 @@ class RecordWriter:
         for earlier in directory.glob("*.jsonl"):
             _cut_torn_line(earlier)
         path = directory / f"{incarnation:06d}.jsonl"
-        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        self._descriptor: int | None = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         self._lock = threading.Lock()
         self._incarnation = incarnation
 
     def append(self, *records: Mapping[str, Any]) -> None:
-        """Append records; may be called from any thread.
+        """Append records; may be called from any thread. After `close` they are dropped: a thread that was
+        abandoned at the peer's end may still report what never became part of the model.
 
         Raises
         ------
@@ -57,6 +58,8 @@ class RecordWriter:
         stamp = {"time": round(time.time(), 6), "incarnation": self._incarnation}
         lines = "".join(json.dumps({**record, **stamp}, separators=(",", ":")) + "\n" for record in records)
         with self._lock:
+            if self._descriptor is None:
+                return
             try:
                 _write_all(self._descriptor, lines.encode())
             except OSError as error:
@@ -66,13 +69,17 @@ class RecordWriter:
 
     def synchronise(self) -> None:
         """Wait until the disk has everything that was appended."""
-        os.fsync(self._descriptor)
+        with self._lock:
+            if self._descriptor is not None:
+                os.fsync(self._descriptor)
 
     def close(self) -> None:
         """Synchronise and close the file."""
         with self._lock:
-            os.fsync(self._descriptor)
-            os.close(self._descriptor)
+            if self._descriptor is not None:
+                os.fsync(self._descriptor)
+                os.close(self._descriptor)
+                self._descriptor = None
 
 
 def _write_all(descriptor: int, content: bytes) -> None:

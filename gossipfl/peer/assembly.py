@@ -1,0 +1,92 @@
+"""From settings to the parts of a peer."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gossipfl.codecs import CODECS
+from gossipfl.network import NetworkLimits, parse_address
+from gossipfl.peer.checkpoint import Checkpoint
+from gossipfl.peer.learner import State
+from gossipfl.settings import PeerSettings
+from gossipfl.tasks import Dataset, Task
+from gossipfl.training import NodeData, Nodes, Trainer
+from gossipfl.wire import Expectation, PeerDescriptor
+
+__all__ = [
+    "bootstrap_peers",
+    "expectation_of",
+    "first_state",
+    "neighbour_generator",
+    "network_limits",
+    "resumed_state",
+    "trainer_of",
+]
+
+
+def trainer_of(task: Task, data: Dataset, settings: PeerSettings) -> Trainer:
+    """Training on this peer's own data.
+
+    Raises
+    ------
+    InvalidTask
+        If the model or the loss fails on the data.
+    """
+    own = NodeData.of_one_node(data.train_inputs, data.train_targets, number=settings.runtime.number)
+    return Trainer.of(task, own, settings.training)
+
+
+def first_state(task: Task, trainer: Trainer, settings: PeerSettings) -> State:
+    """The model before any training."""
+    row = task.initial_row(settings.runtime.number)
+    return State(nodes=Nodes.start(row[None], momentum_size=trainer.momentum_size))
+
+
+def resumed_state(checkpoint: Checkpoint) -> State:
+    """The model as it was saved."""
+    return State(nodes=checkpoint.nodes, event=checkpoint.event, merges_pending=checkpoint.merges_pending)
+
+
+def neighbour_generator(settings: PeerSettings) -> np.random.Generator:
+    """The generator a peer chooses neighbours by: one stream for each (seed, number)."""
+    seeds = np.random.SeedSequence((settings.runtime.seed, settings.runtime.number))
+    return np.random.Generator(np.random.PCG64(seeds))
+
+
+def expectation_of(task: Task) -> Expectation:
+    """What a peer of this task accepts from others: any bundled codec, and nothing of another layout."""
+    return Expectation(
+        task=task.fingerprint,
+        layout=task.layout.digest,
+        size=task.layout.shared_size,
+        codecs=tuple(CODECS.values()),
+    )
+
+
+def bootstrap_peers(settings: PeerSettings) -> list[PeerDescriptor]:
+    """Whom a peer asks first."""
+    return [
+        PeerDescriptor(peer_id=str(parse_address(address).peer_id), addresses=(address,), age=1)
+        for address in settings.network.bootstrap
+    ]
+
+
+def network_limits(settings: PeerSettings) -> NetworkLimits:
+    """How much of this peer others may use.
+
+    Raises
+    ------
+    SettingError
+        If limits contradict each other.
+    """
+    network = settings.network
+    return NetworkLimits(
+        connections=network.connections,
+        connections_per_address=network.connections_per_address,
+        frames_per_second=network.frames_per_second,
+        bytes_per_second=network.bytes_per_second,
+        dial_seconds=network.dial_seconds,
+        exchange_seconds=settings.exchange.deadline,
+        keepalive_seconds=network.silence_seconds / 3,
+        silence_seconds=network.silence_seconds,
+    )
