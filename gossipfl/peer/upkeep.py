@@ -1,0 +1,130 @@
+"""What a peer does for itself beside learning: evaluate, save, and say how it is."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable
+
+import numpy as np
+import trio
+
+from gossipfl.peer.checkpoint import Checkpoint, save_checkpoint
+from gossipfl.peer.home import Home
+from gossipfl.peer.learner import Learner
+from gossipfl.peer.records import RecordWriter
+from gossipfl.peer.status import PeerStatus, write_status
+from gossipfl.peer.threads import run_abandonable
+from gossipfl.peer.view import RandomView
+from gossipfl.tasks import Dataset, Task
+
+__all__ = ["Upkeep"]
+
+logger = logging.getLogger(__name__)
+
+_STATUS_SECONDS = 1.0
+
+
+class Upkeep:
+    """Evaluates and saves a peer's model, and writes its status.
+
+    Parameters
+    ----------
+    home : Home
+    task : Task
+    data : Dataset
+        Its test samples are evaluated on.
+    learner : Learner
+    view : RandomView
+    generator : numpy.random.Generator
+        Its state is saved with the model.
+    records : RecordWriter
+    incarnation : int
+    saved_age : int
+        Age of the checkpoint resumed from.
+    """
+
+    def __init__(
+        self,
+        *,
+        home: Home,
+        task: Task,
+        data: Dataset,
+        learner: Learner,
+        view: RandomView,
+        generator: np.random.Generator,
+        records: RecordWriter,
+        incarnation: int,
+        saved_age: int,
+    ) -> None:
+        self._home = home
+        self._task = task
+        self._data = data
+        self._learner = learner
+        self._view = view
+        self._generator = generator
+        self._records = records
+        self._incarnation = incarnation
+        self.saved_age = saved_age
+        self.metrics: dict[str, float] = {}
+
+    async def evaluate_for_ever(self, period: float) -> None:
+        """Evaluate the model on the test samples every ``period`` seconds."""
+        while True:
+            state = self._learner.state
+            values = await run_abandonable(
+                self._task.evaluate, state.nodes.rows, self._data.test_inputs, self._data.test_targets
+            )
+            self.metrics = {name: float(value[0]) for name, value in values.items()}
+            measured = {name: value if math.isfinite(value) else None for name, value in self.metrics.items()}
+            self._records.append({"kind": "evaluation", "event": state.event, "age": state.age, **measured})
+            if not math.isfinite(self.metrics["loss"]):
+                logger.warning("the loss is not finite: lower the learning rate, or clip gradients")
+            await trio.sleep(period)
+
+    async def save_for_ever(self, period: float) -> None:
+        """Save a checkpoint every ``period`` seconds; a disk that refuses is reported, and tried again."""
+        while True:
+            await trio.sleep(period)
+            try:
+                await self.save()
+            except OSError as error:
+                logger.warning("no checkpoint could be written (%s): make room on the disk", error.strerror)
+
+    async def save(self) -> None:
+        """Save a checkpoint now; once begun it is not cancelled.
+
+        Raises
+        ------
+        OSError
+            If the disk refuses; the previous checkpoint is still there.
+        """
+        state = self._learner.state
+        checkpoint = Checkpoint(
+            nodes=state.nodes,
+            event=state.event,
+            merges_pending=state.merges_pending,
+            incarnation=self._incarnation,
+            random_state=dict(self._generator.bit_generator.state),
+            view=self._view.to_values(),
+        )
+
+        def write() -> None:
+            # Records first: a checkpoint must never know more than the records that lead to it.
+            self._records.synchronise()
+            save_checkpoint(self._home.checkpoint, checkpoint, self._task)
+
+        with trio.CancelScope(shield=True):
+            await trio.to_thread.run_sync(write)
+        self.saved_age = state.age
+        self._records.append({"kind": "saved", "event": state.event, "age": state.age})
+
+    async def report_for_ever(self, status: Callable[[], PeerStatus]) -> None:
+        """Write the status file every second."""
+        while True:
+            await self.report(status())
+            await trio.sleep(_STATUS_SECONDS)
+
+    async def report(self, status: PeerStatus) -> None:
+        """Write the status file now."""
+        await trio.to_thread.run_sync(write_status, self._home.status, status)
