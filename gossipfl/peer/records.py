@@ -47,8 +47,10 @@ class RecordWriter:
         self._incarnation = incarnation
 
     def append(self, *records: Mapping[str, Any]) -> None:
-        """Append records; may be called from any thread. After `close` they are dropped: a thread that was
-        abandoned at the peer's end may still report what never became part of the model.
+        """Append records; may be called from any thread.
+
+        After `close` they are dropped: a thread that was abandoned at the peer's end may still report what
+        never became part of the model.
 
         Raises
         ------
