@@ -206,7 +206,7 @@ class Topology:
         Weights become the edge attribute ``weight``, positions, labels and groups the node attributes
         ``pos``, ``label`` and ``group``.
         """
-        import networkx as nx  # noqa: PLC0415 - slow to import, and only needed here
+        import networkx as nx
 
         graph = nx.DiGraph(name=self.name) if self.directed else nx.Graph(name=self.name)
         for i in range(self.n):

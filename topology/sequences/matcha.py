@@ -188,9 +188,9 @@ class _Activation:
     @cached_property
     def partners(self) -> list[IntArray]:
         """Whom each node meets in each matching; itself if nobody."""
-        found = []
+        found: list[IntArray] = []
         for pairs in self.matchings:
-            partner = np.arange(self.n)
+            partner: IntArray = np.arange(self.n)
             partner[pairs[:, 0]], partner[pairs[:, 1]] = pairs[:, 1], pairs[:, 0]
             found.append(partner)
         return found

@@ -1,0 +1,50 @@
+"""What a topology does to information: eigenvalues, consensus curves, and what theory predicts from them."""
+
+from topology.spectrum import closed_forms
+from topology.spectrum.consensus import (
+    EXACT_NODES,
+    consensus_curve,
+    consensus_distance,
+    expected_consensus_curve,
+    rounds_to_consensus,
+)
+from topology.spectrum.effective import effective_neighbours
+from topology.spectrum.eigenvalues import (
+    contraction_factor,
+    eigenvalues,
+    second_eigenvalue_modulus,
+    spectral_gap,
+)
+from topology.spectrum.prediction import Prediction
+from topology.spectrum.quadratics import dsgd_fixed_point, dsgd_noise_floor
+from topology.spectrum.rates import (
+    MixingRate,
+    mixing_rate,
+    pairwise_variance_ratio,
+    predicted_rounds_to_consensus,
+    predicted_rounds_to_target,
+    transient_iterations,
+)
+
+__all__ = [
+    "EXACT_NODES",
+    "MixingRate",
+    "Prediction",
+    "closed_forms",
+    "consensus_curve",
+    "consensus_distance",
+    "contraction_factor",
+    "dsgd_fixed_point",
+    "dsgd_noise_floor",
+    "effective_neighbours",
+    "eigenvalues",
+    "expected_consensus_curve",
+    "mixing_rate",
+    "pairwise_variance_ratio",
+    "predicted_rounds_to_consensus",
+    "predicted_rounds_to_target",
+    "rounds_to_consensus",
+    "second_eigenvalue_modulus",
+    "spectral_gap",
+    "transient_iterations",
+]

@@ -1,0 +1,201 @@
+"""How fast a mixing sequence brings everyone to one value."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from topology.errors import InvalidParameter
+from topology.graphs.assemble import check_at_least
+from topology.sequences.sequence import MixingSequence
+from topology.spectrum.eigenvalues import eigenvalues
+
+__all__ = [
+    "EXACT_NODES",
+    "consensus_curve",
+    "consensus_distance",
+    "expected_consensus_curve",
+    "rounds_to_consensus",
+]
+
+EXACT_NODES = 4096
+"""Up to this many nodes consensus curves are exact; beyond it they are estimated by probing vectors."""
+
+_PROBES = 64
+_EIGENVALUE_NODES = 2048
+
+_Floats = npt.NDArray[np.floating[Any]]
+
+
+def consensus_distance(X: npt.ArrayLike) -> float:
+    """Return ``(1/n) Σ ‖xᵢ − x̄‖²`` of values or rows, one a node.
+
+    Parameters
+    ----------
+    X : array, shape [n] or [n, dimensions]
+    """
+    rows = np.asarray(X, dtype=np.float64)
+    rows = rows.reshape(len(rows), -1)
+    return float(((rows - rows.mean(axis=0)) ** 2).sum() / len(rows))
+
+
+def consensus_curve(
+    sequence: MixingSequence, rounds: int, *, start: int = 0, probes: int = _PROBES, seed: int = 0
+) -> _Floats:
+    """Return what is left of disagreement after each round.
+
+    Parameters
+    ----------
+    sequence : MixingSequence
+        Its matrices of rounds `start`, `start` + 1, … are multiplied.
+    rounds : int
+        Number of rounds.
+    start : int
+        First round to use.
+    probes : int
+        Random ±1 vectors used where n is above `EXACT_NODES`.
+    seed : int
+        Draws the probes.
+
+    Returns
+    -------
+    float64 array, shape [rounds + 1]
+        ``c_t = ‖(I − J) W_t … W_1‖²_F / n``, from c₀ = 1 − 1/n: the expected consensus distance of values
+        that began independent with variance 1. With doubly stochastic matrices it is
+        ``‖W_t … W_1 − J‖²_F / n``.
+        Exact, up to rounding, for n ≤ 4,096. Beyond, an unbiased estimate whose relative standard error is
+        at most √(2/probes), and far less while many eigenvalues count.
+
+    Raises
+    ------
+    InvalidParameter
+        If `rounds` or `start` is negative or `probes` below 1.
+
+    References
+    ----------
+    The estimate: Hutchinson, "A stochastic estimator of the trace of the influence matrix for Laplacian
+    smoothing splines", Communications in Statistics 19, 1990.
+
+    Examples
+    --------
+    >>> from topology import sequences, spectrum
+    >>> spectrum.consensus_curve(sequences.base(25, 4), rounds=2).round(12).tolist()
+    [0.96, 0.16, 0.0]
+    """
+    rounds = check_at_least("rounds", rounds, 0)
+    steps = _distances(sequence, check_at_least("start", start, 0), check_at_least("probes", probes, 1), seed)
+    return np.array([next(steps) for _ in range(rounds + 1)])
+
+
+def _distances(sequence: MixingSequence, start: int, probes: int, seed: int) -> Iterator[float]:
+    n = sequence.n
+    if n <= EXACT_NODES:
+        P, scale = np.eye(n), n
+    else:
+        generator = np.random.Generator(np.random.Philox(seed))
+        P, scale = generator.choice([-1.0, 1.0], size=(n, probes)), n * probes
+    t = start
+    while True:
+        centred = P - P.mean(axis=0)
+        yield float(np.einsum("ij,ij->", centred, centred) / scale)
+        del centred
+        P = sequence.matrix(t) @ P
+        t += 1
+
+
+def expected_consensus_curve(sequence: MixingSequence, rounds: int, *, repeats: int = 20) -> _Floats:
+    """Return the mean consensus curve of a random sequence.
+
+    Parameters
+    ----------
+    sequence : MixingSequence
+        Usually random; the curve of a periodic one is what it is.
+    rounds : int
+        Number of rounds.
+    repeats : int
+        Disjoint stretches of the sequence to average over, where no formula is known.
+
+    Returns
+    -------
+    float64 array, shape [rounds + 1]
+        ``(1 − 1/n) βᵗ`` exactly where `expected_contraction` β is known; else the mean of `repeats` curves.
+
+    Raises
+    ------
+    InvalidParameter
+        If `rounds` is negative or `repeats` below 1.
+    """
+    rounds, repeats = check_at_least("rounds", rounds, 0), check_at_least("repeats", repeats, 1)
+    if sequence.expected_contraction is not None:
+        curve: _Floats = (1 - 1 / sequence.n) * sequence.expected_contraction ** np.arange(rounds + 1)
+        return curve
+    if sequence.period is not None:
+        return consensus_curve(sequence, rounds)
+    curves = [consensus_curve(sequence, rounds, start=r * rounds, seed=r) for r in range(repeats)]
+    mean: _Floats = np.mean(curves, axis=0)
+    return mean
+
+
+def rounds_to_consensus(
+    sequence: MixingSequence, tolerance: float = 1e-6, *, limit: int = 100_000
+) -> int | None:
+    """Return the first t at which the consensus curve is below `tolerance`; None if `limit` comes first.
+
+    Parameters
+    ----------
+    sequence : MixingSequence
+        A random one is followed as its seed draws it.
+    tolerance : float
+        Threshold on ``c_t`` of `consensus_curve`, above 0.
+    limit : int
+        Rounds after which to give up. A fixed symmetric matrix on at most 2,048 nodes is solved by its
+        eigenvalues, without stepping, and has no such limit.
+
+    Raises
+    ------
+    InvalidParameter
+        If `tolerance` is not positive.
+
+    Examples
+    --------
+    >>> from topology import graphs, mixing, sequences, spectrum
+    >>> ring = sequences.static(mixing.metropolis_hastings(graphs.ring(25)))
+    >>> spectrum.rounds_to_consensus(ring, 1e-6)
+    267
+    """
+    if not tolerance > 0:
+        raise InvalidParameter(
+            "tolerance is out of range", expected="a number above 0", came=tolerance, remedy="Pass e.g. 1e-6"
+        )
+    if sequence.period == 1 and sequence.symmetric and sequence.n <= _EIGENVALUE_NODES:
+        return _by_eigenvalues(sequence, tolerance)
+    for t, left in enumerate(_distances(sequence, 0, _PROBES, 0)):
+        if left < tolerance:
+            return t
+        if t >= limit:
+            return None
+    return None
+
+
+def _by_eigenvalues(sequence: MixingSequence, tolerance: float) -> int | None:
+    squares = eigenvalues(sequence.matrix(0))
+    squares = np.delete(squares, np.argmin(np.abs(squares - 1))) ** 2
+
+    def left(t: int) -> float:
+        return float((squares**t).sum() / sequence.n)
+
+    if left(0) < tolerance:
+        return 0
+    if squares.max() > 1 - 1e-14:
+        return None
+    high = 1
+    while left(high) >= tolerance:
+        high *= 2
+    low = high // 2
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if left(middle) < tolerance else (middle, high)
+    return high
