@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-import json
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +17,8 @@ from gossipfl.errors import SettingError
 from gossipfl.settings.peer import PeerSettings
 
 __all__ = ["dump_settings", "load_settings", "parse_settings"]
+
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 
 
 def load_settings(path: Path, overrides: Mapping[str, Mapping[str, Any]] | None = None) -> PeerSettings:
@@ -41,10 +43,21 @@ def load_settings(path: Path, overrides: Mapping[str, Mapping[str, Any]] | None 
         ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingError(f"{path} is not TOML", came=str(error), remedy="Correct that line.") from error
-    for table, values in (overrides or {}).items():
-        if values:
-            tables[table] = {**tables.get(table, {}), **values}
-    return parse_settings(tables, source=str(path))
+    except OSError as error:
+        raise SettingError(f"{path} cannot be read", came=error.strerror) from error
+    return parse_settings(_overridden(tables, overrides or {}), source=str(path))
+
+
+def _overridden(tables: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Replace values one by one, also inside the options of a task; what is no table is left for validation."""
+    replaced = dict(tables)
+    for key, value in overrides.items():
+        old = tables.get(key, {})
+        if isinstance(value, Mapping):
+            replaced[key] = _overridden(old, value) if isinstance(old, Mapping) else old
+        else:
+            replaced[key] = value
+    return replaced
 
 
 def parse_settings(tables: Mapping[str, Any], *, source: str) -> PeerSettings:
@@ -103,12 +116,21 @@ def dump_settings(settings: PeerSettings) -> str:
             comment = f"  # {field.description}"
             if value is None:
                 lines.append(f"# {key} = {comment}")
-            elif isinstance(value, dict):
-                inline = ", ".join(tomli_w.dumps({k: v}).strip() for k, v in value.items())
-                lines.append(f"{key} = {{{f' {inline} ' if inline else ''}}}{comment}")
-            elif isinstance(value, list):
-                lines.append(f"{key} = {json.dumps(value)}{comment}")
             else:
-                lines.append(f"{tomli_w.dumps({key: value}).strip()}{comment}")
+                lines.append(f"{key} = {_inline(value)}{comment}")
         lines.append("")
     return "\n".join(lines)
+
+
+def _inline(value: object) -> str:
+    """Write a value on one line, whatever is nested in it."""
+    if isinstance(value, Mapping):
+        pairs = ", ".join(f"{_key(str(key))} = {_inline(each)}" for key, each in value.items())
+        return f"{{ {pairs} }}" if pairs else "{}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_inline, value))}]"
+    return tomli_w.dumps({"value": value}).removeprefix("value = ").rstrip("\n")
+
+
+def _key(key: str) -> str:
+    return key if _BARE_KEY.fullmatch(key) else _inline(key)
