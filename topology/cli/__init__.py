@@ -1,0 +1,26 @@
+"""The command ``gossipfl topology``: list, show, compare, advise, export and draw topologies.
+
+Importing this loads no scientific library; each command loads what it needs when it runs.
+"""
+
+import typer
+
+from topology.cli.advising import advise
+from topology.cli.exporting import export
+from topology.cli.picturing import draw
+from topology.cli.showing import compare, list_families, show
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    name="topology",
+    help="Graphs and sequences for gossip: what they are, what they do to information, which one to deploy.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+app.command("list")(list_families)
+app.command("show")(show)
+app.command("compare")(compare)
+app.command("advise")(advise)
+app.command("export")(export)
+app.command("draw")(draw)

@@ -1,0 +1,107 @@
+"""Plots that compare topologies: consensus curves, and what a degree buys."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from topology.drawing.style import MUTED, PALETTE, new_figure, styled
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["DegreeAndGap", "plot_consensus_curves", "plot_degree_against_gap"]
+
+_FLOOR = 1e-16
+# What rounding leaves of exact consensus.
+_EXACT = 1e-20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DegreeAndGap:
+    """One point of the plot of degree against gap.
+
+    Attributes
+    ----------
+    name : str
+    degree : int
+        The most models a node sends in a round.
+    gap : float
+        Share of disagreement that goes in a round: 1 − (1 − p)^{1/τ}; 1 for exact averaging.
+    changes : bool
+        Whether it changes from round to round.
+    """
+
+    name: str
+    degree: int
+    gap: float
+    changes: bool
+
+
+def plot_consensus_curves(
+    curves: Mapping[str, NDArray[np.float64]], *, floor: float = 1e-12, title: str | None = None
+) -> Figure:
+    """Plot consensus curves on a logarithmic scale.
+
+    Parameters
+    ----------
+    curves : mapping of str to float64 [rounds + 1]
+        From `topology.spectrum.consensus_curve`. One that reaches exact consensus ends in a dot at the round
+        in which it does.
+    floor : float
+        Lower end of the scale.
+    title : str, optional
+    """
+    with styled():
+        figure = new_figure(6.8, 4.0)
+        axes = figure.subplots()
+        for index, (name, curve) in enumerate(curves.items()):
+            below = np.flatnonzero(curve < floor)
+            end = int(below[0]) if len(below) else len(curve) - 1
+            shown = np.maximum(curve[: end + 1], floor)
+            colour = PALETTE[index % len(PALETTE)]
+            dashes = "-" if index < len(PALETTE) else "--"
+            axes.plot(shown, dashes, color=colour, linewidth=1.7, label=name)
+            if len(below) and curve[end] < _EXACT:
+                axes.plot(end, floor, "o", color=colour, markersize=5, clip_on=False, zorder=5)
+        axes.set_yscale("log")
+        highest = max((float(curve.max()) for curve in curves.values() if len(curve)), default=1.0)
+        axes.set_ylim(floor, 2 * max(highest, _FLOOR))
+        axes.set_xlim(left=0)
+        axes.set_xlabel("round")
+        axes.set_ylabel("consensus distance")
+        axes.grid(visible=True, axis="y", color=MUTED, alpha=0.2, linewidth=0.6)
+        axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8)
+        if title:
+            axes.set_title(title, loc="left")
+    return figure
+
+
+def plot_degree_against_gap(points: Sequence[DegreeAndGap]) -> Figure:
+    """Plot how much of the disagreement goes in a round against how many models a node sends for it."""
+    with styled():
+        figure = new_figure(6.8, 4.4)
+        axes = figure.subplots()
+        for index, point in enumerate(points):
+            axes.plot(
+                point.degree,
+                point.gap,
+                "D" if point.changes else "o",
+                color=PALETTE[index % len(PALETTE)],
+                markersize=7,
+                label=point.name,
+            )
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        degrees = sorted({point.degree for point in points})
+        axes.set_xticks(degrees, [str(degree) for degree in degrees])
+        axes.minorticks_off()
+        axes.set_xlabel("models a node sends in a round, at most")
+        axes.set_ylabel("share of disagreement removed in a round")
+        axes.grid(visible=True, color=MUTED, alpha=0.2, linewidth=0.6)
+        axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8)
+    return figure

@@ -1,0 +1,129 @@
+"""Where to put the nodes of a topology so that its structure shows."""
+
+from __future__ import annotations
+
+from collections import deque
+from math import pi
+
+import numpy as np
+from numpy.typing import NDArray
+
+from topology.catalogue import NamedTopology
+from topology.graphs import Topology
+
+__all__ = ["Positions", "circle", "layout", "wrapped_links"]
+
+Positions = NDArray[np.float64]
+
+_FORCE_DIRECTED_NODES = 400
+_CIRCULAR = frozenset({"ring", "complete", "exponential", "small-world"})
+
+
+def layout(named: NamedTopology) -> Positions:  # noqa: PLR0911 - one for each way of drawing
+    """Return positions for the nodes: float64 [n, 2], about within the unit circle.
+
+    Known families get the layout textbooks draw them with, graphs that carry positions keep them, others are
+    laid out by their distances (Kamada & Kawai 1989); what changes from round to round stands on a circle.
+    """
+    family, graph = named.expression.family.name, named.graph
+    if graph is None or family in _CIRCULAR:
+        return circle(named.sequence.n)
+    if graph.positions is not None and graph.positions.shape[1] >= 2:
+        return _fitted(graph.positions[:, :2])
+    if family == "path":
+        return circle(graph.n, gap=0.16)
+    if family == "torus":
+        return _grid(named.expression.values["shape"])
+    if family == "hypercube":
+        return _cube(int(np.log2(graph.n)))
+    if family in {"star", "tree"}:
+        return _radial(graph, _centre(graph, family))
+    return _by_distance(graph)
+
+
+def circle(n: int, *, gap: float = 0.0) -> Positions:
+    """Positions around a circle, clockwise from the top; `gap` of it stays empty, at the bottom."""
+    turns = 0.5 + gap / 2 + (1 - gap) * np.arange(n) / max(n - 1, 1) if gap else np.arange(n) / n
+    return np.stack([np.sin(2 * pi * turns), np.cos(2 * pi * turns)], axis=1)
+
+
+def _grid(shape: object) -> Positions:
+    sides = [int(side) for side in shape] if isinstance(shape, tuple) else [1]
+    index = np.stack(np.unravel_index(np.arange(int(np.prod(sides))), sides), axis=1)
+    rows, columns = index[:, 0], index[:, -1] if len(sides) > 1 else 0 * index[:, 0]
+    flat = np.stack([columns, -rows], axis=1).astype(np.float64)
+    for axis in range(1, len(sides) - 1):
+        flat += np.outer(index[:, axis], [0.36 / axis, 0.28 / axis])
+    return _fitted(flat)
+
+
+def _cube(dimension: int) -> Positions:
+    bits = (np.arange(2**dimension)[:, None] >> np.arange(dimension)) & 1
+    angles = pi * np.arange(dimension) / max(dimension, 1)
+    lengths: Positions = np.ones(dimension)
+    if dimension % 2:
+        # An odd number of equal steps lays opposite corners on one another.
+        angles, lengths = angles * 0.9 + 0.1, 1 - 0.42 * (np.arange(dimension) % 2)
+    return _fitted(bits @ (lengths[:, None] * np.stack([np.cos(angles), np.sin(angles)], axis=1)))
+
+
+def _centre(graph: Topology, family: str) -> int:
+    return int(np.argmax(graph.degrees)) if family == "star" else 0
+
+
+def _radial(graph: Topology, root: int) -> Positions:
+    """A rooted tree in rings: every node in the middle of its leaves' angles."""
+    parent = np.full(graph.n, -1)
+    depth = np.zeros(graph.n, dtype=np.int64)
+    order, waiting = [], deque([root])
+    parent[root] = root
+    while waiting:
+        node = waiting.popleft()
+        order.append(node)
+        for other in graph.neighbours(node).tolist():
+            if parent[other] < 0:
+                parent[other], depth[other] = node, depth[node] + 1
+                waiting.append(other)
+    leaves = np.zeros(graph.n)
+    for node in reversed(order):
+        leaves[node] = max(leaves[node], 1)
+        if node != root:
+            leaves[parent[node]] += leaves[node]
+    start, angle = np.zeros(graph.n), np.zeros(graph.n)
+    taken = np.zeros(graph.n)
+    for node in order:
+        if node != root:
+            start[node] = start[parent[node]] + taken[parent[node]]
+            taken[parent[node]] += leaves[node]
+        angle[node] = 2 * pi * (start[node] + leaves[node] / 2) / leaves[root]
+    radius = depth / max(int(depth.max()), 1)
+    return np.stack([radius * np.sin(angle), radius * np.cos(angle)], axis=1)
+
+
+def _by_distance(graph: Topology) -> Positions:
+    import networkx as nx
+
+    plain = graph.to_networkx().to_undirected()
+    if graph.n <= _FORCE_DIRECTED_NODES:
+        found = nx.kamada_kawai_layout(plain, pos=dict(enumerate(circle(graph.n))))
+    else:
+        found = nx.spring_layout(plain, seed=0, iterations=60)
+    return _fitted(np.array([found[node] for node in range(graph.n)]))
+
+
+def _fitted(positions: NDArray[np.floating]) -> Positions:
+    centred = np.asarray(positions, dtype=np.float64)
+    centred = centred - (centred.max(axis=0) + centred.min(axis=0)) / 2
+    fitted: Positions = centred / max(float(np.abs(centred).max()), 1e-12)
+    return fitted
+
+
+def wrapped_links(named: NamedTopology) -> set[tuple[int, int]]:
+    """Links of a torus that go around its edge; they are drawn as two stubs."""
+    if named.graph is None or named.expression.family.name != "torus":
+        return set()
+    shape = named.expression.values["shape"]
+    sides = [int(side) for side in shape] if isinstance(shape, tuple) else []
+    index = np.stack(np.unravel_index(np.arange(named.graph.n), sides), axis=1)
+    across = [(int(i), int(j)) for i, j in named.graph.edges() if np.abs(index[i] - index[j]).max() > 1]
+    return set(across)
