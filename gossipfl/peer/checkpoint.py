@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,10 +57,13 @@ class Checkpoint:
         return int(self.nodes.ages[0])
 
 
-def _checksum(tensors: dict[str, Tensor]) -> str:
+def _checksum(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
+    """Digest the numbers and everything said of them: a flipped bit in the age is as bad as one in the row."""
     digest = xxhash.xxh3_64()
     for name in sorted(tensors):
         digest.update(tensors[name].numpy().tobytes())
+    for key in ("format", "task", "layout", "state"):
+        digest.update(metadata.get(key, "").encode())
     return digest.hexdigest()
 
 
@@ -79,7 +83,6 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, task: Task) -> None:
         "format": _FORMAT,
         "task": task.fingerprint.hex(),
         "layout": task.layout.digest.hex(),
-        "checksum": _checksum(tensors),
         "state": json.dumps(
             {
                 "age": int(checkpoint.nodes.ages[0]),
@@ -92,6 +95,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, task: Task) -> None:
             }
         ),
     }
+    metadata["checksum"] = _checksum(tensors, metadata)
     write_atomically(path, save(tensors, metadata=metadata))
 
 
@@ -162,7 +166,7 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise _damaged(path, str(error)) from error
     if metadata.get("format") != _FORMAT:
         raise _damaged(path, f"format {metadata.get('format')!r}")
-    if metadata.get("checksum") != _checksum(tensors):
+    if metadata.get("checksum") != _checksum(tensors, metadata):
         raise _damaged(path, "another checksum")
     return tensors, metadata
 

@@ -67,7 +67,7 @@ class Home:
         try:
             self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.directory.chmod(0o700)
-            self.records.mkdir(exist_ok=True)
+            self.records.mkdir(mode=0o700, exist_ok=True)
             write_atomically(self.settings, dump_settings(settings).encode())
         except OSError as error:
             raise HomeError(
@@ -99,7 +99,10 @@ class Home:
             If another process owns it.
         """
         path = self.directory / "lock"
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise HomeError(f"cannot use the home {self.directory}", came=error.strerror) from error
         try:
             if not _try_lock(descriptor, fcntl.LOCK_EX, tries=3):
                 owner = os.read(descriptor, 32).decode(errors="replace").strip() or "unknown"
@@ -138,7 +141,7 @@ class Home:
             If the counter's file is damaged.
         """
         path = self.directory / "incarnation"
-        text = path.read_text() if path.exists() else "0"
+        text = path.read_bytes() if path.exists() else b"0"
         if not text.strip().isdigit():
             raise HomeError(
                 f"{path} is damaged",

@@ -49,7 +49,7 @@ def load_settings(path: Path, overrides: Mapping[str, Mapping[str, Any]] | None 
 
 
 def _overridden(tables: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """Replace values one by one, also inside the options of a task; what is no table is left for validation."""
+    """Replace values one by one, also inside a task's options; what is no table is left for validation."""
     replaced = dict(tables)
     for key, value in overrides.items():
         old = tables.get(key, {})

@@ -60,7 +60,7 @@ def test_what_is_written_reads_back_equal(tmp_path_factory, wanted):
 
 def test_every_setting_is_in_the_file_with_a_comment():
     lines = dump_settings(PeerSettings()).splitlines()
-    for _table, field in PeerSettings.model_fields.items():
+    for field in PeerSettings.model_fields.values():
         for key, setting in field.annotation.model_fields.items():
             own = [line for line in lines if line.removeprefix("# ").startswith(f"{key} =")]
             assert any(setting.description in line for line in own), key
