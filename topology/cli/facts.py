@@ -74,7 +74,7 @@ def comparison_facts(
         "expression": named.name,
         "nodes": sequence.n,
         "degree": sequence.degree,
-        "gap": 1 - max(1 - rate.p, 0.0) ** (1 / rate.rounds),
+        "removed_per_round": rate.p / rate.rounds,
         "period": sequence.period,
         "rounds": _rounds(named, tolerance) if sequence.n <= _STEPPED_NODES else None,
         "noise_lifetime": lifetimes(curve, rate)[0] if rate.p > 0 else None,

@@ -114,7 +114,7 @@ def compare(  # noqa: PLR0917 - options of the command line
         "expression": "topology",
         "nodes": "nodes",
         "degree": "degree",
-        "gap": "gap",
+        "removed_per_round": "p/τ",
         "rounds": f"rounds to {tolerance:g}",
         "noise_lifetime": "noise lives, rounds",
     }
@@ -139,7 +139,7 @@ def _plots(rows: list[dict[str, object]], plot: Path | None, scatter: Path | Non
             drawing.DegreeAndGap(
                 name=str(row["expression"]),
                 degree=int(str(row["degree"])),
-                gap=float(str(row["gap"])),
+                gap=float(str(row["removed_per_round"])),
                 changes=row["period"] != 1,
             )
             for row in rows

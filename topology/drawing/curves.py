@@ -31,7 +31,8 @@ class DegreeAndGap:
     degree : int
         The most models a node sends in a round.
     gap : float
-        Share of disagreement that goes in a round: 1 − (1 − p)^{1/τ}; 1 for exact averaging.
+        Share of disagreement removed, per round, in the worst case: p / τ of `topology.spectrum.mixing_rate`;
+        of a fixed matrix W it is 1 − ‖W − J‖₂², about twice the spectral gap where that is small.
     changes : bool
         Whether it changes from round to round.
     """
@@ -101,7 +102,7 @@ def plot_degree_against_gap(points: Sequence[DegreeAndGap]) -> Figure:
         axes.set_xticks(degrees, [str(degree) for degree in degrees])
         axes.minorticks_off()
         axes.set_xlabel("models a node sends in a round, at most")
-        axes.set_ylabel("share of disagreement removed in a round")
+        axes.set_ylabel("share of disagreement removed, per round (p/τ)")
         axes.grid(visible=True, color=MUTED, alpha=0.2, linewidth=0.6)
         axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8)
     return figure

@@ -58,13 +58,27 @@ def _grid(shape: object) -> Positions:
 
 
 def _cube(dimension: int) -> Positions:
+    """The corners seen from a direction in which they lie as far apart as any of some tried."""
     bits = (np.arange(2**dimension)[:, None] >> np.arange(dimension)) & 1
     angles = pi * np.arange(dimension) / max(dimension, 1)
-    lengths: Positions = np.ones(dimension)
-    if dimension % 2:
-        # An odd number of equal steps lays opposite corners on one another.
-        angles, lengths = angles * 0.9 + 0.1, 1 - 0.42 * (np.arange(dimension) % 2)
-    return _fitted(bits @ (lengths[:, None] * np.stack([np.cos(angles), np.sin(angles)], axis=1)))
+    best, widest = np.zeros((2**dimension, 2)), -1.0
+    for length in np.linspace(1, 0.4, 25):
+        lengths = np.where(np.arange(dimension) % 2, length, 1.0)
+        seen = _fitted(bits @ (lengths[:, None] * np.stack([np.cos(angles), np.sin(angles)], axis=1)))
+        gap = _narrowest_gap(seen)
+        if gap > widest * 1.05:
+            best, widest = seen, gap
+    return best
+
+
+def _narrowest_gap(positions: Positions) -> float:
+    """Distance of the two closest nodes, nearly: of those next to each other by one coordinate or the other."""
+    near = [np.inf]
+    for order in (np.lexsort(positions.T), np.lexsort(positions.T[::-1])):
+        for step in (1, 2, 3):
+            ahead = positions[order[step:]] - positions[order[:-step]]
+            near.append(float(np.linalg.norm(ahead, axis=1).min(initial=np.inf)))
+    return min(near)
 
 
 def _centre(graph: Topology, family: str) -> int:
