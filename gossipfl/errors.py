@@ -22,6 +22,7 @@ __all__ = [
     "HomeInUse",
     "HomeMissing",
     "IdentityMismatch",
+    "ImplausibleAge",
     "IncompatibleModel",
     "IncompatibleTask",
     "InvalidAddress",
@@ -181,6 +182,10 @@ class ChecksumMismatch(MessageRefused):
 
 class NonFiniteUpdate(MessageRefused):
     """The row, or its age, holds NaN or an infinity."""
+
+
+class ImplausibleAge(MessageRefused):
+    """The row claims to descend from more training than any network can have done."""
 
 
 class ReplayedMessage(MessageRefused):

@@ -17,8 +17,8 @@ from gossipfl.training import NodeData, Nodes, Trainer
 
 __all__ = ["Baselines", "train_baselines"]
 
-# One peer's steps are about half the age its model reaches, because a merge takes the larger age.
-_POOLED_STEPS_PER_DECAY = 2.5
+# More steps than a peer does: an age grows by more than one a step, because a merge takes the larger age.
+_STEPS_PER_DECAY_AGE = 1.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +64,7 @@ def train_baselines(plan: DemoPlan, settings: TrainingSettings, metric: str) -> 
     task, test = tasks[0], own[0]
     if metric not in task.metrics:
         raise InvalidTask(f"the task has no metric {metric!r}", expected=", ".join(task.metrics))
-    steps = int(settings.decay_age * _POOLED_STEPS_PER_DECAY)
+    steps = int(settings.decay_age * _STEPS_PER_DECAY_AGE)
     stretched = settings.model_copy(update={"decay_age": steps, "local_steps": 1})
     inputs = torch.cat([data.train_inputs for data in own])
     targets = torch.cat([data.train_targets for data in own])

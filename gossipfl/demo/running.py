@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import torch
 
 from gossipfl.demo.baselines import train_baselines
+from gossipfl.demo.disruption import Disruption
 from gossipfl.demo.plan import TOLERANCE_POINTS, DemoPlan
 from gossipfl.demo.processes import DemoFailed, PeerProcess, start_peers
 from gossipfl.demo.summary import Summary, draw_curves
@@ -21,7 +22,7 @@ __all__ = ["Progress", "run_demo"]
 
 _LOOK_SECONDS = 0.5
 _STARTUP_SECONDS = 120.0
-_RESTART_AFTER_SECONDS = 2.0
+_GRACE_SECONDS = 30.0  # for a peer that was killed to come back and catch up
 
 
 @dataclass
@@ -153,25 +154,16 @@ def _gossip(
     """Watch until all models are old enough or time is up; half-way, kill and restart as planned."""
     enough = plan.settings(0, bootstrap=[], listen="/ip4/127.0.0.1/tcp/0").training.decay_age
     start = time.monotonic()
-    killed_at: float | None = None
+    disruption = Disruption(processes, count=plan.kill)
     progress.phase = "gossip"
     while True:
         look = _look(processes, progress, began, show)
         elapsed = time.monotonic() - start
         half_way = max(look.ages) >= enough / 2 or elapsed >= plan.duration / 2
-        if plan.kill and killed_at is None and half_way:
-            for process in processes[-plan.kill :]:
-                process.kill()
-            killed_at = look.seconds
-            progress.phase = f"gossip, after {plan.kill} peers were killed"
-        if killed_at is not None and look.seconds > killed_at + _RESTART_AFTER_SECONDS:
-            back = processes[-plan.kill]
-            if back.killed:
-                back.restart()
-                progress.phase = f"gossip, with {plan.kill} killed and one of them back"
-        restart_pending = plan.kill and not any(process.restarts for process in processes)
-        if elapsed >= plan.duration or (min(look.ages) >= enough and not restart_pending):
-            return killed_at
+        progress.phase = disruption.act(look, half_way=half_way) or progress.phase
+        out_of_time = elapsed >= plan.duration + (0 if disruption.is_over else _GRACE_SECONDS)
+        if out_of_time or (min(look.ages) >= enough and disruption.is_over):
+            return disruption.killed_at
 
 
 def _final_metrics(

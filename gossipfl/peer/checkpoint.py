@@ -58,7 +58,7 @@ class Checkpoint:
 
 
 def _checksum(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
-    """Digest the numbers and everything said of them: a flipped bit in the age is as bad as one in the row."""
+    """Digest the numbers and all said of them: a flipped bit in the age is as bad as one in the row."""
     digest = xxhash.xxh3_64()
     for name in sorted(tensors):
         digest.update(tensors[name].numpy().tobytes())

@@ -12,6 +12,7 @@ import trio
 from gossipfl.errors import (
     ExchangeFailed,
     GossipflError,
+    ImplausibleAge,
     MessageRefused,
     NonFiniteUpdate,
     PeerBusy,
@@ -39,6 +40,7 @@ __all__ = ["Gossip"]
 logger = logging.getLogger(__name__)
 
 _FIRST_CONTACT_SECONDS = 0.25
+_LARGEST_AGE = 2**40  # a step each microsecond for twelve days; far from where counting would overflow
 
 
 class Gossip:
@@ -130,7 +132,7 @@ class Gossip:
             If the message was received before.
         """
         if isinstance(message, View):
-            self._learn(message)
+            self._learn(peer_id, message)
             return encode(View(task=self._task, peers=self._view.tell()))
         if not isinstance(message, ModelMessage):
             raise MessageRefused("this message is no request", came=type(message).__name__)
@@ -147,9 +149,10 @@ class Gossip:
 
         Raises
         ------
-        PeerBusy, ReplayedMessage, IncompatibleTask
+        PeerBusy, ReplayedMessage, ImplausibleAge
         """
         if isinstance(header, ModelHeader):
+            _require_plausible(header)
             self._pushes.check(peer_id, incarnation=header.incarnation, sequence=header.sequence)
             if self._learner.mailbox_is_full:
                 raise PeerBusy("the mailbox is full")
@@ -162,11 +165,12 @@ class Gossip:
             push_pull = self._exchange.mode == "push-pull"
             frame = await self._outgoing.frame(self._learner.state, wants_answer=push_pull)
             reply = await self._host.exchange(
-                peer_id, neighbour.descriptor.addresses, frame, seconds=self._exchange.deadline
+                peer_id, neighbour.addresses, frame, seconds=self._exchange.deadline
             )
             self._view.succeeded(peer_id)
             if isinstance(reply, ModelMessage):
                 header = reply.header
+                _require_plausible(header)
                 self._answers.admit(peer_id, incarnation=header.incarnation, sequence=header.sequence)
                 received = header.step
                 if not self._learner.offer(_incoming(peer_id, reply)):
@@ -200,7 +204,7 @@ class Gossip:
         try:
             reply = await self._host.exchange(
                 neighbour.peer_id,
-                neighbour.descriptor.addresses,
+                neighbour.addresses,
                 frame,
                 seconds=min(self._exchange.deadline, 5.0),
             )
@@ -213,17 +217,24 @@ class Gossip:
             return False
         if isinstance(reply, View):
             self._view.succeeded(neighbour.peer_id)
-            self._learn(reply)
+            self._learn(neighbour.peer_id, reply)
         return True
 
-    def _learn(self, message: View) -> None:
-        self._view.learn(message.peers[: self._view_settings.exchanged])
+    def _learn(self, teller: str, message: View) -> None:
+        self._view.learn(message.peers[: self._view_settings.exchanged], teller=teller)
 
     def _tell_once(self, peer_id: str, error: GossipflError) -> None:
         """Log a neighbour's kind of error the first time; the counters have the rest."""
         if (peer_id, error.counter()) not in self._told and len(self._told) < 1000:
             self._told.add((peer_id, error.counter()))
             logger.warning("neighbour %s…: %s", peer_id[:16], error)
+
+
+def _require_plausible(header: ModelHeader) -> None:
+    if header.age > _LARGEST_AGE:
+        raise ImplausibleAge(
+            "the age of the row is implausible", expected=f"at most {_LARGEST_AGE}", came=header.age
+        )
 
 
 def _incoming(peer_id: str, message: ModelMessage) -> Incoming:

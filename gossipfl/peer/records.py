@@ -38,12 +38,13 @@ class RecordWriter:
     """
 
     def __init__(self, directory: Path, *, incarnation: int) -> None:
-        directory.mkdir(exist_ok=True)
+        directory.mkdir(mode=0o700, exist_ok=True)
         for earlier in directory.glob("*.jsonl"):
             _cut_torn_line(earlier)
         path = directory / f"{incarnation:06d}.jsonl"
         self._descriptor: int | None = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         self._lock = threading.Lock()
+        self._open = True
         self._incarnation = incarnation
 
     def append(self, *records: Mapping[str, Any]) -> None:

@@ -36,19 +36,30 @@ class KnownPeer:
         Exchanges with it that failed in a row.
     retry_at : float
         Not to be chosen before this time, in seconds of the event loop's clock.
-    is_bootstrap : bool
-        Named in the settings, and so never forgotten.
+    configured : tuple of str
+        Where the settings say it is, if they name it: such a bootstrap peer is never forgotten.
     """
 
     descriptor: PeerDescriptor
     failures: int = 0
     retry_at: float = 0.0
-    is_bootstrap: bool = False
+    configured: tuple[str, ...] = ()
 
     @property
     def peer_id(self) -> str:
         """Its identity."""
         return self.descriptor.peer_id
+
+    @property
+    def is_bootstrap(self) -> bool:
+        """Whether the settings name it."""
+        return bool(self.configured)
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Where to try it: what was heard last, and then what was configured, which no hearsay can replace."""
+        heard = self.descriptor.addresses
+        return (*heard, *(address for address in self.configured if address not in heard))
 
 
 class PeerSampling(Protocol):
@@ -60,8 +71,8 @@ class PeerSampling(Protocol):
     def tell(self) -> tuple[PeerDescriptor, ...]:
         """What to send in an exchange of views, oneself first."""
 
-    def learn(self, descriptors: Iterable[PeerDescriptor]) -> None:
-        """Take in what another peer told; hearsay."""
+    def learn(self, descriptors: Iterable[PeerDescriptor], *, teller: str) -> None:
+        """Take in what another peer, whose identity is proven, told."""
 
     def succeeded(self, peer_id: str) -> None:
         """Note that an exchange with a peer succeeded."""
@@ -96,7 +107,7 @@ class RandomView:
         self._settings = settings
         self._generator = generator
         self._known: dict[str, KnownPeer] = {
-            each.peer_id: KnownPeer(descriptor=each, is_bootstrap=True)
+            each.peer_id: KnownPeer(descriptor=each, configured=each.addresses)
             for each in bootstrap
             if each.peer_id != own().peer_id
         }
@@ -123,13 +134,21 @@ class RandomView:
         chosen = self._generator.choice(len(alive), size=count, replace=False) if count else ()
         return (self._own(), *(replace(alive[int(i)], age=alive[int(i)].age + 1) for i in chosen))
 
-    def learn(self, descriptors: Iterable[PeerDescriptor]) -> None:
+    def learn(self, descriptors: Iterable[PeerDescriptor], *, teller: str) -> None:
         """Take in what another peer told.
 
-        News about a known peer replaces older news; malformed addresses are dropped. Beyond the view's size,
-        peers that failed most go first, then those whose news is oldest, never a bootstrap peer.
+        News about a known peer replaces older news; malformed addresses are dropped. Nobody but a peer itself
+        can say something of age 0 about it, so hearsay never moves a peer that has just answered. Beyond the
+        view's size, peers that failed most go first, then those whose news is oldest, never a bootstrap peer.
+
+        Parameters
+        ----------
+        descriptors : iterable of PeerDescriptor
+        teller : str
+            Proven peer id of whoever told.
         """
-        for descriptor in descriptors:
+        for told in descriptors:
+            descriptor = told if told.peer_id == teller else replace(told, age=max(1, told.age))
             addresses = tuple(filter(_is_address, descriptor.addresses))
             if descriptor.peer_id == self._own().peer_id or not addresses:
                 continue
@@ -163,10 +182,11 @@ class RandomView:
             self._known[peer_id] = replace(known, descriptor=older)
 
     def succeeded(self, peer_id: str) -> None:
-        """Note that an exchange with a peer succeeded."""
+        """Note that an exchange with a peer succeeded: what is known of it is as good as its own word now."""
         known = self._known.get(peer_id)
-        if known is not None and known.failures:
-            self._known[peer_id] = replace(known, failures=0, retry_at=0.0)
+        if known is not None:
+            fresh = replace(known.descriptor, age=0)
+            self._known[peer_id] = replace(known, descriptor=fresh, failures=0, retry_at=0.0)
 
     def failed(self, peer_id: str, *, now: float) -> None:
         """Note that an exchange failed: the peer is left alone for a while, twice as long each time.
@@ -197,10 +217,15 @@ class RandomView:
         ]
 
     def restore(self, values: Iterable[dict[str, Any]]) -> None:
-        """Take in the view of a checkpoint."""
+        """Take in the view of a checkpoint; as hearsay, because time has passed."""
         self.learn(
-            PeerDescriptor(peer_id=each["peer_id"], addresses=tuple(each["addresses"]), age=int(each["age"]))
-            for each in values
+            (
+                PeerDescriptor(
+                    peer_id=each["peer_id"], addresses=tuple(each["addresses"]), age=int(each["age"])
+                )
+                for each in values
+            ),
+            teller=self._own().peer_id,
         )
 
 
