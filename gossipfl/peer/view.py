@@ -57,7 +57,7 @@ class KnownPeer:
 
     @property
     def addresses(self) -> tuple[str, ...]:
-        """Where to try it: what was heard last, and then what was configured, which no hearsay can replace."""
+        """Where to try it: what was heard last, then what was configured, which no hearsay replaces."""
         heard = self.descriptor.addresses
         return (*heard, *(address for address in self.configured if address not in heard))
 
