@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
+import time
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -15,18 +17,17 @@ __all__ = ["app"]
 
 app = typer.Typer(
     help="Watch eight peers learn handwritten digits together, with no server.",
+    add_completion=False,
     pretty_exceptions_enable=False,
 )
 
 
 @app.command()
-@with_setting_flags
+@partial(with_setting_flags, without=("task", "runtime"))
 def demo(
     *,
     peers: Annotated[int, typer.Option(help="How many peers.")] = 8,
-    demo_task: Annotated[
-        str, typer.Option("--demo-task", help="A bundled task, or package.module:factory.")
-    ] = "digits",
+    task: Annotated[str, typer.Option(help="A bundled task, or package.module:factory.")] = "digits",
     partition: Annotated[
         str, typer.Option(help="iid, shards:K, dirichlet:ALPHA or quantity:SIGMA.")
     ] = "shards:2",
@@ -50,20 +51,21 @@ def demo(
     processes and looks at what they write. At the end it trains each peer's data alone and all data pooled,
     to compare. Exit code 1 if the worst surviving peer is more than 2 points below pooled training.
     """
+    began = time.monotonic()
     from gossipfl.demo.command import show_demo
     from gossipfl.demo.plan import DemoPlan
 
     plan = DemoPlan(
         directory=out or _new_directory(),
         peers=peers,
-        task=demo_task,
+        task=task,
         partition=partition,
         seed=seed,
         duration=duration,
         kill=kill,
         overrides=overrides,
     )
-    summary = show_demo(plan, json_output=json_output)
+    summary = show_demo(plan, began=began, json_output=json_output)
     if json_output:
         typer.echo(json.dumps(summary.to_dict()))
     sys.exit(0 if summary.converged else 1)

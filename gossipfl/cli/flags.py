@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import wraps
 from typing import Annotated, Any, Literal, get_args, get_origin
 
@@ -22,17 +22,19 @@ Overrides = dict[str, dict[str, Any]]
 _SEPARATOR = "__"
 
 
-def with_setting_flags(command: Callable[..., None]) -> Callable[..., None]:
+def with_setting_flags(command: Callable[..., None], *, without: Collection[str] = ()) -> Callable[..., None]:
     """Give a command one flag for each setting, and hand it those that were used.
 
     Parameters
     ----------
     command : callable
         Takes a keyword argument ``overrides``: by table and key, the values given.
+    without : collection of str
+        Tables that the command sets itself.
     """
     signature = inspect.signature(command, eval_str=True)
     own = [parameter for name, parameter in signature.parameters.items() if name != "overrides"]
-    flags = [_flag(table, key, field) for table, key, field in _settings()]
+    flags = [_flag(table, key, field) for table, key, field in _settings() if table not in without]
 
     @wraps(command)
     def with_flags(**arguments: Any) -> None:  # noqa: ANN401

@@ -12,7 +12,12 @@ from gossipfl.cli.flags import Overrides, with_setting_flags
 
 __all__ = ["app"]
 
-app = typer.Typer(no_args_is_help=True, help="Make, run and inspect a peer.", pretty_exceptions_enable=False)
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Make, run and inspect a peer.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
 
 HomeOption = Annotated[Path, typer.Option("--home", help="Directory of the peer.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]

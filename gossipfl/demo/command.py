@@ -18,18 +18,20 @@ __all__ = ["show_demo"]
 _LINE_SECONDS = 2.0
 
 
-def show_demo(plan: DemoPlan, *, json_output: bool) -> Summary:
+def show_demo(plan: DemoPlan, *, began: float, json_output: bool) -> Summary:
     """Carry out a demo: a live table in a terminal, a line now and then elsewhere, silence for ``--json``."""
     if json_output:
-        return run_demo(plan, show=lambda _: None)
+        return run_demo(plan, began=began, show=lambda _: None)
     console = Console()
     if console.is_terminal:
         with Live(console=console, auto_refresh=False) as live:
             summary = run_demo(
-                plan, show=lambda progress: live.update(live_view(plan, progress, "accuracy"), refresh=True)
+                plan,
+                began=began,
+                show=lambda progress: live.update(live_view(plan, progress), refresh=True),
             )
     else:
-        summary = run_demo(plan, show=_LinePrinter())
+        summary = run_demo(plan, began=began, show=_LinePrinter())
     console.print(summary_table(summary))
     if summary.picture:
         console.print(f"The curves: {summary.picture}")
@@ -48,4 +50,4 @@ class _LinePrinter:
         now = time.monotonic()
         if now - self._last >= _LINE_SECONDS or progress.phase != self._phase:
             self._last, self._phase = now, progress.phase
-            print(progress_line(progress, "accuracy"), file=sys.stdout, flush=True)
+            print(progress_line(progress), file=sys.stdout, flush=True)

@@ -16,14 +16,14 @@ __all__ = ["live_view", "progress_line"]
 _BARS = " ▁▂▃▄▅▆▇█"
 
 
-def live_view(plan: DemoPlan, progress: Progress, metric: str) -> RenderableType:
+def live_view(plan: DemoPlan, progress: Progress) -> RenderableType:
     """One row a peer, and the whole network below."""
     table = Table(
         title=f"{plan.peers} peers · {plan.task} · {plan.partition} · no server", title_justify="left"
     )
     table.add_column("peer", justify="right")
     table.add_column("age", justify="right")
-    table.add_column(metric, justify="right")
+    table.add_column(progress.metric, justify="right")
     table.add_column("so far", min_width=24, no_wrap=True)
     table.add_column("messages", justify="right")
     table.add_column("neighbours", justify="right")
@@ -36,34 +36,36 @@ def live_view(plan: DemoPlan, progress: Progress, metric: str) -> RenderableType
         elif status is None:
             table.add_row(str(peer), "", "starting", "", "", "", style="dim")
         else:
-            value = status["metrics"].get(metric)
+            value = status["metrics"].get(progress.metric)
             table.add_row(
                 str(peer),
                 str(status["age"]),
                 "" if value is None else f"{100 * value:.1f} %",
-                _sparkline(progress, peer, metric),
+                _sparkline(progress, peer),
                 str(status["network"]["messages_received"]),
                 f"{status['connected']}/{status['neighbours']}",
             )
-    return Group(table, Text(progress_line(progress, metric)))
+    return Group(table, Text(progress_line(progress)))
 
 
-def progress_line(progress: Progress, metric: str) -> str:
+def progress_line(progress: Progress) -> str:
     """The network in one line."""
     if not progress.history:
         return progress.phase
     look = progress.history[-1]
-    values = look.values(metric)
+    values = look.values(progress.metric)
     parts = [f"{look.seconds:5.1f} s", progress.phase, f"{sum(look.running)} peers up"]
     if values:
-        parts.append(f"{metric} mean {100 * statistics.fmean(values):.1f} % worst {100 * min(values):.1f} %")
+        parts.append(
+            f"{progress.metric} mean {100 * statistics.fmean(values):.1f} % worst {100 * min(values):.1f} %"
+        )
     if look.consensus_distance is not None:
         parts.append(f"consensus distance {look.consensus_distance:.2g}")
     parts.append(f"{look.total('bytes_received') / 1e6:.1f} MB exchanged")
     return " · ".join(parts)
 
 
-def _sparkline(progress: Progress, peer: int, metric: str, *, width: int = 24) -> str:
-    values = [value for look in progress.history if (value := look.value(peer, metric)) is not None]
+def _sparkline(progress: Progress, peer: int, *, width: int = 24) -> str:
+    values = [value for look in progress.history if (value := look.value(peer, progress.metric)) is not None]
     step = max(1, -(-len(values) // width))
     return "".join(_BARS[min(8, round(8 * value))] for value in values[::step])

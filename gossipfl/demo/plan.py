@@ -16,8 +16,14 @@ TOLERANCE_POINTS = 2.0
 
 #: What makes eight peers with two label shards each as good as pooled training; see docs/convergence.md.
 _RECIPE: dict[str, dict[str, Any]] = {
-    "training": {"learning_rate": 1.0, "schedule": "cosine", "decay_age": 600, "batch_size": 32},
-    "exchange": {"period": 0.07, "merges_per_training": 2, "deadline": 5.0, "patience": 5.0},
+    "training": {
+        "learning_rate": 0.2,
+        "momentum": 0.9,
+        "batch_size": 32,
+        "schedule": "cosine",
+        "decay_age": 900,
+    },
+    "exchange": {"period": 0.07, "merges_per_training": 1, "deadline": 5.0, "patience": 5.0},
     "view": {"period": 1.0},
     "network": {"silence_seconds": 6.0},
     "checkpoint": {"period": 1.0},

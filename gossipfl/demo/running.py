@@ -31,22 +31,27 @@ class Progress:
 
     Parameters
     ----------
+    metric : str
+        Which of the task's metrics is shown.
     history : list of Observation
         All looks so far.
     phase : str
         What goes on now, for people.
     """
 
+    metric: str
     history: list[Observation] = field(default_factory=list)
     phase: str = "starting the peers"
 
 
-def run_demo(plan: DemoPlan, *, show: Callable[[Progress], None]) -> Summary:
+def run_demo(plan: DemoPlan, *, began: float, show: Callable[[Progress], None]) -> Summary:
     """Carry out a demo.
 
     Parameters
     ----------
     plan : DemoPlan
+    began : float
+        When the command was given, on the clock of `time.monotonic`.
     show : callable
         Called about twice a second.
 
@@ -57,11 +62,10 @@ def run_demo(plan: DemoPlan, *, show: Callable[[Progress], None]) -> Summary:
     SettingError, HomeError, TaskError
         If the plan's settings are wrong.
     """
-    began = time.monotonic()
     torch.set_num_threads(1)
     task = find_task(plan.task, plan.task_options(0))
     metric = next(iter(task.metrics))
-    progress = Progress()
+    progress = Progress(metric)
     processes = start_peers(plan)
     try:
         _until_up(processes, progress, began, show)
