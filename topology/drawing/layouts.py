@@ -72,7 +72,7 @@ def _cube(dimension: int) -> Positions:
 
 
 def _narrowest_gap(positions: Positions) -> float:
-    """Distance of the two closest nodes, nearly: of those next to each other by one coordinate or the other."""
+    """Distance of the two closest nodes, nearly: only nodes close in one coordinate are compared."""
     near = [np.inf]
     for order in (np.lexsort(positions.T), np.lexsort(positions.T[::-1])):
         for step in (1, 2, 3):

@@ -7,10 +7,18 @@ import pytest
 
 from topology import graphs, mixing, sequences
 from topology.catalogue import FAMILIES, build, find_family, parse
-from topology.errors import Disconnected, InvalidParameter, MalformedExpression, UnknownTopology
+from topology.errors import (
+    Disconnected,
+    InvalidParameter,
+    MalformedExpression,
+    UnknownNetwork,
+    UnknownTopology,
+)
 
 
-@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
+@pytest.mark.parametrize(
+    "family", [family for family in FAMILIES if family.name != "file"], ids=lambda family: family.name
+)
 def test_every_example_builds_what_its_family_says(family):
     named = build(family.example)
     assert named.expression.family is family
@@ -41,6 +49,18 @@ def test_names_are_unique():
 def test_an_expression_names_the_graph_the_function_makes(text, expected):
     graph = build(text).graph
     assert np.array_equal(graph.edges(), expected.edges())
+
+
+def test_a_graph_of_your_own_is_read_from_its_file(tmp_path):
+    path = tmp_path / "own.edges"
+    path.write_text("a b\nb c\nc a\n")
+    assert build(f"file:{path}").graph.number_of_edges == 3
+
+
+def test_d_cliques_hold_every_class():
+    graph = build("d-cliques:20,classes=5,clique_size=5,between=small-world,seed=1").graph
+    for clique in range(4):
+        assert sorted(np.flatnonzero(graph.groups == clique) % 5) == [0, 1, 2, 3, 4]
 
 
 def same(sequence, other):
@@ -88,6 +108,8 @@ def test_links_weigh_as_asked(weights, make):
         ("equi-dynamic:8,directed=perhaps", MalformedExpression, "yes or no"),
         ("ring:8,weights=heavy", MalformedExpression, "metropolis-hastings"),
         ("base:8,weights=lazy", MalformedExpression, "no parameter"),
+        ("d-cliques:20,between=air", InvalidParameter, "small-world"),
+        ("internet:topozoo/Atlantis", UnknownNetwork, "Atlantis"),
         ("ring:0", InvalidParameter, "1"),
     ],
 )
