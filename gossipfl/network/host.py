@@ -123,7 +123,7 @@ class Host:
         handler : callable
             ``await handler(peer_id, message)`` returns the frame to reply with. It is called once the message
             is completely received and validated. If it raises `MessageRefused` or `PeerBusy`, the other peer
-            is told so by name.
+            is told so by name. It is cancelled if the connection ends or the exchange's time is up.
         screen : callable, optional
             ``screen(peer_id, header)`` may refuse a message, by raising likewise, before its body is read.
         """

@@ -21,13 +21,15 @@ class NetworkLimits:
         Connections at a time: in all, with one peer id, and with one remote address. Peers that share a
         machine, or a router, share an address.
     handshakes : int
-        Inbound connections at a time that have not yet proved who they are.
+        Inbound connections at a time that have not yet proved who they are; half of them from one address.
     streams_per_connection : int
         Streams that the other side of a connection may have open.
     streams_per_neighbour : int
         Exchanges under way at a time with one neighbour, started by this side; more wait for their turn.
     inbound_exchanges, inbound_exchanges_per_peer : int
         Exchanges under way at a time, started by others: in all, and by one peer. More are refused as busy.
+    inbound_bytes : int
+        Bytes of the frames of these exchanges, together; one alone is let through whatever its size.
     receive_window : int
         Bytes a sender may have under way on one stream while its reader waits for them.
     frames_per_second, bytes_per_second : float
@@ -56,11 +58,12 @@ class NetworkLimits:
     connections: int = 256
     connections_per_peer: int = 4
     connections_per_address: int = 128
-    handshakes: int = 32
+    handshakes: int = 64
     streams_per_connection: int = 16
     streams_per_neighbour: int = 8
     inbound_exchanges: int = 64
-    inbound_exchanges_per_peer: int = 16
+    inbound_exchanges_per_peer: int = 8
+    inbound_bytes: int = 1_000_000_000
     receive_window: int = 4 * 1024 * 1024
     frames_per_second: float = 200.0
     bytes_per_second: float = 1e9

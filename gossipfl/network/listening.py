@@ -79,7 +79,7 @@ class Listening:
                     with trio.move_on_after(limits.dial_seconds):
                         secured = await upgrader.secure(socket, remote_address=address, expected_peer=None)
                 finally:
-                    table.end_handshake()
+                    table.end_handshake(address)
                 if secured is None:
                     raise IdentityMismatch(
                         "no identity was proved in time", expected=f"within {limits.dial_seconds:g} s"

@@ -66,6 +66,7 @@ class Server:
             frames_per_second=limits.frames_per_second, bytes_per_second=limits.bytes_per_second
         )
         self._under_way: Counter[str] = Counter()
+        self._bytes_under_way = 0
         self.handler: Handler | None = None
         self.screen: Screen | None = None
 
@@ -96,12 +97,12 @@ class Server:
         in_step = False
         with trio.move_on_after(self._limits.exchange_seconds) as deadline:
             try:
-                with self._slot(peer_id):
+                with self._slot(peer_id) as reserve:
                     frame = await receive(
                         stream,
                         expectation=self._expectation,
                         bodies=self._bodies,
-                        before_body=lambda header, size: self._screen(peer_id, header, size),
+                        before_body=lambda header, size: self._screen(peer_id, header, size, reserve),
                     )
                     in_step = True
                     message = await decode(frame)
@@ -138,21 +139,35 @@ class Server:
         except StreamFailure as failure:
             _log.debug("%s did not wait to be refused: %s", peer_id, failure)
 
-    def _screen(self, peer_id: str, header: AnyHeader, size: int) -> None:
+    def _screen(self, peer_id: str, header: AnyHeader, size: int, reserve: Callable[[int], None]) -> None:
         self._rates.charge(peer_id, size, now=trio.current_time())
         if self.screen is not None:
             self.screen(peer_id, header)
+        reserve(size)
 
     @contextmanager
-    def _slot(self, peer_id: str) -> Iterator[None]:
-        """Count an exchange under way; surplus ones are refused, not queued."""
-        own, all_of_them = self._under_way[peer_id], self._under_way.total()
-        if own >= self._limits.inbound_exchanges_per_peer or all_of_them >= self._limits.inbound_exchanges:
+    def _slot(self, peer_id: str) -> Iterator[Callable[[int], None]]:
+        """Count an exchange under way; surplus ones are refused, not queued.
+
+        Yields a function that reserves memory for the exchange, in bytes, or refuses it too.
+        """
+        own, everyone = self._under_way[peer_id], self._under_way.total()
+        if own >= self._limits.inbound_exchanges_per_peer or everyone >= self._limits.inbound_exchanges:
             raise PeerBusy("too many exchanges are under way")
+        reserved = 0
+
+        def reserve(size: int) -> None:
+            nonlocal reserved
+            if self._bytes_under_way and self._bytes_under_way + size > self._limits.inbound_bytes:
+                raise PeerBusy("too many bytes are under way")
+            reserved += size
+            self._bytes_under_way += size
+
         self._under_way[peer_id] += 1
         try:
-            yield
+            yield reserve
         finally:
+            self._bytes_under_way -= reserved
             self._under_way[peer_id] -= 1
             if not self._under_way[peer_id]:
                 del self._under_way[peer_id]

@@ -24,7 +24,7 @@ class ConnectionTable:
         self._limits = limits
         self._by_peer: dict[str, list[Connection]] = {}
         self._by_address: Counter[str] = Counter()
-        self._handshakes = 0
+        self._handshakes: Counter[str] = Counter()
 
     def __len__(self) -> int:
         return sum(len(connections) for connections in self._by_peer.values())
@@ -57,18 +57,28 @@ class ConnectionTable:
             There are too many, in all or from this address.
         """
         limits = self._limits
+        handshakes = self._handshakes.total()
         if self._by_address[address] >= limits.connections_per_address:
             raise ConnectionRefusedByPolicy(
                 "this address has too many connections", expected=f"at most {limits.connections_per_address}"
             )
-        if self._handshakes >= limits.handshakes or len(self) + self._handshakes >= limits.connections:
-            raise ConnectionRefusedByPolicy("this peer has too many connections")
+        # Half the places are for others: one address must not shut out all newcomers.
+        if 2 * self._handshakes[address] >= limits.handshakes or handshakes >= limits.handshakes:
+            raise ConnectionRefusedByPolicy(
+                "too many connections have not proved who they are", expected=f"at most {limits.handshakes}"
+            )
+        if len(self) + handshakes >= limits.connections:
+            raise ConnectionRefusedByPolicy(
+                "there are too many connections", expected=f"at most {limits.connections}"
+            )
         self._by_address[address] += 1
-        self._handshakes += 1
+        self._handshakes[address] += 1
 
-    def end_handshake(self) -> None:
+    def end_handshake(self, address: str) -> None:
         """Note that an accepted socket's handshake has ended, well or not."""
-        self._handshakes -= 1
+        self._handshakes[address] -= 1
+        if not self._handshakes[address]:
+            del self._handshakes[address]
 
     def release_socket(self, address: str) -> None:
         """Forget an accepted socket."""

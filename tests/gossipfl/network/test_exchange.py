@@ -242,6 +242,32 @@ async def test_surplus_exchanges_are_refused_as_busy_and_not_queued():
 
 
 @in_trio
+async def test_frames_under_way_hold_no_more_memory_together_than_allowed():
+    release, under_way = trio.Event(), []
+
+    async def handler(peer_id, message):
+        under_way.append(message)
+        await release.wait()
+        return await acknowledge(peer_id, message)
+
+    tight = limits(inbound_bytes=2 * 4 * LARGE)
+    async with (
+        serving_host(handler, size=LARGE, limits=tight) as server,
+        serving_host(size=LARGE) as client,
+        trio.open_nursery() as nursery,
+    ):
+        target = (server.peer_id, server.addresses)
+        nursery.start_soon(client.exchange, *target, model_frame(LARGE))
+        await until(lambda: under_way)
+        with pytest.raises(PeerBusy, match="too many bytes"):
+            await client.exchange(*target, model_frame(LARGE, sequence=2))
+        release.set()
+        await until(lambda: not server._server._bytes_under_way)
+        await client.exchange(*target, model_frame(LARGE, sequence=3))
+        assert server.counters.refused == {"peer_busy": 1}
+
+
+@in_trio
 async def test_a_host_without_a_handler_says_that_it_is_busy():
     async with serving_host(None) as server, serving_host() as client:
         with pytest.raises(PeerBusy):

@@ -51,7 +51,7 @@ async def test_a_frozen_peer_times_out_is_dropped_and_is_welcome_when_it_thaws(p
             with pytest.raises(ExchangeTimedOut):
                 await client.exchange(peer_id, addresses, model_frame(LARGE), seconds=0.5)
             await client.exchange(other.peer_id, other.addresses, model_frame(LARGE), seconds=20)
-            await until(lambda: client.connected() == {other.peer_id})
+            await until(lambda: client.connected() == {other.peer_id}, seconds=8)
         finally:
             process.send_signal(signal.SIGCONT)
         reply = await client.exchange(peer_id, addresses, model_frame(LARGE, sequence=3), seconds=30)
