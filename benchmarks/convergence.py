@@ -3,8 +3,8 @@
     python benchmarks/convergence.py --seeds 10            # the table of docs/convergence.md
     python benchmarks/convergence.py --seeds 3 --only recipe
 
-Each cycle every peer, in random order, exchanges models with a random other one; models arrive at once. The learning
-code is the peers' own. The baseline is pooled training with the same settings in the same run.
+Each cycle every peer, in random order, exchanges models with a random other one; models arrive at once. The
+learning code is the peers' own. The baseline is pooled training with the demo's settings, in the same run.
 """
 
 from __future__ import annotations
@@ -137,10 +137,8 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     if not arguments.json:
-        print(
-            "| what is changed | worst peer below pooled: mean (max) | mean peer below pooled | over 2 | cycles |"
-        )
-         what is changed |---|---|---|---|---|")
+        print("| what is changed | worst below pooled: mean (max) | mean below pooled | over 2 | cycles |")
+        print("|---|---|---|---|---|")
     for variant in VARIANTS:
         if arguments.only and not variant.name.startswith(arguments.only):
             continue
