@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -118,7 +119,7 @@ class Peer:
             await self._take_part(data, resumed)
 
     def stop(self) -> None:
-        """End `run` soon and in good order. Does nothing if the peer does not run."""
+        """End `run` soon and in good order, from any thread; nothing happens if it is not under way."""
         if self._stop is not None:
             self._stop()
 
@@ -233,7 +234,8 @@ class Peer:
             self.ready.set()
             try:
                 async with trio.open_nursery() as nursery:
-                    self._stop = nursery.cancel_scope.cancel
+                    token = trio.lowlevel.current_trio_token()
+                    self._stop = partial(token.run_sync_soon, nursery.cancel_scope.cancel)
                     nursery.start_soon(self._learner.run, name="training")
                     nursery.start_soon(gossip.exchange_models, name="gossip")
                     nursery.start_soon(gossip.exchange_views, name="views")

@@ -1,0 +1,140 @@
+"""Whole peers for tests: in this program, or as processes started by the command an operator would use."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import trio
+
+from gossipfl.errors import HomeError
+from gossipfl.peer import Home, Peer, read_records, read_status
+from gossipfl.settings import PeerSettings, parse_settings
+
+REPOSITORY = Path(__file__).parents[2]
+TASK = "tests.integration.tasks:blobs"
+
+#: What makes small peers quick: a test sees in seconds what takes an operator's peers minutes.
+QUICK = {
+    "exchange": {"period": 0.05, "deadline": 3.0, "patience": 0.3},
+    "view": {"period": 0.2},
+    "network": {"silence_seconds": 6.0},
+    "checkpoint": {"period": 0.2},
+    "evaluation": {"period": 0.5},
+}
+
+
+def quick_settings(index=0, *, bootstrap=(), options=None, **tables) -> PeerSettings:
+    """Settings of a quick peer; ``tables`` replace single values, as ``exchange={"period": 1}``."""
+    merged = {name: dict(table) for name, table in QUICK.items()}
+    merged["task"] = {"name": TASK, "options": {"index": index, **(options or {})}}
+    merged["runtime"] = {"number": index}
+    for table, values in tables.items():
+        merged.setdefault(table, {}).update(values)
+    merged["network"]["bootstrap"] = list(bootstrap)
+    return parse_settings(merged, source="a test")
+
+
+@asynccontextmanager
+async def running(*peers: Peer):
+    """Run peers in this program; all are ready inside the block, and have left a checkpoint after it."""
+    async with trio.open_nursery() as nursery:
+        for peer in peers:
+            nursery.start_soon(peer.run)
+        with trio.fail_after(30):
+            for peer in peers:
+                await peer.ready.wait()
+        yield peers
+        nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def network_of(directory: Path, count: int, *, first: int = 0, **changes):
+    """Peers that know each other through the first one of them."""
+    hub = Peer(directory / f"peer-{first}", settings=quick_settings(first, **changes))
+    async with running(hub):
+        bootstrap = hub.status().addresses
+        others = [
+            Peer(directory / f"peer-{index}", settings=quick_settings(index, bootstrap=bootstrap, **changes))
+            for index in range(first + 1, first + count)
+        ]
+        async with running(*others):
+            yield [hub, *others]
+
+
+class PeerProcess:
+    """``gossipfl peer run`` in a process of its own."""
+
+    def __init__(self, directory: Path, settings: PeerSettings | None = None) -> None:
+        self.home = Home(directory)
+        if settings is not None:
+            self.home.create(settings)
+        self.process: subprocess.Popen | None = None
+
+    def start(self, *flags: str) -> "PeerProcess":
+        with (self.home.directory / "out").open("ab") as out, (self.home.directory / "err").open("ab") as err:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "gossipfl", "peer", "run", "--home", str(self.home.directory), *flags],
+                cwd=REPOSITORY,
+                env={**os.environ, "OMP_NUM_THREADS": "1"},
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                start_new_session=True,
+            )
+        return self
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+
+    @property
+    def out(self) -> str:
+        return (self.home.directory / "out").read_text()
+
+    @property
+    def err(self) -> str:
+        return (self.home.directory / "err").read_text()
+
+    def status(self):
+        """What this very process last said, or None."""
+        try:
+            status = read_status(self.home.status)
+        except HomeError:
+            return None
+        return status if status["process"] == self.process.pid else None
+
+    def is_at(self, **least) -> bool:
+        """Whether the process runs and has reached, say, ``event=10``; fails if it has ended."""
+        assert self.process.poll() is None, f"the peer ended by itself: {self.err}"
+        status = self.status()
+        return status is not None and all(status[key] >= value for key, value in least.items())
+
+    def until_at(self, *, seconds=60.0, **least):
+        """Wait until `is_at`, in a test without an event loop."""
+        deadline = time.monotonic() + seconds
+        while not self.is_at(**least):
+            assert time.monotonic() < deadline, f"the peer did not reach {least}: {self.status()}, {self.err}"
+            time.sleep(0.05)
+        return self.status()
+
+
+def records_of(home: Home, kind: str) -> list[dict]:
+    """All whole records of a kind, as dictionaries, in order."""
+    return [each for each in read_records(home.records).to_dicts() if each["kind"] == kind]
+
+
+def record_lines(home: Home) -> list[dict]:
+    """All whole records with nothing but their own keys."""
+    lines = []
+    for path in sorted(home.records.glob("*.jsonl")):
+        content = path.read_bytes()
+        lines += [json.loads(line) for line in content[: content.rfind(b"\n") + 1].splitlines()]
+    return lines
