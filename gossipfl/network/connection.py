@@ -6,6 +6,7 @@ waits on the socket (its cancellation would leave half a frame there).
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Awaitable, Callable
 from typing import Final
@@ -27,6 +28,7 @@ __all__ = ["Connection"]
 _BATCH_BYTES: Final = 512 * 1024
 _FAREWELL_SECONDS: Final = 0.5
 _SUSPICION_SECONDS: Final = 2.0
+_log = logging.getLogger(__name__)
 
 
 class Connection:
@@ -90,6 +92,8 @@ class Connection:
                 nursery.start_soon(self._guard, self._read)
                 nursery.start_soon(self._guard, self._write)
                 nursery.start_soon(self._guard, self._watch)
+        except Exception:  # a fault of this side; the host and its other connections live on
+            _log.exception("the connection to %s failed", self.peer_id)
         finally:
             self.abort(ConnectionLost("the connection ended"))
 
@@ -148,7 +152,7 @@ class Connection:
         file_number = self._socket.socket.fileno()
         received = self._buffers.received
         tail = b""
-        while True:
+        while self.alive:  # a number outlives its socket, and may be another connection's by then
             received[: len(tail)] = tail
             try:
                 count = os.readv(file_number, [received[len(tail) :]])

@@ -74,21 +74,17 @@ class Listening:
                 on_refused(error)
                 return
             try:
-                secured = None
                 try:
-                    with trio.move_on_after(limits.dial_seconds):
-                        secured = await upgrader.secure(socket, remote_address=address, expected_peer=None)
+                    secured = await _secure(socket, address, upgrader, seconds=limits.dial_seconds)
                 finally:
                     table.end_handshake(address)
-                if secured is None:
-                    raise IdentityMismatch(
-                        "no identity was proved in time", expected=f"within {limits.dial_seconds:g} s"
-                    )
                 await adopt(secured)
             except ConnectionLost as failure:
                 _log.debug("a connection from %s was lost early: %s", address, failure)
             except GossipflError as error:
                 on_refused(error)
+            except Exception:  # a fault of this side; the host and its other connections live on
+                _log.exception("a connection from %s failed", address)
             finally:
                 table.release_socket(address)
 
@@ -132,3 +128,13 @@ async def open_listeners(
     if announce is not None:
         announced = [parse_address(each) for each in announce]
     return Listening(tuple(listeners), tuple(announced))
+
+
+async def _secure(
+    socket: trio.SocketStream, address: str, upgrader: Upgrader, *, seconds: float
+) -> SecuredSocket:
+    with trio.move_on_after(seconds) as deadline:
+        secured = await upgrader.secure(socket, remote_address=address, expected_peer=None)
+    if deadline.cancelled_caught:
+        raise IdentityMismatch("no identity was proved in time", expected=f"within {seconds:g} s")
+    return secured

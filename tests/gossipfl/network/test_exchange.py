@@ -210,6 +210,21 @@ async def test_a_screen_refuses_before_the_body():
 
 
 @in_trio
+async def test_a_screen_that_fails_ends_its_connection_and_no_other(caplog):
+    def screen(peer_id, header):
+        if header.sequence == 1:
+            raise RuntimeError("a fault in the screen")
+
+    async with serving_host(screen=screen) as server, serving_host() as one, serving_host() as other:
+        await other.exchange(server.peer_id, server.addresses, model_frame(sequence=2))
+        with pytest.raises(ExchangeFailed):
+            await one.exchange(server.peer_id, server.addresses, model_frame(sequence=1))
+        await other.exchange(server.peer_id, server.addresses, model_frame(sequence=3))
+        assert other.counters.connections_dialled == 1
+    assert "a fault in the screen" in caplog.text
+
+
+@in_trio
 async def test_surplus_exchanges_are_refused_as_busy_and_not_queued():
     release, under_way = trio.Event(), []
 

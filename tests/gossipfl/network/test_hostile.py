@@ -5,14 +5,17 @@ import random
 import struct
 from contextlib import suppress
 
+import msgpack
 import psutil
 import pytest
 import trio
+import xxhash
 
 from gossipfl.errors import RefusedByNeighbour
 from gossipfl.network import Identity
 from gossipfl.network.failures import ConnectionLost
 from gossipfl.network.frames import (
+    ACK,
     DATA,
     FIN,
     GO_AWAY,
@@ -25,6 +28,7 @@ from gossipfl.network.frames import (
 )
 
 from .helpers import (
+    SMALL,
     Outlaw,
     acknowledge,
     assert_serves,
@@ -37,8 +41,6 @@ from .helpers import (
     tcp_address,
     until,
 )
-
-PREAMBLE = struct.Struct("<4sHHIIQ")
 
 
 def resident_bytes():
@@ -165,8 +167,9 @@ async def test_a_handshake_that_drips_meets_its_deadline():
     async with serving_host(limits=limits(dial_seconds=0.3)) as host:
         async with await trio.open_tcp_stream(*tcp_address(host)) as socket:
             await socket.send_all(b"\x13/multistream")
-            while await socket.receive_some():
-                pass
+            with trio.fail_after(20):  # the library's own patience ends after 30 s
+                while await socket.receive_some():
+                    pass
         assert host.counters.refused == {"identity_mismatch": 1}
         assert not host._table._handshakes
 
@@ -196,6 +199,55 @@ async def test_damaged_frames_are_refused_by_name(data, counter):
             await outlaw.receive_all()  # the connection is closed on whoever broke the protocol
         assert not handled
         await until(lambda: not host._server._under_way)
+
+
+PREAMBLE = struct.Struct("<4sHHIIQ")
+
+
+def rewritten(frame, *, body=None, **changes):
+    """The frame with other header fields or another body, and all lengths and checksums right."""
+    magic, version, kind, header_bytes, _, _ = PREAMBLE.unpack(frame[:24])
+    fields = msgpack.unpackb(frame[24 : 24 + header_bytes])
+    body = frame[24 + header_bytes :] if body is None else body
+    fields |= {"checksum": xxhash.xxh3_64_intdigest(body)} | changes
+    header = msgpack.packb(fields)
+    checksum = xxhash.xxh32_intdigest(header)
+    return PREAMBLE.pack(magic, version, kind, len(header), checksum, len(body)) + header + body
+
+
+HONEST = frame_bytes(model_frame())
+
+
+@pytest.mark.parametrize(
+    ("frame", "counter", "closes"),
+    [
+        (rewritten(HONEST, task=b"x" * 32), "incompatible_task", False),
+        (rewritten(HONEST, layout=b"x" * 32), "incompatible_model", False),
+        (rewritten(HONEST, codec="int3"), "unknown_codec", False),
+        (rewritten(HONEST, tensors=[["row", "float64", [SMALL]]]), "unexpected_tensor", True),
+        (rewritten(HONEST, tensors=[["row", "float32", [SMALL + 1]]]), "unexpected_tensor", True),
+        (rewritten(HONEST, tensors=[["row", "float32", [2**62, 2]]]), "unexpected_tensor", True),
+        (rewritten(HONEST, tensors=[["row", "float32", [1]]] * 50), "message_too_large", True),
+        (rewritten(HONEST, age=-1), "malformed_frame", True),
+        (rewritten(HONEST, surprise=1), "malformed_frame", True),
+        (rewritten(HONEST, body=struct.pack("<f", float("nan")) * SMALL), "non_finite_update", False),
+        (rewritten(HONEST, body=struct.pack("<f", float("inf")) * SMALL), "non_finite_update", False),
+    ],
+)
+@in_trio
+async def test_frames_that_lie_are_refused_by_name(frame, counter, closes):
+    handled = []
+    async with serving_host(lambda *a: handled.append(a)) as host, Outlaw.connected_to(host) as outlaw:
+        await outlaw.open_stream()
+        await outlaw.send_data(frame)
+        await outlaw.receive_until(counter.encode())
+        assert host.counters.refused == {counter: 1}
+        assert not handled
+        if closes:
+            await outlaw.receive_all()
+        else:
+            await outlaw.send(frame_header(PING, SYN, 0, 7))
+            await outlaw.receive_until(frame_header(PING, ACK, 0, 7))
 
 
 @pytest.mark.parametrize(
