@@ -133,7 +133,7 @@ def advise(  # noqa: PLR0917 - the seven that every question has, in the order t
         if objection:
             refused.append(Refusal(expression=expression, why=objection))
             continue
-        curve = expected_consensus_curve(sequence, _curve_rounds(sequence))
+        curve = np.asarray(expected_consensus_curve(sequence, _curve_rounds(sequence)), dtype=np.float64)
         rate = rate_kept_by(curve, mixing_rate(sequence))
         if rate.p <= 1e-12:
             why = f"its consensus curve stops at {curve[-1]:.2g}: it never brings all nodes together"

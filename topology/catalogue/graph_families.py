@@ -19,7 +19,7 @@ GRAPH_FAMILIES: tuple[Family, ...] = (
         builder="topology.graphs:ring",
         kind="graph",
         parameters=(_N,),
-        summary="a cycle: two neighbours each, and the slowest mixing of all",
+        summary="a cycle: two neighbours each; cheap, and slow to mix as it grows",
         citation="Boyd, Diaconis & Xiao, SIAM Review 2004",
         example="ring:16",
     ),

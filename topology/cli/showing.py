@@ -58,7 +58,7 @@ def show(
     if as_json:
         typer.echo(json.dumps(_finite(facts), indent=2, ensure_ascii=False))
         return
-    from topology.cli.tables import cell, print_table
+    from topology.cli.tables import cell, plain, print_table
 
     labels = {
         "mean_degree": "mean degree",
@@ -67,7 +67,7 @@ def show(
         "share_removed_is": "… is",
         "spectral_gap": "spectral gap",
         "effective_neighbours": "effective neighbours, γ = 0.99",
-        "rounds": f"rounds to consensus within {tolerance:g}",
+        "rounds": f"rounds to consensus within {plain(tolerance)}",
         "rounds_bound": "… from any start, at most",
     }
     rows = [
@@ -108,18 +108,18 @@ def compare(  # noqa: PLR0917 - options of the command line
     if as_json:
         typer.echo(json.dumps([_finite(row) for row in rows], indent=2, ensure_ascii=False))
         return
-    from topology.cli.tables import cell, print_table
+    from topology.cli.tables import cell, plain, print_table
 
     headings = {
         "expression": "topology",
         "nodes": "nodes",
         "degree": "degree",
         "removed_per_round": "p/τ",
-        "rounds": f"rounds to {tolerance:g}",
-        "noise_lifetime": "noise lives, rounds",
+        "rounds": f"rounds to {plain(tolerance)}",
+        "noise_lifetime": "noise lifetime",
     }
     if network is not None:
-        headings |= {"seconds_per_round": "s a round", "bytes_per_round": "MB a round"}
+        headings |= {"seconds_per_round": "s/round", "bytes_per_round": "MB/round"}
     body = [[cell(row[key], key) for key in headings] for row in rows]
     print_table(list(headings.values()), body, numbers=True)
 

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["cell", "print_table"]
+__all__ = ["cell", "plain", "print_table"]
 
 
 def print_table(
@@ -27,6 +27,11 @@ def print_table(
     for row in rows:
         table.add_row(*(Text(text) for text in row))
     Console().print(table)
+
+
+def plain(number: float) -> str:
+    """A number as people write it: 1e-6, not 1e-06."""
+    return f"{number:g}".replace("e-0", "e-").replace("e+0", "e")
 
 
 def cell(value: object, name: str = "") -> str:

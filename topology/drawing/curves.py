@@ -63,11 +63,12 @@ def plot_consensus_curves(
         for index, (name, curve) in enumerate(curves.items()):
             below = np.flatnonzero(curve < floor)
             end = int(below[0]) if len(below) else len(curve) - 1
-            shown = np.maximum(curve[: end + 1], floor)
+            exact = len(below) > 0 and curve[end] < _EXACT
+            shown = np.maximum(curve[: end + 1], floor if exact else _FLOOR)
             colour = PALETTE[index % len(PALETTE)]
             dashes = "-" if index < len(PALETTE) else "--"
             axes.plot(shown, dashes, color=colour, linewidth=1.7, label=name)
-            if len(below) and curve[end] < _EXACT:
+            if exact:
                 axes.plot(end, floor, "o", color=colour, markersize=5, clip_on=False, zorder=5)
         axes.set_yscale("log")
         highest = max((float(curve.max()) for curve in curves.values() if len(curve)), default=1.0)
@@ -100,6 +101,9 @@ def plot_degree_against_gap(points: Sequence[DegreeAndGap]) -> Figure:
         axes.set_yscale("log")
         degrees = sorted({point.degree for point in points})
         axes.set_xticks(degrees, [str(degree) for degree in degrees])
+        lowest = min((point.gap for point in points), default=1.0)
+        marks = [m * 10.0**e for e in range(-9, 1) for m in (1, 2, 5) if lowest / 2 < m * 10.0**e <= 1]
+        axes.set_yticks(marks, [f"{mark:g}" for mark in marks])
         axes.minorticks_off()
         axes.set_xlabel("models a node sends in a round, at most")
         axes.set_ylabel("share of disagreement removed, per round (p/τ)")

@@ -87,8 +87,8 @@ def draw_round(
     if directed and len(straight) <= _ARROWS:
         _draw_arrows(axes, positions, straight, thin)
     else:
-        # Links of a sequence join nodes on a circle; bowed inwards they do not hide behind it.
-        bow = 0.45 if named.graph is None else 0.0
+        # Links between nodes on a circle, bowed inwards, do not hide behind it.
+        bow = 0.45 if named.graph is None or named.expression.family.name == "small-world" else 0.0
         lines = [_bowed(positions[i], positions[j], bow) for i, j in straight]
         axes.add_collection(LineCollection(lines, colors=EDGE, linewidths=thin, zorder=1))
     stubs = []
