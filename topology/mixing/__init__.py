@@ -5,11 +5,13 @@ node. All are `scipy.sparse.csr_array` of float64.
 """
 
 from topology.mixing.checks import check_mixing_matrix
+from topology.mixing.fastest import fastest
 from topology.mixing.weights import column_stochastic, lazy, max_degree, metropolis_hastings, uniform
 
 __all__ = [
     "check_mixing_matrix",
     "column_stochastic",
+    "fastest",
     "lazy",
     "max_degree",
     "metropolis_hastings",

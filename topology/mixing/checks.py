@@ -50,7 +50,7 @@ def check_mixing_matrix(
     Raises
     ------
     NotMixingMatrix
-        Naming the first row, column or entry that breaks an invariant, and by how much.
+        Naming the row, column or entry that breaks an invariant most, and by how much.
 
     Examples
     --------

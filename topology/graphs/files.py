@@ -1,0 +1,177 @@
+"""Graphs from files: edge lists, GraphML, GEXF, JSON node-link."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+from xml.etree.ElementTree import ParseError
+
+import networkx as nx
+
+from topology.errors import InvalidParameter, MalformedGraphFile, TopologyError
+from topology.graphs.exchange import from_networkx
+from topology.graphs.topology import Topology
+
+__all__ = ["FileFormat", "from_file", "from_node_link"]
+
+FileFormat = Literal["edges", "graphml", "gexf", "json"]
+
+_BY_SUFFIX: dict[str, FileFormat] = {
+    ".edges": "edges",
+    ".edgelist": "edges",
+    ".txt": "edges",
+    ".tsv": "edges",
+    ".csv": "edges",
+    ".graphml": "graphml",
+    ".xml": "graphml",
+    ".gexf": "gexf",
+    ".json": "json",
+}
+
+
+def from_file(
+    path: str | Path,
+    file_format: FileFormat | None = None,
+    *,
+    directed: bool = False,
+    weight: str | None = None,
+    drop_self_loops: bool = False,
+    merge_duplicates: bool = False,
+    require_connected: bool = True,
+) -> Topology:
+    """Return the graph in a file.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file, of at most what memory holds.
+    file_format : {"edges", "graphml", "gexf", "json"}, optional
+        By default told from the suffix: .edges, .edgelist, .txt, .tsv, .csv; .graphml, .xml; .gexf; .json
+        (node-link). An edge list has a line an edge: two names and perhaps a weight, separated by blanks,
+        tabs or commas; what follows # is a comment.
+    directed : bool
+        For edge lists only: other formats say it themselves.
+    weight : str, optional
+        Edge attribute to keep as `weights`; ``"weight"`` for the third column of an edge list.
+    drop_self_loops, merge_duplicates, require_connected : bool
+        As in `from_networkx`.
+
+    Returns
+    -------
+    Topology
+        The names of nodes are `labels`; numbers 0 … n − 1 in an edge list are taken as they are.
+
+    Raises
+    ------
+    MalformedGraphFile
+        If the file does not hold what its format promises; for edge lists with the line.
+    InvalidParameter
+        If the format cannot be told from the suffix.
+    SelfLoop, DuplicateEdge, Disconnected, MislabelledNodes
+        As in `from_networkx`.
+    FileNotFoundError
+        If there is no such file.
+    """
+    file = Path(path)
+    chosen = file_format or _BY_SUFFIX.get(file.suffix.lower())
+    if chosen is None:
+        raise InvalidParameter(
+            "the format of the file is unknown",
+            expected=f"a suffix among {' '.join(_BY_SUFFIX)}",
+            came=file.name,
+            remedy="Pass file_format='edges', 'graphml', 'gexf' or 'json'",
+        )
+    if not file.exists():
+        raise FileNotFoundError(f"no such graph file: {file}")
+    graph = _read_edges(file, directed=directed) if chosen == "edges" else _read(file, chosen)
+    return from_networkx(
+        graph,
+        weight=weight,
+        drop_self_loops=drop_self_loops,
+        merge_duplicates=merge_duplicates,
+        require_connected=require_connected,
+        name=graph.name or file.stem,
+    )
+
+
+def from_node_link(
+    data: dict[str, Any], *, weight: str | None = None, require_connected: bool = True
+) -> Topology:
+    """Return the graph of a node-link dictionary (``nodes`` with ``id``, ``edges`` or ``links``).
+
+    Raises
+    ------
+    MalformedGraphFile
+        If keys are missing.
+    SelfLoop, DuplicateEdge, Disconnected, MislabelledNodes
+        As in `from_networkx`.
+    """
+    return from_networkx(
+        graph_of_node_link(data, "the dictionary"), weight=weight, require_connected=require_connected
+    )
+
+
+def graph_of_node_link(data: object, where: str) -> nx.Graph:
+    """Return the networkx graph of a node-link dictionary; `where` names it in errors."""
+    if not isinstance(data, dict) or "nodes" not in data or not ({"edges", "links"} & data.keys()):
+        raise MalformedGraphFile(
+            f"{where} is not in node-link form",
+            expected="an object with 'nodes' and 'edges' (or 'links')",
+            came=f"keys {sorted(data)[:8]}" if isinstance(data, dict) else type(data).__name__,
+            remedy="Write it with networkx.node_link_data",
+        )
+    try:
+        return nx.node_link_graph(data, edges="edges" if "edges" in data else "links")
+    except (KeyError, TypeError, AttributeError, nx.NetworkXError) as failure:
+        raise MalformedGraphFile(
+            f"{where} is not in node-link form",
+            expected="nodes with 'id', edges with 'source' and 'target'",
+            came=f"{type(failure).__name__}: {failure}",
+            remedy="Write it with networkx.node_link_data",
+        ) from failure
+
+
+def _read(file: Path, chosen: FileFormat) -> nx.Graph:
+    try:
+        if chosen == "json":
+            return graph_of_node_link(json.loads(file.read_text(encoding="utf-8")), file.name)
+        return nx.read_graphml(file) if chosen == "graphml" else nx.read_gexf(file)
+    except TopologyError:
+        raise
+    except (ParseError, nx.NetworkXError, ValueError, KeyError, TypeError, AttributeError) as failure:
+        raise MalformedGraphFile(
+            f"{file.name} cannot be read as {chosen}",
+            expected=f"a {chosen} file",
+            came=f"{type(failure).__name__}: {failure}",
+            remedy="Check the file, or name another file_format",
+        ) from failure
+
+
+def _read_edges(file: Path, *, directed: bool) -> nx.Graph:
+    graph = nx.MultiDiGraph() if directed else nx.MultiGraph()
+    edges: list[tuple[str, str, float | None]] = []
+    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
+        words = line.split("#", 1)[0].replace(",", " ").split()
+        if not words:
+            continue
+        try:
+            edges.append((words[0], words[1], float(words[2]) if len(words) > 2 else None))
+        except (IndexError, ValueError):
+            raise MalformedGraphFile(
+                f"{file.name}, line {number}, is no edge",
+                expected="two names, and perhaps a weight",
+                came=repr(line[:60]),
+                remedy="Write one edge a line, e.g. '0 1' or 'a,b,0.5'; comments begin with #",
+            ) from None
+    if not edges:
+        raise MalformedGraphFile(
+            f"{file.name} holds no edges", expected="a line an edge", came="none", remedy="Check the file"
+        )
+    names = list(dict.fromkeys(name for u, v, _ in edges for name in (u, v)))
+    numbered = all(name.isdecimal() for name in names)
+    number_of = {name: int(name) if numbered else name for name in names}
+    graph.add_nodes_from(sorted(number_of.values()) if numbered else number_of.values())
+    for u, v, given in edges:
+        graph.add_edge(number_of[u], number_of[v], **({} if given is None else {"weight": given}))
+    return graph

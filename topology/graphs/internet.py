@@ -1,0 +1,109 @@
+"""Networks that exist: backbones and research networks, from the TopoHub collection."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from types import ModuleType
+from typing import Any
+
+from topology.errors import MissingExtra, UnknownNetwork
+from topology.graphs.exchange import from_networkx
+from topology.graphs.files import graph_of_node_link
+from topology.graphs.topology import Topology
+
+__all__ = ["internet", "internet_names"]
+
+
+def internet(name: str) -> Topology:
+    """Return a real network by its name in TopoHub, e.g. ``topozoo/Abilene`` or ``sndlib/polska``.
+
+    Parameters
+    ----------
+    name : str
+        ``group/name``; `internet_names` lists them.
+
+    Returns
+    -------
+    Topology
+        Undirected; parallel links merged. `positions` are (longitude, latitude) in degrees, `weights` the
+        length of links in kilometres, `labels` the names of places where they are known and distinct.
+
+    Raises
+    ------
+    UnknownNetwork
+        If the collection has no such network.
+    MissingExtra
+        If the package topohub is not installed.
+    Disconnected
+        If the network falls into parts.
+
+    References
+    ----------
+    Jurkiewicz, "TopoHub: A repository of reference Gabriel and real-world topologies for networking
+    research", SoftwareX 24, 2023.
+    """
+    try:
+        data: dict[str, Any] = _topohub().get(name)
+    except KeyError:
+        close = [known for known in internet_names() if name.lower() in known.lower()][:5]
+        raise UnknownNetwork(
+            f"TopoHub has no network {name!r}",
+            expected="group/name, e.g. topozoo/Abilene",
+            came=repr(name),
+            remedy=f"Perhaps {', '.join(close)}" if close else "internet_names() lists them",
+        ) from None
+    graph = graph_of_node_link(data, name)
+    names = [node.get("name") for node in data["nodes"]]
+    named = all(names) and len(set(names)) == len(names)
+    if named:
+        import networkx as nx
+
+        graph = nx.relabel_nodes(graph, dict(zip(list(graph.nodes), names, strict=True)))
+    has_lengths = all("dist" in edge for _, _, edge in graph.edges(data=True))
+    return from_networkx(
+        graph.to_undirected(),
+        weight="dist" if has_lengths else None,
+        drop_self_loops=True,
+        merge_duplicates=True,
+        name=name,
+    )
+
+
+def internet_names(group: str | None = None) -> list[str]:
+    """Return the names of all networks in TopoHub, or of one group, sorted.
+
+    Raises
+    ------
+    MissingExtra
+        If the package topohub is not installed.
+    """
+    _topohub()
+    found = []
+    for folder in files("topohub").joinpath("data").iterdir():
+        if folder.is_dir() and (group is None or folder.name == group):
+            found += _names_below(folder, folder.name)
+    return sorted(found)
+
+
+def _names_below(folder: Traversable, prefix: str) -> list[str]:
+    found = []
+    for entry in folder.iterdir():
+        if entry.is_dir():
+            found += _names_below(entry, f"{prefix}/{entry.name}")
+        elif entry.name.endswith(".json"):
+            found.append(f"{prefix}/{entry.name.removesuffix('.json')}")
+    return found
+
+
+def _topohub() -> ModuleType:
+    try:
+        return import_module("topohub")
+    except ImportError as failure:
+        raise MissingExtra(
+            "networks of the real Internet come from the package topohub",
+            expected="topohub installed",
+            came=str(failure),
+            remedy="pip install 'gossipfl[internet]'",
+        ) from failure
