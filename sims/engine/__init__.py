@@ -1,0 +1,7 @@
+"""The engine: many models at once, with the functions a peer calls for its one."""
+
+from __future__ import annotations
+
+from sims.engine.engine import Engine, Phases
+
+__all__ = ["Engine", "Phases"]

@@ -1,0 +1,174 @@
+"""One block of updates: the algorithm and the training of peers, on rows gathered from one table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gossipfl.algorithms import GossipLearning, GossipSettings, Message
+from gossipfl.training import Nodes, Trainer
+
+__all__ = ["Outcome", "Table", "UpdateBlock", "new_table"]
+
+Outcome = tuple[Tensor, Tensor, Tensor]
+
+
+@dataclass(slots=True, kw_only=True)
+class Table:
+    """State of all nodes, and models on their way, as rows of one table.
+
+    Places ``0 … N − 1`` are the nodes, N is a place nobody reads, and from ``N + 1`` on are slots.
+
+    Parameters
+    ----------
+    rows : Tensor
+        Shape ``[places, D]``.
+    ages : Tensor
+        Shape ``[places]``, int64.
+    momentum : Tensor
+        Shape ``[N + 1, momentum_size]``.
+    steps : ndarray
+        Training steps each node has done, int64 ``[N]``. Nothing on a device reads them: only batches do.
+    """
+
+    rows: Tensor
+    ages: Tensor
+    momentum: Tensor
+    steps: NDArray[np.int64]
+
+    @property
+    def n(self) -> int:
+        """Number of nodes."""
+        return len(self.steps)
+
+    def write(self, places: Tensor, outcome: Outcome) -> None:
+        """Write updated nodes to their own places."""
+        rows, ages, momentum = outcome
+        self.rows.index_copy_(0, places, rows)
+        self.ages.index_copy_(0, places, ages)
+        if momentum.shape[1]:
+            self.momentum.index_copy_(0, places, momentum)
+
+    def keep(self, places: Tensor, outcome: Outcome) -> None:
+        """Write updated rows to slots."""
+        self.rows.index_copy_(0, places, outcome[0])
+        self.ages.index_copy_(0, places, outcome[1])
+
+    def copy(self, origins: Tensor, places: Tensor) -> None:
+        """Copy rows from nodes to slots."""
+        self.rows.index_copy_(0, places, self.rows.index_select(0, origins))
+        self.ages.index_copy_(0, places, self.ages.index_select(0, origins))
+
+    def make_room(self, slots: int) -> None:
+        """See that there are at least so many slots."""
+        missing = self.n + 1 + slots - len(self.rows)
+        if missing > 0:
+            extra = missing + slots // 8
+            self.rows = torch.cat([self.rows, self.rows.new_zeros(extra, self.rows.shape[1])])
+            self.ages = torch.cat([self.ages, self.ages.new_zeros(extra)])
+
+
+def new_table(first_rows: Tensor, *, nodes: int, slots: int, momentum_size: int, device: torch.device) -> Table:
+    """Table of nodes that have not trained yet.
+
+    Parameters
+    ----------
+    first_rows : Tensor
+        Shape ``[1, D]`` if all start alike, else ``[nodes, D]``.
+    """
+    places = nodes + 1 + slots
+    rows = torch.empty(places, first_rows.shape[1], dtype=first_rows.dtype, device=device)
+    rows[:nodes] = first_rows.to(device)
+    rows[nodes:] = first_rows[0].to(device)
+    return Table(
+        rows=rows,
+        ages=torch.zeros(places, dtype=torch.int64, device=device),
+        momentum=torch.zeros(nodes + 1, momentum_size, dtype=first_rows.dtype, device=device),
+        steps=np.zeros(nodes, dtype=np.int64),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpdateBlock:
+    """Takes in a block of models and trains: the function that is traced and compiled.
+
+    Parameters
+    ----------
+    trainer : Trainer
+    settings : GossipSettings
+    train : bool
+        Whether models are trained at all.
+    """
+
+    trainer: Trainer
+    settings: GossipSettings
+    train: bool
+
+    def __call__(
+        self,
+        rows: Tensor,
+        ages: Tensor,
+        momentum: Tensor,
+        node: Tensor,
+        source: Tensor,
+        part: Tensor,
+        samples: Tensor,
+        inputs: Tensor,
+        targets: Tensor,
+    ) -> Outcome:
+        """Compute what B nodes of the table become; the table is left as it is.
+
+        Parameters
+        ----------
+        rows, ages, momentum : Tensor
+            The `Table`.
+        node, source, part : Tensor
+            As in `sims.waves.Waves`, int64 ``[B]``.
+        samples : Tensor
+            Batches as indices into the pool, int64 ``[B, local_steps, S]``.
+        inputs, targets : Tensor
+            The pool.
+
+        Returns
+        -------
+        rows, ages, momentum : Tensor
+            Of the B nodes.
+        """
+
+        def update(nodes: Nodes) -> Nodes:
+            for step in range(samples.shape[1] if self.train else 0):
+                batch = samples[:, step]
+                nodes = self.trainer.step_on(nodes, inputs[batch], targets[batch], [])[0]
+            return nodes
+
+        steps = ages.new_zeros(len(node))
+        after = self._absorb(rows, ages, momentum, node, source, steps, update)
+        return after.rows, after.ages, after.momentum
+
+    def row_by_row(
+        self, table: Table, node: Tensor, source: Tensor, steps: NDArray[np.int64]
+    ) -> Outcome:
+        """Compute the same for modules that cannot be batched over rows: draws what they draw at random."""
+        owners = node.cpu().numpy()
+
+        def update(nodes: Nodes) -> Nodes:
+            return self.trainer.train(nodes, owners)[0] if self.train else nodes
+
+        counters = torch.from_numpy(steps)
+        after = self._absorb(table.rows, table.ages, table.momentum, node, source, counters, update)
+        return after.rows, after.ages, after.momentum
+
+    def _absorb(self, rows, ages, momentum, node, source, steps, update):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+        nodes = Nodes(
+            rows=rows.index_select(0, node),
+            ages=ages.index_select(0, node),
+            steps=steps,
+            momentum=momentum.index_select(0, node),
+        )
+        shared = self.trainer.layout.shared_size
+        message = Message(shared=rows.index_select(0, source)[:, :shared], ages=ages.index_select(0, source))
+        return GossipLearning(self.settings).absorb(nodes, message, update=update)

@@ -1,0 +1,105 @@
+"""Waves cut into blocks of one fixed size, the last of each padded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numba import njit
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sims.waves import Waves
+
+__all__ = ["Blocks", "block_size", "cut", "wave_width"]
+
+_CACHE_BYTES = 640_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Blocks:
+    """Blocks in order of waves.
+
+    Parameters
+    ----------
+    node, source, keep, part, step : Tensor
+        As in `Waves`, int64 ``[blocks, B]``; padding has ``node = source = keep = N``.
+    group : list of int
+        Group of each block.
+    keeps : list of bool
+        Whether any row of the block goes to a slot.
+    wave_ends : list of int
+        Where the blocks of each wave end.
+    """
+
+    node: Tensor
+    source: Tensor
+    keep: Tensor
+    part: Tensor
+    step: Tensor
+    group: list[int]
+    keeps: list[bool]
+    wave_ends: list[int]
+
+
+def block_size(*, row_bytes: int, nodes: int) -> int:
+    """How many rows a block has: so few that what is computed on them stays in the cache.
+
+    A power of two within 1 … 32; with few nodes no more than a wave of theirs fills.
+    """
+    fits = max(1, min(32, _CACHE_BYTES // row_bytes, nodes // 5))
+    return 1 << (fits.bit_length() - 1)
+
+
+def wave_width(*, nodes: int, block: int) -> int:
+    """Most updates in a wave: a multiple of the block size somewhat below what dependencies would allow."""
+    return max(1, nodes // 5 // block) * block
+
+
+def cut(waves: Waves, *, size: int, n: int) -> Blocks:
+    """Cut waves into blocks of ``size`` updates."""
+    group_ends = waves.group_ends.reshape(-1)
+    starts = np.concatenate([[0], group_ends[:-1]]).astype(np.int64)
+    per_cell = -(-(group_ends - starts) // size)
+    total = int(per_cell.sum())
+    kinds = waves.group_ends.shape[1]
+    arrays = np.full((5, total, size), n, dtype=np.int64)
+    arrays[3:] = 0
+    group = np.repeat(np.tile(np.arange(kinds), len(waves)), per_cell)
+    _fill(arrays, starts, group_ends, per_cell, waves.node, waves.source, waves.keep, waves.part, waves.step)
+    node, source, keep, part, step = (torch.from_numpy(array) for array in arrays)
+    return Blocks(
+        node=node,
+        source=source,
+        keep=keep,
+        part=part,
+        step=step,
+        group=group.tolist(),
+        keeps=(arrays[2] != n).any(axis=1).tolist(),
+        wave_ends=per_cell.reshape(-1, kinds).sum(axis=1).cumsum().tolist(),
+    )
+
+
+@njit(cache=True)
+def _fill(
+    arrays: NDArray[np.int64],
+    starts: NDArray[np.int64],
+    ends: NDArray[np.int64],
+    per_cell: NDArray[np.int64],
+    node: NDArray[np.int64],
+    source: NDArray[np.int64],
+    keep: NDArray[np.int64],
+    part: NDArray[np.int64],
+    step: NDArray[np.int64],
+) -> None:
+    size, first = arrays.shape[2], 0
+    for cell in range(len(starts)):
+        for u in range(starts[cell], ends[cell]):
+            block, place = first + (u - starts[cell]) // size, (u - starts[cell]) % size
+            arrays[0, block, place] = node[u]
+            arrays[1, block, place] = source[u]
+            arrays[2, block, place] = keep[u]
+            arrays[3, block, place] = part[u]
+            arrays[4, block, place] = step[u]
+        first += per_cell[cell]

@@ -1,0 +1,236 @@
+"""Executes the windows of a timeline, wave by wave, on one table of rows."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gossipfl.algorithms import GossipSettings
+from sims.engine.batches import fill_batches
+from sims.engine.block import Outcome, Table, UpdateBlock, new_table
+from sims.engine.blocks import Blocks, block_size, cut, wave_width
+from sims.engine.programme import Compile, Programme
+from sims.engine.workers import Workers, one_thread_each
+from sims.scenario.scenario import GossipLearningSection
+from sims.timeline import Window
+from sims.waves import compile_waves
+from sims.world import World
+
+__all__ = ["Engine", "Phases"]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Phases:
+    """Seconds of wall time spent in each phase of a run, and the updates done."""
+
+    waves: float = 0.0
+    prepare: float = 0.0
+    execute: float = 0.0
+    updates: int = 0
+    blocks: int = 0
+    tiers: dict[int, str] = field(default_factory=dict)
+
+
+class Engine:
+    """The models of a message-driven simulation.
+
+    Parameters
+    ----------
+    world : World
+    expected_updates : float
+        How many updates the run will have, as far as is known; decides whether compiling is worth it.
+    threads : int
+        Blocks of a wave that are computed side by side.
+    block : int, optional
+        Rows in a block; chosen by the size of a row unless given.
+    compile_when : {'auto', 'always', 'never'}
+    device : str
+        A torch device.
+    """
+
+    def __init__(
+        self,
+        world: World,
+        *,
+        expected_updates: float = 0.0,
+        threads: int = 1,
+        block: int | None = None,
+        compile_when: Compile = "auto",
+        device: str = "cpu",
+    ) -> None:
+        algorithm = world.scenario.algorithm
+        assert isinstance(algorithm, GossipLearningSection)  # noqa: S101 - the caller chose this engine
+        self.world = world
+        self.device = torch.device(device)
+        n, first_rows = world.scenario.population.nodes, world.first_rows()
+        on_cpu = self.device.type == "cpu"
+        row_bytes = first_rows.element_size() * world.layout.size
+        self.block = block or (block_size(row_bytes=row_bytes, nodes=n) if on_cpu else min(4096, max(1, n // 5)))
+        self.width = wave_width(nodes=n, block=self.block)
+        self.vectorised = world.trainer.gradients.vectorised
+        self.workers = Workers(threads if self.vectorised and on_cpu else 1)
+        self.table = new_table(
+            first_rows, nodes=n, slots=0, momentum_size=world.trainer.momentum_size, device=self.device
+        )
+        self.phases = Phases()
+        data = world.trainer.data
+        self._inputs, self._targets = data.inputs.to(self.device), data.targets.to(self.device)
+        self._update = UpdateBlock(
+            trainer=world.trainer,
+            settings=GossipSettings(merge=algorithm.merge, weighting=algorithm.weighting),
+            train=world.scenario.training.enabled,
+        )
+        batches = np.minimum(data.counts, world.scenario.training.batch_size)
+        self._sizes, groups = np.unique(batches, return_inverse=True)
+        if not self.vectorised or not world.scenario.training.enabled:
+            self._sizes, groups = self._sizes[:1], np.zeros_like(groups)
+        self._groups: NDArray[np.int64] = groups.astype(np.int64)
+        self._shares = np.bincount(self._groups) / n
+        self._programmes: dict[int, Programme] = {}
+        self._expected_blocks = expected_updates / self.block
+        self._compile_when: Compile = compile_when
+        local_steps = world.scenario.training.local_steps
+        self._samples = [
+            [np.zeros((self.block, local_steps, int(size)), dtype=np.int64) for size in self._sizes]
+            for _ in range(self.workers.threads)
+        ]
+
+    def execute(self, window: Window) -> NDArray[np.int64]:
+        """Execute a window.
+
+        Returns
+        -------
+        ndarray
+            For each pending message its reference from now on (`Timeline.kept`).
+        """
+        started = time.perf_counter()
+        waves = compile_waves(window, self._groups, capacity=self.width, number_of_groups=len(self._sizes))
+        compiled = time.perf_counter()
+        blocks = cut(waves, size=self.block, n=self.table.n)
+        self.table.make_room(waves.slots)
+        if len(waves.first_node):
+            self.table.copy(*(torch.from_numpy(a).to(self.device) for a in (waves.first_node, waves.first_keep)))
+        prepared = time.perf_counter()
+        with torch.no_grad(), one_thread_each():
+            self._run(blocks)
+        if self.world.scenario.training.enabled:
+            done = np.bincount(waves.node, minlength=self.table.n)
+            self.table.steps += done * self.world.scenario.training.local_steps
+        self.phases.waves += compiled - started
+        self.phases.prepare += prepared - compiled
+        self.phases.execute += time.perf_counter() - prepared
+        self.phases.updates += len(waves.node)
+        self.phases.blocks += len(blocks.group)
+        return waves.pending
+
+    def _run(self, blocks: Blocks) -> None:
+        columns = [array.to(self.device).unbind(0) for array in (blocks.node, blocks.source, blocks.keep, blocks.part)]
+        nodes, steps = blocks.node.numpy(), blocks.step.numpy()
+        for group in sorted(set(blocks.group)):
+            self._programme(group, [column[blocks.group.index(group)] for column in columns])
+
+        def run(thread: int, first: int, last: int) -> None:
+            for b in range(first, last):
+                node, source, keep, part = (column[b] for column in columns)
+                outcome = self._outcome(thread, blocks.group[b], node, source, part, nodes[b], steps[b])
+                self.table.write(node, outcome)
+                if blocks.keeps[b]:
+                    self.table.keep(keep, outcome)
+
+        safe = all(programme.thread_safe for programme in self._programmes.values())
+        start = 0
+        for end in blocks.wave_ends:
+            if safe:
+                self.workers.share(run, start, end)
+            else:
+                run(0, start, end)
+            start = end
+
+    def _outcome(
+        self,
+        thread: int,
+        group: int,
+        node: Tensor,
+        source: Tensor,
+        part: Tensor,
+        numbers: NDArray[np.int64],
+        step: NDArray[np.int64],
+    ) -> Outcome:
+        table = self.table
+        own = numbers < table.n
+        if not self.vectorised:
+            places = torch.from_numpy(np.flatnonzero(own))
+            before = table.steps[numbers[own]] + step[own] * self.world.scenario.training.local_steps
+            outcome = self._update.row_by_row(table, node[places], source[places], before)
+            padded = tuple(self._padded(tensor, len(node)) for tensor in outcome)
+            return padded[0], padded[1], padded[2]
+        samples = self._fill(thread, group, numbers, step)
+        result: Outcome = self._programmes[group](
+            thread, table.rows, table.ages, table.momentum, node, source, part, samples, self._inputs, self._targets
+        )
+        return result
+
+    @staticmethod
+    def _padded(tensor: Tensor, length: int) -> Tensor:
+        return torch.cat([tensor, tensor.new_zeros(length - len(tensor), *tensor.shape[1:])])
+
+    def _fill(self, thread: int, group: int, node: NDArray[np.int64], step: NDArray[np.int64]) -> Tensor:
+        samples = self._samples[thread][group]
+        settings, data = self.world.scenario.training, self.world.trainer.data
+        if settings.enabled:
+            _fill_block(
+                samples, settings.seed, node, step, self.table.steps, data.offsets, data.indices, data.numbers
+            )
+        return torch.from_numpy(samples).to(self.device)
+
+    def _programme(self, group: int, block: Sequence[Tensor]) -> None:
+        if group in self._programmes or not self.vectorised:
+            return
+        node, source, _, part = block
+        table = self.table
+        samples = torch.from_numpy(self._samples[0][group]).to(self.device)
+        size = int(self._sizes[group])
+        programme = Programme(
+            self._update,
+            (table.rows, table.ages, table.momentum, node, source, part, samples, self._inputs, self._targets),
+            growing=(0, 1, 2, 7, 8),
+            calls=self._expected_blocks * float(self._shares[group]),
+            compile_when=self._compile_when,
+            threads=self.workers.threads,
+            name=f"{self.world.task.name}: {self.block} updates on batches of {size}",
+        )
+        self._programmes[group] = programme
+        self.phases.tiers[size] = programme.tier
+
+    def rows(self) -> Tensor:
+        """Rows of all nodes, ``[N, D]``: a view, valid until the next window."""
+        return self.table.rows[: self.table.n]
+
+    def close(self) -> None:
+        """End the threads."""
+        self.workers.close()
+
+
+def _fill_block(
+    samples: NDArray[np.int64],
+    seed: int,
+    node: NDArray[np.int64],
+    step: NDArray[np.int64],
+    steps: NDArray[np.int64],
+    offsets: NDArray[np.int64],
+    indices: NDArray[np.int64],
+    numbers: NDArray[np.int64],
+) -> None:
+    before = step * samples.shape[1]
+    own = node < len(steps)
+    before[own] += steps[node[own]]
+    fill_batches(samples, seed, node, before, offsets, indices, numbers)

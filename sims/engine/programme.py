@@ -1,0 +1,170 @@
+"""One function of tensors of fixed shapes, as fast as it is worth making it: eager, traced, or compiled.
+
+Tracing removes the interpretation of the module, of autograd and of vmap, and takes a fraction of a second.
+Compiling fuses what is left, and takes tens of seconds once; the outcome is kept in the user's cache and loaded
+in milliseconds by later runs. Without a C++ compiler everything works, traced.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import shutil
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.fx import GraphModule
+from torch.fx.experimental.proxy_tensor import make_fx
+
+__all__ = ["Compile", "Programme", "cache_directory", "has_compiler"]
+
+logger = logging.getLogger(__name__)
+
+Compile = Literal["auto", "always", "never"]
+Function = Callable[..., Any]
+_WORTH_SECONDS = 60.0  # of traced work still to come
+
+
+def cache_directory() -> Path:
+    """Where compiled programmes and data sets are kept: ``gossipfl`` in the user's cache."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gossipfl"
+
+
+def has_compiler() -> bool:
+    """Whether a C++ compiler is on the path."""
+    return any(shutil.which(name) for name in (os.environ.get("CXX") or "g++", "clang++"))
+
+
+class Programme:
+    """A function that is called many times with tensors of the same shapes.
+
+    Parameters
+    ----------
+    function : callable
+        Pure: it changes none of its arguments.
+    example : sequence of Tensor
+        Arguments as in every later call, but for the first dimension of those named in ``growing``.
+    growing : sequence of int
+        Which arguments may have another first dimension in later calls.
+    calls : int
+        How often it will be called, as far as is known.
+    compile_when : {'auto', 'always', 'never'}
+        Whether to compile: when it saves time, at any price, or not at all.
+    threads : int
+        How many threads will call it at once.
+    name : str
+        What it is, for messages.
+    """
+
+    def __init__(
+        self,
+        function: Function,
+        example: Sequence[Tensor],
+        *,
+        growing: Sequence[int],
+        calls: float,
+        compile_when: Compile,
+        threads: int,
+        name: str,
+    ) -> None:
+        self.name = name
+        self.tier: Literal["eager", "traced", "compiled"] = "eager"
+        self.thread_safe = False
+        self._runs: list[Function] = [function] * threads
+        arguments = tuple(example)
+        graph = self._traced(function, arguments)
+        if graph is None or compile_when == "never" or arguments[0].device.type != "cpu":
+            return
+        package = self._package_file(graph, arguments, growing)
+        if package.is_file() or compile_when == "always" or self._is_worth_it(graph, arguments, calls):
+            self._compile(graph, arguments, growing, package, threads)
+
+    def __call__(self, thread: int, *arguments: Tensor) -> Any:
+        """Call the function from thread number ``thread``."""
+        return self._runs[thread](*arguments)
+
+    def _traced(self, function: Function, arguments: tuple[Tensor, ...]) -> GraphModule | None:
+        try:
+            with torch.no_grad():
+                graph = make_fx(function)(*arguments)
+        except Exception as error:  # whatever a user's module may do while being traced
+            logger.info("%s cannot be traced and runs eagerly, more slowly: %s", self.name, error)
+            return None
+        self._runs = [graph] * len(self._runs)
+        self.tier, self.thread_safe = "traced", True
+        return graph
+
+    def _is_worth_it(self, graph: GraphModule, arguments: tuple[Tensor, ...], calls: float) -> bool:
+        if not has_compiler():
+            return False
+        graph(*arguments)
+        start = time.perf_counter()
+        graph(*arguments)
+        return (time.perf_counter() - start) * calls > _WORTH_SECONDS
+
+    def _package_file(
+        self, graph: GraphModule, arguments: tuple[Tensor, ...], growing: Sequence[int]
+    ) -> Path:
+        shapes = [
+            (tuple(a.shape[1:] if k in growing else a.shape), str(a.dtype)) for k, a in enumerate(arguments)
+        ]
+        constants = [(name, str(value)) for name, value in graph.named_buffers()]
+        text = repr((graph.code, shapes, constants, torch.__version__, torch.backends.cpu.get_cpu_capability()))
+        return cache_directory() / "compiled" / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.pt2"
+
+    def _compile(
+        self,
+        graph: GraphModule,
+        arguments: tuple[Tensor, ...],
+        growing: Sequence[int],
+        package: Path,
+        threads: int,
+    ) -> None:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                if not package.is_file():
+                    self._make_package(graph, arguments, growing, package)
+                loaded = [torch._inductor.aoti_load_package(str(package)) for _ in range(threads)]
+                with torch.no_grad():
+                    loaded[0](*arguments)
+        except Exception as error:  # the compiler is a convenience: whatever it meets, the traced graph works
+            logger.warning("%s could not be compiled and runs traced, more slowly: %s", self.name, error)
+            return
+        self._runs = [_runner(model) for model in loaded]
+        self.tier = "compiled"
+
+    def _make_package(
+        self, graph: GraphModule, arguments: tuple[Tensor, ...], growing: Sequence[int], package: Path
+    ) -> None:
+        logger.info("compiling %s, once", self.name)
+        package.parent.mkdir(parents=True, exist_ok=True)
+        dynamic = [{0: torch.export.Dim.DYNAMIC} if k in growing else None for k in range(len(arguments))]
+        with tempfile.TemporaryDirectory(dir=package.parent) as folder, torch.no_grad():
+            exported = torch.export.export(graph, arguments, dynamic_shapes=tuple(dynamic))
+            made = torch._inductor.aoti_compile_and_package(
+                exported,
+                package_path=str(Path(folder) / package.name),
+                inductor_configs={"cpp.threads": 1},
+            )
+            Path(made).replace(package)
+
+
+def _runner(model: Any) -> Function:
+    """Call a compiled programme past the wrapper that maps keyword arguments: it has none."""
+    loader = getattr(model, "loader", None)
+    if loader is None:
+        return model  # type: ignore[no-any-return]
+    run = loader.run
+
+    def call(*arguments: Tensor) -> Any:
+        return run(list(arguments))
+
+    return call
