@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -28,15 +29,38 @@ class RowGradients:
 
     Parameters
     ----------
-    vectorised : bool
-        Whether all rows go through the module together. Modules with random layers (dropout) or operators
-        that cannot be batched over parameters run row by row: the same results, more slowly.
+    draws : bool
+        Whether the module draws random numbers (dropout masks).
     """
 
-    vectorised: bool
+    draws: bool
     _trained: tuple[Entry, ...]
     _untrained: tuple[Entry, ...]
     _loss_of: _LossOf
+    _name: str
+    _example: tuple[Tensor, Tensor, Tensor]
+
+    @cached_property
+    def vectorised(self) -> bool:
+        """Whether all rows go through the module together.
+
+        Modules with random layers or operators that cannot be batched over parameters run row by row: the
+        same results, more slowly. It is tried when it is first asked for, with more than one row: batching
+        makes torch load 50 MB of libraries, which a peer with its one row can do without.
+        """
+        row, inputs, targets = (tensor.expand(2, *tensor.shape) for tensor in self._example)
+        try:
+            if self.draws:
+                raise RuntimeError("its layers draw random numbers")  # noqa: TRY301
+            self._differentiate(vmap(self._loss_of), row, inputs, targets)
+        except Exception as error:  # whatever it is: the same batch has gone through unbatched
+            logger.info(
+                "%s cannot be batched over rows and is trained row by row, more slowly in simulations: %s",
+                self._name,
+                str(error).splitlines()[0],
+            )
+            return False
+        return True
 
     def __call__(
         self, rows: Tensor, inputs: Tensor, targets: Tensor, seeds: list[int]
@@ -50,8 +74,7 @@ class RowGradients:
         inputs, targets : Tensor
             Shape ``[B, S, ...]``: S samples for each row.
         seeds : list of int
-            For each row, the seed of whatever the module draws at random (dropout masks). Not read where
-            ``vectorised``: such modules draw nothing.
+            For each row, the seed of whatever the module draws at random; not read unless ``draws``.
 
         Returns
         -------
@@ -62,16 +85,14 @@ class RowGradients:
         untrained : Tensor
             Shape ``[B, D − trainable_size]``: frozen parameters as before, buffers as the module left them.
         """
-        if self.vectorised and len(rows) > 1:
+        if len(rows) > 1 and self.vectorised:
             return self._differentiate(vmap(self._loss_of), rows, inputs, targets)
-        if self.vectorised:  # a peer's only row: batching one row costs more than its gradient
-            results = [self._differentiate(self._loss_of, rows[0], inputs[0], targets[0])]
-        else:
-            results = []
-            with torch.random.fork_rng(devices=[]):
-                for row, own_inputs, own_targets, seed in zip(rows, inputs, targets, seeds, strict=True):
-                    torch.default_generator.manual_seed(seed)
-                    results.append(self._differentiate(self._loss_of, row, own_inputs, own_targets))
+        results = []
+        with torch.random.fork_rng(devices=[], enabled=self.draws):
+            for index, row in enumerate(rows):
+                if self.draws:
+                    torch.default_generator.manual_seed(seeds[index])
+                results.append(self._differentiate(self._loss_of, row, inputs[index], targets[index]))
         losses, gradients, untrained = zip(*results, strict=True)
         return torch.stack(losses), torch.stack(gradients), torch.stack(untrained)
 
@@ -120,26 +141,25 @@ def row_gradients(
         return loss(outputs, targets), {entry.name: tensors[entry.name].detach() for entry in untrained}
 
     row = to_row(module, layout)
-    _try_out(loss_of, dict(_views(row, trained)), dict(_views(row, untrained)), example)
-    batched = RowGradients(vectorised=True, _trained=trained, _untrained=untrained, _loss_of=loss_of)
-    inputs, targets = (tensor.expand(2, *tensor.shape) for tensor in example)
-    try:
-        batched(row.expand(2, -1), inputs, targets, [])
-    except Exception as error:  # whatever it is: the same batch has just gone through unbatched
-        logger.info(
-            "%s cannot be batched over rows and is trained row by row, more slowly in simulations: %s",
-            type(module).__name__,
-            str(error).splitlines()[0],
-        )
-        return RowGradients(vectorised=False, _trained=trained, _untrained=untrained, _loss_of=loss_of)
-    return batched
+    draws = _try_out(loss_of, dict(_views(row, trained)), dict(_views(row, untrained)), example)
+    return RowGradients(
+        draws=draws,
+        _trained=trained,
+        _untrained=untrained,
+        _loss_of=loss_of,
+        _name=type(module).__name__,
+        _example=(row, *example),
+    )
 
 
-def _try_out(loss_of: _LossOf, leaves: Tensors, rest: Tensors, example: tuple[Tensor, Tensor]) -> None:
+def _try_out(loss_of: _LossOf, leaves: Tensors, rest: Tensors, example: tuple[Tensor, Tensor]) -> bool:
+    """Try a batch; return whether random numbers were drawn for it."""
     inputs, targets = example
     try:
         with torch.random.fork_rng(devices=[]), torch.enable_grad():
+            before = torch.get_rng_state()
             value = loss_of({name: leaf.requires_grad_() for name, leaf in leaves.items()}, rest, *example)[0]
+            draws = not torch.equal(before, torch.get_rng_state())
     except Exception as error:
         raise InvalidTask(
             "the module or its loss fails on a batch of the task's own data",
@@ -159,6 +179,7 @@ def _try_out(loss_of: _LossOf, leaves: Tensors, rest: Tensors, example: tuple[Te
             expected="a loss that can be differentiated",
             remedy="Look for detach(), item(), no_grad() or integer outputs in the module and the loss.",
         )
+    return draws
 
 
 def _views(rows: Tensor, entries: Iterable[Entry]) -> Iterable[tuple[str, Tensor]]:

@@ -175,6 +175,6 @@ class Trainer:
         )
         inputs, targets = self.data.gather(owners, positions)
         seeds = []
-        if not self.gradients.vectorised:
+        if self.gradients.draws:
             seeds = draw_seeds(seed=self.settings.seed, nodes=numbers, steps=steps)
         return self.gradients(nodes.rows, inputs, targets, seeds)

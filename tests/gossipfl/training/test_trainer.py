@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import logging
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -145,7 +147,7 @@ def test_only_what_cannot_be_batched_runs_row_by_row(
 ) -> None:
     with caplog.at_level(logging.INFO, logger="gossipfl"):
         _, trainer, _ = prepare(model, TrainingSettings(batch_size=3))
-    assert trainer.gradients.vectorised == vectorised
+        assert trainer.gradients.vectorised == vectorised
     assert ("row by row" in caplog.text) == (not vectorised)
 
 
@@ -295,3 +297,24 @@ def test_a_bfloat16_model_is_trained_on_float32_rows() -> None:
     assert after.rows.dtype == torch.float32
     moved = (after.rows - nodes.rows).abs()
     assert 0 < moved.max() < 1e-3  # steps smaller than bfloat16 could hold are kept
+
+
+def test_one_row_needs_none_of_the_libraries_that_batching_loads() -> None:
+    program = """
+import sys
+import numpy as np
+import torch
+from gossipfl.tasks import find_task
+from gossipfl.training import NodeData, Nodes, Trainer, TrainingSettings
+
+task = find_task("digits")
+data = task.data()
+trainer = Trainer.of(task, NodeData.of_one_node(data.train_inputs, data.train_targets), TrainingSettings())
+nodes, _ = trainer.train(Nodes.start(task.initial_row()[None]), np.zeros(1, dtype=np.int64))
+task.evaluate(nodes.rows, data.test_inputs, data.test_targets)
+print("sympy" in sys.modules)
+trainer.train(nodes.select(torch.tensor([0, 0])), np.zeros(2, dtype=np.int64))
+print("sympy" in sys.modules)
+"""
+    printed = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    assert printed.stdout.split() == ["False", "True"]
