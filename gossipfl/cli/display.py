@@ -19,7 +19,7 @@ def status_table(values: Mapping[str, Any]) -> Table:
     ago = max(0, round(time.time() - values["updated"]))
     table = Table(title=f"peer {values['peer_id']}", show_header=False, title_justify="left")
     table.add_column(style="dim")
-    table.add_column()
+    table.add_column(overflow="fold")  # an address cut short is no address
     table.add_row("state", f"{state}, start {values['incarnation']}, said {ago} s ago")
     table.add_row("task", values["task"])
     table.add_row("address", "\n".join(values["addresses"]))

@@ -66,9 +66,10 @@ def parse_assignment(text: str) -> tuple[str, Any]:
     if not separator or not key:
         raise SettingError("an option of the task is wrong", expected="KEY=VALUE", came=repr(text))
     try:
-        return key, tomllib.loads(f"value = {value}")["value"]
+        read = tomllib.loads(f"value = {value}")
     except tomllib.TOMLDecodeError:
         return key, value
+    return key, read["value"] if set(read) == {"value"} else value
 
 
 def _settings() -> list[tuple[str, str, FieldInfo]]:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -47,6 +51,18 @@ def init(*, home: HomeOption, json_output: JsonOption = False, overrides: Overri
     typer.echo(f"Its settings are in {place.settings}. Start it: gossipfl peer run --home {home}")
 
 
+@contextmanager
+def _leaving_at_once() -> Iterator[None]:
+    """Exit on SIGINT and SIGTERM: the libraries take seconds to import, and there is nothing to save yet."""
+    signals = (signal.SIGINT, signal.SIGTERM)
+    before = {each: signal.signal(each, lambda *_: os._exit(0)) for each in signals}
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+
 @app.command()
 @with_setting_flags
 def run(
@@ -60,9 +76,10 @@ def run(
 
     A flag takes the place of the setting in peer.toml for this run.
     """
-    from gossipfl.cli.running import run_peer
+    with _leaving_at_once():
+        from gossipfl.cli.running import run_peer
 
-    run_peer(home, overrides=overrides, json_output=json_output, plain=plain)
+        run_peer(home, overrides=overrides, json_output=json_output, plain=plain)
 
 
 @app.command()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import signal
 import sys
 from pathlib import Path
@@ -80,5 +81,10 @@ async def _show_live(peer: Peer) -> None:
 async def _print_lines(peer: Peer, *, json_output: bool) -> None:
     while True:
         values = peer.status().to_dict()
-        print(json.dumps(values) if json_output else status_line(values), flush=True)
+        try:
+            print(json.dumps(values) if json_output else status_line(values), flush=True)
+        except BrokenPipeError:  # whoever read has left, as in `gossipfl peer run | head`
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            peer.stop()
+            return
         await trio.sleep(_LINE_SECONDS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from gossipfl.codecs import CODECS
+from gossipfl.errors import GossipflError, InvalidTask
 from gossipfl.network import NetworkLimits, parse_address
 from gossipfl.peer.checkpoint import Checkpoint
 from gossipfl.peer.learner import State
@@ -19,9 +20,33 @@ __all__ = [
     "first_state",
     "neighbour_generator",
     "network_limits",
+    "read_data",
     "resumed_state",
     "trainer_of",
 ]
+
+
+def read_data(task: Task) -> Dataset:
+    """Read this peer's own data.
+
+    Raises
+    ------
+    InvalidTask
+        If the task's ``data`` fails, or gives something else.
+    """
+    try:
+        data = task.data()
+    except GossipflError:
+        raise
+    except Exception as error:  # the author's own code
+        raise InvalidTask(
+            f"the data of task {task.name!r} could not be read", came=f"{type(error).__name__}: {error}"
+        ) from error
+    if not isinstance(data, Dataset):
+        raise InvalidTask(
+            f"the data of task {task.name!r} is none", expected="a gossipfl.Dataset", came=type(data).__name__
+        )
+    return data
 
 
 def trainer_of(task: Task, data: Dataset, settings: PeerSettings) -> Trainer:
@@ -64,10 +89,12 @@ def expectation_of(task: Task) -> Expectation:
 
 
 def bootstrap_peers(settings: PeerSettings) -> list[PeerDescriptor]:
-    """Whom a peer asks first."""
+    """Whom a peer asks first; one that is named with several addresses is tried at all of them."""
+    addresses: dict[str, list[str]] = {}
+    for address in settings.network.bootstrap:
+        addresses.setdefault(str(parse_address(address).peer_id), []).append(address)
     return [
-        PeerDescriptor(peer_id=str(parse_address(address).peer_id), addresses=(address,), age=1)
-        for address in settings.network.bootstrap
+        PeerDescriptor(peer_id=peer_id, addresses=tuple(own), age=1) for peer_id, own in addresses.items()
     ]
 
 

@@ -28,6 +28,7 @@ from gossipfl.peer.assembly import (
     first_state,
     neighbour_generator,
     network_limits,
+    read_data,
     resumed_state,
     trainer_of,
 )
@@ -105,7 +106,7 @@ class Peer:
         with ExitStack() as stack:
             stack.enter_context(self.home.locked())
             self._identity = load_or_create_identity(self.home.directory)
-            data = await trio.to_thread.run_sync(self.task.data)
+            data = await trio.to_thread.run_sync(read_data, self.task)
             torch.set_num_threads(self.settings.runtime.threads)
             trainer = trainer_of(self.task, data, self.settings)
             resumed = self._load_checkpoint(trainer)

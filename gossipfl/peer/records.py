@@ -44,7 +44,6 @@ class RecordWriter:
         path = directory / f"{incarnation:06d}.jsonl"
         self._descriptor: int | None = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         self._lock = threading.Lock()
-        self._open = True
         self._incarnation = incarnation
 
     def append(self, *records: Mapping[str, Any]) -> None:

@@ -8,7 +8,9 @@ from collections.abc import Callable
 
 import numpy as np
 import trio
+from torch import Tensor
 
+from gossipfl.errors import HomeError, InvalidTask
 from gossipfl.peer.checkpoint import Checkpoint, save_checkpoint
 from gossipfl.peer.home import Home
 from gossipfl.peer.learner import Learner
@@ -72,9 +74,7 @@ class Upkeep:
         """Evaluate the model on the test samples every ``period`` seconds."""
         while True:
             state = self._learner.state
-            values = await run_abandonable(
-                self._task.evaluate, state.nodes.rows, self._data.test_inputs, self._data.test_targets
-            )
+            values = await run_abandonable(self._evaluate, state.nodes.rows)
             self.metrics = {name: float(value[0]) for name, value in values.items()}
             measured = {name: value if math.isfinite(value) else None for name, value in self.metrics.items()}
             self._records.append({"kind": "evaluation", "event": state.event, "age": state.age, **measured})
@@ -82,21 +82,30 @@ class Upkeep:
                 logger.warning("the loss is not finite: lower the learning rate, or clip gradients")
             await trio.sleep(period)
 
+    def _evaluate(self, rows: Tensor) -> dict[str, Tensor]:
+        try:
+            return self._task.evaluate(rows, self._data.test_inputs, self._data.test_targets)
+        except Exception as error:  # the author's own code
+            raise InvalidTask(
+                f"the model or a metric of task {self._task.name!r} fails on the test samples",
+                came=f"{type(error).__name__}: {error}",
+            ) from error
+
     async def save_for_ever(self, period: float) -> None:
         """Save a checkpoint every ``period`` seconds; a disk that refuses is reported, and tried again."""
         while True:
             await trio.sleep(period)
             try:
                 await self.save()
-            except OSError as error:
-                logger.warning("no checkpoint could be written (%s): make room on the disk", error.strerror)
+            except HomeError as error:
+                logger.warning("%s", error)
 
     async def save(self) -> None:
         """Save a checkpoint now; once begun it is not cancelled.
 
         Raises
         ------
-        OSError
+        HomeError
             If the disk refuses; the previous checkpoint is still there.
         """
         state = self._learner.state
@@ -111,8 +120,13 @@ class Upkeep:
 
         def write() -> None:
             # Records first: a checkpoint must never know more than the records that lead to it.
-            self._records.synchronise()
-            save_checkpoint(self._home.checkpoint, checkpoint, self._task)
+            try:
+                self._records.synchronise()
+                save_checkpoint(self._home.checkpoint, checkpoint, self._task)
+            except OSError as error:
+                raise HomeError(
+                    "no checkpoint could be written", came=error.strerror, remedy="Make room on the disk."
+                ) from error
 
         with trio.CancelScope(shield=True):
             await trio.to_thread.run_sync(write)
@@ -126,5 +140,8 @@ class Upkeep:
             await trio.sleep(_STATUS_SECONDS)
 
     async def report(self, status: PeerStatus) -> None:
-        """Write the status file now."""
-        await trio.to_thread.run_sync(write_status, self._home.status, status)
+        """Write the status file now; a disk that refuses keeps the old one, and the peer goes on."""
+        try:
+            await trio.to_thread.run_sync(write_status, self._home.status, status)
+        except OSError as error:
+            logger.debug("no status could be written: %s", error)

@@ -1,0 +1,15 @@
+"""Tasks with the mistakes that authors make."""
+
+from pathlib import Path
+
+from torch import nn
+
+from gossipfl.tasks import Dataset, Task
+
+
+def no_file() -> Task:
+    def data() -> Dataset:
+        Path("nowhere.csv").read_text()
+        raise AssertionError
+
+    return Task(name="no file", model=lambda: nn.Linear(2, 2), data=data)

@@ -1,0 +1,153 @@
+"""Flags mirror the settings: every one has a flag, and a flag takes the place of the file."""
+
+import json
+import subprocess
+import sys
+
+import click
+import pytest
+import typer
+
+from gossipfl.cli import peer as peer_commands
+from gossipfl.cli.flags import parse_assignment
+from gossipfl.errors import SettingError
+from gossipfl.peer import Home
+from gossipfl.settings import PeerSettings, load_settings
+
+from .test_main import cli
+
+__all__ = ["cli"]
+
+SETTINGS = [
+    (table, key)
+    for table, field in PeerSettings.model_fields.items()
+    for key in field.annotation.model_fields
+]
+RENAMED = {("task", "name"): "--task", ("task", "options"): "--option"}
+
+#: For each setting a value that is not its default, as typed, and as it must arrive.
+OTHER_VALUES = {
+    ("task", "options"): ("seed=3", {"seed": 3}),
+    ("training", "schedule"): ("cosine", "cosine"),
+    ("gossip", "merge"): ("UM", "UM"),
+    ("gossip", "weighting"): ("plain", "plain"),
+    ("exchange", "mode"): ("push", "push"),
+    ("exchange", "codec"): ("bfloat16", "bfloat16"),
+    ("network", "listen"): ("/ip4/127.0.0.1/tcp/4001", ["/ip4/127.0.0.1/tcp/4001"]),
+    ("network", "announce"): ("/ip4/1.2.3.4/tcp/4001", ["/ip4/1.2.3.4/tcp/4001"]),
+    ("network", "bootstrap"): (
+        "/ip4/1.2.3.4/tcp/1/p2p/12D3KooWHM3zPRwnzjUcCxXp5at7DDVowGPxwsFJrSm7dmihFAQV",
+        ["/ip4/1.2.3.4/tcp/1/p2p/12D3KooWHM3zPRwnzjUcCxXp5at7DDVowGPxwsFJrSm7dmihFAQV"],
+    ),
+    ("network", "allow"): ("12D3KooW", ["12D3KooW"]),
+    ("training", "clip_norm"): ("2.5", 2.5),
+    ("training", "final_fraction"): ("0.5", 0.5),
+    ("training", "momentum"): ("0.5", 0.5),
+    ("exchange", "jitter"): ("0.5", 0.5),
+    ("view", "exchanged"): ("9", 9),
+    ("task", "name"): ("digits", "digits"),
+}
+
+
+def flag(table, key):
+    return RENAMED.get((table, key), f"--{table}-{key}".replace("_", "-"))
+
+
+@pytest.mark.parametrize("command", ["init", "run"])
+def test_every_setting_has_a_flag_with_its_description(command):
+    group = typer.main.get_command(peer_commands.app)
+    options = {
+        name: each for each in group.get_command(click.Context(group), command).params for name in each.opts
+    }
+    for table, key in SETTINGS:
+        field = PeerSettings.model_fields[table].annotation.model_fields[key]
+        assert field.description in options[flag(table, key)].help.replace("\\", "")
+
+
+def test_every_flag_arrives_in_the_file(cli, tmp_path):
+    arguments, expected = [], {}
+    for table, key in SETTINGS:
+        kind = PeerSettings.model_fields[table].annotation.model_fields[key].annotation
+        text, value = OTHER_VALUES.get((table, key), ("37", kind(37) if kind in (int, float) else None))
+        arguments += [flag(table, key), text]
+        expected[table, key] = value
+    code, _, err = cli("peer", "init", "--home", tmp_path / "alice", *arguments)
+    assert (code, err) == (0, "")
+    got = load_settings(tmp_path / "alice" / "peer.toml")
+    for (table, key), value in expected.items():
+        assert getattr(getattr(got, table), key) == value, (table, key)
+
+
+def test_what_has_no_flag_takes_its_default(cli, tmp_path):
+    assert cli("peer", "init", "--home", tmp_path / "alice")[0] == 0
+    assert load_settings(tmp_path / "alice" / "peer.toml") == PeerSettings()
+
+
+@pytest.mark.parametrize(
+    ("text", "pair"),
+    [
+        ("a=1", ("a", 1)),
+        ("a=1.5", ("a", 1.5)),
+        ("a=true", ("a", True)),
+        ("a=[1, 2]", ("a", [1, 2])),
+        ('a="1"', ("a", "1")),
+        ("a=shards:2", ("a", "shards:2")),
+        ("a=b=c", ("a", "b=c")),
+        ("a=", ("a", "")),
+        ("a=/tmp/x.csv", ("a", "/tmp/x.csv")),
+        ("a=1\nb = 2", ("a", "1\nb = 2")),
+    ],
+)
+def test_options_of_a_task_are_read_as_toml_or_text(text, pair):
+    assert parse_assignment(text) == pair
+
+
+@pytest.mark.parametrize("text", ["a", "=1", ""])
+def test_an_option_without_its_name_is_refused(text):
+    with pytest.raises(SettingError, match="KEY=VALUE"):
+        parse_assignment(text)
+
+
+@pytest.mark.parametrize(
+    ("flags", "parts"),
+    [
+        (["--gossip-merge", "AVG"], ["gossip.merge", "'RW', 'MU' or 'UM'"]),
+        (["--training-learning-rate", "-1"], ["training.learning_rate", "greater than 0"]),
+        (["--option", "x"], ["KEY=VALUE"]),
+        (["--network-listen", "here"], ["network.listen"]),
+        (["--training-batch-size", "many"], ["--training-batch-size"]),
+    ],
+)
+def test_a_wrong_flag_is_named_and_nothing_is_made(cli, tmp_path, flags, parts):
+    code, _, err = cli("peer", "init", "--home", tmp_path / "alice", *flags)
+    assert code == 2
+    assert all(part in err for part in parts)
+    assert not Home(tmp_path / "alice").settings.exists()
+
+
+def test_a_flag_takes_the_place_of_the_file_for_one_run(cli, tmp_path):
+    """Seen from outside: the run's own record of its settings."""
+    home = Home(tmp_path / "alice")
+    assert cli("peer", "init", "--home", home.directory, "--training-momentum", "0.3")[0] == 0
+    before = home.settings.read_bytes()
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "gossipfl", "peer", "run", "--home", str(home.directory), "--json"),
+            *("--training-learning-rate", "0.7", "--exchange-period", "0.5"),
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    try:
+        first = json.loads(process.stdout.readline())
+        process.terminate()
+        out, err = process.communicate(timeout=60)
+        assert (process.returncode, err) == (0, b"")
+        assert all(json.loads(line)["peer_id"] == first["peer_id"] for line in out.splitlines())
+    finally:
+        process.kill()
+        process.communicate()
+    start = json.loads((home.records / "000001.jsonl").read_text().splitlines()[0])
+    used = json.loads(start["settings"])
+    assert (used["training"]["learning_rate"], used["training"]["momentum"]) == (0.7, 0.3)
+    assert home.settings.read_bytes() == before

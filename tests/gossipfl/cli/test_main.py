@@ -1,0 +1,79 @@
+"""The command: quick to help, and exit codes that scripts can rely on."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from gossipfl import __version__
+from gossipfl.cli.main import main
+
+LOADED = """
+import sys
+from gossipfl.cli.main import main
+sys.argv = ["gossipfl", *{arguments!r}]
+try:
+    main()
+except SystemExit as end:
+    assert not end.code, end.code
+import json
+print("\\n" + json.dumps(sorted({{name.partition(".")[0] for name in sys.modules}})))
+"""
+
+
+@pytest.fixture
+def cli(monkeypatch, capsys):
+    """Run the command in this process; returns exit code, standard output and standard error."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["gossipfl", *map(str, arguments)])
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code or 0
+        else:
+            code = 0
+        return code, *capsys.readouterr()
+
+    return run
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["--version"], ["peer", "--help"], ["peer", "run", "--help"], ["demo", "--help"]],
+)
+def test_help_imports_no_heavy_library(arguments):
+    """In a process of its own: what the tests have imported would hide it."""
+    code = LOADED.format(arguments=arguments)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = json.loads(done.stdout.splitlines()[-1])
+    assert "typer" in loaded  # the probe sees what is loaded
+    assert not set(loaded) & {"torch", "libp2p", "numpy", "trio", "polars", "sklearn", "matplotlib", "scipy"}
+
+
+def test_version(cli):
+    assert cli("--version") == (0, f"gossipfl {__version__}\n", "")
+
+
+def test_sub_commands_of_other_packages_are_listed(cli):
+    code, out, _ = cli("--help")
+    assert code == 0
+    assert all(name in out for name in ("peer", "demo", "topology"))
+
+
+def test_a_sub_command_whose_library_is_missing_says_what_to_install(cli, monkeypatch):
+    monkeypatch.setitem(sys.modules, "gossipfl.cli.demo", None)
+    code, _, err = cli("demo")
+    assert code == 2
+    assert "pip install" in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    "arguments", [["nonsense"], ["peer", "nonsense"], ["peer", "init", "--nonsense", "1"]]
+)
+def test_usage_errors_exit_with_2(cli, arguments):
+    code, _, err = cli(*arguments)
+    assert code == 2
+    assert "No such" in err

@@ -1,0 +1,248 @@
+"""``gossipfl peer``: made, inspected, and every mistake named with exit code 2."""
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from gossipfl.network import load_identity
+from gossipfl.peer import Home
+from gossipfl.peer.status import PeerStatus
+from gossipfl.settings import load_settings
+from tests.integration.peers import REPOSITORY, TASK, PeerProcess, quick_settings
+
+from .test_main import cli
+
+__all__ = ["cli"]
+
+
+def test_init_makes_a_private_home_and_says_who_it_is(cli, tmp_path):
+    code, out, err = cli("peer", "init", "--home", tmp_path / "alice", "--json")
+    assert (code, err) == (0, "")
+    said = json.loads(out)
+    assert said == {
+        "home": str(tmp_path / "alice"),
+        "peer_id": load_identity(tmp_path / "alice").peer_id,
+        "task": "digits/0",
+    }
+    for path in (tmp_path / "alice").rglob("*"):
+        assert path.stat().st_mode & 0o077 == 0, path
+
+
+def test_init_for_people_says_what_to_do_next(cli, tmp_path):
+    code, out, _ = cli("peer", "init", "--home", tmp_path / "alice", "--task", TASK, "--option", "index=1")
+    assert code == 0
+    assert f"gossipfl peer run --home {tmp_path / 'alice'}" in out
+    assert load_settings(tmp_path / "alice" / "peer.toml").task.options == {"index": 1}
+
+
+@pytest.mark.parametrize(
+    ("task", "options", "parts"),
+    [
+        ("digit", [], ["no bundled task 'digit'", "Did you mean 'digits'?"]),
+        ("no.such.module:task", [], ["no module 'no.such.module'"]),
+        (
+            "tests.integration.tasks:blob",
+            [],
+            ["no function 'blob'", "Did you mean tests.integration.tasks:blobs?"],
+        ),
+        (TASK, ["indx=1"], ["does not take these options", "indx"]),
+    ],
+)
+def test_a_wrong_task_is_named_and_nothing_is_made(cli, tmp_path, task, options, parts):
+    flags = [each for option in options for each in ("--option", option)]
+    code, _, err = cli("peer", "init", "--home", tmp_path / "alice", "--task", task, *flags)
+    assert code == 2, err
+    assert all(part in err for part in parts), err
+    assert not (tmp_path / "alice" / "peer.toml").exists()
+
+
+def test_init_never_overwrites(cli, tmp_path):
+    cli("peer", "init", "--home", tmp_path / "alice")
+    peer_id = load_identity(tmp_path / "alice").peer_id
+    code, _, err = cli("peer", "init", "--home", tmp_path / "alice")
+    assert code == 2
+    assert "already holds a peer" in err
+    assert load_identity(tmp_path / "alice").peer_id == peer_id
+
+
+@pytest.mark.parametrize("command", ["run", "status"])
+def test_a_home_without_a_peer_says_how_to_make_one(cli, tmp_path, command):
+    code, out, err = cli("peer", command, "--home", tmp_path / "nobody")
+    assert (code, out) == (2, "")
+    assert "gossipfl peer init" in err
+    assert not (tmp_path / "nobody").exists()
+
+
+def spoil_toml(home):
+    home.settings.write_text("[training]\nlearing_rate = 0.1\n")
+
+
+def spoil_key(home):
+    (home.directory / "identity.key").write_bytes(b"short")
+
+
+def spoil_checkpoint(home):
+    home.checkpoint.write_bytes(b"not a checkpoint")
+
+
+def spoil_counter(home):
+    (home.directory / "incarnation").write_text("seven")
+
+
+def take_port(home):
+    home.settings.write_text('[network]\nlisten = ["/ip4/203.0.113.7/tcp/4001"]\n')
+
+
+def spoil_data(home):
+    home.settings.write_text('[task]\nname = "tests.gossipfl.cli.broken:no_file"\n')
+
+
+def spoil_partition(home):
+    home.settings.write_text('[task.options]\npartition = "shards:5000"\npeers = 8\n')
+
+
+@pytest.mark.parametrize(
+    ("spoil", "parts"),
+    [
+        (spoil_toml, ["training.learing_rate is unknown", "did you mean 'learning_rate'?"]),
+        (spoil_key, ["identity"]),
+        (spoil_checkpoint, ["checkpoint", "damaged"]),
+        (spoil_counter, ["incarnation is damaged"]),
+        (take_port, ["203.0.113.7", "cannot be listened at"]),
+        (spoil_data, ["data", "nowhere.csv"]),
+        (spoil_partition, ["more shards than samples"]),
+    ],
+)
+def test_a_peer_that_cannot_run_says_why(cli, tmp_path, spoil, parts):
+    home = Home(tmp_path / "alice")
+    cli("peer", "init", "--home", home.directory)
+    spoil(home)
+    code, out, err = cli("peer", "run", "--home", home.directory, "--plain")
+    assert (code, out) == (2, ""), err
+    assert all(part in err for part in parts), err
+    assert "Traceback" not in err
+    assert "ExceptionGroup" not in err
+    assert not home.is_running()
+
+
+def test_status_of_a_peer_that_never_ran(cli, tmp_path):
+    cli("peer", "init", "--home", tmp_path / "alice")
+    code, _, err = cli("peer", "status", "--home", tmp_path / "alice")
+    assert code == 2
+    assert "gossipfl peer run" in err
+
+
+def test_status_while_it_runs_and_afterwards_and_one_process_a_home(cli, tmp_path):
+    with PeerProcess(tmp_path / "alice", quick_settings()) as peer:
+        peer.start("--plain").until_at(step=2)
+        code, out, err = cli("peer", "status", "--home", peer.home.directory, "--json")
+        assert (code, err) == (0, "")
+        running = json.loads(out)
+        assert set(running) == {*PeerStatus.__dataclass_fields__, "running"}
+        assert running["running"] is True
+        assert running["process"] == peer.process.pid
+        code, out, err = cli("peer", "run", "--home", peer.home.directory)
+        assert (code, out) == (2, "")
+        assert f"in use by process {peer.process.pid}" in err
+        code, out, _ = cli("peer", "status", "--home", peer.home.directory)
+        assert running["peer_id"] in out
+        assert running["addresses"][0] in out.replace("│", "").replace("\n", "").replace(" ", "")
+        peer.process.terminate()
+        assert peer.process.wait(timeout=60) == 0
+        after = json.loads(cli("peer", "status", "--home", peer.home.directory, "--json")[1])
+        assert after["running"] is False
+        assert after["saved_age"] == after["age"] >= running["age"]
+
+
+def test_in_a_terminal_there_is_a_live_view_and_ctrl_c_ends_it(tmp_path):
+    """A real pseudo-terminal, and the control character that Ctrl-C types."""
+    home = Home(tmp_path / "alice")
+    home.create(quick_settings())
+    process, terminal = pty.fork()
+    if not process:
+        os.chdir(REPOSITORY)
+        os.environ["TERM"] = "xterm"
+        os.execv(
+            sys.executable, [sys.executable, "-m", "gossipfl", "peer", "run", "--home", str(home.directory)]
+        )
+    shown = b""
+    try:
+        deadline = time.monotonic() + 60
+        while b"accuracy" not in shown and time.monotonic() < deadline:
+            shown += os.read(terminal, 65536)
+        assert "│".encode() in shown
+        os.write(terminal, b"\x03")
+        while True:
+            try:
+                piece = os.read(terminal, 65536)
+            except OSError:  # the terminal's other side is gone
+                break
+            if not piece:
+                break
+            shown += piece
+        _, status = os.waitpid(process, 0)
+        process = 0
+        assert os.waitstatus_to_exitcode(status) == 0
+        assert b"Traceback" not in shown
+        assert home.checkpoint.exists()
+    finally:
+        if process:
+            os.kill(process, signal.SIGKILL)
+            os.waitpid(process, 0)
+        os.close(terminal)
+
+
+def test_a_reader_that_goes_away_ends_the_peer_in_good_order(tmp_path):
+    """As with ``gossipfl peer run | head -1``."""
+    home = Home(tmp_path / "alice")
+    home.create(quick_settings())
+    process = subprocess.Popen(
+        [sys.executable, "-m", "gossipfl", "peer", "run", "--home", str(home.directory), "--json"],
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    try:
+        assert json.loads(process.stdout.readline())["peer_id"]
+        process.stdout.close()
+        _, err = process.communicate(timeout=60)
+        assert (process.returncode, err) == (0, b"")
+        assert home.checkpoint.exists()
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.parametrize("asked", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_libraries_are_imported_ends_it_quietly(tmp_path, asked):
+    home = Home(tmp_path / "alice")
+    home.create(quick_settings())
+    code = (
+        "import sys; sys.argv = ['gossipfl', 'peer', 'run', '--home', sys.argv[1]]\n"
+        "class Told:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'torch': print('importing', flush=True)\n"
+        "sys.meta_path.insert(0, Told())\n"
+        "from gossipfl.cli.main import main; main()"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(home.directory)],
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    try:
+        assert process.stdout.readline() == b"importing\n"
+        process.send_signal(asked)
+        out, err = process.communicate(timeout=60)
+        assert (process.returncode, out, err) == (0, b"", b"")
+        assert not home.is_running()
+    finally:
+        process.kill()
+        process.communicate()
