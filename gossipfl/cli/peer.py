@@ -77,9 +77,16 @@ def run(
     A flag takes the place of the setting in peer.toml for this run.
     """
     with _leaving_at_once():
-        from gossipfl.cli.running import run_peer
+        from gossipfl.peer import Home
+    from gossipfl.settings import load_settings
 
-        run_peer(home, overrides=overrides, json_output=json_output, plain=plain)
+    place = Home(home)
+    place.require()
+    settings = load_settings(place.settings, overrides)
+
+    from gossipfl.cli.running import run_peer  # torch and libp2p: only after what can go wrong without them
+
+    run_peer(home, settings=settings, json_output=json_output, plain=plain)
 
 
 @app.command()

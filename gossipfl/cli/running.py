@@ -14,10 +14,9 @@ from rich.console import Console
 from rich.live import Live
 
 from gossipfl.cli.display import status_line, status_table
-from gossipfl.cli.flags import Overrides
 from gossipfl.errors import GossipflError
-from gossipfl.peer import Home, Peer
-from gossipfl.settings import load_settings
+from gossipfl.peer import Peer
+from gossipfl.settings import PeerSettings
 
 __all__ = ["run_peer"]
 
@@ -25,7 +24,7 @@ _LIVE_SECONDS = 0.5
 _LINE_SECONDS = 5.0
 
 
-def run_peer(home: Path, *, overrides: Overrides, json_output: bool, plain: bool) -> None:
+def run_peer(home: Path, *, settings: PeerSettings, json_output: bool, plain: bool) -> None:
     """Run a peer until SIGINT or SIGTERM, and show what it does.
 
     Raises
@@ -34,9 +33,7 @@ def run_peer(home: Path, *, overrides: Overrides, json_output: bool, plain: bool
         If the peer cannot start, or cannot go on.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
-    place = Home(home)
-    place.require()
-    peer = Peer(home, settings=load_settings(place.settings, overrides))
+    peer = Peer(home, settings=settings)
     live = sys.stdout.isatty() and not plain and not json_output
     try:
         trio.run(_run, peer, live, json_output)

@@ -45,7 +45,9 @@ def load_settings(path: Path, overrides: Mapping[str, Mapping[str, Any]] | None 
         raise SettingError(f"{path} is not TOML", came=str(error), remedy="Correct that line.") from error
     except OSError as error:
         raise SettingError(f"{path} cannot be read", came=error.strerror) from error
-    return parse_settings(_overridden(tables, overrides or {}), source=str(path))
+    return parse_settings(
+        _overridden(tables, overrides or {}), source=f"{path} or the flags" if overrides else str(path)
+    )
 
 
 def _overridden(tables: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:

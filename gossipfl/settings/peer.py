@@ -43,10 +43,10 @@ class ExchangeSettings(_Table):
         "float32", description="how numbers are sent; half the bytes, or all the precision"
     )
     merges_per_training: int = Field(
-        2, gt=0, description="received models that are merged before the next local training"
+        1, gt=0, description="received models that are merged before the next local training"
     )
     patience: float = Field(
-        30.0, gt=0, description="seconds without enough received models after which a peer trains alone"
+        10.0, gt=0, description="seconds without enough received models after which a peer trains alone"
     )
     mailbox: int = Field(16, gt=0, description="received models that wait to be merged; more are refused")
     deadline: float = Field(20.0, gt=0, description="seconds in which an exchange succeeds, or has failed")
