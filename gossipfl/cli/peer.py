@@ -84,7 +84,8 @@ def run(
     place.require()
     settings = load_settings(place.settings, overrides)
 
-    from gossipfl.cli.running import run_peer  # torch and libp2p: only after what can go wrong without them
+    with _leaving_at_once():
+        from gossipfl.cli.running import run_peer  # torch and libp2p: after what can go wrong without them
 
     run_peer(home, settings=settings, json_output=json_output, plain=plain)
 
