@@ -15,6 +15,7 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -123,10 +124,15 @@ def run(variant: Variant, seed: int) -> tuple[float, float, float, int]:
         if (min(ages) >= enough and settled) or cycles >= 3000:
             break
     accuracies = network.accuracies(sorted(alive))
+    return pooled(seed), statistics.fmean(accuracies), min(accuracies), cycles
+
+
+@cache
+def pooled(seed: int) -> float:
+    """Accuracy (%) of pooled training with the demo's settings."""
     recipe = DemoPlan(directory=Path("unused"), seed=seed)
-    reference = recipe.settings(0, bootstrap=[], listen="/ip4/127.0.0.1/tcp/0").training
-    pooled = 100 * train_baselines(recipe, reference, "accuracy").pooled
-    return pooled, statistics.fmean(accuracies), min(accuracies), cycles
+    settings = recipe.settings(0, bootstrap=[], listen="/ip4/127.0.0.1/tcp/0")
+    return 100 * train_baselines(recipe, settings.training, "accuracy").pooled
 
 
 def main() -> None:
