@@ -6,7 +6,8 @@ from math import ceil, isqrt, log2
 
 __all__ = ["candidate_expressions"]
 
-_LARGEST_DEGREE = 32
+# Of families with a degree to choose, these are tried: between them little changes.
+_DEGREES = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 16, 24, 32)
 
 
 def candidate_expressions(n: int, degree_budget: int, seed: int = 0) -> list[str]:
@@ -17,17 +18,18 @@ def candidate_expressions(n: int, degree_budget: int, seed: int = 0) -> list[str
     n : int
         Nodes, at least 2.
     degree_budget : int
-        Models a node may send in a round; those of sparse families are tried up to 32.
+        Models a node may send in a round; families with a degree to choose are tried at some up to 32.
     seed : int
         For the random ones.
     """
     budget = min(degree_budget, n - 1)
-    sparse = min(budget, _LARGEST_DEGREE)
+    sparse = min(budget, _DEGREES[-1])
+    degrees = sorted({sparse, *(degree for degree in _DEGREES if degree <= sparse)})
     hops = max(ceil(log2(n)), 1)
     found = ["one-peer-exponential:{n}", "random-matching:{n},seed={seed}", "equi-dynamic:{n},seed={seed}"]
-    found += [f"base:{{n}},k={k}" for k in range(1, sparse + 1)]
-    found += [f"epidemic:{{n}},s={s},seed={{seed}}" for s in range(1, sparse + 1) if n * s % 2 == 0]
-    found += [f"k-peer-exponential:{{n}},k={k}" for k in range(2, sparse + 1)]
+    found += [f"base:{{n}},k={k}" for k in degrees]
+    found += [f"epidemic:{{n}},s={s},seed={{seed}}" for s in degrees if n * s % 2 == 0]
+    found += [f"k-peer-exponential:{{n}},k={k}" for k in degrees if k > 1]
     if budget >= 2:
         found.append("ring:{n}")
     sides = next((a for a in range(isqrt(n), 2, -1) if n % a == 0), None)

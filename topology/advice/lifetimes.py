@@ -7,9 +7,10 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from topology.spectrum import MixingRate
+from topology.sequences import MixingSequence
+from topology.spectrum import MixingRate, mixing_rate, second_eigenvalue_modulus
 
-__all__ = ["lifetimes", "rate_kept_by"]
+__all__ = ["lifetimes", "rate_kept_by", "rate_of"]
 
 
 def lifetimes(curve: NDArray[np.float64], rate: MixingRate) -> tuple[float, float]:
@@ -34,6 +35,23 @@ def lifetimes(curve: NDArray[np.float64], rate: MixingRate) -> tuple[float, floa
     tail = slowest / (1 - slowest) * repeated.sum()
     root_tail = slowest**0.5 / (1 - slowest**0.5) * np.sqrt(repeated).sum()
     return float(left.sum() + tail), float(np.sqrt(left).sum() + root_tail)
+
+
+def rate_of(sequence: MixingSequence) -> MixingRate:
+    """Return how a sequence mixes in the worst case, whatever its size.
+
+    As `topology.spectrum.mixing_rate`; that of a symmetric matrix comes from its second eigenvalue, which is
+    found even where the gap is as small as that of a long ring.
+
+    Raises
+    ------
+    SolverFailed
+        If the gap of a large matrix is too small to resolve.
+    """
+    if sequence.period == 1 and sequence.symmetric:
+        left = second_eigenvalue_modulus(sequence.matrix(0)) ** 2
+        return MixingRate(p=max(1 - left, 0.0), rounds=1, kind="exact")
+    return mixing_rate(sequence)
 
 
 def rate_kept_by(curve: NDArray[np.float64], rate: MixingRate) -> MixingRate:

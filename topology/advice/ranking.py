@@ -23,23 +23,24 @@ from dataclasses import replace
 from math import isfinite
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from topology.advice.candidates import candidate_expressions
-from topology.advice.lifetimes import lifetimes, rate_kept_by
+from topology.advice.lifetimes import lifetimes, rate_kept_by, rate_of
 from topology.advice.reasons import reason_for
 from topology.advice.recommendation import Advice, Recommendation, Refusal
 from topology.catalogue import build
 from topology.cost import sequence_cost
-from topology.errors import InvalidParameter
+from topology.errors import InvalidParameter, SolverFailed
 from topology.sequences import MixingSequence
-from topology.spectrum import expected_consensus_curve, mixing_rate
+from topology.spectrum import expected_consensus_curve
 
 __all__ = ["advise"]
 
 # Up to this many nodes curves are cheap, and followed this far.
 _SMALL = 256
 _SLOW_ROUNDS = 500
+_AS_GOOD = 1e-3
 
 
 def advise(  # noqa: PLR0917 - the seven that every question has, in the order they are asked
@@ -133,8 +134,13 @@ def advise(  # noqa: PLR0917 - the seven that every question has, in the order t
         if objection:
             refused.append(Refusal(expression=expression, why=objection))
             continue
-        curve = np.asarray(expected_consensus_curve(sequence, _curve_rounds(sequence)), dtype=np.float64)
-        rate = rate_kept_by(curve, mixing_rate(sequence))
+        try:
+            rate = rate_of(sequence)
+        except SolverFailed:
+            refused.append(Refusal(expression=expression, why="its gap is too small to resolve"))
+            continue
+        curve = _curve(sequence)
+        rate = rate_kept_by(curve, rate)
         if rate.p <= 1e-12:
             why = f"its consensus curve stops at {curve[-1]:.2g}: it never brings all nodes together"
             refused.append(Refusal(expression=expression, why=why))
@@ -204,10 +210,13 @@ def _objection(sequence: MixingSequence, degree_budget: int) -> str | None:
     return None
 
 
-def _curve_rounds(sequence: MixingSequence) -> int:
-    """Two periods at least, and long enough for anything that mixes well to be done."""
-    slow = _SLOW_ROUNDS if sequence.n <= _SMALL else 0
-    return max(4 * int(np.ceil(np.log2(sequence.n))) + 8, 2 * (sequence.period or 1), slow)
+def _curve(sequence: MixingSequence) -> NDArray[np.float64]:
+    """Two periods of the consensus curve at least; of few nodes, until it is as good as consensus."""
+    rounds = max(4 * int(np.ceil(np.log2(sequence.n))) + 8, 2 * (sequence.period or 1))
+    curve = np.asarray(expected_consensus_curve(sequence, rounds), dtype=np.float64)
+    if sequence.n <= _SMALL and curve[-1] > _AS_GOOD * curve[0]:
+        curve = np.asarray(expected_consensus_curve(sequence, _SLOW_ROUNDS), dtype=np.float64)
+    return curve
 
 
 def _consistent(found: list[Recommendation]) -> list[Recommendation]:

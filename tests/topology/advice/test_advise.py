@@ -17,7 +17,7 @@ from topology.errors import InvalidParameter, UnknownTopology
 from topology.spectrum import MixingRate
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     st.integers(2, 40),
     st.integers(1, 8),
@@ -111,6 +111,14 @@ def test_what_is_refused_says_why():
     why = {refusal.expression: refusal.why for refusal in advice.refusals}
     assert "sends 4 models" in why["torus:4x4"]
     assert "mean" in why["epidemic:16,s=2,mode=local"]
+
+
+def test_a_long_ring_is_ranked_by_its_true_gap():
+    advice = topology.advise(5000, 2, 1000, 1e6, candidates=["ring:5000", "one-peer-exponential:5000"])
+    best, ring = advice.recommendations
+    assert best.expression == "one-peer-exponential:5000"
+    gap = spectrum.closed_forms.ring_gap(5000)
+    assert ring.rate.p == pytest.approx(1 - (1 - gap) ** 2, rel=1e-4)
 
 
 def test_links_that_are_slow_favour_fewer_messages_and_heterogeneity_more():

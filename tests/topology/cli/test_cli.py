@@ -49,6 +49,12 @@ def test_show_tells_what_the_library_reckons():
     assert told("show", "base:25,k=2", "--tolerance", 1e-9)["rounds"] == 6
 
 
+def test_show_copes_with_a_gap_too_small_for_the_solver():
+    facts = told("show", "ring:5000")
+    assert facts["spectral_gap"] == pytest.approx(spectrum.closed_forms.ring_gap(5000), rel=1e-5)
+    assert facts["share_removed"] == pytest.approx(2 * facts["spectral_gap"], rel=1e-4)
+
+
 def test_compare_reproduces_the_consensus_curve_table():
     rows = {row["expression"]: row for row in told("compare", "ring:25", "torus:5x5", "base:25,k=1")}
     assert [rows[name]["rounds"] for name in rows] == [267, 19, 9]
