@@ -1,0 +1,19 @@
+"""The command ``gossipfl sim``. Importing this loads no heavy library."""
+
+from __future__ import annotations
+
+import typer
+
+from sims.cli_bridge import calibrate, replay
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    name="sim",
+    no_args_is_help=True,
+    help="Simulate networks of peers, replay recorded ones, and write scenarios from them.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command()(replay)
+app.command()(calibrate)
