@@ -2,8 +2,9 @@
 
 The parts are `topology.graphs`, `topology.mixing`, `topology.sequences` and `topology.spectrum` (what a
 graph is and does), `topology.sampling` (overlays that peers maintain), `topology.cost` and
-`topology.advice` (what it costs, and which to deploy). Everything is imported on first use, so that
-``import topology`` costs nothing.
+`topology.advice` (what it costs, and which to deploy), `topology.catalogue` and `topology.drawing` (all of
+them by name, and in pictures). Everything is imported on first use, so that ``import topology`` costs
+nothing.
 
 Examples
 --------
@@ -20,15 +21,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from topology import errors, graphs, mixing, sequences, spectrum
-    from topology.graphs import Topology
-    from topology.sequences import MixingSequence
+    from topology import advice, catalogue, cost, drawing, errors, graphs, mixing, sampling, sequences,
+    spectrum from topology.advice import advise from topology.graphs import Topology from topology.sequences
+    import MixingSequence
 
 __all__ = [
     "MixingSequence",
     "Topology",
+    "advice",
     "advise",
+    "catalogue",
     "cost",
+    "drawing",
     "errors",
     "graphs",
     "mixing",
@@ -37,7 +41,20 @@ __all__ = [
     "spectrum",
 ]
 
-_MODULES = frozenset({"cost", "errors", "graphs", "mixing", "sampling", "sequences", "spectrum"})
+_MODULES = frozenset(
+    {
+        "advice",
+        "catalogue",
+        "cost",
+        "drawing",
+        "errors",
+        "graphs",
+        "mixing",
+        "sampling",
+        "sequences",
+        "spectrum",
+    }
+)
 _MEMBERS = {
     "MixingSequence": "topology.sequences",
     "Topology": "topology.graphs",

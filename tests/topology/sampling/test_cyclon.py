@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -147,3 +149,10 @@ def test_the_arrays_evolve_as_the_machines_do(start, healing):
 def test_impossible_networks_are_refused(n, start):
     with pytest.raises(InvalidParameter):
         cyclon_overlay(n, generator=np.random.default_rng(0), start=start)
+
+
+def test_a_peer_needs_no_more_than_numpy_to_sample_peers():
+    heavy = "scipy networkx matplotlib topology.graphs"
+    code = f"import sys, topology.sampling; print([m for m in '{heavy}'.split() if m in sys.modules])"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert out.strip() == "[]"
