@@ -21,9 +21,21 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from topology import advice, catalogue, cost, drawing, errors, graphs, mixing, sampling, sequences,
-    spectrum from topology.advice import advise from topology.graphs import Topology from topology.sequences
-    import MixingSequence
+    from topology import (
+        advice,
+        catalogue,
+        cost,
+        drawing,
+        errors,
+        graphs,
+        mixing,
+        sampling,
+        sequences,
+        spectrum,
+    )
+    from topology.advice import advise
+    from topology.graphs import Topology
+    from topology.sequences import MixingSequence
 
 __all__ = [
     "MixingSequence",
