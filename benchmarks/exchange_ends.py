@@ -200,5 +200,7 @@ if __name__ == "__main__":
     parser.add_argument("kind", choices=KINDS)
     parser.add_argument("payload_bytes", type=int)
     parser.add_argument("--train", action="store_true")
+    parser.add_argument("--switch-interval", type=float, default=sys.getswitchinterval())
     arguments = parser.parse_args()
+    sys.setswitchinterval(arguments.switch_interval)
     sys.exit(trio.run(lambda: answer(arguments.kind, arguments.payload_bytes, train=arguments.train)))

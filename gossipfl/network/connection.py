@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Final, NamedTuple
 
 import trio
 from cryptography.exceptions import InvalidTag
@@ -29,6 +29,14 @@ _BATCH_BYTES: Final = 512 * 1024
 _FAREWELL_SECONDS: Final = 0.5
 _SUSPICION_SECONDS: Final = 2.0
 _log = logging.getLogger(__name__)
+
+
+class _Batch(NamedTuple):
+    """Sealed bytes on their way out, the buffer they lie in, and the streams that end with them."""
+
+    buffer: memoryview
+    sealed: memoryview
+    drained: list[Stream]
 
 
 class Connection:
@@ -67,6 +75,7 @@ class Connection:
         self._buffers = buffers
         self._on_refused = on_refused
         self._outgoing = trio.Event()
+        self._unsent: _Batch | None = None
         self._nursery: trio.Nursery | None = None
         self.last_heard = trio.current_time()
         self.last_used = self.last_heard
@@ -78,6 +87,7 @@ class Connection:
             most_inbound_streams=limits.streams_per_connection,
             on_stream=lambda stream: on_stream(self, stream),
             on_outgoing=self._wake_writer,
+            flush=self._flush,
             on_refused=counters.count_refused,
         )
 
@@ -154,8 +164,9 @@ class Connection:
         tail = b""
         while self.alive:  # a number outlives its socket, and may be another connection's by then
             received[: len(tail)] = tail
+            room = received[len(tail) :]
             try:
-                count = os.readv(file_number, [received[len(tail) :]])
+                count = os.readv(file_number, [room])
             except BlockingIOError:
                 await trio.lowlevel.wait_readable(file_number)
                 continue
@@ -165,7 +176,10 @@ class Connection:
             tail = self._open_records(received[: len(tail) + count])
             if self.multiplexer.gone_away:
                 raise ConnectionLost("the peer said that it closes the connection")
-            await trio.lowlevel.checkpoint()
+            if count < len(room):  # all that had come
+                await trio.lowlevel.wait_readable(file_number)
+            else:
+                await trio.lowlevel.checkpoint()
 
     def _open_records(self, received: memoryview) -> bytes:
         """Process all whole records; return what is left of the last one."""
@@ -185,25 +199,57 @@ class Connection:
         return bytes(received[position:])
 
     async def _write(self) -> None:
-        outgoing, sealer = self.multiplexer.outgoing, self._secured.sealer
         while True:
-            while not outgoing.has_work:
+            while self._unsent is None and not self.multiplexer.outgoing.has_work:
                 self._outgoing = trio.Event()
                 await self._outgoing.wait()
-            # No checkpoint until all is sealed: the pieces are views of the users' buffers.
-            pieces, drained = outgoing.next_batch(_BATCH_BYTES)
-            if not pieces:
+            batch = self._unsent = self._unsent or self._next_batch()
+            if batch is None:
                 continue
-            buffer = self._buffers.take(sealer.sealed_size(pieces))
-            sealed = buffer[: sealer.seal(pieces, buffer)]
-            del pieces
             with trio.move_on_after(self._limits.silence_seconds) as deadline:
-                await self._socket.send_all(sealed)
+                await self._socket.send_all(batch.sealed)
             if deadline.cancelled_caught:
                 raise ConnectionLost("the peer stopped reading")
-            self._buffers.give_back(buffer)
-            for stream in drained:
-                stream.sent()
+            self._unsent = None
+            self._finish(batch)
+
+    def _flush(self) -> None:
+        """Send at once what the socket takes without waiting, instead of leaving it to the writer.
+
+        A small message so costs no switch of tasks, which is dear while another thread computes. What the
+        socket does not take is the writer's.
+        """
+        if not self.alive or self._unsent is not None:
+            return
+        batch = self._next_batch()
+        if batch is None:
+            return
+        try:
+            sent = os.writev(self._socket.socket.fileno(), [batch.sealed])
+        except BlockingIOError:
+            sent = 0
+        except OSError as error:
+            self.abort(ConnectionLost(f"the connection broke: {error}"))
+            return
+        if sent == len(batch.sealed):
+            self._finish(batch)
+        else:
+            self._unsent = _Batch(batch.buffer, batch.sealed[sent:], batch.drained)
+            self._wake_writer()
+
+    def _next_batch(self) -> _Batch | None:
+        # No checkpoint until all is sealed: the pieces are views of the users' buffers.
+        pieces, drained = self.multiplexer.outgoing.next_batch(_BATCH_BYTES)
+        if not pieces:
+            return None
+        sealer = self._secured.sealer
+        buffer = self._buffers.take(sealer.sealed_size(pieces))
+        return _Batch(buffer, buffer[: sealer.seal(pieces, buffer)], drained)
+
+    def _finish(self, batch: _Batch) -> None:
+        self._buffers.give_back(batch.buffer)
+        for stream in batch.drained:
+            stream.sent()
 
     async def _watch(self) -> None:
         limits = self._limits

@@ -53,6 +53,8 @@ class Multiplexer:
         Is handed every stream the other side opens.
     on_outgoing : callable
         Is called when there is something to send.
+    flush : callable
+        Sends at once what can be sent without waiting.
     on_refused : callable
         Is handed the error of everything refused without ending the connection.
     """
@@ -65,6 +67,7 @@ class Multiplexer:
         most_inbound_streams: int,
         on_stream: Callable[[Stream], None],
         on_outgoing: Callable[[], None],
+        flush: Callable[[], None],
         on_refused: Callable[[MessageRefused], None],
     ) -> None:
         self._parity = 1 if is_initiator else 0
@@ -73,6 +76,7 @@ class Multiplexer:
         self._most_inbound_streams = most_inbound_streams
         self._on_stream = on_stream
         self._on_refused = on_refused
+        self.flush = flush
 
         self.streams: dict[int, Stream] = {}
         self._inbound_streams = 0

@@ -1,8 +1,8 @@
 """One stream of a connection, as its user sees it.
 
-The user's tasks never touch the socket. A write hands its buffers to the connection's writer and waits; a
-read hands its target to the connection's reader and waits. So a cancelled write or read cannot leave half a
-frame on the wire: at most it leaves this stream in the middle of a message, and its owner then resets it.
+The user's tasks never wait on the socket. A write hands its buffers to the connection and waits until they are
+sent; a read hands its target to the connection's reader and waits. So a cancelled write or read cannot leave
+half a frame on the wire: at most it leaves this stream in the middle of a message, and its owner then resets it.
 """
 
 from __future__ import annotations
@@ -126,6 +126,7 @@ class Stream:
         self._require_open()
         self.outgoing.extend(view for piece in pieces if len(view := memoryview(piece).cast("B")))
         self._multiplexer.outgoing.add_stream(self)
+        self._multiplexer.flush()
         try:
             while self.outgoing:
                 if self.failure is not None:

@@ -27,6 +27,7 @@ class Wire:
                 most_inbound_streams=4,
                 on_stream=self.accepted.append,
                 on_outgoing=lambda: None,
+                flush=lambda: None,
                 on_refused=self.refused.append,
             )
             for is_initiator in (True, False)
