@@ -1,9 +1,9 @@
 """One stream of a connection, as its user sees it.
 
 The user's tasks never wait on the socket. A write hands its buffers to the connection and waits until they
-are sent; a read hands its target to the connection's reader and waits. So a cancelled write or read cannot leave
-half a frame on the wire: at most it leaves this stream in the middle of a message, and its owner then resets
-it.
+are sent; a read hands its target to the connection's reader and waits. So a cancelled write or read cannot
+leave half a frame on the wire: at most it leaves this stream in the middle of a message, and its owner then
+resets it.
 """
 
 from __future__ import annotations
