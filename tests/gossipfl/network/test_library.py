@@ -83,6 +83,31 @@ def frame_size_of_acknowledgement():
 
 
 @in_trio
+async def test_a_used_stream_that_ends_unanswered_is_replaced_once():
+    """As when the neighbour closes an idle stream in the moment an exchange begins on it."""
+    stock = new_host(key_pair=create_new_key_pair())
+    frame = frame_bytes(model_frame())
+    opened = []
+
+    async def answer_once(stream):
+        opened.append(stream)
+        await read_exactly(stream, len(frame))
+        await stream.write(frame_bytes(encode(Acknowledgement(incarnation=1, sequence=len(opened)))))
+        await read_exactly(stream, 1)
+        await stream.close()
+
+    stock.set_stream_handler(EXCHANGE_PROTOCOL, answer_once)
+    async with stock.run([multiaddr.Multiaddr("/ip4/127.0.0.1/tcp/0")]), serving_host() as host:
+        for number in range(1, 4):
+            reply = await host.exchange(
+                str(stock.get_id()), [str(address) for address in stock.get_addrs()], model_frame()
+            )
+            assert reply == Acknowledgement(incarnation=1, sequence=number)
+        assert len(opened) == 3
+        assert host.counters.connections_dialled == 1
+
+
+@in_trio
 async def test_our_muxer_is_the_one_used():
     """Stock libp2p builds its own `Yamux` whatever muxer it is given."""
     async with serving_host() as one, serving_host() as other:
