@@ -1,0 +1,62 @@
+"""Every line of the table of hostile inputs, carried out against a whole running peer."""
+
+import psutil
+import pytest
+import torch
+
+from gossipfl.peer import Peer, read_status
+from tests.gossipfl.network.helpers import in_trio, until
+
+from .hostile import CASES, Target, render
+from .peers import REPOSITORY, quick_settings, records_of, running
+
+MOST_GROWTH = 32_000_000  # bytes; the largest claims above are of 2**63
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.what)
+@in_trio
+async def test_it_is_refused_by_name_and_changes_nothing(case, tmp_path):
+    settings = quick_settings(
+        0,
+        exchange={"patience": 1000.0, "deadline": 2.0, "merges_per_training": 1000},
+        network={"dial_seconds": 1.5},
+    )
+    peer = Peer(tmp_path / "victim", settings=settings)
+    async with running(peer):
+        target = Target(peer)
+        await until(lambda: peer.status().metrics)  # evaluated once: what that takes is not the attack's
+        resident = psutil.Process().memory_info().rss
+        await case.attack(target)
+        if case.error:
+            await until(lambda: peer.counters.refused[case.counter])
+            others = {"identity_mismatch"} if case.counter == "connection_refused_by_policy" else set()
+            assert set(peer.counters.refused) - others == {case.counter}
+        else:
+            assert not +peer.counters.refused
+        assert psutil.Process().memory_info().rss - resident < MOST_GROWTH
+        state = peer._learner.state
+        assert state.event == target.before.event
+        assert torch.equal(state.nodes.rows, target.before.nodes.rows)
+        await target.accept()  # the peer lives on, for others and, unless banned, for this address
+        assert peer.status().network["refused"] == dict(peer.counters.refused)
+    assert read_status(peer.home.status)["network"]["refused"] == dict(peer.counters.refused)
+    # Nothing of it was recorded as having become part of the model.
+    assert {each["event"] for each in records_of(peer.home, "merge")} <= set(
+        range(1, target.before.event + 1)
+    )
+
+
+def test_the_document_is_this_table():
+    assert (REPOSITORY / "docs" / "security-table.md").read_text(encoding="utf-8") == render(), (
+        "run: python -m tests.integration.hostile > docs/security-table.md"
+    )
+
+
+def test_every_error_of_a_refused_message_is_in_the_table():
+    """A new kind of refusal needs a hostile input that provokes it."""
+    from gossipfl.errors import MessageRefused
+
+    def leaves(kind):
+        return {leaf for child in kind.__subclasses__() for leaf in leaves(child)} or {kind}
+
+    assert leaves(MessageRefused) <= {case.error for case in CASES}
