@@ -43,6 +43,12 @@ def test_the_hospital_tutorial_prints_what_it_says(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"hospitals-curves.svg", "round.graphml"}
 
 
+def test_the_page_on_overlays_prints_what_it_says(tmp_path):
+    import run_tutorial
+
+    assert run_tutorial.run(DOCS / "overlays.md", tmp_path) == []
+
+
 def test_a_tutorial_that_lies_is_caught(tmp_path):
     import run_tutorial
 
