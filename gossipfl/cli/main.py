@@ -6,7 +6,6 @@ Nothing here, nor in the modules of the sub-commands, imports torch or libp2p be
 
 from __future__ import annotations
 
-import importlib
 import sys
 from collections.abc import Mapping
 from importlib.metadata import EntryPoint, entry_points
@@ -25,6 +24,9 @@ _OWN: Mapping[str, EntryPoint] = {
     for name in ("demo", "peer")
 }
 
+_OWN_PACKAGES = ("gossipfl", "sims", "topology")
+_EXTRAS = {"demo": "demo", "peer": "demo", "sim": "sims", "topology": "topology"}
+
 
 def _sub_commands() -> dict[str, EntryPoint]:
     return {**{point.name: point for point in entry_points(group="gossipfl.commands")}, **_OWN}
@@ -42,30 +44,9 @@ class _SubCommands(TyperGroup):
         point = _sub_commands().get(cmd_name)
         if point is None:
             return None
-        try:
-            app = getattr(importlib.import_module(point.module), point.attr)
-        except ModuleNotFoundError as error:
-            app = _not_installed(cmd_name, str(error.name))
-        command = typer.main.get_command(app)
+        command = typer.main.get_command(point.load())
         command.name = cmd_name
         return command
-
-
-def _not_installed(name: str, library: str) -> typer.Typer:
-    """Stand in for a sub-command whose libraries are missing: it says what to do."""
-    app = typer.Typer(help=f"(not installed: pip install 'gossipfl[{name}]')")
-
-    @app.callback(
-        invoke_without_command=True,
-        context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
-    )
-    def fail() -> None:
-        raise GossipflError(
-            f"`gossipfl {name}` needs {library}, which is not installed",
-            remedy=f"Install it: pip install 'gossipfl[{name}]'.",
-        )
-
-    return app
 
 
 _app = typer.Typer(
@@ -100,4 +81,14 @@ def main() -> None:
         _app()
     except GossipflError as error:
         typer.echo(f"gossipfl: {error}", err=True)
+        sys.exit(2)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] in _OWN_PACKAGES:
+            raise
+        command = next((word for word in sys.argv[1:] if word in _sub_commands()), "")
+        typer.echo(
+            f"gossipfl: `gossipfl {command}` needs {error.name}, which is not installed. "
+            f"Install it: pip install 'gossipfl[{_EXTRAS.get(command, 'dev')}]'.",
+            err=True,
+        )
         sys.exit(2)
