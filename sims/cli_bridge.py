@@ -15,7 +15,8 @@ import typer
 __all__ = ["calibrate", "replay"]
 
 PeerDirectories = Annotated[
-    list[Path], typer.Argument(help="Homes of all the peers of one network, running or not.", show_default=False)
+    list[Path],
+    typer.Argument(help="Homes of all the peers of one network, running or not.", show_default=False),
 ]
 
 
@@ -50,7 +51,9 @@ def replay(
 def calibrate(
     peer_dirs: PeerDirectories,
     *,
-    out: Annotated[Path, typer.Option("--out", help="The scenario to write: a TOML file.")] = Path("scenario.toml"),
+    out: Annotated[Path, typer.Option("--out", help="The scenario to write: a TOML file.")] = Path(
+        "scenario.toml"
+    ),
     json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Write a scenario whose clocks, delays, losses, step times and churn are those of a recorded run."""

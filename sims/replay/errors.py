@@ -1,0 +1,48 @@
+"""What can be wrong with the records of a run that is to be replayed."""
+
+from __future__ import annotations
+
+from sims.errors import SimulationError
+
+__all__ = [
+    "DuplicatePeer",
+    "MissingCheckpoint",
+    "MissingPeer",
+    "MissingRecords",
+    "OtherSettings",
+    "OtherTask",
+    "ReplayError",
+    "TornRecords",
+]
+
+
+class ReplayError(SimulationError):
+    """A recorded run cannot be replayed."""
+
+
+class MissingRecords(ReplayError):
+    """The home of a peer holds no records."""
+
+
+class MissingPeer(ReplayError):
+    """Models came from a peer whose home was not given."""
+
+
+class DuplicatePeer(ReplayError):
+    """Two of the homes belong to the same peer."""
+
+
+class TornRecords(ReplayError):
+    """Records are damaged, incomplete, or contradict one another."""
+
+
+class MissingCheckpoint(ReplayError):
+    """There is no checkpoint that the outcome could be compared with."""
+
+
+class OtherTask(ReplayError):
+    """The peers learn different tasks, or the task found here is not the one that was recorded."""
+
+
+class OtherSettings(ReplayError):
+    """Recorded settings are not valid settings of this version."""

@@ -1,0 +1,170 @@
+"""What must be computed, in an order in which it can be, to get the models that were saved.
+
+An event needs its peer's version before it and, if it is a merge, the sender's version that was sent; the first
+version of a resumed start needs the version that was saved. That is a partial order (Lamport 1978), and whatever
+order respects it gives the same models: no clock is read. Events that no saved model descends from, such as those
+of a killed peer that reached nobody, are left out.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from sims.replay.errors import MissingPeer, TornRecords
+from sims.replay.records import Event, Life, RecordedPeer, Version
+
+__all__ = ["History", "Step", "history_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing to compute.
+
+    Parameters
+    ----------
+    version : Version
+        What it makes.
+    life : Life
+    event : Event or None
+        None for the first version of a start.
+    """
+
+    version: Version
+    life: Life
+    event: Event | None
+
+    @property
+    def source(self) -> Version | None:
+        """The version of another row that it reads: what was sent, or what was saved."""
+        return self.life.resumed if self.event is None else self.event.sender
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """A recorded run in a possible order.
+
+    Parameters
+    ----------
+    lives : tuple of Life
+        Starts of which anything is needed.
+    steps : tuple of Step
+        Every step after those it needs.
+    targets : tuple of Version
+        What is wanted in the end.
+    left_out : dict of str to int
+        By peer: recorded events from which no target descends.
+    """
+
+    lives: tuple[Life, ...]
+    steps: tuple[Step, ...]
+    targets: tuple[Version, ...]
+    left_out: dict[str, int]
+
+
+def history_of(peers: Sequence[RecordedPeer], targets: Iterable[Version]) -> History:
+    """Order all events that the targets descend from.
+
+    Raises
+    ------
+    MissingPeer
+        If models came from peers that are not among these.
+    TornRecords
+        If a version that is needed was never recorded, or events need each other.
+    """
+    lives = {(life.peer, life.incarnation): life for peer in peers for life in peer.lives.values()}
+    targets = tuple(targets)
+    needed = _needed(lives, targets)
+    steps = _ordered(lives, needed)
+    left_out = Counter({peer.peer: sum(len(life.events) for life in peer.lives.values()) for peer in peers})
+    left_out.subtract(step.life.peer for step in steps if step.event is not None)
+    return History(
+        lives=tuple(lives[key] for key in needed),
+        steps=tuple(steps),
+        targets=targets,
+        left_out=dict(left_out),
+    )
+
+
+_Lives = dict[tuple[str, int], Life]
+
+
+def _needed(lives: _Lives, targets: Iterable[Version]) -> dict[tuple[str, int], int]:
+    """Number of the last event of each start that any target descends from."""
+    needed: dict[tuple[str, int], int] = {}
+    todo = [(target, "a checkpoint was saved after it") for target in targets]
+    known = {peer for peer, _ in lives}
+    strangers: Counter[str] = Counter()
+    while todo:
+        version, reason = todo.pop()
+        if version.peer not in known:
+            strangers[version.peer] += 1
+            continue
+        life = _life_of(lives, version, reason)
+        key = version[:2]
+        if key not in needed:
+            needed[key] = life.first
+            if life.resumed is not None:
+                todo.append((life.resumed, f"start {life.incarnation} of the peer went on from it"))
+        for number in range(needed[key] + 1, version.event + 1):
+            sender = life.event(number).sender
+            if sender is not None:
+                todo.append((sender, f"it was merged by {Version(*key, number)}"))
+        needed[key] = max(needed[key], version.event)
+    if strangers:
+        raise MissingPeer(
+            "models came from peers whose homes were not given",
+            expected=f"the homes of all peers; those of {len(known)} were given",
+            came=", ".join(f"peer {peer} ({count} models)" for peer, count in strangers.most_common(5)),
+            remedy="Name the homes of these peers too: what they sent is part of the models.",
+        )
+    return needed
+
+
+def _life_of(lives: _Lives, version: Version, reason: str) -> Life:
+    life = lives.get(version[:2])
+    if life is None:
+        raise TornRecords(
+            f"{version} is not recorded, and {reason}",
+            expected=f"a file {version.incarnation:06d}.jsonl among its records",
+            remedy="Restore the file: a replay needs every start of every peer.",
+        )
+    if not life.first <= version.event <= life.last:
+        raise TornRecords(
+            f"{version} is not recorded, and {reason}",
+            expected=f"an event of {life.first} … {life.last}",
+            came=version.event,
+            remedy="The records were cut short, or are older than what depends on them: take both from one moment.",
+        )
+    return life
+
+
+def _ordered(lives: _Lives, needed: dict[tuple[str, int], int]) -> list[Step]:
+    """Advance every start as far as it can go; what has to wait is woken by what it waits for."""
+    done: dict[tuple[str, int], int] = {}
+    waiting: dict[Version, list[tuple[str, int]]] = {}
+    steps: list[Step] = []
+    ready = deque(needed)
+    while ready:
+        key = ready.popleft()
+        life = lives[key]
+        for number in range(done.get(key, life.first - 1) + 1, needed[key] + 1):
+            event = None if number == life.first else life.event(number)
+            step = Step(Version(*key, number), life, event)
+            source = step.source
+            if source is not None and done.get(source[:2], -1) < source.event:
+                waiting.setdefault(source, []).append(key)
+                break
+            steps.append(step)
+            done[key] = number
+            ready.extend(waiting.pop(step.version, ()))
+    if waiting:
+        source, (first, *_) = next(iter(waiting.items()))
+        raise TornRecords(
+            "the records contradict one another",
+            expected="an order in which every model is made before it is merged",
+            came=f"{source} and {Version(*first, done.get(first, lives[first].first - 1) + 1)} need each other",
+            remedy="Homes of different runs were mixed, or records were edited.",
+        )
+    return steps

@@ -1,0 +1,312 @@
+"""A peer's records as values: each start of it, and what happened in it.
+
+The format is described in ``docs/records.md``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pydantic import ValidationError
+
+from gossipfl.peer import Home
+from gossipfl.settings import PeerSettings
+from sims.replay.errors import DuplicatePeer, MissingRecords, OtherSettings, TornRecords
+
+__all__ = ["Event", "Exchange", "Life", "RecordedPeer", "Version", "read_peer", "read_peers"]
+
+
+class Version(NamedTuple):
+    """Name of one version of one peer's model: the one that event number ``event`` of that start made."""
+
+    peer: str
+    incarnation: int
+    event: int
+
+    def __str__(self) -> str:
+        return f"event {self.event} of start {self.incarnation} of peer {self.peer}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """A change of a peer's model.
+
+    Parameters
+    ----------
+    number : int
+        Consecutive within a start.
+    sender : Version or None
+        What was merged; None where the peer trained on its own.
+    sender_age : int
+    codec : str
+        How the merged model was sent.
+    age, step : int
+        Of the model after the event.
+    trained : bool
+        Whether local training took place.
+    loss : float
+        Mean loss of that training's batches; NaN without training.
+    time : float
+        Seconds since 1970, on the peer's clock.
+    """
+
+    number: int
+    sender: Version | None
+    sender_age: int
+    codec: str
+    age: int
+    step: int
+    trained: bool
+    loss: float
+    time: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exchange:
+    """An exchange of models that the peer started.
+
+    Parameters
+    ----------
+    neighbour : str
+    outcome : str
+        ``ok``, or why not.
+    seconds : float
+        From its start to its end.
+    time : float
+        When it was over, seconds since 1970.
+    """
+
+    neighbour: str
+    outcome: str
+    seconds: float
+    time: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Life:
+    """One start of a peer, until it ended or was killed.
+
+    Parameters
+    ----------
+    peer : str
+    incarnation : int
+        Which start it is, counted from 1.
+    number : int
+        Number of the peer, by which its batches are drawn.
+    task, layout : str
+        Digests in hexadecimal.
+    resumed : Version or None
+        The version it went on from; None where it began with the task's first row.
+    settings : PeerSettings
+    threads : int
+        Threads torch used.
+    torch : str
+        Version of torch.
+    first : int
+        Number of the event before its first one.
+    events : tuple of Event
+        Numbers ``first + 1, first + 2, …``.
+    exchanges : tuple of Exchange
+    started, ended : float
+        Times of its first and last record, seconds since 1970.
+    """
+
+    peer: str
+    incarnation: int
+    number: int
+    task: str
+    layout: str
+    resumed: Version | None
+    settings: PeerSettings
+    threads: int
+    torch: str
+    first: int
+    events: tuple[Event, ...]
+    exchanges: tuple[Exchange, ...]
+    started: float
+    ended: float
+
+    @property
+    def last(self) -> int:
+        """Number of its last event."""
+        return self.first + len(self.events)
+
+    def event(self, number: int) -> Event:
+        """The event of this number."""
+        return self.events[number - self.first - 1]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedPeer:
+    """A peer as its home tells of it.
+
+    Parameters
+    ----------
+    home : Home
+    peer : str
+        Its id.
+    lives : dict of int to Life
+        By incarnation, in order.
+    """
+
+    home: Home
+    peer: str
+    lives: dict[int, Life]
+
+
+def read_peers(homes: Sequence[Path | str]) -> list[RecordedPeer]:
+    """Read the records of all peers of a network.
+
+    Raises
+    ------
+    HomeMissing
+        If a directory holds no peer.
+    MissingRecords, TornRecords, OtherSettings
+        If its records are missing, damaged or of another version.
+    DuplicatePeer
+        If two directories hold the same peer.
+    """
+    if not homes:
+        raise MissingRecords("no peer was named", expected="the homes of all peers of a network")
+    found: dict[str, RecordedPeer] = {}
+    for directory in homes:
+        peer = read_peer(Path(directory))
+        if peer.peer in found:
+            raise DuplicatePeer(
+                f"two homes belong to peer {peer.peer}",
+                came=f"{found[peer.peer].home.directory} and {peer.home.directory}",
+                remedy="Name each peer once; a copy of a home is no peer of its own.",
+            )
+        found[peer.peer] = peer
+    return list(found.values())
+
+
+def read_peer(directory: Path) -> RecordedPeer:
+    """Read one peer's records; a last line that was torn by a crash is left out.
+
+    Raises
+    ------
+    HomeMissing, MissingRecords, TornRecords, OtherSettings
+    """
+    home = Home(directory)
+    home.require()
+    lives = [life for path in sorted(home.records.glob("*.jsonl")) if (life := _read_life(path))]
+    if not lives:
+        raise MissingRecords(
+            f"{directory} holds a peer without records",
+            expected=f"files such as {home.records / '000001.jsonl'}",
+            remedy="Name the homes of peers that have run; records must not be deleted between runs.",
+        )
+    if len({life.peer for life in lives}) > 1:
+        raise TornRecords(
+            f"the records in {home.records} are of several peers",
+            came=", ".join(sorted({life.peer for life in lives})),
+            remedy="Keep every peer's records in its own home.",
+        )
+    return RecordedPeer(home=home, peer=lives[0].peer, lives={life.incarnation: life for life in lives})
+
+
+def _read_life(path: Path) -> Life | None:
+    """Read one file of records; None if the peer ended before it wrote any."""
+    content = path.read_bytes()
+    lines = content[: content.rfind(b"\n") + 1].splitlines()
+    start: dict[str, Any] | None = None
+    record: dict[str, Any] = {}
+    events: list[Event] = []
+    exchanges: list[Exchange] = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            record = json.loads(line)
+            kind = record["kind"]
+            if start is None:
+                if kind != "start":
+                    raise TornRecords(
+                        f"{path} does not begin with the start of the peer", expected="kind start", came=kind
+                    )
+                start, before = record, int(record["event"])
+            elif kind in ("merge", "train"):
+                event = _event(record)
+                if event.number != before + 1:
+                    raise TornRecords(
+                        f"{path}:{number}: an event is missing", expected=before + 1, came=event.number
+                    )
+                events.append(event)
+                before = event.number
+            elif kind == "exchange":
+                exchanges.append(_exchange(record))
+        except (ValueError, KeyError, TypeError) as error:
+            raise TornRecords(
+                f"{path}:{number} is no record",
+                came=f"{type(error).__name__}: {error}",
+                remedy="Restore the file: everything after a damaged line depends on it.",
+            ) from error
+    return None if start is None else _life(path, start, events, exchanges, ended=float(record["time"]))
+
+
+def _life(
+    path: Path, start: dict[str, Any], events: list[Event], exchanges: list[Exchange], *, ended: float
+) -> Life:
+    try:
+        settings = PeerSettings.model_validate_json(start["settings"])
+    except ValidationError as error:
+        mistake = error.errors(include_url=False)[0]
+        raise OtherSettings(
+            f"{path}: the settings are not those of a peer of this version",
+            came=f"{'.'.join(str(part) for part in mistake['loc'])}: {mistake['msg']}",
+            remedy="Replay with the version of gossipfl that made the records.",
+        ) from error
+    try:
+        origin = start["resumed_from"]
+        resumed = None if origin is None else Version(start["peer"], int(origin), int(start["event"]))
+        return Life(
+            peer=str(start["peer"]),
+            incarnation=int(start["incarnation"]),
+            number=int(start["number"]),
+            task=str(start["task"]),
+            layout=str(start["layout"]),
+            resumed=resumed,
+            settings=settings,
+            threads=int(start["threads"]),
+            torch=str(start["torch"]),
+            first=int(start["event"]),
+            events=tuple(events),
+            exchanges=tuple(exchanges),
+            started=float(start["time"]),
+            ended=ended,
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise TornRecords(
+            f"{path}:1 is no start of a peer", came=f"{type(error).__name__}: {error}"
+        ) from error
+
+
+def _event(record: dict[str, Any]) -> Event:
+    sender = None
+    if record["kind"] == "merge":
+        sender = Version(
+            str(record["sender"]), int(record["sender_incarnation"]), int(record["sender_event"])
+        )
+    return Event(
+        number=int(record["event"]),
+        sender=sender,
+        sender_age=int(record["sender_age"]) if sender else 0,
+        codec=str(record["codec"]) if sender else "",
+        age=int(record["age"]),
+        step=int(record["step"]),
+        trained=bool(record["trained"]),
+        loss=float(record["loss"]) if record["trained"] else float("nan"),
+        time=float(record["time"]),
+    )
+
+
+def _exchange(record: dict[str, Any]) -> Exchange:
+    return Exchange(
+        neighbour=str(record["neighbour"]),
+        outcome=str(record["outcome"]),
+        seconds=float(record["seconds"]),
+        time=float(record["time"]),
+    )

@@ -1,0 +1,125 @@
+"""From the homes of peers to a comparison of what they learned with what their records imply."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from gossipfl.peer.checkpoint import Checkpoint, load_checkpoint
+from sims.replay.batches import replay_batched
+from sims.replay.errors import MissingCheckpoint
+from sims.replay.history import History, history_of
+from sims.replay.learning import Learnings
+from sims.replay.records import RecordedPeer, Version, read_peers
+from sims.replay.report import ReplayReport, compare
+from sims.replay.rows import Departure, replay_rows
+
+__all__ = ["BATCHED_TOLERANCE", "replay"]
+
+#: Relative difference that a batched replay may have; `docs/replay.md` says what it depends on.
+BATCHED_TOLERANCE = 1e-4
+
+
+def replay(
+    homes: Sequence[Path | str], *, batched: bool = False, tolerance: float = BATCHED_TOLERANCE
+) -> ReplayReport:
+    """Compute the models of real peers again from their records, and compare them with their checkpoints.
+
+    Parameters
+    ----------
+    homes : sequence of path
+        Homes of all peers of a network; peers may still be running.
+    batched : bool
+        False: event after event, with the functions, batches and threads of the peers; on the same machine
+        every bit comes out again. True: many events at once, as simulations are computed.
+    tolerance : float
+        Batched only: largest difference of a parameter, relative to the row's largest.
+
+    Returns
+    -------
+    ReplayReport
+
+    Raises
+    ------
+    HomeMissing, MissingRecords, TornRecords, OtherSettings, DuplicatePeer
+        If the homes are not those of recorded peers, one each.
+    MissingPeer, MissingCheckpoint, OtherTask
+        If something is missing that the outcome depends on.
+    CorruptCheckpoint
+        If a checkpoint is damaged.
+    """
+    peers = read_peers(homes)
+    learnings = Learnings(peers)
+    saved = {peer.peer: _checkpoint(peer, learnings) for peer in peers}
+    if any(peer.home.is_running() for peer in peers):
+        peers = read_peers(homes)  # so that the records reach beyond the checkpoints
+        learnings = Learnings(peers)
+    targets = {
+        peer: Version(peer, checkpoint.incarnation, checkpoint.event)
+        for peer, checkpoint in saved.items()
+        if checkpoint is not None
+    }
+    if not targets:
+        raise MissingCheckpoint(
+            "none of the peers has a checkpoint",
+            expected=f"a file {peers[0].home.checkpoint}",
+            remedy="Let the peers run until they have saved: each does every checkpoint.period, and at its end.",
+        )
+    history = history_of(peers, targets.values())
+    began = time.perf_counter()
+    departure: Departure | None = None
+    waves = 0
+    if batched:
+        found, waves = replay_batched(history, learnings)
+    else:
+        found, departure = replay_rows(history, learnings)
+    seconds = time.perf_counter() - began
+    events = Counter(step.life.peer for step in history.steps if step.event is not None)
+    return ReplayReport(
+        batched=batched,
+        tolerance=tolerance if batched else 0.0,
+        events=events.total(),
+        waves=waves,
+        seconds=seconds,
+        peers=tuple(
+            compare(
+                saved[peer.peer],
+                found[targets[peer.peer]] if peer.peer in targets else None,
+                peer=peer.peer,
+                home=peer.home.directory,
+                events=events[peer.peer],
+                left_out=history.left_out[peer.peer],
+                starts=len(peer.lives),
+                tolerance=tolerance if batched else 0.0,
+            )
+            for peer in peers
+        ),
+        notes=tuple(_notes(history, departure)),
+    )
+
+
+def _checkpoint(peer: RecordedPeer, learnings: Learnings) -> Checkpoint | None:
+    if not peer.home.checkpoint.exists():
+        return None
+    learning = learnings.of(next(reversed(peer.lives.values())))
+    return load_checkpoint(peer.home.checkpoint, learning.task, momentum_size=learning.trainer.momentum_size)
+
+
+def _notes(history: History, departure: Departure | None) -> list[str]:
+    notes = []
+    if departure is not None:
+        notes.append(
+            f"the replay left the run at {departure.version}: the loss was {departure.recorded!r} there, and "
+            f"is {departure.came!r} here. Another machine, other data or another version of the task do that."
+        )
+    others = {life.torch for life in history.lives} - {torch.__version__}
+    if others:
+        notes.append(
+            f"the peers used torch {', '.join(sorted(others))}; this is {torch.__version__}, and may round "
+            "otherwise."
+        )
+    return notes

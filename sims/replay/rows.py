@@ -1,0 +1,132 @@
+"""Replay, a row at a time: the calls that the peers made, with the threads they had.
+
+The same functions on the same numbers: on the machine of the run the outcome is the same to the last bit.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from gossipfl.algorithms import Message
+from gossipfl.codecs import codec
+from gossipfl.training import Nodes
+from sims.replay.errors import TornRecords
+from sims.replay.history import History, Step
+from sims.replay.learning import Learning, Learnings, with_momentum
+from sims.replay.records import Version
+
+__all__ = ["Departure", "replay_rows"]
+
+_ALL_OF_ONE = np.zeros(1, dtype=np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class Departure:
+    """The first training whose loss came out otherwise than recorded: there the replay left the run.
+
+    Parameters
+    ----------
+    version : Version
+    recorded, came : float
+        Mean loss of its batches.
+    """
+
+    version: Version
+    recorded: float
+    came: float
+
+
+def replay_rows(history: History, learnings: Learnings) -> tuple[dict[Version, Nodes], Departure | None]:
+    """Compute a history one event after the other.
+
+    Returns
+    -------
+    targets : dict of Version to Nodes
+        ``B = 1`` each.
+    departure : Departure or None
+
+    Raises
+    ------
+    TornRecords
+        If an age or step counter is not the one recorded.
+    """
+    reads = Counter(step.source for step in history.steps if step.source is not None)
+    reads.update(history.targets)
+    kept: dict[Version, Nodes] = {}
+    current: dict[tuple[str, int], Nodes] = {}
+    departure: Departure | None = None
+    with _threads_as_before(), torch.no_grad():
+        for step in history.steps:
+            version, life = step.version, step.life
+            if torch.get_num_threads() != life.threads:
+                torch.set_num_threads(life.threads)
+            learning = learnings.of(life)
+            source = kept[step.source] if step.source is not None else None
+            if step.event is None:
+                nodes = learning.first_nodes(life) if source is None else source
+                nodes = with_momentum(nodes, learning.trainer.momentum_size)
+            else:
+                nodes, loss = _computed(step, learning, current[version[:2]], source)
+                if departure is None and loss != step.event.loss and not math.isnan(loss + step.event.loss):
+                    departure = Departure(version, step.event.loss, loss)
+            if step.source is not None:
+                reads[step.source] -= 1
+                if not reads[step.source]:
+                    del kept[step.source]
+            current[version[:2]] = nodes
+            if reads[version]:
+                kept[version] = nodes
+    return {target: kept[target] for target in history.targets}, departure
+
+
+@contextmanager
+def _threads_as_before() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _computed(step: Step, learning: Learning, before: Nodes, source: Nodes | None) -> tuple[Nodes, float]:
+    event = step.event
+    assert event is not None  # noqa: S101 - the caller's
+    loss = float("nan")
+
+    def update(nodes: Nodes) -> Nodes:
+        nonlocal loss
+        if not event.trained:
+            return nodes
+        nodes, losses = learning.trainer.train(nodes, _ALL_OF_ONE)
+        loss = float(losses[0])
+        return nodes
+
+    if source is None:
+        after = update(before)
+    else:
+        if int(source.ages[0]) != event.sender_age:
+            raise _contradiction(step, "sender_age", event.sender_age, int(source.ages[0]))
+        way, size = codec(event.codec), learning.task.layout.shared_size
+        sent = way.decode(way.encode(source.rows[0, :size].contiguous()), size)
+        message = Message(shared=sent[None], ages=torch.tensor([event.sender_age]))
+        after = learning.algorithm.absorb(before, message, update=update)
+    for what, recorded, came in (("age", event.age, after.ages), ("step", event.step, after.steps)):
+        if recorded != int(came[0]):
+            raise _contradiction(step, what, recorded, int(came[0]))
+    return after, loss
+
+
+def _contradiction(step: Step, what: str, recorded: int, came: int) -> TornRecords:
+    return TornRecords(
+        f"the {what} at {step.version} is not the one recorded",
+        expected=recorded,
+        came=came,
+        remedy="The records are of another version of gossipfl, were edited, or are of different runs.",
+    )
