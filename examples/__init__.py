@@ -1,0 +1,1 @@
+"""Short programs a user would write; each runs as it stands."""
