@@ -102,7 +102,8 @@ def assemble(
     _check_ends(n, sources, targets, name)
     check_edge_budget(name, len(sources) * (1 if directed else 2))
     if not directed:
-        sources, targets = np.concatenate((targets, sources)), np.concatenate((sources, targets))
+        smaller, larger = np.minimum(sources, targets), np.maximum(sources, targets)
+        sources, targets = np.concatenate((larger, smaller)), np.concatenate((smaller, larger))
         weights = None if weights is None else np.concatenate((weights, weights))
     indptr, indices, order = _compress(n, sources, targets, need_order=weights is not None)
     weights = None if weights is None or order is None else weights[order]

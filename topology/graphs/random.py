@@ -144,21 +144,28 @@ def small_world(n: int, degree: int, rewire: float, seed: int, *, require_connec
     open_edges = generator.random(len(sources)) < rewire
     if degree == n - 1:
         open_edges[:] = False
-    while open_edges.any():
-        # Propose an end for every open edge; keep those that are new, and try the rest again.
-        proposed = targets.copy()
-        proposed[open_edges] = generator.integers(n, size=int(open_edges.sum()))
-        keys = np.minimum(sources, proposed) * n + np.maximum(sources, proposed)
-        order = np.lexsort((open_edges, keys))
-        repeated = np.zeros(len(keys), dtype=bool)
-        repeated[order[1:]] = keys[order[1:]] == keys[order[:-1]]
-        accepted = open_edges & ~repeated & (sources != proposed)
-        targets[accepted] = proposed[accepted]
-        open_edges &= ~accepted
+    taken = np.sort(_pair_keys(n, sources, targets))
+    waiting = np.flatnonzero(open_edges)
+    while len(waiting):
+        # All waiting edges propose an end at once; until one is free, an edge keeps its own place.
+        here, proposed = sources[waiting], generator.integers(n, size=len(waiting))
+        keys = _pair_keys(n, here, proposed)
+        place = np.minimum(np.searchsorted(taken, keys), len(taken) - 1)
+        first = np.zeros(len(waiting), dtype=bool)
+        first[np.unique(keys, return_index=True)[1]] = True
+        accepted = (proposed == targets[waiting]) | (first & (taken[place] != keys) & (here != proposed))
+        targets[waiting[accepted]] = proposed[accepted]
+        taken = np.sort(_pair_keys(n, sources, targets))
+        waiting = waiting[~accepted]
     found = assemble(n, sources, targets, name=f"small_world({n}, {degree}, {rewire:g})")
     if not require_connected:
         return found
     return found.require_connected("Raise degree, take another seed, or pass require_connected=False")
+
+
+def _pair_keys(n: int, one: _Ints, two: _Ints) -> _Ints:
+    keys: _Ints = np.minimum(one, two) * n + np.maximum(one, two)
+    return keys
 
 
 def scale_free(n: int, links: int, seed: int) -> Topology:

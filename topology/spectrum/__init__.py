@@ -9,7 +9,7 @@ from topology.spectrum.consensus import (
     rounds_to_consensus,
 )
 from topology.spectrum.effective import effective_neighbours
-from topology.spectrum.eigenvalues import (
+from topology.spectrum.eigen import (
     contraction_factor,
     eigenvalues,
     second_eigenvalue_modulus,

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from topology.errors import InvalidParameter
 from topology.graphs.assemble import check_at_least
 from topology.sequences.sequence import MixingSequence
-from topology.spectrum.eigenvalues import eigenvalues
+from topology.spectrum.eigen import eigenvalues
 
 __all__ = [
     "EXACT_NODES",

@@ -9,7 +9,7 @@ from scipy.sparse import csr_array
 
 from topology.errors import InvalidParameter
 from topology.mixing.checks import check_mixing_matrix
-from topology.spectrum.eigenvalues import DENSE_NODES, eigenvalues, is_symmetric
+from topology.spectrum.eigen import DENSE_NODES, eigenvalues, is_symmetric
 
 __all__ = ["effective_neighbours"]
 

@@ -12,7 +12,7 @@ from scipy.sparse.linalg import ArpackNoConvergence, eigs, spsolve
 from topology.errors import Diverges, InvalidParameter, NotMixingMatrix
 from topology.mixing.checks import check_mixing_matrix
 from topology.sequences.sequence import MixingSequence
-from topology.spectrum.eigenvalues import DENSE_NODES, eigenvalues
+from topology.spectrum.eigen import DENSE_NODES, eigenvalues
 from topology.spectrum.prediction import Prediction
 
 __all__ = ["Order", "dsgd_fixed_point", "dsgd_noise_floor"]

@@ -12,7 +12,7 @@ from topology.errors import InvalidParameter
 from topology.graphs.assemble import check_at_least
 from topology.sequences.sequence import MixingSequence
 from topology.spectrum.consensus import expected_consensus_curve
-from topology.spectrum.eigenvalues import DENSE_NODES, contraction_factor
+from topology.spectrum.eigen import DENSE_NODES, contraction_factor
 from topology.spectrum.prediction import Prediction
 
 __all__ = [

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.linalg import eigvals, eigvalsh
 from scipy.sparse import csr_array, eye_array
-from scipy.sparse.csgraph import connected_components
+from scipy.sparse.csgraph import connected_components, reverse_cuthill_mckee
 from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigs, eigsh, splu
 
 from topology.errors import SolverFailed
@@ -27,7 +27,7 @@ DENSE_NODES = 1024
 """Up to this many nodes all eigenvalues are computed; beyond it, only the ones that matter, by ARPACK."""
 
 _SEED = 20211020
-_SMALL_GAP = 1e-4
+_LARGEST_FILL = 50_000_000
 
 
 def is_symmetric(W: csr_array, tolerance: float = 1e-12) -> bool:
@@ -75,8 +75,9 @@ def second_eigenvalue_modulus(W: csr_array | npt.ArrayLike) -> float:
     Notes
     -----
     Dense for n up to `DENSE_NODES`. Beyond, the eigenvalue at 1 is taken out by subtracting J, and Lanczos
-    (or Arnoldi) finds the largest modulus to a residual of 1e-8; gaps below 1e-4, as of long rings, are found
-    to full relative precision from the inverse of I − W.
+    (or Arnoldi) finds the largest modulus to a residual of 1e-8. Symmetric matrices of thin graphs (rings,
+    grids, trees), whose gaps are too small for that, are factorised, and the gap found from the inverse of
+    I − W to full relative precision.
 
     Examples
     --------
@@ -164,7 +165,7 @@ def _start(n: int) -> npt.NDArray[np.float64]:
 def _largest(operator: LinearOperator, n: int) -> float:
     try:
         values = eigsh(
-            operator, k=1, which="LM", v0=_start(n), tol=1e-8, maxiter=100, ncv=30, return_eigenvectors=False
+            operator, k=1, which="LM", v0=_start(n), tol=1e-8, maxiter=400, ncv=30, return_eigenvectors=False
         )
     except ArpackNoConvergence as failure:
         raise SolverFailed(
@@ -177,15 +178,24 @@ def _largest(operator: LinearOperator, n: int) -> float:
 
 def _symmetric_large(matrix: csr_array) -> float:
     n = matrix.shape[0]
+    if _is_thin(matrix):
+        upper = _upper_end(matrix)
+        return max(upper, _lower_end(matrix, upper))
     deflated = LinearOperator((n, n), matvec=lambda x: _centred(matrix @ _centred(x)), dtype=np.float64)
-    try:
-        found = _largest(deflated, n)
-    except SolverFailed:
-        found = 1.0
-    if found < 1 - _SMALL_GAP:
-        return found
-    # Small gaps come with thin graphs (rings, grids, trees), whose factorisations stay sparse.
-    return max(_upper_end(matrix), _lower_end(matrix))
+    return _largest(deflated, n)
+
+
+def _is_thin(matrix: csr_array) -> bool:
+    """Whether factorising fills in little: tree-like, or banded once renumbered (rings, grids)."""
+    n = matrix.shape[0]
+    if (matrix.nnz - n) / 2 <= 1.1 * n:
+        return True
+    order = reverse_cuthill_mckee(matrix, symmetric_mode=True)
+    place = np.empty(n, dtype=np.int64)
+    place[order] = np.arange(n)
+    rows = np.repeat(place, np.diff(matrix.indptr))
+    bandwidth = int(np.abs(rows - place[matrix.indices]).max())
+    return bandwidth * n <= _LARGEST_FILL
 
 
 def _upper_end(matrix: csr_array) -> float:
@@ -202,17 +212,14 @@ def _upper_end(matrix: csr_array) -> float:
     return 1.0 - 1.0 / _largest(inverse, n)
 
 
-def _lower_end(matrix: csr_array) -> float:
-    """|λₙ| from the inverse shifted to just below −1."""
-    lowest = eigsh(
-        matrix.tocsc(),
-        k=1,
-        sigma=-1.0 - 1e-9,
-        which="LM",
-        v0=_start(matrix.shape[0]),
-        return_eigenvectors=False,
-    )
-    return float(abs(lowest[0]))
+def _lower_end(matrix: csr_array, upper: float) -> float:
+    """|λₙ| from the inverse shifted to just below −1, unless Gershgorin's discs show it is below `upper`."""
+    diagonal = matrix.diagonal()
+    lowest = float((diagonal - (np.asarray(abs(matrix).sum(axis=1)) - np.abs(diagonal))).min())
+    if -lowest <= upper:
+        return -lowest
+    options = {"v0": _start(matrix.shape[0]), "tol": 1e-10, "return_eigenvectors": False}
+    return float(abs(eigsh(matrix.tocsc(), k=1, sigma=-1.0 - 1e-9, which="LM", **options)[0]))
 
 
 def _general_large(matrix: csr_array) -> float:
