@@ -15,8 +15,9 @@ from gossipfl.demo.plan import TOLERANCE_POINTS, DemoPlan
 from gossipfl.demo.processes import DemoFailed, PeerProcess, start_peers
 from gossipfl.demo.summary import Summary, draw_curves
 from gossipfl.demo.watching import Observation, consensus_distance, observe
+from gossipfl.peer.assembly import read_data
 from gossipfl.peer.checkpoint import read_row
-from gossipfl.tasks import Task, find_task
+from gossipfl.tasks import Dataset, Task, find_task
 
 __all__ = ["Progress", "run_demo"]
 
@@ -64,6 +65,7 @@ def run_demo(plan: DemoPlan, *, began: float, show: Callable[[Progress], None]) 
     """
     torch.set_num_threads(1)
     task = find_task(plan.task, plan.task_options(0))
+    test = read_data(task)  # wrong data is found out before any process is started
     metric = next(iter(task.metrics))
     progress = Progress(metric)
     processes = start_peers(plan)
@@ -89,7 +91,7 @@ def run_demo(plan: DemoPlan, *, began: float, show: Callable[[Progress], None]) 
     show(progress)
     settings = plan.settings(0, bootstrap=[], listen="/ip4/127.0.0.1/tcp/0")
     baselines = train_baselines(plan, settings.training, metric)
-    final = _final_metrics(task, processes, survivors, metric)
+    final = _final_metrics(task, test, processes, survivors, metric)
     alive = [value for value in final if value is not None]
     picture = plan.directory / "demo.png"
     drawn = draw_curves(picture, progress.history, baselines, metric=metric, killed_at=killed_at)
@@ -171,10 +173,9 @@ def _gossip(
 
 
 def _final_metrics(
-    task: Task, processes: Sequence[PeerProcess], survivors: Sequence[PeerProcess], metric: str
+    task: Task, test: Dataset, processes: Sequence[PeerProcess], survivors: Sequence[PeerProcess], metric: str
 ) -> list[float | None]:
     """Evaluate the models that the surviving peers saved at their end; None for the others."""
-    test = task.data()
     final: list[float | None] = []
     for process in processes:
         if process not in survivors:

@@ -1,0 +1,102 @@
+"""What a demo is asked to do, and what it says it did."""
+
+import json
+import re
+
+import pytest
+import torch
+
+from gossipfl.demo.baselines import train_baselines
+from gossipfl.demo.plan import TOLERANCE_POINTS, DemoPlan
+from gossipfl.demo.summary import Summary
+from gossipfl.errors import SettingError
+from tests.gossipfl.cli.test_main import cli
+
+__all__ = ["cli"]
+
+
+def settings_of(plan, index=0):
+    return plan.settings(index, bootstrap=[], listen="/ip4/127.0.0.1/tcp/0")
+
+
+@pytest.mark.parametrize(
+    ("changes", "part"),
+    [
+        ({"peers": 1}, "--peers of 2 or more"),
+        ({"peers": 4, "kill": 3}, "--kill of 0 … 2"),
+        ({"kill": -1}, "--kill"),
+        ({"duration": 0.0}, "--duration above 0"),
+        ({"duration": float("nan")}, "--duration above 0"),
+    ],
+)
+def test_what_contradicts_itself_is_refused(tmp_path, changes, part):
+    with pytest.raises(SettingError, match=re.escape(part)):
+        DemoPlan(directory=tmp_path, **changes)
+
+
+def test_every_peer_has_its_own_data_and_all_the_same_model(tmp_path):
+    plan = DemoPlan(directory=tmp_path, peers=4, partition="iid", seed=3)
+    each = [settings_of(plan, index) for index in range(4)]
+    assert [own.task.options["index"] for own in each] == [0, 1, 2, 3]
+    assert [own.runtime.number for own in each] == [0, 1, 2, 3]
+    assert {own.task.options["seed"] for own in each} == {own.training.seed for own in each} == {3}
+
+
+def test_overrides_take_the_place_of_the_recipe(tmp_path):
+    plan = DemoPlan(
+        directory=tmp_path, overrides={"training": {"momentum": 0.25}, "exchange": {"period": 9.0}}
+    )
+    own = settings_of(plan)
+    assert (own.training.momentum, own.exchange.period) == (0.25, 9.0)
+    assert own.training.decay_age == settings_of(DemoPlan(directory=tmp_path)).training.decay_age
+
+
+def test_alone_is_far_below_pooled(tmp_path):
+    """The premise of the demo: with two label shards each, nobody can do it alone."""
+    plan = DemoPlan(directory=tmp_path)
+    training = settings_of(plan).training.model_copy(update={"decay_age": 120})
+    baselines = train_baselines(plan, training, "accuracy")
+    assert len(baselines.alone) == 8
+    assert max(baselines.alone) < 0.6
+    assert baselines.pooled > 0.94
+    assert torch.is_grad_enabled()
+
+
+def test_within_the_tolerance_means_the_worst_peer():
+    assert Summary.has_converged([0.95, 0.94], 0.96)
+    assert Summary.has_converged([0.94], 0.96)
+    assert not Summary.has_converged([0.99, 0.939], 0.96)
+    assert not Summary.has_converged([], 0.96)
+    assert TOLERANCE_POINTS == 2.0  # what the README promises
+
+
+def test_every_key_of_the_summary_is_documented():
+    documented = set()
+    for line in Summary.__doc__.splitlines():
+        if re.fullmatch(r"    \S.*", line) and not line.strip().startswith("-"):
+            documented |= set(re.split(r",\s*", line.partition(" : ")[0].strip()))
+    assert set(Summary.__dataclass_fields__) <= documented
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (["--peers", "1"], ["--peers of 2 or more"]),
+        (["--partition", "shard:2"], ["unknown partition", "Did you mean 'shards'?"]),
+        (["--task", "digit"], ["no bundled task 'digit'", "Did you mean 'digits'?"]),
+        (["--training-learning-rate", "-1"], ["training.learning_rate"]),
+    ],
+)
+def test_a_wrong_demo_is_named_and_starts_nothing(cli, tmp_path, arguments, parts):
+    code, out, err = cli("demo", "--out", tmp_path / "out", "--json", *arguments)
+    assert (code, out) == (2, "")
+    assert all(part in err for part in parts), err
+    assert not list(tmp_path.rglob("status.json"))
+
+
+def test_the_summary_is_json(tmp_path):
+    values = {
+        name: {"bool": True, "str": "x"}.get(str(field.type), 1.5)
+        for name, field in Summary.__dataclass_fields__.items()
+    }
+    assert json.loads(json.dumps(Summary(**values).to_dict())) == values
