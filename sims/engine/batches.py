@@ -52,7 +52,8 @@ def fill_batches(
     samples: np.ndarray,
     seed: int,
     node: np.ndarray,
-    step: np.ndarray,
+    updates: np.ndarray,
+    steps: np.ndarray,
     offsets: np.ndarray,
     indices: np.ndarray,
     numbers: np.ndarray,
@@ -65,9 +66,11 @@ def fill_batches(
         Written to: indices into the pool.
     seed : int
         Of the training settings.
-    node, step : ndarray
-        Nodes and the counters of their first step, int64 ``[B]``. Nodes beyond the last one are padding and
-        get sample 0.
+    node, updates : ndarray
+        Nodes, and how many updates each has had since ``steps`` was counted, int64 ``[B]``. Nodes beyond the
+        last one are padding and get sample 0.
+    steps : ndarray
+        Training steps of every node so far, int64 ``[N]``.
     offsets, indices, numbers : ndarray
         As in `gossipfl.training.NodeData`.
     """
@@ -84,10 +87,11 @@ def fill_batches(
                 for s in range(size):
                     samples[b, k, s] = indices[first + s]
             continue
+        step = steps[node[b]] + updates[b] * local_steps
         of_node = _mix(start ^ uint64(numbers[node[b]]))
         for k in range(local_steps):
             for s in range(size):
-                place = (step[b] + k) * size + s
+                place = (step + k) * size + s
                 key = _mix(of_node ^ uint64(place // count))
                 position = _permuted(uint64(place % count), uint64(count), key)
                 samples[b, k, s] = indices[first + np.int64(position)]

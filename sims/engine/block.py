@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numba import njit
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -45,18 +46,18 @@ class Table:
         """Number of nodes."""
         return len(self.steps)
 
-    def write(self, places: Tensor, outcome: Outcome) -> None:
-        """Write updated nodes to their own places."""
+    def write(self, node: Tensor, keep: Tensor, outcome: Outcome) -> None:
+        """Write updated nodes to their own places, and to the slots that ``keep`` names."""
         rows, ages, momentum = outcome
-        self.rows.index_copy_(0, places, rows)
-        self.ages.index_copy_(0, places, ages)
+        if self.rows.device.type == "cpu":
+            own, slots = node.numpy(), keep.numpy()
+            scatter(self.rows.numpy(), self.ages.numpy(), own, slots, rows.numpy(), ages.numpy(), self.n)
+        else:
+            for places in (node, keep):
+                self.rows.index_copy_(0, places, rows)
+                self.ages.index_copy_(0, places, ages)
         if momentum.shape[1]:
-            self.momentum.index_copy_(0, places, momentum)
-
-    def keep(self, places: Tensor, outcome: Outcome) -> None:
-        """Write updated rows to slots."""
-        self.rows.index_copy_(0, places, outcome[0])
-        self.ages.index_copy_(0, places, outcome[1])
+            self.momentum.index_copy_(0, node, momentum)
 
     def copy(self, origins: Tensor, places: Tensor) -> None:
         """Copy rows from nodes to slots."""
@@ -92,6 +93,26 @@ def new_table(first_rows: Tensor, *, nodes: int, slots: int, momentum_size: int,
     )
 
 
+@njit(cache=True, nogil=True)
+def scatter(
+    rows: NDArray[np.floating],
+    ages: NDArray[np.int64],
+    node: NDArray[np.int64],
+    keep: NDArray[np.int64],
+    new_rows: NDArray[np.floating],
+    new_ages: NDArray[np.int64],
+    nowhere: int,
+) -> None:
+    """Write rows to the places ``node`` and ``keep``; the place ``nowhere``, which is padding, is left alone."""
+    for b in range(len(node)):
+        if node[b] != nowhere:
+            rows[node[b]] = new_rows[b]
+            ages[node[b]] = new_ages[b]
+        if keep[b] != nowhere:
+            rows[keep[b]] = new_rows[b]
+            ages[keep[b]] = new_ages[b]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpdateBlock:
     """Takes in a block of models and trains: the function that is traced and compiled.
@@ -116,7 +137,6 @@ class UpdateBlock:
         node: Tensor,
         source: Tensor,
         part: Tensor,
-        samples: Tensor,
         inputs: Tensor,
         targets: Tensor,
     ) -> Outcome:
@@ -128,10 +148,8 @@ class UpdateBlock:
             The `Table`.
         node, source, part : Tensor
             As in `sims.waves.Waves`, int64 ``[B]``.
-        samples : Tensor
-            Batches as indices into the pool, int64 ``[B, local_steps, S]``.
         inputs, targets : Tensor
-            The pool.
+            Batches, ``[B, local_steps, S, ...]``.
 
         Returns
         -------
@@ -140,9 +158,8 @@ class UpdateBlock:
         """
 
         def update(nodes: Nodes) -> Nodes:
-            for step in range(samples.shape[1] if self.train else 0):
-                batch = samples[:, step]
-                nodes = self.trainer.step_on(nodes, inputs[batch], targets[batch], [])[0]
+            for step in range(inputs.shape[1] if self.train else 0):
+                nodes = self.trainer.step_on(nodes, inputs[:, step], targets[:, step], [])[0]
             return nodes
 
         steps = ages.new_zeros(len(node))

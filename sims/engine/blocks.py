@@ -27,8 +27,6 @@ class Blocks:
         As in `Waves`, int64 ``[blocks, B]``; padding has ``node = source = keep = N``.
     group : list of int
         Group of each block.
-    keeps : list of bool
-        Whether any row of the block goes to a slot.
     wave_ends : list of int
         Where the blocks of each wave end.
     """
@@ -39,7 +37,6 @@ class Blocks:
     part: Tensor
     step: Tensor
     group: list[int]
-    keeps: list[bool]
     wave_ends: list[int]
 
 
@@ -76,7 +73,6 @@ def cut(waves: Waves, *, size: int, n: int) -> Blocks:
         part=part,
         step=step,
         group=group.tolist(),
-        keeps=(arrays[2] != n).any(axis=1).tolist(),
         wave_ends=per_cell.reshape(-1, kinds).sum(axis=1).cumsum().tolist(),
     )
 

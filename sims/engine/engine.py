@@ -142,9 +142,7 @@ class Engine:
             for b in range(first, last):
                 node, source, keep, part = (column[b] for column in columns)
                 outcome = self._outcome(thread, blocks.group[b], node, source, part, nodes[b], steps[b])
-                self.table.write(node, outcome)
-                if blocks.keeps[b]:
-                    self.table.keep(keep, outcome)
+                self.table.write(node, keep, outcome)
 
         safe = all(programme.thread_safe for programme in self._programmes.values())
         start = 0
@@ -173,9 +171,9 @@ class Engine:
             outcome = self._update.row_by_row(table, node[places], source[places], before)
             padded = tuple(self._padded(tensor, len(node)) for tensor in outcome)
             return padded[0], padded[1], padded[2]
-        samples = self._fill(thread, group, numbers, step)
+        inputs, targets = self._batches(thread, group, numbers, step)
         result: Outcome = self._programmes[group](
-            thread, table.rows, table.ages, table.momentum, node, source, part, samples, self._inputs, self._targets
+            thread, table.rows, table.ages, table.momentum, node, source, part, inputs, targets
         )
         return result
 
@@ -183,26 +181,31 @@ class Engine:
     def _padded(tensor: Tensor, length: int) -> Tensor:
         return torch.cat([tensor, tensor.new_zeros(length - len(tensor), *tensor.shape[1:])])
 
-    def _fill(self, thread: int, group: int, node: NDArray[np.int64], step: NDArray[np.int64]) -> Tensor:
+    def _batches(
+        self, thread: int, group: int, node: NDArray[np.int64], step: NDArray[np.int64]
+    ) -> tuple[Tensor, Tensor]:
         samples = self._samples[thread][group]
         settings, data = self.world.scenario.training, self.world.trainer.data
         if settings.enabled:
-            _fill_block(
+            fill_batches(
                 samples, settings.seed, node, step, self.table.steps, data.offsets, data.indices, data.numbers
             )
-        return torch.from_numpy(samples).to(self.device)
+        index, shape = torch.from_numpy(samples.reshape(-1)).to(self.device), samples.shape
+        inputs, targets = self._inputs.index_select(0, index), self._targets.index_select(0, index)
+        return inputs.view(*shape, *inputs.shape[1:]), targets.view(*shape, *targets.shape[1:])
 
     def _programme(self, group: int, block: Sequence[Tensor]) -> None:
         if group in self._programmes or not self.vectorised:
             return
         node, source, _, part = block
         table = self.table
-        samples = torch.from_numpy(self._samples[0][group]).to(self.device)
+        padding = np.full(self.block, table.n, dtype=np.int64)
+        inputs, targets = self._batches(0, group, padding, np.zeros_like(padding))
         size = int(self._sizes[group])
         programme = Programme(
             self._update,
-            (table.rows, table.ages, table.momentum, node, source, part, samples, self._inputs, self._targets),
-            growing=(0, 1, 2, 7, 8),
+            (table.rows, table.ages, table.momentum, node, source, part, inputs, targets),
+            growing=(0, 1, 2),
             calls=self._expected_blocks * float(self._shares[group]),
             compile_when=self._compile_when,
             threads=self.workers.threads,
@@ -218,19 +221,3 @@ class Engine:
     def close(self) -> None:
         """End the threads."""
         self.workers.close()
-
-
-def _fill_block(
-    samples: NDArray[np.int64],
-    seed: int,
-    node: NDArray[np.int64],
-    step: NDArray[np.int64],
-    steps: NDArray[np.int64],
-    offsets: NDArray[np.int64],
-    indices: NDArray[np.int64],
-    numbers: NDArray[np.int64],
-) -> None:
-    before = step * samples.shape[1]
-    own = node < len(steps)
-    before[own] += steps[node[own]]
-    fill_batches(samples, seed, node, before, offsets, indices, numbers)

@@ -23,6 +23,8 @@ from torch import Tensor
 from torch.fx import GraphModule
 from torch.fx.experimental.proxy_tensor import make_fx
 
+from sims.engine.rewrite import classes_first
+
 __all__ = ["Compile", "Programme", "cache_directory", "has_compiler"]
 
 logger = logging.getLogger(__name__)
@@ -93,7 +95,7 @@ class Programme:
     def _traced(self, function: Function, arguments: tuple[Tensor, ...]) -> GraphModule | None:
         try:
             with torch.no_grad():
-                graph = make_fx(function)(*arguments)
+                graph = classes_first(make_fx(function)(*arguments))
         except Exception as error:  # whatever a user's module may do while being traced
             logger.info("%s cannot be traced and runs eagerly, more slowly: %s", self.name, error)
             return None

@@ -1,0 +1,97 @@
+"""Rewrites of traced graphs that change how matrices lie in memory, and not what is computed.
+
+Eager autograd multiplies a batch of samples by a layer as ``x Wᵀ``, which puts the classes of a small output
+layer in the last dimension: softmax then runs over ten numbers at a time, and every gradient is transposed back
+into the layer's own order. Classes-first products avoid both.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch.fx import GraphModule, Node
+
+__all__ = ["classes_first"]
+
+aten = torch.ops.aten
+
+
+def classes_first(graph: GraphModule) -> GraphModule:
+    """Rewrite batched products in place, and drop what the result does not need.
+
+    ``bmm(x, Wᵀ)`` with fewer outputs than samples becomes ``bmm(W, xᵀ)ᵀ``, and ``bmm(aᵀ, b)ᵀ`` becomes
+    ``bmm(bᵀ, a)``.
+    """
+    nodes = graph.graph
+    nodes.eliminate_dead_code()
+    for node in list(nodes.nodes):
+        if _is(node, aten.view.default, aten._unsafe_view.default, aten.expand.default, aten.detach.default):
+            source = node.args[0]
+            if isinstance(source, Node) and _shape(source) == _shape(node):
+                node.replace_all_uses_with(source)
+                nodes.erase_node(node)
+    for node in list(nodes.nodes):
+        if _is(node, aten.bmm.default):
+            _outputs_before_samples(graph, node)
+    for node in list(nodes.nodes):
+        if _swaps_last(node) and _is(node.args[0], aten.bmm.default):
+            _gradient_in_place(graph, node)
+    nodes.eliminate_dead_code()
+    graph.recompile()
+    return graph
+
+
+def _outputs_before_samples(graph: GraphModule, product: Node) -> None:
+    samples, weights = product.args
+    if not (isinstance(weights, Node) and _swaps_last(weights)):
+        return
+    shape = _shape(product)
+    if shape[-1] >= shape[-2]:
+        return
+    with graph.graph.inserting_before(product):
+        turned = _transpose(graph, samples)
+        swapped = graph.graph.call_function(aten.bmm.default, (weights.args[0], turned))
+        swapped.meta["tensor_meta"] = turned.meta["tensor_meta"]._replace(shape=(shape[0], shape[2], shape[1]))
+        result = _transpose(graph, swapped)
+    product.replace_all_uses_with(result)
+    graph.graph.erase_node(product)
+
+
+def _gradient_in_place(graph: GraphModule, turned: Node) -> None:
+    product = turned.args[0]
+    assert isinstance(product, Node)  # noqa: S101 - the caller matched it
+    left, right = product.args
+    if not (isinstance(left, Node) and _swaps_last(left)) or len(product.users) > 1:
+        return
+    with graph.graph.inserting_before(product):
+        result = graph.graph.call_function(aten.bmm.default, (_transpose(graph, right), left.args[0]))
+        result.meta["tensor_meta"] = turned.meta["tensor_meta"]
+    turned.replace_all_uses_with(result)
+
+
+def _transpose(graph: GraphModule, matrix: object) -> Node:
+    assert isinstance(matrix, Node)  # noqa: S101 - an operand of bmm
+    if _swaps_last(matrix):
+        inner = matrix.args[0]
+        assert isinstance(inner, Node)  # noqa: S101 - an operand of transpose
+        return inner
+    batch, rows, columns = _shape(matrix)
+    result = graph.graph.call_function(aten.transpose.int, (matrix, 1, 2))
+    result.meta["tensor_meta"] = matrix.meta["tensor_meta"]._replace(shape=(batch, columns, rows))
+    return result
+
+
+def _is(node: object, *targets: object) -> bool:
+    return isinstance(node, Node) and node.op == "call_function" and node.target in targets
+
+
+def _swaps_last(node: object) -> bool:
+    return (
+        isinstance(node, Node)
+        and _is(node, aten.transpose.int)
+        and len(_shape(node)) == 3
+        and {int(d) % 3 for d in node.args[1:]} == {1, 2}  # type: ignore[arg-type]
+    )
+
+
+def _shape(node: Node) -> tuple[int, ...]:
+    return tuple(node.meta["tensor_meta"].shape)
