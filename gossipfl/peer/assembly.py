@@ -72,9 +72,12 @@ def resumed_state(checkpoint: Checkpoint) -> State:
     return State(nodes=checkpoint.nodes, event=checkpoint.event, merges_pending=checkpoint.merges_pending)
 
 
-def neighbour_generator(settings: PeerSettings) -> np.random.Generator:
-    """The generator a peer chooses neighbours by: one stream for each (seed, number)."""
-    seeds = np.random.SeedSequence((settings.runtime.seed, settings.runtime.number))
+def neighbour_generator(settings: PeerSettings, peer_id: str) -> np.random.Generator:
+    """The generator a peer chooses neighbours by: one stream for each seed and identity.
+
+    The identity is in it because many peers are run with the same settings, and must not choose in step.
+    """
+    seeds = np.random.SeedSequence((settings.runtime.seed, int.from_bytes(peer_id.encode())))
     return np.random.Generator(np.random.PCG64(seeds))
 
 

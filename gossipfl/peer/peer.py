@@ -113,7 +113,7 @@ class Peer:
             self._incarnation = self.home.next_incarnation()
             self._records = RecordWriter(self.home.records, incarnation=self._incarnation)
             stack.callback(self._records.close)
-            self._generator = neighbour_generator(self.settings)
+            self._generator = neighbour_generator(self.settings, self._identity.peer_id)
             if resumed is not None:
                 self._generator.bit_generator.state = resumed.random_state
             self._learner = self._make_learner(trainer, resumed)

@@ -133,7 +133,7 @@ class RuntimeSettings(_Table):
 
     number: int = Field(0, ge=0, description="number of the peer, by which its batches are drawn")
     threads: int = Field(1, gt=0, description="threads that torch may use")
-    seed: int = Field(0, ge=0, description="seed of the peer's choice of neighbours, with its number")
+    seed: int = Field(0, ge=0, description="seed of the peer's choice of neighbours, with its identity")
 
 
 class PeerSettings(_Table):
