@@ -16,6 +16,7 @@ app = typer.Typer(
     name="topology",
     help="Graphs and sequences for gossip: what they are, what they do to information, which one to deploy.",
     no_args_is_help=True,
+    add_completion=False,
     rich_markup_mode=None,
 )
 app.command("list")(list_families)

@@ -29,6 +29,8 @@ def told_plainly(command: Callable[_Parameters, None]) -> Callable[_Parameters, 
             if (error.name or "").partition(".")[0] not in _EXTRA:
                 raise
             _stop(f"{error.name} is not installed. Install gossipfl[topology]")
+        except MemoryError as error:
+            _stop(f"there is not enough memory for this: {error}")
         except OSError as error:
             _stop(f"{error.filename or 'file'}: {error.strerror or error}")
 
