@@ -16,6 +16,7 @@ import resource
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 NETWORKX_LIMIT = 100_000
@@ -47,7 +48,7 @@ def measure(n, degree, columns):
         lambda: graphs.random_regular(n, degree, 1), 3 if n <= 10_000 else 1
     )
     row["build_peak_bytes"] = peak_bytes()
-    row["weights_seconds"], W = seconds(lambda: mixing.metropolis_hastings(graph), 3)
+    row["weights_seconds"], W = seconds(partial(mixing.metropolis_hastings, graph), 3)
     row["weights_peak_bytes"] = peak_bytes()
     del graph
     single = csr_array((W.data.astype(np.float32), W.indices, W.indptr), shape=W.shape)
@@ -61,7 +62,8 @@ def measure(n, degree, columns):
     row["bytes_touched"] = (
         X.nbytes + Y.nbytes + single.data.nbytes + single.indices.nbytes + single.indptr.nbytes
     )
-    del Y
+    row["bytes_gathered"] = single.nnz * columns * 4
+    del X, Y
     # A copy reads and writes: half the bytes each way. The target is touched first, as the product's is not.
     row["copy_seconds"] = copy_seconds(row["bytes_touched"], repeats)
     return row
@@ -97,7 +99,8 @@ def measure_networkx(n, degree):
 
 
 def in_own_process(kind, n, degree, columns):
-    command = [sys.executable, str(Path(__file__).resolve()), "--measure", kind, "--sizes", str(n)]
+    # -P: this file is called like the package it measures, and must not be imported in its place.
+    command = [sys.executable, "-P", str(Path(__file__).resolve()), "--measure", kind, "--sizes", str(n)]
     command += ["--degree", str(degree), "--columns", str(columns)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -107,6 +110,11 @@ def in_own_process(kind, n, degree, columns):
 
 def with_ratios(row):
     row["product_over_copy"] = row["product_seconds"] / row["copy_seconds"]
+    gathering, copying = (
+        row["bytes_gathered"] / row["product_seconds"],
+        row["bytes_touched"] / row["copy_seconds"],
+    )
+    row["gather_rate_over_copy_rate"] = gathering / copying
     if "networkx_build_seconds" in row:
         row["networkx_over_build"] = row["networkx_build_seconds"] / row["build_seconds"]
         row["networkx_over_weights"] = row["networkx_weights_seconds"] / row["weights_seconds"]
@@ -114,11 +122,17 @@ def with_ratios(row):
 
 
 def show(rows):
-    print("ratios: networkx time / ours (building, weights), product time / copy time")
+    print(
+        "ratios: networkx time / ours (building, weights); product time / time to copy the bytes it must touch;\n"
+        "        bytes a second of rows gathered (one a nonzero of W, no reuse) / bytes a second of the copy"
+    )
     for row in rows:
         build, weights = row.get("networkx_over_build"), row.get("networkx_over_weights")
         against = f"{build:6.1f} {weights:6.1f}" if build else "skipped: networkx takes minutes"
-        print(f"  n = {row['nodes']:>9,}   {against}   {row['product_over_copy']:5.2f}")
+        print(
+            f"  n = {row['nodes']:>9,}   {against}   {row['product_over_copy']:6.2f}"
+            f"   {row['gather_rate_over_copy_rate']:5.2f}"
+        )
     print("seconds (build, weights, product, copy) and peak GiB of the process (build, weights, product)")
     for row in rows:
         times = [row[f"{name}_seconds"] for name in ("build", "weights", "product", "copy")]

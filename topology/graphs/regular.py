@@ -171,7 +171,7 @@ def _switch(
     x, y = np.where(flip, y, x), np.where(flip, x, y)
     first, second = _keys(n, u, x), _keys(n, v, y)
     fine = (u != x) & (v != y) & ~_contains(keys, first) & ~_contains(keys, second) & (first != second)
-    fine[fine] = _first_uses(other[fine], first[fine], second[fine])
+    fine[fine] = _lone(other[fine], first[fine], second[fine])
     if fine.any():
         keys[one[fine]], keys[other[fine]] = first[fine], second[fine]
         keys.sort()
@@ -190,16 +190,10 @@ def _contains(keys: _Keys, wanted: _Keys) -> npt.NDArray[np.bool_]:
     return found
 
 
-def _first_uses(*columns: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-    """Return which switches touch no edge, old or new, that an earlier switch of the same batch touches."""
-    partner, one, two = columns
-    chosen = np.zeros(len(partner), dtype=bool)
-    used_partners: set[int] = set()
-    used_keys: set[int] = set()
-    for k, (p, a, b) in enumerate(zip(partner.tolist(), one.tolist(), two.tolist(), strict=True)):
-        if p in used_partners or a in used_keys or b in used_keys:
-            continue
-        chosen[k] = True
-        used_partners.add(p)
-        used_keys.update((a, b))
-    return chosen
+def _lone(other: npt.NDArray[np.int64], first: _Keys, second: _Keys) -> npt.NDArray[np.bool_]:
+    """Return which switches share no edge, old or new, with another switch of the same batch."""
+    _, place, count = np.unique(np.concatenate((first, second)), return_inverse=True, return_counts=True)
+    lone_new = (count[place] == 1).reshape(2, -1).all(axis=0)
+    _, place, count = np.unique(other, return_inverse=True, return_counts=True)
+    lone: npt.NDArray[np.bool_] = lone_new & (count[place] == 1)
+    return lone

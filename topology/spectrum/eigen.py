@@ -195,7 +195,7 @@ def _is_thin(matrix: csr_array) -> bool:
     place[order] = np.arange(n)
     rows = np.repeat(place, np.diff(matrix.indptr))
     bandwidth = int(np.abs(rows - place[matrix.indices]).max())
-    return bandwidth * n <= _LARGEST_FILL
+    return bool(bandwidth * n <= _LARGEST_FILL)
 
 
 def _upper_end(matrix: csr_array) -> float:
