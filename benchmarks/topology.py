@@ -56,7 +56,7 @@ def measure(n, degree, columns):
     # Ones cost nothing to draw; the product's time does not depend on the values.
     X = np.ones((n, columns), dtype=np.float32)
     repeats = 3 if n <= 100_000 else 1
-    row["product_seconds"], Y = seconds(lambda: single @ X, repeats)
+    row["product_seconds"], Y = seconds(partial(single.__matmul__, X), repeats)
     assert abs(float(Y[0].sum()) - columns) < 1e-3 * columns
     row["product_peak_bytes"] = peak_bytes()
     row["bytes_touched"] = (
@@ -123,7 +123,7 @@ def with_ratios(row):
 
 def show(rows):
     print(
-        "ratios: networkx time / ours (building, weights); product time / time to copy the bytes it must touch;\n"
+        "ratios: networkx time / ours (building, weights); product time / copy of what it must touch;\n"
         "        bytes a second of rows gathered (one a nonzero of W, no reuse) / bytes a second of the copy"
     )
     for row in rows:
