@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -141,7 +142,8 @@ class Gossip:
         if not self._learner.offer(_incoming(peer_id, message)):
             raise PeerBusy("the mailbox is full")
         if header.wants_answer:
-            return await self._outgoing.frame(self._learner.state, wants_answer=False)
+            with suppress(NonFiniteUpdate):  # this peer's own training has diverged: nothing to answer with
+                return await self._outgoing.frame(self._learner.state, wants_answer=False)
         return encode(Acknowledgement(incarnation=header.incarnation, sequence=header.sequence))
 
     def screen(self, peer_id: str, header: AnyHeader) -> None:

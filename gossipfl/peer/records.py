@@ -8,6 +8,7 @@ its checkpoint, so an event is named by (incarnation, event). See ``docs/records
 from __future__ import annotations
 
 import json
+import math
 import os
 import threading
 import time
@@ -58,7 +59,7 @@ class RecordWriter:
             If the disk refuses.
         """
         stamp = {"time": round(time.time(), 6), "incarnation": self._incarnation}
-        lines = "".join(json.dumps({**record, **stamp}, separators=(",", ":")) + "\n" for record in records)
+        lines = "".join(_line({**record, **stamp}) for record in records)
         with self._lock:
             if self._descriptor is None:
                 return
@@ -82,6 +83,15 @@ class RecordWriter:
                 os.fsync(self._descriptor)
                 os.close(self._descriptor)
                 self._descriptor = None
+
+
+def _line(record: Mapping[str, Any]) -> str:
+    """Write one record as JSON, which knows no NaN and no infinity: they become null."""
+    known = {
+        key: None if isinstance(value, float) and not math.isfinite(value) else value
+        for key, value in record.items()
+    }
+    return json.dumps(known, separators=(",", ":"), allow_nan=False) + "\n"
 
 
 def _write_all(descriptor: int, content: bytes) -> None:

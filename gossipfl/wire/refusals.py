@@ -53,7 +53,8 @@ class Refusal:
     def of(cls, error: GossipflError, *, limits: Limits | None = None) -> Self:
         """Make the refusal that tells the other peer of an error; its text is cut to the limit."""
         most = (limits or Limits()).text_length
-        words = "".join(letter if " " <= letter <= "~" else "?" for letter in str(error)[:most])
+        said = str(error).removesuffix(f". {error.remedy}")  # what the reader can do, the reader knows
+        words = "".join(letter if " " <= letter <= "~" else "?" for letter in said[:most])
         return cls(code=error.counter(), text=words)
 
     @classmethod

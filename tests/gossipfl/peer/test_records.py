@@ -68,6 +68,15 @@ def test_a_torn_last_line_is_left_out_and_cut_at_the_next_start(tmp_path_factory
     assert read_records(directory)["event"].to_list() == [*range(whole), 99]
 
 
+def test_what_json_does_not_know_is_null(tmp_path):
+    """A diverged peer's records must be as readable as anybody's."""
+    writer = RecordWriter(tmp_path, incarnation=1)
+    writer.append({"event": 1, "loss": float("nan")}, {"event": 2, "loss": float("inf")})
+    writer.append({"event": 3, "loss": -float("inf")}, {"event": 4, "loss": 0.5, "trained": True})
+    writer.close()
+    assert read_records(tmp_path)["loss"].to_list() == [None, None, None, 0.5]
+
+
 def test_no_records_is_a_named_error(tmp_path):
     with pytest.raises(HomeError, match="no records"):
         read_records(tmp_path)
