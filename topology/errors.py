@@ -8,8 +8,8 @@ from __future__ import annotations
 
 __all__ = [
     "DirectedGraph",
-    "Diverges",
     "Disconnected",
+    "Diverges",
     "DuplicateEdge",
     "ImpossibleDegree",
     "InvalidGraph",

@@ -14,7 +14,7 @@ __all__ = ["random_regular"]
 
 _Keys = npt.NDArray[np.int64]
 _ATTEMPTS = 100
-_STIRRED_EDGES, _STIRS = 20_000, 20
+_STIRRED_EDGES, _STIRS = 20_000, 40
 
 
 def random_regular(n: int, degree: int, seed: int) -> Topology:
@@ -45,7 +45,7 @@ def random_regular(n: int, degree: int, seed: int) -> Topology:
     about (degree² − 1)/4 + (degree − 1)/2 in all whatever the number of nodes, are removed by switching
     each with a random other edge. The outcome is asymptotically uniform over simple graphs for degrees small
     beside √n, as for the switchings of McKay and Wormald (1990) and the incremental pairing of Steger and
-    Wormald (1999) that networkx uses. Graphs of up to 20,000 edges are stirred by 20 rounds of random
+    Wormald (1999) that networkx uses. Graphs of up to 20,000 edges are stirred by 40 rounds of random
     switches, which brings small ones close to uniform too. Degrees above (n − 1)/2 are drawn as complements.
     Disconnected graphs, rare for degrees of 3 and more, are drawn again; degree 2 is a random cycle.
 
@@ -150,10 +150,11 @@ def _mend(n: int, keys: _Keys, generator: np.random.Generator) -> _Keys | None:
 
 def _stir(n: int, keys: _Keys, generator: np.random.Generator) -> _Keys:
     """Switch random pairs of edges many times over, so that nothing is left of how loops were mended."""
-    half = len(keys) // 2
-    for _ in range(_STIRS if half else 0):
-        order = generator.permutation(len(keys))
-        _switch(n, keys, order[:half], order[half : 2 * half], generator)
+    # Small batches: switches that touch each other are all dropped.
+    batch = max(1, len(keys) // 16)
+    for _ in range(_STIRS if len(keys) > 1 else 0):
+        order = generator.permutation(len(keys))[: 2 * batch]
+        _switch(n, keys, order[:batch], order[batch:], generator)
     return keys
 
 
