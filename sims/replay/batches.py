@@ -1,7 +1,7 @@
 """Replay, batched: a recorded run compiled to waves, like a drawn one, and computed many rows at a time.
 
-Every start of a peer is a node. A merge takes in a snapshot of the sender's row, and so does a start that goes
-on from a checkpoint. Rows carry their momentum with them, because a checkpoint does.
+Every start of a peer is a node. A merge takes in a snapshot of the sender's row, and so does a start that
+goes on from a checkpoint. Rows carry their momentum with them, because a checkpoint does.
 """
 
 from __future__ import annotations
@@ -106,7 +106,8 @@ class _Run:
     def compiled(self) -> Waves:
         """Write the history as operations, and order them as waves."""
         read = {step.source for step in self.history.steps} | set(self.history.targets)
-        operations, emitted = _Operations(), {}
+        operations = _Operations()
+        emitted: dict[Version, int] = {}
         for number, step in enumerate(self.history.steps):
             node = self.node_of[step.version[:2]]
             if step.source is not None:
@@ -153,9 +154,9 @@ class _Run:
             start = end
         found = {}
         for target, ref in zip(self.history.targets, waves.pending, strict=True):
-            place = int(n - ref)  # −1 − slot names the place n + 1 + slot
+            kept = torch.tensor([n - int(ref)])  # −1 − slot names the place n + 1 + slot
             learning = self.learning[self.node_of[target[:2]]]
-            found[target] = _unpacked(rows, ages, steps, torch.tensor([place]), learning.trainer, size)
+            found[target] = _unpacked(rows, ages, steps, kept, learning.trainer, size)
         return found
 
     def _updated(
@@ -213,7 +214,7 @@ def _pool(history: History, learnings: list[Learning]) -> NodeData:
     return NodeData.partitioned(torch.cat(inputs), torch.cat(targets), parts, numbers=numbers)
 
 
-def _unpacked(
+def _unpacked(  # noqa: PLR0917
     rows: Tensor, ages: Tensor, steps: Tensor, places: Tensor, trainer: Trainer, size: int
 ) -> Nodes:
     gathered = rows[places]

@@ -1,9 +1,9 @@
 """What must be computed, in an order in which it can be, to get the models that were saved.
 
-An event needs its peer's version before it and, if it is a merge, the sender's version that was sent; the first
-version of a resumed start needs the version that was saved. That is a partial order (Lamport 1978), and whatever
-order respects it gives the same models: no clock is read. Events that no saved model descends from, such as those
-of a killed peer that reached nobody, are left out.
+An event needs its peer's version before it and, if it is a merge, the sender's version that was sent; the
+first version of a resumed start needs the version that was saved. That is a partial order (Lamport 1978), and
+whatever order respects it gives the same models: no clock is read. Events that no saved model descends from,
+such as those of a killed peer that reached nobody, are left out.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ def _life_of(lives: _Lives, version: Version, reason: str) -> Life:
             f"{version} is not recorded, and {reason}",
             expected=f"an event of {life.first} … {life.last}",
             came=version.event,
-            remedy="The records were cut short, or are older than what depends on them: take both from one moment.",
+            remedy="The records were cut short, or copied before what depends on them: copy all again.",
         )
     return life
 
@@ -161,10 +161,11 @@ def _ordered(lives: _Lives, needed: dict[tuple[str, int], int]) -> list[Step]:
             ready.extend(waiting.pop(step.version, ()))
     if waiting:
         source, (first, *_) = next(iter(waiting.items()))
+        stuck = Version(*first, done.get(first, lives[first].first - 1) + 1)
         raise TornRecords(
             "the records contradict one another",
             expected="an order in which every model is made before it is merged",
-            came=f"{source} and {Version(*first, done.get(first, lives[first].first - 1) + 1)} need each other",
+            came=f"{source} and {stuck} need each other",
             remedy="Homes of different runs were mixed, or records were edited.",
         )
     return steps

@@ -67,7 +67,7 @@ def replay(
         raise MissingCheckpoint(
             "none of the peers has a checkpoint",
             expected=f"a file {peers[0].home.checkpoint}",
-            remedy="Let the peers run until they have saved: each does every checkpoint.period, and at its end.",
+            remedy="Let the peers run until they have saved: every checkpoint.period, and at their end.",
         )
     history = history_of(peers, targets.values())
     began = time.perf_counter()

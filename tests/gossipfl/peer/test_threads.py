@@ -11,9 +11,7 @@ def test_a_worker_that_computed_before_uses_the_threads_set_since():
 
     async def main():
         torch.set_num_threads(2)
-        await trio.to_thread.run_sync(
-            lambda: torch.ones(1_000_000).sum()
-        )  # the worker is kept, and used again
+        await trio.to_thread.run_sync(lambda: torch.ones(1_000_000).sum())  # kept, and used again
         torch.set_num_threads(1)
         return await run_abandonable(torch.get_num_threads)
 
