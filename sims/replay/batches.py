@@ -17,6 +17,7 @@ from gossipfl.algorithms import GossipLearning, Message
 from gossipfl.codecs import codec
 from gossipfl.training import NodeData, Nodes, Trainer
 from sims.errors import NotSimulable
+from sims.replay.departure import Departure, earlier
 from sims.replay.history import History, Step
 from sims.replay.learning import Learning, Learnings
 from sims.replay.records import Version
@@ -28,6 +29,7 @@ __all__ = ["replay_batched"]
 
 _MOST_NUMBERS = 2**25  # of a wave's rows: some of them exist a few times while it is computed
 _NO_MESSAGE = -1
+_LOSS_TOLERANCE = 1e-4
 
 
 @dataclass(slots=True)
@@ -56,7 +58,9 @@ class _Operations:
         )
 
 
-def replay_batched(history: History, learnings: Learnings) -> tuple[dict[Version, Nodes], int]:
+def replay_batched(
+    history: History, learnings: Learnings
+) -> tuple[dict[Version, Nodes], int, Departure | None]:
     """Compute a history in waves of events that do not depend on each other.
 
     All peers' samples are held in one pool, and the module and loss of the first peer serve for all: peers
@@ -68,6 +72,8 @@ def replay_batched(history: History, learnings: Learnings) -> tuple[dict[Version
         ``B = 1`` each.
     waves : int
         How many there were.
+    departure : Departure or None
+        The first training whose loss is more than 1e-4 of it away from the one recorded.
 
     Raises
     ------
@@ -77,7 +83,7 @@ def replay_batched(history: History, learnings: Learnings) -> tuple[dict[Version
     run = _Run(history, learnings)
     waves = run.compiled()
     with torch.no_grad():
-        return run.executed(waves), len(waves)
+        return run.executed(waves), len(waves), run.departure
 
 
 class _Run:
@@ -90,6 +96,7 @@ class _Run:
         self.layout = self.learning[0].task.layout
         self.data = _pool(history, self.learning)
         self.trainers: dict[object, Trainer] = {}
+        self.departure: Departure | None = None
         self.kinds: dict[object, int] = {}
         self.kind_of_step = np.array([self._kind(step) for step in history.steps], dtype=np.int64)
         self.momentum_size = max(each.trainer.momentum_size for each in self.learning)
@@ -172,7 +179,11 @@ class _Run:
         nodes = _unpacked(rows, ages, steps, torch.from_numpy(own), trainer, self.layout.size)
 
         def update(nodes: Nodes) -> Nodes:
-            return trainer.train(nodes, own)[0] if event.trained else nodes
+            if not event.trained:
+                return nodes
+            nodes, losses = trainer.train(nodes, own)
+            self._watch(chosen, waves.part[where], losses)
+            return nodes
 
         if event.sender is None:
             return update(nodes)
@@ -180,6 +191,16 @@ class _Run:
         return GossipLearning(settings.gossip).absorb(
             nodes, Message(shared=shared, ages=ages[source]), update=update
         )
+
+    def _watch(self, chosen: list[Step], numbers: NDArray[np.int64], losses: Tensor) -> None:
+        """Remember the first training that came out otherwise than recorded."""
+        recorded = np.array([step.event.loss if step.event else np.nan for step in chosen])
+        came = losses.double().numpy()
+        for index in np.flatnonzero(np.abs(came - recorded) > _LOSS_TOLERANCE * np.abs(recorded)):
+            here = Departure(
+                chosen[index].version, int(numbers[index]), float(recorded[index]), float(came[index])
+            )
+            self.departure = earlier(self.departure, here)
 
     def _trainer(self, node: int) -> Trainer:
         """One trainer for all nodes with the same settings, over the pool of all samples."""

@@ -11,12 +11,13 @@ import torch
 
 from gossipfl.peer.checkpoint import Checkpoint, load_checkpoint
 from sims.replay.batches import replay_batched
+from sims.replay.departure import Departure
 from sims.replay.errors import MissingCheckpoint
 from sims.replay.history import History, history_of
 from sims.replay.learning import Learnings
 from sims.replay.records import RecordedPeer, Version, read_peers
 from sims.replay.report import ReplayReport, compare
-from sims.replay.rows import Departure, replay_rows
+from sims.replay.rows import replay_rows
 
 __all__ = ["BATCHED_TOLERANCE", "replay"]
 
@@ -74,7 +75,7 @@ def replay(
     departure: Departure | None = None
     waves = 0
     if batched:
-        found, waves = replay_batched(history, learnings)
+        found, waves, departure = replay_batched(history, learnings)
     else:
         found, departure = replay_rows(history, learnings)
     seconds = time.perf_counter() - began
@@ -98,7 +99,7 @@ def replay(
             )
             for peer in peers
         ),
-        notes=tuple(_notes(history, departure)),
+        notes=tuple(_notes(history, departure, batched=batched)),
     )
 
 
@@ -109,12 +110,18 @@ def _checkpoint(peer: RecordedPeer, learnings: Learnings) -> Checkpoint | None:
     return load_checkpoint(peer.home.checkpoint, learning.task, momentum_size=learning.trainer.momentum_size)
 
 
-def _notes(history: History, departure: Departure | None) -> list[str]:
+def _notes(history: History, departure: Departure | None, *, batched: bool) -> list[str]:
     notes = []
     if departure is not None:
+        reason = (
+            "Until there losses agreed to 1e-4: an input of a ReLU so close to 0 that rounding decided does "
+            "that (see docs/replay.md), or another machine, data or task."
+            if batched
+            else "Another machine, other data or another version of the task do that."
+        )
         notes.append(
-            f"the replay left the run at {departure.version}: the loss was {departure.recorded!r} there, and "
-            f"is {departure.came!r} here. Another machine, other data or another version of the task do that."
+            f"the replay left the run at {departure.version}, {departure.number + 1} of {len(history.steps)} "
+            f"in order: the loss was {departure.recorded!r} there, and is {departure.came!r} here. {reason}"
         )
     others = {life.torch for life in history.lives} - {torch.__version__}
     if others:

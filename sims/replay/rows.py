@@ -9,7 +9,6 @@ import math
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -17,30 +16,15 @@ import torch
 from gossipfl.algorithms import Message
 from gossipfl.codecs import codec
 from gossipfl.training import Nodes
+from sims.replay.departure import Departure
 from sims.replay.errors import TornRecords
 from sims.replay.history import History, Step
 from sims.replay.learning import Learning, Learnings, with_momentum
 from sims.replay.records import Version
 
-__all__ = ["Departure", "replay_rows"]
+__all__ = ["replay_rows"]
 
 _ALL_OF_ONE = np.zeros(1, dtype=np.int64)
-
-
-@dataclass(frozen=True, slots=True)
-class Departure:
-    """The first training whose loss came out otherwise than recorded: there the replay left the run.
-
-    Parameters
-    ----------
-    version : Version
-    recorded, came : float
-        Mean loss of its batches.
-    """
-
-    version: Version
-    recorded: float
-    came: float
 
 
 def replay_rows(history: History, learnings: Learnings) -> tuple[dict[Version, Nodes], Departure | None]:
@@ -51,6 +35,7 @@ def replay_rows(history: History, learnings: Learnings) -> tuple[dict[Version, N
     targets : dict of Version to Nodes
         ``B = 1`` each.
     departure : Departure or None
+        The first training whose loss is not the one recorded.
 
     Raises
     ------
@@ -63,7 +48,7 @@ def replay_rows(history: History, learnings: Learnings) -> tuple[dict[Version, N
     current: dict[tuple[str, int], Nodes] = {}
     departure: Departure | None = None
     with _threads_as_before(), torch.no_grad():
-        for step in history.steps:
+        for number, step in enumerate(history.steps):
             version, life = step.version, step.life
             if torch.get_num_threads() != life.threads:
                 torch.set_num_threads(life.threads)
@@ -75,7 +60,7 @@ def replay_rows(history: History, learnings: Learnings) -> tuple[dict[Version, N
             else:
                 nodes, loss = _computed(step, learning, current[version[:2]], source)
                 if departure is None and loss != step.event.loss and not math.isnan(loss + step.event.loss):
-                    departure = Departure(version, step.event.loss, loss)
+                    departure = Departure(version, number, step.event.loss, loss)
             if step.source is not None:
                 reads[step.source] -= 1
                 if not reads[step.source]:

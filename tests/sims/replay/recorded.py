@@ -1,4 +1,4 @@
-"""Networks that learn and record with the code of peers, but without a network: exchanges are function calls."""
+"""Networks that learn and record with the code of peers; their exchanges are function calls."""
 
 import json
 from pathlib import Path
