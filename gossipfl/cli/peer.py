@@ -87,7 +87,8 @@ def run(
     with _leaving_at_once():
         from gossipfl.cli.running import run_peer  # torch and libp2p: after what can go wrong without them
 
-    run_peer(home, settings=settings, json_output=json_output, plain=plain)
+        # The task's own module is imported in there, before the peer takes over the signals.
+        run_peer(home, settings=settings, json_output=json_output, plain=plain)
 
 
 @app.command()

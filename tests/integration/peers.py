@@ -14,6 +14,8 @@ from gossipfl.errors import HomeError
 from gossipfl.peer import Home, Peer, read_records, read_status
 from gossipfl.settings import PeerSettings, parse_settings
 
+from .forked import ForkedProcess
+
 REPOSITORY = Path(__file__).parents[2]
 TASK = "tests.integration.tasks:blobs"
 
@@ -66,15 +68,20 @@ async def network_of(directory: Path, count: int, *, first: int = 0, **changes):
 
 
 class PeerProcess:
-    """``gossipfl peer run`` in a process of its own."""
+    """``gossipfl peer run`` in a process of its own, from nothing, or ``forked`` (see `ForkedProcess`)."""
 
-    def __init__(self, directory: Path, settings: PeerSettings | None = None) -> None:
+    def __init__(self, directory: Path, settings: PeerSettings, *, forked: bool = False) -> None:
         self.home = Home(directory)
-        if settings is not None:
-            self.home.create(settings)
-        self.process: subprocess.Popen | None = None
+        self.home.create(settings)
+        self.forked = forked
+        self.process: subprocess.Popen | ForkedProcess | None = None
 
     def start(self, *flags: str) -> "PeerProcess":
+        if self.forked:
+            arguments = ["peer", "run", "--home", str(self.home.directory), *flags]
+            out, err = (str(self.home.directory / name) for name in ("out", "err"))
+            self.process = ForkedProcess(arguments, out=out, err=err)
+            return self
         with (self.home.directory / "out").open("ab") as out, (self.home.directory / "err").open("ab") as err:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "gossipfl", "peer", "run", "--home", str(self.home.directory), *flags],

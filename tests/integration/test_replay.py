@@ -70,7 +70,9 @@ async def test_peers_in_one_program_are_replayed(tmp_path, changes):
 
 def test_a_run_with_a_killed_and_restarted_process_is_replayed(tmp_path):
     """What the killed process had sent beyond its last checkpoint lives on in the others' models."""
-    with PeerProcess(tmp_path / "victim", quick_settings(9, checkpoint={"period": 0.5})) as victim:
+    with PeerProcess(
+        tmp_path / "victim", quick_settings(9, checkpoint={"period": 0.5}), forked=True
+    ) as victim:
         victim.start("--plain")
         victim.until_at(event=1)
         peers = trio.run(partial(around_a_killed, victim, tmp_path))

@@ -47,7 +47,8 @@ def test_a_peer_killed_at_random_moments_always_comes_back_with_what_it_had_save
         async with running(neighbour):
             bootstrap = neighbour.status().addresses
             settings = quick_settings(1, bootstrap=bootstrap, checkpoint={"period": 0.05})
-            with PeerProcess(tmp_path / "victim", settings) as victim:
+            # Twenty times from nothing, most of which is imports; four times, quicker, forked.
+            with PeerProcess(tmp_path / "victim", settings, forked=kills < 20) as victim:
                 await survive(victim, settings, kills, dice)
 
     in_program(body)
@@ -58,8 +59,8 @@ async def survive(victim, settings, kills, dice):
     peer_id, saved_age, steps, incarnations = None, 0, [], []
     for kill in range(kills):
         victim.start("--plain")
-        if kill % 4 == 3:  # somewhere in its start-up, most of which is imports
-            await trio.sleep(dice.uniform(0, 4))
+        if kill % 4 == 3:  # somewhere in its start-up
+            await trio.sleep(dice.uniform(0, 0.5 if victim.forked else 4))
         else:
             await until(lambda: victim.is_at(event=0) and victim.home.checkpoint.exists(), seconds=60)
             await trio.sleep(dice.uniform(0, 1))
@@ -121,7 +122,9 @@ def test_a_frozen_peer_does_not_slow_the_others_and_recovers(tmp_path, seconds):
                 Peer(tmp_path / f"peer-{i}", settings=quick_settings(i, bootstrap=bootstrap, **quick))
                 for i in (1, 2)
             ]
-            with PeerProcess(tmp_path / "frozen", quick_settings(3, bootstrap=bootstrap, **quick)) as frozen:
+            with PeerProcess(
+                tmp_path / "frozen", quick_settings(3, bootstrap=bootstrap, **quick), forked=True
+            ) as frozen:
                 frozen.start("--plain")
                 async with running(*others):
                     return await freeze(frozen, [hub, *others])
@@ -211,7 +214,7 @@ def test_a_long_training_step_does_not_delay_the_farewell(tmp_path):
     settings = quick_settings(
         0, options={"pause": 1.0}, training={"local_steps": 20}, exchange={"patience": 0.01}
     )
-    with PeerProcess(tmp_path / "slow", settings) as slow:
+    with PeerProcess(tmp_path / "slow", settings, forked=True) as slow:
         slow.start("--plain")
         slow.until_at(event=0)
         start = time.monotonic()

@@ -139,7 +139,7 @@ def test_status_of_a_peer_that_never_ran(cli, tmp_path):
 
 
 def test_status_while_it_runs_and_afterwards_and_one_process_a_home(cli, tmp_path):
-    with PeerProcess(tmp_path / "alice", quick_settings()) as peer:
+    with PeerProcess(tmp_path / "alice", quick_settings(), forked=True) as peer:
         peer.start("--plain").until_at(step=2)
         code, out, err = cli("peer", "status", "--home", peer.home.directory, "--json")
         assert (code, err) == (0, "")
