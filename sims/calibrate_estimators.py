@@ -1,0 +1,108 @@
+"""Estimates of a network's clocks, delays, losses and step times from what its peers recorded.
+
+Quantiles are used where the first contact, a busy machine or a suspended one leave outliers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Clock", "delay_of_exchanges", "estimate_clock", "loss_of_exchanges", "step_time"]
+
+Floats = NDArray[np.float64]
+
+_LONGEST_INTERVAL = 5.0  # in medians; what is longer is an absence and no period
+_NORMAL_QUARTILES = 1.3489795  # distance between the quartiles of a standard normal
+_NEGLIGIBLE = 0.005
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """When nodes start exchanges.
+
+    Parameters
+    ----------
+    period : float
+        Seconds.
+    jitter : float
+        Periods are spread evenly over ``period · (1 ± jitter)``.
+    sigma : float
+        Standard deviation of the logarithm of the nodes' own periods.
+    intervals : int
+        How many were observed.
+    """
+
+    period: float
+    jitter: float
+    sigma: float
+    intervals: int
+
+
+def estimate_clock(intervals: Sequence[Floats]) -> Clock:
+    """Estimate the law of the intervals between the exchanges that each node starts.
+
+    A node's period is the mean of its intervals, so that the number of messages is that observed even where a
+    node skipped some; intervals longer than five medians count as absences. Jitter: a uniform law on
+    ``p · (1 ± j)`` has quartiles ``p · j`` apart. The nodes' periods are medianed; the variance of their
+    logarithms, less what the error of the means explains, is ``sigma²``.
+
+    Parameters
+    ----------
+    intervals : sequence of ndarray
+        For each node, seconds between starts of consecutive exchanges; those with none are passed over.
+    """
+    periods, jitters, errors = [], [], []
+    for own in intervals:
+        if not len(own):
+            continue
+        median = float(np.median(own))
+        kept = own[own <= _LONGEST_INTERVAL * median]
+        lower, upper = np.percentile(kept, (25, 75))
+        periods.append(float(kept.mean()))
+        jitters.append((upper - lower) / median)
+        errors.append(float(kept.var()) / len(kept) / periods[-1] ** 2)
+    jitter = float(np.median(jitters))
+    spread = float(np.var(np.log(periods), ddof=1)) - float(np.mean(errors)) if len(periods) > 1 else 0.0
+    sigma = float(np.sqrt(max(0.0, spread)))
+    return Clock(
+        period=float(np.median(periods)),
+        jitter=0.0 if jitter < _NEGLIGIBLE else min(jitter, 0.99),
+        sigma=0.0 if sigma < _NEGLIGIBLE else sigma,
+        intervals=sum(len(own) for own in intervals),
+    )
+
+
+def delay_of_exchanges(seconds: Floats) -> tuple[float, float]:
+    """Median (seconds) and deviation of the logarithm of one-way delays, from the durations of exchanges.
+
+    An exchange is a message and its answer. In push-pull both carry a model and take the same way, so each is
+    taken to need half the time; encoding, queueing and transmission are part of it. The deviation of the
+    logarithm is the distance of its quartiles over that of a standard normal. Halving supposes that both ways
+    of an exchange are alike; were they independent, each would vary about √2 times as much.
+    """
+    logarithms = np.log(np.maximum(seconds, 1e-9) / 2)
+    lower, median, upper = np.percentile(logarithms, (25, 50, 75))
+    return float(np.exp(median)), float((upper - lower) / _NORMAL_QUARTILES)
+
+
+def loss_of_exchanges(failed: int, total: int, *, answered: bool) -> float:
+    """Probability that a message is lost, from the share of exchanges that failed.
+
+    Where models are answered with models, an exchange succeeds if neither is lost: ``(1 − p)² = 1 − failed /
+    total``. Where they are only pushed, ``p`` is the share itself.
+    """
+    share = failed / total if total else 0.0
+    return min(0.99, 1 - float(np.sqrt(1 - share)) if answered else share)
+
+
+def step_time(gaps: Floats) -> float:
+    """Seconds a node is busy with a received model, from the gaps between an event and a training after it.
+
+    Where models wait for one another the gap is the work itself; elsewhere it is longer. So the lowest
+    percentile is taken: an upper bound, tight if at least one model in a hundred had to wait.
+    """
+    return float(np.percentile(gaps, 1)) if len(gaps) else 0.0
