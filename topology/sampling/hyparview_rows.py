@@ -188,7 +188,8 @@ def _forward_join(rows: Rows, messages: Messages) -> None:
 
 def _answer_request(rows: Rows, messages: Messages) -> None:
     sender = messages.sender
-    room = contains(rows.active, sender) | (counts(rows.active) < rows.settings.active_size)
+    kept = (rows.asking >= 0) & (rows.asking != sender)
+    room = contains(rows.active, sender) | (counts(rows.active) + kept < rows.settings.active_size)
     accepted = room | (messages.number > 0)
     _add(rows, sender, accepted)
     everywhere = np.ones(len(rows.me), dtype=np.bool_)
@@ -204,6 +205,7 @@ def _take_reply(rows: Rows, messages: Messages) -> None:
     full = counts(rows.active) >= rows.settings.active_size
     taken = accepted & due & ~held & ~full
     rows.send(Kind.DISCONNECT, sender, accepted & ~held & ~taken)
+    _refuse(rows, sender, accepted & due & ~held & full)
     _with_neighbour(rows, sender, taken)
     refused = ~accepted & (due | held)
     _demote(rows, sender, refused)

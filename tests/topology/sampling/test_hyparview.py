@@ -101,6 +101,33 @@ def test_an_answer_never_asked_for_ends_with_nobody_held_by_one_side_only():
     assert step.state.active == ()
 
 
+def test_peers_that_ask_each_other_in_a_ring_come_to_rest():
+    states = {
+        name: hv.HyParViewState(name, SMALL, active=(f"{name}1", f"{name}2"), passive=(after,))
+        for name, after in (("a", "b"), ("b", "c"), ("c", "a"))
+    }
+    waiting = []
+    for name, state in list(states.items()):
+        step = hv.tick(state, low)
+        states[name] = step.state
+        waiting += [(name, envelope) for envelope in step.envelopes]
+    delivered = 0
+    while waiting:
+        sender, envelope = waiting.pop(0)
+        if envelope.to not in states:
+            continue
+        delivered += 1
+        assert delivered < 100
+        step = hv.receive(states[envelope.to], sender, envelope.message, low)
+        states[envelope.to] = step.state
+        waiting += [(envelope.to, sent) for sent in step.envelopes]
+    assert all(
+        (other in states[name].active) == (name in states[other].active)
+        for name in states
+        for other in states
+    )
+
+
 def test_hostile_messages_stay_within_the_limits():
     state = hv.HyParViewState("p", SMALL, active=("a", "b"))
     flood = hv.receive(state, "a", hv.Shuffle("o", tuple(range(10_000)), 10**9), low)
