@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit, uint64
 
-__all__ = ["fill_batches"]
+__all__ = ["gather_batches"]
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _FIRST = np.uint64(0xBF58476D1CE4E5B9)
@@ -17,14 +17,14 @@ _SECOND = np.uint64(0x94D049BB133111EB)
 _FEISTEL_ROUNDS = 8
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True, _nrt=False)
 def _mix(x: int) -> int:
     x = (x ^ (x >> uint64(30))) * _FIRST
     x = (x ^ (x >> uint64(27))) * _SECOND
     return x ^ (x >> uint64(31))
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True, _nrt=False)
 def _shift(x: int, bound: int, words: int) -> int:
     words = words * _FIRST
     words = (words ^ (words >> uint64(32))) * _SECOND
@@ -32,7 +32,7 @@ def _shift(x: int, bound: int, words: int) -> int:
     return words - bound if words >= bound else words
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True, _nrt=False)
 def _permuted(position: int, count: int, key: int) -> int:
     a = uint64(np.ceil(np.sqrt(np.float64(count))))
     b = (count + a - uint64(1)) // a
@@ -47,9 +47,13 @@ def _permuted(position: int, count: int, key: int) -> int:
             return position
 
 
-@njit(cache=True, nogil=True)
-def fill_batches(
-    samples: np.ndarray,
+@njit(cache=True, nogil=True, _nrt=False)
+def gather_batches(
+    inputs: np.ndarray,
+    targets: np.ndarray,
+    pool_inputs: np.ndarray,
+    pool_targets: np.ndarray,
+    local_steps: int,
     seed: int,
     node: np.ndarray,
     updates: np.ndarray,
@@ -58,40 +62,44 @@ def fill_batches(
     indices: np.ndarray,
     numbers: np.ndarray,
 ) -> None:
-    """Write the samples of each node's next local steps into ``samples``, int64 ``[B, local_steps, S]``.
+    """Gather the samples of each node's next local steps.
 
     Parameters
     ----------
-    samples : ndarray
-        Written to: indices into the pool.
+    inputs, targets : ndarray
+        Written to: ``[B · local_steps · S, bytes of a sample]``, uint8.
+    local_steps : int
+    pool_inputs, pool_targets : ndarray
+        All samples, ``[n, bytes of a sample]``, uint8.
     seed : int
         Of the training settings.
     node, updates : ndarray
         Nodes, and how many updates each has had since ``steps`` was counted, int64 ``[B]``. Nodes beyond the
-        last one are padding and get sample 0.
+        last one are padding, and what was there stays.
     steps : ndarray
         Training steps of every node so far, int64 ``[N]``.
     offsets, indices, numbers : ndarray
         As in `gossipfl.training.NodeData`.
     """
-    local_steps, size = samples.shape[1], samples.shape[2]
+    size = len(inputs) // (len(node) * local_steps)
     start = _mix(uint64(seed) + _GOLDEN)
     for b in range(len(node)):
         if node[b] >= len(numbers):
-            samples[b] = 0
             continue
         first = offsets[node[b]]
         count = offsets[node[b] + 1] - first
-        if count == size:
-            for k in range(local_steps):
-                for s in range(size):
-                    samples[b, k, s] = indices[first + s]
-            continue
         step = steps[node[b]] + updates[b] * local_steps
         of_node = _mix(start ^ uint64(numbers[node[b]]))
         for k in range(local_steps):
             for s in range(size):
-                place = (step + k) * size + s
-                key = _mix(of_node ^ uint64(place // count))
-                position = _permuted(uint64(place % count), uint64(count), key)
-                samples[b, k, s] = indices[first + np.int64(position)]
+                if count == size:
+                    sample = indices[first + s]
+                else:
+                    place = (step + k) * size + s
+                    key = _mix(of_node ^ uint64(place // count))
+                    sample = indices[first + np.int64(_permuted(uint64(place % count), uint64(count), key))]
+                place_in_batch = (b * local_steps + k) * size + s
+                for byte in range(pool_inputs.shape[1]):
+                    inputs[place_in_batch, byte] = pool_inputs[sample, byte]
+                for byte in range(pool_targets.shape[1]):
+                    targets[place_in_batch, byte] = pool_targets[sample, byte]

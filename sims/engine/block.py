@@ -46,12 +46,12 @@ class Table:
         """Number of nodes."""
         return len(self.steps)
 
-    def write(self, node: Tensor, keep: Tensor, outcome: Outcome) -> None:
-        """Write updated nodes to their own places, and to the slots that ``keep`` names."""
+    def write(self, columns: Tensor, outcome: Outcome) -> None:
+        """Write updated nodes to their own places, and to slots where the block's columns say so."""
         rows, ages, momentum = outcome
+        node, keep = columns[0], columns[3]
         if self.rows.device.type == "cpu":
-            own, slots = node.numpy(), keep.numpy()
-            scatter(self.rows.numpy(), self.ages.numpy(), own, slots, rows.numpy(), ages.numpy(), self.n)
+            scatter(self.rows.numpy(), self.ages.numpy(), columns.numpy(), rows.numpy(), ages.numpy(), self.n)
         else:
             for places in (node, keep):
                 self.rows.index_copy_(0, places, rows)
@@ -93,24 +93,23 @@ def new_table(first_rows: Tensor, *, nodes: int, slots: int, momentum_size: int,
     )
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, _nrt=False)
 def scatter(
     rows: NDArray[np.floating],
     ages: NDArray[np.int64],
-    node: NDArray[np.int64],
-    keep: NDArray[np.int64],
+    columns: NDArray[np.int64],
     new_rows: NDArray[np.floating],
     new_ages: NDArray[np.int64],
     nowhere: int,
 ) -> None:
-    """Write rows to the places ``node`` and ``keep``; the place ``nowhere``, which is padding, is left alone."""
+    """Write rows to the places node and keep of a block; the place ``nowhere``, padding, is left alone."""
+    node, keep = columns[0], columns[3]
     for b in range(len(node)):
-        if node[b] != nowhere:
-            rows[node[b]] = new_rows[b]
-            ages[node[b]] = new_ages[b]
-        if keep[b] != nowhere:
-            rows[keep[b]] = new_rows[b]
-            ages[keep[b]] = new_ages[b]
+        for place in (node[b], keep[b]):
+            if place != nowhere:
+                for k in range(rows.shape[1]):
+                    rows[place, k] = new_rows[b, k]
+                ages[place] = new_ages[b]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,9 +133,7 @@ class UpdateBlock:
         rows: Tensor,
         ages: Tensor,
         momentum: Tensor,
-        node: Tensor,
-        source: Tensor,
-        part: Tensor,
+        columns: Tensor,
         inputs: Tensor,
         targets: Tensor,
     ) -> Outcome:
@@ -146,8 +143,8 @@ class UpdateBlock:
         ----------
         rows, ages, momentum : Tensor
             The `Table`.
-        node, source, part : Tensor
-            As in `sims.waves.Waves`, int64 ``[B]``.
+        columns : Tensor
+            int64 ``[5, B]``: as in `sims.engine.blocks.Blocks`.
         inputs, targets : Tensor
             Batches, ``[B, local_steps, S, ...]``.
 
@@ -162,6 +159,7 @@ class UpdateBlock:
                 nodes = self.trainer.step_on(nodes, inputs[:, step], targets[:, step], [])[0]
             return nodes
 
+        node, source = columns[0], columns[1]
         steps = ages.new_zeros(len(node))
         after = self._absorb(rows, ages, momentum, node, source, steps, update)
         return after.rows, after.ages, after.momentum

@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numba import njit
 from numpy.typing import NDArray
-from torch import Tensor
 
 from sims.waves import Waves
 
@@ -23,19 +21,16 @@ class Blocks:
 
     Parameters
     ----------
-    node, source, keep, part, step : Tensor
-        As in `Waves`, int64 ``[blocks, B]``; padding has ``node = source = keep = N``.
+    columns : ndarray
+        int64 ``[blocks, 5, B]``: node, source, part, keep and step, as in `Waves`. Padding has node, source and
+        keep ``N``.
     group : list of int
         Group of each block.
     wave_ends : list of int
         Where the blocks of each wave end.
     """
 
-    node: Tensor
-    source: Tensor
-    keep: Tensor
-    part: Tensor
-    step: Tensor
+    columns: NDArray[np.int64]
     group: list[int]
     wave_ends: list[int]
 
@@ -61,17 +56,12 @@ def cut(waves: Waves, *, size: int, n: int) -> Blocks:
     per_cell = -(-(group_ends - starts) // size)
     total = int(per_cell.sum())
     kinds = waves.group_ends.shape[1]
-    arrays = np.full((5, total, size), n, dtype=np.int64)
-    arrays[3:] = 0
+    columns = np.full((total, 5, size), n, dtype=np.int64)
+    columns[:, 2] = columns[:, 4] = 0
     group = np.repeat(np.tile(np.arange(kinds), len(waves)), per_cell)
-    _fill(arrays, starts, group_ends, per_cell, waves.node, waves.source, waves.keep, waves.part, waves.step)
-    node, source, keep, part, step = (torch.from_numpy(array) for array in arrays)
+    _fill(columns, starts, group_ends, per_cell, waves.node, waves.source, waves.keep, waves.part, waves.step)
     return Blocks(
-        node=node,
-        source=source,
-        keep=keep,
-        part=part,
-        step=step,
+        columns=columns,
         group=group.tolist(),
         wave_ends=per_cell.reshape(-1, kinds).sum(axis=1).cumsum().tolist(),
     )
@@ -79,7 +69,7 @@ def cut(waves: Waves, *, size: int, n: int) -> Blocks:
 
 @njit(cache=True)
 def _fill(
-    arrays: NDArray[np.int64],
+    columns: NDArray[np.int64],
     starts: NDArray[np.int64],
     ends: NDArray[np.int64],
     per_cell: NDArray[np.int64],
@@ -89,13 +79,13 @@ def _fill(
     part: NDArray[np.int64],
     step: NDArray[np.int64],
 ) -> None:
-    size, first = arrays.shape[2], 0
+    size, first = columns.shape[2], 0
     for cell in range(len(starts)):
         for u in range(starts[cell], ends[cell]):
             block, place = first + (u - starts[cell]) // size, (u - starts[cell]) % size
-            arrays[0, block, place] = node[u]
-            arrays[1, block, place] = source[u]
-            arrays[2, block, place] = keep[u]
-            arrays[3, block, place] = part[u]
-            arrays[4, block, place] = step[u]
+            columns[block, 0, place] = node[u]
+            columns[block, 1, place] = source[u]
+            columns[block, 3, place] = keep[u]
+            columns[block, 2, place] = part[u]
+            columns[block, 4, place] = step[u]
         first += per_cell[cell]

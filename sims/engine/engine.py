@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,7 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gossipfl.algorithms import GossipSettings
-from sims.engine.batches import fill_batches
+from sims.engine.batches import gather_batches
+from sims.engine.buffers import as_bytes, batch_buffer
 from sims.engine.block import Outcome, Table, UpdateBlock, new_table
 from sims.engine.blocks import Blocks, block_size, cut, wave_width
 from sims.engine.programme import Compile, Programme
@@ -83,7 +83,7 @@ class Engine:
         )
         self.phases = Phases()
         data = world.trainer.data
-        self._inputs, self._targets = data.inputs.to(self.device), data.targets.to(self.device)
+        self._input_bytes, self._target_bytes = as_bytes(data.inputs), as_bytes(data.targets)
         self._update = UpdateBlock(
             trainer=world.trainer,
             settings=GossipSettings(merge=algorithm.merge, weighting=algorithm.weighting),
@@ -99,8 +99,8 @@ class Engine:
         self._expected_blocks = expected_updates / self.block
         self._compile_when: Compile = compile_when
         local_steps = world.scenario.training.local_steps
-        self._samples = [
-            [np.zeros((self.block, local_steps, int(size)), dtype=np.int64) for size in self._sizes]
+        self._buffers = [
+            [batch_buffer(data, rows=self.block, local_steps=local_steps, size=int(size)) for size in self._sizes]
             for _ in range(self.workers.threads)
         ]
 
@@ -133,16 +133,14 @@ class Engine:
         return waves.pending
 
     def _run(self, blocks: Blocks) -> None:
-        columns = [array.to(self.device).unbind(0) for array in (blocks.node, blocks.source, blocks.keep, blocks.part)]
-        nodes, steps = blocks.node.numpy(), blocks.step.numpy()
+        columns = torch.from_numpy(blocks.columns).to(self.device).unbind(0)
         for group in sorted(set(blocks.group)):
-            self._programme(group, [column[blocks.group.index(group)] for column in columns])
+            self._prepare(group, columns[blocks.group.index(group)])
 
         def run(thread: int, first: int, last: int) -> None:
             for b in range(first, last):
-                node, source, keep, part = (column[b] for column in columns)
-                outcome = self._outcome(thread, blocks.group[b], node, source, part, nodes[b], steps[b])
-                self.table.write(node, keep, outcome)
+                outcome = self._outcome(thread, blocks.group[b], columns[b], blocks.columns[b])
+                self.table.write(columns[b], outcome)
 
         safe = all(programme.thread_safe for programme in self._programmes.values())
         start = 0
@@ -153,27 +151,18 @@ class Engine:
                 run(0, start, end)
             start = end
 
-    def _outcome(
-        self,
-        thread: int,
-        group: int,
-        node: Tensor,
-        source: Tensor,
-        part: Tensor,
-        numbers: NDArray[np.int64],
-        step: NDArray[np.int64],
-    ) -> Outcome:
+    def _outcome(self, thread: int, group: int, columns: Tensor, numbers: NDArray[np.int64]) -> Outcome:
         table = self.table
-        own = numbers < table.n
         if not self.vectorised:
-            places = torch.from_numpy(np.flatnonzero(own))
-            before = table.steps[numbers[own]] + step[own] * self.world.scenario.training.local_steps
-            outcome = self._update.row_by_row(table, node[places], source[places], before)
-            padded = tuple(self._padded(tensor, len(node)) for tensor in outcome)
+            own = numbers[0] < table.n
+            node, source = columns[0, : own.sum()], columns[1, : own.sum()]
+            steps = table.steps[numbers[0, own]] + numbers[4, own] * self.world.scenario.training.local_steps
+            outcome = self._update.row_by_row(table, node, source, steps)
+            padded = tuple(self._padded(tensor, columns.shape[1]) for tensor in outcome)
             return padded[0], padded[1], padded[2]
-        inputs, targets = self._batches(thread, group, numbers, step)
+        inputs, targets = self._batches(thread, group, columns, numbers)
         result: Outcome = self._programmes[group](
-            thread, table.rows, table.ages, table.momentum, node, source, part, inputs, targets
+            thread, table.rows, table.ages, table.momentum, columns, inputs, targets
         )
         return result
 
@@ -182,29 +171,35 @@ class Engine:
         return torch.cat([tensor, tensor.new_zeros(length - len(tensor), *tensor.shape[1:])])
 
     def _batches(
-        self, thread: int, group: int, node: NDArray[np.int64], step: NDArray[np.int64]
+        self, thread: int, group: int, columns: Tensor, numbers: NDArray[np.int64]
     ) -> tuple[Tensor, Tensor]:
-        samples = self._samples[thread][group]
-        settings, data = self.world.scenario.training, self.world.trainer.data
-        if settings.enabled:
-            fill_batches(
-                samples, settings.seed, node, step, self.table.steps, data.offsets, data.indices, data.numbers
+        buffer, data = self._buffers[thread][group], self.world.trainer.data
+        if self.world.scenario.training.enabled:
+            gather_batches(
+                buffer.input_bytes,
+                buffer.target_bytes,
+                self._input_bytes,
+                self._target_bytes,
+                self.world.scenario.training.local_steps,
+                self.world.scenario.training.seed,
+                numbers[0],
+                numbers[4],
+                self.table.steps,
+                data.offsets,
+                data.indices,
+                data.numbers,
             )
-        index, shape = torch.from_numpy(samples.reshape(-1)).to(self.device), samples.shape
-        inputs, targets = self._inputs.index_select(0, index), self._targets.index_select(0, index)
-        return inputs.view(*shape, *inputs.shape[1:]), targets.view(*shape, *targets.shape[1:])
+        return buffer.inputs.to(self.device), buffer.targets.to(self.device)
 
-    def _programme(self, group: int, block: Sequence[Tensor]) -> None:
+    def _prepare(self, group: int, columns: Tensor) -> None:
+        """See that there is a programme for blocks of this group."""
         if group in self._programmes or not self.vectorised:
             return
-        node, source, _, part = block
-        table = self.table
-        padding = np.full(self.block, table.n, dtype=np.int64)
-        inputs, targets = self._batches(0, group, padding, np.zeros_like(padding))
-        size = int(self._sizes[group])
+        table, size = self.table, int(self._sizes[group])
+        inputs, targets = self._batches(0, group, columns, columns.cpu().numpy())
         programme = Programme(
             self._update,
-            (table.rows, table.ages, table.momentum, node, source, part, inputs, targets),
+            (table.rows, table.ages, table.momentum, columns, inputs, targets),
             growing=(0, 1, 2),
             calls=self._expected_blocks * float(self._shares[group]),
             compile_when=self._compile_when,

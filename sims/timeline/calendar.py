@@ -10,8 +10,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from sims.timeline.compiled import compiled
 
 __all__ = ["Calendar", "free_events", "grow", "insert", "is_due", "new_calendar", "pop"]
 
@@ -73,20 +74,20 @@ def grow(calendar: Calendar) -> Calendar:
     return fresh
 
 
-@njit(cache=True, inline="always")
+@compiled
 def free_events(q: Calendar) -> int:
     """Room for so many more events."""
     return q.at[_FREE_COUNT]
 
 
-@njit(cache=True, inline="always")
+@compiled
 def _before(q: Calendar, a: int, b: int) -> bool:
     if q.key[a] != q.key[b]:
         return q.key[a] < q.key[b]
     return q.sequence[a] < q.sequence[b]
 
 
-@njit(cache=True)
+@compiled
 def _push(q: Calendar, event: int) -> None:
     place = q.at[_HEAP_SIZE]
     q.at[_HEAP_SIZE] += 1
@@ -99,7 +100,7 @@ def _push(q: Calendar, event: int) -> None:
     q.heap[place] = event
 
 
-@njit(cache=True)
+@compiled
 def insert(q: Calendar, key: int, kind: int, node: int, peer: int, ref: int, part: int) -> None:
     """Add an event; there must be room (`free_events`)."""
     event = q.at[_FREE]
@@ -119,7 +120,7 @@ def insert(q: Calendar, key: int, kind: int, node: int, peer: int, ref: int, par
         q.at[_LINKED] += 1
 
 
-@njit(cache=True)
+@compiled
 def is_due(q: Calendar, last_key: int) -> bool:
     """Whether an event with a key of at most ``last_key`` is pending; it is then at the top of the heap."""
     while q.at[_HEAP_SIZE] == 0:
@@ -141,7 +142,7 @@ def is_due(q: Calendar, last_key: int) -> bool:
     return q.key[q.heap[0]] <= last_key
 
 
-@njit(cache=True)
+@compiled
 def pop(q: Calendar) -> int:
     """Take the first event off; its fields stay readable until the next `insert`."""
     top = q.heap[0]

@@ -8,9 +8,10 @@ alike.
 from __future__ import annotations
 
 import numpy as np
-from numba import int64, njit, uint64
+from numba import int64, uint64
 
 from sims.timeline.arithmetic import exact_exp, exact_log, normal_quantile
+from sims.timeline.compiled import compiled
 
 __all__ = [
     "CYCLE",
@@ -40,7 +41,7 @@ _FIRST = np.uint64(0xBF58476D1CE4E5B9)
 _SECOND = np.uint64(0x94D049BB133111EB)
 
 
-@njit(cache=True)
+@compiled
 def _mix(x: int) -> int:
     """Finaliser of SplitMix64 (Steele, Lea & Flood 2014)."""
     x = uint64(x)
@@ -49,7 +50,7 @@ def _mix(x: int) -> int:
     return x ^ (x >> uint64(31))
 
 
-@njit(cache=True)
+@compiled
 def word(seed: int, purpose: int, node: int, counter: int) -> int:
     """64 random bits, uint64."""
     x = _mix(uint64(seed) + _GOLDEN * uint64(purpose + 1))
@@ -57,25 +58,25 @@ def word(seed: int, purpose: int, node: int, counter: int) -> int:
     return _mix(x ^ (uint64(counter) * _SECOND + _FIRST))
 
 
-@njit(cache=True)
+@compiled
 def uniform(seed: int, purpose: int, node: int, counter: int) -> float:
     """Draw from the open interval (0, 1), 52 bits."""
     return (float(word(seed, purpose, node, counter) >> uint64(12)) + 0.5) * 2.220446049250313e-16
 
 
-@njit(cache=True)
+@compiled
 def below(seed: int, purpose: int, node: int, counter: int, n: int) -> int:
     """Draw uniformly from 0 … n − 1, n below 2**32."""
     return int64(((word(seed, purpose, node, counter) >> uint64(32)) * uint64(n)) >> uint64(32))
 
 
-@njit(cache=True)
+@compiled
 def lognormal(u: float, median: float, sigma: float) -> float:
     """Lognormal quantile at ``u``: median · exp(σ z)."""
     return median * exact_exp(sigma * normal_quantile(u))
 
 
-@njit(cache=True)
+@compiled
 def weibull(u: float, scale: float, shape: float) -> float:
     """Weibull quantile at ``u``: scale · (−ln(1 − u))^(1/shape)."""
     return scale * exact_exp(exact_log(-exact_log(1.0 - u)) / shape)

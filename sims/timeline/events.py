@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from sims.timeline import laws
 from sims.timeline.calendar import Calendar, free_events, insert, is_due, pop
+from sims.timeline.compiled import compiled
 from sims.timeline.conditions import (
     COMES,
     DROP,
@@ -73,7 +74,7 @@ class Operations(NamedTuple):
     time: NDArray[np.int64]
 
 
-@njit(cache=True)
+@compiled
 def _write(s: NodeStates, o: Operations, kind: int, node: int, ref: int, part: int, now: int) -> int:
     place = s.counts[WRITTEN]
     o.kind[place], o.node[place], o.ref[place], o.part[place], o.time[place] = kind, node, ref, part, now
@@ -81,7 +82,7 @@ def _write(s: NodeStates, o: Operations, kind: int, node: int, ref: int, part: i
     return place
 
 
-@njit(cache=True)
+@compiled
 def _set_away(s: NodeStates, node: int, bit: int, away: bool) -> None:
     before = s.away[node] == 0
     s.away[node] = (s.away[node] | bit) if away else (s.away[node] & ~bit)
@@ -107,7 +108,7 @@ def begin(c: Conditions, q: Calendar, s: NodeStates) -> None:
         insert(q, 2 * laws.first_wake(c, node) + 1, _WAKE, node, 0, 0, 0)
 
 
-@njit(cache=True)
+@compiled
 def _transmit(
     c: Conditions, q: Calendar, s: NodeStates, o: Operations, kind: int, sender: int, receiver: int, part: int,
     now: int,
@@ -125,7 +126,7 @@ def _transmit(
     insert(q, 2 * (departs + laws.delay(c, sender, receiver, number)), kind, receiver, sender, ref, part)
 
 
-@njit(cache=True)
+@compiled
 def _send(c: Conditions, q: Calendar, s: NodeStates, o: Operations, node: int, part: int, now: int) -> None:
     """Choose a neighbour, and push to it, ask it, or both."""
     number = s.sent[node]
@@ -144,7 +145,7 @@ def _send(c: Conditions, q: Calendar, s: NodeStates, o: Operations, node: int, p
     insert(q, 2 * (now + laws.delay(c, node, other, number)), _REQUEST, other, node, 0, part)
 
 
-@njit(cache=True)
+@compiled
 def _wake(c: Conditions, q: Calendar, s: NodeStates, o: Operations, node: int, now: int) -> None:
     wakes = s.wakes[node]
     s.wakes[node] += 1
@@ -161,7 +162,7 @@ def _wake(c: Conditions, q: Calendar, s: NodeStates, o: Operations, node: int, n
         s.tokens[account] += 1
 
 
-@njit(cache=True)
+@compiled
 def _absorb(c: Conditions, q: Calendar, s: NodeStates, o: Operations, node: int, ref: int, part: int, now: int) -> None:
     _write(s, o, ABSORB, node, ref, part, now)
     received = s.received[node]
@@ -174,7 +175,7 @@ def _absorb(c: Conditions, q: Calendar, s: NodeStates, o: Operations, node: int,
         _send(c, q, s, o, node, own, now)
 
 
-@njit(cache=True)
+@compiled
 def _deliver(
     c: Conditions, q: Calendar, s: NodeStates, o: Operations, kind: int, node: int, sender: int, ref: int,
     part: int, now: int,
@@ -196,7 +197,7 @@ def _deliver(
     insert(q, 2 * done, _DONE, node, sender, ref, part)
 
 
-@njit(cache=True)
+@compiled
 def _planned(c: Conditions, q: Calendar, s: NodeStates, index: int) -> None:
     if index + 1 < len(c.plan_times):
         insert(q, 2 * c.plan_times[index + 1] + 1, _PLANNED, index + 1, 0, 0, 0)
@@ -220,7 +221,7 @@ def _planned(c: Conditions, q: Calendar, s: NodeStates, index: int) -> None:
                 s.island[node] = 0
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, _nrt=False)
 def advance(c: Conditions, q: Calendar, s: NodeStates, o: Operations, until: int) -> int:
     """Let everything happen up to and including time ``until``, in ticks.
 

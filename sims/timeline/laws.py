@@ -8,8 +8,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
+from sims.timeline.compiled import compiled
 from sims.timeline.conditions import (
     CONSTANT,
     GENERALIZED,
@@ -54,12 +54,12 @@ __all__ = [
 ]
 
 
-@njit(cache=True)
+@compiled
 def _whole(x: float) -> int:
     return int(math.floor(x + 0.5))
 
 
-@njit(cache=True)
+@compiled
 def first_wake(c: Conditions, node: int) -> int:
     """When a node's clock first rings, ticks."""
     if c.together:
@@ -67,7 +67,7 @@ def first_wake(c: Conditions, node: int) -> int:
     return int(math.floor(uniform(c.seed, PHASE, node, 0) * c.periods[node]))
 
 
-@njit(cache=True)
+@compiled
 def next_period(c: Conditions, node: int, wakes: int) -> int:
     """Ticks from a node's wake-up number ``wakes`` to the next."""
     if c.jitter == 0.0:
@@ -76,13 +76,13 @@ def next_period(c: Conditions, node: int, wakes: int) -> int:
     return max(1, _whole(factor * c.periods[node]))
 
 
-@njit(cache=True)
+@compiled
 def is_absent_this_cycle(c: Conditions, node: int, wakes: int) -> bool:
     """Whether a node is offline for the period that starts at its wake-up number ``wakes``."""
     return uniform(c.seed, CYCLE, node, wakes) < c.cycle_offline
 
 
-@njit(cache=True)
+@compiled
 def neighbour(c: Conditions, node: int, number: int, away: np.ndarray) -> int:
     """Whom a node writes to in its message ``number``; −1 if nobody is there to choose.
 
@@ -116,13 +116,13 @@ def neighbour(c: Conditions, node: int, number: int, away: np.ndarray) -> int:
     return -1
 
 
-@njit(cache=True)
+@compiled
 def is_lost(c: Conditions, sender: int, number: int) -> bool:
     """Whether a sender's message ``number`` is lost on its way."""
     return c.loss > 0.0 and uniform(c.seed, LOSS, sender, number) < c.loss
 
 
-@njit(cache=True)
+@compiled
 def delay(c: Conditions, sender: int, receiver: int, number: int) -> int:
     """Ticks that the sender's message ``number`` travels, its transmission not included."""
     if c.delay_kind == CONSTANT:
@@ -135,7 +135,7 @@ def delay(c: Conditions, sender: int, receiver: int, number: int) -> int:
     return _whole(c.one_way[c.hosts[sender], c.hosts[receiver]])
 
 
-@njit(cache=True)
+@compiled
 def part_of_message(c: Conditions, sender: int, number: int) -> int:
     """Which part of the model a message carries; for a subsample, the number that determines it."""
     if c.sharing == PARTITIONED:
@@ -145,7 +145,7 @@ def part_of_message(c: Conditions, sender: int, number: int) -> int:
     return 0
 
 
-@njit(cache=True)
+@compiled
 def sends_proactively(c: Conditions, node: int, wakes: int, tokens: int) -> bool:
     """Whether a node sends on waking: the function PROACTIVE of Danner & Jelasity 2018, Section III."""
     if c.flow == PROACTIVE:
@@ -158,7 +158,7 @@ def sends_proactively(c: Conditions, node: int, wakes: int, tokens: int) -> bool
     return uniform(c.seed, FLOW, node, 2 * wakes) < probability
 
 
-@njit(cache=True)
+@compiled
 def reactive_messages(c: Conditions, node: int, received: int, tokens: int) -> int:
     """How many messages a node sends on receiving one: REACTIVE of Danner & Jelasity 2018, all useful."""
     if c.flow == PROACTIVE:
@@ -172,7 +172,7 @@ def reactive_messages(c: Conditions, node: int, received: int, tokens: int) -> i
     return whole + (1 if extra else 0)
 
 
-@njit(cache=True)
+@compiled
 def session_length(c: Conditions, node: int, number: int, online: bool, now: int) -> int:
     """Ticks that a node's session ``number``, which begins now, lasts."""
     u = uniform(c.seed, SESSION, node, number)
@@ -188,7 +188,7 @@ def session_length(c: Conditions, node: int, number: int, online: bool, now: int
     return max(1, _whole(min(length, 4e18)))
 
 
-@njit(cache=True)
+@compiled
 def first_session(c: Conditions, node: int) -> tuple[bool, int]:
     """Whether a node starts online, and when that session ends.
 
