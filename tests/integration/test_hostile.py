@@ -7,8 +7,10 @@ import torch
 from gossipfl.peer import Peer, read_status
 from tests.gossipfl.network.helpers import in_trio, until
 
-from .hostile import CASES, Target, render
+from .hostile import Target
+from .hostile_inputs import CASES
 from .peers import REPOSITORY, quick_settings, records_of, running
+from .security_table import render
 
 MOST_GROWTH = 32_000_000  # bytes; the largest claims above are of 2**63
 
@@ -48,7 +50,7 @@ async def test_it_is_refused_by_name_and_changes_nothing(case, tmp_path):
 
 def test_the_document_is_this_table():
     assert (REPOSITORY / "docs" / "security-table.md").read_text(encoding="utf-8") == render(), (
-        "run: python -m tests.integration.hostile > docs/security-table.md"
+        "run: python -m tests.integration.security_table > docs/security-table.md"
     )
 
 

@@ -1,0 +1,286 @@
+"""What hostile peers do to a running one: each line of ``docs/security-table.md``, as a program."""
+
+import random
+import struct
+from contextlib import suppress
+
+import msgpack
+import trio
+
+from gossipfl import errors
+from gossipfl.network import Identity
+from gossipfl.network.frames import DATA, FIN, SYN, WINDOW_UPDATE, frame_header
+from gossipfl.wire import PeerDescriptor, View, encode
+from tests.gossipfl.network.helpers import Outlaw, frame_bytes, serving_host, until
+from tests.gossipfl.wire.frames import sealed
+
+from .hostile import (
+    CASES,
+    CLOSED,
+    NEVER_CONNECTED,
+    TOLD,
+    TOLD_AND_CLOSED,
+    TOLD_IN_STEP,
+    Target,
+    bad_frame,
+    case,
+)
+
+__all__ = ["CASES"]
+
+# Before anybody has proved who they are
+
+
+@case("random bytes instead of a handshake", errors.IdentityMismatch, NEVER_CONNECTED)
+async def _(target: Target) -> None:
+    dice = random.Random(1)
+    for _ in range(2):
+        async with await trio.open_tcp_stream("127.0.0.1", target.port) as socket:
+            with suppress(trio.BrokenResourceError):
+                await socket.send_all(dice.randbytes(300))
+                while await socket.receive_some():
+                    pass
+
+
+@case("a handshake that drips (slow loris)", errors.IdentityMismatch, NEVER_CONNECTED)
+async def _(target: Target) -> None:
+    async with await trio.open_tcp_stream("127.0.0.1", target.port) as socket:
+        with suppress(trio.BrokenResourceError):
+            for byte in b"\x13/multistream/1.0.0\n\x07/noise\n":
+                await socket.send_all(bytes([byte]))
+                await trio.sleep(0.1)
+            while await socket.receive_some():
+                pass
+
+
+@case("a dialler that offers only plaintext", errors.IdentityMismatch, NEVER_CONNECTED)
+async def _(target: Target) -> None:
+    async with await trio.open_tcp_stream("127.0.0.1", target.port) as socket:
+        await socket.send_all(b"\x13/multistream/1.0.0\n\x11/plaintext/2.0.0\n")
+        received = b""
+        while piece := await socket.receive_some():
+            received += piece
+        assert b"na\n" in received
+
+
+@case("a listener that is not who it is said to be", errors.IdentityMismatch, NEVER_CONNECTED)
+async def _(target: Target) -> None:
+    async with serving_host() as liar:
+        claimed = Identity.generate().peer_id
+        address = liar.addresses[0].rpartition("/p2p/")[0]
+        view = View(
+            task=target.task.fingerprint, peers=(PeerDescriptor(peer_id=claimed, addresses=(address,)),)
+        )
+        async with target.outlaw() as outlaw:
+            await outlaw.send_data(frame_bytes(encode(view)))
+            await until(lambda: target.refused["identity_mismatch"])
+        assert claimed not in target.peer._host.connected()
+
+
+@case("1,000 connections from one address", errors.ConnectionRefusedByPolicy, NEVER_CONNECTED)
+async def _(target: Target) -> None:
+    sockets = []
+    for _ in range(1_000):
+        sockets.append(await trio.open_tcp_stream("127.0.0.1", target.port, local_address="127.0.0.9"))
+        if len(sockets) > 200:  # more descriptors than that are not the attacker's to waste
+            await trio.aclose_forcefully(sockets.pop(0))
+    await until(lambda: target.refused["connection_refused_by_policy"] > 700)
+    await target.accept()  # while the flood has all the places it can get
+    for socket in sockets:
+        await trio.aclose_forcefully(socket)
+
+
+# Below the level of frames
+
+
+@case("random bytes inside the connection", errors.MalformedFrame, CLOSED)
+async def _(target: Target) -> None:
+    async with Outlaw.connected_to(target.host) as outlaw:
+        await outlaw.send(b"\x07" + random.Random(2).randbytes(4_000))
+        await outlaw.receive_all()
+
+
+@case("data beyond the receive window", errors.WindowOverrun, CLOSED)
+async def _(target: Target) -> None:
+    async with target.outlaw() as outlaw:
+        with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+            await outlaw.send(frame_header(DATA, 0, 1, 2**31), bytes(4_000))
+            await outlaw.receive_all()
+
+
+@case("more streams than a connection may have", errors.StreamLimitExceeded, "surplus streams reset")
+async def _(target: Target) -> None:
+    async with Outlaw.connected_to(target.host) as outlaw:
+        await outlaw.send(*(frame_header(WINDOW_UPDATE, SYN, 2 * i + 1, 0) for i in range(20)))
+        await until(lambda: target.refused["stream_limit_exceeded"] == 4)
+
+
+@case("9,000 streams at once", errors.StreamLimitExceeded, CLOSED)
+async def _(target: Target) -> None:
+    async with Outlaw.connected_to(target.host) as outlaw:
+        await outlaw.send(*(frame_header(WINDOW_UPDATE, SYN, 2 * i + 1, 0) for i in range(9_000)))
+        await outlaw.receive_all()
+
+
+@case("streams opened and abandoned", None, "reset when their deadline is over")
+async def _(target: Target) -> None:
+    async with Outlaw.connected_to(target.host) as outlaw:
+        await outlaw.send(*(frame_header(WINDOW_UPDATE, SYN, 2 * i + 1, 0) for i in range(10)))
+        [connection] = target.peer._host._table.all()
+        await until(lambda: len(connection.multiplexer.streams) == 10)
+        await until(lambda: not connection.multiplexer.streams)
+
+
+# Frames
+
+
+@case("a frame cut short", errors.TruncatedFrame, TOLD)
+async def _(target: Target) -> None:
+    async with target.outlaw() as outlaw:
+        await outlaw.send_data(target.frame()[:-1])
+        await outlaw.send(frame_header(DATA, FIN, 1, 0))
+        await until(lambda: target.refused["truncated_frame"])
+        await outlaw.open_stream(3)
+        await outlaw.send_data(target.frame()[:40], 3)
+        await outlaw.send(frame_header(DATA, FIN, 3, 0))
+        await until(lambda: target.refused["truncated_frame"] == 2)
+
+
+@case("a frame that drips (slow loris)", errors.ExchangeTimedOut, "stream reset when its deadline is over")
+async def _(target: Target) -> None:
+    async with target.outlaw() as outlaw:
+        with trio.move_on_after(20):
+            for byte in target.frame():
+                if target.refused["exchange_timed_out"]:
+                    break
+                await outlaw.send_data(bytes([byte]))
+                await trio.sleep(0.05)
+
+
+@case("a replayed frame", errors.ReplayedMessage, TOLD)
+async def _(target: Target) -> None:
+    async with target.outlaw() as outlaw:
+        await outlaw.send_data(target.frame())
+        await until(lambda: target.peer._learner.state.event == target.before.event + 1)
+        target.before = target.peer._learner.state
+        await outlaw.send_data(target.frame())
+        await outlaw.receive_until(b"replayed_message")
+
+
+bad_frame(
+    "random bytes instead of a frame",
+    errors.MalformedFrame,
+    TOLD_AND_CLOSED,
+    lambda target: random.Random(3).randbytes(2_000),
+)
+bad_frame(
+    "a header length of 4 GiB",
+    errors.MessageTooLarge,
+    TOLD_AND_CLOSED,
+    lambda target: target.frame(preamble={"header_bytes": 2**32 - 1}),
+)
+bad_frame(
+    "a body length of 2⁶³ bytes",
+    errors.MessageTooLarge,
+    TOLD_AND_CLOSED,
+    lambda target: target.frame(preamble={"body_bytes": 2**63}),
+)
+bad_frame(
+    "an array of 4 billion entries in the header",
+    errors.MessageTooLarge,
+    TOLD_AND_CLOSED,
+    lambda target: sealed(b"\xdd" + struct.pack(">I", 2**32 - 1)),
+)
+bad_frame(
+    "1,000 tensors",
+    errors.MessageTooLarge,
+    TOLD_AND_CLOSED,
+    lambda target: target.frame(tensors=[["row", "float32-le", [1]]] * 1_000),
+)
+bad_frame(
+    "a tensor of 2⁶⁰ numbers",
+    errors.UnexpectedTensor,
+    TOLD_AND_CLOSED,
+    lambda target: target.frame(tensors=[["row", "float32-le", [2**60]]]),
+)
+bad_frame(
+    "a tensor of another dtype",
+    errors.UnexpectedTensor,
+    TOLD_AND_CLOSED,
+    lambda target: target.frame(tensors=[["row", "int64-le", [target.task.layout.shared_size]]]),
+)
+bad_frame(
+    "a tensor of another shape",
+    errors.UnexpectedTensor,
+    TOLD_AND_CLOSED,
+    lambda target: target.frame(body=target.body()[:-4]),
+)
+bad_frame(
+    "a header that is no map",
+    errors.MalformedFrame,
+    TOLD_AND_CLOSED,
+    lambda target: sealed(msgpack.packb([1, 2, 3])),
+)
+bad_frame(
+    "a body that is not what its checksum says",
+    errors.ChecksumMismatch,
+    TOLD_AND_CLOSED,
+    lambda target: target.frame()[:-1] + bytes([target.frame()[-1] ^ 1]),
+)
+for _name, _value in (("NaN", float("nan")), ("infinity", float("inf"))):
+    bad_frame(
+        f"a row that holds {_name}",
+        errors.NonFiniteUpdate,
+        TOLD_IN_STEP,
+        lambda target, value=_value: target.frame(body=target.body()[:-4] + struct.pack("<f", value)),
+    )
+bad_frame(
+    "a model of another task",
+    errors.IncompatibleTask,
+    TOLD,
+    lambda target: target.frame(task=b"o" * 32),
+)
+bad_frame(
+    "a view of another task",
+    errors.IncompatibleTask,
+    TOLD,
+    lambda target: frame_bytes(encode(View(task=b"o" * 32, peers=()))),
+)
+bad_frame(
+    "a model of another layout",
+    errors.IncompatibleModel,
+    TOLD,
+    lambda target: target.frame(layout=b"o" * 32),
+)
+bad_frame("an unknown codec", errors.UnknownCodec, TOLD, lambda target: target.frame(codec="zip"))
+bad_frame(
+    "an unknown protocol version",
+    errors.UnsupportedVersion,
+    TOLD,
+    lambda target: target.frame(preamble={"version": 999}),
+)
+bad_frame("an age nobody can reach", errors.ImplausibleAge, TOLD, lambda target: target.frame(age=2**62))
+
+
+@case("more messages than one's share", errors.RateLimited, TOLD)
+async def _(target: Target) -> None:
+    async with target.outlaw() as outlaw:
+        frame = frame_bytes(encode(View(task=target.task.fingerprint, peers=())))
+        with suppress(trio.BrokenResourceError):
+            await outlaw.send_data(frame * 400)
+        await until(lambda: target.refused["rate_limited"])
+
+
+@case("a view of 64 peers that do not exist", None, "the view stays within its size, and forgets them")
+async def _(target: Target) -> None:
+    inventions = tuple(
+        PeerDescriptor(peer_id=Identity.generate().peer_id, addresses=(f"/ip4/127.0.0.1/tcp/{i + 1}",))
+        for i in range(64)
+    )
+    size = target.peer.settings.view.size
+    async with target.outlaw() as outlaw:
+        for _ in range(5):
+            await outlaw.send_data(frame_bytes(encode(View(task=target.task.fingerprint, peers=inventions))))
+        await until(lambda: target.peer.counters.messages_received == 5)
+        assert 0 < len(target.peer._view) <= size
+    await until(lambda: not len(target.peer._view), seconds=40)
