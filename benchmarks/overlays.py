@@ -1,6 +1,6 @@
 """Cyclon and HyParView at the sizes of their papers: what an overlay is worth, and what it survives.
 
-python benchmarks/overlays.py [--peers 100000] [--periods 60]
+python -m benchmarks.overlays [--peers 100000] [--periods 60]
 
 Beside every figure stands the baseline of the same run: a random graph of the same view size, or the paper's
 own figure where it prints one. Times are of one core, loaded or not.

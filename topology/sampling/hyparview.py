@@ -192,9 +192,7 @@ def _forward_join(
 def _answer_request(
     state: HyParViewState[Peer], sender: Peer, message: NeighbourRequest, draws: Sequence[float]
 ) -> HyParViewStep[Peer]:
-    # A place is kept for the peer being asked; else peers asking each other in a ring would never be done.
-    kept = int(state.asking is not None and state.asking != sender)
-    room = sender in state.active or len(state.active) + kept < state.settings.active_size
+    room = sender in state.active or len(state.active) < state.settings.active_size
     if not (room or message.urgent):
         return Step(state, (Envelope(sender, NeighbourReply(accepted=False)),))
     after, envelopes = _added(state, sender, draws)
@@ -214,6 +212,7 @@ def _take_reply(
     if held:
         return _repaired(state, draws) if due else Step(state)
     if not due or len(state.active) >= state.settings.active_size:
+        # Not to be asked again this period, or peers asking each other in a ring would never be done.
         state = _with_refusal(state, sender) if due else state
         return Step(state, (Envelope(sender, Disconnect()),))
     return _repaired(_with_neighbour(state, sender), draws)

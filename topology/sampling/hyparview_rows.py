@@ -188,8 +188,7 @@ def _forward_join(rows: Rows, messages: Messages) -> None:
 
 def _answer_request(rows: Rows, messages: Messages) -> None:
     sender = messages.sender
-    kept = (rows.asking >= 0) & (rows.asking != sender)
-    room = contains(rows.active, sender) | (counts(rows.active) + kept < rows.settings.active_size)
+    room = contains(rows.active, sender) | (counts(rows.active) < rows.settings.active_size)
     accepted = room | (messages.number > 0)
     _add(rows, sender, accepted)
     everywhere = np.ones(len(rows.me), dtype=np.bool_)

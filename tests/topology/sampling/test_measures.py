@@ -79,9 +79,9 @@ def test_vanishing_takes_the_share_asked_for():
 def test_hyparview_path_length_of_table_1():
     """HyParView paper, table 1: 10,000 peers with an active view of 5, average shortest path 6.38542."""
     generator = np.random.default_rng(1)
-    overlay = hyparview_period(
-        hyparview_overlay(10_000, generator=generator, newcomers_at_once=0.3), generator
-    )
+    overlay = hyparview_overlay(10_000, generator=generator, newcomers_at_once=0.3)
+    for _ in range(5):
+        overlay = hyparview_period(overlay, generator)
     path = measures.average_path_length(overlay.views, overlay.alive, generator=generator)
     assert path == pytest.approx(6.38542, rel=0.01)
 
