@@ -251,8 +251,7 @@ class Peer:
                 self._stop = None
                 with trio.move_on_after(_FAREWELL_SECONDS) as farewell:
                     farewell.shield = True
-                    await upkeep.save()
-                    await upkeep.report(self.status())
+                    await upkeep.farewell(self.status)
 
     def _record_start(self, resumed: Checkpoint | None) -> None:
         state = self._learner.state

@@ -8,6 +8,7 @@ its checkpoint, so an event is named by (incarnation, event). See ``docs/records
 from __future__ import annotations
 
 import json
+import logging
 import math
 import os
 import threading
@@ -21,6 +22,8 @@ from gossipfl.errors import HomeError
 if TYPE_CHECKING:
     import polars
 
+logger = logging.getLogger(__name__)
+
 __all__ = ["RecordWriter", "read_records"]
 
 
@@ -28,7 +31,8 @@ class RecordWriter:
     """Appends records to a file; every call hands whole lines to the operating system at once.
 
     A killed process loses nothing that was appended; a machine without power loses what was appended since
-    `synchronise`.
+    `synchronise`. Where the disk refuses, the peer goes on learning: what could not be written is counted,
+    the file keeps whole lines, and the next record that can be written follows one of kind ``gap``.
 
     Parameters
     ----------
@@ -46,29 +50,33 @@ class RecordWriter:
         self._descriptor: int | None = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         self._lock = threading.Lock()
         self._incarnation = incarnation
+        self._lost = 0
 
     def append(self, *records: Mapping[str, Any]) -> None:
         """Append records; may be called from any thread.
 
         After `close` they are dropped: a thread that was abandoned at the peer's end may still report what
         never became part of the model.
-
-        Raises
-        ------
-        HomeError
-            If the disk refuses.
         """
         stamp = {"time": round(time.time(), 6), "incarnation": self._incarnation}
-        lines = "".join(_line({**record, **stamp}) for record in records)
         with self._lock:
             if self._descriptor is None:
                 return
+            gap = ({"kind": "gap", "lost": self._lost},) if self._lost else ()
+            lines = "".join(_line({**record, **stamp}) for record in (*gap, *records))
+            end = os.fstat(self._descriptor).st_size
             try:
                 _write_all(self._descriptor, lines.encode())
             except OSError as error:
-                raise HomeError(
-                    "a record could not be written", came=error.strerror, remedy="Make room on the disk."
-                ) from error
+                os.ftruncate(self._descriptor, end)  # no torn line in the midst of the file
+                if not self._lost:
+                    logger.warning(
+                        "records cannot be written (%s), and no replay is possible: make room on the disk",
+                        error.strerror,
+                    )
+                self._lost += len(records)
+            else:
+                self._lost = 0
 
     def synchronise(self) -> None:
         """Wait until the disk has everything that was appended."""

@@ -95,10 +95,18 @@ class Upkeep:
         """Save a checkpoint every ``period`` seconds; a disk that refuses is reported, and tried again."""
         while True:
             await trio.sleep(period)
-            try:
-                await self.save()
-            except HomeError as error:
-                logger.warning("%s", error)
+            await self._save_or_warn()
+
+    async def _save_or_warn(self) -> None:
+        try:
+            await self.save()
+        except OSError as error:
+            logger.warning("no checkpoint could be written (%s): make room on the disk", error.strerror)
+
+    async def farewell(self, status: Callable[[], PeerStatus]) -> None:
+        """Save and report a last time; a disk that refuses keeps the previous checkpoint."""
+        await self._save_or_warn()
+        await self.report(status())
 
     async def save(self) -> None:
         """Save a checkpoint now; once begun it is not cancelled.

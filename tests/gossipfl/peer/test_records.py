@@ -118,17 +118,28 @@ def test_a_closed_writer_never_writes_into_whatever_has_its_descriptor_now(tmp_p
     assert read_records(tmp_path)["event"].to_list() == [1]
 
 
-def test_a_full_disk_is_a_named_error(tmp_path, monkeypatch):
+def test_a_full_disk_leaves_whole_lines_and_a_gap(tmp_path, monkeypatch, caplog):
     writer = RecordWriter(tmp_path, incarnation=1)
+    writer.append({"kind": "merge", "event": 1})
+    real = os.write
 
-    def full(*_):
-        raise OSError(28, "No space left on device")
+    def nearly_full(descriptor, content):
+        if len(content) < 10:
+            raise OSError(28, "No space left on device")
+        return real(descriptor, content[:5])  # the disk takes the beginning of the line, and then no more
 
     with monkeypatch.context() as patched:
-        patched.setattr("gossipfl.peer.records.os.write", full)
-        with pytest.raises(HomeError, match="No space left"):
-            writer.append({"event": 1})
+        patched.setattr("gossipfl.peer.records.os.write", nearly_full)
+        writer.append({"kind": "merge", "event": 2})
+        writer.append({"kind": "merge", "event": 3}, {"kind": "merge", "event": 4})
+    writer.append({"kind": "merge", "event": 5})
+    writer.append({"kind": "merge", "event": 6})
     writer.close()
+    records = read_records(tmp_path)
+    assert records["kind"].to_list() == ["merge", "gap", "merge", "merge"]
+    assert records["event"].to_list() == [1, None, 5, 6]
+    assert records["lost"].to_list() == [None, 3, None, None]
+    assert caplog.text.count("make room on the disk") == 1
 
 
 WRITER = """
