@@ -21,6 +21,7 @@ from sims.replay.departure import Departure, earlier
 from sims.replay.history import History, Step
 from sims.replay.learning import Learning, Learnings
 from sims.replay.records import Version
+from sims.replay.threads import set_threads_kept
 from sims.timeline import Window
 from sims.timeline.events import ABSORB, EMIT
 from sims.waves import Waves, compile_waves
@@ -82,7 +83,8 @@ def replay_batched(
     """
     run = _Run(history, learnings)
     waves = run.compiled()
-    with torch.no_grad():
+    # Small products are not worth sharing out: two threads on a busy machine were ten times slower than one.
+    with set_threads_kept(1), torch.no_grad():
         return run.executed(waves), len(waves), run.departure
 
 

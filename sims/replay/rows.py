@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -21,6 +19,7 @@ from sims.replay.errors import TornRecords
 from sims.replay.history import History, Step
 from sims.replay.learning import Learning, Learnings, with_momentum
 from sims.replay.records import Version
+from sims.replay.threads import set_threads_kept
 
 __all__ = ["replay_rows"]
 
@@ -47,7 +46,7 @@ def replay_rows(history: History, learnings: Learnings) -> tuple[dict[Version, N
     kept: dict[Version, Nodes] = {}
     current: dict[tuple[str, int], Nodes] = {}
     departure: Departure | None = None
-    with _threads_as_before(), torch.no_grad():
+    with set_threads_kept(), torch.no_grad():
         for number, step in enumerate(history.steps):
             version, life = step.version, step.life
             if torch.get_num_threads() != life.threads:
@@ -69,15 +68,6 @@ def replay_rows(history: History, learnings: Learnings) -> tuple[dict[Version, N
             if reads[version]:
                 kept[version] = nodes
     return {target: kept[target] for target in history.targets}, departure
-
-
-@contextmanager
-def _threads_as_before() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _computed(step: Step, learning: Learning, before: Nodes, source: Nodes | None) -> tuple[Nodes, float]:

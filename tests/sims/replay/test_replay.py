@@ -28,6 +28,15 @@ VARIANTS = {
 }
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread():
+    """As peers have; two threads for such small models only wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="module")
 def homes(tmp_path_factory):
     return recorded_run(tmp_path_factory.mktemp("run"), training={"momentum": 0.5})

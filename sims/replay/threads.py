@@ -1,0 +1,22 @@
+"""How many threads torch computes with, while it is set otherwise for a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+__all__ = ["set_threads_kept"]
+
+
+@contextmanager
+def set_threads_kept(threads: int | None = None) -> Iterator[None]:
+    """Set the number of threads, if one is given; in the end it is what it was, whatever was set within."""
+    before = torch.get_num_threads()
+    try:
+        if threads is not None:
+            torch.set_num_threads(threads)
+        yield
+    finally:
+        torch.set_num_threads(before)
