@@ -49,7 +49,10 @@ def assert_events_are_consecutive(home):
 @pytest.mark.parametrize(
     "changes",
     [
-        {"training": {"momentum": 0.9, "clip_norm": 1.0}, "exchange": {"codec": "bfloat16"}},
+        {
+            "training": {"momentum": 0.9, "clip_norm": 1.0},
+            "exchange": {"codec": "bfloat16", "merges_per_training": 3},
+        },
         {
             "gossip": {"merge": "UM"},
             "training": {"local_steps": 2, "schedule": "inverse", "decay_age": 50},
