@@ -100,13 +100,22 @@ class Upkeep:
     async def _save_or_warn(self) -> None:
         try:
             await self.save()
-        except OSError as error:
-            logger.warning("no checkpoint could be written (%s): make room on the disk", error.strerror)
+        except HomeError as error:
+            logger.warning("%s", error)
 
     async def farewell(self, status: Callable[[], PeerStatus]) -> None:
-        """Save and report a last time; a disk that refuses keeps the previous checkpoint."""
-        await self._save_or_warn()
-        await self.report(status())
+        """Save and report a last time.
+
+        Raises
+        ------
+        HomeError
+            If the disk refuses: what was learned since the previous checkpoint is lost, and must not pass for
+            saved.
+        """
+        try:
+            await self.save()
+        finally:
+            await self.report(status())
 
     async def save(self) -> None:
         """Save a checkpoint now; once begun it is not cancelled.
