@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gossipfl.algorithms.d_psgd import DPSGD
 from gossipfl.algorithms.gossip_learning import GossipLearning, GossipSettings, Message
 
-__all__ = ["GossipLearning", "GossipSettings", "Message"]
+__all__ = ["DPSGD", "GossipLearning", "GossipSettings", "Message"]

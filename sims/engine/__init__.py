@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from sims.engine.engine import Engine, Phases
+from sims.engine.rounds import RoundEngine
 
-__all__ = ["Engine", "Phases"]
+__all__ = ["Engine", "Phases", "RoundEngine"]

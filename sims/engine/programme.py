@@ -93,9 +93,14 @@ class Programme:
         return self._runs[thread](*arguments)
 
     def _traced(self, function: Function, arguments: tuple[Tensor, ...]) -> GraphModule | None:
+        def plain(*tensors: Tensor) -> Any:  # methods and callable objects cannot be traced as such
+            return function(*tensors)
+
+        with torch.no_grad():
+            plain(*arguments)  # whatever is made on first use must not become part of the graph
         try:
             with torch.no_grad():
-                graph = classes_first(make_fx(function)(*arguments))
+                graph = classes_first(make_fx(plain)(*arguments))
         except Exception as error:  # whatever a user's module may do while being traced
             logger.info("%s cannot be traced and runs eagerly, more slowly: %s", self.name, error)
             return None

@@ -32,7 +32,7 @@ class TaskSection(Section):
 
     name: str = Field("digits", description="bundled task, or package.module:factory")
     options: dict[str, Any] = Field(default_factory=dict, description="keyword arguments of the task's factory")
-    partition: str = Field("iid", description="iid, shards:K, dirichlet:ALPHA or quantity:SIGMA")
+    partition: str = Field("iid", description="iid, shards:K, dirichlet:ALPHA, quantity:SIGMA or contiguous")
     samples_per_node: int | None = Field(
         None, gt=0, description="instead of a partition: every node draws this many samples, with replacement"
     )
@@ -96,9 +96,9 @@ class DPSGDSection(Section):
     """Round-based: every node averages with its neighbours and takes a gradient step (Lian et al. 2017)."""
 
     name: Literal["d_psgd"]
-    order: Literal["adapt-then-combine", "combine-then-adapt"] = Field(
+    order: Literal["adapt-then-combine", "combine-then-adapt", "both-at-once"] = Field(
         "adapt-then-combine",
-        description="W(X − ηG) with the gradient at X; or WX − ηG with the gradient at WX",
+        description="W(X − ηG(X)); WX − ηG(WX); or WX − ηG(X), in which exchange and gradient overlap",
     )
     weights: Literal["metropolis_hastings", "max_degree", "uniform"] = Field(
         "metropolis_hastings", description="mixing weights, where the topology is a graph"
