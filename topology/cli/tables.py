@@ -21,7 +21,7 @@ def print_table(
         table.add_column(
             Text(heading),
             justify="right" if numbers and index else "left",
-            no_wrap=index == 0,
+            no_wrap=index == 0 and numbers,
             overflow="fold",
         )
     for row in rows:
