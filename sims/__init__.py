@@ -1,1 +1,31 @@
-"""Many peers without a network: the simulator."""
+"""Many peers without a network: the simulator.
+
+``sims.run(scenario)`` simulates a scenario; ``sims.load_scenario(file)`` reads one.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sims.running import Progress, Result, run
+    from sims.scenario import Scenario, load_scenario, parse_scenario
+
+__all__ = ["Progress", "Result", "Scenario", "load_scenario", "parse_scenario", "run"]
+
+_HOMES = {
+    "Progress": "sims.running",
+    "Result": "sims.running",
+    "run": "sims.running",
+    "Scenario": "sims.scenario",
+    "load_scenario": "sims.scenario",
+    "parse_scenario": "sims.scenario",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for when it is asked for: the command line must load without torch and numba."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from sims.cli_bridge import calibrate, replay
+from sims.cli_run import run, scenarios
 
 __all__ = ["app"]
 
@@ -15,5 +16,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.command()(run)
+app.command()(scenarios)
 app.command()(replay)
 app.command()(calibrate)

@@ -1,0 +1,82 @@
+"""Checkpoints of a run: everything that changes, in one file."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+
+from sims.errors import RunDirectoryError
+from sims.running.records import Records, RunDirectory
+from sims.running.simulation import Arrays
+
+__all__ = ["Checkpoint", "read_checkpoint", "write_checkpoint"]
+
+_FILE = "checkpoint.safetensors"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """A run at rest.
+
+    Parameters
+    ----------
+    arrays : dict
+        State of the simulation.
+    evaluations, nodes : polars.DataFrame
+        Records until then.
+    done : int
+        Evaluations done.
+    """
+
+    arrays: Arrays
+    evaluations: pl.DataFrame
+    nodes: pl.DataFrame | None
+    done: int
+
+
+def write_checkpoint(directory: RunDirectory, arrays: Arrays, records: Records, *, done: int) -> None:
+    """Write a checkpoint, replacing an earlier one as a whole."""
+    tables = {"records.evaluations": records.table, "records.nodes": records.nodes}
+    packed = {name: _packed(table) for name, table in tables.items() if table is not None}
+    directory.write_arrays(_FILE, {**arrays, **packed, "records.done": np.array([done])})
+
+
+def read_checkpoint(directory: RunDirectory) -> Checkpoint:
+    """Read the checkpoint of a run.
+
+    Raises
+    ------
+    RunDirectoryError
+        If there is none, or it is damaged.
+    """
+    file = directory.path / _FILE
+    if not file.is_file():
+        raise RunDirectoryError(
+            f"{directory.path} holds no checkpoint",
+            remedy="Runs are checkpointed when they are interrupted, and with output.checkpoint_every.",
+        )
+    try:
+        arrays: Arrays = load_file(file)
+        done = int(arrays.pop("records.done")[0])
+        evaluations = _unpacked(arrays.pop("records.evaluations"))
+        packed = arrays.pop("records.nodes", None)
+        nodes = None if packed is None else _unpacked(packed)
+    except (SafetensorError, KeyError, OSError, pl.exceptions.PolarsError) as error:
+        raise RunDirectoryError(f"{file} is damaged: {error}", remedy="Start the run again.") from error
+    return Checkpoint(arrays=arrays, evaluations=evaluations, nodes=nodes, done=done)
+
+
+def _packed(table: pl.DataFrame) -> NDArray[np.uint8]:
+    buffer = io.BytesIO()
+    table.write_parquet(buffer)
+    return np.frombuffer(buffer.getvalue(), dtype=np.uint8)
+
+
+def _unpacked(array: NDArray[np.generic]) -> pl.DataFrame:
+    return pl.read_parquet(io.BytesIO(array.tobytes()))

@@ -1,0 +1,146 @@
+"""How much memory a run needs, said before it starts."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from sims.errors import NotEnoughMemory
+from sims.scenario import Scenario
+from sims.scenario.scenario import GossipLearningSection
+from sims.timeline import Timeline, conditions_of, ticks
+from sims.waves import compile_waves
+from sims.engine.blocks import block_size, wave_width
+from sims.world import World
+
+__all__ = ["MemoryEstimate", "check_memory", "estimate_memory"]
+
+_PROBED_NODES = 2000
+_OPERATION_BYTES = 22 + 8 * 14  # a window's arrays, and those of compiling it to waves and blocks
+_EVENT_BYTES = 45
+_BASE = 400_000_000  # Python, torch, numba
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryEstimate:
+    """Bytes a run needs, by what for.
+
+    Parameters
+    ----------
+    rows : int
+        Models of the nodes, ages and momentum included.
+    slots : int
+        Models on their way.
+    data : int
+        Samples, and which node has which.
+    timeline : int
+        Pending events and the operations of one window.
+    base : int
+        Libraries.
+    """
+
+    rows: int
+    slots: int
+    data: int
+    timeline: int
+    base: int = _BASE
+
+    @property
+    def total(self) -> int:
+        """All together."""
+        return self.rows + self.slots + self.data + self.timeline + self.base
+
+    def __str__(self) -> str:
+        parts = (("rows", self.rows), ("models on their way", self.slots), ("data", self.data), ("timeline", self.timeline))
+        return f"{_readable(self.total)} ({', '.join(f'{name} {_readable(size)}' for name, size in parts)})"
+
+
+def estimate_memory(scenario: Scenario, world: World) -> MemoryEstimate:
+    """Estimate what a run needs.
+
+    How many models are on their way at once is found by drawing the first rounds of the same network with at most
+    2,000 nodes, everybody a neighbour of everybody.
+    """
+    n = scenario.population.nodes
+    item = 8 if scenario.precision == "float64" else 4
+    row = item * world.layout.size + 8
+    momentum = item * world.trainer.momentum_size
+    data = world.trainer.data
+    held = sum(t.numel() * t.element_size() for t in (data.inputs, data.targets, world.test_inputs))
+    held += data.indices.nbytes + data.offsets.nbytes + data.numbers.nbytes
+    if not isinstance(scenario.algorithm, GossipLearningSection):
+        return MemoryEstimate(rows=n * (3 * row + 2 * momentum), slots=0, data=held, timeline=0)
+    slots = int(n * _slots_per_node(scenario, world, item * world.layout.size) * 1.125) + 64
+    operations = min(2_000_000, int(2 * n * min(scenario.stop.rounds, scenario.evaluate.every)))
+    degree = scenario.topology.arguments.get("degree", 0)
+    links = n * (4 * int(degree) + 8) if isinstance(degree, int) else 0
+    return MemoryEstimate(
+        rows=n * (row + momentum + 8),
+        slots=slots * row,
+        data=held,
+        timeline=operations * _OPERATION_BYTES + 4 * n * _EVENT_BYTES + 70 * n + links,
+    )
+
+
+def _slots_per_node(scenario: Scenario, world: World, row_bytes: int) -> float:
+    n = min(scenario.population.nodes, _PROBED_NODES)
+    small = scenario.model_copy(
+        update={
+            "population": scenario.population.model_copy(update={"nodes": n}),
+            "churn": type(scenario.churn)(),
+        }
+    )
+    none = np.zeros(0, dtype=np.int64)
+    conditions = conditions_of(
+        small, indptr=none, indices=none.astype(np.int32), message_bytes=world.message_bytes
+    )
+    timeline, slots = Timeline(conditions), 0
+    groups, width = np.zeros(n, dtype=np.int64), wave_width(nodes=n, block=block_size(row_bytes=row_bytes, nodes=n))
+    for rounds in (5, 10):
+        for window in timeline.windows(ticks(rounds * scenario.network.period)):
+            waves = compile_waves(window, groups, capacity=width)
+            timeline.kept(waves.pending)
+            slots = max(slots, waves.slots)
+    return slots / n
+
+
+def available_memory() -> int:
+    """Bytes that can be had without swapping, the limit of a control group considered."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
+    except (OSError, StopIteration):
+        free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    for name in ("memory.max", "memory/memory.limit_in_bytes"):
+        try:
+            free = min(free, int((Path("/sys/fs/cgroup") / name).read_text(encoding="ascii")))
+        except (OSError, ValueError):
+            continue
+    return free
+
+
+def check_memory(estimate: MemoryEstimate, available: int) -> None:
+    """Refuse a run that would not fit.
+
+    Raises
+    ------
+    NotEnoughMemory
+    """
+    if estimate.total > available:
+        raise NotEnoughMemory(
+            "the run would not fit into memory",
+            expected=f"at most {_readable(available)}",
+            came=str(estimate),
+            remedy="Simulate fewer nodes, a smaller model, or in float32.",
+        )
+
+
+def _readable(size: float) -> str:
+    for unit in ("B", "KiB", "MiB"):
+        if size < 1024:
+            return f"{size:.0f} {unit}"
+        size /= 1024
+    return f"{size:.1f} GiB"

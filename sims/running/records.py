@@ -1,0 +1,154 @@
+"""What a run writes down."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from safetensors.numpy import save_file
+
+from sims.errors import RunDirectoryError
+from sims.scenario import Scenario, to_toml
+
+__all__ = ["Records", "RunDirectory", "machine", "versions"]
+
+_QUANTILES = {"q05": 0.05, "q25": 0.25, "median": 0.5, "q75": 0.75, "q95": 0.95}
+
+
+class Records:
+    """Evaluations of a run, as rows of a table."""
+
+    def __init__(self) -> None:
+        self.evaluations: list[dict[str, Any]] = []
+        self._nodes: list[pl.DataFrame] = []
+
+    def add(
+        self, at: Mapping[str, Any], measured: Mapping[str, NDArray[np.float64]], nodes: NDArray[np.int64] | None
+    ) -> dict[str, Any]:
+        """Add an evaluation.
+
+        Parameters
+        ----------
+        at : mapping
+            When, and what has happened until then.
+        measured : mapping of str to ndarray
+            Measurements of each evaluated node, ``[k]``.
+        nodes : ndarray, optional
+            Their numbers, if the measurements of every node are to be kept too.
+
+        Returns
+        -------
+        dict
+            The new row.
+        """
+        row = dict(at)
+        for name, values in measured.items():
+            row |= {
+                f"{name}_mean": float(values.mean()),
+                f"{name}_std": float(values.std()),
+                f"{name}_min": float(values.min()),
+                f"{name}_max": float(values.max()),
+            }
+            quantiles = np.quantile(values, list(_QUANTILES.values()))
+            row |= {f"{name}_{key}": float(value) for key, value in zip(_QUANTILES, quantiles, strict=True)}
+        self.evaluations.append(row)
+        if nodes is not None:
+            columns = {"round": np.full(len(nodes), at["round"]), "node": nodes, **measured}
+            self._nodes.append(pl.DataFrame(columns))
+        return row
+
+    @property
+    def table(self) -> pl.DataFrame:
+        """One row an evaluation."""
+        return pl.DataFrame(self.evaluations, infer_schema_length=None)
+
+    @property
+    def nodes(self) -> pl.DataFrame | None:
+        """One row an evaluation and node, if they are kept."""
+        return pl.concat(self._nodes) if self._nodes else None
+
+    def restore(self, table: pl.DataFrame, nodes: pl.DataFrame | None) -> None:
+        """Continue the records of an earlier run."""
+        self.evaluations = table.to_dicts()
+        self._nodes = [] if nodes is None else [nodes]
+
+
+class RunDirectory:
+    """The files of a run; each is replaced as a whole, so that what is there is always valid.
+
+    Parameters
+    ----------
+    path : Path
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def create(self, scenario: Scenario) -> None:
+        """Start a new run here.
+
+        Raises
+        ------
+        RunDirectoryError
+            If there is a run here already, or the directory cannot be made.
+        """
+        if (self.path / "scenario.toml").exists():
+            raise RunDirectoryError(
+                f"{self.path} already holds a run",
+                remedy="Choose another directory, or continue that run with --resume.",
+            )
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self.write_text("scenario.toml", to_toml(scenario))
+        except OSError as error:
+            raise RunDirectoryError(f"{self.path} cannot be written to: {error}") from error
+
+    def write_text(self, name: str, text: str) -> None:
+        """Write a text file."""
+        temporary = self.path / f".{name}.tmp"
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(self.path / name)
+
+    def write_records(self, records: Records) -> None:
+        """Write the evaluations so far."""
+        for name, table in (("evaluations.parquet", records.table), ("nodes.parquet", records.nodes)):
+            if table is not None:
+                temporary = self.path / f".{name}.tmp"
+                table.write_parquet(temporary)
+                temporary.replace(self.path / name)
+
+    def write_arrays(self, name: str, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Write arrays as safetensors."""
+        temporary = self.path / f".{name}.tmp"
+        save_file({key: np.ascontiguousarray(array) for key, array in arrays.items()}, temporary)
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        temporary.replace(self.path / name)
+
+    def write_summary(self, summary: Mapping[str, Any]) -> None:
+        """Write what the run was, on what, and how it ended."""
+        self.write_text("run.json", json.dumps(summary, indent=2) + "\n")
+
+
+def versions() -> dict[str, str]:
+    """Versions of what computed a run."""
+    found = {"python": platform.python_version()}
+    for name in ("gossipfl", "torch", "numpy", "numba", "scipy", "polars"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "unknown"
+    return found
+
+
+def machine() -> dict[str, Any]:
+    """The machine a run was computed on."""
+    return {"system": platform.platform(), "processor": platform.machine(), "cores": os.cpu_count()}

@@ -1,0 +1,310 @@
+"""Running a scenario from start to stop."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy as np
+import polars as pl
+from torch import Tensor
+
+from sims.engine.programme import Compile
+from sims.errors import InvalidScenario, RunDirectoryError
+from sims.measure import Evaluator, consensus_distance
+from sims.running.checkpoint import read_checkpoint, write_checkpoint
+from sims.running.memory import MemoryEstimate, available_memory, check_memory, estimate_memory
+from sims.running.records import Records, RunDirectory, machine, versions
+from sims.running.simulation import Simulation, simulation_of
+from sims.scenario import Scenario, load_scenario
+from sims.world import World, build_world
+
+__all__ = ["Progress", "Result", "run"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """Where a run is; given to ``on_progress`` after every evaluation, and once before the start.
+
+    Parameters
+    ----------
+    rounds, total : float
+        Rounds done, and rounds in all.
+    evaluation : dict, optional
+        The last evaluation, as in the records.
+    memory : MemoryEstimate
+        What the run needs.
+    """
+
+    rounds: float
+    total: float
+    evaluation: dict[str, Any] | None
+    memory: MemoryEstimate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What a run gave.
+
+    Parameters
+    ----------
+    scenario : Scenario
+    evaluations : polars.DataFrame
+        One row an evaluation.
+    nodes : polars.DataFrame, optional
+        One row an evaluation and node, with ``evaluate.per_node``.
+    rows : Tensor
+        All models at the end, ``[N, D]``.
+    finished : bool
+        False if it was interrupted.
+    summary : dict
+        Versions, machine, seconds and memory.
+    """
+
+    scenario: Scenario
+    evaluations: pl.DataFrame
+    nodes: pl.DataFrame | None
+    rows: Tensor
+    finished: bool
+    summary: dict[str, Any]
+
+
+def run(
+    scenario: Scenario | Path | str | None,
+    *,
+    out: Path | str | None = None,
+    overrides: Sequence[str] = (),
+    resume: bool = False,
+    threads: int = 1,
+    device: str = "cpu",
+    compile_when: Compile = "auto",
+    on_progress: Callable[[Progress], None] | None = None,
+) -> Result:
+    """Simulate a scenario.
+
+    Parameters
+    ----------
+    scenario : Scenario or path
+        A scenario, a TOML file, or the name of a ready-made scenario; None with ``resume``.
+    out : path, optional
+        Directory for the records; nothing is written unless given.
+    overrides : sequence of str
+        Values that replace those of the file, each as ``"network.loss=0.2"``.
+    resume : bool
+        Continue the run in ``out`` from its last checkpoint, with the scenario it was started with.
+    threads : int
+        Cores to use; results do not depend on it beyond rounding.
+    device : str
+        ``"cpu"``, ``"cuda"`` or any torch device.
+    compile_when : {'auto', 'always', 'never'}
+        Whether to compile with the C++ compiler: when it saves time, at any price, or not at all.
+    on_progress : callable, optional
+
+    Returns
+    -------
+    Result
+
+    Raises
+    ------
+    SimulationError
+        If the scenario is invalid, cannot be simulated, does not fit into memory, or ``out`` cannot be used.
+
+    Notes
+    -----
+    On Ctrl-C (in the main thread) the run comes to rest after the current window, writes its records and, with
+    ``out``, a checkpoint, and returns with ``finished`` false.
+    """
+    directory = None if out is None else RunDirectory(Path(out))
+    if resume:
+        scenario = _scenario_to_resume(directory)
+    elif not isinstance(scenario, Scenario):
+        scenario = load_scenario(_given(scenario), overrides=overrides)
+    world = build_world(scenario)
+    memory = estimate_memory(scenario, world)
+    check_memory(memory, available_memory())
+    simulation = simulation_of(scenario, world, threads=threads, compile_when=compile_when, device=device)
+    measured = scenario.evaluate.nodes or scenario.population.nodes
+    evaluator = Evaluator(
+        world,
+        expected_rows=measured * (scenario.stop.rounds / scenario.evaluate.every + 1),
+        threads=threads,
+        compile_when=compile_when,
+    )
+    try:
+        runner = _Runner(scenario, world, simulation, evaluator, directory, memory, on_progress)
+        if directory is not None and not resume:
+            directory.create(scenario)
+        elif directory is not None:
+            runner.restore(directory)
+        return runner.run()
+    finally:
+        simulation.close()
+        evaluator.close()
+
+
+def _given(scenario: Path | str | None) -> Path | str:
+    if scenario is None:
+        raise InvalidScenario("there is no scenario to run", remedy="Name one, or resume an earlier run.")
+    return scenario
+
+
+def _scenario_to_resume(directory: RunDirectory | None) -> Scenario:
+    if directory is None:
+        raise RunDirectoryError("there is nothing to resume without a directory", remedy="Give `out`.")
+    file = directory.path / "scenario.toml"
+    if not file.is_file():
+        raise RunDirectoryError(
+            f"{directory.path} holds no run", remedy="Start one there first, without --resume."
+        )
+    return load_scenario(file)
+
+
+class _Runner:
+    """One run under way."""
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        world: World,
+        simulation: Simulation,
+        evaluator: Evaluator,
+        directory: RunDirectory | None,
+        memory: MemoryEstimate,
+        on_progress: Callable[[Progress], None] | None,
+    ) -> None:
+        self.scenario, self.world, self.simulation, self.evaluator = scenario, world, simulation, evaluator
+        self.directory, self.memory, self.on_progress = directory, memory, on_progress
+        self.records = Records()
+        self.done = 0  # evaluations, the one before the start included
+        self.started, self.evaluating = time.perf_counter(), 0.0
+        self.last_written = 0.0
+        self.interrupted = False
+
+    def restore(self, directory: RunDirectory) -> None:
+        """Continue from the directory's checkpoint."""
+        checkpoint = read_checkpoint(directory)
+        self.simulation.restore(checkpoint.arrays)
+        self.records.restore(checkpoint.evaluations, checkpoint.nodes)
+        self.done = checkpoint.done
+
+    def run(self) -> Result:
+        """Go through all evaluations that are left."""
+        points = self._evaluation_rounds()
+        self._report(points[self.done - 1] if self.done else 0.0)
+        since_checkpoint = points[self.done - 1] if self.done else 0.0
+        reached = self.done > 0 and self._target_reached(self.records.evaluations[-1])
+        with self._interruptible():
+            while self.done < len(points) and not reached:
+                rounds = points[self.done]
+                if not self.simulation.advance(rounds, between=lambda: self.interrupted):
+                    break
+                reached = self._target_reached(self._evaluate(rounds))
+                self.done += 1
+                self._report(rounds)
+                every = self.scenario.output.checkpoint_every
+                if every is not None and rounds - since_checkpoint >= every:
+                    self._checkpoint()
+                    since_checkpoint = rounds
+        finished = not self.interrupted or self.done == len(points)
+        return self._finish(finished=finished)
+
+    def _evaluation_rounds(self) -> list[float]:
+        every, end = self.scenario.evaluate.every, self.scenario.stop.rounds
+        points = [0.0, *(every * k for k in range(1, int(end / every + 1e-9) + 1))]
+        return points if end - points[-1] < 1e-9 * end else [*points, end]
+
+    def _evaluate(self, rounds: float) -> dict[str, Any]:
+        started = time.perf_counter()
+        rows, online = self.simulation.rows(), self.simulation.online()
+        nodes = self.evaluator.nodes
+        everyone = len(nodes) == len(rows)
+        measured = self.evaluator(rows if everyone else rows[nodes.tolist()])
+        at = {
+            "round": rounds,
+            "seconds": self.simulation.seconds(rounds),
+            "online": int(online.sum()),
+            **asdict(self.simulation.counts()),
+            "consensus_distance": consensus_distance(rows, self.world.layout.shared_size, online),
+            "age_mean": float(self.simulation.ages().mean()),
+        }
+        row = self.records.add(at, measured, nodes if self.scenario.evaluate.per_node else None)
+        self.evaluating += time.perf_counter() - started
+        if self.directory is not None and time.perf_counter() - self.last_written > 2.0:
+            self.directory.write_records(self.records)
+            self.last_written = time.perf_counter()
+        return row
+
+    def _target_reached(self, evaluation: dict[str, Any]) -> bool:
+        target = self.scenario.stop.accuracy
+        return target is not None and evaluation.get("accuracy_mean", -np.inf) >= target
+
+    def _report(self, rounds: float) -> None:
+        if self.on_progress is not None:
+            last = self.records.evaluations[-1] if self.records.evaluations else None
+            self.on_progress(
+                Progress(rounds=rounds, total=self.scenario.stop.rounds, evaluation=last, memory=self.memory)
+            )
+
+    def _checkpoint(self) -> None:
+        if self.directory is not None:
+            self.directory.write_records(self.records)
+            write_checkpoint(self.directory, self.simulation.state(), self.records, done=self.done)
+
+    def _finish(self, *, finished: bool) -> Result:
+        phases = self.simulation.phases
+        seconds = time.perf_counter() - self.started
+        summary = {
+            "name": self.scenario.name,
+            "finished": finished,
+            "seconds": seconds,
+            "seconds_evaluating": self.evaluating,
+            "seconds_by_phase": {"waves": phases.waves, "prepare": phases.prepare, "execute": phases.execute},
+            "updates": phases.updates,
+            "batch_sizes": {str(size): tier for size, tier in phases.tiers.items()},
+            "memory": asdict(self.memory),
+            "versions": versions(),
+            "machine": machine(),
+        }
+        rows = self.simulation.rows()
+        if self.directory is not None:
+            self.directory.write_records(self.records)
+            self.directory.write_summary(summary)
+            if not finished:
+                self._checkpoint()
+            elif self.scenario.output.rows:
+                arrays = {"rows": rows.cpu().numpy(), "ages": self.simulation.ages()}
+                self.directory.write_arrays("rows.safetensors", arrays)
+        return Result(
+            scenario=self.scenario,
+            evaluations=self.records.table,
+            nodes=self.records.nodes,
+            rows=rows,
+            finished=finished,
+            summary=summary,
+        )
+
+    @contextmanager
+    def _interruptible(self) -> Iterator[None]:
+        """Let a first Ctrl-C end the run in good order, and a second one at once."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def interrupt(number: int, frame: FrameType | None) -> None:
+            del number, frame
+            if self.interrupted:
+                raise KeyboardInterrupt
+            self.interrupted = True
+
+        before = signal.signal(signal.SIGINT, interrupt)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)

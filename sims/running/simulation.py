@@ -1,0 +1,286 @@
+"""A simulation that can be moved forward: by events, or by rounds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gossipfl.training import Nodes
+from sims.engine import Engine, Phases, RoundEngine
+from sims.engine.programme import Compile
+from sims.errors import NotSimulable
+from sims.networks import neighbour_lists, sequence_of
+from sims.scenario import Scenario
+from sims.scenario.network import ConstantDelay, NoChurn
+from sims.scenario.scenario import GossipLearningSection
+from sims.timeline import Timeline, conditions_of, ticks
+from sims.world import World
+
+__all__ = ["Counts", "MessageDriven", "RoundBased", "Simulation", "simulation_of"]
+
+Arrays = dict[str, NDArray[np.generic]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """What has happened on the network since the start.
+
+    Parameters
+    ----------
+    messages : int
+        Models sent, those lost included.
+    requests : int
+        Requests for models.
+    lost, unreachable : int
+        Messages lost on their way; messages whose receiver was away, or on the other side of a split.
+    bytes : int
+        Bytes of the models sent.
+    updates : int
+        Models taken in.
+    """
+
+    messages: int
+    requests: int
+    lost: int
+    unreachable: int
+    bytes: int
+    updates: int
+
+
+class Simulation(Protocol):
+    """What a run moves forward and measures."""
+
+    phases: Phases
+
+    def advance(self, rounds: float, *, between: Callable[[], bool]) -> bool:
+        """Go on until ``rounds`` periods after the start; stop early, and return False, if ``between`` says so."""
+
+    def rows(self) -> Tensor:
+        """Rows of all nodes, ``[N, D]``."""
+
+    def ages(self) -> NDArray[np.int64]:
+        """Ages of all models, ``[N]``."""
+
+    def online(self) -> NDArray[np.bool_]:
+        """Which nodes are online, ``[N]``."""
+
+    def seconds(self, rounds: float) -> float:
+        """Simulated seconds after so many rounds."""
+
+    def counts(self) -> Counts:
+        """What has happened so far."""
+
+    def state(self) -> Arrays:
+        """All that a checkpoint needs."""
+
+    def restore(self, state: Arrays) -> None:
+        """Continue from a checkpoint."""
+
+    def close(self) -> None:
+        """End the threads."""
+
+
+def simulation_of(
+    scenario: Scenario, world: World, *, threads: int, compile_when: Compile, device: str
+) -> Simulation:
+    """Set up the simulation of a scenario.
+
+    Raises
+    ------
+    InvalidScenario, NotSimulable, MalformedTrace
+        If its parts do not fit together.
+    """
+    kind = MessageDriven if isinstance(scenario.algorithm, GossipLearningSection) else RoundBased
+    return kind(scenario, world, threads=threads, compile_when=compile_when, device=device)
+
+
+class MessageDriven:
+    """A timeline, and the engine that executes it."""
+
+    def __init__(
+        self, scenario: Scenario, world: World, *, threads: int, compile_when: Compile, device: str
+    ) -> None:
+        indptr, indices = neighbour_lists(scenario)
+        conditions = conditions_of(
+            scenario, indptr=indptr, indices=indices, message_bytes=world.message_bytes
+        )
+        self._scenario, self._world = scenario, world
+        self._timeline = Timeline(conditions)
+        self._engine = Engine(
+            world,
+            expected_updates=scenario.population.nodes * scenario.stop.rounds,
+            threads=threads,
+            compile_when=compile_when,
+            device=device,
+        )
+        self.phases = self._engine.phases
+
+    def advance(self, rounds: float, *, between: Callable[[], bool]) -> bool:
+        """Execute windows until ``rounds``."""
+        for window in self._timeline.windows(ticks(self.seconds(rounds))):
+            self._timeline.kept(self._engine.execute(window))
+            if between():
+                return False
+        return True
+
+    def rows(self) -> Tensor:
+        """Rows of all nodes, ``[N, D]``."""
+        return self._engine.rows()
+
+    def ages(self) -> NDArray[np.int64]:
+        """Ages of all models, ``[N]``."""
+        return self._engine.table.ages[: self._engine.table.n].cpu().numpy()
+
+    def online(self) -> NDArray[np.bool_]:
+        """Which nodes are online, ``[N]``."""
+        return self._timeline.online
+
+    def seconds(self, rounds: float) -> float:
+        """Simulated seconds after so many rounds."""
+        return rounds * self._scenario.network.period
+
+    def counts(self) -> Counts:
+        """What has happened so far."""
+        timeline = self._timeline
+        return Counts(
+            messages=timeline.sent,
+            requests=timeline.requests,
+            lost=timeline.lost,
+            unreachable=timeline.unreachable,
+            bytes=timeline.sent * self._world.message_bytes,
+            updates=self.phases.updates,
+        )
+
+    def state(self) -> Arrays:
+        """All that a checkpoint needs."""
+        table = self._engine.table
+        return {
+            **{f"timeline.{name}": array for name, array in self._timeline.state().items()},
+            "rows": table.rows.cpu().numpy(),
+            "ages": table.ages.cpu().numpy(),
+            "momentum": table.momentum.cpu().numpy(),
+            "steps": table.steps,
+            "updates": np.array([self.phases.updates]),
+        }
+
+    def restore(self, state: Arrays) -> None:
+        """Continue from a checkpoint."""
+        prefix = "timeline."
+        self._timeline.restore({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})
+        table, device = self._engine.table, self._engine.device
+        table.rows = torch.from_numpy(state["rows"]).to(device)
+        table.ages = torch.from_numpy(state["ages"]).to(device)
+        table.momentum = torch.from_numpy(state["momentum"]).to(device)
+        table.steps = state["steps"].astype(np.int64)
+        self.phases.updates = int(state["updates"][0])
+
+    def close(self) -> None:
+        """End the threads."""
+        self._engine.close()
+
+
+class RoundBased:
+    """A mixing sequence, and the engine that runs its rounds."""
+
+    def __init__(
+        self, scenario: Scenario, world: World, *, threads: int, compile_when: Compile, device: str
+    ) -> None:
+        _refuse_what_rounds_have_not(scenario)
+        self._scenario, self._world = scenario, world
+        self._messages = 0
+        self._engine = RoundEngine(
+            world,
+            sequence_of(scenario),
+            expected_rounds=scenario.stop.rounds,
+            threads=threads,
+            compile_when=compile_when,
+            device=device,
+        )
+        self.phases = self._engine.phases
+
+    def advance(self, rounds: float, *, between: Callable[[], bool]) -> bool:
+        """Do rounds until ``rounds`` are done."""
+        while self._engine.round < rounds:
+            self._messages += self._engine.run_round()
+            if between():
+                return False
+        return True
+
+    def rows(self) -> Tensor:
+        """Rows of all nodes, ``[N, D]``."""
+        return self._engine.rows()
+
+    def ages(self) -> NDArray[np.int64]:
+        """Ages of all models, ``[N]``."""
+        return self._engine.nodes.ages.cpu().numpy()
+
+    def online(self) -> NDArray[np.bool_]:
+        """Which nodes are online, ``[N]``: in rounds, all."""
+        return np.ones(self._scenario.population.nodes, dtype=bool)
+
+    def seconds(self, rounds: float) -> float:
+        """Simulated seconds after so many rounds."""
+        return rounds * self._scenario.network.period
+
+    def counts(self) -> Counts:
+        """What has happened so far."""
+        return Counts(
+            messages=self._messages,
+            requests=0,
+            lost=0,
+            unreachable=0,
+            bytes=self._messages * self._world.message_bytes,
+            updates=self.phases.updates,
+        )
+
+    def state(self) -> Arrays:
+        """All that a checkpoint needs."""
+        nodes = self._engine.nodes
+        return {
+            "rows": nodes.rows.cpu().numpy(),
+            "ages": nodes.ages.cpu().numpy(),
+            "momentum": nodes.momentum.cpu().numpy(),
+            "steps": nodes.steps.numpy(),
+            "progress": np.array([self._engine.round, self._messages, self.phases.updates]),
+        }
+
+    def restore(self, state: Arrays) -> None:
+        """Continue from a checkpoint."""
+        device = self._engine.device
+        self._engine.nodes = Nodes(
+            rows=torch.from_numpy(state["rows"]).to(device),
+            ages=torch.from_numpy(state["ages"]).to(device),
+            steps=torch.from_numpy(state["steps"]),
+            momentum=torch.from_numpy(state["momentum"]).to(device),
+        )
+        self._engine.round, self._messages, self.phases.updates = (int(value) for value in state["progress"])
+
+    def close(self) -> None:
+        """End the threads."""
+        self._engine.close()
+
+
+def _refuse_what_rounds_have_not(scenario: Scenario) -> None:
+    """Rounds are synchronous here: nobody is late, lost or away."""
+    network, churn = scenario.network, scenario.churn
+    present = {
+        "network.delay": network.delay != ConstantDelay(),
+        "network.loss": network.loss > 0,
+        "network.bandwidth": network.bandwidth is not None,
+        "network.jitter": network.jitter > 0,
+        "churn": not isinstance(churn.process, NoChurn) or bool(churn.events),
+        "training.step_seconds": scenario.training.step_seconds > 0,
+    }
+    named = [name for name, there in present.items() if there]
+    if named:
+        raise NotSimulable(
+            f"{scenario.algorithm.name!r} runs in rounds that wait for everybody, so {', '.join(named)} would be "
+            "without effect",
+            remedy="Leave them out, or choose a message-driven algorithm such as 'gossip_learning'.",
+        )
