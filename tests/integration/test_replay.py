@@ -124,7 +124,8 @@ async def around_a_killed(victim, tmp_path):
 async def test_records_read_as_one_table(tmp_path):
     async with network_of(tmp_path, 2) as peers:
         await until(lambda: min(peer.status().event for peer in peers) >= 5)
-        await until(lambda: all(records_of(peer.home, "saved") for peer in peers))
+        kinds = ("saved", "exchange")  # the first peer exchanges once it has heard of the other
+        await until(lambda: all(records_of(peer.home, kind) for peer in peers for kind in kinds))
         running_table = read_records(peers[0].home.records)  # while the peer writes on
     table = read_records(peers[0].home.records)
     assert len(table) >= len(running_table) > 5
