@@ -149,7 +149,8 @@ class Home:
                 came=repr(text[:40]),
                 remedy=f"Write a number above any that {self.records} has a file for.",
             )
-        incarnation = int(text) + 1
+        recorded = [int(file.stem) for file in self.records.glob("*.jsonl") if file.stem.isdigit()]
+        incarnation = max(int(text), *recorded, 0) + 1  # the counter may be lost; the records remember
         write_atomically(path, f"{incarnation}\n".encode())
         return incarnation
 

@@ -101,8 +101,13 @@ class Peer:
         Raises
         ------
         HomeInUse, CorruptCheckpoint, CorruptIdentity, InvalidAddress, InvalidTask, …
-            If the peer cannot start; nothing has been changed then.
+            If the peer cannot start; nothing has been changed then. Also if this object has been run before.
         """
+        if self.ready.is_set():
+            raise HomeError(
+                f"this Peer object for {self.home.directory} has been run before",
+                remedy="Make a new one: Peer(home) resumes where it stopped.",
+            )
         with ExitStack() as stack:
             stack.enter_context(self.home.locked())
             self._identity = load_or_create_identity(self.home.directory)

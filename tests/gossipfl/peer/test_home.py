@@ -113,3 +113,12 @@ def test_a_damaged_counter_is_named(home, damage):
     (home.directory / "incarnation").write_bytes(damage)
     with pytest.raises(HomeError, match="incarnation is damaged"):
         home.next_incarnation()
+
+
+def test_a_lost_counter_does_not_repeat_an_incarnation(tmp_path):
+    home = Home(tmp_path / "home")
+    home.create(PeerSettings())
+    assert [home.next_incarnation() for _ in range(3)] == [1, 2, 3]
+    (home.records / "000003.jsonl").touch()
+    (home.directory / "incarnation").unlink()
+    assert home.next_incarnation() == 4
