@@ -21,7 +21,7 @@ from sims.replay.rows import replay_rows
 
 __all__ = ["BATCHED_TOLERANCE", "replay"]
 
-#: Relative difference that a batched replay may have; `docs/replay.md` says what it depends on.
+#: Relative difference that a batched replay may have; what it depends on: docs/tutorials/replay-your-demo.md.
 BATCHED_TOLERANCE = 1e-4
 
 
@@ -115,7 +115,7 @@ def _notes(history: History, departure: Departure | None, *, batched: bool) -> l
     if departure is not None:
         reason = (
             "Until there losses agreed to 1e-4: an input of a ReLU so close to 0 that rounding decided does "
-            "that (see docs/replay.md), or another machine, data or task."
+            "that (see docs/tutorials/replay-your-demo.md), or another machine, data or task."
             if batched
             else "Another machine, other data or another version of the task do that."
         )
