@@ -279,3 +279,12 @@ async def test_buffers_stay_each_peers_own(tmp_path):
         own = task.data().train_inputs.mean(dim=0)
         assert (mean - own).abs().max() < 0.25
     assert (means[0] - means[1]).abs().max() > 0.1
+
+
+@in_trio
+async def test_a_peer_object_runs_once(tmp_path):
+    peer = Peer(tmp_path / "alice", settings=quick_settings())
+    async with running(peer):
+        pass
+    with pytest.raises(HomeError, match="has been run before"):
+        await peer.run()
