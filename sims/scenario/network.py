@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -92,6 +92,14 @@ class NetworkSection(Section):
     choose: Literal["any", "online"] = Field(
         "any", description="choose among all neighbours, or only among those online at that moment"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _constant_unless_said(cls, values: Any) -> Any:  # noqa: ANN401 - whatever the file holds
+        delay = values.get("delay") if isinstance(values, dict) else None
+        if isinstance(delay, dict) and "kind" not in delay:
+            return {**values, "delay": {"kind": "constant", **delay}}
+        return values
 
 
 class Lengths(Section):
