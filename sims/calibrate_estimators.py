@@ -48,7 +48,7 @@ def estimate_clock(intervals: Sequence[Floats]) -> Clock:
     A node's period is the mean of its intervals, so that the number of messages is that observed even where a
     node skipped some; intervals longer than five medians count as absences. Jitter: a uniform law on
     ``p · (1 ± j)`` has quartiles ``p · j`` apart. The nodes' periods are medianed; the variance of their
-    logarithms, less what the error of the means explains, is ``sigma²``.
+    logarithms, less what the error of the means explains, is ``sigma²``; 0 unless that is significant.
 
     Parameters
     ----------
@@ -66,14 +66,22 @@ def estimate_clock(intervals: Sequence[Floats]) -> Clock:
         jitters.append((upper - lower) / median)
         errors.append(float(kept.var()) / len(kept) / periods[-1] ** 2)
     jitter = float(np.median(jitters))
-    spread = float(np.var(np.log(periods), ddof=1)) - float(np.mean(errors)) if len(periods) > 1 else 0.0
-    sigma = float(np.sqrt(max(0.0, spread)))
+    sigma = _spread(np.log(periods), float(np.mean(errors)))
     return Clock(
         period=float(np.median(periods)),
         jitter=0.0 if jitter < _NEGLIGIBLE else min(jitter, 0.99),
         sigma=0.0 if sigma < _NEGLIGIBLE else sigma,
         intervals=sum(len(own) for own in intervals),
     )
+
+
+def _spread(logarithms: Floats, error: float) -> float:
+    """Standard deviation beyond that of the error of each; 0 where chance explains it (three deviations)."""
+    if len(logarithms) < 2:
+        return 0.0
+    excess = float(np.var(logarithms, ddof=1)) - error
+    chance = 3 * error * float(np.sqrt(2 / (len(logarithms) - 1)))
+    return float(np.sqrt(excess)) if excess > chance else 0.0
 
 
 def delay_of_exchanges(seconds: Floats) -> tuple[float, float]:

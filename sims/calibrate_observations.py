@@ -15,6 +15,8 @@ __all__ = ["Observations", "Session", "observe"]
 
 Floats = NDArray[np.float64]
 
+_END = 0.05  # share of the run
+
 
 class Session(NamedTuple):
     """A node was online from ``start`` to ``end``, seconds since the first start of any."""
@@ -133,12 +135,18 @@ def _gaps(life: Life) -> Floats:
 
 
 def _sessions(lives: Sequence[Sequence[Life]], origin: float) -> tuple[Session, ...]:
-    """Sessions that do not overlap, whatever the clocks did."""
+    """Sessions that do not overlap, whatever the clocks did.
+
+    Who was there nearly to the end is taken to have been there at the end: to stop is no churn.
+    """
     sessions = []
+    last = max(life.ended for own in lives for life in own) - origin
     for node, own in enumerate(lives):
         before = 0.0
         for life in own:
             start, end = max(before, life.started - origin), life.ended - origin
+            if end > (1 - _END) * last:
+                end = last + 0.001
             if end > start:
                 sessions.append(Session(node, start, end))
                 before = end

@@ -78,7 +78,7 @@ def test_the_calibrated_scenario_sends_as_many_messages(network_homes, tmp_path)
     answers = sum(exchange.outcome == "ok" for exchange in exchanges)
     recorded = (len(exchanges) + answers) / online
     sent, _ = simulated_rate(scenario)
-    assert sent / online == pytest.approx(recorded, rel=0.15)
+    assert sent / online == pytest.approx(recorded, rel=0.1)
     assert scenario.population.nodes == PEERS
     assert scenario.churn.process.kind == "trace"
     as_json = json.loads(sim("calibrate", *network_homes, "--out", out, "--json").output)
