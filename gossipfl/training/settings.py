@@ -12,7 +12,9 @@ from gossipfl.settings import Schedule, TrainingSettings
 __all__ = ["Schedule", "TrainingSettings", "learning_rates"]
 
 
-def learning_rates(ages: Tensor, settings: TrainingSettings) -> Tensor:
+def learning_rates(
+    ages: Tensor, settings: TrainingSettings, *, dtype: torch.dtype = torch.float32
+) -> Tensor:
     """Step size of each node from the age of its model.
 
     ``constant``: η. ``inverse``: η / (1 + age / decay_age). ``cosine``: from η down to
@@ -23,11 +25,14 @@ def learning_rates(ages: Tensor, settings: TrainingSettings) -> Tensor:
     ----------
     ages : Tensor
         Shape ``[B]``, int64.
+    settings : TrainingSettings
+    dtype : torch.dtype
+        Of the result; that of the rows it is for.
 
     Returns
     -------
     Tensor
-        Shape ``[B]``, float32.
+        Shape ``[B]``, of ``dtype``.
     """
     progress = ages.to(torch.float64) / settings.decay_age
     match settings.schedule:
@@ -38,4 +43,4 @@ def learning_rates(ages: Tensor, settings: TrainingSettings) -> Tensor:
         case "cosine":
             falling = (1 + torch.cos(math.pi * progress.clamp(max=1))) / 2
             factor = settings.final_fraction + (1 - settings.final_fraction) * falling
-    return (settings.learning_rate * factor).to(torch.float32)
+    return (settings.learning_rate * factor).to(dtype)

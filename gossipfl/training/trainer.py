@@ -125,7 +125,7 @@ class Trainer:
         momentum = nodes.momentum
         if settings.momentum:
             momentum = gradients = gradients.add(momentum, alpha=settings.momentum)
-        rates = learning_rates(nodes.ages, settings)[:, None].to(trainable.dtype)
+        rates = learning_rates(nodes.ages, settings, dtype=trainable.dtype)[:, None]
         trained = torch.addcmul(trainable, rates, gradients, value=-1)
         return replace(
             nodes,

@@ -131,6 +131,8 @@ def _explained(error: ValidationError, text: str, source: str, table: dict[str, 
     explained = []
     for mistake in error.errors(include_url=False):
         names = [str(part) for part in mistake["loc"] if not _is_union_tag(part, mistake["loc"], table)]
+        if mistake["type"].startswith("union_tag"):
+            names.append(mistake["ctx"]["discriminator"].strip("'"))
         line = _line_of(text, names)
         place = f"{source}:{line}" if line else source
         said = mistake["msg"].removeprefix("Value error, ")

@@ -111,8 +111,8 @@ class Timeline:
                 self._operations = longer
                 continue
             finished = status == events.FINISHED
+            self._nodes.counts[events.WRITTEN] = 0  # before the caller has it: it may never come back
             yield self._window(written)
-            self._nodes.counts[events.WRITTEN] = 0
 
     def _carrying(self) -> NDArray[np.bool_]:
         return np.isin(self._calendar.kind, events.CARRYING)
