@@ -149,11 +149,9 @@ class _Run:
         start = 0
         for end in waves.group_ends[:, -1]:
             kinds = self.kind_of_step[waves.part[start:end]]
-            outcomes = []
-            for kind in np.unique(kinds):
+            for kind in np.unique(kinds):  # a wave reads no row that it overwrites, but each update its own
                 where = start + np.flatnonzero(kinds == kind)
-                outcomes.append((where, self._updated(waves, where, rows, ages, steps)))
-            for where, nodes in outcomes:  # only now: a wave may read rows that it overwrites
+                nodes = self._updated(waves, where, rows, ages, steps)
                 packed = torch.cat([nodes.rows, nodes.momentum], dim=1)
                 for chosen in (waves.node[where], waves.keep[where]):
                     place = torch.from_numpy(chosen)

@@ -285,6 +285,16 @@ def test_samples_of_different_shapes_are_not_batched(tmp_path):
         replay(places, batched=True)
 
 
+def test_rows_are_computed_with_the_threads_of_the_peer(copies, monkeypatch):
+    for home in copies:
+        for path in (home / "records").glob("*.jsonl"):
+            path.write_text(path.read_text().replace('"threads":1', '"threads":3'))
+    asked = []
+    monkeypatch.setattr(torch, "set_num_threads", asked.append)
+    replay(copies)
+    assert 3 in asked
+
+
 def test_torch_keeps_its_threads(homes):
     before = torch.get_num_threads()
     torch.set_num_threads(3)
