@@ -9,7 +9,7 @@ import json
 import os
 import sys
 import tomllib
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["run", "scenarios"]
 
 
-class CompileWhen(str, Enum):
+class CompileWhen(StrEnum):
     """When to use the C++ compiler."""
 
     AUTO = "auto"
@@ -98,7 +98,14 @@ class _display:  # noqa: N801 - used as a function
 
     def __init__(self, *, quiet: bool) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        from rich.progress import (
+            BarColumn,
+            Progress,
+            TaskID,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
 
         self._console = Console(stderr=True, quiet=quiet)
         self._bar = Progress(
@@ -110,7 +117,7 @@ class _display:  # noqa: N801 - used as a function
             console=self._console,
             disable=quiet,
         )
-        self._task = None
+        self._task: TaskID | None = None
 
     def __enter__(self):  # type: ignore[no-untyped-def]  # noqa: ANN204
         self._bar.start()
@@ -130,7 +137,8 @@ def _measured(evaluation: dict[str, object] | None) -> str:
     if evaluation is None:
         return ""
     shown = next(
-        (key for key in evaluation if key.endswith("_mean") and key not in ("loss_mean", "age_mean")), "loss_mean"
+        (key for key in evaluation if key.endswith("_mean") and key not in ("loss_mean", "age_mean")),
+        "loss_mean",
     )
     name = shown.removesuffix("_mean")
     return f"{name} {evaluation[shown]:.4f}  consensus distance {evaluation['consensus_distance']:.3g}"
@@ -152,4 +160,6 @@ def _say(result: Result, out: Path | None) -> None:
     if out is not None:
         console.print(f"Records in {out}.", highlight=False, soft_wrap=True)
         if not result.finished:
-            console.print(f"Continue with: gossipfl sim run --resume --out {out}", highlight=False, soft_wrap=True)
+            console.print(
+                f"Continue with: gossipfl sim run --resume --out {out}", highlight=False, soft_wrap=True
+            )

@@ -138,7 +138,9 @@ def consensus_distance(rows: Tensor, shared_size: int, among: NDArray[np.bool_])
     everyone = len(chosen) == len(rows)
     total = torch.zeros(shared_size, dtype=torch.float64, device=rows.device)
     square = 0.0
-    pilot = rows[int(chosen[0]), :shared_size].double()  # keeps the sums small, so that they may be subtracted
+    pilot = rows[
+        int(chosen[0]), :shared_size
+    ].double()  # keeps the sums small, so that they may be subtracted
     for start in range(0, len(chosen), _CHUNK_ROWS):
         if everyone:
             part = rows[start : start + _CHUNK_ROWS, :shared_size]

@@ -22,7 +22,13 @@ __all__ = ["neighbour_lists", "sequence_of"]
 
 Builder = Callable[..., Any]
 _NOT_GRAPHS = {"Topology", "largest_component"}
-_NOT_SEQUENCES = {"MixingSequence", "activation_probabilities", "matching_decomposition", "static", "shuffled"}
+_NOT_SEQUENCES = {
+    "MixingSequence",
+    "activation_probabilities",
+    "matching_decomposition",
+    "static",
+    "shuffled",
+}
 
 
 def neighbour_lists(scenario: Scenario) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
@@ -61,7 +67,9 @@ def sequence_of(scenario: Scenario) -> MixingSequence:
         graph = _graph(scenario)
         weights = scenario.algorithm.weights if isinstance(scenario.algorithm, DPSGDSection) else None
         weighting: Builder = getattr(mixing, weights or "metropolis_hastings")
-        found: MixingSequence = _called(scenario, sequences.static, {"W": _called(scenario, weighting, {"topology": graph})})
+        found: MixingSequence = _called(
+            scenario, sequences.static, {"W": _called(scenario, weighting, {"topology": graph})}
+        )
     else:
         found = _called(scenario, builder, _arguments(scenario, builder))
     _check_size(scenario, found.n)
@@ -107,7 +115,9 @@ def _arguments(scenario: Scenario, builder: Builder) -> dict[str, Any]:
     implied = {"n": scenario.population.nodes, "seed": scenario.seed}
     arguments = {**{key: value for key, value in implied.items() if key in known}, **given}
     missing = [
-        key for key, parameter in known.items() if parameter.default is parameter.empty and key not in arguments
+        key
+        for key, parameter in known.items()
+        if parameter.default is parameter.empty and key not in arguments
     ]
     if missing:
         raise InvalidScenario(
@@ -119,7 +129,11 @@ def _arguments(scenario: Scenario, builder: Builder) -> dict[str, Any]:
 
 def _called(scenario: Scenario, builder: Builder, arguments: dict[str, Any]) -> Any:
     try:
-        return builder(*arguments.values()) if "topology" in arguments or "W" in arguments else builder(**arguments)
+        return (
+            builder(*arguments.values())
+            if "topology" in arguments or "W" in arguments
+            else builder(**arguments)
+        )
     except (TopologyError, TypeError) as error:
         raise InvalidScenario(f"topology {scenario.topology.name!r} cannot be made: {error}") from error
 

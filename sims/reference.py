@@ -136,7 +136,9 @@ class Reference:
         if laws.is_lost(c, node, number):
             self.counts["lost"] += 1
         else:
-            self.at(self.now + laws.delay(c, node, other, number), self.asked, other, node, part, delivery=True)
+            self.at(
+                self.now + laws.delay(c, node, other, number), self.asked, other, node, part, delivery=True
+            )
 
     def transmit(self, sender: int, receiver: int, part: int, *, asks_back: bool) -> None:
         """Put a model on its way."""
@@ -195,7 +197,9 @@ class Reference:
         self.received[node] += 1
         self.tokens[node][account] -= answers
         for _ in range(answers):
-            self.send(node, part if c.sharing == PARTITIONED else laws.part_of_message(c, node, self.sent[node]))
+            self.send(
+                node, part if c.sharing == PARTITIONED else laws.part_of_message(c, node, self.sent[node])
+            )
 
     def train(self, nodes: Nodes, owner: int) -> Nodes:
         """Local training of one row on its owner's samples."""

@@ -126,7 +126,12 @@ def compile_waves(
 
 @njit(cache=True)
 def _levels(
-    kind: np.ndarray, node: np.ndarray, ref: np.ndarray, groups: np.ndarray, kinds: int, capacity: int,
+    kind: np.ndarray,
+    node: np.ndarray,
+    ref: np.ndarray,
+    groups: np.ndarray,
+    kinds: int,
+    capacity: int,
     snapshot: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Wave of every update, and for every snapshot the wave that makes it and the last that reads it.
@@ -193,8 +198,14 @@ def _levels(
 
 @njit(cache=True)
 def _slots(
-    kind: np.ndarray, ref: np.ndarray, pending: np.ndarray, snapshot: np.ndarray, level: np.ndarray,
-    made_at: np.ndarray, read_until: np.ndarray, elided: np.ndarray,
+    kind: np.ndarray,
+    ref: np.ndarray,
+    pending: np.ndarray,
+    snapshot: np.ndarray,
+    level: np.ndarray,
+    made_at: np.ndarray,
+    read_until: np.ndarray,
+    elided: np.ndarray,
 ) -> tuple[np.ndarray, int, np.ndarray]:
     """Slot of every snapshot that needs one, how many there are, and the pending messages' references."""
     operations = len(kind)
@@ -265,7 +276,7 @@ def _slots(
     renamed = np.empty(len(pending), dtype=np.int64)
     for k in range(len(pending)):
         renamed[k] = pending[k] if pending[k] < 0 else -1 - slot_of[snapshot[pending[k]]]
-    return slot_of, slots, renamed
+    return slot_of, slots, renamed  # type: ignore[return-value]  # numba returns Python integers
 
 
 @njit(cache=True)

@@ -123,7 +123,9 @@ def _divided(scenario: Scenario, dataset: Dataset) -> NodeData:
             )
         return NodeData.partitioned(inputs, targets, np.array_split(np.arange(len(targets)), nodes))
     labels = _labels(targets, section.partition)
-    return NodeData.partitioned(inputs, targets, partition(labels, nodes, section.partition, seed=scenario.seed))
+    return NodeData.partitioned(
+        inputs, targets, partition(labels, nodes, section.partition, seed=scenario.seed)
+    )
 
 
 def _labels(targets: Tensor, scheme: str) -> NDArray[np.int64]:

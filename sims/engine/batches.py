@@ -25,8 +25,8 @@ def _mix(x: int) -> int:
 
 
 @njit(cache=True, forceinline=True, _nrt=False)
-def _shift(x: int, bound: int, words: int) -> int:
-    words = words * _FIRST
+def _shift(x: int, bound: int, key: int) -> int:
+    words = key * _FIRST
     words = (words ^ (words >> uint64(32))) * _SECOND
     words = (((words >> uint64(32)) * bound) >> uint64(32)) + x
     return words - bound if words >= bound else words

@@ -73,7 +73,9 @@ class Table:
             self.ages = torch.cat([self.ages, self.ages.new_zeros(extra)])
 
 
-def new_table(first_rows: Tensor, *, nodes: int, slots: int, momentum_size: int, device: torch.device) -> Table:
+def new_table(
+    first_rows: Tensor, *, nodes: int, slots: int, momentum_size: int, device: torch.device
+) -> Table:
     """Table of nodes that have not trained yet.
 
     Parameters
@@ -164,9 +166,7 @@ class UpdateBlock:
         after = self._absorb(rows, ages, momentum, node, source, steps, update)
         return after.rows, after.ages, after.momentum
 
-    def row_by_row(
-        self, table: Table, node: Tensor, source: Tensor, steps: NDArray[np.int64]
-    ) -> Outcome:
+    def row_by_row(self, table: Table, node: Tensor, source: Tensor, steps: NDArray[np.int64]) -> Outcome:
         """Compute the same for modules that cannot be batched over rows: draws what they draw at random."""
         owners = node.cpu().numpy()
 

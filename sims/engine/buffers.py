@@ -35,8 +35,12 @@ class BatchBuffer:
 def batch_buffer(data: NodeData, *, rows: int, local_steps: int, size: int) -> BatchBuffer:
     """Buffer for ``rows`` nodes, filled with the pool's first sample."""
     shape = (rows, local_steps, size)
-    inputs = data.inputs[0].expand(*shape, *data.inputs.shape[1:]).clone(memory_format=torch.contiguous_format)
-    targets = data.targets[0].expand(*shape, *data.targets.shape[1:]).clone(memory_format=torch.contiguous_format)
+    inputs = (
+        data.inputs[0].expand(*shape, *data.inputs.shape[1:]).clone(memory_format=torch.contiguous_format)
+    )
+    targets = (
+        data.targets[0].expand(*shape, *data.targets.shape[1:]).clone(memory_format=torch.contiguous_format)
+    )
     return BatchBuffer(
         inputs=inputs,
         targets=targets,

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from gossipfl.algorithms import GossipSettings
 from sims.engine.batches import gather_batches
-from sims.engine.buffers import as_bytes, batch_buffer
-from sims.engine.block import Outcome, Table, UpdateBlock, new_table
+from sims.engine.block import Outcome, UpdateBlock, new_table
 from sims.engine.blocks import Blocks, block_size, cut, wave_width
+from sims.engine.buffers import as_bytes, batch_buffer
 from sims.engine.programme import Compile, Programme
 from sims.engine.workers import Workers, one_thread_each
 from sims.scenario.scenario import GossipLearningSection
@@ -74,7 +74,9 @@ class Engine:
         n, first_rows = world.scenario.population.nodes, world.first_rows()
         on_cpu = self.device.type == "cpu"
         row_bytes = first_rows.element_size() * world.layout.size
-        self.block = block or (block_size(row_bytes=row_bytes, nodes=n) if on_cpu else min(4096, max(1, n // 5)))
+        self.block = block or (
+            block_size(row_bytes=row_bytes, nodes=n) if on_cpu else min(4096, max(1, n // 5))
+        )
         self.width = wave_width(nodes=n, block=self.block)
         self.vectorised = world.trainer.gradients.vectorised
         self.workers = Workers(threads if self.vectorised and on_cpu else 1)
@@ -100,7 +102,10 @@ class Engine:
         self._compile_when: Compile = compile_when
         local_steps = world.scenario.training.local_steps
         self._buffers = [
-            [batch_buffer(data, rows=self.block, local_steps=local_steps, size=int(size)) for size in self._sizes]
+            [
+                batch_buffer(data, rows=self.block, local_steps=local_steps, size=int(size))
+                for size in self._sizes
+            ]
             for _ in range(self.workers.threads)
         ]
 
@@ -118,7 +123,9 @@ class Engine:
         blocks = cut(waves, size=self.block, n=self.table.n)
         self.table.make_room(waves.slots)
         if len(waves.first_node):
-            self.table.copy(*(torch.from_numpy(a).to(self.device) for a in (waves.first_node, waves.first_keep)))
+            self.table.copy(
+                *(torch.from_numpy(a).to(self.device) for a in (waves.first_node, waves.first_keep))
+            )
         prepared = time.perf_counter()
         with torch.no_grad(), one_thread_each():
             self._run(blocks)

@@ -123,7 +123,9 @@ class Programme:
             (tuple(a.shape[1:] if k in growing else a.shape), str(a.dtype)) for k, a in enumerate(arguments)
         ]
         constants = [(name, str(value)) for name, value in graph.named_buffers()]
-        text = repr((graph.code, shapes, constants, torch.__version__, torch.backends.cpu.get_cpu_capability()))
+        text = repr(
+            (graph.code, shapes, constants, torch.__version__, torch.backends.cpu.get_cpu_capability())
+        )
         return cache_directory() / "compiled" / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.pt2"
 
     def _compile(
@@ -168,7 +170,7 @@ def _runner(model: Any) -> Function:
     """Call a compiled programme past the wrapper that maps keyword arguments: it has none."""
     loader = getattr(model, "loader", None)
     if loader is None:
-        return model  # type: ignore[no-any-return]
+        return model
     run = loader.run
 
     def call(*arguments: Tensor) -> Any:

@@ -50,7 +50,9 @@ def _outputs_before_samples(graph: GraphModule, product: Node) -> None:
     with graph.graph.inserting_before(product):
         turned = _transpose(graph, samples)
         swapped = graph.graph.call_function(aten.bmm.default, (weights.args[0], turned))
-        swapped.meta["tensor_meta"] = turned.meta["tensor_meta"]._replace(shape=(shape[0], shape[2], shape[1]))
+        swapped.meta["tensor_meta"] = turned.meta["tensor_meta"]._replace(
+            shape=(shape[0], shape[2], shape[1])
+        )
         result = _transpose(graph, swapped)
     product.replace_all_uses_with(result)
     graph.graph.erase_node(product)

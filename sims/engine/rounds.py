@@ -84,7 +84,10 @@ class RoundEngine:
         self._programmes: dict[int, Programme] = {}
         local_steps = world.scenario.training.local_steps
         self._buffers = [
-            [batch_buffer(data, rows=self.block, local_steps=local_steps, size=int(size)) for size in self._sizes]
+            [
+                batch_buffer(data, rows=self.block, local_steps=local_steps, size=int(size))
+                for size in self._sizes
+            ]
             for _ in range(self.workers.threads)
         ]
 

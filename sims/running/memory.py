@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
+from sims.engine.blocks import block_size, wave_width
 from sims.errors import NotEnoughMemory
 from sims.scenario import Scenario
 from sims.scenario.scenario import GossipLearningSection
 from sims.timeline import Timeline, conditions_of, ticks
 from sims.waves import compile_waves
-from sims.engine.blocks import block_size, wave_width
 from sims.world import World
 
 __all__ = ["MemoryEstimate", "check_memory", "estimate_memory"]
@@ -54,7 +54,12 @@ class MemoryEstimate:
         return self.rows + self.slots + self.data + self.timeline + self.base
 
     def __str__(self) -> str:
-        parts = (("rows", self.rows), ("models on their way", self.slots), ("data", self.data), ("timeline", self.timeline))
+        parts = (
+            ("rows", self.rows),
+            ("models on their way", self.slots),
+            ("data", self.data),
+            ("timeline", self.timeline),
+        )
         return f"{_readable(self.total)} ({', '.join(f'{name} {_readable(size)}' for name, size in parts)})"
 
 
@@ -98,7 +103,10 @@ def _slots_per_node(scenario: Scenario, world: World, row_bytes: int) -> float:
         small, indptr=none, indices=none.astype(np.int32), message_bytes=world.message_bytes
     )
     timeline, slots = Timeline(conditions), 0
-    groups, width = np.zeros(n, dtype=np.int64), wave_width(nodes=n, block=block_size(row_bytes=row_bytes, nodes=n))
+    groups, width = (
+        np.zeros(n, dtype=np.int64),
+        wave_width(nodes=n, block=block_size(row_bytes=row_bytes, nodes=n)),
+    )
     for rounds in (5, 10):
         for window in timeline.windows(ticks(rounds * scenario.network.period)):
             waves = compile_waves(window, groups, capacity=width)

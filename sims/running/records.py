@@ -31,7 +31,10 @@ class Records:
         self._nodes: list[pl.DataFrame] = []
 
     def add(
-        self, at: Mapping[str, Any], measured: Mapping[str, NDArray[np.float64]], nodes: NDArray[np.int64] | None
+        self,
+        at: Mapping[str, Any],
+        measured: Mapping[str, NDArray[np.float64]],
+        nodes: NDArray[np.int64] | None,
     ) -> dict[str, Any]:
         """Add an evaluation.
 

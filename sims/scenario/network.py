@@ -66,9 +66,7 @@ class MatrixDelay(Section):
     file: Path = Field(description=".npz with an array 'rtt', or .csv; square, milliseconds")
 
 
-Delay = Annotated[
-    ConstantDelay | UniformDelay | LognormalDelay | MatrixDelay, Field(discriminator="kind")
-]
+Delay = Annotated[ConstantDelay | UniformDelay | LognormalDelay | MatrixDelay, Field(discriminator="kind")]
 
 
 class NetworkSection(Section):
@@ -95,7 +93,7 @@ class NetworkSection(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _constant_unless_said(cls, values: Any) -> Any:  # noqa: ANN401 - whatever the file holds
+    def _constant_unless_said(cls, values: Any) -> Any:
         delay = values.get("delay") if isinstance(values, dict) else None
         if isinstance(delay, dict) and "kind" not in delay:
             return {**values, "delay": {"kind": "constant", **delay}}

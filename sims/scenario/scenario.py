@@ -31,7 +31,9 @@ class TaskSection(Section):
     """What is learned, and how its samples are divided among the nodes."""
 
     name: str = Field("digits", description="bundled task, or package.module:factory")
-    options: dict[str, Any] = Field(default_factory=dict, description="keyword arguments of the task's factory")
+    options: dict[str, Any] = Field(
+        default_factory=dict, description="keyword arguments of the task's factory"
+    )
     partition: str = Field("iid", description="iid, shards:K, dirichlet:ALPHA, quantity:SIGMA or contiguous")
     samples_per_node: int | None = Field(
         None, gt=0, description="instead of a partition: every node draws this many samples, with replacement"
@@ -121,7 +123,9 @@ class EvaluateSection(Section):
     """When and on whom models are measured."""
 
     every: float = Field(10.0, gt=0, description="rounds between evaluations")
-    nodes: int | None = Field(None, ge=1, description="measure a random sample of so many nodes; all if unset")
+    nodes: int | None = Field(
+        None, ge=1, description="measure a random sample of so many nodes; all if unset"
+    )
     samples: int | None = Field(None, ge=1, description="use only so many of the test samples; all if unset")
     per_node: bool = Field(False, description="record the measurements of every node too")
 
@@ -130,7 +134,9 @@ class StopSection(Section):
     """When the run ends."""
 
     rounds: float = Field(100.0, gt=0, description="length of the run, in periods of the nodes' clocks")
-    accuracy: float | None = Field(None, gt=0, le=1, description="end once the mean accuracy has reached this")
+    accuracy: float | None = Field(
+        None, gt=0, le=1, description="end once the mean accuracy has reached this"
+    )
 
 
 class OutputSection(Section):
@@ -150,12 +156,12 @@ class Scenario(Section):
     algorithm: AlgorithmSection
     task: TaskSection = TaskSection()
     topology: TopologySection = TopologySection()
-    training: TrainingSection = TrainingSection()  # type: ignore[call-arg]
-    network: NetworkSection = NetworkSection()  # type: ignore[call-arg]
+    training: TrainingSection = TrainingSection()
+    network: NetworkSection = NetworkSection()
     churn: ChurnSection = ChurnSection()
-    evaluate: EvaluateSection = EvaluateSection()  # type: ignore[call-arg]
-    stop: StopSection = StopSection()  # type: ignore[call-arg]
-    output: OutputSection = OutputSection()  # type: ignore[call-arg]
+    evaluate: EvaluateSection = EvaluateSection()
+    stop: StopSection = StopSection()
+    output: OutputSection = OutputSection()
 
     @model_validator(mode="after")
     def _joins_fit(self) -> Scenario:

@@ -152,9 +152,8 @@ def _is_union_tag(part: object, location: tuple[Any, ...], table: Any) -> bool:
     position = location.index(part)
     inner = table
     for step in location[:position]:
-        if isinstance(inner, dict) and step in inner:
-            inner = inner[step]
-        elif isinstance(inner, list) and isinstance(step, int) and step < len(inner):
+        is_index = isinstance(inner, list) and isinstance(step, int) and step < len(inner)
+        if is_index or (isinstance(inner, dict) and step in inner):
             inner = inner[step]
     return isinstance(inner, dict) and part in (inner.get("kind"), inner.get("name")) and part not in inner
 

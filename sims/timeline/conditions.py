@@ -6,7 +6,7 @@ A tick is a nanosecond. Whole numbers keep the order of events the same on every
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -216,7 +216,7 @@ def _read_round_trips(file: Path) -> NDArray[np.float64]:
     return matrix
 
 
-def _churn_of(churn: ChurnSection, n: int, period: int) -> dict[str, object]:
+def _churn_of(churn: ChurnSection, n: int, period: int) -> dict[str, Any]:
     process, plan = churn.process, []
     starts_offline = isinstance(process, TraceChurn)
     if isinstance(process, TraceChurn):

@@ -110,7 +110,14 @@ def begin(c: Conditions, q: Calendar, s: NodeStates) -> None:
 
 @compiled
 def _transmit(
-    c: Conditions, q: Calendar, s: NodeStates, o: Operations, kind: int, sender: int, receiver: int, part: int,
+    c: Conditions,
+    q: Calendar,
+    s: NodeStates,
+    o: Operations,
+    kind: int,
+    sender: int,
+    receiver: int,
+    part: int,
     now: int,
 ) -> None:
     """Put a model on its way, snapshot included; a lost one costs its time on the uplink all the same."""
@@ -163,7 +170,9 @@ def _wake(c: Conditions, q: Calendar, s: NodeStates, o: Operations, node: int, n
 
 
 @compiled
-def _absorb(c: Conditions, q: Calendar, s: NodeStates, o: Operations, node: int, ref: int, part: int, now: int) -> None:
+def _absorb(
+    c: Conditions, q: Calendar, s: NodeStates, o: Operations, node: int, ref: int, part: int, now: int
+) -> None:
     _write(s, o, ABSORB, node, ref, part, now)
     received = s.received[node]
     s.received[node] += 1
@@ -177,8 +186,16 @@ def _absorb(c: Conditions, q: Calendar, s: NodeStates, o: Operations, node: int,
 
 @compiled
 def _deliver(
-    c: Conditions, q: Calendar, s: NodeStates, o: Operations, kind: int, node: int, sender: int, ref: int,
-    part: int, now: int,
+    c: Conditions,
+    q: Calendar,
+    s: NodeStates,
+    o: Operations,
+    kind: int,
+    node: int,
+    sender: int,
+    ref: int,
+    part: int,
+    now: int,
 ) -> None:
     if s.away[node] or s.island[node] != s.island[sender]:
         s.counts[UNREACHABLE] += 1

@@ -9,6 +9,7 @@ import math
 
 import numpy as np
 
+from sims.timeline.arithmetic import exact_sine_turn
 from sims.timeline.compiled import compiled
 from sims.timeline.conditions import (
     CONSTANT,
@@ -22,7 +23,6 @@ from sims.timeline.conditions import (
     UNIFORM,
     Conditions,
 )
-from sims.timeline.arithmetic import exact_sine_turn
 from sims.timeline.draws import (
     CYCLE,
     DELAY,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -106,7 +107,9 @@ class Timeline:
             written = int(self._nodes.counts[events.WRITTEN])
             if status == events.FULL and len(self._operations.kind) < self._length:
                 longer = self._empty(min(2 * len(self._operations.kind), self._length))
-                for old, new in zip(self._operations, longer, strict=True):
+                old: NDArray[Any]
+                new: NDArray[Any]
+                for old, new in zip(self._operations, longer, strict=True):  # type: ignore[assignment]
                     new[:written] = old[:written]
                 self._operations = longer
                 continue
@@ -155,12 +158,19 @@ class Timeline:
         """Models delivered so far."""
         return int(self._nodes.counts[events.DELIVERED])
 
-    def state(self) -> dict[str, NDArray[np.generic]]:
+    def state(self) -> dict[str, Any]:
         """All that changes, as named arrays, for a checkpoint."""
-        parts = {"calendar": self._calendar, "nodes": self._nodes}
-        return {f"{part}.{name}": array for part, value in parts.items() for name, array in zip(value._fields, value, strict=True)}
+        parts: dict[str, calendar.Calendar | events.NodeStates] = {
+            "calendar": self._calendar,
+            "nodes": self._nodes,
+        }
+        return {
+            f"{part}.{name}": array
+            for part, value in parts.items()
+            for name, array in zip(value._fields, value, strict=True)
+        }
 
-    def restore(self, state: dict[str, NDArray[np.generic]]) -> None:
+    def restore(self, state: dict[str, Any]) -> None:
         """Continue from what `state` gave."""
         self._calendar = calendar.Calendar(*(state[f"calendar.{name}"] for name in calendar.Calendar._fields))
         self._nodes = events.NodeStates(*(state[f"nodes.{name}"] for name in events.NodeStates._fields))

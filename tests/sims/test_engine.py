@@ -21,7 +21,11 @@ SETTINGS = {
         "network.delay={kind='lognormal',median=0.7,sigma=1.0}",
         "network.jitter=0.3",
     ],
-    "pull": ["algorithm.exchange=pull", "network.delay={kind='uniform',low=0.1,high=2.0}", "network.loss=0.1"],
+    "pull": [
+        "algorithm.exchange=pull",
+        "network.delay={kind='uniform',low=0.1,high=2.0}",
+        "network.loss=0.1",
+    ],
     "push-pull": ["algorithm.exchange=push-pull", "network.delay.seconds=0.3"],
     "push-pull at once, together": ["algorithm.exchange=push-pull", "network.phase=together"],
     "slow uplinks and training": ["network.bandwidth=0.001", "training.step_seconds=0.4"],
@@ -133,7 +137,9 @@ def test_variance_falls_per_cycle_as_in_push_pull_averaging():
     )
     world = world_of(scenario)
     timeline, engine = Timeline(conditions(scenario, world)), Engine(world, compile_when="never")
-    engine.table.rows[:n] = torch.randn(n, 18, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    engine.table.rows[:n] = torch.randn(
+        n, 18, dtype=torch.float64, generator=torch.Generator().manual_seed(0)
+    )
     variances = [engine.rows().var(dim=0).mean().item()]
     for cycle in range(1, 6):
         for window in timeline.windows(cycle * SECOND):

@@ -59,7 +59,9 @@ def test_classes_first_changes_the_order_of_memory_and_not_the_numbers():
     assert len(products) <= len(products_before)
     copies = [n for n in rewritten.graph.nodes if n.target is torch.ops.aten.transpose.int]
     assert copies
-    assert torch.allclose(rewritten(rows, inputs, targets), gradient(rows, inputs, targets), rtol=1e-13, atol=1e-15)
+    assert torch.allclose(
+        rewritten(rows, inputs, targets), gradient(rows, inputs, targets), rtol=1e-13, atol=1e-15
+    )
 
 
 def test_a_function_that_cannot_be_traced_runs_all_the_same():

@@ -56,7 +56,9 @@ def test_records_hold_what_was_measured(tmp_path):
 
 @pytest.mark.parametrize("rounds", [False, True])
 def test_a_resumed_run_ends_where_the_whole_one_does(tmp_path, rounds):
-    algorithm = ("algorithm={name='d_psgd'}", "network.loss=0.0", "network.delay.seconds=0.0") if rounds else ()
+    algorithm = (
+        ("algorithm={name='d_psgd'}", "network.loss=0.0", "network.delay.seconds=0.0") if rounds else ()
+    )
     whole = run(*algorithm)
     part = run(*algorithm, "output.checkpoint_every=5", out=tmp_path)
     (tmp_path / "run.json").unlink()
@@ -121,7 +123,9 @@ def test_ctrl_c_leaves_valid_records_and_a_run_to_resume(tmp_path):
     code = "from gossipfl.cli.main import main; main()"
     arguments = ["sim", "run", str(scenario), "--out", str(out), "--compile", "never", "--threads", "1"]
     command = [sys.executable, "-c", code, *arguments]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=os.environ) as process:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=os.environ
+    ) as process:
         deadline = time.monotonic() + 120
         while not (out / "evaluations.parquet").exists():
             assert time.monotonic() < deadline
@@ -165,5 +169,7 @@ def test_the_command_lists_and_prints_ready_made_scenarios():
 
 
 def test_the_command_loads_nothing_heavy():
-    code = "import sys, sims.cli; print([m for m in ('torch', 'numba', 'polars', 'scipy') if m in sys.modules])"
+    code = (
+        "import sys, sims.cli; print([m for m in ('torch', 'numba', 'polars', 'scipy') if m in sys.modules])"
+    )
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"

@@ -12,7 +12,7 @@ from tests.sims.worlds import SMALL, small
 
 READY = sorted((Path(sims.__file__).parent / "scenarios").glob("*.toml"))
 
-WRONG = '''seed = 3
+WRONG = """seed = 3
 [population]
 nodes = 100
 [algorithm]
@@ -30,7 +30,7 @@ action = "heal"
 [[churn.events]]
 at = 4
 action = "drop"
-'''
+"""
 
 
 def test_every_mistake_is_named_with_its_line_and_its_remedy():
@@ -48,7 +48,10 @@ def test_every_mistake_is_named_with_its_line_and_its_remedy():
     ("change", "complaint"),
     [
         (("nodes = 24", "nodes = 1"), r"t:5: population.nodes: .* greater than or equal to 2"),
-        (('name = "gossip_learning"', 'name = "gossip"'), r"t:11: algorithm.name: .*'gossip_learning', 'd_psgd'"),
+        (
+            ('name = "gossip_learning"', 'name = "gossip"'),
+            r"t:11: algorithm.name: .*'gossip_learning', 'd_psgd'",
+        ),
         (("nodes = 24", ""), r"t:4: population.nodes: Field required"),
         (("nodes = 24", "nodes = "), r"t is not valid TOML: .*line 5"),
         (("[task]", "[tusk]"), r"t:6: tusk: unknown key 'tusk'. Did you mean 'task'\?"),

@@ -70,7 +70,7 @@ def test_a_checkpointed_timeline_goes_on_as_if_nothing_had_happened():
 def test_delays_follow_their_law():
     """Of single messages on an idle network, arrival minus departure is the delay."""
     scenario = small("population.nodes=400", "network.delay={kind='lognormal',median=30.0,sigma=0.8}")
-    kind, _, time, timeline = operations(scenario, rounds=1000)
+    kind, _, _time, timeline = operations(scenario, rounds=1000)
     assert timeline.sent == 400 * 1000
     in_flight = timeline.sent - timeline.delivered
     mean = 30.0 * np.exp(0.8**2 / 2)  # Little's law: in flight = rate × mean delay
@@ -100,7 +100,7 @@ def test_a_split_lets_nothing_through_until_it_heals():
 def test_uplinks_send_one_message_after_the_other():
     """A push of 1,000 bytes at 8 kbit/s takes a second, so no node can send more than one a second."""
     scenario = small("network.period=0.1", "network.bandwidth=0.008")
-    kind, _, time, timeline = operations(scenario, rounds=100)
+    _kind, _, _time, timeline = operations(scenario, rounds=100)
     assert timeline.delivered <= 24 * 100
     assert timeline.sent > 20_000
 
@@ -147,7 +147,7 @@ def test_round_trip_matrices_are_halved_and_checked(tmp_path):
     file = tmp_path / "rtt.npz"
     np.savez(file, rtt=np.full((3, 3), 250.0))
     scenario = small(f"network.delay={{kind='matrix',file='{file}'}}")
-    kind, _, time, timeline = operations(scenario, rounds=3)
+    kind, _, time, _timeline = operations(scenario, rounds=3)
     sent, arrived = time[kind != ABSORB], time[kind == ABSORB]
     assert (arrived - sent[: len(arrived)] == SECOND // 8).all()
     np.savez(file, rtt=np.zeros((2, 3)))

@@ -67,7 +67,9 @@ def windows_and_waves(scenario, *, capacity, groups=None, most_operations=10**6,
     for window in timeline.windows(rounds * SECOND):
         waves = compile_waves(window, groups, capacity=capacity)
         timeline.kept(waves.pending)
-        copy = {name: getattr(window, name).copy() for name in ("kind", "node", "ref", "part", "time", "pending")}
+        copy = {
+            name: getattr(window, name).copy() for name in ("kind", "node", "ref", "part", "time", "pending")
+        }
         windows.append((type(window)(**copy), waves.pending))
         compiled.append(waves)
     return windows, compiled
@@ -85,7 +87,9 @@ def test_every_update_sees_the_versions_it_would_in_order(seed, capacity, most_o
     scenario = small(
         f"seed={seed}",
         f"algorithm.exchange={exchange}",
-        f"network.delay={{kind='lognormal',median={delay + 0.01},sigma=1.0}}" if delay else "network.loss=0.1",
+        f"network.delay={{kind='lognormal',median={delay + 0.01},sigma=1.0}}"
+        if delay
+        else "network.loss=0.1",
     )
     windows, compiled = windows_and_waves(scenario, capacity=capacity, most_operations=most_operations)
     expected, came = execute_in_order(windows), execute_in_waves(24, compiled)
