@@ -41,7 +41,12 @@ class Ceiling:
         """Everybody pushes, everybody averages what came and takes a step."""
         chosen = torch.randint(0, self.neighbours.shape[1], (self.nodes, 1), generator=self.draw)
         receiver = self.neighbours.gather(1, chosen)[:, 0]
-        share = torch.ones(self.nodes).index_add_(0, receiver, torch.ones(self.nodes)).reciprocal_().view(-1, 1, 1)
+        share = (
+            torch.ones(self.nodes)
+            .index_add_(0, receiver, torch.ones(self.nodes))
+            .reciprocal_()
+            .view(-1, 1, 1)
+        )
         for old, new in zip(self.weights, self.next):
             new.copy_(old).index_add_(0, receiver, old).mul_(share)
         for start in range(0, self.nodes, self.block):
@@ -78,7 +83,9 @@ class Ceiling:
         for start in range(0, self.nodes, block):
             weights = [w[start : start + block] for w in self.weights]
             count = len(weights[0])
-            outputs = (weights[0].reshape(-1, 64) @ self.test).view(count, -1, self.test.shape[1]).add_(weights[1])
+            outputs = (
+                (weights[0].reshape(-1, 64) @ self.test).view(count, -1, self.test.shape[1]).add_(weights[1])
+            )
             if self.workload == "W2":
                 outputs = torch.bmm(weights[2], outputs.relu_()).add_(weights[3])
             right += int((outputs.argmax(1) == self.test_labels).sum())

@@ -1,6 +1,6 @@
 """This project's simulator on the workloads of `workloads`, timed as a whole and by phase.
 
-    python benchmarks/simulator_contestants/ours.py W1 1000 100 --evaluate-every 10
+python benchmarks/simulator_contestants/ours.py W1 1000 100 --evaluate-every 10
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ import argparse
 import time
 
 import torch
-from workloads import DEGREE, HIDDEN, RATE, SEED, digits, report
 from torch import nn
+from workloads import DEGREE, HIDDEN, RATE, SEED, digits, report
 
 from gossipfl.tasks import Dataset, Task
 from sims.engine import Engine
@@ -112,7 +112,9 @@ class Contestant:
             if evaluate_every:
                 started = time.perf_counter()
                 rows, nodes = self.engine.rows(), self.evaluator.nodes
-                self.accuracy = float(self.evaluator(rows if len(nodes) == len(rows) else rows[nodes])["accuracy"].mean())
+                self.accuracy = float(
+                    self.evaluator(rows if len(nodes) == len(rows) else rows[nodes])["accuracy"].mean()
+                )
                 self.evaluating += time.perf_counter() - started
 
 

@@ -17,8 +17,10 @@ from gossipfl.training import NodeData, Nodes, Trainer
 
 __all__ = ["Baselines", "train_baselines"]
 
-# More steps than a peer does: an age grows by more than one a step, because a merge takes the larger age.
-_STEPS_PER_DECAY_AGE = 1.5
+# An age grows by about two while a peer does one step, because a merge takes the larger age. So a peer does half
+# as many steps as the schedule is long; pooled training gets three times that.
+_ALONE_STEPS_PER_DECAY_AGE = 0.5
+_POOLED_STEPS_PER_DECAY_AGE = 1.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,23 +30,24 @@ class Baselines:
     Parameters
     ----------
     alone : tuple of float
-        Of each peer, trained on its own data only, for as many steps as pooled training.
+        Of each peer, trained on its own data only.
     pooled : float
         Of one model trained on everything.
-    steps : int
+    alone_steps, pooled_steps : int
         Training steps of each.
     """
 
     alone: tuple[float, ...]
     pooled: float
-    steps: int
+    alone_steps: int
+    pooled_steps: int
 
 
 def train_baselines(plan: DemoPlan, settings: TrainingSettings, metric: str) -> Baselines:
     """Train without gossip, from the same initial row and with the same settings.
 
-    The schedule is stretched over the steps, which are more than a peer does in the demo, so that pooled
-    training is as good as these settings make it.
+    The schedule is stretched over the steps: for lone training about as many as a peer does in the demo, for
+    pooled training three times as many, so that it is as good as these settings make it.
 
     Parameters
     ----------
@@ -64,21 +67,22 @@ def train_baselines(plan: DemoPlan, settings: TrainingSettings, metric: str) -> 
     task, test = tasks[0], own[0]
     if metric not in task.metrics:
         raise InvalidTask(f"the task has no metric {metric!r}", expected=", ".join(task.metrics))
-    steps = int(settings.decay_age * _STEPS_PER_DECAY_AGE)
-    stretched = settings.model_copy(update={"decay_age": steps, "local_steps": 1})
     inputs = torch.cat([data.train_inputs for data in own])
     targets = torch.cat([data.train_targets for data in own])
     bounds = np.cumsum([0, *(len(data.train_targets) for data in own)])
     parts = [np.arange(start, end) for start, end in itertools.pairwise(bounds)]
 
-    def measure(data: NodeData) -> list[float]:
+    def measure(data: NodeData, steps: int) -> list[float]:
+        stretched = settings.model_copy(update={"decay_age": steps, "local_steps": 1})
         rows = _train(task, Trainer.of(task, data, stretched), steps)
         values = task.evaluate(rows, test.test_inputs, test.test_targets)[metric]
         return [float(value) for value in values]
 
-    alone = measure(NodeData.partitioned(inputs, targets, parts))
-    (pooled,) = measure(NodeData.of_one_node(inputs, targets))
-    return Baselines(alone=tuple(alone), pooled=pooled, steps=steps)
+    alone_steps = max(1, int(settings.decay_age * _ALONE_STEPS_PER_DECAY_AGE))
+    pooled_steps = max(1, int(settings.decay_age * _POOLED_STEPS_PER_DECAY_AGE))
+    alone = measure(NodeData.partitioned(inputs, targets, parts), alone_steps)
+    (pooled,) = measure(NodeData.of_one_node(inputs, targets), pooled_steps)
+    return Baselines(alone=tuple(alone), pooled=pooled, alone_steps=alone_steps, pooled_steps=pooled_steps)
 
 
 def _train(task: Task, trainer: Trainer, steps: int) -> Tensor:

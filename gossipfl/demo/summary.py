@@ -48,8 +48,8 @@ class Summary:
     seconds, gossip_seconds, startup_seconds : float
         From the command to the summary; from the last peer's start-up to the first one's farewell; from the
         command to the last peer's start-up.
-    baseline_steps : int
-        Training steps of pooled and lone training.
+    alone_steps, pooled_steps : int
+        Training steps of lone and of pooled training.
     peers, partition, task, seed, killed, restarted
         What was run.
     directory, picture : str
@@ -73,7 +73,8 @@ class Summary:
     seconds: float
     gossip_seconds: float
     startup_seconds: float
-    baseline_steps: int
+    alone_steps: int
+    pooled_steps: int
     peers: int
     partition: str
     task: str

@@ -12,9 +12,7 @@ from gossipfl.settings import Schedule, TrainingSettings
 __all__ = ["Schedule", "TrainingSettings", "learning_rates"]
 
 
-def learning_rates(
-    ages: Tensor, settings: TrainingSettings, *, dtype: torch.dtype = torch.float32
-) -> Tensor:
+def learning_rates(ages: Tensor, settings: TrainingSettings, *, dtype: torch.dtype = torch.float32) -> Tensor:
     """Step size of each node from the age of its model.
 
     ``constant``: η. ``inverse``: η / (1 + age / decay_age). ``cosine``: from η down to

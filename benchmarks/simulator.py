@@ -1,0 +1,229 @@
+"""How fast the simulator is, beside others and beside a hand-written loop.
+
+    python benchmarks/simulator.py                     # everything that takes minutes
+    python benchmarks/simulator.py --only speed growth
+    python benchmarks/simulator.py --only million      # W1 with 1,000,000 nodes, 10 rounds
+
+Every contestant runs in a process of its own, one after the other, `--repeats` times in turn; ratios are of the best
+of each. gossipy-dfl and decent-bench get environments of their own under ``.benchmarks/`` and are skipped, with a
+message, where they cannot be installed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+CONTESTANTS = HERE / "simulator_contestants"
+ENVIRONMENTS = HERE.parent / ".benchmarks"
+TORCH = "torch>=2.6,<2.14"
+
+
+def environment(name, python, *installs):
+    """Python of an environment with these packages, made if need be; None, and why, where it cannot be."""
+    folder = ENVIRONMENTS / name
+    executable, ready = folder / "bin" / "python", folder / ".ready"
+    if ready.exists():
+        return executable
+    if python is None:
+        print(f"  {name} is skipped: it needs a Python that is not installed here")
+        return None
+    try:
+        subprocess.run([python, "-m", "venv", folder], check=True, capture_output=True)
+        for install in installs:
+            command = [executable, "-m", "pip", "install", "--quiet", *install]
+            subprocess.run(command, check=True, capture_output=True, text=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        said = str(getattr(error, "stderr", "") or error).strip().splitlines()
+        print(f"  {name} is skipped: it could not be installed ({said[-1] if said else error})")
+        return None
+    ready.touch()
+    return executable
+
+
+def python_for_decent_bench():
+    """A Python of at least 3.13, as decent-bench needs."""
+    if sys.version_info >= (3, 13):
+        return sys.executable
+    found = sorted(Path.home().glob(".pyenv/versions/3.1[3-9]*/bin/python"))
+    return str(found[-1]) if found else shutil.which("python3.13")
+
+
+def others():
+    """Scripts and environments of the other simulators that can be had."""
+    needs = [
+        TORCH,
+        "numpy",
+        "scipy",
+        "pandas",
+        "scikit-learn",
+        "rich",
+        "requests",
+        "matplotlib",
+        "dill",
+        "networkx",
+        "pyparsing",
+    ]
+    gossipy = environment("gossipy", sys.executable, needs, ["--no-deps", "gossipy-dfl"])
+    decent = environment(
+        "decent", python_for_decent_bench(), [TORCH, "decent-bench", "scikit-learn", "networkx"]
+    )
+    found = {"gossipy": ("peers_gossipy.py", gossipy), "decent-bench": ("peers_decent_bench.py", decent)}
+    return {name: (script, python) for name, (script, python) in found.items() if python}
+
+
+def figures(script, *arguments, python=None, limit=1800):
+    """Run a contestant and return its figures; None, and why, if it fails."""
+    command = [str(python or sys.executable), str(CONTESTANTS / script), *map(str, arguments)]
+    surroundings = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=limit, env=surroundings, check=True
+        )
+        line = next(line for line in done.stdout.splitlines() if line.startswith("FIGURES "))
+    except (subprocess.SubprocessError, StopIteration) as error:
+        said = str(getattr(error, "stderr", "") or error).strip().splitlines()
+        print(f"  {script} {' '.join(map(str, arguments))} failed: {said[-1] if said else error}")
+        return None
+    return json.loads(line.removeprefix("FIGURES "))
+
+
+def best(contestants, repeats):
+    """Best figures of each contestant, taken in turns so that a busy spell of the machine hits all alike."""
+    found = {}
+    for _ in range(repeats):
+        for name, run in contestants.items():
+            came = run()
+            if (
+                came
+                and came["updates_per_second"]
+                > found.get(name, {"updates_per_second": 0})["updates_per_second"]
+            ):
+                found[name] = came
+    return found
+
+
+def speed(repeats, results):
+    """Ratios to the others and to the hand-written loop."""
+    available = others()
+    plan = [("W1", 1000, 200, 10), ("W1", 100, 1000, 20), ("W2", 1000, 40, 5), ("W2", 100, 200, 20)]
+    for workload, nodes, rounds, rounds_of_others in plan:
+
+        def run(script, rounds, python=None, workload=workload, nodes=nodes):
+            return lambda: figures(script, workload, nodes, rounds, python=python)
+
+        contestants = {"ours": run("ours.py", rounds), "hand-written": run("ceiling.py", rounds)}
+        for name, (script, python) in available.items():
+            contestants[name] = run(script, max(10, rounds_of_others), python)
+        found = best(contestants, repeats)
+        results[f"{workload} N={nodes}"] = found
+        ours = found.get("ours")
+        if ours is None:
+            continue
+        print(f"{workload}, N = {nodes:,}, evaluation every 10 rounds, one thread:")
+        for name, came in found.items():
+            ratio = ours["updates_per_second"] / came["updates_per_second"]
+            line = f"  ours / {name:13s} {ratio:8.2f}    ({came['updates_per_second']:,.0f} updates/s"
+            if "updates_per_second_without_evaluation" in came:
+                without = came["updates_per_second_without_evaluation"]
+                share = ours["updates_per_second_without_evaluation"] / without
+                line += f"; without evaluation {without:,.0f}, ratio {share:.2f}"
+            print(line + f"; accuracy {came['accuracy']:.3f})")
+
+
+def phases(results):
+    """Where the time goes."""
+    for workload, rounds in (("W1", 100), ("W2", 20)):
+        came = figures("ours.py", workload, 1000, rounds, "--shares")
+        if came:
+            results[f"shares {workload}"] = came["shares"]
+            print(f"{workload}, N = 1,000, shares of the time without evaluation: {came['shares']}")
+
+
+def growth(results):
+    """Updates a second at 10⁵ nodes against 10⁴, and memory a node."""
+    found = {}
+    for nodes, rounds in ((10_000, 20), (100_000, 10)):
+        found[nodes] = figures("ours.py", "W1", nodes, rounds, "--evaluate-nodes", 1000)
+    results["growth"] = found
+    if all(found.values()):
+        ratio = found[100_000]["updates_per_second"] / found[10_000]["updates_per_second"]
+        print(f"growth: updates/s at N = 100,000 over those at 10,000: {ratio:.2f}")
+        for nodes, came in found.items():
+            print(f"  N = {nodes:,}: {came['updates_per_second']:,.0f} updates/s; {_memory(came)}")
+
+
+def _memory(came):
+    return (
+        f"table {came['table_bytes_per_node']:,} bytes a node, {came['table_bytes_per_node'] / came['row_bytes']:.2f} × its "
+        f"row; indices {came['index_bytes_per_node']}; peak {came['peak_mib']:,.0f} MiB"
+    )
+
+
+def threads(results):
+    """What a second core gives."""
+    found = {count: figures("ours.py", "W2", 1000, 40, "--threads", count) for count in (1, 2)}
+    results["threads"] = found
+    if all(found.values()):
+        ratio = found[2]["updates_per_second"] / found[1]["updates_per_second"]
+        print(f"threads: W2, N = 1,000, two threads over one: {ratio:.2f}")
+
+
+def million(results):
+    """W1 with a million nodes."""
+    came = figures("ours.py", "W1", 1_000_000, 10, "--evaluate-nodes", 1000, "--threads", os.cpu_count() or 1)
+    results["million"] = came
+    if came:
+        print(
+            f"N = 1,000,000, 10 rounds: {came['seconds']:.0f} s after {came['setup_seconds']:.0f} s of setting up, "
+            f"{came['updates_per_second']:,.0f} updates/s; {_memory(came)}"
+        )
+
+
+def card(results):
+    """The same on a GPU."""
+    import torch
+
+    if not torch.cuda.is_available():
+        print("gpu: skipped, there is none")
+        return
+    for workload in ("W1", "W2"):
+        came = figures("ours.py", workload, 100_000, 10, "--device", "cuda", "--evaluate-nodes", 1000)
+        results[f"gpu {workload}"] = came
+        if came:
+            print(f"gpu: {workload}, N = 100,000: {came['updates_per_second']:,.0f} updates/s")
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    usual = ["speed", "phases", "growth", "threads"]
+    parser.add_argument("--only", nargs="+", choices=[*usual, "million", "gpu"], default=usual)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--json", type=Path, help="write all figures to this file")
+    arguments = parser.parse_args()
+    results = {"load": os.getloadavg(), "cores": os.cpu_count()}
+    print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
+    parts = {
+        "speed": lambda: speed(arguments.repeats, results),
+        "phases": lambda: phases(results),
+        "growth": lambda: growth(results),
+        "threads": lambda: threads(results),
+        "million": lambda: million(results),
+        "gpu": lambda: card(results),
+    }
+    for name in arguments.only:
+        parts[name]()
+    if arguments.json:
+        arguments.json.write_text(json.dumps(results, indent=2))
+
+
+if __name__ == "__main__":
+    main()
