@@ -24,6 +24,7 @@ from torch.fx import GraphModule
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from sims.engine.rewrite import classes_first
+from sims.engine.unlocked import unlocked_runners
 
 __all__ = ["Compile", "Programme", "cache_directory", "has_compiler"]
 
@@ -141,13 +142,17 @@ class Programme:
                 warnings.simplefilter("ignore")
                 if not package.is_file():
                     self._make_package(graph, arguments, growing, package)
-                loaded = [torch._inductor.aoti_load_package(str(package)) for _ in range(threads)]
+                loaded = _runner(torch._inductor.aoti_load_package(str(package)))
                 with torch.no_grad():
-                    loaded[0](*arguments)
+                    expected = loaded(*arguments)
+                several = None
+                if threads > 1 and isinstance(expected, list):
+                    several = unlocked_runners(package, threads, arguments=arguments, expected=expected)
         except Exception as error:  # the compiler is a convenience: whatever it meets, the traced graph works
             logger.warning("%s could not be compiled and runs traced, more slowly: %s", self.name, error)
             return
-        self._runs = [_runner(model) for model in loaded]
+        self._runs = several or [loaded] * threads
+        self.thread_safe = several is not None or threads == 1
         self.tier = "compiled"
 
     def _make_package(
