@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gossipfl.algorithms import GossipLearning, GossipSettings, Message
+from gossipfl.algorithms import Message, PartialGossip
 from gossipfl.training import Nodes
 from sims.scenario.scenario import GossipLearningSection
 from sims.timeline import laws
@@ -40,7 +40,7 @@ from sims.timeline.conditions import (
     Conditions,
 )
 from sims.timeline.draws import PLAN, below, uniform
-from sims.world import World
+from sims.world import World, message_rule
 
 __all__ = ["Reference"]
 
@@ -60,10 +60,13 @@ class Reference:
         algorithm = world.scenario.algorithm
         assert isinstance(algorithm, GossipLearningSection)  # noqa: S101 - a programming error, not an input
         self.world, self.conditions = world, conditions
-        self.algorithm = GossipLearning(GossipSettings(merge=algorithm.merge, weighting=algorithm.weighting))
+        self.algorithm = message_rule(algorithm)
         n, width = conditions.n, world.trainer.momentum_size
         rows = world.first_rows().expand(n, -1)
-        self.models = [Nodes.start(rows[i : i + 1].clone(), momentum_size=width) for i in range(n)]
+        parts = self.algorithm.ages if isinstance(self.algorithm, PartialGossip) else 1
+        self.models = [
+            Nodes.start(rows[i : i + 1].clone(), momentum_size=width, parts=parts) for i in range(n)
+        ]
         self.wakes, self.sent, self.received, self.sessions = ([0] * n for _ in range(4))
         self.uplink_free, self.busy_until, self.island = [0] * n, [0] * n, [0] * n
         self.tokens = [[0] * conditions.accounts for _ in range(n)]
@@ -150,7 +153,8 @@ class Reference:
         if laws.is_lost(c, sender, number):
             self.counts["lost"] += 1
             return
-        message = self.algorithm.emit(self.models[sender], shared_size=self.world.layout.shared_size)
+        model = self.models[sender]
+        message = Message(shared=model.rows[:, : self.world.layout.shared_size], ages=model.ages)
         arrives = departs + laws.delay(c, sender, receiver, number)
         self.at(arrives, self.model_arrives, receiver, sender, message, part, asks_back, delivery=True)
 
@@ -189,9 +193,15 @@ class Reference:
     def absorb(self, node: int, message: Message, part: int) -> None:
         """Take in a model, and answer with models of one's own as far as tokens go."""
         c = self.conditions
-        self.models[node] = self.algorithm.absorb(
-            self.models[node], message, update=lambda nodes: self.train(nodes, node)
-        )
+        model = self.models[node]
+
+        def update(nodes: Nodes) -> Nodes:
+            return self.train(nodes, node)
+
+        if isinstance(self.algorithm, PartialGossip):
+            self.models[node] = self.algorithm.absorb(model, message, torch.tensor([part]), update=update)
+        else:
+            self.models[node] = self.algorithm.absorb(model, message, update=update)
         account = part if c.sharing == PARTITIONED else 0
         answers = laws.reactive_messages(c, node, self.received[node], self.tokens[node][account])
         self.received[node] += 1

@@ -10,13 +10,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from gossipfl.algorithms import GossipLearning, GossipSettings, PartialGossip
 from gossipfl.rows import Layout
 from gossipfl.tasks import Dataset, Task, find_task, partition
 from gossipfl.training import NodeData, Trainer
 from sims.errors import InvalidScenario
 from sims.scenario import Scenario
+from sims.scenario.scenario import GossipLearningSection
 
-__all__ = ["World", "build_world"]
+__all__ = ["World", "build_world", "message_rule"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +92,14 @@ def build_world(scenario: Scenario) -> World:
         test_inputs=dataset.test_inputs[:count],
         test_targets=dataset.test_targets[:count],
     )
+
+
+def message_rule(section: GossipLearningSection) -> GossipLearning | PartialGossip:
+    """How nodes take in what they receive."""
+    sharing = section.sharing
+    if sharing.kind == "whole":
+        return GossipLearning(GossipSettings(merge=section.merge, weighting=section.weighting))
+    return PartialGossip(kind=sharing.kind, parts=sharing.parts, weighting=section.weighting)
 
 
 def _in_double(task: Task) -> nn.Module:

@@ -4,5 +4,6 @@ from __future__ import annotations
 
 from gossipfl.algorithms.d_psgd import DPSGD
 from gossipfl.algorithms.gossip_learning import GossipLearning, GossipSettings, Message
+from gossipfl.algorithms.partial_sharing import PartialGossip
 
-__all__ = ["DPSGD", "GossipLearning", "GossipSettings", "Message"]
+__all__ = ["DPSGD", "GossipLearning", "GossipSettings", "Message", "PartialGossip"]

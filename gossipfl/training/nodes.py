@@ -23,7 +23,8 @@ class Nodes:
         Models, shape ``[B, D]``, float32.
     ages : Tensor
         How many training steps the model descends from, along its longest line: shape ``[B]``, int64. A merge
-        takes the larger age, a training step adds one (Ormándi et al. 2013, Algorithm 1: ``t``).
+        takes the larger age, a training step adds one (Ormándi et al. 2013, Algorithm 1: ``t``). Where parts of
+        models are exchanged one by one, each part has its age: shape ``[B, parts]``.
     steps : Tensor
         Training steps this node itself has done, shape ``[B]``, int64: the counter its batches are drawn by.
     momentum : Tensor
@@ -37,12 +38,12 @@ class Nodes:
     momentum: Tensor
 
     @classmethod
-    def start(cls, rows: Tensor, *, momentum_size: int = 0) -> Nodes:
+    def start(cls, rows: Tensor, *, momentum_size: int = 0, parts: int = 1) -> Nodes:
         """Nodes of age zero that have not trained yet, from rows of shape ``[B, D]``."""
         count = rows.shape[0]
         return cls(
             rows=rows,
-            ages=torch.zeros(count, dtype=torch.int64),
+            ages=torch.zeros((count,) if parts == 1 else (count, parts), dtype=torch.int64),
             steps=torch.zeros(count, dtype=torch.int64),
             momentum=rows.new_zeros(count, momentum_size),
         )

@@ -125,7 +125,8 @@ class Trainer:
         momentum = nodes.momentum
         if settings.momentum:
             momentum = gradients = gradients.add(momentum, alpha=settings.momentum)
-        rates = learning_rates(nodes.ages, settings, dtype=trainable.dtype)[:, None]
+        ages = nodes.ages if nodes.ages.dim() == 1 else nodes.ages.amax(dim=1)
+        rates = learning_rates(ages, settings, dtype=trainable.dtype)[:, None]
         trained = torch.addcmul(trainable, rates, gradients, value=-1)
         return replace(
             nodes,

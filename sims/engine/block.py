@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +11,7 @@ from numba import njit
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gossipfl.algorithms import GossipLearning, GossipSettings, Message
+from gossipfl.algorithms import GossipLearning, Message, PartialGossip
 from gossipfl.training import Nodes, Trainer
 
 __all__ = ["Outcome", "Table", "UpdateBlock", "new_table"]
@@ -29,7 +30,7 @@ class Table:
     rows : Tensor
         Shape ``[places, D]``.
     ages : Tensor
-        Shape ``[places]``, int64.
+        Shape ``[places]``, int64; ``[places, parts]`` where parts of models have ages of their own.
     momentum : Tensor
         Shape ``[N + 1, momentum_size]``.
     steps : ndarray
@@ -51,7 +52,9 @@ class Table:
         rows, ages, momentum = outcome
         node, keep = columns[0], columns[3]
         if self.rows.device.type == "cpu":
-            scatter(self.rows.numpy(), self.ages.numpy(), columns.numpy(), rows.numpy(), ages.numpy(), self.n)
+            scatter(
+                self.rows.numpy(), _columns(self.ages), columns.numpy(), rows.numpy(), _columns(ages), self.n
+            )
         else:
             for places in (node, keep):
                 self.rows.index_copy_(0, places, rows)
@@ -70,11 +73,17 @@ class Table:
         if missing > 0:
             extra = missing + slots // 8
             self.rows = torch.cat([self.rows, self.rows.new_zeros(extra, self.rows.shape[1])])
-            self.ages = torch.cat([self.ages, self.ages.new_zeros(extra)])
+            self.ages = torch.cat([self.ages, self.ages.new_zeros(extra, *self.ages.shape[1:])])
 
 
 def new_table(
-    first_rows: Tensor, *, nodes: int, slots: int, momentum_size: int, device: torch.device
+    first_rows: Tensor,
+    *,
+    nodes: int,
+    slots: int,
+    momentum_size: int,
+    device: torch.device,
+    parts: int = 1,
 ) -> Table:
     """Table of nodes that have not trained yet.
 
@@ -82,6 +91,10 @@ def new_table(
     ----------
     first_rows : Tensor
         Shape ``[1, D]`` if all start alike, else ``[nodes, D]``.
+    nodes, slots, momentum_size : int
+    device : torch.device
+    parts : int
+        How many parts of a model have an age of their own.
     """
     places = nodes + 1 + slots
     rows = torch.empty(places, first_rows.shape[1], dtype=first_rows.dtype, device=device)
@@ -89,10 +102,14 @@ def new_table(
     rows[nodes:] = first_rows[0].to(device)
     return Table(
         rows=rows,
-        ages=torch.zeros(places, dtype=torch.int64, device=device),
+        ages=torch.zeros((places,) if parts == 1 else (places, parts), dtype=torch.int64, device=device),
         momentum=torch.zeros(nodes + 1, momentum_size, dtype=first_rows.dtype, device=device),
         steps=np.zeros(nodes, dtype=np.int64),
     )
+
+
+def _columns(ages: Tensor) -> NDArray[np.int64]:
+    return ages.view(len(ages), -1).numpy()
 
 
 @njit(cache=True, nogil=True, _nrt=False)
@@ -111,7 +128,8 @@ def scatter(
             if place != nowhere:
                 for k in range(rows.shape[1]):
                     rows[place, k] = new_rows[b, k]
-                ages[place] = new_ages[b]
+                for k in range(ages.shape[1]):
+                    ages[place, k] = new_ages[b, k]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,13 +139,13 @@ class UpdateBlock:
     Parameters
     ----------
     trainer : Trainer
-    settings : GossipSettings
+    algorithm : GossipLearning or PartialGossip
     train : bool
         Whether models are trained at all.
     """
 
     trainer: Trainer
-    settings: GossipSettings
+    algorithm: GossipLearning | PartialGossip
     train: bool
 
     def __call__(
@@ -161,23 +179,31 @@ class UpdateBlock:
                 nodes = self.trainer.step_on(nodes, inputs[:, step], targets[:, step], [])[0]
             return nodes
 
-        node, source = columns[0], columns[1]
-        steps = ages.new_zeros(len(node))
-        after = self._absorb(rows, ages, momentum, node, source, steps, update)
+        steps = ages.new_zeros(columns.shape[1])
+        after = self._absorb(rows, ages, momentum, columns, steps, update)
         return after.rows, after.ages, after.momentum
 
-    def row_by_row(self, table: Table, node: Tensor, source: Tensor, steps: NDArray[np.int64]) -> Outcome:
+    def row_by_row(self, table: Table, columns: Tensor, steps: NDArray[np.int64]) -> Outcome:
         """Compute the same for modules that cannot be batched over rows: draws what they draw at random."""
-        owners = node.cpu().numpy()
+        owners = columns[0].cpu().numpy()
 
         def update(nodes: Nodes) -> Nodes:
             return self.trainer.train(nodes, owners)[0] if self.train else nodes
 
         counters = torch.from_numpy(steps)
-        after = self._absorb(table.rows, table.ages, table.momentum, node, source, counters, update)
+        after = self._absorb(table.rows, table.ages, table.momentum, columns, counters, update)
         return after.rows, after.ages, after.momentum
 
-    def _absorb(self, rows, ages, momentum, node, source, steps, update):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    def _absorb(
+        self,
+        rows: Tensor,
+        ages: Tensor,
+        momentum: Tensor,
+        columns: Tensor,
+        steps: Tensor,
+        update: Callable[[Nodes], Nodes],
+    ) -> Nodes:
+        node, source, part = columns[0], columns[1], columns[2]
         nodes = Nodes(
             rows=rows.index_select(0, node),
             ages=ages.index_select(0, node),
@@ -186,4 +212,6 @@ class UpdateBlock:
         )
         shared = self.trainer.layout.shared_size
         message = Message(shared=rows.index_select(0, source)[:, :shared], ages=ages.index_select(0, source))
-        return GossipLearning(self.settings).absorb(nodes, message, update=update)
+        if isinstance(self.algorithm, PartialGossip):
+            return self.algorithm.absorb(nodes, message, part, update=update)
+        return self.algorithm.absorb(nodes, message, update=update)

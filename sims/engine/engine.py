@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gossipfl.algorithms import GossipSettings
+from gossipfl.algorithms import PartialGossip
 from sims.engine.batches import gather_batches
 from sims.engine.block import Outcome, UpdateBlock, new_table
 from sims.engine.blocks import Blocks, block_size, cut, wave_width
@@ -21,7 +21,7 @@ from sims.engine.workers import Workers, one_thread_each
 from sims.scenario.scenario import GossipLearningSection
 from sims.timeline import Window
 from sims.waves import compile_waves
-from sims.world import World
+from sims.world import World, message_rule
 
 __all__ = ["Engine", "Phases"]
 
@@ -69,7 +69,7 @@ class Engine:
     ) -> None:
         algorithm = world.scenario.algorithm
         assert isinstance(algorithm, GossipLearningSection)  # noqa: S101 - the caller chose this engine
-        self.world = world
+        self.world, rule = world, message_rule(algorithm)
         self.device = torch.device(device)
         n, first_rows = world.scenario.population.nodes, world.first_rows()
         on_cpu = self.device.type == "cpu"
@@ -81,14 +81,19 @@ class Engine:
         self.vectorised = world.trainer.gradients.vectorised
         self.workers = Workers(threads if self.vectorised and on_cpu else 1)
         self.table = new_table(
-            first_rows, nodes=n, slots=0, momentum_size=world.trainer.momentum_size, device=self.device
+            first_rows,
+            nodes=n,
+            slots=0,
+            momentum_size=world.trainer.momentum_size,
+            device=self.device,
+            parts=rule.ages if isinstance(rule, PartialGossip) else 1,
         )
         self.phases = Phases()
         data = world.trainer.data
         self._input_bytes, self._target_bytes = as_bytes(data.inputs), as_bytes(data.targets)
         self._update = UpdateBlock(
             trainer=world.trainer,
-            settings=GossipSettings(merge=algorithm.merge, weighting=algorithm.weighting),
+            algorithm=rule,
             train=world.scenario.training.enabled,
         )
         batches = np.minimum(data.counts, world.scenario.training.batch_size)
@@ -162,9 +167,8 @@ class Engine:
         table = self.table
         if not self.vectorised:
             own = numbers[0] < table.n
-            node, source = columns[0, : own.sum()], columns[1, : own.sum()]
             steps = table.steps[numbers[0, own]] + numbers[4, own] * self.world.scenario.training.local_steps
-            outcome = self._update.row_by_row(table, node, source, steps)
+            outcome = self._update.row_by_row(table, columns[:, : own.sum()], steps)
             padded = tuple(self._padded(tensor, columns.shape[1]) for tensor in outcome)
             return padded[0], padded[1], padded[2]
         inputs, targets = self._batches(thread, group, columns, numbers)

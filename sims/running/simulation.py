@@ -135,7 +135,8 @@ class MessageDriven:
 
     def ages(self) -> NDArray[np.int64]:
         """Ages of all models, ``[N]``."""
-        return self._engine.table.ages[: self._engine.table.n].cpu().numpy()
+        ages = self._engine.table.ages[: self._engine.table.n].cpu().numpy()
+        return ages if ages.ndim == 1 else ages.max(axis=1)
 
     def online(self) -> NDArray[np.bool_]:
         """Which nodes are online, ``[N]``."""
