@@ -161,7 +161,7 @@ def test_cancelled_while_it_starts_it_leaves_nothing_running(tmp_path, delay):
 
 
 PROGRAM = """
-import asyncio, sys
+import asyncio, signal, sys
 from gossipfl import aio
 from gossipfl.peer import Peer
 
@@ -170,6 +170,8 @@ async def main():
         print("ready", flush=True)
         await asyncio.sleep(600)
 
+# Whoever starts the tests in the background may have them inherit an ignored SIGINT.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 try:
     asyncio.run(main())
 except KeyboardInterrupt:
