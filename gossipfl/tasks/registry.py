@@ -12,11 +12,17 @@ from typing import Any, cast
 
 from gossipfl.errors import GossipflError, InvalidTask, UnknownTask
 from gossipfl.tasks.digits import digits
+from gossipfl.tasks.pendigits import pendigits
+from gossipfl.tasks.spambase import spambase
 from gossipfl.tasks.task import Task
 
 __all__ = ["BUNDLED", "find_task"]
 
-BUNDLED: Mapping[str, Callable[..., Task]] = {"digits": digits}
+BUNDLED: Mapping[str, Callable[..., Task]] = {
+    "digits": digits,
+    "pendigits": pendigits,
+    "spambase": spambase,
+}
 
 
 def find_task(name: str, options: Mapping[str, Any] | None = None) -> Task:
