@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 import time
 from functools import partial
@@ -65,6 +66,8 @@ def demo(
         kill=kill,
         overrides=overrides,
     )
+    for ending in (signal.SIGTERM, signal.SIGHUP):  # end the peers too
+        signal.signal(ending, lambda number, _frame: sys.exit(128 + number))
     summary = show_demo(plan, began=began, json_output=json_output)
     if json_output:
         typer.echo(json.dumps(summary.to_dict()))

@@ -27,7 +27,7 @@ def status_table(values: Mapping[str, Any]) -> Table:
         "age", f"{values['age']} (saved at {values['saved_age']}); {values['step']} steps done here"
     )
     for name, value in values["metrics"].items():
-        table.add_row(name, f"{value:.4f}")
+        table.add_row(name, _metric(value))
     table.add_row("neighbours", f"{values['neighbours']} known, {values['connected']} connected")
     table.add_row("sent", f"{network['messages_sent']} messages, {_bytes(network['bytes_sent'])}")
     table.add_row("received", f"{network['messages_received']} messages, {_bytes(network['bytes_received'])}")
@@ -40,7 +40,7 @@ def status_table(values: Mapping[str, Any]) -> Table:
 def status_line(values: Mapping[str, Any]) -> str:
     """Say the same in one line."""
     network = values["network"]
-    metrics = " ".join(f"{name} {value:.4f}" for name, value in values["metrics"].items())
+    metrics = " ".join(f"{name} {_metric(value)}" for name, value in values["metrics"].items())
     trouble = sum(network["failed"].values()) + sum(network["refused"].values())
     return (
         f"age {values['age']} {metrics} neighbours {values['connected']}/{values['neighbours']} "
@@ -55,3 +55,7 @@ def _bytes(count: float) -> str:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
         count /= 1000
     raise AssertionError
+
+
+def _metric(value: float | None) -> str:
+    return "not finite" if value is None else f"{value:.4f}"

@@ -90,7 +90,7 @@ def _flag(table: str, key: str, field: FieldInfo) -> inspect.Parameter:
         flag,
         help=f"{field.description}{shown}".replace("[", "\\["),
         show_default=False,
-        rich_help_panel=f"[{table}]",
+        rich_help_panel=f"Settings of {table}",
     )
     return inspect.Parameter(
         f"{table}{_SEPARATOR}{key}",

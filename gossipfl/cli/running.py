@@ -69,6 +69,7 @@ async def _run(peer: Peer, live: bool, json_output: bool) -> None:  # noqa: FBT0
 
 
 async def _show_live(peer: Peer) -> None:
+    print("listening at", *peer.status().addresses, flush=True)
     with Live(console=Console(), auto_refresh=False) as display:
         while True:
             display.update(status_table(peer.status().to_dict()), refresh=True)
@@ -76,6 +77,8 @@ async def _show_live(peer: Peer) -> None:
 
 
 async def _print_lines(peer: Peer, *, json_output: bool) -> None:
+    if not json_output:
+        print("listening at", *peer.status().addresses, flush=True)
     while True:
         values = peer.status().to_dict()
         try:

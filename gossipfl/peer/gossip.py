@@ -21,7 +21,7 @@ from gossipfl.errors import (
 )
 from gossipfl.network import Host
 from gossipfl.peer.learner import Incoming, Learner
-from gossipfl.peer.outgoing import OutgoingModels
+from gossipfl.peer.outgoing import LARGEST_AGE, OutgoingModels
 from gossipfl.peer.view import KnownPeer, RandomView
 from gossipfl.settings import ExchangeSettings, ViewSettings
 from gossipfl.wire import (
@@ -41,7 +41,6 @@ __all__ = ["Gossip"]
 logger = logging.getLogger(__name__)
 
 _FIRST_CONTACT_SECONDS = 0.25
-_LARGEST_AGE = 2**40  # a step each microsecond for twelve days; far from where counting would overflow
 
 
 class Gossip:
@@ -233,9 +232,9 @@ class Gossip:
 
 
 def _require_plausible(header: ModelHeader) -> None:
-    if header.age > _LARGEST_AGE:
+    if header.age > LARGEST_AGE:
         raise ImplausibleAge(
-            "the age of the row is implausible", expected=f"at most {_LARGEST_AGE}", came=header.age
+            "the age of the row is implausible", expected=f"at most {LARGEST_AGE}", came=header.age
         )
 
 

@@ -10,7 +10,11 @@ from gossipfl.peer.threads import run_abandonable
 from gossipfl.tasks import Task
 from gossipfl.wire import Frame, encode_model
 
-__all__ = ["OutgoingModels"]
+__all__ = ["LARGEST_AGE", "OutgoingModels"]
+
+#: No greater age is sent or accepted: a step each microsecond for twelve days, and far from where counting would
+#: overflow. Peers that a liar has lifted to it send it unchanged, and so go on learning from each other.
+LARGEST_AGE = 2**40
 
 _LARGE_ROW = 2**18  # numbers; encoding more than that blocks the event loop for over a millisecond
 
@@ -50,7 +54,7 @@ class OutgoingModels:
                 codec=self._codec,
                 task=self._task.fingerprint,
                 layout=self._task.layout.digest,
-                age=state.age,
+                age=min(state.age, LARGEST_AGE),
                 incarnation=self._incarnation,
                 sequence=sequence,
                 step=state.event,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -66,7 +67,10 @@ class PeerStatus:
         """As plain values; what is NaN becomes None, which JSON knows."""
         values = asdict(self)
         values["addresses"] = list(self.addresses)
-        values["loss"] = self.loss if self.loss == self.loss else None
+        values["loss"] = self.loss if math.isfinite(self.loss) else None
+        values["metrics"] = {
+            name: value if math.isfinite(value) else None for name, value in self.metrics.items()
+        }
         return values
 
 

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable
 
 import numpy as np
+import torch
 import trio
 from torch import Tensor
 
@@ -69,6 +70,7 @@ class Upkeep:
         self._incarnation = incarnation
         self.saved_age = saved_age
         self.metrics: dict[str, float] = {}
+        self._diverged = False
 
     async def evaluate_for_ever(self, period: float) -> None:
         """Evaluate the model on the test samples every ``period`` seconds."""
@@ -126,6 +128,11 @@ class Upkeep:
             If the disk refuses; the previous checkpoint is still there.
         """
         state = self._learner.state
+        if not torch.isfinite(state.nodes.rows).all():
+            if not self._diverged:
+                logger.warning("the model has diverged, and is not saved: the last good checkpoint stays")
+            self._diverged = True
+            return
         checkpoint = Checkpoint(
             nodes=state.nodes,
             event=state.event,

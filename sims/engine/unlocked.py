@@ -43,8 +43,9 @@ class Unlocked:
 
     def __call__(self, *tensors: Tensor) -> list[Tensor]:
         """Run the programme."""
-        handles = torch._C._aoti.unsafe_alloc_void_ptrs_from_tensors(tensors)
-        inputs = (ctypes.c_void_p * len(handles))(*(_pointer(handle, None) for handle in handles))  # the programme frees them
+        handles = torch._C._aoti.unsafe_alloc_void_ptrs_from_tensors(list(tensors))
+        # The programme frees them.
+        inputs = (ctypes.c_void_p * len(handles))(*(_pointer(handle, None) for handle in handles))
         outputs = self._outputs
         _check(
             self._run(
@@ -67,7 +68,7 @@ class Unlocked:
 
 
 def unlocked_runners(
-    package: Path, count: int, *, arguments: tuple[Tensor, ...], expected: Any  # noqa: ANN401 - any structure
+    package: Path, count: int, *, arguments: tuple[Tensor, ...], expected: Any
 ) -> list[Callable[..., Any]] | None:
     """Make ``count`` runners of a compiled package; None if they cannot be had here.
 
