@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 
 Compile = Literal["auto", "always", "never"]
 Function = Callable[..., Any]
-_WORTH_SECONDS = 60.0  # of traced work still to come
+_WORTH_SECONDS = 30.0  # of traced work still to come
 
 
 def cache_directory() -> Path:
