@@ -16,6 +16,7 @@ import trio
 from torch import Tensor
 
 from gossipfl.algorithms import GossipLearning, Message
+from gossipfl.errors import GossipflError, InvalidTask
 from gossipfl.peer.threads import run_abandonable
 from gossipfl.training import Nodes, Trainer
 
@@ -170,8 +171,21 @@ class Learner:
             state = self._absorb(state, incoming)
         return state
 
+    def _train(self, nodes: Nodes) -> tuple[Nodes, Tensor]:
+        """Train; what the task's own module, loss or data provoke is its author's to mend."""
+        try:
+            return self._trainer.train(nodes, _ALL_OF_ONE)
+        except GossipflError:
+            raise
+        except Exception as error:
+            raise InvalidTask(
+                "training failed on a batch of the task's own data",
+                came=f"{type(error).__name__}: {error}",
+                remedy="Look for labels out of range and samples of another form; what was learned is saved.",
+            ) from error
+
     def _train_alone(self, state: State) -> State:
-        nodes, losses = self._trainer.train(state.nodes, _ALL_OF_ONE)
+        nodes, losses = self._train(state.nodes)
         after = State(nodes=nodes, event=state.event + 1, merges_pending=0, loss=float(losses[0]))
         self._record({"kind": "train", **_described(after, trained=True)})
         return after
@@ -184,7 +198,7 @@ class Learner:
             nonlocal loss
             if not trains:
                 return nodes
-            nodes, losses = self._trainer.train(nodes, _ALL_OF_ONE)
+            nodes, losses = self._train(nodes)
             loss = float(losses[0])
             return nodes
 

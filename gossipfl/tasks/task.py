@@ -149,10 +149,15 @@ class Task:
         Raises
         ------
         InvalidTask
-            If the factory does not return a module.
+            If the factory fails, or does not return a module.
         """
-        with torch.random.fork_rng(devices=[]):  # initialising a module draws from the global generator
-            module = self.model()
+        try:
+            with torch.random.fork_rng(devices=[]):  # initialising a module draws from the global generator
+                module = self.model()
+        except Exception as error:
+            raise InvalidTask(
+                f"the model factory of task {self.name!r} failed", came=f"{type(error).__name__}: {error}"
+            ) from error
         if not isinstance(module, nn.Module):
             raise InvalidTask(
                 f"the model factory of task {self.name!r} returned no module",
@@ -227,10 +232,10 @@ class Task:
         IncompatibleModel
             If the rows have another width than the layout.
         """
-        module = self._evaluation_module
+        module, layout = self._evaluation_module, self.layout
 
         def measure(row: Tensor) -> dict[str, Tensor]:
-            outputs = functional_call(module, to_tensors(row.clone(), self.layout), (inputs,))
+            outputs = functional_call(module, to_tensors(row.clone(), layout), (inputs,))
             measured = {name: metric(outputs, targets) for name, metric in self.metrics.items()}
             return {
                 name: torch.as_tensor(value)

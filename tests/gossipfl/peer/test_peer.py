@@ -288,3 +288,28 @@ async def test_a_peer_object_runs_once(tmp_path):
         pass
     with pytest.raises(HomeError, match="has been run before"):
         await peer.run()
+
+
+@in_trio
+async def test_data_that_break_training_midway_are_named_and_the_model_is_kept(tmp_path):
+    task = blobs()
+    whole = task.data()
+    targets = whole.train_targets.clone()
+    targets[-1] = 10**6  # no such class, and not among the first samples, which are tried at the start
+    broken = dataclasses.replace(task, data=lambda: dataclasses.replace(whole, train_targets=targets))
+    settings = quick_settings(exchange={"patience": 0.01}, training={"batch_size": 4})
+    peer = Peer(tmp_path / "alice", settings=settings, task=broken)
+    with pytest.raises(BaseExceptionGroup) as failed:
+        await peer.run()
+    error = only_error(failed.value)
+    assert isinstance(error, InvalidTask)
+    assert "training failed" in str(error)
+    assert peer.home.checkpoint.exists()
+
+
+def test_a_model_factory_that_fails_is_named():
+    def model():
+        raise RuntimeError("no weights here")
+
+    with pytest.raises(InvalidTask, match="no weights here"):
+        dataclasses.replace(blobs(), model=model).build_module()
