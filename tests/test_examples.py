@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from gossipfl.peer import Home, Peer
-from gossipfl.peer.checkpoint import read_row
+from gossipfl.peer.store.checkpoint import read_row
 from gossipfl.settings import load_settings
 from tests.gossipfl.network.helpers import in_trio, until
 from tests.integration.peers import running

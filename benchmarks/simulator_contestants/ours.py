@@ -13,12 +13,12 @@ from torch import nn
 from workloads import DEGREE, HIDDEN, RATE, SEED, digits, report
 
 from gossipfl.tasks import Dataset, Task
+from sims.compiler.timeline import TICKS_PER_SECOND, Timeline, conditions_of
 from sims.engine import Engine
-from sims.measure import Evaluator
-from sims.networks import neighbour_lists
+from sims.metrics.evaluation import Evaluator
 from sims.scenario import parse_scenario
-from sims.timeline import TICKS_PER_SECOND, Timeline, conditions_of
 from sims.world import build_world
+from sims.world.networks import neighbour_lists
 
 SCENARIO = """
 seed = {seed}

@@ -2,20 +2,7 @@
 
 from __future__ import annotations
 
-from gossipfl.algorithms.ad_psgd import ADPSGD
-from gossipfl.algorithms.d_cliques import DCliques
-from gossipfl.algorithms.d_psgd import DPSGD
-from gossipfl.algorithms.dfedavg import DFedAvg
-from gossipfl.algorithms.epidemic_learning import EpidemicLearning
-from gossipfl.algorithms.fedavg import FedAvg
-from gossipfl.algorithms.gossip_learning import GossipLearning, GossipSettings, Message
-from gossipfl.algorithms.gossip_rules import GossipRule, gossip_rule, take_in
-from gossipfl.algorithms.partial_sharing import PartialGossip
-from gossipfl.algorithms.pooled import PooledSGD
-from gossipfl.algorithms.push_sum import PushSum, Share
-from gossipfl.algorithms.recovery import adopt, go_back
-from gossipfl.algorithms.relay_sgd import RelaySGD
-from gossipfl.algorithms.rounds import (
+from gossipfl.algorithms.base import (
     Exchange,
     LinkExchange,
     Links,
@@ -26,7 +13,20 @@ from gossipfl.algorithms.rounds import (
     RoundAlgorithm,
     RoundContext,
 )
-from gossipfl.algorithms.stochastic_gradient_push import StochasticGradientPush
+from gossipfl.algorithms.gossip.ad_psgd import ADPSGD
+from gossipfl.algorithms.gossip.gossip_learning import GossipLearning, GossipSettings, Message
+from gossipfl.algorithms.gossip.gossip_rules import GossipRule, gossip_rule, take_in
+from gossipfl.algorithms.gossip.partial_sharing import PartialGossip
+from gossipfl.algorithms.gossip.push_sum import PushSum, Share
+from gossipfl.algorithms.recovery import adopt, go_back
+from gossipfl.algorithms.rounds.d_cliques import DCliques
+from gossipfl.algorithms.rounds.d_psgd import DPSGD
+from gossipfl.algorithms.rounds.dfedavg import DFedAvg
+from gossipfl.algorithms.rounds.epidemic_learning import EpidemicLearning
+from gossipfl.algorithms.rounds.fedavg import FedAvg
+from gossipfl.algorithms.rounds.pooled_sgd import PooledSGD
+from gossipfl.algorithms.rounds.relay_sgd import RelaySGD
+from gossipfl.algorithms.rounds.stochastic_gradient_push import StochasticGradientPush
 
 __all__ = [
     "ADPSGD",

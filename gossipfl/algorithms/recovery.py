@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import torch
 
-from gossipfl.algorithms.gossip_learning import Message
+from gossipfl.algorithms.gossip.gossip_learning import Message
 from gossipfl.training.nodes import Nodes
 
 __all__ = ["adopt", "go_back"]

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
-from gossipfl.algorithms.rounds import Requirements
+from gossipfl.algorithms.base import Requirements
 from gossipfl.settings import TrainingSettings
 from topology.sequences import MixingSequence
 

@@ -35,7 +35,7 @@ def init(*, home: HomeOption, json_output: JsonOption = False, overrides: Overri
     Every setting has a flag here; what is not given takes its default, and all can be edited in peer.toml.
     """
     from gossipfl.network import load_or_create_identity
-    from gossipfl.peer.home import Home
+    from gossipfl.peer.store.home import Home
     from gossipfl.settings import parse_settings
     from gossipfl.tasks import find_task
 
@@ -64,7 +64,7 @@ def roster(
     A line has the member's address where its settings have one with a port, or else its id.
     """
     from gossipfl.network import load_identity
-    from gossipfl.peer.home import Home
+    from gossipfl.peer.store.home import Home
     from gossipfl.settings import load_settings
 
     for home in homes:
@@ -133,8 +133,8 @@ def run(
 def status(*, home: HomeOption, json_output: JsonOption = False) -> None:
     """Show what a peer last said of itself, and whether it runs."""
     from gossipfl.cli.display import status_heading, status_table
-    from gossipfl.peer.home import Home
     from gossipfl.peer.status import read_status
+    from gossipfl.peer.store.home import Home
 
     place = Home(home)
     place.require()

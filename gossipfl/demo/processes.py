@@ -13,7 +13,7 @@ from gossipfl.demo.plan import DemoPlan
 from gossipfl.errors import GossipflError, HomeError
 from gossipfl.network import load_or_create_identity
 from gossipfl.peer import Home, read_status
-from gossipfl.peer.files import named_errors
+from gossipfl.peer.store.files import named_errors
 
 __all__ = ["DemoFailed", "PeerProcess", "prepare_peers"]
 

@@ -17,7 +17,7 @@ from gossipfl.demo.processes import DemoFailed, PeerProcess, prepare_peers
 from gossipfl.demo.summary import Summary
 from gossipfl.demo.watching import Observation, consensus_distance, observe
 from gossipfl.peer.assembly import read_data
-from gossipfl.peer.checkpoint import read_row
+from gossipfl.peer.store.checkpoint import read_row
 from gossipfl.tasks import Dataset, Task, find_task
 
 __all__ = ["Progress", "run_demo"]

@@ -11,7 +11,7 @@ import torch
 
 from gossipfl.demo.processes import PeerProcess
 from gossipfl.errors import HomeError
-from gossipfl.peer.checkpoint import read_row
+from gossipfl.peer.store.checkpoint import read_row
 
 __all__ = ["Observation", "consensus_distance", "observe"]
 

@@ -7,7 +7,7 @@ from gossipfl.network.addresses import PeerAddress, parse_address
 from gossipfl.network.counters import NetworkCounters
 from gossipfl.network.host import Host, open_host
 from gossipfl.network.identity import Identity, load_identity, load_or_create_identity
-from gossipfl.network.library import quiet_library_logging
+from gossipfl.network.libp2p_imports import quiet_library_logging
 from gossipfl.network.limits import NetworkLimits
 from gossipfl.network.serving import Handler, Screen
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from gossipfl.network.records import LARGEST_RECORD
+from gossipfl.network.noise.transport import LARGEST_RECORD
 
 __all__ = ["SharedBuffers"]
 

@@ -19,9 +19,9 @@ from gossipfl.network.buffers import SharedBuffers
 from gossipfl.network.counters import NetworkCounters
 from gossipfl.network.failures import ConnectionAborted, ConnectionLost
 from gossipfl.network.limits import NetworkLimits
-from gossipfl.network.multiplexer import Multiplexer
-from gossipfl.network.stream import Stream
-from gossipfl.network.upgrade import SecuredSocket
+from gossipfl.network.noise.upgrade import SecuredSocket
+from gossipfl.network.yamux.multiplexer import Multiplexer
+from gossipfl.network.yamux.stream import Stream
 
 __all__ = ["Connection"]
 

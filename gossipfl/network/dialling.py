@@ -14,7 +14,7 @@ import trio
 from gossipfl.errors import GossipflError, IdentityMismatch, PeerUnreachable
 from gossipfl.network.addresses import PeerAddress
 from gossipfl.network.failures import ConnectionLost
-from gossipfl.network.upgrade import SecuredSocket, Upgrader
+from gossipfl.network.noise.upgrade import SecuredSocket, Upgrader
 
 __all__ = ["dial"]
 

@@ -20,10 +20,10 @@ from gossipfl.network.failures import ConnectionAborted
 from gossipfl.network.identity import Identity
 from gossipfl.network.limits import NetworkLimits
 from gossipfl.network.listening import Listening, open_listeners
+from gossipfl.network.noise.upgrade import SecuredSocket, Upgrader
 from gossipfl.network.serving import Handler, Screen, Server
-from gossipfl.network.stream import Stream
 from gossipfl.network.table import ConnectionTable
-from gossipfl.network.upgrade import SecuredSocket, Upgrader
+from gossipfl.network.yamux.stream import Stream
 from gossipfl.wire import AnyMessage, Expectation, Frame
 
 __all__ = ["Host", "open_host"]

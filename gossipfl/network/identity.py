@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from gossipfl.errors import CorruptIdentity, HomeError
-from gossipfl.network.library import ID, Ed25519PrivateKey, KeyPair
+from gossipfl.network.libp2p_imports import ID, Ed25519PrivateKey, KeyPair
 
 __all__ = ["KEY_FILE", "Identity", "load_identity", "load_or_create_identity"]
 

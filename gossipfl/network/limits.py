@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, fields
 
 from gossipfl.errors import SettingError
-from gossipfl.network.frames import INITIAL_WINDOW, LARGEST_WINDOW
+from gossipfl.network.yamux.headers import INITIAL_WINDOW, LARGEST_WINDOW
 
 __all__ = ["NetworkLimits"]
 

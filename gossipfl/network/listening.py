@@ -14,8 +14,8 @@ from gossipfl.errors import GossipflError, IdentityMismatch, InvalidAddress
 from gossipfl.network.addresses import PeerAddress, own_address, parse_address
 from gossipfl.network.failures import ConnectionLost
 from gossipfl.network.limits import NetworkLimits
+from gossipfl.network.noise.upgrade import SecuredSocket, Upgrader
 from gossipfl.network.table import ConnectionTable
-from gossipfl.network.upgrade import SecuredSocket, Upgrader
 
 __all__ = ["Listening", "open_listeners"]
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import trio
 
 from gossipfl.network.connection import Connection
-from gossipfl.network.stream import Stream
+from gossipfl.network.yamux.stream import Stream
 
 __all__ = ["Lease", "Neighbour", "StreamPool"]
 

@@ -6,8 +6,8 @@ from typing import Final
 
 from gossipfl.errors import MalformedFrame
 from gossipfl.network.failures import StreamFailure
-from gossipfl.network.library import Multiselect, MultiselectClient, MultiselectCommunicator, TProtocol
-from gossipfl.network.stream import Stream
+from gossipfl.network.libp2p_imports import Multiselect, MultiselectClient, MultiselectCommunicator, TProtocol
+from gossipfl.network.yamux.stream import Stream
 
 __all__ = ["EXCHANGE_PROTOCOL", "agree_as_client", "agree_as_server"]
 

@@ -10,7 +10,7 @@ import trio
 from gossipfl.errors import TruncatedFrame
 from gossipfl.network.bodies import BodyBuffers
 from gossipfl.network.failures import StreamFailure
-from gossipfl.network.stream import Stream
+from gossipfl.network.yamux.stream import Stream
 from gossipfl.wire import (
     PREAMBLE_BYTES,
     AnyHeader,

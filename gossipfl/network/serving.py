@@ -19,7 +19,7 @@ from gossipfl.network.limits import NetworkLimits
 from gossipfl.network.protocol import agree_as_server
 from gossipfl.network.rates import PeerRates
 from gossipfl.network.receiving import decode, receive
-from gossipfl.network.stream import Stream
+from gossipfl.network.yamux.stream import Stream
 from gossipfl.wire import AnyHeader, AnyMessage, Expectation, Frame, Refusal, encode
 
 __all__ = ["Handler", "Screen", "Server"]

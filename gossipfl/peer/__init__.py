@@ -9,18 +9,18 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from gossipfl.peer.home import Home
     from gossipfl.peer.peer import Peer
-    from gossipfl.peer.records import read_records
     from gossipfl.peer.status import PeerStatus, read_status
+    from gossipfl.peer.store.home import Home
+    from gossipfl.peer.store.records import read_records
 
 __all__ = ["Home", "Peer", "PeerStatus", "read_records", "read_status"]
 
 _HOMES = {
-    "Home": "gossipfl.peer.home",
+    "Home": "gossipfl.peer.store.home",
     "Peer": "gossipfl.peer.peer",
     "PeerStatus": "gossipfl.peer.status",
-    "read_records": "gossipfl.peer.records",
+    "read_records": "gossipfl.peer.store.records",
     "read_status": "gossipfl.peer.status",
 }
 

@@ -11,10 +11,10 @@ from gossipfl.codecs import CODECS, Codec, model_codec
 from gossipfl.errors import GossipflError, InvalidTask, SettingError, UnknownCodec
 from gossipfl.network import NetworkLimits, parse_address
 from gossipfl.network.identity import KEY_FILE
-from gossipfl.peer.checkpoint import Checkpoint
-from gossipfl.peer.files import named_errors
-from gossipfl.peer.home import Home
-from gossipfl.peer.learner import State
+from gossipfl.peer.gossip.learner import State
+from gossipfl.peer.store.checkpoint import Checkpoint
+from gossipfl.peer.store.files import named_errors
+from gossipfl.peer.store.home import Home
 from gossipfl.settings import PeerSettings
 from gossipfl.tasks import Dataset, Task
 from gossipfl.training import NodeData, Nodes, Trainer

@@ -33,14 +33,12 @@ from gossipfl.peer.assembly import (
     trainer_of,
     warn_of_lost_identity,
 )
-from gossipfl.peer.checkpoint import Checkpoint, load_checkpoint
-from gossipfl.peer.gossiping import take_part_in_gossip
-from gossipfl.peer.home import Home
-from gossipfl.peer.isolation import warn_of_isolation
-from gossipfl.peer.learner import State
-from gossipfl.peer.participation import Participation, Parts
-from gossipfl.peer.ports import recall_ports, remember_ports
-from gossipfl.peer.records import RecordWriter
+from gossipfl.peer.driver import Participation, Parts
+from gossipfl.peer.gossip.driver import take_part_in_gossip
+from gossipfl.peer.gossip.isolation import warn_of_isolation
+from gossipfl.peer.gossip.learner import State
+from gossipfl.peer.gossip.view import RandomView
+from gossipfl.peer.housekeeping import Housekeeping
 from gossipfl.peer.rounds import (
     RoundsPlan,
     in_rounds,
@@ -51,9 +49,11 @@ from gossipfl.peer.rounds import (
     take_part_in_rounds,
 )
 from gossipfl.peer.status import PeerStatus
+from gossipfl.peer.store.checkpoint import Checkpoint, load_checkpoint
+from gossipfl.peer.store.home import Home
+from gossipfl.peer.store.ports import recall_ports, remember_ports
+from gossipfl.peer.store.records import RecordWriter
 from gossipfl.peer.threads import run_abandonable
-from gossipfl.peer.upkeep import Upkeep
-from gossipfl.peer.view import RandomView
 from gossipfl.rows import load_row
 from gossipfl.settings import PeerSettings, load_settings
 from gossipfl.tasks import Dataset, Task, find_task
@@ -182,8 +182,8 @@ class Peer:
             event=state.event,
             loss=state.loss,
             divergences=self._learner.divergences,
-            metrics=self._upkeep.metrics,
-            saved_age=self._upkeep.saved_age,
+            metrics=self._housekeeping.metrics,
+            saved_age=self._housekeeping.saved_age,
             neighbours=len(self._view),
             connected=len(self._host.connected()),
             rounds=self._participation.described(),
@@ -237,7 +237,7 @@ class Peer:
             await trio.to_thread.run_sync(remember_ports, self.home.ports, self._host.chosen_ports)
             self._participation = self._make_participation(trainer, state, resumed, plan)
             self._learner = self._participation.learner
-            upkeep = self._upkeep = Upkeep(
+            housekeeping = self._housekeeping = Housekeeping(
                 home=self.home,
                 task=self.task,
                 data=data,
@@ -260,12 +260,12 @@ class Peer:
                     for name, task in self._participation.tasks.items():
                         nursery.start_soon(task, name=name)
                     nursery.start_soon(
-                        upkeep.evaluate_for_ever, self.settings.evaluation.period, name="evaluation"
+                        housekeeping.evaluate_for_ever, self.settings.evaluation.period, name="evaluation"
                     )
                     nursery.start_soon(
-                        upkeep.save_for_ever, self.settings.checkpoint.period, name="checkpoints"
+                        housekeeping.save_for_ever, self.settings.checkpoint.period, name="checkpoints"
                     )
-                    nursery.start_soon(upkeep.report_for_ever, self.status, name="telemetry")
+                    nursery.start_soon(housekeeping.report_for_ever, self.status, name="telemetry")
                     nursery.start_soon(
                         warn_of_isolation, self._host.connected, network.bootstrap, name="isolation"
                     )
@@ -273,12 +273,12 @@ class Peer:
                 self._stop = None
                 with trio.move_on_after(_FAREWELL_SECONDS) as farewell:
                     farewell.shield = True
-                    await upkeep.farewell(self.status)
+                    await housekeeping.farewell(self.status)
 
     async def _learn(self, scope: trio.CancelScope) -> None:
         """Learn until cancelled, or until there is no more to do; then the peer ends."""
         await self._learner.run()
-        await self._upkeep.evaluate()
+        await self._housekeeping.evaluate()
         scope.cancel()
 
     def _make_participation(

@@ -12,8 +12,8 @@ from gossipfl.wire.messages import Acknowledgement, ModelHeader, ModelMessage, P
 from gossipfl.wire.preamble import ALL_KINDS, MAGIC, PREAMBLE_BYTES, Kind, Preamble, parse_preamble
 from gossipfl.wire.reading import ReceivedFrame, ReceiveInto, read_frame
 from gossipfl.wire.refusals import Refusal
-from gossipfl.wire.replay import ReplayGuard
-from gossipfl.wire.rounds import Progress, RoundHeader, RoundMessage
+from gossipfl.wire.replay_guard import ReplayGuard
+from gossipfl.wire.round_messages import Progress, RoundHeader, RoundMessage
 from gossipfl.wire.versions import SPOKEN, VersionRange, highest_common_version
 
 __all__ = [

@@ -28,7 +28,7 @@ from gossipfl.wire.limits import Limits
 from gossipfl.wire.messages import Acknowledgement, ModelHeader, ModelMessage, View
 from gossipfl.wire.preamble import PREAMBLE_BYTES, Kind, Preamble, parse_preamble
 from gossipfl.wire.refusals import Refusal
-from gossipfl.wire.rounds import Progress, RoundHeader, RoundMessage
+from gossipfl.wire.round_messages import Progress, RoundHeader, RoundMessage
 
 __all__ = ["AnyHeader", "AnyMessage", "check", "decode_body", "decode_frame", "parse_header"]
 

@@ -16,7 +16,7 @@ from gossipfl.wire.limits import Limits
 from gossipfl.wire.messages import Acknowledgement, Header, ModelHeader, View
 from gossipfl.wire.preamble import Preamble
 from gossipfl.wire.refusals import Refusal
-from gossipfl.wire.rounds import Progress, RoundHeader
+from gossipfl.wire.round_messages import Progress, RoundHeader
 from gossipfl.wire.versions import SPOKEN
 
 __all__ = ["Frame", "encode", "encode_model", "encode_round"]

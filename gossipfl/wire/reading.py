@@ -10,7 +10,7 @@ from gossipfl.wire.decode import AnyHeader, AnyMessage, check, decode_body, pars
 from gossipfl.wire.expectation import Expectation
 from gossipfl.wire.messages import ModelHeader
 from gossipfl.wire.preamble import ALL_KINDS, PREAMBLE_BYTES, Kind, Preamble, parse_preamble
-from gossipfl.wire.rounds import RoundHeader
+from gossipfl.wire.round_messages import RoundHeader
 
 __all__ = ["ReceiveInto", "ReceivedFrame", "read_frame"]
 

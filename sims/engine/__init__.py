@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from sims.engine.engine import Engine, Phases
-from sims.engine.rounds import RoundEngine
+from sims.engine.round_engine import RoundEngine
 
 __all__ = ["Engine", "Phases", "RoundEngine"]

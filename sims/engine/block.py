@@ -14,7 +14,7 @@ from torch import Tensor
 from gossipfl.algorithms import ADPSGD, PartialGossip, PushSum
 from gossipfl.codecs import Compressor
 from gossipfl.training import Nodes, Trainer
-from sims.timeline.states import HALVE, STEP
+from sims.compiler.timeline.states import HALVE, STEP
 from sims.world import MessageRule
 
 __all__ = ["Outcome", "Table", "UpdateBlock", "new_table", "with_weights"]
@@ -151,7 +151,7 @@ class UpdateBlock:
     trainer : Trainer
     algorithm : MessageRule
     operation : int
-        Of `sims.timeline.states`.
+        Of `sims.compiler.timeline.states`.
     train : bool
         Whether models are trained in it.
     codec : Compressor, optional

@@ -8,7 +8,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from sims.waves import Waves
+from sims.compiler.waves import Waves
 
 __all__ = ["Blocks", "block_size", "cut", "wave_width"]
 

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gossipfl.algorithms import PartialGossip
+from sims.compiler.timeline import Window
+from sims.compiler.waves import compile_waves
 from sims.engine.batches import gather_batches
 from sims.engine.block import Outcome, UpdateBlock, new_table, with_weights
 from sims.engine.blocks import Blocks, block_size, cut, wave_width
@@ -20,8 +22,6 @@ from sims.engine.groups import groups_of
 from sims.engine.programme import Compile, Programme
 from sims.engine.workers import Workers, one_thread_each
 from sims.scenario.scenario import MessageDrivenSection
-from sims.timeline import Window
-from sims.waves import compile_waves
 from sims.world import World, message_codec, message_rule
 
 __all__ = ["Engine", "Phases"]

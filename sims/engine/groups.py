@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gossipfl.algorithms import ADPSGD, PushSum
-from sims.timeline.states import ABSORB, HALVE, OPERATIONS, STEP
+from sims.compiler.timeline.states import ABSORB, HALVE, OPERATIONS, STEP
 from sims.world import MessageRule
 
 __all__ = ["Group", "Groups", "groups_of", "training_operation"]
@@ -21,7 +21,7 @@ class Group:
     Parameters
     ----------
     operation : int
-        Of `sims.timeline.states`.
+        Of `sims.compiler.timeline.states`.
     batch : int
         Samples in a batch; where nobody trains, of no consequence.
     trains : bool

@@ -23,9 +23,9 @@ from torch import Tensor
 from torch.fx import GraphModule
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from sims.engine.rewrite import classes_first
-from sims.engine.unlocked import unlocked_runners
-from sims.traces import Traces
+from sims.engine.gil_free import unlocked_runners
+from sims.engine.graph_passes import classes_first
+from sims.world.trace_cache import Traces
 
 __all__ = ["Compile", "Programme", "cache_directory", "has_compiler"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sims.replay.records import Version
+from sims.replay.peer_records import Version
 
 __all__ = ["Departure", "earlier"]
 

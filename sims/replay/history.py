@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from sims.replay.errors import MissingPeer, TornRecords
-from sims.replay.records import Event, Life, RecordedPeer, Version
+from sims.replay.peer_records import Event, Life, RecordedPeer, Version
 
 __all__ = ["History", "Step", "history_of"]
 

@@ -11,7 +11,7 @@ from gossipfl.peer.assembly import first_state, read_data, trainer_of
 from gossipfl.tasks import Dataset, Task, find_task
 from gossipfl.training import Nodes, Trainer
 from sims.replay.errors import OtherTask
-from sims.replay.records import Life, RecordedPeer
+from sims.replay.peer_records import Life, RecordedPeer
 
 __all__ = ["Learning", "Learnings", "with_momentum"]
 

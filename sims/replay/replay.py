@@ -9,17 +9,17 @@ from pathlib import Path
 
 import torch
 
-from gossipfl.peer.checkpoint import Checkpoint, load_checkpoint
-from sims.replay.batches import replay_batched
+from gossipfl.peer.store.checkpoint import Checkpoint, load_checkpoint
+from sims.replay.batched_replay import replay_batched
 from sims.replay.departure import Departure
 from sims.replay.errors import MissingCheckpoint
 from sims.replay.history import history_of
 from sims.replay.learning import Learnings
-from sims.replay.records import Life, RecordedPeer, Version, read_peers
+from sims.replay.peer_records import Life, RecordedPeer, Version, read_peers
 from sims.replay.report import ReplayReport, compare
-from sims.replay.rounds import replay_rounds
-from sims.replay.rounds_records import learned_in_rounds
-from sims.replay.rows import replay_rows
+from sims.replay.round_records import learned_in_rounds
+from sims.replay.round_replay import replay_rounds
+from sims.replay.row_replay import replay_rows
 
 __all__ = ["BATCHED_TOLERANCE", "replay"]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from gossipfl.peer.checkpoint import Checkpoint
+from gossipfl.peer.store.checkpoint import Checkpoint
 from gossipfl.training import Nodes
 
 __all__ = ["PeerComparison", "ReplayReport", "compare"]

@@ -11,16 +11,16 @@ import torch
 
 from gossipfl.algorithms import Links
 from gossipfl.training import Nodes
+from sims.compiler.timeline import Timeline, conditions_of, ticks
+from sims.compiler.waves import compile_waves
 from sims.engine.blocks import block_size, wave_width
 from sims.engine.groups import groups_of
 from sims.errors import NotEnoughMemory
-from sims.networks import round_network
 from sims.scenario import Scenario
 from sims.scenario.message_driven import PushSumSection
 from sims.scenario.round_based import RoundSection
-from sims.timeline import Timeline, conditions_of, ticks
-from sims.waves import compile_waves
 from sims.world import World, message_rule
+from sims.world.networks import round_network
 
 __all__ = ["MemoryEstimate", "check_memory", "estimate_memory"]
 

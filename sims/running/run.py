@@ -18,16 +18,16 @@ from torch import Tensor
 
 from sims.engine.programme import Compile
 from sims.errors import InvalidScenario, RunDirectoryError
-from sims.joint_measures import JointMeasures
-from sims.measure import Evaluator, consensus_distance
+from sims.metrics.evaluation import Evaluator, consensus_distance
+from sims.metrics.network_metrics import NetworkMetrics
 from sims.running.checkpoint import read_checkpoint, write_checkpoint
 from sims.running.device import check_device
 from sims.running.memory import MemoryEstimate, available_memory, check_memory, estimate_memory
 from sims.running.records import Records, RunDirectory, machine, versions
 from sims.running.simulation import Simulation, simulation_of
 from sims.scenario import Scenario, load_scenario
-from sims.traces import Traces
 from sims.world import World, build_world
+from sims.world.trace_cache import Traces
 
 __all__ = ["Progress", "Result", "run"]
 
@@ -210,7 +210,7 @@ class _Runner:
     ) -> None:
         self.scenario, self.world, self.simulation, self.evaluator = scenario, world, simulation, evaluator
         self.directory, self.memory, self.on_progress = directory, memory, on_progress
-        self.together = JointMeasures(world)
+        self.together = NetworkMetrics(world)
         self.records = Records()
         self.done = 0  # evaluations, the one before the start included
         self.started, self.evaluating = time.perf_counter(), 0.0

@@ -12,15 +12,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gossipfl.training import Nodes
+from sims.compiler.timeline import Timeline, conditions_of, ticks
 from sims.engine import Engine, Phases, RoundEngine
 from sims.engine.programme import Compile
 from sims.errors import NotSimulable
-from sims.networks import neighbour_lists, round_network
 from sims.scenario import Scenario
 from sims.scenario.network import ConstantDelay, NoChurn
 from sims.scenario.round_based import RoundSection
-from sims.timeline import Timeline, conditions_of, ticks
 from sims.world import World
+from sims.world.networks import neighbour_lists, round_network
 
 __all__ = ["Counts", "MessageDriven", "RoundBased", "Simulation", "simulation_of"]
 

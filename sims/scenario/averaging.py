@@ -7,13 +7,13 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from gossipfl.algorithms import RoundAlgorithm
-from gossipfl.algorithms.d_cliques import DCliques
-from gossipfl.algorithms.dfedavg import DFedAvg
-from gossipfl.algorithms.epidemic_learning import EpidemicLearning
-from gossipfl.algorithms.fedavg import FedAvg
-from gossipfl.algorithms.pooled import PooledSGD
-from gossipfl.algorithms.relay_sgd import RelaySGD
-from gossipfl.algorithms.stochastic_gradient_push import StochasticGradientPush
+from gossipfl.algorithms.rounds.d_cliques import DCliques
+from gossipfl.algorithms.rounds.dfedavg import DFedAvg
+from gossipfl.algorithms.rounds.epidemic_learning import EpidemicLearning
+from gossipfl.algorithms.rounds.fedavg import FedAvg
+from gossipfl.algorithms.rounds.pooled_sgd import PooledSGD
+from gossipfl.algorithms.rounds.relay_sgd import RelaySGD
+from gossipfl.algorithms.rounds.stochastic_gradient_push import StochasticGradientPush
 from sims.scenario.round_based import RoundSection
 from topology.sequences import MixingSequence
 

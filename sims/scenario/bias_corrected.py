@@ -7,10 +7,10 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from gossipfl.algorithms import RoundAlgorithm
-from gossipfl.algorithms.d_squared import DSquared
-from gossipfl.algorithms.exact_diffusion import ExactDiffusion
-from gossipfl.algorithms.gradient_tracking import GradientTracking, TrackingOrder
-from gossipfl.algorithms.quasi_global_momentum import QGDSGDm
+from gossipfl.algorithms.rounds.d_squared import DSquared
+from gossipfl.algorithms.rounds.exact_diffusion import ExactDiffusion
+from gossipfl.algorithms.rounds.gradient_tracking import GradientTracking, TrackingOrder
+from gossipfl.algorithms.rounds.quasi_global_momentum import QGDSGDm
 from sims.scenario.round_based import RoundSection
 
 __all__ = [

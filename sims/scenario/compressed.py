@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from gossipfl.algorithms import RoundAlgorithm
-from gossipfl.algorithms.choco import ChocoSGD
-from gossipfl.algorithms.deep_squeeze import DeepSqueeze
-from gossipfl.algorithms.power_gossip import PowerGossip
+from gossipfl.algorithms.rounds.choco import ChocoSGD
+from gossipfl.algorithms.rounds.deep_squeeze import DeepSqueeze
+from gossipfl.algorithms.rounds.power_gossip import PowerGossip
 from gossipfl.rows import Layout
 from sims.scenario.round_based import RoundSection
 

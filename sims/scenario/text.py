@@ -12,7 +12,7 @@ import tomli_w
 from pydantic import ValidationError
 
 from sims.errors import InvalidScenario
-from sims.scenario.mistakes import explained
+from sims.scenario.error_messages import explained
 from sims.scenario.scenario import Scenario
 
 __all__ = ["load_scenario", "load_table", "override_all", "parse_scenario", "scenario_of", "to_toml"]

@@ -11,7 +11,7 @@ import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from sims.errors import InvalidScenario, InvalidSweep
-from sims.scenario.mistakes import explained
+from sims.scenario.error_messages import explained
 from sims.scenario.text import load_table
 from sims.sweeping.keys import flattened, is_list
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from sims.engine.programme import Compile
     from sims.running import Progress
     from sims.sweeping.jobs import Job, Outcome
-    from sims.traces import Traces
+    from sims.world.trace_cache import Traces
 
 __all__ = ["work"]
 
@@ -40,7 +40,7 @@ def work(connection: Connection, compile_when: Compile) -> None:
         os.environ[f"{library}_NUM_THREADS"] = "1"
     import torch
 
-    from sims.traces import Traces
+    from sims.world.trace_cache import Traces
 
     torch.set_num_threads(1)
     traces = Traces()

@@ -12,7 +12,7 @@ import pytest
 from gossipfl import aio
 from gossipfl.errors import HomeInUse, InvalidAddress, InvalidTask
 from gossipfl.peer import Home, Peer
-from gossipfl.peer.checkpoint import read_row
+from gossipfl.peer.store.checkpoint import read_row
 from gossipfl.tasks import Task
 from tests.integration.peers import REPOSITORY, quick_settings
 

@@ -14,7 +14,7 @@ from gossipfl.peer import Peer
 from gossipfl.wire import Expectation, Progress, RoundForm, RoundsExpectation, encode, encode_round
 from tests.gossipfl.network.helpers import Outlaw, until
 from tests.gossipfl.wire.frames import forged
-from tests.gossipfl.wire.test_rounds import forged_round
+from tests.gossipfl.wire.test_round_messages import forged_round
 
 #: How a refusal ends, in the words of the table.
 TOLD_AND_CLOSED = "told the name; connection closed, an offence counted"

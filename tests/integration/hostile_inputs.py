@@ -10,11 +10,11 @@ import trio
 from gossipfl import errors
 from gossipfl.network import Identity
 from gossipfl.network.failures import ConnectionLost
-from gossipfl.network.frames import DATA, FIN, SYN, WINDOW_UPDATE, frame_header
+from gossipfl.network.yamux.headers import DATA, FIN, SYN, WINDOW_UPDATE, frame_header
 from gossipfl.wire import PeerDescriptor, View, encode
 from tests.gossipfl.network.helpers import Outlaw, frame_bytes, serving_host, until
 from tests.gossipfl.wire.frames import forged, sealed
-from tests.gossipfl.wire.test_rounds import forged_progress, forged_round
+from tests.gossipfl.wire.test_round_messages import forged_progress, forged_round
 
 from .hostile import (
     CASES,

@@ -8,7 +8,7 @@ import torch
 import trio
 
 from gossipfl.peer import Peer, read_records
-from gossipfl.peer.checkpoint import load_checkpoint
+from gossipfl.peer.store.checkpoint import load_checkpoint
 from gossipfl.tasks import find_task
 from gossipfl.training import NodeData, Trainer
 from tests.gossipfl.network.helpers import in_trio, until

@@ -7,14 +7,14 @@ import pytest
 import torch
 import trio
 
-from sims.calibrate import NothingObserved, calibrate
+from sims.calibration.calibrate import NothingObserved, calibrate
 from sims.engine import RoundEngine
-from sims.networks import round_network
 from sims.replay import replay
 from sims.scenario import parse_scenario
 from sims.world import build_world
+from sims.world.networks import round_network
 from tests.gossipfl.network.helpers import in_trio
-from tests.gossipfl.peer.networks_of_rounds import members, peers_in_rounds, settings_of
+from tests.gossipfl.peer.rounds.networks_of_rounds import members, peers_in_rounds, settings_of
 from tests.integration.peers import PeerProcess, records_of
 
 SEED = 5

@@ -11,7 +11,7 @@ import trio
 
 from gossipfl.network import load_identity
 from gossipfl.peer import Peer, read_status
-from gossipfl.peer.checkpoint import load_checkpoint
+from gossipfl.peer.store.checkpoint import load_checkpoint
 from gossipfl.tasks import find_task
 from tests.gossipfl.network.helpers import until
 

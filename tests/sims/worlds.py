@@ -7,10 +7,10 @@ from torch import nn
 
 from gossipfl.rows import SharePolicy
 from gossipfl.tasks import Dataset, Task
-from sims.networks import neighbour_lists
+from sims.compiler.timeline import TICKS_PER_SECOND, Conditions, conditions_of
 from sims.scenario import Scenario, parse_scenario
-from sims.timeline import TICKS_PER_SECOND, Conditions, conditions_of
 from sims.world import World, build_world
+from sims.world.networks import neighbour_lists
 
 SECOND = TICKS_PER_SECOND
 

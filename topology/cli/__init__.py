@@ -5,10 +5,10 @@ Importing this loads no scientific library; each command loads what it needs whe
 
 import typer
 
-from topology.cli.advising import advise
-from topology.cli.exporting import export
-from topology.cli.picturing import draw
-from topology.cli.showing import compare, list_families, show
+from topology.cli.advise import advise
+from topology.cli.draw import draw
+from topology.cli.export import export
+from topology.cli.show import compare, list_families, show
 
 __all__ = ["app"]
 

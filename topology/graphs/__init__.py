@@ -7,7 +7,7 @@ error of `topology.errors` that says how to mend it.
 from topology.graphs.assemble import largest_component
 from topology.graphs.classic import complete, exponential, hypercube, path, ring, star, torus, tree
 from topology.graphs.cliques import clique_skew, d_cliques
-from topology.graphs.exchange import from_edges, from_networkx
+from topology.graphs.convert import from_edges, from_networkx
 from topology.graphs.files import from_file, from_node_link
 from topology.graphs.internet import internet, internet_names
 from topology.graphs.random import erdos_renyi, geometric, scale_free, small_world

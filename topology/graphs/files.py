@@ -10,7 +10,7 @@ from xml.etree.ElementTree import ParseError
 import networkx as nx
 
 from topology.errors import InvalidParameter, MalformedGraphFile, TopologyError
-from topology.graphs.exchange import from_networkx
+from topology.graphs.convert import from_networkx
 from topology.graphs.topology import Topology
 
 __all__ = ["FileFormat", "from_file", "from_node_link"]

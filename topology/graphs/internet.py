@@ -9,7 +9,7 @@ from types import ModuleType
 from typing import Any
 
 from topology.errors import MissingExtra, UnknownNetwork
-from topology.graphs.exchange import from_networkx
+from topology.graphs.convert import from_networkx
 from topology.graphs.files import graph_of_node_link
 from topology.graphs.topology import Topology
 

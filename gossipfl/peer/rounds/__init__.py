@@ -1,6 +1,6 @@
 """Learning in rounds: all members of a roster in step, each mixing with its neighbours of the round."""
 
-from gossipfl.peer.rounds.assembly import (
+from gossipfl.peer.rounds.driver import (
     in_rounds,
     roster_descriptors,
     roster_view_settings,

@@ -8,10 +8,10 @@ import trio
 
 from gossipfl.errors import ExchangeFailed, GossipflError, MessageRefused, RefusedByNeighbour
 from gossipfl.network import Host
+from gossipfl.peer.gossip.view import RandomView
 from gossipfl.peer.rounds.mailbox import Mailbox
 from gossipfl.peer.rounds.members import Members
 from gossipfl.peer.rounds.plan import RoundsPlan
-from gossipfl.peer.view import RandomView
 from gossipfl.settings import ViewSettings
 from gossipfl.wire import (
     AnyHeader,

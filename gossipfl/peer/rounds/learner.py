@@ -16,13 +16,13 @@ import trio
 import xxhash
 
 from gossipfl.algorithms import Exchange, LinkExchange, Mixed, Round, RoundContext
-from gossipfl.peer.learner import State
+from gossipfl.peer.gossip.learner import State
 from gossipfl.peer.rounds.conversation import Conversation
 from gossipfl.peer.rounds.exchanging import Exchanged, Exchanger
 from gossipfl.peer.rounds.mailbox import Mailbox
 from gossipfl.peer.rounds.members import Members
+from gossipfl.peer.rounds.mixing import Outgoing, at_rest, finite_or_before, mixed, outgoing
 from gossipfl.peer.rounds.plan import RoundsPlan
-from gossipfl.peer.rounds.steps import Outgoing, at_rest, finite_or_before, mixed, outgoing
 from gossipfl.peer.rounds.training import TrainerOfRounds
 from gossipfl.peer.threads import run_abandonable
 from gossipfl.settings import RoundsSettings

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+from gossipfl.peer.gossip.view import RandomView
 from gossipfl.peer.rounds.mailbox import Mailbox
 from gossipfl.peer.rounds.roster import Roster
-from gossipfl.peer.view import RandomView
 from gossipfl.wire import Progress
 
 __all__ = ["Members"]

@@ -15,7 +15,7 @@ from gossipfl.algorithms import Links, RoundAlgorithm
 from gossipfl.codecs import Codec
 from gossipfl.errors import SettingError
 from gossipfl.peer.rounds.algorithms import make_algorithm, parameters_of
-from gossipfl.peer.rounds.forms import ExchangeForm, forms_of
+from gossipfl.peer.rounds.message_shapes import ExchangeForm, forms_of
 from gossipfl.peer.rounds.roster import Roster, read_roster
 from gossipfl.settings import PeerSettings
 from gossipfl.training import Trainer

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from gossipfl.errors import GossipflError
 from sims.analysis.runs.problem import Problem
 from sims.analysis.runs.run import Run
-from sims.networks import neighbour_lists, round_network
 from sims.scenario import Scenario
 from sims.scenario.round_based import RoundSection
+from sims.world.networks import neighbour_lists, round_network
 from topology.catalogue import build
 from topology.drawing.layouts import circle
 from topology.errors import TopologyError

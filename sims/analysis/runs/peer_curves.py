@@ -19,7 +19,7 @@ from sims.analysis.runs.retracing import RetracedModels, retraced_columns, retra
 from sims.analysis.runs.run import Run
 from sims.analysis.runs.traffic import Traffic
 from sims.engine.workers import one_thread_each
-from sims.replay.records import Life, RecordedPeer
+from sims.replay.peer_records import Life, RecordedPeer
 from sims.running.records import Records
 
 __all__ = ["retraced_records", "self_measured_records"]

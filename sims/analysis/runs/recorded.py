@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from gossipfl.codecs import codec
 from gossipfl.errors import GossipflError
 from gossipfl.peer import Home, read_records
-from gossipfl.peer.checkpoint import read_row
+from gossipfl.peer.store.checkpoint import read_row
 from gossipfl.rows import Layout
 from gossipfl.settings import PeerSettings
 from gossipfl.tasks import find_task
@@ -24,8 +24,8 @@ from sims.analysis.errors import DamagedRun
 from sims.analysis.runs.peer_curves import retraced_records, self_measured_records
 from sims.analysis.runs.run import Run
 from sims.analysis.runs.traffic import traffic_of, traffic_of_rounds
-from sims.calibrate import Calibration, calibrate, numbered
-from sims.replay.records import RecordedPeer, read_peers
+from sims.calibration.calibrate import Calibration, calibrate, numbered
+from sims.replay.peer_records import RecordedPeer, read_peers
 from sims.running.records import Records
 
 __all__ = ["is_home", "read_recorded"]

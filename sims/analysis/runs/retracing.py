@@ -11,12 +11,12 @@ import torch
 from numpy.typing import NDArray
 
 from sims.analysis.runs.problem import Problem
-from sims.joint_measures import layer_columns, mean_model_columns, mean_row
-from sims.measure import consensus_distance
+from sims.metrics.evaluation import consensus_distance
+from sims.metrics.network_metrics import layer_columns, mean_model_columns, mean_row
 from sims.replay.history import history_of
 from sims.replay.learning import Learnings
-from sims.replay.records import RecordedPeer, Version
-from sims.replay.rows import replay_rows
+from sims.replay.peer_records import RecordedPeer, Version
+from sims.replay.row_replay import replay_rows
 
 __all__ = ["RetracedModels", "retraced_columns", "retraced_models"]
 

@@ -12,7 +12,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from gossipfl.settings import TrainingSettings
-from sims.joint_measures import LAYER
+from sims.metrics.network_metrics import LAYER
 from sims.scenario import Scenario
 
 __all__ = ["Run", "Source", "is_lower_better", "metrics_of"]

@@ -11,8 +11,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from gossipfl.peer import read_records
-from sims.calibrate_observations import observe
-from sims.replay.records import Life, RecordedPeer
+from sims.calibration.observations import observe
+from sims.replay.peer_records import Life, RecordedPeer
 
 __all__ = ["Traffic", "traffic_of", "traffic_of_rounds"]
 

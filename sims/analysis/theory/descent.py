@@ -16,7 +16,7 @@ from sims.analysis.runs.network import Network
 from sims.analysis.runs.problem import Problem
 from sims.analysis.runs.run import Run
 from sims.analysis.theory.prediction import CONSENSUS, Figure, Line
-from sims.joint_measures import GRADIENT
+from sims.metrics.network_metrics import GRADIENT
 from topology import spectrum
 from topology.errors import TopologyError
 from topology.sequences import MixingSequence

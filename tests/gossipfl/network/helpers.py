@@ -9,9 +9,9 @@ import trio
 
 from gossipfl.codecs import codec
 from gossipfl.network import Identity, NetworkLimits, open_host
-from gossipfl.network.frames import FRAME_HEADER, SYN, WINDOW_UPDATE, frame_header
+from gossipfl.network.noise.upgrade import Upgrader
 from gossipfl.network.protocol import EXCHANGE_PROTOCOL
-from gossipfl.network.upgrade import Upgrader
+from gossipfl.network.yamux.headers import FRAME_HEADER, SYN, WINDOW_UPDATE, frame_header
 from gossipfl.wire import Acknowledgement, Expectation, encode, encode_model
 
 FLOAT32 = codec("float32")

@@ -14,7 +14,7 @@ import xxhash
 from gossipfl.errors import RefusedByNeighbour
 from gossipfl.network import Identity
 from gossipfl.network.failures import ConnectionLost
-from gossipfl.network.frames import (
+from gossipfl.network.yamux.headers import (
     ACK,
     DATA,
     FIN,

@@ -13,8 +13,8 @@ from torch import nn
 from gossipfl.errors import HomeError, InvalidTask
 from gossipfl.peer import Peer
 from gossipfl.peer.assembly import bootstrap_peers, neighbour_generator, network_limits
-from gossipfl.peer.checkpoint import load_checkpoint
-from gossipfl.peer.isolation import warn_of_isolation
+from gossipfl.peer.gossip.isolation import warn_of_isolation
+from gossipfl.peer.store.checkpoint import load_checkpoint
 from gossipfl.settings import NetworkSettings
 from tests.gossipfl.network.helpers import in_trio, until
 from tests.integration.peers import network_of, quick_settings, records_of, running
@@ -136,7 +136,7 @@ async def test_a_port_that_is_taken_meanwhile_is_given_up_for_a_free_one(tmp_pat
 
 @in_trio
 async def test_a_peer_whose_bootstrap_is_not_there_says_so(tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr("gossipfl.peer.isolation._LOOK_SECONDS", 0.02)
+    monkeypatch.setattr("gossipfl.peer.gossip.isolation._LOOK_SECONDS", 0.02)
     hub = Peer(tmp_path / "hub", settings=quick_settings(0, exchange=LONG))
     async with running(hub):
         bootstrap = hub.status().addresses
@@ -251,8 +251,8 @@ async def test_a_full_disk_keeps_the_last_checkpoint_and_the_peer_goes_on(tmp_pa
             def full(*_):
                 raise OSError(28, "No space left on device")
 
-            patched.setattr("gossipfl.peer.upkeep.save_checkpoint", full)
-            patched.setattr("gossipfl.peer.upkeep.write_status", full)
+            patched.setattr("gossipfl.peer.housekeeping.save_checkpoint", full)
+            patched.setattr("gossipfl.peer.housekeeping.write_status", full)
             with caplog.at_level(logging.WARNING):
                 await until(lambda: "no checkpoint could be written" in caplog.text)
             age = peer.status().age

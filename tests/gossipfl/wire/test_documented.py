@@ -24,7 +24,7 @@ from gossipfl.wire import (
 from gossipfl.wire.refusals import REMEDIES
 from tests.gossipfl.wire.frames import LAYOUT, TASK, expectation, flat
 from tests.gossipfl.wire.test_hostile import HOSTILE
-from tests.gossipfl.wire.test_rounds import HOSTILE as HOSTILE_ROUNDS
+from tests.gossipfl.wire.test_round_messages import HOSTILE as HOSTILE_ROUNDS
 
 DOCUMENT = (Path(__file__).parents[3] / "docs" / "wire-protocol.md").read_text(encoding="utf-8")
 

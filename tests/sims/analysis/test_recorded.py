@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from gossipfl.peer.checkpoint import read_row
+from gossipfl.peer.store.checkpoint import read_row
 from sims.analysis import load_runs
 from sims.analysis.errors import EmptyRun
 from sims.analysis.runs.retracing import retraced_models
 from sims.replay.errors import TornRecords
-from sims.replay.records import read_peers
+from sims.replay.peer_records import read_peers
 from tests.sims.replay.recorded import RecordingPeer, gossip, recorded_run, rewrite, settings_of
 
 

@@ -11,9 +11,9 @@ from gossipfl.codecs import codec, message_key
 from gossipfl.network import load_or_create_identity
 from gossipfl.peer import Home
 from gossipfl.peer.assembly import first_state, read_data, resumed_state, trainer_of
-from gossipfl.peer.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from gossipfl.peer.learner import Incoming, Learner
-from gossipfl.peer.records import RecordWriter
+from gossipfl.peer.gossip.learner import Incoming, Learner
+from gossipfl.peer.store.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from gossipfl.peer.store.records import RecordWriter
 from gossipfl.settings import PeerSettings, parse_settings
 from gossipfl.tasks import find_task
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from sims.calibrate import calibrate
+from sims.calibration.calibrate import calibrate
 from sims.replay import replay
 from tests.gossipfl.network.helpers import in_trio, until
 from tests.integration.peers import network_of, records_of

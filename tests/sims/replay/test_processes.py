@@ -10,11 +10,10 @@ from gossipfl.errors import GossipflError
 from gossipfl.peer import Home
 from sims.cli import app
 from sims.replay import replay
-from sims.replay.records import read_peers
+from sims.replay.peer_records import read_peers
 from sims.scenario import load_scenario
-
-from .conftest import PEERS
-from .test_calibrate import simulated_rate
+from tests.sims.calibration.test_calibrate import simulated_rate
+from tests.sims.replay.conftest import PEERS
 
 
 def sim(*arguments):

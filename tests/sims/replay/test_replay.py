@@ -16,7 +16,7 @@ from sims.replay.errors import (
     TornRecords,
 )
 from sims.replay.history import history_of
-from sims.replay.records import Version, read_peers
+from sims.replay.peer_records import Version, read_peers
 
 from .recorded import RecordingPeer, gossip, recorded_run, rewrite, settings_of
 

@@ -1,0 +1,1 @@
+"""Message-driven algorithms, one module a paper."""

@@ -1,0 +1,1 @@
+"""Algorithms that run in rounds, one module a paper."""

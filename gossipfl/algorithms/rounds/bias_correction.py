@@ -1,0 +1,43 @@
+"""What exact diffusion and D² share: adaptation corrected by what the last combination changed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from torch import Tensor
+
+from gossipfl.algorithms.base import RoundContext
+from gossipfl.training.nodes import Nodes
+
+__all__ = ["ADAPTED", "adapt_and_correct", "start_uncorrected"]
+
+ADAPTED = "adapted"
+"""Key in `Nodes.auxiliary` of ψ, the shared parameters after the last adaptation, ``[B, shared_size]``."""
+
+
+def start_uncorrected(nodes: Nodes, *, shared_size: int) -> Nodes:
+    """Nodes whose first round is corrected by nothing: ψ⁻¹ = x⁰."""
+    return replace(nodes, auxiliary={**nodes.auxiliary, ADAPTED: nodes.rows[:, :shared_size].clone()})
+
+
+def adapt_and_correct(nodes: Nodes, context: RoundContext) -> tuple[Nodes, Tensor]:
+    """Train, and undo the pull of the last combination: ``ψ ← x − η G(x)``, ``φ ← ψ + x − ψ⁻``.
+
+    Parameters
+    ----------
+    nodes : Nodes
+        B nodes with ψ⁻ of the round before.
+    context : RoundContext
+
+    Returns
+    -------
+    nodes : Nodes
+        Trained, with ψ.
+    corrected : Tensor
+        φ, shape ``[B, shared_size]``. Its mean over all nodes is that of ψ: corrections cancel.
+    """
+    shared = context.shared_size
+    trained = context.local.update(nodes)
+    adapted = trained.rows[:, :shared]
+    corrected = adapted + (nodes.rows[:, :shared] - nodes.auxiliary[ADAPTED])
+    return replace(trained, auxiliary={**trained.auxiliary, ADAPTED: adapted}), corrected

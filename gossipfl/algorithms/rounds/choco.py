@@ -1,0 +1,103 @@
+"""CHOCO-SGD: gossip on copies that neighbours keep of each other, moved by compressed differences.
+
+Koloskova, Stich & Jaggi, "Decentralized stochastic optimization and gossip algorithms with compressed
+communication", ICML 2019: Algorithm 1 (CHOCO-Gossip) and Algorithm 2 (CHOCO-SGD).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from gossipfl.algorithms.base import Exchange, Links, Requirements, Round, RoundContext
+from gossipfl.codecs import Compressor
+from gossipfl.errors import SettingError
+from gossipfl.training.nodes import Nodes
+
+__all__ = ["ChocoSGD"]
+
+_PUBLIC, _MIXED = "public copies", "mixed public copies"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChocoSGD:
+    """Train, send the compressed difference to one's public copy, and move towards the neighbours' copies.
+
+    With x̂_j the copy of node j's model that its neighbours have, all equal and at first zero, a round is
+
+    * ``x_i ← x_i − η g_i``;
+    * send ``q_i = Q(x_i − x̂_i)``; everybody who has x̂_j adds q_j to it;
+    * ``x_i ← x_i + γ Σ_j w_ij (x̂_j − x̂_i)``.
+
+    A node keeps x̂_i and the sum Σ_j w_ij x̂_j, not each copy, which is why the matrix must not change. The mean
+    of all models is preserved whatever Q does. Without training this is CHOCO-Gossip; where Q is the identity and
+    γ = 1 it is D-PSGD (adapt-then-combine).
+
+    Parameters
+    ----------
+    compressor : Compressor, optional
+        Q; the identity unless given.
+    consensus_step_size : float
+        γ, above 0 and at most 1: the coarser Q, the smaller.
+    restart_every : int, optional
+        Rounds after which public copies are zero again, in the same round everywhere. A message that is lost
+        leaves copies that differ, and with them a pull that moves the mean on and on: until then.
+
+    Raises
+    ------
+    SettingError
+        γ or ``restart_every`` is out of range.
+    """
+
+    compressor: Compressor | None = None
+    consensus_step_size: float = 1.0
+    restart_every: int | None = None
+
+    def __post_init__(self) -> None:
+        require_consensus_step_size(self.consensus_step_size)
+        if self.restart_every is not None and self.restart_every < 1:
+            raise SettingError(
+                "restart_every is out of range", expected="at least 1", came=self.restart_every
+            )
+
+    @property
+    def requirements(self) -> Requirements:
+        """The same symmetric, doubly stochastic matrix in every round."""
+        harm = "public copies that differ move the mean on and on, unless restart_every is set"
+        return Requirements(
+            symmetric=True, static=True, every_message=harm if self.restart_every is None else None
+        )
+
+    def start(self, nodes: Nodes, *, shared_size: int, links: Links | None = None) -> Nodes:
+        """Public copies are zero."""
+        copies = {name: torch.zeros_like(nodes.rows[:, :shared_size]) for name in (_PUBLIC, _MIXED)}
+        return replace(nodes, auxiliary={**nodes.auxiliary, **copies})
+
+    def round(self, nodes: Nodes, context: RoundContext) -> Round:
+        """Do one round."""
+        trained = context.local.update(nodes)
+        own = trained.rows[:, : context.shared_size]
+        kept: Mapping[str, Tensor] = nodes.auxiliary
+        if self.restart_every is not None and context.round % self.restart_every == 0:
+            kept = self.start(nodes, shared_size=context.shared_size).auxiliary
+        mixed = yield Exchange(own - kept[_PUBLIC], compressor=self.compressor)
+        public, mixed_public = kept[_PUBLIC] + mixed.sent, kept[_MIXED] + mixed.rows
+        moved = own + self.consensus_step_size * (mixed_public - public)
+        after = trained.with_shared(moved, ages=trained.ages)
+        return replace(after, auxiliary={**trained.auxiliary, _PUBLIC: public, _MIXED: mixed_public})
+
+
+def require_consensus_step_size(step_size: float) -> None:
+    """Require 0 < γ ≤ 1.
+
+    Raises
+    ------
+    SettingError
+    """
+    if not 0 < step_size <= 1:
+        raise SettingError(
+            "the consensus step size is out of range", expected="above 0 and at most 1", came=step_size
+        )

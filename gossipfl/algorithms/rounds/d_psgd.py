@@ -1,0 +1,59 @@
+"""Decentralised parallel stochastic gradient descent: average with one's neighbours, and take a gradient step.
+
+Lian et al., "Can decentralized algorithms outperform centralized algorithms?", NeurIPS 2017, Algorithm 1; the
+orders of adaptation and combination: Chen & Sayed, "Diffusion adaptation strategies for distributed optimization
+and learning over networks", IEEE Trans. Signal Processing 60(8), 2012.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from gossipfl.algorithms.base import Exchange, Links, Requirements, Round, RoundContext
+from gossipfl.training.nodes import Nodes
+
+__all__ = ["DPSGD", "Order"]
+
+Order = Literal["adapt-then-combine", "combine-then-adapt", "both-at-once"]
+
+
+@dataclass(frozen=True, slots=True)
+class DPSGD:
+    """D-PSGD in its three orders.
+
+    Writing G(X) for the stochastic gradients at X, a round is
+
+    * adapt-then-combine: ``X ← W (X − η G(X))``;
+    * combine-then-adapt: ``X ← W X − η G(W X)``;
+    * both-at-once: ``X ← W X − η G(X)`` (Lian et al. 2017, Algorithm 1), whose exchange and gradient can overlap.
+
+    Parameters
+    ----------
+    order : Order
+    """
+
+    order: Order = "adapt-then-combine"
+
+    @property
+    def requirements(self) -> Requirements:
+        """Doubly stochastic matrices."""
+        return Requirements()
+
+    def start(self, nodes: Nodes, *, shared_size: int, links: Links | None = None) -> Nodes:
+        """Nothing is kept beside the models."""
+        return nodes
+
+    def round(self, nodes: Nodes, context: RoundContext) -> Round:
+        """Do one round."""
+        shared, update = context.shared_size, context.local.update
+        if self.order == "combine-then-adapt":
+            mixed = yield Exchange(nodes.rows[:, :shared])
+            return update(nodes.with_shared(mixed.rows, ages=nodes.ages))
+        trained = update(nodes)
+        if self.order == "adapt-then-combine":
+            mixed = yield Exchange(trained.rows[:, :shared])
+            return trained.with_shared(mixed.rows, ages=trained.ages)
+        mixed = yield Exchange(nodes.rows[:, :shared])
+        step = trained.rows[:, :shared] - nodes.rows[:, :shared]
+        return trained.with_shared(mixed.rows + step, ages=trained.ages)

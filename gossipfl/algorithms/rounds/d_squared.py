@@ -1,0 +1,44 @@
+"""D²: decentralised training over decentralised data, whose variance between nodes does no harm.
+
+Tang, Lian, Yan, Zhang & Liu, "D²: Decentralized training over decentralized data", ICML 2018.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gossipfl.algorithms.base import Exchange, Links, Requirements, Round, RoundContext
+from gossipfl.algorithms.rounds.bias_correction import adapt_and_correct, start_uncorrected
+from gossipfl.training.nodes import Nodes
+
+__all__ = ["DSquared"]
+
+
+@dataclass(frozen=True, slots=True)
+class DSquared:
+    """Exact diffusion with W itself.
+
+    ``X¹ = W (X⁰ − η G⁰)``, and from then on ``X ← W (2X − X⁻ − η G(X) + η⁻ G⁻)``, where what has ⁻ is of the round
+    before. Computed as ``ψ ← X − η G(X)``, ``X ← W (ψ + X − ψ⁻)``, which is the same.
+
+    Notes
+    -----
+    It needs eigenvalues of W above −1/3: with Metropolis–Hastings weights and small step sizes it diverges on most
+    tori, and on hypercubes of 8 nodes and more. `ExactDiffusion` has no such condition. As there, local steps and
+    momentum of the training are part of the adaptation.
+    """
+
+    @property
+    def requirements(self) -> Requirements:
+        """One symmetric doubly stochastic matrix for all rounds."""
+        return Requirements(symmetric=True, static=True)
+
+    def start(self, nodes: Nodes, *, shared_size: int, links: Links | None = None) -> Nodes:
+        """Nothing to correct at first."""
+        return start_uncorrected(nodes, shared_size=shared_size)
+
+    def round(self, nodes: Nodes, context: RoundContext) -> Round:
+        """Do one round."""
+        trained, corrected = adapt_and_correct(nodes, context)
+        mixed = yield Exchange(corrected)
+        return trained.with_shared(mixed.rows, ages=trained.ages)

@@ -1,0 +1,74 @@
+"""DeepSqueeze: send the compressed model itself, and keep what the compression left out for the next round.
+
+Tang, Lian, Qiu, Yuan, Zhang, Zhang & Liu, "DeepSqueeze: decentralization meets error-compensated compression",
+arXiv:1907.07346, 2019.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+
+from gossipfl.algorithms.base import Exchange, Links, Requirements, Round, RoundContext
+from gossipfl.algorithms.rounds.choco import require_consensus_step_size
+from gossipfl.codecs import Compressor
+from gossipfl.training.nodes import Nodes
+
+__all__ = ["DeepSqueeze"]
+
+_ERROR = "compression errors"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeepSqueeze:
+    """Train, send the compressed model with what is left of before, and move towards what the neighbours sent.
+
+    A round is, with e_i at first zero,
+
+    * ``x_i ← x_i − η g_i``, ``v_i = x_i + e_i``;
+    * send ``Q(v_i)``; ``e_i ← v_i − Q(v_i)``;
+    * ``x_i ← x_i + γ Σ_j w_ij (Q(v_j) − Q(v_i))``.
+
+    The mean of all models is preserved whatever Q does. As whole models are compressed and not differences, the
+    errors do not vanish at consensus: γ must be small where Q is coarse. Where Q is the identity and γ = 1 it is
+    D-PSGD (adapt-then-combine).
+
+    Parameters
+    ----------
+    compressor : Compressor, optional
+        Q; the identity unless given.
+    consensus_step_size : float
+        γ, above 0 and at most 1.
+
+    Raises
+    ------
+    SettingError
+        γ is out of range.
+    """
+
+    compressor: Compressor | None = None
+    consensus_step_size: float = 1.0
+
+    def __post_init__(self) -> None:
+        require_consensus_step_size(self.consensus_step_size)
+
+    @property
+    def requirements(self) -> Requirements:
+        """Symmetric, doubly stochastic matrices; they may change, as nobody keeps copies of others."""
+        return Requirements(symmetric=True)
+
+    def start(self, nodes: Nodes, *, shared_size: int, links: Links | None = None) -> Nodes:
+        """Nothing has been left out yet."""
+        errors = torch.zeros_like(nodes.rows[:, :shared_size])
+        return replace(nodes, auxiliary={**nodes.auxiliary, _ERROR: errors})
+
+    def round(self, nodes: Nodes, context: RoundContext) -> Round:
+        """Do one round."""
+        trained = context.local.update(nodes)
+        own = trained.rows[:, : context.shared_size]
+        compensated = own + nodes.auxiliary[_ERROR]
+        mixed = yield Exchange(compensated, compressor=self.compressor)
+        moved = own + self.consensus_step_size * (mixed.rows - mixed.sent)
+        after = trained.with_shared(moved, ages=trained.ages)
+        return replace(after, auxiliary={**trained.auxiliary, _ERROR: compensated - mixed.sent})

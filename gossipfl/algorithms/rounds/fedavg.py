@@ -1,0 +1,84 @@
+"""Federated averaging: a server has some nodes train its model, and averages what they send back.
+
+McMahan, Moore, Ramage, Hampson & Agüera y Arcas, "Communication-efficient learning of deep networks from
+decentralized data", AISTATS 2017, Algorithm 1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from gossipfl.algorithms.base import Links, Requirements, Round, RoundContext
+from gossipfl.algorithms.rounds.local_epochs import check_epochs, train_epochs
+from gossipfl.algorithms.rounds.server import Weighting, of_one_model, server_mean, to_server, weights_of
+from gossipfl.codecs.draws import exchange_keys
+from gossipfl.errors import SettingError
+from gossipfl.training.nodes import Nodes
+
+__all__ = ["FedAvg"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FedAvg:
+    """FedAvg, the yardstick with a server.
+
+    Each round max(C n, 1) nodes drawn at random take the server's model x, train it on their own samples, and send
+    y_k back: ``x ← Σ_k p_k y_k / Σ_k p_k`` over those drawn. All nodes report x. Momentum starts at rest, as the
+    server's model comes without.
+
+    Parameters
+    ----------
+    fraction : float
+        C, in (0, 1].
+    epochs : int or None
+        E: passes over a node's own samples a round; None: ``training.local_steps`` steps.
+    weighting : {'nodes', 'samples'}
+        p_k: a node's number of samples, as in the paper, or the same for every node.
+
+    Raises
+    ------
+    SettingError
+        If a parameter is out of range.
+    """
+
+    fraction: float = 1.0
+    epochs: int | None = 1
+    weighting: Weighting = "samples"
+
+    def __post_init__(self) -> None:
+        check_epochs(self.epochs)
+        if not 0 < self.fraction <= 1:
+            raise SettingError(
+                "the fraction of nodes that train in a round is out of range",
+                expected="0 < fraction ≤ 1",
+                came=self.fraction,
+                remedy="Set fraction = 1 for everyone.",
+            )
+
+    @property
+    def requirements(self) -> Requirements:
+        """A server."""
+        return Requirements(server=True, exact=True, epochs=self.epochs is not None)
+
+    def start(self, nodes: Nodes, *, shared_size: int, links: Links | None = None) -> Nodes:
+        """Everyone has the first node's model."""
+        return of_one_model(nodes, shared_size=shared_size)
+
+    def round(self, nodes: Nodes, context: RoundContext) -> Round:
+        """Do one round."""
+        drawn = self._drawn(context)
+        trained = train_epochs(nodes, context.local, epochs=self.epochs, among=drawn)
+        sent = trained.rows[:, : context.shared_size]
+        answer = yield to_server(sent, weights_of(context.local, self.weighting, like=sent), senders=drawn)
+        return trained.with_shared(server_mean(answer), ages=trained.ages.max().expand(len(nodes)))
+
+    def _drawn(self, context: RoundContext) -> Tensor:
+        """Who takes part in a round, bool ``[B]``; every set of that size is equally likely."""
+        count = max(round(self.fraction * len(context.numbers)), 1)
+        lots = exchange_keys(context.numbers, seed=context.seed, round_number=context.round)
+        drawn = torch.zeros_like(context.numbers, dtype=torch.bool)
+        drawn[lots.argsort()[:count]] = True
+        return drawn

@@ -1,0 +1,1 @@
+"""Noise: the handshake and the encrypted transport."""

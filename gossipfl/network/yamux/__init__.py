@@ -1,0 +1,1 @@
+"""Yamux: streams over one secured connection."""

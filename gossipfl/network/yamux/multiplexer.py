@@ -1,0 +1,298 @@
+"""Yamux without its sockets: what the frames of one connection mean, and which frames to send next.
+
+Written anew rather than patched, because stock libp2p's reader writes (two busy sides deadlock), its receive
+window is only logged, its streams are not counted, and each 64 kB costs several locks, copies and task
+switches. The frames are the same; a stock host talks to this.
+
+References
+----------
+HashiCorp, "Yamux", https://github.com/hashicorp/yamux/blob/master/spec.md
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from gossipfl.errors import MalformedFrame, MessageRefused, StreamLimitExceeded, WindowOverrun
+from gossipfl.network.failures import ConnectionLost, StreamFailure, StreamReset
+from gossipfl.network.yamux.headers import (
+    ACK,
+    DATA,
+    FIN,
+    FRAME_HEADER,
+    GO_AWAY,
+    INITIAL_WINDOW,
+    PING,
+    RST,
+    SYN,
+    WINDOW_UPDATE,
+)
+from gossipfl.network.yamux.send_queue import Outgoing
+from gossipfl.network.yamux.stream import Stream
+
+__all__ = ["Multiplexer"]
+
+# Answers owed to a peer that asks and does not read: some 5,000 frames.
+_MOST_CONTROL_BYTES: Final = 64 * 1024
+_MOST_WINDOW: Final = 2**32 - 1
+
+
+class Multiplexer:
+    """The streams of one connection.
+
+    Parameters
+    ----------
+    is_initiator : bool
+        Whether this side dialled, which decides the parity of its stream ids.
+    receive_window : int
+        Most bytes a stream's sender may have under way, at least `INITIAL_WINDOW`.
+    most_inbound_streams : int
+        Streams the other side may have open at a time.
+    on_stream : callable
+        Is handed every stream the other side opens.
+    on_outgoing : callable
+        Is called when there is something to send.
+    flush : callable
+        Sends at once what can be sent without waiting.
+    on_refused : callable
+        Is handed the error of everything refused without ending the connection.
+    """
+
+    def __init__(
+        self,
+        *,
+        is_initiator: bool,
+        receive_window: int,
+        most_inbound_streams: int,
+        on_stream: Callable[[Stream], None],
+        on_outgoing: Callable[[], None],
+        flush: Callable[[], None],
+        on_refused: Callable[[MessageRefused], None],
+    ) -> None:
+        self._parity = 1 if is_initiator else 0
+        self._next_id = 1 if is_initiator else 2
+        self._receive_window = receive_window
+        self._most_inbound_streams = most_inbound_streams
+        self._on_stream = on_stream
+        self._on_refused = on_refused
+        self.flush = flush
+
+        self.streams: dict[int, Stream] = {}
+        self._inbound_streams = 0
+        self._refused_streams = 0
+        self.gone_away = False
+        self.outgoing = Outgoing(on_outgoing)
+
+        self._partial_header = bytearray()
+        self._body_left = 0
+        self._body_stream: Stream | None = None
+        self._body_flags = 0
+        # Bytes that may still be under way on streams this side has left.
+        self._discard_allowance = 0
+        self._failure: StreamFailure | None = None
+
+    # Streams
+
+    def open(self) -> Stream:
+        """Open a stream. Nothing is sent before the connection's writer runs.
+
+        Raises
+        ------
+        ConnectionLost
+            The connection is gone, or going.
+        """
+        if self._failure is not None or self.gone_away:
+            raise ConnectionLost("the connection takes no more streams")
+        stream = Stream(self, self._next_id)
+        self._next_id += 2
+        self.streams[stream.stream_id] = stream
+        self.outgoing.add_control(WINDOW_UPDATE, SYN, stream.stream_id, 0)
+        return stream
+
+    def leave(self, stream: Stream, *, reset: bool) -> None:
+        """Forget a stream and tell the other side, once."""
+        if stream.closed:
+            return
+        stream.closed = True
+        stream.fail(StreamReset(f"stream {stream.stream_id} was closed on this side"))
+        stream.buffered.clear()
+        if self.streams.pop(stream.stream_id, None) is None or self._failure is not None:
+            return
+        self._forget(stream)
+        self._discard_allowance += stream.receive_window
+        self.outgoing.add_control(WINDOW_UPDATE, RST if reset else FIN, stream.stream_id, 0)
+
+    def fail(self, failure: StreamFailure) -> None:
+        """End all streams: the connection is gone."""
+        self._failure = self._failure or failure
+        for stream in list(self.streams.values()):
+            stream.fail(failure)
+        self.streams.clear()
+        self.outgoing.clear()
+
+    def grant_window(self, stream: Stream) -> None:
+        """Let the other side send what a waiting reader wants, within the limit.
+
+        Bytes a reader waits for go straight into its target, so a large window costs memory only for what
+        nobody has asked for yet; without a reader it falls back to the initial one.
+        """
+        if stream.closed or stream.finished_by_remote or self._failure is not None:
+            return
+        aim = max(INITIAL_WINDOW, min(self._receive_window, stream.wanted()))
+        grant = aim - stream.receive_window - len(stream.buffered)
+        if grant >= aim // 2:
+            stream.receive_window += grant
+            self.outgoing.add_control(WINDOW_UPDATE, 0, stream.stream_id, grant)
+
+    # Sending
+
+    def ping(self, value: int) -> None:
+        """Ask the other side for a sign of life."""
+        self.outgoing.add_control(PING, SYN, 0, value)
+
+    def go_away(self) -> None:
+        """Say that this side closes the connection."""
+        self.outgoing.add_control(GO_AWAY, 0, 0, 0)
+
+    # Receiving
+
+    def target_for(self, size: int) -> memoryview | None:
+        """Return where the next `size` bytes of plaintext may be opened to, if they all go to one reader."""
+        if size > self._body_left or self._body_stream is None:
+            return None
+        return self._body_stream.target_for(size)
+
+    def advance(self, size: int) -> None:
+        """Note that `size` bytes were opened to where `target_for` said."""
+        stream = self._body_stream
+        assert stream is not None  # noqa: S101 - by `target_for`
+        self._body_left -= size
+        stream.receive_window -= size
+        stream.advance(size)
+        self.grant_window(stream)
+        if not self._body_left:
+            self._end_body()
+
+    def receive(self, plaintext: memoryview) -> None:
+        """Take plaintext, in order.
+
+        Raises
+        ------
+        MessageRefused
+            The other side broke the protocol; the connection must be closed.
+        """
+        position = 0
+        while position < len(plaintext):
+            if self._body_left:
+                chunk = plaintext[position : position + self._body_left]
+                position += len(chunk)
+                self._body_left -= len(chunk)
+                self._receive_body(chunk)
+                if not self._body_left:
+                    self._end_body()
+                continue
+            missing = FRAME_HEADER.size - len(self._partial_header)
+            self._partial_header += plaintext[position : position + missing]
+            position += missing
+            if len(self._partial_header) == FRAME_HEADER.size:
+                header = FRAME_HEADER.unpack(self._partial_header)
+                self._partial_header.clear()
+                self._receive_header(*header)
+        if self.outgoing.control_bytes > _MOST_CONTROL_BYTES:
+            raise MalformedFrame(
+                "the peer asks for answers and does not read them",
+                expected=f"at most {_MOST_CONTROL_BYTES} bytes of them waiting",
+                came=self.outgoing.control_bytes,
+            )
+
+    def _receive_header(self, version: int, kind: int, flags: int, stream_id: int, length: int) -> None:
+        if version != 0:
+            raise MalformedFrame("a Yamux frame has an unknown version", expected=0, came=version)
+        if kind == PING:
+            if flags & SYN:
+                self.outgoing.add_control(PING, ACK, 0, length)
+        elif kind == GO_AWAY:
+            self.gone_away = True
+        elif kind in (DATA, WINDOW_UPDATE):
+            self._receive_for_stream(kind, flags, stream_id, length)
+        else:
+            raise MalformedFrame("a Yamux frame is of no known kind", expected="0 to 3", came=kind)
+
+    def _receive_for_stream(self, kind: int, flags: int, stream_id: int, length: int) -> None:
+        if flags & SYN:
+            self._accept(stream_id)
+        stream = self.streams.get(stream_id)
+        if kind == DATA:
+            self._begin_body(stream, flags, length)
+            return
+        if stream is None:
+            return
+        stream.send_window += length
+        if stream.send_window > _MOST_WINDOW:
+            raise MalformedFrame("the send window overflowed", expected=_MOST_WINDOW, came=stream.send_window)
+        self.outgoing.add_stream(stream)
+        self._apply_flags(stream, flags)
+
+    def _receive_body(self, chunk: memoryview) -> None:
+        stream = self._body_stream
+        if stream is None or stream.closed:
+            self._discard_allowance -= len(chunk)
+            return
+        stream.receive_window -= len(chunk)
+        stream.deliver(chunk)
+        self.grant_window(stream)
+
+    def _begin_body(self, stream: Stream | None, flags: int, length: int) -> None:
+        window = self._discard_allowance if stream is None else stream.receive_window
+        if length > window:
+            raise WindowOverrun(
+                "a frame is larger than its receive window", expected=f"at most {window} bytes", came=length
+            )
+        if stream is not None and stream.finished_by_remote and length:
+            raise MalformedFrame("data came on a stream whose sender had finished")
+        self._body_stream, self._body_flags, self._body_left = stream, flags, length
+        if not length:
+            self._end_body()
+
+    def _end_body(self) -> None:
+        stream, flags = self._body_stream, self._body_flags
+        self._body_stream, self._body_flags = None, 0
+        if stream is not None and not stream.closed:
+            self._apply_flags(stream, flags)
+
+    def _apply_flags(self, stream: Stream, flags: int) -> None:
+        if flags & RST:
+            self.streams.pop(stream.stream_id, None)
+            self._forget(stream)
+            stream.fail(StreamReset(f"stream {stream.stream_id} was reset by the other side"))
+        elif flags & FIN:
+            stream.finish_by_remote()
+
+    def _accept(self, stream_id: int) -> None:
+        if stream_id % 2 == self._parity or stream_id == 0 or stream_id in self.streams:
+            raise MalformedFrame("a stream was opened with an id that is not the opener's", came=stream_id)
+        if self._inbound_streams >= self._most_inbound_streams or self.gone_away:
+            self._refuse_stream(stream_id)
+            return
+        stream = Stream(self, stream_id)
+        self.streams[stream_id] = stream
+        self._inbound_streams += 1
+        self.outgoing.add_control(WINDOW_UPDATE, ACK, stream_id, 0)
+        self._on_stream(stream)
+
+    def _refuse_stream(self, stream_id: int) -> None:
+        error = StreamLimitExceeded(
+            "the connection has too many streams", expected=f"at most {self._most_inbound_streams} at a time"
+        )
+        self._refused_streams += 1
+        if self._refused_streams > 8 * self._most_inbound_streams:
+            raise error
+        self._on_refused(error)
+        self._discard_allowance += INITIAL_WINDOW
+        self.outgoing.add_control(WINDOW_UPDATE, RST, stream_id, 0)
+
+    def _forget(self, stream: Stream) -> None:
+        self.outgoing.drop_stream(stream)
+        if stream.stream_id % 2 != self._parity:
+            self._inbound_streams -= 1

@@ -1,0 +1,110 @@
+"""What a connection has to send next: answers first, then the streams in turn."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from gossipfl.network.yamux.headers import DATA, frame_header
+from gossipfl.network.yamux.stream import Stream
+
+__all__ = ["Outgoing"]
+
+_LARGEST_PAYLOAD: Final = 256 * 1024
+
+
+class Outgoing:
+    """Frames that wait to be sent.
+
+    Nothing large is kept: control frames are 12 bytes each, and data stays with its stream until it is sent.
+
+    Parameters
+    ----------
+    on_work : callable
+        Is called when there is something to send.
+    """
+
+    def __init__(self, on_work: Callable[[], None]) -> None:
+        self._on_work = on_work
+        self._control = bytearray()
+        self._ready: deque[Stream] = deque()
+
+    @property
+    def has_work(self) -> bool:
+        """Whether `next_batch` would give anything."""
+        return bool(self._control) or bool(self._ready)
+
+    @property
+    def control_bytes(self) -> int:
+        """Bytes of control frames that wait."""
+        return len(self._control)
+
+    def add_control(self, kind: int, flags: int, stream_id: int, value: int) -> None:
+        """Queue a frame without payload; it overtakes all data that waits."""
+        self._control += frame_header(kind, flags, stream_id, value)
+        self._on_work()
+
+    def add_stream(self, stream: Stream) -> None:
+        """Queue a stream, if it has bytes to send and may send them."""
+        if stream.send_window > 0 and stream.outgoing and stream not in self._ready:
+            self._ready.append(stream)
+            self._on_work()
+
+    def drop_stream(self, stream: Stream) -> None:
+        """Take a stream out of the queue."""
+        if stream in self._ready:
+            self._ready.remove(stream)
+
+    def clear(self) -> None:
+        """Send nothing more."""
+        self._control.clear()
+        self._ready.clear()
+
+    def next_batch(self, most: int) -> tuple[list[bytes | memoryview], list[Stream]]:
+        """Take the next pieces of plaintext to send, about `most` bytes.
+
+        Returns
+        -------
+        pieces : list of bytes-like
+            Whole frames; views of the memory that the streams' users handed in.
+        drained : list of Stream
+            Streams all of whose outgoing bytes are among the pieces.
+        """
+        pieces: list[bytes | memoryview] = []
+        drained: list[Stream] = []
+        size = 0
+        if self._control:
+            pieces.append(bytes(self._control))
+            size += len(self._control)
+            self._control.clear()
+        while self._ready and size < most:
+            stream = self._ready.popleft()
+            payload = _take_payload(stream, min(_LARGEST_PAYLOAD, most - size))
+            length = sum(len(piece) for piece in payload)
+            if not length:
+                continue
+            pieces.append(frame_header(DATA, 0, stream.stream_id, length))
+            pieces += payload
+            size += length
+            if not stream.outgoing:
+                drained.append(stream)
+            elif stream.send_window > 0:
+                self._ready.append(stream)
+        return pieces, drained
+
+
+def _take_payload(stream: Stream, most: int) -> list[memoryview]:
+    room = min(most, stream.send_window)
+    payload: list[memoryview] = []
+    while stream.outgoing and room:
+        piece = stream.outgoing[0]
+        taken = piece[:room]
+        payload.append(taken)
+        room -= len(taken)
+        stream.send_window -= len(taken)
+        if len(taken) == len(piece):
+            stream.outgoing.popleft()
+        else:
+            stream.outgoing[0] = piece[len(taken) :]
+    return payload

@@ -1,0 +1,93 @@
+"""How a peer takes part in a network: what learns, and what talks to the others. Gossip here, rounds beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+
+from gossipfl.network import Handler, Host, Screen
+from gossipfl.peer.gossip.learner import State
+from gossipfl.peer.gossip.view import RandomView
+from gossipfl.settings import PeerSettings
+from gossipfl.tasks import Task
+from gossipfl.training import Trainer
+
+__all__ = ["Learning", "Participation", "Parts"]
+
+
+class Learning(Protocol):
+    """The one owner of a peer's model."""
+
+    divergences: int
+
+    @property
+    def state(self) -> State:
+        """The newest version of the model; a value, safe to keep."""
+        ...
+
+    def keep(self, state: State) -> None:
+        """Note that this state is saved."""
+        ...
+
+    async def run(self) -> None:
+        """Learn until cancelled, or until there is no more to do."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """What one start of a peer is made of, however it takes part.
+
+    Parameters
+    ----------
+    host : Host
+    state : State
+        Where learning starts.
+    task : Task
+    trainer : Trainer
+        Over the peer's own data.
+    view : RandomView
+    generator : numpy.random.Generator
+        Neighbours and pauses are drawn from it.
+    settings : PeerSettings
+    incarnation : int
+    record : callable
+        Takes one record.
+    """
+
+    host: Host
+    state: State
+    task: Task
+    trainer: Trainer
+    view: RandomView
+    generator: np.random.Generator
+    settings: PeerSettings
+    incarnation: int
+    record: Callable[[Mapping[str, Any]], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Participation:
+    """What one start of a peer does with others.
+
+    Parameters
+    ----------
+    learner : Learning
+    answer : callable
+        Answers others' messages.
+    screen : callable
+        Refuses them by their headers.
+    tasks : mapping of str to callable
+        By name, what runs as long as the peer does.
+    described : callable
+        Plain values for the status; None if there is nothing to say.
+    """
+
+    learner: Learning
+    answer: Handler
+    screen: Screen
+    tasks: Mapping[str, Callable[[], Awaitable[None]]] = field(default_factory=dict)
+    described: Callable[[], Mapping[str, Any] | None] = lambda: None

@@ -1,0 +1,1 @@
+"""Gossip: exchanges with random neighbours at a peer's own times."""

@@ -1,0 +1,48 @@
+"""Taking part by gossip: every peer exchanges models with random neighbours at its own times."""
+
+from __future__ import annotations
+
+from gossipfl.algorithms import gossip_rule
+from gossipfl.peer.assembly import codec_of
+from gossipfl.peer.driver import Participation, Parts
+from gossipfl.peer.gossip.exchanges import Gossip
+from gossipfl.peer.gossip.learner import Learner
+from gossipfl.peer.gossip.outgoing import OutgoingModels
+
+__all__ = ["take_part_in_gossip"]
+
+
+def take_part_in_gossip(parts: Parts) -> Participation:
+    """Put the parts of a gossiping peer together."""
+    settings, exchange = parts.settings, parts.settings.exchange
+    learner = Learner(
+        state=parts.state,
+        trainer=parts.trainer,
+        algorithm=gossip_rule(settings.gossip),
+        merges_per_training=exchange.merges_per_training,
+        patience=exchange.patience,
+        mailbox=exchange.mailbox,
+        record=parts.record,
+    )
+    gossip = Gossip(
+        host=parts.host,
+        learner=learner,
+        view=parts.view,
+        outgoing=OutgoingModels(
+            task=parts.task,
+            codec=codec_of(settings, parts.task),
+            sender=parts.host.peer_id,
+            incarnation=parts.incarnation,
+        ),
+        task=parts.task.fingerprint,
+        exchange_settings=exchange,
+        view_settings=settings.view,
+        generator=parts.generator,
+        record=parts.record,
+    )
+    return Participation(
+        learner=learner,
+        answer=gossip.answer,
+        screen=gossip.screen,
+        tasks={"gossip": gossip.exchange_models, "views": gossip.exchange_views},
+    )

@@ -1,0 +1,253 @@
+"""Talking with neighbours: exchanges this peer starts, and answers to those that others start."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import trio
+
+from gossipfl.errors import (
+    ExchangeFailed,
+    GossipflError,
+    ImplausibleAge,
+    MessageRefused,
+    NonFiniteUpdate,
+    PeerBusy,
+    RefusedByNeighbour,
+)
+from gossipfl.network import Host
+from gossipfl.peer.gossip.learner import Incoming, Learner
+from gossipfl.peer.gossip.outgoing import LARGEST_AGE, OutgoingModels
+from gossipfl.peer.gossip.view import KnownPeer, RandomView
+from gossipfl.settings import ExchangeSettings, ViewSettings
+from gossipfl.wire import (
+    Acknowledgement,
+    AnyHeader,
+    AnyMessage,
+    Frame,
+    ModelHeader,
+    ModelMessage,
+    ReplayGuard,
+    View,
+    encode,
+)
+
+__all__ = ["Gossip"]
+
+logger = logging.getLogger(__name__)
+
+_FIRST_CONTACT_SECONDS = 0.25
+
+
+class Gossip:
+    """The conversation of one peer with the others.
+
+    Parameters
+    ----------
+    host : Host
+    learner : Learner
+        Gives the model to send, and takes those received.
+    view : RandomView
+    outgoing : OutgoingModels
+    task : bytes
+        Fingerprint of the task.
+    exchange_settings, view_settings
+        When to talk.
+    generator : numpy.random.Generator
+        Jitter comes from it.
+    record : callable
+        Takes one record for each exchange of models this peer started.
+    """
+
+    def __init__(
+        self,
+        *,
+        host: Host,
+        learner: Learner,
+        view: RandomView,
+        outgoing: OutgoingModels,
+        task: bytes,
+        exchange_settings: ExchangeSettings,
+        view_settings: ViewSettings,
+        generator: np.random.Generator,
+        record: Callable[[Mapping[str, Any]], None],
+    ) -> None:
+        self._host = host
+        self._learner = learner
+        self._view = view
+        self._outgoing = outgoing
+        self._task = task
+        self._exchange = exchange_settings
+        self._view_settings = view_settings
+        self._generator = generator
+        self._record = record
+        self._under_way: set[str] = set()
+        self._told: set[tuple[str, str]] = set()
+        # A push and an answer of the same sender may cross, so each kind has its own order.
+        self._pushes = ReplayGuard()
+        self._answers = ReplayGuard()
+
+    async def exchange_models(self) -> None:
+        """Start an exchange with a random neighbour each period, for ever.
+
+        An exchange that hangs occupies one of a few places until its deadline, and its neighbour is not
+        chosen meanwhile; the next period starts another one with another neighbour.
+        """
+        settings = self._exchange
+        next_at = trio.current_time()
+        async with trio.open_nursery() as nursery:
+            while True:
+                swing = settings.jitter * (2 * self._generator.random() - 1)
+                next_at = max(next_at + settings.period * (1 + swing), trio.current_time())
+                await trio.sleep_until(next_at)
+                if self._learner.mailbox_is_full or len(self._under_way) >= settings.concurrent:
+                    continue
+                neighbour = self._view.choose(now=trio.current_time(), exclude=self._under_way)
+                if neighbour is not None:
+                    self._under_way.add(neighbour.peer_id)
+                    nursery.start_soon(self._exchange_model, neighbour)
+
+    async def exchange_views(self) -> None:
+        """Swap parts of the view with a random neighbour each period; eagerly until the first answer."""
+        answered = False
+        while True:
+            await trio.sleep(self._view_settings.period if answered else _FIRST_CONTACT_SECONDS)
+            self._view.grow_older()
+            neighbour = self._view.choose(now=trio.current_time())
+            if neighbour is not None:
+                answered = await self._swap_views(neighbour) or answered
+
+    async def answer(self, peer_id: str, message: AnyMessage) -> Frame:
+        """Answer a message that was received whole and is valid; the handler for `Host.serve`.
+
+        Raises
+        ------
+        PeerBusy
+            If the mailbox is full.
+        ReplayedMessage
+            If the message was received before.
+        """
+        if isinstance(message, View):
+            self._learn(peer_id, message)
+            return encode(View(task=self._task, peers=self._view.tell()))
+        if not isinstance(message, ModelMessage):
+            raise MessageRefused("this message is no request", came=type(message).__name__)
+        header = message.header
+        self._pushes.admit(peer_id, incarnation=header.incarnation, sequence=header.sequence)
+        if not self._learner.offer(_incoming(peer_id, message)):
+            raise PeerBusy("the mailbox is full")
+        if header.wants_answer:
+            with suppress(NonFiniteUpdate):  # this peer's own training has diverged: nothing to answer with
+                return await self._outgoing.frame(self._learner.state, wants_answer=False)
+        return encode(Acknowledgement(incarnation=header.incarnation, sequence=header.sequence))
+
+    def screen(self, peer_id: str, header: AnyHeader) -> None:
+        """Refuse a message before its body is read, where its header suffices for that.
+
+        Raises
+        ------
+        PeerBusy, ReplayedMessage, ImplausibleAge
+        """
+        if isinstance(header, ModelHeader):
+            _require_plausible(header)
+            self._pushes.check(peer_id, incarnation=header.incarnation, sequence=header.sequence)
+            if self._learner.mailbox_is_full:
+                raise PeerBusy("the mailbox is full")
+
+    async def _exchange_model(self, neighbour: KnownPeer) -> None:
+        peer_id = neighbour.peer_id
+        started = trio.current_time()
+        outcome, received = "ok", None
+        try:
+            push_pull = self._exchange.mode == "push-pull"
+            begun = self._learner.state
+            frame = await self._outgoing.frame(begun, wants_answer=push_pull)
+            reply = await self._host.exchange(
+                peer_id, neighbour.addresses, frame, seconds=self._exchange.deadline
+            )
+            self._view.succeeded(peer_id)
+            if isinstance(reply, ModelMessage):
+                header = reply.header
+                _require_plausible(header)
+                self._answers.admit(peer_id, incarnation=header.incarnation, sequence=header.sequence)
+                received = header.step
+                if not self._learner.offer(replace(_incoming(peer_id, reply), begun=begun)):
+                    outcome = "mailbox_full"
+        except NonFiniteUpdate as error:
+            outcome = error.counter()
+            self._tell_once(peer_id, error)
+        except PeerBusy as error:
+            outcome = error.counter()
+        except (ExchangeFailed, MessageRefused) as error:
+            outcome = error.counter()
+            self._view.failed(peer_id, now=trio.current_time())
+            if isinstance(error, MessageRefused | RefusedByNeighbour):
+                self._tell_once(peer_id, error)
+            else:
+                logger.debug("exchange with %s failed: %s", peer_id, error)
+        finally:
+            self._under_way.discard(peer_id)
+        self._record(
+            {
+                "kind": "exchange",
+                "neighbour": peer_id,
+                "outcome": outcome,
+                "seconds": round(trio.current_time() - started, 6),
+                "answer_event": received,
+            }
+        )
+
+    async def _swap_views(self, neighbour: KnownPeer) -> bool:
+        frame = encode(View(task=self._task, peers=self._view.tell()))
+        try:
+            reply = await self._host.exchange(
+                neighbour.peer_id,
+                neighbour.addresses,
+                frame,
+                seconds=min(self._exchange.deadline, 5.0),
+            )
+        except PeerBusy:
+            return False
+        except (ExchangeFailed, MessageRefused) as error:
+            self._view.failed(neighbour.peer_id, now=trio.current_time())
+            if isinstance(error, MessageRefused | RefusedByNeighbour):
+                self._tell_once(neighbour.peer_id, error)
+            return False
+        if isinstance(reply, View):
+            self._view.succeeded(neighbour.peer_id)
+            self._learn(neighbour.peer_id, reply)
+        return True
+
+    def _learn(self, teller: str, message: View) -> None:
+        self._view.learn(message.peers[: self._view_settings.exchanged], teller=teller)
+
+    def _tell_once(self, peer_id: str, error: GossipflError) -> None:
+        """Log a neighbour's kind of error the first time; the counters have the rest."""
+        if (peer_id, error.counter()) not in self._told and len(self._told) < 1000:
+            self._told.add((peer_id, error.counter()))
+            logger.warning("neighbour %s…: %s", peer_id[:16], error)
+
+
+def _require_plausible(header: ModelHeader) -> None:
+    if header.age > LARGEST_AGE:
+        raise ImplausibleAge(
+            "the age of the row is implausible", expected=f"at most {LARGEST_AGE}", came=header.age
+        )
+
+
+def _incoming(peer_id: str, message: ModelMessage) -> Incoming:
+    header = message.header
+    return Incoming(
+        shared=message.row,
+        age=header.age,
+        sender=peer_id,
+        incarnation=header.incarnation,
+        sequence=header.sequence,
+        event=header.step,
+        codec=header.codec,
+    )

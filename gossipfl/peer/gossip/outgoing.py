@@ -1,0 +1,71 @@
+"""The peer's own model on its way out: one frame for each message, numbered so that none can be replayed."""
+
+from __future__ import annotations
+
+import trio
+
+from gossipfl.codecs import Codec, message_key
+from gossipfl.peer.gossip.learner import State
+from gossipfl.peer.threads import run_abandonable
+from gossipfl.tasks import Task
+from gossipfl.wire import Frame, encode_model
+
+__all__ = ["LARGEST_AGE", "OutgoingModels"]
+
+#: No greater age is sent or accepted: a step each microsecond for twelve days, and far from where counting would
+#: overflow. Peers that a liar has lifted to it send it unchanged, and so go on learning from each other.
+LARGEST_AGE = 2**40
+
+_LARGE_ROW = 2**18  # numbers; encoding more than that blocks the event loop for over a millisecond
+
+
+class OutgoingModels:
+    """Encodes versions of the model.
+
+    Parameters
+    ----------
+    task : Task
+    codec : Codec
+    sender : str
+        The peer's own id.
+    incarnation : int
+        Which start of the peer this is.
+    """
+
+    def __init__(self, *, task: Task, codec: Codec, sender: str, incarnation: int) -> None:
+        self._task = task
+        self._codec = codec
+        self._sender = sender
+        self._incarnation = incarnation
+        self._sequence = 0
+
+    async def frame(self, state: State, *, wants_answer: bool) -> Frame:
+        """Encode a version of the model as the next message of this peer.
+
+        Raises
+        ------
+        NonFiniteUpdate
+            If training has diverged; such a model is never sent.
+        """
+        self._sequence += 1
+        sequence = self._sequence
+        size = self._task.layout.shared_size
+
+        def encode() -> Frame:
+            return encode_model(
+                state.nodes.rows[0, :size],
+                codec=self._codec,
+                key=message_key(self._sender, incarnation=self._incarnation, sequence=sequence),
+                task=self._task.fingerprint,
+                layout=self._task.layout.digest,
+                age=min(state.age, LARGEST_AGE),
+                incarnation=self._incarnation,
+                sequence=sequence,
+                step=state.event,
+                wants_answer=wants_answer,
+            )
+
+        if size > _LARGE_ROW:
+            return await run_abandonable(encode)
+        await trio.lowlevel.checkpoint()
+        return encode()

@@ -1,0 +1,181 @@
+"""What a peer does for itself beside learning: evaluate, save, and say how it is."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable
+
+import numpy as np
+import torch
+import trio
+from torch import Tensor
+
+from gossipfl.errors import HomeError, InvalidTask
+from gossipfl.peer.driver import Learning
+from gossipfl.peer.gossip.view import RandomView
+from gossipfl.peer.status import PeerStatus, write_status
+from gossipfl.peer.store.checkpoint import Checkpoint, save_checkpoint
+from gossipfl.peer.store.home import Home
+from gossipfl.peer.store.records import RecordWriter
+from gossipfl.peer.threads import run_abandonable
+from gossipfl.tasks import Dataset, Task
+
+__all__ = ["Housekeeping"]
+
+logger = logging.getLogger(__name__)
+
+_STATUS_SECONDS = 1.0
+
+
+class Housekeeping:
+    """Evaluates and saves a peer's model, and writes its status.
+
+    Parameters
+    ----------
+    home : Home
+    task : Task
+    data : Dataset
+        Its test samples are evaluated on.
+    learner : Learning
+    view : RandomView
+    generator : numpy.random.Generator
+        Its state is saved with the model.
+    records : RecordWriter
+    incarnation : int
+    saved_age : int
+        Age of the checkpoint resumed from.
+    rounds : str, optional
+        Round-based algorithm of the peer.
+    """
+
+    def __init__(
+        self,
+        *,
+        home: Home,
+        task: Task,
+        data: Dataset,
+        learner: Learning,
+        view: RandomView,
+        generator: np.random.Generator,
+        records: RecordWriter,
+        incarnation: int,
+        saved_age: int,
+        rounds: str | None = None,
+    ) -> None:
+        self._home = home
+        self._task = task
+        self._data = data
+        self._learner = learner
+        self._view = view
+        self._generator = generator
+        self._records = records
+        self._incarnation = incarnation
+        self._rounds = rounds
+        self.saved_age = saved_age
+        self.metrics: dict[str, float] = {}
+        self._diverged = False
+
+    async def evaluate_for_ever(self, period: float) -> None:
+        """Evaluate the model on the test samples every ``period`` seconds."""
+        while True:
+            await self.evaluate()
+            await trio.sleep(period)
+
+    async def evaluate(self) -> None:
+        """Evaluate the model on the test samples now."""
+        state = self._learner.state
+        values = await run_abandonable(self._evaluate, state.nodes.rows)
+        self.metrics = {name: float(value[0]) for name, value in values.items()}
+        measured = {name: value if math.isfinite(value) else None for name, value in self.metrics.items()}
+        self._records.append({"kind": "evaluation", "event": state.event, "age": state.age, **measured})
+        if not math.isfinite(self.metrics["loss"]):
+            logger.warning("the loss is not finite: lower the learning rate, or clip gradients")
+
+    def _evaluate(self, rows: Tensor) -> dict[str, Tensor]:
+        try:
+            return self._task.evaluate(rows, self._data.test_inputs, self._data.test_targets)
+        except Exception as error:  # the author's own code
+            raise InvalidTask(
+                f"the model or a metric of task {self._task.name!r} fails on the test samples",
+                came=f"{type(error).__name__}: {error}",
+            ) from error
+
+    async def save_for_ever(self, period: float) -> None:
+        """Save a checkpoint every ``period`` seconds; a disk that refuses is reported, and tried again."""
+        while True:
+            await trio.sleep(period)
+            await self._save_or_warn()
+
+    async def _save_or_warn(self) -> None:
+        try:
+            await self.save()
+        except HomeError as error:
+            logger.warning("%s", error)
+
+    async def farewell(self, status: Callable[[], PeerStatus]) -> None:
+        """Save and report a last time.
+
+        Raises
+        ------
+        HomeError
+            If the disk refuses: what was learned since the previous checkpoint is lost, and must not pass for
+            saved.
+        """
+        try:
+            await self.save()
+        finally:
+            await self.report(status())
+
+    async def save(self) -> None:
+        """Save a checkpoint now; once begun it is not cancelled.
+
+        Raises
+        ------
+        HomeError
+            If the disk refuses; the previous checkpoint is still there.
+        """
+        state = self._learner.state
+        if not torch.isfinite(state.nodes.rows).all():
+            if not self._diverged:
+                logger.warning("the model has diverged, and is not saved: the last good checkpoint stays")
+            self._diverged = True
+            return
+        checkpoint = Checkpoint(
+            nodes=state.nodes,
+            event=state.event,
+            merges_pending=state.merges_pending,
+            incarnation=self._incarnation,
+            random_state=dict(self._generator.bit_generator.state),
+            view=self._view.to_values(),
+            rounds=self._rounds,
+        )
+
+        def write() -> None:
+            # Records first: a checkpoint must never know more than the records that lead to it.
+            try:
+                self._records.synchronise()
+                save_checkpoint(self._home.checkpoint, checkpoint, self._task)
+            except OSError as error:
+                raise HomeError(
+                    "no checkpoint could be written", came=error.strerror, remedy="Make room on the disk."
+                ) from error
+
+        with trio.CancelScope(shield=True):
+            await trio.to_thread.run_sync(write)
+        self.saved_age = state.age
+        self._learner.keep(state)
+        self._records.append({"kind": "saved", "event": state.event, "age": state.age})
+
+    async def report_for_ever(self, status: Callable[[], PeerStatus]) -> None:
+        """Write the status file every second."""
+        while True:
+            await self.report(status())
+            await trio.sleep(_STATUS_SECONDS)
+
+    async def report(self, status: PeerStatus) -> None:
+        """Write the status file now; a disk that refuses keeps the old one, and the peer goes on."""
+        try:
+            await trio.to_thread.run_sync(write_status, self._home.status, status)
+        except OSError as error:
+            logger.debug("no status could be written: %s", error)

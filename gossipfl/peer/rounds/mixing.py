@@ -1,0 +1,142 @@
+"""One peer's side of a round's exchange: what it sends, and what it makes of what came.
+
+Used by the running peer and by the replayer, so that both do the same to the last bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from gossipfl.algorithms import Exchange, LinkExchange, Mixed
+from gossipfl.codecs import Codec, PayloadTensor, is_finite
+from gossipfl.codecs.draws import exchange_keys
+from gossipfl.errors import SettingError
+from gossipfl.peer.rounds.mailbox import Position
+from gossipfl.peer.rounds.message_shapes import ExchangeForm, form_of
+from gossipfl.peer.rounds.plan import RoundsPlan
+from gossipfl.peer.rounds.weights import average, listening_weights, push_weights, weights_without
+from gossipfl.training import Nodes
+
+__all__ = ["Outgoing", "at_rest", "finite_or_before", "mixed", "outgoing"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outgoing:
+    """What a peer sends in an exchange.
+
+    Parameters
+    ----------
+    form : ExchangeForm
+    codec : Codec
+    payloads : mapping of int to tuple of PayloadTensor
+        By number of the recipient; the same one for all of them, unless each link has a message of its own.
+    sent : Tensor
+        What the recipients decode, ``[1, K]`` or ``[L, K]``.
+    finite : bool
+        Whether it can be sent; the round will be given up otherwise.
+    neighbours : tuple of int
+        Whose rows are to come.
+    """
+
+    form: ExchangeForm
+    codec: Codec
+    payloads: Mapping[int, tuple[PayloadTensor, ...]]
+    sent: Tensor
+    finite: bool
+    neighbours: tuple[int, ...]
+
+
+def outgoing(plan: RoundsPlan, position: Position, exchange: Exchange | LinkExchange) -> Outgoing:
+    """Encode what an algorithm gives to be sent.
+
+    Raises
+    ------
+    SettingError
+        If it is something else than it was when the algorithm was tried.
+    """
+    form = form_of(plan.name, exchange)
+    if position[1] >= len(plan.forms) or plan.forms[position[1]] != form:
+        raise SettingError(
+            f"{plan.name} sends something else in exchange {position[1]} of round {position[0]} than at first",
+            remedy="Peers run algorithms whose rounds are alike; `gossipfl sim` runs this one.",
+        )
+    rows = exchange.messages if isinstance(exchange, LinkExchange) else exchange.rows
+    recipients = plan.mixing.recipients(position[0], form, plan.number)
+    neighbours = plan.mixing.neighbours(position[0], form, plan.number)
+    codec = form.compressor or plan.codec
+    if not is_finite(rows):
+        return Outgoing(form=form, codec=codec, payloads={}, sent=rows, finite=False, neighbours=neighbours)
+    numbers = torch.tensor([plan.number])
+    if isinstance(exchange, LinkExchange):  # each link end has a key of its own
+        numbers = (numbers << 32) + torch.tensor(recipients, dtype=torch.int64)
+    keys = exchange_keys(numbers, seed=plan.seed, round_number=position[0], exchange=position[1])
+    encoded = [codec.encode(row.contiguous(), key=int(key)) for row, key in zip(rows, keys, strict=True)]
+    sent = torch.stack([codec.decode(payload, form.size) for payload in encoded]) if encoded else rows
+    each = encoded if isinstance(exchange, LinkExchange) else encoded * len(recipients)
+    return Outgoing(
+        form=form,
+        codec=codec,
+        payloads=dict(zip(recipients, each, strict=True)),
+        sent=sent,
+        finite=True,
+        neighbours=neighbours,
+    )
+
+
+def mixed(
+    plan: RoundsPlan,
+    position: Position,
+    out: Outgoing,
+    rows: Mapping[int, Tensor],
+    *,
+    untaken: Collection[int],
+    listening: bool = False,
+) -> Mixed:
+    """Make of the rows that came what the algorithm is sent back.
+
+    Parameters
+    ----------
+    plan : RoundsPlan
+    position : Position
+    out : Outgoing
+    rows : mapping of int to Tensor
+        By number of the sender, shape ``[K]`` each; neighbours that are not in it are missing.
+    untaken : collection of int
+        Recipients that did not keep this peer's row.
+    listening : bool
+        Whether the peer takes over what the others have: its own row then has no weight.
+    """
+    missing = [number for number in out.neighbours if number not in rows]
+    if out.form.over == "links":
+        arrived = [rows.get(number, torch.zeros(out.form.size)) for number in out.neighbours]
+        return Mixed(rows=torch.stack(arrived) if arrived else out.sent, sent=out.sent)
+    weights = plan.mixing.row(position, out.form, plan.number)
+    if listening:
+        weights = listening_weights(weights, own=plan.number, missing=missing)
+    elif plan.pushes:
+        returned = {number: plan.mixing.row(position, out.form, number)[plan.number] for number in untaken}
+        weights = push_weights(weights, own=plan.number, missing=missing, returned=returned)
+    else:
+        weights = weights_without(weights, own=plan.number, missing=missing)
+    known = {**rows, plan.number: out.sent[0]}
+    return Mixed(rows=average(weights, known)[None], sent=out.sent)
+
+
+def at_rest(nodes: Nodes) -> Nodes:
+    """Nodes before a round in which they take over others' models: their momentum led elsewhere."""
+    return replace(nodes, momentum=torch.zeros_like(nodes.momentum))
+
+
+def finite_or_before(after: Nodes, before: Nodes) -> tuple[Nodes, bool]:
+    """Give up a round whose outcome holds NaN or an infinity; say whether it was.
+
+    The nodes are then as before the round, but for the steps that they count: their next batches are others.
+    """
+    kept = (after.rows, *(each for each in after.auxiliary.values() if each.is_floating_point()))
+    if all(map(is_finite, kept)):
+        return after, False
+    return replace(before, steps=after.steps), True

@@ -1,0 +1,1 @@
+"""A peer's durable state: home, checkpoint, records, files and ports."""

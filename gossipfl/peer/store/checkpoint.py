@@ -1,0 +1,199 @@
+"""What a peer has learned, on disk: everything it needs to go on as if it had never stopped."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import xxhash
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from gossipfl.errors import CorruptCheckpoint
+from gossipfl.peer.store.files import named_errors, write_atomically
+from gossipfl.tasks import Task
+from gossipfl.training import Nodes
+
+__all__ = ["Checkpoint", "load_checkpoint", "read_row", "save_checkpoint"]
+
+_FORMAT = "gossipfl checkpoint 1"
+_AUXILIARY = "auxiliary."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """A peer's state at one instant.
+
+    Parameters
+    ----------
+    nodes : Nodes
+        The row with its age, step counter, momentum, and what the algorithm keeps beside it, ``B = 1``.
+    event : int
+        Number of the last event (merge or training) that changed the row.
+    merges_pending : int
+        Models merged since the last training.
+    incarnation : int
+        Start of the peer during which it was saved.
+    random_state : dict
+        State of the generator that chooses neighbours (``numpy.random.Generator.bit_generator.state``).
+    view : list
+        What the peer knew of others, as plain values.
+    rounds : str or None
+        Round-based algorithm that made it, whose next round is ``event``; None of a peer that gossips.
+    """
+
+    nodes: Nodes
+    event: int
+    merges_pending: int
+    incarnation: int
+    random_state: dict[str, Any]
+    view: list[dict[str, Any]]
+    rounds: str | None = None
+
+    @property
+    def age(self) -> int:
+        """Age of the saved model."""
+        return int(self.nodes.ages[0])
+
+
+def _checksum(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
+    """Digest the numbers and all said of them: a flipped bit in the age is as bad as one in the row."""
+    digest = xxhash.xxh3_64()
+    for name in sorted(tensors):
+        digest.update(tensors[name].numpy().tobytes())
+    for key in ("format", "task", "layout", "state"):
+        digest.update(metadata.get(key, "").encode())
+    return digest.hexdigest()
+
+
+def save_checkpoint(path: Path, checkpoint: Checkpoint, task: Task) -> None:
+    """Write a checkpoint: temporary file, fsync, rename.
+
+    Raises
+    ------
+    OSError
+        If the disk refuses; the previous checkpoint is still there.
+    """
+    tensors = {
+        "row": checkpoint.nodes.rows[0].contiguous(),
+        "momentum": checkpoint.nodes.momentum[0].contiguous(),
+        **{f"{_AUXILIARY}{name}": each.contiguous() for name, each in checkpoint.nodes.auxiliary.items()},
+    }
+    metadata = {
+        "format": _FORMAT,
+        "task": task.fingerprint.hex(),
+        "layout": task.layout.digest.hex(),
+        "state": json.dumps(
+            {
+                "age": int(checkpoint.nodes.ages[0]),
+                "step": int(checkpoint.nodes.steps[0]),
+                "event": checkpoint.event,
+                "merges_pending": checkpoint.merges_pending,
+                "incarnation": checkpoint.incarnation,
+                "random_state": checkpoint.random_state,
+                "view": checkpoint.view,
+                "rounds": checkpoint.rounds,
+            }
+        ),
+    }
+    metadata["checksum"] = _checksum(tensors, metadata)
+    write_atomically(path, save(tensors, metadata=metadata))
+
+
+def load_checkpoint(path: Path, task: Task, *, momentum_size: int) -> Checkpoint:
+    """Read a checkpoint and check that it is whole and belongs to the task.
+
+    Raises
+    ------
+    CorruptCheckpoint
+        If it is damaged, or of another task or layout.
+    HomeError
+        If it cannot be read at all.
+    """
+    tensors, metadata = _read(path)
+    for name, own in (("task", task.fingerprint), ("layout", task.layout.digest)):
+        if metadata.get(name) != own.hex():
+            raise CorruptCheckpoint(
+                f"the checkpoint {path} belongs to another {name}",
+                expected=own.hex()[:16],
+                came=str(metadata.get(name))[:16],
+                remedy="Use the settings it was made with, or another --home for the new task.",
+            )
+    try:
+        state = json.loads(metadata["state"])
+        nodes = Nodes(
+            rows=tensors["row"][None],
+            ages=torch.tensor([state["age"]]),
+            steps=torch.tensor([state["step"]]),
+            momentum=tensors["momentum"][None],
+            auxiliary={
+                name.removeprefix(_AUXILIARY): tensor
+                for name, tensor in tensors.items()
+                if name.startswith(_AUXILIARY)
+            },
+        )
+        if nodes.rows.shape != (1, task.layout.size):
+            raise _damaged(path, f"a row of {tuple(tensors['row'].shape)}")
+        if nodes.momentum.shape[1] != momentum_size:  # momentum was turned on or off since
+            nodes = replace(nodes, momentum=torch.zeros(1, momentum_size))
+        return Checkpoint(
+            nodes=nodes,
+            event=int(state["event"]),
+            merges_pending=int(state["merges_pending"]),
+            incarnation=int(state["incarnation"]),
+            random_state=dict(state["random_state"]),
+            view=list(state["view"]),
+            rounds=state.get("rounds"),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise _damaged(path, f"{type(error).__name__}: {error}") from error
+
+
+def read_row(path: Path) -> tuple[Tensor, int]:
+    """Read a checkpoint's row (shape ``[D]``, float32) and age, whatever its task.
+
+    Raises
+    ------
+    CorruptCheckpoint
+        If it is damaged.
+    HomeError
+        If it cannot be read at all.
+    """
+    tensors, metadata = _read(path)
+    try:
+        return tensors["row"], int(json.loads(metadata["state"])["age"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise _damaged(path, f"{type(error).__name__}: {error}") from error
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    # The library calls everything it cannot open missing or damaged, and what is damaged may be deleted.
+    with named_errors(f"the checkpoint {path} cannot be read"), path.open("rb"):
+        pass
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = dict(file.metadata() or {})
+            held = file.keys()
+            names = {"row", "momentum", *(name for name in held if name.startswith(_AUXILIARY))}
+            tensors = {name: file.get_tensor(name).clone() for name in names}
+    except (OSError, SafetensorError) as error:
+        raise _damaged(path, str(error)) from error
+    if metadata.get("format") != _FORMAT:
+        raise _damaged(path, f"format {metadata.get('format')!r}")
+    if metadata.get("checksum") != _checksum(tensors, metadata):
+        raise _damaged(path, "another checksum")
+    return tensors, metadata
+
+
+def _damaged(path: Path, came: str) -> CorruptCheckpoint:
+    return CorruptCheckpoint(
+        f"the checkpoint {path} is damaged",
+        expected=f"a whole file of format {_FORMAT!r}",
+        came=came,
+        remedy="Restore it from a backup, or delete it: the peer starts anew and learns from its neighbours.",
+    )

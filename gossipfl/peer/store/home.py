@@ -1,0 +1,183 @@
+"""The directory of a peer: what is where, and that only one process uses it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from gossipfl.errors import HomeError, HomeExists, HomeInUse, HomeMissing
+from gossipfl.peer.store.files import named_errors, write_atomically
+from gossipfl.settings import PeerSettings, dump_settings
+
+__all__ = ["Home"]
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """Paths of a peer's directory.
+
+    Parameters
+    ----------
+    directory : Path
+        Mode 0700; holds the identity, the settings, the checkpoint, the status and the records.
+    """
+
+    directory: Path
+
+    @property
+    def settings(self) -> Path:
+        """The peer's TOML file."""
+        return self.directory / "peer.toml"
+
+    @property
+    def checkpoint(self) -> Path:
+        """What the peer has learned: safetensors."""
+        return self.directory / "checkpoint.safetensors"
+
+    @property
+    def status(self) -> Path:
+        """What the running peer last said of itself: JSON."""
+        return self.directory / "status.json"
+
+    @property
+    def records(self) -> Path:
+        """Directory of the records: one file of JSON lines for each start of the peer."""
+        return self.directory / "records"
+
+    @property
+    def ports(self) -> Path:
+        """Which ports the operating system chose last: JSON."""
+        return self.directory / "ports.json"
+
+    def create(self, settings: PeerSettings) -> None:
+        """Make the directory of a new peer.
+
+        Raises
+        ------
+        HomeExists
+            If it already holds a peer.
+        HomeError
+            If it cannot be written.
+        """
+        with named_errors(f"cannot look into {self.directory}", remedy="Choose another --home."):
+            taken = self.settings.exists()
+        if taken:
+            raise HomeExists(
+                f"{self.directory} already holds a peer",
+                remedy="Choose another --home, or edit its peer.toml, or delete the directory.",
+            )
+        with named_errors(f"cannot make the home {self.directory}", remedy="Choose another --home."):
+            self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.directory.chmod(0o700)
+            self.records.mkdir(mode=0o700, exist_ok=True)
+            write_atomically(self.settings, dump_settings(settings).encode())
+
+    def require(self) -> None:
+        """Require that the directory holds a peer.
+
+        Raises
+        ------
+        HomeMissing
+            If it does not.
+        HomeError
+            If that cannot be found out.
+        """
+        with named_errors(f"cannot look into the home {self.directory}"):
+            found = self.settings.is_file()
+        if not found:
+            raise HomeMissing(
+                f"{self.directory} holds no peer",
+                expected=f"a file {self.settings}",
+                remedy=f"Make a peer there: gossipfl peer init --home {self.directory}",
+            )
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Own the directory while the context lasts; the operating system frees it however the process ends.
+
+        Raises
+        ------
+        HomeInUse
+            If another process owns it.
+        HomeError
+            If it cannot be written.
+        """
+        with named_errors(f"cannot use the home {self.directory}"):
+            descriptor = os.open(self.directory / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            if not _try_lock(descriptor, fcntl.LOCK_EX, tries=3):
+                owner = os.read(descriptor, 32).decode(errors="replace").strip() or "unknown"
+                raise HomeInUse(
+                    f"the home {self.directory} is in use by process {owner}",
+                    remedy="Stop that peer first, or use another --home.",
+                )
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def is_running(self) -> bool:
+        """Whether a process owns the directory now.
+
+        Raises
+        ------
+        HomeError
+            If that cannot be found out.
+        """
+        path = self.directory / "lock"
+        with named_errors(f"cannot look into the home {self.directory}"):
+            if not path.exists():
+                return False
+            descriptor = os.open(path, os.O_RDONLY)
+        try:
+            return not _try_lock(descriptor, fcntl.LOCK_SH, tries=1)
+        finally:
+            os.close(descriptor)
+
+    def next_incarnation(self) -> int:
+        """Count one more start of this peer, durably, before anybody hears of it.
+
+        Returns
+        -------
+        int
+            1 at the first start; never the same twice.
+
+        Raises
+        ------
+        HomeError
+            If the counter's file is damaged, or the home cannot be read or written.
+        """
+        path = self.directory / "incarnation"
+        with named_errors(f"cannot read the home {self.directory}"):
+            text = path.read_bytes() if path.exists() else b"0"
+            recorded = [int(file.stem) for file in self.records.glob("*.jsonl") if file.stem.isdigit()]
+        if not text.strip().isdigit():
+            raise HomeError(
+                f"{path} is damaged",
+                expected="a whole number",
+                came=repr(text[:40]),
+                remedy=f"Write a number above any that {self.records} has a file for.",
+            )
+        incarnation = max(int(text), *recorded, 0) + 1  # the counter may be lost; the records remember
+        with named_errors(f"cannot write into the home {self.directory}"):
+            write_atomically(path, f"{incarnation}\n".encode())
+        return incarnation
+
+
+def _try_lock(descriptor: int, kind: int, *, tries: int) -> bool:
+    """Take the lock; a few tries, because whoever asks `Home.is_running` holds it for an instant."""
+    for attempt in range(tries):
+        try:
+            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if attempt + 1 < tries:
+                time.sleep(0.05)
+        else:
+            return True
+    return False

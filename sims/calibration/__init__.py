@@ -1,0 +1,1 @@
+"""Calibration: a scenario fitted to recorded peers."""

@@ -1,0 +1,250 @@
+"""From a recorded run of real peers to a scenario that behaves like it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gossipfl.peer.assembly import read_data
+from gossipfl.settings import PeerSettings
+from gossipfl.tasks import find_task
+from sims.calibration.estimators import (
+    delay_of_exchanges,
+    estimate_clock,
+    loss_of_exchanges,
+    step_time,
+)
+from sims.calibration.observations import Observations, Session, observe
+from sims.errors import SimulationError
+from sims.replay.peer_records import RecordedPeer, read_peers
+from sims.replay.round_records import learned_in_rounds
+from sims.scenario import Scenario
+
+__all__ = ["Calibration", "NothingObserved", "calibrate", "numbered"]
+
+_PRESENT = 0.05  # share of the run for which a peer may be missing without that being churn
+_LIKE_UNIFORM = 0.9  # share of the pairs that a uniform choice would have brought together
+
+
+class NothingObserved(SimulationError):
+    """The records hold too little to estimate from."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibration:
+    """A scenario, what it was estimated from, and what in it is not as it was.
+
+    Parameters
+    ----------
+    scenario : Scenario
+        Without churn and with everybody a neighbour of everybody: files say otherwise where they must.
+    sessions : tuple of Session
+        When which node was online; empty where all were, all the time.
+    edges : tuple of (int, int)
+        Who talked to whom; empty where that looks like anybody to anybody.
+    estimates : dict
+        Names of estimates to (value, number of observations).
+    notes : tuple of str
+    """
+
+    scenario: Scenario
+    sessions: tuple[Session, ...]
+    edges: tuple[tuple[int, int], ...]
+    estimates: dict[str, tuple[float, int]]
+    notes: tuple[str, ...]
+
+    def lines(self) -> list[str]:
+        """Say it, an estimate or note a line."""
+        said = [
+            f"{name} = {value:.4g} ({observations} observations)"
+            for name, (value, observations) in self.estimates.items()
+        ]
+        return [*said, *(f"Note: {note}" for note in self.notes)]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return {
+            "estimates": {
+                name: {"value": value, "observations": observations}
+                for name, (value, observations) in self.estimates.items()
+            },
+            "notes": list(self.notes),
+            "scenario": self.scenario.model_dump(mode="json"),
+        }
+
+
+def calibrate(homes: Sequence[Path | str]) -> Calibration:
+    """Estimate a scenario from the homes of a network's peers.
+
+    Parameters
+    ----------
+    homes : sequence of path
+
+    Returns
+    -------
+    Calibration
+
+    Raises
+    ------
+    HomeMissing, MissingRecords, TornRecords, OtherSettings, DuplicatePeer
+        If the homes are not those of recorded peers, one each.
+    NothingObserved
+        If fewer than two peers were named, or they never exchanged models.
+    InvalidScenario
+        If no valid scenario comes of it.
+    """
+    peers = numbered(read_peers(homes))
+    if len(peers) < 2:
+        raise NothingObserved("one peer is no network", expected="the homes of all its peers")
+    if learned_in_rounds(peers):
+        raise NothingObserved(
+            "these peers learned in rounds, and a calibrated scenario is one of gossip",
+            expected="homes of peers that gossiped",
+            remedy="`gossipfl sim replay` computes their rounds again; a scenario with their [algorithm] and "
+            "[topology] simulates them.",
+        )
+    observed = observe(peers)
+    if not any(len(each) for each in observed.intervals) or not len(observed.round_trips):
+        raise NothingObserved(
+            "the peers hardly exchanged models",
+            expected="at least two exchanges of a peer, and one that succeeded",
+            came=f"{observed.exchanges} exchanges",
+            remedy="Let them run longer.",
+        )
+    settings, notes = _common_settings(peers)
+    pushed_back = settings.exchange.mode == "push-pull"
+    clock = estimate_clock(observed.intervals)
+    median, sigma = delay_of_exchanges(observed.round_trips)
+    loss = loss_of_exchanges(observed.failed, observed.reachable, answered=pushed_back)
+    busy = step_time(observed.work, observed.gaps)
+    task, seed, more = _task(peers)
+    churned = _churned(observed, peers)
+    edges = _edges(observed, len(peers))
+    rounds = observed.seconds / clock.period
+    scenario = Scenario.model_validate(
+        {
+            "name": "calibrated",
+            "seed": seed,
+            "population": {"nodes": len(peers)},
+            "task": task,
+            "algorithm": _algorithm(settings),
+            "training": {**settings.training.model_dump(), "step_seconds": busy},
+            "network": {
+                "period": clock.period,
+                "jitter": clock.jitter,
+                "period_sigma": clock.sigma,
+                "delay": {"kind": "lognormal", "median": median, "sigma": sigma}
+                if sigma > 1e-3
+                else {"kind": "constant", "seconds": median},
+                "loss": loss,
+                "choose": "online" if churned and observed.knows_who_is_there else "any",
+            },
+            "evaluate": {"every": max(1.0, round(rounds / 20))},
+            "stop": {"rounds": rounds},
+        }
+    )
+    return Calibration(
+        scenario=scenario,
+        sessions=observed.sessions if churned else (),
+        edges=edges,
+        estimates={
+            "network.period": (clock.period, clock.intervals),
+            "network.jitter": (clock.jitter, clock.intervals),
+            "network.period_sigma": (clock.sigma, len(observed.intervals)),
+            "network.delay.median": (median, len(observed.round_trips)),
+            "network.delay.sigma": (sigma, len(observed.round_trips)),
+            "network.loss": (loss, observed.reachable),
+            "training.step_seconds": (busy, len(observed.work) or len(observed.gaps)),
+        },
+        notes=(*notes, *more),
+    )
+
+
+def numbered(peers: list[RecordedPeer]) -> list[RecordedPeer]:
+    """In the order of the nodes they become: by index of their part of the data, or by number."""
+
+    def places(key: str) -> list[Any]:
+        lives = [next(reversed(peer.lives.values())) for peer in peers]
+        if key == "index":
+            return [life.settings.task.options.get("index") for life in lives]
+        return [life.number for life in lives]
+
+    for key in ("index", "number"):
+        found = places(key)
+        if all(isinstance(each, int) for each in found) and len(set(found)) == len(found):
+            return [peer for _, peer in sorted(zip(found, peers, strict=True), key=lambda pair: pair[0])]
+    return peers
+
+
+def _common_settings(peers: list[RecordedPeer]) -> tuple[PeerSettings, list[str]]:
+    """Settings of most peers, and what that leaves out."""
+    notes = []
+    each = [next(reversed(peer.lives.values())).settings for peer in peers]
+    kinds = Counter((own.training, own.gossip, own.exchange.mode) for own in each)
+    chosen, count = kinds.most_common(1)[0]
+    if count < len(each):
+        notes.append(
+            f"training and merging differ among the peers; those of {count} of them are used for all"
+        )
+    settings = next(own for own in each if (own.training, own.gossip, own.exchange.mode) == chosen)
+    if settings.exchange.merges_per_training > 1:
+        notes.append(
+            f"the peers train after every {settings.exchange.merges_per_training} merges, simulated nodes "
+            "after each: models age faster in the simulation"
+        )
+    if settings.exchange.codec.startswith("qsgd"):
+        notes.append(f"the peers sent numbers as {settings.exchange.codec}; simulated nodes send float32")
+    if any(len(peer.lives) > 1 for peer in peers):
+        notes.append("a killed peer goes back to its checkpoint; a simulated node keeps its model")
+    return settings, notes
+
+
+def _algorithm(settings: PeerSettings) -> dict[str, Any]:
+    """The peers' algorithm as a section of a scenario."""
+    way = settings.exchange.codec
+    sent = {} if way == "float32" or way.startswith("qsgd") else {"codec": way}
+    if settings.gossip.algorithm == "ad_psgd":
+        return {"name": "ad_psgd", **sent}
+    merging = settings.gossip.model_dump(exclude={"algorithm"})
+    return {"name": "gossip_learning", "exchange": settings.exchange.mode, **merging, **sent}
+
+
+def _task(peers: list[RecordedPeer]) -> tuple[dict[str, Any], int, list[str]]:
+    """Task section, seed of the scenario, and notes."""
+    settings = [next(reversed(peer.lives.values())).settings.task for peer in peers]
+    options = [dict(each.options) for each in settings]
+    first, n = options[0], len(peers)
+    alike = {key: value for key, value in first.items() if all(own.get(key) == value for own in options)}
+    if alike.get("peers") == n and [own.get("index") for own in options] == list(range(n)):
+        # The factory divides a pool as the bundled tasks do: the scenario divides it, with the same seed.
+        pooled = {**alike, "peers": 1, "index": 0, "partition": "iid"}
+        seed = int(alike.get("seed", 0))
+        scheme = str(alike.get("partition", "iid"))
+        return {"name": settings[0].name, "options": pooled, "partition": scheme}, seed, []
+    samples = len(read_data(find_task(settings[0].name, first)).train_targets)
+    differing = sorted(set().union(*options) - set(alike))
+    note = (
+        f"the peers' data differ by their options ({', '.join(differing) or 'none'}), which no scenario can "
+        f"say: every node draws {samples} samples of the first peer's. Name a task of all the data instead."
+    )
+    section = {"name": settings[0].name, "options": first, "samples_per_node": samples}
+    return section, 0, [note]
+
+
+def _churned(observed: Observations, peers: list[RecordedPeer]) -> bool:
+    online = [0.0] * len(peers)
+    for session in observed.sessions:
+        online[session.node] += session.end - session.start
+    missing = min(online) < (1 - _PRESENT) * observed.seconds
+    return missing or any(len(peer.lives) > 1 for peer in peers)
+
+
+def _edges(observed: Observations, n: int) -> tuple[tuple[int, int], ...]:
+    """Who talked to whom, unless that is what choosing among all others uniformly would have given."""
+    tries = observed.tries
+    expected = sum(1 - (1 - 1 / (n - 1)) ** (tries[i] + tries[j]) for i in range(n) for j in range(i + 1, n))
+    found = tuple(sorted(observed.pairs))
+    return () if len(found) >= _LIKE_UNIFORM * expected else found

@@ -1,0 +1,167 @@
+"""What the records of a network's peers say about its clocks, links and sessions, as plain numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sims.replay.peer_records import Exchange, Life, RecordedPeer
+
+__all__ = ["Observations", "Session", "observe"]
+
+Floats = NDArray[np.float64]
+
+_END = 0.05  # share of the run
+
+
+class Session(NamedTuple):
+    """A node was online from ``start`` to ``end``, seconds since the first start of any."""
+
+    node: int
+    start: float
+    end: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Observations:
+    """All that scenarios are estimated from.
+
+    Parameters
+    ----------
+    seconds : float
+        From the first start of any peer to the last record of any.
+    intervals : list of ndarray
+        For each node, seconds between the starts of consecutive exchanges of the same start of the peer.
+    round_trips : ndarray
+        Seconds of exchanges that succeeded.
+    exchanges : int
+        Exchanges started.
+    reachable : int
+        Of them, those with a neighbour that was online.
+    failed : int
+        Of those, the ones that failed.
+    knows_who_is_there : bool
+        Whether peers wrote to absent ones less than half as often as choosing blindly would imply.
+    work : ndarray
+        Seconds of work on received models that were trained; empty if the records do not say.
+    gaps : ndarray
+        Seconds between an event and the training that is the next one.
+    sessions : tuple of Session
+    pairs : frozenset of (int, int)
+        Nodes that exchanged models, the smaller number first.
+    tries : list of int
+        Exchanges that each node started.
+    """
+
+    seconds: float
+    intervals: list[Floats]
+    round_trips: Floats
+    exchanges: int
+    reachable: int
+    failed: int
+    knows_who_is_there: bool
+    work: Floats
+    gaps: Floats
+    sessions: tuple[Session, ...]
+    pairs: frozenset[tuple[int, int]]
+    tries: list[int]
+
+
+def observe(peers: Sequence[RecordedPeer]) -> Observations:
+    """Gather observations; the peers' clocks are taken to agree to within a period."""
+    lives = [list(peer.lives.values()) for peer in peers]
+    origin = min(life.started for own in lives for life in own)
+    number = {peer.peer: node for node, peer in enumerate(peers)}
+    presence = _Presence(lives)
+    round_trips: list[float] = []
+    pairs = set()
+    counts = np.zeros(4, dtype=np.int64)  # exchanges, reachable, failed, written to absent ones
+    blind = 0.0
+    for node, own in enumerate(lives):
+        for life in own:
+            for exchange in life.exchanges:
+                other = number.get(exchange.neighbour)
+                begun = exchange.time - exchange.seconds
+                succeeded = exchange.outcome == "ok"
+                there = succeeded or other is None or presence.covers(other, begun, exchange.time)
+                counts += (1, there, there and not succeeded, not there)
+                blind += presence.absent_share(node, begun)
+                if succeeded:
+                    round_trips.append(exchange.seconds)
+                    if other is not None:
+                        pairs.add((min(node, other), max(node, other)))
+    return Observations(
+        seconds=max(life.ended for own in lives for life in own) - origin,
+        intervals=[np.concatenate([_intervals(life.exchanges) for life in own]) for own in lives],
+        round_trips=np.array(round_trips),
+        exchanges=int(counts[0]),
+        reachable=int(counts[1]),
+        failed=int(counts[2]),
+        knows_who_is_there=bool(counts[3] < blind / 2),
+        work=np.concatenate([_work(life) for own in lives for life in own]),
+        gaps=np.concatenate([_gaps(life) for own in lives for life in own]),
+        sessions=_sessions(lives, origin),
+        pairs=frozenset(pairs),
+        tries=[sum(len(life.exchanges) for life in own) for own in lives],
+    )
+
+
+class _Presence:
+    """Who was online when."""
+
+    def __init__(self, lives: Sequence[Sequence[Life]]) -> None:
+        self._spans = [[(life.started, life.ended) for life in own] for own in lives]
+
+    def covers(self, node: int, begun: float, ended: float) -> bool:
+        """Whether one start of the node spans the whole time."""
+        return any(start <= begun and ended <= end for start, end in self._spans[node])
+
+    def absent_share(self, node: int, time: float) -> float:
+        """Share of the other nodes that are not online."""
+        others = [spans for other, spans in enumerate(self._spans) if other != node]
+        away = sum(not any(start <= time <= end for start, end in spans) for spans in others)
+        return away / len(others)
+
+
+def _intervals(exchanges: Sequence[Exchange]) -> Floats:
+    return np.diff(np.sort([exchange.time - exchange.seconds for exchange in exchanges]))
+
+
+def _work(life: Life) -> Floats:
+    return np.array(
+        [
+            event.seconds
+            for event in life.events
+            if event.trained and event.source is not None and event.seconds is not None
+        ]
+    )
+
+
+def _gaps(life: Life) -> Floats:
+    times = np.array([event.time for event in life.events])
+    trained = np.array([event.trained and event.source is not None for event in life.events], dtype=bool)
+    gaps: Floats = np.diff(times)[trained[1:]]
+    return gaps[gaps > 0]
+
+
+def _sessions(lives: Sequence[Sequence[Life]], origin: float) -> tuple[Session, ...]:
+    """Sessions that do not overlap, whatever the clocks did.
+
+    Who was there nearly to the end is taken to have been there at the end: to stop is no churn.
+    """
+    sessions = []
+    last = max(life.ended for own in lives for life in own) - origin
+    for node, own in enumerate(lives):
+        before = 0.0
+        for life in own:
+            start, end = max(before, life.started - origin), life.ended - origin
+            if end > (1 - _END) * last:
+                end = last + 0.001
+            if end > start:
+                sessions.append(Session(node, start, end))
+                before = end
+    return tuple(sessions)

@@ -1,0 +1,178 @@
+"""``gossipfl sim run`` and ``gossipfl sim scenarios``.
+
+Importing this loads no heavy library; each command loads what it needs when it runs.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+import tomllib
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from sims.running import Progress, Result
+
+__all__ = ["run", "scenarios"]
+
+
+class CompileWhen(StrEnum):
+    """When to use the C++ compiler."""
+
+    AUTO = "auto"
+    ALWAYS = "always"
+    NEVER = "never"
+
+
+def run(
+    scenario: Annotated[
+        str | None,
+        typer.Argument(help="A TOML file, or the name of a ready-made scenario.", show_default=False),
+    ] = None,
+    *,
+    out: Annotated[Path | None, typer.Option("--out", help="Directory for the records.")] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            help="Replace a value, e.g. --set network.loss=0.2; may be repeated. Another algorithm.name or "
+            "topology.name begins its table anew.",
+        ),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue the run in --out from its last checkpoint.")
+    ] = False,
+    threads: Annotated[int, typer.Option("--threads", min=0, help="Cores to use; 0 for all.")] = 0,
+    device: Annotated[str, typer.Option("--device", help="cpu, or cuda where there is a card.")] = "cpu",
+    compile_when: Annotated[
+        CompileWhen, typer.Option("--compile", help="Compile with the C++ compiler.")
+    ] = CompileWhen.AUTO,
+    json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object at the end.")] = False,
+) -> None:
+    """Simulate a scenario. Ctrl-C ends it in good order; --resume goes on from there."""
+    from sims.running import run as simulate
+
+    try:
+        with _display(quiet=json_output) as on_progress:
+            result = simulate(
+                scenario,
+                out=out,
+                overrides=overrides or (),
+                resume=resume,
+                threads=threads or os.cpu_count() or 1,
+                device=device,
+                compile_when=compile_when.value,
+                on_progress=on_progress,
+            )
+    except KeyboardInterrupt:
+        typer.echo("Interrupted before anything was computed; nothing was written.", err=True)
+        sys.exit(130)
+    if json_output:
+        typer.echo(json.dumps({**result.summary, "last": result.evaluations.row(-1, named=True)}))
+    else:
+        _say(result, out)
+    sys.exit(0 if result.finished else 130)
+
+
+def scenarios(
+    name: Annotated[str | None, typer.Argument(help="Print this scenario as a TOML file.")] = None,
+) -> None:
+    """List the ready-made scenarios, or print one to start from."""
+    folder = Path(__file__).parent.parent / "scenarios"
+    if name is not None:
+        from sims.scenario import load_scenario
+
+        load_scenario(name)
+        typer.echo((folder / f"{name}.toml").read_text(encoding="utf-8"), nl=False)
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("scenario", "what it is")
+    for file in sorted(folder.glob("*.toml")):
+        text = file.read_text(encoding="utf-8")
+        tomllib.loads(text)
+        table.add_row(file.stem, text.splitlines()[0].removeprefix("# "))
+    Console().print(table)
+
+
+class _display:  # noqa: N801 - used as a function
+    """A progress bar with time left, accuracy and consensus distance."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            Progress,
+            TaskID,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
+
+        self._console = Console(stderr=True, quiet=quiet)
+        self._bar = Progress(
+            TextColumn("round {task.completed:g}/{task.total:g}"),
+            BarColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[measured]}"),
+            console=self._console,
+            disable=quiet,
+        )
+        self._task: TaskID | None = None
+
+    def __enter__(self):  # type: ignore[no-untyped-def]  # noqa: ANN204
+        self._bar.start()
+        return self._report
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def _report(self, progress: Progress) -> None:
+        if self._task is None:
+            self._console.print(f"This needs {progress.memory}.")
+            self._task = self._bar.add_task("", total=progress.total, measured="")
+        self._bar.update(self._task, completed=progress.rounds, measured=_measured(progress.evaluation))
+
+
+def _measured(evaluation: dict[str, object] | None) -> str:
+    if evaluation is None:
+        return ""
+    shown = next(
+        (key for key in evaluation if key.endswith("_mean") and key not in ("loss_mean", "age_mean")),
+        "loss_mean",
+    )
+    name = shown.removesuffix("_mean")
+    return f"{name} {evaluation[shown]:.4f}  consensus distance {evaluation['consensus_distance']:.3g}"
+
+
+def _say(result: Result, out: Path | None) -> None:
+    from rich.console import Console
+
+    console = Console()
+    last = result.evaluations.row(-1, named=True)
+    state = "Finished" if result.finished else "Interrupted"
+    seconds = result.summary["seconds"]
+    console.print(
+        f"{state} at round {last['round']:g} after {seconds:.1f} s: {_measured(last)}, "
+        f"{last['messages']:,} messages, {last['bytes'] / 1e6:,.1f} MB",
+        highlight=False,
+        soft_wrap=True,
+    )
+    if not math.isfinite(last["loss_mean"]) or not math.isfinite(last["consensus_distance"]):
+        console.print(
+            "Models have diverged: lower training.learning_rate, or set training.clip_norm.", soft_wrap=True
+        )
+    if out is not None:
+        console.print(f"Records in {out}.", highlight=False, soft_wrap=True)
+        if not result.finished:
+            console.print(
+                f"Continue with: gossipfl sim run --resume --out {out}", highlight=False, soft_wrap=True
+            )

@@ -1,0 +1,251 @@
+"""What a timeline is drawn from: the numbers of a scenario as plain scalars and arrays, times in whole ticks.
+
+A tick is a nanosecond. Whole numbers keep the order of events the same on every machine.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sims.compiler.timeline.draws import HOST, SPEED, below, lognormal, uniform
+from sims.compiler.timeline.traces import TICKS_PER_SECOND, read_round_trips, read_sessions, ticks
+from sims.errors import InvalidScenario
+from sims.scenario.network import (
+    ChurnSection,
+    ConstantDelay,
+    CycleChurn,
+    Lengths,
+    LognormalDelay,
+    MatrixDelay,
+    NetworkSection,
+    SessionChurn,
+    TraceChurn,
+    UniformDelay,
+)
+from sims.scenario.scenario import (
+    ADPSGDSection,
+    FlowSection,
+    GossipLearningSection,
+    MessageDrivenSection,
+    PushSumSection,
+    Scenario,
+    SharingSection,
+)
+
+__all__ = ["TICKS_PER_SECOND", "Conditions", "conditions_of", "ticks"]
+
+GOSSIP_LEARNING, AD_PSGD, PUSH_SUM = range(3)
+PUSH, PULL, PUSH_PULL = range(3)
+PROACTIVE, SIMPLE, GENERALIZED, RANDOMIZED = range(4)
+WHOLE, PARTITIONED, SUBSAMPLED = range(3)
+CONSTANT, UNIFORM, LOGNORMAL, MATRIX = range(4)
+SESSIONS_LOGNORMAL, SESSIONS_WEIBULL = range(2)
+COMES, GOES, DROP, RETURN, SPLIT, HEAL, JOIN = range(7)
+
+
+class Conditions(NamedTuple):
+    """All that decides who sends what to whom when; nothing in it depends on the values of models.
+
+    ``indices`` is empty where every node may talk to every other.
+    """
+
+    seed: int
+    n: int
+    indptr: NDArray[np.int64]
+    indices: NDArray[np.int32]
+    periods: NDArray[np.int64]
+    jitter: float
+    together: bool
+    algorithm: int
+    exchange: int
+    flow: int
+    capacity: int
+    reserve: int
+    sharing: int
+    parts: int
+    delay_kind: int
+    delay_first: float
+    delay_second: float
+    hosts: NDArray[np.int32]
+    one_way: NDArray[np.float64]
+    transmit: int
+    loss: float
+    step: int
+    online_only: bool
+    cycle_offline: float
+    sessions: bool
+    online_law: int
+    online_median: float
+    online_spread: float
+    offline_law: int
+    offline_median: float
+    offline_spread: float
+    day: float
+    night: float
+    starts_offline: bool
+    joining: int
+    plan_times: NDArray[np.int64]
+    plan_actions: NDArray[np.int64]
+    plan_values: NDArray[np.float64]
+
+    @property
+    def accounts(self) -> int:
+        """Token accounts of each node: one, or one for each part of a partitioned model."""
+        return self.parts if self.sharing == PARTITIONED else 1
+
+    @property
+    def period(self) -> int:
+        """Mean period of the fastest node, in ticks."""
+        return int(self.periods.min())
+
+
+def conditions_of(
+    scenario: Scenario, *, indptr: NDArray[np.int64], indices: NDArray[np.int32], message_bytes: int
+) -> Conditions:
+    """Draw up the conditions of a scenario with a message-driven algorithm.
+
+    Parameters
+    ----------
+    scenario : Scenario
+    indptr, indices : ndarray
+        Neighbours of each node as compressed sparse rows; ``indices`` empty for a complete graph.
+    message_bytes : int
+        Size of a message, which bandwidth turns into time.
+
+    Raises
+    ------
+    MalformedTrace
+        If a file the scenario names is not in its format.
+    InvalidScenario
+        If parts of the scenario contradict one another.
+    """
+    algorithm = scenario.algorithm
+    if not isinstance(algorithm, MessageDrivenSection):
+        raise InvalidScenario("timelines are for message-driven algorithms", came=algorithm.name)
+    n, network = scenario.population.nodes, scenario.network
+    delay_kind, first, second, one_way = _delay_of(network)
+    bits = 8 * message_bytes
+    period = ticks(network.period)
+    periods = np.full(n, period, dtype=np.int64)
+    if network.period_sigma:
+        for i in range(n):
+            drawn = lognormal(uniform(scenario.seed, SPEED, i, 0), float(period), network.period_sigma)
+            periods[i] = max(1, int(np.floor(drawn + 0.5)))
+    hosts = np.zeros(n if delay_kind == MATRIX else 1, dtype=np.int32)
+    if delay_kind == MATRIX:
+        hosts[:] = [below(scenario.seed, HOST, i, 0, len(one_way)) for i in range(n)]
+    return Conditions(
+        seed=scenario.seed,
+        n=n,
+        indptr=np.ascontiguousarray(indptr, dtype=np.int64),
+        indices=np.ascontiguousarray(indices, dtype=np.int32),
+        periods=periods,
+        jitter=network.jitter,
+        together=network.phase == "together",
+        delay_kind=delay_kind,
+        delay_first=first,
+        delay_second=second,
+        hosts=hosts,
+        one_way=one_way,
+        transmit=0 if network.bandwidth is None else ticks(bits / (network.bandwidth * 1e6)),
+        loss=network.loss,
+        step=ticks(scenario.training.step_seconds),
+        online_only=network.choose == "online",
+        **_exchange_of(algorithm),
+        **_churn_of(scenario.churn, n, period),
+    )
+
+
+def _exchange_of(algorithm: MessageDrivenSection) -> dict[str, Any]:
+    """Who sends what, and on which occasion."""
+    kind, exchange, flow, sharing = GOSSIP_LEARNING, PUSH, FlowSection(capacity=0), SharingSection()
+    match algorithm:
+        case ADPSGDSection():
+            kind, exchange = AD_PSGD, PUSH_PULL
+        case PushSumSection():
+            kind = PUSH_SUM
+        case GossipLearningSection():
+            exchange = (PUSH, PULL, PUSH_PULL)[("push", "pull", "push-pull").index(algorithm.exchange)]
+            flow, sharing = algorithm.flow, algorithm.sharing
+            _refuse_contradictions(algorithm)
+    return {
+        "algorithm": kind,
+        "exchange": exchange,
+        "flow": ("proactive", "simple", "generalized", "randomized").index(flow.kind),
+        "capacity": flow.capacity,
+        "reserve": flow.reserve,
+        "sharing": ("whole", "partitioned", "subsampled").index(sharing.kind),
+        "parts": sharing.parts,
+    }
+
+
+def _refuse_contradictions(algorithm: GossipLearningSection) -> None:
+    if algorithm.flow.kind != "proactive" and algorithm.exchange != "push":
+        raise InvalidScenario(
+            "token accounts decide when models are pushed",
+            expected="exchange = 'push'",
+            came=algorithm.exchange,
+            remedy="Use flow.kind = 'proactive' with pull and push-pull.",
+        )
+    if algorithm.sharing.kind != "whole" and algorithm.merge != "MU":
+        raise InvalidScenario(
+            "parts of models can be merged, and not replace whole models",
+            expected="merge = 'MU' with partitioned or subsampled sharing",
+            came=algorithm.merge,
+        )
+
+
+def _delay_of(network: NetworkSection) -> tuple[int, float, float, NDArray[np.float64]]:
+    none = np.zeros((1, 1))
+    match network.delay:
+        case ConstantDelay(seconds=seconds):
+            return CONSTANT, float(ticks(seconds)), 0.0, none
+        case UniformDelay(low=low, high=high):
+            return UNIFORM, float(ticks(low)), float(ticks(high)), none
+        case LognormalDelay(median=median, sigma=sigma):
+            return LOGNORMAL, float(ticks(median)), sigma, none
+        case MatrixDelay(file=file):
+            return MATRIX, 0.0, 0.0, read_round_trips(file) * (TICKS_PER_SECOND / 2000)
+
+
+def _churn_of(churn: ChurnSection, n: int, period: int) -> dict[str, Any]:
+    process, plan = churn.process, []
+    starts_offline = isinstance(process, TraceChurn)
+    if isinstance(process, TraceChurn):
+        for node, start, end in read_sessions(process.file, n):
+            plan += [(start, COMES, float(node)), (end, GOES, float(node))]
+    for event in churn.events:
+        action = {"drop": DROP, "return": RETURN, "split": SPLIT, "heal": HEAL, "join": JOIN}[event.action]
+        value = event.fraction or event.parts or event.nodes or (2 if event.action == "split" else 0)
+        plan.append((int(np.floor(event.at * period + 0.5)), action, float(value)))
+    plan.sort(key=lambda entry: entry[0])
+    sessions = process if isinstance(process, SessionChurn) else None
+    online_law, online_median, online_spread = _law_of(sessions.online if sessions else None)
+    offline_law, offline_median, offline_spread = _law_of(sessions.offline if sessions else None)
+    return {
+        "cycle_offline": process.offline if isinstance(process, CycleChurn) else 0.0,
+        "sessions": sessions is not None,
+        "online_law": online_law,
+        "online_median": online_median,
+        "online_spread": online_spread,
+        "offline_law": offline_law,
+        "offline_median": offline_median,
+        "offline_spread": offline_spread,
+        "day": float(ticks(sessions.day)) if sessions else 1.0,
+        "night": sessions.night if sessions else 0.0,
+        "starts_offline": starts_offline,
+        "joining": sum(event.nodes or 0 for event in churn.events),
+        "plan_times": np.array([entry[0] for entry in plan], dtype=np.int64),
+        "plan_actions": np.array([entry[1] for entry in plan], dtype=np.int64),
+        "plan_values": np.array([entry[2] for entry in plan], dtype=np.float64),
+    }
+
+
+def _law_of(lengths: Lengths | None) -> tuple[int, float, float]:
+    if lengths is None:
+        return SESSIONS_LOGNORMAL, 1.0, 1.0
+    law = SESSIONS_LOGNORMAL if lengths.distribution == "lognormal" else SESSIONS_WEIBULL
+    return law, float(ticks(lengths.median)), lengths.spread

@@ -1,0 +1,291 @@
+"""The event loop of a network without models: clocks ring, messages travel, nodes come and go.
+
+What it means is defined, one event at a time, by `sims.compiler.reference`; here it is compiled. It
+writes what the engine has to do as operations (`sims.compiler.timeline.states`), in order of time.
+"""
+
+from __future__ import annotations
+
+from numba import njit
+
+from sims.compiler.timeline import laws
+from sims.compiler.timeline.calendar import Calendar, free_events, insert, is_due, pop
+from sims.compiler.timeline.compiled import compiled
+from sims.compiler.timeline.conditions import (
+    AD_PSGD,
+    COMES,
+    DROP,
+    GOES,
+    GOSSIP_LEARNING,
+    HEAL,
+    JOIN,
+    PARTITIONED,
+    PULL,
+    PUSH_PULL,
+    RETURN,
+    SPLIT,
+    Conditions,
+)
+from sims.compiler.timeline.draws import PLAN, below, uniform
+from sims.compiler.timeline.states import (
+    ABSORB,
+    ANSWER,
+    DELIVERED,
+    DONE,
+    DROPPED,
+    EMIT,
+    GRADIENT,
+    HALVE,
+    JOINED,
+    LOST,
+    MODEL,
+    MODEL_ASKING_BACK,
+    NOT_JOINED,
+    OFFLINE,
+    ONLINE,
+    PLANNED,
+    QUESTION,
+    REQUEST,
+    REQUESTS,
+    SESSION,
+    SHARE,
+    SHARE_LOST,
+    STEP,
+    TRAINED,
+    UNREACHABLE,
+    WAKE,
+    WRITTEN,
+    NodeStates,
+    Operations,
+    set_away,
+    transmit,
+    write,
+)
+
+__all__ = ["ABSORB", "EMIT", "FINISHED", "FULL", "NEEDS_ROOM", "advance", "begin"]
+
+FINISHED, FULL, NEEDS_ROOM = range(3)
+
+
+@njit(cache=True)
+def begin(c: Conditions, q: Calendar, s: NodeStates) -> None:
+    """Schedule what is known at the start; the calendar must have room for twice ``n`` events and two."""
+    s.counts[ONLINE] = c.n
+    for node in range(c.n - c.joining, c.n):
+        set_away(s, node, NOT_JOINED, True)
+    if len(c.plan_times):
+        insert(q, 2 * c.plan_times[0] + 1, PLANNED, 0, 0, 0, 0)
+    for node in range(c.n):
+        if c.starts_offline:
+            set_away(s, node, OFFLINE, True)
+        if c.sessions:
+            online, end = laws.first_session(c, node)
+            set_away(s, node, OFFLINE, not online)
+            insert(q, 2 * end + 1, SESSION, node, 0, 0, 0)
+        insert(q, 2 * laws.first_wake(c, node) + 1, WAKE, node, 0, 0, 0)
+
+
+@compiled
+def _send(c: Conditions, q: Calendar, s: NodeStates, o: Operations, node: int, part: int, now: int) -> None:
+    """Choose a neighbour, and push to it, ask it, or both."""
+    number = s.sent[node]
+    other = laws.neighbour(c, node, number, s.away)
+    if other < 0:
+        return
+    if c.exchange != PULL:
+        kind = MODEL_ASKING_BACK if c.exchange == PUSH_PULL else MODEL
+        transmit(c, q, s, o, kind, node, other, part, now)
+        return
+    s.sent[node] += 1
+    s.counts[REQUESTS] += 1
+    if laws.is_lost(c, node, number):
+        s.counts[LOST] += 1
+        return
+    insert(q, 2 * (now + laws.delay(c, node, other, number)), REQUEST, other, node, 0, part)
+
+
+@compiled
+def _wake(c: Conditions, q: Calendar, s: NodeStates, o: Operations, node: int, now: int) -> None:
+    wakes = s.wakes[node]
+    s.wakes[node] += 1
+    insert(q, 2 * (now + laws.next_period(c, node, wakes)) + 1, WAKE, node, 0, 0, 0)
+    if c.cycle_offline > 0.0:
+        set_away(s, node, OFFLINE, laws.is_absent_this_cycle(c, node, wakes))
+    if s.away[node]:
+        return
+    if c.algorithm != GOSSIP_LEARNING:
+        _start_training(c, q, s, o, node, now)
+        return
+    part = laws.part_of_message(c, node, s.sent[node])
+    account = node * (c.parts if c.sharing == PARTITIONED else 1) + (part if c.sharing == PARTITIONED else 0)
+    if laws.sends_proactively(c, node, wakes, s.tokens[account]):
+        _send(c, q, s, o, node, part, now)
+    else:
+        s.tokens[account] += 1
+
+
+@compiled
+def _start_training(c: Conditions, q: Calendar, s: NodeStates, o: Operations, node: int, now: int) -> None:
+    """Train by the clock, and send when that is done; a clock that rings meanwhile is not heard."""
+    if s.busy_until[node] > now:
+        return
+    s.busy_until[node] = now + c.step
+    if c.algorithm == AD_PSGD:
+        begun = write(s, o, EMIT, node, 0, 0, now)
+        if c.step == 0:
+            _ask(c, q, s, o, node, begun, now)
+        else:
+            q.begun[insert(q, 2 * (now + c.step), GRADIENT, node, 0, 0, 0)] = begun
+    elif c.step == 0:
+        _share(c, q, s, o, node, now)
+    else:
+        insert(q, 2 * (now + c.step), TRAINED, node, 0, 0, 0)
+
+
+@compiled
+def _ask(c: Conditions, q: Calendar, s: NodeStates, o: Operations, node: int, begun: int, now: int) -> None:
+    """AD-PSGD: send one's model to a neighbour and ask for its own."""
+    other = laws.neighbour(c, node, s.sent[node], s.away)
+    if other >= 0:
+        event = transmit(c, q, s, o, QUESTION, node, other, 0, now)
+        if event >= 0:
+            q.begun[event] = begun
+
+
+@compiled
+def _share(c: Conditions, q: Calendar, s: NodeStates, o: Operations, node: int, now: int) -> None:
+    """Push-sum: train, and send half of one's mass to a neighbour."""
+    other = laws.neighbour(c, node, s.sent[node], s.away)
+    if other >= 0:
+        write(s, o, HALVE, node, 0, 0, now)
+        transmit(c, q, s, o, SHARE, node, other, 0, now)
+
+
+@compiled
+def _absorb(
+    c: Conditions, q: Calendar, s: NodeStates, o: Operations, node: int, ref: int, part: int, now: int
+) -> None:
+    write(s, o, ABSORB, node, ref, part, now)
+    received = s.received[node]
+    s.received[node] += 1
+    account = node * (c.parts if c.sharing == PARTITIONED else 1) + (part if c.sharing == PARTITIONED else 0)
+    answers = laws.reactive_messages(c, node, received, s.tokens[account])
+    s.tokens[account] -= answers
+    for _ in range(answers):
+        own = part if c.sharing == PARTITIONED else laws.part_of_message(c, node, s.sent[node])
+        _send(c, q, s, o, node, own, now)
+
+
+@compiled
+def _deliver(
+    c: Conditions,
+    q: Calendar,
+    s: NodeStates,
+    o: Operations,
+    kind: int,
+    node: int,
+    sender: int,
+    ref: int,
+    part: int,
+    begun: int,
+    now: int,
+) -> None:
+    if kind == SHARE_LOST:
+        write(s, o, ABSORB, sender, ref, 0, now)
+        return
+    if s.away[node] or s.island[node] != s.island[sender]:
+        s.counts[UNREACHABLE] += 1
+        if kind == SHARE:
+            write(s, o, ABSORB, sender, ref, 0, now)
+        return
+    if kind == REQUEST:
+        transmit(c, q, s, o, MODEL, node, sender, part, now)
+        return
+    s.counts[DELIVERED] += 1
+    if kind == QUESTION:
+        event = transmit(c, q, s, o, ANSWER, node, sender, 0, now)
+        if event >= 0:
+            q.begun[event] = begun
+    if kind == ANSWER:
+        o.begun[write(s, o, STEP, node, ref, 0, now)] = begun
+        return
+    if c.algorithm != GOSSIP_LEARNING:  # a question, or a share
+        write(s, o, ABSORB, node, ref, 0, now)
+        return
+    if kind == MODEL_ASKING_BACK:
+        transmit(c, q, s, o, MODEL, node, sender, part, now)
+    if c.step == 0:
+        _absorb(c, q, s, o, node, ref, part, now)
+        return
+    done = max(now, s.busy_until[node]) + c.step
+    s.busy_until[node] = done
+    insert(q, 2 * done, DONE, node, sender, ref, part)
+
+
+@compiled
+def _planned(c: Conditions, q: Calendar, s: NodeStates, index: int) -> None:
+    if index + 1 < len(c.plan_times):
+        insert(q, 2 * c.plan_times[index + 1] + 1, PLANNED, index + 1, 0, 0, 0)
+    action, value = c.plan_actions[index], c.plan_values[index]
+    if action == COMES or action == GOES:  # noqa: PLR1714 - numba compiles no membership in a tuple of globals
+        set_away(s, int(value), OFFLINE, action == GOES)
+    elif action == JOIN:
+        for _ in range(int(value)):
+            set_away(s, c.n - c.joining + s.counts[JOINED], NOT_JOINED, False)
+            s.counts[JOINED] += 1
+    else:
+        for node in range(c.n):
+            if action == DROP:
+                if uniform(c.seed, PLAN, node, index) < value:
+                    set_away(s, node, DROPPED, True)
+            elif action == RETURN:
+                set_away(s, node, DROPPED, False)
+            elif action == SPLIT:
+                s.island[node] = below(c.seed, PLAN, node, index, int(value))
+            elif action == HEAL:
+                s.island[node] = 0
+
+
+@njit(cache=True, nogil=True, _nrt=False)
+def advance(c: Conditions, q: Calendar, s: NodeStates, o: Operations, until: int) -> int:
+    """Let everything happen up to and including time ``until``, in ticks.
+
+    Returns
+    -------
+    int
+        FINISHED; FULL if the operations must be executed first; NEEDS_ROOM if the calendar must grow first.
+    """
+    most = c.capacity + 3  # a delivery causes at most so many messages
+    while is_due(q, 2 * until + 1):
+        if free_events(q) < most:
+            return NEEDS_ROOM
+        if s.counts[WRITTEN] + most > len(o.kind):
+            return FULL
+        event = pop(q)
+        kind, node, now = -1 - q.kind[event], q.node[event], q.key[event] >> 1
+        sender, ref, part = q.peer[event], q.ref[event], q.part[event]
+        begun = q.begun[event] if c.algorithm == AD_PSGD else 0
+        if kind == WAKE:
+            _wake(c, q, s, o, node, now)
+        elif kind == SESSION:
+            online = (s.away[node] & OFFLINE) != 0
+            set_away(s, node, OFFLINE, not online)
+            s.sessions[node] += 1
+            length = laws.session_length(c, node, s.sessions[node], online, now)
+            insert(q, 2 * (now + length) + 1, SESSION, node, 0, 0, 0)
+        elif kind == PLANNED:
+            _planned(c, q, s, node)
+        elif kind == DONE:
+            if s.away[node] == 0:
+                _absorb(c, q, s, o, node, ref, part, now)
+            else:
+                s.counts[UNREACHABLE] += 1
+        elif kind == GRADIENT:
+            if s.away[node] == 0:
+                _ask(c, q, s, o, node, begun, now)
+        elif kind == TRAINED:
+            if s.away[node] == 0:
+                _share(c, q, s, o, node, now)
+        else:
+            _deliver(c, q, s, o, kind, node, sender, ref, part, begun, now)
+    return FINISHED

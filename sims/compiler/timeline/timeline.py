@@ -1,0 +1,188 @@
+"""The timeline of a run, window by window."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sims.compiler.timeline import calendar, events, states
+from sims.compiler.timeline.conditions import Conditions
+
+__all__ = ["Timeline", "Window"]
+
+_MOST_OPERATIONS = 2_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """Operations that follow one another, as arrays.
+
+    Parameters
+    ----------
+    kind : ndarray
+        An operation of `sims.compiler.timeline.states`, uint8 ``[E]``.
+    node : ndarray
+        Who sends or is updated, int32 ``[E]``.
+    ref : ndarray
+        ABSORB and STEP: which snapshot is taken in, int64 ``[E]``; see `sims.compiler.timeline.states`.
+    part : ndarray
+        Which part of the model is absorbed, int32 ``[E]``.
+    time : ndarray
+        Nanoseconds since the start, int64 ``[E]``.
+    pending : ndarray
+        References of the models still needed at the end of the window, int64.
+    begun : ndarray
+        STEP: the node's own snapshot at which its gradient was begun, int64 ``[E]``; may be empty where there is
+        no such operation.
+    """
+
+    kind: NDArray[np.uint8]
+    node: NDArray[np.int32]
+    ref: NDArray[np.int64]
+    part: NDArray[np.int32]
+    time: NDArray[np.int64]
+    pending: NDArray[np.int64]
+    begun: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+
+    def __len__(self) -> int:
+        return len(self.kind)
+
+
+class Timeline:
+    """Everything that happens in a network, but for what the models learn.
+
+    Parameters
+    ----------
+    conditions : Conditions
+    most_operations : int
+        Longest window, which bounds the memory a timeline takes.
+    """
+
+    def __init__(self, conditions: Conditions, *, most_operations: int = _MOST_OPERATIONS) -> None:
+        self.conditions = conditions
+        n = conditions.n
+        buckets = int(np.clip(n // 8, 64, 1 << 20))
+        self._calendar = calendar.new_calendar(
+            capacity=4 * n + 4 * conditions.capacity + 64,
+            buckets=buckets,
+            width=max(1, 2 * conditions.period // buckets),
+        )
+        self._nodes = states.NodeStates(
+            wakes=np.zeros(n, dtype=np.int64),
+            sent=np.zeros(n, dtype=np.int64),
+            received=np.zeros(n, dtype=np.int64),
+            tokens=np.zeros(n * conditions.accounts, dtype=np.int32),
+            uplink_free=np.zeros(n, dtype=np.int64),
+            busy_until=np.zeros(n, dtype=np.int64),
+            sessions=np.zeros(n, dtype=np.int64),
+            away=np.zeros(n, dtype=np.uint8),
+            island=np.zeros(n, dtype=np.uint8),
+            counts=np.zeros(8, dtype=np.int64),
+        )
+        self._length = max(most_operations, 2 * conditions.capacity + 8)
+        self._operations = self._empty(min(self._length, 1 << 14))
+        events.begin(conditions, self._calendar, self._nodes)
+
+    @staticmethod
+    def _empty(length: int) -> states.Operations:
+        return states.Operations(
+            kind=np.empty(length, dtype=np.uint8),
+            node=np.empty(length, dtype=np.int32),
+            ref=np.empty(length, dtype=np.int64),
+            part=np.empty(length, dtype=np.int32),
+            begun=np.empty(length, dtype=np.int64),
+            time=np.empty(length, dtype=np.int64),
+        )
+
+    def windows(self, until: int) -> Iterator[Window]:
+        """Yield windows up to and including time ``until`` (ticks).
+
+        After each window the caller tells `kept` where it keeps the snapshots that are still pending.
+        """
+        finished = False
+        while not finished:
+            status = events.advance(self.conditions, self._calendar, self._nodes, self._operations, until)
+            if status == events.NEEDS_ROOM:
+                self._calendar = calendar.grow(self._calendar)
+                continue
+            written = int(self._nodes.counts[states.WRITTEN])
+            if status == events.FULL and len(self._operations.kind) < self._length:
+                longer = self._empty(min(2 * len(self._operations.kind), self._length))
+                old: NDArray[Any]
+                new: NDArray[Any]
+                for old, new in zip(self._operations, longer, strict=True):  # type: ignore[assignment]
+                    new[:written] = old[:written]
+                self._operations = longer
+                continue
+            finished = status == events.FINISHED
+            self._nodes.counts[states.WRITTEN] = 0  # before the caller has it: it may never come back
+            yield self._window(written)
+
+    def _carrying(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Which events carry a model, and which one at which a gradient was begun."""
+        kind = self._calendar.kind
+        return np.isin(kind, states.CARRYING), np.isin(kind, states.CARRYING_BEGUN)
+
+    def _window(self, written: int) -> Window:
+        arrays = {name: getattr(self._operations, name)[:written] for name in self._operations._fields}
+        carrying, begun = self._carrying()
+        return Window(
+            **arrays, pending=np.concatenate([self._calendar.ref[carrying], self._calendar.begun[begun]])
+        )
+
+    def kept(self, refs: NDArray[np.int64]) -> None:
+        """Say by which references the pending models of the last window are known from now on."""
+        carrying, begun = self._carrying()
+        models = np.count_nonzero(carrying)
+        self._calendar.ref[carrying], self._calendar.begun[begun] = refs[:models], refs[models:]
+
+    @property
+    def online(self) -> NDArray[np.bool_]:
+        """Which nodes are online now, shape ``[N]``."""
+        return self._nodes.away == 0
+
+    @property
+    def sent(self) -> int:
+        """Models sent so far, those lost included."""
+        return int(self._nodes.counts[states.SENT])
+
+    @property
+    def requests(self) -> int:
+        """Requests for models sent so far."""
+        return int(self._nodes.counts[states.REQUESTS])
+
+    @property
+    def lost(self) -> int:
+        """Messages lost on their way so far."""
+        return int(self._nodes.counts[states.LOST])
+
+    @property
+    def unreachable(self) -> int:
+        """Messages so far that found their receiver away, or on the other side of a split."""
+        return int(self._nodes.counts[states.UNREACHABLE])
+
+    @property
+    def delivered(self) -> int:
+        """Models delivered so far."""
+        return int(self._nodes.counts[states.DELIVERED])
+
+    def state(self) -> dict[str, Any]:
+        """All that changes, as named arrays, for a checkpoint."""
+        parts: dict[str, calendar.Calendar | states.NodeStates] = {
+            "calendar": self._calendar,
+            "nodes": self._nodes,
+        }
+        return {
+            f"{part}.{name}": array
+            for part, value in parts.items()
+            for name, array in zip(value._fields, value, strict=True)
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Continue from what `state` gave."""
+        self._calendar = calendar.Calendar(*(state[f"calendar.{name}"] for name in calendar.Calendar._fields))
+        self._nodes = states.NodeStates(*(state[f"nodes.{name}"] for name in states.NodeStates._fields))

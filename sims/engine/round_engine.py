@@ -1,0 +1,143 @@
+"""Executes round-based algorithms: local computation and exchanges of all nodes, one round after another."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from gossipfl.algorithms import Exchange, LinkExchange, Mixed, RoundContext
+from gossipfl.algorithms.requirements import unmet
+from gossipfl.training import Nodes
+from sims.engine.engine import Phases
+from sims.engine.exchange import Exchanges
+from sims.engine.local import BlockTraining
+from sims.engine.programme import Compile
+from sims.engine.workers import one_thread_each
+from sims.errors import NotSimulable
+from sims.scenario.round_based import RoundSection
+from sims.world import World
+from sims.world.networks import RoundNetwork
+from topology.sequences import MixingSequence
+
+__all__ = ["RoundEngine"]
+
+
+class RoundEngine:
+    """The models of a round-based simulation.
+
+    Parameters
+    ----------
+    world : World
+    network : RoundNetwork or MixingSequence
+        One mixing matrix a round, and cliques where there are any.
+    expected_rounds : float
+    threads : int
+    compile_when : {'auto', 'always', 'never'}
+    device : str
+
+    Raises
+    ------
+    NotSimulable
+        If the scenario's algorithm does not run in rounds, or requires what the network has not.
+    """
+
+    def __init__(
+        self,
+        world: World,
+        network: RoundNetwork | MixingSequence,
+        *,
+        expected_rounds: float = 0.0,
+        threads: int = 1,
+        compile_when: Compile = "auto",
+        device: str = "cpu",
+    ) -> None:
+        scenario, section = world.scenario, world.scenario.algorithm
+        network = network if isinstance(network, RoundNetwork) else RoundNetwork(network)
+        if not isinstance(section, RoundSection):
+            raise NotSimulable(f"{section.name!r} does not run in rounds")
+        self.algorithm = section.build_for(world.layout)
+        wanting = unmet(
+            section.name,
+            self.algorithm.requirements,
+            network.sequence,
+            cliques=network.cliques is not None,
+            training=scenario.training,
+            codec=section.codec,
+        )
+        if wanting is not None:
+            raise NotSimulable(wanting.what, expected=wanting.expected, remedy=wanting.remedy)
+        self.world, self.device = world, torch.device(device)
+        self.round, self.phases = 0, Phases()
+        self.local = BlockTraining(
+            world,
+            expected_rounds=expected_rounds,
+            threads=threads,
+            compile_when=compile_when,
+            device=self.device,
+            phases=self.phases,
+        )
+        self.exchanges = Exchanges(
+            network.sequence,
+            cliques=network.cliques,
+            complete=network.complete,
+            seed=scenario.seed,
+            device=self.device,
+            codec=section.compressor(),
+        )
+        n = scenario.population.nodes
+        self._numbers = torch.arange(n, device=self.device)
+        start = Nodes.start(
+            world.first_rows().expand(n, -1).contiguous(), momentum_size=world.trainer.momentum_size
+        )
+        self.exchanges.begin(0)
+        self.nodes = self.algorithm.start(
+            replace(
+                start,
+                rows=start.rows.to(self.device),
+                ages=start.ages.to(self.device),
+                momentum=start.momentum.to(self.device),
+            ),
+            shared_size=world.layout.shared_size,
+            links=self.exchanges.links() if self.algorithm.requirements.links else None,
+        )
+
+    def run_round(self) -> int:
+        """Do one round; return how many messages it took."""
+        before = self.exchanges.messages
+        self.exchanges.begin(self.round)
+        context = RoundContext(
+            local=self.local,
+            shared_size=self.world.layout.shared_size,
+            round=self.round,
+            numbers=self._numbers,
+            seed=self.world.scenario.seed,
+            links=self.exchanges.links() if self.algorithm.requirements.links else None,
+        )
+        with torch.no_grad(), one_thread_each():
+            steps = self.algorithm.round(self.nodes, context)
+            try:
+                exchange = next(steps)
+                while True:
+                    exchange = steps.send(self._exchanged(exchange))
+            except StopIteration as ended:
+                self.nodes = ended.value
+        self.round += 1
+        self.phases.updates += len(self.nodes)
+        return self.exchanges.messages - before
+
+    def _exchanged(self, exchange: Exchange | LinkExchange) -> Mixed:
+        started = time.perf_counter()
+        mixed = self.exchanges(exchange)
+        self.phases.prepare += time.perf_counter() - started
+        return mixed
+
+    def rows(self) -> Tensor:
+        """Rows of all nodes, ``[N, D]``."""
+        return self.nodes.rows
+
+    def close(self) -> None:
+        """End the threads."""
+        self.local.close()

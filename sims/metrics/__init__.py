@@ -1,0 +1,1 @@
+"""Metrics of a simulation: of single nodes, and of the network."""

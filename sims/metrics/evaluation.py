@@ -1,0 +1,159 @@
+"""Measuring models: the task's metrics on every node, and how far nodes are apart."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sims.compiler.timeline.draws import PLAN, uniform
+from sims.engine.programme import Compile, Programme
+from sims.engine.workers import Workers, one_thread_each
+from sims.world import World
+
+__all__ = ["Evaluator", "consensus_distance"]
+
+_CACHE_BYTES = 400_000
+_CHUNK_ROWS = 4096
+
+
+class Evaluator:
+    """Evaluates rows on the task's test samples, in blocks.
+
+    Parameters
+    ----------
+    world : World
+    expected_rows : float
+        How many rows the run will evaluate, as far as is known; decides whether compiling is worth it.
+    threads : int
+    compile_when : {'auto', 'always', 'never'}
+    """
+
+    def __init__(
+        self, world: World, *, expected_rows: float, threads: int = 1, compile_when: Compile = "auto"
+    ) -> None:
+        self.world = world
+        self.names = ["loss", *world.task.metrics]
+        self.nodes = self._chosen()
+        self._inputs, self._targets = world.test_inputs, world.test_targets
+        outputs = max(64, _outputs(world) * len(self._targets)) * 4
+        self.block = int(np.clip(_CACHE_BYTES // outputs, 1, 32))
+        self._workers = Workers(threads)
+        self._programme: Programme | None = None
+        self._expected_calls = expected_rows / self.block
+        self._compile_when: Compile = compile_when
+
+    def _chosen(self) -> NDArray[np.int64]:
+        """Nodes that are measured: all, or a sample that stays the same throughout."""
+        n, wanted = self.world.scenario.population.nodes, self.world.scenario.evaluate.nodes
+        if wanted is None or wanted >= n:
+            return np.arange(n, dtype=np.int64)
+        keys = np.array([uniform(self.world.scenario.seed, PLAN, i, 1 << 40) for i in range(n)])
+        return np.sort(np.argsort(keys, kind="stable")[:wanted]).astype(np.int64)
+
+    def __call__(self, rows: Tensor) -> dict[str, NDArray[np.float64]]:
+        """Measure rows.
+
+        Parameters
+        ----------
+        rows : Tensor
+            Shape ``[k, D]``.
+
+        Returns
+        -------
+        dict of str to ndarray
+            ``"loss"`` and each metric of the task, float64 ``[k]``.
+        """
+        device = rows.device
+        self._inputs, self._targets = self._inputs.to(device), self._targets.to(device)
+        measured = torch.empty(len(self.names), len(rows), dtype=torch.float64)
+        with torch.no_grad(), one_thread_each():
+            if self._programme is None:
+                example = (self._block(rows, 0), self._inputs, self._targets)
+                self._programme = Programme(
+                    self._measure,
+                    example,
+                    growing=(),
+                    calls=self._expected_calls,
+                    compile_when=self._compile_when,
+                    threads=self._workers.threads,
+                    name=f"{self.world.task.name}: evaluation of {self.block} rows",
+                    traces=self.world.traces,
+                    recipe=self.world.recipe,
+                )
+            programme = self._programme
+
+            def run(thread: int, first: int, last: int) -> None:
+                for b in range(first, last):
+                    start = b * self.block
+                    values = programme(thread, self._block(rows, start), self._inputs, self._targets)
+                    values = values[0] if isinstance(values, (list, tuple)) else values
+                    count = min(self.block, len(rows) - start)
+                    measured[:, start : start + count] = values[:, :count].to("cpu", torch.float64)
+
+            blocks = -(-len(rows) // self.block)
+            if programme.thread_safe:
+                self._workers.share(run, 0, blocks)
+            else:
+                run(0, 0, blocks)
+        return dict(zip(self.names, measured.numpy(), strict=True))
+
+    def _block(self, rows: Tensor, start: int) -> Tensor:
+        block = rows[start : start + self.block]
+        missing = self.block - len(block)
+        return torch.cat([block, block[-1:].expand(missing, -1)]) if missing else block
+
+    def _measure(self, rows: Tensor, inputs: Tensor, targets: Tensor) -> Tensor:
+        values = self.world.task.evaluate(rows, inputs, targets)
+        return torch.stack([values[name].to(rows.dtype) for name in self.names])
+
+    def close(self) -> None:
+        """End the threads."""
+        self._workers.close()
+
+
+def _outputs(world: World) -> int:
+    """Numbers that the widest tensor of a model's state has a column for: a guess at its activations."""
+    return max((entry.shape[0] for entry in world.layout.entries if entry.shape), default=1)
+
+
+def consensus_distance(rows: Tensor, shared_size: int, among: NDArray[np.bool_]) -> float:
+    """Mean squared distance of shared parameters from their mean, (1/n) Σ ‖xᵢ − x̄‖².
+
+    Parameters
+    ----------
+    rows : Tensor
+        Shape ``[N, D]``.
+    shared_size : int
+    among : ndarray
+        Which nodes count, bool ``[N]``.
+
+    Returns
+    -------
+    float
+        NaN if nobody counts, or a model has diverged.
+    """
+    chosen = np.flatnonzero(among)
+    if not len(chosen):
+        return float("nan")
+    everyone = len(chosen) == len(rows)
+    total = torch.zeros(shared_size, dtype=torch.float64, device=rows.device)
+    square = 0.0
+    pilot = rows[
+        int(chosen[0]), :shared_size
+    ].double()  # keeps the sums small, so that they may be subtracted
+    for start in range(0, len(chosen), _CHUNK_ROWS):
+        if everyone:
+            part = rows[start : start + _CHUNK_ROWS, :shared_size]
+        else:
+            index = torch.from_numpy(chosen[start : start + _CHUNK_ROWS]).to(rows.device)
+            part = rows.index_select(0, index)[:, :shared_size]
+        centred = part - pilot.to(part.dtype) if rows.dtype == torch.float32 else part.double() - pilot
+        total += centred.sum(0, dtype=torch.float64)
+        square += float((centred * centred).sum(dtype=torch.float64))
+    mean = total / len(chosen)
+    distance = square / len(chosen) - float(mean @ mean)
+    return distance if math.isnan(distance) else max(0.0, distance)

@@ -1,0 +1,112 @@
+"""What all models tell together: the consensus distance tensor by tensor, and the mean model."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gossipfl.rows import Layout
+from gossipfl.tasks import Task
+from gossipfl.training import Trainer
+from sims.metrics.evaluation import consensus_distance
+from sims.world import World
+
+__all__ = [
+    "GRADIENT",
+    "LAYER",
+    "MEAN_MODEL",
+    "NetworkMetrics",
+    "layer_columns",
+    "mean_model_columns",
+    "mean_row",
+]
+
+LAYER = "consensus_distance/"
+"""Columns of the consensus distance of one tensor of the model begin with this."""
+
+MEAN_MODEL = "mean_model_"
+"""Columns of what is measured of the mean of all models begin with this."""
+
+GRADIENT = "mean_model_gradient"
+"""Squared norm of the gradient of the mean loss on everybody's samples, at the mean model."""
+
+_CHUNK_ROWS = 4096
+_SAMPLES = 4096
+
+
+class NetworkMetrics:
+    """Measures what a scenario asks for beside the measurements of single nodes.
+
+    Parameters
+    ----------
+    world : World
+    """
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._wanted = world.scenario.evaluate
+
+    def __call__(self, rows: Tensor, among: NDArray[np.bool_]) -> dict[str, float]:
+        """Measure.
+
+        Parameters
+        ----------
+        rows : Tensor
+            Models of all nodes, ``[N, D]``.
+        among : ndarray
+            Which nodes count, bool ``[N]``.
+
+        Returns
+        -------
+        dict of str to float
+            With ``evaluate.layers``, ``consensus_distance/TENSOR`` of every shared tensor; with
+            ``evaluate.mean_model``, ``mean_model_METRIC`` and ``mean_model_gradient``. NaN if nobody counts.
+        """
+        world, columns = self._world, dict[str, float]()
+        if self._wanted.layers:
+            columns |= layer_columns(rows, world.layout, among)
+        if self._wanted.mean_model:
+            mean = mean_row(rows, among)
+            columns |= mean_model_columns(world.task, mean, world.test_inputs, world.test_targets)
+            columns[GRADIENT] = _squared_gradient(world.trainer, mean)
+        return columns
+
+
+def layer_columns(rows: Tensor, layout: Layout, among: NDArray[np.bool_]) -> dict[str, float]:
+    """Consensus distance of every shared tensor; they add up to that of all that is shared."""
+    return {
+        LAYER + entry.name: consensus_distance(
+            rows[:, entry.offset : entry.offset + entry.size], entry.size, among
+        )
+        for entry in layout.entries
+        if entry.group == "shared"
+    }
+
+
+def mean_row(rows: Tensor, among: NDArray[np.bool_]) -> Tensor:
+    """Mean of the rows that count, ``[D]``, summed in float64; NaN if none does."""
+    chosen = torch.from_numpy(np.flatnonzero(among)).to(rows.device)
+    total = torch.zeros(rows.shape[1], dtype=torch.float64, device=rows.device)
+    for part in torch.split(chosen, _CHUNK_ROWS):
+        total += rows.index_select(0, part).sum(dim=0, dtype=torch.float64)
+    mean = (total / len(chosen)) if len(chosen) else torch.full_like(total, float("nan"))
+    return mean.to(rows.dtype).cpu()
+
+
+def mean_model_columns(task: Task, mean: Tensor, inputs: Tensor, targets: Tensor) -> dict[str, float]:
+    """Loss and metrics of the mean model ``[D]`` on the samples models are evaluated on."""
+    measured = task.evaluate(mean[None], inputs.cpu(), targets.cpu())
+    return {MEAN_MODEL + name: float(values[0]) for name, values in measured.items()}
+
+
+def _squared_gradient(trainer: Trainer, mean: Tensor) -> float:
+    """‖∇f(x̄)‖², weight decay included; on 4,096 samples, evenly spaced, where there are more."""
+    data = trainer.data
+    places = np.linspace(0, len(data.indices) - 1, min(len(data.indices), _SAMPLES)).round().astype(np.int64)
+    index = torch.from_numpy(data.indices[places])
+    _, gradients, _ = trainer.gradients(mean[None], data.inputs[index][None], data.targets[index][None], [0])
+    size = trainer.layout.trainable_size
+    whole = gradients[0].double() + trainer.settings.weight_decay * mean[:size].double()
+    return float((whole**2).sum())

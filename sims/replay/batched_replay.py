@@ -1,0 +1,271 @@
+"""Replay, batched: a recorded run compiled to waves, like a drawn one, and computed many rows at a time.
+
+Every start of a peer is a node. A merge takes in a snapshot of the sender's row, and so does a start that
+goes on from a checkpoint. Rows carry their momentum with them, because a checkpoint does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gossipfl.algorithms import Message, adopt, go_back, gossip_rule, take_in
+from gossipfl.codecs import codec
+from gossipfl.training import NodeData, Nodes, Trainer
+from sims.compiler.timeline import Window
+from sims.compiler.timeline.states import ABSORB, EMIT, STEP
+from sims.compiler.waves import Waves, compile_waves
+from sims.errors import NotSimulable
+from sims.replay.departure import Departure, earlier
+from sims.replay.history import History, Step
+from sims.replay.learning import Learning, Learnings
+from sims.replay.peer_records import Version
+from sims.replay.threads import set_threads_kept
+
+__all__ = ["replay_batched"]
+
+_MOST_NUMBERS = 2**25  # of a wave's rows: some of them exist a few times while it is computed
+_NO_MESSAGE = -1
+_LOSS_TOLERANCE = 1e-4
+
+
+@dataclass(slots=True)
+class _Operations:
+    """A window while it is written."""
+
+    kind: list[int] = field(default_factory=list)
+    node: list[int] = field(default_factory=list)
+    ref: list[int] = field(default_factory=list)
+    step: list[int] = field(default_factory=list)
+    begun: list[int] = field(default_factory=list)
+
+    def write(self, kind: int, node: int, ref: int, step: int, begun: int = 0) -> None:
+        for column, value in (
+            (self.kind, kind), (self.node, node), (self.ref, ref), (self.step, step), (self.begun, begun),
+        ):  # fmt: skip
+            column.append(value)
+
+    def window(self, pending: list[int]) -> Window:
+        return Window(
+            kind=np.array(self.kind, dtype=np.uint8),
+            node=np.array(self.node, dtype=np.int32),
+            ref=np.array(self.ref, dtype=np.int64),
+            part=np.array(self.step, dtype=np.int32),
+            begun=np.array(self.begun, dtype=np.int64),
+            time=np.arange(len(self.kind), dtype=np.int64),
+            pending=np.array(pending, dtype=np.int64),
+        )
+
+
+def replay_batched(
+    history: History, learnings: Learnings
+) -> tuple[dict[Version, Nodes], int, Departure | None]:
+    """Compute a history in waves of events that do not depend on each other.
+
+    All peers' samples are held in one pool, and the module and loss of the first peer serve for all: peers
+    of one task have them in common.
+
+    Returns
+    -------
+    targets : dict of Version to Nodes
+        ``B = 1`` each.
+    waves : int
+        How many there were.
+    departure : Departure or None
+        The first training whose loss is more than 1e-4 of it away from the one recorded.
+
+    Raises
+    ------
+    NotSimulable
+        If the peers' samples differ in shape or dtype, so that they make no pool.
+    """
+    run = _Run(history, learnings)
+    waves = run.compiled()
+    # Small products are not worth sharing out: two threads on a busy machine were ten times slower than one.
+    with set_threads_kept(1), torch.no_grad():
+        return run.executed(waves), len(waves), run.departure
+
+
+class _Run:
+    """Rows of all nodes and snapshots, and what is needed to update them."""
+
+    def __init__(self, history: History, learnings: Learnings) -> None:
+        self.history = history
+        self.learning: list[Learning] = [learnings.of(life) for life in history.lives]
+        self.node_of = {(life.peer, life.incarnation): i for i, life in enumerate(history.lives)}
+        self.layout = self.learning[0].task.layout
+        self.data = _pool(history, self.learning)
+        self.trainers: dict[object, Trainer] = {}
+        self.departure: Departure | None = None
+        self.kinds: dict[object, int] = {}
+        self.kind_of_step = np.array([self._kind(step) for step in history.steps], dtype=np.int64)
+        self.momentum_size = max(each.trainer.momentum_size for each in self.learning)
+
+    def _kind(self, step: Step) -> int:
+        """Number of the kind of work a step is: steps of one kind are computed together."""
+        if step.event is None:
+            key: object = "resume"
+        else:
+            settings = step.life.settings
+            key = (step.event.kind, step.event.trained, settings.training, settings.gossip)
+        return self.kinds.setdefault(key, len(self.kinds))
+
+    def compiled(self) -> Waves:
+        """Write the history as operations, and order them as waves."""
+        read = {version for step in self.history.steps for version in step.reads}
+        read |= set(self.history.targets)
+        operations = _Operations()
+        emitted: dict[Version, int] = {}
+        for number, step in enumerate(self.history.steps):
+            node = self.node_of[step.version[:2]]
+            if step.source is not None and step.begun is not None:
+                operations.write(STEP, node, emitted[step.source], number, emitted[step.begun])
+            elif step.source is not None:
+                operations.write(ABSORB, node, emitted[step.source], number)
+            elif step.event is not None:
+                operations.write(ABSORB, node, _NO_MESSAGE, number)
+            if step.version in read:
+                emitted[step.version] = len(operations.kind)
+                operations.write(EMIT, node, 0, number)
+        pending = [emitted[target] for target in self.history.targets]
+        width = self.layout.size + self.momentum_size
+        return compile_waves(
+            operations.window(pending),
+            np.zeros(len(self.learning), dtype=np.int64),
+            capacity=int(np.clip(_MOST_NUMBERS // width, 1, 4096)),
+            training=STEP,
+        )
+
+    def executed(self, waves: Waves) -> dict[Version, Nodes]:
+        """Compute all waves; the targets."""
+        n = len(self.learning)
+        places = n + 1 + waves.slots
+        size = self.layout.size
+        rows = torch.zeros(places, size + self.momentum_size)
+        ages = torch.zeros(places, dtype=torch.int64)
+        steps = torch.zeros(places, dtype=torch.int64)
+        for node, (life, learning) in enumerate(zip(self.history.lives, self.learning, strict=True)):
+            rows[node, :size] = learning.first_nodes(life).rows[0]
+        first_node, first_keep = torch.from_numpy(waves.first_node), torch.from_numpy(waves.first_keep)
+        rows[first_keep] = rows[first_node]
+        start = 0
+        for end in waves.group_ends[:, -1]:
+            kinds = self.kind_of_step[waves.part[start:end]]
+            for kind in np.unique(kinds):  # a wave reads no row that it overwrites, but each update its own
+                where = start + np.flatnonzero(kinds == kind)
+                nodes = self._updated(waves, where, rows, ages, steps)
+                packed = torch.cat([nodes.rows, nodes.momentum], dim=1)
+                for chosen in (waves.node[where], waves.keep[where]):
+                    place = torch.from_numpy(chosen)
+                    rows[place, : packed.shape[1]] = packed
+                    rows[place, packed.shape[1] :] = 0
+                    ages[place], steps[place] = nodes.ages, nodes.steps
+            start = end
+        found = {}
+        for target, ref in zip(self.history.targets, waves.pending, strict=True):
+            kept = torch.tensor([n - int(ref)])  # −1 − slot names the place n + 1 + slot
+            learning = self.learning[self.node_of[target[:2]]]
+            found[target] = _unpacked(rows, ages, steps, kept, learning.trainer, size)
+        return found
+
+    def _updated(
+        self, waves: Waves, where: NDArray[np.int64], rows: Tensor, ages: Tensor, steps: Tensor
+    ) -> Nodes:
+        """What the nodes of some updates of one kind become."""
+        own, source = waves.node[where], torch.from_numpy(waves.source[where])
+        chosen = [self.history.steps[number] for number in waves.part[where]]
+        event, settings = chosen[0].event, chosen[0].life.settings
+        trainer = self._trainer(int(own[0]))
+        if event is None:
+            return _unpacked(rows, ages, steps, source, trainer, self.layout.size)
+        nodes = _unpacked(rows, ages, steps, torch.from_numpy(own), trainer, self.layout.size)
+
+        def update(nodes: Nodes) -> Nodes:
+            if not event.trained:
+                return nodes
+            nodes, losses = trainer.train(nodes, own)
+            self._watch(chosen, waves.part[where], losses)
+            return nodes
+
+        if event.kind == "train":
+            return update(nodes)
+        if event.kind == "go_back":
+            return go_back(nodes, _unpacked(rows, ages, steps, source, trainer, self.layout.size))
+        shared = _as_sent(rows[source, : self.layout.shared_size], chosen)
+        message = Message(shared=shared, ages=ages[source])
+        if event.kind == "adopt":
+            return adopt(nodes, message)
+        begun = None
+        if event.begun is not None:
+            places = torch.from_numpy(waves.begun[where])
+            begun = _unpacked(rows, ages, steps, places, trainer, self.layout.size)
+        return take_in(gossip_rule(settings.gossip), nodes, message, begun=begun, update=update)
+
+    def _watch(self, chosen: list[Step], numbers: NDArray[np.int64], losses: Tensor) -> None:
+        """Remember the first training that came out otherwise than recorded."""
+        recorded = np.array([step.event.loss if step.event else np.nan for step in chosen])
+        came = losses.double().numpy()
+        for index in np.flatnonzero(np.abs(came - recorded) > _LOSS_TOLERANCE * np.abs(recorded)):
+            here = Departure(
+                chosen[index].version, int(numbers[index]), float(recorded[index]), float(came[index])
+            )
+            self.departure = earlier(self.departure, here)
+
+    def _trainer(self, node: int) -> Trainer:
+        """One trainer for all nodes with the same settings, over the pool of all samples."""
+        settings = self.history.lives[node].settings.training
+        if settings not in self.trainers:
+            self.trainers[settings] = Trainer.of(self.learning[0].task, self.data, settings)
+        return self.trainers[settings]
+
+
+def _pool(history: History, learnings: list[Learning]) -> NodeData:
+    """All samples once, and each node's own part of them."""
+    firsts: dict[int, int] = {}
+    inputs: list[Tensor] = []
+    targets: list[Tensor] = []
+    parts = []
+    for learning in learnings:
+        data = learning.data
+        if id(data) not in firsts:  # several starts of a peer share its samples
+            firsts[id(data)] = sum(len(each) for each in targets)
+            inputs.append(data.train_inputs)
+            targets.append(data.train_targets)
+        parts.append(firsts[id(data)] + np.arange(len(data.train_targets), dtype=np.int64))
+    for tensors in (inputs, targets):
+        forms = {(tuple(each.shape[1:]), each.dtype) for each in tensors}
+        if len(forms) > 1:
+            raise NotSimulable(
+                "the peers' samples differ in shape or dtype and cannot be batched",
+                came=", ".join(sorted(f"{list(shape)} {dtype}" for shape, dtype in forms)),
+                remedy="Replay a row at a time: leave out --batched.",
+            )
+    numbers = np.array([life.number for life in history.lives], dtype=np.int64)
+    return NodeData.partitioned(torch.cat(inputs), torch.cat(targets), parts, numbers=numbers)
+
+
+def _unpacked(  # noqa: PLR0917
+    rows: Tensor, ages: Tensor, steps: Tensor, places: Tensor, trainer: Trainer, size: int
+) -> Nodes:
+    gathered = rows[places]
+    return Nodes(
+        rows=gathered[:, :size],
+        ages=ages[places],
+        steps=steps[places],
+        momentum=gathered[:, size : size + trainer.momentum_size],
+    )
+
+
+def _as_sent(shared: Tensor, steps: list[Step]) -> Tensor:
+    """Lose what each model lost on its way."""
+    events = [step.event for step in steps if step.event is not None]  # merges and adoptions only, so all
+    names = np.array([event.codec for event in events])
+    for name in set(names) - {"float32"}:
+        where = torch.from_numpy(np.flatnonzero(names == name))
+        keys = torch.tensor([events[index].key for index in where])
+        shared[where] = codec(str(name)).compress(shared[where], keys=keys)
+    return shared

@@ -1,0 +1,159 @@
+"""What a peer that learned in rounds recorded: the rows that it mixed in each exchange, and what came of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sims.replay.errors import OtherSettings, TornRecords
+from sims.replay.peer_records import Life, RecordedPeer
+
+__all__ = ["Mix", "Outcome", "RoundLife", "learned_in_rounds", "read_round_life"]
+
+Position = tuple[int, int]
+"""A round, and an exchange of it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mix:
+    """What went into one exchange.
+
+    Parameters
+    ----------
+    incarnations : mapping of int to int
+        By number of each member whose row was mixed, the start of that member that sent it.
+    untaken : tuple of int
+        Numbers of the recipients that did not keep this peer's row.
+    listening : bool
+        Whether the peer sent nothing, and took over what the others have.
+    """
+
+    incarnations: Mapping[int, int]
+    untaken: tuple[int, ...]
+    listening: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What a finished round came to.
+
+    Parameters
+    ----------
+    age, step : int
+        Of the model after it.
+    loss : float
+        NaN where there was no training, or none finite.
+    gave_up : bool
+        Whether it diverged, and the model stayed as it was.
+    digest : str
+        Of the row after it.
+    """
+
+    age: int
+    step: int
+    loss: float
+    gave_up: bool
+    digest: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoundLife:
+    """One start of a peer that learned in rounds.
+
+    Parameters
+    ----------
+    life : Life
+    mixes : mapping of (round, exchange) to Mix
+    outcomes : mapping of int to Outcome
+        By number of the round; a round without one was not finished.
+    last : int
+        Number of the next round when the records end.
+    """
+
+    life: Life
+    mixes: Mapping[Position, Mix]
+    outcomes: Mapping[int, Outcome]
+    last: int
+
+
+def learned_in_rounds(peers: list[RecordedPeer]) -> bool:
+    """Whether the peers learned in rounds.
+
+    Raises
+    ------
+    OtherSettings
+        If some did, and others gossiped.
+    """
+    ways = {
+        life.settings.rounds.algorithm is not None: life for peer in peers for life in peer.lives.values()
+    }
+    if len(ways) > 1:
+        raise OtherSettings(
+            "some peers learned in rounds, and others gossiped",
+            came=f"rounds in start {ways[True].incarnation} of peer {ways[True].peer}, gossip in start "
+            f"{ways[False].incarnation} of peer {ways[False].peer}",
+            remedy="Replay the peers of one network.",
+        )
+    return True in ways
+
+
+def read_round_life(peer: RecordedPeer, life: Life) -> RoundLife:
+    """Read what one start of a peer recorded of its rounds.
+
+    Raises
+    ------
+    TornRecords
+        If a record is damaged, or an exchange is missing.
+    """
+    path = peer.home.records / f"{life.incarnation:06d}.jsonl"
+    content = path.read_bytes()
+    mixes: dict[Position, Mix] = {}
+    outcomes: dict[int, Outcome] = {}
+    last = life.first
+    for number, line in enumerate(content[: content.rfind(b"\n") + 1].splitlines(), start=1):
+        try:
+            record = json.loads(line)
+            kind = record["kind"]
+            if kind == "mix":
+                position = (int(record["round"]), int(record["exchange"]))
+                if position[0] != last or (position[1] and (position[0], position[1] - 1) not in mixes):
+                    raise TornRecords(
+                        f"{path}:{number}: an exchange is missing before {position[1]} of round {position[0]}"
+                    )
+                mixes[position] = _mix(record)
+            elif kind == "round":
+                if record["exchanges"] and (last, int(record["exchanges"]) - 1) not in mixes:
+                    raise TornRecords(f"{path}:{number}: an exchange of round {last} is missing")
+                outcomes[int(record["round"])] = _outcome(record)
+                last = int(record["event"])
+            elif kind == "jump":
+                last = int(record["event"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise TornRecords(
+                f"{path}:{number} is no record",
+                came=f"{type(error).__name__}: {error}",
+                remedy="Restore the file: everything after a damaged line depends on it.",
+            ) from error
+    return RoundLife(life=life, mixes=mixes, outcomes=outcomes, last=last)
+
+
+def _mix(record: dict[str, Any]) -> Mix:
+    members = [int(each) for each in record["members"]]
+    incarnations = [int(each) for each in record["incarnations"]]
+    return Mix(
+        incarnations=dict(zip(members, incarnations, strict=True)),
+        untaken=tuple(int(each) for each in record["untaken"]),
+        listening=bool(record["listening"]),
+    )
+
+
+def _outcome(record: dict[str, Any]) -> Outcome:
+    return Outcome(
+        age=int(record["age"]),
+        step=int(record["step"]),
+        loss=float("nan") if record["loss"] is None else float(record["loss"]),
+        gave_up=bool(record["gave_up"]),
+        digest=str(record["digest"]),
+    )

@@ -1,0 +1,116 @@
+"""Replay, a row at a time: the calls that the peers made, with the threads they had.
+
+The same functions on the same numbers: on the machine of the run the outcome is the same to the last bit.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+
+import numpy as np
+import torch
+
+from gossipfl.algorithms import Message, adopt, go_back, take_in
+from gossipfl.codecs import codec
+from gossipfl.training import Nodes
+from sims.replay.departure import Departure
+from sims.replay.errors import TornRecords
+from sims.replay.history import History, Step
+from sims.replay.learning import Learning, Learnings, with_momentum
+from sims.replay.peer_records import Version
+from sims.replay.threads import set_threads_kept
+
+__all__ = ["replay_rows"]
+
+_ALL_OF_ONE = np.zeros(1, dtype=np.int64)
+
+
+def replay_rows(history: History, learnings: Learnings) -> tuple[dict[Version, Nodes], Departure | None]:
+    """Compute a history one event after the other.
+
+    Returns
+    -------
+    targets : dict of Version to Nodes
+        ``B = 1`` each.
+    departure : Departure or None
+        The first training whose loss is not the one recorded.
+
+    Raises
+    ------
+    TornRecords
+        If an age or step counter is not the one recorded.
+    """
+    reads = Counter(version for step in history.steps for version in step.reads)
+    reads.update(history.targets)
+    kept: dict[Version, Nodes] = {}
+    current: dict[tuple[str, int], Nodes] = {}
+    departure: Departure | None = None
+    with set_threads_kept(), torch.no_grad():
+        for number, step in enumerate(history.steps):
+            version, life = step.version, step.life
+            if torch.get_num_threads() != life.threads:
+                torch.set_num_threads(life.threads)
+            learning = learnings.of(life)
+            source = kept[step.source] if step.source is not None else None
+            if step.event is None:
+                nodes = learning.first_nodes(life) if source is None else source
+                nodes = with_momentum(nodes, learning.trainer.momentum_size)
+            else:
+                begun = kept[step.begun] if step.begun is not None else None
+                nodes, loss = _computed(step, learning, current[version[:2]], source, begun)
+                if departure is None and loss != step.event.loss and not math.isnan(loss + step.event.loss):
+                    departure = Departure(version, number, step.event.loss, loss)
+            for read in step.reads:
+                reads[read] -= 1
+                if not reads[read]:
+                    del kept[read]
+            current[version[:2]] = nodes
+            if reads[version]:
+                kept[version] = nodes
+    return {target: kept[target] for target in history.targets}, departure
+
+
+def _computed(
+    step: Step, learning: Learning, before: Nodes, source: Nodes | None, begun: Nodes | None
+) -> tuple[Nodes, float]:
+    event = step.event
+    assert event is not None  # noqa: S101 - the caller's
+    loss = float("nan")
+
+    def update(nodes: Nodes) -> Nodes:
+        nonlocal loss
+        if not event.trained:
+            return nodes
+        nodes, losses = learning.trainer.train(nodes, _ALL_OF_ONE)
+        loss = float(losses[0])
+        return nodes
+
+    if source is None:
+        after = update(before)
+    elif event.kind == "go_back":
+        after = go_back(before, source)
+    else:
+        if int(source.ages[0]) != event.sender_age:
+            raise _contradiction(step, "sender_age", event.sender_age, int(source.ages[0]))
+        way, size = codec(event.codec), learning.task.layout.shared_size
+        sent = way.decode(way.encode(source.rows[0, :size].contiguous(), key=event.key), size)
+        message = Message(shared=sent[None], ages=torch.tensor([event.sender_age]))
+        after = (
+            adopt(before, message)
+            if event.kind == "adopt"
+            else take_in(learning.algorithm, before, message, begun=begun, update=update)
+        )
+    for what, recorded, came in (("age", event.age, after.ages), ("step", event.step, after.steps)):
+        if recorded != int(came[0]):
+            raise _contradiction(step, what, recorded, int(came[0]))
+    return after, loss
+
+
+def _contradiction(step: Step, what: str, recorded: int, came: int) -> TornRecords:
+    return TornRecords(
+        f"the {what} at {step.version} is not the one recorded",
+        expected=recorded,
+        came=came,
+        remedy="The records are of another version of gossipfl, were edited, or are of different runs.",
+    )

@@ -1,8 +1,0 @@
-"""The timeline of a run: who sends what to whom when, drawn without looking at any model."""
-
-from __future__ import annotations
-
-from sims.timeline.conditions import TICKS_PER_SECOND, Conditions, conditions_of, ticks
-from sims.timeline.timeline import Timeline, Window
-
-__all__ = ["TICKS_PER_SECOND", "Conditions", "Timeline", "Window", "conditions_of", "ticks"]

@@ -1,0 +1,257 @@
+"""What a simulation learns with: the task, every node's samples, training, and the first rows."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from gossipfl.algorithms import ADPSGD, GossipLearning, PartialGossip, PushSum
+from gossipfl.codecs import Compressor, codec
+from gossipfl.rows import Layout
+from gossipfl.settings import MergeSettings
+from gossipfl.tasks import Dataset, Task, find_task, partition
+from gossipfl.training import NodeData, Trainer
+from sims.errors import InvalidScenario
+from sims.scenario import Scenario
+from sims.scenario.scenario import (
+    ADPSGDSection,
+    AlgorithmSection,
+    GossipLearningSection,
+    MessageDrivenSection,
+    PushSumSection,
+)
+from sims.world.trace_cache import Traces
+
+__all__ = ["MessageRule", "World", "build_world", "message_codec", "message_rule"]
+
+MessageRule = GossipLearning | PartialGossip | ADPSGD | PushSum
+
+
+@dataclass(frozen=True, kw_only=True)
+class World:
+    """All that learns in a simulation, shared by the engine and the reference executor.
+
+    Parameters
+    ----------
+    scenario : Scenario
+    task : Task
+        In the scenario's precision.
+    trainer : Trainer
+        Knows every node's own samples; the pool of samples is held once.
+    test_inputs, test_targets : Tensor
+        The samples that models are evaluated on: held-out training samples with ``evaluate.validation``.
+    traces : Traces
+        Traced programmes, those of earlier runs included.
+    """
+
+    scenario: Scenario
+    task: Task
+    trainer: Trainer
+    test_inputs: Tensor
+    test_targets: Tensor
+    traces: Traces = field(default_factory=Traces)
+
+    @property
+    def recipe(self) -> str:
+        """What training and evaluation depend on besides rows and samples: task, precision and settings."""
+        scenario = self.scenario
+        training = scenario.training.model_dump(mode="json", exclude={"seed"})
+        task = (scenario.task.name, scenario.task.options)
+        return json.dumps([task, scenario.precision, training], sort_keys=True, default=repr)
+
+    @property
+    def layout(self) -> Layout:
+        """How a model lies in a row."""
+        return self.task.layout
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of rows: that of the scenario's precision."""
+        return torch.float64 if self.scenario.precision == "float64" else torch.float32
+
+    @property
+    def message_bytes(self) -> int:
+        """Bytes of one message: the shared part of a row as float32, or the share of it that is sent.
+
+        In push-sum a weight is sent with it, which is a number more.
+        """
+        algorithm = self.scenario.algorithm
+        sharing, codec = getattr(algorithm, "sharing", None), message_codec(algorithm)
+        if codec is not None:
+            return codec.payload_bytes(self.layout.shared_size)
+        whole = 4 * (self.layout.shared_size + isinstance(algorithm, PushSumSection))
+        return whole if sharing is None or sharing.kind == "whole" else -(-whole // sharing.parts)
+
+    def class_counts(self) -> NDArray[np.int64]:
+        """How many samples of each class each node has, ``[N, classes]``.
+
+        Raises
+        ------
+        InvalidScenario
+            If the task's targets are no classes.
+        """
+        data = self.trainer.data
+        if data.targets.dim() != 1 or data.targets.is_floating_point():
+            raise InvalidScenario(
+                f"topology {self.scenario.topology.name!r} groups nodes by their classes, and the targets of task "
+                f"{self.task.name!r} are no classes",
+                expected="integers, one a sample",
+                came=f"targets {list(data.targets.shape)} {data.targets.dtype}",
+            )
+        labels = data.targets.numpy()[data.indices]
+        owners = np.repeat(np.arange(len(data.counts)), data.counts)
+        counts = np.zeros((len(data.counts), int(data.targets.max()) + 1), dtype=np.int64)
+        np.add.at(counts, (owners, labels), 1)
+        return counts
+
+    def first_rows(self) -> Tensor:
+        """Rows before any training, shape ``[N, D]`` or, where all start alike, ``[1, D]``."""
+        if self.task.start == "common":
+            return self.task.initial_row()[None].to(self.dtype)
+        rows = [self.task.initial_row(node) for node in range(self.scenario.population.nodes)]
+        return torch.stack(rows).to(self.dtype)
+
+
+def build_world(scenario: Scenario, *, traces: Traces | None = None) -> World:
+    """Load a scenario's task, divide its samples, and prepare training.
+
+    Parameters
+    ----------
+    scenario : Scenario
+    traces : Traces, optional
+        Traced programmes of earlier runs.
+
+    Raises
+    ------
+    UnknownTask, InvalidTask
+        If the task is unknown or broken.
+    InvalidScenario, InvalidPartition
+        If its samples cannot be divided as asked.
+    """
+    task = find_task(scenario.task.name, scenario.task.options)
+    if scenario.precision == "float64":
+        task = replace(task, model=partial(_in_double, task))
+    dataset = task.data()
+    if scenario.precision == "float64":
+        dataset = _doubled(dataset)
+    if scenario.evaluate.validation is not None:
+        dataset = _held_out(dataset, scenario.evaluate.validation, seed=scenario.seed)
+    trainer = Trainer.of(task, _divided(scenario, dataset), scenario.training)
+    count = scenario.evaluate.samples
+    return World(
+        scenario=scenario,
+        task=task,
+        trainer=trainer,
+        test_inputs=dataset.test_inputs[:count],
+        test_targets=dataset.test_targets[:count],
+        traces=Traces() if traces is None else traces,
+    )
+
+
+def message_codec(section: AlgorithmSection) -> Compressor | None:
+    """How nodes send their models; None where they send them in full, or in rounds."""
+    if not isinstance(section, GossipLearningSection | ADPSGDSection) or section.codec is None:
+        return None
+    return codec(section.codec)
+
+
+def message_rule(section: MessageDrivenSection) -> MessageRule:
+    """What nodes do with their own models and those they receive."""
+    match section:
+        case ADPSGDSection():
+            return ADPSGD()
+        case PushSumSection():
+            return PushSum(section.steps_of)
+    sharing = section.sharing
+    if sharing.kind == "whole":
+        return GossipLearning(
+            MergeSettings(merge=section.merge, weighting=section.weighting, merge_limit=section.merge_limit)
+        )
+    return PartialGossip(
+        kind=sharing.kind,
+        parts=sharing.parts,
+        weighting=section.weighting,
+        merge_limit=section.merge_limit,
+    )
+
+
+def _in_double(task: Task) -> nn.Module:
+    return task.build_module().double()
+
+
+def _doubled(dataset: Dataset) -> Dataset:
+    def double(tensor: Tensor) -> Tensor:
+        return tensor.double() if tensor.is_floating_point() else tensor
+
+    return Dataset(
+        train_inputs=double(dataset.train_inputs),
+        train_targets=double(dataset.train_targets),
+        test_inputs=double(dataset.test_inputs),
+        test_targets=double(dataset.test_targets),
+    )
+
+
+def _held_out(dataset: Dataset, share: float, *, seed: int) -> Dataset:
+    """Training samples only: ``share`` of them in place of the test samples, the others to train on."""
+    count = len(dataset.train_targets)
+    held = round(share * count)
+    if not 0 < held < count:
+        raise InvalidScenario(
+            "evaluate.validation: too few samples for that share",
+            expected="at least one sample to measure on and one to train on",
+            came=f"{share} of {count} training samples",
+        )
+    order = torch.from_numpy(np.random.Generator(np.random.Philox(key=[seed, 2])).permutation(count))
+    measured, trained = order[:held].sort().values, order[held:].sort().values
+    return Dataset(
+        train_inputs=dataset.train_inputs[trained],
+        train_targets=dataset.train_targets[trained],
+        test_inputs=dataset.train_inputs[measured],
+        test_targets=dataset.train_targets[measured],
+    )
+
+
+def _divided(scenario: Scenario, dataset: Dataset) -> NodeData:
+    nodes, section = scenario.population.nodes, scenario.task
+    inputs, targets = dataset.train_inputs, dataset.train_targets
+    if section.samples_per_node is not None:
+        return _drawn(scenario.seed, inputs, targets, nodes=nodes, each=section.samples_per_node)
+    if section.partition == "contiguous":
+        if nodes > len(targets):
+            raise InvalidScenario(
+                "task.partition: there are fewer samples than nodes",
+                expected=f"at most {len(targets)} nodes",
+                came=nodes,
+                remedy="Set task.samples_per_node to draw samples with replacement.",
+            )
+        return NodeData.partitioned(inputs, targets, np.array_split(np.arange(len(targets)), nodes))
+    labels = _labels(targets, section.partition)
+    return NodeData.partitioned(
+        inputs, targets, partition(labels, nodes, section.partition, seed=scenario.seed)
+    )
+
+
+def _labels(targets: Tensor, scheme: str) -> NDArray[np.int64]:
+    if targets.dim() == 1 and not targets.is_floating_point():
+        return targets.numpy().astype(np.int64)
+    if scheme.partition(":")[0] in ("shards", "dirichlet"):
+        raise InvalidScenario(
+            f"task.partition: {scheme!r} divides samples by class, and the task's targets are no classes",
+            expected="iid, quantity:SIGMA or contiguous",
+            came=f"targets {list(targets.shape)} {targets.dtype}",
+        )
+    return np.zeros(len(targets), dtype=np.int64)
+
+
+def _drawn(seed: int, inputs: Tensor, targets: Tensor, *, nodes: int, each: int) -> NodeData:
+    """Every node has ``each`` samples of the pool, drawn independently with replacement."""
+    generator = np.random.Generator(np.random.Philox(key=[seed, 1]))
+    indices = generator.integers(0, len(targets), size=nodes * each, dtype=np.int64)
+    offsets = np.arange(nodes + 1, dtype=np.int64) * each
+    return NodeData(inputs, targets, offsets, indices, np.arange(nodes, dtype=np.int64))

@@ -1,0 +1,43 @@
+"""Who learns alone although it was told of others is told so: not at once, and less and less often."""
+
+import logging
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from gossipfl.peer.gossip.isolation import warn_of_isolation
+
+ADDRESS = "/ip4/127.0.0.1/tcp/4001/p2p/12D3"
+
+
+def warned_at(caplog, *, connected, bootstrap=(ADDRESS,), seconds=100.0):
+    """Run the watch on a clock that jumps; return when it warned, in seconds."""
+
+    async def main():
+        with trio.move_on_after(seconds):
+            await warn_of_isolation(connected, bootstrap)
+
+    with caplog.at_level(logging.INFO):
+        trio.run(main, clock=MockClock(autojump_threshold=0))
+    return [int(each.args[0]) for each in caplog.records if "nobody has been reachable" in each.getMessage()]
+
+
+def test_each_warning_comes_after_twice_as_long(caplog):
+    assert warned_at(caplog, connected=frozenset) == [10, 20, 40, 80]
+    assert ADDRESS in caplog.text
+    assert "gossipfl peer status" in caplog.text
+
+
+@pytest.mark.parametrize(("connected", "bootstrap"), [(["P1"], (ADDRESS,)), ([], ())])
+def test_who_has_company_or_waits_for_it_is_not_warned(caplog, connected, bootstrap):
+    assert warned_at(caplog, connected=lambda: connected, bootstrap=bootstrap) == []
+    assert not caplog.records
+
+
+def test_after_company_the_count_begins_anew(caplog):
+    def connected():
+        return ["P1"] if 25 < trio.current_time() % 1000 < 30 else []
+
+    assert warned_at(caplog, connected=connected, seconds=45) == [10, 20, 10]
+    assert caplog.text.count("others are reachable again") == 1

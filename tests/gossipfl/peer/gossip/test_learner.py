@@ -1,0 +1,292 @@
+"""The one owner of the model: what it does with a mailbox, and that nobody waits for it."""
+
+import dataclasses
+import threading
+import time
+
+import numpy as np
+import torch
+import trio
+
+from gossipfl.algorithms import GossipSettings, gossip_rule
+from gossipfl.peer.gossip.learner import Incoming, Learner, State
+from gossipfl.settings import TrainingSettings
+from gossipfl.training import NodeData, Nodes, Trainer
+from tests.gossipfl.network.helpers import in_trio, until
+from tests.integration.tasks import blobs
+
+
+def make(
+    *,
+    merges_per_training=2,
+    patience=1000.0,
+    mailbox=4,
+    pause=0.0,
+    merge="MU",
+    algorithm="gossip_learning",
+    **training,
+):
+    task = blobs(pause=pause)
+    data = task.data()
+    trainer = Trainer.of(
+        task, NodeData.of_one_node(data.train_inputs, data.train_targets), TrainingSettings(**training)
+    )
+    records = []
+    learner = Learner(
+        state=State(nodes=Nodes.start(task.initial_row()[None], momentum_size=trainer.momentum_size)),
+        trainer=trainer,
+        algorithm=gossip_rule(GossipSettings(merge=merge, algorithm=algorithm)),
+        merges_per_training=merges_per_training,
+        patience=patience,
+        mailbox=mailbox,
+        record=records.append,
+    )
+    return learner, records, task
+
+
+def incoming(task, *, age=0, value=0.0, event=0):
+    return Incoming(
+        shared=torch.full((task.layout.shared_size,), value),
+        age=age,
+        sender="P1",
+        sequence=1,
+        incarnation=1,
+        event=event,
+        codec="float32",
+    )
+
+
+@in_trio
+async def test_one_training_follows_every_so_many_merges():
+    learner, records, task = make(merges_per_training=3, mailbox=16)
+    for event in range(7):
+        assert learner.offer(incoming(task, event=event))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(learner.run)
+        await until(lambda: learner.state.event == 7)
+        assert [record["trained"] for record in records] == [False, False, True] * 2 + [False]
+        assert [record["event"] for record in records] == list(range(1, 8))
+        assert [record["sender_event"] for record in records] == list(range(7))
+        assert learner.state.step == 2
+        assert learner.state.merges_pending == 1
+        for event in (7, 8):  # one that comes later completes the count
+            learner.offer(incoming(task, event=event))
+        await until(lambda: learner.state.event == 9)
+        assert learner.state.step == 3
+        assert learner.state.merges_pending == 0
+        nursery.cancel_scope.cancel()
+
+
+@in_trio
+async def test_a_merge_weighs_by_age_and_takes_the_larger_one():
+    learner, _, task = make(merges_per_training=100)
+    start = learner.state.nodes.rows[0]
+    learner.offer(incoming(task, age=30, value=2.0))  # own age 0: the other's model entirely
+    learner.offer(incoming(task, age=10, value=6.0))  # 30 : 10
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(learner.run)
+        await until(lambda: learner.state.event == 2)
+        nursery.cancel_scope.cancel()
+    assert not torch.equal(learner.state.nodes.rows[0], start)
+    torch.testing.assert_close(learner.state.nodes.rows, torch.full((1, task.layout.size), 3.0))
+    assert learner.state.age == 30
+
+
+@in_trio
+async def test_nobody_comes_so_it_trains_alone():
+    learner, records, _ = make(patience=0.05)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(learner.run)
+        await until(lambda: learner.state.step >= 3)
+        nursery.cancel_scope.cancel()
+    assert {record["kind"] for record in records} == {"train"}
+    assert all(record["trained"] for record in records)
+    times = learner.state
+    assert times.age == times.step == times.event
+
+
+@in_trio
+async def test_too_few_come_so_it_trains_alone_too():
+    """One model a patience, where two are wanted: the second training must not wait for them for ever."""
+    learner, records, task = make(merges_per_training=1000, patience=0.05, mailbox=16)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(learner.run)
+        with trio.fail_after(20):
+            while learner.state.step < 3:
+                learner.offer(incoming(task))
+                await trio.sleep(0.01)
+        nursery.cancel_scope.cancel()
+    assert {record["kind"] for record in records} == {"train", "merge"}
+
+
+@in_trio
+async def test_a_full_mailbox_takes_no_more():
+    learner, _, task = make(mailbox=3, merges_per_training=1)
+    assert [learner.offer(incoming(task)) for _ in range(5)] == [True, True, True, False, False]
+    assert learner.mailbox_is_full
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(learner.run)
+        await until(lambda: learner.state.event == 3)
+        nursery.cancel_scope.cancel()
+    assert not learner.mailbox_is_full
+
+
+@in_trio
+async def test_states_are_values_that_only_run_replaces():
+    learner, _, task = make(merges_per_training=1)
+    kept = learner.state
+    row = kept.nodes.rows.clone()
+    learner.offer(incoming(task, age=5, value=1.0))
+    assert learner.state is kept  # offering changes nothing
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(learner.run)
+        await until(lambda: learner.state.event == 1)
+        nursery.cancel_scope.cancel()
+    assert torch.equal(kept.nodes.rows, row)
+    assert kept.event == 0
+    assert learner.state is not kept
+
+
+@in_trio
+async def test_a_model_received_is_never_written_to():
+    learner, _, task = make(merges_per_training=1, merge="RW")
+    message = incoming(task, age=5, value=0.25)
+    learner.offer(message)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(learner.run)
+        await until(lambda: learner.state.step == 1)
+        nursery.cancel_scope.cancel()
+    assert torch.equal(message.shared, torch.full_like(message.shared, 0.25))
+
+
+@in_trio
+async def test_cancelled_in_the_middle_of_a_step_it_publishes_nothing_and_does_not_wait():
+    learner, _, task = make(merges_per_training=1, pause=1.5)
+    learner.offer(incoming(task))
+    before = learner.state
+    threads = threading.active_count()
+    start = trio.current_time()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(learner.run)
+        await until(lambda: threading.active_count() > threads or trio.current_time() > start + 0.5)
+        nursery.cancel_scope.cancel()
+    assert learner.state is before
+    assert trio.current_time() - start < 1.5  # the step alone takes that
+
+
+async def largest_gap(body, *, seconds=0.6):
+    """The longest time for which the event loop did not come round while `body` ran."""
+    gaps = []
+
+    async def watch():
+        last = time.perf_counter()
+        while True:
+            await trio.sleep(0.002)
+            now = time.perf_counter()
+            gaps.append(now - last)
+            last = now
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(watch)
+        await trio.sleep(0.01)
+        with trio.move_on_after(seconds):
+            await body()
+        nursery.cancel_scope.cancel()
+    return max(gaps)
+
+
+@in_trio
+async def test_the_loop_stays_responsive_while_a_slow_module_trains():
+    """Against the same training on the loop itself, where each step keeps everything else waiting."""
+    learner, _, _ = make(patience=1e-6, pause=0.2)
+
+    async def on_the_loop():
+        state = learner.state
+        while True:
+            state = learner._work(state, ())
+            await trio.lowlevel.checkpoint()
+
+    threaded = await largest_gap(learner.run)
+    blocking = await largest_gap(on_the_loop)
+    assert blocking >= 0.2
+    assert threaded < blocking / 2
+
+
+def test_in_ad_psgd_who_is_asked_averages_and_who_asked_steps_from_where_it_began():
+    learner, records, task = make(merges_per_training=1, algorithm="ad_psgd", learning_rate=0.1)
+    begun = learner.state
+    asked = learner._work(begun, (incoming(task, age=4, value=1.0),))
+    start = begun.nodes.rows
+    torch.testing.assert_close(asked.nodes.rows, (start + 1) / 2)
+    assert (asked.age, asked.step, asked.merges_pending) == (4, 0, 0)
+    answer = dataclasses.replace(incoming(task, age=9, value=3.0, event=7), begun=begun)
+    stepped = learner._work(asked, (answer,))
+    trained, _ = learner._trainer.train(begun.nodes, np.array([0]))
+    expected = ((start + 1) / 2 + 3) / 2 + (trained.rows - start)
+    torch.testing.assert_close(stepped.nodes.rows, expected)
+    assert (stepped.age, stepped.step) == (10, 1)
+    assert [record["trained"] for record in records] == [False, True]
+    assert "begun_event" not in records[0]
+    assert records[1]["begun_event"] == begun.event
+    assert records[1]["loss"] > 0
+
+
+DIVERGING = {"learning_rate": 1e30, "weight_decay": 1e10, "momentum": 0.5}
+
+
+def kinds(records):
+    return [record["kind"] for record in records]
+
+
+def test_a_model_that_diverges_goes_back_and_then_takes_in_the_next_one_as_it_is(caplog):
+    learner, records, task = make(merges_per_training=1, **DIVERGING)
+    saved = State(nodes=dataclasses.replace(learner.state.nodes, ages=torch.tensor([6])), event=4)
+    learner.keep(saved)
+    after = learner._work(dataclasses.replace(saved, event=5), (incoming(task, age=5, value=2.0),))
+    assert kinds(records) == ["merge", "go_back"]
+    assert records[1]["good_event"] == 4
+    assert (after.event, after.age, after.step) == (7, 6, 1)  # the next batch is another one
+    assert torch.equal(after.nodes.rows, saved.nodes.rows)
+    assert not after.nodes.momentum.any()
+    healed = learner._work(after, (incoming(task, age=90, value=3.0, event=17),))
+    assert kinds(records)[2:] == ["adopt"]
+    assert (records[2]["sender_event"], records[2]["trained"]) == (17, False)
+    assert torch.equal(healed.nodes.rows, torch.full((1, task.layout.size), 3.0))
+    assert (healed.event, healed.age, healed.step) == (8, 90, 1)
+    assert not healed.nodes.momentum.any()
+    again = learner._work(healed, (incoming(task, age=90, value=3.0),))
+    assert kinds(records)[3:] == ["merge", "go_back"]
+    assert again.nodes.rows.isfinite().all()
+    assert learner.divergences == 2
+    assert caplog.text.count("the model diverged") == 2
+
+
+def test_without_neighbours_a_diverged_model_is_trained_on_from_the_last_good_one(caplog):
+    learner, records, _ = make(**DIVERGING)
+    state = learner.state
+    for _ in range(5):
+        state = learner._work(state, ())
+        assert state.nodes.rows.isfinite().all()
+    assert kinds(records) == ["train", "go_back"] * 5
+    assert [record["event"] for record in records] == list(range(1, 11))
+    assert state.step == 5
+    assert learner.divergences == 5
+    assert caplog.text.count("the model diverged") == 3  # at 1, 2 and 4
+
+
+def test_a_neighbour_is_merged_again_once_training_went_well():
+    learner, records, task = make(merges_per_training=1)
+    gone_back = dataclasses.replace(learner.state, has_gone_back=True)
+    state = learner._work(gone_back, ())
+    learner._work(state, (incoming(task),))
+    assert kinds(records) == ["train", "merge"]
+
+
+def test_an_event_says_how_long_the_work_took():
+    learner, records, task = make(merges_per_training=1, pause=0.05)
+    began = time.perf_counter()
+    learner._work(learner.state, (incoming(task),))
+    learner._work(learner.state, ())
+    whole = time.perf_counter() - began
+    assert all(record["seconds"] >= 0.05 for record in records)  # the forward pass sleeps that long
+    assert sum(record["seconds"] for record in records) <= whole

@@ -1,0 +1,206 @@
+"""What peers of rounds agree on: rosters, algorithms and topologies, with every mistake named."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from gossipfl.codecs import FLOAT32
+from gossipfl.errors import CorruptCheckpoint, SettingError
+from gossipfl.network import Identity
+from gossipfl.peer.gossip.learner import State
+from gossipfl.peer.rounds import in_rounds, plan_of, started
+from gossipfl.peer.rounds.algorithms import algorithm_names, make_algorithm, parameters_of
+from gossipfl.peer.rounds.roster import read_roster
+from gossipfl.settings import PeerSettings, RoundsSettings, parse_settings
+from gossipfl.tasks import find_task
+from gossipfl.training import NodeData, Nodes, Trainer
+
+IDS = [Identity.generate().peer_id for _ in range(6)]
+TASK = find_task("tests.integration.tasks:blobs", {})
+
+
+def settings(*, number: int = 0, **rounds) -> PeerSettings:
+    tables = {"algorithm": "d_psgd", "topology": f"ring:{len(IDS)}", "roster": IDS, **rounds}
+    return parse_settings({"rounds": tables, "runtime": {"number": number}}, source="a test")
+
+
+def trainer(given: PeerSettings) -> Trainer:
+    data = TASK.data()
+    own = NodeData.of_one_node(data.train_inputs, data.train_targets)
+    return Trainer.of(TASK, own, given.training)
+
+
+def plan(*, me: int = 0, **rounds):
+    given = settings(**rounds)
+    return plan_of(given, peer_id=IDS[me], trainer=trainer(given), codec=FLOAT32)
+
+
+# Rosters
+
+
+def test_a_roster_is_read_from_a_file_with_addresses_and_comments(tmp_path):
+    lines = [f"/ip4/10.0.0.1/tcp/4001/p2p/{IDS[0]}  # alice", "", f"{IDS[1]}", "# carol is new", IDS[2]]
+    (tmp_path / "roster.txt").write_text("\n".join(lines))
+    roster = read_roster(RoundsSettings(roster_file="roster.txt"), directory=tmp_path)
+    assert roster.members == tuple(IDS[:3])
+    assert roster.addresses[IDS[0]] == (f"/ip4/10.0.0.1/tcp/4001/p2p/{IDS[0]}",)
+    assert roster.addresses[IDS[1]] == ()
+    assert roster.number_of(IDS[2]) == 2
+
+
+@pytest.mark.parametrize(
+    ("rounds", "words"),
+    [
+        ({"roster": []}, "rounds need one roster.*neither"),
+        ({"roster_file": "roster.txt"}, "rounds need one roster.*both"),
+        ({"roster": IDS[:1]}, "no network"),
+        ({"roster": [*IDS, IDS[0]]}, "names a member twice.*numbers 0 and 6"),
+        ({"roster": [*IDS, "alice"]}, "member 6 of rounds.roster is no peer.*'alice'"),
+        ({"roster": [*IDS, "/ip4/10.0.0.1/tcp/4001"]}, "member 6 of rounds.roster is no peer"),
+        ({"roster": IDS[1:]}, "is not in the roster of 5 members"),
+        ({"number": 3}, "runtime.number is not the peer's place"),
+    ],
+    ids=str,
+)
+def test_a_wrong_roster_is_named(tmp_path, rounds, words):
+    with pytest.raises(SettingError, match=words):
+        in_rounds(settings(**rounds), directory=tmp_path, peer_id=IDS[0])
+
+
+def test_a_roster_file_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(SettingError, match=r"nowhere\.txt cannot be read"):
+        read_roster(RoundsSettings(roster_file="nowhere.txt"), directory=tmp_path)
+
+
+def test_recorded_settings_hold_the_roster_and_the_number_it_gives(tmp_path):
+    (tmp_path / "roster.txt").write_text("\n".join(IDS))
+    given = settings(roster=[], roster_file="roster.txt")
+    effective = in_rounds(given, directory=tmp_path, peer_id=IDS[4])
+    assert effective.runtime.number == 4
+    assert effective.rounds.roster == IDS
+    again = in_rounds(effective, directory=tmp_path / "elsewhere", peer_id=IDS[4])
+    assert again == effective
+
+
+# Algorithms
+
+
+def test_every_round_based_algorithm_is_found_by_the_name_of_its_module():
+    names = algorithm_names()
+    assert {"d_psgd", "dfedavg", "relay_sgd", "stochastic_gradient_push", "d_cliques"} <= set(names)
+    assert "gossip_learning" not in names
+    assert make_algorithm("sgp", {}) == make_algorithm("stochastic_gradient_push", {})
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "words"),
+    [
+        ("d_pgsd", {}, "no round-based algorithm 'd_pgsd'.*Did you mean 'd_psgd'"),
+        ("gossip_learning", {}, "no round-based algorithm 'gossip_learning'"),
+        ("d_psgd", {"ordr": "both-at-once"}, "takes no 'ordr'.*Did you mean 'order'"),
+        ("d_psgd", {"order": "sideways"}, "order of d_psgd: Input should be.*sideways"),
+        ("choco", {"compressor": 3}, "a compressor is given by its name"),
+        ("choco", {"compressor": "zip"}, "no codec has this name"),
+        ("epidemic_learning", {}, "epidemic_learning needs more parameters.*degree"),
+    ],
+)
+def test_a_wrong_algorithm_or_parameter_is_named(name, parameters, words):
+    with pytest.raises(Exception, match=words) as caught:
+        make_algorithm(name, parameters)
+    assert type(caught.value).__module__ == "gossipfl.errors"
+
+
+def test_all_parameters_count_and_equal_ones_are_written_alike():
+    assert parameters_of(make_algorithm("d_psgd", {})) == {"order": "'adapt-then-combine'"}
+    choco = parameters_of(make_algorithm("choco", {"compressor": "top:0.1"}))
+    assert choco["compressor"] == "top:0.1"
+
+
+@pytest.mark.parametrize(
+    ("rounds", "words"),
+    [
+        ({"topology": None}, "rounds.topology is missing.*ring:6"),
+        ({"topology": "rign:6"}, "there is no topology 'rign'.*Did you mean ring"),
+        ({"topology": "ring"}, "n is missing"),
+        ({"topology": "ring:5"}, "another number of nodes than the roster has members.*expected 6; came 5"),
+        ({"topology": "epidemic:6,s=2,mode=local,seed=1"}, "needs doubly stochastic mixing"),
+        ({"algorithm": "fedavg"}, "fedavg needs a server"),
+        ({"algorithm": "relay_sgd"}, "relays along a tree"),
+        ({"algorithm": "d_cliques"}, "averages within cliques"),
+        (
+            {"algorithm": "exact_diffusion", "topology": "one-peer-exponential:6"},
+            "same matrix in every round",
+        ),
+        ({"algorithm": "power_gossip"}, "not for peers"),
+    ],
+    ids=str,
+)
+def test_what_an_algorithm_is_not_defined_for_is_refused_by_name(rounds, words):
+    with pytest.raises(SettingError, match=words):
+        plan(**rounds)
+
+
+def test_a_missing_extra_is_named(monkeypatch):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "topology.catalogue", None)
+    with pytest.raises(SettingError, match=r"not installed.*pip install 'gossipfl\[topology\]'"):
+        plan()
+
+
+# Agreement
+
+SAME = {"deadline": 3.0, "period": 1.0, "patience": 9, "ahead": 8, "gathering": 1.0, "stop_after": 5}
+OTHER = [
+    {"roster": [*IDS[1:], IDS[0]]},
+    {"topology": "complete:6"},
+    {"topology": "random-regular:6,degree=3,seed=1"},
+    {"seed": 1},
+    {"algorithm": "dfedavg"},
+    {"parameters": {"order": "both-at-once"}},
+]
+
+
+def test_members_have_one_digest_whatever_is_their_own_affair():
+    agreements = {plan(me=number, **SAME).agreement for number in range(6)} | {plan().agreement}
+    assert len(agreements) == 1
+
+
+@pytest.mark.parametrize("other", OTHER, ids=str)
+def test_whoever_would_mix_otherwise_has_another_digest(other):
+    assert plan(**other).agreement != plan().agreement
+
+
+def test_graphs_that_differ_have_other_digests_even_under_one_name(monkeypatch):
+    import topology.graphs
+
+    before = plan().agreement
+    ring = topology.graphs.ring
+    monkeypatch.setattr(
+        topology.graphs, "ring", lambda n: replace(topology.graphs.complete(n), name=ring(n).name)
+    )
+    assert plan().agreement != before
+
+
+# What is sent
+
+
+def test_what_is_sent_is_known_before_the_first_round():
+    shared = TASK.layout.shared_size
+    assert [form.described() for form in plan().forms] == [[shared, None, "neighbours"]]
+    assert [form.size for form in plan(algorithm="sgp").forms] == [shared + 1]
+    sizes = [form.size for form in plan(algorithm="gradient_tracking").forms]
+    assert sum(sizes) == 2 * shared
+    relayed = plan(algorithm="relay_sgd", topology="path:6", me=2)
+    assert [form.over for form in relayed.forms] == ["links"]
+    assert relayed.links(0).neighbours.tolist() == [1, 3]
+
+
+def test_a_checkpoint_of_another_algorithm_is_refused():
+    nodes = Nodes.start(torch.zeros(1, TASK.layout.size))
+    first = started(State(nodes=nodes), plan(algorithm="sgp"), TASK)
+    assert first.nodes.auxiliary["push_sum_weights"].tolist() == [[1.0]]
+    with pytest.raises(CorruptCheckpoint, match=r"not one of sgp.*push_sum_weights"):
+        started(State(nodes=nodes, event=3), plan(algorithm="sgp"), TASK)
+    assert started(State(nodes=first.nodes, event=3), plan(algorithm="sgp"), TASK).nodes is first.nodes

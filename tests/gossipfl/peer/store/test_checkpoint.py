@@ -1,0 +1,165 @@
+"""Checkpoints: exact, whole or refused by name, and never of another task."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import settings as profile
+from hypothesis import strategies as st
+from torch import nn
+
+from gossipfl.errors import CorruptCheckpoint, HomeError
+from gossipfl.peer.store.checkpoint import Checkpoint, load_checkpoint, read_row, save_checkpoint
+from gossipfl.tasks import Dataset, Task
+from gossipfl.training import Nodes
+
+
+def task(name="small", width=3):
+    data = torch.zeros(2, 4)
+    return Task(
+        name=name,
+        model=lambda: nn.Linear(4, width),
+        data=lambda: Dataset(train_inputs=data, train_targets=data, test_inputs=data, test_targets=data),
+    )
+
+
+TASK = task()
+
+
+def checkpoint(momentum_size=0, *, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    numbers = np.random.Generator(np.random.PCG64(seed))
+    numbers.random(7)
+    return Checkpoint(
+        nodes=Nodes(
+            rows=torch.randn(1, TASK.layout.size, generator=generator),
+            ages=torch.tensor([2**40 + seed]),
+            steps=torch.tensor([41]),
+            momentum=torch.randn(1, momentum_size, generator=generator),
+        ),
+        event=123,
+        merges_pending=1,
+        incarnation=7,
+        random_state=dict(numbers.bit_generator.state),
+        view=[{"peer_id": "12D3", "addresses": ["/ip4/1.2.3.4/tcp/5"], "age": 3}],
+    )
+
+
+def same(a, b):
+    return (
+        all(
+            torch.equal(getattr(a.nodes, name), getattr(b.nodes, name))
+            for name in ("rows", "ages", "steps", "momentum")
+        )
+        and dataclasses.replace(a, nodes=b.nodes) == b
+    )
+
+
+@pytest.mark.parametrize("momentum_size", [0, 15])
+def test_the_round_trip_is_exact(tmp_path, momentum_size):
+    saved = checkpoint(momentum_size)
+    save_checkpoint(tmp_path / "c", saved, TASK)
+    loaded = load_checkpoint(tmp_path / "c", TASK, momentum_size=momentum_size)
+    assert same(saved, loaded)
+    row, age = read_row(tmp_path / "c")
+    assert torch.equal(row, saved.nodes.rows[0])
+    assert age == 2**40
+    restored = np.random.Generator(np.random.PCG64())
+    restored.bit_generator.state = loaded.random_state
+    original = np.random.Generator(np.random.PCG64())
+    original.bit_generator.state = saved.random_state
+    assert restored.random() == original.random()
+
+
+def test_momentum_turned_on_or_off_starts_from_rest(tmp_path):
+    save_checkpoint(tmp_path / "c", checkpoint(0), TASK)
+    assert torch.equal(
+        load_checkpoint(tmp_path / "c", TASK, momentum_size=15).nodes.momentum, torch.zeros(1, 15)
+    )
+    save_checkpoint(tmp_path / "c", checkpoint(15), TASK)
+    assert load_checkpoint(tmp_path / "c", TASK, momentum_size=0).nodes.momentum.shape == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("other", "what"), [(task("other"), "another task"), (task(width=4), "another task")]
+)
+def test_a_checkpoint_of_something_else_is_refused(tmp_path, other, what):
+    save_checkpoint(tmp_path / "c", checkpoint(), TASK)
+    with pytest.raises(CorruptCheckpoint, match=what):
+        load_checkpoint(tmp_path / "c", other, momentum_size=0)
+
+
+def test_a_checkpoint_of_another_layout_is_refused(tmp_path):
+    """The same task by name and fingerprint, yet another layout: what stays local has changed, say."""
+    save_checkpoint(tmp_path / "c", checkpoint(), TASK)
+    other = task(width=4)
+    other.__dict__["fingerprint"] = TASK.fingerprint
+    with pytest.raises(CorruptCheckpoint, match="another layout"):
+        load_checkpoint(tmp_path / "c", other, momentum_size=0)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    path = tmp_path_factory.mktemp("whole") / "c"
+    save_checkpoint(path, checkpoint(15), TASK)
+    return path.read_bytes()
+
+
+def refused(path):
+    for read in (lambda: load_checkpoint(path, TASK, momentum_size=15), lambda: read_row(path)):
+        with pytest.raises(CorruptCheckpoint):
+            read()
+
+
+def test_any_truncation_is_refused(whole, tmp_path):
+    path = tmp_path / "c"
+    for length in [*range(0, len(whole), 7), len(whole) - 1]:
+        path.write_bytes(whole[:length])
+        refused(path)
+
+
+def test_one_flipped_bit_anywhere_is_refused(whole, tmp_path):
+    """In the numbers, in the age, in the state of the generator: all is covered by the checksum."""
+    path = tmp_path / "c"
+    for byte in range(0, len(whole), 3):
+        damaged = bytearray(whole)
+        damaged[byte] ^= 1 << (byte % 8)
+        path.write_bytes(damaged)
+        refused(path)
+
+
+@profile(max_examples=60, deadline=None)
+@given(st.binary(max_size=300))
+def test_any_other_bytes_are_refused(tmp_path_factory, content):
+    path = tmp_path_factory.mktemp("other") / "c"
+    path.write_bytes(content)
+    refused(path)
+
+
+@pytest.mark.parametrize("place", ["nothing", "a directory", "a file/c"])
+def test_what_cannot_be_read_does_not_pass_for_damaged(tmp_path, place):
+    """Who reads "damaged" deletes; what is only out of reach must not be lost so."""
+    (tmp_path / "a directory").mkdir()
+    (tmp_path / "a file").touch()
+    path = tmp_path / place
+    for read in (lambda: load_checkpoint(path, TASK, momentum_size=15), lambda: read_row(path)):
+        with pytest.raises(HomeError, match="cannot be read") as error:
+            read()
+        assert not isinstance(error.value, CorruptCheckpoint)
+        assert "delete" not in str(error.value)
+
+
+def test_a_disk_that_is_full_keeps_the_last_checkpoint(tmp_path, monkeypatch):
+    path = tmp_path / "c"
+    save_checkpoint(path, checkpoint(seed=1), TASK)
+
+    def full(_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("os.fsync", full)
+        with pytest.raises(OSError, match="space"):
+            save_checkpoint(path, checkpoint(seed=2), TASK)
+    assert same(load_checkpoint(path, TASK, momentum_size=0), checkpoint(seed=1))

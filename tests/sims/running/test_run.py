@@ -1,0 +1,198 @@
+"""Runs from start to stop: what they record, and that they can be interrupted and resumed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import polars as pl
+import pytest
+from safetensors.torch import load_file
+from typer.testing import CliRunner
+
+import sims
+from sims.cli import app
+from sims.compiler.timeline import Timeline
+from sims.engine import Engine
+from sims.errors import NotEnoughMemory, NotSimulable, RunDirectoryError
+from sims.running import memory
+from sims.scenario import load_scenario, to_toml
+from sims.world import build_world
+from tests.sims.worlds import SECOND, conditions, small
+
+RUN = ("stop.rounds=12", "evaluate.every=5", "network.loss=0.2", "network.delay.seconds=0.7")
+
+
+def run(*overrides, **options):
+    return sims.run(small(*RUN, *overrides), compile_when="never", **options)
+
+
+def test_records_hold_what_was_measured(tmp_path):
+    result = run("evaluate.per_node=true", out=tmp_path / "run")
+    table = pl.read_parquet(tmp_path / "run/evaluations.parquet")
+    assert table.equals(result.evaluations)
+    assert table["round"].to_list() == [0, 5, 10, 12]
+    assert table["seconds"].to_list() == [0, 5, 10, 12]
+    last = table.row(-1, named=True)
+    assert last["messages"] == 24 * 12
+    assert last["bytes"] == 24 * 12 * 4 * 18
+    assert last["lost"] + last["updates"] + last["unreachable"] <= last["messages"]
+    assert last["accuracy_mean"] > table["accuracy_mean"][0] + 0.2
+    nodes = pl.read_parquet(tmp_path / "run/nodes.parquet")
+    own = nodes.filter(pl.col("round") == 12)
+    assert len(own) == 24
+    assert own["accuracy"].mean() == pytest.approx(last["accuracy_mean"])
+    assert own["accuracy"].quantile(0.25, "linear") == pytest.approx(last["accuracy_q25"])
+    rows = load_file(tmp_path / "run/rows.safetensors")["rows"]
+    assert rows.equal(result.rows)
+    assert load_scenario(tmp_path / "run/scenario.toml") == result.scenario
+    summary = json.loads((tmp_path / "run/run.json").read_text())
+    assert summary["finished"] is True
+    assert summary["updates"] == last["updates"]
+    assert set(summary["versions"]) >= {"gossipfl", "torch", "numba"}
+
+
+@pytest.mark.parametrize("rounds", [False, True])
+def test_a_resumed_run_ends_where_the_whole_one_does(tmp_path, rounds):
+    algorithm = (
+        ("algorithm={name='d_psgd'}", "network.loss=0.0", "network.delay.seconds=0.0") if rounds else ()
+    )
+    whole = run(*algorithm)
+    part = run(*algorithm, "output.checkpoint_every=5", out=tmp_path)
+    (tmp_path / "run.json").unlink()
+    (tmp_path / "rows.safetensors").unlink()
+    seen = []
+    again = sims.run(
+        None, out=tmp_path, resume=True, compile_when="never", on_progress=lambda p: seen.append(p.rounds)
+    )
+    assert seen == [10, 12]
+    assert again.rows.equal(whole.rows)
+    assert again.evaluations.equals(part.evaluations)
+    assert again.evaluations.equals(whole.evaluations)
+
+
+def test_a_directory_is_not_overwritten_nor_resumed_from_nothing(tmp_path):
+    run(out=tmp_path)
+    with pytest.raises(RunDirectoryError, match="already holds a run"):
+        run(out=tmp_path)
+    with pytest.raises(RunDirectoryError, match="finished run: there is nothing to resume"):
+        sims.run(None, out=tmp_path, resume=True)
+    (tmp_path / "run.json").unlink()
+    with pytest.raises(RunDirectoryError, match="holds no checkpoint"):
+        sims.run(None, out=tmp_path, resume=True)
+    with pytest.raises(RunDirectoryError, match=r"the scenario it was started with.*came network.loss=0.5"):
+        sims.run(None, out=tmp_path, resume=True, overrides=["network.loss=0.5"])
+    with pytest.raises(RunDirectoryError, match="holds no run"):
+        sims.run(None, out=tmp_path / "nothing", resume=True)
+    (tmp_path / "checkpoint.safetensors").write_bytes(b"nonsense")
+    with pytest.raises(RunDirectoryError, match="damaged"):
+        sims.run(None, out=tmp_path, resume=True)
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:77"])
+def test_a_device_that_is_not_there_is_named(device):
+    with pytest.raises(NotSimulable, match=f"expected cpu.*came {device}"):
+        run(device=device)
+
+
+def test_a_diverged_run_has_no_consensus():
+    evaluations = run("training.learning_rate=1e300", "precision=float32").evaluations
+    assert np.isnan(evaluations["loss_mean"][-1])
+    assert not np.isfinite(evaluations["consensus_distance"][-1])
+
+
+def test_a_run_ends_once_its_accuracy_is_reached():
+    result = run("stop.rounds=500", "stop.accuracy=0.8", "evaluate.every=2")
+    accuracies = result.evaluations["accuracy_mean"].to_list()
+    assert result.finished
+    assert accuracies[-1] >= 0.8
+    assert max(accuracies[:-1]) < 0.8
+
+
+def test_a_run_that_would_not_fit_is_refused_before_anything_is_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys.modules["sims.running.run"], "available_memory", lambda: 10**8)
+    with pytest.raises(NotEnoughMemory, match="at most 95 MiB"):
+        run(out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("algorithm", ["gossip_learning", "ad_psgd", "push_sum"])
+def test_the_estimate_covers_what_the_table_takes(algorithm):
+    scenario = small(
+        f"algorithm.name={algorithm}",
+        "network.delay={kind='lognormal',median=3.0,sigma=0.5}",
+        "population.nodes=200",
+    )
+    world = build_world(scenario)
+    estimate = memory.estimate_memory(scenario, world)
+    timeline, engine = Timeline(conditions(scenario, world)), Engine(world, compile_when="never")
+    for window in timeline.windows(20 * SECOND):
+        timeline.kept(engine.execute(window))
+    taken = engine.table.rows.nbytes + engine.table.ages.nbytes
+    assert 0.6 * taken < estimate.rows + estimate.slots < 2 * taken
+
+
+def test_a_module_that_cannot_be_batched_is_simulated_all_the_same():
+    assert run("task.options.model=dropout", "stop.rounds=3").finished
+
+
+def test_ctrl_c_leaves_valid_records_and_a_run_to_resume(tmp_path):
+    scenario = tmp_path / "long.toml"
+    scenario.write_text(to_toml(small("stop.rounds=100000.0", "evaluate.every=20.0")))
+    out = tmp_path / "run"
+    code = "from gossipfl.cli.main import main; main()"
+    arguments = ["sim", "run", str(scenario), "--out", str(out), "--compile", "never", "--threads", "1"]
+    command = [sys.executable, "-c", code, *arguments]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=os.environ
+    ) as process:
+        deadline = time.monotonic() + 120
+        while not (out / "evaluations.parquet").exists():
+            assert time.monotonic() < deadline
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        said, _ = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert b"--resume" in said
+    done = pl.read_parquet(out / "evaluations.parquet")["round"].max()
+    assert json.loads((out / "run.json").read_text())["finished"] is False
+    shortened = to_toml(load_scenario(out / "scenario.toml").model_copy(update={
+        "stop": small(f"stop.rounds={done + 40}").stop
+    }))  # fmt: skip
+    (out / "scenario.toml").write_text(shortened)
+    resumed = sims.run(None, out=out, resume=True, compile_when="never")
+    whole = sims.run(small(f"stop.rounds={done + 40}", "evaluate.every=20.0"), compile_when="never")
+    assert resumed.finished
+    assert resumed.rows.equal(whole.rows)
+    assert resumed.evaluations["messages"].to_list() == whole.evaluations["messages"].to_list()
+
+
+# The command line
+
+
+def test_the_command_runs_and_prints_json(tmp_path):
+    (tmp_path / "s.toml").write_text(to_toml(small(*RUN)))
+    arguments = ["run", str(tmp_path / "s.toml"), "--set", "stop.rounds=4", "--compile", "never", "--json"]
+    outcome = CliRunner().invoke(app, arguments)
+    assert outcome.exit_code == 0, outcome.output
+    printed = json.loads(outcome.stdout)
+    assert printed["last"]["round"] == 4
+    assert printed["finished"] is True
+
+
+def test_the_command_lists_and_prints_ready_made_scenarios():
+    listed = CliRunner().invoke(app, ["scenarios"])
+    assert "digits" in listed.stdout
+    printed = CliRunner().invoke(app, ["scenarios", "digits"])
+    assert 'name = "digits"' in printed.stdout
+
+
+def test_the_command_loads_nothing_heavy():
+    code = (
+        "import sys, sims.cli; print([m for m in ('torch', 'numba', 'polars', 'scipy') if m in sys.modules])"
+    )
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"

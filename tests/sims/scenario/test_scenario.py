@@ -1,0 +1,160 @@
+"""Scenario files: what they say, and what is said of those that are wrong."""
+
+from pathlib import Path
+
+import pytest
+
+import sims
+from sims.errors import InvalidScenario, NotSimulable
+from sims.scenario import load_scenario, parse_scenario, to_toml
+from sims.world.networks import neighbour_lists, sequence_of
+from tests.sims.worlds import SMALL, small
+
+READY = sorted((Path(sims.__file__).parent / "scenarios").glob("*.toml"))
+
+WRONG = """seed = 3
+[population]
+nodes = 100
+[algorithm]
+name = "gossip_learning"
+[network]
+los = 0.1
+loss = 2
+[network.delay]
+kind = "uniform"
+low = 3.0
+high = 1.0
+[[churn.events]]
+at = 3
+action = "heal"
+[[churn.events]]
+at = 4
+action = "drop"
+"""
+
+
+def test_every_mistake_is_named_with_its_line_and_its_remedy():
+    with pytest.raises(InvalidScenario) as caught:
+        parse_scenario(WRONG, source="net.toml")
+    lines = sorted(str(caught.value).splitlines())
+    assert len(lines) == 4
+    assert lines[0].startswith("net.toml:16: churn.events.1: a 'drop' event needs 'fraction'")
+    assert lines[1].startswith("net.toml:7: network.los: unknown key 'los'. Did you mean 'loss'?")
+    assert lines[2].startswith("net.toml:8: network.loss: Input should be less than 1; came 2")
+    assert lines[3].startswith("net.toml:9: network.delay: low (3.0) must not be above high (1.0)")
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (("nodes = 24", "nodes = 1"), r"t:5: population.nodes: .* greater than or equal to 2"),
+        (
+            ('name = "gossip_learning"', 'name = "gossip"'),
+            r"t:11: algorithm.name: there is no 'gossip'; expected one of gossip_learning,",
+        ),
+        (('name = "gossip_learning"', ""), r"t:10: algorithm.name: required here: one of gossip_learning, "),
+        (("nodes = 24", ""), r"t:4: population.nodes: Field required"),
+        (("nodes = 24", "nodes = "), r"t is not valid TOML: .*line 5"),
+        (("[task]", "[tusk]"), r"t:6: tusk: unknown key 'tusk'. Did you mean 'task'\?"),
+    ],
+)
+def test_mistakes(change, complaint):
+    with pytest.raises(InvalidScenario, match=complaint):
+        parse_scenario(SMALL.replace(*change), source="t")
+
+
+def test_written_out_and_read_again_it_is_the_same():
+    scenario = small(
+        "churn.process={kind='sessions',online={median=3.0,spread=0.5},offline={median=1.0,spread=1.0}}",
+        "churn.events=[{at=3,action='drop',fraction=0.5}]",
+        "topology={name='random_regular',degree=4}",
+    )
+    assert parse_scenario(to_toml(scenario)) == scenario
+
+
+def test_another_name_begins_its_table_anew():
+    overrides = ["algorithm.order=combine-then-adapt", "algorithm.name=d_psgd", "topology.name=ring"]
+    scenario = load_scenario("digits", overrides=overrides)
+    assert (scenario.algorithm.name, scenario.algorithm.order) == ("d_psgd", "combine-then-adapt")
+    assert scenario.topology.arguments == {}
+    same = load_scenario(
+        "digits", overrides=["algorithm.name=gossip_learning", "topology.name=random_regular"]
+    )
+    assert same == load_scenario("digits")
+    with pytest.raises(InvalidScenario, match=r"there is no 'dpsgd'; .*Did you mean 'd_psgd'\?"):
+        small("algorithm.name=dpsgd")
+    with pytest.raises(
+        InvalidScenario, match=r"'merge' belongs to another algorithm .*known are .*order"
+    ) as error:
+        small("algorithm={name='d_psgd',merge='MU'}")
+    assert "exchange" not in str(error.value)
+
+
+def test_overrides_take_toml_values_and_bare_words():
+    scenario = small("network.loss=0.25", "topology.name=path", "task.options.model=mlp", "stop.rounds=7")
+    assert (scenario.network.loss, scenario.topology.name) == (0.25, "path")
+    assert (scenario.task.options, scenario.stop.rounds) == ({"model": "mlp"}, 7)
+
+
+@pytest.mark.parametrize("override", ["network.loss", "=3", "network..loss=1"])
+def test_an_override_that_is_none_is_refused(override):
+    with pytest.raises(InvalidScenario, match="an override sets one value"):
+        small(override)
+
+
+def test_an_override_that_descends_into_a_value_is_refused():
+    with pytest.raises(InvalidScenario, match="plain value"):
+        small("seed.x=3")
+
+
+def test_files_are_relative_to_the_scenario(tmp_path):
+    (tmp_path / "s.toml").write_text(SMALL + "[network.delay]\nkind = 'matrix'\nfile = 'rtt.npz'\n")
+    assert load_scenario(tmp_path / "s.toml").network.delay.file == tmp_path / "rtt.npz"
+
+
+def test_a_missing_scenario_names_the_ready_made_ones():
+    with pytest.raises(InvalidScenario, match="Did you mean 'digits'"):
+        load_scenario("digit")
+
+
+def test_nobody_may_be_left_at_the_start():
+    with pytest.raises(InvalidScenario, match="nobody would be there"):
+        small("churn.events=[{at=3,action='join',nodes=24}]")
+
+
+@pytest.mark.parametrize("file", READY, ids=[file.stem for file in READY])
+def test_ready_made_scenarios_are_valid_and_say_what_they_are(file):
+    scenario = load_scenario(file)
+    assert scenario.name == file.stem
+    assert file.read_text().startswith("# ")
+
+
+# Topologies
+
+
+@pytest.mark.parametrize(
+    ("overrides", "complaint"),
+    [
+        (["topology.name=rung"], "Did you mean 'ring'"),
+        (["topology.name=random_regular"], "needs degree"),
+        (["topology.name=random_regular", "topology.degre=3"], "Did you mean 'degree'"),
+        (["topology.name=random_regular", "topology.degree=24"], "cannot be made: .*at most n - 1"),
+        (["topology.name=hypercube", "topology.dimension=4"], "another number of nodes .*24.*16"),
+    ],
+)
+def test_impossible_topologies_are_refused(overrides, complaint):
+    with pytest.raises(InvalidScenario, match=complaint):
+        neighbour_lists(small(*overrides))
+
+
+def test_sequences_are_refused_to_peers_without_rounds():
+    with pytest.raises(NotSimulable, match="message-driven"):
+        neighbour_lists(small("topology.name=one_peer_exponential"))
+
+
+def test_graphs_and_sequences_become_mixing_matrices():
+    rounds = ("algorithm={name='d_psgd'}",)
+    ring = sequence_of(small(*rounds))
+    assert ring.matrix(0).toarray()[0, [23, 0, 1]].tolist() == pytest.approx([1 / 3] * 3)
+    base = sequence_of(small("topology={name='base',k=2}", *rounds))
+    assert (base.n, base.degree) == (24, 2)
