@@ -57,7 +57,7 @@ class SharePolicy:
             raise InvalidTask(
                 "the share policy takes a tuple of names",
                 expected="such as ('head.*',)",
-                came=repr(self.local),
+                got=repr(self.local),
             )
 
     def keeps_local(self, name: str) -> bool:
@@ -169,7 +169,7 @@ def layout_of(module: nn.Module, share: SharePolicy | None = None) -> Layout:
         raise InvalidTask(
             "the module shares nothing",
             expected="at least one trainable parameter that is not kept local",
-            came=f"{len(names_of)} parameters, of which none is both trainable and shared",
+            got=f"{len(names_of)} parameters, of which none is both trainable and shared",
         )
 
     entries, offset = [], 0
@@ -188,12 +188,12 @@ def _check_representable(name: str, tensor: Tensor) -> None:
         raise InvalidTask(
             f"{name} has no shape yet",
             expected="a module whose parameters are all initialised",
-            came="a lazy module",
+            got="a lazy module",
             remedy="Run one sample through the module in its factory, or state the sizes.",
         )
     if tensor.is_complex():
         raise InvalidTask(
-            f"{name} is complex", expected="real numbers", came=tensor.dtype, remedy="Use view_as_real."
+            f"{name} is complex", expected="real numbers", got=tensor.dtype, remedy="Use view_as_real."
         )
 
 
@@ -229,7 +229,7 @@ def load_row(module: nn.Module, layout: Layout, row: Tensor) -> None:
     """
     if row.shape != (layout.size,):
         raise IncompatibleModel(
-            "the row has another size than the layout", expected=(layout.size,), came=tuple(row.shape)
+            "the row has another size than the layout", expected=(layout.size,), got=tuple(row.shape)
         )
     state = _state_of(module)
     _check_names(state, layout)
@@ -247,7 +247,7 @@ def _check_names(state: Mapping[str, Tensor], layout: Layout) -> None:
         came = tuple(state[entry.name].shape) if entry.name in state else "no such tensor"
         if came != entry.shape:
             raise IncompatibleModel(
-                f"the module does not fit the layout at {entry.name!r}", expected=entry.shape, came=came
+                f"the module does not fit the layout at {entry.name!r}", expected=entry.shape, got=came
             )
 
 
@@ -272,7 +272,7 @@ def to_tensors(rows: Tensor, layout: Layout) -> dict[str, Tensor]:
     """
     if rows.shape[-1] != layout.size:
         raise IncompatibleModel(
-            "rows have another width than the layout", expected=layout.size, came=rows.shape[-1]
+            "rows have another width than the layout", expected=layout.size, got=rows.shape[-1]
         )
     leading = rows.shape[:-1]
     return {
@@ -309,7 +309,7 @@ def from_tensors(tensors: Mapping[str, Tensor], layout: Layout) -> Tensor:
             raise IncompatibleModel(
                 f"tensor {entry.name!r} does not fit the layout",
                 expected=f"[..., {', '.join(map(str, entry.shape))}]",
-                came="no such tensor" if tensor is None else tuple(tensor.shape),
+                got="no such tensor" if tensor is None else tuple(tensor.shape),
             )
         parts.append(tensor.detach().reshape(*tensor.shape[:split], entry.size).to(torch.float32))
     return torch.cat(parts, dim=-1)

@@ -114,7 +114,7 @@ def round_cost(
     """
     senders, receivers, n = _messages(mixing)
     if message_bytes < 0:
-        raise InvalidParameter("the size of a message is negative", expected="bytes ≥ 0", came=message_bytes)
+        raise InvalidParameter("the size of a message is negative", expected="bytes ≥ 0", got=message_bytes)
     bits = 8.0 * message_bytes
     rate = _bandwidth("bandwidth", bandwidth, senders, receivers, n)
     delay = _latency(latency, senders, receivers, n)
@@ -164,7 +164,7 @@ def sequence_cost(
     """
     count = (sequence.period or _SAMPLED_ROUNDS) if rounds is None else rounds
     if count < 1:
-        raise InvalidParameter("no rounds to look at", expected="rounds ≥ 1", came=count)
+        raise InvalidParameter("no rounds to look at", expected="rounds ≥ 1", got=count)
     costs = [
         round_cost(
             sequence.matrix(t),
@@ -204,7 +204,7 @@ def latency_from_round_trips(round_trip_ms: ArrayLike) -> _Floats:
     """
     measured = np.array(round_trip_ms, dtype=np.float64)
     if measured.ndim != 2 or measured.shape[0] != measured.shape[1]:
-        raise InvalidParameter("round trips are a square matrix", expected="[n, n]", came=measured.shape)
+        raise InvalidParameter("round trips are a square matrix", expected="[n, n]", got=measured.shape)
     np.fill_diagonal(measured, np.nan)
     measured[~(measured > 0)] = np.nan
     missing = np.isnan(measured)
@@ -234,7 +234,7 @@ def _bandwidth(name: str, value: ArrayLike, owners: _Indices, others: _Indices, 
         raise InvalidParameter(
             f"the {name} of a link in use is not positive",
             expected="bits per second > 0",
-            came=float(np.min(chosen)),
+            got=float(np.min(chosen)),
         )
     return chosen
 
@@ -263,7 +263,7 @@ def _by_shape(name: str, value: _Floats, owners: _Indices, others: _Indices, n: 
     raise InvalidParameter(
         f"the {name} does not fit the nodes",
         expected=f"a number, shape ({n},) or shape ({n}, {n})",
-        came=f"shape {value.shape}",
+        got=f"shape {value.shape}",
     )
 
 

@@ -1,6 +1,6 @@
 """Every error topology raises on purpose, as one small tree named after meanings.
 
-Each says what was expected, what came, and how to mend it. All are `ValueError` too where an argument is
+Each says what was expected, what it got, and how to mend it. All are `ValueError` too where an argument is
 at fault, so that callers who know nothing of this tree still catch them.
 """
 
@@ -36,24 +36,24 @@ class TopologyError(Exception):
     ----------
     what : str
         What went wrong, in a sentence without its full stop.
-    expected, came : object, optional
+    expected, got : object, optional
         What would have been right, and what was found instead.
     remedy : str, optional
         What the reader can do about it.
     """
 
     def __init__(
-        self, what: str, *, expected: object = None, came: object = None, remedy: str | None = None
+        self, what: str, *, expected: object = None, got: object = None, remedy: str | None = None
     ) -> None:
         self.what = what
         self.expected = expected
-        self.came = came
+        self.got = got
         self.remedy = remedy
         parts = [what]
         if expected is not None:
             parts.append(f"expected {expected}")
-        if came is not None:
-            parts.append(f"came {came}")
+        if got is not None:
+            parts.append(f"got {got}")
         message = "; ".join(parts)
         super().__init__(f"{message}. {remedy}" if remedy else message)
 

@@ -76,7 +76,7 @@ def parse_assignment(text: str) -> tuple[str, Any]:
     """
     key, separator, value = text.partition("=")
     if not separator or not key:
-        raise SettingError("an option or parameter is wrong", expected="KEY=VALUE", came=repr(text))
+        raise SettingError("an option or parameter is wrong", expected="KEY=VALUE", got=repr(text))
     try:
         read = tomllib.loads(f"value = {value}")
     except tomllib.TOMLDecodeError:

@@ -36,7 +36,7 @@ def require_share(share: float) -> None:
         valid = isinstance(share, float) and math.isfinite(share) and 0 < share <= 1
     if not valid:
         expected = "a count such as 20, or a fraction such as 0.01"
-        raise SettingError("that is no share of a row's numbers", expected=expected, came=repr(share))
+        raise SettingError("that is no share of a row's numbers", expected=expected, got=repr(share))
 
 
 def chosen_count(share: float, size: int) -> int:
@@ -110,11 +110,11 @@ def read_chosen(payload: PayloadTensor, count: int, size: int) -> Tensor:
     if _as_bitmap(count, size):
         chosen = unpack(packed, size, 1).to(torch.bool)
         if int(chosen.sum()) != count:
-            raise UnexpectedTensor("the bitmap marks others", expected=count, came=int(chosen.sum()))
+            raise UnexpectedTensor("the bitmap marks others", expected=count, got=int(chosen.sum()))
         return chosen
     indices = unpack(packed, count, _index_width(size)).to(torch.int64)
     if count and int(indices[-1]) >= size:
-        raise UnexpectedTensor("an index is out of range", expected=f"0 to {size - 1}", came=int(indices[-1]))
+        raise UnexpectedTensor("an index is out of range", expected=f"0 to {size - 1}", got=int(indices[-1]))
     if bool((indices[1:] <= indices[:-1]).any()):
         raise UnexpectedTensor("the indices do not ascend", expected="each greater than the one before it")
     return indices

@@ -117,13 +117,13 @@ def require_admitted(headers: Sequence[TensorHeader], specs: Sequence[TensorSpec
         raise UnexpectedTensor(
             "the payload has another number of tensors",
             expected=len(specs),
-            came=len(headers),
+            got=len(headers),
             remedy=remedy,
         )
     for header, spec in zip(headers, specs, strict=True):
         if not spec.admits(header):
             came = f"{header.name[:64]!a} {header.dtype[:64]!a} {list(header.shape[:8])}"
-            raise UnexpectedTensor("a tensor is not as implied", expected=spec, came=came, remedy=remedy)
+            raise UnexpectedTensor("a tensor is not as implied", expected=spec, got=came, remedy=remedy)
 
 
 def payload_of(name: str, tensor: Tensor, *, byteorder: str = sys.byteorder) -> PayloadTensor:
@@ -163,7 +163,7 @@ def tensor_of(payload: PayloadTensor, *, byteorder: str = sys.byteorder) -> Tens
         raise UnexpectedTensor(
             f"tensor {header.name!a} has another number of bytes than its shape implies",
             expected=header.nbytes,
-            came=payload.data.nbytes,
+            got=payload.data.nbytes,
         )
     if header.nbytes == 0:
         return torch.empty(header.shape, dtype=dtype)

@@ -44,7 +44,7 @@ class BucketCodec(ABC):
 
     def __post_init__(self) -> None:
         if self.bucket is not None and self.bucket < 1:
-            raise SettingError("a bucket holds nothing", expected="bucket >= 1", came=self.bucket)
+            raise SettingError("a bucket holds nothing", expected="bucket >= 1", got=self.bucket)
 
     @property
     @abstractmethod
@@ -120,7 +120,7 @@ class BucketCodec(ABC):
         symbols = unpack(packed, size, width_of(self.largest_symbol))
         if size and int(symbols.max()) > self.largest_symbol:
             raise UnexpectedTensor(
-                "there is no such level", expected=f"0 to {self.largest_symbol}", came=int(symbols.max())
+                "there is no such level", expected=f"0 to {self.largest_symbol}", got=int(symbols.max())
             )
         values = self.values(in_buckets(symbols[None], self.bucket), scales[None], size=size)
         return out_of_buckets(values, size)[0]

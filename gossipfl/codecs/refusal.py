@@ -20,7 +20,7 @@ def require_single_row(row: Tensor) -> None:
     """
     if row.dtype != torch.float32 or row.dim() != 1:
         came = f"{row.dtype} {list(row.shape)}"
-        raise UnexpectedTensor("only a single row can be encoded", expected="float32 [D]", came=came)
+        raise UnexpectedTensor("only a single row can be encoded", expected="float32 [D]", got=came)
 
 
 def require_finite(row: Tensor) -> None:
@@ -61,6 +61,6 @@ def require_in_range(encoded: Tensor, *, row: Tensor, codec: str, most: str) -> 
     raise NonFiniteUpdate(
         f"the row does not fit into {codec}",
         expected=most,
-        came=f"{row.abs().max().item():.6g}",
+        got=f"{row.abs().max().item():.6g}",
         remedy="Use the codec bfloat16, which has the range of float32, or float32.",
     )

@@ -81,4 +81,4 @@ def _made(name: CodecName) -> Compressor:
 
 
 def _unknown(error: SettingError) -> UnknownCodec:
-    return UnknownCodec(error.what, expected=error.expected, came=error.came, remedy=error.remedy)
+    return UnknownCodec(error.what, expected=error.expected, got=error.got, remedy=error.remedy)

@@ -72,15 +72,15 @@ class DemoPlan:
 
     def __post_init__(self) -> None:
         if self.peers < 2:
-            raise SettingError("a demo needs peers", expected="--peers of 2 or more", came=self.peers)
+            raise SettingError("a demo needs peers", expected="--peers of 2 or more", got=self.peers)
         if not 0 <= self.kill <= self.peers - 2:
             raise SettingError(
                 "a demo cannot kill so many peers",
                 expected=f"--kill of 0 … {self.peers - 2}: two must survive",
-                came=self.kill,
+                got=self.kill,
             )
         if not self.duration > 0:
-            raise SettingError("a demo needs time", expected="--duration above 0 s", came=self.duration)
+            raise SettingError("a demo needs time", expected="--duration above 0 s", got=self.duration)
 
     def task_options(self, index: int) -> dict[str, Any]:
         """Options of the task's factory, for one peer."""

@@ -119,7 +119,7 @@ class PeerProcess:
         """
         if not self.killed and not self.is_up:
             lines = (self.home.directory / "log").read_text(errors="replace").splitlines()
-            raise DemoFailed(f"peer {self.index} ended by itself", came=" / ".join(lines[-3:]) or "no output")
+            raise DemoFailed(f"peer {self.index} ended by itself", got=" / ".join(lines[-3:]) or "no output")
 
     def status(self) -> dict[str, Any] | None:
         """What the peer last said of itself in its present start; None before the first time."""

@@ -60,7 +60,7 @@ def parse_address(text: str) -> PeerAddress:
     """
     match = _PATTERN.fullmatch(text)
     if match is None or int(match["port"]) > 65535 or not _host_is_right(match["family"], match["host"]):
-        raise InvalidAddress("this is no address of a peer", expected=_FORM, came=repr(text[:300]))
+        raise InvalidAddress("this is no address of a peer", expected=_FORM, got=repr(text[:300]))
     return PeerAddress(match["family"], match["host"], int(match["port"]), match["peer_id"])
 
 

@@ -84,7 +84,7 @@ async def dial(
     raise PeerUnreachable(
         f"peer {peer_id} cannot be reached",
         expected=f"an answer at {', '.join(str(address) for address in addresses)}",
-        came=reasons,
+        got=reasons,
     )
 
 

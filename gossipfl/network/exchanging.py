@@ -142,7 +142,7 @@ class Exchanger:
                 raise
         except StreamFailure as failure:
             if is_fresh:
-                raise ExchangeFailed(f"{peer_id} opened no stream", came=failure) from failure
+                raise ExchangeFailed(f"{peer_id} opened no stream", got=failure) from failure
             raise _Unanswered(str(failure)) from failure
         return Lease(stream, connection, is_fresh=is_fresh)
 
@@ -163,7 +163,7 @@ class Exchanger:
             died_idle = isinstance(failure, StreamEnded | ConnectionLost) and not lease.is_fresh
             if died_idle and not isinstance(failure, ConnectionAborted):
                 raise _Unanswered(str(failure)) from failure
-            raise ExchangeFailed("the neighbour gave the exchange up", came=failure) from failure
+            raise ExchangeFailed("the neighbour gave the exchange up", got=failure) from failure
         except BaseException:
             in_step = False
             if deadline.cancel_called:

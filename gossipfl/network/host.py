@@ -165,14 +165,14 @@ class Host:
 
     async def _connect(self, peer_id: str, addresses: Sequence[str]) -> Connection:
         if peer_id == self.peer_id:
-            raise PeerUnreachable("a peer does not exchange with itself", came=peer_id)
+            raise PeerUnreachable("a peer does not exchange with itself", got=peer_id)
         if not self._may_connect(peer_id):
-            raise PeerUnreachable("this peer is banned, or not admitted", came=peer_id)
+            raise PeerUnreachable("this peer is banned, or not admitted", got=peer_id)
         targets = [parse_address(address) for address in addresses]
         wrong = [each for each in targets if each.peer_id not in (None, peer_id)]
         if wrong:
             raise PeerUnreachable(
-                "an address is another peer's", expected=peer_id, came=", ".join(map(str, wrong))
+                "an address is another peer's", expected=peer_id, got=", ".join(map(str, wrong))
             )
         secured = await dial(peer_id, targets, upgrader=self._upgrader, seconds=self.limits.dial_seconds)
         self.counters.connections_dialled += 1

@@ -51,7 +51,7 @@ class Identity:
             raise CorruptIdentity(
                 "the secret of an identity has a wrong length",
                 expected=f"{_SEED_BYTES} bytes",
-                came=f"{len(self.seed)} bytes",
+                got=f"{len(self.seed)} bytes",
             )
         private_key = Ed25519PrivateKey.from_bytes(self.seed)
         key_pair = KeyPair(private_key, private_key.get_public_key())
@@ -88,7 +88,7 @@ def load_or_create_identity(directory: Path) -> Identity:
     except OSError as error:
         raise HomeError(
             f"no identity can be kept in {directory}",
-            came=f"{error.strerror} ({error.filename})",
+            got=f"{error.strerror} ({error.filename})",
             remedy="Look at the owner and the permissions of its files, and at the disk.",
         ) from error
 
@@ -111,7 +111,7 @@ def load_identity(directory: Path) -> Identity:
         raise CorruptIdentity(
             f"the key file {path} is damaged",
             expected=f"{len(_HEADER) + _SEED_BYTES} bytes that begin with {_HEADER!r}",
-            came=f"{len(content)} bytes",
+            got=f"{len(content)} bytes",
             remedy="Restore it from a backup, or delete it to become another peer.",
         )
     return Identity(content[len(_HEADER) :])
@@ -124,11 +124,11 @@ def _require_private(path: Path, mode: int) -> None:
         raise CorruptIdentity(
             f"{path} is open to others",
             expected=f"mode {mode:04o}",
-            came=f"{found:04o}",
+            got=f"{found:04o}",
             remedy=f"If nobody can have read the key, run `chmod {mode:o} {path}`; otherwise delete the key.",
         )
     if status.st_uid != os.geteuid():
-        raise CorruptIdentity(f"{path} belongs to another user", expected=os.geteuid(), came=status.st_uid)
+        raise CorruptIdentity(f"{path} belongs to another user", expected=os.geteuid(), got=status.st_uid)
 
 
 def _write_atomically(path: Path, content: bytes) -> None:

@@ -83,12 +83,12 @@ class NetworkLimits:
             kind_is_right = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
             if not kind_is_right or not math.isfinite(value) or value <= 0:
                 expected = "a positive whole number" if whole else "a positive, finite number"
-                raise SettingError(f"{field.name} is out of its range", expected=expected, came=repr(value))
+                raise SettingError(f"{field.name} is out of its range", expected=expected, got=repr(value))
         if not INITIAL_WINDOW <= self.receive_window <= LARGEST_WINDOW:
             raise SettingError(
                 "receive_window is out of its range",
                 expected=f"{INITIAL_WINDOW} to {LARGEST_WINDOW} bytes",
-                came=self.receive_window,
+                got=self.receive_window,
             )
         self._require_order("connections_per_peer", "connections_per_address", "connections")
         self._require_order("inbound_exchanges_per_peer", "inbound_exchanges")
@@ -101,5 +101,5 @@ class NetworkLimits:
             raise SettingError(
                 "limits contradict each other",
                 expected=" <= ".join(names),
-                came=" and ".join(str(value) for value in values),
+                got=" and ".join(str(value) for value in values),
             )

@@ -132,7 +132,7 @@ async def open_listeners(
                 listener.socket.close()
             raise InvalidAddress(
                 f"{address} cannot be listened at",
-                came=error.strerror or str(error),
+                got=error.strerror or str(error),
                 remedy="Choose another port, or 0 for any free one."
                 if error.errno == errno.EADDRINUSE
                 else "Choose an address of this machine.",

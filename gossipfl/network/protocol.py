@@ -34,7 +34,7 @@ async def agree_as_client(stream: Stream) -> None:
         raise MalformedFrame(
             "the other side does not speak the protocol of exchanges",
             expected=EXCHANGE_PROTOCOL,
-            came=f"{type(error).__name__}: {error}",
+            got=f"{type(error).__name__}: {error}",
         ) from error
 
 
@@ -55,5 +55,5 @@ async def agree_as_server(stream: Stream) -> None:
         raise
     except Exception as error:
         raise MalformedFrame(
-            "a stream did not begin with a negotiation", came=f"{type(error).__name__}: {error}"
+            "a stream did not begin with a negotiation", got=f"{type(error).__name__}: {error}"
         ) from error

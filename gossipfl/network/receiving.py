@@ -82,6 +82,6 @@ async def _read(stream: Stream, target: memoryview) -> memoryview:
         await stream.read_exactly_into(target)
     except StreamFailure as failure:
         raise TruncatedFrame(
-            "the stream ended inside a frame", expected=f"{len(target)} more bytes", came=str(failure)
+            "the stream ended inside a frame", expected=f"{len(target)} more bytes", got=str(failure)
         ) from failure
     return target

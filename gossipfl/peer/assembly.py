@@ -64,11 +64,11 @@ def read_data(task: Task) -> Dataset:
         raise
     except Exception as error:  # the author's own code
         raise InvalidTask(
-            f"the data of task {task.name!r} could not be read", came=f"{type(error).__name__}: {error}"
+            f"the data of task {task.name!r} could not be read", got=f"{type(error).__name__}: {error}"
         ) from error
     if not isinstance(data, Dataset):
         raise InvalidTask(
-            f"the data of task {task.name!r} is none", expected="a gossipfl.Dataset", came=type(data).__name__
+            f"the data of task {task.name!r} is none", expected="a gossipfl.Dataset", got=type(data).__name__
         )
     return data
 
@@ -117,7 +117,7 @@ def codec_of(settings: PeerSettings, task: Task) -> Codec:
         return model_codec(settings.exchange.codec, size=task.layout.shared_size)
     except UnknownCodec as error:
         raise SettingError(
-            f"exchange.codec: {error.what}", expected=error.expected, came=error.came, remedy=error.remedy
+            f"exchange.codec: {error.what}", expected=error.expected, got=error.got, remedy=error.remedy
         ) from None
 
 

@@ -98,7 +98,7 @@ class Housekeeping:
         except Exception as error:  # the author's own code
             raise InvalidTask(
                 f"the model or a metric of task {self._task.name!r} fails on the test samples",
-                came=f"{type(error).__name__}: {error}",
+                got=f"{type(error).__name__}: {error}",
             ) from error
 
     async def save_for_ever(self, period: float) -> None:
@@ -158,7 +158,7 @@ class Housekeeping:
                 save_checkpoint(self._home.checkpoint, checkpoint, self._task)
             except OSError as error:
                 raise HomeError(
-                    "no checkpoint could be written", came=error.strerror, remedy="Make room on the disk."
+                    "no checkpoint could be written", got=error.strerror, remedy="Make room on the disk."
                 ) from error
 
         with trio.CancelScope(shield=True):

@@ -205,7 +205,7 @@ class Peer:
             raise CorruptCheckpoint(
                 f"the checkpoint {self.home.checkpoint} was made in another way of learning",
                 expected=self.settings.rounds.algorithm or "gossip",
-                came=checkpoint.rounds or "gossip",
+                got=checkpoint.rounds or "gossip",
                 remedy="Use the settings it was made with, or another --home for the new way.",
             )
         return checkpoint

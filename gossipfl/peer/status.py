@@ -100,9 +100,9 @@ def read_status(path: Path) -> dict[str, Any]:
             f"there is no status in {path.parent}", remedy="Start the peer: gossipfl peer run --home DIR."
         ) from None
     except OSError as error:
-        raise HomeError(f"{path} cannot be read", came=error.strerror) from error
+        raise HomeError(f"{path} cannot be read", got=error.strerror) from error
     except ValueError as error:
-        raise HomeError(f"{path} is damaged", came=str(error), remedy="Restart the peer.") from error
+        raise HomeError(f"{path} is damaged", got=str(error), remedy="Restart the peer.") from error
     if not isinstance(values, dict):
-        raise HomeError(f"{path} is damaged", came=type(values).__name__, remedy="Restart the peer.")
+        raise HomeError(f"{path} is damaged", got=type(values).__name__, remedy="Restart the peer.")
     return values

@@ -91,7 +91,7 @@ def parse_codec_name(name: str) -> CodecName:
         raise SettingError(
             "no codec has this name",
             expected=" or ".join(each.form for each in CODEC_FAMILIES.values()),
-            came=f"{name[:64]!a}",
+            got=f"{name[:64]!a}",
             remedy=f"Did you mean {close[0]!r}?" if close else None,
         )
     parameters = [_number(text, fraction=known.fractions and not i) for i, text in enumerate(written)]
@@ -101,7 +101,7 @@ def parse_codec_name(name: str) -> CodecName:
             expected=known.form
             + (", SHARE a count such as 20 or a fraction such as 0.01" if known.fractions else "")
             + (", with whole numbers" if known.most and not known.fractions else ""),
-            came=f"{name[:64]!a}",
+            got=f"{name[:64]!a}",
         )
     return CodecName(family, tuple(each for each in parameters if each is not None))
 
@@ -121,7 +121,7 @@ def parse_model_codec_name(name: str) -> CodecName:
             f"{parsed.family} leaves so much of a model out that it needs error feedback, "
             "and models sent by gossip learning have none",
             expected=forms,
-            came=f"{name[:64]!a}",
+            got=f"{name[:64]!a}",
             remedy="Choose one of these; algorithms with error feedback are choco and deep_squeeze.",
         )
     return parsed

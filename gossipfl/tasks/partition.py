@@ -50,10 +50,10 @@ def partition(labels: NDArray[np.int64], peers: int, scheme: str, *, seed: int) 
     name, parameter = parse_partition(scheme)
     if peers < 1 or peers > len(labels):
         raise InvalidPartition(
-            "cannot give every peer a sample", expected=f"1 … {len(labels)} peers", came=peers
+            "cannot give every peer a sample", expected=f"1 … {len(labels)} peers", got=peers
         )
     if seed < 0:
-        raise InvalidPartition("the seed of a partition is negative", expected="0 or more", came=seed)
+        raise InvalidPartition("the seed of a partition is negative", expected="0 or more", got=seed)
     generator = np.random.Generator(np.random.Philox(seed))
     parts = PARTITIONS[name](labels, peers, parameter, generator)
     return [np.sort(part).astype(np.int64) for part in _without_empty(parts)]
@@ -84,7 +84,7 @@ def parse_partition(scheme: str) -> tuple[str, float]:
     if name != "iid":
         return name, _number(name, argument, int if name == "shards" else float)
     if argument:
-        raise InvalidPartition("partition 'iid' takes no parameter", came=repr(argument))
+        raise InvalidPartition("partition 'iid' takes no parameter", got=repr(argument))
     return name, 0.0
 
 
@@ -97,7 +97,7 @@ def _number(scheme: str, argument: str, kind: type[int] | type[float]) -> float:
         raise InvalidPartition(
             f"partition {scheme!r} needs a parameter",
             expected=f"{scheme}:NUMBER with a positive {'whole ' if kind is int else ''}number",
-            came=repr(argument),
+            got=repr(argument),
         )
     return value
 
@@ -112,7 +112,7 @@ def _shards(
     each = int(shards_each)
     if peers * each > len(labels):
         raise InvalidPartition(
-            "more shards than samples", expected=f"at most {len(labels)} shards", came=f"{peers} × {each}"
+            "more shards than samples", expected=f"at most {len(labels)} shards", got=f"{peers} × {each}"
         )
     shuffled = generator.permutation(len(labels))
     by_label = shuffled[np.argsort(labels[shuffled], kind="stable")]

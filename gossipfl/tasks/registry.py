@@ -51,7 +51,7 @@ def find_task(name: str, options: Mapping[str, Any] | None = None) -> Task:
         raise InvalidTask(
             f"task {name!r} does not take these options",
             expected=f"options {inspect.signature(factory)}",
-            came=options,
+            got=options,
             remedy=f"{str(error).capitalize()}.",
         ) from error
     try:
@@ -59,10 +59,10 @@ def find_task(name: str, options: Mapping[str, Any] | None = None) -> Task:
     except GossipflError:
         raise
     except Exception as error:
-        raise InvalidTask(f"the factory {name!r} failed", came=f"{type(error).__name__}: {error}") from error
+        raise InvalidTask(f"the factory {name!r} failed", got=f"{type(error).__name__}: {error}") from error
     if not isinstance(task, Task):
         raise InvalidTask(
-            f"the factory {name!r} returned no task", expected="a gossipfl.Task", came=type(task).__name__
+            f"the factory {name!r} returned no task", expected="a gossipfl.Task", got=type(task).__name__
         )
     return task
 
@@ -89,11 +89,11 @@ def _import_factory(name: str) -> Callable[..., Any]:
         raise UnknownTask(
             f"there is no module {module_name!r}",
             expected="an installed module, or one in the current directory, with dots and without '.py'",
-            came=f"nothing of that name in {here}",
+            got=f"nothing of that name in {here}",
         ) from error
     except Exception as error:
         raise InvalidTask(
-            f"the module {module_name!r} cannot be imported", came=f"{type(error).__name__}: {error}"
+            f"the module {module_name!r} cannot be imported", got=f"{type(error).__name__}: {error}"
         ) from error
     finally:
         sys.path.remove(here)

@@ -54,18 +54,18 @@ class Dataset:
             if not isinstance(inputs, Tensor) or not isinstance(targets, Tensor):
                 raise InvalidTask(
                     f"{part} inputs and targets must be torch tensors",
-                    came=f"{type(inputs).__name__} and {type(targets).__name__}",
+                    got=f"{type(inputs).__name__} and {type(targets).__name__}",
                     remedy="Convert them with torch.as_tensor.",
                 )
             if inputs.dim() == 0 or targets.dim() == 0:
                 raise InvalidTask(
-                    f"{part} inputs and targets must have one sample a first index", came="a single number"
+                    f"{part} inputs and targets must have one sample a first index", got="a single number"
                 )
             if len(inputs) != len(targets) or len(inputs) == 0:
                 raise InvalidTask(
                     f"{part} inputs and targets do not match",
                     expected="as many inputs as targets, and at least one",
-                    came=f"{len(inputs)} and {len(targets)}",
+                    got=f"{len(inputs)} and {len(targets)}",
                 )
             _require_finite(inputs, f"{part} inputs")
             _require_finite(targets, f"{part} targets")
@@ -79,7 +79,7 @@ def _require_finite(samples: Tensor, what: str) -> None:
     spoilt = wrong.any(dim=1).nonzero().flatten()
     raise InvalidTask(
         f"the {what} hold NaN or infinite numbers",
-        came=f"{int(wrong.sum())} in {len(spoilt)} of {len(samples)} samples, first in sample {int(spoilt[0])}",
+        got=f"{int(wrong.sum())} in {len(spoilt)} of {len(samples)} samples, first in sample {int(spoilt[0])}",
         remedy="Fill in what is missing, or leave these samples out.",
     )
 
@@ -148,11 +148,11 @@ class Task:
             raise InvalidTask(
                 f"task {self.name!r} cannot start so",
                 expected="'common' or 'independent'",
-                came=repr(self.start),
+                got=repr(self.start),
             )
         if not 0 <= self.seed < 2**63:
             raise InvalidTask(
-                f"the seed of task {self.name!r} is out of range", expected="0 … 2**63 − 1", came=self.seed
+                f"the seed of task {self.name!r} is out of range", expected="0 … 2**63 − 1", got=self.seed
             )
         if "loss" in self.metrics:
             raise InvalidTask(
@@ -174,13 +174,13 @@ class Task:
                 module = self.model()
         except Exception as error:
             raise InvalidTask(
-                f"the model factory of task {self.name!r} failed", came=f"{type(error).__name__}: {error}"
+                f"the model factory of task {self.name!r} failed", got=f"{type(error).__name__}: {error}"
             ) from error
         if not isinstance(module, nn.Module):
             raise InvalidTask(
                 f"the model factory of task {self.name!r} returned no module",
                 expected="a torch.nn.Module",
-                came=type(module).__name__,
+                got=type(module).__name__,
             )
         return module
 

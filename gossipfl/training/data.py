@@ -64,13 +64,13 @@ class NodeData:
         counts = np.array([len(part) for part in parts], dtype=np.int64)
         if len(inputs) != len(targets):
             raise InvalidPartition(
-                "inputs and targets differ in number", expected=len(inputs), came=len(targets)
+                "inputs and targets differ in number", expected=len(inputs), got=len(targets)
             )
         if not len(counts) or counts.min() == 0:
             raise InvalidPartition(
                 "a node would own no sample",
                 expected="at least one sample a node",
-                came=f"node {int(counts.argmin())} with none" if len(counts) else "no nodes",
+                got=f"node {int(counts.argmin())} with none" if len(counts) else "no nodes",
                 remedy="Use fewer peers, more data, or a less skewed partition.",
             )
         indices = np.concatenate(parts).astype(np.int64)
@@ -78,7 +78,7 @@ class NodeData:
             raise InvalidPartition(
                 "an index lies outside the pool",
                 expected=f"0 … {len(targets) - 1}",
-                came=(int(indices.min()), int(indices.max())),
+                got=(int(indices.min()), int(indices.max())),
             )
         offsets = np.concatenate([[0], counts.cumsum()]).astype(np.int64)
         if numbers is None:

@@ -170,14 +170,14 @@ def _try_out(loss_of: _LossOf, leaves: Tensors, rest: Tensors, example: tuple[Te
     except Exception as error:
         raise InvalidTask(
             "the module or its loss fails on a batch of the task's own data",
-            came=f"{type(error).__name__}: {error}",
+            got=f"{type(error).__name__}: {error}",
             remedy=f"The batch had inputs {_form(inputs)} and targets {_form(targets)}.",
         ) from error
     if not isinstance(value, Tensor) or value.shape != () or not value.is_floating_point():
         raise InvalidTask(
             "the loss of a batch must be one number",
             expected="a floating-point scalar tensor, the mean over the batch",
-            came=_form(value) if isinstance(value, Tensor) else type(value).__name__,
+            got=_form(value) if isinstance(value, Tensor) else type(value).__name__,
             remedy="Use reduction='mean'.",
         )
     if not value.requires_grad:

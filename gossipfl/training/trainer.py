@@ -211,7 +211,7 @@ class Trainer:
                 raise IncompatibleModel(
                     f"the {what} of the nodes do not fit this training",
                     expected=(len(nodes), width),
-                    came=tuple(tensor.shape),
+                    got=tuple(tensor.shape),
                     remedy="Make them with Nodes.start(rows, momentum_size=trainer.momentum_size).",
                 )
 

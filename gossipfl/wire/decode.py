@@ -54,7 +54,7 @@ def parse_header(data: bytes | bytearray | memoryview, preamble: Preamble, *, li
     TruncatedFrame, ChecksumMismatch, MalformedFrame, MessageTooLarge
     """
     if len(data) != preamble.header_bytes:
-        raise TruncatedFrame("the header is incomplete", expected=preamble.header_bytes, came=len(data))
+        raise TruncatedFrame("the header is incomplete", expected=preamble.header_bytes, got=len(data))
     if xxhash.xxh32_intdigest(data) != preamble.header_checksum:
         raise ChecksumMismatch("the header is damaged")
     return _HEADERS[preamble.kind].from_fields(_unpacked(data, limits), limits=limits)
@@ -72,7 +72,7 @@ def check(header: AnyHeader, preamble: Preamble, expectation: Expectation) -> in
         raise IncompatibleTask(
             "the sender learns another task",
             expected=expectation.task.hex(),
-            came=header.task.hex(),
+            got=header.task.hex(),
             remedy="Both peers must run the same task, with the same version and initial seed.",
         )
     if isinstance(header, ModelHeader | RoundHeader | Progress):
@@ -83,16 +83,16 @@ def check(header: AnyHeader, preamble: Preamble, expectation: Expectation) -> in
         raise IncompatibleModel(
             "the sender's model has another layout",
             expected=expectation.layout.hex(),
-            came=header.layout.hex(),
+            got=header.layout.hex(),
             remedy="Both peers must build the same model and share the same parameters.",
         )
     codec, size = _form(header, expectation)
     require_admitted(header.tensors, codec.expected(size))
     exact = body_bytes(header.tensors)
     if preamble.body_bytes > exact:
-        raise MessageTooLarge("the body is too long", expected=f"{exact} bytes", came=preamble.body_bytes)
+        raise MessageTooLarge("the body is too long", expected=f"{exact} bytes", got=preamble.body_bytes)
     if preamble.body_bytes < exact:
-        raise MalformedFrame("the body is too short", expected=f"{exact} bytes", came=preamble.body_bytes)
+        raise MalformedFrame("the body is too short", expected=f"{exact} bytes", got=preamble.body_bytes)
     return exact
 
 
@@ -115,7 +115,7 @@ def decode_body(
     """
     exact = body_bytes(header.tensors)
     if body.nbytes != exact:
-        raise TruncatedFrame("the body is incomplete", expected=f"{exact} bytes", came=body.nbytes)
+        raise TruncatedFrame("the body is incomplete", expected=f"{exact} bytes", got=body.nbytes)
     if checksum([body]) != header.checksum:
         raise ChecksumMismatch("the body is damaged, or was changed while it was being sent")
     payload = split_body(header.tensors, body)
@@ -146,9 +146,9 @@ def decode_frame(data: bytes | bytearray | memoryview, expectation: Expectation)
     header = parse_header(view[PREAMBLE_BYTES:end], preamble, limits=limits)
     exact = check(header, preamble, expectation)
     if len(view) > end + exact:
-        raise MalformedFrame("bytes follow the frame", expected=f"{end + exact} bytes", came=len(view))
+        raise MalformedFrame("bytes follow the frame", expected=f"{end + exact} bytes", got=len(view))
     if len(view) < end + exact:
-        raise TruncatedFrame("the body is incomplete", expected=f"{exact} bytes", came=len(view) - end)
+        raise TruncatedFrame("the body is incomplete", expected=f"{exact} bytes", got=len(view) - end)
     if not isinstance(header, ModelHeader | RoundHeader):
         return header
     body = allocate_body(exact)
@@ -180,7 +180,7 @@ def _form(header: ModelHeader | RoundHeader, expectation: Expectation) -> tuple[
     forms = () if expectation.rounds is None else expectation.rounds.forms
     if header.exchange >= len(forms):
         raise UnexpectedRound(
-            "a round has no such exchange", expected=f"one below {len(forms)}", came=header.exchange
+            "a round has no such exchange", expected=f"one below {len(forms)}", got=header.exchange
         )
     form = forms[header.exchange]
     return codec_among({each.name: each for each in form.codecs}, header.codec), form.size
@@ -209,5 +209,5 @@ def _unpacked(data: bytes | bytearray | memoryview, limits: Limits) -> object:
         )
     except (ValueError, TypeError, OverflowError, RecursionError, msgpack.UnpackException) as error:
         if "exceeds max_" in str(error):
-            raise MessageTooLarge("a part of the header is too long", came=str(error)[:80]) from error
-        raise MalformedFrame("the header is no msgpack map", came=type(error).__name__) from error
+            raise MessageTooLarge("a part of the header is too long", got=str(error)[:80]) from error
+        raise MalformedFrame("the header is no msgpack map", got=type(error).__name__) from error

@@ -51,7 +51,7 @@ class Frame:
             `length` is below 1.
         """
         if length < 1:
-            raise SettingError("a frame cannot be cut into empty pieces", expected="length >= 1", came=length)
+            raise SettingError("a frame cannot be cut into empty pieces", expected="length >= 1", got=length)
         pending: list[memoryview] = []
         missing = length
         for buffer in self.buffers:
@@ -196,14 +196,14 @@ def _framed(
 ) -> Frame:
     version = header.kind.since if version is None else version
     if version not in SPOKEN or version < header.kind.since:
-        raise UnsupportedVersion("this code does not speak the version", expected=SPOKEN, came=version)
+        raise UnsupportedVersion("this code does not speak the version", expected=SPOKEN, got=version)
     limits = limits or Limits()
     fields = header.to_fields()
     type(header).from_fields(fields, limits=limits)
     packed: bytes = msgpack.packb(fields, use_bin_type=True)
     if len(packed) > limits.header_bytes:
         raise MessageTooLarge(
-            "the header is too long", expected=f"at most {limits.header_bytes} bytes", came=len(packed)
+            "the header is too long", expected=f"at most {limits.header_bytes} bytes", got=len(packed)
         )
     preamble = Preamble(
         version=version,

@@ -86,14 +86,14 @@ class Expectation:
     def __post_init__(self) -> None:
         for name, value in (("task", self.task), ("layout", self.layout)):
             if type(value) is not bytes or len(value) != DIGEST_BYTES:
-                raise SettingError(f"{name} is not a digest", expected="32 bytes", came=glimpse(value))
+                raise SettingError(f"{name} is not a digest", expected="32 bytes", got=glimpse(value))
         if type(self.size) is not int or self.size < 0:
-            raise SettingError("the size of a row is wrong", expected="an integer >= 0", came=repr(self.size))
+            raise SettingError("the size of a row is wrong", expected="an integer >= 0", got=repr(self.size))
         by_name = {codec.name: codec for codec in self.codecs}
         if not by_name or len(by_name) != len(self.codecs):
             names = [codec.name for codec in self.codecs]
             raise SettingError(
-                "the codecs are wrong", expected="one or more, with different names", came=names
+                "the codecs are wrong", expected="one or more, with different names", got=names
             )
         object.__setattr__(self, "_by_name", MappingProxyType(by_name))
 
@@ -124,6 +124,6 @@ def codec_among(codecs: Mapping[str, Codec], name: str) -> Codec:
         raise UnknownCodec(
             "the row is encoded in a way this peer does not read",
             expected=" or ".join(codecs),
-            came=f"{name[:64]!a}",
+            got=f"{name[:64]!a}",
             remedy="The sender must choose one of these codecs.",
         ) from None

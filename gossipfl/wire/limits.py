@@ -54,7 +54,7 @@ class Limits:
             value = getattr(self, field.name)
             if type(value) is not int or value < 1:
                 raise SettingError(
-                    f"limit {field.name} is wrong", expected="a positive integer", came=repr(value)
+                    f"limit {field.name} is wrong", expected="a positive integer", got=repr(value)
                 )
 
     @property

@@ -88,27 +88,27 @@ def parse_preamble(
     if len(data) != PREAMBLE_BYTES:
         shortened = len(data) < PREAMBLE_BYTES
         error = TruncatedFrame if shortened else MalformedFrame
-        raise error("a preamble has a fixed length", expected=f"{PREAMBLE_BYTES} bytes", came=len(data))
+        raise error("a preamble has a fixed length", expected=f"{PREAMBLE_BYTES} bytes", got=len(data))
     magic, version, kind, header_bytes, header_checksum, body_bytes = _LAYOUT.unpack(data)
     if magic != MAGIC:
-        raise MalformedFrame("these bytes do not begin a frame", expected=MAGIC, came=magic)
+        raise MalformedFrame("these bytes do not begin a frame", expected=MAGIC, got=magic)
     if version not in versions and kind != Kind.REFUSAL:
         raise UnsupportedVersion(
             "the frame's protocol version is not spoken here",
             expected=versions,
-            came=f"version {version}",
+            got=f"version {version}",
             remedy="Upgrade the peer whose version is lower.",
         )
     if kind not in kinds or version < Kind(kind).since:
         welcome = " or ".join(Kind(each).name.lower() for each in sorted(kinds))
         came = f"{Kind(kind).name.lower()} in version {version}" if kind in ALL_KINDS else f"kind {kind}"
-        raise MalformedFrame("a frame of this kind has no place here", expected=welcome, came=came)
+        raise MalformedFrame("a frame of this kind has no place here", expected=welcome, got=came)
     if header_bytes > limits.header_bytes:
         raise MessageTooLarge(
-            "the header is too long", expected=f"at most {limits.header_bytes} bytes", came=header_bytes
+            "the header is too long", expected=f"at most {limits.header_bytes} bytes", got=header_bytes
         )
     if body_bytes and not Kind(kind).has_body:
-        raise MessageTooLarge("only a row has a body", expected="0 bytes", came=body_bytes)
+        raise MessageTooLarge("only a row has a body", expected="0 bytes", got=body_bytes)
     return Preamble(
         version=version,
         kind=Kind(kind),

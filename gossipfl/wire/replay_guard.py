@@ -29,7 +29,7 @@ class ReplayGuard:
 
     def __init__(self, *, senders: int = 4096) -> None:
         if senders < 1:
-            raise SettingError("a replay guard remembers nobody", expected="senders >= 1", came=senders)
+            raise SettingError("a replay guard remembers nobody", expected="senders >= 1", got=senders)
         self._senders = senders
         self._newest: OrderedDict[str, tuple[int, int]] = OrderedDict()
 
@@ -49,7 +49,7 @@ class ReplayGuard:
             raise ReplayedMessage(
                 "the message is not newer than the last one from this sender",
                 expected=f"later than incarnation {newest[0]}, sequence {newest[1]}",
-                came=f"incarnation {incarnation}, sequence {sequence}",
+                got=f"incarnation {incarnation}, sequence {sequence}",
                 remedy="Incarnation and sequence must never go back; restore the newest checkpoint.",
             )
 

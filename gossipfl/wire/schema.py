@@ -24,11 +24,11 @@ def glimpse(value: object) -> str:
 def require_string(value: object, *, what: str, most: int, pattern: re.Pattern[str]) -> str:
     """Require a string of at most `most` characters that the pattern matches as a whole."""
     if type(value) is not str:
-        raise MalformedFrame(f"{what} is not a string", expected="str", came=glimpse(value))
+        raise MalformedFrame(f"{what} is not a string", expected="str", got=glimpse(value))
     if len(value) > most:
-        raise MessageTooLarge(f"{what} is too long", expected=f"at most {most} characters", came=len(value))
+        raise MessageTooLarge(f"{what} is too long", expected=f"at most {most} characters", got=len(value))
     if not pattern.fullmatch(value):
-        raise MalformedFrame(f"{what} is misspelt", expected=f"/{pattern.pattern}/", came=glimpse(value))
+        raise MalformedFrame(f"{what} is misspelt", expected=f"/{pattern.pattern}/", got=glimpse(value))
     return value
 
 
@@ -36,19 +36,19 @@ def require_integer(value: object, *, what: str, least: int = 0, most: int = LAR
     """Require an integer, and no boolean, from `least` to `most`."""
     if type(value) is not int or not least <= value <= most:
         expected = f"an integer from {least} to {most}"
-        raise MalformedFrame(f"{what} is out of range", expected=expected, came=glimpse(value))
+        raise MalformedFrame(f"{what} is out of range", expected=expected, got=glimpse(value))
     return value
 
 
 def require_array(value: object, *, what: str, most: int, exactly: int | None = None) -> list[Any]:
     """Require an array of at most `most` elements, or of `exactly` so many."""
     if type(value) not in (list, tuple):
-        raise MalformedFrame(f"{what} is not an array", expected="array", came=glimpse(value))
+        raise MalformedFrame(f"{what} is not an array", expected="array", got=glimpse(value))
     elements: list[Any] = list(value)  # type: ignore[call-overload]  # narrowed above
     if exactly is not None and len(elements) != exactly:
-        raise MalformedFrame(f"{what} has a wrong length", expected=exactly, came=len(elements))
+        raise MalformedFrame(f"{what} has a wrong length", expected=exactly, got=len(elements))
     if len(elements) > most:
-        raise MessageTooLarge(f"{what} is too long", expected=f"at most {most} elements", came=len(elements))
+        raise MessageTooLarge(f"{what} is too long", expected=f"at most {most} elements", got=len(elements))
     return elements
 
 
@@ -70,10 +70,10 @@ class Fields:
 
     def __init__(self, fields: object, *, keys: tuple[str, ...]) -> None:
         if not isinstance(fields, Mapping):
-            raise MalformedFrame("the header is not a map", expected="map", came=glimpse(fields))
+            raise MalformedFrame("the header is not a map", expected="map", got=glimpse(fields))
         if set(fields) != set(keys):
             raise MalformedFrame(
-                "the header has other keys than its kind", expected=sorted(keys), came=glimpse(list(fields))
+                "the header has other keys than its kind", expected=sorted(keys), got=glimpse(list(fields))
             )
         self._fields = fields
 
@@ -85,14 +85,14 @@ class Fields:
         """Read a truth value."""
         value = self._fields[key]
         if type(value) is not bool:
-            raise MalformedFrame(f"{key} is not a boolean", expected="bool", came=glimpse(value))
+            raise MalformedFrame(f"{key} is not a boolean", expected="bool", got=glimpse(value))
         return value
 
     def digest(self, key: str) -> bytes:
         """Read a digest of 32 bytes."""
         value = self._fields[key]
         if type(value) is not bytes or len(value) != DIGEST_BYTES:
-            raise MalformedFrame(f"{key} is not a digest", expected="32 bytes", came=glimpse(value))
+            raise MalformedFrame(f"{key} is not a digest", expected="32 bytes", got=glimpse(value))
         return value
 
     def string(self, key: str, *, most: int, pattern: re.Pattern[str]) -> str:

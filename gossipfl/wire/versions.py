@@ -27,7 +27,7 @@ class VersionRange:
             raise SettingError(
                 "the range of protocol versions is wrong",
                 expected="1 <= lowest <= highest <= 65535",
-                came=f"{self.lowest} to {self.highest}",
+                got=f"{self.lowest} to {self.highest}",
             )
 
     def __contains__(self, version: object) -> bool:
@@ -57,6 +57,6 @@ def highest_common_version(own: VersionRange, others: VersionRange) -> int:
     raise UnsupportedVersion(
         "the two peers have no protocol version in common",
         expected=own,
-        came=others,
+        got=others,
         remedy=f"Upgrade {behind}.",
     )

@@ -111,7 +111,7 @@ def calibrate(homes: Sequence[Path | str]) -> Calibration:
         raise NothingObserved(
             "the peers hardly exchanged models",
             expected="at least two exchanges of a peer, and one that succeeded",
-            came=f"{observed.exchanges} exchanges",
+            got=f"{observed.exchanges} exchanges",
             remedy="Let them run longer.",
         )
     settings, notes = _common_settings(peers)

@@ -241,7 +241,7 @@ def _pool(history: History, learnings: list[Learning]) -> NodeData:
         if len(forms) > 1:
             raise NotSimulable(
                 "the peers' samples differ in shape or dtype and cannot be batched",
-                came=", ".join(sorted(f"{list(shape)} {dtype}" for shape, dtype in forms)),
+                got=", ".join(sorted(f"{list(shape)} {dtype}" for shape, dtype in forms)),
                 remedy="Replay a row at a time: leave out --batched.",
             )
     numbers = np.array([life.number for life in history.lives], dtype=np.int64)

@@ -126,7 +126,7 @@ def _needed(lives: _Lives, targets: Iterable[Version]) -> dict[tuple[str, int], 
         raise MissingPeer(
             "models came from peers whose homes were not given",
             expected=f"the homes of all peers; those of {len(known)} were given",
-            came=", ".join(f"peer {peer} ({count} models)" for peer, count in strangers.most_common(5)),
+            got=", ".join(f"peer {peer} ({count} models)" for peer, count in strangers.most_common(5)),
             remedy="Name the homes of these peers too: what they sent is part of the models.",
         )
     return needed
@@ -144,7 +144,7 @@ def _life_of(lives: _Lives, version: Version, reason: str) -> Life:
         raise TornRecords(
             f"{version} is not recorded, and {reason}",
             expected=f"an event of {life.first} … {life.last}",
-            came=version.event,
+            got=version.event,
             remedy="The records were cut short, or copied before what depends on them: copy all again.",
         )
     return life
@@ -175,7 +175,7 @@ def _ordered(lives: _Lives, needed: dict[tuple[str, int], int]) -> list[Step]:
         raise TornRecords(
             "the records contradict one another",
             expected="an order in which every model is made before it is merged",
-            came=f"{source} and {stuck} need each other",
+            got=f"{source} and {stuck} need each other",
             remedy="Homes of different runs were mixed, or records were edited.",
         )
     return steps

@@ -65,7 +65,7 @@ class Learnings:
                 raise OtherTask(
                     "the peers did not learn the same task",
                     expected=f"task {lives[0].task[:16]} of peer {lives[0].peer}",
-                    came=f"task {life.task[:16]} in start {life.incarnation} of peer {life.peer}",
+                    got=f"task {life.task[:16]} in start {life.incarnation} of peer {life.peer}",
                     remedy="Replay the networks of different tasks one by one.",
                 )
         for life in lives:
@@ -98,7 +98,7 @@ class Learnings:
                     raise OtherTask(
                         f"the {what} of {settings.name!r} is not the one peer {life.peer} learned",
                         expected=recorded[:16],
-                        came=found[:16],
+                        got=found[:16],
                         remedy="Use the version of the task's module that the peers used.",
                     )
             self._tasks[key] = (task, read_data(task))

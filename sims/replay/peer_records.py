@@ -202,7 +202,7 @@ def read_peers(homes: Sequence[Path | str]) -> list[RecordedPeer]:
         if peer.peer in found:
             raise DuplicatePeer(
                 f"two homes belong to peer {peer.peer}",
-                came=f"{found[peer.peer].home.directory} and {peer.home.directory}",
+                got=f"{found[peer.peer].home.directory} and {peer.home.directory}",
                 remedy="Name each peer once; a copy of a home is no peer of its own.",
             )
         found[peer.peer] = peer
@@ -228,7 +228,7 @@ def read_peer(directory: Path) -> RecordedPeer:
     if len({life.peer for life in lives}) > 1:
         raise TornRecords(
             f"the records in {home.records} are of several peers",
-            came=", ".join(sorted({life.peer for life in lives})),
+            got=", ".join(sorted({life.peer for life in lives})),
             remedy="Keep every peer's records in its own home.",
         )
     return RecordedPeer(home=home, peer=lives[0].peer, lives={life.incarnation: life for life in lives})
@@ -249,14 +249,14 @@ def _read_life(path: Path) -> Life | None:
             if start is None:
                 if kind != "start":
                     raise TornRecords(
-                        f"{path} does not begin with the start of the peer", expected="kind start", came=kind
+                        f"{path} does not begin with the start of the peer", expected="kind start", got=kind
                     )
                 start, before = record, int(record["event"])
             elif kind in ("merge", "train", "adopt", "go_back"):
                 event = _event(record, peer=str(start["peer"]))
                 if event.number != before + 1:
                     raise TornRecords(
-                        f"{path}:{number}: an event is missing", expected=before + 1, came=event.number
+                        f"{path}:{number}: an event is missing", expected=before + 1, got=event.number
                     )
                 events.append(event)
                 before = event.number
@@ -265,7 +265,7 @@ def _read_life(path: Path) -> Life | None:
         except (ValueError, KeyError, TypeError) as error:
             raise TornRecords(
                 f"{path}:{number} is no record",
-                came=f"{type(error).__name__}: {error}",
+                got=f"{type(error).__name__}: {error}",
                 remedy="Restore the file: everything after a damaged line depends on it.",
             ) from error
     return None if start is None else _life(path, start, events, exchanges, ended=float(record["time"]))
@@ -280,7 +280,7 @@ def _life(
         mistake = error.errors(include_url=False)[0]
         raise OtherSettings(
             f"{path}: the settings are not those of a peer of this version",
-            came=f"{'.'.join(str(part) for part in mistake['loc'])}: {mistake['msg']}",
+            got=f"{'.'.join(str(part) for part in mistake['loc'])}: {mistake['msg']}",
             remedy="Replay with the version of gossipfl that made the records.",
         ) from error
     try:
@@ -304,7 +304,7 @@ def _life(
         )
     except (ValueError, KeyError, TypeError) as error:
         raise TornRecords(
-            f"{path}:1 is no start of a peer", came=f"{type(error).__name__}: {error}"
+            f"{path}:1 is no start of a peer", got=f"{type(error).__name__}: {error}"
         ) from error
 
 

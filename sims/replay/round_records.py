@@ -92,7 +92,7 @@ def learned_in_rounds(peers: list[RecordedPeer]) -> bool:
     if len(ways) > 1:
         raise OtherSettings(
             "some peers learned in rounds, and others gossiped",
-            came=f"rounds in start {ways[True].incarnation} of peer {ways[True].peer}, gossip in start "
+            got=f"rounds in start {ways[True].incarnation} of peer {ways[True].peer}, gossip in start "
             f"{ways[False].incarnation} of peer {ways[False].peer}",
             remedy="Replay the peers of one network.",
         )
@@ -133,7 +133,7 @@ def read_round_life(peer: RecordedPeer, life: Life) -> RoundLife:
         except (ValueError, KeyError, TypeError) as error:
             raise TornRecords(
                 f"{path}:{number} is no record",
-                came=f"{type(error).__name__}: {error}",
+                got=f"{type(error).__name__}: {error}",
                 remedy="Restore the file: everything after a damaged line depends on it.",
             ) from error
     return RoundLife(life=life, mixes=mixes, outcomes=outcomes, last=last)

@@ -228,7 +228,7 @@ class _Replay:
                 raise TornRecords(
                     f"the age or step after round {number} of {each.key[0]} is not the one recorded",
                     expected=f"age {recorded.age}, step {recorded.step}",
-                    came=f"age {int(each.nodes.ages[0])}, step {int(each.nodes.steps[0])}",
+                    got=f"age {int(each.nodes.ages[0])}, step {int(each.nodes.steps[0])}",
                 )
             if self._batched:
                 left = abs(came - recorded.loss) > _LOSS_TOLERANCE * abs(recorded.loss)
@@ -298,7 +298,7 @@ class _Replay:
             raise MissingPeer(
                 "rows came from members whose homes were not given",
                 expected=f"the homes of all {len(roster)} members; those of {len(known)} were given",
-                came=", ".join(peer for peer in roster if peer not in known),
+                got=", ".join(peer for peer in roster if peer not in known),
                 remedy="Name the homes of these peers too: what they sent is part of the models.",
             )
         if sender not in self._lives:

@@ -148,7 +148,7 @@ def pooled(learnings: Sequence[Learning], numbers: Sequence[int]) -> NodeData:
         if len(forms) > 1:
             raise NotSimulable(
                 "the peers' samples differ in shape or dtype and cannot be batched",
-                came=", ".join(sorted(f"{list(shape)} {dtype}" for shape, dtype in forms)),
+                got=", ".join(sorted(f"{list(shape)} {dtype}" for shape, dtype in forms)),
                 remedy="Replay a row at a time: leave out --batched.",
             )
     ends = np.cumsum([len(each) for each in targets])

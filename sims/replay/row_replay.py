@@ -111,6 +111,6 @@ def _contradiction(step: Step, what: str, recorded: int, came: int) -> TornRecor
     return TornRecords(
         f"the {what} at {step.version} is not the one recorded",
         expected=recorded,
-        came=came,
+        got=came,
         remedy="The records are of another version of gossipfl, were edited, or are of different runs.",
     )

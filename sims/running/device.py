@@ -23,6 +23,6 @@ def check_device(device: str) -> None:
         raise NotSimulable(
             "models cannot be kept on this device",
             expected=" or ".join(there),
-            came=device,
+            got=device,
             remedy=str(error).splitlines()[0],
         ) from error

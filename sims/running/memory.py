@@ -175,7 +175,7 @@ def check_memory(estimate: MemoryEstimate, available: int) -> None:
         raise NotEnoughMemory(
             "the run would not fit into memory",
             expected=f"at most {_readable(available)}",
-            came=str(estimate),
+            got=str(estimate),
             remedy="Simulate fewer nodes, a smaller model, or in float32.",
         )
 

@@ -164,7 +164,7 @@ def _refuse_another(scenario: Scenario | Path | str | None, overrides: Sequence[
     if scenario is not None or overrides:
         raise RunDirectoryError(
             "a resumed run goes on with the scenario it was started with",
-            came=", ".join(map(str, overrides)) or "another scenario",
+            got=", ".join(map(str, overrides)) or "another scenario",
             remedy="Leave the scenario and its overrides out, or start another run in another directory.",
         )
 

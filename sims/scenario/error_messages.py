@@ -41,7 +41,7 @@ def explained(
         line = _line_of(text, names)
         place = f"{source}:{line}" if line else source
         said = mistake["msg"].removeprefix("Value error, ")
-        came = "" if mistake["type"] == "missing" else f"; came {mistake['input']!r}"
+        came = "" if mistake["type"] == "missing" else f"; got {mistake['input']!r}"
         if mistake["type"] == "union_tag_not_found":
             said, came = f"required here: one of {', '.join(_known_values(model, names))}", ""
         hint = ""

@@ -165,7 +165,7 @@ def _override(table: dict[str, Any], given: str) -> None:
     names = key.strip().split(".")
     if not separator or not all(names):
         raise InvalidScenario(
-            "an override sets one value", expected="SECTION.KEY=VALUE, e.g. network.loss=0.2", came=given
+            "an override sets one value", expected="SECTION.KEY=VALUE, e.g. network.loss=0.2", got=given
         )
     try:
         parsed = tomllib.loads(f"value = {value}")["value"]

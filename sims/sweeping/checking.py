@@ -126,6 +126,6 @@ def _check_memory(sweep: Sweep, checked: Sequence[Checked], *, jobs: int) -> Non
     raise NotEnoughMemory(
         f"{min(jobs, len(sizes))} runs side by side would not fit into memory",
         expected=f"together at most {available / 2**30:.1f} GiB",
-        came=f"{memory} for each run of {point}",
+        got=f"{memory} for each run of {point}",
         remedy=f"Use --jobs {fitting}." if fitting else "Simulate fewer nodes, or a smaller model.",
     )

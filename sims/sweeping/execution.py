@@ -158,7 +158,7 @@ def _jobs(jobs: int | None) -> int:
     if jobs is None:
         return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if jobs < 1:
-        raise InvalidSweep("jobs: at least one run at a time", expected="a whole number from 1", came=jobs)
+        raise InvalidSweep("jobs: at least one run at a time", expected="a whole number from 1", got=jobs)
     return jobs
 
 

@@ -46,7 +46,7 @@ def assign(table: dict[str, Any], key: str, value: Any) -> None:
     """
     names = key.split(".")
     if not all(names):
-        raise InvalidSweep("a key of a scenario is dotted", expected="e.g. training.learning_rate", came=key)
+        raise InvalidSweep("a key of a scenario is dotted", expected="e.g. training.learning_rate", got=key)
     for name in names[:-1]:
         inner = table.setdefault(name, {})
         if not isinstance(inner, dict):

@@ -42,7 +42,7 @@ def search_of(sweep: Sweep, scenario: Scenario) -> GeometricSearch:
     if isinstance(around, bool) or not isinstance(around, (int, float)) or not around > 0:
         raise InvalidSweep(
             f"tune.key: {tune.key!r} is no positive number in the scenario",
-            came=around,
+            got=around,
             remedy="Tune a key such as training.learning_rate, or give tune.around.",
         )
     return GeometricSearch(around=float(around), ratio=tune.ratio, budget=tune.values)

@@ -113,7 +113,7 @@ def _grid_axis(key: str, values: Sequence[Any]) -> list[_Option]:
     if len(set(labels)) < len(labels):
         raise InvalidSweep(
             f"grid.{key}: two values have the same label",
-            came=", ".join(map(str, labels)),
+            got=", ".join(map(str, labels)),
             remedy="Leave one out, or give tables a `label` of their own.",
         )
     return [_Option(((key, value),), ((key, label),)) for value, label in zip(values, labels, strict=True)]
@@ -122,7 +122,7 @@ def _grid_axis(key: str, values: Sequence[Any]) -> list[_Option]:
 def _variants(sweep: Sweep) -> list[_Option]:
     labels = [variant["label"] for variant in sweep.variant]
     if len(set(labels)) < len(labels):
-        raise InvalidSweep("two variants have the same label", came=", ".join(labels))
+        raise InvalidSweep("two variants have the same label", got=", ".join(labels))
     return [
         _Option(
             tuple((key, value) for key, value in _flat(variant).items() if key != "label"),

@@ -201,7 +201,7 @@ def load_sweep(file: Path | str) -> Sweep:
         raise InvalidSweep(
             f"there is no sweep {str(file)!r} that can be read",
             expected=f"a TOML file, or one of {', '.join(sorted(p.stem for p in ready.glob('*.toml')))}",
-            came=error,
+            got=error,
         ) from error
     return parse_sweep(text, source=str(path), directory=path.parent)
 

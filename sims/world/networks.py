@@ -230,6 +230,6 @@ def _check_size(scenario: Scenario, n: int) -> None:
         raise InvalidScenario(
             f"topology {scenario.topology.name!r} has another number of nodes than the population",
             expected=f"population.nodes = {scenario.population.nodes}",
-            came=n,
+            got=n,
             remedy=f"Set population.nodes = {n}, or change the topology.",
         )

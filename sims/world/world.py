@@ -102,7 +102,7 @@ class World:
                 f"topology {self.scenario.topology.name!r} groups nodes by their classes, and the targets of task "
                 f"{self.task.name!r} are no classes",
                 expected="integers, one a sample",
-                came=f"targets {list(data.targets.shape)} {data.targets.dtype}",
+                got=f"targets {list(data.targets.shape)} {data.targets.dtype}",
             )
         labels = data.targets.numpy()[data.indices]
         owners = np.repeat(np.arange(len(data.counts)), data.counts)
@@ -205,7 +205,7 @@ def _held_out(dataset: Dataset, share: float, *, seed: int) -> Dataset:
         raise InvalidScenario(
             "evaluate.validation: too few samples for that share",
             expected="at least one sample to measure on and one to train on",
-            came=f"{share} of {count} training samples",
+            got=f"{share} of {count} training samples",
         )
     order = torch.from_numpy(np.random.Generator(np.random.Philox(key=[seed, 2])).permutation(count))
     measured, trained = order[:held].sort().values, order[held:].sort().values
@@ -227,7 +227,7 @@ def _divided(scenario: Scenario, dataset: Dataset) -> NodeData:
             raise InvalidScenario(
                 "task.partition: there are fewer samples than nodes",
                 expected=f"at most {len(targets)} nodes",
-                came=nodes,
+                got=nodes,
                 remedy="Set task.samples_per_node to draw samples with replacement.",
             )
         return NodeData.partitioned(inputs, targets, np.array_split(np.arange(len(targets)), nodes))
@@ -244,7 +244,7 @@ def _labels(targets: Tensor, scheme: str) -> NDArray[np.int64]:
         raise InvalidScenario(
             f"task.partition: {scheme!r} divides samples by class, and the task's targets are no classes",
             expected="iid, quantity:SIGMA or contiguous",
-            came=f"targets {list(targets.shape)} {targets.dtype}",
+            got=f"targets {list(targets.shape)} {targets.dtype}",
         )
     return np.zeros(len(targets), dtype=np.int64)
 

@@ -275,7 +275,7 @@ def test_a_row_is_a_copy_of_its_module() -> None:
     ],
 )
 def test_what_does_not_fit_the_layout_is_refused(act: object) -> None:
-    with pytest.raises(IncompatibleModel, match=r"expected .*came "):
+    with pytest.raises(IncompatibleModel, match=r"expected .*got "):
         act(layout_of(nn.Linear(3, 2)))  # type: ignore[operator]
 
 

@@ -110,7 +110,7 @@ def advise(  # noqa: PLR0917 - the seven that every question has, in the order t
         raise InvalidParameter(
             "there is nothing to choose",
             expected="n ≥ 2, degree_budget ≥ 1 and compute_seconds ≥ 0",
-            came=(n, degree_budget, compute_seconds),
+            got=(n, degree_budget, compute_seconds),
         )
 
     _require_in_range(
@@ -166,7 +166,7 @@ def advise(  # noqa: PLR0917 - the seven that every question has, in the order t
         )
     if not found:
         told = "; ".join(f"{refusal.expression}: {refusal.why}" for refusal in refused)
-        raise InvalidParameter("no candidate can be recommended", came=told, remedy="Raise the degree budget")
+        raise InvalidParameter("no candidate can be recommended", got=told, remedy="Raise the degree budget")
     ranked = sorted(_consistent(found), key=_rank)
     return Advice(
         recommendations=tuple(replace(r, why=reason_for(r, ranked[0])) for r in ranked),
@@ -185,17 +185,17 @@ def _require_in_range(
     positive = {"target": target, "smoothness": smoothness, "initial_gap": initial_gap}
     for name, value in positive.items():
         if not (value > 0 and isfinite(value)):
-            raise InvalidParameter(f"{name} must be positive", expected=f"{name} > 0", came=value)
+            raise InvalidParameter(f"{name} must be positive", expected=f"{name} > 0", got=value)
     for name, value in {"heterogeneity": heterogeneity, "noise": noise}.items():
         if not (value >= 0 and isfinite(value)):
-            raise InvalidParameter(f"{name} must not be negative", expected=f"{name} ≥ 0", came=value)
+            raise InvalidParameter(f"{name} must not be negative", expected=f"{name} ≥ 0", got=value)
 
 
 def _built(expression: str, n: int) -> MixingSequence:
     sequence = build(expression).sequence
     if sequence.n != n:
         raise InvalidParameter(
-            f"the candidate {expression!r} has another number of nodes", expected=n, came=sequence.n
+            f"the candidate {expression!r} has another number of nodes", expected=n, got=sequence.n
         )
     return sequence
 

@@ -29,10 +29,10 @@ def d_cliques_of_classes(n: int, classes: int, clique_size: int, between: str, s
 
     if n < 1 or classes < 1:
         raise InvalidParameter(
-            "there are no nodes or no classes", expected="n ≥ 1 and classes ≥ 1", came=(n, classes)
+            "there are no nodes or no classes", expected="n ≥ 1 and classes ≥ 1", got=(n, classes)
         )
     for known in get_args(BetweenCliques):
         if between.replace("-", " ") == known:
             return d_cliques(np.arange(n) % classes, clique_size=clique_size, between=known, seed=seed)
     ways = ", ".join(known.replace(" ", "-") for known in get_args(BetweenCliques))
-    raise InvalidParameter("cliques cannot be linked like that", expected=ways, came=between)
+    raise InvalidParameter("cliques cannot be linked like that", expected=ways, got=between)

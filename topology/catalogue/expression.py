@@ -127,7 +127,7 @@ def _split(rest: str, text: str) -> list[str]:
         else:
             parts[-1] += character
     if depth:
-        raise MalformedExpression("the parentheses of an expression do not match", came=repr(text))
+        raise MalformedExpression("the parentheses of an expression do not match", got=repr(text))
     return [] if parts == [""] else parts
 
 

@@ -135,11 +135,11 @@ def _latency(path: Path, n: int, seed: int) -> NDArray[np.float64]:
             measured = loaded if isinstance(loaded, np.ndarray) else loaded[loaded.files[0]]
     except (ValueError, EOFError, IndexError) as error:
         raise InvalidParameter(
-            f"{path} holds no matrix", expected=".npy, .npz or .csv of numbers", came=str(error)
+            f"{path} holds no matrix", expected=".npy, .npz or .csv of numbers", got=str(error)
         ) from None
     latency = latency_from_round_trips(measured)
     if len(latency) < n:
-        raise InvalidParameter("too few hosts were measured", expected=f"{n} rows", came=len(latency))
+        raise InvalidParameter("too few hosts were measured", expected=f"{n} rows", got=len(latency))
     hosts = np.random.default_rng(seed).choice(len(latency), size=n, replace=False)
     return latency[np.ix_(hosts, hosts)] if len(latency) > n else latency
 

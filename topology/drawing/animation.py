@@ -44,9 +44,9 @@ def animate_mixing(named: NamedTopology, path: Path, *, rounds: int, frames_per_
 
     sequence = named.sequence
     if sequence.n > _NODES:
-        raise TooLarge("too many nodes to animate", expected=f"n ≤ {_NODES}", came=sequence.n)
+        raise TooLarge("too many nodes to animate", expected=f"n ≤ {_NODES}", got=sequence.n)
     if rounds < 1 or path.suffix.lower() != ".gif":
-        raise InvalidParameter("cannot animate", expected="rounds ≥ 1 and a .gif", came=(rounds, path.name))
+        raise InvalidParameter("cannot animate", expected="rounds ≥ 1 and a .gif", got=(rounds, path.name))
     positions = layout(named)
     P = np.eye(sequence.n)
     frames = [_frame(named, 0, P, positions)]

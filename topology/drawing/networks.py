@@ -47,7 +47,7 @@ def draw_network(named: NamedTopology, *, rounds: list[int] | None = None) -> Fi
         shown = min(sequence.period or 4, _ROUNDS_SHOWN)
         rounds = [0] if named.graph is not None else list(range(shown))
     if not rounds or min(rounds) < 0:
-        raise InvalidParameter("no such rounds", expected="at least one round ≥ 0", came=rounds)
+        raise InvalidParameter("no such rounds", expected="at least one round ≥ 0", got=rounds)
     columns = 2 if len(rounds) == 4 else min(len(rounds), 3)
     lines = ceil(len(rounds) / columns)
     side = 3.4 if len(rounds) == 1 else 2.2

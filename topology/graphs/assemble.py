@@ -30,7 +30,7 @@ def check_at_least(name: str, value: int, least: int) -> int:
         raise InvalidParameter(
             f"{name} is out of range",
             expected=f"an integer of at least {least}",
-            came=repr(value),
+            got=repr(value),
             remedy=f"Pass {name}={least} or more",
         )
     return int(value)
@@ -43,7 +43,7 @@ def check_fraction(name: str, value: float, *, least: float = 0.0) -> float:
         raise InvalidParameter(
             f"{name} is out of range",
             expected=f"a number from {least:g} to 1",
-            came=repr(value),
+            got=repr(value),
             remedy=f"Pass {name} as a share of one, not of a hundred",
         )
     return float(value)
@@ -55,7 +55,7 @@ def check_edge_budget(name: str, directed_edges: int) -> None:
         raise TooLarge(
             f"{name} has too many edges",
             expected=f"at most {LARGEST_EDGE_COUNT:,} directed edges",
-            came=f"{directed_edges:,}",
+            got=f"{directed_edges:,}",
             remedy="Take fewer nodes or a sparser graph",
         )
 
@@ -116,7 +116,7 @@ def assemble(
             raise DuplicateEdge(
                 f"{name} has an edge twice",
                 expected="each edge once" + ("" if directed else " (i–j and j–i are one undirected edge)"),
-                came=f"{int(repeated.sum()) // (1 if directed else 2)} repeated, the first between nodes "
+                got=f"{int(repeated.sum()) // (1 if directed else 2)} repeated, the first between nodes "
                 f"{int(rows[place])} and {int(indices[place])}",
                 remedy="Remove the repetition, or pass merge_duplicates=True",
             )
@@ -142,7 +142,7 @@ def _check_ends(n: int, sources: IntArray, targets: IntArray, name: str) -> None
             raise UnknownNode(
                 f"{name} has an edge to a node that does not exist",
                 expected=f"nodes 0 … {n - 1}",
-                came=int(wrong[0]),
+                got=int(wrong[0]),
                 remedy="Number nodes from 0, or pass n as the number of nodes",
             )
     loops = sources == targets
@@ -150,7 +150,7 @@ def _check_ends(n: int, sources: IntArray, targets: IntArray, name: str) -> None
         raise SelfLoop(
             f"{name} has self-loops",
             expected="edges between two different nodes",
-            came=f"{int(loops.sum())}, the first at node {int(sources[loops.argmax()])}",
+            got=f"{int(loops.sum())}, the first at node {int(sources[loops.argmax()])}",
             remedy="Remove them: a node's own weight belongs to the mixing matrix",
         )
 

@@ -88,7 +88,7 @@ def torus(shape: Sequence[int]) -> Topology:
     lengths = tuple(check_at_least("every length of shape", length, 1) for length in shape)
     if not lengths:
         raise InvalidParameter(
-            "shape is empty", expected="at least one length", came=shape, remedy="Pass e.g. shape=(5, 5)"
+            "shape is empty", expected="at least one length", got=shape, remedy="Pass e.g. shape=(5, 5)"
         )
     n = prod(lengths)
     check_edge_budget("torus", 2 * n * len(lengths))

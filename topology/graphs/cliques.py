@@ -95,7 +95,7 @@ def _class_counts(labels: npt.ArrayLike) -> _Floats:
     raise MislabelledNodes(
         "labels do not say which classes each node has",
         expected="integers from 0 of shape [n], or counts of shape [n, classes] with some in every row",
-        came=f"{given.dtype} of shape {given.shape}",
+        got=f"{given.dtype} of shape {given.shape}",
         remedy="Encode class names as 0, 1, 2, …, or pass a histogram a node",
     )
 
@@ -191,7 +191,7 @@ def _clique_links(
         raise InvalidParameter(
             "between is unknown",
             expected="'ring', 'small world', 'fractal' or 'fully connected'",
-            came=repr(between),
+            got=repr(between),
             remedy="Pass one of the four",
         )
     return sorted(link for link in links if link[0] != link[1])

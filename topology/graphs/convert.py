@@ -74,7 +74,7 @@ def from_edges(
         raise InvalidParameter(
             "weights do not match edges",
             expected=f"{len(pairs)} numbers",
-            came=numbers.shape,
+            got=numbers.shape,
             remedy="Pass one weight an edge, in the order of edges",
         )
     found = assemble(
@@ -101,7 +101,7 @@ def _as_pairs(listed: object) -> npt.NDArray[np.int64]:
         raise InvalidParameter(
             "edges are not pairs of node numbers",
             expected="an integer array of shape [edges, 2]",
-            came=f"{pairs.dtype} of shape {pairs.shape}",
+            got=f"{pairs.dtype} of shape {pairs.shape}",
             remedy="Pass [(0, 1), (1, 2), …], or labels= if nodes have names",
         )
     return pairs.astype(np.int64)
@@ -116,7 +116,7 @@ def _by_label(
         raise MislabelledNodes(
             "labels do not name the nodes",
             expected=f"{n if n is not None else len(labels)} distinct labels",
-            came=f"{len(labels)} labels" if repeated is None else f"{repeated!r} more than once",
+            got=f"{len(labels)} labels" if repeated is None else f"{repeated!r} more than once",
             remedy="Give every node its own label",
         )
     try:
@@ -125,7 +125,7 @@ def _by_label(
         raise UnknownNode(
             "an edge names a node that has no label",
             expected="ends from labels",
-            came=missing.args[0],
+            got=missing.args[0],
             remedy="Add the label, or correct the edge",
         ) from None
     return len(labels), np.array(pairs, dtype=np.int64).reshape(-1, 2)
@@ -169,7 +169,7 @@ def from_networkx(
     """
     nodes = list(graph.nodes)
     if not nodes:
-        raise InvalidParameter("the graph is empty", expected="at least one node", came=0, remedy="Add nodes")
+        raise InvalidParameter("the graph is empty", expected="at least one node", got=0, remedy="Add nodes")
     number = {node: i for i, node in enumerate(nodes)}
     kept = [(u, v, data) for u, v, data in graph.edges(data=True) if u != v or not drop_self_loops]
     pairs = np.array([(number[u], number[v]) for u, v, _ in kept], dtype=np.int64).reshape(-1, 2)
@@ -195,7 +195,7 @@ def _edge_weights(
             raise MislabelledNodes(
                 f"an edge has no number {weight!r}",
                 expected=f"the attribute {weight!r} on every edge",
-                came=f"{data.get(weight)!r} on {u!r}–{v!r}",
+                got=f"{data.get(weight)!r} on {u!r}–{v!r}",
                 remedy="Add it, or pass weight=None",
             )
     return np.array([data[weight] for _, _, data in edges], dtype=np.float64)

@@ -79,7 +79,7 @@ def from_file(
         raise InvalidParameter(
             "the format of the file is unknown",
             expected=f"a suffix among {' '.join(_BY_SUFFIX)}",
-            came=file.name,
+            got=file.name,
             remedy="Pass file_format='edges', 'graphml', 'gexf' or 'json'",
         )
     if not file.exists():
@@ -118,7 +118,7 @@ def graph_of_node_link(data: object, where: str) -> nx.Graph:
         raise MalformedGraphFile(
             f"{where} is not in node-link form",
             expected="an object with 'nodes' and 'edges' (or 'links')",
-            came=f"keys {sorted(data)[:8]}" if isinstance(data, dict) else type(data).__name__,
+            got=f"keys {sorted(data)[:8]}" if isinstance(data, dict) else type(data).__name__,
             remedy="Write it with networkx.node_link_data",
         )
     try:
@@ -127,7 +127,7 @@ def graph_of_node_link(data: object, where: str) -> nx.Graph:
         raise MalformedGraphFile(
             f"{where} is not in node-link form",
             expected="nodes with 'id', edges with 'source' and 'target'",
-            came=f"{type(failure).__name__}: {failure}",
+            got=f"{type(failure).__name__}: {failure}",
             remedy="Write it with networkx.node_link_data",
         ) from failure
 
@@ -143,7 +143,7 @@ def _read(file: Path, chosen: FileFormat) -> nx.Graph:
         raise MalformedGraphFile(
             f"{file.name} cannot be read as {chosen}",
             expected=f"a {chosen} file",
-            came=f"{type(failure).__name__}: {failure}",
+            got=f"{type(failure).__name__}: {failure}",
             remedy="Check the file, or name another file_format",
         ) from failure
 
@@ -161,12 +161,12 @@ def _read_edges(file: Path, *, directed: bool) -> nx.Graph:
             raise MalformedGraphFile(
                 f"{file.name}, line {number}, is no edge",
                 expected="two names, and perhaps a weight",
-                came=repr(line[:60]),
+                got=repr(line[:60]),
                 remedy="Write one edge a line, e.g. '0 1' or 'a,b,0.5'; comments begin with #",
             ) from None
     if not edges:
         raise MalformedGraphFile(
-            f"{file.name} holds no edges", expected="a line an edge", came="none", remedy="Check the file"
+            f"{file.name} holds no edges", expected="a line an edge", got="none", remedy="Check the file"
         )
     names = list(dict.fromkeys(name for u, v, _ in edges for name in (u, v)))
     numbered = all(name.isdecimal() for name in names)

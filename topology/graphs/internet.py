@@ -51,7 +51,7 @@ def internet(name: str) -> Topology:
         raise UnknownNetwork(
             f"TopoHub has no network {name!r}",
             expected="group/name, e.g. topozoo/Abilene",
-            came=repr(name),
+            got=repr(name),
             remedy=f"Perhaps {', '.join(close)}" if close else "internet_names() lists them",
         ) from None
     graph = graph_of_node_link(data, name)
@@ -104,6 +104,6 @@ def _topohub() -> ModuleType:
         raise MissingExtra(
             "networks of the real Internet come from the package topohub",
             expected="topohub installed",
-            came=str(failure),
+            got=str(failure),
             remedy="pip install 'gossipfl[internet]'",
         ) from failure

@@ -135,7 +135,7 @@ def small_world(n: int, degree: int, rewire: float, seed: int, *, require_connec
         raise ImpossibleDegree(
             "a ring lattice has as many neighbours on either side",
             expected=f"an even degree from 2 to {n - 1}",
-            came=degree,
+            got=degree,
             remedy="Take an even degree below n",
         )
     generator = np.random.Generator(np.random.Philox(seed))
@@ -285,7 +285,7 @@ def geometric(
     n, dimensions = check_at_least("n", n, 1), check_at_least("dimensions", dimensions, 1)
     if not radius > 0:
         raise InvalidParameter(
-            "radius is out of range", expected="a number above 0", came=radius, remedy="Pass e.g. radius=0.2"
+            "radius is out of range", expected="a number above 0", got=radius, remedy="Pass e.g. radius=0.2"
         )
     positions = np.random.Generator(np.random.Philox(seed)).random((n, dimensions))
     tree = KDTree(positions)

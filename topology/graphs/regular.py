@@ -81,7 +81,7 @@ def random_regular(n: int, degree: int, seed: int) -> Topology:
         if found.is_connected:
             return found
     raise SolverFailed(
-        f"{name}: no connected graph in {_ATTEMPTS} draws", came=f"seed {seed}", remedy="Take another seed"
+        f"{name}: no connected graph in {_ATTEMPTS} draws", got=f"seed {seed}", remedy="Take another seed"
     )
 
 
@@ -90,21 +90,21 @@ def _check_possible(n: int, degree: int) -> None:
         raise ImpossibleDegree(
             f"no simple graph on {n} nodes has degree {degree}",
             expected=f"a degree of at most n - 1 = {n - 1}",
-            came=degree,
+            got=degree,
             remedy="Lower the degree or take more nodes",
         )
     if n * degree % 2:
         raise ImpossibleDegree(
             f"no graph on {n} nodes has degree {degree}, because every edge has two ends",
             expected="n·degree even",
-            came=n * degree,
+            got=n * degree,
             remedy=f"Take n={n + 1}, or degree={degree - 1} or {degree + 1}",
         )
     if (degree == 0 and n > 1) or (degree == 1 and n > 2):
         raise ImpossibleDegree(
             f"no connected graph on {n} nodes has degree {degree}",
             expected="a degree of at least 2",
-            came=degree,
+            got=degree,
             remedy="Take degree=2 (a ring) or more",
         )
 

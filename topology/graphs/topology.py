@@ -194,7 +194,7 @@ class Topology:
             raise Disconnected(
                 f"{self.name} falls into {count} parts",
                 expected=f"a {kind}",
-                came=f"{len(lost)} of {self.n} nodes outside the largest part (nodes {shown}"
+                got=f"{len(lost)} of {self.n} nodes outside the largest part (nodes {shown}"
                 f"{', …' if len(lost) > 5 else ''})",
                 remedy=remedy or "Add edges, or keep the largest part: topology.graphs.largest_component(…)",
             )
@@ -237,6 +237,6 @@ class Topology:
             raise UnknownNode(
                 f"{self.name} has no node {i}",
                 expected=f"0 … {self.n - 1}",
-                came=i,
+                got=i,
                 remedy="Nodes are numbered from 0; labels of the source graph are in `labels`",
             )

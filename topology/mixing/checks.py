@@ -63,7 +63,7 @@ def check_mixing_matrix(
         raise NotMixingMatrix(
             "the matrix has entries that are not finite",
             expected="finite weights",
-            came=f"{int((~np.isfinite(matrix.data)).sum())} NaN or infinite",
+            got=f"{int((~np.isfinite(matrix.data)).sum())} NaN or infinite",
             remedy="Look for a division by a degree of zero",
         )
     if nonnegative and (matrix.data < 0).any():
@@ -71,7 +71,7 @@ def check_mixing_matrix(
         raise NotMixingMatrix(
             "a weight is negative",
             expected="weights of at least 0",
-            came=f"W[{i}, {j}] = {matrix.data.min():.6g}",
+            got=f"W[{i}, {j}] = {matrix.data.min():.6g}",
             remedy="Pass nonnegative=False if that is meant, as for the fastest averaging weights",
         )
     for axis, line, checked in (
@@ -93,7 +93,7 @@ def _as_square(W: csr_array | npt.ArrayLike) -> csr_array:
         raise NotMixingMatrix(
             "the matrix is not square",
             expected="shape [n, n]",
-            came=matrix.shape,
+            got=matrix.shape,
             remedy="Pass one row a node",
         )
     return matrix
@@ -118,7 +118,7 @@ def _check_sums(matrix: csr_array, axis: int, line: str, tolerance: float) -> No
         raise NotMixingMatrix(
             f"{line} {worst} does not sum to 1",
             expected=f"1 within {tolerance:g}",
-            came=repr(total),
+            got=repr(total),
             remedy=remedy,
         )
 
@@ -130,7 +130,7 @@ def _check_symmetric(matrix: csr_array, tolerance: float) -> None:
         raise NotMixingMatrix(
             "the matrix is not symmetric",
             expected=f"W[i, j] = W[j, i] within {tolerance:g}",
-            came=f"W[{i}, {j}] = {matrix[i, j]:.6g} but W[{j}, {i}] = {matrix[j, i]:.6g}",
+            got=f"W[{i}, {j}] = {matrix[i, j]:.6g} but W[{j}, {i}] = {matrix[j, i]:.6g}",
             remedy="Pass symmetric=False if that is meant",
         )
 
@@ -140,7 +140,7 @@ def _check_support(matrix: csr_array, topology: Topology) -> None:
         raise NotMixingMatrix(
             f"the matrix does not belong to {topology.name}",
             expected=f"{topology.n} rows",
-            came=matrix.shape[0],
+            got=matrix.shape[0],
             remedy="Make the matrix from this topology",
         )
     kept = csr_array(matrix.multiply(topology.adjacency.T))
@@ -153,6 +153,6 @@ def _check_support(matrix: csr_array, topology: Topology) -> None:
                 raise NotMixingMatrix(
                     f"a weight is off the graph {topology.name}",
                     expected=f"W[{i}, {j}] = 0, because {j} does not send to {i}",
-                    came=f"{value:.6g}",
+                    got=f"{value:.6g}",
                     remedy="W[i, j] weighs what j sends to i: transpose W if it was made the other way",
                 )

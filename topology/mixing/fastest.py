@@ -58,7 +58,7 @@ def fastest(topology: Topology, *, nonnegative: bool = False) -> csr_array:
         raise DirectedGraph(
             "the fastest symmetric weights need an undirected graph",
             expected="edges that go both ways",
-            came=topology.name,
+            got=topology.name,
             remedy="Use uniform(…) or column_stochastic(…)",
         )
     topology.require_connected()
@@ -67,7 +67,7 @@ def fastest(topology: Topology, *, nonnegative: bool = False) -> csr_array:
         raise TooLarge(
             f"the semidefinite programme of {topology.name} is too large",
             expected=f"at most {LARGEST_FASTEST} nodes",
-            came=n,
+            got=n,
             remedy="Use metropolis_hastings, which is within a small factor on most graphs",
         )
     if n == 1:
@@ -79,7 +79,7 @@ def fastest(topology: Topology, *, nonnegative: bool = False) -> csr_array:
         raise MissingExtra(
             "the fastest weights come from a convex programme",
             expected="cvxpy and clarabel installed",
-            came=str(failure),
+            got=str(failure),
             remedy="pip install 'gossipfl[fastest]'",
         ) from failure
     edges = topology.edges()
@@ -116,13 +116,13 @@ def _solve(cvxpy: Any, n: int, edges: Any, *, nonnegative: bool) -> Any:  # noqa
         problem.solve(solver="CLARABEL")
     except cvxpy.SolverError as failure:
         raise SolverFailed(
-            "the solver gave up", came=str(failure), remedy="Use metropolis_hastings"
+            "the solver gave up", got=str(failure), remedy="Use metropolis_hastings"
         ) from failure
     if problem.status != "optimal":
         raise SolverFailed(
             "the solver did not reach the optimum",
             expected="optimal",
-            came=problem.status,
+            got=problem.status,
             remedy="Use metropolis_hastings",
         )
     return np.asarray(w.value)

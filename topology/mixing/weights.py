@@ -149,7 +149,7 @@ def lazy(W: csr_array, stay: float = 0.5) -> csr_array:
     """
     if not 0 <= stay < 1:
         raise InvalidParameter(
-            "stay is out of range", expected="0 <= stay < 1", came=stay, remedy="Pass stay=0.5 for (I + W)/2"
+            "stay is out of range", expected="0 <= stay < 1", got=stay, remedy="Pass stay=0.5 for (I + W)/2"
         )
     n = W.shape[0]
     identity = csr_array((np.full(n, stay), (np.arange(n), np.arange(n))), shape=(n, n))
@@ -161,7 +161,7 @@ def _require_undirected(topology: Topology, rule: str, instead: str) -> None:
         raise DirectedGraph(
             f"{rule} needs an undirected graph",
             expected="edges that go both ways",
-            came=f"the directed graph {topology.name}",
+            got=f"the directed graph {topology.name}",
             remedy=f"Use {instead}",
         )
 

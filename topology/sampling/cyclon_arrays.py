@@ -84,7 +84,7 @@ def cyclon_overlay(
     settings = settings or CyclonSettings()
     width = settings.view_size
     if n <= width:
-        raise InvalidParameter("too few peers for this view size", expected=f"n > {width}", came=n)
+        raise InvalidParameter("too few peers for this view size", expected=f"n > {width}", got=n)
     numbers = np.arange(n)
     if start == "random":
         hops = _distinct_hops(n, width, generator)
@@ -94,7 +94,7 @@ def cyclon_overlay(
         hops = np.full((n, width), n)
         hops[1:, 0] = n - numbers[1:]
     else:
-        raise InvalidParameter("unknown start", expected="'random', 'ring' or 'star'", came=repr(start))
+        raise InvalidParameter("unknown start", expected="'random', 'ring' or 'star'", got=repr(start))
     views = np.where(hops < n, (numbers[:, None] + hops) % n, EMPTY).astype(np.int32)
     return CyclonOverlay(
         settings=settings, views=views, ages=np.zeros_like(views), alive=np.ones(n, dtype=np.bool_)

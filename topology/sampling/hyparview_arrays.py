@@ -77,7 +77,7 @@ def hyparview_overlay(
         If `n` is below 2.
     """
     if n < 2:
-        raise InvalidParameter("a network needs two peers", expected="n ≥ 2", came=n)
+        raise InvalidParameter("a network needs two peers", expected="n ≥ 2", got=n)
     overlay = _strangers(n, settings or HyParViewSettings())
     members = 1
     while members < n:

@@ -147,7 +147,7 @@ def vanish(alive: Flags, share: float, *, generator: np.random.Generator) -> Fla
         If `share` is not between 0 and 1.
     """
     if not 0 <= share <= 1:
-        raise InvalidParameter("impossible share of peers", expected="0 ≤ share ≤ 1", came=share)
+        raise InvalidParameter("impossible share of peers", expected="0 ≤ share ≤ 1", got=share)
     live = np.flatnonzero(alive)
     after = alive.copy()
     after[generator.choice(live, size=round(share * len(live)), replace=False)] = False

@@ -90,4 +90,4 @@ class HyParViewSettings:
 def _require(name: str, value: int, lowest: int, highest: int | None) -> None:
     if value < lowest or (highest is not None and value > highest):
         span = f"{name} ≥ {lowest}" if highest is None else f"{lowest} ≤ {name} ≤ {highest}"
-        raise InvalidParameter(f"the setting {name!r} is out of its range", expected=span, came=value)
+        raise InvalidParameter(f"the setting {name!r} is out of its range", expected=span, got=value)

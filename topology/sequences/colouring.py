@@ -39,7 +39,7 @@ def matching_decomposition(topology: Topology) -> list[IntArray]:
         raise DirectedGraph(
             "a matching decomposition needs an undirected graph",
             expected="edges that go both ways",
-            came=topology.name,
+            got=topology.name,
             remedy="Use an undirected topology",
         )
     colouring = _Colouring(topology.max_degree + 1, [{} for _ in range(topology.n)])

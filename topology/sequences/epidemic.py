@@ -68,20 +68,20 @@ def epidemic(n: int, s: int, seed: int, mode: Literal["oracle", "local"] = "orac
         raise ImpossibleDegree(
             f"a node cannot send to {s} others among {n} nodes",
             expected=f"s from 1 to {n - 1}",
-            came=s,
+            got=s,
             remedy="Lower s or take more nodes",
         )
     if mode == "local":
         return _local(n, s, derive_key(seed, 3))
     if mode != "oracle":
         raise InvalidParameter(
-            "mode is unknown", expected="'oracle' or 'local'", came=repr(mode), remedy="Pass one of the two"
+            "mode is unknown", expected="'oracle' or 'local'", got=repr(mode), remedy="Pass one of the two"
         )
     if n * s % 2:
         raise ImpossibleDegree(
             f"no graph on {n} nodes has degree {s}, because every edge has two ends",
             expected="n·s even",
-            came=n * s,
+            got=n * s,
             remedy=f"Take s={s + 1 if s + 1 < n else s - 1}, or mode='local'",
         )
     return _oracle(n, s, derive_key(seed, 2))

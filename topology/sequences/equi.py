@@ -59,7 +59,7 @@ def equi_static(n: int, degree: int, seed: int, *, directed: bool = True) -> Rul
         raise ImpossibleDegree(
             f"no graph on {n} nodes has degree {degree}",
             expected=f"at most {n - 1}",
-            came=degree,
+            got=degree,
             remedy="Lower the degree or take more nodes",
         )
     if directed:
@@ -70,7 +70,7 @@ def equi_static(n: int, degree: int, seed: int, *, directed: bool = True) -> Rul
             raise ImpossibleDegree(
                 f"an undirected circulant on {n} nodes has no odd degree",
                 expected="an even degree",
-                came=degree,
+                got=degree,
                 remedy=f"Take degree={degree - 1} or {degree + 1}, or directed=True",
             )
         hops = [1 + u for u in sample_distinct(key, degree // 2, (n - 1) // 2)]
@@ -146,7 +146,7 @@ def equi_dynamic(n: int, seed: int, *, directed: bool = True, eta: float = 0.5) 
     n, seed = check_at_least("n", n, 2), int(seed)
     if not 0 < eta <= 1:
         raise InvalidParameter(
-            "eta is out of range", expected="0 < eta <= 1", came=eta, remedy="Pass eta=0.5 as in the paper"
+            "eta is out of range", expected="0 < eta <= 1", got=eta, remedy="Pass eta=0.5 as in the paper"
         )
     key = derive_key(seed, 5, int(directed))
     share = eta * (n - 1) / n

@@ -56,7 +56,7 @@ def hyper_hypercube(n: int, k: int) -> RuleSequence:
         raise InvalidParameter(
             f"{n} has a prime factor above k + 1 = {k + 1}",
             expected=f"a product of numbers up to {k + 1}",
-            came=n,
+            got=n,
             remedy=f"Use base({n}, {k}), which is exact for every n, or raise k",
         )
     return _along_axes(n, factors, f"hyper_hypercube({n}, {k})")
@@ -88,7 +88,7 @@ def moshpit(shape: Sequence[int]) -> RuleSequence:
     lengths = [check_at_least("every length of shape", length, 1) for length in shape]
     if not lengths:
         raise InvalidParameter(
-            "shape is empty", expected="at least one length", came=shape, remedy="Pass e.g. shape=(5, 5)"
+            "shape is empty", expected="at least one length", got=shape, remedy="Pass e.g. shape=(5, 5)"
         )
     n = prod(lengths)
     strides = [prod(lengths[axis + 1 :]) for axis in range(len(lengths))]

@@ -102,7 +102,7 @@ def activation_probabilities(
         raise InvalidParameter(
             "budget is out of range",
             expected="0 < budget <= 1",
-            came=budget,
+            got=budget,
             remedy="Pass the share of matchings that may be on in a round, e.g. 0.5",
         )
     topology.require_connected()
@@ -110,7 +110,7 @@ def activation_probabilities(
         raise TooLarge(
             "MATCHA's probabilities need dense eigenvalues",
             expected=f"at most {_LARGEST} nodes",
-            came=topology.n,
+            got=topology.n,
             remedy="Use random_matching or epidemic, which need no preparation",
         )
     count, n = len(matchings), topology.n
@@ -158,7 +158,7 @@ def _best_probabilities(laplacians: list[csr_array], matchings: list[IntArray], 
     raise SolverFailed(
         "MATCHA's activation probabilities did not converge",
         expected="a relative gap of 1e-6",
-        came=f"{(-bound.fun - best_value) / best_value:.1e} after {_CUTS} cutting planes",
+        got=f"{(-bound.fun - best_value) / best_value:.1e} after {_CUTS} cutting planes",
         remedy="Raise the budget, or take a smaller graph",
     )
 

@@ -175,7 +175,7 @@ class RuleSequence:
     def _round(self, t: int) -> int:
         if t < 0:
             raise InvalidParameter(
-                "the round is negative", expected="t of at least 0", came=t, remedy="Count rounds from 0"
+                "the round is negative", expected="t of at least 0", got=t, remedy="Count rounds from 0"
             )
         return t if self.period is None else t % self.period
 
@@ -184,7 +184,7 @@ class RuleSequence:
             raise UnknownNode(
                 f"{self.name} has no node {i}",
                 expected=f"0 … {self.n - 1}",
-                came=i,
+                got=i,
                 remedy="Number nodes from 0",
             )
 

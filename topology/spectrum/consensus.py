@@ -168,7 +168,7 @@ def rounds_to_consensus(
     """
     if not tolerance > 0:
         raise InvalidParameter(
-            "tolerance is out of range", expected="a number above 0", came=tolerance, remedy="Pass e.g. 1e-6"
+            "tolerance is out of range", expected="a number above 0", got=tolerance, remedy="Pass e.g. 1e-6"
         )
     if sequence.period == 1 and sequence.symmetric and sequence.n <= _EIGENVALUE_NODES:
         return _by_eigenvalues(sequence, tolerance)

@@ -47,7 +47,7 @@ def effective_neighbours(W: csr_array | npt.ArrayLike, gamma: float) -> float:
     """
     if not 0 <= gamma < 1:
         raise InvalidParameter(
-            "gamma is out of range", expected="0 <= gamma < 1", came=gamma, remedy="Pass e.g. gamma=0.9"
+            "gamma is out of range", expected="0 <= gamma < 1", got=gamma, remedy="Pass e.g. gamma=0.9"
         )
     matrix = check_mixing_matrix(W, stochastic="rows", nonnegative=False, tolerance=1e-9)
     n = matrix.shape[0]

@@ -170,7 +170,7 @@ def _largest(operator: LinearOperator, n: int) -> float:
     except ArpackNoConvergence as failure:
         raise SolverFailed(
             "Lanczos did not converge",
-            came=f"n = {n}",
+            got=f"n = {n}",
             remedy="The gap is too small to resolve; see topology.spectrum.closed_forms for closed forms",
         ) from failure
     return float(np.abs(values).max())
@@ -232,7 +232,7 @@ def _general_large(matrix: csr_array) -> float:
     except ArpackNoConvergence as failure:
         raise SolverFailed(
             "Arnoldi did not converge",
-            came=f"n = {n}",
+            got=f"n = {n}",
             remedy="Use contraction_factor, which bounds the modulus from above",
         ) from failure
     return float(np.abs(values).max())

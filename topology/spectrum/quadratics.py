@@ -85,20 +85,20 @@ def dsgd_fixed_point(
 def _check_problem(n: int, eta: float, targets: npt.NDArray[np.float64], h: npt.NDArray[np.float64]) -> None:
     if not eta > 0:
         raise InvalidParameter(
-            "eta is out of range", expected="a step size above 0", came=eta, remedy="Pass e.g. 0.1"
+            "eta is out of range", expected="a step size above 0", got=eta, remedy="Pass e.g. 0.1"
         )
     if targets.ndim not in (1, 2) or len(targets) != n:
         raise InvalidParameter(
             "b has the wrong shape",
             expected=f"[{n}] or [{n}, dimensions]",
-            came=targets.shape,
+            got=targets.shape,
             remedy="One row a node",
         )
     if h.shape != (n,) or not (h > 0).all():
         raise InvalidParameter(
             "curvature is out of range",
             expected=f"a positive number, or {n} of them",
-            came=h.shape if h.shape != (n,) else float(h.min()),
+            got=h.shape if h.shape != (n,) else float(h.min()),
             remedy="Pass curvature=1.0",
         )
 
@@ -108,7 +108,7 @@ def _is_adapt_first(order: Order) -> bool:
         raise InvalidParameter(
             "order is unknown",
             expected="'adapt-then-combine' or 'combine-then-adapt'",
-            came=repr(order),
+            got=repr(order),
             remedy="Pass one of the two",
         )
     return order == "adapt-then-combine"
@@ -128,7 +128,7 @@ def _check_stable(iteration: csr_array, eta: float) -> None:
         raise Diverges(
             "decentralised gradient descent does not converge here",
             expected="a spectral radius of the iteration below 1",
-            came=f"{radius:.6g} at eta = {eta:g}",
+            got=f"{radius:.6g} at eta = {eta:g}",
             remedy="Lower eta, or use the lazy matrix (I + W)/2",
         )
 
@@ -178,7 +178,7 @@ def dsgd_noise_floor(
         raise InvalidParameter(
             "a parameter is out of range",
             expected="eta > 0, noise >= 0, curvature > 0",
-            came=(eta, noise, curvature),
+            got=(eta, noise, curvature),
             remedy="Pass e.g. eta=0.1",
         )
     source = "stationary covariance of the linear recursion, mode by mode"
@@ -190,7 +190,7 @@ def dsgd_noise_floor(
             raise InvalidParameter(
                 f"no exact noise floor is known for {W.name}, {order}",
                 expected="a fixed matrix, or a random sequence with expected_contraction, adapt-then-combine",
-                came=f"period {W.period}",
+                got=f"period {W.period}",
                 remedy="Pass a matrix",
             )
         squares, pull = np.full(W.n - 1, beta), np.full(W.n - 1, (1 - eta * curvature) ** 2 * beta)
@@ -202,7 +202,7 @@ def dsgd_noise_floor(
         raise Diverges(
             "the variance grows without limit",
             expected="every mode contracting",
-            came=f"a factor of {pull.max():.6g} a round",
+            got=f"a factor of {pull.max():.6g} a round",
             remedy="Lower eta, or use the lazy matrix (I + W)/2",
         )
     floor = eta**2 * noise * float((squares / (1 - pull)).sum()) / (len(squares) + 1)
@@ -216,7 +216,7 @@ def _other_modes(W: csr_array | npt.ArrayLike) -> npt.NDArray[Any]:
         raise NotMixingMatrix(
             "the matrix is not normal, so its modes do not separate",
             expected="W Wᵀ = Wᵀ W, as for symmetric and circulant matrices",
-            came=f"a difference of {crossed.max():.3g}",
+            got=f"a difference of {crossed.max():.3g}",
             remedy="Use Metropolis–Hastings weights on the undirected graph",
         )
     modes = eigenvalues(matrix)

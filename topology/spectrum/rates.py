@@ -110,7 +110,7 @@ def predicted_rounds_to_consensus(sequence: MixingSequence, tolerance: float = 1
     """
     if not 0 < tolerance < 1:
         raise InvalidParameter(
-            "tolerance is out of range", expected="0 < tolerance < 1", came=tolerance, remedy="Pass e.g. 1e-6"
+            "tolerance is out of range", expected="0 < tolerance < 1", got=tolerance, remedy="Pass e.g. 1e-6"
         )
     rate = mixing_rate(sequence)
     kind: Literal["bound", "order"] = "bound" if rate.kind == "exact" else "order"
@@ -182,14 +182,14 @@ def predicted_rounds_to_target(
             raise InvalidParameter(
                 f"{name} is out of range",
                 expected="a number above 0",
-                came=quantity,
+                got=quantity,
                 remedy=f"Pass {name} > 0",
             )
     if noise < 0 or heterogeneity < 0:
         raise InvalidParameter(
             "noise or heterogeneity is negative",
             expected=">= 0",
-            came=(noise, heterogeneity),
+            got=(noise, heterogeneity),
             remedy="Pass 0",
         )
     if rate.p <= 0:
@@ -210,7 +210,7 @@ def predicted_rounds_to_target(
         raise InvalidParameter(
             "convexity is unknown",
             expected="'strongly convex', 'convex' or 'non-convex'",
-            came=repr(convexity),
+            got=repr(convexity),
             remedy="Pass one of the three",
         )
     return Prediction(value, "order", f"{_KOLOSKOVA}, Theorem 2, {convexity}")
@@ -248,7 +248,7 @@ def transient_iterations(n: int, gap: float, *, heterogeneous: bool = True) -> P
         raise InvalidParameter(
             "gap is out of range",
             expected="0 < gap <= 1",
-            came=gap,
+            got=gap,
             remedy="Pass spectral_gap(W) of a connected graph",
         )
     value = n**3 / gap ** (4 if heterogeneous else 2)
@@ -286,7 +286,7 @@ def pairwise_variance_ratio(
         raise InvalidParameter(
             "selection is unknown",
             expected=" or ".join(ratios),
-            came=repr(selection),
+            got=repr(selection),
             remedy="Pass one of these",
         )
     return Prediction(ratios[selection], "asymptotic", "Jelasity, Montresor and Babaoglu 2005, section 3.2")

@@ -59,9 +59,7 @@ class ChocoSGD:
     def __post_init__(self) -> None:
         require_consensus_step_size(self.consensus_step_size)
         if self.restart_every is not None and self.restart_every < 1:
-            raise SettingError(
-                "restart_every is out of range", expected="at least 1", came=self.restart_every
-            )
+            raise SettingError("restart_every is out of range", expected="at least 1", got=self.restart_every)
 
     @property
     def requirements(self) -> Requirements:
@@ -99,5 +97,5 @@ def require_consensus_step_size(step_size: float) -> None:
     """
     if not 0 < step_size <= 1:
         raise SettingError(
-            "the consensus step size is out of range", expected="above 0 and at most 1", came=step_size
+            "the consensus step size is out of range", expected="above 0 and at most 1", got=step_size
         )

@@ -54,7 +54,7 @@ class FedAvg:
             raise SettingError(
                 "the fraction of nodes that train in a round is out of range",
                 expected="0 < fraction ≤ 1",
-                came=self.fraction,
+                got=self.fraction,
                 remedy="Set fraction = 1 for everyone.",
             )
 

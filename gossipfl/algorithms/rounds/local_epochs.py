@@ -55,6 +55,6 @@ def check_epochs(epochs: int | None) -> None:
         raise SettingError(
             "a round has no epoch",
             expected="epochs of at least 1, or None for training.local_steps",
-            came=epochs,
+            got=epochs,
             remedy="Set epochs = 1.",
         )

@@ -59,7 +59,7 @@ class PowerGossip:
     def __post_init__(self) -> None:
         for name, value in (("rank", self.rank), ("iterations", self.iterations)):
             if value < 1:
-                raise SettingError(f"power_gossip: {name} is out of range", expected="at least 1", came=value)
+                raise SettingError(f"power_gossip: {name} is out of range", expected="at least 1", got=value)
 
     @classmethod
     def of(cls, layout: Layout, *, rank: int = 1, iterations: int = 2) -> PowerGossip:

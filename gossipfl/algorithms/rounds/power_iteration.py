@@ -65,7 +65,7 @@ class Matrices:
                 spans.append((start, start + count))
             start += count
         if start != size:
-            raise SettingError("the shapes are not those of the shared row", expected=size, came=start)
+            raise SettingError("the shapes are not those of the shared row", expected=size, got=start)
         return cls(tuple(places), tuple(spans))
 
     @property

@@ -62,7 +62,7 @@ class QGDSGDm:
                 raise SettingError(
                     f"{name} of quasi-global momentum is out of range",
                     expected=f"0 ≤ {name} < 1",
-                    came=value,
+                    got=value,
                     remedy=f"Set {name} = 0.9.",
                 )
 

@@ -64,5 +64,5 @@ def _with_arrivals(own: Tensor, arrived: Tensor, owner: Tensor) -> Tensor:
 
 def _required(links: Links | None) -> Links:
     if links is None:
-        raise SettingError("RelaySGD sends another message over each link", expected="links", came="none")
+        raise SettingError("RelaySGD sends another message over each link", expected="links", got="none")
     return links

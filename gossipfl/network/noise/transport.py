@@ -128,7 +128,7 @@ class RecordOpener:
             The record is shorter than its tag.
         """
         if size < _TAG_SIZE:
-            raise MalformedFrame("a record is shorter than its tag", expected=_TAG_SIZE, came=size)
+            raise MalformedFrame("a record is shorter than its tag", expected=_TAG_SIZE, got=size)
         return size - _TAG_SIZE
 
     @staticmethod

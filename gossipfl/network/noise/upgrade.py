@@ -122,7 +122,7 @@ class Upgrader:
             raise IdentityMismatch(
                 "no identity was proved on the connection",
                 expected=f"a Noise handshake by {expected_peer or 'any peer'}",
-                came=f"{type(error).__name__}: {error}",
+                got=f"{type(error).__name__}: {error}",
             ) from error
         noise = session.conn.noise_state.noise_protocol
         return SecuredSocket(
@@ -152,7 +152,7 @@ class _GatedNoise(NoiseTransport):  # type: ignore[misc]
     def _gate(self, session: ISecureConn) -> ISecureConn:
         peer_id = str(session.get_remote_peer())
         if not self._admit(peer_id):
-            raise ConnectionRefusedByPolicy("this peer is not admitted", came=peer_id)
+            raise ConnectionRefusedByPolicy("this peer is not admitted", got=peer_id)
         return session
 
 

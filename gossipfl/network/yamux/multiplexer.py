@@ -203,12 +203,12 @@ class Multiplexer:
             raise MalformedFrame(
                 "the peer asks for answers and does not read them",
                 expected=f"at most {_MOST_CONTROL_BYTES} bytes of them waiting",
-                came=self.outgoing.control_bytes,
+                got=self.outgoing.control_bytes,
             )
 
     def _receive_header(self, version: int, kind: int, flags: int, stream_id: int, length: int) -> None:
         if version != 0:
-            raise MalformedFrame("a Yamux frame has an unknown version", expected=0, came=version)
+            raise MalformedFrame("a Yamux frame has an unknown version", expected=0, got=version)
         if kind == PING:
             if flags & SYN:
                 self.outgoing.add_control(PING, ACK, 0, length)
@@ -217,7 +217,7 @@ class Multiplexer:
         elif kind in (DATA, WINDOW_UPDATE):
             self._receive_for_stream(kind, flags, stream_id, length)
         else:
-            raise MalformedFrame("a Yamux frame is of no known kind", expected="0 to 3", came=kind)
+            raise MalformedFrame("a Yamux frame is of no known kind", expected="0 to 3", got=kind)
 
     def _receive_for_stream(self, kind: int, flags: int, stream_id: int, length: int) -> None:
         if flags & SYN:
@@ -230,7 +230,7 @@ class Multiplexer:
             return
         stream.send_window += length
         if stream.send_window > _MOST_WINDOW:
-            raise MalformedFrame("the send window overflowed", expected=_MOST_WINDOW, came=stream.send_window)
+            raise MalformedFrame("the send window overflowed", expected=_MOST_WINDOW, got=stream.send_window)
         self.outgoing.add_stream(stream)
         self._apply_flags(stream, flags)
 
@@ -247,7 +247,7 @@ class Multiplexer:
         window = self._discard_allowance if stream is None else stream.receive_window
         if length > window:
             raise WindowOverrun(
-                "a frame is larger than its receive window", expected=f"at most {window} bytes", came=length
+                "a frame is larger than its receive window", expected=f"at most {window} bytes", got=length
             )
         if stream is not None and stream.finished_by_remote and length:
             raise MalformedFrame("data came on a stream whose sender had finished")
@@ -271,7 +271,7 @@ class Multiplexer:
 
     def _accept(self, stream_id: int) -> None:
         if stream_id % 2 == self._parity or stream_id == 0 or stream_id in self.streams:
-            raise MalformedFrame("a stream was opened with an id that is not the opener's", came=stream_id)
+            raise MalformedFrame("a stream was opened with an id that is not the opener's", got=stream_id)
         if self._inbound_streams >= self._most_inbound_streams or self.gone_away:
             self._refuse_stream(stream_id)
             return

@@ -136,7 +136,7 @@ class Gossip:
             self._learn(peer_id, message)
             return encode(View(task=self._task, peers=self._view.tell()))
         if not isinstance(message, ModelMessage):
-            raise MessageRefused("this message is no request", came=type(message).__name__)
+            raise MessageRefused("this message is no request", got=type(message).__name__)
         header = message.header
         self._pushes.admit(peer_id, incarnation=header.incarnation, sequence=header.sequence)
         if not self._learner.offer(_incoming(peer_id, message)):
@@ -236,7 +236,7 @@ class Gossip:
 def _require_plausible(header: ModelHeader) -> None:
     if header.age > LARGEST_AGE:
         raise ImplausibleAge(
-            "the age of the row is implausible", expected=f"at most {LARGEST_AGE}", came=header.age
+            "the age of the row is implausible", expected=f"at most {LARGEST_AGE}", got=header.age
         )
 
 

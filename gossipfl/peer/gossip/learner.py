@@ -202,7 +202,7 @@ class Learner:
         except Exception as error:
             raise InvalidTask(
                 "training failed on a batch of the task's own data",
-                came=f"{type(error).__name__}: {error}",
+                got=f"{type(error).__name__}: {error}",
                 remedy="Look for labels out of range and samples of another form; what was learned is saved.",
             ) from error
 

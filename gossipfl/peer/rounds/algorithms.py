@@ -11,7 +11,7 @@ from typing import Any, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
-import gossipfl.algorithms
+import gossipfl.algorithms.rounds
 from gossipfl.algorithms import RoundAlgorithm
 from gossipfl.codecs import Compressor, codec
 from gossipfl.errors import SettingError
@@ -20,7 +20,6 @@ __all__ = ["algorithm_names", "make_algorithm", "parameters_of"]
 
 #: Short names that papers use, beside the modules' own.
 _SHORT = {
-    "pooled_sgd": "pooled",
     "qg_dsgdm": "quasi_global_momentum",
     "sgp": "stochastic_gradient_push",
 }
@@ -69,7 +68,7 @@ def make_algorithm(name: str, parameters: Mapping[str, Any]) -> RoundAlgorithm:
     try:
         made: RoundAlgorithm = kind(**given)
     except TypeError as error:
-        raise SettingError(f"rounds.parameters: {name} needs more parameters", came=str(error)) from None
+        raise SettingError(f"rounds.parameters: {name} needs more parameters", got=str(error)) from None
     return made
 
 
@@ -83,14 +82,14 @@ def parameters_of(algorithm: RoundAlgorithm) -> dict[str, str]:
 
 
 def _modules() -> list[str]:
-    return [module.name for module in pkgutil.iter_modules(gossipfl.algorithms.__path__)]
+    return [module.name for module in pkgutil.iter_modules(gossipfl.algorithms.rounds.__path__)]
 
 
 def _class_in(name: str) -> type | None:
     """Give the class of round-based algorithm that a module of `gossipfl.algorithms` defines, if it does."""
     if name not in _modules():
         return None
-    module = import_module(f"gossipfl.algorithms.{name}")
+    module = import_module(f"gossipfl.algorithms.rounds.{name}")
     classes: list[type] = [each for each in vars(module).values() if isinstance(each, type)]
     for each in classes:
         is_own = is_dataclass(each) and each.__module__ == module.__name__
@@ -105,11 +104,11 @@ def _read(name: str, key: str, kind: Any, value: object) -> object:  # noqa: ANN
             raise SettingError(
                 f"rounds.parameters.{key}: a compressor is given by its name",
                 expected='a name such as "top:0.01"',
-                came=repr(value),
+                got=repr(value),
             )
         return codec(value)
     try:
         return TypeAdapter(kind).validate_python(value)
     except ValidationError as error:
         said = "; ".join(str(each["msg"]) for each in error.errors())
-        raise SettingError(f"rounds.parameters.{key} of {name}: {said}", came=repr(value)) from None
+        raise SettingError(f"rounds.parameters.{key} of {name}: {said}", got=repr(value)) from None

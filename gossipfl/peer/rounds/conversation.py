@@ -95,7 +95,7 @@ class Conversation:
         if isinstance(message, Progress):
             self._members.heard(number, message)
             return encode(self._progress(kept=False))
-        raise MessageRefused("this message is no request", came=type(message).__name__)
+        raise MessageRefused("this message is no request", got=type(message).__name__)
 
     def screen(self, peer_id: str, header: AnyHeader) -> None:
         """Refuse a message before its body is read, where its header suffices for that.
@@ -182,7 +182,7 @@ class Conversation:
             seconds=_GREETING_SECONDS,
         )
         if not isinstance(reply, Progress):
-            raise MessageRefused("a progress is answered by one", came=type(reply).__name__)
+            raise MessageRefused("a progress is answered by one", got=type(reply).__name__)
         self._mailbox.screen(number, reply)
         self._members.heard(number, reply)
 

@@ -39,7 +39,7 @@ def in_rounds(settings: PeerSettings, *, directory: Path, peer_id: str) -> PeerS
         raise SettingError(
             "runtime.number is not the peer's place in the roster",
             expected=number,
-            came=settings.runtime.number,
+            got=settings.runtime.number,
             remedy="Leave runtime.number out: in rounds the roster numbers the peers.",
         )
     entries = [(roster.addresses[member] or (member,))[0] for member in roster.members]
@@ -65,7 +65,7 @@ def started(state: State, plan: RoundsPlan, task: Task) -> State:
         raise CorruptCheckpoint(
             f"the checkpoint is not one of {plan.name}",
             expected=f"beside the model: {', '.join(needed) or 'nothing'}",
-            came=", ".join(saved) or "nothing",
+            got=", ".join(saved) or "nothing",
             remedy="Use the settings it was made with, or another --home for the new algorithm.",
         )
     return state

@@ -99,7 +99,7 @@ class Exchanger:
             if number not in received and self._mailbox.has_passed(number):
                 continue  # it joined further on, and is not silent
             silent = number in missing or (number in present and number not in taken)
-            self._members.expected(number, came=not silent)
+            self._members.expected(number, arrived=not silent)
         return Exchanged(
             received=received,
             missing=missing,
@@ -140,7 +140,7 @@ class Exchanger:
             peer_id, self._members.addresses(recipient), frame, seconds=self._deadline
         )
         if not isinstance(reply, Progress):
-            raise MessageRefused("a row of a round is answered by progress", came=type(reply).__name__)
+            raise MessageRefused("a row of a round is answered by progress", got=type(reply).__name__)
         self._members.heard(recipient, reply)
         return reply.kept
 

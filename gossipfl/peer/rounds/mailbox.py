@@ -99,7 +99,7 @@ class Mailbox:
         """
         if header.round > LATEST_ROUND:
             raise UnexpectedRound(
-                "no network can have come so far", expected=f"a round up to {LATEST_ROUND}", came=header.round
+                "no network can have come so far", expected=f"a round up to {LATEST_ROUND}", got=header.round
             )
         if isinstance(header, Progress):
             return

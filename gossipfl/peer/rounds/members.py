@@ -65,9 +65,9 @@ class Members:
         if round_number >= self._mailbox.position[0]:
             self._missed.pop(number, None)
 
-    def expected(self, number: int, *, came: bool) -> None:
-        """Note whether a row that was waited for came."""
-        if came:
+    def expected(self, number: int, *, arrived: bool) -> None:
+        """Note whether a row that was waited for arrived."""
+        if arrived:
             self._missed.pop(number, None)
         else:
             self._missed[number] += 1

@@ -53,7 +53,7 @@ def form_of(name: str, exchange: Exchange | LinkExchange) -> ExchangeForm:
     """
     rows = exchange.messages if isinstance(exchange, LinkExchange) else exchange.rows
     if rows.dtype != torch.float32:
-        raise SettingError(f"{name} sends numbers that peers do not", expected="float32", came=rows.dtype)
+        raise SettingError(f"{name} sends numbers that peers do not", expected="float32", got=rows.dtype)
     if isinstance(exchange, LinkExchange):
         return ExchangeForm(rows.shape[1], exchange.compressor, "links")
     if exchange.over == "server":
@@ -92,7 +92,7 @@ def forms_of(
                     raise SettingError(
                         f"{name} sends something else in exchange {place} of round {number} than before",
                         expected=forms[place].described(),
-                        came=form.described(),
+                        got=form.described(),
                         remedy="Peers run algorithms whose rounds are alike; `gossipfl sim` runs this one.",
                     )
     return tuple(forms)

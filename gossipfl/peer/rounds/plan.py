@@ -234,7 +234,7 @@ def mixing_of(
         raise SettingError(
             f"rounds.topology: {sequence.name} has another number of nodes than the roster has members",
             expected=members,
-            came=sequence.n,
+            got=sequence.n,
         )
     groups = None if graph is None or graph.groups is None else tuple(int(each) for each in graph.groups)
     problem = unmet(

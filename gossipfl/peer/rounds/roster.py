@@ -72,7 +72,7 @@ def read_roster(settings: RoundsSettings, *, directory: Path) -> Roster:
         raise SettingError(
             "rounds need one roster",
             expected="either rounds.roster or rounds.roster_file",
-            came="both" if settings.roster else "neither",
+            got="both" if settings.roster else "neither",
             remedy="`gossipfl peer roster HOME…` prints one for peers whose homes are at hand.",
         )
     if settings.roster_file is None:
@@ -81,7 +81,7 @@ def read_roster(settings: RoundsSettings, *, directory: Path) -> Roster:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise SettingError(f"the roster {path} cannot be read", came=str(error)) from error
+        raise SettingError(f"the roster {path} cannot be read", got=str(error)) from error
     entries = [entry for line in lines if (entry := line.partition("#")[0].strip())]
     return _roster(entries, source=str(path))
 
@@ -93,12 +93,12 @@ def _roster(entries: Sequence[str], *, source: str) -> Roster:
         if peer_id in addresses:
             raise SettingError(
                 f"{source} names a member twice",
-                came=f"{peer_id} as numbers {list(addresses).index(peer_id)} and {number}",
+                got=f"{peer_id} as numbers {list(addresses).index(peer_id)} and {number}",
             )
         addresses[peer_id] = (entry,) if entry.startswith("/") else ()
     if len(addresses) < 2:
         raise SettingError(
-            f"{source} is no network", expected="at least two members", came=f"{len(addresses)}"
+            f"{source} is no network", expected="at least two members", got=f"{len(addresses)}"
         )
     return Roster(tuple(addresses), addresses)
 
@@ -109,7 +109,7 @@ def _peer_id(entry: str, *, source: str, number: int) -> str:
         raise SettingError(
             f"member {number} of {source} is no peer",
             expected="a peer id, or an address that ends in /p2p/PEER_ID",
-            came=repr(entry[:120]),
+            got=repr(entry[:120]),
             remedy="`gossipfl peer init` and `gossipfl peer status` print the id.",
         )
     return peer_id

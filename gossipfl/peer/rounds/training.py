@@ -89,6 +89,6 @@ class TrainerOfRounds:
 def _of_the_task(error: Exception) -> InvalidTask:
     return InvalidTask(
         "training failed on a batch of the task's own data",
-        came=f"{type(error).__name__}: {error}",
+        got=f"{type(error).__name__}: {error}",
         remedy="Look for labels out of range and samples of another form; what was learned is saved.",
     )

@@ -121,7 +121,7 @@ def load_checkpoint(path: Path, task: Task, *, momentum_size: int) -> Checkpoint
             raise CorruptCheckpoint(
                 f"the checkpoint {path} belongs to another {name}",
                 expected=own.hex()[:16],
-                came=str(metadata.get(name))[:16],
+                got=str(metadata.get(name))[:16],
                 remedy="Use the settings it was made with, or another --home for the new task.",
             )
     try:
@@ -194,6 +194,6 @@ def _damaged(path: Path, came: str) -> CorruptCheckpoint:
     return CorruptCheckpoint(
         f"the checkpoint {path} is damaged",
         expected=f"a whole file of format {_FORMAT!r}",
-        came=came,
+        got=came,
         remedy="Restore it from a backup, or delete it: the peer starts anew and learns from its neighbours.",
     )

@@ -28,7 +28,7 @@ def named_errors(what: str, *, remedy: str = _REMEDY) -> Iterator[None]:
         yield
     except OSError as error:
         place = f" ({error.filename})" if error.filename else ""
-        raise HomeError(what, came=f"{error.strerror or error}{place}", remedy=remedy) from error
+        raise HomeError(what, got=f"{error.strerror or error}{place}", remedy=remedy) from error
 
 
 def write_atomically(path: Path, content: bytes, *, durable: bool = True) -> None:

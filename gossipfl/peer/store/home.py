@@ -161,7 +161,7 @@ class Home:
             raise HomeError(
                 f"{path} is damaged",
                 expected="a whole number",
-                came=repr(text[:40]),
+                got=repr(text[:40]),
                 remedy=f"Write a number above any that {self.records} has a file for.",
             )
         incarnation = max(int(text), *recorded, 0) + 1  # the counter may be lost; the records remember

@@ -154,7 +154,7 @@ def _require_reached(runs: Sequence[Run], metric: str, target: float, statistic:
     raise TargetNotReached(
         f"no run reached {metric} {target:g} ({statistic} over nodes)",
         expected="a target that at least one run reaches",
-        came=reached,
+        got=reached,
         remedy="Choose another --target, or run for longer.",
     )
 

@@ -52,14 +52,14 @@ def require_one_task(runs: Sequence[Run]) -> None:
             raise DifferentTasks(
                 f"{first.path} and {run.path} learned different tasks",
                 expected=first.task,
-                came=run.task,
+                got=run.task,
                 remedy="Analyse the runs of each task by themselves.",
             )
         if set(run.metrics) != set(first.metrics):
             raise DifferentTasks(
                 f"{first.path} and {run.path} measured different things",
                 expected=", ".join(first.metrics),
-                came=", ".join(run.metrics),
+                got=", ".join(run.metrics),
                 remedy="Analyse the runs of each version of the task by themselves.",
             )
 

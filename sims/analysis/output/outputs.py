@@ -117,6 +117,6 @@ def write_outputs(analysis: Analysis, outputs: Outputs) -> list[Path]:
             written.append(outputs.report)
     except OSError as error:
         raise NotWritable(
-            f"{error.filename or 'a file of results'} cannot be written", came=error.strerror or str(error)
+            f"{error.filename or 'a file of results'} cannot be written", got=error.strerror or str(error)
         ) from error
     return written

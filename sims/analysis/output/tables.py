@@ -136,7 +136,7 @@ def write_table(table: pl.DataFrame, file: Path) -> None:
             table.write_parquet(temporary)
         temporary.replace(file)
     except OSError as error:
-        raise NotWritable(f"{file} cannot be written", came=error.strerror or str(error)) from error
+        raise NotWritable(f"{file} cannot be written", got=error.strerror or str(error)) from error
 
 
 def summary(analysis: Analysis) -> dict[str, Any]:

@@ -183,7 +183,7 @@ def _last_rows(
     if len({len(row) for row in rows}) > 1:
         raise DamagedRun(
             "the peers' models are of different sizes",
-            came=", ".join(str(len(row)) for row in rows),
+            got=", ".join(str(len(row)) for row in rows),
             remedy="Name the homes of one network.",
         )
     return torch.stack(rows).numpy(), tuple(f"peer {index}" for index, _ in saved)

@@ -110,7 +110,7 @@ def _evaluations(directory: Path) -> pl.DataFrame:
         raise DamagedRun(
             f"{file} holds no evaluations of a run",
             expected="columns such as round, seconds and accuracy_mean",
-            came=", ".join(table.columns[:8]),
+            got=", ".join(table.columns[:8]),
         )
     return table
 
@@ -120,7 +120,7 @@ def _table(file: Path) -> pl.DataFrame:
         return pl.read_parquet(file)
     except (OSError, pl.exceptions.PolarsError) as error:
         raise DamagedRun(
-            f"{file} cannot be read", came=str(error).splitlines()[0], remedy="Run the scenario again."
+            f"{file} cannot be read", got=str(error).splitlines()[0], remedy="Run the scenario again."
         ) from error
 
 
@@ -135,7 +135,7 @@ def _rows(directory: Path) -> tuple[NDArray[np.floating[Any]] | None, list[str]]
                 return np.asarray(opened.get_tensor("rows")), []
         except (OSError, SafetensorError) as error:
             raise DamagedRun(
-                f"{file} cannot be read", came=str(error), remedy="Run the scenario again."
+                f"{file} cannot be read", got=str(error), remedy="Run the scenario again."
             ) from error
     return None, [
         "no models were kept (output.rows = false, or the run was killed): what needs them is left out"
@@ -148,4 +148,4 @@ def _summary(file: Path) -> dict[str, Any]:
     try:
         return dict(json.loads(file.read_text(encoding="utf-8")))
     except (OSError, ValueError) as error:
-        raise DamagedRun(f"{file} cannot be read", came=str(error)) from error
+        raise DamagedRun(f"{file} cannot be read", got=str(error)) from error

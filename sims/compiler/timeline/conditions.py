@@ -124,7 +124,7 @@ def conditions_of(
     """
     algorithm = scenario.algorithm
     if not isinstance(algorithm, MessageDrivenSection):
-        raise InvalidScenario("timelines are for message-driven algorithms", came=algorithm.name)
+        raise InvalidScenario("timelines are for message-driven algorithms", got=algorithm.name)
     n, network = scenario.population.nodes, scenario.network
     delay_kind, first, second, one_way = _delay_of(network)
     bits = 8 * message_bytes
@@ -187,14 +187,14 @@ def _refuse_contradictions(algorithm: GossipLearningSection) -> None:
         raise InvalidScenario(
             "token accounts decide when models are pushed",
             expected="exchange = 'push'",
-            came=algorithm.exchange,
+            got=algorithm.exchange,
             remedy="Use flow.kind = 'proactive' with pull and push-pull.",
         )
     if algorithm.sharing.kind != "whole" and algorithm.merge != "MU":
         raise InvalidScenario(
             "parts of models can be merged, and not replace whole models",
             expected="merge = 'MU' with partitioned or subsampled sharing",
-            came=algorithm.merge,
+            got=algorithm.merge,
         )
 
 

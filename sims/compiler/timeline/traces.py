@@ -43,7 +43,7 @@ def read_round_trips(file: Path) -> NDArray[np.float64]:
         ) from error
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
         raise MalformedTrace(
-            f"network.delay.file: {file} is not square", expected="[hosts, hosts]", came=matrix.shape
+            f"network.delay.file: {file} is not square", expected="[hosts, hosts]", got=matrix.shape
         )
     if not np.isfinite(matrix).all() or (matrix < 0).any():
         raise MalformedTrace(
@@ -69,7 +69,7 @@ def read_sessions(file: Path, n: int) -> list[tuple[int, int, int]]:
         raise MalformedTrace(
             f"{file}:1: not an availability trace",
             expected="the header node,start,end",
-            came=repr(lines[0]) if lines else "an empty file",
+            got=repr(lines[0]) if lines else "an empty file",
         )
     sessions: list[tuple[int, int, int]] = []
     last_end: dict[int, float] = {}
@@ -81,17 +81,17 @@ def read_sessions(file: Path, n: int) -> list[tuple[int, int, int]]:
             node, start, end = int(node_text), float(start_text), float(end_text)
         except ValueError as error:
             raise MalformedTrace(
-                f"{file}:{number}: not a session", expected="NODE,START,END in seconds", came=repr(line)
+                f"{file}:{number}: not a session", expected="NODE,START,END in seconds", got=repr(line)
             ) from error
         if not 0 <= node < n:
-            raise MalformedTrace(f"{file}:{number}: no such node", expected=f"0 … {n - 1}", came=node)
+            raise MalformedTrace(f"{file}:{number}: no such node", expected=f"0 … {n - 1}", got=node)
         if not 0 <= start < end < 1e9:
-            raise MalformedTrace(f"{file}:{number}: a session ends after it starts", came=(start, end))
+            raise MalformedTrace(f"{file}:{number}: a session ends after it starts", got=(start, end))
         if start < last_end.get(node, 0.0):
             raise MalformedTrace(
                 f"{file}:{number}: sessions of node {node} overlap",
                 expected=f"a start at or after {last_end[node]}",
-                came=start,
+                got=start,
                 remedy="List each node's sessions in order of time.",
             )
         last_end[node] = end

@@ -29,7 +29,7 @@ class LargestEntries:
         require_admitted([each.header for each in tensors], self.expected(size))
         indices, values = (tensor_of(each) for each in tensors)
         if len(indices) != len(values):
-            raise UnexpectedTensor("not one value an index", expected=len(indices), came=len(values))
+            raise UnexpectedTensor("not one value an index", expected=len(indices), got=len(values))
         if len(indices) and not (int(indices.min()) >= 0 and int(indices.max()) < size):
             raise UnexpectedTensor("an index is out of range", expected=f"0 to {size - 1}")
         row = torch.zeros(size)

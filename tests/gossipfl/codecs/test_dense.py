@@ -125,7 +125,7 @@ def test_a_payload_with_too_few_bytes_or_tensors_is_not_decoded():
 
 def test_an_unknown_codec_is_named_together_with_the_known():
     assert codec("bfloat16") is BFLOAT16
-    with pytest.raises(UnknownCodec, match=r"float32 or bfloat16 or float16 or .*; came 'zip'"):
+    with pytest.raises(UnknownCodec, match=r"float32 or bfloat16 or float16 or .*; got 'zip'"):
         codec("zip")
 
 

@@ -109,7 +109,7 @@ def test_a_bitmap_must_mark_as_many_as_there_are_values():
     payload = each.encode(torch.randn(SIZE))
     assert payload[1].header.name == "bitmap"
     other = pack(torch.tensor([1] * 151 + [0] * 149), 1)
-    with pytest.raises(UnexpectedTensor, match="expected 150; came 151"):
+    with pytest.raises(UnexpectedTensor, match="expected 150; got 151"):
         each.decode([payload[0], payload_of("bitmap", other)], SIZE)
     with pytest.raises(UnexpectedTensor, match="bit after"):
         whole = torch.full((38,), 255, dtype=torch.uint8)
@@ -132,5 +132,5 @@ def test_levels_beyond_the_last_are_refused(name, width, largest):
         if fine:
             assert codec(name).decode(tensors, SIZE).tolist() == [2.0] * SIZE
         else:
-            with pytest.raises(UnexpectedTensor, match=f"expected 0 to {largest}; came {largest + 1}"):
+            with pytest.raises(UnexpectedTensor, match=f"expected 0 to {largest}; got {largest + 1}"):
                 codec(name).decode(tensors, SIZE)

@@ -29,7 +29,7 @@ from gossipfl.network.rates import PeerRates, TokenBucket
     ],
 )
 def test_limits_validate_themselves_and_name_the_field(wrong):
-    with pytest.raises(SettingError, match=f"{next(iter(wrong))}.*came"):
+    with pytest.raises(SettingError, match=f"{next(iter(wrong))}.*got"):
         NetworkLimits(**wrong)
 
 

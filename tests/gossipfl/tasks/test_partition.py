@@ -142,15 +142,15 @@ def test_quantity_sizes_are_lognormal_and_labels_alike() -> None:
         ("", "unknown partition ''; expected iid, shards:K"),
         ("iid:3", "'iid' takes no parameter.*'3'"),
         ("shards", r"'shards' needs a parameter; expected shards:NUMBER with a positive whole number"),
-        ("shards:2.5", "positive whole number; came '2.5'"),
-        ("shards:0", "came '0'"),
-        ("shards:-1", "came '-1'"),
-        ("shards:26", "more shards than samples; expected at most 100 shards; came 4 × 26"),
-        ("dirichlet:", "dirichlet:NUMBER with a positive number; came ''"),
-        ("dirichlet:nan", "came 'nan'"),
-        ("dirichlet:inf", "came 'inf'"),
-        ("dirichlet:0", "came '0'"),
-        ("quantity:much", "came 'much'"),
+        ("shards:2.5", "positive whole number; got '2.5'"),
+        ("shards:0", "got '0'"),
+        ("shards:-1", "got '-1'"),
+        ("shards:26", "more shards than samples; expected at most 100 shards; got 4 × 26"),
+        ("dirichlet:", "dirichlet:NUMBER with a positive number; got ''"),
+        ("dirichlet:nan", "got 'nan'"),
+        ("dirichlet:inf", "got 'inf'"),
+        ("dirichlet:0", "got '0'"),
+        ("quantity:much", "got 'much'"),
     ],
 )
 def test_a_wrong_scheme_is_refused_with_what_would_be_right(scheme: str, message: str) -> None:
@@ -160,7 +160,7 @@ def test_a_wrong_scheme_is_refused_with_what_would_be_right(scheme: str, message
 
 @pytest.mark.parametrize("peers", [0, -1, 101])
 def test_more_peers_than_samples_are_refused(peers: int) -> None:
-    with pytest.raises(InvalidPartition, match=f"expected 1 … 100 peers; came {peers}"):
+    with pytest.raises(InvalidPartition, match=f"expected 1 … 100 peers; got {peers}"):
         partition(labels_of(10, 10), peers, "iid", seed=0)
 
 

@@ -165,7 +165,7 @@ def test_rows_of_another_width_are_not_evaluated() -> None:
     ("changes", "message"),
     [
         ({"model": MODELS["perceptron"]()}, "is a module.*Put lambda"),
-        ({"start": "indepedent"}, "'common' or 'independent'; came 'indepedent'"),
+        ({"start": "indepedent"}, "'common' or 'independent'; got 'indepedent'"),
         ({"seed": -1}, "seed of task 'blobs' is out of range"),
         ({"metrics": {"loss": accuracy}}, "metric named 'loss'"),
     ],
@@ -176,16 +176,16 @@ def test_a_task_that_makes_no_sense_is_refused_at_once(changes: dict[str, object
 
 
 def test_a_factory_that_makes_no_module_is_refused() -> None:
-    with pytest.raises(InvalidTask, match=r"returned no module; expected a torch\.nn\.Module; came int"):
+    with pytest.raises(InvalidTask, match=r"returned no module; expected a torch\.nn\.Module; got int"):
         _ = make(model=lambda: 3).layout
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"train_inputs": [[1.0]]}, "train inputs and targets must be torch tensors; came list and Tensor"),
-        ({"train_targets": torch.zeros(2)}, "train inputs and targets do not match.*came 3 and 2"),
-        ({"test_inputs": torch.zeros(0, 16), "test_targets": torch.zeros(0)}, "test inputs.*came 0 and 0"),
+        ({"train_inputs": [[1.0]]}, "train inputs and targets must be torch tensors; got list and Tensor"),
+        ({"train_targets": torch.zeros(2)}, "train inputs and targets do not match.*got 3 and 2"),
+        ({"test_inputs": torch.zeros(0, 16), "test_targets": torch.zeros(0)}, "test inputs.*got 0 and 0"),
         ({"test_targets": torch.tensor(1)}, "test inputs and targets must have one sample"),
     ],
 )

@@ -31,8 +31,8 @@ def test_a_peer_owns_everything_it_has() -> None:
     ("parts", "message"),
     [
         ([], "own no sample.*no nodes"),
-        ([[0], []], "own no sample.*came node 1 with none.*fewer peers"),
-        ([[0, 10]], r"outside the pool; expected 0 … 9; came \(0, 10\)"),
+        ([[0], []], "own no sample.*got node 1 with none.*fewer peers"),
+        ([[0, 10]], r"outside the pool; expected 0 … 9; got \(0, 10\)"),
         ([[-1]], "outside the pool"),
     ],
 )
@@ -42,7 +42,7 @@ def test_parts_that_do_not_fit_the_pool_are_refused(parts: list[list[int]], mess
 
 
 def test_a_pool_of_unequal_lengths_is_refused() -> None:
-    with pytest.raises(InvalidPartition, match="differ in number; expected 10; came 9"):
+    with pytest.raises(InvalidPartition, match="differ in number; expected 10; got 9"):
         NodeData.partitioned(INPUTS, TARGETS[:9], [np.array([0])])
 
 

@@ -254,9 +254,9 @@ def only_one_sample() -> NodeData:
     [
         ({"model": lambda: nn.Linear(5, 3)}, r"fails on a batch.*Error.*inputs \[2, 16\] torch.float32"),
         ({"loss": lambda outputs, targets: nn.functional.cross_entropy(outputs, targets, reduction="none")},
-         r"one number.*came \[2\] torch.float32.*reduction='mean'"),
+         r"one number.*got \[2\] torch.float32.*reduction='mean'"),
         ({"loss": lambda outputs, targets: outputs.argmax()}, "one number.*torch.int64"),
-        ({"loss": lambda outputs, targets: 0.5}, "one number.*came float"),
+        ({"loss": lambda outputs, targets: 0.5}, "one number.*got float"),
         ({"loss": lambda outputs, targets: outputs.detach().mean()}, "does not depend on any trainable"),
     ],
 )  # fmt: skip

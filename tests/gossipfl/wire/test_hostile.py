@@ -244,7 +244,7 @@ def test_the_reader_may_refuse_between_header_and_body():
 
 def test_a_valid_frame_at_the_wrong_moment_is_refused():
     stream = Stream(flat(encode(View(task=TASK, peers=()))))
-    with pytest.raises(MalformedFrame, match="expected model or refusal; came view"):
+    with pytest.raises(MalformedFrame, match="expected model or refusal; got view"):
         received(stream, expectation(4), kinds={Kind.MODEL, Kind.REFUSAL})
     assert stream.asked == [PREAMBLE_BYTES]
 
@@ -257,7 +257,7 @@ def test_a_refusal_is_understood_whatever_its_version():
 
 def test_a_codec_the_peer_did_not_name_is_not_read_even_if_bundled():
     only = Expectation(task=TASK, layout=LAYOUT, size=4, codecs=CODECS[:1])
-    with pytest.raises(UnknownCodec, match="expected float32; came 'bfloat16'"):
+    with pytest.raises(UnknownCodec, match="expected float32; got 'bfloat16'"):
         decode_frame(model_frame(ROW, codec=CODECS[1]), only)
 
 

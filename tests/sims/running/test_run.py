@@ -83,7 +83,7 @@ def test_a_directory_is_not_overwritten_nor_resumed_from_nothing(tmp_path):
     (tmp_path / "run.json").unlink()
     with pytest.raises(RunDirectoryError, match="holds no checkpoint"):
         sims.run(None, out=tmp_path, resume=True)
-    with pytest.raises(RunDirectoryError, match=r"the scenario it was started with.*came network.loss=0.5"):
+    with pytest.raises(RunDirectoryError, match=r"the scenario it was started with.*got network.loss=0.5"):
         sims.run(None, out=tmp_path, resume=True, overrides=["network.loss=0.5"])
     with pytest.raises(RunDirectoryError, match="holds no run"):
         sims.run(None, out=tmp_path / "nothing", resume=True)
@@ -94,7 +94,7 @@ def test_a_directory_is_not_overwritten_nor_resumed_from_nothing(tmp_path):
 
 @pytest.mark.parametrize("device", ["gpu", "cuda:77"])
 def test_a_device_that_is_not_there_is_named(device):
-    with pytest.raises(NotSimulable, match=f"expected cpu.*came {device}"):
+    with pytest.raises(NotSimulable, match=f"expected cpu.*got {device}"):
         run(device=device)
 
 

@@ -82,7 +82,7 @@ class TestFromEdges:
             ([(0.5, 1.5)], {}, InvalidParameter, "pairs"),
             ([(0, 1), (1,)], {}, InvalidParameter, "pairs"),
             ([("a", "b")], {}, InvalidParameter, "labels="),
-            ([("a", "c")], {"labels": ["a", "b"]}, UnknownNode, "came c"),
+            ([("a", "c")], {"labels": ["a", "b"]}, UnknownNode, "got c"),
             ([("a", "b")], {"labels": ["a", "b", "a"]}, MislabelledNodes, "'a' more than once"),
             ([("a", "b")], {"labels": ["a", "b"], "n": 3}, MislabelledNodes, "expected 3"),
             ([(0, 1)], {"weights": [1.0, 2.0]}, InvalidParameter, "one weight an edge"),

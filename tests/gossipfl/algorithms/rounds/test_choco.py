@@ -169,5 +169,5 @@ def test_after_a_restart_a_lost_message_moves_the_mean_no_more(restart_every):
 def test_only_with_restarts_may_messages_be_lost():
     assert "restart_every" in ChocoSGD().requirements.every_message
     assert ChocoSGD(restart_every=10).requirements.every_message is None
-    with pytest.raises(SettingError, match="restart_every is out of range; expected at least 1; came 0"):
+    with pytest.raises(SettingError, match="restart_every is out of range; expected at least 1; got 0"):
         ChocoSGD(restart_every=0)

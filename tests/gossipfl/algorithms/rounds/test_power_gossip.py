@@ -141,7 +141,7 @@ def test_what_does_not_fit_is_refused():
         PowerGossip(rank=0)
     with pytest.raises(SettingError, match="iterations is out of range"):
         PowerGossip(iterations=0)
-    with pytest.raises(SettingError, match="shapes are not those of the shared row; expected 10; came 12"):
+    with pytest.raises(SettingError, match="shapes are not those of the shared row; expected 10; got 12"):
         PowerGossip(shapes=((3, 4),)).start(start_at(torch.zeros(2, 10)), shared_size=10)
 
 

@@ -89,7 +89,7 @@ def test_a_payload_of_another_form_than_its_name_implies_is_refused():
         sequence=1,
         step=1,
     )
-    with pytest.raises(UnexpectedTensor, match=r"expected scales float32-le \[10\]; came .*\[20\]"):
+    with pytest.raises(UnexpectedTensor, match=r"expected scales float32-le \[10\]; got .*\[20\]"):
         decode_frame(b"".join(encoded.buffers), expectation_of(TASK))
 
 

@@ -182,7 +182,7 @@ def test_a_member_is_absent_after_as_many_misses_as_patience_allows():
     those = members(box)
     for came in (False, True, False, False):
         assert not those.is_absent(5)
-        those.expected(5, came=came)
+        those.expected(5, arrived=came)
     assert those.absent() == (5,)
     those.heard(5, progress(9))  # it is behind, and would not be in time
     assert those.is_absent(5)

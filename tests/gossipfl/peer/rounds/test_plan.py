@@ -123,7 +123,7 @@ def test_all_parameters_count_and_equal_ones_are_written_alike():
         ({"topology": None}, "rounds.topology is missing.*ring:6"),
         ({"topology": "rign:6"}, "there is no topology 'rign'.*Did you mean ring"),
         ({"topology": "ring"}, "n is missing"),
-        ({"topology": "ring:5"}, "another number of nodes than the roster has members.*expected 6; came 5"),
+        ({"topology": "ring:5"}, "another number of nodes than the roster has members.*expected 6; got 5"),
         ({"topology": "epidemic:6,s=2,mode=local,seed=1"}, "needs doubly stochastic mixing"),
         ({"algorithm": "fedavg"}, "fedavg needs a server"),
         ({"algorithm": "relay_sgd"}, "relays along a tree"),

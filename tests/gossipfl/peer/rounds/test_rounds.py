@@ -181,5 +181,5 @@ async def test_a_checkpoint_of_gossip_is_not_taken_for_one_of_rounds(tmp_path):
     peers = peers_in_rounds(tmp_path, 2, rounds={"stop_after": 2, "topology": "complete:2"})
     await run_all(peers)
     gossiping = peers[0].settings.model_copy(update={"rounds": type(peers[0].settings.rounds)()})
-    with pytest.raises(CorruptCheckpoint, match="another way of learning; expected gossip; came d_psgd"):
+    with pytest.raises(CorruptCheckpoint, match="another way of learning; expected gossip; got d_psgd"):
         await Peer(peers[0].home.directory, settings=gossiping).run()

@@ -126,7 +126,7 @@ def test_what_the_operating_system_refuses_is_named(home, monkeypatch, name, use
 
     for question in ("exists", "is_file"):
         monkeypatch.setattr(Path, question, refuse)
-    with pytest.raises(HomeError, match=f"came Permission denied .*{name}"):
+    with pytest.raises(HomeError, match=f"got Permission denied .*{name}"):
         use(home)
 
 
