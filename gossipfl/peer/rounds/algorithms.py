@@ -86,7 +86,7 @@ def _modules() -> list[str]:
 
 
 def _class_in(name: str) -> type | None:
-    """Give the class of round-based algorithm that a module of `gossipfl.algorithms` defines, if it does."""
+    """Give the algorithm that a module of `gossipfl.algorithms.rounds` defines, if it does."""
     if name not in _modules():
         return None
     module = import_module(f"gossipfl.algorithms.rounds.{name}")
