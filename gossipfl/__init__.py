@@ -6,8 +6,9 @@ libp2p.
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING
+
+from topology.lazy import lazy_attributes
 
 if TYPE_CHECKING:
     from gossipfl.peer import Peer
@@ -19,16 +20,13 @@ __all__ = ["Dataset", "Peer", "PeerSettings", "SharePolicy", "Task", "__version_
 
 __version__ = "0.1.0"
 
-_HOMES = {
-    "Dataset": "gossipfl.tasks",
-    "Peer": "gossipfl.peer",
-    "PeerSettings": "gossipfl.settings",
-    "SharePolicy": "gossipfl.rows",
-    "Task": "gossipfl.tasks",
-}
-
-
-def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+__getattr__ = lazy_attributes(
+    __name__,
+    {
+        "Dataset": "gossipfl.tasks",
+        "Peer": "gossipfl.peer",
+        "PeerSettings": "gossipfl.settings",
+        "SharePolicy": "gossipfl.rows",
+        "Task": "gossipfl.tasks",
+    },
+)

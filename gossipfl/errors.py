@@ -1,4 +1,4 @@
-"""Every error gossipfl raises on purpose, as one small tree named after meanings.
+"""Errors of gossipfl, one small tree named after meanings.
 
 Each error says what was expected, what it got, and what to do. The branches follow who has to act: the
 operator (`SettingError`, `HomeError`), the author of a task (`TaskError`), the other peer (`MessageRefused`),
@@ -8,6 +8,8 @@ or nobody, because networks fail (`ExchangeFailed`).
 from __future__ import annotations
 
 import re
+
+from topology.errors import ExplainedError
 
 __all__ = [
     "ChecksumMismatch",
@@ -51,33 +53,8 @@ __all__ = [
 ]
 
 
-class GossipflError(Exception):
-    """The root of all errors gossipfl raises on purpose.
-
-    Parameters
-    ----------
-    what : str
-        What went wrong, in a sentence without its full stop.
-    expected, got : object, optional
-        What would have been right, and what was found instead.
-    remedy : str, optional
-        What the reader can do about it.
-    """
-
-    def __init__(
-        self, what: str, *, expected: object = None, got: object = None, remedy: str | None = None
-    ) -> None:
-        self.what = what
-        self.expected = expected
-        self.got = got
-        self.remedy = remedy
-        parts = [what]
-        if expected is not None:
-            parts.append(f"expected {expected}")
-        if got is not None:
-            parts.append(f"got {got}")
-        message = "; ".join(parts)
-        super().__init__(f"{message}. {remedy}" if remedy else message)
+class GossipflError(ExplainedError):
+    """The root of all errors gossipfl raises on purpose; see `topology.errors.ExplainedError`."""
 
     @classmethod
     def counter(cls) -> str:

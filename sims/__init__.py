@@ -6,8 +6,9 @@ and ``sims.load_sweep(file)`` read them.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from topology.lazy import lazy_attributes
 
 if TYPE_CHECKING:
     from sims.running import Progress, Result, run
@@ -29,24 +30,21 @@ __all__ = [
     "sweep",
 ]
 
-_HOMES = {
-    "Progress": "sims.running",
-    "Result": "sims.running",
-    "run": "sims.running",
-    "Scenario": "sims.scenario",
-    "load_scenario": "sims.scenario",
-    "parse_scenario": "sims.scenario",
-    "Sweep": "sims.sweeping",
-    "SweepProgress": "sims.sweeping",
-    "SweepResult": "sims.sweeping",
-    "load_sweep": "sims.sweeping",
-    "parse_sweep": "sims.sweeping",
-    "sweep": "sims.sweeping",
-}
-
-
-def __getattr__(name: str) -> Any:
-    """Import what is asked for when it is asked for: the command line must load without torch and numba."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+# The command line must load without torch and numba.
+__getattr__ = lazy_attributes(
+    __name__,
+    {
+        "Progress": "sims.running",
+        "Result": "sims.running",
+        "run": "sims.running",
+        "Scenario": "sims.scenario",
+        "load_scenario": "sims.scenario",
+        "parse_scenario": "sims.scenario",
+        "Sweep": "sims.sweeping",
+        "SweepProgress": "sims.sweeping",
+        "SweepResult": "sims.sweeping",
+        "load_sweep": "sims.sweeping",
+        "parse_sweep": "sims.sweeping",
+        "sweep": "sims.sweeping",
+    },
+)

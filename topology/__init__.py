@@ -17,8 +17,9 @@ Examples
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from topology.lazy import lazy_attributes
 
 if TYPE_CHECKING:
     from topology import (
@@ -53,33 +54,15 @@ __all__ = [
     "spectrum",
 ]
 
-_MODULES = frozenset(
+__getattr__ = lazy_attributes(
+    __name__,
     {
-        "advice",
-        "catalogue",
-        "cost",
-        "drawing",
-        "errors",
-        "graphs",
-        "mixing",
-        "sampling",
-        "sequences",
-        "spectrum",
-    }
+        **{name: f"topology.{name}" for name in __all__ if name.islower()},
+        "MixingSequence": "topology.sequences",
+        "Topology": "topology.graphs",
+        "advise": "topology.advice",
+    },
 )
-_MEMBERS = {
-    "MixingSequence": "topology.sequences",
-    "Topology": "topology.graphs",
-    "advise": "topology.advice",
-}
-
-
-def __getattr__(name: str) -> object:
-    if name in _MODULES:
-        return import_module(f"topology.{name}")
-    if name in _MEMBERS:
-        return getattr(import_module(_MEMBERS[name]), name)
-    raise AttributeError(f"module 'topology' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

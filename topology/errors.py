@@ -1,6 +1,6 @@
-"""Every error topology raises on purpose, as one small tree named after meanings.
+"""Errors of the topology library, one small tree named after meanings.
 
-Each says what was expected, what it got, and how to mend it. All are `ValueError` too where an argument is
+Each says what was expected, what got, and how to mend it. All are `ValueError` too where an argument is
 at fault, so that callers who know nothing of this tree still catch them.
 """
 
@@ -11,6 +11,7 @@ __all__ = [
     "Disconnected",
     "Diverges",
     "DuplicateEdge",
+    "ExplainedError",
     "ImpossibleDegree",
     "InvalidGraph",
     "InvalidParameter",
@@ -29,8 +30,8 @@ __all__ = [
 ]
 
 
-class TopologyError(Exception):
-    """The root of all errors topology raises on purpose.
+class ExplainedError(Exception):
+    """An error that says what was expected, what was found and what to do.
 
     Parameters
     ----------
@@ -56,6 +57,10 @@ class TopologyError(Exception):
             parts.append(f"got {got}")
         message = "; ".join(parts)
         super().__init__(f"{message}. {remedy}" if remedy else message)
+
+
+class TopologyError(ExplainedError):
+    """The root of all errors topology raises on purpose."""
 
 
 # An argument is wrong

@@ -5,8 +5,9 @@ The names below are imported when they are first used: looking at a peer's direc
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING
+
+from topology.lazy import lazy_attributes
 
 if TYPE_CHECKING:
     from gossipfl.peer.peer import Peer
@@ -16,16 +17,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Home", "Peer", "PeerStatus", "read_records", "read_status"]
 
-_HOMES = {
-    "Home": "gossipfl.peer.store.home",
-    "Peer": "gossipfl.peer.peer",
-    "PeerStatus": "gossipfl.peer.status",
-    "read_records": "gossipfl.peer.store.records",
-    "read_status": "gossipfl.peer.status",
-}
-
-
-def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+__getattr__ = lazy_attributes(
+    __name__,
+    {
+        "Home": "gossipfl.peer.store.home",
+        "Peer": "gossipfl.peer.peer",
+        "PeerStatus": "gossipfl.peer.status",
+        "read_records": "gossipfl.peer.store.records",
+        "read_status": "gossipfl.peer.status",
+    },
+)

@@ -5,13 +5,13 @@ Named here, without torch, so that a settings file can be checked; what they do 
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
 from gossipfl.errors import SettingError
+from topology.spelling import did_you_mean
 
 __all__ = ["CODEC_FAMILIES", "CodecFamily", "CodecName", "parse_codec_name", "parse_model_codec_name"]
 
@@ -87,12 +87,11 @@ def parse_codec_name(name: str) -> CodecName:
     family, *written = name.split(":")
     known = CODEC_FAMILIES.get(family)
     if known is None:
-        close = difflib.get_close_matches(family[:64], CODEC_FAMILIES, n=1)
         raise SettingError(
             "no codec has this name",
             expected=" or ".join(each.form for each in CODEC_FAMILIES.values()),
             got=f"{name[:64]!a}",
-            remedy=f"Did you mean {close[0]!r}?" if close else None,
+            remedy=did_you_mean(family, CODEC_FAMILIES),
         )
     parameters = [_number(text, fraction=known.fractions and not i) for i, text in enumerate(written)]
     if not known.least <= len(parameters) <= known.most or None in parameters:

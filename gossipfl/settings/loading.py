@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import tomllib
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ from pydantic_core import ErrorDetails
 
 from gossipfl.errors import SettingError
 from gossipfl.settings.peer import PeerSettings
+from topology.spelling import closest
 
 __all__ = ["dump_settings", "load_settings", "parse_settings"]
 
@@ -81,8 +81,8 @@ def _problem(location: tuple[int | str, ...], details: ErrorDetails) -> str:
     key = ".".join(str(part) for part in location)
     if details["type"] == "extra_forbidden":
         known = _known_keys(location[:-1])
-        close = difflib.get_close_matches(str(location[-1]), known, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"known here: {', '.join(known)}"
+        near = closest(str(location[-1]), known)
+        hint = f"did you mean {near!r}?" if near else f"known here: {', '.join(known)}"
         return f"{key} is unknown ({hint})"
     message = str(details["msg"]).removeprefix("Value error, ")
     return f"{key}: {message[0].lower()}{message[1:]}, got {details['input']!r}"

@@ -5,13 +5,13 @@ Each is seeded, total and exact: every sample belongs to exactly one peer, and e
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gossipfl.errors import InvalidPartition
+from topology.spelling import did_you_mean
 
 __all__ = ["PARTITIONS", "parse_partition", "partition"]
 
@@ -75,11 +75,10 @@ def parse_partition(scheme: str) -> tuple[str, float]:
     """
     name, _, argument = scheme.partition(":")
     if name not in PARTITIONS:
-        close = difflib.get_close_matches(name, PARTITIONS, n=1)
         raise InvalidPartition(
             f"unknown partition {scheme!r}",
             expected="iid, shards:K, dirichlet:ALPHA or quantity:SIGMA",
-            remedy=f"Did you mean {close[0]!r}?" if close else None,
+            remedy=did_you_mean(name, PARTITIONS),
         )
     if name != "iid":
         return name, _number(name, argument, int if name == "shards" else float)

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import difflib
-import importlib
 import inspect
-import sys
+import re
 from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from gossipfl.errors import GossipflError, InvalidTask, UnknownTask
 from gossipfl.tasks.digits import digits
 from gossipfl.tasks.pendigits import pendigits
 from gossipfl.tasks.spambase import spambase
 from gossipfl.tasks.task import Task
+from topology.plugins import load_object
+from topology.spelling import did_you_mean
 
 __all__ = ["BUNDLED", "find_task"]
 
@@ -68,43 +67,10 @@ def find_task(name: str, options: Mapping[str, Any] | None = None) -> Task:
 
 
 def _import_factory(name: str) -> Callable[..., Any]:
-    module_name, _, attribute = name.partition(":")
-    if not module_name or not attribute:
-        close = difflib.get_close_matches(name, BUNDLED, n=1)
+    if not re.fullmatch(r"[^:]+:[^:]+", name):
         raise UnknownTask(
             f"there is no bundled task {name!r}",
             expected=f"one of {', '.join(BUNDLED)}, or package.module:factory",
-            remedy=f"Did you mean {close[0]!r}?" if close else None,
+            remedy=did_you_mean(name, BUNDLED),
         )
-    here = str(Path.cwd())
-    sys.path.insert(0, here)
-    try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
-            raise InvalidTask(
-                f"the module {module_name!r} imports {error.name!r}, which is not installed",
-                remedy=f"Install {error.name!r}.",
-            ) from error
-        raise UnknownTask(
-            f"there is no module {module_name!r}",
-            expected="an installed module, or one in the current directory, with dots and without '.py'",
-            got=f"nothing of that name in {here}",
-        ) from error
-    except Exception as error:
-        raise InvalidTask(
-            f"the module {module_name!r} cannot be imported", got=f"{type(error).__name__}: {error}"
-        ) from error
-    finally:
-        sys.path.remove(here)
-        if here not in sys.path:
-            sys.path.append(here)  # what the factory itself imports later is found too, but shadows nothing
-    factory = getattr(module, attribute, None)
-    if not callable(factory):
-        public = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
-        close = difflib.get_close_matches(attribute, public, n=1)
-        raise UnknownTask(
-            f"the module {module_name!r} has no function {attribute!r}",
-            remedy=f"Did you mean {module_name}:{close[0]}?" if close else None,
-        )
-    return cast(Callable[..., Any], factory)
+    return load_object(name, kind="function", unknown=UnknownTask, unusable=InvalidTask)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Sequence
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
+
+from topology.spelling import did_you_mean
 
 __all__ = ["explained"]
 
@@ -47,19 +48,22 @@ def explained(
         hint = ""
         if mistake["type"] == "union_tag_invalid":
             tag, tags = mistake["ctx"]["tag"], mistake["ctx"]["expected_tags"].replace("'", "")
-            close = difflib.get_close_matches(tag, tags.split(", "), n=1)
             said, came = f"there is no {tag!r}; expected one of {tags}", ""
-            hint = f". Did you mean {close[0]!r}?" if close else ""
+            hint = _sentence(did_you_mean(tag, tags.split(", ")))
         if mistake["type"] == "extra_forbidden":
             known = _known_keys(model, names[:-1])
-            close = difflib.get_close_matches(names[-1], known, n=1)
+            suggestion = did_you_mean(names[-1], known)
             said, came = f"unknown key {names[-1]!r}", ""
             if names[-1] in known:
-                said, close = f"{names[-1]!r} belongs to another {names[-2]} than the one named", []
+                said, suggestion = f"{names[-1]!r} belongs to another {names[-2]} than the one named", None
                 known = _known_keys(model, names[:-1], of=_value_at(table, names[:-1]))
-            hint = f". Did you mean {close[0]!r}?" if close else f"; known are {', '.join(sorted(known))}"
+            hint = _sentence(suggestion) or f"; known are {', '.join(sorted(known))}"
         lines.append(f"{place}: {'.'.join(names) or model.__name__.lower()}: {said}{came}{hint}")
     return "\n".join(lines)
+
+
+def _sentence(hint: str | None) -> str:
+    return f". {hint}" if hint else ""
 
 
 def _is_union_tag(part: object, location: tuple[Any, ...], table: Any) -> bool:

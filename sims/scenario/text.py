@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from pydantic import ValidationError
 from sims.errors import InvalidScenario
 from sims.scenario.error_messages import explained
 from sims.scenario.scenario import Scenario
+from topology.spelling import did_you_mean
 
 __all__ = ["load_scenario", "load_table", "override_all", "parse_scenario", "scenario_of", "to_toml"]
 
@@ -87,11 +87,10 @@ def _read(file: Path | str) -> tuple[Path, str]:
         if path.suffix == ".toml" or len(path.parts) > 1:
             raise InvalidScenario(f"there is no file {str(file)!r}", expected="a scenario as a TOML file")
         if str(file) not in ready:
-            close = difflib.get_close_matches(path.stem, ready, n=1)
             raise InvalidScenario(
                 f"there is no scenario {str(file)!r}",
                 expected=f"a TOML file, or one of {', '.join(ready)}",
-                remedy=f"Did you mean {close[0]!r}?" if close else None,
+                remedy=did_you_mean(path.stem, ready),
             )
         path = ready[str(file)]
     try:

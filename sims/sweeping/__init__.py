@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from topology.lazy import lazy_attributes
 
 if TYPE_CHECKING:
     from sims.sweeping.execution import SweepProgress, SweepResult, sweep
@@ -11,12 +12,15 @@ if TYPE_CHECKING:
 
 __all__ = ["Sweep", "SweepProgress", "SweepResult", "load_sweep", "parse_sweep", "sweep"]
 
-_IN_SETTINGS = ("Sweep", "load_sweep", "parse_sweep")
-
-
-def __getattr__(name: str) -> Any:
-    """Import what is asked for when it is asked for: a worker settles its threads before torch is loaded."""
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    home = "settings" if name in _IN_SETTINGS else "execution"
-    return getattr(import_module(f"{__name__}.{home}"), name)
+# A worker settles its threads before torch is loaded.
+__getattr__ = lazy_attributes(
+    __name__,
+    {
+        "Sweep": "sims.sweeping.settings",
+        "SweepProgress": "sims.sweeping.execution",
+        "SweepResult": "sims.sweeping.execution",
+        "load_sweep": "sims.sweeping.settings",
+        "parse_sweep": "sims.sweeping.settings",
+        "sweep": "sims.sweeping.execution",
+    },
+)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import pkgutil
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
@@ -15,6 +14,7 @@ import gossipfl.algorithms.rounds
 from gossipfl.algorithms import RoundAlgorithm
 from gossipfl.codecs import Compressor, codec
 from gossipfl.errors import SettingError
+from topology.spelling import did_you_mean
 
 __all__ = ["algorithm_names", "make_algorithm", "parameters_of"]
 
@@ -47,22 +47,20 @@ def make_algorithm(name: str, parameters: Mapping[str, Any]) -> RoundAlgorithm:
     kind = _class_in(_SHORT.get(name, name).replace("-", "_"))
     if kind is None:
         known = algorithm_names()
-        close = difflib.get_close_matches(name, known, n=1)
         raise SettingError(
             f"rounds.algorithm: there is no round-based algorithm {name!r}",
             expected=f"one of {', '.join(known)}",
-            remedy=f"Did you mean {close[0]!r}?" if close else None,
+            remedy=did_you_mean(name, known),
         )
     hints = get_type_hints(kind)
     own = [field.name for field in fields(kind)]
     given = {}
     for key, value in parameters.items():
         if key not in own:
-            close = difflib.get_close_matches(key, own, n=1)
             raise SettingError(
                 f"rounds.parameters: {name} takes no {key!r}",
                 expected=", ".join(own) or "no parameters",
-                remedy=f"Did you mean {close[0]!r}?" if close else None,
+                remedy=did_you_mean(key, own),
             )
         given[key] = _read(name, key, hints[key], value)
     try:

@@ -1,0 +1,35 @@
+"""Module attributes that are imported on first use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import Any
+
+__all__ = ["lazy_attributes"]
+
+
+def lazy_attributes(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
+    """Return a module's ``__getattr__`` (PEP 562) that imports each name from its home when it is asked for.
+
+    Parameters
+    ----------
+    package : str
+        ``__name__`` of the module.
+    homes : mapping of str to str
+        For each name the module that defines it. A submodule's home is itself.
+
+    Examples
+    --------
+    In a package's ``__init__.py``::
+
+        __getattr__ = lazy_attributes(__name__, {"Peer": "gossipfl.peer.peer"})
+    """
+
+    def attribute(name: str) -> Any:  # noqa: ANN401 - as many types as names
+        if name not in homes:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        home = import_module(homes[name])
+        return home if homes[name] == f"{package}.{name}" else getattr(home, name)
+
+    return attribute

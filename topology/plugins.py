@@ -1,0 +1,115 @@
+"""Objects of the user's own: ``package.module:name``, and what installed packages offer as entry points."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from topology.errors import ExplainedError
+from topology.spelling import closest
+
+__all__ = ["load_object", "offered"]
+
+
+def load_object(
+    name: str,
+    *,
+    kind: str,
+    unknown: type[ExplainedError],
+    unusable: type[ExplainedError],
+    directory: Path | None = None,
+) -> Callable[..., Any]:
+    """Import the function or class that ``package.module:attribute`` names.
+
+    Parameters
+    ----------
+    name : str
+    kind : str
+        What it should be, for messages: ``"function"`` or ``"class"``.
+    unknown, unusable : type of ExplainedError
+        What to raise if there is no such module or attribute, and if the module cannot be imported.
+    directory : Path, optional
+        Searched before the current directory and the installed packages.
+
+    Raises
+    ------
+    unknown, unusable
+    """
+    module_name, _, attribute = name.partition(":")
+    places = [str(place) for place in dict.fromkeys([directory and directory.resolve(), Path.cwd()]) if place]
+    try:
+        with _first_on_path(places):
+            module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
+            raise unusable(
+                f"the module {module_name!r} imports {error.name!r}, which is not installed",
+                remedy=f"Install {error.name!r}.",
+            ) from error
+        raise unknown(
+            f"there is no module {module_name!r}",
+            expected="an installed module, or one in the current directory, with dots and without '.py'",
+            got=f"nothing of that name in {' or '.join(places)}",
+        ) from error
+    except Exception as error:
+        raise unusable(
+            f"the module {module_name!r} cannot be imported", got=f"{type(error).__name__}: {error}"
+        ) from error
+    _require_from(directory, module, unusable)
+    found: Callable[..., Any] | None = getattr(module, attribute, None)
+    if not callable(found):
+        public = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
+        near = closest(attribute, public)
+        raise unknown(
+            f"the module {module_name!r} has no {kind} {attribute!r}",
+            remedy=f"Did you mean {module_name}:{near}?" if near else None,
+        )
+    return found
+
+
+@cache
+def offered(group: str) -> Mapping[str, EntryPoint]:
+    """Return what installed packages offer in an entry point group, such as ``gossipfl.topologies``, by name."""
+    return {point.name: point for point in entry_points(group=group)}
+
+
+def _require_from(directory: Path | None, module: ModuleType, unusable: type[ExplainedError]) -> None:
+    """Refuse a module that was imported from elsewhere before, where `directory` has one of its name."""
+    found = getattr(module, "__file__", None)
+    own = Path(directory or "", *module.__name__.split("."))
+    if (
+        directory is None
+        or found is None
+        or not any(
+            path.is_file() and not path.samefile(found)
+            for path in (own.with_suffix(".py"), own / "__init__.py")
+        )
+    ):
+        return
+    raise unusable(
+        f"two modules are called {module.__name__!r}",
+        expected=f"the one in {directory}",
+        got=f"{found}, which is already imported",
+        remedy="Rename one of them.",
+    )
+
+
+@contextmanager
+def _first_on_path(places: list[str]) -> Iterator[None]:
+    sys.path[:0] = places
+    try:
+        yield
+    finally:
+        for place in places:
+            sys.path.remove(place)
+            if place not in sys.path:
+                sys.path.append(
+                    place
+                )  # what the object itself imports later is found too, but shadows nothing
