@@ -1,8 +1,8 @@
 """Errors of gossipfl, one small tree named after meanings.
 
 Each error says what was expected, what it got, and what to do. The branches follow who has to act: the
-operator (`SettingError`, `HomeError`), the author of a task (`TaskError`), the other peer (`MessageRefused`),
-or nobody, because networks fail (`ExchangeFailed`).
+operator (`SettingError`, `HomeError`), the author of a task or an algorithm (`TaskError`, `InvalidAlgorithm`), the
+other peer (`MessageRefused`), or nobody, because networks fail (`ExchangeFailed`).
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ __all__ = [
     "IncompatibleRounds",
     "IncompatibleTask",
     "InvalidAddress",
+    "InvalidAlgorithm",
     "InvalidPartition",
     "InvalidTask",
     "MalformedFrame",
@@ -114,6 +115,13 @@ class UnknownTask(TaskError):
 
 class InvalidTask(TaskError):
     """A task's model, loss, metrics or data break what training needs."""
+
+
+# The author of an algorithm must act
+
+
+class InvalidAlgorithm(GossipflError):
+    """An algorithm fails, or does in its rounds what nothing that runs it can carry out."""
 
 
 # The other peer sent something that cannot be accepted

@@ -1,18 +1,22 @@
-"""What peers do with one another's models: pure functions on rows."""
+"""Algorithms that learn together: pure functions on rows."""
 
 from __future__ import annotations
 
 from gossipfl.algorithms.base import (
+    AnyExchange,
     Exchange,
     LinkExchange,
     Links,
     LocalTraining,
     Mixed,
+    Neighbourhood,
+    NeighbourRows,
     Requirements,
     Round,
     RoundAlgorithm,
     RoundContext,
 )
+from gossipfl.algorithms.drive import RoundInProgress, run_round
 from gossipfl.algorithms.gossip.ad_psgd import ADPSGD
 from gossipfl.algorithms.gossip.gossip_learning import GossipLearning, GossipSettings, Message
 from gossipfl.algorithms.gossip.gossip_rules import GossipRule, gossip_rule, take_in
@@ -31,6 +35,7 @@ from gossipfl.algorithms.rounds.stochastic_gradient_push import StochasticGradie
 __all__ = [
     "ADPSGD",
     "DPSGD",
+    "AnyExchange",
     "DCliques",
     "DFedAvg",
     "EpidemicLearning",
@@ -44,6 +49,8 @@ __all__ = [
     "LocalTraining",
     "Message",
     "Mixed",
+    "NeighbourRows",
+    "Neighbourhood",
     "PartialGossip",
     "PooledSGD",
     "PushSum",
@@ -52,10 +59,12 @@ __all__ = [
     "Round",
     "RoundAlgorithm",
     "RoundContext",
+    "RoundInProgress",
     "Share",
     "StochasticGradientPush",
     "adopt",
     "go_back",
     "gossip_rule",
+    "run_round",
     "take_in",
 ]

@@ -1,7 +1,8 @@
-"""What a round-based algorithm is: local computation, an exchange with all neighbours, local computation.
+"""The contract of a round-based algorithm: local computation, an exchange with all neighbours, local computation.
 
 A round is written as papers write it, in one generator. What it yields goes to the neighbours; what it is sent
-back is their weighted average. Whoever runs it supplies the exchange: the simulator multiplies all rows with the
+back is their weighted average, or whatever its own rule makes of their rows (`gossipfl.algorithms.exchanges`).
+`RoundInProgress` drives the generator; its user supplies the exchange: the simulator multiplies all rows with the
 round's mixing matrix, a peer sums the rows that its neighbours sent for this round::
 
     def round(self, nodes, context):
@@ -12,22 +13,33 @@ round's mixing matrix, a peer sums the rows that its neighbours sent for this ro
 
 from __future__ import annotations
 
-from collections.abc import Generator
 from dataclasses import dataclass
-from typing import Literal, Protocol, TypeAlias
+from typing import Literal, Protocol
 
 from torch import Tensor
 
-from gossipfl.codecs import Compressor
+from gossipfl.algorithms.exchanges import (
+    AnyExchange,
+    Exchange,
+    LinkExchange,
+    Links,
+    Mixed,
+    Neighbourhood,
+    NeighbourRows,
+    Round,
+)
 from gossipfl.settings import TrainingSettings
 from gossipfl.training.nodes import Nodes
 
 __all__ = [
+    "AnyExchange",
     "Exchange",
     "LinkExchange",
     "Links",
     "LocalTraining",
     "Mixed",
+    "NeighbourRows",
+    "Neighbourhood",
     "Requirements",
     "Round",
     "RoundAlgorithm",
@@ -36,7 +48,7 @@ __all__ = [
 
 
 class LocalTraining(Protocol):
-    """What an algorithm may do with the nodes' own samples."""
+    """Training on the nodes' own samples, as algorithms ask for it."""
 
     @property
     def settings(self) -> TrainingSettings:
@@ -75,80 +87,6 @@ class LocalTraining(Protocol):
     def learning_rates(self, nodes: Nodes) -> Tensor:
         """Step sizes at the nodes' ages, shape ``[B, 1]``."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Exchange:
-    """What B nodes send, each the same to all its neighbours of the round.
-
-    Parameters
-    ----------
-    rows : Tensor
-        Shape ``[B, K]``.
-    compressor : Compressor, optional
-        How rows are compressed on the wire; in full unless given.
-    over : {'neighbours', 'clique', 'server'}
-        Whether they are mixed with the round's mixing matrix, averaged within cliques (D-Cliques), or averaged
-        over all nodes by a server, outside gossip.
-    senders : Tensor, optional
-        Over a server: who sends and is sent the answer, bool ``[B]``; everyone unless given. Rows of others are
-        zeros, and still count in the mean.
-    """
-
-    rows: Tensor
-    compressor: Compressor | None = None
-    over: Literal["neighbours", "clique", "server"] = "neighbours"
-    senders: Tensor | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Mixed:
-    """What comes back from an exchange.
-
-    Parameters
-    ----------
-    rows : Tensor
-        Σ_j w_ij · (what node j sent, as its neighbours decode it), j = i included, shape ``[B, K]``.
-    sent : Tensor
-        What each of the nodes itself sent, as its neighbours decode it, shape ``[B, K]``.
-    """
-
-    rows: Tensor
-    sent: Tensor
-
-
-@dataclass(frozen=True, slots=True)
-class Links:
-    """Ends of links: a node and one of its neighbours each, sorted by node.
-
-    Parameters
-    ----------
-    owner : Tensor
-        Which of the B nodes each link end belongs to, int64 ``[L]``.
-    neighbours : Tensor
-        Number in the network of the neighbour at each link end, int64 ``[L]``; increasing for each owner.
-    weights : Tensor
-        Mixing weight w_ij that the owner i gives to the neighbour j, float64 ``[L]``.
-    """
-
-    owner: Tensor
-    neighbours: Tensor
-    weights: Tensor
-
-
-@dataclass(frozen=True, slots=True)
-class LinkExchange:
-    """A message over each link end, to the neighbour there: shape ``[L, K]``; the neighbours' come back."""
-
-    messages: Tensor
-    compressor: Compressor | None = None
-
-
-Round: TypeAlias = Generator["Exchange | LinkExchange", "Mixed", Nodes]
-"""A round under way: yields exchanges, is sent what came back, returns the nodes after the round.
-
-Of a `LinkExchange`, ``Mixed.rows`` holds what the neighbour at each link end sent, ``[L, K]``.
-"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,7 +135,7 @@ class Requirements:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoundContext:
-    """What a round knows besides the nodes.
+    """The surroundings of a round.
 
     Parameters
     ----------

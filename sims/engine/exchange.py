@@ -1,4 +1,4 @@
-"""Carries out the exchanges of a round for all nodes at once, and counts what goes over the network."""
+"""The exchanges of a round, of all nodes at once, and the count of what goes over the network."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from torch import Tensor
 
-from gossipfl.algorithms import Exchange, LinkExchange, Links, Mixed
+from gossipfl.algorithms import AnyExchange, Exchange, LinkExchange, Links, Mixed, NeighbourRows
 from gossipfl.codecs import Compressor
 from gossipfl.codecs.draws import exchange_keys
+from sims.engine.neighbourhoods import Complete, NeighbourLists, Sparse, neighbourhoods
 from topology.sequences import MixingSequence
 
 __all__ = ["Exchanges"]
@@ -62,6 +63,7 @@ class Exchanges:
         self._weights: dict[torch.dtype, csr_array | Tensor] = {}
         self._messages_of_matrix = 0
         self._ends: tuple[Links, Tensor] | None = None
+        self._lists: NeighbourLists | None = Complete(sequence.n) if complete else None
 
     def begin(self, number: int) -> None:
         """Turn to round ``number``, counted from 0."""
@@ -74,7 +76,7 @@ class Exchanges:
             return
         self._matrix = matrix
         self._weights.clear()
-        self._ends = None
+        self._ends = self._lists = None
         owners = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
         self._messages_of_matrix = int(((owners != matrix.indices) & (matrix.data != 0)).sum())
 
@@ -85,16 +87,18 @@ class Exchanges:
         """
         return self._links_and_opposites()[0]
 
-    def __call__(self, exchange: Exchange | LinkExchange) -> Mixed:
+    def __call__(self, exchange: AnyExchange) -> Mixed:
         """Carry out one exchange.
 
         Parameters
         ----------
-        exchange : Exchange or LinkExchange
+        exchange : AnyExchange
             Of all N nodes, or all link ends.
         """
         if isinstance(exchange, LinkExchange):
             mixed = self._over_links(exchange)
+        elif isinstance(exchange, NeighbourRows):
+            mixed = self._by_rule(exchange)
         elif exchange.over == "neighbours":
             mixed = self._among_neighbours(exchange)
         elif exchange.over == "clique":
@@ -128,8 +132,19 @@ class Exchanges:
     def _over_links(self, exchange: LinkExchange) -> Mixed:
         links, opposites = self._links_and_opposites()
         numbers = (links.owner << 32) + links.neighbours
-        sent = self._sent(exchange.messages, exchange.compressor, numbers, messages=len(numbers))
+        sent = self._sent(exchange.rows, exchange.compressor, numbers, messages=len(numbers))
         return Mixed(rows=sent.index_select(0, opposites), sent=sent)
+
+    def _by_rule(self, exchange: NeighbourRows) -> Mixed:
+        sent = self._sent(
+            exchange.rows, exchange.compressor, self._numbers, messages=self._messages_of_matrix
+        )
+        if self._lists is None:
+            self._lists = Sparse(self.sequence.matrix(self._round))
+        combined = [(each.nodes, exchange.combined(each)) for each in neighbourhoods(self._lists, sent)]
+        rows = torch.cat([part for _, part in combined])
+        order = torch.cat([nodes for nodes, _ in combined])
+        return Mixed(rows=torch.empty_like(rows).index_copy_(0, order, rows), sent=sent)
 
     def _sent(self, rows: Tensor, compressor: Compressor | None, numbers: Tensor, *, messages: int) -> Tensor:
         """Give what receivers decode, and count what goes over the network."""

@@ -1,4 +1,4 @@
-"""Executes round-based algorithms: local computation and exchanges of all nodes, one round after another."""
+"""The engine of round-based simulations: local computation and exchanges of all nodes, round after round."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from gossipfl.algorithms import Exchange, LinkExchange, Mixed, RoundContext
+from gossipfl.algorithms import AnyExchange, Mixed, RoundContext, run_round
 from gossipfl.algorithms.requirements import unmet
 from gossipfl.training import Nodes
 from sims.engine.engine import Phases
@@ -116,19 +116,13 @@ class RoundEngine:
             seed=self.world.scenario.seed,
             links=self.exchanges.links() if self.algorithm.requirements.links else None,
         )
-        with torch.no_grad(), one_thread_each():
-            steps = self.algorithm.round(self.nodes, context)
-            try:
-                exchange = next(steps)
-                while True:
-                    exchange = steps.send(self._exchanged(exchange))
-            except StopIteration as ended:
-                self.nodes = ended.value
+        with one_thread_each():
+            self.nodes = run_round(self.algorithm, self.nodes, context, self._carried_out)
         self.round += 1
         self.phases.updates += len(self.nodes)
         return self.exchanges.messages - before
 
-    def _exchanged(self, exchange: Exchange | LinkExchange) -> Mixed:
+    def _carried_out(self, exchange: AnyExchange) -> Mixed:
         started = time.perf_counter()
         mixed = self.exchanges(exchange)
         self.phases.prepare += time.perf_counter() - started

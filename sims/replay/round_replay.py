@@ -169,8 +169,8 @@ class _Replay:
                     continue
                 unit.answer(
                     [
-                        self._mixed(each, (number, exchange), sent, mix)
-                        for each, mix in zip(unit.members, mixes, strict=True)
+                        self._mixed(each, (number, exchange), sent, mix, place=place)
+                        for place, (each, mix) in enumerate(zip(unit.members, mixes, strict=True))
                         if mix is not None
                     ]
                 )
@@ -199,7 +199,13 @@ class _Replay:
         return units
 
     def _mixed(
-        self, each: Running, position: tuple[int, int], sent: Mapping[Key, Outgoing], mix: Mix
+        self,
+        each: Running,
+        position: tuple[int, int],
+        sent: Mapping[Key, Outgoing],
+        mix: Mix,
+        *,
+        place: int,
     ) -> Mixed:
         rows: dict[int, Tensor] = {}
         for member, incarnation in mix.incarnations.items():
@@ -212,7 +218,15 @@ class _Replay:
                 )
             rows[member] = source.codec.decode(source.payloads[each.plan.number], source.form.size)
         self._set_threads(each)
-        return mixed(each.plan, position, sent[each.key], rows, untaken=mix.untaken, listening=mix.listening)
+        return mixed(
+            each.plan,
+            position,
+            sent[each.key],
+            rows,
+            untaken=mix.untaken,
+            listening=mix.listening,
+            place=place,
+        )
 
     def _finish(self, unit: Unit, number: int) -> None:
         for place, (each, after) in enumerate(zip(unit.members, unit.outcomes(), strict=True)):

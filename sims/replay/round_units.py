@@ -1,4 +1,4 @@
-"""Peers that do a round together while it is replayed: one alone, or many as one batch of rows."""
+"""Units of a replayed round: one peer alone, or many as one batch of rows."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gossipfl.algorithms import Exchange, LinkExchange, Links, Mixed, Round, RoundContext
+from gossipfl.algorithms import AnyExchange, LinkExchange, Links, Mixed, RoundContext, RoundInProgress
 from gossipfl.peer.rounds import RoundsPlan
 from gossipfl.peer.rounds.training import TrainerOfRounds
 from gossipfl.training import NodeData, Nodes, Trainer
@@ -65,7 +65,6 @@ class Unit:
     ) -> None:
         self.members = members
         self.local = TrainerOfRounds(trainer, np.array(owners, dtype=np.int64))
-        self.after: Nodes | None = None
         self._links = [running.plan.links(number) for running in members]
         self._sizes = {
             name: [running.nodes.auxiliary[name].shape[0] for running in members]
@@ -80,26 +79,27 @@ class Unit:
             seed=first.plan.seed,
             links=_joined_links(self._links),
         )
-        self._steps: Round = first.plan.algorithm.round(_stacked([each.nodes for each in members]), context)
-        self._now: Exchange | LinkExchange | None = self._advanced(None)
+        self._progress = RoundInProgress(
+            first.plan.algorithm, _stacked([each.nodes for each in members]), context
+        )
 
     @property
     def is_over(self) -> bool:
         """Whether the round is done."""
-        return self._now is None
+        return self._progress.exchange is None
 
-    def exchanges(self) -> list[Exchange | LinkExchange]:
-        """What each of the members sends now."""
-        now = self._now
+    def exchanges(self) -> list[AnyExchange]:
+        """The exchange of each of the members."""
+        now = self._progress.exchange
         assert now is not None  # noqa: S101  (or the round is over)
-        if isinstance(now, Exchange):
-            return [replace(now, rows=now.rows[i : i + 1]) for i in range(len(self.members))]
-        counts = [0 if links is None else len(links.owner) for links in self._links]
-        return [replace(now, messages=part) for part in _parts(now.messages, counts)]
+        sizes = [1] * len(self.members)
+        if isinstance(now, LinkExchange):
+            sizes = [0 if links is None else len(links.owner) for links in self._links]
+        return [replace(now, rows=part) for part in _parts(now.rows, sizes)]
 
     def answer(self, answers: Sequence[Mixed]) -> None:
         """Go on with what came back to each of the members."""
-        self._now = self._advanced(
+        self._progress.answer(
             Mixed(
                 rows=torch.cat([each.rows for each in answers]),
                 sent=torch.cat([each.sent for each in answers]),
@@ -108,8 +108,7 @@ class Unit:
 
     def outcomes(self) -> list[Nodes]:
         """Nodes of each of the members after the round."""
-        after = self.after
-        assert after is not None  # noqa: S101  (the round is over)
+        after = self._progress.nodes
         parts: Mapping[str, tuple[Tensor, ...]] = {
             name: _parts(tensor, self._sizes.get(name, [1] * len(self.members)))
             for name, tensor in after.auxiliary.items()
@@ -124,13 +123,6 @@ class Unit:
             )
             for i in range(len(self.members))
         ]
-
-    def _advanced(self, answer: Mixed | None) -> Exchange | LinkExchange | None:
-        try:
-            return next(self._steps) if answer is None else self._steps.send(answer)
-        except StopIteration as ended:
-            self.after = ended.value
-            return None
 
 
 def pooled(learnings: Sequence[Learning], numbers: Sequence[int]) -> NodeData:

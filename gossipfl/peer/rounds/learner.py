@@ -15,7 +15,7 @@ import torch
 import trio
 import xxhash
 
-from gossipfl.algorithms import Exchange, LinkExchange, Mixed, Round, RoundContext
+from gossipfl.algorithms import AnyExchange, Mixed, RoundContext, RoundInProgress
 from gossipfl.peer.gossip.learner import State
 from gossipfl.peer.rounds.conversation import Conversation
 from gossipfl.peer.rounds.exchanging import Exchanged, Exchanger
@@ -192,18 +192,13 @@ class RoundLearner:
             links=self._plan.links(number),
         )
         begun = at_rest(before.nodes) if self._listening else before.nodes
-        steps = self._plan.algorithm.round(begun, context)
-        answer: Mixed | None = None
-        exchange = 0
         self._missing = ()
-        while True:
-            # The thread may be abandoned at exit: it works on values, and only this task publishes them.
-            came = await run_abandonable(_advanced, steps, answer)
-            if isinstance(came, Nodes):
-                break
-            answer = await self._exchange((number, exchange), came)
-            exchange += 1
-        nodes, gave_up = finite_or_before(came, begun)
+        # A thread may be abandoned at exit: it works on values, and only this task publishes them.
+        progress = await run_abandonable(RoundInProgress, self._plan.algorithm, begun, context)
+        while progress.exchange is not None:
+            answer = await self._exchange((number, progress.number), progress.exchange)
+            await run_abandonable(progress.answer, answer)
+        nodes, gave_up = finite_or_before(progress.nodes, begun)
         if gave_up:
             self._diverged(number)
         self._listening = self._listening and not self._heard
@@ -213,7 +208,7 @@ class RoundLearner:
                 "kind": "round",
                 "round": number,
                 "event": number + 1,
-                "exchanges": exchange,
+                "exchanges": progress.number,
                 "age": self._state.age,
                 "step": self._state.step,
                 "loss": self._state.loss,
@@ -226,7 +221,7 @@ class RoundLearner:
         if gave_up:  # others may be waiting for a row that was not sent
             await self._conversation.announce()
 
-    async def _exchange(self, position: tuple[int, int], exchange: Exchange | LinkExchange) -> Mixed:
+    async def _exchange(self, position: tuple[int, int], exchange: AnyExchange) -> Mixed:
         if position > self._mailbox.position:
             self._mailbox.advance(position)
         out = await run_abandonable(outgoing, self._plan, position, exchange)
@@ -278,16 +273,6 @@ class RoundLearner:
                 number,
                 self.divergences,
             )
-
-
-def _advanced(steps: Round, answer: Mixed | None) -> Exchange | LinkExchange | Nodes:
-    """Take a round on to its next exchange, or to its end."""
-    with torch.no_grad():
-        try:
-            return next(steps) if answer is None else steps.send(answer)
-        except StopIteration as ended:
-            after: Nodes = ended.value
-            return after
 
 
 def _mixed(

@@ -1,6 +1,6 @@
-"""What an algorithm sends in each exchange of a round, known before any message comes.
+"""Shapes of the messages of a round, known before any of them arrives.
 
-It is found by doing a few rounds alone, with training that does nothing, and noting what would be sent.
+They are found by doing a few rounds alone, with training that does nothing, and noting what would be sent.
 """
 
 from __future__ import annotations
@@ -11,7 +11,17 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from gossipfl.algorithms import Exchange, LinkExchange, Links, Mixed, RoundAlgorithm, RoundContext
+from gossipfl.algorithms import (
+    AnyExchange,
+    LinkExchange,
+    Links,
+    Mixed,
+    Neighbourhood,
+    NeighbourRows,
+    RoundAlgorithm,
+    RoundContext,
+    run_round,
+)
 from gossipfl.codecs import Compressor
 from gossipfl.errors import SettingError
 from gossipfl.settings import TrainingSettings
@@ -24,26 +34,27 @@ _ROUNDS_TRIED = 3
 
 @dataclass(frozen=True, slots=True)
 class ExchangeForm:
-    """What is sent in one exchange of a round.
+    """Shape of the messages of one exchange of a round.
 
     Parameters
     ----------
     size : int
         Numbers in a row.
     compressor : Compressor or None
-    over : {'neighbours', 'clique', 'links'}
+    over : {'neighbours', 'clique', 'links', 'rule'}
+        Whether rows are averaged among neighbours or in cliques, each link has its own, or a rule combines them.
     """
 
     size: int
     compressor: Compressor | None
-    over: Literal["neighbours", "clique", "links"]
+    over: Literal["neighbours", "clique", "links", "rule"]
 
     def described(self) -> list[object]:
         """Plain values that are equal where forms are."""
         return [self.size, self.compressor.name if self.compressor else None, self.over]
 
 
-def form_of(name: str, exchange: Exchange | LinkExchange) -> ExchangeForm:
+def form_of(name: str, exchange: AnyExchange) -> ExchangeForm:
     """Say what an exchange sends.
 
     Raises
@@ -51,11 +62,13 @@ def form_of(name: str, exchange: Exchange | LinkExchange) -> ExchangeForm:
     SettingError
         If peers cannot send it.
     """
-    rows = exchange.messages if isinstance(exchange, LinkExchange) else exchange.rows
+    rows = exchange.rows
     if rows.dtype != torch.float32:
         raise SettingError(f"{name} sends numbers that peers do not", expected="float32", got=rows.dtype)
     if isinstance(exchange, LinkExchange):
         return ExchangeForm(rows.shape[1], exchange.compressor, "links")
+    if isinstance(exchange, NeighbourRows):
+        return ExchangeForm(rows.shape[1], exchange.compressor, "rule")
     if exchange.over == "server":
         raise SettingError(f"{name} sends to a server, and peers have none")
     return ExchangeForm(rows.shape[1], exchange.compressor, exchange.over)
@@ -86,6 +99,12 @@ def forms_of(
             )
             nodes, sent = _tried(name, algorithm, nodes, context)
             for place, form in enumerate(sent):
+                if form.over == "rule" and algorithm.requirements.stochastic == "columns":
+                    raise SettingError(
+                        f"{name} combines rows by a rule of its own, and requires columns that sum to 1",
+                        expected="requirements with stochastic = 'doubly' or 'rows'",
+                        remedy="In push-sum rows carry mass, which only weighted sums keep.",
+                    )
                 if place == len(forms):
                     forms.append(form)
                 elif forms[place] != form:
@@ -101,17 +120,27 @@ def forms_of(
 def _tried(
     name: str, algorithm: RoundAlgorithm, nodes: Nodes, context: RoundContext
 ) -> tuple[Nodes, list[ExchangeForm]]:
-    steps = algorithm.round(nodes, context)
     sent: list[ExchangeForm] = []
-    try:
-        exchange = next(steps)
-        while True:
-            sent.append(form_of(name, exchange))
-            rows = exchange.messages if isinstance(exchange, LinkExchange) else exchange.rows
-            exchange = steps.send(Mixed(rows=rows, sent=rows))
-    except StopIteration as ended:
-        after: Nodes = ended.value
-        return after, sent
+
+    def alone(exchange: AnyExchange) -> Mixed:
+        """Nothing arrives, and nobody else is there."""
+        sent.append(form_of(name, exchange))
+        rows = exchange.rows
+        combined = exchange.combined(_nobody_around(rows)) if isinstance(exchange, NeighbourRows) else rows
+        return Mixed(rows=combined, sent=rows)
+
+    return run_round(algorithm, nodes, context, alone), sent
+
+
+def _nobody_around(rows: Tensor) -> Neighbourhood:
+    return Neighbourhood(
+        nodes=torch.arange(len(rows)),
+        own=rows,
+        own_weights=rows.new_ones(len(rows)),
+        rows=torch.zeros_like(rows)[:, None],
+        weights=rows.new_zeros(len(rows), 1),
+        present=torch.zeros(len(rows), 1, dtype=torch.bool),
+    )
 
 
 class _Resting:

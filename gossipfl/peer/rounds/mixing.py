@@ -1,4 +1,4 @@
-"""One peer's side of a round's exchange: what it sends, and what it makes of what came.
+"""One peer's side of a round's exchange: its own rows on their way out, and those received.
 
 Used by the running peer and by the replayer, so that both do the same to the last bit.
 """
@@ -11,14 +11,20 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from gossipfl.algorithms import Exchange, LinkExchange, Mixed
+from gossipfl.algorithms import AnyExchange, LinkExchange, Mixed, Neighbourhood, NeighbourRows
 from gossipfl.codecs import Codec, PayloadTensor, is_finite
 from gossipfl.codecs.draws import exchange_keys
 from gossipfl.errors import SettingError
 from gossipfl.peer.rounds.mailbox import Position
 from gossipfl.peer.rounds.message_shapes import ExchangeForm, form_of
 from gossipfl.peer.rounds.plan import RoundsPlan
-from gossipfl.peer.rounds.weights import average, listening_weights, push_weights, weights_without
+from gossipfl.peer.rounds.weights import (
+    average,
+    listening_weights,
+    median,
+    push_weights,
+    weights_without,
+)
 from gossipfl.training import Nodes
 
 __all__ = ["Outgoing", "at_rest", "finite_or_before", "mixed", "outgoing"]
@@ -26,10 +32,12 @@ __all__ = ["Outgoing", "at_rest", "finite_or_before", "mixed", "outgoing"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outgoing:
-    """What a peer sends in an exchange.
+    """The rows that a peer sends in an exchange.
 
     Parameters
     ----------
+    exchange : AnyExchange
+        As the algorithm yielded it.
     form : ExchangeForm
     codec : Codec
     payloads : mapping of int to tuple of PayloadTensor
@@ -42,6 +50,7 @@ class Outgoing:
         Whose rows are to come.
     """
 
+    exchange: AnyExchange
     form: ExchangeForm
     codec: Codec
     payloads: Mapping[int, tuple[PayloadTensor, ...]]
@@ -50,7 +59,7 @@ class Outgoing:
     neighbours: tuple[int, ...]
 
 
-def outgoing(plan: RoundsPlan, position: Position, exchange: Exchange | LinkExchange) -> Outgoing:
+def outgoing(plan: RoundsPlan, position: Position, exchange: AnyExchange) -> Outgoing:
     """Encode what an algorithm gives to be sent.
 
     Raises
@@ -64,12 +73,20 @@ def outgoing(plan: RoundsPlan, position: Position, exchange: Exchange | LinkExch
             f"{plan.name} sends something else in exchange {position[1]} of round {position[0]} than at first",
             remedy="Peers run algorithms whose rounds are alike; `gossipfl sim` runs this one.",
         )
-    rows = exchange.messages if isinstance(exchange, LinkExchange) else exchange.rows
+    rows = exchange.rows
     recipients = plan.mixing.recipients(position[0], form, plan.number)
     neighbours = plan.mixing.neighbours(position[0], form, plan.number)
     codec = form.compressor or plan.codec
     if not is_finite(rows):
-        return Outgoing(form=form, codec=codec, payloads={}, sent=rows, finite=False, neighbours=neighbours)
+        return Outgoing(
+            exchange=exchange,
+            form=form,
+            codec=codec,
+            payloads={},
+            sent=rows,
+            finite=False,
+            neighbours=neighbours,
+        )
     numbers = torch.tensor([plan.number])
     if isinstance(exchange, LinkExchange):  # each link end has a key of its own
         numbers = (numbers << 32) + torch.tensor(recipients, dtype=torch.int64)
@@ -78,6 +95,7 @@ def outgoing(plan: RoundsPlan, position: Position, exchange: Exchange | LinkExch
     sent = torch.stack([codec.decode(payload, form.size) for payload in encoded]) if encoded else rows
     each = encoded if isinstance(exchange, LinkExchange) else encoded * len(recipients)
     return Outgoing(
+        exchange=exchange,
         form=form,
         codec=codec,
         payloads=dict(zip(recipients, each, strict=True)),
@@ -95,8 +113,9 @@ def mixed(
     *,
     untaken: Collection[int],
     listening: bool = False,
+    place: int = 0,
 ) -> Mixed:
-    """Make of the rows that came what the algorithm is sent back.
+    """Make of the rows that arrived what the algorithm is sent back.
 
     Parameters
     ----------
@@ -109,11 +128,13 @@ def mixed(
         Recipients that did not keep this peer's row.
     listening : bool
         Whether the peer takes over what the others have: its own row then has no weight.
+    place : int
+        Which of the nodes of the round the peer is, where several do it as one batch.
     """
-    missing = [number for number in out.neighbours if number not in rows]
     if out.form.over == "links":
         arrived = [rows.get(number, torch.zeros(out.form.size)) for number in out.neighbours]
         return Mixed(rows=torch.stack(arrived) if arrived else out.sent, sent=out.sent)
+    missing = [number for number in out.neighbours if number not in rows]
     weights = plan.mixing.row(position, out.form, plan.number)
     if listening:
         weights = listening_weights(weights, own=plan.number, missing=missing)
@@ -122,8 +143,35 @@ def mixed(
         weights = push_weights(weights, own=plan.number, missing=missing, returned=returned)
     else:
         weights = weights_without(weights, own=plan.number, missing=missing)
+    if isinstance(out.exchange, NeighbourRows):
+        around = _neighbourhood(
+            weights, out, rows, own=plan.number, listening=listening and bool(rows), place=place
+        )
+        return Mixed(rows=out.exchange.combined(around), sent=out.sent)
     known = {**rows, plan.number: out.sent[0]}
     return Mixed(rows=average(weights, known)[None], sent=out.sent)
+
+
+def _neighbourhood(
+    weights: Mapping[int, float],
+    out: Outgoing,
+    rows: Mapping[int, Tensor],
+    *,
+    own: int,
+    listening: bool,
+    place: int,
+) -> Neighbourhood:
+    """The neighbourhood of one peer, with a place for each neighbour, be its row there or not."""
+    nothing = torch.zeros(out.form.size)
+    around = [rows.get(number, nothing) for number in out.neighbours] or [nothing]
+    return Neighbourhood(
+        nodes=torch.tensor([place]),
+        own=median([rows[number] for number in sorted(rows)])[None] if listening else out.sent,
+        own_weights=torch.tensor([weights.get(own, 0.0)]),
+        rows=torch.stack(around)[None],
+        weights=torch.tensor([[weights.get(number, 0.0) for number in out.neighbours] or [0.0]]),
+        present=torch.tensor([[number in rows for number in out.neighbours] or [False]]),
+    )
 
 
 def at_rest(nodes: Nodes) -> Nodes:

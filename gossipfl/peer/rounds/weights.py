@@ -1,15 +1,15 @@
-"""What a peer makes of the rows that came for an exchange, and of those that did not."""
+"""Weights of the rows that arrived for an exchange, and of those that did not."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["average", "listening_weights", "push_weights", "weights_without"]
+__all__ = ["average", "listening_weights", "median", "push_weights", "weights_without"]
 
 Weights = Mapping[int, float]
 """By number of the member, the weight of its row."""
@@ -101,3 +101,17 @@ def average(weights: Weights, rows: Mapping[int, Tensor]) -> Tensor:
     for number in numbers:
         total += example.dtype.type(weights[number]) * rows[number].numpy()
     return torch.from_numpy(total)
+
+
+def median(rows: Sequence[Tensor]) -> Tensor:
+    """Coordinate-wise median, the mean of the middle two where there are two.
+
+    It stands in for the own row of a peer that listens, wherever a rule is centred on that.
+
+    Parameters
+    ----------
+    rows : sequence of Tensor
+        Shape ``[K]`` each, at least one.
+    """
+    ordered = torch.stack(list(rows)).sort(dim=0).values
+    return (ordered[(len(rows) - 1) // 2] + ordered[len(rows) // 2]) / 2

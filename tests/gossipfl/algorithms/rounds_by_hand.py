@@ -9,11 +9,21 @@ import torch
 from hypothesis import settings
 from torch import Tensor
 
-from gossipfl.algorithms import Exchange, LinkExchange, Links, Mixed, RoundAlgorithm, RoundContext
+from gossipfl.algorithms import (
+    AnyExchange,
+    LinkExchange,
+    Links,
+    Mixed,
+    Neighbourhood,
+    NeighbourRows,
+    RoundAlgorithm,
+    RoundContext,
+    run_round,
+)
 from gossipfl.settings import TrainingSettings
 from gossipfl.training import Nodes
 
-Sent = list[Exchange | LinkExchange]
+Sent = list[AnyExchange]
 
 few = settings(max_examples=15, deadline=None)
 
@@ -148,13 +158,15 @@ class Network:
         weights = torch.full((len(self.ends),), float("nan"), dtype=torch.float64)
         return Links(owner=owner, neighbours=neighbours, weights=weights)
 
-    def answer(self, sent: Exchange | LinkExchange, t: int) -> Mixed:
+    def answer(self, sent: AnyExchange, t: int) -> Mixed:
         if isinstance(sent, LinkExchange):
             assert self.ends is not None
             place = {end: at for at, end in enumerate(self.ends)}
             back = [place[j, i] for i, j in self.ends]
-            return Mixed(rows=sent.messages[back], sent=sent.messages)
+            return Mixed(rows=sent.rows[back], sent=sent.rows)
         W = self.matrix(t).to(sent.rows.dtype)
+        if isinstance(sent, NeighbourRows):
+            return Mixed(rows=sent.combined(everybody(W, sent.rows)), sent=sent.rows)
         if sent.over == "server":
             W = mean_matrix(len(sent.rows)).to(sent.rows.dtype)
         if sent.over == "clique":
@@ -162,6 +174,22 @@ class Network:
             together = (self.cliques[:, None] == self.cliques).to(sent.rows.dtype)
             W = together / together.sum(1, keepdim=True)
         return Mixed(rows=W @ sent.rows, sent=sent.rows)
+
+
+def everybody(W: Tensor, rows: Tensor) -> Neighbourhood:
+    """All other nodes as neighbours of each; those without weight are not present."""
+    n = len(rows)
+    others = torch.tensor([[j for j in range(n) if j != i] for i in range(n)])
+    weights = W.gather(1, others)
+    present = weights != 0
+    return Neighbourhood(
+        nodes=torch.arange(n),
+        own=rows,
+        own_weights=W.diagonal(),
+        rows=torch.where(present[..., None], rows[others], 0),
+        weights=weights,
+        present=present,
+    )
 
 
 def rounds(
@@ -186,13 +214,13 @@ def rounds(
             seed=seed,
             links=network.links,
         )
-        steps, sent = algorithm.round(nodes, context), []
-        try:
-            sent.append(next(steps))
-            while True:
-                sent.append(steps.send(network.answer(sent[-1], t)))
-        except StopIteration as ended:
-            nodes = ended.value
+        sent: Sent = []
+
+        def carry_out(exchange: AnyExchange, t: int = t, sent: Sent = sent) -> Mixed:
+            sent.append(exchange)
+            return network.answer(exchange, t)
+
+        nodes = run_round(algorithm, nodes, context, carry_out)
         yield nodes, sent
 
 

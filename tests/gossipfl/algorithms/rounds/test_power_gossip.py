@@ -100,7 +100,7 @@ def test_messages_are_as_small_as_the_factors():
     algorithm = PowerGossip(shapes=((10, 4), (7,), (6, 3, 3)), rank=2)
     start, local = start_at(normal_rows(4, 101)), quadratics(4, size=101, kind=Still)
     ((_, sent),) = rounds(algorithm, start, network_of(ring_matrix(4)), local, count=1)
-    assert [exchange.messages.shape[1] for exchange in sent] == [2 * (4 + 9) + 7, 2 * (10 + 6)]
+    assert [exchange.rows.shape[1] for exchange in sent] == [2 * (4 + 9) + 7, 2 * (10 + 6)]
 
 
 def test_shapes_come_from_a_layout():

@@ -65,7 +65,7 @@ class LossyNetwork(Network):
     generator: torch.Generator
 
     def answer(self, sent, t):
-        came = torch.rand(len(sent.messages), 1, generator=self.generator) >= self.share
+        came = torch.rand(len(sent.rows), 1, generator=self.generator) >= self.share
         return replace(mixed := super().answer(sent, t), rows=mixed.rows * came)
 
 
@@ -116,7 +116,7 @@ def test_a_message_to_a_neighbour_holds_nothing_that_came_from_it():
     *_, (state, sent) = rounds(RelaySGD(), start_at(torch.zeros(nodes, 3).double()), network, local, count=8)
     graph = nx.Graph(edges)
     values = local.update(state).rows
-    for (owner, neighbour), message in zip(network.ends, sent[0].messages, strict=True):
+    for (owner, neighbour), message in zip(network.ends, sent[0].rows, strict=True):
         without = graph.copy()
         without.remove_edge(owner, neighbour)
         behind = sorted(nx.node_connected_component(without, owner))

@@ -1,0 +1,132 @@
+"""The one loop that drives the rounds of an algorithm, without I/O: whoever uses it carries the exchanges out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, get_args
+
+import torch
+
+from gossipfl.algorithms.base import AnyExchange, Mixed, RoundAlgorithm, RoundContext
+from gossipfl.errors import GossipflError, InvalidAlgorithm
+from gossipfl.training.nodes import Nodes
+
+__all__ = ["RoundInProgress", "run_round"]
+
+
+class RoundInProgress:
+    """A round of B nodes, stopped at an exchange or at its end.
+
+    ::
+
+        progress = RoundInProgress(algorithm, nodes, context)
+        while (exchange := progress.exchange) is not None:
+            progress.answer(carry_out(exchange))
+        nodes = progress.nodes
+
+    Local computation takes place in the constructor and in `answer`, without gradients.
+
+    Parameters
+    ----------
+    algorithm : RoundAlgorithm
+    nodes : Nodes
+        Before the round.
+    context : RoundContext
+
+    Attributes
+    ----------
+    exchange : AnyExchange or None
+        What is to be carried out now; None at the end of the round.
+    number : int
+        Which exchange of the round that is, from 0; at the end, how many there were.
+
+    Raises
+    ------
+    InvalidAlgorithm
+        If the algorithm fails, yields no exchange, or returns no nodes.
+    """
+
+    def __init__(self, algorithm: RoundAlgorithm, nodes: Nodes, context: RoundContext) -> None:
+        self._where = f"{type(algorithm).__name__}, round {context.round}"
+        self._after: Nodes | None = None
+        self.exchange: AnyExchange | None = None
+        self.number = 0
+        self._steps: Any = None
+
+        def begun() -> object:
+            self._steps = algorithm.round(nodes, context)
+            if not hasattr(self._steps, "send"):
+                raise self._invalid("round must be a generator", expected="a yield", got=self._steps)
+            return next(self._steps)
+
+        self._advance(begun)
+
+    @property
+    def nodes(self) -> Nodes:
+        """The nodes after the round, which is over."""
+        assert self._after is not None  # noqa: S101  (or the round is not over)
+        return self._after
+
+    def answer(self, mixed: Mixed) -> None:
+        """Go on to the next exchange, or to the end, with what came back.
+
+        Raises
+        ------
+        InvalidAlgorithm
+            As in the constructor.
+        """
+        self.number += 1
+        self._advance(lambda: self._steps.send(mixed))
+
+    def _advance(self, resume: Callable[[], object]) -> None:
+        try:
+            with torch.no_grad():
+                came = resume()
+        except StopIteration as ended:
+            if not isinstance(ended.value, Nodes):
+                message = "round must return the nodes after it"
+                raise self._invalid(message, expected="Nodes", got=ended.value) from None
+            self.exchange, self._after = None, ended.value
+        except (GossipflError, MemoryError):
+            raise
+        except Exception as error:  # the author's own code
+            raise InvalidAlgorithm(
+                f"{self._where}: the algorithm failed at exchange {self.number}",
+                got=f"{type(error).__name__}: {error}",
+            ) from error
+        else:
+            if not isinstance(came, get_args(AnyExchange)):
+                raise self._invalid(
+                    "round must yield exchanges", expected="Exchange, LinkExchange or NeighbourRows", got=came
+                )
+            self.exchange = came
+
+    def _invalid(self, what: str, *, expected: str, got: object) -> InvalidAlgorithm:
+        return InvalidAlgorithm(f"{self._where}: {what}", expected=expected, got=type(got).__name__)
+
+
+def run_round(
+    algorithm: RoundAlgorithm,
+    nodes: Nodes,
+    context: RoundContext,
+    carry_out: Callable[[AnyExchange], Mixed],
+) -> Nodes:
+    """Do one round at a go.
+
+    Parameters
+    ----------
+    algorithm : RoundAlgorithm
+    nodes : Nodes
+    context : RoundContext
+    carry_out : callable
+        Carries out an exchange of all B nodes.
+
+    Raises
+    ------
+    InvalidAlgorithm
+        As `RoundInProgress`.
+    """
+    progress = RoundInProgress(algorithm, nodes, context)
+    while (exchange := progress.exchange) is not None:
+        progress.answer(carry_out(exchange))
+    return progress.nodes

@@ -1,0 +1,191 @@
+"""Exchanges that the round of an algorithm may yield, and the answers to them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import torch
+from torch import Tensor
+
+from gossipfl.codecs import Compressor
+from gossipfl.errors import InvalidAlgorithm
+from gossipfl.training.nodes import Nodes
+
+__all__ = [
+    "AnyExchange",
+    "Exchange",
+    "LinkExchange",
+    "Links",
+    "Mixed",
+    "NeighbourRows",
+    "Neighbourhood",
+    "Round",
+    "Rule",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """A row of each node for all its neighbours of the round; their weighted mean comes back.
+
+    Parameters
+    ----------
+    rows : Tensor
+        Shape ``[B, K]``.
+    compressor : Compressor, optional
+        How rows are compressed on the wire; in full unless given.
+    over : {'neighbours', 'clique', 'server'}
+        Whether they are mixed with the round's mixing matrix, averaged within cliques (D-Cliques), or averaged
+        over all nodes by a server, outside gossip.
+    senders : Tensor, optional
+        Over a server: who sends and is sent the answer, bool ``[B]``; everyone unless given. Rows of others are
+        zeros, and still count in the mean.
+    """
+
+    rows: Tensor
+    compressor: Compressor | None = None
+    over: Literal["neighbours", "clique", "server"] = "neighbours"
+    senders: Tensor | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Links:
+    """Ends of links: a node and one of its neighbours each, sorted by node.
+
+    Parameters
+    ----------
+    owner : Tensor
+        Which of the B nodes each link end belongs to, int64 ``[L]``.
+    neighbours : Tensor
+        Number in the network of the neighbour at each link end, int64 ``[L]``; increasing for each owner.
+    weights : Tensor
+        Mixing weight w_ij that the owner i gives to the neighbour j, float64 ``[L]``.
+    """
+
+    owner: Tensor
+    neighbours: Tensor
+    weights: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class LinkExchange:
+    """A row over each link end, to the neighbour there: shape ``[L, K]``; the neighbours' rows come back."""
+
+    rows: Tensor
+    compressor: Compressor | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Neighbourhood:
+    """The rows that b nodes and their neighbours sent, as the neighbours decode them.
+
+    Nodes may have different numbers of neighbours, and a neighbour's row may not arrive. Such a place is not
+    ``present``: its row and weight are zero, and what it would have weighed is in ``own_weights``, so that
+    ``own_weights + weights.sum(1)`` is the sum of the node's row of the mixing matrix. A rule's outcome must not
+    depend on how many such places there are.
+
+    Parameters
+    ----------
+    nodes : Tensor
+        Which of the B nodes of the round these are, int64 ``[b]``.
+    own : Tensor
+        Shape ``[b, D]``.
+    own_weights : Tensor
+        Mixing weights w_ii, of the dtype of the rows, ``[b]``.
+    rows : Tensor
+        Of the neighbours in increasing order of their numbers, ``[b, K, D]``, K ≥ 1.
+    weights : Tensor
+        Mixing weights w_ij, of the dtype of the rows, ``[b, K]``.
+    present : Tensor
+        Bool ``[b, K]``.
+    """
+
+    nodes: Tensor
+    own: Tensor
+    own_weights: Tensor
+    rows: Tensor
+    weights: Tensor
+    present: Tensor
+
+    def including_own(self) -> Neighbourhood:
+        """The same with each node as a neighbour of itself, in the first place; ``own_weights`` is then zero."""
+        return Neighbourhood(
+            nodes=self.nodes,
+            own=self.own,
+            own_weights=torch.zeros_like(self.own_weights),
+            rows=torch.cat([self.own[:, None], self.rows], dim=1),
+            weights=torch.cat([self.own_weights[:, None], self.weights], dim=1),
+            present=torch.cat([torch.ones_like(self.present[:, :1]), self.present], dim=1),
+        )
+
+
+Rule: TypeAlias = Callable[[Neighbourhood], Tensor]
+"""What b nodes make of their neighbourhoods: a row each, ``[b, M]``, that depends on no other node's."""
+
+
+@dataclass(frozen=True, slots=True)
+class NeighbourRows:
+    """A row of each node for all its neighbours of the round, and a rule, not necessarily linear, for theirs.
+
+    The rule is called with as many nodes at once as fit into memory: all B, some, or one. ``Mixed.rows`` is its
+    outcome.
+
+    Parameters
+    ----------
+    rows : Tensor
+        Shape ``[B, D]``.
+    rule : callable
+        From a `Neighbourhood` of b of the nodes to ``[b, M]``.
+    compressor : Compressor, optional
+        How rows are compressed on the wire; in full unless given.
+    """
+
+    rows: Tensor
+    rule: Rule
+    compressor: Compressor | None = None
+
+    def combined(self, neighbourhood: Neighbourhood) -> Tensor:
+        """Apply the rule.
+
+        Raises
+        ------
+        InvalidAlgorithm
+            If it does not return a row for each node.
+        """
+        combined = self.rule(neighbourhood)
+        count = len(neighbourhood.nodes)
+        if not isinstance(combined, Tensor) or combined.dim() != 2 or len(combined) != count:
+            got = list(combined.shape) if isinstance(combined, Tensor) else type(combined).__name__
+            raise InvalidAlgorithm(
+                "the rule of a NeighbourRows exchange does not return a row for each node",
+                expected=f"a tensor [{count}, M]",
+                got=got,
+            )
+        return combined
+
+
+AnyExchange: TypeAlias = Exchange | LinkExchange | NeighbourRows
+
+
+@dataclass(frozen=True, slots=True)
+class Mixed:
+    """The answer to an exchange.
+
+    Parameters
+    ----------
+    rows : Tensor
+        To an `Exchange`: Σ_j w_ij · (what node j sent, as its neighbours decode it), j = i included, shape
+        ``[B, K]``. To a `LinkExchange`: what the neighbour at each link end sent, ``[L, K]``. To `NeighbourRows`:
+        what the rule returns, ``[B, M]``.
+    sent : Tensor
+        What the nodes themselves sent, as their neighbours decode it, of the shape of the exchange's rows.
+    """
+
+    rows: Tensor
+    sent: Tensor
+
+
+Round: TypeAlias = Generator[AnyExchange, Mixed, Nodes]
+"""A round under way: yields exchanges, is sent what came back, returns the nodes after the round."""

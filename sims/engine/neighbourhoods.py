@@ -1,0 +1,125 @@
+"""Neighbourhoods of all nodes, a few nodes at a time, so that memory is bounded whatever the degrees."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+from torch import Tensor
+
+from gossipfl.algorithms import Neighbourhood
+
+__all__ = ["Complete", "NeighbourLists", "Sparse", "neighbourhoods"]
+
+Ints = NDArray[np.int64]
+Padded = tuple[Ints, NDArray[np.float64], NDArray[np.bool_]]
+
+_NUMBERS = (
+    2**20
+)  # in the rows of a chunk: 4 MiB of float32, and a rule's sorted copies still fit into the cache
+
+
+class NeighbourLists(Protocol):
+    """Neighbours of all nodes in a round."""
+
+    @property
+    def degrees(self) -> Ints:
+        """How many neighbours each node hears from, ``[N]``."""
+        ...
+
+    @property
+    def own_weights(self) -> NDArray[np.float64]:
+        """Weights w_ii, ``[N]``."""
+        ...
+
+    def padded(self, nodes: Ints) -> Padded:
+        """Neighbours of b nodes in increasing order, their weights, and which places are taken, ``[b, K]``."""
+        ...
+
+
+class Sparse:
+    """Neighbours by a sparse mixing matrix: entries off its diagonal that are not zero."""
+
+    def __init__(self, matrix: csr_array) -> None:
+        owners = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
+        apart = (owners != matrix.indices) & (matrix.data != 0)
+        order = np.lexsort((matrix.indices[apart], owners[apart]))
+        self._neighbours: Ints = matrix.indices[apart][order].astype(np.int64)
+        self._weights: NDArray[np.float64] = matrix.data[apart][order].astype(np.float64)
+        self.degrees: Ints = np.bincount(owners[apart], minlength=matrix.shape[0])
+        self.own_weights: NDArray[np.float64] = matrix.diagonal().astype(np.float64)
+        self._firsts = np.cumsum(self.degrees) - self.degrees
+
+    def padded(self, nodes: Ints) -> Padded:
+        """Neighbours of b nodes; see `NeighbourLists`."""
+        degrees = self.degrees[nodes]
+        places = np.arange(max(1, int(degrees.max())))
+        present = places < degrees[:, None]
+        entries = np.where(present, self._firsts[nodes][:, None] + places, 0)
+        if not len(self._neighbours):
+            return np.zeros_like(entries), np.zeros(entries.shape), present
+        return self._neighbours[entries], np.where(present, self._weights[entries], 0.0), present
+
+
+@dataclass(frozen=True, slots=True)
+class Complete:
+    """Everybody a neighbour of everybody, all weights 1/n; no matrix of n² entries is made."""
+
+    n: int
+
+    @property
+    def degrees(self) -> Ints:
+        """All others."""
+        return np.full(self.n, self.n - 1)
+
+    @property
+    def own_weights(self) -> NDArray[np.float64]:
+        """1/n."""
+        return np.full(self.n, 1 / self.n)
+
+    def padded(self, nodes: Ints) -> Padded:
+        """All others; see `NeighbourLists`."""
+        others = np.arange(self.n - 1)
+        neighbours = others + (others >= nodes[:, None])
+        return neighbours, np.full(neighbours.shape, 1 / self.n), np.ones(neighbours.shape, dtype=np.bool_)
+
+
+def neighbourhoods(
+    lists: NeighbourLists, rows: Tensor, *, numbers: int = _NUMBERS
+) -> Iterator[Neighbourhood]:
+    """Give the neighbourhoods of all N nodes, in chunks of nodes of like degrees.
+
+    Parameters
+    ----------
+    lists : NeighbourLists
+    rows : Tensor
+        What the nodes sent, ``[N, D]``.
+    numbers : int
+        How many numbers the neighbours' rows of a chunk may hold together, unless one node has more.
+    """
+    order, device, dtype = np.argsort(-lists.degrees, kind="stable"), rows.device, rows.dtype
+    widths, own_weights = np.maximum(1, lists.degrees[order]), torch.from_numpy(lists.own_weights).to(dtype)
+    first = 0
+    while first < len(order):
+        count = max(1, numbers // max(1, int(widths[first]) * rows.shape[1]))
+        nodes = order[first : first + count]
+        first += count
+        neighbours, weights, present = lists.padded(nodes)
+        index, there = torch.from_numpy(nodes).to(device), torch.from_numpy(present).to(device)
+        gathered = rows.index_select(0, torch.from_numpy(neighbours.reshape(-1)).to(device))
+        gathered = gathered.view(*neighbours.shape, rows.shape[1])
+        if not present.all():
+            gathered.masked_fill_(~there[..., None], 0)
+        yield Neighbourhood(
+            nodes=index,
+            own=rows.index_select(0, index),
+            own_weights=own_weights[torch.from_numpy(nodes)].to(device),
+            rows=gathered,
+            weights=torch.from_numpy(weights).to(device, dtype),
+            present=there,
+        )
