@@ -45,7 +45,7 @@ def frame_of(row, sequence):
         age=sequence,
         incarnation=1,
         sequence=sequence,
-        step=sequence,
+        event=sequence,
     )
 
 

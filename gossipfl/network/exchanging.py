@@ -20,7 +20,7 @@ from gossipfl.network.failures import (
 from gossipfl.network.limits import NetworkLimits
 from gossipfl.network.pool import Lease, Neighbour, StreamPool
 from gossipfl.network.protocol import agree_as_client
-from gossipfl.network.receiving import decode, receive
+from gossipfl.network.receiving import REPLIES, decode, receive
 from gossipfl.wire import AnyMessage, Expectation, Frame, Refusal
 
 __all__ = ["Exchanger"]
@@ -157,7 +157,9 @@ class Exchanger:
             except AnsweredEarly:  # refused before all was sent: the reply says why
                 in_step = False
             await stream.wait_readable()
-            received = await receive(stream, expectation=self._expectation, bodies=self._bodies)
+            received = await receive(
+                stream, expectation=self._expectation, kinds=REPLIES, bodies=self._bodies
+            )
         except StreamFailure as failure:
             in_step = False
             died_idle = isinstance(failure, StreamEnded | ConnectionLost) and not lease.is_fresh

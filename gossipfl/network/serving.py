@@ -18,7 +18,7 @@ from gossipfl.network.failures import StreamFailure
 from gossipfl.network.limits import NetworkLimits
 from gossipfl.network.protocol import agree_as_server
 from gossipfl.network.rates import PeerRates
-from gossipfl.network.receiving import decode, receive
+from gossipfl.network.receiving import REQUESTS, decode, receive
 from gossipfl.network.yamux.stream import Stream
 from gossipfl.wire import AnyHeader, AnyMessage, Expectation, Frame, Refusal, encode
 
@@ -101,6 +101,7 @@ class Server:
                     frame = await receive(
                         stream,
                         expectation=self._expectation,
+                        kinds=REQUESTS,
                         bodies=self._bodies,
                         before_body=lambda header, size: self._screen(peer_id, header, size, reserve),
                     )

@@ -4,17 +4,17 @@ Nothing in here can import what holds training data: that raw data never leaves 
 """
 
 from gossipfl.wire.body import allocate_body
-from gossipfl.wire.decode import AnyHeader, AnyMessage, check, decode_body, decode_frame, parse_header
+from gossipfl.wire.decode import AnyHeader, AnyMessage, check, decode_body, parse_header
 from gossipfl.wire.encode import Frame, encode, encode_model, encode_round
 from gossipfl.wire.expectation import Expectation, RoundForm, RoundsExpectation
 from gossipfl.wire.limits import Limits
 from gossipfl.wire.messages import Acknowledgement, ModelHeader, ModelMessage, PeerDescriptor, View
 from gossipfl.wire.preamble import ALL_KINDS, MAGIC, PREAMBLE_BYTES, Kind, Preamble, parse_preamble
-from gossipfl.wire.reading import ReceivedFrame, ReceiveInto, read_frame
+from gossipfl.wire.reading import ReceivedFrame, frame_reader
 from gossipfl.wire.refusals import Refusal
 from gossipfl.wire.replay_guard import ReplayGuard
 from gossipfl.wire.round_messages import Progress, RoundHeader, RoundMessage
-from gossipfl.wire.versions import SPOKEN, VersionRange, highest_common_version
+from gossipfl.wire.versions import SPOKEN, VersionRange
 
 __all__ = [
     "ALL_KINDS",
@@ -33,7 +33,6 @@ __all__ = [
     "PeerDescriptor",
     "Preamble",
     "Progress",
-    "ReceiveInto",
     "ReceivedFrame",
     "Refusal",
     "ReplayGuard",
@@ -46,12 +45,10 @@ __all__ = [
     "allocate_body",
     "check",
     "decode_body",
-    "decode_frame",
     "encode",
     "encode_model",
     "encode_round",
-    "highest_common_version",
+    "frame_reader",
     "parse_header",
     "parse_preamble",
-    "read_frame",
 ]

@@ -1,8 +1,7 @@
-"""Frames to messages, in stages, so that nothing is allocated before it has been allowed.
+"""Stages of decoding after the preamble: the header, what can be refused by it, and the body.
 
-A reader takes 24 bytes (`parse_preamble`), then the header (`parse_header`), then asks how long a body it
-should accept (`check`), and only then allocates the body, receives it and reads it (`decode_body`). On any
-bytes whatever, each stage returns what it says or raises a `MessageRefused`.
+`frame_reader` goes through them in order. On any bytes whatever, each stage returns what it says or raises a
+`MessageRefused`.
 """
 
 from __future__ import annotations
@@ -22,15 +21,15 @@ from gossipfl.errors import (
     TruncatedFrame,
     UnexpectedRound,
 )
-from gossipfl.wire.body import allocate_body, body_bytes, checksum, split_body
+from gossipfl.wire.body import body_bytes, checksum, split_body
 from gossipfl.wire.expectation import Expectation, codec_among
 from gossipfl.wire.limits import Limits
 from gossipfl.wire.messages import Acknowledgement, ModelHeader, ModelMessage, View
-from gossipfl.wire.preamble import PREAMBLE_BYTES, Kind, Preamble, parse_preamble
+from gossipfl.wire.preamble import Kind, Preamble
 from gossipfl.wire.refusals import Refusal
 from gossipfl.wire.round_messages import Progress, RoundHeader, RoundMessage
 
-__all__ = ["AnyHeader", "AnyMessage", "check", "decode_body", "decode_frame", "parse_header"]
+__all__ = ["AnyHeader", "AnyMessage", "check", "decode_body", "parse_header"]
 
 AnyHeader = ModelHeader | RoundHeader | View | Refusal | Acknowledgement | Progress
 AnyMessage = ModelMessage | RoundMessage | View | Refusal | Acknowledgement | Progress
@@ -129,31 +128,6 @@ def decode_body(
     if isinstance(header, RoundHeader):
         return RoundMessage(header=header, row=row)
     return ModelMessage(header=header, row=row)
-
-
-def decode_frame(data: bytes | bytearray | memoryview, expectation: Expectation) -> AnyMessage:
-    """Read a whole frame that is in memory already, such as a recorded one; the body is copied once.
-
-    Raises
-    ------
-    MessageRefused
-        As the stages do; bytes after the frame are a `MalformedFrame`.
-    """
-    view = memoryview(data)
-    limits = expectation.limits
-    preamble = parse_preamble(view[:PREAMBLE_BYTES], limits=limits, versions=expectation.versions)
-    end = PREAMBLE_BYTES + preamble.header_bytes
-    header = parse_header(view[PREAMBLE_BYTES:end], preamble, limits=limits)
-    exact = check(header, preamble, expectation)
-    if len(view) > end + exact:
-        raise MalformedFrame("bytes follow the frame", expected=f"{end + exact} bytes", got=len(view))
-    if len(view) < end + exact:
-        raise TruncatedFrame("the body is incomplete", expected=f"{exact} bytes", got=len(view) - end)
-    if not isinstance(header, ModelHeader | RoundHeader):
-        return header
-    body = allocate_body(exact)
-    body[:] = view[end:]
-    return decode_body(header, body, expectation)
 
 
 def _require_same_rounds(header: ModelHeader | RoundHeader | Progress, expectation: Expectation) -> None:

@@ -1,4 +1,4 @@
-"""Messages to frames. The numbers of a row are not copied here, only pointed at."""
+"""Frames of messages; the numbers of a row are not copied, only pointed at."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import xxhash
 from torch import Tensor
 
 from gossipfl.codecs import Codec, PayloadTensor
-from gossipfl.errors import MessageTooLarge, SettingError, UnsupportedVersion
+from gossipfl.errors import MessageTooLarge, SettingError
 from gossipfl.wire.body import body_buffers, checksum
 from gossipfl.wire.limits import Limits
 from gossipfl.wire.messages import Acknowledgement, Header, ModelHeader, View
@@ -78,9 +78,8 @@ def encode_model(
     age: int,
     incarnation: int,
     sequence: int,
-    step: int,
+    event: int,
     wants_answer: bool = False,
-    version: int | None = None,
     limits: Limits | None = None,
 ) -> Frame:
     """Encode a row.
@@ -95,10 +94,8 @@ def encode_model(
         One that the receiver reads.
     key : int, optional
         What the codec draws at random depends on it alone.
-    task, layout, age, incarnation, sequence, step, wants_answer
+    task, layout, age, incarnation, sequence, event, wants_answer
         As in `ModelHeader`.
-    version : int, optional
-        The version spoken with the receiver; the first that has this kind of message unless given.
     limits : Limits, optional
 
     Raises
@@ -109,8 +106,6 @@ def encode_model(
         The row is not float32 of shape [D].
     MalformedFrame, MessageTooLarge
         A field is one that every receiver would refuse.
-    UnsupportedVersion
-        This code does not speak the version.
     """
     payload = codec.encode(row, key=key)
     body = body_buffers(payload)
@@ -120,13 +115,13 @@ def encode_model(
         age=age,
         incarnation=incarnation,
         sequence=sequence,
-        step=step,
+        event=event,
         wants_answer=wants_answer,
         codec=codec.name,
         tensors=tuple(tensor.header for tensor in payload),
         checksum=checksum(body),
     )
-    return _framed(header, body, version=version, limits=limits)
+    return _framed(header, body, limits=limits)
 
 
 def encode_round(
@@ -170,33 +165,21 @@ def encode_round(
         tensors=tuple(tensor.header for tensor in payload),
         checksum=checksum(body),
     )
-    return _framed(header, body, version=None, limits=limits)
+    return _framed(header, body, limits=limits)
 
 
-def encode(
-    message: View | Refusal | Acknowledgement | Progress,
-    *,
-    version: int | None = None,
-    limits: Limits | None = None,
-) -> Frame:
+def encode(message: View | Refusal | Acknowledgement | Progress, *, limits: Limits | None = None) -> Frame:
     """Encode a message that has no body.
 
     Raises
     ------
     MalformedFrame, MessageTooLarge
         A field is one that every receiver would refuse.
-    UnsupportedVersion
-        This code does not speak the version.
     """
-    return _framed(message, (), version=version, limits=limits)
+    return _framed(message, (), limits=limits)
 
 
-def _framed(
-    header: Header, body: tuple[memoryview, ...], *, version: int | None, limits: Limits | None
-) -> Frame:
-    version = header.kind.since if version is None else version
-    if version not in SPOKEN or version < header.kind.since:
-        raise UnsupportedVersion("this code does not speak the version", expected=SPOKEN, got=version)
+def _framed(header: Header, body: tuple[memoryview, ...], *, limits: Limits | None) -> Frame:
     limits = limits or Limits()
     fields = header.to_fields()
     type(header).from_fields(fields, limits=limits)
@@ -206,7 +189,7 @@ def _framed(
             "the header is too long", expected=f"at most {limits.header_bytes} bytes", got=len(packed)
         )
     preamble = Preamble(
-        version=version,
+        version=SPOKEN.highest,
         kind=header.kind,
         header_bytes=len(packed),
         header_checksum=xxhash.xxh32_intdigest(packed),

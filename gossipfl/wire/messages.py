@@ -1,4 +1,4 @@
-"""The messages peers send each other, each with the fields of its header."""
+"""Messages of peers that gossip, and the fields of their headers."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class ModelHeader:
         How many times the sender was started; never lower than before.
     sequence : int
         Counts the sender's model messages within its incarnation; strictly increasing.
-    step : int
+    event : int
         Number of the event that made this very version of the sender's row; a recorded run is replayed by it.
     wants_answer : bool
         Whether the sender asks for the receiver's row in return. False in an answer.
@@ -74,7 +74,7 @@ class ModelHeader:
 
     kind: ClassVar[Kind] = Kind.MODEL
     _keys: ClassVar[tuple[str, ...]] = (
-        *("task", "layout", "age", "incarnation", "sequence", "step"),
+        *("task", "layout", "age", "incarnation", "sequence", "event"),
         *("wants_answer", "codec", "tensors", "checksum"),
     )
 
@@ -83,7 +83,7 @@ class ModelHeader:
     age: int
     incarnation: int
     sequence: int
-    step: int
+    event: int
     wants_answer: bool
     codec: str
     tensors: tuple[TensorHeader, ...]
@@ -99,7 +99,7 @@ class ModelHeader:
             age=read.integer("age"),
             incarnation=read.integer("incarnation"),
             sequence=read.integer("sequence"),
-            step=read.integer("step"),
+            event=read.integer("event"),
             wants_answer=read.boolean("wants_answer"),
             codec=read.string("codec", most=limits.name_length, pattern=_NAME),
             tensors=read_tensors(read, limits),

@@ -1,4 +1,4 @@
-"""The first 24 bytes of a frame: enough to refuse it, or to know how much to read next.
+"""First 24 bytes of a frame: enough to refuse it, or to know how much to read next.
 
 This layout is the same in every version of the protocol.
 """
@@ -33,11 +33,6 @@ class Kind(enum.IntEnum):
     PROGRESS = 6
 
     @property
-    def since(self) -> int:
-        """The first version of the protocol that has this kind; frames of it are written as that version."""
-        return 2 if self in (Kind.ROUND, Kind.PROGRESS) else 1
-
-    @property
     def has_body(self) -> bool:
         """Whether frames of this kind carry tensors."""
         return self in (Kind.MODEL, Kind.ROUND)
@@ -55,6 +50,11 @@ class Preamble:
     header_bytes: int
     header_checksum: int
     body_bytes: int
+
+    @property
+    def frame_bytes(self) -> int:
+        """Length of the whole frame."""
+        return PREAMBLE_BYTES + self.header_bytes + self.body_bytes
 
     def to_bytes(self) -> bytes:
         """Give the 24 bytes."""
@@ -99,9 +99,9 @@ def parse_preamble(
             got=f"version {version}",
             remedy="Upgrade the peer whose version is lower.",
         )
-    if kind not in kinds or version < Kind(kind).since:
+    if kind not in kinds:
         welcome = " or ".join(Kind(each).name.lower() for each in sorted(kinds))
-        came = f"{Kind(kind).name.lower()} in version {version}" if kind in ALL_KINDS else f"kind {kind}"
+        came = Kind(kind).name.lower() if kind in ALL_KINDS else f"kind {kind}"
         raise MalformedFrame("a frame of this kind has no place here", expected=welcome, got=came)
     if header_bytes > limits.header_bytes:
         raise MessageTooLarge(

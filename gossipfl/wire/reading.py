@@ -1,8 +1,13 @@
-"""Reading a frame from a stream of bytes, whatever event loop it comes from."""
+"""The one reader of frames: sans-I/O, a generator of the buffers to be filled next.
+
+A frame is read in stages, and memory is set aside for a stage only once all before it were passed. On any
+bytes whatever, the reader yields buffers within its limits, and then returns a frame or raises a
+`MessageRefused`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Callable, Collection, Generator
 from dataclasses import dataclass
 
 from gossipfl.wire.body import allocate_body
@@ -12,15 +17,12 @@ from gossipfl.wire.messages import ModelHeader
 from gossipfl.wire.preamble import ALL_KINDS, PREAMBLE_BYTES, Kind, Preamble, parse_preamble
 from gossipfl.wire.round_messages import RoundHeader
 
-__all__ = ["ReceiveInto", "ReceivedFrame", "read_frame"]
-
-#: Fills the whole buffer with the next bytes, or raises `TruncatedFrame` when the stream ends before.
-ReceiveInto = Callable[[memoryview], Awaitable[None]]
+__all__ = ["ReceivedFrame", "frame_reader"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReceivedFrame:
-    """A frame drained from its stream, with a body not yet read."""
+    """A frame drained from its stream, its body not decoded yet."""
 
     preamble: Preamble
     header: AnyHeader
@@ -30,10 +32,10 @@ class ReceivedFrame:
     @property
     def size(self) -> int:
         """Length of the whole frame in bytes."""
-        return PREAMBLE_BYTES + self.preamble.header_bytes + self.preamble.body_bytes
+        return self.preamble.frame_bytes
 
     def message(self) -> AnyMessage:
-        """Read the message; for a large model, in a thread.
+        """Validate and decode the body; for a large model, in a thread.
 
         Raises
         ------
@@ -45,43 +47,56 @@ class ReceivedFrame:
         return self.header
 
 
-async def read_frame(
-    receive_into: ReceiveInto,
-    *,
+def frame_reader(
     expectation: Expectation,
+    *,
     kinds: Collection[Kind] = ALL_KINDS,
-    before_body: Callable[[AnyHeader], None] | None = None,
-) -> ReceivedFrame:
-    """Drain one frame, allocating each part only after everything known before allows it.
+    allocate: Callable[[int], memoryview] = allocate_body,
+    before_body: Callable[[AnyHeader, int], None] | None = None,
+) -> Generator[memoryview, None, ReceivedFrame]:
+    """Read one frame: yield each buffer that has to be filled with the next bytes, and return the frame.
+
+    Whoever drives it fills the buffer completely before asking for the next one. If the stream ends first,
+    there is no frame.
 
     Parameters
     ----------
-    receive_into : callable
-        Awaited with a writable memoryview, it fills all of it, or raises `TruncatedFrame` if the stream ends.
     expectation : Expectation
     kinds : collection of Kind, optional
         The kinds that make sense at this point of the exchange.
+    allocate : callable, optional
+        Returns a writable, aligned buffer for the body, of exactly as many bytes as it is asked for.
     before_body : callable, optional
-        Called with the header once it has been checked; what it raises keeps the body from being read. The
-        place for `ReplayGuard.check`, rate limits and "busy".
+        Called with the checked header and the size of the frame in bytes; what it raises keeps the body from
+        being read. The place for replay guards, rate limits and "busy".
 
     Raises
     ------
     MessageRefused
         As the stages do. The rest of the frame has not been read, so the stream is of no more use.
+
+    Examples
+    --------
+    >>> def read(file, expectation):
+    ...     reader = frame_reader(expectation)
+    ...     try:
+    ...         while True:
+    ...             file.readinto(next(reader))
+    ...     except StopIteration as whole:
+    ...         return whole.value
     """
     limits = expectation.limits
-    start = bytearray(PREAMBLE_BYTES)
-    await receive_into(memoryview(start))
+    start = memoryview(bytearray(PREAMBLE_BYTES))
+    yield start
     preamble = parse_preamble(start, limits=limits, kinds=kinds, versions=expectation.versions)
-    packed = bytearray(preamble.header_bytes)
+    packed = memoryview(bytearray(preamble.header_bytes))
     if packed:
-        await receive_into(memoryview(packed))
+        yield packed
     header = parse_header(packed, preamble, limits=limits)
     exact = check(header, preamble, expectation)
     if before_body is not None:
-        before_body(header)
-    body = allocate_body(exact)
+        before_body(header, preamble.frame_bytes)
+    body = allocate(exact)
     if exact:
-        await receive_into(body)
+        yield body
     return ReceivedFrame(preamble=preamble, header=header, body=body, expectation=expectation)

@@ -1,12 +1,12 @@
-"""Which versions of the protocol are spoken, and how two peers choose one."""
+"""Versions of the protocol that are spoken."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gossipfl.errors import SettingError, UnsupportedVersion
+from gossipfl.errors import SettingError
 
-__all__ = ["SPOKEN", "VersionRange", "highest_common_version"]
+__all__ = ["SPOKEN", "VersionRange"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,25 +38,5 @@ class VersionRange:
         return f"version {ends[0]}" if ends[0] == ends[1] else f"versions {ends[0]} to {ends[1]}"
 
 
-#: The versions this code speaks.
-SPOKEN = VersionRange(1, 2)
-
-
-def highest_common_version(own: VersionRange, others: VersionRange) -> int:
-    """Choose the version two peers speak with each other; both compute the same.
-
-    Raises
-    ------
-    UnsupportedVersion
-        The ranges do not meet; the error names both.
-    """
-    version = min(own.highest, others.highest)
-    if version in own and version in others:
-        return version
-    behind = "this peer" if own.highest < others.lowest else "the other peer"
-    raise UnsupportedVersion(
-        "the two peers have no protocol version in common",
-        expected=own,
-        got=others,
-        remedy=f"Upgrade {behind}.",
-    )
+#: The versions this code speaks. Earlier ones are refused by name: their models call the event a step.
+SPOKEN = VersionRange(3, 3)

@@ -1,4 +1,4 @@
-"""Yamux without its sockets: what the frames of one connection mean, and which frames to send next.
+"""Yamux without its sockets: the meaning of received frames, and the frames to send next.
 
 Written anew rather than patched, because stock libp2p's reader writes (two busy sides deadlock), its receive
 window is only logged, its streams are not counted, and each 64 kB costs several locks, copies and task
@@ -28,7 +28,7 @@ from gossipfl.network.yamux.headers import (
     SYN,
     WINDOW_UPDATE,
 )
-from gossipfl.network.yamux.send_queue import Outgoing
+from gossipfl.network.yamux.send_queue import SendQueue
 from gossipfl.network.yamux.stream import Stream
 
 __all__ = ["Multiplexer"]
@@ -76,13 +76,13 @@ class Multiplexer:
         self._most_inbound_streams = most_inbound_streams
         self._on_stream = on_stream
         self._on_refused = on_refused
-        self.flush = flush
+        self._flush = flush
 
         self.streams: dict[int, Stream] = {}
         self._inbound_streams = 0
         self._refused_streams = 0
         self.gone_away = False
-        self.outgoing = Outgoing(on_outgoing)
+        self.outgoing = SendQueue(on_outgoing)
 
         self._partial_header = bytearray()
         self._body_left = 0
@@ -146,6 +146,11 @@ class Multiplexer:
             self.outgoing.add_control(WINDOW_UPDATE, 0, stream.stream_id, grant)
 
     # Sending
+
+    def send(self, stream: Stream) -> None:
+        """Send what the stream has outgoing, as soon as its window lets it."""
+        self.outgoing.add_stream(stream)
+        self._flush()
 
     def ping(self, value: int) -> None:
         """Ask the other side for a sign of life."""

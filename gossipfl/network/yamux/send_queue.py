@@ -1,4 +1,4 @@
-"""What a connection has to send next: answers first, then the streams in turn."""
+"""Queue of what a connection has to send: answers first, then the streams in turn."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Final
 from gossipfl.network.yamux.headers import DATA, frame_header
 from gossipfl.network.yamux.stream import Stream
 
-__all__ = ["Outgoing"]
+__all__ = ["SendQueue"]
 
 _LARGEST_PAYLOAD: Final = 256 * 1024
 
 
-class Outgoing:
+class SendQueue:
     """Frames that wait to be sent.
 
     Nothing large is kept: control frames are 12 bytes each, and data stays with its stream until it is sent.

@@ -1,4 +1,4 @@
-"""One stream of a connection, as its user sees it.
+"""Streams of a connection, as their users see them.
 
 The user's tasks never wait on the socket. A write hands its buffers to the connection and waits until they
 are sent; a read hands its target to the connection's reader and waits. So a cancelled write or read cannot
@@ -10,17 +10,27 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import trio
 
 from gossipfl.network.failures import AnsweredEarly, StreamEnded, StreamFailure, StreamReset
 from gossipfl.network.yamux.headers import INITIAL_WINDOW
 
-if TYPE_CHECKING:
-    from gossipfl.network.yamux.multiplexer import Multiplexer
+__all__ = ["Carrier", "Stream"]
 
-__all__ = ["Stream"]
+
+class Carrier(Protocol):
+    """What a stream asks of the connection that carries it."""
+
+    def send(self, stream: Stream) -> None:
+        """Send what the stream has outgoing, as soon as its window lets it."""
+
+    def grant_window(self, stream: Stream) -> None:
+        """Let the other side send what the stream has room for."""
+
+    def leave(self, stream: Stream, *, reset: bool) -> None:
+        """Forget the stream, and tell the other side."""
 
 
 class Stream:
@@ -31,14 +41,14 @@ class Stream:
 
     Parameters
     ----------
-    multiplexer : Multiplexer
-        The connection's bookkeeping.
+    carrier : Carrier
+        The multiplexer that made it.
     stream_id : int
         Number in the frames.
     """
 
-    def __init__(self, multiplexer: Multiplexer, stream_id: int) -> None:
-        self._multiplexer = multiplexer
+    def __init__(self, carrier: Carrier, stream_id: int) -> None:
+        self._carrier = carrier
         self.stream_id = stream_id
         self.failure: StreamFailure | None = None
         self.finished_by_remote = False
@@ -79,7 +89,7 @@ class Stream:
             del self.buffered[:taken]
         if taken < len(target):
             self._target, self._filled = target, taken
-        self._multiplexer.grant_window(self)
+        self._carrier.grant_window(self)
         try:
             while self._target is not None:
                 self._raise_if_ended()
@@ -100,7 +110,7 @@ class Stream:
             await self._readable.wait()
         taken = bytes(memoryview(self.buffered)[:n])
         del self.buffered[: len(taken)]
-        self._multiplexer.grant_window(self)
+        self._carrier.grant_window(self)
         return taken
 
     async def wait_readable(self) -> None:
@@ -126,8 +136,7 @@ class Stream:
         """
         self._require_open()
         self.outgoing.extend(view for piece in pieces if len(view := memoryview(piece).cast("B")))
-        self._multiplexer.outgoing.add_stream(self)
-        self._multiplexer.flush()
+        self._carrier.send(self)
         try:
             while self.outgoing:
                 if self.failure is not None:
@@ -148,11 +157,11 @@ class Stream:
 
     def close(self) -> None:
         """Say that no more will be sent, and forget the stream. What still comes is discarded."""
-        self._multiplexer.leave(self, reset=False)
+        self._carrier.leave(self, reset=False)
 
     def reset(self) -> None:
         """Give the stream up in both directions, and forget it. What still comes is discarded."""
-        self._multiplexer.leave(self, reset=True)
+        self._carrier.leave(self, reset=True)
 
     # The multiplexer's side
 

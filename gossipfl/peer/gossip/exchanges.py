@@ -175,7 +175,7 @@ class Gossip:
                 header = reply.header
                 _require_plausible(header)
                 self._answers.admit(peer_id, incarnation=header.incarnation, sequence=header.sequence)
-                received = header.step
+                received = header.event
                 if not self._learner.offer(replace(_incoming(peer_id, reply), begun=begun)):
                     outcome = "mailbox_full"
         except NonFiniteUpdate as error:
@@ -248,6 +248,6 @@ def _incoming(peer_id: str, message: ModelMessage) -> Incoming:
         sender=peer_id,
         incarnation=header.incarnation,
         sequence=header.sequence,
-        event=header.step,
+        event=header.event,
         codec=header.codec,
     )

@@ -61,7 +61,7 @@ class OutgoingModels:
                 age=min(state.age, LARGEST_AGE),
                 incarnation=self._incarnation,
                 sequence=sequence,
-                step=state.event,
+                event=state.event,
                 wants_answer=wants_answer,
             )
 

@@ -46,7 +46,7 @@ def model_frame(size=SMALL, *, sequence=1, task=TASK, value=1.0):
         age=1,
         incarnation=1,
         sequence=sequence,
-        step=1,
+        event=1,
     )
 
 

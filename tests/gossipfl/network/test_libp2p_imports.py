@@ -18,7 +18,8 @@ from gossipfl.network.connection import Connection
 from gossipfl.network.noise.transport import LARGEST_PLAINTEXT, RecordOpener, RecordSealer
 from gossipfl.network.noise.upgrade import _HandshakeSocket
 from gossipfl.network.protocol import EXCHANGE_PROTOCOL
-from gossipfl.wire import Acknowledgement, decode_frame, encode
+from gossipfl.wire import Acknowledgement, encode
+from tests.gossipfl.wire.frames import decoded
 
 from .helpers import (
     assert_serves,
@@ -50,7 +51,7 @@ async def test_a_stock_host_starts_exchanges_with_ours():
         stream = await stock.new_stream(ID.from_base58(host.peer_id), [EXCHANGE_PROTOCOL])
         for sequence in range(1, 4):
             await stream.write(frame_bytes(model_frame(LARGE, sequence=sequence)))
-            reply = decode_frame(await read_exactly(stream, reply_size), expectation(LARGE))
+            reply = decoded(await read_exactly(stream, reply_size), expectation(LARGE))
             assert reply == Acknowledgement(incarnation=1, sequence=sequence)
         await stream.close()
         assert host.connected() == {str(stock.get_id())}

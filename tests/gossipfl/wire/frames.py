@@ -11,13 +11,13 @@ import xxhash
 
 from gossipfl.codecs import BFLOAT16, FLOAT16, FLOAT32
 from gossipfl.errors import TruncatedFrame
-from gossipfl.wire import Expectation, encode_model, read_frame
+from gossipfl.wire import AnyMessage, Expectation, ReceivedFrame, encode_model, frame_reader
 from tests.gossipfl.codecs.sparse import LargestEntries
 
 TASK, LAYOUT = bytes(range(32)), bytes(range(32, 64))
 SPARSE = LargestEntries(3)
 CODECS = (FLOAT32, BFLOAT16, FLOAT16, SPARSE)
-SENDER = {"task": TASK, "layout": LAYOUT, "age": 90, "incarnation": 2, "sequence": 7, "step": 41}
+SENDER = {"task": TASK, "layout": LAYOUT, "age": 90, "incarnation": 2, "sequence": 7, "event": 41}
 
 
 def expectation(size: int) -> Expectation:
@@ -33,7 +33,7 @@ def model_frame(row, *, codec=FLOAT32, **changes) -> bytes:
 
 
 def sealed(
-    header: bytes, body: bytes = b"", *, kind=1, version=1, header_bytes=None, body_bytes=None, magic=b"GSFL"
+    header: bytes, body: bytes = b"", *, kind=1, version=3, header_bytes=None, body_bytes=None, magic=b"GSFL"
 ):
     """A frame of any header and body, its header checksum right and its lengths right unless given."""
     return (
@@ -80,7 +80,7 @@ class Stream:
     position: int = 0
     asked: list[int] = field(default_factory=list)
 
-    async def receive_into(self, buffer: memoryview) -> None:
+    def fill(self, buffer: memoryview) -> None:
         self.asked.append(buffer.nbytes)
         part = self.data[self.position : self.position + buffer.nbytes]
         if len(part) < buffer.nbytes:
@@ -89,11 +89,16 @@ class Stream:
         self.position += len(part)
 
 
-def received(stream: Stream, expects: Expectation, **options):
-    """Run `read_frame` to its end; it waits for nothing but the stream, which never waits."""
-    reading = read_frame(stream.receive_into, expectation=expects, **options)
+def received(stream: Stream, expects: Expectation, **options) -> ReceivedFrame:
+    """Run the reader that the network runs over a stream."""
+    reader = frame_reader(expects, **options)
     try:
-        reading.send(None)
-    except StopIteration as stop:
-        return stop.value
-    raise AssertionError("the reader waits for something else than its stream")
+        while True:
+            stream.fill(next(reader))
+    except StopIteration as whole:
+        return whole.value
+
+
+def decoded(data: bytes, expects: Expectation) -> AnyMessage:
+    """The message of a frame, all of whose bytes are there."""
+    return received(Stream(data), expects).message()

@@ -17,12 +17,11 @@ from gossipfl.wire import (
     Kind,
     Limits,
     Refusal,
-    decode_frame,
     encode,
     encode_model,
 )
 from gossipfl.wire.refusals import REMEDIES
-from tests.gossipfl.wire.frames import LAYOUT, TASK, expectation, flat
+from tests.gossipfl.wire.frames import LAYOUT, TASK, decoded, expectation, flat
 from tests.gossipfl.wire.test_hostile import HOSTILE
 from tests.gossipfl.wire.test_round_messages import HOSTILE as HOSTILE_ROUNDS
 
@@ -40,7 +39,7 @@ def examples():
 
 def encoded():
     row = torch.tensor([1.0, -2.0, 0.5])
-    said = {"task": TASK, "layout": LAYOUT, "age": 90, "incarnation": 2, "sequence": 7, "step": 41}
+    said = {"task": TASK, "layout": LAYOUT, "age": 90, "incarnation": 2, "sequence": 7, "event": 41}
     return [
         flat(encode_model(row, codec=FLOAT32, wants_answer=True, **said)),
         flat(encode(Acknowledgement(incarnation=2, sequence=7))),
@@ -54,9 +53,9 @@ def test_the_worked_examples_are_what_the_code_writes(which):
 
 
 def test_the_worked_examples_decode():
-    model, acknowledgement, refusal = (decode_frame(data, expectation(3)) for data in examples())
+    model, acknowledgement, refusal = (decoded(data, expectation(3)) for data in examples())
     assert model.row.tolist() == [1.0, -2.0, 0.5]
-    assert (model.header.age, model.header.step, model.header.wants_answer) == (90, 41, True)
+    assert (model.header.age, model.header.event, model.header.wants_answer) == (90, 41, True)
     assert acknowledgement == Acknowledgement(incarnation=2, sequence=7)
     assert refusal.text == "try later"
 

@@ -1,27 +1,9 @@
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from gossipfl.codecs import FLOAT32
-from gossipfl.errors import PeerBusy, RefusedByNeighbour, SettingError, UnsupportedVersion
-from gossipfl.wire import Expectation, Limits, Refusal, VersionRange, highest_common_version
+from gossipfl.errors import PeerBusy, RefusedByNeighbour, SettingError
+from gossipfl.wire import Expectation, Limits, Refusal, VersionRange
 from tests.gossipfl.wire.frames import LAYOUT, TASK
-
-ranges = st.tuples(st.integers(1, 12), st.integers(1, 12)).map(lambda ends: VersionRange(*sorted(ends)))
-
-
-@given(ranges, ranges)
-def test_both_sides_choose_the_highest_version_both_speak(own, others):
-    both = {version for version in range(1, 13) if version in own and version in others}
-    if both:
-        assert highest_common_version(own, others) == highest_common_version(others, own) == max(both)
-    else:
-        with pytest.raises(UnsupportedVersion) as caught:
-            highest_common_version(own, others)
-        assert str(own) in str(caught.value)
-        assert str(others) in str(caught.value)
-        behind = "this peer" if own.highest < others.lowest else "the other peer"
-        assert f"Upgrade {behind}" in str(caught.value)
 
 
 @pytest.mark.parametrize("ends", [(0, 1), (2, 1), (1, 65536)])

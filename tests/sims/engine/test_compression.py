@@ -82,7 +82,7 @@ def test_bytes_accounted_are_the_bytes_of_a_frame(name):
     row = simulation.rows()[0, : world.layout.shared_size].contiguous()
     simulation.close()
     frame = encode_model(
-        row, codec=codec(name), task=bytes(32), layout=bytes(32), age=3, incarnation=1, sequence=1, step=3
+        row, codec=codec(name), task=bytes(32), layout=bytes(32), age=3, incarnation=1, sequence=1, event=3
     )
     payload = codec(name).encode(row)
     framing = frame.buffers[0].nbytes  # preamble and header

@@ -11,7 +11,8 @@ from gossipfl.errors import SettingError, UnexpectedTensor, UnknownCodec
 from gossipfl.peer.assembly import codec_of, expectation_of
 from gossipfl.settings import parse_settings
 from gossipfl.tasks import Dataset, Task
-from gossipfl.wire import decode_frame, encode_model
+from gossipfl.wire import encode_model
+from tests.gossipfl.wire.frames import decoded
 
 NOTHING = torch.zeros(2, 20)
 TASK = Task(
@@ -35,7 +36,7 @@ def frame(row, name, *, key=0):
         age=1,
         incarnation=1,
         sequence=1,
-        step=1,
+        event=1,
     )
     return b"".join(encoded.buffers)
 
@@ -57,7 +58,7 @@ class Lying:
 )
 def test_what_keeps_models_arrives_as_it_was_encoded(name):
     row, key = torch.randn(SIZE), message_key("P", incarnation=1, sequence=7)
-    message = decode_frame(frame(row, name, key=key), expectation_of(TASK))
+    message = decoded(frame(row, name, key=key), expectation_of(TASK))
     assert message.row.equal(codec(name).compress(row[None], keys=torch.tensor([key]))[0])
     assert message.header.codec == codec(name).name
 
@@ -73,7 +74,7 @@ def test_what_keeps_models_arrives_as_it_was_encoded(name):
 )
 def test_what_does_not_is_refused_by_name_before_its_body_is_read(name, said):
     with pytest.raises(UnknownCodec, match=said):
-        decode_frame(frame(torch.randn(SIZE), name), expectation_of(TASK))
+        decoded(frame(torch.randn(SIZE), name), expectation_of(TASK))
 
 
 def test_a_payload_of_another_form_than_its_name_implies_is_refused():
@@ -87,10 +88,10 @@ def test_a_payload_of_another_form_than_its_name_implies_is_refused():
         age=1,
         incarnation=1,
         sequence=1,
-        step=1,
+        event=1,
     )
     with pytest.raises(UnexpectedTensor, match=r"expected scales float32-le \[10\]; got .*\[20\]"):
-        decode_frame(b"".join(encoded.buffers), expectation_of(TASK))
+        decoded(b"".join(encoded.buffers), expectation_of(TASK))
 
 
 def test_a_codec_too_coarse_for_the_model_is_refused_at_the_start():
