@@ -15,7 +15,18 @@ from typing import Any
 from topology.errors import ExplainedError
 from topology.spelling import closest
 
-__all__ = ["load_object", "offered"]
+__all__ = ["is_object_name", "load_object", "offered", "stands_in"]
+
+
+def is_object_name(name: str) -> bool:
+    """Whether a name is of the form ``package.module:attribute``."""
+    module, colon, attribute = name.partition(":")
+    return bool(colon) and attribute.isidentifier() and all(part.isidentifier() for part in module.split("."))
+
+
+def stands_in(directory: Path, name: str) -> bool:
+    """Whether a directory has the module of ``package.module:attribute``."""
+    return any(path.is_file() for path in _files_of(directory, name.partition(":")[0]))
 
 
 def load_object(
@@ -83,15 +94,8 @@ def offered(group: str) -> Mapping[str, EntryPoint]:
 def _require_from(directory: Path | None, module: ModuleType, unusable: type[ExplainedError]) -> None:
     """Refuse a module that was imported from elsewhere before, where `directory` has one of its name."""
     found = getattr(module, "__file__", None)
-    own = Path(directory or "", *module.__name__.split("."))
-    if (
-        directory is None
-        or found is None
-        or not any(
-            path.is_file() and not path.samefile(found)
-            for path in (own.with_suffix(".py"), own / "__init__.py")
-        )
-    ):
+    own = [path for path in _files_of(directory or Path(), module.__name__) if path.is_file()]
+    if directory is None or found is None or not own or own[0].samefile(found):
         return
     raise unusable(
         f"two modules are called {module.__name__!r}",
@@ -99,6 +103,11 @@ def _require_from(directory: Path | None, module: ModuleType, unusable: type[Exp
         got=f"{found}, which is already imported",
         remedy="Rename one of them.",
     )
+
+
+def _files_of(directory: Path, module: str) -> tuple[Path, Path]:
+    path = directory.joinpath(*module.split("."))
+    return path / "__init__.py", path.with_suffix(".py")
 
 
 @contextmanager

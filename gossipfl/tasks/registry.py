@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from gossipfl.errors import GossipflError, InvalidTask, UnknownTask
@@ -24,7 +25,7 @@ BUNDLED: Mapping[str, Callable[..., Task]] = {
 }
 
 
-def find_task(name: str, options: Mapping[str, Any] | None = None) -> Task:
+def find_task(name: str, options: Mapping[str, Any] | None = None, *, directory: Path | None = None) -> Task:
     """Make the task of this name.
 
     Parameters
@@ -34,6 +35,8 @@ def find_task(name: str, options: Mapping[str, Any] | None = None) -> Task:
         current directory is searched too.
     options : mapping, optional
         Keyword arguments of the factory, from the ``[task.options]`` table of a peer's settings.
+    directory : Path, optional
+        Searched before the current directory.
 
     Raises
     ------
@@ -42,7 +45,7 @@ def find_task(name: str, options: Mapping[str, Any] | None = None) -> Task:
     InvalidTask
         If the factory does not accept the options, fails, or returns something else.
     """
-    factory = BUNDLED.get(name) or _import_factory(name)
+    factory = BUNDLED.get(name) or _import_factory(name, directory)
     options = dict(options or {})
     try:
         inspect.signature(factory).bind(**options)
@@ -66,11 +69,11 @@ def find_task(name: str, options: Mapping[str, Any] | None = None) -> Task:
     return task
 
 
-def _import_factory(name: str) -> Callable[..., Any]:
+def _import_factory(name: str, directory: Path | None) -> Callable[..., Any]:
     if not re.fullmatch(r"[^:]+:[^:]+", name):
         raise UnknownTask(
             f"there is no bundled task {name!r}",
             expected=f"one of {', '.join(BUNDLED)}, or package.module:factory",
             remedy=did_you_mean(name, BUNDLED),
         )
-    return load_object(name, kind="function", unknown=UnknownTask, unusable=InvalidTask)
+    return load_object(name, kind="function", unknown=UnknownTask, unusable=InvalidTask, directory=directory)

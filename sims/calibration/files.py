@@ -44,7 +44,7 @@ def write_calibration(calibration: Calibration, out: Path) -> list[Path]:
     if calibration.edges:
         path = out.with_name(f"{out.stem}.edges")
         files[path] = "".join(f"{i} {j}\n" for i, j in calibration.edges)
-        graph = {"name": "from_file", "path": str(path.resolve()), "require_connected": False}
+        graph = {"name": "file", "path": str(path.resolve()), "require_connected": False}
         scenario = scenario.model_copy(update={"topology": TopologySection.model_validate(graph)})
     said = "".join(f"# {line}\n" for line in calibration.lines())
     try:

@@ -42,7 +42,7 @@ def run(
         typer.Option(
             "--set",
             help="Replace a value, e.g. --set network.loss=0.2; may be repeated. Another algorithm.name or "
-            "topology.name begins its table anew.",
+            "topology.name resets its table.",
         ),
     ] = None,
     resume: Annotated[

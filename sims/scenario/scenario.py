@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, model_validator
@@ -20,6 +21,7 @@ from sims.scenario.message_driven import (
 )
 from sims.scenario.network import ChurnSection, NetworkSection, Section
 from sims.scenario.round_based import RoundBasedSection
+from sims.scenario.tables import topology_table
 
 __all__ = [
     "ADPSGDSection",
@@ -60,15 +62,23 @@ class PopulationSection(Section):
 
 
 class TopologySection(Section):
-    """Who may talk to whom: a function of `topology.graphs` or `topology.sequences`, and its arguments."""
+    """Who may talk to whom: a family of `topology.catalogue` and its parameters, or an expression."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
-    name: str = Field("complete", description="e.g. random_regular, ring, file, one_peer_exponential")
+    name: str = Field(
+        "complete",
+        description="a family that `gossipfl topology list` shows, or package.module:function of your own",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_table(cls, value: Any) -> Any:
+        return topology_table(value)
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """Arguments of the function, as written in the file."""
+        """The family's parameters, as written in the file."""
         return dict(self.model_extra or {})
 
 
@@ -129,6 +139,10 @@ class Scenario(Section):
     """One simulated network, complete: the same scenario gives the same run."""
 
     name: str = "scenario"
+    modules: Path | None = Field(
+        None,
+        description="directory searched first for modules of your own; the file's, if they stand beside it",
+    )
     seed: int = Field(0, ge=0, description="seed of everything that is drawn")
     precision: Literal["float32", "float64"] = "float32"
     population: PopulationSection

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,16 @@ from pydantic import ValidationError
 from sims.errors import InvalidScenario
 from sims.scenario.error_messages import explained
 from sims.scenario.scenario import Scenario
+from sims.scenario.tables import resolve, topology_table
+from topology.catalogue import canonical_name
+from topology.errors import TopologyError
 from topology.spelling import did_you_mean
 
 __all__ = ["load_scenario", "load_table", "override_all", "parse_scenario", "scenario_of", "to_toml"]
 
 _VARIANTS = {
     ("algorithm", "name"),
+    ("topology",),
     ("topology", "name"),
     ("network", "delay", "kind"),
     ("churn", "process", "kind"),
@@ -60,7 +65,7 @@ def load_table(file: Path | str) -> dict[str, Any]:
     """
     path, text = _read(file)
     table = _parsed(text, str(path))
-    _resolve_files(table, path.parent)
+    resolve(table, path.parent)
     return table
 
 
@@ -128,7 +133,7 @@ def parse_scenario(
     table = _parsed(text, source)
     override_all(table, overrides)
     if directory is not None:
-        _resolve_files(table, directory)
+        resolve(table, directory)
     try:
         return Scenario.model_validate(table)
     except ValidationError as error:
@@ -153,7 +158,7 @@ def _without_none(value: Any) -> Any:
 def _override(table: dict[str, Any], given: str) -> None:
     """Set one value of a table, given as ``"network.loss=0.2"``.
 
-    Another ``algorithm.name``, ``topology.name`` or kind of delay or churn begins its table anew: keys of the one
+    Another ``algorithm.name``, ``topology.name`` or kind of delay or churn resets its table: the keys of the one
     before would be unknown to it.
 
     Raises
@@ -170,12 +175,17 @@ def _override(table: dict[str, Any], given: str) -> None:
         parsed = tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
         parsed = value.strip()  # a bare word: --set topology.name=ring needs no quotes
+    if names[0] == "topology" and len(names) > 1 and "topology" in table:
+        with suppress(TopologyError):  # the check tells, with its place
+            table["topology"] = topology_table(table["topology"])
     for name in names[:-1]:
         inner = table.setdefault(name, {})
         if not isinstance(inner, dict):
             raise InvalidScenario(f"the override {given!r} descends into {name!r}, which is a plain value")
         table = inner
-    if tuple(names) in _VARIANTS and table.get(names[-1]) not in (None, parsed):
+    if names == ["topology", "name"] and isinstance(parsed, str):
+        parsed = canonical_name(parsed)
+    if len(names) > 1 and tuple(names) in _VARIANTS and table.get(names[-1]) not in (None, parsed):
         table.clear()  # the other keys belonged to what was named before
     table[names[-1]] = parsed
 
@@ -194,11 +204,3 @@ def override_all(table: dict[str, Any], overrides: Sequence[str]) -> None:
 def _sets_no_name(given: str) -> bool:
     """Names come first: another name empties its table, which further overrides then fill."""
     return tuple(given.partition("=")[0].strip().split(".")) not in _VARIANTS
-
-
-def _resolve_files(table: dict[str, Any], directory: Path) -> None:
-    for key, value in table.items():
-        if isinstance(value, dict):
-            _resolve_files(value, directory)
-        elif key == "file" and isinstance(value, str) and not Path(value).is_absolute():
-            table[key] = str((directory / value).resolve())

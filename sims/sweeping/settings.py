@@ -1,9 +1,10 @@
-"""What a sweep is, as one validated value, and reading it from TOML."""
+"""Sweeps as validated values, read from TOML."""
 
 from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,8 +13,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from sims.errors import InvalidScenario, InvalidSweep
 from sims.scenario.error_messages import explained
+from sims.scenario.tables import modules_of, topology_table
 from sims.scenario.text import load_table
 from sims.sweeping.keys import flattened, is_list
+from topology.errors import TopologyError
 
 __all__ = [
     "Choice",
@@ -239,11 +242,22 @@ def parse_sweep(
         sweep = Sweep.model_validate(table)
     except ValidationError as error:
         raise InvalidSweep(explained(error, model=Sweep, text=text, source=source, table=table)) from error
+    directory = directory or Path()
+    return sweep.model_copy(update={"scenario": _base(sweep, table, source=source, directory=directory)})
+
+
+def _base(sweep: Sweep, table: Mapping[str, Any], *, source: str, directory: Path) -> dict[str, Any]:
+    """The scenario as a table, which notes modules of the user's own that stand beside the sweep."""
     if isinstance(sweep.scenario, dict):
-        return sweep
-    beside = (directory or Path()) / sweep.scenario
-    try:
-        base = load_table(beside if beside.is_file() else sweep.scenario)
-    except InvalidScenario as error:
-        raise InvalidScenario(f"{source}: scenario: {error}") from error
-    return sweep.model_copy(update={"scenario": base})
+        base = dict(sweep.scenario)
+        with suppress(TopologyError):  # each point is checked with what it sets
+            if "topology" in base:
+                base["topology"] = topology_table(base["topology"])
+    else:
+        beside = directory / sweep.scenario
+        try:
+            base = load_table(beside if beside.is_file() else sweep.scenario)
+        except InvalidScenario as error:
+            raise InvalidScenario(f"{source}: scenario: {error}") from error
+    modules = modules_of(table, directory)
+    return base if modules is None else {"modules": modules, **base}

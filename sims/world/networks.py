@@ -1,12 +1,9 @@
-"""From the topology section of a scenario to the graph or the mixing sequence it names."""
+"""Networks of scenarios: the graph, or the mixing matrix of every round."""
 
 from __future__ import annotations
 
-import difflib
-import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,32 +13,14 @@ from sims.errors import InvalidScenario, NotSimulable
 from sims.scenario import Scenario
 from sims.scenario.round_based import RoundSection
 from topology import graphs, mixing, sequences
+from topology.catalogue import FAMILIES, Expression, NamedTopology, build, from_table
 from topology.errors import TopologyError
-from topology.graphs import Topology
 from topology.sequences import MixingSequence
 from topology.sequences.sequence import RuleSequence
 
 __all__ = ["ClassCounts", "RoundNetwork", "neighbour_lists", "round_network", "sequence_of"]
 
-Builder = Callable[..., Any]
 ClassCounts = Callable[[], NDArray[np.int64]]
-_NOT_GRAPHS = {
-    "Topology",
-    "clique_skew",
-    "from_edges",
-    "from_networkx",
-    "from_node_link",
-    "internet_names",
-    "largest_component",
-}
-_NOT_SEQUENCES = {
-    "MixingSequence",
-    "activation_probabilities",
-    "matching_decomposition",
-    "static",
-    "pushed",
-    "shuffled",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,16 +54,22 @@ def neighbour_lists(
     NotSimulable
         If it changes from round to round: peers that send at their own times know no rounds.
     """
-    if scenario.topology.name == "complete" and not scenario.topology.arguments:
+    read = _read(scenario, class_counts)
+    if _is_complete(scenario, read):
         return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int32)
-    if scenario.topology.name in _sequence_builders():
+    graph = None if read.family.is_sequence else _built(scenario, read).graph
+    if graph is None:
         raise NotSimulable(
             f"topology {scenario.topology.name!r} is a sequence of rounds, and {scenario.algorithm.name!r} is "
             "message-driven",
-            expected=f"a graph: {', '.join(sorted(_graph_builders()))}",
+            expected=f"a graph: {', '.join(family.name for family in FAMILIES if not family.is_sequence)}",
             remedy="Choose a graph, or a round-based algorithm such as 'd_psgd'.",
         )
-    graph = _graph(scenario, class_counts)
+    if read.weights is not None:
+        raise InvalidScenario(
+            f"topology.weights: {scenario.algorithm.name!r} is message-driven, and links have no weights in it",
+            remedy="Leave weights out.",
+        )
     return graph.indptr.astype(np.int64), graph.indices.astype(np.int32)
 
 
@@ -128,22 +113,18 @@ def round_network(scenario: Scenario, *, class_counts: ClassCounts | None = None
         _refuse_topology(scenario)
         nobody = sequences.static(csr_array(identity(n)), name="a server")
         return RoundNetwork(nobody if own is None else own)
-    if scenario.topology.name == "complete" and not scenario.topology.arguments:
+    read = _read(scenario, class_counts)
+    if _is_complete(scenario, read):
         return RoundNetwork(_everyone(n), complete=True)
-    builder = _sequence_builders().get(scenario.topology.name)
-    if builder is None:
-        graph = _graph(scenario, class_counts)
-        weights = algorithm.weights or ("uniform" if graph.directed else "metropolis_hastings")
-        W = _called(scenario, getattr(mixing, weights), graph)
-        cliques = None if graph.groups is None else graph.groups.astype(np.int64)
-        network = RoundNetwork(_called(scenario, sequences.static, W, name=graph.name), cliques)
-    else:
-        found: MixingSequence = _called(scenario, builder, **_arguments(scenario, builder, class_counts))
-        _check_size(scenario, found.n)
-        network = RoundNetwork(found)
-    if requirements.stochastic == "columns" and network.sequence.stochastic == "rows":
-        return RoundNetwork(sequences.pushed(network.sequence), network.cliques)
-    return network
+    named = _built(scenario, read)
+    try:
+        sequence = named.mixing(algorithm.weights)
+    except TopologyError as error:
+        raise InvalidScenario(f"topology {scenario.topology.name!r} cannot mix: {error}") from error
+    if requirements.stochastic == "columns" and sequence.stochastic == "rows":
+        sequence = sequences.pushed(sequence)
+    groups = None if named.graph is None else named.graph.groups
+    return RoundNetwork(sequence, None if groups is None else groups.astype(np.int64))
 
 
 def _everyone(n: int) -> MixingSequence:
@@ -165,64 +146,33 @@ def _refuse_topology(scenario: Scenario) -> None:
         )
 
 
-def _graph_builders() -> dict[str, Builder]:
-    return {name: getattr(graphs, name) for name in graphs.__all__ if name not in _NOT_GRAPHS}
-
-
-def _sequence_builders() -> dict[str, Builder]:
-    return {name: getattr(sequences, name) for name in sequences.__all__ if name not in _NOT_SEQUENCES}
-
-
-def _graph(scenario: Scenario, class_counts: ClassCounts | None) -> Topology:
-    name = scenario.topology.name
-    builders = _graph_builders()
-    if name not in builders:
-        known = sorted({*builders, *_sequence_builders()})
-        close = difflib.get_close_matches(name.replace("-", "_"), known, n=1)
-        raise InvalidScenario(
-            f"topology.name: there is no topology {name!r}",
-            expected=f"one of {', '.join(known)}",
-            remedy=f"Did you mean {close[0]!r}?" if close else None,
-        )
-    graph: Topology = _called(scenario, builders[name], **_arguments(scenario, builders[name], class_counts))
-    _check_size(scenario, graph.n)
-    return graph
-
-
-def _arguments(scenario: Scenario, builder: Builder, class_counts: ClassCounts | None) -> dict[str, Any]:
-    """Arguments as written, with the scenario's number of nodes, seed and classes where they are wanted."""
-    given = scenario.topology.arguments
-    known = inspect.signature(builder).parameters
-    for key in given:
-        if key not in known:
-            close = difflib.get_close_matches(key, known, n=1)
-            raise InvalidScenario(
-                f"topology.{key}: {scenario.topology.name!r} takes no {key!r}",
-                expected=f"{', '.join(known) or 'no arguments'}",
-                remedy=f"Did you mean {close[0]!r}?" if close else None,
-            )
-    implied: dict[str, Any] = {"n": scenario.population.nodes, "seed": scenario.seed}
-    if "labels" in known and "labels" not in given and class_counts is not None:
-        implied["labels"] = class_counts()
-    arguments = {**{key: value for key, value in implied.items() if key in known}, **given}
-    missing = [
-        key
-        for key, parameter in known.items()
-        if parameter.default is parameter.empty and key not in arguments
-    ]
-    if missing:
-        raise InvalidScenario(
-            f"topology: {scenario.topology.name!r} needs {', '.join(missing)}",
-            remedy=f"Add {' and '.join(f'`{key} = …`' for key in missing)} to the [topology] table.",
-        )
-    return arguments
-
-
-def _called(scenario: Scenario, builder: Builder, *values: Any, **arguments: Any) -> Any:
+def _read(scenario: Scenario, class_counts: ClassCounts | None) -> Expression:
+    """The topology with what the scenario implies: its number of nodes, its seed, and the classes of its data."""
+    section = scenario.topology
+    implied: dict[str, object] = {"n": scenario.population.nodes, "seed": scenario.seed}
+    if class_counts is not None and "classes" not in section.arguments:
+        implied["labels"] = class_counts
     try:
-        return builder(*values, **arguments)
-    except (TopologyError, TypeError) as error:
+        return from_table(section.name, section.arguments, implied=implied, directory=scenario.modules)
+    except TopologyError as error:
+        raise InvalidScenario(f"topology: {error}") from error
+
+
+def _built(scenario: Scenario, read: Expression) -> NamedTopology:
+    try:
+        named = build(read)
+    except (TopologyError, OSError) as error:
         raise InvalidScenario(f"topology {scenario.topology.name!r} cannot be made: {error}") from error
+    _check_size(scenario, named.n)
+    return named
+
+
+def _is_complete(scenario: Scenario, read: Expression) -> bool:
+    """Whether everybody hears from everybody at equal weights: a graph of N² links that need not be made."""
+    if read.family.name != "complete" or read.weights is not None:
+        return False
+    _check_size(scenario, read.values["n"])
+    return True
 
 
 def _check_size(scenario: Scenario, n: int) -> None:

@@ -134,7 +134,7 @@ def build_world(scenario: Scenario, *, traces: Traces | None = None) -> World:
     InvalidScenario, InvalidPartition
         If its samples cannot be divided as asked.
     """
-    task = find_task(scenario.task.name, scenario.task.options)
+    task = find_task(scenario.task.name, scenario.task.options, directory=scenario.modules)
     if scenario.precision == "float64":
         task = replace(task, model=partial(_in_double, task))
     dataset = task.data()

@@ -49,6 +49,18 @@ def test_the_page_on_overlays_prints_what_it_says(tmp_path):
     assert run_tutorial.run(DOCS / "overlays.md", tmp_path) == []
 
 
+def test_the_topology_of_the_page_on_extending_is_the_example(tmp_path, monkeypatch):
+    import run_tutorial
+
+    page, example = DOCS / "extend.md", DOCS.parent / "examples" / "islands.py"
+    _, code = example.read_text(encoding="utf-8").split('"""\n\n', 1)
+    assert code in page.read_text(encoding="utf-8")
+    (tmp_path / "islands.py").write_text(code)
+    monkeypatch.delitem(sys.modules, "islands", raising=False)
+    assert run_tutorial.run(page, tmp_path) == []
+    del sys.modules["islands"]
+
+
 def test_a_tutorial_that_lies_is_caught(tmp_path):
     import run_tutorial
 

@@ -1,9 +1,10 @@
-"""Families of topologies by name, and expressions that name one: ``ring:64``, ``base:25,k=2``."""
+"""The registry of topologies, and expressions such as ``ring:64``, ``base:25,k=2`` or ``mymodule:make_graph``."""
 
 from topology.catalogue.build import NamedTopology, build
-from topology.catalogue.expression import WEIGHTINGS, Expression, find_family, parse
-from topology.catalogue.families import FAMILIES
-from topology.catalogue.family import Family, Parameter
+from topology.catalogue.expression import WEIGHTINGS, Expression, as_table, from_table, parse
+from topology.catalogue.family import Family
+from topology.catalogue.parameter import Parameter
+from topology.catalogue.registry import FAMILIES, canonical_name, families, find_family
 
 __all__ = [
     "FAMILIES",
@@ -12,7 +13,11 @@ __all__ = [
     "Family",
     "NamedTopology",
     "Parameter",
+    "as_table",
     "build",
+    "canonical_name",
+    "families",
     "find_family",
+    "from_table",
     "parse",
 ]

@@ -1,13 +1,17 @@
-"""From an expression to the graph and the mixing sequence it names."""
+"""Topologies made from expressions."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from importlib import import_module
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from topology.catalogue.expression import Expression, parse
-from topology.errors import InvalidParameter
+from topology.catalogue.own import adopted
+from topology.errors import InvalidParameter, TopologyError
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -18,34 +22,85 @@ if TYPE_CHECKING:
 __all__ = ["NamedTopology", "build"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class NamedTopology:
     """A topology made from an expression.
 
     Attributes
     ----------
     expression : Expression
-    graph : Topology or None
-        The graph, if it is one that does not change.
-    sequence : MixingSequence
-        Its mixing matrices, round by round; of a graph the same in every round.
+    made : Topology or MixingSequence
+        What its family's function made.
     """
 
     expression: Expression
-    graph: Topology | None
-    sequence: MixingSequence
+    made: Topology | MixingSequence
 
     @property
     def name(self) -> str:
         """The expression it was made from."""
         return self.expression.text
 
+    @property
+    def n(self) -> int:
+        """Number of nodes."""
+        return self.made.n
 
-def build(expression: str | Expression) -> NamedTopology:
+    @property
+    def graph(self) -> Topology | None:
+        """The graph, if it is one that does not change."""
+        from topology.graphs import Topology
+
+        return self.made if isinstance(self.made, Topology) else None
+
+    @cached_property
+    def sequence(self) -> MixingSequence:
+        """Its mixing matrices, round by round; of a graph the same in every round.
+
+        A graph mixes with Metropolis–Hastings weights, or uniform ones if its links have a direction, unless
+        the expression says otherwise.
+        """
+        if self.graph is not None and self.expression.values.get("require_connected", True):
+            self.graph.require_connected()
+        return self.mixing(None)
+
+    def mixing(self, weights: str | None) -> MixingSequence:
+        """Return its mixing matrices; links of a graph weigh as the expression says, or else by `weights`.
+
+        Parameters
+        ----------
+        weights : str or None
+            One of `topology.catalogue.WEIGHTINGS`.
+
+        Raises
+        ------
+        TopologyError
+            If these weights are not defined on this graph.
+        """
+        from topology.graphs import Topology
+        from topology.sequences import static
+
+        if not isinstance(self.made, Topology):
+            return self.made
+        usual = "uniform" if self.made.directed else "metropolis-hastings"
+        W = _weighted(self.made, self.expression.weights or weights or usual)
+        sequence: MixingSequence = static(W, name=self.name)
+        return sequence
+
+
+def build(
+    expression: str | Expression,
+    *,
+    implied: Mapping[str, Any | Callable[[], Any]] | None = None,
+    directory: Path | None = None,
+) -> NamedTopology:
     """Make the topology that `expression` names.
 
-    A graph mixes with Metropolis–Hastings weights, or uniform ones if its links have a direction, unless the
-    expression says otherwise.
+    Parameters
+    ----------
+    expression : str or Expression
+    implied, directory
+        As in `topology.catalogue.parse`.
 
     Raises
     ------
@@ -54,63 +109,47 @@ def build(expression: str | Expression) -> NamedTopology:
     TopologyError
         If no such topology exists, as the function that makes it says.
     """
-    read = parse(expression) if isinstance(expression, str) else expression
-    graph = None if read.family.is_sequence else make_graph(read)
-    sequence = _make_sequence(read) if graph is None else _static(read, graph)
-    if read.shuffled is not None:
-        sequences = import_module("topology.sequences")
-        sequence = sequences.shuffled(sequence, read.shuffled)
-    return NamedTopology(expression=read, graph=graph, sequence=sequence)
+    read = (
+        parse(expression, implied=implied, directory=directory) if isinstance(expression, str) else expression
+    )
+    return NamedTopology(expression=read, made=_make(read))
 
 
-def make_graph(read: Expression) -> Topology:
-    """Make the graph that `read` names.
-
-    Raises
-    ------
-    InvalidParameter
-        If it names a sequence.
-    """
-    if read.family.is_sequence:
-        raise InvalidParameter(
-            f"{read.text} changes from round to round", expected="a graph", remedy="Name a graph here"
-        )
-    graph: Topology = _builder(read)(**read.values)
-    return graph
-
-
-def _make_sequence(read: Expression) -> MixingSequence:
+def _make(read: Expression) -> Topology | MixingSequence:
     values = {
-        name: make_graph(value) if isinstance(value, Expression) else value
+        name: _make_graph(value) if isinstance(value, Expression) else value
         for name, value in read.values.items()
     }
-    sequence: MixingSequence = _builder(read)(**values)
-    return sequence
+    maker = read.family.load()
+    try:
+        made = adopted(maker(**values), read.text)
+    except (TopologyError, ImportError, OSError, MemoryError):
+        raise
+    except Exception as error:
+        raise InvalidParameter(f"{read.text} failed", got=f"{type(error).__name__}: {error}") from error
+    if read.shuffled is None:
+        return made
+    from topology.graphs import Topology
+    from topology.sequences.shuffled import shuffled, shuffled_graph
+
+    if isinstance(made, Topology):
+        return shuffled_graph(made, read.shuffled)
+    return shuffled(made, read.shuffled)
 
 
-def _builder(read: Expression):  # type: ignore[no-untyped-def]  # noqa: ANN202 - any of the library's makers
-    module, _, function = read.family.builder.partition(":")
-    return getattr(import_module(module), function)
+def _make_graph(read: Expression) -> Topology:
+    from topology.graphs import Topology
+
+    if not read.family.is_sequence and isinstance(made := _make(read), Topology):
+        return made
+    raise InvalidParameter(
+        f"{read.text} changes from round to round", expected="a graph", remedy="Name a graph here"
+    )
 
 
-def _static(read: Expression, graph: Topology) -> MixingSequence:
-    sequences = import_module("topology.sequences")
-    sequence: MixingSequence = sequences.static(_weighted(read, graph), name=read.text)
-    return sequence
-
-
-def _weighted(read: Expression, graph: Topology) -> csr_array:
+def _weighted(graph: Topology, weights: str) -> csr_array:
     mixing = import_module("topology.mixing")
-    graph.require_connected()
-    match read.weights or ("uniform" if graph.directed else "metropolis-hastings"):
-        case "metropolis-hastings":
-            W = mixing.metropolis_hastings(graph)
-        case "max-degree":
-            W = mixing.max_degree(graph)
-        case "uniform":
-            W = mixing.uniform(graph)
-        case "lazy":
-            W = mixing.lazy(mixing.metropolis_hastings(graph))
-        case _:
-            W = mixing.fastest(graph)
-    return W
+    lazy = weights == "lazy"
+    rule = "metropolis_hastings" if lazy else weights.replace("-", "_")
+    W: csr_array = getattr(mixing, rule)(graph)
+    return mixing.lazy(W) if lazy else W

@@ -1,27 +1,34 @@
-"""Expressions that name a topology in a word, such as ``torus:8x8`` or ``base:25,k=2``.
+"""Expressions and tables that name a topology, such as ``torus:8x8`` or ``{name = "base", k = 2}``.
 
 ``FAMILY:VALUE,…,NAME=VALUE,…``: values without a name fill a family's parameters in order. A value that is
-itself an expression stands in parentheses. Every graph takes ``weights=`` (how its links weigh) and every
-topology ``shuffled=SEED`` (its nodes relabelled at random).
+itself an expression, or a list, stands in parentheses. Every graph takes ``weights=`` (how its links weigh) and
+every topology ``shuffled=SEED`` (its nodes relabelled at random). A function of the user's own is written
+``package.module:function`` or ``package.module:function:NAME=VALUE,…``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
 
-from topology.catalogue.families import FAMILIES
-from topology.catalogue.family import Family, Parameter
-from topology.errors import MalformedExpression, UnknownTopology
+from topology.catalogue.family import Family
+from topology.catalogue.parameter import Parameter
+from topology.catalogue.registry import canonical_name, find_family
+from topology.errors import MalformedExpression, TopologyError
+from topology.plugins import is_object_name
+from topology.spelling import did_you_mean
 
-__all__ = ["WEIGHTINGS", "Expression", "find_family", "parse"]
+__all__ = ["WEIGHTINGS", "Expression", "as_table", "from_table", "parse"]
 
 WEIGHTINGS = ("metropolis-hastings", "max-degree", "uniform", "lazy", "fastest")
 """How the links of a graph may weigh; ``lazy`` is half Metropolis–Hastings, half oneself."""
 
-_WEIGHTS = Parameter("weights", "word")
-_SHUFFLED = Parameter("shuffled", "whole number")
+_WEIGHTS = Parameter("weights", "word", "how links weigh", None, choices=WEIGHTINGS)
+_SHUFFLED = Parameter("shuffled", "whole number", "seed of a relabelling of the nodes", None)
+
+Implied = Mapping[str, Any | Callable[[], Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +38,7 @@ class Expression:
     Attributes
     ----------
     text : str
-        As it was written.
+        As it was written; in full, where a value was implied.
     family : Family
     values : mapping of str to object
         Every parameter's value, defaults filled in.
@@ -43,33 +50,22 @@ class Expression:
 
     text: str
     family: Family
-    values: Mapping[str, object]
+    values: Mapping[str, Any]
     weights: str | None
     shuffled: int | None
 
 
-def find_family(name: str) -> Family:
-    """Return the family of this name.
-
-    Raises
-    ------
-    UnknownTopology
-        If there is none; the error names those that come near.
-    """
-    by_name = {family.name: family for family in FAMILIES}
-    wanted = name.strip().lower().replace("_", "-")
-    if wanted in by_name:
-        return by_name[wanted]
-    near = get_close_matches(wanted, by_name, n=3, cutoff=0.5)
-    hint = f"Did you mean {' or '.join(near)}? " if near else ""
-    raise UnknownTopology(
-        f"there is no topology {name!r}",
-        remedy=f"{hint}`gossipfl topology list` shows all {len(by_name)}",
-    )
-
-
-def parse(text: str) -> Expression:
+def parse(text: str, *, implied: Implied | None = None, directory: Path | None = None) -> Expression:
     """Read an expression.
+
+    Parameters
+    ----------
+    text : str
+    implied : mapping, optional
+        Values of parameters that are not given (``{"n": 24, "seed": 3}``), or functions that return them; those
+        that the family does not take are passed over.
+    directory : Path, optional
+        Where a function of the user's own is searched first.
 
     Raises
     ------
@@ -78,41 +74,174 @@ def parse(text: str) -> Expression:
     MalformedExpression
         If a value is missing, left over, unknown or not what its parameter takes.
     """
-    name, _, rest = text.strip().partition(":")
-    family = find_family(name)
-    extras = (_SHUFFLED,) if family.is_sequence else (_WEIGHTS, _SHUFFLED)
-    known = {parameter.name: parameter for parameter in (*family.parameters, *extras)}
-    given: dict[str, object] = {}
+    name, rest = _named(text)
+    family = find_family(name, directory=directory)
+    bound = _Binding(f"cannot read {text.strip()!r}", family, directory, implied or {})
     for position, part in enumerate(_split(rest, text)):
         label, equals, value = part.partition("=")
-        if equals and _is_name(label):
-            label = label.strip().replace("-", "_")
-        elif position < len(family.parameters):
-            label, value = family.parameters[position].name, part
+        if equals and label.strip().replace("-", "_").isidentifier():
+            bound.give(label.strip().replace("-", "_"), value.strip(), read=True)
+        elif position < len(family.parameters) and not is_object_name(name):
+            bound.give(family.parameters[position].name, part.strip(), read=True)
         else:
-            raise _malformed(text, family, f"{part.strip()!r} is one value too many")
-        if label not in known:
-            near = get_close_matches(label, known, n=1, cutoff=0.5)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            raise _malformed(text, family, f"{family.name} has no parameter {label!r}{hint}")
-        if label in given:
-            raise _malformed(text, family, f"{label} is given twice")
-        given[label] = _value(text, family, known[label], value.strip())
-    for parameter in family.parameters:
-        if parameter.name not in given:
-            if parameter.default is None:
-                raise _malformed(text, family, f"{parameter.name} is missing")
-            given[parameter.name] = parameter.default
-    weights, shuffled = given.pop("weights", None), given.pop("shuffled", None)
-    if weights is not None and weights not in WEIGHTINGS:
-        raise _malformed(text, family, f"weights are one of {', '.join(WEIGHTINGS)}, not {weights!r}")
-    return Expression(
-        text.strip(),
-        family,
-        given,
-        weights if isinstance(weights, str) else None,
-        shuffled if isinstance(shuffled, int) else None,
+            raise bound.malformed(f"{part.strip()!r} is one value too many")
+    return bound.expression(text.strip())
+
+
+def from_table(
+    name: str,
+    arguments: Mapping[str, Any],
+    *,
+    implied: Implied | None = None,
+    directory: Path | None = None,
+) -> Expression:
+    """Read a table: the name of a family, and its parameters as TOML or Python have them.
+
+    Parameters
+    ----------
+    name : str
+    arguments : mapping of str to object
+        Values of the parameters, ``weights`` and ``shuffled`` among them.
+    implied, directory
+        As in `parse`.
+
+    Raises
+    ------
+    UnknownTopology, MalformedExpression
+        As `parse` does.
+    """
+    family = find_family(name, directory=directory)
+    bound = _Binding(f"topology {family.name!r} cannot be made", family, directory, implied or {})
+    for label, value in arguments.items():
+        bound.give(label.replace("-", "_"), value, read=False)
+    return bound.expression("")
+
+
+def as_table(text: str) -> dict[str, Any]:
+    """Return an expression as the table that means the same, its family's name under ``name``.
+
+    A value that is an expression stays text, and a function of the user's own is not imported.
+
+    Raises
+    ------
+    UnknownTopology, MalformedExpression
+        As `parse` does, where a value is missing excepted.
+    """
+    name, rest = _named(text)
+    family = (
+        Family(name=name, maker="", kind="graph", summary="") if is_object_name(name) else find_family(name)
     )
+    bound = _Binding(f"cannot read {text.strip()!r}", family, None, {})
+    table: dict[str, Any] = {"name": family.name}
+    for position, part in enumerate(_split(rest, text)):
+        label, equals, value = part.partition("=")
+        label = label.strip().replace("-", "_")
+        if is_object_name(name) and equals:
+            table[label] = Parameter(label, "value").read(value.strip())
+            continue
+        if not (equals and label.isidentifier()):
+            if position >= len(family.parameters):
+                raise bound.malformed(f"{part.strip()!r} is one value too many")
+            label, value = family.parameters[position].name, part
+        label = bound.give(label, value.strip(), read=True)
+        table[label] = bound.raw(label, value.strip())
+    return table
+
+
+class _Binding:
+    """Values on their way to a family's parameters."""
+
+    def __init__(self, what: str, family: Family, directory: Path | None, implied: Implied) -> None:
+        self._what, self._family, self._directory, self._implied = what, family, directory, implied
+        extras = (_SHUFFLED,) if family.is_sequence else (_WEIGHTS, _SHUFFLED)
+        self._known = {parameter.name: parameter for parameter in (*family.parameters, *extras)}
+        self._former = {
+            parameter.former: parameter.name for parameter in family.parameters if parameter.former
+        }
+        self._given: dict[str, Any] = {}
+        self._complete = True
+
+    def give(self, label: str, value: Any, *, read: bool) -> str:  # noqa: ANN401
+        """Set a parameter, from text or from a value, and return its name."""
+        label = self._former.get(label, label)
+        if label not in self._known:
+            hint = did_you_mean(label, self._known)
+            raise self.malformed(f"{self._family.name} has no parameter {label!r}", hint)
+        if label in self._given:
+            raise self.malformed(f"{label} is given twice")
+        parameter = self._known[label]
+        try:
+            found = parameter.read(value) if read else parameter.accept(value)
+        except ValueError:
+            example = {"shape": ", such as 8x8", "whole numbers": ", such as (0,1,1,2)"}.get(
+                parameter.reading, ""
+            )
+            raise self.malformed(f"{label} takes a {parameter.bounds}{example}, not {value!r}") from None
+        if parameter.reading == "topology":
+            found = parse(found, implied=self._implied, directory=self._directory)
+        self._given[label] = found
+        return label
+
+    def raw(self, label: str, text: str) -> Any:  # noqa: ANN401
+        """Return a value that was given as TOML writes it."""
+        value = self._given[label]
+        if isinstance(value, Expression):
+            return text.removeprefix("(").removesuffix(")")
+        return list(value) if isinstance(value, tuple) else value
+
+    def expression(self, text: str) -> Expression:
+        """Return the expression, with values implied or by default where none was given."""
+        values = {}
+        for parameter in self._family.parameters:
+            name = parameter.name
+            if name in self._given:
+                values[name] = self._given[name]
+            elif name in self._implied:
+                implied = self._implied[name]
+                values[name], text = implied() if callable(implied) else implied, ""
+            elif parameter.required:
+                raise self.malformed(f"{name} is missing")
+            else:
+                values[name] = parameter.default
+        weights, shuffled = self._given.get("weights"), self._given.get("shuffled")
+        read = Expression(text, self._family, values, weights, shuffled)
+        return read if text else Expression(_written(read), self._family, values, weights, shuffled)
+
+    def malformed(self, problem: str, hint: str | None = None) -> MalformedExpression:
+        """Return the error that says what is wrong with what was written."""
+        family = self._family
+        usage = f"Write {family.usage}" + (f", for example {family.example}" if family.example else "")
+        return MalformedExpression(f"{self._what}: {problem}", remedy=f"{hint} {usage}" if hint else usage)
+
+
+def _named(text: str) -> tuple[str, str]:
+    """The name of a family or function, and what stands behind it."""
+    name, _, rest = text.strip().partition(":")
+    name, (function, _, further) = name.strip(), rest.partition(":")
+    known = canonical_name(name)
+    try:
+        return find_family(known).name, rest
+    except TopologyError:
+        own = f"{name}:{function.strip()}"
+        return (own, further) if is_object_name(own) else (name, rest)
+
+
+def _written(read: Expression) -> str:
+    """The expression in full: the first value without its name, those that are not usual with theirs."""
+    parts = []
+    for position, parameter in enumerate(read.family.parameters):
+        value = read.values[parameter.name]
+        if isinstance(value, Expression):
+            value = value.text
+        if parameter.required or (isinstance(value, (str, int, float, tuple)) and value != parameter.default):
+            text = parameter.written(value)
+            parts.append(
+                text if position == 0 and not is_object_name(read.family.name) else f"{parameter.name}={text}"
+            )
+    for parameter, value in ((_WEIGHTS, read.weights), (_SHUFFLED, read.shuffled)):
+        if value is not None:
+            parts.append(f"{parameter.name}={value}")
+    return f"{read.family.name}:{','.join(parts)}" if parts else read.family.name
 
 
 def _split(rest: str, text: str) -> list[str]:
@@ -129,46 +258,3 @@ def _split(rest: str, text: str) -> list[str]:
     if depth:
         raise MalformedExpression("the parentheses of an expression do not match", got=repr(text))
     return [] if parts == [""] else parts
-
-
-def _is_name(label: str) -> bool:
-    return label.strip().replace("-", "_").isidentifier()
-
-
-def _value(text: str, family: Family, parameter: Parameter, value: str) -> object:
-    try:
-        return _read(parameter, value)
-    except ValueError:
-        if parameter.reading == "topology":
-            raise
-        example = {"shape": ", such as 8x8"}.get(parameter.reading, "")
-        raise _malformed(
-            text, family, f"{parameter.name} takes a {parameter.reading}{example}, not {value!r}"
-        ) from None
-
-
-def _read(parameter: Parameter, value: str) -> object:
-    match parameter.reading:
-        case "whole number":
-            return int(value.replace("_", ""))
-        case "number":
-            return float(value)
-        case "shape":
-            return tuple(int(length) for length in value.lower().split("x"))
-        case "yes or no":
-            answers = {"yes": True, "true": True, "no": False, "false": False}
-            if value.lower() not in answers:
-                raise ValueError(value)
-            return answers[value.lower()]
-        case "topology":
-            return parse(value.removeprefix("(").removesuffix(")"))
-        case _:
-            if not value:
-                raise ValueError(parameter.name)
-            return value
-
-
-def _malformed(text: str, family: Family, what: str) -> MalformedExpression:
-    return MalformedExpression(
-        f"cannot read {text!r}: {what}", remedy=f"Write {family.usage}, for example {family.example}"
-    )

@@ -1,33 +1,18 @@
-"""What the catalogue knows about a family of topologies before anything is built."""
+"""Families of topologies as the catalogue knows them, before anything is built."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from importlib import import_module
+from typing import Any, Literal, TypeAlias
 
-__all__ = ["Family", "Kind", "Parameter", "Reading"]
+from topology.catalogue.parameter import Parameter
 
-Reading: TypeAlias = Literal["whole number", "number", "shape", "word", "path", "topology", "yes or no"]
-Kind: TypeAlias = Literal["graph", "directed graph", "sequence", "random sequence"]
+__all__ = ["Family", "Kind", "Maker"]
 
-
-@dataclass(frozen=True, slots=True)
-class Parameter:
-    """One parameter of a family.
-
-    Attributes
-    ----------
-    name : str
-        As it is written in an expression.
-    reading : Reading
-        How its text is read.
-    default : object, optional
-        Its value when it is left out; None if it must be given.
-    """
-
-    name: str
-    reading: Reading
-    default: object = None
+Kind: TypeAlias = Literal["graph", "sequence", "graph or sequence"]
+Maker: TypeAlias = Callable[..., Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,39 +23,75 @@ class Family:
     ----------
     name : str
         As it is written in an expression.
-    builder : str
-        ``module:function`` that makes one; its arguments are named like the parameters.
+    maker : callable or str
+        Makes one: a function, or ``module:function``, imported when it is needed. It takes its arguments by
+        the parameters' names and returns a graph, a mixing sequence or a mixing matrix.
     kind : Kind
+        Whether it stays as it is or changes from round to round; of a function of the user's own, only what
+        it returns may tell.
+    directed : bool
+        Whether links have a direction.
+    random : bool
+        Of a graph: whether it is drawn from a seed. Of a sequence: whether every round is.
     parameters : tuple of Parameter
         In the order in which unnamed values are taken.
+    needs : str
+        What it cannot do without: a library, a file, what is known of the nodes' data.
     summary : str
         What it is, in a line.
     citation : str
         Where it comes from.
     example : str
         An expression small enough to draw.
+    former : tuple of str
+        Earlier names that are still understood.
     """
 
     name: str
-    builder: str
+    maker: Maker | str
     kind: Kind
-    parameters: tuple[Parameter, ...]
     summary: str
-    citation: str
-    example: str
+    parameters: tuple[Parameter, ...] = ()
+    directed: bool = False
+    random: bool = False
+    needs: str = ""
+    citation: str = "—"
+    example: str = ""
+    former: tuple[str, ...] = ()
 
     @property
     def is_sequence(self) -> bool:
         """Whether it changes from round to round."""
-        return self.kind.endswith("sequence")
+        return self.kind == "sequence"
+
+    @property
+    def described_kind(self) -> str:
+        """Its kind with what is special about it, e.g. ``random directed sequence``."""
+        words = ("random" * self.random, "directed" * self.directed, self.kind)
+        return " ".join(word for word in words if word)
 
     @property
     def usage(self) -> str:
-        """How an expression of this family is written, e.g. ``base:N,k=K``."""
-        first, *rest = self.parameters
-        parts = [first.name.upper()]
-        for parameter in rest:
-            usual = parameter.default
-            value = parameter.name.upper() if usual is None else "yes" if usual is True else usual
-            parts.append(f"{parameter.name}={value}")
-        return f"{self.name}:{','.join(parts)}"
+        """How an expression of this family is written, e.g. ``base:N,k=1``."""
+        parts = []
+        for position, parameter in enumerate(self.parameters):
+            if parameter.default is None:
+                continue
+            value = parameter.name.upper() if parameter.required else parameter.written(parameter.default)
+            unnamed = position == 0 and parameter.required and ":" not in self.name
+            parts.append(value if unnamed else f"{parameter.name}={value}")
+        return f"{self.name}:{','.join(parts)}" if parts else self.name
+
+    def load(self) -> Maker:
+        """Return the function that makes one.
+
+        Raises
+        ------
+        ImportError
+            If a library that it needs is missing.
+        """
+        if not isinstance(self.maker, str):
+            return self.maker
+        module, _, function = self.maker.partition(":")
+        maker: Maker = getattr(import_module(module), function)
+        return maker

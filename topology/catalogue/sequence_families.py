@@ -1,16 +1,16 @@
-"""Families of sequences, which change from round to round."""
+"""The families of mixing sequences."""
 
 from __future__ import annotations
 
-from topology.catalogue.family import Family, Parameter
+from topology.catalogue.family import Family
+from topology.catalogue.parameter import Parameter
 
 __all__ = ["SEQUENCE_FAMILIES"]
 
-_N = Parameter("n", "whole number")
-_K = Parameter("k", "whole number", 1)
-_SEED = Parameter("seed", "whole number", 0)
-_SHAPE = Parameter("shape", "shape")
-_DEGREE = Parameter("degree", "whole number")
+_N = Parameter("n", "whole number", "number of nodes", least=1)
+_K = Parameter("k", "whole number", "most neighbours in a round", 1, least=1)
+_SEED = Parameter("seed", "whole number", "seed of what is drawn", 0)
+_DIRECTED = Parameter("directed", "yes or no", "links have a direction", True)  # noqa: FBT003
 
 _YING = "Ying et al., NeurIPS 2021"
 _TAKEZAWA = "Takezawa et al., NeurIPS 2023"
@@ -19,8 +19,9 @@ _SONG = "Song et al., NeurIPS 2022"
 SEQUENCE_FAMILIES: tuple[Family, ...] = (
     Family(
         name="one-peer-exponential",
-        builder="topology.sequences:one_peer_exponential",
+        maker="topology.sequences:one_peer_exponential",
         kind="sequence",
+        directed=True,
         parameters=(_N,),
         summary="node i sends to i + 2^t only: exact after log₂ n rounds if n is a power of two",
         citation=_YING,
@@ -28,8 +29,9 @@ SEQUENCE_FAMILIES: tuple[Family, ...] = (
     ),
     Family(
         name="k-peer-exponential",
-        builder="topology.sequences:k_peer_exponential",
+        maker="topology.sequences:k_peer_exponential",
         kind="sequence",
+        directed=True,
         parameters=(_N, _K),
         summary="node i sends to i + j (k+1)^t for j up to k: exact if n is a power of k + 1",
         citation=_TAKEZAWA,
@@ -37,7 +39,7 @@ SEQUENCE_FAMILIES: tuple[Family, ...] = (
     ),
     Family(
         name="hyper-hypercube",
-        builder="topology.sequences:hyper_hypercube",
+        maker="topology.sequences:hyper_hypercube",
         kind="sequence",
         parameters=(_N, _K),
         summary="cliques along each digit of n: exact if no prime factor of n is above k + 1",
@@ -46,7 +48,7 @@ SEQUENCE_FAMILIES: tuple[Family, ...] = (
     ),
     Family(
         name="simple-base",
-        builder="topology.sequences:simple_base",
+        maker="topology.sequences:simple_base",
         kind="sequence",
         parameters=(_N, _K),
         summary="exact for every n at degree k, from n written in base k + 1",
@@ -55,7 +57,7 @@ SEQUENCE_FAMILIES: tuple[Family, ...] = (
     ),
     Family(
         name="base",
-        builder="topology.sequences:base",
+        maker="topology.sequences:base",
         kind="sequence",
         parameters=(_N, _K),
         summary="exact for every n at degree k, in at most 2 log_{k+1} n + 2 rounds",
@@ -64,17 +66,18 @@ SEQUENCE_FAMILIES: tuple[Family, ...] = (
     ),
     Family(
         name="moshpit",
-        builder="topology.sequences:moshpit",
+        maker="topology.sequences:moshpit",
         kind="sequence",
-        parameters=(_SHAPE,),
+        parameters=(Parameter("shape", "shape", "length of each side of the grid", least=1),),
         summary="averages along one axis of a grid after another",
         citation="Ryabinin et al., NeurIPS 2021",
         example="moshpit:4x4x2",
     ),
     Family(
         name="random-matching",
-        builder="topology.sequences:random_matching",
-        kind="random sequence",
+        maker="topology.sequences:random_matching",
+        kind="sequence",
+        random=True,
         parameters=(_N, _SEED),
         summary="a fresh random pairing every round",
         citation="Boyd, Ghosh, Prabhakar & Shah, IEEE Trans. Inf. Theory 2006",
@@ -82,38 +85,78 @@ SEQUENCE_FAMILIES: tuple[Family, ...] = (
     ),
     Family(
         name="epidemic",
-        builder="topology.sequences:epidemic",
-        kind="random sequence",
-        parameters=(_N, Parameter("s", "whole number"), _SEED, Parameter("mode", "word", "oracle")),
+        maker="topology.sequences:epidemic",
+        kind="sequence",
+        random=True,
+        parameters=(
+            _N,
+            Parameter("s", "whole number", "models each node sends in a round", least=1),
+            _SEED,
+            Parameter(
+                "mode",
+                "word",
+                "a regular graph, or everyone's own choice",
+                "oracle",
+                choices=("oracle", "local"),
+            ),
+        ),
         summary="a fresh random s-regular graph (oracle), or s random receivers each (local), every round",
         citation="de Vos et al., NeurIPS 2023",
         example="epidemic:24,s=3,seed=1",
     ),
     Family(
         name="equi-static",
-        builder="topology.sequences:equi_static",
+        maker="topology.sequences:equi_static",
         kind="sequence",
-        parameters=(_N, _DEGREE, _SEED, Parameter("directed", "yes or no", True)),  # noqa: FBT003
+        directed=True,
+        parameters=(
+            _N,
+            Parameter("degree", "whole number", "links of every node", least=1),
+            _SEED,
+            _DIRECTED,
+        ),
         summary="the mean of random circulants: mixes at a rate that does not depend on n",
         citation=_SONG,
         example="equi-static:16,degree=4,seed=1",
     ),
     Family(
         name="equi-dynamic",
-        builder="topology.sequences:equi_dynamic",
-        kind="random sequence",
-        parameters=(_N, _SEED, Parameter("directed", "yes or no", True)),  # noqa: FBT003
+        maker="topology.sequences:equi_dynamic",
+        kind="sequence",
+        directed=True,
+        random=True,
+        parameters=(
+            _N,
+            _SEED,
+            _DIRECTED,
+            Parameter("eta", "number", "weight of the neighbour, η", 0.5, least=0, most=1),
+        ),
         summary="one random circulant a round: one neighbour each, at a rate that does not depend on n",
         citation=_SONG,
         example="equi-dynamic:16,seed=1",
     ),
     Family(
         name="matcha",
-        builder="topology.sequences:matcha",
-        kind="random sequence",
-        parameters=(Parameter("topology", "topology"), Parameter("budget", "number", 0.5), _SEED),
+        maker="topology.sequences:matcha",
+        kind="sequence",
+        random=True,
+        parameters=(
+            Parameter("graph", "topology", "the graph whose matchings are used", former="topology"),
+            Parameter("budget", "number", "expected share of the matchings in a round", 0.5, least=0, most=1),
+            _SEED,
+        ),
         summary="matchings of a graph, each switched on as often as it earns its messages",
         citation="Wang et al., Indian Control Conference 2019",
         example="matcha:(random-regular:16,degree=4,seed=1),budget=0.5,seed=1",
+    ),
+    Family(
+        name="matrix",
+        maker="topology.catalogue.makers:matrix_of_file",
+        kind="sequence",
+        directed=True,
+        parameters=(Parameter("path", "path", "the file"),),
+        needs="the file",
+        summary="your own mixing matrix: .npz, .npy, .mtx or .csv, as `gossipfl topology export` writes them",
+        example="matrix:network.npz",
     ),
 )

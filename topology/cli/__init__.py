@@ -8,7 +8,8 @@ import typer
 from topology.cli.advise import advise
 from topology.cli.draw import draw
 from topology.cli.export import export
-from topology.cli.show import compare, list_families, show
+from topology.cli.families import list_families
+from topology.cli.show import compare, show
 
 __all__ = ["app"]
 

@@ -1,4 +1,4 @@
-"""``advise``."""
+"""``advise``: the topology that reaches a target soonest."""
 
 from __future__ import annotations
 
@@ -126,17 +126,10 @@ def _latency(path: Path, n: int, seed: int) -> NDArray[np.float64]:
 
     from topology.cost import latency_from_round_trips
     from topology.errors import InvalidParameter
+    from topology.matrices import read_matrix
 
-    try:
-        if path.suffix == ".csv":
-            measured = np.loadtxt(path, delimiter=",", ndmin=2)
-        else:
-            loaded = np.load(path, allow_pickle=False)
-            measured = loaded if isinstance(loaded, np.ndarray) else loaded[loaded.files[0]]
-    except (ValueError, EOFError, IndexError) as error:
-        raise InvalidParameter(
-            f"{path} holds no matrix", expected=".npy, .npz or .csv of numbers", got=str(error)
-        ) from None
+    measured = read_matrix(path)
+    measured = measured if isinstance(measured, np.ndarray) else measured.toarray()
     latency = latency_from_round_trips(measured)
     if len(latency) < n:
         raise InvalidParameter("too few hosts were measured", expected=f"{n} rows", got=len(latency))

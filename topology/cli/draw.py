@@ -1,4 +1,4 @@
-"""``draw``."""
+"""``draw``: pictures of topologies."""
 
 from __future__ import annotations
 

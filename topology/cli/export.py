@@ -1,4 +1,4 @@
-"""``export``."""
+"""``export``: topologies as files."""
 
 from __future__ import annotations
 

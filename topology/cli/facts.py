@@ -33,7 +33,7 @@ def facts_of(named: NamedTopology, *, tolerance: float) -> dict[str, object]:
     facts: dict[str, object] = {
         "expression": named.name,
         "family": read.family.name,
-        "kind": read.family.kind,
+        "kind": read.family.described_kind,
         "summary": read.family.summary,
         "citation": read.family.citation,
         "nodes": sequence.n,

@@ -1,4 +1,4 @@
-"""``list``, ``show`` and ``compare``."""
+"""``show`` and ``compare``: facts about topologies."""
 
 from __future__ import annotations
 
@@ -10,38 +10,10 @@ import typer
 
 from topology.cli.failures import told_plainly
 
-__all__ = ["compare", "list_families", "show"]
+__all__ = ["compare", "show"]
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Tolerance = Annotated[float, typer.Option(help="Consensus distance that counts as consensus.")]
-
-
-@told_plainly
-def list_families(as_json: AsJson = False) -> None:  # noqa: FBT002 - a flag of the command line
-    """List every family of topologies, how to write it, and where it comes from."""
-    from topology.catalogue import FAMILIES
-
-    rows = [
-        {
-            "name": family.name,
-            "usage": family.usage,
-            "kind": family.kind,
-            "summary": family.summary,
-            "citation": family.citation,
-            "example": family.example,
-        }
-        for family in FAMILIES
-    ]
-    if as_json:
-        typer.echo(json.dumps(rows, indent=2, ensure_ascii=False))
-        return
-    from topology.cli.tables import print_table
-
-    print_table(
-        ["written as", "what it is", "from"],
-        [[str(row["usage"]), str(row["summary"]), str(row["citation"])] for row in rows],
-        title="Topologies; graphs also take weights=…, everything takes shuffled=SEED",
-    )
 
 
 @told_plainly

@@ -16,12 +16,12 @@ from topology.graphs.topology import Topology
 __all__ = ["internet", "internet_names"]
 
 
-def internet(name: str) -> Topology:
+def internet(network: str) -> Topology:
     """Return a real network by its name in TopoHub, e.g. ``topozoo/Abilene`` or ``sndlib/polska``.
 
     Parameters
     ----------
-    name : str
+    network : str
         ``group/name``; `internet_names` lists them.
 
     Returns
@@ -45,16 +45,16 @@ def internet(name: str) -> Topology:
     research", SoftwareX 24, 2023.
     """
     try:
-        data: dict[str, Any] = _topohub().get(name)
+        data: dict[str, Any] = _topohub().get(network)
     except KeyError:
-        close = [known for known in internet_names() if name.lower() in known.lower()][:5]
+        close = [known for known in internet_names() if network.lower() in known.lower()][:5]
         raise UnknownNetwork(
-            f"TopoHub has no network {name!r}",
+            f"TopoHub has no network {network!r}",
             expected="group/name, e.g. topozoo/Abilene",
-            got=repr(name),
+            got=repr(network),
             remedy=f"Perhaps {', '.join(close)}" if close else "internet_names() lists them",
         ) from None
-    graph = graph_of_node_link(data, name)
+    graph = graph_of_node_link(data, network)
     names = [node.get("name") for node in data["nodes"]]
     named = all(names) and len(set(names)) == len(names)
     if named:
@@ -67,7 +67,7 @@ def internet(name: str) -> Topology:
         weight="dist" if has_lengths else None,
         drop_self_loops=True,
         merge_duplicates=True,
-        name=name,
+        name=network,
     )
 
 

@@ -23,12 +23,12 @@ _LARGEST = 2048
 _CUTS = 500
 
 
-def matcha(topology: Topology, budget: float, seed: int) -> RuleSequence:
+def matcha(graph: Topology, budget: float, seed: int) -> RuleSequence:
     """Return the MATCHA sequence of a graph: random subsets of its matchings within a budget.
 
     Parameters
     ----------
-    topology : Topology
+    graph : Topology
         Undirected, connected, at most 2,048 nodes (the probabilities come from dense eigenvalues).
     budget : float
         Expected share of the matchings that is switched on in a round, above 0 and at most 1.
@@ -56,15 +56,15 @@ def matcha(topology: Topology, budget: float, seed: int) -> RuleSequence:
     Wang, Sahu, Yang, Joshi and Kar, "MATCHA: Speeding up decentralized SGD via matching decomposition
     sampling", Indian Control Conference 2019, sections 3.1 to 3.3.
     """
-    matchings = matching_decomposition(topology)
-    probabilities, alpha, _ = activation_probabilities(topology, matchings, budget)
+    matchings = matching_decomposition(graph)
+    probabilities, alpha, _ = activation_probabilities(graph, matchings, budget)
     key = derive_key(int(seed), 7)
-    rule = _Activation(topology.n, tuple(matchings), tuple((probabilities * 2.0**64).tolist()), alpha, key)
+    rule = _Activation(graph.n, tuple(matchings), tuple((probabilities * 2.0**64).tolist()), alpha, key)
     return RuleSequence(
-        name=f"matcha({topology.name}, {budget:g})",
-        n=topology.n,
+        name=f"matcha({graph.name}, {budget:g})",
+        n=graph.n,
         period=None,
-        degree=topology.max_degree,
+        degree=graph.max_degree,
         symmetric=True,
         make=rule.matrix,
         row_rule=rule.row,

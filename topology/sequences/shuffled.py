@@ -7,11 +7,12 @@ from functools import partial
 import numpy as np
 from scipy.sparse import csr_array
 
-from topology.graphs.topology import IntArray
+from topology.graphs.assemble import assemble
+from topology.graphs.topology import IntArray, Topology
 from topology.sequences.keyed import KeyedPermutation, derive_key
 from topology.sequences.sequence import MixingSequence, Row, RuleSequence
 
-__all__ = ["shuffled"]
+__all__ = ["shuffled", "shuffled_graph"]
 
 
 def shuffled(sequence: MixingSequence, seed: int) -> RuleSequence:
@@ -44,6 +45,28 @@ def shuffled(sequence: MixingSequence, seed: int) -> RuleSequence:
         make=partial(_matrix, sequence, places),
         row_rule=partial(_row, sequence, places),
         recipients_rule=partial(_recipients, sequence, places),
+    )
+
+
+def shuffled_graph(graph: Topology, seed: int) -> Topology:
+    """Return the graph with its nodes relabelled as `shuffled` relabels those of a sequence.
+
+    Positions, labels and groups go with their nodes, weights with their edges.
+    """
+    places = KeyedPermutation(graph.n, derive_key(int(seed), 6))
+    old, new = places.forward(), places.backward()
+    sources = np.repeat(np.arange(graph.n), graph.degrees)
+    once = np.ones(len(sources), dtype=bool) if graph.directed else sources < graph.indices
+    return assemble(
+        graph.n,
+        new[sources[once]],
+        new[graph.indices[once]],
+        name=f"shuffled({graph.name})",
+        directed=graph.directed,
+        weights=None if graph.weights is None else graph.weights[once],
+        positions=None if graph.positions is None else graph.positions[old],
+        labels=None if graph.labels is None else tuple(graph.labels[i] for i in old),
+        groups=None if graph.groups is None else graph.groups[old],
     )
 
 

@@ -224,11 +224,11 @@ def mixing_of(
                 remedy="`gossipfl topology list` shows all.",
             )
         else:
-            named = build(expression)
+            named = build(expression, implied={"n": members})
             sequence, graph = named.sequence, named.graph
         if requirements.stochastic == "columns" and sequence.stochastic == "rows":
             sequence = pushed(sequence)
-    except TopologyError as error:
+    except (TopologyError, OSError) as error:
         raise SettingError(f"rounds.topology: {error}") from error
     if sequence.n != members:
         raise SettingError(

@@ -1,4 +1,4 @@
-"""Who talks to whom in a run: its graph, its mixing matrices, and where to draw its nodes."""
+"""The network of a run: its graph, its mixing matrices, and where to draw its nodes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["Network", "edges_of", "network_of", "positions_of"]
 
 _COMPLETE_NODES = 4096
 _LAID_OUT_NODES = 400
-_CIRCULAR = frozenset({"complete", "ring", "path", "exponential", "small_world"})
+_CIRCULAR = frozenset({"complete", "ring", "path", "exponential", "small-world"})
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -57,7 +57,7 @@ def network_of(run: Run, problem: Problem | None = None) -> Network | None:
     """
     scenario = run.scenario
     if run.topology:
-        named = build(run.topology)
+        named = build(run.topology, implied={"n": len(run.labels)})
         return Network(name=run.topology, n=named.sequence.n, graph=None, sequence=named.sequence)
     return None if scenario is None else _of_scenario(run, scenario, problem)
 

@@ -292,7 +292,7 @@ def test_networks_of_graphs_and_sequences(two_algorithms, tmp_path):
     assert len(edges_of(changing)) == 16
     assert edges_of(changing, 3).tolist() == [[i, i + 8] for i in range(8)]
     gone = run.scenario.model_copy(
-        update={"topology": run.scenario.topology.model_copy(update={"name": "from_file"})}
+        update={"topology": run.scenario.topology.model_copy(update={"name": "file"})}
     )
     assert network_of(type(run)(**{**vars(run), "scenario": gone})) is None
 

@@ -147,7 +147,7 @@ def test_push_sum_averages_exactly_over_links_that_go_one_way(tmp_path):
     file = tmp_path / "links.edges"
     file.write_text("\n".join(f"{i} {j}" for i, j in links.edges if i != j))
     engine = engine_of(
-        "sgp", "training.enabled=false", f"topology={{name='from_file',path='{file}',directed=true}}"
+        "sgp", "training.enabled=false", f"topology={{name='file',path='{file}',directed=true}}"
     )
     values = torch.randn(engine.rows().shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     engine.nodes.rows.copy_(values)

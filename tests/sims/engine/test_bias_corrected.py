@@ -170,7 +170,7 @@ def test_d_psgd_without_momentum_is_quasi_global_momentum_with_none():
         (("algorithm.name=d_squared", "topology.name=exponential"), "d_squared needs symmetric mixing"),
         (
             ("algorithm.name=gradient_tracking", "topology.name=star", "algorithm.weights=uniform"),
-            r"gradient_tracking needs doubly stochastic mixing, and the matrices of star\(24\) are not",
+            r"gradient_tracking needs doubly stochastic mixing, and the matrices of star:24 are not",
         ),
         (("algorithm.name=gradient_tracking", "training.momentum=0.9"), "training.momentum"),
         (("algorithm.name=qg_dsgdm", "training.local_steps=2"), "qg_dsgdm takes one gradient a round"),

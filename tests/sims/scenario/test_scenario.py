@@ -5,9 +5,8 @@ from pathlib import Path
 import pytest
 
 import sims
-from sims.errors import InvalidScenario, NotSimulable
+from sims.errors import InvalidScenario
 from sims.scenario import load_scenario, parse_scenario, to_toml
-from sims.world.networks import neighbour_lists, sequence_of
 from tests.sims.worlds import SMALL, small
 
 READY = sorted((Path(sims.__file__).parent / "scenarios").glob("*.toml"))
@@ -127,34 +126,3 @@ def test_ready_made_scenarios_are_valid_and_say_what_they_are(file):
     scenario = load_scenario(file)
     assert scenario.name == file.stem
     assert file.read_text().startswith("# ")
-
-
-# Topologies
-
-
-@pytest.mark.parametrize(
-    ("overrides", "complaint"),
-    [
-        (["topology.name=rung"], "Did you mean 'ring'"),
-        (["topology.name=random_regular"], "needs degree"),
-        (["topology.name=random_regular", "topology.degre=3"], "Did you mean 'degree'"),
-        (["topology.name=random_regular", "topology.degree=24"], "cannot be made: .*at most n - 1"),
-        (["topology.name=hypercube", "topology.dimension=4"], "another number of nodes .*24.*16"),
-    ],
-)
-def test_impossible_topologies_are_refused(overrides, complaint):
-    with pytest.raises(InvalidScenario, match=complaint):
-        neighbour_lists(small(*overrides))
-
-
-def test_sequences_are_refused_to_peers_without_rounds():
-    with pytest.raises(NotSimulable, match="message-driven"):
-        neighbour_lists(small("topology.name=one_peer_exponential"))
-
-
-def test_graphs_and_sequences_become_mixing_matrices():
-    rounds = ("algorithm={name='d_psgd'}",)
-    ring = sequence_of(small(*rounds))
-    assert ring.matrix(0).toarray()[0, [23, 0, 1]].tolist() == pytest.approx([1 / 3] * 3)
-    base = sequence_of(small("topology={name='base',k=2}", *rounds))
-    assert (base.n, base.degree) == (24, 2)

@@ -168,7 +168,7 @@ def test_draw_writes_pictures_and_animations(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("show", "rnig:8"), "Did you mean ring"),
+        (("show", "rnig:8"), "Did you mean 'ring'"),
         (("show", "random-regular:7,degree=3"), "n·degree even"),
         (("show", "ring:99999999999999"), "not enough memory"),
         (("compare", "torus:3by3"), "8x8"),

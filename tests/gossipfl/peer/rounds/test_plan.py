@@ -121,8 +121,8 @@ def test_all_parameters_count_and_equal_ones_are_written_alike():
     ("rounds", "words"),
     [
         ({"topology": None}, "rounds.topology is missing.*ring:6"),
-        ({"topology": "rign:6"}, "there is no topology 'rign'.*Did you mean ring"),
-        ({"topology": "ring"}, "n is missing"),
+        ({"topology": "rign:6"}, "there is no topology 'rign'.*Did you mean 'ring'"),
+        ({"topology": "random-regular"}, "degree is missing"),
         ({"topology": "ring:5"}, "another number of nodes than the roster has members.*expected 6; got 5"),
         ({"topology": "epidemic:6,s=2,mode=local,seed=1"}, "needs doubly stochastic mixing"),
         ({"algorithm": "fedavg"}, "fedavg needs a server"),
@@ -147,6 +147,19 @@ def test_a_missing_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "topology.catalogue", None)
     with pytest.raises(SettingError, match=r"not installed.*pip install 'gossipfl\[topology\]'"):
         plan()
+
+
+def test_the_number_of_nodes_is_that_of_the_roster_and_a_topology_may_be_ones_own(tmp_path, monkeypatch):
+    assert plan(topology="ring").agreement == plan().agreement
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "plan_topologies.py").write_text(
+        "import networkx as nx\ndef wheel(n):\n    return nx.wheel_graph(n)"
+    )
+    own = plan(topology="plan_topologies:wheel")
+    assert own.mixing.sequence.neighbours(0, 0).tolist() == [1, 2, 3, 4, 5]
+    assert own.agreement not in {plan().agreement, plan(topology="star").agreement}
+    with pytest.raises(SettingError, match=r"no function 'weel'.*Did you mean plan_topologies:wheel"):
+        plan(topology="plan_topologies:weel")
 
 
 # Agreement

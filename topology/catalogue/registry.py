@@ -1,0 +1,89 @@
+"""The one registry of topologies: what scenarios, peers and the command line accept by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from warnings import warn
+
+from topology.catalogue.family import Family
+from topology.catalogue.graph_families import GRAPH_FAMILIES
+from topology.catalogue.own import family_of, own_family
+from topology.catalogue.sequence_families import SEQUENCE_FAMILIES
+from topology.errors import InvalidParameter, UnknownTopology
+from topology.plugins import is_object_name, offered
+from topology.spelling import did_you_mean
+
+__all__ = ["FAMILIES", "GROUP", "canonical_name", "families", "find_family"]
+
+FAMILIES: tuple[Family, ...] = GRAPH_FAMILIES + SEQUENCE_FAMILIES
+"""The families that come with the library."""
+
+GROUP = "gossipfl.topologies"
+"""Entry point group in which installed packages offer a `Family`, or a function that makes a topology."""
+
+_BY_NAME = {family.name: family for family in FAMILIES}
+_FORMER = {former: family.name for family in FAMILIES for former in family.former}
+
+
+def families() -> tuple[Family, ...]:
+    """Return all families known by name: those of the library, and those that installed packages offer."""
+    return FAMILIES + tuple(_offered(name) for name in offered(GROUP) if name not in _BY_NAME)
+
+
+def canonical_name(name: str) -> str:
+    """Return a family's name as the registry spells it: hyphens for underscores, today's name for a former one.
+
+    A name that is not known, and one of the user's own functions, is returned as it is.
+    """
+    if is_object_name(name):
+        return name.strip()
+    spelt = name.strip().lower().replace("_", "-")
+    if spelt in _FORMER:
+        warn(f"topology {name!r} is now called {_FORMER[spelt]!r}", FutureWarning, stacklevel=2)
+        return _FORMER[spelt]
+    return spelt if spelt in _BY_NAME else name.strip()
+
+
+def find_family(name: str, *, directory: Path | None = None) -> Family:
+    """Return the family of this name.
+
+    Parameters
+    ----------
+    name : str
+        A family of the library or of an installed package, or ``package.module:function``.
+    directory : Path, optional
+        Where functions of the user's own are searched first; then in the current directory and among
+        installed packages.
+
+    Raises
+    ------
+    UnknownTopology
+        If there is none; the error suggests one that is spelt alike.
+    InvalidParameter
+        If a module of the user's own cannot be imported.
+    """
+    known = canonical_name(name)
+    if known in _BY_NAME:
+        return _BY_NAME[known]
+    if is_object_name(known):
+        return own_family(known, directory)
+    if known in offered(GROUP):
+        return _offered(known)
+    names = [*_BY_NAME, *offered(GROUP)]
+    hint = did_you_mean(known.lower().replace("_", "-"), names)
+    raise UnknownTopology(
+        f"there is no topology {name!r}",
+        remedy=f"{hint + ' ' if hint else ''}`gossipfl topology list` shows all {len(names)}",
+    )
+
+
+def _offered(name: str) -> Family:
+    point = offered(GROUP)[name]
+    try:
+        loaded = point.load()
+    except Exception as error:
+        raise InvalidParameter(
+            f"topology {name!r} of the package {point.value.partition(':')[0]!r} cannot be imported",
+            got=f"{type(error).__name__}: {error}",
+        ) from error
+    return loaded if isinstance(loaded, Family) else family_of(name, loaded)

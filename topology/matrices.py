@@ -1,0 +1,76 @@
+"""Matrices from files: .npy, .npz (dense or sparse), Matrix Market and CSV."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.io import mmread
+from scipy.sparse import coo_array, csr_array, issparse, load_npz
+
+from topology.errors import InvalidParameter
+
+__all__ = ["read_matrix"]
+
+
+def read_matrix(path: Path) -> csr_array | npt.NDArray[np.float64]:
+    """Return the matrix in a file, sparse where the file is.
+
+    Parameters
+    ----------
+    path : Path
+        ``.npy``; ``.npz`` of `scipy.sparse.save_npz` or with one array; ``.mtx``; ``.csv`` with a row of numbers
+        a line, or with the header ``to,from,weight`` and an entry a line.
+
+    Raises
+    ------
+    InvalidParameter
+        If the file holds no matrix.
+    OSError
+        If it cannot be read.
+    """
+    readers = {".npy": _npy, ".npz": _npz, ".mtx": _matrix_market, ".csv": _csv}
+    reader = readers.get(path.suffix.lower())
+    if reader is None:
+        raise InvalidParameter(
+            "the format of the matrix is unknown",
+            expected=f"a suffix among {' '.join(readers)}",
+            got=path.name,
+        )
+    try:
+        found = reader(path)
+        matrix = csr_array(found) if issparse(found) else np.asarray(found, dtype=np.float64)
+    except (ValueError, TypeError, EOFError, IndexError, KeyError) as error:
+        raise InvalidParameter(
+            f"{path} holds no matrix", expected=f"numbers, as a {path.suffix} file", got=str(error)
+        ) from None
+    if matrix.ndim != 2:
+        raise InvalidParameter(f"{path} holds no matrix", expected="two dimensions", got=matrix.shape)
+    return matrix
+
+
+def _npy(path: Path) -> Any:  # noqa: ANN401 - SciPy has no types
+    return np.load(path, allow_pickle=False)
+
+
+def _npz(path: Path) -> Any:  # noqa: ANN401
+    with np.load(path, allow_pickle=False) as loaded:
+        if "format" not in loaded.files:
+            return loaded[loaded.files[0]]
+    return load_npz(path)
+
+
+def _matrix_market(path: Path) -> Any:  # noqa: ANN401
+    return mmread(path)
+
+
+def _csv(path: Path) -> Any:  # noqa: ANN401
+    with path.open(encoding="utf-8") as file:
+        is_entries = file.readline().strip().lower() == "to,from,weight"
+    if not is_entries:
+        return np.loadtxt(path, delimiter=",", ndmin=2)
+    rows, columns, weights = np.loadtxt(path, delimiter=",", skiprows=1, ndmin=2).T
+    n = int(max(rows.max(), columns.max())) + 1
+    return coo_array((weights, (rows.astype(np.int64), columns.astype(np.int64))), shape=(n, n))
