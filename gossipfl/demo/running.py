@@ -6,6 +6,7 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 
@@ -15,12 +16,14 @@ from gossipfl.demo.disruption import Disruption
 from gossipfl.demo.plan import TOLERANCE_POINTS, DemoPlan
 from gossipfl.demo.processes import DemoFailed, PeerProcess, prepare_peers
 from gossipfl.demo.summary import Summary
-from gossipfl.demo.watching import Observation, consensus_distance, observe
+from gossipfl.demo.watching import Observation, checkpoint_distance, observe
 from gossipfl.peer.assembly import read_data
 from gossipfl.peer.store.checkpoint import read_row
 from gossipfl.tasks import Dataset, Task, find_task
 
 __all__ = ["Progress", "run_demo"]
+
+Look = Callable[[], Observation]
 
 _LOOK_SECONDS = 0.5
 _STARTUP_SECONDS = 120.0
@@ -70,12 +73,13 @@ def run_demo(plan: DemoPlan, *, began: float, show: Callable[[Progress], None]) 
     metric = next(iter(task.metrics))
     progress = Progress(metric)
     processes = prepare_peers(plan)
+    look = partial(observe, processes, began=began, shared_size=task.layout.shared_size)
     try:
         for process in processes:
             process.start()
-        _until_up(processes, progress, began, show)
+        _until_up(processes, progress, look, show)
         up_at = time.monotonic()
-        disruption = _gossip(plan, processes, progress, began, show)
+        disruption = _gossip(plan, processes, progress, look, show)
         gossip_seconds = time.monotonic() - up_at
         last = progress.history[-1]
         progress.phase = "the peers say farewell"
@@ -116,7 +120,7 @@ def run_demo(plan: DemoPlan, *, began: float, show: Callable[[Progress], None]) 
         alone_mean=statistics.fmean(baselines.alone),
         gap_points=round(100 * (baselines.pooled - min(alive)), 3),
         tolerance_points=TOLERANCE_POINTS,
-        consensus_distance=consensus_distance(survivors),
+        consensus_distance=checkpoint_distance(survivors, task.layout.shared_size),
         ages=last.ages,
         messages=last.total("messages_received"),
         bytes=last.total("bytes_received"),
@@ -137,22 +141,22 @@ def run_demo(plan: DemoPlan, *, began: float, show: Callable[[Progress], None]) 
 
 
 def _look(
-    processes: Sequence[PeerProcess], progress: Progress, began: float, show: Callable[[Progress], None]
+    processes: Sequence[PeerProcess], progress: Progress, look: Look, show: Callable[[Progress], None]
 ) -> Observation:
     time.sleep(_LOOK_SECONDS)
     for process in processes:
         process.require_up()
-    look = observe(processes, began=began)
-    progress.history.append(look)
+    seen = look()
+    progress.history.append(seen)
     show(progress)
-    return look
+    return seen
 
 
 def _until_up(
-    processes: Sequence[PeerProcess], progress: Progress, began: float, show: Callable[[Progress], None]
+    processes: Sequence[PeerProcess], progress: Progress, look: Look, show: Callable[[Progress], None]
 ) -> None:
     deadline = time.monotonic() + _STARTUP_SECONDS
-    while not _look(processes, progress, began, show).all_up:
+    while not _look(processes, progress, look, show).all_up:
         if time.monotonic() > deadline:
             raise DemoFailed(
                 "the peers did not come up",
@@ -165,7 +169,7 @@ def _gossip(
     plan: DemoPlan,
     processes: Sequence[PeerProcess],
     progress: Progress,
-    began: float,
+    look: Look,
     show: Callable[[Progress], None],
 ) -> Disruption:
     """Watch until all models are old enough or time is up; half-way, kill and restart as planned."""
@@ -174,12 +178,12 @@ def _gossip(
     disruption = Disruption(processes, count=plan.kill)
     progress.phase = "gossip"
     while True:
-        look = _look(processes, progress, began, show)
+        seen = _look(processes, progress, look, show)
         elapsed = time.monotonic() - start
-        half_way = max(look.ages) >= enough / 2 or elapsed >= plan.duration / 2
-        progress.phase = disruption.act(look, half_way=half_way) or progress.phase
+        half_way = max(seen.ages) >= enough / 2 or elapsed >= plan.duration / 2
+        progress.phase = disruption.act(seen, half_way=half_way) or progress.phase
         out_of_time = elapsed >= plan.duration + (0 if disruption.is_over else _GRACE_SECONDS)
-        if out_of_time or (min(look.ages) >= enough and disruption.is_over):
+        if out_of_time or (min(seen.ages) >= enough and disruption.is_over):
             return disruption
 
 

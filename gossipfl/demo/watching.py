@@ -9,11 +9,12 @@ from typing import Any
 
 import torch
 
+from gossipfl.consensus import consensus_distance
 from gossipfl.demo.processes import PeerProcess
 from gossipfl.errors import HomeError
 from gossipfl.peer.store.checkpoint import read_row
 
-__all__ = ["Observation", "consensus_distance", "observe"]
+__all__ = ["Observation", "checkpoint_distance", "observe"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,26 +75,27 @@ class Observation:
         return sum(status["network"][counter] for status in self.statuses if status is not None)
 
 
-def observe(processes: Sequence[PeerProcess], *, began: float) -> Observation:
-    """Look at all peers now; ``began`` is on the clock of `time.monotonic`."""
+def observe(processes: Sequence[PeerProcess], *, began: float, shared_size: int) -> Observation:
+    """Look at all peers now.
+
+    Parameters
+    ----------
+    processes : sequence of PeerProcess
+    began : float
+        When the demo began, on the clock of `time.monotonic`.
+    shared_size : int
+        Length of the shared part of a row.
+    """
     return Observation(
         seconds=time.monotonic() - began,
         statuses=tuple(process.status() for process in processes),
         running=tuple(process.is_up for process in processes),
-        consensus_distance=consensus_distance([process for process in processes if process.is_up]),
+        consensus_distance=checkpoint_distance([p for p in processes if p.is_up], shared_size),
     )
 
 
-def consensus_distance(processes: Sequence[PeerProcess]) -> float | None:
-    """Mean squared distance of the peers' checkpointed models from their mean.
-
-    ``(1/n) Σ ‖x_i − x̄‖²`` (Koloskova et al. 2020, Eq. 12 without its expectation), over whole rows.
-
-    Returns
-    -------
-    float or None
-        None if fewer than two peers have a checkpoint.
-    """
+def checkpoint_distance(processes: Sequence[PeerProcess], shared_size: int) -> float | None:
+    """Consensus distance of the peers' checkpointed models; None if fewer than two have a checkpoint."""
     rows = []
     for process in processes:
         if process.home.checkpoint.exists():
@@ -101,7 +103,4 @@ def consensus_distance(processes: Sequence[PeerProcess]) -> float | None:
                 rows.append(read_row(process.home.checkpoint)[0])
             except HomeError:  # replaced between the look and the read: the next look will do
                 continue
-    if len(rows) < 2:
-        return None
-    stacked = torch.stack(rows).double()
-    return float(((stacked - stacked.mean(dim=0)) ** 2).sum(dim=1).mean())
+    return consensus_distance(torch.stack(rows), shared_size) if len(rows) >= 2 else None

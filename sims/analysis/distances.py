@@ -1,4 +1,4 @@
-"""How far models are apart: from their mean, tensor by tensor, and from one another."""
+"""Distances between models."""
 
 from __future__ import annotations
 
@@ -8,34 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import eigh
 
-from gossipfl.rows import Layout
-from topology import spectrum
-
-__all__ = ["consensus_distance", "layer_distances", "pairwise_distances", "sampled", "spectral_order"]
+__all__ = ["pairwise_distances", "sampled", "spectral_order"]
 
 Rows = NDArray[np.floating[Any]]
 Floats = NDArray[np.float64]
-
-
-def consensus_distance(rows: Rows, shared_size: int) -> float:
-    """Mean squared distance of what is shared from its mean, (1/n) Σ ‖xᵢ − x̄‖², of rows ``[n, D]``."""
-    return spectrum.consensus_distance(rows[:, :shared_size])
-
-
-def layer_distances(rows: Rows, layout: Layout) -> dict[str, float]:
-    """Consensus distance of every shared tensor of the model; they add up to that of all that is shared.
-
-    Parameters
-    ----------
-    rows : ndarray
-        Shape ``[n, D]``.
-    layout : Layout
-    """
-    return {
-        entry.name: spectrum.consensus_distance(rows[:, entry.offset : entry.offset + entry.size])
-        for entry in layout.entries
-        if entry.group == "shared"
-    }
 
 
 def pairwise_distances(rows: Rows, shared_size: int) -> Floats:

@@ -1,8 +1,6 @@
-"""Measuring models: the task's metrics on every node, and how far nodes are apart."""
+"""The task's metrics on every node."""
 
 from __future__ import annotations
-
-import math
 
 import numpy as np
 import torch
@@ -14,10 +12,9 @@ from sims.engine.programme import Compile, Programme
 from sims.engine.workers import Workers, one_thread_each
 from sims.world import World
 
-__all__ = ["Evaluator", "consensus_distance"]
+__all__ = ["Evaluator"]
 
 _CACHE_BYTES = 400_000
-_CHUNK_ROWS = 4096
 
 
 class Evaluator:
@@ -118,42 +115,3 @@ class Evaluator:
 def _outputs(world: World) -> int:
     """Numbers that the widest tensor of a model's state has a column for: a guess at its activations."""
     return max((entry.shape[0] for entry in world.layout.entries if entry.shape), default=1)
-
-
-def consensus_distance(rows: Tensor, shared_size: int, among: NDArray[np.bool_]) -> float:
-    """Mean squared distance of shared parameters from their mean, (1/n) Σ ‖xᵢ − x̄‖².
-
-    Parameters
-    ----------
-    rows : Tensor
-        Shape ``[N, D]``.
-    shared_size : int
-    among : ndarray
-        Which nodes count, bool ``[N]``.
-
-    Returns
-    -------
-    float
-        NaN if nobody counts, or a model has diverged.
-    """
-    chosen = np.flatnonzero(among)
-    if not len(chosen):
-        return float("nan")
-    everyone = len(chosen) == len(rows)
-    total = torch.zeros(shared_size, dtype=torch.float64, device=rows.device)
-    square = 0.0
-    pilot = rows[
-        int(chosen[0]), :shared_size
-    ].double()  # keeps the sums small, so that they may be subtracted
-    for start in range(0, len(chosen), _CHUNK_ROWS):
-        if everyone:
-            part = rows[start : start + _CHUNK_ROWS, :shared_size]
-        else:
-            index = torch.from_numpy(chosen[start : start + _CHUNK_ROWS]).to(rows.device)
-            part = rows.index_select(0, index)[:, :shared_size]
-        centred = part - pilot.to(part.dtype) if rows.dtype == torch.float32 else part.double() - pilot
-        total += centred.sum(0, dtype=torch.float64)
-        square += float((centred * centred).sum(dtype=torch.float64))
-    mean = total / len(chosen)
-    distance = square / len(chosen) - float(mean @ mean)
-    return distance if math.isnan(distance) else max(0.0, distance)

@@ -1,4 +1,4 @@
-"""What all models tell together: the consensus distance tensor by tensor, and the mean model."""
+"""Network-level metrics: the consensus distance tensor by tensor, and the mean model."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gossipfl.consensus import layer_distances
 from gossipfl.rows import Layout
 from gossipfl.tasks import Task
 from gossipfl.training import Trainer
-from sims.metrics.evaluation import consensus_distance
 from sims.world import World
 
 __all__ = [
@@ -75,14 +75,8 @@ class NetworkMetrics:
 
 
 def layer_columns(rows: Tensor, layout: Layout, among: NDArray[np.bool_]) -> dict[str, float]:
-    """Consensus distance of every shared tensor; they add up to that of all that is shared."""
-    return {
-        LAYER + entry.name: consensus_distance(
-            rows[:, entry.offset : entry.offset + entry.size], entry.size, among
-        )
-        for entry in layout.entries
-        if entry.group == "shared"
-    }
+    """Consensus distance of every shared tensor, as columns of the evaluations."""
+    return {LAYER + name: value for name, value in layer_distances(rows, layout, among).items()}
 
 
 def mean_row(rows: Tensor, among: NDArray[np.bool_]) -> Tensor:

@@ -16,9 +16,10 @@ import numpy as np
 import polars as pl
 from torch import Tensor
 
+from gossipfl.consensus import consensus_distance
 from sims.engine.programme import Compile
 from sims.errors import InvalidScenario, RunDirectoryError
-from sims.metrics.evaluation import Evaluator, consensus_distance
+from sims.metrics.evaluation import Evaluator
 from sims.metrics.network_metrics import NetworkMetrics
 from sims.running.checkpoint import read_checkpoint, write_checkpoint
 from sims.running.device import check_device

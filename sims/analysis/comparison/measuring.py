@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from gossipfl.consensus import consensus_distance, layer_distances
 from gossipfl.errors import GossipflError
-from sims.analysis.distances import consensus_distance, layer_distances, pairwise_distances, sampled
+from sims.analysis.distances import pairwise_distances, sampled
 from sims.analysis.measures.fairness import Fairness, fairness
 from sims.analysis.measures.pooled import Pooled
 from sims.analysis.runs.network import Network, network_of
@@ -140,11 +141,13 @@ def measure(run: Run, metric: str, *, pooled: Pooled | None, theory: bool = True
         mean_model=mean_model,
         worst_node=worst,
         consensus_distance=(
-            consensus_distance(rows, shared)
+            consensus_distance(torch.from_numpy(rows).double(), shared)
             if rows is not None and shared is not None and len(rows) == len(run.labels)
             else run.last("consensus_distance")
         ),
-        layers={} if rows is None or problem is None else layer_distances(rows, problem.task.layout),
+        layers={}
+        if rows is None or problem is None
+        else layer_distances(torch.from_numpy(rows).double(), problem.task.layout),
         fairness=fairness(nodes, lower_is_better=is_lower_better(metric)) if len(nodes) else None,
         effective=None if problem is None else effective_rate(run, problem.task.layout.trainable_size),
         pooled=pooled,

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from gossipfl.consensus import consensus_distance
 from sims.analysis.runs.problem import Problem
-from sims.metrics.evaluation import consensus_distance
 from sims.metrics.network_metrics import layer_columns, mean_model_columns, mean_row
 from sims.replay.history import history_of
 from sims.replay.learning import Learnings

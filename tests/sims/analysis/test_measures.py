@@ -6,10 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gossipfl.tasks import find_task
 from sims.analysis.distances import (
-    consensus_distance,
-    layer_distances,
     pairwise_distances,
     sampled,
     spectral_order,
@@ -17,6 +14,7 @@ from sims.analysis.distances import (
 from sims.analysis.measures.fairness import fairness, gini, jain_index
 from sims.analysis.measures.targets import common_target, cost_to_target, costs_of_targets, crossing
 from tests.sims.analysis.made import made
+from topology.spectrum import consensus_distance
 
 values = st.lists(st.floats(0.01, 100), min_size=1, max_size=30).map(np.array)
 
@@ -88,22 +86,11 @@ def rows():
     return np.random.default_rng(0).standard_normal((7, 100)).astype(np.float32)
 
 
-def test_layers_add_up_to_the_whole(rows):
-    task = find_task("tests.sims.worlds:blobs", {"model": "personal"})
-    layout = task.layout
-    rows = np.random.default_rng(1).standard_normal((6, layout.size)).astype(np.float32)
-    layers = layer_distances(rows, layout)
-    shared = {entry.name for entry in layout.entries if entry.group == "shared"}
-    assert set(layers) == shared
-    assert len(shared) < len(layout.entries)
-    assert sum(layers.values()) == pytest.approx(consensus_distance(rows, layout.shared_size), rel=1e-9)
-
-
 def test_pairwise_distances_are_euclidean_and_hold_the_consensus_distance(rows):
     found = pairwise_distances(rows, 100)
     expected = torch.cdist(torch.from_numpy(rows).double(), torch.from_numpy(rows).double()).numpy()
     np.testing.assert_allclose(found, expected, atol=1e-9)
-    assert (found**2).mean() == pytest.approx(2 * consensus_distance(rows, 100))
+    assert (found**2).mean() == pytest.approx(2 * consensus_distance(rows))
     np.testing.assert_allclose(pairwise_distances(rows, 10), pairwise_distances(rows[:, :10], 10))
 
 

@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch.fx.experimental.proxy_tensor import make_fx
 
+from gossipfl.consensus import consensus_distance
 from gossipfl.training import NodeData, batch_positions
 from sims.engine.batches import gather_batches
 from sims.engine.blocks import block_size, wave_width
@@ -12,7 +13,7 @@ from sims.engine.buffers import as_bytes, batch_buffer
 from sims.engine.graph_passes import classes_first
 from sims.engine.programme import Programme
 from sims.engine.workers import Workers
-from sims.metrics.evaluation import Evaluator, consensus_distance
+from sims.metrics.evaluation import Evaluator
 from tests.sims.worlds import small, world_of
 
 

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 import sims
+from gossipfl.consensus import consensus_distance
 from sims.engine import RoundEngine
 from sims.errors import InvalidScenario, NotSimulable
-from sims.metrics.evaluation import consensus_distance
 from sims.running.memory import estimate_memory
 from sims.world.networks import round_network
 from tests.sims.worlds import small, world_of

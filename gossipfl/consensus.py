@@ -1,0 +1,74 @@
+"""The consensus distance of models as rows."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from gossipfl.rows import Layout
+
+__all__ = ["consensus_distance", "layer_distances"]
+
+_CHUNK_ROWS = 4096
+
+
+def consensus_distance(rows: Tensor, shared_size: int, among: npt.NDArray[np.bool_] | None = None) -> float:
+    """Return the mean squared distance of the shared parameters from their mean, ``(1/n) Σ ‖xᵢ − x̄‖²``.
+
+    What stays local (parameters that are not shared, frozen ones, buffers) is no part of it: nodes do not try to
+    agree on that. `topology.spectrum.consensus_distance` is the same of any vectors.
+
+    Parameters
+    ----------
+    rows : Tensor
+        Shape ``[N, D]``, float32 or float64, on any device.
+    shared_size : int
+        Length of the shared part, which comes first in a row.
+    among : ndarray, optional
+        Which nodes count, bool ``[N]``; all if left out.
+
+    Returns
+    -------
+    float
+        In squared units of the parameters. NaN if nobody counts, or a model has diverged.
+
+    References
+    ----------
+    Koloskova, Loizou, Boreiri, Jaggi and Stich, "A unified theory of decentralized SGD with changing topology and
+    local updates", ICML 2020, equation (12) without its expectation.
+    """
+    chosen = np.arange(len(rows)) if among is None else np.flatnonzero(among)
+    if not len(chosen):
+        return float("nan")
+    everyone = len(chosen) == len(rows)
+    total = torch.zeros(shared_size, dtype=torch.float64, device=rows.device)
+    square = 0.0
+    # Distances from one of the rows keep the sums small, so that they may be subtracted.
+    pilot = rows[int(chosen[0]), :shared_size].double()
+    for start in range(0, len(chosen), _CHUNK_ROWS):
+        if everyone:
+            part = rows[start : start + _CHUNK_ROWS, :shared_size]
+        else:
+            index = torch.from_numpy(chosen[start : start + _CHUNK_ROWS]).to(rows.device)
+            part = rows.index_select(0, index)[:, :shared_size]
+        centred = part - pilot.to(part.dtype) if rows.dtype == torch.float32 else part.double() - pilot
+        total += centred.sum(0, dtype=torch.float64)
+        square += float((centred * centred).sum(dtype=torch.float64))
+    mean = total / len(chosen)
+    distance = square / len(chosen) - float(mean @ mean)
+    return distance if math.isnan(distance) else max(0.0, distance)
+
+
+def layer_distances(
+    rows: Tensor, layout: Layout, among: npt.NDArray[np.bool_] | None = None
+) -> dict[str, float]:
+    """Return the consensus distance of every shared tensor; they add up to that of the whole shared part."""
+    return {
+        entry.name: consensus_distance(rows[:, entry.offset : entry.offset + entry.size], entry.size, among)
+        for entry in layout.entries
+        if entry.group == "shared"
+    }
