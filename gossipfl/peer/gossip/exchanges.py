@@ -13,7 +13,6 @@ import trio
 
 from gossipfl.errors import (
     ExchangeFailed,
-    GossipflError,
     ImplausibleAge,
     MessageRefused,
     NonFiniteUpdate,
@@ -21,6 +20,7 @@ from gossipfl.errors import (
     RefusedByNeighbour,
 )
 from gossipfl.network import Host
+from gossipfl.peer.first_errors import FirstErrors
 from gossipfl.peer.gossip.learner import Incoming, Learner
 from gossipfl.peer.gossip.outgoing import LARGEST_AGE, OutgoingModels
 from gossipfl.peer.gossip.view import KnownPeer, RandomView
@@ -87,7 +87,7 @@ class Gossip:
         self._generator = generator
         self._record = record
         self._under_way: set[str] = set()
-        self._told: set[tuple[str, str]] = set()
+        self._errors = FirstErrors(logger)
         # A push and an answer of the same sender may cross, so each kind has its own order.
         self._pushes = ReplayGuard()
         self._answers = ReplayGuard()
@@ -180,14 +180,14 @@ class Gossip:
                     outcome = "mailbox_full"
         except NonFiniteUpdate as error:
             outcome = error.counter()
-            self._tell_once(peer_id, error)
+            self._errors.log(f"neighbour {peer_id[:16]}…", error)
         except PeerBusy as error:
             outcome = error.counter()
         except (ExchangeFailed, MessageRefused) as error:
             outcome = error.counter()
             self._view.failed(peer_id, now=trio.current_time())
             if isinstance(error, MessageRefused | RefusedByNeighbour):
-                self._tell_once(peer_id, error)
+                self._errors.log(f"neighbour {peer_id[:16]}…", error)
             else:
                 logger.debug("exchange with %s failed: %s", peer_id, error)
         finally:
@@ -216,7 +216,7 @@ class Gossip:
         except (ExchangeFailed, MessageRefused) as error:
             self._view.failed(neighbour.peer_id, now=trio.current_time())
             if isinstance(error, MessageRefused | RefusedByNeighbour):
-                self._tell_once(neighbour.peer_id, error)
+                self._errors.log(f"neighbour {neighbour.peer_id[:16]}…", error)
             return False
         if isinstance(reply, View):
             self._view.succeeded(neighbour.peer_id)
@@ -225,12 +225,6 @@ class Gossip:
 
     def _learn(self, teller: str, message: View) -> None:
         self._view.learn(message.peers[: self._view_settings.exchanged], teller=teller)
-
-    def _tell_once(self, peer_id: str, error: GossipflError) -> None:
-        """Log a neighbour's kind of error the first time; the counters have the rest."""
-        if (peer_id, error.counter()) not in self._told and len(self._told) < 1000:
-            self._told.add((peer_id, error.counter()))
-            logger.warning("neighbour %s…: %s", peer_id[:16], error)
 
 
 def _require_plausible(header: ModelHeader) -> None:

@@ -8,6 +8,7 @@ import trio
 
 from gossipfl.errors import ExchangeFailed, GossipflError, MessageRefused, RefusedByNeighbour
 from gossipfl.network import Host
+from gossipfl.peer.first_errors import FirstErrors
 from gossipfl.peer.gossip.view import RandomView
 from gossipfl.peer.rounds.mailbox import Mailbox
 from gossipfl.peer.rounds.members import Members
@@ -74,7 +75,7 @@ class Conversation:
         self._view = view
         self._view_settings = view_settings
         self._knocking: set[int] = set()
-        self._told: set[tuple[int, str]] = set()
+        self._errors = FirstErrors(logger)
 
     async def answer(self, peer_id: str, message: AnyMessage) -> Frame:
         """Answer a message that was received whole and is valid; the handler for `Host.serve`.
@@ -167,7 +168,7 @@ class Conversation:
             try:
                 await self._ask(number)
             except (RefusedByNeighbour, MessageRefused) as error:
-                self._tell_once(number, error)
+                self._errors.log(self._members.label(number), error)
             except ExchangeFailed as error:
                 logger.debug("member %d was not reached: %s", number, error)
             await trio.sleep(pause)
@@ -200,8 +201,3 @@ class Conversation:
     def _learn(self, teller: str, message: View) -> None:
         members = [each for each in message.peers if each.peer_id in self._plan.roster]
         self._view.learn(members[: self._view_settings.exchanged], teller=teller)
-
-    def _tell_once(self, number: int, error: GossipflError) -> None:
-        if (number, error.counter()) not in self._told:
-            self._told.add((number, error.counter()))
-            logger.warning("member %d (%s…): %s", number, self._members.peer_id(number)[:16], error)

@@ -10,12 +10,12 @@ import trio
 
 from gossipfl.errors import (
     ExchangeFailed,
-    GossipflError,
     MessageRefused,
     RefusedByNeighbour,
     ReplayedMessage,
 )
 from gossipfl.network import Host
+from gossipfl.peer.first_errors import FirstErrors
 from gossipfl.peer.rounds.mailbox import Mailbox, Received
 from gossipfl.peer.rounds.members import Members
 from gossipfl.wire import Frame, Progress
@@ -72,7 +72,7 @@ class Exchanger:
         self._mailbox = mailbox
         self._members = members
         self._deadline = deadline
-        self._told: set[tuple[int, str]] = set()
+        self._errors = FirstErrors(logger)
 
     async def exchange(self, frames: Mapping[int, Frame], neighbours: Collection[int]) -> Exchanged:
         """Send frames and collect rows for the mailbox's position.
@@ -124,10 +124,10 @@ class Exchanger:
                 # It came, and only the answer was lost.
                 taken[recipient] = error.code == ReplayedMessage.counter()
                 if not taken[recipient]:
-                    self._tell_once(recipient, error)
+                    self._errors.log(self._members.label(recipient), error)
             except MessageRefused as error:
                 taken[recipient] = False
-                self._tell_once(recipient, error)
+                self._errors.log(self._members.label(recipient), error)
             except ExchangeFailed as error:
                 logger.debug("member %d was not reached: %s", recipient, error)
                 await trio.sleep(pause)
@@ -143,8 +143,3 @@ class Exchanger:
             raise MessageRefused("a row of a round is answered by progress", got=type(reply).__name__)
         self._members.heard(recipient, reply)
         return reply.kept
-
-    def _tell_once(self, recipient: int, error: GossipflError) -> None:
-        if (recipient, error.counter()) not in self._told:
-            self._told.add((recipient, error.counter()))
-            logger.warning("member %d (%s…): %s", recipient, self._members.peer_id(recipient)[:16], error)

@@ -43,6 +43,10 @@ class Members:
         """Identity of a member."""
         return self._roster.members[number]
 
+    def label(self, number: int) -> str:
+        """A member as the log names it."""
+        return f"member {number} ({self.peer_id(number)[:16]}…)"
+
     def number(self, peer_id: str) -> int:
         """Number of a member, which a host that admits nobody else was given."""
         return self._roster.number_of(peer_id)

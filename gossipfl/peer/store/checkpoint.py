@@ -79,10 +79,12 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, task: Task) -> None:
     OSError
         If the disk refuses; the previous checkpoint is still there.
     """
-    tensors = {
-        "row": checkpoint.nodes.rows[0].contiguous(),
-        "momentum": checkpoint.nodes.momentum[0].contiguous(),
-        **{f"{_AUXILIARY}{name}": each.contiguous() for name, each in checkpoint.nodes.auxiliary.items()},
+    nodes = checkpoint.nodes
+    tensors = {"row": nodes.rows[0].contiguous(), "momentum": nodes.momentum[0].contiguous()}
+    # What an algorithm keeps may be one tensor under two names, and the library refuses shared memory.
+    tensors |= {
+        f"{_AUXILIARY}{name}": each.clone(memory_format=torch.contiguous_format)
+        for name, each in nodes.auxiliary.items()
     }
     metadata = {
         "format": _FORMAT,

@@ -73,6 +73,18 @@ def test_the_round_trip_is_exact(tmp_path, momentum_size):
     assert restored.random() == original.random()
 
 
+def test_what_an_algorithm_keeps_may_be_one_tensor_under_two_names(tmp_path):
+    kept = torch.arange(3.0)[None]
+    given = checkpoint()
+    given = dataclasses.replace(
+        given, nodes=dataclasses.replace(given.nodes, auxiliary={"a": kept, "b": kept})
+    )
+    save_checkpoint(tmp_path / "c", given, TASK)
+    found = load_checkpoint(tmp_path / "c", TASK, momentum_size=0).nodes.auxiliary
+    assert torch.equal(found["a"], kept)
+    assert torch.equal(found["b"], kept)
+
+
 def test_momentum_turned_on_or_off_starts_from_rest(tmp_path):
     save_checkpoint(tmp_path / "c", checkpoint(0), TASK)
     assert torch.equal(
