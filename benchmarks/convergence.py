@@ -22,9 +22,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from gossipfl.algorithms import GossipLearning
 from gossipfl.demo.baselines import train_baselines
 from gossipfl.demo.plan import DemoPlan
+from gossipfl.peer.gossip.plan import gossip_algorithm
 from gossipfl.settings import PeerSettings
 from gossipfl.tasks import find_task
 from gossipfl.training import NodeData, Nodes, Trainer
@@ -72,7 +72,7 @@ class Network:
             )
             for i, (task, data) in enumerate(zip(self.tasks, self.data, strict=True))
         ]
-        self.algorithm = GossipLearning(settings.gossip)
+        self.algorithm = gossip_algorithm(settings)
         self.merges_per_training = settings.exchange.merges_per_training
         width = self.trainers[0].momentum_size
         self.nodes = [Nodes.start(task.initial_row()[None], momentum_size=width) for task in self.tasks]
@@ -87,7 +87,7 @@ class Network:
         update: Callable[[Nodes], Nodes] = (
             (lambda nodes: self.trainers[peer].train(nodes, OWN)[0]) if trains else (lambda nodes: nodes)
         )
-        self.nodes[peer] = self.algorithm.absorb(self.nodes[peer], message, update=update)
+        self.nodes[peer] = self.algorithm.on_receipt(self.nodes[peer], message, update=update)
 
     def accuracies(self, peers: list[int]) -> list[float]:
         rows = torch.cat([self.nodes[peer].rows for peer in peers])

@@ -18,11 +18,12 @@ from gossipfl.algorithms.base import (
 )
 from gossipfl.algorithms.drive import RoundInProgress, run_round
 from gossipfl.algorithms.gossip.ad_psgd import ADPSGD
-from gossipfl.algorithms.gossip.gossip_learning import GossipLearning, GossipSettings, Message
-from gossipfl.algorithms.gossip.gossip_rules import GossipRule, gossip_rule, take_in
-from gossipfl.algorithms.gossip.partial_sharing import PartialGossip
-from gossipfl.algorithms.gossip.push_sum import PushSum, Share
-from gossipfl.algorithms.recovery import adopt, go_back
+from gossipfl.algorithms.gossip.flow import Flow
+from gossipfl.algorithms.gossip.gossip_learning import GossipLearning
+from gossipfl.algorithms.gossip.push_sum import PushSum
+from gossipfl.algorithms.gossip.sharing import Sharing
+from gossipfl.algorithms.messages import Behaviour, Message, MessageAlgorithm
+from gossipfl.algorithms.recovery import adopt, go_back, resumed
 from gossipfl.algorithms.rounds.d_cliques import DCliques
 from gossipfl.algorithms.rounds.d_psgd import DPSGD
 from gossipfl.algorithms.rounds.dfedavg import DFedAvg
@@ -36,22 +37,22 @@ __all__ = [
     "ADPSGD",
     "DPSGD",
     "AnyExchange",
+    "Behaviour",
     "DCliques",
     "DFedAvg",
     "EpidemicLearning",
     "Exchange",
     "FedAvg",
+    "Flow",
     "GossipLearning",
-    "GossipRule",
-    "GossipSettings",
     "LinkExchange",
     "Links",
     "LocalTraining",
     "Message",
+    "MessageAlgorithm",
     "Mixed",
     "NeighbourRows",
     "Neighbourhood",
-    "PartialGossip",
     "PooledSGD",
     "PushSum",
     "RelaySGD",
@@ -60,11 +61,10 @@ __all__ = [
     "RoundAlgorithm",
     "RoundContext",
     "RoundInProgress",
-    "Share",
+    "Sharing",
     "StochasticGradientPush",
     "adopt",
     "go_back",
-    "gossip_rule",
+    "resumed",
     "run_round",
-    "take_in",
 ]

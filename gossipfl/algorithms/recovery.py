@@ -1,6 +1,7 @@
-"""What becomes of a model that diverged: it goes back to one that was good, and then takes over a neighbour's.
+"""Recovery of nodes: from divergence, and under settings other than those their state was saved with.
 
-Averaging does not mend a row that holds NaN or an infinity, nor one so large that training overflows again.
+Averaging does not mend a row that holds NaN or an infinity, nor one so large that training overflows again. So a
+model that diverged goes back to one that was good, and then takes over a neighbour's.
 """
 
 from __future__ import annotations
@@ -8,11 +9,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
+from torch import Tensor
 
-from gossipfl.algorithms.gossip.gossip_learning import Message
+from gossipfl.algorithms.messages import Message, MessageAlgorithm
 from gossipfl.training.nodes import Nodes
 
-__all__ = ["adopt", "go_back"]
+__all__ = ["adopt", "go_back", "resumed"]
 
 
 def go_back(nodes: Nodes, good: Nodes) -> Nodes:
@@ -28,10 +30,10 @@ def go_back(nodes: Nodes, good: Nodes) -> Nodes:
     Returns
     -------
     Nodes
-        With the earlier rows and ages, and momentum at rest. Steps are counted on from ``nodes``, so that other
-        batches are drawn than those that led astray.
+        With the earlier rows, ages and auxiliary rows, and momentum at rest. Steps are counted on from
+        ``nodes``, so that other batches are drawn than those that led astray.
     """
-    return replace(nodes, rows=good.rows, ages=good.ages, momentum=torch.zeros_like(nodes.momentum))
+    return replace(good, steps=nodes.steps, momentum=torch.zeros_like(nodes.momentum))
 
 
 def adopt(nodes: Nodes, message: Message) -> Nodes:
@@ -51,3 +53,31 @@ def adopt(nodes: Nodes, message: Message) -> Nodes:
     """
     received = nodes.with_shared(message.shared, ages=message.ages)
     return replace(received, momentum=torch.zeros_like(nodes.momentum))
+
+
+def resumed(nodes: Nodes, algorithm: MessageAlgorithm, *, momentum_size: int) -> Nodes:
+    """Let saved nodes go on under an algorithm and a training, which may be others than before.
+
+    Parameters
+    ----------
+    nodes : Nodes
+        As they were saved.
+    algorithm : MessageAlgorithm
+    momentum_size : int
+        Width of the momentum buffers that training needs.
+
+    Returns
+    -------
+    Nodes
+        With momentum at rest, or auxiliary rows as the algorithm starts with, where those saved do not fit.
+    """
+    nodes = nodes.with_momentum(momentum_size)
+    started = algorithm.start(replace(nodes, auxiliary={}))
+    return nodes if _forms(nodes) == _forms(started) else started
+
+
+def _forms(nodes: Nodes) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
+    def form(tensor: Tensor) -> tuple[tuple[int, ...], torch.dtype]:
+        return tuple(tensor.shape), tensor.dtype
+
+    return {name: form(tensor) for name, tensor in nodes.auxiliary.items()}

@@ -12,6 +12,7 @@ from gossipfl.errors import GossipflError, InvalidTask, SettingError, UnknownCod
 from gossipfl.network import NetworkLimits, parse_address
 from gossipfl.network.identity import KEY_FILE
 from gossipfl.peer.gossip.learner import State
+from gossipfl.peer.gossip.plan import GossipPlan
 from gossipfl.peer.store.checkpoint import Checkpoint
 from gossipfl.peer.store.files import named_errors
 from gossipfl.peer.store.home import Home
@@ -121,14 +122,22 @@ def codec_of(settings: PeerSettings, task: Task) -> Codec:
         ) from None
 
 
-def expectation_of(task: Task) -> Expectation:
-    """What a peer of this task accepts from others: any codec that keeps models, and nothing of another layout."""
+def expectation_of(task: Task, *, gossip: GossipPlan | None = None) -> Expectation:
+    """What a peer of this task accepts from others: any codec that keeps models, and nothing of another layout.
+
+    Parameters
+    ----------
+    task : Task
+    gossip : GossipPlan, optional
+        Of a peer that gossips.
+    """
     return Expectation(
         task=task.fingerprint,
-        layout=task.layout.digest,
+        layout=task.layout.digest if gossip is None else gossip.layout,
         size=task.layout.shared_size,
         codecs=tuple(CODECS.values()),
         find_codec=partial(model_codec, size=task.layout.shared_size),
+        carried=() if gossip is None else gossip.carried,
     )
 
 

@@ -37,6 +37,7 @@ from gossipfl.peer.driver import Participation, Parts
 from gossipfl.peer.gossip.driver import take_part_in_gossip
 from gossipfl.peer.gossip.isolation import warn_of_isolation
 from gossipfl.peer.gossip.learner import State
+from gossipfl.peer.gossip.plan import GossipPlan, gossip_plan
 from gossipfl.peer.gossip.view import RandomView
 from gossipfl.peer.housekeeping import Housekeeping
 from gossipfl.peer.rounds import (
@@ -133,10 +134,14 @@ class Peer:
             trainer = trainer_of(self.task, data, self.settings)
             resumed = self._load_checkpoint(trainer)
             state = resumed_state(resumed) if resumed else first_state(self.task, trainer, self.settings)
-            way, plan = codec_of(self.settings, self.task), None
+            codec = codec_of(self.settings, self.task)
+            plan: RoundsPlan | GossipPlan
             if self.settings.rounds.algorithm is not None:
-                plan = plan_of(self.settings, peer_id=self._identity.peer_id, trainer=trainer, codec=way)
+                plan = plan_of(self.settings, peer_id=self._identity.peer_id, trainer=trainer, codec=codec)
                 state = started(state, plan, self.task)
+            else:
+                plan = gossip_plan(self.settings, self.task, state.nodes)
+                state = replace(state, nodes=plan.nodes)
             self._incarnation = self.home.next_incarnation()
             self._records = RecordWriter(self.home.records, incarnation=self._incarnation)
             stack.callback(self._records.close)
@@ -216,17 +221,19 @@ class Peer:
         trainer: Trainer,
         state: State,
         resumed: Checkpoint | None,
-        plan: RoundsPlan | None,
+        plan: RoundsPlan | GossipPlan,
     ) -> None:
         network = self.settings.network
         admitted = frozenset(network.allow)
-        if plan is not None:
+        if isinstance(plan, RoundsPlan):
             members = frozenset(plan.roster.members)
             admitted = admitted & members or members
-        expectation = expectation_of(self.task)
+            expectation = replace(expectation_of(self.task), rounds=plan.expectation())
+        else:
+            expectation = expectation_of(self.task, gossip=plan)
         async with open_host(
             self._identity,
-            expectation=expectation if plan is None else replace(expectation, rounds=plan.expectation()),
+            expectation=expectation,
             listen=network.listen,
             announce=network.announce or None,
             last_ports=recall_ports(self.home.ports),
@@ -282,14 +289,15 @@ class Peer:
         scope.cancel()
 
     def _make_participation(
-        self, trainer: Trainer, state: State, resumed: Checkpoint | None, plan: RoundsPlan | None
+        self, trainer: Trainer, state: State, resumed: Checkpoint | None, plan: RoundsPlan | GossipPlan
     ) -> Participation:
         settings = self.settings
+        rounds = plan if isinstance(plan, RoundsPlan) else None
         self._view = RandomView(
             own=lambda: PeerDescriptor(peer_id=self._identity.peer_id, addresses=self._host.addresses),
-            settings=settings.view if plan is None else roster_view_settings(plan, settings.view),
+            settings=settings.view if rounds is None else roster_view_settings(rounds, settings.view),
             generator=self._generator,
-            bootstrap=[*bootstrap_peers(settings), *(roster_descriptors(plan) if plan is not None else ())],
+            bootstrap=[*bootstrap_peers(settings), *(() if rounds is None else roster_descriptors(rounds))],
         )
         if resumed is not None:
             self._view.restore(resumed.view)
@@ -304,7 +312,9 @@ class Peer:
             incarnation=self._incarnation,
             record=self._records.append,
         )
-        return take_part_in_gossip(parts) if plan is None else take_part_in_rounds(parts, plan)
+        if isinstance(plan, RoundsPlan):
+            return take_part_in_rounds(parts, plan)
+        return take_part_in_gossip(parts, plan)
 
     def _record_start(self, resumed: Checkpoint | None) -> None:
         state = self._learner.state

@@ -65,6 +65,12 @@ class Nodes:
             momentum=self.momentum[index],
         )
 
+    def with_momentum(self, size: int) -> Nodes:
+        """The same nodes with momentum buffers of a width: at rest, if theirs have another."""
+        if self.momentum.shape[1] == size:
+            return self
+        return replace(self, momentum=self.rows.new_zeros(len(self), size))
+
     def with_shared(self, shared: Tensor, *, ages: Tensor) -> Nodes:
         """The same nodes with other shared parameters (shape ``[B, shared_size]``) and ages (``[B]``)."""
         return replace(self, rows=before_rest(shared, self.rows), ages=ages)

@@ -4,6 +4,7 @@ Nothing in here can import what holds training data: that raw data never leaves 
 """
 
 from gossipfl.wire.body import allocate_body
+from gossipfl.wire.carried import CarriedRow
 from gossipfl.wire.decode import AnyHeader, AnyMessage, check, decode_body, parse_header
 from gossipfl.wire.encode import Frame, encode, encode_model, encode_round
 from gossipfl.wire.expectation import Expectation, RoundForm, RoundsExpectation
@@ -24,6 +25,7 @@ __all__ = [
     "Acknowledgement",
     "AnyHeader",
     "AnyMessage",
+    "CarriedRow",
     "Expectation",
     "Frame",
     "Kind",

@@ -22,6 +22,7 @@ from gossipfl.errors import (
     UnexpectedRound,
 )
 from gossipfl.wire.body import body_bytes, checksum, split_body
+from gossipfl.wire.carried import decode_carried, expected_carried
 from gossipfl.wire.expectation import Expectation, codec_among
 from gossipfl.wire.limits import Limits
 from gossipfl.wire.messages import Acknowledgement, ModelHeader, ModelMessage, View
@@ -83,10 +84,11 @@ def check(header: AnyHeader, preamble: Preamble, expectation: Expectation) -> in
             "the sender's model has another layout",
             expected=expectation.layout.hex(),
             got=header.layout.hex(),
-            remedy="Both peers must build the same model and share the same parameters.",
+            remedy="Both peers must build the same model, share the same parameters and send the same rows.",
         )
     codec, size = _form(header, expectation)
-    require_admitted(header.tensors, codec.expected(size))
+    further = expected_carried(expectation.carried, codec) if isinstance(header, ModelHeader) else ()
+    require_admitted(header.tensors, (*codec.expected(size), *further))
     exact = body_bytes(header.tensors)
     if preamble.body_bytes > exact:
         raise MessageTooLarge("the body is too long", expected=f"{exact} bytes", got=preamble.body_bytes)
@@ -119,7 +121,8 @@ def decode_body(
         raise ChecksumMismatch("the body is damaged, or was changed while it was being sent")
     payload = split_body(header.tensors, body)
     codec, size = _form(header, expectation)
-    row = codec.decode(payload, size)
+    first = len(codec.expected(size))
+    row = codec.decode(payload[:first], size)
     if not is_finite(row):
         raise NonFiniteUpdate(
             "the row holds NaN or an infinity",
@@ -127,7 +130,8 @@ def decode_body(
         )
     if isinstance(header, RoundHeader):
         return RoundMessage(header=header, row=row)
-    return ModelMessage(header=header, row=row)
+    carried = decode_carried(expectation.carried, payload[first:], codec)
+    return ModelMessage(header=header, row=row, carried=carried)
 
 
 def _require_same_rounds(header: ModelHeader | RoundHeader | Progress, expectation: Expectation) -> None:

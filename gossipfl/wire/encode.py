@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import msgpack
@@ -12,6 +12,7 @@ from torch import Tensor
 from gossipfl.codecs import Codec, PayloadTensor
 from gossipfl.errors import MessageTooLarge, SettingError
 from gossipfl.wire.body import body_buffers, checksum
+from gossipfl.wire.carried import encode_carried
 from gossipfl.wire.limits import Limits
 from gossipfl.wire.messages import Acknowledgement, Header, ModelHeader, View
 from gossipfl.wire.preamble import Preamble
@@ -73,6 +74,7 @@ def encode_model(
     *,
     codec: Codec,
     key: int = 0,
+    carried: Mapping[str, Tensor] | None = None,
     task: bytes,
     layout: bytes,
     age: int,
@@ -94,6 +96,8 @@ def encode_model(
         One that the receiver reads.
     key : int, optional
         What the codec draws at random depends on it alone.
+    carried : mapping of str to Tensor, optional
+        Further rows, float32 of shape [K], or [] for a single number.
     task, layout, age, incarnation, sequence, event, wants_answer
         As in `ModelHeader`.
     limits : Limits, optional
@@ -107,7 +111,7 @@ def encode_model(
     MalformedFrame, MessageTooLarge
         A field is one that every receiver would refuse.
     """
-    payload = codec.encode(row, key=key)
+    payload = (*codec.encode(row, key=key), *encode_carried(carried or {}, codec=codec, key=key))
     body = body_buffers(payload)
     header = ModelHeader(
         task=task,

@@ -1,4 +1,4 @@
-"""What a peer is able to accept, known before anything is read."""
+"""Expectations: what a peer is able to accept, known before anything is read."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from types import MappingProxyType
 
 from gossipfl.codecs import Codec
 from gossipfl.errors import SettingError, UnknownCodec
+from gossipfl.wire.carried import CarriedRow
 from gossipfl.wire.limits import Limits
 from gossipfl.wire.schema import DIGEST_BYTES, glimpse
 from gossipfl.wire.versions import SPOKEN, VersionRange
@@ -54,7 +55,7 @@ class Expectation:
     Parameters
     ----------
     task, layout : bytes, length 32
-        Fingerprint of one's own task, and digest of one's own layout.
+        Fingerprint of one's own task, and digest of one's own layout, further rows included.
     size : int
         D, the numbers in one's own row.
     codecs : tuple of Codec
@@ -62,6 +63,8 @@ class Expectation:
     find_codec : callable, optional
         Gives those it reads beside them, which differ in parameters that are part of the name, or raises
         `UnknownCodec`.
+    carried : tuple of CarriedRow
+        Further rows of every message that is gossiped.
     rounds : RoundsExpectation, optional
         Of a peer that learns in rounds, and then takes no models that are gossiped.
     limits : Limits, optional
@@ -78,6 +81,7 @@ class Expectation:
     size: int
     codecs: tuple[Codec, ...]
     find_codec: Callable[[str], Codec] | None = None
+    carried: tuple[CarriedRow, ...] = ()
     rounds: RoundsExpectation | None = None
     limits: Limits = field(default_factory=Limits)
     versions: VersionRange = SPOKEN

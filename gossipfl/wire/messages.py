@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, Self
 
 from torch import Tensor
@@ -122,10 +122,13 @@ class ModelMessage:
     header : ModelHeader
     row : Tensor, shape [D], float32
         All finite; it owns, or shares with nobody else, the memory it was received in.
+    carried : mapping of str to Tensor
+        Further rows, float32 of shape [K], or [] for a single number; all finite.
     """
 
     header: ModelHeader
     row: Tensor
+    carried: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,26 +8,29 @@ In short. A node's clock rings once a period. If the node is online then, it sen
 neighbour (push), asks one for its model (pull), or both (push-pull); with token accounts it may bank a token
 instead. A message carries the model as it was when it was sent. It may be lost, takes its delay, and counts for
 nothing if on arrival the receiver is away or on the other side of a split. A receiver that is asked answers with
-its model as it was before taking in what came with the question. Taking in a model is
-`GossipLearning.absorb`, training included; where training takes time, models wait for one another. Of events at
-the same instant, deliveries come before all others, and otherwise what was scheduled first comes first.
+its model as it was before taking in what came with the question. What is computed is the algorithm's: on
+receipt, on the clock, or on an answer. Of events at the same instant, deliveries come before all others, and
+otherwise what was scheduled first comes first.
 
-In AD-PSGD and push-sum it is by their clocks that nodes train, and they send when that is done. What AD-PSGD's
-question or answer loses on its way is lost: the node's step with it, or both means. In push-sum nothing may be
-lost. A sender keeps what it sent until the receiver has it, and adds what was lost, or found nobody, to its own
-mass again, even while it is offline itself; it is told when the message would have arrived.
+Where nodes train on receipt and training takes time, models wait for one another. Where nodes train on the clock
+or on answers, they send when what they began is done, and do not hear their clocks before; what waited for a
+message that is lost is lost with it. Where lost models are returned, a sender keeps what it sent until the
+receiver has it, and takes in what was lost, or found nobody, itself, even while it is offline; it is told when
+the message would have arrived.
 """
 
 from __future__ import annotations
 
 import heapq
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from gossipfl.algorithms import ADPSGD, GossipLearning, Message, PartialGossip, PushSum, Share
+from gossipfl.algorithms import Message
+from gossipfl.algorithms.messages import compressed
 from gossipfl.training import Nodes
 from sims.compiler.timeline import laws
 from sims.compiler.timeline.conditions import (
@@ -44,8 +47,7 @@ from sims.compiler.timeline.conditions import (
     Conditions,
 )
 from sims.compiler.timeline.draws import PLAN, below, uniform
-from sims.scenario.scenario import MessageDrivenSection
-from sims.world import World, message_codec, message_rule
+from sims.world import World
 
 __all__ = ["Reference"]
 
@@ -62,18 +64,11 @@ class Reference:
     """
 
     def __init__(self, world: World, conditions: Conditions) -> None:
-        algorithm = world.scenario.algorithm
-        assert isinstance(algorithm, MessageDrivenSection)  # noqa: S101 - a programming error, not an input
         self.world, self.conditions = world, conditions
-        self.algorithm = message_rule(algorithm)
-        n, width = conditions.n, world.trainer.momentum_size
-        rows = world.first_rows().expand(n, -1)
-        parts = self.algorithm.ages if isinstance(self.algorithm, PartialGossip) else 1
-        self.models = [
-            Nodes.start(rows[i : i + 1].clone(), momentum_size=width, parts=parts) for i in range(n)
-        ]
-        if isinstance(self.algorithm, PushSum):
-            self.models = [self.algorithm.start(model) for model in self.models]
+        self.algorithm, n = world.message_algorithm, conditions.n
+        self.behaviour = self.algorithm.behaviour
+        first = world.first_nodes()
+        self.models = [_one(first, i if len(first) > 1 else 0) for i in range(n)]
         self.wakes, self.sent, self.received, self.sessions = ([0] * n for _ in range(4))
         self.uplink_free, self.busy_until, self.island = [0] * n, [0] * n, [0] * n
         self.tokens = [[0] * conditions.accounts for _ in range(n)]
@@ -125,7 +120,7 @@ class Reference:
             self.set_away(node, "offline", away=laws.is_absent_this_cycle(c, node, wakes))
         if self.away[node]:
             return
-        if isinstance(self.algorithm, ADPSGD | PushSum):
+        if self.behaviour.trains != "receipt":
             self.start_training(node)
             return
         part = laws.part_of_message(c, node, self.sent[node])
@@ -135,49 +130,55 @@ class Reference:
         else:
             self.tokens[node][account] += 1
 
-    def send(self, node: int, part: int) -> None:
-        """Push to a random neighbour, ask it for its model, or both."""
+    def send(self, node: int, part: int, begun: Nodes | None = None) -> None:
+        """Push to a random neighbour, ask it for its model, or both; who trains on the clock does so first."""
         c, number = self.conditions, self.sent[node]
         other = laws.neighbour(c, node, number, self.away)
         if other < 0:
             return
+        if self.behaviour.trains == "clock":
+            self.models[node] = self.algorithm.on_clock(
+                self.models[node],
+                shared_size=self.world.layout.shared_size,
+                update=lambda nodes: self.train(nodes, node),
+            )
         if c.exchange != PULL:
-            self.transmit(node, other, part, asks_back=c.exchange == PUSH_PULL)
+            arrives = self.question_arrives if c.exchange == PUSH_PULL else self.model_arrives
+            self.transmit(node, other, arrives, part, begun)
             return
         self.sent[node] += 1
         self.counts["requests"] += 1
         if laws.is_lost(c, node, number):
             self.counts["lost"] += 1
         else:
-            self.at(
-                self.now + laws.delay(c, node, other, number), self.asked, other, node, part, delivery=True
-            )
+            arrival = self.now + laws.delay(c, node, other, number)
+            self.at(arrival, self.request_arrives, other, node, part, begun, delivery=True)
 
-    def put_on_its_way(self, sender: int, receiver: int, arrive: Callable[..., None], *what: object) -> bool:
-        """Schedule a message's arrival, unless it is lost; `arrival` is when it arrives, or would have."""
+    def transmit(
+        self, sender: int, receiver: int, arrives: Callable[..., None], part: int, begun: Nodes | None
+    ) -> None:
+        """Put a model on its way; one that is lost may come back when it would have arrived."""
         c, number = self.conditions, self.sent[sender]
         self.sent[sender] += 1
         self.counts["sent"] += 1
         departs = max(self.now, self.uplink_free[sender]) + c.transmit
         self.uplink_free[sender] = departs
-        self.arrival = departs + laws.delay(c, sender, receiver, number)
-        if laws.is_lost(c, sender, number):
-            self.counts["lost"] += 1
-            return False
-        self.at(self.arrival, arrive, receiver, sender, *what, delivery=True)
-        return True
+        arrival = departs + laws.delay(c, sender, receiver, number)
+        message = self.message(sender, part)
+        if not laws.is_lost(c, sender, number):
+            self.at(arrival, arrives, receiver, sender, message, begun, delivery=True)
+            return
+        self.counts["lost"] += 1
+        if self.behaviour.lost == "returned":
+            self.at(arrival, self.take_in, sender, message, delivery=True)
 
-    def transmit(self, sender: int, receiver: int, part: int, *, asks_back: bool) -> None:
-        """Put a model on its way."""
-        self.put_on_its_way(sender, receiver, self.model_arrives, self.message(sender), part, asks_back)
-
-    def message(self, node: int) -> Message:
+    def message(self, node: int, part: int) -> Message:
         """A node's model as it is now, and as its receiver decodes it."""
-        model, codec = self.models[node], message_codec(self.world.scenario.algorithm)
-        shared = model.rows[:, : self.world.layout.shared_size]
-        if codec is not None:
-            shared = codec.compress(shared, keys=torch.zeros(1, dtype=torch.int64))
-        return Message(shared=shared, ages=model.ages)
+        size, codec = self.world.layout.shared_size, self.world.message_codec
+        message = self.algorithm.emit(self.models[node], shared_size=size, part=torch.tensor([part]))
+        if codec is None:
+            return message
+        return compressed(message, codec, keys=torch.zeros(1, dtype=torch.int64))
 
     def reachable(self, node: int, sender: int) -> bool:
         """Whether what the sender sent reaches the node now."""
@@ -185,44 +186,67 @@ class Reference:
         self.counts["unreachable"] += not reached
         return reached
 
-    def asked(self, node: int, sender: int, part: int) -> None:
+    def request_arrives(self, node: int, sender: int, part: int, begun: Nodes | None) -> None:
         """A request for a model arrives."""
         if self.reachable(node, sender):
-            self.transmit(node, sender, part, asks_back=False)
+            self.transmit(node, sender, self.answer_arrives, part, begun)
 
-    def model_arrives(self, node: int, sender: int, message: Message, part: int, asks_back: bool) -> None:  # noqa: FBT001
-        """A model arrives."""
-        if not self.reachable(node, sender):
-            return
-        self.counts["delivered"] += 1
-        if asks_back:
-            self.transmit(node, sender, part, asks_back=False)
-        if self.conditions.step == 0:
-            self.absorb(node, message, part)
-            return
-        done = max(self.now, self.busy_until[node]) + self.conditions.step
-        self.busy_until[node] = done
-        self.at(done, self.training_done, node, message, part, delivery=True)
+    def question_arrives(self, node: int, sender: int, message: Message, begun: Nodes | None) -> None:
+        """A model arrives whose sender wants one back."""
+        if self.delivered(node, sender, message):
+            self.transmit(node, sender, self.answer_arrives, self.part_of(message), begun)
+            self.receive(node, message)
 
-    def training_done(self, node: int, message: Message, part: int) -> None:
+    def model_arrives(self, node: int, sender: int, message: Message, begun: Nodes | None) -> None:
+        """A model arrives that nobody asked for."""
+        del begun
+        if self.delivered(node, sender, message):
+            self.receive(node, message)
+
+    def answer_arrives(self, node: int, sender: int, message: Message, begun: Nodes | None) -> None:
+        """A model arrives that was asked for."""
+        if not self.delivered(node, sender, message):
+            return
+        if begun is None:
+            self.receive(node, message)
+        else:
+            self.models[node] = self.algorithm.on_answer(
+                self.models[node], message, begun, update=lambda nodes: self.train(nodes, node)
+            )
+
+    def delivered(self, node: int, sender: int, message: Message) -> bool:
+        """Whether a model reaches the node now; one that does not may come back to its sender."""
+        reached = self.reachable(node, sender)
+        self.counts["delivered"] += reached
+        if not reached and self.behaviour.lost == "returned":
+            self.take_in(sender, message)
+        return reached
+
+    def receive(self, node: int, message: Message) -> None:
+        """Take in a model: now or, where nodes train on receipt and that takes time, in its turn."""
+        if self.behaviour.trains != "receipt":
+            self.take_in(node, message)
+        elif self.conditions.step == 0:
+            self.train_on(node, message)
+        else:
+            done = max(self.now, self.busy_until[node]) + self.conditions.step
+            self.busy_until[node] = done
+            self.at(done, self.training_done, node, message, delivery=True)
+
+    def training_done(self, node: int, message: Message) -> None:
         """A node has worked through a model that arrived earlier."""
         if self.away[node]:
             self.counts["unreachable"] += 1
         else:
-            self.absorb(node, message, part)
+            self.train_on(node, message)
 
-    def absorb(self, node: int, message: Message, part: int) -> None:
-        """Take in a model, and answer with models of one's own as far as tokens go."""
+    def train_on(self, node: int, message: Message) -> None:
+        """Train on a model that was received, and answer with models of one's own as far as tokens go."""
         c = self.conditions
-        model = self.models[node]
-
-        def update(nodes: Nodes) -> Nodes:
-            return self.train(nodes, node)
-
-        if isinstance(self.algorithm, PartialGossip):
-            self.models[node] = self.algorithm.absorb(model, message, torch.tensor([part]), update=update)
-        elif isinstance(self.algorithm, GossipLearning):
-            self.models[node] = self.algorithm.absorb(model, message, update=update)
+        self.models[node] = self.algorithm.on_receipt(
+            self.models[node], message, update=lambda nodes: self.train(nodes, node)
+        )
+        part = self.part_of(message)
         account = part if c.sharing == PARTITIONED else 0
         answers = laws.reactive_messages(c, node, self.received[node], self.tokens[node][account])
         self.received[node] += 1
@@ -232,66 +256,38 @@ class Reference:
                 node, part if c.sharing == PARTITIONED else laws.part_of_message(c, node, self.sent[node])
             )
 
+    def take_in(self, node: int, message: Message) -> None:
+        """Take in a model where nodes do not train on receipt."""
+        self.models[node] = self.algorithm.on_receipt(self.models[node], message, update=lambda nodes: nodes)
+
+    @staticmethod
+    def part_of(message: Message) -> int:
+        """Number of the part of a model that a message carries."""
+        return 0 if message.part is None else int(message.part[0])
+
     def train(self, nodes: Nodes, owner: int) -> Nodes:
         """Local training of one row on its owner's samples."""
         if not self.world.scenario.training.enabled:
             return nodes
         return self.world.trainer.train(nodes, np.array([owner]))[0]
 
-    # AD-PSGD and push-sum
+    # Training by the clock
 
     def start_training(self, node: int) -> None:
-        """Train by the clock, unless still at it."""
+        """Begin a step, unless still at one."""
         if self.busy_until[node] > self.now:
             return
         self.busy_until[node] = self.now + self.conditions.step
-        begun = self.models[node]
+        begun = self.models[node] if self.behaviour.trains == "answer" else None
         if self.conditions.step:
             self.at(self.busy_until[node], self.training_ends, node, begun, delivery=True)
         else:
             self.training_ends(node, begun)
 
-    def training_ends(self, node: int, begun: Nodes) -> None:
-        """Write to a random neighbour."""
-        rule, other = self.algorithm, laws.neighbour(self.conditions, node, self.sent[node], self.away)
-        if self.away[node] or other < 0:
-            return
-        if isinstance(rule, ADPSGD):
-            self.put_on_its_way(node, other, self.question_arrives, self.message(node), begun)
-        elif isinstance(rule, PushSum):
-            size = self.world.layout.shared_size
-            self.models[node] = rule.halve(
-                self.models[node], shared_size=size, update=lambda nodes: self.train(nodes, node)
-            )
-            share = rule.emit(self.models[node], shared_size=size)
-            if not self.put_on_its_way(node, other, self.share_arrives, share):
-                self.at(self.arrival, self.add, node, share, delivery=True)
-
-    def question_arrives(self, node: int, sender: int, message: Message, begun: Nodes) -> None:
-        """AD-PSGD: answer with one's model as it is, and take the mean."""
-        if self.reachable(node, sender) and isinstance(self.algorithm, ADPSGD):
-            self.counts["delivered"] += 1
-            self.put_on_its_way(node, sender, self.answer_arrives, self.message(node), begun)
-            self.models[node] = self.algorithm.average(self.models[node], message)
-
-    def answer_arrives(self, node: int, sender: int, message: Message, begun: Nodes) -> None:
-        """AD-PSGD: take the mean, and make the step that was begun."""
-        if self.reachable(node, sender) and isinstance(self.algorithm, ADPSGD):
-            self.counts["delivered"] += 1
-            self.models[node] = self.algorithm.step(
-                self.models[node], message, begun, update=lambda nodes: self.train(nodes, node)
-            )
-
-    def share_arrives(self, node: int, sender: int, share: Share) -> None:
-        """Push-sum: the receiver adds what came, or the sender what came back."""
-        reached = self.reachable(node, sender)
-        self.counts["delivered"] += reached
-        self.add(node if reached else sender, share)
-
-    def add(self, node: int, share: Share) -> None:
-        """Push-sum: add a share to a node's mass."""
-        if isinstance(self.algorithm, PushSum):
-            self.models[node] = self.algorithm.absorb(self.models[node], share)
+    def training_ends(self, node: int, begun: Nodes | None) -> None:
+        """Send, if there still is somebody to."""
+        if not self.away[node]:
+            self.send(node, laws.part_of_message(self.conditions, node, self.sent[node]), begun)
 
     # Coming and going
 
@@ -329,3 +325,10 @@ class Reference:
                 self.island[node] = below(c.seed, PLAN, node, index, int(value))
             elif action == HEAL:
                 self.island[node] = 0
+
+
+def _one(nodes: Nodes, index: int) -> Nodes:
+    """One of several nodes, with all it keeps."""
+    one = slice(index, index + 1)
+    auxiliary = {name: kept[one] for name, kept in nodes.auxiliary.items()}
+    return replace(nodes.select(one), rows=nodes.rows[one].clone(), auxiliary=auxiliary)

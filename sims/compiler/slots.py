@@ -1,11 +1,11 @@
-"""Where models on their way are kept: slots, allotted by linear scan over the waves (Poletto & Sarkar 1999)."""
+"""Slots that keep models on their way, allotted by linear scan over the waves (Poletto & Sarkar 1999)."""
 
 from __future__ import annotations
 
 import numpy as np
 from numba import njit
 
-from sims.compiler.timeline.states import ABSORB, EMIT, STEP
+from sims.compiler.operations import EMIT, ON_ANSWER, ON_RECEIPT
 
 __all__ = ["NEVER", "places_kept", "slots_of"]
 
@@ -29,9 +29,9 @@ def slots_of(
     slot_of = np.full(operations, -1, dtype=np.int64)
     highest = np.int64(0)
     for e in range(operations):
-        if (kind[e] == ABSORB or kind[e] == STEP) and ref[e] < 0:
+        if kind[e] >= ON_RECEIPT and ref[e] < 0:
             highest = max(highest, -ref[e])
-        if kind[e] == STEP and begun[e] < 0:
+        if kind[e] == ON_ANSWER and begun[e] < 0:
             highest = max(highest, -begun[e])
     for k in range(len(pending)):
         if pending[k] >= 0:
@@ -43,10 +43,10 @@ def slots_of(
     # Slots of earlier windows are in use from the start, until their last reader.
     busy_until = np.full(highest, -1, dtype=np.int64)
     for e in range(operations):
-        if (kind[e] == ABSORB or kind[e] == STEP) and ref[e] < 0:
+        if kind[e] >= ON_RECEIPT and ref[e] < 0:
             slot = -1 - ref[e]
             busy_until[slot] = max(busy_until[slot], level[e])
-        if kind[e] == STEP and begun[e] < 0:
+        if kind[e] == ON_ANSWER and begun[e] < 0:
             slot = -1 - begun[e]
             busy_until[slot] = max(busy_until[slot], level[e])
     for k in range(len(pending)):

@@ -1,8 +1,8 @@
 """From operations one after another to waves of updates side by side.
 
-An update (a node takes in a model, trains, or both) depends on the last update of the node and on the one that
-made the model it takes in. Its wave is one more than the later of the two, or the next after that which still has
-room. So all updates of a wave touch different nodes and can run in any order, or at once.
+An update (any operation but a snapshot) depends on the last update of the node and on the one that made the
+model it takes in. Its wave is one more than the later of the two, or the next after that which still has room.
+So all updates of a wave touch different nodes and can run in any order, or at once.
 
 A model on its way is kept in a slot, unless its sender is not updated again before it is taken in: then it is
 read from the sender's own row. Slots are allotted by linear scan over the waves (Poletto & Sarkar 1999), and
@@ -17,9 +17,9 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from sims.compiler.operations import EMIT, ON_ANSWER, ON_CLOCK, ON_RECEIPT, OPERATIONS
 from sims.compiler.slots import NEVER, places_kept, slots_of
 from sims.compiler.timeline import Window
-from sims.compiler.timeline.states import ABSORB, EMIT, HALVE, OPERATIONS, STEP
 
 __all__ = ["Waves", "compile_waves"]
 
@@ -44,7 +44,7 @@ class Waves:
     step : ndarray
         How many trainings of the same node come before in this window, int64 ``[U]``.
     begun : ndarray
-        Place of the node's model at which a STEP's gradient was begun, int64 ``[U]``; N elsewhere.
+        Place of the node's model at which the step of an ON_ANSWER was begun, int64 ``[U]``; N elsewhere.
     group_ends : ndarray
         Where each group of each wave ends, int64 ``[waves, groups]``.
     first_node, first_keep : ndarray
@@ -77,7 +77,7 @@ def compile_waves(
     *,
     capacity: int,
     number_of_groups: int | None = None,
-    training: int = ABSORB,
+    training: int = ON_RECEIPT,
 ) -> Waves:
     """Order a window's operations as waves.
 
@@ -120,11 +120,10 @@ def compile_waves(
         return np.where(made_in_window, kept, place - 1 - ref)
 
     source, begun = place_of(window.ref[updates]), np.full(len(updates), n, dtype=np.int64)
-    if training == STEP:
-        stepping = kind == STEP
-        begun[stepping] = place_of(window.begun[updates[stepping]])
-    if training == HALVE:
-        source = np.where(kind == HALVE, node, source)
+    answered = kind == ON_ANSWER
+    if answered.any():
+        begun[answered] = place_of(window.begun[updates[answered]])
+    source = np.where(kind == ON_CLOCK, node, source)
     keep, first_node, first_keep = places_kept(window.kind, window.node, snapshot, slot_of, place)
     return Waves(
         node=node,
@@ -180,7 +179,7 @@ def _levels(
                 made_at[e] = last_level[i]
             snapshot[e] = version[i]
             continue
-        earliest, takes_in = last_level[i], kind[e] != HALVE and ref[e] >= 0
+        earliest, takes_in = last_level[i], kind[e] >= ON_RECEIPT and ref[e] >= 0
         if takes_in:
             earliest = max(earliest, made_at[snapshot[ref[e]]])
         wave, group = earliest + 1, groups[kind[e], i]
@@ -213,7 +212,7 @@ def _levels(
         if takes_in:
             made_by = snapshot[ref[e]]
             read_until[made_by] = max(read_until[made_by], wave)
-        if kind[e] == STEP and begun[e] >= 0:
+        if kind[e] == ON_ANSWER and begun[e] >= 0:
             made_by = snapshot[begun[e]]
             begun_until[made_by] = max(begun_until[made_by], wave)
     # An update may still read the row that it overwrites itself, and that nobody else does.

@@ -1,165 +1,46 @@
-"""One block of updates: the algorithm and the training of peers, on rows gathered from one table."""
+"""One block of updates: the algorithm and the training of nodes, on rows gathered from one table."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numba import njit
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gossipfl.algorithms import ADPSGD, PartialGossip, PushSum
+from gossipfl.algorithms.messages import MessageAlgorithm, Update, compressed
 from gossipfl.codecs import Compressor
 from gossipfl.training import Nodes, Trainer
-from sims.compiler.timeline.states import HALVE, STEP
-from sims.world import MessageRule
+from sims.compiler.operations import ON_ANSWER, ON_CLOCK
+from sims.engine.packing import Packing
+from sims.engine.table import Outcome, Table
 
-__all__ = ["Outcome", "Table", "UpdateBlock", "new_table", "with_weights"]
-
-Outcome = tuple[Tensor, Tensor, Tensor]
-
-
-@dataclass(slots=True, kw_only=True)
-class Table:
-    """State of all nodes, and models on their way, as rows of one table.
-
-    Places ``0 … N − 1`` are the nodes, N is a place nobody reads, and from ``N + 1`` on are slots.
-
-    Parameters
-    ----------
-    rows : Tensor
-        Shape ``[places, D]``, or ``[places, D + 1]`` where models have a weight, which comes last.
-    ages : Tensor
-        Shape ``[places]``, int64; ``[places, parts]`` where parts of models have ages of their own.
-    momentum : Tensor
-        Shape ``[N + 1, momentum_size]``.
-    steps : ndarray
-        Training steps each node has done, int64 ``[N]``. Nothing on a device reads them: only batches do.
-    """
-
-    rows: Tensor
-    ages: Tensor
-    momentum: Tensor
-    steps: NDArray[np.int64]
-
-    @property
-    def n(self) -> int:
-        """Number of nodes."""
-        return len(self.steps)
-
-    def write(self, columns: Tensor, outcome: Outcome) -> None:
-        """Write updated nodes to their own places, and to slots where the block's columns say so."""
-        rows, ages, momentum = outcome
-        node, keep = columns[0], columns[3]
-        if self.rows.device.type == "cpu":
-            scatter(
-                self.rows.numpy(), _columns(self.ages), columns.numpy(), rows.numpy(), _columns(ages), self.n
-            )
-        else:
-            for places in (node, keep):
-                self.rows.index_copy_(0, places, rows)
-                self.ages.index_copy_(0, places, ages)
-        if momentum.shape[1]:
-            self.momentum.index_copy_(0, node, momentum)
-
-    def copy(self, origins: Tensor, places: Tensor) -> None:
-        """Copy rows from nodes to slots."""
-        self.rows.index_copy_(0, places, self.rows.index_select(0, origins))
-        self.ages.index_copy_(0, places, self.ages.index_select(0, origins))
-
-    def make_room(self, slots: int) -> None:
-        """See that there are at least so many slots."""
-        missing = self.n + 1 + slots - len(self.rows)
-        if missing > 0:
-            extra = missing + slots // 8
-            self.rows = torch.cat([self.rows, self.rows.new_zeros(extra, self.rows.shape[1])])
-            self.ages = torch.cat([self.ages, self.ages.new_zeros(extra, *self.ages.shape[1:])])
-
-
-def new_table(
-    first_rows: Tensor,
-    *,
-    nodes: int,
-    slots: int,
-    momentum_size: int,
-    device: torch.device,
-    parts: int = 1,
-) -> Table:
-    """Table of nodes that have not trained yet.
-
-    Parameters
-    ----------
-    first_rows : Tensor
-        Shape ``[1, D]`` if all start alike, else ``[nodes, D]``.
-    nodes, slots, momentum_size : int
-    device : torch.device
-    parts : int
-        How many parts of a model have an age of their own.
-    """
-    places = nodes + 1 + slots
-    rows = torch.empty(places, first_rows.shape[1], dtype=first_rows.dtype, device=device)
-    rows[:nodes] = first_rows.to(device)
-    rows[nodes:] = first_rows[0].to(device)
-    return Table(
-        rows=rows,
-        ages=torch.zeros((places,) if parts == 1 else (places, parts), dtype=torch.int64, device=device),
-        momentum=torch.zeros(nodes + 1, momentum_size, dtype=first_rows.dtype, device=device),
-        steps=np.zeros(nodes, dtype=np.int64),
-    )
-
-
-def with_weights(first_rows: Tensor, rule: MessageRule) -> Tensor:
-    """First rows, and the weight 1 behind each where models have one."""
-    if not isinstance(rule, PushSum):
-        return first_rows
-    return torch.cat([first_rows, torch.ones_like(first_rows[:, :1])], dim=1)
-
-
-def _columns(ages: Tensor) -> NDArray[np.int64]:
-    return ages.view(len(ages), -1).numpy()
-
-
-@njit(cache=True, nogil=True, _nrt=False)
-def scatter(
-    rows: NDArray[np.floating],
-    ages: NDArray[np.int64],
-    columns: NDArray[np.int64],
-    new_rows: NDArray[np.floating],
-    new_ages: NDArray[np.int64],
-    nowhere: int,
-) -> None:
-    """Write rows to the places node and keep of a block; the place ``nowhere``, padding, is left alone."""
-    node, keep = columns[0], columns[3]
-    for b in range(len(node)):
-        for place in (node[b], keep[b]):
-            if place != nowhere:
-                for k in range(rows.shape[1]):
-                    rows[place, k] = new_rows[b, k]
-                for k in range(ages.shape[1]):
-                    ages[place, k] = new_ages[b, k]
+__all__ = ["UpdateBlock"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpdateBlock:
-    """Takes in a block of models, trains, or both: the function that is traced and compiled.
+    """One operation of an algorithm on a block of nodes: the function that is traced and compiled.
 
     Parameters
     ----------
     trainer : Trainer
-    algorithm : MessageRule
+    algorithm : MessageAlgorithm
+    packing : Packing
+        Of the table.
     operation : int
-        Of `sims.compiler.timeline.states`.
+        Of `sims.compiler.operations`.
     train : bool
-        Whether models are trained in it.
+        Whether nodes train in it.
     codec : Compressor, optional
-        How models are sent, drawing nothing at random; in full unless given.
+        How messages are compressed; not at all unless given.
     """
 
     trainer: Trainer
-    algorithm: MessageRule
+    algorithm: MessageAlgorithm
+    packing: Packing
     operation: int
     train: bool
     codec: Compressor | None = None
@@ -168,7 +49,7 @@ class UpdateBlock:
         self,
         rows: Tensor,
         ages: Tensor,
-        momentum: Tensor,
+        kept: Tensor,
         columns: Tensor,
         inputs: Tensor,
         targets: Tensor,
@@ -177,7 +58,7 @@ class UpdateBlock:
 
         Parameters
         ----------
-        rows, ages, momentum : Tensor
+        rows, ages, kept : Tensor
             The `Table`.
         columns : Tensor
             int64 ``[6, B]``: as in `sims.engine.blocks.Blocks`.
@@ -186,7 +67,7 @@ class UpdateBlock:
 
         Returns
         -------
-        rows, ages, momentum : Tensor
+        rows, ages, kept : Tensor
             Of the B nodes.
         """
 
@@ -196,7 +77,7 @@ class UpdateBlock:
             return nodes
 
         steps = ages.new_zeros(columns.shape[1])
-        return self._outcome(rows, ages, momentum, columns, steps, update)
+        return self._outcome(rows, ages, kept, columns, steps, update)
 
     def row_by_row(self, table: Table, columns: Tensor, steps: NDArray[np.int64]) -> Outcome:
         """Compute the same for modules that cannot be batched over rows: draws what they draw at random."""
@@ -206,56 +87,38 @@ class UpdateBlock:
             return self.trainer.train(nodes, owners)[0] if self.train else nodes
 
         counters = torch.from_numpy(steps)
-        return self._outcome(table.rows, table.ages, table.momentum, columns, counters, update)
+        return self._outcome(table.rows, table.ages, table.kept, columns, counters, update)
 
     def _outcome(
         self,
         rows: Tensor,
         ages: Tensor,
-        momentum: Tensor,
+        kept: Tensor,
         columns: Tensor,
         steps: Tensor,
-        update: Callable[[Nodes], Nodes],
+        update: Update,
     ) -> Outcome:
-        own_momentum = momentum.index_select(0, columns[0])
+        own_kept = kept.index_select(0, columns[0])
 
         def gathered(places: Tensor) -> Nodes:
-            size, found = self.trainer.layout.size, rows.index_select(0, places)
-            weighted = found.shape[1] > size
-            return Nodes(
-                rows=found[:, :size] if weighted else found,
-                ages=ages.index_select(0, places),
-                steps=steps,
-                momentum=own_momentum,
-                auxiliary={"weight": found[:, size]} if weighted else {},
+            """State at some places; of what stays with nodes, always the block's own."""
+            return self.packing.unpack(
+                rows.index_select(0, places), own_kept, ages=ages.index_select(0, places), steps=steps
             )
 
         after = self._updated(gathered, columns, update)
-        weights = [weight[:, None] for weight in after.auxiliary.values()]
-        packed = torch.cat([after.rows, *weights], dim=1) if weights else after.rows
-        return packed, after.ages, after.momentum
+        packed, packed_kept = self.packing.pack(after)
+        return packed, after.ages, packed_kept
 
-    def _updated(
-        self, gathered: Callable[[Tensor], Nodes], columns: Tensor, update: Callable[[Nodes], Nodes]
-    ) -> Nodes:
+    def _updated(self, gathered: Callable[[Tensor], Nodes], columns: Tensor, update: Update) -> Nodes:
         node, source, part, begun = columns[0], columns[1], columns[2], columns[5]
         rule, shared_size = self.algorithm, self.trainer.layout.shared_size
         nodes = gathered(node)
-        match rule:
-            case PushSum() if self.operation == HALVE:
-                return rule.halve(nodes, shared_size=shared_size, update=update)
-            case PushSum():
-                return rule.absorb(nodes, rule.emit(gathered(source), shared_size=shared_size))
-        message = rule.emit(gathered(source), shared_size=shared_size)
+        if self.operation == ON_CLOCK:
+            return rule.on_clock(nodes, shared_size=shared_size, update=update)
+        message = rule.emit(gathered(source), shared_size=shared_size, part=part)
         if self.codec is not None:
-            message = replace(
-                message, shared=self.codec.compress(message.shared, keys=torch.zeros_like(node))
-            )
-        match rule:
-            case ADPSGD() if self.operation == STEP:
-                return rule.step(nodes, message, gathered(begun), update=update)
-            case ADPSGD():
-                return rule.average(nodes, message)
-            case PartialGossip():
-                return rule.absorb(nodes, message, part, update=update)
-        return rule.absorb(nodes, message, update=update)
+            message = compressed(message, self.codec, keys=torch.zeros_like(node))
+        if self.operation == ON_ANSWER:
+            return rule.on_answer(nodes, message, gathered(begun), update=update)
+        return rule.on_receipt(nodes, message, update=update)

@@ -1,4 +1,4 @@
-"""Executes the windows of a timeline, wave by wave, on one table of rows."""
+"""The engine of message-driven simulations: windows of a timeline, wave by wave, on one table of rows."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gossipfl.algorithms import PartialGossip
 from sims.compiler.timeline import Window
 from sims.compiler.waves import compile_waves
 from sims.engine.batches import gather_batches
-from sims.engine.block import Outcome, UpdateBlock, new_table, with_weights
+from sims.engine.block import UpdateBlock
 from sims.engine.blocks import Blocks, block_size, cut, wave_width
 from sims.engine.buffers import as_bytes, batch_buffer
 from sims.engine.groups import groups_of
+from sims.engine.packing import Packing
 from sims.engine.programme import Compile, Programme
+from sims.engine.table import Outcome, new_table
 from sims.engine.workers import Workers, one_thread_each
-from sims.scenario.scenario import MessageDrivenSection
-from sims.world import World, message_codec, message_rule
+from sims.world import World
 
 __all__ = ["Engine", "Phases"]
 
@@ -68,27 +68,19 @@ class Engine:
         compile_when: Compile = "auto",
         device: str = "cpu",
     ) -> None:
-        algorithm = world.scenario.algorithm
-        assert isinstance(algorithm, MessageDrivenSection)  # noqa: S101 - the caller chose this engine
-        self.world, rule = world, message_rule(algorithm)
+        self.world, algorithm = world, world.message_algorithm
         self.device = torch.device(device)
-        n, first_rows = world.scenario.population.nodes, with_weights(world.first_rows(), rule)
+        n, first = world.scenario.population.nodes, world.first_nodes()
+        self.packing = Packing.of(first, algorithm.behaviour.carries)
         on_cpu = self.device.type == "cpu"
-        row_bytes = first_rows.element_size() * first_rows.shape[1]
+        row_bytes = first.rows.element_size() * self.packing.width
         self.block = block or (
             block_size(row_bytes=row_bytes, nodes=n) if on_cpu else min(4096, max(1, n // 5))
         )
         self.width = wave_width(nodes=n, block=self.block)
         self.vectorised = world.trainer.gradients.vectorised
         self.workers = Workers(threads if self.vectorised and on_cpu else 1)
-        self.table = new_table(
-            first_rows,
-            nodes=n,
-            slots=0,
-            momentum_size=world.trainer.momentum_size,
-            device=self.device,
-            parts=rule.ages if isinstance(rule, PartialGossip) else 1,
-        )
+        self.table = new_table(first, self.packing, nodes=n, device=self.device)
         self.phases = Phases()
         data = world.trainer.data
         self._input_bytes, self._target_bytes = as_bytes(data.inputs), as_bytes(data.targets)
@@ -96,14 +88,15 @@ class Engine:
         batches = np.minimum(data.counts, world.scenario.training.batch_size)
         if not self.vectorised or not trains:  # then nothing depends on how many samples there are
             batches = np.full_like(batches, batches.min())
-        self._groups = groups_of(rule, batches, trains=trains)
+        self._groups = groups_of(algorithm.behaviour, batches, trains=trains)
         self._updates = [
             UpdateBlock(
                 trainer=world.trainer,
-                algorithm=rule,
+                algorithm=algorithm,
+                packing=self.packing,
                 operation=group.operation,
                 train=group.trains,
-                codec=message_codec(algorithm),
+                codec=world.message_codec,
             )
             for group in self._groups.all
         ]
@@ -185,7 +178,7 @@ class Engine:
             return padded[0], padded[1], padded[2]
         inputs, targets = self._batches(thread, group, columns, numbers)
         result: Outcome = self._programmes[group](
-            thread, table.rows, table.ages, table.momentum, columns, inputs, targets
+            thread, table.rows, table.ages, table.kept, columns, inputs, targets
         )
         return result
 
@@ -222,7 +215,7 @@ class Engine:
         inputs, targets = self._batches(0, group, columns, columns.cpu().numpy())
         programme = Programme(
             self._updates[group],
-            (table.rows, table.ages, table.momentum, columns, inputs, targets),
+            (table.rows, table.ages, table.kept, columns, inputs, targets),
             growing=(0, 1, 2),
             calls=self._expected_blocks * chosen.share,
             compile_when=self._compile_when,

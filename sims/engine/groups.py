@@ -1,4 +1,4 @@
-"""Which updates can be computed together: the same operation, on batches of the same size."""
+"""Groups of updates that can be computed together: the same operation, on batches of the same size."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from gossipfl.algorithms import ADPSGD, PushSum
-from sims.compiler.timeline.states import ABSORB, HALVE, OPERATIONS, STEP
-from sims.world import MessageRule
+from gossipfl.algorithms import Behaviour
+from sims.compiler.operations import ON_RECEIPT, OPERATIONS, operation_on
 
-__all__ = ["Group", "Groups", "groups_of", "training_operation"]
+__all__ = ["Group", "Groups", "groups_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +20,7 @@ class Group:
     Parameters
     ----------
     operation : int
-        Of `sims.compiler.timeline.states`.
+        Of `sims.compiler.operations`.
     batch : int
         Samples in a batch; where nobody trains, of no consequence.
     trains : bool
@@ -54,28 +53,18 @@ class Groups:
     training: int
 
 
-def training_operation(rule: MessageRule) -> int:
-    """The one operation of an algorithm in which nodes train."""
-    match rule:
-        case ADPSGD():
-            return STEP
-        case PushSum():
-            return HALVE
-    return ABSORB
-
-
-def groups_of(rule: MessageRule, batches: NDArray[np.int64], *, trains: bool) -> Groups:
+def groups_of(behaviour: Behaviour, batches: NDArray[np.int64], *, trains: bool) -> Groups:
     """Group the updates of an algorithm.
 
     Parameters
     ----------
-    rule : MessageRule
+    behaviour : Behaviour
     batches : ndarray
         Size of the batches of each node, int64 ``[N]``.
     trains : bool
         Whether there is any training in the simulation.
     """
-    training = training_operation(rule)
+    training = operation_on(behaviour.trains)
     sizes, of_node = np.unique(batches, return_inverse=True)
     of = np.zeros((OPERATIONS, len(batches)), dtype=np.int64)
     of[training] = of_node
@@ -83,7 +72,7 @@ def groups_of(rule: MessageRule, batches: NDArray[np.int64], *, trains: bool) ->
         Group(training, int(size), trains, float((of_node == index).mean()))
         for index, size in enumerate(sizes)
     ]
-    if training != ABSORB:
-        of[ABSORB] = len(found)
-        found.append(Group(ABSORB, int(sizes[0]), trains=False, share=1.0))
+    if training != ON_RECEIPT:
+        of[ON_RECEIPT] = len(found)
+        found.append(Group(ON_RECEIPT, int(sizes[0]), trains=False, share=1.0))
     return Groups(all=tuple(found), of=of, training=training)

@@ -1,24 +1,27 @@
-"""Replay, batched: a recorded run compiled to waves, like a drawn one, and computed many rows at a time.
+"""Replay in batches: a recorded run compiled to waves, like a drawn one, and computed many rows at a time.
 
-Every start of a peer is a node. A merge takes in a snapshot of the sender's row, and so does a start that
-goes on from a checkpoint. Rows carry their momentum with them, because a checkpoint does.
+Every start of a peer is a node. A merge takes in a snapshot of the sender's state, and so does a start that
+goes on from a checkpoint. All of a node's state is in its row, because a checkpoint has all of it.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gossipfl.algorithms import Message, adopt, go_back, gossip_rule, take_in
+from gossipfl.algorithms import Message
+from gossipfl.algorithms.messages import compressed
 from gossipfl.codecs import codec
 from gossipfl.training import NodeData, Nodes, Trainer
+from sims.compiler.operations import EMIT, ON_ANSWER, ON_CLOCK, ON_RECEIPT
 from sims.compiler.timeline import Window
-from sims.compiler.timeline.states import ABSORB, EMIT, STEP
 from sims.compiler.waves import Waves, compile_waves
+from sims.engine.packing import Packing
 from sims.errors import NotSimulable
 from sims.replay.departure import Departure, earlier
 from sims.replay.history import History, Step
@@ -29,7 +32,6 @@ from sims.replay.threads import set_threads_kept
 __all__ = ["replay_batched"]
 
 _MOST_NUMBERS = 2**25  # of a wave's rows: some of them exist a few times while it is computed
-_NO_MESSAGE = -1
 _LOSS_TOLERANCE = 1e-4
 
 
@@ -103,15 +105,20 @@ class _Run:
         self.departure: Departure | None = None
         self.kinds: dict[object, int] = {}
         self.kind_of_step = np.array([self._kind(step) for step in history.steps], dtype=np.int64)
-        self.momentum_size = max(each.trainer.momentum_size for each in self.learning)
+        firsts = [each.first_nodes(life) for each, life in zip(self.learning, history.lives, strict=True)]
+        self.packings = [Packing.of(first, ("momentum", *first.auxiliary)) for first in firsts]
+        self.width = max(packing.width for packing in self.packings)
+        self.first_rows = [
+            packing.pack(first)[0][0] for packing, first in zip(self.packings, firsts, strict=True)
+        ]
 
     def _kind(self, step: Step) -> int:
         """Number of the kind of work a step is: steps of one kind are computed together."""
-        if step.event is None:
-            key: object = "resume"
-        else:
-            settings = step.life.settings
-            key = (step.event.kind, step.event.trained, settings.training, settings.gossip)
+        lives = [step.life]
+        if step.source is not None:  # whose state may be laid out otherwise
+            lives.append(self.history.lives[self.node_of[step.source[:2]]])
+        what = None if step.event is None else (step.event.kind, step.event.trained)
+        key = (what, *((life.settings.training, life.settings.gossip) for life in lives))
         return self.kinds.setdefault(key, len(self.kinds))
 
     def compiled(self) -> Waves:
@@ -123,33 +130,31 @@ class _Run:
         for number, step in enumerate(self.history.steps):
             node = self.node_of[step.version[:2]]
             if step.source is not None and step.begun is not None:
-                operations.write(STEP, node, emitted[step.source], number, emitted[step.begun])
+                operations.write(ON_ANSWER, node, emitted[step.source], number, emitted[step.begun])
             elif step.source is not None:
-                operations.write(ABSORB, node, emitted[step.source], number)
+                operations.write(ON_RECEIPT, node, emitted[step.source], number)
             elif step.event is not None:
-                operations.write(ABSORB, node, _NO_MESSAGE, number)
+                operations.write(ON_CLOCK, node, 0, number)
             if step.version in read:
                 emitted[step.version] = len(operations.kind)
                 operations.write(EMIT, node, 0, number)
         pending = [emitted[target] for target in self.history.targets]
-        width = self.layout.size + self.momentum_size
         return compile_waves(
             operations.window(pending),
             np.zeros(len(self.learning), dtype=np.int64),
-            capacity=int(np.clip(_MOST_NUMBERS // width, 1, 4096)),
-            training=STEP,
+            capacity=int(np.clip(_MOST_NUMBERS // self.width, 1, 4096)),
         )
 
     def executed(self, waves: Waves) -> dict[Version, Nodes]:
         """Compute all waves; the targets."""
         n = len(self.learning)
         places = n + 1 + waves.slots
-        size = self.layout.size
-        rows = torch.zeros(places, size + self.momentum_size)
+        rows = torch.zeros(places, self.width)
         ages = torch.zeros(places, dtype=torch.int64)
         steps = torch.zeros(places, dtype=torch.int64)
-        for node, (life, learning) in enumerate(zip(self.history.lives, self.learning, strict=True)):
-            rows[node, :size] = learning.first_nodes(life).rows[0]
+        self.table = (rows, ages, steps)
+        for node, row in enumerate(self.first_rows):
+            rows[node, : len(row)] = row
         first_node, first_keep = torch.from_numpy(waves.first_node), torch.from_numpy(waves.first_keep)
         rows[first_keep] = rows[first_node]
         start = 0
@@ -157,53 +162,55 @@ class _Run:
             kinds = self.kind_of_step[waves.part[start:end]]
             for kind in np.unique(kinds):  # a wave reads no row that it overwrites, but each update its own
                 where = start + np.flatnonzero(kinds == kind)
-                nodes = self._updated(waves, where, rows, ages, steps)
-                packed = torch.cat([nodes.rows, nodes.momentum], dim=1)
+                nodes = self._updated(waves, where)
+                packed, _ = self.packings[waves.node[where[0]]].pack(nodes)
                 for chosen in (waves.node[where], waves.keep[where]):
                     place = torch.from_numpy(chosen)
                     rows[place, : packed.shape[1]] = packed
                     rows[place, packed.shape[1] :] = 0
                     ages[place], steps[place] = nodes.ages, nodes.steps
             start = end
-        found = {}
-        for target, ref in zip(self.history.targets, waves.pending, strict=True):
-            kept = torch.tensor([n - int(ref)])  # −1 − slot names the place n + 1 + slot
-            learning = self.learning[self.node_of[target[:2]]]
-            found[target] = _unpacked(rows, ages, steps, kept, learning.trainer, size)
-        return found
+        return {
+            target: self._at(
+                np.array([n - ref]), self.node_of[target[:2]]
+            )  # −1 − slot names the place n + 1 + slot
+            for target, ref in zip(self.history.targets, waves.pending, strict=True)
+        }
 
-    def _updated(
-        self, waves: Waves, where: NDArray[np.int64], rows: Tensor, ages: Tensor, steps: Tensor
-    ) -> Nodes:
+    def _at(self, places: NDArray[np.int64], node: int) -> Nodes:
+        """The state at some places, packed as that of a node."""
+        place = torch.from_numpy(places)
+        rows, ages, steps = (tensor[place] for tensor in self.table)
+        packing = self.packings[node]
+        return packing.unpack(rows[:, : packing.width], rows[:, :0], ages=ages, steps=steps)
+
+    def _updated(self, waves: Waves, where: NDArray[np.int64]) -> Nodes:
         """What the nodes of some updates of one kind become."""
-        own, source = waves.node[where], torch.from_numpy(waves.source[where])
+        own = waves.node[where]
         chosen = [self.history.steps[number] for number in waves.part[where]]
-        event, settings = chosen[0].event, chosen[0].life.settings
-        trainer = self._trainer(int(own[0]))
+        first, node = chosen[0], int(own[0])
+        event, learning, source = first.event, self.learning[node], None
+        if first.source is not None:
+            source = self._at(waves.source[where], self.node_of[first.source[:2]])
         if event is None:
-            return _unpacked(rows, ages, steps, source, trainer, self.layout.size)
-        nodes = _unpacked(rows, ages, steps, torch.from_numpy(own), trainer, self.layout.size)
+            assert source is not None  # noqa: S101 - starts that do not go on from another have no updates
+            return learning.resumed(source)
 
         def update(nodes: Nodes) -> Nodes:
             if not event.trained:
                 return nodes
-            nodes, losses = trainer.train(nodes, own)
+            nodes, losses = self._trainer(node).train(nodes, own)
             self._watch(chosen, waves.part[where], losses)
             return nodes
 
-        if event.kind == "train":
-            return update(nodes)
-        if event.kind == "go_back":
-            return go_back(nodes, _unpacked(rows, ages, steps, source, trainer, self.layout.size))
-        shared = _as_sent(rows[source, : self.layout.shared_size], chosen)
-        message = Message(shared=shared, ages=ages[source])
-        if event.kind == "adopt":
-            return adopt(nodes, message)
-        begun = None
-        if event.begun is not None:
-            places = torch.from_numpy(waves.begun[where])
-            begun = _unpacked(rows, ages, steps, places, trainer, self.layout.size)
-        return take_in(gossip_rule(settings.gossip), nodes, message, begun=begun, update=update)
+        return learning.after(
+            event,
+            self._at(own, node),
+            source=source,
+            begun=None if event.begun is None else self._at(waves.begun[where], node),
+            received=partial(_as_received, steps=chosen),
+            update=update,
+        )
 
     def _watch(self, chosen: list[Step], numbers: NDArray[np.int64], losses: Tensor) -> None:
         """Remember the first training that came out otherwise than recorded."""
@@ -248,24 +255,19 @@ def _pool(history: History, learnings: list[Learning]) -> NodeData:
     return NodeData.partitioned(torch.cat(inputs), torch.cat(targets), parts, numbers=numbers)
 
 
-def _unpacked(  # noqa: PLR0917
-    rows: Tensor, ages: Tensor, steps: Tensor, places: Tensor, trainer: Trainer, size: int
-) -> Nodes:
-    gathered = rows[places]
-    return Nodes(
-        rows=gathered[:, :size],
-        ages=ages[places],
-        steps=steps[places],
-        momentum=gathered[:, size : size + trainer.momentum_size],
-    )
-
-
-def _as_sent(shared: Tensor, steps: list[Step]) -> Tensor:
+def _as_received(message: Message, steps: list[Step]) -> Message:
     """Lose what each model lost on its way."""
     events = [step.event for step in steps if step.event is not None]  # merges and adoptions only, so all
     names = np.array([event.codec for event in events])
+    keys = torch.tensor([event.key for event in events])
     for name in set(names) - {"float32"}:
-        where = torch.from_numpy(np.flatnonzero(names == name))
-        keys = torch.tensor([events[index].key for index in where])
-        shared[where] = codec(str(name)).compress(shared[where], keys=keys)
-    return shared
+        there = torch.from_numpy(names == name)
+        lossy = compressed(message, codec(str(name)), keys=keys)
+        rows = {
+            key: torch.where(there if each.dim() == 1 else there[:, None], lossy.carried[key], each)
+            for key, each in message.carried.items()
+        }
+        message = replace(
+            message, shared=torch.where(there[:, None], lossy.shared, message.shared), carried=rows
+        )
+    return message

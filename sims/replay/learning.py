@@ -1,19 +1,21 @@
-"""With what a recorded peer learned: its task, its data, its training, as the peer itself assembles them."""
+"""What recorded peers learned with: task, data and training, as the peers themselves assemble them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gossipfl.algorithms import GossipRule, gossip_rule
+from gossipfl.algorithms import Message, MessageAlgorithm, adopt, go_back, resumed
+from gossipfl.algorithms.messages import Update
 from gossipfl.peer.assembly import first_state, read_data, trainer_of
+from gossipfl.peer.gossip.plan import gossip_algorithm
 from gossipfl.tasks import Dataset, Task, find_task
 from gossipfl.training import Nodes, Trainer
 from sims.replay.errors import OtherTask
-from sims.replay.peer_records import Life, RecordedPeer
+from sims.replay.peer_records import Event, Life, RecordedPeer
 
-__all__ = ["Learning", "Learnings", "with_momentum"]
+__all__ = ["Learning", "Learnings"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,17 +30,60 @@ class Learning:
         The peer's own.
     trainer : Trainer
         Over that data, ``N = 1``.
-    algorithm : GossipRule
+    algorithm : MessageAlgorithm
+        Of a peer that learned in rounds it is the one it would gossip by.
     """
 
     task: Task
     data: Dataset
     trainer: Trainer
-    algorithm: GossipRule
+    algorithm: MessageAlgorithm
 
     def first_nodes(self, life: Life) -> Nodes:
         """The model before any training, ``B = 1``."""
-        return first_state(self.task, self.trainer, life.settings).nodes
+        return self.resumed(first_state(self.task, self.trainer, life.settings).nodes)
+
+    def after(
+        self,
+        event: Event,
+        nodes: Nodes,
+        *,
+        source: Nodes | None,
+        begun: Nodes | None,
+        received: Callable[[Message], Message],
+        update: Update,
+    ) -> Nodes:
+        """Compute what an event made of a model, or alike events of several.
+
+        Parameters
+        ----------
+        event : Event
+        nodes : Nodes
+            B nodes before it.
+        source, begun : Nodes or None
+            What it read, as recorded.
+        received : callable
+            Gives messages as they were decoded.
+        update : callable
+            Local training, if there was any.
+        """
+        size = self.task.layout.shared_size
+        if event.kind == "clock":
+            return self.algorithm.on_clock(nodes, shared_size=size, update=update)
+        if source is None:
+            return update(nodes)
+        if event.kind == "go_back":
+            return go_back(nodes, source)
+        message = received(self.algorithm.emit(source, shared_size=size))
+        if event.kind == "adopt":
+            return adopt(nodes, message)
+        if begun is None:
+            return self.algorithm.on_receipt(nodes, message, update=update)
+        return self.algorithm.on_answer(nodes, message, begun, update=update)
+
+    def resumed(self, nodes: Nodes) -> Nodes:
+        """A saved model, as a start goes on from it."""
+        return resumed(nodes, self.algorithm, momentum_size=self.trainer.momentum_size)
 
 
 class Learnings:
@@ -75,14 +120,14 @@ class Learnings:
         """How this start learned."""
         settings = life.settings
         task_key = (settings.task.name, repr(sorted(settings.task.options.items())))
-        key = (*task_key, settings.training, settings.gossip, settings.runtime.number)
+        key = (*task_key, settings.training, settings.gossip, settings.exchange, settings.runtime.number)
         if key not in self._known:
             task, data = self._task(task_key, life)
             self._known[key] = Learning(
                 task=task,
                 data=data,
                 trainer=trainer_of(task, data, settings),
-                algorithm=gossip_rule(settings.gossip),
+                algorithm=gossip_algorithm(settings),
             )
         return self._known[key]
 
@@ -103,12 +148,3 @@ class Learnings:
                     )
             self._tasks[key] = (task, read_data(task))
         return self._tasks[key]
-
-
-def with_momentum(nodes: Nodes, size: int) -> Nodes:
-    """Nodes as a start takes them over: with empty momentum if it was turned on or off in between."""
-    if nodes.momentum.shape[1] == size:
-        return nodes
-    return Nodes(
-        rows=nodes.rows, ages=nodes.ages, steps=nodes.steps, momentum=nodes.rows.new_zeros(len(nodes), size)
-    )

@@ -39,7 +39,7 @@ class Event:
     Parameters
     ----------
     kind : str
-        ``merge``, ``train``, ``adopt`` or ``go_back``; see ``docs/records.md``.
+        ``merge``, ``train``, ``clock``, ``adopt`` or ``go_back``; see ``docs/records.md``.
     number : int
         Consecutive within a start.
     source : Version or None
@@ -252,7 +252,7 @@ def _read_life(path: Path) -> Life | None:
                         f"{path} does not begin with the start of the peer", expected="kind start", got=kind
                     )
                 start, before = record, int(record["event"])
-            elif kind in ("merge", "train", "adopt", "go_back"):
+            elif kind in ("merge", "train", "clock", "adopt", "go_back"):
                 event = _event(record, peer=str(start["peer"]))
                 if event.number != before + 1:
                     raise TornRecords(

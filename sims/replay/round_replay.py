@@ -8,7 +8,7 @@ what it had sent by then is in the others' models.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -265,7 +265,7 @@ class _Replay:
             before = self._start(life.resumed[:2])
             if life.resumed not in self._snapshots:
                 self._keep_snapshots(before, upto=None)
-            nodes = _with_momentum(self._snapshots[life.resumed], learning.trainer.momentum_size)
+            nodes = self._snapshots[life.resumed].with_momentum(learning.trainer.momentum_size)
             nodes = started(State(nodes=nodes, event=life.first), plan, learning.task).nodes
         places = list(self._lives)
         running = Running(key, plan, learning, places.index(key), nodes, life.first)
@@ -330,9 +330,3 @@ class _Replay:
                 "saved, and is not recorded",
                 remedy="The records were cut short, or copied before what depends on them: copy all again.",
             )
-
-
-def _with_momentum(nodes: Nodes, size: int) -> Nodes:
-    if nodes.momentum.shape[1] == size:
-        return nodes
-    return replace(nodes, momentum=nodes.rows.new_zeros(len(nodes), size))

@@ -1,4 +1,4 @@
-"""Replay, a row at a time: the calls that the peers made, with the threads they had.
+"""Replay a row at a time: the calls that the peers made, with the threads they had.
 
 The same functions on the same numbers: on the machine of the run the outcome is the same to the last bit.
 """
@@ -11,13 +11,14 @@ from collections import Counter
 import numpy as np
 import torch
 
-from gossipfl.algorithms import Message, adopt, go_back, take_in
+from gossipfl.algorithms import Message
+from gossipfl.algorithms.messages import compressed
 from gossipfl.codecs import codec
 from gossipfl.training import Nodes
 from sims.replay.departure import Departure
 from sims.replay.errors import TornRecords
 from sims.replay.history import History, Step
-from sims.replay.learning import Learning, Learnings, with_momentum
+from sims.replay.learning import Learning, Learnings
 from sims.replay.peer_records import Version
 from sims.replay.threads import set_threads_kept
 
@@ -54,8 +55,7 @@ def replay_rows(history: History, learnings: Learnings) -> tuple[dict[Version, N
             learning = learnings.of(life)
             source = kept[step.source] if step.source is not None else None
             if step.event is None:
-                nodes = learning.first_nodes(life) if source is None else source
-                nodes = with_momentum(nodes, learning.trainer.momentum_size)
+                nodes = learning.first_nodes(life) if source is None else learning.resumed(source)
             else:
                 begun = kept[step.begun] if step.begun is not None else None
                 nodes, loss = _computed(step, learning, current[version[:2]], source, begun)
@@ -86,21 +86,12 @@ def _computed(
         loss = float(losses[0])
         return nodes
 
-    if source is None:
-        after = update(before)
-    elif event.kind == "go_back":
-        after = go_back(before, source)
-    else:
-        if int(source.ages[0]) != event.sender_age:
-            raise _contradiction(step, "sender_age", event.sender_age, int(source.ages[0]))
-        way, size = codec(event.codec), learning.task.layout.shared_size
-        sent = way.decode(way.encode(source.rows[0, :size].contiguous(), key=event.key), size)
-        message = Message(shared=sent[None], ages=torch.tensor([event.sender_age]))
-        after = (
-            adopt(before, message)
-            if event.kind == "adopt"
-            else take_in(learning.algorithm, before, message, begun=begun, update=update)
-        )
+    def received(message: Message) -> Message:
+        if int(message.ages[0]) != event.sender_age:
+            raise _contradiction(step, "sender_age", event.sender_age, int(message.ages[0]))
+        return compressed(message, codec(event.codec), keys=torch.tensor([event.key]))
+
+    after = learning.after(event, before, source=source, begun=begun, received=received, update=update)
     for what, recorded, came in (("age", event.age, after.ages), ("step", event.step, after.steps)):
         if recorded != int(came[0]):
             raise _contradiction(step, what, recorded, int(came[0]))

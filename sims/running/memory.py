@@ -1,4 +1,4 @@
-"""How much memory a run needs, said before it starts."""
+"""Memory a run needs, estimated before it starts."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from sims.compiler.timeline import Timeline, conditions_of, ticks
 from sims.compiler.waves import compile_waves
 from sims.engine.blocks import block_size, wave_width
 from sims.engine.groups import groups_of
+from sims.engine.packing import Packing
 from sims.errors import NotEnoughMemory
 from sims.scenario import Scenario
-from sims.scenario.message_driven import PushSumSection
 from sims.scenario.round_based import RoundSection
-from sims.world import World, message_rule
+from sims.world import World
 from sims.world.networks import round_network
 
 __all__ = ["MemoryEstimate", "check_memory", "estimate_memory"]
@@ -77,22 +77,24 @@ def estimate_memory(scenario: Scenario, world: World) -> MemoryEstimate:
     """
     n = scenario.population.nodes
     item = 8 if scenario.precision == "float64" else 4
-    row = item * (world.layout.size + isinstance(scenario.algorithm, PushSumSection)) + 8  # with its weight
-    momentum = item * world.trainer.momentum_size
     data = world.trainer.data
     held = sum(t.numel() * t.element_size() for t in (data.inputs, data.targets, world.test_inputs))
     held += data.indices.nbytes + data.offsets.nbytes + data.numbers.nbytes
     if isinstance(scenario.algorithm, RoundSection):
+        row, momentum = item * world.layout.size + 8, item * world.trainer.momentum_size
         kept = _auxiliary_bytes(scenario, world)
         beside = 2 * row if scenario.algorithm.build().requirements.own_steps else 0  # gradients, directions
         rows = n * (3 * row + 2 * momentum + beside) + 3 * kept
         return MemoryEstimate(rows=rows, slots=0, data=held, timeline=0)
+    behaviour, first = world.message_algorithm.behaviour, world.first_nodes()
+    packing = Packing.of(first, behaviour.carries)
+    row = item * packing.width + 8 * first.ages[0].numel()
     slots = int(n * _slots_per_node(scenario, world, item * world.layout.size) * 1.125) + 64
     operations = min(2_000_000, int(2 * n * min(scenario.stop.rounds, scenario.evaluate.every)))
     degree = scenario.topology.arguments.get("degree", 0)
     links = n * (4 * int(degree) + 8) if isinstance(degree, int) else 0
     return MemoryEstimate(
-        rows=n * (row + momentum + 8),
+        rows=n * (row + item * packing.kept_width + 8),
         slots=slots * row,
         data=held,
         timeline=operations * _OPERATION_BYTES + 4 * n * _EVENT_BYTES + 70 * n + links,
@@ -133,7 +135,7 @@ def _slots_per_node(scenario: Scenario, world: World, row_bytes: int) -> float:
         small, indptr=none, indices=none.astype(np.int32), message_bytes=world.message_bytes
     )
     timeline, slots = Timeline(conditions), 0
-    groups = groups_of(message_rule(scenario.algorithm), np.ones(n, dtype=np.int64), trains=True)
+    groups = groups_of(world.message_algorithm.behaviour, np.ones(n, dtype=np.int64), trains=True)
     width = wave_width(nodes=n, block=block_size(row_bytes=row_bytes, nodes=n))
     for rounds in (5, 10):
         for window in timeline.windows(ticks(rounds * scenario.network.period)):

@@ -166,7 +166,7 @@ class MessageDriven:
             **{f"timeline.{name}": array for name, array in self._timeline.state().items()},
             "rows": table.rows.cpu().numpy(),
             "ages": table.ages.cpu().numpy(),
-            "momentum": table.momentum.cpu().numpy(),
+            "kept": table.kept.cpu().numpy(),
             "steps": table.steps,
             "updates": np.array([self.phases.updates]),
         }
@@ -178,7 +178,7 @@ class MessageDriven:
         table, device = self._engine.table, self._engine.device
         table.rows = torch.from_numpy(state["rows"]).to(device)
         table.ages = torch.from_numpy(state["ages"]).to(device)
-        table.momentum = torch.from_numpy(state["momentum"]).to(device)
+        table.kept = torch.from_numpy(state["kept"]).to(device)
         table.steps = state["steps"].astype(np.int64)
         self.phases.updates = int(state["updates"][0])
 

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
+from gossipfl.algorithms import ADPSGD, Flow, GossipLearning, MessageAlgorithm, PushSum, Sharing
 from gossipfl.settings import MergeSettings
 from gossipfl.settings.codec_names import parse_model_codec_name
 from sims.scenario.network import Section
@@ -71,6 +72,17 @@ class GossipLearningSection(MergeSettings):
     sharing: SharingSection = SharingSection()
     codec: ModelCodec = None
 
+    def build(self) -> MessageAlgorithm:
+        """Make the algorithm."""
+        merging = {name: getattr(self, name) for name in ("merge", "weighting", "merge_limit")}
+        return GossipLearning(
+            **merging,
+            exchange=self.exchange,
+            flow=Flow(**self.flow.model_dump()),
+            sharing=Sharing(**self.sharing.model_dump()),
+            codec=self.codec,
+        )
+
     @model_validator(mode="after")
     def _whole_models_are_encoded(self) -> GossipLearningSection:
         if self.codec is not None and self.sharing.kind != "whole":
@@ -84,6 +96,10 @@ class ADPSGDSection(Section):
     name: Literal["ad_psgd"]
     codec: ModelCodec = None
 
+    def build(self) -> MessageAlgorithm:
+        """Make the algorithm."""
+        return ADPSGD(codec=self.codec)
+
 
 class PushSumSection(Section):
     """Half of a sum and of its weight go to a neighbour (Kempe et al. 2003; Assran et al. 2019)."""
@@ -94,6 +110,10 @@ class PushSumSection(Section):
         description="what a training step is a step of: the sum, as in the paper, which moves a model of small "
         "weight far; or the model",
     )
+
+    def build(self) -> MessageAlgorithm:
+        """Make the algorithm."""
+        return PushSum(steps_of=self.steps_of)
 
 
 MessageDrivenSection = GossipLearningSection | ADPSGDSection | PushSumSection

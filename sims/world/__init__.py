@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from sims.world.world import MessageRule, World, build_world, message_codec, message_rule
+from sims.world.world import World, build_world
 
-__all__ = ["MessageRule", "World", "build_world", "message_codec", "message_rule"]
+__all__ = ["World", "build_world"]

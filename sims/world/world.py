@@ -1,4 +1,4 @@
-"""What a simulation learns with: the task, every node's samples, training, and the first rows."""
+"""The world of a simulation: the task, every node's samples, training, and the first rows."""
 
 from __future__ import annotations
 
@@ -11,26 +11,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from gossipfl.algorithms import ADPSGD, GossipLearning, PartialGossip, PushSum
+from gossipfl.algorithms import MessageAlgorithm
 from gossipfl.codecs import Compressor, codec
 from gossipfl.rows import Layout
-from gossipfl.settings import MergeSettings
 from gossipfl.tasks import Dataset, Task, find_task, partition
-from gossipfl.training import NodeData, Trainer
+from gossipfl.training import NodeData, Nodes, Trainer
 from sims.errors import InvalidScenario
 from sims.scenario import Scenario
-from sims.scenario.scenario import (
-    ADPSGDSection,
-    AlgorithmSection,
-    GossipLearningSection,
-    MessageDrivenSection,
-    PushSumSection,
-)
+from sims.scenario.scenario import MessageDrivenSection
 from sims.world.trace_cache import Traces
 
-__all__ = ["MessageRule", "World", "build_world", "message_codec", "message_rule"]
-
-MessageRule = GossipLearning | PartialGossip | ADPSGD | PushSum
+__all__ = ["World", "build_world"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,17 +67,41 @@ class World:
         return torch.float64 if self.scenario.precision == "float64" else torch.float32
 
     @property
-    def message_bytes(self) -> int:
-        """Bytes of one message: the shared part of a row as float32, or the share of it that is sent.
+    def message_algorithm(self) -> MessageAlgorithm:
+        """What nodes do with their own models and those they receive.
 
-        In push-sum a weight is sent with it, which is a number more.
+        Raises
+        ------
+        InvalidScenario
+            If the scenario's algorithm runs in rounds.
         """
-        algorithm = self.scenario.algorithm
-        sharing, codec = getattr(algorithm, "sharing", None), message_codec(algorithm)
-        if codec is not None:
-            return codec.payload_bytes(self.layout.shared_size)
-        whole = 4 * (self.layout.shared_size + isinstance(algorithm, PushSumSection))
-        return whole if sharing is None or sharing.kind == "whole" else -(-whole // sharing.parts)
+        section = self.scenario.algorithm
+        if not isinstance(section, MessageDrivenSection):
+            raise InvalidScenario("clocks and messages are for message-driven algorithms", got=section.name)
+        return section.build()
+
+    @property
+    def message_codec(self) -> Compressor | None:
+        """How nodes send their models; None where they send them in full."""
+        name = self.message_algorithm.behaviour.codec
+        return None if name is None else codec(name)
+
+    @property
+    def message_bytes(self) -> int:
+        """Bytes of one message: what is sent of the shared part of a row, and further rows.
+
+        In float32 unless a codec is declared.
+        """
+        behaviour, compressor = self.message_algorithm.behaviour, self.message_codec
+        message = self.message_algorithm.emit(self.first_nodes(), shared_size=self.layout.shared_size)
+
+        def encoded(row: Tensor) -> int:
+            return (
+                4 * row.numel() if compressor is None or not row.dim() else compressor.payload_bytes(len(row))
+            )
+
+        further = sum(encoded(rows[0]) for rows in message.carried.values())
+        return behaviour.sharing.share_of(encoded(message.shared[0])) + further
 
     def class_counts(self) -> NDArray[np.int64]:
         """How many samples of each class each node has, ``[N, classes]``.
@@ -116,6 +131,17 @@ class World:
             return self.task.initial_row()[None].to(self.dtype)
         rows = [self.task.initial_row(node) for node in range(self.scenario.population.nodes)]
         return torch.stack(rows).to(self.dtype)
+
+    def first_nodes(self) -> Nodes:
+        """Nodes of a message-driven algorithm before anything happened: all N or, where all start alike, one."""
+        algorithm = self.message_algorithm
+        return algorithm.start(
+            Nodes.start(
+                self.first_rows(),
+                momentum_size=self.trainer.momentum_size,
+                parts=algorithm.behaviour.sharing.ages,
+            )
+        )
 
 
 def build_world(scenario: Scenario, *, traces: Traces | None = None) -> World:
@@ -151,33 +177,6 @@ def build_world(scenario: Scenario, *, traces: Traces | None = None) -> World:
         test_inputs=dataset.test_inputs[:count],
         test_targets=dataset.test_targets[:count],
         traces=Traces() if traces is None else traces,
-    )
-
-
-def message_codec(section: AlgorithmSection) -> Compressor | None:
-    """How nodes send their models; None where they send them in full, or in rounds."""
-    if not isinstance(section, GossipLearningSection | ADPSGDSection) or section.codec is None:
-        return None
-    return codec(section.codec)
-
-
-def message_rule(section: MessageDrivenSection) -> MessageRule:
-    """What nodes do with their own models and those they receive."""
-    match section:
-        case ADPSGDSection():
-            return ADPSGD()
-        case PushSumSection():
-            return PushSum(section.steps_of)
-    sharing = section.sharing
-    if sharing.kind == "whole":
-        return GossipLearning(
-            MergeSettings(merge=section.merge, weighting=section.weighting, merge_limit=section.merge_limit)
-        )
-    return PartialGossip(
-        kind=sharing.kind,
-        parts=sharing.parts,
-        weighting=section.weighting,
-        merge_limit=section.merge_limit,
     )
 
 

@@ -44,7 +44,11 @@ class Start:
         resumed = None
         if record["resumed_from"] is not None:
             resumed = (record["peer"], record["resumed_from"], record["event"])
-        return cls(task, Trainer.of(task, own, settings.training), GossipLearning(settings.gossip), resumed)
+        gossip = settings.gossip
+        algorithm = GossipLearning(
+            merge=gossip.merge, weighting=gossip.weighting, merge_limit=gossip.merge_limit
+        )
+        return cls(task, Trainer.of(task, own, settings.training), algorithm, resumed)
 
 
 def replay(homes: list[Home]) -> dict[Name, Nodes]:
@@ -108,6 +112,6 @@ def outcome(name: Name, record, start: Start, states) -> Nodes:
             row = torch.cat([message.shared, before.rows[:, size:]], dim=1)
             after = Nodes(rows=row, ages=message.ages, steps=before.steps, momentum=0 * before.momentum)
         else:
-            after = start.algorithm.absorb(before, message, update=update)
+            after = start.algorithm.on_receipt(before, message, update=update)
     assert (int(after.ages[0]), int(after.steps[0])) == (record["age"], record["step"]), json.dumps(record)
     return replace(after)

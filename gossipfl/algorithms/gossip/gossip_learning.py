@@ -1,101 +1,84 @@
 """Gossip learning: models take random walks over the peers, are trained where they arrive, and merge.
 
 Ormándi, Hegedűs & Jelasity, "Gossip learning with linear models on fully distributed data", Concurrency and
-Computation 25(4), 2013; age-weighted merge: Hegedűs, Danner & Jelasity, "Decentralized learning works: an
-empirical comparison of gossip learning and federated learning", J. Parallel Distrib. Comput. 148, 2021; limited
-merge: Danner, Hegedűs & Jelasity, "Improving gossip learning via limited model merging", ICCCI 2023.
+Computation 25(4), 2013; age-weighted merge, and sharing of parts of models: Hegedűs, Danner & Jelasity,
+"Decentralized learning works: an empirical comparison of gossip learning and federated learning", J. Parallel
+Distrib. Comput. 148, 2021; limited merge: Danner, Hegedűs & Jelasity, "Improving gossip learning via limited
+model merging", ICCCI 2023; token accounts: Danner & Jelasity, "Token account algorithms", ICDCS 2018.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from gossipfl.settings import GossipSettings, MergeSettings
+from gossipfl.algorithms.gossip.flow import PROACTIVE, Flow
+from gossipfl.algorithms.gossip.merging import Weighting, merge
+from gossipfl.algorithms.gossip.sharing import WHOLE, Sharing
+from gossipfl.algorithms.messages import Behaviour, Message, MessageAlgorithm, Update
+from gossipfl.errors import SettingError
 from gossipfl.training.nodes import Nodes
 
-__all__ = ["GossipLearning", "GossipSettings", "Message", "merge"]
-
-Update = Callable[[Nodes], Nodes]
+__all__ = ["GossipLearning"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Message:
-    """B models on their way, one to each of B nodes.
+class GossipLearning(MessageAlgorithm):
+    """Gossip learning with whole models or parts of them, on B nodes at once.
 
     Parameters
     ----------
-    shared : Tensor
-        Shared parameters, shape ``[B, shared_size]``, float32.
-    ages : Tensor
-        Shape ``[B]``, int64.
-    """
-
-    shared: Tensor
-    ages: Tensor
-
-
-def merge(
-    own: Tensor,
-    own_ages: Tensor,
-    other: Tensor,
-    other_ages: Tensor,
-    *,
-    weighting: Literal["age", "plain"],
-    limit: int | None = None,
-) -> Tensor:
-    """Average models pairwise.
-
-    ``plain``: the mean (Ormándi et al. 2013, Algorithm 2). ``age``: weights proportional to age (Hegedűs et
-    al. 2021, Algorithm 3); where both ages are 0, the mean. With a limit (Danner et al. 2023) only models whose
-    ages differ by at most so much are averaged; of others the older is taken as it is, because the little that
-    the younger one has learned would dilute it.
-
-    Parameters
-    ----------
-    own, other : Tensor
-        Shape ``[B, P]``, float32.
-    own_ages, other_ages : Tensor
-        Shape ``[B]``, int64.
+    merge : {'RW', 'MU', 'UM'}
+        RW: train the received model; MU: merge, then train; UM: train both, then merge.
     weighting : {'age', 'plain'}
-    limit : int, optional
-        Largest difference of ages at which models are averaged; any unless given.
+        Weight of each model in a merge: its age, or one half.
+    merge_limit : int, optional
+        Largest difference of ages at which models are averaged; above it the older one is taken as it is.
+    exchange : {'push', 'pull', 'push-pull'}
+    flow : Flow
+    sharing : Sharing
+        Parts are merged, then trained (MU).
+    codec : str, optional
+        As in `Behaviour`.
 
-    Returns
-    -------
-    Tensor
-        Shape ``[B, P]``, a convex combination of the two.
+    Raises
+    ------
+    SettingError
+        Two of these contradict each other.
     """
-    if weighting == "plain" and limit is None:
-        return torch.lerp(own, other, 0.5)
-    # In double precision: in int64 the sum of two large ages would overflow.
-    own_age, other_age = own_ages.double(), other_ages.double()
-    if weighting == "plain":
-        weight = torch.full_like(own_age, 0.5)
-    else:
-        total = own_age + other_age
-        weight = torch.where(total > 0, other_age / total.clamp(min=1), 0.5)
-    if limit is not None:
-        older = other_age - own_age
-        weight = torch.where(older > limit, 1.0, torch.where(older < -limit, 0.0, weight))
-    return torch.lerp(own, other, weight.to(own.dtype)[:, None])
 
+    merge: Literal["RW", "MU", "UM"] = "MU"
+    weighting: Weighting = "age"
+    merge_limit: int | None = None
+    exchange: Literal["push", "pull", "push-pull"] = "push"
+    flow: Flow = PROACTIVE
+    sharing: Sharing = WHOLE
+    codec: str | None = None
 
-@dataclass(frozen=True, slots=True)
-class GossipLearning:
-    """The message-driven algorithm of gossip learning, on B nodes at once."""
+    def __post_init__(self) -> None:
+        if self.merge == "RW" and self.merge_limit is not None:
+            raise SettingError(
+                "merge_limit is without effect where models are never merged (merge = 'RW')",
+                got=self.merge_limit,
+                remedy="Leave it out, or choose MU or UM.",
+            )
+        if self.sharing.kind != "whole" and self.merge != "MU":
+            raise SettingError(
+                "parts of models can be merged, and not replace whole models",
+                expected="merge = 'MU' with partitioned or subsampled sharing",
+                got=self.merge,
+            )
+        _ = self.behaviour  # whose own contradictions are errors too
 
-    settings: MergeSettings = field(default_factory=MergeSettings)
+    @property
+    def behaviour(self) -> Behaviour:
+        """Training on receipt."""
+        return Behaviour(exchange=self.exchange, flow=self.flow, sharing=self.sharing, codec=self.codec)
 
-    def emit(self, nodes: Nodes, *, shared_size: int) -> Message:
-        """Messages the nodes would send now: their shared parameters and ages."""
-        return Message(shared=nodes.rows[:, :shared_size], ages=nodes.ages)
-
-    def absorb(self, nodes: Nodes, message: Message, *, update: Update) -> Nodes:
+    def on_receipt(self, nodes: Nodes, message: Message, *, update: Update) -> Nodes:
         """Take one received model into each node.
 
         Writing U for ``update`` and M for `merge` (Ormándi et al. 2013, Algorithm 2), with x one's own model
@@ -103,39 +86,38 @@ class GossipLearning:
         model received before y; as in Hegedűs et al. 2021 it is one's current model here.) What stays local
         (a personal head, buffers) and the optimiser's state stay the node's own throughout; the age becomes
         the larger of the two wherever both took part.
-
-        Parameters
-        ----------
-        nodes : Nodes
-            B nodes.
-        message : Message
-            One model for each.
-        update : callable
-            Local training of nodes, or the identity where several merges share one training.
-
-        Returns
-        -------
-        Nodes
         """
+        if self.sharing.kind != "whole":
+            return update(self._part_merged(nodes, message))
         received = nodes.with_shared(message.shared, ages=message.ages)
-        match self.settings.merge:
+        match self.merge:
             case "RW":
                 return update(received)
             case "MU":
-                return update(self._merged(nodes, received, message.shared.shape[1]))
+                return update(self._merged(nodes, received, message.size))
             case "UM":
                 own = update(nodes)
                 trained = update(received)
-                return self._merged(own, trained, message.shared.shape[1])
+                return self._merged(own, trained, message.size)
 
     def _merged(self, own: Nodes, other: Nodes, shared_size: int) -> Nodes:
-        shared = merge(
-            own.rows[:, :shared_size],
-            own.ages,
-            other.rows[:, :shared_size],
-            other.ages,
-            weighting=self.settings.weighting,
-            limit=self.settings.merge_limit,
-        )
+        shared = self._averaged(own.rows[:, :shared_size], own.ages, other.rows[:, :shared_size], other.ages)
         ages = torch.maximum(own.ages, other.ages)
         return replace(own.with_shared(shared, ages=ages), steps=torch.maximum(own.steps, other.steps))
+
+    def _part_merged(self, nodes: Nodes, message: Message) -> Nodes:
+        """Merge the part that was sent, with the part's own age if it has one."""
+        part = message.part
+        assert part is not None  # noqa: S101 - sharing is declared
+        own, own_ages, other_ages = nodes.rows[:, : message.size], nodes.ages, message.ages
+        if self.sharing.kind == "partitioned":
+            own_ages, other_ages = (ages.gather(1, part[:, None])[:, 0] for ages in (own_ages, other_ages))
+        merged = self._averaged(own, own_ages, message.shared, other_ages)
+        ages = torch.maximum(own_ages, other_ages)
+        if self.sharing.kind == "partitioned":
+            ages = nodes.ages.scatter(1, part[:, None], ages[:, None])
+        shared = torch.where(self.sharing.chosen(part, message.size), merged, own)
+        return nodes.with_shared(shared, ages=ages)
+
+    def _averaged(self, own: Tensor, own_ages: Tensor, other: Tensor, other_ages: Tensor) -> Tensor:
+        return merge(own, own_ages, other, other_ages, weighting=self.weighting, limit=self.merge_limit)

@@ -6,46 +6,25 @@ Assran, Loizou, Ballas & Rabbat, "Stochastic gradient push for distributed deep 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
-from torch import Tensor
 
+from gossipfl.algorithms.messages import Behaviour, Message, MessageAlgorithm, Update
 from gossipfl.training.nodes import Nodes
 
-__all__ = ["PushSum", "Share"]
+__all__ = ["PushSum"]
 
-Update = Callable[[Nodes], Nodes]
+_WEIGHT = "weight"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Share:
-    """A part of the mass of each of B nodes, on its way.
-
-    Parameters
-    ----------
-    shared : Tensor
-        Shared parameters of the model that the mass amounts to: the sum that is sent is weight × model. Shape
-        ``[B, shared_size]``.
-    weights : Tensor
-        Shape ``[B]``, of the rows' dtype.
-    ages : Tensor
-        Shape ``[B]``, int64.
-    """
-
-    shared: Tensor
-    weights: Tensor
-    ages: Tensor
-
-
-@dataclass(frozen=True, slots=True)
-class PushSum:
+class PushSum(MessageAlgorithm):
     """Push-sum with local training, on B nodes at once.
 
     A node has a sum s and a weight w, and its model is s/w. On its clock it trains, keeps half of both and sends
-    the other half (`halve`, `emit`); what it receives it adds (`absorb`)::
+    the other half; what it receives it adds::
 
         s ← s − η g(s/w);   (s, w) ← (s/2, w/2), the same to a neighbour;   (s, w) ← (s + s', w + w')
 
@@ -66,54 +45,37 @@ class PushSum:
 
     steps_of: Literal["sum", "model"] = "sum"
 
+    @property
+    def behaviour(self) -> Behaviour:
+        """Training on the clock; no mass is lost."""
+        return Behaviour(
+            trains="clock",
+            carries=(_WEIGHT,),
+            lost="returned",
+            simulated_only="its mean is right only if no mass is ever lost or counted twice, and a peer that "
+            "hears no acknowledgement, or is restored from a checkpoint, cannot know which of its shares arrived "
+            "(docs/algorithms.md)",
+        )
+
     def start(self, nodes: Nodes) -> Nodes:
         """Nodes of weight 1."""
-        return replace(nodes, auxiliary={"weight": torch.ones_like(nodes.rows[:, 0])})
+        return replace(nodes, auxiliary={**nodes.auxiliary, _WEIGHT: torch.ones_like(nodes.rows[:, 0])})
 
-    def emit(self, nodes: Nodes, *, shared_size: int) -> Share:
-        """The half that the nodes have just taken off their mass: as much as they kept."""
-        return Share(shared=nodes.rows[:, :shared_size], weights=nodes.auxiliary["weight"], ages=nodes.ages)
-
-    def halve(self, nodes: Nodes, *, shared_size: int, update: Update) -> Nodes:
-        """Train, and keep half of one's mass.
-
-        Parameters
-        ----------
-        nodes : Nodes
-            B nodes.
-        shared_size : int
-        update : callable
-            Local training.
-
-        Returns
-        -------
-        Nodes
-        """
+    def on_clock(self, nodes: Nodes, *, shared_size: int, update: Update) -> Nodes:
+        """Train, and keep half of one's mass; the other half, which is as much, is sent."""
         trained = update(nodes)
-        weight = nodes.auxiliary["weight"]
+        weight = nodes.auxiliary[_WEIGHT]
         if self.steps_of == "sum":
             own = nodes.rows[:, :shared_size]
             stepped = own + (trained.rows[:, :shared_size] - own) / weight[:, None]
             trained = trained.with_shared(stepped, ages=trained.ages)
-        return replace(trained, auxiliary={"weight": weight / 2})
+        return replace(trained, auxiliary={**trained.auxiliary, _WEIGHT: weight / 2})
 
-    def absorb(self, nodes: Nodes, share: Share) -> Nodes:
-        """Add received mass to one's own.
-
-        Parameters
-        ----------
-        nodes : Nodes
-            B nodes.
-        share : Share
-            One for each.
-
-        Returns
-        -------
-        Nodes
-            Not trained; the age is the larger of the two.
-        """
-        own = nodes.rows[:, : share.shared.shape[1]]
-        total = nodes.auxiliary["weight"] + share.weights
-        model = torch.lerp(own, share.shared, (share.weights / total)[:, None])
-        after = nodes.with_shared(model, ages=torch.maximum(nodes.ages, share.ages))
-        return replace(after, auxiliary={"weight": total})
+    def on_receipt(self, nodes: Nodes, message: Message, *, update: Update) -> Nodes:
+        """Add received mass to one's own; the age is the larger of the two."""
+        del update
+        own, received = nodes.rows[:, : message.size], message.carried[_WEIGHT]
+        total = nodes.auxiliary[_WEIGHT] + received
+        model = torch.lerp(own, message.shared, (received / total)[:, None])
+        after = nodes.with_shared(model, ages=torch.maximum(nodes.ages, message.ages))
+        return replace(after, auxiliary={**nodes.auxiliary, _WEIGHT: total})

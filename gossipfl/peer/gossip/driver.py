@@ -1,24 +1,24 @@
-"""Taking part by gossip: every peer exchanges models with random neighbours at its own times."""
+"""Participation by gossip: exchanges of models with random neighbours at a peer's own times."""
 
 from __future__ import annotations
 
-from gossipfl.algorithms import gossip_rule
 from gossipfl.peer.assembly import codec_of
 from gossipfl.peer.driver import Participation, Parts
 from gossipfl.peer.gossip.exchanges import Gossip
 from gossipfl.peer.gossip.learner import Learner
 from gossipfl.peer.gossip.outgoing import OutgoingModels
+from gossipfl.peer.gossip.plan import GossipPlan
 
 __all__ = ["take_part_in_gossip"]
 
 
-def take_part_in_gossip(parts: Parts) -> Participation:
+def take_part_in_gossip(parts: Parts, plan: GossipPlan) -> Participation:
     """Put the parts of a gossiping peer together."""
     settings, exchange = parts.settings, parts.settings.exchange
     learner = Learner(
         state=parts.state,
         trainer=parts.trainer,
-        algorithm=gossip_rule(settings.gossip),
+        algorithm=plan.algorithm,
         merges_per_training=exchange.merges_per_training,
         patience=exchange.patience,
         mailbox=exchange.mailbox,
@@ -30,6 +30,7 @@ def take_part_in_gossip(parts: Parts) -> Participation:
         view=parts.view,
         outgoing=OutgoingModels(
             task=parts.task,
+            plan=plan,
             codec=codec_of(settings, parts.task),
             sender=parts.host.peer_id,
             incarnation=parts.incarnation,

@@ -1,4 +1,4 @@
-"""Talking with neighbours: exchanges this peer starts, and answers to those that others start."""
+"""Conversation with neighbours: exchanges this peer starts, and answers to those that others start."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import torch
 import trio
 
+from gossipfl.algorithms import Message
 from gossipfl.errors import (
     ExchangeFailed,
     ImplausibleAge,
@@ -165,7 +167,7 @@ class Gossip:
         outcome, received = "ok", None
         try:
             push_pull = self._exchange.mode == "push-pull"
-            begun = self._learner.state
+            begun = await self._learner.acted_on_clock()
             frame = await self._outgoing.frame(begun, wants_answer=push_pull)
             reply = await self._host.exchange(
                 peer_id, neighbour.addresses, frame, seconds=self._exchange.deadline
@@ -237,8 +239,11 @@ def _require_plausible(header: ModelHeader) -> None:
 def _incoming(peer_id: str, message: ModelMessage) -> Incoming:
     header = message.header
     return Incoming(
-        shared=message.row,
-        age=header.age,
+        message=Message(
+            shared=message.row[None],
+            ages=torch.tensor([header.age]),
+            carried={name: row[None] for name, row in message.carried.items()},
+        ),
         sender=peer_id,
         incarnation=header.incarnation,
         sequence=header.sequence,

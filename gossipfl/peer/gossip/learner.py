@@ -11,14 +11,14 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
-import torch
 import trio
 from torch import Tensor
 
-from gossipfl.algorithms import ADPSGD, GossipRule, Message, adopt, go_back, take_in
+from gossipfl.algorithms import Message, MessageAlgorithm, adopt, go_back
 from gossipfl.codecs import is_finite
 from gossipfl.errors import GossipflError, InvalidTask
 from gossipfl.peer.threads import run_abandonable
@@ -37,9 +37,8 @@ class Incoming:
 
     Parameters
     ----------
-    shared : Tensor
-        Shape ``[shared_size]``, float32, all finite.
-    age : int
+    message : Message
+        ``B = 1``, float32, all finite.
     sender : str
         Peer id.
     incarnation, event : int
@@ -52,14 +51,20 @@ class Incoming:
         If it is an answer: this peer's own model as it was sent with the question.
     """
 
-    shared: Tensor
-    age: int
+    message: Message
     sender: str
     incarnation: int
     sequence: int
     event: int
     codec: str
     begun: State | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Clock:
+    """A wish to act on the clock, and where the outcome is put."""
+
+    outcome: trio.MemorySendChannel[State]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,9 +111,9 @@ class Learner:
         Where learning starts.
     trainer : Trainer
         Over this peer's own data.
-    algorithm : GossipRule
+    algorithm : MessageAlgorithm
     merges_per_training : int
-        Models merged between two trainings, in gossip learning.
+        Models merged between two trainings, where nodes train on receipt.
     patience : float
         Seconds without training after which the peer trains on its own model.
     mailbox : int
@@ -122,7 +127,7 @@ class Learner:
         *,
         state: State,
         trainer: Trainer,
-        algorithm: GossipRule,
+        algorithm: MessageAlgorithm,
         merges_per_training: int,
         patience: float,
         mailbox: int,
@@ -131,12 +136,13 @@ class Learner:
         self._state = state
         self._trainer = trainer
         self._algorithm = algorithm
+        self._trains = algorithm.behaviour.trains
         self._merges_per_training = merges_per_training
         self._patience = patience
         self._record = record
         self._good = state
         self.divergences = 0
-        self._outbox, self._inbox = trio.open_memory_channel[Incoming](mailbox)
+        self._outbox, self._inbox = trio.open_memory_channel[Incoming | _Clock](mailbox)
 
     @property
     def state(self) -> State:
@@ -167,31 +173,43 @@ class Learner:
             return False
         return True
 
+    async def acted_on_clock(self) -> State:
+        """Let the model change as the algorithm says it does when the clock rings, and give what is to be sent."""
+        if self._trains != "clock":
+            return self._state
+        sender, receiver = trio.open_memory_channel[State](1)
+        await self._outbox.send(_Clock(sender))
+        return await receiver.receive()
+
     async def run(self) -> None:
         """Merge and train for ever, one thread's work at a time; cancel it to stop."""
         last_training = trio.current_time()
         while True:
             batch: list[Incoming] = []
+            clock: _Clock | None = None
             with trio.move_on_at(last_training + self._patience):
-                batch.append(await self._inbox.receive())
-            while len(batch) < self._merges_per_training:
+                clock = _sorted_into(batch, await self._inbox.receive())
+            while clock is None and len(batch) < self._merges_per_training:
                 try:
-                    batch.append(self._inbox.receive_nowait())
+                    clock = _sorted_into(batch, self._inbox.receive_nowait())
                 except trio.WouldBlock:
                     break
             before = self._state
             # The thread may be abandoned at exit: it works on values, and only this task publishes them.
-            self._state = await run_abandonable(self._work, before, tuple(batch))
+            work = partial(self._work, before, tuple(batch), clock=clock is not None)
+            self._state = await run_abandonable(work)
+            if clock is not None:
+                clock.outcome.send_nowait(self._state)
             if self._state.step > before.step:
                 last_training = trio.current_time()
 
-    def _work(self, state: State, batch: tuple[Incoming, ...]) -> State:
-        if not batch:
+    def _work(self, state: State, batch: tuple[Incoming, ...], *, clock: bool = False) -> State:
+        if not batch and not clock:
             return self._finite(self._train_alone(state))
         for incoming in batch:
-            work = self._adopt if state.has_gone_back else self._absorb
+            work = self._adopt if state.has_gone_back else self._take_in
             state = self._finite(work(state, incoming))
-        return state
+        return self._finite(self._act_on_clock(state)) if clock else state
 
     def _train(self, nodes: Nodes) -> tuple[Nodes, Tensor]:
         """Train; what the task's own module, loss or data provoke is its author's to mend."""
@@ -213,34 +231,28 @@ class Learner:
         self._record({"kind": "train", **_described(after, trained=True, began=began)})
         return after
 
-    def _absorb(self, state: State, incoming: Incoming) -> State:
+    def _act_on_clock(self, state: State) -> State:
         began = time.perf_counter()
-        steps = isinstance(self._algorithm, ADPSGD)
-        begun = incoming.begun if steps else None
-        merged = 0 if steps else state.merges_pending + 1
-        trains = begun is not None if steps else merged >= self._merges_per_training
-        loss = state.loss
+        update = _Update(self._train, state.loss)
+        size = self._trainer.layout.shared_size
+        nodes = self._algorithm.on_clock(state.nodes, shared_size=size, update=update)
+        after = State(nodes=nodes, event=state.event + 1, loss=update.loss)
+        self._record({"kind": "clock", **_described(after, trained=True, began=began)})
+        return after
 
-        def update(nodes: Nodes) -> Nodes:
-            nonlocal loss
-            if not trains:
-                return nodes
-            nodes, losses = self._train(nodes)
-            loss = float(losses[0])
-            return nodes
-
-        nodes = take_in(
-            self._algorithm,
-            state.nodes,
-            _message(incoming),
-            begun=None if begun is None else begun.nodes,
-            update=update,
-        )
+    def _take_in(self, state: State, incoming: Incoming) -> State:
+        began = time.perf_counter()
+        algorithm, message = self._algorithm, incoming.message
+        begun = incoming.begun if self._trains == "answer" else None
+        merged = state.merges_pending + 1 if self._trains == "receipt" else 0
+        trains = begun is not None or merged >= self._merges_per_training
+        update = _Update(self._train if trains else None, state.loss)
+        if begun is None:
+            nodes = algorithm.on_receipt(state.nodes, message, update=update)
+        else:
+            nodes = algorithm.on_answer(state.nodes, message, begun.nodes, update=update)
         after = State(
-            nodes=nodes,
-            event=state.event + 1,
-            merges_pending=0 if trains else merged,
-            loss=loss,
+            nodes=nodes, event=state.event + 1, merges_pending=0 if trains else merged, loss=update.loss
         )
         described = _described(after, trained=trains, began=began)
         if begun is not None:
@@ -250,7 +262,7 @@ class Learner:
 
     def _adopt(self, state: State, incoming: Incoming) -> State:
         began = time.perf_counter()
-        nodes = adopt(state.nodes, _message(incoming))
+        nodes = adopt(state.nodes, incoming.message)
         after = State(nodes=nodes, event=state.event + 1, loss=state.loss)
         self._record({"kind": "adopt", **_origin(incoming), **_described(after, trained=False, began=began)})
         return after
@@ -280,8 +292,27 @@ class Learner:
         return after
 
 
-def _message(incoming: Incoming) -> Message:
-    return Message(shared=incoming.shared[None], ages=torch.tensor([incoming.age]))
+class _Update:
+    """Local training, or none; and the loss of the batches of the last."""
+
+    def __init__(self, train: Callable[[Nodes], tuple[Nodes, Tensor]] | None, loss: float) -> None:
+        self._train = train
+        self.loss = loss
+
+    def __call__(self, nodes: Nodes) -> Nodes:
+        if self._train is None:
+            return nodes
+        nodes, losses = self._train(nodes)
+        self.loss = float(losses[0])
+        return nodes
+
+
+def _sorted_into(batch: list[Incoming], item: Incoming | _Clock) -> _Clock | None:
+    """Put a model into the batch; a wish to act on the clock ends it."""
+    if isinstance(item, _Clock):
+        return item
+    batch.append(item)
+    return None
 
 
 def _origin(incoming: Incoming) -> dict[str, Any]:
@@ -290,7 +321,7 @@ def _origin(incoming: Incoming) -> dict[str, Any]:
         "sender_incarnation": incoming.incarnation,
         "sender_sequence": incoming.sequence,
         "sender_event": incoming.event,
-        "sender_age": incoming.age,
+        "sender_age": int(incoming.message.ages[0]),
         "codec": incoming.codec,
     }
 

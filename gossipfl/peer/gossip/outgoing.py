@@ -6,6 +6,7 @@ import trio
 
 from gossipfl.codecs import Codec, message_key
 from gossipfl.peer.gossip.learner import State
+from gossipfl.peer.gossip.plan import GossipPlan
 from gossipfl.peer.threads import run_abandonable
 from gossipfl.tasks import Task
 from gossipfl.wire import Frame, encode_model
@@ -25,6 +26,7 @@ class OutgoingModels:
     Parameters
     ----------
     task : Task
+    plan : GossipPlan
     codec : Codec
     sender : str
         The peer's own id.
@@ -32,8 +34,9 @@ class OutgoingModels:
         Which start of the peer this is.
     """
 
-    def __init__(self, *, task: Task, codec: Codec, sender: str, incarnation: int) -> None:
+    def __init__(self, *, task: Task, plan: GossipPlan, codec: Codec, sender: str, incarnation: int) -> None:
         self._task = task
+        self._plan = plan
         self._codec = codec
         self._sender = sender
         self._incarnation = incarnation
@@ -50,14 +53,16 @@ class OutgoingModels:
         self._sequence += 1
         sequence = self._sequence
         size = self._task.layout.shared_size
+        message = self._plan.algorithm.emit(state.nodes, shared_size=size)
 
         def encode() -> Frame:
             return encode_model(
-                state.nodes.rows[0, :size],
+                message.shared[0],
                 codec=self._codec,
                 key=message_key(self._sender, incarnation=self._incarnation, sequence=sequence),
+                carried={name: rows[0] for name, rows in message.carried.items()},
                 task=self._task.fingerprint,
-                layout=self._task.layout.digest,
+                layout=self._plan.layout,
                 age=min(state.age, LARGEST_AGE),
                 incarnation=self._incarnation,
                 sequence=sequence,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -141,10 +141,8 @@ def load_checkpoint(path: Path, task: Task, *, momentum_size: int) -> Checkpoint
         )
         if nodes.rows.shape != (1, task.layout.size):
             raise _damaged(path, f"a row of {tuple(tensors['row'].shape)}")
-        if nodes.momentum.shape[1] != momentum_size:  # momentum was turned on or off since
-            nodes = replace(nodes, momentum=torch.zeros(1, momentum_size))
         return Checkpoint(
-            nodes=nodes,
+            nodes=nodes.with_momentum(momentum_size),  # it may have been turned on or off since
             event=int(state["event"]),
             merges_pending=int(state["merges_pending"]),
             incarnation=int(state["incarnation"]),

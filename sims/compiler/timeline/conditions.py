@@ -1,4 +1,4 @@
-"""What a timeline is drawn from: the numbers of a scenario as plain scalars and arrays, times in whole ticks.
+"""Conditions of a timeline: the numbers of a scenario as plain scalars and arrays, times in whole ticks.
 
 A tick is a nanosecond. Whole numbers keep the order of events the same on every machine.
 """
@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from gossipfl.algorithms import Behaviour
+from sims.compiler.operations import operation_on
 from sims.compiler.timeline.draws import HOST, SPEED, below, lognormal, uniform
 from sims.compiler.timeline.traces import TICKS_PER_SECOND, read_round_trips, read_sessions, ticks
 from sims.errors import InvalidScenario
@@ -25,19 +27,10 @@ from sims.scenario.network import (
     TraceChurn,
     UniformDelay,
 )
-from sims.scenario.scenario import (
-    ADPSGDSection,
-    FlowSection,
-    GossipLearningSection,
-    MessageDrivenSection,
-    PushSumSection,
-    Scenario,
-    SharingSection,
-)
+from sims.scenario.scenario import MessageDrivenSection, Scenario
 
 __all__ = ["TICKS_PER_SECOND", "Conditions", "conditions_of", "ticks"]
 
-GOSSIP_LEARNING, AD_PSGD, PUSH_SUM = range(3)
 PUSH, PULL, PUSH_PULL = range(3)
 PROACTIVE, SIMPLE, GENERALIZED, RANDOMIZED = range(4)
 WHOLE, PARTITIONED, SUBSAMPLED = range(3)
@@ -49,7 +42,8 @@ COMES, GOES, DROP, RETURN, SPLIT, HEAL, JOIN = range(7)
 class Conditions(NamedTuple):
     """All that decides who sends what to whom when; nothing in it depends on the values of models.
 
-    ``indices`` is empty where every node may talk to every other.
+    ``indices`` is empty where every node may talk to every other; ``trains`` is the operation in which nodes
+    train, and ``returns`` says whether lost models go back to their senders.
     """
 
     seed: int
@@ -59,7 +53,8 @@ class Conditions(NamedTuple):
     periods: NDArray[np.int64]
     jitter: float
     together: bool
-    algorithm: int
+    trains: int
+    returns: bool
     exchange: int
     flow: int
     capacity: int
@@ -154,48 +149,24 @@ def conditions_of(
         loss=network.loss,
         step=ticks(scenario.training.step_seconds),
         online_only=network.choose == "online",
-        **_exchange_of(algorithm),
+        **_traffic_of(algorithm.build().behaviour),
         **_churn_of(scenario.churn, n, period),
     )
 
 
-def _exchange_of(algorithm: MessageDrivenSection) -> dict[str, Any]:
+def _traffic_of(behaviour: Behaviour) -> dict[str, Any]:
     """Who sends what, and on which occasion."""
-    kind, exchange, flow, sharing = GOSSIP_LEARNING, PUSH, FlowSection(capacity=0), SharingSection()
-    match algorithm:
-        case ADPSGDSection():
-            kind, exchange = AD_PSGD, PUSH_PULL
-        case PushSumSection():
-            kind = PUSH_SUM
-        case GossipLearningSection():
-            exchange = (PUSH, PULL, PUSH_PULL)[("push", "pull", "push-pull").index(algorithm.exchange)]
-            flow, sharing = algorithm.flow, algorithm.sharing
-            _refuse_contradictions(algorithm)
+    flow, sharing = behaviour.flow, behaviour.sharing
     return {
-        "algorithm": kind,
-        "exchange": exchange,
+        "trains": operation_on(behaviour.trains),
+        "returns": behaviour.lost == "returned",
+        "exchange": ("push", "pull", "push-pull").index(behaviour.exchange),
         "flow": ("proactive", "simple", "generalized", "randomized").index(flow.kind),
-        "capacity": flow.capacity,
+        "capacity": 0 if flow.kind == "proactive" else flow.capacity,
         "reserve": flow.reserve,
         "sharing": ("whole", "partitioned", "subsampled").index(sharing.kind),
         "parts": sharing.parts,
     }
-
-
-def _refuse_contradictions(algorithm: GossipLearningSection) -> None:
-    if algorithm.flow.kind != "proactive" and algorithm.exchange != "push":
-        raise InvalidScenario(
-            "token accounts decide when models are pushed",
-            expected="exchange = 'push'",
-            got=algorithm.exchange,
-            remedy="Use flow.kind = 'proactive' with pull and push-pull.",
-        )
-    if algorithm.sharing.kind != "whole" and algorithm.merge != "MU":
-        raise InvalidScenario(
-            "parts of models can be merged, and not replace whole models",
-            expected="merge = 'MU' with partitioned or subsampled sharing",
-            got=algorithm.merge,
-        )
 
 
 def _delay_of(network: NetworkSection) -> tuple[int, float, float, NDArray[np.float64]]:

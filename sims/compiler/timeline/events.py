@@ -1,22 +1,21 @@
 """The event loop of a network without models: clocks ring, messages travel, nodes come and go.
 
 What it means is defined, one event at a time, by `sims.compiler.reference`; here it is compiled. It
-writes what the engine has to do as operations (`sims.compiler.timeline.states`), in order of time.
+writes what the engine has to do as operations (`sims.compiler.operations`), in order of time.
 """
 
 from __future__ import annotations
 
 from numba import njit
 
+from sims.compiler.operations import EMIT, ON_ANSWER, ON_CLOCK, ON_RECEIPT
 from sims.compiler.timeline import laws
 from sims.compiler.timeline.calendar import Calendar, free_events, insert, is_due, pop
 from sims.compiler.timeline.compiled import compiled
 from sims.compiler.timeline.conditions import (
-    AD_PSGD,
     COMES,
     DROP,
     GOES,
-    GOSSIP_LEARNING,
     HEAL,
     JOIN,
     PARTITIONED,
@@ -28,18 +27,13 @@ from sims.compiler.timeline.conditions import (
 )
 from sims.compiler.timeline.draws import PLAN, below, uniform
 from sims.compiler.timeline.states import (
-    ABSORB,
     ANSWER,
     DELIVERED,
     DONE,
     DROPPED,
-    EMIT,
-    GRADIENT,
-    HALVE,
     JOINED,
     LOST,
     MODEL,
-    MODEL_ASKING_BACK,
     NOT_JOINED,
     OFFLINE,
     ONLINE,
@@ -47,10 +41,8 @@ from sims.compiler.timeline.states import (
     QUESTION,
     REQUEST,
     REQUESTS,
+    RETURNED,
     SESSION,
-    SHARE,
-    SHARE_LOST,
-    STEP,
     TRAINED,
     UNREACHABLE,
     WAKE,
@@ -62,7 +54,7 @@ from sims.compiler.timeline.states import (
     write,
 )
 
-__all__ = ["ABSORB", "EMIT", "FINISHED", "FULL", "NEEDS_ROOM", "advance", "begin"]
+__all__ = ["FINISHED", "FULL", "NEEDS_ROOM", "advance", "begin"]
 
 FINISHED, FULL, NEEDS_ROOM = range(3)
 
@@ -86,22 +78,28 @@ def begin(c: Conditions, q: Calendar, s: NodeStates) -> None:
 
 
 @compiled
-def _send(c: Conditions, q: Calendar, s: NodeStates, o: Operations, node: int, part: int, now: int) -> None:
-    """Choose a neighbour, and push to it, ask it, or both."""
+def _send(
+    c: Conditions, q: Calendar, s: NodeStates, o: Operations, node: int, part: int, begun: int, now: int
+) -> None:
+    """Choose a neighbour, and push to it, ask it, or both; who trains on the clock changes just before."""
     number = s.sent[node]
     other = laws.neighbour(c, node, number, s.away)
     if other < 0:
         return
+    if c.trains == ON_CLOCK:
+        write(s, o, ON_CLOCK, node, 0, 0, now)
     if c.exchange != PULL:
-        kind = MODEL_ASKING_BACK if c.exchange == PUSH_PULL else MODEL
-        transmit(c, q, s, o, kind, node, other, part, now)
+        kind = QUESTION if c.exchange == PUSH_PULL else MODEL
+        transmit(c, q, s, o, kind, node, other, part, begun, now)
         return
     s.sent[node] += 1
     s.counts[REQUESTS] += 1
     if laws.is_lost(c, node, number):
         s.counts[LOST] += 1
         return
-    insert(q, 2 * (now + laws.delay(c, node, other, number)), REQUEST, other, node, 0, part)
+    event = insert(q, 2 * (now + laws.delay(c, node, other, number)), REQUEST, other, node, 0, part)
+    if c.trains == ON_ANSWER:
+        q.begun[event] = begun
 
 
 @compiled
@@ -113,13 +111,13 @@ def _wake(c: Conditions, q: Calendar, s: NodeStates, o: Operations, node: int, n
         set_away(s, node, OFFLINE, laws.is_absent_this_cycle(c, node, wakes))
     if s.away[node]:
         return
-    if c.algorithm != GOSSIP_LEARNING:
+    if c.trains != ON_RECEIPT:
         _start_training(c, q, s, o, node, now)
         return
     part = laws.part_of_message(c, node, s.sent[node])
     account = node * (c.parts if c.sharing == PARTITIONED else 1) + (part if c.sharing == PARTITIONED else 0)
     if laws.sends_proactively(c, node, wakes, s.tokens[account]):
-        _send(c, q, s, o, node, part, now)
+        _send(c, q, s, o, node, part, 0, now)
     else:
         s.tokens[account] += 1
 
@@ -130,42 +128,21 @@ def _start_training(c: Conditions, q: Calendar, s: NodeStates, o: Operations, no
     if s.busy_until[node] > now:
         return
     s.busy_until[node] = now + c.step
-    if c.algorithm == AD_PSGD:
-        begun = write(s, o, EMIT, node, 0, 0, now)
-        if c.step == 0:
-            _ask(c, q, s, o, node, begun, now)
-        else:
-            q.begun[insert(q, 2 * (now + c.step), GRADIENT, node, 0, 0, 0)] = begun
-    elif c.step == 0:
-        _share(c, q, s, o, node, now)
-    else:
-        insert(q, 2 * (now + c.step), TRAINED, node, 0, 0, 0)
+    begun = write(s, o, EMIT, node, 0, 0, now) if c.trains == ON_ANSWER else 0
+    if c.step == 0:
+        _send(c, q, s, o, node, laws.part_of_message(c, node, s.sent[node]), begun, now)
+        return
+    event = insert(q, 2 * (now + c.step), TRAINED, node, 0, 0, 0)
+    if c.trains == ON_ANSWER:
+        q.begun[event] = begun
 
 
 @compiled
-def _ask(c: Conditions, q: Calendar, s: NodeStates, o: Operations, node: int, begun: int, now: int) -> None:
-    """AD-PSGD: send one's model to a neighbour and ask for its own."""
-    other = laws.neighbour(c, node, s.sent[node], s.away)
-    if other >= 0:
-        event = transmit(c, q, s, o, QUESTION, node, other, 0, now)
-        if event >= 0:
-            q.begun[event] = begun
-
-
-@compiled
-def _share(c: Conditions, q: Calendar, s: NodeStates, o: Operations, node: int, now: int) -> None:
-    """Push-sum: train, and send half of one's mass to a neighbour."""
-    other = laws.neighbour(c, node, s.sent[node], s.away)
-    if other >= 0:
-        write(s, o, HALVE, node, 0, 0, now)
-        transmit(c, q, s, o, SHARE, node, other, 0, now)
-
-
-@compiled
-def _absorb(
+def _receive(
     c: Conditions, q: Calendar, s: NodeStates, o: Operations, node: int, ref: int, part: int, now: int
 ) -> None:
-    write(s, o, ABSORB, node, ref, part, now)
+    """Train on a model that arrived, and send as far as tokens go."""
+    write(s, o, ON_RECEIPT, node, ref, part, now)
     received = s.received[node]
     s.received[node] += 1
     account = node * (c.parts if c.sharing == PARTITIONED else 1) + (part if c.sharing == PARTITIONED else 0)
@@ -173,7 +150,7 @@ def _absorb(
     s.tokens[account] -= answers
     for _ in range(answers):
         own = part if c.sharing == PARTITIONED else laws.part_of_message(c, node, s.sent[node])
-        _send(c, q, s, o, node, own, now)
+        _send(c, q, s, o, node, own, 0, now)
 
 
 @compiled
@@ -190,32 +167,28 @@ def _deliver(
     begun: int,
     now: int,
 ) -> None:
-    if kind == SHARE_LOST:
-        write(s, o, ABSORB, sender, ref, 0, now)
+    if kind == RETURNED:
+        write(s, o, ON_RECEIPT, sender, ref, part, now)
         return
     if s.away[node] or s.island[node] != s.island[sender]:
         s.counts[UNREACHABLE] += 1
-        if kind == SHARE:
-            write(s, o, ABSORB, sender, ref, 0, now)
+        if c.returns and kind != REQUEST:
+            write(s, o, ON_RECEIPT, sender, ref, part, now)
         return
     if kind == REQUEST:
-        transmit(c, q, s, o, MODEL, node, sender, part, now)
+        transmit(c, q, s, o, ANSWER, node, sender, part, begun, now)
         return
     s.counts[DELIVERED] += 1
     if kind == QUESTION:
-        event = transmit(c, q, s, o, ANSWER, node, sender, 0, now)
-        if event >= 0:
-            q.begun[event] = begun
-    if kind == ANSWER:
-        o.begun[write(s, o, STEP, node, ref, 0, now)] = begun
+        transmit(c, q, s, o, ANSWER, node, sender, part, begun, now)
+    if c.trains == ON_ANSWER and kind == ANSWER:
+        o.begun[write(s, o, ON_ANSWER, node, ref, part, now)] = begun
         return
-    if c.algorithm != GOSSIP_LEARNING:  # a question, or a share
-        write(s, o, ABSORB, node, ref, 0, now)
+    if c.trains != ON_RECEIPT:
+        write(s, o, ON_RECEIPT, node, ref, part, now)
         return
-    if kind == MODEL_ASKING_BACK:
-        transmit(c, q, s, o, MODEL, node, sender, part, now)
     if c.step == 0:
-        _absorb(c, q, s, o, node, ref, part, now)
+        _receive(c, q, s, o, node, ref, part, now)
         return
     done = max(now, s.busy_until[node]) + c.step
     s.busy_until[node] = done
@@ -264,7 +237,7 @@ def advance(c: Conditions, q: Calendar, s: NodeStates, o: Operations, until: int
         event = pop(q)
         kind, node, now = -1 - q.kind[event], q.node[event], q.key[event] >> 1
         sender, ref, part = q.peer[event], q.ref[event], q.part[event]
-        begun = q.begun[event] if c.algorithm == AD_PSGD else 0
+        begun = q.begun[event] if c.trains == ON_ANSWER else 0
         if kind == WAKE:
             _wake(c, q, s, o, node, now)
         elif kind == SESSION:
@@ -277,15 +250,12 @@ def advance(c: Conditions, q: Calendar, s: NodeStates, o: Operations, until: int
             _planned(c, q, s, node)
         elif kind == DONE:
             if s.away[node] == 0:
-                _absorb(c, q, s, o, node, ref, part, now)
+                _receive(c, q, s, o, node, ref, part, now)
             else:
                 s.counts[UNREACHABLE] += 1
-        elif kind == GRADIENT:
-            if s.away[node] == 0:
-                _ask(c, q, s, o, node, begun, now)
         elif kind == TRAINED:
             if s.away[node] == 0:
-                _share(c, q, s, o, node, now)
+                _send(c, q, s, o, node, laws.part_of_message(c, node, s.sent[node]), begun, now)
         else:
             _deliver(c, q, s, o, kind, node, sender, ref, part, begun, now)
     return FINISHED

@@ -1,11 +1,4 @@
-"""What the event loop keeps and writes: kinds of operations and events, states of nodes, messages on their way.
-
-An operation is something the engine has to do:
-
-* EMIT: take a snapshot of a node's model, because a message with it is on its way;
-* ABSORB: a node takes in the model of the snapshot ``ref``;
-* STEP (AD-PSGD): a node takes in the answer ``ref``, and the gradient at its own snapshot ``begun``;
-* HALVE (push-sum): a node trains, and takes half off its mass; an EMIT of that half follows.
+"""States of the event loop: kinds of events, what every node's networking side knows, and operations as written.
 
 A reference of zero or more is the index of the EMIT in the same window; a negative one is ``−1 − slot`` of a
 snapshot kept from an earlier window.
@@ -18,39 +11,32 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from sims.compiler.operations import EMIT, ON_ANSWER
 from sims.compiler.timeline import laws
 from sims.compiler.timeline.calendar import Calendar, insert
 from sims.compiler.timeline.compiled import compiled
 from sims.compiler.timeline.conditions import Conditions
 
 __all__ = [
-    "ABSORB",
     "ANSWER",
     "CARRYING",
     "CARRYING_BEGUN",
     "DELIVERED",
     "DONE",
     "DROPPED",
-    "EMIT",
-    "GRADIENT",
-    "HALVE",
     "JOINED",
     "LOST",
     "MODEL",
-    "MODEL_ASKING_BACK",
     "NOT_JOINED",
     "OFFLINE",
     "ONLINE",
-    "OPERATIONS",
     "PLANNED",
     "QUESTION",
     "REQUEST",
     "REQUESTS",
+    "RETURNED",
     "SENT",
     "SESSION",
-    "SHARE",
-    "SHARE_LOST",
-    "STEP",
     "TRAINED",
     "UNREACHABLE",
     "WAKE",
@@ -62,18 +48,14 @@ __all__ = [
     "write",
 ]
 
-EMIT, ABSORB, STEP, HALVE = range(4)
-OPERATIONS = 4
-
-# Kinds of events
-WAKE, REQUEST, MODEL, MODEL_ASKING_BACK, DONE, SESSION, PLANNED = range(7)
-# Of AD-PSGD: a gradient is ready; a question with a model, and its answer
-GRADIENT, QUESTION, ANSWER = range(7, 10)
-# Of push-sum: training is done; a share of a node's mass, and one that is on its way back to its sender
-TRAINED, SHARE, SHARE_LOST = range(10, 13)
-# Events that carry a model, and so keep a snapshot alive; and those that keep alive where a gradient was begun
-CARRYING = (MODEL, MODEL_ASKING_BACK, DONE, QUESTION, ANSWER, SHARE, SHARE_LOST)
-CARRYING_BEGUN = (GRADIENT, QUESTION, ANSWER)
+# Kinds of events. A QUESTION is a model whose receiver answers with its own; REQUEST asks without one. DONE: a
+# model that arrived earlier has been trained. TRAINED: what a node began when its clock rang is done. RETURNED:
+# a lost model is back at its sender.
+WAKE, REQUEST, MODEL, QUESTION, DONE, SESSION, PLANNED, TRAINED, ANSWER, RETURNED = range(10)
+# Events that carry a model, and so keep a snapshot alive; and those that keep alive where a step was begun, if
+# any was
+CARRYING = (MODEL, QUESTION, DONE, ANSWER, RETURNED)
+CARRYING_BEGUN = (TRAINED, REQUEST, QUESTION, ANSWER)
 # Why a node is away: bits of `NodeStates.away`
 OFFLINE, DROPPED, NOT_JOINED = 1, 2, 4
 # Places in `NodeStates.counts`
@@ -134,11 +116,12 @@ def transmit(
     sender: int,
     receiver: int,
     part: int,
+    begun: int,
     now: int,
-) -> int:
-    """Put a model on its way, snapshot included; its event, or −1 if it is lost.
+) -> None:
+    """Put a model on its way, snapshot included; ``begun`` goes along where nodes train on answers.
 
-    A lost one costs its time on the uplink all the same; a lost share is back when it would have arrived.
+    A lost one costs its time on the uplink all the same, and is back, if at all, when it would have arrived.
     """
     number = s.sent[sender]
     s.sent[sender] += 1
@@ -147,9 +130,11 @@ def transmit(
     s.uplink_free[sender] = departs
     if laws.is_lost(c, sender, number):
         s.counts[LOST] += 1
-        if kind != SHARE:
-            return -1
-        kind = SHARE_LOST
+        if not c.returns:
+            return
+        kind = RETURNED
     ref = write(s, o, EMIT, sender, 0, 0, now)
     arrives = departs + laws.delay(c, sender, receiver, number)
-    return insert(q, 2 * arrives, kind, receiver, sender, ref, part)
+    event = insert(q, 2 * arrives, kind, receiver, sender, ref, part)
+    if c.trains == ON_ANSWER:
+        q.begun[event] = begun

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sims.compiler.operations import ON_ANSWER
 from sims.compiler.timeline import calendar, events, states
 from sims.compiler.timeline.conditions import Conditions
 
@@ -24,19 +25,19 @@ class Window:
     Parameters
     ----------
     kind : ndarray
-        An operation of `sims.compiler.timeline.states`, uint8 ``[E]``.
+        An operation of `sims.compiler.operations`, uint8 ``[E]``.
     node : ndarray
         Who sends or is updated, int32 ``[E]``.
     ref : ndarray
-        ABSORB and STEP: which snapshot is taken in, int64 ``[E]``; see `sims.compiler.timeline.states`.
+        ON_RECEIPT and ON_ANSWER: which snapshot is taken in, int64 ``[E]``; see `sims.compiler.timeline.states`.
     part : ndarray
-        Which part of the model is absorbed, int32 ``[E]``.
+        Which part of the model is taken in, int32 ``[E]``.
     time : ndarray
         Nanoseconds since the start, int64 ``[E]``.
     pending : ndarray
         References of the models still needed at the end of the window, int64.
     begun : ndarray
-        STEP: the node's own snapshot at which its gradient was begun, int64 ``[E]``; may be empty where there is
+        ON_ANSWER: the node's own snapshot at which its step was begun, int64 ``[E]``; may be empty where there is
         no such operation.
     """
 
@@ -123,9 +124,10 @@ class Timeline:
             yield self._window(written)
 
     def _carrying(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-        """Which events carry a model, and which one at which a gradient was begun."""
+        """Which events carry a model, and which one at which a step was begun."""
         kind = self._calendar.kind
-        return np.isin(kind, states.CARRYING), np.isin(kind, states.CARRYING_BEGUN)
+        begun = states.CARRYING_BEGUN if self.conditions.trains == ON_ANSWER else ()
+        return np.isin(kind, states.CARRYING), np.isin(kind, begun)
 
     def _window(self, written: int) -> Window:
         arrays = {name: getattr(self._operations, name)[:written] for name in self._operations._fields}

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from sims.compiler.operations import ON_ANSWER, ON_RECEIPT
 from sims.compiler.timeline import Timeline
-from sims.compiler.timeline.states import ABSORB, STEP
 from sims.engine import Engine
 from tests.sims.worlds import SECOND, conditions, small, world_of
 
@@ -29,8 +29,8 @@ def run(scenario, rounds, *, first=None):
         engine.table.rows[:N] = torch.from_numpy(first)[:, None]
     pairs = []
     for window in timeline.windows(rounds * SECOND):
-        asked = window.node[window.kind == ABSORB].tolist()
-        pairs += zip(window.node[window.kind == STEP].tolist(), asked, strict=False)
+        asked = window.node[window.kind == ON_RECEIPT].tolist()
+        pairs += zip(window.node[window.kind == ON_ANSWER].tolist(), asked, strict=False)
         timeline.kept(engine.execute(window))
     return engine.rows()[:, 0].numpy().copy(), pairs
 

@@ -4,6 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gossipfl.algorithms import Message
 from sims.compiler.reference import Reference
 from sims.compiler.timeline import Timeline
 from sims.engine import Engine
@@ -29,10 +30,10 @@ def mass_of_reference(reference):
         argument
         for _, _, _, _, arguments in reference.pending
         for argument in arguments
-        if hasattr(argument, "weights")
+        if isinstance(argument, Message)
     ]
     kept = [(model.auxiliary["weight"], model.rows[:, :SHARED]) for model in reference.models]
-    sent = [(share.weights, share.shared) for share in shares]
+    sent = [(share.carried["weight"], share.shared) for share in shares]
     return (
         sum(torch.cat([weight[:, None] * model, weight[:, None]], dim=1)[0] for weight, model in kept + sent),
         len(sent),
@@ -160,7 +161,8 @@ def test_steps_move_the_mean_of_all_mass_alike(monkeypatch):
     reference.run(20 * SECOND)
     total = sum(float(m.auxiliary["weight"][0] * m.rows[0, 0]) for m in reference.models)
     for _, _, _, _, arguments in reference.pending:
-        total += sum(float(a.weights[0] * a.shared[0, 0]) for a in arguments if hasattr(a, "weights"))
+        sent = [a for a in arguments if isinstance(a, Message)]
+        total += sum(float(share.carried["weight"][0] * share.shared[0, 0]) for share in sent)
     assert len(steps) > 100
     assert abs(total - float(sum(steps))) < 1e-12
     assert quadratic(nodes=24).layout.shared_size == 1

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import sims
+from sims.compiler.operations import EMIT
 from sims.compiler.timeline import Timeline, laws
-from sims.compiler.timeline.states import EMIT
 from tests.sims.worlds import SECOND, conditions, small
 
 KINDS = ("simple", "generalized", "randomized")

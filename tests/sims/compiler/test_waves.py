@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sims.compiler.operations import ON_RECEIPT
 from sims.compiler.timeline import Timeline
-from sims.compiler.timeline.states import ABSORB
 from sims.compiler.waves import compile_waves
 from sims.engine.blocks import cut
 from tests.sims.worlds import SECOND, conditions, small
@@ -19,7 +19,7 @@ def execute_in_order(windows):
     for window, renamed in windows:
         made = {}
         for e, (kind, node, ref) in enumerate(zip(window.kind, window.node, window.ref, strict=True)):
-            if kind != ABSORB:
+            if kind != ON_RECEIPT:
                 made[e] = (int(node), version.get(int(node), 0))
                 continue
             sender, sent = made[int(ref)] if ref >= 0 else kept[int(ref)]

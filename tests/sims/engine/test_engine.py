@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from sims.compiler.operations import ON_RECEIPT
 from sims.compiler.reference import Reference
 from sims.compiler.timeline import Timeline
 from sims.engine import Engine
@@ -148,7 +149,7 @@ def test_models_take_in_what_was_sent_and_not_what_the_sender_has_become():
     (window,) = first.windows(int(4.4 * SECOND))
     received = {}
     for kind, node, ref in zip(window.kind, window.node, window.ref, strict=True):
-        if kind == 1:
+        if kind == ON_RECEIPT:
             received.setdefault(int(node), []).append(int(window.node[ref]))
     checked = 0
     for node, senders in received.items():

@@ -1,17 +1,19 @@
 """Networks that learn and record with the code of peers; their exchanges are function calls."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from gossipfl.algorithms import gossip_rule
+from gossipfl.algorithms import Message, resumed
 from gossipfl.codecs import codec, message_key
 from gossipfl.network import load_or_create_identity
 from gossipfl.peer import Home
 from gossipfl.peer.assembly import first_state, read_data, resumed_state, trainer_of
 from gossipfl.peer.gossip.learner import Incoming, Learner
+from gossipfl.peer.gossip.plan import gossip_algorithm
 from gossipfl.peer.store.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from gossipfl.peer.store.records import RecordWriter
 from gossipfl.settings import PeerSettings, parse_settings
@@ -48,11 +50,14 @@ class RecordingPeer:
             saved = load_checkpoint(self.home.checkpoint, self.task, momentum_size=self.trainer.momentum_size)
         self.incarnation = self.home.next_incarnation()
         self.records = RecordWriter(self.home.records, incarnation=self.incarnation)
-        self.state = resumed_state(saved) if saved else first_state(self.task, self.trainer, self.settings)
+        state = resumed_state(saved) if saved else first_state(self.task, self.trainer, self.settings)
+        algorithm = self.algorithm = gossip_algorithm(self.settings)
+        nodes = resumed(state.nodes, algorithm, momentum_size=self.trainer.momentum_size)
+        self.state = replace(state, nodes=nodes)
         self.learner = Learner(
             state=self.state,
             trainer=self.trainer,
-            algorithm=gossip_rule(self.settings.gossip),
+            algorithm=algorithm,
             merges_per_training=self.settings.exchange.merges_per_training,
             patience=1.0,
             mailbox=8,
@@ -84,10 +89,16 @@ class RecordingPeer:
         way, size = codec(self.settings.exchange.codec), self.task.layout.shared_size
         self.sequence += 1
         key = message_key(self.peer_id, incarnation=self.incarnation, sequence=self.sequence)
-        sent = way.decode(way.encode(self.state.nodes.rows[0, :size].clone(), key=key), size).clone()
+
+        def decoded(row):
+            return way.decode(way.encode(row.clone(), key=key), len(row)).clone()
+
+        sent = self.algorithm.emit(self.state.nodes, shared_size=size)
+        carried = {
+            name: rows if rows.dim() == 1 else decoded(rows[0])[None] for name, rows in sent.carried.items()
+        }
         return Incoming(
-            shared=sent,
-            age=self.state.age,
+            message=Message(shared=decoded(sent.shared[0])[None], ages=sent.ages, carried=carried),
             sender=self.peer_id,
             incarnation=self.incarnation,
             sequence=self.sequence,

@@ -36,7 +36,7 @@ def test_the_step_is_that_of_the_model_it_was_begun_at_and_lands_on_the_mean(see
         return replace(nodes, rows=nodes.rows - step, ages=nodes.ages + 1, steps=nodes.steps + 1)
 
     rule = ADPSGD()
-    after = rule.step(nodes, rule.emit(others, shared_size=SHARED), begun, update=update)
+    after = rule.on_answer(nodes, rule.emit(others, shared_size=SHARED), begun, update=update)
     x, y, x_begun = nodes.rows.numpy(), others.rows.numpy(), begun.rows.numpy()
     step = RATE * np.einsum("bij,bj->bi", A.numpy(), x_begun)
     expected = x.copy()
@@ -44,7 +44,7 @@ def test_the_step_is_that_of_the_model_it_was_begun_at_and_lands_on_the_mean(see
     np.testing.assert_allclose(after.rows.numpy(), expected - step, rtol=1e-12, atol=1e-12)
     assert after.ages.tolist() == (torch.maximum(nodes.ages, others.ages) + 1).tolist()
     assert after.steps.tolist() == (nodes.steps + 1).tolist()
-    mean = rule.average(nodes, rule.emit(others, shared_size=SHARED))
+    mean = rule.on_receipt(nodes, rule.emit(others, shared_size=SHARED), update=update)
     np.testing.assert_allclose(mean.rows.numpy(), expected, rtol=0, atol=1e-15)
     assert torch.equal(mean.steps, nodes.steps)
 
@@ -65,7 +65,7 @@ def test_without_neighbours_that_differ_it_is_stochastic_gradient_descent() -> N
     for _ in range(5):
         alone = update(alone)
         message = Message(shared=averaging.rows[:, :size], ages=averaging.ages)
-        averaging = rule.step(averaging, message, averaging, update=update)
+        averaging = rule.on_answer(averaging, message, averaging, update=update)
     torch.testing.assert_close(averaging.rows, alone.rows, rtol=1e-5, atol=1e-6)
     assert torch.equal(averaging.ages, alone.ages)
     assert torch.equal(averaging.steps, alone.steps)

@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gossipfl.algorithms import GossipLearning, GossipSettings, Message
+from gossipfl.algorithms import GossipLearning, Message
 from gossipfl.algorithms.gossip.gossip_learning import merge
 from gossipfl.settings import TrainingSettings
 from gossipfl.training import NodeData, Nodes, Trainer
@@ -70,7 +70,7 @@ def identity(nodes: Nodes) -> Nodes:
 
 
 def algorithm(merge: str = "MU", weighting: str = "age", limit: int | None = None) -> GossipLearning:
-    return GossipLearning(GossipSettings(merge=merge, weighting=weighting, merge_limit=limit))  # type: ignore[arg-type]
+    return GossipLearning(merge=merge, weighting=weighting, merge_limit=limit)  # type: ignore[arg-type]
 
 
 def random_nodes(count: int, seed: int, *, largest_age: int = 20) -> Nodes:
@@ -103,7 +103,7 @@ def test_absorbing_is_creating_a_model_as_the_papers_do(
     targets = torch.randn(count, SIZE, generator=torch.Generator().manual_seed(seed + 2))
     gossip = algorithm(kind, weighting, limit if kind != "RW" else None)
     before = copy.deepcopy((nodes, senders))
-    after = gossip.absorb(
+    after = gossip.on_receipt(
         nodes,
         gossip.emit(senders, shared_size=SHARED),
         update=update_towards(targets),  # type: ignore[arg-type]
@@ -131,16 +131,16 @@ def test_nodes_absorb_in_any_order_and_company_alike(
     nodes = random_nodes(count, seed, largest_age=largest_age)
     gossip = algorithm(kind, weighting, limit if kind != "RW" else None)
     message = gossip.emit(random_nodes(count, seed + 1), shared_size=SHARED)
-    together = gossip.absorb(nodes, message, update=identity)
+    together = gossip.on_receipt(nodes, message, update=identity)
     order = torch.randperm(count, generator=torch.Generator().manual_seed(seed))
-    permuted = gossip.absorb(
+    permuted = gossip.on_receipt(
         nodes.select(order), Message(shared=message.shared[order], ages=message.ages[order]), update=identity
     )
     assert torch.equal(permuted.rows, together.rows[order])
     assert torch.equal(permuted.ages, together.ages[order])
     for node in range(count):
         one = slice(node, node + 1)
-        alone = gossip.absorb(
+        alone = gossip.on_receipt(
             nodes.select(one), Message(shared=message.shared[one], ages=message.ages[one]), update=identity
         )
         assert torch.equal(alone.rows, together.rows[one])
@@ -177,7 +177,7 @@ def test_a_plain_exchange_both_ways_preserves_the_mean_and_closes_the_gap(pairs:
     partner = torch.arange(2 * pairs).reshape(pairs, 2).flip(1).reshape(-1)
     gossip = algorithm("MU", "plain")
     message = gossip.emit(nodes.select(partner), shared_size=SHARED)
-    after = gossip.absorb(nodes, message, update=identity)
+    after = gossip.on_receipt(nodes, message, update=identity)
     shared = slice(None, SHARED)
     torch.testing.assert_close(
         after.rows[:, shared].mean(0), nodes.rows[:, shared].mean(0), rtol=0, atol=1e-6
@@ -206,14 +206,14 @@ def test_beyond_its_limit_a_merge_takes_the_older_model_as_it_is(weighting: str)
 
 def test_a_limit_on_merges_that_never_happen_is_refused() -> None:
     with pytest.raises(ValueError, match="never merged"):
-        GossipSettings(merge="RW", merge_limit=3)
+        GossipLearning(merge="RW", merge_limit=3)
 
 
 @pytest.mark.parametrize(("kind", "age"), [("RW", 3), ("MU", 8), ("UM", 8)])
 def test_ages_follow_the_longest_line_except_on_a_random_walk(kind: str, age: int) -> None:
     nodes = replace(random_nodes(1, 0), ages=torch.tensor([7]), steps=torch.tensor([40]))
     message = Message(shared=torch.zeros(1, SHARED), ages=torch.tensor([2]))
-    after = algorithm(kind).absorb(nodes, message, update=update_towards(torch.zeros(1, SIZE)))  # type: ignore[arg-type]
+    after = algorithm(kind).on_receipt(nodes, message, update=update_towards(torch.zeros(1, SIZE)))  # type: ignore[arg-type]
     assert after.ages.tolist() == [age]
     assert after.steps.tolist() == [41]
 
@@ -236,11 +236,11 @@ def test_with_real_training_a_personal_head_and_statistics_never_leave(kind: str
     gossip = algorithm(kind)
     message = gossip.emit(marked, shared_size=layout.shared_size)
     assert message.shared.shape == (1, layout.shared_size)
-    after = gossip.absorb(start, message, update=update)
+    after = gossip.on_receipt(start, message, update=update)
     assert after.rows.isfinite().all()
     assert torch.equal(
         after.rows,
-        gossip.absorb(start, gossip.emit(sender, shared_size=layout.shared_size), update=update).rows,
+        gossip.on_receipt(start, gossip.emit(sender, shared_size=layout.shared_size), update=update).rows,
     )
 
 
@@ -253,5 +253,7 @@ def test_nodes_that_gossip_without_training_agree_in_the_end() -> None:
         partner = torch.randperm(16, generator=generator).reshape(8, 2)
         exchange = torch.empty(16, dtype=torch.int64)
         exchange[partner[:, 0]], exchange[partner[:, 1]] = partner[:, 1], partner[:, 0]
-        nodes = gossip.absorb(nodes, gossip.emit(nodes.select(exchange), shared_size=SHARED), update=identity)
+        nodes = gossip.on_receipt(
+            nodes, gossip.emit(nodes.select(exchange), shared_size=SHARED), update=identity
+        )
     torch.testing.assert_close(nodes.rows[:, :SHARED], mean.expand(16, -1), rtol=0, atol=1e-5)

@@ -1,5 +1,6 @@
 """Gossip of parts of models, against what whole models would do."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -8,11 +9,10 @@ import torch
 from gossipfl.algorithms import (
     DPSGD,
     GossipLearning,
-    GossipSettings,
     Message,
     Mixed,
-    PartialGossip,
     RoundContext,
+    Sharing,
 )
 from gossipfl.training import Nodes
 
@@ -30,12 +30,12 @@ def test_all_parts_together_are_the_whole_merge():
     torch.manual_seed(0)
     own, other, parts = torch.randn(3, 11), torch.randn(3, 11), 4
     ages, others = torch.tensor([3, 0, 5]), torch.tensor([1, 2, 5])
-    partial = PartialGossip(kind="partitioned", parts=parts)
+    partial = GossipLearning(sharing=Sharing(kind="partitioned", parts=parts))
     nodes = nodes_with(own, ages[:, None].repeat(1, parts))
     message = Message(shared=other, ages=others[:, None].repeat(1, parts))
     for part in range(parts):
-        nodes = partial.absorb(nodes, message, torch.full((3,), part), update=unchanged)
-    whole = GossipLearning(GossipSettings(merge="MU")).absorb(
+        nodes = partial.on_receipt(nodes, replace(message, part=torch.full((3,), part)), update=unchanged)
+    whole = GossipLearning(merge="MU").on_receipt(
         nodes_with(own, ages), Message(shared=other, ages=others), update=unchanged
     )
     assert torch.allclose(nodes.rows, whole.rows)
@@ -43,10 +43,10 @@ def test_all_parts_together_are_the_whole_merge():
 
 
 def test_only_the_part_that_came_changes_and_only_its_age():
-    partial = PartialGossip(kind="partitioned", parts=3)
+    partial = GossipLearning(sharing=Sharing(kind="partitioned", parts=3))
     nodes = nodes_with(torch.zeros(2, 7), torch.tensor([[1, 1, 1], [2, 2, 2]]))
     message = Message(shared=torch.ones(2, 7), ages=torch.tensor([[5, 6, 7], [1, 1, 1]]))
-    after = partial.absorb(nodes, message, torch.tensor([2, 0]), update=unchanged)
+    after = partial.on_receipt(nodes, replace(message, part=torch.tensor([2, 0])), update=unchanged)
     assert after.ages.tolist() == [[1, 1, 7], [2, 2, 2]]
     assert (after.rows[0] != 0).tolist() == [False, False, True, False, False, True, False]
     assert after.rows[0, 2].item() == pytest.approx(7 / 8)
@@ -54,23 +54,19 @@ def test_only_the_part_that_came_changes_and_only_its_age():
 
 
 def test_subsamples_have_their_size_and_differ_from_message_to_message():
-    partial = PartialGossip(kind="subsampled", parts=10)
-    chosen = partial.chosen(torch.arange(200), 5000)
+    partial = GossipLearning(sharing=Sharing(kind="subsampled", parts=10))
+    chosen = partial.sharing.chosen(torch.arange(200), 5000)
     assert chosen.float().mean().item() == pytest.approx(0.1, abs=0.002)
     assert chosen.float().mean(dim=0).std().item() == pytest.approx((0.1 * 0.9 / 200) ** 0.5, rel=0.1)
     assert not torch.equal(chosen[0], chosen[1])
-    assert torch.equal(chosen[7], partial.chosen(torch.tensor([7]), 5000)[0])
+    assert torch.equal(chosen[7], partial.sharing.chosen(torch.tensor([7]), 5000)[0])
 
 
 def test_subsampled_coordinates_are_averaged_and_others_kept():
-    partial = PartialGossip(kind="subsampled", parts=3, weighting="plain")
-    after = partial.absorb(
-        nodes_with(torch.zeros(1, 50), [4]),
-        Message(shared=torch.ones(1, 50), ages=torch.tensor([9])),
-        torch.tensor([123]),
-        update=unchanged,
-    )
-    chosen = partial.chosen(torch.tensor([123]), 50)
+    partial = GossipLearning(sharing=Sharing(kind="subsampled", parts=3), weighting="plain")
+    message = Message(shared=torch.ones(1, 50), ages=torch.tensor([9]), part=torch.tensor([123]))
+    after = partial.on_receipt(nodes_with(torch.zeros(1, 50), [4]), message, update=unchanged)
+    chosen = partial.sharing.chosen(torch.tensor([123]), 50)
     assert torch.equal(after.rows, chosen * 0.5)
     assert after.ages.tolist() == [9]
 

@@ -8,12 +8,14 @@ import numpy as np
 import torch
 import trio
 
-from gossipfl.algorithms import GossipSettings, gossip_rule
+from gossipfl.algorithms import ADPSGD, GossipLearning, Message
 from gossipfl.peer.gossip.learner import Incoming, Learner, State
 from gossipfl.settings import TrainingSettings
 from gossipfl.training import NodeData, Nodes, Trainer
 from tests.gossipfl.network.helpers import in_trio, until
 from tests.integration.tasks import blobs
+
+DEFAULT = GossipLearning()
 
 
 def make(
@@ -22,8 +24,7 @@ def make(
     patience=1000.0,
     mailbox=4,
     pause=0.0,
-    merge="MU",
-    algorithm="gossip_learning",
+    algorithm=DEFAULT,
     **training,
 ):
     task = blobs(pause=pause)
@@ -35,7 +36,7 @@ def make(
     learner = Learner(
         state=State(nodes=Nodes.start(task.initial_row()[None], momentum_size=trainer.momentum_size)),
         trainer=trainer,
-        algorithm=gossip_rule(GossipSettings(merge=merge, algorithm=algorithm)),
+        algorithm=algorithm,
         merges_per_training=merges_per_training,
         patience=patience,
         mailbox=mailbox,
@@ -46,8 +47,7 @@ def make(
 
 def incoming(task, *, age=0, value=0.0, event=0):
     return Incoming(
-        shared=torch.full((task.layout.shared_size,), value),
-        age=age,
+        message=Message(shared=torch.full((1, task.layout.shared_size), value), ages=torch.tensor([age])),
         sender="P1",
         sequence=1,
         incarnation=1,
@@ -149,14 +149,15 @@ async def test_states_are_values_that_only_run_replaces():
 
 @in_trio
 async def test_a_model_received_is_never_written_to():
-    learner, _, task = make(merges_per_training=1, merge="RW")
+    learner, _, task = make(merges_per_training=1, algorithm=GossipLearning(merge="RW"))
     message = incoming(task, age=5, value=0.25)
     learner.offer(message)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(learner.run)
         await until(lambda: learner.state.step == 1)
         nursery.cancel_scope.cancel()
-    assert torch.equal(message.shared, torch.full_like(message.shared, 0.25))
+    shared = message.message.shared
+    assert torch.equal(shared, torch.full_like(shared, 0.25))
 
 
 @in_trio
@@ -213,7 +214,7 @@ async def test_the_loop_stays_responsive_while_a_slow_module_trains():
 
 
 def test_in_ad_psgd_who_is_asked_averages_and_who_asked_steps_from_where_it_began():
-    learner, records, task = make(merges_per_training=1, algorithm="ad_psgd", learning_rate=0.1)
+    learner, records, task = make(merges_per_training=1, algorithm=ADPSGD(), learning_rate=0.1)
     begun = learner.state
     asked = learner._work(begun, (incoming(task, age=4, value=1.0),))
     start = begun.nodes.rows

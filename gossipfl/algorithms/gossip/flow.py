@@ -1,0 +1,49 @@
+"""Flow control: messages sent by the clock, or paid for with earned tokens.
+
+Danner & Jelasity, "Token account algorithms: the best of the proactive and reactive worlds", ICDCS 2018, Section
+III.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from gossipfl.errors import SettingError
+
+__all__ = ["PROACTIVE", "Flow"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flow:
+    """When a node sends.
+
+    Parameters
+    ----------
+    kind : {'proactive', 'simple', 'generalized', 'randomized'}
+        ``proactive``: one message a period. The others bank tokens, and answer messages with messages.
+    capacity : int
+        C: tokens a node can hold; with all of them, it sends by the clock.
+    reserve : int
+        A: how many tokens a node keeps back when it answers; unused by ``proactive`` and ``simple``.
+
+    Raises
+    ------
+    SettingError
+        The reserve is above the capacity.
+    """
+
+    kind: Literal["proactive", "simple", "generalized", "randomized"] = "proactive"
+    capacity: int = 20
+    reserve: int = 10
+
+    def __post_init__(self) -> None:
+        if self.kind in ("generalized", "randomized") and self.reserve > self.capacity:
+            raise SettingError(
+                "flow: a node cannot keep back more tokens than it can hold",
+                expected=f"a reserve of at most {self.capacity}",
+                got=self.reserve,
+            )
+
+
+PROACTIVE = Flow()

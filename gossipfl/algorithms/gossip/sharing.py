@@ -1,0 +1,73 @@
+"""Sharing: how much of a model one message carries.
+
+Hegedűs, Danner & Jelasity, "Decentralized learning works: an empirical comparison of gossip learning and federated
+learning", J. Parallel Distrib. Comput. 148, 2021, Section 4: *partitioning* sends one of S fixed parts, each of
+which has an age of its own; *subsampling* sends a fresh random 1/S of the parameters.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+__all__ = ["WHOLE", "Sharing"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sharing:
+    """The share of a model in one message.
+
+    Parameters
+    ----------
+    kind : {'whole', 'partitioned', 'subsampled'}
+    parts : int
+        S: a message carries one S-th of the shared parameters, unless it carries all of them.
+    """
+
+    kind: Literal["whole", "partitioned", "subsampled"] = "whole"
+    parts: int = 10
+
+    @property
+    def ages(self) -> int:
+        """Ages of a model: one for each part of a partitioned model, else one in all."""
+        return self.parts if self.kind == "partitioned" else 1
+
+    def share_of(self, amount: int) -> int:
+        """What one message takes of an amount that a whole model takes, rounded up."""
+        return amount if self.kind == "whole" else -(-amount // self.parts)
+
+    def chosen(self, part: Tensor, size: int) -> Tensor:
+        """Mark the shared parameters that each message carries.
+
+        Parameters
+        ----------
+        part : Tensor
+            Int64 ``[B]``: the number of the part, 0 … S − 1; of a subsample, any number below 2**31, from which
+            sender and receiver compute the same choice.
+        size : int
+            Number of shared parameters.
+
+        Returns
+        -------
+        Tensor
+            Bool ``[B, size]``.
+        """
+        place = torch.arange(size, device=part.device)
+        if self.kind == "whole":
+            return torch.ones_like(place, dtype=torch.bool).expand(len(part), size)
+        if self.kind == "partitioned":
+            return place % self.parts == part[:, None]
+        return _scrambled(_scrambled(place) ^ part[:, None]) % self.parts == 0
+
+
+def _scrambled(x: Tensor) -> Tensor:
+    """Hash of numbers below 2**32: two rounds of multiply and shift, within int64."""
+    for _ in range(2):
+        x = (((x >> 16) ^ x) * 0x45D9F3B) & 0xFFFFFFFF
+    return (x >> 16) ^ x
+
+
+WHOLE = Sharing()

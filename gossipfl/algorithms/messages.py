@@ -1,0 +1,286 @@
+"""The contract of message-driven algorithms: what one declares of itself, and its pure functions on rows.
+
+Nodes act when their clocks ring and when messages arrive, and never wait for one another. An algorithm says on
+which of these occasions its nodes train, and what they send (`Behaviour`); and gives a function for each
+occasion (`MessageAlgorithm`). Whoever runs it knows no more: a simulation compiles the occasions to waves, a
+peer meets them as
+they come, and a replay follows the records of both::
+
+    @dataclass(frozen=True)
+    class GoingAlong(MessageAlgorithm):
+        behaviour = Behaviour(exchange="push-pull")
+
+        def on_receipt(self, nodes, message, *, update):
+            mean = torch.lerp(nodes.rows[:, : message.size], message.shared, 0.5)
+            return update(nodes.with_shared(mean, ages=torch.maximum(nodes.ages, message.ages)))
+"""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal, TypeAlias, final
+
+from torch import Tensor
+
+from gossipfl.algorithms.gossip.flow import PROACTIVE, Flow
+from gossipfl.algorithms.gossip.sharing import WHOLE, Sharing
+from gossipfl.codecs import Compressor
+from gossipfl.errors import SettingError
+from gossipfl.training.nodes import Nodes
+
+__all__ = [
+    "MOMENTUM",
+    "Behaviour",
+    "Message",
+    "MessageAlgorithm",
+    "Occasion",
+    "Update",
+    "compressed",
+]
+
+Occasion = Literal["clock", "receipt", "answer"]
+Update: TypeAlias = Callable[[Nodes], Nodes]
+"""Local training, or the identity where it is not the time for it."""
+
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,31}")
+_MOST_CARRIED = 4
+
+#: Name among what a message carries of the optimiser's momentum, as far as it belongs to shared parameters.
+MOMENTUM = "momentum"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """B models on their way, one to each of B nodes.
+
+    Parameters
+    ----------
+    shared : Tensor
+        Shared parameters, shape ``[B, shared_size]``, float32. Where only a part of them was sent, the others have
+        no meaning.
+    ages : Tensor
+        Int64 ``[B]``; ``[B, S]`` where each of S parts has its own.
+    carried : mapping of str to Tensor
+        Further rows, ``[B]`` or ``[B, K]`` each, of the rows' dtype: those that `Behaviour.carries` names.
+    part : Tensor, optional
+        Int64 ``[B]``: which part was sent (`Sharing.chosen`); None where models are sent whole.
+    """
+
+    shared: Tensor
+    ages: Tensor
+    carried: Mapping[str, Tensor] = field(default_factory=dict)
+    part: Tensor | None = None
+
+    @property
+    def size(self) -> int:
+        """Number of shared parameters."""
+        return self.shared.shape[1]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Behaviour:
+    """What the nodes of an algorithm do, and when.
+
+    Parameters
+    ----------
+    trains : {'receipt', 'clock', 'answer'}
+        The one occasion on which a node trains. ``receipt``: when a model arrives; models that arrive while it
+        trains wait. ``clock``: when its clock rings and before it sends; the clock is not heard while it trains.
+        ``answer``: when the answer to its own message arrives, with a gradient begun when its clock rang.
+    exchange : {'push', 'pull', 'push-pull'}
+        A node sends its model, asks for one, or both. Who is asked answers with its model as it is, before it
+        takes in what came with the question.
+    carries : tuple of str
+        Rows that travel with the model, by name: ``momentum``, or one of those in `Nodes.auxiliary` that `start`
+        makes.
+    lost : {'lost', 'returned'}
+        What becomes of a model that is lost or finds nobody. ``returned``: its sender learns of it when it would
+        have arrived, and takes it in itself, as if received.
+    sharing : Sharing
+        How much of a model is sent.
+    flow : Flow
+        Whether messages are paid for; only where nodes train on receipt, and push.
+    codec : str, optional
+        Name of the codec that a simulation sends models and further rows of ``[B, K]`` with; in full unless
+        given. (A peer's is in its settings of exchanges.)
+    simulated_only : str, optional
+        Why real peers cannot run it, if they cannot.
+
+    Raises
+    ------
+    SettingError
+        Two of these contradict each other.
+    """
+
+    trains: Occasion = "receipt"
+    exchange: Literal["push", "pull", "push-pull"] = "push"
+    carries: tuple[str, ...] = ()
+    lost: Literal["lost", "returned"] = "lost"
+    sharing: Sharing = WHOLE
+    flow: Flow = PROACTIVE
+    codec: str | None = None
+    simulated_only: str | None = None
+
+    def __post_init__(self) -> None:
+        wrong = [name for name in self.carries if not _NAME.fullmatch(name)]
+        if wrong or len(set(self.carries)) != len(self.carries) or len(self.carries) > _MOST_CARRIED:
+            raise SettingError(
+                "messages have to name what they carry",
+                expected=f"at most {_MOST_CARRIED} different names of letters, digits and '_'",
+                got=", ".join(map(repr, self.carries)),
+            )
+        if self.flow.kind != "proactive" and (self.exchange, self.trains) != ("push", "receipt"):
+            raise SettingError(
+                "token accounts decide when models that were just trained are pushed",
+                expected="exchange = 'push' and training on receipt",
+                got=f"exchange = {self.exchange!r} and training on {self.trains}",
+                remedy="Use flow.kind = 'proactive' with anything else.",
+            )
+        if self.trains == "answer" and self.exchange == "push":
+            raise SettingError(
+                "nodes that train on answers must ask for them",
+                expected="exchange = 'pull' or 'push-pull'",
+                got=repr(self.exchange),
+            )
+        if self.lost == "returned" and self.trains == "receipt":
+            raise SettingError(
+                "a node would train on its own model whenever a message is lost",
+                expected="training on the clock or on answers where lost models are returned",
+                got="training on receipt",
+            )
+        if self.codec is not None and self.sharing.kind != "whole":
+            raise SettingError(
+                "codec is for whole models", got=self.codec, remedy="Leave it out, or leave out sharing."
+            )
+
+
+class MessageAlgorithm(ABC):
+    """A message-driven algorithm, on B nodes at once.
+
+    All functions are pure and treat each node by itself. Whatever they keep beside the model is in
+    `Nodes.auxiliary`, from `start` on.
+    """
+
+    __slots__ = ()
+
+    @property
+    def behaviour(self) -> Behaviour:
+        """What its nodes do, and when: pushed models are trained on receipt, unless told otherwise."""
+        return Behaviour()
+
+    def start(self, nodes: Nodes) -> Nodes:
+        """Nodes before anything happened, with the auxiliary rows the algorithm keeps: none unless overridden."""
+        return nodes
+
+    @final
+    def emit(self, nodes: Nodes, *, shared_size: int, part: Tensor | None = None) -> Message:
+        """Messages with the nodes' models as they are now: all that `behaviour` says is sent.
+
+        Parameters
+        ----------
+        nodes : Nodes
+            B nodes.
+        shared_size : int
+            Width of what is shared of a row.
+        part : Tensor, optional
+            As in `Message`, where parts of models are sent.
+        """
+        behaviour = self.behaviour
+        return Message(
+            shared=nodes.rows[:, :shared_size],
+            ages=nodes.ages,
+            carried={name: _carried(nodes, name, shared_size) for name in behaviour.carries},
+            part=None if behaviour.sharing.kind == "whole" else part,
+        )
+
+    @abstractmethod
+    def on_receipt(self, nodes: Nodes, message: Message, *, update: Update) -> Nodes:
+        """Take one received model into each node; answers too, unless nodes train on answers.
+
+        Parameters
+        ----------
+        nodes : Nodes
+            B nodes.
+        message : Message
+            One for each.
+        update : callable
+            Local training where nodes train on receipt; a peer may let several receipts share one training, and
+            gives the identity before the last. Elsewhere always the identity.
+
+        Returns
+        -------
+        Nodes
+        """
+
+    def on_clock(self, nodes: Nodes, *, shared_size: int, update: Update) -> Nodes:
+        """Change nodes whose clocks rang, before their models are sent; called where nodes train on the clock.
+
+        Parameters
+        ----------
+        nodes : Nodes
+            B nodes.
+        shared_size : int
+            Width of what is shared of a row.
+        update : callable
+            Local training.
+
+        Returns
+        -------
+        Nodes
+            What is sent, and kept. Trained, unless overridden.
+        """
+        return update(nodes)
+
+    def on_answer(self, nodes: Nodes, message: Message, begun: Nodes, *, update: Update) -> Nodes:
+        """Take in answers to nodes' own messages, and make the steps begun; called where nodes train on answers.
+
+        Writing R for `on_receipt` and U for ``update``, with x̂ the model when the clock rang: ``R(x) + U(x̂) − x̂``,
+        unless overridden.
+
+        Parameters
+        ----------
+        nodes : Nodes
+            B nodes as they are now.
+        message : Message
+            One answer for each.
+        begun : Nodes
+            The same nodes as they were when their clocks rang; of these, rows and ages count.
+        update : callable
+            Local training.
+
+        Returns
+        -------
+        Nodes
+        """
+        received = self.on_receipt(nodes, message, update=lambda same: same)
+        before = replace(received, rows=begun.rows, ages=begun.ages)
+        trained = update(before)
+        return replace(
+            trained,
+            rows=received.rows + (trained.rows - before.rows),
+            ages=received.ages + (trained.ages - before.ages),
+        )
+
+
+def compressed(message: Message, compressor: Compressor, *, keys: Tensor) -> Message:
+    """Messages as their receivers decode them: rows ``[B, K]`` compressed, single numbers as they are.
+
+    Parameters
+    ----------
+    message : Message
+    compressor : Compressor
+    keys : Tensor
+        Int64 ``[B]``: what is drawn at random depends on it alone.
+    """
+    carried = {
+        name: rows if rows.dim() == 1 else compressor.compress(rows, keys=keys)
+        for name, rows in message.carried.items()
+    }
+    return replace(message, shared=compressor.compress(message.shared, keys=keys), carried=carried)
+
+
+def _carried(nodes: Nodes, name: str, shared_size: int) -> Tensor:
+    return nodes.momentum[:, :shared_size] if name == MOMENTUM else nodes.auxiliary[name]

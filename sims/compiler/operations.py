@@ -1,0 +1,24 @@
+"""Operations: what the engine has to do, as the timeline writes it.
+
+* EMIT: take a snapshot of a node's state, because a message with it is on its way;
+* ON_CLOCK: a node changes before it sends, training included;
+* ON_RECEIPT: a node takes in the model of the snapshot ``ref``;
+* ON_ANSWER: a node takes in the answer ``ref``, and the step that it began at its own snapshot ``begun``.
+
+All but the first are the functions of `gossipfl.algorithms.MessageAlgorithm` with these names.
+"""
+
+from __future__ import annotations
+
+from gossipfl.algorithms.messages import Occasion
+
+__all__ = ["EMIT", "ON_ANSWER", "ON_CLOCK", "ON_RECEIPT", "OPERATIONS", "operation_on"]
+
+# Those that take in a model come last: compiled code compares.
+EMIT, ON_CLOCK, ON_RECEIPT, ON_ANSWER = range(4)
+OPERATIONS = 4
+
+
+def operation_on(occasion: Occasion) -> int:
+    """The operation in which a node acts on an occasion."""
+    return {"clock": ON_CLOCK, "receipt": ON_RECEIPT, "answer": ON_ANSWER}[occasion]
