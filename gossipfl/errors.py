@@ -204,7 +204,21 @@ class ConnectionRefusedByPolicy(MessageRefused):
 
 
 class IdentityMismatch(MessageRefused):
-    """The peer proved another identity than the one expected, or none."""
+    """The peer proved another identity than the one expected, or none.
+
+    Parameters
+    ----------
+    what : str
+    expected, got : object, optional
+    proved : str, optional
+        The identity that was proved instead.
+    """
+
+    def __init__(
+        self, what: str, *, expected: object = None, got: object = None, proved: str | None = None
+    ) -> None:
+        super().__init__(what, expected=expected, got=got)
+        self.proved = proved
 
 
 # Networks fail

@@ -1,57 +1,144 @@
 """Reaching a peer at one of its addresses.
 
 Nobody dials but the caller of an exchange: there is no automatic connecting to known peers, which would turn
-any topology into a full mesh, and no memory of failures, which would keep a peer that restarted away.
+any topology into a full mesh. Addresses that the caller trusts are dialled whenever it says; those that other
+peers told of only where `Hearsay` and the `DialBook` allow it. Whatever goes wrong fails that dial.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Final
 
 import trio
 
-from gossipfl.errors import GossipflError, IdentityMismatch, PeerUnreachable
-from gossipfl.network.addresses import PeerAddress
+from gossipfl.errors import ExchangeFailed, GossipflError, IdentityMismatch, InvalidAddress, PeerUnreachable
+from gossipfl.network.addresses import Hearsay, PeerAddress, parse_address, scope_of
+from gossipfl.network.dial_book import DialBook
 from gossipfl.network.failures import ConnectionLost
 from gossipfl.network.noise.upgrade import SecuredSocket, Upgrader
+from gossipfl.network.resolving import Resolver
 
-__all__ = ["dial"]
+__all__ = ["Dialler"]
 
 # The head start of an address over the next one (RFC 8305, section 5).
 _STAGGER_SECONDS: Final = 0.25
+_log = logging.getLogger(__name__)
+
+Attempt = Callable[[], Awaitable[SecuredSocket]]
 
 
-async def dial(
-    peer_id: str, addresses: Sequence[PeerAddress], *, upgrader: Upgrader, seconds: float
-) -> SecuredSocket:
-    """Connect to a peer at the first of its addresses where it proves to be itself.
+class Dialler:
+    """Dials.
 
     Parameters
     ----------
-    peer_id : str
-    addresses : sequence of PeerAddress
-        Tried in order, each with a short head start over the next.
     upgrader : Upgrader
+    resolver : Resolver
+    book : DialBook
     seconds : float
-        For everything.
+        For a dial, from resolving names to a proven identity.
+    """
+
+    def __init__(self, *, upgrader: Upgrader, resolver: Resolver, book: DialBook, seconds: float) -> None:
+        self._upgrader = upgrader
+        self._resolver = resolver
+        self._book = book
+        self._seconds = seconds
+
+    async def dial(self, peer_id: str, addresses: Sequence[str | Hearsay]) -> SecuredSocket:
+        """Connect to a peer at the first of its addresses where it proves to be itself.
+
+        Parameters
+        ----------
+        peer_id : str
+        addresses : sequence of str or Hearsay
+            Tried in order, each with a short head start over the next. Those that are none are passed over.
+
+        Raises
+        ------
+        PeerUnreachable
+            Nobody answered in time.
+        IdentityMismatch
+            Whoever answered was somebody else.
+        """
+        attempts: list[Attempt] = []
+        for told in addresses:
+            try:
+                address = parse_address(str(told), smallest_port=1)
+            except InvalidAddress as error:
+                _log.warning("an address of peer %s is passed over: %s", peer_id[:60], error)
+                continue
+            if address.peer_id not in (None, peer_id):
+                raise PeerUnreachable("an address is another peer's", expected=peer_id, got=address)
+            hearsay = told if isinstance(told, Hearsay) else None
+            attempts.append(partial(self._attempt, peer_id, address, hearsay))
+        if not attempts:
+            raise PeerUnreachable(f"no address of peer {peer_id} is known")
+        with trio.move_on_after(self._seconds):
+            return await _first_of(attempts)
+        raise PeerUnreachable(
+            f"peer {peer_id} cannot be reached",
+            expected=f"an answer at {', '.join(map(str, addresses))}",
+            got=f"no answer within {self._seconds:g} s",
+        )
+
+    async def _attempt(self, peer_id: str, address: PeerAddress, hearsay: Hearsay | None) -> SecuredSocket:
+        hosts = [address.host]
+        if address.is_name:
+            hosts = await self._resolver.resolve(address, trusted=hearsay is None)
+        if hearsay is not None:
+            hosts = [host for host in hosts if scope_of(host) >= hearsay.narrowest]
+        if not hosts:
+            raise PeerUnreachable(
+                f"{address} reaches less far than whoever told of it",
+                remedy="Configure the address, or set network.dial_narrower_hearsay.",
+            )
+        return await _first_of(
+            [partial(self._connect, peer_id, (host, address.port), hearsay) for host in hosts]
+        )
+
+    async def _connect(
+        self, peer_id: str, endpoint: tuple[str, int], hearsay: Hearsay | None
+    ) -> SecuredSocket:
+        if hearsay is not None:
+            self._book.admit(endpoint, now=trio.current_time())
+        socket = await trio.open_tcp_stream(*endpoint)
+        try:
+            secured = await self._upgrader.secure(socket, remote_address=endpoint[0], expected_peer=peer_id)
+        except BaseException as error:
+            if isinstance(error, IdentityMismatch) and error.proved is not None:
+                self._book.succeeded(endpoint)
+            elif (
+                not isinstance(error, trio.Cancelled)
+                or trio.current_effective_deadline() <= trio.current_time()
+            ):
+                self._book.failed(endpoint, now=trio.current_time())
+            await trio.aclose_forcefully(socket)
+            raise
+        self._book.succeeded(endpoint)
+        return secured
+
+
+async def _first_of(attempts: Sequence[Attempt]) -> SecuredSocket:
+    """Run attempts until one succeeds, each with a head start over the next, and cancel the others.
 
     Raises
     ------
-    PeerUnreachable
-        Nobody answered in time.
-    IdentityMismatch
-        Whoever answered was somebody else.
+    IdentityMismatch, PeerUnreachable
+        All have failed.
     """
-    if not addresses:
-        raise PeerUnreachable(f"no address of peer {peer_id} is known")
     winner: list[SecuredSocket] = []
     errors: list[Exception] = []
 
-    async def attempt(address: PeerAddress, failed: trio.Event) -> None:
+    async def run(attempt: Attempt, failed: trio.Event) -> None:
         try:
-            secured = await _dial_one(peer_id, address, upgrader)
-        except (OSError, ConnectionLost, GossipflError) as error:
+            secured = await attempt()
+        except Exception as error:  # whatever an address leads to ends this attempt, and nothing else
+            if not isinstance(error, OSError | ConnectionLost | GossipflError):
+                _log.warning("a dial failed", exc_info=error)
             errors.append(error)
             failed.set()
             return
@@ -62,13 +149,12 @@ async def dial(
         nursery.cancel_scope.cancel()
 
     try:
-        with trio.move_on_after(seconds) as deadline:
-            async with trio.open_nursery() as nursery:
-                for address in addresses:
-                    failed = trio.Event()
-                    nursery.start_soon(attempt, address, failed)
-                    with trio.move_on_after(_STAGGER_SECONDS):
-                        await failed.wait()
+        async with trio.open_nursery() as nursery:
+            for attempt in attempts:
+                failed = trio.Event()
+                nursery.start_soon(run, attempt, failed)
+                with trio.move_on_after(_STAGGER_SECONDS):
+                    await failed.wait()
     except BaseException:
         for secured in winner:
             await trio.aclose_forcefully(secured.socket)
@@ -76,22 +162,8 @@ async def dial(
     if winner:
         return winner[0]
     for error in errors:
+        if len(errors) == 1 and isinstance(error, ExchangeFailed):
+            raise error
         if isinstance(error, IdentityMismatch):
             raise error
-    reasons = "; ".join(str(error) for error in errors)
-    if deadline.cancelled_caught:
-        reasons = f"no answer within {seconds:g} s{'; ' if reasons else ''}{reasons}"
-    raise PeerUnreachable(
-        f"peer {peer_id} cannot be reached",
-        expected=f"an answer at {', '.join(str(address) for address in addresses)}",
-        got=reasons,
-    )
-
-
-async def _dial_one(peer_id: str, address: PeerAddress, upgrader: Upgrader) -> SecuredSocket:
-    socket = await trio.open_tcp_stream(address.host, address.port)
-    try:
-        return await upgrader.secure(socket, remote_address=address.host, expected_peer=peer_id)
-    except BaseException:
-        await trio.aclose_forcefully(socket)
-        raise
+    raise PeerUnreachable("the peer cannot be reached", got="; ".join(str(error)[:200] for error in errors))

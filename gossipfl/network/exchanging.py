@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 
 import trio
 
 from gossipfl.errors import ExchangeFailed, ExchangeTimedOut, GossipflError, MessageRefused
+from gossipfl.network.addresses import Hearsay
 from gossipfl.network.bodies import BodyBuffers
 from gossipfl.network.connection import Connection
 from gossipfl.network.counters import NetworkCounters
@@ -25,7 +27,11 @@ from gossipfl.wire import AnyMessage, Expectation, Frame, Refusal
 
 __all__ = ["Exchanger"]
 
-Connect = Callable[[str, Sequence[str]], Awaitable[Connection]]
+Addresses = Sequence[str | Hearsay]
+Connect = Callable[[str, Addresses], Awaitable[Connection]]
+
+
+_log = logging.getLogger(__name__)
 
 
 class _Unanswered(Exception):
@@ -71,7 +77,7 @@ class Exchanger:
         self._pool = StreamPool(streams_per_neighbour=limits.streams_per_neighbour)
 
     async def exchange(
-        self, peer_id: str, addresses: Sequence[str], frame: Frame, *, seconds: float | None
+        self, peer_id: str, addresses: Addresses, frame: Frame, *, seconds: float | None
     ) -> AnyMessage:
         """Send `frame` and return the validated reply; see `Host.exchange`."""
         seconds = self._limits.exchange_seconds if seconds is None else seconds
@@ -86,6 +92,11 @@ class Exchanger:
         except ExchangeFailed as error:
             self._counters.count_failed(error)
             raise
+        except Exception as error:  # a fault of this side fails this exchange, and never its caller's nursery
+            _log.exception("an exchange failed")
+            failed = ExchangeFailed("the exchange failed on this side", got=type(error).__name__)
+            self._counters.count_failed(failed)
+            raise failed from error
         finally:
             neighbour.users -= 1
         if deadline.cancelled_caught:
@@ -108,7 +119,7 @@ class Exchanger:
         self,
         neighbour: Neighbour,
         peer_id: str,
-        addresses: Sequence[str],
+        addresses: Addresses,
         frame: Frame,
         deadline: trio.CancelScope,
     ) -> AnyMessage:
@@ -122,7 +133,7 @@ class Exchanger:
                         raise ExchangeFailed(str(unanswered)) from unanswered
         raise AssertionError  # the second attempt returned or raised
 
-    async def _lease(self, neighbour: Neighbour, peer_id: str, addresses: Sequence[str]) -> Lease:
+    async def _lease(self, neighbour: Neighbour, peer_id: str, addresses: Addresses) -> Lease:
         if idle := StreamPool.take_idle(neighbour):
             return idle
         is_fresh = False

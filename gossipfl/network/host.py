@@ -1,4 +1,4 @@
-"""A host: everything of the network that one peer needs, in one nursery."""
+"""Hosts: everything of the network that one peer needs, in one nursery."""
 
 from __future__ import annotations
 
@@ -8,19 +8,21 @@ from contextlib import asynccontextmanager
 import trio
 
 from gossipfl.errors import ConnectionRefusedByPolicy, GossipflError, PeerUnreachable
-from gossipfl.network.addresses import parse_address
+from gossipfl.network.addresses import Hearsay, parse_address
 from gossipfl.network.bans import Bans, breaks_protocol
 from gossipfl.network.bodies import BodyBuffers
 from gossipfl.network.buffers import SharedBuffers
 from gossipfl.network.connection import Connection
 from gossipfl.network.counters import NetworkCounters
-from gossipfl.network.dialling import dial
+from gossipfl.network.dial_book import DialBook
+from gossipfl.network.dialling import Dialler
 from gossipfl.network.exchanging import Exchanger
 from gossipfl.network.failures import ConnectionAborted
 from gossipfl.network.identity import Identity
 from gossipfl.network.limits import NetworkLimits
 from gossipfl.network.listening import Listening, open_listeners
 from gossipfl.network.noise.upgrade import SecuredSocket, Upgrader
+from gossipfl.network.resolving import Resolver
 from gossipfl.network.serving import Handler, Screen, Server
 from gossipfl.network.table import ConnectionTable
 from gossipfl.network.yamux.stream import Stream
@@ -69,6 +71,14 @@ class Host:
         )
         self._table = ConnectionTable(limits)
         self._upgrader = Upgrader(identity=identity, admit=self._may_connect)
+        self._dialler = Dialler(
+            upgrader=self._upgrader,
+            resolver=Resolver(seconds=limits.resolve_seconds),
+            book=DialBook(
+                dials_per_second=limits.dials_per_second, dials_per_address=limits.dials_per_address
+            ),
+            seconds=limits.dial_seconds,
+        )
         bodies = BodyBuffers()
         self._server = Server(
             limits=limits, expectation=expectation, counters=counters, bodies=bodies, punish=self._punish
@@ -84,7 +94,12 @@ class Host:
         )
 
     async def exchange(
-        self, peer_id: str, addresses: Sequence[str], frame: Frame, *, seconds: float | None = None
+        self,
+        peer_id: str,
+        addresses: Sequence[str | Hearsay],
+        frame: Frame,
+        *,
+        seconds: float | None = None,
     ) -> AnyMessage:
         """Send a frame to a peer and return its reply.
 
@@ -94,7 +109,7 @@ class Host:
         Parameters
         ----------
         peer_id : str
-        addresses : sequence of str
+        addresses : sequence of str or Hearsay
             Multiaddresses to dial if need be, the likeliest first.
         frame : Frame
             Is read until this returns.
@@ -163,18 +178,12 @@ class Host:
             for connection in self._table.all():
                 nursery.start_soon(connection.close)
 
-    async def _connect(self, peer_id: str, addresses: Sequence[str]) -> Connection:
+    async def _connect(self, peer_id: str, addresses: Sequence[str | Hearsay]) -> Connection:
         if peer_id == self.peer_id:
             raise PeerUnreachable("a peer does not exchange with itself", got=peer_id)
         if not self._may_connect(peer_id):
             raise PeerUnreachable("this peer is banned, or not admitted", got=peer_id)
-        targets = [parse_address(address) for address in addresses]
-        wrong = [each for each in targets if each.peer_id not in (None, peer_id)]
-        if wrong:
-            raise PeerUnreachable(
-                "an address is another peer's", expected=peer_id, got=", ".join(map(str, wrong))
-            )
-        secured = await dial(peer_id, targets, upgrader=self._upgrader, seconds=self.limits.dial_seconds)
+        secured = await self._dialler.dial(peer_id, addresses)
         self.counters.connections_dialled += 1
         connection = self._new_connection(secured)
         try:

@@ -1,4 +1,4 @@
-"""Who a peer is: an Ed25519 key that never leaves its directory.
+"""Identities of peers: Ed25519 keys that never leave their directories.
 
 The peer id is the multihash of the public key, so that whoever speaks with a peer id has proved, in the
 handshake, to hold the key.
@@ -17,8 +17,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 from gossipfl.errors import CorruptIdentity, HomeError
-from gossipfl.network.libp2p_imports import ID, Ed25519PrivateKey, KeyPair
+from gossipfl.settings.addresses import peer_id_of
 
 __all__ = ["KEY_FILE", "Identity", "load_identity", "load_or_create_identity"]
 
@@ -43,8 +45,9 @@ class Identity:
     """
 
     seed: bytes = field(repr=False)
-    key_pair: KeyPair = field(init=False, repr=False, compare=False)
+    public_key: bytes = field(init=False, repr=False, compare=False)
     peer_id: str = field(init=False)
+    _key: Ed25519PrivateKey = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if len(self.seed) != _SEED_BYTES:
@@ -53,10 +56,14 @@ class Identity:
                 expected=f"{_SEED_BYTES} bytes",
                 got=f"{len(self.seed)} bytes",
             )
-        private_key = Ed25519PrivateKey.from_bytes(self.seed)
-        key_pair = KeyPair(private_key, private_key.get_public_key())
-        object.__setattr__(self, "key_pair", key_pair)
-        object.__setattr__(self, "peer_id", str(ID.from_pubkey(key_pair.public_key)))
+        key = Ed25519PrivateKey.from_private_bytes(self.seed)
+        object.__setattr__(self, "_key", key)
+        object.__setattr__(self, "public_key", key.public_key().public_bytes_raw())
+        object.__setattr__(self, "peer_id", peer_id_of(self.public_key))
+
+    def sign(self, data: bytes) -> bytes:
+        """Sign `data`: 64 bytes that the public key, and so the peer id, verifies."""
+        return self._key.sign(data)
 
     @classmethod
     def generate(cls) -> Identity:

@@ -1,4 +1,4 @@
-"""How much of this peer the others may use, and how long it waits for them."""
+"""Limits on what others may use of this peer, and on how long it waits for them."""
 
 from __future__ import annotations
 
@@ -34,8 +34,12 @@ class NetworkLimits:
         Bytes a sender may have under way on one stream while its reader waits for them.
     frames_per_second, bytes_per_second : float
         What one peer may send, on average; a second's worth may come at once.
+    dials_per_second, dials_per_address : float
+        Dials to addresses that other peers told of: in all, and at one address. Some may come at once.
     dial_seconds : float
         From dialling, or accepting, to a connection with a proven identity.
+    resolve_seconds : float
+        For resolving a name.
     exchange_seconds : float
         A whole exchange, unless its caller says otherwise.
     idle_seconds : float
@@ -67,6 +71,9 @@ class NetworkLimits:
     receive_window: int = 4 * 1024 * 1024
     frames_per_second: float = 200.0
     bytes_per_second: float = 1e9
+    dials_per_second: float = 4.0
+    dials_per_address: float = 0.2
+    resolve_seconds: float = 5.0
     dial_seconds: float = 10.0
     exchange_seconds: float = 60.0
     idle_seconds: float = 120.0

@@ -1,12 +1,10 @@
-"""Agreeing, on a fresh stream, that exchanges follow."""
+"""Protocol of exchanges, and agreeing on it on a fresh stream."""
 
 from __future__ import annotations
 
 from typing import Final
 
-from gossipfl.errors import MalformedFrame
-from gossipfl.network.failures import StreamFailure
-from gossipfl.network.libp2p_imports import Multiselect, MultiselectClient, MultiselectCommunicator, TProtocol
+from gossipfl.network.multistream import accept, propose
 from gossipfl.network.yamux.stream import Stream
 
 __all__ = ["EXCHANGE_PROTOCOL", "agree_as_client", "agree_as_server"]
@@ -19,23 +17,12 @@ async def agree_as_client(stream: Stream) -> None:
 
     Raises
     ------
-    MalformedFrame
+    MalformedFrame, MessageTooLarge
         The other side does not speak the protocol.
     StreamFailure
         The stream ended meanwhile.
     """
-    try:
-        await MultiselectClient().select_one_of(
-            [TProtocol(EXCHANGE_PROTOCOL)], MultiselectCommunicator(stream)
-        )
-    except StreamFailure:
-        raise
-    except Exception as error:
-        raise MalformedFrame(
-            "the other side does not speak the protocol of exchanges",
-            expected=EXCHANGE_PROTOCOL,
-            got=f"{type(error).__name__}: {error}",
-        ) from error
+    await propose(stream, EXCHANGE_PROTOCOL)
 
 
 async def agree_as_server(stream: Stream) -> None:
@@ -43,17 +30,9 @@ async def agree_as_server(stream: Stream) -> None:
 
     Raises
     ------
-    MalformedFrame
-        The bytes are no negotiation. (The library lets three of them, ``02 ff 0a``, end the whole host.)
+    MalformedFrame, MessageTooLarge
+        The bytes are no negotiation, or it leads nowhere.
     StreamFailure
         The stream ended meanwhile.
     """
-    negotiation = Multiselect({TProtocol(EXCHANGE_PROTOCOL): None})
-    try:
-        await negotiation.negotiate(MultiselectCommunicator(stream))
-    except StreamFailure:
-        raise
-    except Exception as error:
-        raise MalformedFrame(
-            "a stream did not begin with a negotiation", got=f"{type(error).__name__}: {error}"
-        ) from error
+    await accept(stream, (EXCHANGE_PROTOCOL,))

@@ -1,4 +1,4 @@
-"""How fast one peer may send."""
+"""Rates at which one peer may send."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _MOST_PEERS: Final = 4096
 
 
 class TokenBucket:
-    """Allows `rate` units a second on average, and a second's worth at once.
+    """Allows `rate` units a second on average, and a second's worth, or `burst`, at once.
 
     A request is allowed while the bucket is not empty, whatever its size, and may leave a debt: so that a
     message larger than a second's worth passes, and is paid for by a longer wait.
@@ -24,16 +24,18 @@ class TokenBucket:
         Units a second.
     now : float
         Seconds on the caller's monotonic clock, as in all methods.
+    burst : float, optional
+        Units.
     """
 
-    def __init__(self, *, rate: float, now: float) -> None:
+    def __init__(self, *, rate: float, now: float, burst: float | None = None) -> None:
         self._rate = rate
-        self._level = rate
+        self._burst = self._level = rate if burst is None else burst
         self._updated = now
 
     def take(self, units: float, *, now: float) -> bool:
         """Take `units` if the bucket is not empty; say whether it was not."""
-        self._level = min(self._rate, self._level + (now - self._updated) * self._rate)
+        self._level = min(self._burst, self._level + (now - self._updated) * self._rate)
         self._updated = now
         if self._level <= 0:
             return False

@@ -5,6 +5,7 @@ import struct
 from contextlib import suppress
 
 import msgpack
+import psutil
 import trio
 
 from gossipfl import errors
@@ -79,6 +80,29 @@ async def _(target: Target) -> None:
         assert claimed not in target.peer._host.connected()
 
 
+@case("an identity that is an RSA private key", errors.IdentityMismatch, NEVER_CONNECTED)
+async def _(target: Target) -> None:
+    """Deserialising it would test numbers of 15,000 bits for primality: seconds of the event loop."""
+    process = psutil.Process()
+    for key in (bytes.fromhex("0800 12 8010") + random.Random(4).randbytes(1_500), b"", b"\x08\x01\x12\x20"):
+        stranger = Identity.generate()
+        before = process.cpu_times().user
+        with suppress(trio.BrokenResourceError, ConnectionLost):
+            async with Outlaw.connected_to(target.host, stranger, key=key) as outlaw:
+                await outlaw.receive_all()
+        assert process.cpu_times().user - before < 0.5
+        assert stranger.peer_id not in target.peer._host.connected()
+
+
+@case("a handshake message of 65,535 bytes", errors.IdentityMismatch, NEVER_CONNECTED)
+async def _(target: Target) -> None:
+    async with await trio.open_tcp_stream("127.0.0.1", target.port) as socket:
+        await socket.send_all(b"\x13/multistream/1.0.0\n\x07/noise\n\xff\xff" + bytes(2_000))
+        with suppress(trio.BrokenResourceError):
+            while await socket.receive_some():
+                pass
+
+
 @case("1,000 connections from one address", errors.ConnectionRefusedByPolicy, NEVER_CONNECTED)
 async def _(target: Target) -> None:
     sockets = []
@@ -121,6 +145,24 @@ async def _(target: Target) -> None:
 async def _(target: Target) -> None:
     async with Outlaw.connected_to(target.host) as outlaw:
         await outlaw.send(*(frame_header(WINDOW_UPDATE, SYN, 2 * i + 1, 0) for i in range(9_000)))
+        await outlaw.receive_all()
+
+
+@case("protocol names of 2⁴⁰ bytes on all streams", errors.MessageTooLarge, CLOSED)
+async def _(target: Target) -> None:
+    async with Outlaw.connected_to(target.host) as outlaw:
+        line = b"\x13/multistream/1.0.0\n" + b"\x80\x80\x80\x80\x80\x20" + bytes(1_000)
+        await outlaw.send(*(frame_header(DATA, SYN, 2 * i + 1, len(line)) + line for i in range(16)))
+        await outlaw.receive_all()
+
+
+@case("10,000 protocol proposals", errors.MalformedFrame, CLOSED)
+async def _(target: Target) -> None:
+    async with Outlaw.connected_to(target.host) as outlaw:
+        proposals = b"\x13/multistream/1.0.0\n" + b"\x08/no/1.0\n" * 10_000
+        await outlaw.send(frame_header(WINDOW_UPDATE, SYN, 1, 0))
+        with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+            await outlaw.send_data(proposals)
         await outlaw.receive_all()
 
 

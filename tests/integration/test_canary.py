@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from gossipfl.network.noise.transport import RecordSealer
-from gossipfl.network.noise.upgrade import _HandshakeSocket
+from gossipfl.network.noise.upgrade import _PlainChannel
 from tests.gossipfl.network.helpers import in_trio, until
 
 from .peers import network_of
@@ -38,7 +38,7 @@ def forms(value):
 def handed_over(monkeypatch):
     """All plaintext that any host of this program hands to encryption or, in handshakes, to the socket."""
     collected = bytearray()
-    seal, write = RecordSealer.seal, _HandshakeSocket.write
+    seal, write = RecordSealer.seal, _PlainChannel.write
 
     def noting_seal(self, pieces, out):
         for piece in pieces:
@@ -50,7 +50,7 @@ def handed_over(monkeypatch):
         await write(self, data)
 
     monkeypatch.setattr(RecordSealer, "seal", noting_seal)
-    monkeypatch.setattr(_HandshakeSocket, "write", noting_write)
+    monkeypatch.setattr(_PlainChannel, "write", noting_write)
     return collected
 
 

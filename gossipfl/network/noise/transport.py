@@ -14,9 +14,9 @@ from __future__ import annotations
 from typing import Final
 
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+from noise.state import CipherState  # type: ignore[import-untyped]
 
 from gossipfl.errors import MalformedFrame
-from gossipfl.network.libp2p_imports import CipherState
 
 __all__ = ["LARGEST_PLAINTEXT", "LARGEST_RECORD", "RecordOpener", "RecordSealer"]
 

@@ -1,9 +1,4 @@
-"""From a TCP socket to a secured one: Noise, and only Noise; Yamux, and only Yamux.
-
-Stock libp2p also accepts an exchange in plaintext, where the peer id is a mere claim; gates connections by IP
-address alone; and builds its own `Yamux` whatever muxer it was given. So the library does here what it does
-well (negotiation, handshake), is offered one choice of each, and the gate stands behind the handshake.
-"""
+"""Secured sockets from TCP ones: Noise, and only Noise; Yamux, and only Yamux; behind the gate."""
 
 from __future__ import annotations
 
@@ -12,31 +7,21 @@ from dataclasses import dataclass
 from typing import Final
 
 import trio
+from cryptography.exceptions import InvalidTag
 
-from gossipfl.errors import ConnectionRefusedByPolicy, IdentityMismatch
+from gossipfl.errors import ConnectionRefusedByPolicy, GossipflError, IdentityMismatch
 from gossipfl.network.failures import ConnectionLost
 from gossipfl.network.identity import Identity
-from gossipfl.network.libp2p_imports import (
-    ID,
-    NOISE,
-    YAMUX,
-    GenericMultistreamSelector,
-    IRawConnection,
-    ISecureConn,
-    KeyPair,
-    NoiseTransport,
-    PrivateKey,
-    RawConnection,
-    SecurityMultistream,
-    TProtocol,
-    create_noise_key_pair,
-)
-from gossipfl.network.noise.transport import RecordOpener, RecordSealer
+from gossipfl.network.multistream import accept, propose
+from gossipfl.network.noise.handshake import Handshake
+from gossipfl.network.noise.transport import LARGEST_RECORD, RecordOpener, RecordSealer
 
-__all__ = ["SecuredSocket", "Upgrader"]
+__all__ = ["MOST_HANDSHAKE_BYTES", "SecuredSocket", "Upgrader"]
 
-# A handshake takes about 1 kB; a stranger may make this side read no more than this.
-_MOST_HANDSHAKE_BYTES: Final = 64 * 1024
+_NOISE: Final = "/noise"
+_YAMUX: Final = "/yamux/1.0.0"
+#: A handshake takes about 1 kB; a stranger may make this side read no more than this.
+MOST_HANDSHAKE_BYTES: Final = 16 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,14 +59,11 @@ class Upgrader:
     ----------
     identity : Identity
     admit : callable
-        Says of a proven peer id whether it may connect.
+        Says of a proven peer id whether it may connect, whoever dialled.
     """
 
     def __init__(self, *, identity: Identity, admit: Callable[[str], bool]) -> None:
-        noise = _GatedNoise(identity.key_pair, noise_privkey=create_noise_key_pair().private_key, admit=admit)
-        self._security = SecurityMultistream({NOISE: noise})
-        self._muxers = GenericMultistreamSelector()
-        self._muxers.add_handler(TProtocol(YAMUX), None)
+        self._handshake = Handshake(identity=identity, admit=admit)
 
     async def secure(
         self, socket: trio.SocketStream, *, remote_address: str, expected_peer: str | None
@@ -105,78 +87,87 @@ class Upgrader:
             Its identity is not admitted.
         """
         is_initiator = expected_peer is not None
-        raw = RawConnection(_HandshakeSocket(socket), is_initiator)
+        plain = _PlainChannel(socket)
         try:
-            if expected_peer is not None:
-                session = await self._security.secure_outbound(raw, ID.from_base58(expected_peer))
-            else:
-                session = await self._security.secure_inbound(raw)
-            await self._muxers.select(session, is_initiator)
-        except (ConnectionRefusedByPolicy, ConnectionLost):
+            await _agree(plain, _NOISE, is_initiator=is_initiator)
+            peer_id, sealer, opener = await self._handshake.run(plain, expected_peer=expected_peer)
+            sealed = _SealedChannel(plain, sealer, opener)
+            await _agree(sealed, _YAMUX, is_initiator=is_initiator)
+        except (ConnectionRefusedByPolicy, ConnectionLost, IdentityMismatch):
             raise
         except (OSError, trio.BrokenResourceError, trio.ClosedResourceError) as error:
             raise ConnectionLost("the connection broke during the handshake") from error
-        except (
-            Exception
-        ) as error:  # whatever a stranger's bytes provoke in the library ends this attempt only
+        except Exception as error:  # whatever a stranger's bytes provoke ends this attempt only
+            said = str(error) if isinstance(error, GossipflError) else type(error).__name__
             raise IdentityMismatch(
                 "no identity was proved on the connection",
                 expected=f"a Noise handshake by {expected_peer or 'any peer'}",
-                got=f"{type(error).__name__}: {error}",
+                got=said,
             ) from error
-        noise = session.conn.noise_state.noise_protocol
         return SecuredSocket(
             socket=socket,
-            peer_id=str(session.get_remote_peer()),
+            peer_id=peer_id,
             remote_address=remote_address,
             is_initiator=is_initiator,
-            sealer=RecordSealer(noise.cipher_state_encrypt),
-            opener=RecordOpener(noise.cipher_state_decrypt),
-            leftover=session._drain(None),
+            sealer=sealer,
+            opener=opener,
+            leftover=bytes(sealed.received),
         )
 
 
-class _GatedNoise(NoiseTransport):  # type: ignore[misc]
-    """The library's Noise, behind which only admitted identities pass, whoever dialled."""
-
-    def __init__(self, key_pair: KeyPair, *, noise_privkey: PrivateKey, admit: Callable[[str], bool]) -> None:
-        super().__init__(key_pair, noise_privkey=noise_privkey)
-        self._admit = admit
-
-    async def secure_inbound(self, conn: IRawConnection) -> ISecureConn:
-        return self._gate(await super().secure_inbound(conn))
-
-    async def secure_outbound(self, conn: IRawConnection, peer_id: ID) -> ISecureConn:
-        return self._gate(await super().secure_outbound(conn, peer_id))
-
-    def _gate(self, session: ISecureConn) -> ISecureConn:
-        peer_id = str(session.get_remote_peer())
-        if not self._admit(peer_id):
-            raise ConnectionRefusedByPolicy("this peer is not admitted", got=peer_id)
-        return session
+async def _agree(channel: _PlainChannel | _SealedChannel, protocol: str, *, is_initiator: bool) -> None:
+    if is_initiator:
+        await propose(channel, protocol)
+    else:
+        await accept(channel, (protocol,))
 
 
-class _HandshakeSocket:
-    """The socket as the handshake sees it: reading is bounded, whatever lengths a stranger announces."""
+class _PlainChannel:
+    """The socket as the handshake sees it: reading is bounded, and never goes beyond what is asked for."""
 
     def __init__(self, socket: trio.SocketStream) -> None:
         self._socket = socket
-        self._left = _MOST_HANDSHAKE_BYTES
+        self._left = MOST_HANDSHAKE_BYTES
 
-    async def read(self, n: int | None = None) -> bytes:
-        if not self._left:
+    async def read_exactly(self, size: int) -> bytes:
+        if size > self._left:
             raise ConnectionLost("the handshake is too long")
-        data = bytes(await self._socket.receive_some(min(self._left if n is None else n, self._left)))
-        if not data:
-            raise ConnectionLost("the connection was closed during the handshake")
-        self._left -= len(data)
-        return data
+        self._left -= size
+        data = bytearray()
+        while len(data) < size:
+            piece = await self._socket.receive_some(size - len(data))
+            if not piece:
+                raise ConnectionLost("the connection was closed during the handshake")
+            data += piece
+        return bytes(data)
 
     async def write(self, data: bytes) -> None:
         await self._socket.send_all(data)
 
-    async def close(self) -> None:
-        await self._socket.aclose()
 
-    def get_remote_address(self) -> None:
-        return None
+class _SealedChannel:
+    """The session as the negotiation of the muxer sees it."""
+
+    def __init__(self, plain: _PlainChannel, sealer: RecordSealer, opener: RecordOpener) -> None:
+        self._plain = plain
+        self._sealer = sealer
+        self._opener = opener
+        self.received = bytearray()
+
+    async def read_exactly(self, size: int) -> bytes:
+        while len(self.received) < size:
+            length = await self._plain.read_exactly(2)
+            record = memoryview(length + await self._plain.read_exactly(int.from_bytes(length, "big")))
+            out = memoryview(bytearray(min(len(record), LARGEST_RECORD)))
+            try:
+                opened = self._opener.open(record, 0, len(record) - 2, out)
+            except InvalidTag:
+                raise IdentityMismatch("a record was not sealed by the peer of the handshake") from None
+            self.received += out[:opened]
+        data = bytes(self.received[:size])
+        del self.received[:size]
+        return data
+
+    async def write(self, data: bytes) -> None:
+        buffer = memoryview(bytearray(self._sealer.sealed_size([data])))
+        await self._plain.write(bytes(buffer[: self._sealer.seal([data], buffer)]))

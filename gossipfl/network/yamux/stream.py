@@ -99,19 +99,11 @@ class Stream:
             self._target = None
         await trio.lowlevel.checkpoint_if_cancelled()
 
-    async def read(self, n: int | None = None) -> bytes:
-        """Return between 1 and `n` bytes (protocol negotiation asks for them this way)."""
-        self._require_open()
-        if n == 0:
-            return b""
-        while not self.buffered:
-            self._raise_if_ended()
-            self._readable = trio.Event()
-            await self._readable.wait()
-        taken = bytes(memoryview(self.buffered)[:n])
-        del self.buffered[: len(taken)]
-        self._carrier.grant_window(self)
-        return taken
+    async def read_exactly(self, size: int) -> bytes:
+        """Return the next `size` bytes; as `read_exactly_into`, for a few."""
+        target = bytearray(size)
+        await self.read_exactly_into(memoryview(target))
+        return bytes(target)
 
     async def wait_readable(self) -> None:
         """Wait until a first byte of the next message is there, without taking it."""

@@ -90,6 +90,11 @@ async def assert_serves(host):
         assert isinstance(reply, Acknowledgement)
 
 
+def varint(number):
+    """Unsigned LEB128."""
+    return bytes([number]) if number < 0x80 else bytes([number & 0x7F | 0x80]) + varint(number >> 7)
+
+
 class Outlaw:
     """A peer with an identity that then sends whatever it likes."""
 
@@ -99,13 +104,16 @@ class Outlaw:
 
     @classmethod
     @asynccontextmanager
-    async def connected_to(cls, host, identity=None):
+    async def connected_to(cls, host, identity=None, *, key=None):
+        """Connect; with a `key` of its own instead of the identity's, as bytes of a protobuf."""
         identity = identity or Identity.generate()
+        upgrader = Upgrader(identity=identity, admit=lambda _: True)
+        if key is not None:
+            payload = upgrader._handshake._payload
+            upgrader._handshake._payload = b"\x0a" + varint(len(key)) + key + payload[38:]
         socket = await trio.open_tcp_stream(*tcp_address(host))
         async with socket:
-            secured = await Upgrader(identity=identity, admit=lambda _: True).secure(
-                socket, remote_address="", expected_peer=host.peer_id
-            )
+            secured = await upgrader.secure(socket, remote_address="", expected_peer=host.peer_id)
             yield cls(secured)
 
     async def send(self, *pieces):

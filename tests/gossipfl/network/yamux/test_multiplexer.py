@@ -225,7 +225,7 @@ def test_a_writer_learns_that_the_answer_came_early():
             await trio.testing.wait_all_tasks_blocked()
             accepted.close()
             wire.pump()
-        assert await stream.read(10) == b"no"
+        assert await stream.read_exactly(2) == b"no"
 
     trio.run(main)
 

@@ -1,0 +1,89 @@
+"""Rates of dials to addresses that hearsay named, and a memory of those where no peer answers."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Final
+
+from gossipfl.errors import PeerUnreachable
+from gossipfl.network.rates import TokenBucket
+
+__all__ = ["DialBook"]
+
+_MOST_ENTRIES: Final = 4096
+_FIRST_PAUSE_SECONDS: Final = 5.0
+_LONGEST_PAUSE_SECONDS: Final = 3600.0
+
+Endpoint = tuple[str, int]
+
+
+@dataclass(slots=True)
+class _Entry:
+    bucket: TokenBucket
+    failures: int = 0
+    retry_at: float = 0.0
+
+
+class DialBook:
+    """Says which addresses may be dialled now. Times are seconds of a monotonic clock.
+
+    A failed negotiation is remembered: the address is left alone for 5 s, for twice as long after each
+    further failure, up to an hour, and all is forgiven when a peer answers there, or after as long again.
+
+    Parameters
+    ----------
+    dials_per_second : float
+        In all.
+    dials_per_address : float
+        A second at one address; some may follow each other at once.
+    burst : float
+        Dials to one address that may follow each other at once.
+    """
+
+    def __init__(self, *, dials_per_second: float, dials_per_address: float, burst: float = 3.0) -> None:
+        self._total = TokenBucket(rate=dials_per_second, burst=4 * dials_per_second, now=0.0)
+        self._per_address = dials_per_address
+        self._burst = burst
+        self._entries: OrderedDict[Endpoint, _Entry] = OrderedDict()
+
+    def admit(self, endpoint: Endpoint, *, now: float) -> None:
+        """Count a dial.
+
+        Raises
+        ------
+        PeerUnreachable
+            No peer answered there of late, or there were too many dials.
+        """
+        entry = self._entry(endpoint, now)
+        if now < entry.retry_at:
+            raise PeerUnreachable(
+                f"no peer answered at {endpoint[0]} port {endpoint[1]} of late",
+                got=f"{entry.failures} failed negotiations, the next try in {entry.retry_at - now:.0f} s",
+            )
+        if not entry.bucket.take(1, now=now):
+            raise PeerUnreachable(f"{endpoint[0]} port {endpoint[1]} is dialled too often")
+        if not self._total.take(1, now=now):
+            raise PeerUnreachable("too many addresses that others told of are dialled")
+
+    def failed(self, endpoint: Endpoint, *, now: float) -> None:
+        """Note that something answered there, or took the connection, and was no peer."""
+        entry = self._entry(endpoint, now)
+        pause = min(_LONGEST_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2 ** min(entry.failures, 16))
+        if now - entry.retry_at > 2 * pause:
+            entry.failures, pause = 0, _FIRST_PAUSE_SECONDS
+        entry.failures += 1
+        entry.retry_at = now + pause
+
+    def succeeded(self, endpoint: Endpoint) -> None:
+        """Note that a peer answered there."""
+        self._entries.pop(endpoint, None)
+
+    def _entry(self, endpoint: Endpoint, now: float) -> _Entry:
+        entry = self._entries.pop(endpoint, None)
+        if entry is None:
+            entry = _Entry(TokenBucket(rate=self._per_address, burst=self._burst, now=now))
+            if len(self._entries) >= _MOST_ENTRIES:
+                self._entries.popitem(last=False)
+        self._entries[endpoint] = entry
+        return entry

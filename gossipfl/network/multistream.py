@@ -1,0 +1,94 @@
+"""Protocol negotiation by multistream-select, each line bounded before it is read.
+
+References
+----------
+"multistream-select", https://github.com/multiformats/multistream-select
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Final, Protocol
+
+from gossipfl.errors import MalformedFrame, MessageTooLarge
+
+__all__ = ["MOST_LINE_BYTES", "MOST_PROPOSALS", "Channel", "accept", "propose"]
+
+_GREETING: Final = b"/multistream/1.0.0"
+_UNKNOWN: Final = b"na"
+#: A line is the name of a protocol; those in use have fewer than 80 bytes.
+MOST_LINE_BYTES: Final = 256
+#: Protocols that may be proposed for one stream, or connection, before it is given up.
+MOST_PROPOSALS: Final = 16
+
+
+class Channel(Protocol):
+    """What a negotiation takes place on."""
+
+    async def read_exactly(self, size: int) -> bytes:
+        """Return the next `size` bytes."""
+
+    async def write(self, data: bytes) -> None:
+        """Send all of `data`."""
+
+
+async def propose(channel: Channel, protocol: str) -> None:
+    """Propose one protocol. The caller sets the deadline.
+
+    Raises
+    ------
+    MalformedFrame, MessageTooLarge
+        The other side does not speak it, or does not negotiate.
+    """
+    name = protocol.encode()
+    await channel.write(_line(_GREETING) + _line(name))
+    await _greeted(channel)
+    if (answer := await _read_line(channel)) != name:
+        raise MalformedFrame("the other side does not speak the protocol", expected=protocol, got=answer[:80])
+
+
+async def accept(channel: Channel, protocols: Collection[str]) -> str:
+    """Answer proposals until one is among `protocols`, and return it. The caller sets the deadline.
+
+    Raises
+    ------
+    MalformedFrame, MessageTooLarge
+        The bytes are no negotiation, or it leads nowhere.
+    """
+    names = {protocol.encode(): protocol for protocol in protocols}
+    await _greeted(channel)
+    await channel.write(_line(_GREETING))
+    for _ in range(MOST_PROPOSALS):
+        proposal = await _read_line(channel)
+        known = names.get(proposal)
+        await channel.write(_line(proposal if known else _UNKNOWN))
+        if known:
+            return known
+    raise MalformedFrame("too many protocols were proposed", expected=f"at most {MOST_PROPOSALS}")
+
+
+async def _greeted(channel: Channel) -> None:
+    if (greeting := await _read_line(channel)) != _GREETING:
+        raise MalformedFrame("this is no protocol negotiation", expected=_GREETING, got=greeting[:80])
+
+
+def _line(text: bytes) -> bytes:
+    length = len(text) + 1
+    prefix = bytes([length]) if length < 0x80 else bytes([0x80 | length & 0x7F, length >> 7])
+    return prefix + text + b"\n"
+
+
+async def _read_line(channel: Channel) -> bytes:
+    """Read a line, whose length is an unsigned LEB128; two bytes of it reach beyond the limit."""
+    [length] = await channel.read_exactly(1)
+    if length & 0x80:
+        [high] = await channel.read_exactly(1)
+        length = length & 0x7F | (MOST_LINE_BYTES + 1 if high & 0x80 else high) << 7
+    if length > MOST_LINE_BYTES:
+        raise MessageTooLarge(
+            "a line of a protocol negotiation is too long", expected=f"at most {MOST_LINE_BYTES} bytes"
+        )
+    line = await channel.read_exactly(length)
+    if not line.endswith(b"\n"):
+        raise MalformedFrame("a line of a protocol negotiation does not end", got=line[:80])
+    return line[:-1]

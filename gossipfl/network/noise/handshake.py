@@ -1,0 +1,165 @@
+"""Noise XX handshakes in which each side proves its Ed25519 identity.
+
+Whatever a stranger can send before it has proved who it is passes through here: each message is bounded before
+it is read, and the type of its key is decided on the bytes, before anything is made of them. (Deserialising a
+private RSA key costs a library seconds of primality tests.)
+
+References
+----------
+T. Perrin, "The Noise Protocol Framework"; libp2p, "noise-libp2p",
+https://github.com/libp2p/specs/blob/master/noise/README.md
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from noise.connection import Keypair, NoiseConnection  # type: ignore[import-untyped]
+
+from gossipfl.errors import ConnectionRefusedByPolicy, IdentityMismatch, MalformedFrame, MessageTooLarge
+from gossipfl.network.identity import Identity
+from gossipfl.network.multistream import Channel
+from gossipfl.network.noise.transport import RecordOpener, RecordSealer
+from gossipfl.settings.addresses import peer_id_of
+
+__all__ = ["MOST_MESSAGE_BYTES", "Handshake"]
+
+_PATTERN: Final = b"Noise_XX_25519_ChaChaPoly_SHA256"
+_SIGNED_PREFIX: Final = b"noise-libp2p-static-key:"
+#: Bytes of the longest handshake message; honest ones have some 200.
+MOST_MESSAGE_BYTES: Final = 2048
+
+# The protobuf of a public key: type Ed25519, and 32 bytes.
+_ED25519: Final = bytes.fromhex("0801 1220")
+_KEY_BYTES: Final = len(_ED25519) + 32
+_SIGNATURE_BYTES: Final = 64
+# Fields of the payload's protobuf: identity key, signature; both length-delimited, as is all that may follow.
+_KEY_FIELD, _SIGNATURE_FIELD, _DELIMITED = 1, 2, 2
+
+
+class Handshake:
+    """Handshakes in the name of one identity.
+
+    Parameters
+    ----------
+    identity : Identity
+    admit : callable
+        Says of a proven peer id whether it may connect.
+    """
+
+    def __init__(self, *, identity: Identity, admit: Callable[[str], bool]) -> None:
+        self._admit = admit
+        static = X25519PrivateKey.generate()
+        self._static = static.private_bytes_raw()
+        key = _ED25519 + identity.public_key
+        signature = identity.sign(_SIGNED_PREFIX + static.public_key().public_bytes_raw())
+        self._payload = _field(_KEY_FIELD, key) + _field(_SIGNATURE_FIELD, signature)
+
+    async def run(
+        self, channel: Channel, *, expected_peer: str | None
+    ) -> tuple[str, RecordSealer, RecordOpener]:
+        """Prove one's identity and learn the other's. The caller sets the deadline.
+
+        Parameters
+        ----------
+        channel : Channel
+        expected_peer : str or None
+            Whom this side dialled, and who is not answered unless it proves to be that; None if it was dialled.
+
+        Raises
+        ------
+        IdentityMismatch
+            The other side did not prove to be anyone, or not the one who was dialled.
+        ConnectionRefusedByPolicy
+            Its identity is not admitted.
+        """
+        noise = NoiseConnection.from_name(_PATTERN)
+        noise.set_keypair_from_private_bytes(Keypair.STATIC, self._static)
+        if expected_peer is not None:
+            noise.set_as_initiator()
+            noise.start_handshake()
+            await _send(channel, noise.write_message())
+            peer_id = self._proven(noise, await _receive(channel), expected_peer)
+            await _send(channel, noise.write_message(self._payload))
+        else:
+            noise.set_as_responder()
+            noise.start_handshake()
+            noise.read_message(await _receive(channel))
+            await _send(channel, noise.write_message(self._payload))
+            peer_id = self._proven(noise, await _receive(channel), None)
+        session = noise.noise_protocol
+        return (
+            peer_id,
+            RecordSealer(session.cipher_state_encrypt),
+            RecordOpener(session.cipher_state_decrypt),
+        )
+
+    def _proven(self, noise: NoiseConnection, message: bytes, expected_peer: str | None) -> str:
+        state = noise.noise_protocol.handshake_state  # is gone after the last message
+        payload = bytes(noise.read_message(message))
+        key, signature = _read_payload(payload)
+        if len(key) != _KEY_BYTES or not key.startswith(_ED25519) or len(signature) != _SIGNATURE_BYTES:
+            raise IdentityMismatch("the identity is no Ed25519 key with a signature")
+        public_key = key[len(_ED25519) :]
+        try:
+            Ed25519PublicKey.from_public_bytes(public_key).verify(
+                signature, _SIGNED_PREFIX + state.rs.public_bytes
+            )
+        except InvalidSignature:
+            raise IdentityMismatch("the identity did not sign the handshake") from None
+        peer_id = peer_id_of(public_key)
+        if expected_peer not in (None, peer_id):
+            raise IdentityMismatch(
+                "somebody else answered", expected=expected_peer, got=peer_id, proved=peer_id
+            )
+        if not self._admit(peer_id):
+            raise ConnectionRefusedByPolicy("this peer is not admitted", got=peer_id)
+        return peer_id
+
+
+async def _send(channel: Channel, message: bytes | bytearray) -> None:
+    await channel.write(len(message).to_bytes(2, "big") + message)
+
+
+async def _receive(channel: Channel) -> bytes:
+    size = int.from_bytes(await channel.read_exactly(2), "big")
+    if size > MOST_MESSAGE_BYTES:
+        raise MessageTooLarge(
+            "a handshake message is too long", expected=f"at most {MOST_MESSAGE_BYTES} bytes", got=size
+        )
+    return await channel.read_exactly(size)
+
+
+def _field(number: int, content: bytes) -> bytes:
+    return bytes([number << 3 | _DELIMITED, len(content)]) + content
+
+
+def _read_payload(payload: bytes) -> tuple[bytes, bytes]:
+    """Read identity key and signature from a protobuf of length-delimited fields; others are skipped."""
+    fields: dict[int, bytes] = {}
+    position = 0
+    while position < len(payload):
+        number, position = _varint(payload, position)
+        size, position = _varint(payload, position)
+        if number & 7 != _DELIMITED or position + size > len(payload):
+            raise MalformedFrame("the payload of the handshake is no protobuf of its kind")
+        fields[number >> 3] = payload[position : position + size]
+        position += size
+    return fields.get(_KEY_FIELD, b""), fields.get(_SIGNATURE_FIELD, b"")
+
+
+def _varint(data: bytes, position: int) -> tuple[int, int]:
+    value = 0
+    for shift in (0, 7, 14):
+        if position == len(data):
+            break
+        byte = data[position]
+        position += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, position
+    raise MalformedFrame("the payload of the handshake is no protobuf of its kind")
