@@ -1,4 +1,4 @@
-"""Cyclon: peers keep a small random view of the network by swapping parts of their views.
+"""Cyclon: small random views of the network, kept so by swapping parts of them.
 
 The enhanced shuffle of Voulgaris, Gavidia and van Steen, "CYCLON: Inexpensive Membership Management for
 Unstructured P2P Overlays", J. Network and Systems Management 13(2), 2005, section 2, as a pure state machine.
@@ -163,8 +163,9 @@ def receive(
     return _walk(state, message, draw)
 
 
-def unreachable(state: CyclonState[Peer], peer: Peer) -> CyclonStep[Peer]:
-    """Forget a peer that did not answer."""
+def unreachable(state: CyclonState[Peer], peer: Peer, draw: Draw) -> CyclonStep[Peer]:
+    """Forget a peer that did not answer; nothing is drawn."""
+    del draw
     view = tuple(entry for entry in state.view if entry.peer != peer)
     if state.awaited == peer:
         return Step(replace(state, view=view, awaited=None, sent=()))

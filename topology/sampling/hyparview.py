@@ -15,6 +15,10 @@ from dataclasses import dataclass, replace
 from typing import Generic, TypeAlias
 
 from topology.sampling.hyparview_messages import (
+    DROP_ACTIVE,
+    DROP_PASSIVE,
+    PICK,
+    SAMPLES,
     Disconnect,
     ForwardJoin,
     HyParViewMessage,
@@ -84,13 +88,10 @@ class HyParViewState(Generic[Peer]):
 HyParViewStep: TypeAlias = Step[HyParViewState[Peer], Peer, HyParViewMessage[Peer]]
 _Envelopes: TypeAlias = tuple[Envelope[Peer, HyParViewMessage[Peer]], ...]
 
-# Places in an event's block of draws.
-_PICK, _DROP_ACTIVE, _DROP_PASSIVE, _SAMPLES = 0, 1, 2, 3
-
 
 def draws_per_event(settings: HyParViewSettings) -> int:
     """Draws one event asks for."""
-    return _SAMPLES + settings.active_size + settings.passive_size + settings.shuffle_length
+    return SAMPLES + settings.active_size + settings.passive_size + settings.shuffle_length
 
 
 def start(me: Peer, settings: HyParViewSettings | None = None) -> HyParViewState[Peer]:
@@ -113,9 +114,9 @@ def tick(state: HyParViewState[Peer], draw: Draw) -> HyParViewStep[Peer]:
     state = replace(state, refused=())
     envelopes: _Envelopes[Peer] = ()
     if state.active:
-        to = state.active[chosen_index(draws[_DROP_ACTIVE], len(state.active))]
-        spare_keys = draws[_SAMPLES + settings.active_size :]
-        others = tuple(state.active[index] for index in in_draw_order(draws[_SAMPLES:], len(state.active)))[
+        to = state.active[chosen_index(draws[DROP_ACTIVE], len(state.active))]
+        spare_keys = draws[SAMPLES + settings.active_size :]
+        others = tuple(state.active[index] for index in in_draw_order(draws[SAMPLES:], len(state.active)))[
             : settings.shuffle_active
         ]
         spare = tuple(state.passive[index] for index in in_draw_order(spare_keys, len(state.passive)))
@@ -184,8 +185,8 @@ def _forward_join(
         after, envelopes = _added(state, newcomer, draws)
         return Step(after, (*envelopes, Envelope(newcomer, NeighbourRequest(urgent=True))))
     if hops == settings.passive_walk:
-        state = _with_spare(state, newcomer, draws[_DROP_PASSIVE])
-    to = onward[chosen_index(draws[_PICK], len(onward))]
+        state = _with_spare(state, newcomer, draws[DROP_PASSIVE])
+    to = onward[chosen_index(draws[PICK], len(onward))]
     return Step(state, (Envelope(to, ForwardJoin(newcomer, hops - 1)),))
 
 
@@ -226,7 +227,7 @@ def _demoted(state: HyParViewState[Peer], peer: Peer, draws: Sequence[float]) ->
     """`peer` as a spare one that is not asked again this period, and another in its place."""
     if peer in state.active:
         state = replace(state, active=tuple(other for other in state.active if other != peer))
-        state = _with_spare(state, peer, draws[_DROP_PASSIVE])
+        state = _with_spare(state, peer, draws[DROP_PASSIVE])
     return _repaired(_with_refusal(state, peer), draws)
 
 
@@ -240,9 +241,9 @@ def _shuffled(
     hops = min(message.hops_left, settings.active_walk) - 1
     onward = [peer for peer in state.active if peer not in (sender, message.origin)]
     if hops > 0 and len(state.active) > 1 and onward:
-        to = onward[chosen_index(draws[_PICK], len(onward))]
+        to = onward[chosen_index(draws[PICK], len(onward))]
         return Step(state, (Envelope(to, Shuffle(message.origin, offered, hops)),))
-    order = in_draw_order(draws[_SAMPLES + settings.active_size :], len(state.passive))
+    order = in_draw_order(draws[SAMPLES + settings.active_size :], len(state.passive))
     given = tuple(state.passive[index] for index in order[: len(offered) + 1])
     after = _with_spares(state, (message.origin, *offered), given, draws)
     return Step(after, (Envelope(message.origin, ShuffleAnswer(given)),))
@@ -257,7 +258,7 @@ def _repaired(
     wanted = len(state.active) < settings.active_size and len(state.refused) < settings.passive_size
     if state.asking is not None or not wanted or not candidates:
         return Step(state, envelopes)
-    candidate = candidates[chosen_index(draws[_PICK], len(candidates))]
+    candidate = candidates[chosen_index(draws[PICK], len(candidates))]
     request = NeighbourRequest(urgent=not state.active)
     return Step(replace(state, asking=candidate), (*envelopes, Envelope(candidate, request)))
 
@@ -270,11 +271,11 @@ def _added(
         return state, ()
     if len(state.active) < state.settings.active_size:
         return _with_neighbour(state, peer), ()
-    dropped = state.active[chosen_index(draws[_DROP_ACTIVE], len(state.active))]
+    dropped = state.active[chosen_index(draws[DROP_ACTIVE], len(state.active))]
     after = _with_neighbour(
         replace(state, active=tuple(other for other in state.active if other != dropped)), peer
     )
-    return _with_spare(after, dropped, draws[_DROP_PASSIVE]), (Envelope(dropped, Disconnect()),)
+    return _with_spare(after, dropped, draws[DROP_PASSIVE]), (Envelope(dropped, Disconnect()),)
 
 
 def _with_neighbour(state: HyParViewState[Peer], peer: Peer) -> HyParViewState[Peer]:
@@ -303,7 +304,7 @@ def _with_spares(
 ) -> HyParViewState[Peer]:
     """`peers` as spares; in a full passive view those just given away make room first, then random ones."""
     settings = state.settings
-    numbers = draws[_SAMPLES + settings.active_size + settings.passive_size :]
+    numbers = draws[SAMPLES + settings.active_size + settings.passive_size :]
     for position, peer in enumerate(peers[: settings.shuffle_length]):
         full = len(state.passive) >= settings.passive_size
         if full and peer not in (state.me, *state.active, *state.passive):

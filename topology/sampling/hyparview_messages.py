@@ -1,4 +1,4 @@
-"""What HyParView peers say to each other."""
+"""The messages of HyParView."""
 
 from __future__ import annotations
 
@@ -17,6 +17,9 @@ __all__ = [
     "Shuffle",
     "ShuffleAnswer",
 ]
+
+PICK, DROP_ACTIVE, DROP_PASSIVE, SAMPLES = 0, 1, 2, 3
+"""Places in the block of draws that every event asks for; samples take all from the last on."""
 
 
 @dataclass(frozen=True, slots=True)

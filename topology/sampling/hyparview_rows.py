@@ -1,4 +1,4 @@
-"""What HyParView's events do to many peers at once: each function is one rule of the state machine, on rows.
+"""HyParView's rules on rows: each function is one rule of the state machine, for many peers at once.
 
 Row i of every array belongs to one peer and one event it handles; no peer appears twice.
 """
@@ -11,6 +11,7 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from topology.sampling.hyparview_messages import DROP_ACTIVE, DROP_PASSIVE, PICK, SAMPLES
 from topology.sampling.packed import (
     EMPTY,
     Flags,
@@ -28,11 +29,9 @@ from topology.sampling.settings import HyParViewSettings
 
 __all__ = ["Kind", "Messages", "Rows", "handle"]
 
-_PICK, _DROP_ACTIVE, _DROP_PASSIVE, _SAMPLES = 0, 1, 2, 3
-
 
 class Kind(IntEnum):
-    """What a message says, or what happened to a peer."""
+    """The kind of a message, or of what happened to a peer."""
 
     JOIN = 0
     FORWARD_JOIN = 1
@@ -150,9 +149,9 @@ def _tick(rows: Rows) -> None:
     rows.refused[:] = EMPTY
     present = rows.active >= 0
     connected = present.any(axis=1)
-    to = picked(rows.active, present, rows.draws[:, _DROP_ACTIVE])
-    others = _sampled(rows.active, rows.draws[:, _SAMPLES:], settings.shuffle_active)
-    spare = _sampled(rows.passive, rows.draws[:, _SAMPLES + settings.active_size :], settings.shuffle_passive)
+    to = picked(rows.active, present, rows.draws[:, DROP_ACTIVE])
+    others = _sampled(rows.active, rows.draws[:, SAMPLES:], settings.shuffle_active)
+    spare = _sampled(rows.passive, rows.draws[:, SAMPLES + settings.active_size :], settings.shuffle_passive)
     offer = np.concatenate([others, spare], axis=1)
     offer = packed(offer, offer >= 0, settings.shuffle_length)
     rows.offered[connected] = offer[connected]
@@ -178,9 +177,9 @@ def _forward_join(rows: Rows, messages: Messages) -> None:
     foreign = newcomer != rows.me
     here = (hops == 0) | (counts(rows.active) <= 1) | ~onward.any(axis=1)
     accept = foreign & here & ~contains(rows.active, newcomer)
-    to = picked(rows.active, onward, rows.draws[:, _PICK])
+    to = picked(rows.active, onward, rows.draws[:, PICK])
     pass_on = foreign & ~here
-    _with_spare(rows, newcomer, rows.draws[:, _DROP_PASSIVE], pass_on & (hops == settings.passive_walk))
+    _with_spare(rows, newcomer, rows.draws[:, DROP_PASSIVE], pass_on & (hops == settings.passive_walk))
     _add(rows, newcomer, accept)
     rows.send(Kind.NEIGHBOUR_REQUEST, newcomer, accept, number=1)
     rows.send(Kind.FORWARD_JOIN, to, pass_on, subject=newcomer, number=hops - 1)
@@ -220,7 +219,7 @@ def _disconnected(rows: Rows, sender: Numbers) -> None:
 def _demote(rows: Rows, peer: Numbers, where: Flags) -> None:
     held = where & contains(rows.active, peer)
     rows.active[:] = without(rows.active, np.where(held, peer, EMPTY))
-    _with_spare(rows, peer, rows.draws[:, _DROP_PASSIVE], held)
+    _with_spare(rows, peer, rows.draws[:, DROP_PASSIVE], held)
     _refuse(rows, peer, where)
 
 
@@ -233,10 +232,10 @@ def _shuffled(rows: Rows, messages: Messages) -> None:
     onward &= rows.active != origin[:, None]
     foreign = origin != rows.me
     pass_on = foreign & (hops > 0) & (counts(rows.active) > 1) & onward.any(axis=1)
-    to = picked(rows.active, onward, rows.draws[:, _PICK])
+    to = picked(rows.active, onward, rows.draws[:, PICK])
     rows.send(Kind.SHUFFLE, to, pass_on, subject=origin, number=hops, peers=offered)
     here = foreign & ~pass_on
-    given = _sampled(rows.passive, rows.draws[:, _SAMPLES + settings.active_size :], settings.shuffle_length)
+    given = _sampled(rows.passive, rows.draws[:, SAMPLES + settings.active_size :], settings.shuffle_length)
     given[np.arange(given.shape[1]) >= (counts(offered) + 1)[:, None]] = EMPTY
     received = np.concatenate([origin[:, None], offered[:, :-1]], axis=1)
     _with_spares(rows, received, given, here)
@@ -270,7 +269,7 @@ def _repair(rows: Rows, where: Flags) -> None:
     passive = rows.passive[index]
     candidates = (passive >= 0) & ~(passive[:, :, None] == rows.refused[index][:, None, :]).any(axis=2)
     candidate = np.full(len(rows.me), EMPTY, dtype=np.int32)
-    candidate[index] = picked(passive, candidates, rows.draws[index, _PICK])
+    candidate[index] = picked(passive, candidates, rows.draws[index, PICK])
     asks = candidate >= 0
     rows.asking[asks] = candidate[asks]
     rows.send(Kind.NEIGHBOUR_REQUEST, candidate, asks, number=(active == 0).astype(np.int32))
@@ -280,12 +279,12 @@ def _add(rows: Rows, peer: Numbers, where: Flags) -> None:
     """`peer` as a neighbour; a full active view drops a random one, and tells it."""
     new = where & (peer != rows.me) & ~contains(rows.active, peer)
     full = new & (counts(rows.active) >= rows.settings.active_size)
-    dropped = np.where(
-        full, picked(rows.active, rows.active >= 0, rows.draws[:, _DROP_ACTIVE]), EMPTY
-    ).astype(np.int32)
+    dropped = np.where(full, picked(rows.active, rows.active >= 0, rows.draws[:, DROP_ACTIVE]), EMPTY).astype(
+        np.int32
+    )
     rows.active[:] = without(rows.active, dropped)
     _with_neighbour(rows, peer, new)
-    _with_spare(rows, dropped, rows.draws[:, _DROP_PASSIVE], full)
+    _with_spare(rows, dropped, rows.draws[:, DROP_PASSIVE], full)
     rows.send(Kind.DISCONNECT, dropped, full)
 
 
@@ -313,7 +312,7 @@ def _with_spare(rows: Rows, peer: Numbers, draws: NDArray[np.float64], where: Fl
 def _with_spares(rows: Rows, peers: Views, given: Views, where: Flags) -> None:
     """`peers` as spares; in a full passive view those just given away make room first, then random ones."""
     settings = rows.settings
-    first = _SAMPLES + settings.active_size + settings.passive_size
+    first = SAMPLES + settings.active_size + settings.passive_size
     for column in range(settings.shuffle_length):
         peer = peers[:, column]
         new = where & (peer >= 0) & (peer != rows.me)

@@ -1,4 +1,4 @@
-"""What an overlay is worth: how evenly it knows its peers, how far apart they are, and what it survives.
+"""Measures of an overlay: how evenly its peers are known, how far apart they are, and what it survives.
 
 Every measure takes views as int32 [n, width] (-1 where there is none) and which peers are alive. Except where
 directions are named, a link counts both ways, as in both papers: whoever knows a peer can be answered by it.

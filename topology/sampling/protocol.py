@@ -1,7 +1,7 @@
-"""What the peer-sampling state machines have in common: a step, an envelope, and where chance comes from.
+"""The seam between a peer-sampling protocol and whoever drives it.
 
-A state machine here is a frozen value and functions ``event(state, …) -> Step``. It sends nothing, reads no
-clock and draws nothing: the caller delivers the messages of a step, decides when a period has passed, and
+A protocol is a sans-I/O state machine: a frozen value and functions ``event(state, …) -> Step``. It sends nothing,
+reads no clock and draws nothing: the driver delivers the messages of a step, decides when a period has passed, and
 hands in the draws. A peer hands in its own generator, a test hands in numbers.
 """
 
@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeAlias, TypeVar
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
-__all__ = ["Draw", "Envelope", "Peer", "Step", "chosen_index", "in_draw_order"]
+__all__ = ["Draw", "Envelope", "Peer", "SamplingProtocol", "Step", "chosen_index", "in_draw_order"]
 
 Peer = TypeVar("Peer", bound=Hashable)
 """How a protocol names a peer: any hashable value, compared with ``==``.
@@ -35,10 +35,27 @@ class Envelope(Generic[Peer, Message]):
 
 @dataclass(frozen=True, slots=True)
 class Step(Generic[State, Peer, Message]):
-    """What an event leads to: the state after it, and the messages to send, in order."""
+    """The outcome of an event: the state after it, and the messages to send, in order."""
 
     state: State
     envelopes: tuple[Envelope[Peer, Message], ...] = ()
+
+
+class SamplingProtocol(Protocol):
+    """What a driver calls, whatever the protocol; `topology.sampling.cyclon` and `hyparview` are two.
+
+    A state has ``neighbours``, the peers to gossip with. How a peer enters differs: through `cyclon.introduce` or
+    `hyparview.join`.
+    """
+
+    def tick(self, state: Any, draw: Draw) -> Step[Any, Any, Any]:  # noqa: ANN401 - each protocol's own
+        """Begin a period."""
+
+    def receive(self, state: Any, sender: Any, message: Any, draw: Draw) -> Step[Any, Any, Any]:  # noqa: ANN401
+        """Take in a message."""
+
+    def unreachable(self, state: Any, peer: Any, draw: Draw) -> Step[Any, Any, Any]:  # noqa: ANN401
+        """Forget a peer that could not be reached."""
 
 
 def chosen_index(draw: float, count: int) -> int:

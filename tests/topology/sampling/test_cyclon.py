@@ -51,7 +51,7 @@ def test_a_peer_that_does_not_answer_is_gone_after_its_tick():
     asked = cyclon.tick(state, lambda size: [0.9, *[0.0] * (size - 1)])
     assert asked.envelopes[0].to == "gone"
     assert asked.state.neighbours == ("a",)
-    assert cyclon.unreachable(asked.state, "gone").state.awaited is None
+    assert cyclon.unreachable(asked.state, "gone", low).state.awaited is None
 
 
 def test_replies_nobody_awaits_change_nothing():

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from topology.errors import InvalidParameter
-from topology.sampling import HyParViewSettings
+from topology.sampling import HyParViewSettings, hyparview_arrays
 from topology.sampling import hyparview as hv
 from topology.sampling.hyparview_arrays import HyParViewOverlay, deliver, hyparview_overlay, hyparview_period
 from topology.sampling.hyparview_rows import Kind, Messages
@@ -248,6 +250,61 @@ def test_the_arrays_do_what_the_machine_does(state, sender, event, seed):
     views = (*step.state.active, *step.state.passive)
     assert len(set(views)) == len(views)
     assert state.me not in views
+
+
+def test_a_network_of_arrays_takes_every_step_that_its_machines_take(monkeypatch):
+    n, generator = 40, np.random.default_rng(5)
+    states = {peer: hv.start(peer, SMALL) for peer in range(n)}
+    steps = 0
+
+    def checked(overlay, messages, draws):
+        nonlocal steps
+        sent = deliver(overlay, messages, draws)
+        expected = []
+        for i, (kind, to, sender, subject, number, carried) in enumerate(flat(messages)):
+            steps += 1
+            event = as_event(Kind(kind), subject, number, tuple(peer for peer in carried if peer != EMPTY))
+            if event == "join":  # a newcomer holds its contact from the start
+                states[sender] = hv.join(states[sender], to).state
+                event = hv.Join()
+            block = draws[i]
+            if event == "tick":
+                step = hv.tick(states[to], lambda _, now=block: now)
+            elif event == "unreachable":
+                step = hv.unreachable(states[to], sender, lambda _, now=block: now)
+            else:
+                step = hv.receive(states[to], sender, event, lambda _, now=block: now)
+            states[to] = step.state
+            expected += [flat(as_messages(e.to, to, e.message))[0] for e in step.envelopes]
+        for to in messages.to.tolist():
+            for name in ("active", "passive", "refused", "offered"):
+                held = [int(peer) for peer in getattr(overlay, name)[to] if peer != EMPTY]
+                assert held == list(getattr(states[to], name)), (steps, to, name)
+            assert overlay.asking[to] == (EMPTY if states[to].asking is None else states[to].asking)
+        assert sorted(message for part in sent for message in flat(part)) == sorted(expected)
+        return sent
+
+    monkeypatch.setattr(hyparview_arrays, "deliver", checked)
+    overlay = hyparview_overlay(n, generator=generator, settings=SMALL, newcomers_at_once=0.0)
+    for period in range(6):
+        if period == 3:
+            overlay = replace(overlay, alive=generator.random(n) > 0.4)
+        overlay = hyparview_period(overlay, generator)
+    assert steps > 1000
+
+
+def as_event(kind, subject, number, carried):
+    return {
+        Kind.TICK: "tick",
+        Kind.UNREACHABLE: "unreachable",
+        Kind.JOIN: "join",
+        Kind.FORWARD_JOIN: hv.ForwardJoin(subject, number),
+        Kind.NEIGHBOUR_REQUEST: hv.NeighbourRequest(bool(number)),
+        Kind.NEIGHBOUR_REPLY: hv.NeighbourReply(bool(number)),
+        Kind.DISCONNECT: hv.Disconnect(),
+        Kind.SHUFFLE: hv.Shuffle(subject, carried, number),
+        Kind.SHUFFLE_ANSWER: hv.ShuffleAnswer(carried),
+    }[kind]
 
 
 def test_a_network_of_peers_is_symmetric_and_nearly_full():
