@@ -60,11 +60,11 @@ def unmet(
     -------
     Unmet or None
     """
-    if requirements.own_steps and (training.momentum or training.local_steps != 1):
+    if requirements.own_steps and not training.is_single_plain_step:
         return Unmet(
-            what=f"{name} takes one gradient a round and the step itself, so training.momentum and "
-            "training.local_steps would be without effect",
-            expected="training.momentum = 0 and training.local_steps = 1",
+            what=f"{name} takes one gradient a round and the step itself, so training.optimiser, "
+            "training.momentum and training.local_steps would be without effect",
+            expected='training.optimiser = "sgd", training.momentum = 0 and training.local_steps = 1',
             remedy="Leave them out, or choose an algorithm that trains locally, such as d_psgd.",
         )
     if requirements.exact and codec not in (None, "float32"):

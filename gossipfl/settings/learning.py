@@ -12,22 +12,52 @@ Schedule = Literal["constant", "inverse", "cosine"]
 
 
 class TrainingSettings(BaseModel):
-    """How a node trains on its own data: stochastic gradient descent whose step size falls with age."""
+    """Local training: the optimiser, its schedule, and the batches."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     learning_rate: float = Field(0.1, gt=0, description="step size at age 0")
-    schedule: Schedule = Field("constant", description="how the step size falls with the age of the model")
+    optimiser: Literal["sgd", "adamw"] = Field("sgd", description="as torch.optim.SGD or torch.optim.AdamW")
+    schedule: Schedule = Field("constant", description="how the step size falls")
+    clock: Literal["age", "step"] = Field(
+        "age", description="what the schedule goes by: the age of the model, or the node's own training steps"
+    )
     decay_age: int = Field(1000, gt=0, description="age at which 'inverse' has halved, and 'cosine' ended")
+    warm_up: int = Field(0, ge=0, description="age until which the step size rises linearly from zero")
     final_fraction: float = Field(
         0.02, ge=0, le=1, description="share of the step size that is left at the end of 'cosine'"
     )
-    momentum: float = Field(0.0, ge=0, lt=1, description="heavy-ball momentum")
-    weight_decay: float = Field(0.0, ge=0, description="L2 penalty added to the gradient")
+    momentum: float = Field(0.0, ge=0, lt=1, description="heavy-ball momentum of sgd")
+    nesterov: bool = Field(default=False, description="Nesterov's momentum, of sgd")
+    beta1: float = Field(0.9, ge=0, lt=1, description="decay of the first moment of adamw")
+    beta2: float = Field(0.999, ge=0, lt=1, description="decay of the second moment of adamw")
+    epsilon: float = Field(1e-8, gt=0, description="ε of adamw")
+    weight_decay: float = Field(
+        0.0, ge=0, description="L2 penalty added to the gradient in sgd; decoupled from it in adamw"
+    )
     clip_norm: float | None = Field(None, gt=0, description="largest Euclidean norm of a gradient")
     batch_size: int = Field(32, gt=0, description="samples a step; all a node has, if it has fewer")
     local_steps: int = Field(1, gt=0, description="training steps after a merge")
     seed: int = Field(0, ge=0, description="seed of the batches; a batch is a function of (seed, node, step)")
+
+    @property
+    def is_single_plain_step(self) -> bool:
+        """Whether a node does one step of SGD without momentum at a time."""
+        return self.optimiser == "sgd" and not self.momentum and self.local_steps == 1
+
+    @model_validator(mode="after")
+    def _suit_the_optimiser(self) -> TrainingSettings:
+        """Refuse what would be without effect."""
+        others = {"sgd": ("beta1", "beta2", "epsilon"), "adamw": ("momentum", "nesterov")}[self.optimiser]
+        fields = type(self).model_fields
+        given = [name for name in others if getattr(self, name) != fields[name].default]
+        if given:
+            raise ValueError(
+                f"{', '.join(given)} would be without effect with optimiser = {self.optimiser!r}: leave it out"
+            )
+        if self.nesterov and not self.momentum:
+            raise ValueError("nesterov needs momentum above 0")
+        return self
 
 
 class MergeSettings(BaseModel):

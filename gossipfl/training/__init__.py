@@ -5,15 +5,20 @@ from __future__ import annotations
 from gossipfl.training.batches import batch_positions
 from gossipfl.training.data import NodeData
 from gossipfl.training.nodes import Nodes
+from gossipfl.training.optimisers import SGD, AdamW, Optimiser, optimiser_of
 from gossipfl.training.settings import Schedule, TrainingSettings, learning_rates
 from gossipfl.training.trainer import Trainer
 
 __all__ = [
+    "SGD",
+    "AdamW",
     "NodeData",
     "Nodes",
+    "Optimiser",
     "Schedule",
     "Trainer",
     "TrainingSettings",
     "batch_positions",
     "learning_rates",
+    "optimiser_of",
 ]

@@ -29,8 +29,8 @@ class Nodes:
     steps : Tensor
         Training steps this node itself has done, shape ``[B]``, int64: the counter its batches are drawn by.
     momentum : Tensor
-        Momentum buffers of the optimiser, shape ``[B, trainable_size]``, float32; ``[B, 0]`` without
-        momentum.
+        State of the optimiser, shape ``[B, Optimiser.state_size]``, float32: velocities of SGD, moments of
+        AdamW; ``[B, 0]`` where it keeps none. Zeros are at rest.
     auxiliary : mapping of str to Tensor
         What an algorithm keeps beside the model (trackers, public copies, weights), each ``[B, ...]``; of what it
         keeps for links ``[L, ...]``.

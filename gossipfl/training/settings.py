@@ -1,4 +1,4 @@
-"""The step size that the settings of training and a model's age imply."""
+"""Step sizes of training, from the age of a model or the steps of a node."""
 
 from __future__ import annotations
 
@@ -12,17 +12,20 @@ from gossipfl.settings import Schedule, TrainingSettings
 __all__ = ["Schedule", "TrainingSettings", "learning_rates"]
 
 
-def learning_rates(ages: Tensor, settings: TrainingSettings, *, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Step size of each node from the age of its model.
+def learning_rates(
+    clock: Tensor, settings: TrainingSettings, *, dtype: torch.dtype = torch.float32
+) -> Tensor:
+    """Step size of each node, from what its schedule goes by.
 
     ``constant``: η. ``inverse``: η / (1 + age / decay_age). ``cosine``: from η down to
     ``final_fraction`` · η along half a cosine that ends at ``decay_age`` (Loshchilov & Hutter 2017, Eq. 5,
-    without restarts), and constant from there, so that learning never ends.
+    without restarts), and constant from there, so that learning never ends. During the first ``warm_up`` steps
+    the result is multiplied by (clock + 1) / warm_up.
 
     Parameters
     ----------
-    ages : Tensor
-        Shape ``[B]``, int64.
+    clock : Tensor
+        Ages of the models, or steps of the nodes, as ``settings.clock`` says; shape ``[B]``, int64.
     settings : TrainingSettings
     dtype : torch.dtype
         Of the result; that of the rows it is for.
@@ -32,7 +35,8 @@ def learning_rates(ages: Tensor, settings: TrainingSettings, *, dtype: torch.dty
     Tensor
         Shape ``[B]``, of ``dtype``.
     """
-    progress = ages.to(torch.float64) / settings.decay_age
+    counted = clock.to(torch.float64)
+    progress = counted / settings.decay_age
     match settings.schedule:
         case "constant":
             factor = torch.ones_like(progress)
@@ -41,4 +45,6 @@ def learning_rates(ages: Tensor, settings: TrainingSettings, *, dtype: torch.dty
         case "cosine":
             falling = (1 + torch.cos(math.pi * progress.clamp(max=1))) / 2
             factor = settings.final_fraction + (1 - settings.final_fraction) * falling
+    if settings.warm_up:
+        factor = factor * ((counted + 1) / settings.warm_up).clamp(max=1)
     return (settings.learning_rate * factor).to(dtype)

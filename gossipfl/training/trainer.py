@@ -1,4 +1,4 @@
-"""Local stochastic gradient descent on rows."""
+"""Local training on rows."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from gossipfl.rows import Layout
 from gossipfl.tasks import Task
 from gossipfl.training.batches import batch_positions, draw_seeds
 from gossipfl.training.data import NodeData
-from gossipfl.training.descent import descend
 from gossipfl.training.gradient import RowGradients, row_gradients
 from gossipfl.training.nodes import Nodes
+from gossipfl.training.optimisers import Optimiser, optimiser_of
 from gossipfl.training.settings import TrainingSettings, learning_rates
 
 __all__ = ["Trainer"]
@@ -51,17 +51,21 @@ class Trainer:
 
     @property
     def momentum_size(self) -> int:
-        """Width of the momentum buffers that `train` needs in its nodes."""
-        return self.layout.trainable_size if self.settings.momentum else 0
+        """Width of the optimiser's state that `train` needs in its nodes."""
+        return self.optimiser.state_size(self.layout.trainable_size)
+
+    @property
+    def optimiser(self) -> Optimiser:
+        """The rule that turns gradients into steps."""
+        return optimiser_of(self.settings)
 
     def train(
         self, nodes: Nodes, owners: NDArray[np.int64], *, steps: int | None = None
     ) -> tuple[Nodes, Tensor]:
         """Do training steps on every node.
 
-        A step is ``g ← clip(∇ℓ(x; batch)) + weight_decay · x``, ``m ← momentum · m + g``,
-        ``x ← x − η(age) · m``, with the batch that (seed, node, step) determines; it adds one to age and
-        step.
+        A step is the optimiser's (`SGD`, `AdamW`) against ``clip(∇ℓ(x; batch))``, with the batch that
+        (seed, node, step) determines and the step size of the schedule; it adds one to age and step.
 
         Parameters
         ----------
@@ -82,7 +86,7 @@ class Trainer:
         Raises
         ------
         IncompatibleModel
-            If the rows or momentum buffers of the nodes have another width than the task and settings need.
+            If the rows or optimiser states of the nodes have another width than the task and settings need.
         """
         self._check(nodes)
         if not len(nodes):
@@ -121,9 +125,11 @@ class Trainer:
         return self._seen(nodes, untrained), self._regularised(nodes, gradients)
 
     def learning_rates(self, nodes: Nodes) -> Tensor:
-        """Step sizes of the nodes' next steps, from their ages: shape ``[B, 1]``, of the rows' dtype."""
-        ages = nodes.ages if nodes.ages.dim() == 1 else nodes.ages.amax(dim=1)
-        return learning_rates(ages, self.settings, dtype=nodes.rows.dtype)[:, None]
+        """Step sizes of the nodes' next steps, from their ages or steps: ``[B, 1]``, of the rows' dtype."""
+        clock = nodes.steps
+        if self.settings.clock == "age":
+            clock = nodes.ages if nodes.ages.dim() == 1 else nodes.ages.amax(dim=1)
+        return learning_rates(clock, self.settings, dtype=nodes.rows.dtype)[:, None]
 
     def _step(self, nodes: Nodes, owners: NDArray[np.int64]) -> tuple[Nodes, Tensor]:
         losses, gradients, untrained = self._gradients(nodes, owners)
@@ -174,7 +180,7 @@ class Trainer:
         if settings.clip_norm is not None:
             norms = torch.linalg.vector_norm(gradients, dim=1, keepdim=True)
             gradients = gradients * (settings.clip_norm / (norms + 1e-6)).clamp(max=1)
-        if settings.weight_decay:
+        if settings.weight_decay and settings.optimiser == "sgd":
             trainable = nodes.rows[:, : self.layout.trainable_size]
             gradients = gradients.add(trainable, alpha=settings.weight_decay)
         return gradients
@@ -187,12 +193,11 @@ class Trainer:
         return replace(nodes, rows=rows, ages=nodes.ages + 1, steps=nodes.steps + 1)
 
     def _descend(self, nodes: Nodes, gradients: Tensor, untrained: Tensor) -> Nodes:
-        trained, momentum = descend(
+        trained, momentum = self.optimiser.step(
             nodes.rows[:, : self.layout.trainable_size],
             self._regularised(nodes, gradients),
             nodes.momentum,
             rates=self.learning_rates(nodes),
-            momentum=self.settings.momentum,
         )
         return replace(
             nodes,
@@ -205,7 +210,7 @@ class Trainer:
     def _check(self, nodes: Nodes) -> None:
         for what, tensor, width in (
             ("rows", nodes.rows, self.layout.size),
-            ("momentum buffers", nodes.momentum, self.momentum_size),
+            ("optimiser states", nodes.momentum, self.momentum_size),
         ):
             if tensor.shape != (len(nodes), width):
                 raise IncompatibleModel(

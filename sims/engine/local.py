@@ -112,7 +112,7 @@ class BlockTraining:
 
     def _stepped(self, nodes: Nodes, counts: Ints) -> Nodes:
         """Everyone's first steps at once if all do ``local_steps``, else step by step, each among fewer nodes."""
-        state = (nodes.rows.clone(), nodes.ages.clone(), nodes.momentum.clone())
+        state = (nodes.rows.clone(), nodes.ages.clone(), nodes.steps.clone(), nodes.momentum.clone())
         together = self.settings.local_steps
         if (counts == together).all():
             work = Work(name="training", batches=together, function=self._steps_of_block)
@@ -121,9 +121,8 @@ class BlockTraining:
             work = Work(name="training", batches=1, function=self._steps_of_block)
             for step in range(int(counts.max())):
                 self.blocks.run(work, state, state, nodes.steps.numpy() + step, among=counts > step)
-        rows, ages, momentum = state
-        after = nodes.steps + torch.from_numpy(counts)
-        return replace(nodes, rows=rows, ages=ages, steps=after, momentum=momentum)
+        rows, ages, steps, momentum = state
+        return replace(nodes, rows=rows, ages=ages, steps=steps, momentum=momentum)
 
     def _stepped_row_by_row(self, nodes: Nodes, counts: Ints) -> Nodes:
         after = replace(
@@ -147,17 +146,24 @@ class BlockTraining:
         return after
 
     def _steps_of_block(
-        self, rows: Tensor, ages: Tensor, momentum: Tensor, places: Tensor, inputs: Tensor, targets: Tensor
+        self,
+        rows: Tensor,
+        ages: Tensor,
+        steps: Tensor,
+        momentum: Tensor,
+        places: Tensor,
+        inputs: Tensor,
+        targets: Tensor,
     ) -> tuple[Tensor, ...]:
         nodes = Nodes(
             rows=rows.index_select(0, places),
             ages=ages.index_select(0, places),
-            steps=ages.new_zeros(len(places)),
+            steps=steps.index_select(0, places),
             momentum=momentum.index_select(0, places),
         )
         for step in range(inputs.shape[1]):
             nodes = self.world.trainer.step_on(nodes, inputs[:, step], targets[:, step], [])[0]
-        return nodes.rows, nodes.ages, nodes.momentum
+        return nodes.rows, nodes.ages, nodes.steps, nodes.momentum
 
     def _gradients_of_block(
         self, rows: Tensor, places: Tensor, inputs: Tensor, targets: Tensor

@@ -13,6 +13,7 @@ import torch
 from gossipfl.algorithms.base import Exchange, Links, Requirements, Round, RoundContext
 from gossipfl.training.descent import step_along
 from gossipfl.training.nodes import Nodes
+from gossipfl.training.optimisers import optimiser_of
 
 __all__ = ["DCliques"]
 
@@ -47,6 +48,6 @@ class DCliques:
             nodes, gradients = local.gradient(nodes)
             averaged = yield Exchange(gradients[:, :shared], over="clique")
             gradients = torch.cat([averaged.rows, gradients[:, shared:]], dim=1)
-            nodes = step_along(nodes, gradients, rates=rates, momentum=local.settings.momentum)
+            nodes = step_along(nodes, gradients, rates=rates, optimiser=optimiser_of(local.settings))
         mixed = yield Exchange(nodes.rows[:, :shared])
         return nodes.with_shared(mixed.rows, ages=nodes.ages)

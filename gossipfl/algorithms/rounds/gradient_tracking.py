@@ -83,7 +83,7 @@ class GradientTracking:
 
 def _stepped(nodes: Nodes, tracker: Tensor, gradients: Tensor, rates: Tensor) -> Nodes:
     """Shared parameters go against the tracked gradient, those that stay local against the node's own."""
-    return step_along(nodes, before_rest(tracker, gradients), rates=rates, momentum=0.0)
+    return step_along(nodes, before_rest(tracker, gradients), rates=rates)
 
 
 def _halves(rows: Tensor) -> tuple[Tensor, Tensor]:

@@ -14,6 +14,7 @@ from gossipfl.algorithms.base import Links, Requirements, Round, RoundContext
 from gossipfl.algorithms.rounds.server import Weighting, of_one_model, server_mean, to_server, weights_of
 from gossipfl.training.descent import step_along
 from gossipfl.training.nodes import Nodes
+from gossipfl.training.optimisers import optimiser_of
 
 __all__ = ["PooledSGD"]
 
@@ -53,5 +54,5 @@ class PooledSGD:
             weights = weights_of(local, self.weighting, like=gradients)
             answer = yield to_server(gradients[:, :shared], weights)
             pooled = torch.cat([server_mean(answer), gradients[:, shared:]], dim=1)
-            nodes = step_along(nodes, pooled, rates=rates, momentum=local.settings.momentum)
+            nodes = step_along(nodes, pooled, rates=rates, optimiser=optimiser_of(local.settings))
         return nodes

@@ -83,7 +83,7 @@ class QGDSGDm:
         directions = gradients.add(path[:, :width], alpha=self.momentum)
         if self.nesterov:
             directions = gradients.add(directions, alpha=self.momentum)
-        stepped = step_along(seen, directions, rates=rates, momentum=0.0)
+        stepped = step_along(seen, directions, rates=rates)
         mixed = yield Exchange(stepped.rows[:, : context.shared_size])
         after = stepped.with_shared(mixed.rows, ages=stepped.ages)
         moved = nodes.rows[:, :width] - after.rows[:, :width]

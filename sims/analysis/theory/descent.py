@@ -143,7 +143,7 @@ def _bound(run: Run, rate: MixingRate, landscape: Landscape, order: str) -> Line
         start=float(start) if np.isfinite(start) else 0.0,
         adapts_first=order == "adapt-then-combine",
     )
-    exact = rate.kind == "exact" and not run.training.momentum and run.training.local_steps == 1
+    exact = rate.kind == "exact" and run.training.is_single_plain_step
     return Line(
         name="spread of gradients against mixing",
         quantity=CONSENSUS,
@@ -158,11 +158,13 @@ def _rest(
     run: Run, sequence: MixingSequence, problem: Problem, landscape: Landscape, order: str
 ) -> list[Line]:
     """Where quadratics come to rest: exactly, or for the problem as it looks from the last mean model."""
-    simple = run.training.schedule == "constant" and run.training.local_steps == 1
+    simple = (
+        run.training.schedule == "constant" and run.training.is_single_plain_step and not run.training.warm_up
+    )
     if run.rows is None or sequence.period != 1 or sequence.n > _EXACT_NODES or problem.owners != sequence.n:
         return []
     mean = torch.from_numpy(run.rows.mean(axis=0)).to(problem.dtype)
-    exact = quadratic_of(problem, mean) if simple and not run.training.momentum else None
+    exact = quadratic_of(problem, mean) if simple else None
     if exact is not None:
         h, targets = exact
         kind, name = "exact", "fixed point and noise floor of D-PSGD"

@@ -61,12 +61,13 @@ def theory_of(run: Run, network: Network | None, problem: Problem | None) -> The
         return Theory(lines=tuple(lines), figures=tuple(figures), rate=fitted)
     lines, figures = [], []
     landscape = None
+    of_sgd = run.training.optimiser == "sgd"  # what is predicted below is of no other optimiser
     if problem is not None and run.rows is not None and len(run.rows) > 1:
         landscape = measure_landscape(problem, run.rows)
-        lines, figures = predict_critical(run, landscape, len(run.rows))
+        lines, figures = predict_critical(run, landscape, len(run.rows)) if of_sgd else ([], [])
     if network is not None and network.sequence is not None:
         figures += spectral_figures(network, None)
-        if run.algorithm == "d_psgd" and landscape is not None and problem is not None:
+        if of_sgd and run.algorithm == "d_psgd" and landscape is not None and problem is not None:
             order = str(run.configuration.get("algorithm.order", "adapt-then-combine"))
             more, others = predict_descent(run, network, problem, landscape, order)
             lines, figures = [*lines, *more], [*figures, *others]

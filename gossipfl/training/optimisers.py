@@ -1,0 +1,137 @@
+"""Optimisers of local training, on rows: SGD and AdamW as torch.optim defines them.
+
+An optimiser has no state of its own: it reads and returns `Nodes.momentum`, one row a node. Zeros are where
+every optimiser begins.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from gossipfl.settings import TrainingSettings
+
+__all__ = ["SGD", "AdamW", "Optimiser", "optimiser_of"]
+
+
+class Optimiser(Protocol):
+    """A rule that turns gradients into steps."""
+
+    def state_size(self, trainable_size: int) -> int:
+        """Width of a node's state, for so many trainable parameters."""
+        ...
+
+    def step(
+        self, trainable: Tensor, gradients: Tensor, state: Tensor, *, rates: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Take a step against gradients.
+
+        Parameters
+        ----------
+        trainable, gradients : Tensor
+            Shape ``[B, P]``.
+        state : Tensor
+            Shape ``[B, state_size(P)]``; left as it is.
+        rates : Tensor
+            Step sizes, shape ``[B, 1]``.
+
+        Returns
+        -------
+        trainable, state : Tensor
+            After the step.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class SGD:
+    """Gradient descent: ``v ← g + momentum · v``, ``x ← x − η v``.
+
+    The heavy ball (Polyak, "Some methods of speeding up the convergence of iteration methods", USSR Comput. Math.
+    Math. Phys. 4(5), 1964): for a constant η it is x⁺ = x − η g + momentum · (x − x⁻). Nesterov's form, as in
+    `torch.optim.SGD`, steps along ``g + momentum · v``.
+
+    Parameters
+    ----------
+    momentum : float
+        In [0, 1); without it there is no state.
+    nesterov : bool
+    """
+
+    momentum: float = 0.0
+    nesterov: bool = False
+
+    def state_size(self, trainable_size: int) -> int:
+        """Width of a node's state: the velocities, or nothing."""
+        return trainable_size if self.momentum else 0
+
+    def step(
+        self, trainable: Tensor, gradients: Tensor, state: Tensor, *, rates: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Take a step against gradients; see `Optimiser.step`."""
+        direction = gradients
+        if self.momentum:
+            state = direction = gradients.add(state, alpha=self.momentum)
+            if self.nesterov:
+                direction = gradients.add(state, alpha=self.momentum)
+        return torch.addcmul(trainable, rates, direction, value=-1), state
+
+
+@dataclass(frozen=True, slots=True)
+class AdamW:
+    """Adam with decoupled weight decay (Loshchilov & Hutter, ICLR 2019, Algorithm 2), as `torch.optim.AdamW`.
+
+    The state holds the two moments and, last, how many steps they have seen: ``[m | v | t]``.
+
+    Parameters
+    ----------
+    beta1, beta2 : float
+        Decay of the first and of the second moment, in [0, 1).
+    epsilon : float
+    weight_decay : float
+        Share of a parameter that a step of size 1 takes off it.
+    """
+
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+    weight_decay: float = 0.0
+
+    def state_size(self, trainable_size: int) -> int:
+        """Width of a node's state: two moments and a counter."""
+        return 2 * trainable_size + 1
+
+    def step(
+        self, trainable: Tensor, gradients: Tensor, state: Tensor, *, rates: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Take a step against gradients; see `Optimiser.step`."""
+        width = trainable.shape[1]
+        first = torch.lerp(state[:, :width], gradients, 1 - self.beta1)
+        second = torch.addcmul(
+            state[:, width : 2 * width] * self.beta2, gradients, gradients, value=1 - self.beta2
+        )
+        count = state[:, 2 * width :] + 1
+        # In double precision: 1 − β₂ᵗ is small at first, and its error would be that of the step.
+        t = count.double()
+        correction1 = 1 - self.beta1**t
+        root2 = torch.sqrt(1 - self.beta2**t).to(trainable.dtype)
+        denominator = second.sqrt() / root2 + self.epsilon
+        decayed = trainable * (1 - rates * self.weight_decay) if self.weight_decay else trainable
+        sizes = (rates.double() / correction1).to(trainable.dtype)
+        stepped = torch.addcmul(decayed, sizes, first / denominator, value=-1)
+        return stepped, torch.cat([first, second, count], dim=1)
+
+
+def optimiser_of(settings: TrainingSettings) -> Optimiser:
+    """Give the optimiser that the settings of training name."""
+    if settings.optimiser == "adamw":
+        return AdamW(
+            beta1=settings.beta1,
+            beta2=settings.beta2,
+            epsilon=settings.epsilon,
+            weight_decay=settings.weight_decay,
+        )
+    return SGD(momentum=settings.momentum, nesterov=settings.nesterov)
