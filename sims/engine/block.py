@@ -50,6 +50,7 @@ class UpdateBlock:
         rows: Tensor,
         ages: Tensor,
         kept: Tensor,
+        counters: Tensor,
         columns: Tensor,
         inputs: Tensor,
         targets: Tensor,
@@ -60,6 +61,8 @@ class UpdateBlock:
         ----------
         rows, ages, kept : Tensor
             The `Table`.
+        counters : Tensor
+            Training steps of each node before this window, int64 ``[N]``.
         columns : Tensor
             int64 ``[6, B]``: as in `sims.engine.blocks.Blocks`.
         inputs, targets : Tensor
@@ -76,7 +79,10 @@ class UpdateBlock:
                 nodes = self.trainer.step_on(nodes, inputs[:, step], targets[:, step], [])[0]
             return nodes
 
-        steps = ages.new_zeros(columns.shape[1])
+        steps = torch.zeros_like(columns[4])
+        if self.trainer.settings.clock == "step":  # nothing else depends on how many steps a node has done
+            before = counters.index_select(0, columns[0].clamp(max=len(counters) - 1))
+            steps = before + columns[4] * self.trainer.settings.local_steps
         return self._outcome(rows, ages, kept, columns, steps, update)
 
     def row_by_row(self, table: Table, columns: Tensor, steps: NDArray[np.int64]) -> Outcome:

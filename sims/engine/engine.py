@@ -178,9 +178,13 @@ class Engine:
             return padded[0], padded[1], padded[2]
         inputs, targets = self._batches(thread, group, columns, numbers)
         result: Outcome = self._programmes[group](
-            thread, table.rows, table.ages, table.kept, columns, inputs, targets
+            thread, table.rows, table.ages, table.kept, self._counters(), columns, inputs, targets
         )
         return result
+
+    def _counters(self) -> Tensor:
+        """Training steps of each node before this window."""
+        return torch.from_numpy(self.table.steps).to(self.device)
 
     @staticmethod
     def _padded(tensor: Tensor, length: int) -> Tensor:
@@ -215,7 +219,7 @@ class Engine:
         inputs, targets = self._batches(0, group, columns, columns.cpu().numpy())
         programme = Programme(
             self._updates[group],
-            (table.rows, table.ages, table.kept, columns, inputs, targets),
+            (table.rows, table.ages, table.kept, self._counters(), columns, inputs, targets),
             growing=(0, 1, 2),
             calls=self._expected_blocks * chosen.share,
             compile_when=self._compile_when,

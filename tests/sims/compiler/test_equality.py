@@ -54,6 +54,12 @@ OTHERS = {
     ),
     "AD-PSGD": ("algorithm.name=ad_psgd",),
     "push-sum": ("algorithm.name=push_sum",),
+    "AdamW by steps": (
+        "training={optimiser='adamw',learning_rate=0.05,clock='step',schedule='cosine',decay_age=12,warm_up=3}",
+        "training.batch_size=4",
+        "algorithm.exchange=push-pull",
+    ),
+    "Nesterov": ("training={momentum=0.8,nesterov=true,learning_rate=0.05}",),
     "push-sum, steps of models": ("algorithm.name=push_sum", "algorithm.steps_of=model"),
 }
 VARIANTS = {**MERGES, **OTHERS}
