@@ -1,6 +1,6 @@
 """The command ``gossipfl``: its own sub-commands, and those of other packages by entry point.
 
-Nothing here, nor in the modules of the sub-commands, imports torch or libp2p before a command runs, so
+Nothing here, nor in the modules of the sub-commands, imports torch or cryptography before a command runs, so
 ``gossipfl --help`` answers at once.
 """
 

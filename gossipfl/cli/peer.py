@@ -117,7 +117,9 @@ def run(
     settings = load_settings(place.settings, overrides)
 
     with _leaving_at_once():
-        from gossipfl.cli.running import run_peer  # torch and libp2p: after what can go wrong without them
+        from gossipfl.cli.running import (
+            run_peer,  # torch and the network: after what can go wrong without them
+        )
 
         # The task's own module is imported in there, before the peer takes over the signals.
         run_peer(

@@ -8,6 +8,7 @@ from gossipfl.network.counters import NetworkCounters
 from gossipfl.network.host import Host, open_host
 from gossipfl.network.identity import Identity, load_identity, load_or_create_identity
 from gossipfl.network.limits import NetworkLimits
+from gossipfl.network.log_limits import limited_logger
 from gossipfl.network.serving import Handler, Screen
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "PeerAddress",
     "Scope",
     "Screen",
+    "limited_logger",
     "load_identity",
     "load_or_create_identity",
     "open_host",

@@ -94,7 +94,7 @@ class Dialler:
         if not hosts:
             raise PeerUnreachable(
                 f"{address} reaches less far than whoever told of it",
-                remedy="Configure the address, or set network.dial_narrower_hearsay.",
+                remedy="Configure the address, or set view.narrower.",
             )
         return await _first_of(
             [partial(self._connect, peer_id, (host, address.port), hearsay) for host in hosts]

@@ -8,7 +8,8 @@ from contextlib import asynccontextmanager
 import trio
 
 from gossipfl.errors import ConnectionRefusedByPolicy, GossipflError, PeerUnreachable
-from gossipfl.network.addresses import Hearsay, parse_address
+from gossipfl.network.addresses import Hearsay, Scope, parse_address, scope_of
+from gossipfl.network.announcing import Announcer
 from gossipfl.network.bans import Bans, breaks_protocol
 from gossipfl.network.bodies import BodyBuffers
 from gossipfl.network.buffers import SharedBuffers
@@ -26,7 +27,7 @@ from gossipfl.network.resolving import Resolver
 from gossipfl.network.serving import Handler, Screen, Server
 from gossipfl.network.table import ConnectionTable
 from gossipfl.network.yamux.stream import Stream
-from gossipfl.wire import AnyMessage, Expectation, Frame
+from gossipfl.wire import AnyMessage, Expectation, Frame, PeerDescriptor
 
 __all__ = ["Host", "open_host"]
 
@@ -59,6 +60,7 @@ class Host:
         self.peer_id = identity.peer_id
         self.addresses: tuple[str, ...] = ()
         self.chosen_ports: Mapping[str, int] = {}
+        self._announcer = Announcer(identity=identity, addresses=lambda: self.addresses)
         self.limits = limits
         self.counters = counters
         self._admit = admit
@@ -148,6 +150,19 @@ class Host:
     def connected(self) -> frozenset[str]:
         """Return the ids of all peers with a live connection."""
         return self._table.peers()
+
+    def announcement(self) -> PeerDescriptor:
+        """Return this host's own, signed announcement of where it is now."""
+        return self._announcer.announcement()
+
+    def outdo(self, sequence: int) -> None:
+        """Make the next announcement newer than one with this sequence."""
+        self._announcer.outdo(sequence)
+
+    def scope_of(self, peer_id: str) -> Scope:
+        """Return how far the address reaches at which a peer is connected: the widest if it is not."""
+        connection = self._table.best(peer_id)
+        return Scope.GLOBAL if connection is None else scope_of(connection.remote_address)
 
     def is_banned(self, peer_id: str) -> bool:
         """Say whether a peer is banned at the moment, for breaking the protocol again and again."""

@@ -59,7 +59,6 @@ from gossipfl.rows import load_row
 from gossipfl.settings import PeerSettings, load_settings
 from gossipfl.tasks import Dataset, Task, find_task
 from gossipfl.training import Trainer
-from gossipfl.wire import PeerDescriptor
 
 __all__ = ["Peer"]
 
@@ -294,7 +293,8 @@ class Peer:
         settings = self.settings
         rounds = plan if isinstance(plan, RoundsPlan) else None
         self._view = RandomView(
-            own=lambda: PeerDescriptor(peer_id=self._identity.peer_id, addresses=self._host.addresses),
+            own=self._host.announcement,
+            outdo=self._host.outdo,
             settings=settings.view if rounds is None else roster_view_settings(rounds, settings.view),
             generator=self._generator,
             bootstrap=[*bootstrap_peers(settings), *(() if rounds is None else roster_descriptors(rounds))],

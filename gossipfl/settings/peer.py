@@ -70,12 +70,16 @@ class ExchangeSettings(_Table):
 
 
 class ViewSettings(_Table):
-    """What a peer knows of others."""
+    """Knowledge of others."""
 
     size: int = Field(30, gt=0, le=64, description="peers it remembers")
     exchanged: int = Field(8, gt=0, le=64, description="of them, how many it tells a neighbour at a time")
     period: float = Field(10.0, gt=0, description="seconds between exchanges of views")
     failures: int = Field(3, gt=0, description="failed exchanges in a row after which a peer is forgotten")
+    narrower: bool = Field(
+        default=False,
+        description="whether to dial loopback and private addresses that peers elsewhere tell of",
+    )
 
     @model_validator(mode="after")
     def _exchanged_fits(self) -> ViewSettings:

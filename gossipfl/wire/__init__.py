@@ -3,6 +3,7 @@
 Nothing in here can import what holds training data: that raw data never leaves is a property of the imports.
 """
 
+from gossipfl.wire.announcements import announce, is_signed
 from gossipfl.wire.body import allocate_body
 from gossipfl.wire.carried import CarriedRow
 from gossipfl.wire.decode import AnyHeader, AnyMessage, check, decode_body, parse_header
@@ -45,12 +46,14 @@ __all__ = [
     "VersionRange",
     "View",
     "allocate_body",
+    "announce",
     "check",
     "decode_body",
     "encode",
     "encode_model",
     "encode_round",
     "frame_reader",
+    "is_signed",
     "parse_header",
     "parse_preamble",
 ]

@@ -60,7 +60,7 @@ class Limits:
     @property
     def array_length(self) -> int:
         """Elements of the longest array that any header can hold."""
-        return max(self.tensors, self.dimensions, self.view_peers, self.addresses, 3)
+        return max(self.tensors, self.dimensions, self.view_peers, self.addresses, 5)
 
     @property
     def string_length(self) -> int:

@@ -13,7 +13,14 @@ from gossipfl.codecs import TensorHeader
 from gossipfl.errors import MalformedFrame
 from gossipfl.wire.limits import Limits
 from gossipfl.wire.preamble import Kind
-from gossipfl.wire.schema import Fields, require_array, require_integer, require_string
+from gossipfl.wire.schema import (
+    SIGNATURE_BYTES,
+    Fields,
+    require_array,
+    require_bytes,
+    require_integer,
+    require_string,
+)
 
 __all__ = [
     "Acknowledgement",
@@ -158,7 +165,7 @@ class Acknowledgement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeerDescriptor:
-    """Where a peer can be found, as a view tells it; hearsay until the peer has proved its identity.
+    """Where a peer can be found, as a view tells it; see `announcements` for its signature.
 
     Parameters
     ----------
@@ -167,12 +174,18 @@ class PeerDescriptor:
     addresses : tuple of str
         Multiaddresses.
     age : int
-        Exchanges of views since the peer itself made the descriptor ("hop count" in Jelasity et al. 2007).
+        Exchanges of views since the peer itself told it ("hop count" in Jelasity et al. 2007). Not signed.
+    sequence : int
+        Higher in each new announcement of the peer; by convention, milliseconds since 1970.
+    signature : bytes, length 64
+        Of the peer; empty in a descriptor that comes from settings, which is told to nobody.
     """
 
     peer_id: str
     addresses: tuple[str, ...]
     age: int = 0
+    sequence: int = 0
+    signature: bytes = b""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,7 +215,10 @@ class View:
 
     def to_fields(self) -> Mapping[str, object]:
         """Give the fields, of msgpack's types only."""
-        peers = [[each.peer_id, list(each.addresses), each.age] for each in self.peers]
+        peers = [
+            [each.peer_id, list(each.addresses), each.age, each.sequence, each.signature]
+            for each in self.peers
+        ]
         return {"task": self.task, "peers": peers}
 
 
@@ -227,7 +243,9 @@ def _tensor(entry: object, limits: Limits) -> TensorHeader:
 
 
 def _descriptor(entry: object, limits: Limits) -> PeerDescriptor:
-    peer_id, listed, age = require_array(entry, what="an entry of peers", most=3, exactly=3)
+    peer_id, listed, age, sequence, signature = require_array(
+        entry, what="an entry of peers", most=5, exactly=5
+    )
     addresses: list[Any] = require_array(listed, what="a peer's addresses", most=limits.addresses)
     return PeerDescriptor(
         peer_id=require_string(peer_id, what="a peer id", most=limits.peer_id_length, pattern=_PEER_ID),
@@ -236,4 +254,6 @@ def _descriptor(entry: object, limits: Limits) -> PeerDescriptor:
             for each in addresses
         ),
         age=require_integer(age, what="the age of a descriptor"),
+        sequence=require_integer(sequence, what="the sequence of a descriptor"),
+        signature=require_bytes(signature, what="the signature of a descriptor", length=SIGNATURE_BYTES),
     )

@@ -10,9 +10,19 @@ from typing import Any
 from gossipfl.errors import MalformedFrame, MessageTooLarge
 from gossipfl.wire.limits import LARGEST_INTEGER
 
-__all__ = ["DIGEST_BYTES", "Fields", "glimpse", "require_array", "require_integer", "require_string"]
+__all__ = [
+    "DIGEST_BYTES",
+    "SIGNATURE_BYTES",
+    "Fields",
+    "glimpse",
+    "require_array",
+    "require_bytes",
+    "require_integer",
+    "require_string",
+]
 
 DIGEST_BYTES = 32
+SIGNATURE_BYTES = 64
 
 
 def glimpse(value: object) -> str:
@@ -37,6 +47,15 @@ def require_integer(value: object, *, what: str, least: int = 0, most: int = LAR
     if type(value) is not int or not least <= value <= most:
         expected = f"an integer from {least} to {most}"
         raise MalformedFrame(f"{what} is out of range", expected=expected, got=glimpse(value))
+    return value
+
+
+def require_bytes(value: object, *, what: str, length: int) -> bytes:
+    """Require bytes of one length."""
+    if type(value) is not bytes or len(value) != length:
+        raise MalformedFrame(
+            f"{what} has a wrong type or length", expected=f"{length} bytes", got=glimpse(value)
+        )
     return value
 
 
@@ -90,10 +109,7 @@ class Fields:
 
     def digest(self, key: str) -> bytes:
         """Read a digest of 32 bytes."""
-        value = self._fields[key]
-        if type(value) is not bytes or len(value) != DIGEST_BYTES:
-            raise MalformedFrame(f"{key} is not a digest", expected="32 bytes", got=glimpse(value))
-        return value
+        return require_bytes(self._fields[key], what=f"{key} is not a digest: it", length=DIGEST_BYTES)
 
     def string(self, key: str, *, most: int, pattern: re.Pattern[str]) -> str:
         """Read a string of at most `most` characters."""

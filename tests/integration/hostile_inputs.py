@@ -3,6 +3,7 @@
 import random
 import struct
 from contextlib import suppress
+from dataclasses import replace
 
 import msgpack
 import psutil
@@ -12,8 +13,8 @@ from gossipfl import errors
 from gossipfl.network import Identity
 from gossipfl.network.failures import ConnectionLost
 from gossipfl.network.yamux.headers import DATA, FIN, SYN, WINDOW_UPDATE, frame_header
-from gossipfl.wire import PeerDescriptor, View, encode
-from tests.gossipfl.network.helpers import Outlaw, frame_bytes, serving_host, until
+from gossipfl.wire import View, encode
+from tests.gossipfl.network.helpers import Outlaw, announced, frame_bytes, identity_of, serving_host, until
 from tests.gossipfl.wire.frames import forged, sealed
 from tests.gossipfl.wire.test_round_messages import forged_progress, forged_round
 
@@ -69,11 +70,10 @@ async def _(target: Target) -> None:
 @case("a listener that is not who it is said to be", errors.IdentityMismatch, NEVER_CONNECTED)
 async def _(target: Target) -> None:
     async with serving_host() as liar:
-        claimed = Identity.generate().peer_id
+        victim = Identity.generate()
+        claimed = victim.peer_id
         address = liar.addresses[0].rpartition("/p2p/")[0]
-        view = View(
-            task=target.task.fingerprint, peers=(PeerDescriptor(peer_id=claimed, addresses=(address,)),)
-        )
+        view = View(task=target.task.fingerprint, peers=(announced(victim, address),))
         async with target.outlaw() as outlaw:
             await outlaw.send_data(frame_bytes(encode(view)))
             await until(lambda: target.refused["identity_mismatch"])
@@ -317,10 +317,7 @@ async def _(target: Target) -> None:
 
 @case("a view of 64 peers that do not exist", None, "the view stays within its size, and forgets them")
 async def _(target: Target) -> None:
-    inventions = tuple(
-        PeerDescriptor(peer_id=Identity.generate().peer_id, addresses=(f"/ip4/127.0.0.1/tcp/{i + 1}",))
-        for i in range(64)
-    )
+    inventions = tuple(announced(Identity.generate(), f"/ip4/127.0.0.1/tcp/{i + 1}") for i in range(64))
     size = target.peer.settings.view.size
     async with target.outlaw() as outlaw:
         for _ in range(5):
@@ -328,6 +325,37 @@ async def _(target: Target) -> None:
         await until(lambda: target.peer.counters.messages_received == 5)
         assert 0 < len(target.peer._view) <= size
     await until(lambda: not len(target.peer._view), seconds=40)
+
+
+@case("a view of addresses that nobody can dial", None, "the entries are skipped, with a line in the log")
+async def _(target: Target) -> None:
+    """One entry of these ended the process at each dial, and again after each restart."""
+    wrong = ("/dns4/a..b/tcp/1", "/ip6/fe80::1%a..b/tcp/1", "/ip4/127.0.0.1/tcp/0", "/unix/etc/passwd")
+    peers = tuple(announced(Identity.generate(), address) for address in wrong)
+    async with target.outlaw() as outlaw:
+        await outlaw.send_data(frame_bytes(encode(View(task=target.task.fingerprint, peers=peers))))
+        await until(lambda: target.peer.counters.messages_received == 1)
+        assert not len(target.peer._view)
+
+
+@case(
+    "a view that moves a peer that did not move", None, "the entry is skipped: it is not signed by that peer"
+)
+async def _(target: Target) -> None:
+    friend = identity_of("friend")
+    true = announced(friend, "/ip4/127.0.0.1/tcp/9", sequence=5)
+    forgeries = (
+        replace(true, addresses=("/ip4/127.0.0.1/tcp/10",), sequence=6),
+        replace(announced(Identity.generate(), "/ip4/127.0.0.1/tcp/10", sequence=7), peer_id=friend.peer_id),
+        announced(friend, "/ip4/127.0.0.1/tcp/11", sequence=4),  # what it said earlier
+    )
+    async with target.outlaw() as outlaw:
+        for number, peer in enumerate((true, *forgeries), start=1):
+            view = View(task=target.task.fingerprint, peers=(peer,))
+            await outlaw.send_data(frame_bytes(encode(view)))
+            await until(lambda: target.peer.counters.messages_received == number)  # noqa: B023
+            for known in target.peer._view.known:
+                assert known.descriptor.addresses == true.addresses
 
 
 # Learning in rounds: the attacker is a member of the roster unless said otherwise

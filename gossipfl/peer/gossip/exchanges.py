@@ -21,7 +21,7 @@ from gossipfl.errors import (
     PeerBusy,
     RefusedByNeighbour,
 )
-from gossipfl.network import Host
+from gossipfl.network import Host, Scope
 from gossipfl.peer.first_errors import FirstErrors
 from gossipfl.peer.gossip.learner import Incoming, Learner
 from gossipfl.peer.gossip.outgoing import LARGEST_AGE, OutgoingModels
@@ -226,7 +226,8 @@ class Gossip:
         return True
 
     def _learn(self, teller: str, message: View) -> None:
-        self._view.learn(message.peers[: self._view_settings.exchanged], teller=teller)
+        scope = Scope.LOOPBACK if self._view_settings.narrower else self._host.scope_of(teller)
+        self._view.learn(message.peers[: self._view_settings.exchanged], teller=teller, scope=scope)
 
 
 def _require_plausible(header: ModelHeader) -> None:

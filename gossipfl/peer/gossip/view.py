@@ -1,4 +1,4 @@
-"""What a peer knows of the others: a small random view, kept fresh by exchanging parts of it.
+"""Random views: small, bounded knowledge of others, kept fresh by exchanging parts of it.
 
 The view is plain state, changed by what happens and asked by the gossip loop; it does no I/O. A maintained
 overlay (Cyclon, HyParView) fits behind the same protocol, `PeerSampling`.
@@ -6,27 +6,31 @@ overlay (Cyclon, HyParView) fits behind the same protocol, `PeerSampling`.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
 
-from gossipfl.errors import InvalidAddress
-from gossipfl.network import parse_address
+from gossipfl.errors import GossipflError, InvalidAddress
+from gossipfl.network import Hearsay, Scope, limited_logger, parse_address
 from gossipfl.settings import ViewSettings
-from gossipfl.wire import PeerDescriptor
+from gossipfl.wire import PeerDescriptor, is_signed
 
 __all__ = ["KnownPeer", "PeerSampling", "RandomView"]
 
 _FIRST_RETRY_SECONDS = 0.5
 _LONGEST_RETRY_SECONDS = 30.0
 _LONGEST_BOOTSTRAP_RETRY_SECONDS = 4.0
+_MOST_GONE = 1024
+
+logger = limited_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownPeer:
-    """Another peer, as far as this one knows.
+    """Another peer as this one knows it.
 
     Parameters
     ----------
@@ -38,12 +42,15 @@ class KnownPeer:
         Not to be chosen before this time, in seconds of the event loop's clock.
     configured : tuple of str
         Where the settings say it is, if they name it: such a bootstrap peer is never forgotten.
+    narrowest : Scope
+        How far an address that others told must reach to be dialled: as far as whoever told it.
     """
 
     descriptor: PeerDescriptor
     failures: int = 0
     retry_at: float = 0.0
     configured: tuple[str, ...] = ()
+    narrowest: Scope = Scope.GLOBAL
 
     @property
     def peer_id(self) -> str:
@@ -56,10 +63,14 @@ class KnownPeer:
         return bool(self.configured)
 
     @property
-    def addresses(self) -> tuple[str, ...]:
+    def addresses(self) -> tuple[str | Hearsay, ...]:
         """Where to try it: what was heard last, then what was configured, which no hearsay replaces."""
-        heard = self.descriptor.addresses
-        return (*heard, *(address for address in self.configured if address not in heard))
+        heard = (
+            Hearsay(address, self.narrowest)
+            for address in self.descriptor.addresses
+            if address not in self.configured and parse_address(address).scope >= self.narrowest
+        )
+        return (*heard, *self.configured)
 
 
 class PeerSampling(Protocol):
@@ -71,8 +82,8 @@ class PeerSampling(Protocol):
     def tell(self) -> tuple[PeerDescriptor, ...]:
         """What to send in an exchange of views, oneself first."""
 
-    def learn(self, descriptors: Iterable[PeerDescriptor], *, teller: str) -> None:
-        """Take in what another peer, whose identity is proven, told."""
+    def learn(self, descriptors: Iterable[PeerDescriptor], *, teller: str, scope: Scope) -> None:
+        """Take in what another peer, whose identity is proven, told from an address of this scope."""
 
     def succeeded(self, peer_id: str) -> None:
         """Note that an exchange with a peer succeeded."""
@@ -93,6 +104,8 @@ class RandomView:
         All random choices come from it.
     bootstrap : iterable of PeerDescriptor
         Peers to begin with.
+    outdo : callable, optional
+        Is handed a sequence of this peer's own that others know and that is ahead of its announcement's.
     """
 
     def __init__(
@@ -102,10 +115,14 @@ class RandomView:
         settings: ViewSettings,
         generator: np.random.Generator,
         bootstrap: Iterable[PeerDescriptor] = (),
+        outdo: Callable[[int], None] = lambda _: None,
     ) -> None:
         self._own = own
         self._settings = settings
         self._generator = generator
+        self._outdo = outdo
+        # Announcements of peers that were forgotten because they did not answer, by their sequence.
+        self._gone: OrderedDict[str, int] = OrderedDict()
         self._known: dict[str, KnownPeer] = {
             each.peer_id: KnownPeer(descriptor=each, configured=each.addresses)
             for each in bootstrap
@@ -129,39 +146,68 @@ class RandomView:
 
     def tell(self) -> tuple[PeerDescriptor, ...]:
         """What to send in an exchange of views: oneself, and random others that have not failed of late."""
-        alive = [peer.descriptor for peer in self._known.values() if not peer.failures]
+        alive = [
+            peer.descriptor
+            for peer in self._known.values()
+            if not peer.failures and peer.descriptor.signature
+        ]
         count = min(len(alive), self._settings.exchanged - 1)
         chosen = self._generator.choice(len(alive), size=count, replace=False) if count else ()
         return (self._own(), *(replace(alive[int(i)], age=alive[int(i)].age + 1) for i in chosen))
 
-    def learn(self, descriptors: Iterable[PeerDescriptor], *, teller: str) -> None:
+    def learn(self, descriptors: Iterable[PeerDescriptor], *, teller: str, scope: Scope) -> None:
         """Take in what another peer told.
 
-        News about a known peer replaces older news; malformed addresses are dropped. Nobody but a peer itself
-        can say something of age 0 about it, so hearsay never moves a peer that has just answered. Beyond the
-        view's size, peers that failed most go first, then those whose news is oldest, never a bootstrap peer.
+        An announcement is taken only if the peer it names has signed it, with addresses that can be parsed,
+        and replaces only earlier ones of that peer: nobody but a peer itself moves it, or brings it back once it
+        did not answer. Beyond the view's size, peers that failed most go first, then those whose news is oldest,
+        never a bootstrap peer.
 
         Parameters
         ----------
         descriptors : iterable of PeerDescriptor
         teller : str
             Proven peer id of whoever told.
+        scope : Scope
+            How far the address reaches from which it told.
         """
         for told in descriptors:
-            descriptor = told if told.peer_id == teller else replace(told, age=max(1, told.age))
-            addresses = tuple(filter(_is_address, descriptor.addresses))
-            if descriptor.peer_id == self._own().peer_id or not addresses:
-                continue
-            news = replace(descriptor, addresses=addresses)
-            known = self._known.get(news.peer_id)
-            if known is None:
-                self._known[news.peer_id] = KnownPeer(descriptor=news)
-            elif news.age <= known.descriptor.age:
-                moved = addresses != known.descriptor.addresses
-                if moved or news.age == 0:  # it moved, or speaks for itself: worth a try at once
-                    known = replace(known, failures=0, retry_at=0.0)
-                self._known[news.peer_id] = replace(known, descriptor=news)
+            try:
+                self._learn_one(told, own_word=told.peer_id == teller, scope=scope)
+            except GossipflError as error:
+                logger.warning("an entry of a view that %s told is skipped: %s", teller[:16], error)
         self._shrink()
+
+    def _learn_one(self, told: PeerDescriptor, *, own_word: bool, scope: Scope) -> None:
+        own = self._own()
+        if told.peer_id == own.peer_id:
+            if told.sequence > own.sequence and is_signed(told):
+                self._outdo(told.sequence)
+            return
+        known = self._known.get(told.peer_id)
+        newest = known.descriptor.sequence if known else self._gone.get(told.peer_id, -1)
+        if told.sequence < newest or (known is None and told.sequence == newest and not own_word):
+            return
+        age = told.age if own_word else max(1, told.age)
+        if known is not None and told.sequence == newest and told.signature == known.descriptor.signature:
+            if own_word:  # it speaks for itself: worth a try at once
+                known = replace(known, failures=0, retry_at=0.0)
+            descriptor = replace(known.descriptor, age=min(age, known.descriptor.age))
+            self._known[told.peer_id] = replace(
+                known, descriptor=descriptor, narrowest=min(scope, known.narrowest)
+            )
+            return
+        if not is_signed(told):
+            raise InvalidAddress("the announcement is not signed by the peer it names", got=told.peer_id)
+        for address in told.addresses:
+            parse_address(address, smallest_port=1)
+        news = KnownPeer(descriptor=replace(told, age=age), narrowest=scope)
+        if known is not None:
+            news = replace(news, configured=known.configured)
+            if known.descriptor.addresses == told.addresses and not own_word:
+                news = replace(news, failures=known.failures, retry_at=known.retry_at)
+        self._gone.pop(told.peer_id, None)
+        self._known[told.peer_id] = news
 
     def _shrink(self) -> None:
         surplus = len(self._known) - self._settings.size
@@ -173,7 +219,14 @@ class RandomView:
             (candidates[int(i)] for i in order), key=lambda peer: (-peer.failures, -peer.descriptor.age)
         )
         for peer in worst_first[:surplus]:
-            del self._known[peer.peer_id]
+            self._forget(peer)
+
+    def _forget(self, peer: KnownPeer) -> None:
+        del self._known[peer.peer_id]
+        if peer.failures:
+            self._gone[peer.peer_id] = peer.descriptor.sequence
+            if len(self._gone) > _MOST_GONE:
+                self._gone.popitem(last=False)
 
     def grow_older(self) -> None:
         """Note that one more period has passed since all news came."""
@@ -191,15 +244,15 @@ class RandomView:
     def failed(self, peer_id: str, *, now: float) -> None:
         """Note that an exchange failed: the peer is left alone for a while, twice as long each time.
 
-        After ``settings.failures`` in a row it is forgotten, unless it is a bootstrap peer; whoever still
-        knows it may tell of it again.
+        After ``settings.failures`` in a row it is forgotten, unless it is a bootstrap peer, until it announces
+        itself anew.
         """
         known = self._known.get(peer_id)
         if known is None:
             return
         failures = known.failures + 1
         if failures >= self._settings.failures and not known.is_bootstrap:
-            del self._known[peer_id]
+            self._forget(known)
             return
         longest = _LONGEST_BOOTSTRAP_RETRY_SECONDS if known.is_bootstrap else _LONGEST_RETRY_SECONDS
         pause = min(longest, _FIRST_RETRY_SECONDS * 2 ** min(failures - 1, 16))
@@ -212,25 +265,27 @@ class RandomView:
                 "peer_id": peer.peer_id,
                 "addresses": list(peer.descriptor.addresses),
                 "age": peer.descriptor.age,
+                "sequence": peer.descriptor.sequence,
+                "signature": peer.descriptor.signature.hex(),
+                "scope": int(peer.narrowest),
             }
             for peer in self._known.values()
+            if peer.descriptor.signature
         ]
 
     def restore(self, values: Iterable[dict[str, Any]]) -> None:
-        """Take in the view of a checkpoint; as hearsay, because time has passed."""
-        self.learn(
-            (
-                PeerDescriptor(
-                    peer_id=each["peer_id"], addresses=tuple(each["addresses"]), age=int(each["age"])
+        """Take in the view of a checkpoint; as hearsay, because time has passed. Bad entries are skipped."""
+        for each in values:
+            try:
+                descriptor = PeerDescriptor(
+                    peer_id=str(each["peer_id"]),
+                    addresses=tuple(map(str, each["addresses"])),
+                    age=int(each["age"]),
+                    sequence=int(each["sequence"]),
+                    signature=bytes.fromhex(each["signature"]),
                 )
-                for each in values
-            ),
-            teller=self._own().peer_id,
-        )
-
-
-def _is_address(text: str) -> bool:
-    try:
-        return parse_address(text).port != 0
-    except InvalidAddress:
-        return False
+                scope = Scope(each["scope"])
+            except (KeyError, TypeError, ValueError) as error:
+                logger.warning("an entry of the checkpoint's view is skipped: %s", repr(error))
+                continue
+            self.learn([descriptor], teller="the checkpoint", scope=scope)

@@ -7,7 +7,7 @@ import logging
 import trio
 
 from gossipfl.errors import ExchangeFailed, GossipflError, MessageRefused, RefusedByNeighbour
-from gossipfl.network import Host
+from gossipfl.network import Host, Scope
 from gossipfl.peer.first_errors import FirstErrors
 from gossipfl.peer.gossip.view import RandomView
 from gossipfl.peer.rounds.mailbox import Mailbox
@@ -200,4 +200,5 @@ class Conversation:
 
     def _learn(self, teller: str, message: View) -> None:
         members = [each for each in message.peers if each.peer_id in self._plan.roster]
-        self._view.learn(members[: self._view_settings.exchanged], teller=teller)
+        scope = Scope.LOOPBACK if self._view_settings.narrower else self._host.scope_of(teller)
+        self._view.learn(members[: self._view_settings.exchanged], teller=teller, scope=scope)

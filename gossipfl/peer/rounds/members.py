@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+from gossipfl.network import Hearsay
 from gossipfl.peer.gossip.view import RandomView
 from gossipfl.peer.rounds.mailbox import Mailbox
 from gossipfl.peer.rounds.roster import Roster
@@ -51,7 +52,7 @@ class Members:
         """Number of a member, which a host that admits nobody else was given."""
         return self._roster.number_of(peer_id)
 
-    def addresses(self, number: int) -> tuple[str, ...]:
+    def addresses(self, number: int) -> tuple[str | Hearsay, ...]:
         """Where to try a member: what it told last, then what the roster says."""
         peer_id = self.peer_id(number)
         configured = self._roster.addresses[peer_id]

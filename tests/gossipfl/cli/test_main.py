@@ -64,13 +64,13 @@ def test_sub_commands_of_other_packages_are_listed(cli):
 
 def test_a_sub_command_whose_library_is_missing_says_what_to_install(tmp_path):
     program = (
-        "import sys; sys.modules['libp2p'] = None; "
+        "import sys; sys.modules['noise'] = None; "
         f"sys.argv = ['gossipfl', 'peer', 'init', '--home', {str(tmp_path / 'home')!r}]; "
         "from gossipfl.cli.main import main; main()"
     )
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert ended.returncode == 2
-    assert "`gossipfl peer` needs libp2p" in ended.stderr
+    assert "`gossipfl peer` needs noise" in ended.stderr
     assert "pip install 'gossipfl[demo]'" in ended.stderr
     assert "Traceback" not in ended.stderr
 

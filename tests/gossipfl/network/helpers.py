@@ -1,8 +1,10 @@
 """Hosts on 127.0.0.1, frames to exchange, and peers that misbehave below the level of frames."""
 
 import functools
+import hashlib
 import time
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import torch
 import trio
@@ -12,7 +14,7 @@ from gossipfl.network import Identity, NetworkLimits, open_host
 from gossipfl.network.noise.upgrade import Upgrader
 from gossipfl.network.protocol import EXCHANGE_PROTOCOL
 from gossipfl.network.yamux.headers import FRAME_HEADER, SYN, WINDOW_UPDATE, frame_header
-from gossipfl.wire import Acknowledgement, Expectation, encode, encode_model
+from gossipfl.wire import Acknowledgement, Expectation, announce, encode, encode_model
 
 FLOAT32 = codec("float32")
 TASK, LAYOUT = b"t" * 32, b"l" * 32
@@ -48,6 +50,17 @@ def model_frame(size=SMALL, *, sequence=1, task=TASK, value=1.0):
         sequence=sequence,
         event=1,
     )
+
+
+def identity_of(name):
+    """The identity of a name, always the same."""
+    return Identity(hashlib.sha256(name.encode()).digest())
+
+
+def announced(identity, *addresses, sequence=1, age=0):
+    """What a peer says of where it is."""
+    descriptor = announce(identity.peer_id, addresses, sequence=sequence, sign=identity.sign)
+    return replace(descriptor, age=age)
 
 
 def frame_bytes(frame):

@@ -28,7 +28,9 @@ from tests.gossipfl.wire.frames import (
 
 SIZE = 5
 ROW = torch.tensor([0.5, -1.0, 0.0, 3.0, -7.25])
-PEER = PeerDescriptor(peer_id="12D3KooWabc", addresses=("/ip4/127.0.0.1/tcp/4001",), age=2)
+PEER = PeerDescriptor(
+    peer_id="12D3KooWabc", addresses=("/ip4/127.0.0.1/tcp/4001",), age=2, sequence=8, signature=bytes(64)
+)
 VALID = [
     *(model_frame(ROW, codec=codec) for codec in CODECS),
     flat(encode(View(task=TASK, peers=(PEER,)))),
@@ -100,7 +102,7 @@ trees = st.recursive(
 HONEST = {
     1: model_fields(numbers(*ROW.tolist())),
     2: {"incarnation": 1, "sequence": 9},
-    3: {"task": TASK, "peers": [["12D3KooWabc", ["/ip4/127.0.0.1/tcp/4001"], 2]]},
+    3: {"task": TASK, "peers": [["12D3KooWabc", ["/ip4/127.0.0.1/tcp/4001"], 2, 8, bytes(64)]]},
     4: {"code": "peer_busy", "text": "later"},
 }
 

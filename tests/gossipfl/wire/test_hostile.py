@@ -63,6 +63,10 @@ def view(peers, *, task=TASK):
     return sealed(msgpack.packb({"task": task, "peers": peers}), kind=3)
 
 
+def entry(peer_id, addresses=(), *, age=0, sequence=1, signature=bytes(64)):
+    return [peer_id, list(addresses), age, sequence, signature]
+
+
 def refusal(code, text):
     return sealed(msgpack.packb({"code": code, "text": text}), kind=4)
 
@@ -165,14 +169,18 @@ HOSTILE = {
     "sparse: data between tensors": (sparse([1], [1], padding=b"\0\0\0\1"), MalformedFrame),
     # other kinds
     "view of another task": (view([], task=bytes(32)), IncompatibleTask),
-    "view of too many peers": (view([["A" * n, [], 0] for n in range(1, 66)]), MessageTooLarge),
-    "view of too many addresses": (view([["A", ["/a"] * 5, 0]]), MessageTooLarge),
-    "view of a peer twice": (view([["A", [], 0], ["A", [], 1]]), MalformedFrame),
-    "view with a long address": (view([["A", ["/" + "a" * 200], 0]]), MessageTooLarge),
-    "view with a line break in an address": (view([["A", ["/ip4/1.2.3.4\n"], 0]]), MalformedFrame),
-    "view with no peer id": (view([["", [], 0]]), MalformedFrame),
-    "view with a wrong peer id": (view([["0OIl", [], 0]]), MalformedFrame),
+    "view of too many peers": (view([entry("A" * n) for n in range(1, 66)]), MessageTooLarge),
+    "view of too many addresses": (view([entry("A", ["/a"] * 5)]), MessageTooLarge),
+    "view of a peer twice": (view([entry("A"), entry("A", age=1)]), MalformedFrame),
+    "view with a long address": (view([entry("A", ["/" + "a" * 200])]), MessageTooLarge),
+    "view with a line break in an address": (view([entry("A", ["/ip4/1.2.3.4\n"])]), MalformedFrame),
+    "view with no peer id": (view([entry("")]), MalformedFrame),
+    "view with a wrong peer id": (view([entry("0OIl")]), MalformedFrame),
     "view with a map for a peer": (view([{"peer_id": "A"}]), MalformedFrame),
+    "view of version 2": (view([["A", [], 0]]), MalformedFrame),
+    "view with a short signature": (view([entry("A", signature=bytes(63))]), MalformedFrame),
+    "view with a signature as text": (view([entry("A", signature="a" * 64)]), MalformedFrame),
+    "view with a negative sequence": (view([entry("A", sequence=-1)]), MalformedFrame),
     "refusal with terminal escapes": (refusal("busy", "\x1b[2J"), MalformedFrame),
     "refusal with a long text": (refusal("busy", "a" * 301), MessageTooLarge),
     "refusal with a wrong code": (refusal("Busy!", ""), MalformedFrame),

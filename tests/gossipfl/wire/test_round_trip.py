@@ -43,7 +43,12 @@ addresses = st.text(string.ascii_letters + string.digits + "/.:", min_size=1, ma
     lambda rest: "/" + rest
 )
 descriptors = st.builds(
-    PeerDescriptor, peer_id=peer_ids, addresses=st.lists(addresses, max_size=4).map(tuple), age=counts
+    PeerDescriptor,
+    peer_id=peer_ids,
+    addresses=st.lists(addresses, max_size=4).map(tuple),
+    age=counts,
+    sequence=counts,
+    signature=st.binary(min_size=64, max_size=64),
 )
 views = st.builds(
     View,
@@ -161,6 +166,6 @@ def test_what_every_receiver_would_refuse_is_not_sent(change, error, words):
 
 
 def test_a_view_above_the_limits_is_not_sent():
-    peers = tuple(PeerDescriptor(peer_id="A" * n, addresses=()) for n in range(1, 66))
+    peers = tuple(PeerDescriptor(peer_id="A" * n, addresses=(), signature=bytes(64)) for n in range(1, 66))
     with pytest.raises(MessageTooLarge, match="peers"):
         encode(View(task=TASK, peers=peers))

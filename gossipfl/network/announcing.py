@@ -1,0 +1,67 @@
+"""A host's own announcement: signed, and renewed when its addresses change or it grows old."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+from gossipfl.network.identity import Identity
+from gossipfl.wire import PeerDescriptor, announce
+
+__all__ = ["Announcer"]
+
+# Others tell a living peer from one long gone by it.
+_RENEWAL_SECONDS: Final = 30.0
+
+
+class Announcer:
+    """Keeps the announcement up to date.
+
+    Parameters
+    ----------
+    identity : Identity
+    addresses : callable
+        Returns where others reach this host now.
+    clock : callable, optional
+        Returns the time in seconds since 1970.
+    """
+
+    def __init__(
+        self,
+        *,
+        identity: Identity,
+        addresses: Callable[[], tuple[str, ...]],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._identity = identity
+        self._addresses = addresses
+        self._clock = clock
+        self._newest: PeerDescriptor | None = None
+        self._made_at = 0.0
+        self._least_sequence = 0
+
+    def announcement(self) -> PeerDescriptor:
+        """Return the announcement."""
+        addresses, now = self._addresses(), self._clock()
+        newest = self._newest
+        fresh = abs(now - self._made_at) < _RENEWAL_SECONDS
+        if (
+            newest is None
+            or newest.addresses != addresses
+            or newest.sequence < self._least_sequence
+            or not fresh
+        ):
+            previous = 0 if newest is None else newest.sequence
+            newest = self._newest = announce(
+                self._identity.peer_id,
+                addresses,
+                sequence=max(int(now * 1000), previous + 1, self._least_sequence),
+                sign=self._identity.sign,
+            )
+            self._made_at = now
+        return newest
+
+    def outdo(self, sequence: int) -> None:
+        """Exceed a sequence of one's own that others know: one's clock has gone back since."""
+        self._least_sequence = max(self._least_sequence, sequence + 1)
