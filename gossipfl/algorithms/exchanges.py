@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 import torch
@@ -119,6 +119,20 @@ class Neighbourhood:
             weights=torch.cat([self.own_weights[:, None], self.weights], dim=1),
             present=torch.cat([torch.ones_like(self.present[:, :1]), self.present], dim=1),
         )
+
+    def widened(self, own: Tensor, columns: Tensor) -> Neighbourhood:
+        """The same with whole rows, where only some of their numbers were sent: the others are the node's own.
+
+        Parameters
+        ----------
+        own : Tensor
+            Whole rows of these nodes, ``[b, D]``.
+        columns : Tensor
+            Which numbers were sent, int64.
+        """
+        theirs = own[:, None].expand(-1, self.rows.shape[1], -1)
+        rows = theirs.index_copy(2, columns, self.rows).masked_fill_(~self.present[..., None], 0)
+        return replace(self, own=own.index_copy(1, columns, self.own), rows=rows)
 
 
 Rule: TypeAlias = Callable[[Neighbourhood], Tensor]

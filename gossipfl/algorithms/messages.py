@@ -27,8 +27,8 @@ from torch import Tensor
 
 from gossipfl.algorithms.gossip.flow import PROACTIVE, Flow
 from gossipfl.algorithms.gossip.sharing import WHOLE, Sharing
-from gossipfl.codecs import Compressor
 from gossipfl.errors import SettingError
+from gossipfl.outgoing import Draws, Pipeline
 from gossipfl.training.nodes import Nodes
 
 __all__ = [
@@ -38,7 +38,8 @@ __all__ = [
     "MessageAlgorithm",
     "Occasion",
     "Update",
-    "compressed",
+    "as_received",
+    "transformed",
 ]
 
 Occasion = Literal["clock", "receipt", "answer"]
@@ -265,21 +266,41 @@ class MessageAlgorithm(ABC):
         )
 
 
-def compressed(message: Message, compressor: Compressor, *, keys: Tensor) -> Message:
-    """Messages as their receivers decode them: rows ``[B, K]`` compressed, single numbers as they are.
+def transformed(message: Message, outgoing: Pipeline, draws: Draws) -> Message:
+    """Messages as their codec is given them: rows ``[B, K]`` transformed, single numbers as they are.
 
     Parameters
     ----------
     message : Message
-    compressor : Compressor
-    keys : Tensor
-        Int64 ``[B]``: what is drawn at random depends on it alone.
+    outgoing : Pipeline
+        Without a mask.
+    draws : Draws
+        Each of a message's rows draws for itself.
     """
-    carried = {
-        name: rows if rows.dim() == 1 else compressor.compress(rows, keys=keys)
-        for name, rows in message.carried.items()
-    }
-    return replace(message, shared=compressor.compress(message.shared, keys=keys), carried=carried)
+    if not outgoing.transformations:
+        return message
+    rows = _rows(message)
+    new = [outgoing.transform(each, draws, row=place) for place, each in enumerate(rows.values())]
+    return _with_rows(message, dict(zip(rows, new, strict=True)))
+
+
+def as_received(message: Message, outgoing: Pipeline, draws: Draws) -> Message:
+    """Messages as their receivers decode them."""
+    message, codec = transformed(message, outgoing, draws), outgoing.codec
+    if codec is None:
+        return message
+    rows = _rows(message)
+    return _with_rows(message, {name: codec.compress(each, keys=draws.keys) for name, each in rows.items()})
+
+
+def _rows(message: Message) -> dict[str, Tensor]:
+    """All rows ``[B, K]`` of messages; the model has the empty name."""
+    return {"": message.shared, **{name: rows for name, rows in message.carried.items() if rows.dim() > 1}}
+
+
+def _with_rows(message: Message, rows: Mapping[str, Tensor]) -> Message:
+    carried = {name: rows.get(name, each) for name, each in message.carried.items()}
+    return replace(message, shared=rows[""], carried=carried)
 
 
 def _carried(nodes: Nodes, name: str, shared_size: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""Whether a round-based algorithm is defined on a sequence of mixing matrices, and what would do if not."""
+"""Requirements of round-based algorithms against what they are given, and what would do instead."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
 from gossipfl.algorithms.base import Requirements
+from gossipfl.outgoing import IN_FULL, Pipeline
 from gossipfl.settings import TrainingSettings
 from topology.sequences import MixingSequence
 
@@ -39,7 +40,7 @@ def unmet(
     *,
     cliques: bool,
     training: TrainingSettings,
-    codec: str | None = None,
+    outgoing: Pipeline = IN_FULL,
 ) -> Unmet | None:
     """Find what an algorithm requires and does not get.
 
@@ -53,8 +54,8 @@ def unmet(
     cliques : bool
         Whether every node is in a clique.
     training : TrainingSettings
-    codec : str, optional
-        Name of the codec that rows are sent with; in full unless given.
+    outgoing : Pipeline
+        What is done to rows on their way out.
 
     Returns
     -------
@@ -67,12 +68,9 @@ def unmet(
             expected='training.optimiser = "sgd", training.momentum = 0 and training.local_steps = 1',
             remedy="Leave them out, or choose an algorithm that trains locally, such as d_psgd.",
         )
-    if requirements.exact and codec not in (None, "float32"):
-        return Unmet(
-            what=f"{name} sends weights or counts with its rows, which {codec} would change",
-            expected="rows sent in full",
-            remedy="Leave the codec out, or choose an algorithm that sends models only, such as d_psgd.",
-        )
+    unsent = _of_outgoing(name, requirements, outgoing)
+    if unsent is not None:
+        return unsent
     if requirements.epochs and training.local_steps != 1:
         return Unmet(
             what=f"{name} trains whole epochs, so training.local_steps would be without effect",
@@ -88,6 +86,23 @@ def unmet(
             remedy="Choose the topology d_cliques.",
         )
     return _of_matrices(name, requirements, sequence)
+
+
+def _of_outgoing(name: str, requirements: Requirements, outgoing: Pipeline) -> Unmet | None:
+    if requirements.exact and not outgoing.is_lossless:
+        return Unmet(
+            what=f"{name} sends weights or counts with its rows, which {', '.join(outgoing.names)} would change",
+            expected="rows sent in full",
+            remedy="Leave out codec and outgoing, or choose an algorithm that sends models only, such as d_psgd.",
+        )
+    rests = ("static", "tree", "links", "server")
+    if outgoing.mask is not None and any(getattr(requirements, each) for each in rests):
+        return Unmet(
+            what=f"{name} needs all numbers of a row in every round, and outgoing has a mask",
+            expected="rows sent whole",
+            remedy="Leave the mask out, or choose an algorithm for changing matrices, such as d_psgd.",
+        )
+    return None
 
 
 def _of_matrices(name: str, requirements: Requirements, sequence: MixingSequence) -> Unmet | None:

@@ -7,10 +7,11 @@ from functools import partial
 
 import numpy as np
 
-from gossipfl.codecs import CODECS, Codec, model_codec
+from gossipfl.codecs import CODECS, model_codec
 from gossipfl.errors import GossipflError, InvalidTask, SettingError, UnknownCodec
 from gossipfl.network import NetworkLimits, parse_address
 from gossipfl.network.identity import KEY_FILE
+from gossipfl.outgoing import Pipeline, pipeline_of
 from gossipfl.peer.gossip.learner import State
 from gossipfl.peer.gossip.plan import GossipPlan
 from gossipfl.peer.store.checkpoint import Checkpoint
@@ -23,11 +24,11 @@ from gossipfl.wire import Expectation, PeerDescriptor
 
 __all__ = [
     "bootstrap_peers",
-    "codec_of",
     "expectation_of",
     "first_state",
     "neighbour_generator",
     "network_limits",
+    "outgoing_of",
     "read_data",
     "resumed_state",
     "trainer_of",
@@ -106,8 +107,8 @@ def neighbour_generator(settings: PeerSettings, peer_id: str) -> np.random.Gener
     return np.random.Generator(np.random.PCG64(seeds))
 
 
-def codec_of(settings: PeerSettings, task: Task) -> Codec:
-    """How a peer sends its models.
+def outgoing_of(settings: PeerSettings, task: Task) -> Pipeline:
+    """The pipeline of what a peer sends; its codec is never None.
 
     Raises
     ------
@@ -115,11 +116,12 @@ def codec_of(settings: PeerSettings, task: Task) -> Codec:
         If the codec would change models of this size too much.
     """
     try:
-        return model_codec(settings.exchange.codec, size=task.layout.shared_size)
+        codec = model_codec(settings.codec, size=task.layout.shared_size)
     except UnknownCodec as error:
         raise SettingError(
             f"exchange.codec: {error.what}", expected=error.expected, got=error.got, remedy=error.remedy
         ) from None
+    return pipeline_of(settings.outgoing, codec=codec)
 
 
 def expectation_of(task: Task, *, gossip: GossipPlan | None = None) -> Expectation:

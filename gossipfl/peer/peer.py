@@ -23,11 +23,11 @@ from gossipfl.network import (
 )
 from gossipfl.peer.assembly import (
     bootstrap_peers,
-    codec_of,
     expectation_of,
     first_state,
     neighbour_generator,
     network_limits,
+    outgoing_of,
     read_data,
     resumed_state,
     trainer_of,
@@ -133,10 +133,12 @@ class Peer:
             trainer = trainer_of(self.task, data, self.settings)
             resumed = self._load_checkpoint(trainer)
             state = resumed_state(resumed) if resumed else first_state(self.task, trainer, self.settings)
-            codec = codec_of(self.settings, self.task)
+            outgoing = outgoing_of(self.settings, self.task)
             plan: RoundsPlan | GossipPlan
             if self.settings.rounds.algorithm is not None:
-                plan = plan_of(self.settings, peer_id=self._identity.peer_id, trainer=trainer, codec=codec)
+                plan = plan_of(
+                    self.settings, peer_id=self._identity.peer_id, trainer=trainer, outgoing=outgoing
+                )
                 state = started(state, plan, self.task)
             else:
                 plan = gossip_plan(self.settings, self.task, state.nodes)

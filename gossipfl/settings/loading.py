@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -110,18 +110,34 @@ def dump_settings(settings: PeerSettings) -> str:
     """
     lines: list[str] = []
     for table_name, table_field in PeerSettings.model_fields.items():
-        table: BaseModel = getattr(settings, table_name)
+        value: BaseModel | list[BaseModel] = getattr(settings, table_name)
+        if isinstance(value, list):
+            lines += _tables(table_name, value, about=table_field.description or "")
+            continue
+        table = value
         about = (type(table).__doc__ or table_field.title or "").splitlines()[0]
         lines += [f"# {about}", f"[{table_name}]"]
         for key, field in type(table).model_fields.items():
-            value = getattr(table, key)
+            given = getattr(table, key)
             comment = f"  # {field.description}"
-            if value is None:
+            if given is None:
                 lines.append(f"# {key} = {comment}")
             else:
-                lines.append(f"{key} = {_inline(value)}{comment}")
+                lines.append(f"{key} = {_inline(given)}{comment}")
         lines.append("")
     return "\n".join(lines)
+
+
+def _tables(name: str, tables: Sequence[BaseModel], *, about: str) -> list[str]:
+    """Write an array of tables; an example of one, commented out, where there are none."""
+    lines = [f"# {about[0].upper()}{about[1:]}"]
+    if not tables:
+        lines += [f"# [[{name}]]", '# kind = "clip"  # or noise, mask, codec', "# norm = 1.0"]
+    for table in tables:
+        lines.append(f"[[{name}]]")
+        values = table.model_dump(exclude_none=True)
+        lines += [f"{key} = {_inline(value)}" for key, value in values.items()]
+    return [*lines, ""]
 
 
 def _inline(value: object) -> str:

@@ -10,6 +10,7 @@ from gossipfl.errors import SettingError
 from gossipfl.settings.addresses import require_address, require_peer_id
 from gossipfl.settings.codec_names import parse_model_codec_name
 from gossipfl.settings.learning import GossipSettings, TrainingSettings
+from gossipfl.settings.outgoing import MaskSettings, OutgoingSettings, codec_name_in, require_order
 from gossipfl.settings.rounds import RoundsSettings
 
 __all__ = [
@@ -33,6 +34,14 @@ class TaskSettings(_Table):
 
     name: str = Field("digits", description="a bundled task, or package.module:factory")
     options: dict[str, Any] = Field(default_factory=dict, description="keyword arguments of the factory")
+
+
+def _require_model_codec(name: str) -> None:
+    try:
+        parse_model_codec_name(name)
+    except SettingError as error:
+        remedy = f". {error.remedy}" if error.remedy else ""
+        raise ValueError(f"{error.what}; expected {error.expected}{remedy}") from None
 
 
 class ExchangeSettings(_Table):
@@ -61,11 +70,7 @@ class ExchangeSettings(_Table):
     @field_validator("codec")
     @classmethod
     def _keeps_models(cls, codec: str) -> str:
-        try:
-            parse_model_codec_name(codec)
-        except SettingError as error:
-            remedy = f". {error.remedy}" if error.remedy else ""
-            raise ValueError(f"{error.what}; expected {error.expected}{remedy}") from None
+        _require_model_codec(codec)
         return codec
 
 
@@ -168,11 +173,31 @@ class PeerSettings(_Table):
     gossip: GossipSettings = Field(default_factory=GossipSettings)
     exchange: ExchangeSettings = Field(default_factory=ExchangeSettings)
     rounds: RoundsSettings = Field(default_factory=RoundsSettings)
+    outgoing: list[OutgoingSettings] = Field(
+        default_factory=list, description="what is done to a row before it leaves the peer, in order"
+    )
     view: ViewSettings = Field(default_factory=ViewSettings)
     network: NetworkSettings = Field(default_factory=NetworkSettings)
     checkpoint: CheckpointSettings = Field(default_factory=CheckpointSettings)
     evaluation: EvaluationSettings = Field(default_factory=EvaluationSettings)
     runtime: RuntimeSettings = Field(default_factory=RuntimeSettings)
+
+    @property
+    def codec(self) -> str:
+        """Name of the codec that rows are sent with, in its short form or among the tables ``outgoing``."""
+        return codec_name_in(self.outgoing) or self.exchange.codec
+
+    @model_validator(mode="after")
+    def _outgoing_in_order(self) -> PeerSettings:
+        short = self.exchange.codec
+        require_order(self.outgoing, codec=None if short == "float32" else short)
+        _require_model_codec(self.codec)
+        if self.rounds.algorithm is None and any(isinstance(each, MaskSettings) for each in self.outgoing):
+            raise ValueError(
+                "outgoing has a mask, which all nodes of a round share, and this peer gossips: leave it out, or "
+                "set rounds.algorithm"
+            )
+        return self
 
     @model_validator(mode="after")
     def _asks_where_answers_are_needed(self) -> PeerSettings:

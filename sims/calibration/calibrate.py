@@ -131,6 +131,7 @@ def calibrate(homes: Sequence[Path | str]) -> Calibration:
             "population": {"nodes": len(peers)},
             "task": task,
             "algorithm": _algorithm(settings),
+            "outgoing": [each.model_dump() for each in settings.outgoing if each.kind != "codec"],
             "training": {**settings.training.model_dump(), "step_seconds": busy},
             "network": {
                 "period": clock.period,
@@ -195,8 +196,6 @@ def _common_settings(peers: list[RecordedPeer]) -> tuple[PeerSettings, list[str]
             f"the peers train after every {settings.exchange.merges_per_training} merges, simulated nodes "
             "after each: models age faster in the simulation"
         )
-    if settings.exchange.codec.startswith("qsgd"):
-        notes.append(f"the peers sent numbers as {settings.exchange.codec}; simulated nodes send float32")
     if any(len(peer.lives) > 1 for peer in peers):
         notes.append("a killed peer goes back to its checkpoint; a simulated node keeps its model")
     return settings, notes
@@ -204,8 +203,8 @@ def _common_settings(peers: list[RecordedPeer]) -> tuple[PeerSettings, list[str]
 
 def _algorithm(settings: PeerSettings) -> dict[str, Any]:
     """The peers' algorithm as a section of a scenario."""
-    way = settings.exchange.codec
-    sent = {} if way == "float32" or way.startswith("qsgd") else {"codec": way}
+    way = settings.codec
+    sent = {} if way == "float32" else {"codec": way}
     if settings.gossip.algorithm == "ad_psgd":
         return {"name": "ad_psgd", **sent}
     merging = settings.gossip.model_dump(exclude={"algorithm"})

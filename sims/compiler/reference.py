@@ -24,13 +24,16 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from gossipfl.algorithms import Message
-from gossipfl.algorithms.messages import compressed
+from gossipfl.algorithms.messages import as_received
+from gossipfl.codecs.draws import receipt_keys
+from gossipfl.outgoing import Draws
 from gossipfl.training import Nodes
 from sims.compiler.timeline import laws
 from sims.compiler.timeline.conditions import (
@@ -143,7 +146,8 @@ class Reference:
                 update=lambda nodes: self.train(nodes, node),
             )
         if c.exchange != PULL:
-            arrives = self.question_arrives if c.exchange == PUSH_PULL else self.model_arrives
+            asks = c.exchange == PUSH_PULL
+            arrives = partial(self.question_arrives, part) if asks else self.model_arrives
             self.transmit(node, other, arrives, part, begun)
             return
         self.sent[node] += 1
@@ -164,7 +168,7 @@ class Reference:
         departs = max(self.now, self.uplink_free[sender]) + c.transmit
         self.uplink_free[sender] = departs
         arrival = departs + laws.delay(c, sender, receiver, number)
-        message = self.message(sender, part)
+        message = self.message(sender, receiver, part)
         if not laws.is_lost(c, sender, number):
             self.at(arrival, arrives, receiver, sender, message, begun, delivery=True)
             return
@@ -172,13 +176,12 @@ class Reference:
         if self.behaviour.lost == "returned":
             self.at(arrival, self.take_in, sender, message, delivery=True)
 
-    def message(self, node: int, part: int) -> Message:
+    def message(self, node: int, receiver: int, part: int) -> Message:
         """A node's model as it is now, and as its receiver decodes it."""
-        size, codec = self.world.layout.shared_size, self.world.message_codec
-        message = self.algorithm.emit(self.models[node], shared_size=size, part=torch.tensor([part]))
-        if codec is None:
-            return message
-        return compressed(message, codec, keys=torch.zeros(1, dtype=torch.int64))
+        size, number = self.world.layout.shared_size, torch.tensor([part])
+        message = self.algorithm.emit(self.models[node], shared_size=size, part=number)
+        keys = receipt_keys(number, torch.tensor([receiver]))
+        return as_received(message, self.world.message_outgoing, Draws(keys=keys))
 
     def reachable(self, node: int, sender: int) -> bool:
         """Whether what the sender sent reaches the node now."""
@@ -191,10 +194,12 @@ class Reference:
         if self.reachable(node, sender):
             self.transmit(node, sender, self.answer_arrives, part, begun)
 
-    def question_arrives(self, node: int, sender: int, message: Message, begun: Nodes | None) -> None:
+    def question_arrives(
+        self, part: int, node: int, sender: int, message: Message, begun: Nodes | None
+    ) -> None:
         """A model arrives whose sender wants one back."""
         if self.delivered(node, sender, message):
-            self.transmit(node, sender, self.answer_arrives, self.part_of(message), begun)
+            self.transmit(node, sender, self.answer_arrives, part, begun)
             self.receive(node, message)
 
     def model_arrives(self, node: int, sender: int, message: Message, begun: Nodes | None) -> None:

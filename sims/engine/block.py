@@ -10,8 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gossipfl.algorithms.messages import MessageAlgorithm, Update, compressed
-from gossipfl.codecs import Compressor
+from gossipfl.algorithms.messages import MessageAlgorithm, Update, as_received
+from gossipfl.codecs.draws import receipt_keys
+from gossipfl.outgoing import IN_FULL, Draws, Pipeline
 from gossipfl.training import Nodes, Trainer
 from sims.compiler.operations import ON_ANSWER, ON_CLOCK
 from sims.engine.packing import Packing
@@ -34,8 +35,8 @@ class UpdateBlock:
         Of `sims.compiler.operations`.
     train : bool
         Whether nodes train in it.
-    codec : Compressor, optional
-        How messages are compressed; not at all unless given.
+    outgoing : Pipeline
+        What is done to the rows of messages on their way out.
     """
 
     trainer: Trainer
@@ -43,7 +44,7 @@ class UpdateBlock:
     packing: Packing
     operation: int
     train: bool
-    codec: Compressor | None = None
+    outgoing: Pipeline = IN_FULL
 
     def __call__(
         self,
@@ -123,8 +124,8 @@ class UpdateBlock:
         if self.operation == ON_CLOCK:
             return rule.on_clock(nodes, shared_size=shared_size, update=update)
         message = rule.emit(gathered(source), shared_size=shared_size, part=part)
-        if self.codec is not None:
-            message = compressed(message, self.codec, keys=torch.zeros_like(node))
+        if not self.outgoing.is_lossless:
+            message = as_received(message, self.outgoing, Draws(keys=receipt_keys(part, node)))
         if self.operation == ON_ANSWER:
             return rule.on_answer(nodes, message, gathered(begun), update=update)
         return rule.on_receipt(nodes, message, update=update)

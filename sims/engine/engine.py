@@ -96,7 +96,7 @@ class Engine:
                 packing=self.packing,
                 operation=group.operation,
                 train=group.trains,
-                codec=world.message_codec,
+                outgoing=world.message_outgoing,
             )
             for group in self._groups.all
         ]

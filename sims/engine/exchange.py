@@ -2,22 +2,55 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from torch import Tensor
 
-from gossipfl.algorithms import AnyExchange, Exchange, LinkExchange, Links, Mixed, NeighbourRows
-from gossipfl.codecs import Compressor
-from gossipfl.codecs.draws import exchange_keys
+from gossipfl.algorithms import (
+    AnyExchange,
+    Exchange,
+    LinkExchange,
+    Links,
+    Mixed,
+    Neighbourhood,
+    NeighbourRows,
+)
+from gossipfl.codecs.draws import common_key, exchange_keys
+from gossipfl.outgoing import IN_FULL, Draws, Pipeline, restored
 from sims.engine.neighbourhoods import Complete, NeighbourLists, Sparse, neighbourhoods
 from topology.sequences import MixingSequence
 
 __all__ = ["Exchanges"]
 
 Ints = NDArray[np.int64]
-_NUMBER_BYTES = 4  # what is not compressed goes as float32, whatever the simulation computes in
+
+
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """Rows as an algorithm gave them, as receivers decode them, and which of their numbers those are."""
+
+    rows: Tensor
+    decoded: Tensor
+    columns: Tensor | None
+
+    @property
+    def whole(self) -> Tensor:
+        """What receivers decode, and the senders' own where nothing was sent."""
+        return restored(self.rows, self.decoded, self.columns)
+
+    def widened(self, around: Neighbourhood) -> Neighbourhood:
+        """A neighbourhood of whole rows."""
+        if self.columns is None:
+            return around
+        return around.widened(self.rows.index_select(0, around.nodes), self.columns)
+
+    def mixed(self, arrived: Tensor) -> Mixed:
+        """The answer, with each receiver's own where nothing was sent."""
+        return Mixed(rows=restored(self.rows, arrived, self.columns), sent=self.whole)
 
 
 class Exchanges:
@@ -34,8 +67,8 @@ class Exchanges:
     seed : int
         Of what compressors draw.
     device : torch.device
-    codec : Compressor, optional
-        How rows are sent that the algorithm itself does not compress; in full unless given.
+    outgoing : Pipeline
+        What is done to rows on their way out; in full unless given.
 
     Attributes
     ----------
@@ -51,9 +84,9 @@ class Exchanges:
         device: torch.device,
         cliques: Ints | None = None,
         complete: bool = False,
-        codec: Compressor | None = None,
+        outgoing: Pipeline = IN_FULL,
     ) -> None:
-        self.sequence, self.seed, self.device, self.codec = sequence, seed, device, codec
+        self.sequence, self.seed, self.device, self.outgoing = sequence, seed, device, outgoing
         self.messages, self.bytes = 0, 0
         self._numbers = torch.arange(sequence.n, device=device)
         self._cliques = None if cliques is None else torch.from_numpy(cliques.astype(np.int64)).to(device)
@@ -109,52 +142,51 @@ class Exchanges:
         return mixed
 
     def _among_neighbours(self, exchange: Exchange) -> Mixed:
-        sent = self._sent(
-            exchange.rows, exchange.compressor, self._numbers, messages=self._messages_of_matrix
-        )
-        return Mixed(rows=self._mixed(sent), sent=sent)
+        sent = self._sent(exchange, self._numbers, messages=self._messages_of_matrix)
+        return sent.mixed(self._mixed(sent.decoded))
 
     def _in_cliques(self, exchange: Exchange) -> Mixed:
         assert self._cliques is not None  # noqa: S101 - requirements have been checked
         members = torch.bincount(self._cliques)
-        messages = int((members * (members - 1)).sum())
-        sent = self._sent(exchange.rows, exchange.compressor, self._numbers, messages=messages)
-        sums = sent.new_zeros(len(members), sent.shape[1]).index_add_(0, self._cliques, sent)
-        means = sums / members[:, None]
-        return Mixed(rows=means.index_select(0, self._cliques), sent=sent)
+        sent = self._sent(exchange, self._numbers, messages=int((members * (members - 1)).sum()))
+        sums = sent.decoded.new_zeros(len(members), sent.decoded.shape[1])
+        means = sums.index_add_(0, self._cliques, sent.decoded) / members[:, None]
+        return sent.mixed(means.index_select(0, self._cliques))
 
     def _by_server(self, exchange: Exchange) -> Mixed:
         senders = len(exchange.rows) if exchange.senders is None else int(exchange.senders.sum())
-        sent = self._sent(exchange.rows, exchange.compressor, self._numbers, messages=senders)
-        self._count(senders, _NUMBER_BYTES * sent.shape[1])  # and the answers
-        return Mixed(rows=_means(sent), sent=sent)
+        sent = self._sent(exchange, self._numbers, messages=senders)
+        self._count(senders, IN_FULL.payload_bytes(sent.decoded.shape[1]))  # and the answers
+        return sent.mixed(_means(sent.decoded))
 
     def _over_links(self, exchange: LinkExchange) -> Mixed:
         links, opposites = self._links_and_opposites()
         numbers = (links.owner << 32) + links.neighbours
-        sent = self._sent(exchange.rows, exchange.compressor, numbers, messages=len(numbers))
-        return Mixed(rows=sent.index_select(0, opposites), sent=sent)
+        sent = self._sent(exchange, numbers, messages=len(numbers))
+        return sent.mixed(sent.decoded.index_select(0, opposites))
 
     def _by_rule(self, exchange: NeighbourRows) -> Mixed:
-        sent = self._sent(
-            exchange.rows, exchange.compressor, self._numbers, messages=self._messages_of_matrix
-        )
+        sent = self._sent(exchange, self._numbers, messages=self._messages_of_matrix)
         if self._lists is None:
             self._lists = Sparse(self.sequence.matrix(self._round))
-        combined = [(each.nodes, exchange.combined(each)) for each in neighbourhoods(self._lists, sent)]
-        rows = torch.cat([part for _, part in combined])
-        order = torch.cat([nodes for nodes, _ in combined])
-        return Mixed(rows=torch.empty_like(rows).index_copy_(0, order, rows), sent=sent)
+        nodes, combined = [], []
+        for around in neighbourhoods(self._lists, sent.decoded, width=exchange.rows.shape[1]):
+            nodes.append(around.nodes)
+            combined.append(exchange.combined(sent.widened(around)))
+        rows, order = torch.cat(combined), torch.cat(nodes)
+        return Mixed(rows=torch.empty_like(rows).index_copy_(0, order, rows), sent=sent.whole)
 
-    def _sent(self, rows: Tensor, compressor: Compressor | None, numbers: Tensor, *, messages: int) -> Tensor:
+    def _sent(self, exchange: AnyExchange, numbers: Tensor, *, messages: int) -> _Sent:
         """Give what receivers decode, and count what goes over the network."""
-        compressor = compressor or self.codec
-        if compressor is None:
-            self._count(messages, _NUMBER_BYTES * rows.shape[1])
-            return rows
-        self._count(messages, compressor.payload_bytes(rows.shape[1]))
-        keys = exchange_keys(numbers, seed=self.seed, round_number=self._round, exchange=self._exchange)
-        return compressor.compress(rows, keys=keys)
+        rows, place = exchange.rows, {"round_number": self._round, "exchange": self._exchange}
+        outgoing = self.outgoing.with_codec(exchange.compressor)
+        self._count(messages, outgoing.payload_bytes(rows.shape[1]))
+        if outgoing is IN_FULL:
+            return _Sent(rows, rows, None)
+        draws = Draws(
+            keys=exchange_keys(numbers, seed=self.seed, **place), common=common_key(seed=self.seed, **place)
+        )
+        return _Sent(rows, outgoing.decoded(rows, draws), outgoing.columns(rows.shape[1], draws))
 
     def _count(self, messages: int, each: int) -> None:
         self.messages += messages

@@ -90,7 +90,7 @@ class Complete:
 
 
 def neighbourhoods(
-    lists: NeighbourLists, rows: Tensor, *, numbers: int = _NUMBERS
+    lists: NeighbourLists, rows: Tensor, *, width: int | None = None, numbers: int = _NUMBERS
 ) -> Iterator[Neighbourhood]:
     """Give the neighbourhoods of all N nodes, in chunks of nodes of like degrees.
 
@@ -99,6 +99,8 @@ def neighbourhoods(
     lists : NeighbourLists
     rows : Tensor
         What the nodes sent, ``[N, D]``.
+    width : int, optional
+        How wide the rows will be made; D unless given.
     numbers : int
         How many numbers the neighbours' rows of a chunk may hold together, unless one node has more.
     """
@@ -106,7 +108,7 @@ def neighbourhoods(
     widths, own_weights = np.maximum(1, lists.degrees[order]), torch.from_numpy(lists.own_weights).to(dtype)
     first = 0
     while first < len(order):
-        count = max(1, numbers // max(1, int(widths[first]) * rows.shape[1]))
+        count = max(1, numbers // max(1, int(widths[first]) * (width or rows.shape[1])))
         nodes = order[first : first + count]
         first += count
         neighbours, weights, present = lists.padded(nodes)

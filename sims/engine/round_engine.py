@@ -17,6 +17,7 @@ from sims.engine.local import BlockTraining
 from sims.engine.programme import Compile
 from sims.engine.workers import one_thread_each
 from sims.errors import NotSimulable
+from sims.scenario.outgoing import outgoing_of
 from sims.scenario.round_based import RoundSection
 from sims.world import World
 from sims.world.networks import RoundNetwork
@@ -59,13 +60,14 @@ class RoundEngine:
         if not isinstance(section, RoundSection):
             raise NotSimulable(f"{section.name!r} does not run in rounds")
         self.algorithm = section.build_for(world.layout)
+        outgoing = outgoing_of(scenario)
         wanting = unmet(
             section.name,
             self.algorithm.requirements,
             network.sequence,
             cliques=network.cliques is not None,
             training=scenario.training,
-            codec=section.codec,
+            outgoing=outgoing,
         )
         if wanting is not None:
             raise NotSimulable(wanting.what, expected=wanting.expected, remedy=wanting.remedy)
@@ -85,7 +87,7 @@ class RoundEngine:
             complete=network.complete,
             seed=scenario.seed,
             device=self.device,
-            codec=section.compressor(),
+            outgoing=outgoing,
         )
         n = scenario.population.nodes
         self._numbers = torch.arange(n, device=self.device)

@@ -6,7 +6,7 @@ goes on from a checkpoint. All of a node's state is in its row, because a checkp
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
@@ -14,9 +14,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gossipfl.algorithms import Message
-from gossipfl.algorithms.messages import compressed
-from gossipfl.codecs import codec
 from gossipfl.training import NodeData, Nodes, Trainer
 from sims.compiler.operations import EMIT, ON_ANSWER, ON_CLOCK, ON_RECEIPT
 from sims.compiler.timeline import Window
@@ -27,6 +24,7 @@ from sims.replay.departure import Departure, earlier
 from sims.replay.history import History, Step
 from sims.replay.learning import Learning, Learnings
 from sims.replay.peer_records import Version
+from sims.replay.sending import Senders
 from sims.replay.threads import set_threads_kept
 
 __all__ = ["replay_batched"]
@@ -97,6 +95,7 @@ class _Run:
 
     def __init__(self, history: History, learnings: Learnings) -> None:
         self.history = history
+        self.senders = Senders(history.lives)
         self.learning: list[Learning] = [learnings.of(life) for life in history.lives]
         self.node_of = {(life.peer, life.incarnation): i for i, life in enumerate(history.lives)}
         self.layout = self.learning[0].task.layout
@@ -203,12 +202,13 @@ class _Run:
             self._watch(chosen, waves.part[where], losses)
             return nodes
 
+        events = [step.event for step in chosen if step.event is not None]  # of one kind, so all
         return learning.after(
             event,
             self._at(own, node),
             source=source,
             begun=None if event.begun is None else self._at(waves.begun[where], node),
-            received=partial(_as_received, steps=chosen),
+            received=partial(self.senders.as_received, events=events),
             update=update,
         )
 
@@ -253,21 +253,3 @@ def _pool(history: History, learnings: list[Learning]) -> NodeData:
             )
     numbers = np.array([life.number for life in history.lives], dtype=np.int64)
     return NodeData.partitioned(torch.cat(inputs), torch.cat(targets), parts, numbers=numbers)
-
-
-def _as_received(message: Message, steps: list[Step]) -> Message:
-    """Lose what each model lost on its way."""
-    events = [step.event for step in steps if step.event is not None]  # merges and adoptions only, so all
-    names = np.array([event.codec for event in events])
-    keys = torch.tensor([event.key for event in events])
-    for name in set(names) - {"float32"}:
-        there = torch.from_numpy(names == name)
-        lossy = compressed(message, codec(str(name)), keys=keys)
-        rows = {
-            key: torch.where(there if each.dim() == 1 else there[:, None], lossy.carried[key], each)
-            for key, each in message.carried.items()
-        }
-        message = replace(
-            message, shared=torch.where(there[:, None], lossy.shared, message.shared), carried=rows
-        )
-    return message

@@ -9,6 +9,7 @@ __all__ = [
     "MissingCheckpoint",
     "MissingPeer",
     "MissingRecords",
+    "NotRecomputable",
     "OtherSettings",
     "OtherTask",
     "ReplayError",
@@ -26,6 +27,10 @@ class MissingRecords(ReplayError):
 
 class MissingPeer(ReplayError):
     """Models came from a peer whose home was not given."""
+
+
+class NotRecomputable(ReplayError):
+    """What peers drew at random and sent was not recorded, on purpose."""
 
 
 class DuplicatePeer(ReplayError):

@@ -6,7 +6,7 @@ The format is described in ``docs/records.md``.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -135,6 +135,8 @@ class Life:
     events : tuple of Event
         Numbers ``first + 1, first + 2, …``.
     exchanges : tuple of Exchange
+    secrets : mapping of int to bytes
+        By sequence number of a message it sent, what the noise on it was drawn from, where that was recorded.
     started, ended : float
         Times of its first and last record, seconds since 1970.
     """
@@ -151,6 +153,7 @@ class Life:
     first: int
     events: tuple[Event, ...]
     exchanges: tuple[Exchange, ...]
+    secrets: Mapping[int, bytes]
     started: float
     ended: float
 
@@ -242,6 +245,7 @@ def _read_life(path: Path) -> Life | None:
     record: dict[str, Any] = {}
     events: list[Event] = []
     exchanges: list[Exchange] = []
+    secrets: dict[int, bytes] = {}
     for number, line in enumerate(lines, start=1):
         try:
             record = json.loads(line)
@@ -262,17 +266,27 @@ def _read_life(path: Path) -> Life | None:
                 before = event.number
             elif kind == "exchange":
                 exchanges.append(_exchange(record))
+            elif kind == "noise" and "sequence" in record:
+                secrets[int(record["sequence"])] = bytes.fromhex(record["secret"])
         except (ValueError, KeyError, TypeError) as error:
             raise TornRecords(
                 f"{path}:{number} is no record",
                 got=f"{type(error).__name__}: {error}",
                 remedy="Restore the file: everything after a damaged line depends on it.",
             ) from error
-    return None if start is None else _life(path, start, events, exchanges, ended=float(record["time"]))
+    return (
+        None if start is None else _life(path, start, events, exchanges, secrets, ended=float(record["time"]))
+    )
 
 
 def _life(
-    path: Path, start: dict[str, Any], events: list[Event], exchanges: list[Exchange], *, ended: float
+    path: Path,
+    start: dict[str, Any],
+    events: list[Event],
+    exchanges: list[Exchange],
+    secrets: dict[int, bytes],
+    *,
+    ended: float,
 ) -> Life:
     try:
         settings = PeerSettings.model_validate_json(start["settings"])
@@ -299,6 +313,7 @@ def _life(
             first=int(start["event"]),
             events=tuple(events),
             exchanges=tuple(exchanges),
+            secrets=secrets,
             started=float(start["time"]),
             ended=ended,
         )

@@ -1,4 +1,4 @@
-"""What a peer that learned in rounds recorded: the rows that it mixed in each exchange, and what came of them."""
+"""Records of a peer that learned in rounds: the rows mixed in each exchange, and the outcomes."""
 
 from __future__ import annotations
 
@@ -66,6 +66,8 @@ class RoundLife:
     ----------
     life : Life
     mixes : mapping of (round, exchange) to Mix
+    secrets : mapping of (round, exchange) to bytes
+        What the noise on its rows was drawn from, where that was recorded.
     outcomes : mapping of int to Outcome
         By number of the round; a round without one was not finished.
     last : int
@@ -74,6 +76,7 @@ class RoundLife:
 
     life: Life
     mixes: Mapping[Position, Mix]
+    secrets: Mapping[Position, bytes]
     outcomes: Mapping[int, Outcome]
     last: int
 
@@ -110,6 +113,7 @@ def read_round_life(peer: RecordedPeer, life: Life) -> RoundLife:
     path = peer.home.records / f"{life.incarnation:06d}.jsonl"
     content = path.read_bytes()
     mixes: dict[Position, Mix] = {}
+    secrets: dict[Position, bytes] = {}
     outcomes: dict[int, Outcome] = {}
     last = life.first
     for number, line in enumerate(content[: content.rfind(b"\n") + 1].splitlines(), start=1):
@@ -128,6 +132,8 @@ def read_round_life(peer: RecordedPeer, life: Life) -> RoundLife:
                     raise TornRecords(f"{path}:{number}: an exchange of round {last} is missing")
                 outcomes[int(record["round"])] = _outcome(record)
                 last = int(record["event"])
+            elif kind == "noise":
+                secrets[int(record["round"]), int(record["exchange"])] = bytes.fromhex(record["secret"])
             elif kind == "jump":
                 last = int(record["event"])
         except (ValueError, KeyError, TypeError) as error:
@@ -136,7 +142,7 @@ def read_round_life(peer: RecordedPeer, life: Life) -> RoundLife:
                 got=f"{type(error).__name__}: {error}",
                 remedy="Restore the file: everything after a damaged line depends on it.",
             ) from error
-    return RoundLife(life=life, mixes=mixes, outcomes=outcomes, last=last)
+    return RoundLife(life=life, mixes=mixes, secrets=secrets, outcomes=outcomes, last=last)
 
 
 def _mix(record: dict[str, Any]) -> Mix:

@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from gossipfl.algorithms import Mixed
+from gossipfl.algorithms import AnyExchange, Mixed
 from gossipfl.codecs import codec
+from gossipfl.outgoing import pipeline_of
 from gossipfl.peer.assembly import first_state
 from gossipfl.peer.gossip.learner import State
 from gossipfl.peer.rounds import RoundsPlan, plan_of, started
@@ -27,6 +28,7 @@ from sims.replay.learning import Learnings
 from sims.replay.peer_records import RecordedPeer, Version
 from sims.replay.round_records import Mix, RoundLife, read_round_life
 from sims.replay.round_units import Running, Unit, pooled
+from sims.replay.sending import recorded_normals
 from sims.replay.threads import set_threads_kept
 
 __all__ = ["ReplayedRounds", "replay_rounds"]
@@ -161,7 +163,7 @@ class _Replay:
             for unit in going:
                 for each, what in zip(unit.members, unit.exchanges(), strict=True):
                     if each.key not in stopped:
-                        sent[each.key] = outgoing(each.plan, (number, exchange), what)
+                        sent[each.key] = self._sent(each, (number, exchange), what)
             for unit in going:
                 mixes = [self._lives[each.key].mixes.get((number, exchange)) for each in unit.members]
                 if any(mix is None for mix in mixes):  # killed here; such a start is a unit of its own
@@ -198,6 +200,11 @@ class _Replay:
                 self._outcome.batches += 1
         return units
 
+    def _sent(self, each: Running, position: tuple[int, int], exchange: AnyExchange) -> Outgoing:
+        secret = self._lives[each.key].secrets.get(position)
+        noise = recorded_normals(each.plan.outgoing, secret, peer=each.key[0])
+        return outgoing(each.plan, position, exchange, noise=noise)
+
     def _mixed(
         self,
         each: Running,
@@ -216,7 +223,9 @@ class _Replay:
                     "that its records do not lead to",
                     remedy="Homes of different runs were mixed, or records were edited.",
                 )
-            rows[member] = source.codec.decode(source.payloads[each.plan.number], source.form.size)
+            rows[member] = source.codec.decode(
+                source.payloads[each.plan.number], each.plan.outgoing.width(source.form.size)
+            )
         self._set_threads(each)
         return mixed(
             each.plan,
@@ -287,7 +296,7 @@ class _Replay:
                 life.settings,
                 peer_id=life.peer,
                 trainer=learning.trainer,
-                codec=codec(life.settings.exchange.codec),
+                outgoing=pipeline_of(life.settings.outgoing, codec=codec(life.settings.codec)),
             )
         return self._plans[key]
 

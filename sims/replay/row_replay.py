@@ -12,14 +12,13 @@ import numpy as np
 import torch
 
 from gossipfl.algorithms import Message
-from gossipfl.algorithms.messages import compressed
-from gossipfl.codecs import codec
 from gossipfl.training import Nodes
 from sims.replay.departure import Departure
 from sims.replay.errors import TornRecords
 from sims.replay.history import History, Step
 from sims.replay.learning import Learning, Learnings
 from sims.replay.peer_records import Version
+from sims.replay.sending import Senders
 from sims.replay.threads import set_threads_kept
 
 __all__ = ["replay_rows"]
@@ -47,6 +46,7 @@ def replay_rows(history: History, learnings: Learnings) -> tuple[dict[Version, N
     kept: dict[Version, Nodes] = {}
     current: dict[tuple[str, int], Nodes] = {}
     departure: Departure | None = None
+    senders = Senders(history.lives)
     with set_threads_kept(), torch.no_grad():
         for number, step in enumerate(history.steps):
             version, life = step.version, step.life
@@ -58,7 +58,7 @@ def replay_rows(history: History, learnings: Learnings) -> tuple[dict[Version, N
                 nodes = learning.first_nodes(life) if source is None else learning.resumed(source)
             else:
                 begun = kept[step.begun] if step.begun is not None else None
-                nodes, loss = _computed(step, learning, current[version[:2]], source, begun)
+                nodes, loss = _computed(step, learning, current[version[:2]], source, begun, senders=senders)
                 if departure is None and loss != step.event.loss and not math.isnan(loss + step.event.loss):
                     departure = Departure(version, number, step.event.loss, loss)
             for read in step.reads:
@@ -72,7 +72,13 @@ def replay_rows(history: History, learnings: Learnings) -> tuple[dict[Version, N
 
 
 def _computed(
-    step: Step, learning: Learning, before: Nodes, source: Nodes | None, begun: Nodes | None
+    step: Step,
+    learning: Learning,
+    before: Nodes,
+    source: Nodes | None,
+    begun: Nodes | None,
+    *,
+    senders: Senders,
 ) -> tuple[Nodes, float]:
     event = step.event
     assert event is not None  # noqa: S101 - the caller's
@@ -89,7 +95,7 @@ def _computed(
     def received(message: Message) -> Message:
         if int(message.ages[0]) != event.sender_age:
             raise _contradiction(step, "sender_age", event.sender_age, int(message.ages[0]))
-        return compressed(message, codec(event.codec), keys=torch.tensor([event.key]))
+        return senders.as_received(message, [event])
 
     after = learning.after(event, before, source=source, begun=begun, received=received, update=update)
     for what, recorded, came in (("age", event.age, after.ages), ("step", event.step, after.steps)):

@@ -21,19 +21,19 @@ __all__ = [
 ]
 
 
-def _draws_nothing(name: str | None) -> str | None:
-    if name is not None and parse_model_codec_name(name).family == "qsgd":
-        raise ValueError(
-            "qsgd draws at random for each message, which is simulated in rounds only: choose bfloat16, float16 "
-            "or int8, or an algorithm that runs in rounds"
-        )
+def _keeps_models(name: str | None) -> str | None:
+    if name is not None:
+        parse_model_codec_name(name)
     return name
 
 
 ModelCodec = Annotated[
     str | None,
-    AfterValidator(_draws_nothing),
-    Field(description="how models are sent: bfloat16, float16 or int8[:BUCKET]; as float32 if unset"),
+    AfterValidator(_keeps_models),
+    Field(
+        description="how models are sent: bfloat16, float16, int8[:BUCKET] or qsgd:LEVELS[:BUCKET]; as float32 if "
+        "unset"
+    ),
 ]
 
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
+from gossipfl.settings.outgoing import OutgoingSettings, require_order
 from gossipfl.training import TrainingSettings
 from sims.scenario.averaging import AveragingSection
 from sims.scenario.bias_corrected import BiasCorrectedSection
@@ -150,11 +151,19 @@ class Scenario(Section):
     task: TaskSection = TaskSection()
     topology: TopologySection = TopologySection()
     training: TrainingSection = TrainingSection()
+    outgoing: list[OutgoingSettings] = Field(
+        default_factory=list, description="what is done to rows before they leave a node, in order"
+    )
     network: NetworkSection = NetworkSection()
     churn: ChurnSection = ChurnSection()
     evaluate: EvaluateSection = EvaluateSection()
     stop: StopSection = StopSection()
     output: OutputSection = OutputSection()
+
+    @model_validator(mode="after")
+    def _outgoing_in_order(self) -> Scenario:
+        require_order(self.outgoing, codec=getattr(self.algorithm, "codec", None))
+        return self
 
     @model_validator(mode="after")
     def _joins_fit(self) -> Scenario:

@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from gossipfl.algorithms import MessageAlgorithm
-from gossipfl.codecs import Compressor, codec
+from gossipfl.outgoing import IN_FULL, Pipeline
 from gossipfl.rows import Layout
 from gossipfl.tasks import Dataset, Task, find_task, partition
 from gossipfl.training import NodeData, Nodes, Trainer
 from sims.errors import InvalidScenario
 from sims.scenario import Scenario
+from sims.scenario.outgoing import outgoing_of_messages
 from sims.scenario.scenario import MessageDrivenSection
 from sims.world.trace_cache import Traces
 
@@ -81,24 +82,24 @@ class World:
         return section.build()
 
     @property
-    def message_codec(self) -> Compressor | None:
-        """How nodes send their models; None where they send them in full."""
-        name = self.message_algorithm.behaviour.codec
-        return None if name is None else codec(name)
+    def message_outgoing(self) -> Pipeline:
+        """What is done to the rows of messages on their way out.
+
+        Raises
+        ------
+        InvalidScenario
+            If the messages of the algorithm cannot go through it.
+        """
+        return outgoing_of_messages(self.scenario, self.message_algorithm.behaviour)
 
     @property
     def message_bytes(self) -> int:
-        """Bytes of one message: what is sent of the shared part of a row, and further rows.
-
-        In float32 unless a codec is declared.
-        """
-        behaviour, compressor = self.message_algorithm.behaviour, self.message_codec
+        """Bytes of one message: what is sent of the shared part of a row, and further rows."""
+        behaviour, outgoing = self.message_algorithm.behaviour, self.message_outgoing
         message = self.message_algorithm.emit(self.first_nodes(), shared_size=self.layout.shared_size)
 
         def encoded(row: Tensor) -> int:
-            return (
-                4 * row.numel() if compressor is None or not row.dim() else compressor.payload_bytes(len(row))
-            )
+            return outgoing.payload_bytes(len(row)) if row.dim() else IN_FULL.payload_bytes(1)
 
         further = sum(encoded(rows[0]) for rows in message.carried.values())
         return behaviour.sharing.share_of(encoded(message.shared[0])) + further

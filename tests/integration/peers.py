@@ -29,7 +29,7 @@ QUICK = {
 }
 
 
-def quick_settings(index=0, *, bootstrap=(), options=None, **tables) -> PeerSettings:
+def quick_settings(index=0, *, bootstrap=(), options=None, outgoing=(), **tables) -> PeerSettings:
     """Settings of a quick peer; ``tables`` replace single values, as ``exchange={"period": 1}``."""
     merged = {name: dict(table) for name, table in QUICK.items()}
     merged["task"] = {"name": TASK, "options": {"index": index, **(options or {})}}
@@ -37,6 +37,7 @@ def quick_settings(index=0, *, bootstrap=(), options=None, **tables) -> PeerSett
     for table, values in tables.items():
         merged.setdefault(table, {}).update(values)
     merged["network"]["bootstrap"] = list(bootstrap)
+    merged["outgoing"] = list(outgoing)
     return parse_settings(merged, source="a test")
 
 

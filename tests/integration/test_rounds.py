@@ -58,7 +58,7 @@ async def run_all(peers) -> None:
             nursery.start_soon(peer.run)
 
 
-def digits_peers(directory, nodes: int, *, rounds, training=None):
+def digits_peers(directory, nodes: int, *, rounds, training=None, outgoing=()):
     """Peers with the data that the simulation's nodes have."""
     shared = {"partition": "shards:2", "peers": nodes, "seed": SEED}
     tables = {
@@ -66,6 +66,7 @@ def digits_peers(directory, nodes: int, *, rounds, training=None):
         "training": {"learning_rate": 0.1, "batch_size": 16, "seed": SEED, **(training or {})},
         "evaluation": {"period": 1000.0},
         "checkpoint": {"period": 1000.0},
+        "outgoing": outgoing,
     }
     return peers_in_rounds(directory, nodes, task="digits", options=shared, **tables)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gossipfl.peer.assembly import codec_of
+from gossipfl.peer.assembly import outgoing_of
 from gossipfl.peer.driver import Participation, Parts
 from gossipfl.peer.gossip.exchanges import Gossip
 from gossipfl.peer.gossip.learner import Learner
@@ -31,9 +31,10 @@ def take_part_in_gossip(parts: Parts, plan: GossipPlan) -> Participation:
         outgoing=OutgoingModels(
             task=parts.task,
             plan=plan,
-            codec=codec_of(settings, parts.task),
+            outgoing=outgoing_of(settings, parts.task),
             sender=parts.host.peer_id,
             incarnation=parts.incarnation,
+            record=parts.record,
         ),
         task=parts.task.fingerprint,
         exchange_settings=exchange,

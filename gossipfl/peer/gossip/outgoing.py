@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
 import trio
 
-from gossipfl.codecs import Codec, message_key
+from gossipfl.algorithms.messages import transformed
+from gossipfl.codecs import FLOAT32, is_finite, message_key
+from gossipfl.outgoing import Draws, Pipeline
 from gossipfl.peer.gossip.learner import State
 from gossipfl.peer.gossip.plan import GossipPlan
+from gossipfl.peer.secret_noise import new_normals
 from gossipfl.peer.threads import run_abandonable
 from gossipfl.tasks import Task
 from gossipfl.wire import Frame, encode_model
@@ -27,17 +34,30 @@ class OutgoingModels:
     ----------
     task : Task
     plan : GossipPlan
-    codec : Codec
+    outgoing : Pipeline
+        What is done to each; its codec is not None.
     sender : str
         The peer's own id.
     incarnation : int
         Which start of the peer this is.
+    record : callable
+        Takes one record of each secret that is to be kept.
     """
 
-    def __init__(self, *, task: Task, plan: GossipPlan, codec: Codec, sender: str, incarnation: int) -> None:
+    def __init__(
+        self,
+        *,
+        task: Task,
+        plan: GossipPlan,
+        outgoing: Pipeline,
+        sender: str,
+        incarnation: int,
+        record: Callable[[Mapping[str, Any]], None],
+    ) -> None:
         self._task = task
         self._plan = plan
-        self._codec = codec
+        self._outgoing = outgoing
+        self._record = record
         self._sender = sender
         self._incarnation = incarnation
         self._sequence = 0
@@ -53,13 +73,18 @@ class OutgoingModels:
         self._sequence += 1
         sequence = self._sequence
         size = self._task.layout.shared_size
-        message = self._plan.algorithm.emit(state.nodes, shared_size=size)
+        key = message_key(self._sender, incarnation=self._incarnation, sequence=sequence)
+        noise = new_normals(self._outgoing, self._record, {"sequence": sequence})
 
         def encode() -> Frame:
+            message = self._plan.algorithm.emit(state.nodes, shared_size=size)
+            if is_finite(message.shared):  # or else it is refused as it is
+                draws = Draws(keys=torch.tensor([key]), normals=noise)
+                message = transformed(message, self._outgoing, draws)
             return encode_model(
                 message.shared[0],
-                codec=self._codec,
-                key=message_key(self._sender, incarnation=self._incarnation, sequence=sequence),
+                codec=self._outgoing.codec or FLOAT32,
+                key=key,
                 carried={name: rows[0] for name, rows in message.carried.items()},
                 task=self._task.fingerprint,
                 layout=self._plan.layout,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from gossipfl.peer.rounds.members import Members
 from gossipfl.peer.rounds.mixing import Outgoing, at_rest, finite_or_before, mixed, outgoing
 from gossipfl.peer.rounds.plan import RoundsPlan
 from gossipfl.peer.rounds.training import TrainerOfRounds
+from gossipfl.peer.secret_noise import new_normals
 from gossipfl.peer.threads import run_abandonable
 from gossipfl.settings import RoundsSettings
 from gossipfl.tasks import Task
@@ -224,7 +226,9 @@ class RoundLearner:
     async def _exchange(self, position: tuple[int, int], exchange: AnyExchange) -> Mixed:
         if position > self._mailbox.position:
             self._mailbox.advance(position)
-        out = await run_abandonable(outgoing, self._plan, position, exchange)
+        named = {"round": position[0], "exchange": position[1]}
+        noise = new_normals(self._plan.outgoing, self._record, named)
+        out = await run_abandonable(partial(outgoing, self._plan, position, exchange, noise=noise))
         frames = {} if self._listening else self._frames(position, out)
         if out.finite:
             result = await self._exchanger.exchange(frames, out.neighbours)

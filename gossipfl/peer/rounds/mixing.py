@@ -13,8 +13,10 @@ from torch import Tensor
 
 from gossipfl.algorithms import AnyExchange, LinkExchange, Mixed, Neighbourhood, NeighbourRows
 from gossipfl.codecs import Codec, PayloadTensor, is_finite
-from gossipfl.codecs.draws import exchange_keys
+from gossipfl.codecs.draws import common_key, exchange_keys, normals
 from gossipfl.errors import SettingError
+from gossipfl.outgoing import Draws, restored
+from gossipfl.outgoing.transformation import Normals
 from gossipfl.peer.rounds.mailbox import Position
 from gossipfl.peer.rounds.message_shapes import ExchangeForm, form_of
 from gossipfl.peer.rounds.plan import RoundsPlan
@@ -43,7 +45,10 @@ class Outgoing:
     payloads : mapping of int to tuple of PayloadTensor
         By number of the recipient; the same one for all of them, unless each link has a message of its own.
     sent : Tensor
-        What the recipients decode, ``[1, K]`` or ``[L, K]``.
+        What the recipients decode, ``[1, K]`` or ``[L, K]``; K is less than ``form.size`` where a mask leaves
+        numbers out.
+    columns : Tensor or None
+        Which numbers those are; None if they are all.
     finite : bool
         Whether it can be sent; the round will be given up otherwise.
     neighbours : tuple of int
@@ -55,12 +60,23 @@ class Outgoing:
     codec: Codec
     payloads: Mapping[int, tuple[PayloadTensor, ...]]
     sent: Tensor
+    columns: Tensor | None
     finite: bool
     neighbours: tuple[int, ...]
 
 
-def outgoing(plan: RoundsPlan, position: Position, exchange: AnyExchange) -> Outgoing:
+def outgoing(
+    plan: RoundsPlan, position: Position, exchange: AnyExchange, *, noise: Normals = normals
+) -> Outgoing:
     """Encode what an algorithm gives to be sent.
+
+    Parameters
+    ----------
+    plan : RoundsPlan
+    position : Position
+    exchange : AnyExchange
+    noise : callable
+        What noise is drawn from, for this exchange alone; from the seed of the rounds unless given.
 
     Raises
     ------
@@ -76,7 +92,7 @@ def outgoing(plan: RoundsPlan, position: Position, exchange: AnyExchange) -> Out
     rows = exchange.rows
     recipients = plan.mixing.recipients(position[0], form, plan.number)
     neighbours = plan.mixing.neighbours(position[0], form, plan.number)
-    codec = form.compressor or plan.codec
+    codec = plan.codec_of(form)
     if not is_finite(rows):
         return Outgoing(
             exchange=exchange,
@@ -84,15 +100,24 @@ def outgoing(plan: RoundsPlan, position: Position, exchange: AnyExchange) -> Out
             codec=codec,
             payloads={},
             sent=rows,
+            columns=None,
             finite=False,
             neighbours=neighbours,
         )
     numbers = torch.tensor([plan.number])
     if isinstance(exchange, LinkExchange):  # each link end has a key of its own
         numbers = (numbers << 32) + torch.tensor(recipients, dtype=torch.int64)
-    keys = exchange_keys(numbers, seed=plan.seed, round_number=position[0], exchange=position[1])
-    encoded = [codec.encode(row.contiguous(), key=int(key)) for row, key in zip(rows, keys, strict=True)]
-    sent = torch.stack([codec.decode(payload, form.size) for payload in encoded]) if encoded else rows
+    place = {"seed": plan.seed, "round_number": position[0], "exchange": position[1]}
+    draws = Draws(
+        keys=exchange_keys(numbers, **place),
+        common=common_key(**place),
+        normals=noise,
+    )
+    rows = plan.outgoing.transform(rows, draws)
+    encoded = [
+        codec.encode(row.contiguous(), key=int(key)) for row, key in zip(rows, draws.keys, strict=True)
+    ]
+    sent = torch.stack([codec.decode(payload, rows.shape[1]) for payload in encoded]) if encoded else rows
     each = encoded if isinstance(exchange, LinkExchange) else encoded * len(recipients)
     return Outgoing(
         exchange=exchange,
@@ -100,6 +125,7 @@ def outgoing(plan: RoundsPlan, position: Position, exchange: AnyExchange) -> Out
         codec=codec,
         payloads=dict(zip(recipients, each, strict=True)),
         sent=sent,
+        columns=plan.outgoing.columns(form.size, draws),
         finite=True,
         neighbours=neighbours,
     )
@@ -132,8 +158,9 @@ def mixed(
         Which of the nodes of the round the peer is, where several do it as one batch.
     """
     if out.form.over == "links":
-        arrived = [rows.get(number, torch.zeros(out.form.size)) for number in out.neighbours]
+        arrived = [rows.get(number, torch.zeros(out.form.size)) for number in out.neighbours]  # never masked
         return Mixed(rows=torch.stack(arrived) if arrived else out.sent, sent=out.sent)
+    own = out.exchange.rows
     missing = [number for number in out.neighbours if number not in rows]
     weights = plan.mixing.row(position, out.form, plan.number)
     if listening:
@@ -147,9 +174,12 @@ def mixed(
         around = _neighbourhood(
             weights, out, rows, own=plan.number, listening=listening and bool(rows), place=place
         )
-        return Mixed(rows=out.exchange.combined(around), sent=out.sent)
+        if out.columns is not None:
+            around = around.widened(own, out.columns)
+        return Mixed(rows=out.exchange.combined(around), sent=restored(own, out.sent, out.columns))
     known = {**rows, plan.number: out.sent[0]}
-    return Mixed(rows=average(weights, known)[None], sent=out.sent)
+    averaged = average(weights, known)[None]
+    return Mixed(rows=restored(own, averaged, out.columns), sent=restored(own, out.sent, out.columns))
 
 
 def _neighbourhood(
@@ -162,7 +192,7 @@ def _neighbourhood(
     place: int,
 ) -> Neighbourhood:
     """The neighbourhood of one peer, with a place for each neighbour, be its row there or not."""
-    nothing = torch.zeros(out.form.size)
+    nothing = torch.zeros(out.sent.shape[1])
     around = [rows.get(number, nothing) for number in out.neighbours] or [nothing]
     return Neighbourhood(
         nodes=torch.tensor([place]),

@@ -12,8 +12,9 @@ import numpy as np
 import torch
 
 from gossipfl.algorithms import Links, RoundAlgorithm
-from gossipfl.codecs import Codec
+from gossipfl.codecs import FLOAT32, Codec
 from gossipfl.errors import SettingError
+from gossipfl.outgoing import IN_FULL, Pipeline
 from gossipfl.peer.rounds.algorithms import make_algorithm, parameters_of
 from gossipfl.peer.rounds.message_shapes import ExchangeForm, forms_of
 from gossipfl.peer.rounds.roster import Roster, read_roster
@@ -84,8 +85,8 @@ class RoundsPlan:
         The peer's own.
     seed : int
         Of what the algorithm draws.
-    codec : Codec
-        Of what the algorithm does not compress.
+    outgoing : Pipeline
+        What is done to rows on their way out, with the codec of what the algorithm does not compress.
     forms : tuple of ExchangeForm
         What is sent in each exchange of a round.
     agreement : bytes, length 32
@@ -98,7 +99,7 @@ class RoundsPlan:
     roster: Roster
     number: int
     seed: int
-    codec: Codec
+    outgoing: Pipeline
     forms: tuple[ExchangeForm, ...]
     agreement: bytes
 
@@ -106,6 +107,10 @@ class RoundsPlan:
     def pushes(self) -> bool:
         """Whether rows carry mass that must not be lost: column sums are one, not row sums."""
         return self.algorithm.requirements.stochastic == "columns"
+
+    def codec_of(self, form: ExchangeForm) -> Codec:
+        """How the rows of an exchange are written."""
+        return form.compressor or self.outgoing.codec or FLOAT32
 
     def links(self, round_number: int) -> Links | None:
         """The peer's ends of a round's links, of an algorithm that sends another message over each."""
@@ -116,7 +121,8 @@ class RoundsPlan:
         return RoundsExpectation(
             agreement=self.agreement,
             forms=tuple(
-                RoundForm(size=form.size, codecs=(form.compressor or self.codec,)) for form in self.forms
+                RoundForm(size=self.outgoing.width(form.size), codecs=(self.codec_of(form),))
+                for form in self.forms
             ),
         )
 
@@ -126,7 +132,7 @@ def plan_of(
     *,
     peer_id: str,
     trainer: Trainer,
-    codec: Codec,
+    outgoing: Pipeline,
 ) -> RoundsPlan:
     """Make one peer's plan from its settings.
 
@@ -138,8 +144,8 @@ def plan_of(
         Its own.
     trainer : Trainer
         Its own.
-    codec : Codec
-        Of what the algorithm does not compress.
+    outgoing : Pipeline
+        With a codec.
 
     Raises
     ------
@@ -151,7 +157,9 @@ def plan_of(
     roster = read_roster(rounds, directory=Path())
     number = roster.number_of(peer_id)
     algorithm = make_algorithm(rounds.algorithm, rounds.parameters)
-    mixing = mixing_of(rounds.algorithm, algorithm, rounds.topology, settings, members=len(roster))
+    mixing = mixing_of(
+        rounds.algorithm, algorithm, rounds.topology, settings, members=len(roster), outgoing=outgoing
+    )
     links = links_of(algorithm, mixing, 0, number)
     forms = forms_of(rounds.algorithm, algorithm, trainer, links=links)
     agreed = {
@@ -161,7 +169,7 @@ def plan_of(
         "matrices": _structure(mixing),
         "roster": roster.members,
         "seed": rounds.seed,
-        "codec": codec.name,
+        "outgoing": _agreed_names(outgoing),
         "forms": [form.described() for form in forms],
     }
     return RoundsPlan(
@@ -171,7 +179,7 @@ def plan_of(
         roster=roster,
         number=number,
         seed=rounds.seed,
-        codec=codec,
+        outgoing=outgoing,
         forms=forms,
         agreement=hashlib.sha256(json.dumps(agreed, sort_keys=True).encode()).digest(),
     )
@@ -184,6 +192,7 @@ def mixing_of(
     settings: PeerSettings,
     *,
     members: int,
+    outgoing: Pipeline = IN_FULL,
 ) -> Mixing:
     """Make the mixing sequence, and refuse by name what the algorithm is not defined for.
 
@@ -243,7 +252,7 @@ def mixing_of(
         sequence,
         cliques=groups is not None,
         training=settings.training,
-        codec=settings.exchange.codec,
+        outgoing=outgoing,
     )
     if problem is not None:
         raise SettingError(problem.what, expected=problem.expected, remedy=problem.remedy)
@@ -261,6 +270,12 @@ def links_of(algorithm: RoundAlgorithm, mixing: Mixing, round_number: int, numbe
         neighbours=torch.from_numpy(nodes[others].astype(np.int64)),
         weights=torch.from_numpy(np.ascontiguousarray(weights[others], dtype=np.float64)),
     )
+
+
+def _agreed_names(outgoing: Pipeline) -> list[str]:
+    """What both ends must know to read a row; how much it was clipped or blurred is the sender's affair."""
+    mask, codec = outgoing.mask, outgoing.codec
+    return [each.name for each in (mask, codec) if each is not None]
 
 
 def _structure(mixing: Mixing) -> str:

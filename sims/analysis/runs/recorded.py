@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from gossipfl.codecs import codec
 from gossipfl.errors import GossipflError
+from gossipfl.outgoing import pipeline_of
 from gossipfl.peer import Home, read_records
 from gossipfl.peer.store.checkpoint import read_row
-from gossipfl.rows import Layout
 from gossipfl.settings import PeerSettings
 from gossipfl.tasks import find_task
 from sims.analysis.errors import DamagedRun
@@ -88,7 +88,8 @@ def read_recorded(homes: Sequence[Path], *, retrace: bool = True) -> Run:
         homes=tuple(peer.home.directory for peer in peers),
         notes=(),
     )
-    bytes_each = _message_bytes(tasks[0].layout, _codec_of(peers[0], settings))
+    outgoing = pipeline_of(settings.outgoing, codec=codec(_codec_of(peers[0], settings)))
+    bytes_each = outgoing.payload_bytes(tasks[0].layout.shared_size)
     traffic = (traffic_of_rounds if in_rounds else traffic_of)(peers, bytes_each=bytes_each)
     if in_rounds and retrace:
         notes.append(
@@ -152,7 +153,7 @@ def _configuration(settings: PeerSettings, peers: int) -> dict[str, Any]:
         **{f"algorithm.{key}": value for key, value in gossip.items()},
         "network.period": settings.exchange.period,
         "network.jitter": settings.exchange.jitter,
-        "exchange.codec": settings.exchange.codec,
+        "exchange.codec": settings.codec,
         "exchange.merges_per_training": settings.exchange.merges_per_training,
     }
 
@@ -160,15 +161,9 @@ def _configuration(settings: PeerSettings, peers: int) -> dict[str, Any]:
 def _codec_of(peer: RecordedPeer, settings: PeerSettings) -> str:
     """How a peer sent its rows."""
     if settings.rounds.algorithm is None:
-        return settings.exchange.codec
+        return settings.codec
     table = read_records(peer.home.records).filter(pl.col("kind") == "mix")
     return str(table["codec"][0]) if len(table) else "float32"
-
-
-def _message_bytes(layout: Layout, codec_name: str) -> int:
-    """Bytes of one model as its codec writes it, without the frame around it."""
-    row = torch.zeros(layout.shared_size)
-    return sum(tensor.header.nbytes for tensor in codec(codec_name).encode(row))
 
 
 def _last_rows(

@@ -33,7 +33,7 @@ __all__ = ["TICKS_PER_SECOND", "Conditions", "conditions_of", "ticks"]
 
 PUSH, PULL, PUSH_PULL = range(3)
 PROACTIVE, SIMPLE, GENERALIZED, RANDOMIZED = range(4)
-WHOLE, PARTITIONED, SUBSAMPLED = range(3)
+WHOLE, PARTITIONED, SUBSAMPLED, DRAWN = range(4)
 CONSTANT, UNIFORM, LOGNORMAL, MATRIX = range(4)
 SESSIONS_LOGNORMAL, SESSIONS_WEIBULL = range(2)
 COMES, GOES, DROP, RETURN, SPLIT, HEAL, JOIN = range(7)
@@ -43,7 +43,8 @@ class Conditions(NamedTuple):
     """All that decides who sends what to whom when; nothing in it depends on the values of models.
 
     ``indices`` is empty where every node may talk to every other; ``trains`` is the operation in which nodes
-    train, and ``returns`` says whether lost models go back to their senders.
+    train, and ``returns`` says whether lost models go back to their senders. Where ``sharing`` is DRAWN, models
+    are sent whole, and each message has a number that what is drawn for it on its way out depends on.
     """
 
     seed: int
@@ -149,14 +150,17 @@ def conditions_of(
         loss=network.loss,
         step=ticks(scenario.training.step_seconds),
         online_only=network.choose == "online",
-        **_traffic_of(algorithm.build().behaviour),
+        **_traffic_of(algorithm.build().behaviour, transformed=bool(scenario.outgoing)),
         **_churn_of(scenario.churn, n, period),
     )
 
 
-def _traffic_of(behaviour: Behaviour) -> dict[str, Any]:
+def _traffic_of(behaviour: Behaviour, *, transformed: bool) -> dict[str, Any]:
     """Who sends what, and on which occasion."""
     flow, sharing = behaviour.flow, behaviour.sharing
+    part = ("whole", "partitioned", "subsampled").index(sharing.kind)
+    if part == WHOLE and (transformed or behaviour.codec is not None):
+        part = DRAWN
     return {
         "trains": operation_on(behaviour.trains),
         "returns": behaviour.lost == "returned",
@@ -164,7 +168,7 @@ def _traffic_of(behaviour: Behaviour) -> dict[str, Any]:
         "flow": ("proactive", "simple", "generalized", "randomized").index(flow.kind),
         "capacity": 0 if flow.kind == "proactive" else flow.capacity,
         "reserve": flow.reserve,
-        "sharing": ("whole", "partitioned", "subsampled").index(sharing.kind),
+        "sharing": part,
         "parts": sharing.parts,
     }
 

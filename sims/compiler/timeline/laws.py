@@ -13,6 +13,7 @@ from sims.compiler.timeline.arithmetic import exact_sine_turn
 from sims.compiler.timeline.compiled import compiled
 from sims.compiler.timeline.conditions import (
     CONSTANT,
+    DRAWN,
     GENERALIZED,
     LOGNORMAL,
     PARTITIONED,
@@ -137,10 +138,10 @@ def delay(c: Conditions, sender: int, receiver: int, number: int) -> int:
 
 @compiled
 def part_of_message(c: Conditions, sender: int, number: int) -> int:
-    """Which part of the model a message carries; for a subsample, the number that determines it."""
+    """Which part of the model a message carries; for a subsample or other draws, the number they depend on."""
     if c.sharing == PARTITIONED:
         return below(c.seed, PART, sender, number, c.parts)
-    if c.sharing == SUBSAMPLED:
+    if c.sharing in (SUBSAMPLED, DRAWN):
         return below(c.seed, PART, sender, number, 2**31 - 1)
     return 0
 

@@ -21,6 +21,7 @@ __all__ = ["cli"]
 SETTINGS = [
     (table, key)
     for table, field in PeerSettings.model_fields.items()
+    if table != "outgoing"  # an array of tables has no flags
     for key in field.annotation.model_fields
 ]
 RENAMED = {("task", "name"): "--task", ("task", "options"): "--option"}

@@ -271,7 +271,8 @@ def test_what_a_scenario_cannot_say_is_noted(tmp_path):
     notes = " ".join(calibration.notes)
     assert calibration.scenario.training.learning_rate == 0.1
     assert calibration.scenario.task.samples_per_node == 60
-    for said in ("those of 2 of them", "every 3 merges", "qsgd:63:16", "(index)"):
+    assert calibration.scenario.algorithm.codec == "qsgd:63:16"
+    for said in ("those of 2 of them", "every 3 merges", "(index)"):
         assert said in notes
 
 

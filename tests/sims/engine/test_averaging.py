@@ -286,7 +286,7 @@ def test_a_run_that_is_interrupted_goes_on_to_the_same_models(name):
         ("dfedavg", (RING, "training.local_steps=3"), "whole epochs"),
         ("fedavg", ("training.local_steps=3",), "algorithm.epochs = 0"),
         ("sgp", (RING, "algorithm.codec=bfloat16"), "weights or counts"),
-        ("relay_sgd", ("topology.name=star", "algorithm.codec=int8"), "which int8 would change"),
+        ("relay_sgd", ("topology.name=star", "algorithm.codec=int8"), "which int8:256 would change"),
         ("pooled_sgd", ("algorithm.codec=bfloat16",), "weights or counts"),
     ],
 )

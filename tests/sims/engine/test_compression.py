@@ -183,12 +183,18 @@ def test_codecs_survive_being_written(tmp_path):
     assert again == scenario
 
 
+CLIP_AND_NOISE = "outgoing=[{kind='clip',norm=1.5},{kind='noise',deviation=0.2}]"
+
+
 @pytest.mark.parametrize(
     "overrides",
     [
         ("algorithm.codec=int8:7",),
         ("algorithm.codec=bfloat16", "algorithm.merge=UM", "algorithm.exchange=push-pull"),
         ("algorithm={name='ad_psgd',codec='int8'}",),
+        ("algorithm.codec=qsgd:16:8", "algorithm.exchange=push-pull"),
+        (CLIP_AND_NOISE, "algorithm.exchange=push-pull"),
+        (CLIP_AND_NOISE, "algorithm={name='ad_psgd'}"),
     ],
     ids=str,
 )
@@ -213,7 +219,6 @@ def test_gossip_with_a_codec_learns_and_counts_its_bytes():
     [
         ("{name='gossip_learning',codec='top:0.1'}", "error feedback"),
         ("{name='ad_psgd',codec='sign'}", "error feedback"),
-        ("{name='gossip_learning',codec='qsgd:16:8'}", "simulated in rounds only"),
         ("{name='gossip_learning',codec='int8',sharing={kind='subsampled'}}", "whole models"),
         ("{name='push_sum',codec='int8'}", "'codec' belongs to another algorithm"),
     ],
@@ -221,3 +226,39 @@ def test_gossip_with_a_codec_learns_and_counts_its_bytes():
 def test_gossip_refuses_codecs_that_would_lose_models(algorithm, said):
     with pytest.raises(InvalidScenario, match=said):
         small(f"algorithm={algorithm}")
+
+
+@pytest.mark.parametrize(
+    ("outgoing", "algorithm", "said"),
+    [
+        ("{kind='mask',share=0.1}", "{name='gossip_learning'}", "knows no rounds.*subsampled"),
+        ("{kind='codec',name='top:0.1'}", "{name='ad_psgd'}", "outgoing: top leaves so much.*error feedback"),
+        ("{kind='clip',norm=1.0}", "{name='push_sum'}", r"moves mass between its nodes, which clip:1\.0"),
+        (
+            "{kind='clip',norm=1.0}",
+            "{name='gossip_learning',sharing={kind='partitioned'}}",
+            "outgoing is for whole models",
+        ),
+    ],
+)
+def test_messages_that_cannot_be_transformed_are_refused(outgoing, algorithm, said):
+    scenario = small(f"outgoing=[{outgoing}]", f"algorithm={algorithm}")
+    with pytest.raises(InvalidScenario, match=said):
+        world_of(scenario).message_bytes  # noqa: B018  (asked before anything is simulated)
+
+
+def test_a_question_and_its_answer_have_noise_of_their_own():
+    """Everybody starts at one model and nothing is trained: what two nodes differ by is noise."""
+    quiet = (
+        "training.enabled=false",
+        "stop.rounds=1",
+        "algorithm.exchange=push-pull",
+        "network.period_sigma=0",
+    )
+    noisy, _, _ = both("outgoing=[{kind='noise',deviation=1.0}]", *quiet)
+    calm, _, _ = both(*quiet)
+    moved = (noisy - calm)[(noisy - calm).abs().sum(1) > 0]
+    assert len(moved) > 10
+    correlations = np.corrcoef(moved.numpy())[np.triu_indices(len(moved), 1)]
+    assert np.abs(correlations).max() < 0.99
+    assert world_of(small("outgoing=[{kind='noise',deviation=1.0}]")).message_bytes == 18 * 4

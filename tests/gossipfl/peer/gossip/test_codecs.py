@@ -8,7 +8,7 @@ from torch import nn
 
 from gossipfl.codecs import codec, message_key
 from gossipfl.errors import SettingError, UnexpectedTensor, UnknownCodec
-from gossipfl.peer.assembly import codec_of, expectation_of
+from gossipfl.peer.assembly import expectation_of, outgoing_of
 from gossipfl.settings import parse_settings
 from gossipfl.tasks import Dataset, Task
 from gossipfl.wire import encode_model
@@ -97,5 +97,5 @@ def test_a_payload_of_another_form_than_its_name_implies_is_refused():
 def test_a_codec_too_coarse_for_the_model_is_refused_at_the_start():
     settings = parse_settings({"exchange": {"codec": "qsgd:4"}}, source="a test")
     with pytest.raises(SettingError, match=r"exchange\.codec: qsgd:4 may change a model of 420 numbers"):
-        codec_of(settings, TASK)
-    assert codec_of(parse_settings({}, source="a test"), TASK).name == "float32"
+        outgoing_of(settings, TASK)
+    assert outgoing_of(parse_settings({}, source="a test"), TASK).codec.name == "float32"

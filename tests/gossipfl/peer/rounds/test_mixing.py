@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from gossipfl.algorithms import NeighbourRows, Requirements
 from gossipfl.codecs import FLOAT32
 from gossipfl.errors import SettingError
+from gossipfl.outgoing import Pipeline
 from gossipfl.peer.rounds.message_shapes import forms_of
 from gossipfl.peer.rounds.mixing import mixed, outgoing
 from gossipfl.peer.rounds.plan import Mixing, RoundsPlan
@@ -38,7 +39,7 @@ def plan_of_member_1(algorithm):
         roster=Roster(tuple("abcdef"), {}),
         number=1,
         seed=0,
-        codec=FLOAT32,
+        outgoing=Pipeline(codec=FLOAT32),
         forms=forms,
         agreement=bytes(32),
     )

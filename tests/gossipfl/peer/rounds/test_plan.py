@@ -8,6 +8,7 @@ import torch
 from gossipfl.codecs import FLOAT32
 from gossipfl.errors import CorruptCheckpoint, SettingError
 from gossipfl.network import Identity
+from gossipfl.outgoing import Pipeline
 from gossipfl.peer.gossip.learner import State
 from gossipfl.peer.rounds import in_rounds, plan_of, started
 from gossipfl.peer.rounds.algorithms import algorithm_names, make_algorithm, parameters_of
@@ -33,7 +34,7 @@ def trainer(given: PeerSettings) -> Trainer:
 
 def plan(*, me: int = 0, **rounds):
     given = settings(**rounds)
-    return plan_of(given, peer_id=IDS[me], trainer=trainer(given), codec=FLOAT32)
+    return plan_of(given, peer_id=IDS[me], trainer=trainer(given), outgoing=Pipeline(codec=FLOAT32))
 
 
 # Rosters

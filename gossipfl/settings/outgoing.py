@@ -1,0 +1,105 @@
+"""Settings of the transformations of a row before it leaves a node: the tables ``[[outgoing]]``, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from gossipfl.errors import SettingError
+from gossipfl.settings.codec_names import parse_codec_name
+
+__all__ = [
+    "ClipSettings",
+    "CodecSettings",
+    "MaskSettings",
+    "NoiseSettings",
+    "OutgoingSettings",
+    "codec_name_in",
+    "require_order",
+]
+
+
+class _Transformation(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class ClipSettings(_Transformation):
+    """Rows are shortened to a largest Euclidean norm."""
+
+    kind: Literal["clip"] = "clip"
+    norm: float = Field(gt=0, description="largest Euclidean norm of a row")
+
+
+class NoiseSettings(_Transformation):
+    """Gaussian noise is added to every number."""
+
+    kind: Literal["noise"] = "noise"
+    deviation: float = Field(gt=0, description="standard deviation of what is added to each number")
+    recorded: bool = Field(
+        default=False,
+        description="whether peers record what they drew: a replay needs it, and whoever reads the records can "
+        "then take the noise off; simulations draw from their seed",
+    )
+
+
+class MaskSettings(_Transformation):
+    """Only a random share of the numbers is sent: the same ones at all nodes in an exchange of a round."""
+
+    kind: Literal["mask"] = "mask"
+    share: float = Field(gt=0, le=1, description="share of a row's numbers, at least one number")
+
+
+class CodecSettings(_Transformation):
+    """Rows are compressed or quantised; the long form of ``codec``, and the last table."""
+
+    kind: Literal["codec"] = "codec"
+    name: str = Field(description="e.g. bfloat16, int8, qsgd:16:128 or top:0.01")
+
+    @field_validator("name")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        try:
+            parse_codec_name(name)
+        except SettingError as error:
+            remedy = f". {error.remedy}" if error.remedy else ""
+            raise ValueError(f"{error.what}; expected {error.expected}{remedy}") from None
+        return name
+
+
+OutgoingSettings = Annotated[
+    ClipSettings | NoiseSettings | MaskSettings | CodecSettings, Field(discriminator="kind")
+]
+
+
+def codec_name_in(outgoing: Sequence[OutgoingSettings]) -> str | None:
+    """Name of the codec among the tables, if there is one."""
+    return next((each.name for each in outgoing if isinstance(each, CodecSettings)), None)
+
+
+def require_order(outgoing: Sequence[OutgoingSettings], *, codec: str | None) -> None:
+    """Require at most one mask, and at most one codec, which comes last.
+
+    Parameters
+    ----------
+    outgoing : sequence of OutgoingSettings
+    codec : str, optional
+        The short form, if it is set.
+
+    Raises
+    ------
+    ValueError
+    """
+    kinds = [each.kind for each in outgoing]
+    for kind in ("mask", "codec"):
+        if kinds.count(kind) > 1:
+            raise ValueError(f"outgoing has more than one {kind}: leave out all but one")
+    if "codec" in kinds[:-1]:
+        raise ValueError(
+            "outgoing has a table after its codec, which must be the last: what it writes are bytes"
+        )
+    if "codec" in kinds and codec is not None:
+        raise ValueError(
+            f"the codec is given twice, as codec = {codec!r} and in outgoing: leave out one of them"
+        )

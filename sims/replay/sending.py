@@ -1,0 +1,116 @@
+"""Models on their way between recorded peers: transformed, encoded and decoded again as their senders did it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from gossipfl.algorithms import Message
+from gossipfl.algorithms.messages import as_received
+from gossipfl.codecs import codec
+from gossipfl.codecs.draws import normals
+from gossipfl.outgoing import Draws, Pipeline, pipeline_of, secret_normals
+from gossipfl.outgoing.transformation import Normals
+from sims.replay.errors import NotRecomputable
+from sims.replay.peer_records import Event, Life
+
+__all__ = ["Senders", "recorded_normals"]
+
+
+class Senders:
+    """All starts of peers that sent models.
+
+    Parameters
+    ----------
+    lives : sequence of Life
+    """
+
+    def __init__(self, lives: Sequence[Life]) -> None:
+        self._lives = {(life.peer, life.incarnation): life for life in lives}
+        self._pipelines: dict[tuple[str, str], Pipeline] = {}
+
+    def as_received(self, message: Message, events: Sequence[Event]) -> Message:
+        """Give what receivers got of models; those that were sent alike go as one batch.
+
+        Parameters
+        ----------
+        message : Message
+            B models.
+        events : sequence of Event
+            The merge or adoption of each.
+
+        Raises
+        ------
+        NotRecomputable
+            If noise was added to one of them and not recorded.
+        """
+        alike: dict[object, list[int]] = {}
+        for index, event in enumerate(events):
+            pipeline = self._pipeline(event)
+            if not pipeline.is_lossless:
+                alike.setdefault(index if pipeline.noise else pipeline.names, []).append(index)
+        for where in alike.values():
+            message = self._replaced(message, events, torch.tensor(where))
+        return message
+
+    def _replaced(self, message: Message, events: Sequence[Event], where: Tensor) -> Message:
+        first = events[int(where[0])]
+        pipeline, life = self._pipeline(first), self._life(first)
+        secret = life.secrets.get(first.sender_sequence)
+        keys = torch.tensor([events[index].key for index in where.tolist()])
+        draws = Draws(keys=keys, normals=recorded_normals(pipeline, secret, peer=life.peer))
+        some = as_received(
+            replace(
+                message,
+                shared=message.shared[where],
+                carried={name: rows[where] for name, rows in message.carried.items()},
+            ),
+            pipeline,
+            draws,
+        )
+        carried = {
+            name: rows.index_copy(0, where, some.carried[name]) for name, rows in message.carried.items()
+        }
+        return replace(message, shared=message.shared.index_copy(0, where, some.shared), carried=carried)
+
+    def _pipeline(self, event: Event) -> Pipeline:
+        tables = self._life(event).settings.outgoing
+        key = (repr(tables), event.codec)
+        if key not in self._pipelines:
+            self._pipelines[key] = pipeline_of(tables, codec=codec(event.codec))
+        return self._pipelines[key]
+
+    def _life(self, event: Event) -> Life:
+        assert event.source is not None  # noqa: S101  (it is a merge or an adoption)
+        return self._lives[event.source[:2]]
+
+
+def recorded_normals(pipeline: Pipeline, secret: bytes | None, *, peer: str) -> Normals:
+    """Draw the noise of a message again.
+
+    Parameters
+    ----------
+    pipeline : Pipeline
+        What the message went through.
+    secret : bytes or None
+        What its noise was drawn from, if that was recorded.
+    peer : str
+        Who sent it.
+
+    Raises
+    ------
+    NotRecomputable
+        If there was noise and it was not recorded.
+    """
+    if not pipeline.noise:
+        return normals
+    if secret is None:
+        raise NotRecomputable(
+            f"peer {peer} added noise to what it sent, and kept no record of it",
+            remedy="To replay a rehearsal, set recorded = true in the table [[outgoing]] of the noise; whoever "
+            "reads the records can then take the noise off.",
+        )
+    return secret_normals(secret)
