@@ -28,7 +28,8 @@ def candidate_expressions(n: int, degree_budget: int, seed: int = 0) -> list[str
     hops = max(ceil(log2(n)), 1)
     found = ["one-peer-exponential:{n}", "random-matching:{n},seed={seed}", "equi-dynamic:{n},seed={seed}"]
     found += [f"base:{{n}},k={k}" for k in degrees]
-    found += [f"epidemic:{{n}},s={s},seed={{seed}}" for s in degrees if n * s % 2 == 0]
+    # With s = 1 it is random matching.
+    found += [f"epidemic:{{n}},s={s},seed={{seed}}" for s in degrees if s > 1 and n * s % 2 == 0]
     found += [f"k-peer-exponential:{{n}},k={k}" for k in degrees if k > 1]
     if budget >= 2:
         found.append("ring:{n}")

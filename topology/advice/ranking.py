@@ -1,4 +1,4 @@
-"""Which topology to deploy: candidates ranked by the time theory predicts until training reaches its target.
+"""Candidates ranked by the time that theory predicts until training reaches its target.
 
 The time of a candidate is its rounds times the seconds of a round (`topology.cost`). Rounds have the form of
 Koloskova et al., "A unified theory of decentralized SGD with changing topology and local updates", ICML 2020,
@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from hashlib import sha256
 from math import isfinite
 
 import numpy as np
@@ -128,8 +129,13 @@ def advise(  # noqa: PLR0917 - the seven that every question has, in the order t
 
     found: list[Recommendation] = []
     refused: list[Refusal] = []
+    seen: set[bytes] = set()
     for expression in candidates or candidate_expressions(n, degree_budget, seed):
         sequence = _built(expression, n)
+        matrices = _digest(sequence)
+        if not candidates and matrices in seen:
+            continue  # such as base:1000,k=5, which has no use for a fifth neighbour
+        seen.add(matrices)
         objection = _objection(sequence, degree_budget)
         if objection:
             refused.append(Refusal(expression=expression, why=objection))
@@ -200,6 +206,17 @@ def _built(expression: str, n: int) -> MixingSequence:
     return sequence
 
 
+def _digest(sequence: MixingSequence) -> bytes:
+    """The same for sequences of the same matrices; a random one is like no other."""
+    digest = sha256(str(sequence.period or sequence.name).encode())
+    for t in range(sequence.period or 0):
+        W = sequence.matrix(t)
+        for array in (W.indptr, W.indices):
+            digest.update(array.astype(np.int64).tobytes())
+        digest.update(W.data.round(12).tobytes())
+    return digest.digest()
+
+
 def _objection(sequence: MixingSequence, degree_budget: int) -> str | None:
     if sequence.degree > degree_budget:
         return (
@@ -235,4 +252,4 @@ def _consistent(found: list[Recommendation]) -> list[Recommendation]:
 
 def _rank(r: Recommendation) -> tuple[float, float, float, float]:
     """Sooner first; of equals the shorter round, then the lower curve, then fewer bytes."""
-    return (float(f"{r.seconds:.9g}"), r.seconds_per_round, float(r.curve.sum()), r.cost.bytes)
+    return (float(f"{r.seconds:.9g}"), r.seconds_per_round, float(f"{r.curve.sum():.9g}"), r.cost.bytes)

@@ -7,6 +7,7 @@ from math import ceil, e, inf, log, sqrt
 from typing import Literal
 
 import numpy as np
+from scipy.linalg import eigvalsh
 
 from topology.errors import InvalidParameter
 from topology.graphs.assemble import check_at_least
@@ -24,6 +25,8 @@ __all__ = [
     "predicted_rounds_to_target",
     "transient_iterations",
 ]
+
+_EXACT = 1e-20
 
 Convexity = Literal["strongly convex", "convex", "non-convex"]
 
@@ -79,8 +82,11 @@ def mixing_rate(sequence: MixingSequence) -> MixingRate:
     P = np.eye(sequence.n)
     for t in range(sequence.period):
         P = sequence.matrix(t) @ P
-    left = float(np.linalg.norm(P - P.mean(axis=0), 2)) ** 2
-    return MixingRate(p=1 - left if left > 1e-20 else 1.0, rounds=sequence.period, kind="exact")
+    P -= P.mean(axis=0)
+    left = float(np.vdot(P, P))  # no less than the square of the norm
+    if left > _EXACT:
+        (left,) = eigvalsh(P.T @ P, subset_by_index=[sequence.n - 1, sequence.n - 1])
+    return MixingRate(p=1 - float(left) if left > _EXACT else 1.0, rounds=sequence.period, kind="exact")
 
 
 def _mean_decay(sequence: MixingSequence, rounds: int) -> float:

@@ -160,3 +160,18 @@ def test_impossible_questions_are_refused(wrong, error):
     question = {"n": 8, "degree_budget": 2, "model_bytes": 1000, "bandwidth": 1e6} | wrong
     with pytest.raises(error):
         topology.advise(**question)
+
+
+@pytest.mark.parametrize(("n", "degree"), [(5, 4), (16, 12), (27, 12)])
+def test_no_two_recommendations_are_one_topology(n, degree):
+    found = topology.advise(n, degree, 5_000_000, 20e6, 0.03).recommendations
+    named = {r.expression: catalogue.build(r.expression).sequence for r in found}
+    fixed = {
+        expression: tuple(sequence.matrix(t).toarray().round(9).tobytes() for t in range(sequence.period))
+        for expression, sequence in named.items()
+        if sequence.period
+    }
+    assert len(set(fixed.values())) == len(fixed)
+    assert "epidemic:16,s=1,seed=0" not in named
+    asked = topology.advise(n, degree, 5_000_000, 20e6, 0.03, candidates=[f"base:{n},k=4", f"base:{n},k=4"])
+    assert len(asked.recommendations) == 2  # those asked for are all answered
