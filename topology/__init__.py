@@ -1,4 +1,4 @@
-"""Graphs for decentralised learning, and what each does to information.
+"""Graphs for decentralised learning, and their effect on information.
 
 The parts are `topology.graphs`, `topology.mixing`, `topology.sequences` and `topology.spectrum` (what a
 graph is and does), `topology.sampling` (overlays that peers maintain), `topology.cost` and

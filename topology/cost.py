@@ -1,4 +1,4 @@
-"""What a round costs: messages, bytes, and seconds over links of known bandwidth and latency.
+"""The cost of a round: messages, bytes, and seconds over links of known bandwidth and latency.
 
 The model of time: all nodes start a round at once. A node sends its messages one after another over its own
 uplink, the farthest receiver first, which by Jackson's rule makes the last of them arrive as early as any
@@ -268,7 +268,7 @@ def _by_shape(name: str, value: _Floats, owners: _Indices, others: _Indices, n: 
 
 
 def _serialised(senders: _Indices, durations: _Floats, delay: _Floats) -> _Floats:
-    """When each message has left, if each sender sends one after another, the farthest first."""
+    """Time at which each message has left, if each sender sends one after another, the farthest first."""
     order = np.lexsort((-delay, senders))
     running = np.cumsum(durations[order])
     before = running - durations[order]
@@ -280,7 +280,7 @@ def _serialised(senders: _Indices, durations: _Floats, delay: _Floats) -> _Float
 
 
 def _shared(receivers: _Indices, arrived: _Floats, sent_in: _Floats, entering: _Floats, n: int) -> _Floats:
-    """When each message is in, if what arrives at a node passes its downlink one after another."""
+    """Time at which each message is in, if what arrives at a node passes its downlink one after another."""
     begins = arrived - sent_in
     order = np.lexsort((begins, receivers))
     starts = np.flatnonzero(np.diff(receivers[order], prepend=-1))

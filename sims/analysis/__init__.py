@@ -1,4 +1,4 @@
-"""From runs to answers: how fast, at what cost, how far from theory, and with what confidence.
+"""Convergence analysis: speed, cost and fairness of runs, and theory beside them.
 
 ``load_runs(paths)`` reads runs of the simulator and of real peers alike; ``analyse(runs)`` measures and compares
 them; ``findings(analysis)`` says what came of it.

@@ -1,4 +1,4 @@
-"""What can be wrong with runs that are to be analysed, and with what is asked of them."""
+"""Errors about runs to be analysed, and about the questions asked of them."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class UnknownGroup(AnalysisError):
 
 
 class UnknownPooled(AnalysisError):
-    """What was given as pooled training is neither a figure, a run, nor a way to get one."""
+    """The pooled baseline given is neither a figure, nor a run, nor a way to get one."""
 
 
 class TargetNotReached(AnalysisError):

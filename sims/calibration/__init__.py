@@ -1,1 +1,1 @@
-"""Calibration: a scenario fitted to recorded peers."""
+"""Calibration of scenarios to recorded peers."""

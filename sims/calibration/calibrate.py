@@ -1,4 +1,4 @@
-"""From a recorded run of real peers to a scenario that behaves like it."""
+"""Calibration: a scenario that behaves like a recorded run of real peers."""
 
 from __future__ import annotations
 
@@ -242,7 +242,7 @@ def _churned(observed: Observations, peers: list[RecordedPeer]) -> bool:
 
 
 def _edges(observed: Observations, n: int) -> tuple[tuple[int, int], ...]:
-    """Who talked to whom, unless that is what choosing among all others uniformly would have given."""
+    """Links that were used, unless choosing among all others uniformly would have given them."""
     tries = observed.tries
     expected = sum(1 - (1 - 1 / (n - 1)) ** (tries[i] + tries[j]) for i in range(n) for j in range(i + 1, n))
     found = tuple(sorted(observed.pairs))

@@ -1,4 +1,4 @@
-"""Estimates of a network's clocks, delays, losses and step times from what its peers recorded.
+"""Estimators of clocks, delays, losses and step times from records.
 
 Quantiles are used where the first contact, a busy machine or a suspended one leave outliers.
 """
@@ -22,7 +22,7 @@ _NEGLIGIBLE = 0.005
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """When nodes start exchanges.
+    """The clocks by which nodes start exchanges.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""A calibrated scenario as files: the TOML, and what it refers to."""
+"""A calibrated scenario as files: the TOML, its sessions and its graph."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the records of a network's peers say about its clocks, links and sessions, as plain numbers."""
+"""Clocks, links and sessions of a network as plain numbers, from the records of its peers."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def observe(peers: Sequence[RecordedPeer]) -> Observations:
 
 
 class _Presence:
-    """Who was online when."""
+    """Presence of the nodes over time."""
 
     def __init__(self, lives: Sequence[Sequence[Life]]) -> None:
         self._spans = [[(life.started, life.ended) for life in own] for own in lives]

@@ -1,4 +1,4 @@
-"""Published results, measured again: claims, the sweeps that measure them, and the page that compares."""
+"""Published results measured again: claims, the sweeps that measure them, and the page that compares."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Claims about how nodes come to agree."""
+"""Claims about consensus."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a paper claims, as figures that a sweep measures again."""
+"""Claims of papers, as figures that a sweep measures again."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class Gate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quick:
-    """What the quick version of a claim leaves out.
+    """The reductions of a claim's quick version.
 
     Parameters
     ----------
@@ -156,7 +156,7 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """What reproducing a claim gave.
+    """The outcome of reproducing a claim.
 
     Parameters
     ----------

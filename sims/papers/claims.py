@@ -1,4 +1,4 @@
-"""The published results that are measured again, one claim each."""
+"""All claims that are measured again."""
 
 from __future__ import annotations
 

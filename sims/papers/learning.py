@@ -1,4 +1,4 @@
-"""Claims about models that learn."""
+"""Claims about learning."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page that shows papers' figures beside ours, in Markdown."""
+"""The page of papers' figures beside ours, in Markdown."""
 
 from __future__ import annotations
 

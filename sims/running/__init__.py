@@ -1,4 +1,4 @@
-"""Runs: a scenario moved forward, measured, and written down."""
+"""Running scenarios: progress, measurements, records and checkpoints."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checkpoints of a run: everything that changes, in one file."""
+"""Checkpoints of a run: all state that changes, in one file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether a device can be computed on."""
+"""Devices to compute on."""
 
 from __future__ import annotations
 

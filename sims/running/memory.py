@@ -1,4 +1,4 @@
-"""Memory a run needs, estimated before it starts."""
+"""Memory estimates, made before a run starts."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def estimate_memory(scenario: Scenario, world: World) -> MemoryEstimate:
 
 
 def _auxiliary_bytes(scenario: Scenario, world: World) -> int:
-    """What the algorithm keeps beside all models, found by starting it on two nodes with three link ends."""
+    """Bytes that the algorithm keeps beside all models, found by starting it on two nodes with three link ends."""
     if not isinstance(scenario.algorithm, RoundSection):
         return 0
     algorithm, first = scenario.algorithm.build_for(world.layout), world.first_rows()[:1]

@@ -1,4 +1,4 @@
-"""Running a scenario from start to stop."""
+"""Runs of scenarios from start to stop."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ __all__ = ["Progress", "Result", "run"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """Where a run is; given to ``on_progress`` after every evaluation, and once before the start.
+    """The progress of a run; given to ``on_progress`` after every evaluation, and once before the start.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """What a run gave.
+    """The outcome of a run.
 
     Parameters
     ----------

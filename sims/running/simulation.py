@@ -1,4 +1,4 @@
-"""A simulation that can be moved forward: by events, or by rounds."""
+"""Simulations in progress, advanced by events or by rounds."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _AUXILIARY = "auxiliary."
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
-    """What has happened on the network since the start.
+    """Totals of the network since the start.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ class Counts:
 
 
 class Simulation(Protocol):
-    """What a run moves forward and measures."""
+    """A simulation as a run sees it: advanced, and measured."""
 
     phases: Phases
 
@@ -69,13 +69,13 @@ class Simulation(Protocol):
         """Ages of all models, ``[N]``."""
 
     def online(self) -> NDArray[np.bool_]:
-        """Which nodes are online, ``[N]``."""
+        """Nodes that are online, bool ``[N]``."""
 
     def seconds(self, rounds: float) -> float:
         """Simulated seconds after so many rounds."""
 
     def counts(self) -> Counts:
-        """What has happened so far."""
+        """Totals so far."""
 
     def state(self) -> Arrays:
         """All that a checkpoint needs."""
@@ -140,7 +140,7 @@ class MessageDriven:
         return ages if ages.ndim == 1 else ages.max(axis=1)
 
     def online(self) -> NDArray[np.bool_]:
-        """Which nodes are online, ``[N]``."""
+        """Nodes that are online, bool ``[N]``."""
         return self._timeline.online
 
     def seconds(self, rounds: float) -> float:
@@ -148,7 +148,7 @@ class MessageDriven:
         return rounds * self._scenario.network.period
 
     def counts(self) -> Counts:
-        """What has happened so far."""
+        """Totals so far."""
         timeline = self._timeline
         return Counts(
             messages=timeline.sent,
@@ -222,7 +222,7 @@ class RoundBased:
         return self._engine.nodes.ages.cpu().numpy()
 
     def online(self) -> NDArray[np.bool_]:
-        """Which nodes are online, ``[N]``: in rounds, all."""
+        """Nodes that are online, bool ``[N]``: in rounds, all."""
         return np.ones(self._scenario.population.nodes, dtype=bool)
 
     def seconds(self, rounds: float) -> float:
@@ -230,7 +230,7 @@ class RoundBased:
         return rounds * self._scenario.network.period
 
     def counts(self) -> Counts:
-        """What has happened so far."""
+        """Totals so far."""
         return Counts(
             messages=self._engine.exchanges.messages,
             requests=0,

@@ -1,4 +1,4 @@
-"""Every point of a sweep is tried before anything is run: its scenario, its parts together, its memory."""
+"""Checks of every point of a sweep before anything runs: its scenario, its parts together, its memory."""
 
 from __future__ import annotations
 

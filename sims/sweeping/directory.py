@@ -1,4 +1,4 @@
-"""The directory of a sweep: the directories of its runs, and one dataset of all their records."""
+"""The directory of a sweep: those of its runs, and one dataset of all their records."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class SweepDirectory:
         return self.path / job.stage / job.run
 
     def kept(self, job: Job) -> Outcome | None:
-        """What became of a job in an earlier sweep here, if it finished."""
+        """The outcome of a job in an earlier sweep here, if it finished."""
         run = self.of(job)
         try:
             summary = json.loads((run / "run.json").read_text(encoding="utf-8"))

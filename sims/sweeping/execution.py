@@ -1,4 +1,4 @@
-"""Running a sweep from start to end."""
+"""Sweeps from start to end."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _WRITE_SHARE = 0.05  # of the time, at most, goes into writing what there is so 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepProgress:
-    """Where a sweep is; given to ``on_progress`` a few times a second at most.
+    """The progress of a sweep; given to ``on_progress`` a few times a second at most.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ class SweepProgress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepResult:
-    """What a sweep gave.
+    """The outcome of a sweep.
 
     Parameters
     ----------

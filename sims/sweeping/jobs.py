@@ -1,4 +1,4 @@
-"""Single runs of a sweep, and what became of them."""
+"""Single runs of a sweep, and their outcomes."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What became of a job.
+    """The outcome of a job.
 
     Parameters
     ----------

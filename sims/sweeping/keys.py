@@ -63,7 +63,7 @@ def look_up(model: object, key: str) -> Any:
 
 
 def label_of(value: Any) -> bool | int | float | str:
-    """What records call a value: itself, or for a table its label, or its name and arguments."""
+    """The name of a value in records: itself, or for a table its label, or its name and arguments."""
     if isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""What is run at a point, and in which order: each plan asks for jobs and is told their outcomes."""
+"""Plans of a point: the jobs to run, in order, given the outcomes so far."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Plan: TypeAlias = Generator[Sequence[Job], Sequence[Outcome], None]
 
 
 def planned_jobs(sweep: Sweep) -> int:
-    """How many runs a point takes."""
+    """Number of runs a point takes."""
     tuning = sweep.tune.values * len(sweep.tune.seeds) if sweep.tune else 0
     return tuning + len(sweep.seeds)
 

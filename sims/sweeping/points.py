@@ -1,4 +1,4 @@
-"""The points of a sweep: every combination of its grid, its variants and its random draws."""
+"""The points of a sweep: all combinations of its grid, its variants and its random draws."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Processes that do jobs side by side, one each; one that dies takes only its own job with it."""
+"""A pool of worker processes; one that dies loses only its own job."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One number for a run: the metric that points are compared by."""
+"""Scores of runs: the metric that points are compared by."""
 
 from __future__ import annotations
 

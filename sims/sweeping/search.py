@@ -1,4 +1,4 @@
-"""A search of a step size on a geometric grid: extended where the best is at its edge, refined around it else."""
+"""Search of a step size on a geometric grid: extended while the best is at its edge, then refined."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _START = (-1.0, 0.0, 1.0)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GeometricSearch:
-    """Which values of a positive setting to try next, given how well others did.
+    """Values of a positive setting to try next, given the scores of others.
 
     Values are ``around · ratio^e``. Exponents −1, 0 and 1 come first. While the best exponent is the smallest or
     the largest tried, the next one beyond it is tried; otherwise the two halfway to its neighbours, then those

@@ -1,4 +1,4 @@
-"""What a sweep found: a table of runs, and points compared by the metric over seeds."""
+"""The results of a sweep: a table of runs, and points compared by the metric over seeds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a process of a sweep does: take a job, run it, say what became of it, until there are no more.
+"""The loop of a worker process: take a job, run it, report its outcome.
 
 Nothing heavy is imported before the number of threads is settled.
 """

@@ -25,7 +25,7 @@ ClassCounts = Callable[[], NDArray[np.int64]]
 
 @dataclass(frozen=True, slots=True)
 class RoundNetwork:
-    """Who mixes with whom in rounds.
+    """The mixing of a scenario that runs in rounds.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ def sequence_of(scenario: Scenario) -> MixingSequence:
 
 
 def round_network(scenario: Scenario, *, class_counts: ClassCounts | None = None) -> RoundNetwork:
-    """Who mixes with whom in a round-based scenario.
+    """Return the mixing of a round-based scenario.
 
     Where the algorithm needs columns that sum to one and the topology has others, every node splits what it has
     equally over itself and those it sends to.

@@ -1,4 +1,4 @@
-"""Traced programmes of earlier runs, for later runs that compute the same."""
+"""A cache of traced programs, for later runs that compute the same."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The world of a simulation: the task, every node's samples, training, and the first rows."""
+"""The world of a simulation: the task, the nodes' samples, training, and the first rows."""
 
 from __future__ import annotations
 

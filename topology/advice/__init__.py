@@ -1,4 +1,4 @@
-"""Which topology to deploy: candidates ranked by predicted time to target, with a reason each."""
+"""Advice on topologies: candidates ranked by predicted time to target, with a reason each."""
 
 from topology.advice.candidates import candidate_expressions
 from topology.advice.lifetimes import lifetimes

@@ -1,4 +1,4 @@
-"""The topologies worth considering for a number of nodes and a degree budget, as expressions."""
+"""Candidate topologies for a number of nodes and a degree budget, as expressions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long disagreement lives on a topology, read off its consensus curve."""
+"""Lifetimes of disagreement on a topology, read off its consensus curve."""
 
 from __future__ import annotations
 

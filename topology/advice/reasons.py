@@ -1,4 +1,4 @@
-"""Why a candidate has its rank, in a sentence."""
+"""Reasons for the rank of a candidate, in a sentence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the adviser says: recommendations, and what it refused."""
+"""Recommendations and refusals of the adviser."""
 
 from __future__ import annotations
 

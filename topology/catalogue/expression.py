@@ -23,7 +23,7 @@ from topology.spelling import did_you_mean
 __all__ = ["WEIGHTINGS", "Expression", "as_table", "from_table", "parse"]
 
 WEIGHTINGS = ("metropolis-hastings", "max-degree", "uniform", "lazy", "fastest")
-"""How the links of a graph may weigh; ``lazy`` is half Metropolis–Hastings, half oneself."""
+"""Rules for the weights of a graph's links; ``lazy`` is half Metropolis–Hastings, half oneself."""
 
 _WEIGHTS = Parameter("weights", "word", "how links weigh", None, choices=WEIGHTINGS)
 _SHUFFLED = Parameter("shuffled", "whole number", "seed of a relabelling of the nodes", None)

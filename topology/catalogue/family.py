@@ -72,7 +72,7 @@ class Family:
 
     @property
     def usage(self) -> str:
-        """How an expression of this family is written, e.g. ``base:N,k=1``."""
+        """The form of its expressions, e.g. ``base:N,k=1``."""
         parts = []
         for position, parameter in enumerate(self.parameters):
             if parameter.default is None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["BETWEEN", "d_cliques_of_classes", "matrix_of_file"]
 
 BETWEEN = ("ring", "small-world", "fractal", "fully-connected")
-"""How D-Cliques may be linked."""
+"""The ways in which D-Cliques are linked."""
 
 
 def d_cliques_of_classes(

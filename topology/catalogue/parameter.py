@@ -58,7 +58,7 @@ class Parameter:
 
     @property
     def bounds(self) -> str:
-        """What values it takes, e.g. ``whole number ≥ 1``."""
+        """The values it takes, e.g. ``whole number ≥ 1``."""
         if self.choices:
             return " or ".join(self.choices)
         least, most = (None if bound is None else f"{bound:g}" for bound in (self.least, self.most))

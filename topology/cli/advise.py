@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from topology.cli.failures import told_plainly
+from topology.cli.failures import reports_errors
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["advise"]
 
 
-@told_plainly
+@reports_errors
 def advise(  # noqa: PLR0917 - options of the command line
     nodes: Annotated[int, typer.Option("--nodes", "-n", help="How many take part.")],
     degree: Annotated[int, typer.Option(help="Models a node may send in a round.")] = 4,

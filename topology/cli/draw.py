@@ -7,12 +7,12 @@ from typing import Annotated
 
 import typer
 
-from topology.cli.failures import told_plainly
+from topology.cli.failures import reports_errors
 
 __all__ = ["draw"]
 
 
-@told_plainly
+@reports_errors
 def draw(
     expression: Annotated[str, typer.Argument(help="Such as ring:64, torus:8x8 or base:25,k=2.")],
     out: Annotated[Path, typer.Argument(help="A .svg, .png or .pdf; a .gif shows it mixing.")],

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from topology.cli.failures import told_plainly
+from topology.cli.failures import reports_errors
 from topology.errors import InvalidParameter
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["export"]
 
 
-@told_plainly
+@reports_errors
 def export(
     expression: Annotated[str, typer.Argument(help="Such as ring:64, torus:8x8 or base:25,k=2.")],
     out: Annotated[

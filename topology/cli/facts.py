@@ -1,4 +1,4 @@
-"""What is worth knowing of a topology, reckoned once for tables and JSON alike."""
+"""Facts about topologies, computed once for tables and JSON alike."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What goes wrong becomes one clear message and exit code 2, never a traceback."""
+"""Errors of commands: one clear message and exit code 2, never a traceback."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import typer
 
 from topology.errors import TopologyError
 
-__all__ = ["told_plainly"]
+__all__ = ["reports_errors"]
 
 _Parameters = ParamSpec("_Parameters")
 _EXTRA = frozenset({"scipy", "networkx", "matplotlib", "PIL", "cvxpy", "topohub"})
 
 
-def told_plainly(command: Callable[_Parameters, None]) -> Callable[_Parameters, None]:
+def reports_errors(command: Callable[_Parameters, None]) -> Callable[_Parameters, None]:
     """Let `command` end with a message on standard error and exit code 2 if it raises one of our errors."""
 
     @wraps(command)

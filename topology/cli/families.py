@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from topology.cli.failures import told_plainly
+from topology.cli.failures import reports_errors
 
 if TYPE_CHECKING:
     from topology.catalogue import Family
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["list_families"]
 
 
-@told_plainly
+@reports_errors
 def list_families(
     name: Annotated[
         str | None, typer.Argument(help="Only this family or package.module:function, with its parameters.")

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from topology.cli.failures import told_plainly
+from topology.cli.failures import reports_errors
 
 __all__ = ["compare", "show"]
 
@@ -16,7 +16,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a ta
 Tolerance = Annotated[float, typer.Option(help="Consensus distance that counts as consensus.")]
 
 
-@told_plainly
+@reports_errors
 def show(
     expression: Annotated[str, typer.Argument(help="Such as ring:64, torus:8x8 or base:25,k=2.")],
     tolerance: Tolerance = 1e-6,
@@ -48,7 +48,7 @@ def show(
     print_table(["", expression], rows)
 
 
-@told_plainly
+@reports_errors
 def compare(  # noqa: PLR0917 - options of the command line
     expressions: Annotated[list[str], typer.Argument(help="Two or more topologies.")],
     rounds: Annotated[int, typer.Option(help="Rounds of the consensus curves.", min=1)] = 60,

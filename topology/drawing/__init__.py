@@ -1,4 +1,4 @@
-"""Pictures of topologies and of what they do: networks, curves, and sequences at work.
+"""Pictures of topologies: networks, curves, and sequences at work.
 
 Needs matplotlib; nothing opens a window.
 """

@@ -1,4 +1,4 @@
-"""A sequence at work: what each node holds, and whose models it is made of, round by round, as a GIF."""
+"""A sequence at work as a GIF: the value of each node, and whose models it is made of."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plots that compare topologies: consensus curves, and what a degree buys."""
+"""Plots that compare topologies: consensus curves, and degree against gap."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where to put the nodes of a topology so that its structure shows."""
+"""Layouts that show the structure of a topology."""
 
 from __future__ import annotations
 

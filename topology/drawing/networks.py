@@ -1,4 +1,4 @@
-"""Pictures of topologies: nodes and links, round by round where they change."""
+"""Pictures of nodes and links, round by round where they change."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One look for all pictures, and files that come out the same every time."""
+"""The common style of all pictures, and files that come out the same every time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From lists of edges to a `Topology`: the one place where edges are checked and compressed."""
+"""Assembly of a `Topology` from lists of edges: the one place where edges are checked and compressed."""
 
 from __future__ import annotations
 

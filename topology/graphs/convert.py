@@ -1,4 +1,4 @@
-"""Graphs from elsewhere: lists of edges and networkx."""
+"""Graphs from lists of edges and from networkx."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Networks that exist: backbones and research networks, from the TopoHub collection."""
+"""Real networks: backbones and research networks, from the TopoHub collection."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The one graph type of this package: immutable, compact, the same for ten nodes and for a million."""
+"""The graph type of this package: immutable, compact, the same for ten nodes and for a million."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FloatArray = npt.NDArray[np.floating[Any]]
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class Topology:
-    """Who may talk to whom: a simple graph on nodes ``0 … n-1``, without self-loops.
+    """A simple graph of who may talk to whom, on nodes ``0 … n-1``, without self-loops.
 
     Made by the functions of `topology.graphs`, which check their input; the arrays are read-only.
 

@@ -1,4 +1,4 @@
-"""Mixing matrices: how much each node's model weighs in each other's next one.
+"""Mixing matrices: the weight of each node in the next model of each other.
 
 ``W[i, j]`` is the weight that node i gives to what node j sends, so one round is ``X ← W @ X`` with one row a
 node. All are `scipy.sparse.csr_array` of float64.

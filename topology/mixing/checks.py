@@ -1,4 +1,4 @@
-"""What a mixing matrix must be, as checks users can run on matrices of their own."""
+"""Checks of mixing matrices, for those of the user too."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The mixing matrix that brings a graph to consensus fastest, as a convex programme."""
+"""The fastest mixing matrix of a graph, by convex optimisation."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Connectedness:
-    """How a network hangs together.
+    """The connectedness of a network.
 
     Attributes
     ----------
@@ -72,7 +72,7 @@ def live_links(views: Views, alive: Flags) -> sp.csr_array:
 
 
 def in_degrees(views: Views, alive: Flags) -> NDArray[np.intp]:
-    """How many live peers know each live peer: int64 [live peers]."""
+    """Number of live peers that know each live peer: int64 [live peers]."""
     _, targets = _links(views, alive)
     return np.bincount(targets, minlength=len(views))[alive]
 
@@ -122,7 +122,7 @@ def average_path_length(
 
 
 def connectedness(views: Views, alive: Flags) -> Connectedness:
-    """How the live peers hang together."""
+    """The connectedness of the live peers."""
     live = np.flatnonzero(alive)
     if not len(live):
         return Connectedness(peers=0, components=0, largest=0)
@@ -134,12 +134,12 @@ def connectedness(views: Views, alive: Flags) -> Connectedness:
 def connectedness_after_failure(
     views: Views, alive: Flags, share: float, *, generator: np.random.Generator
 ) -> Connectedness:
-    """How the rest hang together right after a random `share` of the live peers vanishes at once."""
+    """The connectedness of the rest right after a random `share` of the live peers vanishes at once."""
     return connectedness(views, vanish(alive, share, generator=generator))
 
 
 def vanish(alive: Flags, share: float, *, generator: np.random.Generator) -> Flags:
-    """Who is alive after a random `share` (0…1) of the live peers has vanished.
+    """The peers alive after a random `share` (0…1) of them has vanished.
 
     Raises
     ------

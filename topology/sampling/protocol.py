@@ -14,7 +14,7 @@ from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 __all__ = ["Draw", "Envelope", "Peer", "SamplingProtocol", "Step", "chosen_index", "in_draw_order"]
 
 Peer = TypeVar("Peer", bound=Hashable)
-"""How a protocol names a peer: any hashable value, compared with ``==``.
+"""The name of a peer: any hashable value, compared with ``==``.
 
 A real peer whose address travels with its name uses a frozen dataclass whose address has ``compare=False``.
 """
@@ -42,7 +42,7 @@ class Step(Generic[State, Peer, Message]):
 
 
 class SamplingProtocol(Protocol):
-    """What a driver calls, whatever the protocol; `topology.sampling.cyclon` and `hyparview` are two.
+    """The events of a protocol, as a driver calls them; `topology.sampling.cyclon` and `hyparview` are two.
 
     A state has ``neighbours``, the peers to gossip with. How a peer enters differs: through `cyclon.introduce` or
     `hyparview.join`.

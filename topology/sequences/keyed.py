@@ -1,4 +1,4 @@
-"""Counter-based randomness: what anyone who knows a seed and a round can compute for any node, alone.
+"""Counter-based randomness: anyone who knows a seed and a round can compute any node's draw alone.
 
 Nothing here has a state. A draw is a hash of (seed, counters), so that a peer can ask for the one number it
 needs while a simulation asks for all of them, and both get the same. The hash is the SplitMix64 finaliser

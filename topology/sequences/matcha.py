@@ -177,7 +177,7 @@ def _laplacian(n: int, pairs: IntArray) -> csr_array:
 
 @dataclass(frozen=True)
 class _Activation:
-    """Which matchings are on in a round, and the matrix that makes."""
+    """The matchings that are on in a round, and the matrix that they make."""
 
     n: int
     matchings: tuple[IntArray, ...]

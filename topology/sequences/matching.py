@@ -1,4 +1,4 @@
-"""Random pairs: each round everyone meets one random other, and they average."""
+"""Random matchings: every round each node averages with one random other."""
 
 from __future__ import annotations
 

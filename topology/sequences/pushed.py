@@ -1,4 +1,4 @@
-"""The same links with weights that senders choose: columns that sum to one, for push-sum."""
+"""Column-stochastic weights on the links of a sequence, for push-sum."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a mixing sequence is: one mixing matrix a round, and each node's part of it."""
+"""The mixing sequence: one mixing matrix a round, and each node's row of it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class MixingSequence(Protocol):
 
     @property
     def name(self) -> str:
-        """What the sequence is, e.g. ``base(25, 1)``."""
+        """The name of the sequence, e.g. ``base(25, 1)``."""
 
     @property
     def n(self) -> int:
@@ -44,7 +44,7 @@ class MixingSequence(Protocol):
 
     @property
     def stochastic(self) -> Stochastic:
-        """Which sums of every matrix are one: of rows and columns (``"doubly"``), or of rows only."""
+        """The sums of every matrix that are one: of rows and columns (``"doubly"``), or of rows only."""
 
     @property
     def symmetric(self) -> bool:

@@ -1,4 +1,4 @@
-"""The same sequence on relabelled nodes."""
+"""Sequences and graphs with their nodes relabelled at random."""
 
 from __future__ import annotations
 

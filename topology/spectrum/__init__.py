@@ -1,4 +1,4 @@
-"""What a topology does to information: eigenvalues, consensus curves, and what theory predicts from them."""
+"""Spectra of topologies: eigenvalues, consensus curves, and predictions of theory."""
 
 from topology.spectrum import closed_forms
 from topology.spectrum.consensus import (

@@ -1,4 +1,4 @@
-"""How fast a mixing sequence brings everyone to one value."""
+"""Consensus curves of mixing sequences, and rounds to consensus."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many neighbours a topology is worth to gradient noise."""
+"""The effective number of neighbours, as gradient noise sees a topology."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A number that theory gives, with what kind of number it is."""
+"""A predicted number, with what kind of prediction it is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decentralised SGD on quadratics, where everything is known exactly."""
+"""Decentralised SGD on quadratics, solved exactly."""
 
 from __future__ import annotations
 

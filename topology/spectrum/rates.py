@@ -1,4 +1,4 @@
-"""What theory says of decentralised SGD before it runs: bounds, orders and transients, each labelled."""
+"""Rates of mixing, and the bounds, orders and transients of decentralised SGD they give."""
 
 from __future__ import annotations
 

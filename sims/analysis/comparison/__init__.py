@@ -1,4 +1,4 @@
-"""Runs measured, grouped by configuration, compared, and what was found in sentences."""
+"""Comparison of runs: measured, grouped by configuration, with findings in sentences."""
 
 from __future__ import annotations
 

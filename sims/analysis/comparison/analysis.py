@@ -1,4 +1,4 @@
-"""From runs to answers."""
+"""The analysis of runs as one value."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was found, in sentences."""
+"""Findings in sentences."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def _cost(analysis: Analysis, group: MeasuredGroup) -> str:
 
 
 def _sooner(analysis: Analysis, first: MeasuredGroup, second: MeasuredGroup) -> _Claim:
-    """How many times sooner one reaches the target than the other, by the cost they can be compared by."""
+    """The ratio of the costs at which two reach the target, in the unit they can be compared by."""
     cost: Cost = "round" if _same_source(first, second) else "seconds"
     a, b = paired_values(first, second, first.costs[cost], second.costs[cost])
     comparison = compare(a, b, confidence=analysis.questions.confidence, seed=analysis.questions.seed)
@@ -146,7 +146,7 @@ def _better(analysis: Analysis, first: MeasuredGroup, second: MeasuredGroup) -> 
 
 
 def _evidence(interval: str, comparison: Comparison, adjusted: float, comparisons: int) -> str:
-    """What a claim rests on, or why it rests on nothing."""
+    """The evidence of a claim, or the reason that there is none."""
     pairs = comparison.pairs
     if not pairs:
         return "."

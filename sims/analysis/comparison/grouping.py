@@ -1,4 +1,4 @@
-"""Runs that differ only in their seeds, together; and what to call each such group."""
+"""Groups of runs that differ only in their seeds, and their names."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def named_group(groups: Sequence[Group], label: str | None) -> Group:
 
 
 def _labels(runs: Sequence[Run]) -> list[str]:
-    """What sets each apart: source, name, and the values that differ."""
+    """The distinguishing values of each: source, name, and the settings that differ."""
     if len(runs) == 1:
         return [runs[0].name]
     by_source = len({run.source for run in runs}) > 1

@@ -1,4 +1,4 @@
-"""Runs of one configuration together: over seeds."""
+"""The measurements of one configuration over its seeds."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class MeasuredGroup:
 
     @property
     def reached(self) -> int:
-        """How many of the runs reached the target."""
+        """Number of runs that reached the target."""
         return int(np.isfinite(self.costs["round"]).sum()) if self.costs else 0
 
     def values(self, name: str) -> Floats:

@@ -1,4 +1,4 @@
-"""Everything measured of one run."""
+"""The measurements of one run."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class Measured:
 
     @property
     def gap(self) -> float:
-        """How much the worst node is behind pooled training; NaN where one is not known."""
+        """Lag of the worst node behind pooled training; NaN where either is not known."""
         if self.pooled is None or self.metric not in self.pooled.values:
             return float("nan")
         behind = self.pooled.values[self.metric] - self.worst

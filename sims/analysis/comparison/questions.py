@@ -1,4 +1,4 @@
-"""What is asked of runs."""
+"""The questions an analysis answers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["Questions"]
 
 @dataclass(frozen=True, kw_only=True)
 class Questions:
-    """What is asked of runs.
+    """The questions asked of runs.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What a few seeds allow to be said: intervals, and paired comparisons."""
+"""Statistics of a few seeds: intervals, and paired comparisons."""
 
 from __future__ import annotations
 

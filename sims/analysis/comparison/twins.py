@@ -1,4 +1,4 @@
-"""Real peers beside simulations of them: whether they are within what chance allows."""
+"""Real peers beside simulations of them: differences and what chance allows."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ def wanted(analysis: Analysis) -> str:
 
 
 def say_percent(analysis: Analysis) -> str:
-    """How sure intervals are, e.g. ``95 %``."""
+    """The confidence of intervals, e.g. ``95 %``."""
     return f"{100 * analysis.questions.confidence:g} %"
 
 
@@ -47,5 +47,5 @@ def say_interval(analysis: Analysis, interval: Interval) -> str:
 
 
 def say_seeds(count: int) -> str:
-    """How many seeds."""
+    """The number of seeds."""
     return "1 seed" if count == 1 else f"{count} seeds"

@@ -1,1 +1,1 @@
-"""Measures of runs: cost of a target, fairness, pooled training to compare with, and the shape of the problem."""
+"""Measures of runs: cost of a target, fairness, pooled training, and the loss landscape."""

@@ -1,4 +1,4 @@
-"""How evenly a network's success is spread over its nodes."""
+"""Fairness: the spread of accuracy over nodes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What theory takes as given, measured: gradients, their noise, how they differ, and how they change."""
+"""The constants of convergence theory, measured: gradients, their noise, heterogeneity and smoothness."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What gossip is compared with: one model, trained on everybody's samples."""
+"""The pooled baseline: one model trained on all samples."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def pooled_for_all(runs: Sequence[Run]) -> dict[int, Pooled]:
 
 
 def _samples_and_settings(run: Run) -> str:
-    """What pooled training of a run depends on."""
+    """All that pooled training of a run depends on."""
     each = [{k: v for k, v in own.items() if k not in _PARTS} for own in run.task_options]
     drawn = run.configuration.get("task.samples_per_node") is not None
     seed = run.seed if drawn else None

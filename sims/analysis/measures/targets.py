@@ -1,4 +1,4 @@
-"""When a run reaches a target: in rounds, simulated seconds, messages, bytes."""
+"""The cost of reaching a target: rounds, simulated seconds, messages, bytes."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def curve_of(run: Run, metric: str, statistic: Statistic = "mean") -> Floats:
 
 
 def crossing(cost: Floats, values: Floats, target: float, *, lower_is_better: bool = False) -> float | None:
-    """What it had cost when a curve first reached a target.
+    """The cost at which a curve first reaches a target.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ def crossing(cost: Floats, values: Floats, target: float, *, lower_is_better: bo
 def cost_to_target(
     run: Run, cost: Cost, *, metric: str, target: float, statistic: Statistic = "mean"
 ) -> float | None:
-    """What a run had cost when it first reached a target; None if it never did."""
+    """The cost at which a run first reaches a target; None if it never does."""
     return crossing(
         run.column(cost),
         curve_of(run, metric, statistic),

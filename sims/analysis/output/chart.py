@@ -1,4 +1,4 @@
-"""A chart as a value, which figures for papers and the report draw each in its way."""
+"""Charts as values, drawn alike in figures for papers and in the report."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What to draw, said once: figures for papers and the report draw the same charts."""
+"""The charts of an analysis, for figures and report alike."""
 
 from __future__ import annotations
 

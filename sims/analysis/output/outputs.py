@@ -1,4 +1,4 @@
-"""Files that an analysis is written to."""
+"""The files an analysis is written to."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Outputs", "write_outputs"]
 
 @dataclass(frozen=True, kw_only=True)
 class Outputs:
-    """What to write; None for what is not wanted.
+    """Files to write; None for those not wanted.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Answers as tables: a row a run, a row a group, a row an evaluation; and for the terminal."""
+"""Result tables: a row a run, a group or an evaluation; and for the terminal."""
 
 from __future__ import annotations
 

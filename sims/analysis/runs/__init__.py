@@ -1,4 +1,4 @@
-"""Runs as values, read from what the simulator and real peers leave behind."""
+"""Runs as values, read from directories of the simulator and homes of real peers."""
 
 from __future__ import annotations
 

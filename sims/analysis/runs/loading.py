@@ -1,4 +1,4 @@
-"""From what a user names to runs: directories of the simulator, homes of peers, or directories of either."""
+"""Loading of runs: directories of the simulator, homes of peers, or directories of either."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ _CIRCULAR = frozenset({"complete", "ring", "path", "exponential", "small-world"}
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Network:
-    """Who talks to whom.
+    """The network of a run.
 
     Parameters
     ----------
@@ -98,7 +98,7 @@ def edges_of(network: Network, round_number: int = 0) -> NDArray[np.int64]:
 
 
 def positions_of(network: Network) -> NDArray[np.float64]:
-    """Where to draw the nodes: float64 ``[n, 2]``, about within the unit circle.
+    """Positions of the nodes in a drawing: float64 ``[n, 2]``, about within the unit circle.
 
     Where the graph knows positions, there; on a circle, if links change or the graph is best seen so; else by
     distances (Kamada & Kawai 1989).

@@ -1,4 +1,4 @@
-"""Curves of real peers: from models computed again moment by moment, or from what each measured of itself."""
+"""Learning curves of real peers: from their models replayed, or from their own evaluations."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def _measure_moments(
 def self_measured_records(
     peers: Sequence[RecordedPeer], task: Task, traffic: Traffic, period: float
 ) -> Records:
-    """What the peers measured of themselves: at each moment everybody's newest evaluation.
+    """Curves from the peers' own evaluations: at each moment the newest of each.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What a run learned, made again: its task, everybody's samples, and the samples models are evaluated on."""
+"""The learning problem of a run, rebuilt: its task, the nodes' samples, and the evaluation samples."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _ROWS_AT_ONCE = 64
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """What was learned.
+    """The learning problem of a run.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ class Problem:
         return inputs.dtype if inputs.is_floating_point() else torch.float32
 
     def class_counts(self) -> NDArray[np.int64]:
-        """How many samples of each class each node has, int64 ``[N, classes]``.
+        """Number of samples of each class at each node, int64 ``[N, classes]``.
 
         Raises
         ------

@@ -159,7 +159,7 @@ def _configuration(settings: PeerSettings, peers: int) -> dict[str, Any]:
 
 
 def _codec_of(peer: RecordedPeer, settings: PeerSettings) -> str:
-    """How a peer sent its rows."""
+    """The compressor of a peer's rows."""
     if settings.rounds.algorithm is None:
         return settings.codec
     table = read_records(peer.home.records).filter(pl.col("kind") == "mix")

@@ -1,4 +1,4 @@
-"""The models of real peers at given moments, computed again from their records."""
+"""The models of real peers at given moments, replayed from their records."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def retraced_models(peers: Sequence[RecordedPeer], seconds: NDArray[np.float64])
 def retraced_columns(
     problem: Problem, rows: NDArray[np.float32], among: NDArray[np.bool_]
 ) -> dict[str, float]:
-    """What the models of all peers tell together, under the names of the simulator's records.
+    """Network-level metrics of the models of all peers, under the names of the simulator's records.
 
     Parameters
     ----------

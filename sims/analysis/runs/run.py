@@ -1,4 +1,4 @@
-"""A run as a value: the same whether nodes were simulated or were real peers."""
+"""A run as a value, of simulated nodes or of real peers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _FALLING = ("loss", "error", "distance", "perplexity", "mse", "mae", "rmse")
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Run:
-    """What is known of a run.
+    """A run and all that is known of it.
 
     Parameters
     ----------

@@ -75,7 +75,7 @@ def read_simulated(directory: Path) -> Run:
 
 
 def configuration_of(scenario: Scenario) -> dict[str, Any]:
-    """What a scenario says, as ``section.key``: without seeds and without what only says how it is measured."""
+    """The settings of a scenario as ``section.key``, without seeds and without those about measurement alone."""
     return {
         key: value
         for key, value in _flat("", scenario.model_dump(mode="json"))

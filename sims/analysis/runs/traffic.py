@@ -1,4 +1,4 @@
-"""What peers sent, did and were, moment by moment, as their records tell."""
+"""Traffic, updates and presence of peers over time, from their records."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Traffic:
     rounds: Floats | None = None
 
     def online(self, seconds: float) -> NDArray[np.bool_]:
-        """Which nodes are up, ``[N]``."""
+        """Nodes that are up, bool ``[N]``."""
         return np.array([any(start <= seconds <= end for start, end in own) for own in self.sessions])
 
     def mean_age(self, seconds: float) -> float:
@@ -66,7 +66,7 @@ class Traffic:
         return float(np.mean(known)) if known else float("nan")
 
     def at(self, seconds: float, period: float) -> dict[str, Any]:
-        """What had happened by then, under the names of the simulator's records."""
+        """Totals so far, under the names of the simulator's records."""
         exchanges = int(np.searchsorted(self.sent, seconds, side="right"))
         models = int(self.models[exchanges - 1]) if exchanges else 0
         number = seconds / period

@@ -1,4 +1,4 @@
-"""Theory to put beside measurements: predictions by `topology.spectrum` for the networks and problems of runs."""
+"""Predictions of theory for the networks and problems of runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Theory of averaging without learning: how fast nodes come to agree."""
+"""Theory of averaging without learning: rates of consensus."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Floats = NDArray[np.float64]
 
 
 def spectral_figures(network: Network, fitted: LinearRate | None) -> list[Figure]:
-    """What the spectrum of the mixing matrices says, beside the rate fitted to the measured curve.
+    """Predictions from the spectrum of the mixing matrices, beside the rate fitted to the measured curve.
 
     Parameters
     ----------

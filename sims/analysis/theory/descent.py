@@ -1,4 +1,4 @@
-"""Theory of D-PSGD: where models come to rest, how far apart noise keeps them, and when that ceases to matter."""
+"""Theory of D-PSGD: fixed points, noise floors, and when they cease to matter."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ def _bound(run: Run, rate: MixingRate, landscape: Landscape, order: str) -> Line
 def _rest(
     run: Run, sequence: MixingSequence, problem: Problem, landscape: Landscape, order: str
 ) -> list[Line]:
-    """Where quadratics come to rest: exactly, or for the problem as it looks from the last mean model."""
+    """Fixed points on quadratics: exact, or for the problem linearised at the last mean model."""
     simple = (
         run.training.schedule == "constant" and run.training.is_single_plain_step and not run.training.warm_up
     )

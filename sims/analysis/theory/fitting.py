@@ -1,4 +1,4 @@
-"""Fitting the rate at which a network comes to agree."""
+"""Fitted rates of consensus."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def fit_linear_rate(rounds: Floats, distances: Floats, *, resolution: float = 0.
 
 
 def _floor(distances: Floats) -> float:
-    """What the curve does not fall below: ten times its last level, if its last quarter is level; else 0."""
+    """The floor of a curve: ten times its last level, if its last quarter is level; else 0."""
     tail = distances[-max(_FEWEST, len(distances) // 4) :]
     if len(distances) <= _FEWEST or tail.max() > _ABOVE_FLOOR * tail.min():
         return 0.0

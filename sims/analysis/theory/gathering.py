@@ -1,4 +1,4 @@
-"""Theory beside measurement: everything that applies to a run."""
+"""All predictions that apply to a run."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _RESOLUTION = {"float32": 1e-13, "float64": 1e-29}
 
 @dataclass(frozen=True, kw_only=True)
 class Theory:
-    """What theory says of a run.
+    """All that theory predicts of a run.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Theory as values: lines to draw on measured curves, and figures to put beside measured ones."""
+"""Predictions as values: lines to draw on measured curves, and figures to put beside measured ones."""
 
 from __future__ import annotations
 

@@ -88,7 +88,7 @@ def _traces(series: Series, group: str) -> list[go.Scatter]:
 
 
 def plot_disagreement(measured: Measured) -> go.Figure:
-    """How far the last models are from one another: first in order of nodes, then of likeness."""
+    """Distances between the last models: in order of nodes, then of similarity."""
     distances = measured.distances
     assert distances is not None  # noqa: S101 - the caller's
     order = spectral_order(distances)
@@ -114,7 +114,7 @@ def plot_disagreement(measured: Measured) -> go.Figure:
 
 
 def plot_layers(measured: Measured) -> go.Figure:
-    """How much each tensor of the last models contributes to the consensus distance."""
+    """The share of each tensor of the last models in the consensus distance."""
     names = list(measured.layers)
     figure = go.Figure(
         go.Bar(
@@ -131,7 +131,7 @@ def plot_layers(measured: Measured) -> go.Figure:
 
 
 def plot_network(network: Network, measured: Measured) -> go.Figure:
-    """Who talks to whom, each node coloured by how well it did, where that is known."""
+    """The network, each node coloured by its result, where that is known."""
     positions, edges = positions_of(network), edges_of(network)
     caption = ""
     if len(edges) > _MOST_EDGES:

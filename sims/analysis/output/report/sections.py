@@ -1,4 +1,4 @@
-"""Parts of the report that are tables and text."""
+"""The tables and texts of the report."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def theory_section(analysis: Analysis) -> str:
 
 
 def scenario_section(analysis: Analysis) -> str:
-    """What was run: the scenario of each group, or that estimated from real peers."""
+    """The scenario of each group, or that estimated from real peers."""
     parts = []
     for group in analysis.groups:
         run = group.runs[0].run
