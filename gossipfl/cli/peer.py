@@ -29,10 +29,19 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, one object
 
 @app.command()
 @with_setting_flags
-def init(*, home: HomeOption, json_output: JsonOption = False, overrides: Overrides) -> None:
+def init(
+    *,
+    home: HomeOption,
+    json_output: JsonOption = False,
+    try_task: Annotated[
+        bool, typer.Option("--try/--no-try", help="Read the data, and try a training step and an evaluation.")
+    ] = True,
+    overrides: Overrides,
+) -> None:
     """Make a new peer: its directory, identity and settings file.
 
-    Every setting has a flag here; what is not given takes its default, and all can be edited in peer.toml.
+    Every setting has a flag here; what is not given takes its default, and all can be edited in peer.toml. The
+    data are read and training is tried first; where they are not on this machine yet, say --no-try.
     """
     from gossipfl.network import load_or_create_identity
     from gossipfl.peer.store.home import Home
@@ -46,12 +55,21 @@ def init(*, home: HomeOption, json_output: JsonOption = False, overrides: Overri
 
         make_algorithm(settings.rounds.algorithm, settings.rounds.parameters)  # a typo is named now
     place = Home(home)
+    place.require_free()
+    data = None
+    if try_task:
+        from gossipfl.peer.assembly import tried_data
+
+        data = tried_data(task, settings)
     place.create(settings)
     identity = load_or_create_identity(home)
     if json_output:
-        typer.echo(json.dumps({"home": str(home), "peer_id": identity.peer_id, "task": task.name}))
+        made = {"home": str(home), "peer_id": identity.peer_id, "task": task.name}
+        typer.echo(json.dumps(made if data is None else {**made, "data": data.to_dict()}))
         return
     typer.echo(f"Made peer {identity.peer_id} in {home}, for task {task.name}.")
+    for line in () if data is None else data.lines():
+        typer.echo(line)
     typer.echo(f"Its settings are in {place.settings}. Start it: gossipfl peer run --home {home}")
 
 

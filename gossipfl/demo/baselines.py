@@ -13,6 +13,7 @@ from gossipfl.demo.plan import DemoPlan
 from gossipfl.errors import InvalidTask
 from gossipfl.settings import TrainingSettings
 from gossipfl.tasks import Task, find_task
+from gossipfl.tasks.samples import joined
 from gossipfl.training import NodeData, Nodes, Trainer
 
 __all__ = ["Baselines", "train_baselines"]
@@ -63,13 +64,13 @@ def train_baselines(plan: DemoPlan, settings: TrainingSettings, metric: str) -> 
         If the task is wrong.
     """
     tasks = [find_task(plan.task, plan.task_options(index)) for index in range(plan.peers)]
-    own = [task.data() for task in tasks]
+    own = [task.dataset() for task in tasks]
     task, test = tasks[0], own[0]
     if metric not in task.metrics:
         raise InvalidTask(f"the task has no metric {metric!r}", expected=", ".join(task.metrics))
-    inputs = torch.cat([data.train_inputs for data in own])
-    targets = torch.cat([data.train_targets for data in own])
-    bounds = np.cumsum([0, *(len(data.train_targets) for data in own)])
+    inputs = joined([data.train_inputs for data in own])
+    targets = joined([data.train_targets for data in own])
+    bounds = np.cumsum([0, *(data.samples for data in own)])
     parts = [np.arange(start, end) for start, end in itertools.pairwise(bounds)]
 
     def measure(data: NodeData, steps: int) -> list[float]:

@@ -17,7 +17,6 @@ from gossipfl.demo.plan import TOLERANCE_POINTS, DemoPlan
 from gossipfl.demo.processes import DemoFailed, PeerProcess, prepare_peers
 from gossipfl.demo.summary import Summary
 from gossipfl.demo.watching import Observation, checkpoint_distance, observe
-from gossipfl.peer.assembly import read_data
 from gossipfl.peer.store.checkpoint import read_row
 from gossipfl.tasks import Dataset, Task, find_task
 
@@ -69,7 +68,7 @@ def run_demo(plan: DemoPlan, *, began: float, show: Callable[[Progress], None]) 
     """
     torch.set_num_threads(1)
     task = find_task(plan.task, plan.task_options(0))
-    test = read_data(task)  # wrong data is found out before any process is started
+    test = task.dataset()  # wrong data is found out before any process is started
     metric = next(iter(task.metrics))
     progress = Progress(metric)
     processes = prepare_peers(plan)

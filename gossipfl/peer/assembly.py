@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 
 from gossipfl.codecs import CODECS, model_codec
-from gossipfl.errors import GossipflError, InvalidTask, SettingError, UnknownCodec
+from gossipfl.errors import SettingError, UnknownCodec
 from gossipfl.network import NetworkLimits, parse_address
 from gossipfl.network.identity import KEY_FILE
 from gossipfl.outgoing import Pipeline, pipeline_of
@@ -19,7 +19,8 @@ from gossipfl.peer.store.files import named_errors
 from gossipfl.peer.store.home import Home
 from gossipfl.settings import PeerSettings
 from gossipfl.tasks import Dataset, Task
-from gossipfl.training import NodeData, Nodes, Trainer
+from gossipfl.tasks.summary import DataSummary, summarise
+from gossipfl.training import NodeData, Nodes, Trainer, rehearse
 from gossipfl.wire import Expectation, PeerDescriptor
 
 __all__ = [
@@ -29,9 +30,9 @@ __all__ = [
     "neighbour_generator",
     "network_limits",
     "outgoing_of",
-    "read_data",
     "resumed_state",
     "trainer_of",
+    "tried_data",
     "warn_of_lost_identity",
 ]
 
@@ -52,29 +53,6 @@ def warn_of_lost_identity(home: Home) -> None:
         )
 
 
-def read_data(task: Task) -> Dataset:
-    """Read this peer's own data.
-
-    Raises
-    ------
-    InvalidTask
-        If the task's ``data`` fails, or gives something else.
-    """
-    try:
-        data = task.data()
-    except GossipflError:
-        raise
-    except Exception as error:  # the author's own code
-        raise InvalidTask(
-            f"the data of task {task.name!r} could not be read", got=f"{type(error).__name__}: {error}"
-        ) from error
-    if not isinstance(data, Dataset):
-        raise InvalidTask(
-            f"the data of task {task.name!r} is none", expected="a gossipfl.Dataset", got=type(data).__name__
-        )
-    return data
-
-
 def trainer_of(task: Task, data: Dataset, settings: PeerSettings) -> Trainer:
     """Training on this peer's own data.
 
@@ -85,6 +63,19 @@ def trainer_of(task: Task, data: Dataset, settings: PeerSettings) -> Trainer:
     """
     own = NodeData.of_one_node(data.train_inputs, data.train_targets, number=settings.runtime.number)
     return Trainer.of(task, own, settings.training)
+
+
+def tried_data(task: Task, settings: PeerSettings) -> DataSummary:
+    """Read this peer's data, try a training step and an evaluation on it, and summarise it.
+
+    Raises
+    ------
+    InvalidTask
+        If the data cannot be read, or training or the evaluation fails.
+    """
+    data = task.dataset()
+    rehearse(task, trainer_of(task, data, settings), data.test_inputs, data.test_targets)
+    return summarise(data)
 
 
 def first_state(task: Task, trainer: Trainer, settings: PeerSettings) -> State:

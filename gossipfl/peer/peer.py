@@ -28,7 +28,6 @@ from gossipfl.peer.assembly import (
     neighbour_generator,
     network_limits,
     outgoing_of,
-    read_data,
     resumed_state,
     trainer_of,
     warn_of_lost_identity,
@@ -58,7 +57,7 @@ from gossipfl.peer.threads import run_abandonable
 from gossipfl.rows import load_row
 from gossipfl.settings import PeerSettings, load_settings
 from gossipfl.tasks import Dataset, Task, find_task
-from gossipfl.training import Trainer
+from gossipfl.training import Trainer, rehearse
 
 __all__ = ["Peer"]
 
@@ -128,9 +127,10 @@ class Peer:
             if self.settings.rounds.algorithm is not None:
                 directory, peer_id = self.home.directory, self._identity.peer_id
                 self.settings = in_rounds(self.settings, directory=directory, peer_id=peer_id)
-            data = await run_abandonable(read_data, self.task)
+            data = await run_abandonable(self.task.dataset)
             torch.set_num_threads(self.settings.runtime.threads)
             trainer = trainer_of(self.task, data, self.settings)
+            await run_abandonable(rehearse, self.task, trainer, data.test_inputs, data.test_targets)
             resumed = self._load_checkpoint(trainer)
             state = resumed_state(resumed) if resumed else first_state(self.task, trainer, self.settings)
             outgoing = outgoing_of(self.settings, self.task)

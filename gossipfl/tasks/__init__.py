@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from gossipfl.tasks.dataset import Dataset
 from gossipfl.tasks.metrics import accuracy
 from gossipfl.tasks.partition import partition
 from gossipfl.tasks.registry import BUNDLED, find_task
-from gossipfl.tasks.task import Dataset, Task
+from gossipfl.tasks.samples import Weighted
+from gossipfl.tasks.task import Task
 
-__all__ = ["BUNDLED", "Dataset", "Task", "accuracy", "find_task", "partition"]
+__all__ = ["BUNDLED", "Dataset", "Task", "Weighted", "accuracy", "find_task", "partition"]

@@ -13,8 +13,9 @@ import torch
 from torch import nn
 
 from gossipfl.errors import InvalidPartition, InvalidTask
+from gossipfl.tasks.dataset import Dataset
 from gossipfl.tasks.partition import parse_partition, partition
-from gossipfl.tasks.task import Dataset, Task
+from gossipfl.tasks.task import Task
 
 __all__ = ["digits", "load_digits", "perceptron"]
 

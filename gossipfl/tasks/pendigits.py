@@ -6,8 +6,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from gossipfl.tasks.dataset import Dataset
 from gossipfl.tasks.keel import keel_table
-from gossipfl.tasks.task import Dataset, Task
+from gossipfl.tasks.task import Task
 
 __all__ = ["load_pendigits", "pendigits"]
 

@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from gossipfl.tasks.dataset import Dataset
 from gossipfl.tasks.keel import keel_table
-from gossipfl.tasks.task import Dataset, Task
+from gossipfl.tasks.task import Task
 
 __all__ = ["load_spambase", "spambase"]
 

@@ -8,80 +8,23 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, vmap
+from torch.func import vmap
 
-from gossipfl.codecs import is_finite
 from gossipfl.errors import InvalidTask
 from gossipfl.rows import Layout, SharePolicy, layout_of, to_row, to_tensors
-from gossipfl.tasks.metrics import accuracy
+from gossipfl.tasks.dataset import Dataset
+from gossipfl.tasks.failures import failures_named
+from gossipfl.tasks.loss_kinds import default_metrics
+from gossipfl.tasks.metrics import Metric
+from gossipfl.tasks.objective import Objective
 from gossipfl.tasks.recurrent import BatchableRecurrences
+from gossipfl.tasks.samples import Tree, Weighted, call_module, describe
 
-__all__ = ["Dataset", "Task"]
-
-Metric = Callable[[Tensor, Tensor], Tensor]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Dataset:
-    """Samples to train on, and others to evaluate on.
-
-    Parameters
-    ----------
-    train_inputs, train_targets, test_inputs, test_targets : Tensor
-        Shapes ``[n, ...]``, one sample a first index.
-
-    Raises
-    ------
-    InvalidTask
-        If inputs and targets differ in number, there is nothing to train or evaluate on, or a number among them
-        is NaN or infinite.
-    """
-
-    train_inputs: Tensor
-    train_targets: Tensor
-    test_inputs: Tensor
-    test_targets: Tensor
-
-    def __post_init__(self) -> None:
-        for part, inputs, targets in (
-            ("train", self.train_inputs, self.train_targets),
-            ("test", self.test_inputs, self.test_targets),
-        ):
-            if not isinstance(inputs, Tensor) or not isinstance(targets, Tensor):
-                raise InvalidTask(
-                    f"{part} inputs and targets must be torch tensors",
-                    got=f"{type(inputs).__name__} and {type(targets).__name__}",
-                    remedy="Convert them with torch.as_tensor.",
-                )
-            if inputs.dim() == 0 or targets.dim() == 0:
-                raise InvalidTask(
-                    f"{part} inputs and targets must have one sample a first index", got="a single number"
-                )
-            if len(inputs) != len(targets) or len(inputs) == 0:
-                raise InvalidTask(
-                    f"{part} inputs and targets do not match",
-                    expected="as many inputs as targets, and at least one",
-                    got=f"{len(inputs)} and {len(targets)}",
-                )
-            _require_finite(inputs, f"{part} inputs")
-            _require_finite(targets, f"{part} targets")
-
-
-def _require_finite(samples: Tensor, what: str) -> None:
-    """Require that a pool holds numbers only: one NaN in a batch makes a whole model NaN."""
-    if not samples.is_floating_point() or is_finite(samples):
-        return
-    wrong = ~samples.reshape(len(samples), -1).isfinite()
-    spoilt = wrong.any(dim=1).nonzero().flatten()
-    raise InvalidTask(
-        f"the {what} hold NaN or infinite numbers",
-        got=f"{int(wrong.sum())} in {len(spoilt)} of {len(samples)} samples, first in sample {int(spoilt[0])}",
-        remedy="Fill in what is missing, or leave these samples out.",
-    )
+__all__ = ["Task"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,9 +41,9 @@ class Task:
         ``data() -> Dataset``, this peer's own data. Called by the peer that trains and by nobody else.
     loss : callable
         ``loss(outputs, targets) -> scalar``, the mean over a batch. Cross-entropy by default.
-    metrics : mapping of str to callable
+    metrics : mapping of str to callable, optional
         Each ``metric(outputs, targets) -> scalar``, evaluated on the test samples. The first one is the one
-        shown first.
+        shown first. By default those that fit the loss (`gossipfl.tasks.loss_kinds.default_metrics`).
     share : SharePolicy
         Which parameters leave the peer.
     seed : int
@@ -131,8 +74,8 @@ class Task:
     name: str
     model: Callable[[], nn.Module]
     data: Callable[[], Dataset]
-    loss: Callable[[Tensor, Tensor], Tensor] = nn.functional.cross_entropy
-    metrics: Mapping[str, Metric] = field(default_factory=lambda: {"accuracy": accuracy})
+    loss: Callable[[Any, Any], Tensor] = nn.functional.cross_entropy
+    metrics: Mapping[str, Metric] = field(default_factory=dict)
     share: SharePolicy = field(default_factory=SharePolicy)
     seed: int = 0
     start: Literal["common", "independent"] = "common"
@@ -160,6 +103,8 @@ class Task:
                 expected="another name",
                 remedy="The loss is always evaluated too.",
             )
+        if not self.metrics:
+            object.__setattr__(self, "metrics", default_metrics(self.loss))
 
     def build_module(self) -> nn.Module:
         """Make a new module, leaving torch's global random generator as it was.
@@ -183,6 +128,29 @@ class Task:
                 got=type(module).__name__,
             )
         return module
+
+    def dataset(self) -> Dataset:
+        """Read this peer's own data.
+
+        Raises
+        ------
+        InvalidTask
+            If ``data`` fails, or gives something else.
+        """
+        with failures_named(f"the data of task {self.name!r} could not be read"):
+            data = self.data()
+        if not isinstance(data, Dataset):
+            raise InvalidTask(
+                f"the data of task {self.name!r} is none",
+                expected="a gossipfl.Dataset",
+                got=type(data).__name__,
+            )
+        return data
+
+    @cached_property
+    def objective(self) -> Objective:
+        """The loss, with what it compares checked."""
+        return Objective(self.loss)
 
     @cached_property
     def layout(self) -> Layout:
@@ -230,14 +198,14 @@ class Task:
     def _evaluation_module(self) -> nn.Module:
         return self.build_module().eval()
 
-    def evaluate(self, rows: Tensor, inputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
+    def evaluate(self, rows: Tensor, inputs: Tree, targets: Tree) -> dict[str, Tensor]:
         """Evaluate models on samples.
 
         Parameters
         ----------
         rows : Tensor
             Shape ``[B, D]``, float32.
-        inputs, targets : Tensor
+        inputs, targets : Tree
             Shape ``[S, ...]``, the same samples for every row.
 
         Returns
@@ -249,18 +217,23 @@ class Task:
         ------
         IncompatibleModel
             If the rows have another width than the layout.
+        InvalidTask
+            If the module, the loss or a metric fails on the samples, compares shapes that differ, or is no number.
         """
         module, layout = self._evaluation_module, self.layout
+        compared = targets.targets if isinstance(targets, Weighted) else targets
 
         def measure(row: Tensor) -> dict[str, Tensor]:
-            outputs = functional_call(module, to_tensors(row.clone(), layout), (inputs,))
-            measured = {name: metric(outputs, targets) for name, metric in self.metrics.items()}
-            return {
-                name: torch.as_tensor(value)
-                for name, value in {"loss": self.loss(outputs, targets), **measured}.items()
-            }
+            outputs = call_module(module, to_tensors(row.clone(), layout), inputs)
+            measured = {"loss": self.objective.checked(outputs, targets)}
+            measured |= {name: metric(outputs, compared) for name, metric in self.metrics.items()}
+            return {name: _as_number(name, value) for name, value in measured.items()}
 
-        with torch.no_grad():
+        failing = failures_named(
+            f"the model, the loss or a metric of task {self.name!r} fails on the test samples",
+            remedy=f"The samples have inputs {describe(inputs)} and targets {describe(targets)}.",
+        )
+        with failing, torch.no_grad():
             if len(rows) > 1:
                 try:
                     with BatchableRecurrences():
@@ -269,6 +242,22 @@ class Task:
                     pass
             each = [measure(row) for row in rows]
         return {name: torch.stack([one[name] for one in each]) for name in each[0]}
+
+
+def _as_number(name: str, value: Any) -> Tensor:  # noqa: ANN401 - whatever a metric returns
+    what = "the loss" if name == "loss" else f"the metric {name!r}"
+    try:
+        number = torch.as_tensor(value)
+    except (TypeError, ValueError, RuntimeError):
+        raise InvalidTask(f"{what} is no number", expected="a scalar", got=type(value).__name__) from None
+    if number.dim() or number.is_complex():
+        raise InvalidTask(
+            f"{what} is not one number",
+            expected="a scalar for all samples together",
+            got=describe(number),
+            remedy="Take the mean, or give the task a metric for each component.",
+        )
+    return number
 
 
 def _name_of(function: Callable[..., object]) -> str:

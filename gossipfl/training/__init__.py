@@ -6,6 +6,7 @@ from gossipfl.training.batches import batch_positions
 from gossipfl.training.data import NodeData
 from gossipfl.training.nodes import Nodes
 from gossipfl.training.optimisers import SGD, AdamW, Optimiser, optimiser_of
+from gossipfl.training.rehearsal import rehearse
 from gossipfl.training.settings import Schedule, TrainingSettings, learning_rates
 from gossipfl.training.trainer import Trainer
 
@@ -21,4 +22,5 @@ __all__ = [
     "batch_positions",
     "learning_rates",
     "optimiser_of",
+    "rehearse",
 ]

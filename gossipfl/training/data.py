@@ -9,9 +9,9 @@ from functools import cached_property
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from gossipfl.errors import InvalidPartition
+from gossipfl.tasks.samples import Tree, count, take
 
 __all__ = ["NodeData"]
 
@@ -22,7 +22,7 @@ class NodeData:
 
     Parameters
     ----------
-    inputs, targets : Tensor
+    inputs, targets : Tree
         The pool, shapes ``[n, ...]``: one sample a first index.
     offsets : ndarray
         Shape ``[N + 1]``, int64: node ``i`` owns ``indices[offsets[i]:offsets[i + 1]]``.
@@ -33,23 +33,23 @@ class NodeData:
         draws as the number it has in its network.
     """
 
-    inputs: Tensor
-    targets: Tensor
+    inputs: Tree
+    targets: Tree
     offsets: NDArray[np.int64]
     indices: NDArray[np.int64]
     numbers: NDArray[np.int64]
 
     @classmethod
-    def of_one_node(cls, inputs: Tensor, targets: Tensor, *, number: int = 0) -> NodeData:
+    def of_one_node(cls, inputs: Tree, targets: Tree, *, number: int = 0) -> NodeData:
         """All samples belong to one node: what a peer has."""
-        everything = np.arange(len(targets), dtype=np.int64)
+        everything = np.arange(count(targets), dtype=np.int64)
         return cls.partitioned(inputs, targets, [everything], numbers=np.array([number], dtype=np.int64))
 
     @classmethod
     def partitioned(
         cls,
-        inputs: Tensor,
-        targets: Tensor,
+        inputs: Tree,
+        targets: Tree,
         parts: Sequence[NDArray[np.int64]],
         *,
         numbers: NDArray[np.int64] | None = None,
@@ -62,9 +62,9 @@ class NodeData:
             If a node would own nothing, or an index is outside the pool.
         """
         counts = np.array([len(part) for part in parts], dtype=np.int64)
-        if len(inputs) != len(targets):
+        if count(inputs) != count(targets):
             raise InvalidPartition(
-                "inputs and targets differ in number", expected=len(inputs), got=len(targets)
+                "inputs and targets differ in number", expected=count(inputs), got=count(targets)
             )
         if not len(counts) or counts.min() == 0:
             raise InvalidPartition(
@@ -74,10 +74,10 @@ class NodeData:
                 remedy="Use fewer peers, more data, or a less skewed partition.",
             )
         indices = np.concatenate(parts).astype(np.int64)
-        if indices.min() < 0 or indices.max() >= len(targets):
+        if indices.min() < 0 or indices.max() >= count(targets):
             raise InvalidPartition(
                 "an index lies outside the pool",
-                expected=f"0 … {len(targets) - 1}",
+                expected=f"0 … {count(targets) - 1}",
                 got=(int(indices.min()), int(indices.max())),
             )
         offsets = np.concatenate([[0], counts.cumsum()]).astype(np.int64)
@@ -90,7 +90,11 @@ class NodeData:
         """Samples of each node, shape ``[N]``."""
         return np.diff(self.offsets)
 
-    def gather(self, nodes: NDArray[np.int64], positions: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+    def gather(self, nodes: NDArray[np.int64], positions: NDArray[np.int64]) -> tuple[Tree, Tree]:
         """Gather the samples at ``positions`` (``[B, S]``) of ``nodes`` (``[B]``), as ``[B, S, ...]``."""
-        index = torch.from_numpy(self.indices[self.offsets[nodes][:, None] + positions])
-        return self.inputs[index], self.targets[index]
+        return self.at(self.indices[self.offsets[nodes][:, None] + positions])
+
+    def at(self, index: NDArray[np.int64]) -> tuple[Tree, Tree]:
+        """Inputs and targets of samples of the pool, ``[..., *sample]`` for an index of any shape."""
+        chosen = torch.from_numpy(index)
+        return take(self.inputs, chosen), take(self.targets, chosen)

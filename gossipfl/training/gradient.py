@@ -6,22 +6,25 @@ import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, vmap
+from torch.func import vmap
 
-from gossipfl.errors import InvalidTask
+from gossipfl.errors import GossipflError, InvalidTask
 from gossipfl.rows import Entry, Layout, to_row
+from gossipfl.tasks.objective import Objective
 from gossipfl.tasks.recurrent import BatchableRecurrences
+from gossipfl.tasks.samples import Tree, call_module, describe, map_leaves, take
 
 __all__ = ["RowGradients", "row_gradients"]
 
 logger = logging.getLogger(__name__)
 
-Loss = Callable[[Tensor, Tensor], Tensor]
+Loss = Callable[[Any, Any], Tensor]
 Tensors = dict[str, Tensor]
-_LossOf = Callable[[Tensors, Tensors, Tensor, Tensor], tuple[Tensor, Tensors]]
+_LossOf = Callable[[Tensors, Tensors, Tree, Tree], tuple[Tensor, Tensors]]
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ class RowGradients:
     _untrained: tuple[Entry, ...]
     _loss_of: _LossOf
     _name: str
-    _example: tuple[Tensor, Tensor, Tensor]
+    _example: tuple[Tensor, Tree, Tree]
 
     @cached_property
     def vectorised(self) -> bool:
@@ -49,7 +52,7 @@ class RowGradients:
         same results, more slowly. It is tried when it is first asked for, with more than one row: batching
         makes torch load 50 MB of libraries, which a peer with its one row can do without.
         """
-        row, inputs, targets = (tensor.expand(2, *tensor.shape) for tensor in self._example)
+        row, inputs, targets = map_leaves(lambda leaf: leaf.expand(2, *leaf.shape), self._example)
         try:
             if self.draws:
                 raise RuntimeError("its layers draw random numbers")  # noqa: TRY301
@@ -64,7 +67,7 @@ class RowGradients:
         return True
 
     def __call__(
-        self, rows: Tensor, inputs: Tensor, targets: Tensor, seeds: list[int]
+        self, rows: Tensor, inputs: Tree, targets: Tree, seeds: list[int]
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Evaluate the loss, its gradient and the updated buffers of every row.
 
@@ -72,7 +75,7 @@ class RowGradients:
         ----------
         rows : Tensor
             Shape ``[B, D]``, float32.
-        inputs, targets : Tensor
+        inputs, targets : Tree
             Shape ``[B, S, ...]``: S samples for each row.
         seeds : list of int
             For each row, the seed of whatever the module draws at random; not read unless ``draws``.
@@ -93,18 +96,19 @@ class RowGradients:
             for index, row in enumerate(rows):
                 if self.draws:
                     torch.default_generator.manual_seed(seeds[index])
-                results.append(self._differentiate(self._loss_of, row, inputs[index], targets[index]))
+                own = take((inputs, targets), index)
+                results.append(self._differentiate(self._loss_of, row, *own))
         losses, gradients, untrained = zip(*results, strict=True)
         return torch.stack(losses), torch.stack(gradients), torch.stack(untrained)
 
     def _differentiate_together(
-        self, rows: Tensor, inputs: Tensor, targets: Tensor
+        self, rows: Tensor, inputs: Tree, targets: Tree
     ) -> tuple[Tensor, Tensor, Tensor]:
         with BatchableRecurrences():
             return self._differentiate(vmap(self._loss_of), rows, inputs, targets)
 
     def _differentiate(
-        self, loss_of: _LossOf, rows: Tensor, inputs: Tensor, targets: Tensor
+        self, loss_of: _LossOf, rows: Tensor, inputs: Tree, targets: Tree
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Differentiate one row (``[D]``), or several (``[B, D]``) where ``loss_of`` takes several."""
         leaves = {name: view.detach().requires_grad_() for name, view in _views(rows, self._trained)}
@@ -116,7 +120,7 @@ class RowGradients:
 
 
 def row_gradients(
-    module: nn.Module, layout: Layout, loss: Loss, *, example: tuple[Tensor, Tensor]
+    module: nn.Module, layout: Layout, objective: Objective, *, example: tuple[Tree, Tree], targets: Tree
 ) -> RowGradients:
     """Prepare the gradient of a module's loss for rows.
 
@@ -126,40 +130,57 @@ def row_gradients(
         Used in training mode; its own state is never read nor written.
     layout : Layout
         How rows are laid out.
-    loss : callable
-        ``loss(outputs, targets) -> scalar``, the mean over the samples of a batch.
-    example : tuple of Tensor
+    objective : Objective
+        The loss, the mean over the samples of a batch.
+    example : tuple of Tree
         A small batch, inputs and targets of shape ``[S, ...]``, on which the module and the loss are tried.
+    targets : Tree
+        All there are: whether some count for nothing.
 
     Raises
     ------
     InvalidTask
-        If the module or the loss fails on the example, or the loss is not one differentiable number.
+        If the module or the loss fails on the example, compares outputs and targets of different shapes, or the
+        loss is not one differentiable number.
     """
     training_module = module.train()
     trained = tuple(entry for entry in layout.entries if entry.group != "untrained")
     untrained = tuple(entry for entry in layout.entries if entry.group == "untrained")
 
-    def loss_of(leaves: Tensors, rest: Tensors, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensors]:
-        tensors = {entry.name: leaves[entry.name].to(entry.torch_dtype) for entry in trained}
-        for entry in untrained:  # BatchNorm writes its buffers in place: let it write into a copy
-            tensors[entry.name] = rest[entry.name].to(entry.torch_dtype, copy=True)
-        outputs = functional_call(training_module, tensors, (inputs,))
-        return loss(outputs, targets), {entry.name: tensors[entry.name].detach() for entry in untrained}
+    def loss_of_batch(loss: Loss) -> _LossOf:
+        def loss_of(leaves: Tensors, rest: Tensors, inputs: Tree, targets: Tree) -> tuple[Tensor, Tensors]:
+            tensors = {entry.name: leaves[entry.name].to(entry.torch_dtype) for entry in trained}
+            for entry in untrained:  # BatchNorm writes its buffers in place: let it write into a copy
+                tensors[entry.name] = rest[entry.name].to(entry.torch_dtype, copy=True)
+            outputs = call_module(training_module, tensors, inputs)
+            return loss(outputs, targets), {entry.name: tensors[entry.name].detach() for entry in untrained}
+
+        return loss_of
+
+    def watched(outputs: Any, compared: Tree) -> Tensor:  # noqa: ANN401 - whatever a module returns
+        value = objective.checked(outputs, compared)
+        objective.try_sizes(*map_leaves(_detached, (outputs, compared)))
+        return value
 
     row = to_row(module, layout)
-    draws = _try_out(loss_of, dict(_views(row, trained)), dict(_views(row, untrained)), example)
+    views = dict(_views(row, trained)), dict(_views(row, untrained))
+    draws = _try_out(loss_of_batch(watched), *views, example)
+    counted_unequally = objective.may_count_nothing(targets)
     return RowGradients(
         draws=draws,
         _trained=trained,
         _untrained=untrained,
-        _loss_of=loss_of,
+        _loss_of=loss_of_batch(objective if counted_unequally else objective.loss),
         _name=type(module).__name__,
         _example=(row, *example),
     )
 
 
-def _try_out(loss_of: _LossOf, leaves: Tensors, rest: Tensors, example: tuple[Tensor, Tensor]) -> bool:
+def _detached(leaf: Any) -> Any:  # noqa: ANN401
+    return leaf.detach() if isinstance(leaf, Tensor) else leaf
+
+
+def _try_out(loss_of: _LossOf, leaves: Tensors, rest: Tensors, example: tuple[Tree, Tree]) -> bool:
     """Try a batch; return whether random numbers were drawn for it."""
     inputs, targets = example
     try:
@@ -167,17 +188,19 @@ def _try_out(loss_of: _LossOf, leaves: Tensors, rest: Tensors, example: tuple[Te
             before = torch.get_rng_state()
             value = loss_of({name: leaf.requires_grad_() for name, leaf in leaves.items()}, rest, *example)[0]
             draws = not torch.equal(before, torch.get_rng_state())
+    except GossipflError:
+        raise
     except Exception as error:
         raise InvalidTask(
             "the module or its loss fails on a batch of the task's own data",
             got=f"{type(error).__name__}: {error}",
-            remedy=f"The batch had inputs {_form(inputs)} and targets {_form(targets)}.",
+            remedy=f"The batch had inputs {describe(inputs)} and targets {describe(targets)}.",
         ) from error
     if not isinstance(value, Tensor) or value.shape != () or not value.is_floating_point():
         raise InvalidTask(
             "the loss of a batch must be one number",
             expected="a floating-point scalar tensor, the mean over the batch",
-            got=_form(value) if isinstance(value, Tensor) else type(value).__name__,
+            got=describe(value),
             remedy="Use reduction='mean'.",
         )
     if not value.requires_grad:
@@ -200,7 +223,3 @@ def _packed(tensors: Iterable[Tensor], rows: Tensor) -> Tensor:
     leading = rows.shape[:-1]
     flat = [tensor.reshape(*leading, tensor.shape[len(leading) :].numel()) for tensor in tensors]
     return torch.cat([part.to(rows.dtype) for part in flat], dim=-1) if flat else rows[..., :0]
-
-
-def _form(tensor: Tensor) -> str:
-    return f"{list(tensor.shape)} {tensor.dtype}"

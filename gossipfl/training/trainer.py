@@ -12,6 +12,8 @@ from torch import Tensor
 from gossipfl.errors import IncompatibleModel
 from gossipfl.rows import Layout
 from gossipfl.tasks import Task
+from gossipfl.tasks.failures import training_failures_named
+from gossipfl.tasks.samples import Tree
 from gossipfl.training.batches import batch_positions, draw_seeds
 from gossipfl.training.data import NodeData
 from gossipfl.training.gradient import RowGradients, row_gradients
@@ -44,9 +46,10 @@ class Trainer:
             If the task's module or loss fails on its own data, or on batches as small as the smallest node's.
         """
         smallest = min(2, settings.batch_size, int(data.counts.min()))
-        first = torch.from_numpy(data.indices[:smallest])
-        example = (data.inputs[first], data.targets[first])
-        gradients = row_gradients(task.build_module(), task.layout, task.loss, example=example)
+        example = data.at(data.indices[:smallest])
+        module, objective = task.build_module(), task.objective
+        gradients = row_gradients(module, task.layout, objective, example=example, targets=data.targets)
+        objective.require_classes(data.targets)
         return cls(task.layout, data, settings, gradients)
 
     @property
@@ -87,15 +90,18 @@ class Trainer:
         ------
         IncompatibleModel
             If the rows or optimiser states of the nodes have another width than the task and settings need.
+        InvalidTask
+            If the module or the loss fails on a batch.
         """
         self._check(nodes)
         if not len(nodes):
             return nodes, nodes.rows.new_zeros(0)
         total = nodes.rows.new_zeros(len(nodes))
         count = self.settings.local_steps if steps is None else steps
-        for _ in range(count):
-            nodes, losses = self._step(nodes, owners)
-            total += losses
+        with training_failures_named():
+            for _ in range(count):
+                nodes, losses = self._step(nodes, owners)
+                total += losses
         return nodes, total / count
 
     def gradient(self, nodes: Nodes, owners: NDArray[np.int64]) -> tuple[Nodes, Tensor]:
@@ -115,13 +121,14 @@ class Trainer:
 
         Raises
         ------
-        IncompatibleModel
+        IncompatibleModel, InvalidTask
             As `train`.
         """
         self._check(nodes)
         if not len(nodes):
             return nodes, nodes.rows.new_zeros(0, self.layout.trainable_size)
-        _, gradients, untrained = self._gradients(nodes, owners)
+        with training_failures_named():
+            _, gradients, untrained = self._gradients(nodes, owners)
         return self._seen(nodes, untrained), self._regularised(nodes, gradients)
 
     def learning_rates(self, nodes: Nodes) -> Tensor:
@@ -135,16 +142,14 @@ class Trainer:
         losses, gradients, untrained = self._gradients(nodes, owners)
         return self._descend(nodes, gradients, untrained), losses
 
-    def step_on(
-        self, nodes: Nodes, inputs: Tensor, targets: Tensor, seeds: list[int]
-    ) -> tuple[Nodes, Tensor]:
+    def step_on(self, nodes: Nodes, inputs: Tree, targets: Tree, seeds: list[int]) -> tuple[Nodes, Tensor]:
         """Do one training step on batches already gathered: pure tensor arithmetic, so it can be traced.
 
         Parameters
         ----------
         nodes : Nodes
             B nodes.
-        inputs, targets : Tensor
+        inputs, targets : Tree
             Shape ``[B, S, ...]``: each node's own batch.
         seeds : list of int
             As for `RowGradients`.
@@ -158,7 +163,7 @@ class Trainer:
         return self._descend(nodes, gradients, untrained), losses
 
     def gradient_on(
-        self, nodes: Nodes, inputs: Tensor, targets: Tensor, seeds: list[int]
+        self, nodes: Nodes, inputs: Tree, targets: Tree, seeds: list[int]
     ) -> tuple[Nodes, Tensor]:
         """Evaluate gradients on batches already gathered: pure tensor arithmetic, so it can be traced.
 

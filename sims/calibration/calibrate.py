@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gossipfl.peer.assembly import read_data
 from gossipfl.settings import PeerSettings
 from gossipfl.tasks import find_task
 from sims.calibration.estimators import (
@@ -223,7 +222,7 @@ def _task(peers: list[RecordedPeer]) -> tuple[dict[str, Any], int, list[str]]:
         seed = int(alike.get("seed", 0))
         scheme = str(alike.get("partition", "iid"))
         return {"name": settings[0].name, "options": pooled, "partition": scheme}, seed, []
-    samples = len(read_data(find_task(settings[0].name, first)).train_targets)
+    samples = find_task(settings[0].name, first).dataset().samples
     differing = sorted(set().union(*options) - set(alike))
     note = (
         f"the peers' data differ by their options ({', '.join(differing) or 'none'}), which no scenario can "

@@ -49,10 +49,8 @@ def _permuted(position: int, count: int, key: int) -> int:
 
 @njit(cache=True, nogil=True, _nrt=False)
 def gather_batches(
-    inputs: np.ndarray,
-    targets: np.ndarray,
-    pool_inputs: np.ndarray,
-    pool_targets: np.ndarray,
+    batches: tuple[np.ndarray, ...],
+    pool: tuple[np.ndarray, ...],
     local_steps: int,
     seed: int,
     node: np.ndarray,
@@ -66,11 +64,11 @@ def gather_batches(
 
     Parameters
     ----------
-    inputs, targets : ndarray
-        Written to: ``[B · local_steps · S, bytes of a sample]``, uint8.
+    batches : tuple of ndarray
+        Written to: of each tensor of a sample ``[B · local_steps · S, bytes of it]``, uint8.
+    pool : tuple of ndarray
+        All samples, ``[n, bytes]`` of each tensor, uint8.
     local_steps : int
-    pool_inputs, pool_targets : ndarray
-        All samples, ``[n, bytes of a sample]``, uint8.
     seed : int
         Of the training settings.
     node, updates : ndarray
@@ -81,7 +79,7 @@ def gather_batches(
     offsets, indices, numbers : ndarray
         As in `gossipfl.training.NodeData`.
     """
-    size = len(inputs) // (len(node) * local_steps)
+    size = len(batches[0]) // (len(node) * local_steps)
     start = _mix(uint64(seed) + _GOLDEN)
     for b in range(len(node)):
         if node[b] >= len(numbers):
@@ -99,7 +97,6 @@ def gather_batches(
                     key = _mix(of_node ^ uint64(place // count))
                     sample = indices[first + np.int64(_permuted(uint64(place % count), uint64(count), key))]
                 place_in_batch = (b * local_steps + k) * size + s
-                for byte in range(pool_inputs.shape[1]):
-                    inputs[place_in_batch, byte] = pool_inputs[sample, byte]
-                for byte in range(pool_targets.shape[1]):
-                    targets[place_in_batch, byte] = pool_targets[sample, byte]
+                for leaf in range(len(pool)):
+                    for byte in range(pool[leaf].shape[1]):
+                        batches[leaf][place_in_batch, byte] = pool[leaf][sample, byte]

@@ -13,6 +13,7 @@ from torch import Tensor
 from gossipfl.algorithms.messages import MessageAlgorithm, Update, as_received
 from gossipfl.codecs.draws import receipt_keys
 from gossipfl.outgoing import IN_FULL, Draws, Pipeline
+from gossipfl.tasks.samples import Tree
 from gossipfl.training import Nodes, Trainer
 from sims.compiler.operations import ON_ANSWER, ON_CLOCK
 from sims.engine.packing import Packing
@@ -28,6 +29,8 @@ class UpdateBlock:
     Parameters
     ----------
     trainer : Trainer
+    batch : callable
+        Inputs and targets of a local step, from leaves ``[B, local_steps, S, ...]``.
     algorithm : MessageAlgorithm
     packing : Packing
         Of the table.
@@ -40,6 +43,7 @@ class UpdateBlock:
     """
 
     trainer: Trainer
+    batch: Callable[[tuple[Tensor, ...], int], tuple[Tree, Tree]]
     algorithm: MessageAlgorithm
     packing: Packing
     operation: int
@@ -53,8 +57,7 @@ class UpdateBlock:
         kept: Tensor,
         counters: Tensor,
         columns: Tensor,
-        inputs: Tensor,
-        targets: Tensor,
+        *leaves: Tensor,
     ) -> Outcome:
         """Compute what B nodes of the table become; the table is left as it is.
 
@@ -66,7 +69,7 @@ class UpdateBlock:
             Training steps of each node before this window, int64 ``[N]``.
         columns : Tensor
             int64 ``[6, B]``: as in `sims.engine.blocks.Blocks`.
-        inputs, targets : Tensor
+        leaves : Tensor
             Batches, ``[B, local_steps, S, ...]``.
 
         Returns
@@ -76,8 +79,8 @@ class UpdateBlock:
         """
 
         def update(nodes: Nodes) -> Nodes:
-            for step in range(inputs.shape[1] if self.train else 0):
-                nodes = self.trainer.step_on(nodes, inputs[:, step], targets[:, step], [])[0]
+            for step in range(leaves[0].shape[1] if self.train else 0):
+                nodes = self.trainer.step_on(nodes, *self.batch(leaves, step), [])[0]
             return nodes
 
         steps = torch.zeros_like(columns[4])

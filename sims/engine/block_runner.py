@@ -36,7 +36,7 @@ class Work:
         How many batches each row needs.
     function : callable
         Of whole tensors, the places of the block's rows in them (int64 ``[B]``), and their batches
-        (``[B, batches, S, ...]``).
+        (``[B, batches, S, ...]`` of each tensor of a sample).
     """
 
     name: str
@@ -75,7 +75,7 @@ class BlockRunner:
         row_bytes = world.dtype.itemsize * world.layout.size
         self.block = block_size(row_bytes=row_bytes, nodes=5 * n) if on_cpu else min(4096, n)
         self.workers = Workers(threads if on_cpu else 1)
-        self._input_bytes, self._target_bytes = as_bytes(data.inputs), as_bytes(data.targets)
+        self._pool = as_bytes(data)
         batches = np.minimum(data.counts, world.scenario.training.batch_size)
         self._sizes, groups = np.unique(batches, return_inverse=True)
         self._members = [np.flatnonzero(groups == g) for g in range(len(self._sizes))]
@@ -142,15 +142,11 @@ class BlockRunner:
 
         return run
 
-    def _gathered(
-        self, buffer: BatchBuffer, batches: int, members: Ints, steps: Ints
-    ) -> tuple[Tensor, Tensor]:
+    def _gathered(self, buffer: BatchBuffer, batches: int, members: Ints, steps: Ints) -> tuple[Tensor, ...]:
         data = self.world.trainer.data
         gather_batches(
-            buffer.input_bytes,
-            buffer.target_bytes,
-            self._input_bytes,
-            self._target_bytes,
+            buffer.bytes,
+            self._pool,
             batches,
             self.world.scenario.training.seed,
             members,
@@ -160,7 +156,7 @@ class BlockRunner:
             data.indices,
             data.numbers,
         )
-        return buffer.inputs.to(self.device), buffer.targets.to(self.device)
+        return buffer.on(self.device)
 
     def _programme(
         self, work: Work, group: int, whole: tuple[Tensor, ...], index: Ints, steps: Ints

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,9 +10,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gossipfl.tasks.samples import Tree, flatten, leaves, take, unflatten
 from gossipfl.training import NodeData
 
-__all__ = ["BatchBuffer", "as_bytes", "batch_buffer"]
+__all__ = ["BatchBuffer", "as_bytes", "batch_buffer", "batches_of"]
+
+Bytes = tuple[NDArray[np.uint8], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,38 +24,48 @@ class BatchBuffer:
 
     Parameters
     ----------
-    inputs, targets : Tensor
-        Shape ``[B, local_steps, S, ...]``.
-    input_bytes, target_bytes : ndarray
+    leaves : tuple of Tensor
+        Of inputs and targets: shape ``[B, local_steps, S, ...]``.
+    bytes : tuple of ndarray
         The same memory as uint8 ``[B · local_steps · S, bytes of a sample]``.
     """
 
-    inputs: Tensor
-    targets: Tensor
-    input_bytes: NDArray[np.uint8]
-    target_bytes: NDArray[np.uint8]
+    leaves: tuple[Tensor, ...]
+    bytes: Bytes
+
+    def on(self, device: torch.device) -> tuple[Tensor, ...]:
+        """Leaves on a device."""
+        return tuple(leaf.to(device) for leaf in self.leaves)
 
 
 def batch_buffer(data: NodeData, *, rows: int, local_steps: int, size: int) -> BatchBuffer:
     """Buffer for ``rows`` nodes, filled with the pool's first sample."""
     shape = (rows, local_steps, size)
-    inputs = (
-        data.inputs[0].expand(*shape, *data.inputs.shape[1:]).clone(memory_format=torch.contiguous_format)
-    )
-    targets = (
-        data.targets[0].expand(*shape, *data.targets.shape[1:]).clone(memory_format=torch.contiguous_format)
+    filled = tuple(
+        leaf[0].expand(*shape, *leaf.shape[1:]).clone(memory_format=torch.contiguous_format)
+        for leaf in leaves((data.inputs, data.targets))
     )
     return BatchBuffer(
-        inputs=inputs,
-        targets=targets,
-        input_bytes=_bytes(inputs).reshape(rows * local_steps * size, -1),
-        target_bytes=_bytes(targets).reshape(rows * local_steps * size, -1),
+        leaves=filled,
+        bytes=tuple(_bytes(leaf).reshape(rows * local_steps * size, -1) for leaf in filled),
     )
 
 
-def as_bytes(pool: Tensor) -> NDArray[np.uint8]:
-    """Samples as bytes, uint8 ``[n, bytes of a sample]``: a view of contiguous pools, else a copy."""
-    return _bytes(pool.contiguous()).reshape(len(pool), -1)
+def as_bytes(data: NodeData) -> Bytes:
+    """All samples as bytes, uint8 ``[n, bytes of a sample]``: views of contiguous pools, else copies."""
+    pool = leaves((data.inputs, data.targets))
+    return tuple(_bytes(leaf.contiguous()).reshape(len(leaf), -1) for leaf in pool)
+
+
+def batches_of(data: NodeData) -> Callable[[tuple[Tensor, ...], int], tuple[Tree, Tree]]:
+    """Function that makes inputs and targets of one step from the leaves of a buffer."""
+    form = flatten((data.inputs, data.targets))[1]
+
+    def at_step(found: tuple[Tensor, ...], step: int) -> tuple[Tree, Tree]:
+        inputs, targets = take(unflatten(found, form), (slice(None), step))
+        return inputs, targets
+
+    return at_step
 
 
 def _bytes(tensor: Tensor) -> NDArray[np.uint8]:

@@ -11,12 +11,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gossipfl.tasks.failures import training_failures_named
 from sims.compiler.timeline import Window
 from sims.compiler.waves import compile_waves
 from sims.engine.batches import gather_batches
 from sims.engine.block import UpdateBlock
 from sims.engine.blocks import Blocks, block_size, cut, wave_width
-from sims.engine.buffers import as_bytes, batch_buffer
+from sims.engine.buffers import as_bytes, batch_buffer, batches_of
 from sims.engine.groups import groups_of
 from sims.engine.packing import Packing
 from sims.engine.programme import Compile, Programme
@@ -83,7 +84,7 @@ class Engine:
         self.table = new_table(first, self.packing, nodes=n, device=self.device)
         self.phases = Phases()
         data = world.trainer.data
-        self._input_bytes, self._target_bytes = as_bytes(data.inputs), as_bytes(data.targets)
+        self._pool = as_bytes(data)
         trains = world.scenario.training.enabled
         batches = np.minimum(data.counts, world.scenario.training.batch_size)
         if not self.vectorised or not trains:  # then nothing depends on how many samples there are
@@ -92,6 +93,7 @@ class Engine:
         self._updates = [
             UpdateBlock(
                 trainer=world.trainer,
+                batch=batches_of(data),
                 algorithm=algorithm,
                 packing=self.packing,
                 operation=group.operation,
@@ -137,7 +139,7 @@ class Engine:
                 *(torch.from_numpy(a).to(self.device) for a in (waves.first_node, waves.first_keep))
             )
         prepared = time.perf_counter()
-        with torch.no_grad(), one_thread_each():
+        with torch.no_grad(), one_thread_each(), training_failures_named():
             self._run(blocks)
         if self.world.scenario.training.enabled:
             done = np.bincount(window.node[window.kind == groups.training], minlength=self.table.n)
@@ -176,9 +178,9 @@ class Engine:
             outcome = self._updates[group].row_by_row(table, columns[:, : own.sum()], steps)
             padded = tuple(self._padded(tensor, columns.shape[1]) for tensor in outcome)
             return padded[0], padded[1], padded[2]
-        inputs, targets = self._batches(thread, group, columns, numbers)
+        batches = self._batches(thread, group, numbers)
         result: Outcome = self._programmes[group](
-            thread, table.rows, table.ages, table.kept, self._counters(), columns, inputs, targets
+            thread, table.rows, table.ages, table.kept, self._counters(), columns, *batches
         )
         return result
 
@@ -190,16 +192,12 @@ class Engine:
     def _padded(tensor: Tensor, length: int) -> Tensor:
         return torch.cat([tensor, tensor.new_zeros(length - len(tensor), *tensor.shape[1:])])
 
-    def _batches(
-        self, thread: int, group: int, columns: Tensor, numbers: NDArray[np.int64]
-    ) -> tuple[Tensor, Tensor]:
+    def _batches(self, thread: int, group: int, numbers: NDArray[np.int64]) -> tuple[Tensor, ...]:
         buffer, data = self._buffers[thread][group], self.world.trainer.data
         if self._groups.all[group].trains:
             gather_batches(
-                buffer.input_bytes,
-                buffer.target_bytes,
-                self._input_bytes,
-                self._target_bytes,
+                buffer.bytes,
+                self._pool,
                 self.world.scenario.training.local_steps,
                 self.world.scenario.training.seed,
                 numbers[0],
@@ -209,17 +207,17 @@ class Engine:
                 data.indices,
                 data.numbers,
             )
-        return buffer.inputs.to(self.device), buffer.targets.to(self.device)
+        return buffer.on(self.device)
 
     def _prepare(self, group: int, columns: Tensor) -> None:
         """See that there is a programme for blocks of this group."""
         if group in self._programmes or not self.vectorised:
             return
         table, chosen = self.table, self._groups.all[group]
-        inputs, targets = self._batches(0, group, columns, columns.cpu().numpy())
+        batches = self._batches(0, group, columns.cpu().numpy())
         programme = Programme(
             self._updates[group],
-            (table.rows, table.ages, table.kept, self._counters(), columns, inputs, targets),
+            (table.rows, table.ages, table.kept, self._counters(), columns, *batches),
             growing=(0, 1, 2),
             calls=self._expected_blocks * chosen.share,
             compile_when=self._compile_when,

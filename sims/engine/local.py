@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gossipfl.settings import TrainingSettings
+from gossipfl.tasks.failures import training_failures_named
 from gossipfl.training import Nodes
 from sims.engine.block_runner import BlockRunner, Work
+from sims.engine.buffers import batches_of
 from sims.engine.engine import Phases
 from sims.engine.programme import Compile
 from sims.world import World
@@ -57,6 +59,7 @@ class BlockTraining:
             device=device,
             phases=phases,
         )
+        self._batch = batches_of(world.trainer.data)
         self._everyone = np.arange(world.scenario.population.nodes)
         self._samples = torch.from_numpy(world.trainer.data.counts.astype(np.int64)).to(device)
 
@@ -77,7 +80,9 @@ class BlockTraining:
         started = time.perf_counter()
         alike = self.settings.local_steps
         counts = np.full(len(nodes), alike) if steps is None else steps.cpu().numpy()
-        after = self._stepped(nodes, counts) if self.vectorised else self._stepped_row_by_row(nodes, counts)
+        stepped = self._stepped if self.vectorised else self._stepped_row_by_row
+        with training_failures_named():
+            after = stepped(nodes, counts)
         self.phases.execute += time.perf_counter() - started
         return after
 
@@ -92,7 +97,8 @@ class BlockTraining:
             if layout.size > layout.trainable_size:
                 into.append(rows.new_empty(len(nodes), layout.size - layout.trainable_size))
             work = Work(name="gradients", batches=1, function=self._gradients_of_block)
-            self.blocks.run(work, (rows.contiguous(),), tuple(into), nodes.steps.numpy())
+            with training_failures_named():
+                self.blocks.run(work, (rows.contiguous(),), tuple(into), nodes.steps.numpy())
             gradients = into[0]
             if len(into) > 1:
                 rows = torch.cat([rows[:, : layout.trainable_size], into[1]], dim=1)
@@ -152,8 +158,7 @@ class BlockTraining:
         steps: Tensor,
         momentum: Tensor,
         places: Tensor,
-        inputs: Tensor,
-        targets: Tensor,
+        *leaves: Tensor,
     ) -> tuple[Tensor, ...]:
         nodes = Nodes(
             rows=rows.index_select(0, places),
@@ -161,19 +166,17 @@ class BlockTraining:
             steps=steps.index_select(0, places),
             momentum=momentum.index_select(0, places),
         )
-        for step in range(inputs.shape[1]):
-            nodes = self.world.trainer.step_on(nodes, inputs[:, step], targets[:, step], [])[0]
+        for step in range(leaves[0].shape[1]):
+            nodes = self.world.trainer.step_on(nodes, *self._batch(leaves, step), [])[0]
         return nodes.rows, nodes.ages, nodes.steps, nodes.momentum
 
-    def _gradients_of_block(
-        self, rows: Tensor, places: Tensor, inputs: Tensor, targets: Tensor
-    ) -> tuple[Tensor, ...]:
+    def _gradients_of_block(self, rows: Tensor, places: Tensor, *leaves: Tensor) -> tuple[Tensor, ...]:
         nodes = Nodes(
             rows=rows.index_select(0, places),
             ages=torch.zeros_like(places),
             steps=torch.zeros_like(places),
             momentum=rows.new_zeros(len(places), 0),
         )
-        after, gradients = self.world.trainer.gradient_on(nodes, inputs[:, 0], targets[:, 0], [])
+        after, gradients = self.world.trainer.gradient_on(nodes, *self._batch(leaves, 0), [])
         untrained = after.rows[:, self.world.layout.trainable_size :]
         return (gradients, untrained) if untrained.shape[1] else (gradients,)

@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gossipfl.tasks.samples import count, flatten, unflatten
 from sims.compiler.timeline.draws import PLAN, uniform
 from sims.engine.programme import Compile, Programme
 from sims.engine.workers import Workers, one_thread_each
@@ -35,8 +36,8 @@ class Evaluator:
         self.world = world
         self.names = ["loss", *world.task.metrics]
         self.nodes = self._chosen()
-        self._inputs, self._targets = world.test_inputs, world.test_targets
-        outputs = max(64, _outputs(world) * len(self._targets)) * 4
+        self._samples, self._form = flatten((world.test_inputs, world.test_targets))
+        outputs = max(64, _outputs(world) * count(world.test_targets)) * 4
         self.block = int(np.clip(_CACHE_BYTES // outputs, 1, 32))
         self._workers = Workers(threads)
         self._programme: Programme | None = None
@@ -65,11 +66,11 @@ class Evaluator:
             ``"loss"`` and each metric of the task, float64 ``[k]``.
         """
         device = rows.device
-        self._inputs, self._targets = self._inputs.to(device), self._targets.to(device)
+        self._samples = [leaf.to(device) for leaf in self._samples]
         measured = torch.empty(len(self.names), len(rows), dtype=torch.float64)
         with torch.no_grad(), one_thread_each():
             if self._programme is None:
-                example = (self._block(rows, 0), self._inputs, self._targets)
+                example = (self._block(rows, 0), *self._samples)
                 self._programme = Programme(
                     self._measure,
                     example,
@@ -86,10 +87,10 @@ class Evaluator:
             def run(thread: int, first: int, last: int) -> None:
                 for b in range(first, last):
                     start = b * self.block
-                    values = programme(thread, self._block(rows, start), self._inputs, self._targets)
+                    values = programme(thread, self._block(rows, start), *self._samples)
                     values = values[0] if isinstance(values, (list, tuple)) else values
-                    count = min(self.block, len(rows) - start)
-                    measured[:, start : start + count] = values[:, :count].to("cpu", torch.float64)
+                    filled = min(self.block, len(rows) - start)
+                    measured[:, start : start + filled] = values[:, :filled].to("cpu", torch.float64)
 
             blocks = -(-len(rows) // self.block)
             if programme.thread_safe:
@@ -103,8 +104,8 @@ class Evaluator:
         missing = self.block - len(block)
         return torch.cat([block, block[-1:].expand(missing, -1)]) if missing else block
 
-    def _measure(self, rows: Tensor, inputs: Tensor, targets: Tensor) -> Tensor:
-        values = self.world.task.evaluate(rows, inputs, targets)
+    def _measure(self, rows: Tensor, *samples: Tensor) -> Tensor:
+        values = self.world.task.evaluate(rows, *unflatten(samples, self._form))
         return torch.stack([values[name].to(rows.dtype) for name in self.names])
 
     def close(self) -> None:

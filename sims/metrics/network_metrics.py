@@ -10,6 +10,7 @@ from torch import Tensor
 from gossipfl.consensus import layer_distances
 from gossipfl.rows import Layout
 from gossipfl.tasks import Task
+from gossipfl.tasks.samples import Tree, map_leaves
 from gossipfl.training import Trainer
 from sims.world import World
 
@@ -89,9 +90,9 @@ def mean_row(rows: Tensor, among: NDArray[np.bool_]) -> Tensor:
     return mean.to(rows.dtype).cpu()
 
 
-def mean_model_columns(task: Task, mean: Tensor, inputs: Tensor, targets: Tensor) -> dict[str, float]:
+def mean_model_columns(task: Task, mean: Tensor, inputs: Tree, targets: Tree) -> dict[str, float]:
     """Loss and metrics of the mean model ``[D]`` on the samples models are evaluated on."""
-    measured = task.evaluate(mean[None], inputs.cpu(), targets.cpu())
+    measured = task.evaluate(mean[None], *map_leaves(Tensor.cpu, (inputs, targets)))
     return {MEAN_MODEL + name: float(values[0]) for name, values in measured.items()}
 
 
@@ -99,8 +100,8 @@ def _squared_gradient(trainer: Trainer, mean: Tensor) -> float:
     """‖∇f(x̄)‖², weight decay included; on 4,096 samples, evenly spaced, where there are more."""
     data = trainer.data
     places = np.linspace(0, len(data.indices) - 1, min(len(data.indices), _SAMPLES)).round().astype(np.int64)
-    index = torch.from_numpy(data.indices[places])
-    _, gradients, _ = trainer.gradients(mean[None], data.inputs[index][None], data.targets[index][None], [0])
+    inputs, targets = map_leaves(lambda leaf: leaf[None], data.at(data.indices[places]))
+    _, gradients, _ = trainer.gradients(mean[None], inputs, targets, [0])
     size = trainer.layout.trainable_size
     whole = gradients[0].double() + trainer.settings.weight_decay * mean[:size].double()
     return float((whole**2).sum())

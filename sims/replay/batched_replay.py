@@ -14,15 +14,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gossipfl.tasks.samples import Tree, count
 from gossipfl.training import NodeData, Nodes, Trainer
 from sims.compiler.operations import EMIT, ON_ANSWER, ON_CLOCK, ON_RECEIPT
 from sims.compiler.timeline import Window
 from sims.compiler.waves import Waves, compile_waves
 from sims.engine.packing import Packing
-from sims.errors import NotSimulable
 from sims.replay.departure import Departure, earlier
 from sims.replay.history import History, Step
-from sims.replay.learning import Learning, Learnings
+from sims.replay.learning import Learning, Learnings, joined_samples
 from sims.replay.peer_records import Version
 from sims.replay.sending import Senders
 from sims.replay.threads import set_threads_kept
@@ -233,23 +233,15 @@ class _Run:
 def _pool(history: History, learnings: list[Learning]) -> NodeData:
     """All samples once, and each node's own part of them."""
     firsts: dict[int, int] = {}
-    inputs: list[Tensor] = []
-    targets: list[Tensor] = []
+    inputs: list[Tree] = []
+    targets: list[Tree] = []
     parts = []
     for learning in learnings:
         data = learning.data
         if id(data) not in firsts:  # several starts of a peer share its samples
-            firsts[id(data)] = sum(len(each) for each in targets)
+            firsts[id(data)] = sum(count(each) for each in targets)
             inputs.append(data.train_inputs)
             targets.append(data.train_targets)
-        parts.append(firsts[id(data)] + np.arange(len(data.train_targets), dtype=np.int64))
-    for tensors in (inputs, targets):
-        forms = {(tuple(each.shape[1:]), each.dtype) for each in tensors}
-        if len(forms) > 1:
-            raise NotSimulable(
-                "the peers' samples differ in shape or dtype and cannot be batched",
-                got=", ".join(sorted(f"{list(shape)} {dtype}" for shape, dtype in forms)),
-                remedy="Replay a row at a time: leave out --batched.",
-            )
+        parts.append(firsts[id(data)] + np.arange(data.samples, dtype=np.int64))
     numbers = np.array([life.number for life in history.lives], dtype=np.int64)
-    return NodeData.partitioned(torch.cat(inputs), torch.cat(targets), parts, numbers=numbers)
+    return NodeData.partitioned(joined_samples(inputs), joined_samples(targets), parts, numbers=numbers)

@@ -8,14 +8,16 @@ from typing import Any
 
 from gossipfl.algorithms import Message, MessageAlgorithm, adopt, go_back, resumed
 from gossipfl.algorithms.messages import Update
-from gossipfl.peer.assembly import first_state, read_data, trainer_of
+from gossipfl.peer.assembly import first_state, trainer_of
 from gossipfl.peer.gossip.plan import gossip_algorithm
 from gossipfl.tasks import Dataset, Task, find_task
+from gossipfl.tasks.samples import Tree, describe, joined, signature
 from gossipfl.training import Nodes, Trainer
+from sims.errors import NotSimulable
 from sims.replay.errors import OtherTask
 from sims.replay.peer_records import Event, Life, RecordedPeer
 
-__all__ = ["Learning", "Learnings"]
+__all__ = ["Learning", "Learnings", "joined_samples"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,5 +148,22 @@ class Learnings:
                         got=found[:16],
                         remedy="Use the version of the task's module that the peers used.",
                     )
-            self._tasks[key] = (task, read_data(task))
+            self._tasks[key] = (task, task.dataset())
         return self._tasks[key]
+
+
+def joined_samples(trees: Sequence[Tree]) -> Tree:
+    """Samples of several peers, one after another.
+
+    Raises
+    ------
+    NotSimulable
+        If they differ in shape or dtype, so that they make no pool.
+    """
+    if len({signature(tree) for tree in trees}) > 1:
+        raise NotSimulable(
+            "the peers' samples differ in shape or dtype and cannot be batched",
+            got=", ".join(sorted({describe(tree) for tree in trees})),
+            remedy="Replay a row at a time: leave out --batched.",
+        )
+    return joined(trees)

@@ -13,8 +13,7 @@ from gossipfl.algorithms import AnyExchange, LinkExchange, Links, Mixed, RoundCo
 from gossipfl.peer.rounds import RoundsPlan
 from gossipfl.peer.rounds.training import TrainerOfRounds
 from gossipfl.training import NodeData, Nodes, Trainer
-from sims.errors import NotSimulable
-from sims.replay.learning import Learning
+from sims.replay.learning import Learning, joined_samples
 
 __all__ = ["Running", "Unit", "pooled"]
 
@@ -133,20 +132,13 @@ def pooled(learnings: Sequence[Learning], numbers: Sequence[int]) -> NodeData:
     NotSimulable
         If the peers' samples differ in shape or dtype, so that they make no pool.
     """
-    inputs = [learning.data.train_inputs for learning in learnings]
-    targets = [learning.data.train_targets for learning in learnings]
-    for tensors in (inputs, targets):
-        forms = {(tuple(each.shape[1:]), each.dtype) for each in tensors}
-        if len(forms) > 1:
-            raise NotSimulable(
-                "the peers' samples differ in shape or dtype and cannot be batched",
-                got=", ".join(sorted(f"{list(shape)} {dtype}" for shape, dtype in forms)),
-                remedy="Replay a row at a time: leave out --batched.",
-            )
-    ends = np.cumsum([len(each) for each in targets])
-    parts = [np.arange(end - len(each), end) for end, each in zip(ends, targets, strict=True)]
+    own = [learning.data for learning in learnings]
+    ends = np.cumsum([data.samples for data in own])
     return NodeData.partitioned(
-        torch.cat(inputs), torch.cat(targets), parts, numbers=np.array(numbers, dtype=np.int64)
+        joined_samples([data.train_inputs for data in own]),
+        joined_samples([data.train_targets for data in own]),
+        [np.arange(end - data.samples, end) for end, data in zip(ends, own, strict=True)],
+        numbers=np.array(numbers, dtype=np.int64),
     )
 
 

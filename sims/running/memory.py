@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from gossipfl.algorithms import Links
+from gossipfl.tasks.samples import leaves
 from gossipfl.training import Nodes
 from sims.compiler.timeline import Timeline, conditions_of, ticks
 from sims.compiler.waves import compile_waves
@@ -78,7 +79,7 @@ def estimate_memory(scenario: Scenario, world: World) -> MemoryEstimate:
     n = scenario.population.nodes
     item = 8 if scenario.precision == "float64" else 4
     data = world.trainer.data
-    held = sum(t.numel() * t.element_size() for t in (data.inputs, data.targets, world.test_inputs))
+    held = sum(t.numel() * t.element_size() for t in leaves((data.inputs, data.targets, world.test_inputs)))
     held += data.indices.nbytes + data.offsets.nbytes + data.numbers.nbytes
     if isinstance(scenario.algorithm, RoundSection):
         row, momentum = item * world.layout.size + 8, item * world.trainer.momentum_size

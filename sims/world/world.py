@@ -15,7 +15,8 @@ from gossipfl.algorithms import MessageAlgorithm
 from gossipfl.outgoing import IN_FULL, Pipeline
 from gossipfl.rows import Layout
 from gossipfl.tasks import Dataset, Task, find_task, partition
-from gossipfl.training import NodeData, Nodes, Trainer
+from gossipfl.tasks.samples import Tree, class_labels, count, describe, map_leaves, take
+from gossipfl.training import NodeData, Nodes, Trainer, rehearse
 from sims.errors import InvalidScenario
 from sims.scenario import Scenario
 from sims.scenario.outgoing import outgoing_of_messages
@@ -36,7 +37,7 @@ class World:
         In the scenario's precision.
     trainer : Trainer
         Knows every node's own samples; the pool of samples is held once.
-    test_inputs, test_targets : Tensor
+    test_inputs, test_targets : Tree
         The samples that models are evaluated on: held-out training samples with ``evaluate.validation``.
     traces : Traces
         Traced programmes, those of earlier runs included.
@@ -45,8 +46,8 @@ class World:
     scenario: Scenario
     task: Task
     trainer: Trainer
-    test_inputs: Tensor
-    test_targets: Tensor
+    test_inputs: Tree
+    test_targets: Tree
     traces: Traces = field(default_factory=Traces)
 
     @property
@@ -55,7 +56,8 @@ class World:
         scenario = self.scenario
         training = scenario.training.model_dump(mode="json", exclude={"seed"})
         task = (scenario.task.name, scenario.task.options)
-        return json.dumps([task, scenario.precision, training], sort_keys=True, default=repr)
+        counted = self.task.objective.may_count_nothing(self.trainer.data.targets)
+        return json.dumps([counted, task, scenario.precision, training], sort_keys=True, default=repr)
 
     @property
     def layout(self) -> Layout:
@@ -113,16 +115,17 @@ class World:
             If the task's targets are no classes.
         """
         data = self.trainer.data
-        if data.targets.dim() != 1 or data.targets.is_floating_point():
+        classes = class_labels(data.targets)
+        if classes is None:
             raise InvalidScenario(
                 f"topology {self.scenario.topology.name!r} groups nodes by their classes, and the targets of task "
                 f"{self.task.name!r} are no classes",
                 expected="integers, one a sample",
-                got=f"targets {list(data.targets.shape)} {data.targets.dtype}",
+                got=f"targets {describe(data.targets)}",
             )
-        labels = data.targets.numpy()[data.indices]
+        labels = classes[data.indices]
         owners = np.repeat(np.arange(len(data.counts)), data.counts)
-        counts = np.zeros((len(data.counts), int(data.targets.max()) + 1), dtype=np.int64)
+        counts = np.zeros((len(data.counts), int(classes.max()) + 1), dtype=np.int64)
         np.add.at(counts, (owners, labels), 1)
         return counts
 
@@ -164,21 +167,23 @@ def build_world(scenario: Scenario, *, traces: Traces | None = None) -> World:
     task = find_task(scenario.task.name, scenario.task.options, directory=scenario.modules)
     if scenario.precision == "float64":
         task = replace(task, model=partial(_in_double, task))
-    dataset = task.data()
+    dataset = task.dataset()
     if scenario.precision == "float64":
         dataset = _doubled(dataset)
     if scenario.evaluate.validation is not None:
         dataset = _held_out(dataset, scenario.evaluate.validation, seed=scenario.seed)
     trainer = Trainer.of(task, _divided(scenario, dataset), scenario.training)
-    count = scenario.evaluate.samples
-    return World(
+    measured = slice(scenario.evaluate.samples)
+    world = World(
         scenario=scenario,
         task=task,
         trainer=trainer,
-        test_inputs=dataset.test_inputs[:count],
-        test_targets=dataset.test_targets[:count],
+        test_inputs=take(dataset.test_inputs, measured),
+        test_targets=take(dataset.test_targets, measured),
         traces=Traces() if traces is None else traces,
     )
+    rehearse(task, trainer, world.test_inputs, world.test_targets, dtype=world.dtype)
+    return world
 
 
 def _in_double(task: Task) -> nn.Module:
@@ -190,16 +195,16 @@ def _doubled(dataset: Dataset) -> Dataset:
         return tensor.double() if tensor.is_floating_point() else tensor
 
     return Dataset(
-        train_inputs=double(dataset.train_inputs),
-        train_targets=double(dataset.train_targets),
-        test_inputs=double(dataset.test_inputs),
-        test_targets=double(dataset.test_targets),
+        train_inputs=map_leaves(double, dataset.train_inputs),
+        train_targets=map_leaves(double, dataset.train_targets),
+        test_inputs=map_leaves(double, dataset.test_inputs),
+        test_targets=map_leaves(double, dataset.test_targets),
     )
 
 
 def _held_out(dataset: Dataset, share: float, *, seed: int) -> Dataset:
     """Training samples only: ``share`` of them in place of the test samples, the others to train on."""
-    count = len(dataset.train_targets)
+    count = dataset.samples
     held = round(share * count)
     if not 0 < held < count:
         raise InvalidScenario(
@@ -210,48 +215,49 @@ def _held_out(dataset: Dataset, share: float, *, seed: int) -> Dataset:
     order = torch.from_numpy(np.random.Generator(np.random.Philox(key=[seed, 2])).permutation(count))
     measured, trained = order[:held].sort().values, order[held:].sort().values
     return Dataset(
-        train_inputs=dataset.train_inputs[trained],
-        train_targets=dataset.train_targets[trained],
-        test_inputs=dataset.train_inputs[measured],
-        test_targets=dataset.train_targets[measured],
+        train_inputs=take(dataset.train_inputs, trained),
+        train_targets=take(dataset.train_targets, trained),
+        test_inputs=take(dataset.train_inputs, measured),
+        test_targets=take(dataset.train_targets, measured),
     )
 
 
 def _divided(scenario: Scenario, dataset: Dataset) -> NodeData:
     nodes, section = scenario.population.nodes, scenario.task
-    inputs, targets = dataset.train_inputs, dataset.train_targets
+    inputs, targets, samples = dataset.train_inputs, dataset.train_targets, dataset.samples
     if section.samples_per_node is not None:
         return _drawn(scenario.seed, inputs, targets, nodes=nodes, each=section.samples_per_node)
     if section.partition == "contiguous":
-        if nodes > len(targets):
+        if nodes > samples:
             raise InvalidScenario(
                 "task.partition: there are fewer samples than nodes",
-                expected=f"at most {len(targets)} nodes",
+                expected=f"at most {samples} nodes",
                 got=nodes,
                 remedy="Set task.samples_per_node to draw samples with replacement.",
             )
-        return NodeData.partitioned(inputs, targets, np.array_split(np.arange(len(targets)), nodes))
+        return NodeData.partitioned(inputs, targets, np.array_split(np.arange(samples), nodes))
     labels = _labels(targets, section.partition)
     return NodeData.partitioned(
         inputs, targets, partition(labels, nodes, section.partition, seed=scenario.seed)
     )
 
 
-def _labels(targets: Tensor, scheme: str) -> NDArray[np.int64]:
-    if targets.dim() == 1 and not targets.is_floating_point():
-        return targets.numpy().astype(np.int64)
+def _labels(targets: Tree, scheme: str) -> NDArray[np.int64]:
+    classes = class_labels(targets)
+    if classes is not None:
+        return classes
     if scheme.partition(":")[0] in ("shards", "dirichlet"):
         raise InvalidScenario(
             f"task.partition: {scheme!r} divides samples by class, and the task's targets are no classes",
             expected="iid, quantity:SIGMA or contiguous",
-            got=f"targets {list(targets.shape)} {targets.dtype}",
+            got=f"targets {describe(targets)}",
         )
-    return np.zeros(len(targets), dtype=np.int64)
+    return np.zeros(count(targets), dtype=np.int64)
 
 
-def _drawn(seed: int, inputs: Tensor, targets: Tensor, *, nodes: int, each: int) -> NodeData:
+def _drawn(seed: int, inputs: Tree, targets: Tree, *, nodes: int, each: int) -> NodeData:
     """Every node has ``each`` samples of the pool, drawn independently with replacement."""
     generator = np.random.Generator(np.random.Philox(key=[seed, 1]))
-    indices = generator.integers(0, len(targets), size=nodes * each, dtype=np.int64)
+    indices = generator.integers(0, count(targets), size=nodes * each, dtype=np.int64)
     offsets = np.arange(nodes + 1, dtype=np.int64) * each
     return NodeData(inputs, targets, offsets, indices, np.arange(nodes, dtype=np.int64))

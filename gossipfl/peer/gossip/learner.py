@@ -20,7 +20,6 @@ from torch import Tensor
 
 from gossipfl.algorithms import Message, MessageAlgorithm, adopt, go_back
 from gossipfl.codecs import is_finite
-from gossipfl.errors import GossipflError, InvalidTask
 from gossipfl.peer.threads import run_abandonable
 from gossipfl.training import Nodes, Trainer
 
@@ -211,25 +210,15 @@ class Learner:
             state = self._finite(work(state, incoming))
         return self._finite(self._act_on_clock(state)) if clock else state
 
-    def _train(self, nodes: Nodes) -> tuple[Nodes, Tensor]:
-        """Train; what the task's own module, loss or data provoke is its author's to mend."""
-        try:
-            return self._trainer.train(nodes, _ALL_OF_ONE)
-        except GossipflError:
-            raise
-        except Exception as error:
-            raise InvalidTask(
-                "training failed on a batch of the task's own data",
-                got=f"{type(error).__name__}: {error}",
-                remedy="Look for labels out of range and samples of another form; what was learned is saved.",
-            ) from error
-
     def _train_alone(self, state: State) -> State:
         began = time.perf_counter()
         nodes, losses = self._train(state.nodes)
         after = State(nodes=nodes, event=state.event + 1, merges_pending=0, loss=float(losses[0]))
         self._record({"kind": "train", **_described(after, trained=True, began=began)})
         return after
+
+    def _train(self, nodes: Nodes) -> tuple[Nodes, Tensor]:
+        return self._trainer.train(nodes, _ALL_OF_ONE)
 
     def _act_on_clock(self, state: State) -> State:
         began = time.perf_counter()

@@ -9,7 +9,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gossipfl.errors import GossipflError, InvalidTask
 from gossipfl.settings import TrainingSettings
 from gossipfl.training import Nodes, Trainer
 
@@ -64,31 +63,13 @@ class TrainerOfRounds:
 
     def gradient(self, nodes: Nodes) -> tuple[Nodes, Tensor]:
         """Evaluate the gradient of the next batch, and leave the parameters alone."""
-        try:
-            return self._trainer.gradient(nodes, self._owners)
-        except GossipflError:
-            raise
-        except Exception as error:
-            raise _of_the_task(error) from error
+        return self._trainer.gradient(nodes, self._owners)
 
     def learning_rates(self, nodes: Nodes) -> Tensor:
         """Step sizes at the nodes' ages, shape ``[B, 1]``."""
         return self._trainer.learning_rates(nodes)
 
     def _trained(self, nodes: Nodes, where: NDArray[np.int64], steps: int | None) -> Nodes:
-        try:
-            trained, losses = self._trainer.train(nodes, self._owners[where], steps=steps)
-        except GossipflError:
-            raise
-        except Exception as error:
-            raise _of_the_task(error) from error
+        trained, losses = self._trainer.train(nodes, self._owners[where], steps=steps)
         self.losses[torch.from_numpy(where)] = losses.to(self.losses.dtype)
         return trained
-
-
-def _of_the_task(error: Exception) -> InvalidTask:
-    return InvalidTask(
-        "training failed on a batch of the task's own data",
-        got=f"{type(error).__name__}: {error}",
-        remedy="Look for labels out of range and samples of another form; what was learned is saved.",
-    )

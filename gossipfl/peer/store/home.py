@@ -54,6 +54,24 @@ class Home:
         """Which ports the operating system chose last: JSON."""
         return self.directory / "ports.json"
 
+    def require_free(self) -> None:
+        """Require that the directory holds no peer yet.
+
+        Raises
+        ------
+        HomeExists
+            If it does.
+        HomeError
+            If that cannot be found out.
+        """
+        with named_errors(f"cannot look into {self.directory}", remedy="Choose another --home."):
+            taken = self.settings.exists()
+        if taken:
+            raise HomeExists(
+                f"{self.directory} already holds a peer",
+                remedy="Choose another --home, or edit its peer.toml, or delete the directory.",
+            )
+
     def create(self, settings: PeerSettings) -> None:
         """Make the directory of a new peer.
 
@@ -64,13 +82,7 @@ class Home:
         HomeError
             If it cannot be written.
         """
-        with named_errors(f"cannot look into {self.directory}", remedy="Choose another --home."):
-            taken = self.settings.exists()
-        if taken:
-            raise HomeExists(
-                f"{self.directory} already holds a peer",
-                remedy="Choose another --home, or edit its peer.toml, or delete the directory.",
-            )
+        self.require_free()
         with named_errors(f"cannot make the home {self.directory}", remedy="Choose another --home."):
             self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.directory.chmod(0o700)

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.func import functional_call
 
 from gossipfl.rows import to_tensors
+from gossipfl.tasks.samples import call_module
 from gossipfl.training import Trainer, batch_positions
 from sims.analysis.distances import sampled
 from sims.analysis.runs.problem import Problem
@@ -142,15 +142,14 @@ def _noise(problem: Problem, trainer: Trainer, mean: Tensor, nodes: NDArray[np.i
 
 def _hessian(problem: Problem, mean: Tensor) -> _Bend:
     """Product of the Hessian of the pooled loss at the mean model with a vector ``[trainable_size]``."""
-    chosen = torch.from_numpy(sampled(len(problem.data.indices), _SAMPLES))
-    index = torch.from_numpy(problem.data.indices)[chosen]
-    inputs, targets = problem.data.inputs[index], problem.data.targets[index]
+    chosen = sampled(len(problem.data.indices), _SAMPLES)
+    inputs, targets = problem.data.at(problem.data.indices[chosen])
     module, layout = problem.task.build_module().eval(), problem.task.layout
     rest = mean[layout.trainable_size :]
 
     def loss(trained: Tensor) -> Tensor:
         tensors = to_tensors(torch.cat([trained, rest]), layout)
-        return problem.task.loss(functional_call(module, tensors, (inputs,)), targets)
+        return problem.task.objective(call_module(module, tensors, inputs), targets)
 
     at = mean[: layout.trainable_size].clone()
 

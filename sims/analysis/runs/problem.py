@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gossipfl.peer.assembly import read_data
 from gossipfl.tasks import Task, find_task
+from gossipfl.tasks.samples import Tree, joined, real_dtype
 from gossipfl.training import NodeData, Trainer, TrainingSettings
 from sims.analysis.runs.run import Run
 from sims.errors import InvalidScenario
@@ -30,7 +30,7 @@ class Problem:
     task : Task
     data : NodeData
         All samples, and which are whose.
-    test_inputs, test_targets : Tensor
+    test_inputs, test_targets : Tree
         The samples models are evaluated on, ``[S, ...]``.
     training : TrainingSettings
     world : World, optional
@@ -39,16 +39,15 @@ class Problem:
 
     task: Task
     data: NodeData
-    test_inputs: Tensor
-    test_targets: Tensor
+    test_inputs: Tree
+    test_targets: Tree
     training: TrainingSettings
     world: World | None = None
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of inputs that are numbers, and so of rows."""
-        inputs = self.data.inputs
-        return inputs.dtype if inputs.is_floating_point() else torch.float32
+        """Of rows: that of inputs that are numbers."""
+        return real_dtype(self.data.inputs)
 
     def class_counts(self) -> NDArray[np.int64]:
         """Number of samples of each class at each node, int64 ``[N, classes]``.
@@ -112,13 +111,13 @@ def problem_of(run: Run) -> Problem:
 def _of_peers(run: Run) -> Problem:
     """Everybody's samples side by side; evaluated on the first peer's test samples, as in the demo."""
     tasks = [find_task(run.task, dict(options)) for options in run.task_options]
-    own = [read_data(task) for task in tasks]
-    bounds = np.cumsum([0, *(len(data.train_targets) for data in own)])
+    own = [task.dataset() for task in tasks]
+    bounds = np.cumsum([0, *(data.samples for data in own)])
     return Problem(
         task=tasks[0],
         data=NodeData.partitioned(
-            torch.cat([data.train_inputs for data in own]),
-            torch.cat([data.train_targets for data in own]),
+            joined([data.train_inputs for data in own]),
+            joined([data.train_targets for data in own]),
             [np.arange(bounds[i], bounds[i + 1]) for i in range(len(own))],
         ),
         test_inputs=own[0].test_inputs,

@@ -26,6 +26,9 @@ def test_init_makes_a_private_home_and_says_who_it_is(cli, tmp_path):
     code, out, err = cli("peer", "init", "--home", tmp_path / "alice", "--json")
     assert (code, err) == (0, "")
     said = json.loads(out)
+    data = said.pop("data")
+    assert (data["train_samples"], data["test_samples"], len(data["classes"])) == (1437, 360, 10)
+    assert (data["low"], data["high"], data["warnings"]) == (0, 1, [])
     assert said == {
         "home": str(tmp_path / "alice"),
         "peer_id": load_identity(tmp_path / "alice").peer_id,
@@ -39,6 +42,8 @@ def test_init_for_people_says_what_to_do_next(cli, tmp_path):
     code, out, _ = cli("peer", "init", "--home", tmp_path / "alice", "--task", TASK, "--option", "index=1")
     assert code == 0
     assert f"gossipfl peer run --home {tmp_path / 'alice'}" in out
+    assert "samples to train on" in out
+    assert "classes, the rarest with" in out
     assert load_settings(tmp_path / "alice" / "peer.toml").task.options == {"index": 1}
 
 

@@ -183,10 +183,13 @@ def test_a_factory_that_makes_no_module_is_refused() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"train_inputs": [[1.0]]}, "train inputs and targets must be torch tensors; got list and Tensor"),
+        (
+            {"train_inputs": [[1.0]]},
+            "train inputs and targets must be torch tensors; .* got float and Tensor",
+        ),
         ({"train_targets": torch.zeros(2)}, "train inputs and targets do not match.*got 3 and 2"),
         ({"test_inputs": torch.zeros(0, 16), "test_targets": torch.zeros(0)}, "test inputs.*got 0 and 0"),
-        ({"test_targets": torch.tensor(1)}, "test inputs and targets must have one sample"),
+        ({"test_targets": torch.tensor(1)}, "test targets must have one sample"),
     ],
 )
 def test_a_dataset_that_does_not_fit_is_refused(changes: dict[str, object], message: str) -> None:

@@ -28,7 +28,7 @@ def test_gathered_batches_are_those_of_the_peers(dtypes):
     node, updates, steps = generator.integers(0, 40, 200), generator.integers(0, 50, 200), np.arange(40) * 3
     buffer = batch_buffer(data, rows=200, local_steps=2, size=5)
     gather_batches(
-        buffer.input_bytes, buffer.target_bytes, as_bytes(inputs), as_bytes(targets),
+        buffer.bytes, as_bytes(data),
         2, 7, node, updates, steps, data.offsets, data.indices, data.numbers,
     )  # fmt: skip
     for k in range(2):
@@ -40,8 +40,8 @@ def test_gathered_batches_are_those_of_the_peers(dtypes):
             size=5,
         )
         expected = data.gather(node, positions)
-        assert torch.equal(buffer.inputs[:, k], expected[0])
-        assert torch.equal(buffer.targets[:, k], expected[1])
+        for leaf, wanted in zip(buffer.leaves, expected, strict=True):
+            assert torch.equal(leaf[:, k], wanted)
 
 
 def test_classes_first_changes_the_order_of_memory_and_not_the_numbers():

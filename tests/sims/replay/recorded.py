@@ -11,7 +11,7 @@ from gossipfl.algorithms import Message, resumed
 from gossipfl.codecs import codec, message_key
 from gossipfl.network import load_or_create_identity
 from gossipfl.peer import Home
-from gossipfl.peer.assembly import first_state, read_data, resumed_state, trainer_of
+from gossipfl.peer.assembly import first_state, resumed_state, trainer_of
 from gossipfl.peer.gossip.learner import Incoming, Learner
 from gossipfl.peer.gossip.plan import gossip_algorithm
 from gossipfl.peer.store.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
@@ -39,7 +39,7 @@ class RecordingPeer:
         self.settings = settings
         self.peer_id = load_or_create_identity(directory).peer_id
         self.task = find_task(settings.task.name, settings.task.options)
-        self.trainer = trainer_of(self.task, read_data(self.task), settings)
+        self.trainer = trainer_of(self.task, self.task.dataset(), settings)
         self.sequence = 0
         self.start()
 

@@ -1,0 +1,109 @@
+"""A peer's own samples, to train and to evaluate on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from gossipfl.codecs import is_finite
+from gossipfl.errors import InvalidTask
+from gossipfl.tasks.samples import Tree, Weighted, count, named_leaves
+
+__all__ = ["Dataset"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """Samples to train on, and others to evaluate on.
+
+    Parameters
+    ----------
+    train_inputs, train_targets, test_inputs, test_targets : Tensor, or tuple or dict of Tensor
+        Shapes ``[n, ...]``, one sample a first index. A module is called with one tensor as its argument, with a
+        tuple as its arguments, with a dictionary as its keyword arguments. Targets go to the loss and the metrics
+        as they are; `Weighted` targets give every sample a weight in the loss.
+
+    Raises
+    ------
+    InvalidTask
+        If inputs and targets differ in number, there is nothing to train or evaluate on, a tensor is sparse, or
+        a number among them is NaN or infinite.
+    """
+
+    train_inputs: Tree
+    train_targets: Tree
+    test_inputs: Tree
+    test_targets: Tree
+
+    def __post_init__(self) -> None:
+        for part, inputs, targets in (
+            ("train", self.train_inputs, self.train_targets),
+            ("test", self.test_inputs, self.test_targets),
+        ):
+            found = [
+                (f"{part} {what}{path}", leaf)
+                for what, tree in (("inputs", inputs), ("targets", targets))
+                for path, leaf in named_leaves(tree)
+            ]
+            if not found or not all(isinstance(leaf, Tensor) for _, leaf in found):
+                raise InvalidTask(
+                    f"{part} inputs and targets must be torch tensors",
+                    expected="tensors, or tuples or dictionaries of tensors",
+                    got=" and ".join(type(leaf).__name__ for _, leaf in found) or "none",
+                    remedy="Convert them with torch.as_tensor, and sequences with gossipfl.tasks.padded.",
+                )
+            for what, leaf in found:
+                _require_dense(leaf, what)
+            counts = [len(leaf) for _, leaf in found]
+            if len(set(counts)) > 1 or 0 in counts:
+                raise InvalidTask(
+                    f"{part} inputs and targets do not match",
+                    expected="as many inputs as targets, and at least one",
+                    got=" and ".join(map(str, counts)),
+                )
+            for what, leaf in found:
+                _require_finite(leaf, what)
+            if isinstance(targets, Weighted):
+                _require_weights(targets.weights, part)
+
+    @property
+    def samples(self) -> int:
+        """Number of samples to train on."""
+        return count(self.train_targets)
+
+
+def _require_dense(leaf: Tensor, what: str) -> None:
+    if leaf.layout is not torch.strided:
+        raise InvalidTask(
+            f"the {what} are sparse",
+            expected="dense tensors",
+            got=str(leaf.layout),
+            remedy="Call .to_dense() on them in the data.",
+        )
+    if leaf.dim() == 0:
+        raise InvalidTask(f"the {what} must have one sample a first index", got="a single number")
+
+
+def _require_finite(samples: Tensor, what: str) -> None:
+    """Require that a pool holds numbers only: one NaN in a batch makes a whole model NaN."""
+    if not samples.is_floating_point() or is_finite(samples):
+        return
+    wrong = ~samples.reshape(len(samples), -1).isfinite()
+    spoilt = wrong.any(dim=1).nonzero().flatten()
+    raise InvalidTask(
+        f"the {what} hold NaN or infinite numbers",
+        got=f"{int(wrong.sum())} in {len(spoilt)} of {len(samples)} samples, first in sample {int(spoilt[0])}",
+        remedy="Fill in what is missing, or leave these samples out.",
+    )
+
+
+def _require_weights(weights: Tensor, part: str) -> None:
+    if weights.dim() == 1 and not weights.is_complex() and bool((weights >= 0).all()) and bool(weights.any()):
+        return
+    raise InvalidTask(
+        f"the weights of the {part} targets cannot be used",
+        expected="one number a sample, none negative and not all 0",
+        got=f"shape {list(weights.shape)}, {weights.min().item():g} … {weights.max().item():g}",
+    )
