@@ -1,12 +1,14 @@
-"""One function of tensors of fixed shapes, as fast as it is worth making it: eager, traced, or compiled.
+"""Programmes: functions of tensors of fixed shapes, as fast as is worthwhile: eager, traced, or compiled.
 
-Tracing removes the interpretation of the module, of autograd and of vmap, and takes a fraction of a second.
+A traced or compiled programme is used only after it has given what the function itself gives, on the rows of the
+run and on others near them. Tracing removes the interpretation of the module, of autograd and of vmap, and takes a fraction of a second.
 Compiling fuses what is left, and takes tens of seconds once; the outcome is kept in the user's cache and loaded
 in milliseconds by later runs. Without a C++ compiler everything works, traced.
 """
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import logging
 import os
@@ -25,6 +27,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from sims.engine.gil_free import unlocked_runners
 from sims.engine.graph_passes import classes_first
+from sims.engine.trials import Trials
 from sims.world.trace_cache import Traces
 
 __all__ = ["Compile", "Programme", "cache_directory", "has_compiler"]
@@ -90,9 +93,10 @@ class Programme:
         self._runs: list[Function] = [function] * threads
         arguments = tuple(example)
         key = (recipe, name, _shapes(arguments, growing), str(arguments[0].device))
+        trials = Trials(function, arguments)
         graph = traces.get(key) if traces is not None else None
         if graph is None:
-            graph = self._traced(function, arguments)
+            graph = self._traced(function, arguments, trials)
         if graph is None:
             return
         self._runs, self.tier, self.thread_safe = [graph] * threads, "traced", True
@@ -102,25 +106,32 @@ class Programme:
             return
         package = self._package_file(graph, arguments, growing)
         if package.is_file() or compile_when == "always" or self._is_worth_it(graph, arguments, calls):
-            self._compile(graph, arguments, growing, package, threads)
+            self._compile(graph, arguments, growing, package, threads, trials)
 
     def __call__(self, thread: int, *arguments: Tensor) -> Any:
         """Call the function from thread number ``thread``."""
         return self._runs[thread](*arguments)
 
-    def _traced(self, function: Function, arguments: tuple[Tensor, ...]) -> GraphModule | None:
+    def _traced(
+        self, function: Function, arguments: tuple[Tensor, ...], trials: Trials
+    ) -> GraphModule | None:
         def plain(*tensors: Tensor) -> Any:  # methods and callable objects cannot be traced as such
             return function(*tensors)
 
-        with torch.no_grad():
-            plain(*arguments)  # whatever is made on first use must not become part of the graph
         try:
             with torch.no_grad():
-                graph = classes_first(make_fx(plain)(*arguments))
+                graph = make_fx(plain)(*arguments)
+            trials.require(graph)
         except Exception as error:  # whatever a user's module may do while being traced
             logger.info("%s cannot be traced and runs eagerly, more slowly: %s", self.name, error)
             return None
-        return graph
+        try:
+            rewritten = classes_first(copy.deepcopy(graph))
+            trials.require(rewritten)
+        except Exception as error:
+            logger.info("%s is traced without changes to its memory layout: %s", self.name, error)
+            return graph
+        return rewritten
 
     def _is_worth_it(self, graph: GraphModule, arguments: tuple[Tensor, ...], calls: float) -> bool:
         if not has_compiler():
@@ -147,6 +158,7 @@ class Programme:
         growing: Sequence[int],
         package: Path,
         threads: int,
+        trials: Trials,
     ) -> None:
         try:
             with warnings.catch_warnings():
@@ -154,6 +166,7 @@ class Programme:
                 if not package.is_file():
                     self._make_package(graph, arguments, growing, package)
                 loaded = _runner(torch._inductor.aoti_load_package(str(package)))
+                trials.require(loaded)
                 with torch.no_grad():
                     expected = loaded(*arguments)
                 several = None

@@ -1,0 +1,77 @@
+"""Programmes: traced or compiled ones are used only where they give what their function gives."""
+
+import pytest
+import torch
+
+from sims.engine.programme import Programme
+from sims.engine.trials import Departed, Trials
+
+
+def programme(function, *example, **options):
+    options = {"growing": (), "calls": 10, "compile_when": "never", "threads": 1, "name": "a test", **options}
+    return Programme(function, example, **options)
+
+
+def sample(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def scaled_by_what_it_saw(x):
+    return (x * torch.tensor(x.detach().abs().max().item()),)
+
+
+def drawn(x):
+    return (x + torch.rand(3, generator=torch.Generator().manual_seed(int(x.sum().abs() * 1e6))),)
+
+
+@pytest.mark.parametrize("function", [scaled_by_what_it_saw, drawn])
+def test_what_a_trace_would_take_for_a_constant_runs_eagerly(function, caplog):
+    caplog.set_level("INFO")
+    made = programme(function, sample(4, 3))
+    assert made.tier == "eager"
+    assert "runs eagerly" in caplog.text
+    other = sample(4, 3, seed=9)
+    assert torch.equal(made(0, other)[0], function(other)[0])
+
+
+def test_a_plain_function_is_traced_and_equal():
+    def function(x, y):
+        return (torch.tanh(x @ y), x.sum(dim=1))
+
+    made = programme(function, sample(5, 4), sample(4, 3))
+    assert made.tier == "traced"
+    x, y = sample(5, 4, seed=1), sample(4, 3, seed=2)
+    for one, other in zip(made(0, x, y), function(x, y), strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_attention_is_traced_although_its_memory_cannot_be_laid_out_otherwise():
+    def function(x, w):
+        scores = (x @ w) @ x.mT
+        return (scores.mean(1),)
+
+    made = programme(torch.func.vmap(function), sample(4, 7, 6, 5), sample(4, 5, 5))
+    assert made.tier == "traced"
+    x, w = sample(4, 7, 6, 5, seed=1), sample(4, 5, 5, seed=2)
+    torch.testing.assert_close(made(0, x, w)[0], torch.func.vmap(function)(x, w)[0])
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda x: (x * 1.001,),
+        lambda x: (x, x),
+        lambda x: (x.double(),),
+        lambda x: (x[:-1],),
+        lambda x: (torch.where(x == x.max(), torch.nan, x),),
+    ],
+)
+def test_a_programme_that_departs_is_named(wrong):
+    trials = Trials(lambda x: (x.clone(),), (sample(6, 2),))
+    with pytest.raises(Departed, match="function"):
+        trials.require(wrong)
+
+
+def test_rounding_and_what_is_not_a_number_alike_pass():
+    trials = Trials(lambda x: (torch.where(x > 2, torch.nan, x),), (sample(100, 2) * 2,))
+    trials.require(lambda x: (torch.where(x > 2, torch.nan, x * (1 + 1e-7)),))
