@@ -1,9 +1,9 @@
 """Programmes: functions of tensors of fixed shapes, as fast as is worthwhile: eager, traced, or compiled.
 
-A traced or compiled programme is used only after it has given what the function itself gives, on the rows of the
-run and on others near them. Tracing removes the interpretation of the module, of autograd and of vmap, and takes a fraction of a second.
+Tracing removes the interpretation of the module, of autograd and of vmap, and takes a fraction of a second.
 Compiling fuses what is left, and takes tens of seconds once; the outcome is kept in the user's cache and loaded
-in milliseconds by later runs. Without a C++ compiler everything works, traced.
+in milliseconds by later runs. Without a C++ compiler everything works, traced. Either is used only after it has
+given what the function itself gives, on rows of the run and on others near them.
 """
 
 from __future__ import annotations

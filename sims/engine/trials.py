@@ -12,7 +12,7 @@ from sims.errors import SimulationError
 
 __all__ = ["Departed", "Trials"]
 
-_TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-9}
+_TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4, torch.bfloat16: 2e-2, torch.float16: 5e-3}
 _NUDGE = 1e-2
 
 
