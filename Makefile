@@ -3,12 +3,19 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test test-slow papers lint setup setup-demo clean help
+# Tests keep two processes busy; each computes with one thread.
+WORKERS ?= auto
+TESTS = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
+
+.PHONY: demo test test-slow coverage papers docs dist lint setup setup-demo setup-docs clean help
 
 help:
 	@echo "make demo       set up what the demo needs, then eight peers learn digits together"
 	@echo "make test       set up everything, then lint, types, import contracts and all quick tests"
 	@echo "make test-slow  the checks that take minutes"
+	@echo "make coverage   which lines the quick tests reach"
+	@echo "make docs       the documentation as a site, in site/"
+	@echo "make dist       wheel and sdist, each tried in an environment of its own"
 	@echo "make papers     published results measured again, theirs beside ours: half an hour"
 	@echo "make clean      remove the virtual environment and caches"
 
@@ -35,12 +42,19 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python tools/module_length.py
 
 test: lint
-	$(BIN)/python -m pytest $(ARGS)
+	$(TESTS) $(ARGS)
 
 test-slow: setup
 	$(BIN)/python -m pytest -m slow $(ARGS)
+
+coverage: setup
+	$(TESTS) --cov --cov-report=term:skip-covered --cov-report=html $(ARGS)
+
+dist: setup
+	tools/dist.sh
 
 papers: setup
 	$(BIN)/gossipfl sim papers --report docs/papers.md $(ARGS)

@@ -92,7 +92,7 @@ def indices(*numbers, width=9):
         ([values(3)], "number of tensors"),
         ([values(3), payload_of("indices", torch.tensor([1, 4, 12, 255], dtype=torch.uint8))], "bit after"),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else None,
 )
 def test_indices_that_are_wrong_are_named(tensors, said):
     assert codec("top:3").decode([values(3), indices(0, 2, 299)], SIZE).nonzero()[:, 0].tolist() == [

@@ -1,6 +1,5 @@
 """What hostile peers do: each with the named error counted, the consequence, and the host that lives on."""
 
-import os
 import random
 import struct
 from contextlib import suppress
@@ -58,7 +57,8 @@ async def test_the_outlaw_of_these_tests_can_behave():
 
 
 @pytest.mark.parametrize(
-    "start", [b"\x02\xff\n", b"\xff" * 9 + b"\x01", b"\x00", os.urandom(64), b"GET / HTTP/1.1\r\n\r\n"]
+    "start",
+    [b"\x02\xff\n", b"\xff" * 9 + b"\x01", b"\x00", bytes(range(37, 229, 3)), b"GET / HTTP/1.1\r\n\r\n"],
 )
 @in_trio
 async def test_a_stream_that_begins_with_garbage_ends_nothing_else(start):
