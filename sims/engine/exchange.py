@@ -181,7 +181,7 @@ class Exchanges:
         rows, place = exchange.rows, {"round_number": self._round, "exchange": self._exchange}
         outgoing = self.outgoing.with_codec(exchange.compressor)
         self._count(messages, outgoing.payload_bytes(rows.shape[1]))
-        if outgoing is IN_FULL:
+        if outgoing == IN_FULL:
             return _Sent(rows, rows, None)
         draws = Draws(
             keys=exchange_keys(numbers, seed=self.seed, **place), common=common_key(seed=self.seed, **place)

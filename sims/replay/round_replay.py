@@ -14,27 +14,20 @@ import torch
 from torch import Tensor
 
 from gossipfl.algorithms import AnyExchange, Mixed
-from gossipfl.codecs import codec
-from gossipfl.outgoing import pipeline_of
-from gossipfl.peer.assembly import first_state
-from gossipfl.peer.gossip.learner import State
-from gossipfl.peer.rounds import RoundsPlan, plan_of, started
 from gossipfl.peer.rounds.learner import row_digest
 from gossipfl.peer.rounds.mixing import Outgoing, at_rest, finite_or_before, mixed, outgoing
-from gossipfl.training import Nodes, Trainer
+from gossipfl.training import Nodes
 from sims.replay.departure import Departure
-from sims.replay.errors import MissingPeer, TornRecords
+from sims.replay.errors import TornRecords
 from sims.replay.learning import Learnings
 from sims.replay.peer_records import RecordedPeer, Version
-from sims.replay.round_records import Mix, RoundLife, read_round_life
-from sims.replay.round_units import Running, Unit, pooled
+from sims.replay.round_records import Mix
+from sims.replay.round_starts import Key, Running, Starts
+from sims.replay.round_units import Unit
 from sims.replay.sending import recorded_normals
 from sims.replay.threads import set_threads_kept
 
 __all__ = ["ReplayedRounds", "replay_rounds"]
-
-Key = tuple[str, int]
-"""Peer id and incarnation: one start of a peer."""
 
 _LOSS_TOLERANCE = 1e-4
 
@@ -89,7 +82,7 @@ def replay_rounds(
 
 
 class _Replay:
-    """All starts, and where each of them is."""
+    """All rounds, in order."""
 
     def __init__(
         self,
@@ -99,59 +92,30 @@ class _Replay:
         *,
         batched: bool,
     ) -> None:
-        self._learnings, self._targets, self._batched = learnings, targets, batched
-        self._lives: dict[Key, RoundLife] = {
-            (life.peer, life.incarnation): read_round_life(peer, life)
-            for peer in peers
-            for life in peer.lives.values()
-        }
-        self._running: dict[Key, Running] = {}
-        self._plans: dict[Key, RoundsPlan] = {}
-        self._trainers: dict[object, Trainer] = {}
-        self._snapshots: dict[Version, Nodes] = {}
-        resumed = [each.life.resumed for each in self._lives.values()]
-        self._wanted = {*targets, *(each for each in resumed if each is not None)}
-        for wanted in self._wanted:
-            self._require_recorded(wanted)
+        self._targets, self._batched = targets, batched
+        self._starts = Starts(peers, learnings, targets)
+        self._lives = self._starts.lives
         self._rounds = 0
         self._outcome = ReplayedRounds(rounds=dict.fromkeys((peer.peer for peer in peers), 0))
 
     def run(self) -> ReplayedRounds:
         """Do all rounds, and give what was wanted."""
-        doing = self._who_does_what()
+        doing = self._starts.who_does_what()
         for number in sorted(doing):
             self._do(number, doing[number])
-        for key in self._lives:
-            if any(wanted[:2] == key for wanted in self._wanted):
-                self._keep_snapshots(self._start(key), upto=None)
-        self._outcome.found = {target: self._snapshots[target] for target in self._targets}
+        self._starts.keep_last()
+        self._outcome.found = {target: self._starts.found[target] for target in self._targets}
         return self._outcome
 
-    def _who_does_what(self) -> dict[int, set[Key]]:
-        """Find which starts take part in each round, be it with a row that others mixed."""
-        doing: dict[int, set[Key]] = {}
-        for key, recorded in self._lives.items():
-            for number, _ in recorded.mixes:
-                doing.setdefault(number, set()).add(key)
-            for number in recorded.outcomes:
-                doing.setdefault(number, set()).add(key)
-            roster = self._plan(key).roster.members
-            for (number, _), mix in recorded.mixes.items():
-                for member, incarnation in mix.incarnations.items():
-                    sender = (roster[member], incarnation)
-                    self._require_home(sender, roster)
-                    doing[number].add(sender)
-        return doing
-
     def _do(self, number: int, keys: Collection[Key]) -> None:
-        running = [self._start(key) for key in sorted(keys)]
+        running = [self._starts.start(key) for key in sorted(keys)]
         for each in running:
             if each.event > number:
                 raise TornRecords(
                     f"start {each.key[1]} of peer {each.key[0]} sent a row for round {number}, and its records "
                     f"say that it was at round {each.event}"
                 )
-            self._keep_snapshots(each, upto=number)
+            self._starts.keep(each, upto=number)
             first = self._lives[each.key].mixes.get((number, 0))
             if first is not None and first.listening:
                 each.nodes = at_rest(each.nodes)
@@ -196,7 +160,7 @@ class _Replay:
                 units.append(Unit(members, number, trainer=own, owners=[0]))
             else:
                 places = [each.place for each in members]
-                units.append(Unit(members, number, trainer=self._pooled_trainer(key), owners=places))
+                units.append(Unit(members, number, trainer=self._starts.pooled_trainer(key), owners=places))
                 self._outcome.batches += 1
         return units
 
@@ -261,81 +225,7 @@ class _Replay:
                 version = Version(*each.key, number + 1)
                 self._outcome.departure = Departure(version, self._rounds, recorded.loss, came)
 
-    def _start(self, key: Key) -> Running:
-        """Give a start as far as it has come, or where it began."""
-        if key in self._running:
-            return self._running[key]
-        recorded = self._lives[key]
-        life, learning, plan = recorded.life, self._learnings.of(recorded.life), self._plan(key)
-        if life.resumed is None:
-            state = first_state(learning.task, learning.trainer, life.settings)
-            nodes = started(state, plan, learning.task).nodes
-        else:
-            before = self._start(life.resumed[:2])
-            if life.resumed not in self._snapshots:
-                self._keep_snapshots(before, upto=None)
-            nodes = self._snapshots[life.resumed].with_momentum(learning.trainer.momentum_size)
-            nodes = started(State(nodes=nodes, event=life.first), plan, learning.task).nodes
-        places = list(self._lives)
-        running = Running(key, plan, learning, places.index(key), nodes, life.first)
-        self._running[key] = running
-        return running
-
-    def _keep_snapshots(self, running: Running, *, upto: int | None) -> None:
-        """Keep the model as it is for every wanted event that it is the model of."""
-        for wanted in self._wanted:
-            is_now = wanted.event >= running.event and (upto is None or wanted.event <= upto)
-            if wanted[:2] == running.key and is_now and wanted not in self._snapshots:
-                self._snapshots[wanted] = running.nodes
-
-    def _plan(self, key: Key) -> RoundsPlan:
-        if key not in self._plans:
-            life = self._lives[key].life
-            learning = self._learnings.of(life)
-            self._plans[key] = plan_of(
-                life.settings,
-                peer_id=life.peer,
-                trainer=learning.trainer,
-                outgoing=pipeline_of(life.settings.outgoing, codec=codec(life.settings.codec)),
-            )
-        return self._plans[key]
-
-    def _pooled_trainer(self, training: object) -> Trainer:
-        if training not in self._trainers:
-            lives = [each.life for each in self._lives.values()]
-            learnings = [self._learnings.of(life) for life in lives]
-            numbers = [self._plan((life.peer, life.incarnation)).number for life in lives]
-            settings = next(life.settings.training for life in lives if life.settings.training == training)
-            data = pooled(learnings, numbers)
-            self._trainers[training] = Trainer.of(learnings[0].task, data, settings)
-        return self._trainers[training]
-
     def _set_threads(self, each: Running) -> None:
         threads = self._lives[each.key].life.threads
         if not self._batched and torch.get_num_threads() != threads:
             torch.set_num_threads(threads)
-
-    def _require_home(self, sender: Key, roster: Sequence[str]) -> None:
-        known = {peer for peer, _ in self._lives}
-        if sender[0] not in known:
-            raise MissingPeer(
-                "rows came from members whose homes were not given",
-                expected=f"the homes of all {len(roster)} members; those of {len(known)} were given",
-                got=", ".join(peer for peer in roster if peer not in known),
-                remedy="Name the homes of these peers too: what they sent is part of the models.",
-            )
-        if sender not in self._lives:
-            raise TornRecords(
-                f"a row came from start {sender[1]} of peer {sender[0]}, of which there are no records",
-                expected=f"a file {sender[1]:06d}.jsonl among them",
-                remedy="Restore the file: a replay needs every start of every peer.",
-            )
-
-    def _require_recorded(self, wanted: Version) -> None:
-        recorded = self._lives.get(wanted[:2])
-        if recorded is None or not recorded.life.first <= wanted.event <= recorded.last:
-            raise TornRecords(
-                f"the model before round {wanted.event} of start {wanted.incarnation} of peer {wanted.peer} was "
-                "saved, and is not recorded",
-                remedy="The records were cut short, or copied before what depends on them: copy all again.",
-            )

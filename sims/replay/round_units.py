@@ -3,45 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from gossipfl.algorithms import AnyExchange, LinkExchange, Links, Mixed, RoundContext, RoundInProgress
-from gossipfl.peer.rounds import RoundsPlan
 from gossipfl.peer.rounds.training import TrainerOfRounds
-from gossipfl.training import NodeData, Nodes, Trainer
-from sims.replay.learning import Learning, joined_samples
+from gossipfl.training import Nodes, Trainer
+from sims.replay.round_starts import Running
 
-__all__ = ["Running", "Unit", "pooled"]
-
-
-@dataclass(slots=True)
-class Running:
-    """One start of a peer while it is replayed.
-
-    Parameters
-    ----------
-    key : tuple of str and int
-        Peer id and incarnation.
-    plan : RoundsPlan
-    learning : Learning
-    place : int
-        Among all starts.
-    nodes : Nodes
-        The model between two rounds, ``B = 1``.
-    event : int
-        Number of the next round.
-    """
-
-    key: tuple[str, int]
-    plan: RoundsPlan
-    learning: Learning
-    place: int
-    nodes: Nodes
-    event: int
+__all__ = ["Unit"]
 
 
 class Unit:
@@ -122,24 +95,6 @@ class Unit:
             )
             for i in range(len(self.members))
         ]
-
-
-def pooled(learnings: Sequence[Learning], numbers: Sequence[int]) -> NodeData:
-    """Hold the samples of all starts together, each start's own part under its number.
-
-    Raises
-    ------
-    NotSimulable
-        If the peers' samples differ in shape or dtype, so that they make no pool.
-    """
-    own = [learning.data for learning in learnings]
-    ends = np.cumsum([data.samples for data in own])
-    return NodeData.partitioned(
-        joined_samples([data.train_inputs for data in own]),
-        joined_samples([data.train_targets for data in own]),
-        [np.arange(end - data.samples, end) for end, data in zip(ends, own, strict=True)],
-        numbers=np.array(numbers, dtype=np.int64),
-    )
 
 
 def _parts(tensor: Tensor, sizes: Sequence[int]) -> tuple[Tensor, ...]:

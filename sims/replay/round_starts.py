@@ -1,0 +1,208 @@
+"""All starts of peers that learned in rounds, and how far each has come in a replay."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from gossipfl.codecs import codec
+from gossipfl.outgoing import pipeline_of
+from gossipfl.peer.assembly import first_state
+from gossipfl.peer.gossip.learner import State
+from gossipfl.peer.rounds import RoundsPlan, plan_of, started
+from gossipfl.training import NodeData, Nodes, Trainer
+from sims.replay.errors import MissingPeer, TornRecords
+from sims.replay.learning import Learning, Learnings, joined_samples
+from sims.replay.peer_records import RecordedPeer, Version
+from sims.replay.round_records import RoundLife, read_round_life
+
+__all__ = ["Key", "Running", "Starts"]
+
+Key = tuple[str, int]
+"""Peer id and incarnation: one start of a peer."""
+
+
+@dataclass(slots=True)
+class Running:
+    """One start of a peer while it is replayed.
+
+    Parameters
+    ----------
+    key : tuple of str and int
+        Peer id and incarnation.
+    plan : RoundsPlan
+    learning : Learning
+    place : int
+        Among all starts.
+    nodes : Nodes
+        The model between two rounds, ``B = 1``.
+    event : int
+        Number of the next round.
+    """
+
+    key: tuple[str, int]
+    plan: RoundsPlan
+    learning: Learning
+    place: int
+    nodes: Nodes
+    event: int
+
+
+class Starts:
+    """Every start of every peer, with the models that are wanted of it.
+
+    Parameters
+    ----------
+    peers : sequence of RecordedPeer
+        All members.
+    learnings : Learnings
+    targets : iterable of Version
+        What is wanted; an event is the number of the next round. What starts were resumed from is wanted too.
+
+    Attributes
+    ----------
+    lives : dict of Key to RoundLife
+    found : dict of Version to Nodes
+        Wanted models, as far as they have been computed.
+
+    Raises
+    ------
+    TornRecords
+        If what is wanted was never recorded.
+    """
+
+    def __init__(
+        self, peers: Sequence[RecordedPeer], learnings: Learnings, targets: Iterable[Version]
+    ) -> None:
+        self._learnings = learnings
+        self.lives: dict[Key, RoundLife] = {
+            (life.peer, life.incarnation): read_round_life(peer, life)
+            for peer in peers
+            for life in peer.lives.values()
+        }
+        self.found: dict[Version, Nodes] = {}
+        self._running: dict[Key, Running] = {}
+        self._plans: dict[Key, RoundsPlan] = {}
+        self._trainers: dict[object, Trainer] = {}
+        resumed = [each.life.resumed for each in self.lives.values()]
+        self._wanted = {*targets, *(each for each in resumed if each is not None)}
+        for wanted in self._wanted:
+            self._require_recorded(wanted)
+
+    def who_does_what(self) -> dict[int, set[Key]]:
+        """Find which starts take part in each round, be it with a row that others mixed."""
+        doing: dict[int, set[Key]] = {}
+        for key, recorded in self.lives.items():
+            for number, _ in recorded.mixes:
+                doing.setdefault(number, set()).add(key)
+            for number in recorded.outcomes:
+                doing.setdefault(number, set()).add(key)
+            roster = self.plan(key).roster.members
+            for (number, _), mix in recorded.mixes.items():
+                for member, incarnation in mix.incarnations.items():
+                    sender = (roster[member], incarnation)
+                    self._require_home(sender, roster)
+                    doing[number].add(sender)
+        return doing
+
+    def start(self, key: Key) -> Running:
+        """Give a start as far as it has come, or where it began."""
+        if key in self._running:
+            return self._running[key]
+        recorded = self.lives[key]
+        life, learning, plan = recorded.life, self._learnings.of(recorded.life), self.plan(key)
+        if life.resumed is None:
+            state = first_state(learning.task, learning.trainer, life.settings)
+            nodes = started(state, plan, learning.task).nodes
+        else:
+            before = self.start(life.resumed[:2])
+            if life.resumed not in self.found:
+                self.keep(before)
+            nodes = self.found[life.resumed].with_momentum(learning.trainer.momentum_size)
+            nodes = started(State(nodes=nodes, event=life.first), plan, learning.task).nodes
+        places = list(self.lives)
+        running = Running(key, plan, learning, places.index(key), nodes, life.first)
+        self._running[key] = running
+        return running
+
+    def keep(self, running: Running, *, upto: int | None = None) -> None:
+        """Keep the model as it is for every wanted event that it is the model of."""
+        for wanted in self._wanted:
+            is_now = wanted.event >= running.event and (upto is None or wanted.event <= upto)
+            if wanted[:2] == running.key and is_now and wanted not in self.found:
+                self.found[wanted] = running.nodes
+
+    def keep_last(self) -> None:
+        """Keep what is wanted of models that have come as far as their records go."""
+        for key in self.lives:
+            if any(wanted[:2] == key for wanted in self._wanted):
+                self.keep(self.start(key))
+
+    def plan(self, key: Key) -> RoundsPlan:
+        """Give the plan that a start had."""
+        if key not in self._plans:
+            life = self.lives[key].life
+            learning = self._learnings.of(life)
+            self._plans[key] = plan_of(
+                life.settings,
+                peer_id=life.peer,
+                trainer=learning.trainer,
+                outgoing=pipeline_of(life.settings.outgoing, codec=codec(life.settings.codec)),
+            )
+        return self._plans[key]
+
+    def pooled_trainer(self, training: object) -> Trainer:
+        """Give the trainer of these settings over the samples of all starts."""
+        if training not in self._trainers:
+            lives = [each.life for each in self.lives.values()]
+            learnings = [self._learnings.of(life) for life in lives]
+            numbers = [self.plan((life.peer, life.incarnation)).number for life in lives]
+            settings = next(life.settings.training for life in lives if life.settings.training == training)
+            data = _pooled(learnings, numbers)
+            self._trainers[training] = Trainer.of(learnings[0].task, data, settings)
+        return self._trainers[training]
+
+    def _require_home(self, sender: Key, roster: Sequence[str]) -> None:
+        known = {peer for peer, _ in self.lives}
+        if sender[0] not in known:
+            raise MissingPeer(
+                "rows came from members whose homes were not given",
+                expected=f"the homes of all {len(roster)} members; those of {len(known)} were given",
+                got=", ".join(peer for peer in roster if peer not in known),
+                remedy="Name the homes of these peers too: what they sent is part of the models.",
+            )
+        if sender not in self.lives:
+            raise TornRecords(
+                f"a row came from start {sender[1]} of peer {sender[0]}, of which there are no records",
+                expected=f"a file {sender[1]:06d}.jsonl among them",
+                remedy="Restore the file: a replay needs every start of every peer.",
+            )
+
+    def _require_recorded(self, wanted: Version) -> None:
+        recorded = self.lives.get(wanted[:2])
+        if recorded is None or not recorded.life.first <= wanted.event <= recorded.last:
+            raise TornRecords(
+                f"the model before round {wanted.event} of start {wanted.incarnation} of peer {wanted.peer} was "
+                "saved, and is not recorded",
+                remedy="The records were cut short, or copied before what depends on them: copy all again.",
+            )
+
+
+def _pooled(learnings: Sequence[Learning], numbers: Sequence[int]) -> NodeData:
+    """Hold the samples of all starts together, each start's own part under its number.
+
+    Raises
+    ------
+    NotSimulable
+        If the peers' samples differ in shape or dtype, so that they make no pool.
+    """
+    own = [learning.data for learning in learnings]
+    ends = np.cumsum([data.samples for data in own])
+    return NodeData.partitioned(
+        joined_samples([data.train_inputs for data in own]),
+        joined_samples([data.train_targets for data in own]),
+        [np.arange(end - data.samples, end) for end, data in zip(ends, own, strict=True)],
+        numbers=np.array(numbers, dtype=np.int64),
+    )
