@@ -15,7 +15,7 @@ import typer
 from typer.core import TyperGroup
 
 from gossipfl import __version__
-from gossipfl.errors import GossipflError
+from topology.errors import ExplainedError
 
 __all__ = ["main"]
 
@@ -79,7 +79,7 @@ def main() -> None:
     """Run the command; a named error is one message and exit code 2, never a traceback."""
     try:
         _app()
-    except GossipflError as error:
+    except ExplainedError as error:
         typer.echo(f"gossipfl: {error}", err=True)
         sys.exit(2)
     except ModuleNotFoundError as error:

@@ -1,8 +1,8 @@
 """Advice on topologies: candidates ranked by predicted time to target, with a reason each."""
 
 from topology.advice.candidates import candidate_expressions
-from topology.advice.lifetimes import lifetimes
+from topology.advice.disagreement import lifetimes, rate_of
 from topology.advice.ranking import advise
 from topology.advice.recommendation import Advice, Recommendation, Refusal
 
-__all__ = ["Advice", "Recommendation", "Refusal", "advise", "candidate_expressions", "lifetimes"]
+__all__ = ["Advice", "Recommendation", "Refusal", "advise", "candidate_expressions", "lifetimes", "rate_of"]

@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from topology.advice.candidates import candidate_expressions
-from topology.advice.lifetimes import lifetimes, rate_kept_by, rate_of
+from topology.advice.disagreement import lifetimes, rate_kept_by, rate_of
 from topology.advice.reasons import reason_for
 from topology.advice.recommendation import Advice, Recommendation, Refusal
 from topology.catalogue import build

@@ -7,8 +7,7 @@ from contextlib import suppress
 
 import numpy as np
 
-from topology.advice import lifetimes
-from topology.advice.lifetimes import rate_of
+from topology.advice import lifetimes, rate_of
 from topology.catalogue import NamedTopology
 from topology.cost import sequence_cost
 from topology.errors import SolverFailed

@@ -8,7 +8,7 @@ from topology.graphs.assemble import largest_component
 from topology.graphs.classic import complete, exponential, hypercube, path, ring, star, torus, tree
 from topology.graphs.cliques import clique_skew, d_cliques
 from topology.graphs.convert import from_edges, from_networkx
-from topology.graphs.files import from_file, from_node_link
+from topology.graphs.files import from_file
 from topology.graphs.internet import internet, internet_names
 from topology.graphs.random import erdos_renyi, geometric, scale_free, small_world
 from topology.graphs.regular import random_regular
@@ -24,7 +24,6 @@ __all__ = [
     "from_edges",
     "from_file",
     "from_networkx",
-    "from_node_link",
     "geometric",
     "hypercube",
     "internet",

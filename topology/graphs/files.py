@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 from xml.etree.ElementTree import ParseError
 
 import networkx as nx
@@ -13,7 +13,7 @@ from topology.errors import InvalidParameter, MalformedGraphFile, TopologyError
 from topology.graphs.convert import from_networkx
 from topology.graphs.topology import Topology
 
-__all__ = ["FileFormat", "from_file", "from_node_link"]
+__all__ = ["FileFormat", "from_file", "graph_of_node_link"]
 
 FileFormat = Literal["edges", "graphml", "gexf", "json"]
 
@@ -92,23 +92,6 @@ def from_file(
         merge_duplicates=merge_duplicates,
         require_connected=require_connected,
         name=graph.name or file.stem,
-    )
-
-
-def from_node_link(
-    data: dict[str, Any], *, weight: str | None = None, require_connected: bool = True
-) -> Topology:
-    """Return the graph of a node-link dictionary (``nodes`` with ``id``, ``edges`` or ``links``).
-
-    Raises
-    ------
-    MalformedGraphFile
-        If keys are missing.
-    SelfLoop, DuplicateEdge, Disconnected, MislabelledNodes
-        As in `from_networkx`.
-    """
-    return from_networkx(
-        graph_of_node_link(data, "the dictionary"), weight=weight, require_connected=require_connected
     )
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import topology
 from topology import catalogue, spectrum
 from topology.advice import candidate_expressions, lifetimes
-from topology.advice.lifetimes import rate_kept_by
+from topology.advice.disagreement import rate_kept_by
 from topology.errors import InvalidParameter, UnknownTopology
 from topology.spectrum import MixingRate
 
