@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.func import vmap
 
 from gossipfl.errors import InvalidTask
+from gossipfl.global_generator import global_generator
 from gossipfl.rows import Layout, SharePolicy, layout_of, to_row, to_tensors
 from gossipfl.tasks.dataset import Dataset
 from gossipfl.tasks.failures import failures_named
@@ -115,7 +116,7 @@ class Task:
             If the factory fails, or does not return a module.
         """
         try:
-            with torch.random.fork_rng(devices=[]):  # initialising a module draws from the global generator
+            with global_generator():  # which initialising a module draws from
                 module = self.model()
         except Exception as error:
             raise InvalidTask(
@@ -175,8 +176,8 @@ class Task:
             if self.start == "common"
             else int.from_bytes(hashlib.sha256(f"{self.seed}/{node}".encode()).digest()[:7])
         )
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed)
+        with global_generator() as generator:
+            generator.manual_seed(seed)
             return to_row(self.build_module(), self.layout)
 
     @cached_property

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.func import vmap
 
 from gossipfl.errors import GossipflError, InvalidTask
+from gossipfl.global_generator import global_generator
 from gossipfl.rows import Entry, Layout, to_row
 from gossipfl.tasks.objective import Objective
 from gossipfl.tasks.recurrent import BatchableRecurrences
@@ -92,10 +93,10 @@ class RowGradients:
         if len(rows) > 1 and self.vectorised:
             return self._differentiate_together(rows, inputs, targets)
         results = []
-        with torch.random.fork_rng(devices=[], enabled=self.draws):
+        with global_generator(enabled=self.draws) as generator:
             for index, row in enumerate(rows):
                 if self.draws:
-                    torch.default_generator.manual_seed(seeds[index])
+                    generator.manual_seed(seeds[index])
                 own = take((inputs, targets), index)
                 results.append(self._differentiate(self._loss_of, row, *own))
         losses, gradients, untrained = zip(*results, strict=True)
@@ -184,7 +185,7 @@ def _try_out(loss_of: _LossOf, leaves: Tensors, rest: Tensors, example: tuple[Tr
     """Try a batch; return whether random numbers were drawn for it."""
     inputs, targets = example
     try:
-        with torch.random.fork_rng(devices=[]), torch.enable_grad():
+        with global_generator(), torch.enable_grad():
             before = torch.get_rng_state()
             value = loss_of({name: leaf.requires_grad_() for name, leaf in leaves.items()}, rest, *example)[0]
             draws = not torch.equal(before, torch.get_rng_state())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from gossipfl.global_generator import global_generator
 from gossipfl.tasks import Task
 from gossipfl.tasks.samples import Tree
 from gossipfl.training.nodes import Nodes
@@ -34,7 +35,7 @@ def rehearse(
         If either fails: what would else be found out while many peers are at work.
     """
     row = task.initial_row()[None].to(dtype)
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
+    with global_generator(), torch.no_grad():
         trainer.train(
             Nodes.start(row, momentum_size=trainer.momentum_size), np.zeros(1, dtype=np.int64), steps=1
         )
