@@ -36,6 +36,7 @@ __all__ = [
     "MessageRefused",
     "MessageTooLarge",
     "NonFiniteUpdate",
+    "OldSpelling",
     "PeerBusy",
     "PeerUnreachable",
     "RateLimited",
@@ -47,6 +48,7 @@ __all__ = [
     "TruncatedFrame",
     "UnexpectedRound",
     "UnexpectedTensor",
+    "UnknownAlgorithm",
     "UnknownCodec",
     "UnknownTask",
     "UnsupportedVersion",
@@ -68,6 +70,14 @@ class GossipflError(ExplainedError):
 
 class SettingError(GossipflError, ValueError):
     """A setting in a TOML file, a flag or an argument is wrong."""
+
+
+class OldSpelling(FutureWarning):
+    """A setting is written as it was called earlier, and was understood; the message has its present name."""
+
+
+class UnknownAlgorithm(SettingError):
+    """No algorithm has this name."""
 
 
 class InvalidAddress(SettingError):
@@ -121,7 +131,7 @@ class InvalidTask(TaskError):
 
 
 class InvalidAlgorithm(GossipflError):
-    """An algorithm fails, or does in its rounds what nothing that runs it can carry out."""
+    """An algorithm cannot be imported, fails, or does in its rounds what nothing that runs it can carry out."""
 
 
 # The other peer sent something that cannot be accepted

@@ -13,11 +13,13 @@ round's mixing matrix, a peer sums the rows that its neighbours sent for this ro
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from torch import Tensor
 
+from gossipfl.algorithms.declaration import Algorithm
 from gossipfl.algorithms.exchanges import (
     AnyExchange,
     Exchange,
@@ -30,6 +32,9 @@ from gossipfl.algorithms.exchanges import (
 )
 from gossipfl.settings import TrainingSettings
 from gossipfl.training.nodes import Nodes
+
+if TYPE_CHECKING:
+    from topology.sequences import MixingSequence
 
 __all__ = [
     "AnyExchange",
@@ -118,6 +123,8 @@ class Requirements:
     own_steps : bool
         Whether it takes one gradient a round and the step itself, so that the momentum and the number of local
         steps of the training have no say.
+    own_weights : bool
+        Whether it weighs by itself, so that rules for mixing weights have no say.
     """
 
     stochastic: Literal["doubly", "rows", "columns"] = "doubly"
@@ -131,6 +138,7 @@ class Requirements:
     epochs: bool = False
     every_message: str | None = None
     own_steps: bool = False
+    own_weights: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,22 +168,39 @@ class RoundContext:
     links: Links | None = None
 
 
-class RoundAlgorithm(Protocol):
+class RoundAlgorithm(Algorithm, ABC):
     """A round-based algorithm, on B nodes at once.
 
     It keeps nothing itself: state is in `Nodes.auxiliary`, and ``nodes.rows`` are between rounds always the models
     to use and to evaluate.
     """
 
+    __slots__ = ()
+    kind = "rounds"
+
     @property
     def requirements(self) -> Requirements:
-        """Mixing it is defined for."""
-        ...
+        """Mixing it is defined for: doubly stochastic matrices, unless overridden."""
+        return Requirements()
+
+    @property
+    def simulator_only(self) -> str | None:
+        """Why peers cannot run it; None if they can."""
+        if self.requirements.server:
+            return "it needs a server that averages, and peers have none"
+        harm = self.requirements.every_message
+        return None if harm is None else f"messages of peers may be lost, and {harm}"
+
+    def sequence(self, nodes: int, *, seed: int) -> MixingSequence | None:
+        """The mixing of an algorithm that brings its own; None, the default, where the topology decides."""
+        del nodes, seed
+        return None
 
     def start(self, nodes: Nodes, *, shared_size: int, links: Links | None = None) -> Nodes:
-        """Nodes before the first round, with the auxiliary rows that the algorithm keeps."""
-        ...
+        """Nodes before the first round, with the auxiliary rows the algorithm keeps: none unless overridden."""
+        del shared_size, links
+        return nodes
 
+    @abstractmethod
     def round(self, nodes: Nodes, context: RoundContext) -> Round:
         """Do one round."""
-        ...

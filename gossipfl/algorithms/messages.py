@@ -3,8 +3,7 @@
 Nodes act when their clocks ring and when messages arrive, and never wait for one another. An algorithm says on
 which of these occasions its nodes train, and what they send (`Behaviour`); and gives a function for each
 occasion (`MessageAlgorithm`). Whoever runs it knows no more: a simulation compiles the occasions to waves, a
-peer meets them as
-they come, and a replay follows the records of both::
+peer meets them as they come, and a replay follows the records of both::
 
     @dataclass(frozen=True)
     class GoingAlong(MessageAlgorithm):
@@ -21,21 +20,26 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal, TypeAlias, final
+from typing import Annotated, Literal, TypeAlias, final
 
+from pydantic import AfterValidator
 from torch import Tensor
 
+from gossipfl.algorithms.declaration import Algorithm
 from gossipfl.algorithms.gossip.flow import PROACTIVE, Flow
 from gossipfl.algorithms.gossip.sharing import WHOLE, Sharing
 from gossipfl.errors import SettingError
 from gossipfl.outgoing import Draws, Pipeline
+from gossipfl.settings.codec_names import parse_model_codec_name
 from gossipfl.training.nodes import Nodes
 
 __all__ = [
+    "CODEC",
     "MOMENTUM",
     "Behaviour",
     "Message",
     "MessageAlgorithm",
+    "ModelCodecName",
     "Occasion",
     "Update",
     "as_received",
@@ -49,8 +53,19 @@ Update: TypeAlias = Callable[[Nodes], Nodes]
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,31}")
 _MOST_CARRIED = 4
 
+CODEC = "how models are sent: bfloat16, float16, int8[:BUCKET] or qsgd:LEVELS[:BUCKET]; as float32 if unset"
+
 #: Name among what a message carries of the optimiser's momentum, as far as it belongs to shared parameters.
 MOMENTUM = "momentum"
+
+
+def _keeps_models(name: str) -> str:
+    parse_model_codec_name(name)
+    return name
+
+
+ModelCodecName = Annotated[str, AfterValidator(_keeps_models)]
+"""How files name a codec that simulated nodes send models with."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,7 +173,7 @@ class Behaviour:
             )
 
 
-class MessageAlgorithm(ABC):
+class MessageAlgorithm(Algorithm, ABC):
     """A message-driven algorithm, on B nodes at once.
 
     All functions are pure and treat each node by itself. Whatever they keep beside the model is in
@@ -166,11 +181,25 @@ class MessageAlgorithm(ABC):
     """
 
     __slots__ = ()
+    kind = "messages"
+    preserves_mean = False
 
     @property
     def behaviour(self) -> Behaviour:
         """What its nodes do, and when: pushed models are trained on receipt, unless told otherwise."""
         return Behaviour()
+
+    @property
+    def simulator_only(self) -> str | None:
+        """Why peers cannot run it; None if they can."""
+        behaviour = self.behaviour
+        if behaviour.simulated_only is not None:
+            return behaviour.simulated_only
+        if behaviour.lost == "returned":
+            return "a peer does not learn which of its messages were lost"
+        if behaviour.sharing.kind != "whole":
+            return "peers send whole models"
+        return None if behaviour.flow.kind == "proactive" else "peers send by their clocks"
 
     def start(self, nodes: Nodes) -> Nodes:
         """Nodes before anything happened, with the auxiliary rows the algorithm keeps: none unless overridden."""

@@ -51,9 +51,10 @@ def init(
     settings = parse_settings(overrides, source="the flags")
     task = find_task(settings.task.name, settings.task.options)
     if settings.rounds.algorithm is not None:
-        from gossipfl.peer.rounds.algorithms import make_algorithm
+        from gossipfl.algorithms import make_algorithm
 
-        make_algorithm(settings.rounds.algorithm, settings.rounds.parameters)  # a typo is named now
+        parameters = settings.rounds.parameters
+        make_algorithm(settings.rounds.algorithm, parameters, kind="rounds", key="rounds.parameters")  # typos
     place = Home(home)
     place.require_free()
     data = None

@@ -5,7 +5,7 @@ Light on purpose (pydantic only), so that ``--help`` needs neither torch nor lib
 
 from __future__ import annotations
 
-from gossipfl.settings.learning import GossipSettings, MergeSettings, Schedule, TrainingSettings
+from gossipfl.settings.learning import GossipSettings, Schedule, TrainingSettings
 from gossipfl.settings.loading import dump_settings, load_settings, parse_settings
 from gossipfl.settings.peer import (
     CheckpointSettings,
@@ -24,7 +24,6 @@ __all__ = [
     "EvaluationSettings",
     "ExchangeSettings",
     "GossipSettings",
-    "MergeSettings",
     "NetworkSettings",
     "PeerSettings",
     "RoundsSettings",

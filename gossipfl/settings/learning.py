@@ -1,12 +1,12 @@
-"""Settings of what learns: local training, and what becomes of received models."""
+"""Settings of learning: local training, and gossip."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-__all__ = ["GossipSettings", "MergeSettings", "Schedule", "TrainingSettings"]
+__all__ = ["GossipSettings", "Schedule", "TrainingSettings"]
 
 Schedule = Literal["constant", "inverse", "cosine"]
 
@@ -60,63 +60,17 @@ class TrainingSettings(BaseModel):
         return self
 
 
-class MergeSettings(BaseModel):
-    """How a received model and one's own become one in gossip learning."""
+class GossipSettings(BaseModel):
+    """Learning from messages: an algorithm, whose parameters are the other keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False)
 
-    merge: Literal["RW", "MU", "UM"] = Field(
-        "MU",
-        description="RW: train the received model; MU: merge, then train; UM: train both, then merge",
-    )
-    weighting: Literal["age", "plain"] = Field(
-        "age", description="weight of each model in a merge: its age, or one half"
-    )
-    merge_limit: int | None = Field(
-        None,
-        ge=0,
-        description="largest difference of ages at which models are averaged; above it the older one is taken "
-        "as it is; no limit if unset",
-    )
-
-    @model_validator(mode="after")
-    def _limit_limits_something(self) -> MergeSettings:
-        if self.merge == "RW" and self.merge_limit is not None:
-            raise ValueError(
-                "merge_limit is without effect where models are never merged (merge = 'RW'): leave it out, or "
-                "choose MU or UM"
-            )
-        return self
-
-
-class GossipSettings(MergeSettings):
-    """What a peer that gossips does with the models it receives."""
-
-    algorithm: Literal["gossip_learning", "ad_psgd"] = Field(
+    algorithm: str = Field(
         "gossip_learning",
-        description="gossip_learning: as merge, weighting and merge_limit say; ad_psgd: plain averages, and a "
-        "step with each answer",
+        description="message-driven algorithm (see gossipfl algorithms list), or package.module:Class",
     )
 
-    @field_validator("algorithm", mode="before")
-    @classmethod
-    def _only_what_is_sound_in_peers(cls, algorithm: object) -> object:
-        if algorithm == "push_sum":
-            raise ValueError(
-                "push_sum runs in the simulator only: its mean is right only if no mass is ever lost or counted "
-                "twice, and a peer that hears no acknowledgement, or is restored from a checkpoint, cannot know "
-                "which of its shares arrived (docs/algorithms.md)"
-            )
-        return algorithm
-
-    @model_validator(mode="after")
-    def _averages_are_plain(self) -> GossipSettings:
-        if self.algorithm == "ad_psgd":
-            defaults = {name: field.default for name, field in MergeSettings.model_fields.items()}
-            given = [name for name, default in defaults.items() if getattr(self, name) != default]
-            if given:
-                raise ValueError(
-                    f"ad_psgd always takes the plain mean, so {', '.join(given)} would be without effect: leave "
-                    "it out"
-                )
-        return self
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """Parameters of the algorithm, as far as they are given."""
+        return dict(self.model_extra or {})

@@ -198,17 +198,3 @@ class PeerSettings(_Table):
                 "set rounds.algorithm"
             )
         return self
-
-    @model_validator(mode="after")
-    def _asks_where_answers_are_needed(self) -> PeerSettings:
-        if self.gossip.algorithm == "ad_psgd" and self.exchange.mode != "push-pull":
-            raise ValueError(
-                f"gossip.algorithm = 'ad_psgd' averages both ways, so exchange.mode must be 'push-pull', not "
-                f"{self.exchange.mode!r}"
-            )
-        if self.gossip.algorithm == "ad_psgd" and self.exchange.merges_per_training != 1:
-            raise ValueError(
-                "gossip.algorithm = 'ad_psgd' trains once with each answer, so exchange.merges_per_training must "
-                f"be 1, not {self.exchange.merges_per_training}"
-            )
-        return self

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gossipfl.algorithms.declaration import settings_of
+from gossipfl.peer.gossip.plan import gossip_algorithm
 from gossipfl.settings import PeerSettings
 from gossipfl.tasks import find_task
 from sims.calibration.estimators import (
@@ -202,12 +204,10 @@ def _common_settings(peers: list[RecordedPeer]) -> tuple[PeerSettings, list[str]
 
 def _algorithm(settings: PeerSettings) -> dict[str, Any]:
     """The peers' algorithm as a section of a scenario."""
-    way = settings.codec
-    sent = {} if way == "float32" else {"codec": way}
-    if settings.gossip.algorithm == "ad_psgd":
-        return {"name": "ad_psgd", **sent}
-    merging = settings.gossip.model_dump(exclude={"algorithm"})
-    return {"name": "gossip_learning", "exchange": settings.exchange.mode, **merging, **sent}
+    parameters = settings_of(gossip_algorithm(settings))
+    if "codec" in parameters and settings.codec != "float32":
+        parameters["codec"] = settings.codec
+    return {"name": settings.gossip.algorithm, **parameters}
 
 
 def _task(peers: list[RecordedPeer]) -> tuple[dict[str, Any], int, list[str]]:

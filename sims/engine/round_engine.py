@@ -18,7 +18,6 @@ from sims.engine.programme import Compile
 from sims.engine.workers import one_thread_each
 from sims.errors import NotSimulable
 from sims.scenario.outgoing import outgoing_of
-from sims.scenario.round_based import RoundSection
 from sims.world import World
 from sims.world.networks import RoundNetwork
 from topology.sequences import MixingSequence
@@ -57,9 +56,9 @@ class RoundEngine:
     ) -> None:
         scenario, section = world.scenario, world.scenario.algorithm
         network = network if isinstance(network, RoundNetwork) else RoundNetwork(network)
-        if not isinstance(section, RoundSection):
+        if not section.in_rounds:
             raise NotSimulable(f"{section.name!r} does not run in rounds")
-        self.algorithm = section.build_for(world.layout)
+        self.algorithm = section.of_rounds(world.layout)
         outgoing = outgoing_of(scenario)
         wanting = unmet(
             section.name,

@@ -19,7 +19,6 @@ from sims.engine.groups import groups_of
 from sims.engine.packing import Packing
 from sims.errors import NotEnoughMemory
 from sims.scenario import Scenario
-from sims.scenario.round_based import RoundSection
 from sims.world import World
 from sims.world.networks import round_network
 
@@ -81,10 +80,11 @@ def estimate_memory(scenario: Scenario, world: World) -> MemoryEstimate:
     data = world.trainer.data
     held = sum(t.numel() * t.element_size() for t in leaves((data.inputs, data.targets, world.test_inputs)))
     held += data.indices.nbytes + data.offsets.nbytes + data.numbers.nbytes
-    if isinstance(scenario.algorithm, RoundSection):
+    if scenario.algorithm.in_rounds:
         row, momentum = item * world.layout.size + 8, item * world.trainer.momentum_size
         kept = _auxiliary_bytes(scenario, world)
-        beside = 2 * row if scenario.algorithm.build().requirements.own_steps else 0  # gradients, directions
+        own_steps = scenario.algorithm.of_rounds().requirements.own_steps
+        beside = 2 * row if own_steps else 0  # gradients, directions
         rows = n * (3 * row + 2 * momentum + beside) + 3 * kept
         return MemoryEstimate(rows=rows, slots=0, data=held, timeline=0)
     behaviour, first = world.message_algorithm.behaviour, world.first_nodes()
@@ -104,9 +104,7 @@ def estimate_memory(scenario: Scenario, world: World) -> MemoryEstimate:
 
 def _auxiliary_bytes(scenario: Scenario, world: World) -> int:
     """Bytes that the algorithm keeps beside all models, found by starting it on two nodes with three link ends."""
-    if not isinstance(scenario.algorithm, RoundSection):
-        return 0
-    algorithm, first = scenario.algorithm.build_for(world.layout), world.first_rows()[:1]
+    algorithm, first = scenario.algorithm.of_rounds(world.layout), world.first_rows()[:1]
     none = torch.zeros(3, dtype=torch.int64)
     links = Links(owner=none, neighbours=none, weights=none.double())
     nodes = Nodes.start(first.expand(2, -1), momentum_size=world.trainer.momentum_size)
@@ -122,7 +120,7 @@ def _auxiliary_bytes(scenario: Scenario, world: World) -> int:
 
 
 def _slots_per_node(scenario: Scenario, world: World, row_bytes: int) -> float:
-    if isinstance(scenario.algorithm, RoundSection):
+    if scenario.algorithm.in_rounds:
         return 0.0
     n = min(scenario.population.nodes, _PROBED_NODES)
     small = scenario.model_copy(

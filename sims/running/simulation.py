@@ -18,7 +18,6 @@ from sims.engine.programme import Compile
 from sims.errors import NotSimulable
 from sims.scenario import Scenario
 from sims.scenario.network import ConstantDelay, NoChurn
-from sims.scenario.round_based import RoundSection
 from sims.world import World
 from sims.world.networks import neighbour_lists, round_network
 
@@ -97,7 +96,7 @@ def simulation_of(
     InvalidScenario, NotSimulable, MalformedTrace
         If its parts do not fit together.
     """
-    kind = RoundBased if isinstance(scenario.algorithm, RoundSection) else MessageDriven
+    kind = RoundBased if scenario.algorithm.in_rounds else MessageDriven
     return kind(scenario, world, threads=threads, compile_when=compile_when, device=device)
 
 

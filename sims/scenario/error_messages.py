@@ -1,4 +1,4 @@
-"""What is wrong with a TOML file, said so that its author can mend it: the line, the key, and what it may be."""
+"""Mistakes in TOML files, each with its line, its key, and what would be right."""
 
 from __future__ import annotations
 
@@ -45,6 +45,8 @@ def explained(
         came = "" if mistake["type"] == "missing" else f"; got {mistake['input']!r}"
         if mistake["type"] == "union_tag_not_found":
             said, came = f"required here: one of {', '.join(_known_values(model, names))}", ""
+        if mistake["type"] == "declared":
+            came = ""  # the message says it
         hint = ""
         if mistake["type"] == "union_tag_invalid":
             tag, tags = mistake["ctx"]["tag"], mistake["ctx"]["expected_tags"].replace("'", "")
@@ -80,9 +82,22 @@ def _is_union_tag(part: object, location: tuple[Any, ...], table: Any) -> bool:
 def _known_keys(root: type[BaseModel], names: Sequence[str], *, of: Any = None) -> set[str]:
     """Keys of a table; with ``of``, of the variant that it names."""
     models = _models_at(root, names)
+    if isinstance(of, dict):
+        models = [derived for derived in (_derived(model, of) for model in models) if derived] or models
     named = [of.get(key) for key in ("name", "kind")] if isinstance(of, dict) else []
     fitting = [m for m in models if any(_tag_of(m, key) in named for key in ("name", "kind"))]
-    return {key for model in fitting or models for key in model.model_fields}
+    return {key for model in fitting or models for key in _keys_of(model)}
+
+
+def _derived(model: type[BaseModel], table: dict[str, Any]) -> type[BaseModel] | None:
+    """The model of a table whose keys depend on what it names."""
+    variant = getattr(model, "variant_of", None)
+    return variant(table) if variant else None
+
+
+def _keys_of(model: type[BaseModel]) -> set[str]:
+    variants = getattr(model, "variants", list)
+    return {key for each in (model, *variants()) for key in each.model_fields}
 
 
 def _tag_of(model: type[BaseModel], key: str) -> Any:

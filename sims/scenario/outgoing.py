@@ -16,7 +16,7 @@ __all__ = ["outgoing_of", "outgoing_of_messages"]
 
 def outgoing_of(scenario: Scenario) -> Pipeline:
     """Make the pipeline of rounds: the tables ``[[outgoing]]``, and ``algorithm.codec``, the short form of one."""
-    return _pipeline(scenario, getattr(scenario.algorithm, "codec", None))
+    return _pipeline(scenario, scenario.algorithm.codec)
 
 
 def outgoing_of_messages(scenario: Scenario, behaviour: Behaviour) -> Pipeline:

@@ -3,39 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from gossipfl.settings.outgoing import OutgoingSettings, require_order
 from gossipfl.training import TrainingSettings
-from sims.scenario.averaging import AveragingSection
-from sims.scenario.bias_corrected import BiasCorrectedSection
-from sims.scenario.compressed import CompressedSection
-from sims.scenario.message_driven import (
-    ADPSGDSection,
-    FlowSection,
-    GossipLearningSection,
-    MessageDrivenSection,
-    PushSumSection,
-    SharingSection,
-)
+from sims.scenario.algorithm import AlgorithmSection
 from sims.scenario.network import ChurnSection, NetworkSection, Section
-from sims.scenario.round_based import RoundBasedSection
 from sims.scenario.tables import topology_table
 
 __all__ = [
-    "ADPSGDSection",
     "AlgorithmSection",
     "EvaluateSection",
-    "FlowSection",
-    "GossipLearningSection",
-    "MessageDrivenSection",
     "OutputSection",
     "PopulationSection",
-    "PushSumSection",
     "Scenario",
-    "SharingSection",
     "StopSection",
     "TaskSection",
     "TopologySection",
@@ -81,12 +64,6 @@ class TopologySection(Section):
     def arguments(self) -> dict[str, Any]:
         """The family's parameters, as written in the file."""
         return dict(self.model_extra or {})
-
-
-AlgorithmSection = Annotated[
-    MessageDrivenSection | RoundBasedSection | AveragingSection | BiasCorrectedSection | CompressedSection,
-    Field(discriminator="name"),
-]
 
 
 class TrainingSection(TrainingSettings):
@@ -160,9 +137,16 @@ class Scenario(Section):
     stop: StopSection = StopSection()
     output: OutputSection = OutputSection()
 
+    @field_validator("algorithm", mode="before")
+    @classmethod
+    def _with_modules(cls, table: Any, info: ValidationInfo) -> Any:
+        """Tell an algorithm where modules of the user's own are."""
+        modules = info.data.get("modules")
+        return {"modules": modules, **table} if modules and isinstance(table, dict) else table
+
     @model_validator(mode="after")
     def _outgoing_in_order(self) -> Scenario:
-        require_order(self.outgoing, codec=getattr(self.algorithm, "codec", None))
+        require_order(self.outgoing, codec=self.algorithm.codec)
         return self
 
     @model_validator(mode="after")

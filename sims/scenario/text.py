@@ -69,8 +69,16 @@ def load_table(file: Path | str) -> dict[str, Any]:
     return table
 
 
-def scenario_of(table: dict[str, Any], *, source: str) -> Scenario:
+def scenario_of(table: dict[str, Any], *, source: str, text: str = "") -> Scenario:
     """Check a table and make it a scenario.
+
+    Parameters
+    ----------
+    table : dict
+    source : str
+        What to call it in errors.
+    text : str
+        The TOML it was read from, for numbers of lines.
 
     Raises
     ------
@@ -81,7 +89,7 @@ def scenario_of(table: dict[str, Any], *, source: str) -> Scenario:
         return Scenario.model_validate(table)
     except ValidationError as error:
         raise InvalidScenario(
-            explained(error, model=Scenario, text="", source=source, table=table)
+            explained(error, model=Scenario, text=text, source=source, table=table)
         ) from error
 
 
@@ -134,12 +142,7 @@ def parse_scenario(
     override_all(table, overrides)
     if directory is not None:
         resolve(table, directory)
-    try:
-        return Scenario.model_validate(table)
-    except ValidationError as error:
-        raise InvalidScenario(
-            explained(error, model=Scenario, text=text, source=source, table=table)
-        ) from error
+    return scenario_of(table, source=source, text=text)
 
 
 def to_toml(scenario: Scenario) -> str:

@@ -11,7 +11,6 @@ from scipy.sparse import csr_array, identity
 
 from sims.errors import InvalidScenario, NotSimulable
 from sims.scenario import Scenario
-from sims.scenario.round_based import RoundSection
 from topology import graphs, mixing, sequences
 from topology.catalogue import FAMILIES, Expression, NamedTopology, build, from_table
 from topology.errors import TopologyError
@@ -98,17 +97,18 @@ def round_network(scenario: Scenario, *, class_counts: ClassCounts | None = None
     NotSimulable
         If the algorithm does not run in rounds.
     """
-    algorithm, n = scenario.algorithm, scenario.population.nodes
-    if not isinstance(algorithm, RoundSection):
+    section, n = scenario.algorithm, scenario.population.nodes
+    if not section.in_rounds:
         raise NotSimulable(
-            f"{algorithm.name!r} is message-driven and mixes in no rounds",
+            f"{section.name!r} is message-driven and mixes in no rounds",
             remedy="Choose a round-based algorithm such as 'd_psgd'.",
         )
-    requirements = algorithm.build().requirements
+    algorithm = section.of_rounds()
+    requirements = algorithm.requirements
     try:
         own = algorithm.sequence(n, seed=scenario.seed)
     except TopologyError as error:
-        raise InvalidScenario(f"algorithm {algorithm.name!r} cannot mix: {error}") from error
+        raise InvalidScenario(f"algorithm {section.name!r} cannot mix: {error}") from error
     if own is not None or requirements.server:
         _refuse_topology(scenario)
         nobody = sequences.static(csr_array(identity(n)), name="a server")
@@ -118,7 +118,7 @@ def round_network(scenario: Scenario, *, class_counts: ClassCounts | None = None
         return RoundNetwork(_everyone(n), complete=True)
     named = _built(scenario, read)
     try:
-        sequence = named.mixing(algorithm.weights)
+        sequence = named.mixing(section.weights)
     except TopologyError as error:
         raise InvalidScenario(f"topology {scenario.topology.name!r} cannot mix: {error}") from error
     if requirements.stochastic == "columns" and sequence.stochastic == "rows":

@@ -20,7 +20,6 @@ from gossipfl.training import NodeData, Nodes, Trainer, rehearse
 from sims.errors import InvalidScenario
 from sims.scenario import Scenario
 from sims.scenario.outgoing import outgoing_of_messages
-from sims.scenario.scenario import MessageDrivenSection
 from sims.world.trace_cache import Traces
 
 __all__ = ["World", "build_world"]
@@ -79,9 +78,10 @@ class World:
             If the scenario's algorithm runs in rounds.
         """
         section = self.scenario.algorithm
-        if not isinstance(section, MessageDrivenSection):
+        algorithm = section.build()
+        if not isinstance(algorithm, MessageAlgorithm):
             raise InvalidScenario("clocks and messages are for message-driven algorithms", got=section.name)
-        return section.build()
+        return algorithm
 
     @property
     def message_outgoing(self) -> Pipeline:

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
+from gossipfl.algorithms import make_algorithm
 from gossipfl.codecs import codec
 from gossipfl.errors import SettingError
-from gossipfl.peer.rounds.algorithms import make_algorithm
 from gossipfl.peer.rounds.plan import mixing_of
 from gossipfl.settings import PeerSettings
 from tests.gossipfl.network.helpers import in_trio

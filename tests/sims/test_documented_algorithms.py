@@ -3,9 +3,7 @@
 import re
 from pathlib import Path
 
-from pydantic import TypeAdapter
-
-from sims.scenario.scenario import AlgorithmSection
+from gossipfl.algorithms import algorithm_names
 
 PAGE = Path(__file__).parents[2] / "docs" / "algorithms.md"
 
@@ -14,5 +12,4 @@ def test_every_algorithm_of_a_scenario_is_in_a_table_and_every_one_in_a_table_is
     documented = re.findall(
         r"^\| `(\w+)` \|.*\|.*\|.*\|.*(?:simulator|peers) \|$", PAGE.read_text(), re.MULTILINE
     )
-    mapping = TypeAdapter(AlgorithmSection).json_schema()["discriminator"]["mapping"]
-    assert sorted(documented) == sorted(mapping)
+    assert sorted(documented) == sorted({*algorithm_names(), "gossip_learning", "ad_psgd", "push_sum"})

@@ -7,11 +7,13 @@ Algorithm 1.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 
+from gossipfl.algorithms.declaration import Parameter
 from gossipfl.algorithms.gossip.merging import merge
-from gossipfl.algorithms.messages import Behaviour, Message, MessageAlgorithm, Update
+from gossipfl.algorithms.messages import CODEC, Behaviour, Message, MessageAlgorithm, ModelCodecName, Update
 from gossipfl.training.nodes import Nodes
 
 __all__ = ["ADPSGD"]
@@ -38,7 +40,12 @@ class ADPSGD(MessageAlgorithm):
         As in `Behaviour`.
     """
 
-    codec: str | None = None
+    name = "ad_psgd"
+    paper = "Lian et al., ICML 2018"
+    rule = "x̂_i = x_i, then x_i ← ½(x_i + x_j) − ηg(x̂_i) and x_j ← ½(x_i + x_j): who asks trains"
+    sends = "2P an exchange"
+
+    codec: Annotated[ModelCodecName | None, Parameter(CODEC, in_peers="exchange.codec")] = None
 
     @property
     def behaviour(self) -> Behaviour:

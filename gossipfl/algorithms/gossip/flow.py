@@ -7,8 +7,9 @@ III.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
+from gossipfl.algorithms.declaration import Parameter
 from gossipfl.errors import SettingError
 
 __all__ = ["PROACTIVE", "Flow"]
@@ -33,9 +34,16 @@ class Flow:
         The reserve is above the capacity.
     """
 
-    kind: Literal["proactive", "simple", "generalized", "randomized"] = "proactive"
-    capacity: int = 20
-    reserve: int = 10
+    kind: Annotated[
+        Literal["proactive", "simple", "generalized", "randomized"],
+        Parameter(
+            "proactive: one message a period; the others bank tokens and answer messages with messages"
+        ),
+    ] = "proactive"
+    capacity: Annotated[
+        int, Parameter("C: tokens a node can hold; with all, it sends by the clock", ge=0)
+    ] = 20
+    reserve: Annotated[int, Parameter("A: how many tokens a node keeps back when it answers", ge=1)] = 10
 
     def __post_init__(self) -> None:
         if self.kind in ("generalized", "randomized") and self.reserve > self.capacity:

@@ -10,15 +10,16 @@ model merging", ICCCI 2023; token accounts: Danner & Jelasity, "Token account al
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
 
+from gossipfl.algorithms.declaration import Parameter
 from gossipfl.algorithms.gossip.flow import PROACTIVE, Flow
 from gossipfl.algorithms.gossip.merging import Weighting, merge
 from gossipfl.algorithms.gossip.sharing import WHOLE, Sharing
-from gossipfl.algorithms.messages import Behaviour, Message, MessageAlgorithm, Update
+from gossipfl.algorithms.messages import CODEC, Behaviour, Message, MessageAlgorithm, ModelCodecName, Update
 from gossipfl.errors import SettingError
 from gossipfl.training.nodes import Nodes
 
@@ -50,15 +51,40 @@ class GossipLearning(MessageAlgorithm):
         Two of these contradict each other.
     """
 
-    merge: Literal["RW", "MU", "UM"] = "MU"
-    weighting: Weighting = "age"
-    merge_limit: int | None = None
-    exchange: Literal["push", "pull", "push-pull"] = "push"
-    flow: Flow = PROACTIVE
-    sharing: Sharing = WHOLE
-    codec: str | None = None
+    name = "gossip_learning"
+    paper = "Ormándi et al. 2013; Hegedűs et al. 2021; Danner et al. 2023"
+    rule = (
+        "x ← U(M(x, y)), to merge with what is received and train (MU); or U(y) (RW), or M(U(x), U(y)) (UM)"
+    )
+    sends = "P a message; P / S with sharing"
 
-    def __post_init__(self) -> None:
+    merge: Annotated[
+        Literal["RW", "MU", "UM"],
+        Parameter("RW: train the received model; MU: merge, then train; UM: train both, then merge"),
+    ] = "MU"
+    weighting: Annotated[Weighting, Parameter("weight of each model in a merge: its age, or one half")] = (
+        "age"
+    )
+    merge_limit: Annotated[
+        int | None,
+        Parameter(
+            "largest difference of ages at which models are averaged; above it the older one is taken as it is; "
+            "no limit if unset",
+            ge=0,
+        ),
+    ] = None
+    exchange: Annotated[
+        Literal["push", "pull", "push-pull"],
+        Parameter("nodes send their models, ask for others', or both", in_peers="exchange.mode"),
+    ] = "push"
+    flow: Annotated[Flow, Parameter("whether messages are sent by the clock, or paid for with tokens")] = (
+        PROACTIVE
+    )
+    sharing: Annotated[Sharing, Parameter("how much of a model a message carries")] = WHOLE
+    codec: Annotated[ModelCodecName | None, Parameter(CODEC, in_peers="exchange.codec")] = None
+
+    def check(self) -> None:
+        """Refuse what would be without effect, and parts of models that replace whole ones."""
         if self.merge == "RW" and self.merge_limit is not None:
             raise SettingError(
                 "merge_limit is without effect where models are never merged (merge = 'RW')",

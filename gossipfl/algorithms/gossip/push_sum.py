@@ -7,10 +7,11 @@ Assran, Loizou, Ballas & Rabbat, "Stochastic gradient push for distributed deep 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 
+from gossipfl.algorithms.declaration import Parameter
 from gossipfl.algorithms.messages import Behaviour, Message, MessageAlgorithm, Update
 from gossipfl.training.nodes import Nodes
 
@@ -43,7 +44,18 @@ class PushSum(MessageAlgorithm):
         than η, and nodes that hear more count for more.
     """
 
-    steps_of: Literal["sum", "model"] = "sum"
+    name = "push_sum"
+    paper = "Kempe et al., FOCS 2003; Assran et al., ICML 2019"
+    rule = "s ← s − ηg(s/w); half of (s, w) goes to a neighbour, what comes is added; the model is s/w"
+    sends = "P + 1 a message"
+
+    steps_of: Annotated[
+        Literal["sum", "model"],
+        Parameter(
+            "what a training step is a step of: the sum, as in the paper, which moves a model of small weight "
+            "far; or the model"
+        ),
+    ] = "sum"
 
     @property
     def behaviour(self) -> Behaviour:

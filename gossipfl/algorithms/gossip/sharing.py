@@ -8,10 +8,12 @@ which has an age of its own; *subsampling* sends a fresh random 1/S of the param
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
+
+from gossipfl.algorithms.declaration import Parameter
 
 __all__ = ["WHOLE", "Sharing"]
 
@@ -28,7 +30,10 @@ class Sharing:
     """
 
     kind: Literal["whole", "partitioned", "subsampled"] = "whole"
-    parts: int = 10
+    parts: Annotated[
+        int,
+        Parameter("partitioned: one of so many fixed parts; subsampled: so many-th of the numbers", ge=2),
+    ] = 10
 
     @property
     def ages(self) -> int:

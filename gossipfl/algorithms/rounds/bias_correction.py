@@ -1,4 +1,4 @@
-"""What exact diffusion and D² share: adaptation corrected by what the last combination changed."""
+"""Bias correction of exact diffusion and D²: adaptation less what the last combination changed."""
 
 from __future__ import annotations
 

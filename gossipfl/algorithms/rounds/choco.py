@@ -8,22 +8,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
-from gossipfl.algorithms.base import Exchange, Links, Requirements, Round, RoundContext
+from gossipfl.algorithms.base import Exchange, Links, Requirements, Round, RoundAlgorithm, RoundContext
+from gossipfl.algorithms.declaration import Parameter
 from gossipfl.codecs import Compressor
-from gossipfl.errors import SettingError
 from gossipfl.training.nodes import Nodes
 
-__all__ = ["ChocoSGD"]
+__all__ = ["CONSENSUS_STEP_SIZE", "ChocoSGD"]
+
+CONSENSUS_STEP_SIZE = (
+    "γ: how far a node moves towards what neighbours sent; the coarser the codec, the smaller"
+)
 
 _PUBLIC, _MIXED = "public copies", "mixed public copies"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ChocoSGD:
+class ChocoSGD(RoundAlgorithm):
     """Train, send the compressed difference to one's public copy, and move towards the neighbours' copies.
 
     With x̂_j the copy of node j's model that its neighbours have, all equal and at first zero, a round is
@@ -38,7 +43,7 @@ class ChocoSGD:
 
     Parameters
     ----------
-    compressor : Compressor, optional
+    codec : Compressor, optional
         Q; the identity unless given.
     consensus_step_size : float
         γ, above 0 and at most 1: the coarser Q, the smaller.
@@ -52,14 +57,16 @@ class ChocoSGD:
         γ or ``restart_every`` is out of range.
     """
 
-    compressor: Compressor | None = None
-    consensus_step_size: float = 1.0
-    restart_every: int | None = None
+    name = "choco"
+    paper = "Koloskova, Stich & Jaggi, ICML 2019"
+    rule = "q = Q(x − x̂), x̂ ← x̂ + q, x_i ← x_i + γ Σ_j w_ij (x̂_j − x̂_i) after the step"
+    sends = "P through the codec"
 
-    def __post_init__(self) -> None:
-        require_consensus_step_size(self.consensus_step_size)
-        if self.restart_every is not None and self.restart_every < 1:
-            raise SettingError("restart_every is out of range", expected="at least 1", got=self.restart_every)
+    codec: Annotated[Compressor | None, Parameter("Q; the identity if unset", formerly="compressor")] = None
+    consensus_step_size: Annotated[float, Parameter(CONSENSUS_STEP_SIZE, gt=0, le=1)] = 1.0
+    restart_every: Annotated[
+        int | None, Parameter("rounds after which public copies are zero again; never if unset", ge=1)
+    ] = None
 
     @property
     def requirements(self) -> Requirements:
@@ -81,21 +88,8 @@ class ChocoSGD:
         kept: Mapping[str, Tensor] = nodes.auxiliary
         if self.restart_every is not None and context.round % self.restart_every == 0:
             kept = self.start(nodes, shared_size=context.shared_size).auxiliary
-        mixed = yield Exchange(own - kept[_PUBLIC], compressor=self.compressor)
+        mixed = yield Exchange(own - kept[_PUBLIC], compressor=self.codec)
         public, mixed_public = kept[_PUBLIC] + mixed.sent, kept[_MIXED] + mixed.rows
         moved = own + self.consensus_step_size * (mixed_public - public)
         after = trained.with_shared(moved, ages=trained.ages)
         return replace(after, auxiliary={**trained.auxiliary, _PUBLIC: public, _MIXED: mixed_public})
-
-
-def require_consensus_step_size(step_size: float) -> None:
-    """Require 0 < γ ≤ 1.
-
-    Raises
-    ------
-    SettingError
-    """
-    if not 0 < step_size <= 1:
-        raise SettingError(
-            "the consensus step size is out of range", expected="above 0 and at most 1", got=step_size
-        )

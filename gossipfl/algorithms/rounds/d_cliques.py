@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import torch
 
-from gossipfl.algorithms.base import Exchange, Links, Requirements, Round, RoundContext
+from gossipfl.algorithms.base import Exchange, Requirements, Round, RoundAlgorithm, RoundContext
 from gossipfl.training.descent import step_along
 from gossipfl.training.nodes import Nodes
 from gossipfl.training.optimisers import optimiser_of
@@ -19,7 +19,7 @@ __all__ = ["DCliques"]
 
 
 @dataclass(frozen=True, slots=True)
-class DCliques:
+class DCliques(RoundAlgorithm):
     """D-SGD with clique averaging.
 
     With C(i) the clique of node i, and m = ``training.momentum``,
@@ -31,14 +31,15 @@ class DCliques:
     are mixed.
     """
 
+    name = "d_cliques"
+    paper = "Bellet et al., SRDS 2022"
+    rule = "gradients (and so momentum) averaged within the clique, a step, then X ← WX"
+    sends = "P, and P to each other member of the clique"
+
     @property
     def requirements(self) -> Requirements:
         """Doubly stochastic matrices, and cliques."""
         return Requirements(cliques=True)
-
-    def start(self, nodes: Nodes, *, shared_size: int, links: Links | None = None) -> Nodes:
-        """Nothing is kept beside the models."""
-        return nodes
 
     def round(self, nodes: Nodes, context: RoundContext) -> Round:
         """Do one round."""

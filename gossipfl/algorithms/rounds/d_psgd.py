@@ -8,9 +8,10 @@ and learning over networks", IEEE Trans. Signal Processing 60(8), 2012.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
-from gossipfl.algorithms.base import Exchange, Links, Requirements, Round, RoundContext
+from gossipfl.algorithms.base import Exchange, Round, RoundAlgorithm, RoundContext
+from gossipfl.algorithms.declaration import Parameter
 from gossipfl.training.nodes import Nodes
 
 __all__ = ["DPSGD", "Order"]
@@ -19,7 +20,7 @@ Order = Literal["adapt-then-combine", "combine-then-adapt", "both-at-once"]
 
 
 @dataclass(frozen=True, slots=True)
-class DPSGD:
+class DPSGD(RoundAlgorithm):
     """D-PSGD in its three orders.
 
     Writing G(X) for the stochastic gradients at X, a round is
@@ -33,16 +34,13 @@ class DPSGD:
     order : Order
     """
 
-    order: Order = "adapt-then-combine"
+    name = "d_psgd"
+    paper = "Lian et al., NeurIPS 2017; Chen & Sayed, IEEE TSP 2012"
+    rule = "X ← W(X − ηG); with order, WX − ηG(WX) or WX − ηG(X)"
 
-    @property
-    def requirements(self) -> Requirements:
-        """Doubly stochastic matrices."""
-        return Requirements()
-
-    def start(self, nodes: Nodes, *, shared_size: int, links: Links | None = None) -> Nodes:
-        """Nothing is kept beside the models."""
-        return nodes
+    order: Annotated[
+        Order, Parameter("W(X − ηG(X)); WX − ηG(WX); or WX − ηG(X), in which exchange and gradient overlap")
+    ] = "adapt-then-combine"
 
     def round(self, nodes: Nodes, context: RoundContext) -> Round:
         """Do one round."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gossipfl.algorithms.base import Exchange, Links, Requirements, Round, RoundContext
+from gossipfl.algorithms.base import Exchange, Links, Requirements, Round, RoundAlgorithm, RoundContext
 from gossipfl.algorithms.rounds.bias_correction import adapt_and_correct, start_uncorrected
 from gossipfl.training.nodes import Nodes
 
@@ -15,7 +15,7 @@ __all__ = ["DSquared"]
 
 
 @dataclass(frozen=True, slots=True)
-class DSquared:
+class DSquared(RoundAlgorithm):
     """Exact diffusion with W itself.
 
     ``X¹ = W (X⁰ − η G⁰)``, and from then on ``X ← W (2X − X⁻ − η G(X) + η⁻ G⁻)``, where what has ⁻ is of the round
@@ -27,6 +27,10 @@ class DSquared:
     tori, and on hypercubes of 8 nodes and more. `ExactDiffusion` has no such condition. As there, local steps and
     momentum of the training are part of the adaptation.
     """
+
+    name = "d_squared"
+    paper = "Tang et al., ICML 2018"
+    rule = "ψ ← X − ηG, X ← W(ψ + X − ψ⁻), eigenvalues of W above −1/3"
 
     @property
     def requirements(self) -> Requirements:

@@ -7,11 +7,13 @@ arXiv:1907.07346, 2019.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Annotated
 
 import torch
 
-from gossipfl.algorithms.base import Exchange, Links, Requirements, Round, RoundContext
-from gossipfl.algorithms.rounds.choco import require_consensus_step_size
+from gossipfl.algorithms.base import Exchange, Links, Requirements, Round, RoundAlgorithm, RoundContext
+from gossipfl.algorithms.declaration import Parameter
+from gossipfl.algorithms.rounds.choco import CONSENSUS_STEP_SIZE
 from gossipfl.codecs import Compressor
 from gossipfl.training.nodes import Nodes
 
@@ -21,7 +23,7 @@ _ERROR = "compression errors"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DeepSqueeze:
+class DeepSqueeze(RoundAlgorithm):
     """Train, send the compressed model with what is left of before, and move towards what the neighbours sent.
 
     A round is, with e_i at first zero,
@@ -36,7 +38,7 @@ class DeepSqueeze:
 
     Parameters
     ----------
-    compressor : Compressor, optional
+    codec : Compressor, optional
         Q; the identity unless given.
     consensus_step_size : float
         γ, above 0 and at most 1.
@@ -47,11 +49,13 @@ class DeepSqueeze:
         γ is out of range.
     """
 
-    compressor: Compressor | None = None
-    consensus_step_size: float = 1.0
+    name = "deep_squeeze"
+    paper = "Tang et al., arXiv 2019"
+    rule = "v = x + e, sends Q(v), e ← v − Q(v), x_i ← x_i + γ Σ_j w_ij (Q(v_j) − Q(v_i)) after the step"
+    sends = "P through the codec"
 
-    def __post_init__(self) -> None:
-        require_consensus_step_size(self.consensus_step_size)
+    codec: Annotated[Compressor | None, Parameter("Q; the identity if unset", formerly="compressor")] = None
+    consensus_step_size: Annotated[float, Parameter(CONSENSUS_STEP_SIZE, gt=0, le=1)] = 1.0
 
     @property
     def requirements(self) -> Requirements:
@@ -68,7 +72,7 @@ class DeepSqueeze:
         trained = context.local.update(nodes)
         own = trained.rows[:, : context.shared_size]
         compensated = own + nodes.auxiliary[_ERROR]
-        mixed = yield Exchange(compensated, compressor=self.compressor)
+        mixed = yield Exchange(compensated, compressor=self.codec)
         moved = own + self.consensus_step_size * (mixed.rows - mixed.sent)
         after = trained.with_shared(moved, ages=trained.ages)
         return replace(after, auxiliary={**trained.auxiliary, _ERROR: compensated - mixed.sent})

@@ -7,16 +7,18 @@ Sun, Li & Wang, "Decentralized federated averaging", IEEE Trans. Pattern Analysi
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
-from gossipfl.algorithms.base import Exchange, Links, Requirements, Round, RoundContext
-from gossipfl.algorithms.rounds.local_epochs import check_epochs, train_epochs
+from gossipfl.algorithms.base import Exchange, Requirements, Round, RoundAlgorithm, RoundContext
+from gossipfl.algorithms.declaration import Parameter
+from gossipfl.algorithms.rounds.local_epochs import EPOCHS, train_epochs
 from gossipfl.training.nodes import Nodes
 
 __all__ = ["DFedAvg"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DFedAvg:
+class DFedAvg(RoundAlgorithm):
     """DFedAvg, and DFedAvgM where training has momentum.
 
     A round starts at y⁰ = y⁻¹ = x, does K local steps
@@ -28,8 +30,8 @@ class DFedAvg:
 
     Parameters
     ----------
-    epochs : int or None
-        K is as many steps as so many passes over a node's own samples need; nodes with more samples do more. None:
+    epochs : int
+        K is as many steps as so many passes over a node's own samples need; nodes with more samples do more. 0:
         K is ``training.local_steps``, as in the paper.
 
     Notes
@@ -39,22 +41,19 @@ class DFedAvg:
     Raises
     ------
     SettingError
-        If there is less than one epoch.
+        If there are fewer epochs than none.
     """
 
-    epochs: int | None = 1
+    name = "dfedavg"
+    paper = "Sun, Li & Wang, IEEE TPAMI 2023"
+    rule = "local epochs of SGD or, with momentum, of the heavy ball at rest at first (DFedAvgM); then X ← WX"
 
-    def __post_init__(self) -> None:
-        check_epochs(self.epochs)
+    epochs: Annotated[int, Parameter(EPOCHS, ge=0)] = 1
 
     @property
     def requirements(self) -> Requirements:
         """Doubly stochastic matrices."""
-        return Requirements(epochs=self.epochs is not None)
-
-    def start(self, nodes: Nodes, *, shared_size: int, links: Links | None = None) -> Nodes:
-        """Nothing is kept beside the models."""
-        return nodes
+        return Requirements(epochs=self.epochs > 0)
 
     def round(self, nodes: Nodes, context: RoundContext) -> Round:
         """Do one round."""

@@ -7,9 +7,10 @@ randomized communication", NeurIPS 2023, Algorithms 1 to 3.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from gossipfl.algorithms.base import Links, Requirements, Round, RoundContext
+from gossipfl.algorithms.base import Requirements, Round, RoundAlgorithm, RoundContext
+from gossipfl.algorithms.declaration import Parameter
 from gossipfl.algorithms.rounds.d_psgd import DPSGD
 from gossipfl.training.nodes import Nodes
 
@@ -20,7 +21,7 @@ __all__ = ["EpidemicLearning"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EpidemicLearning:
+class EpidemicLearning(RoundAlgorithm):
     """Every node trains, sends its model to ``degree`` random others, and averages its own with what came.
 
     The round is D-PSGD's, adapt-then-combine: ``X ← W_t (X − η G(X))``. The algorithm is in the matrices: W_t is
@@ -36,13 +37,21 @@ class EpidemicLearning:
         W_t keeps the mean of the models in expectation only.
     """
 
-    degree: int
-    variant: Literal["oracle", "local"] = "oracle"
+    name = "epidemic_learning"
+    paper = "de Vos et al., NeurIPS 2023"
+    rule = "D-PSGD over a random graph drawn every round: regular (oracle), or each node chooses (local)"
+    sends = "P, to degree others"
+
+    degree: Annotated[int, Parameter("models each node sends a round; the paper has about log₂ n", ge=1)]
+    variant: Annotated[
+        Literal["oracle", "local"],
+        Parameter("oracle: a regular graph; local: each node chooses receivers alone"),
+    ] = "oracle"
 
     @property
     def requirements(self) -> Requirements:
         """Matrices whose rows sum to one; with the oracle, doubly stochastic ones."""
-        return Requirements(stochastic="doubly" if self.variant == "oracle" else "rows")
+        return Requirements(stochastic="doubly" if self.variant == "oracle" else "rows", own_weights=True)
 
     def sequence(self, nodes: int, *, seed: int) -> MixingSequence:
         """Return the mixing matrices of ``nodes`` nodes.
@@ -55,10 +64,6 @@ class EpidemicLearning:
         from topology.sequences import epidemic  # a peer that does not run this need not have it
 
         return epidemic(nodes, self.degree, seed, mode=self.variant)
-
-    def start(self, nodes: Nodes, *, shared_size: int, links: Links | None = None) -> Nodes:
-        """Nothing is kept beside the models."""
-        return nodes
 
     def round(self, nodes: Nodes, context: RoundContext) -> Round:
         """Do one round."""

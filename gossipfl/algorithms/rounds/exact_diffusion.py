@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import torch
 
-from gossipfl.algorithms.base import Exchange, Links, Requirements, Round, RoundContext
+from gossipfl.algorithms.base import Exchange, Links, Requirements, Round, RoundAlgorithm, RoundContext
 from gossipfl.algorithms.rounds.bias_correction import adapt_and_correct, start_uncorrected
 from gossipfl.training.nodes import Nodes
 
@@ -18,7 +18,7 @@ __all__ = ["ExactDiffusion"]
 
 
 @dataclass(frozen=True, slots=True)
-class ExactDiffusion:
+class ExactDiffusion(RoundAlgorithm):
     """Adapt, correct, combine.
 
     With W̄ = (W + I)/2 and ψ⁻¹ = x⁰, a round is
@@ -34,6 +34,10 @@ class ExactDiffusion:
     The adaptation is the node's training: with ``training.local_steps`` or momentum, ψ is the model after these. A
     step size that falls goes with the gradient it was taken with, so that the mean moves as said.
     """
+
+    name = "exact_diffusion"
+    paper = "Yuan et al., IEEE TSP 2019"
+    rule = "ψ ← X − ηG, X ← ½(W + I)(ψ + X − ψ⁻)"
 
     @property
     def requirements(self) -> Requirements:

@@ -7,22 +7,30 @@ decentralized data", AISTATS 2017, Algorithm 1.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
-from gossipfl.algorithms.base import Links, Requirements, Round, RoundContext
-from gossipfl.algorithms.rounds.local_epochs import check_epochs, train_epochs
-from gossipfl.algorithms.rounds.server import Weighting, of_one_model, server_mean, to_server, weights_of
+from gossipfl.algorithms.base import Links, Requirements, Round, RoundAlgorithm, RoundContext
+from gossipfl.algorithms.declaration import Parameter
+from gossipfl.algorithms.rounds.local_epochs import EPOCHS, train_epochs
+from gossipfl.algorithms.rounds.server import (
+    WEIGHTING,
+    Weighting,
+    of_one_model,
+    server_mean,
+    to_server,
+    weights_of,
+)
 from gossipfl.codecs.draws import exchange_keys
-from gossipfl.errors import SettingError
 from gossipfl.training.nodes import Nodes
 
 __all__ = ["FedAvg"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FedAvg:
+class FedAvg(RoundAlgorithm):
     """FedAvg, the yardstick with a server.
 
     Each round max(C n, 1) nodes drawn at random take the server's model x, train it on their own samples, and send
@@ -33,8 +41,8 @@ class FedAvg:
     ----------
     fraction : float
         C, in (0, 1].
-    epochs : int or None
-        E: passes over a node's own samples a round; None: ``training.local_steps`` steps.
+    epochs : int
+        E: passes over a node's own samples a round; 0: ``training.local_steps`` steps.
     weighting : {'nodes', 'samples'}
         p_k: a node's number of samples, as in the paper, or the same for every node.
 
@@ -44,24 +52,19 @@ class FedAvg:
         If a parameter is out of range.
     """
 
-    fraction: float = 1.0
-    epochs: int | None = 1
-    weighting: Weighting = "samples"
+    name = "fedavg"
+    paper = "McMahan et al., AISTATS 2017"
+    rule = "a random fraction of the nodes trains the server’s model for epochs, and the server averages them"
+    sends = "P + 1 down and up for each node drawn"
 
-    def __post_init__(self) -> None:
-        check_epochs(self.epochs)
-        if not 0 < self.fraction <= 1:
-            raise SettingError(
-                "the fraction of nodes that train in a round is out of range",
-                expected="0 < fraction ≤ 1",
-                got=self.fraction,
-                remedy="Set fraction = 1 for everyone.",
-            )
+    fraction: Annotated[float, Parameter("C: share of the nodes that train in a round", gt=0, le=1)] = 1.0
+    epochs: Annotated[int, Parameter(EPOCHS, ge=0)] = 1
+    weighting: Annotated[Weighting, Parameter(WEIGHTING)] = "samples"
 
     @property
     def requirements(self) -> Requirements:
         """A server."""
-        return Requirements(server=True, exact=True, epochs=self.epochs is not None)
+        return Requirements(server=True, exact=True, epochs=self.epochs > 0, own_weights=True)
 
     def start(self, nodes: Nodes, *, shared_size: int, links: Links | None = None) -> Nodes:
         """Everyone has the first node's model."""

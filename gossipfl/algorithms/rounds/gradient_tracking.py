@@ -9,12 +9,13 @@ optimization", IEEE Trans. Signal Processing 69, 2021).
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
 
-from gossipfl.algorithms.base import Exchange, Links, Requirements, Round, RoundContext
+from gossipfl.algorithms.base import Exchange, Links, Requirements, Round, RoundAlgorithm, RoundContext
+from gossipfl.algorithms.declaration import Parameter
 from gossipfl.training.descent import step_along
 from gossipfl.training.nodes import Nodes, before_rest
 
@@ -27,7 +28,7 @@ TRACKER, LAST_GRADIENT = "tracker", "last_gradient"
 
 
 @dataclass(frozen=True, slots=True)
-class GradientTracking:
+class GradientTracking(RoundAlgorithm):
     """Gradient tracking in its three orders.
 
     Writing G for the gradients at X and G⁻ for those of the round before, Y and G⁻ being zero at first, a round is
@@ -45,7 +46,17 @@ class GradientTracking:
     order : TrackingOrder
     """
 
-    order: TrackingOrder = "adapt-then-combine"
+    name = "gradient_tracking"
+    paper = "Nedić et al., SIAM J. Optim. 2017; Xin et al., IEEE TSP 2021"
+    rule = "Y ← W(Y + G − G⁻), X ← W(X − ηY); with order, semi-ATC or DIGing"
+    sends = "2P"
+
+    order: Annotated[
+        TrackingOrder,
+        Parameter(
+            "trackers and models are adapted before they are combined, or only models (semi-), or none"
+        ),
+    ] = "adapt-then-combine"
 
     @property
     def requirements(self) -> Requirements:

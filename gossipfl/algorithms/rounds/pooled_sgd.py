@@ -7,11 +7,20 @@ prediction using mini-batches", J. Machine Learning Research 13, 2012.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 
-from gossipfl.algorithms.base import Links, Requirements, Round, RoundContext
-from gossipfl.algorithms.rounds.server import Weighting, of_one_model, server_mean, to_server, weights_of
+from gossipfl.algorithms.base import Links, Requirements, Round, RoundAlgorithm, RoundContext
+from gossipfl.algorithms.declaration import Parameter
+from gossipfl.algorithms.rounds.server import (
+    WEIGHTING,
+    Weighting,
+    of_one_model,
+    server_mean,
+    to_server,
+    weights_of,
+)
 from gossipfl.training.descent import step_along
 from gossipfl.training.nodes import Nodes
 from gossipfl.training.optimisers import optimiser_of
@@ -20,7 +29,7 @@ __all__ = ["PooledSGD"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PooledSGD:
+class PooledSGD(RoundAlgorithm):
     """One model x, which all nodes report: ``v ← m v + Σ_i p_i ∇f_i(x)``, ``x ← x − η v``.
 
     Each node draws the batch that it would draw in gossip, and m is ``training.momentum``. With p_i = 1/n this is
@@ -34,12 +43,17 @@ class PooledSGD:
         proportional to a node's samples, so that it is the mean loss of all samples.
     """
 
-    weighting: Weighting = "nodes"
+    name = "pooled_sgd"
+    paper = "Dekel et al., JMLR 2012"
+    rule = "v ← βv + Σ_i p_i g_i, x ← x − ηv: one model, with every node’s own batch"
+    sends = "P + 1 up and down for every node and step"
+
+    weighting: Annotated[Weighting, Parameter(WEIGHTING)] = "nodes"
 
     @property
     def requirements(self) -> Requirements:
         """A server."""
-        return Requirements(server=True, exact=True)
+        return Requirements(server=True, exact=True, own_weights=True)
 
     def start(self, nodes: Nodes, *, shared_size: int, links: Links | None = None) -> Nodes:
         """Everyone has the first node's model."""

@@ -9,12 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Annotated
 
 import torch
 
-from gossipfl.algorithms.base import LinkExchange, Links, Requirements, Round, RoundContext
+from gossipfl.algorithms.base import LinkExchange, Links, Requirements, Round, RoundAlgorithm, RoundContext
+from gossipfl.algorithms.declaration import Parameter
 from gossipfl.algorithms.rounds.power_iteration import BothEnds, Matrices, orthonormal
-from gossipfl.errors import SettingError
 from gossipfl.rows import Layout
 from gossipfl.training.nodes import Nodes
 
@@ -24,7 +25,7 @@ _LEFT, _RIGHT = "left factors", "right factors"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PowerGossip:
+class PowerGossip(RoundAlgorithm):
     """Train, then move towards each neighbour along the main directions of the difference to it.
 
     Every parameter tensor is a matrix: its first dimension by all others. On the link of i and j, with
@@ -40,7 +41,7 @@ class PowerGossip:
     ----------
     shapes : tuple of shapes, optional
         Of the shared parameters, in the order of the row; unless given, the row is one matrix, as square as it can
-        be. `of` takes them from a layout.
+        be. `fitted` takes them from a layout.
     rank : int
         r, or a matrix's smaller dimension where that is less.
     iterations : int
@@ -52,20 +53,20 @@ class PowerGossip:
         Rank or iterations are below 1.
     """
 
-    shapes: tuple[tuple[int, ...], ...] | None = None
-    rank: int = 1
-    iterations: int = 2
+    name = "power_gossip"
+    paper = "Vogels et al., NeurIPS 2020"
+    rule = "over each link a low-rank approximation of the difference, by power iteration with a warm start"
+    sends = "for each m × n parameter rank · (m or n) an iteration, vectors once"
 
-    def __post_init__(self) -> None:
-        for name, value in (("rank", self.rank), ("iterations", self.iterations)):
-            if value < 1:
-                raise SettingError(f"power_gossip: {name} is out of range", expected="at least 1", got=value)
+    shapes: Annotated[tuple[tuple[int, ...], ...] | None, Parameter(setting=False)] = None
+    rank: Annotated[int, Parameter("rank of the approximation of each matrix of parameters", ge=1)] = 1
+    iterations: Annotated[
+        int, Parameter("power iterations, and so messages over each link, a round", ge=1)
+    ] = 2
 
-    @classmethod
-    def of(cls, layout: Layout, *, rank: int = 1, iterations: int = 2) -> PowerGossip:
-        """Make it for a model."""
-        shapes = tuple(entry.shape for entry in layout.entries if entry.group == "shared")
-        return cls(shapes=shapes, rank=rank, iterations=iterations)
+    def fitted(self, layout: Layout) -> PowerGossip:
+        """The algorithm for the matrices of a model."""
+        return replace(self, shapes=tuple(entry.shape for entry in layout.entries if entry.group == "shared"))
 
     @property
     def requirements(self) -> Requirements:

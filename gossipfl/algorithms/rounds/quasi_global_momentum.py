@@ -7,11 +7,12 @@ data", ICML 2021, Algorithm 1 (QG-DSGDm, and QG-DSGDm-N with Nesterov's momentum
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Annotated
 
 import torch
 
-from gossipfl.algorithms.base import Exchange, Links, Requirements, Round, RoundContext
-from gossipfl.errors import SettingError
+from gossipfl.algorithms.base import Exchange, Links, Requirements, Round, RoundAlgorithm, RoundContext
+from gossipfl.algorithms.declaration import Parameter
 from gossipfl.training.descent import step_along
 from gossipfl.training.nodes import Nodes, before_rest
 
@@ -22,7 +23,7 @@ PATH = "path"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class QGDSGDm:
+class QGDSGDm(RoundAlgorithm):
     """QG-DSGDm.
 
     With m̂ = 0 at first, a round is
@@ -52,19 +53,14 @@ class QGDSGDm:
     Where the step size has fallen to zero, a path says nothing of gradients, and m̂ only decays.
     """
 
-    momentum: float = 0.9
-    smoothing: float | None = None
-    nesterov: bool = False
+    name = "qg_dsgdm"
+    also_called = ("quasi_global_momentum",)
+    paper = "Lin et al., ICML 2021"
+    rule = "m ← βm̂ + g, X ← W(X − ηm), m̂ ← μm̂ + (1 − μ)(X⁻ − X)/η"
 
-    def __post_init__(self) -> None:
-        for name, value in (("momentum", self.momentum), ("smoothing", self.smoothing)):
-            if value is not None and not 0 <= value < 1:
-                raise SettingError(
-                    f"{name} of quasi-global momentum is out of range",
-                    expected=f"0 ≤ {name} < 1",
-                    got=value,
-                    remedy=f"Set {name} = 0.9.",
-                )
+    momentum: Annotated[float, Parameter("β", ge=0, lt=1)] = 0.9
+    smoothing: Annotated[float | None, Parameter("μ; as momentum unless given", ge=0, lt=1)] = None
+    nesterov: Annotated[bool, Parameter("QG-DSGDm-N")] = False
 
     @property
     def requirements(self) -> Requirements:
@@ -72,7 +68,7 @@ class QGDSGDm:
         return Requirements(own_steps=True)
 
     def start(self, nodes: Nodes, *, shared_size: int, links: Links | None = None) -> Nodes:
-        """Nobody has moved."""
+        """Initialise m̂ = 0."""
         return replace(nodes, auxiliary={**nodes.auxiliary, PATH: torch.zeros_like(nodes.rows)})
 
     def round(self, nodes: Nodes, context: RoundContext) -> Round:

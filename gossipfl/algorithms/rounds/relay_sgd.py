@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from gossipfl.algorithms.base import LinkExchange, Links, Requirements, Round, RoundContext
+from gossipfl.algorithms.base import LinkExchange, Links, Requirements, Round, RoundAlgorithm, RoundContext
 from gossipfl.errors import SettingError
 from gossipfl.training.nodes import Nodes
 
@@ -22,7 +22,7 @@ RELAYED = "relayed"
 
 
 @dataclass(frozen=True, slots=True)
-class RelaySGD:
+class RelaySGD(RoundAlgorithm):
     """RelaySGD, with the counts of its messages.
 
     A round trains, ``y_i = x_i − η g_i(x_i)``, and sends over each link what came last over all the others:
@@ -36,10 +36,17 @@ class RelaySGD:
     or because a message was lost (zeros then stand for it), are left out of the mean.
     """
 
+    name = "relay_sgd"
+    paper = "Vogels et al., NeurIPS 2021"
+    rule = (
+        "m_ij ← y_i + Σ_{k≠j} m_ki, counted the same way; x_i ← mean of all that is known, where y = x − ηg"
+    )
+    sends = "P + 1, another message over each link"
+
     @property
     def requirements(self) -> Requirements:
         """A tree that stays."""
-        return Requirements(static=True, tree=True, links=True, exact=True)
+        return Requirements(static=True, tree=True, links=True, exact=True, own_weights=True)
 
     def start(self, nodes: Nodes, *, shared_size: int, links: Links | None = None) -> Nodes:
         """Nothing has come over any link."""

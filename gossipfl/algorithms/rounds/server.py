@@ -1,4 +1,4 @@
-"""What the yardsticks outside gossip share: one model for all, and means that a server takes."""
+"""Averages taken by a server, for the yardsticks outside gossip."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from torch import Tensor
 from gossipfl.algorithms.base import Exchange, LocalTraining, Mixed
 from gossipfl.training.nodes import Nodes
 
-__all__ = ["Weighting", "of_one_model", "server_mean", "to_server", "weights_of"]
+__all__ = ["WEIGHTING", "Weighting", "of_one_model", "server_mean", "to_server", "weights_of"]
 
 Weighting = Literal["nodes", "samples"]
 """Whether every node counts the same, or as much as it has samples."""
+
+WEIGHTING = "every node counts the same, or as much as it has samples"
 
 
 def of_one_model(nodes: Nodes, *, shared_size: int) -> Nodes:

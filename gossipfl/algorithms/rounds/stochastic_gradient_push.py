@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from gossipfl.algorithms.base import Exchange, Links, Requirements, Round, RoundContext
+from gossipfl.algorithms.base import Exchange, Links, Requirements, Round, RoundAlgorithm, RoundContext
 from gossipfl.training.nodes import Nodes
 
 __all__ = ["PUSH_SUM_WEIGHTS", "StochasticGradientPush"]
@@ -20,7 +20,7 @@ PUSH_SUM_WEIGHTS = "push_sum_weights"
 
 
 @dataclass(frozen=True, slots=True)
-class StochasticGradientPush:
+class StochasticGradientPush(RoundAlgorithm):
     """SGP: D-PSGD for directed links.
 
     With P column-stochastic, G the stochastic gradients and w = 1 at first,
@@ -31,6 +31,12 @@ class StochasticGradientPush:
     whatever the graph, so Z goes to the mean of the models even where P is not row-stochastic. Where it is,
     w stays 1 and SGP is D-PSGD, adapt-then-combine.
     """
+
+    name = "sgp"
+    also_called = ("stochastic_gradient_push",)
+    paper = "Assran et al., ICML 2019"
+    rule = "X ← P(X − ηG(Z)), w ← Pw, Z = X/w with column-stochastic P"
+    sends = "P + 1"
 
     @property
     def requirements(self) -> Requirements:

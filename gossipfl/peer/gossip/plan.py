@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
-from gossipfl.algorithms import ADPSGD, GossipLearning, MessageAlgorithm, resumed
+from gossipfl.algorithms import MessageAlgorithm, find_algorithm, make_algorithm, resumed
+from gossipfl.algorithms.declaration import parameters_of
 from gossipfl.errors import SettingError
 from gossipfl.settings import PeerSettings
 from gossipfl.tasks import Task
 from gossipfl.training import Nodes
 from gossipfl.wire import CarriedRow
+
+#: Keys that the table had whatever the algorithm; with these values they had no effect where it takes none.
+_FORMERLY_IN_ALL = {"merge": "MU", "weighting": "age"}
 
 __all__ = ["GossipPlan", "gossip_algorithm", "gossip_plan"]
 
@@ -36,30 +42,31 @@ class GossipPlan:
     layout: bytes
 
 
-def gossip_algorithm(settings: PeerSettings) -> MessageAlgorithm:
+def gossip_algorithm(settings: PeerSettings, *, directory: Path | None = None) -> MessageAlgorithm:
     """The message-driven algorithm that settings name.
+
+    Parameters
+    ----------
+    settings : PeerSettings
+    directory : Path, optional
+        Where the module of a user's own algorithm is looked for first: the peer's home.
 
     Raises
     ------
     SettingError
         Peers cannot run it, or other settings contradict it.
     """
-    gossip, exchange = settings.gossip, settings.exchange
-    algorithm: MessageAlgorithm
-    if gossip.algorithm == "ad_psgd":
-        algorithm = ADPSGD()
-    else:
-        algorithm = GossipLearning(
-            merge=gossip.merge,
-            weighting=gossip.weighting,
-            merge_limit=gossip.merge_limit,
-            exchange=exchange.mode,
-        )
-    _require_runnable(gossip.algorithm, algorithm, settings)
+    name = settings.gossip.algorithm
+    algorithm = make_algorithm(
+        name, _parameters(settings, directory), kind="messages", directory=directory, key="gossip"
+    )
+    _require_runnable(name, algorithm, settings)
     return algorithm
 
 
-def gossip_plan(settings: PeerSettings, task: Task, nodes: Nodes) -> GossipPlan:
+def gossip_plan(
+    settings: PeerSettings, task: Task, nodes: Nodes, *, directory: Path | None = None
+) -> GossipPlan:
     """Plan how a peer gossips from its first state, or the one it saved.
 
     Raises
@@ -67,7 +74,7 @@ def gossip_plan(settings: PeerSettings, task: Task, nodes: Nodes) -> GossipPlan:
     SettingError
         As `gossip_algorithm`.
     """
-    algorithm = gossip_algorithm(settings)
+    algorithm = gossip_algorithm(settings, directory=directory)
     begun = resumed(nodes, algorithm, momentum_size=nodes.momentum.shape[1])
     message = algorithm.emit(begun, shared_size=task.layout.shared_size)
     carried = tuple(
@@ -88,17 +95,31 @@ def _digest(layout: bytes, carried: tuple[CarriedRow, ...]) -> bytes:
     return digest.digest()
 
 
+def _parameters(settings: PeerSettings, directory: Path | None) -> dict[str, Any]:
+    """Parameters as files have them: those of ``[gossip]``, and those that other settings of a peer decide."""
+    given, name = settings.gossip.parameters, settings.gossip.algorithm
+    declared = {
+        each.name: each for each in parameters_of(find_algorithm(name, kind="messages", directory=directory))
+    }
+    elsewhere = {key: each.about.in_peers for key, each in declared.items() if each.about.in_peers}
+    for key, place in elsewhere.items():
+        if key in given:
+            raise SettingError(
+                f"gossip.{key} is for simulations", remedy=f"In a peer's settings it is {place}."
+            )
+    kept = {
+        key: value
+        for key, value in given.items()
+        if value is not None and (key in declared or _FORMERLY_IN_ALL.get(key) != value)
+    }
+    modes = dict.fromkeys((key for key, place in elsewhere.items() if place == "exchange.mode"))
+    return {**kept, **dict.fromkeys(modes, settings.exchange.mode)}
+
+
 def _require_runnable(name: str, algorithm: MessageAlgorithm, settings: PeerSettings) -> None:
     behaviour, exchange = algorithm.behaviour, settings.exchange
-    reason = behaviour.simulated_only
-    if reason is None and behaviour.lost == "returned":
-        reason = "a peer does not learn which of its messages were lost"
-    if reason is None and behaviour.sharing.kind != "whole":
-        reason = "peers send whole models"
-    if reason is None and behaviour.flow.kind != "proactive":
-        reason = "peers send by their clocks"
-    if reason is not None:
-        raise SettingError(f"gossip.algorithm: {name} runs in the simulator only: {reason}")
+    if algorithm.simulator_only is not None:
+        raise SettingError(f"gossip.algorithm: {name} runs in the simulator only: {algorithm.simulator_only}")
     if behaviour.trains == "answer" and exchange.mode != "push-pull":
         raise SettingError(
             f"gossip.algorithm = {name!r} trains on answers, so neighbours must be asked for them",

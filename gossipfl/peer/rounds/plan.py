@@ -12,10 +12,10 @@ import numpy as np
 import torch
 
 from gossipfl.algorithms import Links, RoundAlgorithm
+from gossipfl.algorithms.registry import digest_of, make_algorithm
 from gossipfl.codecs import FLOAT32, Codec
 from gossipfl.errors import SettingError
 from gossipfl.outgoing import IN_FULL, Pipeline
-from gossipfl.peer.rounds.algorithms import make_algorithm, parameters_of
 from gossipfl.peer.rounds.message_shapes import ExchangeForm, forms_of
 from gossipfl.peer.rounds.roster import Roster, read_roster
 from gossipfl.settings import PeerSettings
@@ -133,6 +133,7 @@ def plan_of(
     peer_id: str,
     trainer: Trainer,
     outgoing: Pipeline,
+    directory: Path | None = None,
 ) -> RoundsPlan:
     """Make one peer's plan from its settings.
 
@@ -146,6 +147,8 @@ def plan_of(
         Its own.
     outgoing : Pipeline
         With a codec.
+    directory : Path, optional
+        Where the module of a user's own algorithm is looked for first: the peer's home.
 
     Raises
     ------
@@ -156,15 +159,16 @@ def plan_of(
     assert rounds.algorithm is not None  # noqa: S101  (the caller's reason to ask)
     roster = read_roster(rounds, directory=Path())
     number = roster.number_of(peer_id)
-    algorithm = make_algorithm(rounds.algorithm, rounds.parameters)
+    algorithm = make_algorithm(
+        rounds.algorithm, rounds.parameters, kind="rounds", directory=directory, key="rounds.parameters"
+    )
     mixing = mixing_of(
         rounds.algorithm, algorithm, rounds.topology, settings, members=len(roster), outgoing=outgoing
     )
     links = links_of(algorithm, mixing, 0, number)
     forms = forms_of(rounds.algorithm, algorithm, trainer, links=links)
     agreed = {
-        "algorithm": rounds.algorithm,
-        "parameters": parameters_of(algorithm),
+        "algorithm": digest_of(algorithm, rounds.algorithm),
         "topology": mixing.sequence.name,
         "matrices": _structure(mixing),
         "roster": roster.members,
@@ -201,15 +205,10 @@ def mixing_of(
     SettingError
     """
     requirements = algorithm.requirements
-    if requirements.server:
+    if algorithm.simulator_only is not None:
         raise SettingError(
-            f"{name} needs a server that averages, and peers have none",
-            remedy="Choose an algorithm of gossip; `gossipfl sim` runs this one.",
-        )
-    if requirements.every_message is not None:
-        raise SettingError(
-            f"{name} is not for peers, whose messages may be lost: {requirements.every_message}",
-            remedy="To send less, choose deep_squeeze, or choco with parameters.restart_every, e.g. 100.",
+            f"{name} is not for peers: {algorithm.simulator_only}",
+            remedy="`gossipfl algorithms list` shows those that are; `gossipfl sim` runs this one.",
         )
     try:
         from gossipfl.algorithms.requirements import unmet
@@ -222,10 +221,10 @@ def mixing_of(
             remedy="Install it: pip install 'gossipfl[topology]'.",
         ) from error
     graph: Topology | None = None
-    own_sequence = getattr(algorithm, "sequence", None)
     try:
+        own_sequence = algorithm.sequence(members, seed=settings.rounds.seed)
         if expression is None and own_sequence is not None:
-            sequence: MixingSequence = own_sequence(members, seed=settings.rounds.seed)
+            sequence: MixingSequence = own_sequence
         elif expression is None:
             raise SettingError(
                 "rounds.topology is missing",

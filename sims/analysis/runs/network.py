@@ -11,7 +11,6 @@ from gossipfl.errors import GossipflError
 from sims.analysis.runs.problem import Problem
 from sims.analysis.runs.run import Run
 from sims.scenario import Scenario
-from sims.scenario.round_based import RoundSection
 from sims.world.networks import neighbour_lists, round_network
 from topology.catalogue import build
 from topology.drawing.layouts import circle
@@ -69,7 +68,7 @@ def _of_scenario(run: Run, scenario: Scenario, problem: Problem | None) -> Netwo
         return Network(name="who talked to whom", n=n, graph=graph, sequence=None)
     counts = None if problem is None else problem.class_counts
     try:
-        if isinstance(scenario.algorithm, RoundSection):
+        if scenario.algorithm.in_rounds:
             sequence = round_network(scenario, class_counts=counts).sequence
             return Network(name=name, n=n, graph=None, sequence=sequence)
         indptr, indices = neighbour_lists(scenario, class_counts=counts)

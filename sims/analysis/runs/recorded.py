@@ -13,10 +13,12 @@ import polars as pl
 import torch
 from numpy.typing import NDArray
 
+from gossipfl.algorithms.declaration import settings_of
 from gossipfl.codecs import codec
 from gossipfl.errors import GossipflError
 from gossipfl.outgoing import pipeline_of
 from gossipfl.peer import Home, read_records
+from gossipfl.peer.gossip.plan import gossip_algorithm
 from gossipfl.peer.store.checkpoint import read_row
 from gossipfl.settings import PeerSettings
 from gossipfl.tasks import find_task
@@ -145,12 +147,11 @@ def _configuration(settings: PeerSettings, peers: int) -> dict[str, Any]:
             **{f"algorithm.{key}": value for key, value in rounds.parameters.items()},
             "topology.name": rounds.topology,
         }
-    gossip = settings.gossip.model_dump(mode="json")
+    declared = settings_of(gossip_algorithm(settings))
     return {
         **shared,
-        "algorithm.name": gossip.pop("algorithm", "gossip_learning"),
-        "algorithm.exchange": settings.exchange.mode,
-        **{f"algorithm.{key}": value for key, value in gossip.items()},
+        "algorithm.name": settings.gossip.algorithm,
+        **{f"algorithm.{key}": value for key, value in declared.items() if key != "codec"},
         "network.period": settings.exchange.period,
         "network.jitter": settings.exchange.jitter,
         "exchange.codec": settings.codec,

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gossipfl.algorithms import Behaviour
+from gossipfl.algorithms import Behaviour, MessageAlgorithm
 from sims.compiler.operations import operation_on
 from sims.compiler.timeline.draws import HOST, SPEED, below, lognormal, uniform
 from sims.compiler.timeline.traces import TICKS_PER_SECOND, read_round_trips, read_sessions, ticks
@@ -27,7 +27,7 @@ from sims.scenario.network import (
     TraceChurn,
     UniformDelay,
 )
-from sims.scenario.scenario import MessageDrivenSection, Scenario
+from sims.scenario.scenario import Scenario
 
 __all__ = ["TICKS_PER_SECOND", "Conditions", "conditions_of", "ticks"]
 
@@ -118,9 +118,9 @@ def conditions_of(
     InvalidScenario
         If parts of the scenario contradict one another.
     """
-    algorithm = scenario.algorithm
-    if not isinstance(algorithm, MessageDrivenSection):
-        raise InvalidScenario("timelines are for message-driven algorithms", got=algorithm.name)
+    algorithm = scenario.algorithm.build()
+    if not isinstance(algorithm, MessageAlgorithm):
+        raise InvalidScenario("timelines are for message-driven algorithms", got=scenario.algorithm.name)
     n, network = scenario.population.nodes, scenario.network
     delay_kind, first, second, one_way = _delay_of(network)
     bits = 8 * message_bytes
@@ -150,7 +150,7 @@ def conditions_of(
         loss=network.loss,
         step=ticks(scenario.training.step_seconds),
         online_only=network.choose == "online",
-        **_traffic_of(algorithm.build().behaviour, transformed=bool(scenario.outgoing)),
+        **_traffic_of(algorithm.behaviour, transformed=bool(scenario.outgoing)),
         **_churn_of(scenario.churn, n, period),
     )
 

@@ -27,7 +27,7 @@ CODECS = [None, "bfloat16", "int8:5", "qsgd:8", "qsgd-shrunk:2", "sign", "top:2"
 
 
 def choco(name, step_size):
-    return ChocoSGD(compressor=codec(name) if name else None, consensus_step_size=step_size)
+    return ChocoSGD(codec=codec(name) if name else None, consensus_step_size=step_size)
 
 
 def rounds_until(algorithm, ratios, *, limit, seed=0):
@@ -152,7 +152,7 @@ class LosingOnce(CompressingNetwork):
 @pytest.mark.parametrize("restart_every", [None, 40])
 def test_after_a_restart_a_lost_message_moves_the_mean_no_more(restart_every):
     start, local = normal_rows(6, 10), quadratics(6, size=10, kind=Still)
-    algorithm = ChocoSGD(compressor=codec("top:3"), consensus_step_size=0.2, restart_every=restart_every)
+    algorithm = ChocoSGD(codec=codec("top:3"), consensus_step_size=0.2, restart_every=restart_every)
     W = random_symmetric(6, 3)
     assert W[0, 1] > 0
     network = LosingOnce(lambda _: W)

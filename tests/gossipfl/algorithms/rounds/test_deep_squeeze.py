@@ -18,7 +18,7 @@ CODECS = [None, "int8:5", "qsgd-shrunk:2", "sign", "top:2", "random:2"]
 
 
 def deep_squeeze(name, step_size):
-    return DeepSqueeze(compressor=codec(name) if name else None, consensus_step_size=step_size)
+    return DeepSqueeze(codec=codec(name) if name else None, consensus_step_size=step_size)
 
 
 @given(seed=st.integers(0, 10**6), nodes=st.integers(3, 9))

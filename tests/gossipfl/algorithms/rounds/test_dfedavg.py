@@ -28,7 +28,7 @@ def test_with_one_local_step_it_is_d_psgd(nodes, seed, largest):
     local = quadratics(nodes, seed=seed, largest=largest, curved=True, batch_size=2)
     network = Network(lambda t: random_doubly_stochastic(nodes, seed + t))
     start = start_at(torch.zeros(nodes, 3).double())
-    averaged = after(DFedAvg(epochs=None), start, network, local, count=6)
+    averaged = after(DFedAvg(epochs=0), start, network, local, count=6)
     plain = after(DPSGD(), start, network, local, count=6)
     assert torch.equal(averaged.rows, plain.rows)
     assert torch.equal(averaged.steps, plain.steps)
@@ -66,6 +66,6 @@ def test_local_epochs_with_the_heavy_ball_at_rest_each_round(nodes, seed, epochs
         assert state.steps.tolist() == state.ages.tolist() == done
 
 
-def test_a_round_without_an_epoch_is_refused():
-    with pytest.raises(SettingError, match="no epoch"):
-        DFedAvg(epochs=0)
+def test_fewer_epochs_than_none_are_refused():
+    with pytest.raises(SettingError, match="dfedavg: epochs is out of range; expected at least 0"):
+        DFedAvg(epochs=-1)

@@ -105,7 +105,7 @@ def test_messages_are_as_small_as_the_factors():
 
 def test_shapes_come_from_a_layout():
     layout = layout_of(nn.Sequential(nn.Conv2d(2, 3, 2), nn.Flatten(), nn.Linear(12, 4)))
-    algorithm = PowerGossip.of(layout, rank=3, iterations=1)
+    algorithm = PowerGossip(rank=3, iterations=1).fitted(layout)
     assert algorithm == PowerGossip(shapes=((3, 2, 2, 2), (3,), (4, 12), (4,)), rank=3, iterations=1)
 
 

@@ -128,5 +128,5 @@ def test_what_is_not_trained_has_no_path():
 
 @pytest.mark.parametrize("wrong", [{"momentum": 1.0}, {"momentum": -0.1}, {"smoothing": 1.5}])
 def test_parameters_out_of_range_are_refused(wrong):
-    with pytest.raises(SettingError, match=f"{next(iter(wrong))} of quasi-global momentum is out of range"):
+    with pytest.raises(SettingError, match=f"qg_dsgdm: {next(iter(wrong))} is out of range"):
         QGDSGDm(**wrong)

@@ -6,13 +6,14 @@ from dataclasses import replace
 import pytest
 import torch
 
+from gossipfl.algorithms import algorithm_names, make_algorithm
+from gossipfl.algorithms.declaration import settings_of
 from gossipfl.codecs import FLOAT32
-from gossipfl.errors import CorruptCheckpoint, SettingError
+from gossipfl.errors import CorruptCheckpoint, OldSpelling, SettingError
 from gossipfl.network import Identity
 from gossipfl.outgoing import Pipeline
 from gossipfl.peer.gossip.learner import State
 from gossipfl.peer.rounds import in_rounds, plan_of, started
-from gossipfl.peer.rounds.algorithms import algorithm_names, make_algorithm, parameters_of
 from gossipfl.peer.rounds.roster import read_roster
 from gossipfl.settings import PeerSettings, RoundsSettings, parse_settings
 from gossipfl.tasks import find_task
@@ -88,35 +89,36 @@ def test_recorded_settings_hold_the_roster_and_the_number_it_gives(tmp_path):
 # Algorithms
 
 
-def test_every_round_based_algorithm_is_found_by_the_name_of_its_module():
-    names = algorithm_names()
-    assert {"d_psgd", "dfedavg", "relay_sgd", "stochastic_gradient_push", "d_cliques"} <= set(names)
+def test_every_round_based_algorithm_is_found_by_its_name():
+    names = algorithm_names("rounds")
+    assert {"d_psgd", "dfedavg", "relay_sgd", "sgp", "d_cliques"} <= set(names)
     assert "gossip_learning" not in names
-    assert make_algorithm("sgp", {}) == make_algorithm("stochastic_gradient_push", {})
+    with pytest.warns(OldSpelling, match="'stochastic_gradient_push' is called 'sgp'"):
+        assert make_algorithm("sgp", {}) == make_algorithm("stochastic_gradient_push", {})
 
 
 @pytest.mark.parametrize(
     ("name", "parameters", "words"),
     [
-        ("d_pgsd", {}, "no round-based algorithm 'd_pgsd'.*Did you mean 'd_psgd'"),
-        ("gossip_learning", {}, "no round-based algorithm 'gossip_learning'"),
+        ("d_pgsd", {}, "no algorithm 'd_pgsd'.*Did you mean 'd_psgd'"),
+        ("gossip_learning", {}, "no algorithm 'gossip_learning'"),
         ("d_psgd", {"ordr": "both-at-once"}, "takes no 'ordr'.*Did you mean 'order'"),
         ("d_psgd", {"order": "sideways"}, "order of d_psgd: Input should be.*sideways"),
-        ("choco", {"compressor": 3}, "a compressor is given by its name"),
-        ("choco", {"compressor": "zip"}, "no codec has this name"),
-        ("epidemic_learning", {}, "epidemic_learning needs more parameters.*degree"),
+        ("choco", {"codec": 3}, "codec of choco: Input should be a valid string"),
+        ("choco", {"codec": "zip"}, "no codec has this name"),
+        ("epidemic_learning", {}, "epidemic_learning needs 'degree'"),
     ],
 )
 def test_a_wrong_algorithm_or_parameter_is_named(name, parameters, words):
     with pytest.raises(Exception, match=words) as caught:
-        make_algorithm(name, parameters)
+        make_algorithm(name, parameters, kind="rounds")
     assert type(caught.value).__module__ == "gossipfl.errors"
 
 
 def test_all_parameters_count_and_equal_ones_are_written_alike():
-    assert parameters_of(make_algorithm("d_psgd", {})) == {"order": "'adapt-then-combine'"}
-    choco = parameters_of(make_algorithm("choco", {"compressor": "top:0.1"}))
-    assert choco["compressor"] == "top:0.1"
+    assert settings_of(make_algorithm("d_psgd", {})) == {"order": "adapt-then-combine"}
+    choco = settings_of(make_algorithm("choco", {"codec": "top:0.1"}))
+    assert choco["codec"] == "top:0.1"
 
 
 @pytest.mark.parametrize(
@@ -127,7 +129,7 @@ def test_all_parameters_count_and_equal_ones_are_written_alike():
         ({"topology": "random-regular"}, "degree is missing"),
         ({"topology": "ring:5"}, "another number of nodes than the roster has members.*expected 6; got 5"),
         ({"topology": "epidemic:6,s=2,mode=local,seed=1"}, "needs doubly stochastic mixing"),
-        ({"algorithm": "fedavg"}, "fedavg needs a server"),
+        ({"algorithm": "fedavg"}, "fedavg is not for peers: it needs a server"),
         ({"algorithm": "relay_sgd"}, "relays along a tree"),
         ({"algorithm": "d_cliques"}, "averages within cliques"),
         (

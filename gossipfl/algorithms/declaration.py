@@ -1,0 +1,336 @@
+"""The declaration of an algorithm: what it is called, whose it is, and its parameters with their bounds.
+
+An algorithm is one frozen dataclass. Its parameters are its fields, each annotated once::
+
+    consensus_step_size: Annotated[float, Parameter("γ, the coarser the codec, the smaller", gt=0, le=1)] = 1.0
+
+From that are derived a scenario's ``[algorithm]`` section, a peer's settings and flags, the keys of sweeps, what
+`gossipfl algorithms` shows, and the tables of the documentation.
+"""
+
+from __future__ import annotations
+
+import typing
+import warnings
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from functools import cache
+from types import NoneType, UnionType
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    ClassVar,
+    Literal,
+    Self,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+)
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, create_model, model_validator
+
+from gossipfl.codecs import Compressor, codec
+from gossipfl.errors import GossipflError, OldSpelling, SettingError
+
+if TYPE_CHECKING:
+    from gossipfl.rows import Layout
+
+__all__ = [
+    "Algorithm",
+    "CodecName",
+    "DeclaredParameter",
+    "Parameter",
+    "Settings",
+    "parameters_of",
+    "settings_model",
+    "settings_of",
+    "with_settings",
+]
+
+T = TypeVar("T")
+
+
+def _known_codec(name: str) -> str:
+    try:
+        codec(name)
+    except GossipflError as error:
+        shown = type(error)(error.what, expected=error.expected, remedy=error.remedy)
+        raise ValueError(str(shown)) from None
+    return name
+
+
+CodecName = Annotated[str, AfterValidator(_known_codec)]
+"""How files name a codec."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """The description and bounds of a parameter, as an annotation of its field.
+
+    Parameters
+    ----------
+    description : str
+        One line.
+    gt, ge, lt, le : float, optional
+        Bounds: greater than, at least, less than, at most.
+    formerly : str, optional
+        An older name that files may still use.
+    setting : bool
+        Whether users set it; else it follows from the model, for example.
+    in_peers : str, optional
+        The setting of a peer that takes its place, such as ``exchange.mode``.
+    """
+
+    description: str = ""
+    gt: float | None = None
+    ge: float | None = None
+    lt: float | None = None
+    le: float | None = None
+    formerly: str | None = None
+    setting: bool = True
+    in_peers: str | None = None
+
+    @property
+    def bounds(self) -> dict[str, float]:
+        """The bounds that are given, by their names."""
+        named = {"gt": self.gt, "ge": self.ge, "lt": self.lt, "le": self.le}
+        return {name: bound for name, bound in named.items() if bound is not None}
+
+    @property
+    def range(self) -> str:
+        """The bounds in words, such as ``above 0 and at most 1``; empty without any."""
+        words = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most"}
+        return " and ".join(f"{words[name]} {bound:g}" for name, bound in self.bounds.items())
+
+    def allows(self, value: float) -> bool:
+        """Whether a number is within the bounds."""
+        return not (
+            (self.gt is not None and not value > self.gt)
+            or (self.ge is not None and not value >= self.ge)
+            or (self.lt is not None and not value < self.lt)
+            or (self.le is not None and not value <= self.le)
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeclaredParameter:
+    """A parameter of an algorithm as its class declares it.
+
+    Parameters
+    ----------
+    name : str
+    kind : type
+        Without its annotations.
+    default : object
+        ``dataclasses.MISSING`` if it must be given.
+    about : Parameter
+    """
+
+    name: str
+    kind: Any
+    default: Any
+    about: Parameter
+
+    @property
+    def kind_name(self) -> str:
+        """What a file may say, such as ``int``, ``"oracle" | "local"`` or ``codec``."""
+        return _kind_name(self.kind)
+
+
+class Algorithm:
+    """What every algorithm declares, whether it runs in rounds or is driven by messages.
+
+    Subclasses are frozen dataclasses. Bounds of their parameters hold however one is made.
+
+    Raises
+    ------
+    SettingError
+        If a parameter is out of its range, or contradicts another.
+    """
+
+    __slots__ = ()
+
+    kind: ClassVar[Literal["rounds", "messages"]]
+    """Whether it runs in rounds, or acts on clocks and messages."""
+    name: ClassVar[str] = ""
+    """What files call it; one of a user's own is called ``module:Class``."""
+    also_called: ClassVar[tuple[str, ...]] = ()
+    """Older names that files may still use."""
+    paper: ClassVar[str] = ""
+    """Authors, venue and year."""
+    rule: ClassVar[str] = ""
+    """The update in a line of mathematics."""
+    sends: ClassVar[str] = "P"
+    """Numbers that go over a link in a round or with a message, P being the number of shared parameters."""
+    preserves_mean: ClassVar[bool] = True
+    """Whether the mean of all models stays what it is where nothing is trained and nothing lost."""
+
+    def __post_init__(self) -> None:
+        for parameter in parameters_of(type(self)):
+            _require_within_bounds(type(self), parameter, getattr(self, parameter.name))
+        self.check()
+
+    def check(self) -> None:
+        """Refuse parameters that contradict each other, with a `SettingError`; nothing to refuse by default."""
+
+    def fitted(self, layout: Layout) -> Self:
+        """The algorithm for models of a layout, which few need to know."""
+        del layout
+        return self
+
+    @property
+    def simulator_only(self) -> str | None:
+        """Why peers cannot run it; None if they can."""
+        return None
+
+
+def parameters_of(declared: type) -> tuple[DeclaredParameter, ...]:
+    """Parameters that the fields of a dataclass declare, those that are no settings left out."""
+    return tuple(each for each in _all_parameters(declared) if each.about.setting)
+
+
+@cache
+def _all_parameters(declared: type) -> tuple[DeclaredParameter, ...]:
+    hints = typing.get_type_hints(declared, include_extras=True)
+    found = []
+    for field in fields(declared):
+        kind, about = hints[field.name], Parameter()
+        if get_origin(kind) is Annotated:
+            kind, *metadata = get_args(kind)
+            about = next((each for each in metadata if isinstance(each, Parameter)), about)
+        default = field.default
+        if field.default_factory is not MISSING:
+            default = field.default_factory()
+        found.append(DeclaredParameter(name=field.name, kind=kind, default=default, about=about))
+    return tuple(found)
+
+
+class Settings(BaseModel):
+    """Parameters as files have them: numbers, words and tables; subclasses are derived by `settings_model`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    _old_names: ClassVar[Mapping[str, str]] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _in_todays_spelling(cls, values: Any) -> Any:  # noqa: ANN401
+        if not isinstance(values, Mapping) or not cls._old_names.keys() & values.keys():
+            return values
+        renamed = dict(values)
+        for old, new in cls._old_names.items():
+            if old in renamed and new not in renamed:
+                warnings.warn(OldSpelling(f"the parameter {old!r} is now called {new!r}"), stacklevel=2)
+                renamed[new] = renamed.pop(old)
+        return renamed
+
+
+def settings_model(declared: type, *, base: type[Settings] = Settings) -> type[Settings]:
+    """The pydantic model of what files may say of a dataclass's parameters.
+
+    Parameters
+    ----------
+    declared : type
+        A dataclass: an algorithm, or the type of one of its parameters.
+    base : type
+        With the keys that are common to all algorithms of a kind; a parameter of the same name takes their place.
+    """
+    return _derived(declared, base)
+
+
+@cache
+def _derived(declared: Any, base: Any) -> type[Settings]:  # noqa: ANN401  (mypy takes no class for hashable)
+    parameters = parameters_of(declared)
+    fields_of_model: dict[str, Any] = {each.name: _field(each) for each in parameters}
+    make: Any = create_model  # mypy would take what it makes for a class of its own
+    model: type[Settings] = make(
+        declared.__name__,
+        __base__=base,
+        __doc__=declared.__doc__,
+        __module__=declared.__module__,
+        **fields_of_model,
+    )
+    model._old_names = {each.about.formerly: each.name for each in parameters if each.about.formerly}
+    return model
+
+
+def with_settings(declared: type[T], settings: BaseModel) -> T:
+    """Make a dataclass from its settings.
+
+    Raises
+    ------
+    SettingError
+        If the dataclass refuses them.
+    """
+    return declared(
+        **{each.name: _made(each.kind, getattr(settings, each.name)) for each in parameters_of(declared)}
+    )
+
+
+def settings_of(instance: object) -> dict[str, Any]:
+    """Parameters of an algorithm as a file would have them, defaults included."""
+    return {each.name: _written(getattr(instance, each.name)) for each in parameters_of(type(instance))}
+
+
+def _require_within_bounds(declared: type[Algorithm], parameter: DeclaredParameter, value: object) -> None:
+    about = parameter.about
+    if isinstance(value, int | float) and not isinstance(value, bool) and not about.allows(value):
+        raise SettingError(
+            f"{declared.name or declared.__name__}: {parameter.name} is out of range",
+            expected=about.range,
+            got=value,
+        )
+
+
+def _field(parameter: DeclaredParameter) -> tuple[Any, Any]:
+    """A parameter as a field of a pydantic model."""
+    about = parameter.about
+    rest: dict[str, Any] = {"description": about.description or None, **about.bounds}
+    if parameter.default is MISSING:
+        return _plain(parameter.kind), Field(**rest)
+    if is_dataclass(parameter.default):
+        model, default = _plain(type(parameter.default)), settings_of(parameter.default)
+        return _plain(parameter.kind), Field(default_factory=lambda: model(**default), **rest)
+    return _plain(parameter.kind), Field(_written(parameter.default), **rest)
+
+
+def _plain(kind: Any) -> Any:  # noqa: ANN401  (any annotation)
+    """The type of what a file says in the place of a value: a codec's name, a table for a dataclass."""
+    if kind is Compressor:
+        return CodecName
+    if isinstance(kind, type) and is_dataclass(kind):
+        return settings_model(kind)
+    if get_origin(kind) in (Union, UnionType):
+        return Union[tuple(_plain(each) for each in get_args(kind))]  # noqa: UP007  (made at run time)
+    return kind
+
+
+def _made(kind: Any, value: Any) -> Any:  # noqa: ANN401
+    """What an algorithm is given for what a file says."""
+    kinds = (kind, *get_args(kind))
+    if isinstance(value, str) and Compressor in kinds:
+        return codec(value)
+    if isinstance(value, Settings):
+        return with_settings(
+            next(each for each in kinds if isinstance(each, type) and is_dataclass(each)), value
+        )
+    return value
+
+
+def _written(value: Any) -> Any:  # noqa: ANN401
+    """What a file says for what an algorithm is given."""
+    if is_dataclass(value) and not hasattr(value, "payload_bytes"):
+        return settings_of(value)
+    return value.name if hasattr(value, "payload_bytes") else value
+
+
+def _kind_name(kind: Any) -> str:  # noqa: ANN401
+    if kind is Compressor or get_origin(kind) is Annotated:
+        return "codec"
+    if get_origin(kind) is Literal:
+        return " | ".join(f'"{each}"' for each in get_args(kind))
+    if get_origin(kind) in (Union, UnionType):
+        return " | ".join(_kind_name(each) for each in get_args(kind) if each is not NoneType)
+    return "table" if is_dataclass(kind) else getattr(kind, "__name__", str(kind))
