@@ -12,7 +12,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from gossipfl.algorithms import Algorithm, RoundAlgorithm
 from gossipfl.algorithms.declaration import CodecName, Settings, settings_model, with_settings
 from gossipfl.algorithms.registry import algorithm_names, bundled, find_algorithm, name_of
-from gossipfl.errors import SettingError
+from gossipfl.errors import GossipflError, SettingError
 from gossipfl.rows import Layout
 from sims.scenario.network import Section
 
@@ -53,7 +53,7 @@ class AlgorithmSection(Section):
         name, modules = values["name"], values.get("modules")
         try:
             declared = find_algorithm(name, directory=modules)
-        except SettingError as error:
+        except GossipflError as error:
             raise _at("name", str(error), name) from None
         model = _model_of(declared)
         settings = model.model_validate({key: value for key, value in values.items() if key not in _BESIDE})
@@ -76,7 +76,7 @@ class AlgorithmSection(Section):
         """Model of the parameters of the algorithm that a table names."""
         try:
             return _model_of(find_algorithm(table["name"], directory=table.get("modules")))
-        except SettingError:
+        except GossipflError:
             return None
 
     @property

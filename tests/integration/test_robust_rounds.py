@@ -3,49 +3,43 @@
 import pytest
 import torch
 
-from gossipfl.peer.rounds import plan as plans
 from sims.engine import RoundEngine
 from sims.replay import replay
 from sims.scenario import parse_scenario
 from sims.world import build_world
 from sims.world.networks import round_network
-from tests.gossipfl.algorithms.robust_rules import SelfCentredClipping, TrimmedMean
 from tests.gossipfl.network.helpers import in_trio, until
 from tests.gossipfl.peer.rounds.networks_of_rounds import peers_in_rounds
 from tests.integration.peers import records_of, running
 from tests.integration.test_rounds import SCENARIO, assert_replayed, digits_peers, run_all
 
-RULES = {"trimmed mean": TrimmedMean(1), "self-centred clipping": SelfCentredClipping(0.5)}
+MODULE = "tests.gossipfl.algorithms.robust_rules"
+RULES = [
+    {"algorithm": f"{MODULE}:TrimmedMean", "parameters": {"trim": 1}},
+    {"algorithm": f"{MODULE}:SelfCentredClipping", "parameters": {"radius": 0.5}},
+]
+each_rule = pytest.mark.parametrize("rule", RULES, ids=["trimmed mean", "self-centred clipping"])
 
 
-@pytest.fixture
-def rule(request, monkeypatch):
-    """The algorithm of all peers, whatever their settings name."""
-    algorithm = RULES[request.param]
-    monkeypatch.setattr(plans, "make_algorithm", lambda name, parameters: algorithm)
-    return algorithm
-
-
-def simulated(algorithm, nodes, rounds, topology):
+def simulated(rule, nodes, rounds, topology):
+    ((name, value),) = rule["parameters"].items()
+    algorithm = f'name = "{rule["algorithm"]}"\n{name} = {value}'
     scenario = parse_scenario(
-        SCENARIO.format(
-            nodes=nodes, topology=topology, algorithm='name = "d_psgd"', training="momentum = 0.5"
-        )
+        SCENARIO.format(nodes=nodes, topology=topology, algorithm=algorithm, training="momentum = 0.5")
     )
     engine = RoundEngine(build_world(scenario), round_network(scenario), compile_when="never")
-    engine.algorithm = algorithm
     for _ in range(rounds):
         engine.run_round()
     engine.close()
     return engine.rows()
 
 
-@pytest.mark.parametrize("rule", RULES, indirect=True)
+@each_rule
 @in_trio
 async def test_peers_end_where_the_simulation_ends_and_are_replayed(tmp_path, rule):
     """On a path, so that ends have one neighbour and the others two."""
     peers = digits_peers(
-        tmp_path, 5, rounds={"stop_after": 10, "topology": "path:5"}, training={"momentum": 0.5}
+        tmp_path, 5, rounds={"stop_after": 10, "topology": "path:5", **rule}, training={"momentum": 0.5}
     )
     await run_all(peers)
     rows = torch.cat([peer._learner.state.nodes.rows for peer in peers])
@@ -53,10 +47,17 @@ async def test_peers_end_where_the_simulation_ends_and_are_replayed(tmp_path, ru
     assert_replayed([peer.home.directory for peer in peers])
 
 
-@pytest.mark.parametrize("rule", RULES, indirect=True)
+@each_rule
 @in_trio
 async def test_a_missing_neighbour_has_no_place_in_a_rule(tmp_path, rule):
-    rounds = {"stop_after": 6, "gathering": 0.5, "deadline": 0.5, "patience": 1, "topology": "complete:4"}
+    rounds = {
+        "stop_after": 6,
+        "gathering": 0.5,
+        "deadline": 0.5,
+        "patience": 1,
+        "topology": "complete:4",
+        **rule,
+    }
     *there, _never = peers_in_rounds(tmp_path, 4, rounds=rounds)
     await run_all(there)
     for peer in there:
@@ -65,10 +66,17 @@ async def test_a_missing_neighbour_has_no_place_in_a_rule(tmp_path, rule):
     assert_replayed([peer.home.directory for peer in there])
 
 
-@pytest.mark.parametrize("rule", RULES, indirect=True)
+@each_rule
 @in_trio
 async def test_who_is_late_begins_at_the_median_of_the_others(tmp_path, rule):
-    rounds = {"gathering": 0.3, "deadline": 0.5, "patience": 1, "period": 0.03, "topology": "complete:3"}
+    rounds = {
+        "gathering": 0.3,
+        "deadline": 0.5,
+        "patience": 1,
+        "period": 0.03,
+        "topology": "complete:3",
+        **rule,
+    }
     first, second, late = peers_in_rounds(tmp_path, 3, rounds=rounds)
     async with running(first, second):
         await until(lambda: first.status().event >= 12)

@@ -8,26 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gossipfl.algorithms import (
-    Links,
-    Neighbourhood,
-    NeighbourRows,
-    Requirements,
-    Round,
-    RoundContext,
-)
+from gossipfl.algorithms import Neighbourhood, NeighbourRows, Round, RoundAlgorithm, RoundContext
 from gossipfl.training import Nodes
 
 
-class _OverModels:
+class _OverModels(RoundAlgorithm):
     """Train, then combine models by a rule."""
-
-    @property
-    def requirements(self) -> Requirements:
-        return Requirements()
-
-    def start(self, nodes: Nodes, *, shared_size: int, links: Links | None = None) -> Nodes:
-        return nodes
 
     def round(self, nodes: Nodes, context: RoundContext) -> Round:
         trained = context.local.update(nodes)
