@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from gossipfl.cli.flags import Overrides, with_setting_flags
+from gossipfl.cli.flags import Overrides, WithParameterFlags, with_setting_flags
 from gossipfl.cli.terminal import may_draw
 from gossipfl.demo.plan import RECIPE, DemoPlan
 
@@ -33,7 +33,7 @@ app = typer.Typer(
 )
 
 
-@app.command()
+@app.command(cls=WithParameterFlags)
 @partial(with_setting_flags, without=_SET_BY_THE_DEMO, defaults=RECIPE)
 def demo(
     *,

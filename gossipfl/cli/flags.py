@@ -4,23 +4,31 @@ from __future__ import annotations
 
 import inspect
 import tomllib
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import wraps
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 import typer
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
+from typer.core import TyperCommand
 
 from gossipfl.errors import SettingError
 from gossipfl.settings import PeerSettings
 
-__all__ = ["Overrides", "parse_assignment", "with_setting_flags"]
+__all__ = ["Overrides", "WithParameterFlags", "parse_assignment", "with_setting_flags"]
 
 Overrides = dict[str, dict[str, Any]]
 
 _SEPARATOR = "__"
-_ASSIGNMENTS = {("task", "options"), ("rounds", "parameters")}
+_ASSIGNMENTS = {("task", "options"), ("rounds", "parameters"), ("gossip", "parameters")}
+
+#: They are keys of the table [gossip] itself, which are not known before the algorithm is.
+_GOSSIP_PARAMETERS = FieldInfo(
+    annotation=dict[str, Any],
+    default_factory=dict,
+    description="parameters of the algorithm, each also as a flag of its own, e.g. --gossip-merge UM",
+)
 
 
 def with_setting_flags(
@@ -58,7 +66,10 @@ def with_setting_flags(
             table, key = name.split(_SEPARATOR)
             if (table, key) in _ASSIGNMENTS:
                 value = dict(parse_assignment(each) for each in value)
-            overrides.setdefault(table, {})[key] = value
+            if (table, key) == ("gossip", "parameters"):
+                overrides.setdefault(table, {}).update(value)
+            else:
+                overrides.setdefault(table, {})[key] = value
         command(**arguments, overrides=overrides)
 
     with_flags.__signature__ = signature.replace(parameters=[*own, *flags])  # type: ignore[attr-defined]
@@ -84,13 +95,44 @@ def parse_assignment(text: str) -> tuple[str, Any]:
     return key, read["value"] if set(read) == {"value"} else value
 
 
+class WithParameterFlags(TyperCommand):
+    """A command whose settings name algorithms: each parameter of theirs has a flag too.
+
+    ``--rounds-restart-every 100`` is ``--rounds-parameters restart_every=100``. Which there are depends on the
+    algorithm, so what is wrong with them is told when it is made.
+    """
+
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
+        """Parse the arguments, flags of parameters among them."""
+        known = {option for parameter in self.get_params(ctx) for option in parameter.opts}
+        return super().parse_args(ctx, _with_assignments(args, known))
+
+
+def _with_assignments(args: Sequence[str], known: Collection[str]) -> list[str]:
+    rest, written = iter(args), []
+    for arg in rest:
+        flag, equals, value = arg.partition("=")
+        table, _, parameter = flag.removeprefix("--").partition("-")
+        into = f"--{table}-parameters"
+        if flag in known or not flag.startswith("--") or into not in known or not parameter:
+            written.append(arg)
+            continue
+        given = value if equals else next(rest, None)
+        if given is None:
+            raise SettingError(f"{flag} needs a value", expected=f"{flag} VALUE")
+        written += [into, f"{parameter.replace('-', '_')}={given}"]
+    return written
+
+
 def _settings() -> list[tuple[str, str, FieldInfo]]:
-    return [
+    own = [
         (table, key, field)
         for table, table_field in PeerSettings.model_fields.items()
         if isinstance(table_field.annotation, type) and issubclass(table_field.annotation, BaseModel)
         for key, field in table_field.annotation.model_fields.items()
     ]
+    place = next(number for number, (table, _, _) in enumerate(own) if table == "gossip") + 1
+    return [*own[:place], ("gossip", "parameters", _GOSSIP_PARAMETERS), *own[place:]]
 
 
 def _flag(table: str, key: str, field: FieldInfo, *, default: Any) -> inspect.Parameter:  # noqa: ANN401

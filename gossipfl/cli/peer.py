@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from gossipfl.cli.flags import Overrides, with_setting_flags
+from gossipfl.cli.flags import Overrides, WithParameterFlags, with_setting_flags
 
 __all__ = ["app"]
 
@@ -27,7 +27,7 @@ HomeOption = Annotated[Path, typer.Option("--home", help="Directory of the peer.
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]
 
 
-@app.command()
+@app.command(cls=WithParameterFlags)
 @with_setting_flags
 def init(
     *,
@@ -45,16 +45,19 @@ def init(
     """
     from gossipfl.network import load_or_create_identity
     from gossipfl.peer.store.home import Home
-    from gossipfl.settings import parse_settings
+    from gossipfl.settings import parse_settings, with_modules
     from gossipfl.tasks import find_task
 
-    settings = parse_settings(overrides, source="the flags")
-    task = find_task(settings.task.name, settings.task.options)
+    settings = with_modules(parse_settings(overrides, source="the flags"), home)
+    modules = settings.runtime.modules
+    task = find_task(settings.task.name, settings.task.options, directory=modules)
     if settings.rounds.algorithm is not None:
         from gossipfl.algorithms import make_algorithm
 
-        parameters = settings.rounds.parameters
-        make_algorithm(settings.rounds.algorithm, parameters, kind="rounds", key="rounds.parameters")  # typos
+        parameters = settings.rounds.parameters  # a typo is named now
+        make_algorithm(
+            settings.rounds.algorithm, parameters, kind="rounds", directory=modules, key="rounds.parameters"
+        )
     place = Home(home)
     place.require_free()
     data = None
@@ -106,7 +109,7 @@ def _leaving_at_once() -> Iterator[None]:
             signal.signal(each, handler)
 
 
-@app.command()
+@app.command(cls=WithParameterFlags)
 @with_setting_flags
 def run(
     *,

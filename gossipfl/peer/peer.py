@@ -55,7 +55,7 @@ from gossipfl.peer.store.ports import recall_ports, remember_ports
 from gossipfl.peer.store.records import RecordWriter
 from gossipfl.peer.threads import run_abandonable
 from gossipfl.rows import load_row
-from gossipfl.settings import PeerSettings, load_settings
+from gossipfl.settings import PeerSettings, load_settings, with_modules
 from gossipfl.tasks import Dataset, Task, find_task
 from gossipfl.training import Trainer, rehearse
 
@@ -100,8 +100,10 @@ class Peer:
             settings = load_settings(self.home.settings)
         elif not self.home.settings.exists():
             self.home.create(settings)
-        self.settings = settings
-        self.task = task or find_task(settings.task.name, settings.task.options)
+        self.settings = settings = with_modules(settings, self.home.directory)
+        self.task = task or find_task(
+            settings.task.name, settings.task.options, directory=settings.runtime.modules
+        )
         self.counters = NetworkCounters()
         self.ready = trio.Event()
         self._stop: Callable[[], None] | None = None

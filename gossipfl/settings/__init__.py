@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from gossipfl.settings.learning import GossipSettings, Schedule, TrainingSettings
 from gossipfl.settings.loading import dump_settings, load_settings, parse_settings
+from gossipfl.settings.modules import with_modules
 from gossipfl.settings.peer import (
     CheckpointSettings,
     EvaluationSettings,
@@ -35,4 +36,5 @@ __all__ = [
     "dump_settings",
     "load_settings",
     "parse_settings",
+    "with_modules",
 ]

@@ -45,9 +45,8 @@ def load_settings(path: Path, overrides: Mapping[str, Mapping[str, Any]] | None 
         raise SettingError(f"{path} is not TOML", got=str(error), remedy="Correct that line.") from error
     except OSError as error:
         raise SettingError(f"{path} cannot be read", got=error.strerror) from error
-    return parse_settings(
-        _overridden(tables, overrides or {}), source=f"{path} or the flags" if overrides else str(path)
-    )
+    source = f"{path} or the flags" if overrides else str(path)
+    return parse_settings(_overridden(tables, overrides or {}), source=source)
 
 
 def _overridden(tables: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
@@ -100,8 +99,15 @@ def _known_keys(location: tuple[int | str, ...]) -> list[str]:
     return list(model.model_fields)
 
 
-def dump_settings(settings: PeerSettings) -> str:
+def dump_settings(settings: PeerSettings, *, gossip: Mapping[str, tuple[Any, str]] | None = None) -> str:
     """Write settings as TOML, with a comment for every key.
+
+    Parameters
+    ----------
+    settings : PeerSettings
+    gossip : mapping, optional
+        Parameters of the algorithm that gossips: the value and the description of each; those that are set, with
+        no description, unless given.
 
     Returns
     -------
@@ -117,15 +123,23 @@ def dump_settings(settings: PeerSettings) -> str:
         table = value
         about = (type(table).__doc__ or table_field.title or "").splitlines()[0]
         lines += [f"# {about}", f"[{table_name}]"]
-        for key, field in type(table).model_fields.items():
-            given = getattr(table, key)
-            comment = f"  # {field.description}"
-            if given is None:
-                lines.append(f"# {key} = {comment}")
-            else:
-                lines.append(f"{key} = {_inline(given)}{comment}")
+        described = {
+            key: (getattr(table, key), field.description) for key, field in type(table).model_fields.items()
+        }
+        extra: dict[str, tuple[Any, str | None]] = {
+            key: (value, None) for key, value in (table.model_extra or {}).items()
+        }
+        if table_name == "gossip" and gossip is not None:
+            extra = {**gossip}
+        lines += [_line(key, *each) for key, each in {**described, **extra}.items()]
         lines.append("")
     return "\n".join(lines)
+
+
+def _line(key: str, value: object, description: str | None) -> str:
+    """Write a setting with its description; commented out if it has no value."""
+    comment = f"  # {description}" if description else ""
+    return f"# {key} = {comment}" if value is None else f"{key} = {_inline(value)}{comment}"
 
 
 def _tables(name: str, tables: Sequence[BaseModel], *, about: str) -> list[str]:
@@ -147,6 +161,7 @@ def _inline(value: object) -> str:
         return f"{{ {pairs} }}" if pairs else "{}"
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(_inline, value))}]"
+    value = str(value) if isinstance(value, Path) else value
     return tomli_w.dumps({"value": value}).removeprefix("value = ").rstrip("\n")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
@@ -163,6 +164,10 @@ class RuntimeSettings(_Table):
     number: int = Field(0, ge=0, description="number of the peer, by which its batches are drawn")
     threads: int = Field(1, gt=0, description="threads that torch may use")
     seed: int = Field(0, ge=0, description="seed of the peer's choice of neighbours, with its identity")
+    modules: Path | None = Field(
+        None,
+        description="directory searched first for modules of your own; the peer's home, if they stand there",
+    )
 
 
 class PeerSettings(_Table):

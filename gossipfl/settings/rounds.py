@@ -17,7 +17,9 @@ class RoundsSettings(BaseModel):
     algorithm: str | None = Field(
         None, description="round-based algorithm, e.g. d_psgd; gossip learning if there is none"
     )
-    parameters: dict[str, Any] = Field(default_factory=dict, description="parameters of the algorithm")
+    parameters: dict[str, Any] = Field(
+        default_factory=dict, description="parameters of the algorithm, each also as a flag of its own"
+    )
     topology: str | None = Field(
         None, description="who mixes with whom, e.g. ring:8 (see gossipfl topology list)"
     )

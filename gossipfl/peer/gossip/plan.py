@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from gossipfl.algorithms import MessageAlgorithm, find_algorithm, make_algorithm, resumed
-from gossipfl.algorithms.declaration import parameters_of
+from gossipfl.algorithms.declaration import parameters_of, settings_of
 from gossipfl.errors import SettingError
 from gossipfl.settings import PeerSettings
 from gossipfl.tasks import Task
@@ -18,7 +18,7 @@ from gossipfl.wire import CarriedRow
 #: Keys that the table had whatever the algorithm; with these values they had no effect where it takes none.
 _FORMERLY_IN_ALL = {"merge": "MU", "weighting": "age"}
 
-__all__ = ["GossipPlan", "gossip_algorithm", "gossip_plan"]
+__all__ = ["GossipPlan", "gossip_algorithm", "gossip_parameters", "gossip_plan"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,31 +42,43 @@ class GossipPlan:
     layout: bytes
 
 
-def gossip_algorithm(settings: PeerSettings, *, directory: Path | None = None) -> MessageAlgorithm:
+def gossip_algorithm(settings: PeerSettings) -> MessageAlgorithm:
     """The message-driven algorithm that settings name.
-
-    Parameters
-    ----------
-    settings : PeerSettings
-    directory : Path, optional
-        Where the module of a user's own algorithm is looked for first: the peer's home.
 
     Raises
     ------
     SettingError
         Peers cannot run it, or other settings contradict it.
     """
-    name = settings.gossip.algorithm
-    algorithm = make_algorithm(
-        name, _parameters(settings, directory), kind="messages", directory=directory, key="gossip"
-    )
+    name, modules = settings.gossip.algorithm, settings.runtime.modules
+    declared = {
+        each.name: each.about.in_peers
+        for each in parameters_of(find_algorithm(name, kind="messages", directory=modules))
+    }
+    parameters = _parameters(settings, declared)
+    algorithm = make_algorithm(name, parameters, kind="messages", directory=modules, key="gossip")
     _require_runnable(name, algorithm, settings)
     return algorithm
 
 
-def gossip_plan(
-    settings: PeerSettings, task: Task, nodes: Nodes, *, directory: Path | None = None
-) -> GossipPlan:
+def gossip_parameters(settings: PeerSettings) -> dict[str, tuple[Any, str]]:
+    """Parameters of the algorithm that ``[gossip]`` may have: the value of each, and its description.
+
+    Raises
+    ------
+    SettingError
+        As `gossip_algorithm`.
+    """
+    algorithm = gossip_algorithm(settings)
+    values = settings_of(algorithm)
+    return {
+        each.name: (values[each.name], each.about.description)
+        for each in parameters_of(type(algorithm))
+        if each.about.in_peers is None and not isinstance(values[each.name], dict)
+    }
+
+
+def gossip_plan(settings: PeerSettings, task: Task, nodes: Nodes) -> GossipPlan:
     """Plan how a peer gossips from its first state, or the one it saved.
 
     Raises
@@ -74,7 +86,7 @@ def gossip_plan(
     SettingError
         As `gossip_algorithm`.
     """
-    algorithm = gossip_algorithm(settings, directory=directory)
+    algorithm = gossip_algorithm(settings)
     begun = resumed(nodes, algorithm, momentum_size=nodes.momentum.shape[1])
     message = algorithm.emit(begun, shared_size=task.layout.shared_size)
     carried = tuple(
@@ -95,24 +107,20 @@ def _digest(layout: bytes, carried: tuple[CarriedRow, ...]) -> bytes:
     return digest.digest()
 
 
-def _parameters(settings: PeerSettings, directory: Path | None) -> dict[str, Any]:
-    """Parameters as files have them: those of ``[gossip]``, and those that other settings of a peer decide."""
-    given, name = settings.gossip.parameters, settings.gossip.algorithm
-    declared = {
-        each.name: each for each in parameters_of(find_algorithm(name, kind="messages", directory=directory))
-    }
-    elsewhere = {key: each.about.in_peers for key, each in declared.items() if each.about.in_peers}
-    for key, place in elsewhere.items():
-        if key in given:
+def _parameters(settings: PeerSettings, declared: Mapping[str, str | None]) -> dict[str, Any]:
+    """Parameters that ``[gossip]`` gives, and those that another setting of a peer decides."""
+    given = settings.gossip.parameters
+    for key in given:
+        if declared.get(key):
             raise SettingError(
-                f"gossip.{key} is for simulations", remedy=f"In a peer's settings it is {place}."
+                f"gossip.{key} is for simulations", remedy=f"In a peer's settings it is {declared[key]}."
             )
     kept = {
         key: value
         for key, value in given.items()
         if value is not None and (key in declared or _FORMERLY_IN_ALL.get(key) != value)
     }
-    modes = dict.fromkeys((key for key, place in elsewhere.items() if place == "exchange.mode"))
+    modes = [key for key, setting in declared.items() if setting == "exchange.mode"]
     return {**kept, **dict.fromkeys(modes, settings.exchange.mode)}
 
 

@@ -133,7 +133,6 @@ def plan_of(
     peer_id: str,
     trainer: Trainer,
     outgoing: Pipeline,
-    directory: Path | None = None,
 ) -> RoundsPlan:
     """Make one peer's plan from its settings.
 
@@ -147,8 +146,6 @@ def plan_of(
         Its own.
     outgoing : Pipeline
         With a codec.
-    directory : Path, optional
-        Where the module of a user's own algorithm is looked for first: the peer's home.
 
     Raises
     ------
@@ -160,7 +157,11 @@ def plan_of(
     roster = read_roster(rounds, directory=Path())
     number = roster.number_of(peer_id)
     algorithm = make_algorithm(
-        rounds.algorithm, rounds.parameters, kind="rounds", directory=directory, key="rounds.parameters"
+        rounds.algorithm,
+        rounds.parameters,
+        kind="rounds",
+        directory=settings.runtime.modules,
+        key="rounds.parameters",
     )
     mixing = mixing_of(
         rounds.algorithm, algorithm, rounds.topology, settings, members=len(roster), outgoing=outgoing
@@ -232,7 +233,7 @@ def mixing_of(
                 remedy="`gossipfl topology list` shows all.",
             )
         else:
-            named = build(expression, implied={"n": members})
+            named = build(expression, implied={"n": members}, directory=settings.runtime.modules)
             sequence, graph = named.sequence, named.graph
         if requirements.stochastic == "columns" and sequence.stochastic == "rows":
             sequence = pushed(sequence)

@@ -81,13 +81,18 @@ class Home:
             If it already holds a peer.
         HomeError
             If it cannot be written.
+        SettingError
+            If the algorithm that gossips, or a parameter of it, is wrong.
         """
+        from gossipfl.peer.gossip.plan import gossip_parameters  # torch, which a look at a home needs not
+
+        gossip = gossip_parameters(settings)
         self.require_free()
         with named_errors(f"cannot make the home {self.directory}", remedy="Choose another --home."):
             self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.directory.chmod(0o700)
             self.records.mkdir(mode=0o700, exist_ok=True)
-            write_atomically(self.settings, dump_settings(settings).encode())
+            write_atomically(self.settings, dump_settings(settings, gossip=gossip).encode())
 
     def require(self) -> None:
         """Require that the directory holds a peer.

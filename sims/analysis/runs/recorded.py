@@ -64,7 +64,12 @@ def read_recorded(homes: Sequence[Path], *, retrace: bool = True) -> Run:
     in_rounds = settings.rounds.algorithm is not None
     calibration = None if in_rounds else _calibrated(homes, notes)
     period = settings.exchange.period if calibration is None else calibration.scenario.network.period
-    tasks = [find_task(life.settings.task.name, dict(life.settings.task.options)) for life in lives]
+    tasks = [
+        find_task(
+            life.settings.task.name, dict(life.settings.task.options), directory=life.settings.runtime.modules
+        )
+        for life in lives
+    ]
     rows, labels = _last_rows(peers, notes)
     running = sum(peer.home.is_running() for peer in peers)
     if running:

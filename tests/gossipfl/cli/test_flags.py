@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import click
 import pytest
@@ -12,7 +13,7 @@ from gossipfl.cli import peer as peer_commands
 from gossipfl.cli.flags import parse_assignment
 from gossipfl.errors import SettingError
 from gossipfl.peer import Home
-from gossipfl.settings import PeerSettings, load_settings
+from gossipfl.settings import GossipSettings, PeerSettings, load_settings
 
 from .test_main import cli
 
@@ -31,8 +32,6 @@ OTHER_VALUES = {
     ("task", "options"): ("seed=3", {"seed": 3}),
     ("training", "schedule"): ("cosine", "cosine"),
     ("gossip", "algorithm"): ("gossip_learning", "gossip_learning"),
-    ("gossip", "merge"): ("UM", "UM"),
-    ("gossip", "weighting"): ("plain", "plain"),
     ("exchange", "mode"): ("push", "push"),
     ("exchange", "codec"): ("bfloat16", "bfloat16"),
     ("network", "listen"): ("/ip4/127.0.0.1/tcp/4001", ["/ip4/127.0.0.1/tcp/4001"]),
@@ -51,7 +50,7 @@ OTHER_VALUES = {
     ("exchange", "jitter"): ("0.5", 0.5),
     ("view", "exchanged"): ("9", 9),
     ("task", "name"): ("digits", "digits"),
-    ("gossip", "merge_limit"): ("37", 37),
+    ("runtime", "modules"): ("/tmp", Path("/tmp")),
     ("rounds", "algorithm"): ("d_psgd", "d_psgd"),
     ("rounds", "parameters"): ("order=both-at-once", {"order": "both-at-once"}),
     ("rounds", "topology"): ("ring:8", "ring:8"),
@@ -59,6 +58,8 @@ OTHER_VALUES = {
     ("rounds", "roster_file"): ("roster.txt", "roster.txt"),
     ("rounds", "stop_after"): ("100", 100),
 }
+
+PARAMETERS_OF_GOSSIP = {"merge": ("UM", "UM"), "weighting": ("plain", "plain"), "merge_limit": ("37", 37)}
 
 
 def flag(table, key):
@@ -83,6 +84,9 @@ def test_every_flag_arrives_in_the_file(cli, tmp_path):
         text, value = OTHER_VALUES.get((table, key), ("37", kind(37) if kind in (int, float) else None))
         arguments += [flag(table, key), text]
         expected[table, key] = value
+    for key, (text, value) in PARAMETERS_OF_GOSSIP.items():
+        arguments += [flag("gossip", key), text]
+        expected["gossip", key] = value
     code, _, err = cli("peer", "init", "--home", tmp_path / "alice", *arguments)
     assert (code, err) == (0, "")
     got = load_settings(tmp_path / "alice" / "peer.toml")
@@ -92,7 +96,9 @@ def test_every_flag_arrives_in_the_file(cli, tmp_path):
 
 def test_what_has_no_flag_takes_its_default(cli, tmp_path):
     assert cli("peer", "init", "--home", tmp_path / "alice")[0] == 0
-    assert load_settings(tmp_path / "alice" / "peer.toml") == PeerSettings()
+    got = load_settings(tmp_path / "alice" / "peer.toml")
+    assert got.gossip.parameters == {"merge": "MU", "weighting": "age"}
+    assert got.model_copy(update={"gossip": GossipSettings()}) == PeerSettings()
 
 
 @pytest.mark.parametrize(

@@ -101,7 +101,11 @@ def test_every_round_based_algorithm_is_found_by_its_name():
     ("name", "parameters", "words"),
     [
         ("d_pgsd", {}, "no algorithm 'd_pgsd'.*Did you mean 'd_psgd'"),
-        ("gossip_learning", {}, "no algorithm 'gossip_learning'"),
+        (
+            "gossip_learning",
+            {},
+            "gossip_learning is driven by messages; expected one that runs in rounds: choco",
+        ),
         ("d_psgd", {"ordr": "both-at-once"}, "takes no 'ordr'.*Did you mean 'order'"),
         ("d_psgd", {"order": "sideways"}, "order of d_psgd: Input should be.*sideways"),
         ("choco", {"codec": 3}, "codec of choco: Input should be a valid string"),

@@ -1,0 +1,55 @@
+"""Algorithms of peers that gossip, from their settings, with every mistake named."""
+
+import pytest
+
+from gossipfl.algorithms import find_algorithm
+from gossipfl.errors import SettingError
+from gossipfl.peer.gossip.plan import gossip_algorithm, gossip_parameters
+from gossipfl.settings import parse_settings
+
+
+@pytest.mark.parametrize(
+    ("tables", "words"),
+    [
+        ({"gossip": {"merge": "AVG"}}, "gossip.merge of .*'RW', 'MU' or 'UM'; got 'AVG'"),
+        ({"gossip": {"mrge": "MU"}}, "takes no 'mrge'; .*Did you mean 'merge'"),
+        ({"gossip": {"merge": "RW", "merge_limit": 3}}, "merge_limit is without effect .*merge = 'RW'"),
+        ({"gossip": {"merge_limit": float("inf")}}, "gossip.merge_limit .*got inf"),
+        ({"gossip": {"algorithm": "push_sum"}}, "gossip.algorithm: push_sum runs in the simulator only"),
+        (
+            {"gossip": {"sharing": {"kind": "partitioned"}}},
+            "gossip_learning runs in the simulator only: peers send whole models",
+        ),
+        ({"gossip": {"algorithm": "adpsgd"}}, "no algorithm 'adpsgd'; .*Did you mean 'ad_psgd'"),
+        (
+            {"gossip": {"algorithm": "d_psgd"}},
+            "d_psgd runs in rounds; expected one that is driven by messages",
+        ),
+        ({"gossip": {"algorithm": "ad_psgd", "merge": "UM"}}, "ad_psgd takes no 'merge'"),
+        ({"gossip": {"exchange": "pull"}}, "gossip.exchange is for simulations. .* it is exchange.mode"),
+        (
+            {"gossip": {"algorithm": "ad_psgd"}, "exchange": {"mode": "push"}},
+            "expected exchange.mode = 'push-pull'; got 'push'",
+        ),
+        (
+            {"gossip": {"algorithm": "ad_psgd"}, "exchange": {"merges_per_training": 4}},
+            "expected exchange.merges_per_training = 1; got 4",
+        ),
+    ],
+    ids=str,
+)
+def test_what_is_wrong_is_named(tables, words):
+    with pytest.raises(SettingError, match=words):
+        gossip_algorithm(parse_settings(tables, source="peer.toml"))
+
+
+def test_settings_of_exchanges_decide_what_simulations_declare():
+    settings = parse_settings({"exchange": {"mode": "push", "codec": "int8"}}, source="here")
+    algorithm = gossip_algorithm(settings)
+    assert (algorithm.exchange, algorithm.codec) == ("push", None)
+    assert set(gossip_parameters(settings)) == {"merge", "weighting", "merge_limit"}
+
+
+def test_keys_that_every_table_had_are_no_mistake_where_they_had_no_effect():
+    tables = {"gossip": {"algorithm": "ad_psgd", "merge": "MU", "weighting": "age", "merge_limit": None}}
+    assert gossip_algorithm(parse_settings(tables, source="here")) == find_algorithm("ad_psgd")()
