@@ -36,7 +36,7 @@ from gossipfl.peer.driver import Participation, Parts
 from gossipfl.peer.gossip.driver import take_part_in_gossip
 from gossipfl.peer.gossip.isolation import warn_of_isolation
 from gossipfl.peer.gossip.learner import State
-from gossipfl.peer.gossip.plan import GossipPlan, gossip_plan
+from gossipfl.peer.gossip.plan import GossipPlan, gossip_plan, in_full
 from gossipfl.peer.gossip.view import RandomView
 from gossipfl.peer.housekeeping import Housekeeping
 from gossipfl.peer.rounds import (
@@ -129,6 +129,8 @@ class Peer:
             if self.settings.rounds.algorithm is not None:
                 directory, peer_id = self.home.directory, self._identity.peer_id
                 self.settings = in_rounds(self.settings, directory=directory, peer_id=peer_id)
+            else:
+                self.settings = in_full(self.settings)
             data = await run_abandonable(self.task.dataset)
             torch.set_num_threads(self.settings.runtime.threads)
             trainer = trainer_of(self.task, data, self.settings)

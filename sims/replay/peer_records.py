@@ -14,7 +14,9 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from gossipfl.codecs import message_key
+from gossipfl.errors import SettingError
 from gossipfl.peer import Home
+from gossipfl.peer.gossip.plan import gossip_algorithm
 from gossipfl.settings import PeerSettings
 from sims.replay.errors import DuplicatePeer, MissingRecords, OtherSettings, TornRecords
 
@@ -290,11 +292,16 @@ def _life(
 ) -> Life:
     try:
         settings = PeerSettings.model_validate_json(start["settings"])
-    except ValidationError as error:
-        mistake = error.errors(include_url=False)[0]
+        if settings.rounds.algorithm is None:
+            gossip_algorithm(settings)
+    except (ValidationError, SettingError) as error:
+        got = str(error)
+        if isinstance(error, ValidationError):
+            mistake = error.errors(include_url=False)[0]
+            got = f"{'.'.join(str(part) for part in mistake['loc'])}: {mistake['msg']}"
         raise OtherSettings(
             f"{path}: the settings are not those of a peer of this version",
-            got=f"{'.'.join(str(part) for part in mistake['loc'])}: {mistake['msg']}",
+            got=got,
             remedy="Replay with the version of gossipfl that made the records.",
         ) from error
     try:

@@ -10,7 +10,7 @@ from typing import Any
 from gossipfl.algorithms import MessageAlgorithm, find_algorithm, make_algorithm, resumed
 from gossipfl.algorithms.declaration import parameters_of, settings_of
 from gossipfl.errors import SettingError
-from gossipfl.settings import PeerSettings
+from gossipfl.settings import GossipSettings, PeerSettings
 from gossipfl.tasks import Task
 from gossipfl.training import Nodes
 from gossipfl.wire import CarriedRow
@@ -18,7 +18,7 @@ from gossipfl.wire import CarriedRow
 #: Keys that the table had whatever the algorithm; with these values they had no effect where it takes none.
 _FORMERLY_IN_ALL = {"merge": "MU", "weighting": "age"}
 
-__all__ = ["GossipPlan", "gossip_algorithm", "gossip_parameters", "gossip_plan"]
+__all__ = ["GossipPlan", "gossip_algorithm", "gossip_parameters", "gossip_plan", "in_full"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +76,19 @@ def gossip_parameters(settings: PeerSettings) -> dict[str, tuple[Any, str]]:
         for each in parameters_of(type(algorithm))
         if each.about.in_peers is None and not isinstance(values[each.name], dict)
     }
+
+
+def in_full(settings: PeerSettings) -> PeerSettings:
+    """Settings with every parameter of the algorithm that gossips: they are recorded, and defaults may change.
+
+    Raises
+    ------
+    SettingError
+        As `gossip_algorithm`.
+    """
+    values = {key: value for key, (value, _) in gossip_parameters(settings).items() if value is not None}
+    gossip = GossipSettings(algorithm=settings.gossip.algorithm, **values)
+    return settings.model_copy(update={"gossip": gossip})
 
 
 def gossip_plan(settings: PeerSettings, task: Task, nodes: Nodes) -> GossipPlan:

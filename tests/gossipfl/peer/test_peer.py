@@ -38,7 +38,7 @@ async def test_a_peer_resumes_where_it_stopped(tmp_path):
         await until(lambda: first.status().step >= 10)
     saved = load_checkpoint(first.home.checkpoint, first.task, momentum_size=first.task.layout.trainable_size)
     again = Peer(tmp_path / "alice")  # its settings are in its home now
-    assert again.settings == settings
+    assert again.settings == first.settings
     async with running(again):
         status = again.status()
         assert status.peer_id == first.status().peer_id

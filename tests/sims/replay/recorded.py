@@ -13,7 +13,7 @@ from gossipfl.network import load_or_create_identity
 from gossipfl.peer import Home
 from gossipfl.peer.assembly import first_state, resumed_state, trainer_of
 from gossipfl.peer.gossip.learner import Incoming, Learner
-from gossipfl.peer.gossip.plan import gossip_algorithm
+from gossipfl.peer.gossip.plan import gossip_algorithm, in_full
 from gossipfl.peer.store.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from gossipfl.peer.store.records import RecordWriter
 from gossipfl.settings import PeerSettings, parse_settings
@@ -36,7 +36,7 @@ class RecordingPeer:
     def __init__(self, directory: Path, settings: PeerSettings) -> None:
         self.home = Home(directory)
         self.home.create(settings)
-        self.settings = settings
+        self.settings = settings = in_full(settings)
         self.peer_id = load_or_create_identity(directory).peer_id
         self.task = find_task(settings.task.name, settings.task.options)
         self.trainer = trainer_of(self.task, self.task.dataset(), settings)
