@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import ipaddress
 import socket
 from dataclasses import dataclass
 from typing import Final
 
 from gossipfl.settings.addresses import PeerAddress, Scope, parse_address, scope_of
 
-__all__ = ["Hearsay", "PeerAddress", "Scope", "own_address", "parse_address", "scope_of"]
+__all__ = ["Hearsay", "PeerAddress", "Scope", "own_address", "parse_address", "prefix_of", "scope_of"]
 
 # An address of the range for documentation: nothing is ever sent there.
 _ELSEWHERE: Final = ("192.0.2.1", 9)
@@ -31,6 +32,16 @@ class Hearsay:
 
     def __str__(self) -> str:
         return self.address
+
+
+def prefix_of(host: str) -> str:
+    """Return the network that an IP address belongs to, as whoever holds it gets many: a /24, or a /48."""
+    address = ipaddress.ip_address(host.partition("%")[0])
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.ipv4_mapped is None:
+            return str(ipaddress.ip_network((address, 48), strict=False))
+        address = address.ipv4_mapped
+    return str(ipaddress.ip_network((address, 24), strict=False))
 
 
 def own_address(family: str) -> str:

@@ -1,4 +1,4 @@
-"""Peers that break the protocol again and again are left alone for a while, longer each time."""
+"""Bans of peers that break the protocol again and again, longer each time."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Final
 
 from gossipfl.errors import (
     ChecksumMismatch,
+    ExchangeTimedOut,
     GossipflError,
     MalformedFrame,
     MessageTooLarge,
@@ -16,7 +17,7 @@ from gossipfl.errors import (
     WindowOverrun,
 )
 
-__all__ = ["Bans", "breaks_protocol"]
+__all__ = ["Bans", "breaks_protocol", "weight_of"]
 
 # What no correct implementation does. Another task, version or pace is no offence: it is refused, politely.
 _OFFENCES: Final = (
@@ -27,12 +28,16 @@ _OFFENCES: Final = (
     UnexpectedTensor,
     WindowOverrun,
 )
+# Once a line may be bad; again and again it holds places that others could use.
+_WEIGHT_OF_SLOWNESS: Final = 0.5
+# An offence is forgiven in this time.
+_OFFENCE_SECONDS: Final = 60.0
 _MOST_PEERS: Final = 4096
 
 
 @dataclass(slots=True)
 class _Record:
-    offences: int = 0
+    offences: float = 0.0
     bans: int = 0
     last_offence: float = 0.0
     banned_until: float = 0.0
@@ -41,6 +46,13 @@ class _Record:
 def breaks_protocol(error: GossipflError) -> bool:
     """Say whether the error is an offence, for which the connection is closed."""
     return isinstance(error, _OFFENCES)
+
+
+def weight_of(error: GossipflError) -> float:
+    """Return how much the error weighs as an offence."""
+    if isinstance(error, ExchangeTimedOut):
+        return _WEIGHT_OF_SLOWNESS
+    return float(breaks_protocol(error))
 
 
 class Bans:
@@ -62,7 +74,7 @@ class Bans:
         self._longest_ban_seconds = longest_ban_seconds
         self._records: OrderedDict[str, _Record] = OrderedDict()
 
-    def offend(self, peer_id: str, *, now: float) -> bool:
+    def offend(self, peer_id: str, *, now: float, weight: float = 1.0) -> bool:
         """Note an offence at `now`, in seconds of a monotonic clock; say whether it brought a ban."""
         record = self._records.pop(peer_id, None)
         if record is None or now - record.last_offence > self._longest_ban_seconds:
@@ -70,11 +82,12 @@ class Bans:
         self._records[peer_id] = record
         if len(self._records) > _MOST_PEERS:
             self._records.popitem(last=False)
+        forgiven = (now - record.last_offence) / _OFFENCE_SECONDS if record.offences else 0.0
+        record.offences = max(0.0, record.offences - forgiven) + weight
         record.last_offence = now
-        record.offences += 1
         if record.offences <= self._offences_before_ban:
             return False
-        record.offences = 0
+        record.offences = 0.0
         seconds = min(self._first_ban_seconds * 2**record.bans, self._longest_ban_seconds)
         record.banned_until = now + seconds
         record.bans += 1

@@ -1,4 +1,4 @@
-"""The tasks of one connection: one reads, one writes, one watches for silence.
+"""Connections, of three tasks each: one reads, one writes, one watches for silence.
 
 The reader never waits for a write (both sides would deadlock under traffic both ways) and no user's task ever
 waits on the socket (its cancellation would leave half a frame there).
@@ -20,6 +20,7 @@ from gossipfl.network.counters import NetworkCounters
 from gossipfl.network.failures import ConnectionAborted, ConnectionLost
 from gossipfl.network.limits import NetworkLimits
 from gossipfl.network.noise.upgrade import SecuredSocket
+from gossipfl.network.turns import StreamTurns
 from gossipfl.network.yamux.multiplexer import Multiplexer
 from gossipfl.network.yamux.stream import Stream
 
@@ -78,13 +79,15 @@ class Connection:
         self._unsent: _Batch | None = None
         self._nursery: trio.Nursery | None = None
         self.last_heard = trio.current_time()
-        self.last_used = self.last_heard
+        self.last_used = self.last_exchange = self.last_heard
+        self.exchanges = 0
+        self.turns = StreamTurns(limits.streams_per_connection)
         self.alive = True
         self.started = trio.Event()
         self.multiplexer = Multiplexer(
             is_initiator=secured.is_initiator,
             receive_window=limits.receive_window,
-            most_inbound_streams=limits.streams_per_connection,
+            most_inbound_streams=2 * limits.streams_per_connection,  # half of them wait
             on_stream=lambda stream: on_stream(self, stream),
             on_outgoing=self._wake_writer,
             flush=self._flush,
@@ -125,6 +128,15 @@ class Connection:
                 while self.alive and self.multiplexer.outgoing.has_work:
                     await trio.sleep(0.01)
         self.abort(ConnectionAborted("the connection was closed on this side"))
+
+    def begin_exchange(self) -> None:
+        """Note that an exchange is under way on the connection."""
+        self.exchanges += 1
+
+    def end_exchange(self) -> None:
+        """Note that one has ended, well or not."""
+        self.exchanges -= 1
+        self.last_exchange = trio.current_time()
 
     def _wake_writer(self) -> None:
         self._outgoing.set()

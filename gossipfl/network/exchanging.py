@@ -163,7 +163,7 @@ class Exchanger:
         stream, in_step = lease.stream, False
         try:
             try:
-                await stream.write_all(frame.buffers)
+                await stream.write_all(frame.buffers, until_ended=True)
                 in_step = True
             except AnsweredEarly:  # refused before all was sent: the reply says why
                 in_step = False

@@ -10,7 +10,7 @@ import trio
 from gossipfl.errors import ConnectionRefusedByPolicy, GossipflError, PeerUnreachable
 from gossipfl.network.addresses import Hearsay, Scope, parse_address, scope_of
 from gossipfl.network.announcing import Announcer
-from gossipfl.network.bans import Bans, breaks_protocol
+from gossipfl.network.bans import Bans, breaks_protocol, weight_of
 from gossipfl.network.bodies import BodyBuffers
 from gossipfl.network.buffers import SharedBuffers
 from gossipfl.network.connection import Connection
@@ -22,9 +22,11 @@ from gossipfl.network.failures import ConnectionAborted
 from gossipfl.network.identity import Identity
 from gossipfl.network.limits import NetworkLimits
 from gossipfl.network.listening import Listening, open_listeners
+from gossipfl.network.newcomers import Newcomers
 from gossipfl.network.noise.upgrade import SecuredSocket, Upgrader
 from gossipfl.network.resolving import Resolver
 from gossipfl.network.serving import Handler, Screen, Server
+from gossipfl.network.standing import Standing
 from gossipfl.network.table import ConnectionTable
 from gossipfl.network.yamux.stream import Stream
 from gossipfl.wire import AnyMessage, Expectation, Frame, PeerDescriptor
@@ -71,7 +73,9 @@ class Host:
             first_ban_seconds=limits.first_ban_seconds,
             longest_ban_seconds=limits.longest_ban_seconds,
         )
-        self._table = ConnectionTable(limits)
+        self.standing = Standing()
+        self._table = ConnectionTable(limits, self.standing)
+        self._newcomers = Newcomers(places=limits.handshakes)
         self._upgrader = Upgrader(identity=identity, admit=self._may_connect)
         self._dialler = Dialler(
             upgrader=self._upgrader,
@@ -83,7 +87,12 @@ class Host:
         )
         bodies = BodyBuffers()
         self._server = Server(
-            limits=limits, expectation=expectation, counters=counters, bodies=bodies, punish=self._punish
+            limits=limits,
+            expectation=expectation,
+            counters=counters,
+            bodies=bodies,
+            standing=self.standing,
+            punish=self._punish,
         )
         self._exchanger = Exchanger(
             limits=limits,
@@ -177,6 +186,7 @@ class Host:
         """Accept connections, for ever."""
         await listening.serve(
             table=self._table,
+            newcomers=self._newcomers,
             upgrader=self._upgrader,
             limits=self.limits,
             adopt=self._adopt,
@@ -184,8 +194,10 @@ class Host:
         )
 
     async def keep_tidy(self) -> None:
-        """Close idle streams, for ever."""
-        await self._exchanger.keep_tidy()
+        """Close idle streams, and cut exchanges that are too slow, for ever."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._exchanger.keep_tidy)
+            nursery.start_soon(self._server.places.keep_pace)
 
     async def close(self) -> None:
         """Say farewell on all connections, briefly."""
@@ -245,8 +257,12 @@ class Host:
 
     def _punish(self, peer_id: str, error: GossipflError) -> None:
         """Drop a peer that broke the protocol, and ban it if it did so again and again."""
-        if breaks_protocol(error):
-            self._bans.offend(peer_id, now=trio.current_time())
+        weight = weight_of(error)
+        if not weight:
+            return
+        self.standing.lose(peer_id)
+        banned = self._bans.offend(peer_id, now=trio.current_time(), weight=weight)
+        if banned or breaks_protocol(error):
             self.abort(peer_id)
 
 

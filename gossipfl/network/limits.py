@@ -23,7 +23,7 @@ class NetworkLimits:
     handshakes : int
         Inbound connections at a time that have not yet proved who they are; half of them from one address.
     streams_per_connection : int
-        Streams that the other side of a connection may have open.
+        Streams of the other side of a connection that are served at a time; as many more wait for their turn.
     streams_per_neighbour : int
         Exchanges under way at a time with one neighbour, started by this side; more wait for their turn.
     inbound_exchanges, inbound_exchanges_per_peer : int
@@ -34,6 +34,8 @@ class NetworkLimits:
         Bytes a sender may have under way on one stream while its reader waits for them.
     frames_per_second, bytes_per_second : float
         What one peer may send, on average; a second's worth may come at once.
+    slowest_bytes_per_second, grace_seconds : float
+        An exchange that others start and that, after the grace, moved less than this in the mean is cut.
     dials_per_second, dials_per_address : float
         Dials to addresses that other peers told of: in all, and at one address. Some may come at once.
     dial_seconds : float
@@ -71,6 +73,8 @@ class NetworkLimits:
     receive_window: int = 4 * 1024 * 1024
     frames_per_second: float = 200.0
     bytes_per_second: float = 1e9
+    slowest_bytes_per_second: float = 4096.0
+    grace_seconds: float = 3.0
     dials_per_second: float = 4.0
     dials_per_address: float = 0.2
     resolve_seconds: float = 5.0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -14,13 +13,15 @@ from gossipfl.errors import GossipflError, IdentityMismatch, InvalidAddress
 from gossipfl.network.addresses import PeerAddress, own_address, parse_address
 from gossipfl.network.failures import ConnectionLost
 from gossipfl.network.limits import NetworkLimits
+from gossipfl.network.log_limits import limited_logger
+from gossipfl.network.newcomers import Newcomers
 from gossipfl.network.noise.upgrade import SecuredSocket, Upgrader
 from gossipfl.network.table import ConnectionTable
 
 __all__ = ["Listening", "open_listeners"]
 
 _BACKLOG: Final = 256
-_log = logging.getLogger(__name__)
+_log = limited_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,7 @@ class Listening:
         self,
         *,
         table: ConnectionTable,
+        newcomers: Newcomers,
         upgrader: Upgrader,
         limits: NetworkLimits,
         adopt: Callable[[SecuredSocket], Awaitable[None]],
@@ -57,7 +59,9 @@ class Listening:
         Parameters
         ----------
         table : ConnectionTable
-            Says whether there is a place.
+            Says whether there is a place for a connection,
+        newcomers : Newcomers
+            and whether there is one for a handshake.
         upgrader : Upgrader
         limits : NetworkLimits
         adopt : callable
@@ -77,10 +81,8 @@ class Listening:
                 on_refused(error)
                 return
             try:
-                try:
+                with newcomers.admitted(address):
                     secured = await _secure(socket, address, upgrader, seconds=limits.dial_seconds)
-                finally:
-                    table.end_handshake(address)
                 await adopt(secured)
             except ConnectionLost as failure:
                 _log.debug("a connection from %s was lost early: %s", address, failure)

@@ -1,30 +1,42 @@
-"""All connections of a host, and who may have another."""
+"""Connections of a host, and who may have another."""
 
 from __future__ import annotations
 
 from collections import Counter
+from typing import Final
+
+import trio
 
 from gossipfl.errors import ConnectionRefusedByPolicy
+from gossipfl.network.addresses import prefix_of
 from gossipfl.network.connection import Connection
 from gossipfl.network.failures import ConnectionAborted
 from gossipfl.network.limits import NetworkLimits
+from gossipfl.network.standing import Standing
 
 __all__ = ["ConnectionTable"]
+
+# Without an exchange for so long, a connection gives way to one that is wanted.
+_IDLE_SECONDS: Final = 5.0
 
 
 class ConnectionTable:
     """Live connections by peer id, and sockets by remote address from accepting to closing.
 
+    A quarter of the places is kept for peers of standing. When places run out, idle connections of strangers give
+    way, those from the network prefix that has most of them first.
+
     Parameters
     ----------
     limits : NetworkLimits
+    standing : Standing
     """
 
-    def __init__(self, limits: NetworkLimits) -> None:
+    def __init__(self, limits: NetworkLimits, standing: Standing) -> None:
         self._limits = limits
+        self._standing = standing
         self._by_peer: dict[str, list[Connection]] = {}
         self._by_address: Counter[str] = Counter()
-        self._handshakes: Counter[str] = Counter()
 
     def __len__(self) -> int:
         return sum(len(connections) for connections in self._by_peer.values())
@@ -54,31 +66,14 @@ class ConnectionTable:
         Raises
         ------
         ConnectionRefusedByPolicy
-            There are too many, in all or from this address.
+            There are too many from this address.
         """
-        limits = self._limits
-        handshakes = self._handshakes.total()
-        if self._by_address[address] >= limits.connections_per_address:
+        most = self._limits.connections_per_address
+        if self._by_address[address] >= most:
             raise ConnectionRefusedByPolicy(
-                "this address has too many connections", expected=f"at most {limits.connections_per_address}"
-            )
-        # Half the places are for others: one address must not shut out all newcomers.
-        if 2 * self._handshakes[address] >= limits.handshakes or handshakes >= limits.handshakes:
-            raise ConnectionRefusedByPolicy(
-                "too many connections have not proved who they are", expected=f"at most {limits.handshakes}"
-            )
-        if len(self) + handshakes >= limits.connections:
-            raise ConnectionRefusedByPolicy(
-                "there are too many connections", expected=f"at most {limits.connections}"
+                "this address has too many connections", expected=f"at most {most}"
             )
         self._by_address[address] += 1
-        self._handshakes[address] += 1
-
-    def end_handshake(self, address: str) -> None:
-        """Note that an accepted socket's handshake has ended, well or not."""
-        self._handshakes[address] -= 1
-        if not self._handshakes[address]:
-            del self._handshakes[address]
 
     def release_socket(self, address: str) -> None:
         """Forget an accepted socket."""
@@ -94,17 +89,14 @@ class ConnectionTable:
         Raises
         ------
         ConnectionRefusedByPolicy
-            There are too many connections in all.
+            There are too many connections in all, and none gives way.
         """
         own = self._by_peer.get(connection.peer_id, [])
         if len(own) >= self._limits.connections_per_peer:
             oldest = min(own, key=lambda each: each.last_heard)
-            oldest.abort(ConnectionAborted("the peer made too many connections"))
-            self.remove(oldest)
-        elif len(self) >= self._limits.connections:
-            raise ConnectionRefusedByPolicy(
-                "there are too many connections", expected=f"at most {self._limits.connections}"
-            )
+            self._drop(oldest, "the peer made too many connections")
+        else:
+            self._make_room(connection)
         self._by_peer.setdefault(connection.peer_id, []).append(connection)
 
     def remove(self, connection: Connection) -> None:
@@ -114,3 +106,44 @@ class ConnectionTable:
             own.remove(connection)
             if not own:
                 del self._by_peer[connection.peer_id]
+
+    def _make_room(self, newcomer: Connection) -> None:
+        most = self._limits.connections
+        strangers = [each for each in self.all() if not self._is_valued(each)]
+        is_valued = self._is_valued(newcomer)
+        if len(self) < most and (is_valued or len(strangers) < most - most // 4):
+            return
+        now = trio.current_time()
+        crowds = Counter(prefix_of(each.remote_address) for each in strangers)
+        own_crowd = crowds[prefix_of(newcomer.remote_address)]
+        giving_way = [
+            each
+            for each in strangers
+            if is_valued
+            or (
+                not each.exchanges
+                and (
+                    now - each.last_exchange > _IDLE_SECONDS
+                    or crowds[prefix_of(each.remote_address)] > own_crowd
+                )
+            )
+        ]
+        if not giving_way:
+            raise ConnectionRefusedByPolicy("there are too many connections", expected=f"at most {most}")
+        least = min(
+            giving_way,
+            key=lambda each: (
+                bool(each.exchanges),
+                -crowds[prefix_of(each.remote_address)],
+                each.last_exchange,
+            ),
+        )
+        self._drop(least, "its place was needed for another peer")
+
+    def _is_valued(self, connection: Connection) -> bool:
+        """Whether a place is kept for the connection: this side chose it, or its peer has some standing."""
+        return connection.is_initiator or self._standing.is_valued(connection.peer_id)
+
+    def _drop(self, connection: Connection, why: str) -> None:
+        connection.abort(ConnectionAborted(why))
+        self.remove(connection)

@@ -261,6 +261,8 @@ class Peer:
                 saved_age=resumed.age if resumed else 0,
                 rounds=self.settings.rounds.algorithm,
             )
+            known = admitted | {each.peer_id for each in bootstrap_peers(self.settings)}
+            self._host.standing.knows = known.__contains__
             self._host.serve(self._participation.answer, screen=self._participation.screen)
             self._record_start(resumed)
             self.ready.set()

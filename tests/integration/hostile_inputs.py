@@ -137,7 +137,7 @@ async def _(target: Target) -> None:
 @case("more streams than a connection may have", errors.StreamLimitExceeded, "surplus streams reset")
 async def _(target: Target) -> None:
     async with Outlaw.connected_to(target.host) as outlaw:
-        await outlaw.send(*(frame_header(WINDOW_UPDATE, SYN, 2 * i + 1, 0) for i in range(20)))
+        await outlaw.send(*(frame_header(WINDOW_UPDATE, SYN, 2 * i + 1, 0) for i in range(36)))
         await until(lambda: target.refused["stream_limit_exceeded"] == 4)
 
 

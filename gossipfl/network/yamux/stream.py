@@ -59,10 +59,16 @@ class Stream:
         self._written = trio.Event()
 
         self.receive_window = INITIAL_WINDOW
+        self.received = 0
         self.buffered = bytearray()
         self._target: memoryview | None = None
         self._filled = 0
         self._readable = trio.Event()
+
+    @property
+    def unsent(self) -> int:
+        """Bytes of the present write that are not with the operating system yet."""
+        return sum(len(piece) for piece in self.outgoing)
 
     @property
     def usable(self) -> bool:
@@ -113,11 +119,20 @@ class Stream:
             self._readable = trio.Event()
             await self._readable.wait()
 
-    async def write_all(self, pieces: Sequence[bytes | bytearray | memoryview]) -> None:
+    async def write_all(
+        self, pieces: Sequence[bytes | bytearray | memoryview], *, until_ended: bool = False
+    ) -> None:
         """Send all pieces, in order; return once they are with the operating system.
 
         The pieces are read while this waits and not afterwards. After a cancelled or failed call the stream
         is in the middle of a message: reset it.
+
+        Parameters
+        ----------
+        pieces : sequence of bytes-like
+        until_ended : bool, optional
+            Whether to stop when the other side ends: as it does when it refuses a request early. An answer does
+            not stop for it, because whoever asked may have ended its side after the question.
 
         Raises
         ------
@@ -133,7 +148,7 @@ class Stream:
             while self.outgoing:
                 if self.failure is not None:
                     raise self.failure
-                if self.finished_by_remote:
+                if until_ended and self.finished_by_remote:
                     raise AnsweredEarly(f"stream {self.stream_id} was finished by the other side")
                 self._written = trio.Event()
                 await self._written.wait()
@@ -170,6 +185,7 @@ class Stream:
     def advance(self, size: int) -> None:
         """Note that `size` bytes were put where `target_for` said."""
         self._filled += size
+        self.received += size
         if self._target is not None and self._filled == len(self._target):
             self._target = None
             self._readable.set()
@@ -183,6 +199,7 @@ class Stream:
             target[:] = data[:size]
             self.advance(size)
         if size < len(data):
+            self.received += len(data) - size
             self.buffered += data[size:]
             self._readable.set()
 

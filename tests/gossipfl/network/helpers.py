@@ -117,17 +117,19 @@ class Outlaw:
 
     @classmethod
     @asynccontextmanager
-    async def connected_to(cls, host, identity=None, *, key=None):
+    async def connected_to(cls, host, identity=None, *, key=None, source=None):
         """Connect; with a `key` of its own instead of the identity's, as bytes of a protobuf."""
         identity = identity or Identity.generate()
         upgrader = Upgrader(identity=identity, admit=lambda _: True)
         if key is not None:
             payload = upgrader._handshake._payload
             upgrader._handshake._payload = b"\x0a" + varint(len(key)) + key + payload[38:]
-        socket = await trio.open_tcp_stream(*tcp_address(host))
+        socket = await trio.open_tcp_stream(*tcp_address(host), local_address=source)
         async with socket:
             secured = await upgrader.secure(socket, remote_address="", expected_peer=host.peer_id)
-            yield cls(secured)
+            outlaw = cls(secured)
+            outlaw.peer_id = identity.peer_id
+            yield outlaw
 
     async def send(self, *pieces):
         """Send plaintext inside Noise."""

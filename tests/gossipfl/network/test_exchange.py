@@ -277,7 +277,7 @@ async def test_frames_under_way_hold_no_more_memory_together_than_allowed():
         with pytest.raises(PeerBusy, match="too many bytes"):
             await client.exchange(*target, model_frame(LARGE, sequence=2))
         release.set()
-        await until(lambda: not server._server._bytes_under_way)
+        await until(lambda: not server._server.places.reserved_bytes)
         await client.exchange(*target, model_frame(LARGE, sequence=3))
         assert server.counters.refused == {"peer_busy": 1}
 
@@ -378,7 +378,7 @@ async def test_an_aborted_peer_fails_its_exchange_and_no_other():
             nursery.start_soon(exchange, one)
             nursery.start_soon(exchange, other)
             await until(lambda: client.connected() == {one.peer_id, other.peer_id})
-            await until(lambda: one._server._under_way and other._server._under_way)
+            await until(lambda: one._server.places.taken and other._server.places.taken)
             client.abort(one.peer_id)
             assert client.connected() == {other.peer_id}
             await until(lambda: one in outcomes)

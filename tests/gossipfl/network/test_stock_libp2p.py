@@ -150,7 +150,7 @@ async def test_a_dialler_that_offers_only_plaintext_is_refused():
         with pytest.raises(Exception, match=r"negotiate|closed"):
             await plaintext_security(create_new_key_pair()).secure_outbound(raw, ID.from_base58(host.peer_id))
         await socket.aclose()
-        await until(lambda: host.counters.refused["identity_mismatch"] == 1 or not host._table._handshakes)
+        await until(lambda: host.counters.refused["identity_mismatch"] == 1 or not host._newcomers._waiting)
         assert host.connected() == frozenset()
         assert host.counters.connections_accepted == 0
         await assert_serves(host)

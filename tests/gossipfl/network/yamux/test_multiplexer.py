@@ -213,7 +213,7 @@ def test_a_writer_learns_that_the_answer_came_early():
 
             async def write():
                 with pytest.raises(AnsweredEarly):
-                    await stream.write_all([bytes(10**6)])
+                    await stream.write_all([bytes(10**6)], until_ended=True)
 
             nursery.start_soon(write)
             await trio.testing.wait_all_tasks_blocked()
