@@ -44,7 +44,7 @@ def model() -> nn.Module:
 
 def read(file: Path) -> Dataset:
     """Read a CSV file; every fifth line is kept for testing."""
-    with file.open(newline="") as lines:
+    with file.open(newline="", encoding="utf-8-sig") as lines:
         table = list(csv.DictReader(lines))
     inputs = torch.tensor([[float(line[column]) for column in COLUMNS] for line in table])
     targets = torch.tensor([CLASSES.index(line["class"]) for line in table])

@@ -12,6 +12,7 @@ import re
 from topology.errors import ExplainedError
 
 __all__ = [
+    "CacheError",
     "ChecksumMismatch",
     "ConnectionRefusedByPolicy",
     "CorruptCheckpoint",
@@ -86,6 +87,10 @@ class InvalidAddress(SettingError):
 
 class InvalidPartition(SettingError):
     """A partition was asked for that the data cannot give, or whose name is unknown."""
+
+
+class CacheError(GossipflError):
+    """A cache is unknown, or cannot be cleared."""
 
 
 class HomeError(GossipflError):

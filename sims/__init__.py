@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gossipfl.caches import keep_compilers_caches
 from topology.lazy import lazy_attributes
 
 if TYPE_CHECKING:
     from sims.running import Progress, Result, run
     from sims.scenario import Scenario, load_scenario, parse_scenario
     from sims.sweeping import Sweep, SweepProgress, SweepResult, load_sweep, parse_sweep, sweep
+
+keep_compilers_caches()  # before any module imports numba
 
 __all__ = [
     "Progress",

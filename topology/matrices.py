@@ -11,6 +11,7 @@ from scipy.io import mmread
 from scipy.sparse import coo_array, csr_array, issparse, load_npz
 
 from topology.errors import InvalidParameter
+from topology.text import fields_of, numbers_of, read_text
 
 __all__ = ["read_matrix"]
 
@@ -67,10 +68,10 @@ def _matrix_market(path: Path) -> Any:  # noqa: ANN401
 
 
 def _csv(path: Path) -> Any:  # noqa: ANN401
-    with path.open(encoding="utf-8") as file:
-        is_entries = file.readline().strip().lower() == "to,from,weight"
-    if not is_entries:
-        return np.loadtxt(path, delimiter=",", ndmin=2)
-    rows, columns, weights = np.loadtxt(path, delimiter=",", skiprows=1, ndmin=2).T
+    text = read_text(path)
+    header, _, rest = text.partition("\n")
+    if [field.lower() for field in fields_of(header)] != ["to", "from", "weight"]:
+        return numbers_of(text)
+    rows, columns, weights = numbers_of(rest).T
     n = int(max(rows.max(), columns.max())) + 1
     return coo_array((weights, (rows.astype(np.int64), columns.astype(np.int64))), shape=(n, n))

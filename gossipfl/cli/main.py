@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from importlib.metadata import EntryPoint, entry_points
+from io import TextIOWrapper
 from typing import Annotated, Any
 
 import typer
@@ -21,7 +22,7 @@ __all__ = ["main"]
 
 _OWN: Mapping[str, EntryPoint] = {
     name: EntryPoint(name=name, value=f"gossipfl.cli.{name}:app", group="gossipfl.commands")
-    for name in ("demo", "peer")
+    for name in ("cache", "demo", "peer")
 }
 
 _OWN_PACKAGES = ("gossipfl", "sims", "topology")
@@ -77,6 +78,9 @@ def _gossipfl(
 
 def main() -> None:
     """Run the command; a named error is one message and exit code 2, never a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # not what a program put there
+            stream.reconfigure(errors="replace")  # "?" where a terminal has no "…", not a traceback
     try:
         _app()
     except ExplainedError as error:

@@ -12,6 +12,7 @@ from gossipfl.errors import SettingError, UnknownCodec
 from gossipfl.network import NetworkLimits, parse_address
 from gossipfl.network.identity import KEY_FILE
 from gossipfl.outgoing import Pipeline, pipeline_of
+from gossipfl.peer.descriptors import room_for_connections
 from gossipfl.peer.gossip.learner import State
 from gossipfl.peer.gossip.plan import GossipPlan
 from gossipfl.peer.store.checkpoint import Checkpoint
@@ -150,12 +151,13 @@ def network_limits(settings: PeerSettings) -> NetworkLimits:
     Raises
     ------
     SettingError
-        If limits contradict each other.
+        If limits contradict each other, or the process may open too few files.
     """
     network = settings.network
+    connections = room_for_connections(network.connections)
     return NetworkLimits(
-        connections=network.connections,
-        connections_per_address=network.connections_per_address,
+        connections=connections,
+        connections_per_address=min(network.connections_per_address, connections),
         frames_per_second=network.frames_per_second,
         bytes_per_second=network.bytes_per_second,
         dial_seconds=network.dial_seconds,

@@ -15,6 +15,7 @@ from pydantic_core import ErrorDetails
 from gossipfl.errors import SettingError
 from gossipfl.settings.peer import PeerSettings
 from topology.spelling import closest
+from topology.text import read_text
 
 __all__ = ["dump_settings", "load_settings", "parse_settings"]
 
@@ -36,7 +37,7 @@ def load_settings(path: Path, overrides: Mapping[str, Mapping[str, Any]] | None 
         If the file is missing or no TOML, or a table, key or value is wrong; all that is wrong is listed.
     """
     try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+        tables = tomllib.loads(read_text(path))
     except FileNotFoundError as error:
         raise SettingError(
             f"there is no settings file {path}", remedy="Make one with `gossipfl peer init --home DIR`."

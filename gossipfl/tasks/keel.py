@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from gossipfl.caches import cache_directory
 from gossipfl.errors import InvalidTask
 
 __all__ = ["keel_table"]
@@ -47,14 +48,10 @@ def keel_table(name: str) -> NDArray[np.float32]:
     InvalidTask
         If it cannot be fetched, or is not the file it should be.
     """
-    file = _cache() / f"{name}.dat"
+    file = cache_directory() / "data" / f"{name}.dat"
     if not file.is_file() or _digest(file.read_bytes()) != _DIGESTS[name]:
         _fetch(file)
     return np.loadtxt(file, delimiter=",", dtype=np.float32)
-
-
-def _cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gossipfl" / "data"
 
 
 def _digest(data: bytes) -> str:

@@ -25,23 +25,19 @@ from torch import Tensor
 from torch.fx import GraphModule
 from torch.fx.experimental.proxy_tensor import make_fx
 
+from gossipfl.caches import cache_directory
 from sims.engine.gil_free import unlocked_runners
 from sims.engine.graph_passes import classes_first
 from sims.engine.trials import Trials
 from sims.world.trace_cache import Traces
 
-__all__ = ["Compile", "Programme", "cache_directory", "has_compiler"]
+__all__ = ["Compile", "Programme", "has_compiler"]
 
 logger = logging.getLogger(__name__)
 
 Compile = Literal["auto", "always", "never"]
 Function = Callable[..., Any]
 _WORTH_SECONDS = 30.0  # of traced work still to come
-
-
-def cache_directory() -> Path:
-    """Where compiled programmes and data sets are kept: ``gossipfl`` in the user's cache."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gossipfl"
 
 
 def has_compiler() -> bool:

@@ -18,6 +18,7 @@ from sims.scenario.tables import resolve, topology_table
 from topology.catalogue import canonical_name
 from topology.errors import TopologyError
 from topology.spelling import did_you_mean
+from topology.text import read_text
 
 __all__ = ["load_scenario", "load_table", "override_all", "parse_scenario", "scenario_of", "to_toml"]
 
@@ -107,7 +108,7 @@ def _read(file: Path | str) -> tuple[Path, str]:
             )
         path = ready[str(file)]
     try:
-        return path, path.read_text(encoding="utf-8")
+        return path, read_text(path)
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidScenario(f"{path} cannot be read: {error}") from error
 

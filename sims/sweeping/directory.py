@@ -15,6 +15,7 @@ import tomli_w
 from sims.errors import SweepDirectoryError
 from sims.sweeping.jobs import Job, Outcome
 from sims.sweeping.settings import Sweep, parse_sweep
+from topology.text import read_text
 
 __all__ = ["SweepDirectory", "saved_sweep"]
 
@@ -101,7 +102,7 @@ def saved_sweep(path: Path) -> Sweep:
     """
     file = path / _SETTINGS
     try:
-        return parse_sweep(file.read_text(encoding="utf-8"), source=str(file))
+        return parse_sweep(read_text(file), source=str(file))
     except OSError as error:
         raise SweepDirectoryError(
             f"{path} holds no sweep to resume", remedy="Start one there first, without --resume."

@@ -17,6 +17,7 @@ from sims.scenario.tables import modules_of, topology_table
 from sims.scenario.text import load_table
 from sims.sweeping.keys import flattened, is_list
 from topology.errors import TopologyError
+from topology.text import read_text
 
 __all__ = [
     "Choice",
@@ -199,7 +200,7 @@ def load_sweep(file: Path | str) -> Sweep:
     if not path.is_file() and (ready / f"{file}.toml").is_file():
         path = ready / f"{file}.toml"
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path)
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidSweep(
             f"there is no sweep {str(file)!r} that can be read",

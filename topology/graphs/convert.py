@@ -55,7 +55,7 @@ def from_edges(
     SelfLoop, DuplicateEdge, UnknownNode, MislabelledNodes, Disconnected
         If the graph is not simple, badly named or in parts; the message says where.
     InvalidParameter
-        If `edges` is not a list of pairs.
+        If `edges` is not a list of pairs, or a weight is NaN, infinite or negative.
 
     Examples
     --------
@@ -83,7 +83,7 @@ def from_edges(
         pairs[:, 1],
         name=name or f"graph of {n} nodes",
         directed=directed,
-        weights=numbers,
+        weights=None if numbers is None else _usable(numbers),
         labels=None if labels is None else tuple(labels),
         merge_duplicates=merge_duplicates,
     )
@@ -165,7 +165,7 @@ def from_networkx(
     MislabelledNodes
         If `weight` names an attribute that an edge lacks.
     InvalidParameter
-        If the graph has no nodes.
+        If the graph has no nodes, or a weight is NaN, infinite or negative.
     """
     nodes = list(graph.nodes)
     if not nodes:
@@ -198,7 +198,20 @@ def _edge_weights(
                 got=f"{data.get(weight)!r} on {u!r}–{v!r}",
                 remedy="Add it, or pass weight=None",
             )
-    return np.array([data[weight] for _, _, data in edges], dtype=np.float64)
+    return _usable(np.array([data[weight] for _, _, data in edges], dtype=np.float64))
+
+
+def _usable(weights: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return weights that are lengths or latencies: finite, and none negative."""
+    wrong = ~(np.isfinite(weights) & (weights >= 0))
+    if wrong.any():
+        raise InvalidParameter(
+            "an edge has a weight that is no length",
+            expected="finite numbers of at least 0",
+            got=f"{weights[wrong][0]:g} on edge {int(wrong.argmax())}",
+            remedy="Correct it, or leave weights out",
+        )
+    return weights
 
 
 def _positions(graph: networkx.Graph, attribute: str) -> npt.NDArray[np.float64] | None:

@@ -12,6 +12,7 @@ import networkx as nx
 from topology.errors import InvalidParameter, MalformedGraphFile, TopologyError
 from topology.graphs.convert import from_networkx
 from topology.graphs.topology import Topology
+from topology.text import fields_of, number_of, read_text
 
 __all__ = ["FileFormat", "from_file", "graph_of_node_link"]
 
@@ -49,7 +50,7 @@ def from_file(
     file_format : {"edges", "graphml", "gexf", "json"}, optional
         By default told from the suffix: .edges, .edgelist, .txt, .tsv, .csv; .graphml, .xml; .gexf; .json
         (node-link). An edge list has a line an edge: two names and perhaps a weight, separated by blanks,
-        tabs or commas; what follows # is a comment.
+        tabs or commas, or by semicolons where numbers have decimal commas; what follows # is a comment.
     directed : bool
         For edge lists only: other formats say it themselves.
     weight : str, optional
@@ -67,7 +68,7 @@ def from_file(
     MalformedGraphFile
         If the file does not hold what its format promises; for edge lists with the line.
     InvalidParameter
-        If the format cannot be told from the suffix.
+        If the format cannot be told from the suffix, or a weight is NaN, infinite or negative.
     SelfLoop, DuplicateEdge, Disconnected, MislabelledNodes
         As in `from_networkx`.
     FileNotFoundError
@@ -118,7 +119,7 @@ def graph_of_node_link(data: object, where: str) -> nx.Graph:
 def _read(file: Path, chosen: FileFormat) -> nx.Graph:
     try:
         if chosen == "json":
-            return graph_of_node_link(json.loads(file.read_text(encoding="utf-8")), file.name)
+            return graph_of_node_link(json.loads(read_text(file)), file.name)
         return nx.read_graphml(file) if chosen == "graphml" else nx.read_gexf(file)
     except TopologyError:
         raise
@@ -131,27 +132,52 @@ def _read(file: Path, chosen: FileFormat) -> nx.Graph:
         ) from failure
 
 
+def _text(file: Path) -> str:
+    try:
+        return read_text(file)
+    except UnicodeDecodeError as error:
+        raise MalformedGraphFile(
+            f"{file.name} is not text",
+            expected="UTF-8, or UTF-16 with its byte order mark",
+            got=str(error),
+            remedy="Save it as UTF-8",
+        ) from error
+
+
+def _edge(fields: list[str], where: str, line: str) -> tuple[str, str, float | None]:
+    try:
+        comma = "," in fields[0] + fields[-1 if len(fields) < 2 else 1] and ";" not in line
+        if not 2 <= len(fields) <= 3 or not all(fields) or comma:
+            raise ValueError  # noqa: TRY301
+        return fields[0], fields[1], number_of(fields[2]) if len(fields) > 2 else None
+    except ValueError:
+        raise MalformedGraphFile(
+            f"{where} is no edge",
+            expected="two names, and perhaps a weight",
+            got=repr(line[:60]),
+            remedy="Write one edge a line, e.g. '0 1', 'a,b,0.5' or 'a;b;0,5'; comments begin with #",
+        ) from None
+
+
 def _read_edges(file: Path, *, directed: bool) -> nx.Graph:
     graph = nx.MultiDiGraph() if directed else nx.MultiGraph()
     edges: list[tuple[str, str, float | None]] = []
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
-        words = line.split("#", 1)[0].replace(",", " ").split()
-        if not words:
-            continue
-        try:
-            edges.append((words[0], words[1], float(words[2]) if len(words) > 2 else None))
-        except (IndexError, ValueError):
-            raise MalformedGraphFile(
-                f"{file.name}, line {number}, is no edge",
-                expected="two names, and perhaps a weight",
-                got=repr(line[:60]),
-                remedy="Write one edge a line, e.g. '0 1' or 'a,b,0.5'; comments begin with #",
-            ) from None
+    for number, line in enumerate(_text(file).splitlines(), start=1):
+        fields = fields_of(line.split("#", 1)[0])
+        if any(fields):
+            edges.append(_edge(fields, f"{file.name}, line {number},", line))
     if not edges:
         raise MalformedGraphFile(
             f"{file.name} holds no edges", expected="a line an edge", got="none", remedy="Check the file"
         )
     names = list(dict.fromkeys(name for u, v, _ in edges for name in (u, v)))
+    if not all(map(str.isdecimal, names[:2])) and len(names) > 2 and all(map(str.isdecimal, names[2:])):
+        raise MalformedGraphFile(
+            f"{file.name} begins with what looks like a header",
+            expected="names of one kind: all other nodes are numbers",
+            got=" ".join(names[:2]),
+            remedy="Delete the line, or begin it with #",
+        )
     numbered = all(name.isdecimal() for name in names)
     number_of = {name: int(name) if numbered else name for name in names}
     graph.add_nodes_from(sorted(number_of.values()) if numbered else number_of.values())

@@ -10,6 +10,7 @@ from pathlib import Path
 from gossipfl.errors import SettingError
 from gossipfl.network import parse_address
 from gossipfl.settings import RoundsSettings
+from topology.text import read_text
 
 __all__ = ["Roster", "read_roster"]
 
@@ -79,7 +80,7 @@ def read_roster(settings: RoundsSettings, *, directory: Path) -> Roster:
         return _roster(settings.roster, source="rounds.roster")
     path = directory / settings.roster_file
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = read_text(path).splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise SettingError(f"the roster {path} cannot be read", got=str(error)) from error
     entries = [entry for line in lines if (entry := line.partition("#")[0].strip())]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from gossipfl.errors import HomeError
 __all__ = ["named_errors", "write_atomically"]
 
 _REMEDY = "Look at the owner and the permissions of its files, and at the disk."
+_MORE_FILES = "Raise the limit of open files: `ulimit -n 1024`, or --ulimit nofile=1024 for containers."
 
 
 @contextmanager
@@ -28,6 +30,8 @@ def named_errors(what: str, *, remedy: str = _REMEDY) -> Iterator[None]:
         yield
     except OSError as error:
         place = f" ({error.filename})" if error.filename else ""
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            remedy = _MORE_FILES
         raise HomeError(what, got=f"{error.strerror or error}{place}", remedy=remedy) from error
 
 

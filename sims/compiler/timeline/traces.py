@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sims.errors import MalformedTrace
+from topology.text import fields_of, number_of, numbers_of, read_text
 
 __all__ = ["TICKS_PER_SECOND", "read_round_trips", "read_sessions", "ticks"]
 
@@ -31,7 +32,7 @@ def read_round_trips(file: Path) -> NDArray[np.float64]:
             with np.load(file, allow_pickle=False) as arrays:
                 matrix = arrays["rtt"].astype(np.float64)
         else:
-            matrix = np.loadtxt(file, delimiter=",", dtype=np.float64, ndmin=2)
+            matrix = numbers_of(read_text(file))
     except FileNotFoundError as error:
         raise MalformedTrace(
             f"network.delay.file: there is no {file}", remedy="Paths are relative to the scenario's folder."
@@ -61,11 +62,11 @@ def read_sessions(file: Path, n: int) -> list[tuple[int, int, int]]:
     MalformedTrace
     """
     try:
-        text = file.read_text(encoding="utf-8")
+        text = read_text(file)
     except (OSError, UnicodeDecodeError) as error:
         raise MalformedTrace(f"churn.process.file: {file} cannot be read: {error}") from error
     lines = text.splitlines()
-    if not lines or lines[0].replace(" ", "") != "node,start,end":
+    if not lines or fields_of(lines[0]) != ["node", "start", "end"]:
         raise MalformedTrace(
             f"{file}:1: not an availability trace",
             expected="the header node,start,end",
@@ -77,8 +78,8 @@ def read_sessions(file: Path, n: int) -> list[tuple[int, int, int]]:
         if not line.strip():
             continue
         try:
-            node_text, start_text, end_text = line.split(",")
-            node, start, end = int(node_text), float(start_text), float(end_text)
+            node_text, start_text, end_text = fields_of(line)
+            node, start, end = int(node_text), number_of(start_text), number_of(end_text)
         except ValueError as error:
             raise MalformedTrace(
                 f"{file}:{number}: not a session", expected="NODE,START,END in seconds", got=repr(line)

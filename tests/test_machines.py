@@ -1,0 +1,167 @@
+"""Machines that lack something: a home, a name, an encoding, descriptors."""
+
+import json
+import os
+import resource
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gossipfl import caches
+from gossipfl.errors import CacheError
+from gossipfl.peer.descriptors import room_for_connections
+from tests.gossipfl.cli.test_main import cli
+
+__all__ = ["cli"]
+
+
+@pytest.fixture
+def nobody(monkeypatch, tmp_path):
+    """No HOME, and no entry in the password file: a container with --user."""
+
+    def unknown():
+        raise RuntimeError("Could not determine home directory.")
+
+    for name in ("HOME", "XDG_CACHE_HOME", "USER", "LOGNAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "home", staticmethod(unknown))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    caches._private_temporary.cache_clear()
+    yield
+    caches._private_temporary.cache_clear()
+
+
+def test_without_a_home_caches_are_in_a_private_directory(nobody, tmp_path):
+    directory = caches.cache_directory()
+    assert directory.parent == tmp_path
+    assert stat.S_IMODE(directory.stat().st_mode) == 0o700
+    assert caches.cache_directory() == directory
+
+
+@pytest.mark.parametrize("how", ["a link", "open to others"])
+def test_a_directory_that_others_could_have_put_there_is_not_used(nobody, tmp_path, how):
+    usual = tmp_path / f"gossipfl-cache-{os.geteuid()}"
+    if how == "a link":
+        (tmp_path / "elsewhere").mkdir()
+        usual.symlink_to(tmp_path / "elsewhere")
+    else:
+        usual.mkdir()
+        usual.chmod(0o777)
+    directory = caches.cache_directory()
+    assert directory != usual
+    assert stat.S_IMODE(directory.stat().st_mode) == 0o700
+
+
+def test_a_home_that_cannot_be_written_is_not_used(monkeypatch, tmp_path):
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("HOME", str(tmp_path / "file"))  # nothing can be made in it, whoever runs this
+    caches._private_temporary.cache_clear()
+    assert caches.cache_directory().parent == tmp_path
+    caches._private_temporary.cache_clear()
+
+
+def test_caches_are_shown_and_cleared(cli, monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    for name, size in (("data", 10), ("compiled", 2000), ("kernels", 30)):
+        file = tmp_path / "gossipfl" / name / "deep" / "file"
+        file.parent.mkdir(parents=True)
+        file.write_bytes(bytes(size))
+    code, out, _ = cli("cache", "show", "--json")
+    assert code == 0
+    sizes = {each["name"]: each["bytes"] for each in json.loads(out)}
+    assert sizes == {"data": 10, "compiled": 2000, "inductor": 0, "kernels": 30}
+    assert cli("cache", "clear", "compiled")[0] == 0
+    assert sorted(path.name for path in (tmp_path / "gossipfl").iterdir()) == ["data", "kernels"]
+    assert "gossipfl cache clear" in cli("cache", "show")[1]
+    assert cli("cache", "clear")[0] == 0
+    assert list((tmp_path / "gossipfl").iterdir()) == []
+    code, _, err = cli("cache", "clear", "kernel")
+    assert (code, "one of data, compiled" in err) == (2, True)
+    with pytest.raises(CacheError, match="no cache"):
+        caches.clear("../../etc")
+
+
+def test_the_compilers_keep_their_caches_there_unless_told_otherwise(tmp_path):
+    code = "import os, sims; print(os.environ['NUMBA_CACHE_DIR'], os.environ['TORCHINDUCTOR_CACHE_DIR'])"
+    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path), "NUMBA_CACHE_DIR": "/elsewhere"}
+    del environment["NUMBA_CACHE_DIR"]
+    environment.pop("TORCHINDUCTOR_CACHE_DIR", None)
+    for own in ({}, {"NUMBA_CACHE_DIR": "/elsewhere"}):
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            env={**environment, **own},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        kernels, inductor = done.stdout.split()
+        assert kernels == own.get("NUMBA_CACHE_DIR", str(tmp_path / "gossipfl" / "kernels"))
+        assert inductor == str(tmp_path / "gossipfl" / "inductor")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_an_output_that_is_not_utf_8_gets_what_it_can_show(tmp_path, encoding):
+    arguments = ["peer", "init", "--home", str(tmp_path / "Zürich-Łódź"), "--no-try"]
+    done = subprocess.run(
+        [sys.executable, "-m", "gossipfl", *arguments],
+        env={**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"},
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert b"Made peer 12D3KooW" in done.stdout
+    done = subprocess.run(
+        [sys.executable, "-m", "gossipfl", "peer", "init", "--home", str(tmp_path / "a"), "--task", "dígits"],
+        env={**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"},
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert b"Traceback" not in done.stderr
+
+
+@pytest.fixture
+def limit_of_files():
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    yield lambda soft, hard=None: resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard or before[1]))
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_a_low_soft_limit_of_files_is_raised(limit_of_files, caplog):
+    limit_of_files(64)
+    assert room_for_connections(100) == 100
+    assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == 140
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize(
+    ("files", "code", "said"),
+    [(60, 0, "room for 20 connections instead of"), (30, 2, "too few files"), (8, 2, "Too many open files")],
+)
+def test_a_peer_with_few_files_says_so_and_what_to_do(tmp_path, files, code, said):
+    """In a process of its own: a hard limit cannot be raised again."""
+    home = tmp_path / "alice"
+    program = [sys.executable, "-m", "gossipfl", "peer"]
+    flags = ["--no-try", "--network-listen", "/ip4/127.0.0.1/tcp/0"]
+    subprocess.run([*program, "init", "--home", home, *flags], check=True, capture_output=True)
+    run = [*program, "run", "--home", str(home), "--plain", "--until-stdin-ends"]
+    with subprocess.Popen(
+        ["sh", "-c", f'ulimit -n {files}; exec "$@"', "sh", *run],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        seen = process.stdout.read() if code else ""  # until it has ended
+        while code == 0 and "listening at" not in seen and process.poll() is None:
+            seen += process.stdout.readline()
+        seen += process.communicate(timeout=120)[0] or ""
+    assert process.returncode == code, seen
+    assert said in seen
+    assert "ulimit -n" in seen
+    assert "Traceback" not in seen
