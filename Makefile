@@ -29,7 +29,7 @@ $(VENV)/.demo: pyproject.toml | $(BIN)/python
 
 $(VENV)/.dev: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
-	@touch $(VENV)/.demo $@
+	@touch $(VENV)/.demo $(VENV)/.docs $@
 
 setup-demo: $(VENV)/.demo
 setup: $(VENV)/.dev
@@ -53,6 +53,16 @@ test-slow: setup
 coverage: setup
 	$(TESTS) --cov --cov-report=term:skip-covered --cov-report=html $(ARGS)
 
+$(VENV)/.docs: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
+	@touch $@
+
+setup-docs: $(VENV)/.docs
+
+docs: setup-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "open site/index.html"
+
 dist: setup
 	tools/dist.sh
 
@@ -60,4 +70,4 @@ papers: setup
 	$(BIN)/gossipfl sim papers --report docs/papers.md $(ARGS)
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage* htmlcov site dist

@@ -142,7 +142,7 @@ class TraceChurn(Section):
     """Sessions as recorded: a CSV file with the columns node,start,end in seconds."""
 
     kind: Literal["trace"]
-    file: Path
+    file: Path = Field(description="CSV with a line a session")
 
 
 class ChurnEvent(Section):

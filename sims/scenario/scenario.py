@@ -116,13 +116,13 @@ class OutputSection(Section):
 class Scenario(Section):
     """One simulated network, complete: the same scenario gives the same run."""
 
-    name: str = "scenario"
+    name: str = Field("scenario", description="label in records and reports")
     modules: Path | None = Field(
         None,
         description="directory searched first for modules of your own; the file's, if they stand beside it",
     )
     seed: int = Field(0, ge=0, description="seed of everything that is drawn")
-    precision: Literal["float32", "float64"] = "float32"
+    precision: Literal["float32", "float64"] = Field("float32", description="of models and arithmetic")
     population: PopulationSection
     algorithm: AlgorithmSection
     task: TaskSection = TaskSection()

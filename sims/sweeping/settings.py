@@ -38,8 +38,8 @@ class _Section(BaseModel):
 
 
 class _Range(_Section):
-    low: float
-    high: float
+    low: float = Field(description="lower bound")
+    high: float = Field(description="upper bound")
 
     @model_validator(mode="after")
     def _ordered(self) -> _Range:
@@ -49,24 +49,24 @@ class _Range(_Section):
 
 
 class Uniform(_Range):
-    """Evenly between two bounds."""
+    """Uniform between two bounds."""
 
     distribution: Literal["uniform"]
 
 
 class LogUniform(_Range):
-    """The logarithm is spread evenly: as many draws between 0.01 and 0.1 as between 0.1 and 1."""
+    """Uniform in the logarithm: as many draws between 0.01 and 0.1 as between 0.1 and 1."""
 
     distribution: Literal["log-uniform"]
-    low: float = Field(gt=0)
+    low: float = Field(gt=0, description="lower bound")
 
 
 class Integer(_Section):
-    """Whole numbers, both bounds included."""
+    """Uniform over whole numbers, both bounds included."""
 
     distribution: Literal["int"]
-    low: int
-    high: int
+    low: int = Field(description="smallest value")
+    high: int = Field(description="largest value")
 
     @model_validator(mode="after")
     def _ordered(self) -> Integer:
@@ -79,7 +79,7 @@ class Choice(_Section):
     """One of some values, each as likely as the others; whole tables are allowed."""
 
     distribution: Literal["choice"]
-    values: tuple[Any, ...] = Field(min_length=1)
+    values: tuple[Any, ...] = Field(min_length=1, description="values to draw from")
 
 
 Distribution = Annotated[Uniform | LogUniform | Integer | Choice, Field(discriminator="distribution")]
@@ -117,14 +117,16 @@ class Tune(_Section):
 class Sweep(_Section):
     """One scenario, the values to try in it, and what is compared."""
 
-    name: str = "sweep"
+    name: str = Field("sweep", description="label in records and reports")
     scenario: dict[str, Any] | str = Field(description="a TOML file, a ready-made name, or a whole scenario")
     seeds: tuple[int, ...] = Field((1, 2, 3), min_length=1, description="every point is run with each")
     seed_keys: tuple[str, ...] = Field(
         ("seed", "training.seed"), min_length=1, description="scenario keys that are set to the seed"
     )
     metric: str = Field("accuracy_mean", description="column of the evaluations that points are compared by")
-    direction: Literal["maximise", "minimise"] = "maximise"
+    direction: Literal["maximise", "minimise"] = Field(
+        "maximise", description="whether a larger metric is better, or a smaller one"
+    )
     measure: Literal["final", "best"] = Field(
         "final", description="compare the metric at the end, or at its best evaluation"
     )

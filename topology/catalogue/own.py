@@ -81,6 +81,7 @@ def family_of(name: str, maker: Callable[..., Any]) -> Family:
         kind=_kind_of(hints.get("return")),
         parameters=tuple(parameters),
         summary=summary or "a function of your own",
+        example=name,
     )
 
 

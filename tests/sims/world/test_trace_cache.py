@@ -16,9 +16,9 @@ def traced(monkeypatch):
     names = []
     trace = programme.Programme._traced
 
-    def counted(self, *arguments):
+    def counted(self, function, arguments):
         names.append(self.name)
-        return trace(self, *arguments)
+        return trace(self, function, arguments)
 
     monkeypatch.setattr(programme.Programme, "_traced", counted)
     return names

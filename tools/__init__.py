@@ -1,0 +1,1 @@
+"""Tools for those who work on gossipfl; none is installed with it."""

@@ -1,0 +1,341 @@
+"""Reference pages generated from the programs themselves: commands, settings, public names."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import re
+import sys
+import types
+import typing
+from collections.abc import Iterator
+from dataclasses import MISSING
+from typing import Any
+
+import typer
+from pydantic import BaseModel
+
+__all__ = ["PACKAGES", "pages"]
+
+#: Packages whose ``__all__`` is the public interface.
+PACKAGES = ("gossipfl", "gossipfl.algorithms", "topology", "sims")
+
+
+def pages() -> dict[str, str]:
+    """Markdown of every generated page, by its place in the site."""
+    from gossipfl.settings import PeerSettings
+    from sims.scenario import Scenario
+    from sims.sweeping.settings import Sweep
+
+    return {
+        "reference/commands.md": _commands(),
+        "reference/peer-settings.md": _settings(
+            PeerSettings,
+            "Settings of a peer",
+            "Tables of `HOME/peer.toml`. Each key is also a flag of `gossipfl peer init` and `gossipfl peer run`: "
+            "`--table-key`.",
+        ),
+        "reference/scenario-settings.md": _settings(
+            Scenario,
+            "Settings of a scenario",
+            "Tables of a scenario's TOML file. Each key can be set from the command line: "
+            "`gossipfl sim run FILE.toml --set table.key=value`.",
+        ),
+        "reference/sweep-settings.md": _settings(
+            Sweep, "Settings of a sweep", "Tables of the TOML file that `gossipfl sim sweep` reads."
+        ),
+        "reference/algorithm-parameters.md": _algorithms(),
+        **{f"reference/{name.replace('.', '-')}.md": _interface(name) for name in PACKAGES},
+    }
+
+
+# Public names
+
+
+def _interface(package: str) -> str:
+    module = importlib.import_module(package)
+    lines = [f"# {package}", "", inspect.getdoc(module) or "", ""]
+    for name in sorted(module.__all__, key=str.lower):
+        found = getattr(module, name)
+        lines += ["", *_documented(package, name, found)]
+    return "\n".join(lines) + "\n"
+
+
+def _documented(package: str, name: str, found: Any) -> Iterator[str]:
+    """A public name as mkdocstrings documents it, under an anchor that is the name."""
+    yield f"[](){{#{package}.{name}}}"
+    yield ""
+    if inspect.ismodule(found):
+        yield f"## {name}"
+        yield ""
+        yield from _directive(found.__name__, heading=False)
+        for inner in getattr(found, "__all__", ()):
+            member = getattr(found, inner)
+            if not inspect.ismodule(member):
+                yield ""
+                yield from _directive(_home(member, inner, found.__name__), level=3)
+    else:
+        yield from _directive(_home(found, name, package))
+
+
+def _home(found: Any, name: str, package: str) -> str:
+    """The path that a name is defined at: static analysis cannot follow lazy attributes."""
+    if inspect.isclass(found) or inspect.isroutine(found):
+        return f"{found.__module__}.{found.__qualname__}"
+    assigned = re.compile(rf"^(?:type )?{re.escape(name)}\b[^=\n(]*=", re.MULTILINE)
+    for home, each in sorted(sys.modules.items()):
+        if (
+            home.startswith(package)
+            and vars(each).get(name) is found
+            and assigned.search(inspect.getsource(each))
+        ):
+            return f"{home}.{name}"
+    return f"{package}.{name}"
+
+
+def _directive(path: str, *, heading: bool = True, level: int = 2) -> Iterator[str]:
+    yield f"::: {path}"
+    yield "    options:"
+    yield f"      show_root_heading: {str(heading).lower()}"
+    yield "      show_root_full_path: false"
+    yield f"      heading_level: {level}"
+    if not heading:
+        yield "      members: false"
+        yield "      show_root_toc_entry: false"
+
+
+# Algorithms
+
+
+def _algorithms() -> str:
+    from gossipfl.algorithms.declaration import parameters_of
+    from gossipfl.algorithms.registry import bundled
+
+    lines = [
+        "# Parameters of algorithms",
+        "",
+        "Keys of a scenario's `[algorithm]` beside `name`; in `peer.toml`, of `[rounds.parameters]` where an "
+        "algorithm works in rounds, and of `[gossip]` where messages drive it.",
+    ]
+    for name, algorithm in sorted(bundled().items()):
+        driven = "in rounds" if algorithm.kind == "rounds" else "driven by messages"
+        lines += ["", f"## {name}", "", f"{_first(algorithm)} ({algorithm.paper}; {driven})", ""]
+        lines += _table(
+            [
+                (
+                    f"`{each.name}`",
+                    _cell(f"{each.kind_name} {each.about.range}".strip()),
+                    "required" if each.default is MISSING else _default(each.default),
+                    _cell(each.about.description),
+                )
+                for each in parameters_of(algorithm)
+                if each.about.setting
+            ]
+        )
+    return "\n".join(lines) + "\n"
+
+
+# Settings
+
+
+def _settings(model: type[BaseModel], title: str, preamble: str) -> str:
+    sections: list[str] = []
+    if own := _rows(model):
+        sections += ["## Keys outside tables", "", *_table(own)]
+    _walk(model, "", sections, set())
+    return "\n".join([f"# {title}", "", preamble, "", *sections]) + "\n"
+
+
+def _walk(model: type[BaseModel], prefix: str, sections: list[str], above: set[type[BaseModel]]) -> None:
+    for name, field in model.model_fields.items():
+        inner = _models(field.annotation)
+        key = f"{prefix}{field.alias or name}"
+        for each in inner:
+            if each in above:
+                continue
+            literal = _named(each)
+            place = f"[{key}]" if not _repeats(field.annotation) else f"[[{key}]]"
+            sections += ["", f"## `{place}`" + (f" {literal}" if literal else ""), ""]
+            sections += [_first(each) or field.description or "", ""]
+            sections += _table(_rows(each, besides=_tag(each)))
+            _walk(each, f"{key}.", sections, above | {each})
+
+
+def _tag(model: type[BaseModel]) -> str | None:
+    """The key by which one of several sections of a table is chosen."""
+    for key in ("name", "kind", "distribution"):
+        field = model.model_fields.get(key)
+        if (
+            field is not None
+            and typing.get_origin(field.annotation) is typing.Literal
+            and not field.description
+        ):
+            return key
+    return None
+
+
+def _named(model: type[BaseModel]) -> str:
+    tag = _tag(model)
+    if tag is None:
+        return ""
+    values = typing.get_args(model.model_fields[tag].annotation)
+    return f"{tag} = " + " or ".join(f'"{value}"' for value in values)
+
+
+def _first(model: type) -> str:
+    return (
+        (inspect.getdoc(model) or "").partition("\n\n")[0].replace("\n", " ")
+        if "__doc__" in vars(model)
+        else ""
+    )
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    if inspect.isclass(annotation) and not typing.get_origin(annotation):
+        return [annotation] if issubclass(annotation, BaseModel) else []
+    return [found for each in typing.get_args(annotation) for found in _models(each)]
+
+
+def _repeats(annotation: Any) -> bool:
+    origin = typing.get_origin(annotation)
+    return origin in (list, tuple) or any(_repeats(each) for each in typing.get_args(annotation))
+
+
+def _rows(model: type[BaseModel], *, besides: str | None = None) -> list[tuple[str, str, str, str]]:
+    fields = model.model_fields.items()
+    return [_row(name, each) for name, each in fields if name != besides and not _models(each.annotation)]
+
+
+def _row(name: str, field: Any) -> tuple[str, str, str, str]:
+    name = field.alias or name
+    if field.is_required():
+        default = "required"
+    elif field.default_factory is not None:
+        default = _code(field.default_factory())
+    else:
+        default = _default(field.default)
+    return f"`{name}`", _type(field.annotation, field.metadata), default, _cell(field.description or "")
+
+
+def _default(value: Any) -> str:
+    return "unset" if value is None else _code(value)
+
+
+def _code(value: Any) -> str:
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    if isinstance(value, tuple):
+        value = list(value)
+    text = f'"{value}"' if isinstance(value, str) else repr(value)
+    return f"`{text}`"
+
+
+def _cell(text: str) -> str:
+    return re.sub(r"\s+", " ", text).replace("|", "\\|").replace("<", "&lt;")
+
+
+_TYPES = {int: "whole number", float: "number", str: "text", bool: "true or false", type(None): ""}
+
+
+def _type(annotation: Any, metadata: Any) -> str:
+    bounds = []
+    for each in metadata:
+        for attribute, sign in (("gt", ">"), ("ge", "≥"), ("lt", "<"), ("le", "≤")):
+            value = getattr(each, attribute, None)
+            if value is not None:
+                bounds.append(f"{sign} {value:g}")
+    named = _type_name(annotation)
+    return (
+        _cell(named + (f" {', '.join(bounds)}" if bounds else "")).replace("&lt;", "<").replace("<", "&lt;")
+    )
+
+
+def _type_name(annotation: Any) -> str:
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if annotation in _TYPES:
+        return _TYPES[annotation]
+    if origin is typing.Literal:
+        return ", ".join(f"`{value}`" for value in arguments)
+    if origin is typing.Annotated:
+        return _type(arguments[0], arguments[1:])
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(dict.fromkeys(filter(None, map(_type_name, arguments))))
+    if origin in (list, tuple):
+        return f"list of {_type_name(arguments[0])}"
+    if origin is dict:
+        return "table"
+    return {"Path": "path", "Any": "anything"}.get(getattr(annotation, "__name__", ""), "text")
+
+
+def _table(rows: list[tuple[str, str, str, str]]) -> list[str]:
+    if not rows:
+        return []
+    return [
+        "| key | takes | default | meaning |",
+        "|---|---|---|---|",
+        *(f"| {' | '.join(row)} |" for row in rows),
+        "",
+    ]
+
+
+# Commands
+
+
+def _commands() -> str:
+    from gossipfl.cli import main
+
+    root = typer.main.get_command(main._app)
+    lines = ["# Commands", "", "Every command prints the same with `--help`."]
+    lines += _command(root, "gossipfl")
+    return "\n".join(lines) + "\n"
+
+
+def _command(command: Any, path: str) -> list[str]:
+    context = command.make_context(path, [], resilient_parsing=True)
+    lines = ["", f"## {path}", "", _prose(command.help or "")]
+    if hasattr(command, "list_commands"):
+        inner = [(name, command.get_command(context, name)) for name in command.list_commands(context)]
+        lines += [""]
+        lines += [
+            f"* [`{path} {name}`](#{f'{path} {name}'.replace(' ', '-')})" for name, each in inner if each
+        ]
+        for name, each in inner:
+            lines += _command(each, f"{path} {name}") if each and not each.hidden else []
+        return lines
+    usage = " ".join(command.collect_usage_pieces(context))
+    lines += ["", "```text", f"{path} {usage}", "```", "", *_parameters(command)]
+    return lines
+
+
+def _parameters(command: Any) -> list[str]:
+    rows = []
+    for parameter in command.params:
+        if getattr(parameter, "hidden", False):
+            continue
+        is_argument = parameter.param_type_name == "argument"
+        names = (
+            [(parameter.metavar or parameter.name).upper()]
+            if is_argument
+            else [*parameter.opts, *parameter.secondary_opts]
+        )
+        default = parameter.default
+        shown = "" if default in (None, (), []) or callable(default) else _code(default)
+        written = ", ".join(f"`{name}`" for name in names)
+        rows.append(
+            (
+                written,
+                "required" if parameter.required else shown,
+                _cell(getattr(parameter, "help", "") or ""),
+            )
+        )
+    if not rows:
+        return []
+    return [
+        "| argument or option | default | meaning |",
+        "|---|---|---|",
+        *(f"| {' | '.join(row)} |" for row in rows),
+    ]
+
+
+def _prose(text: str) -> str:
+    return inspect.cleandoc(text).replace("\b", "").replace("\f", "").replace("<", "&lt;")
