@@ -36,7 +36,7 @@ from gossipfl.peer.driver import Participation, Parts
 from gossipfl.peer.gossip.driver import take_part_in_gossip
 from gossipfl.peer.gossip.isolation import warn_of_isolation
 from gossipfl.peer.gossip.learner import State
-from gossipfl.peer.gossip.plan import GossipPlan, gossip_plan, in_full
+from gossipfl.peer.gossip.plan import GossipPlan, gossip_algorithm, gossip_plan, in_full
 from gossipfl.peer.gossip.view import RandomView
 from gossipfl.peer.housekeeping import Housekeeping
 from gossipfl.peer.rounds import (
@@ -97,10 +97,15 @@ class Peer:
         self.home = Home(Path(home))
         if settings is None:
             self.home.require()
-            settings = load_settings(self.home.settings)
-        elif not self.home.settings.exists():
+            settings, is_new = load_settings(self.home.settings), False
+        else:
+            is_new = not self.home.settings.exists()
+        resolved = with_modules(settings, self.home.directory)
+        if settings.rounds.algorithm is None:
+            gossip_algorithm(resolved)  # what is wrong with it is said now
+        if is_new:
             self.home.create(settings)
-        self.settings = settings = with_modules(settings, self.home.directory)
+        self.settings = settings = resolved
         self.task = task or find_task(
             settings.task.name, settings.task.options, directory=settings.runtime.modules
         )

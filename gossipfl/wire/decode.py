@@ -84,7 +84,7 @@ def check(header: AnyHeader, preamble: Preamble, expectation: Expectation) -> in
             "the sender's model has another layout",
             expected=expectation.layout.hex(),
             got=header.layout.hex(),
-            remedy="Both peers must build the same model, share the same parameters and send the same rows.",
+            remedy="Both peers must build the same model, share the same parameters and run the same algorithm.",
         )
     codec, size = _form(header, expectation)
     further = expected_carried(expectation.carried, codec) if isinstance(header, ModelHeader) else ()

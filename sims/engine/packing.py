@@ -63,6 +63,14 @@ class Packing:
                 got=", ".join(missing),
                 remedy="Make them in the algorithm's start.",
             )
+        shaped = {name: list(state[name].shape[1:]) for name in carries if state[name].dim() > 2}
+        if shaped:
+            raise SettingError(
+                "what messages carry are rows",
+                expected="shapes [B] and [B, K]",
+                got=", ".join(f"{name} {shape}" for name, shape in shaped.items()),
+                remedy="Keep them flat.",
+            )
         other = [name for name, tensor in state.items() if tensor.dtype != nodes.rows.dtype]
         if other:
             raise SettingError(

@@ -98,6 +98,10 @@ class _Run:
         self.senders = Senders(history.lives)
         self.learning: list[Learning] = [learnings.of(life) for life in history.lives]
         self.node_of = {(life.peer, life.incarnation): i for i, life in enumerate(history.lives)}
+        self.manners = [
+            (life.settings.training, repr(each.algorithm))
+            for life, each in zip(history.lives, self.learning, strict=True)
+        ]
         self.layout = self.learning[0].task.layout
         self.data = _pool(history, self.learning)
         self.trainers: dict[object, Trainer] = {}
@@ -113,11 +117,11 @@ class _Run:
 
     def _kind(self, step: Step) -> int:
         """Number of the kind of work a step is: steps of one kind are computed together."""
-        lives = [step.life]
+        versions = [step.version]
         if step.source is not None:  # whose state may be laid out otherwise
-            lives.append(self.history.lives[self.node_of[step.source[:2]]])
+            versions.append(step.source)
         what = None if step.event is None else (step.event.kind, step.event.trained)
-        key = (what, *((life.settings.training, life.settings.gossip) for life in lives))
+        key = (what, *(self.manners[self.node_of[version[:2]]] for version in versions))
         return self.kinds.setdefault(key, len(self.kinds))
 
     def compiled(self) -> Waves:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from gossipfl.algorithms import MessageAlgorithm, find_algorithm, make_algorithm, resumed
 from gossipfl.algorithms.declaration import parameters_of, settings_of
+from gossipfl.algorithms.registry import bundled, digest_of
 from gossipfl.errors import SettingError
 from gossipfl.settings import GossipSettings, PeerSettings
 from gossipfl.tasks import Task
@@ -33,7 +34,8 @@ class GossipPlan:
     carried : tuple of CarriedRow
         What every message holds beside the model.
     layout : bytes, length 32
-        Digest of all that messages hold: the layout's own where that is a model and nothing else.
+        Digest of what neighbours must have in common: the layout, further rows and, unless it is of this package,
+        the algorithm. The layout's own where that is all.
     """
 
     algorithm: MessageAlgorithm
@@ -106,18 +108,20 @@ def gossip_plan(settings: PeerSettings, task: Task, nodes: Nodes) -> GossipPlan:
         CarriedRow(name, None if rows.dim() == 1 else rows[0].numel())
         for name, rows in message.carried.items()
     )
+    lines = [f"{row.name} {row.size}" for row in carried]
+    if type(algorithm) not in bundled().values():
+        lines.append(digest_of(algorithm, settings.gossip.algorithm))
     return GossipPlan(
-        algorithm=algorithm, nodes=begun, carried=carried, layout=_digest(task.layout.digest, carried)
+        algorithm=algorithm, nodes=begun, carried=carried, layout=_digest(task.layout.digest, lines)
     )
 
 
-def _digest(layout: bytes, carried: tuple[CarriedRow, ...]) -> bytes:
-    if not carried:
+def _digest(layout: bytes, lines: Sequence[str]) -> bytes:
+    """Digest of a layout, and of what else neighbours must have in common, a line each."""
+    if not lines:
         return layout
-    digest = hashlib.blake2b(layout, digest_size=32)
-    for row in carried:
-        digest.update(f"{row.name} {row.size}\n".encode())
-    return digest.digest()
+    text = "".join(f"{line}\n" for line in lines)
+    return hashlib.blake2b(layout + text.encode(), digest_size=32).digest()
 
 
 def _parameters(settings: PeerSettings, declared: Mapping[str, str | None]) -> dict[str, Any]:

@@ -75,8 +75,8 @@ def predict_averaging(
         return [], []
     if network.sequence is not None:
         return _of_rounds(network, rounds, float(measured[0]), fitted)
-    averages = run.algorithm == "gossip_learning" and run.configuration["algorithm.exchange"] == "push-pull"
-    if network.graph is None or not averages:
+    both_ways = run.configuration.get("algorithm.exchange") == "push-pull"
+    if network.graph is None or not both_ways:
         return [], []
     return _of_pairs(run, network.graph, rounds, float(measured[0]), fitted)
 
