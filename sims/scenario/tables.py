@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -9,9 +10,11 @@ from typing import Any
 
 from topology.catalogue import as_table, canonical_name
 from topology.errors import TopologyError
-from topology.plugins import is_object_name, stands_in
+from topology.plugins import stands_in
 
 __all__ = ["modules_of", "resolve", "topology_table"]
+
+_OBJECT = re.compile(r"[^\W\d][\w.]*:[^\W\d]\w*")  # package.module:name, also within an expression
 
 
 def topology_table(value: Any) -> Any:
@@ -61,13 +64,13 @@ def resolve(table: dict[str, Any], directory: Path) -> None:
 
 def modules_of(table: Any, directory: Path) -> str | None:
     """Return `directory` if the module of a ``module:name`` anywhere in a table stands there; else None."""
-    names = (text for text in _texts(table) if is_object_name(text))
+    names = (name for text in _texts(table) for name in _OBJECT.findall(text))
     return str(directory.resolve()) if any(stands_in(directory, name) for name in names) else None
 
 
 def _texts(value: Any) -> Iterator[str]:
     if isinstance(value, str):
-        yield value.partition(":")[0] + ":" + value.partition(":")[2].partition(":")[0]
+        yield value
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else ()
     for each in inner:
         yield from _texts(each)

@@ -144,7 +144,7 @@ def as_table(text: str) -> dict[str, Any]:
                 raise bound.malformed(f"{part.strip()!r} is one value too many")
             label, value = family.parameters[position].name, part
         label = bound.give(label, value.strip(), read=True)
-        table[label] = bound.raw(label, value.strip())
+        table[label] = bound.raw(label)
     return table
 
 
@@ -177,24 +177,23 @@ class _Binding:
                 parameter.reading, ""
             )
             raise self.malformed(f"{label} takes a {parameter.bounds}{example}, not {value!r}") from None
-        if parameter.reading == "topology":
-            found = parse(found, implied=self._implied, directory=self._directory)
         self._given[label] = found
         return label
 
-    def raw(self, label: str, text: str) -> Any:  # noqa: ANN401
+    def raw(self, label: str) -> Any:  # noqa: ANN401
         """Return a value that was given as TOML writes it."""
         value = self._given[label]
-        if isinstance(value, Expression):
-            return text.removeprefix("(").removesuffix(")")
         return list(value) if isinstance(value, tuple) else value
 
     def expression(self, text: str) -> Expression:
         """Return the expression, with values implied or by default where none was given."""
-        values = {}
+        values: dict[str, Any] = {}
         for parameter in self._family.parameters:
             name = parameter.name
-            if name in self._given:
+            if name in self._given and parameter.reading == "topology":
+                inner = parse(self._given[name], implied=self._implied, directory=self._directory)
+                values[name], text = inner, text if inner.text == self._given[name] else ""
+            elif name in self._given:
                 values[name] = self._given[name]
             elif name in self._implied:
                 implied = self._implied[name]

@@ -81,7 +81,6 @@ def family_of(name: str, maker: Callable[..., Any]) -> Family:
         kind=_kind_of(hints.get("return")),
         parameters=tuple(parameters),
         summary=summary or "a function of your own",
-        example=name,
     )
 
 

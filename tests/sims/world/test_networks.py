@@ -97,7 +97,9 @@ def test_a_topology_of_ones_own_stands_beside_the_scenario_or_the_sweep(tmp_path
     assert neighbour_lists(again)[1].tolist() == neighbour_lists(scenario)[1].tolist()
     with pytest.raises(InvalidScenario, match=r"caveman.* cannot be made: .* failed"):
         neighbour_lists(load_scenario(tmp_path / "own.toml", overrides=["topology.size='six'"]))
-    (tmp_path / "sweep.toml").write_text('scenario = "digits"\n[grid]\ntopology = ["own_graphs:caveman"]\n')
+    (tmp_path / "sweep.toml").write_text(
+        'scenario = "digits"\n[grid]\ntopology = ["matcha:(own_graphs:caveman)"]\n'
+    )
     assert load_sweep(tmp_path / "sweep.toml").scenario["modules"] == str(tmp_path)
 
 

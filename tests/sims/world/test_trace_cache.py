@@ -16,9 +16,9 @@ def traced(monkeypatch):
     names = []
     trace = programme.Programme._traced
 
-    def counted(self, function, arguments):
+    def counted(self, *arguments):
         names.append(self.name)
-        return trace(self, function, arguments)
+        return trace(self, *arguments)
 
     monkeypatch.setattr(programme.Programme, "_traced", counted)
     return names

@@ -166,6 +166,10 @@ def test_what_is_implied_fills_what_is_not_given():
     assert read.text == "random-regular:24,degree=4,seed=7"
     assert parse("random-regular:8,4,seed=1", implied=implied).text == "random-regular:8,4,seed=1"
     nested = parse("matcha:(random-regular:degree=4),budget=0.2", implied=implied)
+    assert (
+        parse("matcha:(ring:8),budget=0.2,seed=1", implied=implied).text
+        == "matcha:(ring:8),budget=0.2,seed=1"
+    )
     assert nested.text == "matcha:(random-regular:24,degree=4,seed=7),budget=0.2,seed=7"
     same(build(nested.text).sequence, build(nested).sequence)
     with pytest.raises(MalformedExpression, match="degree is missing"):
@@ -186,10 +190,13 @@ def test_what_is_implied_fills_what_is_not_given():
         ),
         ("equi-dynamic:8,directed=no", {"name": "equi-dynamic", "n": 8, "directed": False}),
         ("star", {"name": "star"}),
+        ("matcha:(nowhere:graph:size=3)", {"name": "matcha", "graph": "nowhere:graph:size=3"}),
     ],
 )
 def test_an_expression_and_its_table_name_the_same(text, table):
     assert as_table(text) == table
+    if "nowhere" in text:
+        return  # nothing is imported for a table
     arguments = {key: value for key, value in table.items() if key != "name"}
     implied = {"n": 8}
     one, other = parse(text, implied=implied), from_table(table["name"], arguments, implied=implied)
