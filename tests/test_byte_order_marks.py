@@ -2,7 +2,7 @@
 
 import pytest
 
-from gossipfl.peer.rounds.roster import read_roster
+from gossipfl.rounds.roster import read_roster
 from gossipfl.settings import RoundsSettings, load_settings
 from sims.compiler.timeline.traces import read_round_trips, read_sessions
 from sims.scenario import load_scenario

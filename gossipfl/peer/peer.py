@@ -40,12 +40,9 @@ from gossipfl.peer.gossip.plan import GossipPlan, gossip_algorithm, gossip_plan,
 from gossipfl.peer.gossip.view import RandomView
 from gossipfl.peer.housekeeping import Housekeeping
 from gossipfl.peer.rounds import (
-    RoundsPlan,
     in_rounds,
-    plan_of,
     roster_descriptors,
     roster_view_settings,
-    started,
     take_part_in_rounds,
 )
 from gossipfl.peer.status import PeerStatus
@@ -54,6 +51,7 @@ from gossipfl.peer.store.home import Home
 from gossipfl.peer.store.ports import recall_ports, remember_ports
 from gossipfl.peer.store.records import RecordWriter
 from gossipfl.peer.threads import run_abandonable
+from gossipfl.rounds import RoundsPlan, plan_of, started
 from gossipfl.rows import load_row
 from gossipfl.settings import PeerSettings, load_settings, with_modules
 from gossipfl.tasks import Dataset, Task, find_task
@@ -148,7 +146,7 @@ class Peer:
                 plan = plan_of(
                     self.settings, peer_id=self._identity.peer_id, trainer=trainer, outgoing=outgoing
                 )
-                state = started(state, plan, self.task)
+                state = replace(state, nodes=started(state.nodes, state.event, plan, self.task))
             else:
                 plan = gossip_plan(self.settings, self.task, state.nodes)
                 state = replace(state, nodes=plan.nodes)

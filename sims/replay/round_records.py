@@ -7,13 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from gossipfl.rounds import Position
 from sims.replay.errors import OtherSettings, TornRecords
 from sims.replay.peer_records import Life, RecordedPeer
 
 __all__ = ["Mix", "Outcome", "RoundLife", "learned_in_rounds", "read_round_life"]
-
-Position = tuple[int, int]
-"""A round, and an exchange of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

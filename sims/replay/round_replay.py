@@ -14,8 +14,7 @@ import torch
 from torch import Tensor
 
 from gossipfl.algorithms import AnyExchange, Mixed
-from gossipfl.peer.rounds.learner import row_digest
-from gossipfl.peer.rounds.mixing import Outgoing, at_rest, finite_or_before, mixed, outgoing
+from gossipfl.rounds import Outgoing, Position, at_rest, finite_or_before, mixed, outgoing, row_digest
 from gossipfl.training import Nodes
 from sims.replay.departure import Departure
 from sims.replay.errors import TornRecords
@@ -164,7 +163,7 @@ class _Replay:
                 self._outcome.batches += 1
         return units
 
-    def _sent(self, each: Running, position: tuple[int, int], exchange: AnyExchange) -> Outgoing:
+    def _sent(self, each: Running, position: Position, exchange: AnyExchange) -> Outgoing:
         secret = self._lives[each.key].secrets.get(position)
         noise = recorded_normals(each.plan.outgoing, secret, peer=each.key[0])
         return outgoing(each.plan, position, exchange, noise=noise)
@@ -172,7 +171,7 @@ class _Replay:
     def _mixed(
         self,
         each: Running,
-        position: tuple[int, int],
+        position: Position,
         sent: Mapping[Key, Outgoing],
         mix: Mix,
         *,

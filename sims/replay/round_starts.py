@@ -10,8 +10,7 @@ import numpy as np
 from gossipfl.codecs import codec
 from gossipfl.outgoing import pipeline_of
 from gossipfl.peer.assembly import first_state
-from gossipfl.peer.gossip.learner import State
-from gossipfl.peer.rounds import RoundsPlan, plan_of, started
+from gossipfl.rounds import RoundsPlan, plan_of, started
 from gossipfl.training import NodeData, Nodes, Trainer
 from sims.replay.errors import MissingPeer, TornRecords
 from sims.replay.learning import Learning, Learnings, joined_samples
@@ -114,14 +113,13 @@ class Starts:
         recorded = self.lives[key]
         life, learning, plan = recorded.life, self._learnings.of(recorded.life), self.plan(key)
         if life.resumed is None:
-            state = first_state(learning.task, learning.trainer, life.settings)
-            nodes = started(state, plan, learning.task).nodes
+            nodes = first_state(learning.task, learning.trainer, life.settings).nodes
         else:
             before = self.start(life.resumed[:2])
             if life.resumed not in self.found:
                 self.keep(before)
             nodes = self.found[life.resumed].with_momentum(learning.trainer.momentum_size)
-            nodes = started(State(nodes=nodes, event=life.first), plan, learning.task).nodes
+        nodes = started(nodes, 0 if life.resumed is None else life.first, plan, learning.task)
         places = list(self.lives)
         running = Running(key, plan, learning, places.index(key), nodes, life.first)
         self._running[key] = running

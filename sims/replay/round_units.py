@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from gossipfl.algorithms import AnyExchange, LinkExchange, Links, Mixed, RoundContext, RoundInProgress
-from gossipfl.peer.rounds.training import TrainerOfRounds
+from gossipfl.rounds import TrainerOfRounds
 from gossipfl.training import Nodes, Trainer
 from sims.replay.round_starts import Running
 

@@ -6,7 +6,7 @@ import torch
 from gossipfl.algorithms import make_algorithm
 from gossipfl.codecs import codec
 from gossipfl.errors import SettingError
-from gossipfl.peer.rounds.plan import mixing_of
+from gossipfl.rounds.mixing import mixing_of
 from gossipfl.settings import PeerSettings
 from tests.gossipfl.network.helpers import in_trio
 from tests.integration.peers import records_of
@@ -50,6 +50,6 @@ async def test_peers_end_where_the_simulation_ends(tmp_path, name, more, way, st
 
 
 def test_what_one_lost_message_would_harm_for_good_is_refused():
-    for name in ("choco", "power_gossip"):
-        with pytest.raises(SettingError, match=rf"{name} is not for peers.*restart_every"):
+    for name, said in (("choco", "unless restart_every is set"), ("power_gossip", "keep the same factors")):
+        with pytest.raises(SettingError, match=rf"{name} is not for peers.*{said}"):
             mixing_of(name, make_algorithm(name, {}), "ring:4", PeerSettings(), members=4)

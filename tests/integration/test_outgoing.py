@@ -8,7 +8,6 @@ import torch
 
 from gossipfl.algorithms import Exchange
 from gossipfl.outgoing import IN_FULL, Pipeline, SharedMask
-from gossipfl.peer.rounds import plan as plans
 from sims.engine import RoundEngine
 from sims.engine.exchange import Exchanges
 from sims.replay import replay
@@ -16,7 +15,6 @@ from sims.replay.errors import NotRecomputable
 from sims.scenario import parse_scenario
 from sims.world import build_world
 from sims.world.networks import round_network
-from tests.gossipfl.algorithms.robust_rules import SelfCentredClipping
 from tests.gossipfl.network.helpers import in_trio, until
 from tests.integration.peers import network_of, records_of
 from tests.integration.test_rounds import SCENARIO, assert_replayed, digits_peers, run_all
@@ -36,11 +34,10 @@ def as_toml(tables):
     return "\n".join(lines)
 
 
-def simulated(rounds, tables, *, algorithm=None):
-    text = SCENARIO.format(nodes=5, topology='name = "ring"', algorithm='name = "d_psgd"', training="")
+def simulated(rounds, tables, *, algorithm='name = "d_psgd"'):
+    text = SCENARIO.format(nodes=5, topology='name = "ring"', algorithm=algorithm, training="")
     scenario = parse_scenario(text + as_toml(tables))
     engine = RoundEngine(build_world(scenario), round_network(scenario), compile_when="never")
-    engine.algorithm = algorithm or engine.algorithm
     for _ in range(rounds):
         engine.run_round()
     engine.close()
@@ -66,13 +63,14 @@ async def test_peers_send_what_simulated_nodes_send(tmp_path, tables):
 
 
 @in_trio
-async def test_a_rule_sees_whole_rows_where_a_mask_leaves_numbers_out(tmp_path, monkeypatch):
-    rule = SelfCentredClipping(0.2)
-    monkeypatch.setattr(plans, "make_algorithm", lambda name, parameters: rule)
-    peers = digits_peers(tmp_path, 5, rounds={"stop_after": 6, "topology": "ring:5"}, outgoing=[MASK])
+async def test_a_rule_sees_whole_rows_where_a_mask_leaves_numbers_out(tmp_path):
+    rule = "tests.gossipfl.algorithms.robust_rules:SelfCentredClipping"
+    rounds = {"stop_after": 6, "topology": "ring:5", "algorithm": rule, "parameters": {"radius": 0.2}}
+    peers = digits_peers(tmp_path, 5, rounds=rounds, outgoing=[MASK])
     await run_all(peers)
     rows = torch.cat([peer._learner.state.nodes.rows for peer in peers])
-    assert (rows - simulated(6, [MASK], algorithm=rule).rows()).abs().max() < 1e-5
+    engine = simulated(6, [MASK], algorithm=f'name = "{rule}"\nradius = 0.2')
+    assert (rows - engine.rows()).abs().max() < 1e-5
     assert_replayed([peer.home.directory for peer in peers])
 
 

@@ -12,7 +12,7 @@ from gossipfl.peer.first_errors import FirstErrors
 from gossipfl.peer.gossip.view import RandomView
 from gossipfl.peer.rounds.mailbox import Mailbox
 from gossipfl.peer.rounds.members import Members
-from gossipfl.peer.rounds.plan import RoundsPlan
+from gossipfl.rounds.plan import RoundsPlan
 from gossipfl.settings import ViewSettings
 from gossipfl.wire import (
     AnyHeader,

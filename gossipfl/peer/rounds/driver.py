@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
-from gossipfl.errors import CorruptCheckpoint, SettingError
+from gossipfl.errors import SettingError
 from gossipfl.peer.driver import Participation, Parts
-from gossipfl.peer.gossip.learner import State
 from gossipfl.peer.rounds.conversation import Conversation
 from gossipfl.peer.rounds.exchanging import Exchanger
 from gossipfl.peer.rounds.learner import RoundLearner
 from gossipfl.peer.rounds.mailbox import Mailbox
 from gossipfl.peer.rounds.members import Members
-from gossipfl.peer.rounds.plan import RoundsPlan
-from gossipfl.peer.rounds.roster import read_roster
+from gossipfl.rounds.plan import RoundsPlan
+from gossipfl.rounds.roster import read_roster
 from gossipfl.settings import PeerSettings, ViewSettings
-from gossipfl.tasks import Task
-from gossipfl.training import Nodes
 from gossipfl.wire import PeerDescriptor
 
-__all__ = ["in_rounds", "roster_descriptors", "roster_view_settings", "started", "take_part_in_rounds"]
+__all__ = ["in_rounds", "roster_descriptors", "roster_view_settings", "take_part_in_rounds"]
 
 
 def in_rounds(settings: PeerSettings, *, directory: Path, peer_id: str) -> PeerSettings:
@@ -46,33 +42,6 @@ def in_rounds(settings: PeerSettings, *, directory: Path, peer_id: str) -> PeerS
     rounds = settings.rounds.model_copy(update={"roster": entries, "roster_file": None})
     runtime = settings.runtime.model_copy(update={"number": number})
     return settings.model_copy(update={"rounds": rounds, "runtime": runtime})
-
-
-def started(state: State, plan: RoundsPlan, task: Task) -> State:
-    """Give the algorithm's own rows to a state: new ones at a first start, those saved at a later one.
-
-    Raises
-    ------
-    CorruptCheckpoint
-        If the saved state is of another algorithm.
-    """
-    plain = replace(state.nodes, auxiliary={})
-    begun = plan.algorithm.start(plain, shared_size=task.layout.shared_size, links=plan.links(0))
-    if not state.event:
-        return replace(state, nodes=begun)
-    saved, needed = _described(state.nodes), _described(begun)
-    if saved != needed:
-        raise CorruptCheckpoint(
-            f"the checkpoint is not one of {plan.name}",
-            expected=f"beside the model: {', '.join(needed) or 'nothing'}",
-            got=", ".join(saved) or "nothing",
-            remedy="Use the settings it was made with, or another --home for the new algorithm.",
-        )
-    return state
-
-
-def _described(nodes: Nodes) -> list[str]:
-    return sorted(f"{name} {list(tensor.shape)} {tensor.dtype}" for name, tensor in nodes.auxiliary.items())
 
 
 def roster_descriptors(plan: RoundsPlan) -> list[PeerDescriptor]:

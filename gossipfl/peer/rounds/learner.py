@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import torch
 import trio
-import xxhash
 
 from gossipfl.algorithms import AnyExchange, Mixed, RoundContext, RoundInProgress
 from gossipfl.peer.gossip.learner import State
@@ -22,28 +21,24 @@ from gossipfl.peer.rounds.conversation import Conversation
 from gossipfl.peer.rounds.exchanging import Exchanged, Exchanger
 from gossipfl.peer.rounds.mailbox import Mailbox
 from gossipfl.peer.rounds.members import Members
-from gossipfl.peer.rounds.mixing import Outgoing, at_rest, finite_or_before, mixed, outgoing
-from gossipfl.peer.rounds.plan import RoundsPlan
-from gossipfl.peer.rounds.training import TrainerOfRounds
 from gossipfl.peer.secret_noise import new_normals
 from gossipfl.peer.threads import run_abandonable
+from gossipfl.rounds.member_rows import Outgoing, mixed, outgoing
+from gossipfl.rounds.plan import RoundsPlan
+from gossipfl.rounds.state import at_rest, finite_or_before, row_digest
+from gossipfl.rounds.training import TrainerOfRounds
 from gossipfl.settings import RoundsSettings
 from gossipfl.tasks import Task
-from gossipfl.training import Nodes, Trainer
+from gossipfl.training import Trainer
 from gossipfl.wire import Frame, encode_round
 
-__all__ = ["RoundLearner", "row_digest"]
+__all__ = ["RoundLearner"]
 
 logger = logging.getLogger(__name__)
 
 _TOO_LATE_BEFORE_JUMP = 3
 _ROUNDS_ON_JUMP = 2
 _OWN = np.zeros(1, dtype=np.int64)
-
-
-def row_digest(nodes: Nodes) -> str:
-    """xxh3_64 of a peer's row (``B = 1``), little-endian, in hexadecimal."""
-    return xxhash.xxh3_64_hexdigest(nodes.rows[0].numpy().astype("<f4", copy=False).tobytes())
 
 
 class RoundLearner:

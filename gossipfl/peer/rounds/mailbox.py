@@ -13,16 +13,13 @@ import trio
 from torch import Tensor
 
 from gossipfl.errors import PeerBusy, ReplayedMessage, UnexpectedRound
-from gossipfl.peer.rounds.plan import RoundsPlan
+from gossipfl.rounds.plan import Position, RoundsPlan
 from gossipfl.wire import Progress, RoundHeader, RoundMessage
 
-__all__ = ["Claim", "Mailbox", "Position", "Received"]
+__all__ = ["Claim", "Mailbox", "Received"]
 
 #: No later round is believed: a round each microsecond for twelve days.
 LATEST_ROUND = 2**40
-
-Position = tuple[int, int]
-"""A round, and an exchange of it."""
 
 
 @dataclass(frozen=True, slots=True)

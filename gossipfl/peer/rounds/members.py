@@ -8,7 +8,7 @@ from typing import Any
 from gossipfl.network import Hearsay
 from gossipfl.peer.gossip.view import RandomView
 from gossipfl.peer.rounds.mailbox import Mailbox
-from gossipfl.peer.rounds.roster import Roster
+from gossipfl.rounds.roster import Roster
 from gossipfl.wire import Progress
 
 __all__ = ["Members"]

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from gossipfl.errors import PeerBusy, ReplayedMessage, UnexpectedRound
 from gossipfl.peer.rounds.mailbox import LATEST_ROUND, Mailbox
 from gossipfl.peer.rounds.members import Members
-from gossipfl.peer.rounds.message_shapes import ExchangeForm
-from gossipfl.peer.rounds.plan import Mixing
-from gossipfl.peer.rounds.roster import Roster
+from gossipfl.rounds.message_shapes import ExchangeForm
+from gossipfl.rounds.mixing import Mixing
+from gossipfl.rounds.roster import Roster
 from gossipfl.wire import Progress, RoundHeader, RoundMessage
 from topology import sequences
 

@@ -6,7 +6,7 @@ Used by the running peer and by the replayer, so that both do the same to the la
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -17,19 +17,17 @@ from gossipfl.codecs.draws import common_key, exchange_keys, normals
 from gossipfl.errors import SettingError
 from gossipfl.outgoing import Draws, restored
 from gossipfl.outgoing.transformation import Normals
-from gossipfl.peer.rounds.mailbox import Position
-from gossipfl.peer.rounds.message_shapes import ExchangeForm, form_of
-from gossipfl.peer.rounds.plan import RoundsPlan
-from gossipfl.peer.rounds.weights import (
+from gossipfl.rounds.message_shapes import ExchangeForm, form_of
+from gossipfl.rounds.plan import Position, RoundsPlan
+from gossipfl.rounds.weights import (
     average,
     listening_weights,
     median,
     push_weights,
     weights_without,
 )
-from gossipfl.training import Nodes
 
-__all__ = ["Outgoing", "at_rest", "finite_or_before", "mixed", "outgoing"]
+__all__ = ["Outgoing", "mixed", "outgoing"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,19 +200,3 @@ def _neighbourhood(
         weights=torch.tensor([[weights.get(number, 0.0) for number in out.neighbours] or [0.0]]),
         present=torch.tensor([[number in rows for number in out.neighbours] or [False]]),
     )
-
-
-def at_rest(nodes: Nodes) -> Nodes:
-    """Nodes before a round in which they take over others' models: their momentum led elsewhere."""
-    return replace(nodes, momentum=torch.zeros_like(nodes.momentum))
-
-
-def finite_or_before(after: Nodes, before: Nodes) -> tuple[Nodes, bool]:
-    """Give up a round whose outcome holds NaN or an infinity; say whether it was.
-
-    The nodes are then as before the round, but for the steps that they count: their next batches are others.
-    """
-    kept = (after.rows, *(each for each in after.auxiliary.values() if each.is_floating_point()))
-    if all(map(is_finite, kept)):
-        return after, False
-    return replace(before, steps=after.steps), True

@@ -9,12 +9,13 @@ from gossipfl.algorithms import NeighbourRows, Requirements
 from gossipfl.codecs import FLOAT32
 from gossipfl.errors import SettingError
 from gossipfl.outgoing import Pipeline
-from gossipfl.peer.rounds.message_shapes import forms_of
-from gossipfl.peer.rounds.mixing import mixed, outgoing
-from gossipfl.peer.rounds.plan import Mixing, RoundsPlan
-from gossipfl.peer.rounds.roster import Roster
+from gossipfl.rounds.member_rows import mixed, outgoing
+from gossipfl.rounds.message_shapes import forms_of
+from gossipfl.rounds.mixing import Mixing
+from gossipfl.rounds.plan import RoundsPlan
+from gossipfl.rounds.roster import Roster
 from tests.gossipfl.algorithms.robust_rules import TrimmedMean
-from tests.gossipfl.peer.rounds.test_plan import settings, trainer
+from tests.gossipfl.rounds.test_plan import settings, trainer
 from topology import graphs, mixing, sequences
 
 WEIGHTS = mixing.metropolis_hastings(graphs.from_edges([(0, 1), (1, 2), (1, 3), (1, 4), (4, 5), (3, 5)], n=6))

@@ -12,9 +12,9 @@ from gossipfl.codecs import FLOAT32
 from gossipfl.errors import CorruptCheckpoint, OldSpelling, SettingError
 from gossipfl.network import Identity
 from gossipfl.outgoing import Pipeline
-from gossipfl.peer.gossip.learner import State
-from gossipfl.peer.rounds import in_rounds, plan_of, started
-from gossipfl.peer.rounds.roster import read_roster
+from gossipfl.peer.rounds import in_rounds
+from gossipfl.rounds import plan_of, started
+from gossipfl.rounds.roster import read_roster
 from gossipfl.settings import PeerSettings, RoundsSettings, parse_settings
 from gossipfl.tasks import find_task
 from gossipfl.training import NodeData, Nodes, Trainer
@@ -220,8 +220,8 @@ def test_what_is_sent_is_known_before_the_first_round():
 
 def test_a_checkpoint_of_another_algorithm_is_refused():
     nodes = Nodes.start(torch.zeros(1, TASK.layout.size))
-    first = started(State(nodes=nodes), plan(algorithm="sgp"), TASK)
-    assert first.nodes.auxiliary["push_sum_weights"].tolist() == [[1.0]]
+    first = started(nodes, 0, plan(algorithm="sgp"), TASK)
+    assert first.auxiliary["push_sum_weights"].tolist() == [[1.0]]
     with pytest.raises(CorruptCheckpoint, match=r"not one of sgp.*push_sum_weights"):
-        started(State(nodes=nodes, event=3), plan(algorithm="sgp"), TASK)
-    assert started(State(nodes=first.nodes, event=3), plan(algorithm="sgp"), TASK).nodes is first.nodes
+        started(nodes, 3, plan(algorithm="sgp"), TASK)
+    assert started(first, 3, plan(algorithm="sgp"), TASK) is first

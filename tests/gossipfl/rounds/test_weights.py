@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gossipfl.peer.rounds.weights import average, listening_weights, push_weights, weights_without
+from gossipfl.rounds.weights import average, listening_weights, push_weights, weights_without
 from topology import graphs, mixing, sequences
 
 SIZES = st.integers(3, 9)

@@ -1,0 +1,154 @@
+"""The agreement of the members of a network of rounds before the first of them, as one member has it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gossipfl.algorithms import Links, RoundAlgorithm
+from gossipfl.algorithms.registry import digest_of, make_algorithm
+from gossipfl.codecs import FLOAT32, Codec
+from gossipfl.outgoing import Pipeline
+from gossipfl.rounds.message_shapes import ExchangeForm, forms_of
+from gossipfl.rounds.mixing import Mixing, links_of, mixing_of, structure_of
+from gossipfl.rounds.roster import Roster, read_roster
+from gossipfl.settings import PeerSettings
+from gossipfl.training import Trainer
+from gossipfl.wire import RoundForm, RoundsExpectation
+
+if TYPE_CHECKING:
+    pass
+
+__all__ = ["Position", "RoundsPlan", "plan_of"]
+
+Position = tuple[int, int]
+"""A round, and an exchange of it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoundsPlan:
+    """All that one peer knows of the rounds to come.
+
+    Parameters
+    ----------
+    name : str
+        Of the algorithm.
+    algorithm : RoundAlgorithm
+    mixing : Mixing
+    roster : Roster
+    number : int
+        The peer's own.
+    seed : int
+        Of what the algorithm draws.
+    outgoing : Pipeline
+        What is done to rows on their way out, with the codec of what the algorithm does not compress.
+    forms : tuple of ExchangeForm
+        What is sent in each exchange of a round.
+    agreement : bytes, length 32
+        Digest of all that must be the same at all members.
+    """
+
+    name: str
+    algorithm: RoundAlgorithm
+    mixing: Mixing
+    roster: Roster
+    number: int
+    seed: int
+    outgoing: Pipeline
+    forms: tuple[ExchangeForm, ...]
+    agreement: bytes
+
+    @property
+    def pushes(self) -> bool:
+        """Whether rows carry mass that must not be lost: column sums are one, not row sums."""
+        return self.algorithm.requirements.stochastic == "columns"
+
+    def codec_of(self, form: ExchangeForm) -> Codec:
+        """How the rows of an exchange are written."""
+        return form.compressor or self.outgoing.codec or FLOAT32
+
+    def links(self, round_number: int) -> Links | None:
+        """The peer's ends of a round's links, of an algorithm that sends another message over each."""
+        return links_of(self.algorithm, self.mixing, round_number, self.number)
+
+    def expectation(self) -> RoundsExpectation:
+        """What this peer accepts from others."""
+        return RoundsExpectation(
+            agreement=self.agreement,
+            forms=tuple(
+                RoundForm(size=self.outgoing.width(form.size), codecs=(self.codec_of(form),))
+                for form in self.forms
+            ),
+        )
+
+
+def plan_of(
+    settings: PeerSettings,
+    *,
+    peer_id: str,
+    trainer: Trainer,
+    outgoing: Pipeline,
+) -> RoundsPlan:
+    """Make one peer's plan from its settings.
+
+    Parameters
+    ----------
+    settings : PeerSettings
+        With ``rounds.algorithm`` and the roster in them; see `in_rounds`.
+    peer_id : str
+        Its own.
+    trainer : Trainer
+        Its own.
+    outgoing : Pipeline
+        With a codec.
+
+    Raises
+    ------
+    SettingError
+        If the roster, the algorithm or the topology is wrong, they do not fit, or a library is missing.
+    """
+    rounds = settings.rounds
+    assert rounds.algorithm is not None  # noqa: S101  (the caller's reason to ask)
+    roster = read_roster(rounds, directory=Path())
+    number = roster.number_of(peer_id)
+    algorithm = make_algorithm(
+        rounds.algorithm,
+        rounds.parameters,
+        kind="rounds",
+        directory=settings.runtime.modules,
+        key="rounds.parameters",
+    )
+    mixing = mixing_of(
+        rounds.algorithm, algorithm, rounds.topology, settings, members=len(roster), outgoing=outgoing
+    )
+    links = links_of(algorithm, mixing, 0, number)
+    forms = forms_of(rounds.algorithm, algorithm, trainer, links=links)
+    agreed = {
+        "algorithm": digest_of(algorithm, rounds.algorithm),
+        "topology": mixing.sequence.name,
+        "matrices": structure_of(mixing),
+        "roster": roster.members,
+        "seed": rounds.seed,
+        "outgoing": _agreed_names(outgoing),
+        "forms": [form.described() for form in forms],
+    }
+    return RoundsPlan(
+        name=rounds.algorithm,
+        algorithm=algorithm,
+        mixing=mixing,
+        roster=roster,
+        number=number,
+        seed=rounds.seed,
+        outgoing=outgoing,
+        forms=forms,
+        agreement=hashlib.sha256(json.dumps(agreed, sort_keys=True).encode()).digest(),
+    )
+
+
+def _agreed_names(outgoing: Pipeline) -> list[str]:
+    """What both ends must know to read a row; how much it was clipped or blurred is the sender's affair."""
+    mask, codec = outgoing.mask, outgoing.codec
+    return [each.name for each in (mask, codec) if each is not None]

@@ -1,0 +1,73 @@
+"""State of a member between two rounds: begun, at rest, given up, or in a digest."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+import xxhash
+
+from gossipfl.codecs import is_finite
+from gossipfl.errors import CorruptCheckpoint
+from gossipfl.rounds.plan import RoundsPlan
+from gossipfl.tasks import Task
+from gossipfl.training import Nodes
+
+__all__ = ["at_rest", "finite_or_before", "row_digest", "started"]
+
+
+def started(nodes: Nodes, event: int, plan: RoundsPlan, task: Task) -> Nodes:
+    """Give the algorithm's own rows to a member: new ones at a first start, those saved at a later one.
+
+    Parameters
+    ----------
+    nodes : Nodes
+        As they begin or were saved, ``B = 1``.
+    event : int
+        Number of the round to do next.
+    plan : RoundsPlan
+    task : Task
+
+    Raises
+    ------
+    CorruptCheckpoint
+        If the saved state is of another algorithm.
+    """
+    plain = replace(nodes, auxiliary={})
+    begun = plan.algorithm.start(plain, shared_size=task.layout.shared_size, links=plan.links(0))
+    if not event:
+        return begun
+    saved, needed = _described(nodes), _described(begun)
+    if saved != needed:
+        raise CorruptCheckpoint(
+            f"the checkpoint is not one of {plan.name}",
+            expected=f"beside the model: {', '.join(needed) or 'nothing'}",
+            got=", ".join(saved) or "nothing",
+            remedy="Use the settings it was made with, or another --home for the new algorithm.",
+        )
+    return nodes
+
+
+def _described(nodes: Nodes) -> list[str]:
+    return sorted(f"{name} {list(tensor.shape)} {tensor.dtype}" for name, tensor in nodes.auxiliary.items())
+
+
+def at_rest(nodes: Nodes) -> Nodes:
+    """Nodes before a round in which they take over others' models: their momentum led elsewhere."""
+    return replace(nodes, momentum=torch.zeros_like(nodes.momentum))
+
+
+def finite_or_before(after: Nodes, before: Nodes) -> tuple[Nodes, bool]:
+    """Give up a round whose outcome holds NaN or an infinity; say whether it was.
+
+    The nodes are then as before the round, but for the steps that they count: their next batches are others.
+    """
+    kept = (after.rows, *(each for each in after.auxiliary.values() if each.is_floating_point()))
+    if all(map(is_finite, kept)):
+        return after, False
+    return replace(before, steps=after.steps), True
+
+
+def row_digest(nodes: Nodes) -> str:
+    """xxh3_64 of a peer's row (``B = 1``), little-endian, in hexadecimal."""
+    return xxhash.xxh3_64_hexdigest(nodes.rows[0].numpy().astype("<f4", copy=False).tobytes())
