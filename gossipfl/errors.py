@@ -53,6 +53,7 @@ __all__ = [
     "UnknownCodec",
     "UnknownTask",
     "UnsupportedVersion",
+    "UselessTraffic",
     "WindowOverrun",
 ]
 
@@ -208,6 +209,10 @@ class RateLimited(MessageRefused):
 
 class StreamLimitExceeded(MessageRefused):
     """The connection opened more streams than allowed."""
+
+
+class UselessTraffic(MessageRefused):
+    """The sender keeps the connection busy with frames that carry nothing."""
 
 
 class WindowOverrun(MessageRefused):

@@ -9,6 +9,7 @@ from gossipfl.network.host import Host, open_host
 from gossipfl.network.identity import Identity, load_identity, load_or_create_identity
 from gossipfl.network.limits import NetworkLimits
 from gossipfl.network.log_limits import limited_logger
+from gossipfl.network.rates import SenderRates
 from gossipfl.network.serving import Handler, Screen
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "PeerAddress",
     "Scope",
     "Screen",
+    "SenderRates",
     "limited_logger",
     "load_identity",
     "load_or_create_identity",

@@ -14,6 +14,7 @@ from gossipfl.errors import (
     MessageTooLarge,
     StreamLimitExceeded,
     UnexpectedTensor,
+    UselessTraffic,
     WindowOverrun,
 )
 
@@ -26,6 +27,7 @@ _OFFENCES: Final = (
     MessageTooLarge,
     StreamLimitExceeded,
     UnexpectedTensor,
+    UselessTraffic,
     WindowOverrun,
 )
 # Once a line may be bad; again and again it holds places that others could use.

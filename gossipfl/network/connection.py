@@ -6,7 +6,6 @@ waits on the socket (its cancellation would leave half a frame there).
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Awaitable, Callable
 from typing import Final, NamedTuple
@@ -14,12 +13,14 @@ from typing import Final, NamedTuple
 import trio
 from cryptography.exceptions import InvalidTag
 
-from gossipfl.errors import GossipflError, MalformedFrame, MessageRefused
+from gossipfl.errors import GossipflError, MalformedFrame, MessageRefused, UselessTraffic
 from gossipfl.network.buffers import SharedBuffers
 from gossipfl.network.counters import NetworkCounters
 from gossipfl.network.failures import ConnectionAborted, ConnectionLost
 from gossipfl.network.limits import NetworkLimits
+from gossipfl.network.log_limits import limited_logger
 from gossipfl.network.noise.upgrade import SecuredSocket
+from gossipfl.network.rates import TokenBucket
 from gossipfl.network.turns import StreamTurns
 from gossipfl.network.yamux.multiplexer import Multiplexer
 from gossipfl.network.yamux.stream import Stream
@@ -29,7 +30,7 @@ __all__ = ["Connection"]
 _BATCH_BYTES: Final = 512 * 1024
 _FAREWELL_SECONDS: Final = 0.5
 _SUSPICION_SECONDS: Final = 2.0
-_log = logging.getLogger(__name__)
+_log = limited_logger(__name__)
 
 
 class _Batch(NamedTuple):
@@ -76,6 +77,11 @@ class Connection:
         self._buffers = buffers
         self._on_refused = on_refused
         self._outgoing = trio.Event()
+        self._useless = TokenBucket(
+            rate=limits.useless_frames_per_second,
+            burst=10 * limits.useless_frames_per_second,
+            now=trio.current_time(),
+        )
         self._unsent: _Batch | None = None
         self._nursery: trio.Nursery | None = None
         self.last_heard = trio.current_time()
@@ -200,6 +206,8 @@ class Connection:
         position = 0
         try:
             while (size := opener.find(received, position)) is not None:
+                if not opener.plain_size(size):
+                    multiplexer.useless_frames += 1
                 target = multiplexer.target_for(opener.plain_size(size))
                 if target is not None:
                     multiplexer.advance(opener.open(received, position, size, target))
@@ -208,7 +216,17 @@ class Connection:
                 position = opener.end(position, size)
         except InvalidTag as error:
             raise MalformedFrame("a record was not sealed by the peer of the handshake") from error
+        if multiplexer.useless_frames:
+            self._charge_useless_frames()
         return bytes(received[position:])
+
+    def _charge_useless_frames(self) -> None:
+        count, self.multiplexer.useless_frames = self.multiplexer.useless_frames, 0
+        if not self._useless.take(count, now=trio.current_time()):
+            raise UselessTraffic(
+                "the peer sends frames that carry nothing",
+                expected=f"at most {self._limits.useless_frames_per_second:g} a second",
+            )
 
     async def _write(self) -> None:
         while True:

@@ -7,7 +7,6 @@ peers told of only where `Hearsay` and the `DialBook` allow it. Whatever goes wr
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Final
@@ -18,6 +17,7 @@ from gossipfl.errors import ExchangeFailed, GossipflError, IdentityMismatch, Inv
 from gossipfl.network.addresses import Hearsay, PeerAddress, parse_address, scope_of
 from gossipfl.network.dial_book import DialBook
 from gossipfl.network.failures import ConnectionLost
+from gossipfl.network.log_limits import limited_logger
 from gossipfl.network.noise.upgrade import SecuredSocket, Upgrader
 from gossipfl.network.resolving import Resolver
 
@@ -25,7 +25,7 @@ __all__ = ["Dialler"]
 
 # The head start of an address over the next one (RFC 8305, section 5).
 _STAGGER_SECONDS: Final = 0.25
-_log = logging.getLogger(__name__)
+_log = limited_logger(__name__)
 
 Attempt = Callable[[], Awaitable[SecuredSocket]]
 

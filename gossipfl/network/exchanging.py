@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable, Sequence
 
 import trio
@@ -20,6 +19,7 @@ from gossipfl.network.failures import (
     StreamFailure,
 )
 from gossipfl.network.limits import NetworkLimits
+from gossipfl.network.log_limits import limited_logger
 from gossipfl.network.pool import Lease, Neighbour, StreamPool
 from gossipfl.network.protocol import agree_as_client
 from gossipfl.network.receiving import REPLIES, decode, receive
@@ -31,7 +31,7 @@ Addresses = Sequence[str | Hearsay]
 Connect = Callable[[str, Addresses], Awaitable[Connection]]
 
 
-_log = logging.getLogger(__name__)
+_log = limited_logger(__name__)
 
 
 class _Unanswered(Exception):

@@ -34,6 +34,8 @@ class NetworkLimits:
         Bytes a sender may have under way on one stream while its reader waits for them.
     frames_per_second, bytes_per_second : float
         What one peer may send, on average; a second's worth may come at once.
+    useless_frames_per_second : float
+        Frames of one connection that carry nothing (pings, resets, empty records); ten times as many at once.
     slowest_bytes_per_second, grace_seconds : float
         An exchange that others start and that, after the grace, moved less than this in the mean is cut.
     dials_per_second, dials_per_address : float
@@ -73,6 +75,7 @@ class NetworkLimits:
     receive_window: int = 4 * 1024 * 1024
     frames_per_second: float = 200.0
     bytes_per_second: float = 1e9
+    useless_frames_per_second: float = 100.0
     slowest_bytes_per_second: float = 4096.0
     grace_seconds: float = 3.0
     dials_per_second: float = 4.0

@@ -21,6 +21,9 @@ from gossipfl.network.table import ConnectionTable
 __all__ = ["Listening", "open_listeners"]
 
 _BACKLOG: Final = 256
+# What the system lacks when it has no descriptors or memory for another socket; it passes.
+_EXHAUSTION: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+_PAUSE_SECONDS: Final = 0.5
 _log = limited_logger(__name__)
 
 
@@ -93,12 +96,37 @@ class Listening:
             finally:
                 table.release_socket(address)
 
-        await trio.serve_listeners(accept, list(self.listeners))
+        async with trio.open_nursery() as nursery:
+            for listener in self.listeners:
+                nursery.start_soon(_accept_for_ever, listener, accept, nursery)
 
     def close(self) -> None:
         """Stop listening."""
         for listener in self.listeners:
             listener.socket.close()
+
+
+async def _accept_for_ever(
+    listener: trio.SocketListener,
+    serve: Callable[[trio.SocketStream], Awaitable[None]],
+    nursery: trio.Nursery,
+) -> None:
+    async def run(socket: trio.SocketStream) -> None:
+        try:
+            await serve(socket)
+        finally:
+            await trio.aclose_forcefully(socket)
+
+    while True:
+        try:
+            socket = await listener.accept()
+        except OSError as error:
+            if error.errno not in _EXHAUSTION:
+                raise
+            _log.error("no more connections are accepted for the moment: %s", error)
+            await trio.sleep(_PAUSE_SECONDS)
+            continue
+        nursery.start_soon(run, socket)
 
 
 async def open_listeners(

@@ -7,9 +7,10 @@ from typing import Final
 
 from gossipfl.errors import RateLimited
 
-__all__ = ["PeerRates", "TokenBucket"]
+__all__ = ["PeerRates", "SenderRates", "TokenBucket"]
 
 _MOST_PEERS: Final = 4096
+_FEWEST_PER_SECOND: Final = 4.0
 
 
 class TokenBucket:
@@ -80,3 +81,36 @@ class PeerRates:
             raise RateLimited(
                 "the peer sends too much", expected=f"at most {self._bytes_per_second:g} bytes a second"
             )
+
+
+class SenderRates:
+    """Messages of one kind a second, for each sender on its own; some may come at once.
+
+    Parameters
+    ----------
+    per_second : float
+        At least 4.
+    what : str
+        The messages, for the error.
+    """
+
+    def __init__(self, per_second: float, *, what: str) -> None:
+        self._per_second = max(_FEWEST_PER_SECOND, per_second)
+        self._what = what
+        self._buckets: OrderedDict[str, TokenBucket] = OrderedDict()
+
+    def charge(self, sender: str, *, now: float) -> None:
+        """Charge a message to its sender.
+
+        Raises
+        ------
+        RateLimited
+            The sender has used up its share.
+        """
+        rate = self._per_second
+        bucket = self._buckets.pop(sender, None) or TokenBucket(rate=rate, burst=4 * rate, now=now)
+        self._buckets[sender] = bucket
+        if len(self._buckets) > _MOST_PEERS:
+            self._buckets.popitem(last=False)
+        if not bucket.take(1, now=now):
+            raise RateLimited(f"the peer sends too many {self._what}", expected=f"at most {rate:g} a second")

@@ -71,8 +71,6 @@ def check(header: AnyHeader, preamble: Preamble, expectation: Expectation) -> in
     if isinstance(header, ModelHeader | RoundHeader | View | Progress) and header.task != expectation.task:
         raise IncompatibleTask(
             "the sender learns another task",
-            expected=expectation.task.hex(),
-            got=header.task.hex(),
             remedy="Both peers must run the same task, with the same version and initial seed.",
         )
     if isinstance(header, ModelHeader | RoundHeader | Progress):
@@ -82,8 +80,6 @@ def check(header: AnyHeader, preamble: Preamble, expectation: Expectation) -> in
     if header.layout != expectation.layout:
         raise IncompatibleModel(
             "the sender's model has another layout",
-            expected=expectation.layout.hex(),
-            got=header.layout.hex(),
             remedy="Both peers must build the same model, share the same parameters and run the same algorithm.",
         )
     codec, size = _form(header, expectation)
@@ -143,8 +139,7 @@ def _require_same_rounds(header: ModelHeader | RoundHeader | Progress, expectati
     elif rounds is None:
         what, remedy = "this peer gossips, and the sender learns in rounds", "Run both the same way."
     elif header.agreement != rounds.agreement:
-        own, others = rounds.agreement.hex()[:16], header.agreement.hex()[:16]
-        what = f"the sender learns in other rounds (their digest is {others}, and here {own})"
+        what = "the sender learns in other rounds"
         remedy = "All peers must have the same roster, algorithm, topology and seed of rounds."
     else:
         return

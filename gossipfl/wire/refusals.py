@@ -10,6 +10,7 @@ from typing import ClassVar, Self
 from gossipfl.errors import GossipflError, PeerBusy, RefusedByNeighbour
 from gossipfl.wire.limits import Limits
 from gossipfl.wire.preamble import Kind
+from gossipfl.wire.replay_guard import REMEDY as REPLAYED
 from gossipfl.wire.schema import Fields
 
 __all__ = ["REMEDIES", "Refusal"]
@@ -27,7 +28,7 @@ REMEDIES: Mapping[str, str] = {
     "message_too_large": "Both peers must build the same model and share the same parameters.",
     "non_finite_update": "Training has diverged: lower the learning rate or clip gradients.",
     "rate_limited": "Exchange less often.",
-    "replayed_message": "Incarnation and sequence must never go back; restore the newest checkpoint.",
+    "replayed_message": REPLAYED,
     "unexpected_round": "Both peers must run the same version of gossipfl.",
     "unexpected_tensor": "Both peers must share the same layout and codec.",
     "unknown_codec": "Choose a codec that the neighbour reads.",

@@ -1,4 +1,4 @@
-"""Refusing what was received before."""
+"""Guard against messages that were received before."""
 
 from __future__ import annotations
 
@@ -6,11 +6,17 @@ from collections import OrderedDict
 
 from gossipfl.errors import ReplayedMessage, SettingError
 
-__all__ = ["ReplayGuard"]
+__all__ = ["REMEDY", "ReplayGuard"]
+
+#: What the sender of a message can do that was overtaken.
+REMEDY = (
+    "Nothing, if it was overtaken on its way. A peer whose home was restored from a copy is heard again once its "
+    "incarnation exceeds the one before."
+)
 
 
 class ReplayGuard:
-    """Remembers the newest message of each sender, and refuses any that is not newer.
+    """Remembers the newest message of each sender, and refuses any that is older.
 
     Newer is a higher sequence in the same incarnation, or any sequence in a higher one. Memory is bounded:
     beyond `senders`, the sender unheard for longest is forgotten, and its old messages would pass again. That
@@ -36,33 +42,37 @@ class ReplayGuard:
     def __len__(self) -> int:
         return len(self._newest)
 
-    def check(self, sender: str, *, incarnation: int, sequence: int) -> None:
-        """Require that a message is newer than all admitted from this sender, without admitting it.
+    def check(self, sender: str, *, incarnation: int, sequence: int) -> bool:
+        """Say whether a message is new, without admitting it.
+
+        The newest one may come again: its sender repeats it if it did not get its answer, and may be answered.
 
         Raises
         ------
         ReplayedMessage
-            It is not.
+            It is older than the newest admitted from this sender.
         """
         newest = self._newest.get(sender)
-        if newest is not None and (incarnation, sequence) <= newest:
+        if newest is not None and (incarnation, sequence) < newest:
             raise ReplayedMessage(
-                "the message is not newer than the last one from this sender",
-                expected=f"later than incarnation {newest[0]}, sequence {newest[1]}",
+                "a later message of this sender came before",
+                expected=f"incarnation {newest[0]} from sequence {newest[1]} on, or a higher one",
                 got=f"incarnation {incarnation}, sequence {sequence}",
-                remedy="Incarnation and sequence must never go back; restore the newest checkpoint.",
+                remedy=REMEDY,
             )
+        return (incarnation, sequence) != newest
 
-    def admit(self, sender: str, *, incarnation: int, sequence: int) -> None:
-        """Check a message that was read completely, and remember it.
+    def admit(self, sender: str, *, incarnation: int, sequence: int) -> bool:
+        """Check a message that was read completely, and remember it; say whether it is new.
 
         Raises
         ------
         ReplayedMessage
-            It is not newer, for instance because the same message was admitted while this one was being read.
+            It is older than the newest, for instance because a later one was admitted while it was being read.
         """
-        self.check(sender, incarnation=incarnation, sequence=sequence)
+        is_new = self.check(sender, incarnation=incarnation, sequence=sequence)
         self._newest[sender] = (incarnation, sequence)
         self._newest.move_to_end(sender)
         if len(self._newest) > self._senders:
             self._newest.popitem(last=False)
+        return is_new

@@ -10,9 +10,9 @@ import psutil
 import trio
 
 from gossipfl import errors
-from gossipfl.network import Identity
+from gossipfl.network import Identity, SenderRates
 from gossipfl.network.failures import ConnectionLost
-from gossipfl.network.yamux.headers import DATA, FIN, SYN, WINDOW_UPDATE, frame_header
+from gossipfl.network.yamux.headers import DATA, FIN, PING, RST, SYN, WINDOW_UPDATE, frame_header
 from gossipfl.wire import View, encode
 from tests.gossipfl.network.helpers import Outlaw, announced, frame_bytes, identity_of, serving_host, until
 from tests.gossipfl.wire.frames import forged, sealed
@@ -141,6 +141,36 @@ async def _(target: Target) -> None:
         await until(lambda: target.refused["stream_limit_exceeded"] == 4)
 
 
+USELESS = {
+    "empty records without end": b"",
+    "window updates by nothing without end": frame_header(WINDOW_UPDATE, 0, 1, 0),
+    "empty data frames without end": frame_header(DATA, 0, 1, 0),
+    "pings without end": frame_header(PING, SYN, 0, 0),
+    "streams opened and reset in small bursts": b"",
+}
+
+
+def useless(what: str, frame: bytes) -> None:
+    @case(what, errors.UselessTraffic, CLOSED)
+    async def _(target: Target) -> None:
+        async with target.outlaw() as outlaw:
+            with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+                for burst in range(2_000):
+                    stream = 2 * burst + 3
+                    opened = frame_header(WINDOW_UPDATE, SYN, stream, 0) + frame_header(
+                        WINDOW_UPDATE, RST, stream, 0
+                    )
+                    if what.startswith("empty records"):
+                        await outlaw.send_empty_records(10)
+                    else:
+                        await outlaw.send(frame * 10 or opened)
+            await outlaw.receive_all()
+
+
+for _what, _frame in USELESS.items():
+    useless(_what, _frame)
+
+
 @case("9,000 streams at once", errors.StreamLimitExceeded, CLOSED)
 async def _(target: Target) -> None:
     async with Outlaw.connected_to(target.host) as outlaw:
@@ -204,11 +234,33 @@ async def _(target: Target) -> None:
 @case("a replayed frame", errors.ReplayedMessage, TOLD)
 async def _(target: Target) -> None:
     async with target.outlaw() as outlaw:
-        await outlaw.send_data(target.frame())
+        await outlaw.send_data(target.frame(sequence=8))
         await until(lambda: target.peer._learner.state.event == target.before.event + 1)
         target.before = target.peer._learner.state
-        await outlaw.send_data(target.frame())
+        await outlaw.send_data(target.frame(sequence=7))
         await outlaw.receive_until(b"replayed_message")
+
+
+@case("the same frame again and again", None, "answered each time, and merged once")
+async def _(target: Target) -> None:
+    async with target.outlaw() as outlaw:
+        await outlaw.send_data(target.frame() * 5)
+        await until(lambda: target.peer.counters.messages_sent == 5)
+        await until(lambda: target.peer._learner.state.event == target.before.event + 1)
+        target.before = target.peer._learner.state
+
+
+@case("models without end, each a valid one", errors.RateLimited, TOLD)
+async def _(target: Target) -> None:
+    """One identity could make a peer merge 192 of them a second."""
+    target.peer._participation.screen.__self__._models = SenderRates(1.0, what="models")
+    async with target.outlaw() as outlaw:
+        await outlaw.send_data(b"".join(target.frame(sequence=number) for number in range(1, 60)))
+        await outlaw.receive_until(b"rate_limited")
+        merged = target.peer.counters.messages_received
+        assert merged <= 17
+        await until(lambda: target.peer._learner.state.event >= target.before.event + merged)
+        target.before = target.peer._learner.state
 
 
 bad_frame(

@@ -82,6 +82,8 @@ class Multiplexer:
         self._inbound_streams = 0
         self._refused_streams = 0
         self.gone_away = False
+        #: Frames received that moved nothing: pings, resets, updates by 0. Its user bounds their rate.
+        self.useless_frames = 0
         self.outgoing = SendQueue(on_outgoing)
 
         self._partial_header = bytearray()
@@ -214,6 +216,8 @@ class Multiplexer:
     def _receive_header(self, version: int, kind: int, flags: int, stream_id: int, length: int) -> None:
         if version != 0:
             raise MalformedFrame("a Yamux frame has an unknown version", expected=0, got=version)
+        if kind == PING or flags & RST or (not length and not flags):
+            self.useless_frames += 1
         if kind == PING:
             if flags & SYN:
                 self.outgoing.add_control(PING, ACK, 0, length)

@@ -21,7 +21,7 @@ from gossipfl.errors import (
     PeerBusy,
     RefusedByNeighbour,
 )
-from gossipfl.network import Host, Scope
+from gossipfl.network import Host, Scope, SenderRates
 from gossipfl.peer.first_errors import FirstErrors
 from gossipfl.peer.gossip.learner import Incoming, Learner
 from gossipfl.peer.gossip.outgoing import LARGEST_AGE, OutgoingModels
@@ -44,6 +44,7 @@ __all__ = ["Gossip"]
 logger = logging.getLogger(__name__)
 
 _FIRST_CONTACT_SECONDS = 0.25
+_HASTE = 4.0
 
 
 class Gossip:
@@ -93,6 +94,9 @@ class Gossip:
         # A push and an answer of the same sender may cross, so each kind has its own order.
         self._pushes = ReplayGuard()
         self._answers = ReplayGuard()
+        # Several times what a peer sends that runs as fast as this one, to it alone.
+        self._models = SenderRates(_HASTE / exchange_settings.period, what="models")
+        self._views = SenderRates(_HASTE / view_settings.period, what="views")
 
     async def exchange_models(self) -> None:
         """Start an exchange with a random neighbour each period, for ever.
@@ -132,7 +136,7 @@ class Gossip:
         PeerBusy
             If the mailbox is full.
         ReplayedMessage
-            If the message was received before.
+            If a later message was received before. The latest may come again, and is answered again.
         """
         if isinstance(message, View):
             self._learn(peer_id, message)
@@ -140,9 +144,11 @@ class Gossip:
         if not isinstance(message, ModelMessage):
             raise MessageRefused("this message is no request", got=type(message).__name__)
         header = message.header
-        self._pushes.admit(peer_id, incarnation=header.incarnation, sequence=header.sequence)
-        if not self._learner.offer(_incoming(peer_id, message)):
-            raise PeerBusy("the mailbox is full")
+        said = {"incarnation": header.incarnation, "sequence": header.sequence}
+        if self._pushes.check(peer_id, **said):
+            if not self._learner.offer(_incoming(peer_id, message)):
+                raise PeerBusy("the mailbox is full")
+            self._pushes.admit(peer_id, **said)
         if header.wants_answer:
             with suppress(NonFiniteUpdate):  # this peer's own training has diverged: nothing to answer with
                 return await self._outgoing.frame(self._learner.state, wants_answer=False)
@@ -153,12 +159,15 @@ class Gossip:
 
         Raises
         ------
-        PeerBusy, ReplayedMessage, ImplausibleAge
+        PeerBusy, ReplayedMessage, ImplausibleAge, RateLimited
         """
+        if isinstance(header, View):
+            self._views.charge(peer_id, now=trio.current_time())
         if isinstance(header, ModelHeader):
             _require_plausible(header)
-            self._pushes.check(peer_id, incarnation=header.incarnation, sequence=header.sequence)
-            if self._learner.mailbox_is_full:
+            is_new = self._pushes.check(peer_id, incarnation=header.incarnation, sequence=header.sequence)
+            self._models.charge(peer_id, now=trio.current_time())
+            if is_new and self._learner.mailbox_is_full:
                 raise PeerBusy("the mailbox is full")
 
     async def _exchange_model(self, neighbour: KnownPeer) -> None:
@@ -176,9 +185,11 @@ class Gossip:
             if isinstance(reply, ModelMessage):
                 header = reply.header
                 _require_plausible(header)
-                self._answers.admit(peer_id, incarnation=header.incarnation, sequence=header.sequence)
+                is_new = self._answers.admit(
+                    peer_id, incarnation=header.incarnation, sequence=header.sequence
+                )
                 received = header.event
-                if not self._learner.offer(replace(_incoming(peer_id, reply), begun=begun)):
+                if is_new and not self._learner.offer(replace(_incoming(peer_id, reply), begun=begun)):
                     outcome = "mailbox_full"
         except NonFiniteUpdate as error:
             outcome = error.counter()

@@ -137,6 +137,13 @@ class Outlaw:
         buffer = memoryview(bytearray(self.secured.sealer.sealed_size([plaintext])))
         await self.secured.socket.send_all(buffer[: self.secured.sealer.seal([plaintext], buffer)])
 
+    async def send_empty_records(self, count):
+        """Send records without plaintext."""
+        sealer, record = self.secured.sealer, memoryview(bytearray(18))
+        for _ in range(count):
+            sealer._seal_one(b"", record, 0)
+            await self.secured.socket.send_all(bytes(record))
+
     async def open_stream(self, stream_id=1):
         """Open a stream and agree on exchanges."""
         await self.send(frame_header(WINDOW_UPDATE, SYN, stream_id, 0))
