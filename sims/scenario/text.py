@@ -13,12 +13,11 @@ from pydantic import ValidationError
 
 from sims.errors import InvalidScenario
 from sims.scenario.error_messages import explained
+from sims.scenario.ready_made import SCENARIOS, read_toml
 from sims.scenario.scenario import Scenario
 from sims.scenario.tables import resolve, topology_table
 from topology.catalogue import canonical_name
 from topology.errors import TopologyError
-from topology.spelling import did_you_mean
-from topology.text import read_text
 
 __all__ = ["load_scenario", "load_table", "override_all", "parse_scenario", "scenario_of", "to_toml"]
 
@@ -29,7 +28,6 @@ _VARIANTS = {
     ("network", "delay", "kind"),
     ("churn", "process", "kind"),
 }
-_READY_MADE = Path(__file__).parent.parent / "scenarios"
 
 
 def load_scenario(file: Path | str, *, overrides: Sequence[str] = ()) -> Scenario:
@@ -95,22 +93,7 @@ def scenario_of(table: dict[str, Any], *, source: str, text: str = "") -> Scenar
 
 
 def _read(file: Path | str) -> tuple[Path, str]:
-    path = Path(file)
-    if not path.is_file():
-        ready = {found.stem: found for found in sorted(_READY_MADE.glob("*.toml"))}
-        if path.suffix == ".toml" or len(path.parts) > 1:
-            raise InvalidScenario(f"there is no file {str(file)!r}", expected="a scenario as a TOML file")
-        if str(file) not in ready:
-            raise InvalidScenario(
-                f"there is no scenario {str(file)!r}",
-                expected=f"a TOML file, or one of {', '.join(ready)}",
-                remedy=did_you_mean(path.stem, ready),
-            )
-        path = ready[str(file)]
-    try:
-        return path, read_text(path)
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidScenario(f"{path} cannot be read: {error}") from error
+    return read_toml(file, kind="scenario", directory=SCENARIOS, error=InvalidScenario)
 
 
 def _parsed(text: str, source: str) -> dict[str, Any]:

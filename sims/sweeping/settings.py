@@ -13,11 +13,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from sims.errors import InvalidScenario, InvalidSweep
 from sims.scenario.error_messages import explained
+from sims.scenario.ready_made import SCENARIOS, read_toml
 from sims.scenario.tables import modules_of, topology_table
 from sims.scenario.text import load_table
 from sims.sweeping.keys import flattened, is_list
 from topology.errors import TopologyError
-from topology.text import read_text
 
 __all__ = [
     "Choice",
@@ -198,17 +198,7 @@ def load_sweep(file: Path | str) -> Sweep:
     InvalidScenario
         If the scenario it names cannot be read.
     """
-    path, ready = Path(file), Path(__file__).parent.parent / "scenarios" / "sweeps"
-    if not path.is_file() and (ready / f"{file}.toml").is_file():
-        path = ready / f"{file}.toml"
-    try:
-        text = read_text(path)
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidSweep(
-            f"there is no sweep {str(file)!r} that can be read",
-            expected=f"a TOML file, or one of {', '.join(sorted(p.stem for p in ready.glob('*.toml')))}",
-            got=error,
-        ) from error
+    path, text = read_toml(file, kind="sweep", directory=SCENARIOS / "sweeps", error=InvalidSweep)
     return parse_sweep(text, source=str(path), directory=path.parent)
 
 
