@@ -236,7 +236,7 @@ def test_a_large_body_is_neither_read_nor_allocated_when_the_header_is_refused(c
 
 def test_the_reader_may_refuse_between_header_and_body():
     guard = ReplayGuard()
-    guard.admit("sender", incarnation=2, sequence=7)
+    guard.admit("sender", incarnation=2, sequence=8)
     stream = Stream(GOOD)
 
     def newer(header, size):
