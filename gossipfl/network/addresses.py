@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import ipaddress
-import socket
 from dataclasses import dataclass
-from typing import Final
 
 from gossipfl.settings.addresses import PeerAddress, Scope, parse_address, scope_of
 
-__all__ = ["Hearsay", "PeerAddress", "Scope", "own_address", "parse_address", "prefix_of", "scope_of"]
-
-# An address of the range for documentation: nothing is ever sent there.
-_ELSEWHERE: Final = ("192.0.2.1", 9)
+__all__ = ["Hearsay", "PeerAddress", "Scope", "parse_address", "prefix_of", "scope_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,16 +37,3 @@ def prefix_of(host: str) -> str:
             return str(ipaddress.ip_network((address, 48), strict=False))
         address = address.ipv4_mapped
     return str(ipaddress.ip_network((address, 24), strict=False))
-
-
-def own_address(family: str) -> str:
-    """Return the address by which this machine is seen from its network, or else the loopback address."""
-    kind, fallback = (socket.AF_INET, "127.0.0.1") if family == "ip4" else (socket.AF_INET6, "::1")
-    if family != "ip4":
-        return fallback
-    with socket.socket(kind, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect(_ELSEWHERE)
-        except OSError:
-            return fallback
-        return str(probe.getsockname()[0])

@@ -24,6 +24,7 @@ from gossipfl.network.limits import NetworkLimits
 from gossipfl.network.listening import Listening, open_listeners
 from gossipfl.network.newcomers import Newcomers
 from gossipfl.network.noise.upgrade import SecuredSocket, Upgrader
+from gossipfl.network.reachability import Reachability
 from gossipfl.network.resolving import Resolver
 from gossipfl.network.serving import Handler, Screen, Server
 from gossipfl.network.standing import Standing
@@ -45,6 +46,8 @@ class Host:
     counters : NetworkCounters
     admit : callable
         Says of a proven peer id whether it may connect.
+    reachability : Reachability
+        Knows where others reach it.
     nursery : trio.Nursery
         Holds all tasks of the host.
     """
@@ -57,10 +60,11 @@ class Host:
         limits: NetworkLimits,
         counters: NetworkCounters,
         admit: Callable[[str], bool],
+        reachability: Reachability,
         nursery: trio.Nursery,
     ) -> None:
         self.peer_id = identity.peer_id
-        self.addresses: tuple[str, ...] = ()
+        self.reachability = reachability
         self.chosen_ports: Mapping[str, int] = {}
         self._announcer = Announcer(identity=identity, addresses=lambda: self.addresses)
         self.limits = limits
@@ -103,6 +107,11 @@ class Host:
             connect=self._connect,
             refuse=self._refuse,
         )
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Multiaddresses by which others reach this host now."""
+        return tuple(f"{address}/p2p/{self.peer_id}" for address in self.reachability.addresses())
 
     async def exchange(
         self,
@@ -172,6 +181,17 @@ class Host:
         """Return how far the address reaches at which a peer is connected: the widest if it is not."""
         connection = self._table.best(peer_id)
         return Scope.GLOBAL if connection is None else scope_of(connection.remote_address)
+
+    def remote_address(self, peer_id: str) -> str:
+        """Return the IP address at which a peer is connected, or "" if it is not."""
+        connection = self._table.best(peer_id)
+        return "" if connection is None else connection.remote_address.partition("%")[0]
+
+    def observed(self, host: str, *, teller: str) -> None:
+        """Take in the IP address at which a connected peer says that it sees this host."""
+        teller_host = self.remote_address(teller)
+        if host and teller_host:
+            self.reachability.observed(host, teller=teller, teller_host=teller_host)
 
     def is_banned(self, peer_id: str) -> bool:
         """Say whether a peer is banned at the moment, for breaking the protocol again and again."""
@@ -303,9 +323,7 @@ async def open_host(
         An address to listen at is none, or cannot be listened at.
     """
     failure: Exception | None = None
-    listening = await open_listeners(
-        [parse_address(each) for each in listen], announce=announce, last_ports=last_ports
-    )
+    listening = await open_listeners([parse_address(each) for each in listen], last_ports=last_ports)
     try:
         async with trio.open_nursery() as nursery:
             host = Host(
@@ -314,12 +332,16 @@ async def open_host(
                 limits=limits or NetworkLimits(),
                 counters=counters or NetworkCounters(),
                 admit=admit or (lambda _: True),
+                reachability=Reachability(
+                    listening.addresses,
+                    announced=[parse_address(each, smallest_port=1) for each in announce or ()],
+                ),
                 nursery=nursery,
             )
-            host.addresses = tuple(f"{address}/p2p/{host.peer_id}" for address in listening.announced)
             host.chosen_ports = listening.chosen_ports
             nursery.start_soon(host.run_listeners, listening)
             nursery.start_soon(host.keep_tidy)
+            nursery.start_soon(host.reachability.keep_fresh)
             try:
                 yield host
             except Exception as error:  # raised again outside the nursery, which would wrap it in a group

@@ -10,7 +10,7 @@ from typing import Final
 import trio
 
 from gossipfl.errors import GossipflError, IdentityMismatch, InvalidAddress
-from gossipfl.network.addresses import PeerAddress, own_address, parse_address
+from gossipfl.network.addresses import PeerAddress
 from gossipfl.network.failures import ConnectionLost
 from gossipfl.network.limits import NetworkLimits
 from gossipfl.network.log_limits import limited_logger
@@ -34,14 +34,14 @@ class Listening:
     Parameters
     ----------
     listeners : tuple of trio.SocketListener
-    announced : tuple of PeerAddress
-        By which others reach them.
+    addresses : tuple of PeerAddress
+        What is listened at, with the ports that the system chose.
     chosen_ports : mapping of str to int
         By address that left the port open, the one it got.
     """
 
     listeners: tuple[trio.SocketListener, ...]
-    announced: tuple[PeerAddress, ...]
+    addresses: tuple[PeerAddress, ...]
     chosen_ports: Mapping[str, int] = field(default_factory=dict)
 
     async def serve(
@@ -132,7 +132,6 @@ async def _accept_for_ever(
 async def open_listeners(
     addresses: Sequence[PeerAddress],
     *,
-    announce: Sequence[str] | None = None,
     last_ports: Mapping[str, int] | None = None,
 ) -> Listening:
     """Listen at all addresses.
@@ -140,8 +139,6 @@ async def open_listeners(
     Parameters
     ----------
     addresses : sequence of PeerAddress
-    announce : sequence of str, optional
-        What to tell others instead.
     last_ports : mapping of str to int, optional
         By address that leaves the port open, the one to try first.
 
@@ -151,7 +148,7 @@ async def open_listeners(
         An address cannot be listened at: it is taken, or not this machine's.
     """
     listeners: list[trio.SocketListener] = []
-    announced: list[PeerAddress] = []
+    listened: list[PeerAddress] = []
     chosen_ports: dict[str, int] = {}
     for address in addresses:
         try:
@@ -171,11 +168,8 @@ async def open_listeners(
         port = int(opened[0].socket.getsockname()[1])
         if address.port == 0:
             chosen_ports[str(address)] = port
-        host = own_address(address.family) if address.host in ("0.0.0.0", "::") else address.host  # noqa: S104
-        announced.append(PeerAddress(address.family, host, port))
-    if announce is not None:
-        announced = [parse_address(each) for each in announce]
-    return Listening(tuple(listeners), tuple(announced), chosen_ports)
+        listened.append(replace(address, port=port))
+    return Listening(tuple(listeners), tuple(listened), chosen_ports)
 
 
 async def _open(address: PeerAddress) -> list[trio.SocketListener]:

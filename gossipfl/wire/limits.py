@@ -44,7 +44,7 @@ class Limits:
     dimensions: int = 8
     name_length: int = 64
     view_peers: int = 64
-    addresses: int = 4
+    addresses: int = 8
     address_length: int = 200
     peer_id_length: int = 100
     text_length: int = 300

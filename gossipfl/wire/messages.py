@@ -36,6 +36,7 @@ __all__ = [
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]*")
 _PEER_ID = re.compile(r"[1-9A-HJ-NP-Za-km-z]+")
 _ADDRESS = re.compile(r"/[!-~]+")
+_IP = re.compile(r"[0-9A-Fa-f.:]*")
 
 
 class Header(Protocol):
@@ -198,20 +199,24 @@ class View:
         Fingerprint of the task that all of them learn.
     peers : tuple of PeerDescriptor
         Each peer at most once.
+    observed : str
+        IP address at which the sender sees the receiver; empty if it does not say.
     """
 
     kind: ClassVar[Kind] = Kind.VIEW
     task: bytes
     peers: tuple[PeerDescriptor, ...]
+    observed: str = ""
 
     @classmethod
     def from_fields(cls, fields: object, *, limits: Limits) -> Self:
         """Read the fields, or raise `MalformedFrame` or `MessageTooLarge`."""
-        read = Fields(fields, keys=("task", "peers"))
+        read = Fields(fields, keys=("task", "peers", "observed"))
         peers = tuple(_descriptor(each, limits) for each in read.array("peers", most=limits.view_peers))
         if len({each.peer_id for each in peers}) != len(peers):
             raise MalformedFrame("the view names a peer twice", expected="each peer at most once")
-        return cls(task=read.digest("task"), peers=peers)
+        observed = read.string("observed", most=limits.name_length, pattern=_IP)
+        return cls(task=read.digest("task"), peers=peers, observed=observed)
 
     def to_fields(self) -> Mapping[str, object]:
         """Give the fields, of msgpack's types only."""
@@ -219,7 +224,7 @@ class View:
             [each.peer_id, list(each.addresses), each.age, each.sequence, each.signature]
             for each in self.peers
         ]
-        return {"task": self.task, "peers": peers}
+        return {"task": self.task, "peers": peers, "observed": self.observed}
 
 
 def read_tensors(read: Fields, limits: Limits) -> tuple[TensorHeader, ...]:

@@ -140,7 +140,7 @@ class Gossip:
         """
         if isinstance(message, View):
             self._learn(peer_id, message)
-            return encode(View(task=self._task, peers=self._view.tell()))
+            return self._own_view(peer_id)
         if not isinstance(message, ModelMessage):
             raise MessageRefused("this message is no request", got=type(message).__name__)
         header = message.header
@@ -216,7 +216,7 @@ class Gossip:
         )
 
     async def _swap_views(self, neighbour: KnownPeer) -> bool:
-        frame = encode(View(task=self._task, peers=self._view.tell()))
+        frame = self._own_view(neighbour.peer_id)
         try:
             reply = await self._host.exchange(
                 neighbour.peer_id,
@@ -236,7 +236,12 @@ class Gossip:
             self._learn(neighbour.peer_id, reply)
         return True
 
+    def _own_view(self, receiver: str) -> Frame:
+        observed = self._host.remote_address(receiver)
+        return encode(View(task=self._task, peers=self._view.tell(), observed=observed))
+
     def _learn(self, teller: str, message: View) -> None:
+        self._host.observed(message.observed, teller=teller)
         scope = Scope.LOOPBACK if self._view_settings.narrower else self._host.scope_of(teller)
         self._view.learn(message.peers[: self._view_settings.exchanged], teller=teller, scope=scope)
 

@@ -88,7 +88,7 @@ class Conversation:
         number = self._members.number(peer_id)
         if isinstance(message, View):
             self._learn(peer_id, message)
-            return encode(View(task=self._task, peers=self._view.tell()))
+            return self._own_view(peer_id)
         if isinstance(message, RoundMessage):
             kept = self._mailbox.keep(number, message)
             self._members.present(number, round_number=message.header.round)
@@ -149,7 +149,7 @@ class Conversation:
             neighbour = self._view.choose(now=trio.current_time())
             if neighbour is None:
                 continue
-            frame = encode(View(task=self._task, peers=self._view.tell()))
+            frame = self._own_view(neighbour.peer_id)
             try:
                 reply = await self._host.exchange(
                     neighbour.peer_id, neighbour.addresses, frame, seconds=_GREETING_SECONDS
@@ -198,7 +198,12 @@ class Conversation:
             kept=kept,
         )
 
+    def _own_view(self, receiver: str) -> Frame:
+        observed = self._host.remote_address(receiver)
+        return encode(View(task=self._task, peers=self._view.tell(), observed=observed))
+
     def _learn(self, teller: str, message: View) -> None:
+        self._host.observed(message.observed, teller=teller)
         members = [each for each in message.peers if each.peer_id in self._plan.roster]
         scope = Scope.LOOPBACK if self._view_settings.narrower else self._host.scope_of(teller)
         self._view.learn(members[: self._view_settings.exchanged], teller=teller, scope=scope)

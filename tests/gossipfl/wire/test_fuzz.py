@@ -102,7 +102,11 @@ trees = st.recursive(
 HONEST = {
     1: model_fields(numbers(*ROW.tolist())),
     2: {"incarnation": 1, "sequence": 9},
-    3: {"task": TASK, "peers": [["12D3KooWabc", ["/ip4/127.0.0.1/tcp/4001"], 2, 8, bytes(64)]]},
+    3: {
+        "task": TASK,
+        "peers": [["12D3KooWabc", ["/ip4/127.0.0.1/tcp/4001"], 2, 8, bytes(64)]],
+        "observed": "192.0.2.1",
+    },
     4: {"code": "peer_busy", "text": "later"},
 }
 

@@ -59,8 +59,8 @@ def flipped(data, place):
     return data[:place] + bytes([data[place] ^ 4]) + data[place + 1 :]
 
 
-def view(peers, *, task=TASK):
-    return sealed(msgpack.packb({"task": task, "peers": peers}), kind=3)
+def view(peers, *, task=TASK, observed=""):
+    return sealed(msgpack.packb({"task": task, "peers": peers, "observed": observed}), kind=3)
 
 
 def entry(peer_id, addresses=(), *, age=0, sequence=1, signature=bytes(64)):
@@ -170,13 +170,14 @@ HOSTILE = {
     # other kinds
     "view of another task": (view([], task=bytes(32)), IncompatibleTask),
     "view of too many peers": (view([entry("A" * n) for n in range(1, 66)]), MessageTooLarge),
-    "view of too many addresses": (view([entry("A", ["/a"] * 5)]), MessageTooLarge),
+    "view of too many addresses": (view([entry("A", ["/a"] * 9)]), MessageTooLarge),
     "view of a peer twice": (view([entry("A"), entry("A", age=1)]), MalformedFrame),
     "view with a long address": (view([entry("A", ["/" + "a" * 200])]), MessageTooLarge),
     "view with a line break in an address": (view([entry("A", ["/ip4/1.2.3.4\n"])]), MalformedFrame),
     "view with no peer id": (view([entry("")]), MalformedFrame),
     "view with a wrong peer id": (view([entry("0OIl")]), MalformedFrame),
     "view with a map for a peer": (view([{"peer_id": "A"}]), MalformedFrame),
+    "view with words for an observed address": (view([], observed="nowhere"), MalformedFrame),
     "view of version 2": (view([["A", [], 0]]), MalformedFrame),
     "view with a short signature": (view([entry("A", signature=bytes(63))]), MalformedFrame),
     "view with a signature as text": (view([entry("A", signature="a" * 64)]), MalformedFrame),

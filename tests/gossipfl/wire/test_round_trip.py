@@ -53,6 +53,7 @@ descriptors = st.builds(
 views = st.builds(
     View,
     task=st.just(TASK),
+    observed=st.sampled_from(["", "192.0.2.1", "2001:db8::1"]),
     peers=st.lists(descriptors, max_size=64, unique_by=lambda each: each.peer_id).map(tuple),
 )
 refusals = st.builds(

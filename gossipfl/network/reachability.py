@@ -1,0 +1,142 @@
+"""Addresses by which others reach a host: its interfaces', as they are now, and what neighbours observe."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Final
+
+import ifaddr
+import trio
+
+from gossipfl.network.addresses import PeerAddress, Scope, prefix_of, scope_of
+from gossipfl.network.log_limits import limited_logger
+
+__all__ = ["Reachability", "interface_addresses"]
+
+_ANYWHERE: Final = ("0.0.0.0", "::")  # noqa: S104 - what it means to listen at, not what is done here
+_REFRESH_SECONDS: Final = 5.0
+_MOST_ADDRESSES: Final = 8
+_MOST_OBSERVERS: Final = 64
+# So many neighbours must agree on what they observe, as one of them may lie.
+_WITNESSES: Final = 2
+_log = limited_logger(__name__)
+
+
+def interface_addresses() -> tuple[str, ...]:
+    """Return the IP addresses of all interfaces that can be dialled from elsewhere without a zone."""
+    found = (
+        ip.ip if isinstance(ip.ip, str) else ip.ip[0] for each in ifaddr.get_adapters() for ip in each.ips
+    )
+    return tuple(
+        host
+        for host in dict.fromkeys(str(each) for each in found)
+        if scope_of(host) > Scope.NOWHERE and not (":" in host and scope_of(host) is Scope.LINK)
+    )
+
+
+class Reachability:
+    """Keeps the addresses of a host up to date.
+
+    Parameters
+    ----------
+    listened : sequence of PeerAddress
+        With the ports that the system chose.
+    announced : sequence of PeerAddress, optional
+        What the settings say instead.
+    interfaces : callable, optional
+        Returns the IP addresses of this machine.
+    """
+
+    def __init__(
+        self,
+        listened: Sequence[PeerAddress],
+        *,
+        announced: Sequence[PeerAddress] = (),
+        interfaces: Callable[[], tuple[str, ...]] = interface_addresses,
+    ) -> None:
+        self._listened = tuple(listened)
+        self._announced = tuple(announced)
+        self.interfaces = interfaces
+        self._observers: OrderedDict[str, tuple[str, str]] = OrderedDict()
+        self._own: tuple[str, ...] = ()
+        self.refresh()
+
+    def addresses(self) -> tuple[PeerAddress, ...]:
+        """Return the addresses to announce, those that reach furthest first; never 0.0.0.0, never port 0."""
+        if self._announced:
+            return self._announced
+        own: list[PeerAddress] = []
+        for address in self._listened:
+            if address.host not in _ANYWHERE:
+                own.append(address)
+                continue
+            version = 4 if address.family == "ip4" else 6
+            hosts = [host for host in self._own if ipaddress.ip_address(host).version == version]
+            wide = [host for host in hosts if scope_of(host) > Scope.LOOPBACK]
+            own += [replace(address, host=host) for host in wide or hosts]
+        if any(each.scope > Scope.LOOPBACK for each in own):
+            anywhere = {each.family for each in self._listened if each.host in _ANYWHERE}
+            own = [each for each in own if each.scope > Scope.LOOPBACK or each.family not in anywhere]
+        own += self._observed(own)
+        return tuple(sorted(dict.fromkeys(own), key=lambda each: -each.scope))[:_MOST_ADDRESSES]
+
+    def refresh(self) -> None:
+        """Look at the interfaces, and warn if nobody elsewhere can reach them."""
+        before, self._own = self._own, self.interfaces()
+        anywhere = any(each.host in _ANYWHERE for each in self._listened)
+        if (
+            anywhere
+            and self._own != before
+            and all(each.scope <= Scope.LOOPBACK for each in self.addresses())
+        ):
+            _log.warning(
+                "no interface of this machine has an address that others can reach: this peer can dial, and "
+                "nobody on another machine can dial it. Connect a network, or set network.announce"
+            )
+
+    async def keep_fresh(self) -> None:
+        """Look at the interfaces now and then, for ever."""
+        while True:
+            await trio.sleep(_REFRESH_SECONDS)
+            before = self.addresses()
+            await trio.to_thread.run_sync(self.refresh)
+            if (now := self.addresses()) != before:
+                _log.info("this peer is reached at other addresses now: %s", ", ".join(map(str, now)))
+
+    def observed(self, host: str, *, teller: str, teller_host: str) -> None:
+        """Take in the IP address at which a connected peer sees this host.
+
+        It counts only if it reaches as far as that peer's own, and once others agree.
+        """
+        try:
+            counts = scope_of(host) == scope_of(teller_host) and "%" not in host
+        except ValueError:
+            return
+        if not counts:
+            return
+        self._observers[teller] = (host, prefix_of(teller_host))
+        self._observers.move_to_end(teller)
+        if len(self._observers) > _MOST_OBSERVERS:
+            self._observers.popitem(last=False)
+
+    def _observed(self, own: Sequence[PeerAddress]) -> list[PeerAddress]:
+        known = {each.host for each in own}
+        seen: dict[str, set[str]] = {}
+        for teller, (host, prefix) in self._observers.items():
+            # Whoever has a network has many identities in it.
+            seen.setdefault(host, set()).add(prefix if scope_of(host) is Scope.GLOBAL else teller)
+        agreed = [host for host, tellers in seen.items() if len(tellers) >= _WITNESSES and host not in known]
+        return [
+            replace(address, host=host)
+            for host in agreed
+            for address in self._listened
+            if (":" in host) == (address.family == "ip6") and _is_behind(address, host)
+        ]
+
+
+def _is_behind(address: PeerAddress, host: str) -> bool:
+    """Whether what is listened at may be reached by a router's address."""
+    return address.host in _ANYWHERE or Scope.LOOPBACK < address.scope < scope_of(host)
