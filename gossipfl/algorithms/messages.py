@@ -217,6 +217,11 @@ class MessageAlgorithm(Algorithm, ABC):
             Width of what is shared of a row.
         part : Tensor, optional
             As in `Message`, where parts of models are sent.
+
+        Raises
+        ------
+        SettingError
+            The nodes do not have what the algorithm carries.
         """
         behaviour = self.behaviour
         return Message(
@@ -333,4 +338,13 @@ def _with_rows(message: Message, rows: Mapping[str, Tensor]) -> Message:
 
 
 def _carried(nodes: Nodes, name: str, shared_size: int) -> Tensor:
-    return nodes.momentum[:, :shared_size] if name == MOMENTUM else nodes.auxiliary[name]
+    if name == MOMENTUM:
+        return nodes.momentum[:, :shared_size]
+    rows = nodes.auxiliary.get(name)
+    if rows is None or rows.dim() > 2:
+        raise SettingError(
+            f"messages cannot carry {name!r}",
+            expected=f"{MOMENTUM}, or auxiliary rows [B] or [B, K] that the algorithm's start makes",
+            got="no rows of this name" if rows is None else f"a shape {['B', *rows.shape[1:]]}",
+        )
+    return rows

@@ -47,30 +47,14 @@ class Packing:
         ----------
         nodes : Nodes
         carries : tuple of str
-            As in `gossipfl.algorithms.Behaviour`.
+            Names of what travels: as in `gossipfl.algorithms.Behaviour`, or of everything.
 
         Raises
         ------
         SettingError
-            The algorithm carries what it does not keep, or keeps what is not of the rows' dtype.
+            The algorithm keeps what is not of the rows' dtype.
         """
         state = _state(nodes)
-        missing = [name for name in carries if name not in state]
-        if missing:
-            raise SettingError(
-                "the algorithm sends rows that its nodes do not have",
-                expected=f"names among {', '.join(state)}",
-                got=", ".join(missing),
-                remedy="Make them in the algorithm's start.",
-            )
-        shaped = {name: list(state[name].shape[1:]) for name in carries if state[name].dim() > 2}
-        if shaped:
-            raise SettingError(
-                "what messages carry are rows",
-                expected="shapes [B] and [B, K]",
-                got=", ".join(f"{name} {shape}" for name, shape in shaped.items()),
-                remedy="Keep them flat.",
-            )
         other = [name for name, tensor in state.items() if tensor.dtype != nodes.rows.dtype]
         if other:
             raise SettingError(

@@ -137,15 +137,23 @@ class World:
         return torch.stack(rows).to(self.dtype)
 
     def first_nodes(self) -> Nodes:
-        """Nodes of a message-driven algorithm before anything happened: all N or, where all start alike, one."""
+        """Nodes of a message-driven algorithm before anything happened: all N or, where all start alike, one.
+
+        Raises
+        ------
+        SettingError
+            If they do not have what the algorithm carries.
+        """
         algorithm = self.message_algorithm
-        return algorithm.start(
+        first = algorithm.start(
             Nodes.start(
                 self.first_rows(),
                 momentum_size=self.trainer.momentum_size,
                 parts=algorithm.behaviour.sharing.ages,
             )
         )
+        algorithm.emit(first, shared_size=self.layout.shared_size)  # which finds what is not there
+        return first
 
 
 def build_world(scenario: Scenario, *, traces: Traces | None = None) -> World:

@@ -29,9 +29,10 @@ def converse(peers, *, rounds, seed):
             receiver.take_in(message)
 
 
-def test_a_recorded_run_is_replayed_by_row_to_the_last_bit_and_batched_closely(tmp_path):
-    tables = {"gossip": AD_PSGD, "exchange": {"merges_per_training": 1}, "training": {"momentum": 0.5}}
-    network = [RecordingPeer(tmp_path / f"peer-{i}", settings_of(i, **tables)) for i in range(4)]
+def conversed_run(directory, *, gossip):
+    """A recorded network of four peers that train on answers, one of which was killed and resumed."""
+    tables = {"gossip": gossip, "exchange": {"merges_per_training": 1}, "training": {"momentum": 0.5}}
+    network = [RecordingPeer(directory / f"peer-{i}", settings_of(i, **tables)) for i in range(4)]
     converse(network, rounds=6, seed=0)
     network[1].save()
     converse(network, rounds=4, seed=1)
@@ -42,7 +43,11 @@ def test_a_recorded_run_is_replayed_by_row_to_the_last_bit_and_batched_closely(t
         peer.train_alone()
         peer.save()
         peer.kill()
-    homes = [peer.home.directory for peer in network]
+    return [peer.home.directory for peer in network]
+
+
+def test_a_recorded_run_is_replayed_by_row_to_the_last_bit_and_batched_closely(tmp_path):
+    homes = conversed_run(tmp_path, gossip=AD_PSGD)
     by_row, batched = replay(homes), replay(homes, batched=True)
     assert [peer.verdict for peer in by_row.peers] == ["identical"] * 4
     assert by_row.notes == ()
