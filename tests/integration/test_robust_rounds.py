@@ -10,7 +10,7 @@ from sims.world import build_world
 from sims.world.networks import round_network
 from tests.gossipfl.network.helpers import in_trio, until
 from tests.gossipfl.peer.rounds.networks_of_rounds import peers_in_rounds
-from tests.integration.peers import records_of, running
+from tests.integration.peers import REPOSITORY, records_of, running
 from tests.integration.test_rounds import SCENARIO, assert_replayed, digits_peers, run_all
 
 MODULE = "tests.gossipfl.algorithms.robust_rules"
@@ -19,6 +19,12 @@ RULES = [
     {"algorithm": f"{MODULE}:SelfCentredClipping", "parameters": {"radius": 0.5}},
 ]
 each_rule = pytest.mark.parametrize("rule", RULES, ids=["trimmed mean", "self-centred clipping"])
+BUNDLED = [
+    {"algorithm": "krum", "parameters": {"hostile": 1}},
+    {"algorithm": "clipped_gossip", "parameters": {"hostile": 1}},
+    {"algorithm": "examples.balance:Balance", "parameters": {"rounds": 10}},
+]
+every_rule = pytest.mark.parametrize("rule", [*RULES, *BUNDLED], ids=lambda rule: rule["algorithm"])
 
 
 def simulated(rule, nodes, rounds, topology):
@@ -34,7 +40,15 @@ def simulated(rule, nodes, rounds, topology):
     return engine.rows()
 
 
-@each_rule
+def test_the_rule_of_the_page_on_extending_is_the_example():
+    page = (REPOSITORY / "docs" / "extend.md").read_text(encoding="utf-8")
+    example = (REPOSITORY / "examples" / "balance.py").read_text(encoding="utf-8")
+    code = example.partition('"""\n\n')[2]
+    assert f"```py\n{code}```" in page
+    assert len(example.splitlines()) <= 60
+
+
+@every_rule
 @in_trio
 async def test_peers_end_where_the_simulation_ends_and_are_replayed(tmp_path, rule):
     """On a path, so that ends have one neighbour and the others two."""

@@ -1,0 +1,57 @@
+"""Trimmed mean and median of each coordinate.
+
+Yin, Chen, Ramchandran & Bartlett, "Byzantine-robust distributed learning: towards optimal statistical rates",
+ICML 2018; between neighbours: Fang, Yang & Bajwa, "BRIDGE: Byzantine-resilient decentralized gradient descent",
+IEEE Trans. Signal and Information Processing over Networks 8, 2022.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from gossipfl.algorithms.base import Neighbourhood
+from gossipfl.algorithms.rules import Combining, Hostile, ascending
+
+__all__ = ["CoordinateMedian", "TrimmedMean"]
+
+
+@dataclass(frozen=True, slots=True)
+class TrimmedMean(Combining):
+    """Mean of each coordinate over one's own row and the neighbours', without the b largest and b smallest."""
+
+    name = "trimmed_mean"
+    paper = "Yin et al., ICML 2018; Fang, Yang & Bajwa, IEEE TSIPN 2022"
+    rule = "each coordinate: mean of one's own and the neighbours' after a step, but for b at either end"
+
+    hostile: Hostile = 1
+
+    def combine(self, around: Neighbourhood) -> Tensor:
+        """Cut both ends off, as far as a number is left."""
+        everyone = around.including_own()
+        counts = everyone.present.sum(dim=1)
+        cut = torch.clamp((counts - 1) // 2, max=self.hostile)
+        return _mean_between(ascending(everyone.rows, everyone.present), cut, counts - cut)
+
+
+@dataclass(frozen=True, slots=True)
+class CoordinateMedian(Combining):
+    """Median of each coordinate over one's own row and the neighbours': the mean of two in the middle."""
+
+    name = "coordinate_median"
+    paper = "Yin et al., ICML 2018; Fang, Yang & Bajwa, IEEE TSIPN 2022"
+    rule = "each coordinate: median of one's own and the neighbours' after a step"
+
+    def combine(self, around: Neighbourhood) -> Tensor:
+        """Take the middle."""
+        everyone = around.including_own()
+        counts = everyone.present.sum(dim=1)
+        return _mean_between(ascending(everyone.rows, everyone.present), (counts - 1) // 2, counts // 2 + 1)
+
+
+def _mean_between(ordered: Tensor, first: Tensor, end: Tensor) -> Tensor:
+    places = torch.arange(ordered.shape[1], device=ordered.device)
+    kept = (places >= first[:, None]) & (places < end[:, None])
+    return torch.where(kept[..., None], ordered, 0).sum(dim=1) / (end - first)[:, None]

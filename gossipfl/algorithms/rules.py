@@ -1,0 +1,80 @@
+"""Parts of algorithms that combine models by a rule on the rows of all neighbours."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Annotated
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gossipfl.algorithms.base import (
+    Neighbourhood,
+    NeighbourRows,
+    Requirements,
+    Round,
+    RoundAlgorithm,
+    RoundContext,
+)
+from gossipfl.algorithms.declaration import Parameter
+from gossipfl.training.nodes import Nodes
+
+__all__ = ["Combining", "Hostile", "ascending", "mean_of", "nearest_first"]
+
+Hostile = Annotated[int, Parameter("b: how many neighbours of a node may be hostile", ge=0)]
+
+
+class Combining(RoundAlgorithm):
+    """Train, send the model to all neighbours, and take what the rule makes of one's own and theirs.
+
+    Where a node has fewer rows than a rule with b hostile ones among them needs, it counts on as many as there may
+    be among those it has.
+    """
+
+    __slots__ = ()
+    preserves_mean = False
+
+    @property
+    def requirements(self) -> Requirements:
+        """Rows that sum to one."""
+        return Requirements(stochastic="rows")
+
+    def round(self, nodes: Nodes, context: RoundContext) -> Round:
+        """Do one round."""
+        trained = context.local.update(nodes)
+        mixed = yield NeighbourRows(trained.rows[:, : context.shared_size], rule=self.combine)
+        return trained.with_shared(mixed.rows, ages=trained.ages)
+
+    @abstractmethod
+    def combine(self, around: Neighbourhood) -> Tensor:
+        """Rows of the nodes after the exchange, ``[b, D]``."""
+
+
+def ascending(rows: Tensor, present: Tensor) -> Tensor:
+    """Sort rows ``[b, K, D]`` coordinate by coordinate along the neighbours; those not present come last."""
+    known = rows if bool(present.all()) else rows.masked_fill(~present[..., None], torch.inf)
+    if known.device.type != "cpu":
+        return known.sort(dim=1).values
+    return torch.from_numpy(np.sort(known.numpy(), axis=1))  # ten times as fast
+
+
+def nearest_first(distances: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
+    """Rank the neighbours by distance, ``[b, K]``.
+
+    Returns
+    -------
+    ranks : Tensor
+        Of each neighbour, from 0 for the nearest, int64 ``[b, K]``; those not present come last.
+    ordered : Tensor
+        The distances in that order; infinite for those not present.
+    """
+    ordered, order = distances.masked_fill(~present, torch.inf).sort(dim=1, stable=True)
+    places = torch.arange(order.shape[1], device=order.device).expand_as(order)
+    return torch.empty_like(order).scatter_(1, order, places), ordered
+
+
+def mean_of(rows: Tensor, chosen: Tensor) -> Tensor:
+    """Mean of the chosen (bool ``[b, K]``) of rows ``[b, K, D]``; at least one of each node's is."""
+    weights = chosen.to(rows.dtype)
+    return torch.einsum("bk,bkd->bd", weights / weights.sum(dim=1, keepdim=True), rows)

@@ -1,0 +1,234 @@
+"""Rules on all neighbours' rows, each against a few lines of NumPy node by node, and published examples."""
+
+import importlib.util
+from itertools import product
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gossipfl.algorithms import Neighbourhood
+from gossipfl.algorithms.rounds.clipped_gossip import ClippedGossip
+from gossipfl.algorithms.rounds.coordinate_wise import CoordinateMedian, TrimmedMean
+from gossipfl.algorithms.rounds.geometric_median import GeometricMedian
+from gossipfl.algorithms.rounds.krum import Krum
+from gossipfl.algorithms.rounds.nearest_neighbours import NearestNeighbours
+from gossipfl.algorithms.rounds.robust_gossip import GTS, CSPlus
+from tests.gossipfl.algorithms.rounds_by_hand import Network, Still, after, quadratics, start_at
+
+few = settings(max_examples=40, deadline=None)
+
+ALL = [
+    TrimmedMean(0),
+    TrimmedMean(1),
+    TrimmedMean(3),
+    CoordinateMedian(),
+    GeometricMedian(steps=200),
+    Krum(hostile=1),
+    Krum(hostile=2, chosen=None),
+    NearestNeighbours(1),
+    NearestNeighbours(2),
+    ClippedGossip(radius=0.7),
+    ClippedGossip(hostile=1),
+    CSPlus(1),
+    GTS(1),
+    GTS(0),
+]
+
+
+def by_hand(rule, own, rows, weights):
+    """What a rule makes of one node's own row and its neighbours' rows, by definition."""
+    everyone = np.vstack([own, rows])
+    n, distances = len(everyone), np.linalg.norm(rows - own, axis=1)
+    order = np.argsort(distances, kind="stable")
+    match rule:
+        case TrimmedMean(hostile=b):
+            cut = min(b, (n - 1) // 2)
+            return np.sort(everyone, axis=0)[cut : n - cut].mean(axis=0)
+        case CoordinateMedian():
+            return np.median(everyone, axis=0)
+        case GeometricMedian():
+            return None
+        case Krum(hostile=b, chosen=chosen):
+            good = max(n - b, n // 2 + 1)
+            squares = ((everyone[:, None] - everyone[None]) ** 2).sum(axis=2)
+            best = np.argsort(np.sort(squares, axis=1)[:, :good].sum(axis=1), kind="stable")
+            return everyone[best[: min(chosen or good, good)]].mean(axis=0)
+        case NearestNeighbours(hostile=b):
+            return np.vstack([own, rows[order[: max(0, n - 1 - b)]]]).mean(axis=0)
+        case ClippedGossip(radius=None, hostile=b):
+            near, far = order[: max(0, n - 1 - b)], order[max(0, n - 1 - b) :]
+            suspected = weights[far].sum()
+            radius = (
+                np.sqrt((weights[near] * distances[near] ** 2).sum() / suspected) if suspected else np.inf
+            )
+        case ClippedGossip(radius=radius):
+            pass
+        case CSPlus(hostile=b):
+            radius = np.sort(distances)[-(2 * b + 1)] if len(rows) > 2 * b else 0.0
+        case GTS(hostile=b):
+            kept = order[: max(0, n - 1 - b)]
+            return own + (weights[kept, None] * (rows[kept] - own)).sum(axis=0)
+    steps = (rows - own) * np.minimum(1, radius / np.where(distances > 0, distances, 1))[:, None]
+    return own + (weights[:, None] * steps).sum(axis=0)
+
+
+def neighbourhood(counts, size=3, *, seed=0, spread=1.0, dtype=torch.float64):
+    """Nodes with so many neighbours each, in random places of as many as there are at most, and one more."""
+    generator, most = np.random.default_rng(seed), max(*counts, 1) + 1
+    rows = spread * generator.normal(size=(len(counts), most, size))
+    present = np.zeros((len(counts), most), dtype=bool)
+    for node, count in enumerate(counts):
+        present[node, generator.choice(most, count, replace=False)] = True
+    weights = np.where(present, generator.random((len(counts), most)), 0)
+    weights /= 2 * np.maximum(1, weights.sum(axis=1, keepdims=True))
+    return Neighbourhood(
+        nodes=torch.arange(len(counts)),
+        own=torch.from_numpy(generator.normal(size=(len(counts), size))).to(dtype),
+        own_weights=torch.from_numpy(1 - weights.sum(axis=1)).to(dtype),
+        rows=torch.from_numpy(np.where(present[..., None], rows, 0)).to(dtype),
+        weights=torch.from_numpy(weights).to(dtype),
+        present=torch.from_numpy(present),
+    )
+
+
+def one_by_one(around):
+    for i in range(len(around.nodes)):
+        there = around.present[i]
+        yield around.own[i].numpy(), around.rows[i][there].numpy(), around.weights[i][there].numpy()
+
+
+@pytest.mark.parametrize("rule", ALL, ids=repr)
+@few
+@given(st.lists(st.integers(0, 7), min_size=1, max_size=5), st.integers(0, 999))
+def test_every_rule_is_its_definition(rule, counts, seed):
+    around = neighbourhood(counts, seed=seed)
+    combined = rule.combine(around)
+    for outcome, (own, rows, weights) in zip(combined.numpy(), one_by_one(around), strict=True):
+        expected = by_hand(rule, own, rows, weights)
+        if expected is not None:
+            assert outcome == pytest.approx(expected, abs=1e-9)
+            continue
+        everyone = np.vstack([own, rows])  # a geometric median: no step in any direction is downhill
+
+        def cost(z, everyone=everyone):
+            return np.linalg.norm(everyone - z, axis=1).sum()
+
+        for step in product((-1e-3, 0, 1e-3), repeat=3):
+            assert cost(outcome) <= cost(outcome + np.array(step)) + 1e-6
+
+
+@pytest.mark.parametrize("rule", ALL, ids=repr)
+def test_places_that_nobody_takes_do_not_matter(rule):
+    around = neighbourhood([5, 5], seed=3)
+    packed = Neighbourhood(
+        nodes=around.nodes,
+        own=around.own,
+        own_weights=around.own_weights,
+        rows=torch.stack([rows[there] for rows, there in zip(around.rows, around.present, strict=True)]),
+        weights=torch.stack([w[there] for w, there in zip(around.weights, around.present, strict=True)]),
+        present=torch.ones(2, 5, dtype=torch.bool),
+    )
+    assert torch.allclose(rule.combine(around), rule.combine(packed), atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        *(TrimmedMean(1), CoordinateMedian(), GeometricMedian(), Krum(hostile=1), NearestNeighbours(1)),
+        *(GTS(1), CSPlus(1), ClippedGossip(radius=1.0), ClippedGossip(hostile=1)),
+    ],
+    ids=repr,
+)
+def test_one_hostile_neighbour_of_eight_moves_nobody_far(rule):
+    around = neighbourhood([8] * 20, seed=5)
+    places = around.present.int().argmax(dim=1)
+    lies = around.rows.clone()
+    lies[torch.arange(20), places] = 1e6
+    hostile = rule.combine(Neighbourhood(**{**fields_of(around), "rows": lies}))
+    assert (hostile - rule.combine(around)).norm(dim=1).max() < 4
+    mean = (lies * around.weights[..., None]).sum(1)
+    assert mean.norm(dim=1).min() > 1e3
+
+
+def fields_of(around):
+    return {name: getattr(around, name) for name in Neighbourhood.__dataclass_fields__}
+
+
+def at_distances(*distances):
+    rows = torch.tensor([[[distance, 0.0] for distance in distances]], dtype=torch.float64)
+    return Neighbourhood(
+        nodes=torch.zeros(1, dtype=torch.int64),
+        own=torch.zeros(1, 2, dtype=torch.float64),
+        own_weights=torch.zeros(1, dtype=torch.float64),
+        rows=rows,
+        weights=torch.ones(1, len(distances), dtype=torch.float64),
+        present=torch.ones(1, len(distances), dtype=torch.bool),
+    )
+
+
+def test_published_thresholds():
+    """Distances 1, 2, 3, 4, 10 and b = 1: CS₊ clips at 3, ClippedGossip at √30 (Gaucher et al. 2025)."""
+    around = at_distances(1, 2, 3, 4, 10)
+    assert CSPlus(1).combine(around)[0].tolist() == [1 + 2 + 3 + 3 + 3, 0]
+    clipped = ClippedGossip(hostile=1).combine(around)[0].tolist()
+    assert clipped == pytest.approx([1 + 2 + 3 + 4 + 30**0.5, 0])
+    assert GTS(1).combine(around)[0].tolist() == [1 + 2 + 3 + 4, 0]
+
+
+def dumbbell():
+    """Two cliques of ten joined by one link, with Metropolis–Hastings weights."""
+    A = np.kron(np.eye(2), np.ones((10, 10))) - np.eye(20)
+    A[9, 10] = A[10, 9] = 1
+    degrees = A.sum(axis=1)
+    W = A / (1 + np.maximum(degrees[:, None], degrees))
+    return torch.from_numpy(W + np.diag(1 - W.sum(axis=1)))
+
+
+@pytest.mark.parametrize(
+    ("rule", "meet"),
+    [
+        (ClippedGossip(radius=1.0), True),
+        (GTS(0), True),
+        (TrimmedMean(1), False),
+        (GeometricMedian(), False),
+        (NearestNeighbours(1), False),
+        (GTS(1), False),
+    ],
+    ids=repr,
+)
+def test_rules_that_drop_what_is_far_learn_nothing_of_the_other_clique(rule, meet):
+    """Averaging alone, from two cliques of models (He, Karimireddy & Jaggi 2022, without an attacker)."""
+    rows = torch.cat([torch.full((10, 4), -1.0), torch.full((10, 4), 1.0)]).double()
+    rows += 0.01 * torch.randn(20, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    still = quadratics(20, size=4, kind=Still)
+    ended = after(rule, start_at(rows), Network.of(dumbbell()), still, count=300).rows
+    apart = float((ended[:10].mean(0) - ended[10:].mean(0)).norm())
+    assert apart < 0.5 if meet else apart > 3.5
+
+
+needs_byzfl = pytest.mark.skipif(importlib.util.find_spec("byzfl") is None, reason="byzfl is not installed")
+
+
+@needs_byzfl
+@pytest.mark.parametrize("n", [7, 12])
+def test_as_in_byzfl(n):
+    from byzfl import GeometricMedian as Geometric
+    from byzfl import Krum as OtherKrum
+    from byzfl import Median, MoNNA, MultiKrum, TrMean
+
+    around = neighbourhood([n - 1] * 5, size=6, seed=n)
+    pairs = [
+        (TrimmedMean(2), TrMean(f=2)),
+        (CoordinateMedian(), Median()),
+        (Krum(hostile=2), OtherKrum(f=2)),
+        (Krum(hostile=2, chosen=None), MultiKrum(f=2)),
+        (NearestNeighbours(2), MoNNA(f=2, idx=0)),
+        (GeometricMedian(steps=300, smoothing=0.1), Geometric(nu=0.1, T=300)),
+    ]
+    for ours, theirs in pairs:
+        combined = ours.combine(around).numpy()
+        for outcome, (own, rows, _) in zip(combined, one_by_one(around), strict=True):
+            assert outcome == pytest.approx(theirs(np.vstack([own, rows])), abs=1e-6)
