@@ -44,13 +44,18 @@ lint: setup
 	$(BIN)/lint-imports
 	$(BIN)/python tools/module_length.py
 
-test: lint
+# Compiled before the tests are distributed, or each process would compile them.
+$(VENV)/.kernels: $(wildcard sims/compiler/*.py sims/compiler/timeline/*.py sims/engine/*.py) $(VENV)/.dev
+	$(BIN)/gossipfl sim run digits --json --set population.nodes=64 --set stop.rounds=1 >/dev/null
+	@touch $@
+
+test: lint $(VENV)/.kernels
 	$(TESTS) $(ARGS)
 
 test-slow: setup
 	$(BIN)/python -m pytest -m slow $(ARGS)
 
-coverage: setup
+coverage: setup $(VENV)/.kernels
 	$(TESTS) --cov --cov-report=term:skip-covered --cov-report=html $(ARGS)
 
 $(VENV)/.docs: pyproject.toml | $(BIN)/python

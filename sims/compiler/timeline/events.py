@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from numba import njit
 
+from sims.compiler.announcement import announce
 from sims.compiler.operations import EMIT, ON_ANSWER, ON_CLOCK, ON_RECEIPT
 from sims.compiler.timeline import laws
 from sims.compiler.timeline.calendar import Calendar, free_events, insert, is_due, pop
@@ -259,3 +260,6 @@ def advance(c: Conditions, q: Calendar, s: NodeStates, o: Operations, until: int
         else:
             _deliver(c, q, s, o, kind, node, sender, ref, part, begun, now)
     return FINISHED
+
+
+announce(advance, "compiling the event loop, once per installation: about a minute")
