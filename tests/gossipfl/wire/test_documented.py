@@ -1,5 +1,7 @@
 """The document says what the code does."""
 
+import hashlib
+import json
 import re
 from dataclasses import fields
 from pathlib import Path
@@ -8,8 +10,18 @@ import pytest
 import torch
 
 from gossipfl.codecs import CODECS, DTYPES, FLOAT32
-from gossipfl.errors import ImplausibleAge, PeerBusy, RateLimited, ReplayedMessage
+from gossipfl.errors import (
+    ExchangeFailed,
+    ImplausibleAge,
+    MessageRefused,
+    PeerBusy,
+    RateLimited,
+    ReplayedMessage,
+)
+from gossipfl.network.multistream import MOST_LINE_BYTES, MOST_PROPOSALS
+from gossipfl.network.noise.handshake import MOST_MESSAGE_BYTES
 from gossipfl.settings.codec_names import CODEC_FAMILIES
+from gossipfl.tasks import find_task
 from gossipfl.wire import (
     MAGIC,
     PREAMBLE_BYTES,
@@ -80,6 +92,7 @@ def test_every_error_a_peer_can_tell_of_is_listed():
     listed = set(re.findall(r"^\| `(\w+)` \|", section("Errors"), re.MULTILINE))
     known = (*HOSTILE.values(), *HOSTILE_ROUNDS.values())
     met = {error for _, error in known} | {ReplayedMessage, ImplausibleAge, RateLimited, PeerBusy}
+    met |= {MessageRefused, ExchangeFailed}
     assert listed == {error.counter() for error in met}
     assert set(REMEDIES) <= listed
 
@@ -89,3 +102,25 @@ def test_every_codec_and_dtype_is_listed():
     forms = {family.form for family in CODEC_FAMILIES.values()}
     assert set(re.findall(r"^\| `([^`]+)` \|", body, re.MULTILINE)) == forms >= set(CODECS)
     assert all(f"`{dtype}`" in body for dtype in DTYPES)
+
+
+def test_the_digests_are_computed_as_documented():
+    """From the document alone, with nothing of this project."""
+    text = section("Task, layout and D")
+    layout, task = re.findall(r"```json\n(.*?)\n```", text, re.DOTALL)
+    said = re.findall(r"`([0-9a-f]{64})`", text)
+    assert [hashlib.sha256(each.encode()).hexdigest() for each in (layout, task)] == said
+    entries = json.loads(layout)
+    sizes = [torch.Size(shape).numel() for _, shape, _, _ in entries]
+    assert [entry[3] for entry in entries] == [sum(sizes[:i]) for i in range(len(sizes))]
+    assert f"D is {sum(sizes)}" in text
+    digits = find_task("digits", {})
+    assert (digits.layout.digest.hex(), digits.fingerprint.hex()) == tuple(said)
+    assert digits.layout.shared_size == sum(sizes)
+
+
+def test_the_bounds_of_negotiation_are_those_of_the_code():
+    text = section("Transport")
+    assert f"at most {MOST_LINE_BYTES} bytes" in text
+    assert f"at most {MOST_PROPOSALS} are answered" in text
+    assert f"at most {MOST_MESSAGE_BYTES:,} bytes" in text
