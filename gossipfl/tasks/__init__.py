@@ -7,6 +7,17 @@ from gossipfl.tasks.metrics import accuracy
 from gossipfl.tasks.partition import partition
 from gossipfl.tasks.registry import BUNDLED, find_task
 from gossipfl.tasks.samples import Weighted
+from gossipfl.tasks.stored import open_arrays, padded
 from gossipfl.tasks.task import Task
 
-__all__ = ["BUNDLED", "Dataset", "Task", "Weighted", "accuracy", "find_task", "partition"]
+__all__ = [
+    "BUNDLED",
+    "Dataset",
+    "Task",
+    "Weighted",
+    "accuracy",
+    "find_task",
+    "open_arrays",
+    "padded",
+    "partition",
+]

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from gossipfl.codecs import is_finite
 from gossipfl.errors import InvalidTask
 from gossipfl.tasks.samples import Tree, Weighted, count, named_leaves
+from gossipfl.tasks.stored import MapStyle, Reader, StoredSamples
 
 __all__ = ["Dataset"]
 
@@ -47,14 +51,15 @@ class Dataset:
                 for what, tree in (("inputs", inputs), ("targets", targets))
                 for path, leaf in named_leaves(tree)
             ]
-            if not found or not all(isinstance(leaf, Tensor) for _, leaf in found):
+            if not found or not all(isinstance(leaf, Tensor | StoredSamples) for _, leaf in found):
                 raise InvalidTask(
                     f"{part} inputs and targets must be torch tensors",
                     expected="tensors, or tuples or dictionaries of tensors",
                     got=" and ".join(type(leaf).__name__ for _, leaf in found) or "none",
                     remedy="Convert them with torch.as_tensor, and sequences with gossipfl.tasks.padded.",
                 )
-            for what, leaf in found:
+            in_memory = [(what, leaf) for what, leaf in found if isinstance(leaf, Tensor)]
+            for what, leaf in in_memory:
                 _require_dense(leaf, what)
             counts = [len(leaf) for _, leaf in found]
             if len(set(counts)) > 1 or 0 in counts:
@@ -63,10 +68,53 @@ class Dataset:
                     expected="as many inputs as targets, and at least one",
                     got=" and ".join(map(str, counts)),
                 )
-            for what, leaf in found:
+            for what, leaf in in_memory:
                 _require_finite(leaf, what)
             if isinstance(targets, Weighted):
                 _require_weights(targets.weights, part)
+
+    @classmethod
+    def stored(
+        cls,
+        train: MapStyle,
+        test: MapStyle,
+        *,
+        targets: str | None = None,
+        collate: Callable[[list[tuple[Any, Any]]], tuple[Tree, Tree]] | None = None,
+    ) -> Dataset:
+        """Data sets that are read sample by sample: of ``torch.utils.data``, or Hugging Face's from disk.
+
+        Training samples are read when a batch needs them; test samples are read once, into memory.
+
+        Parameters
+        ----------
+        train, test : MapStyle
+            Of pairs (inputs, targets), or of dictionaries.
+        targets : str, optional
+            Which entry of a dictionary is the targets; the others are keyword arguments of the module.
+        collate : callable, optional
+            Makes inputs and targets ``[S, ...]`` of a list of S pairs. Batches may differ in shape.
+
+        Raises
+        ------
+        InvalidTask
+            If there are no samples, or those to evaluate on cannot be put together.
+        """
+        if not len(train) or not len(test):
+            raise InvalidTask(
+                "a stored data set is empty",
+                expected="at least one sample",
+                got=f"{len(train)} and {len(test)}",
+            )
+        reader = Reader(train, targets, collate)
+        everything = np.arange(len(train), dtype=np.int64)
+        test_inputs, test_targets = Reader(test, targets, collate).batch(np.arange(len(test), dtype=np.int64))
+        return cls(
+            train_inputs=StoredSamples(reader, 0, everything),
+            train_targets=StoredSamples(reader, 1, everything),
+            test_inputs=test_inputs,
+            test_targets=test_targets,
+        )
 
     @property
     def samples(self) -> int:

@@ -14,7 +14,7 @@ from torch.overrides import TorchFunctionMode
 from gossipfl.errors import GossipflError, InvalidTask
 from gossipfl.tasks.loss_kinds import CLASS_LOSSES, SAME_SHAPE_LOSSES, loss_kind
 from gossipfl.tasks.metrics import require_same_shape
-from gossipfl.tasks.samples import Tree, Weighted, count, describe, leaves, map_leaves, take
+from gossipfl.tasks.samples import Tree, Weighted, count, describe, in_memory, leaves, map_leaves, take
 
 __all__ = ["Objective"]
 
@@ -134,9 +134,9 @@ class Objective:
         """Whether there may be a batch of these targets in which nothing counts, or not all alike."""
         if isinstance(targets, Weighted):
             return True
-        found = [
-            leaf for leaf in leaves(targets) if isinstance(leaf, Tensor) and not leaf.is_floating_point()
-        ]
+        if not in_memory(targets):
+            return True
+        found = [leaf for leaf in leaves(targets) if not leaf.is_floating_point()]
         return self.ignored is not None and any(bool((leaf == self.ignored).any()) for leaf in found)
 
     def _require_batch(self, outputs: Any, targets: Tree) -> None:  # noqa: ANN401

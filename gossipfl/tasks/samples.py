@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils import _pytree as pytree
 
+from gossipfl.errors import InvalidTask
+
 __all__ = [
     "Tree",
     "Weighted",
@@ -20,12 +22,14 @@ __all__ = [
     "count",
     "describe",
     "flatten",
+    "in_memory",
     "joined",
     "leaves",
     "map_leaves",
     "named_leaves",
     "real_dtype",
     "signature",
+    "stacked",
     "take",
     "unflatten",
 ]
@@ -81,19 +85,41 @@ def count(tree: Tree) -> int:
     return len(leaves(tree)[0])
 
 
+def in_memory(tree: Tree) -> bool:
+    """Whether all leaves are tensors, not read from disk when they are needed."""
+    return all(isinstance(leaf, Tensor) for leaf in leaves(tree))
+
+
 def take(tree: Tree, index: Any) -> Tree:  # noqa: ANN401 - whatever indexes a tensor
     """Samples at an index: each leaf's ``leaf[index]``."""
     return map_leaves(lambda leaf: leaf[index], tree)
 
 
 def joined(trees: Sequence[Tree]) -> Tree:
-    """Samples of several trees of one form, one after another."""
+    """Samples of several trees of one form, one after another.
+
+    Raises
+    ------
+    InvalidTask
+        If they stay on disk.
+    """
+    if not all(in_memory(tree) for tree in trees):
+        raise InvalidTask(
+            "samples that stay on disk cannot be pooled",
+            expected="samples in memory, or mapped into it",
+            remedy="Look at gossipfl.tasks.open_arrays; replay without --batched.",
+        )
     return map_leaves(lambda *parts: torch.cat(parts), *trees)
+
+
+def stacked(trees: Sequence[Tree]) -> Tree:
+    """Trees of one form and shape, as ``[B, ...]``."""
+    return map_leaves(lambda *parts: torch.stack(parts), *trees)
 
 
 def real_dtype(tree: Tree) -> torch.dtype:
     """Dtype of the first leaf of real numbers; float32 where there is none."""
-    found = (leaf.dtype for leaf in leaves(tree) if leaf.is_floating_point())
+    found = (leaf.dtype for leaf in leaves(tree) if isinstance(leaf, Tensor) and leaf.is_floating_point())
     return next(found, torch.float32)
 
 
@@ -108,7 +134,8 @@ def class_labels(targets: Tree) -> NDArray[np.int64] | None:
 def signature(tree: Tree) -> tuple[Any, ...]:
     """Form of one sample: structure, and shape and dtype of each leaf without its first dimension."""
     found, structure = pytree.tree_flatten(tree)
-    return (str(structure), *((tuple(leaf.shape[1:]), leaf.dtype) for leaf in found))
+    forms = ((tuple(leaf.shape[1:]), leaf.dtype) if isinstance(leaf, Tensor) else None for leaf in found)
+    return (str(structure), *forms)
 
 
 def describe(tree: Tree) -> str:

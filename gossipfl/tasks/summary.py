@@ -62,7 +62,9 @@ def summarise(data: Dataset) -> DataSummary:
 
     It warns where columns of the inputs differ a thousandfold in scale, and where there is one class only.
     """
-    real = [leaf for leaf in leaves(data.train_inputs) if leaf.is_floating_point() and leaf.numel()]
+    real = [
+        leaf for leaf in leaves(data.train_inputs) if isinstance(leaf, Tensor) and leaf.is_floating_point()
+    ]
     labels = class_labels(data.train_targets)
     classes = None
     if labels is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import hashlib
 import json
@@ -19,6 +20,7 @@ from gossipfl.global_generator import global_generator
 from gossipfl.rows import Layout, SharePolicy, layout_of, to_row, to_tensors
 from gossipfl.tasks.dataset import Dataset
 from gossipfl.tasks.failures import failures_named
+from gossipfl.tasks.huggingface import AdapterAveraging, LogitsLoss, adapted, head_of, logits_metrics
 from gossipfl.tasks.loss_kinds import default_metrics
 from gossipfl.tasks.metrics import Metric
 from gossipfl.tasks.objective import Objective
@@ -47,6 +49,9 @@ class Task:
         shown first. By default those that fit the loss (`gossipfl.tasks.loss_kinds.default_metrics`).
     share : SharePolicy
         Which parameters leave the peer.
+    transform : callable, optional
+        ``transform(inputs, targets, generator) -> (inputs, targets)``, of a batch to train on: augmentation, drawn
+        from a ``torch.Generator`` that seed, node and step determine. Simulations are slower with it.
     seed : int
         Seed of the initial row, within 0 … 2**63 − 1.
     start : {'common', 'independent'}
@@ -78,6 +83,7 @@ class Task:
     loss: Callable[[Any, Any], Tensor] = nn.functional.cross_entropy
     metrics: Mapping[str, Metric] = field(default_factory=dict)
     share: SharePolicy = field(default_factory=SharePolicy)
+    transform: Callable[[Any, Any, torch.Generator], tuple[Any, Any]] | None = None
     seed: int = 0
     start: Literal["common", "independent"] = "common"
 
@@ -106,6 +112,59 @@ class Task:
             )
         if not self.metrics:
             object.__setattr__(self, "metrics", default_metrics(self.loss))
+
+    @classmethod
+    def from_transformers(
+        cls,
+        *,
+        name: str,
+        model: Callable[[], nn.Module],
+        data: Callable[[], Dataset],
+        adapters: Any = None,  # noqa: ANN401 - a peft.LoraConfig, where peft is installed
+        averaging: AdapterAveraging = "frozen_a",
+        **options: Any,  # noqa: ANN401
+    ) -> Task:
+        """Make a task from a model of Hugging Face's transformers.
+
+        Parameters
+        ----------
+        name, data
+            As of any task; inputs are a dictionary of the model's arguments (``input_ids``, ``attention_mask``),
+            targets the labels, −100 where there is none. Labels of language models are the tokens themselves.
+        model : callable
+            ``model() -> PreTrainedModel``, built from a configuration, say with
+            ``AutoModelForSequenceClassification.from_config``.
+        adapters : peft.LoraConfig, optional
+            Train and share low-rank adapters only; everything unless given.
+        averaging : {'frozen_a', 'factors'}
+            How adapters ``B A`` are averaged: with A common and frozen, so that the average of B gives that of the
+            products exactly, or A and B apart, which gives another product; docs/tasks.md has measurements.
+        options
+            Other fields of `Task`. Loss and metrics follow the model's head unless given.
+
+        Raises
+        ------
+        InvalidTask
+            If the model's head is not known, peft is missing, or A would be frozen at starts that differ.
+        """
+        if averaging not in ("frozen_a", "factors"):
+            raise InvalidTask(
+                "adapters cannot be averaged so", expected="'frozen_a' or 'factors'", got=repr(averaging)
+            )
+        if adapters is not None and averaging == "frozen_a" and options.get("start") == "independent":
+            raise InvalidTask(
+                "adapters with A frozen need a common start",
+                expected="start='common'",
+                got="start='independent'",
+                remedy="Use averaging='factors', or leave start.",
+            )
+        made = model if adapters is None else functools.partial(adapted, model, adapters, averaging)
+        task = cls(name=name, model=made, data=data, **{"loss": LogitsLoss("classes"), **options})
+        if "loss" not in options:
+            head = head_of(task.build_module())
+            metrics = options.get("metrics") or logits_metrics(head)
+            task = dataclasses.replace(task, loss=LogitsLoss(head), metrics=metrics)
+        return task
 
     def build_module(self) -> nn.Module:
         """Make a new module, leaving torch's global random generator as it was.
@@ -191,6 +250,7 @@ class Task:
             "layout": self.layout.digest.hex(),
             "loss": _name_of(self.loss),
             "metrics": sorted(self.metrics),
+            **({} if self.transform is None else {"transform": _name_of(self.transform)}),
             "start": [self.start, self.seed],
         }
         return hashlib.sha256(json.dumps(agreed, sort_keys=True).encode()).digest()

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from gossipfl.errors import InvalidPartition
-from gossipfl.tasks.samples import Tree, count, take
+from gossipfl.tasks.samples import Tree, count, in_memory, take
 
 __all__ = ["NodeData"]
 
@@ -89,6 +89,11 @@ class NodeData:
     def counts(self) -> NDArray[np.int64]:
         """Samples of each node, shape ``[N]``."""
         return np.diff(self.offsets)
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether no sample is read from disk when it is needed."""
+        return in_memory((self.inputs, self.targets))
 
     def gather(self, nodes: NDArray[np.int64], positions: NDArray[np.int64]) -> tuple[Tree, Tree]:
         """Gather the samples at ``positions`` (``[B, S]``) of ``nodes`` (``[B]``), as ``[B, S, ...]``."""

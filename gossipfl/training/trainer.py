@@ -13,7 +13,8 @@ from gossipfl.errors import IncompatibleModel
 from gossipfl.rows import Layout
 from gossipfl.tasks import Task
 from gossipfl.tasks.failures import training_failures_named
-from gossipfl.tasks.samples import Tree
+from gossipfl.tasks.samples import Tree, count, signature, stacked
+from gossipfl.training.augmentation import Transform, require_repeatable, transformed
 from gossipfl.training.batches import batch_positions, draw_seeds
 from gossipfl.training.data import NodeData
 from gossipfl.training.gradient import RowGradients, row_gradients
@@ -35,6 +36,7 @@ class Trainer:
     data: NodeData
     settings: TrainingSettings
     gradients: RowGradients
+    transform: Transform | None = None
 
     @classmethod
     def of(cls, task: Task, data: NodeData, settings: TrainingSettings) -> Trainer:
@@ -47,10 +49,17 @@ class Trainer:
         """
         smallest = min(2, settings.batch_size, int(data.counts.min()))
         example = data.at(data.indices[:smallest])
+        if task.transform is not None:
+            example = require_repeatable(task.transform, example)
         module, objective = task.build_module(), task.objective
         gradients = row_gradients(module, task.layout, objective, example=example, targets=data.targets)
         objective.require_classes(data.targets)
-        return cls(task.layout, data, settings, gradients)
+        return cls(task.layout, data, settings, gradients, task.transform)
+
+    @property
+    def traceable(self) -> bool:
+        """Whether a step is pure tensor arithmetic: batched over rows, and nothing augmented or read from disk."""
+        return self.gradients.vectorised and self.data.in_memory and self.transform is None
 
     @property
     def momentum_size(self) -> int:
@@ -250,8 +259,24 @@ class Trainer:
         positions = batch_positions(
             seed=self.settings.seed, nodes=numbers, steps=steps, counts=self.data.counts[owners], size=size
         )
-        inputs, targets = self.data.gather(owners, positions)
+        row_by_row = self.transform is not None or not self.data.in_memory
         seeds = []
-        if self.gradients.draws:
+        if self.gradients.draws or row_by_row:
             seeds = draw_seeds(seed=self.settings.seed, nodes=numbers, steps=steps)
-        return self.gradients(nodes.rows, inputs, targets, seeds)
+        if not row_by_row:
+            return self.gradients(nodes.rows, *self.data.gather(owners, positions), seeds)
+        batches = [self._batch(owners[b : b + 1], positions[b : b + 1], seeds[b]) for b in range(len(owners))]
+        if len({(count(batch), signature(batch)) for batch in batches}) == 1:
+            inputs, targets = stacked(batches)
+            return self.gradients(nodes.rows, inputs, targets, seeds)
+        each = []
+        for b, batch in enumerate(batches):  # sequences padded to other lengths
+            inputs, targets = stacked([batch])
+            each.append(self.gradients(nodes.rows[b : b + 1], inputs, targets, seeds[b : b + 1]))
+        losses, gradients, untrained = (torch.cat(parts) for parts in zip(*each, strict=True))
+        return losses, gradients, untrained
+
+    def _batch(self, owner: NDArray[np.int64], positions: NDArray[np.int64], seed: int) -> tuple[Tree, Tree]:
+        """Batch of one node, ``[S, ...]``."""
+        batch = self.data.at(self.data.indices[self.data.offsets[owner][:, None] + positions][0])
+        return batch if self.transform is None else transformed(self.transform, batch, seed)

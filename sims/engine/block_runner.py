@@ -75,7 +75,7 @@ class BlockRunner:
         row_bytes = world.dtype.itemsize * world.layout.size
         self.block = block_size(row_bytes=row_bytes, nodes=5 * n) if on_cpu else min(4096, n)
         self.workers = Workers(threads if on_cpu else 1)
-        self._pool = as_bytes(data)
+        self._pool = as_bytes(data) if world.trainer.traceable else ()
         batches = np.minimum(data.counts, world.scenario.training.batch_size)
         self._sizes, groups = np.unique(batches, return_inverse=True)
         self._members = [np.flatnonzero(groups == g) for g in range(len(self._sizes))]

@@ -79,12 +79,12 @@ class Engine:
             block_size(row_bytes=row_bytes, nodes=n) if on_cpu else min(4096, max(1, n // 5))
         )
         self.width = wave_width(nodes=n, block=self.block)
-        self.vectorised = world.trainer.gradients.vectorised
+        self.vectorised = world.trainer.traceable
         self.workers = Workers(threads if self.vectorised and on_cpu else 1)
         self.table = new_table(first, self.packing, nodes=n, device=self.device)
         self.phases = Phases()
         data = world.trainer.data
-        self._pool = as_bytes(data)
+        self._pool = as_bytes(data) if self.vectorised else ()
         trains = world.scenario.training.enabled
         batches = np.minimum(data.counts, world.scenario.training.batch_size)
         if not self.vectorised or not trains:  # then nothing depends on how many samples there are
@@ -109,7 +109,7 @@ class Engine:
         self._buffers = [
             [
                 batch_buffer(data, rows=self.block, local_steps=local_steps, size=group.batch)
-                for group in self._groups.all
+                for group in (self._groups.all if self.vectorised else ())
             ]
             for _ in range(self.workers.threads)
         ]

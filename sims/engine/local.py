@@ -50,7 +50,7 @@ class BlockTraining:
         phases: Phases,
     ) -> None:
         self.world, self.phases = world, phases
-        self.vectorised = world.trainer.gradients.vectorised
+        self.vectorised = world.trainer.traceable
         self.blocks = BlockRunner(
             world,
             expected_rounds=expected_rounds,

@@ -78,7 +78,8 @@ def estimate_memory(scenario: Scenario, world: World) -> MemoryEstimate:
     n = scenario.population.nodes
     item = 8 if scenario.precision == "float64" else 4
     data = world.trainer.data
-    held = sum(t.numel() * t.element_size() for t in leaves((data.inputs, data.targets, world.test_inputs)))
+    pool = leaves((data.inputs, data.targets, world.test_inputs))
+    held = sum(leaf.numel() * leaf.element_size() for leaf in pool if isinstance(leaf, torch.Tensor))
     held += data.indices.nbytes + data.offsets.nbytes + data.numbers.nbytes
     if scenario.algorithm.in_rounds:
         row, momentum = item * world.layout.size + 8, item * world.trainer.momentum_size

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from gossipfl.outgoing import IN_FULL, Pipeline
 from gossipfl.rows import Layout
 from gossipfl.tasks import Dataset, Task, find_task, partition
 from gossipfl.tasks.samples import Tree, class_labels, count, describe, map_leaves, take
+from gossipfl.tasks.stored import StoredSamples
 from gossipfl.training import NodeData, Nodes, Trainer, rehearse
 from sims.errors import InvalidScenario
 from sims.scenario import Scenario
@@ -199,8 +201,10 @@ def _in_double(task: Task) -> nn.Module:
 
 
 def _doubled(dataset: Dataset) -> Dataset:
-    def double(tensor: Tensor) -> Tensor:
-        return tensor.double() if tensor.is_floating_point() else tensor
+    def double(leaf: Any) -> Any:  # noqa: ANN401 - a tensor, or samples on disk
+        if isinstance(leaf, StoredSamples):
+            return replace(leaf, then=double)
+        return leaf.double() if leaf.is_floating_point() else leaf
 
     return Dataset(
         train_inputs=map_leaves(double, dataset.train_inputs),
@@ -223,11 +227,15 @@ def _held_out(dataset: Dataset, share: float, *, seed: int) -> Dataset:
     order = torch.from_numpy(np.random.Generator(np.random.Philox(key=[seed, 2])).permutation(count))
     measured, trained = order[:held].sort().values, order[held:].sort().values
     return Dataset(
-        train_inputs=take(dataset.train_inputs, trained),
-        train_targets=take(dataset.train_targets, trained),
+        train_inputs=_subset(dataset.train_inputs, trained),
+        train_targets=_subset(dataset.train_targets, trained),
         test_inputs=take(dataset.train_inputs, measured),
         test_targets=take(dataset.train_targets, measured),
     )
+
+
+def _subset(samples: Tree, chosen: Tensor) -> Tree:
+    return samples.subset(chosen.numpy()) if isinstance(samples, StoredSamples) else take(samples, chosen)
 
 
 def _divided(scenario: Scenario, dataset: Dataset) -> NodeData:
