@@ -92,10 +92,10 @@ def offered(group: str) -> Mapping[str, EntryPoint]:
 
 
 def _require_from(directory: Path | None, module: ModuleType, unusable: type[ExplainedError]) -> None:
-    """Refuse a module that was imported from elsewhere before, where `directory` has one of its name."""
+    """Refuse a module that was imported from elsewhere before, where `directory` has another of its name."""
     found = getattr(module, "__file__", None)
     own = [path for path in _files_of(directory or Path(), module.__name__) if path.is_file()]
-    if directory is None or found is None or not own or own[0].samefile(found):
+    if directory is None or found is None or not own or _are_copies(own[0], Path(found)):
         return
     raise unusable(
         f"two modules are called {module.__name__!r}",
@@ -103,6 +103,10 @@ def _require_from(directory: Path | None, module: ModuleType, unusable: type[Exp
         got=f"{found}, which is already imported",
         remedy="Rename one of them.",
     )
+
+
+def _are_copies(first: Path, second: Path) -> bool:
+    return first.samefile(second) or first.read_bytes() == second.read_bytes()
 
 
 def _files_of(directory: Path, module: str) -> tuple[Path, Path]:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         RoundAlgorithm,
         RoundContext,
     )
+    from gossipfl.algorithms.conformance import Finding, check_algorithm
     from gossipfl.algorithms.declaration import Algorithm, Parameter
     from gossipfl.algorithms.drive import RoundInProgress, run_round
     from gossipfl.algorithms.gossip.flow import Flow
@@ -59,6 +60,7 @@ _NAMES = {
         "RoundAlgorithm",
         "RoundContext",
     ],
+    "conformance": ["Finding", "check_algorithm"],
     "declaration": ["Algorithm", "Parameter"],
     "drive": ["RoundInProgress", "run_round"],
     "gossip.flow": ["Flow"],
@@ -73,6 +75,7 @@ __all__ = [
     "AnyExchange",
     "Behaviour",
     "Exchange",
+    "Finding",
     "Flow",
     "LinkExchange",
     "Links",
@@ -91,6 +94,7 @@ __all__ = [
     "Sharing",
     "adopt",
     "algorithm_names",
+    "check_algorithm",
     "find_algorithm",
     "go_back",
     "make_algorithm",

@@ -191,6 +191,11 @@ class RoundAlgorithm(Algorithm, ABC):
         harm = self.requirements.every_message
         return None if harm is None else f"messages of peers may be lost, and {harm}"
 
+    @property
+    def brings_topology(self) -> bool:
+        """Whether it brings its own mixing, so that no topology is given."""
+        return type(self).sequence is not RoundAlgorithm.sequence
+
     def sequence(self, nodes: int, *, seed: int) -> MixingSequence | None:
         """The mixing of an algorithm that brings its own; None, the default, where the topology decides."""
         del nodes, seed

@@ -164,6 +164,10 @@ class Algorithm:
     """The update in a line of mathematics."""
     sends: ClassVar[str] = "P"
     """Numbers that go over a link in a round or with a message, P being the number of shared parameters."""
+    theory: ClassVar[Literal["diffusion", "pairwise averages"] | None] = None
+    """Theory whose predictions an analysis compares it with: of D-SGD in its orders, or of averages of two."""
+    peers_with: ClassVar[str] = ""
+    """The parameters with which peers can run it, where they cannot by default."""
     preserves_mean: ClassVar[bool] = True
     """Whether the mean of all models stays what it is where nothing is trained and nothing lost."""
 

@@ -52,6 +52,8 @@ def test_two_modules_of_one_name_are_not_taken_for_one(places):
     assert load("plugins_d:make")() == "here"
     with pytest.raises(InvalidParameter, match=r"two modules are called 'plugins_d'.*Rename one"):
         load("plugins_d:make", there)
+    (there / "plugins_d.py").write_text("def make(): return 'here'")
+    assert load("plugins_d:make", there)() == "here"  # a copy is the same
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,7 @@ class GossipLearning(MessageAlgorithm):
     """
 
     name = "gossip_learning"
+    theory = "pairwise averages"
     paper = "Ormándi et al. 2013; Hegedűs et al. 2021; Danner et al. 2023"
     rule = (
         "x ← U(M(x, y)), to merge with what is received and train (MU); or U(y) (RW), or M(U(x), U(y)) (UM)"

@@ -61,6 +61,7 @@ class ChocoSGD(RoundAlgorithm):
     paper = "Koloskova, Stich & Jaggi, ICML 2019"
     rule = "q = Q(x − x̂), x̂ ← x̂ + q, x_i ← x_i + γ Σ_j w_ij (x̂_j − x̂_i) after the step"
     sends = "P through the codec"
+    peers_with = "restart_every"
 
     codec: Annotated[Compressor | None, Parameter("Q; the identity if unset", formerly="compressor")] = None
     consensus_step_size: Annotated[float, Parameter(CONSENSUS_STEP_SIZE, gt=0, le=1)] = 1.0

@@ -35,6 +35,7 @@ class DPSGD(RoundAlgorithm):
     """
 
     name = "d_psgd"
+    theory = "diffusion"
     paper = "Lian et al., NeurIPS 2017; Chen & Sayed, IEEE TSP 2012"
     rule = "X ← W(X − ηG); with order, WX − ηG(WX) or WX − ηG(X)"
 

@@ -42,6 +42,7 @@ class RelaySGD(RoundAlgorithm):
         "m_ij ← y_i + Σ_{k≠j} m_ki, counted the same way; x_i ← mean of all that is known, where y = x − ηg"
     )
     sends = "P + 1, another message over each link"
+    preserves_mean = False  # from round to round: what has arrived counts
 
     @property
     def requirements(self) -> Requirements:

@@ -11,6 +11,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from gossipfl.algorithms import find_algorithm
+from gossipfl.errors import GossipflError
 from gossipfl.settings import TrainingSettings
 from sims.metrics.network_metrics import LAYER
 from sims.scenario import Scenario
@@ -107,6 +109,14 @@ class Run:
     def algorithm(self) -> str:
         """Name of the algorithm."""
         return str(self.configuration.get("algorithm.name", ""))
+
+    @property
+    def theory(self) -> str | None:
+        """The theory that the algorithm declares to follow; None for one that is not at hand either."""
+        try:
+            return find_algorithm(self.algorithm).theory
+        except GossipflError:
+            return None
 
     @property
     def layers(self) -> tuple[str, ...]:

@@ -76,7 +76,8 @@ def predict_averaging(
     if network.sequence is not None:
         return _of_rounds(network, rounds, float(measured[0]), fitted)
     both_ways = run.configuration.get("algorithm.exchange") == "push-pull"
-    if network.graph is None or not both_ways:
+    averages = run.theory == "pairwise averages" and both_ways
+    if network.graph is None or not averages:
         return [], []
     return _of_pairs(run, network.graph, rounds, float(measured[0]), fitted)
 

@@ -67,7 +67,7 @@ def theory_of(run: Run, network: Network | None, problem: Problem | None) -> The
         lines, figures = predict_critical(run, landscape, len(run.rows)) if of_sgd else ([], [])
     if network is not None and network.sequence is not None:
         figures += spectral_figures(network, None)
-        if of_sgd and run.algorithm == "d_psgd" and landscape is not None and problem is not None:
+        if of_sgd and run.theory == "diffusion" and landscape is not None and problem is not None:
             order = str(run.configuration.get("algorithm.order", "adapt-then-combine"))
             more, others = predict_descent(run, network, problem, landscape, order)
             lines, figures = [*lines, *more], [*figures, *others]

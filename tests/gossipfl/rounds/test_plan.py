@@ -180,6 +180,7 @@ OTHER = [
     {"seed": 1},
     {"algorithm": "dfedavg"},
     {"parameters": {"order": "both-at-once"}},
+    {"algorithm": "tests.gossipfl.algorithms.robust_rules:TrimmedMean"},
 ]
 
 
