@@ -1,4 +1,4 @@
-"""What a round of each algorithm costs, relative to D-PSGD on the same network, and what its arithmetic alone would.
+"""Cost of a round of each algorithm, relative to D-PSGD on the same network and to its bare arithmetic.
 
     python -m benchmarks.algorithms [--nodes 10000] [--rounds 5] [--repeats 3] [--compile always] [--json]
 

@@ -1,4 +1,4 @@
-"""What compressors cost and save: bytes of a row, one row on its way between peers, many rows in a simulation.
+"""Cost and savings of compressors: bytes of a row, one row between peers, many rows in a simulation.
 
     python benchmarks/compression.py [--size 1000000] [--nodes 10000] [--width 650] [--repeats 5] [--json]
 

@@ -1,4 +1,4 @@
-"""How close to pooled training the worst peer comes, and which settings matter: the demo without its network.
+"""The worst peer against pooled training, by setting: the demo without its network.
 
     python benchmarks/convergence.py --seeds 10            # the table of docs/convergence.md
     python benchmarks/convergence.py --seeds 3 --only recipe

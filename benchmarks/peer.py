@@ -1,4 +1,4 @@
-"""What a peer costs: memory at rest, time to its first exchange, and start-up of the command.
+"""Cost of a peer: memory at rest, time to its first exchange, and start-up of the command.
 
     python benchmarks/peer.py [--json] [--rounds N]
 

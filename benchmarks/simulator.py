@@ -1,4 +1,4 @@
-"""How fast the simulator is, beside others and beside a hand-written loop.
+"""Speed of the simulator, beside other simulators and a hand-written loop.
 
     python benchmarks/simulator.py                     # everything that takes minutes
     python benchmarks/simulator.py --only speed growth

@@ -1,4 +1,4 @@
-"""What every contestant of `benchmarks/simulator.py` simulates; NumPy and scikit-learn only.
+"""Workloads of the contestants of `benchmarks/simulator.py`; NumPy and scikit-learn only.
 
 W1: logistic regression 64-10 on handwritten digits; W2: perceptron 64-128-10. Every node has 14 samples (100 nodes:
 the training set, divided) or 20 (more nodes: drawn from it with replacement) and, on a random 20-regular graph,

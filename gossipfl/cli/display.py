@@ -1,4 +1,4 @@
-"""How a peer's status looks in a terminal, and as a log line."""
+"""A peer's status in a terminal, and as a log line."""
 
 from __future__ import annotations
 

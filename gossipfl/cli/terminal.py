@@ -1,4 +1,4 @@
-"""Whether there is a terminal that may be drawn on."""
+"""Detection of a terminal that may be drawn on."""
 
 from __future__ import annotations
 

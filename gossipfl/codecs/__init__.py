@@ -1,4 +1,4 @@
-"""How a shared row becomes named tensors of bytes, and back; pure, with no message and no network."""
+"""Codecs between a shared row and named tensors of bytes; pure, with no message and no network."""
 
 from gossipfl.codecs.codec import Codec
 from gossipfl.codecs.compressor import Compressor

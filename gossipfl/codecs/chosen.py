@@ -1,4 +1,4 @@
-"""Which numbers of a row are sent: chosen, counted, written and read."""
+"""Selection of a row's numbers that are sent: chosen, counted, written and read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether a tensor is free of NaN and infinities, in one pass and without a temporary of its size."""
+"""Test for NaN and infinities, in one pass and without a temporary of the tensor's size."""
 
 from __future__ import annotations
 

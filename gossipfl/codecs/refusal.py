@@ -1,4 +1,4 @@
-"""What every codec refuses to encode."""
+"""Rows that no codec encodes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What gossip is compared with: each peer alone, and one model on all data pooled."""
+"""Baselines of gossip: each peer alone, and one model on all data pooled."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a demo looks while it runs."""
+"""Live view of a demo."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a demo does: its settings, and those of its peers."""
+"""Plan of a demo: its settings, and those of its peers."""
 
 from __future__ import annotations
 

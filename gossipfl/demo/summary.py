@@ -1,4 +1,4 @@
-"""What a demo found: a table for people, and one object for machines."""
+"""Summary of a demo: a table for people, and one object for machines."""
 
 from __future__ import annotations
 

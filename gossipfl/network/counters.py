@@ -1,4 +1,4 @@
-"""What a host has seen, counted."""
+"""Counters of what a host has seen."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a stream can end under its user; none of these delimits a message.
+"""Ways in which a stream can end under its user; none of these delimits a message.
 
 Internal to the package: what leaves it is an error of `gossipfl.errors`.
 """

@@ -1,4 +1,4 @@
-"""From settings to a pipeline."""
+"""The pipeline of outgoing rows, made from settings."""
 
 from __future__ import annotations
 

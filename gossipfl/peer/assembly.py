@@ -1,4 +1,4 @@
-"""From settings to the parts of a peer."""
+"""The parts of a peer, made from its settings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a peer takes part in a network: what learns, and what talks to the others. Gossip here, rounds beside it."""
+"""A peer's part in a network: what learns, and what talks to the others. Gossip here, rounds beside it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a peer does for itself beside learning: evaluate, save, and say how it is."""
+"""Housekeeping of a peer beside learning: evaluation, checkpoints, status."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a peer says of itself: one value for the terminal, the status file and programs that embed a peer."""
+"""Status of a peer: one value for the terminal, the status file and programs that embed a peer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who takes part in rounds: every member by number, the same list at every peer."""
+"""The roster of rounds: every member by number, the same list at every peer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How codecs are named in settings, scenarios and messages: ``FAMILY[:PARAMETER[:PARAMETER]]``.
+"""Names of codecs in settings, scenarios and messages: ``FAMILY[:PARAMETER[:PARAMETER]]``.
 
 Named here, without torch, so that a settings file can be checked; what they do is in `gossipfl.codecs`.
 """

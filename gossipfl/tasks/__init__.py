@@ -1,4 +1,4 @@
-"""What is learned: a model, its loss, its metrics, and where a peer finds its own data."""
+"""Tasks: a model, its loss, its metrics, and where a peer finds its own data."""
 
 from __future__ import annotations
 

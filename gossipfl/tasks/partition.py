@@ -1,4 +1,4 @@
-"""Who gets which samples: the partitions of the federated learning literature.
+"""Partitions of samples among peers, as in the federated learning literature.
 
 Each is seeded, total and exact: every sample belongs to exactly one peer, and every peer has at least one.
 """

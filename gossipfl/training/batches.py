@@ -1,4 +1,4 @@
-"""Which samples a node trains on at a step: a pure function of (seed, node, step).
+"""Batches: the samples a node trains on at a step, a pure function of (seed, node, step).
 
 Every epoch visits all of a node's samples once, in a new order. The order is a keyed permutation that can be
 evaluated at single positions, so no order is ever stored: a peer with one node and a simulator with a million

@@ -1,4 +1,4 @@
-"""Which samples belong to which node, with the samples themselves held once."""
+"""Samples of all nodes, held once, and which node has which."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the tensors of a payload lie in the body of a frame."""
+"""Layout of a payload's tensors in the body of a frame."""
 
 from __future__ import annotations
 

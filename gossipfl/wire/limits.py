@@ -1,4 +1,4 @@
-"""How large the parts of a frame may be."""
+"""Limits on the parts of a frame."""
 
 from __future__ import annotations
 

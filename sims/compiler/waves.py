@@ -1,4 +1,4 @@
-"""From operations one after another to waves of updates side by side.
+"""Waves of updates that run side by side, made from operations in sequence.
 
 An update (any operation but a snapshot) depends on the last update of the node and on the one that made the
 model it takes in. Its wave is one more than the later of the two, or the next after that which still has room.

@@ -1,4 +1,4 @@
-"""What an algorithm may do with the samples of all nodes of a simulation."""
+"""Local training of all nodes of a simulation, as algorithms may call it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a replay left the run that it follows."""
+"""The first event at which a replay departs from the run that it follows."""
 
 from __future__ import annotations
 

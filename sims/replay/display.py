@@ -1,4 +1,4 @@
-"""How a replay looks in a terminal."""
+"""A replay in a terminal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can be wrong with the records of a run that is to be replayed."""
+"""Errors in the records of a run that is to be replayed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What must be computed, in an order in which it can be, to get the models that were saved.
+"""The events that lead to the models that were saved, in an order in which they can be computed.
 
 An event needs its peer's version before it and, if it is a merge, the sender's version that was sent; the
 first version of a resumed start needs the version that was saved. That is a partial order (Lamport 1978), and

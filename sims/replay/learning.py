@@ -1,4 +1,4 @@
-"""What recorded peers learned with: task, data and training, as the peers themselves assemble them."""
+"""Task, data and training of recorded peers, as the peers themselves assemble them."""
 
 from __future__ import annotations
 

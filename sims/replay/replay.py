@@ -1,4 +1,4 @@
-"""From the homes of peers to a comparison of what they learned with what their records imply."""
+"""Replay of recorded peers, compared with what they saved."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far replayed models are from those that were saved."""
+"""Distances between replayed models and saved ones."""
 
 from __future__ import annotations
 

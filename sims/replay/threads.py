@@ -1,4 +1,4 @@
-"""How many threads torch computes with, while it is set otherwise for a time."""
+"""Torch's number of threads, set for a time."""
 
 from __future__ import annotations
 

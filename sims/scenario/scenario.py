@@ -1,4 +1,4 @@
-"""What is simulated, as one validated value."""
+"""Scenarios as validated values."""
 
 from __future__ import annotations
 

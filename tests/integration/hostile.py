@@ -1,4 +1,4 @@
-"""What the attackers of a running peer have in common; the attacks are in `hostile_inputs`."""
+"""Common parts of the attackers of a running peer; the attacks are in `hostile_inputs`."""
 
 from collections.abc import Awaitable, Callable
 from contextlib import asynccontextmanager

@@ -1,4 +1,4 @@
-"""What hostile peers do to a running one: each line of ``docs/security-table.md``, as a program."""
+"""Hostile inputs to a running peer: each line of ``docs/security-table.md``, as a program."""
 
 import random
 import struct

@@ -1,4 +1,4 @@
-"""What happens to real peers when processes die, freeze, or are asked to go."""
+"""Survival of real peers when processes die, freeze, or are asked to stop."""
 
 import random
 import re

@@ -1,4 +1,4 @@
-"""From a plan to the parts of a peer that learns in rounds."""
+"""The parts of a peer that learns in rounds, made from a plan."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a peer has learned, on disk: everything it needs to go on as if it had never stopped."""
+"""Checkpoints: everything a peer needs to go on as if it had never stopped."""
 
 from __future__ import annotations
 

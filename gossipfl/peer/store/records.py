@@ -1,4 +1,4 @@
-"""What happened to a peer, as JSON lines: append-only, and enough to replay it in the simulator.
+"""Records of a peer as JSON lines: append-only, and enough to replay it in the simulator.
 
 Each start of a peer writes a file of its own (``records/000001.jsonl`` …), one object a line. Events that
 change the row have consecutive numbers in ``event``; after a crash the next start goes on from the event of

@@ -1,4 +1,4 @@
-"""How the functions of the event loop are compiled."""
+"""Compilation of the event loop's functions."""
 
 from __future__ import annotations
 

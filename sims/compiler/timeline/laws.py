@@ -1,4 +1,4 @@
-"""What is drawn at an event: delays, periods, sessions, neighbours, tokens.
+"""Draws at an event: delays, periods, sessions, neighbours, tokens.
 
 Used alike by the compiled timeline and by the reference executor, which defines what the draws mean.
 """

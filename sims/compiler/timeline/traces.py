@@ -1,4 +1,4 @@
-"""What was recorded on real networks, read from files: round-trip times, and who was online when."""
+"""Traces of real networks, read from files: round-trip times, and who was online when."""
 
 from __future__ import annotations
 

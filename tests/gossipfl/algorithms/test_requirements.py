@@ -1,4 +1,4 @@
-"""What an algorithm requires of mixing, and how it says what is missing."""
+"""Requirements of algorithms on mixing, and the errors that name what is missing."""
 
 import re
 

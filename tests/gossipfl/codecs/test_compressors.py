@@ -1,4 +1,4 @@
-"""What every compressor promises, whichever it is."""
+"""Promises of every compressor."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""What a demo shows: who is really there, what was done to them, and how they compare."""
+"""The display of a demo: who is there, what was done to them, and how they compare."""
 
 import dataclasses
 

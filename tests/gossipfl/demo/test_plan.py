@@ -1,4 +1,4 @@
-"""What a demo is asked to do, and what it says it did."""
+"""Plans of demos, and their summaries."""
 
 import json
 import re

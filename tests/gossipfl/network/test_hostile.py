@@ -1,4 +1,4 @@
-"""What hostile peers do: each with the named error counted, the consequence, and the host that lives on."""
+"""Hostile peers: each with the named error counted, the consequence, and the host that lives on."""
 
 import random
 import struct

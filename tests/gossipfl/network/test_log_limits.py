@@ -1,4 +1,4 @@
-"""What strangers make a peer log: cut, escaped, and limited in rate."""
+"""Log lines that strangers cause: cut, escaped, and limited in rate."""
 
 import logging
 

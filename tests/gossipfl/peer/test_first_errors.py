@@ -1,4 +1,4 @@
-"""What is logged of others' errors: the first of each kind, and never without end."""
+"""Logged errors of others: the first of each kind, and never without end."""
 
 import logging
 

@@ -1,4 +1,4 @@
-"""What peers of rounds agree on: rosters, algorithms and topologies, with every mistake named."""
+"""Agreement of peers on rounds: rosters, algorithms and topologies, with every mistake named."""
 
 import re
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""What becomes of the weights of rows that do not come, and sums that are those of a sparse matrix."""
+"""Weights of rows that are missing, and sums equal to those of a sparse matrix."""
 
 import numpy as np
 import pytest

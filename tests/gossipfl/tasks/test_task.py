@@ -1,4 +1,4 @@
-"""What peers must agree on, where they start, and how a model is evaluated."""
+"""Tasks: the agreement of peers, the initial model, and evaluation."""
 
 from __future__ import annotations
 

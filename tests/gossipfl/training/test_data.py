@@ -1,4 +1,4 @@
-"""Which samples belong to which node."""
+"""Samples of nodes: which node has which."""
 
 from __future__ import annotations
 

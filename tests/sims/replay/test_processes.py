@@ -1,4 +1,4 @@
-"""From real peers, one of them killed, to their replay and to a scenario, by the commands for it."""
+"""Real peers, one of them killed, replayed and made a scenario by the commands for it."""
 
 import json
 import shutil

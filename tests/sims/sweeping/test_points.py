@@ -1,4 +1,4 @@
-"""From a sweep to its points, and from a point to its scenario."""
+"""Points of a sweep, and the scenario of each."""
 
 import numpy as np
 import pytest

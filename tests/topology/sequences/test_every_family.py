@@ -1,4 +1,4 @@
-"""What must hold of every mixing sequence."""
+"""Properties of every mixing sequence."""
 
 import pickle
 

@@ -1,4 +1,4 @@
-"""What peers send models with, and what they take."""
+"""Codecs that peers send models with, and those they accept."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who learns alone although it was told of others is told so: not at once, and less and less often."""
+"""Warnings to a peer that learns alone although it was told of others: not at once, and ever less often."""
 
 import logging
 

@@ -1,4 +1,4 @@
-"""What of others' rows is kept, what is refused by name, and whose word on the round counts."""
+"""The mailbox of rounds: rows kept, rows refused by name, and whose word on the round counts."""
 
 from types import SimpleNamespace
 
