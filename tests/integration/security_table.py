@@ -1,6 +1,88 @@
+# ruff: noqa: E501 - lines of a table
 """``python -m tests.integration.security_table > docs/security-table.md`` writes the table anew."""
 
+from gossipfl.network import NetworkLimits
+from gossipfl.network.multistream import MOST_LINE_BYTES, MOST_PROPOSALS
+from gossipfl.network.noise.handshake import MOST_MESSAGE_BYTES
+from gossipfl.network.noise.upgrade import MOST_HANDSHAKE_BYTES
+from gossipfl.network.yamux.headers import INITIAL_WINDOW
+from gossipfl.wire import PREAMBLE_BYTES, Limits
+
 from .hostile_inputs import CASES
+
+
+def bounds() -> list[tuple[str, str, str]]:
+    """What somebody can make a peer spend: before and after a proof of identity, with the defaults."""
+    network, wire = NetworkLimits(), Limits()
+    streams = 2 * network.streams_per_connection
+    return [
+        ("a socket without identity", f"{network.dial_seconds:g} s", "time"),
+        (
+            "",
+            f"{network.handshakes}, half of them for one address; the most crowded /24 or /48 gives way",
+            "places",
+        ),
+        (
+            "",
+            f"{MOST_HANDSHAKE_BYTES:,} bytes read, {MOST_LINE_BYTES} a line, {MOST_MESSAGE_BYTES:,} a message",
+            "memory",
+        ),
+        (
+            "",
+            f"{MOST_PROPOSALS} proposals; two X25519 products; one Ed25519 verification, of keys of 36 bytes",
+            "CPU",
+        ),
+        ("connections", f"{network.connections}, {network.connections_per_address} an address", "places"),
+        ("", f"{network.connections_per_peer} an identity; a quarter kept for peers of standing", "places"),
+        (
+            "",
+            f"{network.silence_seconds:g} s of silence, {network.idle_seconds:g} s without a stream",
+            "time",
+        ),
+        ("", f"{network.useless_frames_per_second:g} frames a second that carry nothing", "CPU"),
+        ("streams of a connection", f"{streams}, half of them served at a time", "places"),
+        ("", f"{INITIAL_WINDOW:,} bytes each that nobody reads", "memory"),
+        ("", f"{network.idle_seconds:g} s between exchanges", "time"),
+        (
+            "exchanges",
+            f"{network.inbound_exchanges}, {network.inbound_exchanges_per_peer} an identity",
+            "places",
+        ),
+        (
+            "",
+            f"{PREAMBLE_BYTES} + {wire.header_bytes:,} bytes, then a body of exactly one's own size",
+            "memory",
+        ),
+        ("", f"{network.inbound_bytes:,} bytes under way together", "memory"),
+        (
+            "",
+            f"{network.exchange_seconds:g} s, and no slower than {network.slowest_bytes_per_second:g} bytes a second",
+            "time",
+        ),
+        (
+            "",
+            f"{network.frames_per_second:g} frames and {network.bytes_per_second:g} bytes a second and identity",
+            "CPU",
+        ),
+        (
+            "models and views",
+            "four times as many a second and identity as this peer sends, at least 4",
+            "CPU",
+        ),
+        ("", f"{wire.view_peers} entries a view, of which `view.exchanged` are verified", "CPU"),
+        (
+            "addresses that others told",
+            f"{network.dials_per_second:g} dials a second, {network.dials_per_address:g} at one address",
+            "dials",
+        ),
+        ("", f"{network.resolve_seconds:g} s and one of 4 threads to resolve a name", "time"),
+        ("lines of the log", "10 of a kind at once, then one in 5 s, of 300 characters from outside", "disk"),
+        (
+            "offences",
+            f"{network.offences_before_ban}, then bans of {network.first_ban_seconds:g} to {network.longest_ban_seconds:g} s",
+            "–",
+        ),
+    ]
 
 
 def render() -> str:
@@ -20,6 +102,16 @@ def render() -> str:
         error = f"`{each.error.__name__}`" if each.error else "–"
         counter = f"`{each.counter}`" if each.error else "–"
         lines.append(f"| {each.what} | {error} | {counter} | {each.consequence} |")
+    lines += [
+        "",
+        "## What others can make a peer spend",
+        "",
+        "The defaults of `gossipfl.network.NetworkLimits` and `gossipfl.wire.Limits`, and what is fixed.",
+        "",
+        "| what | bound | of |",
+        "|---|---|---|",
+        *(f"| {what} | {bound} | {kind} |" for what, bound, kind in bounds()),
+    ]
     return "\n".join(lines) + "\n"
 
 
