@@ -76,6 +76,10 @@ class Housekeeping:
         self.metrics: dict[str, float] = {}
         self._diverged = False
 
+    def renew(self, data: Dataset) -> None:
+        """Evaluate on other data from now on."""
+        self._data = data
+
     async def evaluate_for_ever(self, period: float) -> None:
         """Evaluate the model on the test samples every ``period`` seconds."""
         while True:

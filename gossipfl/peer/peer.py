@@ -35,10 +35,11 @@ from gossipfl.peer.assembly import (
 from gossipfl.peer.driver import Participation, Parts
 from gossipfl.peer.gossip.driver import take_part_in_gossip
 from gossipfl.peer.gossip.isolation import warn_of_isolation
-from gossipfl.peer.gossip.learner import State
+from gossipfl.peer.gossip.learner import Learner, State
 from gossipfl.peer.gossip.plan import GossipPlan, gossip_algorithm, gossip_plan, in_full
 from gossipfl.peer.gossip.view import RandomView
 from gossipfl.peer.housekeeping import Housekeeping
+from gossipfl.peer.renewal import described, renew_for_ever, require_renewable
 from gossipfl.peer.rounds import (
     in_rounds,
     roster_descriptors,
@@ -134,6 +135,7 @@ class Peer:
                 self.settings = in_rounds(self.settings, directory=directory, peer_id=peer_id)
             else:
                 self.settings = in_full(self.settings)
+            require_renewable(self.task, in_rounds=self.settings.rounds.algorithm is not None)
             data = await run_abandonable(self.task.dataset)
             torch.set_num_threads(self.settings.runtime.threads)
             trainer = trainer_of(self.task, data, self.settings)
@@ -267,7 +269,7 @@ class Peer:
             known = admitted | {each.peer_id for each in bootstrap_peers(self.settings)}
             self._host.standing.knows = known.__contains__
             self._host.serve(self._participation.answer, screen=self._participation.screen)
-            self._record_start(resumed)
+            self._record_start(resumed, data)
             self.ready.set()
             try:
                 async with trio.open_nursery() as nursery:
@@ -283,6 +285,9 @@ class Peer:
                         housekeeping.save_for_ever, self.settings.checkpoint.period, name="checkpoints"
                     )
                     nursery.start_soon(housekeeping.report_for_ever, self.status, name="telemetry")
+                    if isinstance(self._learner, Learner):
+                        renewal = (self.task, self.settings, data, self._learner, housekeeping.renew)
+                        nursery.start_soon(renew_for_ever, *renewal, name="data")
                     nursery.start_soon(
                         warn_of_isolation, self._host.connected, network.bootstrap, name="isolation"
                     )
@@ -327,7 +332,7 @@ class Peer:
             return take_part_in_rounds(parts, plan)
         return take_part_in_gossip(parts, plan)
 
-    def _record_start(self, resumed: Checkpoint | None) -> None:
+    def _record_start(self, resumed: Checkpoint | None, data: Dataset) -> None:
         state = self._learner.state
         self._records.append(
             {
@@ -336,6 +341,7 @@ class Peer:
                 "number": self.settings.runtime.number,
                 "task": self.task.fingerprint.hex(),
                 "layout": self.task.layout.digest.hex(),
+                **described(data),
                 "event": state.event,
                 "age": state.age,
                 "step": state.step,

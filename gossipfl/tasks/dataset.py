@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
+import xxhash
 from torch import Tensor
 
 from gossipfl.codecs import is_finite
 from gossipfl.errors import InvalidTask
-from gossipfl.tasks.samples import Tree, Weighted, count, named_leaves
+from gossipfl.tasks.samples import Tree, Weighted, count, leaves, map_leaves, named_leaves
 from gossipfl.tasks.stored import MapStyle, Reader, StoredSamples
 
 __all__ = ["Dataset"]
@@ -115,6 +116,36 @@ class Dataset:
             test_inputs=test_inputs,
             test_targets=test_targets,
         )
+
+    def fingerprint(self, samples: int | None = None) -> str:
+        """Fingerprint of the first training samples, 32 hexadecimal digits (XXH3-128).
+
+        Of samples that stay on disk it tells their number only.
+
+        Parameters
+        ----------
+        samples : int, optional
+            How many; all unless given.
+        """
+        chosen = slice(self.samples if samples is None else samples)
+        digest = xxhash.xxh3_128(str(chosen.stop).encode())
+        for leaf in leaves((self.train_inputs, self.train_targets)):
+            if isinstance(leaf, Tensor):
+                part = leaf[chosen].contiguous()
+                digest.update(f"{tuple(part.shape)} {part.dtype}".encode())
+                digest.update(part.reshape(-1).view(torch.uint8).numpy().data)
+        return digest.hexdigest()
+
+    def first(self, samples: int) -> Dataset:
+        """Only the first training samples, and the same to evaluate on."""
+
+        def part(leaf: Any) -> Any:  # noqa: ANN401 - a tensor, or samples on disk
+            if isinstance(leaf, StoredSamples):
+                return leaf.subset(np.arange(samples, dtype=np.int64))
+            return leaf[:samples]
+
+        inputs, targets = (map_leaves(part, tree) for tree in (self.train_inputs, self.train_targets))
+        return replace(self, train_inputs=inputs, train_targets=targets)
 
     @property
     def samples(self) -> int:

@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import hashlib
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -52,6 +53,9 @@ class Task:
     transform : callable, optional
         ``transform(inputs, targets, generator) -> (inputs, targets)``, of a batch to train on: augmentation, drawn
         from a ``torch.Generator`` that seed, node and step determine. Simulations are slower with it.
+    refresh_seconds : float, optional
+        How often a running peer calls ``data`` again, for data that grow: new samples behind those there were.
+        Only once unless given.
     seed : int
         Seed of the initial row, within 0 … 2**63 − 1.
     start : {'common', 'independent'}
@@ -84,6 +88,7 @@ class Task:
     metrics: Mapping[str, Metric] = field(default_factory=dict)
     share: SharePolicy = field(default_factory=SharePolicy)
     transform: Callable[[Any, Any, torch.Generator], tuple[Any, Any]] | None = None
+    refresh_seconds: float | None = None
     seed: int = 0
     start: Literal["common", "independent"] = "common"
 
@@ -109,6 +114,12 @@ class Task:
                 f"task {self.name!r} has a metric named 'loss'",
                 expected="another name",
                 remedy="The loss is always evaluated too.",
+            )
+        if self.refresh_seconds is not None and not 0 < self.refresh_seconds < math.inf:
+            raise InvalidTask(
+                f"the data of task {self.name!r} cannot be read again so often",
+                expected="a positive, finite number of seconds",
+                got=self.refresh_seconds,
             )
         if not self.metrics:
             object.__setattr__(self, "metrics", default_metrics(self.loss))

@@ -20,10 +20,11 @@ from sims.compiler.operations import EMIT, ON_ANSWER, ON_CLOCK, ON_RECEIPT
 from sims.compiler.timeline import Window
 from sims.compiler.waves import Waves, compile_waves
 from sims.engine.packing import Packing
+from sims.errors import NotSimulable
 from sims.replay.departure import Departure, earlier
 from sims.replay.history import History, Step
 from sims.replay.learning import Learning, Learnings, joined_samples
-from sims.replay.peer_records import Version
+from sims.replay.peer_records import Life, Version
 from sims.replay.sending import Senders
 from sims.replay.threads import set_threads_kept
 
@@ -96,7 +97,7 @@ class _Run:
     def __init__(self, history: History, learnings: Learnings) -> None:
         self.history = history
         self.senders = Senders(history.lives)
-        self.learning: list[Learning] = [learnings.of(life) for life in history.lives]
+        self.learning: list[Learning] = [_learning(learnings, life) for life in history.lives]
         self.node_of = {(life.peer, life.incarnation): i for i, life in enumerate(history.lives)}
         self.manners = [
             (life.settings.training, repr(each.algorithm))
@@ -232,6 +233,16 @@ class _Run:
         if settings not in self.trainers:
             self.trainers[settings] = Trainer.of(self.learning[0].task, self.data, settings)
         return self.trainers[settings]
+
+
+def _learning(learnings: Learnings, life: Life) -> Learning:
+    if len({data.samples for data in life.data}) > 1:
+        raise NotSimulable(
+            f"the data of peer {life.peer} grew while it ran, and cannot be batched",
+            got=", ".join(f"{data.samples} samples after event {data.after}" for data in life.data),
+            remedy="Replay a row at a time: leave out --batched.",
+        )
+    return learnings.of(life)
 
 
 def _pool(history: History, learnings: list[Learning]) -> NodeData:

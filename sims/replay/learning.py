@@ -15,7 +15,7 @@ from gossipfl.tasks.samples import Tree, describe, joined, signature
 from gossipfl.training import Nodes, Trainer
 from sims.errors import NotSimulable
 from sims.replay.errors import OtherTask
-from sims.replay.peer_records import Event, Life, RecordedPeer
+from sims.replay.peer_records import Event, Life, RecordedData, RecordedPeer
 
 __all__ = ["Learning", "Learnings", "joined_samples"]
 
@@ -118,13 +118,29 @@ class Learnings:
         for life in lives:
             self.of(life)
 
-    def of(self, life: Life) -> Learning:
-        """How this start learned."""
+    def of(self, life: Life, event: int | None = None) -> Learning:
+        """How this start learned; of data that grew, in the event of this number, or at first.
+
+        Raises
+        ------
+        OtherTask
+            If the data found here are not those it trained on.
+        """
+        recorded = life.data_of(life.first + 1 if event is None else event)
         settings = life.settings
         task_key = (settings.task.name, repr(sorted(settings.task.options.items())))
-        key = (*task_key, settings.training, settings.gossip, settings.exchange, settings.runtime.number)
+        key = (
+            *task_key,
+            settings.training,
+            settings.gossip,
+            settings.exchange,
+            settings.runtime.number,
+            recorded and recorded.samples,
+        )
         if key not in self._known:
             task, data = self._task(task_key, life)
+            if recorded is not None:
+                data = _as_recorded(data, recorded, life)
             self._known[key] = Learning(
                 task=task,
                 data=data,
@@ -150,6 +166,19 @@ class Learnings:
                     )
             self._tasks[key] = (task, task.dataset())
         return self._tasks[key]
+
+
+def _as_recorded(data: Dataset, recorded: RecordedData, life: Life) -> Dataset:
+    """Data as they were then: what was added later comes behind them."""
+    there = data.samples >= recorded.samples
+    if there and data.fingerprint(recorded.samples) == recorded.fingerprint:
+        return data if data.samples == recorded.samples else data.first(recorded.samples)
+    raise OtherTask(
+        f"the data of peer {life.peer} are not those it trained on after event {recorded.after}",
+        expected=f"{recorded.samples} samples with fingerprint {recorded.fingerprint}",
+        got=f"{data.samples} samples, {data.fingerprint(recorded.samples)}",
+        remedy="Replay where the peer's own data are, and keep old samples before new ones.",
+    )
 
 
 def joined_samples(trees: Sequence[Tree]) -> Tree:

@@ -113,6 +113,24 @@ class Exchange:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedData:
+    """Samples that a peer trained on after an event.
+
+    Parameters
+    ----------
+    after : int
+        Number of that event.
+    samples : int
+    fingerprint : str
+        That of `gossipfl.tasks.Dataset`.
+    """
+
+    after: int
+    samples: int
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Life:
     """One start of a peer, until it ended or was killed.
 
@@ -134,6 +152,8 @@ class Life:
         Version of torch.
     first : int
         Number of the event before its first one.
+    data : tuple of RecordedData
+        What it trained on, in order; empty where that was not recorded.
     events : tuple of Event
         Numbers ``first + 1, first + 2, …``.
     exchanges : tuple of Exchange
@@ -153,6 +173,7 @@ class Life:
     threads: int
     torch: str
     first: int
+    data: tuple[RecordedData, ...]
     events: tuple[Event, ...]
     exchanges: tuple[Exchange, ...]
     secrets: Mapping[int, bytes]
@@ -163,6 +184,10 @@ class Life:
     def last(self) -> int:
         """Number of its last event."""
         return self.first + len(self.events)
+
+    def data_of(self, event: int) -> RecordedData | None:
+        """What it trained on in an event of this number; None where that was not recorded."""
+        return next((data for data in reversed(self.data) if data.after < event), None)
 
     def event(self, number: int) -> Event:
         """The event of this number."""
@@ -246,6 +271,7 @@ def _read_life(path: Path) -> Life | None:
     start: dict[str, Any] | None = None
     record: dict[str, Any] = {}
     events: list[Event] = []
+    data: list[RecordedData] = []
     exchanges: list[Exchange] = []
     secrets: dict[int, bytes] = {}
     for number, line in enumerate(lines, start=1):
@@ -266,6 +292,14 @@ def _read_life(path: Path) -> Life | None:
                     )
                 events.append(event)
                 before = event.number
+            if kind in ("start", "data") and "data" in record:
+                data.append(
+                    RecordedData(
+                        after=int(record["event"]),
+                        samples=int(record["samples"]),
+                        fingerprint=str(record["data"]),
+                    )
+                )
             elif kind == "exchange":
                 exchanges.append(_exchange(record))
             elif kind == "noise" and "sequence" in record:
@@ -277,13 +311,16 @@ def _read_life(path: Path) -> Life | None:
                 remedy="Restore the file: everything after a damaged line depends on it.",
             ) from error
     return (
-        None if start is None else _life(path, start, events, exchanges, secrets, ended=float(record["time"]))
+        None
+        if start is None
+        else _life(path, start, data, events, exchanges, secrets, ended=float(record["time"]))
     )
 
 
-def _life(
+def _life(  # noqa: PLR0917
     path: Path,
     start: dict[str, Any],
+    data: list[RecordedData],
     events: list[Event],
     exchanges: list[Exchange],
     secrets: dict[int, bytes],
@@ -318,6 +355,7 @@ def _life(
             threads=int(start["threads"]),
             torch=str(start["torch"]),
             first=int(start["event"]),
+            data=tuple(data),
             events=tuple(events),
             exchanges=tuple(exchanges),
             secrets=secrets,

@@ -52,7 +52,7 @@ def replay_rows(history: History, learnings: Learnings) -> tuple[dict[Version, N
             version, life = step.version, step.life
             if torch.get_num_threads() != life.threads:
                 torch.set_num_threads(life.threads)
-            learning = learnings.of(life)
+            learning = learnings.of(life, None if step.event is None else step.event.number)
             source = kept[step.source] if step.source is not None else None
             if step.event is None:
                 nodes = learning.first_nodes(life) if source is None else learning.resumed(source)

@@ -140,6 +140,7 @@ class Learner:
         self._patience = patience
         self._record = record
         self._good = state
+        self._renewed: tuple[Trainer, Mapping[str, Any]] | None = None
         self.divergences = 0
         self._outbox, self._inbox = trio.open_memory_channel[Incoming | _Clock](mailbox)
 
@@ -157,6 +158,10 @@ class Learner:
     def keep(self, state: State) -> None:
         """Note that this state is saved: to it the model goes back if it diverges."""
         self._good = state
+
+    def renew(self, trainer: Trainer, description: Mapping[str, Any]) -> None:
+        """Train on other data from the next event on; a record says so, with this description of them."""
+        self._renewed = trainer, description
 
     def offer(self, incoming: Incoming) -> bool:
         """Put a model into the mailbox.
@@ -194,6 +199,10 @@ class Learner:
                 except trio.WouldBlock:
                     break
             before = self._state
+            if self._renewed is not None:
+                self._trainer, description = self._renewed
+                self._renewed = None
+                self._record({"kind": "data", "event": before.event, **description})
             # The thread may be abandoned at exit: it works on values, and only this task publishes them.
             work = partial(self._work, before, tuple(batch), clock=clock is not None)
             self._state = await run_abandonable(work)

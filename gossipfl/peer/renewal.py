@@ -1,0 +1,87 @@
+"""Data that grow while a peer runs, read again from time to time."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import trio
+
+from gossipfl.errors import InvalidTask
+from gossipfl.peer.assembly import trainer_of
+from gossipfl.peer.gossip.learner import Learner
+from gossipfl.peer.threads import run_abandonable
+from gossipfl.settings import PeerSettings
+from gossipfl.tasks import Dataset, Task
+from gossipfl.training import Trainer
+
+__all__ = ["described", "renew_for_ever", "require_renewable"]
+
+logger = logging.getLogger(__name__)
+
+
+def described(data: Dataset) -> Mapping[str, Any]:
+    """What records say of the data a peer trains on: their number, and a fingerprint of them."""
+    return {"samples": data.samples, "data": data.fingerprint()}
+
+
+def require_renewable(task: Task, *, in_rounds: bool) -> None:
+    """Require that a peer can learn from data that grow, where the task's do.
+
+    Raises
+    ------
+    InvalidTask
+        If it learns in rounds: how many steps a round has depends on the data.
+    """
+    if in_rounds and task.refresh_seconds is not None:
+        raise InvalidTask(
+            f"the data of task {task.name!r} grow, and this peer learns in rounds",
+            expected="data that stay as they are",
+            got=f"refresh_seconds={task.refresh_seconds:g}",
+            remedy="Let it gossip, or make the task without refresh_seconds.",
+        )
+
+
+async def renew_for_ever(
+    task: Task,
+    settings: PeerSettings,
+    first: Dataset,
+    learner: Learner,
+    publish: Callable[[Dataset], None],
+) -> None:
+    """Read the data again every ``task.refresh_seconds``, and train on them where they have changed.
+
+    Data that cannot be read just now are left alone: the peer goes on with those it has.
+
+    Parameters
+    ----------
+    task : Task
+    settings : PeerSettings
+    first : Dataset
+        What the peer has read already.
+    learner : Learner
+    publish : callable
+        Is given new data, for evaluation.
+    """
+    period, before = task.refresh_seconds, described(first)
+    if period is None:
+        return
+
+    def read() -> tuple[Dataset, Mapping[str, Any], Trainer | None]:
+        data = task.dataset()
+        now = described(data)
+        return data, now, None if now == before else trainer_of(task, data, settings)
+
+    while True:
+        await trio.sleep(period)
+        try:
+            data, now, trainer = await run_abandonable(read)
+        except InvalidTask as error:
+            logger.warning("the data were not read again: %s", error)
+            continue
+        if trainer is not None:
+            logger.info("trains on %d samples from now on", data.samples)
+            before = now
+            learner.renew(trainer, now)
+            publish(data)
