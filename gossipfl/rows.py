@@ -6,7 +6,8 @@ A row is a float32 vector that holds every number of a module's state in three g
       0 ... shared_size   ... trainable_size          ... size
 
 so that "what is exchanged" is ``rows[..., :layout.shared_size]`` and "what is trained" is
-``rows[..., :layout.trainable_size]``: two slices, and no copies.
+``rows[..., :layout.trainable_size]``: two slices, and no copies. Untrained numbers of 64 bits lie in three places
+each (`gossipfl.wide`), so that counters and double-precision statistics stay exact.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from typing import Literal, cast
 import torch
 from torch import Tensor, nn
 
+from gossipfl import wide
 from gossipfl.errors import IncompatibleModel, InvalidTask
 
 __all__ = ["Entry", "Layout", "SharePolicy", "from_tensors", "layout_of", "load_row", "to_row", "to_tensors"]
@@ -76,14 +78,32 @@ class Entry:
     group: Group
 
     @property
+    def is_wide(self) -> bool:
+        """Whether each number lies in several places of the row."""
+        return self.group == "untrained" and self.torch_dtype in wide.DTYPES
+
+    @property
     def size(self) -> int:
-        """Number of elements."""
-        return math.prod(self.shape)
+        """Number of places in the row."""
+        return math.prod(self.shape) * (wide.PLACES if self.is_wide else 1)
 
     @property
     def torch_dtype(self) -> torch.dtype:
         """The tensor's dtype in its module; in the row it is float32."""
         return cast(torch.dtype, getattr(torch, self.dtype))
+
+    def read(self, rows: Tensor) -> Tensor:
+        """Tensor of shape ``[..., *shape]`` in its own dtype, from rows ``[..., D]``: a view where it can be."""
+        part = rows[..., self.offset : self.offset + self.size]
+        if self.is_wide:
+            return wide.narrowed(part, self.torch_dtype).reshape((*rows.shape[:-1], *self.shape))
+        return part.reshape((*rows.shape[:-1], *self.shape)).to(self.torch_dtype)
+
+    def flat(self, tensor: Tensor, *, dtype: torch.dtype = torch.float32) -> Tensor:
+        """Places in the row, ``[..., size]`` of ``dtype``, of a tensor ``[..., *shape]``."""
+        leading = tensor.shape[: tensor.dim() - len(self.shape)]
+        numbers = tensor.reshape(*leading, math.prod(self.shape))
+        return (wide.widened(numbers.to(self.torch_dtype)) if self.is_wide else numbers).to(dtype)
 
 
 @dataclass(frozen=True)
@@ -176,10 +196,9 @@ def layout_of(module: nn.Module, share: SharePolicy | None = None) -> Layout:
     for group in _GROUPS:
         for name, tensor in tensors[group]:
             dtype = str(tensor.dtype).removeprefix("torch.")
-            entries.append(
-                Entry(name=name, shape=tuple(tensor.shape), dtype=dtype, offset=offset, group=group)
-            )
-            offset += tensor.numel()
+            entry = Entry(name=name, shape=tuple(tensor.shape), dtype=dtype, offset=offset, group=group)
+            entries.append(entry)
+            offset += entry.size
     return Layout(tuple(entries))
 
 
@@ -208,8 +227,7 @@ def to_row(module: nn.Module, layout: Layout) -> Tensor:
     Returns
     -------
     Tensor
-        Shape ``[D]``, float32. Other dtypes are converted: exact for bfloat16, float16 and integers below
-        2**24, rounded for float64.
+        Shape ``[D]``, float32. Other dtypes are converted: exactly, but for float64 parameters that are trained.
 
     Raises
     ------
@@ -274,13 +292,7 @@ def to_tensors(rows: Tensor, layout: Layout) -> dict[str, Tensor]:
         raise IncompatibleModel(
             "rows have another width than the layout", expected=layout.size, got=rows.shape[-1]
         )
-    leading = rows.shape[:-1]
-    return {
-        entry.name: rows[..., entry.offset : entry.offset + entry.size]
-        .reshape((*leading, *entry.shape))
-        .to(entry.torch_dtype)
-        for entry in layout.entries
-    }
+    return {entry.name: entry.read(rows) for entry in layout.entries}
 
 
 def from_tensors(tensors: Mapping[str, Tensor], layout: Layout) -> Tensor:
@@ -311,5 +323,5 @@ def from_tensors(tensors: Mapping[str, Tensor], layout: Layout) -> Tensor:
                 expected=f"[..., {', '.join(map(str, entry.shape))}]",
                 got="no such tensor" if tensor is None else tuple(tensor.shape),
             )
-        parts.append(tensor.detach().reshape(*tensor.shape[:split], entry.size).to(torch.float32))
+        parts.append(entry.flat(tensor.detach()))
     return torch.cat(parts, dim=-1)

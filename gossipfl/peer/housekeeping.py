@@ -7,10 +7,10 @@ import math
 from collections.abc import Callable
 
 import numpy as np
-import torch
 import trio
 from torch import Tensor
 
+from gossipfl.codecs import is_finite
 from gossipfl.errors import HomeError
 from gossipfl.peer.driver import Learning
 from gossipfl.peer.gossip.view import RandomView
@@ -20,6 +20,7 @@ from gossipfl.peer.store.home import Home
 from gossipfl.peer.store.records import RecordWriter
 from gossipfl.peer.threads import run_abandonable
 from gossipfl.tasks import Dataset, Task
+from gossipfl.training import has_diverged
 
 __all__ = ["Housekeeping"]
 
@@ -75,6 +76,9 @@ class Housekeeping:
         self.saved_age = saved_age
         self.metrics: dict[str, float] = {}
         self._diverged = False
+        rows = learner.state.nodes.rows
+        #: Where there are no infinities from the beginning, it need not be kept.
+        self._first_rows = rows.new_zeros(()).expand(rows.shape) if is_finite(rows) else rows
 
     def renew(self, data: Dataset) -> None:
         """Evaluate on other data from now on."""
@@ -134,7 +138,7 @@ class Housekeeping:
             If the disk refuses; the previous checkpoint is still there.
         """
         state = self._learner.state
-        if not torch.isfinite(state.nodes.rows).all():
+        if has_diverged(state.nodes.rows, self._first_rows):
             if not self._diverged:
                 logger.warning("the model has diverged, and is not saved: the last good checkpoint stays")
             self._diverged = True

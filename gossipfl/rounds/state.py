@@ -11,7 +11,7 @@ from gossipfl.codecs import is_finite
 from gossipfl.errors import CorruptCheckpoint
 from gossipfl.rounds.plan import RoundsPlan
 from gossipfl.tasks import Task
-from gossipfl.training import Nodes
+from gossipfl.training import Nodes, has_diverged
 
 __all__ = ["at_rest", "finite_or_before", "row_digest", "started"]
 
@@ -58,12 +58,12 @@ def at_rest(nodes: Nodes) -> Nodes:
 
 
 def finite_or_before(after: Nodes, before: Nodes) -> tuple[Nodes, bool]:
-    """Give up a round whose outcome holds NaN or an infinity; say whether it was.
+    """Give up a round that brought NaN or an infinity; say whether it did.
 
     The nodes are then as before the round, but for the steps that they count: their next batches are others.
     """
-    kept = (after.rows, *(each for each in after.auxiliary.values() if each.is_floating_point()))
-    if all(map(is_finite, kept)):
+    kept = [each for each in after.auxiliary.values() if each.is_floating_point()]
+    if all(map(is_finite, kept)) and not has_diverged(after.rows, before.rows):
         return after, False
     return replace(before, steps=after.steps), True
 

@@ -17,15 +17,15 @@ from torch import Tensor, nn
 from torch.func import vmap
 
 from gossipfl.errors import InvalidTask
-from gossipfl.global_generator import global_generator
 from gossipfl.rows import Layout, SharePolicy, layout_of, to_row, to_tensors
+from gossipfl.tasks.batchable import BatchableOperators
 from gossipfl.tasks.dataset import Dataset
+from gossipfl.tasks.factory import constants_digest, made, require_common_start
 from gossipfl.tasks.failures import failures_named
 from gossipfl.tasks.huggingface import AdapterAveraging, LogitsLoss, adapted, head_of, logits_metrics
 from gossipfl.tasks.loss_kinds import default_metrics
 from gossipfl.tasks.metrics import Metric
 from gossipfl.tasks.objective import Objective
-from gossipfl.tasks.recurrent import BatchableRecurrences
 from gossipfl.tasks.samples import Tree, Weighted, call_module, describe
 
 __all__ = ["Task"]
@@ -40,7 +40,8 @@ class Task:
     name : str
         Shown to people, and part of the fingerprint.
     model : callable
-        ``model() -> torch.nn.Module``, a new module each time.
+        ``model() -> torch.nn.Module``, a new module each time, with the same values from the same seed. Torch's,
+        Python's and NumPy's global generators are seeded while it is called.
     data : callable
         ``data() -> Dataset``, this peer's own data. Called by the peer that trains and by nobody else.
     loss : callable
@@ -65,7 +66,8 @@ class Task:
     Raises
     ------
     InvalidTask
-        If a field cannot be what it is declared to be.
+        If a field cannot be what it is declared to be, or ``model`` does not give a new and equal module each
+        time.
 
     Examples
     --------
@@ -97,7 +99,7 @@ class Task:
             raise InvalidTask(
                 f"the model of task {self.name!r} is a module",
                 expected="a function that makes a new module each time",
-                remedy="Put lambda: before it, or give its class.",
+                remedy="Give its class, a function that builds it, or lambda: copy.deepcopy(module).",
             )
         if self.start not in ("common", "independent"):
             raise InvalidTask(
@@ -123,6 +125,7 @@ class Task:
             )
         if not self.metrics:
             object.__setattr__(self, "metrics", default_metrics(self.loss))
+        require_common_start(self.model, name=self.name, seed=self.seed, share=self.share)
 
     @classmethod
     def from_transformers(
@@ -178,27 +181,14 @@ class Task:
         return task
 
     def build_module(self) -> nn.Module:
-        """Make a new module, leaving torch's global random generator as it was.
+        """Make a new module, the same each time, leaving the global random generators as they were.
 
         Raises
         ------
         InvalidTask
             If the factory fails, or does not return a module.
         """
-        try:
-            with global_generator():  # which initialising a module draws from
-                module = self.model()
-        except Exception as error:
-            raise InvalidTask(
-                f"the model factory of task {self.name!r} failed", got=f"{type(error).__name__}: {error}"
-            ) from error
-        if not isinstance(module, nn.Module):
-            raise InvalidTask(
-                f"the model factory of task {self.name!r} returned no module",
-                expected="a torch.nn.Module",
-                got=type(module).__name__,
-            )
-        return module
+        return made(self.model, name=self.name, seed=self.seed)
 
     def dataset(self) -> Dataset:
         """Read this peer's own data.
@@ -246,23 +236,24 @@ class Task:
             if self.start == "common"
             else int.from_bytes(hashlib.sha256(f"{self.seed}/{node}".encode()).digest()[:7])
         )
-        with global_generator() as generator:
-            generator.manual_seed(seed)
-            return to_row(self.build_module(), self.layout)
+        return to_row(made(self.model, name=self.name, seed=seed), self.layout)
 
     @cached_property
     def fingerprint(self) -> bytes:
         """What two peers must have in common to learn together: 32 bytes (SHA-256).
 
-        Covers name, shared layout, loss, metrics and the initial row's seed; no data.
+        Covers name, shared layout, loss, metrics, the shared part of the first node's initial row, and what
+        modules hold beside their rows; no data.
         """
+        shared = self.initial_row()[: self.layout.shared_size]
         agreed = {
             "name": self.name,
             "layout": self.layout.digest.hex(),
             "loss": _name_of(self.loss),
             "metrics": sorted(self.metrics),
             **({} if self.transform is None else {"transform": _name_of(self.transform)}),
-            "start": [self.start, self.seed],
+            "start": [self.start, self.seed, hashlib.sha256(shared.numpy().tobytes()).hexdigest()],
+            "constants": constants_digest(self.build_module(), self.share).hex(),
         }
         return hashlib.sha256(json.dumps(agreed, sort_keys=True).encode()).digest()
 
@@ -308,7 +299,7 @@ class Task:
         with failing, torch.no_grad():
             if len(rows) > 1:
                 try:
-                    with BatchableRecurrences():
+                    with BatchableOperators():
                         return vmap(measure)(rows)
                 except RuntimeError:  # an operator or metric that cannot be batched over parameters
                     pass

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gossipfl.training.batches import batch_positions
 from gossipfl.training.data import NodeData
-from gossipfl.training.nodes import Nodes
+from gossipfl.training.nodes import Nodes, has_diverged
 from gossipfl.training.optimisers import SGD, AdamW, Optimiser, optimiser_of
 from gossipfl.training.rehearsal import rehearse
 from gossipfl.training.settings import Schedule, TrainingSettings, learning_rates
@@ -20,6 +20,7 @@ __all__ = [
     "Trainer",
     "TrainingSettings",
     "batch_positions",
+    "has_diverged",
     "learning_rates",
     "optimiser_of",
     "rehearse",

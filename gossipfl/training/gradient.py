@@ -3,73 +3,122 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.func import vmap
 
-from gossipfl.errors import GossipflError, InvalidTask
-from gossipfl.global_generator import global_generator
+from gossipfl.codecs import is_finite
+from gossipfl.errors import InvalidTask
+from gossipfl.randomness import seeded
 from gossipfl.rows import Entry, Layout, to_row
+from gossipfl.tasks.batchable import BatchableOperators
 from gossipfl.tasks.objective import Objective
-from gossipfl.tasks.recurrent import BatchableRecurrences
-from gossipfl.tasks.samples import Tree, call_module, describe, map_leaves, take
+from gossipfl.tasks.samples import Tree, call_module, map_leaves, take
+from gossipfl.training.own_module import Loss, OwnModule
+from gossipfl.training.trial import Habits, try_out
 
-__all__ = ["RowGradients", "row_gradients"]
+__all__ = ["Differentiated", "RowGradients", "row_gradients"]
 
 logger = logging.getLogger(__name__)
 
-Loss = Callable[[Any, Any], Tensor]
 Tensors = dict[str, Tensor]
-_LossOf = Callable[[Tensors, Tensors, Tree, Tree], tuple[Tensor, Tensors]]
+_TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-9}
+
+
+class Differentiated(NamedTuple):
+    """What a batch says of each of B rows.
+
+    Parameters
+    ----------
+    losses : Tensor
+        Shape ``[B]``.
+    gradients : Tensor
+        Shape ``[B, trainable_size]``.
+    untrained : Tensor
+        Shape ``[B, D − trainable_size]``: frozen parameters as before, buffers as the module left them.
+    trainable : Tensor
+        Shape ``[B, trainable_size]``: the parameters as the forward pass left them, which is mostly as they were.
+    """
+
+    losses: Tensor
+    gradients: Tensor
+    untrained: Tensor
+    trainable: Tensor
 
 
 @dataclass(frozen=True)
 class RowGradients:
-    """Gradients of rows. Made by `row_gradients`; not to be called from two threads at once.
+    """Gradients of rows. Made by `row_gradients`; not to be called from two threads at once."""
 
-    Parameters
-    ----------
-    draws : bool
-        Whether the module draws random numbers (dropout masks).
-    """
-
-    draws: bool
-    _trained: tuple[Entry, ...]
-    _untrained: tuple[Entry, ...]
-    _loss_of: _LossOf
-    _name: str
+    _own: OwnModule
+    _layout: Layout
+    _loss: Loss
+    _habits: Habits
     _example: tuple[Tensor, Tree, Tree]
+
+    @property
+    def draws(self) -> bool:
+        """Whether the module draws random numbers (dropout masks)."""
+        return self._habits.draws
+
+    @property
+    def changes_parameters(self) -> bool:
+        """Whether the forward or backward pass writes into parameters."""
+        return self._habits.changes_parameters
 
     @cached_property
     def vectorised(self) -> bool:
         """Whether all rows go through the module together.
 
-        Modules with random layers or operators that cannot be batched over parameters run row by row: the
-        same results, more slowly. It is tried when it is first asked for, with more than one row: batching
-        makes torch load 50 MB of libraries, which a peer with its one row can do without.
+        Modules that draw at random, change their parameters while they run, or have operators that cannot be
+        batched over parameters run row by row: the same results, more slowly. It is tried when it is first asked
+        for, with more than one row: batching makes torch load 50 MB of libraries, which a peer with its one row
+        can do without.
         """
-        row, inputs, targets = map_leaves(lambda leaf: leaf.expand(2, *leaf.shape), self._example)
         try:
             if self.draws:
-                raise RuntimeError("its layers draw random numbers")  # noqa: TRY301
-            self._differentiate_together(row, inputs, targets)
+                raise RuntimeError("it draws random numbers")  # noqa: TRY301
+            if self.changes_parameters:
+                raise RuntimeError("it changes its parameters while it runs")  # noqa: TRY301
+            self._require_same()
         except Exception as error:  # whatever it is: the same batch has gone through unbatched
             logger.info(
                 "%s cannot be batched over rows and is trained row by row, more slowly in simulations: %s",
-                self._name,
-                str(error).splitlines()[0],
+                type(self._own.module).__name__,
+                (str(error).splitlines() or [type(error).__name__])[0],
             )
             return False
         return True
 
-    def __call__(
-        self, rows: Tensor, inputs: Tree, targets: Tree, seeds: list[int]
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def _require_same(self) -> None:
+        """Require that two rows together give what each gives alone."""
+        row, inputs, targets = self._example
+        generator = torch.Generator().manual_seed(0)
+        noise = 0.01 * torch.randn(self._layout.trainable_size, generator=generator).to(row.dtype)
+        other = row.clone()
+        other[: self._layout.trainable_size] += noise
+        rows = torch.stack([row, other])
+        batches = map_leaves(lambda leaf: torch.stack([leaf, leaf.flip(0)]), (inputs, targets))
+        given = rows.clone()
+        together = self.together(rows, *batches)
+        alone = self._row_by_row(rows, *batches, [])
+        if not _all_equal(rows, given):
+            raise RuntimeError("it writes into the rows that it is given")
+        for one, of_all in zip(alone, together, strict=True):
+            known = one[one.isfinite()]
+            size = float(known.abs().max()) if known.numel() else 0.0
+            tolerance = _TOLERANCE[row.dtype]
+            if not torch.allclose(
+                one, of_all, rtol=tolerance, atol=tolerance * max(size, 1e-3), equal_nan=True
+            ):
+                raise RuntimeError("rows together come out otherwise than one by one")
+
+    def __call__(self, rows: Tensor, inputs: Tree, targets: Tree, seeds: list[int]) -> Differentiated:
         """Evaluate the loss, its gradient and the updated buffers of every row.
 
         Parameters
@@ -80,55 +129,66 @@ class RowGradients:
             Shape ``[B, S, ...]``: S samples for each row.
         seeds : list of int
             For each row, the seed of whatever the module draws at random; not read unless ``draws``.
-
-        Returns
-        -------
-        losses : Tensor
-            Shape ``[B]``.
-        gradients : Tensor
-            Shape ``[B, trainable_size]``, float32.
-        untrained : Tensor
-            Shape ``[B, D − trainable_size]``: frozen parameters as before, buffers as the module left them.
         """
         if len(rows) > 1 and self.vectorised:
-            return self._differentiate_together(rows, inputs, targets)
+            return self.together(rows, inputs, targets)
+        return self._row_by_row(rows, inputs, targets, seeds)
+
+    def _row_by_row(self, rows: Tensor, inputs: Tree, targets: Tree, seeds: list[int]) -> Differentiated:
         results = []
-        with global_generator(enabled=self.draws) as generator:
-            for index, row in enumerate(rows):
-                if self.draws:
-                    generator.manual_seed(seeds[index])
-                own = take((inputs, targets), index)
-                results.append(self._differentiate(self._loss_of, row, *own))
-        losses, gradients, untrained = zip(*results, strict=True)
-        return torch.stack(losses), torch.stack(gradients), torch.stack(untrained)
+        for index, row in enumerate(rows):
+            own = take((inputs, targets), index)
+            if self.draws:
+                with seeded(seeds[index], *self._habits.generators, everything=not self._habits.only_torch):
+                    results.append(self._own.differentiate(row, *own, self._loss))
+            else:
+                results.append(self._own.differentiate(row, *own, self._loss))
+        losses, gradients, after = (torch.stack(each) for each in zip(*results, strict=True))
+        width = self._layout.trainable_size
+        return Differentiated(losses.to(rows.dtype), gradients, after[:, width:], after[:, :width])
 
-    def _differentiate_together(
-        self, rows: Tensor, inputs: Tree, targets: Tree
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        with BatchableRecurrences():
-            return self._differentiate(vmap(self._loss_of), rows, inputs, targets)
+    def together(self, rows: Tensor, inputs: Tree, targets: Tree) -> Differentiated:
+        """Evaluate all rows at once: pure tensor arithmetic, so it can be traced. Only where `vectorised`."""
+        entries = self._layout.entries
+        trained = [entry for entry in entries if entry.group != "untrained"]
+        untrained = [entry for entry in entries if entry.group == "untrained"]
+        leaves = {entry.name: entry.read(rows).detach().requires_grad_() for entry in trained}
+        # BatchNorm writes its buffers in place: let it write into copies.
+        rest = {entry.name: entry.read(rows).clone() for entry in untrained}
 
-    def _differentiate(
-        self, loss_of: _LossOf, rows: Tensor, inputs: Tree, targets: Tree
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Differentiate one row (``[D]``), or several (``[B, D]``) where ``loss_of`` takes several."""
-        leaves = {name: view.detach().requires_grad_() for name, view in _views(rows, self._trained)}
-        with torch.enable_grad():
-            losses, after = loss_of(leaves, dict(_views(rows, self._untrained)), inputs, targets)
+        def loss_of(leaves: Tensors, rest: Tensors, inputs: Tree, targets: Tree) -> tuple[Tensor, Tensors]:
+            tensors = {**leaves, **rest}
+            outputs = call_module(self._own.module, tensors, inputs)
+            return self._loss(outputs, targets), {name: tensors[name].detach() for name in rest}
+
+        with BatchableOperators(), torch.enable_grad():
+            losses, after = vmap(loss_of)(leaves, rest, inputs, targets)
             # A row's loss depends on no other row, so the gradient of the sum holds the gradient of each.
             gradients = torch.autograd.grad(losses.sum(), list(leaves.values()), materialize_grads=True)
-        return losses.detach(), _packed(gradients, rows), _packed(after.values(), rows)
+        width = self._layout.trainable_size
+        return Differentiated(
+            losses.detach().to(rows.dtype),
+            _packed(trained, gradients, rows),
+            _packed(untrained, [after[entry.name] for entry in untrained], rows),
+            rows[:, :width],
+        )
 
 
 def row_gradients(
-    module: nn.Module, layout: Layout, objective: Objective, *, example: tuple[Tree, Tree], targets: Tree
+    module: nn.Module,
+    layout: Layout,
+    objective: Objective,
+    *,
+    example: tuple[Tree, Tree],
+    targets: Tree,
+    dtype: torch.dtype = torch.float32,
 ) -> RowGradients:
     """Prepare the gradient of a module's loss for rows.
 
     Parameters
     ----------
     module : torch.nn.Module
-        Used in training mode; its own state is never read nor written.
+        Used in training mode, and overwritten.
     layout : Layout
         How rows are laid out.
     objective : Objective
@@ -137,90 +197,51 @@ def row_gradients(
         A small batch, inputs and targets of shape ``[S, ...]``, on which the module and the loss are tried.
     targets : Tree
         All there are: whether some count for nothing.
+    dtype : torch.dtype
+        Of the rows, and so of the parameters that are trained.
 
     Raises
     ------
     InvalidTask
-        If the module or the loss fails on the example, compares outputs and targets of different shapes, or the
-        loss is not one differentiable number.
+        If the module or the loss fails on the example, compares outputs and targets of different shapes, or does
+        not give the same twice; if the loss is not one differentiable number; or if parameters have another dtype.
     """
-    training_module = module.train()
-    trained = tuple(entry for entry in layout.entries if entry.group != "untrained")
-    untrained = tuple(entry for entry in layout.entries if entry.group == "untrained")
-
-    def loss_of_batch(loss: Loss) -> _LossOf:
-        def loss_of(leaves: Tensors, rest: Tensors, inputs: Tree, targets: Tree) -> tuple[Tensor, Tensors]:
-            tensors = {entry.name: leaves[entry.name].to(entry.torch_dtype) for entry in trained}
-            for entry in untrained:  # BatchNorm writes its buffers in place: let it write into a copy
-                tensors[entry.name] = rest[entry.name].to(entry.torch_dtype, copy=True)
-            outputs = call_module(training_module, tensors, inputs)
-            return loss(outputs, targets), {entry.name: tensors[entry.name].detach() for entry in untrained}
-
-        return loss_of
+    for entry in layout.entries:
+        if entry.group != "untrained" and entry.torch_dtype != dtype:
+            raise InvalidTask(
+                f"the parameter {entry.name!r} is {entry.dtype}",
+                expected=f"{str(dtype).removeprefix('torch.')}: what rows are trained and averaged in",
+                got=entry.dtype,
+                remedy="Convert the module in its factory with .float(); for arithmetic in half precision use "
+                "torch.autocast in forward; for double precision set precision = 'float64' in a scenario.",
+            )
 
     def watched(outputs: Any, compared: Tree) -> Tensor:  # noqa: ANN401 - whatever a module returns
         value = objective.checked(outputs, compared)
         objective.try_sizes(*map_leaves(_detached, (outputs, compared)))
         return value
 
-    row = to_row(module, layout)
-    views = dict(_views(row, trained)), dict(_views(row, untrained))
-    draws = _try_out(loss_of_batch(watched), *views, example)
-    counted_unequally = objective.may_count_nothing(targets)
-    return RowGradients(
-        draws=draws,
-        _trained=trained,
-        _untrained=untrained,
-        _loss_of=loss_of_batch(objective if counted_unequally else objective.loss),
-        _name=type(module).__name__,
-        _example=(row, *example),
-    )
+    own = OwnModule(module, layout)
+    row = to_row(module, layout).to(dtype)
+    if not is_finite(row[: layout.trainable_size]):
+        raise InvalidTask(
+            "the initial parameters hold NaN or infinities",
+            expected="finite numbers",
+            remedy="Initialise every parameter: torch.empty does not.",
+        )
+    habits = try_out(own, layout, row, example, watched=watched, loss=objective)
+    loss = objective if objective.may_count_nothing(targets) else objective.loss
+    return RowGradients(own, layout, loss, habits, (row, *example))
 
 
 def _detached(leaf: Any) -> Any:  # noqa: ANN401
     return leaf.detach() if isinstance(leaf, Tensor) else leaf
 
 
-def _try_out(loss_of: _LossOf, leaves: Tensors, rest: Tensors, example: tuple[Tree, Tree]) -> bool:
-    """Try a batch; return whether random numbers were drawn for it."""
-    inputs, targets = example
-    try:
-        with global_generator(), torch.enable_grad():
-            before = torch.get_rng_state()
-            value = loss_of({name: leaf.requires_grad_() for name, leaf in leaves.items()}, rest, *example)[0]
-            draws = not torch.equal(before, torch.get_rng_state())
-    except GossipflError:
-        raise
-    except Exception as error:
-        raise InvalidTask(
-            "the module or its loss fails on a batch of the task's own data",
-            got=f"{type(error).__name__}: {error}",
-            remedy=f"The batch had inputs {describe(inputs)} and targets {describe(targets)}.",
-        ) from error
-    if not isinstance(value, Tensor) or value.shape != () or not value.is_floating_point():
-        raise InvalidTask(
-            "the loss of a batch must be one number",
-            expected="a floating-point scalar tensor, the mean over the batch",
-            got=describe(value),
-            remedy="Use reduction='mean'.",
-        )
-    if not value.requires_grad:
-        raise InvalidTask(
-            "the loss does not depend on any trainable parameter",
-            expected="a loss that can be differentiated",
-            remedy="Look for detach(), item(), no_grad() or integer outputs in the module and the loss.",
-        )
-    return draws
+def _all_equal(first: Tensor, second: Tensor) -> bool:
+    return bool(((first == second) | (first.isnan() & second.isnan())).all())
 
 
-def _views(rows: Tensor, entries: Iterable[Entry]) -> Iterable[tuple[str, Tensor]]:
-    """Views of rows (``[..., D]``) as named float32 tensors, in the order of ``entries``."""
-    for entry in entries:
-        view = rows[..., entry.offset : entry.offset + entry.size]
-        yield entry.name, view.reshape((*rows.shape[:-1], *entry.shape))
-
-
-def _packed(tensors: Iterable[Tensor], rows: Tensor) -> Tensor:
-    leading = rows.shape[:-1]
-    flat = [tensor.reshape(*leading, tensor.shape[len(leading) :].numel()) for tensor in tensors]
-    return torch.cat([part.to(rows.dtype) for part in flat], dim=-1) if flat else rows[..., :0]
+def _packed(entries: Iterable[Entry], tensors: Iterable[Tensor], rows: Tensor) -> Tensor:
+    flat = [entry.flat(tensor, dtype=rows.dtype) for entry, tensor in zip(entries, tensors, strict=True)]
+    return torch.cat(flat, dim=-1) if flat else rows[..., :0]

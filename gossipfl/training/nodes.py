@@ -8,7 +8,9 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-__all__ = ["Nodes", "before_rest"]
+from gossipfl.codecs import is_finite
+
+__all__ = ["Nodes", "before_rest", "has_diverged"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,3 +82,16 @@ def before_rest(first: Tensor, rows: Tensor) -> Tensor:
     """Rows that begin with ``first`` (``[B, K]``) and go on as ``rows`` (``[B, D]``) do; no copy where K = D."""
     width = first.shape[1]
     return first if width == rows.shape[1] else torch.cat([first, rows[:, width:]], dim=1)
+
+
+def has_diverged(rows: Tensor, good: Tensor) -> bool:
+    """Whether there are NaN or infinities in rows where there had been none.
+
+    What a module holds from the beginning, such as a mask of -inf, is no divergence.
+
+    Parameters
+    ----------
+    rows, good : Tensor
+        Of one shape: now, and before.
+    """
+    return not is_finite(rows) and bool((~rows.isfinite() & good.isfinite()).any())

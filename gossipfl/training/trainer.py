@@ -17,7 +17,7 @@ from gossipfl.tasks.samples import Tree, count, signature, stacked
 from gossipfl.training.augmentation import Transform, require_repeatable, transformed
 from gossipfl.training.batches import batch_positions, draw_seeds
 from gossipfl.training.data import NodeData
-from gossipfl.training.gradient import RowGradients, row_gradients
+from gossipfl.training.gradient import Differentiated, RowGradients, row_gradients
 from gossipfl.training.nodes import Nodes
 from gossipfl.training.optimisers import Optimiser, optimiser_of
 from gossipfl.training.settings import TrainingSettings, learning_rates
@@ -39,8 +39,10 @@ class Trainer:
     transform: Transform | None = None
 
     @classmethod
-    def of(cls, task: Task, data: NodeData, settings: TrainingSettings) -> Trainer:
-        """Prepare training of a task.
+    def of(
+        cls, task: Task, data: NodeData, settings: TrainingSettings, *, dtype: torch.dtype = torch.float32
+    ) -> Trainer:
+        """Prepare training of a task, on rows of a dtype.
 
         Raises
         ------
@@ -52,7 +54,9 @@ class Trainer:
         if task.transform is not None:
             example = require_repeatable(task.transform, example)
         module, objective = task.build_module(), task.objective
-        gradients = row_gradients(module, task.layout, objective, example=example, targets=data.targets)
+        gradients = row_gradients(
+            module, task.layout, objective, example=example, targets=data.targets, dtype=dtype
+        )
         objective.require_classes(data.targets)
         return cls(task.layout, data, settings, gradients, task.transform)
 
@@ -137,8 +141,8 @@ class Trainer:
         if not len(nodes):
             return nodes, nodes.rows.new_zeros(0, self.layout.trainable_size)
         with training_failures_named():
-            _, gradients, untrained = self._gradients(nodes, owners)
-        return self._seen(nodes, untrained), self._regularised(nodes, gradients)
+            found = self._gradients(nodes, owners)
+        return self._seen(nodes, found), self._regularised(found)
 
     def learning_rates(self, nodes: Nodes) -> Tensor:
         """Step sizes of the nodes' next steps, from their ages or steps: ``[B, 1]``, of the rows' dtype."""
@@ -148,11 +152,13 @@ class Trainer:
         return learning_rates(clock, self.settings, dtype=nodes.rows.dtype)[:, None]
 
     def _step(self, nodes: Nodes, owners: NDArray[np.int64]) -> tuple[Nodes, Tensor]:
-        losses, gradients, untrained = self._gradients(nodes, owners)
-        return self._descend(nodes, gradients, untrained), losses
+        found = self._gradients(nodes, owners)
+        return self._descend(nodes, found), found.losses
 
-    def step_on(self, nodes: Nodes, inputs: Tree, targets: Tree, seeds: list[int]) -> tuple[Nodes, Tensor]:
+    def step_on(self, nodes: Nodes, inputs: Tree, targets: Tree) -> tuple[Nodes, Tensor]:
         """Do one training step on batches already gathered: pure tensor arithmetic, so it can be traced.
+
+        Only where the gradients are `RowGradients.vectorised`.
 
         Parameters
         ----------
@@ -160,25 +166,21 @@ class Trainer:
             B nodes.
         inputs, targets : Tree
             Shape ``[B, S, ...]``: each node's own batch.
-        seeds : list of int
-            As for `RowGradients`.
 
         Returns
         -------
         nodes, losses
             As `train`.
         """
-        losses, gradients, untrained = self.gradients(nodes.rows, inputs, targets, seeds)
-        return self._descend(nodes, gradients, untrained), losses
+        found = self.gradients.together(nodes.rows, inputs, targets)
+        return self._descend(nodes, found), found.losses
 
-    def gradient_on(
-        self, nodes: Nodes, inputs: Tree, targets: Tree, seeds: list[int]
-    ) -> tuple[Nodes, Tensor]:
+    def gradient_on(self, nodes: Nodes, inputs: Tree, targets: Tree) -> tuple[Nodes, Tensor]:
         """Evaluate gradients on batches already gathered: pure tensor arithmetic, so it can be traced.
 
         Parameters
         ----------
-        nodes, inputs, targets, seeds
+        nodes, inputs, targets
             As for `step_on`.
 
         Returns
@@ -186,33 +188,30 @@ class Trainer:
         nodes, gradients
             As `gradient`.
         """
-        _, gradients, untrained = self.gradients(nodes.rows, inputs, targets, seeds)
-        return self._seen(nodes, untrained), self._regularised(nodes, gradients)
+        found = self.gradients.together(nodes.rows, inputs, targets)
+        return self._seen(nodes, found), self._regularised(found)
 
-    def _regularised(self, nodes: Nodes, gradients: Tensor) -> Tensor:
-        settings = self.settings
+    def _regularised(self, found: Differentiated) -> Tensor:
+        settings, gradients = self.settings, found.gradients
         if settings.clip_norm is not None:
             norms = torch.linalg.vector_norm(gradients, dim=1, keepdim=True)
             gradients = gradients * (settings.clip_norm / (norms + 1e-6)).clamp(max=1)
         if settings.weight_decay and settings.optimiser == "sgd":
-            trainable = nodes.rows[:, : self.layout.trainable_size]
-            gradients = gradients.add(trainable, alpha=settings.weight_decay)
+            gradients = gradients.add(found.trainable, alpha=settings.weight_decay)
         return gradients
 
-    def _seen(self, nodes: Nodes, untrained: Tensor) -> Nodes:
-        """Nodes that have seen a batch, and whose parameters are as they were."""
+    def _seen(self, nodes: Nodes, found: Differentiated) -> Nodes:
+        """Nodes that have seen a batch, and whose parameters are as the forward pass left them."""
         rows = nodes.rows
-        if untrained.shape[1]:
-            rows = torch.cat([rows[:, : self.layout.trainable_size], untrained], dim=1)
+        if found.untrained.shape[1] or self.gradients.changes_parameters:
+            rows = torch.cat([found.trainable, found.untrained], dim=1)
         return replace(nodes, rows=rows, ages=nodes.ages + 1, steps=nodes.steps + 1)
 
-    def _descend(self, nodes: Nodes, gradients: Tensor, untrained: Tensor) -> Nodes:
+    def _descend(self, nodes: Nodes, found: Differentiated) -> Nodes:
         trained, momentum = self.optimiser.step(
-            nodes.rows[:, : self.layout.trainable_size],
-            self._regularised(nodes, gradients),
-            nodes.momentum,
-            rates=self.learning_rates(nodes),
+            found.trainable, self._regularised(found), nodes.momentum, rates=self.learning_rates(nodes)
         )
+        untrained = found.untrained
         return replace(
             nodes,
             rows=torch.cat([trained, untrained], dim=1) if untrained.shape[1] else trained,
@@ -234,27 +233,30 @@ class Trainer:
                     remedy="Make them with Nodes.start(rows, momentum_size=trainer.momentum_size).",
                 )
 
-    def _gradients(self, nodes: Nodes, owners: NDArray[np.int64]) -> tuple[Tensor, Tensor, Tensor]:
-        """Losses, gradients and untrained parts; nodes with batches of equal size go together."""
+    def _gradients(self, nodes: Nodes, owners: NDArray[np.int64]) -> Differentiated:
+        """Losses and gradients; nodes with batches of equal size go together."""
         counts = self.data.counts[owners]
         sizes = np.minimum(counts, self.settings.batch_size)
         if (sizes == sizes[0]).all():
             return self._gradients_of_size(nodes, owners, int(sizes[0]))
-        trainable = self.layout.trainable_size
-        losses = nodes.rows.new_empty(len(nodes))
-        gradients = nodes.rows.new_empty(len(nodes), trainable)
-        untrained = nodes.rows.new_empty(len(nodes), self.layout.size - trainable)
+        width, rows = self.layout.trainable_size, nodes.rows
+        whole = Differentiated(
+            losses=rows.new_empty(len(nodes)),
+            gradients=rows.new_empty(len(nodes), width),
+            untrained=rows.new_empty(len(nodes), self.layout.size - width),
+            trainable=rows[:, :width].clone() if self.gradients.changes_parameters else rows[:, :width],
+        )
         for size in np.unique(sizes):
             where = np.flatnonzero(sizes == size)
             index = torch.from_numpy(where)
-            losses[index], gradients[index], untrained[index] = self._gradients_of_size(
-                nodes.select(index), owners[where], int(size)
-            )
-        return losses, gradients, untrained
+            found = self._gradients_of_size(nodes.select(index), owners[where], int(size))
+            for of_all, of_these in zip(whole[:3], found[:3], strict=True):
+                of_all[index] = of_these
+            if self.gradients.changes_parameters:
+                whole.trainable[index] = found.trainable
+        return whole
 
-    def _gradients_of_size(
-        self, nodes: Nodes, owners: NDArray[np.int64], size: int
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def _gradients_of_size(self, nodes: Nodes, owners: NDArray[np.int64], size: int) -> Differentiated:
         numbers, steps = self.data.numbers[owners], nodes.steps.numpy()
         positions = batch_positions(
             seed=self.settings.seed, nodes=numbers, steps=steps, counts=self.data.counts[owners], size=size

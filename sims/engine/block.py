@@ -80,7 +80,7 @@ class UpdateBlock:
 
         def update(nodes: Nodes) -> Nodes:
             for step in range(leaves[0].shape[1] if self.train else 0):
-                nodes = self.trainer.step_on(nodes, *self.batch(leaves, step), [])[0]
+                nodes = self.trainer.step_on(nodes, *self.batch(leaves, step))[0]
             return nodes
 
         steps = torch.zeros_like(columns[4])

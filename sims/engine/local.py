@@ -167,7 +167,7 @@ class BlockTraining:
             momentum=momentum.index_select(0, places),
         )
         for step in range(leaves[0].shape[1]):
-            nodes = self.world.trainer.step_on(nodes, *self._batch(leaves, step), [])[0]
+            nodes = self.world.trainer.step_on(nodes, *self._batch(leaves, step))[0]
         return nodes.rows, nodes.ages, nodes.steps, nodes.momentum
 
     def _gradients_of_block(self, rows: Tensor, places: Tensor, *leaves: Tensor) -> tuple[Tensor, ...]:
@@ -177,6 +177,6 @@ class BlockTraining:
             steps=torch.zeros_like(places),
             momentum=rows.new_zeros(len(places), 0),
         )
-        after, gradients = self.world.trainer.gradient_on(nodes, *self._batch(leaves, 0), [])
+        after, gradients = self.world.trainer.gradient_on(nodes, *self._batch(leaves, 0))
         untrained = after.rows[:, self.world.layout.trainable_size :]
         return (gradients, untrained) if untrained.shape[1] else (gradients,)

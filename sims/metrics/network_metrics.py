@@ -101,7 +101,7 @@ def _squared_gradient(trainer: Trainer, mean: Tensor) -> float:
     data = trainer.data
     places = np.linspace(0, len(data.indices) - 1, min(len(data.indices), _SAMPLES)).round().astype(np.int64)
     inputs, targets = map_leaves(lambda leaf: leaf[None], data.at(data.indices[places]))
-    _, gradients, _ = trainer.gradients(mean[None], inputs, targets, [0])
+    gradients = trainer.gradients(mean[None], inputs, targets, [0]).gradients
     size = trainer.layout.trainable_size
     whole = gradients[0].double() + trainer.settings.weight_decay * mean[:size].double()
     return float((whole**2).sum())

@@ -182,7 +182,8 @@ def build_world(scenario: Scenario, *, traces: Traces | None = None) -> World:
         dataset = _doubled(dataset)
     if scenario.evaluate.validation is not None:
         dataset = _held_out(dataset, scenario.evaluate.validation, seed=scenario.seed)
-    trainer = Trainer.of(task, _divided(scenario, dataset), scenario.training)
+    dtype = torch.float64 if scenario.precision == "float64" else torch.float32
+    trainer = Trainer.of(task, _divided(scenario, dataset), scenario.training, dtype=dtype)
     measured = slice(scenario.evaluate.samples)
     world = World(
         scenario=scenario,

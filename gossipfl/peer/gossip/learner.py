@@ -19,9 +19,8 @@ import trio
 from torch import Tensor
 
 from gossipfl.algorithms import Message, MessageAlgorithm, adopt, go_back
-from gossipfl.codecs import is_finite
 from gossipfl.peer.threads import run_abandonable
-from gossipfl.training import Nodes, Trainer
+from gossipfl.training import Nodes, Trainer, has_diverged
 
 __all__ = ["Incoming", "Learner", "State"]
 
@@ -266,11 +265,11 @@ class Learner:
         return after
 
     def _finite(self, state: State) -> State:
-        """Return the state as it is or, if its row holds NaN or an infinity, the last good one."""
-        if is_finite(state.nodes.rows):
+        """Return the state as it is or, if its row has diverged, the last good one."""
+        good = self._good
+        if not has_diverged(state.nodes.rows, good.nodes.rows):
             return state
         began = time.perf_counter()
-        good = self._good
         nodes = go_back(state.nodes, good.nodes)
         after = State(nodes=nodes, event=state.event + 1, loss=state.loss, has_gone_back=True)
         self._record(

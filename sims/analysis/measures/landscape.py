@@ -112,7 +112,9 @@ def local_gradients(problem: Problem, trainer: Trainer, rows: Tensor, nodes: NDA
     for row, node in zip(rows, nodes, strict=True):
         positions = np.arange(problem.data.counts[node], dtype=np.int64)[None]
         inputs, targets = problem.data.gather(np.array([node]), positions)
-        gradients.append(trainer.gradients(row[None].contiguous(), inputs, targets, [0])[1][0].double())
+        gradients.append(
+            trainer.gradients(row[None].contiguous(), inputs, targets, [0]).gradients[0].double()
+        )
     decay = problem.training.weight_decay
     return torch.stack(gradients) + decay * rows[:, : problem.task.layout.trainable_size].double()
 
@@ -135,7 +137,7 @@ def _noise(problem: Problem, trainer: Trainer, mean: Tensor, nodes: NDArray[np.i
         )
         inputs, targets = data.gather(owners, positions)
         rows = mean.expand(_BATCHES, -1).contiguous()
-        gradients = trainer.gradients(rows, inputs, targets, [0] * _BATCHES)[1].double()
+        gradients = trainer.gradients(rows, inputs, targets, [0] * _BATCHES).gradients.double()
         total += float(gradients.var(dim=0, unbiased=True).sum())
     return total / len(nodes)
 

@@ -135,7 +135,7 @@ def train_pooled(run: Run, problem: Problem) -> Pooled:
     )
     pool = np.unique(problem.data.indices)
     data = NodeData.partitioned(problem.data.inputs, problem.data.targets, [pool])
-    trainer = Trainer.of(problem.task, data, settings)
+    trainer = Trainer.of(problem.task, data, settings, dtype=problem.dtype)
     row = problem.task.initial_row()[None].to(problem.dtype)
     nodes = Nodes.start(row, momentum_size=trainer.momentum_size)
     with torch.no_grad():

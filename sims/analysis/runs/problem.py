@@ -68,7 +68,7 @@ class Problem:
 
     def trainer(self) -> Trainer:
         """Training on everybody's own samples."""
-        return Trainer.of(self.task, self.data, self.training)
+        return Trainer.of(self.task, self.data, self.training, dtype=self.dtype)
 
     def evaluate(self, rows: Tensor) -> dict[str, NDArray[np.float64]]:
         """Loss and metrics of each row on the test samples: float64 ``[k]`` each.

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from gossipfl.errors import IncompatibleModel, InvalidTask
 from gossipfl.rows import load_row, to_row
 from gossipfl.settings import TrainingSettings
-from gossipfl.tasks import Dataset, Task
+from gossipfl.tasks import Task
 from gossipfl.training import NodeData, Nodes, Trainer, batch_positions, learning_rates
 from tests.gossipfl.training.small_tasks import MODELS, blobs, task_of
 
@@ -42,7 +42,7 @@ def assert_same(first: Nodes, second: Nodes, tolerance: float = 0.0) -> None:
     assert torch.equal(first.ages, second.ages)
     assert torch.equal(first.steps, second.steps)
     torch.testing.assert_close(first.rows, second.rows, rtol=0, atol=tolerance)
-    torch.testing.assert_close(first.momentum, second.momentum, rtol=0, atol=tolerance)
+    torch.testing.assert_close(first.momentum, second.momentum, rtol=0, atol=2 * tolerance)
 
 
 @pytest.mark.parametrize("model", VECTORISED)
@@ -97,7 +97,8 @@ def test_one_row_at_a_time_equals_sixty_four_rows_at_once(model: str) -> None:
     together, losses = trainer.train(nodes, owners)
     for node in range(64):
         alone, loss = trainer.train(nodes.select(slice(node, node + 1)), owners[node : node + 1])
-        assert_same(together.select(slice(node, node + 1)), alone, tolerance=2e-6)
+        tolerance = 2e-5 if model == "batch_norm" else 2e-6  # of three samples: divided by small deviations
+        assert_same(together.select(slice(node, node + 1)), alone, tolerance=tolerance)
         assert loss.item() == pytest.approx(losses[node].item(), abs=1e-5)
     assert not torch.allclose(together.rows, nodes.rows)
 
@@ -278,25 +279,14 @@ def test_a_node_too_small_for_its_model_is_refused_before_training() -> None:
     assert not torch.equal(after.rows, nodes.rows)
 
 
-def test_a_bfloat16_model_is_trained_on_float32_rows() -> None:
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+def test_parameters_of_another_precision_are_refused_by_name(dtype: torch.dtype) -> None:
     data = blobs()
-    half = Dataset(
-        train_inputs=data.train_inputs.bfloat16(),
-        train_targets=data.train_targets,
-        test_inputs=data.test_inputs.bfloat16(),
-        test_targets=data.test_targets,
-    )
-    task = Task(name="half", model=lambda: MODELS["perceptron"]().bfloat16(), data=lambda: half)
-    trainer = Trainer.of(
-        task,
-        NodeData.of_one_node(half.train_inputs, half.train_targets),
-        TrainingSettings(learning_rate=1e-4),
-    )
-    nodes = Nodes.start(task.initial_row().expand(2, -1))
-    after, _ = trainer.train(nodes, np.zeros(2, dtype=np.int64))
-    assert after.rows.dtype == torch.float32
-    moved = (after.rows - nodes.rows).abs()
-    assert 0 < moved.max() < 1e-3  # steps smaller than bfloat16 could hold are kept
+    task = Task(name="half", model=lambda: MODELS["perceptron"]().to(dtype), data=blobs)
+    with pytest.raises(InvalidTask, match=r"'0\.weight' is .*expected float32.*autocast"):
+        Trainer.of(
+            task, NodeData.of_one_node(data.train_inputs.to(dtype), data.train_targets), TrainingSettings()
+        )
 
 
 def test_one_row_needs_none_of_the_libraries_that_batching_loads() -> None:

@@ -1,4 +1,4 @@
-"""Recurrent layers that can be batched over parameters.
+"""Recurrent layers and attention that can be batched over parameters.
 
 torch's GRU, LSTM and RNN layers call fused operators, for which ``vmap`` has no rule. Under this mode they are
 computed step by step with torch's own decompositions of the same operators, so that a simulation can train many
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-__all__ = ["BatchableRecurrences"]
+__all__ = ["BatchableOperators"]
 
 
 @cache
@@ -56,8 +56,49 @@ def _lstm(  # noqa: PLR0917 - torch calls it
     return outputs, torch.stack(hidden), torch.stack(cell)
 
 
-class BatchableRecurrences(TorchFunctionMode):
-    """While this is active, recurrent layers are computed with operators that ``vmap`` knows."""
+def _attention(  # noqa: PLR0917 - torch calls it
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,  # noqa: FBT001, FBT002 - torch's own signature
+    *,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> Tensor:
+    """Compute ``softmax(Q Kᵀ · scale + mask) V``, as `torch.nn.functional.scaled_dot_product_attention` says."""
+    if dropout_p:
+        raise RuntimeError("its attention draws random numbers")
+    if enable_gqa:
+        key = key.repeat_interleave(query.size(-3) // key.size(-3), -3)
+        value = value.repeat_interleave(query.size(-3) // value.size(-3), -3)
+    scores = query @ key.mT * (query.size(-1) ** -0.5 if scale is None else scale)
+    if is_causal:
+        earlier = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).tril()
+        scores = scores.masked_fill(~earlier, -torch.inf)
+    if attn_mask is not None:
+        boolean = attn_mask.dtype == torch.bool
+        scores = scores.masked_fill(~attn_mask, -torch.inf) if boolean else scores + attn_mask
+    weights = torch.softmax(scores, dim=-1)
+    if attn_mask is not None:  # who may look at nothing sees zeros
+        blind = (scores == -torch.inf).all(dim=-1, keepdim=True)
+        weights = weights.masked_fill(blind, 0)
+    return weights @ value
+
+
+class BatchableOperators(TorchFunctionMode):
+    """While this is active, recurrent layers and attention are computed with operators that ``vmap`` knows."""
+
+    def __enter__(self) -> BatchableOperators:
+        self._fastpath = torch.backends.mha.get_fastpath_enabled()
+        torch.backends.mha.set_fastpath_enabled(False)
+        super().__enter__()  # type: ignore[no-untyped-call]
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        super().__exit__(*error)  # type: ignore[no-untyped-call]
+        torch.backends.mha.set_fastpath_enabled(self._fastpath)
 
     def __torch_function__(
         self,
@@ -67,6 +108,8 @@ class BatchableRecurrences(TorchFunctionMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:  # noqa: ANN401
         """Call an operator, or its decomposition."""
+        if func is torch.nn.functional.scaled_dot_product_attention:
+            return _attention(*args, **(kwargs or {}))
         # Of packed sequences the third argument is the hidden state: their operators have no decomposition.
         padded = len(args) > 2 and isinstance(args[2], list)
         rule = _decompositions().get(func) if padded else None

@@ -1,0 +1,166 @@
+"""Trial of a module and its loss on one batch: what it draws, what it changes, whether it gives the same twice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gossipfl.constants import constants_of, difference
+from gossipfl.errors import GossipflError, InvalidTask
+from gossipfl.randomness import clocks_read, own_generators, seeded, watched
+from gossipfl.rows import Layout
+from gossipfl.tasks.samples import Tree, describe
+from gossipfl.training.own_module import Loss, OwnModule
+
+__all__ = ["Habits", "try_out"]
+
+_LARGE = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Habits:
+    """What a module does while it runs.
+
+    Parameters
+    ----------
+    draws : bool
+        Whether it draws random numbers.
+    only_torch : bool
+        Whether those are torch's alone.
+    generators : tuple
+        Generators of its own that it may draw from.
+    changes_parameters : bool
+        Whether the forward or backward pass writes into parameters.
+    """
+
+    draws: bool
+    only_torch: bool
+    generators: tuple[Any, ...]
+    changes_parameters: bool
+
+
+def try_out(
+    own: OwnModule, layout: Layout, row: Tensor, example: tuple[Tree, Tree], *, watched: Loss, loss: Loss
+) -> Habits:
+    """Differentiate a batch three times: with the loss watched, and twice more to compare.
+
+    Parameters
+    ----------
+    own : OwnModule
+    layout : Layout
+    row : Tensor
+        Shape ``[D]``.
+    example : tuple of Tree
+        Inputs and targets of shape ``[S, ...]``.
+    watched : callable
+        The loss, looking at what it compares.
+    loss : callable
+        The loss of training.
+
+    Raises
+    ------
+    InvalidTask
+        If it fails, is not one differentiable number, or does not give the same twice.
+    """
+    generators = own_generators(own.module)
+
+    def differentiate(loss: Loss) -> tuple[Tensor, Tensor, Tensor]:
+        with seeded(0, *generators):
+            return own.differentiate(row, *example, loss)
+
+    with _named(example):
+        differentiate(lambda outputs, targets: _required(watched(outputs, targets)))
+        with clocks_read() as clocks, seeded(0, *generators), _drawing() as drawn:
+            first = own.differentiate(row, *example, loss)
+        before = constants_of(own.module, layout)
+        second = differentiate(loss)
+        after = constants_of(own.module, layout)
+    _require_repeatable(first, second, clocks)
+    changed = difference(before, after)
+    if changed is not None:
+        raise InvalidTask(
+            f"the module changes {changed!r} from batch to batch",
+            expected="all that training changes among its parameters and persistent buffers",
+            remedy="Register it with register_buffer(name, tensor), and change it with copy_().",
+        )
+    return Habits(
+        draws=bool(drawn) or bool(generators),
+        only_torch=not (drawn.python or drawn.numpy),
+        generators=generators,
+        changes_parameters=own.wrote_parameters or _changes_large(own, layout, row, example, loss),
+    )
+
+
+def _changes_large(
+    own: OwnModule, layout: Layout, row: Tensor, example: tuple[Tree, Tree], loss: Loss
+) -> bool:
+    """Whether parameters that are far from the initial ones are changed: clamped, or scaled to a norm."""
+    width, large = layout.trainable_size, row.clone()
+    generator = torch.Generator().manual_seed(0)
+    large[:width] = _LARGE * torch.randn(width, generator=generator, dtype=row.dtype)
+    try:
+        with seeded(0):
+            after = own.differentiate(large, *example, loss)[2]
+    except Exception:  # nothing is said of a module that fails there
+        return False
+    return not torch.equal(after[:width], large[:width])
+
+
+_drawing = watched
+
+
+def _required(value: Any) -> Tensor:  # noqa: ANN401 - whatever a loss returns
+    """Require one differentiable number."""
+    if not isinstance(value, Tensor) or value.shape != () or not value.is_floating_point():
+        raise InvalidTask(
+            "the loss of a batch must be one number",
+            expected="a floating-point scalar tensor, the mean over the batch",
+            got=describe(value),
+            remedy="Use reduction='mean'.",
+        )
+    if not value.requires_grad:
+        raise InvalidTask(
+            "the loss does not depend on any trainable parameter",
+            expected="a loss that can be differentiated",
+            remedy="Look for detach(), item(), no_grad() or integer outputs in the module and the loss.",
+        )
+    return value
+
+
+def _require_repeatable(first: tuple[Tensor, ...], second: tuple[Tensor, ...], clocks: set[str]) -> None:
+    same = all(
+        torch.allclose(one, other, rtol=1e-4, atol=1e-6, equal_nan=True)
+        for one, other in zip(first, second, strict=True)
+    )
+    if same and not clocks:
+        return
+    raise InvalidTask(
+        "the module or its loss depends on something besides its parameters and the batch",
+        expected="the same from the same seeds, twice",
+        got=f"numbers from {', '.join(sorted(clocks))}" if clocks else "other numbers the second time",
+        remedy="Draw with torch, random or NumPy's global functions, or with generators that are attributes of "
+        "the module: these are seeded for each node and step. Keep what is remembered in persistent buffers.",
+    )
+
+
+class _named:  # noqa: N801 - a context manager in the place of a function
+    """Raise whatever fails as `InvalidTask`."""
+
+    def __init__(self, example: tuple[Tree, Tree]) -> None:
+        self._example = example
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if error is None or isinstance(error, GossipflError) or not isinstance(error, Exception):
+            return
+        inputs, targets = self._example
+        raise InvalidTask(
+            "the module or its loss fails on a batch of the task's own data",
+            got=f"{type(error).__name__}: {error}",
+            remedy=f"The batch had inputs {describe(inputs)} and targets {describe(targets)}.",
+        ) from error
