@@ -48,7 +48,7 @@ class Drawn:
 
 
 @contextmanager
-def seeded(seed: int, *generators: Any, everything: bool = True) -> Iterator[None]:
+def seeded(seed: int, *generators: object, everything: bool = True) -> Iterator[None]:
     """Seed the process's generators for a block of code, and put them back after it.
 
     Parameters
@@ -62,7 +62,7 @@ def seeded(seed: int, *generators: Any, everything: bool = True) -> Iterator[Non
     """
     with global_generator() as of_torch:
         of_torch.manual_seed(seed)
-        python, legacy = (random.getstate(), np.random.get_state()) if everything else (None, None)  # noqa: NPY002
+        python, legacy = (random.getstate(), np.random.get_state()) if everything else (None, None)
         if everything:
             random.seed(seed)
             np.random.seed(seed % 2**32)
@@ -137,7 +137,7 @@ def _collect(value: Any, found: dict[int, Any], depth: int) -> None:  # noqa: AN
         _collect(vars(value), found, depth - 1)
 
 
-def _reseed(generator: Any, seed: int) -> None:  # noqa: ANN401
+def _reseed(generator: object, seed: int) -> None:
     match generator:
         case torch.Generator():
             generator.manual_seed(seed)
@@ -146,5 +146,5 @@ def _reseed(generator: Any, seed: int) -> None:  # noqa: ANN401
             bits.state = type(bits)(seed).state
         case np.random.RandomState():
             generator.seed(seed % 2**32)
-        case _:
+        case random.Random():
             generator.seed(seed)

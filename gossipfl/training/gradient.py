@@ -103,10 +103,10 @@ class RowGradients:
         other = row.clone()
         other[: self._layout.trainable_size] += noise
         rows = torch.stack([row, other])
-        batches = map_leaves(lambda leaf: torch.stack([leaf, leaf.flip(0)]), (inputs, targets))
+        inputs, targets = map_leaves(lambda leaf: torch.stack([leaf, leaf.flip(0)]), (inputs, targets))
         given = rows.clone()
-        together = self.together(rows, *batches)
-        alone = self._row_by_row(rows, *batches, [])
+        together = self.together(rows, inputs, targets)
+        alone = self._row_by_row(rows, inputs, targets, [])
         if not _all_equal(rows, given):
             raise RuntimeError("it writes into the rows that it is given")
         for one, of_all in zip(alone, together, strict=True):
@@ -137,12 +137,12 @@ class RowGradients:
     def _row_by_row(self, rows: Tensor, inputs: Tree, targets: Tree, seeds: list[int]) -> Differentiated:
         results = []
         for index, row in enumerate(rows):
-            own = take((inputs, targets), index)
+            batch, compared = take((inputs, targets), index)
             if self.draws:
                 with seeded(seeds[index], *self._habits.generators, everything=not self._habits.only_torch):
-                    results.append(self._own.differentiate(row, *own, self._loss))
+                    results.append(self._own.differentiate(row, batch, compared, self._loss))
             else:
-                results.append(self._own.differentiate(row, *own, self._loss))
+                results.append(self._own.differentiate(row, batch, compared, self._loss))
         losses, gradients, after = (torch.stack(each) for each in zip(*results, strict=True))
         width = self._layout.trainable_size
         return Differentiated(losses.to(rows.dtype), gradients, after[:, width:], after[:, :width])
