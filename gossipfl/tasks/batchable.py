@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 __all__ = ["BatchableOperators"]
@@ -31,6 +32,8 @@ def _decompositions() -> Mapping[Callable[..., Any], Callable[..., Any]]:
             functions.lstm: partial(_lstm, known),
             functions.rnn_tanh: known.rnn_tanh_input,
             functions.rnn_relu: known.rnn_relu_input,
+            functions.lstm_cell: _lstm_cell,
+            functions.gru_cell: _gru_cell,
         }
     except (ImportError, AttributeError):
         return {}
@@ -54,6 +57,39 @@ def _lstm(  # noqa: PLR0917 - torch calls it
     )
     hidden, cell = zip(*ends, strict=True)
     return outputs, torch.stack(hidden), torch.stack(cell)
+
+
+def _lstm_cell(  # noqa: PLR0917 - torch calls it
+    inputs: Tensor,
+    state: Sequence[Tensor],
+    w_ih: Tensor,
+    w_hh: Tensor,
+    b_ih: Tensor | None = None,
+    b_hh: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    hidden, cell = state
+    gates = functional.linear(inputs, w_ih, b_ih) + functional.linear(hidden, w_hh, b_hh)
+    entry, forget, new, out = gates.chunk(4, dim=-1)
+    cell = torch.sigmoid(forget) * cell + torch.sigmoid(entry) * torch.tanh(new)
+    return torch.sigmoid(out) * torch.tanh(cell), cell
+
+
+def _gru_cell(  # noqa: PLR0917 - torch calls it
+    inputs: Tensor,
+    hidden: Tensor,
+    w_ih: Tensor,
+    w_hh: Tensor,
+    b_ih: Tensor | None = None,
+    b_hh: Tensor | None = None,
+) -> Tensor:
+    seen = functional.linear(inputs, w_ih, b_ih).chunk(3, dim=-1)
+    kept = functional.linear(hidden, w_hh, b_hh).chunk(3, dim=-1)
+    reset, update = torch.sigmoid(seen[0] + kept[0]), torch.sigmoid(seen[1] + kept[1])
+    new = torch.tanh(seen[2] + reset * kept[2])
+    return update * hidden + (1 - update) * new
+
+
+_CELLS = (_lstm_cell, _gru_cell)
 
 
 def _attention(  # noqa: PLR0917 - torch calls it
@@ -108,9 +144,10 @@ class BatchableOperators(TorchFunctionMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:  # noqa: ANN401
         """Call an operator, or its decomposition."""
-        if func is torch.nn.functional.scaled_dot_product_attention:
+        if getattr(func, "__name__", "") == "scaled_dot_product_attention":
             return _attention(*args, **(kwargs or {}))
         # Of packed sequences the third argument is the hidden state: their operators have no decomposition.
-        padded = len(args) > 2 and isinstance(args[2], list)
-        rule = _decompositions().get(func) if padded else None
+        rule = _decompositions().get(func)
+        if rule is not None and rule not in _CELLS and not (len(args) > 2 and isinstance(args[2], list)):
+            rule = None
         return (rule or func)(*args, **(kwargs or {}))

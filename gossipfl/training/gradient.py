@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -130,9 +130,15 @@ class RowGradients:
         seeds : list of int
             For each row, the seed of whatever the module draws at random; not read unless ``draws``.
         """
-        if len(rows) > 1 and self.vectorised:
+        if len(rows) > 1 and self.vectorised and self._is_fixed_alike(rows):
             return self.together(rows, inputs, targets)
         return self._row_by_row(rows, inputs, targets, seeds)
+
+    def _is_fixed_alike(self, rows: Tensor) -> bool:
+        """Whether what never changes is in all rows as the module has it itself."""
+        known, fixed = self._example[0], self._habits.fixed
+        places = [slice(e.offset, e.offset + e.size) for e in self._layout.entries if e.name in fixed]
+        return all(_all_equal(rows[:, place], known[place]) for place in places)
 
     def _row_by_row(self, rows: Tensor, inputs: Tree, targets: Tree, seeds: list[int]) -> Differentiated:
         results = []
@@ -149,12 +155,13 @@ class RowGradients:
 
     def together(self, rows: Tensor, inputs: Tree, targets: Tree) -> Differentiated:
         """Evaluate all rows at once: pure tensor arithmetic, so it can be traced. Only where `vectorised`."""
-        entries = self._layout.entries
+        entries, fixed = self._layout.entries, self._habits.fixed
         trained = [entry for entry in entries if entry.group != "untrained"]
         untrained = [entry for entry in entries if entry.group == "untrained"]
         leaves = {entry.name: entry.read(rows).detach().requires_grad_() for entry in trained}
-        # BatchNorm writes its buffers in place: let it write into copies.
-        rest = {entry.name: entry.read(rows).clone() for entry in untrained}
+        # BatchNorm writes its buffers in place: let it write into copies. What is the same in all rows, and stays,
+        # the module has itself.
+        rest = {entry.name: entry.read(rows).clone() for entry in untrained if entry.name not in fixed}
 
         def loss_of(leaves: Tensors, rest: Tensors, inputs: Tree, targets: Tree) -> tuple[Tensor, Tensors]:
             tensors = {**leaves, **rest}
@@ -168,8 +175,8 @@ class RowGradients:
         width = self._layout.trainable_size
         return Differentiated(
             losses.detach().to(rows.dtype),
-            _packed(trained, gradients, rows),
-            _packed(untrained, [after[entry.name] for entry in untrained], rows),
+            _packed(trained, dict(zip(leaves, gradients, strict=True)), rows),
+            _packed(untrained, after, rows),
             rows[:, :width],
         )
 
@@ -182,6 +189,7 @@ def row_gradients(
     example: tuple[Tree, Tree],
     targets: Tree,
     dtype: torch.dtype = torch.float32,
+    common_start: bool = False,
 ) -> RowGradients:
     """Prepare the gradient of a module's loss for rows.
 
@@ -199,6 +207,8 @@ def row_gradients(
         All there are: whether some count for nothing.
     dtype : torch.dtype
         Of the rows, and so of the parameters that are trained.
+    common_start : bool
+        Whether all rows begin alike, so that what never changes is the same in all of them.
 
     Raises
     ------
@@ -230,6 +240,8 @@ def row_gradients(
             remedy="Initialise every parameter: torch.empty does not.",
         )
     habits = try_out(own, layout, row, example, watched=watched, loss=objective)
+    if not common_start:
+        habits = replace(habits, fixed=frozenset())
     loss = objective if objective.may_count_nothing(targets) else objective.loss
     return RowGradients(own, layout, loss, habits, (row, *example))
 
@@ -242,6 +254,12 @@ def _all_equal(first: Tensor, second: Tensor) -> bool:
     return bool(((first == second) | (first.isnan() & second.isnan())).all())
 
 
-def _packed(entries: Iterable[Entry], tensors: Iterable[Tensor], rows: Tensor) -> Tensor:
-    flat = [entry.flat(tensor, dtype=rows.dtype) for entry, tensor in zip(entries, tensors, strict=True)]
+def _packed(entries: Iterable[Entry], tensors: Tensors, rows: Tensor) -> Tensor:
+    """Parts of rows from named tensors; of what has none, those of ``rows``."""
+    flat = [
+        entry.flat(tensors[entry.name], dtype=rows.dtype)
+        if entry.name in tensors
+        else rows[..., entry.offset : entry.offset + entry.size]
+        for entry in entries
+    ]
     return torch.cat(flat, dim=-1) if flat else rows[..., :0]

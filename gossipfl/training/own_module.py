@@ -33,8 +33,6 @@ class OwnModule:
 
     def __init__(self, module: nn.Module, layout: Layout) -> None:
         self.module = module.train()
-        #: Whether an operator has ever written into a parameter.
-        self.wrote_parameters = False
         self._places = [_Place(module, entry) for entry in layout.entries]
         self._trained = [place for place in self._places if place.entry.group != "untrained"]
 
@@ -67,16 +65,29 @@ class OwnModule:
         with torch.no_grad():
             for place in self._places:
                 place.load(row)
-        versions = [place.tensor._version for place in self._trained]
+        versions = [place.tensor._version for place in self._places]
         with torch.enable_grad():
             value = loss(self.call(inputs), targets)
             value.backward()  # type: ignore[no-untyped-call]
         with torch.no_grad():
             gradient = torch.cat([place.gradient(row.dtype) for place in self._trained])
             after = torch.cat([place.flat(row.dtype) for place in self._places])
-        if versions != [place.tensor._version for place in self._trained]:
-            self.wrote_parameters = True
+        for place, version in zip(self._places, versions, strict=True):
+            place.was_changed |= place.tensor._version != version or not place.is_as_in(row, after)
         return value.detach(), gradient, after
+
+    @property
+    def wrote_parameters(self) -> bool:
+        """Whether parameters that are trained have ever been changed by a forward or backward pass."""
+        return any(place.was_changed for place in self._trained)
+
+    def fixed(self) -> frozenset[str]:
+        """Names of frozen parameters and buffers that no pass has changed so far."""
+        return frozenset(
+            place.entry.name
+            for place in self._places
+            if place.entry.group == "untrained" and not place.was_changed
+        )
 
     def call(self, inputs: Tree) -> Any:  # noqa: ANN401 - whatever a module returns
         """Call the module: with one tensor, a tuple of arguments, or a dictionary of keyword arguments."""
@@ -98,6 +109,7 @@ class _Place:
         tensor = self._registry[self._name]
         assert tensor is not None  # noqa: S101 - the layout was made from it
         self.tensor = tensor
+        self.was_changed = False
         self._memory = tensor.data
 
     def load(self, row: Tensor) -> None:
@@ -107,6 +119,12 @@ class _Place:
         self._registry[self._name] = self.tensor
         self.tensor.grad = None
         self._memory.copy_(self.entry.read(row))
+
+    def is_as_in(self, row: Tensor, after: Tensor) -> bool:
+        """Whether two rows are the same here."""
+        here = slice(self.entry.offset, self.entry.offset + self.entry.size)
+        one, other = row[here], after[here]
+        return torch.equal(one, other) or bool(((one == other) | (one.isnan() & other.isnan())).all())
 
     def gradient(self, dtype: torch.dtype) -> Tensor:
         """Gradient as a part of a row; zeros where there is none."""

@@ -55,7 +55,13 @@ class Trainer:
             example = require_repeatable(task.transform, example)
         module, objective = task.build_module(), task.objective
         gradients = row_gradients(
-            module, task.layout, objective, example=example, targets=data.targets, dtype=dtype
+            module,
+            task.layout,
+            objective,
+            example=example,
+            targets=data.targets,
+            dtype=dtype,
+            common_start=task.start == "common",
         )
         objective.require_classes(data.targets)
         return cls(task.layout, data, settings, gradients, task.transform)

@@ -34,12 +34,15 @@ class Habits:
         Generators of its own that it may draw from.
     changes_parameters : bool
         Whether the forward or backward pass writes into parameters.
+    fixed : frozenset of str
+        Frozen parameters and buffers that it leaves as they are.
     """
 
     draws: bool
     only_torch: bool
     generators: tuple[Any, ...]
     changes_parameters: bool
+    fixed: frozenset[str]
 
 
 def try_out(
@@ -91,6 +94,7 @@ def try_out(
         only_torch=not (drawn.python or drawn.numpy),
         generators=generators,
         changes_parameters=own.wrote_parameters or _changes_large(own, layout, row, example, loss),
+        fixed=own.fixed(),
     )
 
 
