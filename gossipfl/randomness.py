@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import random
 import sys
 from collections.abc import Iterator
@@ -108,12 +109,15 @@ def clocks_read() -> Iterator[set[str]]:
         if str(frame.f_globals.get("__name__", "")).partition(".")[0] not in _INNOCENT:
             found.add(f"{owner}.{argument.__name__}")
 
-    before = sys.getprofile()
+    before, collects = sys.getprofile(), gc.isenabled()
+    gc.disable()  # whose callbacks, of other libraries, may look at a clock
     sys.setprofile(profile)
     try:
         yield found
     finally:
         sys.setprofile(before)
+        if collects:
+            gc.enable()
 
 
 def own_generators(module: nn.Module) -> tuple[Any, ...]:

@@ -281,8 +281,7 @@ class Trainer:
         for b, batch in enumerate(batches):  # sequences padded to other lengths
             inputs, targets = stacked([batch])
             each.append(self.gradients(nodes.rows[b : b + 1], inputs, targets, seeds[b : b + 1]))
-        losses, gradients, untrained = (torch.cat(parts) for parts in zip(*each, strict=True))
-        return losses, gradients, untrained
+        return Differentiated(*(torch.cat(parts) for parts in zip(*each, strict=True)))
 
     def _batch(self, owner: NDArray[np.int64], positions: NDArray[np.int64], seed: int) -> tuple[Tree, Tree]:
         """Batch of one node, ``[S, ...]``."""

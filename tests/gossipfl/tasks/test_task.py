@@ -164,7 +164,7 @@ def test_rows_of_another_width_are_not_evaluated() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"model": MODELS["perceptron"]()}, "is a module.*Put lambda"),
+        ({"model": MODELS["perceptron"]()}, "is a module.*deepcopy"),
         ({"start": "indepedent"}, "'common' or 'independent'; got 'indepedent'"),
         ({"seed": -1}, "seed of task 'blobs' is out of range"),
         ({"metrics": {"loss": accuracy}}, "metric named 'loss'"),

@@ -90,9 +90,7 @@ def train(kind: str, rule: str, count: int) -> None:
     task = zoo.task_of(kind, count)
     data = task.data()
     parts = np.array_split(np.arange(count * zoo.EACH), count)
-    trainer = Trainer.of(
-        task, NodeData.partitioned(data.train_inputs, data.train_targets, parts), settings
-    )
+    trainer = Trainer.of(task, NodeData.partitioned(data.train_inputs, data.train_targets, parts), settings)
     rows = starts(task, count)
     given = rows.clone()
     after, losses = trainer.train(Nodes.start(rows, momentum_size=trainer.momentum_size), np.arange(count))

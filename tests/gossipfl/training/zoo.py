@@ -63,7 +63,12 @@ def mlp(*between: nn.Module) -> nn.Module:
 
 def cnn(*between: nn.Module) -> nn.Module:
     return nn.Sequential(
-        nn.Conv2d(1, 4, 3, padding=1), *between, nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(16, 3)
+        nn.Conv2d(1, 4, 3, padding=1),
+        *between,
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(2),
+        nn.Flatten(),
+        nn.Linear(16, 3),
     )
 
 
@@ -182,9 +187,7 @@ def experts(*, hard: bool) -> nn.Module:
         outputs = torch.stack([expert(x) for expert in m.experts], dim=1)
         return (share.unsqueeze(-1) * outputs).sum(1)
 
-    return Call(
-        forward, gate=nn.Linear(16, 3), experts=nn.ModuleList([nn.Linear(16, 3) for _ in range(3)])
-    )
+    return Call(forward, gate=nn.Linear(16, 3), experts=nn.ModuleList([nn.Linear(16, 3) for _ in range(3)]))
 
 
 def routed() -> nn.Module:
@@ -196,9 +199,7 @@ def routed() -> nn.Module:
             outputs = outputs.index_add(0, mine, expert(x[mine]))
         return outputs
 
-    return Call(
-        forward, gate=nn.Linear(16, 2), experts=nn.ModuleList([nn.Linear(16, 3) for _ in range(2)])
-    )
+    return Call(forward, gate=nn.Linear(16, 2), experts=nn.ModuleList([nn.Linear(16, 3) for _ in range(2)]))
 
 
 class Symmetric(nn.Module):
@@ -302,36 +303,71 @@ KINDS: dict[str, Kind] = {
     "perceptron, Softplus, Hardswish": Kind("dense", "vector", lambda: mlp(nn.Softplus(), nn.Hardswish())),
     "PReLU": Kind("dense", "vector", lambda: mlp(nn.PReLU(8))),
     "GLU": Kind("dense", "vector", lambda: nn.Sequential(nn.Linear(16, 8), nn.GLU(), nn.Linear(4, 3))),
-    "Bilinear": Kind("dense", "vector", lambda: Call(lambda m, x: m.b(x[:, :8], x[:, 8:]), b=nn.Bilinear(8, 8, 3))),
+    "Bilinear": Kind(
+        "dense", "vector", lambda: Call(lambda m, x: m.b(x[:, :8], x[:, 8:]), b=nn.Bilinear(8, 8, 3))
+    ),
     "tied layers": Kind("dense", "vector", shared_layers),
-    "frozen layer": Kind("dense", "vector", lambda: nn.Sequential(nn.Linear(16, 8).requires_grad_(requires_grad=False), nn.Linear(8, 3))),
-    "own autograd.Function": Kind("dense", "vector", lambda: Call(lambda m, x: m.b(OwnFunction.apply(m.a(x))), a=nn.Linear(16, 8), b=nn.Linear(8, 3)), "its forward takes ctx"),
+    "frozen layer": Kind(
+        "dense",
+        "vector",
+        lambda: nn.Sequential(nn.Linear(16, 8).requires_grad_(requires_grad=False), nn.Linear(8, 3)),
+    ),
+    "own autograd.Function": Kind(
+        "dense",
+        "vector",
+        lambda: Call(lambda m, x: m.b(OwnFunction.apply(m.a(x))), a=nn.Linear(16, 8), b=nn.Linear(8, 3)),
+        "its forward takes ctx",
+    ),
     "branch on the data": Kind("dense", "vector", branching, "x.sum() > 0 is asked of every batch"),
     "convolution": Kind("convolutional", "image", cnn),
     "BatchNorm2d": Kind("convolutional", "image", lambda: cnn(nn.BatchNorm2d(4))),
     "BatchNorm2d, cumulative": Kind("convolutional", "image", lambda: cnn(nn.BatchNorm2d(4, momentum=None))),
     "GroupNorm": Kind("convolutional", "image", lambda: cnn(nn.GroupNorm(2, 4))),
     "InstanceNorm2d": Kind("convolutional", "image", lambda: cnn(nn.InstanceNorm2d(4, affine=True))),
-    "InstanceNorm2d, running": Kind("convolutional", "image", lambda: cnn(nn.InstanceNorm2d(4, track_running_stats=True))),
+    "InstanceNorm2d, running": Kind(
+        "convolutional", "image", lambda: cnn(nn.InstanceNorm2d(4, track_running_stats=True))
+    ),
     "LayerNorm of images": Kind("convolutional", "image", lambda: cnn(nn.LayerNorm([4, 8, 8]))),
     "LocalResponseNorm": Kind("convolutional", "image", lambda: cnn(nn.LocalResponseNorm(2))),
-    "depthwise convolution": Kind("convolutional", "image", lambda: cnn(nn.Conv2d(4, 4, 3, groups=4, padding=1))),
-    "dilated, strided convolution": Kind("convolutional", "image", lambda: image(9 * 4, nn.Conv2d(1, 4, 2, stride=2, dilation=2))),
-    "transposed convolution": Kind("convolutional", "image", lambda: image(16 * 16 * 2, nn.ConvTranspose2d(1, 2, 2, stride=2))),
+    "depthwise convolution": Kind(
+        "convolutional", "image", lambda: cnn(nn.Conv2d(4, 4, 3, groups=4, padding=1))
+    ),
+    "dilated, strided convolution": Kind(
+        "convolutional", "image", lambda: image(9 * 4, nn.Conv2d(1, 4, 2, stride=2, dilation=2))
+    ),
+    "transposed convolution": Kind(
+        "convolutional", "image", lambda: image(16 * 16 * 2, nn.ConvTranspose2d(1, 2, 2, stride=2))
+    ),
     "Conv1d": Kind("convolutional", "signal", lambda: image(40, nn.Conv1d(2, 4, 3), nn.ReLU())),
-    "ConvTranspose1d": Kind("convolutional", "signal", lambda: image(72, nn.ConvTranspose1d(2, 3, 2, stride=2))),
+    "ConvTranspose1d": Kind(
+        "convolutional", "signal", lambda: image(72, nn.ConvTranspose1d(2, 3, 2, stride=2))
+    ),
     "Conv3d": Kind("convolutional", "volume", lambda: image(16, nn.Conv3d(1, 2, 3), nn.ReLU())),
-    "max pooling": Kind("convolutional", "image", lambda: image(36, nn.Conv2d(1, 4, 3), nn.MaxPool2d(2), nn.ReLU())),
-    "average pooling": Kind("convolutional", "image", lambda: image(36, nn.Conv2d(1, 4, 3), nn.AvgPool2d(2), nn.ReLU())),
-    "PixelShuffle": Kind("convolutional", "image", lambda: image(256, nn.Conv2d(1, 4, 1), nn.PixelShuffle(2))),
-    "Upsample": Kind("convolutional", "image", lambda: image(256, nn.Conv2d(1, 1, 1), nn.Upsample(scale_factor=2, mode="bilinear"))),
-    "ReflectionPad2d": Kind("convolutional", "image", lambda: image(144, nn.ReflectionPad2d(2), nn.Conv2d(1, 1, 1))),
+    "max pooling": Kind(
+        "convolutional", "image", lambda: image(36, nn.Conv2d(1, 4, 3), nn.MaxPool2d(2), nn.ReLU())
+    ),
+    "average pooling": Kind(
+        "convolutional", "image", lambda: image(36, nn.Conv2d(1, 4, 3), nn.AvgPool2d(2), nn.ReLU())
+    ),
+    "PixelShuffle": Kind(
+        "convolutional", "image", lambda: image(256, nn.Conv2d(1, 4, 1), nn.PixelShuffle(2))
+    ),
+    "Upsample": Kind(
+        "convolutional",
+        "image",
+        lambda: image(256, nn.Conv2d(1, 1, 1), nn.Upsample(scale_factor=2, mode="bilinear")),
+    ),
+    "ReflectionPad2d": Kind(
+        "convolutional", "image", lambda: image(144, nn.ReflectionPad2d(2), nn.Conv2d(1, 1, 1))
+    ),
     "Unfold": Kind("convolutional", "image", lambda: image(4 * 49, nn.Unfold(2))),
     "residual block": Kind("convolutional", "image", residual),
     "LayerNorm": Kind("norms", "vector", lambda: mlp(nn.LayerNorm(8))),
     "RMSNorm": Kind("norms", "vector", lambda: mlp(nn.RMSNorm(8))),
     "BatchNorm1d": Kind("norms", "vector", lambda: mlp(nn.BatchNorm1d(8), nn.ReLU())),
-    "BatchNorm1d, no statistics": Kind("norms", "vector", lambda: mlp(nn.BatchNorm1d(8, track_running_stats=False))),
+    "BatchNorm1d, no statistics": Kind(
+        "norms", "vector", lambda: mlp(nn.BatchNorm1d(8, track_running_stats=False))
+    ),
     "weight_norm": Kind("parametrised", "vector", lambda: parametrised(parametrizations.weight_norm)),
     "weight_norm, old": Kind("parametrised", "vector", lambda: parametrised(weight_norm)),
     "spectral_norm": Kind("parametrised", "vector", lambda: parametrised(parametrizations.spectral_norm)),
@@ -340,33 +376,56 @@ KINDS: dict[str, Kind] = {
     "own parametrisation": Kind("parametrised", "vector", lambda: parametrised(symmetric)),
     "GRU": Kind("recurrent", "sequence", lambda: recurrent(nn.GRU(8, 5, batch_first=True), 5)),
     "LSTM": Kind("recurrent", "sequence", lambda: recurrent(nn.LSTM(8, 5, batch_first=True), 5)),
-    "LSTM, two layers, bidirectional": Kind("recurrent", "sequence", lambda: recurrent(nn.LSTM(8, 5, 2, batch_first=True, bidirectional=True), 10)),
-    "LSTM, projected": Kind("recurrent", "sequence", lambda: recurrent(nn.LSTM(8, 5, proj_size=3, batch_first=True), 3)),
+    "LSTM, two layers, bidirectional": Kind(
+        "recurrent", "sequence", lambda: recurrent(nn.LSTM(8, 5, 2, batch_first=True, bidirectional=True), 10)
+    ),
+    "LSTM, projected": Kind(
+        "recurrent", "sequence", lambda: recurrent(nn.LSTM(8, 5, proj_size=3, batch_first=True), 3)
+    ),
     "RNN, tanh": Kind("recurrent", "sequence", lambda: recurrent(nn.RNN(8, 5, batch_first=True), 5)),
-    "RNN, ReLU": Kind("recurrent", "sequence", lambda: recurrent(nn.RNN(8, 5, nonlinearity="relu", batch_first=True), 5)),
+    "RNN, ReLU": Kind(
+        "recurrent", "sequence", lambda: recurrent(nn.RNN(8, 5, nonlinearity="relu", batch_first=True), 5)
+    ),
     "GRUCell": Kind("recurrent", "sequence", lambda: cell(nn.GRUCell(8, 5))),
     "LSTMCell": Kind("recurrent", "sequence", lambda: cell(nn.LSTMCell(8, 5))),
-    "self-attention by hand": Kind("attention", "sequence", lambda: Call(self_attention, q=nn.Linear(8, 8), head=nn.Linear(6, 3))),
+    "self-attention by hand": Kind(
+        "attention", "sequence", lambda: Call(self_attention, q=nn.Linear(8, 8), head=nn.Linear(6, 3))
+    ),
     "MultiheadAttention": Kind("attention", "sequence", multihead),
     "MultiheadAttention, no weights": Kind("attention", "sequence", lambda: multihead(need_weights=False)),
     "scaled_dot_product_attention": Kind("attention", "sequence", lambda: sdpa(is_causal=False)),
     "scaled_dot_product_attention, causal": Kind("attention", "sequence", lambda: sdpa(is_causal=True)),
-    "scaled_dot_product_attention, mask": Kind("attention", "sequence", lambda: sdpa(is_causal=False, mask=torch.ones(6, 6).tril().bool())),
+    "scaled_dot_product_attention, mask": Kind(
+        "attention", "sequence", lambda: sdpa(is_causal=False, mask=torch.ones(6, 6).tril().bool())
+    ),
     "TransformerEncoder": Kind("attention", "sequence", encoder),
-    "TransformerEncoder, norm first, ReLU": Kind("attention", "sequence", lambda: encoder(norm_first=True, activation="relu")),
+    "TransformerEncoder, norm first, ReLU": Kind(
+        "attention", "sequence", lambda: encoder(norm_first=True, activation="relu")
+    ),
     "TransformerDecoderLayer": Kind("attention", "sequence", decoder_layer),
     "transformer, tied embedding": Kind("attention", "tokens", TiedTransformer),
     "Embedding": Kind("embeddings", "tokens", lambda: embedding(nn.Embedding(11, 8))),
-    "Embedding, padding_idx": Kind("embeddings", "tokens", lambda: embedding(nn.Embedding(11, 8, padding_idx=0))),
+    "Embedding, padding_idx": Kind(
+        "embeddings", "tokens", lambda: embedding(nn.Embedding(11, 8, padding_idx=0))
+    ),
     "Embedding, max_norm": Kind("embeddings", "tokens", lambda: embedding(nn.Embedding(11, 8, max_norm=0.5))),
-    "Embedding, scale_grad_by_freq": Kind("embeddings", "tokens", lambda: embedding(nn.Embedding(11, 8, scale_grad_by_freq=True))),
-    "Embedding, sparse": Kind("embeddings", "tokens", lambda: embedding(nn.Embedding(11, 8, sparse=True)), "its gradient is made dense"),
+    "Embedding, scale_grad_by_freq": Kind(
+        "embeddings", "tokens", lambda: embedding(nn.Embedding(11, 8, scale_grad_by_freq=True))
+    ),
+    "Embedding, sparse": Kind(
+        "embeddings",
+        "tokens",
+        lambda: embedding(nn.Embedding(11, 8, sparse=True)),
+        "its gradient is made dense",
+    ),
     "EmbeddingBag, mean": Kind("embeddings", "tokens", lambda: bag("mean")),
     "EmbeddingBag, max": Kind("embeddings", "tokens", lambda: bag("max")),
     "graph convolution, dense": Kind("others", "sequence", graph_layer),
     "mixture of experts, soft": Kind("others", "vector", lambda: experts(hard=False)),
     "mixture of experts, top 1": Kind("others", "vector", lambda: experts(hard=True)),
-    "mixture of experts, routed": Kind("others", "vector", routed, "each expert has the samples that it is chosen for"),
+    "mixture of experts, routed": Kind(
+        "others", "vector", routed, "each expert has the samples that it is chosen for"
+    ),
     "autocast, bfloat16": Kind("others", "vector", autocast),
     "checkpointing": Kind("others", "vector", lambda: checkpointed(reentrant=False)),
     "checkpointing, reentrant": Kind("others", "vector", lambda: checkpointed(reentrant=True)),
@@ -376,21 +435,31 @@ KINDS: dict[str, Kind] = {
     "AlphaDropout": Kind("random", "vector", lambda: mlp(nn.SELU(), nn.AlphaDropout(0.3))),
     "FeatureAlphaDropout": Kind("random", "image", lambda: cnn(nn.FeatureAlphaDropout(0.3))),
     "RReLU": Kind("random", "vector", lambda: mlp(nn.RReLU())),
-    "GRU, dropout": Kind("random", "sequence", lambda: recurrent(nn.GRU(8, 5, 2, dropout=0.3, batch_first=True), 5)),
+    "GRU, dropout": Kind(
+        "random", "sequence", lambda: recurrent(nn.GRU(8, 5, 2, dropout=0.3, batch_first=True), 5)
+    ),
     "TransformerEncoder, dropout": Kind("random", "sequence", lambda: encoder(dropout=0.2)),
     "noise on the inputs": Kind("random", "vector", adversarial_noise),
     "layers dropped at random": Kind("random", "vector", layer_drop),
     "parameters in bfloat16": Kind("refused", "vector", lambda: mlp(nn.ReLU()).bfloat16(), "use autocast"),
-    "parameters in float64": Kind("refused", "vector", lambda: mlp(nn.ReLU()).double(), "use precision = \"float64\" in a scenario"),
+    "parameters in float64": Kind(
+        "refused", "vector", lambda: mlp(nn.ReLU()).double(), 'use precision = "float64" in a scenario'
+    ),
     "a counter in an attribute": Kind("refused", "vector", Counter, "register it as a buffer"),
-}  # fmt: skip
+}
 
 
 def _samples(inputs: str, count: int) -> Tensor:
     generator = torch.Generator().manual_seed(5)
     if inputs == "tokens":
         return torch.randint(0, 11, (count, 6), generator=generator)
-    shape = {"vector": (16,), "image": (1, 8, 8), "sequence": (6, 8), "signal": (2, 12), "volume": (1, 4, 4, 4)}
+    shape = {
+        "vector": (16,),
+        "image": (1, 8, 8),
+        "sequence": (6, 8),
+        "signal": (2, 12),
+        "volume": (1, 4, 4, 4),
+    }
     return torch.randn(count, *shape[inputs], generator=generator)
 
 
@@ -427,9 +496,9 @@ def document() -> str:
         "",
         "Whatever a module computes in torch it computes here, or it is refused by name. Each of these is held to",
         "`torch.optim` for five steps of SGD and of AdamW, in a trainer and in the simulator's traced programmes",
-        "(`tests/gossipfl/training/test_as_torch.py`). *Together* means that a simulation trains many models at once;",
-        "*one by one*, that each goes through the module alone: the same numbers, more slowly. A peer has one model",
-        "and always runs the module itself.",
+        "(`tests/gossipfl/training/test_as_torch.py`). *Together*: a simulation trains many models at once.",
+        "*One by one*: each goes through the module alone, with the same numbers, more slowly. A peer has one",
+        "model, and always runs the module itself.",
         "",
         "This table is made by `python -m tests.gossipfl.training.zoo`.",
         "",
