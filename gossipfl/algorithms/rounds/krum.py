@@ -18,8 +18,6 @@ from gossipfl.algorithms.rules import Combining, Hostile, mean_of, nearest_first
 
 __all__ = ["Krum"]
 
-_EXACT = "donot_use_mm_for_euclid_dist"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Krum(Combining):
@@ -45,8 +43,15 @@ class Krum(Combining):
         everyone = around.including_own()
         present, counts = everyone.present, everyone.present.sum(dim=1, keepdim=True)
         good = torch.clamp(counts - self.hostile, min=counts // 2 + 1)
-        distances = torch.cdist(everyone.rows, everyone.rows, compute_mode=_EXACT).square()
-        nearest = distances.masked_fill(~present[:, None], torch.inf).sort(dim=2).values
+        squares = _squared_distances(everyone.rows - around.own[:, None])
+        nearest = squares.masked_fill(~present[:, None], torch.inf).sort(dim=2).values
         within = torch.arange(nearest.shape[2], device=nearest.device) < good[..., None]
         ranks, _ = nearest_first(torch.where(within, nearest, 0).sum(dim=2), present)
         return mean_of(everyone.rows, ranks < (good if self.chosen is None else good.clamp(max=self.chosen)))
+
+
+def _squared_distances(rows: Tensor) -> Tensor:
+    """Between all pairs of rows, ``[b, K, K]``, by products, in which rows about zero lose few digits."""
+    products = rows @ rows.mT
+    squares = products.diagonal(dim1=1, dim2=2)
+    return (squares[:, :, None] + squares[:, None] - 2 * products).clamp_(min=0)
