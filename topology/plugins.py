@@ -15,7 +15,7 @@ from typing import Any
 from topology.errors import ExplainedError
 from topology.spelling import closest
 
-__all__ = ["is_object_name", "load_object", "offered", "stands_in"]
+__all__ = ["also_search", "is_object_name", "load_object", "offered", "stands_in"]
 
 
 def is_object_name(name: str) -> bool:
@@ -27,6 +27,13 @@ def is_object_name(name: str) -> bool:
 def stands_in(directory: Path, name: str) -> bool:
     """Whether a directory has the module of ``package.module:attribute``."""
     return any(path.is_file() for path in _files_of(directory, name.partition(":")[0]))
+
+
+def also_search(directory: Path) -> None:
+    """Find modules in a directory too, after all other places, for as long as the process lives."""
+    place = str(directory.resolve())
+    if place not in sys.path:
+        sys.path.append(place)
 
 
 def load_object(

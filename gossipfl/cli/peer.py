@@ -50,7 +50,9 @@ def init(
 
     settings = with_modules(parse_settings(overrides, source="the flags"), home)
     modules = settings.runtime.modules
-    task = find_task(settings.task.name, settings.task.options, directory=modules)
+    task = find_task(
+        settings.task.name, settings.task.options, metrics=settings.task.metrics, directory=modules
+    )
     if settings.rounds.algorithm is not None:
         from gossipfl.algorithms import make_algorithm
 

@@ -13,6 +13,7 @@ from gossipfl.codecs.sign import ScaledSign
 from gossipfl.codecs.sparse import RandomK, TopK
 from gossipfl.errors import SettingError, UnknownCodec
 from gossipfl.settings.codec_names import CodecName, parse_codec_name, parse_model_codec_name
+from topology.plugins import load_object
 
 __all__ = ["CODECS", "codec", "model_codec"]
 
@@ -36,15 +37,16 @@ _FAMILIES: Mapping[str, Callable[..., Compressor]] = MappingProxyType(
     }
 )
 _LEAST_CONTRACTION = 0.5
+_MEMBERS = ("name", "encode", "expected", "decode", "unbiased", "contraction", "compress", "payload_bytes")
 
 
 def codec(name: str) -> Compressor:
-    """Give the bundled codec of this name, e.g. ``float32``, ``top:0.01`` or ``qsgd:16:128``.
+    """Give the codec of this name, e.g. ``float32``, ``top:0.01``, ``qsgd:16:128`` or ``package.module:Class:16``.
 
     Raises
     ------
     UnknownCodec
-        No bundled codec has this name.
+        No codec has this name, or one of a user's own cannot be made.
     """
     try:
         return _made(parse_codec_name(name))
@@ -77,7 +79,32 @@ def model_codec(name: str, *, size: int) -> Compressor:
 
 
 def _made(name: CodecName) -> Compressor:
-    return _FAMILIES[name.family](*name.parameters)
+    if name.family in _FAMILIES:
+        return _FAMILIES[name.family](*name.parameters)
+    return _own(name)
+
+
+def _own(name: CodecName) -> Compressor:
+    """A codec of a user's own: a class that is called with the numbers in its name."""
+    written = ":".join([name.family, *map(str, name.parameters)])
+    kind = load_object(name.family, kind="class", unknown=UnknownCodec, unusable=UnknownCodec)
+    try:
+        made = kind(*name.parameters)
+    except Exception as error:
+        raise UnknownCodec(
+            f"the codec {written} cannot be made", got=f"{type(error).__name__}: {error}"
+        ) from error
+    missing = [member for member in _MEMBERS if not hasattr(made, member)]
+    if missing:
+        raise UnknownCodec(
+            f"{name.family} is no codec", expected=f"{', '.join(_MEMBERS)}", got=f"no {', '.join(missing)}"
+        )
+    if made.name != written:
+        raise UnknownCodec(
+            f"the codec {written} has another name", expected=f"name = {written!r}", got=repr(made.name)
+        )
+    codec: Compressor = made
+    return codec
 
 
 def _unknown(error: SettingError) -> UnknownCodec:

@@ -57,6 +57,7 @@ from gossipfl.rows import load_row
 from gossipfl.settings import PeerSettings, load_settings, with_modules
 from gossipfl.tasks import Dataset, Task, find_task
 from gossipfl.training import Trainer, rehearse
+from topology.plugins import also_search
 
 __all__ = ["Peer"]
 
@@ -100,13 +101,18 @@ class Peer:
         else:
             is_new = not self.home.settings.exists()
         resolved = with_modules(settings, self.home.directory)
+        if resolved.runtime.modules is not None:
+            also_search(resolved.runtime.modules)
         if settings.rounds.algorithm is None:
             gossip_algorithm(resolved)  # what is wrong with it is said now
         if is_new:
             self.home.create(settings)
         self.settings = settings = resolved
         self.task = task or find_task(
-            settings.task.name, settings.task.options, directory=settings.runtime.modules
+            settings.task.name,
+            settings.task.options,
+            metrics=settings.task.metrics,
+            directory=resolved.runtime.modules,
         )
         self.counters = NetworkCounters()
         self.ready = trio.Event()

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from gossipfl.errors import SettingError
+from topology.plugins import is_object_name
 from topology.spelling import did_you_mean
 
 __all__ = ["CODEC_FAMILIES", "CodecFamily", "CodecName", "parse_codec_name", "parse_model_codec_name"]
@@ -68,7 +69,7 @@ class CodecName:
     Parameters
     ----------
     family : str
-        A key of `CODEC_FAMILIES`.
+        A key of `CODEC_FAMILIES`, or ``package.module:Class`` of a user's own.
     parameters : tuple of int or float
     """
 
@@ -85,6 +86,8 @@ def parse_codec_name(name: str) -> CodecName:
         There is no such family, or its parameters are others.
     """
     family, *written = name.split(":")
+    if written and is_object_name(f"{family}:{written[0]}"):
+        return _own(name, f"{family}:{written[0]}", written[1:])
     known = CODEC_FAMILIES.get(family)
     if known is None:
         raise SettingError(
@@ -105,6 +108,18 @@ def parse_codec_name(name: str) -> CodecName:
     return CodecName(family, tuple(each for each in parameters if each is not None))
 
 
+def _own(name: str, family: str, written: list[str]) -> CodecName:
+    """Take apart the name of a user's own codec, ``package.module:Class[:NUMBER…]``."""
+    numbers = [_number(text, fraction=True) for text in written]
+    if None in numbers:
+        raise SettingError(
+            f"the codec {family} is written otherwise",
+            expected=f"{family} with numbers after it, such as {family}:16",
+            got=f"{name[:64]!a}",
+        )
+    return CodecName(family, tuple(each for each in numbers if each is not None))
+
+
 def parse_model_codec_name(name: str) -> CodecName:
     """Take apart the name of a codec that whole models may be sent with.
 
@@ -114,7 +129,8 @@ def parse_model_codec_name(name: str) -> CodecName:
         As `parse_codec_name`; or what the codec leaves out of a model would be lost.
     """
     parsed = parse_codec_name(name)
-    if not CODEC_FAMILIES[parsed.family].keeps_models:
+    known = CODEC_FAMILIES.get(parsed.family)
+    if known is not None and not known.keeps_models:
         forms = " or ".join(each.form for each in CODEC_FAMILIES.values() if each.keeps_models)
         raise SettingError(
             f"{parsed.family} leaves so much of a model out that it needs error feedback, "

@@ -17,6 +17,7 @@ def with_modules(settings: PeerSettings, directory: Path) -> PeerSettings:
     """
     names = (
         settings.task.name,
+        *settings.task.metrics,
         settings.gossip.algorithm,
         settings.rounds.algorithm,
         settings.rounds.topology,

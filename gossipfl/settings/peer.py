@@ -35,6 +35,10 @@ class TaskSettings(_Table):
 
     name: str = Field("digits", description="a bundled task, or package.module:factory")
     options: dict[str, Any] = Field(default_factory=dict, description="keyword arguments of the factory")
+    metrics: list[str] = Field(
+        default_factory=list,
+        description="further metrics, each package.module:function of outputs and targets",
+    )
 
 
 def _require_model_codec(name: str) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from gossipfl.tasks.digits import digits
 from gossipfl.tasks.pendigits import pendigits
 from gossipfl.tasks.spambase import spambase
 from gossipfl.tasks.task import Task
-from topology.plugins import load_object
+from topology.plugins import is_object_name, load_object
 from topology.spelling import did_you_mean
 
 __all__ = ["BUNDLED", "find_task"]
@@ -25,7 +26,13 @@ BUNDLED: Mapping[str, Callable[..., Task]] = {
 }
 
 
-def find_task(name: str, options: Mapping[str, Any] | None = None, *, directory: Path | None = None) -> Task:
+def find_task(
+    name: str,
+    options: Mapping[str, Any] | None = None,
+    *,
+    metrics: Sequence[str] = (),
+    directory: Path | None = None,
+) -> Task:
     """Make the task of this name.
 
     Parameters
@@ -35,6 +42,8 @@ def find_task(name: str, options: Mapping[str, Any] | None = None, *, directory:
         current directory is searched too.
     options : mapping, optional
         Keyword arguments of the factory, from the ``[task.options]`` table of a peer's settings.
+    metrics : sequence of str
+        Further metrics, each ``package.module:function``; the task's own come first.
     directory : Path, optional
         Searched before the current directory.
 
@@ -66,7 +75,24 @@ def find_task(name: str, options: Mapping[str, Any] | None = None, *, directory:
         raise InvalidTask(
             f"the factory {name!r} returned no task", expected="a gossipfl.Task", got=type(task).__name__
         )
-    return task
+    if not metrics:
+        return task
+    return replace(
+        task, metrics={**task.metrics, **{_short(each): _metric(each, directory) for each in metrics}}
+    )
+
+
+def _short(name: str) -> str:
+    return name.rpartition(":")[2]
+
+
+def _metric(name: str, directory: Path | None) -> Callable[..., Any]:
+    if not is_object_name(name):
+        raise UnknownTask(
+            f"the metric {name!r} is written otherwise",
+            expected="package.module:function, e.g. mine:macro_f1",
+        )
+    return load_object(name, kind="function", unknown=UnknownTask, unusable=InvalidTask, directory=directory)
 
 
 def _import_factory(name: str, directory: Path | None) -> Callable[..., Any]:

@@ -152,7 +152,12 @@ class Learnings:
     def _task(self, key: tuple[str, str], life: Life) -> tuple[Task, Dataset]:
         if key not in self._tasks:
             settings = life.settings.task
-            task = find_task(settings.name, settings.options, directory=life.settings.runtime.modules)
+            task = find_task(
+                settings.name,
+                settings.options,
+                metrics=settings.metrics,
+                directory=life.settings.runtime.modules,
+            )
             for what, recorded, found in (
                 ("task", life.task, task.fingerprint.hex()),
                 ("layout", life.layout, task.layout.digest.hex()),

@@ -12,6 +12,7 @@ from gossipfl.training import TrainingSettings
 from sims.scenario.algorithm import AlgorithmSection
 from sims.scenario.network import ChurnSection, NetworkSection, Section
 from sims.scenario.tables import topology_table
+from topology.plugins import also_search
 
 __all__ = [
     "AlgorithmSection",
@@ -32,6 +33,9 @@ class TaskSection(Section):
     name: str = Field("digits", description="bundled task, or package.module:factory")
     options: dict[str, Any] = Field(
         default_factory=dict, description="keyword arguments of the task's factory"
+    )
+    metrics: tuple[str, ...] = Field(
+        (), description="further metrics, each package.module:function of outputs and targets"
     )
     partition: str = Field("iid", description="iid, shards:K, dirichlet:ALPHA, quantity:SIGMA or contiguous")
     samples_per_node: int | None = Field(
@@ -142,6 +146,8 @@ class Scenario(Section):
     def _with_modules(cls, table: Any, info: ValidationInfo) -> Any:
         """Tell an algorithm where modules of the user's own are."""
         modules = info.data.get("modules")
+        if modules is not None:
+            also_search(modules)  # for codecs, which are found by their names alone
         return {"modules": modules, **table} if modules and isinstance(table, dict) else table
 
     @model_validator(mode="after")

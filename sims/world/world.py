@@ -56,7 +56,7 @@ class World:
         """What training and evaluation depend on besides rows and samples: task, precision and settings."""
         scenario = self.scenario
         training = scenario.training.model_dump(mode="json", exclude={"seed"})
-        task = (scenario.task.name, scenario.task.options)
+        task = (scenario.task.name, scenario.task.options, *scenario.task.metrics)
         counted = self.task.objective.may_count_nothing(self.trainer.data.targets)
         return json.dumps([counted, task, scenario.precision, training], sort_keys=True, default=repr)
 
@@ -174,7 +174,9 @@ def build_world(scenario: Scenario, *, traces: Traces | None = None) -> World:
     InvalidScenario, InvalidPartition
         If its samples cannot be divided as asked.
     """
-    task = find_task(scenario.task.name, scenario.task.options, directory=scenario.modules)
+    task = find_task(
+        scenario.task.name, scenario.task.options, metrics=scenario.task.metrics, directory=scenario.modules
+    )
     if scenario.precision == "float64":
         task = replace(task, model=partial(_in_double, task))
     dataset = task.dataset()

@@ -58,6 +58,12 @@ def test_the_example_fits_in_sixty_lines():
     assert len((EXAMPLES / "noloco.py").read_text().splitlines()) <= 60
 
 
+def test_the_page_on_extending_shows_the_example():
+    text = (EXAMPLES / "noloco.py").read_text()
+    page = (EXAMPLES.parent / "docs" / "extend.md").read_text()
+    assert text[text.index("from dataclasses") :].rstrip() in page
+
+
 def test_the_rule_is_that_of_the_paper():
     """Against NumPy, pair by pair, with gradients of quadratics in the place of AdamW."""
     local = quadratics(4, learning_rate=0.1, local_steps=3)
@@ -89,7 +95,7 @@ def test_the_rule_is_that_of_the_paper():
 
 
 def test_it_is_simulated_from_the_file_beside_it():
-    result = sims.run(EXAMPLES / "noloco.toml", overrides=["stop.rounds=20"], compile_when="never")
+    result = sims.run(EXAMPLES / "noloco.toml", overrides=["stop.rounds=10", "evaluate.every=10"], compile_when="never")
     assert result.scenario.algorithm.name == "noloco:NoLoCo"
     first, last = (result.evaluations["accuracy_mean"][place] for place in (0, -1))
     assert last > first + 0.1

@@ -66,9 +66,12 @@ def read_recorded(homes: Sequence[Path], *, retrace: bool = True) -> Run:
     period = settings.exchange.period if calibration is None else calibration.scenario.network.period
     tasks = [
         find_task(
-            life.settings.task.name, dict(life.settings.task.options), directory=life.settings.runtime.modules
+            each.task.name,
+            dict(each.task.options),
+            metrics=each.task.metrics,
+            directory=each.runtime.modules,
         )
-        for life in lives
+        for each in (life.settings for life in lives)
     ]
     rows, labels = _last_rows(peers, notes)
     running = sum(peer.home.is_running() for peer in peers)

@@ -1,0 +1,59 @@
+"""A compressor of one's own, by name: the same rows in simulations and on the wire, and mistakes named."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+import sims
+from gossipfl.codecs import codec
+from gossipfl.errors import SettingError, UnknownCodec
+from gossipfl.settings import parse_settings
+
+EXAMPLES = Path(__file__).parents[3] / "examples"
+
+
+@pytest.fixture
+def beside(monkeypatch):
+    monkeypatch.syspath_prepend(EXAMPLES)
+
+
+def test_what_is_compressed_is_what_is_decoded(beside):
+    made, rows = codec("coarse:Coarse:16"), torch.randn(5, 40, generator=torch.Generator().manual_seed(1))
+    keys = torch.zeros(5, dtype=torch.int64)
+    for row, compressed in zip(rows, made.compress(rows, keys=keys), strict=True):
+        payload = made.encode(row)
+        assert torch.equal(made.decode(payload, 40), compressed)
+        assert sum(each.data.nbytes for each in payload) == made.payload_bytes(40)
+        step = (row.max() - row.min()) / 15
+        assert (compressed - row).abs().max() <= step / 2 + 1e-6
+
+
+def test_scenarios_and_settings_of_peers_take_it(beside):
+    overrides = [
+        'algorithm={name="deep_squeeze",codec="coarse:Coarse:200"}',
+        "stop.rounds=4",
+        "evaluate.every=4",
+    ]
+    coarse = sims.run("digits", overrides=[*overrides, "topology.name=ring"], compile_when="never")
+    assert coarse.scenario.algorithm.codec == "coarse:Coarse:200"
+    assert (
+        parse_settings({"exchange": {"codec": "coarse:Coarse:200"}}, source="a test").codec
+        == "coarse:Coarse:200"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("coarse:Fine:16", "has no class 'Fine'"),
+        ("nowhere:Coarse", "there is no module 'nowhere'"),
+        ("coarse:Coarse:much", "with numbers after it"),
+        ("coarse:Coarse:1:2:3", "cannot be made; got TypeError"),
+        ("json:JSONDecoder", "json:JSONDecoder is no codec"),
+        ("coarse:Coarse", "has another name; expected name = 'coarse:Coarse'"),
+    ],
+)
+def test_mistakes_are_named(beside, name, words):
+    with pytest.raises((UnknownCodec, SettingError), match=words):
+        codec(name)
