@@ -30,6 +30,7 @@ RENAMED = {("task", "name"): "--task", ("task", "options"): "--option"}
 #: For each setting a value that is not its default, as typed, and as it must arrive.
 OTHER_VALUES = {
     ("task", "options"): ("seed=3", {"seed": 3}),
+    ("task", "metrics"): ("examples.recall:macro_recall", ["examples.recall:macro_recall"]),
     ("training", "schedule"): ("cosine", "cosine"),
     ("gossip", "algorithm"): ("gossip_learning", "gossip_learning"),
     ("exchange", "mode"): ("push", "push"),
