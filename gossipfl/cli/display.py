@@ -34,7 +34,7 @@ def status_table(values: Mapping[str, Any]) -> Table:
         table.add_row(name, _metric(value))
     if values.get("divergences"):
         table.add_row("diverged", f"{values['divergences']} ×, and went back to the last good model")
-    for name, value in _rounds_rows(values.get("rounds")):
+    for name, value in [*_gate_rows(values.get("gate")), *_rounds_rows(values.get("rounds"))]:
         table.add_row(name, value)
     table.add_row("neighbours", f"{values['neighbours']} known, {values['connected']} connected")
     table.add_row("sent", f"{network['messages_sent']} messages, {_bytes(network['bytes_sent'])}")
@@ -56,6 +56,19 @@ def status_line(values: Mapping[str, Any]) -> str:
         f"sent {network['messages_sent']} received {network['messages_received']}"
         f"{f' failed or refused {trouble}' if trouble else ''}"
     )
+
+
+def _gate_rows(gate: Mapping[str, Any] | None) -> list[tuple[str, str]]:
+    """Describe what the gate kept out, in rows of a name and a value; none where it let everything in."""
+    if gate is None:
+        return []
+    kept = {name: count for name, count in gate["decisions"].items() if name != "plausible"}
+    rows = []
+    if kept:
+        rows.append(("gate", ", ".join(f"{count} {name}" for name, count in sorted(kept.items()))))
+    if gate["quarantined"]:
+        rows.append(("quarantined", ", ".join(f"{each[:16]}…" for each in gate["quarantined"])))
+    return rows
 
 
 def _rounds_rows(rounds: Mapping[str, Any] | None) -> list[tuple[str, str]]:

@@ -83,7 +83,9 @@ class Participation:
     tasks : mapping of str to callable
         By name, what runs as long as the peer does.
     described : callable
-        Plain values for the status; None if there is nothing to say.
+        How the rounds go, as plain values for the status; None of a peer that gossips.
+    gate : callable
+        What the gate decided, as plain values for the status; None where there is no gate.
     """
 
     learner: Learning
@@ -91,3 +93,4 @@ class Participation:
     screen: Screen
     tasks: Mapping[str, Callable[[], Awaitable[None]]] = field(default_factory=dict)
     described: Callable[[], Mapping[str, Any] | None] = lambda: None
+    gate: Callable[[], Mapping[str, Any] | None] = lambda: None

@@ -208,6 +208,7 @@ class Peer:
             neighbours=len(self._view),
             connected=len(self._host.connected()),
             rounds=self._participation.described(),
+            gate=self._participation.gate(),
             network=self.counters.to_dict(),
             started=self._started,
             updated=time.time(),

@@ -42,6 +42,8 @@ class PeerStatus:
         Age of the last checkpoint.
     neighbours, connected : int
         Peers in the view; peers with a live connection.
+    gate : mapping, optional
+        Decisions of the gate by reason, and the peers that are quarantined; plain values.
     rounds : mapping, optional
         Of a peer that learns in rounds: which, how far it has come, whose rows were missing; plain values.
     network : mapping
@@ -65,6 +67,7 @@ class PeerStatus:
     neighbours: int
     connected: int
     rounds: Mapping[str, Any] | None = None
+    gate: Mapping[str, Any] | None = None
     network: Mapping[str, Any]
     started: float
     updated: float

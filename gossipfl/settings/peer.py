@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 from gossipfl.errors import SettingError
 from gossipfl.settings.addresses import require_address, require_peer_id
 from gossipfl.settings.codec_names import parse_model_codec_name
+from gossipfl.settings.gate import GateSettings
 from gossipfl.settings.learning import GossipSettings, TrainingSettings
 from gossipfl.settings.outgoing import MaskSettings, OutgoingSettings, codec_name_in, require_order
 from gossipfl.settings.rounds import RoundsSettings
@@ -180,6 +181,7 @@ class PeerSettings(_Table):
     task: TaskSettings = Field(default_factory=TaskSettings)
     training: TrainingSettings = Field(default_factory=TrainingSettings)
     gossip: GossipSettings = Field(default_factory=GossipSettings)
+    gate: GateSettings = Field(default_factory=GateSettings)
     exchange: ExchangeSettings = Field(default_factory=ExchangeSettings)
     rounds: RoundsSettings = Field(default_factory=RoundsSettings)
     outgoing: list[OutgoingSettings] = Field(

@@ -7,13 +7,13 @@ goes on from a checkpoint. All of a node's state is in its row, because a checkp
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import partial
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gossipfl.algorithms import Message
 from gossipfl.tasks.samples import Tree, count
 from gossipfl.training import NodeData, Nodes, Trainer
 from sims.compiler.operations import EMIT, ON_ANSWER, ON_CLOCK, ON_RECEIPT
@@ -208,12 +208,17 @@ class _Run:
             return nodes
 
         events = [step.event for step in chosen if step.event is not None]  # of one kind, so all
+        before = self._at(own, node)
+
+        def received(message: Message) -> Message:
+            return self.senders.as_let_in(self.senders.as_received(message, events), before.rows, events)
+
         return learning.after(
             event,
-            self._at(own, node),
+            before,
             source=source,
             begun=None if event.begun is None else self._at(waves.begun[where], node),
-            received=partial(self.senders.as_received, events=events),
+            received=received,
             update=update,
         )
 

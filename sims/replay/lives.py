@@ -43,6 +43,10 @@ class Event:
     sender_sequence : int
         Which of the sender's messages brought it; what a codec drew depends on it. 0 in older records, whose
         codecs drew nothing.
+    share : float
+        How much of the way to the received model the gate left; 1 where it was merged as it was received.
+    credited_age : int or None
+        The age that the gate credited, if another than claimed.
     codec : str
         How the merged model was sent.
     age, step : int
@@ -63,6 +67,8 @@ class Event:
     begun: Version | None
     sender_age: int
     sender_sequence: int
+    share: float
+    credited_age: int | None
     codec: str
     age: int
     step: int

@@ -207,6 +207,8 @@ def _event(record: dict[str, Any], *, peer: str) -> Event:
         begun=begun,
         sender_age=int(record["sender_age"]) if received else 0,
         sender_sequence=int(record.get("sender_sequence", 0)) if received else 0,
+        share=float(record.get("share", 1.0)),
+        credited_age=int(record["credited_age"]) if "credited_age" in record else None,
         codec=str(record["codec"]) if received else "",
         age=int(record["age"]),
         step=int(record["step"]),

@@ -95,7 +95,7 @@ def _computed(
     def received(message: Message) -> Message:
         if int(message.ages[0]) != event.sender_age:
             raise _contradiction(step, "sender_age", event.sender_age, int(message.ages[0]))
-        return senders.as_received(message, [event])
+        return senders.as_let_in(senders.as_received(message, [event]), before.rows, [event])
 
     after = learning.after(event, before, source=source, begun=begun, received=received, update=update)
     for what, recorded, came in (("age", event.age, after.ages), ("step", event.step, after.steps)):

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from gossipfl.algorithms import Message
+from gossipfl.algorithms.gate import let_in
 from gossipfl.algorithms.messages import as_received
 from gossipfl.codecs import codec
 from gossipfl.codecs.draws import normals
@@ -55,6 +56,27 @@ class Senders:
         for where in alike.values():
             message = self._replaced(message, events, torch.tensor(where))
         return message
+
+    @staticmethod
+    def as_let_in(message: Message, own: Tensor, events: Sequence[Event]) -> Message:
+        """Give what the receivers' gates let in of messages that were received.
+
+        Parameters
+        ----------
+        message : Message
+            B messages.
+        own : Tensor
+            Rows of the receivers, ``[B, D]``.
+        events : sequence of Event
+            The merge or adoption of each.
+        """
+        if all(event.credited_age is None for event in events):
+            return message
+        shares = torch.tensor([event.share for event in events], dtype=torch.float64)
+        claimed = int(message.ages.max())
+        most = torch.tensor([claimed if e.credited_age is None else e.credited_age for e in events])
+        ages = torch.minimum(message.ages, most.view(-1, *[1] * (message.ages.dim() - 1)))
+        return let_in(message, own, shares=shares, ages=ages)
 
     def _replaced(self, message: Message, events: Sequence[Event], where: Tensor) -> Message:
         first = events[int(where[0])]

@@ -113,7 +113,11 @@ class Gossip:
                 await trio.sleep_until(next_at)
                 if self._learner.mailbox_is_full or len(self._under_way) >= settings.concurrent:
                     continue
-                neighbour = self._view.choose(now=trio.current_time(), exclude=self._under_way)
+                distrusted = {
+                    peer.peer_id for peer in self._view.known if self._learner.distrusts(peer.peer_id)
+                }
+                exclude = self._under_way | distrusted
+                neighbour = self._view.choose(now=trio.current_time(), exclude=exclude)
                 if neighbour is not None:
                     self._under_way.add(neighbour.peer_id)
                     nursery.start_soon(self._exchange_model, neighbour)
@@ -167,7 +171,8 @@ class Gossip:
             _require_plausible(header)
             is_new = self._pushes.check(peer_id, incarnation=header.incarnation, sequence=header.sequence)
             self._models.charge(peer_id, now=trio.current_time())
-            if is_new and self._learner.mailbox_is_full:
+            # That a sender is distrusted is not told.
+            if is_new and (self._learner.mailbox_is_full or self._learner.distrusts(peer_id)):
                 raise PeerBusy("the mailbox is full")
 
     async def _exchange_model(self, neighbour: KnownPeer) -> None:

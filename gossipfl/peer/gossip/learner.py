@@ -15,10 +15,13 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import torch
 import trio
 from torch import Tensor
 
 from gossipfl.algorithms import Message, MessageAlgorithm, adopt, go_back
+from gossipfl.algorithms.gate import Admission, let_in
+from gossipfl.peer.gossip.guard import Guard
 from gossipfl.peer.threads import run_abandonable
 from gossipfl.training import Nodes, Trainer, has_diverged
 
@@ -27,6 +30,7 @@ __all__ = ["Incoming", "Learner", "State"]
 logger = logging.getLogger(__name__)
 
 _ALL_OF_ONE = np.zeros(1, dtype=np.int64)
+_EVENTS_BETWEEN_LOOKS = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +122,8 @@ class Learner:
         Models that may wait.
     record : callable
         Takes one record for each event, in order; called from the worker thread.
+    guard : Guard, optional
+        Decides what of a received model is merged; everything unless given.
     """
 
     def __init__(
@@ -130,7 +136,9 @@ class Learner:
         patience: float,
         mailbox: int,
         record: Callable[[Mapping[str, Any]], None],
+        guard: Guard | None = None,
     ) -> None:
+        self._guard = guard
         self._state = state
         self._trainer = trainer
         self._algorithm = algorithm
@@ -140,7 +148,7 @@ class Learner:
         self._record = record
         self._good = state
         self._renewed: tuple[Trainer, Mapping[str, Any]] | None = None
-        self.divergences = 0
+        self.divergences = self.rollbacks = 0
         self._outbox, self._inbox = trio.open_memory_channel[Incoming | _Clock](mailbox)
 
     @property
@@ -161,6 +169,10 @@ class Learner:
     def renew(self, trainer: Trainer, description: Mapping[str, Any]) -> None:
         """Train on other data from the next event on; a record says so, with this description of them."""
         self._renewed = trainer, description
+
+    def distrusts(self, peer_id: str) -> bool:
+        """Whether nothing is taken from a peer at present."""
+        return self._guard is not None and self._guard.is_quarantined(peer_id)
 
     def offer(self, incoming: Incoming) -> bool:
         """Put a model into the mailbox.
@@ -214,9 +226,27 @@ class Learner:
         if not batch and not clock:
             return self._finite(self._train_alone(state))
         for incoming in batch:
+            message = incoming.message
+            credit: Mapping[str, Any] = {}
+            if self._guard is not None:
+                admission = self._admission(state, incoming, self._guard)
+                if admission.is_refusal:
+                    self._record({"kind": "refusal", **_origin(incoming), "reason": admission.reason})
+                    continue
+                message, credit = _let_in(message, state.nodes, admission)
             work = self._adopt if state.has_gone_back else self._take_in
-            state = self._finite(work(state, incoming))
+            state = self._unspoiled(self._finite(work(state, incoming, message, credit)))
         return self._finite(self._act_on_clock(state)) if clock else state
+
+    @staticmethod
+    def _admission(state: State, incoming: Incoming, guard: Guard) -> Admission:
+        return guard.admit(
+            state.nodes,
+            sender=incoming.sender,
+            version=(incoming.incarnation, incoming.event),
+            shared=incoming.message.shared,
+            age=int(incoming.message.ages.max()),
+        )
 
     def _train_alone(self, state: State) -> State:
         began = time.perf_counter()
@@ -237,9 +267,11 @@ class Learner:
         self._record({"kind": "clock", **_described(after, trained=True, began=began)})
         return after
 
-    def _take_in(self, state: State, incoming: Incoming) -> State:
+    def _take_in(
+        self, state: State, incoming: Incoming, message: Message, credit: Mapping[str, Any]
+    ) -> State:
         began = time.perf_counter()
-        algorithm, message = self._algorithm, incoming.message
+        algorithm = self._algorithm
         begun = incoming.begun if self._trains == "answer" else None
         merged = state.merges_pending + 1 if self._trains == "receipt" else 0
         trains = begun is not None or merged >= self._merges_per_training
@@ -254,31 +286,22 @@ class Learner:
         described = _described(after, trained=trains, began=began)
         if begun is not None:
             described["begun_event"] = begun.event
-        self._record({"kind": "merge", **_origin(incoming), **described})
+        self._record({"kind": "merge", **_origin(incoming), **credit, **described})
         return after
 
-    def _adopt(self, state: State, incoming: Incoming) -> State:
+    def _adopt(self, state: State, incoming: Incoming, message: Message, credit: Mapping[str, Any]) -> State:
         began = time.perf_counter()
-        nodes = adopt(state.nodes, incoming.message)
+        nodes = adopt(state.nodes, message)
         after = State(nodes=nodes, event=state.event + 1, loss=state.loss)
-        self._record({"kind": "adopt", **_origin(incoming), **_described(after, trained=False, began=began)})
+        described = _described(after, trained=False, began=began)
+        self._record({"kind": "adopt", **_origin(incoming), **credit, **described})
         return after
 
     def _finite(self, state: State) -> State:
         """Return the state as it is or, if its row has diverged, the last good one."""
-        good = self._good
-        if not has_diverged(state.nodes.rows, good.nodes.rows):
+        if not has_diverged(state.nodes.rows, self._good.nodes.rows):
             return state
-        began = time.perf_counter()
-        nodes = go_back(state.nodes, good.nodes)
-        after = State(nodes=nodes, event=state.event + 1, loss=state.loss, has_gone_back=True)
-        self._record(
-            {
-                "kind": "go_back",
-                "good_event": good.event,
-                **_described(after, trained=False, began=began),
-            }
-        )
+        after = self._gone_back(state, has_gone_back=True)
         self.divergences += 1
         if self.divergences.bit_count() == 1:  # the 1st, 2nd, 4th, 8th … time
             logger.warning(
@@ -286,6 +309,34 @@ class Learner:
                 self.divergences,
                 after.age,
             )
+        return after
+
+    def _unspoiled(self, state: State) -> State:
+        """Return the state as it is or, if what it had learned is gone after merges, the last good one."""
+        if (
+            self._guard is None
+            or state.event % _EVENTS_BETWEEN_LOOKS
+            or not self._guard.is_spoiled(state.nodes)
+        ):
+            return state
+        after = self._gone_back(state, has_gone_back=False)
+        self.rollbacks += 1
+        logger.warning(
+            "what the model had learned was spoiled by merges (time %d); it went back to age %d: see the refusals "
+            "and merges before event %d in the records",
+            self.rollbacks,
+            after.age,
+            after.event,
+        )
+        return after
+
+    def _gone_back(self, state: State, *, has_gone_back: bool) -> State:
+        began = time.perf_counter()
+        good = self._good
+        nodes = go_back(state.nodes, good.nodes)
+        after = State(nodes=nodes, event=state.event + 1, loss=state.loss, has_gone_back=has_gone_back)
+        described = _described(after, trained=False, began=began)
+        self._record({"kind": "go_back", "good_event": good.event, **described})
         return after
 
 
@@ -310,6 +361,16 @@ def _sorted_into(batch: list[Incoming], item: Incoming | _Clock) -> _Clock | Non
         return item
     batch.append(item)
     return None
+
+
+def _let_in(message: Message, nodes: Nodes, admission: Admission) -> tuple[Message, dict[str, Any]]:
+    """Give the message as it is merged, and what the record says of the difference."""
+    claimed = int(message.ages.max())
+    if admission.share == 1.0 and admission.age == claimed:
+        return message, {}
+    shares = torch.tensor([admission.share], dtype=torch.float64)
+    changed = let_in(message, nodes.rows, shares=shares, ages=message.ages.clamp(max=admission.age))
+    return changed, {"gate": admission.reason, "share": admission.share, "credited_age": admission.age}
 
 
 def _origin(incoming: Incoming) -> dict[str, Any]:

@@ -49,6 +49,7 @@ OTHER_VALUES = {
     ("training", "final_fraction"): ("0.5", 0.5),
     ("training", "momentum"): ("0.5", 0.5),
     ("exchange", "jitter"): ("0.5", 0.5),
+    ("gate", "angle"): ("0.5", 0.5),
     ("view", "exchanged"): ("9", 9),
     ("task", "name"): ("digits", "digits"),
     ("runtime", "modules"): ("/tmp", Path("/tmp")),

@@ -1,0 +1,8 @@
+"""The gate before every merge: what a received model may do to one's own."""
+
+from __future__ import annotations
+
+from gossipfl.algorithms.gate.admission import let_in
+from gossipfl.algorithms.gate.gatekeeper import Admission, Gatekeeper
+
+__all__ = ["Admission", "Gatekeeper", "let_in"]

@@ -1,0 +1,33 @@
+"""Messages as the gate lets them in."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from torch import Tensor
+
+from gossipfl.algorithms.gate.judgement import limited
+from gossipfl.algorithms.messages import Message
+
+__all__ = ["let_in"]
+
+
+def let_in(message: Message, own: Tensor, *, shares: Tensor, ages: Tensor) -> Message:
+    """Draw messages towards the receivers' models, and give them the ages that are credited.
+
+    Parameters
+    ----------
+    message : Message
+        B messages.
+    own : Tensor
+        Rows of the receivers, ``[B, D]``.
+    shares : Tensor
+        How much of the way from one's own model is left, float64 ``[B]``.
+    ages : Tensor
+        Int64, as ``message.ages``.
+
+    Returns
+    -------
+    Message
+    """
+    return replace(message, shared=limited(own[:, : message.size], message.shared, shares), ages=ages)

@@ -1,0 +1,166 @@
+"""Evidence about neighbours: what each one's last models were like, one vote each."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from statistics import median
+
+from torch import Tensor
+
+from gossipfl.settings.gate import GateSettings
+
+__all__ = ["Evidence", "Testimony"]
+
+_QUORUM = 3
+"""Votes, one's own among them, from which a median outvotes a single liar."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Testimony:
+    """Last model of one neighbour.
+
+    Parameters
+    ----------
+    distance, angle, norm : float
+        Distance to one's own model then, 1 − cos of the angle between the two, and the model's norm.
+    loss : float
+        Loss of its mean with one's own model, on samples of one's own; NaN where it was not computed.
+    sample : Tensor
+        Some coordinates of the model, ``[K]``.
+    version : tuple of int or None
+        Which version of the sender's model it was.
+    unmoved : int
+        How often in a row the sender had not moved.
+    age : int
+        The age that was credited.
+    at : float
+        When it came, in seconds.
+    """
+
+    distance: float
+    angle: float
+    norm: float
+    loss: float
+    sample: Tensor
+    version: tuple[int, int] | None
+    unmoved: int
+    age: int
+    at: float
+
+
+class Evidence:
+    """Testimonies of neighbours, bounded in number and in time.
+
+    Parameters
+    ----------
+    size : int
+        Most neighbours remembered; whoever was heard least recently is forgotten first.
+    lifetime : float
+        Seconds after which a testimony no longer counts.
+    """
+
+    def __init__(self, *, size: int = 64, lifetime: float = 600.0) -> None:
+        self._size = size
+        self._lifetime = lifetime
+        self._last: OrderedDict[str, Testimony] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._last)
+
+    @property
+    def has_quorum(self) -> bool:
+        """Whether a single liar would be outvoted."""
+        return len(self._last) >= _QUORUM
+
+    def note(self, sender: str, testimony: Testimony) -> None:
+        """Take a neighbour's newest testimony in the place of its last."""
+        self._last[sender] = testimony
+        self._last.move_to_end(sender)
+        if len(self._last) > self._size:
+            self._last.popitem(last=False)
+
+    def last(self, sender: str) -> Testimony | None:
+        """Give a neighbour's last testimony."""
+        return self._last.get(sender)
+
+    def forget(self, sender: str) -> None:
+        """Drop what a neighbour said: it is quarantined, and has no vote."""
+        self._last.pop(sender, None)
+
+    def expire(self, now: float) -> None:
+        """Drop testimonies older than their lifetime."""
+        while self._last:
+            sender, oldest = next(iter(self._last.items()))
+            if oldest.at + self._lifetime >= now:
+                return
+            del self._last[sender]
+
+    def medians(self, *, own_norm: float) -> tuple[float, float, float]:
+        """Give the medians of distances, of 1 − cos and of norms; NaN without a quorum.
+
+        One's own norm votes with the norms.
+        """
+        votes = list(self._last.values())
+        norm = median([own_norm, *(each.norm for each in votes)])
+        if not self.has_quorum:
+            return float("nan"), float("nan"), norm if len(votes) >= _QUORUM - 1 else float("nan")
+        return median([each.distance for each in votes]), median([each.angle for each in votes]), norm
+
+    def median_loss(self) -> float:
+        """Give the median of the losses of neighbours' models with one's own; 0 while there are none."""
+        return median([each.loss for each in self._last.values() if each.loss == each.loss] or [0.0])
+
+    def times_unmoved(
+        self,
+        sender: str,
+        sample: Tensor,
+        own_sample: Tensor,
+        *,
+        version: tuple[int, int] | None,
+        bounds: GateSettings,
+    ) -> int:
+        """Count how often in a row a sender called a model newer that had not moved, this time included."""
+        last = self._last.get(sender)
+        if last is None:
+            return 0
+        if version is not None and version == last.version:
+            return last.unmoved
+        moved, apart = float((sample - last.sample).norm()), float((sample - own_sample).norm())
+        matters = apart > bounds.unmoved_distance * float(own_sample.norm())
+        return last.unmoved + 1 if matters and moved < bounds.unmoved * apart else 0
+
+    def supported_age(
+        self, claimed: int, *, own: int, sender: str, now: float, pace: float, slack: int
+    ) -> int:
+        """Credit a claimed age as far as others support it.
+
+        With a quorum no more than a little over the third quartile of the others' ages, or one's own: that a
+        quarter of them lie does not matter. Without one, no more than the fastest plausible pace explains since
+        the sender was last heard.
+
+        Parameters
+        ----------
+        claimed : int
+        own : int
+            Age of one's own model.
+        sender : str
+        now : float
+            Seconds.
+        pace : float
+            Most training steps a second that are plausible.
+        slack : int
+            Training steps above the third quartile that are credited.
+
+        Returns
+        -------
+        int
+        """
+        others = [each.age for name, each in self._last.items() if name != sender]
+        if len(others) + 1 >= _QUORUM:
+            votes = sorted([own, *others])
+            return min(claimed, max(own, votes[3 * (len(votes) - 1) // 4] + slack))
+        last = self._last.get(sender)
+        if last is None:
+            return min(claimed, max([own, *others]) + int(pace))
+        return min(claimed, max(own, last.age) + int(pace * max(now - last.at, 0.0)))

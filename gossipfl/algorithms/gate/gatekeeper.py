@@ -1,0 +1,219 @@
+"""The gatekeeper of one node: judges models as they come, and remembers who sent what."""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from gossipfl.algorithms.gate.evidence import Evidence, Testimony
+from gossipfl.algorithms.gate.judgement import Reason, compare, judge, limited
+from gossipfl.settings.gate import GateSettings
+
+_SAMPLED = 256
+_DOUBTFUL_SHARE = 0.25
+_A_MOMENT = 10.0
+
+__all__ = ["Admission", "Gatekeeper"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Admission:
+    """What the gate let in.
+
+    Parameters
+    ----------
+    reason : str
+        ``plausible``, ``far`` (clipped), or why it was refused: one of `Reason`, ``quarantined``, or ``share``
+        (its sender had more than its share of the merges).
+    share : float
+        How much of the way to the received model is left; 0 where it was refused.
+    age : int
+        The age that is credited.
+    distance : float
+        ‖y − x‖; NaN where it was not computed.
+    """
+
+    reason: str
+    share: float
+    age: int
+    distance: float = math.nan
+
+    @property
+    def is_refusal(self) -> bool:
+        """Whether nothing of the model is taken."""
+        return self.share == 0.0
+
+    def apply(self, own: Tensor, received: Tensor) -> Tensor:
+        """Give the row that is merged, ``[B, P]``."""
+        return limited(own, received, torch.tensor([self.share], dtype=torch.float64))
+
+
+@dataclass(slots=True)
+class _Record:
+    offences: float = 0.0
+    noted_at: float = 0.0
+    quarantines: int = 0
+    until: float = float("-inf")
+
+
+class Gatekeeper:
+    """Judges models as they come.
+
+    Parameters
+    ----------
+    settings : GateSettings
+    size : int
+        Most senders that are remembered.
+    """
+
+    def __init__(self, settings: GateSettings | None = None, *, size: int = 256) -> None:
+        self._settings = settings or GateSettings()
+        self._size = size
+        self._evidence = Evidence(size=size)
+        self._records: OrderedDict[str, _Record] = OrderedDict()
+        self._merges: OrderedDict[str, float] = OrderedDict()
+        self._merged_at = float("-inf")
+
+    def is_quarantined(self, sender: str, *, now: float) -> bool:
+        """Whether nothing is taken from a sender at present."""
+        record = self._records.get(sender)
+        return record is not None and record.until > now
+
+    def quarantined(self, *, now: float) -> list[str]:
+        """Senders from whom nothing is taken at present."""
+        return [sender for sender, record in self._records.items() if record.until > now]
+
+    def admit(
+        self,
+        sender: str,
+        *,
+        own: Tensor,
+        own_age: int,
+        received: Tensor,
+        age: int,
+        now: float,
+        version: tuple[int, int] | None = None,
+        losses: Callable[[Tensor], tuple[float, float]] | None = None,
+    ) -> Admission:
+        """Judge one received model.
+
+        Parameters
+        ----------
+        sender : str
+            Proven identity.
+        own, received : Tensor
+            Shared parameters, shape ``[1, P]``.
+        own_age, age : int
+            Age of one's own model, and the claimed one.
+        now : float
+            Seconds, of a clock that does not jump.
+        version : tuple of int, optional
+            Which version of the sender's model it is; the same one again is no news, and no offence.
+        losses : callable, optional
+            Gives the loss of a row on samples of one's own, and that of the initial row.
+
+        Returns
+        -------
+        Admission
+        """
+        if self.is_quarantined(sender, now=now):
+            return Admission(reason="quarantined", share=0.0, age=own_age)
+        if not self._has_share(sender, now=now):
+            return Admission(reason="share", share=0.0, age=own_age)
+        self._evidence.expire(now)
+        settings, evidence = self._settings, self._evidence
+        comparison = compare(own, received)
+        distance = float(comparison.distances[0])
+        credited = evidence.supported_age(
+            age, own=own_age, sender=sender, now=now, pace=settings.pace, slack=settings.age_slack
+        )
+        loss = largest = math.nan
+        unmoved = 0
+        if math.isfinite(distance):
+            if losses is not None:
+                loss, initial = losses((own + received) / 2)
+                largest = evidence.median_loss() + settings.loss * initial
+                if not evidence.has_quorum and loss >= initial:
+                    credited = min(credited, own_age)  # nobody vouches for it, and it knows nothing
+            sample = self._sampled(received)
+            unmoved = evidence.times_unmoved(
+                sender, sample, self._sampled(own), version=version, bounds=settings
+            )
+            evidence.note(
+                sender,
+                Testimony(
+                    distance=distance,
+                    angle=float(comparison.angles[0]),
+                    norm=float(comparison.norms[0]),
+                    loss=loss,
+                    sample=sample,
+                    version=version,
+                    unmoved=unmoved,
+                    age=credited,
+                    at=now,
+                ),
+            )
+        medians = evidence.medians(own_norm=float(comparison.own_norms[0]))
+        distances, angles, norms = (torch.tensor([each], dtype=torch.float64) for each in medians)
+        judgement = judge(
+            comparison,
+            median_distances=distances,
+            median_angles=angles,
+            median_norms=norms,
+            losses=torch.tensor([loss], dtype=torch.float64),
+            largest_losses=torch.tensor([largest], dtype=torch.float64),
+            unmoved=torch.tensor([unmoved]),
+            bounds=settings,
+        )
+        reason, share = Reason(int(judgement.reasons[0])), float(judgement.shares[0])
+        if reason.refuses:
+            if reason is Reason.LOSS and not self._has_offended(sender, now=now):
+                share = _DOUBTFUL_SHARE  # where data are much unlike, an honest model may once look so
+            self._offend(sender, now=now)
+        return Admission(reason=reason.name.lower(), share=share, age=credited, distance=distance)
+
+    def _sampled(self, rows: Tensor) -> Tensor:
+        """Give some coordinates of a row, always the same."""
+        return rows[0, :: max(rows.shape[1] // _SAMPLED, 1)].clone()
+
+    def _has_share(self, sender: str, *, now: float) -> bool:
+        """Whether a sender has not had more than its share of the merges of late."""
+        fair = self._settings.fair_shares / max(len(self._merges), 1)
+        total = sum(self._merges.values())
+        mine = self._merges.get(sender, 0.0)
+        if total > 16 and mine + 1 > max(fair * (total + 1), 8.0):
+            return False
+        for name in list(self._merges):
+            self._merges[name] *= 63 / 64
+            if self._merges[name] < 0.01:
+                del self._merges[name]
+        self._merges[sender] = mine * 63 / 64 + 1
+        if len(self._merges) > self._size:
+            self._merges.popitem(last=False)
+        return True
+
+    def _has_offended(self, sender: str, *, now: float) -> bool:
+        """Whether a sender was refused a moment ago, or has ever been quarantined."""
+        record = self._records.get(sender)
+        return record is not None and (record.quarantines > 0 or now - record.noted_at < _A_MOMENT)
+
+    def _offend(self, sender: str, *, now: float) -> None:
+        settings = self._settings
+        record = self._records.setdefault(sender, _Record(noted_at=now))
+        self._records.move_to_end(sender)
+        forgiven = (now - record.noted_at) / settings.forgiveness
+        record.offences = max(record.offences - forgiven, 0.0) + 1
+        record.noted_at = now
+        if record.offences >= settings.offences:
+            length = settings.quarantine * 2.0**record.quarantines
+            record.until = now + min(length, settings.longest_quarantine)
+            record.quarantines += 1
+            record.offences = 0.0
+            self._evidence.forget(sender)
+        if len(self._records) > self._size:
+            self._records.popitem(last=False)

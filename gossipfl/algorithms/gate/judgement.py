@@ -1,0 +1,174 @@
+"""Judgement of received models: plain functions of rows, the same for a peer and for a simulation.
+
+A received model is compared with one's own, and the comparison with what other neighbours' models show. Three
+things can follow: it is taken, it is drawn towards one's own model until it is no further away than the others
+are (centred clipping; Karimireddy, He & Jaggi, "Learning from history for Byzantine robust optimization", ICML
+2021, Section 4, with the radius found as in He, Karimireddy & Jaggi, "Byzantine-robust decentralized learning via
+ClippedGossip", 2022), or it is refused. Ages are cut to what the neighbours' ages support.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+import torch
+from torch import Tensor
+
+from gossipfl.settings.gate import GateSettings
+
+__all__ = ["Comparison", "Judgement", "Reason", "compare", "judge", "limited"]
+
+
+class Reason(IntEnum):
+    """Reason for a judgement, in the order in which they are looked for."""
+
+    PLAUSIBLE = 0
+    FAR = 1
+    """Further away than the neighbours' models are: clipped."""
+    OPPOSED = 2
+    """Unrelated or opposed to one's own model, and the neighbours' are not: refused."""
+    NORM = 3
+    """Far larger or smaller than one's own model and the neighbours': refused."""
+    LOSS = 4
+    """Its mean with one's own model knows less of this node's samples than the initial model did: refused."""
+    UNMOVED = 5
+    """Again and again the same, far from one's own model, and called newer each time: refused."""
+    NOT_FINITE = 6
+    """NaN or an infinity: refused."""
+
+    @property
+    def refuses(self) -> bool:
+        """Whether nothing of the model is taken."""
+        return self >= Reason.OPPOSED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """Received models beside one's own, for B nodes.
+
+    Parameters
+    ----------
+    distances : Tensor
+        ‖y − x‖, float64 ``[B]``; infinite where y is not finite.
+    own_norms, norms : Tensor
+        ‖x‖ and ‖y‖, float64 ``[B]``.
+    """
+
+    distances: Tensor
+    own_norms: Tensor
+    norms: Tensor
+
+    @property
+    def angles(self) -> Tensor:
+        """1 − cos(x, y), float64 ``[B]``; 0 where one of the two is zero."""
+        # From the three norms: ‖y − x‖² = ‖x‖² + ‖y‖² − 2 ⟨x, y⟩.
+        products = 2 * self.own_norms * self.norms
+        gap = (self.distances**2 - (self.own_norms - self.norms) ** 2) / products.clamp(min=1e-300)
+        return torch.where(products > 0, gap.clamp(0, 2), 0.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """Judgement of received models, for B nodes.
+
+    Parameters
+    ----------
+    reasons : Tensor
+        Values of `Reason`, int64 ``[B]``.
+    shares : Tensor
+        How much of the way from one's own model to the received one is left, float64 ``[B]``: 1 where it is
+        taken, less where it is clipped, 0 where it is refused.
+    """
+
+    reasons: Tensor
+    shares: Tensor
+
+
+def compare(own: Tensor, received: Tensor) -> Comparison:
+    """Compare received models with one's own.
+
+    Parameters
+    ----------
+    own, received : Tensor
+        Shape ``[B, P]``, float32 or float64.
+
+    Returns
+    -------
+    Comparison
+    """
+    x, y = own.double(), received.double()
+    distances = torch.linalg.vector_norm(y - x, dim=1)
+    return Comparison(
+        distances=torch.nan_to_num(distances, nan=torch.inf, posinf=torch.inf),
+        own_norms=torch.linalg.vector_norm(x, dim=1),
+        norms=torch.nan_to_num(torch.linalg.vector_norm(y, dim=1), nan=torch.inf, posinf=torch.inf),
+    )
+
+
+def judge(
+    comparison: Comparison,
+    *,
+    median_distances: Tensor,
+    median_angles: Tensor,
+    median_norms: Tensor,
+    losses: Tensor,
+    largest_losses: Tensor,
+    unmoved: Tensor,
+    bounds: GateSettings,
+) -> Judgement:
+    """Judge received models by what the neighbours' models show.
+
+    Parameters
+    ----------
+    comparison : Comparison
+    median_distances, median_angles, median_norms : Tensor
+        Medians over the neighbours, one vote each, of ‖y − x‖, of 1 − cos(x, y), and of norms (one's own
+        among them), float64 ``[B]``; the received model's sender included. NaN where there are no neighbours to
+        compare with yet: what is not a bound of its own is then not looked at.
+    losses, largest_losses : Tensor
+        Losses of the means of one's own and the received models on samples of one's own, and the largest that
+        pass, ``[B]``; NaN where they are not looked at.
+    unmoved : Tensor
+        How often in a row the senders have not moved, int64 ``[B]``.
+    bounds : GateSettings
+
+    Returns
+    -------
+    Judgement
+    """
+    distances, angles = comparison.distances, comparison.angles
+    radius = torch.maximum(bounds.radius * median_distances, bounds.smallest_radius * comparison.own_norms)
+    radius = torch.where(radius.isnan(), torch.inf, radius)
+    opposed = torch.clamp(bounds.angle_medians * torch.nan_to_num(median_angles), min=bounds.angle)
+    norms = torch.where(median_norms.isnan(), comparison.own_norms, median_norms)
+    outsized = (comparison.norms > bounds.norm * norms) | (comparison.norms * bounds.norm < norms)
+
+    reasons = torch.where(distances > radius, int(Reason.FAR), int(Reason.PLAUSIBLE))
+    reasons = torch.where(angles > opposed, int(Reason.OPPOSED), reasons)
+    reasons = torch.where(outsized, int(Reason.NORM), reasons)
+    reasons = torch.where(losses > largest_losses, int(Reason.LOSS), reasons)
+    reasons = torch.where(unmoved > bounds.unmoved_times, int(Reason.UNMOVED), reasons)
+    reasons = torch.where(distances.isinf(), int(Reason.NOT_FINITE), reasons)
+    shares = torch.clamp(radius / distances.clamp(min=1e-300), max=1.0)
+    shares = torch.where(reasons >= int(Reason.OPPOSED), 0.0, shares)
+    return Judgement(reasons=reasons, shares=shares)
+
+
+def limited(own: Tensor, received: Tensor, shares: Tensor) -> Tensor:
+    """Draw received models towards one's own, x + share · (y − x).
+
+    Parameters
+    ----------
+    own, received : Tensor
+        Shape ``[B, P]``.
+    shares : Tensor
+        Float64 ``[B]``; where it is 1 the received row comes back bit for bit.
+
+    Returns
+    -------
+    Tensor
+        Shape ``[B, P]``.
+    """
+    drawn = own + shares.to(own.dtype)[:, None] * (received - own)
+    return torch.where((shares == 1)[:, None], received, drawn)

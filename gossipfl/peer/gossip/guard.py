@@ -1,0 +1,134 @@
+"""The guard of a peer's model: its gatekeeper, what it measures, and what it has counted."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gossipfl.algorithms.gate import Admission, Gatekeeper
+from gossipfl.settings.gate import GateSettings
+from gossipfl.tasks import Task
+from gossipfl.training import NodeData, Nodes
+
+__all__ = ["Guard", "LossProbe"]
+
+_LEARNED = 0.5  # of the initial loss: below it a model has learned something that can be lost
+_FALLEN = 1.25  # of the initial loss: above it what was learned is gone
+
+
+class LossProbe:
+    """Losses of models on a few samples of the peer's own.
+
+    Parameters
+    ----------
+    task : Task
+    data : NodeData
+        The peer's own.
+    initial : Tensor
+        Row before any training, ``[D]``.
+    samples : int
+        How many samples; all, if there are fewer.
+    """
+
+    def __init__(self, task: Task, data: NodeData, initial: Tensor, *, samples: int) -> None:
+        count = int(data.counts[0])
+        positions = np.linspace(0, count - 1, num=min(samples, count)).astype(np.int64)
+        inputs, targets = data.gather(np.zeros(1, dtype=np.int64), positions[None])
+        self._task = task
+        self._inputs, self._targets = inputs[0], targets[0]
+        self.initial = self.loss(initial[None])
+
+    def loss(self, rows: Tensor) -> float:
+        """Mean loss of one model, ``[1, D]``; infinite where it is no number."""
+        loss = float(self._task.evaluate(rows, self._inputs, self._targets)["loss"][0])
+        return loss if math.isfinite(loss) else math.inf
+
+
+class Guard:
+    """Decides what of a received model is merged, and notices when the peer's own is spoiled.
+
+    Used by one thread at a time.
+
+    Parameters
+    ----------
+    settings : GateSettings
+    probe : LossProbe, optional
+        Without one, losses are not looked at.
+    clock : callable
+        Seconds, never going back.
+    """
+
+    def __init__(
+        self,
+        settings: GateSettings,
+        probe: LossProbe | None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._gatekeeper = Gatekeeper(settings)
+        self._probe = probe
+        self._clock = clock
+        self._best = math.inf
+        self.counts: Counter[str] = Counter()
+
+    def is_quarantined(self, peer_id: str) -> bool:
+        """Whether nothing is taken from a peer at present."""
+        return self._gatekeeper.is_quarantined(peer_id, now=self._clock())
+
+    def admit(
+        self, nodes: Nodes, *, sender: str, version: tuple[int, int], shared: Tensor, age: int
+    ) -> Admission:
+        """Judge one received model.
+
+        Parameters
+        ----------
+        nodes : Nodes
+            The peer's own, ``B = 1``.
+        sender : str
+        version : tuple of int
+            Which version of the sender's model it is.
+        shared : Tensor
+            Shape ``[1, shared_size]``.
+        age : int
+            As claimed.
+        """
+        size = shared.shape[1]
+
+        def losses(row: Tensor) -> tuple[float, float]:
+            assert self._probe is not None  # noqa: S101 - asked below
+            return self._probe.loss(torch.cat([row, nodes.rows[:, size:]], dim=1)), self._probe.initial
+
+        admission = self._gatekeeper.admit(
+            sender,
+            own=nodes.rows[:, :size],
+            own_age=int(nodes.ages.max()),
+            received=shared,
+            age=age,
+            now=self._clock(),
+            version=version,
+            losses=None if self._probe is None else losses,
+        )
+        self.counts[admission.reason] += 1
+        return admission
+
+    def is_spoiled(self, nodes: Nodes) -> bool:
+        """Whether the peer's own model had learned, and now knows less of its samples than before any training."""
+        if self._probe is None:
+            return False
+        loss = self._probe.loss(nodes.rows)
+        self._best = min(self._best, loss)
+        return self._best <= _LEARNED * self._probe.initial and loss > _FALLEN * self._probe.initial
+
+    def described(self) -> dict[str, Any]:
+        """Decisions so far, and who is quarantined, for the status."""
+        return {
+            "decisions": dict(self.counts),
+            "quarantined": self._gatekeeper.quarantined(now=self._clock()),
+        }

@@ -1,0 +1,48 @@
+"""Eight honest nodes and a liar: with the gate, lies cost the honest at most a point of accuracy."""
+
+import pytest
+
+from tests.gossipfl.algorithms.gate.network import LIES, Network
+
+PERIODS = 160
+LIES_A_PERIOD = 5
+
+
+def accuracy(lie=None, *, begins=0, gate=True):
+    network = Network(gate=gate)
+    for period in range(PERIODS):
+        network.period()
+        if lie is not None and period >= begins:
+            for _ in range(LIES_A_PERIOD):
+                for node in range(len(network.nodes)):
+                    network.take(node, "liar", *network.lie(lie, node))
+    return network, 100 * float(network.accuracies().mean())
+
+
+@pytest.fixture(scope="module")
+def undisturbed():
+    return accuracy()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("begins", [0, 50], ids=["at the start", "later"])
+@pytest.mark.parametrize("lie", LIES)
+def test_a_liar_costs_the_honest_at_most_a_point(lie, begins, undisturbed):
+    network, points = accuracy(lie, begins=begins)
+    assert points >= undisturbed[1] - 1
+    honest = [sender for sender, _ in network.refused if sender != "liar"]
+    assert len(honest) <= 0.005 * 2 * len(network.nodes) * PERIODS
+
+
+@pytest.mark.slow
+def test_the_gate_costs_the_honest_nothing(undisturbed):
+    _, ungated = accuracy(gate=False)
+    network, points = undisturbed
+    assert points >= ungated - 0.5
+    assert network.refused == []
+
+
+@pytest.mark.slow
+def test_without_the_gate_one_lie_ends_what_all_have_learned():
+    _, points = accuracy("zeros", begins=50, gate=False)
+    assert points < 30
