@@ -245,7 +245,7 @@ class IdentityMismatch(MessageRefused):
 
 
 class ExchangeFailed(GossipflError):
-    """An exchange with a neighbour came to nothing; another neighbour may do."""
+    """An exchange with a neighbour failed; another neighbour may do."""
 
 
 class PeerUnreachable(ExchangeFailed):

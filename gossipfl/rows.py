@@ -262,10 +262,10 @@ def _state_of(module: nn.Module) -> dict[str, Tensor]:
 
 def _check_names(state: Mapping[str, Tensor], layout: Layout) -> None:
     for entry in layout.entries:
-        came = tuple(state[entry.name].shape) if entry.name in state else "no such tensor"
-        if came != entry.shape:
+        found = tuple(state[entry.name].shape) if entry.name in state else "no such tensor"
+        if found != entry.shape:
             raise IncompatibleModel(
-                f"the module does not fit the layout at {entry.name!r}", expected=entry.shape, got=came
+                f"the module does not fit the layout at {entry.name!r}", expected=entry.shape, got=found
             )
 
 

@@ -85,7 +85,7 @@ def _rounds_rows(rounds: Mapping[str, Any] | None) -> list[tuple[str, str]]:
     if rounds["absent"]:
         rows.append(("absent", f"{_numbers(rounds['absent'])}: not waited for until heard again"))
     if rounds["late"]:
-        rows.append(("late", f"{rounds['late']} rows came after their exchange was over"))
+        rows.append(("late", f"{rounds['late']} rows arrived after their exchange was over"))
     return rows
 
 

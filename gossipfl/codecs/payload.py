@@ -122,8 +122,8 @@ def require_admitted(headers: Sequence[TensorHeader], specs: Sequence[TensorSpec
         )
     for header, spec in zip(headers, specs, strict=True):
         if not spec.admits(header):
-            came = f"{header.name[:64]!a} {header.dtype[:64]!a} {list(header.shape[:8])}"
-            raise UnexpectedTensor("a tensor is not as implied", expected=spec, got=came, remedy=remedy)
+            found = f"{header.name[:64]!a} {header.dtype[:64]!a} {list(header.shape[:8])}"
+            raise UnexpectedTensor("a tensor is not as implied", expected=spec, got=found, remedy=remedy)
 
 
 def payload_of(name: str, tensor: Tensor, *, byteorder: str = sys.byteorder) -> PayloadTensor:

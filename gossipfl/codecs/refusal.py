@@ -19,8 +19,8 @@ def require_single_row(row: Tensor) -> None:
     UnexpectedTensor
     """
     if row.dtype != torch.float32 or row.dim() != 1:
-        came = f"{row.dtype} {list(row.shape)}"
-        raise UnexpectedTensor("only a single row can be encoded", expected="float32 [D]", got=came)
+        found = f"{row.dtype} {list(row.shape)}"
+        raise UnexpectedTensor("only a single row can be encoded", expected="float32 [D]", got=found)
 
 
 def require_finite(row: Tensor) -> None:

@@ -97,9 +97,9 @@ def summary_table(summary: Summary) -> Table:
     table.add_column(summary.metric, justify="right")
     table.add_column("")
     table.add_row("alone, mean", _percent(summary.alone_mean), "each peer on its own data, never talking")
-    table.add_row("gossip, mean", _percent(summary.gossip_mean), "what the peers came to share")
+    table.add_row("gossip, mean", _percent(summary.gossip_mean), "what the peers share in the end")
     table.add_row("gossip, worst peer", _percent(summary.gossip_worst), _verdict(summary))
-    table.add_row("all data pooled", _percent(summary.pooled), "what nobody had to do")
+    table.add_row("all data pooled", _percent(summary.pooled), "what nobody had to share")
     table.add_section()
     distance = summary.consensus_distance
     table.add_row("consensus distance", "–" if distance is None else f"{distance:.2g}", "mean ‖x − x̄‖²")

@@ -25,7 +25,7 @@ class NetworkCounters:
     refused : Counter
         What others did that was refused here, by the error's ``counter()``.
     failed : Counter
-        Exchanges with others that came to nothing, by the error's ``counter()``.
+        Failed exchanges with others, by the error's ``counter()``.
     """
 
     messages_sent: int = 0
@@ -49,7 +49,7 @@ class NetworkCounters:
         self.refused[error.counter()] += 1
 
     def count_failed(self, error: GossipflError) -> None:
-        """Count an exchange that came to nothing."""
+        """Count an exchange that failed."""
         self.failed[error.counter()] += 1
 
     def count_sent(self, size: int) -> None:

@@ -259,7 +259,7 @@ class Multiplexer:
                 "a frame is larger than its receive window", expected=f"at most {window} bytes", got=length
             )
         if stream is not None and stream.finished_by_remote and length:
-            raise MalformedFrame("data came on a stream whose sender had finished")
+            raise MalformedFrame("data arrived on a stream whose sender had finished")
         self._body_stream, self._body_flags, self._body_left = stream, flags, length
         if not length:
             self._end_body()

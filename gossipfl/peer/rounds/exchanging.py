@@ -30,7 +30,7 @@ _LONGEST_RETRY_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Exchanged:
-    """What an exchange came to.
+    """Outcome of an exchange.
 
     Parameters
     ----------

@@ -190,10 +190,10 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     return tensors, metadata
 
 
-def _damaged(path: Path, came: str) -> CorruptCheckpoint:
+def _damaged(path: Path, found: str) -> CorruptCheckpoint:
     return CorruptCheckpoint(
         f"the checkpoint {path} is damaged",
         expected=f"a whole file of format {_FORMAT!r}",
-        got=came,
+        got=found,
         remedy="Restore it from a backup, or delete it: the peer starts anew and learns from its neighbours.",
     )
