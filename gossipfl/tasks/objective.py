@@ -21,6 +21,7 @@ __all__ = ["Objective"]
 _SAME_SHAPE = {getattr(functional, name): name for name in SAME_SHAPE_LOSSES}
 _OF_CLASSES = {getattr(functional, name): name for name in CLASS_LOSSES}
 _IGNORING = (functional.cross_entropy, functional.nll_loss)
+_OF_SIGNS = ("soft_margin_loss", "hinge_embedding_loss")
 _OUTPUTS, _TARGETS = 1, 2
 
 
@@ -204,6 +205,12 @@ class _Compared(TorchFunctionMode):
         if name is not None:
             first, second = _first_two(args, kwargs)
             require_same_shape(name, first, second)
+            if name in _OF_SIGNS and not (second.is_floating_point() or second.dtype.is_signed):
+                raise InvalidTask(  # torch negates them, and an unsigned number has no negative
+                    f"{name} compares signs, and these targets have none",
+                    expected="−1 or 1, as real numbers",
+                    got=describe(second),
+                )
         if self._noting and func in _OF_CLASSES:
             self._note_classes(func, args, kwargs)
         tensors = [leaf for leaf in leaves((args, dict(kwargs))) if isinstance(leaf, Tensor)]
