@@ -38,9 +38,11 @@ class Blocks:
 def block_size(*, row_bytes: int, nodes: int) -> int:
     """How many rows a block has: so few that what is computed on them stays in the cache.
 
-    A power of two within 1 … 32; with few nodes no more than a wave of theirs fills.
+    A power of two within 1 … 32; with few nodes no more than a wave of theirs fills. Of rows of up to 16 MiB at
+    least four: with fewer, the calls of operators cost more than misses of the cache.
     """
-    fits = max(1, min(32, _CACHE_BYTES // row_bytes, nodes // 5))
+    fewest = 4 if row_bytes <= 1 << 24 else 1
+    fits = max(1, min(32, max(fewest, _CACHE_BYTES // row_bytes), nodes // 5))
     return 1 << (fits.bit_length() - 1)
 
 
