@@ -1,6 +1,6 @@
 """Building random-regular graphs, weighting them, and mixing rows with them, from 10³ to 10⁶ nodes.
 
-    python benchmarks/topology.py [--sizes 1000 10000 100000 1000000] [--degree 20] [--columns 650] [--json]
+    python benchmarks/topologies.py [--sizes 1000 10000 100000 1000000] [--degree 20] [--columns 650] [--json]
 
 Every size runs in a process of its own, so that its peak memory is its own. Baselines, measured in the same
 run: networkx building and weighting the same kind of graph (up to 10⁵ nodes; beyond, it takes minutes and is
