@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass
+from functools import lru_cache
 
 from gossipfl.settings.addresses import PeerAddress, Scope, parse_address, scope_of
 
@@ -29,6 +30,7 @@ class Hearsay:
         return self.address
 
 
+@lru_cache(maxsize=4096)  # asked for with each exchange
 def prefix_of(host: str) -> str:
     """Return the network that an IP address belongs to, as whoever holds it gets many: a /24, or a /48."""
     address = ipaddress.ip_address(host.partition("%")[0])

@@ -152,13 +152,19 @@ class Places:
 
     def _make_room(self, newcomer: Place) -> None:
         limits = self._limits
-        own = sum(place.peer_id == newcomer.peer_id for place in self.taken)
+        own = strangers = 0
+        for place in self.taken:
+            own += place.peer_id == newcomer.peer_id
+            strangers += not place.is_valued
         if own >= limits.inbound_exchanges_per_peer:
             raise PeerBusy("too many exchanges are under way")
         most = limits.inbound_exchanges
-        strangers = [place for place in self.taken if not place.is_valued]
-        if len(self.taken) < most and (newcomer.is_valued or len(strangers) < most - most // 4):
+        if len(self.taken) < most and (newcomer.is_valued or strangers < most - most // 4):
             return
+        self._take_from_slowest(newcomer)
+
+    def _take_from_slowest(self, newcomer: Place) -> None:
+        strangers = [place for place in self.taken if not place.is_valued]
         crowds = Counter(place.prefix for place in strangers)
         now = trio.current_time()
         giving_way = [

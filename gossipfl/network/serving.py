@@ -77,12 +77,17 @@ class Server:
     async def serve(self, connection: Connection, stream: Stream) -> None:
         """Answer one exchange after another on a stream the other side opened, until it ends."""
         try:
-            async with connection.turns.taken() as turn:
+            turns = connection.turns
+            async with turns.taken():
                 with trio.move_on_after(self._limits.dial_seconds) as deadline:
                     await agree_as_server(stream)
                 while not deadline.cancelled_caught:
-                    with turn.idle(self._limits.idle_seconds) as idle:
-                        await stream.wait_readable()
+                    with trio.move_on_after(self._limits.idle_seconds) as idle:
+                        turns.begin_idle(idle)
+                        try:
+                            await stream.wait_readable()
+                        finally:
+                            turns.end_idle(idle)
                     if idle.cancelled_caught:
                         stream.close()
                         return

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import trio
 
-__all__ = ["StreamTurns", "Turn"]
+__all__ = ["StreamTurns"]
 
 
 class StreamTurns:
@@ -25,7 +25,7 @@ class StreamTurns:
         self.idle: list[trio.CancelScope] = []
 
     @asynccontextmanager
-    async def taken(self) -> AsyncIterator[Turn]:
+    async def taken(self) -> AsyncIterator[None]:
         """Wait for a turn, and hold it for the time of a ``with`` block."""
         self.waiting += 1
         try:
@@ -35,27 +35,17 @@ class StreamTurns:
         finally:
             self.waiting -= 1
         try:
-            yield Turn(self)
+            yield
         finally:
             self._free.release()
 
+    def begin_idle(self, scope: trio.CancelScope) -> None:
+        """Let the scope, in which a stream waits for its next exchange, be cancelled when another stream waits."""
+        if self.waiting:
+            scope.cancel()
+        self.idle.append(scope)
 
-class Turn:
-    """The turn of one stream."""
-
-    def __init__(self, turns: StreamTurns) -> None:
-        self._turns = turns
-
-    @contextmanager
-    def idle(self, seconds: float) -> Iterator[trio.CancelScope]:
-        """Wait in the block for the next exchange; cancelled after some seconds, or when another stream waits."""
-        turns = self._turns
-        with trio.move_on_after(seconds) as scope:
-            if turns.waiting:
-                scope.cancel()
-            turns.idle.append(scope)
-            try:
-                yield scope
-            finally:
-                if scope in turns.idle:
-                    turns.idle.remove(scope)
+    def end_idle(self, scope: trio.CancelScope) -> None:
+        """Note that the stream waits no more."""
+        if scope in self.idle:
+            self.idle.remove(scope)
