@@ -2,7 +2,7 @@
 # Builds wheel and sdist, installs each into an environment of its own, and starts the demo from the wheel.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-python=${PYTHON:-.venv/bin/python}
+python=.venv/bin/python
 rm -rf dist
 "$python" -m build --outdir dist .
 work=$(mktemp -d)
