@@ -8,8 +8,14 @@ from sims.papers import CLAIMS, reproduce
 from sims.papers.claim import at_round, rounds_below
 from sims.papers.page import page
 
+SLOW = {"bias-correction"}  # thousands of rounds; tests/sims/engine/test_bias_corrected.py is quick
 
-@pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.name)
+
+@pytest.mark.parametrize(
+    "claim",
+    [pytest.param(each, marks=[pytest.mark.slow] if each.name in SLOW else []) for each in CLAIMS],
+    ids=lambda claim: claim.name,
+)
 def test_quick_version_is_reproduced(claim):
     try:
         finding = reproduce(claim, quick=True)
