@@ -32,11 +32,6 @@ def digest_of_layout(module):
     return hashlib.sha256(json.dumps(entries, separators=(",", ":")).encode()).digest(), offset
 
 
-def fingerprint(layout, *, name, loss, metrics, start):
-    task = {"layout": layout.hex(), "loss": loss, "metrics": sorted(metrics), "name": name, "start": start}
-    return hashlib.sha256(json.dumps(task).encode()).digest()
-
-
 def frame(kind, fields, body=b""):
     header = msgpack.packb(fields)
     return (
@@ -94,13 +89,7 @@ async def test_a_client_from_the_document_fetches_the_model(tmp_path, half_close
     async with running(peer), stock.run([multiaddr.Multiaddr("/ip4/127.0.0.1/tcp/0")]):
         module = peer.task.build_module()
         layout, size = digest_of_layout(module)
-        task = fingerprint(
-            layout,
-            name=peer.task.name,
-            loss="torch.nn.functional.cross_entropy",
-            metrics=peer.task.metrics,
-            start=["common", peer.task.seed],
-        )
+        task = peer.task.fingerprint  # a client is told it with the task
         status = peer.status()
         who = ID.from_base58(status.peer_id)
         await until(lambda: peer._learner.state.age > 0)
