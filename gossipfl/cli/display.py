@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.table import Table
 
-__all__ = ["status_heading", "status_line", "status_table"]
+__all__ = ["end_line", "status_heading", "status_line", "status_table"]
 
 
 def status_heading(values: Mapping[str, Any]) -> str:
@@ -56,6 +56,12 @@ def status_line(values: Mapping[str, Any]) -> str:
         f"sent {network['messages_sent']} received {network['messages_received']}"
         f"{f' failed or refused {trouble}' if trouble else ''}"
     )
+
+
+def end_line(values: Mapping[str, Any]) -> str:
+    """Say that the rounds are done, and how good the model is now."""
+    metrics = ", ".join(f"{name} {_metric(value)}" for name, value in values["metrics"].items())
+    return f"done: {values['rounds']['round']} rounds{f', {metrics}' if metrics else ''}"
 
 
 def _gate_rows(gate: Mapping[str, Any] | None) -> list[tuple[str, str]]:

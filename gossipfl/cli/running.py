@@ -13,7 +13,7 @@ import trio
 from rich.console import Console
 from rich.live import Live
 
-from gossipfl.cli.display import status_heading, status_line, status_table
+from gossipfl.cli.display import end_line, status_heading, status_line, status_table
 from gossipfl.cli.terminal import may_draw
 from gossipfl.errors import GossipflError
 from gossipfl.peer import Peer
@@ -79,6 +79,17 @@ async def _run(peer: Peer, live: bool, json_output: bool, until_stdin_ends: bool
             nursery.start_soon(show)
             await peer.run()
             nursery.cancel_scope.cancel()
+    if _has_done_its_rounds(peer):
+        values = peer.status().to_dict()
+        print(json.dumps(values) if json_output else end_line(values), flush=True)
+
+
+def _has_done_its_rounds(peer: Peer) -> bool:
+    stop_after = peer.settings.rounds.stop_after
+    if stop_after is None or not peer.ready.is_set():
+        return False
+    rounds = peer.status().rounds
+    return rounds is not None and rounds["round"] >= stop_after
 
 
 def _read_to_the_end(descriptor: int) -> None:

@@ -82,7 +82,11 @@ def read_roster(settings: RoundsSettings, *, directory: Path) -> Roster:
     try:
         lines = read_text(path).splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise SettingError(f"the roster {path} cannot be read", got=str(error)) from error
+        raise SettingError(
+            f"the roster {path} cannot be read",
+            got=error.strerror if isinstance(error, OSError) else str(error),
+            remedy="Write one: gossipfl peer roster HOMES… > roster.txt; the same file serves all members.",
+        ) from error
     entries = [entry for line in lines if (entry := line.partition("#")[0].strip())]
     return _roster(entries, source=str(path))
 

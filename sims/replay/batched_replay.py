@@ -225,12 +225,16 @@ class _Run:
     def _watch(self, chosen: list[Step], numbers: NDArray[np.int64], losses: Tensor) -> None:
         """Remember the first training that came out otherwise than recorded."""
         recorded = np.array([step.event.loss if step.event else np.nan for step in chosen])
-        came = losses.double().numpy()
-        for index in np.flatnonzero(np.abs(came - recorded) > _LOSS_TOLERANCE * np.abs(recorded)):
-            here = Departure(
-                chosen[index].version, int(numbers[index]), float(recorded[index]), float(came[index])
+        here = losses.double().numpy()
+        for index in np.flatnonzero(np.abs(here - recorded) > _LOSS_TOLERANCE * np.abs(recorded)):
+            departure = Departure(
+                chosen[index].version,
+                int(numbers[index]),
+                "loss",
+                float(recorded[index]),
+                float(here[index]),
             )
-            self.departure = earlier(self.departure, here)
+            self.departure = earlier(self.departure, departure)
 
     def _trainer(self, node: int) -> Trainer:
         """One trainer for all nodes with the same settings, over the pool of all samples."""

@@ -11,21 +11,27 @@ __all__ = ["Departure", "earlier"]
 
 @dataclass(frozen=True, slots=True)
 class Departure:
-    """A training whose loss came out otherwise than recorded.
+    """A training or a round that came out otherwise than recorded.
 
     Parameters
     ----------
     version : Version
     number : int
         Its place in the order of the replay.
-    recorded, came : float
-        Mean loss of its batches.
+    what : str
+        The quantity that differs, e.g. ``"loss"``.
+    recorded, here : object
+        Its value in the run and in the replay.
     """
 
     version: Version
     number: int
-    recorded: float
-    came: float
+    what: str
+    recorded: object
+    here: object
+
+    def __str__(self) -> str:
+        return f"the {self.what} was {self.recorded} there, and is {self.here} here"
 
 
 def earlier(one: Departure | None, other: Departure) -> Departure:

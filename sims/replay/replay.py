@@ -156,13 +156,15 @@ def _notes(lives: Sequence[Life], departure: Departure | None, *, events: int, b
     if departure is not None:
         reason = (
             "Until there losses agreed to 1e-4: an input of a ReLU so close to 0 that rounding decided does "
-            "that (see docs/tutorials/replay-your-demo.md), or another machine, data or task."
+            "that (see docs/tutorials/replay-your-demo.md), or another machine, data, task or "
+            "version of the algorithm's file."
             if batched
-            else "Another machine, other data or another version of the task do that."
+            else "Another machine, other data, another version of the task or another version of the algorithm's "
+            "file do that."
         )
         notes.append(
             f"the replay left the run at {departure.version}, {departure.number + 1} of {events} "
-            f"in order: the loss was {departure.recorded!r} there, and is {departure.came!r} here. {reason}"
+            f"in order: {departure}. {reason}"
         )
     others = {life.torch for life in lives} - {torch.__version__}
     if others:

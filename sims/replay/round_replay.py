@@ -209,7 +209,7 @@ class _Replay:
             each.event = number + 1
             self._rounds += 1
             self._outcome.rounds[each.key[0]] += 1
-            came = float(unit.local.losses[place])
+            loss = float(unit.local.losses[place])
             if (int(each.nodes.ages[0]), int(each.nodes.steps[0])) != (recorded.age, recorded.step):
                 raise TornRecords(
                     f"the age or step after round {number} of {each.key[0]} is not the one recorded",
@@ -217,12 +217,16 @@ class _Replay:
                     got=f"age {int(each.nodes.ages[0])}, step {int(each.nodes.steps[0])}",
                 )
             if self._batched:
-                left = abs(came - recorded.loss) > _LOSS_TOLERANCE * abs(recorded.loss)
+                left = abs(loss - recorded.loss) > _LOSS_TOLERANCE * abs(recorded.loss)
             else:
                 left = row_digest(each.nodes) != recorded.digest
             if left and self._outcome.departure is None:
-                version = Version(*each.key, number + 1)
-                self._outcome.departure = Departure(version, self._rounds, recorded.loss, came)
+                differs: tuple[str, object, object] = ("loss", recorded.loss, loss)
+                if repr(loss) == repr(recorded.loss):  # the training agrees, and what was made of it does not
+                    differs = ("model's digest", recorded.digest, row_digest(each.nodes))
+                self._outcome.departure = Departure(
+                    Version(*each.key, number + 1), self._rounds - 1, *differs
+                )
 
     def _set_threads(self, each: Running) -> None:
         threads = self._lives[each.key].life.threads

@@ -60,7 +60,7 @@ def replay_rows(history: History, learnings: Learnings) -> tuple[dict[Version, N
                 begun = kept[step.begun] if step.begun is not None else None
                 nodes, loss = _computed(step, learning, current[version[:2]], source, begun, senders=senders)
                 if departure is None and loss != step.event.loss and not math.isnan(loss + step.event.loss):
-                    departure = Departure(version, number, step.event.loss, loss)
+                    departure = Departure(version, number, "loss", step.event.loss, loss)
             for read in step.reads:
                 reads[read] -= 1
                 if not reads[read]:

@@ -119,13 +119,25 @@ class RoundLearner:
 
     async def run(self) -> None:
         """Do rounds until ``settings.stop_after``, or for ever; cancel it to stop."""
+        if self._is_done():
+            self._gathering = False
+            logger.warning(
+                "%d rounds are done, and rounds.stop_after is %d: there is nothing to do; raise "
+                "rounds.stop_after (--rounds-stop-after) to go on",
+                self._state.event,
+                self._settings.stop_after,
+            )
+            return
         await self._gather()
-        while self._settings.stop_after is None or self._state.event < self._settings.stop_after:
+        while not self._is_done():
             began = trio.current_time()
             await self._jump_if_left_behind()
             await self._do_round()
             if not self._is_behind(by=0):  # who has to catch up does not rest
                 await trio.sleep_until(began + self._settings.period)
+
+    def _is_done(self) -> bool:
+        return self._settings.stop_after is not None and self._state.event >= self._settings.stop_after
 
     async def _gather(self) -> None:
         """Wait until all members are there, or the rounds are under way without this peer."""

@@ -1,11 +1,14 @@
 """Peers that learn in rounds, over 127.0.0.1 in one program: present, missing, late, mistaken and diverging."""
 
+import json
 import logging
+import re
 
 import pytest
 import torch
 import trio
 
+from gossipfl.cli.running import run_peer
 from gossipfl.errors import CorruptCheckpoint
 from gossipfl.peer import Peer
 from sims.replay import replay
@@ -183,3 +186,28 @@ async def test_a_checkpoint_of_gossip_is_not_taken_for_one_of_rounds(tmp_path):
     gossiping = peers[0].settings.model_copy(update={"rounds": type(peers[0].settings.rounds)()})
     with pytest.raises(CorruptCheckpoint, match="another way of learning; expected gossip; got d_psgd"):
         await Peer(peers[0].home.directory, settings=gossiping).run()
+
+
+def test_a_peer_that_has_done_its_rounds_says_so_and_ends_at_once(tmp_path, caplog, capsys):
+    peers = peers_in_rounds(tmp_path, 2, rounds={"stop_after": 3, "topology": "complete:2", "gathering": 1e4})
+    trio.run(run_all, peers)
+    caplog.clear()
+    run_peer(peers[0].home.directory, settings=peers[0].settings, json_output=False, plain=True)
+    assert "3 rounds are done, and rounds.stop_after is 3: there is nothing to do; raise" in caplog.text
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert re.fullmatch(r"done: 3 rounds, loss \d\.\d{4}, accuracy [01]\.\d{4}", last)
+    assert_replayed(*peers)
+
+
+def test_replay_names_what_differs_first(tmp_path):
+    peers = peers_in_rounds(tmp_path, 2, rounds={"stop_after": 3, "topology": "complete:2"})
+    trio.run(run_all, peers)
+    (path,) = peers[0].home.records.iterdir()
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    last = next(each for each in lines if each["kind"] == "round" and each["round"] == 2)
+    true, last["digest"] = last["digest"], "0" * len(last["digest"])
+    path.write_text("".join(f"{json.dumps(each)}\n" for each in lines))
+    (note,) = replay([peer.home.directory for peer in peers]).notes
+    assert f"the model's digest was {last['digest']} there, and is {true} here" in note
+    assert "another version of the algorithm's file" in note
+    assert re.search(r", [56] of 6 in order", note)
