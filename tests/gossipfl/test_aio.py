@@ -99,7 +99,7 @@ def test_an_exception_in_the_block_stops_the_peer(tmp_path):
 
     async def main():
         async with aio.running(peer):
-            raise ZeroDivisionError
+            raise InvalidTask("the evaluation failed", got="ZeroDivisionError")
 
     with pytest.raises(ZeroDivisionError):
         asyncio.run(main())
@@ -111,7 +111,7 @@ def test_a_peer_that_fails_cancels_the_block_and_raises_its_error(tmp_path, monk
     peer = peer_in(tmp_path / "alice")
 
     def fail(*_):
-        raise ZeroDivisionError
+        raise InvalidTask("the evaluation failed", got="ZeroDivisionError")
 
     async def main():
         async with asyncio.timeout(30):

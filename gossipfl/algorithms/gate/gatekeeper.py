@@ -174,7 +174,8 @@ class Gatekeeper:
         if reason.refuses:
             if reason is Reason.LOSS and not self._has_offended(sender, now=now):
                 share = _DOUBTFUL_SHARE  # where data are much unlike, an honest model may once look so
-            self._offend(sender, now=now)
+            if age:  # a row of age 0 claims nothing: it is how models are asked for
+                self._offend(sender, now=now)
         return Admission(reason=reason.name.lower(), share=share, age=credited, distance=distance)
 
     def _sampled(self, rows: Tensor) -> Tensor:
