@@ -24,9 +24,7 @@ async def test_it_is_refused_by_name_and_changes_nothing(case, tmp_path):
         0,
         exchange={"patience": 1000.0, "deadline": 2.0, "merges_per_training": 1000},
         network={"dial_seconds": 1.5},
-        gate={
-            "enabled": False
-        },  # the rows of these frames are unlike any model; what is asked is whether they come in
+        gate={"enabled": False},  # what is asked is whether frames come in, not whether rows are merged
     )
     attacker = Identity.generate()
     if case.in_rounds:
