@@ -6,6 +6,8 @@ at fault, so that callers who know nothing of this tree still catch them.
 
 from __future__ import annotations
 
+from typing import Self
+
 __all__ = [
     "DirectedGraph",
     "Disconnected",
@@ -57,6 +59,10 @@ class ExplainedError(Exception):
             parts.append(f"got {got}")
         message = "; ".join(parts)
         super().__init__(f"{message}. {remedy}" if remedy else message)
+
+    def at(self, place: str) -> Self:
+        """Return the same error with the place of the mistake, a key or a file, before it."""
+        return type(self)(f"{place}: {self.what}", expected=self.expected, got=self.got, remedy=self.remedy)
 
 
 class TopologyError(ExplainedError):

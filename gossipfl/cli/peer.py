@@ -54,12 +54,9 @@ def init(
         settings.task.name, settings.task.options, metrics=settings.task.metrics, directory=modules
     )
     if settings.rounds.algorithm is not None:
-        from gossipfl.algorithms import make_algorithm
+        from gossipfl.rounds.plan import round_algorithm
 
-        parameters = settings.rounds.parameters  # a typo is named now
-        make_algorithm(
-            settings.rounds.algorithm, parameters, kind="rounds", directory=modules, key="rounds.parameters"
-        )
+        round_algorithm(settings)  # a typo is named now
     place = Home(home)
     place.require_free()
     data = None
@@ -135,6 +132,7 @@ def run(
     with _leaving_at_once():
         from gossipfl.peer import Home
     from gossipfl.settings import load_settings
+    from gossipfl.settings.places import naming_the_place
 
     place = Home(home)
     place.require()
@@ -146,13 +144,14 @@ def run(
         )
 
         # The task's own module is imported in there, before the peer takes over the signals.
-        run_peer(
-            home,
-            settings=settings,
-            json_output=json_output,
-            plain=plain,
-            until_stdin_ends=until_stdin_ends,
-        )
+        with naming_the_place(place.settings, settings):
+            run_peer(
+                home,
+                settings=settings,
+                json_output=json_output,
+                plain=plain,
+                until_stdin_ends=until_stdin_ends,
+            )
 
 
 @app.command()

@@ -53,6 +53,7 @@ from gossipfl.peer.store.ports import recall_ports, remember_ports
 from gossipfl.peer.store.records import RecordWriter
 from gossipfl.peer.threads import run_abandonable
 from gossipfl.rounds import RoundsPlan, plan_of, started
+from gossipfl.rounds.plan import round_algorithm
 from gossipfl.rows import load_row
 from gossipfl.settings import PeerSettings, load_settings, with_modules
 from gossipfl.tasks import Dataset, Task, find_task
@@ -105,6 +106,8 @@ class Peer:
             also_search(resolved.runtime.modules)
         if settings.rounds.algorithm is None:
             gossip_algorithm(resolved)  # what is wrong with it is said now
+        else:
+            round_algorithm(resolved)
         if is_new:
             self.home.create(settings)
         self.settings = settings = resolved

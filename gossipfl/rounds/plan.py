@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gossipfl.algorithms import Links, RoundAlgorithm
+from gossipfl.algorithms.for_peers import find_for_peers
 from gossipfl.algorithms.registry import digest_of, make_algorithm
 from gossipfl.codecs import FLOAT32, Codec
 from gossipfl.outgoing import Pipeline
@@ -22,7 +23,7 @@ from gossipfl.wire import RoundForm, RoundsExpectation
 if TYPE_CHECKING:
     pass
 
-__all__ = ["Position", "RoundsPlan", "plan_of"]
+__all__ = ["Position", "RoundsPlan", "plan_of", "round_algorithm"]
 
 Position = tuple[int, int]
 """A round, and an exchange of it."""
@@ -85,6 +86,22 @@ class RoundsPlan:
         )
 
 
+def round_algorithm(settings: PeerSettings) -> RoundAlgorithm:
+    """The round-based algorithm that settings name.
+
+    Raises
+    ------
+    SettingError, InvalidAlgorithm
+        If there is none of this name, or a parameter is wrong.
+    """
+    rounds, modules = settings.rounds, settings.runtime.modules
+    assert rounds.algorithm is not None  # noqa: S101  (the caller's reason to ask)
+    find_for_peers(rounds.algorithm, kind="rounds", directory=modules)
+    return make_algorithm(
+        rounds.algorithm, rounds.parameters, kind="rounds", directory=modules, key="rounds.parameters"
+    )
+
+
 def plan_of(
     settings: PeerSettings,
     *,
@@ -114,13 +131,7 @@ def plan_of(
     assert rounds.algorithm is not None  # noqa: S101  (the caller's reason to ask)
     roster = read_roster(rounds, directory=Path())
     number = roster.number_of(peer_id)
-    algorithm = make_algorithm(
-        rounds.algorithm,
-        rounds.parameters,
-        kind="rounds",
-        directory=settings.runtime.modules,
-        key="rounds.parameters",
-    )
+    algorithm = round_algorithm(settings)
     mixing = mixing_of(
         rounds.algorithm, algorithm, rounds.topology, settings, members=len(roster), outgoing=outgoing
     )

@@ -54,7 +54,10 @@ def find_task(
     InvalidTask
         If the factory does not accept the options, fails, or returns something else.
     """
-    factory = BUNDLED.get(name) or _import_factory(name, directory)
+    try:
+        factory = BUNDLED.get(name) or _import_factory(name, directory)
+    except UnknownTask as error:
+        raise error.at("task.name") from error
     options = dict(options or {})
     try:
         inspect.signature(factory).bind(**options)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from gossipfl.settings.places import line_of
 from topology.spelling import did_you_mean
 
 __all__ = ["explained"]
@@ -39,7 +39,7 @@ def explained(
         names = [str(part) for part in mistake["loc"] if not _is_union_tag(part, mistake["loc"], table)]
         if mistake["type"].startswith("union_tag"):
             names.append(mistake["ctx"]["discriminator"].strip("'"))
-        line = _line_of(text, names)
+        line = line_of(text, names)
         place = f"{source}:{line}" if line else source
         said = mistake["msg"].removeprefix("Value error, ")
         came = "" if mistake["type"] == "missing" else f"; got {mistake['input']!r}"
@@ -138,31 +138,3 @@ def _models_in(annotation: Any) -> list[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     return [model for inner in getattr(annotation, "__args__", ()) for model in _models_in(inner)]
-
-
-def _line_of(text: str, names: Sequence[str]) -> int | None:
-    """Line on which a key, or failing that its table, stands; 1-based."""
-    table: list[str] = []
-    counts: dict[str, int] = {}
-    best: int | None = None
-    wanted = [name for name in names if not name.isdigit()]
-    wanted_entry = next((int(name) for name in names if name.isdigit()), None)
-    for number, line in enumerate(text.splitlines(), start=1):
-        header = re.match(r"\s*(\[\[?)\s*([^\]]+?)\s*\]", line)
-        if header:
-            table = [part.strip().strip("\"'") for part in header[2].split(".")]
-            if header[1] == "[[":
-                counts[header[2]] = counts.get(header[2], -1) + 1
-                if wanted_entry is not None and counts[header[2]] != wanted_entry:
-                    table = ["?", *table]
-            if table == wanted[: len(table)]:
-                best = number
-            continue
-        key = re.match(r"\s*([\w.\"'-]+)\s*=", line)
-        if key:
-            full = [*table, *(part.strip("\"'") for part in key[1].split("."))]
-            if full == wanted:
-                return number
-            if full == wanted[: len(full)]:
-                best = number
-    return best

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gossipfl.algorithms import MessageAlgorithm, find_algorithm, make_algorithm, resumed
+from gossipfl.algorithms import MessageAlgorithm, make_algorithm, resumed
 from gossipfl.algorithms.declaration import parameters_of, settings_of
+from gossipfl.algorithms.for_peers import find_for_peers
 from gossipfl.algorithms.registry import bundled, digest_of
 from gossipfl.errors import SettingError
 from gossipfl.settings import GossipSettings, PeerSettings
@@ -55,7 +56,7 @@ def gossip_algorithm(settings: PeerSettings) -> MessageAlgorithm:
     name, modules = settings.gossip.algorithm, settings.runtime.modules
     declared = {
         each.name: each.about.in_peers
-        for each in parameters_of(find_algorithm(name, kind="messages", directory=modules))
+        for each in parameters_of(find_for_peers(name, kind="messages", directory=modules))
     }
     parameters = _parameters(settings, declared)
     algorithm = make_algorithm(name, parameters, kind="messages", directory=modules, key="gossip")

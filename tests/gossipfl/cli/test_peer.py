@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import re
 import select
 import signal
 import subprocess
@@ -353,6 +354,53 @@ def test_a_misspelt_round_based_algorithm_makes_no_home(cli, tmp_path):
     code, _, err = cli("peer", "init", "--home", tmp_path / "alice", "--rounds-algorithm", "d_pgsd")
     assert code == 2
     assert "Did you mean 'd_psgd'" in err
+    assert not (tmp_path / "alice").exists()
+
+
+@pytest.mark.parametrize(
+    ("key", "name", "parts"),
+    [
+        ("task.name", "digitz", ["there is no bundled task 'digitz'"]),
+        ("rounds.topology", "rnig", ["there is no topology 'rnig'", "Did you mean 'ring'"]),
+        ("rounds.algorithm", "d_pgsd", ["there is no algorithm 'd_pgsd'", "Did you mean 'd_psgd'"]),
+    ],
+)
+def test_a_wrong_name_in_the_settings_is_told_with_its_file_line_and_key(cli, tmp_path, key, name, parts):
+    home = tmp_path / "alice"
+    ids = []
+    for each in (home, tmp_path / "bob"):
+        assert cli("peer", "init", "--home", each)[0] == 0
+        ids.append(load_identity(each).peer_id)
+    file = home / "peer.toml"
+    table, _, option = key.partition(".")
+    given = {"rounds.algorithm": "d_psgd", "rounds.topology": "ring", "rounds.roster": ids, key: name}
+    lines, within = file.read_text().splitlines(), ""
+    for number, line in enumerate(lines):
+        within = line.strip("[]") if line.startswith("[") else within
+        for each, value in given.items():
+            if re.match(rf"(# )?{each.partition('.')[2]} =", line) and within == each.partition(".")[0]:
+                lines[number] = f"{each.partition('.')[2]} = {json.dumps(value)}"
+    file.write_text("\n".join(lines))
+    line = lines.index(f'{option} = "{name}"') + 1
+    code, _, err = cli("peer", "run", "--home", home, "--plain")
+    assert code == 2, err
+    assert all(part in err for part in [f"{file}:{line}: {key}: ", *parts]), err
+    flag = "--task" if table == "task" else f"--{table}-{option}"
+    code, _, err = cli("peer", "run", "--home", home, "--plain", flag, f"{name}x")
+    assert code == 2, err
+    assert f"{key}: " in err
+    assert str(file) not in err
+
+
+def test_a_round_based_algorithm_that_is_to_gossip_is_sent_to_its_own_flag(cli, tmp_path):
+    code, _, err = cli("peer", "init", "--home", tmp_path / "alice", "--gossip-algorithm", "choco")
+    assert code == 2
+    assert "gossip.algorithm: choco runs in rounds" in err
+    assert "--rounds-algorithm" in err
+    assert "push_sum" not in err
+    code, _, err = cli("peer", "init", "--home", tmp_path / "alice", "--rounds-algorithm", "d_pgsd")
+    assert "choco" in err
+    assert not any(each in err for each in (" fedavg,", "pooled_sgd", "power_gossip"))
     assert not (tmp_path / "alice").exists()
 
 

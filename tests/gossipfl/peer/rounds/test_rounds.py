@@ -9,7 +9,7 @@ import torch
 import trio
 
 from gossipfl.cli.running import run_peer
-from gossipfl.errors import CorruptCheckpoint
+from gossipfl.errors import CorruptCheckpoint, UnknownAlgorithm
 from gossipfl.peer import Peer
 from sims.replay import replay
 from tests.gossipfl.network.helpers import in_trio, until
@@ -186,6 +186,9 @@ async def test_a_checkpoint_of_gossip_is_not_taken_for_one_of_rounds(tmp_path):
     gossiping = peers[0].settings.model_copy(update={"rounds": type(peers[0].settings.rounds)()})
     with pytest.raises(CorruptCheckpoint, match="another way of learning; expected gossip; got d_psgd"):
         await Peer(peers[0].home.directory, settings=gossiping).run()
+    rounds = peers[0].settings.rounds.model_copy(update={"algorithm": "d_pgsd"})
+    with pytest.raises(UnknownAlgorithm, match=r"rounds\.algorithm: there is no algorithm 'd_pgsd'"):
+        Peer(peers[0].home.directory, settings=peers[0].settings.model_copy(update={"rounds": rounds}))
 
 
 def test_a_peer_that_has_done_its_rounds_says_so_and_ends_at_once(tmp_path, caplog, capsys):
