@@ -66,9 +66,16 @@ def model_codec(name: str, *, size: int) -> Compressor:
         No bundled codec has this name, or it needs error feedback, or is too coarse.
     """
     try:
-        made = _made(parse_model_codec_name(name))
+        parsed = parse_model_codec_name(name)
     except SettingError as error:
         raise _unknown(error) from None
+    if (
+        parsed.family not in _FAMILIES
+    ):  # names come in frames too: a stranger must not choose what is imported
+        raise UnknownCodec(
+            "no bundled codec has this name", expected=" or ".join(_FAMILIES), got=f"{name[:64]!a}"
+        )
+    made = _made(parsed)
     contraction = made.contraction(size)
     if isinstance(made, DenseCodec) or (contraction is not None and contraction >= _LEAST_CONTRACTION):
         return made

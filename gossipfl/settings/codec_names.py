@@ -86,7 +86,7 @@ def parse_codec_name(name: str) -> CodecName:
         There is no such family, or its parameters are others.
     """
     family, *written = name.split(":")
-    if written and is_object_name(f"{family}:{written[0]}"):
+    if family not in CODEC_FAMILIES and written and is_object_name(f"{family}:{written[0]}"):
         return _own(name, f"{family}:{written[0]}", written[1:])
     known = CODEC_FAMILIES.get(family)
     if known is None:

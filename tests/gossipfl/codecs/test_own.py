@@ -1,12 +1,13 @@
 """A compressor of one's own, by name: the same rows in simulations and on the wire, and mistakes named."""
 
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 
 import sims
-from gossipfl.codecs import codec
+from gossipfl.codecs import codec, model_codec
 from gossipfl.errors import SettingError, UnknownCodec
 from gossipfl.settings import parse_settings
 
@@ -57,3 +58,14 @@ def test_scenarios_and_settings_of_peers_take_it(beside):
 def test_mistakes_are_named(beside, name, words):
     with pytest.raises((UnknownCodec, SettingError), match=words):
         codec(name)
+
+
+@pytest.mark.parametrize("name", ["stranger:Codec", "stranger:Codec:16", "os:system", "antigravity:x:1"])
+def test_a_name_from_a_frame_imports_nothing(name, tmp_path, monkeypatch):
+    (tmp_path / "stranger.py").write_text("raise AssertionError('imported at the word of a stranger')\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    loaded = set(sys.modules)
+    with pytest.raises(UnknownCodec, match="no bundled codec"):
+        model_codec(name, size=1000)
+    assert set(sys.modules) == loaded
