@@ -44,10 +44,7 @@ class Start:
         resumed = None
         if record["resumed_from"] is not None:
             resumed = (record["peer"], record["resumed_from"], record["event"])
-        gossip = settings.gossip
-        algorithm = GossipLearning(
-            merge=gossip.merge, weighting=gossip.weighting, merge_limit=gossip.merge_limit
-        )
+        algorithm = GossipLearning(**settings.gossip.parameters)
         return cls(task, Trainer.of(task, own, settings.training), algorithm, resumed)
 
 
@@ -107,6 +104,10 @@ def outcome(name: Name, record, start: Start, states) -> Nodes:
         )
         sent = way.decode(way.encode(sender.rows[0, :size].clone(), key=key), size)
         message = Message(shared=sent[None].clone(), ages=torch.tensor([record["sender_age"]]))
+        if "credited_age" in record:  # the gate drew it nearer, or credited a smaller age
+            own, share = before.rows[:, :size], record["share"]
+            drawn = message.shared if share == 1 else own + share * (message.shared - own)
+            message = Message(shared=drawn, ages=torch.tensor([record["credited_age"]]))
         update = (lambda nodes: start.trainer.train(nodes, OWN)[0]) if record["trained"] else (lambda n: n)
         if record["kind"] == "adopt":
             row = torch.cat([message.shared, before.rows[:, size:]], dim=1)
