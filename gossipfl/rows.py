@@ -76,11 +76,13 @@ class Entry:
     dtype: str
     offset: int
     group: Group
+    rows_are_double: bool = False
 
     @property
     def is_wide(self) -> bool:
-        """Whether each number lies in several places of the row."""
-        return self.group == "untrained" and self.torch_dtype in wide.DTYPES
+        """Whether each number lies in several places of the row: those that its own dtype would round."""
+        fits = self.rows_are_double and self.torch_dtype == torch.float64
+        return self.group == "untrained" and self.torch_dtype in wide.DTYPES and not fits
 
     @property
     def size(self) -> int:
@@ -193,10 +195,18 @@ def layout_of(module: nn.Module, share: SharePolicy | None = None) -> Layout:
         )
 
     entries, offset = [], 0
+    # A module in double precision throughout is one of a simulation whose rows are too.
+    in_double = all(tensor.dtype == torch.float64 for _, tensor in (*tensors["shared"], *tensors["local"]))
     for group in _GROUPS:
         for name, tensor in tensors[group]:
-            dtype = str(tensor.dtype).removeprefix("torch.")
-            entry = Entry(name=name, shape=tuple(tensor.shape), dtype=dtype, offset=offset, group=group)
+            entry = Entry(
+                name=name,
+                shape=tuple(tensor.shape),
+                dtype=str(tensor.dtype).removeprefix("torch."),
+                offset=offset,
+                group=group,
+                rows_are_double=in_double,
+            )
             entries.append(entry)
             offset += entry.size
     return Layout(tuple(entries))

@@ -200,7 +200,7 @@ def build_world(scenario: Scenario, *, traces: Traces | None = None) -> World:
 
 
 def _in_double(task: Task) -> nn.Module:
-    return task.build_module().double()
+    return task.model().double()  # seeded by whoever calls: independent starts differ
 
 
 def _doubled(dataset: Dataset) -> Dataset:
