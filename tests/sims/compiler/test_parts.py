@@ -53,6 +53,7 @@ def test_classes_first_changes_the_order_of_memory_and_not_the_numbers():
     def gradient(rows, inputs, targets):
         return world.trainer.gradients(rows, inputs, targets, [])[1]
 
+    assert world.trainer.gradients.vectorised  # tried before anything is traced, as the engine does
     graph = make_fx(gradient)(rows, inputs, targets)
     products_before = [n for n in graph.graph.nodes if n.target is torch.ops.aten.bmm.default]
     rewritten = classes_first(graph)
