@@ -50,6 +50,11 @@ class SharePolicy:
     ------
     InvalidTask
         If ``local`` is not a tuple.
+
+    Examples
+    --------
+    >>> SharePolicy(local=("head.*",)).keeps_local("head.weight")
+    True
     """
 
     local: tuple[str, ...] = ()

@@ -53,7 +53,13 @@ __all__ = [
 
 
 class LocalTraining(Protocol):
-    """Training on the nodes' own samples, as algorithms ask for it."""
+    """Training on the nodes' own samples, as algorithms ask for it.
+
+    Examples
+    --------
+    >>> [name for name in ("update", "gradient", "learning_rates") if hasattr(LocalTraining, name)]
+    ['update', 'gradient', 'learning_rates']
+    """
 
     @property
     def settings(self) -> TrainingSettings:
@@ -125,6 +131,11 @@ class Requirements:
         steps of the training have no say.
     own_weights : bool
         Whether it weighs by itself, so that rules for mixing weights have no say.
+
+    Examples
+    --------
+    >>> Requirements(symmetric=True).stochastic
+    'doubly'
     """
 
     stochastic: Literal["doubly", "rows", "columns"] = "doubly"
@@ -158,6 +169,13 @@ class RoundContext:
         Of whatever is drawn at random.
     links : Links, optional
         For algorithms that require links.
+
+    Examples
+    --------
+    >>> import torch
+    >>> context = RoundContext(local=None, shared_size=5, round=0, numbers=torch.arange(3))
+    >>> context.seed
+    0
     """
 
     local: LocalTraining
@@ -173,6 +191,18 @@ class RoundAlgorithm(Algorithm, ABC):
 
     It keeps nothing itself: state is in `Nodes.auxiliary`, and ``nodes.rows`` are between rounds always the models
     to use and to evaluate.
+
+    Examples
+    --------
+    >>> from gossipfl.algorithms import Exchange
+    >>> from dataclasses import dataclass
+    >>> @dataclass(frozen=True)
+    ... class Averaging(RoundAlgorithm):
+    ...     def round(self, nodes, context):
+    ...         mixed = yield Exchange(nodes.rows[:, : context.shared_size])
+    ...         return nodes.with_shared(mixed.rows, ages=nodes.ages)
+    >>> Averaging().requirements.stochastic
+    'doubly'
     """
 
     __slots__ = ()

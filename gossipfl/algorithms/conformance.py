@@ -36,6 +36,11 @@ class Finding:
         What must hold.
     problem : str, optional
         Why it does not; None where it does.
+
+    Examples
+    --------
+    >>> Finding(check="determinism").problem is None
+    True
     """
 
     check: str

@@ -81,6 +81,11 @@ class Parameter:
         Whether users set it; else it follows from the model, for example.
     in_peers : str, optional
         The setting of a peer that takes its place, such as ``exchange.mode``.
+
+    Examples
+    --------
+    >>> Parameter("γ: how far a node moves", gt=0, le=1).le
+    1
     """
 
     description: str = ""
@@ -148,6 +153,12 @@ class Algorithm:
     ------
     SettingError
         If a parameter is out of its range, or contradicts another.
+
+    Examples
+    --------
+    >>> from gossipfl.algorithms import GossipLearning
+    >>> issubclass(GossipLearning, Algorithm)
+    True
     """
 
     __slots__ = ()

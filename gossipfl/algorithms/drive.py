@@ -44,6 +44,24 @@ class RoundInProgress:
     ------
     InvalidAlgorithm
         If the algorithm fails, yields no exchange, or returns no nodes.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from dataclasses import dataclass
+    >>> from gossipfl.algorithms import Exchange, Mixed, RoundAlgorithm, RoundContext
+    >>> from gossipfl.training import Nodes
+    >>> @dataclass(frozen=True)
+    ... class Averaging(RoundAlgorithm):
+    ...     def round(self, nodes, context):
+    ...         mixed = yield Exchange(nodes.rows[:, : context.shared_size])
+    ...         return nodes.with_shared(mixed.rows, ages=nodes.ages)
+    >>> nodes = Nodes.start(torch.tensor([[0.0]]))
+    >>> context = RoundContext(local=None, shared_size=1, round=0, numbers=torch.arange(1))
+    >>> progress = RoundInProgress(Averaging(), nodes, context)
+    >>> progress.answer(Mixed(rows=torch.tensor([[3.0]]), sent=progress.exchange.rows))
+    >>> progress.exchange is None, progress.nodes.rows
+    (True, tensor([[3.]]))
     """
 
     def __init__(self, algorithm: RoundAlgorithm, nodes: Nodes, context: RoundContext) -> None:
@@ -125,6 +143,24 @@ def run_round(
     ------
     InvalidAlgorithm
         As `RoundInProgress`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from gossipfl.algorithms import Exchange, Mixed, RoundAlgorithm, RoundContext
+    >>> from gossipfl.training import Nodes
+    >>> from dataclasses import dataclass
+    >>> @dataclass(frozen=True)
+    ... class Averaging(RoundAlgorithm):
+    ...     def round(self, nodes, context):
+    ...         mixed = yield Exchange(nodes.rows[:, : context.shared_size])
+    ...         return nodes.with_shared(mixed.rows, ages=nodes.ages)
+    >>> nodes = Nodes.start(torch.tensor([[0.0], [2.0]]))
+    >>> context = RoundContext(local=None, shared_size=1, round=0, numbers=torch.arange(2))
+    >>> def mean_of_all(exchange):
+    ...     return Mixed(rows=exchange.rows.mean(0).expand(2, 1), sent=exchange.rows)
+    >>> run_round(Averaging(), nodes, context, mean_of_all).rows.flatten()
+    tensor([1., 1.])
     """
     progress = RoundInProgress(algorithm, nodes, context)
     while (exchange := progress.exchange) is not None:

@@ -42,6 +42,12 @@ class Exchange:
     senders : Tensor, optional
         Over a server: who sends and is sent the answer, bool ``[B]``; everyone unless given. Rows of others are
         zeros, and still count in the mean.
+
+    Examples
+    --------
+    >>> import torch
+    >>> Exchange(torch.zeros(3, 5)).over
+    'neighbours'
     """
 
     rows: Tensor
@@ -62,6 +68,14 @@ class Links:
         Number in the network of the neighbour at each link end, int64 ``[L]``; increasing for each owner.
     weights : Tensor
         Mixing weight w_ij that the owner i gives to the neighbour j, float64 ``[L]``.
+
+    Examples
+    --------
+    >>> import torch
+    >>> ends = torch.tensor([0, 0, 1, 2])  # node 0 has the neighbours 1 and 2
+    >>> links = Links(ends, torch.tensor([1, 2, 0, 0]), torch.full((4,), 1 / 3))
+    >>> links.neighbours[links.owner == 0]
+    tensor([1, 2])
     """
 
     owner: Tensor
@@ -71,7 +85,14 @@ class Links:
 
 @dataclass(frozen=True, slots=True)
 class LinkExchange:
-    """A row over each link end, to the neighbour there: shape ``[L, K]``; the neighbours' rows come back."""
+    """A row over each link end, to the neighbour there: shape ``[L, K]``; the neighbours' rows come back.
+
+    Examples
+    --------
+    >>> import torch
+    >>> LinkExchange(torch.zeros(6, 5)).rows.shape
+    torch.Size([6, 5])
+    """
 
     rows: Tensor
     compressor: Compressor | None = None
@@ -100,6 +121,15 @@ class Neighbourhood:
         Mixing weights w_ij, of the dtype of the rows, ``[b, K]``.
     present : Tensor
         Bool ``[b, K]``.
+
+    Examples
+    --------
+    >>> import torch
+    >>> around = Neighbourhood(
+    ...     nodes=torch.tensor([0]), own=torch.zeros(1, 2), own_weights=torch.tensor([0.5]),
+    ...     rows=torch.ones(1, 1, 2), weights=torch.tensor([[0.5]]), present=torch.tensor([[True]]))
+    >>> around.rows.shape
+    torch.Size([1, 1, 2])
     """
 
     nodes: Tensor
@@ -154,6 +184,14 @@ class NeighbourRows:
         From a `Neighbourhood` of b of the nodes to ``[b, M]``.
     compressor : Compressor, optional
         How rows are compressed on the wire; in full unless given.
+
+    Examples
+    --------
+    >>> import torch
+    >>> def largest(neighbourhood):
+    ...     return torch.maximum(neighbourhood.own, neighbourhood.rows.amax(dim=1))
+    >>> NeighbourRows(torch.zeros(3, 5), largest).rows.shape
+    torch.Size([3, 5])
     """
 
     rows: Tensor
@@ -195,6 +233,13 @@ class Mixed:
         what the rule returns, ``[B, M]``.
     sent : Tensor
         What the nodes themselves sent, as their neighbours decode it, of the shape of the exchange's rows.
+
+    Examples
+    --------
+    >>> import torch
+    >>> sent = torch.tensor([[0.0], [2.0]])
+    >>> Mixed(rows=sent.mean(0).expand(2, 1), sent=sent).rows.flatten()
+    tensor([1., 1.])
     """
 
     rows: Tensor

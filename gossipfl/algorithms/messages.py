@@ -83,6 +83,12 @@ class Message:
         Further rows, ``[B]`` or ``[B, K]`` each, of the rows' dtype: those that `Behaviour.carries` names.
     part : Tensor, optional
         Int64 ``[B]``: which part was sent (`Sharing.chosen`); None where models are sent whole.
+
+    Examples
+    --------
+    >>> import torch
+    >>> Message(shared=torch.zeros(2, 5), ages=torch.tensor([3, 4])).size
+    5
     """
 
     shared: Tensor
@@ -129,6 +135,11 @@ class Behaviour:
     ------
     SettingError
         Two of these contradict each other.
+
+    Examples
+    --------
+    >>> Behaviour(exchange="push-pull", carries=("momentum",)).trains
+    'receipt'
     """
 
     trains: Occasion = "receipt"
@@ -178,6 +189,17 @@ class MessageAlgorithm(Algorithm, ABC):
 
     All functions are pure and treat each node by itself. Whatever they keep beside the model is in
     `Nodes.auxiliary`, from `start` on.
+
+    Examples
+    --------
+    >>> import torch
+    >>> @dataclass(frozen=True)
+    ... class GoingAlong(MessageAlgorithm):
+    ...     def on_receipt(self, nodes, message, *, update):
+    ...         mean = torch.lerp(nodes.rows[:, : message.size], message.shared, 0.5)
+    ...         return update(nodes.with_shared(mean, ages=torch.maximum(nodes.ages, message.ages)))
+    >>> GoingAlong().behaviour.exchange
+    'push'
     """
 
     __slots__ = ()

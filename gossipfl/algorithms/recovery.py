@@ -32,6 +32,15 @@ def go_back(nodes: Nodes, good: Nodes) -> Nodes:
     Nodes
         With the earlier rows, ages and auxiliary rows, and momentum at rest. Steps are counted on from
         ``nodes``, so that other batches are drawn than those that led astray.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from gossipfl.training import Nodes
+    >>> good = Nodes.start(torch.ones(1, 3))
+    >>> bad = Nodes.start(torch.full((1, 3), torch.nan))
+    >>> go_back(bad, good).rows
+    tensor([[1., 1., 1.]])
     """
     return replace(good, steps=nodes.steps, momentum=torch.zeros_like(nodes.momentum))
 
@@ -50,6 +59,15 @@ def adopt(nodes: Nodes, message: Message) -> Nodes:
     -------
     Nodes
         With the received shared parameters and ages, what stays local as it was, and momentum at rest.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from gossipfl.training import Nodes
+    >>> from gossipfl.algorithms import Message
+    >>> own = Nodes.start(torch.zeros(1, 3))
+    >>> adopt(own, Message(shared=torch.ones(1, 2), ages=torch.tensor([7]))).rows
+    tensor([[1., 1., 0.]])
     """
     received = nodes.with_shared(message.shared, ages=message.ages)
     return replace(received, momentum=torch.zeros_like(nodes.momentum))
@@ -70,6 +88,14 @@ def resumed(nodes: Nodes, algorithm: MessageAlgorithm, *, momentum_size: int) ->
     -------
     Nodes
         With momentum at rest, or auxiliary rows as the algorithm starts with, where those saved do not fit.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from gossipfl.algorithms import GossipLearning
+    >>> from gossipfl.training import Nodes
+    >>> resumed(Nodes.start(torch.zeros(1, 3)), GossipLearning(), momentum_size=3).momentum.shape
+    torch.Size([1, 3])
     """
     nodes = nodes.with_momentum(momentum_size)
     started = algorithm.start(replace(nodes, auxiliary={}))

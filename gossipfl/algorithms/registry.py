@@ -58,7 +58,13 @@ def bundled() -> Mapping[str, type[Algorithm]]:
 
 
 def algorithm_names(kind: Kind | None = None) -> list[str]:
-    """Names of all algorithms but a user's own, sorted; of one kind if that is given."""
+    """Names of all algorithms but a user's own, sorted; of one kind if that is given.
+
+    Examples
+    --------
+    >>> "d_psgd" in algorithm_names()
+    True
+    """
     names = [name for name, algorithm in bundled().items() if kind in (None, algorithm.kind)]
     installed = [name for name in offered(_GROUP) if kind is None or find_algorithm(name).kind == kind]
     return sorted({*names, *installed})

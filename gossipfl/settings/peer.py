@@ -176,7 +176,14 @@ class RuntimeSettings(_Table):
 
 
 class PeerSettings(_Table):
-    """Everything that can be set; each field is a table of the TOML file."""
+    """Everything that can be set; each field is a table of the TOML file.
+
+    Examples
+    --------
+    >>> settings = PeerSettings.model_validate({"exchange": {"period": 0.5}})
+    >>> settings.exchange.period, settings.gate.enabled
+    (0.5, True)
+    """
 
     task: TaskSettings = Field(default_factory=TaskSettings)
     training: TrainingSettings = Field(default_factory=TrainingSettings)

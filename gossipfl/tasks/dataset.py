@@ -35,6 +35,15 @@ class Dataset:
     InvalidTask
         If inputs and targets differ in number, there is nothing to train or evaluate on, a tensor is sparse, or
         a number among them is NaN or infinite.
+
+    Examples
+    --------
+    >>> import torch
+    >>> data = Dataset(
+    ...     train_inputs=torch.eye(4), train_targets=torch.tensor([0, 1, 1, 0]),
+    ...     test_inputs=torch.eye(4)[:2], test_targets=torch.tensor([0, 1]))
+    >>> data.train_targets.sum()
+    tensor(2)
     """
 
     train_inputs: Tree

@@ -45,6 +45,13 @@ class Progress:
         The last evaluation, as in the records.
     memory : MemoryEstimate
         What the run needs.
+
+    Examples
+    --------
+    >>> seen, small = [], ["population.nodes=32", "stop.rounds=2", "evaluate.every=1"]
+    >>> _ = run("digits", overrides=small, on_progress=seen.append)
+    >>> seen[0].rounds, seen[-1].total
+    (0.0, 2.0)
     """
 
     rounds: float
@@ -70,6 +77,12 @@ class Result:
         False if it was interrupted.
     summary : dict
         Versions, machine, seconds and memory.
+
+    Examples
+    --------
+    >>> result = run("digits", overrides=["population.nodes=32", "stop.rounds=2", "evaluate.every=1"])
+    >>> result.finished, result.rows.shape[0]
+    (True, 32)
     """
 
     scenario: Scenario
@@ -130,6 +143,12 @@ def run(
     -----
     On Ctrl-C (in the main thread) the run comes to rest after the current window, writes its records and, with
     ``out``, a checkpoint, and returns with ``finished`` false.
+
+    Examples
+    --------
+    >>> result = run("digits", overrides=["population.nodes=32", "stop.rounds=2", "evaluate.every=1"])
+    >>> result.evaluations["round"].to_list()
+    [0.0, 1.0, 2.0]
     """
     directory = None if out is None else RunDirectory(Path(out))
     check_device(device)

@@ -118,7 +118,15 @@ class OutputSection(Section):
 
 
 class Scenario(Section):
-    """One simulated network, complete: the same scenario gives the same run."""
+    """One simulated network, complete: the same scenario gives the same run.
+
+    Examples
+    --------
+    >>> scenario = Scenario.model_validate(
+    ...     {"population": {"nodes": 8}, "algorithm": {"name": "d_psgd"}, "topology": "ring"})
+    >>> scenario.stop.rounds
+    100.0
+    """
 
     name: str = Field("scenario", description="label in records and reports")
     modules: Path | None = Field(

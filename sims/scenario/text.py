@@ -44,6 +44,11 @@ def load_scenario(file: Path | str, *, overrides: Sequence[str] = ()) -> Scenari
     ------
     InvalidScenario
         If the file is missing or not a valid scenario; the error names the line.
+
+    Examples
+    --------
+    >>> load_scenario("digits", overrides=["population.nodes=12"]).population.nodes
+    12
     """
     path, text = _read(file)
     return parse_scenario(text, source=str(path), overrides=overrides, directory=path.parent)
@@ -106,7 +111,7 @@ def _parsed(text: str, source: str) -> dict[str, Any]:
 def parse_scenario(
     text: str, *, source: str = "scenario", overrides: Sequence[str] = (), directory: Path | None = None
 ) -> Scenario:
-    """Read a scenario from the text of a TOML file.
+    r"""Read a scenario from the text of a TOML file.
 
     Parameters
     ----------
@@ -121,6 +126,13 @@ def parse_scenario(
     Raises
     ------
     InvalidScenario
+
+    Examples
+    --------
+    >>> text = '[population]\nnodes = 8\n[algorithm]\nname = "gossip_learning"\n'
+    >>> scenario = parse_scenario(text)
+    >>> scenario.population.nodes
+    8
     """
     table = _parsed(text, source)
     override_all(table, overrides)

@@ -42,6 +42,11 @@ class SweepProgress:
         Runs that failed.
     kept : int
         Runs that an earlier sweep into the same directory had done.
+
+    Examples
+    --------
+    >>> SweepProgress(phase="running", done=3.5, total=8).failed
+    0
     """
 
     phase: str
@@ -70,6 +75,15 @@ class SweepResult:
         False if the sweep was interrupted.
     seconds : float
         Wall time.
+
+    Examples
+    --------
+    >>> nothing = pl.DataFrame()
+    >>> result = SweepResult(
+    ...     sweep=Sweep(scenario="digits"), runs=nothing, evaluations=nothing, tuning=nothing,
+    ...     summary={}, finished=True, seconds=0.0)
+    >>> result.finished
+    True
     """
 
     sweep: Sweep
@@ -124,6 +138,14 @@ def sweep(
     -----
     On a first Ctrl-C (in the main thread) the runs under way come to rest and, with ``out``, write checkpoints,
     and the sweep returns with ``finished`` false. A second one ends it at once.
+
+    Examples
+    --------
+    >>> table = {
+    ...     "scenario": "digits", "seeds": [1], "grid": {"training.learning_rate": [0.1]},
+    ...     "set": {"population.nodes": 32, "stop.rounds": 1}}
+    >>> sweep(table, jobs=1).runs.height
+    1
     """
     directory = None if out is None else SweepDirectory(Path(out))
     settings = _settings(sweep, directory, resume=resume)

@@ -115,7 +115,13 @@ class Tune(_Section):
 
 
 class Sweep(_Section):
-    """One scenario, the values to try in it, and what is compared."""
+    """One scenario, the values to try in it, and what is compared.
+
+    Examples
+    --------
+    >>> Sweep(scenario="digits", seeds=(1, 2)).metric
+    'accuracy_mean'
+    """
 
     name: str = Field("sweep", description="label in records and reports")
     scenario: dict[str, Any] | str = Field(description="a TOML file, a ready-made name, or a whole scenario")
@@ -197,6 +203,11 @@ def load_sweep(file: Path | str) -> Sweep:
         If the file is missing or wrong; the error names the line.
     InvalidScenario
         If the scenario it names cannot be read.
+
+    Examples
+    --------
+    >>> load_sweep("algorithms").name
+    'algorithms'
     """
     path, text = read_toml(file, kind="sweep", directory=SCENARIOS / "sweeps", error=InvalidSweep)
     return parse_sweep(text, source=str(path), directory=path.parent)
@@ -223,6 +234,12 @@ def parse_sweep(
     Raises
     ------
     InvalidSweep, InvalidScenario
+
+    Examples
+    --------
+    >>> table = {"scenario": "digits", "grid": {"training.learning_rate": [0.1, 0.3]}}
+    >>> parse_sweep(table).grid
+    {'training.learning_rate': (0.1, 0.3)}
     """
     if isinstance(text, str):
         try:

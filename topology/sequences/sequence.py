@@ -24,7 +24,15 @@ _KEPT_ENTRIES = 4_000_000
 
 @runtime_checkable
 class MixingSequence(Protocol):
-    """A mixing matrix for every round t = 0, 1, 2, …; X ← ``matrix(t)`` @ X is round t."""
+    """A mixing matrix for every round t = 0, 1, 2, …; X ← ``matrix(t)`` @ X is round t.
+
+    Examples
+    --------
+    >>> from topology import sequences
+    >>> one_peer = sequences.one_peer_exponential(8)
+    >>> one_peer.n, one_peer.period
+    (8, 3)
+    """
 
     @property
     def name(self) -> str:

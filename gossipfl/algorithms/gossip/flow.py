@@ -32,6 +32,11 @@ class Flow:
     ------
     SettingError
         The reserve is above the capacity.
+
+    Examples
+    --------
+    >>> Flow(kind="randomized", capacity=20, reserve=10).capacity
+    20
     """
 
     kind: Annotated[

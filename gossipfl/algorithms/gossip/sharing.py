@@ -27,6 +27,11 @@ class Sharing:
     kind : {'whole', 'partitioned', 'subsampled'}
     parts : int
         S: a message carries one S-th of the shared parameters, unless it carries all of them.
+
+    Examples
+    --------
+    >>> Sharing(kind="partitioned", parts=4).parts
+    4
     """
 
     kind: Literal["whole", "partitioned", "subsampled"] = "whole"
