@@ -67,7 +67,7 @@ async def test_a_missing_neighbour_has_no_place_in_a_rule(tmp_path, rule):
     rounds = {
         "stop_after": 6,
         "gathering": 0.5,
-        "deadline": 0.5,
+        "deadline": 4.0,
         "patience": 1,
         "topology": "complete:4",
         **rule,
@@ -85,7 +85,7 @@ async def test_a_missing_neighbour_has_no_place_in_a_rule(tmp_path, rule):
 async def test_who_is_late_begins_at_the_median_of_the_others(tmp_path, rule):
     rounds = {
         "gathering": 0.3,
-        "deadline": 0.5,
+        "deadline": 2.0,
         "patience": 1,
         "period": 0.03,
         "topology": "complete:3",
