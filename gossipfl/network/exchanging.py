@@ -35,7 +35,7 @@ _log = limited_logger(__name__)
 
 
 class _Unanswered(Exception):
-    """A stream that had been idle turned out to be dead before any byte of a reply came."""
+    """A stream turned out to have ended between two exchanges: no byte of a reply came."""
 
 
 class Exchanger:
@@ -126,16 +126,15 @@ class Exchanger:
         async with neighbour.turns:
             for is_last_attempt in (False, True):
                 try:
-                    lease = await self._lease(neighbour, peer_id, addresses)
+                    lease = None if is_last_attempt else StreamPool.take_idle(neighbour)
+                    lease = lease or await self._open(neighbour, peer_id, addresses)
                     return await self._converse(neighbour, lease, frame, deadline)
                 except _Unanswered as unanswered:
                     if is_last_attempt:
                         raise ExchangeFailed(str(unanswered)) from unanswered
         raise AssertionError  # the second attempt returned or raised
 
-    async def _lease(self, neighbour: Neighbour, peer_id: str, addresses: Addresses) -> Lease:
-        if idle := StreamPool.take_idle(neighbour):
-            return idle
+    async def _open(self, neighbour: Neighbour, peer_id: str, addresses: Addresses) -> Lease:
         is_fresh = False
         connection = self._find_connection(peer_id)
         if connection is None:
@@ -173,8 +172,10 @@ class Exchanger:
             )
         except StreamFailure as failure:
             in_step = False
-            died_idle = isinstance(failure, StreamEnded | ConnectionLost) and not lease.is_fresh
-            if died_idle and not isinstance(failure, ConnectionAborted):
+            # The other side ends a stream between two exchanges when another stream waits for its turn.
+            gave_way = isinstance(failure, StreamEnded)
+            died_idle = isinstance(failure, ConnectionLost) and not lease.is_fresh
+            if (gave_way or died_idle) and not isinstance(failure, ConnectionAborted):
                 raise _Unanswered(str(failure)) from failure
             raise ExchangeFailed("the neighbour gave the exchange up", got=failure) from failure
         except BaseException:

@@ -81,9 +81,11 @@ class Server:
             async with turns.taken():
                 with trio.move_on_after(self._limits.dial_seconds) as deadline:
                     await agree_as_server(stream)
+                answered = False
                 while not deadline.cancelled_caught:
                     with trio.move_on_after(self._limits.idle_seconds) as idle:
-                        turns.begin_idle(idle)
+                        if answered:  # a first request may be under way, and deserves its answer
+                            turns.begin_idle(idle)
                         try:
                             await stream.wait_readable()
                         finally:
@@ -93,6 +95,7 @@ class Server:
                         return
                     if not await self._answer(connection, stream):
                         return
+                    answered = True
         except StreamEnded:  # the other side has no more requests, and has read, or will read, its answers
             stream.close()
         except StreamFailure as failure:

@@ -11,7 +11,7 @@ __all__ = ["StreamTurns"]
 
 
 class StreamTurns:
-    """Gives turns. A stream between two exchanges ends its turn when another one waits.
+    """Gives turns. A stream between two exchanges ends its turn when another one waits for it.
 
     Parameters
     ----------
@@ -21,19 +21,20 @@ class StreamTurns:
 
     def __init__(self, streams: int) -> None:
         self._free = trio.Semaphore(streams)
-        self.waiting = 0
-        self.idle: list[trio.CancelScope] = []
+        self._idle: list[trio.CancelScope] = []
+        self._ending: list[trio.CancelScope] = []
+
+    @property
+    def waiting(self) -> int:
+        """Streams that wait for their turn."""
+        return self._free.statistics().tasks_waiting
 
     @asynccontextmanager
     async def taken(self) -> AsyncIterator[None]:
         """Wait for a turn, and hold it for the time of a ``with`` block."""
-        self.waiting += 1
-        try:
-            if not self._free.value and self.idle:
-                self.idle.pop(0).cancel()
-            await self._free.acquire()
-        finally:
-            self.waiting -= 1
+        if not self._free.value:
+            self._end_idle_for(self.waiting + 1)
+        await self._free.acquire()
         try:
             yield
         finally:
@@ -41,11 +42,16 @@ class StreamTurns:
 
     def begin_idle(self, scope: trio.CancelScope) -> None:
         """Let the scope, in which a stream waits for its next exchange, be cancelled when another stream waits."""
-        if self.waiting:
-            scope.cancel()
-        self.idle.append(scope)
+        self._idle.append(scope)
+        self._end_idle_for(self.waiting)
 
     def end_idle(self, scope: trio.CancelScope) -> None:
-        """Note that the stream waits no more."""
-        if scope in self.idle:
-            self.idle.remove(scope)
+        """Note that the stream waits no more: it ends, or its next exchange begins."""
+        for scopes in (self._idle, self._ending):
+            if scope in scopes:
+                scopes.remove(scope)
+
+    def _end_idle_for(self, waiting: int) -> None:
+        while self._idle and len(self._ending) < waiting:
+            self._ending.append(self._idle.pop(0))
+            self._ending[-1].cancel()
