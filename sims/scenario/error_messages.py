@@ -14,7 +14,13 @@ __all__ = ["explained"]
 
 
 def explained(
-    error: ValidationError, *, model: type[BaseModel], text: str, source: str, table: dict[str, Any]
+    error: ValidationError,
+    *,
+    model: type[BaseModel],
+    text: str,
+    source: str,
+    table: dict[str, Any],
+    overrides: Sequence[str] = (),
 ) -> str:
     """Say of each mistake where it stands and what would be right.
 
@@ -28,6 +34,8 @@ def explained(
         Text of the file, or nothing, and what to call it.
     table : dict
         What the text says.
+    overrides : sequence of str
+        Values that replaced those of the text, each as ``"network.loss=0.2"``.
 
     Returns
     -------
@@ -39,8 +47,7 @@ def explained(
         names = [str(part) for part in mistake["loc"] if not _is_union_tag(part, mistake["loc"], table)]
         if mistake["type"].startswith("union_tag"):
             names.append(mistake["ctx"]["discriminator"].strip("'"))
-        line = line_of(text, names)
-        place = f"{source}:{line}" if line else source
+        place = _override_of(names, overrides) or _place(text, source, names)
         said = mistake["msg"].removeprefix("Value error, ")
         came = "" if mistake["type"] == "missing" else f"; got {mistake['input']!r}"
         if mistake["type"] == "union_tag_not_found":
@@ -53,15 +60,28 @@ def explained(
             said, came = f"there is no {tag!r}; expected one of {tags}", ""
             hint = _sentence(did_you_mean(tag, tags.split(", ")))
         if mistake["type"] == "extra_forbidden":
-            known = _known_keys(model, names[:-1])
+            known = _known_keys(model, names[:-1], of=_value_at(table, names[:-1]))
             suggestion = did_you_mean(names[-1], known)
             said, came = f"unknown key {names[-1]!r}", ""
-            if names[-1] in known:
+            if names[-1] in _known_keys(model, names[:-1]):
                 said, suggestion = f"{names[-1]!r} belongs to another {names[-2]} than the one named", None
-                known = _known_keys(model, names[:-1], of=_value_at(table, names[:-1]))
             hint = _sentence(suggestion) or f"; known are {', '.join(sorted(known))}"
         lines.append(f"{place}: {'.'.join(names) or model.__name__.lower()}: {said}{came}{hint}")
     return "\n".join(lines)
+
+
+def _place(text: str, source: str, names: Sequence[str]) -> str:
+    line = line_of(text, names)
+    return f"{source}:{line}" if line else source
+
+
+def _override_of(names: Sequence[str], overrides: Sequence[str]) -> str | None:
+    """The override that set a key, or the table it is in, as a command line has it."""
+    for given in reversed(overrides):
+        key = [part.strip() for part in given.partition("=")[0].split(".")]
+        if key == list(names[: len(key)]):
+            return f"--set {given}"
+    return None
 
 
 def _sentence(hint: str | None) -> str:

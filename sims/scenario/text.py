@@ -73,7 +73,9 @@ def load_table(file: Path | str) -> dict[str, Any]:
     return table
 
 
-def scenario_of(table: dict[str, Any], *, source: str, text: str = "") -> Scenario:
+def scenario_of(
+    table: dict[str, Any], *, source: str, text: str = "", overrides: Sequence[str] = ()
+) -> Scenario:
     """Check a table and make it a scenario.
 
     Parameters
@@ -83,6 +85,8 @@ def scenario_of(table: dict[str, Any], *, source: str, text: str = "") -> Scenar
         What to call it in errors.
     text : str
         The TOML it was read from, for numbers of lines.
+    overrides : sequence of str
+        What was applied to the table, as for `load_scenario`; errors cite these in place of lines.
 
     Raises
     ------
@@ -93,7 +97,7 @@ def scenario_of(table: dict[str, Any], *, source: str, text: str = "") -> Scenar
         return Scenario.model_validate(table)
     except ValidationError as error:
         raise InvalidScenario(
-            explained(error, model=Scenario, text=text, source=source, table=table)
+            explained(error, model=Scenario, text=text, source=source, table=table, overrides=overrides)
         ) from error
 
 
@@ -138,7 +142,7 @@ def parse_scenario(
     override_all(table, overrides)
     if directory is not None:
         resolve(table, directory)
-    return scenario_of(table, source=source, text=text)
+    return scenario_of(table, source=source, text=text, overrides=overrides)
 
 
 def to_toml(scenario: Scenario) -> str:

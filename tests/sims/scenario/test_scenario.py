@@ -126,3 +126,49 @@ def test_ready_made_scenarios_are_valid_and_say_what_they_are(file):
     scenario = load_scenario(file)
     assert scenario.name == file.stem
     assert file.read_text().startswith("# ")
+
+
+OWN = """
+from dataclasses import dataclass
+from gossipfl.algorithms import RoundAlgorithm
+
+@dataclass(frozen=True)
+class SlowMomentum(RoundAlgorithm):
+    beta: float = 0.5
+    alpha: float = 1.0
+"""
+
+
+@pytest.mark.parametrize(
+    ("key", "hint"),
+    [
+        ("betta", r"unknown key 'betta'\. Did you mean 'beta'\?$"),
+        ("xyz", r"unknown key 'xyz'; known are alpha, beta, codec, weights$"),
+    ],
+)
+def test_a_wrong_parameter_of_ones_own_class_is_told_from_its_own(tmp_path, key, hint):
+    (tmp_path / "class_with_beta.py").write_text(OWN, encoding="utf-8")
+    text = SMALL.replace('"gossip_learning"', f'"class_with_beta:SlowMomentum"\n{key} = 1')
+    with pytest.raises(InvalidScenario, match=rf"t:12: algorithm\.{key}: {hint}"):
+        parse_scenario(text, source="t", directory=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("network.los=0.1", r"^--set network\.los=0\.1: network\.los: unknown key"),
+        (
+            "population.nodes=1",
+            r"^--set population\.nodes=1: population\.nodes: .* greater than or equal to 2",
+        ),
+    ],
+)
+def test_a_mistake_in_an_override_is_not_blamed_on_the_file(override, said):
+    with pytest.raises(InvalidScenario, match=said):
+        parse_scenario(SMALL, source="t", overrides=[override])
+
+
+def test_a_mistake_in_the_file_is_not_blamed_on_an_override():
+    text = SMALL.replace("nodes = 24", "nodes = 1")
+    with pytest.raises(InvalidScenario, match=r"^t:5: population\.nodes"):
+        parse_scenario(text, source="t", overrides=["network.loss=0.1"])
