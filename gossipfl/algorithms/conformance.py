@@ -119,8 +119,6 @@ def _keeps_forms(trial: Trial) -> str | None:
             problem = _form_differs(states[1], state)
             if problem or state.rows.dtype != dtype:
                 return problem or f"rows of {dtype} became {state.rows.dtype}"
-            if state.rows.shape != states[0].rows.shape:
-                return f"rows {list(states[0].rows.shape)} became {list(state.rows.shape)}"
             if not all(
                 bool(torch.isfinite(tensor).all()) for tensor in (state.rows, *state.auxiliary.values())
             ):

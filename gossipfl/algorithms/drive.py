@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+import traceback
+from collections.abc import Callable, Mapping
 from typing import Any, get_args
 
 import torch
+from torch import Tensor
 
 from gossipfl.algorithms.base import AnyExchange, Mixed, RoundAlgorithm, RoundContext
 from gossipfl.errors import GossipflError, InvalidAlgorithm
@@ -43,7 +46,7 @@ class RoundInProgress:
     Raises
     ------
     InvalidAlgorithm
-        If the algorithm fails, yields no exchange, or returns no nodes.
+        If the algorithm fails, yields no exchange, or returns no nodes, or nodes of another form than before.
 
     Examples
     --------
@@ -66,6 +69,8 @@ class RoundInProgress:
 
     def __init__(self, algorithm: RoundAlgorithm, nodes: Nodes, context: RoundContext) -> None:
         self._where = f"{type(algorithm).__name__}, round {context.round}"
+        self._module = type(algorithm).__module__
+        self._before = nodes
         self._after: Nodes | None = None
         self.exchange: AnyExchange | None = None
         self.number = 0
@@ -104,13 +109,14 @@ class RoundInProgress:
             if not isinstance(ended.value, Nodes):
                 message = "round must return the nodes after it"
                 raise self._invalid(message, expected="Nodes", got=ended.value) from None
+            self._require_same_form(ended.value)
             self.exchange, self._after = None, ended.value
         except (GossipflError, MemoryError):
             raise
         except Exception as error:  # the author's own code
             raise InvalidAlgorithm(
                 f"{self._where}: the algorithm failed at exchange {self.number}",
-                got=f"{type(error).__name__}: {error}",
+                got=f"{type(error).__name__}: {error}{self._line_of(error)}",
             ) from error
         else:
             if not isinstance(came, get_args(AnyExchange)):
@@ -119,8 +125,44 @@ class RoundInProgress:
                 )
             self.exchange = came
 
+    def _require_same_form(self, after: Nodes) -> None:
+        """Refuse nodes that the next round could not begin with."""
+        before = self._before
+        for name in ("rows", "ages", "steps"):
+            expected, got = _form(getattr(before, name)), _form(getattr(after, name))
+            if got != expected:
+                raise InvalidAlgorithm(
+                    f"{self._where}: round must return {name} of the form they had",
+                    expected=expected,
+                    got=got,
+                ) from None
+        if not before.auxiliary.keys() <= after.auxiliary.keys():  # a first round may add some
+            raise InvalidAlgorithm(
+                f"{self._where}: round must return all auxiliary values it began with",
+                expected=_names(before.auxiliary),
+                got=_names(after.auxiliary),
+                remedy="Return {**nodes.auxiliary, ...} with those that changed.",
+            ) from None
+
+    def _line_of(self, error: Exception) -> str:
+        """Where in the author's module an error was raised; nothing if it was elsewhere."""
+        file = getattr(sys.modules.get(self._module), "__file__", None)
+        lines = [each.lineno for each in traceback.extract_tb(error.__traceback__) if each.filename == file]
+        return f", at {file}:{lines[-1]}" if lines else ""
+
     def _invalid(self, what: str, *, expected: str, got: object) -> InvalidAlgorithm:
         return InvalidAlgorithm(f"{self._where}: {what}", expected=expected, got=type(got).__name__)
+
+
+def _form(values: object) -> str:
+    """Type, shape and device of a tensor, such as ``float32 [4, 10] on cpu``."""
+    if not isinstance(values, Tensor):
+        return type(values).__name__
+    return f"{str(values.dtype).removeprefix('torch.')} {list(values.shape)} on {values.device}"
+
+
+def _names(auxiliary: Mapping[str, Tensor]) -> str:
+    return ", ".join(sorted(auxiliary)) or "none"
 
 
 def run_round(

@@ -115,8 +115,9 @@ def find_algorithm(name: str, *, kind: Kind | None = None, directory: Path | Non
         raise InvalidAlgorithm(
             f"{name!r} is no algorithm",
             expected="a frozen dataclass derived from gossipfl.algorithms.RoundAlgorithm or MessageAlgorithm",
-            got=repr(found),
+            got=getattr(found, "__qualname__", type(found).__qualname__),
         )
+    _require_frozen(found, name)
     if kind is not None and kind != found.kind:
         what = {"rounds": "runs in rounds", "messages": "is driven by messages"}
         raise UnknownAlgorithm(
@@ -240,6 +241,19 @@ def source_of(declared: type[Algorithm]) -> str:
 
 def _is_algorithm(value: object) -> bool:
     return isinstance(value, type) and issubclass(value, Algorithm) and hasattr(value, "kind")
+
+
+def _require_frozen(found: type[Algorithm], name: str) -> None:
+    """Refuse a class whose fields `parameters_of` could not read, or that could change during a run."""
+    parameters = getattr(found, "__dataclass_params__", None)
+    if parameters is not None and parameters.frozen:
+        return
+    raise InvalidAlgorithm(
+        f"the algorithm {name!r} cannot be used as it is",
+        expected="a frozen dataclass",
+        got="a plain class" if parameters is None else "a dataclass that is not frozen",
+        remedy=f"Write @dataclass(frozen=True) above class {found.__name__}.",
+    )
 
 
 def _called_otherwise(name: str, kind: Kind | None) -> type[Algorithm]:

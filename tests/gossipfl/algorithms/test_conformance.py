@@ -146,7 +146,7 @@ class Raising(Averaging):
     [
         (WithoutRule, "its declaration is complete", "no `rule`"),
         (Growing, "shapes and dtypes stay", "auxiliary rows .* became"),
-        (Narrowing, "shapes and dtypes stay", "float64 became torch.float32"),
+        (Narrowing, "shapes and dtypes stay", "expected float64 .*; got float32"),
         (Exploding, "shapes and dtypes stay", "NaN or infinite"),
         (Drawing, "the same start gives the same end", "two runs"),
         (InPlace, "it changes nothing that it is given", "rows"),

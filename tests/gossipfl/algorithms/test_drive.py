@@ -1,5 +1,7 @@
 """The one driver of rounds: exchanges in order, the nodes at the end, and authors' mistakes by name."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -89,21 +91,53 @@ def broken_later(nodes, context):
     raise KeyError("velocity")
 
 
+def in_another_type(nodes, context):
+    mixed = yield Exchange(nodes.rows)
+    return nodes.with_shared(mixed.rows.float(), ages=nodes.ages)
+
+
+def in_another_shape(nodes, context):
+    yield Exchange(nodes.rows)
+    return nodes.with_shared(nodes.rows[:2], ages=nodes.ages)
+
+
+def without_auxiliary(nodes, context):
+    yield Exchange(nodes.rows)
+    return replace(nodes, auxiliary={"two": nodes.rows})
+
+
+RAISED_AT = broken_later.__code__.co_firstlineno + 2
+
 MISTAKES = {
     no_generator: "round must be a generator; expected a yield; got Nodes",
     no_exchange: "round must yield exchanges; expected Exchange, LinkExchange or NeighbourRows; got Tensor",
     no_nodes: "round must return the nodes after it; expected Nodes; got NoneType",
     broken_at_first: r"Written, round 4: the algorithm failed at exchange 0; got RuntimeError: The size",
-    broken_later: "failed at exchange 1; got KeyError: 'velocity'",
+    broken_later: rf"failed at exchange 1; got KeyError: 'velocity', at {__file__}:{RAISED_AT}$",
+    in_another_type: r"Written, round 4: round must return rows of the form they had; "
+    r"expected float64 \[3, 2\] on cpu; got float32 \[3, 2\] on cpu",
+    in_another_shape: r"rows of the form they had; expected float64 \[3, 2\] on cpu; got float64 \[2, 2\]",
+    without_auxiliary: "Written, round 4: round must return all auxiliary values it began with; "
+    "expected one, two; got two",
 }
 
 
 @pytest.mark.parametrize(("steps", "said"), MISTAKES.items(), ids=[each.__name__ for each in MISTAKES])
 def test_mistakes_of_authors_are_named(steps, said):
+    begun = nodes_of_three()
+    begun = replace(begun, auxiliary={"one": begun.rows, "two": begun.rows})
     with pytest.raises(InvalidAlgorithm, match=said):
-        run_round(
-            Written(steps), nodes_of_three(), context(), lambda sent: Mixed(rows=sent.rows, sent=sent.rows)
-        )
+        run_round(Written(steps), begun, context(), lambda sent: Mixed(rows=sent.rows, sent=sent.rows))
+
+
+def test_a_round_may_add_auxiliary_values():
+    def adding(nodes, context):
+        yield Exchange(nodes.rows)
+        return replace(nodes, auxiliary={**nodes.auxiliary, "new": nodes.rows})
+
+    begun = replace(nodes_of_three(), auxiliary={"one": torch.ones(3)})
+    after = run_round(Written(adding), begun, context(), lambda sent: Mixed(rows=sent.rows, sent=sent.rows))
+    assert after.auxiliary.keys() == {"one", "new"}
 
 
 @pytest.mark.parametrize("error", [SettingError("that is it"), MemoryError()])
