@@ -1,0 +1,53 @@
+"""go-libp2p: its hosts and ours dial each other, and exchange frames.
+
+The binding closes a stream in both directions at once, so that an answer after a half-close is for the other
+implementations to show.
+"""
+
+from gossipfl.network.protocol import EXCHANGE_PROTOCOL
+from gossipfl.wire import Acknowledgement, encode
+from tests.gossipfl.network.helpers import frame_bytes, in_trio, serving_host, until
+
+from .frames import answer_with_row, row_frame
+from .programs import in_go, needs_go
+
+pytestmark = needs_go
+
+LARGE = 2_000_000  # numbers in a row: 8 MB
+
+
+@in_trio
+async def test_a_client_in_go_gets_whole_large_rows(tmp_path):
+    asked, reply = tmp_path / "asked", tmp_path / "reply"
+    async with in_go() as client, serving_host(answer_with_row(LARGE), size=LARGE) as host:
+        for sequence in range(1, 5):
+            asked.write_bytes(frame_bytes(row_frame(LARGE, sequence=sequence, wants_answer=True)))
+            await client.ask("exchange", address=host.addresses[0], frame=str(asked), reply=str(reply))
+            assert reply.read_bytes() == frame_bytes(row_frame(LARGE, sequence=sequence))
+        assert host.counters.connections_accepted == 1
+        await until(lambda: host.counters.messages_sent == 4)
+        assert not host.counters.refused
+
+
+@in_trio
+async def test_ours_starts_exchanges_with_a_listener_in_go(tmp_path):
+    reply = tmp_path / "reply"
+    reply.write_bytes(frame_bytes(encode(Acknowledgement(incarnation=1, sequence=1))))
+    async with in_go() as listener, serving_host(size=LARGE) as host:
+        await listener.ask("listen", reply=str(reply))
+        for sequence in range(1, 4):
+            pushed = row_frame(LARGE, sequence=sequence)
+            answer = await host.exchange(listener.peer_id, listener.addresses, pushed)
+            assert answer == Acknowledgement(incarnation=1, sequence=1)
+        assert host.counters.connections_dialled == 1
+
+
+@in_trio
+async def test_go_agrees_on_our_protocol_and_is_refused_what_is_not_spoken():
+    async with in_go() as client, serving_host() as host:
+        address = host.addresses[0]
+        assert "error" not in await client.ask("negotiate", address=address, protocol=EXCHANGE_PROTOCOL)
+        refused = await client.ask("negotiate", address=address, protocol="/ipfs/bitswap/1.2.0")
+        assert "protocol not supported" in refused["error"]
+        assert host.connected() == {client.peer_id}
+        assert not host.counters.refused
