@@ -25,7 +25,7 @@ def status_table(values: Mapping[str, Any]) -> Table:
     table = Table(show_header=False)
     table.add_column(style="dim")
     table.add_column(overflow="fold")
-    table.add_row("state", f"{state}, start {values['incarnation']}, said {ago} s ago")
+    table.add_row("state", f"{state}, started {_when(values['started'])}, said {ago} s ago")
     table.add_row("task", values["task"])
     table.add_row(
         "age", f"{values['age']} (saved at {values['saved_age']}); {values['step']} steps done here"
@@ -104,6 +104,10 @@ def _round(rounds: Mapping[str, Any] | None) -> str:
 
 def _numbers(numbers: list[int]) -> str:
     return f"member{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"
+
+
+def _when(seconds: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
 
 
 def _bytes(count: float) -> str:

@@ -56,6 +56,10 @@ class Parts:
     incarnation : int
     record : callable
         Takes one record.
+    start_again : callable
+        Takes an incarnation, and makes the peer start again beyond it; returns if that is not possible now.
+    starts_before : int
+        How often it did in this process.
     """
 
     host: Host
@@ -67,6 +71,8 @@ class Parts:
     settings: PeerSettings
     incarnation: int
     record: Callable[[Mapping[str, Any]], None]
+    start_again: Callable[[int], Awaitable[None]]
+    starts_before: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ import logging
 import os
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -120,6 +120,8 @@ class Peer:
         self.counters = NetworkCounters()
         self.ready = trio.Event()
         self._stop: Callable[[], None] | None = None
+        self._beyond: int | None = 0
+        self._starts_before = 0
         self._started = time.time()
 
     async def run(self) -> None:
@@ -135,8 +137,7 @@ class Peer:
                 f"this Peer object for {self.home.directory} has been run before",
                 remedy="Make a new one: Peer(home) resumes where it stopped.",
             )
-        with ExitStack() as stack:
-            stack.enter_context(self.home.locked())
+        with self.home.locked():
             warn_of_lost_identity(self.home)
             self._identity = load_or_create_identity(self.home.directory)
             if self.settings.rounds.algorithm is not None:
@@ -149,24 +150,32 @@ class Peer:
             torch.set_num_threads(self.settings.runtime.threads)
             trainer = trainer_of(self.task, data, self.settings)
             await run_abandonable(rehearse, self.task, trainer, data.test_inputs, data.test_targets)
-            resumed = self._load_checkpoint(trainer)
-            state = resumed_state(resumed) if resumed else first_state(self.task, trainer, self.settings)
-            outgoing = outgoing_of(self.settings, self.task)
-            plan: RoundsPlan | GossipPlan
-            if self.settings.rounds.algorithm is not None:
-                plan = plan_of(
-                    self.settings, peer_id=self._identity.peer_id, trainer=trainer, outgoing=outgoing
-                )
-                state = replace(state, nodes=started(state.nodes, state.event, plan, self.task))
-            else:
-                plan = gossip_plan(self.settings, self.task, state.nodes)
-                state = replace(state, nodes=plan.nodes)
-            self._incarnation = self.home.next_incarnation()
-            self._records = RecordWriter(self.home.records, incarnation=self._incarnation)
-            stack.callback(self._records.close)
-            self._generator = neighbour_generator(self.settings, self._identity.peer_id)
-            if resumed is not None:
-                self._generator.bit_generator.state = resumed.random_state
+            try:
+                with trio.CancelScope() as self._scope:
+                    while self._beyond is not None:
+                        await self._start(data, trainer, beyond=self._beyond)
+            finally:
+                self._stop = None
+
+    async def _start(self, data: Dataset, trainer: Trainer, *, beyond: int) -> None:
+        """Take part until there is no more to do, or until the peer has to start again; or until cancelled."""
+        self._beyond = None
+        resumed = self._load_checkpoint(trainer)
+        state = resumed_state(resumed) if resumed else first_state(self.task, trainer, self.settings)
+        outgoing = outgoing_of(self.settings, self.task)
+        plan: RoundsPlan | GossipPlan
+        if self.settings.rounds.algorithm is not None:
+            plan = plan_of(self.settings, peer_id=self._identity.peer_id, trainer=trainer, outgoing=outgoing)
+            state = replace(state, nodes=started(state.nodes, state.event, plan, self.task))
+        else:
+            plan = gossip_plan(self.settings, self.task, state.nodes)
+            state = replace(state, nodes=plan.nodes)
+        self._incarnation = self.home.next_incarnation(beyond=beyond)
+        self._records = RecordWriter(self.home.records, incarnation=self._incarnation)
+        self._generator = neighbour_generator(self.settings, self._identity.peer_id)
+        if resumed is not None:
+            self._generator.bit_generator.state = resumed.random_state
+        with closing(self._records):
             await self._take_part(data, trainer, state, resumed, plan)
 
     def stop(self) -> None:
@@ -284,7 +293,8 @@ class Peer:
             try:
                 async with trio.open_nursery() as nursery:
                     token = trio.lowlevel.current_trio_token()
-                    self._stop = partial(token.run_sync_soon, nursery.cancel_scope.cancel)
+                    self._stop = partial(token.run_sync_soon, self._scope.cancel)
+                    self._nursery_scope = nursery.cancel_scope
                     nursery.start_soon(self._learn, nursery.cancel_scope, name="training")
                     for name, task in self._participation.tasks.items():
                         nursery.start_soon(task, name=name)
@@ -302,10 +312,20 @@ class Peer:
                         warn_of_isolation, self._host.connected, network.bootstrap, name="isolation"
                     )
             finally:
-                self._stop = None
                 with trio.move_on_after(_FAREWELL_SECONDS) as farewell:
                     farewell.shield = True
                     await housekeeping.farewell(self.status)
+
+    async def _start_again(self, beyond: int) -> None:
+        """Save, and start again beyond an incarnation; go on as before if the disk refuses."""
+        try:
+            await self._housekeeping.save()
+        except HomeError as error:
+            logger.warning("%s", error)
+            return
+        self._beyond = beyond
+        self._starts_before += 1
+        self._nursery_scope.cancel()
 
     async def _learn(self, scope: trio.CancelScope) -> None:
         """Learn until cancelled, or until there is no more to do; then the peer ends."""
@@ -337,6 +357,8 @@ class Peer:
             settings=settings,
             incarnation=self._incarnation,
             record=self._records.append,
+            start_again=self._start_again,
+            starts_before=self._starts_before,
         )
         if isinstance(plan, RoundsPlan):
             return take_part_in_rounds(parts, plan)

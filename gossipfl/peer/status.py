@@ -29,7 +29,7 @@ class PeerStatus:
     addresses : tuple of str
         Where it can be reached.
     incarnation : int
-        How many times it was started.
+        Number of this start.
     age, step, event : int
         Age of the model; training steps done here; changes of the model.
     loss : float

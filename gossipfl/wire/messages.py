@@ -65,7 +65,7 @@ class ModelHeader:
     age : int
         Age of the row, in local training steps.
     incarnation : int
-        How many times the sender was started; never lower than before.
+        Number of the sender's start; higher than at every start before.
     sequence : int
         Counts the sender's model messages within its incarnation; strictly increasing.
     event : int

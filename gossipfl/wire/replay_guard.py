@@ -9,10 +9,7 @@ from gossipfl.errors import ReplayedMessage, SettingError
 __all__ = ["REMEDY", "ReplayGuard"]
 
 #: What the sender of a message can do that was overtaken.
-REMEDY = (
-    "Nothing, if it was overtaken on its way. A peer whose home was restored from a copy is heard again once its "
-    "incarnation exceeds the one before."
-)
+REMEDY = "Nothing: the neighbour has a later message of this peer; this one was overtaken, or came twice."
 
 
 class ReplayGuard:
@@ -41,6 +38,10 @@ class ReplayGuard:
 
     def __len__(self) -> int:
         return len(self._newest)
+
+    def newest(self, sender: str) -> tuple[int, int] | None:
+        """Incarnation and sequence of the newest message admitted from a sender; None if none is remembered."""
+        return self._newest.get(sender)
 
     def check(self, sender: str, *, incarnation: int, sequence: int) -> bool:
         """Say whether a message is new, without admitting it.

@@ -33,7 +33,7 @@ class RoundHeader:
     agreement : bytes, length 32
         Digest of what all peers of a network of rounds must have in common.
     incarnation : int
-        How many times the sender was started.
+        Number of the sender's start.
     round, exchange : int
         Number of the round, and of the exchange within it, both from 0.
     codec : str

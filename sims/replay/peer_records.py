@@ -71,7 +71,7 @@ def read_peer(directory: Path) -> RecordedPeer:
     if not lives:
         raise MissingRecords(
             f"{directory} holds a peer without records",
-            expected=f"files such as {home.records / '000001.jsonl'}",
+            expected=f"files {home.records}/INCARNATION.jsonl",
             remedy="Name the homes of peers that have run; records must not be deleted between runs.",
         )
     if len({life.peer for life in lives}) > 1:

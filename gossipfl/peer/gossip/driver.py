@@ -9,6 +9,7 @@ from gossipfl.peer.assembly import outgoing_of
 from gossipfl.peer.driver import Participation, Parts
 from gossipfl.peer.gossip.exchanges import Gossip
 from gossipfl.peer.gossip.guard import Guard, LossProbe
+from gossipfl.peer.gossip.later_starts import LaterStarts
 from gossipfl.peer.gossip.learner import Learner
 from gossipfl.peer.gossip.outgoing import OutgoingModels
 from gossipfl.peer.gossip.plan import GossipPlan
@@ -32,6 +33,9 @@ def take_part_in_gossip(parts: Parts, plan: GossipPlan) -> Participation:
         record=parts.record,
         guard=guard,
     )
+    later_starts = LaterStarts(
+        incarnation=parts.incarnation, starts_before=parts.starts_before, start_again=parts.start_again
+    )
     gossip = Gossip(
         host=parts.host,
         learner=learner,
@@ -44,6 +48,7 @@ def take_part_in_gossip(parts: Parts, plan: GossipPlan) -> Participation:
             incarnation=parts.incarnation,
             record=parts.record,
         ),
+        later_starts=later_starts,
         task=parts.task.fingerprint,
         exchange_settings=exchange,
         view_settings=settings.view,
@@ -54,7 +59,11 @@ def take_part_in_gossip(parts: Parts, plan: GossipPlan) -> Participation:
         learner=learner,
         answer=gossip.answer,
         screen=gossip.screen,
-        tasks={"gossip": gossip.exchange_models, "views": gossip.exchange_views},
+        tasks={
+            "gossip": gossip.exchange_models,
+            "views": gossip.exchange_views,
+            "later starts": later_starts.go_beyond,
+        },
         gate=lambda: None if guard is None else guard.described(),
     )
 

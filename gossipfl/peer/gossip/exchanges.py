@@ -20,9 +20,11 @@ from gossipfl.errors import (
     NonFiniteUpdate,
     PeerBusy,
     RefusedByNeighbour,
+    ReplayedMessage,
 )
 from gossipfl.network import Host, Scope, SenderRates
 from gossipfl.peer.first_errors import FirstErrors
+from gossipfl.peer.gossip.later_starts import LaterStarts
 from gossipfl.peer.gossip.learner import Incoming, Learner
 from gossipfl.peer.gossip.outgoing import LARGEST_AGE, OutgoingModels
 from gossipfl.peer.gossip.view import KnownPeer, RandomView
@@ -57,6 +59,8 @@ class Gossip:
         Gives the model to send, and takes those received.
     view : RandomView
     outgoing : OutgoingModels
+    later_starts : LaterStarts
+        Is told what neighbours have heard of this peer.
     task : bytes
         Fingerprint of the task.
     exchange_settings, view_settings
@@ -74,6 +78,7 @@ class Gossip:
         learner: Learner,
         view: RandomView,
         outgoing: OutgoingModels,
+        later_starts: LaterStarts,
         task: bytes,
         exchange_settings: ExchangeSettings,
         view_settings: ViewSettings,
@@ -84,6 +89,7 @@ class Gossip:
         self._learner = learner
         self._view = view
         self._outgoing = outgoing
+        self._later_starts = later_starts
         self._task = task
         self._exchange = exchange_settings
         self._view_settings = view_settings
@@ -135,6 +141,9 @@ class Gossip:
     async def answer(self, peer_id: str, message: AnyMessage) -> Frame:
         """Answer a message that was received whole and is valid; the handler for `Host.serve`.
 
+        A model of an earlier start of its sender than was heard of before is not used: the answer tells of the
+        later one, and a sender that knows nothing of it starts again beyond it.
+
         Raises
         ------
         PeerBusy
@@ -148,6 +157,10 @@ class Gossip:
         if not isinstance(message, ModelMessage):
             raise MessageRefused("this message is no request", got=type(message).__name__)
         header = message.header
+        later = self._later_start(peer_id, header)
+        if later is not None:
+            self._errors.log(f"neighbour {peer_id[:16]}…", _of_an_earlier_start(header, later))
+            return encode(Acknowledgement(incarnation=later[0], sequence=later[1]))
         said = {"incarnation": header.incarnation, "sequence": header.sequence}
         if self._pushes.check(peer_id, **said):
             if not self._learner.offer(_incoming(peer_id, message)):
@@ -169,7 +182,9 @@ class Gossip:
             self._views.charge(peer_id, now=trio.current_time())
         if isinstance(header, ModelHeader):
             _require_plausible(header)
-            is_new = self._pushes.check(peer_id, incarnation=header.incarnation, sequence=header.sequence)
+            is_new = self._later_start(peer_id, header) is None and self._pushes.check(
+                peer_id, incarnation=header.incarnation, sequence=header.sequence
+            )
             self._models.charge(peer_id, now=trio.current_time())
             # That a sender is distrusted is not told.
             if is_new and (self._learner.mailbox_is_full or self._learner.distrusts(peer_id)):
@@ -187,6 +202,9 @@ class Gossip:
                 peer_id, neighbour.addresses, frame, seconds=self._exchange.deadline
             )
             self._view.succeeded(peer_id)
+            heard = reply.incarnation if isinstance(reply, Acknowledgement) else None
+            if self._later_starts.is_later(peer_id, heard):
+                outcome = ReplayedMessage.counter()
             if isinstance(reply, ModelMessage):
                 header = reply.header
                 _require_plausible(header)
@@ -202,8 +220,9 @@ class Gossip:
         except PeerBusy as error:
             outcome = error.counter()
         except (ExchangeFailed, MessageRefused) as error:
-            outcome = error.counter()
-            self._view.failed(peer_id, now=trio.current_time())
+            outcome = error.code if isinstance(error, RefusedByNeighbour) else error.counter()
+            if outcome != ReplayedMessage.counter():  # which is no fault of the neighbour
+                self._view.failed(peer_id, now=trio.current_time())
             if isinstance(error, MessageRefused | RefusedByNeighbour):
                 self._errors.log(f"neighbour {peer_id[:16]}…", error)
             else:
@@ -219,6 +238,12 @@ class Gossip:
                 "answer_event": received,
             }
         )
+
+    def _later_start(self, peer_id: str, header: ModelHeader) -> tuple[int, int] | None:
+        """Incarnation and sequence of the newest message of a later start of the sender, if there is one."""
+        known = [each for each in (self._pushes.newest(peer_id), self._answers.newest(peer_id)) if each]
+        newest = max(known, default=(0, 0))
+        return newest if newest[0] > header.incarnation else None
 
     async def _swap_views(self, neighbour: KnownPeer) -> bool:
         frame = self._own_view(neighbour.peer_id)
@@ -256,6 +281,15 @@ def _require_plausible(header: ModelHeader) -> None:
         raise ImplausibleAge(
             "the age of the row is implausible", expected=f"at most {LARGEST_AGE}", got=header.age
         )
+
+
+def _of_an_earlier_start(header: ModelHeader, later: tuple[int, int]) -> ReplayedMessage:
+    return ReplayedMessage(
+        "it sends models of an earlier start than was heard of before",
+        expected=f"incarnation {later[0]}",
+        got=header.incarnation,
+        remedy="It was restored from a copy, or two copies of it are running; it is told.",
+    )
 
 
 def _incoming(peer_id: str, message: ModelMessage) -> Incoming:

@@ -157,13 +157,23 @@ class Home:
         finally:
             os.close(descriptor)
 
-    def next_incarnation(self) -> int:
-        """Count one more start of this peer, durably, before anybody hears of it.
+    def next_incarnation(self, *, now: float | None = None, beyond: int = 0) -> int:
+        """Number one more start of this peer, durably, before anybody hears of it.
+
+        By the clock, so that a home restored from a copy does not repeat numbers that were used after the copy
+        was made; and above every number that is known to have been used, so that a clock may go back.
+
+        Parameters
+        ----------
+        now : float, optional
+            Seconds since 1970.
+        beyond : int
+            A number that others have heard.
 
         Returns
         -------
         int
-            1 at the first start; never the same twice.
+            Milliseconds since 1970, or more; never the same twice.
 
         Raises
         ------
@@ -181,7 +191,8 @@ class Home:
                 got=repr(text[:40]),
                 remedy=f"Write a number above any that {self.records} has a file for.",
             )
-        incarnation = max(int(text), *recorded, 0) + 1  # the counter may be lost; the records remember
+        used = max(int(text), *recorded, beyond)  # the counter may be lost; the records remember
+        incarnation = max(used + 1, int(1000 * (time.time() if now is None else now)))
         with named_errors(f"cannot write into the home {self.directory}"):
             write_atomically(path, f"{incarnation}\n".encode())
         return incarnation

@@ -1,6 +1,6 @@
 """Records of a peer as JSON lines: append-only, and enough to replay it in the simulator.
 
-Each start of a peer writes a file of its own (``records/000001.jsonl`` …), one object a line. Events that
+Each start of a peer writes a file of its own (``records/INCARNATION.jsonl``), one object a line. Events that
 change the row have consecutive numbers in ``event``; after a crash the next start goes on from the event of
 its checkpoint, so an event is named by (incarnation, event). See ``docs/records.md``.
 """
@@ -161,5 +161,5 @@ def read_records(directory: Path) -> polars.DataFrame:
         contents = [file.read_bytes() for file in sorted(directory.glob("*.jsonl"))]
     whole = b"".join(content[: content.rfind(b"\n") + 1] for content in contents)
     if not whole:
-        raise HomeError(f"there are no records in {directory}", expected="files such as 000001.jsonl")
+        raise HomeError(f"there are no records in {directory}", expected="files INCARNATION.jsonl")
     return polars.read_ndjson(whole, infer_schema_length=None)

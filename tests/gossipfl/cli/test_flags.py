@@ -176,7 +176,7 @@ def test_a_flag_takes_the_place_of_the_file_for_one_run(cli, tmp_path):
     finally:
         process.kill()
         process.communicate()
-    start = json.loads((home.records / "000001.jsonl").read_text().splitlines()[0])
+    start = json.loads(min(home.records.iterdir()).read_text().splitlines()[0])
     used = json.loads(start["settings"])
     assert (used["training"]["learning_rate"], used["training"]["momentum"]) == (0.7, 0.3)
     assert home.settings.read_bytes() == before

@@ -423,7 +423,7 @@ def test_the_status_says_how_the_rounds_go():
     }
     network = {"messages_sent": 1, "bytes_sent": 1, "messages_received": 1, "bytes_received": 1}
     values = {
-        **{"incarnation": 1, "updated": 0.0, "task": "t", "age": 9, "saved_age": 3, "step": 9},
+        **{"started": 0.0, "updated": 0.0, "task": "t", "age": 9, "saved_age": 3, "step": 9},
         **{
             "metrics": {},
             "neighbours": 7,

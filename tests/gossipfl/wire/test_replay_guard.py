@@ -36,7 +36,8 @@ def test_checking_remembers_nothing():
     assert len(guard) == 0
     guard.admit("a", incarnation=1, sequence=1)
     assert not guard.check("a", incarnation=1, sequence=1)
-    with pytest.raises(ReplayedMessage, match="restored from a copy"):
+    assert (guard.newest("a"), guard.newest("b")) == ((1, 1), None)
+    with pytest.raises(ReplayedMessage, match="overtaken, or came twice"):
         guard.check("a", incarnation=1, sequence=0)
 
 

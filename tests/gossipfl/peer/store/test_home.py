@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,7 @@ def test_a_home_that_cannot_be_made_is_named(tmp_path):
 
 HOLDER = """
 import sys
+import time
 from pathlib import Path
 from gossipfl.peer.store.home import Home
 with Home(Path(sys.argv[1])).locked():
@@ -98,8 +100,8 @@ def test_one_process_owns_a_home_until_it_dies(home):
 
 
 def test_starts_are_counted_durably(home, monkeypatch):
-    assert [home.next_incarnation() for _ in range(3)] == [1, 2, 3]
-    assert Home(home.directory).next_incarnation() == 4
+    assert [home.next_incarnation(now=0) for _ in range(3)] == [1, 2, 3]
+    assert Home(home.directory).next_incarnation(now=0) == 4
 
     def full(*_, **__):
         raise OSError(28, "No space left on device")
@@ -108,7 +110,19 @@ def test_starts_are_counted_durably(home, monkeypatch):
     with pytest.raises(HomeError, match=r"cannot write into the home.*space.*Look at"):
         home.next_incarnation()
     monkeypatch.setattr("gossipfl.peer.store.home.write_atomically", write_atomically)
-    assert home.next_incarnation() == 5
+    assert home.next_incarnation(now=0) == 5
+
+
+def test_starts_are_numbered_by_the_clock_and_never_back(home):
+    began = int(1000 * time.time())
+    assert began <= home.next_incarnation() <= 1000 * time.time()
+    far = 4e9
+    assert home.next_incarnation(now=far) == 4_000_000_000_000
+    assert home.next_incarnation(now=far) == 4_000_000_000_001  # twice at once
+    assert home.next_incarnation(now=5.0) == 4_000_000_000_002  # the clock went back
+    assert home.next_incarnation(now=far + 0.0509) == 4_000_000_000_050
+    assert home.next_incarnation(beyond=2**50) == 2**50 + 1
+    assert home.next_incarnation() == 2**50 + 2
 
 
 @pytest.mark.parametrize(
@@ -142,7 +156,7 @@ def test_a_damaged_counter_is_named(home, damage):
 def test_a_lost_counter_does_not_repeat_an_incarnation(tmp_path):
     home = Home(tmp_path / "home")
     home.create(PeerSettings())
-    assert [home.next_incarnation() for _ in range(3)] == [1, 2, 3]
+    assert [home.next_incarnation(now=0) for _ in range(3)] == [1, 2, 3]
     (home.records / "000003.jsonl").touch()
     (home.directory / "incarnation").unlink()
-    assert home.next_incarnation() == 4
+    assert home.next_incarnation(now=0) == 4
