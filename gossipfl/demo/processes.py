@@ -11,9 +11,9 @@ from typing import IO, Any
 
 from gossipfl.demo.plan import DemoPlan
 from gossipfl.errors import GossipflError, HomeError
+from gossipfl.files import named_errors
 from gossipfl.network import load_or_create_identity
 from gossipfl.peer import Home, read_status
-from gossipfl.peer.store.files import named_errors
 
 __all__ = ["DemoFailed", "PeerProcess", "prepare_peers"]
 

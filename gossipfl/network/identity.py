@@ -20,6 +20,7 @@ from typing import Final
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from gossipfl.errors import CorruptIdentity, HomeError
+from gossipfl.files import create_atomically, make_directory
 from gossipfl.settings.addresses import peer_id_of
 
 __all__ = ["KEY_FILE", "Identity", "load_identity", "load_or_create_identity"]
@@ -87,10 +88,10 @@ def load_or_create_identity(directory: Path) -> Identity:
         The directory cannot be made, read or written.
     """
     try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_directory(directory)
         if not (directory / KEY_FILE).exists():
             _require_private(directory, 0o700)
-            _write_atomically(directory / KEY_FILE, _HEADER + secrets.token_bytes(_SEED_BYTES))
+            create_atomically(directory / KEY_FILE, _HEADER + secrets.token_bytes(_SEED_BYTES))
         return load_identity(directory)
     except OSError as error:
         raise HomeError(
@@ -136,29 +137,3 @@ def _require_private(path: Path, mode: int) -> None:
         )
     if status.st_uid != os.geteuid():
         raise CorruptIdentity(f"{path} belongs to another user", expected=os.geteuid(), got=status.st_uid)
-
-
-def _write_atomically(path: Path, content: bytes) -> None:
-    """Create `path` with all its content or not at all; of two processes that race, the first one wins."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        try:
-            os.link(temporary, path)
-        except FileExistsError:
-            return
-        _synchronise_directory(path.parent)
-    finally:
-        temporary.unlink()
-
-
-def _synchronise_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -9,6 +9,7 @@ import numpy as np
 
 from gossipfl.codecs import CODECS, model_codec
 from gossipfl.errors import SettingError, UnknownCodec
+from gossipfl.files import named_errors
 from gossipfl.network import NetworkLimits, parse_address
 from gossipfl.network.identity import KEY_FILE
 from gossipfl.outgoing import Pipeline, pipeline_of
@@ -16,7 +17,6 @@ from gossipfl.peer.descriptors import room_for_connections
 from gossipfl.peer.gossip.learner import State
 from gossipfl.peer.gossip.plan import GossipPlan
 from gossipfl.peer.store.checkpoint import Checkpoint
-from gossipfl.peer.store.files import named_errors
 from gossipfl.peer.store.home import Home
 from gossipfl.settings import PeerSettings
 from gossipfl.tasks import Dataset, Task

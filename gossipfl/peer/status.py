@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gossipfl.errors import HomeError
-from gossipfl.peer.store.files import write_atomically
+from gossipfl.files import write_atomically
 
 __all__ = ["PeerStatus", "read_status", "write_status"]
 

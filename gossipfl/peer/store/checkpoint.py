@@ -15,7 +15,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from gossipfl.errors import CorruptCheckpoint
-from gossipfl.peer.store.files import named_errors, write_atomically
+from gossipfl.files import named_errors, write_atomically
 from gossipfl.tasks import Task
 from gossipfl.training import Nodes
 

@@ -6,15 +6,17 @@ import fcntl
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from gossipfl.errors import HomeError, HomeExists, HomeInUse, HomeMissing
-from gossipfl.peer.store.files import named_errors, write_atomically
+from gossipfl.files import make_directory, named_errors, remove_temporaries, write_atomically
 from gossipfl.settings import PeerSettings, dump_settings
 
 __all__ = ["Home"]
+
+_NO_LOCKS = "Keep the home on a file system that has locks, such as a local disk."
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +91,9 @@ class Home:
         gossip = gossip_parameters(settings)
         self.require_free()
         with named_errors(f"cannot make the home {self.directory}", remedy="Choose another --home."):
-            self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_directory(self.directory)
             self.directory.chmod(0o700)
-            self.records.mkdir(mode=0o700, exist_ok=True)
+            make_directory(self.records)
             write_atomically(self.settings, dump_settings(settings, gossip=gossip).encode())
 
     def require(self) -> None:
@@ -127,14 +129,18 @@ class Home:
         with named_errors(f"cannot use the home {self.directory}"):
             descriptor = os.open(self.directory / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            if not _try_lock(descriptor, fcntl.LOCK_EX, tries=3):
+            with named_errors(f"cannot lock the home {self.directory}", remedy=_NO_LOCKS):
+                is_ours = _try_lock(descriptor, fcntl.LOCK_EX, tries=3)
+            if not is_ours:
                 owner = os.read(descriptor, 32).decode(errors="replace").strip() or "unknown"
                 raise HomeInUse(
                     f"the home {self.directory} is in use by process {owner}",
                     remedy="Stop that peer first, or use another --home.",
                 )
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+            with suppress(OSError):  # it is merely for people
+                os.ftruncate(descriptor, 0)
+                os.write(descriptor, f"{os.getpid()}\n".encode())
+            remove_temporaries(self.directory)
             yield
         finally:
             os.close(descriptor)

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 
-from gossipfl.peer.store.files import write_atomically
+from gossipfl.files import write_atomically
 
 __all__ = ["recall_ports", "remember_ports"]
 

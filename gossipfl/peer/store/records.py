@@ -10,16 +10,14 @@ from __future__ import annotations
 import json
 import logging
 import math
-import os
 import threading
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gossipfl.errors import HomeError
-from gossipfl.peer.store.files import named_errors
+from gossipfl.files import AppendedFile, cut_torn_line, make_directory, named_errors
 
 if TYPE_CHECKING:
     import polars
@@ -52,10 +50,10 @@ class RecordWriter:
     def __init__(self, directory: Path, *, incarnation: int) -> None:
         path = directory / f"{incarnation:06d}.jsonl"
         with named_errors(f"cannot write records into {directory}"):
-            directory.mkdir(mode=0o700, exist_ok=True)
+            make_directory(directory)
             for earlier in directory.glob("*.jsonl"):
-                _cut_torn_line(earlier)
-            self._descriptor: int | None = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+                cut_torn_line(earlier)
+            self._file: AppendedFile | None = AppendedFile(path)
         self._lock = threading.Lock()
         self._incarnation = incarnation
         self._lost = 0
@@ -68,16 +66,13 @@ class RecordWriter:
         """
         stamp = {"time": round(time.time(), 6), "incarnation": self._incarnation}
         with self._lock:
-            if self._descriptor is None:
+            if self._file is None:
                 return
             gap = ({"kind": "gap", "lost": self._lost},) if self._lost else ()
             lines = "".join(_line({**record, **stamp}) for record in (*gap, *records))
-            end = os.fstat(self._descriptor).st_size
             try:
-                _write_all(self._descriptor, lines.encode())
+                self._file.append(lines.encode())
             except OSError as error:
-                with suppress(OSError):
-                    os.ftruncate(self._descriptor, end)  # no torn line in the midst of the file
                 if not self._lost:
                     logger.warning(
                         "records cannot be written (%s), and no replay is possible: make room on the disk",
@@ -90,20 +85,17 @@ class RecordWriter:
     def synchronise(self) -> None:
         """Wait until the disk has everything that was appended."""
         with self._lock:
-            if self._descriptor is not None:
-                os.fsync(self._descriptor)
+            if self._file is not None:
+                self._file.synchronise()
 
     def close(self) -> None:
         """Synchronise and close the file; a disk that refuses now is only reported, for the model is saved."""
         with self._lock:
-            if self._descriptor is None:
+            if self._file is None:
                 return
-            descriptor, self._descriptor = self._descriptor, None
+            file, self._file = self._file, None
             try:
-                try:
-                    os.fsync(descriptor)
-                finally:
-                    os.close(descriptor)
+                file.close()
             except OSError as error:
                 logger.warning("the last records may not be on the disk: %s", error.strerror)
 
@@ -115,26 +107,6 @@ def _line(record: Mapping[str, Any]) -> str:
         for key, value in record.items()
     }
     return json.dumps(known, separators=(",", ":"), allow_nan=False) + "\n"
-
-
-def _write_all(descriptor: int, content: bytes) -> None:
-    view = memoryview(content)
-    while view:
-        view = view[os.write(descriptor, view) :]
-
-
-def _cut_torn_line(path: Path) -> None:
-    with path.open("rb+") as file:
-        end = file.seek(0, os.SEEK_END)
-        while end > 0:
-            start = max(0, end - 65536)
-            file.seek(start)
-            newline = file.read(end - start).rfind(b"\n")
-            if newline >= 0:
-                file.truncate(start + newline + 1)
-                return
-            end = start
-        file.truncate(0)
 
 
 def read_records(directory: Path) -> polars.DataFrame:

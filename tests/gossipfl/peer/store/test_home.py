@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from gossipfl.errors import HomeError, HomeExists, HomeInUse, HomeMissing
+from gossipfl.files import write_atomically
 from gossipfl.peer import Home
-from gossipfl.peer.store.files import write_atomically
 from gossipfl.settings import PeerSettings, load_settings
 
 
@@ -107,7 +107,7 @@ def test_starts_are_counted_durably(home, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("gossipfl.peer.store.home.write_atomically", full)
-    with pytest.raises(HomeError, match=r"cannot write into the home.*space.*Look at"):
+    with pytest.raises(HomeError, match=r"cannot write into the home.*space.*Make room"):
         home.next_incarnation()
     monkeypatch.setattr("gossipfl.peer.store.home.write_atomically", write_atomically)
     assert home.next_incarnation(now=0) == 5

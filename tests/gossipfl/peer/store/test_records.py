@@ -129,7 +129,7 @@ def test_a_full_disk_leaves_whole_lines_and_a_gap(tmp_path, monkeypatch, caplog)
         return real(descriptor, content[:5])  # the disk takes the beginning of the line, and then no more
 
     with monkeypatch.context() as patched:
-        patched.setattr("gossipfl.peer.store.records.os.write", nearly_full)
+        patched.setattr("os.write", nearly_full)
         writer.append({"kind": "merge", "event": 2})
         writer.append({"kind": "merge", "event": 3}, {"kind": "merge", "event": 4})
     writer.append({"kind": "merge", "event": 5})
@@ -161,7 +161,7 @@ def test_a_disk_that_fails_at_the_end_is_reported(tmp_path, monkeypatch, caplog)
         raise OSError(5, "Input/output error")
 
     with monkeypatch.context() as patched:
-        patched.setattr("gossipfl.peer.store.records.os.fsync", fail)
+        patched.setattr("os.fsync", fail)
         writer.close()
     assert "the last records may not be on the disk: Input/output error" in caplog.text
     with pytest.raises(OSError, match="Bad file descriptor"):

@@ -4,13 +4,12 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-from gossipfl.peer.store.files import write_atomically
+from gossipfl.files import write_atomically
 
-STEPS = ["open", "fdopen", "fsync", "replace", "fsync of the directory"]
+STEPS = ["open", "write", "fsync", "replace", "fsync of the directory"]
 
 
 class Crash(BaseException):
@@ -32,8 +31,6 @@ def crash_at(step, monkeypatch):
         real_fsync(descriptor)
 
     match step:
-        case "replace":
-            monkeypatch.setattr(Path, "replace", crash)
         case "fsync of the directory":
             monkeypatch.setattr(os, "fsync", second_fsync)
         case _:
@@ -54,9 +51,9 @@ def test_failing_at_any_step_leaves_a_whole_file(step, tmp_path, monkeypatch):
 
 def test_the_content_is_on_the_disk_before_the_name_points_to_it(tmp_path, monkeypatch):
     order = []
-    real_fsync, real_replace = os.fsync, Path.replace
+    real_fsync, real_replace = os.fsync, os.replace
     monkeypatch.setattr(os, "fsync", lambda fd: (order.append("fsync"), real_fsync(fd)))
-    monkeypatch.setattr(Path, "replace", lambda a, b: (order.append("replace"), real_replace(a, b)))
+    monkeypatch.setattr(os, "replace", lambda a, b: (order.append("replace"), real_replace(a, b)))
     write_atomically(tmp_path / "file", b"x")
     assert order == ["fsync", "replace", "fsync"]
     order.clear()
@@ -72,7 +69,7 @@ def test_only_the_owner_may_read(tmp_path):
 WRITER = """
 import sys
 from pathlib import Path
-from gossipfl.peer.store.files import write_atomically
+from gossipfl.files import write_atomically
 path = Path(sys.argv[1])
 number = 0
 while True:
