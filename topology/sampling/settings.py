@@ -6,7 +6,52 @@ from dataclasses import dataclass
 
 from topology.errors import InvalidParameter
 
-__all__ = ["CyclonSettings", "HyParViewSettings"]
+__all__ = ["BrahmsSettings", "CyclonSettings", "HyParViewSettings"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrahmsSettings:
+    """Settings of Brahms. With view size 20, the shares of the paper are α = 0.1, β = 0.2 and γ = 0.7.
+
+    Attributes
+    ----------
+    view_size : int
+        Entries of the view (ℓ₁ in the paper); above log n.
+    samples : int
+        Samplers (ℓ₂ in the paper).
+    partners : int
+        Peers of the view that are asked for others in a period.
+    told : int
+        Names that a reply holds.
+    pushes : int
+        Peers that pushed themselves in a period and are let in (α·ℓ₁).
+    pulls : int
+        Names heard that are asked in a period, and let in if they answer (β·ℓ₁).
+    history : int
+        Samples that enter the view in a period (γ·ℓ₁).
+
+    Raises
+    ------
+    InvalidParameter
+        If one of them is out of its range.
+    """
+
+    view_size: int = 20
+    samples: int = 20
+    partners: int = 4
+    told: int = 8
+    pushes: int = 2
+    pulls: int = 4
+    history: int = 14
+
+    def __post_init__(self) -> None:
+        _require("view_size", self.view_size, 1, None)
+        _require("samples", self.samples, 1, None)
+        _require("partners", self.partners, 1, self.view_size)
+        _require("told", self.told, 1, None)
+        _require("pushes", self.pushes, 1, self.view_size)
+        _require("pulls", self.pulls, 1, self.view_size)
+        _require("history", self.history, 0, self.view_size)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,220 @@
+"""Brahms: what the rules say, the arrays against the machines, and what it is for: hostile members."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from topology.errors import InvalidParameter
+from topology.sampling import BrahmsSettings, brahms, brahms_overlay, brahms_period, draw_brahms_period
+from topology.sampling.brahms import Reply, Request
+from topology.sampling.ranks import key_of, keys_of, rank, ranks
+
+SMALL = BrahmsSettings(view_size=6, samples=5, partners=2, told=4, pushes=2, pulls=2, history=2)
+
+
+def draw(seed=0):
+    return np.random.default_rng(seed).random
+
+
+def started(contacts=range(1, 7), *, seed=0, **options):
+    return brahms.start(0, contacts, SMALL, draw(seed), **options)
+
+
+@given(st.lists(st.integers(0, 2**31 - 1), min_size=1, max_size=50), st.floats(0, 1, exclude_max=True))
+def test_ranks_are_the_same_for_integers_and_arrays(digests, number):
+    key = keys_of(np.array([number]))
+    assert int(key[0]) == key_of(number)
+    assert ranks(np.array(digests), key).tolist() == [rank(each, key_of(number)) for each in digests]
+
+
+def test_a_sampler_holds_each_peer_equally_often_however_often_it_is_named():
+    counts = np.zeros(10)
+    for seed in range(600):
+        state = started([], seed=seed)
+        stream = [*range(1, 11), *[3] * 50]
+        state = replace(state, samples=brahms._shown(state, stream))
+        for peer in state.samples:
+            counts[peer - 1] += 1
+    assert counts.sum() == 3000
+    assert abs(counts - 300).max() < 75  # 4.5 standard deviations
+
+
+def test_every_other_sampler_looks_at_networks_before_peers():
+    """Many identities of one network have these samplers no more often than one of another."""
+    held = np.zeros(2)
+    for seed in range(200):
+        state = started([], seed=seed, network=lambda peer: int(peer < 200))
+        samples = brahms._shown(state, range(1, 201))
+        held += [sum(samples[i] == 200 for i in range(0, 5, 2)), sum(samples[i] == 200 for i in (1, 3))]
+    assert held[0] < 15  # 3 expected
+    assert 150 < held[1] < 250  # 200 expected
+
+
+def test_a_tick_asks_partners_and_names_but_lets_names_in_only_once_they_answer():
+    state = started()
+    step = brahms.tick(state, draw())
+    partners = step.state.asked
+    assert [each.to for each in step.envelopes[:2]] == list(partners)
+    assert set(step.state.samples) <= set(range(1, 7))
+    heard = brahms.receive(step.state, partners[0], Reply((50, 51, 0, 2)), draw()).state
+    step = brahms.tick(heard, draw(1))
+    names = set(step.state.probed) - set(range(7))
+    assert names == {50, 51}
+    assert not {50, 51} & {*step.state.view, *step.state.samples}
+    state = brahms.receive(step.state, 50, Reply((99,)), draw()).state
+    state = brahms.unreachable(state, 51, draw()).state
+    state = brahms.tick(state, draw(2)).state
+    assert 50 in state.view
+    assert 51 not in state.view
+    assert 99 not in state.probed  # what a name tells that is asked for a sign of life is not read
+
+
+def test_what_nobody_asked_for_is_not_read():
+    state = brahms.tick(started(), draw()).state
+    stranger = next(peer for peer in range(1, 9) if peer not in (*state.asked, *state.probed))
+    assert brahms.receive(state, stranger, Reply((66,)), draw()).state == state
+
+
+def test_of_too_many_pushes_a_random_few_are_let_in_and_repeating_does_not_help():
+    counts = np.zeros(40)
+    for seed in range(300):
+        state = brahms.tick(started(seed=seed), draw(seed)).state
+        for sender in [*range(10, 50), *[10] * 100]:
+            state = brahms.receive(state, sender, Request(), draw()).state
+        assert len(state.pushed) == SMALL.pushes
+        for peer in state.pushed:
+            counts[peer - 10] += 1
+    assert counts[0] < 35  # 15 expected
+    assert (counts > 0).sum() > 35
+
+
+def test_pushes_are_fair_to_the_networks_they_come_from():
+    state = brahms.tick(started(network=lambda peer: int(peer < 100)), draw()).state
+    for sender in [7, *range(100, 200)]:
+        state = brahms.receive(state, sender, Request(), draw()).state
+    assert 7 in state.pushed
+
+
+def test_asking_again_tells_no_more():
+    state = brahms.tick(started(), draw()).state
+    answers = {
+        brahms.receive(state, sender, Request(), draw()).envelopes[0].message.peers
+        for sender in range(100, 150)
+    }
+    assert len(answers) == 1
+    assert len(next(iter(answers))) == SMALL.told
+
+
+MESSAGES = st.one_of(
+    st.just(Request()), st.builds(Reply, st.lists(st.integers(0, 40), max_size=12).map(tuple))
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 40), MESSAGES, st.booleans()), max_size=60))
+def test_no_message_breaks_the_state(events):
+    state = started(range(1, 4))
+    met = {1, 2, 3}
+    for seed, (sender, message, ticks) in enumerate(events):
+        met |= {sender}
+        state = brahms.receive(state, sender, message, draw()).state
+        if ticks:
+            step = brahms.tick(state, draw(seed))
+            state = step.state
+            assert len(step.envelopes) <= SMALL.partners + SMALL.pulls + 1
+            assert len({each.to for each in step.envelopes}) == len(step.envelopes)
+        assert len(set(state.view)) == len(state.view) <= SMALL.view_size
+        assert len(state.pushed) <= SMALL.pushes
+        assert len(state.heard) <= SMALL.partners
+        assert 0 not in (*state.view, *state.samples, *state.pushed)
+        assert {*state.view, *state.samples} - {None} <= met
+
+
+def test_a_peer_that_does_not_answer_is_gone_and_its_place_is_taken():
+    state = brahms.tick(started(), draw()).state
+    gone = state.samples[0]
+    state = brahms.unreachable(state, gone, draw()).state
+    assert gone not in (*state.view, *state.samples)
+    state = brahms.tick(state, draw(1)).state
+    assert None not in state.samples
+
+
+@pytest.mark.parametrize("hostile", [0.0, 0.2])
+def test_the_arrays_evolve_as_the_machines_do(hostile):
+    n, generator = 60, np.random.default_rng(5)
+    overlay = brahms_overlay(n, generator=np.random.default_rng(5), hostile=hostile, known=3, settings=SMALL)
+    keys = generator.random((n, 1 + SMALL.samples))
+    states = {
+        i: brahms.start(i, [p for p in overlay.views[i].tolist() if p >= 0], SMALL, lambda _, i=i: keys[i])
+        for i in np.flatnonzero(~overlay.hostile).tolist()
+    }
+    generator = np.random.default_rng(6)
+    for period in range(24):
+        if period == 12:
+            overlay = replace(overlay, alive=generator.random(n) > 0.3)
+            states = {i: state for i, state in states.items() if overlay.alive[i]}
+        draws = draw_brahms_period(overlay, generator, multiple=4)
+        step_machines(states, overlay, draws)
+        overlay = brahms_period(overlay, draws)
+        for i, state in states.items():
+            assert tuple(p for p in overlay.views[i].tolist() if p >= 0) == state.view, (period, i)
+            assert tuple(None if p < 0 else p for p in overlay.samples[i].tolist()) == state.samples, (
+                period,
+                i,
+            )
+
+
+def step_machines(states, overlay, draws):
+    asked = {}
+    for i in states:
+        step = brahms.tick(states[i], lambda _, i=i: [draws.ticks[i]])
+        states[i], asked[i] = step.state, [each.to for each in step.envelopes]
+        for peer in asked[i]:
+            if not overlay.alive[peer]:
+                states[i] = brahms.unreachable(states[i], peer, draw()).state
+    replies = []
+    for by, to in draws.pushes.tolist():
+        states[to] = brahms.receive(states[to], by, Request(), draw()).state
+    for i, peers in asked.items():
+        partners = len([p for p in peers if p in states[i].asked or not overlay.alive[p]])
+        for place, peer in enumerate(peers):
+            if not overlay.alive[peer]:
+                continue
+            if overlay.hostile[peer]:
+                lies = draws.lies[i, place] if place < min(partners, SMALL.partners) else ()
+                replies.append((i, peer, Reply(tuple(map(int, lies)))))
+                continue
+            step = brahms.receive(states[peer], i, Request(), draw())
+            states[peer] = step.state
+            replies.append((i, peer, step.envelopes[0].message))
+    for i, peer, reply in replies:
+        states[i] = brahms.receive(states[i], peer, reply, draw()).state
+
+
+@pytest.mark.parametrize("wrong", [{"partners": 0}, {"pushes": 21}, {"history": -1}, {"told": 0}])
+def test_impossible_settings_are_refused(wrong):
+    with pytest.raises(InvalidParameter, match=next(iter(wrong))):
+        BrahmsSettings(**wrong)
+
+
+@pytest.mark.parametrize(("n", "hostile"), [(20, 0.1), (100, 1.0)])
+def test_impossible_networks_are_refused(n, hostile):
+    with pytest.raises(InvalidParameter):
+        brahms_overlay(n, generator=np.random.default_rng(0), hostile=hostile)
+
+
+def test_samples_come_to_hold_hostile_members_no_more_often_than_there_are():
+    """A tenth of the members pushes itself at ten times the honest rate."""
+    generator = np.random.default_rng(3)
+    overlay = brahms_overlay(300, generator=generator, hostile=0.1)
+    for _ in range(60):
+        overlay = brahms_period(overlay, draw_brahms_period(overlay, generator, multiple=10))
+    honest = np.flatnonzero(overlay.honest)
+    assert overlay.hostile[overlay.samples[honest]].mean() < 0.12
+    assert overlay.hostile[overlay.views[honest]].mean() < 0.3
+    assert np.bincount(overlay.samples[honest].ravel(), minlength=300)[honest].min() > 4  # 20 in the mean
