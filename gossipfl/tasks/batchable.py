@@ -1,21 +1,24 @@
-"""Recurrent layers and attention that can be batched over parameters.
+"""Recurrent layers, attention and linear layers that can be batched over parameters.
 
 torch's GRU, LSTM and RNN layers call fused operators, for which ``vmap`` has no rule. Under this mode they are
 computed step by step with torch's own decompositions of the same operators, so that a simulation can train many
-models at once; a peer with its one model keeps the fused operators.
+models at once; a peer with its one model keeps the fused operators. Attention of all rows is one call of its own
+fused operator, and a linear layer one product a row.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
-from types import ModuleType
-from typing import Any
+from types import FunctionType, ModuleType
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
+
+from gossipfl.tasks.batched_attention import attention
 
 __all__ = ["BatchableOperators"]
 
@@ -92,35 +95,27 @@ def _gru_cell(  # noqa: PLR0917 - torch calls it
 _CELLS = (_lstm_cell, _gru_cell)
 
 
-def _attention(  # noqa: PLR0917 - torch calls it
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attn_mask: Tensor | None = None,
-    dropout_p: float = 0.0,
-    is_causal: bool = False,  # noqa: FBT001, FBT002 - torch's own signature
-    *,
-    scale: float | None = None,
-    enable_gqa: bool = False,
-) -> Tensor:
-    """Compute ``softmax(Q Kᵀ · scale + mask) V``, as `torch.nn.functional.scaled_dot_product_attention` says."""
-    if dropout_p:
-        raise RuntimeError("its attention draws random numbers")
-    if enable_gqa:
-        key = key.repeat_interleave(query.size(-3) // key.size(-3), -3)
-        value = value.repeat_interleave(query.size(-3) // value.size(-3), -3)
-    scores = query @ key.mT * (query.size(-1) ** -0.5 if scale is None else scale)
-    if is_causal:
-        earlier = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).tril()
-        scores = scores.masked_fill(~earlier, -torch.inf)
-    if attn_mask is not None:
-        boolean = attn_mask.dtype == torch.bool
-        scores = scores.masked_fill(~attn_mask, -torch.inf) if boolean else scores + attn_mask
-    weights = torch.softmax(scores, dim=-1)
-    if attn_mask is not None:  # who may look at nothing sees zeros
-        blind = (scores == -torch.inf).all(dim=-1, keepdim=True)
-        weights = weights.masked_fill(blind, 0)
-    return weights @ value
+def _linear(inputs: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Compute a linear layer as one product a row, however its inputs lie in memory."""
+    if inputs.dim() <= 2:
+        return functional.linear(inputs, weight, bias)
+    return functional.linear(inputs.flatten(0, -2), weight, bias).reshape(*inputs.shape[:-1], len(weight))
+
+
+def _with_calls_seen(function: FunctionType) -> FunctionType:
+    """Copy of a function of `torch.nn.functional`, of which a mode sees what it calls and not the whole."""
+    namespace = {**function.__globals__, "has_torch_function": lambda _: False}
+    copy = FunctionType(
+        function.__code__, namespace, function.__name__, function.__defaults__, function.__closure__
+    )
+    copy.__kwdefaults__ = function.__kwdefaults__
+    return copy
+
+
+_multi_head = _with_calls_seen(cast("FunctionType", functional.multi_head_attention_forward))
+
+
+_BY_NAME: dict[str, Callable[..., Any]] = {"scaled_dot_product_attention": attention, "linear": _linear}
 
 
 class BatchableOperators(TorchFunctionMode):
@@ -144,8 +139,11 @@ class BatchableOperators(TorchFunctionMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:  # noqa: ANN401
         """Call an operator, or its decomposition."""
-        if getattr(func, "__name__", "") == "scaled_dot_product_attention":
-            return _attention(*args, **(kwargs or {}))
+        if func is functional.multi_head_attention_forward:
+            with self:
+                return _multi_head(*args, **(kwargs or {}))
+        if (named := _BY_NAME.get(getattr(func, "__name__", ""))) is not None:
+            return named(*args, **(kwargs or {}))
         # Of packed sequences the third argument is the hidden state: their operators have no decomposition.
         rule = _decompositions().get(func)
         if rule is not None and rule not in _CELLS and not (len(args) > 2 and isinstance(args[2], list)):

@@ -13,6 +13,7 @@ from sims.compiler.waves import Waves
 __all__ = ["Blocks", "block_size", "cut", "wave_width"]
 
 _CACHE_BYTES = 640_000
+_WORTH_A_CALL = 1 << 22
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,10 +39,10 @@ class Blocks:
 def block_size(*, row_bytes: int, nodes: int) -> int:
     """How many rows a block has: so few that what is computed on them stays in the cache.
 
-    A power of two within 1 … 32; with few nodes no more than a wave of theirs fills. Of rows of up to 16 MiB at
-    least four: with fewer, the calls of operators cost more than misses of the cache.
+    A power of two within 1 … 32; with few nodes no more than a wave of theirs fills. But up to 16 rows of 4 MiB
+    together, and four of up to 16 MiB each: with fewer, calls of operators cost more than misses of the cache.
     """
-    fewest = 4 if row_bytes <= 1 << 24 else 1
+    fewest = min(16, max(4, _WORTH_A_CALL // row_bytes)) if row_bytes <= 1 << 24 else 1
     fits = max(1, min(32, max(fewest, _CACHE_BYTES // row_bytes), nodes // 5))
     return 1 << (fits.bit_length() - 1)
 
