@@ -260,6 +260,10 @@ class PeerBusy(ExchangeFailed):
     """The neighbour is up, and declined for now."""
 
 
+class ProtocolNotSpoken(ExchangeFailed):
+    """The neighbour speaks none of the protocols that were proposed."""
+
+
 class RefusedByNeighbour(ExchangeFailed):
     """The neighbour refused what this peer sent.
 

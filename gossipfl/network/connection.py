@@ -14,6 +14,7 @@ import trio
 from cryptography.exceptions import InvalidTag
 
 from gossipfl.errors import GossipflError, MalformedFrame, MessageRefused, UselessTraffic
+from gossipfl.network.addresses import PeerAddress
 from gossipfl.network.buffers import SharedBuffers
 from gossipfl.network.counters import NetworkCounters
 from gossipfl.network.failures import ConnectionAborted, ConnectionLost
@@ -99,6 +100,16 @@ class Connection:
             flush=self._flush,
             on_refused=counters.count_refused,
         )
+
+    @property
+    def remote_endpoint(self) -> PeerAddress | None:
+        """Where the other side's socket is, or None if the connection is relayed, or gone."""
+        try:
+            host, port = self._socket.socket.getpeername()[:2]
+        except (OSError, ValueError):
+            return None
+        host = str(host).partition("%")[0]
+        return PeerAddress("ip6" if ":" in host else "ip4", host, int(port))
 
     async def run(self) -> None:
         """Serve the connection until it ends, for whatever reason; never raises but `trio.Cancelled`."""

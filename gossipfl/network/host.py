@@ -19,13 +19,16 @@ from gossipfl.network.dial_book import DialBook
 from gossipfl.network.dialling import Dialler
 from gossipfl.network.exchanging import Exchanger
 from gossipfl.network.failures import ConnectionAborted
+from gossipfl.network.identify import Identify
 from gossipfl.network.identity import Identity
 from gossipfl.network.limits import NetworkLimits
 from gossipfl.network.listening import Listening, open_listeners
 from gossipfl.network.newcomers import Newcomers
 from gossipfl.network.noise.upgrade import SecuredSocket, Upgrader
+from gossipfl.network.pinging import PING_LIMITS, PING_PROTOCOL, answer_pings
 from gossipfl.network.reachability import Reachability
 from gossipfl.network.resolving import Resolver
+from gossipfl.network.services import Services
 from gossipfl.network.serving import Handler, Screen, Server
 from gossipfl.network.standing import Standing
 from gossipfl.network.table import ConnectionTable
@@ -89,6 +92,20 @@ class Host:
             ),
             seconds=limits.dial_seconds,
         )
+        self.services = Services(
+            limits=limits,
+            standing=self.standing,
+            find_connection=self._table.best,
+            connect=self._connect,
+            refuse=self._refuse,
+        )
+        self.services.offer(PING_PROTOCOL, answer_pings, PING_LIMITS)
+        self.identify = Identify(
+            peer_id=self.peer_id,
+            services=self.services,
+            addresses=reachability.addresses,
+            observed=lambda host, teller: self.observed(host, teller=teller),
+        )
         bodies = BodyBuffers()
         self._server = Server(
             limits=limits,
@@ -96,6 +113,7 @@ class Host:
             counters=counters,
             bodies=bodies,
             standing=self.standing,
+            services=self.services,
             punish=self._punish,
         )
         self._exchanger = Exchanger(

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Final, Protocol
 
-from gossipfl.errors import MalformedFrame, MessageTooLarge
+from gossipfl.errors import MalformedFrame, MessageTooLarge, ProtocolNotSpoken
 
 __all__ = ["MOST_LINE_BYTES", "MOST_PROPOSALS", "Channel", "accept", "propose"]
 
@@ -32,19 +32,28 @@ class Channel(Protocol):
         """Send all of `data`."""
 
 
-async def propose(channel: Channel, protocol: str) -> None:
-    """Propose one protocol. The caller sets the deadline.
+async def propose(channel: Channel, *protocols: str) -> str:
+    """Propose protocols until one is spoken, and return it. The caller sets the deadline.
 
     Raises
     ------
+    ProtocolNotSpoken
+        The other side speaks none of them.
     MalformedFrame, MessageTooLarge
-        The other side does not speak it, or does not negotiate.
+        It does not negotiate.
     """
-    name = protocol.encode()
-    await channel.write(_line(_GREETING) + _line(name))
-    await _greeted(channel)
-    if (answer := await _read_line(channel)) != name:
-        raise MalformedFrame("the other side does not speak the protocol", expected=protocol, got=answer[:80])
+    greeting = _line(_GREETING)
+    for protocol in protocols:
+        name = protocol.encode()
+        await channel.write(greeting + _line(name))
+        if greeting:
+            await _greeted(channel)
+            greeting = b""
+        if (answer := await _read_line(channel)) == name:
+            return protocol
+        if answer != _UNKNOWN:
+            raise MalformedFrame("this is no answer to a proposal", expected=protocol, got=answer[:80])
+    raise ProtocolNotSpoken("the other side does not speak the protocol", expected=" or ".join(protocols))
 
 
 async def accept(channel: Channel, protocols: Collection[str]) -> str:

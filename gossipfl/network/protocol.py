@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Final
 
 from gossipfl.network.multistream import accept, propose
@@ -17,16 +18,24 @@ async def agree_as_client(stream: Stream) -> None:
 
     Raises
     ------
-    MalformedFrame, MessageTooLarge
+    ProtocolNotSpoken
         The other side does not speak the protocol.
+    MalformedFrame, MessageTooLarge
+        It does not negotiate.
     StreamFailure
         The stream ended meanwhile.
     """
     await propose(stream, EXCHANGE_PROTOCOL)
 
 
-async def agree_as_server(stream: Stream) -> None:
-    """Answer what a stream is for that the other side opened. The caller sets the deadline.
+async def agree_as_server(stream: Stream, services: Collection[str] = ()) -> str:
+    """Answer what a stream is for that the other side opened, and return it. The caller sets the deadline.
+
+    Parameters
+    ----------
+    stream : Stream
+    services : collection of str
+        Protocols that are spoken besides.
 
     Raises
     ------
@@ -35,4 +44,4 @@ async def agree_as_server(stream: Stream) -> None:
     StreamFailure
         The stream ended meanwhile.
     """
-    await accept(stream, (EXCHANGE_PROTOCOL,))
+    return await accept(stream, (EXCHANGE_PROTOCOL, *services))

@@ -15,9 +15,10 @@ from gossipfl.network.failures import StreamEnded, StreamFailure
 from gossipfl.network.limits import NetworkLimits
 from gossipfl.network.log_limits import limited_logger
 from gossipfl.network.places import Place, Places
-from gossipfl.network.protocol import agree_as_server
+from gossipfl.network.protocol import EXCHANGE_PROTOCOL, agree_as_server
 from gossipfl.network.rates import PeerRates
 from gossipfl.network.receiving import REQUESTS, decode, receive
+from gossipfl.network.services import Services
 from gossipfl.network.standing import Standing
 from gossipfl.network.yamux.stream import Stream
 from gossipfl.wire import AnyHeader, AnyMessage, Expectation, Frame, ReceivedFrame, Refusal, encode
@@ -47,6 +48,8 @@ class Server:
     counters : NetworkCounters
     bodies : BodyBuffers
     standing : Standing
+    services : Services
+        What else streams may be for.
     punish : callable
         Is handed the peer's id and the error of everything refused, once the peer has been told.
     """
@@ -59,6 +62,7 @@ class Server:
         counters: NetworkCounters,
         bodies: BodyBuffers,
         standing: Standing,
+        services: Services,
         punish: Callable[[str, GossipflError], None],
     ) -> None:
         self._limits = limits
@@ -66,6 +70,7 @@ class Server:
         self._counters = counters
         self._bodies = bodies
         self._standing = standing
+        self._services = services
         self._punish = punish
         self._rates = PeerRates(
             frames_per_second=limits.frames_per_second, bytes_per_second=limits.bytes_per_second
@@ -75,27 +80,17 @@ class Server:
         self.screen: Screen | None = None
 
     async def serve(self, connection: Connection, stream: Stream) -> None:
-        """Answer one exchange after another on a stream the other side opened, until it ends."""
+        """Answer a stream that the other side opened, in exchanges or as a service, until it ends."""
         try:
-            turns = connection.turns
-            async with turns.taken():
+            async with connection.turns.taken():
                 with trio.move_on_after(self._limits.dial_seconds) as deadline:
-                    await agree_as_server(stream)
-                answered = False
-                while not deadline.cancelled_caught:
-                    with trio.move_on_after(self._limits.idle_seconds) as idle:
-                        if answered:  # a first request may be under way, and deserves its answer
-                            turns.begin_idle(idle)
-                        try:
-                            await stream.wait_readable()
-                        finally:
-                            turns.end_idle(idle)
-                    if idle.cancelled_caught:
-                        stream.close()
-                        return
-                    if not await self._answer(connection, stream):
-                        return
-                    answered = True
+                    protocol = await agree_as_server(stream, self._services.protocols)
+                if deadline.cancelled_caught:
+                    return
+                if protocol == EXCHANGE_PROTOCOL:
+                    await self._answer_all(connection, stream)
+                else:
+                    await self._services.serve(protocol, connection, stream)
         except StreamEnded:  # the other side has no more requests, and has read, or will read, its answers
             stream.close()
         except StreamFailure as failure:
@@ -105,6 +100,24 @@ class Server:
             self._punish(connection.peer_id, error)
         finally:
             stream.reset()
+
+    async def _answer_all(self, connection: Connection, stream: Stream) -> None:
+        """Answer one exchange after another."""
+        turns, answered = connection.turns, False
+        while True:
+            with trio.move_on_after(self._limits.idle_seconds) as idle:
+                if answered:  # a first request may be under way, and deserves its answer
+                    turns.begin_idle(idle)
+                try:
+                    await stream.wait_readable()
+                finally:
+                    turns.end_idle(idle)
+            if idle.cancelled_caught:
+                stream.close()
+                return
+            if not await self._answer(connection, stream):
+                return
+            answered = True
 
     async def _answer(self, connection: Connection, stream: Stream) -> bool:
         """Answer one exchange; say whether another one may follow on the stream."""

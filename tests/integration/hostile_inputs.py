@@ -12,9 +12,19 @@ import trio
 from gossipfl import errors
 from gossipfl.network import Identity, SenderRates
 from gossipfl.network.failures import ConnectionLost
+from gossipfl.network.identify import IDENTIFY_PROTOCOL, PUSH_PROTOCOL
+from gossipfl.network.pinging import PING_PROTOCOL
 from gossipfl.network.yamux.headers import DATA, FIN, PING, RST, SYN, WINDOW_UPDATE, frame_header
 from gossipfl.wire import View, encode
-from tests.gossipfl.network.helpers import Outlaw, announced, frame_bytes, identity_of, serving_host, until
+from tests.gossipfl.network.helpers import (
+    Outlaw,
+    announced,
+    frame_bytes,
+    frames_in,
+    identity_of,
+    serving_host,
+    until,
+)
 from tests.gossipfl.wire.frames import forged, sealed
 from tests.gossipfl.wire.test_round_messages import forged_progress, forged_round
 
@@ -203,6 +213,38 @@ async def _(target: Target) -> None:
         [connection] = target.peer._host._table.all()
         await until(lambda: len(connection.multiplexer.streams) == 10)
         await until(lambda: not connection.multiplexer.streams)
+
+
+# Services of libp2p
+
+
+@case("pings of libp2p without end", None, "held back: sixteen a second are answered")
+async def _(target: Target) -> None:
+    async with Outlaw.connected_to(target.host) as outlaw:
+        await outlaw.open_stream(1, PING_PROTOCOL)
+        await outlaw.send_data(bytes(32 * 200))
+        answered = 0
+        with trio.move_on_after(1):
+            while piece := await outlaw.receive_plaintext():
+                answered += sum(len(data) for kind, *_, data in frames_in(piece) if kind == DATA) // 32
+        assert 16 < answered < 100
+
+
+@case("a service of libp2p asked for too often", errors.RateLimited, "surplus streams reset")
+async def _(target: Target) -> None:
+    async with Outlaw.connected_to(target.host) as outlaw:
+        for stream_id in range(1, 40, 2):
+            await outlaw.open_stream(stream_id, IDENTIFY_PROTOCOL)
+            await outlaw.send(frame_header(WINDOW_UPDATE, FIN, stream_id, 0))
+        await until(lambda: target.refused["rate_limited"] > 10)
+
+
+@case("an identification of 2 MiB, pushed", errors.MessageTooLarge, CLOSED)
+async def _(target: Target) -> None:
+    async with Outlaw.connected_to(target.host) as outlaw:
+        await outlaw.open_stream(1, PUSH_PROTOCOL)
+        await outlaw.send_data(b"\xff\xff\x7f" + bytes(1_000))
+        await outlaw.receive_all()
 
 
 # Frames

@@ -5,6 +5,7 @@ from gossipfl.network import NetworkLimits
 from gossipfl.network.multistream import MOST_LINE_BYTES, MOST_PROPOSALS
 from gossipfl.network.noise.handshake import MOST_MESSAGE_BYTES
 from gossipfl.network.noise.upgrade import MOST_HANDSHAKE_BYTES
+from gossipfl.network.service_streams import ServiceLimits
 from gossipfl.network.yamux.headers import INITIAL_WINDOW
 from gossipfl.wire import PREAMBLE_BYTES, Limits
 
@@ -13,7 +14,7 @@ from .hostile_inputs import CASES
 
 def bounds() -> list[tuple[str, str, str]]:
     """What somebody can make a peer spend: before and after a proof of identity, with the defaults."""
-    network, wire = NetworkLimits(), Limits()
+    network, wire, service = NetworkLimits(), Limits(), ServiceLimits()
     streams = 2 * network.streams_per_connection
     return [
         ("a socket without identity", f"{network.dial_seconds:g} s", "time"),
@@ -71,6 +72,18 @@ def bounds() -> list[tuple[str, str, str]]:
         ),
         ("", f"{wire.view_peers} entries a view, of which `view.exchanged` are verified", "CPU"),
         (
+            "a service of libp2p",
+            f"{service.streams} streams, {service.streams_per_peer} an identity; a quarter kept for peers of standing",
+            "places",
+        ),
+        ("", f"{service.streams_per_second:g} streams a second and identity", "CPU"),
+        (
+            "",
+            f"{service.bytes:,} bytes a stream; beyond {service.bytes_per_second:,.0f} a second and identity held back",
+            "CPU",
+        ),
+        ("", f"{service.seconds:g} s a stream", "time"),
+        (
             "addresses that others told",
             f"{network.dials_per_second:g} dials a second, {network.dials_per_address:g} at one address",
             "dials",
@@ -106,7 +119,8 @@ def render() -> str:
         "",
         "## What others can make a peer spend",
         "",
-        "The defaults of `gossipfl.network.NetworkLimits` and `gossipfl.wire.Limits`, and what is fixed.",
+        "The defaults of `gossipfl.network.NetworkLimits`, of `ServiceLimits` (identify and ping have tighter",
+        "ones) and of `gossipfl.wire.Limits`, and what is fixed.",
         "",
         "| what | bound | of |",
         "|---|---|---|",

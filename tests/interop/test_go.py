@@ -4,6 +4,8 @@ The binding closes a stream in both directions at once, so that an answer after 
 implementations to show.
 """
 
+from gossipfl.network.identify import IDENTIFY_PROTOCOL, PUSH_PROTOCOL
+from gossipfl.network.pinging import PING_PROTOCOL, ping
 from gossipfl.network.protocol import EXCHANGE_PROTOCOL
 from gossipfl.wire import Acknowledgement, encode
 from tests.gossipfl.network.helpers import frame_bytes, in_trio, serving_host, until
@@ -50,4 +52,16 @@ async def test_go_agrees_on_our_protocol_and_is_refused_what_is_not_spoken():
         refused = await client.ask("negotiate", address=address, protocol="/ipfs/bitswap/1.2.0")
         assert "protocol not supported" in refused["error"]
         assert host.connected() == {client.peer_id}
+        assert not host.counters.refused
+
+
+@in_trio
+async def test_go_identifies_and_pings_ours_and_is_identified_and_pinged():
+    async with in_go() as other, serving_host() as host:
+        assert len((await other.ask("ping", address=host.addresses[0], times=3))["nanoseconds"]) == 3
+        said = await host.identify.ask(other.peer_id)
+        assert said.agent
+        assert {IDENTIFY_PROTOCOL, PUSH_PROTOCOL, PING_PROTOCOL, EXCHANGE_PROTOCOL} <= set(said.protocols)
+        assert [f"{each}/p2p/{other.peer_id}" for each in said.addresses] == other.addresses
+        assert await ping(host.services, other.peer_id) > 0
         assert not host.counters.refused

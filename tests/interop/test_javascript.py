@@ -4,6 +4,7 @@ import hashlib
 
 import torch
 
+from gossipfl.network.pinging import ping
 from gossipfl.network.protocol import EXCHANGE_PROTOCOL
 from gossipfl.peer import Peer
 from gossipfl.wire import Acknowledgement, ModelMessage
@@ -106,4 +107,22 @@ async def test_javascript_agrees_on_noise_and_yamux_and_is_refused_what_is_not_s
         refused = await client.ask("negotiate", address=address, protocol="/ipfs/bitswap/1.2.0")
         assert refused["error"].startswith("UnsupportedProtocolError")
         assert host.connected() == {client.peer_id}
+        assert not host.counters.refused
+
+
+@in_trio
+async def test_javascript_identifies_and_pings_ours_and_is_identified_and_pinged():
+    async with in_javascript() as other, serving_host() as host:
+        found = await other.ask("identify", address=host.addresses[0])
+        assert found["agent"] == "gossipfl"
+        assert EXCHANGE_PROTOCOL in found["protocols"]
+        assert [f"{each}/p2p/{host.peer_id}" for each in found["addresses"]] == list(host.addresses)
+        assert found["observed"].startswith("/ip4/127.0.0.1/tcp/")
+        assert (await other.ask("ping", address=host.addresses[0]))["milliseconds"] >= 0
+
+        said = await host.identify.ask(other.peer_id)
+        assert said.agent.startswith("js-libp2p/3.3.11")
+        assert EXCHANGE_PROTOCOL in said.protocols
+        assert [f"{each}/p2p/{other.peer_id}" for each in said.addresses] == other.addresses
+        assert await ping(host.services, other.peer_id) > 0
         assert not host.counters.refused

@@ -20,10 +20,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from noise.connection import Keypair, NoiseConnection  # type: ignore[import-untyped]
 
-from gossipfl.errors import ConnectionRefusedByPolicy, IdentityMismatch, MalformedFrame, MessageTooLarge
+from gossipfl.errors import ConnectionRefusedByPolicy, IdentityMismatch, MessageTooLarge
 from gossipfl.network.identity import Identity
 from gossipfl.network.multistream import Channel
 from gossipfl.network.noise.transport import RecordOpener, RecordSealer
+from gossipfl.network.protobuf import field, fields_of
 from gossipfl.settings.addresses import peer_id_of
 
 __all__ = ["MOST_MESSAGE_BYTES", "Handshake"]
@@ -37,8 +38,8 @@ MOST_MESSAGE_BYTES: Final = 2048
 _ED25519: Final = bytes.fromhex("0801 1220")
 _KEY_BYTES: Final = len(_ED25519) + 32
 _SIGNATURE_BYTES: Final = 64
-# Fields of the payload's protobuf: identity key, signature; both length-delimited, as is all that may follow.
-_KEY_FIELD, _SIGNATURE_FIELD, _DELIMITED = 1, 2, 2
+# Fields of the payload's protobuf; others are skipped.
+_KEY_FIELD, _SIGNATURE_FIELD = 1, 2
 
 
 class Handshake:
@@ -57,7 +58,7 @@ class Handshake:
         self._static = static.private_bytes_raw()
         key = _ED25519 + identity.public_key
         signature = identity.sign(_SIGNED_PREFIX + static.public_key().public_bytes_raw())
-        self._payload = _field(_KEY_FIELD, key) + _field(_SIGNATURE_FIELD, signature)
+        self._payload = field(_KEY_FIELD, key) + field(_SIGNATURE_FIELD, signature)
 
     async def run(
         self, channel: Channel, *, expected_peer: str | None
@@ -101,7 +102,8 @@ class Handshake:
     def _proven(self, noise: NoiseConnection, message: bytes, expected_peer: str | None) -> str:
         state = noise.noise_protocol.handshake_state  # is gone after the last message
         payload = bytes(noise.read_message(message))
-        key, signature = _read_payload(payload)
+        fields = fields_of(payload)
+        key, signature = (fields.get(number, [b""])[-1] for number in (_KEY_FIELD, _SIGNATURE_FIELD))
         if len(key) != _KEY_BYTES or not key.startswith(_ED25519) or len(signature) != _SIGNATURE_BYTES:
             raise IdentityMismatch("the identity is no Ed25519 key with a signature")
         public_key = key[len(_ED25519) :]
@@ -132,34 +134,3 @@ async def _receive(channel: Channel) -> bytes:
             "a handshake message is too long", expected=f"at most {MOST_MESSAGE_BYTES} bytes", got=size
         )
     return await channel.read_exactly(size)
-
-
-def _field(number: int, content: bytes) -> bytes:
-    return bytes([number << 3 | _DELIMITED, len(content)]) + content
-
-
-def _read_payload(payload: bytes) -> tuple[bytes, bytes]:
-    """Read identity key and signature from a protobuf of length-delimited fields; others are skipped."""
-    fields: dict[int, bytes] = {}
-    position = 0
-    while position < len(payload):
-        number, position = _varint(payload, position)
-        size, position = _varint(payload, position)
-        if number & 7 != _DELIMITED or position + size > len(payload):
-            raise MalformedFrame("the payload of the handshake is no protobuf of its kind")
-        fields[number >> 3] = payload[position : position + size]
-        position += size
-    return fields.get(_KEY_FIELD, b""), fields.get(_SIGNATURE_FIELD, b"")
-
-
-def _varint(data: bytes, position: int) -> tuple[int, int]:
-    value = 0
-    for shift in (0, 7, 14):
-        if position == len(data):
-            break
-        byte = data[position]
-        position += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, position
-    raise MalformedFrame("the payload of the handshake is no protobuf of its kind")

@@ -112,6 +112,12 @@ class Multiplexer:
         self.outgoing.add_control(WINDOW_UPDATE, SYN, stream.stream_id, 0)
         return stream
 
+    def finish(self, stream: Stream) -> None:
+        """Tell the other side, once, that no more is sent on a stream; it is read on."""
+        if not stream.closed and not stream.finished and self._failure is None:
+            stream.finished = True
+            self.outgoing.add_control(WINDOW_UPDATE, FIN, stream.stream_id, 0)
+
     def leave(self, stream: Stream, *, reset: bool) -> None:
         """Forget a stream and tell the other side, once."""
         if stream.closed:
@@ -123,7 +129,8 @@ class Multiplexer:
             return
         self._forget(stream)
         self._discard_allowance += stream.receive_window
-        self.outgoing.add_control(WINDOW_UPDATE, RST if reset else FIN, stream.stream_id, 0)
+        if not stream.finished or (reset and not stream.finished_by_remote):
+            self.outgoing.add_control(WINDOW_UPDATE, RST if reset else FIN, stream.stream_id, 0)
 
     def fail(self, failure: StreamFailure) -> None:
         """End all streams: the connection is gone."""

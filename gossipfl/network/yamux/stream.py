@@ -29,6 +29,9 @@ class Carrier(Protocol):
     def grant_window(self, stream: Stream) -> None:
         """Let the other side send what the stream has room for."""
 
+    def finish(self, stream: Stream) -> None:
+        """Tell the other side that no more is sent on the stream."""
+
     def leave(self, stream: Stream, *, reset: bool) -> None:
         """Forget the stream, and tell the other side."""
 
@@ -51,6 +54,7 @@ class Stream:
         self._carrier = carrier
         self.stream_id = stream_id
         self.failure: StreamFailure | None = None
+        self.finished = False
         self.finished_by_remote = False
         self.closed = False
 
@@ -161,6 +165,15 @@ class Stream:
     async def write(self, data: bytes) -> None:
         """Send `data` (protocol negotiation writes this way)."""
         await self.write_all((data,))
+
+    async def read_some(self, most: int) -> bytes:
+        """Return the next bytes, at least one and at most `most`; as `read_exactly_into` otherwise."""
+        await self.wait_readable()
+        return await self.read_exactly(min(most, len(self.buffered)))
+
+    def finish(self) -> None:
+        """Say that no more will be sent. What still comes can be read."""
+        self._carrier.finish(self)
 
     def close(self) -> None:
         """Say that no more will be sent, and forget the stream. What still comes is discarded."""

@@ -144,10 +144,10 @@ class Outlaw:
             sealer._seal_one(b"", record, 0)
             await self.secured.socket.send_all(bytes(record))
 
-    async def open_stream(self, stream_id=1):
-        """Open a stream and agree on exchanges."""
+    async def open_stream(self, stream_id=1, protocol=EXCHANGE_PROTOCOL):
+        """Open a stream and agree on exchanges, or on another protocol."""
         await self.send(frame_header(WINDOW_UPDATE, SYN, stream_id, 0))
-        lines = (b"/multistream/1.0.0\n", EXCHANGE_PROTOCOL.encode() + b"\n")
+        lines = (b"/multistream/1.0.0\n", protocol.encode() + b"\n")
         await self.send_data(b"".join(bytes([len(line)]) + line for line in lines), stream_id)
 
     async def send_data(self, data, stream_id=1):

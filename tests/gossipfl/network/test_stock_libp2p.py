@@ -6,6 +6,7 @@ import trio
 from libp2p import new_host
 from libp2p.crypto.ed25519 import create_new_key_pair
 from libp2p.network.connection.raw_connection import RawConnection
+from libp2p.network.stream.exceptions import StreamEOF
 from libp2p.peer.id import ID
 from libp2p.peer.peerinfo import PeerInfo
 from libp2p.security.insecure.transport import PLAINTEXT_PROTOCOL_ID, InsecureTransport
@@ -76,6 +77,29 @@ async def test_a_stock_host_starts_exchanges_with_ours():
             assert reply == Acknowledgement(incarnation=1, sequence=sequence)
         await stream.close()
         assert host.connected() == {str(stock.get_id())}
+
+
+@in_trio
+async def test_a_stock_host_gets_a_whole_large_row_after_a_half_close():
+    answer = model_frame(LARGE, value=7.0)
+
+    async def answer_with_row(peer_id, message):
+        return answer
+
+    stock = new_host(key_pair=create_new_key_pair())
+    async with (
+        serving_host(answer_with_row, size=LARGE) as host,
+        stock.run([multiaddr.Multiaddr("/ip4/127.0.0.1/tcp/0")]),
+    ):
+        peer_id = ID.from_base58(host.peer_id)
+        await stock.connect(PeerInfo(peer_id, [multiaddr.Multiaddr(host.addresses[0])]))
+        for sequence in range(1, 4):
+            stream = await stock.new_stream(peer_id, [EXCHANGE_PROTOCOL])
+            await stream.write(frame_bytes(model_frame(LARGE, sequence=sequence)))
+            await stream.close_write()
+            assert await read_exactly(stream, answer.size) == frame_bytes(answer)
+            with pytest.raises(StreamEOF):
+                await stream.read(1)
 
 
 @in_trio

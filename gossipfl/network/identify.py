@@ -1,0 +1,184 @@
+"""libp2p's identify: what a host speaks, where it listens, and at what address it sees the other one.
+
+References
+----------
+libp2p, "Identify", https://github.com/libp2p/specs/blob/master/identify/README.md
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import trio
+
+from gossipfl.errors import (
+    ExchangeFailed,
+    ExchangeTimedOut,
+    IdentityMismatch,
+    MessageTooLarge,
+)
+from gossipfl.network.addresses import Hearsay, PeerAddress
+from gossipfl.network.failures import StreamFailure
+from gossipfl.network.multiaddresses import read_multiaddress, write_multiaddress
+from gossipfl.network.protobuf import field, fields_of, read_varint, varint
+from gossipfl.network.protocol import EXCHANGE_PROTOCOL
+from gossipfl.network.service_streams import ServiceLimits, ServiceStream
+from gossipfl.network.services import Services
+from gossipfl.settings.addresses import public_key_of
+
+__all__ = ["IDENTIFY_PROTOCOL", "PUSH_PROTOCOL", "Identification", "Identify"]
+
+IDENTIFY_PROTOCOL: Final = "/ipfs/id/1.0.0"
+PUSH_PROTOCOL: Final = "/ipfs/id/push/1.0.0"
+_AGENT: Final = "gossipfl"
+_LIMITS: Final = ServiceLimits(
+    streams_per_peer=2, streams_per_second=1.0, bytes=64 * 1024, bytes_per_second=16 * 1024.0, seconds=10.0
+)
+_MOST_BYTES: Final = 32 * 1024
+_MOST_ENTRIES: Final = 256
+_LONGEST_NAME: Final = 256
+_ED25519: Final = bytes.fromhex("0801 1220")
+# Fields of the message.
+_KEY, _LISTENED, _PROTOCOLS, _OBSERVED, _VERSION, _AGENT_VERSION = 1, 2, 3, 4, 5, 6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identification:
+    """What a peer says of itself, which nobody has checked.
+
+    Parameters
+    ----------
+    agent : str
+        Its program.
+    protocols : tuple of str
+        What it answers.
+    addresses : tuple of PeerAddress
+        Where it listens, over TCP.
+    observed : PeerAddress or None
+        Where it sees whoever asked.
+    """
+
+    agent: str
+    protocols: tuple[str, ...]
+    addresses: tuple[PeerAddress, ...]
+    observed: PeerAddress | None
+
+
+class Identify:
+    """Identify in the name of one host: answered, asked, and taken when another host pushes its own.
+
+    Parameters
+    ----------
+    peer_id : str
+    services : Services
+    addresses : callable
+        Returns where others reach this host.
+    observed : callable
+        Is handed the IP address at which a peer sees this host, and that peer's id.
+    """
+
+    def __init__(
+        self,
+        *,
+        peer_id: str,
+        services: Services,
+        addresses: Callable[[], Sequence[PeerAddress]],
+        observed: Callable[[str, str], None],
+    ) -> None:
+        self._key = _ED25519 + public_key_of(peer_id)
+        self._services = services
+        self._addresses = addresses
+        self._observed = observed
+        services.offer(IDENTIFY_PROTOCOL, self.answer, _LIMITS)
+        services.offer(PUSH_PROTOCOL, self.take, _LIMITS)
+
+    async def answer(self, stream: ServiceStream) -> None:
+        """Say what this host is."""
+        remote = stream.connection.remote_endpoint
+        message = b"".join(
+            [
+                field(_KEY, self._key),
+                *(field(_LISTENED, write_multiaddress(each)) for each in self._addresses()),
+                *(
+                    field(_PROTOCOLS, each.encode())
+                    for each in (EXCHANGE_PROTOCOL, *self._services.protocols)
+                ),
+                b"" if remote is None else field(_OBSERVED, write_multiaddress(remote)),
+                field(_VERSION, b"ipfs/0.1.0"),
+                field(_AGENT_VERSION, _AGENT.encode()),
+            ]
+        )
+        await stream.write(varint(len(message)) + message)
+
+    async def take(self, stream: ServiceStream) -> None:
+        """Take in what another host says of itself unasked."""
+        self._note(stream.connection.peer_id, await _read(stream))
+
+    async def ask(
+        self, peer_id: str, *, addresses: Sequence[str | Hearsay] = (), seconds: float = 10.0
+    ) -> Identification:
+        """Ask a peer what it is.
+
+        Raises
+        ------
+        ExchangeFailed
+            It did not answer, or not in time.
+        MessageRefused
+            Its answer is none.
+        """
+        with trio.move_on_after(seconds):
+            stream = await self._services.open(
+                peer_id, [IDENTIFY_PROTOCOL], addresses=addresses, limits=_LIMITS
+            )
+            try:
+                stream.finish()
+                identification = await _read(stream)
+            except StreamFailure as failure:
+                raise ExchangeFailed(f"{peer_id} did not say what it is", got=failure) from failure
+            finally:
+                stream.reset()
+            return self._note(peer_id, identification)
+        raise ExchangeTimedOut(f"{peer_id} did not say what it is in time", expected=f"at most {seconds:g} s")
+
+    def _note(self, peer_id: str, identification: Identification) -> Identification:
+        if identification.observed is not None and not identification.observed.is_name:
+            self._observed(identification.observed.host, peer_id)
+        return identification
+
+
+async def _read(stream: ServiceStream) -> Identification:
+    size = await _read_size(stream)
+    fields = fields_of(await stream.read_exactly(size))
+    if sum(map(len, fields.values())) > _MOST_ENTRIES:
+        raise MessageTooLarge("an identification has too many entries", expected=f"at most {_MOST_ENTRIES}")
+    key = fields.get(_KEY, [b""])[-1]
+    if key and key != _ED25519 + public_key_of(stream.connection.peer_id):
+        raise IdentityMismatch("an identification holds another key than the handshake proved")
+    listened = [read_multiaddress(each) for each in fields.get(_LISTENED, ())]
+    observed = fields.get(_OBSERVED, [b""])[-1]
+    return Identification(
+        agent=_text(fields.get(_AGENT_VERSION, [b""])[-1]),
+        protocols=tuple(_text(each) for each in fields.get(_PROTOCOLS, ())),
+        addresses=tuple(each for each in listened if each is not None),
+        observed=read_multiaddress(observed),
+    )
+
+
+async def _read_size(stream: ServiceStream) -> int:
+    encoded = b""
+    while len(encoded) < 3 and (not encoded or encoded[-1] & 0x80):
+        encoded += await stream.read_exactly(1)
+    size, _ = read_varint(encoded, 0)
+    if size > _MOST_BYTES:
+        raise MessageTooLarge(
+            "an identification is too long", expected=f"at most {_MOST_BYTES} bytes", got=size
+        )
+    return size
+
+
+def _text(content: bytes) -> str:
+    """Return text of strangers in printable ASCII, as it may end in logs and terminals."""
+    decoded = content[:_LONGEST_NAME].decode("ascii", "replace")
+    return "".join(each if each.isprintable() and each.isascii() else "?" for each in decoded)
