@@ -15,6 +15,7 @@ __all__ = [
     "CacheError",
     "ChecksumMismatch",
     "ConnectionRefusedByPolicy",
+    "CorruptBackup",
     "CorruptCheckpoint",
     "CorruptIdentity",
     "ExchangeFailed",
@@ -112,6 +113,10 @@ class HomeInUse(HomeError):
 
 class CorruptIdentity(HomeError):
     """The key file is damaged or readable by others."""
+
+
+class CorruptBackup(HomeError):
+    """A backup of a home is damaged."""
 
 
 class CorruptCheckpoint(HomeError):
