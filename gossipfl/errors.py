@@ -15,7 +15,6 @@ __all__ = [
     "CacheError",
     "ChecksumMismatch",
     "ConnectionRefusedByPolicy",
-    "CorruptBackup",
     "CorruptCheckpoint",
     "CorruptIdentity",
     "ExchangeFailed",
@@ -113,10 +112,6 @@ class HomeInUse(HomeError):
 
 class CorruptIdentity(HomeError):
     """The key file is damaged or readable by others."""
-
-
-class CorruptBackup(HomeError):
-    """A backup of a home is damaged."""
 
 
 class CorruptCheckpoint(HomeError):

@@ -27,8 +27,19 @@ from torch import Tensor, nn
 
 from gossipfl import wide
 from gossipfl.errors import IncompatibleModel, InvalidTask
+from gossipfl.representable import require_memory_of_their_own, require_representable
 
-__all__ = ["Entry", "Layout", "SharePolicy", "from_tensors", "layout_of", "load_row", "to_row", "to_tensors"]
+__all__ = [
+    "Entry",
+    "Layout",
+    "SharePolicy",
+    "from_tensors",
+    "layout_of",
+    "load_row",
+    "require_width",
+    "to_row",
+    "to_tensors",
+]
 
 Group = Literal["shared", "local", "untrained"]
 _GROUPS: tuple[Group, ...] = ("shared", "local", "untrained")
@@ -137,6 +148,11 @@ class Layout:
         return self._end_of("shared", "local")
 
     @cached_property
+    def trained_widths(self) -> tuple[int, ...]:
+        """Number of elements of each tensor that local training changes by gradients."""
+        return tuple(entry.size for entry in self.entries if entry.group != "untrained")
+
+    @cached_property
     def size(self) -> int:
         """Number of elements of a row, D."""
         return self._end_of(*_GROUPS)
@@ -166,8 +182,8 @@ def layout_of(module: nn.Module, share: SharePolicy | None = None) -> Layout:
     Raises
     ------
     InvalidTask
-        If nothing would be shared, a tensor is complex or not initialised yet (lazy modules), or a pattern
-        of ``share`` matches no parameter.
+        If nothing would be shared, a tensor cannot lie in a row (complex, sparse, not initialised yet, on another
+        device) or shares memory with another, or a pattern of ``share`` matches no parameter.
     """
     share = share or SharePolicy()
     tensors: dict[Group, list[tuple[str, Tensor]]] = {group: [] for group in _GROUPS}
@@ -191,7 +207,8 @@ def layout_of(module: nn.Module, share: SharePolicy | None = None) -> Layout:
                 remedy="Correct the name, or use a pattern such as 'head.*'.",
             )
     for name, tensor in itertools.chain(*tensors.values()):
-        _check_representable(name, tensor)
+        require_representable(name, tensor)
+    require_memory_of_their_own(list(itertools.chain(*tensors.values())))
     if not any(tensor.numel() for _, tensor in tensors["shared"]):
         raise InvalidTask(
             "the module shares nothing",
@@ -215,20 +232,6 @@ def layout_of(module: nn.Module, share: SharePolicy | None = None) -> Layout:
             entries.append(entry)
             offset += entry.size
     return Layout(tuple(entries))
-
-
-def _check_representable(name: str, tensor: Tensor) -> None:
-    if nn.parameter.is_lazy(tensor):
-        raise InvalidTask(
-            f"{name} has no shape yet",
-            expected="a module whose parameters are all initialised",
-            got="a lazy module",
-            remedy="Run one sample through the module in its factory, or state the sizes.",
-        )
-    if tensor.is_complex():
-        raise InvalidTask(
-            f"{name} is complex", expected="real numbers", got=tensor.dtype, remedy="Use view_as_real."
-        )
 
 
 def _persistent_buffers(module: nn.Module) -> Iterable[tuple[str, Tensor]]:
@@ -303,11 +306,21 @@ def to_tensors(rows: Tensor, layout: Layout) -> dict[str, Tensor]:
     IncompatibleModel
         If the rows have another width than the layout.
     """
+    require_width(rows, layout)
+    return {entry.name: entry.read(rows) for entry in layout.entries}
+
+
+def require_width(rows: Tensor, layout: Layout) -> None:
+    """Require rows ``[..., D]`` of the layout's width.
+
+    Raises
+    ------
+    IncompatibleModel
+    """
     if rows.shape[-1] != layout.size:
         raise IncompatibleModel(
             "rows have another width than the layout", expected=layout.size, got=rows.shape[-1]
         )
-    return {entry.name: entry.read(rows) for entry in layout.entries}
 
 
 def from_tensors(tensors: Mapping[str, Tensor], layout: Layout) -> Tensor:

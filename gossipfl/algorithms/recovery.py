@@ -11,7 +11,6 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from gossipfl.algorithms.author_calls import start_nodes
 from gossipfl.algorithms.messages import Message, MessageAlgorithm
 from gossipfl.training.nodes import Nodes
 
@@ -99,8 +98,8 @@ def resumed(nodes: Nodes, algorithm: MessageAlgorithm, *, momentum_size: int) ->
     torch.Size([1, 3])
     """
     nodes = nodes.with_momentum(momentum_size)
-    begun = start_nodes(algorithm, replace(nodes, auxiliary={}))
-    return nodes if _forms(nodes) == _forms(begun) else begun
+    started = algorithm.start(replace(nodes, auxiliary={}))
+    return nodes if _forms(nodes) == _forms(started) else started
 
 
 def _forms(nodes: Nodes) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from gossipfl.algorithms.author_calls import start_nodes
 from gossipfl.algorithms.base import RoundAlgorithm, RoundContext
 from gossipfl.algorithms.drive import RoundInProgress
 from gossipfl.algorithms.exchanges import (
@@ -144,8 +143,8 @@ class Trial:
 
     def started(self, *, dtype: torch.dtype = torch.float64) -> Nodes:
         """Nodes before the first round."""
-        return start_nodes(
-            self.algorithm, self.first(dtype=dtype), shared_size=SHARED, links=self._links(self.numbers)
+        return self.algorithm.start(
+            self.first(dtype=dtype), shared_size=SHARED, links=self._links(self.numbers)
         )
 
     def states(self, rounds: int, *, dtype: torch.dtype = torch.float64) -> Iterator[Nodes]:
@@ -197,8 +196,8 @@ class Trial:
             numbers = self.numbers[node : node + 1]
             links = self._links(numbers)
             mine = self._links(self.numbers).owner == node
-            alone = start_nodes(
-                self.algorithm, self.first().select(slice(node, node + 1)), shared_size=SHARED, links=links
+            alone = self.algorithm.start(
+                self.first().select(slice(node, node + 1)), shared_size=SHARED, links=links
             )
             for t, answers in enumerate(sent):
                 progress = RoundInProgress(self.algorithm, alone, self._context(t, numbers))
@@ -245,7 +244,7 @@ class Trial:
             return Mixed(rows=rows[back], sent=rows)
         W = _path_weights()[self.numbers][:, self.numbers].to(rows.dtype)
         if isinstance(exchange, NeighbourRows):
-            return Mixed(rows=exchange.combined(_everybody(W, rows)), sent=rows)
+            return Mixed(rows=exchange.rule(_everybody(W, rows)), sent=rows)
         if exchange.over == "server":
             W = torch.full_like(W, 1 / NODES)
         if exchange.over == "clique":

@@ -19,6 +19,7 @@ __all__ = [
     "Weighted",
     "call_module",
     "class_labels",
+    "copied",
     "count",
     "describe",
     "flatten",
@@ -93,6 +94,11 @@ def in_memory(tree: Tree) -> bool:
 def take(tree: Tree, index: Any) -> Tree:  # noqa: ANN401 - whatever indexes a tensor
     """Samples at an index: each leaf's ``leaf[index]``."""
     return map_leaves(lambda leaf: leaf[index], tree)
+
+
+def copied(tree: Tree) -> Tree:
+    """Tree of copies, for code that may write into what it is given."""
+    return map_leaves(lambda leaf: leaf.clone() if isinstance(leaf, Tensor) else leaf, tree)
 
 
 def joined(trees: Sequence[Tree]) -> Tree:

@@ -14,19 +14,18 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.func import vmap
 
 from gossipfl.errors import InvalidTask
-from gossipfl.rows import Layout, SharePolicy, layout_of, to_row, to_tensors
-from gossipfl.tasks.batchable import BatchableOperators
+from gossipfl.rows import Layout, SharePolicy, layout_of, to_row
 from gossipfl.tasks.dataset import Dataset
+from gossipfl.tasks.evaluation import Evaluator
 from gossipfl.tasks.factory import constants_digest, made, require_common_start
 from gossipfl.tasks.failures import failures_named
 from gossipfl.tasks.huggingface import AdapterAveraging, LogitsLoss, adapted, head_of, logits_metrics
 from gossipfl.tasks.loss_kinds import default_metrics
 from gossipfl.tasks.metrics import Metric
 from gossipfl.tasks.objective import Objective
-from gossipfl.tasks.samples import Tree, Weighted, call_module, describe
+from gossipfl.tasks.samples import Tree
 
 __all__ = ["Task"]
 
@@ -258,8 +257,8 @@ class Task:
         return hashlib.sha256(json.dumps(agreed, sort_keys=True).encode()).digest()
 
     @cached_property
-    def _evaluation_module(self) -> nn.Module:
-        return self.build_module().eval()
+    def _evaluator(self) -> Evaluator:
+        return Evaluator(self.build_module(), self.layout, self.objective, self.metrics, name=self.name)
 
     def evaluate(self, rows: Tensor, inputs: Tree, targets: Tree) -> dict[str, Tensor]:
         """Evaluate models on samples.
@@ -281,46 +280,10 @@ class Task:
         IncompatibleModel
             If the rows have another width than the layout.
         InvalidTask
-            If the module, the loss or a metric fails on the samples, compares shapes that differ, or is no number.
+            If the module, the loss or a metric fails on the samples, compares shapes that differ, is no number, or
+            differs when it is evaluated again.
         """
-        module, layout = self._evaluation_module, self.layout
-        compared = targets.targets if isinstance(targets, Weighted) else targets
-
-        def measure(row: Tensor) -> dict[str, Tensor]:
-            outputs = call_module(module, to_tensors(row.clone(), layout), inputs)
-            measured = {"loss": self.objective.checked(outputs, targets)}
-            measured |= {name: metric(outputs, compared) for name, metric in self.metrics.items()}
-            return {name: _as_number(name, value) for name, value in measured.items()}
-
-        failing = failures_named(
-            f"the model, the loss or a metric of task {self.name!r} fails on the test samples",
-            remedy=f"The samples have inputs {describe(inputs)} and targets {describe(targets)}.",
-        )
-        with failing, torch.no_grad():
-            if len(rows) > 1:
-                try:
-                    with BatchableOperators():
-                        return vmap(measure)(rows)
-                except RuntimeError:  # an operator or metric that cannot be batched over parameters
-                    pass
-            each = [measure(row) for row in rows]
-        return {name: torch.stack([one[name] for one in each]) for name in each[0]}
-
-
-def _as_number(name: str, value: Any) -> Tensor:  # noqa: ANN401 - whatever a metric returns
-    what = "the loss" if name == "loss" else f"the metric {name!r}"
-    try:
-        number = torch.as_tensor(value)
-    except (TypeError, ValueError, RuntimeError):
-        raise InvalidTask(f"{what} is no number", expected="a scalar", got=type(value).__name__) from None
-    if number.dim() or number.is_complex():
-        raise InvalidTask(
-            f"{what} is not one number",
-            expected="a scalar for all samples together",
-            got=describe(number),
-            remedy="Take the mean, or give the task a metric for each component.",
-        )
-    return number
+        return self._evaluator(rows, inputs, targets)
 
 
 def _name_of(function: Callable[..., object]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -18,11 +18,12 @@ from gossipfl.randomness import seeded
 from gossipfl.rows import Entry, Layout, to_row
 from gossipfl.tasks.batchable import BatchableOperators
 from gossipfl.tasks.objective import Objective
-from gossipfl.tasks.samples import Tree, call_module, map_leaves, take
+from gossipfl.tasks.samples import Tree, call_module, copied, map_leaves, take
+from gossipfl.training.optimisers import Reached
 from gossipfl.training.own_module import Loss, OwnModule
 from gossipfl.training.trial import Habits, try_out
 
-__all__ = ["Differentiated", "RowGradients", "row_gradients"]
+__all__ = ["Differentiated", "RowGradients", "concatenated", "row_gradients"]
 
 logger = logging.getLogger(__name__)
 
@@ -43,12 +44,25 @@ class Differentiated(NamedTuple):
         Shape ``[B, D − trainable_size]``: frozen parameters as before, buffers as the module left them.
     trainable : Tensor
         Shape ``[B, trainable_size]``: the parameters as the forward pass left them, which is mostly as they were.
+    reached : Reached, optional
+        Which parameters the losses depend on; None where it is all of them.
     """
 
     losses: Tensor
     gradients: Tensor
     untrained: Tensor
     trainable: Tensor
+    reached: Reached | None = None
+
+
+def concatenated(parts: Sequence[Differentiated]) -> Differentiated:
+    """What is said of rows one after another; each part says what it reached."""
+    losses, gradients, untrained, trainable = (
+        torch.cat(each) for each in zip(*(part[:4] for part in parts), strict=True)
+    )
+    found = [part.reached for part in parts if part.reached is not None]
+    reached = Reached(torch.cat([each.tensors for each in found]), found[0].widths)
+    return Differentiated(losses, gradients, untrained, trainable, reached)
 
 
 @dataclass(frozen=True)
@@ -85,9 +99,11 @@ class RowGradients:
                 raise RuntimeError("it draws random numbers")  # noqa: TRY301
             if self.changes_parameters:
                 raise RuntimeError("it changes its parameters while it runs")  # noqa: TRY301
+            if self._habits.has_hooks:  # which may act on some gradients only
+                raise RuntimeError("hooks see its gradients")  # noqa: TRY301
             self._require_same()
         except Exception as error:  # whatever it is: the same batch has gone through unbatched
-            logger.info(
+            logger.warning(
                 "%s cannot be batched over rows and is trained row by row, more slowly in simulations: %s",
                 type(self._own.module).__name__,
                 (str(error).splitlines() or [type(error).__name__])[0],
@@ -113,7 +129,7 @@ class RowGradients:
         rounded = given.clone()
         rounded[:, : self._layout.trainable_size] *= 1 + torch.finfo(row.dtype).eps * torch.sign(noise)
         nearly = self._row_by_row(rounded, inputs, targets, [])
-        for one, close, of_all in zip(alone, nearly, together, strict=True):
+        for one, close, of_all in zip(alone[:4], nearly[:4], together[:4], strict=True):
             tolerance = _TOLERANCE[row.dtype] * max(_size(one), 1e-3) + 30 * _size(one - close)
             if not torch.allclose(one, of_all, rtol=0, atol=tolerance, equal_nan=True):
                 raise RuntimeError("rows together come out otherwise than one by one")
@@ -142,6 +158,8 @@ class RowGradients:
 
     def _row_by_row(self, rows: Tensor, inputs: Tree, targets: Tree, seeds: list[int]) -> Differentiated:
         results = []
+        if self._habits.changes_samples:
+            inputs, targets = copied((inputs, targets))
         for index, row in enumerate(rows):
             batch, compared = take((inputs, targets), index)
             if self.draws:
@@ -149,13 +167,21 @@ class RowGradients:
                     results.append(self._own.differentiate(row, batch, compared, self._loss))
             else:
                 results.append(self._own.differentiate(row, batch, compared, self._loss))
-        losses, gradients, after = (torch.stack(each) for each in zip(*results, strict=True))
+        losses, gradients, after, reached = (torch.stack(each) for each in zip(*results, strict=True))
         width = self._layout.trainable_size
-        return Differentiated(losses.to(rows.dtype), gradients, after[:, width:], after[:, :width])
+        return Differentiated(
+            losses.to(rows.dtype),
+            gradients,
+            after[:, width:],
+            after[:, :width],
+            Reached(reached, self._layout.trained_widths),
+        )
 
     def together(self, rows: Tensor, inputs: Tree, targets: Tree) -> Differentiated:
         """Evaluate all rows at once: pure tensor arithmetic, so it can be traced. Only where `vectorised`."""
         entries, fixed = self._layout.entries, self._habits.fixed
+        if self._habits.changes_samples:
+            inputs, targets = copied((inputs, targets))
         trained = [entry for entry in entries if entry.group != "untrained"]
         untrained = [entry for entry in entries if entry.group == "untrained"]
         leaves = {entry.name: entry.read(rows).detach().requires_grad_() for entry in trained}
@@ -171,13 +197,23 @@ class RowGradients:
         with BatchableOperators(), torch.enable_grad():
             losses, after = vmap(loss_of)(leaves, rest, inputs, targets)
             # A row's loss depends on no other row, so the gradient of the sum holds the gradient of each.
-            gradients = torch.autograd.grad(losses.sum(), list(leaves.values()), materialize_grads=True)
+            found = torch.autograd.grad(losses.sum(), list(leaves.values()), allow_unused=True)
         width = self._layout.trainable_size
+        gradients = {
+            name: torch.zeros_like(leaf) if gradient is None else gradient
+            for (name, leaf), gradient in zip(leaves.items(), found, strict=True)
+        }
+        reached = [
+            rows.new_full((len(rows), 1), gradient is not None, dtype=torch.bool) for gradient in found
+        ]
         return Differentiated(
             losses.detach().to(rows.dtype),
-            _packed(trained, dict(zip(leaves, gradients, strict=True)), rows),
+            _packed(trained, gradients, rows),
             _packed(untrained, after, rows),
             rows[:, :width],
+            Reached(torch.cat(reached, dim=1), self._layout.trained_widths)
+            if any(gradient is None for gradient in found)
+            else None,
         )
 
 

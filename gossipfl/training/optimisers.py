@@ -7,14 +7,39 @@ every optimiser begins.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
 from gossipfl.settings import TrainingSettings
 
-__all__ = ["SGD", "AdamW", "Optimiser", "optimiser_of"]
+__all__ = ["SGD", "AdamW", "Optimiser", "Reached", "optimiser_of"]
+
+
+class Reached(NamedTuple):
+    """Which parameters the loss of a batch depends on; torch.optim leaves the others, and their state, alone.
+
+    Parameters
+    ----------
+    tensors : Tensor
+        Of each parameter tensor, bool ``[B, T]``.
+    widths : tuple of int
+        How many numbers each has.
+    """
+
+    tensors: Tensor
+    widths: tuple[int, ...]
+
+    def spread(self, of_tensors: Tensor) -> Tensor:
+        """Values of tensors ``[B, T]`` at each of their numbers ``[B, P]``."""
+        rows = len(of_tensors)
+        return torch.cat([of_tensors[:, k : k + 1].expand(rows, w) for k, w in enumerate(self.widths)], dim=1)
+
+    @property
+    def places(self) -> Tensor:
+        """The same of each number: bool ``[B, P]``."""
+        return self.spread(self.tensors)
 
 
 class Optimiser(Protocol):
@@ -25,7 +50,13 @@ class Optimiser(Protocol):
         ...
 
     def step(
-        self, trainable: Tensor, gradients: Tensor, state: Tensor, *, rates: Tensor
+        self,
+        trainable: Tensor,
+        gradients: Tensor,
+        state: Tensor,
+        *,
+        rates: Tensor,
+        reached: Reached | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Take a step against gradients.
 
@@ -37,6 +68,8 @@ class Optimiser(Protocol):
             Shape ``[B, state_size(P)]``; left as it is.
         rates : Tensor
             Step sizes, shape ``[B, 1]``.
+        reached : Reached, optional
+            What has a gradient; everything unless given.
 
         Returns
         -------
@@ -69,22 +102,36 @@ class SGD:
         return trainable_size if self.momentum else 0
 
     def step(
-        self, trainable: Tensor, gradients: Tensor, state: Tensor, *, rates: Tensor
+        self,
+        trainable: Tensor,
+        gradients: Tensor,
+        state: Tensor,
+        *,
+        rates: Tensor,
+        reached: Reached | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Take a step against gradients; see `Optimiser.step`."""
         direction = gradients
+        before = state
         if self.momentum:
             state = direction = gradients.add(state, alpha=self.momentum)
             if self.nesterov:
                 direction = gradients.add(state, alpha=self.momentum)
-        return torch.addcmul(trainable, rates, direction, value=-1), state
+        stepped = torch.addcmul(trainable, rates, direction, value=-1)
+        if reached is None:
+            return stepped, state
+        places = reached.places
+        return torch.where(places, stepped, trainable), torch.where(
+            places, state, before
+        ) if self.momentum else state
 
 
 @dataclass(frozen=True, slots=True)
 class AdamW:
     """Adam with decoupled weight decay (Loshchilov & Hutter, ICLR 2019, Algorithm 2), as `torch.optim.AdamW`.
 
-    The state holds the two moments and, last, how many steps they have seen: ``[m | v | t]``.
+    The state holds the two moments and, last, how many steps they have seen, of each parameter tensor:
+    ``[m | v | t]``.
 
     Parameters
     ----------
@@ -93,19 +140,28 @@ class AdamW:
     epsilon : float
     weight_decay : float
         Share of a parameter that a step of size 1 takes off it.
+    tensors : int
+        How many parameter tensors there are.
     """
 
     beta1: float = 0.9
     beta2: float = 0.999
     epsilon: float = 1e-8
     weight_decay: float = 0.0
+    tensors: int = 1
 
     def state_size(self, trainable_size: int) -> int:
-        """Width of a node's state: two moments and a counter."""
-        return 2 * trainable_size + 1
+        """Width of a node's state: two moments, and a counter for each tensor."""
+        return 2 * trainable_size + self.tensors
 
     def step(
-        self, trainable: Tensor, gradients: Tensor, state: Tensor, *, rates: Tensor
+        self,
+        trainable: Tensor,
+        gradients: Tensor,
+        state: Tensor,
+        *,
+        rates: Tensor,
+        reached: Reached | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Take a step against gradients; see `Optimiser.step`."""
         width = trainable.shape[1]
@@ -113,25 +169,32 @@ class AdamW:
         second = torch.addcmul(
             state[:, width : 2 * width] * self.beta2, gradients, gradients, value=1 - self.beta2
         )
-        count = state[:, 2 * width :] + 1
+        counts = state[:, 2 * width :] + 1
         # In double precision: 1 − β₂ᵗ is small at first, and its error would be that of the step.
-        t = count.double()
-        correction1 = 1 - self.beta1**t
+        t = counts.double() if reached is not None else counts.amax(dim=1, keepdim=True).double()
+        sizes = (rates.double() / (1 - self.beta1**t)).to(trainable.dtype)
         root2 = torch.sqrt(1 - self.beta2**t).to(trainable.dtype)
+        if reached is not None:
+            sizes, root2 = reached.spread(sizes), reached.spread(root2)
         denominator = second.sqrt() / root2 + self.epsilon
         decayed = trainable * (1 - rates * self.weight_decay) if self.weight_decay else trainable
-        sizes = (rates.double() / correction1).to(trainable.dtype)
         stepped = torch.addcmul(decayed, sizes, first / denominator, value=-1)
-        return stepped, torch.cat([first, second, count], dim=1)
+        after = torch.cat([first, second, counts], dim=1)
+        if reached is None:
+            return stepped, after
+        places = reached.places
+        kept = torch.cat([places, places, reached.tensors], dim=1)
+        return torch.where(places, stepped, trainable), torch.where(kept, after, state)
 
 
-def optimiser_of(settings: TrainingSettings) -> Optimiser:
-    """Give the optimiser that the settings of training name."""
+def optimiser_of(settings: TrainingSettings, *, tensors: int = 1) -> Optimiser:
+    """Give the optimiser that the settings of training name, for a model of so many parameter tensors."""
     if settings.optimiser == "adamw":
         return AdamW(
             beta1=settings.beta1,
             beta2=settings.beta2,
             epsilon=settings.epsilon,
             weight_decay=settings.weight_decay,
+            tensors=tensors,
         )
     return SGD(momentum=settings.momentum, nesterov=settings.nesterov)

@@ -15,7 +15,7 @@ from gossipfl.tasks.samples import Tree
 __all__ = ["Loss", "OwnModule"]
 
 Loss = Callable[[Any, Any], Tensor]
-Outcome = tuple[Tensor, Tensor, Tensor]
+Outcome = tuple[Tensor, Tensor, Tensor, Tensor]
 
 
 class OwnModule:
@@ -56,6 +56,8 @@ class OwnModule:
             Shape ``[trainable_size]``.
         after : Tensor
             Shape ``[D]``: the row as the forward pass left it.
+        reached : Tensor
+            Which trained parameters have a gradient, bool ``[T]``.
 
         Raises
         ------
@@ -70,11 +72,12 @@ class OwnModule:
             value = loss(self.call(inputs), targets)
             value.backward()  # type: ignore[no-untyped-call]
         with torch.no_grad():
+            reached = torch.tensor([place.tensor.grad is not None for place in self._trained])
             gradient = torch.cat([place.gradient(row.dtype) for place in self._trained])
             after = torch.cat([place.flat(row.dtype) for place in self._places])
         for place, version in zip(self._places, versions, strict=True):
             place.was_changed |= place.tensor._version != version or not place.is_as_in(row, after)
-        return value.detach(), gradient, after
+        return value.detach(), gradient, after, reached
 
     @property
     def wrote_parameters(self) -> bool:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -17,12 +19,14 @@ from gossipfl.tasks.samples import Tree, count, signature, stacked
 from gossipfl.training.augmentation import Transform, require_repeatable, transformed
 from gossipfl.training.batches import batch_positions, draw_seeds
 from gossipfl.training.data import NodeData
-from gossipfl.training.gradient import Differentiated, RowGradients, row_gradients
+from gossipfl.training.gradient import Differentiated, RowGradients, concatenated, row_gradients
 from gossipfl.training.nodes import Nodes
-from gossipfl.training.optimisers import Optimiser, optimiser_of
+from gossipfl.training.optimisers import Optimiser, Reached, optimiser_of
 from gossipfl.training.settings import TrainingSettings, learning_rates
 
 __all__ = ["Trainer"]
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -66,10 +70,19 @@ class Trainer:
         objective.require_classes(data.targets)
         return cls(task.layout, data, settings, gradients, task.transform)
 
-    @property
+    @cached_property
     def traceable(self) -> bool:
-        """Whether a step is pure tensor arithmetic: batched over rows, and nothing augmented or read from disk."""
-        return self.gradients.vectorised and self.data.in_memory and self.transform is None
+        """Whether a step is pure tensor arithmetic: batched over rows, and nothing augmented or read from disk.
+
+        Says in the log why not.
+        """
+        if self.transform is not None or not self.data.in_memory:
+            reason = (
+                "its batches are changed at random" if self.transform else "its samples are read from disk"
+            )
+            logger.warning("training goes row by row, without traced programmes, more slowly: %s", reason)
+            return False
+        return self.gradients.vectorised
 
     @property
     def momentum_size(self) -> int:
@@ -79,7 +92,7 @@ class Trainer:
     @property
     def optimiser(self) -> Optimiser:
         """The rule that turns gradients into steps."""
-        return optimiser_of(self.settings)
+        return optimiser_of(self.settings, tensors=len(self.layout.trained_widths))
 
     def train(
         self, nodes: Nodes, owners: NDArray[np.int64], *, steps: int | None = None
@@ -112,7 +125,7 @@ class Trainer:
         InvalidTask
             If the module or the loss fails on a batch.
         """
-        self.require_fitting(nodes)
+        self._check(nodes)
         if not len(nodes):
             return nodes, nodes.rows.new_zeros(0)
         total = nodes.rows.new_zeros(len(nodes))
@@ -143,7 +156,7 @@ class Trainer:
         IncompatibleModel, InvalidTask
             As `train`.
         """
-        self.require_fitting(nodes)
+        self._check(nodes)
         if not len(nodes):
             return nodes, nodes.rows.new_zeros(0, self.layout.trainable_size)
         with training_failures_named():
@@ -203,7 +216,10 @@ class Trainer:
             norms = torch.linalg.vector_norm(gradients, dim=1, keepdim=True)
             gradients = gradients * (settings.clip_norm / (norms + 1e-6)).clamp(max=1)
         if settings.weight_decay and settings.optimiser == "sgd":
-            gradients = gradients.add(found.trainable, alpha=settings.weight_decay)
+            decaying = found.trainable
+            if found.reached is not None:
+                decaying = decaying * found.reached.places
+            gradients = gradients.add(decaying, alpha=settings.weight_decay)
         return gradients
 
     def _seen(self, nodes: Nodes, found: Differentiated) -> Nodes:
@@ -215,7 +231,11 @@ class Trainer:
 
     def _descend(self, nodes: Nodes, found: Differentiated) -> Nodes:
         trained, momentum = self.optimiser.step(
-            found.trainable, self._regularised(found), nodes.momentum, rates=self.learning_rates(nodes)
+            found.trainable,
+            self._regularised(found),
+            nodes.momentum,
+            rates=self.learning_rates(nodes),
+            reached=found.reached,
         )
         untrained = found.untrained
         return replace(
@@ -226,13 +246,7 @@ class Trainer:
             momentum=momentum,
         )
 
-    def require_fitting(self, nodes: Nodes) -> None:
-        """Refuse nodes of another width than the task and settings need.
-
-        Raises
-        ------
-        IncompatibleModel
-        """
+    def _check(self, nodes: Nodes) -> None:
         for what, tensor, width in (
             ("rows", nodes.rows, self.layout.size),
             ("optimiser states", nodes.momentum, self.momentum_size),
@@ -257,6 +271,10 @@ class Trainer:
             gradients=rows.new_empty(len(nodes), width),
             untrained=rows.new_empty(len(nodes), self.layout.size - width),
             trainable=rows[:, :width].clone() if self.gradients.changes_parameters else rows[:, :width],
+            reached=Reached(
+                torch.ones(len(nodes), len(self.layout.trained_widths), dtype=torch.bool),
+                self.layout.trained_widths,
+            ),
         )
         for size in np.unique(sizes):
             where = np.flatnonzero(sizes == size)
@@ -266,6 +284,8 @@ class Trainer:
                 of_all[index] = of_these
             if self.gradients.changes_parameters:
                 whole.trainable[index] = found.trainable
+            if whole.reached is not None and found.reached is not None:
+                whole.reached.tensors[index] = found.reached.tensors
         return whole
 
     def _gradients_of_size(self, nodes: Nodes, owners: NDArray[np.int64], size: int) -> Differentiated:
@@ -287,7 +307,7 @@ class Trainer:
         for b, batch in enumerate(batches):  # sequences padded to other lengths
             inputs, targets = stacked([batch])
             each.append(self.gradients(nodes.rows[b : b + 1], inputs, targets, seeds[b : b + 1]))
-        return Differentiated(*(torch.cat(parts) for parts in zip(*each, strict=True)))
+        return concatenated(each)
 
     def _batch(self, owner: NDArray[np.int64], positions: NDArray[np.int64], seed: int) -> tuple[Tree, Tree]:
         """Batch of one node, ``[S, ...]``."""

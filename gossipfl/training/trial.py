@@ -12,7 +12,8 @@ from gossipfl.constants import constants_of, difference
 from gossipfl.errors import GossipflError, InvalidTask
 from gossipfl.randomness import clocks_read, own_generators, seeded, watched
 from gossipfl.rows import Layout
-from gossipfl.tasks.samples import Tree, describe
+from gossipfl.tasks.samples import Tree, copied, describe, leaves
+from gossipfl.training.hooks import HookWatch, holds_hooks
 from gossipfl.training.own_module import Loss, OwnModule
 
 __all__ = ["Habits", "try_out"]
@@ -34,6 +35,10 @@ class Habits:
         Generators of its own that it may draw from.
     changes_parameters : bool
         Whether the forward or backward pass writes into parameters.
+    changes_samples : bool
+        Whether it, or the loss, writes into inputs or targets.
+    has_hooks : bool
+        Whether hooks see its gradients.
     fixed : frozenset of str
         Frozen parameters and buffers that it leaves as they are.
     """
@@ -42,6 +47,8 @@ class Habits:
     only_torch: bool
     generators: tuple[Any, ...]
     changes_parameters: bool
+    changes_samples: bool
+    has_hooks: bool
     fixed: frozenset[str]
 
 
@@ -69,15 +76,21 @@ def try_out(
         If it fails, is not one differentiable number, or does not give the same twice.
     """
     generators = own_generators(own.module)
+    changes_samples = False
 
-    def differentiate(loss: Loss) -> tuple[Tensor, Tensor, Tensor]:
+    def differentiate(loss: Loss) -> tuple[Tensor, ...]:
+        nonlocal changes_samples
+        inputs, targets = batch = copied(example)
         with seeded(0, *generators):
-            return own.differentiate(row, *example, loss)
+            found = own.differentiate(row, inputs, targets, loss)
+        changes_samples |= any(leaf._version for leaf in leaves(batch) if isinstance(leaf, Tensor))
+        return found
 
     with _named(example):
         differentiate(lambda outputs, targets: _required(watched(outputs, targets)))
-        with clocks_read() as clocks, seeded(0, *generators), _drawing() as drawn:
-            first = own.differentiate(row, *example, loss)
+        inputs, targets = copied(example)
+        with HookWatch() as hooks, clocks_read() as clocks, seeded(0, *generators), _drawing() as drawn:
+            first = own.differentiate(row, inputs, targets, loss)
         before = constants_of(own.module, layout)
         second = differentiate(loss)
         after = constants_of(own.module, layout)
@@ -93,7 +106,9 @@ def try_out(
         draws=bool(drawn) or bool(generators),
         only_torch=not (drawn.python or drawn.numpy),
         generators=generators,
-        changes_parameters=own.wrote_parameters or _changes_large(own, layout, row, example, loss),
+        changes_parameters=own.wrote_parameters or _changes_large(own, layout, row, copied(example), loss),
+        changes_samples=changes_samples,
+        has_hooks=hooks.seen or holds_hooks(own.module),
         fixed=own.fixed(),
     )
 

@@ -119,7 +119,7 @@ class Programme:
                 graph = make_fx(plain)(*arguments)
             trials.require(graph)
         except Exception as error:  # whatever a user's module may do while being traced
-            logger.info("%s cannot be traced and runs eagerly, more slowly: %s", self.name, error)
+            logger.warning("%s cannot be traced and runs eagerly, more slowly: %s", self.name, error)
             return None
         try:
             rewritten = classes_first(copy.deepcopy(graph))
@@ -141,7 +141,7 @@ class Programme:
         self, graph: GraphModule, arguments: tuple[Tensor, ...], growing: Sequence[int]
     ) -> Path:
         shapes = list(_shapes(arguments, growing))
-        constants = [(name, str(value)) for name, value in graph.named_buffers()]
+        constants = [(name, _digest(value)) for name, value in graph.named_buffers()]
         text = repr(
             (graph.code, shapes, constants, torch.__version__, torch.backends.cpu.get_cpu_capability())
         )
@@ -189,6 +189,12 @@ class Programme:
                 inductor_configs={"cpp.threads": 1},
             )
             Path(made).replace(package)
+
+
+def _digest(tensor: Tensor) -> str:
+    """Form and numbers of a constant: the text of a tensor leaves out most of a large one."""
+    numbers = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
+    return f"{list(tensor.shape)} {tensor.dtype} {hashlib.sha256(numbers.data).hexdigest()}"
 
 
 def _shapes(arguments: Sequence[Tensor], growing: Sequence[int]) -> tuple[tuple[tuple[int, ...], str], ...]:

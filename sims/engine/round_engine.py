@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from gossipfl.algorithms import AnyExchange, Mixed, RoundContext, run_round
-from gossipfl.algorithms.author_calls import start_nodes
 from gossipfl.algorithms.requirements import unmet
 from gossipfl.training import Nodes
 from sims.engine.engine import Phases
@@ -95,8 +94,7 @@ class RoundEngine:
             world.first_rows().expand(n, -1).contiguous(), momentum_size=world.trainer.momentum_size
         )
         self.exchanges.begin(0)
-        self.nodes = start_nodes(
-            self.algorithm,
+        self.nodes = self.algorithm.start(
             replace(
                 start,
                 rows=start.rows.to(self.device),

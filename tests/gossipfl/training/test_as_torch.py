@@ -63,8 +63,6 @@ def by_torch(task: Task, row: Tensor, node: int, settings: TrainingSettings) -> 
         for parameter in parameters:  # torch.optim has no weight decay of sparse gradients
             if parameter.grad is not None and parameter.grad.is_sparse:
                 parameter.grad = parameter.grad.to_dense()
-            elif parameter.grad is None:  # nor any step without a gradient
-                parameter.grad = torch.zeros_like(parameter)
         optimiser.step()
     return to_row(module, task.layout)
 
@@ -125,13 +123,13 @@ def trace(kind: str, rule: str, count: int) -> None:
         f"""
         seed = 0
         [population]
-        nodes = {count}
+        nodes = {max(count, 2)}
         [task]
         name = "tests.gossipfl.training.zoo:task_of"
         partition = "contiguous"
         [task.options]
         kind = "{kind}"
-        nodes = {count}
+        nodes = {max(count, 2)}
         [topology]
         name = "complete"
         [algorithm]
@@ -144,7 +142,9 @@ def trace(kind: str, rule: str, count: int) -> None:
     local = BlockTraining(
         world, expected_rounds=0, threads=1, compile_when="never", device=torch.device("cpu"), phases=Phases()
     )
-    rows = starts(world.task, count)
+    if count == 1:  # a network has two nodes, and a block may have one
+        local.blocks.block = 1
+    rows = starts(world.task, max(count, 2))
     nodes = Nodes.start(rows, momentum_size=world.trainer.momentum_size)
     after = local.update(nodes)
     for node in {0, count // 2, count - 1}:

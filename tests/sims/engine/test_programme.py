@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch.fx.experimental.proxy_tensor import make_fx
 
 from sims.engine.programme import Programme
 from sims.engine.trials import Departed, Trials
@@ -26,7 +27,6 @@ def drawn(x):
 
 @pytest.mark.parametrize("function", [scaled_by_what_it_saw, drawn])
 def test_what_a_trace_would_take_for_a_constant_runs_eagerly(function, caplog):
-    caplog.set_level("INFO")
     made = programme(function, sample(4, 3))
     assert made.tier == "eager"
     assert "runs eagerly" in caplog.text
@@ -75,3 +75,15 @@ def test_a_programme_that_departs_is_named(wrong):
 def test_rounding_and_what_is_not_a_number_alike_pass():
     trials = Trials(lambda x: (torch.where(x > 2, torch.nan, x),), (sample(100, 2) * 2,))
     trials.require(lambda x: (torch.where(x > 2, torch.nan, x * (1 + 1e-7)),))
+
+
+def test_packages_differ_with_every_number_of_a_constant():
+    def package(constant):
+        graph = make_fx(lambda x: (x + constant,))(sample(2000))
+        return programme(lambda x: (x,), sample(3))._package_file(graph, (sample(2000),), ())
+
+    table = torch.zeros(2000)
+    other = table.clone()
+    other[1000] = 1
+    assert package(table) == package(table.clone())
+    assert package(table) != package(other)

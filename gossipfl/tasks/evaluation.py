@@ -1,0 +1,201 @@
+"""Evaluation of models on samples: the loss and the metrics of rows, alone or many at once."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import vmap
+
+from gossipfl.errors import InvalidTask
+from gossipfl.randomness import own_generators, seeded, watched
+from gossipfl.rows import Layout, require_width, to_tensors
+from gossipfl.tasks.batchable import BatchableOperators
+from gossipfl.tasks.failures import failures_named
+from gossipfl.tasks.metrics import Metric
+from gossipfl.tasks.objective import Objective
+from gossipfl.tasks.samples import Tree, Weighted, call_module, copied, describe, leaves, take
+
+__all__ = ["Evaluator"]
+
+logger = logging.getLogger(__name__)
+
+_SEED = 0
+_TRIED = 2  # samples
+_TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True, slots=True)
+class _Habits:
+    """Whether an evaluation draws random numbers, and whether it writes into the samples."""
+
+    draws: bool
+    changes_samples: bool
+
+
+class Evaluator:
+    """The loss and the metrics of rows, with the module in evaluation mode.
+
+    What the module draws comes from one seed, so that a model has one value.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        In evaluation mode from now on.
+    layout : Layout
+    objective : Objective
+    metrics : mapping of str to callable
+    name : str
+        Of the task, for messages.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        layout: Layout,
+        objective: Objective,
+        metrics: Mapping[str, Metric],
+        *,
+        name: str,
+    ) -> None:
+        self._module, self._layout, self._objective = module.eval(), layout, objective
+        self._metrics, self._name = metrics, name
+        self._habits: _Habits | None = None
+        self._batched: bool | None = None
+        self._lock = threading.Lock()  # parameters of the one module are exchanged for those of a row
+
+    @cached_property
+    def _generators(self) -> tuple[Any, ...]:
+        return own_generators(self._module)
+
+    def __call__(self, rows: Tensor, inputs: Tree, targets: Tree) -> dict[str, Tensor]:
+        """Evaluate rows ``[B, D]`` on samples ``[S, ...]``; see `gossipfl.tasks.Task.evaluate`."""
+        require_width(rows, self._layout)
+        failing = failures_named(
+            f"the model, the loss or a metric of task {self._name!r} fails on the test samples",
+            remedy=f"The samples have inputs {describe(inputs)} and targets {describe(targets)}.",
+        )
+        with self._lock, failing, torch.no_grad():
+            if self._habits is None:
+                self._habits = self._tried(rows[0], *_first((inputs, targets)))
+            if len(rows) > 1 and self._batched is None:
+                self._batched = self._can_be_batched(rows[0], *_first((inputs, targets)))
+            if len(rows) > 1 and self._batched:
+                try:
+                    return self._together(rows, inputs, targets)
+                except RuntimeError:  # an operator that only some samples need
+                    self._batched = False
+            each = [self._alone(row, inputs, targets) for row in rows]
+        return {name: torch.stack([one[name] for one in each]) for name in each[0]}
+
+    def _tensors(self, row: Tensor) -> dict[str, Tensor]:
+        """Parameters, to be differentiated as a module's are, and buffers."""
+        tensors = to_tensors(row.clone(), self._layout)
+        for entry in self._layout.entries:
+            if entry.group != "untrained":
+                tensors[entry.name].requires_grad_()
+        return tensors
+
+    def _alone(self, row: Tensor, inputs: Tree, targets: Tree) -> dict[str, Tensor]:
+        return self._measure(self._tensors(row), inputs, targets)
+
+    def _measure(self, tensors: dict[str, Tensor], inputs: Tree, targets: Tree) -> dict[str, Tensor]:
+        habits = self._habits or _Habits(draws=True, changes_samples=True)
+        if habits.changes_samples:
+            inputs, targets = copied((inputs, targets))
+        if not habits.draws:
+            return self._measured(tensors, inputs, targets)
+        with seeded(_SEED, *self._generators):
+            return self._measured(tensors, inputs, targets)
+
+    def _measured(self, tensors: dict[str, Tensor], inputs: Tree, targets: Tree) -> dict[str, Tensor]:
+        compared = targets.targets if isinstance(targets, Weighted) else targets
+        outputs = call_module(self._module, tensors, inputs)
+        measured = {"loss": self._objective.checked(outputs, targets)}
+        measured |= {name: metric(outputs, compared) for name, metric in self._metrics.items()}
+        return {name: _as_number(name, value) for name, value in measured.items()}
+
+    def _together(self, rows: Tensor, inputs: Tree, targets: Tree) -> dict[str, Tensor]:
+        def measure(row: Tensor) -> dict[str, Tensor]:
+            return self._measure(to_tensors(row.clone(), self._layout), inputs, targets)
+
+        with BatchableOperators():
+            return vmap(measure)(rows)
+
+    def _tried(self, row: Tensor, inputs: Tree, targets: Tree) -> _Habits:
+        """Evaluate a few samples twice.
+
+        Raises
+        ------
+        InvalidTask
+            If the second evaluation gives other numbers.
+        """
+        given = copied((inputs, targets))
+        try:
+            with seeded(_SEED, *self._generators), watched() as drawn:
+                first = self._measured(self._tensors(row), *given)
+            second = self._alone(row, inputs, targets)
+        except Exception:  # so few samples may be too few: what fails on all of them is named there
+            return _Habits(draws=True, changes_samples=True)
+        differing = [name for name, value in first.items() if not _alike(value, second[name])]
+        if differing:
+            raise InvalidTask(
+                f"{differing[0]!r} differs when the same model is evaluated again on the same samples",
+                expected="the same from the same seed, twice",
+                got=f"{first[differing[0]]:g}, then {second[differing[0]]:g}",
+                remedy="Let nothing but parameters and persistent buffers change in evaluation, and draw with "
+                "torch, random or NumPy's global functions.",
+            )
+        return _Habits(
+            draws=bool(drawn) or bool(self._generators),
+            changes_samples=any(leaf._version for leaf in leaves(given) if isinstance(leaf, Tensor)),
+        )
+
+    def _can_be_batched(self, row: Tensor, inputs: Tree, targets: Tree) -> bool:
+        """Whether two rows together have the values that each has alone."""
+        width = self._layout.trainable_size
+        generator = torch.Generator().manual_seed(0)
+        other = row.clone()
+        other[:width] += 0.01 * torch.randn(width, generator=generator).to(row)
+        rows = torch.stack([row, other])
+        try:
+            together = self._together(rows, inputs, targets)
+        except RuntimeError as error:  # an operator or metric that cannot be batched over parameters
+            logger.info("%s is evaluated row by row: %s", self._name, str(error).partition("\n")[0])
+            return False
+        alone = [self._alone(each, inputs, targets) for each in rows]
+        return all(
+            _alike(values[place], one[name])
+            for name, values in together.items()
+            for place, one in enumerate(alone)
+        )
+
+
+def _first(tree: Tree) -> Tree:
+    return take(tree, slice(0, _TRIED))
+
+
+def _alike(one: Tensor, other: Tensor) -> bool:
+    return torch.allclose(one.double(), other.double(), rtol=_TOLERANCE, atol=_TOLERANCE, equal_nan=True)
+
+
+def _as_number(name: str, value: Any) -> Tensor:  # noqa: ANN401 - whatever a metric returns
+    what = "the loss" if name == "loss" else f"the metric {name!r}"
+    try:
+        number = torch.as_tensor(value)
+    except (TypeError, ValueError, RuntimeError):
+        raise InvalidTask(f"{what} is no number", expected="a scalar", got=type(value).__name__) from None
+    if number.dim() or number.is_complex():
+        raise InvalidTask(
+            f"{what} is not one number",
+            expected="a scalar for all samples together",
+            got=describe(number),
+            remedy="Take the mean, or give the task a metric for each component.",
+        )
+    return number

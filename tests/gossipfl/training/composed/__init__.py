@@ -1,0 +1,1 @@
+"""Modules composed at random of every kind of layer."""
