@@ -115,6 +115,14 @@ def _with_calls_seen(function: FunctionType) -> FunctionType:
 _multi_head = _with_calls_seen(cast("FunctionType", functional.multi_head_attention_forward))
 
 
+def _known(tensor: Tensor) -> bool:
+    """Truth of a constant, such as whether a mask is the causal one: ``vmap`` refuses that of anything else."""
+    from torch.fx.experimental.proxy_tensor import disable_proxy_modes_tracing
+
+    with disable_proxy_modes_tracing():  # tracing would refuse that of constants too
+        return bool(tensor)
+
+
 _BY_NAME: dict[str, Callable[..., Any]] = {"scaled_dot_product_attention": attention, "linear": _linear}
 
 
@@ -144,6 +152,8 @@ class BatchableOperators(TorchFunctionMode):
                 return _multi_head(*args, **(kwargs or {}))
         if (named := _BY_NAME.get(getattr(func, "__name__", ""))) is not None:
             return named(*args, **(kwargs or {}))
+        if func is Tensor.__bool__:
+            return _known(*args)
         # Of packed sequences the third argument is the hidden state: their operators have no decomposition.
         rule = _decompositions().get(func)
         if rule is not None and rule not in _CELLS and not (len(args) > 2 and isinstance(args[2], list)):
