@@ -24,6 +24,7 @@ __all__ = [
     "HomeExists",
     "HomeInUse",
     "HomeMissing",
+    "IdentityInUseTwice",
     "IdentityMismatch",
     "ImplausibleAge",
     "IncompatibleModel",
@@ -112,6 +113,10 @@ class HomeInUse(HomeError):
 
 class CorruptIdentity(HomeError):
     """The key file is damaged or readable by others."""
+
+
+class IdentityInUseTwice(HomeError):
+    """Two running peers have the same key."""
 
 
 class CorruptCheckpoint(HomeError):

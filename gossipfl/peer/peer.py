@@ -15,7 +15,7 @@ import torch
 import trio
 from torch import nn
 
-from gossipfl.errors import CorruptCheckpoint, HomeError
+from gossipfl.errors import CorruptCheckpoint, HomeError, IdentityInUseTwice
 from gossipfl.network import (
     NetworkCounters,
     load_or_create_identity,
@@ -341,6 +341,7 @@ class Peer:
         self._view = RandomView(
             own=self._host.announcement,
             outdo=self._host.outdo,
+            doubled=self._name_double,
             settings=settings.view if rounds is None else roster_view_settings(rounds, settings.view),
             generator=self._generator,
             bootstrap=[*bootstrap_peers(settings), *(() if rounds is None else roster_descriptors(rounds))],
@@ -363,6 +364,10 @@ class Peer:
         if isinstance(plan, RoundsPlan):
             return take_part_in_rounds(parts, plan)
         return take_part_in_gossip(parts, plan)
+
+    def _name_double(self, error: IdentityInUseTwice) -> None:
+        self.counters.count_refused(error)
+        logger.warning("%s", error)
 
     def _record_start(self, resumed: Checkpoint | None, data: Dataset) -> None:
         state = self._learner.state

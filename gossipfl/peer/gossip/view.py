@@ -13,8 +13,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from gossipfl.errors import GossipflError, InvalidAddress
+from gossipfl.errors import GossipflError, IdentityInUseTwice, InvalidAddress
 from gossipfl.network import Hearsay, Scope, limited_logger, parse_address
+from gossipfl.peer.gossip.doubles import Doubles
 from gossipfl.settings import ViewSettings
 from gossipfl.wire import PeerDescriptor, is_signed
 
@@ -106,6 +107,8 @@ class RandomView:
         Peers to begin with.
     outdo : callable, optional
         Is handed a sequence of this peer's own that others know and that is ahead of its announcement's.
+    doubled : callable, optional
+        Takes an error where an identity, this peer's or another's, is in use twice.
     """
 
     def __init__(
@@ -116,11 +119,13 @@ class RandomView:
         generator: np.random.Generator,
         bootstrap: Iterable[PeerDescriptor] = (),
         outdo: Callable[[int], None] = lambda _: None,
+        doubled: Callable[[IdentityInUseTwice], None] = lambda _: None,
     ) -> None:
         self._own = own
         self._settings = settings
         self._generator = generator
         self._outdo = outdo
+        self._doubles = Doubles(doubled)
         # Announcements of peers that were forgotten because they did not answer, by their sequence.
         self._gone: OrderedDict[str, int] = OrderedDict()
         self._known: dict[str, KnownPeer] = {
@@ -182,9 +187,12 @@ class RandomView:
         own = self._own()
         if told.peer_id == own.peer_id:
             if told.sequence > own.sequence and is_signed(told):
+                self._doubles.of_oneself(told, own)
                 self._outdo(told.sequence)
             return
         known = self._known.get(told.peer_id)
+        if known is not None and own_word:
+            self._doubles.of_another(told, known.descriptor)
         newest = known.descriptor.sequence if known else self._gone.get(told.peer_id, -1)
         if told.sequence < newest or (known is None and told.sequence == newest and not own_word):
             return
