@@ -6,16 +6,20 @@ Nothing in here can import what holds training data: that raw data never leaves 
 from gossipfl.network.addresses import Hearsay, PeerAddress, Scope, parse_address, scope_of
 from gossipfl.network.counters import NetworkCounters
 from gossipfl.network.host import Host, open_host
+from gossipfl.network.identify import Identification
 from gossipfl.network.identity import Identity, load_identity, load_or_create_identity
 from gossipfl.network.limits import NetworkLimits
 from gossipfl.network.log_limits import limited_logger
+from gossipfl.network.pinging import ping
 from gossipfl.network.rates import SenderRates
+from gossipfl.network.service_streams import ServiceLimits, ServiceStream
 from gossipfl.network.serving import Handler, Screen
 
 __all__ = [
     "Handler",
     "Hearsay",
     "Host",
+    "Identification",
     "Identity",
     "NetworkCounters",
     "NetworkLimits",
@@ -23,10 +27,13 @@ __all__ = [
     "Scope",
     "Screen",
     "SenderRates",
+    "ServiceLimits",
+    "ServiceStream",
     "limited_logger",
     "load_identity",
     "load_or_create_identity",
     "open_host",
     "parse_address",
+    "ping",
     "scope_of",
 ]

@@ -85,6 +85,41 @@ class Dialler:
             got=f"no answer within {self._seconds:g} s",
         )
 
+    async def carry(
+        self, socket: trio.SocketStream, *, remote_address: str, expected_peer: str | None
+    ) -> SecuredSocket:
+        """Secure a socket that leads to a peer by other means than a dial, as through a relay.
+
+        Parameters
+        ----------
+        socket : trio.SocketStream
+            Is closed if that fails.
+        remote_address : str
+            IP address that the connection counts for.
+        expected_peer : str or None
+            Whom this side reached; None if it was reached.
+
+        Raises
+        ------
+        PeerUnreachable
+            No identity was proved in time.
+        MessageRefused
+            It is another one, or not admitted.
+        """
+        lost: object = f"no identity within {self._seconds:g} s"
+        try:
+            with trio.move_on_after(self._seconds):
+                return await self._upgrader.secure(
+                    socket, remote_address=remote_address, expected_peer=expected_peer
+                )
+        except ConnectionLost as failure:
+            lost = failure
+        except BaseException:
+            await trio.aclose_forcefully(socket)
+            raise
+        await trio.aclose_forcefully(socket)
+        raise PeerUnreachable("nobody is at the other end", got=lost)
+
     async def _attempt(self, peer_id: str, address: PeerAddress, hearsay: Hearsay | None) -> SecuredSocket:
         hosts = [address.host]
         if address.is_name:

@@ -187,6 +187,11 @@ class Host:
         """Return the ids of all peers with a live connection."""
         return self._table.peers()
 
+    @property
+    def connections(self) -> ConnectionTable:
+        """The connections that there are."""
+        return self._table
+
     def announcement(self) -> PeerDescriptor:
         """Return this host's own, signed announcement of where it is now."""
         return self._announcer.announcement()
@@ -201,15 +206,25 @@ class Host:
         return Scope.GLOBAL if connection is None else scope_of(connection.remote_address)
 
     def remote_address(self, peer_id: str) -> str:
-        """Return the IP address at which a peer is connected, or "" if it is not."""
+        """Return the IP address at which a peer is connected, or "" if it is not, or through a relay."""
         connection = self._table.best(peer_id)
-        return "" if connection is None else connection.remote_address.partition("%")[0]
+        endpoint = None if connection is None else connection.remote_endpoint
+        return "" if endpoint is None else endpoint.host
 
     def observed(self, host: str, *, teller: str) -> None:
         """Take in the IP address at which a connected peer says that it sees this host."""
         teller_host = self.remote_address(teller)
         if host and teller_host:
             self.reachability.observed(host, teller=teller, teller_host=teller_host)
+
+    async def carry(
+        self, socket: trio.SocketStream, *, remote_address: str, expected_peer: str | None
+    ) -> Connection:
+        """Make a connection over a socket that leads to a peer by other means; see `Dialler.carry`."""
+        secured = await self._dialler.carry(
+            socket, remote_address=remote_address, expected_peer=expected_peer
+        )
+        return await self._take_up(secured)
 
     def is_banned(self, peer_id: str) -> bool:
         """Say whether a peer is banned at the moment, for breaking the protocol again and again."""
@@ -248,7 +263,10 @@ class Host:
             raise PeerUnreachable("a peer does not exchange with itself", got=peer_id)
         if not self._may_connect(peer_id):
             raise PeerUnreachable("this peer is banned, or not admitted", got=peer_id)
-        secured = await self._dialler.dial(peer_id, addresses)
+        return await self._take_up(await self._dialler.dial(peer_id, addresses))
+
+    async def _take_up(self, secured: SecuredSocket) -> Connection:
+        """Run a connection that this side asked for."""
         self.counters.connections_dialled += 1
         connection = self._new_connection(secured)
         try:

@@ -107,7 +107,7 @@ class Services:
         self._find_connection = find_connection
         self._connect = connect
         self._refuse = refuse
-        self._offers: dict[str, _Offer] = {}
+        self._offers: dict[str, list[_Offer]] = {}
 
     @property
     def protocols(self) -> tuple[str, ...]:
@@ -115,19 +115,22 @@ class Services:
         return tuple(self._offers)
 
     def offer(self, protocol: str, handler: ServiceHandler, limits: ServiceLimits | None = None) -> None:
-        """Answer a protocol from now on, in the place of whoever did."""
-        self._offers[protocol] = _Offer(handler, limits or ServiceLimits())
+        """Answer a protocol from now on, in the place of whoever does."""
+        self._offers.setdefault(protocol, []).append(_Offer(handler, limits or ServiceLimits()))
 
     def withdraw(self, protocol: str) -> None:
-        """Answer a protocol no more; streams under way go on."""
-        self._offers.pop(protocol, None)
+        """Answer a protocol no more, or as before the last offer; streams under way go on."""
+        self._offers[protocol].pop()
+        if not self._offers[protocol]:
+            del self._offers[protocol]
 
     async def serve(self, protocol: str, connection: Connection, stream: Stream) -> None:
         """Answer a stream that the other side opened, until it ends."""
-        offer, peer_id = self._offers.get(protocol), connection.peer_id
-        if offer is None:  # withdrawn since it was agreed upon
+        offers, peer_id = self._offers.get(protocol), connection.peer_id
+        if not offers:  # withdrawn since it was agreed upon
             stream.reset()
             return
+        offer = offers[-1]
         try:
             with offer.place(peer_id, is_valued=self._standing.is_valued(peer_id)) as share:
                 bounded = ServiceStream(
@@ -158,7 +161,17 @@ class Services:
         ExchangeFailed
             There is none, and none could be made.
         """
-        return self._find_connection(peer_id) or await self._connect(peer_id, addresses)
+        return self._find_connection(peer_id) or await self.dial(peer_id, addresses)
+
+    async def dial(self, peer_id: str, addresses: Sequence[str | Hearsay]) -> Connection:
+        """Make a connection to a peer, whether or not there is one.
+
+        Raises
+        ------
+        ExchangeFailed
+            It cannot be reached at any of the addresses.
+        """
+        return await self._connect(peer_id, addresses)
 
     async def open(
         self,
@@ -174,7 +187,7 @@ class Services:
         ----------
         peer_id : str
         protocols : sequence of str
-            Proposed one after the other.
+            Proposed one after the other; if there are none, nothing is agreed upon.
         addresses : sequence of str or Hearsay, optional
             Where to dial the peer if it is not connected.
         limits : ServiceLimits, optional
@@ -194,7 +207,7 @@ class Services:
             agreed = False
             try:
                 with trio.move_on_after(self._limits.dial_seconds) as deadline:
-                    protocol = await propose(stream, *protocols)
+                    protocol = await propose(stream, *protocols) if protocols else ""
                 agreed = not deadline.cancelled_caught
             finally:
                 if not agreed:

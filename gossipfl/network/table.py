@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Final
+from typing import Final, Protocol
 
 import trio
 
@@ -14,10 +14,20 @@ from gossipfl.network.failures import ConnectionAborted
 from gossipfl.network.limits import NetworkLimits
 from gossipfl.network.standing import Standing
 
-__all__ = ["ConnectionTable"]
+__all__ = ["ConnectionTable", "Watcher"]
 
 # Without an exchange for so long, a connection gives way to one that is wanted.
 _IDLE_SECONDS: Final = 5.0
+
+
+class Watcher(Protocol):
+    """Whoever is told of a host's connections. It neither waits nor fails."""
+
+    def came(self, connection: Connection) -> None:
+        """Note that there is another connection."""
+
+    def gone(self, connection: Connection) -> None:
+        """Note that a connection is no more."""
 
 
 class ConnectionTable:
@@ -37,6 +47,8 @@ class ConnectionTable:
         self._standing = standing
         self._by_peer: dict[str, list[Connection]] = {}
         self._by_address: Counter[str] = Counter()
+        #: Are told when connections come and go.
+        self.watchers: list[Watcher] = []
 
     def __len__(self) -> int:
         return sum(len(connections) for connections in self._by_peer.values())
@@ -98,6 +110,8 @@ class ConnectionTable:
         else:
             self._make_room(connection)
         self._by_peer.setdefault(connection.peer_id, []).append(connection)
+        for watcher in self.watchers:
+            watcher.came(connection)
 
     def remove(self, connection: Connection) -> None:
         """Forget a connection."""
@@ -106,6 +120,8 @@ class ConnectionTable:
             own.remove(connection)
             if not own:
                 del self._by_peer[connection.peer_id]
+            for watcher in self.watchers:
+                watcher.gone(connection)
 
     def _make_room(self, newcomer: Connection) -> None:
         most = self._limits.connections

@@ -4,8 +4,9 @@ The binding closes a stream in both directions at once, so that an answer after 
 implementations to show.
 """
 
+from gossipfl.network import ping
 from gossipfl.network.identify import IDENTIFY_PROTOCOL, PUSH_PROTOCOL
-from gossipfl.network.pinging import PING_PROTOCOL, ping
+from gossipfl.network.pinging import PING_PROTOCOL
 from gossipfl.network.protocol import EXCHANGE_PROTOCOL
 from gossipfl.wire import Acknowledgement, encode
 from tests.gossipfl.network.helpers import frame_bytes, in_trio, serving_host, until

@@ -4,7 +4,7 @@ import hashlib
 
 import torch
 
-from gossipfl.network.pinging import ping
+from gossipfl.network import ping
 from gossipfl.network.protocol import EXCHANGE_PROTOCOL
 from gossipfl.peer import Peer
 from gossipfl.wire import Acknowledgement, ModelMessage

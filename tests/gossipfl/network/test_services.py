@@ -23,15 +23,14 @@ from gossipfl.errors import (
     MessageTooLarge,
     ProtocolNotSpoken,
 )
-from gossipfl.network import Identity
+from gossipfl.network import Identity, ServiceLimits, ping
 from gossipfl.network.addresses import PeerAddress
 from gossipfl.network.failures import StreamFailure
 from gossipfl.network.identify import IDENTIFY_PROTOCOL, PUSH_PROTOCOL
 from gossipfl.network.multiaddresses import read_multiaddress, write_multiaddress
-from gossipfl.network.pinging import PING_PROTOCOL, ping
+from gossipfl.network.pinging import PING_PROTOCOL
 from gossipfl.network.protobuf import fields_of
 from gossipfl.network.protocol import EXCHANGE_PROTOCOL
-from gossipfl.network.service_streams import ServiceLimits
 
 from .helpers import assert_serves, in_trio, limits, model_frame, serving_host, until
 
@@ -88,6 +87,8 @@ async def test_ping_takes_some_time_and_fails_by_name():
         host.services.offer(PING_PROTOCOL, lambda stream: trio.sleep(60))
         with pytest.raises(ExchangeTimedOut, match="ping"):
             await ping(other.services, host.peer_id, seconds=0.2)
+        host.services.withdraw(PING_PROTOCOL)
+        assert await ping(other.services, host.peer_id) > 0  # the host's own is back
         host.services.withdraw(PING_PROTOCOL)
         with pytest.raises(ProtocolNotSpoken, match="/ipfs/ping"):
             await ping(other.services, host.peer_id)

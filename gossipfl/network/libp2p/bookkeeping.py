@@ -1,0 +1,110 @@
+"""Notifees, tags and summaries, as the library's network keeps them."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any
+
+import trio
+from libp2p.abc import CMInfo, INetworkService, INotifee
+from libp2p.network.tag_store import TagStore
+from libp2p.peer.id import ID
+
+from gossipfl.network.libp2p.connections import LibraryConnection
+from gossipfl.network.log_limits import limited_logger
+
+__all__ = ["Bookkeeping"]
+
+_log = limited_logger(__name__)
+
+
+class Bookkeeping(INetworkService):
+    """What a network keeps for its users and never acts upon: its host decides which connections stay.
+
+    Parameters
+    ----------
+    nursery : trio.Nursery
+        Holds the tasks that tell notifees.
+    most_connections : int
+        What the host allows.
+    """
+
+    def __init__(self, nursery: trio.Nursery, *, most_connections: int) -> None:
+        self.tag_store = TagStore()
+        self._nursery = nursery
+        self._most_connections = most_connections
+        self._notifees: list[INotifee] = []
+
+    @abstractmethod
+    def get_total_connections(self) -> int:
+        """Count connections."""
+
+    def register_notifee(self, notifee: INotifee) -> None:
+        """Tell somebody of connections from now on."""
+        self._notifees.append(notifee)
+
+    def remove_notifee(self, notifee: INotifee) -> None:
+        """Tell somebody of connections no more."""
+        if notifee in self._notifees:
+            self._notifees.remove(notifee)
+
+    def tell(self, event: str, connection: LibraryConnection) -> None:
+        """Tell all notifees that a connection was ``connected`` or ``disconnected``; never blocks."""
+        for notifee in self._notifees:
+            self._nursery.start_soon(self._tell_one, notifee, event, connection)
+
+    async def _tell_one(self, notifee: INotifee, event: str, connection: LibraryConnection) -> None:
+        try:
+            await getattr(notifee, event)(self, connection)
+        except Exception:  # a fault of the notifee ends no more than this
+            _log.exception("a notifee failed")
+
+    def tag_peer(self, peer_id: ID, tag: str, value: int) -> None:
+        """Give a peer a tag of some value."""
+        self.tag_store.tag_peer(peer_id, tag, value)
+
+    def untag_peer(self, peer_id: ID, tag: str) -> None:
+        """Take a tag from a peer."""
+        self.tag_store.untag_peer(peer_id, tag)
+
+    def get_tag_info(self, peer_id: ID) -> object:
+        """Return the tags of a peer."""
+        return self.tag_store.get_tag_info(peer_id)
+
+    def protect(self, peer_id: ID, tag: str) -> None:
+        """Note that a peer is wanted."""
+        self.tag_store.protect(peer_id, tag)
+
+    def unprotect(self, peer_id: ID, tag: str) -> bool:
+        """Note that a peer is wanted no more for one reason; say whether it is for another."""
+        return bool(self.tag_store.unprotect(peer_id, tag))
+
+    def is_protected(self, peer_id: ID, tag: str = "") -> bool:
+        """Say whether a peer is wanted."""
+        return bool(self.tag_store.is_protected(peer_id, tag))
+
+    def get_conn_mgr_info(self) -> CMInfo:
+        """Return how many connections there are, and may be."""
+        return CMInfo(
+            low_watermark=self._most_connections,
+            high_watermark=self._most_connections,
+            connected_count=self.get_total_connections(),
+            grace_period=0.0,
+            last_trim=None,
+        )
+
+    def get_peer_health_summary(self, peer_id: ID) -> dict[str, Any]:
+        """Return nothing, as the library does where it does not watch over connections."""
+        return {}
+
+    def get_global_health_summary(self) -> dict[str, Any]:
+        """Return nothing, likewise."""
+        return {}
+
+    def export_health_metrics(self, format: str = "json") -> str:  # noqa: A002 - the library's name
+        """Return nothing, likewise."""
+        return "{}" if format == "json" else ""
+
+    async def get_health_monitor_status(self) -> dict[str, Any]:
+        """Say that connections are not watched over: their host does so."""
+        return {"enabled": False}

@@ -1,0 +1,116 @@
+"""The library's host over one of this project's."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+import trio
+from libp2p.host.basic_host import BasicHost
+from libp2p.host.exceptions import StreamFailure
+from libp2p.network.exceptions import SwarmException
+from libp2p.peer.id import ID
+from multiaddr import Multiaddr
+
+from gossipfl.network.addresses import Scope
+from gossipfl.network.host import Host
+from gossipfl.network.identity import Identity
+from gossipfl.network.libp2p.network import LibraryNetwork, StreamHandler
+from gossipfl.network.libp2p.streams import LibraryStream
+from gossipfl.network.service_streams import ServiceLimits
+
+__all__ = ["LibraryHost", "open_library_host"]
+
+
+class LibraryHost(BasicHost):
+    """A host with the library's interfaces; made by `open_library_host`.
+
+    What a stream is for is agreed upon by this project's host, whose negotiation is bounded, not by the library.
+
+    Parameters
+    ----------
+    network : LibraryNetwork
+    """
+
+    def __init__(self, network: LibraryNetwork) -> None:
+        super().__init__(network)
+        self._library_network = network
+        for protocol, handler in self.multiselect.handlers.items():
+            network.offer(str(protocol), handler)
+
+    def set_stream_handler(self, protocol_id: str, stream_handler: StreamHandler) -> None:
+        """Answer a protocol from now on."""
+        super().set_stream_handler(protocol_id, stream_handler)
+        self._library_network.offer(str(protocol_id), stream_handler)
+
+    def remove_stream_handler(self, protocol_id: str) -> None:
+        """Answer a protocol no more."""
+        super().remove_stream_handler(protocol_id)
+        self._library_network.withdraw(str(protocol_id))
+
+    async def new_stream(self, peer_id: ID, protocol_ids: Sequence[str]) -> LibraryStream:
+        """Ask a peer for a service.
+
+        Raises
+        ------
+        StreamFailure
+            It cannot be reached, or offers none of these.
+        """
+        try:
+            return await self._library_network.open(peer_id, [str(each) for each in protocol_ids])
+        except SwarmException as error:
+            raise StreamFailure(f"failed to open a stream to peer {peer_id}: {error}") from error
+
+    def run(
+        self, listen_addrs: Sequence[Multiaddr], *, task_status: object = trio.TASK_STATUS_IGNORED
+    ) -> AbstractAsyncContextManager[None]:
+        """Do nothing for the time of an ``async with`` block, as the host runs already; refuse addresses."""
+
+        @asynccontextmanager
+        async def already_running() -> AsyncIterator[None]:
+            await self._library_network.listen(*listen_addrs)
+            yield
+
+        return already_running()
+
+
+@asynccontextmanager
+async def open_library_host(
+    host: Host,
+    identity: Identity,
+    *,
+    limits: ServiceLimits | None = None,
+    narrowest: Scope = Scope.GLOBAL,
+) -> AsyncIterator[LibraryHost]:
+    """Give a host the library's interfaces for the time of a ``with`` block.
+
+    The library's identify and ping take the place of the host's own. Importing the library changes logging: set it
+    up first.
+
+    Parameters
+    ----------
+    host : Host
+    identity : Identity
+        The host's own.
+    limits : ServiceLimits, optional
+        Of each of the library's services.
+    narrowest : Scope, optional
+        How far whatever the library dials must reach at least, as its addresses are hearsay: on a LAN,
+        `Scope.PRIVATE`.
+    """
+    failure: Exception | None = None
+    async with trio.open_nursery() as nursery:
+        network = LibraryNetwork(
+            host, identity, limits=limits or ServiceLimits(), narrowest=narrowest, nursery=nursery
+        )
+        library = LibraryHost(network)
+        try:
+            yield library
+        except Exception as error:  # raised again outside the nursery, which would wrap it in a group
+            failure = error
+        finally:
+            with trio.CancelScope(shield=True):
+                await library.close()
+            nursery.cancel_scope.cancel()
+    if failure is not None:
+        raise failure

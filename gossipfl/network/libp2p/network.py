@@ -1,0 +1,305 @@
+"""The library's network over one of this project's hosts."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import NoReturn
+
+import trio
+from libp2p.abc import ConnectionType, IPeerStore, IRawConnection
+from libp2p.crypto.ed25519 import Ed25519PrivateKey
+from libp2p.crypto.keys import KeyPair
+from libp2p.io.exceptions import IOException
+from libp2p.network.exceptions import SwarmException
+from libp2p.peer.id import ID
+from libp2p.peer.peerstore import PeerStore, PeerStoreError
+from multiaddr import Multiaddr
+
+from gossipfl.errors import GossipflError, InvalidAddress
+from gossipfl.network.addresses import Hearsay, Scope, parse_address
+from gossipfl.network.connection import Connection
+from gossipfl.network.failures import StreamFailure
+from gossipfl.network.host import Host
+from gossipfl.network.identity import Identity
+from gossipfl.network.libp2p.bookkeeping import Bookkeeping
+from gossipfl.network.libp2p.connections import LibraryConnection
+from gossipfl.network.libp2p.relayed import open_socket
+from gossipfl.network.libp2p.streams import LibraryStream
+from gossipfl.network.log_limits import limited_logger
+from gossipfl.network.service_streams import ServiceLimits, ServiceStream
+
+__all__ = ["LibraryNetwork"]
+
+StreamHandler = Callable[[LibraryStream], Awaitable[None]]
+_log = limited_logger(__name__)
+
+
+class _Listened:
+    """What the host listens at, as one of the library's listeners."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+
+    def get_addrs(self) -> tuple[Multiaddr, ...]:
+        return tuple(Multiaddr(str(each)) for each in self._host.reachability.addresses())
+
+
+class LibraryNetwork(Bookkeeping):
+    """The connections and the services of a host.
+
+    Whatever the library dials was told by others: it goes no further inward than `narrowest`, and no more often
+    than the host dials hearsay.
+
+    Parameters
+    ----------
+    host : Host
+    identity : Identity
+        The host's.
+    limits : ServiceLimits
+        Of each of the library's services.
+    narrowest : Scope
+    nursery : trio.Nursery
+        Holds what is carried for relays, and what the library is notified of.
+    """
+
+    def __init__(
+        self,
+        host: Host,
+        identity: Identity,
+        *,
+        limits: ServiceLimits,
+        narrowest: Scope,
+        nursery: trio.Nursery,
+    ) -> None:
+        super().__init__(nursery, most_connections=host.limits.connections)
+        self._host = host
+        self._limits = limits
+        self._narrowest = narrowest
+        self._offered: set[str] = set()
+        self._known: dict[Connection, LibraryConnection] = {}
+        self.connections: dict[ID, list[LibraryConnection]] = {}
+        self.listeners = {"tcp": _Listened(host)}
+        self.peerstore: IPeerStore = PeerStore()
+        private = Ed25519PrivateKey.new(identity.seed)
+        self._peer_id = ID.from_base58(host.peer_id)
+        self.peerstore.add_key_pair(self._peer_id, KeyPair(private, private.get_public_key()))
+        host.connections.watchers.append(self)
+        for connection in host.connections.all():
+            self.came(connection)
+
+    # Services
+
+    def offer(self, protocol: str, handler: StreamHandler) -> None:
+        """Have the library answer a protocol, within limits."""
+
+        async def handle(stream: ServiceStream) -> None:
+            taken = LibraryStream(stream, self._known[stream.connection])
+            try:
+                await handler(taken)
+                await taken.ended.wait()  # a handler may hand its stream on, as that of relays does
+            except IOException as error:
+                _log.debug("a stream of %s ended: %s", protocol, error)
+            finally:
+                await taken.close()
+            if taken.refusal is not None:
+                raise taken.refusal
+
+        self._host.services.offer(protocol, handle, self._limits)
+        self._offered.add(protocol)
+
+    def withdraw(self, protocol: str) -> None:
+        """Have the library answer a protocol no more."""
+        if protocol in self._offered:
+            self._offered.remove(protocol)
+            self._host.services.withdraw(protocol)
+
+    async def open(self, peer_id: ID, protocols: Sequence[str]) -> LibraryStream:
+        """Open a stream and agree on one of some protocols; on none, if there are none.
+
+        Raises
+        ------
+        SwarmException
+            The peer cannot be reached, or speaks none of them.
+        """
+        try:
+            stream = await self._host.services.open(
+                str(peer_id), protocols, addresses=self._addresses(peer_id), limits=self._limits
+            )
+        except GossipflError as error:
+            raise SwarmException(str(error)) from error
+        return LibraryStream(stream, self._of(stream.connection))
+
+    async def new_stream(self, peer_id: ID) -> LibraryStream:
+        """Open a stream on which nothing is agreed yet."""
+        return await self.open(peer_id, ())
+
+    def set_stream_handler(self, stream_handler: StreamHandler) -> None:
+        """Do nothing: a stream comes to the handler of its protocol, which the host has agreed upon."""
+
+    # Connections
+
+    def get_peer_id(self) -> ID:
+        """Return the host's peer id."""
+        return self._peer_id
+
+    def get_connections(self, peer_id: ID | None = None) -> list[LibraryConnection]:
+        """Return all connections, or those with one peer."""
+        if peer_id is not None:
+            return list(self.connections.get(peer_id, ()))
+        return [each for own in self.connections.values() for each in own]
+
+    def get_connections_map(self) -> dict[ID, list[LibraryConnection]]:
+        """Return all connections by peer."""
+        return {peer_id: list(own) for peer_id, own in self.connections.items()}
+
+    def get_connection(self, peer_id: ID) -> LibraryConnection | None:
+        """Return a connection with a peer, if there is one."""
+        return next(iter(self.connections.get(peer_id, ())), None)
+
+    def get_total_connections(self) -> int:
+        """Count connections."""
+        return len(self._known)
+
+    def get_metrics(self) -> dict[str, int]:
+        """Count connections by who dialled."""
+        outbound = sum(each.is_initiator for each in self._known.values())
+        total = len(self._known)
+        return {"total": total, "inbound": total - outbound, "outbound": outbound}
+
+    def came(self, connection: Connection) -> None:
+        """Note a connection of the host."""
+        known = self._known[connection] = LibraryConnection(connection, self._open_on)
+        self.connections.setdefault(known.peer_id, []).append(known)
+        self.tell("connected", known)
+
+    def gone(self, connection: Connection) -> None:
+        """Note that a connection of the host is no more."""
+        gone = self._known.pop(connection)
+        own = self.connections[gone.peer_id]
+        own.remove(gone)
+        if not own:
+            del self.connections[gone.peer_id]
+        gone.event_closed.set()
+        self.tell("disconnected", gone)
+
+    async def dial_peer(self, peer_id: ID) -> list[LibraryConnection]:
+        """Connect to a peer, unless it is connected.
+
+        Raises
+        ------
+        SwarmException
+            It cannot be reached at any of the addresses in the peer store.
+        """
+        addresses = self._addresses(peer_id)
+        try:
+            return [self._of(await self._host.services.connection(str(peer_id), addresses))]
+        except GossipflError as error:
+            raise SwarmException(str(error)) from error
+
+    async def dial_addr(self, addr: Multiaddr, peer_id: ID, source: object = None) -> LibraryConnection:
+        """Make another connection to a peer, at one address.
+
+        Raises
+        ------
+        SwarmException
+            It cannot be reached there.
+        """
+        try:
+            return self._of(await self._host.services.dial(str(peer_id), self._hearsay([addr])))
+        except GossipflError as error:
+            raise SwarmException(str(error)) from error
+
+    async def dial_addr_as_responder(
+        self, addr: Multiaddr, peer_id: ID, source: object = None
+    ) -> LibraryConnection:
+        """Refuse: a host that dials is the initiator of its connection.
+
+        Raises
+        ------
+        SwarmException
+            Always.
+        """
+        raise SwarmException("hosts of gossipfl do not dial as the side that answers")
+
+    async def upgrade_outbound_raw_conn(self, raw_conn: IRawConnection, peer_id: ID) -> LibraryConnection:
+        """Connect to a peer over what leads to it, such as a relayed stream."""
+        return await self._carry(raw_conn, str(peer_id))
+
+    async def upgrade_inbound_raw_conn(self, raw_conn: IRawConnection, maddr: Multiaddr) -> LibraryConnection:
+        """Let whoever is at the other end connect."""
+        return await self._carry(raw_conn, None)
+
+    async def close_peer(self, peer_id: ID) -> None:
+        """Close all connections to a peer."""
+        for each in self.get_connections(peer_id):
+            await each.close()
+
+    async def close(self) -> None:
+        """Have the library answer nothing more. The host stays open."""
+        for protocol in tuple(self._offered):
+            self.withdraw(protocol)
+        if self in self._host.connections.watchers:
+            self._host.connections.watchers.remove(self)
+
+    async def listen(self, *multiaddrs: Multiaddr) -> bool:
+        """Refuse: what is listened at was decided when the host was opened.
+
+        Raises
+        ------
+        SwarmException
+            There is an address.
+        """
+        if multiaddrs:
+            raise SwarmException("the host listens already, where it was told to when it was opened")
+        return True
+
+    async def run(self) -> None:
+        """Wait for ever: the host runs already."""
+        await trio.sleep_forever()
+
+    def get_manager(self) -> NoReturn:
+        """Refuse: the network is no task of the library's.
+
+        Raises
+        ------
+        SwarmException
+            Always.
+        """
+        raise SwarmException("the network is run by its host")
+
+    def _addresses(self, peer_id: ID) -> list[Hearsay]:
+        try:
+            return self._hearsay(self.peerstore.addrs(peer_id))
+        except PeerStoreError:
+            return []
+
+    def _hearsay(self, addresses: Sequence[Multiaddr]) -> list[Hearsay]:
+        told = []
+        for each in addresses:
+            try:
+                told.append(Hearsay(str(parse_address(str(each), smallest_port=1)), self._narrowest))
+            except InvalidAddress:  # not over TCP
+                continue
+        return told
+
+    async def _carry(self, raw: IRawConnection, expected_peer: str | None) -> LibraryConnection:
+        remote = raw.get_remote_address()
+        try:
+            connection = await self._host.carry(
+                open_socket(raw, self._nursery),
+                remote_address="0.0.0.0" if remote is None else remote[0],  # noqa: S104 - nowhere
+                expected_peer=expected_peer,
+            )
+        except (GossipflError, StreamFailure) as error:
+            raise SwarmException(str(error)) from error
+        carried = self._of(connection)
+        carried.set_transport_info(raw.get_transport_addresses(), ConnectionType.RELAYED)
+        return carried
+
+    def _of(self, connection: Connection) -> LibraryConnection:
+        if connection not in self._known:
+            raise SwarmException("the connection is gone")
+        return self._known[connection]
+
+    async def _open_on(self, connection: LibraryConnection) -> LibraryStream:
+        return await self.open(connection.peer_id, ())

@@ -1,0 +1,52 @@
+"""Sockets over what the library calls raw connections, so that a relayed connection is secured as any other."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Final
+
+import trio
+from libp2p.abc import IRawConnection
+
+from gossipfl.network.log_limits import limited_logger
+
+__all__ = ["open_socket"]
+
+_PIECE_BYTES: Final = 65_536
+_log = limited_logger(__name__)
+
+
+def open_socket(raw: IRawConnection, nursery: trio.Nursery) -> trio.SocketStream:
+    """Return a socket whose bytes go over a raw connection, and come from it, for as long as both last."""
+    near, far = (trio.SocketStream(trio.socket.from_stdlib_socket(each)) for each in socket.socketpair())
+    nursery.start_soon(_carry, raw, far)
+    return near
+
+
+async def _carry(raw: IRawConnection, far: trio.SocketStream) -> None:
+    async def inward() -> None:
+        while data := await raw.read(_PIECE_BYTES):
+            await far.send_all(data)
+
+    async def outward() -> None:
+        async for data in far:
+            await raw.write(bytes(data))
+
+    try:
+        async with trio.open_nursery() as nursery:
+            for direction in (inward, outward):
+                nursery.start_soon(_until_it_ends, direction, nursery.cancel_scope)
+    finally:
+        with trio.CancelScope(shield=True), suppress(Exception):
+            await trio.aclose_forcefully(far)
+            await raw.close()
+
+
+async def _until_it_ends(direction: Callable[[], Awaitable[None]], scope: trio.CancelScope) -> None:
+    try:
+        await direction()
+    except Exception as error:  # whatever the library raises ends this connection, and nothing else
+        _log.debug("a relayed connection ended: %s", error)
+    scope.cancel()
