@@ -7,11 +7,11 @@ from pathlib import Path
 from gossipfl.algorithms.declaration import Algorithm
 from gossipfl.algorithms.description import described
 from gossipfl.algorithms.registry import Kind, algorithm_names, find_algorithm
-from gossipfl.errors import InvalidAlgorithm, UnknownAlgorithm
+from gossipfl.errors import InvalidAlgorithm, SettingError, UnknownAlgorithm
 from topology.plugins import is_object_name
 from topology.spelling import did_you_mean
 
-__all__ = ["find_for_peers", "names_for_peers"]
+__all__ = ["find_for_peers", "names_for_peers", "require_in_peers"]
 
 _KEYS = {"rounds": "rounds.algorithm", "messages": "gossip.algorithm"}
 _FLAGS = {"rounds": "--rounds-algorithm", "messages": "--gossip-algorithm"}
@@ -59,3 +59,22 @@ def find_for_peers(name: str, *, kind: Kind, directory: Path | None) -> type[Alg
             remedy=f"Name it as {_KEYS[found.kind]} ({_FLAGS[found.kind]}) instead.",
         )
     return found
+
+
+def require_in_peers(name: str, algorithm: Algorithm) -> None:
+    """Refuse an algorithm that only the simulator runs.
+
+    Raises
+    ------
+    SettingError
+    """
+    if algorithm.simulator_only is None:
+        return
+    what = f"{_KEYS[algorithm.kind]}: {name} runs in the simulator only: {algorithm.simulator_only}"
+    if algorithm.peers_with:
+        raise SettingError(what, remedy=f"Peers run it with {algorithm.peers_with}.")
+    raise SettingError(
+        what,
+        expected=f"one of {', '.join(names_for_peers(algorithm.kind))}",
+        remedy=f"`gossipfl sim run` simulates it, with algorithm.name = {name!r}.",
+    )

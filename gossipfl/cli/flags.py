@@ -15,6 +15,7 @@ from typer.core import TyperCommand
 
 from gossipfl.errors import SettingError
 from gossipfl.settings import PeerSettings
+from gossipfl.settings.places import flag_of
 
 __all__ = ["Overrides", "WithParameterFlags", "parse_assignment", "with_setting_flags"]
 
@@ -139,10 +140,8 @@ def _flag(table: str, key: str, field: FieldInfo, *, default: Any) -> inspect.Pa
     if default is None:
         default = field.get_default(call_default_factory=True, validated_data={})
     shown = "" if default in (None, [], {}) else f" (default: {default})"
-    flag = f"--{table}-{key}".replace("_", "-")
-    flag = {"--task-name": "--task", "--task-options": "--option"}.get(flag, flag)
     option = typer.Option(
-        flag,
+        flag_of(table, key),
         help=f"{field.description}{shown}".replace("[", "\\["),
         show_default=False,
         rich_help_panel=f"Settings of {table}",

@@ -48,7 +48,7 @@ def init(
     from gossipfl.settings import parse_settings, with_modules
     from gossipfl.tasks import find_task
 
-    settings = with_modules(parse_settings(overrides, source="the flags"), home)
+    settings = with_modules(parse_settings(overrides, source="the flags", flags=overrides), home)
     modules = settings.runtime.modules
     task = find_task(
         settings.task.name, settings.task.options, metrics=settings.task.metrics, directory=modules
@@ -56,7 +56,7 @@ def init(
     if settings.rounds.algorithm is not None:
         from gossipfl.rounds.plan import round_algorithm
 
-        round_algorithm(settings)  # a typo is named now
+        round_algorithm(settings)  # a typo, or what only the simulator runs, is named now
     place = Home(home)
     place.require_free()
     data = None

@@ -101,4 +101,4 @@ class DemoPlan:
             tables.setdefault(table, {}).update(values)
         tables["task"] = {"name": self.task, "options": self.task_options(index)}
         tables["network"].update(listen=[listen], bootstrap=bootstrap)
-        return parse_settings(tables, source="the demo's flags")
+        return parse_settings(tables, source="the demo's flags", flags=self.overrides)

@@ -80,11 +80,6 @@ def mixing_of(
     SettingError
     """
     requirements = algorithm.requirements
-    if algorithm.simulator_only is not None:
-        raise SettingError(
-            f"{name} is not for peers: {algorithm.simulator_only}",
-            remedy="`gossipfl algorithms list` shows those that are; `gossipfl sim` runs this one.",
-        )
     try:
         from gossipfl.algorithms.requirements import unmet
         from topology.catalogue import build

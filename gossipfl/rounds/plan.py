@@ -6,10 +6,9 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from gossipfl.algorithms import Links, RoundAlgorithm
-from gossipfl.algorithms.for_peers import find_for_peers
+from gossipfl.algorithms.for_peers import find_for_peers, require_in_peers
 from gossipfl.algorithms.registry import digest_of, make_algorithm
 from gossipfl.codecs import FLOAT32, Codec
 from gossipfl.outgoing import Pipeline
@@ -19,9 +18,6 @@ from gossipfl.rounds.roster import Roster, read_roster
 from gossipfl.settings import PeerSettings
 from gossipfl.training import Trainer
 from gossipfl.wire import RoundForm, RoundsExpectation
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["Position", "RoundsPlan", "plan_of", "round_algorithm"]
 
@@ -92,14 +88,16 @@ def round_algorithm(settings: PeerSettings) -> RoundAlgorithm:
     Raises
     ------
     SettingError, InvalidAlgorithm
-        If there is none of this name, or a parameter is wrong.
+        If there is none of this name, a parameter is wrong, or peers cannot run it.
     """
     rounds, modules = settings.rounds, settings.runtime.modules
     assert rounds.algorithm is not None  # noqa: S101  (the caller's reason to ask)
     find_for_peers(rounds.algorithm, kind="rounds", directory=modules)
-    return make_algorithm(
+    algorithm = make_algorithm(
         rounds.algorithm, rounds.parameters, kind="rounds", directory=modules, key="rounds.parameters"
     )
+    require_in_peers(rounds.algorithm, algorithm)
+    return algorithm
 
 
 def plan_of(

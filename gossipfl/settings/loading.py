@@ -10,11 +10,11 @@ from typing import Any
 
 import tomli_w
 from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
 
 from gossipfl.errors import SettingError
+from gossipfl.settings.error_messages import explained
 from gossipfl.settings.peer import PeerSettings
-from topology.spelling import closest
+from gossipfl.settings.places import flag_of, syntax_error
 from topology.text import read_text
 
 __all__ = ["dump_settings", "load_settings", "parse_settings"]
@@ -29,25 +29,29 @@ def load_settings(path: Path, overrides: Mapping[str, Mapping[str, Any]] | None 
     ----------
     path : Path
     overrides : mapping, optional
-        By table and key, values that take the place of the file's.
+        By table and key, values of flags that take the place of the file's.
 
     Raises
     ------
     SettingError
-        If the file is missing or no TOML, or a table, key or value is wrong; all that is wrong is listed.
+        If the file is missing or no TOML, or a table, key or value is wrong; all that is wrong is listed, with
+        lines and columns.
     """
     try:
-        tables = tomllib.loads(read_text(path))
+        text = read_text(path)
+        tables = tomllib.loads(text)
     except FileNotFoundError as error:
         raise SettingError(
             f"there is no settings file {path}", remedy="Make one with `gossipfl peer init --home DIR`."
         ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingError(f"{path} is not TOML", got=str(error), remedy="Correct that line.") from error
+    except tomllib.TOMLDecodeError as error:
+        raise SettingError(syntax_error(error, str(path))) from error
+    except UnicodeDecodeError as error:
+        raise SettingError(f"{path}: not TOML: {error}") from error
     except OSError as error:
         raise SettingError(f"{path} cannot be read", got=error.strerror) from error
-    source = f"{path} or the flags" if overrides else str(path)
-    return parse_settings(_overridden(tables, overrides or {}), source=source)
+    overrides = overrides or {}
+    return parse_settings(_overridden(tables, overrides), source=str(path), text=text, flags=overrides)
 
 
 def _overridden(tables: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
@@ -62,42 +66,39 @@ def _overridden(tables: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict
     return replaced
 
 
-def parse_settings(tables: Mapping[str, Any], *, source: str) -> PeerSettings:
+def parse_settings(
+    tables: Mapping[str, Any],
+    *,
+    source: str,
+    text: str = "",
+    flags: Mapping[str, Mapping[str, Any]] | None = None,
+) -> PeerSettings:
     """Validate settings given as tables.
+
+    Parameters
+    ----------
+    tables : mapping
+    source : str
+        What to call it in errors.
+    text : str
+        The TOML it was read from.
+    flags : mapping, optional
+        By table and key, those values that flags gave; errors cite the flags.
 
     Raises
     ------
     SettingError
-        If a table, key or value is wrong; all that is wrong is listed.
+        If a table, key or value is wrong; all that is wrong is listed, a line each.
     """
     try:
         return PeerSettings.model_validate(tables)
     except ValidationError as error:
-        problems = [_problem(details["loc"], details) for details in error.errors()]
-        raise SettingError(f"wrong settings in {source}: {'; '.join(problems)}") from None
-
-
-def _problem(location: tuple[int | str, ...], details: ErrorDetails) -> str:
-    key = ".".join(str(part) for part in location)
-    if details["type"] == "extra_forbidden":
-        known = _known_keys(location[:-1])
-        near = closest(str(location[-1]), known)
-        hint = f"did you mean {near!r}?" if near else f"known here: {', '.join(known)}"
-        return f"{key} is unknown ({hint})"
-    message = str(details["msg"]).removeprefix("Value error, ")
-    return f"{key}: {message[0].lower()}{message[1:]}, got {details['input']!r}"
-
-
-def _known_keys(location: tuple[int | str, ...]) -> list[str]:
-    model: type[BaseModel] = PeerSettings
-    for part in location:
-        field = model.model_fields.get(str(part))
-        if field is None or not (
-            isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
-        ):
-            return []
-        model = field.annotation
-    return list(model.model_fields)
+        given = {
+            f"{table}.{key}": flag_of(table, key) for table, keys in (flags or {}).items() for key in keys
+        }
+        raise SettingError(
+            explained(error, model=PeerSettings, text=text, source=source, table=tables, given=given)
+        ) from None
 
 
 def dump_settings(settings: PeerSettings, *, gossip: Mapping[str, tuple[Any, str]] | None = None) -> str:

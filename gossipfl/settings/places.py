@@ -1,4 +1,4 @@
-"""Places of settings in the file that holds them."""
+"""Places of settings: where they stand in their file, and which flag gives them."""
 
 from __future__ import annotations
 
@@ -7,20 +7,21 @@ import tomllib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from gossipfl.errors import GossipflError
 from gossipfl.settings.peer import PeerSettings
 from topology.text import read_text
 
-__all__ = ["line_of", "naming_the_place"]
+__all__ = ["cited", "flag_of", "naming_the_place", "syntax_error", "value_at"]
 
+_FLAGS = {"--task-name": "--task", "--task-options": "--option"}
+_POSITION = re.compile(r"(.*) \(at line (\d+), column (\d+)\)", re.DOTALL)
 _KEY = re.compile(r"([a-z_]+(?:\.\w+)+): ")
 
 
 @contextmanager
 def naming_the_place(path: Path, settings: PeerSettings) -> Iterator[None]:
-    """Put file and line before errors about a setting, ``table.key: ...``, that has its value from the file.
+    """Put file, line and column before errors, ``table.key: ...``, about a value that is the file's.
 
     Parameters
     ----------
@@ -40,30 +41,56 @@ def naming_the_place(path: Path, settings: PeerSettings) -> Iterator[None]:
 
 
 def _place(path: Path, settings: PeerSettings, names: Sequence[str]) -> str | None:
-    """File and line of a key; None if the value in use is not the file's."""
+    """Where a key stands; None if the value in use is not the file's."""
     try:
         text = read_text(path)
         tables = tomllib.loads(text)
     except (OSError, ValueError):
         return None
-    there = _value(tables, names)
-    if there is None or there != _value(settings.model_dump(mode="json"), names):
+    there = value_at(tables, names)
+    if there is None or there != value_at(settings.model_dump(mode="json"), names):
         return None
-    line = line_of(text, names)
-    return str(path) if line is None else f"{path}:{line}"
+    return cited(str(path), text, names)
 
 
-def _value(table: Any, names: Sequence[str]) -> Any:  # noqa: ANN401
+def flag_of(table: str, key: str) -> str:
+    """The flag that gives a setting, e.g. ``--training-learning-rate``."""
+    flag = f"--{table}-{key}".replace("_", "-")
+    return _FLAGS.get(flag, flag)
+
+
+def value_at(table: object, names: Sequence[str]) -> object:
+    """The value at a dotted key, taken apart; None where there is none."""
     for name in names:
         table = table.get(name) if isinstance(table, dict) else None
     return table
 
 
-def line_of(text: str, names: Sequence[str]) -> int | None:
-    """Line on which a key, or failing that its table, stands; 1-based."""
+def cited(source: str, text: str, names: Sequence[str]) -> str:
+    """Where a key stands, or failing that its table, as ``file:line:column``; the file alone if it is not there.
+
+    Parameters
+    ----------
+    source, text : str
+        What to call the file, and the TOML in it.
+    names : sequence of str
+        The dotted key, taken apart.
+    """
+    place = _place_in(text, names)
+    return source if place is None else f"{source}:{place[0]}:{place[1]}"
+
+
+def syntax_error(error: tomllib.TOMLDecodeError, source: str) -> str:
+    """Say where a text is not TOML, and why."""
+    said = _POSITION.fullmatch(str(error))
+    return f"{source}:{said[2]}:{said[3]}: not TOML: {said[1]}" if said else f"{source}: not TOML: {error}"
+
+
+def _place_in(text: str, names: Sequence[str]) -> tuple[int, int] | None:
+    """Line and column of a key or, failing that, of its table; from 1."""
     table: list[str] = []
     counts: dict[str, int] = {}
-    best: int | None = None
+    best: tuple[int, int] | None = None
     wanted = [name for name in names if not name.isdigit()]
     wanted_entry = next((int(name) for name in names if name.isdigit()), None)
     for number, line in enumerate(text.splitlines(), start=1):
@@ -75,13 +102,25 @@ def line_of(text: str, names: Sequence[str]) -> int | None:
                 if wanted_entry is not None and counts[header[2]] != wanted_entry:
                     table = ["?", *table]
             if table == wanted[: len(table)]:
-                best = number
+                best = (number, header.start(1) + 1)
             continue
         key = re.match(r"\s*([\w.\"'-]+)\s*=", line)
         if key:
             full = [*table, *(part.strip("\"'") for part in key[1].split("."))]
-            if full == wanted:
-                return number
             if full == wanted[: len(full)]:
-                best = number
+                column = _inline_column(line, wanted[len(full) :], start=key.end()) or key.start(1) + 1
+                best = (number, column)
+            if full == wanted:
+                return best
     return best
+
+
+def _inline_column(line: str, names: Sequence[str], *, start: int) -> int | None:
+    """Column of the last of these keys that is found, each in the inline table of the one before."""
+    column = None
+    for name in names:
+        key = re.compile(rf"[{{,]\s*([\"']?{re.escape(name)}[\"']?)\s*=").search(line, start)
+        if key is None:
+            break
+        column, start = key.start(1) + 1, key.end()
+    return column

@@ -11,8 +11,9 @@ from typing import Any
 import tomli_w
 from pydantic import ValidationError
 
+from gossipfl.settings.error_messages import explained
+from gossipfl.settings.places import syntax_error
 from sims.errors import InvalidScenario
-from sims.scenario.error_messages import explained
 from sims.scenario.ready_made import SCENARIOS, read_toml
 from sims.scenario.scenario import Scenario
 from sims.scenario.tables import resolve, topology_table
@@ -96,8 +97,9 @@ def scenario_of(
     try:
         return Scenario.model_validate(table)
     except ValidationError as error:
+        given = {each.partition("=")[0].strip(): f"--set {each}" for each in overrides}
         raise InvalidScenario(
-            explained(error, model=Scenario, text=text, source=source, table=table, overrides=overrides)
+            explained(error, model=Scenario, text=text, source=source, table=table, given=given)
         ) from error
 
 
@@ -109,7 +111,7 @@ def _parsed(text: str, source: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise InvalidScenario(f"{source} is not valid TOML: {error}") from error
+        raise InvalidScenario(syntax_error(error, source)) from error
 
 
 def parse_scenario(

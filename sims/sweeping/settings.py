@@ -11,8 +11,9 @@ from typing import Annotated, Any, Literal
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from gossipfl.settings.error_messages import explained
+from gossipfl.settings.places import syntax_error
 from sims.errors import InvalidScenario, InvalidSweep
-from sims.scenario.error_messages import explained
 from sims.scenario.ready_made import SCENARIOS, read_toml
 from sims.scenario.tables import modules_of, topology_table
 from sims.scenario.text import load_table
@@ -245,7 +246,7 @@ def parse_sweep(
         try:
             table = tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:
-            raise InvalidSweep(f"{source} is not valid TOML: {error}") from error
+            raise InvalidSweep(syntax_error(error, source)) from error
     else:
         table, text = dict(text), tomli_w.dumps(text)
     try:

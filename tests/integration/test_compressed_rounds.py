@@ -4,10 +4,9 @@ import pytest
 import torch
 
 from gossipfl.algorithms import make_algorithm
+from gossipfl.algorithms.for_peers import require_in_peers
 from gossipfl.codecs import codec
 from gossipfl.errors import SettingError
-from gossipfl.rounds.mixing import mixing_of
-from gossipfl.settings import PeerSettings
 from tests.gossipfl.network.helpers import in_trio
 from tests.integration.peers import records_of
 from tests.integration.test_rounds import digits_peers, run_all, simulated
@@ -51,5 +50,5 @@ async def test_peers_end_where_the_simulation_ends(tmp_path, name, more, way, st
 
 def test_what_one_lost_message_would_harm_for_good_is_refused():
     for name, said in (("choco", "unless restart_every is set"), ("power_gossip", "keep the same factors")):
-        with pytest.raises(SettingError, match=rf"{name} is not for peers.*{said}"):
-            mixing_of(name, make_algorithm(name, {}), "ring:4", PeerSettings(), members=4)
+        with pytest.raises(SettingError, match=rf"{name} runs in the simulator only.*{said}"):
+            require_in_peers(name, make_algorithm(name, {}))

@@ -9,7 +9,7 @@ from typing import Any
 
 from gossipfl.algorithms import MessageAlgorithm, make_algorithm, resumed
 from gossipfl.algorithms.declaration import parameters_of, settings_of
-from gossipfl.algorithms.for_peers import find_for_peers
+from gossipfl.algorithms.for_peers import find_for_peers, require_in_peers
 from gossipfl.algorithms.registry import bundled, digest_of
 from gossipfl.errors import SettingError
 from gossipfl.settings import GossipSettings, PeerSettings
@@ -144,8 +144,7 @@ def _parameters(settings: PeerSettings, declared: Mapping[str, str | None]) -> d
 
 def _require_runnable(name: str, algorithm: MessageAlgorithm, settings: PeerSettings) -> None:
     behaviour, exchange = algorithm.behaviour, settings.exchange
-    if algorithm.simulator_only is not None:
-        raise SettingError(f"gossip.algorithm: {name} runs in the simulator only: {algorithm.simulator_only}")
+    require_in_peers(name, algorithm)
     if behaviour.trains == "answer" and exchange.mode != "push-pull":
         raise SettingError(
             f"gossip.algorithm = {name!r} trains on answers, so neighbours must be asked for them",

@@ -134,7 +134,7 @@ def spoil_partition(home):
 @pytest.mark.parametrize(
     ("spoil", "parts"),
     [
-        (spoil_toml, ["training.learing_rate is unknown", "did you mean 'learning_rate'?"]),
+        (spoil_toml, ["training.learing_rate: unknown key", "Did you mean 'learning_rate'?"]),
         (spoil_key, ["identity"]),
         (spoil_checkpoint, ["checkpoint", "damaged"]),
         (spoil_counter, ["incarnation is damaged"]),
@@ -384,7 +384,7 @@ def test_a_wrong_name_in_the_settings_is_told_with_its_file_line_and_key(cli, tm
     line = lines.index(f'{option} = "{name}"') + 1
     code, _, err = cli("peer", "run", "--home", home, "--plain")
     assert code == 2, err
-    assert all(part in err for part in [f"{file}:{line}: {key}: ", *parts]), err
+    assert all(part in err for part in [f"{file}:{line}:1: {key}: ", *parts]), err
     flag = "--task" if table == "task" else f"--{table}-{option}"
     code, _, err = cli("peer", "run", "--home", home, "--plain", flag, f"{name}x")
     assert code == 2, err
@@ -440,3 +440,25 @@ def test_the_status_says_how_the_rounds_go():
     assert "member 3: not waited for" in shown
     assert status_line({**values, "rounds": rounds}).startswith("round 57 without members 1, 3 age 9")
     assert status_line({**values, "rounds": None}).startswith("age 9")
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (
+            ["--rounds-algorithm", "fedavg"],
+            r"rounds\.algorithm: fedavg runs in the simulator only: it needs a server.*expected one of .*d_psgd.*"
+            r"`gossipfl sim run` simulates it",
+        ),
+        (
+            ["--rounds-algorithm", "choco"],
+            r"choco runs in the simulator only.*Peers run it with restart_every",
+        ),
+        (["--gossip-algorithm", "push_sum"], r"gossip\.algorithm: push_sum runs in the simulator only"),
+    ],
+)
+def test_what_only_the_simulator_runs_is_refused_before_anything_is_made(cli, tmp_path, flags, said):
+    code, out, err = cli("peer", "init", "--home", tmp_path / "alice", "--no-try", *flags)
+    assert (code, out) == (2, "")
+    assert re.search(said, err), err
+    assert not (tmp_path / "alice").exists()

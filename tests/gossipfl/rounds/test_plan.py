@@ -133,14 +133,14 @@ def test_all_parameters_count_and_equal_ones_are_written_alike():
         ({"topology": "random-regular"}, "degree is missing"),
         ({"topology": "ring:5"}, "another number of nodes than the roster has members.*expected 6; got 5"),
         ({"topology": "epidemic:6,s=2,mode=local,seed=1"}, "needs doubly stochastic mixing"),
-        ({"algorithm": "fedavg"}, "fedavg is not for peers: it needs a server"),
+        ({"algorithm": "fedavg"}, "rounds.algorithm: fedavg runs in the simulator only: it needs a server"),
         ({"algorithm": "relay_sgd"}, "relays along a tree"),
         ({"algorithm": "d_cliques"}, "averages within cliques"),
         (
             {"algorithm": "exact_diffusion", "topology": "one-peer-exponential:6"},
             "same matrix in every round",
         ),
-        ({"algorithm": "power_gossip"}, "not for peers"),
+        ({"algorithm": "power_gossip"}, "in the simulator only"),
     ],
     ids=lambda value: re.sub(r"12D3KooW\w+", "…", str(value)),
 )

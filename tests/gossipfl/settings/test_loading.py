@@ -78,9 +78,12 @@ def test_every_setting_is_in_the_file_with_a_comment():
 @pytest.mark.parametrize(
     ("tables", "parts"),
     [
-        ({"trainig": {}}, ["trainig is unknown", "did you mean 'training'?"]),
-        ({"training": {"learing_rate": 1}}, ["training.learing_rate is unknown", "'learning_rate'?"]),
-        ({"view": {"zzz": 1}}, ["view.zzz is unknown", "known here: size, exchanged, period, failures"]),
+        ({"trainig": {}}, ["peer.toml: trainig: unknown key 'trainig'", "Did you mean 'training'?"]),
+        ({"training": {"learing_rate": 1}}, ["training.learing_rate: unknown key", "'learning_rate'?"]),
+        (
+            {"view": {"zzz": 1}},
+            ["view.zzz: unknown key 'zzz'; known are ", "exchanged, failures, narrower, period"],
+        ),
         ({"training": {"learning_rate": -1}}, ["training.learning_rate", "greater than 0", "got -1"]),
         ({"training": {"learning_rate": math.nan}}, ["training.learning_rate", "finite", "nan"]),
         ({"training": {"learning_rate": math.inf}}, ["training.learning_rate", "finite", "inf"]),
@@ -111,10 +114,63 @@ def test_what_is_wrong_is_named(tables, parts):
         assert part in str(error.value)
 
 
+FILE = """\
+[training]
+learning_rate = -1
+[exchange]
+codec = "int1"
+[task]
+name = "digits"
+options = { peers = 4 }
+[[outgoing]]
+kind = "clip"
+norm = 1
+[[outgoing]]
+kind = "noise"
+deviaton = 0.1
+[view]
+size = 3
+exchanged = 9
+"""
+
+
+def test_mistakes_in_a_file_are_told_with_line_and_column(tmp_path: Path):
+    path = tmp_path / "peer.toml"
+    path.write_text(FILE)
+    with pytest.raises(SettingError) as error:
+        load_settings(path)
+    places = [line.removeprefix(str(path)).partition(": ")[0] for line in str(error.value).splitlines()]
+    assert sorted(places) == [":11:1", ":13:1", ":14:1", ":2:1", ":4:1"]
+    said = str(error.value)
+    assert f"{path}:13:1: outgoing.1.deviaton: unknown key 'deviaton'. Did you mean 'deviation'?" in said
+    assert f"{path}:14:1: view: view.exchanged (9) is larger than view.size (3)\n" in f"{said}\n"
+
+
+def test_in_an_inline_table_the_column_is_that_of_the_key(tmp_path: Path):
+    path = tmp_path / "peer.toml"
+    path.write_text('training = { batch_size = 4, momentum = 7 }\n  task.nme = "digits"\n')
+    with pytest.raises(SettingError) as error:
+        load_settings(path)
+    assert f"{path}:1:30: training.momentum: " in str(error.value)
+    assert f"{path}:2:3: task.nme: unknown key 'nme'. Did you mean 'name'?" in str(error.value)
+
+
+def test_what_a_flag_gave_is_not_blamed_on_the_file(tmp_path: Path):
+    path = tmp_path / "peer.toml"
+    path.write_text("[training]\nlearning_rate = 0.5\nmomentum = 3\n")
+    with pytest.raises(SettingError) as error:
+        load_settings(path, {"training": {"learning_rate": -2.0}, "task": {"name": 3}})
+    lines = str(error.value).splitlines()
+    assert len(lines) == 3
+    assert any(line.startswith("--training-learning-rate: training.learning_rate: ") for line in lines)
+    assert any(line.startswith("--task: task.name: ") for line in lines)
+    assert any(line.startswith(f"{path}:3:1: training.momentum: ") for line in lines)
+
+
 def test_everything_wrong_is_named_at_once():
     with pytest.raises(SettingError) as error:
         parse_settings({"training": {"momentum": 2}, "view": {"size": 0}, "x": {}}, source="here")
-    assert all(part in str(error.value) for part in ("training.momentum", "view.size", "x is unknown"))
+    assert all(part in str(error.value) for part in ("training.momentum", "view.size", "x: unknown key"))
 
 
 def test_every_number_has_a_range():
@@ -133,10 +189,10 @@ def test_files_that_cannot_be_read_are_named(tmp_path: Path):
     with pytest.raises(SettingError, match="cannot be read"):
         load_settings(tmp_path)
     (tmp_path / "peer.toml").write_text("training = {\n")
-    with pytest.raises(SettingError, match=r"peer\.toml is not TOML"):
+    with pytest.raises(SettingError, match=r"peer\.toml:1:13: not TOML"):
         load_settings(tmp_path / "peer.toml")
     (tmp_path / "peer.toml").write_bytes(b"\x80\xfe")
-    with pytest.raises(SettingError, match=r"peer\.toml is not TOML"):
+    with pytest.raises(SettingError, match=r"peer\.toml: not TOML"):
         load_settings(tmp_path / "peer.toml")
 
 

@@ -34,10 +34,10 @@ def test_dotted_and_nested_keys_are_the_same():
         (("seeds = [1, 2]", "seeds = [1, 1]"), r"seeds: expected different whole numbers"),
         (
             ("seeds = [1, 2]", "sedes = [1, 2]"),
-            r"sweep:3: sedes: unknown key 'sedes'. Did you mean 'seeds'\?",
+            r"sweep:3:1: sedes: unknown key 'sedes'. Did you mean 'seeds'\?",
         ),
-        (("[0.1, 0.2]", "0.1"), r"sweep:4: grid: training.learning_rate: expected a list"),
-        (("[0.1, 0.2]", "[0.1, 0.2"), r"sweep is not valid TOML"),
+        (("[0.1, 0.2]", "0.1"), r"sweep:4:1: grid: training.learning_rate: expected a list"),
+        (("[0.1, 0.2]", "[0.1, 0.2"), r"sweep:6:1: not TOML: Unclosed array"),
         (("[set]", "[random]\ndraws = 3\n[set]"), r"random.keys: Field required"),
         (
             (

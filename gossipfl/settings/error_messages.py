@@ -1,13 +1,13 @@
-"""Mistakes in TOML files, each with its line, its key, and what would be right."""
+"""Mistakes in TOML files and flags, each with its place, its key, and what would be right."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from gossipfl.settings.places import line_of
+from gossipfl.settings.places import cited, value_at
 from topology.spelling import did_you_mean
 
 __all__ = ["explained"]
@@ -19,8 +19,8 @@ def explained(
     model: type[BaseModel],
     text: str,
     source: str,
-    table: dict[str, Any],
-    overrides: Sequence[str] = (),
+    table: Mapping[str, Any],
+    given: Mapping[str, str] | None = None,
 ) -> str:
     """Say of each mistake where it stands and what would be right.
 
@@ -32,10 +32,10 @@ def explained(
         What the table was to be.
     text, source : str
         Text of the file, or nothing, and what to call it.
-    table : dict
-        What the text says.
-    overrides : sequence of str
-        Values that replaced those of the text, each as ``"network.loss=0.2"``.
+    table : mapping
+        What was checked.
+    given : mapping of str to str, optional
+        Dotted keys whose values the command line gave, and how: cited in place of the file.
 
     Returns
     -------
@@ -47,9 +47,10 @@ def explained(
         names = [str(part) for part in mistake["loc"] if not _is_union_tag(part, mistake["loc"], table)]
         if mistake["type"].startswith("union_tag"):
             names.append(mistake["ctx"]["discriminator"].strip("'"))
-        place = _override_of(names, overrides) or _place(text, source, names)
+        place = _on_command_line(names, given or {}) or cited(source, text, names)
         said = mistake["msg"].removeprefix("Value error, ")
-        came = "" if mistake["type"] == "missing" else f"; got {mistake['input']!r}"
+        is_whole = mistake["type"] == "value_error" and isinstance(mistake["input"], (Mapping, BaseModel))
+        came = "" if mistake["type"] == "missing" or is_whole else f"; got {mistake['input']!r}"
         if mistake["type"] == "union_tag_not_found":
             said, came = f"required here: one of {', '.join(_known_values(model, names))}", ""
         if mistake["type"] == "declared":
@@ -60,38 +61,30 @@ def explained(
             said, came = f"there is no {tag!r}; expected one of {tags}", ""
             hint = _sentence(did_you_mean(tag, tags.split(", ")))
         if mistake["type"] == "extra_forbidden":
-            known = _known_keys(model, names[:-1], of=_value_at(table, names[:-1]))
+            known = _known_keys(model, names[:-1], of=value_at(table, names[:-1]))
             suggestion = did_you_mean(names[-1], known)
             said, came = f"unknown key {names[-1]!r}", ""
             if names[-1] in _known_keys(model, names[:-1]):
                 said, suggestion = f"{names[-1]!r} belongs to another {names[-2]} than the one named", None
             hint = _sentence(suggestion) or f"; known are {', '.join(sorted(known))}"
-        lines.append(f"{place}: {'.'.join(names) or model.__name__.lower()}: {said}{came}{hint}")
+        lines.append(": ".join(filter(None, [place, ".".join(names), f"{said}{came}{hint}"])))
     return "\n".join(lines)
 
 
-def _place(text: str, source: str, names: Sequence[str]) -> str:
-    line = line_of(text, names)
-    return f"{source}:{line}" if line else source
-
-
-def _override_of(names: Sequence[str], overrides: Sequence[str]) -> str | None:
-    """The override that set a key, or the table it is in, as a command line has it."""
-    for given in reversed(overrides):
-        key = [part.strip() for part in given.partition("=")[0].split(".")]
-        if key == list(names[: len(key)]):
-            return f"--set {given}"
-    return None
+def _on_command_line(names: Sequence[str], given: Mapping[str, str]) -> str | None:
+    """How the command line gave a key, or the table it is in."""
+    keys = (".".join(names[:length]) for length in range(len(names), 0, -1))
+    return next((given[key] for key in keys if key in given), None)
 
 
 def _sentence(hint: str | None) -> str:
     return f". {hint}" if hint else ""
 
 
-def _is_union_tag(part: object, location: tuple[Any, ...], table: Any) -> bool:
+def _is_union_tag(part: object, location: tuple[Any, ...], table: object) -> bool:
     """Whether this part of pydantic's location is the tag of a variant, which is no key in the file."""
     position = location.index(part)
-    inner = table
+    inner: Any = table
     for step in location[:position]:
         is_index = isinstance(inner, list) and isinstance(step, int) and step < len(inner)
         if is_index or (isinstance(inner, dict) and step in inner):
@@ -99,7 +92,7 @@ def _is_union_tag(part: object, location: tuple[Any, ...], table: Any) -> bool:
     return isinstance(inner, dict) and part in (inner.get("kind"), inner.get("name")) and part not in inner
 
 
-def _known_keys(root: type[BaseModel], names: Sequence[str], *, of: Any = None) -> set[str]:
+def _known_keys(root: type[BaseModel], names: Sequence[str], *, of: object = None) -> set[str]:
     """Keys of a table; with ``of``, of the variant that it names."""
     models = _models_at(root, names)
     if isinstance(of, dict):
@@ -120,16 +113,10 @@ def _keys_of(model: type[BaseModel]) -> set[str]:
     return {key for each in (model, *variants()) for key in each.model_fields}
 
 
-def _tag_of(model: type[BaseModel], key: str) -> Any:
+def _tag_of(model: type[BaseModel], key: str) -> object:
     field = model.model_fields.get(key)
     values: tuple[Any, ...] = getattr(field.annotation, "__args__", ()) if field else ()
     return values[0] if len(values) == 1 else object()
-
-
-def _value_at(table: Any, names: Sequence[str]) -> Any:
-    for name in names:
-        table = table.get(name) if isinstance(table, dict) else None
-    return table
 
 
 def _models_at(root: type[BaseModel], names: Sequence[str]) -> list[type[BaseModel]]:
@@ -154,7 +141,7 @@ def _known_values(root: type[BaseModel], names: Sequence[str]) -> list[str]:
     return values
 
 
-def _models_in(annotation: Any) -> list[type[BaseModel]]:
+def _models_in(annotation: object) -> list[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     return [model for inner in getattr(annotation, "__args__", ()) for model in _models_in(inner)]
