@@ -15,6 +15,7 @@ __all__ = [
     "CacheError",
     "ChecksumMismatch",
     "ConnectionRefusedByPolicy",
+    "CorruptBackup",
     "CorruptCheckpoint",
     "CorruptIdentity",
     "ExchangeFailed",
@@ -117,6 +118,10 @@ class CorruptIdentity(HomeError):
 
 class IdentityInUseTwice(HomeError):
     """Two running peers have the same key."""
+
+
+class CorruptBackup(HomeError):
+    """A backup of a home is damaged."""
 
 
 class CorruptCheckpoint(HomeError):

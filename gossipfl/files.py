@@ -20,11 +20,13 @@ __all__ = [
     "AppendedFile",
     "create_atomically",
     "cut_torn_line",
+    "is_temporary",
     "make_directory",
     "named_errors",
     "remove",
     "remove_temporaries",
     "synchronise_directory",
+    "temporary_beside",
     "write_atomically",
 ]
 
@@ -122,8 +124,18 @@ def remove(path: Path) -> None:
 def remove_temporaries(directory: Path) -> None:
     """Remove what crashes left of files that were being replaced; call it where nobody else writes."""
     for path in directory.glob(".*"):
-        if _TEMPORARY.fullmatch(path.name):
+        if is_temporary(path):
             _forget(path)
+
+
+def temporary_beside(path: Path) -> Path:
+    """A name that nobody has, for what is to become ``path``."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+
+
+def is_temporary(path: Path) -> bool:
+    """Whether a file bears a name of `temporary_beside`."""
+    return _TEMPORARY.fullmatch(path.name) is not None
 
 
 def cut_torn_line(path: Path) -> None:
@@ -209,7 +221,7 @@ class AppendedFile:
 
 def _written(path: Path, content: bytes, *, durable: bool) -> Path:
     """Write a temporary file beside ``path``."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    temporary = temporary_beside(path)
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         try:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from rich.table import Table
@@ -11,21 +13,45 @@ from rich.table import Table
 __all__ = ["end_line", "status_heading", "status_line", "status_table"]
 
 
+_SILENT_SECONDS = 15
+
+
 def status_heading(values: Mapping[str, Any]) -> str:
     """Who a peer is and where it listens, each on a line of its own that nothing folds: they are copied."""
     return "\n".join([f"peer {values['peer_id']}", *(f"listening at {each}" for each in values["addresses"])])
+
+
+def conditions_now(values: Mapping[str, Any], home: Path) -> list[dict[str, Any]]:
+    """Give the conditions that a status names, and those that kept the peer from writing one."""
+    conditions = list(values.get("conditions", []))
+    quarantined = (values.get("gate") or {}).get("quarantined", [])
+    now = values["updated"]
+    if quarantined:
+        text = f"the gate takes nothing from {len(quarantined)} neighbours"
+        conditions.append({"name": "quarantine", "since": now, "text": text})
+    if "disk" not in {each["name"] for each in conditions} and not shutil.disk_usage(home).free:
+        text = "the disk is full, and nothing that is learned is saved: make room"
+        conditions.append({"name": "disk", "since": now, "text": text})
+    return conditions
 
 
 def status_table(values: Mapping[str, Any]) -> Table:
     """Lay out a status (see `gossipfl.peer.status.PeerStatus.to_dict`) as a table of two columns."""
     network = values["network"]
     running = values.get("running")
-    state = {True: "running", False: "stopped", None: "running"}[running]
     ago = max(0, round(time.time() - values["updated"]))
+    state = "stopped" if running is False else "running"
+    conditions = values.get("conditions", [])
+    if running is not False and conditions:
+        state = f"{state}, but: {', '.join(each['name'] for each in conditions)}"
+    if running and ago > _SILENT_SECONDS:
+        state = f"{state}; it does not write its status any more"
     table = Table(show_header=False)
     table.add_column(style="dim")
     table.add_column(overflow="fold")
     table.add_row("state", f"{state}, started {_when(values['started'])}, said {ago} s ago")
+    for each in conditions:
+        table.add_row(each["name"], f"{each['text']} (since {_when(each['since'])})")
     table.add_row("task", values["task"])
     table.add_row(
         "age", f"{values['age']} (saved at {values['saved_age']}); {values['step']} steps done here"
@@ -49,12 +75,14 @@ def status_line(values: Mapping[str, Any]) -> str:
     """Say the same in one line."""
     network = values["network"]
     metrics = " ".join(f"{name} {_metric(value)}" for name, value in values["metrics"].items())
+    conditions = [each["name"] for each in values.get("conditions", [])]
     trouble = sum(network["failed"].values()) + sum(network["refused"].values())
     return (
         f"{_round(values.get('rounds'))}age {values['age']} {metrics} "
         f"neighbours {values['connected']}/{values['neighbours']} "
         f"sent {network['messages_sent']} received {network['messages_received']}"
         f"{f' failed or refused {trouble}' if trouble else ''}"
+        f"{''.join(f' [{each}]' for each in conditions)}"
     )
 
 

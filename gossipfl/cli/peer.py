@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -155,15 +157,64 @@ def run(
 
 
 @app.command()
+def backup(
+    home: Annotated[Path, typer.Argument(help="Directory of the peer.")],
+    file: Annotated[Path, typer.Argument(help="What to write: a .tar.gz that is not there yet.")],
+    *,
+    json_output: JsonOption = False,
+) -> None:
+    """Save a peer's home, its key included, to one file; the peer may be running.
+
+    Everything in the directory is saved, with a checksum of each part; the file is for its owner's eyes only.
+    """
+    from gossipfl.peer.store.backup import back_up
+    from gossipfl.peer.store.home import Home
+
+    made = back_up(Home(home), file)
+    if json_output:
+        typer.echo(json.dumps(asdict(made)))
+        return
+    typer.echo(
+        f"Saved peer {made.peer_id}: {made.files} files, {made.size} bytes, its key among them, in {file}."
+    )
+    for name in made.left_out:
+        typer.echo(f"Left out, for it is no file: {name}")
+
+
+@app.command()
+def restore(
+    file: Annotated[Path, typer.Argument(help="A file that `gossipfl peer backup` wrote.")],
+    home: Annotated[Path, typer.Argument(help="Directory to make; it must not be there yet.")],
+    *,
+    json_output: JsonOption = False,
+) -> None:
+    """Make a peer's home of a backup, once every part of it has been checked.
+
+    The peer goes on from where it was when the backup was made, and its neighbours hear it at once. The one it was
+    saved from must not run any more.
+    """
+    from gossipfl.peer.store.restoring import restore as restore_home
+
+    manifest = restore_home(file, home)
+    if json_output:
+        typer.echo(json.dumps({key: manifest[key] for key in ("peer_id", "made", "version")}))
+        return
+    made = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(manifest["made"]))
+    typer.echo(f"Restored peer {manifest['peer_id']} as it was at {made}.")
+    typer.echo(f"Start it: gossipfl peer run --home {home}")
+
+
+@app.command()
 def status(*, home: HomeOption, json_output: JsonOption = False) -> None:
     """Show what a peer last said of itself, and whether it runs."""
-    from gossipfl.cli.display import status_heading, status_table
+    from gossipfl.cli.display import conditions_now, status_heading, status_table
     from gossipfl.peer.status import read_status
     from gossipfl.peer.store.home import Home
 
     place = Home(home)
     place.require()
     values = {"running": place.is_running(), **read_status(place.status)}
+    values["conditions"] = conditions_now(values, place.directory)
     if json_output:
         typer.echo(json.dumps(values))
         return

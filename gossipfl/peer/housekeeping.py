@@ -12,6 +12,8 @@ from torch import Tensor
 
 from gossipfl.codecs import is_finite
 from gossipfl.errors import HomeError
+from gossipfl.files import named_errors
+from gossipfl.peer.conditions import Conditions
 from gossipfl.peer.driver import Learning
 from gossipfl.peer.gossip.view import RandomView
 from gossipfl.peer.status import PeerStatus, write_status
@@ -43,6 +45,8 @@ class Housekeeping:
     generator : numpy.random.Generator
         Its state is saved with the model.
     records : RecordWriter
+    conditions : Conditions
+        Are told of a disk that refuses.
     incarnation : int
     saved_age : int
         Age of the checkpoint resumed from.
@@ -60,6 +64,7 @@ class Housekeeping:
         view: RandomView,
         generator: np.random.Generator,
         records: RecordWriter,
+        conditions: Conditions,
         incarnation: int,
         saved_age: int,
         rounds: str | None = None,
@@ -71,6 +76,7 @@ class Housekeeping:
         self._view = view
         self._generator = generator
         self._records = records
+        self._conditions = conditions
         self._incarnation = incarnation
         self._rounds = rounds
         self.saved_age = saved_age
@@ -113,7 +119,15 @@ class Housekeeping:
         try:
             await self.save()
         except HomeError as error:
+            self._conditions.note("disk", str(error))
             logger.warning("%s", error)
+        else:
+            self._conditions.clear("disk")
+        if self._records.lost:
+            lost = f"the disk has refused {self._records.lost} records, and no replay is possible"
+            self._conditions.note("records", lost)
+        else:
+            self._conditions.clear("records")
 
     async def farewell(self, status: Callable[[], PeerStatus]) -> None:
         """Save and report a last time.
@@ -155,13 +169,9 @@ class Housekeeping:
 
         def write() -> None:
             # Records first: a checkpoint must never know more than the records that lead to it.
-            try:
+            with named_errors("no checkpoint could be written"):
                 self._records.synchronise()
                 save_checkpoint(self._home.checkpoint, checkpoint, self._task)
-            except OSError as error:
-                raise HomeError(
-                    "no checkpoint could be written", got=error.strerror, remedy="Make room on the disk."
-                ) from error
 
         with trio.CancelScope(shield=True):
             await trio.to_thread.run_sync(write)

@@ -32,6 +32,7 @@ from gossipfl.peer.assembly import (
     trainer_of,
     warn_of_lost_identity,
 )
+from gossipfl.peer.conditions import Conditions, watch_clock
 from gossipfl.peer.driver import Participation, Parts
 from gossipfl.peer.gossip.driver import take_part_in_gossip
 from gossipfl.peer.gossip.isolation import warn_of_isolation
@@ -39,18 +40,20 @@ from gossipfl.peer.gossip.learner import Learner, State
 from gossipfl.peer.gossip.plan import GossipPlan, gossip_algorithm, gossip_plan, in_full
 from gossipfl.peer.gossip.view import RandomView
 from gossipfl.peer.housekeeping import Housekeeping
-from gossipfl.peer.renewal import described, renew_for_ever, require_renewable
+from gossipfl.peer.renewal import renew_for_ever, require_renewable
 from gossipfl.peer.rounds import (
     in_rounds,
     roster_descriptors,
     roster_view_settings,
     take_part_in_rounds,
 )
+from gossipfl.peer.start_record import start_record
 from gossipfl.peer.status import PeerStatus
 from gossipfl.peer.store.checkpoint import Checkpoint, load_checkpoint
 from gossipfl.peer.store.home import Home
 from gossipfl.peer.store.ports import recall_ports, remember_ports
 from gossipfl.peer.store.records import RecordWriter
+from gossipfl.peer.store.versions import bring_up_to_date, said_of_restoring
 from gossipfl.peer.threads import run_abandonable
 from gossipfl.rounds import RoundsPlan, plan_of, started
 from gossipfl.rounds.plan import round_algorithm
@@ -118,6 +121,7 @@ class Peer:
             directory=resolved.runtime.modules,
         )
         self.counters = NetworkCounters()
+        self.conditions = Conditions()
         self.ready = trio.Event()
         self._stop: Callable[[], None] | None = None
         self._beyond: int | None = 0
@@ -138,6 +142,9 @@ class Peer:
                 remedy="Make a new one: Peer(home) resumes where it stopped.",
             )
         with self.home.locked():
+            restored = said_of_restoring(self.home, bring_up_to_date(self.home))
+            if restored:
+                self.conditions.note("restored", restored)
             warn_of_lost_identity(self.home)
             self._identity = load_or_create_identity(self.home.directory)
             if self.settings.rounds.algorithm is not None:
@@ -221,6 +228,7 @@ class Peer:
             connected=len(self._host.connected()),
             rounds=self._participation.described(),
             gate=self._participation.gate(),
+            conditions=self.conditions.to_values(),
             network=self.counters.to_dict(),
             started=self._started,
             updated=time.time(),
@@ -281,6 +289,7 @@ class Peer:
                 view=self._view,
                 generator=self._generator,
                 records=self._records,
+                conditions=self.conditions,
                 incarnation=self._incarnation,
                 saved_age=resumed.age if resumed else 0,
                 rounds=self.settings.rounds.algorithm,
@@ -288,7 +297,16 @@ class Peer:
             known = admitted | {each.peer_id for each in bootstrap_peers(self.settings)}
             self._host.standing.knows = known.__contains__
             self._host.serve(self._participation.answer, screen=self._participation.screen)
-            self._record_start(resumed, data)
+            self._records.append(
+                start_record(
+                    self._learner.state,
+                    peer_id=self._identity.peer_id,
+                    task=self.task,
+                    settings=self.settings,
+                    data=data,
+                    resumed=resumed,
+                )
+            )
             self.ready.set()
             try:
                 async with trio.open_nursery() as nursery:
@@ -309,8 +327,13 @@ class Peer:
                         renewal = (self.task, self.settings, data, self._learner, housekeeping.renew)
                         nursery.start_soon(renew_for_ever, *renewal, name="data")
                     nursery.start_soon(
-                        warn_of_isolation, self._host.connected, network.bootstrap, name="isolation"
+                        warn_of_isolation,
+                        self._host.connected,
+                        network.bootstrap,
+                        self.conditions,
+                        name="isolation",
                     )
+                    nursery.start_soon(watch_clock, self.conditions, self._records.append, name="clock")
             finally:
                 with trio.move_on_after(_FAREWELL_SECONDS) as farewell:
                     farewell.shield = True
@@ -323,6 +346,8 @@ class Peer:
         except HomeError as error:
             logger.warning("%s", error)
             return
+        if self._starts_before:
+            self.conditions.note("copy", "another copy of this peer seems to be running, and must be stopped")
         self._beyond = beyond
         self._starts_before += 1
         self._nursery_scope.cancel()
@@ -367,25 +392,5 @@ class Peer:
 
     def _name_double(self, error: IdentityInUseTwice) -> None:
         self.counters.count_refused(error)
+        self.conditions.note("copy", str(error))
         logger.warning("%s", error)
-
-    def _record_start(self, resumed: Checkpoint | None, data: Dataset) -> None:
-        state = self._learner.state
-        self._records.append(
-            {
-                "kind": "start",
-                "peer": self._identity.peer_id,
-                "number": self.settings.runtime.number,
-                "task": self.task.fingerprint.hex(),
-                "layout": self.task.layout.digest.hex(),
-                **described(data),
-                "event": state.event,
-                "age": state.age,
-                "step": state.step,
-                "merges_pending": state.merges_pending,
-                "resumed_from": resumed.incarnation if resumed else None,
-                "settings": self.settings.model_dump_json(),
-                "threads": torch.get_num_threads(),
-                "torch": torch.__version__,
-            }
-        )

@@ -46,6 +46,8 @@ class PeerStatus:
         Decisions of the gate by reason, and the peers that are quarantined; plain values.
     rounds : mapping, optional
         Of a peer that learns in rounds: which, how far it has come, whose rows were missing; plain values.
+    conditions : list
+        What is unusual, as `Conditions.to_values` gives it.
     network : mapping
         `NetworkCounters` as plain values.
     started, updated : float
@@ -68,6 +70,7 @@ class PeerStatus:
     connected: int
     rounds: Mapping[str, Any] | None = None
     gate: Mapping[str, Any] | None = None
+    conditions: list[dict[str, Any]] = field(default_factory=list)
     network: Mapping[str, Any]
     started: float
     updated: float

@@ -7,6 +7,8 @@ from collections.abc import Callable, Collection, Sequence
 
 import trio
 
+from gossipfl.peer.conditions import Conditions
+
 __all__ = ["warn_of_isolation"]
 
 logger = logging.getLogger(__name__)
@@ -18,6 +20,7 @@ _FIRST_WARNING_SECONDS = 10.0
 async def warn_of_isolation(
     connected: Callable[[], Collection[str]],
     bootstrap: Sequence[str],
+    conditions: Conditions,
     *,
     seconds: float = _FIRST_WARNING_SECONDS,
 ) -> None:
@@ -29,6 +32,8 @@ async def warn_of_isolation(
         Returns the peers with a live connection.
     bootstrap : sequence of str
         Addresses that were configured. A peer without any waits for others to come, and nothing is wrong.
+    conditions : Conditions
+        Say so too.
     seconds : float
         How long is a while.
     """
@@ -40,6 +45,7 @@ async def warn_of_isolation(
         if connected():
             if patience > seconds:
                 logger.info("others are reachable again")
+            conditions.clear("alone")
             alone_since, patience = trio.current_time(), seconds
         elif trio.current_time() - alone_since >= patience:
             logger.warning(
@@ -49,4 +55,5 @@ async def warn_of_isolation(
                 trio.current_time() - alone_since,
                 ", ".join(bootstrap),
             )
+            conditions.note("alone", "nobody is reachable, and this peer learns alone")
             patience *= 2

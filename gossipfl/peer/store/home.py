@@ -12,6 +12,7 @@ from pathlib import Path
 
 from gossipfl.errors import HomeError, HomeExists, HomeInUse, HomeMissing
 from gossipfl.files import make_directory, named_errors, remove_temporaries, write_atomically
+from gossipfl.peer.store.versions import VERSION, write_facts
 from gossipfl.settings import PeerSettings, dump_settings
 
 __all__ = ["Home"]
@@ -40,6 +41,11 @@ class Home:
     def checkpoint(self) -> Path:
         """What the peer has learned: safetensors."""
         return self.directory / "checkpoint.safetensors"
+
+    @property
+    def facts(self) -> Path:
+        """What the home says of itself: JSON, see `gossipfl.peer.store.versions`."""
+        return self.directory / "home.json"
 
     @property
     def status(self) -> Path:
@@ -94,6 +100,7 @@ class Home:
             make_directory(self.directory)
             self.directory.chmod(0o700)
             make_directory(self.records)
+            write_facts(self, {"version": VERSION})
             write_atomically(self.settings, dump_settings(settings, gossip=gossip).encode())
 
     def require(self) -> None:

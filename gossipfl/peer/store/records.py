@@ -82,6 +82,11 @@ class RecordWriter:
             else:
                 self._lost = 0
 
+    @property
+    def lost(self) -> int:
+        """Records since the last one that could be written."""
+        return self._lost
+
     def synchronise(self) -> None:
         """Wait until the disk has everything that was appended."""
         with self._lock:

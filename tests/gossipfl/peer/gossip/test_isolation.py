@@ -6,17 +6,19 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from gossipfl.peer.conditions import Conditions
 from gossipfl.peer.gossip.isolation import warn_of_isolation
 
 ADDRESS = "/ip4/127.0.0.1/tcp/4001/p2p/12D3"
 
 
-def warned_at(caplog, *, connected, bootstrap=(ADDRESS,), seconds=100.0):
+def warned_at(caplog, *, connected, bootstrap=(ADDRESS,), seconds=100.0, conditions=None):
     """Run the watch on a clock that jumps; return when it warned, in seconds."""
+    conditions = conditions or Conditions()
 
     async def main():
         with trio.move_on_after(seconds):
-            await warn_of_isolation(connected, bootstrap)
+            await warn_of_isolation(connected, bootstrap, conditions)
 
     with caplog.at_level(logging.INFO):
         trio.run(main, clock=MockClock(autojump_threshold=0))
@@ -24,7 +26,9 @@ def warned_at(caplog, *, connected, bootstrap=(ADDRESS,), seconds=100.0):
 
 
 def test_each_warning_comes_after_twice_as_long(caplog):
-    assert warned_at(caplog, connected=frozenset) == [10, 20, 40, 80]
+    conditions = Conditions()
+    assert warned_at(caplog, connected=frozenset, conditions=conditions) == [10, 20, 40, 80]
+    assert [each["name"] for each in conditions.to_values()] == ["alone"]
     assert ADDRESS in caplog.text
     assert "gossipfl peer status" in caplog.text
 
@@ -39,5 +43,9 @@ def test_after_company_the_count_begins_anew(caplog):
     def connected():
         return ["P1"] if 25 < trio.current_time() % 1000 < 30 else []
 
+    conditions = Conditions()
+    assert warned_at(caplog, connected=connected, seconds=29, conditions=conditions) == [10, 20]
+    assert conditions.to_values() == []
+    caplog.clear()
     assert warned_at(caplog, connected=connected, seconds=45) == [10, 20, 10]
     assert caplog.text.count("others are reachable again") == 1

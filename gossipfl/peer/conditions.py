@@ -1,0 +1,63 @@
+"""Conditions of a peer that its operator should know of, as its log tells them and its status shows them."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import trio
+
+__all__ = ["Conditions", "watch_clock"]
+
+logger = logging.getLogger(__name__)
+
+_LOOK_SECONDS = 1.0
+_JUMP_SECONDS: Final = 5.0
+_REMEMBER_JUMP_SECONDS: Final = 3600.0
+
+
+@dataclass(slots=True)
+class Conditions:
+    """What is unusual about a peer now, by name: since when, and in words.
+
+    Names are ``disk``, ``records``, ``alone``, ``clock``, ``restored`` and ``copy``.
+    """
+
+    _held: dict[str, tuple[float, str]] = field(default_factory=dict)
+
+    def note(self, name: str, text: str) -> None:
+        """Note that something is so; a second time replaces its text."""
+        since, _ = self._held.get(name, (time.time(), ""))
+        self._held[name] = (since, text)
+
+    def clear(self, name: str) -> None:
+        """Note that it is not so any more."""
+        self._held.pop(name, None)
+
+    def to_values(self) -> list[dict[str, Any]]:
+        """As plain values: ``name``, ``since`` in seconds since 1970, ``text``."""
+        return [{"name": name, "since": since, "text": text} for name, (since, text) in self._held.items()]
+
+
+async def watch_clock(
+    conditions: Conditions,
+    record: Callable[[Mapping[str, Any]], None],
+    clock: Callable[[], float] = time.time,
+) -> None:
+    """Notice for ever when the clock is set, or the machine has slept; learning does not depend on it."""
+    offset, jumped_at = clock() - trio.current_time(), -float("inf")
+    while True:
+        await trio.sleep(_LOOK_SECONDS)
+        now = trio.current_time()
+        jump, offset = clock() - now - offset, clock() - now
+        if abs(jump) >= _JUMP_SECONDS:
+            jumped_at = now
+            text = f"the clock went {'forward' if jump > 0 else 'back'} by {abs(jump):.0f} s"
+            logger.warning("%s%s", text, ", or the machine slept" if jump > 0 else "")
+            record({"kind": "clock_jump", "jump_seconds": round(jump, 3)})
+            conditions.note("clock", text)
+        elif now - jumped_at > _REMEMBER_JUMP_SECONDS:
+            conditions.clear("clock")
