@@ -172,6 +172,7 @@ class Housekeeping:
             with named_errors("no checkpoint could be written"):
                 self._records.synchronise()
                 save_checkpoint(self._home.checkpoint, checkpoint, self._task)
+                self._records.remove_old()
 
         with trio.CancelScope(shield=True):
             await trio.to_thread.run_sync(write)

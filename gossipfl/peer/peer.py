@@ -178,7 +178,9 @@ class Peer:
             plan = gossip_plan(self.settings, self.task, state.nodes)
             state = replace(state, nodes=plan.nodes)
         self._incarnation = self.home.next_incarnation(beyond=beyond)
-        self._records = RecordWriter(self.home.records, incarnation=self._incarnation)
+        self._records = RecordWriter(
+            self.home.records, incarnation=self._incarnation, settings=self.settings.records
+        )
         self._generator = neighbour_generator(self.settings, self._identity.peer_id)
         if resumed is not None:
             self._generator.bit_generator.state = resumed.random_state

@@ -21,6 +21,7 @@ __all__ = [
     "ExchangeSettings",
     "NetworkSettings",
     "PeerSettings",
+    "RecordsSettings",
     "RuntimeSettings",
     "TaskSettings",
     "ViewSettings",
@@ -157,6 +158,16 @@ class CheckpointSettings(_Table):
     period: float = Field(30.0, gt=0, description="seconds between checkpoints")
 
 
+class RecordsSettings(_Table):
+    """How much a peer keeps of what it writes down."""
+
+    file_megabytes: float = Field(64.0, gt=0, description="size of a file after which the next one is begun")
+    keep_megabytes: float = Field(
+        4096.0, gt=0, description="size of all files after which the oldest are removed, but for a summary"
+    )
+    keep_days: float = Field(400.0, gt=0, description="age in days at which files are removed")
+
+
 class EvaluationSettings(_Table):
     """When a peer evaluates its model on its own test samples."""
 
@@ -197,6 +208,7 @@ class PeerSettings(_Table):
     view: ViewSettings = Field(default_factory=ViewSettings)
     network: NetworkSettings = Field(default_factory=NetworkSettings)
     checkpoint: CheckpointSettings = Field(default_factory=CheckpointSettings)
+    records: RecordsSettings = Field(default_factory=RecordsSettings)
     evaluation: EvaluationSettings = Field(default_factory=EvaluationSettings)
     runtime: RuntimeSettings = Field(default_factory=RuntimeSettings)
 

@@ -12,6 +12,7 @@ __all__ = [
     "NotRecomputable",
     "OtherSettings",
     "OtherTask",
+    "RecordsRemoved",
     "ReplayError",
     "TornRecords",
 ]
@@ -23,6 +24,10 @@ class ReplayError(SimulationError):
 
 class MissingRecords(ReplayError):
     """The home of a peer holds no records."""
+
+
+class RecordsRemoved(ReplayError):
+    """Records were removed to make room."""
 
 
 class MissingPeer(ReplayError):

@@ -9,11 +9,13 @@ such as those of a killed peer that reached nobody, are left out.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from sims.replay.errors import MissingPeer, TornRecords
 from sims.replay.peer_records import Event, Life, RecordedPeer, Version
+from sims.replay.removed import require_kept
 
 __all__ = ["History", "Step", "history_of"]
 
@@ -80,12 +82,14 @@ def history_of(peers: Sequence[RecordedPeer], targets: Iterable[Version]) -> His
     ------
     MissingPeer
         If models came from peers that are not among these.
+    RecordsRemoved
+        If records that are needed were removed to make room.
     TornRecords
         If a version that is needed was never recorded, or events need each other.
     """
     lives = {(life.peer, life.incarnation): life for peer in peers for life in peer.lives.values()}
     targets = tuple(targets)
-    needed = _needed(lives, targets)
+    needed = _needed(lives, targets, require=partial(require_kept, peers))
     steps = _ordered(lives, needed)
     left_out = Counter({peer.peer: sum(len(life.events) for life in peer.lives.values()) for peer in peers})
     left_out.subtract(step.life.peer for step in steps if step.event is not None)
@@ -100,7 +104,9 @@ def history_of(peers: Sequence[RecordedPeer], targets: Iterable[Version]) -> His
 _Lives = dict[tuple[str, int], Life]
 
 
-def _needed(lives: _Lives, targets: Iterable[Version]) -> dict[tuple[str, int], int]:
+def _needed(
+    lives: _Lives, targets: Iterable[Version], *, require: Callable[[Iterable[Version]], None]
+) -> dict[tuple[str, int], int]:
     """Number of the last event of each start that any target descends from."""
     needed: dict[tuple[str, int], int] = {}
     todo = [(target, "a checkpoint was saved after it") for target in targets]
@@ -111,6 +117,7 @@ def _needed(lives: _Lives, targets: Iterable[Version]) -> dict[tuple[str, int], 
         if version.peer not in known:
             strangers[version.peer] += 1
             continue
+        require([version])
         life = _life_of(lives, version, reason)
         key = version[:2]
         if key not in needed:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 from gossipfl.codecs import message_key
 from gossipfl.peer import Home
 from gossipfl.settings import PeerSettings
 
-__all__ = ["Event", "Exchange", "Life", "RecordedData", "RecordedPeer", "Version"]
+__all__ = ["Event", "Exchange", "Life", "RecordedData", "RecordedPeer", "Version", "record_lines"]
 
 
 class Version(NamedTuple):
@@ -134,11 +135,13 @@ class Life:
     ----------
     peer : str
     incarnation : int
-        Which start it is, counted from 1.
+        Number of the start.
     number : int
         Number of the peer, by which its batches are drawn.
     task, layout : str
         Digests in hexadecimal.
+    is_whole : bool
+        Whether nothing of its records was removed.
     resumed : Version or None
         The version it went on from; None where it began with the task's first row.
     settings : PeerSettings
@@ -164,6 +167,7 @@ class Life:
     number: int
     task: str
     layout: str
+    is_whole: bool
     resumed: Version | None
     settings: PeerSettings
     threads: int
@@ -190,6 +194,14 @@ class Life:
         return self.events[number - self.first - 1]
 
 
+def record_lines(paths: Iterable[Path]) -> Iterator[tuple[Path, int, bytes]]:
+    """All whole lines of some files in order, each with its file and its number there."""
+    for path in paths:
+        content = path.read_bytes()
+        for number, line in enumerate(content[: content.rfind(b"\n") + 1].splitlines(), start=1):
+            yield path, number, line
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordedPeer:
     """A peer as its home tells of it.
@@ -201,8 +213,11 @@ class RecordedPeer:
         Its id.
     lives : dict of int to Life
         By incarnation, in order.
+    removed : frozenset of int
+        Incarnations of which records were removed, some or all.
     """
 
     home: Home
     peer: str
     lives: dict[int, Life]
+    removed: frozenset[int] = frozenset()

@@ -15,9 +15,10 @@ from pydantic import ValidationError
 from gossipfl.errors import SettingError
 from gossipfl.peer import Home
 from gossipfl.peer.gossip.plan import gossip_algorithm
+from gossipfl.peer.store.record_files import read_summary, record_files
 from gossipfl.settings import PeerSettings
 from sims.replay.errors import DuplicatePeer, MissingRecords, OtherSettings, TornRecords
-from sims.replay.lives import Event, Exchange, Life, RecordedData, RecordedPeer, Version
+from sims.replay.lives import Event, Exchange, Life, RecordedData, RecordedPeer, Version, record_lines
 
 __all__ = [
     "Event",
@@ -67,7 +68,10 @@ def read_peer(directory: Path) -> RecordedPeer:
     """
     home = Home(directory)
     home.require()
-    lives = [life for path in sorted(home.records.glob("*.jsonl")) if (life := _read_life(path))]
+    starts: dict[int, list[Path]] = {}
+    for (incarnation, _), path in record_files(home.records).items():
+        starts.setdefault(incarnation, []).append(path)
+    lives = [life for paths in starts.values() if (life := _read_life(paths))]
     if not lives:
         raise MissingRecords(
             f"{directory} holds a peer without records",
@@ -80,25 +84,29 @@ def read_peer(directory: Path) -> RecordedPeer:
             got=", ".join(sorted({life.peer for life in lives})),
             remedy="Keep every peer's records in its own home.",
         )
-    return RecordedPeer(home=home, peer=lives[0].peer, lives={life.incarnation: life for life in lives})
+    removed = {int(each["incarnation"]) for each in read_summary(home.records)}
+    return RecordedPeer(
+        home=home,
+        peer=lives[0].peer,
+        lives={life.incarnation: life for life in lives},
+        removed=frozenset(removed | {life.incarnation for life in lives if not life.is_whole}),
+    )
 
 
-def _read_life(path: Path) -> Life | None:
-    """Read one file of records; None if the peer ended before it wrote any."""
-    content = path.read_bytes()
-    lines = content[: content.rfind(b"\n") + 1].splitlines()
+def _read_life(paths: Sequence[Path]) -> Life | None:
+    """Read the files of one start; None if the peer ended before it wrote anything."""
     start: dict[str, Any] | None = None
     record: dict[str, Any] = {}
     events: list[Event] = []
     data: list[RecordedData] = []
     exchanges: list[Exchange] = []
     secrets: dict[int, bytes] = {}
-    for number, line in enumerate(lines, start=1):
+    for path, number, line in record_lines(paths):
         try:
             record = json.loads(line)
             kind = record["kind"]
             if start is None:
-                if kind != "start":
+                if kind not in ("start", "continued"):
                     raise TornRecords(
                         f"{path} does not begin with the start of the peer", expected="kind start", got=kind
                     )
@@ -132,7 +140,7 @@ def _read_life(path: Path) -> Life | None:
     return (
         None
         if start is None
-        else _life(path, start, data, events, exchanges, secrets, ended=float(record["time"]))
+        else _life(paths[0], start, data, events, exchanges, secrets, ended=float(record["time"]))
     )
 
 
@@ -161,7 +169,8 @@ def _life(  # noqa: PLR0917
             remedy="Replay with the version of gossipfl that made the records.",
         ) from error
     try:
-        origin = start["resumed_from"]
+        is_whole = start["kind"] == "start"
+        origin = start["resumed_from"] if is_whole else None
         resumed = None if origin is None else Version(start["peer"], int(origin), int(start["event"]))
         return Life(
             peer=str(start["peer"]),
@@ -170,6 +179,7 @@ def _life(  # noqa: PLR0917
             task=str(start["task"]),
             layout=str(start["layout"]),
             resumed=resumed,
+            is_whole=is_whole,
             settings=settings,
             threads=int(start["threads"]),
             torch=str(start["torch"]),

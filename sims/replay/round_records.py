@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from gossipfl.peer.store.record_files import record_files
 from gossipfl.rounds import Position
 from sims.replay.errors import OtherSettings, TornRecords
-from sims.replay.peer_records import Life, RecordedPeer
+from sims.replay.lives import Life, RecordedPeer, record_lines
 
 __all__ = ["Mix", "Outcome", "RoundLife", "learned_in_rounds", "read_round_life"]
 
@@ -108,13 +109,13 @@ def read_round_life(peer: RecordedPeer, life: Life) -> RoundLife:
     TornRecords
         If a record is damaged, or an exchange is missing.
     """
-    path = peer.home.records / f"{life.incarnation:06d}.jsonl"
-    content = path.read_bytes()
+    files = record_files(peer.home.records)
+    paths = [path for (incarnation, _), path in files.items() if incarnation == life.incarnation]
     mixes: dict[Position, Mix] = {}
     secrets: dict[Position, bytes] = {}
     outcomes: dict[int, Outcome] = {}
     last = life.first
-    for number, line in enumerate(content[: content.rfind(b"\n") + 1].splitlines(), start=1):
+    for path, number, line in record_lines(paths):
         try:
             record = json.loads(line)
             kind = record["kind"]

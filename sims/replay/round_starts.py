@@ -15,6 +15,7 @@ from gossipfl.training import NodeData, Nodes, Trainer
 from sims.replay.errors import MissingPeer, TornRecords
 from sims.replay.learning import Learning, Learnings, joined_samples
 from sims.replay.peer_records import RecordedPeer, Version
+from sims.replay.removed import require_kept
 from sims.replay.round_records import RoundLife, read_round_life
 
 __all__ = ["Key", "Running", "Starts"]
@@ -87,6 +88,7 @@ class Starts:
         self._trainers: dict[object, Trainer] = {}
         resumed = [each.life.resumed for each in self.lives.values()]
         self._wanted = {*targets, *(each for each in resumed if each is not None)}
+        require_kept(peers, self._wanted)
         for wanted in self._wanted:
             self._require_recorded(wanted)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from gossipfl.errors import HomeError, HomeExists, HomeInUse, HomeMissing
 from gossipfl.files import make_directory, named_errors, remove_temporaries, write_atomically
+from gossipfl.peer.store.record_files import record_files
 from gossipfl.peer.store.versions import VERSION, write_facts
 from gossipfl.settings import PeerSettings, dump_settings
 
@@ -196,7 +197,7 @@ class Home:
         path = self.directory / "incarnation"
         with named_errors(f"cannot read the home {self.directory}"):
             text = path.read_bytes() if path.exists() else b"0"
-            recorded = [int(file.stem) for file in self.records.glob("*.jsonl") if file.stem.isdigit()]
+            recorded = [incarnation for incarnation, _ in record_files(self.records)]
         if not text.strip().isdigit():
             raise HomeError(
                 f"{path} is damaged",

@@ -1,8 +1,8 @@
 """Records of a peer as JSON lines: append-only, and enough to replay it in the simulator.
 
-Each start of a peer writes a file of its own (``records/INCARNATION.jsonl``), one object a line. Events that
-change the row have consecutive numbers in ``event``; after a crash the next start goes on from the event of
-its checkpoint, so an event is named by (incarnation, event). See ``docs/records.md``.
+Each start of a peer writes files of its own (``records/INCARNATION.jsonl``, ``INCARNATION.0001.jsonl`` …), one
+object a line. Events that change the row have consecutive numbers in ``event``; after a crash the next start goes
+on from the event of its checkpoint, so an event is named by (incarnation, event). See ``docs/records.md``.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from gossipfl.errors import HomeError
 from gossipfl.files import AppendedFile, cut_torn_line, make_directory, named_errors
+from gossipfl.peer.store.record_files import name_of, record_files, remove_old
+from gossipfl.settings import RecordsSettings
 
 if TYPE_CHECKING:
     import polars
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 __all__ = ["RecordWriter", "read_records"]
+
+_MEGABYTE = 1e6
+_EVENTS = frozenset({"merge", "adopt", "train", "clock", "go_back", "round", "jump"})
 
 
 class RecordWriter:
@@ -37,9 +42,11 @@ class RecordWriter:
     Parameters
     ----------
     directory : Path
-        Where the files are; torn last lines of earlier files are cut off.
+        Where the files are; a torn last line of the newest one is cut off.
     incarnation : int
-        Number of this start, which names the file.
+        Number of this start, which names the files.
+    settings : RecordsSettings, optional
+        When the next file is begun, and how many are kept.
 
     Raises
     ------
@@ -47,15 +54,18 @@ class RecordWriter:
         If the directory cannot be read or written.
     """
 
-    def __init__(self, directory: Path, *, incarnation: int) -> None:
-        path = directory / f"{incarnation:06d}.jsonl"
+    def __init__(self, directory: Path, *, incarnation: int, settings: RecordsSettings | None = None) -> None:
+        self._directory = directory
+        self._settings = settings or RecordsSettings()
         with named_errors(f"cannot write records into {directory}"):
             make_directory(directory)
-            for earlier in directory.glob("*.jsonl"):
-                cut_torn_line(earlier)
-            self._file: AppendedFile | None = AppendedFile(path)
+            for newest in list(record_files(directory).values())[-1:]:
+                cut_torn_line(newest)
+            self._file: AppendedFile | None = AppendedFile(directory / name_of(incarnation, 0))
         self._lock = threading.Lock()
         self._incarnation = incarnation
+        self._part = 0
+        self._start: dict[str, Any] = {}
         self._lost = 0
 
     def append(self, *records: Mapping[str, Any]) -> None:
@@ -68,6 +78,9 @@ class RecordWriter:
         with self._lock:
             if self._file is None:
                 return
+            if self._file.size >= self._settings.file_megabytes * _MEGABYTE:
+                self._file = self._next_file(self._file)
+            self._follow(records)
             gap = ({"kind": "gap", "lost": self._lost},) if self._lost else ()
             lines = "".join(_line({**record, **stamp}) for record in (*gap, *records))
             try:
@@ -81,6 +94,51 @@ class RecordWriter:
                 self._lost += len(records)
             else:
                 self._lost = 0
+
+    def _follow(self, records: tuple[Mapping[str, Any], ...]) -> None:
+        """Remember what the next file has to begin with."""
+        for record in records:
+            if record.get("kind") == "start":
+                self._start = dict(record)
+            elif record.get("kind") in _EVENTS:
+                self._start |= {key: record[key] for key in ("event", "age", "step") if key in record}
+
+    def _next_file(self, file: AppendedFile) -> AppendedFile:
+        """Begin the next file, once all of this one is on the disk; go on with this one where the disk refuses."""
+        try:
+            file.synchronise()
+            following = AppendedFile(self._directory / name_of(self._incarnation, self._part + 1))
+            try:
+                stamp = {"time": round(time.time(), 6), "incarnation": self._incarnation}
+                continued = {**self._start, **stamp, "kind": "continued", "part": self._part + 1}
+                following.append(_line(continued).encode())
+            except OSError:
+                following.close()
+                raise
+            file.close()
+        except OSError as error:
+            logger.debug("no further file of records can be begun: %s", error.strerror)
+            return file
+        self._part += 1
+        return following
+
+    def remove_old(self) -> None:
+        """Remove files that are too many or too old, but for a summary of them.
+
+        Raises
+        ------
+        OSError
+            If the disk refuses.
+        """
+        keep = self._settings
+        removed = remove_old(
+            self._directory, keep_bytes=keep.keep_megabytes * _MEGABYTE, keep_days=keep.keep_days
+        )
+        if removed:
+            logger.info(
+                "old records were removed (%s): runs up to then cannot be replayed any more",
+                ", ".join(removed),
+            )
 
     @property
     def lost(self) -> int:
@@ -135,7 +193,7 @@ def read_records(directory: Path) -> polars.DataFrame:
     import polars
 
     with named_errors(f"cannot read the records in {directory}"):
-        contents = [file.read_bytes() for file in sorted(directory.glob("*.jsonl"))]
+        contents = [file.read_bytes() for file in record_files(directory).values()]
     whole = b"".join(content[: content.rfind(b"\n") + 1] for content in contents)
     if not whole:
         raise HomeError(f"there are no records in {directory}", expected="files INCARNATION.jsonl")

@@ -49,7 +49,9 @@ class RecordingPeer:
         if self.home.checkpoint.exists():
             saved = load_checkpoint(self.home.checkpoint, self.task, momentum_size=self.trainer.momentum_size)
         self.incarnation = self.home.next_incarnation(now=0)
-        self.records = RecordWriter(self.home.records, incarnation=self.incarnation)
+        self.records = RecordWriter(
+            self.home.records, incarnation=self.incarnation, settings=self.settings.records
+        )
         state = resumed_state(saved) if saved else first_state(self.task, self.trainer, self.settings)
         algorithm = self.algorithm = gossip_algorithm(self.settings)
         nodes = resumed(state.nodes, algorithm, momentum_size=self.trainer.momentum_size)

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from gossipfl.errors import CorruptCheckpoint, HomeMissing
+from gossipfl.peer.store.record_files import remove_old
 from sims.errors import NotSimulable
 from sims.replay import replay
 from sims.replay.errors import (
@@ -13,6 +14,7 @@ from sims.replay.errors import (
     MissingRecords,
     OtherSettings,
     OtherTask,
+    RecordsRemoved,
     TornRecords,
 )
 from sims.replay.history import history_of
@@ -249,6 +251,27 @@ def test_a_start_without_records_that_others_depend_on(copies):
     (copies[1] / "records/000001.jsonl").unlink()
     with pytest.raises(TornRecords, match=r"000001\.jsonl"):
         replay(copies)
+
+
+def test_records_in_many_files_are_one(tmp_path):
+    homes = recorded_run(tmp_path, records={"file_megabytes": 2e-3})
+    assert all(len(list((home / "records").glob("*.jsonl"))) > 3 for home in homes)
+    assert replay(homes).equal
+
+
+def test_removed_records_are_named_with_what_is_left(tmp_path):
+    homes = recorded_run(tmp_path, records={"file_megabytes": 4e-3})
+    assert replay(homes).equal
+    records = homes[2] / "records"
+    removed = remove_old(records, keep_bytes=0, keep_days=1.0)
+    assert removed
+    [*_, life] = read_peers(homes)[2].lives.values()
+    assert not life.is_whole
+    with pytest.raises(RecordsRemoved, match="were removed to make room") as refused:
+        replay(homes)
+    assert f"events {life.first + 1} to {life.last} of start {life.incarnation}" in str(refused.value)
+    assert f"all of peer {read_peers(homes)[0].peer}" in str(refused.value)
+    assert "records.keep_megabytes" in str(refused.value)
 
 
 def test_records_cut_short(copies):

@@ -17,8 +17,9 @@ from gossipfl.peer import Home, read_records
 from gossipfl.peer.status import read_status
 from gossipfl.peer.store.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from gossipfl.peer.store.ports import recall_ports, remember_ports
+from gossipfl.peer.store.record_files import SUMMARY, read_summary
 from gossipfl.peer.store.records import RecordWriter
-from gossipfl.settings import load_settings
+from gossipfl.settings import RecordsSettings, load_settings
 from gossipfl.training import Nodes
 from tests.gossipfl.peer.store.crashes import (
     RecordingDisk,
@@ -45,11 +46,16 @@ def checkpoint(event: int, *, incarnation: int) -> Checkpoint:
     )
 
 
+#: A file for every two records or so, of which two are kept.
+TINY = RecordsSettings(file_megabytes=2e-4, keep_megabytes=4e-4)
+
+
 class Life:
     """What the store does in the life of a peer, with a word on each thing that its callers take for done."""
 
-    def __init__(self, disk: RecordingDisk) -> None:
+    def __init__(self, disk: RecordingDisk, *, records: RecordsSettings | None = None) -> None:
         self.disk = disk
+        self.records = records
         self.home = Home(disk.root / "alice")
         self.event = 0
 
@@ -63,7 +69,7 @@ class Life:
             incarnation = self.home.next_incarnation(now=0)
             self.disk.promise("incarnation", incarnation)
             remember_ports(self.home.ports, {"/ip4/127.0.0.1/tcp/0": 4000 + incarnation})
-            records = RecordWriter(self.home.records, incarnation=incarnation)
+            records = RecordWriter(self.home.records, incarnation=incarnation, settings=self.records)
             try:
                 for _ in range(2):
                     for _ in range(2):
@@ -79,6 +85,7 @@ class Life:
         records.synchronise()
         save_checkpoint(self.home.checkpoint, checkpoint(self.event, incarnation=incarnation), TASK)
         self.disk.promise("saved", (incarnation, self.event))
+        records.remove_old()
 
     def all(self, *, starts: int = 2) -> None:
         for step in (self.make, *[self.start] * starts):
@@ -108,9 +115,11 @@ def require_sound(root: Path, promised: dict[str, list], *, lost_records: bool =
         records.append({"kind": "train", "event": -1})
         records.close()
         table = read_records(home.records)
-        events = table.filter(table["event"] >= 0)["event"].to_list()
+        events = table.filter((table["event"] >= 0) & (table["kind"] == "train"))["event"].to_list()
+        removed = [each["event"][1] for each in read_summary(home.records)]
+        events = [event for event in range(1, max(removed, default=0) + 1) if event not in events] + events
         if not lost_records:
-            assert all(after == before + 1 for before, after in pairwise(events))  # no hole
+            assert all(after == before + 1 for before, after in pairwise([0, *events]))  # no hole
             assert not newest[1] or newest[1] in events  # a checkpoint never knows more than the records
     recall_ports(home.ports)
     with suppress(HomeError):
@@ -124,17 +133,23 @@ def test_the_disk_sees_every_change(tmp_path, monkeypatch):
     disk = RecordingDisk(tmp_path / "real")
     disk.root.mkdir()
     with disk.watching(monkeypatch):
-        Life(disk).all()
+        Life(disk, records=TINY).all()
+    assert (disk.root / "alice" / "records" / SUMMARY).exists()
     assert tree_after([each for each in disk.operations if hasattr(each, "owner")]) == tree_of(disk.root)
     assert len(load_identity(disk.root / "alice").peer_id) > 40
 
 
-@pytest.mark.parametrize("starts", [1, pytest.param(3, marks=pytest.mark.slow)])
-def test_any_crash_leaves_a_home_that_starts_and_holds_what_was_promised(tmp_path, monkeypatch, starts):
+@pytest.mark.parametrize(
+    ("starts", "records"),
+    [(1, None), *(pytest.param(*each, marks=pytest.mark.slow) for each in ((1, TINY), (3, None), (3, TINY)))],
+)
+def test_any_crash_leaves_a_home_that_starts_and_holds_what_was_promised(
+    tmp_path, monkeypatch, starts, records
+):
     disk = RecordingDisk(tmp_path / "real")
     disk.root.mkdir()
     with disk.watching(monkeypatch):
-        Life(disk).all(starts=starts)
+        Life(disk, records=records).all(starts=starts)
     monkeypatch.setattr("os.fsync", lambda _: None)  # thousands of them would take minutes
     after_crashes = list(trees_after_crashes(disk.operations))
     assert len(after_crashes) > 100
