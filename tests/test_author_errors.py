@@ -1,4 +1,4 @@
-"""Mistakes of a task's author are named alike by a peer that is made, one that runs, and a simulation."""
+"""Mistakes of authors of tasks and algorithms, named by a peer that is made, one that runs, and a simulation."""
 
 from __future__ import annotations
 
@@ -116,3 +116,39 @@ def test_what_was_seen_is_said_with_a_warning_where_columns_differ_a_thousandfol
     assert "3 classes, the rarest with 16 samples." in out
     assert "Inputs [48, 5] float32, from -" in out
     assert re.search(r"Warning: columns of the inputs differ a thousandfold.*column 2 has.*column 4", out)
+
+
+ALGORITHM = """from dataclasses import dataclass, replace
+
+from gossipfl.algorithms import Behaviour, MessageAlgorithm
+
+@dataclass(frozen=True)
+class Broken(MessageAlgorithm):
+    mistake: str = ""
+    behaviour = Behaviour(exchange="push-pull")
+
+    def on_receipt(self, nodes, message, *, update):
+        if self.mistake == "raises":
+            return nodes.auxiliary["velocity"]
+        if self.mistake == "doubles":
+            return nodes.with_shared(message.shared.double(), ages=nodes.ages)
+        return update(replace(nodes, rows=nodes.rows[:, 1:]))
+"""
+ALGORITHM_MISTAKES = {
+    "raises": r"Broken: on_receipt failed; got KeyError: 'velocity', at .*broken_algorithm_of_tests\.py:12$",
+    "doubles": r"Broken, on_receipt must return rows of the form they had; expected float32 \[\d+, \d+\] on cpu; "
+    r"got float64",
+    "trains part": r"Broken, on_receipt: update must be given rows of the form they had; expected float32",
+}
+
+
+@pytest.mark.parametrize(("mistake", "said"), ALGORITHM_MISTAKES.items())
+def test_a_simulation_names_a_mistake_in_an_algorithm(cli, tmp_path, mistake, said):
+    (tmp_path / "broken_algorithm_of_tests.py").write_text(ALGORITHM)
+    file = tmp_path / "scenario.toml"
+    scenario = SCENARIO.format(task="digits", options="{}", algorithm="broken_algorithm_of_tests:Broken")
+    file.write_text(scenario)
+    code, _, err = cli("sim", "run", file, "--set", f"algorithm.mistake={mistake}")
+    assert code == 2
+    assert "Traceback" not in err
+    assert re.search(said, err.strip()), err

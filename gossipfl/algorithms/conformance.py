@@ -13,6 +13,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from gossipfl.algorithms.author_calls import on_answer, on_clock, on_receipt, start_nodes
 from gossipfl.algorithms.base import RoundAlgorithm
 from gossipfl.algorithms.declaration import Algorithm, settings_model, settings_of, with_settings
 from gossipfl.algorithms.messages import MessageAlgorithm
@@ -192,8 +193,8 @@ def _of_messages(algorithm: MessageAlgorithm) -> Iterator[tuple[str, Callable[[]
         "receipt": lambda nodes, who: _received(algorithm, nodes, who),
     }
     if algorithm.behaviour.trains == "clock":
-        occasions["clock"] = lambda nodes, who: algorithm.on_clock(
-            nodes, shared_size=SHARED, update=trial_training(who).update
+        occasions["clock"] = lambda nodes, who: on_clock(
+            algorithm, nodes, shared_size=SHARED, update=trial_training(who).update
         )
     if algorithm.behaviour.trains == "answer":
         occasions["answer"] = lambda nodes, who: _answered(algorithm, nodes, who)
@@ -209,38 +210,41 @@ def _of_messages(algorithm: MessageAlgorithm) -> Iterator[tuple[str, Callable[[]
         yield f"on {name}: it changes nothing that it is given", partial(_in_place, algorithm, act)
 
 
-def _started(algorithm: MessageAlgorithm) -> Nodes:
-    return algorithm.start(first_nodes(parts=algorithm.behaviour.sharing.ages))
+def _started(algorithm: MessageAlgorithm, dtype: torch.dtype = torch.float64) -> Nodes:
+    first = first_nodes(parts=algorithm.behaviour.sharing.ages)
+    first = replace(first, rows=first.rows.to(dtype), momentum=first.momentum.to(dtype))
+    return start_nodes(algorithm, first)
 
 
 def _received(algorithm: MessageAlgorithm, nodes: Nodes, who: Tensor) -> Nodes:
-    sharing, everyone = algorithm.behaviour.sharing, _started(algorithm)
+    sharing, everyone = algorithm.behaviour.sharing, _started(algorithm, nodes.rows.dtype)
     senders = (who + 1) % len(everyone)
     part = None if sharing.kind == "whole" else who % sharing.parts
     sent = replace(everyone.select(senders), auxiliary={k: v[senders] for k, v in everyone.auxiliary.items()})
     message = algorithm.emit(sent, shared_size=SHARED, part=part)
     trains = algorithm.behaviour.trains == "receipt"
     update = trial_training(who).update if trains else lambda same: same
-    return algorithm.on_receipt(nodes, message, update=update)
+    return on_receipt(algorithm, nodes, message, update=update)
 
 
 def _answered(algorithm: MessageAlgorithm, nodes: Nodes, who: Tensor) -> Nodes:
     message = algorithm.emit(nodes, shared_size=SHARED)
     begun = replace(nodes, rows=nodes.rows - 0.5)
-    return algorithm.on_answer(nodes, message, begun, update=trial_training(who).update)
+    return on_answer(algorithm, nodes, message, begun, update=trial_training(who).update)
 
 
 Act = Callable[[Nodes, Tensor], Nodes]
 
 
 def _acts(algorithm: MessageAlgorithm, act: Act) -> str | None:
-    before = _started(algorithm)
-    after = act(before, torch.arange(len(before)))
-    if after.rows.shape != before.rows.shape or after.rows.dtype != before.rows.dtype:
-        return f"rows {list(before.rows.shape)} became {list(after.rows.shape)} {after.rows.dtype}"
-    if bool((after.ages < before.ages).any()):
-        return "a model became younger"
-    return _form_differs(before, after) or (None if bool(torch.isfinite(after.rows).all()) else "NaN in rows")
+    for dtype in (torch.float32, torch.float64):
+        before = _started(algorithm, dtype)
+        after = act(before, torch.arange(len(before)))
+        if bool((after.ages < before.ages).any()):
+            return "a model became younger"
+        if not bool(torch.isfinite(after.rows).all()):
+            return "NaN in rows"
+    return None
 
 
 def _alone(algorithm: MessageAlgorithm, act: Act) -> str | None:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import sys
-import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, get_args
 
 import torch
-from torch import Tensor
 
+from gossipfl.algorithms.author_calls import errors_of_author, require_same_form
 from gossipfl.algorithms.base import AnyExchange, Mixed, RoundAlgorithm, RoundContext
-from gossipfl.errors import GossipflError, InvalidAlgorithm
+from gossipfl.errors import InvalidAlgorithm
 from gossipfl.training.nodes import Nodes
 
 __all__ = ["RoundInProgress", "run_round"]
@@ -102,67 +100,37 @@ class RoundInProgress:
         self._advance(lambda: self._steps.send(mixed))
 
     def _advance(self, resume: Callable[[], object]) -> None:
-        try:
-            with torch.no_grad():
+        failed = f"{self._where}: the algorithm failed at exchange {self.number}"
+        with errors_of_author(failed, module=self._module), torch.no_grad():
+            try:
                 came = resume()
-        except StopIteration as ended:
-            if not isinstance(ended.value, Nodes):
-                message = "round must return the nodes after it"
-                raise self._invalid(message, expected="Nodes", got=ended.value) from None
-            self._require_same_form(ended.value)
-            self.exchange, self._after = None, ended.value
-        except (GossipflError, MemoryError):
-            raise
-        except Exception as error:  # the author's own code
-            raise InvalidAlgorithm(
-                f"{self._where}: the algorithm failed at exchange {self.number}",
-                got=f"{type(error).__name__}: {error}{self._line_of(error)}",
-            ) from error
-        else:
-            if not isinstance(came, get_args(AnyExchange)):
-                raise self._invalid(
-                    "round must yield exchanges", expected="Exchange, LinkExchange or NeighbourRows", got=came
-                )
-            self.exchange = came
+            except StopIteration as ended:
+                self._end(ended.value)
+                return
+        if not isinstance(came, get_args(AnyExchange)):
+            raise self._invalid(
+                "round must yield exchanges", expected="Exchange, LinkExchange or NeighbourRows", got=came
+            )
+        self.exchange = came
 
-    def _require_same_form(self, after: Nodes) -> None:
-        """Refuse nodes that the next round could not begin with."""
+    def _end(self, after: object) -> None:
+        """Keep the nodes after the round, which the next one must be able to begin with."""
+        if not isinstance(after, Nodes):
+            message = "round must return the nodes after it"
+            raise self._invalid(message, expected="Nodes", got=after) from None
         before = self._before
-        for name in ("rows", "ages", "steps"):
-            expected, got = _form(getattr(before, name)), _form(getattr(after, name))
-            if got != expected:
-                raise InvalidAlgorithm(
-                    f"{self._where}: round must return {name} of the form they had",
-                    expected=expected,
-                    got=got,
-                ) from None
+        require_same_form(before, after, what=f"{self._where}: round must return")
         if not before.auxiliary.keys() <= after.auxiliary.keys():  # a first round may add some
             raise InvalidAlgorithm(
                 f"{self._where}: round must return all auxiliary values it began with",
-                expected=_names(before.auxiliary),
-                got=_names(after.auxiliary),
+                expected=", ".join(sorted(before.auxiliary)),
+                got=", ".join(sorted(after.auxiliary)) or "none",
                 remedy="Return {**nodes.auxiliary, ...} with those that changed.",
             ) from None
-
-    def _line_of(self, error: Exception) -> str:
-        """Where in the author's module an error was raised; nothing if it was elsewhere."""
-        file = getattr(sys.modules.get(self._module), "__file__", None)
-        lines = [each.lineno for each in traceback.extract_tb(error.__traceback__) if each.filename == file]
-        return f", at {file}:{lines[-1]}" if lines else ""
+        self.exchange, self._after = None, after
 
     def _invalid(self, what: str, *, expected: str, got: object) -> InvalidAlgorithm:
         return InvalidAlgorithm(f"{self._where}: {what}", expected=expected, got=type(got).__name__)
-
-
-def _form(values: object) -> str:
-    """Type, shape and device of a tensor, such as ``float32 [4, 10] on cpu``."""
-    if not isinstance(values, Tensor):
-        return type(values).__name__
-    return f"{str(values.dtype).removeprefix('torch.')} {list(values.shape)} on {values.device}"
-
-
-def _names(auxiliary: Mapping[str, Tensor]) -> str:
-    return ", ".join(sorted(auxiliary)) or "none"
 
 
 def run_round(

@@ -9,6 +9,7 @@ from typing import Literal, TypeAlias
 import torch
 from torch import Tensor
 
+from gossipfl.algorithms.author_calls import errors_of_author
 from gossipfl.codecs import Compressor
 from gossipfl.errors import InvalidAlgorithm
 from gossipfl.training.nodes import Nodes
@@ -204,9 +205,11 @@ class NeighbourRows:
         Raises
         ------
         InvalidAlgorithm
-            If it does not return a row for each node.
+            If it fails, or does not return a row for each node.
         """
-        combined = self.rule(neighbourhood)
+        module = getattr(self.rule, "func", self.rule).__module__  # past functools.partial
+        with errors_of_author("the rule of a NeighbourRows exchange failed", module=module):
+            combined = self.rule(neighbourhood)
         count = len(neighbourhood.nodes)
         if not isinstance(combined, Tensor) or combined.dim() != 2 or len(combined) != count:
             got = list(combined.shape) if isinstance(combined, Tensor) else type(combined).__name__

@@ -11,6 +11,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from gossipfl.algorithms.author_calls import start_nodes
 from gossipfl.algorithms.messages import Message, MessageAlgorithm
 from gossipfl.training.nodes import Nodes
 
@@ -98,8 +99,8 @@ def resumed(nodes: Nodes, algorithm: MessageAlgorithm, *, momentum_size: int) ->
     torch.Size([1, 3])
     """
     nodes = nodes.with_momentum(momentum_size)
-    started = algorithm.start(replace(nodes, auxiliary={}))
-    return nodes if _forms(nodes) == _forms(started) else started
+    begun = start_nodes(algorithm, replace(nodes, auxiliary={}))
+    return nodes if _forms(nodes) == _forms(begun) else begun
 
 
 def _forms(nodes: Nodes) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:

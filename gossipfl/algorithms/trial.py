@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
+from gossipfl.algorithms.author_calls import start_nodes
 from gossipfl.algorithms.base import RoundAlgorithm, RoundContext
 from gossipfl.algorithms.drive import RoundInProgress
 from gossipfl.algorithms.exchanges import (
@@ -143,8 +144,8 @@ class Trial:
 
     def started(self, *, dtype: torch.dtype = torch.float64) -> Nodes:
         """Nodes before the first round."""
-        return self.algorithm.start(
-            self.first(dtype=dtype), shared_size=SHARED, links=self._links(self.numbers)
+        return start_nodes(
+            self.algorithm, self.first(dtype=dtype), shared_size=SHARED, links=self._links(self.numbers)
         )
 
     def states(self, rounds: int, *, dtype: torch.dtype = torch.float64) -> Iterator[Nodes]:
@@ -196,8 +197,8 @@ class Trial:
             numbers = self.numbers[node : node + 1]
             links = self._links(numbers)
             mine = self._links(self.numbers).owner == node
-            alone = self.algorithm.start(
-                self.first().select(slice(node, node + 1)), shared_size=SHARED, links=links
+            alone = start_nodes(
+                self.algorithm, self.first().select(slice(node, node + 1)), shared_size=SHARED, links=links
             )
             for t, answers in enumerate(sent):
                 progress = RoundInProgress(self.algorithm, alone, self._context(t, numbers))
@@ -244,7 +245,7 @@ class Trial:
             return Mixed(rows=rows[back], sent=rows)
         W = _path_weights()[self.numbers][:, self.numbers].to(rows.dtype)
         if isinstance(exchange, NeighbourRows):
-            return Mixed(rows=exchange.rule(_everybody(W, rows)), sent=rows)
+            return Mixed(rows=exchange.combined(_everybody(W, rows)), sent=rows)
         if exchange.over == "server":
             W = torch.full_like(W, 1 / NODES)
         if exchange.over == "clique":

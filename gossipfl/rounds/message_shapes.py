@@ -22,6 +22,7 @@ from gossipfl.algorithms import (
     RoundContext,
     run_round,
 )
+from gossipfl.algorithms.author_calls import start_nodes
 from gossipfl.codecs import Compressor
 from gossipfl.errors import SettingError
 from gossipfl.settings import TrainingSettings
@@ -88,7 +89,7 @@ def forms_of(
     first = Nodes.start(torch.zeros(1, layout.size), momentum_size=trainer.momentum_size)
     forms: list[ExchangeForm] = []
     with torch.no_grad():
-        nodes = algorithm.start(first, shared_size=layout.shared_size, links=links)
+        nodes = start_nodes(algorithm, first, shared_size=layout.shared_size, links=links)
         for number in range(_ROUNDS_TRIED):
             context = RoundContext(
                 local=_Resting(trainer),

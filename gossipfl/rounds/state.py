@@ -7,6 +7,7 @@ from dataclasses import replace
 import torch
 import xxhash
 
+from gossipfl.algorithms.author_calls import start_nodes
 from gossipfl.codecs import is_finite
 from gossipfl.errors import CorruptCheckpoint
 from gossipfl.rounds.plan import RoundsPlan
@@ -34,7 +35,7 @@ def started(nodes: Nodes, event: int, plan: RoundsPlan, task: Task) -> Nodes:
         If the saved state is of another algorithm.
     """
     plain = replace(nodes, auxiliary={})
-    begun = plan.algorithm.start(plain, shared_size=task.layout.shared_size, links=plan.links(0))
+    begun = start_nodes(plan.algorithm, plain, shared_size=task.layout.shared_size, links=plan.links(0))
     if not event:
         return begun
     saved, needed = _described(nodes), _described(begun)

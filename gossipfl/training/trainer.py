@@ -125,7 +125,7 @@ class Trainer:
         InvalidTask
             If the module or the loss fails on a batch.
         """
-        self._check(nodes)
+        self.require_fitting(nodes)
         if not len(nodes):
             return nodes, nodes.rows.new_zeros(0)
         total = nodes.rows.new_zeros(len(nodes))
@@ -156,7 +156,7 @@ class Trainer:
         IncompatibleModel, InvalidTask
             As `train`.
         """
-        self._check(nodes)
+        self.require_fitting(nodes)
         if not len(nodes):
             return nodes, nodes.rows.new_zeros(0, self.layout.trainable_size)
         with training_failures_named():
@@ -246,7 +246,13 @@ class Trainer:
             momentum=momentum,
         )
 
-    def _check(self, nodes: Nodes) -> None:
+    def require_fitting(self, nodes: Nodes) -> None:
+        """Refuse nodes of another width than the task and settings need.
+
+        Raises
+        ------
+        IncompatibleModel
+        """
         for what, tensor, width in (
             ("rows", nodes.rows, self.layout.size),
             ("optimiser states", nodes.momentum, self.momentum_size),

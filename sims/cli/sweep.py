@@ -87,9 +87,10 @@ def tune(
     json_output: AsJson = False,
 ) -> None:
     """Choose a step size on held-out training samples, then measure it on the test samples with other seeds."""
-    from sims.scenario.text import load_table, override_all
+    from sims.scenario.text import load_scenario, load_table, override_all
     from sims.sweeping import sweep as run_sweep
 
+    load_scenario(scenario, overrides=overrides or ())  # whose errors cite lines and --set
     table = load_table(scenario)
     override_all(table, overrides or ())
     settings: dict[str, Any] = {

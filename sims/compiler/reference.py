@@ -31,6 +31,7 @@ import torch
 from torch import Tensor
 
 from gossipfl.algorithms import Message
+from gossipfl.algorithms.author_calls import on_answer, on_clock, on_receipt
 from gossipfl.algorithms.messages import as_received
 from gossipfl.codecs.draws import receipt_keys
 from gossipfl.outgoing import Draws
@@ -140,7 +141,8 @@ class Reference:
         if other < 0:
             return
         if self.behaviour.trains == "clock":
-            self.models[node] = self.algorithm.on_clock(
+            self.models[node] = on_clock(
+                self.algorithm,
                 self.models[node],
                 shared_size=self.world.layout.shared_size,
                 update=lambda nodes: self.train(nodes, node),
@@ -215,8 +217,12 @@ class Reference:
         if begun is None:
             self.receive(node, message)
         else:
-            self.models[node] = self.algorithm.on_answer(
-                self.models[node], message, begun, update=lambda nodes: self.train(nodes, node)
+            self.models[node] = on_answer(
+                self.algorithm,
+                self.models[node],
+                message,
+                begun,
+                update=lambda nodes: self.train(nodes, node),
             )
 
     def delivered(self, node: int, sender: int, message: Message) -> bool:
@@ -248,8 +254,8 @@ class Reference:
     def train_on(self, node: int, message: Message) -> None:
         """Train on a model that was received, and answer with models of one's own as far as tokens go."""
         c = self.conditions
-        self.models[node] = self.algorithm.on_receipt(
-            self.models[node], message, update=lambda nodes: self.train(nodes, node)
+        self.models[node] = on_receipt(
+            self.algorithm, self.models[node], message, update=lambda nodes: self.train(nodes, node)
         )
         part = self.part_of(message)
         account = part if c.sharing == PARTITIONED else 0
@@ -263,7 +269,7 @@ class Reference:
 
     def take_in(self, node: int, message: Message) -> None:
         """Take in a model where nodes do not train on receipt."""
-        self.models[node] = self.algorithm.on_receipt(self.models[node], message, update=lambda nodes: nodes)
+        self.models[node] = on_receipt(self.algorithm, self.models[node], message, update=lambda nodes: nodes)
 
     @staticmethod
     def part_of(message: Message) -> int:

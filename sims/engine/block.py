@@ -10,9 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gossipfl.algorithms.author_calls import on_answer, on_clock, on_receipt
 from gossipfl.algorithms.messages import MessageAlgorithm, Update, as_received
 from gossipfl.codecs.draws import receipt_keys
 from gossipfl.outgoing import IN_FULL, Draws, Pipeline
+from gossipfl.tasks.failures import training_failures_named
 from gossipfl.tasks.samples import Tree
 from gossipfl.training import Nodes, Trainer
 from sims.compiler.operations import ON_ANSWER, ON_CLOCK
@@ -79,8 +81,9 @@ class UpdateBlock:
         """
 
         def update(nodes: Nodes) -> Nodes:
-            for step in range(leaves[0].shape[1] if self.train else 0):
-                nodes = self.trainer.step_on(nodes, *self.batch(leaves, step))[0]
+            with training_failures_named():
+                for step in range(leaves[0].shape[1] if self.train else 0):
+                    nodes = self.trainer.step_on(nodes, *self.batch(leaves, step))[0]
             return nodes
 
         steps = torch.zeros_like(columns[4])
@@ -125,10 +128,10 @@ class UpdateBlock:
         rule, shared_size = self.algorithm, self.trainer.layout.shared_size
         nodes = gathered(node)
         if self.operation == ON_CLOCK:
-            return rule.on_clock(nodes, shared_size=shared_size, update=update)
+            return on_clock(rule, nodes, shared_size=shared_size, update=update)
         message = rule.emit(gathered(source), shared_size=shared_size, part=part)
         if not self.outgoing.is_lossless:
             message = as_received(message, self.outgoing, Draws(keys=receipt_keys(part, node)))
         if self.operation == ON_ANSWER:
-            return rule.on_answer(nodes, message, gathered(begun), update=update)
-        return rule.on_receipt(nodes, message, update=update)
+            return on_answer(rule, nodes, message, gathered(begun), update=update)
+        return on_receipt(rule, nodes, message, update=update)

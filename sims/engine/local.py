@@ -77,6 +77,7 @@ class BlockTraining:
         """Do steps of stochastic gradient descent on all nodes; see `LocalTraining`."""
         if not self.world.scenario.training.enabled:
             return nodes
+        self.world.trainer.require_fitting(nodes)
         started = time.perf_counter()
         alike = self.settings.local_steps
         counts = np.full(len(nodes), alike) if steps is None else steps.cpu().numpy()

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from gossipfl.algorithms import AnyExchange, Mixed, RoundContext, run_round
+from gossipfl.algorithms.author_calls import start_nodes
 from gossipfl.algorithms.requirements import unmet
 from gossipfl.training import Nodes
 from sims.engine.engine import Phases
@@ -94,7 +95,8 @@ class RoundEngine:
             world.first_rows().expand(n, -1).contiguous(), momentum_size=world.trainer.momentum_size
         )
         self.exchanges.begin(0)
-        self.nodes = self.algorithm.start(
+        self.nodes = start_nodes(
+            self.algorithm,
             replace(
                 start,
                 rows=start.rows.to(self.device),

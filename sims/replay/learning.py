@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gossipfl.algorithms import Message, MessageAlgorithm, adopt, go_back, resumed
+from gossipfl.algorithms.author_calls import on_answer, on_clock, on_receipt
 from gossipfl.algorithms.messages import Update
 from gossipfl.peer.assembly import first_state, trainer_of
 from gossipfl.peer.gossip.plan import gossip_algorithm
@@ -71,7 +72,7 @@ class Learning:
         """
         size = self.task.layout.shared_size
         if event.kind == "clock":
-            return self.algorithm.on_clock(nodes, shared_size=size, update=update)
+            return on_clock(self.algorithm, nodes, shared_size=size, update=update)
         if source is None:
             return update(nodes)
         if event.kind == "go_back":
@@ -80,8 +81,8 @@ class Learning:
         if event.kind == "adopt":
             return adopt(nodes, message)
         if begun is None:
-            return self.algorithm.on_receipt(nodes, message, update=update)
-        return self.algorithm.on_answer(nodes, message, begun, update=update)
+            return on_receipt(self.algorithm, nodes, message, update=update)
+        return on_answer(self.algorithm, nodes, message, begun, update=update)
 
     def resumed(self, nodes: Nodes) -> Nodes:
         """A saved model, as a start goes on from it."""

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from gossipfl.algorithms import Links
+from gossipfl.algorithms.author_calls import start_nodes
 from gossipfl.tasks.samples import leaves
 from gossipfl.training import Nodes
 from sims.compiler.timeline import Timeline, conditions_of, ticks
@@ -109,7 +110,7 @@ def _auxiliary_bytes(scenario: Scenario, world: World) -> int:
     none = torch.zeros(3, dtype=torch.int64)
     links = Links(owner=none, neighbours=none, weights=none.double())
     nodes = Nodes.start(first.expand(2, -1), momentum_size=world.trainer.momentum_size)
-    started = algorithm.start(nodes, shared_size=world.layout.shared_size, links=links)
+    started = start_nodes(algorithm, nodes, shared_size=world.layout.shared_size, links=links)
     ends = 0
     if algorithm.requirements.links:
         matrix = round_network(scenario, class_counts=world.class_counts).sequence.matrix(0)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from gossipfl.algorithms import MessageAlgorithm
+from gossipfl.algorithms.author_calls import start_nodes
 from gossipfl.outgoing import IN_FULL, Pipeline
 from gossipfl.rows import Layout
 from gossipfl.tasks import Dataset, Task, find_task, partition
@@ -147,12 +148,13 @@ class World:
             If they do not have what the algorithm carries.
         """
         algorithm = self.message_algorithm
-        first = algorithm.start(
+        first = start_nodes(
+            algorithm,
             Nodes.start(
                 self.first_rows(),
                 momentum_size=self.trainer.momentum_size,
                 parts=algorithm.behaviour.sharing.ages,
-            )
+            ),
         )
         algorithm.emit(first, shared_size=self.layout.shared_size)  # which finds what is not there
         return first

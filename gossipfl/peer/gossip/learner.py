@@ -20,6 +20,7 @@ import trio
 from torch import Tensor
 
 from gossipfl.algorithms import Message, MessageAlgorithm, adopt, go_back
+from gossipfl.algorithms.author_calls import on_answer, on_clock, on_receipt
 from gossipfl.algorithms.gate import Admission, let_in
 from gossipfl.peer.gossip.guard import Guard
 from gossipfl.peer.threads import run_abandonable
@@ -262,7 +263,7 @@ class Learner:
         began = time.perf_counter()
         update = _Update(self._train, state.loss)
         size = self._trainer.layout.shared_size
-        nodes = self._algorithm.on_clock(state.nodes, shared_size=size, update=update)
+        nodes = on_clock(self._algorithm, state.nodes, shared_size=size, update=update)
         after = State(nodes=nodes, event=state.event + 1, loss=update.loss)
         self._record({"kind": "clock", **_described(after, trained=True, began=began)})
         return after
@@ -277,9 +278,9 @@ class Learner:
         trains = begun is not None or merged >= self._merges_per_training
         update = _Update(self._train if trains else None, state.loss)
         if begun is None:
-            nodes = algorithm.on_receipt(state.nodes, message, update=update)
+            nodes = on_receipt(algorithm, state.nodes, message, update=update)
         else:
-            nodes = algorithm.on_answer(state.nodes, message, begun.nodes, update=update)
+            nodes = on_answer(algorithm, state.nodes, message, begun.nodes, update=update)
         after = State(
             nodes=nodes, event=state.event + 1, merges_pending=0 if trains else merged, loss=update.loss
         )

@@ -1,7 +1,9 @@
 """``gossipfl sim sweep`` and ``gossipfl sim tune``."""
 
 import json
+import re
 
+import pytest
 import tomli_w
 from typer.testing import CliRunner
 
@@ -34,3 +36,21 @@ def test_wrong_sweeps_end_with_a_named_error(tmp_path):
     assert isinstance(wrong.exception, InvalidScenario)
     assert "Did you mean 'momentum'?" in str(wrong.exception)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (
+            "training.learing_rate=0.2",
+            r"^--set training\.learing_rate=0\.2: .*Did you mean 'learning_rate'\?$",
+        ),
+        ("stop.rounds=many", r"^--set stop\.rounds=many: stop\.rounds: .*valid number.*; got 'many'$"),
+    ],
+)
+def test_tune_cites_a_wrong_override(tmp_path, given, said):
+    (tmp_path / "s.toml").write_text(tomli_w.dumps(SCENARIO))
+    wrong = CliRunner().invoke(app, ["tune", str(tmp_path / "s.toml"), "--set", given])
+    assert isinstance(wrong.exception, InvalidScenario)
+    assert re.search(said, str(wrong.exception))
+    assert "points tried" not in wrong.output
