@@ -3,8 +3,8 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-# Tests keep two processes busy; each computes with one thread.
-WORKERS ?= auto
+# One process more than processors, for tests that wait for a network; each computes with one thread.
+WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 TESTS = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
 
 .PHONY: demo test test-slow coverage papers docs dist lint setup setup-demo setup-docs clean help

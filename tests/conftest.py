@@ -1,9 +1,11 @@
 """Distribution of the tests over processes."""
 
 import re
+from types import SimpleNamespace
 
 import pytest
 
+_NO_FIXTURES = SimpleNamespace(name2fixturedefs={})
 _DIFFERS = re.compile(r" at 0x[0-9a-f]+|12D3KooW\w+")
 
 
@@ -14,11 +16,13 @@ def pytest_make_parametrize_id(config, val, argname):
     return named if named != described else None
 
 
-def pytest_collection_modifyitems(items):
-    """Keep tests that share a fixture of wider scope in one process, so that it is made once."""
-    for item in items:
-        for definitions in item._fixtureinfo.name2fixturedefs.values():
-            widest = definitions[-1]
-            if widest.scope != "function" and widest.baseid.startswith("tests"):
-                item.add_marker(pytest.mark.xdist_group(f"{widest.baseid}:{widest.argname}"))
-                break
+def pytest_itemcollected(item):
+    """Keep tests that share a fixture of wider scope in one process, so that it is made once.
+
+    Not once all are collected: xdist reads the groups before any other plugin's turn comes then.
+    """
+    for name, definitions in getattr(item, "_fixtureinfo", _NO_FIXTURES).name2fixturedefs.items():
+        widest = definitions[-1]
+        if widest.scope != "function" and widest.baseid.startswith("tests"):
+            item.add_marker(pytest.mark.xdist_group(f"{widest.baseid}:{name}"))
+            break

@@ -31,6 +31,7 @@ def test_it_is_evaluated_beside_the_task_s_own():
 def test_simulations_record_it(monkeypatch):
     monkeypatch.syspath_prepend(EXAMPLES)
     overrides = [f'task.metrics=["{NAME}"]', "stop.rounds=2", "evaluate.every=2", "topology.name=ring"]
+    overrides += ["population.nodes=16", "evaluate.nodes=8"]
     result = sims.run("digits", overrides=overrides, compile_when="never")
     assert 0 <= result.evaluations["macro_recall_mean"][-1] <= 1
 

@@ -78,7 +78,7 @@ def test_every_behaviour_equals_the_reference(behaviour):
 
 
 @settings(
-    max_examples=8,
+    max_examples=5,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
     phases=[Phase.reuse, Phase.generate],  # each takes a second, and so a minute to shrink
