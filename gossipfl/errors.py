@@ -182,7 +182,7 @@ class IncompatibleModel(MessageRefused):
 
 
 class IncompatibleRounds(MessageRefused):
-    """The sender learns in other rounds (roster, algorithm, topology, seed), or only one of the two in rounds."""
+    """The sender learns in other rounds (roster, algorithm, topology, codec, seed), or only one of both does."""
 
 
 class UnexpectedRound(MessageRefused):

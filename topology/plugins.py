@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from typing import Any
 from topology.errors import ExplainedError
 from topology.spelling import closest
 
-__all__ = ["also_search", "is_object_name", "load_object", "offered", "stands_in"]
+__all__ = ["also_search", "is_object_name", "load_object", "offered", "source_of", "stands_in"]
 
 
 def is_object_name(name: str) -> bool:
@@ -90,6 +91,25 @@ def load_object(
             remedy=f"Did you mean {module_name}:{near}?" if near else None,
         )
     return found
+
+
+def source_of(declared: type, *, unusable: type[ExplainedError]) -> str:
+    """Text of the module that defines a class, whatever ends its lines.
+
+    Raises
+    ------
+    unusable
+        If there is no text: it was typed into an interpreter.
+    """
+    module = inspect.getmodule(declared)
+    try:
+        return inspect.getsource(module) if module is not None else inspect.getsource(declared)
+    except (OSError, TypeError) as error:
+        raise unusable(
+            f"the source of {declared.__qualname__} cannot be read",
+            expected="a module in a file",
+            got=error,
+        ) from error
 
 
 @cache

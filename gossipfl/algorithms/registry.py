@@ -8,7 +8,6 @@ wherever a name is expected.
 from __future__ import annotations
 
 import hashlib
-import inspect
 import pkgutil
 import warnings
 from collections.abc import Mapping
@@ -22,7 +21,7 @@ from pydantic import ValidationError
 
 from gossipfl.algorithms.declaration import Algorithm, Settings, settings_model, settings_of, with_settings
 from gossipfl.errors import InvalidAlgorithm, OldSpelling, SettingError, UnknownAlgorithm
-from topology.plugins import is_object_name, load_object, offered
+from topology.plugins import is_object_name, load_object, offered, source_of
 from topology.spelling import did_you_mean
 
 if TYPE_CHECKING:
@@ -216,27 +215,8 @@ def digest_of(algorithm: Algorithm, name: str) -> str:
     declared = type(algorithm)
     digest = hashlib.sha256(repr((name_of(name, declared), sorted(settings_of(algorithm).items()))).encode())
     if declared not in bundled().values():
-        digest.update(source_of(declared).encode())
+        digest.update(source_of(declared, unusable=InvalidAlgorithm).encode())
     return digest.hexdigest()
-
-
-def source_of(declared: type[Algorithm]) -> str:
-    """Text of the module that defines an algorithm, whatever ends its lines.
-
-    Raises
-    ------
-    InvalidAlgorithm
-        If there is no text: it was typed into an interpreter.
-    """
-    module = inspect.getmodule(declared)
-    try:
-        return inspect.getsource(module) if module is not None else inspect.getsource(declared)
-    except (OSError, TypeError) as error:
-        raise InvalidAlgorithm(
-            f"the source of {declared.__qualname__} cannot be read",
-            expected="a module in a file",
-            got=error,
-        ) from error
 
 
 def _is_algorithm(value: object) -> bool:

@@ -13,9 +13,9 @@ from gossipfl.codecs.sign import ScaledSign
 from gossipfl.codecs.sparse import RandomK, TopK
 from gossipfl.errors import SettingError, UnknownCodec
 from gossipfl.settings.codec_names import CodecName, parse_codec_name, parse_model_codec_name
-from topology.plugins import load_object
+from topology.plugins import load_object, source_of
 
-__all__ = ["CODECS", "codec", "model_codec"]
+__all__ = ["CODECS", "codec", "model_codec", "own_source"]
 
 #: The bundled codecs without parameters.
 CODECS: Mapping[str, Compressor] = MappingProxyType(
@@ -54,24 +54,30 @@ def codec(name: str) -> Compressor:
         raise _unknown(error) from None
 
 
-def model_codec(name: str, *, size: int) -> Compressor:
-    """Give the bundled codec of this name, if what it makes of a whole model of ``size`` numbers is near it.
+def model_codec(name: str, *, size: int, own: bool = False) -> Compressor:
+    """Give the codec of this name, if what it makes of a whole model of ``size`` numbers is near it.
 
     What a codec leaves out of a model is lost where nothing sends it later. So it must not be more, in
     expectation, than half of the model's square norm.
 
+    Parameters
+    ----------
+    name : str
+    size : int
+    own : bool
+        Whether it may be a user's own; not if the name came in a frame, for a stranger must not choose what is
+        imported.
+
     Raises
     ------
     UnknownCodec
-        No bundled codec has this name, or it needs error feedback, or is too coarse.
+        No such codec has this name, or it needs error feedback, or is too coarse.
     """
     try:
         parsed = parse_model_codec_name(name)
     except SettingError as error:
         raise _unknown(error) from None
-    if (
-        parsed.family not in _FAMILIES
-    ):  # names come in frames too: a stranger must not choose what is imported
+    if parsed.family not in _FAMILIES and not own:
         raise UnknownCodec(
             "no bundled codec has this name", expected=" or ".join(_FAMILIES), got=f"{name[:64]!a}"
         )
@@ -83,6 +89,20 @@ def model_codec(name: str, *, size: int) -> Compressor:
         f"{made.name} may change a model of {size} numbers by more than half of its square norm",
         remedy="Use more levels or smaller buckets, e.g. qsgd:16:128.",
     )
+
+
+def own_source(codec: Compressor) -> str | None:
+    """Text of the module that defines a user's own codec; None for those of this package.
+
+    Raises
+    ------
+    UnknownCodec
+        If there is no such text.
+    """
+    declared = type(codec)
+    if declared.__module__.startswith("gossipfl."):
+        return None
+    return source_of(declared, unusable=UnknownCodec)
 
 
 def _made(name: CodecName) -> Compressor:

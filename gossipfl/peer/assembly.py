@@ -108,7 +108,8 @@ def outgoing_of(settings: PeerSettings, task: Task) -> Pipeline:
         If the codec would change models of this size too much.
     """
     try:
-        codec = model_codec(settings.codec, size=task.layout.shared_size)
+        in_rounds = settings.rounds.algorithm is not None  # all members know the codec before any frame
+        codec = model_codec(settings.codec, size=task.layout.shared_size, own=in_rounds)
     except UnknownCodec as error:
         raise SettingError(
             f"exchange.codec: {error.what}", expected=error.expected, got=error.got, remedy=error.remedy

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from gossipfl.algorithms import Links, RoundAlgorithm
 from gossipfl.algorithms.for_peers import find_for_peers, require_in_peers
 from gossipfl.algorithms.registry import digest_of, make_algorithm
-from gossipfl.codecs import FLOAT32, Codec
+from gossipfl.codecs import FLOAT32, Codec, Compressor
+from gossipfl.codecs.registry import own_source
 from gossipfl.outgoing import Pipeline
 from gossipfl.rounds.message_shapes import ExchangeForm, forms_of
 from gossipfl.rounds.mixing import Mixing, links_of, mixing_of, structure_of
@@ -143,6 +145,7 @@ def plan_of(
         "seed": rounds.seed,
         "outgoing": _agreed_names(outgoing),
         "forms": [form.described() for form in forms],
+        **_own_codecs([outgoing.codec, *(form.compressor for form in forms)]),
     }
     return RoundsPlan(
         name=rounds.algorithm,
@@ -155,6 +158,17 @@ def plan_of(
         forms=forms,
         agreement=hashlib.sha256(json.dumps(agreed, sort_keys=True).encode()).digest(),
     )
+
+
+def _own_codecs(codecs: Sequence[Compressor | None]) -> dict[str, dict[str, str]]:
+    """Digests of the sources of users' own codecs by name, if there are any."""
+    sources = {each.name: own_source(each) for each in codecs if each is not None}
+    digests = {
+        name: hashlib.sha256(source.encode()).hexdigest()
+        for name, source in sources.items()
+        if source is not None
+    }
+    return {"codecs": digests} if digests else {}
 
 
 def _agreed_names(outgoing: Pipeline) -> list[str]:

@@ -140,7 +140,7 @@ def _require_same_rounds(header: ModelHeader | RoundHeader | Progress, expectati
         what, remedy = "this peer gossips, and the sender learns in rounds", "Run both the same way."
     elif header.agreement != rounds.agreement:
         what = "the sender learns in other rounds"
-        remedy = "All peers must have the same roster, algorithm, topology and seed of rounds."
+        remedy = "All peers must have the same roster, algorithm, topology, codec and seed of rounds."
     else:
         return
     raise IncompatibleRounds(what, remedy=remedy)

@@ -124,7 +124,7 @@ async def test_peers_of_other_rounds_refuse_each_other_by_name(tmp_path, caplog)
         await until(lambda: all(peer.counters.refused["incompatible_rounds"] for peer in peers))
         assert all(peer.status().rounds["gathering"] for peer in peers)
         await until(lambda: "the sender learns in other rounds" in caplog.text)
-    assert "same roster, algorithm, topology and seed" in caplog.text
+    assert "same roster, algorithm, topology, codec and seed" in caplog.text
 
 
 @in_trio
