@@ -3,7 +3,7 @@
 Nothing in here can import what holds training data: that raw data never leaves is a property of the imports.
 """
 
-from gossipfl.network.addresses import Hearsay, PeerAddress, Scope, parse_address, scope_of
+from gossipfl.network.addresses import Hearsay, PeerAddress, Scope, parse_address, prefix_of, scope_of
 from gossipfl.network.counters import NetworkCounters
 from gossipfl.network.host import Host, open_host
 from gossipfl.network.identify import Identification
@@ -35,5 +35,6 @@ __all__ = [
     "open_host",
     "parse_address",
     "ping",
+    "prefix_of",
     "scope_of",
 ]

@@ -8,9 +8,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from gossipfl.errors import IdentityInUseTwice
 from gossipfl.network import Handler, Host, Screen
 from gossipfl.peer.gossip.learner import State
-from gossipfl.peer.gossip.view import RandomView
 from gossipfl.settings import PeerSettings
 from gossipfl.tasks import Task
 from gossipfl.training import Trainer
@@ -49,7 +49,6 @@ class Parts:
     task : Task
     trainer : Trainer
         Over the peer's own data.
-    view : RandomView
     generator : numpy.random.Generator
         Neighbours and pauses are drawn from it.
     settings : PeerSettings
@@ -58,6 +57,8 @@ class Parts:
         Takes one record.
     start_again : callable
         Takes an incarnation, and makes the peer start again beyond it; returns if that is not possible now.
+    name_double : callable
+        Takes an error where an identity is in use twice.
     starts_before : int
         How often it did in this process.
     """
@@ -66,12 +67,12 @@ class Parts:
     state: State
     task: Task
     trainer: Trainer
-    view: RandomView
     generator: np.random.Generator
     settings: PeerSettings
     incarnation: int
     record: Callable[[Mapping[str, Any]], None]
     start_again: Callable[[int], Awaitable[None]]
+    name_double: Callable[[IdentityInUseTwice], None]
     starts_before: int = 0
 
 

@@ -15,7 +15,8 @@ from gossipfl.errors import HomeError
 from gossipfl.files import named_errors
 from gossipfl.peer.conditions import Conditions
 from gossipfl.peer.driver import Learning
-from gossipfl.peer.gossip.view import RandomView
+from gossipfl.peer.gossip.book import AddressBook
+from gossipfl.peer.gossip.view import SampledView
 from gossipfl.peer.status import PeerStatus, write_status
 from gossipfl.peer.store.checkpoint import Checkpoint, save_checkpoint
 from gossipfl.peer.store.home import Home
@@ -41,7 +42,7 @@ class Housekeeping:
     data : Dataset
         Its test samples are evaluated on.
     learner : Learning
-    view : RandomView
+    view : AddressBook or SampledView
     generator : numpy.random.Generator
         Its state is saved with the model.
     records : RecordWriter
@@ -61,7 +62,7 @@ class Housekeeping:
         task: Task,
         data: Dataset,
         learner: Learning,
-        view: RandomView,
+        view: AddressBook | SampledView,
         generator: np.random.Generator,
         records: RecordWriter,
         conditions: Conditions,

@@ -34,17 +34,17 @@ from gossipfl.peer.assembly import (
 )
 from gossipfl.peer.conditions import Conditions, watch_clock
 from gossipfl.peer.driver import Participation, Parts
-from gossipfl.peer.gossip.driver import take_part_in_gossip
+from gossipfl.peer.gossip.book import AddressBook
+from gossipfl.peer.gossip.driver import sampled_view, take_part_in_gossip
 from gossipfl.peer.gossip.isolation import warn_of_isolation
 from gossipfl.peer.gossip.learner import Learner, State
 from gossipfl.peer.gossip.plan import GossipPlan, gossip_algorithm, gossip_plan, in_full
-from gossipfl.peer.gossip.view import RandomView
+from gossipfl.peer.gossip.view import SampledView
 from gossipfl.peer.housekeeping import Housekeeping
 from gossipfl.peer.renewal import renew_for_ever, require_renewable
 from gossipfl.peer.rounds import (
     in_rounds,
-    roster_descriptors,
-    roster_view_settings,
+    roster_book,
     take_part_in_rounds,
 )
 from gossipfl.peer.start_record import start_record
@@ -123,6 +123,7 @@ class Peer:
         self.counters = NetworkCounters()
         self.conditions = Conditions()
         self.ready = trio.Event()
+        self._view: AddressBook | SampledView
         self._stop: Callable[[], None] | None = None
         self._beyond: int | None = 0
         self._starts_before = 0
@@ -363,34 +364,25 @@ class Peer:
     def _make_participation(
         self, trainer: Trainer, state: State, resumed: Checkpoint | None, plan: RoundsPlan | GossipPlan
     ) -> Participation:
-        settings = self.settings
-        rounds = plan if isinstance(plan, RoundsPlan) else None
-        self._view = RandomView(
-            own=self._host.announcement,
-            outdo=self._host.outdo,
-            doubled=self._name_double,
-            settings=settings.view if rounds is None else roster_view_settings(rounds, settings.view),
-            generator=self._generator,
-            bootstrap=[*bootstrap_peers(settings), *(() if rounds is None else roster_descriptors(rounds))],
-        )
-        if resumed is not None:
-            self._view.restore(resumed.view)
         parts = Parts(
             host=self._host,
             state=state,
             task=self.task,
             trainer=trainer,
-            view=self._view,
             generator=self._generator,
-            settings=settings,
+            settings=self.settings,
             incarnation=self._incarnation,
             record=self._records.append,
             start_again=self._start_again,
             starts_before=self._starts_before,
+            name_double=self._name_double,
         )
+        saved = resumed.view if resumed else ()
         if isinstance(plan, RoundsPlan):
-            return take_part_in_rounds(parts, plan)
-        return take_part_in_gossip(parts, plan)
+            self._view = book = roster_book(parts, plan, saved)
+            return take_part_in_rounds(parts, plan, book)
+        self._view = view = sampled_view(parts, self.home.acquaintances, saved)
+        return take_part_in_gossip(parts, plan, view)
 
     def _name_double(self, error: IdentityInUseTwice) -> None:
         self.counters.count_refused(error)

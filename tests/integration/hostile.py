@@ -51,9 +51,9 @@ class Target:
         return forged(self.body() if body is None else body, preamble=preamble, **{**own, **changes})
 
     @asynccontextmanager
-    async def outlaw(self):
+    async def outlaw(self, identity: Identity | None = None):
         """An attacker with an identity, a connection and an agreed stream."""
-        async with Outlaw.connected_to(self.host) as outlaw:
+        async with Outlaw.connected_to(self.host, identity) as outlaw:
             await outlaw.open_stream()
             yield outlaw
 

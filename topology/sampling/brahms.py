@@ -9,7 +9,7 @@ Computer Networks 53(13), 2009, as a pure state machine. Three things keep liars
   by whom it had asked. What nobody asked for is not read.
 * *History* (γ in the paper): part of the view comes from the samplers, and heals it.
 
-Four things differ from the paper. A name counts only once its bearer has answered: names that others tell are
+Five things differ from the paper. A name counts only once its bearer has answered: names that others tell are
 asked first, a bounded number a period. Of too many pushes a random few are let in, where the paper lets in
 none, so that a flood does not freeze the view. What is let in is fair to its tellers and to the networks it
 comes from: every other sampler ranks networks before peers. And entries that nothing replaces stay in the view.
@@ -33,6 +33,7 @@ __all__ = [
     "Request",
     "prove",
     "receive",
+    "remind",
     "start",
     "tick",
     "unreachable",
@@ -77,6 +78,8 @@ class BrahmsState(Generic[Peer]):
         One for each sampler; secret.
     period : int
         Key of the random orders of this period; secret.
+    periods : int
+        Number of the next tick, from 1.
     view : tuple of Peer
         Whom to ask, and of whom to tell.
     samples : tuple of Peer or None
@@ -101,6 +104,7 @@ class BrahmsState(Generic[Peer]):
     settings: BrahmsSettings
     keys: tuple[int, ...]
     period: int
+    periods: int = 1
     view: tuple[Peer, ...] = ()
     samples: tuple[Peer | None, ...] = ()
     pushed: tuple[Peer, ...] = ()
@@ -164,14 +168,27 @@ def tick(state: BrahmsState[Peer], draw: Draw) -> BrahmsStep[Peer]:
     Called once a period. `draw` is asked once, for one draw: the key of the period's random orders.
     """
     settings = state.settings
-    entering = [*_ordered(state, state.pushed, PUSHED), *state.proved]
+    pushed = _ordered(state, state.pushed, PUSHED)
     sampled = {peer for peer in state.samples if peer is not None}
     recalled = _ordered(state, sampled, RECALLED)[: settings.history]
     kept = _ordered(state, state.view, KEPT)
-    view = tuple(dict.fromkeys((*entering, *recalled, *kept)))[: settings.view_size]
-    samples = _shown(state, (*entering, *view))
+    if state.periods % settings.renewal == 0:
+        pool = [*pushed, *state.proved[: settings.pulls], *recalled, *kept]
+    else:
+        pool = [*kept, *pushed, *state.proved]
+    view = tuple(dict.fromkeys(pool))[: settings.view_size]
+    samples = _shown(state, (*pushed, *state.proved, *view))
     (number,) = draw(1)
-    after = replace(state, period=key_of(number), view=view, samples=samples, pushed=(), heard=(), proved=())
+    after = replace(
+        state,
+        period=key_of(number),
+        periods=state.periods + 1,
+        view=view,
+        samples=samples,
+        pushed=(),
+        heard=(),
+        proved=(),
+    )
     partners = tuple(_ordered(after, view, PARTNERS)[: settings.partners])
     names = _names_to_ask(after, state.heard)
     held = {peer for peer in samples if peer is not None}
@@ -205,7 +222,14 @@ def prove(state: BrahmsState[Peer], peer: Peer) -> BrahmsState[Peer]:
     probed = tuple(other for other in state.probed if other != peer)
     if peer == state.me or peer in state.view or peer in state.proved or peer in state.samples:
         return replace(state, probed=probed)
-    return replace(state, probed=probed, proved=(*state.proved, peer)[: state.settings.view_size])
+    return replace(state, probed=probed, proved=(*state.proved, peer)[: state.settings.probes])
+
+
+def remind(state: BrahmsState[Peer], peers: Iterable[Peer]) -> BrahmsState[Peer]:
+    """Add names that are known from before, to be asked like those that were heard."""
+    told, names = state.settings.told, tuple(peers)
+    parts = tuple(names[first : first + told] for first in range(0, len(names), told))
+    return replace(state, heard=(*state.heard, *parts))
 
 
 def unreachable(state: BrahmsState[Peer], peer: Peer, draw: Draw) -> BrahmsStep[Peer]:
@@ -284,4 +308,4 @@ def _names_to_ask(state: BrahmsState[Peer], heard: Sequence[Sequence[Peer]]) -> 
         network = state.network(peer)
         order[peer] = (not _is_wanted(state, peer), turn[peer], crowd[network])
         crowd[network] += 1
-    return sorted(order, key=lambda peer: order[peer])[: state.settings.pulls]
+    return sorted(order, key=lambda peer: order[peer])[: state.settings.probes]

@@ -43,12 +43,14 @@ class BrahmsOverlay:
         Who pushed itself in the last period and is let in.
     heard : int32 [n, partners, told]
         Names heard in the last period.
-    proved : int32 [n, pulls]
+    proved : int32 [n, probes]
         Who answered for the first time.
     alive : bool [n]
         False for peers that have vanished.
     hostile : bool [n]
         Peers that follow no protocol; their rows mean nothing.
+    periods : int
+        Number of the next period, from 1.
     """
 
     settings: BrahmsSettings
@@ -61,6 +63,7 @@ class BrahmsOverlay:
     proved: Views
     alive: Flags
     hostile: Flags
+    periods: int = 1
 
     @property
     def honest(self) -> Flags:
@@ -138,7 +141,7 @@ def brahms_overlay(
         samples=nobody(settings.samples),
         pushed=nobody(settings.pushes),
         heard=nobody(settings.partners, settings.told),
-        proved=nobody(settings.pulls),
+        proved=nobody(settings.probes),
         alive=np.ones(n, dtype=np.bool_),
         hostile=np.arange(n) >= n - round(hostile * n),
     )
@@ -161,7 +164,7 @@ def draw_brahms_period(
     liars = np.flatnonzero(overlay.alive & overlay.hostile)
     if not len(liars):
         return BrahmsPeriodDraws(ticks=ticks)
-    requests = settings.partners + settings.pulls + 1
+    requests = settings.partners + settings.probes + 1
     by = np.repeat(liars, round(multiple * requests))
     to = generator.choice(np.flatnonzero(overlay.honest), size=len(by))
     lies = generator.choice(liars, size=(n, settings.partners, settings.told))
@@ -175,7 +178,7 @@ def brahms_period(overlay: BrahmsOverlay, draws: BrahmsPeriodDraws) -> BrahmsOve
     rows = np.flatnonzero(overlay.honest)
     after = {name: getattr(overlay, name).copy() for name in ("period", "views", "samples")}
     partners = np.full((len(overlay.views), overlay.settings.partners), EMPTY, dtype=np.int32)
-    names = np.full((len(overlay.views), overlay.settings.pulls), EMPTY, dtype=np.int32)
+    names = np.full((len(overlay.views), overlay.settings.probes), EMPTY, dtype=np.int32)
     checked = np.full((len(overlay.views), 1), EMPTY, dtype=np.int32)
     for block in np.array_split(rows, max(len(rows) // _BLOCK, 1)):
         (
@@ -196,7 +199,9 @@ def brahms_period(overlay: BrahmsOverlay, draws: BrahmsPeriodDraws) -> BrahmsOve
             views[affected], (views[affected] >= 0) & ~_are_among(views[affected], dead), views.shape[1]
         )
         samples[affected] = np.where(_are_among(samples[affected], dead), EMPTY, samples[affected])
-    later = replace(overlay, period=after["period"], views=views, samples=samples)
+    later = replace(
+        overlay, periods=overlay.periods + 1, period=after["period"], views=views, samples=samples
+    )
     return replace(
         later,
         pushed=_pushed(later, asked, draws.pushes),
@@ -241,7 +246,10 @@ def _tick(overlay: BrahmsOverlay, block: NDArray[np.int64], period: Keys) -> tup
     held = overlay.samples[block]
     recalled = _ordered(held, old, RECALLED, width=max(settings.history, 1))[:, : settings.history]
     kept = _ordered(overlay.views[block], old, KEPT, width=view_size)
-    pool = np.concatenate([pushed, proved, recalled, kept], axis=1)
+    if overlay.periods % settings.renewal == 0:
+        pool = np.concatenate([pushed, proved[:, : settings.pulls], recalled, kept], axis=1)
+    else:
+        pool = np.concatenate([kept, pushed, proved], axis=1)
     view = packed(pool, _first_of_each(pool), view_size)
     shown = np.concatenate([pushed, proved, view], axis=1)
     samples = _shown(held, shown, overlay.keys[block])
@@ -293,9 +301,9 @@ def _names_to_ask(
     wanted = (_ranked(ordered, block_keys) < _held_ranks(samples, block_keys)[:, :, None]).any(axis=1)
     width = ordered.shape[1]
     precedence = np.where(distinct, ((~wanted) * told + turns) * width + places, 2 * told * width)
-    first = np.argsort(precedence, axis=1, kind="stable")[:, : overlay.settings.pulls]
+    first = np.argsort(precedence, axis=1, kind="stable")[:, : overlay.settings.probes]
     chosen = np.where(distinct[rows, first], ordered[rows, first], EMPTY).astype(np.int32)
-    return packed(chosen, chosen >= 0, overlay.settings.pulls)
+    return packed(chosen, chosen >= 0, overlay.settings.probes)
 
 
 def _pushed(overlay: BrahmsOverlay, asked: Views, hostile_pushes: NDArray[np.int32]) -> Views:

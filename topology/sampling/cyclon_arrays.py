@@ -112,19 +112,19 @@ def draw_cyclon_period(overlay: CyclonOverlay, generator: np.random.Generator) -
 
 
 def cyclon_period(
-    overlay: CyclonOverlay, draws: CyclonPeriodDraws
+    overlay: CyclonOverlay, draws: CyclonPeriodDraws, *, ticking: Flags | None = None
 ) -> tuple[CyclonOverlay, NDArray[np.int64]]:
-    """Let every live peer tick once.
+    """Let every live peer tick once, or those of them that `ticking` says.
 
     Returns
     -------
     overlay : CyclonOverlay
         The network one period later.
-    order : int64 [live peers]
+    order : int64 [ticking peers]
         An order in which ticking one after another has this very outcome.
     """
     overlay = replace(overlay, views=overlay.views.copy(), ages=overlay.ages.copy())
-    waiting = np.flatnonzero(overlay.alive)
+    waiting = np.flatnonzero(overlay.alive if ticking is None else overlay.alive & ticking)
     order: list[NDArray[np.int64]] = []
     while len(waiting):
         slots, partners = _oldest(overlay.views[waiting], overlay.ages[waiting], draws.ticks[waiting])

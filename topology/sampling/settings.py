@@ -11,7 +11,7 @@ __all__ = ["BrahmsSettings", "CyclonSettings", "HyParViewSettings"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BrahmsSettings:
-    """Settings of Brahms. With view size 20, the shares of the paper are α = 0.1, β = 0.2 and γ = 0.7.
+    """Settings of Brahms. With view size 20, α = β = 0.05 and γ = 0.3 of the paper.
 
     Attributes
     ----------
@@ -23,12 +23,16 @@ class BrahmsSettings:
         Peers of the view that are asked for others in a period.
     told : int
         Names that a reply holds.
+    probes : int
+        Names heard that are asked in a period, to be believed once they answer.
+    renewal : int
+        Periods from one renewal of the view to the next. Before, whatever answers fills the room there is.
     pushes : int
-        Peers that pushed themselves in a period and are let in (α·ℓ₁).
+        Peers that pushed themselves in a period and are let in; at a renewal they are α·ℓ₁.
     pulls : int
-        Names heard that are asked in a period, and let in if they answer (β·ℓ₁).
+        Names of those asked that enter at a renewal (β·ℓ₁).
     history : int
-        Samples that enter the view in a period (γ·ℓ₁).
+        Samples that enter at a renewal (γ·ℓ₁).
 
     Raises
     ------
@@ -40,17 +44,21 @@ class BrahmsSettings:
     samples: int = 20
     partners: int = 4
     told: int = 8
-    pushes: int = 2
-    pulls: int = 4
-    history: int = 14
+    probes: int = 8
+    renewal: int = 5
+    pushes: int = 1
+    pulls: int = 1
+    history: int = 6
 
     def __post_init__(self) -> None:
         _require("view_size", self.view_size, 1, None)
         _require("samples", self.samples, 1, None)
         _require("partners", self.partners, 1, self.view_size)
         _require("told", self.told, 1, None)
+        _require("probes", self.probes, 1, None)
+        _require("renewal", self.renewal, 1, None)
         _require("pushes", self.pushes, 1, self.view_size)
-        _require("pulls", self.pulls, 1, self.view_size)
+        _require("pulls", self.pulls, 0, self.probes)
         _require("history", self.history, 0, self.view_size)
 
 

@@ -3,23 +3,61 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
 
 from gossipfl.errors import InvalidTask
-from gossipfl.peer.assembly import outgoing_of
+from gossipfl.peer.assembly import bootstrap_peers, outgoing_of
 from gossipfl.peer.driver import Participation, Parts
+from gossipfl.peer.gossip.acquaintances import Acquaintances
 from gossipfl.peer.gossip.exchanges import Gossip
 from gossipfl.peer.gossip.guard import Guard, LossProbe
 from gossipfl.peer.gossip.later_starts import LaterStarts
 from gossipfl.peer.gossip.learner import Learner
+from gossipfl.peer.gossip.meetings import Meetings
 from gossipfl.peer.gossip.outgoing import OutgoingModels
 from gossipfl.peer.gossip.plan import GossipPlan
+from gossipfl.peer.gossip.view import SampledView
 
-__all__ = ["take_part_in_gossip"]
+__all__ = ["sampled_view", "take_part_in_gossip"]
+
+_FIRST_PERIODS = 3  # of views, until a peer that has gone is tried again
 
 logger = logging.getLogger(__name__)
 
 
-def take_part_in_gossip(parts: Parts, plan: GossipPlan) -> Participation:
+def sampled_view(parts: Parts, path: Path, saved: Iterable[dict[str, Any]] = ()) -> SampledView:
+    """Make the view of a gossiping peer.
+
+    Parameters
+    ----------
+    parts : Parts
+    path : Path
+        File of the peers that it met earlier.
+    saved : iterable of dict
+        The view of a checkpoint.
+    """
+    settings, host = parts.settings, parts.host
+    acquaintances = Acquaintances(
+        generator=parts.generator, first_pause=_FIRST_PERIODS * settings.view.period, path=path
+    )
+    acquaintances.load()
+    view = SampledView(
+        own=host.announcement,
+        outdo=host.outdo,
+        doubled=parts.name_double,
+        settings=settings.view,
+        generator=parts.generator,
+        bootstrap=bootstrap_peers(settings),
+        acquaintances=acquaintances,
+        reached_at=host.remote_address,
+    )
+    view.restore(saved)
+    return view
+
+
+def take_part_in_gossip(parts: Parts, plan: GossipPlan, view: SampledView) -> Participation:
     """Put the parts of a gossiping peer together."""
     settings, exchange = parts.settings, parts.settings.exchange
     guard = _guard_of(parts)
@@ -36,10 +74,18 @@ def take_part_in_gossip(parts: Parts, plan: GossipPlan) -> Participation:
     later_starts = LaterStarts(
         incarnation=parts.incarnation, starts_before=parts.starts_before, start_again=parts.start_again
     )
+    meetings = Meetings(
+        host=parts.host,
+        view=view,
+        task=parts.task.fingerprint,
+        settings=settings.view,
+        deadline=exchange.deadline,
+    )
     gossip = Gossip(
         host=parts.host,
         learner=learner,
-        view=parts.view,
+        view=view,
+        meetings=meetings,
         outgoing=OutgoingModels(
             task=parts.task,
             plan=plan,
@@ -61,7 +107,7 @@ def take_part_in_gossip(parts: Parts, plan: GossipPlan) -> Participation:
         screen=gossip.screen,
         tasks={
             "gossip": gossip.exchange_models,
-            "views": gossip.exchange_views,
+            "views": meetings.run,
             "later starts": later_starts.go_beyond,
         },
         gate=lambda: None if guard is None else guard.described(),

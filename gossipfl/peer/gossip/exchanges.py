@@ -22,12 +22,13 @@ from gossipfl.errors import (
     RefusedByNeighbour,
     ReplayedMessage,
 )
-from gossipfl.network import Host, Scope, SenderRates
-from gossipfl.peer.first_errors import FirstErrors
+from gossipfl.network import Host, SenderRates
+from gossipfl.peer.gossip.book import KnownPeer
 from gossipfl.peer.gossip.later_starts import LaterStarts
 from gossipfl.peer.gossip.learner import Incoming, Learner
+from gossipfl.peer.gossip.meetings import Meetings
 from gossipfl.peer.gossip.outgoing import LARGEST_AGE, OutgoingModels
-from gossipfl.peer.gossip.view import KnownPeer, RandomView
+from gossipfl.peer.gossip.view import SampledView
 from gossipfl.settings import ExchangeSettings, ViewSettings
 from gossipfl.wire import (
     Acknowledgement,
@@ -45,7 +46,6 @@ __all__ = ["Gossip"]
 
 logger = logging.getLogger(__name__)
 
-_FIRST_CONTACT_SECONDS = 0.25
 _HASTE = 4.0
 
 
@@ -57,7 +57,9 @@ class Gossip:
     host : Host
     learner : Learner
         Gives the model to send, and takes those received.
-    view : RandomView
+    view : SampledView
+    meetings : Meetings
+        Answers exchanges of views.
     outgoing : OutgoingModels
     later_starts : LaterStarts
         Is told what neighbours have heard of this peer.
@@ -76,7 +78,8 @@ class Gossip:
         *,
         host: Host,
         learner: Learner,
-        view: RandomView,
+        view: SampledView,
+        meetings: Meetings,
         outgoing: OutgoingModels,
         later_starts: LaterStarts,
         task: bytes,
@@ -88,15 +91,15 @@ class Gossip:
         self._host = host
         self._learner = learner
         self._view = view
+        self._meetings = meetings
         self._outgoing = outgoing
         self._later_starts = later_starts
         self._task = task
         self._exchange = exchange_settings
-        self._view_settings = view_settings
         self._generator = generator
         self._record = record
         self._under_way: set[str] = set()
-        self._errors = FirstErrors(logger)
+        self._errors = meetings.errors
         # A push and an answer of the same sender may cross, so each kind has its own order.
         self._pushes = ReplayGuard()
         self._answers = ReplayGuard()
@@ -128,16 +131,6 @@ class Gossip:
                     self._under_way.add(neighbour.peer_id)
                     nursery.start_soon(self._exchange_model, neighbour)
 
-    async def exchange_views(self) -> None:
-        """Swap parts of the view with a random neighbour each period; eagerly until the first answer."""
-        answered = False
-        while True:
-            await trio.sleep(self._view_settings.period if answered else _FIRST_CONTACT_SECONDS)
-            self._view.grow_older()
-            neighbour = self._view.choose(now=trio.current_time())
-            if neighbour is not None:
-                answered = await self._swap_views(neighbour) or answered
-
     async def answer(self, peer_id: str, message: AnyMessage) -> Frame:
         """Answer a message that was received whole and is valid; the handler for `Host.serve`.
 
@@ -152,8 +145,7 @@ class Gossip:
             If a later message was received before. The latest may come again, and is answered again.
         """
         if isinstance(message, View):
-            self._learn(peer_id, message)
-            return self._own_view(peer_id)
+            return self._meetings.answer(peer_id, message)
         if not isinstance(message, ModelMessage):
             raise MessageRefused("this message is no request", got=type(message).__name__)
         header = message.header
@@ -244,36 +236,6 @@ class Gossip:
         known = [each for each in (self._pushes.newest(peer_id), self._answers.newest(peer_id)) if each]
         newest = max(known, default=(0, 0))
         return newest if newest[0] > header.incarnation else None
-
-    async def _swap_views(self, neighbour: KnownPeer) -> bool:
-        frame = self._own_view(neighbour.peer_id)
-        try:
-            reply = await self._host.exchange(
-                neighbour.peer_id,
-                neighbour.addresses,
-                frame,
-                seconds=min(self._exchange.deadline, 5.0),
-            )
-        except PeerBusy:
-            return False
-        except (ExchangeFailed, MessageRefused) as error:
-            self._view.failed(neighbour.peer_id, now=trio.current_time())
-            if isinstance(error, MessageRefused | RefusedByNeighbour):
-                self._errors.log(f"neighbour {neighbour.peer_id[:16]}…", error)
-            return False
-        if isinstance(reply, View):
-            self._view.succeeded(neighbour.peer_id)
-            self._learn(neighbour.peer_id, reply)
-        return True
-
-    def _own_view(self, receiver: str) -> Frame:
-        observed = self._host.remote_address(receiver)
-        return encode(View(task=self._task, peers=self._view.tell(), observed=observed))
-
-    def _learn(self, teller: str, message: View) -> None:
-        self._host.observed(message.observed, teller=teller)
-        scope = Scope.LOOPBACK if self._view_settings.narrower else self._host.scope_of(teller)
-        self._view.learn(message.peers[: self._view_settings.exchanged], teller=teller, scope=scope)
 
 
 def _require_plausible(header: ModelHeader) -> None:

@@ -1,100 +1,57 @@
-"""Random views: small, bounded knowledge of others, kept fresh by exchanging parts of it.
+"""Partial view of the network: the sampling protocol of one peer, and where those that it samples are.
 
-The view is plain state, changed by what happens and asked by the gossip loop; it does no I/O. A maintained
-overlay (Cyclon, HyParView) fits behind the same protocol, `PeerSampling`.
+It does no I/O: `Meetings` carries out what it asks for. Only peers that have answered, or pushed themselves over a
+connection that proves who they are, are neighbours; what others tell is asked first.
 """
 
 from __future__ import annotations
 
+import secrets
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+from hashlib import blake2b
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 
-from gossipfl.errors import GossipflError, IdentityInUseTwice, InvalidAddress
-from gossipfl.network import Hearsay, Scope, limited_logger, parse_address
-from gossipfl.peer.gossip.doubles import Doubles
+from gossipfl.errors import IdentityInUseTwice
+from gossipfl.network import Scope, parse_address, prefix_of
+from gossipfl.peer.gossip.acquaintances import Acquaintances
+from gossipfl.peer.gossip.book import AddressBook, KnownPeer, descriptor_values
 from gossipfl.settings import ViewSettings
-from gossipfl.wire import PeerDescriptor, is_signed
+from gossipfl.wire import PeerDescriptor
+from topology.sampling import BrahmsSettings, brahms
+from topology.sampling.brahms import BrahmsState, Reply, Request
 
-__all__ = ["KnownPeer", "PeerSampling", "RandomView"]
+__all__ = ["SampledView", "sampling_settings"]
 
-_FIRST_RETRY_SECONDS = 0.5
-_LONGEST_RETRY_SECONDS = 30.0
-_LONGEST_BOOTSTRAP_RETRY_SECONDS = 4.0
-_MOST_GONE = 1024
+_MOST_UNANSWERED: Final = 4096
+_FIRST_SILENCE_SECONDS: Final = 10.0
+_LONGEST_SILENCE_SECONDS: Final = 3600.0
+_FEW = 2
 
-logger = limited_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KnownPeer:
-    """Another peer as this one knows it.
-
-    Parameters
-    ----------
-    descriptor : PeerDescriptor
-        Who and where it is, and how old that news is.
-    failures : int
-        Exchanges with it that failed in a row.
-    retry_at : float
-        Not to be chosen before this time, in seconds of the event loop's clock.
-    configured : tuple of str
-        Where the settings say it is, if they name it: such a bootstrap peer is never forgotten.
-    narrowest : Scope
-        How far an address that others told must reach to be dialled: as far as whoever told it.
-    """
-
-    descriptor: PeerDescriptor
-    failures: int = 0
-    retry_at: float = 0.0
-    configured: tuple[str, ...] = ()
-    narrowest: Scope = Scope.GLOBAL
-
-    @property
-    def peer_id(self) -> str:
-        """Its identity."""
-        return self.descriptor.peer_id
-
-    @property
-    def is_bootstrap(self) -> bool:
-        """Whether the settings name it."""
-        return bool(self.configured)
-
-    @property
-    def addresses(self) -> tuple[str | Hearsay, ...]:
-        """Where to try it: what was heard last, then what was configured, which no hearsay replaces."""
-        heard = (
-            Hearsay(address, self.narrowest)
-            for address in self.descriptor.addresses
-            if address not in self.configured and parse_address(address).scope >= self.narrowest
-        )
-        return (*heard, *self.configured)
+State: TypeAlias = BrahmsState[str]
 
 
-class PeerSampling(Protocol):
-    """Who a peer may gossip with."""
-
-    def choose(self, *, now: float, exclude: Collection[str] = ()) -> KnownPeer | None:
-        """A random neighbour that is not thought to be down, or None."""
-
-    def tell(self) -> tuple[PeerDescriptor, ...]:
-        """What to send in an exchange of views, oneself first."""
-
-    def learn(self, descriptors: Iterable[PeerDescriptor], *, teller: str, scope: Scope) -> None:
-        """Take in what another peer, whose identity is proven, told from an address of this scope."""
-
-    def succeeded(self, peer_id: str) -> None:
-        """Note that an exchange with a peer succeeded."""
-
-    def failed(self, peer_id: str, *, now: float) -> None:
-        """Note that an exchange with a peer failed."""
+def sampling_settings(settings: ViewSettings) -> BrahmsSettings:
+    """Settings of the sampling protocol: half of what a peer remembers is its view, half its samples."""
+    half = max(1, settings.size // 2)
+    return BrahmsSettings(
+        view_size=half,
+        samples=max(1, settings.size - half),
+        partners=min(2, half),
+        told=settings.exchanged,
+        probes=2,
+        renewal=6,
+        pushes=min(2, half),
+        pulls=2,
+        history=min(6, half),
+    )
 
 
-class RandomView:
-    """A bounded random view with healing: what is not reached, and what is old, makes room.
+class SampledView:
+    """Whom a peer may gossip with.
 
     Parameters
     ----------
@@ -102,9 +59,12 @@ class RandomView:
         Returns this peer's own descriptor.
     settings : ViewSettings
     generator : numpy.random.Generator
-        All random choices come from it.
+        Neighbours are chosen by it. What must not be foreseen is drawn from the system's own.
     bootstrap : iterable of PeerDescriptor
-        Peers to begin with.
+        Peers that settings name.
+    acquaintances : Acquaintances
+    reached_at : callable, optional
+        Returns the IP address at which a peer is connected, or "".
     outdo : callable, optional
         Is handed a sequence of this peer's own that others know and that is ahead of its announcement's.
     doubled : callable, optional
@@ -117,183 +77,238 @@ class RandomView:
         own: Callable[[], PeerDescriptor],
         settings: ViewSettings,
         generator: np.random.Generator,
+        acquaintances: Acquaintances,
         bootstrap: Iterable[PeerDescriptor] = (),
+        reached_at: Callable[[str], str] = lambda _: "",
         outdo: Callable[[int], None] = lambda _: None,
         doubled: Callable[[IdentityInUseTwice], None] = lambda _: None,
     ) -> None:
         self._own = own
-        self._settings = settings
         self._generator = generator
-        self._outdo = outdo
-        self._doubles = Doubles(doubled)
-        # Announcements of peers that were forgotten because they did not answer, by their sequence.
-        self._gone: OrderedDict[str, int] = OrderedDict()
-        self._known: dict[str, KnownPeer] = {
-            each.peer_id: KnownPeer(descriptor=each, configured=each.addresses)
-            for each in bootstrap
-            if each.peer_id != own().peer_id
-        }
+        self._reached_at = reached_at
+        self._unforeseen = np.random.default_rng(secrets.randbits(128))
+        self._secret = secrets.token_bytes(16)
+        self._networks: dict[str, str] = {}
+        self._silent: OrderedDict[str, tuple[int, float]] = OrderedDict()
+        self.acquaintances = acquaintances
+        self._failures = settings.failures
+        self._state: State = brahms.start(
+            own().peer_id,
+            (),
+            sampling_settings(settings),
+            self._draw,
+            digest=self._digest,
+            network=lambda peer_id: self._digest(self._network(peer_id)),
+        )
+        self._book = AddressBook(
+            own=own,
+            settings=settings,
+            generator=generator,
+            keeps=self._is_met,
+            outdo=outdo,
+            doubled=doubled,
+        )
+        self.configure({each.peer_id: each.addresses for each in bootstrap})
 
     def __len__(self) -> int:
-        return len(self._known)
+        return len(self.neighbours)
+
+    @property
+    def neighbours(self) -> frozenset[str]:
+        """Peers that have answered, and are in the view or sampled."""
+        return frozenset(self._state.neighbours) | frozenset(self._state.view)
 
     @property
     def known(self) -> tuple[KnownPeer, ...]:
-        """Everybody in the view."""
-        return tuple(self._known.values())
+        """Neighbours, and where they are."""
+        return tuple(known for each in self.neighbours if (known := self._book.get(each)))
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether so few neighbours answer that everybody known is asked."""
+        return sum(not peer.failures for peer in self.known) < _FEW
+
+    @property
+    def wants_to_tick(self) -> bool:
+        """Whether there is room, and somebody to fill it."""
+        state = self._state
+        return state.news and len(state.view) < state.settings.view_size
 
     def choose(self, *, now: float, exclude: Collection[str] = ()) -> KnownPeer | None:
-        """A random neighbour that is not thought to be down, or None."""
-        candidates = [
-            peer for peer in self._known.values() if peer.retry_at <= now and peer.peer_id not in exclude
-        ]
+        """A random neighbour that is not thought to be down, or None; without any, a peer that settings name."""
+        places = [peer for each in self._state.neighbours if (peer := self._book.get(each))]
+        if not places:
+            places = [peer for peer in self._book.known if peer.is_bootstrap]
+        candidates = [peer for peer in places if peer.retry_at <= now and peer.peer_id not in exclude]
         return candidates[int(self._generator.integers(len(candidates)))] if candidates else None
 
-    def tell(self) -> tuple[PeerDescriptor, ...]:
-        """What to send in an exchange of views: oneself, and random others that have not failed of late."""
-        alive = [
-            peer.descriptor
-            for peer in self._known.values()
-            if not peer.failures and peer.descriptor.signature
-        ]
-        count = min(len(alive), self._settings.exchanged - 1)
-        chosen = self._generator.choice(len(alive), size=count, replace=False) if count else ()
-        return (self._own(), *(replace(alive[int(i)], age=alive[int(i)].age + 1) for i in chosen))
+    def own_word(self) -> tuple[PeerDescriptor, ...]:
+        """What to send when asking: this peer's own announcement alone."""
+        return (self._own(),)
 
-    def learn(self, descriptors: Iterable[PeerDescriptor], *, teller: str, scope: Scope) -> None:
-        """Take in what another peer told.
-
-        An announcement is taken only if the peer it names has signed it, with addresses that can be parsed,
-        and replaces only earlier ones of that peer: nobody but a peer itself moves it, or brings it back once it
-        did not answer. Beyond the view's size, peers that failed most go first, then those whose news is oldest,
-        never a bootstrap peer.
+    def asked_by(
+        self, peer_id: str, descriptors: Sequence[PeerDescriptor], *, scope: Scope
+    ) -> tuple[PeerDescriptor, ...]:
+        """Take in that a peer asked, of all that it said only what it said of itself; return the answer.
 
         Parameters
         ----------
-        descriptors : iterable of PeerDescriptor
-        teller : str
-            Proven peer id of whoever told.
+        peer_id : str
+            Proven.
+        descriptors : sequence of PeerDescriptor
         scope : Scope
-            How far the address reaches from which it told.
+            How far the address reaches from which it asked.
         """
-        for told in descriptors:
-            try:
-                self._learn_one(told, own_word=told.peer_id == teller, scope=scope)
-            except GossipflError as error:
-                logger.warning("an entry of a view that %s told is skipped: %s", teller[:16], error)
-        self._shrink()
+        said = [each for each in descriptors if each.peer_id == peer_id][:1]
+        self._learn_own_word(peer_id, descriptors, scope)
+        step = brahms.receive(self._state, peer_id, Request(), self._draw)
+        if self._book.get(peer_id) is not None:
+            self._state = step.state
+        names = [each for envelope in step.envelopes for each in getattr(envelope.message, "peers", ())]
+        told = (self._book.get(each) for each in names)
+        sound = [each.descriptor for each in told if each and each.descriptor.signature and not each.failures]
+        asker = self._book.get(peer_id)
+        if (
+            asker is not None
+            and asker.descriptor.signature
+            and not any(each == replace(asker.descriptor, age=each.age) for each in said)
+        ):
+            sound.insert(0, asker.descriptor)  # newer than it says: its clock went back, or it was copied
+        return (self._own(), *(replace(each, age=each.age + 1) for each in sound[: self._most_told - 1]))
 
-    def _learn_one(self, told: PeerDescriptor, *, own_word: bool, scope: Scope) -> None:
-        own = self._own()
-        if told.peer_id == own.peer_id:
-            if told.sequence > own.sequence and is_signed(told):
-                self._doubles.of_oneself(told, own)
-                self._outdo(told.sequence)
-            return
-        known = self._known.get(told.peer_id)
-        if known is not None and own_word:
-            self._doubles.of_another(told, known.descriptor)
-        newest = known.descriptor.sequence if known else self._gone.get(told.peer_id, -1)
-        if told.sequence < newest or (known is None and told.sequence == newest and not own_word):
-            return
-        age = told.age if own_word else max(1, told.age)
-        if known is not None and told.sequence == newest and told.signature == known.descriptor.signature:
-            if own_word:  # it speaks for itself: worth a try at once
-                known = replace(known, failures=0, retry_at=0.0)
-            descriptor = replace(known.descriptor, age=min(age, known.descriptor.age))
-            self._known[told.peer_id] = replace(
-                known, descriptor=descriptor, narrowest=min(scope, known.narrowest)
-            )
-            return
-        if not is_signed(told):
-            raise InvalidAddress("the announcement is not signed by the peer it names", got=told.peer_id)
-        for address in told.addresses:
-            parse_address(address, smallest_port=1)
-        news = KnownPeer(descriptor=replace(told, age=age), narrowest=scope)
-        if known is not None:
-            news = replace(news, configured=known.configured)
-            if known.descriptor.addresses == told.addresses and not own_word:
-                news = replace(news, failures=known.failures, retry_at=known.retry_at)
-        self._gone.pop(told.peer_id, None)
-        self._known[told.peer_id] = news
+    def answered_by(
+        self, peer_id: str, descriptors: Iterable[PeerDescriptor], *, scope: Scope, now: float
+    ) -> None:
+        """Take in what a peer answered; names that it told only if it was asked for them.
 
-    def _shrink(self) -> None:
-        surplus = len(self._known) - self._settings.size
-        if surplus <= 0:
-            return
-        candidates = [peer for peer in self._known.values() if not peer.is_bootstrap]
-        order = self._generator.permutation(len(candidates))
-        worst_first = sorted(
-            (candidates[int(i)] for i in order), key=lambda peer: (-peer.failures, -peer.descriptor.age)
-        )
-        for peer in worst_first[:surplus]:
-            self._forget(peer)
+        Parameters
+        ----------
+        peer_id : str
+            Proven.
+        descriptors : iterable of PeerDescriptor
+        scope : Scope
+            How far the address reaches at which it answered.
+        now : float
+            Seconds of the event loop's clock.
+        """
+        told = list(descriptors)[: self._most_told]
+        names: list[str] = []
+        if peer_id in self._state.asked:
+            others = [each for each in told if each.peer_id != peer_id and not self._is_silent(each, now)]
+            self._book.learn(others, teller=peer_id, scope=scope)
+            names = [each.peer_id for each in others if self._book.get(each.peer_id)]
+        self._learn_own_word(peer_id, told, scope)
+        self._state = brahms.receive(self._state, peer_id, Reply(tuple(names)), self._draw).state
+        self.succeeded(peer_id)
 
-    def _forget(self, peer: KnownPeer) -> None:
-        del self._known[peer.peer_id]
-        if peer.failures:
-            self._gone[peer.peer_id] = peer.descriptor.sequence
-            if len(self._gone) > _MOST_GONE:
-                self._gone.popitem(last=False)
+    def tick(self) -> tuple[KnownPeer, ...]:
+        """Begin a period of the sampling protocol; return whom to ask."""
+        self._book.grow_older()
+        step = brahms.tick(self._state, self._draw)
+        self._state = step.state
+        return tuple(peer for each in step.envelopes if (peer := self._book.get(each.to)))
 
-    def grow_older(self) -> None:
-        """Note that one more period has passed since all news came."""
-        for peer_id, known in self._known.items():
-            older = replace(known.descriptor, age=known.descriptor.age + 1)
-            self._known[peer_id] = replace(known, descriptor=older)
+    def due(self, under_way: Collection[str]) -> KnownPeer | None:
+        """An acquaintance that is no neighbour and to be tried now, if there is one."""
+        return self.acquaintances.due(neighbours=self.neighbours, under_way=under_way, alone=self.is_alone)
 
     def succeeded(self, peer_id: str) -> None:
-        """Note that an exchange with a peer succeeded: what is known of it is as good as its own word now."""
-        known = self._known.get(peer_id)
-        if known is not None:
-            fresh = replace(known.descriptor, age=0)
-            self._known[peer_id] = replace(known, descriptor=fresh, failures=0, retry_at=0.0)
-
-    def failed(self, peer_id: str, *, now: float) -> None:
-        """Note that an exchange failed: the peer is left alone for a while, twice as long each time.
-
-        After ``settings.failures`` in a row it is forgotten, unless it is a bootstrap peer, until it announces
-        itself anew.
-        """
-        known = self._known.get(peer_id)
+        """Note that an exchange with a peer succeeded."""
+        self._book.succeeded(peer_id)
+        self._silent.pop(peer_id, None)
+        known = self._book.get(peer_id)
         if known is None:
             return
-        failures = known.failures + 1
-        if failures >= self._settings.failures and not known.is_bootstrap:
-            self._forget(known)
-            return
-        longest = _LONGEST_BOOTSTRAP_RETRY_SECONDS if known.is_bootstrap else _LONGEST_RETRY_SECONDS
-        pause = min(longest, _FIRST_RETRY_SECONDS * 2 ** min(failures - 1, 16))
-        self._known[peer_id] = replace(known, failures=failures, retry_at=now + pause)
+        self._note_network(peer_id)
+        self.acquaintances.met(known)
+        self._state = brahms.prove(self._state, peer_id)
+
+    def failed(self, peer_id: str, *, now: float) -> None:
+        """Note that an exchange with a peer failed.
+
+        A neighbour is left alone for a while, twice as long each time, and after ``settings.failures`` in a row it
+        is an acquaintance that has gone. A name that does not answer is forgotten at once, and not believed again
+        for a while, twice as long each time.
+        """
+        known = self._book.get(peer_id)
+        if peer_id in self.neighbours and known is not None:
+            self._book.failed(peer_id, now=now)
+            if known.failures + 1 < self._failures:
+                return
+        elif known is not None and known.is_bootstrap:
+            self._book.failed(peer_id, now=now)
+        else:
+            self._book.forget(peer_id)
+        self._state = brahms.unreachable(self._state, peer_id, self._draw).state
+        self._networks.pop(peer_id, None)
+        self._note_silence(peer_id, now)
+        self.acquaintances.failed(peer_id, alone=self.is_alone)
+
+    def configure(self, addresses: Mapping[str, tuple[str, ...]]) -> None:
+        """Take in which peers settings name, and where; those named no longer become as any other."""
+        before = {peer.peer_id for peer in self._book.known if peer.is_bootstrap}
+        for peer_id in {*before, *addresses} - {self._own().peer_id}:
+            self._book.configure(peer_id, addresses.get(peer_id, ()))
+            if (known := self._book.get(peer_id)) is not None:
+                self.acquaintances.configure(known)
 
     def to_values(self) -> list[dict[str, Any]]:
-        """The view as plain values, for a checkpoint."""
-        return [
-            {
-                "peer_id": peer.peer_id,
-                "addresses": list(peer.descriptor.addresses),
-                "age": peer.descriptor.age,
-                "sequence": peer.descriptor.sequence,
-                "signature": peer.descriptor.signature.hex(),
-                "scope": int(peer.narrowest),
-            }
-            for peer in self._known.values()
-            if peer.descriptor.signature
-        ]
+        """Neighbours as plain values, for a checkpoint."""
+        return [descriptor_values(peer) for peer in self.known if peer.descriptor.signature]
 
     def restore(self, values: Iterable[dict[str, Any]]) -> None:
-        """Take in the view of a checkpoint; as hearsay, because time has passed. Bad entries are skipped."""
-        for each in values:
-            try:
-                descriptor = PeerDescriptor(
-                    peer_id=str(each["peer_id"]),
-                    addresses=tuple(map(str, each["addresses"])),
-                    age=int(each["age"]),
-                    sequence=int(each["sequence"]),
-                    signature=bytes.fromhex(each["signature"]),
-                )
-                scope = Scope(each["scope"])
-            except (KeyError, TypeError, ValueError) as error:
-                logger.warning("an entry of the checkpoint's view is skipped: %s", repr(error))
-                continue
-            self.learn([descriptor], teller="the checkpoint", scope=scope)
+        """Take in the neighbours of a checkpoint: names to be asked. Bad entries are skipped."""
+        self._book.restore(values)
+        names = tuple(peer.peer_id for peer in self._book.known if not peer.is_bootstrap)
+        self._state = brahms.remind(self._state, names)
+
+    @property
+    def _most_told(self) -> int:
+        return self._state.settings.told
+
+    def _is_met(self, peer_id: str) -> bool:
+        state = self._state
+        return any(peer_id in each for each in (state.view, state.samples, state.proved, state.pushed))
+
+    def _draw(self, count: int) -> list[float]:
+        return [float(each) for each in self._unforeseen.random(count)]
+
+    def _digest(self, name: str) -> int:
+        return int.from_bytes(blake2b(name.encode(), key=self._secret, digest_size=8).digest(), "little")
+
+    def _network(self, peer_id: str) -> str:
+        """The network that a peer was last connected from, or that it announces."""
+        if peer_id in self._networks:
+            return self._networks[peer_id]
+        known = self._book.get(peer_id)
+        for address in known.descriptor.addresses[:1] if known else ():
+            parsed = parse_address(address)
+            return parsed.host if parsed.is_name else prefix_of(parsed.host)
+        return ""
+
+    def _note_network(self, peer_id: str) -> None:
+        host = self._reached_at(peer_id)
+        if host and peer_id not in self._networks:
+            self._networks[peer_id] = prefix_of(host)
+        if len(self._networks) > 8 * len(self._state.samples):
+            kept = self.neighbours
+            self._networks = {each: network for each, network in self._networks.items() if each in kept}
+
+    def _learn_own_word(self, peer_id: str, descriptors: Iterable[PeerDescriptor], scope: Scope) -> None:
+        """Take in what a peer says of itself, and what it knows of this one."""
+        speakers = {peer_id, self._own().peer_id}
+        own = [each for each in descriptors if each.peer_id in speakers]
+        self._book.learn(own[:2], teller=peer_id, scope=scope)
+        self._note_network(peer_id)
+
+    def _is_silent(self, told: PeerDescriptor, now: float) -> bool:
+        """Whether a name did not answer of late."""
+        silent = self._silent.get(told.peer_id)
+        return silent is not None and silent[1] > now and told.peer_id not in self.neighbours
+
+    def _note_silence(self, peer_id: str, now: float) -> None:
+        failures = self._silent.pop(peer_id, (0, 0.0))[0]
+        pause = min(_LONGEST_SILENCE_SECONDS, _FIRST_SILENCE_SECONDS * 2 ** min(failures, 16))
+        self._silent[peer_id] = (failures + 1, now + pause)
+        if len(self._silent) > _MOST_UNANSWERED:
+            self._silent.popitem(last=False)

@@ -5,9 +5,8 @@ A member's own side of it, which replays do again, is in `gossipfl.rounds`.
 
 from gossipfl.peer.rounds.driver import (
     in_rounds,
-    roster_descriptors,
-    roster_view_settings,
+    roster_book,
     take_part_in_rounds,
 )
 
-__all__ = ["in_rounds", "roster_descriptors", "roster_view_settings", "take_part_in_rounds"]
+__all__ = ["in_rounds", "roster_book", "take_part_in_rounds"]

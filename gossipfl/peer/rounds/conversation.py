@@ -9,7 +9,7 @@ import trio
 from gossipfl.errors import ExchangeFailed, GossipflError, MessageRefused, RefusedByNeighbour
 from gossipfl.network import Host, Scope
 from gossipfl.peer.first_errors import FirstErrors
-from gossipfl.peer.gossip.view import RandomView
+from gossipfl.peer.gossip.book import AddressBook
 from gossipfl.peer.rounds.mailbox import Mailbox
 from gossipfl.peer.rounds.members import Members
 from gossipfl.rounds.plan import RoundsPlan
@@ -49,7 +49,7 @@ class Conversation:
     incarnation : int
     mailbox : Mailbox
     members : Members
-    view : RandomView
+    view : AddressBook
         Addresses of members, told from one to the other.
     view_settings : ViewSettings
     """
@@ -63,7 +63,7 @@ class Conversation:
         incarnation: int,
         mailbox: Mailbox,
         members: Members,
-        view: RandomView,
+        view: AddressBook,
         view_settings: ViewSettings,
     ) -> None:
         self._host = host

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from gossipfl.errors import SettingError
+from gossipfl.peer.assembly import bootstrap_peers
 from gossipfl.peer.driver import Participation, Parts
+from gossipfl.peer.gossip.book import AddressBook
 from gossipfl.peer.rounds.conversation import Conversation
 from gossipfl.peer.rounds.exchanging import Exchanger
 from gossipfl.peer.rounds.learner import RoundLearner
@@ -13,10 +17,10 @@ from gossipfl.peer.rounds.mailbox import Mailbox
 from gossipfl.peer.rounds.members import Members
 from gossipfl.rounds.plan import RoundsPlan
 from gossipfl.rounds.roster import read_roster
-from gossipfl.settings import PeerSettings, ViewSettings
+from gossipfl.settings import PeerSettings
 from gossipfl.wire import PeerDescriptor
 
-__all__ = ["in_rounds", "roster_descriptors", "roster_view_settings", "take_part_in_rounds"]
+__all__ = ["in_rounds", "roster_book", "take_part_in_rounds"]
 
 
 def in_rounds(settings: PeerSettings, *, directory: Path, peer_id: str) -> PeerSettings:
@@ -44,27 +48,41 @@ def in_rounds(settings: PeerSettings, *, directory: Path, peer_id: str) -> PeerS
     return settings.model_copy(update={"rounds": rounds, "runtime": runtime})
 
 
-def roster_descriptors(plan: RoundsPlan) -> list[PeerDescriptor]:
-    """Members whose addresses the roster has."""
-    return [
+def roster_book(parts: Parts, plan: RoundsPlan, saved: Iterable[dict[str, Any]] = ()) -> AddressBook:
+    """Make the address book of a peer in rounds; it has room for the whole roster.
+
+    Parameters
+    ----------
+    parts : Parts
+    plan : RoundsPlan
+    saved : iterable of dict
+        The book of a checkpoint.
+    """
+    view = parts.settings.view
+    configured = [
         PeerDescriptor(peer_id=peer_id, addresses=addresses, age=1)
         for peer_id, addresses in plan.roster.addresses.items()
         if addresses
     ]
+    book = AddressBook(
+        own=parts.host.announcement,
+        outdo=parts.host.outdo,
+        doubled=parts.name_double,
+        settings=view.model_copy(update={"size": max(view.size, len(plan.roster))}),
+        generator=parts.generator,
+        bootstrap=[*bootstrap_peers(parts.settings), *configured],
+    )
+    book.restore(saved)
+    return book
 
 
-def roster_view_settings(plan: RoundsPlan, settings: ViewSettings) -> ViewSettings:
-    """Settings of a view that has room for the whole roster."""
-    return settings.model_copy(update={"size": max(settings.size, len(plan.roster))})
-
-
-def take_part_in_rounds(parts: Parts, plan: RoundsPlan) -> Participation:
+def take_part_in_rounds(parts: Parts, plan: RoundsPlan, book: AddressBook) -> Participation:
     """Put the parts of a peer that learns in rounds together."""
     settings = parts.settings
     rounds = settings.rounds
     mailbox = Mailbox(plan=plan, ahead=rounds.ahead, position=(parts.state.event, 0))
     members = Members(
-        roster=plan.roster, number=plan.number, view=parts.view, mailbox=mailbox, patience=rounds.patience
+        roster=plan.roster, number=plan.number, view=book, mailbox=mailbox, patience=rounds.patience
     )
     conversation = Conversation(
         host=parts.host,
@@ -73,7 +91,7 @@ def take_part_in_rounds(parts: Parts, plan: RoundsPlan) -> Participation:
         incarnation=parts.incarnation,
         mailbox=mailbox,
         members=members,
-        view=parts.view,
+        view=book,
         view_settings=settings.view,
     )
     learner = RoundLearner(

@@ -6,7 +6,7 @@ from collections import Counter
 from typing import Any
 
 from gossipfl.network import Hearsay
-from gossipfl.peer.gossip.view import RandomView
+from gossipfl.peer.gossip.book import AddressBook
 from gossipfl.peer.rounds.mailbox import Mailbox
 from gossipfl.rounds.roster import Roster
 from gossipfl.wire import Progress
@@ -22,7 +22,7 @@ class Members:
     roster : Roster
     number : int
         The peer's own.
-    view : RandomView
+    view : AddressBook
         Knows addresses that members told.
     mailbox : Mailbox
         Knows how far members have come.
@@ -31,7 +31,7 @@ class Members:
     """
 
     def __init__(
-        self, *, roster: Roster, number: int, view: RandomView, mailbox: Mailbox, patience: int
+        self, *, roster: Roster, number: int, view: AddressBook, mailbox: Mailbox, patience: int
     ) -> None:
         self._roster = roster
         self._view = view

@@ -63,6 +63,11 @@ class Home:
         """Which ports the operating system chose last: JSON."""
         return self.directory / "ports.json"
 
+    @property
+    def acquaintances(self) -> Path:
+        """Peers that were met, to find the network again: JSON."""
+        return self.directory / "acquaintances.json"
+
     def require_free(self) -> None:
         """Require that the directory holds no peer yet.
 

@@ -12,7 +12,7 @@ from gossipfl.errors import GossipflError, InvalidAddress
 from gossipfl.network import Identity, Scope, parse_address
 from gossipfl.network.multistream import accept, propose
 from gossipfl.network.noise.handshake import Handshake
-from gossipfl.peer.gossip.view import RandomView
+from gossipfl.peer.gossip.book import AddressBook
 from gossipfl.settings import ViewSettings
 
 from .helpers import announced, identity_of
@@ -164,7 +164,7 @@ def test_views():
         announced(identity_of(f"P{i}"), f"/ip4/10.0.0.{i}/tcp/{i + 1}", sequence=i % 3, age=i)
         for i in range(200)
     ]
-    view = RandomView(
+    view = AddressBook(
         own=lambda: own, settings=ViewSettings(), generator=np.random.default_rng(0), bootstrap=[]
     )
 

@@ -14,7 +14,9 @@ from topology.sampling import BrahmsSettings, brahms, brahms_overlay, brahms_per
 from topology.sampling.brahms import Reply, Request
 from topology.sampling.ranks import key_of, keys_of, rank, ranks
 
-SMALL = BrahmsSettings(view_size=6, samples=5, partners=2, told=4, pushes=2, pulls=2, history=2)
+SMALL = BrahmsSettings(
+    view_size=6, samples=5, partners=2, told=4, probes=2, renewal=2, pushes=2, pulls=2, history=2
+)
 
 
 def draw(seed=0):
@@ -56,11 +58,11 @@ def test_every_other_sampler_looks_at_networks_before_peers():
 
 
 def test_a_tick_asks_partners_and_names_but_lets_names_in_only_once_they_answer():
-    state = started()
+    state = started(range(1, 5))
     step = brahms.tick(state, draw())
     partners = step.state.asked
     assert [each.to for each in step.envelopes[:2]] == list(partners)
-    assert set(step.state.samples) <= set(range(1, 7))
+    assert set(step.state.samples) <= set(range(1, 5))
     heard = brahms.receive(step.state, partners[0], Reply((50, 51, 0, 2)), draw()).state
     step = brahms.tick(heard, draw(1))
     names = set(step.state.probed) - set(range(7))
@@ -72,6 +74,16 @@ def test_a_tick_asks_partners_and_names_but_lets_names_in_only_once_they_answer(
     assert 50 in state.view
     assert 51 not in state.view
     assert 99 not in state.probed  # what a name tells that is asked for a sign of life is not read
+
+
+def test_between_renewals_the_view_keeps_those_that_answer():
+    state = brahms.tick(started(), draw()).state
+    names = [10, 11]
+    for renewed in (True, False):
+        state = replace(state, pushed=tuple(names))
+        before, state = state.view, brahms.tick(state, draw()).state
+        assert (set(state.view) != set(before)) == renewed
+        names = [20, 21]
 
 
 def test_what_nobody_asked_for_is_not_read():
@@ -126,7 +138,7 @@ def test_no_message_breaks_the_state(events):
         if ticks:
             step = brahms.tick(state, draw(seed))
             state = step.state
-            assert len(step.envelopes) <= SMALL.partners + SMALL.pulls + 1
+            assert len(step.envelopes) <= SMALL.partners + SMALL.probes + 1
             assert len({each.to for each in step.envelopes}) == len(step.envelopes)
         assert len(set(state.view)) == len(state.view) <= SMALL.view_size
         assert len(state.pushed) <= SMALL.pushes

@@ -20,7 +20,7 @@ from topology.sampling import (
 
 N = 40
 CYCLON = CyclonSettings(view_size=6, shuffle_length=4, healing=2)
-BRAHMS = BrahmsSettings(view_size=6, samples=6, partners=2, pulls=2, history=2)
+BRAHMS = BrahmsSettings(view_size=6, samples=6, partners=2, pulls=2, renewal=2, history=2)
 HYPARVIEW = HyParViewSettings(active_size=4, passive_size=8)
 
 

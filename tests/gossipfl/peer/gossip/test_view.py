@@ -1,6 +1,5 @@
-"""The view of others: bounded, never of oneself, healing, and hard to poison."""
+"""The view of a peer: who becomes a neighbour, and what liars do not get."""
 
-import functools
 from dataclasses import replace
 
 import numpy as np
@@ -9,324 +8,295 @@ from hypothesis import given
 from hypothesis import settings as profile
 from hypothesis import strategies as st
 
-from gossipfl.network import Scope, parse_address
-from gossipfl.peer.gossip.view import RandomView, logger
+from gossipfl.network import Scope
+from gossipfl.peer.gossip.acquaintances import Acquaintances
+from gossipfl.peer.gossip.view import SampledView
 from gossipfl.settings import ViewSettings
 from gossipfl.wire import PeerDescriptor
 from tests.gossipfl.network.helpers import announced, identity_of
 
-NAMES = ["Me", "Boot1", "Boot2", *(f"P{i}" for i in range(12))]
+from .test_book import BOOTSTRAP, FORGED, NAMES, OWN, SIGNED, descriptor, id_of
 
 
-@functools.cache
-def id_of(name):
-    return identity_of(name).peer_id
+class Clock:
+    def __init__(self):
+        self.now = 1_000_000.0
+
+    def __call__(self):
+        return self.now
 
 
-OWN = announced(identity_of("Me"), "/ip4/10.0.0.1/tcp/1", sequence=5)
-BOOTSTRAP = [
-    PeerDescriptor(peer_id=id_of(f"Boot{i}"), addresses=(f"/ip4/10.0.1.{i}/tcp/1",), age=1) for i in (1, 2)
-]
-
-
-@functools.cache
-def descriptor(name, *addresses, age=1, sequence=1):
-    addresses = addresses or (f"/ip4/10.2.0.1/tcp/{7000 + len(name)}",)
-    return announced(identity_of(name), *addresses, sequence=sequence, age=age)
-
-
-def view(*, size=5, exchanged=4, bootstrap=BOOTSTRAP, failures=3, seed=0, outdo=lambda _: None):
-    return RandomView(
+def make(*, size=10, exchanged=4, bootstrap=(), failures=3, seed=0, path=None, clock=None):
+    generator = np.random.default_rng(seed)
+    acquaintances = Acquaintances(generator=generator, first_pause=30.0, path=path, clock=clock or Clock())
+    acquaintances.load()
+    return SampledView(
         own=lambda: OWN,
         settings=ViewSettings(size=size, exchanged=exchanged, failures=failures),
-        generator=np.random.Generator(np.random.PCG64(seed)),
+        generator=generator,
         bootstrap=bootstrap,
-        outdo=outdo,
+        acquaintances=acquaintances,
     )
 
 
-def learn(known, *descriptors, teller="P2", scope=Scope.PRIVATE):
-    known.learn(descriptors, teller=id_of(teller), scope=scope)
+def push(view, *names):
+    for name in names:
+        view.asked_by(id_of(name), [descriptor(name)], scope=Scope.PRIVATE)
 
 
-@pytest.fixture
-def every_line(monkeypatch):
-    """All lines of the log, which otherwise are limited in rate."""
-    monkeypatch.setattr(logger, "filters", [])
+def answer(view, name, *told, now=0.0):
+    view.answered_by(id_of(name), [descriptor(name), *told], scope=Scope.PRIVATE, now=now)
 
 
-def ids(of):
-    return {peer.peer_id for peer in of.known}
+def ids(peers):
+    return {peer.peer_id for peer in peers}
 
 
-def addresses(of, name):
-    [found] = [peer.addresses for peer in of.known if peer.peer_id == id_of(name)]
-    return tuple(map(str, found))
+def with_neighbours(*names, **options):
+    view = make(**options)
+    for name in names:
+        answer(view, name)
+        view.tick()
+    assert view.neighbours == set(map(id_of, names))
+    return view
 
 
-ADDRESSES = [
-    "/ip4/10.9.9.9/tcp/4001",
-    "/ip4/1.2.3.4/tcp/0",
-    "/junk",
-    "/ip4/999.1.1.1/tcp/5",
-    "/dns4/x/tcp/1",
-    "/dns4/a..b/tcp/1",
-    "/ip6/fe80::1%a..b/tcp/1",
-    "/ip4/127.0.0.1/tcp/22",
-]
-SIGNED = st.builds(
-    lambda name, told, age, sequence: descriptor(name, *told, age=age, sequence=sequence),
-    st.sampled_from(NAMES),
-    st.lists(st.sampled_from(ADDRESSES), min_size=1, max_size=2),
-    st.sampled_from([0, 1, 2**63 - 1]),
-    st.integers(0, 3),
-)
-FORGED = st.builds(
-    replace,
-    SIGNED,
-    peer_id=st.sampled_from([*map(id_of, NAMES), "A", "12D3KooW"]),
-    sequence=st.sampled_from([0, 2, 2**63 - 1]),
-)
-ACTIONS = st.one_of(
-    st.tuples(
-        st.just("learn"),
-        st.lists(SIGNED | FORGED, max_size=20),
-        st.sampled_from(NAMES),
-        st.sampled_from(Scope),
-    ),
-    st.tuples(st.just("failed"), st.sampled_from(NAMES)),
-    st.tuples(st.just("succeeded"), st.sampled_from(NAMES)),
-    st.tuples(st.just("older")),
+def test_who_pushes_itself_is_a_neighbour_after_the_next_tick():
+    view = make()
+    push(view, "P1")
+    assert not view.neighbours
+    assert view.wants_to_tick
+    view.tick()
+    assert view.neighbours == {id_of("P1")}
+    assert view.choose(now=0.0).peer_id == id_of("P1")
+
+
+def test_what_is_told_unasked_is_not_read():
+    view = make()
+    view.asked_by(id_of("P1"), [descriptor("P1"), descriptor("P2")], scope=Scope.PRIVATE)
+    answer(view, "P1", descriptor("P3"))  # it was not asked for names
+    asked = ids(view.tick()) | ids(view.tick())
+    assert view.neighbours == {id_of("P1")}
+    assert asked == {id_of("P1")}
+
+
+def test_names_of_an_answer_are_asked_and_count_once_they_answer():
+    view = with_neighbours("P1")
+    view.tick()
+    answer(view, "P1", descriptor("P2"), descriptor("P3"))
+    assert {id_of("P2"), id_of("P3")} <= ids(view.tick())
+    assert view.neighbours == {id_of("P1")}
+    answer(view, "P2")
+    view.failed(id_of("P3"), now=0.0)
+    view.tick()
+    assert view.neighbours == {id_of("P1"), id_of("P2")}
+
+
+def test_a_name_that_did_not_answer_is_not_believed_again_for_a_while_twice_as_long_each_time():
+    view = with_neighbours("P1")
+    now, waits = 0.0, []
+    for sequence in range(1, 5):
+        start = now
+        while True:
+            view.tick()
+            answer(view, "P1", descriptor("Fake", sequence=sequence), now=now)
+            if id_of("Fake") in ids(view.tick()):
+                break
+            now += 1.0
+        waits.append(now - start)
+        view.failed(id_of("Fake"), now=now)
+    assert waits[1:] == [10.0, 20.0, 40.0]
+
+
+def test_a_flood_of_names_asks_a_bounded_number_each_period_and_costs_no_neighbour():
+    view = with_neighbours("P1", "P2", "P3")
+    for wave in range(50):
+        view.tick()
+        for name in ("P1", "P2", "P3"):
+            answer(view, name, *(descriptor(f"Fake{wave % 7}{i}", sequence=wave + 1) for i in range(40)))
+        asked = view.tick()
+        assert len(asked) <= 2 + 2 + 1
+        for peer in asked:
+            if peer.peer_id not in view.neighbours:
+                view.failed(peer.peer_id, now=float(wave))
+    assert view.neighbours == {id_of("P1"), id_of("P2"), id_of("P3")}
+    assert len(view._book) <= 10 + 3
+
+
+def test_a_neighbour_that_fails_is_an_acquaintance_that_has_gone_and_comes_back_with_its_own_word():
+    clock = Clock()
+    view = with_neighbours("P1", "P2", "P3", clock=clock)
+    for _ in range(3):
+        view.failed(id_of("P1"), now=0.0)
+    assert view.neighbours == {id_of("P2"), id_of("P3")}
+    assert view.due(()) is None
+    clock.now += 60
+    assert view.due(()).peer_id == id_of("P1")
+    assert view.due({id_of("P1")}) is None
+    answer(view, "P1")
+    view.tick()
+    assert id_of("P1") in view.neighbours
+    assert view.due(()) is None
+
+
+def test_the_gone_are_tried_ever_more_rarely_for_weeks():
+    clock = Clock()
+    view = with_neighbours("P1", "P2", "P3", clock=clock)
+    for _ in range(3):
+        view.failed(id_of("P1"), now=0.0)
+    start, tries = clock.now, []
+    while clock.now < start + 21 * 86_400:
+        if (gone := view.due(())) is not None:
+            tries.append(clock.now - start)
+            view.failed(gone.peer_id, now=clock.now)
+        clock.now += 10
+    pauses = np.diff(tries)
+    assert pauses[0] < 90
+    assert np.median(pauses[-20:]) > 4 * 3600
+    assert max(pauses) <= 1.25 * 6 * 3600 + 10
+    assert len(set(pauses[-20:])) > 10  # at random times, so that not all come back in step
+    assert 60 < len(tries) < 130
+
+
+def test_alone_everybody_ever_met_is_tried():
+    view = with_neighbours("P1", "P2")
+    assert len(view.acquaintances) == 2
+    for name in ("P1", "P2"):
+        for _ in range(3):
+            view.failed(id_of(name), now=0.0)
+    assert not view.neighbours
+    view.acquaintances.clock.now += 60
+    tried = set()
+    while (peer := view.due(tried)) is not None:
+        tried.add(peer.peer_id)
+    assert tried == {id_of("P1"), id_of("P2")}
+
+
+def test_a_peer_that_settings_name_is_tried_at_once_soon_again_and_for_ever():
+    clock = Clock()
+    view = make(bootstrap=BOOTSTRAP, clock=clock)
+    for _ in range(200):
+        peer = view.due(())
+        assert peer is not None
+        view.failed(peer.peer_id, now=clock.now)
+        clock.now += 5.0
+    assert view.choose(now=clock.now).peer_id in {each.peer_id for each in BOOTSTRAP}
+
+
+def test_peers_named_while_running_are_tried_and_those_named_no_longer_are_not():
+    view = make()
+    assert view.due(()) is None
+    view.configure({id_of("Boot1"): BOOTSTRAP[0].addresses})
+    assert view.due(()).peer_id == id_of("Boot1")
+    view.configure({})
+    assert view.due(()) is None
+
+
+def test_what_was_met_survives_a_restart(tmp_path):
+    path, clock = tmp_path / "met.json", Clock()
+    view = with_neighbours("P1", "P2", "P3", path=path, clock=clock)
+    for _ in range(3):
+        view.failed(id_of("P1"), now=0.0)
+    view.acquaintances._save(view.acquaintances.to_values())
+    again = make(path=path, clock=clock)
+    assert len(again.acquaintances) == 3
+    tried = set()
+    clock.now += 60
+    while (peer := again.due(tried)) is not None:
+        tried.add(peer.peer_id)
+        assert tuple(map(str, peer.addresses)) == descriptor("P1").addresses
+    assert tried == {id_of("P1"), id_of("P2"), id_of("P3")}
+    clock.now += 9 * 7 * 86_400
+    assert again.acquaintances.to_values() == []
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"peers": 7}', b'{"peers": [{}, 7, null]}', b"\xff"])
+def test_a_damaged_file_of_acquaintances_is_passed_over(content, tmp_path):
+    path = tmp_path / "met.json"
+    path.write_bytes(content)
+    assert not len(make(path=path).acquaintances)
+
+
+def test_a_forged_entry_of_the_file_is_passed_over(tmp_path):
+    path = tmp_path / "met.json"
+    view = with_neighbours("P1", path=path)
+    [values] = view.acquaintances.to_values()
+    view.acquaintances._save([{**values, "addresses": ["/ip4/6.6.6.6/tcp/6"]}])
+    assert not len(make(path=path).acquaintances)
+
+
+def test_acquaintances_are_bounded_and_a_crowded_network_makes_room():
+    acquaintances = Acquaintances(generator=np.random.default_rng(0), first_pause=30.0, clock=Clock())
+    view = with_neighbours("P1")
+    [honest] = view.known
+    acquaintances.met(honest)
+    for i in range(1100):
+        crowd = PeerDescriptor(
+            peer_id=f"fake{i}", addresses=(f"/ip4/66.6.6.{i % 250}/tcp/1",), signature=b"x" * 64
+        )
+        acquaintances.met(replace(honest, descriptor=crowd))
+    assert len(acquaintances) == 1024
+    assert honest.peer_id in acquaintances
+
+
+def test_neighbours_survive_a_restart_as_names_to_be_asked():
+    view = with_neighbours("P1", "P2")
+    again = make()
+    again.restore(view.to_values())
+    assert not again.neighbours
+    assert ids(again.tick()) == {id_of("P1"), id_of("P2")}
+
+
+def test_an_answer_holds_oneself_and_only_neighbours_that_have_not_failed():
+    view = with_neighbours("P1", "P2", "P3")
+    view.failed(id_of("P2"), now=0.0)
+    told = view.asked_by(id_of("P9"), [descriptor("P9")], scope=Scope.PRIVATE)
+    assert told[0] == OWN
+    assert {each.peer_id for each in told[1:]} == {id_of("P1"), id_of("P3")}
+    assert view.own_word() == (OWN,)
+
+
+def test_a_newer_announcement_moves_a_neighbour_and_is_passed_on():
+    view = with_neighbours("P1")
+    moved = announced(identity_of("P1"), "/ip4/10.7.7.7/tcp/7", sequence=9)
+    view.asked_by(id_of("P1"), [moved], scope=Scope.PRIVATE)
+    [known] = view.known
+    assert tuple(map(str, known.addresses)) == ("/ip4/10.7.7.7/tcp/7",)
+    told = view.asked_by(id_of("P2"), [descriptor("P2")], scope=Scope.PRIVATE)
+    assert told[1].addresses == ("/ip4/10.7.7.7/tcp/7",)
+
+
+EVENTS = st.one_of(
+    st.tuples(st.sampled_from(["asked", "answered"]), st.lists(SIGNED | FORGED, max_size=12)),
+    st.tuples(st.sampled_from(["failed", "tick", "succeeded"]), st.none()),
 )
 
 
 @profile(max_examples=60, deadline=None)
-@given(st.lists(ACTIONS, max_size=25), st.integers(1, 8), st.booleans())
-def test_whatever_happens_the_view_stays_sound(actions, size, with_bootstrap):
-    bootstrap = BOOTSTRAP if with_bootstrap else []
-    known = view(size=size, exchanged=size, bootstrap=bootstrap)
-    now = 0.0
-    for action in actions:
-        now += 0.1
-        match action:
-            case ("learn", descriptors, teller, scope):
-                learn(known, *descriptors, teller=teller, scope=scope)
-            case ("failed", who):
-                known.failed(id_of(who), now=now)
-            case ("succeeded", who):
-                known.succeeded(id_of(who))
+@given(st.lists(st.tuples(st.sampled_from(NAMES), EVENTS), max_size=40), st.integers(1, 8))
+def test_whatever_happens_the_view_stays_sound(events, size):
+    view = make(size=size, exchanged=size, bootstrap=BOOTSTRAP)
+    spoke = set()
+    for now, (name, (event, told)) in enumerate(events):
+        peer_id = id_of(name)
+        if event in ("asked", "answered"):
+            spoke.add(peer_id)
+        match event:
+            case "asked":
+                answer = view.asked_by(peer_id, told, scope=Scope.PRIVATE)
+                assert answer[0] == OWN
+                assert len(answer) <= size
+            case "answered":
+                view.answered_by(peer_id, told, scope=Scope.LOOPBACK, now=float(now))
+            case "failed":
+                view.failed(peer_id, now=float(now))
+            case "succeeded":
+                view.succeeded(peer_id)
+                spoke.add(peer_id)
             case _:
-                known.grow_older()
-        assert len(known) <= max(size, len(bootstrap))
-        assert id_of("Me") not in ids(known)
-        assert {each.peer_id for each in bootstrap} <= ids(known)
-        for peer in known.known:
-            for each in peer.addresses:
-                assert (
-                    parse_address(str(each), smallest_port=1).scope >= peer.narrowest
-                    or each in peer.configured
-                )
-        for each in bootstrap:
-            [peer] = [peer for peer in known.known if peer.peer_id == each.peer_id]
-            assert set(each.addresses) <= set(peer.addresses)
-        told = known.tell()
-        assert told[0] == OWN
-        assert len(told) <= size
-        assert len({each.peer_id for each in told}) == len(told)
-        assert all(each.age >= 1 and each.signature for each in told[1:])
-        chosen = known.choose(now=now, exclude={id_of("P1")})
-        assert chosen is None or (chosen.peer_id != id_of("P1") and chosen.retry_at <= now)
-        again = view(size=size, exchanged=size, bootstrap=bootstrap)
-        again.restore(known.to_values())
-        assert ids(again) <= ids(known)
-
-
-def test_every_neighbour_is_chosen_equally_often():
-    known = view(size=30, bootstrap=[])
-    learn(known, *(descriptor(f"P{i}") for i in range(10)))
-    counts = {id_of(f"P{i}"): 0 for i in range(10)}
-    for _ in range(5_000):
-        counts[known.choose(now=0).peer_id] += 1
-    assert min(counts.values()) > 380  # 500 expected; less than 380 has probability below 1e-7
-    assert max(counts.values()) < 620
-
-
-def test_a_failing_peer_is_left_alone_twice_as_long_each_time_and_forgotten():
-    known = view(bootstrap=[], failures=4)
-    learn(known, descriptor("P1"))
-    pauses = []
-    now = 0.0
-    for _ in range(3):
-        known.failed(id_of("P1"), now=now)
-        [peer] = known.known
-        pauses.append(peer.retry_at - now)
-        assert known.choose(now=peer.retry_at - 0.01) is None
-        assert known.choose(now=peer.retry_at).peer_id == id_of("P1")
-        assert known.tell() == (OWN,)  # nobody is sent to whom one cannot reach
-        now = peer.retry_at
-    assert pauses[1] == 2 * pauses[0]
-    assert pauses[2] == 4 * pauses[0]
-    known.failed(id_of("P1"), now=now)
-    assert ids(known) == set()
-
-
-def test_success_forgives():
-    known = view(bootstrap=[])
-    learn(known, descriptor("P1"))
-    known.failed(id_of("P1"), now=0.0)
-    known.failed(id_of("P1"), now=0.0)
-    known.succeeded(id_of("P1"))
-    assert known.choose(now=0.0).peer_id == id_of("P1")
-    known.failed(id_of("P1"), now=0.0)
-    assert ids(known) == {id_of("P1")}
-
-
-def test_a_bootstrap_peer_is_tried_for_ever_and_soon():
-    known = view()
-    for _ in range(100):
-        known.failed(id_of("Boot1"), now=0.0)
-    [peer] = [peer for peer in known.known if peer.peer_id == id_of("Boot1")]
-    assert peer.retry_at <= 4.0
-
-
-def test_a_peer_that_moved_is_found_at_once():
-    known = view(bootstrap=[])
-    learn(known, descriptor("P1", "/ip4/10.0.0.5/tcp/5", age=3, sequence=1))
-    known.failed(id_of("P1"), now=0.0)
-    known.failed(id_of("P1"), now=0.0)
-    learn(known, descriptor("P1", "/ip4/10.0.0.6/tcp/6", age=9, sequence=2), teller="P3")
-    assert known.choose(now=0.0).peer_id == id_of("P1")
-    assert addresses(known, "P1") == ("/ip4/10.0.0.6/tcp/6",)
-    learn(known, descriptor("P1", "/ip4/10.0.0.5/tcp/5", age=0, sequence=1), teller="P3")  # old news
-    assert addresses(known, "P1") == ("/ip4/10.0.0.6/tcp/6",)
-
-
-FORGERIES = {
-    "another address": lambda true: replace(true, addresses=("/ip4/10.6.6.6/tcp/6",), sequence=9),
-    "a later sequence": lambda true: replace(true, sequence=9),
-    "no signature": lambda true: replace(true, sequence=9, signature=bytes(64)),
-    "the liar's own signature": lambda true: replace(
-        announced(identity_of("Evil"), "/ip4/10.6.6.6/tcp/6", sequence=9), peer_id=true.peer_id
-    ),
-}
-
-
-@pytest.mark.parametrize("forgery", FORGERIES.values(), ids=FORGERIES)
-@pytest.mark.parametrize("age", [0, 1])
-def test_nobody_but_a_peer_moves_it(forgery, age):
-    known = view(bootstrap=[])
-    true = descriptor("P1", "/ip4/10.0.0.5/tcp/5", age=3)
-    learn(known, true)
-    learn(known, replace(forgery(true), age=age), teller="Evil")
-    assert addresses(known, "P1") == ("/ip4/10.0.0.5/tcp/5",)
-    assert known.known[0].descriptor.sequence == 1
-
-
-@pytest.mark.parametrize("failures", [1, 3])
-def test_hearsay_does_not_bring_a_dead_peer_back_but_its_own_word_does(failures):
-    """Dead peers used to live on, each view bringing them back that had not noticed yet."""
-    known = view(bootstrap=[], failures=3)
-    learn(known, descriptor("P1", age=0), teller="P1")
-    for _ in range(failures):
-        known.failed(id_of("P1"), now=0.0)
-    for _ in range(3):
-        learn(known, descriptor("P1", age=0), teller="P2")
-    assert known.choose(now=0.0) is None
-    learn(known, descriptor("P1", age=4, sequence=2), teller="P2")  # it announced itself anew meanwhile
-    assert (known.choose(now=0.0) is None) == (failures == 1)  # in a view: to be tried again in its time
-    learn(known, descriptor("P1", age=0, sequence=2), teller="P1")
-    assert known.choose(now=0.0).peer_id == id_of("P1")
-
-
-@pytest.mark.usefixtures("every_line")
-def test_an_entry_with_a_wrong_address_is_skipped_as_a_whole(caplog):
-    known = view(bootstrap=[])
-    wrong = [
-        descriptor("P1", "/ip4/10.0.0.5/tcp/5", "/dns4/a..b/tcp/1"),
-        descriptor("P2", "/ip6/fe80::1%a..b/tcp/1"),
-    ]
-    learn(known, *wrong, descriptor("P3"))
-    assert ids(known) == {id_of("P3")}
-    assert caplog.text.count("is skipped") == 2
-    assert "a..b" in caplog.text
-
-
-def test_hearsay_reaches_no_further_inward_than_its_teller():
-    told = descriptor(
-        "P1", "/ip4/127.0.0.1/tcp/22", "/ip4/192.168.0.1/tcp/80", "/ip4/9.9.9.9/tcp/5", "/dns4/x/tcp/1"
-    )
-    for scope, count in ((Scope.GLOBAL, 2), (Scope.PRIVATE, 3), (Scope.LINK, 3), (Scope.LOOPBACK, 4)):
-        known = view(bootstrap=[])
-        learn(known, told, scope=scope)
-        [peer] = known.known
-        assert len(peer.addresses) == count
-        assert {each.narrowest for each in peer.addresses} == {scope}
-        again = view(bootstrap=[])
-        again.restore(known.to_values())
-        assert again.known[0].addresses == peer.addresses
-
-
-def test_a_poisoned_bootstrap_address_leaves_the_configured_one():
-    known = view()
-    learn(known, descriptor("Boot1", "/ip4/10.6.6.6/tcp/6"))
-    assert BOOTSTRAP[0].addresses[0] in addresses(known, "Boot1")
-
-
-def test_a_flood_of_inventions_neither_grows_the_view_nor_drives_out_who_answers():
-    known = view(size=6, exchanged=6)
-    for name in ("P1", "P2"):
-        learn(known, descriptor(name, age=0), teller=name)
-        known.succeeded(id_of(name))
-    for wave in range(20):
-        learn(known, *(descriptor(f"Fake{wave}x{i}", age=0) for i in range(10)), teller="Evil")
-        assert len(known) == 6
-    assert {id_of(name) for name in ("P1", "P2", "Boot1", "Boot2")} <= ids(known)
-
-
-def test_a_peer_whose_clock_went_back_outdoes_what_others_know_of_it():
-    outdone = []
-    known = view(outdo=outdone.append)
-    learn(known, announced(identity_of("Me"), "/ip4/10.0.0.9/tcp/1", sequence=4))
-    assert not outdone
-    learn(known, replace(OWN, sequence=99))  # not signed
-    assert not outdone
-    learn(known, announced(identity_of("Me"), "/ip4/10.0.0.9/tcp/1", sequence=99))
-    assert outdone == [99]
-
-
-def test_a_view_survives_a_restart():
-    known = view(size=10)
-    learn(known, descriptor("P1"), descriptor("P2", age=5), teller="P1")
-    again = view(size=10)
-    again.restore(known.to_values())
-    assert [{**each, "age": 0} for each in again.to_values()] == [
-        {**each, "age": 0} for each in known.to_values()
-    ]
-
-
-@pytest.mark.parametrize(
-    "damage",
-    [
-        {"addresses": ["/dns4/a..b/tcp/1"]},
-        {"addresses": None},
-        {"age": "old"},
-        {"signature": "no hex"},
-        {"signature": "00" * 64},
-        {"sequence": None},
-        {"sequence": -1},
-        {"sequence": 2**64},
-        {"addresses": ["/dns4/bücher/tcp/1"]},
-        {"scope": 77},
-        {"peer_id": "nobody"},
-    ],
-    ids=str,
-)
-@pytest.mark.usefixtures("every_line")
-def test_a_bad_entry_of_a_checkpoint_is_skipped(damage, caplog):
-    known = view()
-    learn(known, descriptor("P1"), descriptor("P2"))
-    first, second = known.to_values()
-    again = view()
-    again.restore([{**first, **damage}, second, {}])
-    assert ids(again) - {each.peer_id for each in BOOTSTRAP} == {id_of("P2")}
-    assert "is skipped" in caplog.text
+                assert len({each.peer_id for each in view.tick()}) <= 5
+        assert view.neighbours <= spoke - {OWN.peer_id}
+        assert len(view.known) <= max(size, 2)
+        assert len(view._book) <= 2 * size + len(BOOTSTRAP) + 4
+        chosen = view.choose(now=float(now))
+        assert chosen is None or chosen.retry_at <= now

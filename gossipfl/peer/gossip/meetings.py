@@ -1,0 +1,110 @@
+"""Meetings: exchanges of views, and trying names and acquaintances, beside the exchanges of models."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Final
+
+import trio
+
+from gossipfl.errors import ExchangeFailed, MessageRefused, PeerBusy, RefusedByNeighbour
+from gossipfl.network import Host, Scope
+from gossipfl.network.rates import TokenBucket
+from gossipfl.peer.first_errors import FirstErrors
+from gossipfl.peer.gossip.book import KnownPeer
+from gossipfl.peer.gossip.view import SampledView
+from gossipfl.settings import ViewSettings
+from gossipfl.wire import Frame, View, encode
+
+__all__ = ["Meetings"]
+
+logger = logging.getLogger(__name__)
+
+_LOOK_SECONDS: Final = 0.25
+_MEETING_SECONDS: Final = 5.0
+_EAGER_TICKS: Final = 8.0
+#: At a time; those with neighbours have as many places of their own.
+_MOST_NAMES: Final = 4
+
+
+class Meetings:
+    """Carries out what the view of a gossiping peer asks for.
+
+    Parameters
+    ----------
+    host : Host
+    view : SampledView
+    task : bytes
+        Fingerprint of the task.
+    settings : ViewSettings
+    deadline : float
+        Seconds of an exchange, at most.
+    """
+
+    def __init__(
+        self, *, host: Host, view: SampledView, task: bytes, settings: ViewSettings, deadline: float
+    ) -> None:
+        self._host = host
+        self._view = view
+        self._task = task
+        self._settings = settings
+        self._seconds = min(deadline, _MEETING_SECONDS)
+        self._under_way: dict[str, bool] = {}
+        self.errors = FirstErrors(logger)
+
+    async def run(self) -> None:
+        """Meet others, for ever: each period, sooner while there is room for those that come, or when alone.
+
+        A meeting that hangs holds one of a few places until its deadline, and nobody waits for it.
+        """
+        look = min(_LOOK_SECONDS, self._settings.period)
+        eager = TokenBucket(rate=1 / self._settings.period, burst=_EAGER_TICKS, now=trio.current_time())
+        next_tick = trio.current_time()
+        async with trio.open_nursery() as nursery:
+            while True:
+                now = trio.current_time()
+                if now >= next_tick or (self._view.wants_to_tick and eager.take(1, now=now)):
+                    next_tick = now + self._settings.period
+                    for peer in self._view.tick():
+                        self._begin(nursery.start_soon, peer)
+                if (gone := self._view.due(self._under_way)) is not None:
+                    self._begin(nursery.start_soon, gone)
+                await trio.sleep(look)
+
+    def answer(self, peer_id: str, message: View) -> Frame:
+        """Answer a peer that asks for part of the view."""
+        self._host.observed(message.observed, teller=peer_id)
+        told = self._view.asked_by(peer_id, message.peers, scope=self._scope(peer_id))
+        return encode(View(task=self._task, peers=told, observed=self._host.remote_address(peer_id)))
+
+    def _begin(self, start_soon: Callable[..., None], peer: KnownPeer) -> None:
+        is_name = peer.peer_id not in self._view.neighbours
+        if peer.peer_id in self._under_way or peer.retry_at > trio.current_time():
+            return
+        if sum(each == is_name for each in self._under_way.values()) >= _MOST_NAMES:
+            return
+        self._under_way[peer.peer_id] = is_name
+        start_soon(self._meet, peer)
+
+    async def _meet(self, peer: KnownPeer) -> None:
+        peer_id = peer.peer_id
+        own = View(task=self._task, peers=self._view.own_word(), observed=self._host.remote_address(peer_id))
+        try:
+            reply = await self._host.exchange(peer_id, peer.addresses, encode(own), seconds=self._seconds)
+        except PeerBusy:
+            return
+        except (ExchangeFailed, MessageRefused) as error:
+            self._view.failed(peer_id, now=trio.current_time())
+            if isinstance(error, MessageRefused | RefusedByNeighbour):
+                self.errors.log(f"neighbour {peer_id[:16]}…", error)
+            return
+        finally:
+            del self._under_way[peer_id]
+        if isinstance(reply, View):
+            self._host.observed(reply.observed, teller=peer_id)
+            scope, now = self._scope(peer_id), trio.current_time()
+            self._view.answered_by(peer_id, reply.peers, scope=scope, now=now)
+
+    def _scope(self, peer_id: str) -> Scope:
+        return Scope.LOOPBACK if self._settings.narrower else self._host.scope_of(peer_id)
