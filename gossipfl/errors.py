@@ -13,11 +13,19 @@ from topology.errors import ExplainedError
 
 __all__ = [
     "CacheError",
+    "CertificateExpired",
+    "CertificateForged",
+    "CertificateMissing",
+    "CertificateNotYetValid",
+    "CertificateOfAnotherNetwork",
+    "CertificateOfAnotherPeer",
+    "CertificateRevoked",
     "ChecksumMismatch",
     "ConnectionRefusedByPolicy",
     "CorruptBackup",
     "CorruptCheckpoint",
     "CorruptIdentity",
+    "DoorMissing",
     "ExchangeFailed",
     "ExchangeTimedOut",
     "GossipflError",
@@ -28,26 +36,38 @@ __all__ = [
     "IdentityInUseTwice",
     "IdentityMismatch",
     "ImplausibleAge",
+    "IncompatibleCharter",
     "IncompatibleModel",
     "IncompatibleRounds",
     "IncompatibleTask",
     "InvalidAddress",
     "InvalidAlgorithm",
+    "InvalidInvitation",
     "InvalidPartition",
     "InvalidTask",
+    "InvitationExpired",
+    "InvitationUnknown",
+    "InvitationUsed",
     "MalformedFrame",
+    "MalformedStatement",
+    "MembershipError",
     "MessageRefused",
     "MessageTooLarge",
     "NonFiniteUpdate",
+    "NotAMember",
+    "NotAdmitted",
+    "NotAllowed",
     "OldSpelling",
     "PeerBusy",
     "PeerUnreachable",
     "RateLimited",
     "RefusedByNeighbour",
     "ReplayedMessage",
+    "SecretNotProved",
     "SettingError",
     "StreamLimitExceeded",
     "TaskError",
+    "TooFewSignatures",
     "TruncatedFrame",
     "UnexpectedRound",
     "UnexpectedTensor",
@@ -66,7 +86,7 @@ class GossipflError(ExplainedError):
     @classmethod
     def counter(cls) -> str:
         """Name under which occurrences of this error are counted, e.g. ``message_too_large``."""
-        return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", cls.__name__).lower()
+        return re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", cls.__name__).lower()
 
 
 # The operator must act
@@ -88,8 +108,20 @@ class InvalidAddress(SettingError):
     """An address is not a multiaddress of the form ``/ip4/HOST/tcp/PORT[/p2p/PEER_ID]``."""
 
 
+class DoorMissing(SettingError):
+    """A peer listens beyond its own machine, and nothing says who may come in."""
+
+
 class InvalidPartition(SettingError):
     """A partition was asked for that the data cannot give, or whose name is unknown."""
+
+
+class MembershipError(GossipflError):
+    """A network of members cannot be made, joined or changed as was asked."""
+
+
+class InvalidInvitation(MembershipError):
+    """A text is no invitation, or one that was cut or mistyped."""
 
 
 class CacheError(GossipflError):
@@ -159,6 +191,10 @@ class MessageRefused(GossipflError):
 
 class MalformedFrame(MessageRefused):
     """The bytes are no frame of this protocol."""
+
+
+class MalformedStatement(MalformedFrame):
+    """The bytes are no certificate, revocation, rotation or charter, and nothing that a door is told."""
 
 
 class TruncatedFrame(MessageRefused):
@@ -251,6 +287,69 @@ class IdentityMismatch(MessageRefused):
         self.proved = proved
 
 
+# The other peer may not take part
+
+
+class NotAMember(MessageRefused):
+    """The other peer has not shown that it may take part."""
+
+
+class NotAllowed(NotAMember):
+    """The peer is not among those that may connect."""
+
+
+class SecretNotProved(NotAMember):
+    """The peer has not proved to hold the secret, in this very connection."""
+
+
+class CertificateMissing(NotAMember):
+    """The peer showed no certificate."""
+
+
+class CertificateForged(NotAMember):
+    """A signature is not by the key it names."""
+
+
+class TooFewSignatures(NotAMember):
+    """Fewer network keys have signed than must, or keys that are none of this network's."""
+
+
+class CertificateOfAnotherNetwork(NotAMember):
+    """The certificate is of another network."""
+
+
+class CertificateOfAnotherPeer(NotAMember):
+    """The certificate is another peer's than the one whose identity was proved."""
+
+
+class CertificateNotYetValid(NotAMember):
+    """The certificate begins later; or a clock is wrong."""
+
+
+class CertificateExpired(NotAMember):
+    """The certificate has ended; or a clock is wrong."""
+
+
+class CertificateRevoked(NotAMember):
+    """The peer, or whoever let it in, was put out of the network."""
+
+
+class InvitationUnknown(NotAMember):
+    """No invitation of this peer's has this number and this secret."""
+
+
+class InvitationExpired(NotAMember):
+    """The invitation was not used in time."""
+
+
+class InvitationUsed(NotAMember):
+    """Another peer has joined with the invitation, which is good for one."""
+
+
+class IncompatibleCharter(MessageRefused):
+    """Settings that all members have alike differ from the other peer's."""
+
+
 # Networks fail
 
 
@@ -264,6 +363,10 @@ class PeerUnreachable(ExchangeFailed):
 
 class ExchangeTimedOut(ExchangeFailed):
     """The deadline of the exchange passed."""
+
+
+class NotAdmitted(ExchangeFailed):
+    """The other peer says that this one is not a member of its network."""
 
 
 class PeerBusy(ExchangeFailed):

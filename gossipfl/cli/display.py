@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,8 @@ def status_table(values: Mapping[str, Any]) -> Table:
         table.add_row("diverged", f"{values['divergences']} ×, and went back to the last good model")
     for name, value in [*_gate_rows(values.get("gate")), *_rounds_rows(values.get("rounds"))]:
         table.add_row(name, value)
+    for name, value in _membership_rows(values.get("membership")):
+        table.add_row(name, value)
     table.add_row("neighbours", f"{values['neighbours']} known, {values['connected']} connected")
     table.add_row("sent", f"{network['messages_sent']} messages, {_bytes(network['bytes_sent'])}")
     table.add_row("received", f"{network['messages_received']} messages, {_bytes(network['bytes_received'])}")
@@ -103,6 +106,28 @@ def _gate_rows(gate: Mapping[str, Any] | None) -> list[tuple[str, str]]:
     if gate["quarantined"]:
         rows.append(("quarantined", ", ".join(f"{each[:16]}…" for each in gate["quarantined"])))
     return rows
+
+
+def _membership_rows(membership: Mapping[str, Any] | None) -> list[tuple[str, str]]:
+    """Describe the door and whom it did not open to, in rows of a name and a value."""
+    if not membership:
+        return []
+    rows = []
+    if "network" in membership:
+        until = datetime.fromtimestamp(membership["expires"], UTC).strftime("%Y-%m-%d")
+        network = f"{membership['name']}, {membership['network'][:16]}"
+        rows.append(
+            ("network", f"{network}: {membership['role']} until {until}, {membership['revoked']} put out")
+        )
+    elif membership["door"] != "open":
+        rows.append(("door", membership["door"]))
+    if membership["turned_away_by"]:
+        peers = ", ".join(f"{each['peer'][:16]}…" for each in membership["turned_away_by"])
+        rows.append(("not a member", f"so say {peers}: gossipfl network join INVITATION --home DIR"))
+    return rows + [
+        ("turned away", f"{each['peer'][:16]}… at {each['address']}, {each['times']} ×: {each['why']}")
+        for each in membership["turned_away"][:3]
+    ]
 
 
 def _rounds_rows(rounds: Mapping[str, Any] | None) -> list[tuple[str, str]]:

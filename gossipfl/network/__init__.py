@@ -8,6 +8,8 @@ from gossipfl.network.counters import NetworkCounters
 from gossipfl.network.host import Host, open_host
 from gossipfl.network.identify import Identification
 from gossipfl.network.identity import Identity, load_identity, load_or_create_identity
+from gossipfl.network.joining import ask_for_grant
+from gossipfl.network.knocks import Knocks
 from gossipfl.network.limits import NetworkLimits
 from gossipfl.network.log_limits import limited_logger
 from gossipfl.network.pinging import ping
@@ -21,6 +23,7 @@ __all__ = [
     "Host",
     "Identification",
     "Identity",
+    "Knocks",
     "NetworkCounters",
     "NetworkLimits",
     "PeerAddress",
@@ -29,6 +32,7 @@ __all__ = [
     "SenderRates",
     "ServiceLimits",
     "ServiceStream",
+    "ask_for_grant",
     "limited_logger",
     "load_identity",
     "load_or_create_identity",

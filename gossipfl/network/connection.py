@@ -72,6 +72,7 @@ class Connection:
         self.peer_id = secured.peer_id
         self.remote_address = secured.remote_address
         self.is_initiator = secured.is_initiator
+        self.member = secured.member
         self._secured = secured
         self._socket = secured.socket
         self._limits = limits

@@ -13,7 +13,16 @@ from typing import Final
 
 import trio
 
-from gossipfl.errors import ExchangeFailed, GossipflError, IdentityMismatch, InvalidAddress, PeerUnreachable
+from gossipfl.errors import (
+    ExchangeFailed,
+    GossipflError,
+    IdentityMismatch,
+    IncompatibleCharter,
+    InvalidAddress,
+    NotAdmitted,
+    NotAMember,
+    PeerUnreachable,
+)
 from gossipfl.network.addresses import Hearsay, PeerAddress, parse_address, scope_of
 from gossipfl.network.dial_book import DialBook
 from gossipfl.network.failures import ConnectionLost
@@ -63,6 +72,8 @@ class Dialler:
             Nobody answered in time.
         IdentityMismatch
             Whoever answered was somebody else.
+        NotAMember, IncompatibleCharter, NotAdmitted
+            One side did not let the other in.
         """
         attempts: list[Attempt] = []
         for told in addresses:
@@ -144,8 +155,9 @@ class Dialler:
         try:
             secured = await self._upgrader.secure(socket, remote_address=endpoint[0], expected_peer=peer_id)
         except BaseException as error:
-            if isinstance(error, IdentityMismatch) and error.proved is not None:
-                self._book.succeeded(endpoint)
+            proved = isinstance(error, IdentityMismatch) and error.proved is not None
+            if proved or isinstance(error, IncompatibleCharter | NotAMember | NotAdmitted):
+                self._book.succeeded(endpoint)  # a peer is there, whoever it is
             elif (
                 not isinstance(error, trio.Cancelled)
                 or trio.current_effective_deadline() <= trio.current_time()
@@ -199,6 +211,6 @@ async def _first_of(attempts: Sequence[Attempt]) -> SecuredSocket:
     for error in errors:
         if len(errors) == 1 and isinstance(error, ExchangeFailed):
             raise error
-        if isinstance(error, IdentityMismatch):
+        if isinstance(error, IdentityMismatch | IncompatibleCharter | NotAMember | NotAdmitted):
             raise error
     raise PeerUnreachable("the peer cannot be reached", got="; ".join(str(error)[:200] for error in errors))

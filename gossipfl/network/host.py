@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from typing import Final
 
 import trio
 
-from gossipfl.errors import ConnectionRefusedByPolicy, GossipflError, PeerUnreachable
+from gossipfl.errors import ConnectionRefusedByPolicy, GossipflError, NotAMember, PeerUnreachable
+from gossipfl.membership import Member, Threshold
 from gossipfl.network.addresses import Hearsay, Scope, parse_address, scope_of
 from gossipfl.network.announcing import Announcer
 from gossipfl.network.bans import Bans, breaks_protocol, weight_of
@@ -21,6 +24,7 @@ from gossipfl.network.exchanging import Exchanger
 from gossipfl.network.failures import ConnectionAborted
 from gossipfl.network.identify import Identify
 from gossipfl.network.identity import Identity
+from gossipfl.network.knocks import Knocks
 from gossipfl.network.limits import NetworkLimits
 from gossipfl.network.listening import Listening, open_listeners
 from gossipfl.network.newcomers import Newcomers
@@ -37,6 +41,8 @@ from gossipfl.wire import AnyMessage, Expectation, Frame, PeerDescriptor
 
 __all__ = ["Host", "open_host"]
 
+_MEMBERS_SECONDS: Final = 1.0
+
 
 class Host:
     """A peer's presence on the network; made by `open_host`.
@@ -49,6 +55,8 @@ class Host:
     counters : NetworkCounters
     admit : callable
         Says of a proven peer id whether it may connect.
+    threshold : Threshold or None
+        Door and charter; None where everybody may come in, and no settings are compared.
     reachability : Reachability
         Knows where others reach it.
     nursery : trio.Nursery
@@ -63,6 +71,7 @@ class Host:
         limits: NetworkLimits,
         counters: NetworkCounters,
         admit: Callable[[str], bool],
+        threshold: Threshold | None,
         reachability: Reachability,
         nursery: trio.Nursery,
     ) -> None:
@@ -83,7 +92,14 @@ class Host:
         self.standing = Standing()
         self._table = ConnectionTable(limits, self.standing)
         self._newcomers = Newcomers(places=limits.handshakes)
-        self._upgrader = Upgrader(identity=identity, admit=self._may_connect)
+        self._threshold = threshold
+        self.knocks = Knocks()
+        self._upgrader = Upgrader(
+            identity=identity,
+            admit=self._may_connect,
+            threshold=threshold,
+            on_turned_away=self.knocks.note,
+        )
         self._dialler = Dialler(
             upgrader=self._upgrader,
             resolver=Resolver(seconds=limits.resolve_seconds),
@@ -226,6 +242,11 @@ class Host:
         )
         return await self._take_up(secured)
 
+    def member(self, peer_id: str) -> Member | None:
+        """Return the certificate that a connected peer has shown; None if none was asked for."""
+        connection = self._table.best(peer_id)
+        return None if connection is None else connection.member
+
     def is_banned(self, peer_id: str) -> bool:
         """Say whether a peer is banned at the moment, for breaking the protocol again and again."""
         return self._bans.is_banned(peer_id, now=trio.current_time())
@@ -234,6 +255,18 @@ class Host:
         """Drop all connections to a peer at once, whatever is under way. Never blocks."""
         for connection in self._table.of_peer(peer_id):
             connection.abort(ConnectionAborted("the connection was aborted on this side"))
+
+    def require_members(self) -> None:
+        """Drop all connections to peers that may not stay; after a change of who may. Never blocks."""
+        if self._threshold is None:
+            return
+        for connection in self._table.all():
+            try:
+                self._threshold.door.require_still(connection.peer_id, connection.member, now=time.time())
+            except NotAMember as error:
+                self.counters.count_refused(error)
+                self.knocks.note(connection.peer_id, connection.remote_address, error)
+                connection.abort(ConnectionAborted(str(error)))
 
     async def run_listeners(self, listening: Listening) -> None:
         """Accept connections, for ever."""
@@ -247,8 +280,9 @@ class Host:
         )
 
     async def keep_tidy(self) -> None:
-        """Close idle streams, and cut exchanges that are too slow, for ever."""
+        """Close idle streams, cut exchanges that are too slow, and see members whose time is up out, for ever."""
         async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._see_out)
             nursery.start_soon(self._exchanger.keep_tidy)
             nursery.start_soon(self._server.places.keep_pace)
 
@@ -257,6 +291,11 @@ class Host:
         async with trio.open_nursery() as nursery:
             for connection in self._table.all():
                 nursery.start_soon(connection.close)
+
+    async def _see_out(self) -> None:
+        while self._threshold is not None:
+            await trio.sleep(_MEMBERS_SECONDS)
+            self.require_members()
 
     async def _connect(self, peer_id: str, addresses: Sequence[str | Hearsay]) -> Connection:
         if peer_id == self.peer_id:
@@ -286,6 +325,7 @@ class Host:
         await self._run(connection)
 
     def _new_connection(self, secured: SecuredSocket) -> Connection:
+        self.knocks.let_in(secured.peer_id)
         return Connection(
             secured=secured,
             limits=self.limits,
@@ -332,6 +372,7 @@ async def open_host(
     last_ports: Mapping[str, int] | None = None,
     limits: NetworkLimits | None = None,
     admit: Callable[[str], bool] | None = None,
+    threshold: Threshold | None = None,
     counters: NetworkCounters | None = None,
 ) -> AsyncIterator[Host]:
     """Open a host for the time of a ``with`` block.
@@ -350,6 +391,8 @@ async def open_host(
     limits : NetworkLimits, optional
     admit : callable, optional
         Says of a proven peer id whether it may connect; all may if left out.
+    threshold : Threshold, optional
+        Door and charter: who may come in, and what it must have alike. Nothing is asked if left out.
     counters : NetworkCounters, optional
         Is kept up to date.
 
@@ -368,6 +411,7 @@ async def open_host(
                 limits=limits or NetworkLimits(),
                 counters=counters or NetworkCounters(),
                 admit=admit or (lambda _: True),
+                threshold=threshold,
                 reachability=Reachability(
                     listening.addresses,
                     announced=[parse_address(each, smallest_port=1) for each in announce or ()],

@@ -16,8 +16,10 @@ from gossipfl.wire import AnyHeader, AnyMessage, Expectation, Kind, ReceivedFram
 __all__ = ["REPLIES", "REQUESTS", "decode", "receive"]
 
 #: The kinds of frames that open an exchange, and those that answer one.
-REQUESTS: Final = frozenset({Kind.MODEL, Kind.VIEW, Kind.ROUND, Kind.PROGRESS})
-REPLIES: Final = frozenset({Kind.MODEL, Kind.ACKNOWLEDGEMENT, Kind.VIEW, Kind.REFUSAL, Kind.PROGRESS})
+REQUESTS: Final = frozenset({Kind.MODEL, Kind.VIEW, Kind.ROUND, Kind.PROGRESS, Kind.NEWS})
+REPLIES: Final = frozenset(
+    {Kind.MODEL, Kind.ACKNOWLEDGEMENT, Kind.VIEW, Kind.REFUSAL, Kind.PROGRESS, Kind.NEWS}
+)
 
 # Decoding is linear in the body's size: some 0.2 ms up to here.
 _MOST_BYTES_IN_LOOP: Final = 512 * 1024

@@ -41,6 +41,9 @@ from gossipfl.peer.gossip.learner import Learner, State
 from gossipfl.peer.gossip.plan import GossipPlan, gossip_algorithm, gossip_plan, in_full
 from gossipfl.peer.gossip.view import SampledView
 from gossipfl.peer.housekeeping import Housekeeping
+from gossipfl.peer.membership.charter import charter_of
+from gossipfl.peer.membership.entrance import Entrance, with_introducers
+from gossipfl.peer.membership.store import MembershipStore
 from gossipfl.peer.renewal import renew_for_ever, require_renewable
 from gossipfl.peer.rounds import (
     in_rounds,
@@ -153,6 +156,7 @@ class Peer:
                 self.settings = in_rounds(self.settings, directory=directory, peer_id=peer_id)
             else:
                 self.settings = in_full(self.settings)
+            self.settings = with_introducers(self.settings, MembershipStore(self.home.membership))
             require_renewable(self.task, in_rounds=self.settings.rounds.algorithm is not None)
             data = await run_abandonable(self.task.dataset)
             torch.set_num_threads(self.settings.runtime.threads)
@@ -233,6 +237,7 @@ class Peer:
             gate=self._participation.gate(),
             conditions=self.conditions.to_values(),
             network=self.counters.to_dict(),
+            membership=self._entrance.described(self._host.knocks),
             started=self._started,
             updated=time.time(),
         )
@@ -264,13 +269,19 @@ class Peer:
         plan: RoundsPlan | GossipPlan,
     ) -> None:
         network = self.settings.network
-        admitted = frozenset(network.allow)
         if isinstance(plan, RoundsPlan):
-            members = frozenset(plan.roster.members)
-            admitted = admitted & members or members
+            roster = plan.roster.members
             expectation = replace(expectation_of(self.task), rounds=plan.expectation())
         else:
+            roster = ()
             expectation = expectation_of(self.task, gossip=plan)
+        self._entrance = Entrance(
+            self.settings,
+            store=MembershipStore(self.home.membership),
+            identity=self._identity,
+            charter=charter_of(self.settings, self.task, layout=expectation.layout),
+            roster=roster,
+        )
         async with open_host(
             self._identity,
             expectation=expectation,
@@ -278,7 +289,7 @@ class Peer:
             announce=network.announce or None,
             last_ports=recall_ports(self.home.ports),
             limits=network_limits(self.settings),
-            admit=(lambda peer_id: peer_id in admitted) if admitted else None,
+            threshold=self._entrance.threshold,
             counters=self.counters,
         ) as self._host:
             await trio.to_thread.run_sync(remember_ports, self.home.ports, self._host.chosen_ports)
@@ -297,9 +308,10 @@ class Peer:
                 saved_age=resumed.age if resumed else 0,
                 rounds=self.settings.rounds.algorithm,
             )
-            known = admitted | {each.peer_id for each in bootstrap_peers(self.settings)}
+            known = {*network.allow, *roster} | {each.peer_id for each in bootstrap_peers(self.settings)}
             self._host.standing.knows = known.__contains__
-            self._host.serve(self._participation.answer, screen=self._participation.screen)
+            answer = self._entrance.before(self._participation.answer, self._host)
+            self._host.serve(answer, screen=self._participation.screen)
             self._records.append(
                 start_record(
                     self._learner.state,
@@ -317,7 +329,7 @@ class Peer:
                     self._stop = partial(token.run_sync_soon, self._scope.cancel)
                     self._nursery_scope = nursery.cancel_scope
                     nursery.start_soon(self._learn, nursery.cancel_scope, name="training")
-                    for name, task in self._participation.tasks.items():
+                    for name, task in {**self._participation.tasks, **self._entrance.tasks()}.items():
                         nursery.start_soon(task, name=name)
                     nursery.start_soon(
                         housekeeping.evaluate_for_ever, self.settings.evaluation.period, name="evaluation"
@@ -334,6 +346,7 @@ class Peer:
                         self._host.connected,
                         network.bootstrap,
                         self.conditions,
+                        self._host.knocks,
                         name="isolation",
                     )
                     nursery.start_soon(watch_clock, self.conditions, self._records.append, name="clock")

@@ -50,6 +50,8 @@ class PeerStatus:
         What is unusual, as `Conditions.to_values` gives it.
     network : mapping
         `NetworkCounters` as plain values.
+    membership : mapping
+        The door, who was turned away at it, and who turned this peer away; plain values.
     started, updated : float
         Seconds since 1970.
     """
@@ -72,6 +74,7 @@ class PeerStatus:
     gate: Mapping[str, Any] | None = None
     conditions: list[dict[str, Any]] = field(default_factory=list)
     network: Mapping[str, Any]
+    membership: Mapping[str, Any] = field(default_factory=dict)
     started: float
     updated: float
 

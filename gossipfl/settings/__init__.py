@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from gossipfl.settings.learning import GossipSettings, Schedule, TrainingSettings
 from gossipfl.settings.loading import dump_settings, load_settings, parse_settings
+from gossipfl.settings.membership import MembershipSettings
 from gossipfl.settings.modules import with_modules
 from gossipfl.settings.peer import (
     CheckpointSettings,
@@ -26,6 +27,7 @@ __all__ = [
     "EvaluationSettings",
     "ExchangeSettings",
     "GossipSettings",
+    "MembershipSettings",
     "NetworkSettings",
     "PeerSettings",
     "RecordsSettings",

@@ -12,6 +12,7 @@ from gossipfl.settings.addresses import require_address, require_peer_id
 from gossipfl.settings.codec_names import parse_model_codec_name
 from gossipfl.settings.gate import GateSettings
 from gossipfl.settings.learning import GossipSettings, TrainingSettings
+from gossipfl.settings.membership import MembershipSettings
 from gossipfl.settings.outgoing import MaskSettings, OutgoingSettings, codec_name_in, require_order
 from gossipfl.settings.rounds import RoundsSettings
 
@@ -207,6 +208,7 @@ class PeerSettings(_Table):
     )
     view: ViewSettings = Field(default_factory=ViewSettings)
     network: NetworkSettings = Field(default_factory=NetworkSettings)
+    membership: MembershipSettings = Field(default_factory=MembershipSettings)
     checkpoint: CheckpointSettings = Field(default_factory=CheckpointSettings)
     records: RecordsSettings = Field(default_factory=RecordsSettings)
     evaluation: EvaluationSettings = Field(default_factory=EvaluationSettings)

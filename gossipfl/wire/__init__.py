@@ -11,6 +11,7 @@ from gossipfl.wire.encode import Frame, encode, encode_model, encode_round
 from gossipfl.wire.expectation import Expectation, RoundForm, RoundsExpectation
 from gossipfl.wire.limits import Limits
 from gossipfl.wire.messages import Acknowledgement, ModelHeader, ModelMessage, PeerDescriptor, View
+from gossipfl.wire.news import News
 from gossipfl.wire.preamble import ALL_KINDS, MAGIC, PREAMBLE_BYTES, Kind, Preamble, parse_preamble
 from gossipfl.wire.reading import ReceivedFrame, frame_reader
 from gossipfl.wire.refusals import Refusal
@@ -33,6 +34,7 @@ __all__ = [
     "Limits",
     "ModelHeader",
     "ModelMessage",
+    "News",
     "PeerDescriptor",
     "Preamble",
     "Progress",

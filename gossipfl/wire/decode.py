@@ -26,17 +26,18 @@ from gossipfl.wire.carried import decode_carried, expected_carried
 from gossipfl.wire.expectation import Expectation, codec_among
 from gossipfl.wire.limits import Limits
 from gossipfl.wire.messages import Acknowledgement, ModelHeader, ModelMessage, View
+from gossipfl.wire.news import News
 from gossipfl.wire.preamble import Kind, Preamble
 from gossipfl.wire.refusals import Refusal
 from gossipfl.wire.round_messages import Progress, RoundHeader, RoundMessage
 
 __all__ = ["AnyHeader", "AnyMessage", "check", "decode_body", "parse_header"]
 
-AnyHeader = ModelHeader | RoundHeader | View | Refusal | Acknowledgement | Progress
-AnyMessage = ModelMessage | RoundMessage | View | Refusal | Acknowledgement | Progress
+AnyHeader = ModelHeader | RoundHeader | View | Refusal | Acknowledgement | Progress | News
+AnyMessage = ModelMessage | RoundMessage | View | Refusal | Acknowledgement | Progress | News
 
 _HEADERS: dict[Kind, type[AnyHeader]] = {
-    each.kind: each for each in (ModelHeader, RoundHeader, View, Refusal, Acknowledgement, Progress)
+    each.kind: each for each in (ModelHeader, RoundHeader, View, Refusal, Acknowledgement, Progress, News)
 }
 
 
@@ -175,7 +176,7 @@ def _unpacked(data: bytes | bytearray | memoryview, limits: Limits) -> object:
             strict_map_key=True,
             object_pairs_hook=unique,
             max_str_len=limits.string_length,
-            max_bin_len=limits.string_length,
+            max_bin_len=limits.statement_bytes,
             max_array_len=limits.array_length,
             max_map_len=16,
             max_ext_len=0,

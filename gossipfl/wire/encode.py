@@ -15,6 +15,7 @@ from gossipfl.wire.body import body_buffers, checksum
 from gossipfl.wire.carried import encode_carried
 from gossipfl.wire.limits import Limits
 from gossipfl.wire.messages import Acknowledgement, Header, ModelHeader, View
+from gossipfl.wire.news import News
 from gossipfl.wire.preamble import Preamble
 from gossipfl.wire.refusals import Refusal
 from gossipfl.wire.round_messages import Progress, RoundHeader
@@ -172,7 +173,9 @@ def encode_round(
     return _framed(header, body, limits=limits)
 
 
-def encode(message: View | Refusal | Acknowledgement | Progress, *, limits: Limits | None = None) -> Frame:
+def encode(
+    message: View | Refusal | Acknowledgement | Progress | News, *, limits: Limits | None = None
+) -> Frame:
     """Encode a message that has no body.
 
     Raises

@@ -32,6 +32,8 @@ class Limits:
         Characters.
     text_length : int
         Characters in a refusal's text.
+    statements, statement_bytes : int
+        Statements of news, and bytes of each.
 
     Raises
     ------
@@ -48,6 +50,8 @@ class Limits:
     address_length: int = 200
     peer_id_length: int = 100
     text_length: int = 300
+    statements: int = 64
+    statement_bytes: int = 16 * 1024
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -60,7 +64,7 @@ class Limits:
     @property
     def array_length(self) -> int:
         """Elements of the longest array that any header can hold."""
-        return max(self.tensors, self.dimensions, self.view_peers, self.addresses, 5)
+        return max(self.tensors, self.dimensions, self.view_peers, self.addresses, self.statements, 5)
 
     @property
     def string_length(self) -> int:

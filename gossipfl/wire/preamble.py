@@ -31,6 +31,7 @@ class Kind(enum.IntEnum):
     REFUSAL = 4
     ROUND = 5
     PROGRESS = 6
+    NEWS = 7
 
     @property
     def has_body(self) -> bool:

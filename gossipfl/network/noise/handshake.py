@@ -62,8 +62,11 @@ class Handshake:
 
     async def run(
         self, channel: Channel, *, expected_peer: str | None
-    ) -> tuple[str, RecordSealer, RecordOpener]:
+    ) -> tuple[str, bytes, RecordSealer, RecordOpener]:
         """Prove one's identity and learn the other's. The caller sets the deadline.
+
+        Returns the proven peer id, the hash of the handshake, and the two halves of the session. The hash covers
+        every byte that both sides have sent, so it is the same at both ends and in no other connection.
 
         Parameters
         ----------
@@ -95,6 +98,7 @@ class Handshake:
         session = noise.noise_protocol
         return (
             peer_id,
+            bytes(noise.get_handshake_hash()),
             RecordSealer(session.cipher_state_encrypt),
             RecordOpener(session.cipher_state_decrypt),
         )

@@ -1,7 +1,8 @@
-"""Secured sockets from TCP ones: Noise, and only Noise; Yamux, and only Yamux; behind the gate."""
+"""Secured sockets from TCP ones: Noise, and only Noise; the door; Yamux, and only Yamux."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -9,7 +10,25 @@ from typing import Final
 import trio
 from cryptography.exceptions import InvalidTag
 
-from gossipfl.errors import ConnectionRefusedByPolicy, GossipflError, IdentityMismatch
+from gossipfl.errors import (
+    ConnectionRefusedByPolicy,
+    GossipflError,
+    IdentityMismatch,
+    IncompatibleCharter,
+    MalformedStatement,
+    NotAdmitted,
+    NotAMember,
+)
+from gossipfl.membership import (
+    MEMBERSHIP_PROTOCOL,
+    Invitation,
+    Joined,
+    Member,
+    Session,
+    Threshold,
+    ask_to_join,
+    request,
+)
 from gossipfl.network.failures import ConnectionLost
 from gossipfl.network.identity import Identity
 from gossipfl.network.multistream import accept, propose
@@ -18,10 +37,12 @@ from gossipfl.network.noise.transport import LARGEST_RECORD, RecordOpener, Recor
 
 __all__ = ["MOST_HANDSHAKE_BYTES", "SecuredSocket", "Upgrader"]
 
+_AT_THE_DOOR: Final = (IncompatibleCharter, MalformedStatement, NotAMember, NotAdmitted)
 _NOISE: Final = "/noise"
 _YAMUX: Final = "/yamux/1.0.0"
-#: A handshake takes about 1 kB; a stranger may make this side read no more than this.
+#: A handshake takes about 1 kB, and the door as much; a stranger may make this side read no more than this.
 MOST_HANDSHAKE_BYTES: Final = 16 * 1024
+_MOST_GRANT_BYTES: Final = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +62,8 @@ class SecuredSocket:
         The session.
     leftover : bytes
         Plaintext that came together with the handshake's last message.
+    member : Member, optional
+        The other side's certificate, where the door asks for one.
     """
 
     socket: trio.SocketStream
@@ -50,6 +73,7 @@ class SecuredSocket:
     sealer: RecordSealer
     opener: RecordOpener
     leftover: bytes
+    member: Member | None = None
 
 
 class Upgrader:
@@ -60,10 +84,24 @@ class Upgrader:
     identity : Identity
     admit : callable
         Says of a proven peer id whether it may connect, whoever dialled.
+    threshold : Threshold, optional
+        Door and charter, if there are any.
+    on_turned_away : callable, optional
+        Is handed peer id, IP address and error where one side does not let the other in.
     """
 
-    def __init__(self, *, identity: Identity, admit: Callable[[str], bool]) -> None:
+    def __init__(
+        self,
+        *,
+        identity: Identity,
+        admit: Callable[[str], bool],
+        threshold: Threshold | None = None,
+        on_turned_away: Callable[[str, str, GossipflError], None] = lambda *_: None,
+    ) -> None:
+        self._own = identity.peer_id
         self._handshake = Handshake(identity=identity, admit=admit)
+        self._threshold = threshold
+        self._on_turned_away = on_turned_away
 
     async def secure(
         self, socket: trio.SocketStream, *, remote_address: str, expected_peer: str | None
@@ -85,16 +123,21 @@ class Upgrader:
             The other side did not prove to be anyone, or not the one who was dialled.
         ConnectionRefusedByPolicy
             Its identity is not admitted.
+        NotAMember, IncompatibleCharter, NotAdmitted
+            One side does not let the other one in.
         """
         is_initiator = expected_peer is not None
-        plain = _PlainChannel(socket)
         try:
-            await _agree(plain, _NOISE, is_initiator=is_initiator)
-            peer_id, sealer, opener = await self._handshake.run(plain, expected_peer=expected_peer)
-            sealed = _SealedChannel(plain, sealer, opener)
-            await _agree(sealed, _YAMUX, is_initiator=is_initiator)
-        except (ConnectionRefusedByPolicy, ConnectionLost, IdentityMismatch):
+            session, sealed = await self._prove(socket, expected_peer, most_bytes=MOST_HANDSHAKE_BYTES)
+            try:
+                member = await self._pass_the_door(sealed, session)
+            except _AT_THE_DOOR as error:
+                self._on_turned_away(session.other, remote_address, error)
+                raise
+        except (*_AT_THE_DOOR, ConnectionRefusedByPolicy, ConnectionLost, IdentityMismatch):
             raise
+        except Joined as error:
+            raise ConnectionLost("the peer has joined the network") from error
         except (OSError, trio.BrokenResourceError, trio.ClosedResourceError) as error:
             raise ConnectionLost("the connection broke during the handshake") from error
         except Exception as error:  # whatever a stranger's bytes provoke ends this attempt only
@@ -106,13 +149,56 @@ class Upgrader:
             ) from error
         return SecuredSocket(
             socket=socket,
-            peer_id=peer_id,
+            peer_id=session.other,
             remote_address=remote_address,
             is_initiator=is_initiator,
-            sealer=sealer,
-            opener=opener,
+            sealer=sealed.sealer,
+            opener=sealed.opener,
             leftover=bytes(sealed.received),
+            member=member,
         )
+
+    async def join(self, socket: trio.SocketStream, invitation: Invitation) -> bytes:
+        """Ask a peer for a certificate, and return what it grants. The caller sets the deadline and closes.
+
+        Raises
+        ------
+        NotAdmitted
+            It refuses.
+        ConnectionLost, IdentityMismatch, MalformedFrame
+            As `secure`; or it has no door to join at.
+        """
+        session, sealed = await self._prove(socket, invitation.peer_id, most_bytes=_MOST_GRANT_BYTES)
+        await propose(sealed, MEMBERSHIP_PROTOCOL)
+        return await ask_to_join(sealed, request(invitation, session), other=session.other)
+
+    async def _prove(
+        self, socket: trio.SocketStream, expected_peer: str | None, *, most_bytes: int
+    ) -> tuple[Session, _SealedChannel]:
+        is_initiator = expected_peer is not None
+        plain = _PlainChannel(socket, most_bytes=most_bytes)
+        await _agree(plain, _NOISE, is_initiator=is_initiator)
+        peer_id, binding, sealer, opener = await self._handshake.run(plain, expected_peer=expected_peer)
+        session = Session(
+            own=self._own, other=peer_id, is_initiator=is_initiator, binding=binding, now=time.time()
+        )
+        return session, _SealedChannel(plain, sealer, opener)
+
+    async def _pass_the_door(self, sealed: _SealedChannel, session: Session) -> Member | None:
+        """Introduce and examine each other, and agree on Yamux."""
+        threshold = self._threshold
+        protocols = (_YAMUX,) if threshold is None else (MEMBERSHIP_PROTOCOL, _YAMUX)
+        if session.is_initiator:
+            agreed = await propose(sealed, *protocols)
+        else:
+            agreed = await accept(sealed, protocols)
+        if threshold is None:
+            return None
+        if agreed == _YAMUX:
+            return await threshold.pass_unannounced(sealed, session)
+        member = await threshold.cross(sealed, session)
+        await _agree(sealed, _YAMUX, is_initiator=session.is_initiator)
+        return member
 
 
 async def _agree(channel: _PlainChannel | _SealedChannel, protocol: str, *, is_initiator: bool) -> None:
@@ -125,9 +211,9 @@ async def _agree(channel: _PlainChannel | _SealedChannel, protocol: str, *, is_i
 class _PlainChannel:
     """The socket as the handshake sees it: reading is bounded, and never goes beyond what is asked for."""
 
-    def __init__(self, socket: trio.SocketStream) -> None:
+    def __init__(self, socket: trio.SocketStream, *, most_bytes: int) -> None:
         self._socket = socket
-        self._left = MOST_HANDSHAKE_BYTES
+        self._left = most_bytes
 
     async def read_exactly(self, size: int) -> bytes:
         if size > self._left:
@@ -150,8 +236,8 @@ class _SealedChannel:
 
     def __init__(self, plain: _PlainChannel, sealer: RecordSealer, opener: RecordOpener) -> None:
         self._plain = plain
-        self._sealer = sealer
-        self._opener = opener
+        self.sealer = sealer
+        self.opener = opener
         self.received = bytearray()
 
     async def read_exactly(self, size: int) -> bytes:
@@ -160,7 +246,7 @@ class _SealedChannel:
             record = memoryview(length + await self._plain.read_exactly(int.from_bytes(length, "big")))
             out = memoryview(bytearray(min(len(record), LARGEST_RECORD)))
             try:
-                opened = self._opener.open(record, 0, len(record) - 2, out)
+                opened = self.opener.open(record, 0, len(record) - 2, out)
             except InvalidTag:
                 raise IdentityMismatch("a record was not sealed by the peer of the handshake") from None
             self.received += out[:opened]
@@ -169,5 +255,5 @@ class _SealedChannel:
         return data
 
     async def write(self, data: bytes) -> None:
-        buffer = memoryview(bytearray(self._sealer.sealed_size([data])))
-        await self._plain.write(bytes(buffer[: self._sealer.seal([data], buffer)]))
+        buffer = memoryview(bytearray(self.sealer.sealed_size([data])))
+        await self._plain.write(bytes(buffer[: self.sealer.seal([data], buffer)]))

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Sequence
 
 import trio
 
+from gossipfl.network import Knocks
 from gossipfl.peer.conditions import Conditions
 
 __all__ = ["warn_of_isolation"]
@@ -21,6 +22,7 @@ async def warn_of_isolation(
     connected: Callable[[], Collection[str]],
     bootstrap: Sequence[str],
     conditions: Conditions,
+    knocks: Knocks,
     *,
     seconds: float = _FIRST_WARNING_SECONDS,
 ) -> None:
@@ -34,6 +36,8 @@ async def warn_of_isolation(
         Addresses that were configured. A peer without any waits for others to come, and nothing is wrong.
     conditions : Conditions
         Say so too.
+    knocks : Knocks
+        Knows whether others turned this peer away.
     seconds : float
         How long is a while.
     """
@@ -48,6 +52,15 @@ async def warn_of_isolation(
             conditions.clear("alone")
             alone_since, patience = trio.current_time(), seconds
         elif trio.current_time() - alone_since >= patience:
+            patience *= 2
+            if knocks.turned_away_by:
+                logger.warning(
+                    "this peer learns alone: it is not a member of the network of %s, which was reached. Join "
+                    "that network: gossipfl network join INVITATION --home DIR",
+                    ", ".join(knocks.turned_away_by),
+                )
+                conditions.note("alone", "not a member of the network that was reached, and this peer learns alone")
+                continue
             logger.warning(
                 "nobody has been reachable for %.0f s, and this peer learns alone. Start a bootstrap peer "
                 "(%s). If one listens elsewhere by now, `gossipfl peer status` on its --home prints the address "
@@ -56,4 +69,3 @@ async def warn_of_isolation(
                 ", ".join(bootstrap),
             )
             conditions.note("alone", "nobody is reachable, and this peer learns alone")
-            patience *= 2

@@ -59,6 +59,11 @@ class Home:
         return self.directory / "records"
 
     @property
+    def membership(self) -> Path:
+        """Directory of the network this peer belongs to, and of its secrets."""
+        return self.directory / "membership"
+
+    @property
     def ports(self) -> Path:
         """Which ports the operating system chose last: JSON."""
         return self.directory / "ports.json"

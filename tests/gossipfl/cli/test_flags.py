@@ -34,6 +34,7 @@ OTHER_VALUES = {
     ("training", "schedule"): ("cosine", "cosine"),
     ("gossip", "algorithm"): ("gossip_learning", "gossip_learning"),
     ("exchange", "mode"): ("push", "push"),
+    ("membership", "door"): ("open", "open"),
     ("exchange", "codec"): ("bfloat16", "bfloat16"),
     ("network", "listen"): ("/ip4/127.0.0.1/tcp/4001", ["/ip4/127.0.0.1/tcp/4001"]),
     ("network", "announce"): ("/ip4/1.2.3.4/tcp/4001", ["/ip4/1.2.3.4/tcp/4001"]),

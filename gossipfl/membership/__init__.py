@@ -1,0 +1,50 @@
+"""Who may take part in a network, with no socket and no clock; see ``docs/membership.md``."""
+
+from gossipfl.membership.authority import Authority, Member
+from gossipfl.membership.charter import canonical
+from gossipfl.membership.doors import (
+    SECRET_BYTES,
+    AllowingDoor,
+    CertificateDoor,
+    Door,
+    OpenDoor,
+    SecretDoor,
+    Session,
+)
+from gossipfl.membership.invitations import Grant, Invitation, is_proved, number_in, request
+from gossipfl.membership.network_keys import KeySet, Network, Rotation
+from gossipfl.membership.signing import Signed, Signer
+from gossipfl.membership.statements import Certificate, Charter, Revocation, Role
+from gossipfl.membership.threshold import MEMBERSHIP_PROTOCOL, NOT_A_MEMBER, Joined, Threshold, ask_to_join
+
+__all__ = [
+    "MEMBERSHIP_PROTOCOL",
+    "NOT_A_MEMBER",
+    "SECRET_BYTES",
+    "AllowingDoor",
+    "Authority",
+    "Certificate",
+    "CertificateDoor",
+    "Charter",
+    "Door",
+    "Grant",
+    "Invitation",
+    "Joined",
+    "KeySet",
+    "Member",
+    "Network",
+    "OpenDoor",
+    "Revocation",
+    "Role",
+    "Rotation",
+    "SecretDoor",
+    "Session",
+    "Signed",
+    "Signer",
+    "Threshold",
+    "ask_to_join",
+    "canonical",
+    "is_proved",
+    "number_in",
+    "request",
+]

@@ -1,0 +1,92 @@
+"""Knocks at the door that did not open: who came, who turned this peer away, and why."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from gossipfl.errors import GossipflError, IncompatibleCharter, NotAdmitted
+from gossipfl.network.log_limits import limited_logger
+
+__all__ = ["Knocks"]
+
+_MOST_REMEMBERED: Final = 32
+_MOST_SHOWN: Final = 8
+_log = limited_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Knock:
+    address: str
+    why: str
+    said: str
+    at: float
+    times: int
+
+
+class Knocks:
+    """Remembers the last of them, by peer id, and tells the operator; whoever knocks learns nothing of it."""
+
+    def __init__(self) -> None:
+        self._turned_away: OrderedDict[str, _Knock] = OrderedDict()
+        self._turned_away_by: OrderedDict[str, _Knock] = OrderedDict()
+
+    def note(self, peer_id: str, address: str, error: GossipflError) -> None:
+        """Note that a connection ended at the door, this one's or the other's."""
+        if isinstance(error, NotAdmitted):
+            _log.warning("this peer is not let in by %s: %s", peer_id, error)
+            _remember(self._turned_away_by, peer_id, address, error)
+            return
+        if isinstance(error, IncompatibleCharter):
+            _log.warning("%s at %s is a member with other settings: %s", peer_id, address, error)
+        else:
+            _log.warning("%s at %s is not let in: %s", peer_id, address, error)
+        _remember(self._turned_away, peer_id, address, error)
+
+    def let_in(self, peer_id: str) -> None:
+        """Note that a peer and this one let each other in."""
+        self._turned_away.pop(peer_id, None)
+        self._turned_away_by.pop(peer_id, None)
+
+    @property
+    def turned_away_by(self) -> tuple[str, ...]:
+        """Peers that said last that this one is not a member."""
+        return tuple(self._turned_away_by)
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why others were not let in, as counters name it."""
+        return tuple(each.why for each in self._turned_away.values())
+
+    def described(self) -> Mapping[str, Any]:
+        """The last of them as plain values, for the status."""
+        return {
+            "turned_away": _described(self._turned_away),
+            "turned_away_by": _described(self._turned_away_by),
+        }
+
+
+def _remember(knocks: OrderedDict[str, _Knock], peer_id: str, address: str, error: GossipflError) -> None:
+    before = knocks.pop(peer_id, None)
+    times = 1 if before is None else before.times + 1
+    knocks[peer_id] = _Knock(address, error.counter(), str(error)[:300], time.time(), times)
+    if len(knocks) > _MOST_REMEMBERED:
+        knocks.popitem(last=False)
+
+
+def _described(knocks: OrderedDict[str, _Knock]) -> list[dict[str, Any]]:
+    newest = list(reversed(knocks.items()))[:_MOST_SHOWN]
+    return [
+        {
+            "peer": peer,
+            "address": each.address,
+            "why": each.why,
+            "said": each.said,
+            "at": each.at,
+            "times": each.times,
+        }
+        for peer, each in newest
+    ]

@@ -1,0 +1,76 @@
+"""A peer's home as the commands about networks see it, whether the peer runs or not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from gossipfl.errors import GossipflError
+from gossipfl.network import Identity, load_or_create_identity
+from gossipfl.peer.gossip.plan import gossip_plan, in_full
+from gossipfl.peer.membership.charter import charter_of
+from gossipfl.peer.membership.founding import without_identity
+from gossipfl.peer.membership.store import MembershipStore
+from gossipfl.peer.peer import Peer
+from gossipfl.peer.status import read_status
+from gossipfl.peer.store.home import Home
+from gossipfl.settings import load_settings
+from gossipfl.training import Nodes
+
+__all__ = ["HomeOfMember"]
+
+
+class HomeOfMember:
+    """What a command needs of a home.
+
+    Parameters
+    ----------
+    directory : Path
+        Holds a peer.
+
+    Raises
+    ------
+    HomeMissing, HomeError
+        It does not, or cannot be used.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.home = Home(directory)
+        self.home.require()
+        self.store = MembershipStore(self.home.membership)
+
+    @property
+    def identity(self) -> Identity:
+        """The peer's own."""
+        return load_or_create_identity(self.home.directory)
+
+    def charter(self) -> dict[str, str]:
+        """What all members must have alike, as this peer's settings have it.
+
+        Raises
+        ------
+        SettingError, TaskError
+            The settings or the task are wrong.
+        """
+        peer = Peer(self.home.directory)
+        settings, task = peer.settings, peer.task
+        if settings.rounds.algorithm is not None:
+            return charter_of(settings, task, layout=task.layout.digest)
+        row = task.initial_row(settings.runtime.number)
+        plan = gossip_plan(settings, task, Nodes.start(row[None], momentum_size=0))
+        return charter_of(in_full(settings), task, layout=plan.layout)
+
+    def addresses(self) -> list[str]:
+        """Where others reach the peer: where it runs, or said that it did, or will by its settings.
+
+        Raises
+        ------
+        MembershipError
+            Nothing is known.
+        """
+        network = load_settings(self.home.settings).network
+        fixed = [each for each in network.announce or network.listen if not each.endswith("/tcp/0")]
+        try:
+            told = read_status(self.home.status).get("addresses", [])
+        except GossipflError:
+            told = []
+        return list(without_identity(told or fixed))

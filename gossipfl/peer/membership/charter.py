@@ -1,0 +1,70 @@
+"""Settings that all peers of a network have alike."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from gossipfl.algorithms.declaration import settings_of
+from gossipfl.membership import canonical
+from gossipfl.rounds.plan import round_algorithm
+from gossipfl.settings import PeerSettings
+from gossipfl.tasks import Task
+
+__all__ = ["beyond_frames", "charter_of"]
+
+# Every frame says these, and is refused by name where they differ.
+_IN_FRAMES: Final = ("task", "layout", "rounds.")
+# How many samples a step has, and which, is each peer's own matter.
+_OWN: Final = frozenset({"batch_size", "seed"})
+
+
+def charter_of(settings: PeerSettings, task: Task, *, layout: bytes) -> dict[str, str]:
+    """What a peer's neighbours must have as it has it: values by name, in canonical JSON.
+
+    A member that takes more steps a merge, or goes by another schedule, makes all ages, and so all step sizes, its
+    own.
+
+    Parameters
+    ----------
+    settings : PeerSettings
+        In full.
+    task : Task
+    layout : bytes, length 32
+        Digest of what messages hold.
+
+    Raises
+    ------
+    SettingError
+        Parameters of the algorithm are too long for a charter.
+    """
+    training = settings.training.model_dump(mode="json")
+    values: dict[str, Any] = {
+        "task": task.fingerprint.hex(),
+        "layout": layout.hex(),
+        "gate.pace": settings.gate.pace,
+        **{f"training.{key}": value for key, value in training.items() if key not in _OWN},
+        **_algorithm(settings),
+    }
+    return canonical(values)
+
+
+def beyond_frames(charter: Mapping[str, str]) -> dict[str, str]:
+    """Fields of a charter that no frame tells."""
+    return {name: value for name, value in charter.items() if not name.startswith(_IN_FRAMES)}
+
+
+def _algorithm(settings: PeerSettings) -> Mapping[str, Any]:
+    rounds = settings.rounds
+    if rounds.algorithm is not None:
+        return {
+            "rounds.algorithm": rounds.algorithm,
+            "rounds.parameters": settings_of(round_algorithm(settings)),
+            "rounds.topology": rounds.topology,
+            "rounds.seed": rounds.seed,
+        }
+    gossip = settings.gossip
+    return {
+        "gossip.algorithm": gossip.algorithm,
+        **{f"gossip.{key}": value for key, value in gossip.parameters.items()},
+    }

@@ -1,0 +1,120 @@
+"""The entrance of a peer: the door that its settings and its directory ask for, and what stands behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from typing import Any, Final
+
+from gossipfl.errors import DoorMissing, SettingError
+from gossipfl.membership import AllowingDoor, Door, OpenDoor, SecretDoor, Threshold
+from gossipfl.network import Handler, Host, Identity, Knocks, Scope, parse_address
+from gossipfl.peer.membership.charter import beyond_frames
+from gossipfl.peer.membership.news import Membership
+from gossipfl.peer.membership.store import MembershipStore
+from gossipfl.settings import PeerSettings
+
+__all__ = ["Entrance", "with_introducers"]
+
+_REMEDY: Final = (
+    'Write one into peer.toml: network.allow = ["12D3KooW…"] for some peers, or [membership] door = "open" for '
+    "everybody. Or let it join a network: `gossipfl network join INVITATION --home {home}`; or have all peers "
+    "hold one secret: `gossipfl network secret --home {home}`."
+)
+
+
+class Entrance:
+    """Who may connect to a peer, and to whom it connects.
+
+    Parameters
+    ----------
+    settings : PeerSettings
+    store : MembershipStore
+    identity : Identity
+    charter : mapping of str to str
+        What this peer's neighbours must have as it has it.
+    roster : collection of str
+        Peer ids that learn in rounds together, if the peer does.
+
+    Raises
+    ------
+    DoorMissing
+        The peer listens beyond its own machine, and nothing says who may come in.
+    SettingError, MembershipError, HomeError
+        What the door needs is not there, or the settings are not those of the network.
+    """
+
+    def __init__(
+        self,
+        settings: PeerSettings,
+        *,
+        store: MembershipStore,
+        identity: Identity,
+        charter: Mapping[str, str],
+        roster: Collection[str] = (),
+    ) -> None:
+        allowed, members = frozenset(settings.network.allow), frozenset(roster)
+        if members:
+            allowed = allowed & members or members
+        self._membership: Membership | None = None
+        kind: str = settings.membership.door
+        if kind == "auto":
+            kind = _found(settings, store, has_list=bool(allowed))
+        if kind == "allow" and not allowed:
+            raise SettingError(
+                "membership.door: nobody is on the list",
+                expected='network.allow = ["12D3KooW…"]',
+                got="no peer id",
+                remedy="Write down whom to let in, or choose another door.",
+            )
+        inner: Door | None = None
+        if kind == "secret":
+            inner = SecretDoor(store.secret())
+        elif kind == "certificates":
+            self._membership = Membership(store, identity)
+            self._membership.require_charter(charter)
+            inner = self._membership.door
+        door = AllowingDoor(allowed, then=inner) if allowed else inner or OpenDoor()
+        self.name = door.name
+        self.threshold = Threshold(door, charter if self._membership else beyond_frames(charter))
+
+    def before(self, answer: Handler, host: Host) -> Handler:
+        """Answer what is about membership, and leave all else to another handler."""
+        if self._membership is None:
+            return answer
+        self._membership.attach(host)
+        return self._membership.before(answer)
+
+    def tasks(self) -> Mapping[str, Callable[[], Awaitable[None]]]:
+        """By name, what runs as long as the peer does."""
+        return {} if self._membership is None else {"membership": self._membership.run}
+
+    def described(self, knocks: Knocks) -> dict[str, Any]:
+        """All of this as plain values, for the status."""
+        membership = {} if self._membership is None else self._membership.described()
+        return {"door": self.name, **membership, **knocks.described()}
+
+
+def with_introducers(settings: PeerSettings, store: MembershipStore) -> PeerSettings:
+    """Settings that also name, as peers to ask first, those that have let this one in."""
+    known = settings.network.bootstrap
+    bootstrap = [*known, *(each for each in store.introducers() if each not in known)]
+    network = settings.network.model_copy(update={"bootstrap": bootstrap})
+    return settings.model_copy(update={"network": network})
+
+
+def _found(settings: PeerSettings, store: MembershipStore, *, has_list: bool) -> str:
+    if store.has_certificate():
+        return "certificates"
+    if store.has_secret():
+        return "secret"
+    if has_list:
+        return "allow"
+    for each in settings.network.listen:
+        address = parse_address(each)
+        if address.is_name or address.scope is not Scope.LOOPBACK:
+            raise DoorMissing(
+                f"network.listen: {each} can be reached from other machines, and nothing says who may come in",
+                expected="a door",
+                remedy=_REMEDY.format(home=store.directory.parent),
+            )
+    return "open"

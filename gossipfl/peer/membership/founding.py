@@ -1,0 +1,285 @@
+"""Founding, joining and changing a network, as an operator does in the home of a peer."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import trio
+
+from gossipfl.errors import MembershipError
+from gossipfl.membership import (
+    SECRET_BYTES,
+    Authority,
+    Charter,
+    Grant,
+    Invitation,
+    KeySet,
+    Network,
+    Revocation,
+    Role,
+    Rotation,
+    Signed,
+)
+from gossipfl.membership.codec import SERIAL_BYTES
+from gossipfl.membership.invitations import require_fresh
+from gossipfl.membership.network_keys import MOST_KEYS
+from gossipfl.membership.texts import is_plain
+from gossipfl.network import Identity, ask_for_grant, parse_address
+from gossipfl.peer.membership.issuing import DAY, Signers, certify, signers_at_hand
+from gossipfl.peer.membership.store import MembershipStore
+from gossipfl.settings.addresses import public_key_of
+
+__all__ = ["Founded", "found", "join", "new_secret", "put_out", "rotate", "write_charter"]
+
+_MOST_DAYS: Final = 36_500
+
+
+@dataclass(frozen=True, slots=True)
+class Founded:
+    """A new network, or one with new keys.
+
+    Parameters
+    ----------
+    authority : Authority
+    key_files : tuple of Path
+        Where the network keys lie that were made.
+    """
+
+    authority: Authority
+    key_files: tuple[Path, ...]
+
+
+def found(
+    store: MembershipStore,
+    identity: Identity,
+    *,
+    name: str,
+    charter: Mapping[str, str],
+    keys: int = 1,
+    threshold: int = 1,
+    keys_directory: Path | None = None,
+    days: float = 3650,
+) -> Founded:
+    """Make a network, whose first member and issuer this peer is.
+
+    Parameters
+    ----------
+    store : MembershipStore
+    identity : Identity
+        The peer's own.
+    name : str
+        For people.
+    charter : mapping of str to str
+    keys, threshold : int
+        Network keys, and how many of them must sign.
+    keys_directory : Path, optional
+        Where to keep them, if not with the peer.
+    days : float
+        For how long the peer is an issuer.
+
+    Raises
+    ------
+    MembershipError
+        The peer belongs to a network already, or what was asked for cannot be.
+    """
+    if store.has_certificate():
+        raise MembershipError(
+            "this peer belongs to a network already",
+            got=f"network {store.authority().id.hex()[:16]}",
+            remedy=f"Use another --home, or delete {store.directory}.",
+        )
+    if not is_plain(name.encode()) or len(name) > 64:
+        raise MembershipError(
+            "a network cannot have this name", expected="1 to 64 printable ASCII characters"
+        )
+    own, key_set = _new_keys(keys, threshold)
+    authority = Authority(Network(name=name, nonce=secrets.token_bytes(SERIAL_BYTES), keys=key_set))
+    now, signers = time.time(), Signers(own[:threshold])
+    authority.learn(signers.sign(_charter(authority, charter)), now=now)
+    certificate = certify(
+        authority, identity.public_key, signers=signers, role=Role.ISSUER, days=_days(days), now=now
+    )
+    paths = store.write_keys(own, directory=keys_directory)
+    store.write_authority(authority)
+    store.write_certificate(certificate)
+    return Founded(authority, tuple(paths))
+
+
+async def join(store: MembershipStore, identity: Identity, invitation: Invitation) -> Authority:
+    """Join the network that an invitation is for, and keep the certificate.
+
+    Raises
+    ------
+    MembershipError
+        The peer belongs to another network, or the invitation has expired.
+    NotAdmitted, PeerUnreachable
+        The peer that made the invitation refuses, or cannot be reached.
+    NotAMember
+        What it granted does not hold.
+    """
+    now = time.time()
+    require_fresh(invitation, now=now)
+    if store.has_certificate() and store.authority().id != invitation.network:
+        raise MembershipError(
+            "this peer belongs to another network already",
+            expected=f"network {invitation.network.hex()[:16]}",
+            got=f"network {store.authority().id.hex()[:16]}",
+            remedy=f"Use another --home, or delete {store.directory}.",
+        )
+    granted = Grant.from_bytes(await ask_for_grant(identity, invitation))
+    authority = granted.authority(network=invitation.network, subject=identity.public_key, now=now)
+
+    def keep() -> None:
+        store.merge(authority, now=now)
+        store.write_introducers([f"{each}/p2p/{invitation.peer_id}" for each in invitation.addresses])
+        store.write_certificate(granted.certificate)
+
+    await trio.to_thread.run_sync(keep)
+    return authority
+
+
+def put_out(store: MembershipStore, identity: Identity, peer_id: str) -> Signed:
+    """Revoke a member, for good; peers that run hear of it at once.
+
+    Raises
+    ------
+    MembershipError
+        This peer cannot, or it would put out itself.
+    """
+    authority, subject = store.authority(), public_key_of(peer_id)
+    if subject == identity.public_key:
+        raise MembershipError("a peer does not put out itself", remedy="Let another issuer do it.")
+    now = time.time()
+    body = Revocation(network=authority.id, subject=subject, at=int(now))
+    statement = signers_at_hand(store, authority, identity).sign(Signed(body=body))
+    return _conclude(store, authority, statement, now=now)
+
+
+def write_charter(store: MembershipStore, identity: Identity, charter: Mapping[str, str]) -> Signed:
+    """Give the network another charter: that of this peer's settings.
+
+    Raises
+    ------
+    MembershipError
+        There are too few network keys here.
+    """
+    authority, now = store.authority(), time.time()
+    statement = signers_at_hand(store, authority, identity, role=Role.ISSUER).sign(
+        _charter(authority, charter)
+    )
+    return _conclude(store, authority, statement, now=now)
+
+
+def rotate(
+    store: MembershipStore,
+    identity: Identity,
+    *,
+    keys: int = 1,
+    threshold: int = 1,
+    keys_directory: Path | None = None,
+    grace_days: float = 30,
+    days: float = 3650,
+) -> Founded:
+    """Give the network other keys, and sign anew with them what is to last: revocations, charter, this issuer.
+
+    What the old keys have signed is valid for `grace_days` more; members' certificates are renewed meanwhile, by
+    the issuers they are connected to.
+
+    Raises
+    ------
+    MembershipError
+        There are too few of the old network keys here.
+    """
+    authority, now = store.authority(), time.time()
+    old = signers_at_hand(store, authority, identity, role=Role.ISSUER)
+    own, key_set = _new_keys(keys, threshold)
+    rotation = Rotation(
+        network=authority.id,
+        number=authority.epoch + 1,
+        previous_until=int(now + _days(grace_days, least=0) * DAY),
+        keys=key_set,
+    )
+    authority.learn(old.sign(Signed(body=rotation)), now=now)
+    signers = Signers(own[:threshold])
+    if authority.charter is not None:
+        authority.learn(signers.sign(_charter(authority, dict(authority.charter.fields))), now=now)
+    for each in list(authority.statements()):
+        if isinstance(each.body, Revocation) and each.issuer is None:
+            authority.learn(signers.sign(Signed(body=each.body)), now=now)
+    certificate = certify(
+        authority, identity.public_key, signers=signers, role=Role.ISSUER, days=_days(days), now=now
+    )
+    paths = store.write_keys(own, directory=keys_directory)
+    store.merge(authority, now=now)
+    store.write_certificate(certificate)
+    return Founded(authority, tuple(paths))
+
+
+def new_secret(store: MembershipStore) -> str:
+    """Make a secret that all peers of a network are to hold, and keep it; return its line.
+
+    Raises
+    ------
+    MembershipError
+        There is one already.
+    """
+    if store.has_secret():
+        raise MembershipError(
+            "this peer holds a secret already",
+            got=store.secret_file,
+            remedy="Delete the file to make another one.",
+        )
+    return store.write_secret(secrets.token_bytes(SECRET_BYTES))
+
+
+def without_identity(addresses: Collection[str]) -> Sequence[str]:
+    """Return addresses as an invitation holds them: the peer's id once, and not in each.
+
+    Raises
+    ------
+    MembershipError
+        There is none, or more than 8.
+    """
+    bare = list(
+        dict.fromkeys(str(parse_address(each, smallest_port=1)).partition("/p2p/")[0] for each in addresses)
+    )
+    if not bare:
+        raise MembershipError(
+            "nobody could reach this peer to join: it has no known address",
+            remedy="Start it first, or say where it will listen: --address /ip4/192.0.2.7/tcp/4001.",
+        )
+    return bare[:8]
+
+
+def _conclude(store: MembershipStore, authority: Authority, statement: Signed, *, now: float) -> Signed:
+    authority.learn(statement, now=now)
+    store.merge(authority, now=now)
+    return statement
+
+
+def _charter(authority: Authority, fields: Mapping[str, str]) -> Signed:
+    number = 1 if authority.charter is None else authority.charter.number + 1
+    body = Charter(network=authority.id, number=number, fields=tuple(sorted(fields.items())))
+    return Signed.from_bytes(Signed(body=body).to_bytes())  # as others will read it
+
+
+def _new_keys(keys: int, threshold: int) -> tuple[list[Identity], KeySet]:
+    if not 1 <= threshold <= keys <= MOST_KEYS:
+        raise MembershipError(
+            "so many network keys cannot be",
+            expected=f"1 <= threshold <= keys <= {MOST_KEYS}",
+            got=f"{threshold} of {keys}",
+        )
+    own = sorted((Identity.generate() for _ in range(keys)), key=lambda each: each.public_key)
+    return own, KeySet(threshold, tuple(each.public_key for each in own))
+
+
+def _days(days: float, *, least: float = 0.001) -> float:
+    if not least <= days <= _MOST_DAYS:
+        raise MembershipError("so many days cannot be", expected=f"{least} to {_MOST_DAYS}", got=days)
+    return days

@@ -1,0 +1,289 @@
+"""Membership of a running peer: what it learns of its network, tells other members, and does about it at once."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
+
+import trio
+
+from gossipfl.errors import ExchangeFailed, GossipflError, HomeError, MessageRefused, SettingError
+from gossipfl.membership import Authority, Certificate, CertificateDoor, Member, Role, Signed
+from gossipfl.network import Handler, Host, Identity, limited_logger
+from gossipfl.peer.membership.issuing import Issuer, certify, signers_at_hand
+from gossipfl.peer.membership.store import MembershipStore
+from gossipfl.settings.addresses import peer_id_of, public_key_of
+from gossipfl.wire import AnyMessage, Frame, News, encode
+
+__all__ = ["Membership"]
+
+_LOOK_SECONDS: Final = 0.5
+_NEWS_SECONDS: Final = 10.0
+_EXCHANGE_SECONDS: Final = 10.0
+_MOST_BYTES: Final = 48 * 1024
+_MOST_STATEMENTS: Final = 60
+_MOST_RENEWED: Final = 1024
+_log = limited_logger(__name__)
+logger = logging.getLogger(__name__)
+
+
+class Membership:
+    """Keeps a peer's beliefs about its network up to date, on disk and in other members.
+
+    Parameters
+    ----------
+    store : MembershipStore
+    identity : Identity
+    clock : callable, optional
+        Returns seconds since 1970.
+    """
+
+    def __init__(
+        self, store: MembershipStore, identity: Identity, *, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._store = store
+        self._identity = identity
+        self._clock = clock
+        self.authority: Authority = store.authority()
+        self._certificate = store.certificate()
+        self._host: Host | None = None
+        self._newest: list[Signed] = []
+        self._news = trio.Event()
+        self._renewed: OrderedDict[bytes, Signed] = OrderedDict()
+        self._seen = store.version()
+        self.member = self._verified(self._certificate)
+        issuer = Issuer(store, self.authority, identity)
+        self.door = CertificateDoor(
+            self.authority,
+            certificate=lambda: self._certificate,
+            issue=issuer.issue,
+            on_learned=lambda statement: self._changed([statement]),
+        )
+
+    def attach(self, host: Host) -> None:
+        """Act on the connections of a host from now on."""
+        self._host = host
+
+    def require_charter(self, own: Mapping[str, str]) -> None:
+        """Require that this peer's settings are those of the network's charter.
+
+        Raises
+        ------
+        SettingError
+            They are not; it names the fields.
+        """
+        charter = self.authority.charter
+        if charter is None:
+            return
+        agreed = dict(charter.fields)
+        wrong = [name for name in sorted({*agreed, *own}) if agreed.get(name) != own.get(name)]
+        if wrong:
+            fields = "; ".join(
+                f"{name} is {agreed.get(name, 'not set')} there and {own.get(name, 'not set')} here"
+                for name in wrong
+            )
+            raise SettingError(
+                f"{wrong[0]}: the network {self.authority.network.name!r} has a charter that all members keep to: "
+                f"{fields}",
+                remedy="Correct peer.toml. `gossipfl network show` prints the charter.",
+            )
+
+    def before(self, answer: Handler) -> Handler:
+        """Answer news here, and leave all other messages to another handler."""
+
+        async def answered(peer_id: str, message: AnyMessage) -> Frame:
+            if isinstance(message, News):
+                return await self.answer(peer_id, message)
+            return await answer(peer_id, message)
+
+        return answered
+
+    async def answer(self, peer_id: str, message: News) -> Frame:
+        """Take in what another member tells, and tell it what it does not know.
+
+        Raises
+        ------
+        MessageRefused
+            What it tells is not signed as it must be.
+        """
+        self._learn(message.statements)
+        statements: list[Signed] = []
+        if message.known != self.authority.digest():
+            statements = self._chosen()
+        renewed = self._renewal(peer_id)
+        return self._frame([*([renewed] if renewed else []), *statements])
+
+    async def run(self) -> None:
+        """Tell other members, and look for changes that commands have made on the disk, for ever."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._watch_the_disk)
+            nursery.start_soon(self._push_news)
+            while True:
+                await trio.sleep(_NEWS_SECONDS * random.uniform(0.5, 1.5))
+                connected = sorted(self._connected())
+                if connected:
+                    await self._compare(random.choice(connected))
+
+    def described(self) -> dict[str, Any]:
+        """What the peer is in its network, as plain values for the status."""
+        certificate = self.member.certificate
+        return {
+            "network": self.authority.id.hex(),
+            "name": self.authority.network.name,
+            "role": certificate.role.name.lower(),
+            "expires": self.authority.expires(self.member),
+            "revoked": len(self.authority.revoked),
+        }
+
+    def _connected(self) -> frozenset[str]:
+        return frozenset() if self._host is None else self._host.connected()
+
+    async def _compare(self, peer_id: str) -> None:
+        """Compare with a connected peer what both know, and level it."""
+        reply = await self._exchange(peer_id, self._frame([]))
+        if reply is None:
+            return
+        try:
+            self._learn(reply.statements)
+        except MessageRefused as error:
+            _log.warning("what member %s tells of the network is not believed: %s", peer_id, error)
+            return
+        if reply.known != self.authority.digest():
+            await self._exchange(peer_id, self._frame(self._chosen()))
+
+    async def _push_news(self) -> None:
+        while True:
+            await self._news.wait()
+            self._news = trio.Event()
+            fresh, self._newest = self._newest, []
+            await trio.to_thread.run_sync(self._keep)
+            async with trio.open_nursery() as nursery:
+                for peer_id in self._connected():
+                    nursery.start_soon(self._exchange, peer_id, self._frame(fresh[-_MOST_STATEMENTS:]))
+
+    async def _exchange(self, peer_id: str, frame: Frame) -> News | None:
+        assert self._host is not None  # noqa: S101  (tasks run once there is a host)
+        try:
+            reply: AnyMessage = await self._host.exchange(peer_id, (), frame, seconds=_EXCHANGE_SECONDS)
+        except (ExchangeFailed, MessageRefused):
+            return None
+        return reply if isinstance(reply, News) else None
+
+    async def _watch_the_disk(self) -> None:
+        while True:
+            await trio.sleep(_LOOK_SECONDS)
+            version = self._store.version()
+            if version != self._seen:
+                self._seen = version
+                self._reload()
+
+    def _reload(self) -> None:
+        try:
+            known = self._store.authority()
+            certificate = self._store.certificate()
+        except GossipflError as error:
+            _log.warning("the membership of this peer cannot be read: %s", error)
+            return
+        if known.id == self.authority.id:
+            self._learn(each.to_bytes() for each in known.statements())
+            self._adopt(certificate)
+
+    def _learn(self, statements: Iterable[bytes]) -> None:
+        learned = []
+        try:
+            for each in statements:
+                statement = Signed.from_bytes(each)
+                if isinstance(statement.body, Certificate):
+                    self._adopt(statement)
+                elif self.authority.learn(statement, now=self._clock()):
+                    learned.append(statement)
+        finally:
+            if learned:
+                self._changed(learned)
+
+    def _changed(self, learned: list[Signed]) -> None:
+        """Act at once: whoever may not stay is put out before anything else happens."""
+        if self._host is not None:
+            self._host.require_members()
+        self._newest += learned
+        self._news.set()
+
+    def _keep(self) -> None:
+        try:
+            self._store.merge(self.authority, now=self._clock())
+            self._seen = self._store.version()
+        except GossipflError as error:
+            _log.warning("what this peer has learned of its network cannot be kept: %s", error)
+
+    def _chosen(self) -> list[Signed]:
+        """Statements that fit a message: all, or another choice each time."""
+        all_of_them = list(self.authority.statements())
+        lasting = [each for each in all_of_them if each in self.authority.rotations]
+        others = all_of_them[len(lasting) :]
+        random.shuffle(others)
+        chosen: list[Signed] = []
+        size = 0
+        for each in (*lasting, *others):
+            size += len(each.to_bytes()) + 8
+            if size > _MOST_BYTES or len(chosen) == _MOST_STATEMENTS:
+                break
+            chosen.append(each)
+        return chosen
+
+    def _frame(self, statements: Iterable[Signed]) -> Frame:
+        return encode(
+            News(known=self.authority.digest(), statements=tuple(each.to_bytes() for each in statements))
+        )
+
+    def _verified(self, certificate: Signed) -> Member:
+        return self.authority.member(certificate, subject=self._identity.public_key, now=self._clock())
+
+    def _adopt(self, certificate: Signed) -> None:
+        """Take a newer certificate for this very peer into use."""
+        body = certificate.body
+        if not isinstance(body, Certificate) or body.subject != self._identity.public_key:
+            return
+        member = self._verified(certificate)
+        newer = (member.epoch, body.expires) > (self.member.epoch, self.member.certificate.expires)
+        if not newer or body.role < self.member.certificate.role:
+            return
+        self.member, self._certificate = member, certificate
+        logger.info("this peer's certificate was renewed, and holds until %d", self.authority.expires(member))
+        try:
+            self._store.write_certificate(certificate)
+            self._seen = self._store.version()
+        except HomeError as error:
+            _log.warning("the new certificate cannot be kept: %s", error)
+
+    def _renewal(self, peer_id: str) -> Signed | None:
+        """Make a new certificate for a member whose own ends before long, if this peer can."""
+        member = None if self._host is None else self._host.member(peer_id)
+        if member is None or self.member.certificate.role is not Role.ISSUER:
+            return None
+        certificate, now = member.certificate, self._clock()
+        lifetime = certificate.expires - certificate.not_before
+        if member.epoch == self.authority.epoch and self.authority.expires(member) - now > lifetime / 3:
+            return None
+        subject = public_key_of(peer_id)
+        if subject not in self._renewed:
+            try:
+                signers = signers_at_hand(self._store, self.authority, self._identity, role=certificate.role)
+                self._renewed[subject] = certify(
+                    self.authority,
+                    subject,
+                    signers=signers,
+                    role=certificate.role,
+                    days=lifetime / 86_400,
+                    now=now,
+                )
+            except GossipflError as error:
+                _log.warning("the certificate of %s cannot be renewed: %s", peer_id, error)
+                return None
+            _log.info("renewed the certificate of %s", peer_id_of(subject))
+            if len(self._renewed) > _MOST_RENEWED:
+                self._renewed.popitem(last=False)
+        return self._renewed[subject]

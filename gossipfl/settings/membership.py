@@ -1,0 +1,22 @@
+"""Settings of the door: who may connect to a peer, and whom it connects to."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+__all__ = ["MembershipSettings"]
+
+
+class MembershipSettings(BaseModel):
+    """Who may take part; see docs/membership.md."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    door: Literal["auto", "open", "allow", "secret", "certificates"] = Field(
+        "auto",
+        description="who may connect: everybody (open), those in network.allow or the roster (allow), who holds "
+        "the same secret (secret), or members of the network this peer has joined (certificates); auto takes "
+        "what there is, and is open on loopback alone",
+    )
