@@ -136,6 +136,8 @@ class Case:
     attack : callable
     in_rounds : bool
         Whether the victim learns in rounds, and the attacker is in its roster.
+    door : str
+        The victim's door.
     """
 
     what: str
@@ -143,6 +145,7 @@ class Case:
     consequence: str
     attack: Attack
     in_rounds: bool = False
+    door: str = "open"
 
     @property
     def counter(self) -> str:
@@ -152,9 +155,16 @@ class Case:
 CASES: list[Case] = []
 
 
-def case(what: str, error: type[errors.GossipflError] | None, consequence: str, *, in_rounds: bool = False):
+def case(
+    what: str,
+    error: type[errors.GossipflError] | None,
+    consequence: str,
+    *,
+    in_rounds: bool = False,
+    door: str = "open",
+):
     def add(attack: Attack) -> Attack:
-        CASES.append(Case(what, error, consequence, attack, in_rounds))
+        CASES.append(Case(what, error, consequence, attack, in_rounds, door))
         return attack
 
     return add

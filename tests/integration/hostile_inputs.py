@@ -507,7 +507,7 @@ async def _(target: Target) -> None:
         await outlaw.receive_until(b"replayed_message")
 
 
-@case("somebody who is not in the roster", errors.ConnectionRefusedByPolicy, NEVER_CONNECTED, in_rounds=True)
+@case("somebody who is not in the roster", errors.NotAllowed, NEVER_CONNECTED, in_rounds=True)
 async def _(target: Target) -> None:
     with suppress(trio.BrokenResourceError, ConnectionLost):
         async with Outlaw.connected_to(target.host, Identity.generate()) as stranger:

@@ -9,6 +9,7 @@ from gossipfl.network.service_streams import ServiceLimits
 from gossipfl.network.yamux.headers import INITIAL_WINDOW
 from gossipfl.wire import PREAMBLE_BYTES, Limits
 
+from . import door_inputs  # noqa: F401  (adds its lines)
 from .hostile_inputs import CASES
 
 
@@ -31,6 +32,11 @@ def bounds() -> list[tuple[str, str, str]]:
         (
             "",
             f"{MOST_PROPOSALS} proposals; two X25519 products; one Ed25519 verification, of keys of 36 bytes",
+            "CPU",
+        ),
+        (
+            "an identity that is no member's",
+            "one more Ed25519 verification, the first that fails; 14 bytes told",
             "CPU",
         ),
         ("connections", f"{network.connections}, {network.connections_per_address} an address", "places"),

@@ -9,6 +9,8 @@ from gossipfl.peer import Peer, read_status
 from gossipfl.settings import RoundsSettings
 from tests.gossipfl.network.helpers import in_trio, until
 
+from . import door_inputs  # noqa: F401  (adds its lines)
+from .doors import DoorTarget, settle
 from .hostile import RoundsTarget, Target
 from .hostile_inputs import CASES
 from .peers import REPOSITORY, quick_settings, records_of, running
@@ -29,9 +31,11 @@ async def test_it_is_refused_by_name_and_changes_nothing(case, tmp_path):
     attacker = Identity.generate()
     if case.in_rounds:
         settings = with_rounds(settings, tmp_path / "victim", attacker)
+    if case.door != "open":
+        settle(tmp_path / "victim", case.door)
     peer = Peer(tmp_path / "victim", settings=settings)
     async with running(peer):
-        target = RoundsTarget(peer, attacker) if case.in_rounds else Target(peer)
+        target = _target(case, peer, attacker)
         await until(lambda: peer.status().metrics)  # evaluated once: what that takes is not the attack's
         resident = psutil.Process().memory_info().rss
         await case.attack(target)
@@ -52,6 +56,12 @@ async def test_it_is_refused_by_name_and_changes_nothing(case, tmp_path):
     assert {each["event"] for each in records_of(peer.home, "merge")} <= set(
         range(1, target.before.event + 1)
     )
+
+
+def _target(case, peer, attacker):
+    if case.in_rounds:
+        return RoundsTarget(peer, attacker)
+    return Target(peer) if case.door == "open" else DoorTarget(peer, case.door)
 
 
 def with_rounds(settings, home, attacker):

@@ -16,6 +16,7 @@ from gossipfl.errors import (
     IdentityMismatch,
     IncompatibleCharter,
     MalformedStatement,
+    MessageTooLarge,
     NotAdmitted,
     NotAMember,
 )
@@ -217,7 +218,7 @@ class _PlainChannel:
 
     async def read_exactly(self, size: int) -> bytes:
         if size > self._left:
-            raise ConnectionLost("the handshake is too long")
+            raise MessageTooLarge("the handshake is too long")
         self._left -= size
         data = bytearray()
         while len(data) < size:

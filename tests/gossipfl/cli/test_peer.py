@@ -120,7 +120,13 @@ def hide_lock(home):
 
 
 def take_port(home):
-    home.settings.write_text('[network]\nlisten = ["/ip4/203.0.113.7/tcp/4001"]\n')
+    home.settings.write_text(
+        '[network]\nlisten = ["/ip4/203.0.113.7/tcp/4001"]\n[membership]\ndoor = "open"\n'
+    )
+
+
+def leave_open(home):
+    home.settings.write_text('[network]\nlisten = ["/ip4/0.0.0.0/tcp/4001"]\n')
 
 
 def spoil_data(home):
@@ -143,6 +149,7 @@ def spoil_partition(home):
         (hide_checkpoint, ["checkpoint", "cannot be read", "Is a directory"]),
         (hide_lock, ["cannot use the home", "Is a directory"]),
         (take_port, ["203.0.113.7", "cannot be listened at"]),
+        (leave_open, ["peer.toml:2: network.listen", "reached from other machines", 'door = "open"']),
         (spoil_data, ["data", "nowhere.csv"]),
         (spoil_partition, ["more shards than samples"]),
     ],

@@ -117,10 +117,10 @@ class Outlaw:
 
     @classmethod
     @asynccontextmanager
-    async def connected_to(cls, host, identity=None, *, key=None, source=None):
+    async def connected_to(cls, host, identity=None, *, key=None, source=None, threshold=None):
         """Connect; with a `key` of its own instead of the identity's, as bytes of a protobuf."""
         identity = identity or Identity.generate()
-        upgrader = Upgrader(identity=identity, admit=lambda _: True)
+        upgrader = Upgrader(identity=identity, admit=lambda _: True, threshold=threshold)
         if key is not None:
             payload = upgrader._handshake._payload
             upgrader._handshake._payload = b"\x0a" + varint(len(key)) + key + payload[38:]
