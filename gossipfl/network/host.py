@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Final
 
 import trio
 
-from gossipfl.errors import ConnectionRefusedByPolicy, GossipflError, NotAMember, PeerUnreachable
-from gossipfl.membership import Member, Threshold
+from gossipfl.errors import ConnectionRefusedByPolicy, GossipflError, PeerUnreachable
+from gossipfl.membership import Threshold
 from gossipfl.network.addresses import Hearsay, Scope, parse_address, scope_of
 from gossipfl.network.announcing import Announcer
 from gossipfl.network.bans import Bans, breaks_protocol, weight_of
@@ -27,6 +25,7 @@ from gossipfl.network.identity import Identity
 from gossipfl.network.knocks import Knocks
 from gossipfl.network.limits import NetworkLimits
 from gossipfl.network.listening import Listening, open_listeners
+from gossipfl.network.members import Members
 from gossipfl.network.newcomers import Newcomers
 from gossipfl.network.noise.upgrade import SecuredSocket, Upgrader
 from gossipfl.network.pinging import PING_LIMITS, PING_PROTOCOL, answer_pings
@@ -40,8 +39,6 @@ from gossipfl.network.yamux.stream import Stream
 from gossipfl.wire import AnyMessage, Expectation, Frame, PeerDescriptor
 
 __all__ = ["Host", "open_host"]
-
-_MEMBERS_SECONDS: Final = 1.0
 
 
 class Host:
@@ -91,9 +88,9 @@ class Host:
         )
         self.standing = Standing()
         self._table = ConnectionTable(limits, self.standing)
-        self._newcomers = Newcomers(places=limits.handshakes)
-        self._threshold = threshold
         self.knocks = Knocks()
+        self.members = Members(threshold, table=self._table, counters=counters, knocks=self.knocks)
+        self._newcomers = Newcomers(places=limits.handshakes)
         self._upgrader = Upgrader(
             identity=identity,
             admit=self._may_connect,
@@ -242,11 +239,6 @@ class Host:
         )
         return await self._take_up(secured)
 
-    def member(self, peer_id: str) -> Member | None:
-        """Return the certificate that a connected peer has shown; None if none was asked for."""
-        connection = self._table.best(peer_id)
-        return None if connection is None else connection.member
-
     def is_banned(self, peer_id: str) -> bool:
         """Say whether a peer is banned at the moment, for breaking the protocol again and again."""
         return self._bans.is_banned(peer_id, now=trio.current_time())
@@ -255,18 +247,6 @@ class Host:
         """Drop all connections to a peer at once, whatever is under way. Never blocks."""
         for connection in self._table.of_peer(peer_id):
             connection.abort(ConnectionAborted("the connection was aborted on this side"))
-
-    def require_members(self) -> None:
-        """Drop all connections to peers that may not stay; after a change of who may. Never blocks."""
-        if self._threshold is None:
-            return
-        for connection in self._table.all():
-            try:
-                self._threshold.door.require_still(connection.peer_id, connection.member, now=time.time())
-            except NotAMember as error:
-                self.counters.count_refused(error)
-                self.knocks.note(connection.peer_id, connection.remote_address, error)
-                connection.abort(ConnectionAborted(str(error)))
 
     async def run_listeners(self, listening: Listening) -> None:
         """Accept connections, for ever."""
@@ -280,9 +260,9 @@ class Host:
         )
 
     async def keep_tidy(self) -> None:
-        """Close idle streams, cut exchanges that are too slow, and see members whose time is up out, for ever."""
+        """Close idle streams, cut slow exchanges, and see out members whose time is up, for ever."""
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._see_out)
+            nursery.start_soon(self.members.see_out)
             nursery.start_soon(self._exchanger.keep_tidy)
             nursery.start_soon(self._server.places.keep_pace)
 
@@ -291,11 +271,6 @@ class Host:
         async with trio.open_nursery() as nursery:
             for connection in self._table.all():
                 nursery.start_soon(connection.close)
-
-    async def _see_out(self) -> None:
-        while self._threshold is not None:
-            await trio.sleep(_MEMBERS_SECONDS)
-            self.require_members()
 
     async def _connect(self, peer_id: str, addresses: Sequence[str | Hearsay]) -> Connection:
         if peer_id == self.peer_id:

@@ -19,6 +19,7 @@ from gossipfl.errors import (
     MembershipError,
     NotAMember,
 )
+from gossipfl.files import named_errors, write_atomically
 from gossipfl.membership import (
     Authority,
     Certificate,
@@ -35,7 +36,6 @@ from gossipfl.membership.codec import SERIAL_BYTES
 from gossipfl.membership.invitations import INVITATION_SECRET_BYTES, NUMBER_BYTES
 from gossipfl.network import Identity
 from gossipfl.peer.membership.store import MembershipStore
-from gossipfl.peer.store.files import named_errors, write_atomically
 from gossipfl.settings.addresses import public_key_of
 
 logger = logging.getLogger(__name__)

@@ -208,7 +208,7 @@ class Membership:
     def _changed(self, learned: list[Signed]) -> None:
         """Act at once: whoever may not stay is put out before anything else happens."""
         if self._host is not None:
-            self._host.require_members()
+            self._host.members.require()
         self._newest += learned
         self._news.set()
 
@@ -261,7 +261,7 @@ class Membership:
 
     def _renewal(self, peer_id: str) -> Signed | None:
         """Make a new certificate for a member whose own ends before long, if this peer can."""
-        member = None if self._host is None else self._host.member(peer_id)
+        member = None if self._host is None else self._host.members.member(peer_id)
         if member is None or self.member.certificate.role is not Role.ISSUER:
             return None
         certificate, now = member.certificate, self._clock()

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from gossipfl.errors import CorruptIdentity, GossipflError, HomeError, InvalidAddress, MembershipError
+from gossipfl.files import named_errors, write_atomically
 from gossipfl.membership import SECRET_BYTES, Authority, Network, Signed
 from gossipfl.membership.codec import Reader, field
 from gossipfl.membership.signing import MOST_STATEMENT_BYTES
 from gossipfl.membership.texts import decoded, encoded
 from gossipfl.network import Identity, parse_address
-from gossipfl.peer.store.files import named_errors, write_atomically
 
 __all__ = ["MembershipStore", "read_key"]
 
