@@ -93,6 +93,10 @@ class Authority:
         """Public keys of all that were put out, by network keys or by an issuer."""
         return frozenset(subject for _, subject in self._revoked)
 
+    def is_out(self, subject: bytes) -> bool:
+        """Say whether network keys have put a peer out."""
+        return (None, subject) in self._revoked
+
     @property
     def rotations(self) -> tuple[Signed, ...]:
         """All rotations, the first one first."""

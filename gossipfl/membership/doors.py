@@ -102,6 +102,9 @@ class Door(Protocol):
     def require_still(self, peer_id: str, member: Member | None, *, now: float) -> None:
         """Require that a peer that was let in may stay, or raise `NotAMember`."""
 
+    def is_stranger(self, peer_id: str) -> bool:
+        """Say whether a peer may not come in whatever it shows, and so need not be dialled."""
+
     def issue(self, session: Session, request: bytes) -> bytes:
         """Let a peer join by an invitation, and return what it is to have; durable once this returns.
 
@@ -129,6 +132,11 @@ class OpenDoor:
 
     def require_still(self, peer_id: str, member: Member | None, *, now: float) -> None:
         """Let everybody stay."""
+
+    def is_stranger(self, peer_id: str) -> bool:
+        """Nobody is."""
+        del peer_id
+        return False
 
     def issue(self, session: Session, request: bytes) -> bytes:
         """Let nobody join: there is nothing to join."""
@@ -167,6 +175,10 @@ class AllowingDoor(OpenDoor):
             raise NotAllowed("the peer is not among those that may connect", got=peer_id)
         if member is not None:
             self._then.require_still(peer_id, member, now=now)
+
+    def is_stranger(self, peer_id: str) -> bool:
+        """Say whether a peer is not on the list, or the other door knows it."""
+        return peer_id not in self._allowed or self._then.is_stranger(peer_id)
 
     def issue(self, session: Session, request: bytes) -> bytes:
         """Let join who is on the list."""
@@ -264,6 +276,10 @@ class CertificateDoor:
         if member is None:
             raise CertificateMissing("the peer has no certificate", got=peer_id)
         self._authority.require_valid(member, now=now)
+
+    def is_stranger(self, peer_id: str) -> bool:
+        """Say whether a peer was put out."""
+        return self._authority.is_out(public_key_of(peer_id))
 
     def issue(self, session: Session, request: bytes) -> bytes:
         """Let a peer join by an invitation."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 import trio
@@ -22,7 +22,6 @@ from gossipfl.network.exchanging import Exchanger
 from gossipfl.network.failures import ConnectionAborted
 from gossipfl.network.identify import Identify
 from gossipfl.network.identity import Identity
-from gossipfl.network.knocks import Knocks
 from gossipfl.network.limits import NetworkLimits
 from gossipfl.network.listening import Listening, open_listeners
 from gossipfl.network.members import Members
@@ -50,8 +49,6 @@ class Host:
     expectation : Expectation
     limits : NetworkLimits
     counters : NetworkCounters
-    admit : callable
-        Says of a proven peer id whether it may connect.
     threshold : Threshold or None
         Door and charter; None where everybody may come in, and no settings are compared.
     reachability : Reachability
@@ -67,7 +64,6 @@ class Host:
         expectation: Expectation,
         limits: NetworkLimits,
         counters: NetworkCounters,
-        admit: Callable[[str], bool],
         threshold: Threshold | None,
         reachability: Reachability,
         nursery: trio.Nursery,
@@ -78,7 +74,6 @@ class Host:
         self._announcer = Announcer(identity=identity, addresses=lambda: self.addresses)
         self.limits = limits
         self.counters = counters
-        self._admit = admit
         self._nursery = nursery
         self._buffers = SharedBuffers()
         self._bans = Bans(
@@ -88,14 +83,11 @@ class Host:
         )
         self.standing = Standing()
         self._table = ConnectionTable(limits, self.standing)
-        self.knocks = Knocks()
-        self.members = Members(threshold, table=self._table, counters=counters, knocks=self.knocks)
+        self.members = Members(threshold, table=self._table, counters=counters)
         self._newcomers = Newcomers(places=limits.handshakes)
+        knocks = self.members.knocks
         self._upgrader = Upgrader(
-            identity=identity,
-            admit=self._may_connect,
-            threshold=threshold,
-            on_turned_away=self.knocks.note,
+            identity=identity, admit=self._may_connect, threshold=threshold, on_turned_away=knocks.note
         )
         self._dialler = Dialler(
             upgrader=self._upgrader,
@@ -275,7 +267,7 @@ class Host:
     async def _connect(self, peer_id: str, addresses: Sequence[str | Hearsay]) -> Connection:
         if peer_id == self.peer_id:
             raise PeerUnreachable("a peer does not exchange with itself", got=peer_id)
-        if not self._may_connect(peer_id):
+        if self.members.is_stranger(peer_id) or not self._may_connect(peer_id):
             raise PeerUnreachable("this peer is banned, or not admitted", got=peer_id)
         return await self._take_up(await self._dialler.dial(peer_id, addresses))
 
@@ -300,7 +292,7 @@ class Host:
         await self._run(connection)
 
     def _new_connection(self, secured: SecuredSocket) -> Connection:
-        self.knocks.let_in(secured.peer_id)
+        self.members.knocks.let_in(secured.peer_id)
         return Connection(
             secured=secured,
             limits=self.limits,
@@ -320,7 +312,7 @@ class Host:
         connection.start_soon(self._server.serve, connection, stream)
 
     def _may_connect(self, peer_id: str) -> bool:
-        return not self.is_banned(peer_id) and self._admit(peer_id)
+        return not self.is_banned(peer_id)
 
     def _refuse(self, peer_id: str, error: GossipflError) -> None:
         self.counters.count_refused(error)
@@ -346,7 +338,6 @@ async def open_host(
     announce: Sequence[str] | None = None,
     last_ports: Mapping[str, int] | None = None,
     limits: NetworkLimits | None = None,
-    admit: Callable[[str], bool] | None = None,
     threshold: Threshold | None = None,
     counters: NetworkCounters | None = None,
 ) -> AsyncIterator[Host]:
@@ -364,8 +355,6 @@ async def open_host(
     last_ports : mapping of str to int, optional
         `Host.chosen_ports` of an earlier host. They are tried first, and others taken where they are not free.
     limits : NetworkLimits, optional
-    admit : callable, optional
-        Says of a proven peer id whether it may connect; all may if left out.
     threshold : Threshold, optional
         Door and charter: who may come in, and what it must have alike. Nothing is asked if left out.
     counters : NetworkCounters, optional
@@ -385,7 +374,6 @@ async def open_host(
                 expectation=expectation,
                 limits=limits or NetworkLimits(),
                 counters=counters or NetworkCounters(),
-                admit=admit or (lambda _: True),
                 threshold=threshold,
                 reachability=Reachability(
                     listening.addresses,

@@ -28,7 +28,6 @@ class Members:
         Without one, everybody may stay.
     table : ConnectionTable
     counters : NetworkCounters
-    knocks : Knocks
     """
 
     def __init__(
@@ -37,17 +36,21 @@ class Members:
         *,
         table: ConnectionTable,
         counters: NetworkCounters,
-        knocks: Knocks,
     ) -> None:
         self._threshold = threshold
         self._table = table
         self._counters = counters
-        self._knocks = knocks
+        #: Who was not let in.
+        self.knocks = Knocks()
 
     def member(self, peer_id: str) -> Member | None:
         """Return the certificate that a connected peer has shown; None if none was asked for."""
         connection = self._table.best(peer_id)
         return None if connection is None else connection.member
+
+    def is_stranger(self, peer_id: str) -> bool:
+        """Say whether a peer may not come in whatever it shows, and so need not be dialled."""
+        return self._threshold is not None and self._threshold.door.is_stranger(peer_id)
 
     def require(self) -> None:
         """Drop all connections to peers that may not stay; after a change of who may. Never blocks."""
@@ -58,7 +61,7 @@ class Members:
                 self._threshold.door.require_still(connection.peer_id, connection.member, now=time.time())
             except NotAMember as error:
                 self._counters.count_refused(error)
-                self._knocks.note(connection.peer_id, connection.remote_address, error)
+                self.knocks.note(connection.peer_id, connection.remote_address, error)
                 connection.abort(ConnectionAborted(str(error)))
 
     async def see_out(self) -> None:

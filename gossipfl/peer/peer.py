@@ -41,9 +41,7 @@ from gossipfl.peer.gossip.learner import Learner, State
 from gossipfl.peer.gossip.plan import GossipPlan, gossip_algorithm, gossip_plan, in_full
 from gossipfl.peer.gossip.view import SampledView
 from gossipfl.peer.housekeeping import Housekeeping
-from gossipfl.peer.membership.charter import charter_of
 from gossipfl.peer.membership.entrance import Entrance, with_introducers
-from gossipfl.peer.membership.store import MembershipStore
 from gossipfl.peer.renewal import renew_for_ever, require_renewable
 from gossipfl.peer.rounds import (
     in_rounds,
@@ -156,7 +154,7 @@ class Peer:
                 self.settings = in_rounds(self.settings, directory=directory, peer_id=peer_id)
             else:
                 self.settings = in_full(self.settings)
-            self.settings = with_introducers(self.settings, MembershipStore(self.home.membership))
+            self.settings = with_introducers(self.settings, self.home.membership)
             require_renewable(self.task, in_rounds=self.settings.rounds.algorithm is not None)
             data = await run_abandonable(self.task.dataset)
             torch.set_num_threads(self.settings.runtime.threads)
@@ -237,7 +235,7 @@ class Peer:
             gate=self._participation.gate(),
             conditions=self.conditions.to_values(),
             network=self.counters.to_dict(),
-            membership=self._entrance.described(self._host.knocks),
+            membership=self._entrance.described(self._host.members.knocks),
             started=self._started,
             updated=time.time(),
         )
@@ -270,17 +268,11 @@ class Peer:
     ) -> None:
         network = self.settings.network
         if isinstance(plan, RoundsPlan):
-            roster = plan.roster.members
             expectation = replace(expectation_of(self.task), rounds=plan.expectation())
         else:
-            roster = ()
             expectation = expectation_of(self.task, gossip=plan)
-        self._entrance = Entrance(
-            self.settings,
-            store=MembershipStore(self.home.membership),
-            identity=self._identity,
-            charter=charter_of(self.settings, self.task, layout=expectation.layout),
-            roster=roster,
+        self._entrance = entrance = Entrance(
+            self.settings, self.home.membership, self._identity, self.task, layout=expectation.layout
         )
         async with open_host(
             self._identity,
@@ -289,7 +281,7 @@ class Peer:
             announce=network.announce or None,
             last_ports=recall_ports(self.home.ports),
             limits=network_limits(self.settings),
-            threshold=self._entrance.threshold,
+            threshold=entrance.threshold,
             counters=self.counters,
         ) as self._host:
             await trio.to_thread.run_sync(remember_ports, self.home.ports, self._host.chosen_ports)
@@ -308,10 +300,7 @@ class Peer:
                 saved_age=resumed.age if resumed else 0,
                 rounds=self.settings.rounds.algorithm,
             )
-            known = {*network.allow, *roster} | {each.peer_id for each in bootstrap_peers(self.settings)}
-            self._host.standing.knows = known.__contains__
-            answer = self._entrance.before(self._participation.answer, self._host)
-            self._host.serve(answer, screen=self._participation.screen)
+            entrance.serve(self._host, self._participation)
             self._records.append(
                 start_record(
                     self._learner.state,
@@ -329,7 +318,7 @@ class Peer:
                     self._stop = partial(token.run_sync_soon, self._scope.cancel)
                     self._nursery_scope = nursery.cancel_scope
                     nursery.start_soon(self._learn, nursery.cancel_scope, name="training")
-                    for name, task in {**self._participation.tasks, **self._entrance.tasks()}.items():
+                    for name, task in {**self._participation.tasks, **entrance.tasks()}.items():
                         nursery.start_soon(task, name=name)
                     nursery.start_soon(
                         housekeeping.evaluate_for_ever, self.settings.evaluation.period, name="evaluation"
@@ -346,7 +335,7 @@ class Peer:
                         self._host.connected,
                         network.bootstrap,
                         self.conditions,
-                        self._host.knocks,
+                        self._host.members.knocks,
                         name="isolation",
                     )
                     nursery.start_soon(watch_clock, self.conditions, self._records.append, name="clock")

@@ -59,7 +59,9 @@ async def warn_of_isolation(
                     "that network: gossipfl network join INVITATION --home DIR",
                     ", ".join(knocks.turned_away_by),
                 )
-                conditions.note("alone", "not a member of the network that was reached, and this peer learns alone")
+                conditions.note(
+                    "alone", "not a member of the network that was reached, and this peer learns alone"
+                )
                 continue
             logger.warning(
                 "nobody has been reachable for %.0f s, and this peer learns alone. Start a bootstrap peer "

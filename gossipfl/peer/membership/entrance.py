@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Mapping
+from pathlib import Path
 from typing import Any, Final
 
 from gossipfl.errors import DoorMissing, SettingError
 from gossipfl.membership import AllowingDoor, Door, OpenDoor, SecretDoor, Threshold
-from gossipfl.network import Handler, Host, Identity, Knocks, Scope, parse_address
-from gossipfl.peer.membership.charter import beyond_frames
+from gossipfl.network import Host, Identity, Knocks, Scope, parse_address
+from gossipfl.peer.assembly import bootstrap_peers
+from gossipfl.peer.driver import Participation
+from gossipfl.peer.membership.charter import beyond_frames, charter_of
 from gossipfl.peer.membership.news import Membership
 from gossipfl.peer.membership.store import MembershipStore
+from gossipfl.rounds.roster import read_roster
 from gossipfl.settings import PeerSettings
+from gossipfl.tasks import Task
 
 __all__ = ["Entrance", "with_introducers"]
 
@@ -28,12 +33,12 @@ class Entrance:
     Parameters
     ----------
     settings : PeerSettings
-    store : MembershipStore
+    directory : Path
+        Of the peer's membership.
     identity : Identity
-    charter : mapping of str to str
-        What this peer's neighbours must have as it has it.
-    roster : collection of str
-        Peer ids that learn in rounds together, if the peer does.
+    task : Task
+    layout : bytes, length 32
+        Digest of what messages hold.
 
     Raises
     ------
@@ -46,15 +51,19 @@ class Entrance:
     def __init__(
         self,
         settings: PeerSettings,
-        *,
-        store: MembershipStore,
+        directory: Path,
         identity: Identity,
-        charter: Mapping[str, str],
-        roster: Collection[str] = (),
+        task: Task,
+        *,
+        layout: bytes,
     ) -> None:
-        allowed, members = frozenset(settings.network.allow), frozenset(roster)
+        store = MembershipStore(directory)
+        charter = charter_of(settings, task, layout=layout)
+        allowed = frozenset(settings.network.allow)
+        members = frozenset(_roster(settings))
         if members:
             allowed = allowed & members or members
+        self._known = {*allowed, *(each.peer_id for each in bootstrap_peers(settings))}
         self._membership: Membership | None = None
         kind: str = settings.membership.door
         if kind == "auto":
@@ -77,12 +86,14 @@ class Entrance:
         self.name = door.name
         self.threshold = Threshold(door, charter if self._membership else beyond_frames(charter))
 
-    def before(self, answer: Handler, host: Host) -> Handler:
-        """Answer what is about membership, and leave all else to another handler."""
-        if self._membership is None:
-            return answer
-        self._membership.attach(host)
-        return self._membership.before(answer)
+    def serve(self, host: Host, participation: Participation) -> None:
+        """Answer news of membership from now on, leave all else to the participation, and value who is known."""
+        host.standing.knows = self._known.__contains__
+        answer = participation.answer
+        if self._membership is not None:
+            self._membership.attach(host)
+            answer = self._membership.before(answer)
+        host.serve(answer, screen=participation.screen)
 
     def tasks(self) -> Mapping[str, Callable[[], Awaitable[None]]]:
         """By name, what runs as long as the peer does."""
@@ -94,10 +105,16 @@ class Entrance:
         return {"door": self.name, **membership, **knocks.described()}
 
 
-def with_introducers(settings: PeerSettings, store: MembershipStore) -> PeerSettings:
+def _roster(settings: PeerSettings) -> Collection[str]:
+    """Peer ids that learn in rounds together, if the peer does."""
+    rounds = settings.rounds
+    return () if rounds.algorithm is None else read_roster(rounds, directory=Path()).members
+
+
+def with_introducers(settings: PeerSettings, directory: Path) -> PeerSettings:
     """Settings that also name, as peers to ask first, those that have let this one in."""
     known = settings.network.bootstrap
-    bootstrap = [*known, *(each for each in store.introducers() if each not in known)]
+    bootstrap = [*known, *(each for each in MembershipStore(directory).introducers() if each not in known)]
     network = settings.network.model_copy(update={"bootstrap": bootstrap})
     return settings.model_copy(update={"network": network})
 

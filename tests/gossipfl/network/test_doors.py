@@ -84,7 +84,7 @@ async def test_members_exchange(doors):
     async with hosts(listener, dialler, listening=listening, dialling=dialling) as (here, there):
         await exchange(there, here)
         assert not here.counters.refused and not there.counters.failed
-        assert here.knocks.described() == {"turned_away": [], "turned_away_by": []}
+        assert here.members.knocks.described() == {"turned_away": [], "turned_away_by": []}
 
 
 STRANGERS = {
@@ -110,12 +110,12 @@ async def test_a_stranger_is_told_so_and_nothing_else(door, strangers, why, capl
             await exchange(there, here)
         await until(lambda: here.counters.refused[why] == 1)
         assert not here.connected()
-        knock = here.knocks.described()["turned_away"][0]
+        knock = here.members.knocks.described()["turned_away"][0]
         assert (knock["peer"], knock["address"], knock["why"]) == (there.peer_id, "127.0.0.1", why)
         assert any(there.peer_id in record.getMessage() for record in caplog.records)
         if strangers is not None:
             assert there.counters.failed["not_admitted"] == 1
-            assert there.knocks.turned_away_by == (here.peer_id,)
+            assert there.members.knocks.turned_away_by == (here.peer_id,)
 
 
 @in_trio

@@ -14,6 +14,7 @@ from libp2p.security.security_multistream import SecurityMultistream
 from noise.connection import NoiseConnection
 
 from gossipfl.errors import IdentityMismatch, PeerUnreachable
+from gossipfl.membership import AllowingDoor, Threshold
 from gossipfl.network import Identity
 from gossipfl.network.connection import Connection
 from gossipfl.network.noise.transport import LARGEST_PLAINTEXT, RecordOpener, RecordSealer
@@ -218,7 +219,7 @@ async def test_a_claimed_identity_must_be_proved():
 async def test_the_gate_knows_peers_by_their_proven_identity():
     """The gate of stock libp2p knows IP addresses only."""
     friend, stranger = Identity.generate(), Identity.generate()
-    async with serving_host(admit=lambda peer_id: peer_id == friend.peer_id) as host:
+    async with serving_host(threshold=Threshold(AllowingDoor([friend.peer_id]), {})) as host:
         async with serving_host(identity=friend) as client:
             await client.exchange(host.peer_id, host.addresses, model_frame())
         async with serving_host(identity=stranger) as client:
@@ -227,7 +228,7 @@ async def test_the_gate_knows_peers_by_their_proven_identity():
             with pytest.raises(PeerUnreachable, match="not admitted"):
                 await host.exchange(client.peer_id, client.addresses, model_frame())
         assert host.counters.connections_accepted == 1
-        assert host.counters.refused == {"connection_refused_by_policy": 1}
+        assert host.counters.refused == {"not_allowed": 1}
         assert host.counters.messages_received == 1
 
 
