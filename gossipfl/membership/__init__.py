@@ -1,4 +1,4 @@
-"""Who may take part in a network, with no socket and no clock; see ``docs/membership.md``."""
+"""Membership of a network: credentials, doors and charters, with no socket and no clock; see ``docs/membership.md``."""
 
 from gossipfl.membership.authority import Authority, Member
 from gossipfl.membership.charter import canonical

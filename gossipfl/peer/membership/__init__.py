@@ -1,1 +1,1 @@
-"""A peer's own part in who may take part: its door, its certificate, and what it tells other members."""
+"""Membership of a running peer: its door, its certificate, and what it tells other members."""
