@@ -1,4 +1,4 @@
-"""Membership of a network: credentials, doors and charters, with no socket and no clock; see ``docs/membership.md``."""
+"""Membership of a network: credentials, doors and charters, without sockets; see ``docs/membership.md``."""
 
 from gossipfl.membership.authority import Authority, Member
 from gossipfl.membership.charter import canonical

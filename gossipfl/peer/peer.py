@@ -22,7 +22,6 @@ from gossipfl.network import (
     open_host,
 )
 from gossipfl.peer.assembly import (
-    bootstrap_peers,
     expectation_of,
     first_state,
     neighbour_generator,
