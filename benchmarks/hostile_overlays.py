@@ -77,9 +77,7 @@ def main() -> None:
         chosen.peers,
         generator=generator,
         hostile=chosen.hostile,
-        settings=BrahmsSettings(
-            partners=chosen.pulls, told=20, pulls=chosen.pulls, history=18 - chosen.pulls
-        ),
+        settings=BrahmsSettings(partners=8, told=20, probes=16),
     )
     for period in range(1, chosen.periods + 1):
         brahms = brahms_period(brahms, draw_brahms_period(brahms, generator, multiple=chosen.multiple))

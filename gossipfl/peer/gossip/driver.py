@@ -109,6 +109,7 @@ def take_part_in_gossip(parts: Parts, plan: GossipPlan, view: SampledView) -> Pa
             "gossip": gossip.exchange_models,
             "views": meetings.run,
             "later starts": later_starts.go_beyond,
+            "acquaintances": partial(view.acquaintances.keep_for_ever, settings.checkpoint.period),
         },
         gate=lambda: None if guard is None else guard.described(),
     )
