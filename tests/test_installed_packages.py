@@ -1,0 +1,135 @@
+"""What an installed package offers by entry points: used by name in the commands, a scenario and a sweep."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+MODULE = '''\
+"""A rule, a graph and a metric."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import networkx as nx
+
+from gossipfl.algorithms import Exchange, Parameter, RoundAlgorithm
+
+
+@dataclass(frozen=True)
+class Lazy(RoundAlgorithm):
+    """Train, and go a part of the way to the neighbours' mean."""
+
+    name = "lazy_averaging"
+    rule = "X ← X + γ(W − I)X after a step"
+
+    part: Annotated[float, Parameter("γ: part of the way", gt=0, le=1)] = 0.5
+
+    def round(self, nodes, context):
+        trained = context.local.update(nodes)
+        shared = trained.rows[:, : context.shared_size]
+        mixed = yield Exchange(shared)
+        return trained.with_shared(shared + self.part * (mixed.rows - shared), ages=trained.ages)
+
+
+def ladder(n: int, rungs: Annotated[int, "one rung every so many steps"] = 1) -> nx.Graph:
+    """Two paths with rungs between them."""
+    graph = nx.path_graph(n // 2)
+    graph.add_edges_from((n // 2 + i, n // 2 + j) for i, j in nx.path_graph(n // 2).edges)
+    graph.add_edges_from((i, n // 2 + i) for i in range(0, n // 2, rungs))
+    return graph
+
+
+def certainty(outputs, targets):
+    """Mean probability of the class that is most likely."""
+    return outputs.softmax(dim=-1).amax(dim=-1).mean()
+'''
+POINTS = """\
+[gossipfl.algorithms]
+lazy_averaging = offered_package:Lazy
+
+[gossipfl.topologies]
+ladder = offered_package:ladder
+"""
+METADATA = "Metadata-Version: 2.1\nName: offered-package\nVersion: 1.0\n"
+SCENARIO = """\
+name = "offered"
+topology = { name = "ladder", rungs = 2 }
+[population]
+nodes = 8
+[algorithm]
+name = "lazy_averaging"
+part = 0.25
+[task]
+name = "digits"
+metrics = ["offered_package:certainty"]
+[training]
+learning_rate = 0.1
+[evaluate]
+every = 4
+[stop]
+rounds = 8
+"""
+SWEEP = """\
+scenario = "scenario.toml"
+seeds = [1]
+grid.algorithm = [{ name = "d_psgd" }, { name = "lazy_averaging", part = 0.5 }]
+grid.topology = ["ring", "ladder"]
+"""
+
+
+@pytest.fixture(scope="module")
+def gossipfl(tmp_path_factory):
+    """Run the command where such a package is installed, and nothing of it is in the current directory."""
+    site, here = tmp_path_factory.mktemp("site"), tmp_path_factory.mktemp("here")
+    (site / "offered_package.py").write_text(MODULE, encoding="utf-8")
+    information = site / "offered_package-1.0.dist-info"
+    information.mkdir()
+    (information / "METADATA").write_text(METADATA)
+    (information / "entry_points.txt").write_text(POINTS)
+    (here / "scenario.toml").write_text(SCENARIO)
+    (here / "sweep.toml").write_text(SWEEP)
+    path = os.pathsep.join([str(site), str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
+
+    def run(*arguments):
+        done = subprocess.run(
+            [sys.executable, "-m", "gossipfl", *map(str, arguments)],
+            cwd=here,
+            env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    run.directory = here
+    return run
+
+
+def test_the_commands_show_its_algorithm_and_topology(gossipfl):
+    shown = gossipfl("algorithms", "show", "lazy_averaging")
+    assert "X ← X + γ(W − I)X after a step" in shown
+    assert "part" in shown
+    assert "γ: part of the way" in shown
+    assert "one rung every so many steps" in gossipfl("topology", "list", "ladder")
+
+
+def test_a_scenario_names_them(gossipfl):
+    gossipfl("sim", "run", "scenario.toml", "--out", "run", "--compile", "never")
+    evaluations = pl.read_parquet(gossipfl.directory / "run" / "evaluations.parquet")
+    assert evaluations["accuracy_mean"][-1] > evaluations["accuracy_mean"][0]
+    assert evaluations["certainty_mean"].is_between(0, 1).all()
+
+
+@pytest.mark.slow
+def test_a_sweep_names_them(gossipfl):
+    gossipfl("sim", "sweep", "sweep.toml", "--out", "sweep", "--jobs", "2", "--compile", "never")
+    summary = json.loads((gossipfl.directory / "sweep" / "summary.json").read_text())
+    points = [point["values"] for point in summary["points"]]
+    assert len({json.dumps(point) for point in points}) == 4
+    assert all(point["finished"] == 1 for point in summary["points"])
