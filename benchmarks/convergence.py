@@ -74,8 +74,10 @@ class Network:
         ]
         self.algorithm = gossip_algorithm(settings)
         self.merges_per_training = settings.exchange.merges_per_training
-        width = self.trainers[0].momentum_size
-        self.nodes = [Nodes.start(task.initial_row()[None], momentum_size=width) for task in self.tasks]
+        width = self.trainers[0].optimiser_state_size
+        self.nodes = [
+            Nodes.start(task.initial_row()[None], optimiser_state_size=width) for task in self.tasks
+        ]
         self.pending = [0] * plan.peers
 
     def emit(self, peer: int) -> Any:

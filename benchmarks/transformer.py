@@ -125,7 +125,7 @@ def main() -> None:
         world, expected_rounds=0, threads=1, compile_when="never", device=torch.device("cpu"), phases=phases
     )
     rows = world.task.initial_row().repeat(chosen.nodes, 1)
-    nodes = local.update(Nodes.start(rows, momentum_size=0))
+    nodes = local.update(Nodes.start(rows, optimiser_state_size=0))
     print("tiers:", phases.tiers, "block:", local.blocks.block, "row:", rows.shape[1])
     data = world.trainer.data
     shape = (chosen.nodes, EACH, LENGTH)

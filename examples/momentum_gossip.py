@@ -21,6 +21,8 @@ class MomentumGossip(MessageAlgorithm):
         """Take one received model and its velocity into each node, and train."""
         size = message.size
         model = torch.lerp(nodes.rows[:, :size], message.shared, 0.5)
-        velocity = torch.lerp(message.carried["momentum"], nodes.momentum[:, :size], self.kept)
+        velocity = torch.lerp(message.carried["momentum"], nodes.optimiser_state[:, :size], self.kept)
         merged = nodes.with_shared(model, ages=torch.maximum(nodes.ages, message.ages))
-        return update(replace(merged, momentum=torch.cat([velocity, nodes.momentum[:, size:]], dim=1)))
+        return update(
+            replace(merged, optimiser_state=torch.cat([velocity, nodes.optimiser_state[:, size:]], dim=1))
+        )

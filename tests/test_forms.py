@@ -65,7 +65,7 @@ def test_steps_are_those_of_torch(name, rows):
     trainer = Trainer.of(
         task, NodeData.of_one_node(data.train_inputs, data.train_targets, number=5), SETTINGS
     )
-    nodes = Nodes.start(task.initial_row().repeat(rows, 1), momentum_size=trainer.momentum_size)
+    nodes = Nodes.start(task.initial_row().repeat(rows, 1), optimiser_state_size=trainer.optimiser_state_size)
     for _ in range(5):
         nodes, losses = trainer.train(nodes, np.zeros(rows, dtype=np.int64))
     expected = by_torch(task, data, 5, 5)
@@ -109,7 +109,8 @@ def test_a_stored_data_set_is_read_where_batches_need_it():
     trainer = Trainer.of(task, NodeData.of_one_node(data.train_inputs, data.train_targets), SETTINGS)
     before = words.reads
     trainer.train(
-        Nodes.start(task.initial_row()[None], momentum_size=trainer.momentum_size), np.zeros(1, np.int64)
+        Nodes.start(task.initial_row()[None], optimiser_state_size=trainer.optimiser_state_size),
+        np.zeros(1, np.int64),
     )
     assert words.reads - before == 7
 

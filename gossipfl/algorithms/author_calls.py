@@ -60,7 +60,7 @@ def require_same_form(before: Nodes, after: Nodes, *, what: str) -> None:
     InvalidAlgorithm
         Beginning with ``what``, and the name of the tensor.
     """
-    for name in ("rows", "ages", "steps", "momentum"):
+    for name in ("rows", "ages", "steps", "optimiser_state"):
         expected, got = _form(getattr(before, name)), _form(getattr(after, name))
         if got != expected:
             raise InvalidAlgorithm(f"{what} {name} of the form they had", expected=expected, got=got)

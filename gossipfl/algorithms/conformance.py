@@ -212,7 +212,7 @@ def _of_messages(algorithm: MessageAlgorithm) -> Iterator[tuple[str, Callable[[]
 
 def _started(algorithm: MessageAlgorithm, dtype: torch.dtype = torch.float64) -> Nodes:
     first = first_nodes(parts=algorithm.behaviour.sharing.ages)
-    first = replace(first, rows=first.rows.to(dtype), momentum=first.momentum.to(dtype))
+    first = replace(first, rows=first.rows.to(dtype), optimiser_state=first.optimiser_state.to(dtype))
     return start_nodes(algorithm, first)
 
 

@@ -55,7 +55,7 @@ _MOST_CARRIED = 4
 
 CODEC = "how models are sent: bfloat16, float16, int8[:BUCKET] or qsgd:LEVELS[:BUCKET]; as float32 if unset"
 
-#: Name among what a message carries of the optimiser's momentum, as far as it belongs to shared parameters.
+#: Name among what a message carries of the velocities (SGD) or first moments (AdamW) of shared parameters.
 MOMENTUM = "momentum"
 
 
@@ -361,7 +361,7 @@ def _with_rows(message: Message, rows: Mapping[str, Tensor]) -> Message:
 
 def _carried(nodes: Nodes, name: str, shared_size: int) -> Tensor:
     if name == MOMENTUM:
-        return nodes.momentum[:, :shared_size]
+        return nodes.optimiser_state[:, :shared_size]
     rows = nodes.auxiliary.get(name)
     if rows is None or rows.dim() > 2:
         raise SettingError(

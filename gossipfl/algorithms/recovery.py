@@ -31,7 +31,7 @@ def go_back(nodes: Nodes, good: Nodes) -> Nodes:
     Returns
     -------
     Nodes
-        With the earlier rows, ages and auxiliary rows, and momentum at rest. Steps are counted on from
+        With the earlier rows, ages and auxiliary rows, and the optimiser at rest. Steps are counted on from
         ``nodes``, so that other batches are drawn than those that led astray.
 
     Examples
@@ -43,7 +43,7 @@ def go_back(nodes: Nodes, good: Nodes) -> Nodes:
     >>> go_back(bad, good).rows
     tensor([[1., 1., 1.]])
     """
-    return replace(good, steps=nodes.steps, momentum=torch.zeros_like(nodes.momentum))
+    return replace(good, steps=nodes.steps, optimiser_state=torch.zeros_like(nodes.optimiser_state))
 
 
 def adopt(nodes: Nodes, message: Message) -> Nodes:
@@ -59,7 +59,7 @@ def adopt(nodes: Nodes, message: Message) -> Nodes:
     Returns
     -------
     Nodes
-        With the received shared parameters and ages, what stays local as it was, and momentum at rest.
+        With the received shared parameters and ages, what stays local as it was, and the optimiser at rest.
 
     Examples
     --------
@@ -71,10 +71,10 @@ def adopt(nodes: Nodes, message: Message) -> Nodes:
     tensor([[1., 1., 0.]])
     """
     received = nodes.with_shared(message.shared, ages=message.ages)
-    return replace(received, momentum=torch.zeros_like(nodes.momentum))
+    return replace(received, optimiser_state=torch.zeros_like(nodes.optimiser_state))
 
 
-def resumed(nodes: Nodes, algorithm: MessageAlgorithm, *, momentum_size: int) -> Nodes:
+def resumed(nodes: Nodes, algorithm: MessageAlgorithm, *, optimiser_state_size: int) -> Nodes:
     """Let saved nodes go on under an algorithm and a training, which may be others than before.
 
     Parameters
@@ -82,23 +82,23 @@ def resumed(nodes: Nodes, algorithm: MessageAlgorithm, *, momentum_size: int) ->
     nodes : Nodes
         As they were saved.
     algorithm : MessageAlgorithm
-    momentum_size : int
-        Width of the momentum buffers that training needs.
+    optimiser_state_size : int
+        Width of the optimiser states that training needs.
 
     Returns
     -------
     Nodes
-        With momentum at rest, or auxiliary rows as the algorithm starts with, where those saved do not fit.
+        With the optimiser at rest, or auxiliary rows as the algorithm starts with, where those saved do not fit.
 
     Examples
     --------
     >>> import torch
     >>> from gossipfl.algorithms import GossipLearning
     >>> from gossipfl.training import Nodes
-    >>> resumed(Nodes.start(torch.zeros(1, 3)), GossipLearning(), momentum_size=3).momentum.shape
+    >>> resumed(Nodes.start(torch.zeros(1, 3)), GossipLearning(), optimiser_state_size=3).optimiser_state.shape
     torch.Size([1, 3])
     """
-    nodes = nodes.with_momentum(momentum_size)
+    nodes = nodes.with_optimiser_state(optimiser_state_size)
     begun = start_nodes(algorithm, replace(nodes, auxiliary={}))
     return nodes if _forms(nodes) == _forms(begun) else begun
 

@@ -43,7 +43,7 @@ def _pattern(rows: int, columns: int, *, turn: float) -> Tensor:
 
 def first_nodes(*, parts: int = 1) -> Nodes:
     """Five nodes with different models and ages, in float64."""
-    nodes = Nodes.start(_pattern(NODES, SIZE, turn=1.7), momentum_size=SIZE, parts=parts)
+    nodes = Nodes.start(_pattern(NODES, SIZE, turn=1.7), optimiser_state_size=SIZE, parts=parts)
     ages = torch.arange(1, NODES + 1)
     return replace(nodes, ages=ages if parts == 1 else ages[:, None].expand(-1, parts).clone())
 
@@ -97,7 +97,7 @@ def differences(first: Nodes, second: Nodes, *, tolerance: float) -> list[str]:
     pairs = {
         **{
             name: (getattr(first, name), getattr(second, name))
-            for name in ("rows", "ages", "steps", "momentum")
+            for name in ("rows", "ages", "steps", "optimiser_state")
         },
         **{name: (kept, second.auxiliary[name]) for name, kept in first.auxiliary.items()},
     }
@@ -140,7 +140,9 @@ class Trial:
         if self.algorithm.requirements.server:
             rows = torch.cat([nodes.rows[:1, :SHARED].expand(NODES, -1), rows[:, SHARED:]], dim=1)
         zeros = torch.zeros_like(nodes.ages)
-        return replace(nodes, rows=rows.to(dtype), ages=zeros, momentum=nodes.momentum.to(dtype))
+        return replace(
+            nodes, rows=rows.to(dtype), ages=zeros, optimiser_state=nodes.optimiser_state.to(dtype)
+        )
 
     def started(self, *, dtype: torch.dtype = torch.float64) -> Nodes:
         """Nodes before the first round."""
@@ -166,7 +168,7 @@ class Trial:
         """Nodes before each round as they are after it, and a copy from before it."""
         nodes = self.started()
         for t in range(rounds):
-            kept = replace(nodes, rows=nodes.rows.clone(), momentum=nodes.momentum.clone())
+            kept = replace(nodes, rows=nodes.rows.clone(), optimiser_state=nodes.optimiser_state.clone())
             kept = replace(kept, auxiliary={name: each.clone() for name, each in nodes.auxiliary.items()})
             after, _ = self._round(nodes, t)
             yield nodes, kept

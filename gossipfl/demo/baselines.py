@@ -89,7 +89,7 @@ def train_baselines(plan: DemoPlan, settings: TrainingSettings, metric: str) -> 
 def _train(task: Task, trainer: Trainer, steps: int) -> Tensor:
     owners = np.arange(len(trainer.data.counts))
     rows = torch.stack([task.initial_row(int(owner)) for owner in owners])
-    nodes = Nodes.start(rows, momentum_size=trainer.momentum_size)
+    nodes = Nodes.start(rows, optimiser_state_size=trainer.optimiser_state_size)
     for _ in range(steps):
         nodes, _losses = trainer.train(nodes, owners)
     return nodes.rows

@@ -82,7 +82,7 @@ def tried_data(task: Task, settings: PeerSettings) -> DataSummary:
 def first_state(task: Task, trainer: Trainer, settings: PeerSettings) -> State:
     """The model before any training."""
     row = task.initial_row(settings.runtime.number)
-    return State(nodes=Nodes.start(row[None], momentum_size=trainer.momentum_size))
+    return State(nodes=Nodes.start(row[None], optimiser_state_size=trainer.optimiser_state_size))
 
 
 def resumed_state(checkpoint: Checkpoint) -> State:

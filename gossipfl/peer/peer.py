@@ -247,7 +247,9 @@ class Peer:
     def _load_checkpoint(self, trainer: Trainer) -> Checkpoint | None:
         if not self.home.checkpoint.exists():
             return None
-        checkpoint = load_checkpoint(self.home.checkpoint, self.task, momentum_size=trainer.momentum_size)
+        checkpoint = load_checkpoint(
+            self.home.checkpoint, self.task, optimiser_state_size=trainer.optimiser_state_size
+        )
         if checkpoint.rounds != self.settings.rounds.algorithm:
             raise CorruptCheckpoint(
                 f"the checkpoint {self.home.checkpoint} was made in another way of learning",

@@ -86,7 +86,7 @@ def forms_of(
         If that changes from round to round, or peers cannot send it.
     """
     layout = trainer.layout
-    first = Nodes.start(torch.zeros(1, layout.size), momentum_size=trainer.momentum_size)
+    first = Nodes.start(torch.zeros(1, layout.size), optimiser_state_size=trainer.optimiser_state_size)
     forms: list[ExchangeForm] = []
     with torch.no_grad():
         nodes = start_nodes(algorithm, first, shared_size=layout.shared_size, links=links)

@@ -54,8 +54,8 @@ def _described(nodes: Nodes) -> list[str]:
 
 
 def at_rest(nodes: Nodes) -> Nodes:
-    """Nodes before a round in which they take over others' models: their momentum led elsewhere."""
-    return replace(nodes, momentum=torch.zeros_like(nodes.momentum))
+    """Nodes before a round in which they take over others' models: what their optimiser keeps led elsewhere."""
+    return replace(nodes, optimiser_state=torch.zeros_like(nodes.optimiser_state))
 
 
 def finite_or_before(after: Nodes, before: Nodes) -> tuple[Nodes, bool]:

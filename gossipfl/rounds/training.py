@@ -57,7 +57,7 @@ class TrainerOfRounds:
                 rows=nodes.rows.index_copy(0, index, trained.rows),
                 ages=nodes.ages.index_copy(0, index, trained.ages),
                 steps=nodes.steps.index_copy(0, index, trained.steps),
-                momentum=nodes.momentum.index_copy(0, index, trained.momentum),
+                optimiser_state=nodes.optimiser_state.index_copy(0, index, trained.optimiser_state),
             )
         return nodes
 

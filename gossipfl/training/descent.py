@@ -33,5 +33,5 @@ def step_along(nodes: Nodes, gradients: Tensor, *, rates: Tensor, optimiser: Opt
     Nodes
     """
     width = gradients.shape[1]
-    trained, state = optimiser.step(nodes.rows[:, :width], gradients, nodes.momentum, rates=rates)
-    return replace(nodes, rows=before_rest(trained, nodes.rows), momentum=state)
+    trained, state = optimiser.step(nodes.rows[:, :width], gradients, nodes.optimiser_state, rates=rates)
+    return replace(nodes, rows=before_rest(trained, nodes.rows), optimiser_state=state)

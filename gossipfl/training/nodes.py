@@ -30,7 +30,7 @@ class Nodes:
         models are exchanged one by one, each part has its age: shape ``[B, parts]``.
     steps : Tensor
         Training steps this node itself has done, shape ``[B]``, int64: the counter its batches are drawn by.
-    momentum : Tensor
+    optimiser_state : Tensor
         State of the optimiser, shape ``[B, Optimiser.state_size]``, float32: velocities of SGD, moments of
         AdamW; ``[B, 0]`` where it keeps none. Zeros are at rest.
     auxiliary : mapping of str to Tensor
@@ -41,18 +41,18 @@ class Nodes:
     rows: Tensor
     ages: Tensor
     steps: Tensor
-    momentum: Tensor
+    optimiser_state: Tensor
     auxiliary: Mapping[str, Tensor] = field(default_factory=dict)
 
     @classmethod
-    def start(cls, rows: Tensor, *, momentum_size: int = 0, parts: int = 1) -> Nodes:
+    def start(cls, rows: Tensor, *, optimiser_state_size: int = 0, parts: int = 1) -> Nodes:
         """Nodes of age zero that have not trained yet, from rows of shape ``[B, D]``."""
         count = rows.shape[0]
         return cls(
             rows=rows,
             ages=torch.zeros((count,) if parts == 1 else (count, parts), dtype=torch.int64),
             steps=torch.zeros(count, dtype=torch.int64),
-            momentum=rows.new_zeros(count, momentum_size),
+            optimiser_state=rows.new_zeros(count, optimiser_state_size),
         )
 
     def __len__(self) -> int:
@@ -64,14 +64,14 @@ class Nodes:
             rows=self.rows[index],
             ages=self.ages[index],
             steps=self.steps[index],
-            momentum=self.momentum[index],
+            optimiser_state=self.optimiser_state[index],
         )
 
-    def with_momentum(self, size: int) -> Nodes:
-        """The same nodes with momentum buffers of a width: at rest, if theirs have another."""
-        if self.momentum.shape[1] == size:
+    def with_optimiser_state(self, size: int) -> Nodes:
+        """The same nodes with optimiser states of a width: at rest, if theirs have another."""
+        if self.optimiser_state.shape[1] == size:
             return self
-        return replace(self, momentum=self.rows.new_zeros(len(self), size))
+        return replace(self, optimiser_state=self.rows.new_zeros(len(self), size))
 
     def with_shared(self, shared: Tensor, *, ages: Tensor) -> Nodes:
         """The same nodes with other shared parameters (shape ``[B, shared_size]``) and ages (``[B]``)."""

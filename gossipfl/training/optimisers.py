@@ -1,6 +1,6 @@
 """Optimisers of local training, on rows: SGD and AdamW as torch.optim defines them.
 
-An optimiser has no state of its own: it reads and returns `Nodes.momentum`, one row a node. Zeros are where
+An optimiser has no state of its own: it reads and returns `Nodes.optimiser_state`, one row a node. Zeros are where
 every optimiser begins.
 """
 

@@ -37,7 +37,9 @@ def rehearse(
     row = task.initial_row()[None].to(dtype)
     with global_generator(), torch.no_grad():
         trainer.train(
-            Nodes.start(row, momentum_size=trainer.momentum_size), np.zeros(1, dtype=np.int64), steps=1
+            Nodes.start(row, optimiser_state_size=trainer.optimiser_state_size),
+            np.zeros(1, dtype=np.int64),
+            steps=1,
         )
         task.evaluate(row, test_inputs, test_targets)
     task.objective.require_classes(test_targets)

@@ -85,7 +85,7 @@ class Trainer:
         return self.gradients.vectorised
 
     @property
-    def momentum_size(self) -> int:
+    def optimiser_state_size(self) -> int:
         """Width of the optimiser's state that `train` needs in its nodes."""
         return self.optimiser.state_size(self.layout.trainable_size)
 
@@ -230,10 +230,10 @@ class Trainer:
         return replace(nodes, rows=rows, ages=nodes.ages + 1, steps=nodes.steps + 1)
 
     def _descend(self, nodes: Nodes, found: Differentiated) -> Nodes:
-        trained, momentum = self.optimiser.step(
+        trained, state = self.optimiser.step(
             found.trainable,
             self._regularised(found),
-            nodes.momentum,
+            nodes.optimiser_state,
             rates=self.learning_rates(nodes),
             reached=found.reached,
         )
@@ -243,7 +243,7 @@ class Trainer:
             rows=torch.cat([trained, untrained], dim=1) if untrained.shape[1] else trained,
             ages=nodes.ages + 1,
             steps=nodes.steps + 1,
-            momentum=momentum,
+            optimiser_state=state,
         )
 
     def require_fitting(self, nodes: Nodes) -> None:
@@ -255,14 +255,14 @@ class Trainer:
         """
         for what, tensor, width in (
             ("rows", nodes.rows, self.layout.size),
-            ("optimiser states", nodes.momentum, self.momentum_size),
+            ("optimiser states", nodes.optimiser_state, self.optimiser_state_size),
         ):
             if tensor.shape != (len(nodes), width):
                 raise IncompatibleModel(
                     f"the {what} of the nodes do not fit this training",
                     expected=(len(nodes), width),
                     got=tuple(tensor.shape),
-                    remedy="Make them with Nodes.start(rows, momentum_size=trainer.momentum_size).",
+                    remedy="Make them with Nodes.start(rows, optimiser_state_size=trainer.optimiser_state_size).",
                 )
 
     def _gradients(self, nodes: Nodes, owners: NDArray[np.int64]) -> Differentiated:

@@ -119,7 +119,7 @@ class BlockTraining:
 
     def _stepped(self, nodes: Nodes, counts: Ints) -> Nodes:
         """Everyone's first steps at once if all do ``local_steps``, else step by step, each among fewer nodes."""
-        state = (nodes.rows.clone(), nodes.ages.clone(), nodes.steps.clone(), nodes.momentum.clone())
+        state = (nodes.rows.clone(), nodes.ages.clone(), nodes.steps.clone(), nodes.optimiser_state.clone())
         together = self.settings.local_steps
         if (counts == together).all():
             work = Work(name="training", batches=together, function=self._steps_of_block)
@@ -128,8 +128,8 @@ class BlockTraining:
             work = Work(name="training", batches=1, function=self._steps_of_block)
             for step in range(int(counts.max())):
                 self.blocks.run(work, state, state, nodes.steps.numpy() + step, among=counts > step)
-        rows, ages, steps, momentum = state
-        return replace(nodes, rows=rows, ages=ages, steps=steps, momentum=momentum)
+        rows, ages, steps, optimiser_state = state
+        return replace(nodes, rows=rows, ages=ages, steps=steps, optimiser_state=optimiser_state)
 
     def _stepped_row_by_row(self, nodes: Nodes, counts: Ints) -> Nodes:
         after = replace(
@@ -137,7 +137,7 @@ class BlockTraining:
             rows=nodes.rows.clone(),
             ages=nodes.ages.clone(),
             steps=nodes.steps.clone(),
-            momentum=nodes.momentum.clone(),
+            optimiser_state=nodes.optimiser_state.clone(),
         )
         for count in np.unique(counts[counts > 0]):
             members = np.flatnonzero(counts == count)
@@ -147,7 +147,7 @@ class BlockTraining:
                 (after.rows, trained.rows),
                 (after.ages, trained.ages),
                 (after.steps, trained.steps),
-                (after.momentum, trained.momentum),
+                (after.optimiser_state, trained.optimiser_state),
             ):
                 of_all[places.to(of_all.device)] = of_these
         return after
@@ -157,7 +157,7 @@ class BlockTraining:
         rows: Tensor,
         ages: Tensor,
         steps: Tensor,
-        momentum: Tensor,
+        optimiser_state: Tensor,
         places: Tensor,
         *leaves: Tensor,
     ) -> tuple[Tensor, ...]:
@@ -165,18 +165,18 @@ class BlockTraining:
             rows=rows.index_select(0, places),
             ages=ages.index_select(0, places),
             steps=steps.index_select(0, places),
-            momentum=momentum.index_select(0, places),
+            optimiser_state=optimiser_state.index_select(0, places),
         )
         for step in range(leaves[0].shape[1]):
             nodes = self.world.trainer.step_on(nodes, *self._batch(leaves, step))[0]
-        return nodes.rows, nodes.ages, nodes.steps, nodes.momentum
+        return nodes.rows, nodes.ages, nodes.steps, nodes.optimiser_state
 
     def _gradients_of_block(self, rows: Tensor, places: Tensor, *leaves: Tensor) -> tuple[Tensor, ...]:
         nodes = Nodes(
             rows=rows.index_select(0, places),
             ages=torch.zeros_like(places),
             steps=torch.zeros_like(places),
-            momentum=rows.new_zeros(len(places), 0),
+            optimiser_state=rows.new_zeros(len(places), 0),
         )
         after, gradients = self.world.trainer.gradient_on(nodes, *self._batch(leaves, 0))
         untrained = after.rows[:, self.world.layout.trainable_size :]

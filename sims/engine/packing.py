@@ -101,14 +101,14 @@ class Packing:
             rows=rows[:, : self.size] if self.travelling else rows,
             ages=ages,
             steps=steps,
-            momentum=state.pop(MOMENTUM),
+            optimiser_state=state.pop(MOMENTUM),
             auxiliary=state,
         )
 
 
 def _state(nodes: Nodes) -> dict[str, Tensor]:
     """All that nodes have besides models, ages and counters."""
-    return {MOMENTUM: nodes.momentum, **nodes.auxiliary}
+    return {MOMENTUM: nodes.optimiser_state, **nodes.auxiliary}
 
 
 def _split(packed: Tensor, fields: tuple[_Field, ...], *, start: int) -> dict[str, Tensor]:

@@ -92,7 +92,8 @@ class RoundEngine:
         n = scenario.population.nodes
         self._numbers = torch.arange(n, device=self.device)
         start = Nodes.start(
-            world.first_rows().expand(n, -1).contiguous(), momentum_size=world.trainer.momentum_size
+            world.first_rows().expand(n, -1).contiguous(),
+            optimiser_state_size=world.trainer.optimiser_state_size,
         )
         self.exchanges.begin(0)
         self.nodes = start_nodes(
@@ -101,7 +102,7 @@ class RoundEngine:
                 start,
                 rows=start.rows.to(self.device),
                 ages=start.ages.to(self.device),
-                momentum=start.momentum.to(self.device),
+                optimiser_state=start.optimiser_state.to(self.device),
             ),
             shared_size=world.layout.shared_size,
             links=self.exchanges.links() if self.algorithm.requirements.links else None,

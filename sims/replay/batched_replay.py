@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gossipfl.algorithms import Message
+from gossipfl.algorithms.messages import MOMENTUM
 from gossipfl.tasks.samples import Tree, count
 from gossipfl.training import NodeData, Nodes, Trainer
 from sims.compiler.operations import EMIT, ON_ANSWER, ON_CLOCK, ON_RECEIPT
@@ -110,7 +111,7 @@ class _Run:
         self.kinds: dict[object, int] = {}
         self.kind_of_step = np.array([self._kind(step) for step in history.steps], dtype=np.int64)
         firsts = [each.first_nodes(life) for each, life in zip(self.learning, history.lives, strict=True)]
-        self.packings = [Packing.of(first, ("momentum", *first.auxiliary)) for first in firsts]
+        self.packings = [Packing.of(first, (MOMENTUM, *first.auxiliary)) for first in firsts]
         self.width = max(packing.width for packing in self.packings)
         self.first_rows = [
             packing.pack(first)[0][0] for packing, first in zip(self.packings, firsts, strict=True)

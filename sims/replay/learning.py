@@ -86,7 +86,7 @@ class Learning:
 
     def resumed(self, nodes: Nodes) -> Nodes:
         """A saved model, as a start goes on from it."""
-        return resumed(nodes, self.algorithm, momentum_size=self.trainer.momentum_size)
+        return resumed(nodes, self.algorithm, optimiser_state_size=self.trainer.optimiser_state_size)
 
 
 class Learnings:

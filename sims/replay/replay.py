@@ -148,7 +148,9 @@ def _checkpoint(peer: RecordedPeer, learnings: Learnings) -> Checkpoint | None:
     if not peer.home.checkpoint.exists():
         return None
     learning = learnings.of(next(reversed(peer.lives.values())))
-    return load_checkpoint(peer.home.checkpoint, learning.task, momentum_size=learning.trainer.momentum_size)
+    return load_checkpoint(
+        peer.home.checkpoint, learning.task, optimiser_state_size=learning.trainer.optimiser_state_size
+    )
 
 
 def _notes(lives: Sequence[Life], departure: Departure | None, *, events: int, batched: bool) -> list[str]:

@@ -33,7 +33,7 @@ class PeerComparison:
     max_relative : float
         The same as a share of the checkpoint's largest parameter.
     identical : bool
-        Whether row, momentum, age, step and what the algorithm keeps are equal to the last bit.
+        Whether row, optimiser state, age, step and what the algorithm keeps are equal to the last bit.
     verdict : str
         ``identical``, ``within tolerance``, ``differs`` or ``no checkpoint``.
     """
@@ -116,7 +116,7 @@ def compare(
         identical = (
             counted
             and torch.equal(saved.nodes.rows, replayed.rows)
-            and torch.equal(saved.nodes.momentum, replayed.momentum)
+            and torch.equal(saved.nodes.optimiser_state, replayed.optimiser_state)
             and saved.nodes.auxiliary.keys() == replayed.auxiliary.keys()
             and all(
                 torch.equal(each, replayed.auxiliary[name]) for name, each in saved.nodes.auxiliary.items()

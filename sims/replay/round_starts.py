@@ -120,7 +120,7 @@ class Starts:
             before = self.start(life.resumed[:2])
             if life.resumed not in self.found:
                 self.keep(before)
-            nodes = self.found[life.resumed].with_momentum(learning.trainer.momentum_size)
+            nodes = self.found[life.resumed].with_optimiser_state(learning.trainer.optimiser_state_size)
         nodes = started(nodes, 0 if life.resumed is None else life.first, plan, learning.task)
         places = list(self.lives)
         running = Running(key, plan, learning, places.index(key), nodes, life.first)

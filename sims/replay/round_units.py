@@ -90,7 +90,7 @@ class Unit:
                 rows=after.rows[i : i + 1],
                 ages=after.ages[i : i + 1],
                 steps=after.steps[i : i + 1],
-                momentum=after.momentum[i : i + 1],
+                optimiser_state=after.optimiser_state[i : i + 1],
                 auxiliary={name: part[i] for name, part in parts.items()},
             )
             for i in range(len(self.members))
@@ -110,7 +110,7 @@ def _stacked(nodes: Sequence[Nodes]) -> Nodes:
         rows=torch.cat([each.rows for each in nodes]),
         ages=torch.cat([each.ages for each in nodes]),
         steps=torch.cat([each.steps for each in nodes]),
-        momentum=torch.cat([each.momentum for each in nodes]),
+        optimiser_state=torch.cat([each.optimiser_state for each in nodes]),
         auxiliary={name: torch.cat([each.auxiliary[name] for each in nodes]) for name in nodes[0].auxiliary},
     )
 

@@ -38,7 +38,7 @@ class MemoryEstimate:
     Parameters
     ----------
     rows : int
-        Models of the nodes, ages and momentum included.
+        Models of the nodes, ages and optimiser states included.
     slots : int
         Models on their way.
     data : int
@@ -83,11 +83,11 @@ def estimate_memory(scenario: Scenario, world: World) -> MemoryEstimate:
     held = sum(leaf.numel() * leaf.element_size() for leaf in pool if isinstance(leaf, torch.Tensor))
     held += data.indices.nbytes + data.offsets.nbytes + data.numbers.nbytes
     if scenario.algorithm.in_rounds:
-        row, momentum = item * world.layout.size + 8, item * world.trainer.momentum_size
+        row, state = item * world.layout.size + 8, item * world.trainer.optimiser_state_size
         kept = _auxiliary_bytes(scenario, world)
         own_steps = scenario.algorithm.of_rounds().requirements.own_steps
         beside = 2 * row if own_steps else 0  # gradients, directions
-        rows = n * (3 * row + 2 * momentum + beside) + 3 * kept
+        rows = n * (3 * row + 2 * state + beside) + 3 * kept
         return MemoryEstimate(rows=rows, slots=0, data=held, timeline=0)
     behaviour, first = world.message_algorithm.behaviour, world.first_nodes()
     packing = Packing.of(first, behaviour.carries)
@@ -109,7 +109,7 @@ def _auxiliary_bytes(scenario: Scenario, world: World) -> int:
     algorithm, first = scenario.algorithm.of_rounds(world.layout), world.first_rows()[:1]
     none = torch.zeros(3, dtype=torch.int64)
     links = Links(owner=none, neighbours=none, weights=none.double())
-    nodes = Nodes.start(first.expand(2, -1), momentum_size=world.trainer.momentum_size)
+    nodes = Nodes.start(first.expand(2, -1), optimiser_state_size=world.trainer.optimiser_state_size)
     started = start_nodes(algorithm, nodes, shared_size=world.layout.shared_size, links=links)
     ends = 0
     if algorithm.requirements.links:

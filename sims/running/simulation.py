@@ -25,6 +25,7 @@ __all__ = ["Counts", "MessageDriven", "RoundBased", "Simulation", "simulation_of
 
 Arrays = dict[str, NDArray[np.generic]]
 _AUXILIARY = "auxiliary."
+_OPTIMISER_STATE = "momentum"  # its name in files from before there were other optimisers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -246,7 +247,7 @@ class RoundBased:
             **{f"{_AUXILIARY}{name}": kept.cpu().numpy() for name, kept in nodes.auxiliary.items()},
             "rows": nodes.rows.cpu().numpy(),
             "ages": nodes.ages.cpu().numpy(),
-            "momentum": nodes.momentum.cpu().numpy(),
+            _OPTIMISER_STATE: nodes.optimiser_state.cpu().numpy(),
             "steps": nodes.steps.numpy(),
             "progress": np.array(
                 [self._engine.round, exchanges.messages, exchanges.bytes, self.phases.updates]
@@ -260,7 +261,7 @@ class RoundBased:
             rows=torch.from_numpy(state["rows"]).to(device),
             ages=torch.from_numpy(state["ages"]).to(device),
             steps=torch.from_numpy(state["steps"]),
-            momentum=torch.from_numpy(state["momentum"]).to(device),
+            optimiser_state=torch.from_numpy(state[_OPTIMISER_STATE]).to(device),
             auxiliary={
                 name.removeprefix(_AUXILIARY): torch.from_numpy(kept).to(device)
                 for name, kept in state.items()

@@ -152,7 +152,7 @@ class World:
             algorithm,
             Nodes.start(
                 self.first_rows(),
-                momentum_size=self.trainer.momentum_size,
+                optimiser_state_size=self.trainer.optimiser_state_size,
                 parts=algorithm.behaviour.sharing.ages,
             ),
         )

@@ -35,7 +35,7 @@ class Liar:
         trainer = Trainer.of(
             self.task, NodeData.of_one_node(data.train_inputs, data.train_targets), settings.training
         )
-        nodes = Nodes.start(self.task.initial_row()[None], momentum_size=trainer.momentum_size)
+        nodes = Nodes.start(self.task.initial_row()[None], optimiser_state_size=trainer.optimiser_state_size)
         for _ in range(200):
             nodes, _ = trainer.train(nodes, np.zeros(1, dtype=np.int64))
         return nodes.rows[0, : self.size]

@@ -60,7 +60,7 @@ def replay(homes: list[Home]) -> dict[Name, Nodes]:
                 start = starts[peer, record["incarnation"]] = Start.of(record)
                 if start.resumed is None:
                     row = start.task.initial_row(record["number"])[None]
-                    first = Nodes.start(row, momentum_size=start.trainer.momentum_size)
+                    first = Nodes.start(row, optimiser_state_size=start.trainer.optimiser_state_size)
                     states[peer, record["incarnation"], record["event"]] = first
                 else:
                     events[peer, record["incarnation"], record["event"]] = {"kind": "resume"}
@@ -94,7 +94,9 @@ def outcome(name: Name, record, start: Start, states) -> Nodes:
         after = start.trainer.train(before, OWN)[0]
     elif record["kind"] == "go_back":
         good = states[*name[:2], record["good_event"]]
-        after = Nodes(rows=good.rows, ages=good.ages, steps=before.steps, momentum=0 * good.momentum)
+        after = Nodes(
+            rows=good.rows, ages=good.ages, steps=before.steps, optimiser_state=0 * good.optimiser_state
+        )
     else:
         sender = states[record["sender"], record["sender_incarnation"], record["sender_event"]]
         assert int(sender.ages[0]) == record["sender_age"]
@@ -111,7 +113,9 @@ def outcome(name: Name, record, start: Start, states) -> Nodes:
         update = (lambda nodes: start.trainer.train(nodes, OWN)[0]) if record["trained"] else (lambda n: n)
         if record["kind"] == "adopt":
             row = torch.cat([message.shared, before.rows[:, size:]], dim=1)
-            after = Nodes(rows=row, ages=message.ages, steps=before.steps, momentum=0 * before.momentum)
+            after = Nodes(
+                rows=row, ages=message.ages, steps=before.steps, optimiser_state=0 * before.optimiser_state
+            )
         else:
             after = start.algorithm.on_receipt(before, message, update=update)
     assert (int(after.ages[0]), int(after.steps[0])) == (record["age"], record["step"]), json.dumps(record)

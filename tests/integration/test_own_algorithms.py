@@ -82,7 +82,9 @@ def test_the_rule_is_that_of_the_paper():
     for t in range(5):
         before = torch.from_numpy(slow.copy())
         trained = local.update(
-            type(nodes)(rows=before, ages=nodes.ages, steps=nodes.steps, momentum=nodes.momentum)
+            type(nodes)(
+                rows=before, ages=nodes.ages, steps=nodes.steps, optimiser_state=nodes.optimiser_state
+            )
         )
         nodes, progress = trained, (trained.rows - before).numpy()
         for i, j in pairs[t % 3]:

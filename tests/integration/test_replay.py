@@ -20,8 +20,8 @@ from .replayer import replay
 def last_state(peer_settings, home):
     task = find_task(peer_settings.task.name, peer_settings.task.options)
     data = NodeData.of_one_node(task.data().train_inputs, task.data().train_targets)
-    size = Trainer.of(task, data, peer_settings.training).momentum_size
-    saved = load_checkpoint(home.checkpoint, task, momentum_size=size)
+    size = Trainer.of(task, data, peer_settings.training).optimiser_state_size
+    saved = load_checkpoint(home.checkpoint, task, optimiser_state_size=size)
     peer_id = record_lines(home)[0]["peer"]
     return (peer_id, saved.incarnation, saved.event), saved.nodes
 
@@ -35,7 +35,7 @@ def assert_replayed(places, *, least):
         assert torch.equal(states[name].rows, nodes.rows), name
         assert torch.equal(states[name].ages, nodes.ages)
         assert torch.equal(states[name].steps, nodes.steps)
-        assert torch.equal(states[name].momentum, nodes.momentum)
+        assert torch.equal(states[name].optimiser_state, nodes.optimiser_state)
     return states
 
 

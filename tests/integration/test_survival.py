@@ -67,7 +67,9 @@ async def survive(victim, settings, kills, dice):
         victim.process.kill()
         victim.process.wait()
         if victim.home.checkpoint.exists():
-            checkpoint = load_checkpoint(victim.home.checkpoint, task, momentum_size=0)  # whole, every time
+            checkpoint = load_checkpoint(
+                victim.home.checkpoint, task, optimiser_state_size=0
+            )  # whole, every time
             reported = [record["age"] for record in records_of(victim.home, "saved")]
             saved_age = max([saved_age, *reported, read_status(victim.home.status)["saved_age"]])
             assert checkpoint.age >= saved_age
@@ -202,7 +204,7 @@ def test_peers_asked_to_go_leave_a_checkpoint_and_the_others_go_on_quietly(tmp_p
         # All but what an abandoned thread was still computing is saved: at most one batch of two merges.
         assert changes[-1]["event"] - last[-1]["event"] <= 2
         task = find_task("tests.integration.tasks:blobs")
-        saved = load_checkpoint(process.home.checkpoint, task, momentum_size=0)
+        saved = load_checkpoint(process.home.checkpoint, task, optimiser_state_size=0)
         assert saved.event == last[-1]["event"]
         assert_quiet(process)
 

@@ -40,4 +40,4 @@ def train_epochs(nodes: Nodes, local: LocalTraining, *, epochs: int, among: Tens
         steps = epochs * -(-local.samples // local.settings.batch_size)
     if among is not None:
         steps = torch.where(among, steps, 0)
-    return local.update(replace(nodes, momentum=torch.zeros_like(nodes.momentum)), steps)
+    return local.update(replace(nodes, optimiser_state=torch.zeros_like(nodes.optimiser_state)), steps)

@@ -103,7 +103,7 @@ def gossip_plan(settings: PeerSettings, task: Task, nodes: Nodes) -> GossipPlan:
         As `gossip_algorithm`.
     """
     algorithm = gossip_algorithm(settings)
-    begun = resumed(nodes, algorithm, momentum_size=nodes.momentum.shape[1])
+    begun = resumed(nodes, algorithm, optimiser_state_size=nodes.optimiser_state.shape[1])
     message = algorithm.emit(begun, shared_size=task.layout.shared_size)
     carried = tuple(
         CarriedRow(name, None if rows.dim() == 1 else rows[0].numel())

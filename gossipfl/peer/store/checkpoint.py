@@ -23,6 +23,7 @@ __all__ = ["Checkpoint", "load_checkpoint", "read_row", "save_checkpoint"]
 
 _FORMAT = "gossipfl checkpoint 1"
 _AUXILIARY = "auxiliary."
+_OPTIMISER_STATE = "momentum"  # its name in files from before there were other optimisers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +33,7 @@ class Checkpoint:
     Parameters
     ----------
     nodes : Nodes
-        The row with its age, step counter, momentum, and what the algorithm keeps beside it, ``B = 1``.
+        The row with its age, step counter, optimiser state, and what the algorithm keeps beside it, ``B = 1``.
     event : int
         Number of the last event (merge or training) that changed the row.
     merges_pending : int
@@ -80,7 +81,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, task: Task) -> None:
         If the disk refuses; the previous checkpoint is still there.
     """
     nodes = checkpoint.nodes
-    tensors = {"row": nodes.rows[0].contiguous(), "momentum": nodes.momentum[0].contiguous()}
+    tensors = {"row": nodes.rows[0].contiguous(), _OPTIMISER_STATE: nodes.optimiser_state[0].contiguous()}
     # What an algorithm keeps may be one tensor under two names, and the library refuses shared memory.
     tensors |= {
         f"{_AUXILIARY}{name}": each.clone(memory_format=torch.contiguous_format)
@@ -107,7 +108,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, task: Task) -> None:
     write_atomically(path, save(tensors, metadata=metadata))
 
 
-def load_checkpoint(path: Path, task: Task, *, momentum_size: int) -> Checkpoint:
+def load_checkpoint(path: Path, task: Task, *, optimiser_state_size: int) -> Checkpoint:
     """Read a checkpoint and check that it is whole and belongs to the task.
 
     Raises
@@ -132,7 +133,7 @@ def load_checkpoint(path: Path, task: Task, *, momentum_size: int) -> Checkpoint
             rows=tensors["row"][None],
             ages=torch.tensor([state["age"]]),
             steps=torch.tensor([state["step"]]),
-            momentum=tensors["momentum"][None],
+            optimiser_state=tensors[_OPTIMISER_STATE][None],
             auxiliary={
                 name.removeprefix(_AUXILIARY): tensor
                 for name, tensor in tensors.items()
@@ -142,7 +143,7 @@ def load_checkpoint(path: Path, task: Task, *, momentum_size: int) -> Checkpoint
         if nodes.rows.shape != (1, task.layout.size):
             raise _damaged(path, f"a row of {tuple(tensors['row'].shape)}")
         return Checkpoint(
-            nodes=nodes.with_momentum(momentum_size),  # it may have been turned on or off since
+            nodes=nodes.with_optimiser_state(optimiser_state_size),  # it may have been turned on or off since
             event=int(state["event"]),
             merges_pending=int(state["merges_pending"]),
             incarnation=int(state["incarnation"]),
@@ -179,7 +180,7 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         with safe_open(path, framework="pt") as file:
             metadata = dict(file.metadata() or {})
             held = file.keys()
-            names = {"row", "momentum", *(name for name in held if name.startswith(_AUXILIARY))}
+            names = {"row", _OPTIMISER_STATE, *(name for name in held if name.startswith(_AUXILIARY))}
             tensors = {name: file.get_tensor(name).clone() for name in names}
     except (OSError, SafetensorError) as error:
         raise _damaged(path, str(error)) from error

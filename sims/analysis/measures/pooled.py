@@ -137,7 +137,7 @@ def train_pooled(run: Run, problem: Problem) -> Pooled:
     data = NodeData.partitioned(problem.data.inputs, problem.data.targets, [pool])
     trainer = Trainer.of(problem.task, data, settings, dtype=problem.dtype)
     row = problem.task.initial_row()[None].to(problem.dtype)
-    nodes = Nodes.start(row, momentum_size=trainer.momentum_size)
+    nodes = Nodes.start(row, optimiser_state_size=trainer.optimiser_state_size)
     with torch.no_grad():
         for _ in range(steps):
             nodes, _losses = trainer.train(nodes, np.zeros(1, dtype=np.int64))

@@ -68,13 +68,13 @@ class Quadratics:
             steps = torch.full_like(nodes.steps, self.settings.local_steps)
         for step in range(int(steps.max())):
             older, gradients = self.gradient(nodes)
-            velocities = gradients + self.settings.momentum * nodes.momentum
+            velocities = gradients + self.settings.momentum * nodes.optimiser_state
             rows = nodes.rows - self.learning_rates(nodes) * velocities
             going = steps > step
             nodes = replace(
                 nodes,
                 rows=torch.where(going[:, None], rows, nodes.rows),
-                momentum=torch.where(going[:, None], velocities, nodes.momentum),
+                optimiser_state=torch.where(going[:, None], velocities, nodes.optimiser_state),
                 ages=torch.where(going, older.ages, nodes.ages),
                 steps=torch.where(going, older.steps, nodes.steps),
             )
@@ -114,8 +114,8 @@ def quadratics(
 
 
 def start_at(rows: Tensor) -> Nodes:
-    """Nodes with momentum buffers at rest."""
-    return Nodes.start(rows.clone(), momentum_size=rows.shape[1])
+    """Nodes with the optimiser at rest."""
+    return Nodes.start(rows.clone(), optimiser_state_size=rows.shape[1])
 
 
 def mean_matrix(nodes: int) -> Tensor:

@@ -38,7 +38,7 @@ class Written(MessageAlgorithm):
 
 
 def first(count=3):
-    return Nodes.start(torch.arange(4.0 * count).view(count, 4), momentum_size=4)
+    return Nodes.start(torch.arange(4.0 * count).view(count, 4), optimiser_state_size=4)
 
 
 def on_every_occasion(algorithm, update=lambda nodes: nodes):

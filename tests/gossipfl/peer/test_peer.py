@@ -36,7 +36,9 @@ async def test_a_peer_resumes_where_it_stopped(tmp_path):
     first = Peer(tmp_path / "alice", settings=settings)
     async with running(first):
         await until(lambda: first.status().step >= 10)
-    saved = load_checkpoint(first.home.checkpoint, first.task, momentum_size=first.task.layout.trainable_size)
+    saved = load_checkpoint(
+        first.home.checkpoint, first.task, optimiser_state_size=first.task.layout.trainable_size
+    )
     again = Peer(tmp_path / "alice")  # its settings are in its home now
     assert again.settings == first.settings
     async with running(again):

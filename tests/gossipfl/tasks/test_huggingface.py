@@ -132,7 +132,9 @@ def trained(averaging, peers=3):
     owned = NodeData.partitioned(data.train_inputs, data.train_targets, parts)
     settings = TrainingSettings(batch_size=4, learning_rate=0.02, optimiser="adamw")
     trainer = Trainer.of(task, owned, settings)
-    nodes = Nodes.start(task.initial_row().repeat(peers, 1), momentum_size=trainer.momentum_size)
+    nodes = Nodes.start(
+        task.initial_row().repeat(peers, 1), optimiser_state_size=trainer.optimiser_state_size
+    )
     return trainer.train(nodes, np.arange(peers), steps=60)[0].rows, task.layout
 
 

@@ -90,7 +90,9 @@ def by_trainer(case, training):
     rehearse(task, trainer, data.test_inputs, data.test_targets)
     rows = starts(task, nodes)
     before = [leaf.clone() for leaf in (rows, data.train_inputs, data.train_targets)]
-    after, losses = trainer.train(Nodes.start(rows, momentum_size=trainer.momentum_size), np.arange(nodes))
+    after, losses = trainer.train(
+        Nodes.start(rows, optimiser_state_size=trainer.optimiser_state_size), np.arange(nodes)
+    )
     for kept, leaf in zip(before, (rows, data.train_inputs, data.train_targets), strict=True):
         torch.testing.assert_close(leaf, kept, rtol=0, atol=0, equal_nan=True)
     assert losses.isfinite().all()
@@ -136,7 +138,7 @@ def by_engine(case, training):
     if case["rows"] == 1:
         local.blocks.block = 1
     rows = starts(world.task, nodes)
-    after = local.update(Nodes.start(rows, momentum_size=world.trainer.momentum_size))
+    after = local.update(Nodes.start(rows, optimiser_state_size=world.trainer.optimiser_state_size))
     return world.task, rows, after.rows
 
 

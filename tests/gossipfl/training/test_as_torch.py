@@ -91,7 +91,9 @@ def train(kind: str, rule: str, count: int) -> None:
     trainer = Trainer.of(task, NodeData.partitioned(data.train_inputs, data.train_targets, parts), settings)
     rows = starts(task, count)
     given = rows.clone()
-    after, losses = trainer.train(Nodes.start(rows, momentum_size=trainer.momentum_size), np.arange(count))
+    after, losses = trainer.train(
+        Nodes.start(rows, optimiser_state_size=trainer.optimiser_state_size), np.arange(count)
+    )
     torch.testing.assert_close(rows, given, rtol=0, atol=0, equal_nan=True)
     assert losses.isfinite().all()
     for node in {0, count // 2, count - 1}:
@@ -145,7 +147,7 @@ def trace(kind: str, rule: str, count: int) -> None:
     if count == 1:  # a network has two nodes, and a block may have one
         local.blocks.block = 1
     rows = starts(world.task, max(count, 2))
-    nodes = Nodes.start(rows, momentum_size=world.trainer.momentum_size)
+    nodes = Nodes.start(rows, optimiser_state_size=world.trainer.optimiser_state_size)
     after = local.update(nodes)
     for node in {0, count // 2, count - 1}:
         assert_equal(after.rows[node], by_torch(world.task, rows[node], node, world.scenario.training))

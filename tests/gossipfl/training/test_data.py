@@ -47,7 +47,7 @@ def test_a_pool_of_unequal_lengths_is_refused() -> None:
 
 
 def test_other_shared_parameters_leave_the_rest_of_a_node() -> None:
-    nodes = Nodes.start(torch.arange(10.0).reshape(2, 5), momentum_size=3)
+    nodes = Nodes.start(torch.arange(10.0).reshape(2, 5), optimiser_state_size=3)
     after = nodes.with_shared(torch.zeros(2, 2), ages=torch.tensor([4, 5]))
     assert after.rows.tolist() == [[0, 0, 2, 3, 4], [0, 0, 7, 8, 9]]
     assert after.ages.tolist() == [4, 5]

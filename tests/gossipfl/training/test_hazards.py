@@ -145,7 +145,7 @@ def test_draws_are_functions_of_seed_node_and_step(kind):
     two = second.train(Nodes.start(row), np.zeros(1, dtype=np.int64), steps=2)[0]
     assert torch.equal(one.rows, two.rows)
     assert random.getstate() == states[1]
-    later = Nodes(rows=row, ages=one.ages, steps=one.steps, momentum=row[:, :0])
+    later = Nodes(rows=row, ages=one.ages, steps=one.steps, optimiser_state=row[:, :0])
     assert not torch.equal(
         first.train(later, np.zeros(1, dtype=np.int64))[1],
         first.train(Nodes.start(row), np.zeros(1, dtype=np.int64))[1],

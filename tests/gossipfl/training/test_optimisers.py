@@ -53,7 +53,7 @@ def prepared(settings, nodes):
     trainer = Trainer.of(task, NodeData.partitioned(data.train_inputs, data.train_targets, parts), settings)
     start = task.initial_row()
     noise = 0.1 * torch.randn(nodes, trainer.layout.size, generator=torch.Generator().manual_seed(1))
-    return task, trainer, Nodes.start(start + noise, momentum_size=trainer.momentum_size)
+    return task, trainer, Nodes.start(start + noise, optimiser_state_size=trainer.optimiser_state_size)
 
 
 @pytest.mark.parametrize("count", [1, 64])
@@ -113,7 +113,7 @@ def test_the_step_size_rises_and_goes_by_steps_where_asked():
         rows=nodes.rows,
         ages=torch.tensor([1000, 1000]),
         steps=torch.tensor([8, 4]),
-        momentum=nodes.momentum,
+        optimiser_state=nodes.optimiser_state,
     )
     assert trainer.learning_rates(old)[:, 0].tolist() == pytest.approx([0.2, 0.4 / 1.5])
 

@@ -35,14 +35,14 @@ def prepare(model: str, settings: TrainingSettings, *, rows: int = 16) -> tuple[
     start = task.initial_row()
     noise = torch.randn(rows, trainer.layout.size, generator=torch.Generator().manual_seed(1))
     noise[:, trainer.layout.trainable_size :] = 0
-    return task, trainer, Nodes.start(start + 0.1 * noise, momentum_size=trainer.momentum_size)
+    return task, trainer, Nodes.start(start + 0.1 * noise, optimiser_state_size=trainer.optimiser_state_size)
 
 
 def assert_same(first: Nodes, second: Nodes, tolerance: float = 0.0) -> None:
     assert torch.equal(first.ages, second.ages)
     assert torch.equal(first.steps, second.steps)
     torch.testing.assert_close(first.rows, second.rows, rtol=0, atol=tolerance)
-    torch.testing.assert_close(first.momentum, second.momentum, rtol=0, atol=2 * tolerance)
+    torch.testing.assert_close(first.optimiser_state, second.optimiser_state, rtol=0, atol=2 * tolerance)
 
 
 @pytest.mark.parametrize("model", VECTORISED)
@@ -137,7 +137,8 @@ def test_dropout_masks_depend_on_node_and_step_alone() -> None:
     together, losses = trainer.train(same, owners)
     assert torch.equal(together.rows[0], together.rows[1])
     _, later = trainer.train(
-        Nodes(rows=same.rows, ages=same.ages, steps=same.steps + 1, momentum=same.momentum), owners
+        Nodes(rows=same.rows, ages=same.ages, steps=same.steps + 1, optimiser_state=same.optimiser_state),
+        owners,
     )
     assert not torch.equal(losses, later)
 
@@ -158,7 +159,10 @@ def test_any_selection_of_nodes_trains_as_in_any_other_company(owners: list[int]
     trainer, nodes = SELECTION
     chosen = Nodes.start(nodes.rows[owners])
     chosen = Nodes(
-        rows=chosen.rows, ages=chosen.ages + 3, steps=chosen.steps + steps, momentum=chosen.momentum
+        rows=chosen.rows,
+        ages=chosen.ages + 3,
+        steps=chosen.steps + steps,
+        optimiser_state=chosen.optimiser_state,
     )
     together, losses = trainer.train(chosen, np.array(owners))
     backwards, losses_backwards = trainer.train(
@@ -226,7 +230,9 @@ def test_a_parameter_the_loss_does_not_reach_stays_as_in_torch(optimiser: str) -
     )
     entry = next(entry for entry in task.layout.entries if entry.name == "idle")
     for count in (1, 3):
-        nodes = Nodes.start(task.initial_row().expand(count, -1), momentum_size=trainer.momentum_size)
+        nodes = Nodes.start(
+            task.initial_row().expand(count, -1), optimiser_state_size=trainer.optimiser_state_size
+        )
         after, _ = trainer.train(nodes, np.zeros(count, dtype=np.int64))
         idle = after.rows[:, entry.offset : entry.offset + 4]
         assert torch.equal(idle, torch.ones(count, 4))
@@ -241,7 +247,7 @@ def test_no_nodes_train_to_no_nodes() -> None:
 @pytest.mark.parametrize(("momentum", "width", "extra"), [(0.9, 0, 0), (0.0, 5, 0), (0.0, 0, 1)])
 def test_nodes_of_another_width_are_refused(momentum: float, width: int, extra: int) -> None:
     _, trainer, nodes = prepare("perceptron", TrainingSettings(momentum=momentum))
-    wrong = Nodes.start(torch.zeros(2, nodes.rows.shape[1] + extra), momentum_size=width)
+    wrong = Nodes.start(torch.zeros(2, nodes.rows.shape[1] + extra), optimiser_state_size=width)
     with pytest.raises(IncompatibleModel, match=r"do not fit this training.*Nodes\.start"):
         trainer.train(wrong, np.array([0, 1]))
 

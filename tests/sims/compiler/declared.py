@@ -57,8 +57,10 @@ class Declared(MessageAlgorithm):
         after = nodes.with_shared(mean, ages=ages)
         if "momentum" in message.carried:
             width = message.carried["momentum"].shape[1]
-            velocity = torch.lerp(nodes.momentum[:, :width], message.carried["momentum"], 0.5)
-            after = replace(after, momentum=torch.cat([velocity, nodes.momentum[:, width:]], dim=1))
+            velocity = torch.lerp(nodes.optimiser_state[:, :width], message.carried["momentum"], 0.5)
+            after = replace(
+                after, optimiser_state=torch.cat([velocity, nodes.optimiser_state[:, width:]], dim=1)
+            )
         for name in kept.keys() & message.carried.keys():
             mixed = torch.lerp(kept[name], message.carried[name], 0.25)
             after = replace(after, auxiliary={**after.auxiliary, name: mixed})

@@ -191,7 +191,7 @@ def test_auxiliary_rows_have_the_dtype_of_models():
         rows=nodes.rows,
         ages=nodes.ages,
         steps=nodes.steps,
-        momentum=nodes.momentum,
+        optimiser_state=nodes.optimiser_state,
         auxiliary={"count": nodes.steps},
     )
     with pytest.raises(SettingError, match=r"count torch\.int64"):

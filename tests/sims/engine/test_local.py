@@ -37,12 +37,12 @@ def some_nodes(world, *, seed=0):
     rows = world.first_rows().expand(n, -1).clone()
     trainable = rows[:, : layout.trainable_size]
     trainable += 0.3 * torch.randn(trainable.shape, generator=generator, dtype=rows.dtype)
-    start = Nodes.start(rows, momentum_size=world.trainer.momentum_size)
+    start = Nodes.start(rows, optimiser_state_size=world.trainer.optimiser_state_size)
     return replace(
         start,
         ages=torch.arange(n) * 3,
         steps=torch.arange(n) % 4,
-        momentum=torch.randn(start.momentum.shape, generator=generator, dtype=rows.dtype),
+        optimiser_state=torch.randn(start.optimiser_state.shape, generator=generator, dtype=rows.dtype),
         auxiliary={"kept": torch.arange(n)},
     )
 
@@ -65,7 +65,7 @@ def test_gradients_are_those_of_each_node_alone(model, threads):
     assert torch.allclose(after.rows, torch.cat([n.rows for n, _ in alone]), rtol=1e-12, atol=1e-13)
     assert after.steps.equal(nodes.steps + 1)
     assert after.ages.equal(nodes.ages + 1)
-    assert after.momentum.equal(nodes.momentum)
+    assert after.optimiser_state.equal(nodes.optimiser_state)
     assert after.auxiliary["kept"].equal(nodes.auxiliary["kept"])
 
 
@@ -100,7 +100,7 @@ def test_every_node_does_as_many_steps_as_it_is_told(model, threads):
         alone, owner = nodes.select(slice(i, i + 1)), torch.tensor([i]).numpy()
         expected = world.trainer.train(alone, owner, steps=count)[0] if count else alone
         assert torch.allclose(after.rows[i], expected.rows[0], rtol=1e-12, atol=1e-13)
-        assert torch.allclose(after.momentum[i], expected.momentum[0], rtol=1e-12, atol=1e-13)
+        assert torch.allclose(after.optimiser_state[i], expected.optimiser_state[0], rtol=1e-12, atol=1e-13)
         assert after.ages[i] == nodes.ages[i] + count
         assert after.steps[i] == nodes.steps[i] + count
     assert after.auxiliary["kept"].equal(nodes.auxiliary["kept"])
@@ -127,11 +127,13 @@ def test_without_training_nothing_changes_and_gradients_are_zero():
 def test_nothing_that_was_handed_in_is_changed():
     world, local = training_of("training.momentum=0.5", "task.options.model=batchnorm")
     nodes = some_nodes(world)
-    before = [t.clone() for t in (nodes.rows, nodes.ages, nodes.steps, nodes.momentum)]
+    before = [t.clone() for t in (nodes.rows, nodes.ages, nodes.steps, nodes.optimiser_state)]
     local.update(nodes)
     local.update(nodes, torch.arange(13))
     local.gradient(nodes)
     assert all(
         one.equal(other)
-        for one, other in zip(before, (nodes.rows, nodes.ages, nodes.steps, nodes.momentum), strict=True)
+        for one, other in zip(
+            before, (nodes.rows, nodes.ages, nodes.steps, nodes.optimiser_state), strict=True
+        )
     )

@@ -47,14 +47,16 @@ class RecordingPeer:
         """Start, or start again from the checkpoint as a killed peer does."""
         saved = None
         if self.home.checkpoint.exists():
-            saved = load_checkpoint(self.home.checkpoint, self.task, momentum_size=self.trainer.momentum_size)
+            saved = load_checkpoint(
+                self.home.checkpoint, self.task, optimiser_state_size=self.trainer.optimiser_state_size
+            )
         self.incarnation = self.home.next_incarnation(now=0)
         self.records = RecordWriter(
             self.home.records, incarnation=self.incarnation, settings=self.settings.records
         )
         state = resumed_state(saved) if saved else first_state(self.task, self.trainer, self.settings)
         algorithm = self.algorithm = gossip_algorithm(self.settings)
-        nodes = resumed(state.nodes, algorithm, momentum_size=self.trainer.momentum_size)
+        nodes = resumed(state.nodes, algorithm, optimiser_state_size=self.trainer.optimiser_state_size)
         self.state = replace(state, nodes=nodes)
         self.learner = Learner(
             state=self.state,

@@ -48,7 +48,7 @@ def test_dotted_and_nested_keys_are_the_same():
         ),
         (("[set]", "[tune]\nseeds = [2]\n[set]"), r"tune.seeds: \[2\] are also among the seeds reported"),
         (("seeds = [1, 2]", 'metric = "loss_mean"'), r"direction: say whether to 'maximise' or 'minimise'"),
-        (("[set]", "[[variant]]\ntraining.momentum = 0.9\n[set]"), r"variant 1 needs a `label`"),
+        (("[set]", "[[variant]]\ntraining.optimiser_state = 0.9\n[set]"), r"variant 1 needs a `label`"),
     ],
 )
 def test_mistakes(change, complaint):

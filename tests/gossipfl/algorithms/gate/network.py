@@ -49,7 +49,9 @@ class Network:
         self.island = [0] * nodes
 
     def fresh(self):
-        return Nodes.start(self.world.first_rows().clone(), momentum_size=self.world.trainer.momentum_size)
+        return Nodes.start(
+            self.world.first_rows().clone(), optimiser_state_size=self.world.trainer.optimiser_state_size
+        )
 
     def losses(self, node):
         data = self.world.trainer.data

@@ -60,7 +60,9 @@ def test_without_neighbours_that_differ_it_is_stochastic_gradient_descent() -> N
     def update(nodes: Nodes) -> Nodes:
         return trainer.train(nodes, np.array([0]))[0]
 
-    alone = averaging = Nodes.start(task.initial_row()[None], momentum_size=trainer.momentum_size)
+    alone = averaging = Nodes.start(
+        task.initial_row()[None], optimiser_state_size=trainer.optimiser_state_size
+    )
     rule, size = ADPSGD(), trainer.layout.shared_size
     for _ in range(5):
         alone = update(alone)

@@ -79,7 +79,7 @@ def random_nodes(count: int, seed: int, *, largest_age: int = 20) -> Nodes:
         rows=torch.randn(count, SIZE, generator=generator),
         ages=torch.randint(0, largest_age + 1, (count,), generator=generator),
         steps=torch.randint(0, 20, (count,), generator=generator),
-        momentum=torch.randn(count, 3, generator=generator),
+        optimiser_state=torch.randn(count, 3, generator=generator),
     )
 
 
@@ -117,7 +117,7 @@ def test_absorbing_is_creating_a_model_as_the_papers_do(
         local = paper_update(Model(nodes.rows[node, SHARED:].tolist(), 0), targets[node, SHARED:].tolist())
         assert after.rows[node, SHARED:].tolist() == pytest.approx(local.w, abs=1e-5)
     assert torch.equal(after.steps, nodes.steps + 1)
-    assert torch.equal(after.momentum, nodes.momentum)
+    assert torch.equal(after.optimiser_state, nodes.optimiser_state)
     for value, old in zip((nodes, senders), before, strict=True):
         assert torch.equal(value.rows, old.rows)
         assert torch.equal(value.ages, old.ages)
@@ -229,7 +229,7 @@ def test_with_real_training_a_personal_head_and_statistics_never_leave(kind: str
     def update(nodes: Nodes) -> Nodes:
         return trainer.train(nodes, np.array([0]))[0]
 
-    start = Nodes.start(task.initial_row()[None], momentum_size=trainer.momentum_size)
+    start = Nodes.start(task.initial_row()[None], optimiser_state_size=trainer.optimiser_state_size)
     sender = trainer.train(start, np.array([1]))[0]
     marked = replace(sender, rows=sender.rows.clone())
     marked.rows[:, layout.shared_size :] = torch.nan

@@ -23,7 +23,9 @@ def unchanged(nodes):
 
 def nodes_with(rows, ages):
     start = Nodes.start(rows)
-    return Nodes(rows=rows, ages=torch.as_tensor(ages), steps=start.steps, momentum=start.momentum)
+    return Nodes(
+        rows=rows, ages=torch.as_tensor(ages), steps=start.steps, optimiser_state=start.optimiser_state
+    )
 
 
 def test_all_parts_together_are_the_whole_merge():

@@ -78,7 +78,7 @@ def test_local_steps_and_momentum_are_part_of_the_adaptation():
     once = after(ExactDiffusion(), start_at(points(W)), Network.of(W), local, count=1)
     diffusion = after(DPSGD(), start_at(points(W)), Network.of(lazy), local, count=1)
     assert torch.allclose(once.rows, diffusion.rows, rtol=0, atol=1e-13)
-    assert torch.equal(once.momentum, diffusion.momentum)
+    assert torch.equal(once.optimiser_state, diffusion.optimiser_state)
     assert once.steps.tolist() == [3] * 5
 
 

@@ -45,7 +45,10 @@ def test_the_server_averages_those_it_drew(nodes, seed, fraction, weighting):
             resting = start_at(before.rows)
             fresh = alone.update(
                 type(before)(
-                    rows=before.rows, ages=before.ages, steps=before.steps, momentum=resting.momentum
+                    rows=before.rows,
+                    ages=before.ages,
+                    steps=before.steps,
+                    optimiser_state=resting.optimiser_state,
                 ),
                 steps,
             )

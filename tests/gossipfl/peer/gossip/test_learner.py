@@ -34,7 +34,9 @@ def make(
     )
     records = []
     learner = Learner(
-        state=State(nodes=Nodes.start(task.initial_row()[None], momentum_size=trainer.momentum_size)),
+        state=State(
+            nodes=Nodes.start(task.initial_row()[None], optimiser_state_size=trainer.optimiser_state_size)
+        ),
         trainer=trainer,
         algorithm=algorithm,
         merges_per_training=merges_per_training,
@@ -248,13 +250,13 @@ def test_a_model_that_diverges_goes_back_and_then_takes_in_the_next_one_as_it_is
     assert records[1]["good_event"] == 4
     assert (after.event, after.age, after.step) == (7, 6, 1)  # the next batch is another one
     assert torch.equal(after.nodes.rows, saved.nodes.rows)
-    assert not after.nodes.momentum.any()
+    assert not after.nodes.optimiser_state.any()
     healed = learner._work(after, (incoming(task, age=90, value=3.0, event=17),))
     assert kinds(records)[2:] == ["adopt"]
     assert (records[2]["sender_event"], records[2]["trained"]) == (17, False)
     assert torch.equal(healed.nodes.rows, torch.full((1, task.layout.size), 3.0))
     assert (healed.event, healed.age, healed.step) == (8, 90, 1)
-    assert not healed.nodes.momentum.any()
+    assert not healed.nodes.optimiser_state.any()
     again = learner._work(healed, (incoming(task, age=90, value=3.0),))
     assert kinds(records)[3:] == ["merge", "go_back"]
     assert again.nodes.rows.isfinite().all()

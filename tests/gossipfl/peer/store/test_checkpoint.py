@@ -28,7 +28,7 @@ def task(name="small", width=3):
 TASK = task()
 
 
-def checkpoint(momentum_size=0, *, seed=0):
+def checkpoint(optimiser_state_size=0, *, seed=0):
     generator = torch.Generator().manual_seed(seed)
     numbers = np.random.Generator(np.random.PCG64(seed))
     numbers.random(7)
@@ -37,7 +37,7 @@ def checkpoint(momentum_size=0, *, seed=0):
             rows=torch.randn(1, TASK.layout.size, generator=generator),
             ages=torch.tensor([2**40 + seed]),
             steps=torch.tensor([41]),
-            momentum=torch.randn(1, momentum_size, generator=generator),
+            optimiser_state=torch.randn(1, optimiser_state_size, generator=generator),
         ),
         event=123,
         merges_pending=1,
@@ -51,17 +51,17 @@ def same(a, b):
     return (
         all(
             torch.equal(getattr(a.nodes, name), getattr(b.nodes, name))
-            for name in ("rows", "ages", "steps", "momentum")
+            for name in ("rows", "ages", "steps", "optimiser_state")
         )
         and dataclasses.replace(a, nodes=b.nodes) == b
     )
 
 
-@pytest.mark.parametrize("momentum_size", [0, 15])
-def test_the_round_trip_is_exact(tmp_path, momentum_size):
-    saved = checkpoint(momentum_size)
+@pytest.mark.parametrize("optimiser_state_size", [0, 15])
+def test_the_round_trip_is_exact(tmp_path, optimiser_state_size):
+    saved = checkpoint(optimiser_state_size)
     save_checkpoint(tmp_path / "c", saved, TASK)
-    loaded = load_checkpoint(tmp_path / "c", TASK, momentum_size=momentum_size)
+    loaded = load_checkpoint(tmp_path / "c", TASK, optimiser_state_size=optimiser_state_size)
     assert same(saved, loaded)
     row, age = read_row(tmp_path / "c")
     assert torch.equal(row, saved.nodes.rows[0])
@@ -80,7 +80,7 @@ def test_what_an_algorithm_keeps_may_be_one_tensor_under_two_names(tmp_path):
         given, nodes=dataclasses.replace(given.nodes, auxiliary={"a": kept, "b": kept})
     )
     save_checkpoint(tmp_path / "c", given, TASK)
-    found = load_checkpoint(tmp_path / "c", TASK, momentum_size=0).nodes.auxiliary
+    found = load_checkpoint(tmp_path / "c", TASK, optimiser_state_size=0).nodes.auxiliary
     assert torch.equal(found["a"], kept)
     assert torch.equal(found["b"], kept)
 
@@ -88,10 +88,11 @@ def test_what_an_algorithm_keeps_may_be_one_tensor_under_two_names(tmp_path):
 def test_momentum_turned_on_or_off_starts_from_rest(tmp_path):
     save_checkpoint(tmp_path / "c", checkpoint(0), TASK)
     assert torch.equal(
-        load_checkpoint(tmp_path / "c", TASK, momentum_size=15).nodes.momentum, torch.zeros(1, 15)
+        load_checkpoint(tmp_path / "c", TASK, optimiser_state_size=15).nodes.optimiser_state,
+        torch.zeros(1, 15),
     )
     save_checkpoint(tmp_path / "c", checkpoint(15), TASK)
-    assert load_checkpoint(tmp_path / "c", TASK, momentum_size=0).nodes.momentum.shape == (1, 0)
+    assert load_checkpoint(tmp_path / "c", TASK, optimiser_state_size=0).nodes.optimiser_state.shape == (1, 0)
 
 
 @pytest.mark.parametrize(
@@ -100,7 +101,7 @@ def test_momentum_turned_on_or_off_starts_from_rest(tmp_path):
 def test_a_checkpoint_of_something_else_is_refused(tmp_path, other, what):
     save_checkpoint(tmp_path / "c", checkpoint(), TASK)
     with pytest.raises(CorruptCheckpoint, match=what):
-        load_checkpoint(tmp_path / "c", other, momentum_size=0)
+        load_checkpoint(tmp_path / "c", other, optimiser_state_size=0)
 
 
 def test_a_checkpoint_of_another_layout_is_refused(tmp_path):
@@ -109,7 +110,7 @@ def test_a_checkpoint_of_another_layout_is_refused(tmp_path):
     other = task(width=4)
     other.__dict__["fingerprint"] = TASK.fingerprint
     with pytest.raises(CorruptCheckpoint, match="another layout"):
-        load_checkpoint(tmp_path / "c", other, momentum_size=0)
+        load_checkpoint(tmp_path / "c", other, optimiser_state_size=0)
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +121,7 @@ def whole(tmp_path_factory):
 
 
 def refused(path):
-    for read in (lambda: load_checkpoint(path, TASK, momentum_size=15), lambda: read_row(path)):
+    for read in (lambda: load_checkpoint(path, TASK, optimiser_state_size=15), lambda: read_row(path)):
         with pytest.raises(CorruptCheckpoint):
             read()
 
@@ -156,7 +157,7 @@ def test_what_cannot_be_read_does_not_pass_for_damaged(tmp_path, place):
     (tmp_path / "a directory").mkdir()
     (tmp_path / "a file").touch()
     path = tmp_path / place
-    for read in (lambda: load_checkpoint(path, TASK, momentum_size=15), lambda: read_row(path)):
+    for read in (lambda: load_checkpoint(path, TASK, optimiser_state_size=15), lambda: read_row(path)):
         with pytest.raises(HomeError, match="cannot be read") as error:
             read()
         assert not isinstance(error.value, CorruptCheckpoint)
@@ -174,4 +175,4 @@ def test_a_disk_that_is_full_keeps_the_last_checkpoint(tmp_path, monkeypatch):
         patched.setattr("os.fsync", full)
         with pytest.raises(OSError, match="space"):
             save_checkpoint(path, checkpoint(seed=2), TASK)
-    assert same(load_checkpoint(path, TASK, momentum_size=0), checkpoint(seed=1))
+    assert same(load_checkpoint(path, TASK, optimiser_state_size=0), checkpoint(seed=1))

@@ -105,7 +105,7 @@ def require_sound(root: Path, promised: dict[str, list], *, lost_records: bool =
         assert promised.get("peer", [peer_id])[-1] == peer_id
         newest = (0, 0)
         if home.checkpoint.exists():
-            saved = load_checkpoint(home.checkpoint, TASK, momentum_size=0)
+            saved = load_checkpoint(home.checkpoint, TASK, optimiser_state_size=0)
             newest = (saved.incarnation, saved.event)
             assert torch.equal(saved.nodes.rows[0], ROW + saved.event)
         assert newest >= promised.get("saved", [(0, 0)])[-1]
