@@ -56,7 +56,7 @@ class HomeOfMember:
         if settings.rounds.algorithm is not None:
             return charter_of(settings, task, layout=task.layout.digest)
         row = task.initial_row(settings.runtime.number)
-        plan = gossip_plan(settings, task, Nodes.start(row[None], momentum_size=0))
+        plan = gossip_plan(settings, task, Nodes.start(row[None], optimiser_state_size=0))
         return charter_of(in_full(settings), task, layout=plan.layout)
 
     def addresses(self) -> list[str]:
