@@ -21,7 +21,7 @@ _NESTED = 4
 
 
 def constants_of(module: nn.Module, layout: Layout) -> Constants:
-    """Collect buffers that are not persistent, and attributes that are tensors, arrays or plain values.
+    """Collect buffers that are not persistent, and attributes that are tensors, arrays, modules or plain values.
 
     What lies in the memory of a parameter or buffer of the row is left out: it is no constant.
     """
@@ -54,8 +54,11 @@ def _collect(
     depth: int,
 ) -> None:
     if isinstance(value, Tensor):
-        if not isinstance(value, nn.Parameter) and is_constant(value):
+        if is_constant(value):
             found[name] = value.detach().clone()
+    elif isinstance(value, nn.Module):  # in a plain list, say: not registered, unless it is elsewhere
+        for each, tensor in (*value.named_parameters(), *value.named_buffers()):
+            _collect(tensor, f"{name}.{each}", found, is_constant, depth)
     elif isinstance(value, np.ndarray):
         found[name] = value.copy()
     elif isinstance(value, bool | int | float | complex | str | np.generic | None):

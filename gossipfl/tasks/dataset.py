@@ -70,6 +70,8 @@ class Dataset:
                 )
             in_memory = [(what, leaf) for what, leaf in found if isinstance(leaf, Tensor)]
             for what, leaf in in_memory:
+                _require_constant(leaf, what)
+            for what, leaf in in_memory:
                 _require_dense(leaf, what)
             counts = [len(leaf) for _, leaf in found]
             if len(set(counts)) > 1 or 0 in counts:
@@ -160,6 +162,21 @@ class Dataset:
     def samples(self) -> int:
         """Number of samples to train on."""
         return count(self.train_targets)
+
+
+def _require_constant(leaf: Tensor, what: str) -> None:
+    if leaf.requires_grad:
+        raise InvalidTask(
+            f"the {what} require gradients",
+            expected="plain numbers: samples are not trained",
+            remedy="Call .detach() on them in the data.",
+        )
+    if leaf.device.type != "cpu":
+        raise InvalidTask(
+            f"the {what} are not in the memory of the CPU",
+            got=f"device {leaf.device}",
+            remedy="Call .cpu() on them in the data; the runtime moves what it needs.",
+        )
 
 
 def _require_dense(leaf: Tensor, what: str) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
+import torch
 from torch import Tensor, nn
 
 from gossipfl.constants import constants_of, difference, digest
@@ -14,6 +16,7 @@ from gossipfl.rows import SharePolicy, layout_of
 __all__ = ["constants_digest", "made", "require_common_start"]
 
 Factory = Callable[[], nn.Module]
+_WRAPPERS = (torch.jit.ScriptModule, nn.DataParallel, nn.parallel.DistributedDataParallel)
 
 
 def made(factory: Factory, *, name: str, seed: int) -> nn.Module:
@@ -32,7 +35,7 @@ def made(factory: Factory, *, name: str, seed: int) -> nn.Module:
         If the factory fails, or does not return a module.
     """
     try:
-        with seeded(seed):
+        with seeded(seed), _torch_as_it_was():
             module = factory()
     except Exception as error:
         raise InvalidTask(
@@ -44,7 +47,25 @@ def made(factory: Factory, *, name: str, seed: int) -> nn.Module:
             expected="a torch.nn.Module",
             got=type(module).__name__,
         )
+    if isinstance(module, _WRAPPERS) or hasattr(module, "_orig_mod"):
+        raise InvalidTask(
+            f"the model of task {name!r} is compiled, scripted or wrapped",
+            expected="the module itself",
+            got=type(module).__name__,
+            remedy="Return what torch.compile, torch.jit or DataParallel was given; simulations compile it.",
+        )
     return module
+
+
+@contextmanager
+def _torch_as_it_was() -> Iterator[None]:
+    """Put back what a factory may set for the whole process: the default dtype, and whether gradients are on."""
+    dtype = torch.get_default_dtype()
+    try:
+        with torch.enable_grad():
+            yield
+    finally:
+        torch.set_default_dtype(dtype)
 
 
 def require_common_start(factory: Factory, *, name: str, seed: int, share: SharePolicy) -> None:

@@ -24,6 +24,7 @@ from gossipfl.tasks.failures import failures_named
 from gossipfl.tasks.huggingface import AdapterAveraging, LogitsLoss, adapted, head_of, logits_metrics
 from gossipfl.tasks.loss_kinds import default_metrics
 from gossipfl.tasks.metrics import Metric
+from gossipfl.tasks.naming import name_of
 from gossipfl.tasks.objective import Objective
 from gossipfl.tasks.samples import Tree
 
@@ -115,6 +116,13 @@ class Task:
                 f"task {self.name!r} has a metric named 'loss'",
                 expected="another name",
                 remedy="The loss is always evaluated too.",
+            )
+        if isinstance(self.loss, nn.Module) and any(each.requires_grad for each in self.loss.parameters()):
+            raise InvalidTask(
+                f"the loss of task {self.name!r} has parameters, which nobody would train",
+                expected="a loss whose parameters are part of the model, or frozen",
+                got=", ".join(name for name, each in self.loss.named_parameters() if each.requires_grad),
+                remedy="Move them into the model, which may return them beside its outputs.",
             )
         if self.refresh_seconds is not None and not 0 < self.refresh_seconds < math.inf:
             raise InvalidTask(
@@ -248,9 +256,9 @@ class Task:
         agreed = {
             "name": self.name,
             "layout": self.layout.digest.hex(),
-            "loss": _name_of(self.loss),
+            "loss": name_of(self.loss),
             "metrics": sorted(self.metrics),
-            **({} if self.transform is None else {"transform": _name_of(self.transform)}),
+            **({} if self.transform is None else {"transform": name_of(self.transform)}),
             "start": [self.start, self.seed, hashlib.sha256(shared.numpy().tobytes()).hexdigest()],
             "constants": constants_digest(self.build_module(), self.share).hex(),
         }
@@ -284,19 +292,3 @@ class Task:
             differs when it is evaluated again.
         """
         return self._evaluator(rows, inputs, targets)
-
-
-def _name_of(function: Callable[..., object]) -> str:
-    """Name a function the same in every process, with the plain settings of partials and callable objects."""
-    if isinstance(function, functools.partial):
-        settings = {**{str(place): value for place, value in enumerate(function.args)}, **function.keywords}
-        return _name_of(function.func) + _plain(settings)
-    if hasattr(function, "__qualname__"):
-        return f"{function.__module__}.{function.__qualname__}"
-    kind = type(function)
-    return f"{kind.__module__}.{kind.__qualname__}" + _plain(getattr(function, "__dict__", {}))
-
-
-def _plain(settings: Mapping[str, object]) -> str:
-    kept = {key: value for key, value in settings.items() if isinstance(value, str | int | float | None)}
-    return json.dumps(kept, sort_keys=True)

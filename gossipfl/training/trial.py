@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gossipfl.constants import constants_of, difference
 from gossipfl.errors import GossipflError, InvalidTask
@@ -86,6 +86,7 @@ def try_out(
         changes_samples |= any(leaf._version for leaf in leaves(batch) if isinstance(leaf, Tensor))
         return found
 
+    form = _form(own.module)
     with _named(example):
         differentiate(lambda outputs, targets: _required(watched(outputs, targets)))
         inputs, targets = copied(example)
@@ -95,6 +96,7 @@ def try_out(
         second = differentiate(loss)
         after = constants_of(own.module, layout)
     _require_repeatable(first, second, clocks)
+    _require_same_form(own.module, form)
     changed = difference(before, after)
     if changed is not None:
         raise InvalidTask(
@@ -131,6 +133,32 @@ def _changes_large(
 _drawing = watched
 
 
+def _form(module: nn.Module) -> tuple[dict[str, bool], frozenset[str]]:
+    """Which parts are in training mode, and the names of parameters."""
+    modes = {name: part.training for name, part in module.named_modules()}
+    return modes, frozenset(name for name, _ in module.named_parameters(remove_duplicate=False))
+
+
+def _require_same_form(module: nn.Module, before: tuple[dict[str, bool], frozenset[str]]) -> None:
+    modes, names = _form(module)
+    added = sorted(names ^ before[1])
+    if added:
+        raise InvalidTask(
+            f"the module makes or removes the parameter {added[0]!r} while it runs",
+            expected="all parameters made in its constructor: others are neither trained nor shared",
+            remedy="Make it in __init__; a constant or a cache can be a buffer.",
+        )
+    switched = [
+        name or type(module).__name__ for name, mode in modes.items() if before[0].get(name, mode) != mode
+    ]
+    if switched:
+        raise InvalidTask(
+            f"the module switches {switched[0]!r} between training and evaluation while it runs",
+            expected="a mode that stays: the first batch would be another's",
+            remedy="Override train(mode) for parts that are always in evaluation.",
+        )
+
+
 def _required(value: Any) -> Tensor:  # noqa: ANN401 - whatever a loss returns
     """Require one differentiable number."""
     if not isinstance(value, Tensor) or value.shape != () or not value.is_floating_point():
@@ -145,6 +173,12 @@ def _required(value: Any) -> Tensor:  # noqa: ANN401 - whatever a loss returns
             "the loss does not depend on any trainable parameter",
             expected="a loss that can be differentiated",
             remedy="Look for detach(), item(), no_grad() or integer outputs in the module and the loss.",
+        )
+    if value.isnan():
+        raise InvalidTask(
+            "the loss of the initial model is NaN",
+            expected="a number",
+            remedy="Look for 0 / 0, ∞ − ∞, logarithms and roots of negative numbers in the module and the loss.",
         )
     return value
 
