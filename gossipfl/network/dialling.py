@@ -7,7 +7,9 @@ peers told of only where `Hearsay` and the `DialBook` allow it. Whatever goes wr
 
 from __future__ import annotations
 
+import socket as system_socket
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
@@ -30,13 +32,34 @@ from gossipfl.network.log_limits import limited_logger
 from gossipfl.network.noise.upgrade import SecuredSocket, Upgrader
 from gossipfl.network.resolving import Resolver
 
-__all__ = ["Dialler"]
+__all__ = ["DialManner", "Dialler"]
 
 # The head start of an address over the next one (RFC 8305, section 5).
 _STAGGER_SECONDS: Final = 0.25
 _log = limited_logger(__name__)
 
 Attempt = Callable[[], Awaitable[SecuredSocket]]
+Endpoint = tuple[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DialManner:
+    """How a dial is made.
+
+    Parameters
+    ----------
+    source : (str, int) or None
+        IP address and port that this peer listens at, to dial from. If the other side does so at the same time,
+        the routers before both let the other's packets in.
+    answers : bool
+        Whether this side has the part of the one that was dialled, as one of two that dial each other must.
+    """
+
+    source: Endpoint | None = None
+    answers: bool = False
+
+
+_PLAIN: Final = DialManner()
 
 
 class Dialler:
@@ -57,7 +80,12 @@ class Dialler:
         self._book = book
         self._seconds = seconds
 
-    async def dial(self, peer_id: str, addresses: Sequence[str | Hearsay]) -> SecuredSocket:
+    async def dial(
+        self,
+        peer_id: str,
+        addresses: Sequence[str | Hearsay],
+        manner: DialManner = _PLAIN,
+    ) -> SecuredSocket:
         """Connect to a peer at the first of its addresses where it proves to be itself.
 
         Parameters
@@ -65,6 +93,7 @@ class Dialler:
         peer_id : str
         addresses : sequence of str or Hearsay
             Tried in order, each with a short head start over the next. Those that are none are passed over.
+        manner : DialManner, optional
 
         Raises
         ------
@@ -85,7 +114,7 @@ class Dialler:
             if address.peer_id not in (None, peer_id):
                 raise PeerUnreachable("an address is another peer's", expected=peer_id, got=address)
             hearsay = told if isinstance(told, Hearsay) else None
-            attempts.append(partial(self._attempt, peer_id, address, hearsay))
+            attempts.append(partial(self._attempt, peer_id, address, hearsay, manner))
         if not attempts:
             raise PeerUnreachable(f"no address of peer {peer_id} is known")
         with trio.move_on_after(self._seconds):
@@ -131,7 +160,13 @@ class Dialler:
         await trio.aclose_forcefully(socket)
         raise PeerUnreachable("nobody is at the other end", got=lost)
 
-    async def _attempt(self, peer_id: str, address: PeerAddress, hearsay: Hearsay | None) -> SecuredSocket:
+    async def _attempt(
+        self,
+        peer_id: str,
+        address: PeerAddress,
+        hearsay: Hearsay | None,
+        manner: DialManner,
+    ) -> SecuredSocket:
         hosts = [address.host]
         if address.is_name:
             hosts = await self._resolver.resolve(address, trusted=hearsay is None)
@@ -143,17 +178,24 @@ class Dialler:
                 remedy="Configure the address, or set view.narrower.",
             )
         return await _first_of(
-            [partial(self._connect, peer_id, (host, address.port), hearsay) for host in hosts]
+            [partial(self._connect, peer_id, (host, address.port), hearsay, manner) for host in hosts]
         )
 
     async def _connect(
-        self, peer_id: str, endpoint: tuple[str, int], hearsay: Hearsay | None
+        self,
+        peer_id: str,
+        endpoint: Endpoint,
+        hearsay: Hearsay | None,
+        manner: DialManner,
     ) -> SecuredSocket:
         if hearsay is not None:
             self._book.admit(endpoint, now=trio.current_time())
-        socket = await trio.open_tcp_stream(*endpoint)
+        socket = await _open_stream(endpoint, manner.source)
         try:
-            secured = await self._upgrader.secure(socket, remote_address=endpoint[0], expected_peer=peer_id)
+            secured = await self._upgrader.secure(
+                socket, remote_address=endpoint[0], expected_peer=None if manner.answers else peer_id
+            )
+            _require_peer(secured, peer_id)
         except BaseException as error:
             proved = isinstance(error, IdentityMismatch) and error.proved is not None
             if proved or isinstance(error, IncompatibleCharter | NotAMember | NotAdmitted):
@@ -167,6 +209,29 @@ class Dialler:
             raise
         self._book.succeeded(endpoint)
         return secured
+
+
+def _require_peer(secured: SecuredSocket, peer_id: str) -> None:
+    if secured.peer_id != peer_id:
+        raise IdentityMismatch(
+            "somebody else dialled", expected=peer_id, got=secured.peer_id, proved=secured.peer_id
+        )
+
+
+async def _open_stream(endpoint: Endpoint, source: Endpoint | None) -> trio.SocketStream:
+    if source is None:
+        return await trio.open_tcp_stream(*endpoint)
+    family = system_socket.AF_INET6 if ":" in endpoint[0] else system_socket.AF_INET
+    socket = trio.socket.socket(family, system_socket.SOCK_STREAM)
+    try:
+        for option in (system_socket.SO_REUSEADDR, system_socket.SO_REUSEPORT):
+            socket.setsockopt(system_socket.SOL_SOCKET, option, 1)
+        await socket.bind(source)
+        await socket.connect(endpoint)
+    except BaseException:
+        socket.close()
+        raise
+    return trio.SocketStream(socket)
 
 
 async def _first_of(attempts: Sequence[Attempt]) -> SecuredSocket:

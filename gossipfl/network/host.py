@@ -17,7 +17,7 @@ from gossipfl.network.buffers import SharedBuffers
 from gossipfl.network.connection import Connection
 from gossipfl.network.counters import NetworkCounters
 from gossipfl.network.dial_book import DialBook
-from gossipfl.network.dialling import Dialler
+from gossipfl.network.dialling import Dialler, DialManner
 from gossipfl.network.exchanging import Exchanger
 from gossipfl.network.failures import ConnectionAborted
 from gossipfl.network.identify import Identify
@@ -264,12 +264,14 @@ class Host:
             for connection in self._table.all():
                 nursery.start_soon(connection.close)
 
-    async def _connect(self, peer_id: str, addresses: Sequence[str | Hearsay]) -> Connection:
+    async def _connect(
+        self, peer_id: str, addresses: Sequence[str | Hearsay], manner: DialManner | None = None
+    ) -> Connection:
         if peer_id == self.peer_id:
             raise PeerUnreachable("a peer does not exchange with itself", got=peer_id)
         if self.members.is_stranger(peer_id) or not self._may_connect(peer_id):
             raise PeerUnreachable("this peer is banned, or not admitted", got=peer_id)
-        return await self._take_up(await self._dialler.dial(peer_id, addresses))
+        return await self._take_up(await self._dialler.dial(peer_id, addresses, manner or DialManner()))
 
     async def _take_up(self, secured: SecuredSocket) -> Connection:
         """Run a connection that this side asked for."""

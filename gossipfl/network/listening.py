@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -173,7 +174,12 @@ async def open_listeners(
 
 
 async def _open(address: PeerAddress) -> list[trio.SocketListener]:
-    return list(await trio.open_tcp_listeners(address.port, host=address.host, backlog=_BACKLOG))
+    listeners = await trio.open_tcp_listeners(address.port, host=address.host, backlog=_BACKLOG)
+    if hasattr(socket, "SO_REUSEPORT"):
+        for listener in listeners:
+            # Lets this peer dial from the port (`Dialler.dial`). Set only now, so the port was free.
+            listener.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    return list(listeners)
 
 
 async def _open_again(address: PeerAddress, last_port: int | None) -> list[trio.SocketListener]:

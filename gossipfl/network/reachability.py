@@ -68,6 +68,17 @@ class Reachability:
         """Return the addresses to announce, those that reach furthest first; never 0.0.0.0, never port 0."""
         if self._announced:
             return self._announced
+        own = self.own()
+        own += self._observed(own)
+        return tuple(sorted(dict.fromkeys(own), key=lambda each: -each.scope))[:_MOST_ADDRESSES]
+
+    @property
+    def is_announced(self) -> bool:
+        """Whether the settings say what is announced."""
+        return bool(self._announced)
+
+    def own(self) -> list[PeerAddress]:
+        """Return the addresses of this machine at which it listens."""
         own: list[PeerAddress] = []
         for address in self._listened:
             if address.host not in _ANYWHERE:
@@ -80,8 +91,7 @@ class Reachability:
         if any(each.scope > Scope.LOOPBACK for each in own):
             anywhere = {each.family for each in self._listened if each.host in _ANYWHERE}
             own = [each for each in own if each.scope > Scope.LOOPBACK or each.family not in anywhere]
-        own += self._observed(own)
-        return tuple(sorted(dict.fromkeys(own), key=lambda each: -each.scope))[:_MOST_ADDRESSES]
+        return own
 
     def refresh(self) -> None:
         """Look at the interfaces, and warn if nobody elsewhere can reach them."""

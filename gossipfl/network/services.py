@@ -17,6 +17,7 @@ import trio
 from gossipfl.errors import ExchangeFailed, ExchangeTimedOut, GossipflError, PeerBusy, RateLimited
 from gossipfl.network.addresses import Hearsay
 from gossipfl.network.connection import Connection
+from gossipfl.network.dialling import DialManner
 from gossipfl.network.failures import StreamEnded, StreamFailure
 from gossipfl.network.limits import NetworkLimits
 from gossipfl.network.log_limits import limited_logger
@@ -99,7 +100,7 @@ class Services:
         limits: NetworkLimits,
         standing: Standing,
         find_connection: Callable[[str], Connection | None],
-        connect: Callable[[str, Sequence[str | Hearsay]], Awaitable[Connection]],
+        connect: Callable[..., Awaitable[Connection]],
         refuse: Callable[[str, GossipflError], None],
     ) -> None:
         self._limits = limits
@@ -163,15 +164,20 @@ class Services:
         """
         return self._find_connection(peer_id) or await self.dial(peer_id, addresses)
 
-    async def dial(self, peer_id: str, addresses: Sequence[str | Hearsay]) -> Connection:
-        """Make a connection to a peer, whether or not there is one.
+    async def dial(
+        self,
+        peer_id: str,
+        addresses: Sequence[str | Hearsay],
+        manner: DialManner | None = None,
+    ) -> Connection:
+        """Make a connection to a peer, whether or not there is one; see `Dialler.dial`.
 
         Raises
         ------
         ExchangeFailed
             It cannot be reached at any of the addresses.
         """
-        return await self._connect(peer_id, addresses)
+        return await self._connect(peer_id, addresses, manner)
 
     async def open(
         self,

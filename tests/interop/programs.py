@@ -41,6 +41,10 @@ class Program:
         await self._process.stdin.send_all(json.dumps({"do": request, **parameters}).encode() + b"\n")
         return await self._read()
 
+    def kill(self):
+        """End the program as a power cut would."""
+        self._process.kill()
+
     async def _read(self):
         while b"\n" not in self._received:
             data = await self._process.stdout.receive_some()
@@ -51,7 +55,7 @@ class Program:
 
 
 @asynccontextmanager
-async def _running(*command):
+async def running(*command):
     process = await trio.lowlevel.open_process(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     try:
         program = Program(process)
@@ -68,9 +72,9 @@ async def _running(*command):
 
 def in_javascript():
     """A js-libp2p host for the time of an ``async with`` block."""
-    return _running("node", str(HERE / "js/peer.js"))
+    return running("node", str(HERE / "js/peer.js"))
 
 
 def in_go():
     """A go-libp2p host, likewise."""
-    return _running(sys.executable, str(HERE / "go/peer.py"))
+    return running(sys.executable, str(HERE / "go/peer.py"))

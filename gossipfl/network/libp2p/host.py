@@ -33,7 +33,7 @@ class LibraryHost(BasicHost):
     """
 
     def __init__(self, network: LibraryNetwork) -> None:
-        super().__init__(network)
+        super().__init__(network, addrs_factory=network.advertised)
         self._library_network = network
         for protocol, handler in self.multiselect.handlers.items():
             network.offer(str(protocol), handler)

@@ -18,6 +18,7 @@ from multiaddr import Multiaddr
 from gossipfl.errors import GossipflError, InvalidAddress
 from gossipfl.network.addresses import Hearsay, Scope, parse_address
 from gossipfl.network.connection import Connection
+from gossipfl.network.dialling import DialManner
 from gossipfl.network.failures import StreamFailure
 from gossipfl.network.host import Host
 from gossipfl.network.identity import Identity
@@ -41,7 +42,7 @@ class _Listened:
         self._host = host
 
     def get_addrs(self) -> tuple[Multiaddr, ...]:
-        return tuple(Multiaddr(str(each)) for each in self._host.reachability.addresses())
+        return tuple(Multiaddr(str(each)) for each in self._host.reachability.own())
 
 
 class LibraryNetwork(Bookkeeping):
@@ -136,6 +137,13 @@ class LibraryNetwork(Bookkeeping):
     def set_stream_handler(self, stream_handler: StreamHandler) -> None:
         """Do nothing: a stream comes to the handler of its protocol, which the host has agreed upon."""
 
+    def advertised(self, known: Sequence[Multiaddr]) -> list[Multiaddr]:
+        """Return where the host is reached, after what the library knows itself; only that, if it is announced."""
+        announced = [Multiaddr(str(each)) for each in self._host.reachability.addresses()]
+        if self._host.reachability.is_announced:
+            return announced
+        return list({str(each): each for each in (*known, *announced)}.values())
+
     # Connections
 
     def get_peer_id(self) -> ID:
@@ -196,30 +204,29 @@ class LibraryNetwork(Bookkeeping):
         except GossipflError as error:
             raise SwarmException(str(error)) from error
 
-    async def dial_addr(self, addr: Multiaddr, peer_id: ID, source: object = None) -> LibraryConnection:
-        """Make another connection to a peer, at one address.
+    async def dial_addr(
+        self, addr: Multiaddr, peer_id: ID, source: tuple[str, int] | None = None
+    ) -> LibraryConnection:
+        """Make another connection to a peer, at one address and perhaps from one that is listened at.
 
         Raises
         ------
         SwarmException
             It cannot be reached there.
         """
-        try:
-            return self._of(await self._host.services.dial(str(peer_id), self._hearsay([addr])))
-        except GossipflError as error:
-            raise SwarmException(str(error)) from error
+        return await self._dial(addr, peer_id, DialManner(source=source))
 
     async def dial_addr_as_responder(
-        self, addr: Multiaddr, peer_id: ID, source: object = None
+        self, addr: Multiaddr, peer_id: ID, source: tuple[str, int] | None = None
     ) -> LibraryConnection:
-        """Refuse: a host that dials is the initiator of its connection.
+        """Make another connection to a peer that dials this one at the same time, and has the dialler's part.
 
         Raises
         ------
         SwarmException
-            Always.
+            It cannot be reached there, or is another peer.
         """
-        raise SwarmException("hosts of gossipfl do not dial as the side that answers")
+        return await self._dial(addr, peer_id, DialManner(source=source, answers=True))
 
     async def upgrade_outbound_raw_conn(self, raw_conn: IRawConnection, peer_id: ID) -> LibraryConnection:
         """Connect to a peer over what leads to it, such as a relayed stream."""
@@ -281,6 +288,13 @@ class LibraryNetwork(Bookkeeping):
             except InvalidAddress:  # not over TCP
                 continue
         return told
+
+    async def _dial(self, addr: Multiaddr, peer_id: ID, manner: DialManner) -> LibraryConnection:
+        try:
+            connection = await self._host.services.dial(str(peer_id), self._hearsay([addr]), manner)
+        except GossipflError as error:
+            raise SwarmException(str(error)) from error
+        return self._of(connection)
 
     async def _carry(self, raw: IRawConnection, expected_peer: str | None) -> LibraryConnection:
         remote = raw.get_remote_address()

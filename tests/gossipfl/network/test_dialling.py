@@ -2,6 +2,7 @@
 
 import socket
 import threading
+from contextlib import suppress
 
 import pytest
 import trio
@@ -9,12 +10,21 @@ from hypothesis import given
 from hypothesis import settings as profile
 from hypothesis import strategies as st
 
-from gossipfl.errors import ExchangeFailed, MessageRefused, PeerUnreachable
+from gossipfl.errors import (
+    ExchangeFailed,
+    IdentityMismatch,
+    InvalidAddress,
+    MessageRefused,
+    PeerUnreachable,
+)
 from gossipfl.network import Hearsay, Identity, Scope, parse_address
 from gossipfl.network.dial_book import DialBook
+from gossipfl.network.dialling import DialManner
+from gossipfl.network.failures import ConnectionLost
+from gossipfl.network.noise.upgrade import Upgrader
 from gossipfl.network.resolving import Resolver
 
-from .helpers import in_trio, limits, model_frame, serving_host, tcp_address
+from .helpers import assert_serves, in_trio, limits, model_frame, serving_host, tcp_address
 
 PEER = Identity.generate().peer_id
 HOSTS = st.one_of(
@@ -228,3 +238,49 @@ def _admits(book, endpoint, now):
     except PeerUnreachable:
         return False
     return True
+
+
+@in_trio
+async def test_a_host_dials_from_the_port_it_listens_at():
+    async with serving_host() as host, serving_host() as other:
+        source = tcp_address(host)
+        connection = await host.services.dial(other.peer_id, other.addresses, DialManner(source=source))
+        [seen] = other.connections.all()
+        assert (seen.remote_endpoint.host, seen.remote_endpoint.port) == source
+        assert connection.is_initiator
+        await assert_serves(host)
+
+
+@pytest.mark.parametrize("is_expected", [True, False])
+@in_trio
+async def test_of_two_that_dial_each_other_one_has_the_part_of_the_dialled(is_expected):
+    other, claimed = Identity.generate(), Identity.generate()
+
+    async def dial_too(socket):
+        upgrader = Upgrader(identity=other, admit=lambda _: True)
+        with suppress(ConnectionLost):
+            await upgrader.secure(socket, remote_address="", expected_peer=host.peer_id)
+            await trio.sleep_forever()
+
+    async with serving_host() as host, trio.open_nursery() as nursery:
+        [listener] = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        nursery.start_soon(trio.serve_listeners, dial_too, [listener])
+        address = f"/ip4/127.0.0.1/tcp/{listener.socket.getsockname()[1]}"
+        if is_expected:
+            connection = await host.services.dial(other.peer_id, [address], DialManner(answers=True))
+            assert not connection.is_initiator
+            assert host.connected() == {other.peer_id}
+        else:
+            with pytest.raises(IdentityMismatch, match=other.peer_id):
+                await host.services.dial(claimed.peer_id, [address], DialManner(answers=True))
+            assert host.connected() == frozenset()
+        nursery.cancel_scope.cancel()
+
+
+@in_trio
+async def test_a_port_that_is_listened_at_is_nobody_elses():
+    async with serving_host() as host:
+        port = tcp_address(host)[1]
+        with pytest.raises(InvalidAddress, match="cannot be listened at"):
+            async with serving_host(listen=[f"/ip4/127.0.0.1/tcp/{port}"]):
+                pass

@@ -1,6 +1,6 @@
 """py-libp2p's own services, unmodified, on hosts of this project."""
 
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 import pytest
 import trio
@@ -251,3 +251,32 @@ async def test_the_hosts_own_services_are_back_afterwards():
         assert host.connections.watchers == []
         with trio.move_on_after(5):
             await other.exchange(host.peer_id, [], model_frame())
+
+
+@pytest.mark.parametrize(
+    "said",
+    [b"", b"\xff" * 200, b"\x80\x80\x80\x80\x80\x20" + bytes(5_000), bytes(2_000)],
+    ids=["nothing", "garbage", "a length of 2⁴⁰", "zeros"],
+)
+@in_trio
+async def test_whatever_strangers_say_to_the_library_ends_their_streams_only(said):
+    """Each service hears it as the one that is asked; identify also as the one that asks, in its own task."""
+    async with relayed() as (_, _, target, target_library, _, _), serving_host() as stranger:
+        AutoNATService(target_library)
+        async with dht_of(target_library):
+
+            async def lie(stream):
+                await stream.write(said)
+
+            stranger.services.offer(IDENTIFY_PROTOCOL, lie)
+            protocols = [str(each) for each in target_library.get_mux().get_protocols() if each]
+            assert len(protocols) >= 6
+            for protocol in protocols:
+                stream = await stranger.services.open(target.peer_id, [protocol], addresses=target.addresses)
+                await stream.write(said)
+                stream.finish()
+                with trio.move_on_after(0.5), suppress(Exception):
+                    while await stream.read_some(65_536):
+                        pass
+                stream.reset()
+        await assert_serves(target)
