@@ -1,6 +1,6 @@
 """Overlays under members that push themselves: the share of hostile entries over time, Brahms beside Cyclon.
 
-python -m benchmarks.hostile_overlays [--peers 10000] [--hostile 0.1] [--multiple 10] [--periods 200]
+python -m benchmarks.hostile_overlays [--peers 10000] [--hostile 0.1] [--multiple 10] [--periods 200] [--published]
 
 Hostile members send so many times the honest rate of requests, each to a random honest peer, and tell of each other
 alone. Cyclon's have the same multiple of its shuffles.
@@ -55,6 +55,9 @@ def main() -> None:
     parser.add_argument("--multiple", type=int, default=10)
     parser.add_argument("--periods", type=int, default=200)
     parser.add_argument("--every", type=int, default=25)
+    parser.add_argument(
+        "--published", action="store_true", help="the shares of the paper: α = β = 0.45, γ = 0.1"
+    )
     chosen = parser.parse_args()
     generator = np.random.default_rng(1)
     print("| entries of honest peers | period | hostile | in-degree of the honest | known to nobody |")
@@ -73,11 +76,12 @@ def main() -> None:
             row("Cyclon", period, cyclon.views, hostile)
 
     began = time.perf_counter()
+    shares = {"renewal": 1, "pushes": 9, "pulls": 9, "history": 2} if chosen.published else {}
     brahms = brahms_overlay(
         chosen.peers,
         generator=generator,
         hostile=chosen.hostile,
-        settings=BrahmsSettings(partners=8, told=20, probes=16),
+        settings=BrahmsSettings(partners=8, told=20, probes=16, **shares),
     )
     for period in range(1, chosen.periods + 1):
         brahms = brahms_period(brahms, draw_brahms_period(brahms, generator, multiple=chosen.multiple))

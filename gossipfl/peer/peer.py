@@ -385,7 +385,7 @@ class Peer:
             self._view = book = roster_book(parts, plan, saved)
             return take_part_in_rounds(parts, plan, book)
         self._view = view = sampled_view(parts, self.home.acquaintances, saved)
-        return take_part_in_gossip(parts, plan, view)
+        return take_part_in_gossip(parts, plan, view, directory=self.home.directory)
 
     def _name_double(self, error: IdentityInUseTwice) -> None:
         self.counters.count_refused(error)

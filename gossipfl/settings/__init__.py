@@ -10,6 +10,7 @@ from gossipfl.settings.loading import dump_settings, load_settings, parse_settin
 from gossipfl.settings.membership import MembershipSettings
 from gossipfl.settings.modules import with_modules
 from gossipfl.settings.peer import (
+    BootstrapSettings,
     CheckpointSettings,
     EvaluationSettings,
     ExchangeSettings,
@@ -23,6 +24,7 @@ from gossipfl.settings.peer import (
 from gossipfl.settings.rounds import RoundsSettings
 
 __all__ = [
+    "BootstrapSettings",
     "CheckpointSettings",
     "EvaluationSettings",
     "ExchangeSettings",

@@ -17,6 +17,7 @@ from gossipfl.settings.outgoing import MaskSettings, OutgoingSettings, codec_nam
 from gossipfl.settings.rounds import RoundsSettings
 
 __all__ = [
+    "BootstrapSettings",
     "CheckpointSettings",
     "EvaluationSettings",
     "ExchangeSettings",
@@ -100,6 +101,20 @@ class ViewSettings(_Table):
             message = f"view.exchanged ({self.exchanged}) is larger than view.size ({self.size})"
             raise ValueError(message)
         return self
+
+
+class BootstrapSettings(_Table):
+    """Where a peer looks for others, besides ``network.bootstrap``."""
+
+    file: Path | None = Field(
+        None,
+        description="file of peers, an address ending in /p2p/PEER_ID a line, read again when it changes; "
+        "relative to the peer's home",
+    )
+    mdns: bool = Field(
+        default=False,
+        description="whether to announce the peer on the local network and look for others there (multicast DNS)",
+    )
 
 
 class NetworkSettings(_Table):
@@ -208,6 +223,7 @@ class PeerSettings(_Table):
     )
     view: ViewSettings = Field(default_factory=ViewSettings)
     network: NetworkSettings = Field(default_factory=NetworkSettings)
+    bootstrap: BootstrapSettings = Field(default_factory=BootstrapSettings)
     membership: MembershipSettings = Field(default_factory=MembershipSettings)
     checkpoint: CheckpointSettings = Field(default_factory=CheckpointSettings)
     records: RecordsSettings = Field(default_factory=RecordsSettings)
@@ -218,6 +234,14 @@ class PeerSettings(_Table):
     def codec(self) -> str:
         """Name of the codec that rows are sent with, in its short form or among the tables ``outgoing``."""
         return codec_name_in(self.outgoing) or self.exchange.codec
+
+    @model_validator(mode="after")
+    def _gossip_discovers(self) -> PeerSettings:
+        if self.rounds.algorithm is not None and self.bootstrap != BootstrapSettings():
+            raise ValueError(
+                "bootstrap: in rounds the roster says who takes part and where; leave the table out"
+            )
+        return self
 
     @model_validator(mode="after")
     def _outgoing_in_order(self) -> PeerSettings:

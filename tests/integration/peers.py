@@ -30,12 +30,15 @@ QUICK = {
 
 
 def quick_settings(index=0, *, bootstrap=(), options=None, outgoing=(), **tables) -> PeerSettings:
-    """Settings of a quick peer; ``tables`` replace single values, as ``exchange={"period": 1}``."""
+    """Settings of a quick peer; ``tables`` replace single values, as ``exchange={"period": 1}``.
+
+    The table ``bootstrap`` is ``bootstrap_``.
+    """
     merged = {name: dict(table) for name, table in QUICK.items()}
     merged["task"] = {"name": TASK, "options": {"index": index, **(options or {})}}
     merged["runtime"] = {"number": index}
     for table, values in tables.items():
-        merged.setdefault(table, {}).update(values)
+        merged.setdefault(table.rstrip("_"), {}).update(values)
     merged["network"]["bootstrap"] = list(bootstrap)
     merged["outgoing"] = list(outgoing)
     return parse_settings(merged, source="a test")

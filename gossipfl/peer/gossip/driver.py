@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,10 @@ from gossipfl.errors import InvalidTask
 from gossipfl.peer.assembly import bootstrap_peers, outgoing_of
 from gossipfl.peer.driver import Participation, Parts
 from gossipfl.peer.gossip.acquaintances import Acquaintances
+from gossipfl.peer.gossip.discovery import Discovery, follow_file
 from gossipfl.peer.gossip.exchanges import Gossip
 from gossipfl.peer.gossip.guard import Guard, LossProbe
+from gossipfl.peer.gossip.lan import LocalNetwork, require_zeroconf
 from gossipfl.peer.gossip.later_starts import LaterStarts
 from gossipfl.peer.gossip.learner import Learner
 from gossipfl.peer.gossip.meetings import Meetings
@@ -58,8 +60,24 @@ def sampled_view(parts: Parts, path: Path, saved: Iterable[dict[str, Any]] = ())
     return view
 
 
-def take_part_in_gossip(parts: Parts, plan: GossipPlan, view: SampledView) -> Participation:
-    """Put the parts of a gossiping peer together."""
+def take_part_in_gossip(
+    parts: Parts, plan: GossipPlan, view: SampledView, *, directory: Path
+) -> Participation:
+    """Put the parts of a gossiping peer together.
+
+    Parameters
+    ----------
+    parts : Parts
+    plan : GossipPlan
+    view : SampledView
+    directory : Path
+        The peer's.
+
+    Raises
+    ------
+    SettingError
+        A library that settings ask for is missing.
+    """
     settings, exchange = parts.settings, parts.settings.exchange
     guard = _guard_of(parts)
     learner = Learner(
@@ -111,9 +129,29 @@ def take_part_in_gossip(parts: Parts, plan: GossipPlan, view: SampledView) -> Pa
             "views": meetings.run,
             "later starts": later_starts.go_beyond,
             "acquaintances": partial(view.acquaintances.keep_for_ever, settings.checkpoint.period),
+            **_discovery_tasks(parts, view, directory),
         },
         gate=lambda: None if guard is None else guard.described(),
     )
+
+
+def _discovery_tasks(
+    parts: Parts, view: SampledView, directory: Path
+) -> dict[str, Callable[[], Awaitable[None]]]:
+    settings, host = parts.settings.bootstrap, parts.host
+    discovery = Discovery(bootstrap_peers(parts.settings), view.configure)
+    tasks: dict[str, Callable[[], Awaitable[None]]] = {}
+    if settings.file is not None:
+        tasks["peers file"] = partial(follow_file, directory / settings.file, discovery)
+    if settings.mdns:
+        require_zeroconf()
+        tasks["local network"] = LocalNetwork(
+            peer_id=host.peer_id,
+            addresses=lambda: host.addresses,
+            task=parts.task.fingerprint,
+            discovery=discovery,
+        ).run
+    return tasks
 
 
 def _guard_of(parts: Parts) -> Guard | None:

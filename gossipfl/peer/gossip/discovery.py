@@ -1,0 +1,109 @@
+"""Discovery of peers outside the network's own gossip: settings, a file that may change, and the LAN."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Final
+
+import trio
+
+from gossipfl.errors import GossipflError
+from gossipfl.network import parse_address
+from gossipfl.wire import PeerDescriptor
+from topology.text import read_text
+
+__all__ = ["Discovery", "follow_file", "peers_in"]
+
+logger = logging.getLogger(__name__)
+
+Addresses = Mapping[str, tuple[str, ...]]
+
+_LOOK_SECONDS: Final = 2.0
+_MOST_BYTES: Final = 1 << 20
+
+
+class Discovery:
+    """Keeps together what each source names.
+
+    Parameters
+    ----------
+    bootstrap : iterable of PeerDescriptor
+        Named in the settings.
+    configure : callable
+        Takes all peers that are named now, and where, after each change.
+    """
+
+    def __init__(self, bootstrap: Iterable[PeerDescriptor], configure: Callable[[Addresses], None]) -> None:
+        self._sources: dict[str, Addresses] = {
+            "settings": {each.peer_id: each.addresses for each in bootstrap}
+        }
+        self._configure = configure
+
+    def found(self, source: str, addresses: Addresses) -> None:
+        """Take in all that a source names now."""
+        if self._sources.get(source, {}) == addresses:
+            return
+        self._sources[source] = addresses
+        merged: dict[str, tuple[str, ...]] = {}
+        for each in self._sources.values():
+            for peer_id, places in each.items():
+                merged[peer_id] = tuple(dict.fromkeys((*merged.get(peer_id, ()), *places)))
+        self._configure(merged)
+
+
+def peers_in(text: str, *, source: str) -> dict[str, tuple[str, ...]]:
+    """Parse a file of peers: an address ending in /p2p/PEER_ID a line, and comments from ``#`` on.
+
+    Lines that are none are passed over, with a warning that cites them.
+
+    Parameters
+    ----------
+    text : str
+    source : str
+        Name of the file, for the warning.
+    """
+    peers: dict[str, tuple[str, ...]] = {}
+    for number, line in enumerate(text.splitlines(), start=1):
+        entry = line.partition("#")[0].strip()
+        if not entry:
+            continue
+        try:
+            address = parse_address(entry, smallest_port=1)
+        except GossipflError as error:
+            logger.warning("%s, line %d is passed over: %s", source, number, error)
+            continue
+        if address.peer_id is None:
+            logger.warning(
+                "%s, line %d is passed over: it does not say whom to expect there; expected an address ending in "
+                "/p2p/PEER_ID; got %r. `gossipfl peer status` prints it",
+                source,
+                number,
+                entry[:200],
+            )
+            continue
+        peers[address.peer_id] = (*peers.get(address.peer_id, ()), entry)
+    return peers
+
+
+async def follow_file(path: Path, discovery: Discovery) -> None:
+    """Read a file of peers, and again whenever it has changed, for ever; one that is missing is told of once."""
+    seen: tuple[int, int, int] | None = None
+    is_missed = False
+    while True:
+        try:
+            found = await trio.to_thread.run_sync(path.stat)
+            state = (found.st_mtime_ns, found.st_size, found.st_ino)
+            if state != seen and found.st_size <= _MOST_BYTES:
+                text = await trio.to_thread.run_sync(read_text, path)
+                discovery.found("file", peers_in(text, source=str(path)))
+            elif state != seen:
+                logger.warning("%s is not read: expected at most %d bytes", path, _MOST_BYTES)
+            seen, is_missed = state, False
+        except (OSError, UnicodeDecodeError) as error:
+            if not is_missed:
+                reason = error.strerror if isinstance(error, OSError) else str(error)
+                logger.warning("the peers file %s cannot be read, and is waited for: %s", path, reason)
+            is_missed = True
+        await trio.sleep(_LOOK_SECONDS)
