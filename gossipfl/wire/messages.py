@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any, ClassVar, Protocol, Self, TypeAlias
 
 from torch import Tensor
 
@@ -24,14 +25,20 @@ from gossipfl.wire.schema import (
 
 __all__ = [
     "Acknowledgement",
+    "Checksum",
+    "DeclaredHeader",
+    "Digest",
     "Header",
     "ModelHeader",
     "ModelMessage",
     "PeerDescriptor",
     "View",
-    "read_tensors",
-    "tensor_fields",
 ]
+
+#: SHA-256 of something, 32 bytes.
+Digest: TypeAlias = bytes
+#: xxh3_64 of a body.
+Checksum: TypeAlias = int
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]*")
 _PEER_ID = re.compile(r"[1-9A-HJ-NP-Za-km-z]+")
@@ -54,8 +61,28 @@ class Header(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class DeclaredHeader:
+    """A header whose keys are its fields, each read strictly by its type."""
+
+    @classmethod
+    def from_fields(cls, fields: object, *, limits: Limits) -> Self:
+        """Read the fields, or raise `MalformedFrame` or `MessageTooLarge`."""
+        declared = {each.name: str(each.type) for each in dataclasses.fields(cls)}
+        read = Fields(fields, keys=tuple(declared))
+        values = {name: _READERS[kind](read, name, limits) for name, kind in declared.items()}
+        return cls(**values)
+
+    def to_fields(self) -> Mapping[str, object]:
+        """Give the fields, of msgpack's types only."""
+        values = {each.name: getattr(self, each.name) for each in dataclasses.fields(self)}
+        if "tensors" in values:
+            values["tensors"] = [[each.name, each.dtype, list(each.shape)] for each in values["tensors"]]
+        return values
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ModelHeader:
+class ModelHeader(DeclaredHeader):
     """All that is said of a row but its numbers.
 
     Parameters
@@ -81,13 +108,9 @@ class ModelHeader:
     """
 
     kind: ClassVar[Kind] = Kind.MODEL
-    _keys: ClassVar[tuple[str, ...]] = (
-        *("task", "layout", "age", "incarnation", "sequence", "event"),
-        *("wants_answer", "codec", "tensors", "checksum"),
-    )
 
-    task: bytes
-    layout: bytes
+    task: Digest
+    layout: Digest
     age: int
     incarnation: int
     sequence: int
@@ -95,30 +118,7 @@ class ModelHeader:
     wants_answer: bool
     codec: str
     tensors: tuple[TensorHeader, ...]
-    checksum: int
-
-    @classmethod
-    def from_fields(cls, fields: object, *, limits: Limits) -> Self:
-        """Read the fields, or raise `MalformedFrame` or `MessageTooLarge`."""
-        read = Fields(fields, keys=cls._keys)
-        return cls(
-            task=read.digest("task"),
-            layout=read.digest("layout"),
-            age=read.integer("age"),
-            incarnation=read.integer("incarnation"),
-            sequence=read.integer("sequence"),
-            event=read.integer("event"),
-            wants_answer=read.boolean("wants_answer"),
-            codec=read.string("codec", most=limits.name_length, pattern=_NAME),
-            tensors=read_tensors(read, limits),
-            checksum=read.integer("checksum", most=2**64 - 1),
-        )
-
-    def to_fields(self) -> Mapping[str, object]:
-        """Give the fields, of msgpack's types only."""
-        fields: dict[str, object] = {key: getattr(self, key) for key in self._keys}
-        fields["tensors"] = tensor_fields(self.tensors)
-        return fields
+    checksum: Checksum
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,7 +140,7 @@ class ModelMessage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Acknowledgement:
+class Acknowledgement(DeclaredHeader):
     """A pushed row was accepted, and none comes back.
 
     Parameters
@@ -152,16 +152,6 @@ class Acknowledgement:
     kind: ClassVar[Kind] = Kind.ACKNOWLEDGEMENT
     incarnation: int
     sequence: int
-
-    @classmethod
-    def from_fields(cls, fields: object, *, limits: Limits) -> Self:
-        """Read the fields, or raise `MalformedFrame`."""
-        read = Fields(fields, keys=("incarnation", "sequence"))
-        return cls(incarnation=read.integer("incarnation"), sequence=read.integer("sequence"))
-
-    def to_fields(self) -> Mapping[str, object]:
-        """Give the fields, of msgpack's types only."""
-        return {"incarnation": self.incarnation, "sequence": self.sequence}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -227,16 +217,6 @@ class View:
         return {"task": self.task, "peers": peers, "observed": self.observed}
 
 
-def read_tensors(read: Fields, limits: Limits) -> tuple[TensorHeader, ...]:
-    """Read the field ``tensors`` of a header."""
-    return tuple(_tensor(each, limits) for each in read.array("tensors", most=limits.tensors))
-
-
-def tensor_fields(tensors: tuple[TensorHeader, ...]) -> list[object]:
-    """Give the field ``tensors`` of a header, of msgpack's types only."""
-    return [[each.name, each.dtype, list(each.shape)] for each in tensors]
-
-
 def _tensor(entry: object, limits: Limits) -> TensorHeader:
     name, dtype, shape = require_array(entry, what="an entry of tensors", most=3, exactly=3)
     extents: list[Any] = require_array(shape, what="a tensor's shape", most=limits.dimensions)
@@ -262,3 +242,21 @@ def _descriptor(entry: object, limits: Limits) -> PeerDescriptor:
         sequence=require_integer(sequence, what="the sequence of a descriptor"),
         signature=require_bytes(signature, what="the signature of a descriptor", length=SIGNATURE_BYTES),
     )
+
+
+def _codec(read: Fields, key: str, limits: Limits) -> str:
+    return read.string(key, most=limits.name_length, pattern=_NAME)
+
+
+def _tensors(read: Fields, key: str, limits: Limits) -> tuple[TensorHeader, ...]:
+    return tuple(_tensor(each, limits) for each in read.array(key, most=limits.tensors))
+
+
+_READERS: dict[str, Callable[[Fields, str, Limits], Any]] = {
+    "Digest": lambda read, key, limits: read.digest(key),
+    "int": lambda read, key, limits: read.integer(key),
+    "Checksum": lambda read, key, limits: read.integer(key, most=2**64 - 1),
+    "bool": lambda read, key, limits: read.boolean(key),
+    "str": _codec,
+    "tuple[TensorHeader, ...]": _tensors,
+}

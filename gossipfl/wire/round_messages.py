@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import ClassVar
 
 from torch import Tensor
 
 from gossipfl.codecs import TensorHeader
-from gossipfl.wire.limits import Limits
-from gossipfl.wire.messages import read_tensors, tensor_fields
+from gossipfl.wire.messages import Checksum, DeclaredHeader, Digest
 from gossipfl.wire.preamble import Kind
-from gossipfl.wire.schema import Fields
 
 __all__ = ["Progress", "RoundHeader", "RoundMessage"]
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]*")
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RoundHeader:
+class RoundHeader(DeclaredHeader):
     """All that is said of a round's row but its numbers.
 
     Round, exchange and incarnation name the row: a start of a peer does each round at most once.
@@ -45,42 +39,16 @@ class RoundHeader:
     """
 
     kind: ClassVar[Kind] = Kind.ROUND
-    _keys: ClassVar[tuple[str, ...]] = (
-        *("task", "layout", "agreement", "incarnation", "round", "exchange"),
-        *("codec", "tensors", "checksum"),
-    )
 
-    task: bytes
-    layout: bytes
-    agreement: bytes
+    task: Digest
+    layout: Digest
+    agreement: Digest
     incarnation: int
     round: int
     exchange: int
     codec: str
     tensors: tuple[TensorHeader, ...]
-    checksum: int
-
-    @classmethod
-    def from_fields(cls, fields: object, *, limits: Limits) -> Self:
-        """Read the fields, or raise `MalformedFrame` or `MessageTooLarge`."""
-        read = Fields(fields, keys=cls._keys)
-        return cls(
-            task=read.digest("task"),
-            layout=read.digest("layout"),
-            agreement=read.digest("agreement"),
-            incarnation=read.integer("incarnation"),
-            round=read.integer("round"),
-            exchange=read.integer("exchange"),
-            codec=read.string("codec", most=limits.name_length, pattern=_NAME),
-            tensors=read_tensors(read, limits),
-            checksum=read.integer("checksum", most=2**64 - 1),
-        )
-
-    def to_fields(self) -> Mapping[str, object]:
-        """Give the fields, of msgpack's types only."""
-        fields: dict[str, object] = {key: getattr(self, key) for key in self._keys}
-        fields["tensors"] = tensor_fields(self.tensors)
-        return fields
+    checksum: Checksum
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +67,7 @@ class RoundMessage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
+class Progress(DeclaredHeader):
     """Where a peer is in the rounds: asked with, and answered with.
 
     Parameters
@@ -116,33 +84,9 @@ class Progress:
     """
 
     kind: ClassVar[Kind] = Kind.PROGRESS
-    task: bytes
-    agreement: bytes
+    task: Digest
+    agreement: Digest
     incarnation: int
     round: int
     exchange: int
     kept: bool
-
-    @classmethod
-    def from_fields(cls, fields: object, *, limits: Limits) -> Self:
-        """Read the fields, or raise `MalformedFrame`."""
-        read = Fields(fields, keys=("task", "agreement", "incarnation", "round", "exchange", "kept"))
-        return cls(
-            task=read.digest("task"),
-            agreement=read.digest("agreement"),
-            incarnation=read.integer("incarnation"),
-            round=read.integer("round"),
-            exchange=read.integer("exchange"),
-            kept=read.boolean("kept"),
-        )
-
-    def to_fields(self) -> Mapping[str, object]:
-        """Give the fields, of msgpack's types only."""
-        return {
-            "task": self.task,
-            "agreement": self.agreement,
-            "incarnation": self.incarnation,
-            "round": self.round,
-            "exchange": self.exchange,
-            "kept": self.kept,
-        }

@@ -33,11 +33,6 @@ class ADPSGD(MessageAlgorithm):
     model. Where they take time others' averages come between: the gradient is stale, x̂ᵢ ≠ xᵢ, as the paper
     allows, and the means are of models of different moments, so that the mean of all models is no longer
     preserved to the last digit.
-
-    Parameters
-    ----------
-    codec : str, optional
-        As in `Behaviour`.
     """
 
     name = "ad_psgd"

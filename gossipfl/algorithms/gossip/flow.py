@@ -17,16 +17,7 @@ __all__ = ["PROACTIVE", "Flow"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flow:
-    """When a node sends.
-
-    Parameters
-    ----------
-    kind : {'proactive', 'simple', 'generalized', 'randomized'}
-        ``proactive``: one message a period. The others bank tokens, and answer messages with messages.
-    capacity : int
-        C: tokens a node can hold; with all of them, it sends by the clock.
-    reserve : int
-        A: how many tokens a node keeps back when it answers; unused by ``proactive`` and ``simple``.
+    """Rule by which a node sends.
 
     Raises
     ------
@@ -48,7 +39,9 @@ class Flow:
     capacity: Annotated[
         int, Parameter("C: tokens a node can hold; with all, it sends by the clock", ge=0)
     ] = 20
-    reserve: Annotated[int, Parameter("A: how many tokens a node keeps back when it answers", ge=1)] = 10
+    reserve: Annotated[
+        int, Parameter("A: tokens kept back when answering (generalized, randomized)", ge=1)
+    ] = 10
 
     def __post_init__(self) -> None:
         if self.kind in ("generalized", "randomized") and self.reserve > self.capacity:

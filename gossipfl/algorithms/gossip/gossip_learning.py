@@ -30,25 +30,10 @@ __all__ = ["GossipLearning"]
 class GossipLearning(MessageAlgorithm):
     """Gossip learning with whole models or parts of them, on B nodes at once.
 
-    Parameters
-    ----------
-    merge : {'RW', 'MU', 'UM'}
-        RW: train the received model; MU: merge, then train; UM: train both, then merge.
-    weighting : {'age', 'plain'}
-        Weight of each model in a merge: its age, or one half.
-    merge_limit : int, optional
-        Largest difference of ages at which models are averaged; above it the older one is taken as it is.
-    exchange : {'push', 'pull', 'push-pull'}
-    flow : Flow
-    sharing : Sharing
-        Parts are merged, then trained (MU).
-    codec : str, optional
-        As in `Behaviour`.
-
     Raises
     ------
     SettingError
-        Two of these contradict each other.
+        Two parameters contradict each other.
     """
 
     name = "gossip_learning"
@@ -81,7 +66,9 @@ class GossipLearning(MessageAlgorithm):
     flow: Annotated[Flow, Parameter("whether messages are sent by the clock, or paid for with tokens")] = (
         PROACTIVE
     )
-    sharing: Annotated[Sharing, Parameter("how much of a model a message carries")] = WHOLE
+    sharing: Annotated[
+        Sharing, Parameter("how much of a model a message carries; parts are merged by MU")
+    ] = WHOLE
     codec: Annotated[ModelCodecName | None, Parameter(CODEC, in_peers="exchange.codec")] = None
 
     def check(self) -> None:

@@ -6,18 +6,26 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from gossipfl.algorithms.base import RoundContext
+from gossipfl.algorithms.base import Links, Requirements, RoundAlgorithm, RoundContext
 from gossipfl.training.nodes import Nodes
 
-__all__ = ["ADAPTED", "adapt_and_correct", "start_uncorrected"]
+__all__ = ["ADAPTED", "BiasCorrected", "adapt_and_correct"]
 
 ADAPTED = "adapted"
 """Key in `Nodes.auxiliary` of ψ, the shared parameters after the last adaptation, ``[B, shared_size]``."""
 
 
-def start_uncorrected(nodes: Nodes, *, shared_size: int) -> Nodes:
-    """Nodes whose first round is corrected by nothing: ψ⁻¹ = x⁰."""
-    return replace(nodes, auxiliary={**nodes.auxiliary, ADAPTED: nodes.rows[:, :shared_size].clone()})
+class BiasCorrected(RoundAlgorithm):
+    """Adaptation, and the correction of what the last combination changed."""
+
+    @property
+    def requirements(self) -> Requirements:
+        """One symmetric doubly stochastic matrix for all rounds."""
+        return Requirements(symmetric=True, static=True)
+
+    def start(self, nodes: Nodes, *, shared_size: int, links: Links | None = None) -> Nodes:
+        """Initialise ψ⁻¹ = x⁰: the first round is not corrected."""
+        return replace(nodes, auxiliary={**nodes.auxiliary, ADAPTED: nodes.rows[:, :shared_size].clone()})
 
 
 def adapt_and_correct(nodes: Nodes, context: RoundContext) -> tuple[Nodes, Tensor]:

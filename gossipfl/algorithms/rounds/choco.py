@@ -29,7 +29,7 @@ _PUBLIC, _MIXED = "public copies", "mixed public copies"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChocoSGD(RoundAlgorithm):
-    """Train, send the compressed difference to one's public copy, and move towards the neighbours' copies.
+    """Train, send the compressed difference to the node's public copy, and move towards the neighbours' copies.
 
     With x̂_j the copy of node j's model that its neighbours have, all equal and at first zero, a round is
 
@@ -41,20 +41,8 @@ class ChocoSGD(RoundAlgorithm):
     of all models is preserved whatever Q does. Without training this is CHOCO-Gossip; where Q is the identity and
     γ = 1 it is D-PSGD (adapt-then-combine).
 
-    Parameters
-    ----------
-    codec : Compressor, optional
-        Q; the identity unless given.
-    consensus_step_size : float
-        γ, above 0 and at most 1: the coarser Q, the smaller.
-    restart_every : int, optional
-        Rounds after which public copies are zero again, in the same round everywhere. A message that is lost
-        leaves copies that differ, and with them a pull that moves the mean on and on: until then.
-
-    Raises
-    ------
-    SettingError
-        γ or ``restart_every`` is out of range.
+    A lost message leaves copies that differ, whose pull keeps moving the mean until ``restart_every`` resets all
+    copies in the same round.
     """
 
     name = "choco"

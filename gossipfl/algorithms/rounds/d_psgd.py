@@ -28,10 +28,6 @@ class DPSGD(RoundAlgorithm):
     * adapt-then-combine: ``X ← W (X − η G(X))``;
     * combine-then-adapt: ``X ← W X − η G(W X)``;
     * both-at-once: ``X ← W X − η G(X)`` (Lian et al. 2017, Algorithm 1), whose exchange and gradient can overlap.
-
-    Parameters
-    ----------
-    order : Order
     """
 
     name = "d_psgd"

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gossipfl.algorithms.base import Exchange, Links, Requirements, Round, RoundAlgorithm, RoundContext
-from gossipfl.algorithms.rounds.bias_correction import adapt_and_correct, start_uncorrected
+from gossipfl.algorithms.base import Exchange, Round, RoundContext
+from gossipfl.algorithms.rounds.bias_correction import BiasCorrected, adapt_and_correct
 from gossipfl.training.nodes import Nodes
 
 __all__ = ["DSquared"]
 
 
 @dataclass(frozen=True, slots=True)
-class DSquared(RoundAlgorithm):
+class DSquared(BiasCorrected):
     """Exact diffusion with W itself.
 
     ``X¹ = W (X⁰ − η G⁰)``, and from then on ``X ← W (2X − X⁻ − η G(X) + η⁻ G⁻)``, where what has ⁻ is of the round
@@ -31,15 +31,6 @@ class DSquared(RoundAlgorithm):
     name = "d_squared"
     paper = "Tang et al., ICML 2018"
     rule = "ψ ← X − ηG, X ← W(ψ + X − ψ⁻), eigenvalues of W above −1/3"
-
-    @property
-    def requirements(self) -> Requirements:
-        """One symmetric doubly stochastic matrix for all rounds."""
-        return Requirements(symmetric=True, static=True)
-
-    def start(self, nodes: Nodes, *, shared_size: int, links: Links | None = None) -> Nodes:
-        """Nothing to correct at first."""
-        return start_uncorrected(nodes, shared_size=shared_size)
 
     def round(self, nodes: Nodes, context: RoundContext) -> Round:
         """Do one round."""

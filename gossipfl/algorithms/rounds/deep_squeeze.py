@@ -35,18 +35,6 @@ class DeepSqueeze(RoundAlgorithm):
     The mean of all models is preserved whatever Q does. As whole models are compressed and not differences, the
     errors do not vanish at consensus: γ must be small where Q is coarse. Where Q is the identity and γ = 1 it is
     D-PSGD (adapt-then-combine).
-
-    Parameters
-    ----------
-    codec : Compressor, optional
-        Q; the identity unless given.
-    consensus_step_size : float
-        γ, above 0 and at most 1.
-
-    Raises
-    ------
-    SettingError
-        γ is out of range.
     """
 
     name = "deep_squeeze"

@@ -28,20 +28,8 @@ class DFedAvg(RoundAlgorithm):
     on the node's own samples, θ being ``training.momentum``, and averages: ``x_i ← Σ_j w_ij y_jᴷ``. The heavy ball
     is local: it starts at rest every round and is never sent.
 
-    Parameters
-    ----------
-    epochs : int
-        K is as many steps as so many passes over a node's own samples need; nodes with more samples do more. 0:
-        K is ``training.local_steps``, as in the paper.
-
-    Notes
-    -----
-    The step size of each node falls with the steps that node itself has done.
-
-    Raises
-    ------
-    SettingError
-        If there are fewer epochs than none.
+    With ``epochs``, nodes with more samples do more steps; in the paper K is ``training.local_steps`` (``epochs``
+    0). Each node's step size falls with its own steps.
     """
 
     name = "dfedavg"

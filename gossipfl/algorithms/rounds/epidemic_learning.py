@@ -27,14 +27,8 @@ class EpidemicLearning(RoundAlgorithm):
     The round is D-PSGD's, adapt-then-combine: ``X ← W_t (X − η G(X))``. The algorithm is in the matrices: W_t is
     uniform over oneself and the senders of round t.
 
-    Parameters
-    ----------
-    degree : int
-        Models each node sends a round (the paper's s).
-    variant : {'oracle', 'local'}
-        ``oracle``: the round's graph is regular, so that everyone also receives ``degree`` models and W_t is
-        doubly stochastic. ``local``: each node chooses receivers alone; how many models it receives varies, and
-        W_t keeps the mean of the models in expectation only.
+    With ``oracle`` everyone also receives ``degree`` models, and W_t is doubly stochastic. With ``local`` the
+    number of models a node receives varies, and W_t preserves the mean of the models only in expectation.
     """
 
     name = "epidemic_learning"
@@ -42,7 +36,7 @@ class EpidemicLearning(RoundAlgorithm):
     rule = "D-PSGD over a random graph drawn every round: regular (oracle), or each node chooses (local)"
     sends = "P, to degree others"
 
-    degree: Annotated[int, Parameter("models each node sends a round; the paper has about log₂ n", ge=1)]
+    degree: Annotated[int, Parameter("s: models each node sends a round; in the paper about log₂ n", ge=1)]
     variant: Annotated[
         Literal["oracle", "local"],
         Parameter("oracle: a regular graph; local: each node chooses receivers alone"),

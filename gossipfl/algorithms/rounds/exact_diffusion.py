@@ -10,15 +10,15 @@ from dataclasses import dataclass
 
 import torch
 
-from gossipfl.algorithms.base import Exchange, Links, Requirements, Round, RoundAlgorithm, RoundContext
-from gossipfl.algorithms.rounds.bias_correction import adapt_and_correct, start_uncorrected
+from gossipfl.algorithms.base import Exchange, Round, RoundContext
+from gossipfl.algorithms.rounds.bias_correction import BiasCorrected, adapt_and_correct
 from gossipfl.training.nodes import Nodes
 
 __all__ = ["ExactDiffusion"]
 
 
 @dataclass(frozen=True, slots=True)
-class ExactDiffusion(RoundAlgorithm):
+class ExactDiffusion(BiasCorrected):
     """Adapt, correct, combine.
 
     With W̄ = (W + I)/2 and ψ⁻¹ = x⁰, a round is
@@ -38,15 +38,6 @@ class ExactDiffusion(RoundAlgorithm):
     name = "exact_diffusion"
     paper = "Yuan et al., IEEE TSP 2019"
     rule = "ψ ← X − ηG, X ← ½(W + I)(ψ + X − ψ⁻)"
-
-    @property
-    def requirements(self) -> Requirements:
-        """One symmetric doubly stochastic matrix for all rounds."""
-        return Requirements(symmetric=True, static=True)
-
-    def start(self, nodes: Nodes, *, shared_size: int, links: Links | None = None) -> Nodes:
-        """Nothing to correct at first."""
-        return start_uncorrected(nodes, shared_size=shared_size)
 
     def round(self, nodes: Nodes, context: RoundContext) -> Round:
         """Do one round."""

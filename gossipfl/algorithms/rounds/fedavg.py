@@ -34,22 +34,8 @@ class FedAvg(RoundAlgorithm):
     """FedAvg, the yardstick with a server.
 
     Each round max(C n, 1) nodes drawn at random take the server's model x, train it on their own samples, and send
-    y_k back: ``x ← Σ_k p_k y_k / Σ_k p_k`` over those drawn. All nodes report x. Momentum starts at rest, as the
-    server's model comes without.
-
-    Parameters
-    ----------
-    fraction : float
-        C, in (0, 1].
-    epochs : int
-        E: passes over a node's own samples a round; 0: ``training.local_steps`` steps.
-    weighting : {'nodes', 'samples'}
-        p_k: a node's number of samples, as in the paper, or the same for every node.
-
-    Raises
-    ------
-    SettingError
-        If a parameter is out of range.
+    y_k back: ``x ← Σ_k p_k y_k / Σ_k p_k`` over those drawn, p_k being k's number of samples in the paper. All
+    nodes report x. Momentum starts at rest, as the server's model comes without.
     """
 
     name = "fedavg"

@@ -40,10 +40,6 @@ class GradientTracking(RoundAlgorithm):
     Each sends twice the numbers of a model over each link. The mean of Y is that of G, so the mean of the models
     moves by η times the mean gradient; where W = J, the first two are pooled gradient descent. Matrices may change
     from round to round and need not be symmetric.
-
-    Parameters
-    ----------
-    order : TrackingOrder
     """
 
     name = "gradient_tracking"

@@ -36,11 +36,8 @@ class PooledSGD(RoundAlgorithm):
     what D-PSGD does over W = J, to rounding. A round is ``training.local_steps`` such steps: as many gradients as
     gossip takes in a round.
 
-    Parameters
-    ----------
-    weighting : {'nodes', 'samples'}
-        p_i: the same for every node, so that the objective is gossip's, the mean of the nodes' losses; or
-        proportional to a node's samples, so that it is the mean loss of all samples.
+    Equal p_i give gossip's objective, the mean of the nodes' losses; p_i by samples gives the mean loss of all
+    samples.
     """
 
     name = "pooled_sgd"

@@ -42,15 +42,6 @@ class PowerGossip(RoundAlgorithm):
     shapes : tuple of shapes, optional
         Of the shared parameters, in the order of the row; unless given, the row is one matrix, as square as it can
         be. `fitted` takes them from a layout.
-    rank : int
-        r, or a matrix's smaller dimension where that is less.
-    iterations : int
-        Power iterations a round: each sends one message over each link.
-
-    Raises
-    ------
-    SettingError
-        Rank or iterations are below 1.
     """
 
     name = "power_gossip"
@@ -59,7 +50,9 @@ class PowerGossip(RoundAlgorithm):
     sends = "for each m × n parameter rank · (m or n) an iteration, vectors once"
 
     shapes: Annotated[tuple[tuple[int, ...], ...] | None, Parameter(setting=False)] = None
-    rank: Annotated[int, Parameter("rank of the approximation of each matrix of parameters", ge=1)] = 1
+    rank: Annotated[
+        int, Parameter("r: rank of each matrix's approximation, at most its smaller side", ge=1)
+    ] = 1
     iterations: Annotated[
         int, Parameter("power iterations, and so messages over each link, a round", ge=1)
     ] = 2

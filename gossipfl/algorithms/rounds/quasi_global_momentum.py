@@ -35,22 +35,7 @@ class QGDSGDm(RoundAlgorithm):
     stays local takes part with its own path. Where W = J it is quasi-hyperbolic momentum on pooled gradients (Ma &
     Yarats, "Quasi-hyperbolic momentum and Adam for deep learning", ICLR 2019); with β = 0 it is D-PSGD.
 
-    Parameters
-    ----------
-    momentum : float
-        β, in [0, 1).
-    smoothing : float, optional
-        μ, in [0, 1); β unless given.
-    nesterov : bool
-
-    Raises
-    ------
-    SettingError
-        If a parameter is out of range.
-
-    Notes
-    -----
-    Where the step size has fallen to zero, a path says nothing of gradients, and m̂ only decays.
+    Where the step size has fallen to zero, a path says nothing about gradients, and m̂ only decays.
     """
 
     name = "qg_dsgdm"
