@@ -10,6 +10,8 @@ import math
 import os
 import sys
 import tomllib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -102,44 +104,29 @@ def scenarios(
     Console().print(table)
 
 
-class _display:  # noqa: N801 - used as a function
-    """A progress bar with time left, accuracy and consensus distance."""
+@contextmanager
+def _display(*, quiet: bool) -> Iterator[Callable[[Progress], None]]:
+    """Show a progress bar with time left, accuracy and consensus distance."""
+    from rich import progress as rich
+    from rich.console import Console
 
-    def __init__(self, *, quiet: bool) -> None:
-        from rich.console import Console
-        from rich.progress import (
-            BarColumn,
-            Progress,
-            TaskID,
-            TextColumn,
-            TimeElapsedColumn,
-            TimeRemainingColumn,
-        )
+    console = Console(stderr=True, quiet=quiet)
+    columns = (
+        rich.TextColumn("round {task.completed:g}/{task.total:g}"),
+        rich.BarColumn(),
+        rich.TimeElapsedColumn(),
+        rich.TimeRemainingColumn(),
+        rich.TextColumn("{task.fields[measured]}"),
+    )
+    with rich.Progress(*columns, console=console, disable=quiet) as bar:
 
-        self._console = Console(stderr=True, quiet=quiet)
-        self._bar = Progress(
-            TextColumn("round {task.completed:g}/{task.total:g}"),
-            BarColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[measured]}"),
-            console=self._console,
-            disable=quiet,
-        )
-        self._task: TaskID | None = None
+        def report(progress: Progress) -> None:
+            if not bar.task_ids:
+                console.print(f"This needs {progress.memory}.")
+                bar.add_task("", total=progress.total, measured="")
+            bar.update(bar.task_ids[0], completed=progress.rounds, measured=_measured(progress.evaluation))
 
-    def __enter__(self):  # type: ignore[no-untyped-def]  # noqa: ANN204
-        self._bar.start()
-        return self._report
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
-
-    def _report(self, progress: Progress) -> None:
-        if self._task is None:
-            self._console.print(f"This needs {progress.memory}.")
-            self._task = self._bar.add_task("", total=progress.total, measured="")
-        self._bar.update(self._task, completed=progress.rounds, measured=_measured(progress.evaluation))
+        yield report
 
 
 def _measured(evaluation: dict[str, object] | None) -> str:

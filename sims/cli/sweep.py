@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -118,51 +120,33 @@ def _exit_code(result: SweepResult) -> int:
     return 1 if (result.runs["state"] == "failed").any() or not result.summary["points"][0]["finished"] else 0
 
 
-class _display:  # noqa: N801 - used as a function
-    """A progress bar with time left."""
+@contextmanager
+def _display(*, quiet: bool) -> Iterator[Callable[[SweepProgress], None]]:
+    """Show a progress bar with time left."""
+    from rich import progress as rich
+    from rich.console import Console
 
-    def __init__(self, *, quiet: bool) -> None:
-        from rich.console import Console
-        from rich.progress import (
-            BarColumn,
-            Progress,
-            TextColumn,
-            TimeElapsedColumn,
-            TimeRemainingColumn,
-        )
-
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.fields[counted]}"),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            console=Console(stderr=True, quiet=quiet),
-            disable=quiet,
-        )
-        self._tasks = {
-            "checking": self._bar.add_task("points tried", total=None, counted=""),
-            "running": self._bar.add_task("runs", total=None, counted="", visible=False),
+    columns = (
+        rich.TextColumn("{task.description}"),
+        rich.BarColumn(),
+        rich.TextColumn("{task.fields[counted]}"),
+        rich.TimeElapsedColumn(),
+        rich.TimeRemainingColumn(),
+    )
+    with rich.Progress(*columns, console=Console(stderr=True, quiet=quiet), disable=quiet) as bar:
+        tasks = {
+            "checking": bar.add_task("points checked", total=None, counted=""),
+            "running": bar.add_task("runs", total=None, counted="", visible=False),
         }
 
-    def __enter__(self):  # type: ignore[no-untyped-def]  # noqa: ANN204
-        self._bar.start()
-        return self._report
+        def report(progress: SweepProgress) -> None:
+            counted = f"{int(progress.done)}/{progress.total:g}"
+            counted += f", {progress.kept} from before" if progress.kept else ""
+            counted += f", {progress.failed} failed" if progress.failed else ""
+            task = tasks[progress.phase]
+            bar.update(task, total=progress.total, completed=progress.done, counted=counted, visible=True)
 
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
-
-    def _report(self, progress: SweepProgress) -> None:
-        counted = f"{int(progress.done)}/{progress.total:g}"
-        counted += f", {progress.kept} from before" if progress.kept else ""
-        counted += f", {progress.failed} failed" if progress.failed else ""
-        self._bar.update(
-            self._tasks[progress.phase],
-            total=progress.total,
-            completed=progress.done,
-            counted=counted,
-            visible=True,
-        )
+        yield report
 
 
 def _say(result: SweepResult, out: Path | None, *, again: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -26,6 +26,7 @@ __all__ = ["Counts", "MessageDriven", "RoundBased", "Simulation", "simulation_of
 Arrays = dict[str, NDArray[np.generic]]
 _AUXILIARY = "auxiliary."
 _OPTIMISER_STATE = "momentum"  # its name in files from before there were other optimisers
+_Engine = TypeVar("_Engine", Engine, RoundEngine)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +102,26 @@ def simulation_of(
     return kind(scenario, world, threads=threads, compile_when=compile_when, device=device)
 
 
-class MessageDriven:
+class _WithEngine(Generic[_Engine]):
+    """The parts that both kinds of simulation share."""
+
+    _scenario: Scenario
+    _engine: _Engine
+
+    def rows(self) -> Tensor:
+        """Rows of all nodes, ``[N, D]``."""
+        return self._engine.rows()
+
+    def seconds(self, rounds: float) -> float:
+        """Simulated seconds after so many rounds."""
+        return rounds * self._scenario.network.period
+
+    def close(self) -> None:
+        """End the threads."""
+        self._engine.close()
+
+
+class MessageDriven(_WithEngine[Engine]):
     """A timeline, and the engine that executes it."""
 
     def __init__(
@@ -130,10 +150,6 @@ class MessageDriven:
                 return False
         return True
 
-    def rows(self) -> Tensor:
-        """Rows of all nodes, ``[N, D]``."""
-        return self._engine.rows()
-
     def ages(self) -> NDArray[np.int64]:
         """Ages of all models, ``[N]``."""
         ages = self._engine.table.ages[: self._engine.table.n].cpu().numpy()
@@ -142,10 +158,6 @@ class MessageDriven:
     def online(self) -> NDArray[np.bool_]:
         """Nodes that are online, bool ``[N]``."""
         return self._timeline.online
-
-    def seconds(self, rounds: float) -> float:
-        """Simulated seconds after so many rounds."""
-        return rounds * self._scenario.network.period
 
     def counts(self) -> Counts:
         """Totals so far."""
@@ -182,12 +194,8 @@ class MessageDriven:
         table.steps = state["steps"].astype(np.int64)
         self.phases.updates = int(state["updates"][0])
 
-    def close(self) -> None:
-        """End the threads."""
-        self._engine.close()
 
-
-class RoundBased:
+class RoundBased(_WithEngine[RoundEngine]):
     """A mixing sequence, and the engine that runs its rounds."""
 
     def __init__(
@@ -213,10 +221,6 @@ class RoundBased:
                 return False
         return True
 
-    def rows(self) -> Tensor:
-        """Rows of all nodes, ``[N, D]``."""
-        return self._engine.rows()
-
     def ages(self) -> NDArray[np.int64]:
         """Ages of all models, ``[N]``."""
         return self._engine.nodes.ages.cpu().numpy()
@@ -224,10 +228,6 @@ class RoundBased:
     def online(self) -> NDArray[np.bool_]:
         """Nodes that are online, bool ``[N]``: in rounds, all."""
         return np.ones(self._scenario.population.nodes, dtype=bool)
-
-    def seconds(self, rounds: float) -> float:
-        """Simulated seconds after so many rounds."""
-        return rounds * self._scenario.network.period
 
     def counts(self) -> Counts:
         """Totals so far."""
@@ -271,10 +271,6 @@ class RoundBased:
         self._engine.round, exchanges.messages, exchanges.bytes, self.phases.updates = (
             int(value) for value in state["progress"]
         )
-
-    def close(self) -> None:
-        """End the threads."""
-        self._engine.close()
 
 
 def _refuse_what_rounds_have_not(scenario: Scenario) -> None:

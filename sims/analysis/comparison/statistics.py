@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,7 +76,7 @@ def confidence_interval(
     mean = float(given.mean()) if len(given) else float("nan")
     if len(given) < _FEWEST:
         return Interval(mean=mean, low=float("nan"), high=float("nan"), values=len(given))
-    low, high = _bootstrapped(given, np.mean, confidence=confidence, seed=seed, resamples=_RESAMPLES)
+    low, high = _bootstrapped(given, confidence=confidence, seed=seed)
     return Interval(mean=mean, low=float(low), high=float(high), values=len(given))
 
 
@@ -106,23 +105,16 @@ def band(curves: Floats, *, confidence: float = 0.95, seed: int = 0) -> tuple[Fl
     return mean, np.asarray(low), np.asarray(high)
 
 
-def _bootstrapped(
-    values: Floats,
-    statistic: Callable[..., Any],
-    *,
-    confidence: float,
-    seed: int,
-    resamples: int,
-) -> tuple[float, float]:
+def _bootstrapped(values: Floats, *, confidence: float, seed: int) -> tuple[float, float]:
     if np.ptp(values) == 0:
-        return float(statistic(values)), float(statistic(values))
+        return float(values[0]), float(values[0])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of intervals that are not defined; these are taken by percentiles
         for method in ("BCa", "percentile"):
             found = stats.bootstrap(
                 (values,),
-                statistic,
-                n_resamples=resamples,
+                np.mean,
+                n_resamples=_RESAMPLES,
                 confidence_level=confidence,
                 method=method,
                 rng=np.random.default_rng(seed),
