@@ -30,7 +30,7 @@ class MalformedTrace(InvalidScenario):
 
 
 class NotEnoughMemory(SimulationError):
-    """The run would need more memory than there is; nothing was allocated for it."""
+    """The run would need more memory than there is; none was allocated."""
 
 
 class NotSimulable(SimulationError):

@@ -3,8 +3,7 @@
 The parts are `topology.graphs`, `topology.mixing`, `topology.sequences` and `topology.spectrum` (what a
 graph is and does), `topology.sampling` (overlays that peers maintain), `topology.cost` and
 `topology.advice` (what it costs, and which to deploy), `topology.catalogue` and `topology.drawing` (all of
-them by name, and in pictures). Everything is imported on first use, so that ``import topology`` costs
-nothing.
+them by name, and in pictures). Everything is imported on first use, so ``import topology`` is cheap.
 
 Examples
 --------

@@ -45,7 +45,7 @@ class RoundCost:
     seconds : float
         From the start of the round until the last message is in.
     node_seconds : float64 [n]
-        The same for each node's own last message in; 0 where none comes.
+        The same for the last message that each node receives; 0 if it receives none.
     """
 
     messages: int
@@ -63,7 +63,7 @@ class SequenceCost:
     Attributes
     ----------
     rounds : int
-        Rounds looked at: a period, or some if the sequence is random.
+        Rounds considered: a period, or several if the sequence is random.
     messages, bytes, seconds : float
         Mean of a round.
     max_degree : int
@@ -96,16 +96,16 @@ def round_cost(
     Parameters
     ----------
     mixing : csr_array [n, n] or Topology
-        A mixing matrix, whose entry (i, j) ≠ 0 has j send to i; or a graph, along whose edges is sent.
+        A mixing matrix, whose entry (i, j) ≠ 0 means that j sends to i; or a graph, along whose edges nodes send.
     message_bytes : int
         Size of a model on the wire.
     bandwidth : float, [n] or [n, n]
         Bits per second: of every uplink, of each node's, or from node i to node j (a node still sends one
         message after another).
     latency : float, [n] or [n, n]
-        Seconds on the way: of every link, of each node's access (paid at both ends), or from i to j.
+        Latency in seconds: of every link, of each node's access (paid at both ends), or from i to j.
     downlink : float or [n], optional
-        Bits per second of what comes in; without it only uplinks and latency count.
+        Downlink in bits per second; without it only uplinks and latency count.
 
     Raises
     ------
@@ -280,7 +280,7 @@ def _serialised(senders: _Indices, durations: _Floats, delay: _Floats) -> _Float
 
 
 def _shared(receivers: _Indices, arrived: _Floats, sent_in: _Floats, entering: _Floats, n: int) -> _Floats:
-    """Time at which each message is in, if what arrives at a node passes its downlink one after another."""
+    """Arrival time of each message, if messages pass a node's downlink one after another."""
     begins = arrived - sent_in
     order = np.lexsort((begins, receivers))
     starts = np.flatnonzero(np.diff(receivers[order], prepend=-1))

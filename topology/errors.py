@@ -1,7 +1,7 @@
 """Errors of the topology library, one small tree named after meanings.
 
-Each says what was expected, what got, and how to mend it. All are `ValueError` too where an argument is
-at fault, so that callers who know nothing of this tree still catch them.
+Each says what was expected, what was given, and how to fix it. All are `ValueError` too where an argument is
+at fault, so that callers who do not know this tree still catch them.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ class ExplainedError(Exception):
     Parameters
     ----------
     what : str
-        What went wrong, in a sentence without its full stop.
+        What went wrong, as a sentence without a full stop.
     expected, got : object, optional
-        What would have been right, and what was found instead.
+        The expected value, and the one found instead.
     remedy : str, optional
-        What the reader can do about it.
+        What the reader can do about it, as a sentence without a full stop.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class UnknownNode(InvalidParameter):
 
 
 class TooLarge(InvalidParameter):
-    """The result would not fit the memory or the index type; nothing was allocated for it."""
+    """The result would not fit the memory or the index type; nothing was allocated."""
 
 
 class MalformedExpression(InvalidParameter):

@@ -1,4 +1,4 @@
-"""Objects of the user's own: ``package.module:name``, and what installed packages offer as entry points."""
+"""The user's own objects: ``package.module:name``, and entry points of installed packages."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def stands_in(directory: Path, name: str) -> bool:
 
 
 def also_search(directory: Path) -> None:
-    """Find modules in a directory too, after all other places, for as long as the process lives."""
+    """Also find modules in a directory, after all other places, for the lifetime of the process."""
     place = str(directory.resolve())
     if place not in sys.path:
         sys.path.append(place)
@@ -51,9 +51,9 @@ def load_object(
     ----------
     name : str
     kind : str
-        What it should be, for messages: ``"function"`` or ``"class"``.
+        Its expected kind, for messages: ``"function"`` or ``"class"``.
     unknown, unusable : type of ExplainedError
-        What to raise if there is no such module or attribute, and if the module cannot be imported.
+        Errors to raise if there is no such module or attribute, and if the module cannot be imported.
     directory : Path, optional
         Searched before the current directory and the installed packages.
 
@@ -114,12 +114,12 @@ def source_of(declared: type, *, unusable: type[ExplainedError]) -> str:
 
 @cache
 def offered(group: str) -> Mapping[str, EntryPoint]:
-    """Return what installed packages offer in an entry point group, such as ``gossipfl.topologies``, by name."""
+    """Return the entry points of installed packages in a group such as ``gossipfl.topologies``, by name."""
     return {point.name: point for point in entry_points(group=group)}
 
 
 def _require_from(directory: Path | None, module: ModuleType, unusable: type[ExplainedError]) -> None:
-    """Refuse a module that was imported from elsewhere before, where `directory` has another of its name."""
+    """Refuse a module imported earlier from elsewhere if `directory` has another of the same name."""
     found = getattr(module, "__file__", None)
     own = [path for path in _files_of(directory or Path(), module.__name__) if path.is_file()]
     if directory is None or found is None or not own or _are_copies(own[0], Path(found)):

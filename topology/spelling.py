@@ -11,7 +11,7 @@ _LONGEST = 200  # comparing takes time quadratic in the length, and a name may c
 
 
 def closest(word: str, known: Iterable[str]) -> str | None:
-    """Return the name in `known` that is spelt most like `word`; None if none is near."""
+    """Return the name in `known` that is spelt most like `word`; None if none is close."""
     near = get_close_matches(word[:_LONGEST], list(known), n=1)
     return near[0] if near else None
 

@@ -24,7 +24,7 @@ _DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+(e[-+]?\d+)?", re.IGNORECASE)
 
 
 def read_text(file: Path) -> str:
-    """Return the text of a file: UTF-8, or whatever its byte order mark says; the mark is left out.
+    """Return the text of a file without its byte order mark: UTF-8, or the encoding that the mark states.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Mistakes in TOML files and flags, each with its place, its key, and what would be right."""
+"""Mistakes in TOML files and flags, each with its place, its key, and a correct form."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def explained(
     table: Mapping[str, Any],
     given: Mapping[str, str] | None = None,
 ) -> str:
-    """Say of each mistake where it stands and what would be right.
+    """State for each mistake where it is and what was expected.
 
     Parameters
     ----------
     error : ValidationError
-        What pydantic found wrong.
+        The errors that pydantic found.
     model : type
-        What the table was to be.
+        The model of the table.
     text, source : str
         Text of the file, or nothing, and what to call it.
     table : mapping
@@ -82,7 +82,7 @@ def _sentence(hint: str | None) -> str:
 
 
 def _is_union_tag(part: object, location: tuple[Any, ...], table: object) -> bool:
-    """Whether this part of pydantic's location is the tag of a variant, which is no key in the file."""
+    """Whether this part of pydantic's location is the tag of a variant, not a key in the file."""
     position = location.index(part)
     inner: Any = table
     for step in location[:position]:
@@ -103,7 +103,7 @@ def _known_keys(root: type[BaseModel], names: Sequence[str], *, of: object = Non
 
 
 def _derived(model: type[BaseModel], table: dict[str, Any]) -> type[BaseModel] | None:
-    """The model of a table whose keys depend on what it names."""
+    """The model of a table whose keys depend on its name."""
     variant = getattr(model, "variant_of", None)
     return variant(table) if variant else None
 
@@ -133,7 +133,7 @@ def _models_at(root: type[BaseModel], names: Sequence[str]) -> list[type[BaseMod
 
 
 def _known_values(root: type[BaseModel], names: Sequence[str]) -> list[str]:
-    """What a key may be that tells variants of a table apart."""
+    """Possible values of a key that distinguishes variants of a table."""
     values: list[str] = []
     for model in _models_at(root, names[:-1]):
         annotation = model.model_fields[names[-1]].annotation if names[-1] in model.model_fields else None

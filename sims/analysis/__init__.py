@@ -1,7 +1,7 @@
-"""Convergence analysis: speed, cost and fairness of runs, and theory beside them.
+"""Convergence analysis: speed, cost and fairness of runs, and comparison with theory.
 
 ``load_runs(paths)`` reads runs of the simulator and of real peers alike; ``analyse(runs)`` measures and compares
-them; ``findings(analysis)`` says what came of it.
+them; ``findings(analysis)`` states the results in sentences.
 """
 
 from __future__ import annotations

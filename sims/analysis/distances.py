@@ -15,7 +15,7 @@ Floats = NDArray[np.float64]
 
 
 def pairwise_distances(rows: Rows, shared_size: int) -> Floats:
-    """Euclidean distance of every two models, float64 ``[n, n]``; takes O(n² + nD) memory.
+    """Euclidean distances between all models, float64 ``[n, n]``, in O(n² + nD) memory.
 
     The mean of all n² squared distances is twice the consensus distance.
     """

@@ -1,4 +1,4 @@
-"""Errors about runs to be analysed, and about the questions asked of them."""
+"""Errors in runs to be analysed, and in the questions asked about them."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class UnknownGroup(AnalysisError):
 
 
 class UnknownPooled(AnalysisError):
-    """The pooled baseline given is neither a figure, nor a run, nor a way to get one."""
+    """The given pooled baseline is not a figure, a run, or a way to get one."""
 
 
 class TargetNotReached(AnalysisError):

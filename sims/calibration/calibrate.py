@@ -26,7 +26,7 @@ from sims.scenario import Scenario
 
 __all__ = ["Calibration", "NothingObserved", "calibrate", "numbered"]
 
-_PRESENT = 0.05  # share of the run for which a peer may be missing without that being churn
+_PRESENT = 0.05  # share of the run that a peer may miss without counting as churn
 _LIKE_UNIFORM = 0.9  # share of the pairs that a uniform choice would have brought together
 
 
@@ -36,16 +36,16 @@ class NothingObserved(SimulationError):
 
 @dataclass(frozen=True, kw_only=True)
 class Calibration:
-    """A scenario, what it was estimated from, and what in it is not as it was.
+    """A scenario, the estimates behind it, and where it differs from the run.
 
     Parameters
     ----------
     scenario : Scenario
         Without churn and with everybody a neighbour of everybody: files say otherwise where they must.
     sessions : tuple of Session
-        When which node was online; empty where all were, all the time.
+        When each node was online; empty if all were, all the time.
     edges : tuple of (int, int)
-        Who talked to whom; empty where that looks like anybody to anybody.
+        The links used; empty where anybody seems to have talked to anybody.
     estimates : dict
         Names of estimates to (value, number of observations).
     notes : tuple of str
@@ -95,7 +95,7 @@ def calibrate(homes: Sequence[Path | str]) -> Calibration:
     NothingObserved
         If fewer than two peers were named, or they never exchanged models.
     InvalidScenario
-        If no valid scenario comes of it.
+        If the result is not a valid scenario.
     """
     peers = numbered(read_peers(homes))
     if len(peers) < 2:
@@ -166,7 +166,7 @@ def calibrate(homes: Sequence[Path | str]) -> Calibration:
 
 
 def numbered(peers: list[RecordedPeer]) -> list[RecordedPeer]:
-    """In the order of the nodes they become: by index of their part of the data, or by number."""
+    """Peers in the order of the nodes they become: by index of their part of the data, or by number."""
 
     def places(key: str) -> list[Any]:
         lives = [next(reversed(peer.lives.values())) for peer in peers]
@@ -182,7 +182,7 @@ def numbered(peers: list[RecordedPeer]) -> list[RecordedPeer]:
 
 
 def _common_settings(peers: list[RecordedPeer]) -> tuple[PeerSettings, list[str]]:
-    """Settings of most peers, and what that leaves out."""
+    """The settings of most peers, and notes on what that leaves out."""
     notes = []
     each = [next(reversed(peer.lives.values())).settings for peer in peers]
     kinds = Counter((own.training, own.gossip, own.exchange.mode) for own in each)

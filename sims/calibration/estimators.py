@@ -1,6 +1,6 @@
 """Estimators of clocks, delays, losses and step times from records.
 
-Quantiles are used where the first contact, a busy machine or a suspended one leave outliers.
+Quantiles are used where first contacts, or busy or suspended machines, leave outliers.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ __all__ = ["Clock", "delay_of_exchanges", "estimate_clock", "loss_of_exchanges",
 
 Floats = NDArray[np.float64]
 
-_LONGEST_INTERVAL = 5.0  # in medians; what is longer is an absence and no period
+_LONGEST_INTERVAL = 5.0  # in medians; anything longer is an absence, not a period
 _NORMAL_QUARTILES = 1.3489795  # distance between the quartiles of a standard normal
 _NEGLIGIBLE = 0.005
 
@@ -110,10 +110,10 @@ def loss_of_exchanges(failed: int, total: int, *, answered: bool) -> float:
 def step_time(work: Floats, gaps: Floats) -> float:
     """Seconds a node is busy with a received model.
 
-    Where the records say how long the work took, that is their median. In records of before that was written down
-    it is taken from the gaps between an event and a training after it: where models wait for one another the gap
-    is the work itself, elsewhere it is longer. So the lowest percentile is taken: an upper bound, tight if at
-    least one model in a hundred had to wait.
+    Where the records say how long the work took, that is their median. Older records lack it; there it is taken
+    from the gaps between an event and the next training: where models queue the gap is the work itself, elsewhere
+    it is longer. So the lowest percentile is taken: an upper bound, tight if at least one model in a hundred had
+    to wait.
     """
     if len(work):
         return float(np.median(work))

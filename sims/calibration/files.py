@@ -14,7 +14,7 @@ __all__ = ["write_calibration"]
 
 
 def write_calibration(calibration: Calibration, out: Path) -> list[Path]:
-    """Write the scenario, beside it the sessions and the graph where there are any, and read it back.
+    """Write the scenario, with the sessions and the graph beside it if there are any, and read it back.
 
     Parameters
     ----------

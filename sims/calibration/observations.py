@@ -45,9 +45,9 @@ class Observations:
     failed : int
         Of those, the ones that failed.
     knows_who_is_there : bool
-        Whether peers wrote to absent ones less than half as often as choosing blindly would imply.
+        Whether peers wrote to absent peers less than half as often as they would by choosing blindly.
     work : ndarray
-        Seconds of work on received models that were trained; empty if the records do not say.
+        Seconds of work on received models that were trained on; empty if not recorded.
     gaps : ndarray
         Seconds between an event and the training that is the next one.
     sessions : tuple of Session
@@ -151,7 +151,7 @@ def _gaps(life: Life) -> Floats:
 def _sessions(lives: Sequence[Sequence[Life]], origin: float) -> tuple[Session, ...]:
     """Sessions that do not overlap, whatever the clocks did.
 
-    Who was there nearly to the end is taken to have been there at the end: to stop is no churn.
+    A peer that was up almost to the end counts as up to the end: stopping is not churn.
     """
     sessions = []
     last = max(life.ended for own in lives for life in own) - origin

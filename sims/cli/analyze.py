@@ -31,7 +31,7 @@ def analyze(
     *,
     target: Annotated[
         float | None,
-        typer.Option(help="What is to be reached; by default the highest 5 % that all runs reach."),
+        typer.Option(help="Level to reach; by default the highest multiple of 5 % that all runs reach."),
     ] = None,
     metric: Annotated[str | None, typer.Option(help="Measure success by this metric of the task.")] = None,
     statistic: Annotated[
@@ -43,9 +43,9 @@ def analyze(
     pooled: Annotated[
         str, typer.Option(help="Pooled training: train, none, a figure, or the directory of a run.")
     ] = "train",
-    theory: Annotated[bool, typer.Option(help="Put theory beside measurements.")] = True,
+    theory: Annotated[bool, typer.Option(help="Compare measurements with theory.")] = True,
     retrace: Annotated[
-        bool, typer.Option(help="Compute real peers' models again from their records, moment by moment.")
+        bool, typer.Option(help="Recompute real peers' models from their records, moment by moment.")
     ] = True,
     confidence: Annotated[float, typer.Option(min=0.5, max=0.999, help="Of intervals and bands.")] = 0.95,
     seed: Annotated[int, typer.Option(min=0, help="Draws the resamples behind intervals.")] = 0,
@@ -59,9 +59,9 @@ def analyze(
     tensorboard: Annotated[Path | None, typer.Option(help="Write event files for TensorBoard.")] = None,
     json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Measure runs, put theory beside them, compare them, and say what was found.
+    """Measure runs, compare them with each other and with theory, and state the findings.
 
-    Takes simulations and real peers alike. Runs that differ only in their seeds are taken together.
+    Takes both simulations and real peers. Runs that differ only in their seeds form one group.
     """
     from rich.console import Console
 

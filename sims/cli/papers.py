@@ -23,7 +23,7 @@ def papers(
     ] = None,
     *,
     quick: Annotated[
-        bool, typer.Option("--quick", help="Seconds instead of minutes: what few rounds show.")
+        bool, typer.Option("--quick", help="Seconds instead of minutes: only what a few rounds can show.")
     ] = False,
     show: Annotated[bool, typer.Option("--list", help="List the claims.")] = False,
     out: Annotated[
@@ -37,7 +37,7 @@ def papers(
         Path | None, typer.Option("--report", help="Write the comparison to this Markdown file.")
     ] = None,
 ) -> None:
-    """Measure published results again, and show theirs beside ours. Exits with 1 if one is not reproduced."""
+    """Reproduce published results, and show theirs next to ours. Exits with 1 if one is not reproduced."""
     from sims.papers import CLAIMS, reproduce
     from sims.papers.page import page
 

@@ -30,7 +30,7 @@ def replay(
 ) -> None:
     """Compute the models of real peers again from their records, and compare them with their checkpoints.
 
-    Row at a time, on the machine of the run, they come out bit for bit; batched, within 1e-4 relative. Exit
+    One row at a time, on the machine of the run, they agree bit for bit; batched, within 1e-4 relative. Exit
     code 1 if a peer's does not.
     """
     from sims import replay as replaying

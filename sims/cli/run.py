@@ -51,13 +51,13 @@ def run(
         bool, typer.Option("--resume", help="Continue the run in --out from its last checkpoint.")
     ] = False,
     threads: Annotated[int, typer.Option("--threads", min=0, help="Cores to use; 0 for all.")] = 0,
-    device: Annotated[str, typer.Option("--device", help="cpu, or cuda where there is a card.")] = "cpu",
+    device: Annotated[str, typer.Option("--device", help="cpu, or cuda if there is a GPU.")] = "cpu",
     compile_when: Annotated[
         CompileWhen, typer.Option("--compile", help="Compile with the C++ compiler.")
     ] = CompileWhen.AUTO,
     json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object at the end.")] = False,
 ) -> None:
-    """Simulate a scenario. Ctrl-C ends it in good order; --resume goes on from there."""
+    """Simulate a scenario. Ctrl-C stops it cleanly; --resume continues from there."""
     from sims.running import run as simulate
 
     try:

@@ -30,9 +30,7 @@ class CompileFixed(StrEnum):
     NEVER = "never"
 
 
-Jobs = Annotated[
-    int | None, typer.Option("--jobs", min=1, help="Runs side by side; one for each core unless given.")
-]
+Jobs = Annotated[int | None, typer.Option("--jobs", min=1, help="Runs in parallel; by default one per core.")]
 Compiled = Annotated[
     CompileFixed, typer.Option("--compile", help="Compile with the C++ compiler: worth it for long runs.")
 ]
@@ -56,7 +54,7 @@ def sweep(
     compile_when: Compiled = CompileFixed.NEVER,
     json_output: AsJson = False,
 ) -> None:
-    """Run a scenario at many points, side by side. Ctrl-C ends it in good order; --resume goes on from there."""
+    """Run a scenario at many points, in parallel. Ctrl-C stops it cleanly; --resume continues from there."""
     from sims.sweeping import sweep as run_sweep
 
     out = out or (Path(Path(file).stem) if file else None)

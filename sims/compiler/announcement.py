@@ -1,4 +1,4 @@
-"""A line on the terminal before a kernel is compiled that takes long."""
+"""A line on the terminal before a kernel that takes long to compile."""
 
 from __future__ import annotations
 

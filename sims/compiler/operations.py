@@ -1,9 +1,9 @@
-"""Operations: what the engine has to do, as the timeline writes it.
+"""Operations: the work of the engine, as the timeline writes it.
 
 * EMIT: take a snapshot of a node's state, because a message with it is on its way;
 * ON_CLOCK: a node changes before it sends, training included;
-* ON_RECEIPT: a node takes in the model of the snapshot ``ref``;
-* ON_ANSWER: a node takes in the answer ``ref``, and the step that it began at its own snapshot ``begun``.
+* ON_RECEIPT: a node absorbs the model of the snapshot ``ref``;
+* ON_ANSWER: a node absorbs the answer ``ref``, and applies the step that it began at its own snapshot ``begun``.
 
 All but the first are the functions of `gossipfl.algorithms.MessageAlgorithm` with these names.
 """

@@ -34,19 +34,19 @@ class Waves:
     Parameters
     ----------
     node : ndarray
-        Who is updated, int64 ``[U]``.
+        The node updated, int64 ``[U]``.
     source : ndarray
-        Place of the model it takes in, int64 ``[U]``; its own where it takes in none.
+        Place of the model it absorbs, int64 ``[U]``; its own if it absorbs none.
     keep : ndarray
-        Place to which the updated row goes too, because it will be sent from there; N if it need not. int64.
+        Further place for the updated row, from which it will be sent; N if none is needed. int64.
     part : ndarray
-        Part of the model that is taken in, int64 ``[U]``.
+        Part of the model that is absorbed, int64 ``[U]``.
     step : ndarray
-        How many trainings of the same node come before in this window, int64 ``[U]``.
+        Number of earlier trainings of the same node in this window, int64 ``[U]``.
     begun : ndarray
         Place of the node's model at which the step of an ON_ANSWER was begun, int64 ``[U]``; N elsewhere.
     group_ends : ndarray
-        Where each group of each wave ends, int64 ``[waves, groups]``.
+        End of each group of each wave, int64 ``[waves, groups]``.
     first_node, first_keep : ndarray
         Rows to copy to slots before the first wave: from place, to place. int64.
     slots : int
@@ -222,7 +222,7 @@ def _levels(
 
 @njit(cache=True)
 def _order(level: np.ndarray, group: np.ndarray, kinds: int) -> tuple[np.ndarray, np.ndarray]:
-    """Stable counting sort by (wave, group); where each group of each wave ends."""
+    """Stable counting sort by (wave, group), and the end of each group of each wave."""
     waves = np.int64(0)
     for u in range(len(level)):
         waves = max(waves, level[u])

@@ -1,4 +1,4 @@
-"""The engine: many models at once, with the functions a peer calls for its one."""
+"""The engine: many models at once, with the functions that a peer calls for its single one."""
 
 from __future__ import annotations
 

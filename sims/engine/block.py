@@ -41,7 +41,7 @@ class UpdateBlock:
     train : bool
         Whether nodes train in it.
     outgoing : Pipeline
-        What is done to the rows of messages on their way out.
+        Pipeline applied to the rows of messages as they leave.
     """
 
     trainer: Trainer
@@ -61,7 +61,7 @@ class UpdateBlock:
         columns: Tensor,
         *leaves: Tensor,
     ) -> Outcome:
-        """Compute what B nodes of the table become; the table is left as it is.
+        """Compute the next state of B nodes of the table, which is not changed.
 
         Parameters
         ----------
@@ -93,7 +93,7 @@ class UpdateBlock:
         return self._outcome(rows, ages, kept, columns, steps, update)
 
     def row_by_row(self, table: Table, columns: Tensor, steps: NDArray[np.int64]) -> Outcome:
-        """Compute the same for modules that cannot be batched over rows: draws what they draw at random."""
+        """Compute the same for modules that cannot be batched over rows, with their random draws."""
         owners = columns[0].cpu().numpy()
 
         def update(nodes: Nodes) -> Nodes:
@@ -114,7 +114,7 @@ class UpdateBlock:
         own_kept = kept.index_select(0, columns[0])
 
         def gathered(places: Tensor) -> Nodes:
-            """State at some places; of what stays with nodes, always the block's own."""
+            """State at some places; what stays with nodes is always the block's own."""
             return self.packing.unpack(
                 rows.index_select(0, places), own_kept, ages=ages.index_select(0, places), steps=steps
             )

@@ -26,12 +26,12 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """What is computed on every block.
+    """A computation on every block.
 
     Parameters
     ----------
     name : str
-        What it is, for messages.
+        Its name in messages.
     batches : int
         How many batches each row needs.
     function : callable
@@ -51,12 +51,12 @@ class BlockRunner:
     ----------
     world : World
     expected_rounds : float
-        How many rounds the run will have, as far as is known; decides whether compiling is worth it.
+        Expected number of rounds of the run; decides whether compiling is worth it.
     threads : int
     compile_when : {'auto', 'always', 'never'}
     device : torch.device
     phases : Phases
-        Says in the end what was compiled.
+        Records what was compiled.
     """
 
     def __init__(
@@ -97,13 +97,13 @@ class BlockRunner:
         ----------
         work : Work
         whole : tuple of Tensor
-            What is read, ``[N, ...]`` each.
+            Tensors to read, ``[N, ...]`` each.
         into : tuple of Tensor
-            What is written to, ``[N, ...]`` each; may be the same.
+            Tensors to write to, ``[N, ...]`` each; may be the same.
         steps : ndarray
             Steps every node has done, int64 ``[N]``: which batches are next.
         among : ndarray, optional
-            Whose rows are computed, bool ``[N]``; everyone's unless given.
+            Nodes whose rows are computed, bool ``[N]``; by default all.
         """
         for group, everyone in enumerate(self._members):
             members = everyone if among is None else everyone[among[everyone]]

@@ -28,7 +28,7 @@ class Blocks:
     group : list of int
         Group of each block.
     wave_ends : list of int
-        Where the blocks of each wave end.
+        Ends of the blocks of each wave.
     """
 
     columns: NDArray[np.int64]
@@ -37,7 +37,7 @@ class Blocks:
 
 
 def block_size(*, row_bytes: int, nodes: int) -> int:
-    """How many rows a block has: so few that what is computed on them stays in the cache.
+    """Rows in a block: few enough that their intermediate results stay in the cache.
 
     A power of two within 1 … 32; with few nodes no more than a wave of theirs fills. But up to 16 rows of 4 MiB
     together, and four of up to 16 MiB each: with fewer, calls of operators cost more than misses of the cache.

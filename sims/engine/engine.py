@@ -49,11 +49,11 @@ class Engine:
     ----------
     world : World
     expected_updates : float
-        How many updates the run will have, as far as is known; decides whether compiling is worth it.
+        Expected number of updates of the run; decides whether compiling is worth it.
     threads : int
         Blocks of a wave that are computed side by side.
     block : int, optional
-        Rows in a block; chosen by the size of a row unless given.
+        Rows in a block; by default chosen by the size of a row.
     compile_when : {'auto', 'always', 'never'}
     device : str
         A torch device.

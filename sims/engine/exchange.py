@@ -1,4 +1,4 @@
-"""The exchanges of a round, of all nodes at once, and the count of what goes over the network."""
+"""The exchanges of a round, for all nodes at once, and the count of their traffic."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class _Sent:
 
     @property
     def whole(self) -> Tensor:
-        """What receivers decode, and the senders' own where nothing was sent."""
+        """The rows that receivers decode, and the senders' own where nothing was sent."""
         return restored(self.rows, self.decoded, self.columns)
 
     def widened(self, around: Neighbourhood) -> Neighbourhood:
@@ -49,7 +49,7 @@ class _Sent:
         return around.widened(self.rows.index_select(0, around.nodes), self.columns)
 
     def mixed(self, arrived: Tensor) -> Mixed:
-        """The answer, with each receiver's own where nothing was sent."""
+        """The answer, with each receiver's own row where nothing was sent."""
         return Mixed(rows=restored(self.rows, arrived, self.columns), sent=self.whole)
 
 
@@ -65,10 +65,10 @@ class Exchanges:
     complete : bool
         Whether all matrices are J.
     seed : int
-        Of what compressors draw.
+        Seed of the compressors' draws.
     device : torch.device
     outgoing : Pipeline
-        What is done to rows on their way out; in full unless given.
+        Pipeline applied to outgoing rows; by default they are sent in full.
 
     Attributes
     ----------
@@ -177,7 +177,7 @@ class Exchanges:
         return Mixed(rows=torch.empty_like(rows).index_copy_(0, order, rows), sent=sent.whole)
 
     def _sent(self, exchange: AnyExchange, numbers: Tensor, *, messages: int) -> _Sent:
-        """Give what receivers decode, and count what goes over the network."""
+        """Return the rows that receivers decode, and count the traffic."""
         rows, place = exchange.rows, {"round_number": self._round, "exchange": self._exchange}
         outgoing = self.outgoing.with_codec(exchange.compressor)
         self._count(messages, outgoing.payload_bytes(rows.shape[1]))

@@ -75,11 +75,11 @@ def unlocked_runners(
     Parameters
     ----------
     package : Path
-        What torch's ahead-of-time compiler wrote.
+        Files that torch's ahead-of-time compiler wrote.
     arguments : tuple of Tensor
         To try the runners on.
     expected : sequence of Tensor
-        What torch's own loader gave for them.
+        The function that torch's own loader returned for them.
     """
     try:
         with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(package) as archive:

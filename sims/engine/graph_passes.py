@@ -1,4 +1,4 @@
-"""Rewrites of traced graphs that change how matrices lie in memory, and not what is computed.
+"""Rewrites of traced graphs that change the memory layout of matrices, not the result.
 
 Eager autograd multiplies a batch of samples by a layer as ``x Wᵀ``, which puts the classes of a small output
 layer in the last dimension: softmax then runs over ten numbers at a time, and every gradient is transposed back
@@ -16,7 +16,7 @@ aten = torch.ops.aten
 
 
 def classes_first(graph: GraphModule) -> GraphModule:
-    """Rewrite batched products in place, and drop what the result does not need.
+    """Rewrite batched products in place, and drop nodes that the result does not need.
 
     ``bmm(x, Wᵀ)`` with fewer outputs than samples becomes ``bmm(W, xᵀ)ᵀ``, and ``bmm(aᵀ, b)ᵀ`` becomes
     ``bmm(bᵀ, a)``.

@@ -22,7 +22,7 @@ class Group:
     operation : int
         Of `sims.compiler.operations`.
     batch : int
-        Samples in a batch; where nobody trains, of no consequence.
+        Samples in a batch; irrelevant where nobody trains.
     trains : bool
         Whether nodes train in this operation.
     share : float

@@ -1,4 +1,4 @@
-"""Local training of all nodes of a simulation, as algorithms may call it."""
+"""Local training of all nodes of a simulation, as algorithms call it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class BlockTraining:
     ----------
     world : World
     expected_rounds : float
-        How many rounds the run will have, as far as is known; decides whether compiling is worth it.
+        Expected number of rounds of the run; decides whether compiling is worth it.
     threads : int
     compile_when : {'auto', 'always', 'never'}
     device : torch.device
@@ -118,7 +118,7 @@ class BlockTraining:
         self.blocks.close()
 
     def _stepped(self, nodes: Nodes, counts: Ints) -> Nodes:
-        """Everyone's first steps at once if all do ``local_steps``, else step by step, each among fewer nodes."""
+        """Train all nodes together if all do ``local_steps``, else step by step among ever fewer nodes."""
         state = (nodes.rows.clone(), nodes.ages.clone(), nodes.steps.clone(), nodes.optimiser_state.clone())
         together = self.settings.local_steps
         if (counts == together).all():

@@ -68,7 +68,7 @@ class Sparse:
 
 @dataclass(frozen=True, slots=True)
 class Complete:
-    """Everybody a neighbour of everybody, all weights 1/n; no matrix of n² entries is made."""
+    """The complete graph with all weights 1/n, without a matrix of n² entries."""
 
     n: int
 
@@ -98,11 +98,11 @@ def neighbourhoods(
     ----------
     lists : NeighbourLists
     rows : Tensor
-        What the nodes sent, ``[N, D]``.
+        Rows that the nodes sent, ``[N, D]``.
     width : int, optional
-        How wide the rows will be made; D unless given.
+        Width of the rows after decoding; by default D.
     numbers : int
-        How many numbers the neighbours' rows of a chunk may hold together, unless one node has more.
+        Largest total size of the neighbours' rows in a chunk, unless a single node needs more.
     """
     order, device, dtype = np.argsort(-lists.degrees, kind="stable"), rows.device, rows.dtype
     widths, own_weights = np.maximum(1, lists.degrees[order]), torch.from_numpy(lists.own_weights).to(dtype)

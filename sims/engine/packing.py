@@ -1,4 +1,4 @@
-"""Packing: the state of nodes laid out in two rows, what travels with a message and what stays."""
+"""Packing: the state of nodes as two rows, one that travels with messages and one that stays."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Packing"]
 
 @dataclass(frozen=True, slots=True)
 class _Field:
-    """A tensor of the state: how many numbers of a row it takes, and its shape without the first dimension."""
+    """A tensor of the state: its size within a row, and its shape without the first dimension."""
 
     name: str
     width: int
@@ -25,7 +25,7 @@ class _Field:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Packing:
-    """Where each part of a node's state lies.
+    """Positions of the parts of a node's state.
 
     Parameters
     ----------
@@ -47,12 +47,12 @@ class Packing:
         ----------
         nodes : Nodes
         carries : tuple of str
-            Names of what travels: as in `gossipfl.algorithms.Behaviour`, or of everything.
+            Names of the parts that travel, as in `gossipfl.algorithms.Behaviour`, or of all.
 
         Raises
         ------
         SettingError
-            The algorithm keeps what is not of the rows' dtype.
+            The algorithm keeps state of another dtype than the rows.
         """
         state = _state(nodes)
         other = [name for name, tensor in state.items() if tensor.dtype != nodes.rows.dtype]
@@ -107,7 +107,7 @@ class Packing:
 
 
 def _state(nodes: Nodes) -> dict[str, Tensor]:
-    """All that nodes have besides models, ages and counters."""
+    """All state of nodes besides models, ages and counters."""
     return {MOMENTUM: nodes.optimiser_state, **nodes.auxiliary}
 
 

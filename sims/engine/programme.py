@@ -37,7 +37,7 @@ logger = logging.getLogger(__name__)
 
 Compile = Literal["auto", "always", "never"]
 Function = Callable[..., Any]
-_WORTH_SECONDS = 30.0  # of traced work still to come
+_WORTH_SECONDS = 30.0  # of traced work yet to be done
 
 
 def has_compiler() -> bool:
@@ -55,19 +55,19 @@ class Programme:
     example : sequence of Tensor
         Arguments as in every later call, but for the first dimension of those named in ``growing``.
     growing : sequence of int
-        Which arguments may have another first dimension in later calls.
+        Arguments whose first dimension may differ in later calls.
     calls : int
         How often it will be called, as far as is known.
     compile_when : {'auto', 'always', 'never'}
-        Whether to compile: when it saves time, at any price, or not at all.
+        Whether to compile: when it saves time, always, or never.
     threads : int
-        How many threads will call it at once.
+        Number of threads that will call it at once.
     name : str
-        What it is, for messages.
+        Its name in messages.
     traces : Traces, optional
         Graphs of earlier programmes.
     recipe : hashable
-        All that the function depends on besides its arguments; only with the same one is an earlier graph used.
+        Everything the function depends on besides its arguments; an earlier graph is reused only if this is equal.
     """
 
     def __init__(

@@ -33,7 +33,7 @@ class RoundEngine:
     ----------
     world : World
     network : RoundNetwork or MixingSequence
-        One mixing matrix a round, and cliques where there are any.
+        One mixing matrix per round, and cliques if there are any.
     expected_rounds : float
     threads : int
     compile_when : {'auto', 'always', 'never'}
@@ -42,7 +42,7 @@ class RoundEngine:
     Raises
     ------
     NotSimulable
-        If the scenario's algorithm does not run in rounds, or requires what the network has not.
+        If the scenario's algorithm does not run in rounds, or requires something the network lacks.
     """
 
     def __init__(
@@ -109,7 +109,7 @@ class RoundEngine:
         )
 
     def run_round(self) -> int:
-        """Do one round; return how many messages it took."""
+        """Do one round; return the number of its messages."""
         before = self.exchanges.messages
         self.exchanges.begin(self.round)
         context = RoundContext(

@@ -22,7 +22,7 @@ Outcome = tuple[Tensor, Tensor, Tensor]
 class Table:
     """State of all nodes, and models on their way, as rows of one table.
 
-    Places ``0 … N − 1`` are the nodes, N is a place nobody reads, and from ``N + 1`` on are slots.
+    Places ``0 … N − 1`` are the nodes, N is never read, and slots start at ``N + 1``.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ class Table:
         self.ages.index_copy_(0, places, self.ages.index_select(0, origins))
 
     def make_room(self, slots: int) -> None:
-        """See that there are at least so many slots."""
+        """Make sure there are at least this many slots."""
         missing = self.n + 1 + slots - len(self.rows)
         if missing > 0:
             extra = missing + slots // 8

@@ -1,4 +1,4 @@
-"""Trials of a programme: whether it gives what the function that it was made from gives."""
+"""Trials of a programme: equality with the function that it was made from."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Departed(SimulationError):
 class Trials:
     """A function's results on arguments of the run, and on others near them.
 
-    The second set finds what depends on values and was taken for a constant while it was traced.
+    The second set reveals values that tracing mistook for constants.
 
     Parameters
     ----------

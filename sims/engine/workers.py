@@ -11,15 +11,15 @@ import torch
 
 __all__ = ["Workers", "one_thread_each"]
 
-_TRY_AGAIN = 50  # calls after which the slower way is tried once more: machines get busy, and idle again
+_TRY_AGAIN = 50  # calls after which the slower way is retried: machines get busy, and idle again
 
 
 class Workers:
     """Runs the same function over a range, split among threads where that is faster; the caller is thread 0.
 
     Handing out work costs some tens of microseconds a thread and call, as much as a small wave takes, and brings
-    nothing where other processes use the cores. So for ranges of about the same length it is found out, and now
-    and then again, whether one thread or all are faster.
+    nothing where other processes use the cores. So for ranges of about the same length it measures, and
+    occasionally again, whether one thread or all are faster.
 
     Parameters
     ----------

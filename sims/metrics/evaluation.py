@@ -25,7 +25,7 @@ class Evaluator:
     ----------
     world : World
     expected_rows : float
-        How many rows the run will evaluate, as far as is known; decides whether compiling is worth it.
+        Expected number of rows that the run will evaluate; decides whether compiling is worth it.
     threads : int
     compile_when : {'auto', 'always', 'never'}
     """

@@ -28,17 +28,17 @@ LAYER = "consensus_distance/"
 """Columns of the consensus distance of one tensor of the model begin with this."""
 
 MEAN_MODEL = "mean_model_"
-"""Columns of what is measured of the mean of all models begin with this."""
+"""Prefix of the columns measured on the mean of all models."""
 
 GRADIENT = "mean_model_gradient"
-"""Squared norm of the gradient of the mean loss on everybody's samples, at the mean model."""
+"""Squared norm of the gradient of the mean loss on all samples, at the mean model."""
 
 _CHUNK_ROWS = 4096
 _SAMPLES = 4096
 
 
 class NetworkMetrics:
-    """Measures what a scenario asks for beside the measurements of single nodes.
+    """Measures what a scenario requests besides the measurements of single nodes.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ class NetworkMetrics:
         -------
         dict of str to float
             With ``evaluate.layers``, ``consensus_distance/TENSOR`` of every shared tensor; with
-            ``evaluate.mean_model``, ``mean_model_METRIC`` and ``mean_model_gradient``. NaN if nobody counts.
+            ``evaluate.mean_model``, ``mean_model_METRIC`` and ``mean_model_gradient``. NaN if no row counts.
         """
         world, columns = self._world, dict[str, float]()
         if self._wanted.layers:

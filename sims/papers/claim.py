@@ -107,7 +107,7 @@ class Claim:
         Of the sweep's file in ``sims/scenarios/papers``.
     title, paper : str
     remark : str
-        How our set-up differs from the paper's, and what is to be seen.
+        How our set-up differs from the paper's, and what to look for.
     figures : tuple of Figure
     gates : tuple of Gate
     quick : Quick
@@ -135,7 +135,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """A figure beside its measurement.
+    """A figure and its measurement.
 
     Parameters
     ----------

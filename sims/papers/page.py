@@ -1,4 +1,4 @@
-"""The page of papers' figures beside ours, in Markdown."""
+"""The page of papers' figures next to ours, in Markdown."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def _cell(comparison: Comparison) -> str:
 
 
 def number(value: float) -> str:
-    """Write a number with three or four digits, and powers of ten where it is very small."""
+    """Format a number with three or four digits, as a power of ten where it is very small."""
     if value != value:  # noqa: PLR0124 - NaN: it never happened
         return "never"
     if value == 0 or 1e-3 <= abs(value) < 1e5:

@@ -1,4 +1,4 @@
-"""Replay: what real peers recorded, computed again and compared with what they saved."""
+"""Replay: recorded runs of real peers, recomputed and compared with the models they saved."""
 
 from __future__ import annotations
 

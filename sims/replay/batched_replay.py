@@ -78,7 +78,7 @@ def replay_batched(
     waves : int
         How many there were.
     departure : Departure or None
-        The first training whose loss is more than 1e-4 of it away from the one recorded.
+        The first training whose loss differs from the recorded one by more than 1e-4, relative.
 
     Raises
     ------
@@ -93,7 +93,7 @@ def replay_batched(
 
 
 class _Run:
-    """Rows of all nodes and snapshots, and what is needed to update them."""
+    """Rows of all nodes and snapshots, and the means to update them."""
 
     def __init__(self, history: History, learnings: Learnings) -> None:
         self.history = history
@@ -118,7 +118,7 @@ class _Run:
         ]
 
     def _kind(self, step: Step) -> int:
-        """Number of the kind of work a step is: steps of one kind are computed together."""
+        """Number of a step's kind of work: steps of one kind are computed together."""
         versions = [step.version]
         if step.source is not None:  # whose state may be laid out otherwise
             versions.append(step.source)
@@ -190,7 +190,7 @@ class _Run:
         return packing.unpack(rows[:, : packing.width], rows[:, :0], ages=ages, steps=steps)
 
     def _updated(self, waves: Waves, where: NDArray[np.int64]) -> Nodes:
-        """What the nodes of some updates of one kind become."""
+        """The new states of the nodes in some updates of one kind."""
         own = waves.node[where]
         chosen = [self.history.steps[number] for number in waves.part[where]]
         first, node = chosen[0], int(own[0])
@@ -224,7 +224,7 @@ class _Run:
         )
 
     def _watch(self, chosen: list[Step], numbers: NDArray[np.int64], losses: Tensor) -> None:
-        """Remember the first training that came out otherwise than recorded."""
+        """Remember the first training whose outcome differs from the record."""
         recorded = np.array([step.event.loss if step.event else np.nan for step in chosen])
         here = losses.double().numpy()
         for index in np.flatnonzero(np.abs(here - recorded) > _LOSS_TOLERANCE * np.abs(recorded)):

@@ -11,7 +11,7 @@ __all__ = ["Departure", "earlier"]
 
 @dataclass(frozen=True, slots=True)
 class Departure:
-    """A training or a round that came out otherwise than recorded.
+    """A training or a round whose outcome differs from the record.
 
     Parameters
     ----------
@@ -35,5 +35,5 @@ class Departure:
 
 
 def earlier(one: Departure | None, other: Departure) -> Departure:
-    """The one that comes first."""
+    """The earlier of the two."""
     return other if one is None or other.number < one.number else one

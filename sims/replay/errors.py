@@ -35,7 +35,7 @@ class MissingPeer(ReplayError):
 
 
 class NotRecomputable(ReplayError):
-    """What peers drew at random and sent was not recorded, on purpose."""
+    """The random draws in what peers sent were deliberately not recorded."""
 
 
 class DuplicatePeer(ReplayError):
@@ -47,7 +47,7 @@ class TornRecords(ReplayError):
 
 
 class MissingCheckpoint(ReplayError):
-    """There is no checkpoint that the outcome could be compared with."""
+    """There is no checkpoint to compare the outcome with."""
 
 
 class OtherTask(ReplayError):

@@ -27,7 +27,7 @@ class Step:
     Parameters
     ----------
     version : Version
-        What it makes.
+        The version it produces.
     life : Life
     event : Event or None
         None for the first version of a start.
@@ -39,7 +39,7 @@ class Step:
 
     @property
     def source(self) -> Version | None:
-        """The version of another row that it reads: what was sent, saved, or gone back to."""
+        """The version of another row that it reads: one that was sent, saved, or returned to."""
         return self.life.resumed if self.event is None else self.event.source
 
     @property
@@ -64,7 +64,7 @@ class History:
     steps : tuple of Step
         Every step after those it needs.
     targets : tuple of Version
-        What is wanted in the end.
+        The versions required in the end.
     left_out : dict of str to int
         By peer: recorded events from which no target descends.
     """
@@ -81,7 +81,7 @@ def history_of(peers: Sequence[RecordedPeer], targets: Iterable[Version]) -> His
     Raises
     ------
     MissingPeer
-        If models came from peers that are not among these.
+        If models came from other peers.
     RecordsRemoved
         If records that are needed were removed to make room.
     TornRecords
@@ -158,7 +158,7 @@ def _life_of(lives: _Lives, version: Version, reason: str) -> Life:
 
 
 def _ordered(lives: _Lives, needed: dict[tuple[str, int], int]) -> list[Step]:
-    """Advance every start as far as it can go; what has to wait is woken by what it waits for."""
+    """Advance every start as far as possible; a start that has to wait is woken by what it waits for."""
     done: dict[tuple[str, int], int] = {}
     waiting: dict[Version, list[tuple[str, int]]] = {}
     steps: list[Step] = []

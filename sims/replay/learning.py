@@ -56,7 +56,7 @@ class Learning:
         received: Callable[[Message], Message],
         update: Update,
     ) -> Nodes:
-        """Compute what an event made of a model, or alike events of several.
+        """Compute the outcome of an event for a model, or of similar events for several.
 
         Parameters
         ----------
@@ -85,12 +85,12 @@ class Learning:
         return on_answer(self.algorithm, nodes, message, begun, update=update)
 
     def resumed(self, nodes: Nodes) -> Nodes:
-        """A saved model, as a start goes on from it."""
+        """A saved model, as a start resumes from it."""
         return resumed(nodes, self.algorithm, optimiser_state_size=self.trainer.optimiser_state_size)
 
 
 class Learnings:
-    """How every start of every peer learned; each task is made, and its data read, once for each peer.
+    """The training of every start of every peer; each task is built, and its data read, once per peer.
 
     Parameters
     ----------
@@ -175,7 +175,7 @@ class Learnings:
 
 
 def _as_recorded(data: Dataset, recorded: RecordedData, life: Life) -> Dataset:
-    """Data as they were then: what was added later comes behind them."""
+    """Data as they were then, without what was added later."""
     there = data.samples >= recorded.samples
     if there and data.fingerprint(recorded.samples) == recorded.fingerprint:
         return data if data.samples == recorded.samples else data.first(recorded.samples)

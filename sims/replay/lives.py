@@ -1,4 +1,4 @@
-"""Starts of peers as values, and what happened in each: what records tell."""
+"""Starts of peers as values, and the events of each, as recorded."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ class Event:
         What was merged or adopted, or which of its own versions it went back to; None where the peer trained on
         its own.
     begun : Version or None
-        Its own version at which the step it took with an answer was begun, in AD-PSGD.
+        In AD-PSGD, the peer's own version at which it began the step that it applied with an answer.
     sender_age : int
     sender_sequence : int
         Which of the sender's messages brought it; what a codec drew depends on it. 0 in older records, whose
         codecs drew nothing.
     share : float
-        How much of the way to the received model the gate left; 1 where it was merged as it was received.
+        Share of the way to the received model that the gate allowed; 1 if the model was merged as received.
     credited_age : int or None
         The age that the gate credited, if another than claimed.
     codec : str
@@ -57,7 +57,7 @@ class Event:
     loss : float
         Mean loss of that training's batches; NaN without training.
     seconds : float or None
-        How long the peer worked on it; None in records of before that was written down.
+        Time spent on it; None in older records, which lack it.
     time : float
         Seconds since 1970, on the peer's clock.
     """
@@ -143,7 +143,7 @@ class Life:
     is_whole : bool
         Whether nothing of its records was removed.
     resumed : Version or None
-        The version it went on from; None where it began with the task's first row.
+        The version it resumed from; None if it began with the task's initial row.
     settings : PeerSettings
     threads : int
         Threads torch used.
@@ -152,12 +152,12 @@ class Life:
     first : int
         Number of the event before its first one.
     data : tuple of RecordedData
-        What it trained on, in order; empty where that was not recorded.
+        The data it trained on, in order; empty if not recorded.
     events : tuple of Event
         Numbers ``first + 1, first + 2, …``.
     exchanges : tuple of Exchange
     secrets : mapping of int to bytes
-        By sequence number of a message it sent, what the noise on it was drawn from, where that was recorded.
+        Keys of the noise on its messages by their sequence numbers, if recorded.
     started, ended : float
         Times of its first and last record, seconds since 1970.
     """
@@ -186,7 +186,7 @@ class Life:
         return self.first + len(self.events)
 
     def data_of(self, event: int) -> RecordedData | None:
-        """What it trained on in an event of this number; None where that was not recorded."""
+        """The data it trained on in the event of this number; None if not recorded."""
         return next((data for data in reversed(self.data) if data.after < event), None)
 
     def event(self, number: int) -> Event:
@@ -204,7 +204,7 @@ def record_lines(paths: Iterable[Path]) -> Iterator[tuple[Path, int, bytes]]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordedPeer:
-    """A peer as its home tells of it.
+    """A peer as its home describes it.
 
     Parameters
     ----------

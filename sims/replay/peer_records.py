@@ -1,4 +1,4 @@
-"""Reader of peers' records: each start of a peer, and what happened in it.
+"""Reader of peers' records: each start of a peer, and its events.
 
 The format is described in ``docs/records.md``.
 """
@@ -53,7 +53,7 @@ def read_peers(homes: Sequence[Path | str]) -> list[RecordedPeer]:
             raise DuplicatePeer(
                 f"two homes belong to peer {peer.peer}",
                 got=f"{found[peer.peer].home.directory} and {peer.home.directory}",
-                remedy="Name each peer once; a copy of a home is no peer of its own.",
+                remedy="Name each peer once; a copy of a home is not another peer.",
             )
         found[peer.peer] = peer
     return list(found.values())

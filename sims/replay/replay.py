@@ -1,4 +1,4 @@
-"""Replay of recorded peers, compared with what they saved."""
+"""Replay of recorded peers, compared with the models they saved."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def replay(
     HomeMissing, MissingRecords, TornRecords, OtherSettings, DuplicatePeer
         If the homes are not those of recorded peers, one each.
     MissingPeer, MissingCheckpoint, OtherTask
-        If something is missing that the outcome depends on.
+        If something the outcome depends on is missing.
     CorruptCheckpoint
         If a checkpoint is damaged.
     """

@@ -16,7 +16,7 @@ __all__ = ["PeerComparison", "ReplayReport", "compare"]
 
 @dataclass(frozen=True, kw_only=True)
 class PeerComparison:
-    """A peer's checkpoint beside its replayed model.
+    """A peer's checkpoint compared with its replayed model.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ class ReplayReport:
         Wall time of the computation, reading not included.
     peers : tuple of PeerComparison
     notes : tuple of str
-        What may explain a difference.
+        Possible explanations of a difference.
     """
 
     batched: bool
@@ -79,7 +79,7 @@ class ReplayReport:
 
     @property
     def equal(self) -> bool:
-        """Whether every saved model came out again, within the tolerance."""
+        """Whether every saved model was reproduced within the tolerance."""
         return all(peer.verdict != "differs" for peer in self.peers)
 
     def to_dict(self) -> dict[str, Any]:

@@ -17,16 +17,16 @@ __all__ = ["Mix", "Outcome", "RoundLife", "learned_in_rounds", "read_round_life"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mix:
-    """What went into one exchange.
+    """The inputs of one exchange.
 
     Parameters
     ----------
     incarnations : mapping of int to int
-        By number of each member whose row was mixed, the start of that member that sent it.
+        For the number of each member whose row was mixed, the start of that member that sent it.
     untaken : tuple of int
         Numbers of the recipients that did not keep this peer's row.
     listening : bool
-        Whether the peer sent nothing, and took over what the others have.
+        Whether the peer sent nothing, and took over the others' rows.
     """
 
     incarnations: Mapping[int, int]
@@ -36,16 +36,16 @@ class Mix:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What a finished round came to.
+    """The outcome of a finished round.
 
     Parameters
     ----------
     age, step : int
         Of the model after it.
     loss : float
-        NaN where there was no training, or none finite.
+        NaN if there was no training, or the loss was not finite.
     gave_up : bool
-        Whether it diverged, and the model stayed as it was.
+        Whether it diverged, so that the model stayed unchanged.
     digest : str
         Of the row after it.
     """
@@ -66,7 +66,7 @@ class RoundLife:
     life : Life
     mixes : mapping of (round, exchange) to Mix
     secrets : mapping of (round, exchange) to bytes
-        What the noise on its rows was drawn from, where that was recorded.
+        Key of the noise on its rows, if recorded.
     outcomes : mapping of int to Outcome
         By number of the round; a round without one was not finished.
     last : int
@@ -102,7 +102,7 @@ def learned_in_rounds(peers: list[RecordedPeer]) -> bool:
 
 
 def read_round_life(peer: RecordedPeer, life: Life) -> RoundLife:
-    """Read what one start of a peer recorded of its rounds.
+    """Read the records of the rounds in one start of a peer.
 
     Raises
     ------

@@ -1,8 +1,8 @@
 """Replay of peers that learned in rounds: all of them round by round, exchange by exchange.
 
-Within a round everything depends on the models before it and on rows of the same round, so all starts that did
-an exchange do it side by side. A start that was killed in the midst of a round takes part as far as it came:
-what it had sent by then is in the others' models.
+Within a round everything depends on the models before it and on rows of the same round, so all starts that did an
+exchange do it side by side. A start that was killed in the middle of a round takes part as far as it got: the
+others' models contain what it had sent by then.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _LOSS_TOLERANCE = 1e-4
 
 @dataclass(slots=True)
 class ReplayedRounds:
-    """What a replay of rounds found.
+    """The result of a replay of rounds.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ class ReplayedRounds:
     batches : int
         How many times peers trained as one batch; 0 a row at a time.
     departure : Departure or None
-        The first round that came out otherwise than recorded.
+        The first round whose outcome differs from the record.
     """
 
     found: dict[Version, Nodes] = field(default_factory=dict)
@@ -64,16 +64,16 @@ def replay_rounds(
         All members.
     learnings : Learnings
     targets : iterable of Version
-        What is wanted; an event is the number of the next round.
+        The versions required; an event is the number of the next round.
     batched : bool
-        Whether peers that do the same train as one batch, in which rounding differs.
+        Whether peers that do the same train as one batch, with different rounding.
 
     Raises
     ------
     MissingPeer
-        If rows came from members that are not among these.
+        If rows came from other members.
     TornRecords
-        If records contradict each other, or what was needed was never recorded.
+        If records contradict each other, or something needed was never recorded.
     """
     # Small products are not worth sharing out: two threads on a busy machine were ten times slower than one.
     with set_threads_kept(1 if batched else None), torch.no_grad():
@@ -98,7 +98,7 @@ class _Replay:
         self._outcome = ReplayedRounds(rounds=dict.fromkeys((peer.peer for peer in peers), 0))
 
     def run(self) -> ReplayedRounds:
-        """Do all rounds, and give what was wanted."""
+        """Do all rounds, and return the required versions."""
         doing = self._starts.who_does_what()
         for number in sorted(doing):
             self._do(number, doing[number])
@@ -145,7 +145,7 @@ class _Replay:
             self._finish(unit, number)
 
     def _units(self, running: Sequence[Running], number: int) -> list[Unit]:
-        """Starts that finished the round with the same training go together, if they may; others alone."""
+        """Starts that finished the round with the same training go together where allowed; others alone."""
         groups: dict[object, list[Running]] = {}
         for each in running:
             training = self._lives[each.key].life.settings.training
@@ -222,7 +222,7 @@ class _Replay:
                 left = row_digest(each.nodes) != recorded.digest
             if left and self._outcome.departure is None:
                 differs: tuple[str, object, object] = ("loss", recorded.loss, loss)
-                if repr(loss) == repr(recorded.loss):  # the training agrees, and what was made of it does not
+                if repr(loss) == repr(recorded.loss):  # the training agrees, but not what was made of it
                     differs = ("model's digest", recorded.digest, row_digest(each.nodes))
                 self._outcome.departure = Departure(
                     Version(*each.key, number + 1), self._rounds - 1, *differs

@@ -1,4 +1,4 @@
-"""All starts of peers that learned in rounds, and how far each has come in a replay."""
+"""All starts of peers that learned in rounds, and the progress of each in a replay."""
 
 from __future__ import annotations
 
@@ -59,7 +59,8 @@ class Starts:
         All members.
     learnings : Learnings
     targets : iterable of Version
-        What is wanted; an event is the number of the next round. What starts were resumed from is wanted too.
+        The versions required; an event is the number of the next round. The versions that starts resumed from are
+        required too.
 
     Attributes
     ----------
@@ -70,7 +71,7 @@ class Starts:
     Raises
     ------
     TornRecords
-        If what is wanted was never recorded.
+        If a required version was never recorded.
     """
 
     def __init__(
@@ -93,7 +94,7 @@ class Starts:
             self._require_recorded(wanted)
 
     def who_does_what(self) -> dict[int, set[Key]]:
-        """Find which starts take part in each round, be it with a row that others mixed."""
+        """Find the starts that take part in each round, even if only with a row that others mixed."""
         doing: dict[int, set[Key]] = {}
         for key, recorded in self.lives.items():
             for number, _ in recorded.mixes:
@@ -109,7 +110,7 @@ class Starts:
         return doing
 
     def start(self, key: Key) -> Running:
-        """Give a start as far as it has come, or where it began."""
+        """Return a start as far as it has got, or as it began."""
         if key in self._running:
             return self._running[key]
         recorded = self.lives[key]
@@ -135,7 +136,7 @@ class Starts:
                 self.found[wanted] = running.nodes
 
     def keep_last(self) -> None:
-        """Keep what is wanted of models that have come as far as their records go."""
+        """Keep the required models once they have got as far as their records."""
         for key in self.lives:
             if any(wanted[:2] == key for wanted in self._wanted):
                 self.keep(self.start(key))

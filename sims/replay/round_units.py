@@ -70,7 +70,7 @@ class Unit:
         return [replace(now, rows=part) for part in _parts(now.rows, sizes)]
 
     def answer(self, answers: Sequence[Mixed]) -> None:
-        """Go on with what came back to each of the members."""
+        """Continue with the answers to each of the members."""
         self._progress.answer(
             Mixed(
                 rows=torch.cat([each.rows for each in answers]),

@@ -1,6 +1,6 @@
 """Replay a row at a time: the calls that the peers made, with the threads they had.
 
-The same functions on the same numbers: on the machine of the run the outcome is the same to the last bit.
+The same functions on the same numbers: on the machine of the run the outcome is identical to the last bit.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ class Senders:
         self._pipelines: dict[tuple[str, str], Pipeline] = {}
 
     def as_received(self, message: Message, events: Sequence[Event]) -> Message:
-        """Give what receivers got of models; those that were sent alike go as one batch.
+        """Return the models as receivers got them; those sent in the same way form one batch.
 
         Parameters
         ----------
@@ -59,7 +59,7 @@ class Senders:
 
     @staticmethod
     def as_let_in(message: Message, own: Tensor, events: Sequence[Event]) -> Message:
-        """Give what the receivers' gates let in of messages that were received.
+        """Return received messages as the receivers' gates let them in.
 
         Parameters
         ----------
@@ -116,11 +116,11 @@ def recorded_normals(pipeline: Pipeline, secret: bytes | None, *, peer: str) -> 
     Parameters
     ----------
     pipeline : Pipeline
-        What the message went through.
+        Pipeline that the message passed.
     secret : bytes or None
-        What its noise was drawn from, if that was recorded.
+        Key of its noise, if recorded.
     peer : str
-        Who sent it.
+        The sender.
 
     Raises
     ------
@@ -131,7 +131,7 @@ def recorded_normals(pipeline: Pipeline, secret: bytes | None, *, peer: str) -> 
         return normals
     if secret is None:
         raise NotRecomputable(
-            f"peer {peer} added noise to what it sent, and kept no record of it",
+            f"peer {peer} added noise to its messages and kept no record of it",
             remedy="To replay a rehearsal, set recorded = true in the table [[outgoing]] of the noise; whoever "
             "reads the records can then take the noise off.",
         )

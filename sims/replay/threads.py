@@ -12,7 +12,7 @@ __all__ = ["set_threads_kept"]
 
 @contextmanager
 def set_threads_kept(threads: int | None = None) -> Iterator[None]:
-    """Set the number of threads, if one is given; in the end it is what it was, whatever was set within."""
+    """Set the number of threads, if given; restore it on exit, whatever was set within."""
     before = torch.get_num_threads()
     try:
         if threads is not None:

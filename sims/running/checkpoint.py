@@ -22,7 +22,7 @@ _FILE = "checkpoint.safetensors"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
-    """A run at rest.
+    """The saved state of a run.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ def read_checkpoint(directory: RunDirectory) -> Checkpoint:
     Raises
     ------
     RunDirectoryError
-        If there is none, or it is damaged.
+        If there is no checkpoint, or it is damaged.
     """
     file = directory.path / _FILE
     if not file.is_file():

@@ -10,7 +10,7 @@ __all__ = ["check_device"]
 
 
 def check_device(device: str) -> None:
-    """Require that a device is there.
+    """Require that a device is available.
 
     Raises
     ------

@@ -33,7 +33,7 @@ _BASE = 540_000_000  # Python, torch and its tracing, numba
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemoryEstimate:
-    """Bytes a run needs, by what for.
+    """Bytes a run needs, by purpose.
 
     Parameters
     ----------
@@ -71,10 +71,10 @@ class MemoryEstimate:
 
 
 def estimate_memory(scenario: Scenario, world: World) -> MemoryEstimate:
-    """Estimate what a run needs.
+    """Estimate the memory of a run.
 
-    How many models are on their way at once is found by drawing the first rounds of the same network with at most
-    2,000 nodes, everybody a neighbour of everybody.
+    The number of models in flight at once is found by drawing the first rounds of the same network with at most
+    2,000 nodes on the complete graph.
     """
     n = scenario.population.nodes
     item = 8 if scenario.precision == "float64" else 4
@@ -105,7 +105,7 @@ def estimate_memory(scenario: Scenario, world: World) -> MemoryEstimate:
 
 
 def _auxiliary_bytes(scenario: Scenario, world: World) -> int:
-    """Bytes that the algorithm keeps beside all models, found by starting it on two nodes with three link ends."""
+    """Bytes of the algorithm's own state, found by starting it on two nodes with three link ends."""
     algorithm, first = scenario.algorithm.of_rounds(world.layout), world.first_rows()[:1]
     none = torch.zeros(3, dtype=torch.int64)
     links = Links(owner=none, neighbours=none, weights=none.double())

@@ -41,7 +41,7 @@ class Records:
         Parameters
         ----------
         at : mapping
-            When, and what has happened until then.
+            The time, and totals up to then.
         measured : mapping of str to ndarray
             Measurements of each evaluated node, ``[k]``.
         nodes : ndarray, optional
@@ -85,7 +85,7 @@ class Records:
 
 
 class RunDirectory:
-    """The files of a run; each is replaced as a whole, so that what is there is always valid.
+    """The files of a run; each is replaced atomically, so that it is always valid.
 
     Parameters
     ----------
@@ -115,7 +115,7 @@ class RunDirectory:
             raise RunDirectoryError(f"{self.path} cannot be written to: {error}") from error
 
     def is_finished(self) -> bool:
-        """Whether the run here came to its end."""
+        """Whether the run here finished."""
         try:
             summary = json.loads((self.path / "run.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
@@ -145,12 +145,12 @@ class RunDirectory:
         temporary.replace(self.path / name)
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
-        """Write what the run was, on what, and how it ended."""
+        """Write what was run, on which machine, and how it ended."""
         self.write_text("run.json", json.dumps(summary, indent=2) + "\n")
 
 
 def versions() -> dict[str, str]:
-    """Versions of what computed a run."""
+    """Versions of the software that computed a run."""
     found = {"python": platform.python_version()}
     for name in ("gossipfl", "torch", "numpy", "numba", "scipy", "polars"):
         try:

@@ -35,7 +35,7 @@ __all__ = ["Progress", "Result", "run"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """The progress of a run; given to ``on_progress`` after every evaluation, and once before the start.
+    """The progress of a run, passed to ``on_progress`` after every evaluation, and once before the start.
 
     Parameters
     ----------
@@ -113,7 +113,7 @@ def run(
     scenario : Scenario or path
         A scenario, a TOML file, or the name of a ready-made scenario; None with ``resume``.
     out : path, optional
-        Directory for the records; nothing is written unless given.
+        Directory for the records; without it nothing is written.
     overrides : sequence of str
         Values that replace those of the file, each as ``"network.loss=0.2"``.
     resume : bool
@@ -123,10 +123,10 @@ def run(
     device : str
         ``"cpu"``, ``"cuda"`` or any torch device.
     compile_when : {'auto', 'always', 'never'}
-        Whether to compile with the C++ compiler: when it saves time, at any price, or not at all.
+        Whether to compile with the C++ compiler: when it saves time, always, or never.
     on_progress : callable, optional
     interrupted : callable, optional
-        Asked between windows, or rounds; once it says True the run comes to rest as on Ctrl-C.
+        Called between windows or rounds; once it returns True the run stops as on Ctrl-C.
     traces : Traces, optional
         Traced programmes of earlier runs in this process; those of this one are added.
 
@@ -141,7 +141,7 @@ def run(
 
     Notes
     -----
-    On Ctrl-C (in the main thread) the run comes to rest after the current window, writes its records and, with
+    On Ctrl-C (in the main thread) the run stops after the current window, writes its records and, with
     ``out``, a checkpoint, and returns with ``finished`` false.
 
     Examples
@@ -183,7 +183,7 @@ def run(
 def _refuse_another(scenario: Scenario | Path | str | None, overrides: Sequence[str]) -> None:
     if scenario is not None or overrides:
         raise RunDirectoryError(
-            "a resumed run goes on with the scenario it was started with",
+            "a resumed run continues with the scenario it was started with",
             got=", ".join(map(str, overrides)) or "another scenario",
             remedy="Leave the scenario and its overrides out, or start another run in another directory.",
         )
@@ -347,7 +347,7 @@ class _Runner:
 
     @contextmanager
     def _interruptible(self) -> Iterator[None]:
-        """Let a first Ctrl-C end the run in good order, and a second one at once."""
+        """Let a first Ctrl-C stop the run cleanly, and a second one at once."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return

@@ -40,11 +40,11 @@ class Counts:
     requests : int
         Requests for models.
     lost, unreachable : int
-        Messages lost on their way; messages whose receiver was away, or on the other side of a split.
+        Messages lost in transit; messages whose receiver was offline, or on the other side of a split.
     bytes : int
-        Bytes of what was sent, as it goes on the wire.
+        Bytes sent, as on the wire.
     updates : int
-        Models taken in.
+        Models absorbed.
     """
 
     messages: int
@@ -61,7 +61,7 @@ class Simulation(Protocol):
     phases: Phases
 
     def advance(self, rounds: float, *, between: Callable[[], bool]) -> bool:
-        """Go on until ``rounds`` periods after the start; stop early, and return False, if ``between`` says so."""
+        """Advance to ``rounds`` periods after the start; return False early if ``between`` returns True."""
 
     def rows(self) -> Tensor:
         """Rows of all nodes, ``[N, D]``."""
@@ -73,7 +73,7 @@ class Simulation(Protocol):
         """Nodes that are online, bool ``[N]``."""
 
     def seconds(self, rounds: float) -> float:
-        """Simulated seconds after so many rounds."""
+        """Simulated seconds after a number of rounds."""
 
     def counts(self) -> Counts:
         """Totals so far."""
@@ -113,7 +113,7 @@ class _WithEngine(Generic[_Engine]):
         return self._engine.rows()
 
     def seconds(self, rounds: float) -> float:
-        """Simulated seconds after so many rounds."""
+        """Simulated seconds after a number of rounds."""
         return rounds * self._scenario.network.period
 
     def close(self) -> None:

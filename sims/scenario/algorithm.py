@@ -1,4 +1,4 @@
-"""The algorithm section of a scenario, derived from what algorithms declare."""
+"""The algorithm section of a scenario, derived from the algorithms' declarations."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _BESIDE = {"name", "modules"}
 
 
 class _RoundSettings(Settings):
-    """Keys that all round-based algorithms have, beside their own parameters."""
+    """Keys that all round-based algorithms have, besides their own parameters."""
 
     weights: Literal["metropolis_hastings", "max_degree", "uniform"] | None = Field(
         None,
@@ -103,7 +103,7 @@ class AlgorithmSection(Section):
 
     @property
     def codec(self) -> str | None:
-        """Name of the codec that rows are sent with; None where they are sent in full."""
+        """Name of the codec that rows are sent with; None if they are sent in full."""
         return (self.model_extra or {}).get("codec")
 
     @property

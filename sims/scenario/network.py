@@ -1,4 +1,4 @@
-"""Sections of a scenario that say when things happen: links, clocks, and who is there."""
+"""Sections of a scenario about time: links, clocks and presence."""
 
 from __future__ import annotations
 
@@ -173,7 +173,7 @@ ChurnProcess = Annotated[NoChurn | CycleChurn | SessionChurn | TraceChurn, Field
 
 
 class ChurnSection(Section):
-    """Who is online when. A node that is offline neither sends nor receives, and keeps its model."""
+    """Presence of nodes over time. An offline node neither sends nor receives, and keeps its model."""
 
     process: ChurnProcess = NoChurn()
     events: tuple[ChurnEvent, ...] = ()

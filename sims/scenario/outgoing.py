@@ -1,4 +1,4 @@
-"""The pipeline of what leaves a scenario's nodes."""
+"""The pipeline of rows that leave a scenario's nodes."""
 
 from __future__ import annotations
 

@@ -24,11 +24,11 @@ def read_toml(
     file : path
         A TOML file, or the name of one in ``directory``.
     kind : str
-        What it holds, for messages: ``"scenario"`` or ``"sweep"``.
+        Its contents, for messages: ``"scenario"`` or ``"sweep"``.
     directory : Path
         Of the ready-made ones.
     error : type of SimulationError
-        What to raise.
+        The error to raise.
 
     Returns
     -------

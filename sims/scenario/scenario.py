@@ -28,7 +28,7 @@ __all__ = [
 
 
 class TaskSection(Section):
-    """What is learned, and how its samples are divided among the nodes."""
+    """The task, and how its samples are divided among the nodes."""
 
     name: str = Field("digits", description="bundled task, or package.module:factory")
     options: dict[str, Any] = Field(
@@ -50,7 +50,7 @@ class PopulationSection(Section):
 
 
 class TopologySection(Section):
-    """Who may talk to whom: a family of `topology.catalogue` and its parameters, or an expression."""
+    """The topology: a family of `topology.catalogue` with its parameters, or an expression."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
@@ -71,7 +71,7 @@ class TopologySection(Section):
 
 
 class TrainingSection(TrainingSettings):
-    """Local training, as peers do it, and how long it takes."""
+    """Local training, as in peers, and its duration."""
 
     enabled: bool = Field(True, description="false: models are only averaged, never trained")
     step_seconds: float = Field(
@@ -80,13 +80,15 @@ class TrainingSection(TrainingSettings):
 
 
 class EvaluateSection(Section):
-    """When and on whom models are measured."""
+    """When models are measured, and on which nodes."""
 
     every: float = Field(10.0, gt=0, description="rounds between evaluations")
     nodes: int | None = Field(
-        None, ge=1, description="measure a random sample of so many nodes; all if unset"
+        None, ge=1, description="measure a random sample of this many nodes; all if unset"
     )
-    samples: int | None = Field(None, ge=1, description="use only so many of the test samples; all if unset")
+    samples: int | None = Field(
+        None, ge=1, description="use only this many of the test samples; all if unset"
+    )
     validation: float | None = Field(
         None,
         gt=0,
@@ -111,7 +113,7 @@ class StopSection(Section):
 
 
 class OutputSection(Section):
-    """What is kept beside the records."""
+    """Outputs besides the records."""
 
     rows: bool = Field(True, description="write the final rows")
     checkpoint_every: float | None = Field(None, gt=0, description="rounds between checkpoints")
@@ -141,7 +143,7 @@ class Scenario(Section):
     topology: TopologySection = TopologySection()
     training: TrainingSection = TrainingSection()
     outgoing: list[OutgoingSettings] = Field(
-        default_factory=list, description="what is done to rows before they leave a node, in order"
+        default_factory=list, description="transformations of rows before they leave a node, in order"
     )
     network: NetworkSection = NetworkSection()
     churn: ChurnSection = ChurnSection()
@@ -152,7 +154,7 @@ class Scenario(Section):
     @field_validator("algorithm", mode="before")
     @classmethod
     def _with_modules(cls, table: Any, info: ValidationInfo) -> Any:
-        """Tell an algorithm where modules of the user's own are."""
+        """Pass on to an algorithm where the user's own modules are."""
         modules = info.data.get("modules")
         if modules is not None:
             also_search(modules)  # for codecs, which are found by their names alone

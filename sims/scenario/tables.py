@@ -23,7 +23,7 @@ def topology_table(value: Any) -> Any:
     Parameters
     ----------
     value : str or mapping
-        An expression, or a table whose ``name`` may itself be one; anything else is given back as it is.
+        An expression, or a table whose ``name`` may itself be one; anything else is returned unchanged.
 
     Raises
     ------
@@ -40,14 +40,14 @@ def topology_table(value: Any) -> Any:
 
 
 def resolve(table: dict[str, Any], directory: Path) -> None:
-    """Make the files that a scenario names absolute, and note that modules of the user's own stand beside it.
+    """Make the files that a scenario names absolute, and note the directory of the user's own modules.
 
     Parameters
     ----------
     table : dict
-        Changed in place. What is wrong in it is left for the check to tell.
+        Changed in place. Errors in it are left to validation.
     directory : Path
-        Where the scenario's file is.
+        Directory of the scenario's file.
     """
     with suppress(TopologyError):
         if "topology" in table:

@@ -83,11 +83,11 @@ def scenario_of(
     ----------
     table : dict
     source : str
-        What to call it in errors.
+        Its name in errors.
     text : str
         The TOML it was read from, for numbers of lines.
     overrides : sequence of str
-        What was applied to the table, as for `load_scenario`; errors cite these in place of lines.
+        Overrides applied to the table, as for `load_scenario`; errors cite these in place of lines.
 
     Raises
     ------
@@ -123,7 +123,7 @@ def parse_scenario(
     ----------
     text : str
     source : str
-        What to call the text in errors.
+        Name of the text in errors.
     overrides : sequence of str
         As for `load_scenario`.
     directory : path, optional
@@ -148,7 +148,7 @@ def parse_scenario(
 
 
 def to_toml(scenario: Scenario) -> str:
-    """Write a scenario out in full, defaults included; `parse_scenario` gives the same scenario back."""
+    """Write a scenario out in full, including defaults; `parse_scenario` returns the same scenario."""
     return tomli_w.dumps(_without_none(scenario.model_dump(mode="json")))
 
 
@@ -181,7 +181,7 @@ def _override(table: dict[str, Any], given: str) -> None:
     except tomllib.TOMLDecodeError:
         parsed = value.strip()  # a bare word: --set topology.name=ring needs no quotes
     if names[0] == "topology" and len(names) > 1 and "topology" in table:
-        with suppress(TopologyError):  # the check tells, with its place
+        with suppress(TopologyError):  # validation reports it, with its place
             table["topology"] = topology_table(table["topology"])
     for name in names[:-1]:
         inner = table.setdefault(name, {})
@@ -207,5 +207,5 @@ def override_all(table: dict[str, Any], overrides: Sequence[str]) -> None:
 
 
 def _sets_no_name(given: str) -> bool:
-    """Names come first: another name empties its table, which further overrides then fill."""
+    """Names come first: a new name empties its table, which further overrides then fill."""
     return tuple(given.partition("=")[0].strip().split(".")) not in _VARIANTS

@@ -35,7 +35,7 @@ def square_error(outputs: Tensor, targets: Tensor) -> Tensor:
 
 
 def averages(*, nodes: int, size: int = 1, seed: int = 0) -> Task:
-    """Every one of ``nodes`` nodes starts from ``size`` numbers of its own."""
+    """Each of ``nodes`` nodes starts from ``size`` numbers of its own."""
     zeros = torch.zeros(nodes, 1)
     return Task(
         name="averages",

@@ -33,7 +33,7 @@ def error(outputs: Tensor, targets: Tensor) -> Tensor:
 
 
 def quadratics(*, nodes: int) -> Task:
-    """One sample a node, its minimum b_i; partition = "contiguous" gives each node its own.
+    """One sample per node, its minimum b_i; partition = "contiguous" gives each node its own.
 
     Parameters
     ----------

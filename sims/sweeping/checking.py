@@ -30,7 +30,7 @@ class Checked:
     ----------
     point : Point
     memory : MemoryEstimate, optional
-        What one of its runs needs.
+        Memory that one of its runs needs.
     refusal : str, optional
         Why it cannot be simulated.
     """
@@ -57,14 +57,14 @@ def check(
     Returns
     -------
     list of Checked
-        In the order of the points; refused ones only where the sweep records them.
+        In the order of the points; refused points only where the sweep records them.
 
     Raises
     ------
     InvalidScenario, InvalidSweep, NotSimulable, TaskError, SettingError
         If a point is wrong; the error names it and its values.
     NotEnoughMemory
-        If so many runs would not fit into memory together.
+        If that many runs would not fit into memory together.
     """
     scenarios = [scenario_at(sweep, point, seed=sweep.seeds[0]) for point in points]
     _refuse_the_same_twice(points, scenarios)
@@ -115,7 +115,7 @@ def _refuse_the_same_twice(points: Sequence[Point], scenarios: Sequence[Scenario
 
 
 def _check_memory(sweep: Sweep, checked: Sequence[Checked], *, jobs: int) -> None:
-    """Compare the largest runs that could be side by side with what is there."""
+    """Compare the largest runs that could run in parallel with the available memory."""
     known = [(c.point, c.memory) for c in checked if c.memory is not None]
     sizes = sorted((memory.total for _, memory in known for _ in sweep.seeds), reverse=True)
     available = available_memory()

@@ -47,7 +47,7 @@ class SweepDirectory:
         """
         if not resume and self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
             raise SweepDirectoryError(
-                f"{self.path} is there already, and not empty",
+                f"{self.path} already exists and is not empty",
                 remedy="Choose another --out, or continue the sweep in it with --resume.",
             )
         try:
@@ -67,7 +67,7 @@ class SweepDirectory:
         return self.path / job.stage / job.run
 
     def kept(self, job: Job) -> Outcome | None:
-        """The outcome of a job in an earlier sweep here, if it finished."""
+        """The outcome of a job in an earlier sweep in this directory, if it finished."""
         run = self.of(job)
         try:
             summary = json.loads((run / "run.json").read_text(encoding="utf-8"))
@@ -98,7 +98,7 @@ def saved_sweep(path: Path) -> Sweep:
     Raises
     ------
     SweepDirectoryError
-        If it holds none.
+        If it holds no sweep.
     """
     file = path / _SETTINGS
     try:

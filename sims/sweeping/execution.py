@@ -26,18 +26,18 @@ from sims.sweeping.summary import evaluations_table, runs_table, summary_of, tun
 __all__ = ["SweepProgress", "SweepResult", "sweep"]
 
 _WRITE_SECONDS = 5.0
-_WRITE_SHARE = 0.05  # of the time, at most, goes into writing what there is so far
+_WRITE_SHARE = 0.05  # largest share of the time spent on writing intermediate results
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepProgress:
-    """The progress of a sweep; given to ``on_progress`` a few times a second at most.
+    """The progress of a sweep, passed to ``on_progress`` at most a few times a second.
 
     Parameters
     ----------
     phase : {'checking', 'running'}
     done, total : float
-        Points checked; or runs done, and what the runs under way have done of theirs.
+        Points checked; or runs done, including fractions of those in progress.
     failed : int
         Runs that failed.
     kept : int
@@ -64,7 +64,7 @@ class SweepResult:
     ----------
     sweep : Sweep
     runs : polars.DataFrame
-        One row a run: its values, seed and state, the score, and what was measured at its end.
+        One row per run: its values, seed and state, the score, and the final measurements.
     evaluations : polars.DataFrame
         Evaluations of all runs that finished.
     tuning : polars.DataFrame
@@ -111,9 +111,9 @@ def sweep(
     sweep : Sweep, mapping or path
         A sweep, a table, a TOML file, or the name of a ready-made sweep; None with ``resume``.
     out : path, optional
-        Directory for the records; nothing is written unless given.
+        Directory for the records; without it nothing is written.
     jobs : int, optional
-        Runs side by side; one for each core unless given. Results do not depend on it.
+        Number of parallel runs; by default one per core. Results do not depend on it.
     resume : bool
         Continue the sweep in ``out``: runs that finished there are kept, interrupted ones go on from their
         checkpoints, failed ones are tried again. Another sweep may be given, such as one with more seeds.
@@ -134,10 +134,8 @@ def sweep(
     WorkersNotStarted
         If processes cannot be started.
 
-    Notes
-    -----
-    On a first Ctrl-C (in the main thread) the runs under way come to rest and, with ``out``, write checkpoints,
-    and the sweep returns with ``finished`` false. A second one ends it at once.
+    Notes ----- On a first Ctrl-C (in the main thread) the current runs stop and, with ``out``, write checkpoints,
+    and the sweep returns with ``finished`` false. A second one stops it at once.
 
     Examples
     --------
@@ -226,7 +224,7 @@ class _Sweeping:
     def _done(self, outcome: Outcome) -> None:
         self.outcomes.append(outcome)
         self.changed = True
-        if outcome.state != "interrupted":  # what a plan does next would rest on it
+        if outcome.state != "interrupted":  # a plan's next step depends on it
             self.schedule.done(outcome)
 
     def _waiting(self, under_way: float) -> None:

@@ -17,7 +17,7 @@ _RESAMPLES = 9999
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A mean, and between which bounds it lies; both None where one value leaves nothing to resample."""
+    """A mean and its bounds; both bounds are None where a single value leaves nothing to resample."""
 
     mean: float
     low: float | None

@@ -25,7 +25,7 @@ class Job:
     point : int
         Number of its point.
     stage : {'tuning', 'runs'}
-        Whether it chooses a step size, or is reported.
+        Whether it is a trial of a step size, or reported.
     seed : int
     tuned : float, optional
         Value of the key that is tuned.
@@ -51,7 +51,7 @@ class Outcome:
     job : Job
     state : State
     evaluations : polars.DataFrame, optional
-        As the run recorded them; of an interrupted or failed one none.
+        As the run recorded them; none for an interrupted or failed run.
     error : str, optional
         Why it failed.
     seconds : float
@@ -66,6 +66,6 @@ class Outcome:
 
 
 def run_id(scenario: Scenario) -> str:
-    """Twelve hexadecimal digits that name a scenario; what it is called does not matter."""
+    """Twelve hexadecimal digits that identify a scenario, whatever its name."""
     text = to_toml(scenario.model_copy(update={"name": ""}))
     return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -16,7 +16,7 @@ def is_list(value: object) -> bool:
 
 
 def flattened(table: Any, *, until: Callable[[Mapping[str, Any]], bool] = lambda value: False) -> Any:
-    """Write nested tables as one table with dotted keys; what is no table is given back as it is.
+    """Flatten nested tables to one table with dotted keys; anything else is returned unchanged.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ def assign(table: dict[str, Any], key: str, value: Any) -> None:
 
 
 def look_up(model: object, key: str) -> Any:
-    """The value at a dotted key of a scenario; None where there is none."""
+    """The value at a dotted key of a scenario; None if there is none."""
     for name in key.split("."):
         model = model.get(name) if isinstance(model, Mapping) else getattr(model, name, None)
     return model

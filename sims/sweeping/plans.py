@@ -100,7 +100,7 @@ class _Step:
 
 
 class Schedule:
-    """Gives out the jobs of many plans, and tells each plan its outcomes once all it asked for are there.
+    """Distributes the jobs of many plans, and passes each plan its outcomes once all it asked for are done.
 
     Parameters
     ----------
@@ -116,7 +116,7 @@ class Schedule:
         self._plans: Iterator[Plan] = iter(plans)
 
     def next(self) -> Job | None:
-        """A job that nobody has yet; None if there is none for now."""
+        """A job not yet taken; None if there is none for now."""
         while not self._ready:
             plan = next(self._plans, None)
             if plan is None:
@@ -125,7 +125,7 @@ class Schedule:
         return self._ready.popleft()
 
     def done(self, outcome: Outcome) -> None:
-        """Take in what became of a job."""
+        """Record the outcome of a job."""
         step = self._steps.pop(outcome.job.run)
         step.outcomes[outcome.job.run] = outcome
         if len(step.outcomes) == len(step.jobs):

@@ -32,7 +32,7 @@ class Point:
     values : tuple
         Scenario keys and the values they have here.
     columns : mapping
-        What records say of it: for every swept key a number or a label.
+        Its columns in the records: for every swept key a number or a label.
     """
 
     number: int
@@ -50,7 +50,7 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class _Option:
-    """One value of an axis: what it sets, and what records say."""
+    """One value of an axis: the keys it sets, and its columns in the records."""
 
     values: tuple[tuple[str, Any], ...]
     columns: tuple[tuple[str, Value], ...]

@@ -33,12 +33,12 @@ class _Worker:
 
 
 class Pool:
-    """As a context: a first Ctrl-C lets the runs under way come to rest and write checkpoints, a second ends them.
+    """As a context: a first Ctrl-C lets the current runs stop and write checkpoints, a second kills them.
 
     Parameters
     ----------
     size : int
-        Processes, started as jobs come.
+        Number of processes, started as jobs arrive.
     compile_when : {'auto', 'always', 'never'}
     """
 
@@ -82,9 +82,9 @@ class Pool:
         take : callable
             Gives a job, or None for now; asked again whenever a job is done.
         done : callable
-            Told what became of each job.
+            Receives the outcome of each job.
         directory_of : callable
-            Where the records of a job go.
+            Returns the directory for the records of a job.
         on_wait : callable
             Called a few times a second at most, with how many jobs' worth of work the runs under way have done.
 

@@ -12,7 +12,7 @@ __all__ = ["best_row", "score_of"]
 
 
 def best_row(evaluations: pl.DataFrame, sweep: Sweep) -> int | None:
-    """Index of the evaluation whose metric is best, the first of several; None if it never is a number."""
+    """Index of the first evaluation with the best metric; None if it is never a number."""
     values = evaluations[sweep.metric].cast(pl.Float64).fill_nan(None)
     return values.arg_max() if sweep.direction == "maximise" else values.arg_min()
 

@@ -17,7 +17,7 @@ class GeometricSearch:
 
     Values are ``around · ratio^e``. Exponents −1, 0 and 1 come first. While the best exponent is the smallest or
     the largest tried, the next one beyond it is tried; otherwise the two halfway to its neighbours, then those
-    halfway to these, until the budget is spent. Every search thus tries exactly as many values as any other.
+    halfway to these, until the budget is spent. Every search thus tries exactly the same number of values.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ class GeometricSearch:
         Parameters
         ----------
         scores : mapping of float to float
-            Score of each exponent tried so far, larger is better; −∞ where it came to nothing.
+            Score of each exponent tried so far, larger is better; −∞ for a failed trial.
 
         Returns
         -------

@@ -103,7 +103,7 @@ class Tune(_Section):
     """Search of a step size, the same budget for every point, before the runs that are reported."""
 
     key: str = Field("training.learning_rate", description="the scenario key to choose, a positive number")
-    around: float | None = Field(None, gt=0, description="where to begin; the scenario's own value if unset")
+    around: float | None = Field(None, gt=0, description="where to start; the scenario's own value if unset")
     ratio: float = Field(4.0, ge=1.1, description="between neighbouring values of the first, coarse grid")
     values: int = Field(7, ge=3, le=20, description="the budget: how many values are tried at every point")
     seeds: tuple[int, ...] = Field((1001,), min_length=1, description="of the trials; disjoint from `seeds`")
@@ -116,7 +116,7 @@ class Tune(_Section):
 
 
 class Sweep(_Section):
-    """One scenario, the values to try in it, and what is compared.
+    """One scenario, the values to try in it, and the metric to compare.
 
     Examples
     --------
@@ -223,7 +223,7 @@ def parse_sweep(
     ----------
     text : str or mapping
     source : str
-        What to call it in errors.
+        Its name in errors.
     directory : path, optional
         A scenario file that the sweep names is relative to this.
 
@@ -261,7 +261,7 @@ def _base(sweep: Sweep, table: Mapping[str, Any], *, source: str, directory: Pat
     """The scenario as a table, which notes modules of the user's own that stand beside the sweep."""
     if isinstance(sweep.scenario, dict):
         base = dict(sweep.scenario)
-        with suppress(TopologyError):  # each point is checked with what it sets
+        with suppress(TopologyError):  # each point is checked with its own settings
             if "topology" in base:
                 base["topology"] = topology_table(base["topology"])
     else:

@@ -28,7 +28,7 @@ def work(connection: Connection, compile_when: Compile) -> None:
     """Do jobs until told to stop, or the other end of the connection is gone.
 
     Sends True once it is ready, then for each ``(job, directory)`` it receives numbers between 0 and 1, how far
-    the run is, and an `Outcome`. Anything that arrives during a run asks the run to come to rest.
+    the run is, and an `Outcome`. Anything that arrives during a run asks it to stop.
 
     Parameters
     ----------
@@ -94,7 +94,7 @@ def _done(
 
 
 def _can_resume(directory: Path | None) -> bool:
-    """Whether an earlier run here left a checkpoint; one that left none is cleared away."""
+    """Whether an earlier run left a checkpoint here; one that left none is removed."""
     if directory is None or not directory.exists():
         return False
     if (directory / "checkpoint.safetensors").is_file():

@@ -51,7 +51,7 @@ def neighbour_lists(
     InvalidScenario
         If the topology is unknown, impossible, or has another number of nodes.
     NotSimulable
-        If it changes from round to round: peers that send at their own times know no rounds.
+        If it changes from round to round: nodes that send on their own schedule have no rounds.
     """
     read = _read(scenario, class_counts)
     if _is_complete(scenario, read):
@@ -128,7 +128,7 @@ def round_network(scenario: Scenario, *, class_counts: ClassCounts | None = None
 
 
 def _everyone(n: int) -> MixingSequence:
-    """W = J, which all rules for weights give on the complete graph; the matrix is made when it is asked for."""
+    """W = J, which all weighting rules give on the complete graph; the matrix is built on request."""
 
     def mean(_: int) -> csr_array:
         return mixing.uniform(graphs.complete(n))
@@ -147,7 +147,7 @@ def _refuse_topology(scenario: Scenario) -> None:
 
 
 def _read(scenario: Scenario, class_counts: ClassCounts | None) -> Expression:
-    """The topology with what the scenario implies: its number of nodes, its seed, and the classes of its data."""
+    """The topology with values from the scenario: its number of nodes, its seed, and the classes of its data."""
     section = scenario.topology
     implied: dict[str, object] = {"n": scenario.population.nodes, "seed": scenario.seed}
     if class_counts is not None and "classes" not in section.arguments:
@@ -168,7 +168,7 @@ def _built(scenario: Scenario, read: Expression) -> NamedTopology:
 
 
 def _is_complete(scenario: Scenario, read: Expression) -> bool:
-    """Whether everybody hears from everybody at equal weights: a graph of N² links that need not be made."""
+    """Whether everybody hears from everybody at equal weights: a graph of N² links that need not be built."""
     if read.family.name != "complete" or read.weights is not None:
         return False
     _check_size(scenario, read.values["n"])

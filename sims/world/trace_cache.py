@@ -11,7 +11,7 @@ __all__ = ["Traces"]
 
 
 class Traces:
-    """Graphs by what they compute; of too many, the one not used for longest is dropped.
+    """Least-recently-used cache of graphs, keyed by what they compute.
 
     Tracing takes longer than a short run. A sweep has many runs of the same model with the same settings of
     training, whose graphs are the same.

@@ -38,7 +38,7 @@ class World:
     task : Task
         In the scenario's precision.
     trainer : Trainer
-        Knows every node's own samples; the pool of samples is held once.
+        Knows every node's own samples; all samples are held in memory once.
     test_inputs, test_targets : Tree
         The samples that models are evaluated on: held-out training samples with ``evaluate.validation``.
     traces : Traces
@@ -54,7 +54,7 @@ class World:
 
     @property
     def recipe(self) -> str:
-        """What training and evaluation depend on besides rows and samples: task, precision and settings."""
+        """Dependencies of training and evaluation besides rows and samples: task, precision and settings."""
         scenario = self.scenario
         training = scenario.training.model_dump(mode="json", exclude={"seed"})
         task = (scenario.task.name, scenario.task.options, *scenario.task.metrics)
@@ -63,7 +63,7 @@ class World:
 
     @property
     def layout(self) -> Layout:
-        """How a model lies in a row."""
+        """The layout of a model in a row."""
         return self.task.layout
 
     @property
@@ -73,7 +73,7 @@ class World:
 
     @property
     def message_algorithm(self) -> MessageAlgorithm:
-        """What nodes do with their own models and those they receive.
+        """The nodes' treatment of their own models and those they receive.
 
         Raises
         ------
@@ -88,7 +88,7 @@ class World:
 
     @property
     def message_outgoing(self) -> Pipeline:
-        """What is done to the rows of messages on their way out.
+        """The pipeline applied to the rows of outgoing messages.
 
         Raises
         ------
@@ -99,7 +99,7 @@ class World:
 
     @property
     def message_bytes(self) -> int:
-        """Bytes of one message: what is sent of the shared part of a row, and further rows."""
+        """Bytes of one message: the part of a row that is sent, and further rows."""
         behaviour, outgoing = self.message_algorithm.behaviour, self.message_outgoing
         message = self.message_algorithm.emit(self.first_nodes(), shared_size=self.layout.shared_size)
 
@@ -133,19 +133,19 @@ class World:
         return counts
 
     def first_rows(self) -> Tensor:
-        """Rows before any training, shape ``[N, D]`` or, where all start alike, ``[1, D]``."""
+        """Rows before any training, shape ``[N, D]``, or ``[1, D]`` if all start from the same row."""
         if self.task.start == "common":
             return self.task.initial_row()[None].to(self.dtype)
         rows = [self.task.initial_row(node) for node in range(self.scenario.population.nodes)]
         return torch.stack(rows).to(self.dtype)
 
     def first_nodes(self) -> Nodes:
-        """Nodes of a message-driven algorithm before anything happened: all N or, where all start alike, one.
+        """Initial nodes of a message-driven algorithm: all N, or one if all start from the same row.
 
         Raises
         ------
         SettingError
-            If they do not have what the algorithm carries.
+            If they lack something that the algorithm carries.
         """
         algorithm = self.message_algorithm
         first = start_nodes(
@@ -156,7 +156,7 @@ class World:
                 parts=algorithm.behaviour.sharing.ages,
             ),
         )
-        algorithm.emit(first, shared_size=self.layout.shared_size)  # which finds what is not there
+        algorithm.emit(first, shared_size=self.layout.shared_size)  # raises if something is missing
         return first
 
 

@@ -18,7 +18,7 @@ def candidate_expressions(n: int, degree_budget: int, seed: int = 0) -> list[str
     n : int
         Nodes, at least 2.
     degree_budget : int
-        Models a node may send in a round; families with a degree to choose are tried at some up to 32.
+        Models a node may send in a round; families with a free degree are tried at several values up to 32.
     seed : int
         For the random ones.
     """

@@ -13,7 +13,7 @@ expectation. Then gradient noise σ of every round, at step size η, keeps up a 
 a constant difference ζ between gradients one of at most η²ζ²H²: the two quantities the theorem's proof bounds
 by τ/p. Averaging exactly every round gives S = H = 1.
 
-So a candidate whose curve is nowhere above another's, at a round no longer, is never ranked behind it.
+So a candidate whose curve is nowhere above another's, and whose round is no longer, never ranks behind it.
 """
 
 from __future__ import annotations
@@ -78,9 +78,9 @@ def advise(  # noqa: PLR0917 - the seven that every question has, in the order t
     noise : float
         σ: root mean square of a stochastic gradient's deviation.
     target : float
-        ε: the mean of ‖∇f‖² over rounds that is to be reached.
+        ε: the mean of ‖∇f‖² over rounds to be reached.
     smoothness, initial_gap : float
-        L, and f(x₀) − f*. They scale all candidates alike.
+        L, and f(x₀) − f*. They scale all candidates equally.
     compute_seconds : float
         Local training between two rounds of communication.
     candidates : sequence of str, optional
@@ -237,7 +237,7 @@ def _curve(sequence: MixingSequence) -> NDArray[np.float64]:
 
 
 def _consistent(found: list[Recommendation]) -> list[Recommendation]:
-    """Rounds lowered to those of any candidate whose curve is nowhere below, at a round no shorter."""
+    """Rounds lowered to those of any candidate whose curve is nowhere below and whose round is no shorter."""
     length = min(len(r.curve) for r in found)
     curves = np.array([r.curve[:length] for r in found])
     seconds = np.array([r.seconds_per_round for r in found])

@@ -15,12 +15,12 @@ __all__ = ["Advice", "Recommendation", "Refusal"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recommendation:
-    """One candidate and what is predicted for it.
+    """One candidate and its predictions.
 
     Attributes
     ----------
     expression : str
-        What names it, for `topology.catalogue.build` and the command line.
+        Its expression, for `topology.catalogue.build` and the command line.
     seconds : float
         Predicted time to the target: `rounds` × `seconds_per_round`. Compare candidates with it; the theorem
         leaves a constant open.
@@ -64,7 +64,7 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Advice:
-    """Recommendations, the best first, and what was refused."""
+    """Recommendations, the best first, and the candidates refused."""
 
     recommendations: tuple[Recommendation, ...]
     refusals: tuple[Refusal, ...]

@@ -38,7 +38,7 @@ class Expression:
     Attributes
     ----------
     text : str
-        As it was written; in full, where a value was implied.
+        The expression as written, with implied values filled in.
     family : Family
     values : mapping of str to object
         Every parameter's value, defaults filled in.
@@ -65,14 +65,14 @@ def parse(text: str, *, implied: Implied | None = None, directory: Path | None =
         Values of parameters that are not given (``{"n": 24, "seed": 3}``), or functions that return them; those
         that the family does not take are passed over.
     directory : Path, optional
-        Where a function of the user's own is searched first.
+        Directory that is searched first for the user's own functions.
 
     Raises
     ------
     UnknownTopology
         If its family is unknown.
     MalformedExpression
-        If a value is missing, left over, unknown or not what its parameter takes.
+        If a value is missing, superfluous, unknown or of the wrong type.
     """
     name, rest = _named(text)
     family = find_family(name, directory=directory)
@@ -125,7 +125,7 @@ def as_table(text: str) -> dict[str, Any]:
     Raises
     ------
     UnknownTopology, MalformedExpression
-        As `parse` does, where a value is missing excepted.
+        As for `parse`, except that values may be missing.
     """
     name, rest = _named(text)
     family = (
@@ -181,12 +181,12 @@ class _Binding:
         return label
 
     def raw(self, label: str) -> Any:  # noqa: ANN401
-        """Return a value that was given as TOML writes it."""
+        """Return a value in TOML's notation."""
         value = self._given[label]
         return list(value) if isinstance(value, tuple) else value
 
     def expression(self, text: str) -> Expression:
-        """Return the expression, with values implied or by default where none was given."""
+        """Return the expression, with implied or default values where none was given."""
         values: dict[str, Any] = {}
         for parameter in self._family.parameters:
             name = parameter.name
@@ -207,7 +207,7 @@ class _Binding:
         return read if text else Expression(_written(read), self._family, values, weights, shuffled)
 
     def malformed(self, problem: str, hint: str | None = None) -> MalformedExpression:
-        """Return the error that says what is wrong with what was written."""
+        """Return the error that says what is wrong with the expression."""
         family = self._family
         usage = f"Write {family.usage}" + (f", for example {family.example}" if family.example else "")
         return MalformedExpression(f"{self._what}: {problem}", remedy=f"{hint} {usage}" if hint else usage)

@@ -1,4 +1,4 @@
-"""Families of topologies as the catalogue knows them, before anything is built."""
+"""Families of topologies as the catalogue describes them, before anything is built."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ class Family:
     Attributes
     ----------
     name : str
-        As it is written in an expression.
+        Its name in an expression.
     maker : callable or str
-        Makes one: a function, or ``module:function``, imported when it is needed. It takes its arguments by
-        the parameters' names and returns a graph, a mixing sequence or a mixing matrix.
+        Builds one: a function, or ``module:function``, imported when needed. It takes its arguments by the
+        parameters' names and returns a graph, a mixing sequence or a mixing matrix.
     kind : Kind
-        Whether it stays as it is or changes from round to round; of a function of the user's own, only what
-        it returns may tell.
+        Whether it is fixed or changes from round to round; for a user's own function, only its result may show
+        which.
     directed : bool
         Whether links have a direction.
     random : bool
-        Of a graph: whether it is drawn from a seed. Of a sequence: whether every round is.
+        Whether a graph, or every round of a sequence, is drawn from a seed.
     parameters : tuple of Parameter
-        In the order in which unnamed values are taken.
+        Parameters in the order of unnamed values.
     needs : str
-        What it cannot do without: a library, a file, what is known of the nodes' data.
+        Its requirements: a library, a file, or knowledge of the nodes' data.
     summary : str
-        What it is, in a line.
+        A description, in one line.
     citation : str
-        Where it comes from.
+        Its source.
     example : str
         An expression small enough to draw.
     former : tuple of str
@@ -66,7 +66,7 @@ class Family:
 
     @property
     def described_kind(self) -> str:
-        """Its kind with what is special about it, e.g. ``random directed sequence``."""
+        """Its kind with its attributes, e.g. ``random directed sequence``."""
         words = ("random" * self.random, "directed" * self.directed, self.kind)
         return " ".join(word for word in words if word)
 
@@ -83,12 +83,12 @@ class Family:
         return f"{self.name}:{','.join(parts)}" if parts else self.name
 
     def load(self) -> Maker:
-        """Return the function that makes one.
+        """Return the function that builds one.
 
         Raises
         ------
         ImportError
-            If a library that it needs is missing.
+            If a required library is missing.
         """
         if not isinstance(self.maker, str):
             return self.maker

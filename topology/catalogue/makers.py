@@ -1,4 +1,4 @@
-"""Makers of families whose functions take more than an expression can say."""
+"""Makers of families whose functions take more than an expression can hold."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["BETWEEN", "d_cliques_of_classes", "matrix_of_file"]
 
 BETWEEN = ("ring", "small-world", "fractal", "fully-connected")
-"""The ways in which D-Cliques are linked."""
+"""Ways of linking D-Cliques."""
 
 
 def d_cliques_of_classes(
@@ -41,7 +41,7 @@ def d_cliques_of_classes(
     Raises
     ------
     InvalidParameter
-        If `n` or `classes` is below 1, or there is not one label a node.
+        If `n` or `classes` is below 1, or there is not one label per node.
     """
     import numpy as np
 
@@ -53,7 +53,7 @@ def d_cliques_of_classes(
         )
     given = np.arange(n) % classes if labels is None else np.asarray(labels)
     if len(given) != n:
-        raise InvalidParameter("there is not one label a node", expected=f"{n} labels", got=len(given))
+        raise InvalidParameter("there is not one label per node", expected=f"{n} labels", got=len(given))
     words: Any = between.replace("-", " ")
     return d_cliques(given, clique_size=clique_size, between=words, swaps=swaps, seed=seed)
 

@@ -30,7 +30,7 @@ class NamedTopology:
     ----------
     expression : Expression
     made : Topology or MixingSequence
-        What its family's function made.
+        The result of its family's function.
     """
 
     expression: Expression
@@ -107,7 +107,7 @@ def build(
     UnknownTopology, MalformedExpression
         If the expression cannot be read.
     TopologyError
-        If no such topology exists, as the function that makes it says.
+        If no such topology exists, according to the function that builds it.
     """
     read = (
         parse(expression, implied=implied, directory=directory) if isinstance(expression, str) else expression

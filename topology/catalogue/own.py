@@ -92,18 +92,18 @@ def _kind_of(returned: object) -> Kind:
 
 
 def adopted(made: Any, name: str) -> Topology | MixingSequence:  # noqa: ANN401 - whatever a function returns
-    """Return what a function made as a graph or a mixing sequence.
+    """Return a function's result as a graph or a mixing sequence.
 
     Parameters
     ----------
     made : networkx graph, Topology, MixingSequence, or sparse or dense matrix of shape [n, n]
     name : str
-        What to call it.
+        Its name.
 
     Raises
     ------
     InvalidParameter
-        If it is none of these.
+        If it is neither.
     TopologyError
         If a graph is not simple or not connected, or a matrix is no mixing matrix.
     """

@@ -14,7 +14,7 @@ Reading: TypeAlias = Literal[
 ]
 
 REQUIRED = object()
-"""Default of a parameter that has none."""
+"""Marks a parameter without a default."""
 
 _ANSWERS = {"yes": True, "true": True, "no": False, "false": False}
 
@@ -29,15 +29,15 @@ class Parameter:
         As it is written in an expression or a table.
     reading : Reading
         How its text is read. A ``"shape"`` is written ``8x8``, ``"whole numbers"`` as ``(0,1,1,2)``; a
-        ``"value"`` is whatever a function of the user's own takes.
+        ``"value"`` is anything that a user's own function takes.
     description : str
-        What it means, in a few words.
+        Its meaning, in a few words.
     default : object, optional
-        Its value when it is left out; without one it must be given.
+        Its value when omitted; without a default it is required.
     least, most : float, optional
-        Bounds. They are there to be shown; the function that makes the topology enforces them.
+        Bounds, for display; the function that builds the topology enforces them.
     choices : tuple of str
-        The words it may be, where there are few.
+        The allowed words, if there are few.
     former : str
         An earlier name that is still understood.
     """
@@ -53,12 +53,12 @@ class Parameter:
 
     @property
     def required(self) -> bool:
-        """Whether it must be given."""
+        """Whether it is required."""
         return self.default is REQUIRED
 
     @property
     def bounds(self) -> str:
-        """The values it takes, e.g. ``whole number ≥ 1``."""
+        """The accepted values, e.g. ``whole number ≥ 1``."""
         if self.choices:
             return " or ".join(self.choices)
         least, most = (None if bound is None else f"{bound:g}" for bound in (self.least, self.most))
@@ -72,7 +72,7 @@ class Parameter:
         Raises
         ------
         ValueError
-            If the text is none.
+            If the text cannot be read.
         """
         reader = _READERS.get(self.reading)
         return self._word(text) if reader is None else reader(text)
@@ -83,7 +83,7 @@ class Parameter:
         Raises
         ------
         ValueError
-            If this parameter does not take it.
+            If this parameter does not accept it.
         """
         if isinstance(value, str) and self.reading != "value":
             return self.read(value)

@@ -1,4 +1,4 @@
-"""The one registry of topologies: what scenarios, peers and the command line accept by name."""
+"""The one registry of topologies: the names that scenarios, peers and the command line accept."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from topology.spelling import did_you_mean
 __all__ = ["FAMILIES", "GROUP", "canonical_name", "families", "find_family"]
 
 FAMILIES: tuple[Family, ...] = GRAPH_FAMILIES + SEQUENCE_FAMILIES
-"""The families that come with the library."""
+"""The library's own families."""
 
 GROUP = "gossipfl.topologies"
 """Entry point group in which installed packages offer a `Family`, or a function that makes a topology."""
@@ -58,7 +58,7 @@ def find_family(name: str, *, directory: Path | None = None) -> Family:
     Raises
     ------
     UnknownTopology
-        If there is none; the error suggests one that is spelt alike.
+        If there is none; the error suggests one with a similar name.
     InvalidParameter
         If a module of the user's own cannot be imported.
     """

@@ -15,7 +15,7 @@ __all__ = ["app"]
 
 app = typer.Typer(
     name="topology",
-    help="Graphs and sequences for gossip: what they are, what they do to information, which one to deploy.",
+    help="Graphs and sequences for gossip: what they are, how information spreads over them, which one to deploy.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,

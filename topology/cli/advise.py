@@ -22,7 +22,7 @@ __all__ = ["advise"]
 
 @reports_errors
 def advise(  # noqa: PLR0917 - options of the command line
-    nodes: Annotated[int, typer.Option("--nodes", "-n", help="How many take part.")],
+    nodes: Annotated[int, typer.Option("--nodes", "-n", help="Number of nodes.")],
     degree: Annotated[int, typer.Option(help="Models a node may send in a round.")] = 4,
     model: Annotated[str, typer.Option(help="Size of the model on the wire.")] = "5MB",
     bandwidth: Annotated[str, typer.Option(help="Uplink of every node.")] = "20Mbit",

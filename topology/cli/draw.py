@@ -21,7 +21,7 @@ def draw(
     ] = None,
     first: Annotated[int, typer.Option(help="First round to show.", min=0)] = 0,
 ) -> None:
-    """Draw a topology, or (into a .gif) what it does to the nodes' values round by round."""
+    """Draw a topology, or (as a .gif) how it mixes the nodes' values round by round."""
     from topology import drawing
     from topology.catalogue import build
 

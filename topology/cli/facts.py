@@ -1,4 +1,4 @@
-"""Facts about topologies, computed once for tables and JSON alike."""
+"""Facts about topologies, computed once for both tables and JSON."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _SPECTRUM_NODES = 100_000
 
 
 def facts_of(named: NamedTopology, *, tolerance: float) -> dict[str, object]:
-    """Facts about one topology, by name; those too costly for its size are left out."""
+    """Facts about one topology, by name; those too costly for its size are omitted."""
     sequence, graph, read = named.sequence, named.graph, named.expression
     facts: dict[str, object] = {
         "expression": named.name,

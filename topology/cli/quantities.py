@@ -18,7 +18,7 @@ def bits_per_second(text: str) -> float:
     Raises
     ------
     InvalidParameter
-        If it is none.
+        If it cannot be read.
     """
     number, unit = _split(text, "bandwidth", "20Mbit or 2.5MB/s")
     match = re.fullmatch(r"([kMGT]?|[KMG]i)(bit|b|bps|B)?(/s)?", unit)
@@ -33,7 +33,7 @@ def bytes_of(text: str) -> int:
     Raises
     ------
     InvalidParameter
-        If it is none.
+        If it cannot be read.
     """
     number, unit = _split(text, "size", "5MB")
     match = re.fullmatch(r"([kMGT]?|[KMG]i)B?", unit)
@@ -48,7 +48,7 @@ def seconds(text: str) -> float:
     Raises
     ------
     InvalidParameter
-        If it is none.
+        If it cannot be read.
     """
     number, unit = _split(text, "duration", "30ms")
     if unit and unit not in _TIMES:

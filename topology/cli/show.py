@@ -22,7 +22,7 @@ def show(
     tolerance: Tolerance = 1e-6,
     as_json: AsJson = False,  # noqa: FBT002
 ) -> None:
-    """Show what is known of one topology: size, degrees, spectrum, rounds to consensus."""
+    """Show the properties of one topology: size, degrees, spectrum, rounds to consensus."""
     from topology.catalogue import build
     from topology.cli.facts import facts_of
 

@@ -21,7 +21,8 @@ def print_table(
 ) -> None:
     """Print a table; with `numbers` all columns but the first are set flush right and never broken.
 
-    Where that is too wide for the terminal, headings take several lines; then names in the first column do.
+    Where that is too wide for the terminal, headings are broken over several lines, then names in the first
+    column.
     """
     console = Console()
     table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", show_edge=False, pad_edge=False)
@@ -36,7 +37,7 @@ def print_table(
 
 
 def _widths(headings: list[str], rows: list[list[str]], available: int) -> list[int]:
-    """Widths of columns whose cells are not broken, except those of the first one if need be."""
+    """Widths of columns whose cells are not broken, except in the first column if necessary."""
     cells = [max((cell_len(text) for text in column), default=0) for column in zip(*rows, strict=True)]
     cells = cells or [0] * len(headings)
     available -= _GAP * (len(headings) - 1)

@@ -1,4 +1,4 @@
-"""A sequence at work as a GIF: the value of each node, and whose models it is made of."""
+"""A sequence in action as a GIF: the value of each node, and its composition from initial models."""
 
 from __future__ import annotations
 

@@ -84,7 +84,7 @@ def plot_consensus_curves(
 
 
 def plot_degree_against_gap(points: Sequence[DegreeAndGap]) -> Figure:
-    """Plot how much of the disagreement goes in a round against how many models a node sends for it."""
+    """Plot the disagreement removed per round against the models a node sends for it."""
     with styled():
         figure = new_figure(6.8, 4.4)
         axes = figure.subplots()

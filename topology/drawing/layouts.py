@@ -22,8 +22,8 @@ _CIRCULAR = frozenset({"ring", "complete", "exponential", "small-world"})
 def layout(named: NamedTopology) -> Positions:  # noqa: PLR0911 - one for each way of drawing
     """Return positions for the nodes: float64 [n, 2], about within the unit circle.
 
-    Known families get the layout textbooks draw them with, graphs that carry positions keep them, others are
-    laid out by their distances (Kamada & Kawai 1989); what changes from round to round stands on a circle.
+    Known families get the layout textbooks draw them with, graphs that carry positions keep them, others are laid
+    out by their distances (Kamada & Kawai 1989); a graph that changes from round to round is laid out on a circle.
     """
     family, graph = named.expression.family.name, named.graph
     if graph is None or family in _CIRCULAR:
@@ -58,7 +58,7 @@ def _grid(shape: object) -> Positions:
 
 
 def _cube(dimension: int) -> Positions:
-    """The corners seen from a direction in which they lie as far apart as any of some tried."""
+    """The corners seen from the direction, of several tried, that separates them best."""
     bits = (np.arange(2**dimension)[:, None] >> np.arange(dimension)) & 1
     angles = pi * np.arange(dimension) / max(dimension, 1)
     best, widest = np.zeros((2**dimension, 2)), -1.0

@@ -1,4 +1,4 @@
-"""The common style of all pictures, and files that come out the same every time."""
+"""The common style of all pictures, and reproducible files."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ PALETTE = (
     "#a23b72",
     "#5b7a1f",
 )
-"""Line colours, told apart by most colour-blind readers; further lines reuse them dashed."""
+"""Line colours that most colour-blind readers can distinguish; further lines reuse them dashed."""
 
 _FORMATS = (".svg", ".png", ".pdf")
 
@@ -77,7 +77,7 @@ def save(figure: Figure, path: Path) -> None:
     Raises
     ------
     InvalidParameter
-        If the suffix is none of these.
+        If the suffix is not one of these.
     """
     if path.suffix.lower() not in _FORMATS:
         raise InvalidParameter(

@@ -1,7 +1,7 @@
 """Graphs of the field, each in one line, as immutable `Topology` objects.
 
-Functions that draw at random take an explicit ``seed``; functions that cannot give what was asked raise an
-error of `topology.errors` that says how to mend it.
+Functions that draw at random take an explicit ``seed``; functions that cannot build what was asked for raise an
+error of `topology.errors` that says how to fix it.
 """
 
 from topology.graphs.assemble import largest_component

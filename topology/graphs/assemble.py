@@ -20,7 +20,7 @@ __all__ = [
 ]
 
 LARGEST_EDGE_COUNT = 2**31 - 1
-"""Directed edges a topology may hold: what 32-bit indices of compressed rows can address."""
+"""Directed edges a topology may hold: the range of 32-bit indices of compressed rows."""
 
 
 def check_at_least(name: str, value: int, least: int) -> int:
@@ -50,7 +50,7 @@ def check_fraction(name: str, value: float, *, least: float = 0.0) -> float:
 
 
 def check_edge_budget(name: str, directed_edges: int) -> None:
-    """Raise `TooLarge` if so many directed edges cannot be held, before anything is allocated."""
+    """Raise `TooLarge`, before anything is allocated, if that many directed edges cannot be held."""
     if directed_edges > LARGEST_EDGE_COUNT:
         raise TooLarge(
             f"{name} has too many edges",

@@ -77,8 +77,8 @@ def torus(shape: Sequence[int]) -> Topology:
     Returns
     -------
     Topology
-        Undirected. A dimension of length 3 or more gives every node two neighbours, one of length 2 gives
-        one, and one of length 1 none.
+        Undirected. A dimension of length 3 or more gives every node two neighbours, length 2 gives one, and length
+        1 none.
 
     Raises
     ------
@@ -113,7 +113,7 @@ def hypercube(dimension: int) -> Topology:
     Parameters
     ----------
     dimension : int
-        Number of dimensions, at least 0; every node has as many neighbours.
+        Number of dimensions, and of neighbours of every node; at least 0.
 
     Returns
     -------

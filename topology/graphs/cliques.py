@@ -1,4 +1,4 @@
-"""D-Cliques: fully connected groups whose data together look like everyone's, sparsely linked."""
+"""D-Cliques: sparsely linked cliques, each of which together holds representative data."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def d_cliques(
     labels : array, shape [n] or [n, classes]
         The class of each node's data (integers from 0), or how many examples of each class it has.
     clique_size : int
-        Nodes in a clique, at least 1; the last cliques are one smaller where it does not divide n.
+        Nodes in a clique, at least 1; the last cliques are one smaller if it does not divide n.
     between : {"ring", "small world", "fractal", "fully connected"}
         How cliques are linked, each pair by a single edge whose ends are nodes with fewest such edges.
         ``small world``: a ring, and either side a random clique at distance 2^i to 2^{i+1} − 1 for every i.
@@ -93,7 +93,7 @@ def _class_counts(labels: npt.ArrayLike) -> _Floats:
         if np.isfinite(counts).all() and (counts >= 0).all() and (counts.sum(axis=1) > 0).all():
             return counts
     raise MislabelledNodes(
-        "labels do not say which classes each node has",
+        "labels do not give the classes of each node",
         expected="integers from 0 of shape [n], or counts of shape [n, classes] with some in every row",
         got=f"{given.dtype} of shape {given.shape}",
         remedy="Encode class names as 0, 1, 2, …, or pass a histogram a node",
@@ -101,7 +101,7 @@ def _class_counts(labels: npt.ArrayLike) -> _Floats:
 
 
 def clique_skew(counts: _Floats, members: _Ints) -> float:
-    """Return ``Σ_y |p_clique(y) − p(y)|``, from 0 (the clique looks like everyone) to 2."""
+    """Return ``Σ_y |p_clique(y) − p(y)|``, from 0 (the clique is representative) to 2."""
     inside = counts[members].sum(axis=0)
     overall = counts.sum(axis=0)
     return float(np.abs(inside / inside.sum() - overall / overall.sum()).sum())

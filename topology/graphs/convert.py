@@ -40,20 +40,20 @@ def from_edges(
     directed : bool
         Whether a pair means (from, to).
     weights : float array, shape [edges], optional
-        One number an edge.
+        One number per edge.
     labels : sequence of hashable, optional
         Names of nodes 0 … n − 1. With labels, edges are pairs of labels.
     name : str, optional
-        What to call the graph.
+        Name of the graph.
     merge_duplicates : bool
-        Keep the first of equal edges instead of raising.
+        Keep the first of several equal edges instead of raising.
     require_connected : bool
-        Raise where the graph falls into parts.
+        Raise if the graph is not connected.
 
     Raises
     ------
     SelfLoop, DuplicateEdge, UnknownNode, MislabelledNodes, Disconnected
-        If the graph is not simple, badly named or in parts; the message says where.
+        If the graph is not simple, is badly labelled or is not connected; the message says where.
     InvalidParameter
         If `edges` is not a list of pairs, or a weight is NaN, infinite or negative.
 
@@ -150,18 +150,18 @@ def from_networkx(
     weight : str, optional
         Edge attribute to read as `weights`.
     position : str
-        Node attribute to read as `positions`, where every node has it.
+        Node attribute to read as `positions`, if every node has it.
     drop_self_loops, merge_duplicates : bool
-        Leave out what a simple graph cannot have, instead of raising.
+        Drop whatever a simple graph cannot have, instead of raising.
     require_connected : bool
-        Raise where the graph falls into parts.
+        Raise if the graph is not connected.
     name : str, optional
-        What to call it; by default the graph's own name.
+        Name of the result; by default the graph's own.
 
     Raises
     ------
     SelfLoop, DuplicateEdge, Disconnected
-        If the graph is not simple or in parts; the message says where.
+        If the graph is not simple or not connected; the message says where.
     MislabelledNodes
         If `weight` names an attribute that an edge lacks.
     InvalidParameter
@@ -206,7 +206,7 @@ def _usable(weights: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     wrong = ~(np.isfinite(weights) & (weights >= 0))
     if wrong.any():
         raise InvalidParameter(
-            "an edge has a weight that is no length",
+            "an edge's weight is not a length",
             expected="finite numbers of at least 0",
             got=f"{weights[wrong][0]:g} on edge {int(wrong.argmax())}",
             remedy="Correct it, or leave weights out",

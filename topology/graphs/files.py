@@ -46,13 +46,13 @@ def from_file(
     Parameters
     ----------
     path : str or Path
-        The file, of at most what memory holds.
+        The file, which must fit into memory.
     file_format : {"edges", "graphml", "gexf", "json"}, optional
-        By default told from the suffix: .edges, .edgelist, .txt, .tsv, .csv; .graphml, .xml; .gexf; .json
+        By default derived from the suffix: .edges, .edgelist, .txt, .tsv, .csv; .graphml, .xml; .gexf; .json
         (node-link). An edge list has a line an edge: two names and perhaps a weight, separated by blanks,
         tabs or commas, or by semicolons where numbers have decimal commas; what follows # is a comment.
     directed : bool
-        For edge lists only: other formats say it themselves.
+        For edge lists only: other formats state it themselves.
     weight : str, optional
         Edge attribute to keep as `weights`; ``"weight"`` for the third column of an edge list.
     drop_self_loops, merge_duplicates, require_connected : bool
@@ -66,7 +66,7 @@ def from_file(
     Raises
     ------
     MalformedGraphFile
-        If the file does not hold what its format promises; for edge lists with the line.
+        If the file violates its format; for edge lists the error names the line.
     InvalidParameter
         If the format cannot be told from the suffix, or a weight is NaN, infinite or negative.
     SelfLoop, DuplicateEdge, Disconnected, MislabelledNodes
@@ -173,7 +173,7 @@ def _read_edges(file: Path, *, directed: bool) -> nx.Graph:
     names = list(dict.fromkeys(name for u, v, _ in edges for name in (u, v)))
     if not all(map(str.isdecimal, names[:2])) and len(names) > 2 and all(map(str.isdecimal, names[2:])):
         raise MalformedGraphFile(
-            f"{file.name} begins with what looks like a header",
+            f"{file.name} seems to begin with a header",
             expected="names of one kind: all other nodes are numbers",
             got=" ".join(names[:2]),
             remedy="Delete the line, or begin it with #",

@@ -31,9 +31,9 @@ def erdos_renyi(
     seed : int
         The same seed gives the same graph on any machine.
     directed : bool
-        Draw each direction by itself.
+        Draw each direction independently.
     require_connected : bool
-        Raise where the draw falls into parts.
+        Raise if the draw is not connected.
 
     Raises
     ------
@@ -114,7 +114,7 @@ def small_world(n: int, degree: int, rewire: float, seed: int, *, require_connec
     seed : int
         The same seed gives the same graph on any machine.
     require_connected : bool
-        Raise where the draw falls into parts.
+        Raise if the draw is not connected.
 
     Raises
     ------
@@ -133,7 +133,7 @@ def small_world(n: int, degree: int, rewire: float, seed: int, *, require_connec
     n, rewire = check_at_least("n", n, 3), check_fraction("rewire", rewire)
     if degree % 2 or not 2 <= degree <= n - 1:
         raise ImpossibleDegree(
-            "a ring lattice has as many neighbours on either side",
+            "a ring lattice has equally many neighbours on either side",
             expected=f"an even degree from 2 to {n - 1}",
             got=degree,
             remedy="Take an even degree below n",
@@ -263,7 +263,7 @@ def geometric(
     dimensions : int
         Of the cube, at least 1.
     require_connected : bool
-        Raise where the draw falls into parts.
+        Raise if the draw is not connected.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Random regular graphs, to millions of nodes: random pairing, then switches that mend what is not simple."""
+"""Random regular graphs, up to millions of nodes: random pairing, then switches to make it simple."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def _mend(n: int, keys: _Keys, generator: np.random.Generator) -> _Keys | None:
 
 
 def _stir(n: int, keys: _Keys, generator: np.random.Generator) -> _Keys:
-    """Switch random pairs of edges many times over, so that nothing is left of how loops were mended."""
+    """Switch random pairs of edges many times over, to erase any trace of how loops were removed."""
     # Small batches: switches that touch each other are all dropped.
     batch = max(1, len(keys) // 16)
     for _ in range(_STIRS if len(keys) > 1 else 0):

@@ -25,16 +25,16 @@ FloatArray = npt.NDArray[np.floating[Any]]
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class Topology:
-    """A simple graph of who may talk to whom, on nodes ``0 … n-1``, without self-loops.
+    """A simple graph of who may talk to whom, on nodes ``0 … n-1``.
 
     Made by the functions of `topology.graphs`, which check their input; the arrays are read-only.
 
     Parameters
     ----------
     name : str
-        What the graph is, e.g. ``ring(16)``.
+        Description, e.g. ``ring(16)``.
     indptr : integer array, shape [n + 1]
-        Where each node's neighbours begin in `indices` (compressed sparse rows).
+        Start of each node's neighbours in `indices` (compressed sparse rows).
     indices : integer array, shape [number of directed edges]
         Neighbours of each node in increasing order. In a directed graph: the nodes it sends to. An
         undirected edge appears twice, once from either end.
@@ -43,11 +43,11 @@ class Topology:
     weights : float64 array, shape of `indices`, optional
         One number an edge, as read or drawn (a length, a latency); mixing weights are made elsewhere.
     positions : float64 array, shape [n, dimensions], optional
-        Where each node is, for geometric and real networks.
+        Positions of nodes, for geometric and real networks.
     labels : tuple, length n, optional
-        The names of the nodes in the graph they came from.
+        Names of the nodes in the original graph.
     groups : int64 array, shape [n], optional
-        The group (clique) of each node, where the construction has groups.
+        The group (clique) of each node, if the construction has groups.
 
     Examples
     --------
@@ -107,14 +107,14 @@ class Topology:
 
     @property
     def is_regular(self) -> bool:
-        """Whether all nodes have one degree, in and out."""
+        """Whether all nodes have the same degree, in and out."""
         return bool((self.degrees == self.max_degree).all() and (self.in_degrees == self.max_degree).all())
 
     @property
     def adjacency(self) -> csr_array:
         """Adjacency as `scipy.sparse.csr_array` of float64 ones, [n, n]; entry (i, j): i sends to j.
 
-        Made anew on each call, sharing `indices` and `indptr`, which are read-only.
+        A new array on each call, sharing `indices` and `indptr`, which are read-only.
         """
         matrix = csr_array(
             (np.ones(len(self.indices)), self.indices, self.indptr), shape=(self.n, self.n), copy=False
@@ -178,7 +178,7 @@ class Topology:
         return self.components[0] == 1
 
     def require_connected(self, remedy: str | None = None) -> Topology:
-        """Return this topology, or say which nodes are cut off.
+        """Return this topology, or raise an error that names nodes cut off.
 
         Raises
         ------

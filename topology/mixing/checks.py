@@ -25,7 +25,7 @@ def check_mixing_matrix(
     nonnegative: bool = True,
     tolerance: float = 1e-12,
 ) -> csr_array:
-    """Return `W` as a float64 `csr_array` if it is a mixing matrix, or say which entry is not.
+    """Return `W` as a float64 `csr_array` if it is a mixing matrix; the error names the offending entry.
 
     Parameters
     ----------

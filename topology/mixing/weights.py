@@ -78,7 +78,7 @@ def max_degree(topology: Topology) -> csr_array:
 
 
 def uniform(topology: Topology) -> csr_array:
-    """Return the plain average of what a node has and hears: ``1 / (1 + dᵢ)`` for itself and each sender.
+    """Return the plain average of a node's own and received values: ``1 / (1 + dᵢ)`` for itself and each sender.
 
     Parameters
     ----------
@@ -102,7 +102,7 @@ def uniform(topology: Topology) -> csr_array:
 
 
 def column_stochastic(topology: Topology) -> csr_array:
-    """Return push-sum weights: each node splits what it has equally over itself and whom it sends to.
+    """Return push-sum weights: each node splits its value equally between itself and its recipients.
 
     Parameters
     ----------
@@ -129,7 +129,7 @@ def column_stochastic(topology: Topology) -> csr_array:
 
 
 def lazy(W: csr_array, stay: float = 0.5) -> csr_array:
-    """Return ``stay · I + (1 − stay) · W``: every node keeps a share of what it has.
+    """Return ``stay · I + (1 − stay) · W``: every node keeps a share of its value.
 
     Parameters
     ----------

@@ -24,7 +24,7 @@ def matching_decomposition(topology: Topology) -> list[IntArray]:
     Returns
     -------
     list of int64 arrays, each of shape [edges, 2]
-        At most ``max_degree + 1`` matchings, none empty; every edge is in exactly one.
+        At most ``max_degree + 1`` nonempty matchings; every edge is in exactly one.
 
     Raises
     ------

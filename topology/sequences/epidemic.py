@@ -18,7 +18,7 @@ __all__ = ["epidemic"]
 
 
 def epidemic(n: int, s: int, seed: int, mode: Literal["oracle", "local"] = "oracle") -> RuleSequence:
-    """Return the random sequences of epidemic learning: uniform averages of one's own and received models.
+    """Return the random sequences of epidemic learning: uniform averages of own and received models.
 
     Parameters
     ----------

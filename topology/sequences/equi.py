@@ -26,7 +26,7 @@ def equi_static(n: int, degree: int, seed: int, *, directed: bool = True) -> Rul
     n : int
         Number of nodes, at least 2.
     degree : int
-        Neighbours of every node: as many hops if directed, half as many both ways if not.
+        Neighbours of every node: that many hops if directed, half as many in both directions if not.
     seed : int
         Draws the hops.
     directed : bool
@@ -189,7 +189,7 @@ def _one_hop_recipients(n: int, share: float, key: int, t: int, i: int) -> IntAr
 
 
 def partners_in_scan(n: int, hop: int, places: IntArray) -> IntArray:
-    """Return whom each place is paired with when ``0, 1, 2, …`` are paired in turn with place + hop (mod n).
+    """Return the partner of each place when ``0, 1, 2, …`` are paired in turn with place + hop (mod n).
 
     A place that is taken, or whose partner is, is passed over; who stays alone is its own partner. The
     pattern has a closed form: alternate runs as long as the hop (or as n − hop) pair up.

@@ -24,7 +24,7 @@ def static(W: csr_array | npt.ArrayLike, name: str = "static") -> RuleSequence:
     W : sparse or dense array, shape [n, n]
         Any mixing matrix whose rows sum to 1; see `topology.mixing`.
     name : str
-        What to call it.
+        Its name.
 
     Raises
     ------

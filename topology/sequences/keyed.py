@@ -1,9 +1,9 @@
-"""Counter-based randomness: anyone who knows a seed and a round can compute any node's draw alone.
+"""Counter-based randomness: anyone who knows a seed and a round can compute any node's draw.
 
-Nothing here has a state. A draw is a hash of (seed, counters), so that a peer can ask for the one number it
-needs while a simulation asks for all of them, and both get the same. The hash is the SplitMix64 finaliser
-(Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014). It is not a secret:
-who knows the seed knows every draw.
+Nothing here has state. A draw is a hash of (seed, counters), so a peer can ask for the one number it needs while a
+simulation asks for all of them, and both get the same. The hash is the SplitMix64 finaliser (Steele, Lea and
+Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014). It is not secret: whoever knows the seed
+knows every draw.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ class KeyedPermutation:
         return left, -(-self.n // left)
 
     def __call__(self, x: int) -> int:
-        """Return where `x` goes."""
+        """Return the image of `x`."""
         left, right = self._sides
         while True:
             high, low = divmod(x, left)
@@ -125,7 +125,7 @@ class KeyedPermutation:
                 return x
 
     def inverse(self, y: int) -> int:
-        """Return what goes to `y`."""
+        """Return the preimage of `y`."""
         left, right = self._sides
         while True:
             high, low = divmod(y, left)
@@ -137,7 +137,7 @@ class KeyedPermutation:
                 return y
 
     def forward(self) -> _Ints:
-        """Return where each of ``0 … n-1`` goes, int64 [n]."""
+        """Return the images of ``0 … n-1``, int64 [n]."""
         left, right = self._sides
         # The round functions take only about √n values each: tables make the pass over n cheap.
         low_shift = [self._table(self.key, r * right, right, left) for r in range(0, _ROUNDS, 2)]
@@ -162,7 +162,7 @@ class KeyedPermutation:
         return (draw_all(key, np.arange(start, start + count)) % np.uint64(modulus)).astype(np.int64)
 
     def backward(self) -> _Ints:
-        """Return what goes to each of ``0 … n-1``, int64 [n]: the inverse of `forward`."""
+        """Return the preimages of ``0 … n-1``, int64 [n]: the inverse of `forward`."""
         image = self.forward()
         origin = np.empty_like(image)
         origin[image] = np.arange(self.n)

@@ -187,7 +187,7 @@ class _Activation:
 
     @cached_property
     def partners(self) -> list[IntArray]:
-        """Whom each node meets in each matching; itself if nobody."""
+        """The partner of each node in each matching; the node itself if it has none."""
         found: list[IntArray] = []
         for pairs in self.matchings:
             partner: IntArray = np.arange(self.n)

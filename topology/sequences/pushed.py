@@ -13,12 +13,12 @@ __all__ = ["pushed"]
 
 
 def pushed(sequence: MixingSequence) -> RuleSequence:
-    """Return the sequence in which every node splits what it has equally over itself and those it sends to.
+    """Return the sequence in which every node splits its value equally between itself and its recipients.
 
     Parameters
     ----------
     sequence : MixingSequence
-        Says who sends to whom in each round; its weights are not used.
+        Defines who sends to whom in each round; its weights are not used.
 
     Returns
     -------

@@ -56,11 +56,11 @@ class MixingSequence(Protocol):
 
     @property
     def symmetric(self) -> bool:
-        """Whether every matrix is symmetric: who hears from whom is also heard by it."""
+        """Whether every matrix is symmetric, so that all links go both ways."""
 
     @property
     def expected_contraction(self) -> float | None:
-        """Exact ``E‖Wx − x̄‖² / ‖x − x̄‖²`` of a round, where it is known and the same for all x."""
+        """Exact ``E‖Wx − x̄‖² / ‖x − x̄‖²`` of a round, if known and the same for all x."""
 
     def matrix(self, t: int) -> csr_array:
         """Return the mixing matrix of round `t`, float64 [n, n]; row i is what node i averages."""
@@ -77,7 +77,7 @@ class MixingSequence(Protocol):
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class RuleSequence:
-    """A `MixingSequence` given by a rule for whole matrices, and where there is one, a rule for a node.
+    """A `MixingSequence` given by a rule for whole matrices and, optionally, one for single nodes.
 
     Parameters
     ----------

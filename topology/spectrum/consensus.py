@@ -46,7 +46,7 @@ def consensus_distance(X: npt.ArrayLike) -> float:
 def consensus_curve(
     sequence: MixingSequence, rounds: int, *, start: int = 0, probes: int = _PROBES, seed: int = 0
 ) -> _Floats:
-    """Return what is left of disagreement after each round.
+    """Return the share of disagreement left after each round.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ def consensus_curve(
     start : int
         First round to use.
     probes : int
-        Random ±1 vectors used where n is above `EXACT_NODES`.
+        Random ±1 vectors used if n is above `EXACT_NODES`.
     seed : int
         Draws the probes.
 
@@ -121,7 +121,7 @@ def expected_consensus_curve(sequence: MixingSequence, rounds: int, *, repeats: 
     rounds : int
         Number of rounds.
     repeats : int
-        Disjoint stretches of the sequence to average over, where no formula is known.
+        Disjoint stretches of the sequence to average over, if no formula is known.
 
     Returns
     -------

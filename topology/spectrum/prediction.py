@@ -1,4 +1,4 @@
-"""A predicted number, with what kind of prediction it is."""
+"""A predicted number, and its kind of prediction."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ def dsgd_fixed_point(
     order: Order = "adapt-then-combine",
     curvature: npt.ArrayLike = 1.0,
 ) -> npt.NDArray[np.float64]:
-    """Return where decentralised gradient descent comes to rest on ``fᵢ(x) = ½ hᵢ ‖x − bᵢ‖²``.
+    """Return the fixed point of decentralised gradient descent on ``fᵢ(x) = ½ hᵢ ‖x − bᵢ‖²``.
 
     Parameters
     ----------
@@ -141,7 +141,7 @@ def dsgd_noise_floor(
     noise: float = 1.0,
     curvature: float = 1.0,
 ) -> Prediction:
-    """Return the consensus distance that gradient noise keeps up for ever on quadratics.
+    """Return the stationary consensus distance under gradient noise on quadratics.
 
     Parameters
     ----------
@@ -171,7 +171,7 @@ def dsgd_noise_floor(
     NotMixingMatrix
         If W is not doubly stochastic or not normal.
     InvalidParameter
-        If a sequence is given for which no exact formula is known.
+        If no exact formula is known for the given sequence.
     """
     adapt_first = _is_adapt_first(order)
     if not (eta > 0 and noise >= 0 and curvature > 0):

@@ -38,7 +38,7 @@ _KOLOSKOVA = (
 
 @dataclass(frozen=True)
 class MixingRate:
-    """Over `rounds` rounds, the expected consensus distance falls to at most ``1 − p`` of what it was.
+    """Over `rounds` rounds, the expected consensus distance falls to at most ``1 − p`` of its value.
 
     Parameters
     ----------
@@ -95,7 +95,7 @@ def _mean_decay(sequence: MixingSequence, rounds: int) -> float:
 
 
 def predicted_rounds_to_consensus(sequence: MixingSequence, tolerance: float = 1e-6) -> Prediction:
-    """Return after how many rounds the consensus distance is sure to be below `tolerance` of its start.
+    """Return the number of rounds after which the consensus distance is certainly below `tolerance` of its start.
 
     Parameters
     ----------
@@ -280,7 +280,7 @@ def pairwise_variance_ratio(
     Raises
     ------
     InvalidParameter
-        If `selection` is none of these.
+        If `selection` is not one of these.
 
     References
     ----------

@@ -36,7 +36,7 @@ class Analysis:
     groups : tuple of MeasuredGroup
         The baseline first.
     notes : tuple of str
-        What must be known of single runs, each with its path.
+        Remarks on single runs, each with its path.
     """
 
     questions: Questions
@@ -52,7 +52,7 @@ class Analysis:
 
     @property
     def lower_is_better(self) -> bool:
-        """Whether the metric is better the lower it is."""
+        """Whether lower values of the metric are better."""
         return is_lower_better(self.metric)
 
 
@@ -77,7 +77,7 @@ def analyse(
     DifferentTasks
         If the runs learned different tasks.
     UnknownMetric, UnknownGroup, UnknownPooled
-        If the questions name what is not there.
+        If a question names something the runs do not have.
     TargetNotReached
         If a target was given, and no run reached it.
     """
@@ -160,7 +160,7 @@ def _require_reached(runs: Sequence[Run], metric: str, target: float, statistic:
 
 
 def _notes(measured: Sequence[Measured], given: Pooled | None) -> list[str]:
-    """Notes with the runs they are of; one that all share is said once."""
+    """Notes with the runs they apply to; one that all runs share appears once."""
     by_note: dict[str, list[str]] = {}
     for each in measured:
         for note in each.notes:

@@ -37,7 +37,7 @@ _Claim = tuple[str, str, Comparison]
 
 
 def findings(analysis: Analysis) -> list[str]:
-    """Say what the analysis found, most important first, with intervals, seeds and tests.
+    """State what the analysis found, most important first, with intervals, seeds and tests.
 
     Where there are too few seeds for a claim, the sentence says so.
     """
@@ -55,7 +55,7 @@ def findings(analysis: Analysis) -> list[str]:
 def paired_values(
     first: MeasuredGroup, second: MeasuredGroup, a: NDArray[np.float64], b: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Values of the seeds that both groups have, in order; a seed that came twice counts as often."""
+    """Values of the seeds that both groups have, in order; a seed that occurs twice counts twice."""
     pairs = []
     left = list(zip(second.seeds, b, strict=True))
     for seed, value in zip(first.seeds, a, strict=True):
@@ -132,7 +132,9 @@ def _better(analysis: Analysis, first: MeasuredGroup, second: MeasuredGroup) -> 
     comparison = compare(a, b, confidence=analysis.questions.confidence, seed=analysis.questions.seed)
     metric, difference = analysis.metric, comparison.difference
     if not comparison.pairs:
-        said = f"{second.label} and {first.label} have no seed in common, so how they end is not compared"
+        said = (
+            f"{second.label} and {first.label} have no seed in common, so their final values are not compared"
+        )
         return said, "", comparison
     if not abs(difference.mean) > 0:
         return f"{second.label} ends with the same {metric} as {first.label}", "", comparison
@@ -146,7 +148,7 @@ def _better(analysis: Analysis, first: MeasuredGroup, second: MeasuredGroup) -> 
 
 
 def _evidence(interval: str, comparison: Comparison, adjusted: float, comparisons: int) -> str:
-    """The evidence of a claim, or the reason that there is none."""
+    """The evidence for a claim, or the reason why there is none."""
     pairs = comparison.pairs
     if not pairs:
         return "."

@@ -24,7 +24,7 @@ class Group:
     Parameters
     ----------
     label : str
-        What sets it apart from the other groups.
+        The settings that set it apart from the other groups.
     runs : tuple of Run
         In order of their seeds.
     """
@@ -39,7 +39,7 @@ class Group:
 
 
 def require_one_task(runs: Sequence[Run]) -> None:
-    """Require that all runs learned the same task, and measured it alike.
+    """Require that all runs learned the same task and measured it in the same way.
 
     Raises
     ------
@@ -67,7 +67,7 @@ def require_one_task(runs: Sequence[Run]) -> None:
 def group_runs(runs: Sequence[Run]) -> list[Group]:
     """Put runs together that differ only in their seeds, in order of appearance.
 
-    Two runs of one configuration and one seed stay together too: they are repetitions of real peers, say.
+    Two runs of one configuration and one seed stay together too, such as repetitions of real peers.
     """
     members: dict[str, list[Run]] = {}
     for run in runs:
@@ -81,12 +81,12 @@ def group_runs(runs: Sequence[Run]) -> list[Group]:
 
 
 def named_group(groups: Sequence[Group], label: str | None) -> Group:
-    """The group of this label, or whose label alone contains it; the first one for None.
+    """The group with this label, or the only one whose label contains it; the first one for None.
 
     Raises
     ------
     UnknownGroup
-        If there is none, or more than one.
+        If there is no such group, or more than one.
     """
     if label is None:
         return groups[0]

@@ -45,8 +45,8 @@ class MeasuredGroup:
     runs : tuple of Measured
         In order of their seeds.
     costs : dict
-        For each of round, seconds, messages and bytes, what each run had spent when it reached the target; NaN for
-        those that did not. Empty without a target.
+        For each of round, seconds, messages and bytes, how much each run had spent when it reached the target; NaN
+        for those that did not. Empty without a target.
     """
 
     label: str
@@ -74,7 +74,7 @@ class MeasuredGroup:
     def band(self, column: str, questions: Questions, *, over: str = "round") -> Band | None:
         """A column of the curves over another one; None if no run has it.
 
-        Runs that were measured at different moments are interpolated, within what each of them covers.
+        Runs measured at different times are interpolated, each within the span it covers.
         """
         runs = [measured.run for measured in self.runs]
         curves = [(run.column(over), run.column(column)) for run in runs]

@@ -30,20 +30,20 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Measured:
-    """A run, and what is measured of it.
+    """A run and its measurements.
 
     Parameters
     ----------
     run : Run
     metric : str
-        What success is measured by.
+        The measure of success.
     network : Network, optional
     nodes : ndarray
-        The metric on the last model of each node, ``[k]``; from the records where no models were kept.
+        The metric on each node's final model, ``[k]``; from the records where no models were kept.
     mean_of_models : float
         Its mean over nodes.
     mean_model : float
-        The metric of the mean of all last models; NaN where none were kept.
+        The metric of the mean of all final models; NaN where none were kept.
     worst_node : str
         Label of the node that does worst; empty if nodes are not known.
     consensus_distance : float
@@ -79,14 +79,14 @@ class Measured:
 
     @property
     def worst(self) -> float:
-        """The metric of the node that does worst; NaN if nothing was measured."""
+        """The metric of the worst node; NaN if nothing was measured."""
         if not len(self.nodes):
             return float("nan")
         return float(self.nodes.max() if is_lower_better(self.metric) else self.nodes.min())
 
     @property
     def gap(self) -> float:
-        """Lag of the worst node behind pooled training; NaN where either is not known."""
+        """Gap between pooled training and the worst node; NaN where either is unknown."""
         if self.pooled is None or self.metric not in self.pooled.values:
             return float("nan")
         behind = self.pooled.values[self.metric] - self.worst
@@ -103,7 +103,7 @@ def measure(run: Run, metric: str, *, pooled: Pooled | None, theory: bool = True
     pooled : Pooled, optional
         Pooled training to compare with.
     theory : bool
-        Whether to put theory beside it: takes some seconds for the gradients it needs.
+        Whether to compare with theory, which takes some seconds for the gradients it needs.
     """
     notes: list[str] = list(run.notes)
     problem = _problem(run, notes)

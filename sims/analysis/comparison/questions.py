@@ -16,17 +16,17 @@ class Questions:
     Parameters
     ----------
     metric : str, optional
-        What success is measured by; the task's first metric unless given.
+        The measure of success; by default the task's first metric.
     target : float, optional
-        What is to be reached; unless given, `sims.analysis.measures.targets.common_target`.
+        The level to reach; by default `sims.analysis.measures.targets.common_target`.
     statistic : {'mean', 'worst', 'median'}
         Of which node.
     baseline : str, optional
-        Label of the group that others are compared with; the first one unless given.
+        Label of the group that others are compared with; by default the first.
     pooled : str
         ``train``, ``none``, a figure, or the directory of a run of pooled training.
     theory : bool
-        Whether to put theory beside measurements.
+        Whether to compare measurements with theory.
     confidence : float
         Of intervals and bands.
     seed : int

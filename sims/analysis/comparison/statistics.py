@@ -25,7 +25,7 @@ Floats = NDArray[np.float64]
 
 _RESAMPLES = 9999
 _BAND_RESAMPLES = 999
-_FEWEST = 3  # with two values, a bootstrap knows three means
+_FEWEST = 3  # with two values, a bootstrap sees only three different means
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,8 +68,8 @@ def confidence_interval(
     Returns
     -------
     Interval
-        Bias-corrected and accelerated (Efron 1987); by percentiles where that is not defined, as for values that
-        are all alike. A bootstrap of very few values is too narrow: read it with the number of seeds.
+        Bias-corrected and accelerated (Efron 1987); by percentiles where that is undefined, as for equal values. A
+        bootstrap of very few values is too narrow: read it with the number of seeds.
     """
     given = np.asarray(values, dtype=np.float64)
     given = given[~np.isnan(given)]
@@ -81,7 +81,7 @@ def confidence_interval(
 
 
 def band(curves: Floats, *, confidence: float = 0.95, seed: int = 0) -> tuple[Floats, Floats, Floats]:
-    """Mean curve of several seeds, and its confidence band at every point by itself.
+    """Mean curve of several seeds, and its pointwise confidence band.
 
     Parameters
     ----------
@@ -193,7 +193,7 @@ def compare(first: Floats, second: Floats, *, confidence: float = 0.95, seed: in
 
 
 def smallest_p(pairs: int) -> float:
-    """The smallest p that a two-sided paired permutation test can give: 2 / 2^pairs."""
+    """The smallest p-value of a two-sided paired permutation test: 2 / 2^pairs."""
     return min(1.0, 2.0 ** (1 - pairs))
 
 

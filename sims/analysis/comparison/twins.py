@@ -1,4 +1,4 @@
-"""Real peers beside simulations of them: differences and what chance allows."""
+"""Real peers compared with simulations of them: differences beyond chance."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _Say = Callable[[float], str]
 
 
 def beside_twins(analysis: Analysis) -> list[str]:
-    """Say of each network of real peers whether it is within what several seeds of each simulation span.
+    """State whether each network of real peers is within the range of several seeds of each simulation.
 
-    Nothing is said of simulations of fewer than three seeds.
+    Simulations with fewer than three seeds are left out.
     """
     real = [group for group in analysis.groups if group.runs[0].run.source == "peers"]
     simulated = [group for group in analysis.groups if group.runs[0].run.source == "simulator"]
@@ -46,7 +46,7 @@ def _say_seconds(value: float) -> str:
 
 
 def _placed(names: tuple[str, str], own: _Floats, theirs: _Floats, claim: str, say: _Say) -> str:
-    """Whether the mean of some values is between the lowest and the highest of others; empty for too few."""
+    """Whether the mean of some values is within the range of others; empty if there are too few."""
     own, theirs = own[np.isfinite(own)], theirs[np.isfinite(theirs)]
     if not len(own) or len(theirs) < _FEWEST:
         return ""

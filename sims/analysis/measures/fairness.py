@@ -19,7 +19,7 @@ class Fairness:
     Parameters
     ----------
     standard_deviation : float
-        √((1/n) Σ (xᵢ − x̄)²): what Li et al. 2020 compare, as variance.
+        √((1/n) Σ (xᵢ − x̄)²); Li et al. 2020 compare its square.
     gini : float
         0 if all are equal; (n − 1)/n if one has everything.
     jain : float

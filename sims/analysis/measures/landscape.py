@@ -47,9 +47,9 @@ class Landscape:
     gradient : float
         ‖∇f(x̄)‖².
     disagreement : float
-        (1/n) Σ ‖∇fᵢ(xᵢ) − mean‖²: how gradients differ where each node really is.
+        (1/n) Σ ‖∇fᵢ(xᵢ) − mean‖²: the spread of gradients at the nodes' own models.
     distance : float
-        Ξ² = (1/n) Σ ‖xᵢ − x̄‖², of what is trained.
+        Ξ² = (1/n) Σ ‖xᵢ − x̄‖², over the trained parameters.
     nodes : int
         Nodes measured; of more than 128, evenly spaced ones.
     """
@@ -65,7 +65,7 @@ class Landscape:
 
 
 def measure_landscape(problem: Problem, rows: Rows) -> Landscape:
-    """Measure what theory needs at the models of a run.
+    """Measure the constants of theory at the models of a run.
 
     Parameters
     ----------
@@ -104,7 +104,7 @@ def local_gradients(problem: Problem, trainer: Trainer, rows: Tensor, nodes: NDA
     problem : Problem
     trainer : Trainer
     rows : Tensor
-        Where: one model a node, ``[k, D]``.
+        Where to measure: one model per node, ``[k, D]``.
     nodes : ndarray
         Whose samples, ``[k]``.
     """
@@ -120,7 +120,7 @@ def local_gradients(problem: Problem, trainer: Trainer, rows: Tensor, nodes: NDA
 
 
 def _noise(problem: Problem, trainer: Trainer, mean: Tensor, nodes: NDArray[np.int64]) -> float:
-    """Variance of the gradients of batches as they are drawn; 0 where a batch is all a node has."""
+    """Variance of the gradients of batches as they are drawn; 0 where a batch is all of a node's samples."""
     total, training, data = 0.0, problem.training, problem.data
     for node in nodes:
         size = min(training.batch_size, int(data.counts[node]))
@@ -184,7 +184,7 @@ def _curvature_along(bend: _Bend, deviations: Tensor, decay: float) -> float:
 
 
 def quadratic_of(problem: Problem, row: Tensor) -> tuple[float, NDArray[np.float64]] | None:
-    """Whether every node's loss is ½ h ‖x − bᵢ‖² + const with one h for all: then h and all bᵢ.
+    """Whether every node's loss is ½ h ‖x − bᵢ‖² + const with the same h for all; if so, h and all bᵢ.
 
     Parameters
     ----------

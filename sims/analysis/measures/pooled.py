@@ -36,7 +36,7 @@ class Pooled:
     values : dict of str to float
         Loss and metrics on the test samples, as far as known.
     source : str
-        Where they come from.
+        Where the values come from.
     """
 
     values: dict[str, float]
@@ -44,15 +44,15 @@ class Pooled:
 
 
 def pooled_choice(text: str, metric: str) -> Pooled | None:
-    """Read what the user gave as pooled training.
+    """Read the user's choice of pooled training.
 
     Parameters
     ----------
     text : str
-        ``train`` (it is still to be trained: None), ``none``, a figure, or the directory of a run of pooled
-        training.
+        ``train`` (None is returned: it is yet to be trained), ``none``, a figure, or the directory of a run of
+        pooled training.
     metric : str
-        What a figure is of.
+        The metric that a figure refers to.
 
     Raises
     ------
@@ -85,7 +85,7 @@ def pooled_for_all(runs: Sequence[Run]) -> dict[int, Pooled]:
     Returns
     -------
     dict of int to Pooled
-        By ``id(run)``; without runs that only average, and those whose task cannot be made here.
+        Keyed by ``id(run)``; without runs that only average, or whose task cannot be built here.
     """
     alike: dict[str, list[Run]] = {}
     for run in runs:
@@ -97,7 +97,7 @@ def pooled_for_all(runs: Sequence[Run]) -> dict[int, Pooled]:
         try:
             pooled = train_pooled(longest, problem_of(longest))
         except GossipflError:
-            continue  # what measures the run says why
+            continue  # the run's measurement says why
         trained.update({id(run): pooled for run in own})
     return trained
 
@@ -118,9 +118,9 @@ def _steps(run: Run) -> int:
 
 
 def train_pooled(run: Run, problem: Problem) -> Pooled:
-    """Train one model on everybody's samples, with the settings and from the first model of a run.
+    """Train one model on all samples, with a run's settings and from its initial model.
 
-    It does three times as many steps as a node did, and its step size falls as the nodes' did, over its own
+    It takes three times as many steps as a node did, and its step size falls as the nodes' did, over its own
     steps.
 
     Parameters

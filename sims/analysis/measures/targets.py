@@ -44,7 +44,7 @@ def crossing(cost: Floats, values: Floats, target: float, *, lower_is_better: bo
     cost : ndarray
         Ascending, ``[k]``.
     values : ndarray
-        What had been reached, ``[k]``; NaN where it was not measured.
+        The level reached so far, ``[k]``; NaN where it was not measured.
     target : float
     lower_is_better : bool
 
@@ -52,7 +52,7 @@ def crossing(cost: Floats, values: Floats, target: float, *, lower_is_better: bo
     -------
     float or None
         On the straight line between the last measurement short of the target and the first that is not; None
-        if there is no such measurement. The line is a guess: the true moment lies between the two.
+        if there is no such measurement. The line is an estimate: the true time lies between the two.
     """
     measured = ~(np.isnan(values) | np.isnan(cost))
     cost, values = cost[measured], values[measured]
@@ -92,14 +92,14 @@ def costs_of_targets(
 
 
 def common_target(runs: Sequence[Run], metric: str, statistic: Statistic = "mean") -> float | None:
-    """A target that says something of all runs: the highest multiple of 5 % that every one of them reaches.
+    """A target that is informative for all runs: the highest multiple of 5 % that every run reaches.
 
     Of metrics that are better the lower, and of such that are no shares, the best value that all reach.
 
     Returns
     -------
     float or None
-        None if some run measured nothing, or starts out beyond it.
+        None if some run measured nothing, or starts above it.
     """
     curves = [curve_of(run, metric, statistic) for run in runs]
     curves = [curve[~np.isnan(curve)] for curve in curves]

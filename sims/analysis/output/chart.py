@@ -1,4 +1,4 @@
-"""Charts as values, drawn alike in figures for papers and in the report."""
+"""Charts as values, drawn the same way in figures for papers and in the report."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Chart:
     series : tuple of Series
     log_y : bool
     caption : str
-        What bands and dashes mean.
+        The meaning of bands and dashes.
     """
 
     key: str
@@ -68,7 +68,7 @@ class Chart:
 
 
 def positive(series: Series) -> Series:
-    """The series without what a logarithmic scale cannot show."""
+    """The series without values that a logarithmic scale cannot show."""
     shown = np.isfinite(series.y) & (series.y > 1e-300)
     low, high = series.low, series.high
     if low is not None and high is not None:

@@ -1,4 +1,4 @@
-"""The charts of an analysis, for figures and report alike."""
+"""The charts of an analysis, for both figures and report."""
 
 from __future__ import annotations
 
@@ -185,7 +185,7 @@ def _cost_of_targets(analysis: Analysis, cost: Cost) -> Chart:
         x_title=f"{metric} reached ({analysis.questions.statistic} of nodes)",
         y_title=axis,
         series=tuple(series),
-        caption="band: quickest and slowest seed; where the line ends, not all seeds went further",
+        caption="band: fastest and slowest seed; the line ends where some seed got no further",
     )
 
 
@@ -245,7 +245,7 @@ def _measured(
     over: str = "round",
     unit: float = 1.0,
 ) -> tuple[list[Series], str]:
-    """A measured curve with its band over seeds or, of fewer than three, over nodes; and what the band is."""
+    """A measured curve, its band over seeds (below three, over nodes), and the band's meaning."""
     found = group.band(column, analysis.questions, over=over)
     if found is None:
         return [], ""
@@ -270,7 +270,7 @@ def _measured(
 
 
 def _predicted(analysis: Analysis, group: MeasuredGroup, quantity: str, colour: int) -> list[Series]:
-    """Theory, of the group's first run: in the group's colour, or each in its own where there is one group."""
+    """Theory for the group's first run: in the group's colour, or each curve in its own if there is one group."""
     alone = len(analysis.groups) == 1
     lines = [
         line

@@ -144,7 +144,7 @@ def draw_layers(measured: Measured) -> Figure:
 
 
 def draw_network(network: Network, measured: Measured | None = None) -> Figure:
-    """Draw who talks to whom, each node coloured by how well it did, where that is known."""
+    """Draw who talks to whom, each node coloured by its result, where that is known."""
     from matplotlib.collections import LineCollection
 
     positions, edges = positions_of(network), edges_of(network)

@@ -39,7 +39,7 @@ class Outputs:
     tensorboard: Path | None = None
 
     def check(self) -> None:
-        """Find out what would fail at the end, before anything is computed.
+        """Check for whatever would fail at the end, before anything is computed.
 
         Raises
         ------
@@ -68,7 +68,7 @@ class Outputs:
         for path, allowed in suffixes:
             if path is not None and path.suffix.lower() not in allowed:
                 raise NotWritable(
-                    f"{path} is of another kind", expected=f"a name ending in {' or '.join(allowed)}"
+                    f"{path} has the wrong file type", expected=f"a name ending in {' or '.join(allowed)}"
                 )
             if path is not None and path.is_dir():
                 raise NotWritable(f"{path} is a directory", expected="the name of a file")
@@ -78,7 +78,7 @@ class Outputs:
 
 
 def write_outputs(analysis: Analysis, outputs: Outputs) -> list[Path]:
-    """Write what is wanted.
+    """Write the requested files.
 
     Returns
     -------

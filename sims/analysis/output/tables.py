@@ -83,7 +83,7 @@ def _run_row(measured: Measured) -> dict[str, Any]:
 
 
 def curves_table(analysis: Analysis) -> pl.DataFrame:
-    """A row an evaluation of every run, with its group and seed; null where a run did not measure a column."""
+    """One row per evaluation of every run, with its group and seed; null where a run did not measure a column."""
     tables = [
         measured.run.curves.select(
             pl.lit(group.label).alias("group"),
@@ -98,7 +98,7 @@ def curves_table(analysis: Analysis) -> pl.DataFrame:
 
 
 def theory_table(analysis: Analysis) -> pl.DataFrame:
-    """A row a figure of theory and run, beside what was measured."""
+    """One row per figure of theory and run, next to the measured value."""
     rows = [
         {
             "group": group.label,
@@ -126,7 +126,7 @@ def write_table(table: pl.DataFrame, file: Path) -> None:
     """
     suffix = file.suffix.lower()
     if suffix not in (".csv", ".parquet"):
-        raise NotWritable(f"{file} is of no known kind", expected="a name ending in .csv or .parquet")
+        raise NotWritable(f"{file} has an unknown file type", expected="a name ending in .csv or .parquet")
     temporary = file.with_name(f".{file.name}.tmp")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -140,7 +140,7 @@ def write_table(table: pl.DataFrame, file: Path) -> None:
 
 
 def summary(analysis: Analysis) -> dict[str, Any]:
-    """Everything as plain values that JSON knows: what is not a finite number is None."""
+    """Everything as plain JSON values; numbers that are not finite become None."""
     questions = analysis.questions
     names = ("mean_of_models", "mean_model", "worst", "gap", "consensus_distance")
     plain = {
@@ -252,7 +252,7 @@ def _number(value: float) -> str:
 
 
 def theory_terminal_table(analysis: Analysis) -> Table | None:
-    """Theory beside measurement, for the terminal: of the first run of each group; None if there is none."""
+    """Theory and measurement side by side, for the first run of each group; None without theory."""
     from rich.table import Table
 
     table = Table("runs", "quantity", "measured", "theory", "kind")

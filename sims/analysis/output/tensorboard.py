@@ -19,7 +19,7 @@ def write_events(analysis: Analysis, directory: Path) -> list[Path]:
     """Write every column of every run's curves as scalars over rounds, and the findings as text.
 
     The wall time of an event is the simulated (or real) second of the evaluation, so that TensorBoard's relative
-    axis shows it. A step is a round; where rounds are no whole numbers, the nearest.
+    axis shows it. A step is a round, rounded to the nearest whole number.
 
     Returns
     -------

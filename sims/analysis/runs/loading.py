@@ -91,6 +91,6 @@ def _below(directory: Path, levels: int) -> list[Path]:
     if not levels:
         return []
     if (directory / "sweep.toml").is_file() and (directory / "runs").is_dir():
-        directory = directory / "runs"  # the search for step sizes beside it is no result
+        directory = directory / "runs"  # leaving out the tuning trials beside it
     inner = sorted(path for path in directory.iterdir() if path.is_dir() and not path.name.startswith("."))
     return [found for path in inner for found in _below(path, levels - 1)]

@@ -34,7 +34,8 @@ class Network:
     name : str
     n : int
     graph : Topology, optional
-        What messages pass over; None where it changes from round to round, or is too large to be written down.
+        The graph that messages travel over; None where it changes from round to round, or is too large to write
+        down.
     sequence : MixingSequence, optional
         Of algorithms that run in rounds.
     """
@@ -46,13 +47,13 @@ class Network:
 
 
 def network_of(run: Run, problem: Problem | None = None) -> Network | None:
-    """The network of a run; None where nothing tells what it was.
+    """The network of a run; None where nothing records what it was.
 
     Parameters
     ----------
     run : Run
     problem : Problem, optional
-        Knows the classes of everybody's samples, for topologies that are built from them.
+        Provides the classes of all samples, for topologies that are built from them.
     """
     scenario = run.scenario
     if run.topology:
@@ -73,7 +74,7 @@ def _of_scenario(run: Run, scenario: Scenario, problem: Problem | None) -> Netwo
             return Network(name=name, n=n, graph=None, sequence=sequence)
         indptr, indices = neighbour_lists(scenario, class_counts=counts)
     except (GossipflError, TopologyError):
-        return None  # of a file that is gone, say: the run itself is as it was
+        return None  # its file is gone, say; the run itself is intact
     if not len(indptr):
         whole = complete(n) if n <= _COMPLETE_NODES else None
         return Network(name=name, n=n, graph=whole, sequence=None)
@@ -99,7 +100,7 @@ def edges_of(network: Network, round_number: int = 0) -> NDArray[np.int64]:
 def positions_of(network: Network) -> NDArray[np.float64]:
     """Positions of the nodes in a drawing: float64 ``[n, 2]``, about within the unit circle.
 
-    Where the graph knows positions, there; on a circle, if links change or the graph is best seen so; else by
+    At the graph's own positions, if it has any; on a circle, if links change or that shows the graph best; else by
     distances (Kamada & Kawai 1989).
     """
     graph = network.graph

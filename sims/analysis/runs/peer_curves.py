@@ -29,7 +29,7 @@ _FEWEST_POINTS = 20
 
 
 def _grid(lives: Sequence[Life], every: float) -> NDArray[np.float64]:
-    """Moments at which the network is looked at, seconds since its start."""
+    """Times at which the network is measured, in seconds since its start."""
     origin = min(life.started for life in lives)
     end = max(life.ended for life in lives) - origin
     points = int(np.clip(np.ceil(end / max(every, 1e-9)), _FEWEST_POINTS, _MOST_POINTS))
@@ -39,7 +39,7 @@ def _grid(lives: Sequence[Life], every: float) -> NDArray[np.float64]:
 def retraced_records(
     run: Run, peers: Sequence[RecordedPeer], traffic: Traffic, period: float, notes: list[str]
 ) -> Records | None:
-    """Everything that can be measured of the peers' models, moment by moment.
+    """All measurements of the peers' models, moment by moment.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def retraced_records(
     period : float
         Seconds of a round.
     notes : list of str
-        Is told why there are no records, or in what they differ from the run.
+        Receives the reason why there are no records, or how they differ from the run.
 
     Returns
     -------
@@ -61,7 +61,7 @@ def retraced_records(
     try:
         models = retraced_models(peers, _grid(lives, lives[0].settings.evaluation.period))
     except GossipflError as error:
-        notes.append(f"the peers' models could not be computed again from their records: {error.what}")
+        notes.append(f"the peers' models could not be recomputed from their records: {error.what}")
         return None
     if models.note:
         notes.append(models.note)
@@ -93,12 +93,12 @@ def _measure_moments(
 def self_measured_records(
     peers: Sequence[RecordedPeer], task: Task, traffic: Traffic, period: float
 ) -> Records:
-    """Curves from the peers' own evaluations: at each moment the newest of each.
+    """Curves from the peers' own evaluations: at each moment the latest of each peer.
 
     Raises
     ------
     EmptyRun
-        If none of them ever did.
+        If no peer ever evaluated.
     """
     names = ["loss", *task.metrics]
     lives = [life for peer in peers for life in peer.lives.values()]

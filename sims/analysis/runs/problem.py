@@ -29,12 +29,12 @@ class Problem:
     ----------
     task : Task
     data : NodeData
-        All samples, and which are whose.
+        All samples, and the node that each belongs to.
     test_inputs, test_targets : Tree
         The samples models are evaluated on, ``[S, ...]``.
     training : TrainingSettings
     world : World, optional
-        What a simulation learned with.
+        Settings of the simulation's training.
     """
 
     task: Task
@@ -67,7 +67,7 @@ class Problem:
         return len(self.data.counts)
 
     def trainer(self) -> Trainer:
-        """Training on everybody's own samples."""
+        """Training on the nodes' own samples."""
         return Trainer.of(self.task, self.data, self.training, dtype=self.dtype)
 
     def evaluate(self, rows: Tensor) -> dict[str, NDArray[np.float64]]:

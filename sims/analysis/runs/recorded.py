@@ -34,28 +34,28 @@ __all__ = ["is_home", "read_recorded"]
 
 
 def is_home(directory: Path) -> bool:
-    """Whether the directory is the home of a peer."""
+    """Whether the directory is a peer's home."""
     return Home(directory).settings.is_file()
 
 
 def read_recorded(homes: Sequence[Path], *, retrace: bool = True) -> Run:
-    """Read the run of a network of peers; one that is still going on, as far as it goes.
+    """Read the run of a network of peers; one in progress, as far as it has got.
 
     Parameters
     ----------
     homes : sequence of Path
         Of all peers of the network.
     retrace : bool
-        Compute the peers' models again from their records (docs/records.md), so that what no peer can know of
-        itself, such as the consensus distance, is known at every moment. Takes about 3 ms an event. Without it,
-        the curves are what the peers measured of themselves.
+        Recompute the peers' models from their records (docs/records.md), so that quantities no peer can know, such
+        as the consensus distance, are known at every moment. Takes about 3 ms per event. Without it, the curves
+        are the peers' own measurements.
 
     Raises
     ------
     HomeMissing, MissingRecords, TornRecords, OtherSettings, DuplicatePeer, CorruptCheckpoint
         If homes are not those of recorded peers, one each.
     EmptyRun
-        If nothing was measured, and models are not to be computed again.
+        If nothing was measured, and models are not recomputed.
     """
     peers = numbered(read_peers(homes))
     lives = [next(reversed(peer.lives.values())) for peer in peers]

@@ -1,4 +1,4 @@
-"""The models of real peers at given moments, replayed from their records."""
+"""Models of real peers at given times, replayed from their records."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ class RetracedModels:
     seconds : ndarray
         Since the start of the network, ``[T]``.
     rows : ndarray
-        Models, float32 ``[T, N, D]``; zero where a peer had not started yet.
+        Models, float32 ``[T, N, D]``; zero before a peer's first start.
     ages : ndarray
         Ages, int64 ``[T, N]``.
     present : ndarray
-        Who had started, bool ``[T, N]``.
+        Which peers had started, bool ``[T, N]``.
     note : str
-        Where the models are not to the last bit those of the peers; empty otherwise.
+        Where the models differ from those of the peers in any bit; empty otherwise.
     """
 
     seconds: NDArray[np.float64]
@@ -49,14 +49,14 @@ class RetracedModels:
 
 
 def retraced_models(peers: Sequence[RecordedPeer], seconds: NDArray[np.float64]) -> RetracedModels:
-    """Compute the models that peers had at given moments.
+    """Compute the models that peers had at given times.
 
     Parameters
     ----------
     peers : sequence of RecordedPeer
         All peers of a network.
     seconds : ndarray
-        Moments since the first peer's start, ascending; fewer are used if models would take more than 1 GiB.
+        Times since the first peer's start, ascending; fewer are used if models would take more than 1 GiB.
 
     Raises
     ------

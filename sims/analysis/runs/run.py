@@ -37,9 +37,9 @@ class Run:
     seed : int
         Of all that was drawn.
     finished : bool
-        False if it was interrupted, or is still running: then it is analysed as far as it goes.
+        False if it was interrupted or is still running; it is then analysed as far as it got.
     configuration : mapping of str to object
-        What the run was told, as ``section.key``; without seeds, and without what only says how it is measured.
+        The run's settings, as ``section.key``; without seeds and those that only concern measurement.
     task : str
         Name of the task.
     task_options : tuple of mapping
@@ -48,24 +48,24 @@ class Run:
     learns : bool
         False if models were only averaged.
     curves : polars.DataFrame
-        A row an evaluation: the columns of ``evaluations.parquet`` (docs/simulator.md). What a source does not
-        know is NaN.
+        One row per evaluation: the columns of ``evaluations.parquet`` (docs/simulator.md), NaN where a source does
+        not know them.
     nodes : polars.DataFrame, optional
         A row an evaluation and node: ``round``, ``node`` and the measurements.
     rows : ndarray, optional
         The last models, float32 or float64 ``[N, D]``.
     labels : tuple of str
-        What the N nodes are called.
+        Names of the N nodes.
     scenario : Scenario, optional
-        What was simulated; of peers, the scenario estimated from their records, if they told enough.
+        The scenario simulated; for peers, the one estimated from their records, if these suffice.
     edges : ndarray, optional
         Pairs of nodes that could talk to each other, ``[E, 2]``, where the scenario does not say.
     topology : str
-        Who mixes with whom, as an expression of `topology.catalogue`, for peers that learn in rounds; else empty.
+        The topology of peers that learn in rounds, as an expression of `topology.catalogue`; else empty.
     homes : tuple of Path
         Homes of the peers; empty for a simulation.
     notes : tuple of str
-        What the reader must know of this run.
+        Remarks for the reader of this run.
     """
 
     path: Path
@@ -90,7 +90,7 @@ class Run:
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """Names of what was measured of every node, the loss last."""
+        """Names of the measurements of every node, the loss last."""
         return metrics_of(self.curves)
 
     def column(self, name: str) -> NDArray[np.float64]:
@@ -100,7 +100,7 @@ class Run:
         return self.curves[name].cast(pl.Float64).fill_null(float("nan")).to_numpy()
 
     def last(self, name: str) -> float:
-        """The last value of a column that is a number; NaN if there is none."""
+        """The last value in a column that is not NaN; NaN if there is none."""
         known = self.column(name)
         known = known[~np.isnan(known)]
         return float(known[-1]) if len(known) else float("nan")
@@ -112,7 +112,7 @@ class Run:
 
     @property
     def theory(self) -> str | None:
-        """The theory that the algorithm declares to follow; None for one that is not at hand either."""
+        """The theory that the algorithm declares to follow; None if the algorithm cannot be found."""
         try:
             return find_algorithm(self.algorithm).theory
         except GossipflError:
@@ -125,11 +125,11 @@ class Run:
 
 
 def metrics_of(curves: pl.DataFrame) -> tuple[str, ...]:
-    """Names of what was measured of every node, the loss last: every ``X`` with a column ``X_q05``."""
+    """Names of the measurements of every node, the loss last: every ``X`` with a column ``X_q05``."""
     found = [name.removesuffix("_q05") for name in curves.columns if name.endswith("_q05")]
     return tuple(sorted(found, key=lambda name: name == "loss"))
 
 
 def is_lower_better(metric: str) -> bool:
-    """Whether a metric is better the lower it is: losses, errors and distances."""
+    """Whether lower values of a metric are better: losses, errors and distances."""
     return any(word in metric.lower() for word in _FALLING)

@@ -27,12 +27,12 @@ _NOT_CONFIGURATION = frozenset({"name", "evaluate", "output"})
 
 
 def is_simulated(directory: Path) -> bool:
-    """Whether the directory is that of a run of the simulator."""
+    """Whether the directory holds a run of the simulator."""
     return (directory / _SCENARIO).is_file()
 
 
 def read_simulated(directory: Path) -> Run:
-    """Read a run of the simulator; one that was interrupted or killed, as far as it goes.
+    """Read a run of the simulator; an interrupted or killed one, as far as it got.
 
     Raises
     ------
@@ -50,7 +50,7 @@ def read_simulated(directory: Path) -> Run:
     finished = bool(summary.get("finished", False))
     if not finished:
         done, planned = float(curves["round"][-1]), scenario.stop.rounds
-        notes.append(f"interrupted at round {done:g} of {planned:g}: analysed as far as it goes")
+        notes.append(f"interrupted at round {done:g} of {planned:g}: analysed as far as it got")
     nodes = directory / "nodes.parquet"
     return Run(
         path=directory,

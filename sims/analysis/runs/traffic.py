@@ -32,9 +32,10 @@ class Traffic:
     failed : ndarray
         When each failed exchange was over, sorted.
     updates : ndarray
-        When each model was taken in, or training took place, sorted.
+        Times at which each model was absorbed or a training took place, sorted.
     sessions : tuple of tuple
-        For each node, the times between which it was up; who was there nearly to the end, was to the end.
+        For each node, the intervals during which it was up; one that was up almost to the end counts as up to the
+        end.
     ages : tuple of tuple
         For each node, times of its events and ages after them.
     bytes_each : int

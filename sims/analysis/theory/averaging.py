@@ -21,7 +21,7 @@ Floats = NDArray[np.float64]
 
 
 def spectral_figures(network: Network, fitted: LinearRate | None) -> list[Figure]:
-    """Predictions from the spectrum of the mixing matrices, beside the rate fitted to the measured curve.
+    """Predictions from the spectrum of the mixing matrices, and the rate fitted to the measured curve.
 
     Parameters
     ----------

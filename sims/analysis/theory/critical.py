@@ -23,9 +23,10 @@ class EffectiveRate:
     step : float
         η(mean age).
     with_momentum : float
-        η / (1 − momentum): what steps of heavy-ball add up to.
+        η / (1 − momentum): the total effect of a gradient under heavy-ball momentum.
     relative : float
-        The same over the mean squared norm of the trained parameters: what a scale-invariant model feels.
+        The same over the mean squared norm of the trained parameters: the step size that matters to a
+        scale-invariant model.
     """
 
     step: float
@@ -54,7 +55,7 @@ def critical_distance(*, step: float, smoothness: float, noise: float, gradient:
 
 
 def predict_critical(run: Run, landscape: Landscape, nodes: int) -> tuple[list[Line], list[Figure]]:
-    """The critical consensus distance at the last models, as a line and beside the measured distance."""
+    """The critical consensus distance at the final models, as a line and next to the measured distance."""
     if not landscape.smoothness > 0:
         return [], []
     value = critical_distance(

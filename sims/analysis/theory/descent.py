@@ -92,7 +92,7 @@ def spread_bound(
 
     With ρ = 1 − p over τ rounds, φ² the mean squared distance of the nodes' gradients from their mean, and σ² the
     noise of one: ``Ξ ← ρ (√Ξ + τηφ)² + ρτη²σ²`` where nodes step before they mix (τ = 1), and
-    ``Ξ ← (√(ρΞ) + τηφ)² + τη²σ²`` otherwise. It holds in expectation as long as φ and σ are no larger than given.
+    ``Ξ ← (√(ρΞ) + τηφ)² + τη²σ²`` otherwise. It holds in expectation while φ and σ are no larger than given.
 
     Parameters
     ----------
@@ -187,7 +187,7 @@ def _rest(
             sequence, eta, targets, h, order=order, noise=landscape.noise / targets.shape[1]
         )
     except TopologyError:
-        return []  # it diverges for this step size, so there is no rest to draw
+        return []  # it diverges for this step size, so there is no limit to draw
     rounds = run.column("round")
     return [
         Line(
@@ -268,7 +268,7 @@ def _progress(run: Run, n: int, rate: MixingRate, landscape: Landscape) -> tuple
 
 
 def _target_after(rounds_to: Callable[[float], float], rounds: float) -> float:
-    """The target that theory reaches after so many rounds: the inverse of a falling function."""
+    """The number of rounds after which theory reaches the target: the inverse of a decreasing function."""
 
     def missing(logarithm: float) -> float:
         return math.log(rounds_to(math.exp(logarithm))) - math.log(rounds)

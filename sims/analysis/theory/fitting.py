@@ -23,7 +23,7 @@ class LinearRate:
     Parameters
     ----------
     factor : float
-        What a round leaves of the consensus distance.
+        The factor by which a round reduces the consensus distance.
     standard_error : float
         Of ``factor``, as least squares on the logarithm has it.
     start : float
@@ -43,7 +43,7 @@ class LinearRate:
 
     @property
     def modulus(self) -> float:
-        """√factor: what a round leaves of the distance itself; for a fixed symmetric matrix, |λ₂|."""
+        """√factor: the factor for the distance itself; for a fixed symmetric matrix, |λ₂|."""
         return float(np.sqrt(self.factor))
 
     def at(self, rounds: Floats) -> Floats:

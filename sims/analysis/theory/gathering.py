@@ -43,15 +43,15 @@ class Theory:
 
 
 def theory_of(run: Run, network: Network | None, problem: Problem | None) -> Theory:
-    """Gather what theory says of a run.
+    """Gather the predictions of theory for a run.
 
     Parameters
     ----------
     run : Run
     network : Network, optional
-        Without it, only what needs no mixing matrix.
+        Without it, only predictions that need no mixing matrix.
     problem : Problem, optional
-        Without it, only what needs no gradients.
+        Without it, only predictions that need no gradients.
     """
     if not run.learns:
         fitted = _fitted(run)
@@ -61,7 +61,7 @@ def theory_of(run: Run, network: Network | None, problem: Problem | None) -> The
         return Theory(lines=tuple(lines), figures=tuple(figures), rate=fitted)
     lines, figures = [], []
     landscape = None
-    of_sgd = run.training.optimiser == "sgd"  # what is predicted below is of no other optimiser
+    of_sgd = run.training.optimiser == "sgd"  # the predictions below hold for no other optimiser
     if problem is not None and run.rows is not None and len(run.rows) > 1:
         landscape = measure_landscape(problem, run.rows)
         lines, figures = predict_critical(run, landscape, len(run.rows)) if of_sgd else ([], [])

@@ -1,4 +1,4 @@
-"""Predictions as values: lines to draw on measured curves, and figures to put beside measured ones."""
+"""Predictions as values: lines to draw over measured curves, and figures to compare with measured ones."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CONSENSUS = "consensus_distance"
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Line:
-    """A curve that theory gives.
+    """A curve predicted by theory.
 
     Parameters
     ----------
@@ -26,7 +26,7 @@ class Line:
     kind : {'exact', 'asymptotic', 'bound', 'order'}
         As in `topology.spectrum.Prediction`.
     source : str
-        The paper, and what was put into its formula.
+        The paper, and the values put into its formula.
     rounds, values : ndarray
         Shape ``[k]``.
     """
@@ -41,7 +41,7 @@ class Line:
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """A number that theory gives, with the measured one where there is one.
+    """A number predicted by theory, with the measured one where there is one.
 
     Parameters
     ----------
@@ -51,9 +51,9 @@ class Figure:
     kind : {'exact', 'asymptotic', 'bound', 'order'}
     source : str
     unit : str
-        ``"round"`` where it is a number of rounds; empty for what has none.
+        ``"round"`` for a number of rounds; empty if it has no unit.
     remark : str
-        What the measured value beside the predicted one means, as the end of a sentence; may be empty.
+        How the measured value compares with the predicted one, as the end of a sentence; may be empty.
     """
 
     name: str

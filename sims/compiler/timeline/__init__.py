@@ -1,4 +1,4 @@
-"""The timeline of a run: who sends what to whom when, drawn without looking at any model."""
+"""The timeline of a run: who sends what to whom and when, drawn without looking at any model."""
 
 from __future__ import annotations
 

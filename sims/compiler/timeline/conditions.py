@@ -40,7 +40,7 @@ COMES, GOES, DROP, RETURN, SPLIT, HEAL, JOIN = range(7)
 
 
 class Conditions(NamedTuple):
-    """All that decides who sends what to whom when; nothing in it depends on the values of models.
+    """Everything that decides who sends what to whom and when; none of it depends on the values of models.
 
     ``indices`` is empty where every node may talk to every other; ``trains`` is the operation in which nodes
     train, and ``returns`` says whether lost models go back to their senders. Where ``sharing`` is DRAWN, models
@@ -156,7 +156,7 @@ def conditions_of(
 
 
 def _traffic_of(behaviour: Behaviour, *, transformed: bool) -> dict[str, Any]:
-    """Who sends what, and on which occasion."""
+    """Who sends what, and at which event."""
     flow, sharing = behaviour.flow, behaviour.sharing
     part = ("whole", "partitioned", "subsampled").index(sharing.kind)
     if part == WHOLE and (transformed or behaviour.codec is not None):

@@ -1,6 +1,6 @@
 """Draws at an event: delays, periods, sessions, neighbours, tokens.
 
-Used alike by the compiled timeline and by the reference executor, which defines what the draws mean.
+Used by both the compiled timeline and the reference executor, which defines what the draws mean.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def is_absent_this_cycle(c: Conditions, node: int, wakes: int) -> bool:
 
 @compiled
 def neighbour(c: Conditions, node: int, number: int, away: np.ndarray) -> int:
-    """Whom a node writes to in its message ``number``; −1 if nobody is there to choose.
+    """The recipient of a node's message ``number``; −1 if there is nobody to choose.
 
     Uniform among its neighbours, or, with ``choose = "online"``, among those online now.
     """

@@ -27,11 +27,11 @@ class Window:
     kind : ndarray
         An operation of `sims.compiler.operations`, uint8 ``[E]``.
     node : ndarray
-        Who sends or is updated, int32 ``[E]``.
+        The node that sends or is updated, int32 ``[E]``.
     ref : ndarray
-        ON_RECEIPT and ON_ANSWER: which snapshot is taken in, int64 ``[E]``; see `sims.compiler.timeline.states`.
+        ON_RECEIPT and ON_ANSWER: the snapshot absorbed, int64 ``[E]``; see `sims.compiler.timeline.states`.
     part : ndarray
-        Which part of the model is taken in, int32 ``[E]``.
+        The part of the model that is absorbed, int32 ``[E]``.
     time : ndarray
         Nanoseconds since the start, int64 ``[E]``.
     pending : ndarray
@@ -54,7 +54,7 @@ class Window:
 
 
 class Timeline:
-    """Everything that happens in a network, but for what the models learn.
+    """Everything that happens in a network, except what the models learn.
 
     Parameters
     ----------
@@ -185,6 +185,6 @@ class Timeline:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Continue from what `state` gave."""
+        """Continue from a value of `state`."""
         self._calendar = calendar.Calendar(*(state[f"calendar.{name}"] for name in calendar.Calendar._fields))
         self._nodes = states.NodeStates(*(state[f"nodes.{name}"] for name in states.NodeStates._fields))

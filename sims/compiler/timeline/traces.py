@@ -1,4 +1,4 @@
-"""Traces of real networks, read from files: round-trip times, and who was online when."""
+"""Traces of real networks, read from files: round-trip times, and online sessions."""
 
 from __future__ import annotations
 

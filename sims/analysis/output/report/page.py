@@ -1,4 +1,4 @@
-"""The page of the report: everything inlined once, nothing loaded from anywhere."""
+"""The page of the report: everything is inlined once, and nothing is loaded."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def write_report(analysis: Analysis, file: Path) -> None:
 def report_page(analysis: Analysis) -> str:
     """One HTML document: findings, curves with bands and theory, networks, disagreement, scenarios.
 
-    Scripts, styles and data are in it; a browser loads nothing else, so it can be read offline and kept.
+    It contains all scripts, styles and data, so it can be read offline and archived.
     """
     title = _title(analysis)
     figures: dict[str, go.Figure] = {}

@@ -212,7 +212,7 @@ def _transparent(colour: str, opacity: float) -> str:
 
 
 def _short(values: NDArray[np.float64]) -> Any:  # noqa: ANN401 - nested lists of numbers
-    """Six digits and null for what is no number: a page is read, not computed with."""
+    """Six digits, and null for what is not a number: a page is read, not computed with."""
     if values.ndim > 1:
         return [_short(row) for row in values]
     return [float(f"{value:.6g}") if np.isfinite(value) else None for value in values]

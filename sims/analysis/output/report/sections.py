@@ -53,7 +53,7 @@ def _group_row(analysis: Analysis, group: MeasuredGroup, index: int) -> str:
 
 
 def theory_section(analysis: Analysis) -> str:
-    """Theory beside measurement, of the first run of each group."""
+    """Theory and measurement side by side, for the first run of each group."""
     rows = []
     for index, group in enumerate(analysis.groups):
         key = f'<span class="key" style="background:{PALETTE[index % len(PALETTE)]}"></span>'
@@ -70,7 +70,7 @@ def theory_section(analysis: Analysis) -> str:
     head = '<tr><th>runs</th><th class="text">quantity</th><th>measured</th><th>theory</th><th>kind</th></tr>'
     legend = (
         '<p class="caption">exact: holds with equality. asymptotic: for many nodes. bound: the truth is no worse. '
-        "order: up to a constant that theory does not give; compare with it, do not count by it.</p>"
+        "order: up to a constant that theory does not give; for comparison only.</p>"
     )
     return f'<div class="card scroll"><table>{head}{"".join(rows)}</table></div>{legend}'
 
