@@ -64,7 +64,7 @@ def test_what_cannot_be_read_for_certain_is_refused_with_its_line(tmp_path, text
 def test_a_header_is_no_edge(tmp_path, header):
     file = tmp_path / "graph.csv"
     file.write_text(f"{header}\n0 1\n1 2\n")
-    with pytest.raises(MalformedGraphFile, match="looks like a header"):
+    with pytest.raises(MalformedGraphFile, match="seems to begin with a header"):
         graphs.from_file(file, require_connected=False)
 
 
@@ -89,10 +89,10 @@ def test_weights_that_are_no_lengths_are_refused(tmp_path, wrong, suffix):
         graph.add_edge(1, 2, weight=float(wrong.replace(",", ".")))
         nx.write_graphml(graph, file)
     with pytest.raises(
-        InvalidParameter, match="weight that is no length; expected finite numbers of at least 0"
+        InvalidParameter, match="weight is not a length; expected finite numbers of at least 0"
     ):
         graphs.from_file(file, weight="weight")
-    with pytest.raises(InvalidParameter, match="no length"):
+    with pytest.raises(InvalidParameter, match="not a length"):
         graphs.from_edges([(0, 1), (1, 2)], weights=[1.0, float(wrong.replace(",", "."))])
 
 

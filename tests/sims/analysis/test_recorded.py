@@ -139,7 +139,7 @@ def test_a_network_that_cannot_be_retraced_says_so_and_is_analysed_all_the_same(
         peer.save()
         peer.kill()
     (found,) = load_runs([peer.home.directory for peer in network[:2]])  # the third one's models are missing
-    assert any("could not be computed again" in note for note in found.notes)
+    assert any("could not be recomputed" in note for note in found.notes)
     assert found.last("accuracy_mean") == 0.5
 
 

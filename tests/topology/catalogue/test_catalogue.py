@@ -126,8 +126,8 @@ def test_links_weigh_as_asked(weights, make):
         ("d-cliques:20,between=air", InvalidParameter, "small-world"),
         ("internet:topozoo/Atlantis", UnknownNetwork, "Atlantis"),
         ("ring:0", InvalidParameter, "1"),
-        ("d-cliques:4,labels=(0,1)", InvalidParameter, "one label a node; expected 4 labels; got 2"),
-        ("d-cliques:4,labels=1", InvalidParameter, "one label a node"),
+        ("d-cliques:4,labels=(0,1)", InvalidParameter, "one label per node; expected 4 labels; got 2"),
+        ("d-cliques:4,labels=1", InvalidParameter, "one label per node"),
         ("matrix:nowhere.npz", FileNotFoundError, "nowhere.npz"),
     ],
 )
