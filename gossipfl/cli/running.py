@@ -17,7 +17,7 @@ from gossipfl.cli.display import end_line, status_heading, status_line, status_t
 from gossipfl.cli.terminal import may_draw
 from gossipfl.errors import GossipflError
 from gossipfl.peer import Peer
-from gossipfl.peer.threads import run_abandonable
+from gossipfl.peer.threads import wait_for_abandoned
 from gossipfl.settings import PeerSettings
 
 __all__ = ["run_peer"]
@@ -43,6 +43,10 @@ def run_peer(
         trio.run(_run, peer, live, json_output, until_stdin_ends)
     except* GossipflError as group:
         raise _first(group) from None
+    if not wait_for_abandoned():
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
 
 
 def _first(group: BaseExceptionGroup[GossipflError]) -> GossipflError:
@@ -62,7 +66,9 @@ async def _run(peer: Peer, live: bool, json_output: bool, until_stdin_ends: bool
                     stop()
 
             async def stop_at_the_end_of_stdin() -> None:
-                await run_abandonable(_read_to_the_end, sys.stdin.fileno())
+                await trio.to_thread.run_sync(  # type: ignore[call-arg]
+                    _read_to_the_end, sys.stdin.fileno(), abandon_on_cancel=True
+                )
                 stop()
 
             def stop() -> None:

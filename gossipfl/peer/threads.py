@@ -2,16 +2,43 @@
 
 from __future__ import annotations
 
+import atexit
+import threading
 from collections.abc import Callable
 from typing import TypeVar, TypeVarTuple
 
 import torch
 import trio
 
-__all__ = ["run_abandonable"]
+__all__ = ["run_abandonable", "wait_for_abandoned"]
+
+_GRACE_SECONDS = 1.0
 
 Arguments = TypeVarTuple("Arguments")
 Result = TypeVar("Result")
+
+
+class _Workers:
+    """How many threads compute just now."""
+
+    def __init__(self) -> None:
+        self._count, self._changed = 0, threading.Condition()
+
+    def __enter__(self) -> None:
+        with self._changed:
+            self._count += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._changed:
+            self._count -= 1
+            self._changed.notify_all()
+
+    def wait(self, seconds: float) -> bool:
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._count, seconds)
+
+
+_workers = _Workers()
 
 
 async def run_abandonable(work: Callable[[*Arguments], Result], *arguments: *Arguments) -> Result:
@@ -25,9 +52,21 @@ async def run_abandonable(work: Callable[[*Arguments], Result], *arguments: *Arg
     threads = torch.get_num_threads()
 
     def working() -> Result:
-        if torch.get_num_threads() != threads:
-            torch.set_num_threads(threads)
-        return work(*arguments)
+        with _workers:
+            if torch.get_num_threads() != threads:
+                torch.set_num_threads(threads)
+            return work(*arguments)
 
     # The installed type stubs of trio are older than this parameter.
     return await trio.to_thread.run_sync(working, abandon_on_cancel=True)  # type: ignore[call-arg]
+
+
+def wait_for_abandoned(seconds: float = _GRACE_SECONDS) -> bool:
+    """Wait for abandoned work, and return whether all has ended.
+
+    An interpreter that ends while a thread is inside torch ends that thread there, and the process aborts.
+    """
+    return _workers.wait(seconds)
+
+
+atexit.register(wait_for_abandoned)
