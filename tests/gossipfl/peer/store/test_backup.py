@@ -168,7 +168,7 @@ def test_a_backup_cut_short_or_with_a_flipped_bit_anywhere_is_refused(old_home, 
             else:  # what is broken says nothing, such as the time of compression, or comes after all parts
                 restored = files_of(tmp_path / "home")
                 assert {**restored, "home.json": b""} == expected
-                (tmp_path / "home").rename(tmp_path / f"whole {position}")
+                (tmp_path / "home").rename(tmp_path / f"whole {position} of {len(content)}")
     assert len(list(tmp_path.glob("whole *"))) < 5
 
 
