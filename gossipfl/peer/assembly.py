@@ -8,15 +8,15 @@ from functools import partial
 import numpy as np
 
 from gossipfl.codecs import CODECS, model_codec
-from gossipfl.errors import SettingError, UnknownCodec
+from gossipfl.errors import CorruptCheckpoint, SettingError, UnknownCodec
 from gossipfl.files import named_errors
 from gossipfl.network import NetworkLimits, parse_address
 from gossipfl.network.identity import KEY_FILE
 from gossipfl.outgoing import Pipeline, pipeline_of
 from gossipfl.peer.descriptors import room_for_connections
-from gossipfl.peer.gossip.learner import State
+from gossipfl.peer.gossip.events import State
 from gossipfl.peer.gossip.plan import GossipPlan
-from gossipfl.peer.store.checkpoint import Checkpoint
+from gossipfl.peer.store.checkpoint import Checkpoint, load_checkpoint
 from gossipfl.peer.store.home import Home
 from gossipfl.settings import PeerSettings
 from gossipfl.tasks import Dataset, Task
@@ -26,6 +26,7 @@ from gossipfl.wire import Expectation, PeerDescriptor
 
 __all__ = [
     "bootstrap_peers",
+    "checkpoint_of",
     "expectation_of",
     "first_state",
     "neighbour_generator",
@@ -83,6 +84,27 @@ def first_state(task: Task, trainer: Trainer, settings: PeerSettings) -> State:
     """The model before any training."""
     row = task.initial_row(settings.runtime.number)
     return State(nodes=Nodes.start(row[None], optimiser_state_size=trainer.optimiser_state_size))
+
+
+def checkpoint_of(home: Home, task: Task, trainer: Trainer, *, rounds: str | None) -> Checkpoint | None:
+    """The checkpoint of a home, if there is one.
+
+    Raises
+    ------
+    CorruptCheckpoint
+        If it is damaged, of another task, or was made in another way of learning.
+    """
+    if not home.checkpoint.exists():
+        return None
+    checkpoint = load_checkpoint(home.checkpoint, task, optimiser_state_size=trainer.optimiser_state_size)
+    if checkpoint.rounds != rounds:
+        raise CorruptCheckpoint(
+            f"the checkpoint {home.checkpoint} was made in another way of learning",
+            expected=rounds or "gossip",
+            got=checkpoint.rounds or "gossip",
+            remedy="Use the settings it was made with, or another --home for the new way.",
+        )
+    return checkpoint
 
 
 def resumed_state(checkpoint: Checkpoint) -> State:

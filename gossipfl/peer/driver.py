@@ -10,9 +10,9 @@ import numpy as np
 
 from gossipfl.errors import IdentityInUseTwice
 from gossipfl.network import Handler, Host, Screen
-from gossipfl.peer.gossip.learner import State
+from gossipfl.peer.gossip.events import State
 from gossipfl.settings import PeerSettings
-from gossipfl.tasks import Task
+from gossipfl.tasks import Dataset, Task
 from gossipfl.training import Trainer
 
 __all__ = ["Learning", "Participation", "Parts"]
@@ -47,8 +47,10 @@ class Parts:
     state : State
         Where learning starts.
     task : Task
+    data : Dataset
+        The peer's own.
     trainer : Trainer
-        Over the peer's own data.
+        Over these.
     generator : numpy.random.Generator
         Neighbours and pauses are drawn from it.
     settings : PeerSettings
@@ -61,11 +63,14 @@ class Parts:
         Takes an error where an identity is in use twice.
     starts_before : int
         How often it did in this process.
+    away_seconds : float
+        How long ago the model was saved from which it goes on; 0 if there is none.
     """
 
     host: Host
     state: State
     task: Task
+    data: Dataset
     trainer: Trainer
     generator: np.random.Generator
     settings: PeerSettings
@@ -74,6 +79,7 @@ class Parts:
     start_again: Callable[[int], Awaitable[None]]
     name_double: Callable[[IdentityInUseTwice], None]
     starts_before: int = 0
+    away_seconds: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import time
 from collections.abc import Callable
 
 import numpy as np
@@ -166,6 +167,7 @@ class Housekeeping:
             random_state=dict(self._generator.bit_generator.state),
             view=self._view.to_values(),
             rounds=self._rounds,
+            saved_at=time.time(),
         )
 
         def write() -> None:

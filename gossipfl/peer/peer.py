@@ -15,13 +15,14 @@ import torch
 import trio
 from torch import nn
 
-from gossipfl.errors import CorruptCheckpoint, HomeError, IdentityInUseTwice
+from gossipfl.errors import HomeError, IdentityInUseTwice
 from gossipfl.network import (
     NetworkCounters,
     load_or_create_identity,
     open_host,
 )
 from gossipfl.peer.assembly import (
+    checkpoint_of,
     expectation_of,
     first_state,
     neighbour_generator,
@@ -35,8 +36,9 @@ from gossipfl.peer.conditions import Conditions, watch_clock
 from gossipfl.peer.driver import Participation, Parts
 from gossipfl.peer.gossip.book import AddressBook
 from gossipfl.peer.gossip.driver import sampled_view, take_part_in_gossip
+from gossipfl.peer.gossip.events import State
 from gossipfl.peer.gossip.isolation import warn_of_isolation
-from gossipfl.peer.gossip.learner import Learner, State
+from gossipfl.peer.gossip.learner import Learner
 from gossipfl.peer.gossip.plan import GossipPlan, gossip_algorithm, gossip_plan, in_full
 from gossipfl.peer.gossip.view import SampledView
 from gossipfl.peer.housekeeping import Housekeeping
@@ -49,7 +51,7 @@ from gossipfl.peer.rounds import (
 )
 from gossipfl.peer.start_record import start_record
 from gossipfl.peer.status import PeerStatus
-from gossipfl.peer.store.checkpoint import Checkpoint, load_checkpoint
+from gossipfl.peer.store.checkpoint import Checkpoint
 from gossipfl.peer.store.home import Home
 from gossipfl.peer.store.ports import recall_ports, remember_ports
 from gossipfl.peer.store.records import RecordWriter
@@ -169,7 +171,8 @@ class Peer:
     async def _start(self, data: Dataset, trainer: Trainer, *, beyond: int) -> None:
         """Take part until there is no more to do, or until the peer has to start again; or until cancelled."""
         self._beyond = None
-        resumed = self._load_checkpoint(trainer)
+        rounds = self.settings.rounds.algorithm
+        resumed = checkpoint_of(self.home, self.task, trainer, rounds=rounds)
         state = resumed_state(resumed) if resumed else first_state(self.task, trainer, self.settings)
         outgoing = outgoing_of(self.settings, self.task)
         plan: RoundsPlan | GossipPlan
@@ -244,21 +247,6 @@ class Peer:
             raise HomeError("the peer has not been started", remedy="Wait for `peer.ready`.")
         return self._learner.state
 
-    def _load_checkpoint(self, trainer: Trainer) -> Checkpoint | None:
-        if not self.home.checkpoint.exists():
-            return None
-        checkpoint = load_checkpoint(
-            self.home.checkpoint, self.task, optimiser_state_size=trainer.optimiser_state_size
-        )
-        if checkpoint.rounds != self.settings.rounds.algorithm:
-            raise CorruptCheckpoint(
-                f"the checkpoint {self.home.checkpoint} was made in another way of learning",
-                expected=self.settings.rounds.algorithm or "gossip",
-                got=checkpoint.rounds or "gossip",
-                remedy="Use the settings it was made with, or another --home for the new way.",
-            )
-        return checkpoint
-
     async def _take_part(
         self,
         data: Dataset,
@@ -286,7 +274,7 @@ class Peer:
             counters=self.counters,
         ) as self._host:
             await trio.to_thread.run_sync(remember_ports, self.home.ports, self._host.chosen_ports)
-            self._participation = self._make_participation(trainer, state, resumed, plan)
+            self._participation = self._make_participation(data, trainer, state, resumed, plan)
             self._learner = self._participation.learner
             housekeeping = self._housekeeping = Housekeeping(
                 home=self.home,
@@ -365,12 +353,18 @@ class Peer:
         scope.cancel()
 
     def _make_participation(
-        self, trainer: Trainer, state: State, resumed: Checkpoint | None, plan: RoundsPlan | GossipPlan
+        self,
+        data: Dataset,
+        trainer: Trainer,
+        state: State,
+        resumed: Checkpoint | None,
+        plan: RoundsPlan | GossipPlan,
     ) -> Participation:
         parts = Parts(
             host=self._host,
             state=state,
             task=self.task,
+            data=data,
             trainer=trainer,
             generator=self._generator,
             settings=self.settings,
@@ -379,6 +373,7 @@ class Peer:
             start_again=self._start_again,
             starts_before=self._starts_before,
             name_double=self._name_double,
+            away_seconds=resumed.away_seconds(now=time.time()) if resumed else 0.0,
         )
         saved = resumed.view if resumed else ()
         if isinstance(plan, RoundsPlan):

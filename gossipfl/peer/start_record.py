@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from gossipfl.peer.gossip.learner import State
+from gossipfl.peer.gossip.events import State
 from gossipfl.peer.renewal import described
 from gossipfl.peer.store.checkpoint import Checkpoint
 from gossipfl.settings import PeerSettings

@@ -74,6 +74,12 @@ class ExchangeSettings(_Table):
     )
     mailbox: int = Field(16, gt=0, description="received models that wait to be merged; more are refused")
     deadline: float = Field(20.0, gt=0, description="seconds in which an exchange succeeds, or has failed")
+    join_models: int = Field(
+        3,
+        ge=0,
+        description="peers whose models a newcomer, or a peer that was away for ten minutes, compares on its test "
+        "samples to begin with the best; 0 merges whatever comes first",
+    )
     concurrent: int = Field(4, gt=0, description="exchanges this peer has under way at once")
 
     @field_validator("codec")

@@ -15,6 +15,7 @@ from gossipfl.peer.gossip.acquaintances import Acquaintances
 from gossipfl.peer.gossip.discovery import Discovery, follow_file
 from gossipfl.peer.gossip.exchanges import Gossip
 from gossipfl.peer.gossip.guard import Guard, LossProbe
+from gossipfl.peer.gossip.joining import AWAY_SECONDS, Joining
 from gossipfl.peer.gossip.lan import LocalNetwork, require_zeroconf
 from gossipfl.peer.gossip.later_starts import LaterStarts
 from gossipfl.peer.gossip.learner import Learner
@@ -22,10 +23,13 @@ from gossipfl.peer.gossip.meetings import Meetings
 from gossipfl.peer.gossip.outgoing import OutgoingModels
 from gossipfl.peer.gossip.plan import GossipPlan
 from gossipfl.peer.gossip.view import SampledView
+from gossipfl.training import NodeData
 
 __all__ = ["sampled_view", "take_part_in_gossip"]
 
 _FIRST_PERIODS = 3  # of views, until a peer that has gone is tried again
+
+_HELD_OUT_SAMPLES = 512
 
 logger = logging.getLogger(__name__)
 
@@ -114,6 +118,7 @@ def take_part_in_gossip(
             record=parts.record,
         ),
         later_starts=later_starts,
+        joining=_joining_of(parts, plan, learner),
         task=parts.task.fingerprint,
         exchange_settings=exchange,
         view_settings=settings.view,
@@ -126,6 +131,7 @@ def take_part_in_gossip(
         screen=gossip.screen,
         tasks={
             "gossip": gossip.exchange_models,
+            "joining": gossip.join,
             "views": meetings.run,
             "later starts": later_starts.go_beyond,
             "acquaintances": partial(view.acquaintances.keep_for_ever, settings.checkpoint.period),
@@ -152,6 +158,32 @@ def _discovery_tasks(
             discovery=discovery,
         ).run
     return tasks
+
+
+def _joining_of(parts: Parts, plan: GossipPlan, learner: Learner) -> Joining | None:
+    """What a newcomer, or a peer that was long away, does first; None for any other.
+
+    Algorithms that carry more than models, or train at other times than on receipt, have a state that no single
+    model can stand for.
+    """
+    exchange, behaviour = parts.settings.exchange, plan.algorithm.behaviour
+    is_plain = behaviour.trains == "receipt" and not behaviour.carries and behaviour.sharing.kind == "whole"
+    is_new = parts.state.age == 0 or parts.away_seconds > AWAY_SECONDS
+    if not (exchange.join_models and is_plain and is_new):
+        return None
+    try:
+        held_out = NodeData.of_one_node(parts.data.test_inputs, parts.data.test_targets)
+        probe = LossProbe(parts.task, held_out, parts.state.nodes.rows[0], samples=_HELD_OUT_SAMPLES)
+    except InvalidTask as error:
+        logger.warning("models to begin with are not compared on this peer's own samples: %s", error)
+        return None
+    return Joining(
+        learner=learner,
+        loss=probe.loss,
+        several=exchange.join_models,
+        period=exchange.period,
+        record=parts.record,
+    )
 
 
 def _guard_of(parts: Parts) -> Guard | None:

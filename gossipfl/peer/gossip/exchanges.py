@@ -24,8 +24,10 @@ from gossipfl.errors import (
 )
 from gossipfl.network import Host, SenderRates
 from gossipfl.peer.gossip.book import KnownPeer
+from gossipfl.peer.gossip.events import Incoming
+from gossipfl.peer.gossip.joining import Joining
 from gossipfl.peer.gossip.later_starts import LaterStarts
-from gossipfl.peer.gossip.learner import Incoming, Learner
+from gossipfl.peer.gossip.learner import Learner
 from gossipfl.peer.gossip.meetings import Meetings
 from gossipfl.peer.gossip.outgoing import LARGEST_AGE, OutgoingModels
 from gossipfl.peer.gossip.view import SampledView
@@ -63,6 +65,8 @@ class Gossip:
     outgoing : OutgoingModels
     later_starts : LaterStarts
         Is told what neighbours have heard of this peer.
+    joining : Joining, optional
+        Of a newcomer: holds models back to choose from.
     task : bytes
         Fingerprint of the task.
     exchange_settings, view_settings
@@ -82,6 +86,7 @@ class Gossip:
         meetings: Meetings,
         outgoing: OutgoingModels,
         later_starts: LaterStarts,
+        joining: Joining | None = None,
         task: bytes,
         exchange_settings: ExchangeSettings,
         view_settings: ViewSettings,
@@ -94,6 +99,7 @@ class Gossip:
         self._meetings = meetings
         self._outgoing = outgoing
         self._later_starts = later_starts
+        self._joining = joining
         self._task = task
         self._exchange = exchange_settings
         self._generator = generator
@@ -125,11 +131,27 @@ class Gossip:
                 distrusted = {
                     peer.peer_id for peer in self._view.known if self._learner.distrusts(peer.peer_id)
                 }
-                exclude = self._under_way | distrusted
+                exclude = self._under_way | distrusted | self._heard_while_joining()
                 neighbour = self._view.choose(now=trio.current_time(), exclude=exclude)
                 if neighbour is not None:
                     self._under_way.add(neighbour.peer_id)
                     nursery.start_soon(self._exchange_model, neighbour)
+
+    async def join(self) -> None:
+        """Choose the model to begin with, if this peer is to."""
+        if self._joining is not None:
+            await self._joining.choose(lambda: {peer.peer_id for peer in self._view.known})
+
+    @property
+    def _is_joining(self) -> bool:
+        return self._joining is not None and not self._joining.is_over
+
+    def _heard_while_joining(self) -> set[str]:
+        return self._joining.heard if self._joining is not None and self._is_joining else set()
+
+    def _take(self, incoming: Incoming) -> bool:
+        """Hold a model back to choose from, or put it into the mailbox; False if that is full."""
+        return (self._joining is not None and self._joining.hold(incoming)) or self._learner.offer(incoming)
 
     async def answer(self, peer_id: str, message: AnyMessage) -> Frame:
         """Answer a message that was received whole and is valid; the handler for `Host.serve`.
@@ -155,7 +177,7 @@ class Gossip:
             return encode(Acknowledgement(incarnation=later[0], sequence=later[1]))
         said = {"incarnation": header.incarnation, "sequence": header.sequence}
         if self._pushes.check(peer_id, **said):
-            if not self._learner.offer(_incoming(peer_id, message)):
+            if not self._take(_incoming(peer_id, message)):
                 raise PeerBusy("the mailbox is full")
             self._pushes.admit(peer_id, **said)
         if header.wants_answer:
@@ -204,7 +226,7 @@ class Gossip:
                     peer_id, incarnation=header.incarnation, sequence=header.sequence
                 )
                 received = header.event
-                if is_new and not self._learner.offer(replace(_incoming(peer_id, reply), begun=begun)):
+                if is_new and not self._take(replace(_incoming(peer_id, reply), begun=begun)):
                     outcome = "mailbox_full"
         except NonFiniteUpdate as error:
             outcome = error.counter()

@@ -22,11 +22,12 @@ from torch import Tensor
 from gossipfl.algorithms import Message, MessageAlgorithm, adopt, go_back
 from gossipfl.algorithms.author_calls import on_answer, on_clock, on_receipt
 from gossipfl.algorithms.gate import Admission, let_in
+from gossipfl.peer.gossip.events import Incoming, State, described_event, origin_of
 from gossipfl.peer.gossip.guard import Guard
 from gossipfl.peer.threads import run_abandonable
 from gossipfl.training import Nodes, Trainer, has_diverged
 
-__all__ = ["Incoming", "Learner", "State"]
+__all__ = ["Learner"]
 
 logger = logging.getLogger(__name__)
 
@@ -34,75 +35,11 @@ _ALL_OF_ONE = np.zeros(1, dtype=np.int64)
 _EVENTS_BETWEEN_LOOKS = 16
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Incoming:
-    """A model that arrived.
-
-    Parameters
-    ----------
-    message : Message
-        ``B = 1``, float32, all finite.
-    sender : str
-        Peer id.
-    incarnation, event : int
-        Which version of the sender's model it is.
-    sequence : int
-        Which of the sender's messages since its start; what the codec drew at random depends on it.
-    codec : str
-        How it was sent; a replay must lose the same precision.
-    begun : State, optional
-        If it is an answer: this peer's own model as it was sent with the question.
-    """
-
-    message: Message
-    sender: str
-    incarnation: int
-    sequence: int
-    event: int
-    codec: str
-    begun: State | None = None
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class _Clock:
     """A wish to act on the clock, and where the outcome is put."""
 
     outcome: trio.MemorySendChannel[State]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class State:
-    """A version of the model.
-
-    Parameters
-    ----------
-    nodes : Nodes
-        ``B = 1``.
-    event : int
-        Number of the event that made it.
-    merges_pending : int
-        Models merged since the last training.
-    loss : float
-        Mean loss of the batches of the last training; NaN before the first.
-    has_gone_back : bool
-        Whether the model diverged, went back to an earlier one, and has not been trained since.
-    """
-
-    nodes: Nodes
-    event: int = 0
-    merges_pending: int = 0
-    loss: float = float("nan")
-    has_gone_back: bool = False
-
-    @property
-    def age(self) -> int:
-        """Training steps the model descends from."""
-        return int(self.nodes.ages[0])
-
-    @property
-    def step(self) -> int:
-        """Training steps this peer has done."""
-        return int(self.nodes.steps[0])
 
 
 class Learner:
@@ -229,13 +166,13 @@ class Learner:
         for incoming in batch:
             message = incoming.message
             credit: Mapping[str, Any] = {}
-            if self._guard is not None:
+            if self._guard is not None and not incoming.is_chosen:
                 admission = self._admission(state, incoming, self._guard)
                 if admission.is_refusal:
-                    self._record({"kind": "refusal", **_origin(incoming), "reason": admission.reason})
+                    self._record({"kind": "refusal", **origin_of(incoming), "reason": admission.reason})
                     continue
                 message, credit = _let_in(message, state.nodes, admission)
-            work = self._adopt if state.has_gone_back else self._take_in
+            work = self._adopt if state.has_gone_back or incoming.is_chosen else self._take_in
             state = self._unspoiled(self._finite(work(state, incoming, message, credit)))
         return self._finite(self._act_on_clock(state)) if clock else state
 
@@ -253,7 +190,7 @@ class Learner:
         began = time.perf_counter()
         nodes, losses = self._train(state.nodes)
         after = State(nodes=nodes, event=state.event + 1, merges_pending=0, loss=float(losses[0]))
-        self._record({"kind": "train", **_described(after, trained=True, began=began)})
+        self._record({"kind": "train", **described_event(after, trained=True, began=began)})
         return after
 
     def _train(self, nodes: Nodes) -> tuple[Nodes, Tensor]:
@@ -265,7 +202,7 @@ class Learner:
         size = self._trainer.layout.shared_size
         nodes = on_clock(self._algorithm, state.nodes, shared_size=size, update=update)
         after = State(nodes=nodes, event=state.event + 1, loss=update.loss)
-        self._record({"kind": "clock", **_described(after, trained=True, began=began)})
+        self._record({"kind": "clock", **described_event(after, trained=True, began=began)})
         return after
 
     def _take_in(
@@ -284,18 +221,18 @@ class Learner:
         after = State(
             nodes=nodes, event=state.event + 1, merges_pending=0 if trains else merged, loss=update.loss
         )
-        described = _described(after, trained=trains, began=began)
+        described = described_event(after, trained=trains, began=began)
         if begun is not None:
             described["begun_event"] = begun.event
-        self._record({"kind": "merge", **_origin(incoming), **credit, **described})
+        self._record({"kind": "merge", **origin_of(incoming), **credit, **described})
         return after
 
     def _adopt(self, state: State, incoming: Incoming, message: Message, credit: Mapping[str, Any]) -> State:
         began = time.perf_counter()
         nodes = adopt(state.nodes, message)
         after = State(nodes=nodes, event=state.event + 1, loss=state.loss)
-        described = _described(after, trained=False, began=began)
-        self._record({"kind": "adopt", **_origin(incoming), **credit, **described})
+        described = described_event(after, trained=False, began=began)
+        self._record({"kind": "adopt", **origin_of(incoming), **credit, **described})
         return after
 
     def _finite(self, state: State) -> State:
@@ -336,7 +273,7 @@ class Learner:
         good = self._good
         nodes = go_back(state.nodes, good.nodes)
         after = State(nodes=nodes, event=state.event + 1, loss=state.loss, has_gone_back=has_gone_back)
-        described = _described(after, trained=False, began=began)
+        described = described_event(after, trained=False, began=began)
         self._record({"kind": "go_back", "good_event": good.event, **described})
         return after
 
@@ -372,27 +309,3 @@ def _let_in(message: Message, nodes: Nodes, admission: Admission) -> tuple[Messa
     shares = torch.tensor([admission.share], dtype=torch.float64)
     changed = let_in(message, nodes.rows, shares=shares, ages=message.ages.clamp(max=admission.age))
     return changed, {"gate": admission.reason, "share": admission.share, "credited_age": admission.age}
-
-
-def _origin(incoming: Incoming) -> dict[str, Any]:
-    return {
-        "sender": incoming.sender,
-        "sender_incarnation": incoming.incarnation,
-        "sender_sequence": incoming.sequence,
-        "sender_event": incoming.event,
-        "sender_age": int(incoming.message.ages[0]),
-        "codec": incoming.codec,
-    }
-
-
-def _described(state: State, *, trained: bool, began: float) -> dict[str, Any]:
-    described: dict[str, Any] = {
-        "event": state.event,
-        "age": state.age,
-        "step": state.step,
-        "seconds": round(time.perf_counter() - began, 6),
-        "trained": trained,
-    }
-    if trained:
-        described["loss"] = state.loss
-    return described

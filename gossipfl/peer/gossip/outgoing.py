@@ -11,7 +11,7 @@ import trio
 from gossipfl.algorithms.messages import transformed
 from gossipfl.codecs import FLOAT32, is_finite, message_key
 from gossipfl.outgoing import Draws, Pipeline
-from gossipfl.peer.gossip.learner import State
+from gossipfl.peer.gossip.events import State
 from gossipfl.peer.gossip.plan import GossipPlan
 from gossipfl.peer.secret_noise import new_normals
 from gossipfl.peer.threads import run_abandonable

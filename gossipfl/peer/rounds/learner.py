@@ -16,7 +16,7 @@ import torch
 import trio
 
 from gossipfl.algorithms import AnyExchange, Mixed, RoundContext, RoundInProgress
-from gossipfl.peer.gossip.learner import State
+from gossipfl.peer.gossip.events import State
 from gossipfl.peer.rounds.conversation import Conversation
 from gossipfl.peer.rounds.exchanging import Exchanged, Exchanger
 from gossipfl.peer.rounds.mailbox import Mailbox

@@ -46,6 +46,8 @@ class Checkpoint:
         What the peer knew of others, as plain values.
     rounds : str or None
         Round-based algorithm that made it, whose next round is ``event``; None of a peer that gossips.
+    saved_at : float or None
+        Seconds since 1970; None where that was not written down.
     """
 
     nodes: Nodes
@@ -55,11 +57,16 @@ class Checkpoint:
     random_state: dict[str, Any]
     view: list[dict[str, Any]]
     rounds: str | None = None
+    saved_at: float | None = None
 
     @property
     def age(self) -> int:
         """Age of the saved model."""
         return int(self.nodes.ages[0])
+
+    def away_seconds(self, *, now: float) -> float:
+        """Seconds since it was saved; 0 where that is not known, or by a clock that went back."""
+        return 0.0 if self.saved_at is None else max(0.0, now - self.saved_at)
 
 
 def _checksum(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
@@ -101,6 +108,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, task: Task) -> None:
                 "random_state": checkpoint.random_state,
                 "view": checkpoint.view,
                 "rounds": checkpoint.rounds,
+                "saved_at": checkpoint.saved_at,
             }
         ),
     }
@@ -150,6 +158,7 @@ def load_checkpoint(path: Path, task: Task, *, optimiser_state_size: int) -> Che
             random_state=dict(state["random_state"]),
             view=list(state["view"]),
             rounds=state.get("rounds"),
+            saved_at=state.get("saved_at"),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise _damaged(path, f"{type(error).__name__}: {error}") from error

@@ -44,7 +44,7 @@ def test_what_a_module_holds_is_there_after_a_restart(tmp_path, kind):
                 await until(lambda: any(each["sender"] for each in records_of(first.home, "merge")))
                 assert first.status().divergences == hub.status().divergences == 0
         assert records_of(hub.home, "merge")
-        saved = load_checkpoint(first.home.checkpoint, first.task, momentum_size=0)
+        saved = load_checkpoint(first.home.checkpoint, first.task, optimiser_state_size=0)
         assert saved.nodes.ages[0] > 0
         draw_from_everywhere()
         data = first.task.data()

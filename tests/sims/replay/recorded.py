@@ -12,7 +12,8 @@ from gossipfl.codecs import codec, message_key
 from gossipfl.network import load_or_create_identity
 from gossipfl.peer import Home
 from gossipfl.peer.assembly import first_state, resumed_state, trainer_of
-from gossipfl.peer.gossip.learner import Incoming, Learner
+from gossipfl.peer.gossip.events import Incoming
+from gossipfl.peer.gossip.learner import Learner
 from gossipfl.peer.gossip.plan import gossip_algorithm, in_full
 from gossipfl.peer.store.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from gossipfl.peer.store.records import RecordWriter

@@ -9,7 +9,8 @@ import torch
 import trio
 
 from gossipfl.algorithms import ADPSGD, GossipLearning, Message
-from gossipfl.peer.gossip.learner import Incoming, Learner, State
+from gossipfl.peer.gossip.events import Incoming, State
+from gossipfl.peer.gossip.learner import Learner
 from gossipfl.settings import TrainingSettings
 from gossipfl.training import NodeData, Nodes, Trainer
 from tests.gossipfl.network.helpers import in_trio, until

@@ -1,0 +1,122 @@
+"""The model a newcomer begins with: the best of several on its own held-out samples, not the first that came.
+
+A newcomer at age 0 would take over whatever model reaches it first, since weights go by age. So would a peer that
+comes back after long with a model that is old by now. Both hold back models that are far ahead of their own until
+several peers have been heard, and begin with the one that does best on their test samples, if it does better than
+their own.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+import trio
+from torch import Tensor
+
+from gossipfl.peer.gossip.events import Incoming
+from gossipfl.peer.gossip.learner import Learner
+from gossipfl.peer.threads import run_abandonable
+
+__all__ = ["AWAY_SECONDS", "Joining"]
+
+logger = logging.getLogger(__name__)
+
+#: A peer that saved its model longer ago than this comes back like a newcomer.
+AWAY_SECONDS = 600.0
+#: Training steps by which a model is ahead before it is anything to join.
+_FAR_AHEAD = 100
+_LEAST_PERIODS, _MOST_PERIODS = 2, 10
+
+
+class Joining:
+    """Holds models back until there are several to choose from.
+
+    Parameters
+    ----------
+    learner : Learner
+    loss : callable
+        Takes whole rows ``[1, D]``, and gives the mean loss on the peer's held-out samples.
+    several : int
+        How many peers to hear.
+    period : float
+        Seconds between two exchanges that this peer starts.
+    record : callable
+        Takes one record of the choice.
+    """
+
+    def __init__(
+        self,
+        *,
+        learner: Learner,
+        loss: Callable[[Tensor], float],
+        several: int,
+        period: float,
+        record: Callable[[Mapping[str, Any]], None],
+    ) -> None:
+        self._learner = learner
+        self._loss = loss
+        self._several = several
+        self._period = period
+        self._record = record
+        self._held: dict[str, Incoming] = {}
+        self.heard: set[str] = set()
+        self.is_over = False
+
+    def hold(self, incoming: Incoming) -> bool:
+        """Hold a model back if it is one to choose from; False if it is to be merged like any other."""
+        if self.is_over:
+            return False
+        is_ahead = int(incoming.message.ages.min()) > self._learner.state.age + _FAR_AHEAD
+        if is_ahead and (incoming.sender in self._held or len(self._held) < self._several):
+            self._held[incoming.sender] = incoming
+        self.heard.add(incoming.sender)
+        return is_ahead
+
+    async def choose(self, known: Callable[[], Collection[str]]) -> None:
+        """Wait for several models, once there is one for as long as there may be more, and begin with the best.
+
+        Parameters
+        ----------
+        known : callable
+            Gives the peers that could be heard.
+        """
+        began = trio.current_time()
+        while len(self.heard) < self._several:
+            await trio.sleep(self._period / 4)
+            if not self.heard:  # a peer that is alone may wait for long, and learns meanwhile
+                began = trio.current_time()
+            periods = (trio.current_time() - began) / self._period
+            if periods > _MOST_PERIODS or (periods > _LEAST_PERIODS and self.heard.issuperset(known())):
+                break
+        self.is_over = True
+        held, self._held = self._held, {}
+        if not held:
+            return
+        own = self._learner.state.nodes.rows
+        losses = await run_abandonable(self._losses, own, held)
+        best = min(losses, key=losses.__getitem__)
+        is_better = losses[best] < losses[""]
+        finite = {peer: each if math.isfinite(each) else None for peer, each in losses.items()}
+        own_loss = finite.pop("")
+        self._record(
+            {"kind": "join", "own_loss": own_loss, "losses": finite, "chosen": best if is_better else None}
+        )
+        if is_better:
+            logger.info(
+                "began with the model of %s…, the best of %d on held-out samples", best[:16], len(held)
+            )
+            while not self._learner.offer(replace(held[best], is_chosen=True)):
+                await trio.sleep(self._period / 4)
+
+    def _losses(self, own: Tensor, held: Mapping[str, Incoming]) -> dict[str, float]:
+        """Losses by peer, its own under the empty name."""
+        losses = {"": self._loss(own)}
+        for peer, incoming in held.items():
+            shared = incoming.message.shared
+            losses[peer] = self._loss(torch.cat([shared, own[:, shared.shape[1] :]], dim=1))
+        return losses

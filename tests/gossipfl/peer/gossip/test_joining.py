@@ -1,0 +1,202 @@
+"""Joining: a newcomer begins with the best of several models on its own held-out samples."""
+
+import dataclasses
+import math
+import time
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import pytest
+import torch
+import trio
+from trio.testing import MockClock
+
+from gossipfl.algorithms import Message
+from gossipfl.peer import Peer
+from gossipfl.peer.gossip.events import Incoming, State
+from gossipfl.peer.gossip.joining import Joining
+from gossipfl.peer.store.checkpoint import load_checkpoint, save_checkpoint
+from gossipfl.training import Nodes
+from sims.replay import replay
+from tests.gossipfl.network.helpers import in_trio, until
+from tests.integration.peers import quick_settings, records_of, running
+from tests.integration.tasks import blobs
+
+
+class Mailbox:
+    """In the place of a learner: full at first."""
+
+    def __init__(self, age=0):
+        row = torch.zeros(1, 3)
+        self.state = State(nodes=dataclasses.replace(Nodes.start(row), ages=torch.tensor([age])))
+        self.taken, self.refusals = [], 2
+
+    def offer(self, incoming):
+        self.refusals -= 1
+        if self.refusals >= 0:
+            return False
+        self.taken.append(incoming)
+        return True
+
+
+def model(sender, value, age):
+    message = Message(shared=torch.full((1, 2), float(value)), ages=torch.tensor([age]))
+    return Incoming(message=message, sender=sender, incarnation=1, sequence=1, event=age, codec="float32")
+
+
+def joined(*models, several=3, known=("silent",), age=0, alone=0.0):
+    """Hold these models back, one a second, and give what was taken, what was recorded, and when it was over."""
+    mailbox, recorded, ends = Mailbox(age), [], []
+    # The best model is 5; the local part is zero.
+    joining = Joining(
+        learner=mailbox,
+        loss=lambda row: math.inf if row[0, 0].isnan() else abs(float(row[0, 0]) - 5) + float(row[0, 2]),
+        several=several,
+        period=1.0,
+        record=recorded.append,
+    )
+    held = []
+
+    async def main():
+        async with trio.open_nursery() as nursery:
+
+            async def choose():
+                began = trio.current_time()
+                await joining.choose(lambda: known)
+                ends.append(trio.current_time() - began)
+
+            nursery.start_soon(choose)
+            await trio.sleep(alone)
+            for each in models:
+                await trio.sleep(1.0)
+                held.append(joining.hold(each))
+
+    trio.run(main, clock=MockClock(autojump_threshold=0))
+    return mailbox.taken, recorded, held, ends[0]
+
+
+def test_the_best_of_several_is_taken_and_neither_the_first_nor_the_oldest():
+    taken, recorded, held, _ = joined(
+        model("a", 1, 10**9), model("b", 4, 500), model("c", 9, 700), model("d", 5, 900)
+    )
+    assert [(each.sender, each.is_chosen) for each in taken] == [("b", True)]
+    assert recorded == [
+        {"kind": "join", "own_loss": 5.0, "losses": {"a": 4.0, "b": 1.0, "c": 4.0}, "chosen": "b"}
+    ]
+    assert held == [True, True, True, False]  # what comes later is merged
+
+
+def test_a_model_worse_than_ones_own_is_not_taken():
+    taken, [record], _, _ = joined(model("a", -1, 500), model("b", math.nan, 500), model("c", 11, 500))
+    assert taken == []
+    assert record["chosen"] is None
+    assert record["losses"] == {"a": 6.0, "b": None, "c": 6.0}
+
+
+@pytest.mark.parametrize("age", [0, 7000])
+def test_models_that_are_not_far_ahead_are_merged_as_ever(age):
+    """A network in which all begin together is as it was."""
+    taken, recorded, held, _ = joined(*(model(each, 5, age + 100) for each in "abc"), age=age)
+    assert (taken, recorded, held) == ([], [], [False] * 3)
+
+
+def test_it_waits_no_longer_than_there_is_somebody_to_wait_for():
+    *_, recorded, _, seconds = joined(model("a", 5, 500), known={"a"})
+    assert recorded[0]["chosen"] == "a"
+    assert seconds <= 4
+    *_, seconds = joined(model("a", 5, 500), known={"a", "silent"})
+    assert 10 <= seconds <= 12
+    *_, seconds = joined(model("a", 5, 500), known={"a"}, alone=1000.0)
+    assert 1002 <= seconds <= 1004
+
+
+def test_of_one_sender_the_newest_counts_once():
+    models = [model("a", 1, 500), model("a", 4, 600), model("b", 3, 500)]
+    _, [record], held, _ = joined(*models, known={"a", "b", "silent"})
+    assert record["losses"] == {"a": 1.0, "b": 2.0}
+    assert held == [True] * 3
+
+
+ALONE = {"exchange": {"patience": 0.01}}
+
+
+def mislabelled(index):
+    """A task whose data teach something else."""
+    task = blobs(index=index)
+
+    def data():
+        whole = task.data()
+        return dataclasses.replace(whole, train_targets=(whole.train_targets + 1) % 3)
+
+    return dataclasses.replace(task, data=data)
+
+
+@asynccontextmanager
+async def a_newcomer_among(directory, tasks):
+    """Peers that learned alone, and one that comes late; it has chosen inside the block."""
+    async with AsyncExitStack() as stack:
+        others = []
+        for index, task in enumerate(tasks):
+            peer = Peer(directory / str(index), settings=quick_settings(index, **ALONE), task=task)
+            await stack.enter_async_context(running(peer))
+            others.append(peer)
+        await until(lambda: min(peer.status().age for peer in others) > 150)
+        bootstrap = [each for peer in others for each in peer.status().addresses]
+        settings = quick_settings(len(tasks), bootstrap=bootstrap, exchange={"patience": 1000.0})
+        newcomer = Peer(directory / "newcomer", settings=settings)
+        await stack.enter_async_context(running(newcomer))
+        await until(lambda: records_of(newcomer.home, "join") and newcomer.status().event >= 3)
+        yield others, newcomer
+
+
+@in_trio
+async def test_a_newcomer_does_not_begin_with_what_peers_of_other_ends_teach(tmp_path):
+    async with a_newcomer_among(tmp_path, [mislabelled(0), blobs(index=1), mislabelled(2)]) as (
+        others,
+        newcomer,
+    ):
+        [join] = records_of(newcomer.home, "join")
+        assert join["chosen"] == others[1].status().peer_id
+        [adopted] = records_of(newcomer.home, "adopt")
+        assert adopted["sender"] == join["chosen"]
+
+
+@in_trio
+async def test_a_newcomer_that_chose_is_replayed(tmp_path):
+    async with a_newcomer_among(tmp_path, [None] * 3) as (_, newcomer):
+        [join] = records_of(newcomer.home, "join")
+        assert join["chosen"] == min(join["losses"], key=join["losses"].get)
+        [adopted] = records_of(newcomer.home, "adopt")
+        assert adopted["sender"] == join["chosen"]
+    homes = [tmp_path / each for each in ("0", "1", "2", "newcomer")]
+    report = await trio.to_thread.run_sync(lambda: replay(homes))
+    assert report.equal
+
+
+@pytest.mark.parametrize("away", [10.0, 3600.0])
+def test_a_peer_that_was_long_away_comes_back_like_a_newcomer(tmp_path, away):
+    async def main():
+        hub = Peer(tmp_path / "hub", settings=quick_settings(0, **ALONE))
+        alice = Peer(tmp_path / "alice", settings=quick_settings(1, exchange={"patience": 0.01}))
+        async with running(alice):
+            await until(lambda: alice.status().age >= 3)
+            await until(lambda: alice.status().saved_age >= 3)
+        saved = load_checkpoint(alice.home.checkpoint, alice.task, optimiser_state_size=0)
+        assert abs(saved.saved_at - time.time()) < 30
+        saved = dataclasses.replace(saved, saved_at=time.time() - away)
+        save_checkpoint(alice.home.checkpoint, saved, alice.task)
+        async with running(hub):
+            await until(lambda: hub.status().age > saved.age + 200)
+            settings = quick_settings(1, bootstrap=hub.status().addresses, exchange={"patience": 1000.0})
+            again = Peer(tmp_path / "alice", settings=settings)
+            async with running(again):
+                await until(lambda: records_of(again.home, "merge") or records_of(again.home, "join"))
+                await until(lambda: len(records_of(again.home, "exchange")) > 4)
+            assert bool(any(each["kind"] == "join" for each in all_of(again))) == (away > 600)
+
+    trio.run(main)
+
+
+def all_of(peer):
+    from gossipfl.peer import read_records
+
+    return read_records(peer.home.records).to_dicts()
