@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -22,6 +23,8 @@ _MOST_ADDRESSES: Final = 8
 _MOST_OBSERVERS: Final = 64
 # So many neighbours must agree on what they observe, as one of them may lie.
 _WITNESSES: Final = 2
+# What was observed longer ago may have been another router's.
+_OBSERVED_SECONDS: Final = 600.0
 _log = limited_logger(__name__)
 
 
@@ -48,6 +51,8 @@ class Reachability:
         What the settings say instead.
     interfaces : callable, optional
         Returns the IP addresses of this machine.
+    clock : callable, optional
+        Returns seconds; those of a monotonic clock.
     """
 
     def __init__(
@@ -56,11 +61,13 @@ class Reachability:
         *,
         announced: Sequence[PeerAddress] = (),
         interfaces: Callable[[], tuple[str, ...]] = interface_addresses,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._listened = tuple(listened)
         self._announced = tuple(announced)
         self.interfaces = interfaces
-        self._observers: OrderedDict[str, tuple[str, str]] = OrderedDict()
+        self._clock = clock
+        self._observers: OrderedDict[str, tuple[str, str, float]] = OrderedDict()
         self._own: tuple[str, ...] = ()
         self.refresh()
 
@@ -127,7 +134,7 @@ class Reachability:
             return
         if not counts:
             return
-        self._observers[teller] = (host, prefix_of(teller_host))
+        self._observers[teller] = (host, prefix_of(teller_host), self._clock())
         self._observers.move_to_end(teller)
         if len(self._observers) > _MOST_OBSERVERS:
             self._observers.popitem(last=False)
@@ -135,7 +142,10 @@ class Reachability:
     def _observed(self, own: Sequence[PeerAddress]) -> list[PeerAddress]:
         known = {each.host for each in own}
         seen: dict[str, set[str]] = {}
-        for teller, (host, prefix) in self._observers.items():
+        oldest = self._clock() - _OBSERVED_SECONDS
+        for teller, (host, prefix, since) in self._observers.items():
+            if since < oldest:
+                continue
             # Whoever has a network has many identities in it.
             seen.setdefault(host, set()).add(prefix if scope_of(host) is Scope.GLOBAL else teller)
         agreed = [host for host, tellers in seen.items() if len(tellers) >= _WITNESSES and host not in known]

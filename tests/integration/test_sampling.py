@@ -1,6 +1,8 @@
 """Real peers among members that fill views with tarpits, and halves of a network that part and heal."""
 
-from contextlib import asynccontextmanager, suppress
+import random
+from collections import Counter
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 import pytest
 import trio
@@ -21,6 +23,7 @@ class Poisoner:
     def __init__(self, task) -> None:
         self.task, self.identity = task, Identity.generate()
         self.ports: list[int] = []
+        self.others: list[Poisoner] = []
         self.accepted = self.told = 0
 
     def view(self) -> View:
@@ -29,7 +32,9 @@ class Poisoner:
             for port in self.ports
         )
         self.told += len(fakes)
-        return View(task=self.task.fingerprint, peers=(self.host.announcement(), *fakes))
+        accomplices = random.sample(self.others, min(len(self.others), 7))
+        friends = tuple(each.host.announcement() for each in accomplices)
+        return View(task=self.task.fingerprint, peers=(self.host.announcement(), *fakes, *friends))
 
     async def answer(self, peer_id, message):
         if isinstance(message, ModelMessage):
@@ -163,3 +168,81 @@ async def rate(peer: Peer, seconds: float) -> float:
     before, started = good(), trio.current_time()
     await trio.sleep(seconds)
     return (good() - before) / (trio.current_time() - started)
+
+
+def announcement_at(peer: Peer, peer_id: str):
+    [known] = [each.descriptor for each in peer._view.known if each.peer_id == peer_id]
+    return known
+
+
+@in_trio
+async def test_a_running_peer_whose_address_changes_is_known_at_the_new_one_alone(tmp_path):
+    anywhere = {"listen": ["/ip4/0.0.0.0/tcp/0"]}
+    async with network_of(tmp_path, 2) as peers:
+        settings = quick_settings(
+            9, bootstrap=peers[0].status().addresses, network=anywhere, membership={"door": "open"}
+        )
+        mover = Peer(tmp_path / "mover", settings=settings)
+        async with running(mover):
+            reachability = mover._host.reachability
+            reachability.interfaces = lambda: ("127.0.0.2",)
+            reachability.refresh()
+            await until(lambda: all(honest_neighbours(each, [mover]) for each in peers))
+            peer_id = mover.status().peer_id
+
+            def known_at(host):
+                known = [announcement_at(each, peer_id) for each in peers]
+                return all([a.split("/")[2] for a in each.addresses] == [host] for each in known)
+
+            await until(lambda: known_at("127.0.0.2"))
+            before = max(announcement_at(each, peer_id).sequence for each in peers)
+            reachability.interfaces = lambda: ("127.0.0.3",)
+            reachability.refresh()
+            await until(lambda: known_at("127.0.0.3"))
+            assert all(announcement_at(each, peer_id).sequence > before for each in peers)
+
+
+@pytest.mark.slow
+def test_fifty_peers_a_fifth_of_them_hostile(tmp_path):
+    """Forty honest peers in this process; ten members push themselves to all of them, and tell of each other."""
+    slower = {
+        "exchange": {"period": 1.0, "patience": 5.0},
+        "view": {"period": 1.0},
+        "evaluation": {"period": 60.0},
+        "checkpoint": {"period": 60.0},
+    }
+
+    async def body():
+        async with AsyncExitStack() as stack:
+            peers = await stack.enter_async_context(network_of(tmp_path, 40, **slower))
+            hostile = [Poisoner(peers[0].task) for _ in range(10)]
+            for each in hostile:
+                await stack.enter_async_context(each.among(*peers, pause=1.0, tarpits=0))
+                each.others = [other for other in hostile if other is not each]
+            await trio.sleep(60.0)
+            before = [len(exchanges(each)) for each in peers]
+            began = trio.current_time()
+            await trio.sleep(30.0)
+            seconds = trio.current_time() - began
+            done = [exchanges(each)[count:] for each, count in zip(peers, before, strict=True)]
+            liars = {each.identity.peer_id for each in hostile}
+            samples = [held for peer in peers for held in peer._view._state.samples if held]
+            known = Counter(held for peer in peers for held in peer._view.neighbours)
+            degrees = [known[peer.status().peer_id] for peer in peers]
+            with_liars = [each for some in done for each in some if each["neighbour"] in liars]
+            good = sum(each["outcome"] in ("ok", "mailbox_full") for some in done for each in some)
+            print(
+                f"hostile: {sum(held in liars for held in samples) / len(samples):.1%} of samples, "
+                f"{len(with_liars) / sum(map(len, done)):.1%} of exchanges; in-degree of the honest "
+                f"{min(degrees)}…{max(degrees)}; {good / len(peers) / seconds:.2f} good exchanges a second "
+                "and peer"
+            )
+            assert sum(held in liars for held in samples) <= 0.3 * len(samples)
+            assert min(degrees) >= 3
+            assert good >= 0.9 * sum(map(len, done))
+
+    async def main():
+        with trio.fail_after(280):
+            await body()
+
+    trio.run(main)

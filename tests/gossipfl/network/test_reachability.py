@@ -98,6 +98,18 @@ def test_what_may_be_a_lie_is_not_announced(seen):
     assert reached(["/ip4/0.0.0.0/tcp/4"], [LAN], seen=seen) == [f"/ip4/{LAN}/tcp/4"]
 
 
+def test_what_was_observed_long_ago_is_announced_no_longer():
+    now = [0.0]
+    found = Reachability(
+        [parse_address("/ip4/0.0.0.0/tcp/4")], interfaces=lambda: (LAN,), clock=lambda: now[0]
+    )
+    for teller, host in (("A", "8.8.8.8"), ("B", "1.1.1.1")):
+        found.observed(HOME_WORLD, teller=teller, teller_host=host)
+    assert HOME_WORLD in str(found.addresses())
+    now[0] = 700.0
+    assert HOME_WORLD not in str(found.addresses())
+
+
 def test_nothing_reachable_is_said(caplog):
     reached(["/ip4/0.0.0.0/tcp/4"], [LOOP, "::1"])
     assert "nobody on another machine can dial it" in caplog.text
