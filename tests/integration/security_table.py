@@ -94,6 +94,7 @@ def bounds() -> list[tuple[str, str, str]]:
             f"{network.dials_per_second:g} dials a second, {network.dials_per_address:g} at one address",
             "dials",
         ),
+        ("", "names of a view that was asked for: 2 a period, on 4 places beside the exchanges", "dials"),
         ("", f"{network.resolve_seconds:g} s and one of 4 threads to resolve a name", "time"),
         ("lines of the log", "10 of a kind at once, then one in 5 s, of 300 characters from outside", "disk"),
         (
