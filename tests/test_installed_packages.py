@@ -1,4 +1,4 @@
-"""What an installed package offers by entry points: used by name in the commands, a scenario and a sweep."""
+"""Entry points of an installed package: used by name in the commands, a scenario and a sweep."""
 
 import json
 import os

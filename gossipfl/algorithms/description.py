@@ -69,14 +69,14 @@ class Description:
             where = f"the simulator only: {self.simulator_only}"
         facts = {
             "name": self.name,
-            "": self.summary,
+            "summary": self.summary,
             "rule": self.rule,
             "paper": self.paper,
             "mixing": self.mixing,
             "sends": f"{self.sends} (P: number of shared parameters)",
             "runs in": where,
         }
-        return {title: value for title, value in facts.items() if value and title}
+        return {title: value for title, value in facts.items() if value}
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""

@@ -19,11 +19,11 @@ def report_table(report: ReplayReport) -> Table:
     table = Table(
         title=f"{report.events} events replayed {way}, {report.seconds:.1f} s", title_justify="left"
     )
-    table.add_column("peer")
+    table.add_column("peer", no_wrap=True)
     table.add_column("home", overflow="fold")
     for heading in ("starts", "events", "left out", "max abs diff", "max rel diff"):
         table.add_column(heading, justify="right")
-    table.add_column("verdict")
+    table.add_column("verdict", no_wrap=True)
     for peer in report.peers:
         table.add_row(
             f"…{peer.peer[-8:]}",

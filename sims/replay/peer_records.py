@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from gossipfl.errors import SettingError
+from gossipfl.errors import SettingError, UnknownAlgorithm
 from gossipfl.peer import Home
 from gossipfl.peer.gossip.plan import gossip_algorithm
 from gossipfl.peer.store.record_files import read_summary, record_files
@@ -159,6 +159,8 @@ def _life(  # noqa: PLR0917
         if settings.rounds.algorithm is None:
             gossip_algorithm(settings)
     except (ValidationError, SettingError) as error:
+        if isinstance(error, UnknownAlgorithm) and "there is no module" in error.what:
+            raise error.at(str(path)) from error
         got = str(error)
         if isinstance(error, ValidationError):
             mistake = error.errors(include_url=False)[0]

@@ -66,8 +66,10 @@ class MemoryEstimate:
             ("models on their way", self.slots),
             ("data", self.data),
             ("timeline", self.timeline),
+            ("libraries", self.base),
         )
-        return f"{_readable(self.total)} ({', '.join(f'{name} {_readable(size)}' for name, size in parts)})"
+        shown = ", ".join(f"{name} {_readable(size)}" for name, size in parts if size)
+        return f"{_readable(self.total)} ({shown})"
 
 
 def estimate_memory(scenario: Scenario, world: World) -> MemoryEstimate:

@@ -2,6 +2,7 @@
 
 import shutil
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,13 @@ from sims.scenario import load_scenario
 from sims.sweeping.points import points_of, scenario_at
 from sims.world import build_world
 from sims.world.networks import round_network
-from tests.gossipfl.algorithms.rounds_by_hand import Network, after, quadratics, start_at
+from tests.gossipfl.algorithms.rounds_by_hand import (
+    Network,
+    after,
+    quadratics,
+    random_doubly_stochastic,
+    start_at,
+)
 from tests.gossipfl.network.helpers import in_trio
 from tests.gossipfl.peer.rounds.networks_of_rounds import members, settings_of
 from tests.integration.peers import PeerProcess
@@ -94,6 +101,21 @@ def test_the_rule_is_that_of_the_paper():
                 velocity[node] = 0.5 * velocity[node] + outer
                 slow[node] = before.numpy()[node] + velocity[node]
     assert np.abs(found.rows.numpy() - slow).max() < 1e-12
+
+
+def test_an_example_that_takes_its_own_steps_is_that_of_the_paper():
+    """DecentLaM, equation by equation: g̃ = (x − W(x − ηg))/η, m ← βm + g̃, x ← x − ηm."""
+    W, local = random_doubly_stochastic(5, seed=3), quadratics(5, learning_rate=0.1)
+    first = torch.linspace(-1, 1, 15, dtype=torch.float64).reshape(5, 3)
+    declared = find_algorithm("decentlam:DecentLaM", directory=EXAMPLES)
+    found = after(declared(momentum=0.8), start_at(first), Network.of(W), local, count=6)
+    nodes, momentum = start_at(first), torch.zeros_like(first)
+    for _ in range(6):
+        older, gradients = local.gradient(nodes)
+        tracked = (nodes.rows - W @ (nodes.rows - 0.1 * gradients)) / 0.1
+        momentum = 0.8 * momentum + tracked
+        nodes = replace(older, rows=nodes.rows - 0.1 * momentum)
+    assert (found.rows - nodes.rows).abs().max() < 1e-12
 
 
 def test_it_is_simulated_from_the_file_beside_it():
