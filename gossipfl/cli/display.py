@@ -121,6 +121,8 @@ def _membership_rows(membership: Mapping[str, Any] | None) -> list[tuple[str, st
         )
     elif membership["door"] != "open":
         rows.append(("door", membership["door"]))
+    if membership.get("problem"):
+        rows.append(("no member", membership["problem"]))
     if membership["turned_away_by"]:
         peers = ", ".join(f"{each['peer'][:16]}…" for each in membership["turned_away_by"])
         rows.append(("not a member", f"so say {peers}: gossipfl network join INVITATION --home DIR"))

@@ -5,18 +5,17 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 import trio
 
-from gossipfl.errors import ExchangeFailed, GossipflError, HomeError, MessageRefused, SettingError
+from gossipfl.errors import ExchangeFailed, GossipflError, HomeError, MessageRefused, NotAMember, SettingError
 from gossipfl.membership import Authority, Certificate, CertificateDoor, Member, Role, Signed
-from gossipfl.network import Handler, Host, Identity, limited_logger
-from gossipfl.peer.membership.issuing import Issuer, certify, signers_at_hand
+from gossipfl.network import Handler, Host, Identity, SenderRates, limited_logger
+from gossipfl.peer.membership.issuing import Issuer
+from gossipfl.peer.membership.renewing import Renewals, is_due
 from gossipfl.peer.membership.store import MembershipStore
-from gossipfl.settings.addresses import peer_id_of, public_key_of
 from gossipfl.wire import AnyMessage, Frame, News, encode
 
 __all__ = ["Membership"]
@@ -26,7 +25,6 @@ _NEWS_SECONDS: Final = 10.0
 _EXCHANGE_SECONDS: Final = 10.0
 _MOST_BYTES: Final = 48 * 1024
 _MOST_STATEMENTS: Final = 60
-_MOST_RENEWED: Final = 1024
 _log = limited_logger(__name__)
 logger = logging.getLogger(__name__)
 
@@ -53,10 +51,11 @@ class Membership:
         self._host: Host | None = None
         self._newest: list[Signed] = []
         self._news = trio.Event()
-        self._renewed: OrderedDict[bytes, Signed] = OrderedDict()
+        self._rates = SenderRates(1 / _NEWS_SECONDS, what="news")
         self._seen = store.version()
         self.member = self._verified(self._certificate)
         issuer = Issuer(store, self.authority, identity)
+        self._renewals = Renewals(store, self.authority, identity)
         self.door = CertificateDoor(
             self.authority,
             certificate=lambda: self._certificate,
@@ -108,14 +107,17 @@ class Membership:
         Raises
         ------
         MessageRefused
-            What it tells is not signed as it must be.
+            What it tells is not signed as it must be, or comes too often.
         """
+        self._rates.charge(peer_id, now=trio.current_time())
         self._learn(message.statements)
         statements: list[Signed] = []
         if message.known != self.authority.digest():
             statements = self._chosen()
-        renewed = self._renewal(peer_id)
-        return self._frame([*([renewed] if renewed else []), *statements])
+        member = None if self._host is None else self._host.members.member(peer_id)
+        if member is not None and self.member.certificate.role is Role.ISSUER:
+            statements = [*self._renewals.of(member, now=self._clock()), *statements]
+        return self._frame(statements)
 
     async def run(self) -> None:
         """Tell other members, and look for changes that commands have made on the disk, for ever."""
@@ -137,7 +139,16 @@ class Membership:
             "role": certificate.role.name.lower(),
             "expires": self.authority.expires(self.member),
             "revoked": len(self.authority.revoked),
+            "problem": self._problem(),
         }
+
+    def _problem(self) -> str | None:
+        """Why this peer itself may not take part any more; None as long as it may."""
+        try:
+            self.authority.require_valid(self.member, now=self._clock())
+        except NotAMember as error:
+            return error.what
+        return None
 
     def _connected(self) -> frozenset[str]:
         return frozenset() if self._host is None else self._host.connected()
@@ -198,7 +209,8 @@ class Membership:
             for each in statements:
                 statement = Signed.from_bytes(each)
                 if isinstance(statement.body, Certificate):
-                    self._adopt(statement)
+                    if is_due(self.authority, self.member, now=self._clock()):
+                        self._adopt(statement)
                 elif self.authority.learn(statement, now=self._clock()):
                     learned.append(statement)
         finally:
@@ -209,6 +221,9 @@ class Membership:
         """Act at once: whoever may not stay is put out before anything else happens."""
         if self._host is not None:
             self._host.members.require()
+        problem = self._problem()
+        if problem is not None:
+            _log.warning("this peer is no member of %s any more: %s", self.authority.network.name, problem)
         self._newest += learned
         self._news.set()
 
@@ -258,32 +273,3 @@ class Membership:
             self._seen = self._store.version()
         except HomeError as error:
             _log.warning("the new certificate cannot be kept: %s", error)
-
-    def _renewal(self, peer_id: str) -> Signed | None:
-        """Make a new certificate for a member whose own ends before long, if this peer can."""
-        member = None if self._host is None else self._host.members.member(peer_id)
-        if member is None or self.member.certificate.role is not Role.ISSUER:
-            return None
-        certificate, now = member.certificate, self._clock()
-        lifetime = certificate.expires - certificate.not_before
-        if member.epoch == self.authority.epoch and self.authority.expires(member) - now > lifetime / 3:
-            return None
-        subject = public_key_of(peer_id)
-        if subject not in self._renewed:
-            try:
-                signers = signers_at_hand(self._store, self.authority, self._identity, role=certificate.role)
-                self._renewed[subject] = certify(
-                    self.authority,
-                    subject,
-                    signers=signers,
-                    role=certificate.role,
-                    days=lifetime / 86_400,
-                    now=now,
-                )
-            except GossipflError as error:
-                _log.warning("the certificate of %s cannot be renewed: %s", peer_id, error)
-                return None
-            _log.info("renewed the certificate of %s", peer_id_of(subject))
-            if len(self._renewed) > _MOST_RENEWED:
-                self._renewed.popitem(last=False)
-        return self._renewed[subject]

@@ -1,0 +1,71 @@
+"""Renewal of certificates that end before long, by an issuer, without anybody's asking."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Final
+
+from gossipfl.errors import GossipflError
+from gossipfl.membership import Authority, Member, Signed
+from gossipfl.network import Identity, limited_logger
+from gossipfl.peer.membership.issuing import DAY, certify, signers_at_hand
+from gossipfl.peer.membership.store import MembershipStore
+from gossipfl.settings.addresses import peer_id_of
+
+__all__ = ["Renewals", "is_due"]
+
+_MOST_REMEMBERED: Final = 1024
+_log = limited_logger(__name__)
+
+
+def is_due(authority: Authority, member: Member, *, now: float) -> bool:
+    """Say whether a certificate is in the last third of its time, or by keys of the past."""
+    certificate = member.certificate
+    left = authority.expires(member) - now
+    return member.epoch < authority.epoch or left < (certificate.expires - certificate.not_before) / 3
+
+
+class Renewals:
+    """Certificates that an issuer has renewed: one for each that was due, however often it is asked.
+
+    Parameters
+    ----------
+    store : MembershipStore
+    authority : Authority
+    identity : Identity
+        The issuer's own.
+    """
+
+    def __init__(self, store: MembershipStore, authority: Authority, identity: Identity) -> None:
+        self._store = store
+        self._authority = authority
+        self._identity = identity
+        self._made: OrderedDict[tuple[bytes, int], Signed] = OrderedDict()
+
+    def of(self, member: Member, *, now: float) -> list[Signed]:
+        """Return another certificate for a member whose own is due, for as long a time; or none."""
+        if not is_due(self._authority, member, now=now):
+            return []
+        certificate = member.certificate
+        due = (certificate.serial, self._authority.epoch)
+        if due not in self._made:
+            try:
+                self._made[due] = certify(
+                    self._authority,
+                    certificate.subject,
+                    signers=signers_at_hand(
+                        self._store, self._authority, self._identity, role=certificate.role
+                    ),
+                    role=certificate.role,
+                    days=(certificate.expires - certificate.not_before) / DAY,
+                    now=now,
+                )
+            except GossipflError as error:
+                _log.warning(
+                    "the certificate of %s is not renewed: %s", peer_id_of(certificate.subject), error
+                )
+                return []
+            _log.info("renewed the certificate of %s", peer_id_of(certificate.subject))
+            if len(self._made) > _MOST_REMEMBERED:
+                self._made.popitem(last=False)
+        return [self._made[due]]

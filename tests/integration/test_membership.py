@@ -1,0 +1,276 @@
+"""Networks of members: founded, joined, changed and left, by whole peers over sockets on 127.0.0.1."""
+
+import logging
+import time
+
+import pytest
+import trio
+
+from gossipfl.errors import MembershipError, NotAdmitted, NotAMember, SettingError
+from gossipfl.membership import Certificate, Invitation, Role
+from gossipfl.network import Identity, ask_for_grant, load_or_create_identity
+from gossipfl.peer import Home, Peer
+from gossipfl.peer.membership.at_home import HomeOfMember
+from gossipfl.peer.membership.founding import found, join, put_out, rotate, write_charter
+from gossipfl.peer.membership.issuing import certify, invite, signers_at_hand
+from gossipfl.peer.membership.store import MembershipStore
+from tests.gossipfl.network.helpers import in_trio, until
+
+from .peers import quick_settings, running
+
+QUICK_NEWS = 0.2
+
+
+@pytest.fixture(autouse=True)
+def quick_news(monkeypatch):
+    monkeypatch.setattr("gossipfl.peer.membership.news._NEWS_SECONDS", QUICK_NEWS)
+    monkeypatch.setattr("gossipfl.peer.membership.news._LOOK_SECONDS", 0.05)
+
+
+def made(directory, index=0, **tables):
+    """The home of a new peer."""
+    Home(directory).create(quick_settings(index, **tables))
+    return HomeOfMember(directory)
+
+
+def founded(directory, **changes):
+    """The home of the first member of a new network."""
+    own = made(directory)
+    found(own.store, own.identity, name="lab", charter=own.charter(), **changes)
+    return own
+
+
+def invitation(own, *, role=Role.MEMBER, hours=1.0, days=1.0, address="/ip4/127.0.0.1/tcp/1"):
+    return invite(
+        own.store, own.store.authority(), own.identity, addresses=[address], role=role, hours=hours, days=days
+    )
+
+
+def invited(own, peer, **changes) -> Invitation:
+    """An invitation to the network of a running peer."""
+    return invitation(own, address=peer.status().addresses[0].partition("/p2p/")[0], **changes)
+
+
+async def joined(directory, own, peer, index, **changes):
+    """A new peer that has joined by an invitation, and is not started yet."""
+    new = made(directory, index)
+    await join(new.store, new.identity, invited(own, peer, **changes))
+    return new, Peer(directory)
+
+
+def let_in(own, directory, index, *, days=1.0, introducer=None):
+    """A new peer with a certificate that was handed to it by hand."""
+    new = made(directory, index, **({"bootstrap": introducer} if introducer else {}))
+    authority = own.store.authority()
+    signers = signers_at_hand(own.store, authority, own.identity)
+    certificate = certify(
+        authority, new.identity.public_key, signers=signers, role=Role.MEMBER, days=days, now=time.time()
+    )
+    new.store.write_authority(authority)
+    new.store.write_certificate(certificate)
+    return new, Peer(directory)
+
+
+def are_connected(*peers):
+    return all(peer._host.connected() for peer in peers)
+
+
+@in_trio
+async def test_members_join_by_an_invitation_and_learn_from_each_other(tmp_path):
+    own = founded(tmp_path / "alice")
+    alice = Peer(tmp_path / "alice")
+    async with running(alice):
+        new, bob = await joined(tmp_path / "bob", own, alice, 1)
+        async with running(bob):
+            await until(lambda: min(each.status().event for each in (alice, bob)) >= 3)
+            status = bob.status().membership
+            assert (status["door"], status["name"], status["role"]) == ("certificates", "lab", "member")
+            assert status["network"] == own.store.authority().id.hex()
+            assert not alice.counters.refused and not bob.counters.refused
+    assert new.store.introducers()[0].endswith(f"/p2p/{own.identity.peer_id}")
+
+
+@in_trio
+async def test_of_two_that_race_for_one_invitation_one_joins(tmp_path):
+    own = founded(tmp_path / "alice")
+    alice = Peer(tmp_path / "alice")
+    async with running(alice):
+        one = invited(own, alice)
+        racers, granted, refused = [Identity.generate() for _ in range(6)], [], []
+
+        async def race(identity):
+            try:
+                granted.append((identity, await ask_for_grant(identity, one)))
+            except NotAdmitted as error:
+                refused.append(str(error))
+
+        async with trio.open_nursery() as nursery:
+            for each in racers:
+                nursery.start_soon(race, each)
+        assert len(granted) == 1 and len(refused) == 5
+        assert all("the invitation was used" in each for each in refused)
+        assert alice.counters.refused == {"invitation_used": 5}
+        winner, grant = granted[0]
+        assert await ask_for_grant(winner, one) == grant  # its answer may have been lost on the way
+    async with running(Peer(tmp_path / "alice")) as (alice,):  # it was written down
+        again = invited(own, alice)
+        object.__setattr__(again, "number", one.number)
+        object.__setattr__(again, "secret", one.secret)
+        with pytest.raises(NotAdmitted, match="the invitation was used"):
+            await ask_for_grant(racers[0] if racers[0] != winner else racers[1], again)
+
+
+@in_trio
+async def test_what_is_granted_is_on_the_disk_before_it_leaves(tmp_path, monkeypatch):
+    own = founded(tmp_path / "alice")
+    alice = Peer(tmp_path / "alice")
+    async with running(alice):
+        one = invited(own, alice)
+
+        def refuse(*_):
+            raise OSError(28, "No space left on device")
+
+        with monkeypatch.context() as full:
+            full.setattr("gossipfl.peer.membership.issuing.write_atomically", refuse)
+            with pytest.raises(NotAdmitted, match="not a member"):
+                await ask_for_grant(Identity.generate(), one)
+        assert await ask_for_grant(Identity.generate(), one)
+
+
+@in_trio
+async def test_who_is_put_out_while_connected_is_dropped_by_all_and_stays_out(tmp_path, caplog):
+    caplog.set_level(logging.WARNING)
+    own = founded(tmp_path / "alice")
+    alice = Peer(tmp_path / "alice")
+    async with running(alice):
+        _, bob = await joined(tmp_path / "bob", own, alice, 1)
+        _, carol = await joined(tmp_path / "carol", own, alice, 2)
+        async with running(bob, carol):
+            ids = {each: each.status().peer_id for each in (alice, bob, carol)}
+            await until(lambda: ids[carol] in bob._host.connected() | carol._host.connected())
+            put_out(own.store, own.identity, ids[carol])  # as the command does, in another process
+            await until(lambda: not carol._host.connected())
+            await until(lambda: bob.counters.refused["certificate_revoked"] > 0)  # it heard of it
+            await until(lambda: carol.status().membership["turned_away_by"])
+            assert carol.status().membership["turned_away"] == []
+            assert ids[bob] in alice._host.connected() | bob._host.connected()
+    assert "was put out of the network" in caplog.text
+    assert MembershipStore(tmp_path / "bob" / "membership").authority().revoked  # for good
+
+
+@in_trio
+async def test_a_certificate_that_ends_ends_the_connection(tmp_path):
+    own = founded(tmp_path / "alice")
+    alice = Peer(tmp_path / "alice")
+    async with running(alice):
+        _, bob = await joined(tmp_path / "bob", own, alice, 1)
+        async with running(bob):
+            await until(lambda: are_connected(alice, bob))
+            clock = time.time
+            future = clock() + 2 * 86_400
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr("gossipfl.network.members.time.time", lambda: future)
+                await until(lambda: alice.counters.refused["certificate_expired"] > 0)
+
+
+@in_trio
+async def test_an_issuer_renews_what_ends_soon_and_nothing_else(tmp_path):
+    own = founded(tmp_path / "alice")
+    alice = Peer(tmp_path / "alice")
+    async with running(alice):
+        new, bob = await joined(
+            tmp_path / "bob", own, alice, 1, days=0.01
+        )  # an hour before is in it: it is due
+        other, carol = await joined(tmp_path / "carol", own, alice, 2, days=300)
+        before = [each.store.certificate() for each in (new, other)]
+        async with running(bob, carol):
+            await until(lambda: new.store.certificate() != before[0])
+        assert other.store.certificate() == before[1]
+    renewed = new.store.certificate().body
+    assert isinstance(renewed, Certificate) and renewed.expires > before[0].body.expires
+
+
+@in_trio
+async def test_new_keys_reach_running_peers_which_get_new_certificates(tmp_path):
+    own = founded(tmp_path / "alice", keys=3, threshold=2)
+    alice = Peer(tmp_path / "alice")
+    async with running(alice):
+        new, bob = await joined(tmp_path / "bob", own, alice, 1)
+        async with running(bob):
+            await until(lambda: are_connected(alice, bob))
+            rotate(own.store, own.identity, keys=1, threshold=1, grace_days=30)
+            await until(lambda: new.store.authority().epoch == 1)
+            authority = new.store.authority()
+            key = new.identity.public_key
+
+            def is_renewed():
+                try:
+                    member = authority.member(new.store.certificate(), subject=key, now=time.time())
+                except NotAMember:
+                    return False
+                return member.epoch == 1
+
+            # Its connection shows the old certificate; the issuer renews what old keys have signed.
+            await until(is_renewed)
+
+
+@in_trio
+async def test_a_charter_reaches_running_peers_and_who_does_not_follow_does_not_start(tmp_path):
+    own = founded(tmp_path / "alice")
+    alice = Peer(tmp_path / "alice")
+    async with running(alice):
+        new, bob = await joined(tmp_path / "bob", own, alice, 1)
+        async with running(bob):
+            await until(lambda: are_connected(alice, bob))
+            write_charter(own.store, own.identity, {**own.charter(), "training.local_steps": "200"})
+            await until(lambda: new.store.authority().charter.number == 2)
+    with pytest.raises(SettingError, match=r"training.local_steps is 200 there and 1 here"):
+        await Peer(tmp_path / "bob").run()
+
+
+@in_trio
+async def test_a_stranger_and_a_member_of_another_network_are_kept_apart(tmp_path):
+    own, other = founded(tmp_path / "alice"), founded(tmp_path / "mallory")
+    alice = Peer(tmp_path / "alice")
+    async with running(alice):
+        address = alice.status().addresses
+        other.store.write_introducers(address)
+        stranger = Peer(tmp_path / "eve", settings=quick_settings(2, bootstrap=address))
+        async with running(Peer(tmp_path / "mallory"), stranger):
+            await until(lambda: alice.counters.refused["certificate_of_another_network"])
+            await until(lambda: alice.counters.refused["certificate_missing"])
+            assert stranger.status().membership["turned_away_by"][0]["peer"] == own.identity.peer_id
+            assert stranger.status().event == 0 and not alice._host.connected()
+
+
+def test_too_few_keys_cannot_do_what_network_keys_must(tmp_path):
+    own = founded(tmp_path / "alice", keys=3, threshold=2, keys_directory=tmp_path / "keys")
+    with pytest.raises(MembershipError, match="2 of its 3 network keys"):
+        invitation(own, role=Role.ISSUER)
+    with pytest.raises(MembershipError, match="2 of its 3 network keys"):
+        write_charter(own.store, own.identity, own.charter())
+    keys = sorted((tmp_path / "keys").iterdir())
+    assert len(keys) == 3 and all(each.stat().st_mode & 0o077 == 0 for each in keys)
+    assert invitation(own).network == own.store.authority().id  # an issuer needs none of them
+    own.store.keys_directory.mkdir()
+    for each in keys[:2]:
+        each.rename(own.store.keys_directory / each.name)
+    assert invitation(own, role=Role.ISSUER)
+    write_charter(own.store, own.identity, own.charter())
+
+
+def test_damaged_files_are_named(tmp_path):
+    own = founded(tmp_path / "alice")
+    for path in (own.store.network_file, own.store.certificate_file):
+        content = path.read_bytes()
+        for wrong in (b"", content[:-1], content[:40] + b"x" + content[41:], content + b"\0"):
+            path.write_bytes(wrong)
+            with pytest.raises((MembershipError, NotAMember)):
+                Peer(tmp_path / "alice")
+                authority = own.store.authority()
+                authority.member(
+                    own.store.certificate(),
+                    subject=load_or_create_identity(tmp_path / "alice").public_key,
+                    now=time.time(),
+                )
+        path.write_bytes(content)
