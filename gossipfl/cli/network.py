@@ -10,6 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
+from gossipfl.cli.network_changes import add_changes
+
 __all__ = ["app"]
 
 app = typer.Typer(
@@ -18,6 +20,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+add_changes(app)
 
 HomeOption = Annotated[Path, typer.Option("--home", help="Directory of the peer.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -93,8 +97,7 @@ def invite(
     json_output: JsonOption = False,
 ) -> None:
     """Print an invitation: one line, good for one peer, once. Who has it can join: pass it on in private."""
-    from gossipfl.peer.membership.at_home import HomeOfMember
-    from gossipfl.peer.membership.founding import without_identity
+    from gossipfl.peer.membership.at_home import HomeOfMember, without_identity
     from gossipfl.peer.membership.issuing import invite as make_invitation
     from gossipfl.peer.membership.issuing import role_named
 
@@ -165,7 +168,7 @@ def join(
 def members(*, home: HomeOption, json_output: JsonOption = False) -> None:
     """List whom this peer has let in, and who was put out of the network."""
     from gossipfl.peer.membership.at_home import HomeOfMember
-    from gossipfl.peer.membership.issuing import ledger
+    from gossipfl.peer.membership.ledger import ledger
     from gossipfl.settings.addresses import peer_id_of
 
     own = HomeOfMember(home)
@@ -186,31 +189,6 @@ def members(*, home: HomeOption, json_output: JsonOption = False) -> None:
             typer.echo(f"{each['peer']} {each['role']} until {_day(each['expires'])}{out}")
     for peer_id in revoked:
         typer.echo(f"put out: {peer_id}")
-
-
-@app.command()
-def revoke(
-    *,
-    peer_id: Annotated[str, typer.Argument(help="Peer id of the member.")],
-    home: HomeOption,
-    json_output: JsonOption = False,
-) -> None:
-    """Put a member out of the network, for good. Running peers hear of it at once, and drop it.
-
-    With enough network keys at hand, any member; as an issuer, whom this peer has let in.
-    """
-    from gossipfl.peer.membership.at_home import HomeOfMember
-    from gossipfl.peer.membership.founding import put_out
-
-    own = HomeOfMember(home)
-    statement = put_out(own.store, own.identity, peer_id)
-    by = "an issuer: those whom it has let in" if statement.issuer else "network keys"
-    if json_output:
-        typer.echo(json.dumps({"revoked": peer_id, "by_issuer": statement.issuer is not None}))
-        return
-    typer.echo(f"Put out {peer_id}, by {by}.")
-    if not own.home.is_running():
-        typer.echo(f"Others hear of it once this peer runs: gossipfl peer run --home {home}")
 
 
 @app.command()
@@ -244,19 +222,6 @@ def rotate(
 
 
 @app.command()
-def charter(*, home: HomeOption, json_output: JsonOption = False) -> None:
-    """Give the network another charter, that of this peer's settings; all members must follow it to go on."""
-    from gossipfl.membership import Charter
-    from gossipfl.peer.membership.at_home import HomeOfMember
-    from gossipfl.peer.membership.founding import write_charter
-
-    own = HomeOfMember(home)
-    statement = write_charter(own.store, own.identity, own.charter())
-    number = statement.body.number if isinstance(statement.body, Charter) else None
-    typer.echo(json.dumps({"charter": number}) if json_output else f"Charter {number} holds now.")
-
-
-@app.command()
 def show(*, home: HomeOption, json_output: JsonOption = False) -> None:
     """Show the network that a peer belongs to: its keys, its charter, and this peer's certificate."""
     from gossipfl.peer.membership.at_home import HomeOfMember
@@ -277,7 +242,7 @@ def secret(*, home: HomeOption) -> None:
     Copy the line, in private, to membership/secret in the home of each other peer, readable by its owner alone.
     """
     from gossipfl.peer.membership.at_home import HomeOfMember
-    from gossipfl.peer.membership.founding import new_secret
+    from gossipfl.peer.membership.changing import new_secret
 
     own = HomeOfMember(home)
     typer.echo(new_secret(own.store))

@@ -11,7 +11,8 @@ from gossipfl.membership import Certificate, Invitation, Role
 from gossipfl.network import Identity, ask_for_grant, load_or_create_identity
 from gossipfl.peer import Home, Peer
 from gossipfl.peer.membership.at_home import HomeOfMember
-from gossipfl.peer.membership.founding import found, join, put_out, rotate, write_charter
+from gossipfl.peer.membership.changing import put_out, write_charter
+from gossipfl.peer.membership.founding import found, join, rotate
 from gossipfl.peer.membership.issuing import certify, invite, signers_at_hand
 from gossipfl.peer.membership.store import MembershipStore
 from tests.gossipfl.network.helpers import in_trio, until
@@ -131,7 +132,7 @@ async def test_what_is_granted_is_on_the_disk_before_it_leaves(tmp_path, monkeyp
             raise OSError(28, "No space left on device")
 
         with monkeypatch.context() as full:
-            full.setattr("gossipfl.peer.membership.issuing.write_atomically", refuse)
+            full.setattr("gossipfl.peer.membership.ledger.write_atomically", refuse)
             with pytest.raises(NotAdmitted, match="not a member"):
                 await ask_for_grant(Identity.generate(), one)
         assert await ask_for_grant(Identity.generate(), one)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from gossipfl.errors import GossipflError
-from gossipfl.network import Identity, load_or_create_identity
+from gossipfl.errors import GossipflError, MembershipError
+from gossipfl.network import Identity, load_or_create_identity, parse_address
 from gossipfl.peer.gossip.plan import gossip_plan, in_full
 from gossipfl.peer.membership.charter import charter_of
-from gossipfl.peer.membership.founding import without_identity
 from gossipfl.peer.membership.store import MembershipStore
 from gossipfl.peer.peer import Peer
 from gossipfl.peer.status import read_status
@@ -16,7 +16,7 @@ from gossipfl.peer.store.home import Home
 from gossipfl.settings import load_settings
 from gossipfl.training import Nodes
 
-__all__ = ["HomeOfMember"]
+__all__ = ["HomeOfMember", "without_identity"]
 
 
 class HomeOfMember:
@@ -74,3 +74,22 @@ class HomeOfMember:
         except GossipflError:
             told = []
         return list(without_identity(told or fixed))
+
+
+def without_identity(addresses: Collection[str]) -> Sequence[str]:
+    """Return addresses as an invitation holds them: the peer's id once, and not in each.
+
+    Raises
+    ------
+    MembershipError
+        There is none, or more than 8.
+    """
+    bare = list(
+        dict.fromkeys(str(parse_address(each, smallest_port=1)).partition("/p2p/")[0] for each in addresses)
+    )
+    if not bare:
+        raise MembershipError(
+            "nobody could reach this peer to join: it has no known address",
+            remedy="Start it first, or say where it will listen: --address /ip4/192.0.2.7/tcp/4001.",
+        )
+    return bare[:8]

@@ -1,21 +1,18 @@
-"""Founding, joining and changing a network, as an operator does in the home of a peer."""
+"""Founding a network, joining one, and other keys for it, as an operator does in the home of a peer."""
 
 from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 import trio
 
 from gossipfl.errors import MembershipError
 from gossipfl.membership import (
-    SECRET_BYTES,
     Authority,
-    Charter,
     Grant,
     Invitation,
     KeySet,
@@ -29,14 +26,12 @@ from gossipfl.membership.codec import SERIAL_BYTES
 from gossipfl.membership.invitations import require_fresh
 from gossipfl.membership.network_keys import MOST_KEYS
 from gossipfl.membership.texts import is_plain
-from gossipfl.network import Identity, ask_for_grant, parse_address
+from gossipfl.network import Identity, ask_for_grant
+from gossipfl.peer.membership.changing import charter_body, days_of
 from gossipfl.peer.membership.issuing import DAY, Signers, certify, signers_at_hand
 from gossipfl.peer.membership.store import MembershipStore
-from gossipfl.settings.addresses import public_key_of
 
-__all__ = ["Founded", "found", "join", "new_secret", "put_out", "rotate", "write_charter"]
-
-_MOST_DAYS: Final = 36_500
+__all__ = ["Founded", "found", "join", "rotate"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +95,9 @@ def found(
     own, key_set = _new_keys(keys, threshold)
     authority = Authority(Network(name=name, nonce=secrets.token_bytes(SERIAL_BYTES), keys=key_set))
     now, signers = time.time(), Signers(own[:threshold])
-    authority.learn(signers.sign(_charter(authority, charter)), now=now)
+    authority.learn(signers.sign(charter_body(authority, charter)), now=now)
     certificate = certify(
-        authority, identity.public_key, signers=signers, role=Role.ISSUER, days=_days(days), now=now
+        authority, identity.public_key, signers=signers, role=Role.ISSUER, days=days_of(days), now=now
     )
     paths = store.write_keys(own, directory=keys_directory)
     store.write_authority(authority)
@@ -143,38 +138,6 @@ async def join(store: MembershipStore, identity: Identity, invitation: Invitatio
     return authority
 
 
-def put_out(store: MembershipStore, identity: Identity, peer_id: str) -> Signed:
-    """Revoke a member, for good; peers that run hear of it at once.
-
-    Raises
-    ------
-    MembershipError
-        This peer cannot, or it would put out itself.
-    """
-    authority, subject = store.authority(), public_key_of(peer_id)
-    if subject == identity.public_key:
-        raise MembershipError("a peer does not put out itself", remedy="Let another issuer do it.")
-    now = time.time()
-    body = Revocation(network=authority.id, subject=subject, at=int(now))
-    statement = signers_at_hand(store, authority, identity).sign(Signed(body=body))
-    return _conclude(store, authority, statement, now=now)
-
-
-def write_charter(store: MembershipStore, identity: Identity, charter: Mapping[str, str]) -> Signed:
-    """Give the network another charter: that of this peer's settings.
-
-    Raises
-    ------
-    MembershipError
-        There are too few network keys here.
-    """
-    authority, now = store.authority(), time.time()
-    statement = signers_at_hand(store, authority, identity, role=Role.ISSUER).sign(
-        _charter(authority, charter)
-    )
-    return _conclude(store, authority, statement, now=now)
-
-
 def rotate(
     store: MembershipStore,
     identity: Identity,
@@ -201,71 +164,23 @@ def rotate(
     rotation = Rotation(
         network=authority.id,
         number=authority.epoch + 1,
-        previous_until=int(now + _days(grace_days, least=0) * DAY),
+        previous_until=int(now + days_of(grace_days, least=0) * DAY),
         keys=key_set,
     )
     authority.learn(old.sign(Signed(body=rotation)), now=now)
     signers = Signers(own[:threshold])
     if authority.charter is not None:
-        authority.learn(signers.sign(_charter(authority, dict(authority.charter.fields))), now=now)
+        authority.learn(signers.sign(charter_body(authority, dict(authority.charter.fields))), now=now)
     for each in list(authority.statements()):
         if isinstance(each.body, Revocation) and each.issuer is None:
             authority.learn(signers.sign(Signed(body=each.body)), now=now)
     certificate = certify(
-        authority, identity.public_key, signers=signers, role=Role.ISSUER, days=_days(days), now=now
+        authority, identity.public_key, signers=signers, role=Role.ISSUER, days=days_of(days), now=now
     )
     paths = store.write_keys(own, directory=keys_directory)
     store.merge(authority, now=now)
     store.write_certificate(certificate)
     return Founded(authority, tuple(paths))
-
-
-def new_secret(store: MembershipStore) -> str:
-    """Make a secret that all peers of a network are to hold, and keep it; return its line.
-
-    Raises
-    ------
-    MembershipError
-        There is one already.
-    """
-    if store.has_secret():
-        raise MembershipError(
-            "this peer holds a secret already",
-            got=store.secret_file,
-            remedy="Delete the file to make another one.",
-        )
-    return store.write_secret(secrets.token_bytes(SECRET_BYTES))
-
-
-def without_identity(addresses: Collection[str]) -> Sequence[str]:
-    """Return addresses as an invitation holds them: the peer's id once, and not in each.
-
-    Raises
-    ------
-    MembershipError
-        There is none, or more than 8.
-    """
-    bare = list(
-        dict.fromkeys(str(parse_address(each, smallest_port=1)).partition("/p2p/")[0] for each in addresses)
-    )
-    if not bare:
-        raise MembershipError(
-            "nobody could reach this peer to join: it has no known address",
-            remedy="Start it first, or say where it will listen: --address /ip4/192.0.2.7/tcp/4001.",
-        )
-    return bare[:8]
-
-
-def _conclude(store: MembershipStore, authority: Authority, statement: Signed, *, now: float) -> Signed:
-    authority.learn(statement, now=now)
-    store.merge(authority, now=now)
-    return statement
-
-
-def _charter(authority: Authority, fields: Mapping[str, str]) -> Signed:
-    number = 1 if authority.charter is None else authority.charter.number + 1
-    body = Charter(network=authority.id, number=number, fields=tuple(sorted(fields.items())))
-    return Signed.from_bytes(Signed(body=body).to_bytes())  # as others will read it
 
 
 def _new_keys(keys: int, threshold: int) -> tuple[list[Identity], KeySet]:
@@ -277,9 +192,3 @@ def _new_keys(keys: int, threshold: int) -> tuple[list[Identity], KeySet]:
         )
     own = sorted((Identity.generate() for _ in range(keys)), key=lambda each: each.public_key)
     return own, KeySet(threshold, tuple(each.public_key for each in own))
-
-
-def _days(days: float, *, least: float = 0.001) -> float:
-    if not least <= days <= _MOST_DAYS:
-        raise MembershipError("so many days cannot be", expected=f"{least} to {_MOST_DAYS}", got=days)
-    return days

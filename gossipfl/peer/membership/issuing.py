@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import secrets
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Final
+from dataclasses import dataclass, replace
+from typing import Final
 
 from gossipfl.errors import (
-    GossipflError,
     HomeError,
     InvitationExpired,
     InvitationUnknown,
@@ -19,7 +17,6 @@ from gossipfl.errors import (
     MembershipError,
     NotAMember,
 )
-from gossipfl.files import named_errors, write_atomically
 from gossipfl.membership import (
     Authority,
     Certificate,
@@ -35,45 +32,17 @@ from gossipfl.membership import (
 from gossipfl.membership.codec import SERIAL_BYTES
 from gossipfl.membership.invitations import INVITATION_SECRET_BYTES, NUMBER_BYTES
 from gossipfl.network import Identity
+from gossipfl.peer.membership.ledger import Entry, read_entry, write_entry
 from gossipfl.peer.membership.store import MembershipStore
 from gossipfl.settings.addresses import public_key_of
 
 logger = logging.getLogger(__name__)
 
-__all__ = ["DAY", "Issuer", "certify", "invite", "ledger", "role_named", "signers_at_hand"]
+__all__ = ["DAY", "Issuer", "body_of", "certify", "invite", "role_named", "signers_at_hand"]
 
 DAY: Final = 86_400
 # Clocks differ: a certificate begins a little before it was made.
 _SLACK: Final = 3_600
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
-    """An invitation as the peer that made it keeps it.
-
-    Parameters
-    ----------
-    number, secret : str
-        In hexadecimal.
-    role : str
-        ``member`` or ``issuer``.
-    expires : int
-        Of the invitation; seconds since 1970.
-    days : float
-        For how long the certificate will hold.
-    used_by : str or None
-        Peer id.
-    certificate : str or None
-        What that peer was given, in hexadecimal; it gets the same again if it asks again.
-    """
-
-    number: str
-    secret: str
-    role: str
-    expires: int
-    days: float
-    used_by: str | None = None
-    certificate: str | None = None
 
 
 def role_named(name: str) -> Role:
@@ -118,7 +87,7 @@ class Issuer:
             raise NotAMember("no certificate can be given here") from error
 
     def _issue(self, session: Session, request: bytes) -> bytes:
-        entry = self._entry(number_in(request))
+        entry = read_entry(self._store, number_in(request))
         if entry is None or not is_proved(request, bytes.fromhex(entry.secret), session):
             raise InvitationUnknown("no invitation with this number and this secret was made here")
         if entry.used_by is not None and entry.used_by != session.other:
@@ -147,13 +116,6 @@ class Issuer:
         return Grant(
             network=self._authority.network, certificate=certificate, statements=tuple(lasting)
         ).to_bytes()
-
-    def _entry(self, number: bytes) -> Entry | None:
-        path = self._store.invitations_directory / f"{number.hex()}.json"
-        try:
-            return Entry(**json.loads(path.read_bytes())) if path.is_file() else None
-        except (OSError, ValueError, TypeError) as error:
-            raise NotAMember("the invitation cannot be read here", got=type(error).__name__) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +169,15 @@ def certify(
     NotAMember
         Nobody would accept it: the peer was put out, or the signers cannot sign.
     """
-    body = Certificate(
+    body = body_of(authority, subject, role=role, days=days, now=now)
+    statement = signers.sign(Signed(body=body))
+    authority.member(statement, subject=subject, now=now)
+    return statement
+
+
+def body_of(authority: Authority, subject: bytes, *, role: Role, days: float, now: float) -> Certificate:
+    """A certificate before anybody has signed it."""
+    return Certificate(
         network=authority.id,
         subject=subject,
         role=role,
@@ -215,9 +185,6 @@ def certify(
         expires=int(now + days * DAY),
         serial=secrets.token_bytes(SERIAL_BYTES),
     )
-    statement = signers.sign(Signed(body=body))
-    authority.member(statement, subject=subject, now=now)
-    return statement
 
 
 def invite(
@@ -258,39 +225,3 @@ def invite(
         ),
     )
     return invitation
-
-
-def write_entry(store: MembershipStore, entry: Entry) -> None:
-    """Keep what is known of an invitation, durably."""
-    directory = store.invitations_directory
-    with named_errors(f"cannot write into {directory}"):
-        for each in (store.directory, directory):
-            each.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_atomically(directory / f"{entry.number}.json", json.dumps(asdict(entry)).encode())
-
-
-def ledger(store: MembershipStore) -> list[dict[str, Any]]:
-    """List all invitations of this peer without their secrets, and who has used them."""
-    directory = store.invitations_directory
-    with named_errors(f"cannot look into {directory}"):
-        paths = sorted(directory.glob("*.json")) if directory.is_dir() else []
-        contents = [(path, path.read_bytes()) for path in paths]
-    entries = []
-    for path, content in contents:
-        try:
-            entry = Entry(**json.loads(content))
-            certificate = Signed.from_bytes(bytes.fromhex(entry.certificate)) if entry.certificate else None
-        except (ValueError, TypeError, GossipflError) as error:
-            raise MembershipError(f"{path} is damaged", got=str(error)) from error
-        body = certificate.body if certificate else None
-        entries.append(
-            {
-                "number": entry.number,
-                "role": entry.role,
-                "invitation_expires": entry.expires,
-                "peer": entry.used_by,
-                "expires": body.expires if isinstance(body, Certificate) else None,
-                "serial": body.serial.hex() if isinstance(body, Certificate) else None,
-            }
-        )
-    return entries

@@ -4,27 +4,26 @@ from __future__ import annotations
 
 import fcntl
 import os
-import stat
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeVar
 
-from gossipfl.errors import CorruptIdentity, GossipflError, HomeError, InvalidAddress, MembershipError
+from gossipfl.errors import GossipflError, HomeError, InvalidAddress, MembershipError
 from gossipfl.files import named_errors, write_atomically
 from gossipfl.membership import SECRET_BYTES, Authority, Network, Signed
 from gossipfl.membership.codec import Reader, field
 from gossipfl.membership.signing import MOST_STATEMENT_BYTES
 from gossipfl.membership.texts import decoded, encoded
 from gossipfl.network import Identity, parse_address
+from gossipfl.peer.membership.key_files import KEY_HEADER, read_keys, require_private
 
-__all__ = ["MembershipStore", "read_key"]
+__all__ = ["MembershipStore"]
 
 Content = TypeVar("Content")
 
 _SECRET_PREFIX: Final = "gossipfl-secret-"  # noqa: S105  (what a line begins with)
-_KEY_HEADER: Final = b"gossipfl network key 1\n"
 _REMEDY: Final = (
     "Restore it from a backup, or join the network anew: gossipfl network join INVITATION --home DIR."
 )
@@ -197,16 +196,14 @@ class MembershipStore:
         CorruptIdentity
             One is damaged, or others can read it.
         """
-        with named_errors(f"cannot look into {self.keys_directory}"):
-            paths = sorted(self.keys_directory.glob("*.key")) if self.keys_directory.is_dir() else []
-        return [read_key(path) for path in paths]
+        return read_keys(self.keys_directory)
 
     def write_keys(self, keys: Sequence[Identity], *, directory: Path | None = None) -> list[Path]:
         """Keep network keys, each in a file of its own; return the files."""
         into = directory or self.keys_directory
         paths = [into / f"{key.peer_id[-12:]}.key" for key in keys]
         for path, key in zip(paths, keys, strict=True):
-            self._write(path, _KEY_HEADER + key.seed)
+            self._write(path, KEY_HEADER + key.seed)
         return paths
 
     def _write(self, path: Path, content: bytes) -> None:
@@ -230,40 +227,6 @@ class MembershipStore:
             raise
         except GossipflError as error:
             raise MembershipError(f"{path} is damaged", got=error.what, remedy=_REMEDY) from error
-
-
-def read_key(path: Path) -> Identity:
-    """Read the file of a network key.
-
-    Raises
-    ------
-    CorruptIdentity
-        It is damaged, or others can read it.
-    """
-    require_private(path)
-    with named_errors(f"cannot read {path}"):
-        content = path.read_bytes()
-    if not content.startswith(_KEY_HEADER):
-        raise CorruptIdentity(
-            f"{path} is no network key", expected=f"a file that begins with {_KEY_HEADER!r}"
-        )
-    return Identity(content[len(_KEY_HEADER) :])
-
-
-def require_private(path: Path) -> None:
-    """Require that nobody else can read a file.
-
-    Raises
-    ------
-    CorruptIdentity
-        Somebody can.
-    """
-    with named_errors(f"cannot look at {path}"):
-        mode = stat.S_IMODE(path.stat().st_mode)
-    if mode & 0o077:
-        raise CorruptIdentity(
-            f"{path} is open to others", expected="mode 0600", got=f"{mode:04o}", remedy=f"chmod 600 {path}"
-        )
 
 
 def _is_introducer(text: str) -> bool:

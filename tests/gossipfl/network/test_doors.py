@@ -6,9 +6,12 @@ from contextlib import asynccontextmanager
 import pytest
 
 from gossipfl.errors import (
+    CertificateMissing,
     ExchangeFailed,
     IncompatibleCharter,
     NotAdmitted,
+    NotAMember,
+    PeerUnreachable,
 )
 from gossipfl.membership import (
     NOT_A_MEMBER,
@@ -21,10 +24,14 @@ from gossipfl.membership import (
 from gossipfl.wire import Acknowledgement
 from tests.gossipfl.membership.members import (
     KEYS,
+    NOW,
     authority,
     certificate,
     key,
+    key_set,
     network,
+    revocation,
+    rotation,
 )
 
 from .helpers import Outlaw, in_trio, model_frame, serving_host, until
@@ -141,3 +148,101 @@ async def test_settings_that_differ_are_named_at_both_ends(caplog):
         said = [record.getMessage() for record in caplog.records]
         assert any("local_steps (here 1)" in each and there.peer_id in each for each in said)
         assert not any("rate" in each for each in said)
+
+
+class Capturing(OpenDoor):
+    """Lets everybody in, and keeps what they show."""
+
+    def __init__(self):
+        self.shown = []
+
+    def examine(self, session, credential):
+        self.shown.append(credential)
+
+
+class Repeating(OpenDoor):
+    """Shows what somebody else has shown."""
+
+    def __init__(self, shown):
+        self._shown = shown
+
+    def introduction(self, session):
+        return self._shown
+
+
+@pytest.mark.parametrize(
+    ("theirs", "why"),
+    [
+        (lambda identity: SecretDoor(SECRET), "secret_not_proved"),
+        (lambda identity: with_certificate(certificate(NETWORK, identity)), "certificate_of_another_peer"),
+    ],
+    ids=["secret", "certificate"],
+)
+@in_trio
+async def test_what_a_member_shows_to_a_stranger_is_of_no_use_to_it(theirs, why):
+    """Somebody in the middle is dialled by a member, and passes on to another one what it was shown."""
+    member_here, member_there, middle = key("here"), key("there"), Capturing()
+    async with (
+        serving_host(threshold=threshold(theirs(member_here)), identity=member_here) as victim,
+        serving_host(threshold=threshold(middle)) as trap,
+        serving_host(threshold=threshold(theirs(member_there)), identity=member_there) as member,
+    ):
+        with pytest.raises(NotAMember):
+            await exchange(member, trap)
+        assert middle.shown[0]
+        async with serving_host(threshold=threshold(Repeating(middle.shown[0]))) as stranger:
+            with pytest.raises(NotAdmitted):
+                await exchange(stranger, victim)
+        await until(lambda: victim.counters.refused == {why: 1})
+
+
+@in_trio
+async def test_a_member_that_dials_is_as_careful_as_one_that_listens():
+    """A listener that is no member is dropped, and told so, before any frame."""
+    identity = key("member")
+    async with (
+        serving_host(threshold=threshold(OpenDoor())) as listener,
+        serving_host(
+            threshold=threshold(with_certificate(certificate(NETWORK, identity))), identity=identity
+        ) as own,
+        serving_host() as stock,
+    ):
+        for other in (listener, stock):
+            with pytest.raises(CertificateMissing):
+                await exchange(own, other)
+        assert own.counters.refused == {"certificate_missing": 2}
+        await until(lambda: listener.counters.refused == {"not_admitted": 1})
+        assert own.counters.messages_sent == 0 and not own.connected()
+
+
+@in_trio
+async def test_who_was_away_hears_of_new_keys_at_the_door():
+    here, there = key("here"), key("there")
+    news = rotation(NETWORK, key_set(KEYS[1]), previous_until=2**40)
+    away = with_certificate(certificate(NETWORK, here))
+    knows = with_certificate(certificate(NETWORK, there, keys=KEYS[1:2]), NETWORK, news)
+    async with hosts(threshold(away), threshold(knows), listening=here, dialling=there) as (
+        listener,
+        dialler,
+    ):
+        await exchange(dialler, listener)
+
+
+@in_trio
+async def test_who_is_put_out_while_connected_is_dropped():
+    here, there = key("here"), key("there")
+    own = authority(NETWORK)
+    door = CertificateDoor(own, certificate=lambda: certificate(NETWORK, here))
+    theirs = with_certificate(certificate(NETWORK, there))
+    async with hosts(threshold(door), threshold(theirs), listening=here, dialling=there) as (
+        listener,
+        dialler,
+    ):
+        await exchange(dialler, listener)
+        own.learn(revocation(NETWORK, there), now=NOW)
+        listener.members.require()
+        assert not listener.connected()
+        with pytest.raises(NotAdmitted):
+            await exchange(dialler, listener)
+        with pytest.raises(PeerUnreachable):  # nor is it dialled
+            await listener.exchange(dialler.peer_id, dialler.addresses, model_frame())

@@ -1,0 +1,133 @@
+"""Commands that change who belongs to a network, by the signatures of those who may."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from gossipfl.membership import Signed
+
+__all__ = ["add_changes"]
+
+HomeOption = Annotated[Path, typer.Option("--home", help="Directory of the peer.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+PeerArgument = Annotated[str, typer.Argument(help="Peer id.")]
+LineArgument = Annotated[str, typer.Argument(help="A line that begins with gossipfl-statement-.")]
+DraftOption = Annotated[
+    bool,
+    typer.Option(
+        "--draft",
+        help="Change nothing, and print a line for others who hold network keys to sign: gossipfl network sign.",
+    ),
+]
+
+
+def add_changes(app: typer.Typer) -> None:
+    """Add the commands to those of ``gossipfl network``."""
+    for command in (admit, revoke, charter, sign, apply):
+        app.command()(command)
+
+
+def admit(
+    *,
+    peer_id: PeerArgument,
+    home: HomeOption,
+    role: Annotated[
+        str, typer.Option("--role", help="member, or issuer: that may invite others.")
+    ] = "member",
+    days: Annotated[float, typer.Option("--days", help="Days for which the certificate holds.")] = 365,
+    draft: DraftOption = False,
+) -> None:
+    """Print a certificate for a peer by its id; it becomes the peer's own by `gossipfl network apply` in its home.
+
+    That home has to know the network: for a peer that is a member already, to make it an issuer or to renew it.
+    """
+    from gossipfl.peer.membership.at_home import HomeOfMember
+    from gossipfl.peer.membership.changing import admit as admit_peer
+    from gossipfl.peer.membership.issuing import role_named
+
+    own = HomeOfMember(home)
+    statement = admit_peer(own.store, own.identity, peer_id, role=role_named(role), days=days, draft=draft)
+    _print_line(statement)
+
+
+def revoke(
+    *,
+    peer_id: PeerArgument,
+    home: HomeOption,
+    draft: DraftOption = False,
+    json_output: JsonOption = False,
+) -> None:
+    """Put a member out of the network, for good. Running peers hear of it at once, and drop it.
+
+    With enough network keys at hand, any member; as an issuer, whom this peer has let in.
+    """
+    from gossipfl.peer.membership.at_home import HomeOfMember
+    from gossipfl.peer.membership.changing import put_out
+
+    own = HomeOfMember(home)
+    statement = put_out(own.store, own.identity, peer_id, draft=draft)
+    if draft:
+        _print_line(statement)
+        return
+    by = "an issuer: those whom it has let in" if statement.issuer else "network keys"
+    if json_output:
+        typer.echo(json.dumps({"revoked": peer_id, "by_issuer": statement.issuer is not None}))
+        return
+    typer.echo(f"Put out {peer_id}, by {by}.")
+    if not own.home.is_running():
+        typer.echo(f"Others hear of it once this peer runs: gossipfl peer run --home {home}")
+
+
+def charter(*, home: HomeOption, draft: DraftOption = False, json_output: JsonOption = False) -> None:
+    """Give the network another charter, that of this peer's settings; all members must follow it to go on."""
+    from gossipfl.membership import Charter
+    from gossipfl.peer.membership.at_home import HomeOfMember
+    from gossipfl.peer.membership.changing import write_charter
+
+    own = HomeOfMember(home)
+    statement = write_charter(own.store, own.identity, own.charter(), draft=draft)
+    if draft:
+        _print_line(statement)
+        return
+    number = statement.body.number if isinstance(statement.body, Charter) else None
+    typer.echo(json.dumps({"charter": number}) if json_output else f"Charter {number} holds now.")
+
+
+def sign(
+    *,
+    line: LineArgument,
+    keys: Annotated[Path, typer.Option("--keys", help="Directory with network keys.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Sign without asking.")] = False,
+) -> None:
+    """Say what a line would do, and add the signatures of the network keys in a directory."""
+    from gossipfl.peer.membership.collecting import described, from_text
+    from gossipfl.peer.membership.collecting import sign as sign_statement
+    from gossipfl.peer.membership.key_files import read_keys
+
+    statement = from_text(line)
+    typer.echo(f"This {described(statement)}.", err=True)
+    if yes or typer.confirm("Sign it?", err=True):
+        _print_line(sign_statement(statement, read_keys(keys)))
+
+
+def apply(*, line: LineArgument, home: HomeOption) -> None:
+    """Take in a line that enough network keys have signed; a running peer acts on it, and tells the others."""
+    from gossipfl.peer.membership.at_home import HomeOfMember
+    from gossipfl.peer.membership.collecting import apply as apply_statement
+    from gossipfl.peer.membership.collecting import described, from_text
+
+    own, statement = HomeOfMember(home), from_text(line)
+    apply_statement(own.store, own.identity, statement)
+    typer.echo(f"Done: this {described(statement)}.")
+
+
+def _print_line(statement: Signed) -> None:
+    from gossipfl.peer.membership.collecting import described, to_text
+
+    typer.echo(to_text(statement))
+    typer.echo(f"{len(statement.signatures)} signed. It {described(statement)}.", err=True)

@@ -1,0 +1,125 @@
+"""Changing a network, as an operator does in the home of a peer: admitting, putting out, another charter."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Mapping
+from typing import Final
+
+from gossipfl.errors import MembershipError
+from gossipfl.membership import SECRET_BYTES, Authority, Charter, Revocation, Role, Signed
+from gossipfl.membership.statements import Body
+from gossipfl.network import Identity
+from gossipfl.peer.membership.issuing import body_of, certify, signers_at_hand
+from gossipfl.peer.membership.store import MembershipStore
+from gossipfl.settings.addresses import public_key_of
+
+__all__ = ["admit", "charter_body", "days_of", "new_secret", "put_out", "write_charter"]
+
+_MOST_DAYS: Final = 36_500
+
+
+def put_out(store: MembershipStore, identity: Identity, peer_id: str, *, draft: bool = False) -> Signed:
+    """Revoke a member, for good; peers that run hear of it at once.
+
+    Parameters
+    ----------
+    store : MembershipStore
+    identity : Identity
+        The peer's own.
+    peer_id : str
+    draft : bool
+        Whether to make a statement that others are to sign, and change nothing.
+
+    Raises
+    ------
+    MembershipError
+        This peer cannot, or it would put out itself.
+    """
+    authority, subject = store.authority(), public_key_of(peer_id)
+    if subject == identity.public_key:
+        raise MembershipError("a peer does not put out itself", remedy="Let another issuer do it.")
+    now = time.time()
+    body = Revocation(network=authority.id, subject=subject, at=int(now))
+    if draft:
+        return _draft(store, body)
+    statement = signers_at_hand(store, authority, identity).sign(Signed(body=body))
+    return _conclude(store, authority, statement, now=now)
+
+
+def admit(
+    store: MembershipStore, identity: Identity, peer_id: str, *, role: Role, days: float, draft: bool = False
+) -> Signed:
+    """Make a certificate for a peer by its id, without an invitation; the peer applies it itself.
+
+    Raises
+    ------
+    MembershipError
+        This peer cannot.
+    """
+    authority, now, subject = store.authority(), time.time(), public_key_of(peer_id)
+    if draft:
+        return _draft(store, body_of(authority, subject, role=role, days=days_of(days), now=now))
+    signers = signers_at_hand(store, authority, identity, role=role)
+    return certify(authority, subject, signers=signers, role=role, days=days_of(days), now=now)
+
+
+def write_charter(
+    store: MembershipStore, identity: Identity, charter: Mapping[str, str], *, draft: bool = False
+) -> Signed:
+    """Give the network another charter: that of this peer's settings.
+
+    Raises
+    ------
+    MembershipError
+        There are too few network keys here.
+    """
+    authority, now = store.authority(), time.time()
+    unsigned = charter_body(authority, charter)
+    if draft:
+        return _draft(store, unsigned.body)
+    statement = signers_at_hand(store, authority, identity, role=Role.ISSUER).sign(unsigned)
+    return _conclude(store, authority, statement, now=now)
+
+
+def _draft(store: MembershipStore, body: Body) -> Signed:
+    """A statement that has the signatures of those network keys that are here, few as they may be."""
+    return Signed(body=body).signed_by(store.network_keys())
+
+
+def _conclude(store: MembershipStore, authority: Authority, statement: Signed, *, now: float) -> Signed:
+    authority.learn(statement, now=now)
+    store.merge(authority, now=now)
+    return statement
+
+
+def charter_body(authority: Authority, fields: Mapping[str, str]) -> Signed:
+    """The next charter of a network before anybody has signed it, as others will read it."""
+    number = 1 if authority.charter is None else authority.charter.number + 1
+    body = Charter(network=authority.id, number=number, fields=tuple(sorted(fields.items())))
+    return Signed.from_bytes(Signed(body=body).to_bytes())
+
+
+def days_of(days: float, *, least: float = 0.001) -> float:
+    """Require that so many days can be, or raise `MembershipError`."""
+    if not least <= days <= _MOST_DAYS:
+        raise MembershipError("so many days cannot be", expected=f"{least} to {_MOST_DAYS}", got=days)
+    return days
+
+
+def new_secret(store: MembershipStore) -> str:
+    """Make a secret that all peers of a network are to hold, and keep it; return its line.
+
+    Raises
+    ------
+    MembershipError
+        There is one already.
+    """
+    if store.has_secret():
+        raise MembershipError(
+            "this peer holds a secret already",
+            got=store.secret_file,
+            remedy="Delete the file to make another one.",
+        )
+    return store.write_secret(secrets.token_bytes(SECRET_BYTES))

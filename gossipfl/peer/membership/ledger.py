@@ -1,0 +1,94 @@
+"""Ledger of the invitations that a peer has made, and of who has joined by them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from gossipfl.errors import GossipflError, MembershipError, NotAMember
+from gossipfl.files import named_errors, write_atomically
+from gossipfl.membership import Certificate, Signed
+from gossipfl.peer.membership.store import MembershipStore
+
+__all__ = ["Entry", "ledger", "read_entry", "write_entry"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """An invitation as the peer that made it keeps it.
+
+    Parameters
+    ----------
+    number, secret : str
+        In hexadecimal.
+    role : str
+        ``member`` or ``issuer``.
+    expires : int
+        Of the invitation; seconds since 1970.
+    days : float
+        For how long the certificate will hold.
+    used_by : str or None
+        Peer id.
+    certificate : str or None
+        What that peer was given, in hexadecimal; it gets the same again if it asks again.
+    """
+
+    number: str
+    secret: str
+    role: str
+    expires: int
+    days: float
+    used_by: str | None = None
+    certificate: str | None = None
+
+
+def read_entry(store: MembershipStore, number: bytes) -> Entry | None:
+    """Read what is known of an invitation; None if there is none of this number.
+
+    Raises
+    ------
+    NotAMember
+        Its file cannot be read.
+    """
+    path = store.invitations_directory / f"{number.hex()}.json"
+    try:
+        return Entry(**json.loads(path.read_bytes())) if path.is_file() else None
+    except (OSError, ValueError, TypeError) as error:
+        raise NotAMember("the invitation cannot be read here", got=type(error).__name__) from error
+
+
+def write_entry(store: MembershipStore, entry: Entry) -> None:
+    """Keep what is known of an invitation, durably."""
+    directory = store.invitations_directory
+    with named_errors(f"cannot write into {directory}"):
+        for each in (store.directory, directory):
+            each.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_atomically(directory / f"{entry.number}.json", json.dumps(asdict(entry)).encode())
+
+
+def ledger(store: MembershipStore) -> list[dict[str, Any]]:
+    """List all invitations of this peer without their secrets, and who has used them."""
+    directory = store.invitations_directory
+    with named_errors(f"cannot look into {directory}"):
+        paths = sorted(directory.glob("*.json")) if directory.is_dir() else []
+        contents = [(path, path.read_bytes()) for path in paths]
+    entries = []
+    for path, content in contents:
+        try:
+            entry = Entry(**json.loads(content))
+            certificate = Signed.from_bytes(bytes.fromhex(entry.certificate)) if entry.certificate else None
+        except (ValueError, TypeError, GossipflError) as error:
+            raise MembershipError(f"{path} is damaged", got=str(error)) from error
+        body = certificate.body if certificate else None
+        entries.append(
+            {
+                "number": entry.number,
+                "role": entry.role,
+                "invitation_expires": entry.expires,
+                "peer": entry.used_by,
+                "expires": body.expires if isinstance(body, Certificate) else None,
+                "serial": body.serial.hex() if isinstance(body, Certificate) else None,
+            }
+        )
+    return entries

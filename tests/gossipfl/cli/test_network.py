@@ -1,0 +1,176 @@
+"""``gossipfl network``: a network founded, joined, shown and changed by the commands an operator uses."""
+
+import json
+
+import pytest
+
+from gossipfl.network import load_or_create_identity
+from gossipfl.peer import Home
+from tests.integration.peers import PeerProcess, quick_settings
+
+from .test_main import cli
+
+__all__ = ["cli"]
+
+MALLORY = "12D3KooWMh8rnjcSXApn8nm2tNyeB5gFkJMG9dBRxJB8wx3j6fLJ"
+
+
+@pytest.fixture
+def done(cli):
+    """Run a command that must succeed, and return what it prints."""
+
+    def run(*arguments, home=None):
+        code, out, err = cli("network", *arguments, *(["--home", home] if home else []))
+        assert code == 0, err
+        return out
+
+    return run
+
+
+def refused(cli, *arguments, home):
+    code, out, err = cli("network", *arguments, "--home", home)
+    assert (code, out) == (2, ""), (out, err)
+    assert "Traceback" not in err
+    return err
+
+
+def made(directory, index=0, **tables):
+    Home(directory).create(quick_settings(index, **tables))
+    return directory, load_or_create_identity(directory).peer_id
+
+
+def test_a_network_is_founded_and_shown(done, tmp_path):
+    home, peer_id = made(tmp_path / "alice")
+    founded = json.loads(done("create", "--name", "lab", "--json", home=home))
+    assert founded["issuer"] == peer_id
+    shown = json.loads(done("show", "--json", home=home))
+    assert (shown["network"], shown["name"], shown["threshold"]) == (founded["network"], "lab", 1)
+    assert shown["certificate"]["role"] == "issuer"
+    assert shown["charter"]["fields"]["training.local_steps"] == "1"
+    text = done("show", home=home)
+    assert founded["network"] in text and "training.local_steps = 1" in text
+    for path in (home / "membership").rglob("*"):
+        assert path.stat().st_mode & 0o077 == 0, path
+
+
+def test_who_is_invited_joins_runs_and_is_put_out(cli, done, tmp_path):
+    alice, _ = made(tmp_path / "alice")
+    done("create", "--name", "lab", home=alice)
+    assert "no known address" in refused(cli, "invite", home=alice)
+    process = PeerProcess.__new__(PeerProcess)
+    process.home, process.forked, process.process = Home(alice), True, None
+    with process.start("--plain"):
+        process.until_at(event=0)
+        line = done("invite", home=alice).strip()
+        bob, bob_id = made(tmp_path / "bob", 1)
+        assert "is a member of lab" in done("join", line, home=bob)
+        assert "is a member of lab" in done(
+            "join", line, home=bob
+        )  # the same again, and the same certificate
+        eve, _ = made(tmp_path / "eve", 2)
+        assert "the invitation was used" in refused(cli, "join", line, home=eve)
+        members = json.loads(done("members", "--json", home=alice))
+        assert [each["peer"] for each in members["invitations"]] == [bob_id]
+        assert f"{bob_id} member until" in done("members", home=alice)
+        assert f"Put out {bob_id}" in done("revoke", bob_id, home=alice)
+        assert f"put out: {bob_id}" in done("members", home=alice)
+        deadline = process.until_at(event=0)
+        assert deadline["membership"]["door"] == "certificates"
+
+
+def test_keys_in_different_hands_sign_one_after_the_other(cli, done, tmp_path):
+    alice, peer_id = made(tmp_path / "alice")
+    keys = tmp_path / "keys"
+    done("create", "--keys", 3, "--threshold", 2, "--keys-to", keys, home=alice)
+    hands = []
+    for number, path in enumerate(sorted(keys.iterdir())):
+        hands.append(tmp_path / f"hand-{number}")
+        hands[-1].mkdir()
+        path.rename(hands[-1] / path.name)
+    assert "2 of its 3 network keys" in refused(cli, "charter", home=alice)
+    line = done("charter", "--draft", home=alice).strip()
+    once = done("sign", line, "--keys", hands[0], "--yes").strip()
+    assert "signatures are missing" in refused(cli, "apply", once, home=alice)
+    assert "signatures are missing" in refused(
+        cli, "apply", done("sign", once, "--keys", hands[0], "--yes").strip(), home=alice
+    )
+    done("apply", done("sign", once, "--keys", hands[2], "--yes").strip(), home=alice)
+    assert json.loads(done("show", "--json", home=alice))["charter"]["number"] == 2
+    line = done("revoke", MALLORY, "--draft", home=alice).strip()
+    for hand in hands[1:]:
+        line = done("sign", line, "--keys", hand, "--yes").strip()
+    done("apply", line, home=alice)
+    assert json.loads(done("show", "--json", home=alice))["revoked"] == [MALLORY]
+    line = done("admit", peer_id, "--role", "issuer", "--days", 10, "--draft", home=alice).strip()
+    for hand in hands[:2]:
+        line = done("sign", line, "--keys", hand, "--yes").strip()
+    assert peer_id in done("apply", line, home=alice)
+
+
+def test_keys_are_rotated(cli, done, tmp_path):
+    alice, _ = made(tmp_path / "alice")
+    done("create", home=alice)
+    before = json.loads(done("show", "--json", home=alice))
+    done("rotate", "--keys", 2, "--threshold", 2, home=alice)
+    after = json.loads(done("show", "--json", home=alice))
+    assert after["network"] == before["network"]
+    assert (
+        after["rotations"] == 1 and after["threshold"] == 2 and not set(after["keys"]) & set(before["keys"])
+    )
+    assert after["certificate"]["serial"] != before["certificate"]["serial"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (["show"], ["belongs to no network", "network create"]),
+        (["invite"], ["belongs to no network"]),
+        (["members"], ["belongs to no network"]),
+        (["revoke", MALLORY], ["belongs to no network"]),
+        (["join", "gossipfl1nonsense"], ["no invitation", "whole line"]),
+        (["join", "x" * 5000], ["no invitation"]),
+        (["create", "--keys", "9"], ["so many network keys cannot be"]),
+        (["create", "--keys", "2", "--threshold", "3"], ["so many network keys cannot be", "3 of 2"]),
+        (["create", "--name", "Zürich"], ["cannot have this name"]),
+        (["create", "--days", "nan"], ["so many days cannot be"]),
+        (["apply", "gossipfl-statement-aaaa"], ["no statement"]),
+    ],
+)
+def test_what_cannot_be_done_is_said_by_name(cli, tmp_path, arguments, parts):
+    home, _ = made(tmp_path / "alice")
+    said = refused(cli, *arguments, home=home)
+    assert all(part in said for part in parts), said
+
+
+def test_a_member_of_one_network_does_not_become_one_of_another_unasked(cli, done, tmp_path):
+    alice, peer_id = made(tmp_path / "alice")
+    done("create", home=alice)
+    assert "belongs to a network already" in refused(cli, "create", home=alice)
+    assert "does not put out itself" in refused(cli, "revoke", peer_id, home=alice)
+    assert "no such role" in refused(
+        cli, "invite", "--role", "king", "--address", "/ip4/192.0.2.7/tcp/1", home=alice
+    )
+    other, _ = made(tmp_path / "other")
+    done("create", home=other)
+    line = done("invite", "--address", "/ip4/127.0.0.1/tcp/1", home=other).strip()
+    assert "belongs to another network" in refused(cli, "join", line, home=alice)
+    new, _ = made(tmp_path / "new")
+    assert "cannot be reached" in refused(cli, "join", line, home=new)
+    late = done("invite", "--hours", "-1", "--address", "/ip4/127.0.0.1/tcp/1", home=other).strip()
+    assert "has expired" in refused(cli, "join", late, home=new)
+
+
+def test_a_secret_is_made_once_and_has_to_be_private(cli, done, tmp_path):
+    home, _ = made(tmp_path / "alice", membership={"door": "secret"})
+    code, _, err = cli("peer", "run", "--home", home)
+    assert code == 2 and "network secret" in err
+    line = done("secret", home=home).strip()
+    assert (home / "membership" / "secret").read_text().strip() == line
+    assert "holds a secret already" in refused(cli, "secret", home=home)
+    (home / "membership" / "secret").chmod(0o644)
+    code, _, err = cli("peer", "run", "--home", home)
+    assert code == 2 and "open to others" in err and "chmod" in err
+    (home / "membership" / "secret").chmod(0o600)
+    (home / "membership" / "secret").write_text("hunter2\n")
+    code, _, err = cli("peer", "run", "--home", home)
+    assert code == 2 and "holds no secret" in err
