@@ -139,7 +139,8 @@ async def test_what_is_granted_is_on_the_disk_before_it_leaves(tmp_path, monkeyp
 
 
 @in_trio
-async def test_who_is_put_out_while_connected_is_dropped_by_all_and_stays_out(tmp_path, caplog):
+async def test_who_is_put_out_while_connected_is_dropped_by_all_and_stays_out(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr("gossipfl.peer.membership.news._NEWS_SECONDS", 1000.0)  # nobody waits for that
     caplog.set_level(logging.WARNING)
     own = founded(tmp_path / "alice")
     alice = Peer(tmp_path / "alice")
