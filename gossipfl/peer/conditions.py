@@ -10,12 +10,13 @@ from typing import Any, Final
 
 import trio
 
-__all__ = ["Conditions", "watch_clock"]
+__all__ = ["Conditions", "note_clock_behind", "watch_clock"]
 
 logger = logging.getLogger(__name__)
 
 _LOOK_SECONDS = 1.0
 _JUMP_SECONDS: Final = 5.0
+_BEHIND_SECONDS: Final = 60.0
 _REMEMBER_JUMP_SECONDS: Final = 3600.0
 
 
@@ -42,13 +43,22 @@ class Conditions:
         return [{"name": name, "since": since, "text": text} for name, (since, text) in self._held.items()]
 
 
+def note_clock_behind(conditions: Conditions, incarnation: int) -> None:
+    """Notice a clock that is behind the number of this start, which is above those of all starts before."""
+    behind = incarnation / 1000 - time.time()
+    if behind > _BEHIND_SECONDS:
+        text = f"the clock is {behind:.0f} s behind that of an earlier start of this peer"
+        logger.warning("%s", text)
+        conditions.note("clock", text)
+
+
 async def watch_clock(
     conditions: Conditions,
     record: Callable[[Mapping[str, Any]], None],
     clock: Callable[[], float] = time.time,
 ) -> None:
     """Notice for ever when the clock is set, or the machine has slept; learning does not depend on it."""
-    offset, jumped_at = clock() - trio.current_time(), -float("inf")
+    offset, jumped_at = clock() - trio.current_time(), float("inf")
     while True:
         await trio.sleep(_LOOK_SECONDS)
         now = trio.current_time()

@@ -32,7 +32,7 @@ from gossipfl.peer.assembly import (
     trainer_of,
     warn_of_lost_identity,
 )
-from gossipfl.peer.conditions import Conditions, watch_clock
+from gossipfl.peer.conditions import Conditions, note_clock_behind, watch_clock
 from gossipfl.peer.driver import Participation, Parts
 from gossipfl.peer.gossip.book import AddressBook
 from gossipfl.peer.gossip.driver import sampled_view, take_part_in_gossip
@@ -183,6 +183,7 @@ class Peer:
             plan = gossip_plan(self.settings, self.task, state.nodes)
             state = replace(state, nodes=plan.nodes)
         self._incarnation = self.home.next_incarnation(beyond=beyond)
+        note_clock_behind(self.conditions, self._incarnation)
         self._records = RecordWriter(
             self.home.records, incarnation=self._incarnation, settings=self.settings.records
         )

@@ -70,6 +70,9 @@ async def test_a_restored_copy_whose_clock_was_ahead_learns_how_far_and_goes_bey
                 assert restored.status().incarnation < AHEAD
                 await until(lambda: merged_from(hub.home, peer_id)[-3:] == [AHEAD + 2] * 3)
                 assert restored.status().incarnation == AHEAD + 2
+                [condition] = restored.status().conditions
+                assert condition["name"] == "clock"
+                assert "behind that of an earlier start" in condition["text"]
                 assert restored.status().network["refused"] == {}
     assert caplog.text.count(f"neighbours have heard incarnation {AHEAD + 1} of this peer") == 1
     assert caplog.text.count("it sends models of an earlier start than was heard of before") == 1
