@@ -226,10 +226,8 @@ class Host:
         self, socket: trio.SocketStream, *, remote_address: str, expected_peer: str | None
     ) -> Connection:
         """Make a connection over a socket that leads to a peer by other means; see `Dialler.carry`."""
-        secured = await self._dialler.carry(
-            socket, remote_address=remote_address, expected_peer=expected_peer
-        )
-        return await self._take_up(secured)
+        carried = self._dialler.carry(socket, remote_address=remote_address, expected_peer=expected_peer)
+        return await self._take_up(await carried)
 
     def is_banned(self, peer_id: str) -> bool:
         """Say whether a peer is banned at the moment, for breaking the protocol again and again."""
