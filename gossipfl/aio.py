@@ -18,7 +18,7 @@ __all__ = ["running"]
 async def running(peer: Peer) -> AsyncIterator[Peer]:
     """Run a peer for the time of an ``async with`` block of an asyncio program.
 
-    Blocks may be nested, or entered by several tasks: their peers share one trio run.
+    Blocks may be nested or entered by several tasks; their peers share one trio run.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ async def running(peer: Peer) -> AsyncIterator[Peer]:
 
 
 class _TrioRun:
-    """The trio run of the present thread, for as long as it has guests; a thread can have only one."""
+    """The trio run of the current thread, while it has guests; a thread can have only one."""
 
     def __init__(self) -> None:
         loop = asyncio.get_running_loop()
@@ -125,12 +125,12 @@ class _Guest:
             raise error from None
 
     def withdraw_cancellation(self) -> None:
-        """Undo the cancellation of the block, so that its task may go on with the peer's error instead."""
+        """Undo the cancellation of the block, so that its task continues with the peer's error instead."""
         if self._cancelled_block and self._block is not None:
             self._block.uncancel()
 
     async def finish(self) -> None:
-        """Stop the peer and wait until it has ended, through any cancellation: the loop may close next."""
+        """Stop the peer and wait until it has ended, despite any cancellation: the loop may close next."""
         self._leaving = True
         if not self._ended.is_set():
             self._run.token.run_sync_soon(self._scope.cancel)

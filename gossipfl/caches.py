@@ -19,14 +19,14 @@ __all__ = ["Cache", "cache_directory", "caches", "clear", "keep_compilers_caches
 _KINDS = {
     "data": "bundled data sets, fetched through the package index",
     "compiled": "training and evaluation, compiled by torch for one model and batch size each",
-    "inductor": "what torch's compiler keeps for itself",
+    "inductor": "files of torch's compiler",
     "kernels": "the simulator's kernels, compiled by numba",
 }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cache:
-    """One kind of files that can be made again.
+    """A kind of files that can be recreated.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ class Cache:
 
 
 def cache_directory() -> Path:
-    """Where caches are: ``gossipfl`` in the user's cache, or a private directory for temporary files.
+    """The directory of caches: ``gossipfl`` in the user's cache, or a private temporary directory.
 
     ``XDG_CACHE_HOME`` and ``HOME`` are asked first. In a container with ``--user`` there may be neither, nor an
     entry in the password file, or a home that cannot be written.
@@ -84,7 +84,7 @@ def _private_temporary() -> Path:
 
 
 def keep_compilers_caches() -> None:
-    """Have torch's and numba's compilers keep what they make under `cache_directory`; before numba is imported.
+    """Make torch and numba store compiled code under `cache_directory`; call before numba is imported.
 
     Both write whole files and then rename them, so several processes may do so at once. Where a user has set
     a place of their own, it stays.
@@ -104,7 +104,7 @@ def caches() -> list[Cache]:
 
 
 def clear(name: str) -> None:
-    """Delete one cache; a process that reads it meanwhile makes again what it misses.
+    """Delete one cache; a process that is reading it recreates whatever is missing.
 
     Raises
     ------

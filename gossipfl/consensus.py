@@ -34,7 +34,7 @@ def consensus_distance(rows: Tensor, shared_size: int, among: npt.NDArray[np.boo
     Returns
     -------
     float
-        In squared units of the parameters. NaN if nobody counts, or a model has diverged.
+        In squared units of the parameters. NaN if no row counts, or a model has diverged.
 
     References
     ----------

@@ -1,4 +1,4 @@
-"""Constants of a module: what it holds beside the numbers of its row."""
+"""Constants of a module: everything it holds besides the numbers of its row."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _NESTED = 4
 def constants_of(module: nn.Module, layout: Layout) -> Constants:
     """Collect buffers that are not persistent, and attributes that are tensors, arrays, modules or plain values.
 
-    What lies in the memory of a parameter or buffer of the row is left out: it is no constant.
+    Views of a parameter or buffer of the row are left out: they are not constants.
     """
     in_rows = {entry.name for entry in layout.entries}
     named = {**dict(module.named_parameters()), **dict(module.named_buffers())}
@@ -78,7 +78,7 @@ def _collect(
 
 
 def difference(first: Constants, second: Constants) -> str | None:
-    """Name of a constant that the two do not share; None where they are the same."""
+    """Name of a constant in which the two differ; None if they agree."""
     for name in sorted(first.keys() | second.keys()):
         if name not in first or name not in second or not _same(first[name], second[name]):
             return name

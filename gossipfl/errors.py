@@ -186,7 +186,7 @@ class InvalidAlgorithm(GossipflError):
 
 
 class MessageRefused(GossipflError):
-    """A message from another peer was refused; one's own model is as before."""
+    """A message from another peer was refused; this peer's model is unchanged."""
 
 
 class MalformedFrame(MessageRefused):
@@ -206,7 +206,7 @@ class UnsupportedVersion(MessageRefused):
 
 
 class MessageTooLarge(MessageRefused):
-    """A length in the frame is above its limit; nothing was allocated for it."""
+    """A length in the frame is above its limit; nothing was allocated."""
 
 
 class IncompatibleTask(MessageRefused):
@@ -230,7 +230,7 @@ class UnknownCodec(MessageRefused):
 
 
 class UnexpectedTensor(MessageRefused):
-    """A tensor's name, dtype or shape is not what the codec and one's own layout imply."""
+    """A tensor's name, dtype or shape is not what the codec and this peer's layout imply."""
 
 
 class ChecksumMismatch(MessageRefused):
@@ -258,7 +258,7 @@ class StreamLimitExceeded(MessageRefused):
 
 
 class UselessTraffic(MessageRefused):
-    """The sender keeps the connection busy with frames that carry nothing."""
+    """The sender floods the connection with frames that carry nothing."""
 
 
 class WindowOverrun(MessageRefused):

@@ -44,7 +44,7 @@ _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}")
 
 @contextmanager
 def named_errors(what: str, *, remedy: str = _REMEDY) -> Iterator[None]:
-    """Raise what the operating system refuses inside the block as an error that says what was tried.
+    """Convert an `OSError` inside the block to an error that says what was tried.
 
     Raises
     ------
@@ -60,7 +60,7 @@ def named_errors(what: str, *, remedy: str = _REMEDY) -> Iterator[None]:
 
 
 def make_directory(path: Path) -> None:
-    """Make a directory of mode 0700, and those above it, durably; nothing happens if it is there."""
+    """Make a directory of mode 0700, and its parents, durably; nothing happens if it exists."""
     try:
         path.mkdir(0o700)
     except FileNotFoundError:
@@ -105,7 +105,7 @@ def write_atomically(path: Path, content: bytes, *, durable: bool = True) -> Non
 
 
 def create_atomically(path: Path, content: bytes) -> None:
-    """Create a file with all its content or not at all; of two processes that race, the first one wins."""
+    """Create a file with all its content or not at all; if two processes race, the first one wins."""
     temporary = _written(path, content, durable=True)
     try:
         with suppress(FileExistsError):
@@ -122,7 +122,7 @@ def remove(path: Path) -> None:
 
 
 def remove_temporaries(directory: Path) -> None:
-    """Remove what crashes left of files that were being replaced; call it where nobody else writes."""
+    """Remove temporary files left by crashes; call it where nobody else writes."""
     for path in directory.glob(".*"):
         if is_temporary(path):
             _forget(path)
@@ -139,7 +139,7 @@ def is_temporary(path: Path) -> bool:
 
 
 def cut_torn_line(path: Path) -> None:
-    """Cut off what a crash may have left after the last whole line: half a line, or zeros in place of it."""
+    """Cut off anything that a crash left after the last whole line: half a line, or zeros."""
     with path.open("rb") as file:
         whole = position = 0
         while chunk := file.read(_CHUNK_BYTES):

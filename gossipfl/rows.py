@@ -5,7 +5,7 @@ A row is a float32 vector that holds every number of a module's state in three g
     [ shared parameters | parameters that stay local | frozen parameters and buffers ]
       0 ... shared_size   ... trainable_size          ... size
 
-so that "what is exchanged" is ``rows[..., :layout.shared_size]`` and "what is trained" is
+so that the exchanged part is ``rows[..., :layout.shared_size]`` and the trained part is
 ``rows[..., :layout.trainable_size]``: two slices, and no copies. Untrained numbers of 64 bits lie in three places
 each (`gossipfl.wide`), so that counters and double-precision statistics stay exact.
 """
@@ -79,7 +79,7 @@ class SharePolicy:
             )
 
     def keeps_local(self, name: str) -> bool:
-        """Whether the parameter of this name stays with its peer."""
+        """Whether the parameter of this name stays local."""
         return any(fnmatch.fnmatchcase(name, pattern) for pattern in self.local)
 
 
@@ -126,10 +126,10 @@ class Entry:
 
 @dataclass(frozen=True)
 class Layout:
-    """Where every tensor of a module lies in its row.
+    """Positions of a module's tensors in its row.
 
-    Two peers can exchange rows exactly when the digests of their layouts are equal; what stays local does not
-    enter the digest, so peers with different personal heads can still share the rest.
+    Two peers can exchange rows exactly when the digests of their layouts are equal; local parameters are not part
+    of the digest, so peers with different personal heads can still share the rest.
     """
 
     entries: tuple[Entry, ...]
@@ -173,7 +173,7 @@ def layout_of(module: nn.Module, share: SharePolicy | None = None) -> Layout:
         Parameters that are tied (one tensor under several names) are counted once, under their first name.
         Buffers that are not persistent are constants of the module and are left out.
     share : SharePolicy, optional
-        What stays local. By default every trainable parameter is shared.
+        The parameters that stay local. By default every trainable parameter is shared.
 
     Returns
     -------

@@ -32,12 +32,12 @@ __all__ = [
 
 @contextmanager
 def errors_of_author(what: str, *, module: str) -> Iterator[None]:
-    """Raise whatever is raised in here as `InvalidAlgorithm`; named errors stay what they are.
+    """Re-raise any exception as `InvalidAlgorithm`; named errors pass unchanged.
 
     Parameters
     ----------
     what : str
-        What failed then.
+        What failed, for the message.
     module : str
         Name of the author's module, whose line is cited.
     """
@@ -79,7 +79,7 @@ def start_nodes(
     links : Links, optional
         Of algorithms that keep values for link ends.
     given
-        What else its ``start`` takes.
+        Further arguments of its ``start``.
 
     Raises
     ------
@@ -174,7 +174,7 @@ def _returned(
 
 
 def _line_of(error: Exception, module: str) -> str:
-    """Where in a module an error was raised; nothing if it was elsewhere."""
+    """The place in a module where an error was raised; empty if it was elsewhere."""
     file = getattr(sys.modules.get(module), "__file__", None)
     lines = [each.lineno for each in traceback.extract_tb(error.__traceback__) if each.filename == file]
     return f", at {file}:{lines[-1]}" if lines else ""

@@ -1,6 +1,6 @@
 """The contract of a round-based algorithm: local computation, an exchange with all neighbours, local computation.
 
-A round is written as papers write it, in one generator. What it yields goes to the neighbours; what it is sent
+A round is one generator, and reads as in the paper. What it yields goes to the neighbours; what it is sent
 back is their weighted average, or whatever its own rule makes of their rows (`gossipfl.algorithms.exchanges`).
 `RoundInProgress` drives the generator; its user supplies the exchange: the simulator multiplies all rows with the
 round's mixing matrix, a peer sums the rows that its neighbours sent for this round::
@@ -102,7 +102,7 @@ class LocalTraining(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Requirements:
-    """Mixing an algorithm is defined for; on anything else it is refused by name.
+    """The mixing an algorithm is defined for; anything else is refused by name.
 
     Parameters
     ----------
@@ -115,7 +115,7 @@ class Requirements:
     tree : bool
         Whether the links must form a tree.
     links : bool
-        Whether it sends another message over each link.
+        Whether it sends a different message over each link.
     cliques : bool
         Whether every node must be in a clique.
     server : bool
@@ -123,14 +123,14 @@ class Requirements:
     exact : bool
         Whether weights or counts go with the rows, so that a lossy codec would do more than blur them.
     epochs : bool
-        Whether it trains whole epochs, so that the number of local steps of the training has no say.
+        Whether it trains whole epochs, so that the training's number of local steps has no effect.
     every_message : str, optional
-        What one lost message does for good, if anything; peers cannot run it then.
+        The permanent damage that one lost message does, if any; peers cannot run it then.
     own_steps : bool
         Whether it takes one gradient a round and the step itself, so that the momentum and the number of local
         steps of the training have no say.
     own_weights : bool
-        Whether it weighs by itself, so that rules for mixing weights have no say.
+        Whether it has its own weights, so that rules for mixing weights have no effect.
 
     Examples
     --------
@@ -160,11 +160,11 @@ class RoundContext:
     ----------
     local : LocalTraining
     shared_size : int
-        Width of what is shared of a row.
+        Width of the shared part of a row.
     round : int
         Number of the round, from 0.
     numbers : Tensor
-        Number of each node in the network, int64 ``[B]``: what is drawn at random depends on it.
+        Number of each node in the network, int64 ``[B]``; random draws depend on it.
     seed : int
         Of whatever is drawn at random.
     links : Links, optional
@@ -227,12 +227,12 @@ class RoundAlgorithm(Algorithm, ABC):
         return type(self).sequence is not RoundAlgorithm.sequence
 
     def sequence(self, nodes: int, *, seed: int) -> MixingSequence | None:
-        """The mixing of an algorithm that brings its own; None, the default, where the topology decides."""
+        """The mixing of an algorithm that brings its own; by default None: the topology decides."""
         del nodes, seed
         return None
 
     def start(self, nodes: Nodes, *, shared_size: int, links: Links | None = None) -> Nodes:
-        """Nodes before the first round, with the auxiliary rows the algorithm keeps: none unless overridden."""
+        """Nodes before the first round, with the algorithm's auxiliary rows; by default none."""
         del shared_size, links
         return nodes
 

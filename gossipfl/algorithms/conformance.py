@@ -1,4 +1,4 @@
-"""Conformance of an algorithm to its contract, for authors: what simulator, peers and replay rely on.
+"""Conformance of an algorithm to the contract that simulator, peers and replay rely on, for authors.
 
 Every check runs the algorithm on five nodes on a path, whose weights suit every requirement, with exact gradients
 of quadratics in the place of a task.
@@ -34,9 +34,9 @@ class Finding:
     Parameters
     ----------
     check : str
-        What must hold.
+        The property that must hold.
     problem : str, optional
-        Why it does not; None where it does.
+        Why it does not hold; None if it does.
 
     Examples
     --------

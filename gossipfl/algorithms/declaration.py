@@ -1,4 +1,4 @@
-"""The declaration of an algorithm: what it is called, whose it is, and its parameters with their bounds.
+"""The declaration of an algorithm: its name, its paper, and its parameters with their bounds.
 
 An algorithm is one frozen dataclass. Its parameters are its fields, each annotated once::
 
@@ -78,9 +78,9 @@ class Parameter:
     formerly : str, optional
         An older name that files may still use.
     setting : bool
-        Whether users set it; else it follows from the model, for example.
+        Whether users set it; otherwise it follows, for example, from the model.
     in_peers : str, optional
-        The setting of a peer that takes its place, such as ``exchange.mode``.
+        The peer setting used in its place, such as ``exchange.mode``.
 
     Examples
     --------
@@ -99,7 +99,7 @@ class Parameter:
 
     @property
     def bounds(self) -> dict[str, float]:
-        """The bounds that are given, by their names."""
+        """The given bounds, by name."""
         named = {"gt": self.gt, "ge": self.ge, "lt": self.lt, "le": self.le}
         return {name: bound for name, bound in named.items() if bound is not None}
 
@@ -129,7 +129,7 @@ class DeclaredParameter:
     kind : type
         Without its annotations.
     default : object
-        ``dataclasses.MISSING`` if it must be given.
+        ``dataclasses.MISSING`` if it is required.
     about : Parameter
     """
 
@@ -140,12 +140,12 @@ class DeclaredParameter:
 
     @property
     def kind_name(self) -> str:
-        """What a file may say, such as ``int``, ``"oracle" | "local"`` or ``codec``."""
+        """Accepted values in a file, such as ``int``, ``"oracle" | "local"`` or ``codec``."""
         return _kind_name(self.kind)
 
 
 class Algorithm:
-    """What every algorithm declares, whether it runs in rounds or is driven by messages.
+    """The declaration common to round-based and message-driven algorithms.
 
     Subclasses are frozen dataclasses. Bounds of their parameters hold however one is made.
 
@@ -166,7 +166,7 @@ class Algorithm:
     kind: ClassVar[Literal["rounds", "messages"]]
     """Whether it runs in rounds, or acts on clocks and messages."""
     name: ClassVar[str] = ""
-    """What files call it; one of a user's own is called ``module:Class``."""
+    """Its name in files; a user's own is named ``module:Class``."""
     also_called: ClassVar[tuple[str, ...]] = ()
     """Older names that files may still use."""
     paper: ClassVar[str] = ""
@@ -180,7 +180,7 @@ class Algorithm:
     peers_with: ClassVar[str] = ""
     """The parameters with which peers can run it, where they cannot by default."""
     preserves_mean: ClassVar[bool] = True
-    """Whether the mean of all models stays what it is where nothing is trained and nothing lost."""
+    """Whether the mean of all models is preserved if nothing is trained and nothing is lost."""
 
     def __post_init__(self) -> None:
         for parameter in parameters_of(type(self)):
@@ -188,10 +188,10 @@ class Algorithm:
         self.check()
 
     def check(self) -> None:
-        """Refuse parameters that contradict each other, with a `SettingError`; nothing to refuse by default."""
+        """Raise `SettingError` for parameters that contradict each other; by default none do."""
 
     def fitted(self, layout: Layout) -> Self:
-        """The algorithm for models of a layout, which few need to know."""
+        """The algorithm for models of a layout, which few algorithms need."""
         del layout
         return self
 
@@ -243,7 +243,7 @@ class Settings(BaseModel):
 
 
 def settings_model(declared: type, *, base: type[Settings] = Settings) -> type[Settings]:
-    """The pydantic model of what files may say of a dataclass's parameters.
+    """The pydantic model of a dataclass's parameters in files.
 
     Parameters
     ----------
@@ -259,7 +259,7 @@ def settings_model(declared: type, *, base: type[Settings] = Settings) -> type[S
 def _derived(declared: Any, base: Any) -> type[Settings]:  # noqa: ANN401  (mypy takes no class for hashable)
     parameters = parameters_of(declared)
     fields_of_model: dict[str, Any] = {each.name: _field(each) for each in parameters}
-    make: Any = create_model  # mypy would take what it makes for a class of its own
+    make: Any = create_model  # mypy would treat the result as a distinct class
     model: type[Settings] = make(
         declared.__name__,
         __base__=base,
@@ -312,7 +312,7 @@ def _field(parameter: DeclaredParameter) -> tuple[Any, Any]:
 
 
 def _plain(kind: Any) -> Any:  # noqa: ANN401  (any annotation)
-    """The type of what a file says in the place of a value: a codec's name, a table for a dataclass."""
+    """The type of a value's form in a file: a codec's name, a table for a dataclass."""
     if kind is Compressor:
         return CodecName
     if isinstance(kind, type) and is_dataclass(kind):
@@ -323,7 +323,7 @@ def _plain(kind: Any) -> Any:  # noqa: ANN401  (any annotation)
 
 
 def _made(kind: Any, value: Any) -> Any:  # noqa: ANN401
-    """What an algorithm is given for what a file says."""
+    """The value that an algorithm gets for a form in a file."""
     kinds = (kind, *get_args(kind))
     if isinstance(value, str) and Compressor in kinds:
         return codec(value)
@@ -335,7 +335,7 @@ def _made(kind: Any, value: Any) -> Any:  # noqa: ANN401
 
 
 def _written(value: Any) -> Any:  # noqa: ANN401
-    """What a file says for what an algorithm is given."""
+    """The form in a file for a value of an algorithm."""
     if is_dataclass(value) and not hasattr(value, "payload_bytes"):
         return settings_of(value)
     return value.name if hasattr(value, "payload_bytes") else value

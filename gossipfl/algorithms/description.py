@@ -1,4 +1,4 @@
-"""Descriptions of algorithms, from what they declare: for the command line and the documentation."""
+"""Descriptions of algorithms, from their declarations, for the command line and the documentation."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["Description", "described", "example_settings", "mixing_in_words"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParameterDescription:
-    """A parameter in words; ``default`` is None both for none and for one that must be given."""
+    """A parameter in words; ``default`` is None both for no value and for a required one."""
 
     name: str
     kind: str
@@ -102,12 +102,12 @@ def described(name: str, declared: type[Algorithm]) -> Description:
 
 
 def example_settings(declared: type[Algorithm]) -> dict[str, Any]:
-    """Values for the parameters that must be given: as small as they may be."""
+    """Values for required parameters: the smallest allowed."""
     return {each.name: _least(each) for each in parameters_of(declared) if each.default is MISSING}
 
 
 def mixing_in_words(algorithm: RoundAlgorithm) -> str:
-    """What mixing an algorithm requires, in a few words."""
+    """The mixing an algorithm requires, in a few words."""
     requirements = algorithm.requirements
     if requirements.server:
         return "a server in place of a topology"

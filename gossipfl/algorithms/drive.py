@@ -37,7 +37,7 @@ class RoundInProgress:
     Attributes
     ----------
     exchange : AnyExchange or None
-        What is to be carried out now; None at the end of the round.
+        The exchange to carry out next; None at the end of the round.
     number : int
         Which exchange of the round that is, from 0; at the end, how many there were.
 
@@ -89,7 +89,7 @@ class RoundInProgress:
         return self._after
 
     def answer(self, mixed: Mixed) -> None:
-        """Go on to the next exchange, or to the end, with what came back.
+        """Continue with an answer, to the next exchange or the end.
 
         Raises
         ------

@@ -36,12 +36,12 @@ class Exchange:
     rows : Tensor
         Shape ``[B, K]``.
     compressor : Compressor, optional
-        How rows are compressed on the wire; in full unless given.
+        Compression of rows on the wire; by default none.
     over : {'neighbours', 'clique', 'server'}
         Whether they are mixed with the round's mixing matrix, averaged within cliques (D-Cliques), or averaged
         over all nodes by a server, outside gossip.
     senders : Tensor, optional
-        Over a server: who sends and is sent the answer, bool ``[B]``; everyone unless given. Rows of others are
+        Over a server: the nodes that send and get the answer, bool ``[B]``; by default all. Rows of others are
         zeros, and still count in the mean.
 
     Examples
@@ -104,9 +104,9 @@ class Neighbourhood:
     """The rows that b nodes and their neighbours sent, as the neighbours decode them.
 
     Nodes may have different numbers of neighbours, and a neighbour's row may not arrive. Such a place is not
-    ``present``: its row and weight are zero, and what it would have weighed is in ``own_weights``, so that
-    ``own_weights + weights.sum(1)`` is the sum of the node's row of the mixing matrix. A rule's outcome must not
-    depend on how many such places there are.
+    ``present``: its row and weight are zero, and its weight is added to ``own_weights``, so that ``own_weights +
+    weights.sum(1)`` is the sum of the node's row of the mixing matrix. A rule's outcome must not depend on how
+    many such places there are.
 
     Parameters
     ----------
@@ -152,7 +152,7 @@ class Neighbourhood:
         )
 
     def widened(self, own: Tensor, columns: Tensor) -> Neighbourhood:
-        """The same with whole rows, where only some of their numbers were sent: the others are the node's own.
+        """The same with whole rows if only some of their numbers were sent; the others are the node's own.
 
         Parameters
         ----------
@@ -167,7 +167,7 @@ class Neighbourhood:
 
 
 Rule: TypeAlias = Callable[[Neighbourhood], Tensor]
-"""What b nodes make of their neighbourhoods: a row each, ``[b, M]``, that depends on no other node's."""
+"""The outcome of a rule on b neighbourhoods: a row each, ``[b, M]``, that depends on no other node's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +184,7 @@ class NeighbourRows:
     rule : callable
         From a `Neighbourhood` of b of the nodes to ``[b, M]``.
     compressor : Compressor, optional
-        How rows are compressed on the wire; in full unless given.
+        Compression of rows on the wire; by default none.
 
     Examples
     --------
@@ -250,4 +250,4 @@ class Mixed:
 
 
 Round: TypeAlias = Generator[AnyExchange, Mixed, Nodes]
-"""A round under way: yields exchanges, is sent what came back, returns the nodes after the round."""
+"""A round in progress: yields exchanges, is sent their answers, returns the nodes after the round."""

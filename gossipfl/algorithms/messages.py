@@ -1,4 +1,4 @@
-"""The contract of message-driven algorithms: what one declares of itself, and its pure functions on rows.
+"""The contract of message-driven algorithms: a declaration, and pure functions on rows.
 
 Nodes act when their clocks ring and when messages arrive, and never wait for one another. An algorithm says on
 which of these occasions its nodes train, and what they send (`Behaviour`); and gives a function for each
@@ -48,7 +48,7 @@ __all__ = [
 
 Occasion = Literal["clock", "receipt", "answer"]
 Update: TypeAlias = Callable[[Nodes], Nodes]
-"""Local training, or the identity where it is not the time for it."""
+"""Local training, or the identity where there is none."""
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,31}")
 _MOST_CARRIED = 4
@@ -104,7 +104,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Behaviour:
-    """What the nodes of an algorithm do, and when.
+    """Behaviour of an algorithm's nodes: what they do, and when.
 
     Parameters
     ----------
@@ -113,14 +113,14 @@ class Behaviour:
         trains wait. ``clock``: when its clock rings and before it sends; the clock is not heard while it trains.
         ``answer``: when the answer to its own message arrives, with a gradient begun when its clock rang.
     exchange : {'push', 'pull', 'push-pull'}
-        A node sends its model, asks for one, or both. Who is asked answers with its model as it is, before it
-        takes in what came with the question.
+        A node sends its model, asks for one, or both. A node that is asked answers with its model as it was before
+        it absorbed what came with the question.
     carries : tuple of str
         Rows that travel with the model, by name: ``momentum``, or one of those in `Nodes.auxiliary` that `start`
         makes.
     lost : {'lost', 'returned'}
-        What becomes of a model that is lost or finds nobody. ``returned``: its sender learns of it when it would
-        have arrived, and takes it in itself, as if received.
+        The fate of a model that is lost or finds nobody. ``returned``: its sender learns of it when it would
+        have arrived, and absorbs it as if received.
     sharing : Sharing
         How much of a model is sent.
     flow : Flow
@@ -208,7 +208,7 @@ class MessageAlgorithm(Algorithm, ABC):
 
     @property
     def behaviour(self) -> Behaviour:
-        """What its nodes do, and when: pushed models are trained on receipt, unless told otherwise."""
+        """What its nodes do, and when; by default pushed models are trained on receipt."""
         return Behaviour()
 
     @property
@@ -224,26 +224,26 @@ class MessageAlgorithm(Algorithm, ABC):
         return None if behaviour.flow.kind == "proactive" else "peers send by their clocks"
 
     def start(self, nodes: Nodes) -> Nodes:
-        """Nodes before anything happened, with the auxiliary rows the algorithm keeps: none unless overridden."""
+        """Initial nodes, with the algorithm's auxiliary rows; by default none."""
         return nodes
 
     @final
     def emit(self, nodes: Nodes, *, shared_size: int, part: Tensor | None = None) -> Message:
-        """Messages with the nodes' models as they are now: all that `behaviour` says is sent.
+        """Messages with the nodes' current models: all that `behaviour` says is sent.
 
         Parameters
         ----------
         nodes : Nodes
             B nodes.
         shared_size : int
-            Width of what is shared of a row.
+            Width of the shared part of a row.
         part : Tensor, optional
-            As in `Message`, where parts of models are sent.
+            As in `Message`, if parts of models are sent.
 
         Raises
         ------
         SettingError
-            The nodes do not have what the algorithm carries.
+            The nodes lack something that the algorithm carries.
         """
         behaviour = self.behaviour
         return Message(
@@ -280,19 +280,19 @@ class MessageAlgorithm(Algorithm, ABC):
         nodes : Nodes
             B nodes.
         shared_size : int
-            Width of what is shared of a row.
+            Width of the shared part of a row.
         update : callable
             Local training.
 
         Returns
         -------
         Nodes
-            What is sent, and kept. Trained, unless overridden.
+            The nodes to send and keep; by default trained.
         """
         return update(nodes)
 
     def on_answer(self, nodes: Nodes, message: Message, begun: Nodes, *, update: Update) -> Nodes:
-        """Take in answers to nodes' own messages, and make the steps begun; called where nodes train on answers.
+        """Absorb answers to nodes' own messages, and apply the steps begun; called where nodes train on answers.
 
         Writing R for `on_receipt` and U for ``update``, with x̂ the model when the clock rang: ``R(x) + U(x̂) − x̂``,
         unless overridden.
@@ -323,7 +323,7 @@ class MessageAlgorithm(Algorithm, ABC):
 
 
 def transformed(message: Message, outgoing: Pipeline, draws: Draws) -> Message:
-    """Messages as their codec is given them: rows ``[B, K]`` transformed, single numbers as they are.
+    """Messages as passed to their codec: rows ``[B, K]`` transformed, single numbers unchanged.
 
     Parameters
     ----------

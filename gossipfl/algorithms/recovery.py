@@ -47,7 +47,7 @@ def go_back(nodes: Nodes, good: Nodes) -> Nodes:
 
 
 def adopt(nodes: Nodes, message: Message) -> Nodes:
-    """Take received models in the place of one's own, not averaged with it.
+    """Replace models by received ones, without averaging.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ def adopt(nodes: Nodes, message: Message) -> Nodes:
 
 
 def resumed(nodes: Nodes, algorithm: MessageAlgorithm, *, optimiser_state_size: int) -> Nodes:
-    """Let saved nodes go on under an algorithm and a training, which may be others than before.
+    """Let saved nodes continue under an algorithm and a training that may differ from before.
 
     Parameters
     ----------

@@ -57,7 +57,7 @@ def bundled() -> Mapping[str, type[Algorithm]]:
 
 
 def algorithm_names(kind: Kind | None = None) -> list[str]:
-    """Names of all algorithms but a user's own, sorted; of one kind if that is given.
+    """Names of all algorithms except a user's own, sorted; of one kind if given.
 
     Examples
     --------
@@ -77,14 +77,14 @@ def find_algorithm(name: str, *, kind: Kind | None = None, directory: Path | Non
     name : str
         Of this package, of an installed one, or ``package.module:Class``.
     kind : {'rounds', 'messages'}, optional
-        What it must be.
+        The required kind.
     directory : Path, optional
-        Where a module of the user's own is looked for first, before the current directory.
+        Directory searched for a user's own module, before the current directory.
 
     Raises
     ------
     UnknownAlgorithm
-        If there is none, or it is of the other kind.
+        If there is no such algorithm, or it is of the other kind.
     InvalidAlgorithm
         If the name leads to something else, or to a module that cannot be imported.
 
@@ -180,11 +180,11 @@ def make_algorithm(
     name : str
         As for `find_algorithm`.
     parameters : mapping of str to object, optional
-        As files have them; a codec is given by its name.
+        As in files; a codec is given by its name.
     kind, directory
         As for `find_algorithm`.
     key : str
-        What a file calls the table of the parameters, for messages.
+        Name of the parameters' table in files, for messages.
 
     Raises
     ------
@@ -208,7 +208,7 @@ def make_algorithm(
 
 
 def digest_of(algorithm: Algorithm, name: str) -> str:
-    """What two nodes must have in common to run an algorithm together, as 64 hexadecimal digits (SHA-256).
+    """Digest of what two nodes must have in common to run an algorithm together: 64 hexadecimal digits (SHA-256).
 
     It covers name, parameters and, unless the algorithm is of this package, the text of its module.
     """

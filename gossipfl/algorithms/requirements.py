@@ -1,4 +1,4 @@
-"""Requirements of round-based algorithms against what they are given, and what would do instead."""
+"""Requirements of round-based algorithms compared with what they get, and alternatives."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Unmet:
     Parameters
     ----------
     what : str
-        What does not fit, naming the algorithm and the topology.
+        The mismatch, naming the algorithm and the topology.
     expected : str
     remedy : str
     """
@@ -42,7 +42,7 @@ def unmet(
     training: TrainingSettings,
     outgoing: Pipeline = IN_FULL,
 ) -> Unmet | None:
-    """Find what an algorithm requires and does not get.
+    """Find requirements of an algorithm that are not met.
 
     Parameters
     ----------
@@ -50,12 +50,12 @@ def unmet(
         Of the algorithm, as settings have it.
     requirements : Requirements
     sequence : MixingSequence
-        The matrices it would mix with; not looked at where a server averages.
+        The matrices it would mix with; ignored if a server averages.
     cliques : bool
         Whether every node is in a clique.
     training : TrainingSettings
     outgoing : Pipeline
-        What is done to rows on their way out.
+        Pipeline of outgoing rows.
 
     Returns
     -------

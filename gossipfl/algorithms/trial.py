@@ -93,7 +93,7 @@ def trial_training(numbers: Tensor, *, rate: float = 0.1) -> TrialTraining:
 
 
 def differences(first: Nodes, second: Nodes, *, tolerance: float) -> list[str]:
-    """Names of what differs between two states of the same nodes."""
+    """Names of the parts that differ between two states of the same nodes."""
     pairs = {
         **{
             name: (getattr(first, name), getattr(second, name))
@@ -134,7 +134,7 @@ class Trial:
         return replace(self, rate=0.0)
 
     def first(self, *, dtype: torch.dtype = torch.float64) -> Nodes:
-        """Nodes before the algorithm starts; with one model, where a server has it."""
+        """Nodes before the algorithm starts; all with the same model if a server has it."""
         nodes = first_nodes()
         rows = nodes.rows[self.numbers]
         if self.algorithm.requirements.server:
@@ -175,7 +175,7 @@ class Trial:
             nodes = after
 
     def trained_alone(self, rounds: int) -> Tensor:
-        """Rows after as many updates without any exchange."""
+        """Rows after the same number of updates without any exchange."""
         nodes = self.first()
         for _ in range(rounds):
             nodes = trial_training(self.numbers, rate=self.rate).update(nodes)

@@ -64,7 +64,7 @@ def show(name: NameArgument, *, json_output: JsonOption = False) -> None:
 
 @app.command()
 def check(name: NameArgument, *, settings: SetOption = None, json_output: JsonOption = False) -> None:
-    """Check an algorithm against its contract: what the simulator, peers and replay rely on.
+    """Check an algorithm against the contract that the simulator, peers and replay rely on.
 
     The exit code is 1 if something does not hold.
     """

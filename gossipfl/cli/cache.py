@@ -1,4 +1,4 @@
-"""``gossipfl cache``: what is kept on this machine to save time, and how to be rid of it."""
+"""``gossipfl cache``: show and clear the caches on this machine."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["app"]
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Show or clear what is kept on this machine to save time.",
+    help="Show or clear the caches on this machine.",
     add_completion=False,
     pretty_exceptions_enable=False,
 )
@@ -21,7 +21,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 @app.command()
 def show(*, json_output: JsonOption = False) -> None:
-    """Show what is kept, where, and how large it is."""
+    """Show each cache, its place and its size."""
     from gossipfl.caches import cache_directory, caches
 
     found = caches()
@@ -38,9 +38,9 @@ def show(*, json_output: JsonOption = False) -> None:
 
 @app.command()
 def clear(
-    names: Annotated[list[str] | None, typer.Argument(help="Which; all unless given.")] = None,
+    names: Annotated[list[str] | None, typer.Argument(help="Caches to delete; by default all.")] = None,
 ) -> None:
-    """Delete what is kept; it is made again when it is needed."""
+    """Delete caches; they are recreated when needed."""
     from gossipfl import caches
 
     before = {each.name: each.bytes for each in caches.caches()}

@@ -46,7 +46,7 @@ def demo(
     duration: Annotated[
         float, typer.Option(help="Most seconds of gossip; it ends earlier when done.")
     ] = 40.0,
-    kill: Annotated[int, typer.Option(help="Kill so many peers half-way, and restart one.")] = 0,
+    kill: Annotated[int, typer.Option(help="Kill this many peers half-way through, and restart one.")] = 0,
     out: Annotated[
         Path | None,
         typer.Option(help="Directory for homes and picture; a new one by default."),

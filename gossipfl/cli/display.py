@@ -18,7 +18,7 @@ _SILENT_SECONDS = 15
 
 
 def status_heading(values: Mapping[str, Any]) -> str:
-    """Who a peer is and where it listens, each on a line of its own that nothing folds: they are copied."""
+    """A peer's id and addresses, each on an unbroken line of its own, for copying."""
     return "\n".join([f"peer {values['peer_id']}", *(f"listening at {each}" for each in values["addresses"])])
 
 
@@ -96,7 +96,7 @@ def end_line(values: Mapping[str, Any]) -> str:
 
 
 def _gate_rows(gate: Mapping[str, Any] | None) -> list[tuple[str, str]]:
-    """Describe what the gate kept out, in rows of a name and a value; none where it let everything in."""
+    """Describe what the gate kept out, as rows of name and value; none if it let everything in."""
     if gate is None:
         return []
     kept = {name: count for name, count in gate["decisions"].items() if name != "plausible"}
@@ -133,7 +133,7 @@ def _membership_rows(membership: Mapping[str, Any] | None) -> list[tuple[str, st
 
 
 def _rounds_rows(rounds: Mapping[str, Any] | None) -> list[tuple[str, str]]:
-    """Say how the rounds go, in rows of a name and a value; none of a peer that gossips."""
+    """Describe the progress of rounds, as rows of name and value; none for a peer that gossips."""
     if rounds is None:
         return []
     where = "gathering members before round" if rounds["gathering"] else "round"

@@ -38,16 +38,16 @@ def with_setting_flags(
     without: Collection[str] = (),
     defaults: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Callable[..., None]:
-    """Give a command one flag for each setting, and hand it those that were used.
+    """Give a command one flag for each setting, and pass it those that were used.
 
     Parameters
     ----------
     command : callable
         Takes a keyword argument ``overrides``: by table and key, the values given.
     without : collection of str
-        What the command sets itself: tables, or single settings as ``table.key``.
+        Settings that the command makes itself: tables, or single settings as ``table.key``.
     defaults : mapping, optional
-        By table and key, what the command uses in the place of a peer's own defaults, to be shown.
+        By table and key, the command's defaults in place of a peer's own, for display.
     """
     signature = inspect.signature(command, eval_str=True)
     own = [parameter for name, parameter in signature.parameters.items() if name != "overrides"]
@@ -79,7 +79,7 @@ def with_setting_flags(
 
 
 def parse_assignment(text: str) -> tuple[str, Any]:
-    """Read ``key=value``; the value as TOML where it is that, and as a plain string where not.
+    """Read ``key=value``; the value as TOML if it is valid TOML, otherwise as a plain string.
 
     Raises
     ------
@@ -97,7 +97,7 @@ def parse_assignment(text: str) -> tuple[str, Any]:
 
 
 class WithParameterFlags(TyperCommand):
-    """A command whose settings name algorithms: each parameter of theirs has a flag too.
+    """A command whose settings name algorithms: each of their parameters has a flag too.
 
     ``--rounds-restart-every 100`` is ``--rounds-parameters restart_every=100``. Which there are depends on the
     algorithm, so what is wrong with them is told when it is made.

@@ -42,7 +42,7 @@ def init(
 ) -> None:
     """Make a new peer: its directory, identity and settings file.
 
-    Every setting has a flag here; what is not given takes its default, and all can be edited in peer.toml. The
+    Every setting has a flag here; those not given take their defaults, and all can be edited in peer.toml. The
     data are read and training is tried first; where they are not on this machine yet, say --no-try.
     """
     from gossipfl.network import load_or_create_identity
@@ -206,7 +206,7 @@ def restore(
 
 @app.command()
 def status(*, home: HomeOption, json_output: JsonOption = False) -> None:
-    """Show what a peer last said of itself, and whether it runs."""
+    """Show a peer's last reported status, and whether it is running."""
     from gossipfl.cli.display import conditions_now, status_heading, status_table
     from gossipfl.peer.status import read_status
     from gossipfl.peer.store.home import Home

@@ -1,4 +1,4 @@
-"""Detection of a terminal that may be drawn on."""
+"""Detection of a terminal that can be drawn on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows in buckets, and sums over them that come out the same however many rows there are."""
+"""Rows in buckets, and sums over them that do not depend on the number of rows."""
 
 from __future__ import annotations
 

@@ -79,12 +79,12 @@ def _kth_largest(numbers: Tensor, count: int) -> Tensor:
 
 
 def chosen_bytes(count: int, size: int) -> int:
-    """Bytes that say which ``count`` of ``size`` numbers were chosen."""
+    """Bytes that encode which ``count`` of ``size`` numbers were chosen."""
     return min(_index_bytes(count, size), packed_bytes(size, 1))
 
 
 def chosen_spec(count: int, size: int) -> TensorSpec:
-    """Say what tensor holds the choice."""
+    """Describe the tensor that holds the choice."""
     if _as_bitmap(count, size):
         return TensorSpec("bitmap", "uint8", (packed_bytes(size, 1),))
     return TensorSpec("indices", "uint8", (_index_bytes(count, size),))

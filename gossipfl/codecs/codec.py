@@ -33,7 +33,7 @@ class Codec(Protocol):
         row : Tensor, shape [D], float32
             Not changed. The payload may alias its memory: leave it alone until the payload has been used.
         key : int
-            What is drawn at random depends on it alone: −2**63 … 2**63 − 1.
+            The only source of random draws: −2**63 … 2**63 − 1.
 
         Raises
         ------
@@ -45,7 +45,7 @@ class Codec(Protocol):
         ...
 
     def expected(self, size: int) -> tuple[TensorSpec, ...]:
-        """Say what a valid payload for a row of ``size`` numbers holds, in order."""
+        """Describe the tensors of a valid payload for a row of ``size`` numbers, in order."""
         ...
 
     def decode(self, tensors: Sequence[PayloadTensor], size: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""The seam at which many rows are compressed at once."""
+"""The interface for compressing many rows at once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["Compressor"]
 
 
 class Compressor(Codec, Protocol):
-    """A codec that also says, for many rows at once, what their receivers will decode.
+    """A codec that also computes, for many rows at once, what their receivers will decode.
 
     For every float32 row, ``compress(rows, keys)[i]`` equals ``decode(encode(rows[i], key=keys[i]))`` bit for bit,
     so that a simulation compresses all rows in one call and a peer's receivers see the same numbers. A row that
@@ -40,7 +40,7 @@ class Compressor(Codec, Protocol):
         rows : Tensor
             Shape ``[B, P]``, float32 or float64.
         keys : Tensor
-            Int64 ``[B]``: what is drawn at random depends on it alone.
+            Int64 ``[B]``: the only source of random draws.
 
         Returns
         -------

@@ -75,7 +75,7 @@ class DenseCodec:
         return (payload_of("row", encoded),)
 
     def expected(self, size: int) -> tuple[TensorSpec, ...]:
-        """Say what a valid payload for a row of ``size`` numbers holds."""
+        """Describe the tensors of a valid payload for a row of ``size`` numbers."""
         return (TensorSpec("row", self.dtype, (size,)),)
 
     def decode(self, tensors: Sequence[PayloadTensor], size: int) -> Tensor:

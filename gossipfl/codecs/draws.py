@@ -1,4 +1,4 @@
-"""Random numbers that are functions of a key alone, so that whoever knows the key draws the same.
+"""Random numbers as functions of a key alone, so that everyone who knows the key draws the same.
 
 SplitMix64 (Steele, Lea & Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014) used as a counter:
 integers only, so every platform and device draws the same.
@@ -52,7 +52,7 @@ def message_key(sender: str, *, incarnation: int, sequence: int) -> int:
 
 
 def exchange_keys(numbers: Tensor, *, seed: int, round_number: int, exchange: int = 0) -> Tensor:
-    """Give the keys of what nodes send in an exchange of a round.
+    """Return the keys of the rows that nodes send in an exchange of a round.
 
     Parameters
     ----------

@@ -9,9 +9,9 @@ __all__ = ["is_finite"]
 
 
 def is_finite(tensor: Tensor) -> bool:
-    """Tell whether every element is finite.
+    """Return whether every element is finite.
 
-    The smallest and the largest element say it: both are NaN if any element is, and an infinity is one of
+    The smallest and the largest element suffice: both are NaN if any element is, and an infinity is one of
     them. ``isfinite(x).all()`` is ten times slower and allocates a mask.
 
     Parameters

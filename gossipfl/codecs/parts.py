@@ -13,7 +13,7 @@ _NUMBERS = 2**18  # whose intermediate results fit into a core's cache: three ti
 
 
 def in_parts(compress: Callable[[Tensor, Tensor], Tensor], rows: Tensor, keys: Tensor) -> Tensor:
-    """Compress rows in parts of so many that what is computed on the way stays in the cache.
+    """Compress rows in parts small enough that intermediate results stay in the cache.
 
     Parameters
     ----------

@@ -41,7 +41,7 @@ _NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
 @dataclass(frozen=True, slots=True)
 class TensorHeader:
-    """What a message says of one tensor: name, dtype (a key of `DTYPES`) and shape."""
+    """Description of one tensor in a message: name, dtype (a key of `DTYPES`) and shape."""
 
     name: str
     dtype: str
@@ -70,7 +70,7 @@ class PayloadTensor:
 
 @dataclass(frozen=True, slots=True)
 class TensorSpec:
-    """What a tensor of a valid payload must be: its name, its dtype, and a range for each dimension.
+    """Expected form of a tensor in a valid payload: its name, its dtype, and a range for each dimension.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ class TensorSpec:
         return TensorHeader(self.name, self.dtype, self.most).nbytes
 
     def admits(self, header: TensorHeader) -> bool:
-        """Tell whether a tensor with this header may be read."""
+        """Return whether a tensor with this header may be read."""
         least = self.most if self.least is None else self.least
         return (
             header.name == self.name

@@ -35,9 +35,9 @@ class QSGD(BucketCodec):
     levels : int
         s, at most 32768.
     bucket : int, optional
-        n: numbers that share a norm; all of a row unless given.
+        n: numbers that share a norm; by default all of a row.
     shrunk : bool
-        Whether the outcome is divided by 1 + ω: no longer unbiased, but a contraction for any s.
+        Whether the result is divided by 1 + ω: no longer unbiased, but a contraction for any s.
     """
 
     bucket: int | None = None

@@ -27,12 +27,12 @@ __all__ = ["BucketCodec"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BucketCodec(ABC):
-    """What codecs with a scale for each bucket have in common.
+    """Base of codecs with a scale for each bucket.
 
     Parameters
     ----------
     bucket : int, optional
-        Numbers that share a scale; all of a row unless given.
+        Numbers that share a scale; by default all of a row.
 
     Raises
     ------
@@ -79,7 +79,7 @@ class BucketCodec(ABC):
         return 4 * bucket_count(size, self.bucket) + packed_bytes(size, width)
 
     def expected(self, size: int) -> tuple[TensorSpec, ...]:
-        """Say what a valid payload for a row of ``size`` numbers holds."""
+        """Describe the tensors of a valid payload for a row of ``size`` numbers."""
         packed = packed_bytes(size, width_of(self.largest_symbol))
         return (
             TensorSpec("scales", "float32-le", (bucket_count(size, self.bucket),)),
@@ -111,7 +111,7 @@ class BucketCodec(ABC):
         Raises
         ------
         UnexpectedTensor
-            The payload has another form, a scale is negative or not finite, or a symbol is none.
+            The payload has the wrong form, a scale is negative or not finite, or a symbol is invalid.
         """
         require_admitted([tensor.header for tensor in tensors], self.expected(size))
         scales, packed = (tensor_of(tensor) for tensor in tensors)

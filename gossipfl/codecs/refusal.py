@@ -49,7 +49,7 @@ def require_in_range(encoded: Tensor, *, row: Tensor, codec: str, most: str) -> 
     codec : str
         Its name.
     most : str
-        What fits into the codec.
+        What the codec can hold.
 
     Raises
     ------

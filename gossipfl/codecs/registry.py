@@ -55,7 +55,7 @@ def codec(name: str) -> Compressor:
 
 
 def model_codec(name: str, *, size: int, own: bool = False) -> Compressor:
-    """Give the codec of this name, if what it makes of a whole model of ``size`` numbers is near it.
+    """Return the codec of this name, if it approximates whole models of ``size`` numbers closely.
 
     What a codec leaves out of a model is lost where nothing sends it later. So it must not be more, in
     expectation, than half of the model's square norm.

@@ -28,7 +28,7 @@ class ScaledSign(BucketCodec):
     Parameters
     ----------
     bucket : int, optional
-        n: numbers that share a scale; all of a row unless given.
+        n: numbers that share a scale; by default all of a row.
     """
 
     @property

@@ -76,7 +76,7 @@ class TopK:
         return 4 * count + chosen_bytes(count, size)
 
     def expected(self, size: int) -> tuple[TensorSpec, ...]:
-        """Say what a valid payload for a row of ``size`` numbers holds."""
+        """Describe the tensors of a valid payload for a row of ``size`` numbers."""
         count = chosen_count(self.share, size)
         return TensorSpec("values", "float32-le", (count,)), chosen_spec(count, size)
 
@@ -163,7 +163,7 @@ class RandomK:
         return 4 * count + min(_SEED_BYTES, chosen_bytes(count, size))
 
     def expected(self, size: int) -> tuple[TensorSpec, ...]:
-        """Say what a valid payload for a row of ``size`` numbers holds."""
+        """Describe the tensors of a valid payload for a row of ``size`` numbers."""
         count = chosen_count(self.share, size)
         seed = TensorSpec("seed", "int64-le", (1,))
         where = seed if self._sends_seed(size) else chosen_spec(count, size)

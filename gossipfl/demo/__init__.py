@@ -1,1 +1,1 @@
-"""The main job on one machine: peers as separate processes, watched but not led by who starts them."""
+"""The demo: peers as separate processes on one machine, watched but not directed."""

@@ -1,4 +1,4 @@
-"""The picture of a demo: how accuracy and consensus distance went."""
+"""The figure of a demo: accuracy and consensus distance over time."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def curves(
     killed_at: float | None = None,
     restarted_at: float | None = None,
 ) -> Figure:
-    """Plot accuracy and consensus distance from the start on, and mark what was done to the peers.
+    """Plot accuracy and consensus distance over time, and mark kills and restarts of peers.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Killing peers half-way through a demo, and bringing one of them back."""
+"""Kills of peers half-way through a demo, and the restart of one of them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Disruption:
     processes : sequence of PeerProcess
         All peers.
     count : int
-        How many to kill; with 0 nothing happens.
+        Number of peers to kill; with 0 nothing happens.
 
     Attributes
     ----------
@@ -36,7 +36,7 @@ class Disruption:
         self.restarted_at: float | None = None
 
     def act(self, look: Observation, *, half_way: bool) -> str | None:
-        """Kill or restart if it is time; return what was done, for people."""
+        """Kill or restart if it is time; return a description of what was done."""
         if not self._victims:
             return None
         if self.killed_at is None:
@@ -55,7 +55,7 @@ class Disruption:
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing is to come, and the peer that came back has heard enough to be like the others."""
+        """Whether nothing more is planned, and the restarted peer has caught up with the others."""
         if not self._victims:
             return True
         back = self._victims[0]

@@ -49,11 +49,11 @@ class DemoPlan:
     seed : int
         Of the partition, the initial row, the batches and the choice of neighbours.
     duration : float
-        Most seconds of gossip, from the moment all peers are up.
+        Longest duration of gossip in seconds, from when all peers are up.
     kill : int
-        How many peers are killed half-way; one of them is started again.
+        Number of peers killed half-way through; one of them is restarted.
     overrides : dict
-        By table and key, settings of the peers that take the place of the recipe's.
+        By table and key, settings of the peers that override the recipe's.
 
     Raises
     ------

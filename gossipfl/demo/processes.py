@@ -41,7 +41,7 @@ class PeerProcess:
     _process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
     def start(self) -> None:
-        """Run ``gossipfl peer run`` on the directory; what it prints goes to ``log`` there.
+        """Run ``gossipfl peer run`` on the directory; its output goes to ``log`` there.
 
         Raises
         ------
@@ -61,7 +61,7 @@ class PeerProcess:
                     "--plain",
                     "--until-stdin-ends",
                 ],
-                stdin=subprocess.PIPE,  # ends with this process, whatever becomes of it; nothing is written
+                stdin=subprocess.PIPE,  # closes with this process, however it ends; nothing is written
                 stdout=log,
                 stderr=log,
                 start_new_session=True,  # Ctrl-C is for the demo, which then stops its peers itself
@@ -72,7 +72,7 @@ class PeerProcess:
 
     @property
     def is_up(self) -> bool:
-        """Whether the process runs."""
+        """Whether the process is running."""
         return self._process is not None and self._process.poll() is None
 
     def kill(self) -> None:
@@ -95,7 +95,7 @@ class PeerProcess:
             self._process.send_signal(signal.SIGTERM)
 
     def wait(self) -> None:
-        """Wait until the process has ended; make it end if it does not by itself."""
+        """Wait until the process has ended; kill it if it does not end on its own."""
         if self._process is None:
             return
         try:
@@ -110,7 +110,7 @@ class PeerProcess:
             self._process.stdin.close()
 
     def require_up(self) -> None:
-        """Require that the process has not ended by itself.
+        """Require that the process has not ended on its own.
 
         Raises
         ------
@@ -122,7 +122,7 @@ class PeerProcess:
             raise DemoFailed(f"peer {self.index} ended by itself", got=" / ".join(lines[-3:]) or "no output")
 
     def status(self) -> dict[str, Any] | None:
-        """What the peer last said of itself in its present start; None before the first time."""
+        """The peer's last status report since its current start; None before the first."""
         try:
             status = read_status(self.home.status)
         except HomeError:

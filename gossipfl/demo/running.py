@@ -40,7 +40,7 @@ class Progress:
     history : list of Observation
         All looks so far.
     phase : str
-        What goes on now, for people.
+        Description of the current phase.
     """
 
     metric: str
@@ -55,14 +55,14 @@ def run_demo(plan: DemoPlan, *, began: float, show: Callable[[Progress], None]) 
     ----------
     plan : DemoPlan
     began : float
-        When the command was given, on the clock of `time.monotonic`.
+        Time at which the command was given, on the clock of `time.monotonic`.
     show : callable
         Called about twice a second.
 
     Raises
     ------
     DemoFailed
-        If a peer ends by itself, or the peers do not come up.
+        If a peer ends on its own, or the peers do not come up.
     SettingError, HomeError, TaskError
         If the plan's settings are wrong.
     """
@@ -171,7 +171,7 @@ def _gossip(
     look: Look,
     show: Callable[[Progress], None],
 ) -> Disruption:
-    """Watch until all models are old enough or time is up; half-way, kill and restart as planned."""
+    """Watch until all models are old enough or time is up; half-way through, kill and restart as planned."""
     enough = plan.settings(0, bootstrap=[], listen="/ip4/127.0.0.1/tcp/0").training.decay_age
     start = time.monotonic()
     disruption = Disruption(processes, count=plan.kill)

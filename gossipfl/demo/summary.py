@@ -22,7 +22,7 @@ class Summary:
     converged : bool
         Whether the worst surviving peer is within ``tolerance_points`` of pooled training.
     metric : str
-        What the next figures are: shares between 0 and 1.
+        Metric of the following figures: shares between 0 and 1.
     gossip : list of float or None
         Of each peer at the end, on the common test samples; None for a killed one.
     gossip_mean, gossip_worst : float

@@ -1,4 +1,4 @@
-"""Looking at the peers of a demo from outside: only at what each writes into its own directory."""
+"""Observation of a demo's peers from outside: only what each writes into its own directory."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Observation:
     seconds : float
         Since the demo began.
     statuses : tuple
-        For each peer what it last said of itself (see `PeerStatus.to_dict`), or None.
+        For each peer its last status report (see `PeerStatus.to_dict`), or None.
     running : tuple of bool
     consensus_distance : float or None
         Over the newest checkpoints; None with fewer than two.
@@ -61,13 +61,13 @@ class Observation:
 
     @property
     def up(self) -> int:
-        """How many peers run and have spoken; to have a process is not to be there."""
+        """Number of peers that run and have reported; a process alone does not count."""
         pairs = zip(self.statuses, self.running, strict=True)
         return sum(running and status is not None for status, running in pairs)
 
     @property
     def all_up(self) -> bool:
-        """Whether every peer that should run has spoken."""
+        """Whether every peer that should run has reported."""
         return self.up == sum(self.running)
 
     def total(self, counter: str) -> int:

@@ -1,4 +1,4 @@
-"""The one seam for what leaves a node: an ordered list of transformations of its row, and a codec at the end."""
+"""The pipeline of outgoing rows: an ordered list of transformations, and a codec at the end."""
 
 from gossipfl.outgoing.mask import SharedMask
 from gossipfl.outgoing.noise import GaussianNoise, secret_normals

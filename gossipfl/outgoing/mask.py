@@ -18,10 +18,10 @@ __all__ = ["SharedMask"]
 class SharedMask:
     """Send the same random share of the numbers at all nodes (Tang et al., "GossipFL", IEEE TPDS 34(3), 2023).
 
-    What is not sent stays the receiver's own: on those coordinates the mixing matrix of the exchange is the
-    identity, so means over all nodes are preserved wherever the matrices preserve them, and a node's own row is
-    never blurred. There are ⌊share · d⌉ coordinates, each choice as likely as any other: the paper draws each with
-    probability ``share`` instead, and messages then differ in length.
+    Numbers that are not sent stay the receiver's own: on those coordinates the mixing matrix of the exchange is
+    the identity, so means over all nodes are preserved wherever the matrices preserve them, and a node's own row
+    is never blurred. There are ⌊share · d⌉ coordinates, each choice as likely as any other: the paper draws each
+    with probability ``share`` instead, and messages then differ in length.
 
     Parameters
     ----------

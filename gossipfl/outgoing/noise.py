@@ -29,9 +29,9 @@ class GaussianNoise:
     Parameters
     ----------
     deviation : float
-        Standard deviation σ of what is added to each number.
+        Standard deviation σ of the noise on each number.
     recorded : bool
-        Whether peers record the secrets they drew it from.
+        Whether peers record the secrets of their noise.
     """
 
     deviation: float
@@ -61,7 +61,7 @@ class GaussianNoise:
 
 
 def secret_normals(secret: bytes) -> Normals:
-    """Normals that nobody draws again without the secret: its ChaCha20 stream, by Box and Muller.
+    """Normals that cannot be reproduced without the secret: its ChaCha20 stream, by Box and Muller.
 
     Each row's key chooses a stream of the secret, so the rows of one exchange have independent noise. A secret is
     for one exchange or message.

@@ -17,7 +17,7 @@ __all__ = ["IN_FULL", "Pipeline", "restored"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pipeline:
-    """Transformations of outgoing rows, and the codec that writes what is left.
+    """Transformations of outgoing rows, and the codec that encodes the result.
 
     An algorithm that compresses by itself has its own codec in the place of this one; transformations come before
     it all the same.
@@ -41,7 +41,7 @@ class Pipeline:
 
     @property
     def is_lossless(self) -> bool:
-        """Whether receivers get each row as it is."""
+        """Whether receivers get each row unchanged."""
         return not self.transformations and self.codec in (None, FLOAT32)
 
     @property
@@ -69,7 +69,7 @@ class Pipeline:
         return (self.codec or FLOAT32).payload_bytes(self.width(size))
 
     def effects(self, size: int) -> list[tuple[str, Effect]]:
-        """What each part does to rows of ``size`` numbers, with its name, in order."""
+        """The effect of each part on rows of ``size`` numbers, with its name, in order."""
         effects = []
         for each in self.transformations:
             effects.append((each.name, each.effect(size)))
@@ -81,14 +81,14 @@ class Pipeline:
         return effects
 
     def transform(self, rows: Tensor, draws: Draws, *, row: int = 0) -> Tensor:
-        """Rows ``[B, size]`` as the codec is given them, ``[B, width]``.
+        """Rows ``[B, size]`` as passed to the codec, ``[B, width]``.
 
         Parameters
         ----------
         rows : Tensor
         draws : Draws
         row : int
-            Which of a message's rows they are, where it has several: each draws for itself.
+            Index of these rows among several in a message: each draws independently.
         """
         for place, each in enumerate(self.transformations, start=1 + row * len(self.transformations)):
             rows = each.apply(rows, replace(draws, keys=rekeyed(draws.keys, place)))
@@ -105,7 +105,7 @@ class Pipeline:
 
 
 def restored(own: Tensor, arrived: Tensor, columns: Tensor | None) -> Tensor:
-    """Put what arrived back into rows: what was not sent is the receiver's own.
+    """Put received numbers back into rows: those not sent are the receiver's own.
 
     Parameters
     ----------
@@ -114,7 +114,7 @@ def restored(own: Tensor, arrived: Tensor, columns: Tensor | None) -> Tensor:
     arrived : Tensor
         Shape ``[..., width]``.
     columns : Tensor, optional
-        Where they belong, int64 ``[width]``; None if all numbers arrived.
+        Their positions, int64 ``[width]``; None if all numbers arrived.
     """
     if columns is None:
         return arrived

@@ -1,4 +1,4 @@
-"""The contract of a transformation of outgoing rows: what it does, what it draws, and what it does to the mean."""
+"""The contract of a transformation of outgoing rows: its effect on rows and means, and its draws."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Normals: TypeAlias = Callable[[Tensor, int], Tensor]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draws:
-    """The source of what is drawn at random for the rows of one exchange or message.
+    """The source of random draws for the rows of one exchange or message.
 
     Parameters
     ----------
@@ -27,7 +27,7 @@ class Draws:
     common : int
         A key that all nodes of the exchange share: a function of (seed, round, exchange).
     normals : callable
-        Where noise comes from: from the keys, so that a simulation can be repeated, or from a secret.
+        Source of noise: the keys, so that a simulation can be repeated, or a secret.
     """
 
     keys: Tensor
@@ -37,14 +37,14 @@ class Draws:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effect:
-    """A bound on what a transformation T does to a row x: ``E‖T(x) − x‖² ≤ relative · ‖x‖² + absolute``.
+    """A bound on the effect of a transformation T on a row x: ``E‖T(x) − x‖² ≤ relative · ‖x‖² + absolute``.
 
     Parameters
     ----------
     unbiased : bool
         Whether ``E T(x) = x``, so that means are right in expectation.
     relative : float
-        Infinite where no bound is known.
+        Infinite if no bound is known.
     absolute : float
     """
 
@@ -70,7 +70,7 @@ class Transformation(Protocol):
         ...
 
     def effect(self, size: int) -> Effect:
-        """What it does to rows of ``size`` numbers."""
+        """Its effect on rows of ``size`` numbers."""
         ...
 
     def apply(self, rows: Tensor, draws: Draws) -> Tensor:

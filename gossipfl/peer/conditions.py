@@ -1,4 +1,4 @@
-"""Conditions of a peer that its operator should know of, as its log tells them and its status shows them."""
+"""Conditions of a peer that its operator should know of, for its log and its status."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _REMEMBER_JUMP_SECONDS: Final = 3600.0
 
 @dataclass(slots=True)
 class Conditions:
-    """What is unusual about a peer now, by name: since when, and in words.
+    """Unusual conditions of a peer, by name: since when, and in words.
 
     Names are ``disk``, ``records``, ``alone``, ``clock``, ``restored`` and ``copy``.
     """
@@ -57,7 +57,7 @@ async def watch_clock(
     record: Callable[[Mapping[str, Any]], None],
     clock: Callable[[], float] = time.time,
 ) -> None:
-    """Notice for ever when the clock is set, or the machine has slept; learning does not depend on it."""
+    """Watch for clock changes and for sleep of the machine; learning does not depend on either."""
     offset, jumped_at = clock() - trio.current_time(), float("inf")
     while True:
         await trio.sleep(_LOOK_SECONDS)

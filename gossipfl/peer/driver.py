@@ -1,4 +1,4 @@
-"""A peer's part in a network: what learns, and what talks to the others. Gossip here, rounds beside it."""
+"""A peer's part in a network: the learner, and the tasks that talk to the others, in gossip or in rounds."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Learning(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Parts:
-    """What one start of a peer is made of, however it takes part.
+    """The components of one start of a peer, however it takes part.
 
     Parameters
     ----------
@@ -84,7 +84,7 @@ class Parts:
 
 @dataclass(frozen=True, kw_only=True)
 class Participation:
-    """What one start of a peer does with others.
+    """The interactions of one start of a peer with others.
 
     Parameters
     ----------
@@ -94,7 +94,7 @@ class Participation:
     screen : callable
         Refuses them by their headers.
     tasks : mapping of str to callable
-        By name, what runs as long as the peer does.
+        Tasks that run as long as the peer does, by name.
     described : callable
         How the rounds go, as plain values for the status; None of a peer that gossips.
     gate : callable

@@ -1,4 +1,4 @@
-"""Housekeeping of a peer beside learning: evaluation, checkpoints, status."""
+"""Housekeeping of a peer alongside learning: evaluation, checkpoints, status."""
 
 from __future__ import annotations
 

@@ -22,12 +22,12 @@ logger = logging.getLogger(__name__)
 
 
 def described(data: Dataset) -> Mapping[str, Any]:
-    """What records say of the data a peer trains on: their number, and a fingerprint of them."""
+    """Description in records of the data a peer trains on: their number, and a fingerprint."""
     return {"samples": data.samples, "data": data.fingerprint()}
 
 
 def require_renewable(task: Task, *, in_rounds: bool) -> None:
-    """Require that a peer can learn from data that grow, where the task's do.
+    """Require that a peer can learn from growing data, if the task's data grow.
 
     Raises
     ------
@@ -62,7 +62,7 @@ async def renew_for_ever(
         What the peer has read already.
     learner : Learner
     publish : callable
-        Is given new data, for evaluation.
+        Receives new data, for evaluation.
     """
     period, before = task.refresh_seconds, described(first)
     if period is None:

@@ -1,4 +1,4 @@
-"""Noise that a peer draws from the operating system's generator, anew for each exchange or message."""
+"""Noise with a fresh secret from the operating system's generator for each exchange or message."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def new_normals(
     record : callable
         Takes one record.
     named : mapping of str to int
-        What the secret is for: ``round`` and ``exchange``, or ``sequence``.
+        Purpose of the secret: ``round`` and ``exchange``, or ``sequence``.
     """
     noise = outgoing.noise
     if not noise:

@@ -24,7 +24,7 @@ def start_record(
     data: Dataset,
     resumed: Checkpoint | None,
 ) -> dict[str, Any]:
-    """Say all that a replay must know before any event."""
+    """Record everything that a replay must know before any event."""
     return {
         "kind": "start",
         "peer": peer_id,

@@ -27,7 +27,7 @@ class PeerStatus:
     task : str
         Name of the task.
     addresses : tuple of str
-        Where it can be reached.
+        Its addresses.
     incarnation : int
         Number of this start.
     age, step, event : int
@@ -79,7 +79,7 @@ class PeerStatus:
     updated: float
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain values; what is NaN becomes None, which JSON knows."""
+        """As plain values; NaN becomes None, for JSON."""
         values = asdict(self)
         values["addresses"] = list(self.addresses)
         values["loss"] = self.loss if math.isfinite(self.loss) else None

@@ -41,16 +41,16 @@ class Outgoing:
     form : ExchangeForm
     codec : Codec
     payloads : mapping of int to tuple of PayloadTensor
-        By number of the recipient; the same one for all of them, unless each link has a message of its own.
+        By number of the recipient; the same for all, unless each link has its own message.
     sent : Tensor
-        What the recipients decode, ``[1, K]`` or ``[L, K]``; K is less than ``form.size`` where a mask leaves
-        numbers out.
+        Rows as the recipients decode them, ``[1, K]`` or ``[L, K]``; K is less than ``form.size`` where a mask
+        leaves numbers out.
     columns : Tensor or None
         Which numbers those are; None if they are all.
     finite : bool
-        Whether it can be sent; the round will be given up otherwise.
+        Whether it can be sent; otherwise the round will be given up.
     neighbours : tuple of int
-        Whose rows are to come.
+        The members whose rows are expected.
     """
 
     exchange: AnyExchange
@@ -66,7 +66,7 @@ class Outgoing:
 def outgoing(
     plan: RoundsPlan, position: Position, exchange: AnyExchange, *, noise: Normals = normals
 ) -> Outgoing:
-    """Encode what an algorithm gives to be sent.
+    """Encode the rows that an algorithm sends.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ def outgoing(
     position : Position
     exchange : AnyExchange
     noise : callable
-        What noise is drawn from, for this exchange alone; from the seed of the rounds unless given.
+        Secret key of this exchange's noise; by default derived from the seed of the rounds.
 
     Raises
     ------
@@ -103,7 +103,7 @@ def outgoing(
             neighbours=neighbours,
         )
     numbers = torch.tensor([plan.number])
-    if isinstance(exchange, LinkExchange):  # each link end has a key of its own
+    if isinstance(exchange, LinkExchange):  # each link end has its own key
         numbers = (numbers << 32) + torch.tensor(recipients, dtype=torch.int64)
     place = {"seed": plan.seed, "round_number": position[0], "exchange": position[1]}
     draws = Draws(
@@ -139,7 +139,7 @@ def mixed(
     listening: bool = False,
     place: int = 0,
 ) -> Mixed:
-    """Make of the rows that arrived what the algorithm is sent back.
+    """Combine the rows that arrived into the answer to the algorithm.
 
     Parameters
     ----------
@@ -151,9 +151,9 @@ def mixed(
     untaken : collection of int
         Recipients that did not keep this peer's row.
     listening : bool
-        Whether the peer takes over what the others have: its own row then has no weight.
+        Whether the peer takes over the others' rows: its own row then has no weight.
     place : int
-        Which of the nodes of the round the peer is, where several do it as one batch.
+        Index of the peer among the nodes of the round, if several are computed as one batch.
     """
     if out.form.over == "links":
         arrived = [rows.get(number, torch.zeros(out.form.size)) for number in out.neighbours]  # never masked

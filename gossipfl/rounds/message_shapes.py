@@ -1,6 +1,6 @@
 """Shapes of the messages of a round, known before any of them arrives.
 
-They are found by doing a few rounds alone, with training that does nothing, and noting what would be sent.
+They are found by doing a few rounds alone, with training that does nothing, and recording what would be sent.
 """
 
 from __future__ import annotations
@@ -51,12 +51,12 @@ class ExchangeForm:
     over: Literal["neighbours", "clique", "links", "rule"]
 
     def described(self) -> list[object]:
-        """Plain values that are equal where forms are."""
+        """Plain values that are equal exactly if forms are."""
         return [self.size, self.compressor.name if self.compressor else None, self.over]
 
 
 def form_of(name: str, exchange: AnyExchange) -> ExchangeForm:
-    """Say what an exchange sends.
+    """Describe the messages of an exchange.
 
     Raises
     ------
@@ -78,7 +78,7 @@ def form_of(name: str, exchange: AnyExchange) -> ExchangeForm:
 def forms_of(
     name: str, algorithm: RoundAlgorithm, trainer: Trainer, *, links: Links | None
 ) -> tuple[ExchangeForm, ...]:
-    """Find what an algorithm sends in each exchange.
+    """Find the messages that an algorithm sends in each exchange.
 
     Raises
     ------
@@ -124,7 +124,7 @@ def _tried(
     sent: list[ExchangeForm] = []
 
     def alone(exchange: AnyExchange) -> Mixed:
-        """Nothing arrives, and nobody else is there."""
+        """A network with no other members, in which nothing arrives."""
         sent.append(form_of(name, exchange))
         rows = exchange.rows
         combined = exchange.combined(_nobody_around(rows)) if isinstance(exchange, NeighbourRows) else rows

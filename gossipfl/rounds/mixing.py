@@ -27,20 +27,20 @@ _ROUNDS_IN_DIGEST = 8
 
 @dataclass(frozen=True, kw_only=True)
 class Mixing:
-    """Who mixes with whom in which round.
+    """The mixing of each round.
 
     Parameters
     ----------
     sequence : MixingSequence
     groups : tuple of int or None
-        Clique of each member, where the topology has cliques.
+        Clique of each member, if the topology has cliques.
     """
 
     sequence: MixingSequence
     groups: tuple[int, ...] | None = None
 
     def row(self, position: tuple[int, int], form: ExchangeForm, number: int) -> dict[int, float]:
-        """What a member averages in an exchange: by number the weight of each, its own included."""
+        """Weights of the rows that a member averages in an exchange, by number, including its own."""
         if form.over == "clique":
             clique = self._clique(number)
             return dict.fromkeys(clique, 1 / len(clique))
@@ -73,7 +73,7 @@ def mixing_of(
     members: int,
     outgoing: Pipeline = IN_FULL,
 ) -> Mixing:
-    """Make the mixing sequence, and refuse by name what the algorithm is not defined for.
+    """Build the mixing sequence, and refuse by name any mixing that the algorithm is not defined for.
 
     Raises
     ------
@@ -142,7 +142,7 @@ def links_of(algorithm: RoundAlgorithm, mixing: Mixing, round_number: int, numbe
 
 
 def structure_of(mixing: Mixing) -> str:
-    """Digest of who mixes with whom: equal expressions may name other graphs in other versions of a library."""
+    """Digest of the mixing itself: equal expressions may denote different graphs in different library versions."""
     digest = hashlib.sha256()
     for t in range(min(mixing.sequence.period or _ROUNDS_IN_DIGEST, _ROUNDS_IN_DIGEST)):
         W = mixing.sequence.matrix(t)

@@ -29,7 +29,7 @@ Position = tuple[int, int]
 
 @dataclass(frozen=True, kw_only=True)
 class RoundsPlan:
-    """All that one peer knows of the rounds to come.
+    """Everything a peer knows about the rounds in advance.
 
     Parameters
     ----------
@@ -41,13 +41,13 @@ class RoundsPlan:
     number : int
         The peer's own.
     seed : int
-        Of what the algorithm draws.
+        Seed of the algorithm's draws.
     outgoing : Pipeline
-        What is done to rows on their way out, with the codec of what the algorithm does not compress.
+        Pipeline of outgoing rows, with the codec of those that the algorithm does not compress.
     forms : tuple of ExchangeForm
-        What is sent in each exchange of a round.
+        Form of the messages in each exchange of a round.
     agreement : bytes, length 32
-        Digest of all that must be the same at all members.
+        Digest of everything that must be the same for all members.
     """
 
     name: str
@@ -74,7 +74,7 @@ class RoundsPlan:
         return links_of(self.algorithm, self.mixing, round_number, self.number)
 
     def expectation(self) -> RoundsExpectation:
-        """What this peer accepts from others."""
+        """The messages that this peer accepts from others."""
         return RoundsExpectation(
             agreement=self.agreement,
             forms=tuple(
@@ -90,7 +90,7 @@ def round_algorithm(settings: PeerSettings) -> RoundAlgorithm:
     Raises
     ------
     SettingError, InvalidAlgorithm
-        If there is none of this name, a parameter is wrong, or peers cannot run it.
+        If there is no algorithm of this name, a parameter is wrong, or peers cannot run it.
     """
     rounds, modules = settings.rounds, settings.runtime.modules
     assert rounds.algorithm is not None  # noqa: S101  (the caller's reason to ask)
@@ -161,7 +161,7 @@ def plan_of(
 
 
 def _own_codecs(codecs: Sequence[Compressor | None]) -> dict[str, dict[str, str]]:
-    """Digests of the sources of users' own codecs by name, if there are any."""
+    """Digests of the sources of users' own codecs, by name."""
     sources = {each.name: own_source(each) for each in codecs if each is not None}
     digests = {
         name: hashlib.sha256(source.encode()).hexdigest()

@@ -26,7 +26,7 @@ class Roster:
     members : tuple of str
         Peer ids; a member's place is its number.
     addresses : mapping of str to tuple of str
-        By peer id, where the roster says that members are.
+        Addresses of members in the roster, by peer id.
     """
 
     members: tuple[str, ...]
@@ -44,7 +44,7 @@ class Roster:
         Raises
         ------
         SettingError
-            If it is none.
+            If it is not a member.
         """
         try:
             return self.members.index(peer_id)
@@ -56,7 +56,7 @@ class Roster:
 
 
 def read_roster(settings: RoundsSettings, *, directory: Path) -> Roster:
-    """Read the roster that the settings give or name.
+    """Read the roster given or named in the settings.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ def read_roster(settings: RoundsSettings, *, directory: Path) -> Roster:
     Raises
     ------
     SettingError
-        If there is none or there are two, the file cannot be read, or an entry is no member.
+        If there is no roster or there are two, the file cannot be read, or an entry is not a member.
     """
     if bool(settings.roster) == (settings.roster_file is not None):
         raise SettingError(

@@ -59,7 +59,7 @@ def at_rest(nodes: Nodes) -> Nodes:
 
 
 def finite_or_before(after: Nodes, before: Nodes) -> tuple[Nodes, bool]:
-    """Give up a round that brought NaN or an infinity; say whether it did.
+    """Give up a round that produced NaN or an infinity; return whether it did.
 
     The nodes are then as before the round, but for the steps that they count: their next batches are others.
     """

@@ -22,7 +22,7 @@ class TrainerOfRounds:
     ----------
     trainer : Trainer
     owners : ndarray
-        Shape ``[B]``, int64: whose samples each node trains on.
+        Shape ``[B]``, int64: the owner of the samples that each node trains on.
     """
 
     def __init__(self, trainer: Trainer, owners: NDArray[np.int64]) -> None:

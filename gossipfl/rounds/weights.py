@@ -16,9 +16,9 @@ Weights = Mapping[int, float]
 
 
 def weights_without(weights: Weights, *, own: int, missing: Collection[int]) -> dict[int, float]:
-    """Give the weights of members whose rows are missing to the peer's own row.
+    """Add the weights of missing rows to the peer's own row.
 
-    The weights sum to what they summed to, so a row of a row-stochastic matrix stays one.
+    The sum of the weights does not change, so a row of a row-stochastic matrix stays stochastic.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ def weights_without(weights: Weights, *, own: int, missing: Collection[int]) -> 
 
 
 def listening_weights(weights: Weights, *, own: int, missing: Collection[int]) -> dict[int, float]:
-    """Give the weight of the peer's own row, and of those missing, to the rows that came.
+    """Distribute the weights of the peer's own row, and of missing ones, over the rows that arrived.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ def listening_weights(weights: Weights, *, own: int, missing: Collection[int]) -
     Returns
     -------
     dict of int to float
-        They sum to one. If nothing came, all weight is on the peer's own row.
+        They sum to one. If nothing arrived, all weight is on the peer's own row.
     """
     came = {
         number: weight
@@ -60,10 +60,10 @@ def listening_weights(weights: Weights, *, own: int, missing: Collection[int]) -
 def push_weights(
     weights: Weights, *, own: int, missing: Collection[int], returned: Mapping[int, float]
 ) -> dict[int, float]:
-    """Weights of a push-sum exchange, in which a sender keeps what nobody took.
+    """Weights of a push-sum exchange, in which a sender keeps whatever was not accepted.
 
-    What a neighbour did not send stays with that neighbour, so nothing takes its place here. What a recipient
-    did not acknowledge stays here, so that column sums are one whatever is lost.
+    Mass that a neighbour did not send stays with that neighbour, so nothing replaces it here. Mass that a
+    recipient did not acknowledge stays here, so that column sums are one whatever is lost.
 
     Parameters
     ----------
@@ -71,9 +71,9 @@ def push_weights(
         A row of the mixing matrix.
     own : int
     missing : collection of int
-        Members whose rows did not come.
+        Members whose rows did not arrive.
     returned : mapping of int to float
-        By number of each recipient that took nothing, the weight that it would have given to this peer's row.
+        For the number of each recipient that accepted nothing, the weight it would have given to this peer's row.
     """
     kept = {number: weight for number, weight in weights.items() if number not in missing}
     return dict(sorted({**kept, own: kept.get(own, 0.0) + sum(returned.values())}.items()))
@@ -82,7 +82,7 @@ def push_weights(
 def average(weights: Weights, rows: Mapping[int, Tensor]) -> Tensor:
     """Σ_j w_j x_j in increasing order of j, each product and sum rounded to the rows' precision.
 
-    That is how a sparse matrix is multiplied with all rows at once, so both give the same bits.
+    Multiplying all rows by a sparse matrix works the same way, so both give the same bits.
 
     Parameters
     ----------
@@ -104,7 +104,7 @@ def average(weights: Weights, rows: Mapping[int, Tensor]) -> Tensor:
 
 
 def median(rows: Sequence[Tensor]) -> Tensor:
-    """Coordinate-wise median, the mean of the middle two where there are two.
+    """Coordinate-wise median, the mean of the middle two if their number is even.
 
     It stands in for the own row of a peer that listens, wherever a rule is centred on that.
 

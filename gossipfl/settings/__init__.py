@@ -1,4 +1,4 @@
-"""Every setting of a peer, defined once: the TOML file, the flags and the documentation all come from here.
+"""Every setting of a peer, defined once: the source of the TOML file, the flags and the documentation.
 
 Light on purpose (pydantic only), so that ``--help`` needs neither torch nor libp2p.
 """

@@ -1,6 +1,6 @@
-"""Multiaddresses of peers over TCP, and peer ids: parsed strictly, wherever they come from.
+"""Multiaddresses of peers over TCP, and peer ids: parsed strictly, whatever their source.
 
-``/ip4/192.0.2.7/tcp/4001/p2p/12D3KooW...``. What is accepted here can be dialled, or fails as a dial does.
+``/ip4/192.0.2.7/tcp/4001/p2p/12D3KooW...``. An accepted address can be dialled, or fails as a dial does.
 
 References
 ----------
@@ -62,7 +62,7 @@ class Scope(enum.IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class PeerAddress:
-    """Where a peer listens, and perhaps who it is.
+    """Where a peer listens, and optionally its identity.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ class PeerAddress:
 
     @property
     def scope(self) -> Scope:
-        """How far the address reaches; a name's is known once it is resolved, and its widest until then."""
+        """The scope of the address; a name's is known once resolved, and taken as the widest until then."""
         return Scope.GLOBAL if self.is_name else scope_of(self.host)
 
 
@@ -109,7 +109,7 @@ def parse_address(text: str, *, smallest_port: int = 0) -> PeerAddress:
     Raises
     ------
     InvalidAddress
-        It is none.
+        It is not valid.
     """
     match = _PARTS.fullmatch(text)
     if match is None:
@@ -172,7 +172,7 @@ def public_key_of(text: str) -> bytes:
 
 
 def scope_of(host: str) -> Scope:
-    """Say how far an IP address reaches. An IPv6 address that stands for an IPv4 one reaches as far as that."""
+    """Return the scope of an IP address. An IPv6 address that maps an IPv4 one has the scope of that."""
     address = ipaddress.ip_address(host)
     if isinstance(address, ipaddress.IPv6Address):
         embedded = address.ipv4_mapped or address.sixtofour

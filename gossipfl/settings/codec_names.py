@@ -1,6 +1,6 @@
 """Names of codecs in settings, scenarios and messages: ``FAMILY[:PARAMETER[:PARAMETER]]``.
 
-Named here, without torch, so that a settings file can be checked; what they do is in `gossipfl.codecs`.
+Named here, without torch, so that a settings file can be checked; `gossipfl.codecs` implements them.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ class CodecFamily:
     fractions : bool
         Whether the first parameter may be a fraction.
     keeps_models : bool
-        Whether what it makes of a whole model is near that model. What the others leave out must be sent later,
-        which is what algorithms with error feedback do.
+        Whether it approximates a whole model closely. What the others leave out must be sent later, as algorithms
+        with error feedback do.
     """
 
     form: str
@@ -64,7 +64,7 @@ CODEC_FAMILIES: Mapping[str, CodecFamily] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class CodecName:
-    """A name taken apart.
+    """A parsed name.
 
     Parameters
     ----------
@@ -121,7 +121,7 @@ def _own(name: str, family: str, written: list[str]) -> CodecName:
 
 
 def parse_model_codec_name(name: str) -> CodecName:
-    """Take apart the name of a codec that whole models may be sent with.
+    """Parse the name of a codec that whole models may be sent with.
 
     Raises
     ------

@@ -31,9 +31,9 @@ def explained(
     model : type
         The model of the table.
     text, source : str
-        Text of the file, or nothing, and what to call it.
+        Text of the file, or nothing, and its name.
     table : mapping
-        What was checked.
+        The table that was checked.
     given : mapping of str to str, optional
         Dotted keys whose values the command line gave, and how: cited in place of the file.
 

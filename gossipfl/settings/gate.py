@@ -8,21 +8,26 @@ __all__ = ["GateSettings"]
 
 
 class GateSettings(BaseModel):
-    """What a received model may do to one's own; distances and norms are in units of what neighbours show."""
+    """Limits on received models; distances and norms are relative to those of the neighbours' models."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    enabled: bool = Field(True, description="false: whatever comes is merged as it is")
+    enabled: bool = Field(True, description="false: merge whatever arrives unchanged")
     radius: float = Field(
         3.0,
         gt=0,
         description="distance beyond which a model is clipped, in medians of the neighbours' distances",
     )
     smallest_radius: float = Field(
-        0.001, ge=0, description="distance that is never clipped, as a share of the norm of one's own model"
+        0.001,
+        ge=0,
+        description="distance that is never clipped, as a share of the norm of the peer's own model",
     )
     angle: float = Field(
-        0.8, gt=0, le=2, description="1 − cos of the angle to one's own model above which a model is refused"
+        0.8,
+        gt=0,
+        le=2,
+        description="1 − cos of the angle to the peer's own model above which a model is refused",
     )
     angle_medians: float = Field(
         2.0, gt=0, description="the same in medians of the neighbours' angles; the larger bound counts"
@@ -39,22 +44,26 @@ class GateSettings(BaseModel):
         "that of the initial model, and the neighbours' median on top; beyond, a quarter of the way is gone "
         "the first time, and then the sender's models are refused",
     )
-    loss_samples: int = Field(64, ge=0, description="samples that loss is measured on; 0 measures none")
+    loss_samples: int = Field(
+        64, ge=0, description="number of samples that loss is measured on; 0: not measured"
+    )
     unmoved: float = Field(
         0.02,
         ge=0,
-        description="movement of a sender between messages, as a share of its distance, that is none",
+        description="movement of a sender between messages, as a share of its distance, that counts as none",
     )
-    unmoved_times: int = Field(2, gt=0, description="messages in a row in which a sender may not have moved")
+    unmoved_times: int = Field(
+        2, gt=0, description="messages in a row after which a sender that has not moved is refused"
+    )
     unmoved_distance: float = Field(
         0.02,
         ge=0,
-        description="distance, as a share of the norm of one's own model, within which it may rest",
+        description="distance, as a share of the norm of the peer's own model, within which a sender may stay put",
     )
     pace: float = Field(
         10.0,
         gt=0,
-        description="training steps a second that are plausible where no other peer vouches for them",
+        description="training steps per second that are plausible if no other peer vouches for them",
     )
     age_slack: int = Field(
         16,
@@ -62,7 +71,7 @@ class GateSettings(BaseModel):
         description="training steps above the third quartile of the neighbours' ages that are credited",
     )
     fair_shares: float = Field(
-        4.0, ge=1, description="how many times its fair share of the merges one sender may have"
+        4.0, ge=1, description="multiple of its fair share of the merges that one sender may have"
     )
     offences: int = Field(3, gt=0, description="refusals after which a sender is quarantined")
     quarantine: float = Field(

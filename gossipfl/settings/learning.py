@@ -20,7 +20,7 @@ class TrainingSettings(BaseModel):
     optimiser: Literal["sgd", "adamw"] = Field("sgd", description="as torch.optim.SGD or torch.optim.AdamW")
     schedule: Schedule = Field("constant", description="how the step size falls")
     clock: Literal["age", "step"] = Field(
-        "age", description="what the schedule goes by: the age of the model, or the node's own training steps"
+        "age", description="argument of the schedule: the age of the model, or the node's own training steps"
     )
     decay_age: int = Field(1000, gt=0, description="age at which 'inverse' has halved, and 'cosine' ended")
     warm_up: int = Field(0, ge=0, description="age until which the step size rises linearly from zero")
@@ -42,12 +42,12 @@ class TrainingSettings(BaseModel):
 
     @property
     def is_single_plain_step(self) -> bool:
-        """Whether a node does one step of SGD without momentum at a time."""
+        """Whether nodes do single steps of SGD without momentum."""
         return self.optimiser == "sgd" and not self.momentum and self.local_steps == 1
 
     @model_validator(mode="after")
     def _suit_the_optimiser(self) -> TrainingSettings:
-        """Refuse what would be without effect."""
+        """Refuse settings without effect."""
         others = {"sgd": ("beta1", "beta2", "epsilon"), "adamw": ("momentum", "nesterov")}[self.optimiser]
         fields = type(self).model_fields
         given = [name for name in others if getattr(self, name) != fields[name].default]
@@ -72,5 +72,5 @@ class GossipSettings(BaseModel):
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """Parameters of the algorithm, as far as they are given."""
+        """The algorithm's parameters that were given."""
         return dict(self.model_extra or {})

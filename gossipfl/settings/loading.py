@@ -1,4 +1,4 @@
-"""Settings from TOML and back, with errors that name the key and what would be right."""
+"""Settings from TOML and back, with errors that name the key and a correct form."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def load_settings(path: Path, overrides: Mapping[str, Mapping[str, Any]] | None 
     ----------
     path : Path
     overrides : mapping, optional
-        By table and key, values of flags that take the place of the file's.
+        By table and key, values of flags that override the file's.
 
     Raises
     ------
@@ -55,7 +55,7 @@ def load_settings(path: Path, overrides: Mapping[str, Mapping[str, Any]] | None 
 
 
 def _overridden(tables: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """Replace values one by one, also inside a task's options; what is no table is left for validation."""
+    """Replace values one by one, also inside a task's options; anything but a table is left to validation."""
     replaced = dict(tables)
     for key, value in overrides.items():
         old = tables.get(key, {})
@@ -79,7 +79,7 @@ def parse_settings(
     ----------
     tables : mapping
     source : str
-        What to call it in errors.
+        Its name in errors.
     text : str
         The TOML it was read from.
     flags : mapping, optional

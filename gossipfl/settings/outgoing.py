@@ -36,16 +36,16 @@ class NoiseSettings(_Transformation):
     """Gaussian noise is added to every number."""
 
     kind: Literal["noise"] = "noise"
-    deviation: float = Field(gt=0, description="standard deviation of what is added to each number")
+    deviation: float = Field(gt=0, description="standard deviation of the noise on each number")
     recorded: bool = Field(
         default=False,
-        description="whether peers record what they drew: a replay needs it, and whoever reads the records can "
-        "then take the noise off; simulations draw from their seed",
+        description="whether peers record their noise: a replay needs it, and whoever reads the records can "
+        "then remove the noise; simulations draw from their seed",
     )
 
 
 class MaskSettings(_Transformation):
-    """Only a random share of the numbers is sent: the same ones at all nodes in an exchange of a round."""
+    """Send only a random share of the numbers: the same ones at all nodes in an exchange of a round."""
 
     kind: Literal["mask"] = "mask"
     share: float = Field(gt=0, le=1, description="share of a row's numbers, at least one number")

@@ -72,7 +72,7 @@ class ExchangeSettings(_Table):
     patience: float = Field(
         10.0, gt=0, description="seconds without enough received models after which a peer trains alone"
     )
-    mailbox: int = Field(16, gt=0, description="received models that wait to be merged; more are refused")
+    mailbox: int = Field(16, gt=0, description="received models that may wait to be merged; more are refused")
     deadline: float = Field(20.0, gt=0, description="seconds in which an exchange succeeds, or has failed")
     join_models: int = Field(
         3,
@@ -80,7 +80,7 @@ class ExchangeSettings(_Table):
         description="peers whose models a newcomer, or a peer that was away for ten minutes, compares on its test "
         "samples to begin with the best; 0 merges whatever comes first",
     )
-    concurrent: int = Field(4, gt=0, description="exchanges this peer has under way at once")
+    concurrent: int = Field(4, gt=0, description="exchanges this peer has in progress at once")
 
     @field_validator("codec")
     @classmethod
@@ -93,12 +93,12 @@ class ViewSettings(_Table):
     """Knowledge of others."""
 
     size: int = Field(30, gt=0, le=64, description="peers it remembers")
-    exchanged: int = Field(8, gt=0, le=64, description="of them, how many it tells a neighbour at a time")
+    exchanged: int = Field(8, gt=0, le=64, description="how many of them it sends to a neighbour at a time")
     period: float = Field(10.0, gt=0, description="seconds between exchanges of views")
     failures: int = Field(3, gt=0, description="failed exchanges in a row after which a peer is forgotten")
     narrower: bool = Field(
         default=False,
-        description="whether to dial loopback and private addresses that peers elsewhere tell of",
+        description="whether to dial loopback and private addresses learned from peers elsewhere",
     )
 
     @model_validator(mode="after")
@@ -124,7 +124,7 @@ class BootstrapSettings(_Table):
 
 
 class NetworkSettings(_Table):
-    """Where a peer listens, whom it asks first, and what it lets others use."""
+    """Where a peer listens, whom it asks first, and how much others may use."""
 
     listen: list[str] = Field(
         default_factory=lambda: ["/ip4/127.0.0.1/tcp/0"],
@@ -132,7 +132,7 @@ class NetworkSettings(_Table):
         description="multiaddresses to listen on; port 0 takes a free one",
     )
     announce: list[str] = Field(
-        default_factory=list, description="addresses to tell others instead, e.g. of the router in front"
+        default_factory=list, description="addresses to announce instead, e.g. of the router in front"
     )
     bootstrap: list[str] = Field(
         default_factory=list, description="addresses of a peer or two, each ending in /p2p/PEER_ID"
@@ -142,8 +142,8 @@ class NetworkSettings(_Table):
     )
     connections: int = Field(256, gt=0, description="connections at a time")
     connections_per_address: int = Field(128, gt=0, description="connections at a time with one address")
-    frames_per_second: float = Field(200.0, gt=0, description="messages a second one peer may send")
-    bytes_per_second: float = Field(1e9, gt=0, description="bytes a second one peer may send")
+    frames_per_second: float = Field(200.0, gt=0, description="messages per second that one peer may send")
+    bytes_per_second: float = Field(1e9, gt=0, description="bytes per second that one peer may send")
     dial_seconds: float = Field(10.0, gt=0, description="seconds in which a connection stands, or has failed")
     silence_seconds: float = Field(15.0, gt=0, description="silence after which a connection is dropped")
 
@@ -175,13 +175,13 @@ class NetworkSettings(_Table):
 
 
 class CheckpointSettings(_Table):
-    """When a peer saves what it learned."""
+    """When a peer saves its model."""
 
     period: float = Field(30.0, gt=0, description="seconds between checkpoints")
 
 
 class RecordsSettings(_Table):
-    """How much a peer keeps of what it writes down."""
+    """How many records a peer keeps."""
 
     file_megabytes: float = Field(64.0, gt=0, description="size of a file after which the next one is begun")
     keep_megabytes: float = Field(
@@ -200,7 +200,7 @@ class RuntimeSettings(_Table):
     """How a peer uses its machine."""
 
     number: int = Field(0, ge=0, description="number of the peer, by which its batches are drawn")
-    threads: int = Field(1, gt=0, description="threads that torch may use")
+    threads: int = Field(1, gt=0, description="number of threads that torch may use")
     seed: int = Field(0, ge=0, description="seed of the peer's choice of neighbours, with its identity")
     modules: Path | None = Field(
         None,
@@ -225,7 +225,7 @@ class PeerSettings(_Table):
     exchange: ExchangeSettings = Field(default_factory=ExchangeSettings)
     rounds: RoundsSettings = Field(default_factory=RoundsSettings)
     outgoing: list[OutgoingSettings] = Field(
-        default_factory=list, description="what is done to a row before it leaves the peer, in order"
+        default_factory=list, description="transformations of a row before it leaves the peer, in order"
     )
     view: ViewSettings = Field(default_factory=ViewSettings)
     network: NetworkSettings = Field(default_factory=NetworkSettings)

@@ -41,7 +41,7 @@ def naming_the_place(path: Path, settings: PeerSettings) -> Iterator[None]:
 
 
 def _place(path: Path, settings: PeerSettings, names: Sequence[str]) -> str | None:
-    """Where a key stands; None if the value in use is not the file's."""
+    """The place of a key; None if the value in use is not the file's."""
     try:
         text = read_text(path)
         tables = tomllib.loads(text)
@@ -54,13 +54,13 @@ def _place(path: Path, settings: PeerSettings, names: Sequence[str]) -> str | No
 
 
 def flag_of(table: str, key: str) -> str:
-    """The flag that gives a setting, e.g. ``--training-learning-rate``."""
+    """The flag for a setting, e.g. ``--training-learning-rate``."""
     flag = f"--{table}-{key}".replace("_", "-")
     return _FLAGS.get(flag, flag)
 
 
 def value_at(table: object, names: Sequence[str]) -> object:
-    """The value at a dotted key, taken apart; None where there is none."""
+    """The value at a dotted key, split into its parts; None if there is none."""
     for name in names:
         table = table.get(name) if isinstance(table, dict) else None
     return table
@@ -72,16 +72,16 @@ def cited(source: str, text: str, names: Sequence[str]) -> str:
     Parameters
     ----------
     source, text : str
-        What to call the file, and the TOML in it.
+        The file's name, and the TOML in it.
     names : sequence of str
-        The dotted key, taken apart.
+        The dotted key, split into its parts.
     """
     place = _place_in(text, names)
     return source if place is None else f"{source}:{place[0]}:{place[1]}"
 
 
 def syntax_error(error: tomllib.TOMLDecodeError, source: str) -> str:
-    """Say where a text is not TOML, and why."""
+    """Describe where a text is not TOML, and why."""
     said = _POSITION.fullmatch(str(error))
     return f"{source}:{said[2]}:{said[3]}: not TOML: {said[1]}" if said else f"{source}: not TOML: {error}"
 

@@ -1,4 +1,4 @@
-"""Tasks: a model, its loss, its metrics, and where a peer finds its own data."""
+"""Tasks: a model, its loss, its metrics, and a peer's own data."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ __all__ = ["BatchableOperators"]
 
 @cache
 def _decompositions() -> Mapping[Callable[..., Any], Callable[..., Any]]:
-    """Operators by what stands for them; empty where this torch has no decompositions."""
+    """Operators and their decompositions; empty if this torch has none."""
     functions = torch._C._VariableFunctions
     try:
         from torch._decomp import decompositions as known
@@ -96,7 +96,7 @@ _CELLS = (_lstm_cell, _gru_cell)
 
 
 def _linear(inputs: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Compute a linear layer as one product a row, however its inputs lie in memory."""
+    """Compute a linear layer as one product per row, whatever the memory layout of its inputs."""
     if inputs.dim() <= 2:
         return functional.linear(inputs, weight, bias)
     return functional.linear(inputs.flatten(0, -2), weight, bias).reshape(*inputs.shape[:-1], len(weight))

@@ -105,7 +105,7 @@ class Dataset:
         targets : str, optional
             Which entry of a dictionary is the targets; the others are keyword arguments of the module.
         collate : callable, optional
-            Makes inputs and targets ``[S, ...]`` of a list of S pairs. Batches may differ in shape.
+            Makes inputs and targets ``[S, ...]`` from a list of S pairs. Batches may differ in shape.
 
         Raises
         ------
@@ -131,12 +131,12 @@ class Dataset:
     def fingerprint(self, samples: int | None = None) -> str:
         """Fingerprint of the first training samples, 32 hexadecimal digits (XXH3-128).
 
-        Of samples that stay on disk it tells their number only.
+        For samples on disk only their number is given.
 
         Parameters
         ----------
         samples : int, optional
-            How many; all unless given.
+            Number of samples; by default all.
         """
         chosen = slice(self.samples if samples is None else samples)
         digest = xxhash.xxh3_128(str(chosen.stop).encode())

@@ -42,7 +42,7 @@ class _Habits:
 class Evaluator:
     """The loss and the metrics of rows, with the module in evaluation mode.
 
-    What the module draws comes from one seed, so that a model has one value.
+    The module's draws come from one seed, so that a model has one value.
 
     Parameters
     ----------
@@ -95,7 +95,7 @@ class Evaluator:
         return {name: torch.stack([one[name] for one in each]) for name in each[0]}
 
     def _tensors(self, row: Tensor) -> dict[str, Tensor]:
-        """Parameters, to be differentiated as a module's are, and buffers."""
+        """Parameters, differentiable like a module's, and buffers."""
         tensors = to_tensors(row.clone(), self._layout)
         for entry in self._layout.entries:
             if entry.group != "untrained":
@@ -134,7 +134,7 @@ class Evaluator:
         Raises
         ------
         InvalidTask
-            If the second evaluation gives other numbers.
+            If the second evaluation gives different numbers.
         """
         given = copied((inputs, targets))
         try:
@@ -158,7 +158,7 @@ class Evaluator:
         )
 
     def _can_be_batched(self, row: Tensor, inputs: Tree, targets: Tree) -> bool:
-        """Whether two rows together have the values that each has alone."""
+        """Whether two rows together have the same values as each alone."""
         width = self._layout.trainable_size
         generator = torch.Generator().manual_seed(0)
         other = row.clone()

@@ -1,4 +1,4 @@
-"""Module factories: called with seeded generators, and held to give a new and equal module each time."""
+"""Module factories: called with seeded generators, and required to return a new, equal module each time."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _WRAPPERS = (torch.jit.ScriptModule, nn.DataParallel, nn.parallel.DistributedDat
 
 
 def made(factory: Factory, *, name: str, seed: int) -> nn.Module:
-    """Make a module, with torch's, Python's and NumPy's global generators seeded meanwhile.
+    """Make a module while torch's, Python's and NumPy's global generators are seeded.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ def made(factory: Factory, *, name: str, seed: int) -> nn.Module:
 
 @contextmanager
 def _torch_as_it_was() -> Iterator[None]:
-    """Put back what a factory may set for the whole process: the default dtype, and whether gradients are on."""
+    """Restore settings of the process that a factory may change: the default dtype and gradient mode."""
     dtype = torch.get_default_dtype()
     try:
         with torch.enable_grad():
@@ -104,6 +104,6 @@ def _tensors(module: nn.Module) -> dict[str, Tensor]:
 
 
 def constants_digest(module: nn.Module, share: SharePolicy) -> bytes:
-    """SHA-256 of what a module holds beside its row, without what belongs to parameters that stay local."""
+    """SHA-256 of a module's constants, without those that belong to local parameters."""
     constants = constants_of(module, layout_of(module, share))
     return digest({name: value for name, value in constants.items() if not share.keeps_local(name)})

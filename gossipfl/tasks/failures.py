@@ -1,4 +1,4 @@
-"""Failures of an author's own code, as errors that name what failed."""
+"""Failures of an author's own code, as errors that name the part that failed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["failures_named", "training_failures_named"]
 
 @contextmanager
 def failures_named(what: str, *, remedy: str | None = None) -> Iterator[None]:
-    """Raise whatever an author's code raises in here as `InvalidTask`; named errors stay what they are."""
+    """Re-raise any exception of an author's code as `InvalidTask`; named errors pass unchanged."""
     try:
         yield
     except ExplainedError:

@@ -25,7 +25,7 @@ _LORA_A, _LORA_B = ".lora_A.", ".lora_B."
 
 
 def adapted(model: Callable[[], nn.Module], adapters: Any, averaging: AdapterAveraging) -> nn.Module:  # noqa: ANN401
-    """Make a model with low-rank adapters, of which nothing else is trained.
+    """Make a model in which only low-rank adapters are trained.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ def adapted(model: Callable[[], nn.Module], adapters: Any, averaging: AdapterAve
 
 
 def head_of(module: nn.Module) -> Head:
-    """What a model of transformers predicts, told from its class and configuration.
+    """The kind of prediction of a transformers model, from its class and configuration.
 
     Raises
     ------

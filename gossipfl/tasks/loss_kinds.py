@@ -1,4 +1,4 @@
-"""Losses of torch that are known by name, and what follows from each: form of targets, and default metrics."""
+"""Losses of torch known by name, with the form of their targets and their default metrics."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class LossKind:
 
     @property
     def ignore_index(self) -> int | None:
-        """Class whose targets do not count; None where there is none."""
+        """Class whose targets are ignored; None if there is none."""
         return (
             int(self.settings.get("ignore_index", -100))
             if self.name in {"cross_entropy", "nll_loss"}
@@ -101,10 +101,10 @@ def loss_kind(loss: Callable[..., Any]) -> LossKind:
 
 
 def default_metrics(loss: Callable[..., Any]) -> dict[str, Metric]:
-    """Metrics that fit a loss, the first one to be shown first.
+    """Metrics that fit a loss, the most important first.
 
     Accuracy of classes, per position where targets have positions; of each label where there are several; of
-    signs for margins; R² and the mean absolute error of regressions. A loss that is not torch's is taken for
+    signs for margins; R² and the mean absolute error of regressions. A loss that is not torch's is treated as
     one of classes.
     """
     kind = loss_kind(loss)

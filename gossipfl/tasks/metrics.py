@@ -1,6 +1,6 @@
 """Bundled metrics: plain functions of a model's outputs and the targets.
 
-None broadcasts: outputs and targets whose shapes do not fit are refused with both.
+None broadcasts: if the shapes of outputs and targets do not fit, an error names both.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def accuracy(outputs: Tensor, targets: Tensor) -> Tensor:
     Raises
     ------
     InvalidTask
-        If the shapes are others, or there is only one output: what is compared would not be classes.
+        If the shapes differ from these, or there is only one output: these would not be classes.
     """
     if _is_tensor(outputs) and _is_tensor(targets) and outputs.dim() >= 2 and not _is_real(targets):
         if outputs.shape[:-1] == targets.shape and outputs.shape[-1] > 1:
@@ -77,7 +77,7 @@ def class_accuracy(outputs: Tensor, targets: Tensor, *, ignore_index: int | None
     Returns
     -------
     Tensor
-        Scalar within 0 … 1; 0 where no target counts.
+        Scalar within 0 … 1; 0 if no target counts.
 
     Raises
     ------

@@ -66,7 +66,7 @@ class Objective:
         return (weights * losses).sum() / torch.where(total > 0, total, torch.ones_like(total))
 
     def checked(self, outputs: Any, targets: Tree) -> Tensor:  # noqa: ANN401
-        """Evaluate the loss of a batch, watching what is compared with what.
+        """Evaluate the loss of a batch, and check its comparisons.
 
         Raises
         ------
@@ -132,7 +132,7 @@ class Objective:
             )
 
     def may_count_nothing(self, targets: Tree) -> bool:
-        """Whether there may be a batch of these targets in which nothing counts, or not all alike."""
+        """Whether a batch of these targets may have ignored or unequally weighted samples."""
         if isinstance(targets, Weighted):
             return True
         if not in_memory(targets):
@@ -141,7 +141,7 @@ class Objective:
         return self.ignored is not None and any(bool((leaf == self.ignored).any()) for leaf in found)
 
     def _require_batch(self, outputs: Any, targets: Tree) -> None:  # noqa: ANN401
-        """Refuse what cross-entropy would take for one sample of n classes."""
+        """Refuse shapes that cross-entropy would take for one sample of n classes."""
         alone = isinstance(outputs, Tensor) and outputs.dim() == 1
         if self.kind.has_classes and (alone or not isinstance(outputs, Tensor)):
             raise InvalidTask(
@@ -199,7 +199,7 @@ class _Compared(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:  # noqa: ANN401
-        """Call an operator; note where its result comes from."""
+        """Call an operator; note the origin of its result."""
         kwargs = kwargs or {}
         name = _SAME_SHAPE.get(func)
         if name is not None:
@@ -234,7 +234,7 @@ class _Compared(TorchFunctionMode):
     def _note_classes(
         self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> None:
-        """Note how many classes there are, where the author's targets are compared as they are."""
+        """Note the number of classes, if the author's targets are compared unchanged."""
         outputs, targets = _first_two(args, kwargs)
         raw = self._targets
         if not isinstance(raw, Tensor) or raw.is_floating_point():

@@ -66,7 +66,7 @@ def parse_partition(scheme: str) -> tuple[str, float]:
     -------
     name : str
     parameter : float
-        0 where the scheme takes none.
+        0 if the scheme takes none.
 
     Raises
     ------
@@ -142,7 +142,7 @@ def _quantity(labels: NDArray[np.int64], peers: int, sigma: float, generator: np
 
 
 def _without_empty(parts: Parts) -> Parts:
-    """Give every peer that has nothing one sample of whoever has most."""
+    """Give every peer without samples one from the peer that has most."""
     sizes = np.array([len(part) for part in parts])
     for empty in np.flatnonzero(sizes == 0):
         richest = int(sizes.argmax())

@@ -40,7 +40,7 @@ Tree: TypeAlias = Any
 
 
 class Weighted(NamedTuple):
-    """Targets whose samples do not count alike in the loss.
+    """Targets whose samples have different weights in the loss.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ class Weighted(NamedTuple):
 
 
 def leaves(tree: Tree) -> list[Any]:
-    """Tensors of a tree, in order; the tree itself where it is one tensor."""
+    """Tensors of a tree, in order; the tree itself if it is one tensor."""
     return pytree.tree_leaves(tree)
 
 
@@ -70,7 +70,7 @@ def unflatten(found: Sequence[Any], form: pytree.TreeSpec) -> Tree:
 
 
 def named_leaves(tree: Tree) -> list[tuple[str, Any]]:
-    """Leaves with the path to each, such as ``['mask']``; an empty path where the tree is one tensor."""
+    """Leaves with the path to each, such as ``['mask']``; an empty path if the tree is one tensor."""
     return [(pytree.keystr(path), leaf) for path, leaf in pytree.tree_flatten_with_path(tree)[0]]
 
 
@@ -87,7 +87,7 @@ def count(tree: Tree) -> int:
 
 
 def in_memory(tree: Tree) -> bool:
-    """Whether all leaves are tensors, not read from disk when they are needed."""
+    """Whether all leaves are tensors, rather than read from disk on demand."""
     return all(isinstance(leaf, Tensor) for leaf in leaves(tree))
 
 
@@ -97,7 +97,7 @@ def take(tree: Tree, index: Any) -> Tree:  # noqa: ANN401 - whatever indexes a t
 
 
 def copied(tree: Tree) -> Tree:
-    """Tree of copies, for code that may write into what it is given."""
+    """Tree of copies, for code that may write into its arguments."""
     return map_leaves(lambda leaf: leaf.clone() if isinstance(leaf, Tensor) else leaf, tree)
 
 
@@ -124,13 +124,13 @@ def stacked(trees: Sequence[Tree]) -> Tree:
 
 
 def real_dtype(tree: Tree) -> torch.dtype:
-    """Dtype of the first leaf of real numbers; float32 where there is none."""
+    """Dtype of the first leaf of real numbers; float32 if there is none."""
     found = (leaf.dtype for leaf in leaves(tree) if isinstance(leaf, Tensor) and leaf.is_floating_point())
     return next(found, torch.float32)
 
 
 def class_labels(targets: Tree) -> NDArray[np.int64] | None:
-    """Class of each sample, int64 ``[n]``; None where targets are something else."""
+    """Class of each sample, int64 ``[n]``; None if targets are not classes."""
     labels = targets.targets if isinstance(targets, Weighted) else targets
     if not isinstance(labels, Tensor) or labels.dim() != 1 or labels.is_floating_point():
         return None
@@ -171,7 +171,7 @@ def call_module(module: nn.Module, tensors: dict[str, Tensor], inputs: Tree) -> 
     Returns
     -------
     object
-        What the module returns.
+        The module's return value.
     """
     if isinstance(inputs, dict):
         return functional_call(module, tensors, (), inputs)

@@ -39,7 +39,7 @@ class Reader:
     targets : str, optional
         That entry.
     collate : callable, optional
-        Makes inputs and targets ``[S, ...]`` of a list of S pairs; torch's ``default_collate`` unless given.
+        Makes inputs and targets ``[S, ...]`` from a list of S pairs; by default torch's ``default_collate``.
     """
 
     samples: MapStyle
@@ -131,7 +131,7 @@ class StoredSamples:
 def open_arrays(file: Path | str) -> dict[str, Tensor]:
     """Open the tensors of a ``.npy`` or ``.safetensors`` file without reading them.
 
-    They are mapped into memory: what is indexed is read, and nothing else is held.
+    They are memory-mapped: only what is indexed is read, and nothing else is held.
 
     Parameters
     ----------
@@ -169,14 +169,14 @@ def padded(sequences: Sequence[Any], *, value: float = 0) -> tuple[Tensor, Tenso
     sequences : sequence of array-like
         Shape ``[length, ...]`` each, at least one.
     value : float
-        What is put behind shorter ones.
+        Value to fill shorter ones with.
 
     Returns
     -------
     values : Tensor
         Shape ``[n, longest, ...]``.
     mask : Tensor
-        Shape ``[n, longest]``, bool: where there is a value.
+        Shape ``[n, longest]``, bool: true where there is a value.
     """
     rows = [_as_tensor(sequence) for sequence in sequences]
     values = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=value)

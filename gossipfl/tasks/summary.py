@@ -1,4 +1,4 @@
-"""Summary of a peer's data: what an operator checks before the peer starts."""
+"""Summary of a peer's data, for an operator to check before the peer starts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SCALES_APART = 1000.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataSummary:
-    """What a data set holds.
+    """Contents of a data set.
 
     Parameters
     ----------
@@ -27,9 +27,9 @@ class DataSummary:
     inputs, targets : str
         Shapes and dtypes.
     classes : dict of int to int, optional
-        Training samples of each class; None where targets are no classes.
+        Training samples of each class; None if targets are not classes.
     low, high : float, optional
-        Smallest and largest training input; None where none is a real number.
+        Smallest and largest training input; None if none is a real number.
     warnings : tuple of str
     """
 
@@ -43,7 +43,7 @@ class DataSummary:
     warnings: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """Fields by name, as JSON can hold them."""
+        """Fields by name, as JSON values."""
         return asdict(self)
 
     def lines(self) -> list[str]:
@@ -60,7 +60,7 @@ class DataSummary:
 def summarise(data: Dataset) -> DataSummary:
     """Summarise a peer's own data.
 
-    It warns where columns of the inputs differ a thousandfold in scale, and where there is one class only.
+    It warns if columns of the inputs differ a thousandfold in scale, and if there is only one class.
     """
     real = [
         leaf for leaf in leaves(data.train_inputs) if isinstance(leaf, Tensor) and leaf.is_floating_point()
@@ -86,7 +86,7 @@ def summarise(data: Dataset) -> DataSummary:
 
 
 def _scale_warnings(inputs: Tensor) -> list[str]:
-    """What columns of a table of numbers, ``[n, k]``, have against training."""
+    """Problems for training in the columns of a table of numbers, ``[n, k]``."""
     if inputs.dim() != 2 or inputs.shape[1] < 2 or len(inputs) < 2:
         return []
     spread = inputs.double().std(dim=0)

@@ -1,4 +1,4 @@
-"""A task: everything the peers of one network must agree on, and where each finds its own data."""
+"""A task: everything the peers of one network must agree on, and the source of each one's data."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ __all__ = ["Task"]
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """What a network of peers learns.
+    """The learning task of a network of peers.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ class Task:
         ``model() -> torch.nn.Module``, a new module each time, with the same values from the same seed. Torch's,
         Python's and NumPy's global generators are seeded while it is called.
     data : callable
-        ``data() -> Dataset``, this peer's own data. Called by the peer that trains and by nobody else.
+        ``data() -> Dataset``, this peer's own data. Called only by the peer that trains.
     loss : callable
         ``loss(outputs, targets) -> scalar``, the mean over a batch. Cross-entropy by default.
     metrics : mapping of str to callable, optional
@@ -56,7 +56,7 @@ class Task:
         from a ``torch.Generator`` that seed, node and step determine. Simulations are slower with it.
     refresh_seconds : float, optional
         How often a running peer calls ``data`` again, for data that grow: new samples behind those there were.
-        Only once unless given.
+        By default only once.
     seed : int
         Seed of the initial row, within 0 … 2**63 − 1.
     start : {'common', 'independent'}
@@ -156,12 +156,12 @@ class Task:
             ``model() -> PreTrainedModel``, built from a configuration, say with
             ``AutoModelForSequenceClassification.from_config``.
         adapters : peft.LoraConfig, optional
-            Train and share low-rank adapters only; everything unless given.
+            Train and share low-rank adapters only; by default everything.
         averaging : {'frozen_a', 'factors'}
             How adapters ``B A`` are averaged: with A common and frozen, so that the average of B gives that of the
             products exactly, or A and B apart, which gives another product; docs/tasks.md has measurements.
         options
-            Other fields of `Task`. Loss and metrics follow the model's head unless given.
+            Other fields of `Task`. By default loss and metrics follow from the model's head.
 
         Raises
         ------
@@ -203,7 +203,7 @@ class Task:
         Raises
         ------
         InvalidTask
-            If ``data`` fails, or gives something else.
+            If ``data`` fails, or returns something else.
         """
         with failures_named(f"the data of task {self.name!r} could not be read"):
             data = self.data()
@@ -217,12 +217,12 @@ class Task:
 
     @cached_property
     def objective(self) -> Objective:
-        """The loss, with what it compares checked."""
+        """The loss, with its comparisons checked."""
         return Objective(self.loss)
 
     @cached_property
     def layout(self) -> Layout:
-        """How the model lies in a row."""
+        """The layout of the model in a row."""
         return layout_of(self.build_module(), self.share)
 
     def initial_row(self, node: int = 0) -> Tensor:
@@ -247,7 +247,7 @@ class Task:
 
     @cached_property
     def fingerprint(self) -> bytes:
-        """What two peers must have in common to learn together: 32 bytes (SHA-256).
+        """Digest of what two peers must have in common to learn together: 32 bytes (SHA-256).
 
         Covers name, shared layout, loss, metrics, the shared part of the first node's initial row, and what
         modules hold beside their rows; no data.

@@ -1,6 +1,6 @@
 """Messages to bytes and back, with no socket and no event loop; see ``docs/wire-protocol.md``.
 
-Nothing in here can import what holds training data: that raw data never leaves is a property of the imports.
+Nothing here can import modules that hold training data: that raw data never leaves follows from the imports.
 """
 
 from gossipfl.wire.announcements import announce, is_signed

@@ -1,7 +1,7 @@
-"""Announcements: what peers say of where they are, signed by themselves.
+"""Announcements: peers' addresses, signed by themselves.
 
-A view passes them on. Only the holder of the key that a peer id stands for can make one, and of two by the same
-peer the one with the higher sequence holds: so nobody but a peer moves it.
+A view passes them on. Only the holder of a peer id's key can issue one, and of two by the same peer the one with
+the higher sequence wins: so only a peer itself can move its address.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def announce(
     ----------
     peer_id : str
     addresses : tuple of str
-        Multiaddresses, the likeliest to be reached first.
+        Multiaddresses, the most likely to be reachable first.
     sequence : int
         Greater than that of any earlier announcement.
     sign : callable
@@ -40,7 +40,7 @@ def announce(
 
 
 def is_signed(descriptor: PeerDescriptor) -> bool:
-    """Say whether the peer named has signed what the descriptor says, its age apart."""
+    """Return whether the named peer has signed the descriptor, apart from its age."""
     try:
         key = Ed25519PublicKey.from_public_bytes(public_key_of(descriptor.peer_id))
         key.verify(descriptor.signature, _signed(descriptor.addresses, descriptor.sequence))

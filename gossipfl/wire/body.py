@@ -19,7 +19,7 @@ ALIGNMENT = 8
 def allocate_body(size: int) -> memoryview:
     """Allocate a writable, aligned buffer of `size` bytes.
 
-    Its pages are taken from the system only as they are written, so what a slow sender merely announced
+    Its pages are taken from the system only as they are written, so memory that a slow sender merely announced
     costs address space and no memory.
     """
     data: memoryview = torch.empty(size, dtype=torch.uint8).numpy().data

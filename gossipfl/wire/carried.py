@@ -30,7 +30,7 @@ class CarriedRow:
     size: int | None
 
     def codec(self, codec: Codec) -> Codec:
-        """How it is encoded where the model is encoded with ``codec``."""
+        """Its encoding if the model is encoded with ``codec``."""
         return FLOAT32 if self.size is None else codec
 
     @property
@@ -56,7 +56,7 @@ def encode_carried(carried: Mapping[str, Tensor], *, codec: Codec, key: int) -> 
 
 
 def expected_carried(rows: Iterable[CarriedRow], codec: Codec) -> tuple[TensorSpec, ...]:
-    """Say what tensors the further rows of a valid message have, in order."""
+    """Describe the tensors of the further rows in a valid message, in order."""
     return tuple(
         replace(spec, name=f"{row.name}.{spec.name}")
         for row in rows

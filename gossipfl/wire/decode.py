@@ -62,7 +62,7 @@ def parse_header(data: bytes | bytearray | memoryview, preamble: Preamble, *, li
 
 
 def check(header: AnyHeader, preamble: Preamble, expectation: Expectation) -> int:
-    """Refuse what can be refused before the body is read, and give the length of the body in bytes.
+    """Refuse whatever can be refused before the body is read, and return the length of the body in bytes.
 
     Raises
     ------

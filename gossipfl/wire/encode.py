@@ -87,8 +87,8 @@ def encode_model(
 ) -> Frame:
     """Encode a row.
 
-    With float32 the frame aliases the row: hand in a snapshot, or leave the row alone until the frame has
-    been written. A row changed meanwhile fails its checksum at the receiver.
+    With float32 the frame aliases the row: pass a snapshot, or leave the row alone until the frame has been
+    written. A row that changes meanwhile fails its checksum at the receiver.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ def encode_model(
     codec : Codec
         One that the receiver reads.
     key : int, optional
-        What the codec draws at random depends on it alone.
+        The only source of the codec's random draws.
     carried : mapping of str to Tensor, optional
         Further rows, float32 of shape [K], or [] for a single number.
     task, layout, age, incarnation, sequence, event, wants_answer

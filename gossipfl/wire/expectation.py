@@ -1,4 +1,4 @@
-"""Expectations: what a peer is able to accept, known before anything is read."""
+"""Expectations: the messages a peer can accept, known before anything is read."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ __all__ = ["Expectation", "RoundForm", "RoundsExpectation", "codec_among"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoundForm:
-    """What a row of one exchange of a round is.
+    """Form of a row of one exchange of a round.
 
     Parameters
     ----------
     size : int
         K, the numbers in it.
     codecs : tuple of Codec
-        Those it may be encoded with.
+        Codecs that it may be encoded with.
     """
 
     size: int
@@ -34,7 +34,7 @@ class RoundForm:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoundsExpectation:
-    """What a peer that learns in rounds is able to accept.
+    """Messages that a peer in rounds can accept.
 
     Parameters
     ----------
@@ -50,14 +50,14 @@ class RoundsExpectation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expectation:
-    """What a peer is able to accept.
+    """Messages that a peer can accept.
 
     Parameters
     ----------
     task, layout : bytes, length 32
-        Fingerprint of one's own task, and digest of one's own layout, further rows included.
+        Fingerprint of the peer's own task, and digest of its own layout, including further rows.
     size : int
-        D, the numbers in one's own row.
+        D, the length of the peer's own row.
     codecs : tuple of Codec
         Those this peer reads, by their names.
     find_codec : callable, optional

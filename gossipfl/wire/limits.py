@@ -14,7 +14,7 @@ LARGEST_INTEGER = 2**63 - 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Largest sizes accepted and sent. The size of a body has no entry: one's own layout gives it exactly.
+    """Largest sizes accepted and sent. The size of a body has no entry: the receiver's layout gives it exactly.
 
     Parameters
     ----------

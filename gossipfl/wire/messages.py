@@ -47,7 +47,7 @@ _IP = re.compile(r"[0-9A-Fa-f.:]*")
 
 
 class Header(Protocol):
-    """What all headers have: a kind, and a strict reading and writing of their fields."""
+    """Interface of all headers: a kind, and strict reading and writing of fields."""
 
     kind: ClassVar[Kind]
 
@@ -83,7 +83,7 @@ class DeclaredHeader:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelHeader(DeclaredHeader):
-    """All that is said of a row but its numbers.
+    """Everything about a row except its numbers.
 
     Parameters
     ----------
@@ -156,7 +156,7 @@ class Acknowledgement(DeclaredHeader):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeerDescriptor:
-    """Where a peer can be found, as a view tells it; see `announcements` for its signature.
+    """Addresses of a peer, as listed in a view; see `announcements` for its signature.
 
     Parameters
     ----------
@@ -165,11 +165,11 @@ class PeerDescriptor:
     addresses : tuple of str
         Multiaddresses.
     age : int
-        Exchanges of views since the peer itself told it ("hop count" in Jelasity et al. 2007). Not signed.
+        View exchanges since the peer itself issued it ("hop count" in Jelasity et al. 2007). Not signed.
     sequence : int
         Higher in each new announcement of the peer; by convention, milliseconds since 1970.
     signature : bytes, length 64
-        Of the peer; empty in a descriptor that comes from settings, which is told to nobody.
+        Signature of the peer; empty in a descriptor from settings, which is sent to nobody.
     """
 
     peer_id: str
@@ -181,7 +181,7 @@ class PeerDescriptor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
-    """Some peers that the sender knows of.
+    """Some of the peers that the sender knows.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""First 24 bytes of a frame: enough to refuse it, or to know how much to read next.
+"""The first 24 bytes of a frame: enough to refuse it, or to know how much to read next.
 
 This layout is the same in every version of the protocol.
 """

@@ -1,6 +1,6 @@
 """The one reader of frames: sans-I/O, a generator of the buffers to be filled next.
 
-A frame is read in stages, and memory is set aside for a stage only once all before it were passed. On any
+A frame is read in stages, and memory is allocated for a stage only once all earlier ones have passed. On any
 bytes whatever, the reader yields buffers within its limits, and then returns a frame or raises a
 `MessageRefused`.
 """
@@ -73,7 +73,7 @@ def frame_reader(
     Raises
     ------
     MessageRefused
-        As the stages do. The rest of the frame has not been read, so the stream is of no more use.
+        As the stages do. The rest of the frame has not been read, so the stream cannot be used again.
 
     Examples
     --------

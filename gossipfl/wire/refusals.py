@@ -54,7 +54,7 @@ class Refusal:
 
     @classmethod
     def of(cls, error: GossipflError, *, limits: Limits | None = None) -> Self:
-        """Make the refusal that tells the other peer of an error; its text is cut to the limit."""
+        """Make the refusal that reports an error to the other peer; its text is cut to the limit."""
         most = (limits or Limits()).text_length
         said = str(error).removesuffix(f". {error.remedy}")  # what the reader can do, the reader knows
         words = "".join(letter if " " <= letter <= "~" else "?" for letter in said[:most])

@@ -44,7 +44,7 @@ class ReplayGuard:
         return self._newest.get(sender)
 
     def check(self, sender: str, *, incarnation: int, sequence: int) -> bool:
-        """Say whether a message is new, without admitting it.
+        """Return whether a message is new, without admitting it.
 
         The newest one may come again: its sender repeats it if it did not get its answer, and may be answered.
 
@@ -64,7 +64,7 @@ class ReplayGuard:
         return (incarnation, sequence) != newest
 
     def admit(self, sender: str, *, incarnation: int, sequence: int) -> bool:
-        """Check a message that was read completely, and remember it; say whether it is new.
+        """Check a message that was read completely, and remember it; return whether it is new.
 
         Raises
         ------

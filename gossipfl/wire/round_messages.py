@@ -1,4 +1,4 @@
-"""Messages of peers that learn in rounds: a row for one exchange of one round, and how far a peer has come."""
+"""Messages of peers that learn in rounds: a row for one exchange of one round, and a peer's progress."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Progress", "RoundHeader", "RoundMessage"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoundHeader(DeclaredHeader):
-    """All that is said of a round's row but its numbers.
+    """Everything about a round's row except its numbers.
 
     Round, exchange and incarnation name the row: a start of a peer does each round at most once.
 
@@ -68,7 +68,7 @@ class RoundMessage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress(DeclaredHeader):
-    """Where a peer is in the rounds: asked with, and answered with.
+    """A peer's progress in the rounds: both question and answer.
 
     Parameters
     ----------
@@ -78,9 +78,9 @@ class Progress(DeclaredHeader):
         As in `RoundHeader`.
     incarnation : int
     round, exchange : int
-        What the sender is at: the first for which it may still need rows.
+        The sender's current round and exchange: the first for which it may still need rows.
     kept : bool
-        In the answer to a row: whether it came in time and will be used. False in a question.
+        In the answer to a row: whether it arrived in time and will be used. False in a question.
     """
 
     kind: ClassVar[Kind] = Kind.PROGRESS

@@ -77,9 +77,9 @@ class Fields:
     Parameters
     ----------
     fields : object
-        What the header decoded to.
+        The decoded header.
     keys : tuple of str
-        The keys a header of this kind has, each of them and no other.
+        The exact keys of a header of this kind.
 
     Raises
     ------

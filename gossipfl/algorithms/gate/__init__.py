@@ -1,4 +1,4 @@
-"""The gate before every merge: what a received model may do to one's own."""
+"""The gate before every merge: a limit on what a received model may do to the peer's own."""
 
 from __future__ import annotations
 

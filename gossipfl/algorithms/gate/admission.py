@@ -13,7 +13,7 @@ __all__ = ["let_in"]
 
 
 def let_in(message: Message, own: Tensor, *, shares: Tensor, ages: Tensor) -> Message:
-    """Draw messages towards the receivers' models, and give them the ages that are credited.
+    """Pull messages towards the receivers' models, and give them the credited ages.
 
     Parameters
     ----------
@@ -22,7 +22,7 @@ def let_in(message: Message, own: Tensor, *, shares: Tensor, ages: Tensor) -> Me
     own : Tensor
         Rows of the receivers, ``[B, D]``.
     shares : Tensor
-        How much of the way from one's own model is left, float64 ``[B]``.
+        Share of the way from the receiver's model that is allowed, float64 ``[B]``.
     ages : Tensor
         Int64, as ``message.ages``.
 

@@ -1,4 +1,4 @@
-"""Evidence about neighbours: what each one's last models were like, one vote each."""
+"""Evidence about neighbours: properties of each one's last models, one vote each."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gossipfl.settings.gate import GateSettings
 __all__ = ["Evidence", "Testimony"]
 
 _QUORUM = 3
-"""Votes, one's own among them, from which a median outvotes a single liar."""
+"""Number of votes, including the peer's own, from which the median outvotes a single liar."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,9 +23,9 @@ class Testimony:
     Parameters
     ----------
     distance, angle, norm : float
-        Distance to one's own model then, 1 − cos of the angle between the two, and the model's norm.
+        Distance to the peer's own model at the time, 1 − cos of the angle between the two, and the model's norm.
     loss : float
-        Loss of its mean with one's own model, on samples of one's own; NaN where it was not computed.
+        Loss of its mean with the peer's own model, on the peer's own samples; NaN if it was not computed.
     sample : Tensor
         Some coordinates of the model, ``[K]``.
     version : tuple of int or None
@@ -35,7 +35,7 @@ class Testimony:
     age : int
         The age that was credited.
     at : float
-        When it came, in seconds.
+        Time of its arrival, in seconds.
     """
 
     distance: float
@@ -85,7 +85,7 @@ class Evidence:
         return self._last.get(sender)
 
     def forget(self, sender: str) -> None:
-        """Drop what a neighbour said: it is quarantined, and has no vote."""
+        """Drop a neighbour's votes: it is quarantined."""
         self._last.pop(sender, None)
 
     def expire(self, now: float) -> None:
@@ -108,7 +108,7 @@ class Evidence:
         return median([each.distance for each in votes]), median([each.angle for each in votes]), norm
 
     def median_loss(self) -> float:
-        """Give the median of the losses of neighbours' models with one's own; 0 while there are none."""
+        """Return the median of the losses of neighbours' models with the peer's own; 0 while there are none."""
         return median([each.loss for each in self._last.values() if each.loss == each.loss] or [0.0])
 
     def times_unmoved(
@@ -143,7 +143,7 @@ class Evidence:
         ----------
         claimed : int
         own : int
-            Age of one's own model.
+            Age of the peer's own model.
         sender : str
         now : float
             Seconds.

@@ -1,4 +1,4 @@
-"""The gatekeeper of one node: judges models as they come, and remembers who sent what."""
+"""The gatekeeper of one node: judges models as they arrive, and remembers who sent what."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["Admission", "Gatekeeper"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Admission:
-    """What the gate let in.
+    """The gate's decision.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ class Admission:
         ``plausible``, ``far`` (clipped), or why it was refused: one of `Reason`, ``quarantined``, or ``share``
         (its sender had more than its share of the merges).
     share : float
-        How much of the way to the received model is left; 0 where it was refused.
+        Share of the way to the received model that is allowed; 0 if it was refused.
     age : int
         The age that is credited.
     distance : float
@@ -62,7 +62,7 @@ class _Record:
 
 
 class Gatekeeper:
-    """Judges models as they come.
+    """Judges models as they arrive.
 
     Parameters
     ----------
@@ -80,12 +80,12 @@ class Gatekeeper:
         self._merged_at = float("-inf")
 
     def is_quarantined(self, sender: str, *, now: float) -> bool:
-        """Whether nothing is taken from a sender at present."""
+        """Whether a sender is currently quarantined."""
         record = self._records.get(sender)
         return record is not None and record.until > now
 
     def quarantined(self, *, now: float) -> list[str]:
-        """Senders from whom nothing is taken at present."""
+        """Senders that are currently quarantined."""
         return [sender for sender, record in self._records.items() if record.until > now]
 
     def admit(
@@ -109,13 +109,13 @@ class Gatekeeper:
         own, received : Tensor
             Shared parameters, shape ``[1, P]``.
         own_age, age : int
-            Age of one's own model, and the claimed one.
+            Age of the peer's own model, and the claimed one.
         now : float
             Seconds, of a clock that does not jump.
         version : tuple of int, optional
             Which version of the sender's model it is; the same one again is no news, and no offence.
         losses : callable, optional
-            Gives the loss of a row on samples of one's own, and that of the initial row.
+            Returns the loss of a row on the peer's own samples, and that of the initial row.
 
         Returns
         -------
@@ -183,7 +183,7 @@ class Gatekeeper:
         return rows[0, :: max(rows.shape[1] // _SAMPLED, 1)].clone()
 
     def _has_share(self, sender: str, *, now: float) -> bool:
-        """Whether a sender has not had more than its share of the merges of late."""
+        """Whether a sender has recently stayed within its share of the merges."""
         fair = self._settings.fair_shares / max(len(self._merges), 1)
         total = sum(self._merges.values())
         mine = self._merges.get(sender, 0.0)
@@ -199,7 +199,7 @@ class Gatekeeper:
         return True
 
     def _has_offended(self, sender: str, *, now: float) -> bool:
-        """Whether a sender was refused a moment ago, or has ever been quarantined."""
+        """Whether a sender was refused recently, or has ever been quarantined."""
         record = self._records.get(sender)
         return record is not None and (record.quarantines > 0 or now - record.noted_at < _A_MOMENT)
 

@@ -1,10 +1,10 @@
 """Judgement of received models: plain functions of rows, the same for a peer and for a simulation.
 
-A received model is compared with one's own, and the comparison with what other neighbours' models show. Three
-things can follow: it is taken, it is drawn towards one's own model until it is no further away than the others
-are (centred clipping; Karimireddy, He & Jaggi, "Learning from history for Byzantine robust optimization", ICML
-2021, Section 4, with the radius found as in He, Karimireddy & Jaggi, "Byzantine-robust decentralized learning via
-ClippedGossip", 2022), or it is refused. Ages are cut to what the neighbours' ages support.
+A received model is compared with the node's own, and the comparison with those of other neighbours' models. There
+are three outcomes: it is accepted, it is pulled towards the node's own model until it is no further away than the
+others are (centred clipping; Karimireddy, He & Jaggi, "Learning from history for Byzantine robust optimization",
+ICML 2021, Section 4, with the radius found as in He, Karimireddy & Jaggi, "Byzantine-robust decentralized learning
+via ClippedGossip", 2022), or it is refused. Ages are cut to what the neighbours' ages support.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ __all__ = ["Comparison", "Judgement", "Reason", "compare", "judge", "limited"]
 
 
 class Reason(IntEnum):
-    """Reason for a judgement, in the order in which they are looked for."""
+    """Reason for a judgement, in the order of the checks."""
 
     PLAUSIBLE = 0
     FAR = 1
     """Further away than the neighbours' models are: clipped."""
     OPPOSED = 2
-    """Unrelated or opposed to one's own model, and the neighbours' are not: refused."""
+    """Unrelated or opposed to the node's own model, unlike the neighbours': refused."""
     NORM = 3
-    """Far larger or smaller than one's own model and the neighbours': refused."""
+    """Far larger or smaller than the node's own model and the neighbours': refused."""
     LOSS = 4
-    """Its mean with one's own model knows less of this node's samples than the initial model did: refused."""
+    """Its mean with the node's own model does worse on this node's samples than the initial model did: refused."""
     UNMOVED = 5
-    """Again and again the same, far from one's own model, and called newer each time: refused."""
+    """Repeatedly unchanged, far from the node's own model, and called newer each time: refused."""
     NOT_FINITE = 6
     """NaN or an infinity: refused."""
 
@@ -45,7 +45,7 @@ class Reason(IntEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """Received models beside one's own, for B nodes.
+    """Received models compared with the nodes' own, for B nodes.
 
     Parameters
     ----------
@@ -77,8 +77,8 @@ class Judgement:
     reasons : Tensor
         Values of `Reason`, int64 ``[B]``.
     shares : Tensor
-        How much of the way from one's own model to the received one is left, float64 ``[B]``: 1 where it is
-        taken, less where it is clipped, 0 where it is refused.
+        Share of the way from the node's own model to the received one that is allowed, float64 ``[B]``: 1 where it
+        is accepted, less where it is clipped, 0 where it is refused.
     """
 
     reasons: Tensor
@@ -86,7 +86,7 @@ class Judgement:
 
 
 def compare(own: Tensor, received: Tensor) -> Comparison:
-    """Compare received models with one's own.
+    """Compare received models with the nodes' own.
 
     Parameters
     ----------
@@ -117,7 +117,7 @@ def judge(
     unmoved: Tensor,
     bounds: GateSettings,
 ) -> Judgement:
-    """Judge received models by what the neighbours' models show.
+    """Judge received models in the light of the neighbours' models.
 
     Parameters
     ----------
@@ -156,7 +156,7 @@ def judge(
 
 
 def limited(own: Tensor, received: Tensor, shares: Tensor) -> Tensor:
-    """Draw received models towards one's own, x + share · (y − x).
+    """Pull received models towards the nodes' own, x + share · (y − x).
 
     Parameters
     ----------

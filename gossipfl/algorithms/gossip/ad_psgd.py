@@ -48,7 +48,7 @@ class ADPSGD(MessageAlgorithm):
         return Behaviour(trains="answer", exchange="push-pull", codec=self.codec)
 
     def on_receipt(self, nodes: Nodes, message: Message, *, update: Update) -> Nodes:
-        """Take the mean of one's model and one received, and the larger of the two ages."""
+        """Take the mean of the node's model and the one received, and the larger of the two ages."""
         del update
         mean = merge(
             nodes.rows[:, : message.size], nodes.ages, message.shared, message.ages, weighting="plain"

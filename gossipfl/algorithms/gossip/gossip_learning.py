@@ -72,7 +72,7 @@ class GossipLearning(MessageAlgorithm):
     codec: Annotated[ModelCodecName | None, Parameter(CODEC, in_peers="exchange.codec")] = None
 
     def check(self) -> None:
-        """Refuse what would be without effect, and parts of models that replace whole ones."""
+        """Refuse parameters without effect, and parts of models that replace whole ones."""
         if self.merge == "RW" and self.merge_limit is not None:
             raise SettingError(
                 "merge_limit is without effect where models are never merged (merge = 'RW')",

@@ -74,7 +74,7 @@ class PushSum(MessageAlgorithm):
         return replace(nodes, auxiliary={**nodes.auxiliary, _WEIGHT: torch.ones_like(nodes.rows[:, 0])})
 
     def on_clock(self, nodes: Nodes, *, shared_size: int, update: Update) -> Nodes:
-        """Train, and keep half of one's mass; the other half, which is as much, is sent."""
+        """Train, and keep half of the mass; the other half is sent."""
         trained = update(nodes)
         weight = nodes.auxiliary[_WEIGHT]
         if self.steps_of == "sum":
@@ -84,7 +84,7 @@ class PushSum(MessageAlgorithm):
         return replace(trained, auxiliary={**trained.auxiliary, _WEIGHT: weight / 2})
 
     def on_receipt(self, nodes: Nodes, message: Message, *, update: Update) -> Nodes:
-        """Add received mass to one's own; the age is the larger of the two."""
+        """Add received mass to the node's own; the age is the larger of the two."""
         del update
         own, received = nodes.rows[:, : message.size], message.carried[_WEIGHT]
         total = nodes.auxiliary[_WEIGHT] + received

@@ -46,7 +46,7 @@ class Sharing:
         return self.parts if self.kind == "partitioned" else 1
 
     def share_of(self, amount: int) -> int:
-        """What one message takes of an amount that a whole model takes, rounded up."""
+        """One message's share of an amount for a whole model, rounded up."""
         return amount if self.kind == "whole" else -(-amount // self.parts)
 
     def chosen(self, part: Tensor, size: int) -> Tensor:

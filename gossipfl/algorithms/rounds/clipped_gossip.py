@@ -20,7 +20,7 @@ __all__ = ["ClippedGossip", "moved"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClippedGossip(Combining):
-    """``x_i ← x_i + Σ_j w_ij clip(x_j − x_i, τ_i)``, where clip shortens what is longer than τ_i.
+    """``x_i ← x_i + Σ_j w_ij clip(x_j − x_i, τ_i)``, where clip shortens vectors longer than τ_i.
 
     Unless τ is given, ``τ_i² = (1/b̃) Σ_j w_ij ‖x_j − x_i‖²`` over all neighbours but the b farthest, whose weights
     sum to b̃; without a neighbour that may be hostile nothing is clipped. Weights are those of the mixing matrix.

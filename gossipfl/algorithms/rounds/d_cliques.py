@@ -27,7 +27,7 @@ class DCliques(RoundAlgorithm):
     ``g_i ← mean of ∇f_j(x_j) over j in C(i)``, ``v_i ← m v_i + g_i``, ``x_i ← Σ_j w_ij (x_j − η v_j)``.
 
     A clique has samples of all classes where a node has not, so its mean gradient, and with it the momentum, is
-    hardly biased. Where ``training.local_steps`` is more than one, so many such steps are done before models
+    hardly biased. With several ``training.local_steps``, that many such steps are done before models
     are mixed.
     """
 

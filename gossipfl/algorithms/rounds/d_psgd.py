@@ -1,4 +1,4 @@
-"""Decentralised parallel stochastic gradient descent: average with one's neighbours, and take a gradient step.
+"""Decentralised parallel stochastic gradient descent: average with the neighbours, and take a gradient step.
 
 Lian et al., "Can decentralized algorithms outperform centralized algorithms?", NeurIPS 2017, Algorithm 1; the
 orders of adaptation and combination: Chen & Sayed, "Diffusion adaptation strategies for distributed optimization

@@ -1,4 +1,4 @@
-"""D²: decentralised training over decentralised data, whose variance between nodes does no harm.
+"""D²: decentralised training that is robust to differences between the nodes' data.
 
 Tang, Lian, Yan, Zhang & Liu, "D²: Decentralized training over decentralized data", ICML 2018.
 """
@@ -18,8 +18,8 @@ __all__ = ["DSquared"]
 class DSquared(BiasCorrected):
     """Exact diffusion with W itself.
 
-    ``X¹ = W (X⁰ − η G⁰)``, and from then on ``X ← W (2X − X⁻ − η G(X) + η⁻ G⁻)``, where what has ⁻ is of the round
-    before. Computed as ``ψ ← X − η G(X)``, ``X ← W (ψ + X − ψ⁻)``, which is the same.
+    ``X¹ = W (X⁰ − η G⁰)``, and from then on ``X ← W (2X − X⁻ − η G(X) + η⁻ G⁻)``, where ⁻ marks the previous
+    round. Computed as ``ψ ← X − η G(X)``, ``X ← W (ψ + X − ψ⁻)``, which is the same.
 
     Notes
     -----

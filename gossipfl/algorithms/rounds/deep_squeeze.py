@@ -1,4 +1,4 @@
-"""DeepSqueeze: send the compressed model itself, and keep what the compression left out for the next round.
+"""DeepSqueeze: send the compressed model itself, and keep the compression error for the next round.
 
 Tang, Lian, Qiu, Yuan, Zhang, Zhang & Liu, "DeepSqueeze: decentralization meets error-compensated compression",
 arXiv:1907.07346, 2019.
@@ -24,7 +24,7 @@ _ERROR = "compression errors"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeepSqueeze(RoundAlgorithm):
-    """Train, send the compressed model with what is left of before, and move towards what the neighbours sent.
+    """Train, send the compressed model plus the previous error, and move towards what the neighbours sent.
 
     A round is, with e_i at first zero,
 

@@ -1,4 +1,4 @@
-"""Epidemic learning: D-PSGD over a random graph that is drawn anew every round.
+"""Epidemic learning: D-PSGD over a new random graph every round.
 
 De Vos, Farhadkhani, Guerraoui, Kermarrec, Pires & Sharma, "Epidemic learning: Boosting decentralized learning with
 randomized communication", NeurIPS 2023, Algorithms 1 to 3.
@@ -22,10 +22,10 @@ __all__ = ["EpidemicLearning"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EpidemicLearning(RoundAlgorithm):
-    """Every node trains, sends its model to ``degree`` random others, and averages its own with what came.
+    """Every node trains, sends its model to ``degree`` random others, and averages its own with those it received.
 
     The round is D-PSGD's, adapt-then-combine: ``X ← W_t (X − η G(X))``. The algorithm is in the matrices: W_t is
-    uniform over oneself and the senders of round t.
+    uniform over the node itself and its senders in round t.
 
     With ``oracle`` everyone also receives ``degree`` models, and W_t is doubly stochastic. With ``local`` the
     number of models a node receives varies, and W_t preserves the mean of the models only in expectation.

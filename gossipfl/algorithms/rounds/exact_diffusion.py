@@ -29,10 +29,9 @@ class ExactDiffusion(BiasCorrected):
     single gradient is zero there; D-PSGD can not. The mean of the models moves by η times the mean gradient, and a
     round sends what D-PSGD sends.
 
-    Notes
-    -----
-    The adaptation is the node's training: with ``training.local_steps`` or momentum, ψ is the model after these. A
-    step size that falls goes with the gradient it was taken with, so that the mean moves as said.
+    Notes ----- The adaptation is the node's training: with ``training.local_steps`` or momentum, ψ is the model
+    after these. A decreasing step size stays with the gradient it was taken with, so that the mean moves as
+    stated.
     """
 
     name = "exact_diffusion"

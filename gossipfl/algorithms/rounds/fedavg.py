@@ -31,7 +31,7 @@ __all__ = ["FedAvg"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FedAvg(RoundAlgorithm):
-    """FedAvg, the yardstick with a server.
+    """FedAvg, a baseline with a server.
 
     Each round max(C n, 1) nodes drawn at random take the server's model x, train it on their own samples, and send
     y_k back: ``x ← Σ_k p_k y_k / Σ_k p_k`` over those drawn, p_k being k's number of samples in the paper. All
@@ -65,7 +65,7 @@ class FedAvg(RoundAlgorithm):
         return trained.with_shared(server_mean(answer), ages=trained.ages.max().expand(len(nodes)))
 
     def _drawn(self, context: RoundContext) -> Tensor:
-        """Who takes part in a round, bool ``[B]``; every set of that size is equally likely."""
+        """The nodes that take part in a round, bool ``[B]``; every set of that size is equally likely."""
         count = max(round(self.fraction * len(context.numbers)), 1)
         lots = exchange_keys(context.numbers, seed=context.seed, round_number=context.round)
         drawn = torch.zeros_like(context.numbers, dtype=torch.bool)

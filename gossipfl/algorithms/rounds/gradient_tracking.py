@@ -1,4 +1,4 @@
-"""Gradient tracking: beside its model, every node keeps an estimate of the mean gradient, and gossips on both.
+"""Gradient tracking: besides its model, every node keeps an estimate of the mean gradient, and gossips both.
 
 Combine-then-adapt is DIGing (Nedić, Olshevsky & Shi, "Achieving geometric convergence for distributed optimization
 over time-varying graphs", SIAM J. Optimization 27(4), 2017); adapt-then-combine with stochastic gradients is

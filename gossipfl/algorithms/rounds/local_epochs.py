@@ -27,7 +27,7 @@ def train_epochs(nodes: Nodes, local: LocalTraining, *, epochs: int, among: Tens
         Passes over a node's own samples, each ⌈samples / batch size⌉ steps, so that nodes with more samples do
         more of them (a pass's last batch is filled up from the next); 0: ``local_steps`` of the settings.
     among : Tensor, optional
-        Who trains, bool ``[B]``; everyone unless given.
+        The nodes that train, bool ``[B]``; by default all.
 
     Returns
     -------

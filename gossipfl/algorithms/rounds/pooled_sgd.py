@@ -1,4 +1,4 @@
-"""Pooled SGD: one model and everybody's gradients, the yardstick that gossip cannot beat by mixing.
+"""Pooled SGD: one model and all nodes' gradients, the baseline that no mixing can beat.
 
 Parallel mini-batch stochastic gradient descent: Dekel, Gilad-Bachrach, Shamir & Xiao, "Optimal distributed online
 prediction using mini-batches", J. Machine Learning Research 13, 2012.
@@ -30,7 +30,7 @@ __all__ = ["PooledSGD"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PooledSGD(RoundAlgorithm):
-    """One model x, which all nodes report: ``v ← m v + Σ_i p_i ∇f_i(x)``, ``x ← x − η v``.
+    """A single model x, which all nodes report: ``v ← m v + Σ_i p_i ∇f_i(x)``, ``x ← x − η v``.
 
     Each node draws the batch that it would draw in gossip, and m is ``training.momentum``. With p_i = 1/n this is
     what D-PSGD does over W = J, to rounding. A round is ``training.local_steps`` such steps: as many gradients as

@@ -22,7 +22,7 @@ _LOST = 1e-6  # of a column's length: less than that, left by projection, is rou
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where a matrix of m × n, approximated by rank r, lies in a row."""
+    """The place in a row of an m × n matrix, approximated by rank r."""
 
     start: int
     m: int
@@ -89,7 +89,7 @@ class Matrices:
         ]
 
     def joined(self, columns: Sequence[Tensor], *, like: Tensor) -> Tensor:
-        """Put factors together again, ``[L, K]`` like those that were taken apart."""
+        """Join factors again, ``[L, K]`` like those that were split."""
         return torch.cat([like[:, :0], *(each.flatten(1) for each in columns)], dim=1)
 
     def vectors(self, rows: Tensor) -> Tensor:
@@ -126,7 +126,7 @@ class Matrices:
 
 @dataclass(frozen=True, slots=True)
 class BothEnds:
-    """What both ends of a link must compute alike, each where it is.
+    """State that both ends of a link must compute identically.
 
     Parameters
     ----------
@@ -150,7 +150,7 @@ class BothEnds:
         return cls(links, sign, (lower << 32) + upper)
 
     def keys(self, context: RoundContext, iteration: int) -> Tensor:
-        """Keys of what both ends draw in an iteration."""
+        """Keys of both ends' draws in an iteration."""
         return exchange_keys(self.number, seed=context.seed, round_number=context.round, exchange=iteration)
 
     def difference(self, own: Tensor, neighbours: Tensor) -> Tensor:
@@ -164,7 +164,7 @@ class BothEnds:
 
 
 def orthonormal(factors: Sequence[Tensor], *, keys: Tensor) -> list[Tensor]:
-    """Make the columns of factors ``[L, m, r]`` orthonormal; what is zero, or depends on others, is drawn anew.
+    """Make the columns of factors ``[L, m, r]`` orthonormal; zero or dependent columns are redrawn.
 
     Gram and Schmidt's, each projection twice, with sums in one order: the two ends of a link find the same.
     """
@@ -194,7 +194,7 @@ def _length(column: Tensor) -> Tensor:
 
 
 def _outer(P: Tensor, Q: Tensor) -> Tensor:
-    """``P Q^T``, added up column by column: alike at both ends of a link."""
+    """``P Q^T``, summed column by column: identical at both ends of a link."""
     product = P[:, :, :1] * Q[:, None, :, 0]
     for column in range(1, P.shape[2]):
         product = product + P[:, :, column : column + 1] * Q[:, None, :, column]

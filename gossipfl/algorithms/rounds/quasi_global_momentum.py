@@ -1,4 +1,4 @@
-"""Quasi-global momentum: momentum along the path that the mixed models take, not along one's own gradients.
+"""Quasi-global momentum: momentum along the path of the mixed models, not along local gradients.
 
 Lin, Karimireddy, Stich & Jaggi, "Quasi-global momentum: Accelerating decentralized deep learning on heterogeneous
 data", ICML 2021, Algorithm 1 (QG-DSGDm, and QG-DSGDm-N with Nesterov's momentum).

@@ -18,7 +18,7 @@ from gossipfl.training.nodes import Nodes
 __all__ = ["RELAYED", "RelaySGD"]
 
 RELAYED = "relayed"
-"""Key in `Nodes.auxiliary` of what came over each link end last, shape ``[L, shared_size + 1]``: sum, count."""
+"""Key in `Nodes.auxiliary` of the last message over each link end, ``[L, shared_size + 1]``: sum, count."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Averages taken by a server, for the yardsticks outside gossip."""
+"""Averages taken by a server, for baselines outside gossip."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def to_server(rows: Tensor, weights: Tensor, *, senders: Tensor | None = None) -
     weights : Tensor
         Shape ``[B, 1]``.
     senders : Tensor, optional
-        Bool ``[B]``; everyone unless given. Rows of others count for nothing.
+        Bool ``[B]``; by default all. Rows of others are ignored.
     """
     message = torch.cat([weights * rows, weights], dim=1)
     if senders is not None:

@@ -40,7 +40,7 @@ class StochasticGradientPush(RoundAlgorithm):
 
     @property
     def requirements(self) -> Requirements:
-        """Matrices whose columns sum to one: each node knows whom it sends to, not who sends to it."""
+        """Matrices whose columns sum to one: each node knows its recipients, not its senders."""
         return Requirements(stochastic="columns", exact=True)
 
     def start(self, nodes: Nodes, *, shared_size: int, links: Links | None = None) -> Nodes:

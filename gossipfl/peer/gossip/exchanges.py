@@ -58,7 +58,7 @@ class Gossip:
     ----------
     host : Host
     learner : Learner
-        Gives the model to send, and takes those received.
+        Provides the model to send, and takes those received.
     view : SampledView
     meetings : Meetings
         Answers exchanges of views.
@@ -114,7 +114,7 @@ class Gossip:
         self._views = SenderRates(_HASTE / view_settings.period, what="views")
 
     async def exchange_models(self) -> None:
-        """Start an exchange with a random neighbour each period, for ever.
+        """Start an exchange with a random neighbour each period, until cancelled.
 
         An exchange that hangs occupies one of a few places until its deadline, and its neighbour is not
         chosen meanwhile; the next period starts another one with another neighbour.
@@ -200,7 +200,7 @@ class Gossip:
                 peer_id, incarnation=header.incarnation, sequence=header.sequence
             )
             self._models.charge(peer_id, now=trio.current_time())
-            # That a sender is distrusted is not told.
+            # A sender is not told that it is distrusted.
             if is_new and (self._learner.mailbox_is_full or self._learner.distrusts(peer_id)):
                 raise PeerBusy("the mailbox is full")
 

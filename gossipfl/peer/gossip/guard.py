@@ -1,4 +1,4 @@
-"""The guard of a peer's model: its gatekeeper, what it measures, and what it has counted."""
+"""The guard of a peer's model: its gatekeeper, measurements and counts."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ class Guard:
         return admission
 
     def is_spoiled(self, nodes: Nodes) -> bool:
-        """Whether the peer's own model had learned, and now knows less of its samples than before any training."""
+        """Whether the peer's own model had learned, and now does worse on its samples than before any training."""
         if self._probe is None:
             return False
         loss = self._probe.loss(nodes.rows)

@@ -1,4 +1,4 @@
-"""Telling the operator that a peer learns alone although it was told of others."""
+"""Warnings that a peer learns alone although others are configured."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ async def warn_of_isolation(
     *,
     seconds: float = _FIRST_WARNING_SECONDS,
 ) -> None:
-    """Warn whenever nobody has been reachable for a while, each time after twice as long; for ever.
+    """Warn whenever nobody has been reachable for a while, each time after twice as long, until cancelled.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ async def warn_of_isolation(
     knocks : Knocks
         Knows whether others turned this peer away.
     seconds : float
-        How long is a while.
+        Length of the first such interval, in seconds.
     """
     if not bootstrap:
         return

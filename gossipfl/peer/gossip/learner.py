@@ -37,7 +37,7 @@ _EVENTS_BETWEEN_LOOKS = 16
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Clock:
-    """A wish to act on the clock, and where the outcome is put."""
+    """A request to act on the clock, and the place for its outcome."""
 
     outcome: trio.MemorySendChannel[State]
 
@@ -101,7 +101,7 @@ class Learner:
         return statistics.current_buffer_used >= statistics.max_buffer_size
 
     def keep(self, state: State) -> None:
-        """Note that this state is saved: to it the model goes back if it diverges."""
+        """Note that this state is saved: the model returns to it if it diverges."""
         self._good = state
 
     def renew(self, trainer: Trainer, description: Mapping[str, Any]) -> None:
@@ -127,7 +127,7 @@ class Learner:
         return True
 
     async def acted_on_clock(self) -> State:
-        """Let the model change as the algorithm says it does when the clock rings, and give what is to be sent."""
+        """Apply the algorithm's change when the clock rings, and return the model to send."""
         if self._trains != "clock":
             return self._state
         sender, receiver = trio.open_memory_channel[State](1)
@@ -135,7 +135,7 @@ class Learner:
         return await receiver.receive()
 
     async def run(self) -> None:
-        """Merge and train for ever, one thread's work at a time; cancel it to stop."""
+        """Merge and train, one thread's work at a time, until cancelled."""
         last_training = trio.current_time()
         while True:
             batch: list[Incoming] = []
@@ -250,7 +250,7 @@ class Learner:
         return after
 
     def _unspoiled(self, state: State) -> State:
-        """Return the state as it is or, if what it had learned is gone after merges, the last good one."""
+        """Return the state or, if merges have destroyed what it had learned, the last good one."""
         if (
             self._guard is None
             or state.event % _EVENTS_BETWEEN_LOOKS
@@ -302,7 +302,7 @@ def _sorted_into(batch: list[Incoming], item: Incoming | _Clock) -> _Clock | Non
 
 
 def _let_in(message: Message, nodes: Nodes, admission: Admission) -> tuple[Message, dict[str, Any]]:
-    """Give the message as it is merged, and what the record says of the difference."""
+    """Return the message as it is merged, and the record of the difference."""
     claimed = int(message.ages.max())
     if admission.share == 1.0 and admission.age == claimed:
         return message, {}

@@ -1,4 +1,4 @@
-"""The peer's own model on its way out: one frame for each message, numbered so that none can be replayed."""
+"""The peer's outgoing model: one frame per message, numbered so that none can be replayed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plan of a peer that gossips: its algorithm, and what its messages hold."""
+"""Plan of a peer that gossips: its algorithm, and the contents of its messages."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class GossipPlan:
     nodes : Nodes
         Where learning starts, with the rows the algorithm keeps; ``B = 1``.
     carried : tuple of CarriedRow
-        What every message holds beside the model.
+        Further contents of every message besides the model.
     layout : bytes, length 32
         Digest of what neighbours must have in common: the layout, further rows and, unless it is of this package,
         the algorithm. The layout's own where that is all.

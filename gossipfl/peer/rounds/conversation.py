@@ -38,7 +38,7 @@ _FIRST_CONTACT_SECONDS = 0.25
 
 
 class Conversation:
-    """What a peer says and is told, beside the rows it sends.
+    """A peer's messages about progress and addresses, besides its rows.
 
     Parameters
     ----------
@@ -110,7 +110,7 @@ class Conversation:
             self._mailbox.screen(self._members.number(peer_id), header)
 
     async def greet(self) -> None:
-        """Ask every member where it is, until each has answered once."""
+        """Ask every member for its round, until each has answered once."""
         async with trio.open_nursery() as nursery:
             for number in self._members.others:
                 nursery.start_soon(self._greet, number)

@@ -1,4 +1,4 @@
-"""One exchange of a round: send one's rows, and wait for those of the neighbours, until a deadline."""
+"""One exchange of a round: send the peer's rows, and wait for the neighbours', until a deadline."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Exchanged:
     received : mapping of int to Received
         By number of the sender.
     missing : tuple of int
-        Neighbours whose rows did not come.
+        Neighbours whose rows did not arrive.
     untaken : tuple of int
         Recipients that did not say that they keep this peer's row.
     too_late : bool

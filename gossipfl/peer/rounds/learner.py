@@ -118,7 +118,7 @@ class RoundLearner:
         }
 
     async def run(self) -> None:
-        """Do rounds until ``settings.stop_after``, or for ever; cancel it to stop."""
+        """Do rounds until ``settings.stop_after``, or until cancelled."""
         if self._is_done():
             self._gathering = False
             logger.warning(

@@ -1,4 +1,4 @@
-"""Rows that came for the exchange under way and for later ones, and where the others said they are.
+"""Rows received for the current exchange and for later ones, and the others' reported progress.
 
 Plain state without I/O, except that one task may wait until something changes.
 """
@@ -24,7 +24,7 @@ LATEST_ROUND = 2**40
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A row that came in time: the sender's start, and the numbers."""
+    """A row that arrived in time: the sender's start, and the numbers."""
 
     incarnation: int
     row: Tensor
@@ -48,7 +48,7 @@ class Claim:
 
 
 class Mailbox:
-    """What other members sent.
+    """Messages from other members.
 
     Memory is bounded by the plan: a member may have one row waiting for each exchange of the round under way and
     of ``ahead`` later ones, where it is a neighbour, and none is larger than its exchange implies.
@@ -80,7 +80,7 @@ class Mailbox:
         self.position = position
         self.claims: dict[int, Claim] = {}
         self.late = 0
-        """Rows that came after their exchange was over."""
+        """Rows that arrived after their exchange was over."""
 
     def screen(self, sender: int, header: RoundHeader | Progress) -> None:
         """Refuse a message before its body is read, where its header suffices for that.
@@ -149,11 +149,11 @@ class Mailbox:
         return claim is not None and claim.position > self.position
 
     def rows(self) -> dict[int, Received]:
-        """What has come for the exchange under way, by number of the sender."""
+        """Rows received for the current exchange, by number of the sender."""
         return self._kept.get(self.position, {})
 
     def advance(self, position: Position) -> None:
-        """Go on to a later exchange; what came for earlier ones is dropped."""
+        """Move on to a later exchange; rows for earlier ones are dropped."""
         self.position = position
         for old in [each for each in self._kept if each < position]:
             del self._kept[old]

@@ -1,4 +1,4 @@
-"""The directory of a peer: what is where, and that only one process uses it."""
+"""The directory of a peer: its files, and the lock that keeps it to one process."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Home:
 
     @property
     def checkpoint(self) -> Path:
-        """What the peer has learned: safetensors."""
+        """The peer's model and state: safetensors."""
         return self.directory / "checkpoint.safetensors"
 
     @property
@@ -50,7 +50,7 @@ class Home:
 
     @property
     def status(self) -> Path:
-        """What the running peer last said of itself: JSON."""
+        """The running peer's last status: JSON."""
         return self.directory / "status.json"
 
     @property

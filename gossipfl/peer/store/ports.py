@@ -1,4 +1,4 @@
-"""The ports a peer listened at last, so that those who know it find it there again after a restart."""
+"""The ports a peer last listened on, so that others find it again after a restart."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def recall_ports(path: Path) -> dict[str, int]:
     Parameters
     ----------
     path : Path
-        What `remember_ports` wrote, or no file.
+        A file written by `remember_ports`, or no file.
 
     Returns
     -------

@@ -42,7 +42,7 @@ class RecordWriter:
     Parameters
     ----------
     directory : Path
-        Where the files are; a torn last line of the newest one is cut off.
+        Directory of the files; a torn last line of the newest one is cut off.
     incarnation : int
         Number of this start, which names the files.
     settings : RecordsSettings, optional
@@ -96,7 +96,7 @@ class RecordWriter:
                 self._lost = 0
 
     def _follow(self, records: tuple[Mapping[str, Any], ...]) -> None:
-        """Remember what the next file has to begin with."""
+        """Remember the records that the next file has to begin with."""
         for record in records:
             if record.get("kind") == "start":
                 self._start = dict(record)
@@ -164,7 +164,7 @@ class RecordWriter:
 
 
 def _line(record: Mapping[str, Any]) -> str:
-    """Write one record as JSON, which knows no NaN and no infinity: they become null."""
+    """Write one record as JSON; NaN and infinities become null."""
     known = {
         key: None if isinstance(value, float) and not math.isfinite(value) else value
         for key, value in record.items()
