@@ -52,7 +52,6 @@ class Host:
     threshold : Threshold or None
         Door and charter; None where everybody may come in, and no settings are compared.
     reachability : Reachability
-        Knows where others reach it.
     nursery : trio.Nursery
         Holds all tasks of the host.
     """
@@ -164,7 +163,6 @@ class Host:
         PeerUnreachable
             No connection could be made.
         ExchangeTimedOut
-            The time was up.
         PeerBusy, RefusedByNeighbour
             The neighbour refused, and said so by name.
         ExchangeFailed
