@@ -44,6 +44,13 @@ class NetworkCounters:
             for name in self.__dataclass_fields__
         }
 
+    def count_connection(self, *, is_initiator: bool) -> None:
+        """Count a connection, by who dialled."""
+        if is_initiator:
+            self.connections_dialled += 1
+        else:
+            self.connections_accepted += 1
+
     def count_refused(self, error: GossipflError) -> None:
         """Count something refused here."""
         self.refused[error.counter()] += 1

@@ -81,7 +81,7 @@ class Host:
             longest_ban_seconds=limits.longest_ban_seconds,
         )
         self.standing = Standing()
-        self._table = ConnectionTable(limits, self.standing)
+        self.connections = self._table = ConnectionTable(limits, self.standing)
         self.members = Members(threshold, table=self._table, counters=counters)
         self._newcomers = Newcomers(places=limits.handshakes)
         knocks = self.members.knocks
@@ -190,11 +190,6 @@ class Host:
         """Return the ids of all peers with a live connection."""
         return self._table.peers()
 
-    @property
-    def connections(self) -> ConnectionTable:
-        """The connections that there are."""
-        return self._table
-
     def announcement(self) -> PeerDescriptor:
         """Return this host's own, signed announcement of where it is now."""
         return self._announcer.announcement()
@@ -270,8 +265,8 @@ class Host:
         return await self._take_up(await self._dialler.dial(peer_id, addresses, manner or DialManner()))
 
     async def _take_up(self, secured: SecuredSocket) -> Connection:
-        """Run a connection that this side asked for."""
-        self.counters.connections_dialled += 1
+        """Run a connection that this side asked for, or that a relay brought."""
+        self.counters.count_connection(is_initiator=secured.is_initiator)
         connection = self._new_connection(secured)
         try:
             self._table.add(connection)
@@ -286,7 +281,7 @@ class Host:
         """Serve a connection that was accepted, until it ends."""
         connection = self._new_connection(secured)
         self._table.add(connection)
-        self.counters.connections_accepted += 1
+        self.counters.count_connection(is_initiator=False)
         await self._run(connection)
 
     def _new_connection(self, secured: SecuredSocket) -> Connection:

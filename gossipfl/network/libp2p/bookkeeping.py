@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any
+from typing import Any, NoReturn
 
 import trio
 from libp2p.abc import CMInfo, INetworkService, INotifee
+from libp2p.network.exceptions import SwarmException
 from libp2p.network.tag_store import TagStore
 from libp2p.peer.id import ID
+from multiaddr import Multiaddr
 
 from gossipfl.network.libp2p.connections import LibraryConnection
 from gossipfl.network.log_limits import limited_logger
@@ -38,6 +40,32 @@ class Bookkeeping(INetworkService):
     @abstractmethod
     def get_total_connections(self) -> int:
         """Count connections."""
+
+    async def listen(self, *multiaddrs: Multiaddr) -> bool:
+        """Refuse: what is listened at was decided when the host was opened.
+
+        Raises
+        ------
+        SwarmException
+            There is an address.
+        """
+        if multiaddrs:
+            raise SwarmException("the host listens already, where it was told to when it was opened")
+        return True
+
+    async def run(self) -> None:
+        """Wait for ever: the host runs already."""
+        await trio.sleep_forever()
+
+    def get_manager(self) -> NoReturn:
+        """Refuse: the network is no task of the library's.
+
+        Raises
+        ------
+        SwarmException
+            Always.
+        """
+        raise SwarmException("the network is run by its host")
 
     def register_notifee(self, notifee: INotifee) -> None:
         """Tell somebody of connections from now on."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import NoReturn
 
 import trio
 from libp2p.abc import ConnectionType, IPeerStore, IRawConnection
@@ -15,13 +14,14 @@ from libp2p.peer.id import ID
 from libp2p.peer.peerstore import PeerStore, PeerStoreError
 from multiaddr import Multiaddr
 
-from gossipfl.errors import GossipflError, InvalidAddress
-from gossipfl.network.addresses import Hearsay, Scope, parse_address
+from gossipfl.errors import GossipflError
+from gossipfl.network.addresses import Hearsay, Scope
 from gossipfl.network.connection import Connection
 from gossipfl.network.dialling import DialManner
 from gossipfl.network.failures import StreamFailure
 from gossipfl.network.host import Host
 from gossipfl.network.identity import Identity
+from gossipfl.network.libp2p.addresses import Listened, advertised, hearsay
 from gossipfl.network.libp2p.bookkeeping import Bookkeeping
 from gossipfl.network.libp2p.connections import LibraryConnection
 from gossipfl.network.libp2p.relayed import open_socket
@@ -33,16 +33,6 @@ __all__ = ["LibraryNetwork"]
 
 StreamHandler = Callable[[LibraryStream], Awaitable[None]]
 _log = limited_logger(__name__)
-
-
-class _Listened:
-    """What the host listens at, as one of the library's listeners."""
-
-    def __init__(self, host: Host) -> None:
-        self._host = host
-
-    def get_addrs(self) -> tuple[Multiaddr, ...]:
-        return tuple(Multiaddr(str(each)) for each in self._host.reachability.own())
 
 
 class LibraryNetwork(Bookkeeping):
@@ -79,7 +69,7 @@ class LibraryNetwork(Bookkeeping):
         self._offered: set[str] = set()
         self._known: dict[Connection, LibraryConnection] = {}
         self.connections: dict[ID, list[LibraryConnection]] = {}
-        self.listeners = {"tcp": _Listened(host)}
+        self.listeners = {"tcp": Listened(host.reachability)}
         self.peerstore: IPeerStore = PeerStore()
         private = Ed25519PrivateKey.new(identity.seed)
         self._peer_id = ID.from_base58(host.peer_id)
@@ -139,10 +129,7 @@ class LibraryNetwork(Bookkeeping):
 
     def advertised(self, known: Sequence[Multiaddr]) -> list[Multiaddr]:
         """Return where the host is reached, after what the library knows itself; only that, if it is announced."""
-        announced = [Multiaddr(str(each)) for each in self._host.reachability.addresses()]
-        if self._host.reachability.is_announced:
-            return announced
-        return list({str(each): each for each in (*known, *announced)}.values())
+        return advertised(self._host.reachability, known)
 
     # Connections
 
@@ -248,50 +235,17 @@ class LibraryNetwork(Bookkeeping):
         if self in self._host.connections.watchers:
             self._host.connections.watchers.remove(self)
 
-    async def listen(self, *multiaddrs: Multiaddr) -> bool:
-        """Refuse: what is listened at was decided when the host was opened.
-
-        Raises
-        ------
-        SwarmException
-            There is an address.
-        """
-        if multiaddrs:
-            raise SwarmException("the host listens already, where it was told to when it was opened")
-        return True
-
-    async def run(self) -> None:
-        """Wait for ever: the host runs already."""
-        await trio.sleep_forever()
-
-    def get_manager(self) -> NoReturn:
-        """Refuse: the network is no task of the library's.
-
-        Raises
-        ------
-        SwarmException
-            Always.
-        """
-        raise SwarmException("the network is run by its host")
-
     def _addresses(self, peer_id: ID) -> list[Hearsay]:
         try:
-            return self._hearsay(self.peerstore.addrs(peer_id))
+            return hearsay(self.peerstore.addrs(peer_id), self._narrowest)
         except PeerStoreError:
             return []
 
-    def _hearsay(self, addresses: Sequence[Multiaddr]) -> list[Hearsay]:
-        told = []
-        for each in addresses:
-            try:
-                told.append(Hearsay(str(parse_address(str(each), smallest_port=1)), self._narrowest))
-            except InvalidAddress:  # not over TCP
-                continue
-        return told
-
     async def _dial(self, addr: Multiaddr, peer_id: ID, manner: DialManner) -> LibraryConnection:
         try:
-            connection = await self._host.services.dial(str(peer_id), self._hearsay([addr]), manner)
+            connection = await self._host.services.dial(
+                str(peer_id), hearsay([addr], self._narrowest), manner
+            )
         except GossipflError as error:
             raise SwarmException(str(error)) from error
         return self._of(connection)

@@ -181,6 +181,7 @@ async def test_a_peer_gets_so_many_streams_at_a_time():
             stranger = await fourth.services.open(host.peer_id, [ECHO], addresses=host.addresses)
             with pytest.raises(Exception, match="reset"):
                 await stranger.read_exactly(1)
+            assert host.counters.refused == {"peer_busy": 2}
             await fourth.exchange(host.peer_id, host.addresses, model_frame())
             proven = await fourth.services.open(host.peer_id, [ECHO])
             await proven.write(b"a")

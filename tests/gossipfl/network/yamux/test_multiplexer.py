@@ -8,8 +8,10 @@ from hypothesis import strategies as st
 
 from gossipfl.errors import MessageRefused
 from gossipfl.network.failures import AnsweredEarly, ConnectionLost, StreamEnded, StreamReset
-from gossipfl.network.yamux.headers import INITIAL_WINDOW
+from gossipfl.network.yamux.headers import FIN, INITIAL_WINDOW, RST
 from gossipfl.network.yamux.multiplexer import Multiplexer
+from gossipfl.network.yamux.stream import Stream
+from tests.gossipfl.network.helpers import frames_in
 
 
 class Wire:
@@ -258,3 +260,43 @@ def test_left_streams_leave_nothing_behind():
     assert not wire.ends[0].streams
     assert not wire.ends[1].streams
     assert not wire.refused
+
+
+def flags_sent(end):
+    """The flags of all frames that wait; they are without payload."""
+    pieces, _ = end.outgoing.next_batch(1_000)
+    return [flags for _, flags, *_ in frames_in(b"".join(pieces))]
+
+
+@pytest.mark.parametrize(
+    ("remote_finished", "leave", "said"),
+    [
+        (False, Stream.close, []),
+        (False, Stream.reset, [RST]),
+        (True, Stream.close, []),
+        (True, Stream.reset, []),
+    ],
+)
+def test_a_finished_stream_says_so_once_and_is_read_until_it_is_left(remote_finished, leave, said):
+    wire = Wire()
+    near, far = wire.ends
+
+    async def main():
+        stream = near.open()
+        wire.pump()
+        stream.finish()
+        stream.finish()
+        assert flags_sent(near) == [FIN]
+        [other] = wire.accepted
+        other.outgoing.append(memoryview(b"answer"))
+        far.send(other)
+        wire.pump()
+        assert await stream.read_exactly(6) == b"answer"
+        if remote_finished:
+            other.finish()
+            wire.pump()
+        leave(stream)
+        assert flags_sent(near) == said
+        assert not near.streams
+
+    trio.run(main)
