@@ -311,3 +311,17 @@ def test_a_row_that_does_not_fit_leaves_the_module_as_it_was() -> None:
     with pytest.raises(IncompatibleModel):
         load_row(module, layout, torch.zeros(layout.size))
     assert all(torch.equal(tensor, before[name]) for name, tensor in state_of(module).items())
+
+
+@pytest.mark.parametrize("dtype", [torch.uint16, torch.uint32, torch.uint64])
+def test_unsigned_buffers_are_kept_exactly(dtype):
+    module = nn.Linear(2, 1)
+    most = torch.iinfo(dtype).max
+    numbers = torch.tensor([0, 1, 2**15 + 1, most // 2 + 1, most - 1, most], dtype=dtype)
+    module.register_buffer("numbers", numbers.clone())
+    layout = layout_of(module)
+    row = to_row(module, layout)
+    other = nn.Linear(2, 1)
+    other.register_buffer("numbers", torch.zeros(6, dtype=dtype))
+    load_row(other, layout, row)
+    assert other.numbers.tolist() == numbers.tolist()

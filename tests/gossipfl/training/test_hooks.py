@@ -1,0 +1,88 @@
+"""Hooks that act on some gradients only, and modules that write into their samples: as in torch."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from gossipfl.rows import load_row, to_row
+from gossipfl.tasks import Task
+from gossipfl.training import NodeData, Nodes, Trainer, TrainingSettings
+from tests.gossipfl.training.small_tasks import blobs
+
+LARGE = 0.2  # a gradient that only some batches have
+
+
+def clipped(gradient):
+    return gradient.clamp(-LARGE, LARGE)
+
+
+def clip_accumulated(parameter):
+    parameter.grad.clamp_(-LARGE, LARGE)
+
+
+def clip_inner(module, inner, outer):
+    return tuple(gradient.clamp(-0.001, 0.001) for gradient in inner)
+
+
+def of_activations(module, inputs):
+    hidden = module.first(inputs)
+    if hidden.requires_grad:
+        hidden.register_hook(lambda gradient: gradient.clamp(-0.001, 0.001))
+    return module.second(hidden.tanh())
+
+
+def plain(module, inputs):
+    return module.second(module.first(inputs).tanh())
+
+
+def in_place(module, inputs):
+    return plain(module, inputs.mul_(2))
+
+
+KINDS = {
+    "of a parameter": (plain, lambda m: m.second.weight.register_hook(clipped)),
+    "after accumulation": (plain, lambda m: m.second.weight.register_post_accumulate_grad_hook(clip_accumulated)),
+    "of activations": (of_activations, lambda m: None),
+    "of a layer": (
+        plain,
+        lambda m: m.second.register_full_backward_hook(clip_inner),
+    ),
+    "inputs changed in place": (in_place, lambda m: None),
+}  # fmt: skip
+
+
+def model_of(kind):
+    forward, attach = KINDS[kind]
+
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second = nn.Linear(16, 8), nn.Linear(8, 3)
+            attach(self)
+
+        def forward(self, inputs):
+            return forward(self, inputs)
+
+    return Model
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_steps_are_those_of_torch(kind):
+    task = Task(name="hooked", model=model_of(kind), data=blobs)
+    data = task.data()
+    settings = TrainingSettings(batch_size=len(data.train_inputs), learning_rate=0.5)
+    trainer = Trainer.of(task, NodeData.of_one_node(data.train_inputs, data.train_targets), settings)
+    rows = torch.stack([task.initial_row() * scale for scale in (0.1, 1.0, 12.0)])
+    given = data.train_inputs.clone()
+    after, _ = trainer.train(Nodes.start(rows), np.zeros(3, dtype=np.int64))
+    assert torch.equal(data.train_inputs, given)
+    for row, found in zip(rows, after.rows, strict=True):
+        module = task.build_module().train()
+        load_row(module, task.layout, row)
+        optimiser = torch.optim.SGD(module.parameters(), lr=0.5)
+        task.loss(module(data.train_inputs.clone()), data.train_targets).backward()
+        optimiser.step()
+        torch.testing.assert_close(found, to_row(module, task.layout), rtol=0, atol=1e-4)
