@@ -28,6 +28,7 @@ __all__ = ["Differentiated", "RowGradients", "concatenated", "row_gradients"]
 logger = logging.getLogger(__name__)
 
 Tensors = dict[str, Tensor]
+_LONGEST_REASON = 150
 _TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-9}
 
 
@@ -106,7 +107,7 @@ class RowGradients:
             logger.warning(
                 "%s cannot be batched over rows and is trained row by row, more slowly in simulations: %s",
                 type(self._own.module).__name__,
-                (str(error).splitlines() or [type(error).__name__])[0],
+                (str(error).splitlines() or [type(error).__name__])[0][:_LONGEST_REASON],
             )
             return False
         return True

@@ -137,9 +137,10 @@ def test_any_loss_and_targets(case):
 
 
 @pytest.mark.slow
-@settings(max_examples=10_000, deadline=None, suppress_health_check=list(HealthCheck))
+@pytest.mark.timeout(7200)
+@settings(max_examples=5_000, deadline=None, suppress_health_check=list(HealthCheck))
 @given(drawn())
-def test_ten_thousand_losses_and_targets(case):
+def test_five_thousand_losses_and_targets(case):
     check(case)
 
 

@@ -12,25 +12,30 @@ from gossipfl.tasks import Task
 from gossipfl.training import NodeData, Nodes, Trainer, TrainingSettings
 from tests.gossipfl.training.small_tasks import blobs
 
-LARGE = 0.2  # a gradient that only some batches have
+
+def halved_where_large(module):
+    """Hook that acts on large weights only, which the initial ones are not."""
+
+    def hook(gradient):
+        return gradient * (0.5 if float(module.second.weight.detach().abs().max()) > 1 else 1.0)
+
+    return hook
 
 
-def clipped(gradient):
-    return gradient.clamp(-LARGE, LARGE)
+def halve_accumulated(parameter):
+    if float(parameter.detach().abs().max()) > 1:
+        parameter.grad.mul_(0.5)
 
 
-def clip_accumulated(parameter):
-    parameter.grad.clamp_(-LARGE, LARGE)
-
-
-def clip_inner(module, inner, outer):
-    return tuple(gradient.clamp(-0.001, 0.001) for gradient in inner)
+def halve_inner(module, inner, outer):
+    """Hook that acts on more samples than a trial has."""
+    return tuple(gradient * 0.5 if len(gradient) > 2 else gradient for gradient in inner)
 
 
 def of_activations(module, inputs):
     hidden = module.first(inputs)
     if hidden.requires_grad:
-        hidden.register_hook(lambda gradient: gradient.clamp(-0.001, 0.001))
+        hidden.register_hook(lambda gradient: gradient * 0.5 if len(gradient) > 2 else gradient)
     return module.second(hidden.tanh())
 
 
@@ -42,16 +47,26 @@ def in_place(module, inputs):
     return plain(module, inputs.mul_(2))
 
 
+def asking_for_gradients(module, inputs):
+    hidden = module.first(inputs)
+    return module.second(hidden.tanh() * (2.0 if hidden.requires_grad else 1.0))
+
+
+def nothing(module):
+    """No hook."""
+
+
 KINDS = {
-    "of a parameter": (plain, lambda m: m.second.weight.register_hook(clipped)),
-    "after accumulation": (plain, lambda m: m.second.weight.register_post_accumulate_grad_hook(clip_accumulated)),
-    "of activations": (of_activations, lambda m: None),
-    "of a layer": (
+    "of a parameter": (plain, lambda m: m.second.weight.register_hook(halved_where_large(m))),
+    "after accumulation": (
         plain,
-        lambda m: m.second.register_full_backward_hook(clip_inner),
+        lambda m: m.second.weight.register_post_accumulate_grad_hook(halve_accumulated),
     ),
-    "inputs changed in place": (in_place, lambda m: None),
-}  # fmt: skip
+    "of activations": (of_activations, nothing),
+    "of a layer": (plain, lambda m: m.second.register_full_backward_hook(halve_inner)),
+    "inputs changed in place": (in_place, nothing),
+    "whether there are gradients": (asking_for_gradients, nothing),
+}
 
 
 def model_of(kind):
