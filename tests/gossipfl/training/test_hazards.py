@@ -287,3 +287,20 @@ def test_sixteen_million_batches_are_counted_exactly():
         module = task.build_module()
         load_row(module, task.layout, after.rows[-1])
         assert module[1].num_batches_tracked.item() == 2**24 + 3
+
+
+@pytest.mark.parametrize("method", ["train", "gradient"])
+def test_changes_in_forward_are_kept_where_batches_differ_in_size(method):
+    task = task_with(CHANGING["clamp_ that acts later"])
+    data = task.data()
+    parts = [np.arange(5), np.arange(5, 8)]
+    trainer = Trainer.of(task, NodeData.partitioned(data.train_inputs, data.train_targets, parts), SETTINGS)
+    nodes = Nodes.start(task.initial_row().repeat(2, 1) * 40)
+    together = getattr(trainer, method)(nodes, np.arange(2))[0]
+    for k in range(2):
+        alone = trainer.train(nodes.select(slice(k, k + 1)), np.array([k]))[0]
+        found, clamped = together.rows[k], alone.rows[0]
+        if method == "train":
+            torch.testing.assert_close(found, clamped)
+        else:
+            assert found[: 16 * 8].abs().max() == 2
