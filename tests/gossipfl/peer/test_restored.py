@@ -3,6 +3,10 @@
 import logging
 import shutil
 
+import pytest
+import trio
+from trio.testing import MockClock
+
 from gossipfl.peer import Home, Peer
 from gossipfl.peer.gossip import later_starts
 from tests.gossipfl.network.helpers import in_trio, until
@@ -121,3 +125,30 @@ async def test_one_neighbour_among_many_cannot_make_a_peer_start_again():
     for number in range(1000):
         starts.is_later(f"sybil {number}", None)
     assert len(starts._heard) <= 64
+
+
+@pytest.mark.parametrize(("before", "seconds"), [(0, 0), (1, 60), (2, 120), (5, 960)])
+def test_a_liar_that_claims_ever_later_starts_is_heeded_ever_less_often(caplog, before, seconds):
+    asked = []
+
+    async def start_again(beyond):
+        asked.append((beyond, trio.current_time() - began))
+        scope.cancel()
+
+    async def main():
+        nonlocal began, scope
+        began = trio.current_time()
+        starts = later_starts.LaterStarts(incarnation=100, starts_before=before, start_again=start_again)
+        with trio.CancelScope() as scope:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(starts.go_beyond)
+                for claim in range(101, 100_000):
+                    assert starts.is_later("liar", claim)
+                    await trio.sleep(0.5)
+
+    began, scope = 0.0, None
+    trio.run(main, clock=MockClock(autojump_threshold=0))
+    [(beyond, at)] = asked
+    assert seconds <= at <= seconds + 1
+    assert beyond == pytest.approx(101 + 2 * seconds, abs=3)
+    assert ("another copy of it is running" in caplog.text) == (before > 0)
