@@ -108,7 +108,7 @@ class Exchanger:
         return reply
 
     async def keep_tidy(self) -> None:
-        """Close idle streams, for ever."""
+        """Close idle streams, until cancelled."""
         # Half the other side's patience: this side closes first, and no exchange meets a closed stream.
         idle_seconds = self._limits.idle_seconds / 2
         while True:

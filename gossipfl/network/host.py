@@ -232,7 +232,7 @@ class Host:
             connection.abort(ConnectionAborted("the connection was aborted on this side"))
 
     async def run_listeners(self, listening: Listening) -> None:
-        """Accept connections, for ever."""
+        """Accept connections, until cancelled."""
         await listening.serve(
             table=self._table,
             newcomers=self._newcomers,
@@ -243,7 +243,7 @@ class Host:
         )
 
     async def keep_tidy(self) -> None:
-        """Close idle streams, cut slow exchanges, and see out members whose time is up, for ever."""
+        """Close idle streams, cut slow exchanges, and see out members whose time is up, until cancelled."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.members.see_out)
             nursery.start_soon(self._exchanger.keep_tidy)

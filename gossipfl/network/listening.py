@@ -55,7 +55,7 @@ class Listening:
         adopt: Callable[[SecuredSocket], Awaitable[None]],
         on_refused: Callable[[GossipflError], None],
     ) -> None:
-        """Accept, secure and hand over connections, for ever.
+        """Accept, secure and hand over connections, until cancelled.
 
         Every socket's place is free again once it is closed (stock libp2p keeps it until the host ends, and
         refuses the 251st connection of a lifetime), and a stranger's bytes can end no more than their socket.

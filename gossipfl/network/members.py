@@ -65,7 +65,7 @@ class Members:
                 connection.abort(ConnectionAborted(str(error)))
 
     async def see_out(self) -> None:
-        """Drop the connections of members whose time is up, for ever."""
+        """Drop the connections of members whose time is up, until cancelled."""
         while True:
             await trio.sleep(_LOOK_SECONDS)
             self.require()

@@ -133,7 +133,7 @@ class Places:
         place.reserved += size
 
     async def keep_pace(self) -> None:
-        """Take the places of exchanges that are too slow to end in time, for ever.
+        """Take the places of exchanges that are too slow to end in time, until cancelled.
 
         After a grace, an exchange must have moved as much as `slowest_bytes_per_second` gives, and as much as
         half the pace that would end it at its deadline.

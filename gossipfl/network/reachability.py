@@ -115,7 +115,7 @@ class Reachability:
             )
 
     async def keep_fresh(self) -> None:
-        """Look at the interfaces now and then, for ever."""
+        """Look at the interfaces now and then, until cancelled."""
         while True:
             await trio.sleep(_REFRESH_SECONDS)
             before = self.addresses()

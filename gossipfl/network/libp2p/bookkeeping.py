@@ -54,7 +54,7 @@ class Bookkeeping(INetworkService):
         return True
 
     async def run(self) -> None:
-        """Wait for ever: the host runs already."""
+        """Wait until cancelled: the host runs already."""
         await trio.sleep_forever()
 
     def get_manager(self) -> NoReturn:

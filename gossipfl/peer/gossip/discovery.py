@@ -88,7 +88,7 @@ def peers_in(text: str, *, source: str) -> dict[str, tuple[str, ...]]:
 
 
 async def follow_file(path: Path, discovery: Discovery) -> None:
-    """Read a file of peers, and again whenever it has changed, for ever; one that is missing is told of once."""
+    """Read a file of peers, and again whenever it has changed, until cancelled; a missing one is reported once."""
     seen: tuple[int, int, int] | None = None
     is_missed = False
     while True:

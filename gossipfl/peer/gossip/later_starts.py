@@ -65,7 +65,7 @@ class LaterStarts:
         return max(later) if 2 * len(later) >= max(1, len(self._heard)) else 0
 
     async def go_beyond(self) -> None:
-        """Start again once neighbours have heard of a later start, for ever."""
+        """Start again once neighbours have heard of a later start, until cancelled."""
         if self._starts_before:
             await trio.sleep(_PATIENCE_SECONDS * 2 ** (self._starts_before - 1))
         while True:

@@ -54,7 +54,7 @@ class Meetings:
         self.errors = FirstErrors(logger)
 
     async def run(self) -> None:
-        """Meet others, for ever: each period, sooner while there is room for those that come, or when alone.
+        """Meet others until cancelled: each period, sooner while there is room for newcomers or when alone.
 
         A meeting that hangs holds one of a few places until its deadline, and nobody waits for it.
         """

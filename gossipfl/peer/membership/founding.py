@@ -148,7 +148,7 @@ def rotate(
     grace_days: float = 30,
     days: float = 3650,
 ) -> Founded:
-    """Give the network other keys, and sign anew with them what is to last: revocations, charter, this issuer.
+    """Give the network new keys, and re-sign with them what is to last: revocations, charter, this issuer.
 
     What the old keys have signed is valid for `grace_days` more; members' certificates are renewed meanwhile, by
     the issuers they are connected to.

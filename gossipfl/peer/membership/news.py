@@ -120,7 +120,7 @@ class Membership:
         return self._frame(statements)
 
     async def run(self) -> None:
-        """Tell other members, and look for changes that commands have made on the disk, for ever."""
+        """Tell other members, and look for changes that commands have made on the disk, until cancelled."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._watch_the_disk)
             nursery.start_soon(self._push_news)

@@ -25,7 +25,7 @@ Content = TypeVar("Content")
 
 _SECRET_PREFIX: Final = "gossipfl-secret-"  # noqa: S105  (what a line begins with)
 _REMEDY: Final = (
-    "Restore it from a backup, or join the network anew: gossipfl network join INVITATION --home DIR."
+    "Restore it from a backup, or join the network again: gossipfl network join INVITATION --home DIR."
 )
 
 

@@ -123,7 +123,7 @@ class Conversation:
                     nursery.start_soon(self._knock, number)
 
     async def knock(self) -> None:
-        """Ask absent members now and then where they are, for ever: so both sides hear when one is back."""
+        """Ask absent members now and then where they are, until cancelled: so both sides hear when one is back."""
         async with trio.open_nursery() as nursery:
             while True:
                 await trio.sleep(_KNOCK_SECONDS)
@@ -141,7 +141,7 @@ class Conversation:
             self._knocking.discard(number)
 
     async def exchange_views(self) -> None:
-        """Tell members of the others' addresses, and hear of them, for ever; eagerly until the first answer."""
+        """Exchange members' addresses until cancelled; eagerly until the first answer."""
         answered = False
         while True:
             await trio.sleep(self._view_settings.period if answered else _FIRST_CONTACT_SECONDS)

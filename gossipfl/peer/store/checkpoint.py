@@ -205,5 +205,5 @@ def _damaged(path: Path, found: str) -> CorruptCheckpoint:
         f"the checkpoint {path} is damaged",
         expected=f"a whole file of format {_FORMAT!r}",
         got=found,
-        remedy="Restore it from a backup, or delete it: the peer starts anew and learns from its neighbours.",
+        remedy="Restore it from a backup, or delete it: the peer starts afresh and learns from its neighbours.",
     )

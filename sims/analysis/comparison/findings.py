@@ -153,7 +153,7 @@ def _evidence(interval: str, comparison: Comparison, adjusted: float, comparison
     if not pairs:
         return "."
     if pairs == 1:
-        return " (1 seed: whether that is chance cannot be said)."
+        return " (1 seed, so chance cannot be ruled out)."
     parts = [interval] if interval else []
     parts += [say_seeds(pairs), f"paired permutation p = {comparison.p_value:.2g}"]
     if comparisons > 1:
@@ -166,7 +166,7 @@ def _evidence(interval: str, comparison: Comparison, adjusted: float, comparison
     if least > _CLAIMED:
         said += f" {pairs} seeds cannot give a p below {least:.2g}: run more before claiming it."
     elif adjusted > _CLAIMED:
-        said += " That may be chance."
+        said += " This may be due to chance."
     return said
 
 

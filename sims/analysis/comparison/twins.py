@@ -52,4 +52,6 @@ def _placed(names: tuple[str, str], own: _Floats, theirs: _Floats, claim: str, s
         return ""
     value, low, high = float(own.mean()), float(theirs.min()), float(theirs.max())
     place = "within" if low <= value <= high else "outside"
-    return f"{names[0]} {claim.format(say(value))}, {place} what {names[1]} span: {say(low)} to {say(high)}."
+    return (
+        f"{names[0]} {claim.format(say(value))}, {place} the range of {names[1]}: {say(low)} to {say(high)}."
+    )

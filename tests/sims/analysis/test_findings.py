@@ -106,7 +106,7 @@ def test_too_few_seeds_are_said_to_be_too_few():
     assert "3 seeds cannot give a p below 0.25: run more before claiming it." in sentence
     one = [*ramps("RW", 0.05, (0,)), *ramps("MU", 0.1, (0,))]
     (sentence,) = [each for each in findings(analyse(one, replace(QUIET, target=0.5))) if "sooner" in each]
-    assert sentence.endswith("in rounds (1 seed: whether that is chance cannot be said).")
+    assert sentence.endswith("in rounds (1 seed, so chance cannot be ruled out).")
     assert "interval" not in sentence
 
 
@@ -114,7 +114,7 @@ def test_what_may_be_chance_is_called_that():
     runs = [*ramps("a", 0.1, range(8), wobble=0.2), *ramps("b", 0.1, range(8), wobble=0.2)]
     shuffled = [replace(run, seed=(run.seed + 3) % 8) if run.name == "b" else run for run in runs]
     said = findings(analyse(shuffled, replace(QUIET, target=0.5)))
-    assert any("That may be chance." in each or "as soon as" in each for each in said)
+    assert any("This may be due to chance." in each or "as soon as" in each for each in said)
 
 
 def test_several_comparisons_are_corrected():
@@ -196,19 +196,19 @@ def test_gap_to_a_given_figure():
     assert pooled_choice("train", "accuracy") is None
 
 
-def test_peers_are_placed_within_or_outside_what_their_twins_span():
+def test_peers_are_placed_within_or_outside_the_range_of_their_twins():
     twins = [replace(run, source="simulator") for run in ramps("a", 0.1, range(4), wobble=0.1)]
     slow = replace(made(0.1 + 0.045 * np.arange(20.0)), source="peers", configuration={})
     like = replace(made(twins[0].column("accuracy_mean")), source="peers", configuration={})
     said = findings(analyse([slow, *twins], replace(QUIET, target=0.5)))
     (sentence,) = [each for each in said if "outside" in each and "after" in each]
     assert sentence.startswith(
-        "real peers reach 50 % accuracy after 8.89 s, outside what 4 seeds of simulated span"
+        "real peers reach 50 % accuracy after 8.89 s, outside the range of 4 seeds of simulated"
     )
     said = findings(analyse([like, *twins], replace(QUIET, target=0.5)))
-    assert sum(", within what 4 seeds of simulated span" in each for each in said) == 2
+    assert sum(", within the range of 4 seeds of simulated" in each for each in said) == 2
     said = findings(analyse([slow, *twins[:2]], replace(QUIET, target=0.5)))
-    assert not [each for each in said if "span" in each]
+    assert not [each for each in said if "the range of" in each]
 
 
 def test_pooled_training_is_done_once_for_runs_that_learn_alike(two_algorithms, monkeypatch):
