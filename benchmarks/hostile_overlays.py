@@ -1,6 +1,7 @@
 """Overlays under members that push themselves: the share of hostile entries over time, Brahms beside Cyclon.
 
-python -m benchmarks.hostile_overlays [--peers 10000] [--hostile 0.1] [--multiple 10] [--periods 200] [--published]
+python -m benchmarks.hostile_overlays [--peers 10000] [--hostile 0.1] [--multiple 10] [--periods 200] [--probes 16]
+    [--published]
 
 Hostile members send so many times the honest rate of requests, each to a random honest peer, and tell of each other
 alone. Cyclon's have the same multiple of its shuffles.
@@ -55,6 +56,7 @@ def main() -> None:
     parser.add_argument("--multiple", type=int, default=10)
     parser.add_argument("--periods", type=int, default=200)
     parser.add_argument("--every", type=int, default=25)
+    parser.add_argument("--probes", type=int, default=16, help="names a peer asks in a period")
     parser.add_argument(
         "--published", action="store_true", help="the shares of the paper: α = β = 0.45, γ = 0.1"
     )
@@ -81,7 +83,7 @@ def main() -> None:
         chosen.peers,
         generator=generator,
         hostile=chosen.hostile,
-        settings=BrahmsSettings(partners=8, told=20, probes=16, **shares),
+        settings=BrahmsSettings(partners=8, told=20, probes=chosen.probes, **shares),
     )
     for period in range(1, chosen.periods + 1):
         brahms = brahms_period(brahms, draw_brahms_period(brahms, generator, multiple=chosen.multiple))

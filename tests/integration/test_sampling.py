@@ -203,43 +203,44 @@ async def test_a_running_peer_whose_address_changes_is_known_at_the_new_one_alon
 
 
 @pytest.mark.slow
-def test_fifty_peers_a_fifth_of_them_hostile(tmp_path):
-    """Forty honest peers in this process; ten members push themselves to all of them, and tell of each other."""
+def test_fifteen_peers_a_fifth_of_them_hostile(tmp_path):
+    """Twelve honest peers in this process; three members push themselves to all, and tell of each other alone."""
     slower = {
-        "exchange": {"period": 1.0, "patience": 5.0},
-        "view": {"period": 1.0},
-        "evaluation": {"period": 60.0},
-        "checkpoint": {"period": 60.0},
+        "exchange": {"period": 1.0, "patience": 5.0, "deadline": 10.0},
+        "view": {"period": 1.0, "size": 12},
     }
 
     async def body():
         async with AsyncExitStack() as stack:
-            peers = await stack.enter_async_context(network_of(tmp_path, 40, **slower))
-            hostile = [Poisoner(peers[0].task) for _ in range(10)]
+            peers = await stack.enter_async_context(network_of(tmp_path, 12, **slower))
+            hostile = [Poisoner(peers[0].task) for _ in range(3)]
             for each in hostile:
-                await stack.enter_async_context(each.among(*peers, pause=1.0, tarpits=0))
+                await stack.enter_async_context(each.among(*peers, pause=0.5, tarpits=0))
+            for each in hostile:
                 each.others = [other for other in hostile if other is not each]
-            await trio.sleep(60.0)
+            liars = {each.identity.peer_id for each in hostile}
+
+            def hostile_share():
+                samples = [held for peer in peers for held in peer._view._state.samples if held]
+                return sum(held in liars for held in samples) / len(samples)
+
+            def in_degrees():
+                known = Counter(held for peer in peers for held in peer._view.neighbours)
+                return [known[peer.status().peer_id] for peer in peers]
+
+            await until(lambda: min(in_degrees()) >= 3, seconds=60)
+            await until(lambda: hostile_share() <= 0.3, seconds=150)
             before = [len(exchanges(each)) for each in peers]
             began = trio.current_time()
-            await trio.sleep(30.0)
+            await trio.sleep(15.0)
             seconds = trio.current_time() - began
-            done = [exchanges(each)[count:] for each, count in zip(peers, before, strict=True)]
-            liars = {each.identity.peer_id for each in hostile}
-            samples = [held for peer in peers for held in peer._view._state.samples if held]
-            known = Counter(held for peer in peers for held in peer._view.neighbours)
-            degrees = [known[peer.status().peer_id] for peer in peers]
-            with_liars = [each for some in done for each in some if each["neighbour"] in liars]
-            good = sum(each["outcome"] in ("ok", "mailbox_full") for some in done for each in some)
+            done = [one for peer, count in zip(peers, before, strict=True) for one in exchanges(peer)[count:]]
+            good = sum(each["outcome"] in ("ok", "mailbox_full") for each in done)
             print(
-                f"hostile: {sum(held in liars for held in samples) / len(samples):.1%} of samples, "
-                f"{len(with_liars) / sum(map(len, done)):.1%} of exchanges; in-degree of the honest "
-                f"{min(degrees)}…{max(degrees)}; {good / len(peers) / seconds:.2f} good exchanges a second "
-                "and peer"
+                f"hostile: {hostile_share():.0%} of samples; in-degrees of the honest {sorted(in_degrees())}; "
+                f"{good} of {len(done)} exchanges good, {good / len(peers) / seconds:.2f} a second and peer"
             )
-            assert sum(held in liars for held in samples) <= 0.3 * len(samples)
-            assert min(degrees) >= 3
-            assert good >= 0.9 * sum(map(len, done))
+            assert good >= 0.9 * len(done)
 
     async def main():
         with trio.fail_after(280):

@@ -84,6 +84,7 @@ class SampledView:
         doubled: Callable[[IdentityInUseTwice], None] = lambda _: None,
     ) -> None:
         self._own = own
+        self._me = own().peer_id
         self._generator = generator
         self._reached_at = reached_at
         self._unforeseen = np.random.default_rng(secrets.randbits(128))
@@ -93,7 +94,7 @@ class SampledView:
         self.acquaintances = acquaintances
         self._failures = settings.failures
         self._state: State = brahms.start(
-            own().peer_id,
+            self._me,
             (),
             sampling_settings(settings),
             self._draw,
@@ -247,7 +248,7 @@ class SampledView:
     def configure(self, addresses: Mapping[str, tuple[str, ...]]) -> None:
         """Take in which peers settings name, and where; those named no longer become as any other."""
         before = {peer.peer_id for peer in self._book.known if peer.is_bootstrap}
-        for peer_id in {*before, *addresses} - {self._own().peer_id}:
+        for peer_id in {*before, *addresses} - {self._me}:
             self._book.configure(peer_id, addresses.get(peer_id, ()))
             if (known := self._book.get(peer_id)) is not None:
                 self.acquaintances.configure(known)
@@ -296,7 +297,7 @@ class SampledView:
 
     def _learn_own_word(self, peer_id: str, descriptors: Iterable[PeerDescriptor], scope: Scope) -> None:
         """Take in what a peer says of itself, and what it knows of this one."""
-        speakers = {peer_id, self._own().peer_id}
+        speakers = {peer_id, self._me}
         own = [each for each in descriptors if each.peer_id in speakers]
         self._book.learn(own[:2], teller=peer_id, scope=scope)
         self._note_network(peer_id)
