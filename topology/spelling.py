@@ -7,12 +7,12 @@ from difflib import get_close_matches
 
 __all__ = ["closest", "did_you_mean"]
 
-_LONGEST = 200  # comparing takes time quadratic in the length, and a name may come from a file
+_LONGEST_COMPARED = 200  # comparing takes time quadratic in the length, and a name may come from a file
 
 
 def closest(word: str, known: Iterable[str]) -> str | None:
     """Return the name in `known` that is spelt most like `word`; None if none is close."""
-    near = get_close_matches(word[:_LONGEST], list(known), n=1)
+    near = get_close_matches(word[:_LONGEST_COMPARED], list(known), n=1)
     return near[0] if near else None
 
 

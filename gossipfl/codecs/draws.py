@@ -29,7 +29,7 @@ _FIRST_FACTOR = 0xBF58476D1CE4E5B9 - 2**64
 _SECOND_FACTOR = 0x94D049BB133111EB - 2**64
 _LOWER_HALF = 2**32 - 1
 _NOBODY = 2**62 - 1  # no node's number, nor that of a link end
-_WORDS = 2**17  # drawn at a time, within a core's cache
+_WORDS_AT_A_TIME = 2**17  # within a core's cache
 
 
 def message_key(sender: str, *, incarnation: int, sequence: int) -> int:
@@ -105,7 +105,7 @@ def rekeyed(keys: Tensor, purpose: int) -> Tensor:
 
 def scores(keys: Tensor, count: int) -> Tensor:
     """Draw ``count`` numbers for each key, int64 ``[B, count]``, uniform over all 64-bit integers."""
-    first, width = _mixed(keys)[:, None], max(1, _WORDS // max(1, len(keys)))
+    first, width = _mixed(keys)[:, None], max(1, _WORDS_AT_A_TIME // max(1, len(keys)))
     if count <= width or keys.device.type != "cpu":
         return _mixed(first + _counters(1, count, like=keys))
     words = keys.new_empty(len(keys), count)

@@ -9,7 +9,9 @@ from torch import Tensor
 
 __all__ = ["in_parts"]
 
-_NUMBERS = 2**18  # whose intermediate results fit into a core's cache: three times as fast as all at once
+_NUMBERS_AT_A_TIME = (
+    2**18
+)  # whose intermediate results fit into a core's cache: three times as fast as all at once
 
 
 def in_parts(compress: Callable[[Tensor, Tensor], Tensor], rows: Tensor, keys: Tensor) -> Tensor:
@@ -24,7 +26,7 @@ def in_parts(compress: Callable[[Tensor, Tensor], Tensor], rows: Tensor, keys: T
     keys : Tensor
         Shape ``[B]``.
     """
-    count = max(1, _NUMBERS // max(1, rows.shape[1]))
+    count = max(1, _NUMBERS_AT_A_TIME // max(1, rows.shape[1]))
     if rows.device.type != "cpu" or len(rows) <= count:
         return compress(rows, keys)
     compressed = torch.empty_like(rows)

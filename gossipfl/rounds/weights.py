@@ -48,13 +48,13 @@ def listening_weights(weights: Weights, *, own: int, missing: Collection[int]) -
     dict of int to float
         They sum to one. If nothing arrived, all weight is on the peer's own row.
     """
-    came = {
+    arrived = {
         number: weight
         for number, weight in sorted(weights.items())
         if number != own and number not in missing and weight > 0
     }
-    total = sum(came.values())
-    return {number: weight / total for number, weight in came.items()} if came else {own: 1.0}
+    total = sum(arrived.values())
+    return {number: weight / total for number, weight in arrived.items()} if arrived else {own: 1.0}
 
 
 def push_weights(

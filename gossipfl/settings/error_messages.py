@@ -48,26 +48,26 @@ def explained(
         if mistake["type"].startswith("union_tag"):
             names.append(mistake["ctx"]["discriminator"].strip("'"))
         place = _on_command_line(names, given or {}) or cited(source, text, names)
-        said = mistake["msg"].removeprefix("Value error, ")
+        message = mistake["msg"].removeprefix("Value error, ")
         is_whole = mistake["type"] == "value_error" and isinstance(mistake["input"], (Mapping, BaseModel))
-        came = "" if mistake["type"] == "missing" or is_whole else f"; got {mistake['input']!r}"
+        got = "" if mistake["type"] == "missing" or is_whole else f"; got {mistake['input']!r}"
         if mistake["type"] == "union_tag_not_found":
-            said, came = f"required here: one of {', '.join(_known_values(model, names))}", ""
+            message, got = f"required here: one of {', '.join(_known_values(model, names))}", ""
         if mistake["type"] == "declared":
-            came = ""  # the message says it
+            got = ""  # the message says it
         hint = ""
         if mistake["type"] == "union_tag_invalid":
             tag, tags = mistake["ctx"]["tag"], mistake["ctx"]["expected_tags"].replace("'", "")
-            said, came = f"there is no {tag!r}; expected one of {tags}", ""
+            message, got = f"there is no {tag!r}; expected one of {tags}", ""
             hint = _sentence(did_you_mean(tag, tags.split(", ")))
         if mistake["type"] == "extra_forbidden":
             known = _known_keys(model, names[:-1], of=value_at(table, names[:-1]))
             suggestion = did_you_mean(names[-1], known)
-            said, came = f"unknown key {names[-1]!r}", ""
+            message, got = f"unknown key {names[-1]!r}", ""
             if names[-1] in _known_keys(model, names[:-1]):
-                said, suggestion = f"{names[-1]!r} belongs to another {names[-2]} than the one named", None
+                message, suggestion = f"{names[-1]!r} belongs to another {names[-2]} than the one named", None
             hint = _sentence(suggestion) or f"; known are {', '.join(sorted(known))}"
-        lines.append(": ".join(filter(None, [place, ".".join(names), f"{said}{came}{hint}"])))
+        lines.append(": ".join(filter(None, [place, ".".join(names), f"{message}{got}{hint}"])))
     return "\n".join(lines)
 
 

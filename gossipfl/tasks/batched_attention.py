@@ -10,7 +10,7 @@ from torch.nn import functional
 
 __all__ = ["attention"]
 
-_SAMPLES = 4  # dimensions of what the fused operator takes: samples, heads, length, width
+_FUSED_DIMENSIONS = 4  # samples, heads, length, width
 
 
 def attention(  # noqa: PLR0917 - torch calls it
@@ -68,7 +68,7 @@ class _Attention(torch.autograd.Function):
             mask = _rows_first(mask, places[3], count)
             mask = mask.reshape(count, *[1] * (dimensions + 1 - mask.dim()), *mask.shape[1:])
         attend = functional.scaled_dot_product_attention
-        if dimensions != _SAMPLES:
+        if dimensions != _FUSED_DIMENSIONS:
             return attend(query, key, value, mask, **options), 0
         if mask is not None:
             mask = mask.expand(-1, query.shape[1], *mask.shape[2:]).flatten(0, 1)

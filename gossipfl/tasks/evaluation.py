@@ -27,7 +27,7 @@ __all__ = ["Evaluator"]
 logger = logging.getLogger(__name__)
 
 _SEED = 0
-_TRIED = 2  # samples
+_SAMPLES_TRIED = 2
 _TOLERANCE = 1e-3
 
 
@@ -178,7 +178,7 @@ class Evaluator:
 
 
 def _first(tree: Tree) -> Tree:
-    return take(tree, slice(0, _TRIED))
+    return take(tree, slice(0, _SAMPLES_TRIED))
 
 
 def _alike(one: Tensor, other: Tensor) -> bool:

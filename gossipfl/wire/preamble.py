@@ -102,8 +102,8 @@ def parse_preamble(
         )
     if kind not in kinds:
         welcome = " or ".join(Kind(each).name.lower() for each in sorted(kinds))
-        came = Kind(kind).name.lower() if kind in ALL_KINDS else f"kind {kind}"
-        raise MalformedFrame("a frame of this kind has no place here", expected=welcome, got=came)
+        got = Kind(kind).name.lower() if kind in ALL_KINDS else f"kind {kind}"
+        raise MalformedFrame("a frame of this kind has no place here", expected=welcome, got=got)
     if header_bytes > limits.header_bytes:
         raise MessageTooLarge(
             "the header is too long", expected=f"at most {limits.header_bytes} bytes", got=header_bytes

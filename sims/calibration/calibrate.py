@@ -26,7 +26,7 @@ from sims.scenario import Scenario
 
 __all__ = ["Calibration", "NothingObserved", "calibrate", "numbered"]
 
-_PRESENT = 0.05  # share of the run that a peer may miss without counting as churn
+_ABSENT_SHARE_UNCOUNTED = 0.05  # that a peer may miss without counting as churn
 _LIKE_UNIFORM = 0.9  # share of the pairs that a uniform choice would have brought together
 
 
@@ -236,7 +236,7 @@ def _churned(observed: Observations, peers: list[RecordedPeer]) -> bool:
     online = [0.0] * len(peers)
     for session in observed.sessions:
         online[session.node] += session.end - session.start
-    missing = min(online) < (1 - _PRESENT) * observed.seconds
+    missing = min(online) < (1 - _ABSENT_SHARE_UNCOUNTED) * observed.seconds
     return missing or any(len(peer.lives) > 1 for peer in peers)
 
 

@@ -15,7 +15,7 @@ __all__ = ["Clock", "delay_of_exchanges", "estimate_clock", "loss_of_exchanges",
 
 Floats = NDArray[np.float64]
 
-_LONGEST_INTERVAL = 5.0  # in medians; anything longer is an absence, not a period
+_LONGEST_INTERVAL_IN_MEDIANS = 5.0  # anything longer is an absence, not a period
 _NORMAL_QUARTILES = 1.3489795  # distance between the quartiles of a standard normal
 _NEGLIGIBLE = 0.005
 
@@ -60,7 +60,7 @@ def estimate_clock(intervals: Sequence[Floats]) -> Clock:
         if not len(own):
             continue
         median = float(np.median(own))
-        kept = own[own <= _LONGEST_INTERVAL * median]
+        kept = own[own <= _LONGEST_INTERVAL_IN_MEDIANS * median]
         lower, upper = np.percentile(kept, (25, 75))
         periods.append(float(kept.mean()))
         jitters.append((upper - lower) / median)

@@ -15,7 +15,7 @@ __all__ = ["Observations", "Session", "observe"]
 
 Floats = NDArray[np.float64]
 
-_END = 0.05  # share of the run
+_END_SHARE = 0.05
 
 
 class Session(NamedTuple):
@@ -159,7 +159,7 @@ def _sessions(lives: Sequence[Sequence[Life]], origin: float) -> tuple[Session, 
         before = 0.0
         for life in own:
             start, end = max(before, life.started - origin), life.ended - origin
-            if end > (1 - _END) * last:
+            if end > (1 - _END_SHARE) * last:
                 end = last + 0.001
             if end > start:
                 sessions.append(Session(node, start, end))

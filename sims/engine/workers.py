@@ -11,7 +11,7 @@ import torch
 
 __all__ = ["Workers", "one_thread_each"]
 
-_TRY_AGAIN = 50  # calls after which the slower way is retried: machines get busy, and idle again
+_CALLS_BEFORE_RETRY = 50  # calls after which the slower way is retried: machines get busy, and idle again
 
 
 class Workers:
@@ -61,7 +61,7 @@ class Workers:
         calls = self._calls[length] = self._calls.get(length, -1) + 1
         if alone is None or shared is None:
             return alone is not None
-        return (shared < alone) != (calls % _TRY_AGAIN == 0)
+        return (shared < alone) != (calls % _CALLS_BEFORE_RETRY == 0)
 
     def _run(self, run: Callable[[int, int, int], None], start: int, end: int, count: int) -> None:
         bounds = [start + (end - start) * k // count for k in range(count + 1)]

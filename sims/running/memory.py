@@ -28,7 +28,7 @@ __all__ = ["MemoryEstimate", "check_memory", "estimate_memory"]
 _PROBED_NODES = 2000
 _OPERATION_BYTES = 22 + 8 * 14  # a window's arrays, and those of compiling it to waves and blocks
 _EVENT_BYTES = 45
-_BASE = 540_000_000  # Python, torch and its tracing, numba
+_LIBRARY_BYTES = 540_000_000  # Python, torch and its tracing, numba
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +53,7 @@ class MemoryEstimate:
     slots: int
     data: int
     timeline: int
-    base: int = _BASE
+    base: int = _LIBRARY_BYTES
 
     @property
     def total(self) -> int:

@@ -12,7 +12,7 @@ from rich.text import Text
 
 __all__ = ["cell", "plain", "print_table"]
 
-_GAP = 3  # between two columns
+_SPACES_BETWEEN_COLUMNS = 3
 _NARROWEST_NAME = 12
 
 
@@ -32,7 +32,7 @@ def print_table(
         table.add_column(Text(heading), justify=justify, width=width, overflow="fold")
     for row in rows:
         table.add_row(*(Text(text) for text in row))
-    needed = sum(width or 0 for width in widths) + _GAP * (len(widths) - 1)
+    needed = sum(width or 0 for width in widths) + _SPACES_BETWEEN_COLUMNS * (len(widths) - 1)
     Console(width=max(console.width, needed)).print(table)
 
 
@@ -40,7 +40,7 @@ def _widths(headings: list[str], rows: list[list[str]], available: int) -> list[
     """Widths of columns whose cells are not broken, except in the first column if necessary."""
     cells = [max((cell_len(text) for text in column), default=0) for column in zip(*rows, strict=True)]
     cells = cells or [0] * len(headings)
-    available -= _GAP * (len(headings) - 1)
+    available -= _SPACES_BETWEEN_COLUMNS * (len(headings) - 1)
     widths = [max(cell_len(heading), cell) for heading, cell in zip(headings, cells, strict=True)]
     if sum(widths) <= available:
         return widths

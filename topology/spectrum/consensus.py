@@ -25,7 +25,7 @@ EXACT_NODES = 4096
 """Up to this many nodes consensus curves are exact; beyond it they are estimated by probing vectors."""
 
 _PROBES = 64
-_NOTHING = 1e-30  # rounding leaves no less of values around 1/n
+_ROUNDING = 1e-30  # rounding leaves no less of values around 1/n
 _EIGENVALUE_NODES = 2048
 
 _Floats = npt.NDArray[np.floating[Any]]
@@ -101,7 +101,7 @@ def _distances(sequence: MixingSequence, start: int, probes: int, seed: int) -> 
     keeps_mean = sequence.stochastic == "doubly"
     P -= P.mean(axis=0)
     t = start
-    while (left := float(np.vdot(P, P) / scale)) > _NOTHING:
+    while (left := float(np.vdot(P, P) / scale)) > _ROUNDING:
         yield left
         P = sequence.matrix(t) @ P
         if not keeps_mean:  # (I − J) W = (I − J) W (I − J), as rows sum to 1

@@ -17,7 +17,7 @@ from gossipfl.errors import SettingError
 __all__ = ["BothEnds", "Matrices", "orthonormal"]
 
 _MOST_RANK = 2**16
-_LOST = 1e-6  # of a column's length: less than that, left by projection, is rounding
+_ROUNDING_SHARE = 1e-6  # of a column's length: less than that, left by projection, is rounding
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +174,7 @@ def orthonormal(factors: Sequence[Tensor], *, keys: Tensor) -> list[Tensor]:
         for column in range(factor.shape[2]):
             given = factor[:, :, column].to(torch.float64)
             chosen = _apart(given, columns)
-            lost = ~(_length(chosen) > _LOST * _length(given))
+            lost = ~(_length(chosen) > _ROUNDING_SHARE * _length(given))
             if bool(lost.any()):
                 draws = uniforms(keys + place * _MOST_RANK + column, factor.shape[1])
                 chosen = torch.where(lost, _apart(draws.to(torch.float64) - 0.5, columns), chosen)

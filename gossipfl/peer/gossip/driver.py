@@ -27,7 +27,7 @@ from gossipfl.training import NodeData
 
 __all__ = ["sampled_view", "take_part_in_gossip"]
 
-_FIRST_PERIODS = 3  # of views, until a peer that has gone is tried again
+_PERIODS_BEFORE_RETRY = 3  # of views, until a peer that has gone is tried again
 
 _HELD_OUT_SAMPLES = 512
 
@@ -47,7 +47,7 @@ def sampled_view(parts: Parts, path: Path, saved: Iterable[dict[str, Any]] = ())
     """
     settings, host = parts.settings, parts.host
     acquaintances = Acquaintances(
-        generator=parts.generator, first_pause=_FIRST_PERIODS * settings.view.period, path=path
+        generator=parts.generator, first_pause=_PERIODS_BEFORE_RETRY * settings.view.period, path=path
     )
     acquaintances.load()
     view = SampledView(

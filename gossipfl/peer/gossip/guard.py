@@ -19,8 +19,8 @@ from gossipfl.training import NodeData, Nodes
 
 __all__ = ["Guard", "LossProbe"]
 
-_LEARNED = 0.5  # of the initial loss: below it a model has learned something that can be lost
-_FALLEN = 1.25  # of the initial loss: above it what was learned is gone
+_LEARNED_LOSS_SHARE = 0.5  # of the initial loss: below it a model has learned something that can be lost
+_SPOILED_LOSS_SHARE = 1.25  # of the initial loss: above it what was learned is gone
 
 
 class LossProbe:
@@ -124,7 +124,10 @@ class Guard:
             return False
         loss = self._probe.loss(nodes.rows)
         self._best = min(self._best, loss)
-        return self._best <= _LEARNED * self._probe.initial and loss > _FALLEN * self._probe.initial
+        return (
+            self._best <= _LEARNED_LOSS_SHARE * self._probe.initial
+            and loss > _SPOILED_LOSS_SHARE * self._probe.initial
+        )
 
     def described(self) -> dict[str, Any]:
         """Decisions so far, and who is quarantined, for the status."""

@@ -108,9 +108,9 @@ class Exchanger:
         )
 
     def _waits_for(self, neighbours: Collection[int]) -> bool:
-        came = self._mailbox.rows()
+        arrived = self._mailbox.rows()
         return any(
-            each not in came and not self._mailbox.has_passed(each) and not self._members.is_absent(each)
+            each not in arrived and not self._mailbox.has_passed(each) and not self._members.is_absent(each)
             for each in neighbours
         )
 
@@ -121,7 +121,7 @@ class Exchanger:
             try:
                 taken[recipient] = await self._sent(recipient, frame)
             except RefusedByNeighbour as error:
-                # It came, and only the answer was lost.
+                # It arrived, and only the answer was lost.
                 taken[recipient] = error.code == ReplayedMessage.counter()
                 if not taken[recipient]:
                     self._errors.log(self._members.label(recipient), error)

@@ -25,7 +25,7 @@ Floats = NDArray[np.float64]
 
 _RESAMPLES = 9999
 _BAND_RESAMPLES = 999
-_FEWEST = 3  # with two values, a bootstrap sees only three different means
+_FEWEST_FOR_BOOTSTRAP = 3  # with two values, a bootstrap sees only three different means
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +74,7 @@ def confidence_interval(
     given = np.asarray(values, dtype=np.float64)
     given = given[~np.isnan(given)]
     mean = float(given.mean()) if len(given) else float("nan")
-    if len(given) < _FEWEST:
+    if len(given) < _FEWEST_FOR_BOOTSTRAP:
         return Interval(mean=mean, low=float("nan"), high=float("nan"), values=len(given))
     low, high = _bootstrapped(given, confidence=confidence, seed=seed)
     return Interval(mean=mean, low=float(low), high=float(high), values=len(given))
@@ -95,7 +95,7 @@ def band(curves: Floats, *, confidence: float = 0.95, seed: int = 0) -> tuple[Fl
     """
     mean: Floats = curves.mean(axis=0)
     unknown: Floats = np.full(curves.shape[1], np.nan)
-    if len(curves) < _FEWEST:
+    if len(curves) < _FEWEST_FOR_BOOTSTRAP:
         return mean, unknown, unknown
     generator = np.random.default_rng(seed)
     chosen = generator.integers(len(curves), size=(_BAND_RESAMPLES, len(curves)))

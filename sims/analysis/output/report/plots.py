@@ -24,7 +24,7 @@ _DASHES = {
     "long-dashed": "longdash",
 }
 _MOST_EDGES = 20_000
-_WIDE = 36  # letters of a name beyond which it fills a line of the legend
+_LETTERS_PER_LINE = 36  # letters of a name beyond which it fills a line of the legend
 
 
 def plot_chart(chart: Chart) -> go.Figure:
@@ -34,7 +34,7 @@ def plot_chart(chart: Chart) -> go.Figure:
         for trace in _traces(series, f"s{number}"):
             figure.add_trace(trace)
     _lay_out(figure, x_title=chart.x_title, y_title=chart.y_title)
-    rows = sum(len(series.name) > _WIDE for series in chart.series) + len(chart.series)
+    rows = sum(len(series.name) > _LETTERS_PER_LINE for series in chart.series) + len(chart.series)
     figure.update_layout(
         legend={"orientation": "h", "y": -0.27, "yanchor": "top", "x": 0, "font": {"size": 11}},
         height=350 + 12 * rows,
