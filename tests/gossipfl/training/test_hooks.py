@@ -94,6 +94,7 @@ def test_steps_are_those_of_torch(kind):
     given = data.train_inputs.clone()
     after, _ = trainer.train(Nodes.start(rows), np.zeros(3, dtype=np.int64))
     assert torch.equal(data.train_inputs, given)
+    assert trainer.gradients.vectorised == (kind == "inputs changed in place")
     for row, found in zip(rows, after.rows, strict=True):
         module = task.build_module().train()
         load_row(module, task.layout, row)
@@ -101,3 +102,17 @@ def test_steps_are_those_of_torch(kind):
         task.loss(module(data.train_inputs.clone()), data.train_targets).backward()
         optimiser.step()
         torch.testing.assert_close(found, to_row(module, task.layout), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_batches_are_as_they_were_given(count):
+    task = Task(name="in place", model=model_of("inputs changed in place"), data=blobs)
+    data = task.data()
+    whole = NodeData.of_one_node(data.train_inputs, data.train_targets)
+    trainer = Trainer.of(task, whole, TrainingSettings(batch_size=4))
+    inputs, targets = (
+        leaf[:4].repeat(count, *[1] * leaf.dim()) for leaf in (data.train_inputs, data.train_targets)
+    )
+    given = inputs.clone()
+    trainer.gradients(task.initial_row().repeat(count, 1), inputs, targets, [])
+    assert torch.equal(inputs, given)
