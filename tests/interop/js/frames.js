@@ -4,6 +4,7 @@ import { decode, encode } from '@msgpack/msgpack'
 import { xxhash3, xxhash32 } from 'hash-wasm'
 
 const PREAMBLE_BYTES = 24
+const INCARNATION = Math.floor(Date.now() / 1000) // counts this program's starts
 export const MODEL = 1
 export const ACKNOWLEDGEMENT = 2
 
@@ -28,7 +29,7 @@ export async function model ({ task, layout, row, age, sequence, wantsAnswer }) 
     task,
     layout,
     age,
-    incarnation: Math.floor(Date.now() / 1000),
+    incarnation: INCARNATION,
     sequence,
     event: 0,
     wants_answer: wantsAnswer,
