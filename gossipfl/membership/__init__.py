@@ -9,10 +9,10 @@ from gossipfl.membership.doors import (
     Door,
     OpenDoor,
     SecretDoor,
-    Session,
 )
 from gossipfl.membership.invitations import Grant, Invitation, is_proved, number_in, request
 from gossipfl.membership.network_keys import KeySet, Network, Rotation
+from gossipfl.membership.sessions import Session
 from gossipfl.membership.signing import Signed, Signer
 from gossipfl.membership.statements import Certificate, Charter, Revocation, Role
 from gossipfl.membership.threshold import MEMBERSHIP_PROTOCOL, NOT_A_MEMBER, Joined, Threshold, ask_to_join

@@ -107,12 +107,16 @@ class Authority:
         """The charter that holds, signed; nothing if there is none."""
         return () if self._charter is None else (self._charter,)
 
+    @property
+    def revocations(self) -> tuple[Signed, ...]:
+        """All that put somebody out."""
+        return tuple(statement for statement, _ in self._revoked.values())
+
     def statements(self) -> Iterator[Signed]:
         """All that another member should know, in an order in which it can take it in."""
         yield from self._rotations
         yield from self.charter_statements
-        for statement, _ in self._revoked.values():
-            yield statement
+        yield from self.revocations
 
     def digest(self) -> bytes:
         """SHA-256 over all statements, whatever the order in which they came."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 from typing import Final, Protocol
 
 from gossipfl.errors import (
@@ -15,6 +14,7 @@ from gossipfl.errors import (
 )
 from gossipfl.membership.authority import Authority, Member
 from gossipfl.membership.codec import Reader, field, integer
+from gossipfl.membership.sessions import Session, proof_of
 from gossipfl.membership.signing import MOST_STATEMENT_BYTES, Signed
 from gossipfl.settings.addresses import public_key_of
 
@@ -26,8 +26,6 @@ __all__ = [
     "Door",
     "OpenDoor",
     "SecretDoor",
-    "Session",
-    "proof_of",
 ]
 
 SECRET_BYTES: Final = 32
@@ -36,48 +34,6 @@ MOST_CREDENTIAL_BYTES: Final = 8 * 1024
 _NOTHING, _SECRET, _CERTIFICATE = 0, 1, 2
 _MOST_ROTATIONS: Final = 3
 _SECRET_LABEL: Final = b"gossipfl secret 1\n"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Session:
-    """One connection, after both sides have proved their identities and before anything else.
-
-    Parameters
-    ----------
-    own, other : str
-        Peer ids.
-    is_initiator : bool
-        Whether this side dialled.
-    binding : bytes, length 32
-        Hash of the handshake: another in every connection, whoever stands between its ends.
-    now : float
-        Seconds since 1970.
-    """
-
-    own: str
-    other: str
-    is_initiator: bool
-    binding: bytes
-    now: float
-
-
-def proof_of(secret: bytes, session: Session, *, label: bytes, by_initiator: bool) -> bytes:
-    """Prove to hold a secret, in one connection and one direction only.
-
-    It covers the hash of the handshake and both identities: in another connection, or passed on by whoever
-    stands in the middle, it proves nothing; and it is no use to whoever receives it but to compare.
-    """
-    initiator, responder = (
-        (session.own, session.other) if session.is_initiator else (session.other, session.own)
-    )
-    content = (
-        label
-        + integer(by_initiator, 1)
-        + session.binding
-        + public_key_of(initiator)
-        + public_key_of(responder)
-    )
-    return hmac.digest(secret, content, "sha256")
 
 
 class Door(Protocol):

@@ -15,8 +15,8 @@ from gossipfl.errors import (
 )
 from gossipfl.membership.authority import Authority
 from gossipfl.membership.codec import KEY_BYTES, Reader, field, integer
-from gossipfl.membership.doors import Session, proof_of
 from gossipfl.membership.network_keys import Network
+from gossipfl.membership.sessions import Session, proof_of
 from gossipfl.membership.signing import MOST_STATEMENT_BYTES, Signed
 from gossipfl.membership.texts import decoded, encoded
 from gossipfl.settings.addresses import parse_address, peer_id_of

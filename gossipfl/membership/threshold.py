@@ -22,8 +22,9 @@ from gossipfl.errors import (
 from gossipfl.membership.authority import Member
 from gossipfl.membership.charter import MOST_FIELDS_BYTES, fingerprints, require_alike
 from gossipfl.membership.codec import integer
-from gossipfl.membership.doors import MOST_CREDENTIAL_BYTES, Door, Session
+from gossipfl.membership.doors import MOST_CREDENTIAL_BYTES, Door
 from gossipfl.membership.invitations import MOST_GRANT_BYTES, REQUEST_BYTES
+from gossipfl.membership.sessions import Session
 
 __all__ = [
     "MEMBERSHIP_PROTOCOL",

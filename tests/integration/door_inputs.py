@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from gossipfl import errors
 from gossipfl.membership import NOT_A_MEMBER, OpenDoor, Role, SecretDoor
-from gossipfl.membership.doors import proof_of
+from gossipfl.membership.sessions import proof_of
 from gossipfl.membership.signing import Signature
 from gossipfl.network import Identity, ask_for_grant
 from gossipfl.network.failures import ConnectionLost

@@ -7,15 +7,16 @@ import pytest
 import trio
 
 from gossipfl.errors import MembershipError, NotAdmitted, NotAMember, SettingError
-from gossipfl.membership import Certificate, Invitation, Role
+from gossipfl.membership import Certificate, Invitation, Role, Signed
 from gossipfl.network import Identity, ask_for_grant, load_or_create_identity
 from gossipfl.peer import Home, Peer
 from gossipfl.peer.membership.at_home import HomeOfMember
 from gossipfl.peer.membership.changing import put_out, write_charter
 from gossipfl.peer.membership.founding import found, join, rotate
-from gossipfl.peer.membership.issuing import certify, invite, signers_at_hand
+from gossipfl.peer.membership.issuing import body_of, invite, signers_at_hand
 from gossipfl.peer.membership.store import MembershipStore
 from tests.gossipfl.network.helpers import in_trio, until
+from tests.gossipfl.peer.rounds.networks_of_rounds import members, settings_of
 
 from .peers import quick_settings, running
 
@@ -59,17 +60,13 @@ async def joined(directory, own, peer, index, **changes):
     return new, Peer(directory)
 
 
-def let_in(own, directory, index, *, days=1.0, introducer=None):
-    """A new peer with a certificate that was handed to it by hand."""
-    new = made(directory, index, **({"bootstrap": introducer} if introducer else {}))
+def hand_over(own, new, *, days=1.0):
+    """Give a peer a certificate by hand, as `admit` does."""
     authority = own.store.authority()
     signers = signers_at_hand(own.store, authority, own.identity)
-    certificate = certify(
-        authority, new.identity.public_key, signers=signers, role=Role.MEMBER, days=days, now=time.time()
-    )
+    body = body_of(authority, new.identity.public_key, role=Role.MEMBER, days=days, now=time.time())
     new.store.write_authority(authority)
-    new.store.write_certificate(certificate)
-    return new, Peer(directory)
+    new.store.write_certificate(signers.sign(Signed(body=body)))
 
 
 def are_connected(*peers):
@@ -228,6 +225,40 @@ async def test_a_charter_reaches_running_peers_and_who_does_not_follow_does_not_
             await until(lambda: new.store.authority().charter.number == 2)
     with pytest.raises(SettingError, match=r"training.local_steps is 200 there and 1 here"):
         await Peer(tmp_path / "bob").run()
+
+
+@in_trio
+async def test_members_learn_in_rounds(tmp_path):
+    listen, roster = members(tmp_path, 2)
+    homes = []
+    for number in range(2):
+        directory = tmp_path / f"peer-{number}"
+        Home(directory).create(settings_of(number, listen, roster, rounds={"topology": "complete:2"}))
+        homes.append(HomeOfMember(directory))
+    first, second = homes
+    found(first.store, first.identity, name="lab", charter=first.charter())
+    hand_over(first, second)
+    async with running(*(Peer(each.home.directory) for each in homes)) as peers:
+        await until(lambda: min(each.status().rounds["round"] for each in peers) >= 2)
+        assert [each.status().membership["role"] for each in peers] == ["issuer", "member"]
+        assert not any(each.counters.refused for each in peers)
+
+
+@in_trio
+async def test_who_was_put_out_or_whose_time_is_up_does_not_start(tmp_path):
+    own = founded(tmp_path / "alice")
+    late, out = made(tmp_path / "late", 1), made(tmp_path / "out", 2)
+    hand_over(own, late, days=-0.001)
+    hand_over(own, out)
+    out.store.merge(_with_revocation(own, out), now=time.time())
+    for each, why in ((late, "has expired"), (out, "was put out")):
+        with pytest.raises(MembershipError, match=f"own certificate does not hold.*{why}"):
+            await Peer(each.home.directory).run()
+
+
+def _with_revocation(own, other):
+    put_out(own.store, own.identity, other.identity.peer_id)
+    return own.store.authority()
 
 
 @in_trio

@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from gossipfl.algorithms.declaration import settings_of
-from gossipfl.membership import canonical
+from gossipfl.errors import SettingError
+from gossipfl.membership import Authority, canonical
 from gossipfl.rounds.plan import round_algorithm
 from gossipfl.settings import PeerSettings
 from gossipfl.tasks import Task
 
-__all__ = ["beyond_frames", "charter_of"]
+__all__ = ["beyond_frames", "charter_of", "require_charter"]
 
 # Every frame says these, and is refused by name where they differ.
 _IN_FRAMES: Final = ("task", "layout", "rounds.")
@@ -52,6 +53,29 @@ def charter_of(settings: PeerSettings, task: Task, *, layout: bytes) -> dict[str
 def beyond_frames(charter: Mapping[str, str]) -> dict[str, str]:
     """Fields of a charter that no frame tells."""
     return {name: value for name, value in charter.items() if not name.startswith(_IN_FRAMES)}
+
+
+def require_charter(authority: Authority, own: Mapping[str, str]) -> None:
+    """Require that a peer's settings are those of its network's charter, if it has one.
+
+    Raises
+    ------
+    SettingError
+        They are not; it names the fields.
+    """
+    if authority.charter is None:
+        return
+    agreed = dict(authority.charter.fields)
+    wrong = [name for name in sorted({*agreed, *own}) if agreed.get(name) != own.get(name)]
+    if wrong:
+        fields = "; ".join(
+            f"{name} is {agreed.get(name, 'not set')} there and {own.get(name, 'not set')} here"
+            for name in wrong
+        )
+        raise SettingError(
+            f"{wrong[0]}: the network {authority.network.name!r} has a charter that all members keep to: {fields}",
+            remedy="Correct peer.toml. `gossipfl network show` prints the charter.",
+        )
 
 
 def _algorithm(settings: PeerSettings) -> Mapping[str, Any]:

@@ -11,7 +11,7 @@ from gossipfl.membership import AllowingDoor, Door, OpenDoor, SecretDoor, Thresh
 from gossipfl.network import Host, Identity, Knocks, Scope, parse_address
 from gossipfl.peer.assembly import bootstrap_peers
 from gossipfl.peer.driver import Participation
-from gossipfl.peer.membership.charter import beyond_frames, charter_of
+from gossipfl.peer.membership.charter import beyond_frames, charter_of, require_charter
 from gossipfl.peer.membership.news import Membership
 from gossipfl.peer.membership.store import MembershipStore
 from gossipfl.rounds.roster import read_roster
@@ -80,7 +80,7 @@ class Entrance:
             inner = SecretDoor(store.secret())
         elif kind == "certificates":
             self._membership = Membership(store, identity)
-            self._membership.require_charter(charter)
+            require_charter(self._membership.authority, charter)
             inner = self._membership.door
         door = AllowingDoor(allowed, then=inner) if allowed else inner or OpenDoor()
         self.name = door.name

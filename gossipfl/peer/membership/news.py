@@ -5,14 +5,22 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 import trio
 
-from gossipfl.errors import ExchangeFailed, GossipflError, HomeError, MessageRefused, NotAMember, SettingError
+from gossipfl.errors import (
+    ExchangeFailed,
+    GossipflError,
+    HomeError,
+    MembershipError,
+    MessageRefused,
+    NotAMember,
+)
 from gossipfl.membership import Authority, Certificate, CertificateDoor, Member, Role, Signed
 from gossipfl.network import Handler, Host, Identity, SenderRates, limited_logger
+from gossipfl.peer.membership.choosing import MOST_STATEMENTS, some_of
 from gossipfl.peer.membership.issuing import Issuer
 from gossipfl.peer.membership.renewing import Renewals, is_due
 from gossipfl.peer.membership.store import MembershipStore
@@ -23,8 +31,6 @@ __all__ = ["Membership"]
 _LOOK_SECONDS: Final = 0.5
 _NEWS_SECONDS: Final = 10.0
 _EXCHANGE_SECONDS: Final = 10.0
-_MOST_BYTES: Final = 48 * 1024
-_MOST_STATEMENTS: Final = 60
 _log = limited_logger(__name__)
 logger = logging.getLogger(__name__)
 
@@ -53,7 +59,7 @@ class Membership:
         self._news = trio.Event()
         self._rates = SenderRates(1 / _NEWS_SECONDS, what="news")
         self._seen = store.version()
-        self.member = self._verified(self._certificate)
+        self.member = self._own()
         issuer = Issuer(store, self.authority, identity)
         self._renewals = Renewals(store, self.authority, identity)
         self.door = CertificateDoor(
@@ -66,30 +72,6 @@ class Membership:
     def attach(self, host: Host) -> None:
         """Act on the connections of a host from now on."""
         self._host = host
-
-    def require_charter(self, own: Mapping[str, str]) -> None:
-        """Require that this peer's settings are those of the network's charter.
-
-        Raises
-        ------
-        SettingError
-            They are not; it names the fields.
-        """
-        charter = self.authority.charter
-        if charter is None:
-            return
-        agreed = dict(charter.fields)
-        wrong = [name for name in sorted({*agreed, *own}) if agreed.get(name) != own.get(name)]
-        if wrong:
-            fields = "; ".join(
-                f"{name} is {agreed.get(name, 'not set')} there and {own.get(name, 'not set')} here"
-                for name in wrong
-            )
-            raise SettingError(
-                f"{wrong[0]}: the network {self.authority.network.name!r} has a charter that all members keep to: "
-                f"{fields}",
-                remedy="Correct peer.toml. `gossipfl network show` prints the charter.",
-            )
 
     def before(self, answer: Handler) -> Handler:
         """Answer news here, and leave all other messages to another handler."""
@@ -113,7 +95,7 @@ class Membership:
         self._learn(message.statements)
         statements: list[Signed] = []
         if message.known != self.authority.digest():
-            statements = self._chosen()
+            statements = some_of(self.authority)
         member = None if self._host is None else self._host.members.member(peer_id)
         if member is not None and self.member.certificate.role is Role.ISSUER:
             statements = [*self._renewals.of(member, now=self._clock()), *statements]
@@ -164,7 +146,7 @@ class Membership:
             _log.warning("what member %s tells of the network is not believed: %s", peer_id, error)
             return
         if reply.known != self.authority.digest():
-            await self._exchange(peer_id, self._frame(self._chosen()))
+            await self._exchange(peer_id, self._frame(some_of(self.authority)))
 
     async def _push_news(self) -> None:
         while True:
@@ -174,7 +156,7 @@ class Membership:
             await trio.to_thread.run_sync(self._keep)
             async with trio.open_nursery() as nursery:
                 for peer_id in self._connected():
-                    nursery.start_soon(self._exchange, peer_id, self._frame(fresh[-_MOST_STATEMENTS:]))
+                    nursery.start_soon(self._exchange, peer_id, self._frame(fresh[-MOST_STATEMENTS:]))
 
     async def _exchange(self, peer_id: str, frame: Frame) -> News | None:
         assert self._host is not None  # noqa: S101  (tasks run once there is a host)
@@ -234,25 +216,21 @@ class Membership:
         except GossipflError as error:
             _log.warning("what this peer has learned of its network cannot be kept: %s", error)
 
-    def _chosen(self) -> list[Signed]:
-        """Statements that fit a message: all, or another choice each time."""
-        all_of_them = list(self.authority.statements())
-        lasting = [each for each in all_of_them if each in self.authority.rotations]
-        others = all_of_them[len(lasting) :]
-        random.shuffle(others)
-        chosen: list[Signed] = []
-        size = 0
-        for each in (*lasting, *others):
-            size += len(each.to_bytes()) + 8
-            if size > _MOST_BYTES or len(chosen) == _MOST_STATEMENTS:
-                break
-            chosen.append(each)
-        return chosen
-
     def _frame(self, statements: Iterable[Signed]) -> Frame:
         return encode(
             News(known=self.authority.digest(), statements=tuple(each.to_bytes() for each in statements))
         )
+
+    def _own(self) -> Member:
+        try:
+            return self._verified(self._certificate)
+        except NotAMember as error:
+            raise MembershipError(
+                f"this peer's own certificate does not hold: {error.what}",
+                expected=error.expected,
+                got=error.got,
+                remedy="Join the network again: gossipfl network join INVITATION --home DIR.",
+            ) from error
 
     def _verified(self, certificate: Signed) -> Member:
         return self.authority.member(certificate, subject=self._identity.public_key, now=self._clock())

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from gossipfl.errors import CertificateMissing, MalformedStatement, NotAMember, SecretNotProved
 from gossipfl.membership import CertificateDoor, SecretDoor
-from gossipfl.membership.doors import proof_of
+from gossipfl.membership.sessions import proof_of
 
 from .members import KEYS, authority, certificate, key, network, session
 

@@ -1,0 +1,27 @@
+"""Choice of the statements that fit one message."""
+
+from __future__ import annotations
+
+import random
+from typing import Final
+
+from gossipfl.membership import Authority, Signed
+
+__all__ = ["MOST_STATEMENTS", "some_of"]
+
+MOST_STATEMENTS: Final = 60
+_MOST_BYTES: Final = 48 * 1024
+
+
+def some_of(authority: Authority) -> list[Signed]:
+    """Return all that is known of a network; where that is too much, another choice each time."""
+    others = [*authority.charter_statements, *authority.revocations]
+    random.shuffle(others)
+    chosen: list[Signed] = []
+    size = 0
+    for each in (*authority.rotations, *others):
+        size += len(each.to_bytes()) + 8
+        if size > _MOST_BYTES or len(chosen) == MOST_STATEMENTS:
+            break
+        chosen.append(each)
+    return chosen
