@@ -10,7 +10,7 @@ import time
 import pytest
 
 from gossipfl import aio
-from gossipfl.errors import HomeInUse, InvalidAddress, InvalidTask
+from gossipfl.errors import DoorMissing, HomeInUse, InvalidAddress, InvalidTask
 from gossipfl.peer import Home, Peer
 from gossipfl.peer.store.checkpoint import read_row
 from gossipfl.tasks import Task
@@ -75,7 +75,14 @@ def test_two_peers_in_one_program_learn_from_each_other_and_the_program_goes_on(
 
 @pytest.mark.parametrize(
     ("changes", "error"),
-    [({"network": {"listen": ["/ip4/203.0.113.7/tcp/1"]}}, InvalidAddress), ({}, HomeInUse)],
+    [
+        (
+            {"network": {"listen": ["/ip4/203.0.113.7/tcp/1"]}, "membership": {"door": "open"}},
+            InvalidAddress,
+        ),
+        ({"network": {"listen": ["/ip4/203.0.113.7/tcp/1"]}}, DoorMissing),
+        ({}, HomeInUse),
+    ],
 )
 def test_a_peer_that_cannot_start_raises_its_named_error(tmp_path, changes, error):
     peer = peer_in(tmp_path / "alice", **changes)
