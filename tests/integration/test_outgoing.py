@@ -89,7 +89,7 @@ async def test_noise_is_secret_unless_it_was_to_be_recorded(tmp_path):
     peers = digits_peers(tmp_path, 3, rounds={"stop_after": 2, "topology": "ring:3"}, outgoing=[NOISE])
     await run_all(peers)
     assert not any(records_of(peer.home, "noise") for peer in peers)
-    with pytest.raises(NotRecomputable, match=r"added noise to what it sent.*recorded = true"):
+    with pytest.raises(NotRecomputable, match=r"added noise to its messages.*recorded = true"):
         replay([peer.home.directory for peer in peers])
 
 

@@ -76,6 +76,7 @@ def honest_neighbours(peer: Peer, honest) -> int:
     return len(peer._view.neighbours & {each.status().peer_id for each in honest})
 
 
+@pytest.mark.slow
 @in_trio
 async def test_names_that_only_accept_take_no_exchange_from_anybody_and_keep_no_newcomer_out(tmp_path):
     """They used to be chosen like neighbours: 34 exchanges a minute were left of 255."""
@@ -116,6 +117,7 @@ def heal(*peers: Peer) -> None:
         del peer._host._may_connect
 
 
+@pytest.mark.slow
 @in_trio
 async def test_halves_that_forgot_each_other_find_together_without_a_bootstrap_across(tmp_path):
     async with network_of(tmp_path, 4, view={"failures": 1, "period": 0.1}) as peers:

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from gossipfl.cli.main import main
-from gossipfl.errors import IncompatibleModel, InvalidAlgorithm, SettingError
+from gossipfl.errors import IncompatibleCharter, IncompatibleModel, InvalidAlgorithm, SettingError
 from gossipfl.peer import Peer
 from sims.calibration.calibrate import calibrate
 from sims.metrics.evaluation import Evaluator
@@ -114,8 +114,8 @@ async def test_peers_that_run_something_else_are_refused(tmp_path, other):
 
 
 def refusals(peer):
-    counter = IncompatibleModel.counter()
-    return sum(value for name, value in flat(peer.status().network) if counter in name)
+    counters = IncompatibleModel.counter(), IncompatibleCharter.counter()
+    return sum(value for name, value in flat(peer.status().network) if name.endswith(counters))
 
 
 def flat(tree, prefix=""):

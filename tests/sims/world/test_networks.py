@@ -61,7 +61,7 @@ def test_an_expression_in_a_file_is_overridden_like_a_table():
     scenario = parse_scenario(text, overrides=["topology.degree=6"])
     assert (scenario.topology.name, scenario.topology.arguments) == ("random-regular", {"degree": 6})
     assert parse_scenario(to_toml(scenario)) == scenario
-    with pytest.raises(InvalidScenario, match=r"t:\d+: topology: .* 'rnig'.*Did you mean 'ring'"):
+    with pytest.raises(InvalidScenario, match=r"t:\d+:\d+: topology: .* 'rnig'.*Did you mean 'ring'"):
         parse_scenario(text.replace("random-regular:degree=4", "rnig:24"), source="t")
 
 
