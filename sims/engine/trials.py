@@ -13,7 +13,7 @@ from sims.errors import SimulationError
 __all__ = ["Departed", "Trials"]
 
 _TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4, torch.bfloat16: 2e-2, torch.float16: 5e-3}
-_NUDGE = 1e-2
+_NUDGES = 1e-2, 0.3
 
 
 class Departed(SimulationError):
@@ -21,9 +21,9 @@ class Departed(SimulationError):
 
 
 class Trials:
-    """A function's results on arguments of the run, and on others near them.
+    """A function's results on arguments of the run, and on others near them and farther away.
 
-    The second set reveals values that tracing mistook for constants.
+    These reveal values that tracing mistook for constants, the last also those that change little.
 
     Parameters
     ----------
@@ -34,12 +34,13 @@ class Trials:
 
     def __init__(self, function: Callable[..., Any], arguments: Sequence[Tensor]) -> None:
         generator = torch.Generator().manual_seed(0)
-        near = tuple(_nudged(each, generator) if k == 0 else each for k, each in enumerate(arguments))
+        rows, *others = arguments
+        cases = [(rows, *others), *((_nudged(rows, nudge, generator), *others) for nudge in _NUDGES)]
         with torch.no_grad():
-            self._cases = [(each, _tensors(function(*each))) for each in (tuple(arguments), near)]
+            self._cases = [(each, _tensors(function(*each))) for each in cases]
 
     def require(self, programme: Callable[..., Any]) -> None:
-        """Run a programme on both sets of arguments, and compare.
+        """Run a programme on all sets of arguments, and compare.
 
         Raises
         ------
@@ -72,11 +73,11 @@ def _require_equal(expected: Tensor, result: Tensor, place: int) -> None:
         )
 
 
-def _nudged(tensor: Tensor, generator: torch.Generator) -> Tensor:
+def _nudged(tensor: Tensor, nudge: float, generator: torch.Generator) -> Tensor:
     if not tensor.is_floating_point():
         return tensor
     noise = torch.randn(tensor.shape[1:], generator=generator, dtype=tensor.dtype).to(tensor.device)
-    return tensor + _NUDGE * noise
+    return tensor + nudge * noise
 
 
 def _tensors(results: Any) -> list[Tensor]:

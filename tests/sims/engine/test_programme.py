@@ -23,6 +23,11 @@ def scaled_by_what_it_saw(x):
     return (x * torch.tensor(x.detach().abs().max().item()),)
 
 
+def scaled_a_little_by_what_it_saw(x):
+    """A value that hardly differs where rows hardly do."""
+    return (x * (1 + 1e-2 * float(x.detach().numpy().mean())),)
+
+
 def drawn(x):
     return (x + torch.rand(3, generator=torch.Generator().manual_seed(int(x.sum().abs() * 1e6))),)
 
@@ -31,7 +36,9 @@ def drawn_by_python(x):
     return (x * random.random(),)
 
 
-@pytest.mark.parametrize("function", [drawn_by_python, scaled_by_what_it_saw, drawn])
+@pytest.mark.parametrize(
+    "function", [drawn_by_python, scaled_by_what_it_saw, scaled_a_little_by_what_it_saw, drawn]
+)
 def test_what_a_trace_would_take_for_a_constant_runs_eagerly(function, caplog):
     made = programme(function, sample(4, 3))
     assert made.tier == "eager"
