@@ -41,8 +41,11 @@ def run_peer(
     live = may_draw() and not plain and not json_output
     try:
         trio.run(_run, peer, live, json_output, until_stdin_ends)
-    except* GossipflError as group:
-        raise _first(group) from None
+    except BaseExceptionGroup as group:  # and no except*, which may wrap what is raised in it once more
+        named, others = group.split(GossipflError)
+        if named is None or others is not None:
+            raise
+        raise _first(named) from None
     if not wait_for_abandoned():
         sys.stdout.flush()
         sys.stderr.flush()
@@ -53,7 +56,7 @@ def _first(group: BaseExceptionGroup[GossipflError]) -> GossipflError:
     error: BaseException = group
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    assert isinstance(error, GossipflError)  # noqa: S101  (except* split the group by this very type)
+    assert isinstance(error, GossipflError)  # noqa: S101  (split by this very type)
     return error
 
 
