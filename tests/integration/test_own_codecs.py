@@ -9,9 +9,11 @@ import pytest
 from tests.gossipfl.peer.rounds.networks_of_rounds import members, settings_of
 from tests.integration.peers import PeerProcess, records_of
 
-COARSE = (Path(__file__).parents[2] / "examples" / "coarse.py").read_text(encoding="utf-8")
+MODULE = "coarse_beside_settings"  # a name that no path of another test leads to
+EXAMPLE = (Path(__file__).parents[2] / "examples" / "coarse.py").read_text(encoding="utf-8")
+COARSE = EXAMPLE.replace("coarse:Coarse", f"{MODULE}:Coarse")
 OTHER = COARSE.replace("/ (self.levels - 1))\n", "/ (self.levels - 1)) * 1.0\n", 1)
-NAME = "coarse:Coarse:200"
+NAME = f"{MODULE}:Coarse:200"
 
 IN_ROWS = {"exchange": {"codec": NAME}}
 IN_ALGORITHM = {
@@ -25,7 +27,7 @@ def two_peers(directory, sources, tables):
     peers = []
     for number, source in enumerate(sources):
         home = directory / f"peer-{number}"
-        (home / "coarse.py").write_text(source, encoding="utf-8")
+        (home / f"{MODULE}.py").write_text(source, encoding="utf-8")
         rounds = {"topology": "complete:2", "stop_after": 4, "gathering": 60.0, **tables.get("rounds", {})}
         settings = settings_of(number, listen, roster, **{**tables, "rounds": rounds})
         peers.append(PeerProcess(home, settings, forked=True))
