@@ -129,7 +129,8 @@ class Reachability:
         It counts only if it reaches as far as that peer's own, and once others agree.
         """
         try:
-            counts = scope_of(host) == scope_of(teller_host) and "%" not in host
+            scope = scope_of(host)
+            counts = scope is not Scope.NOWHERE and scope == scope_of(teller_host) and "%" not in host
         except ValueError:
             return
         if not counts:

@@ -148,6 +148,7 @@ async def a_newcomer_among(directory, tasks):
         yield others, newcomer
 
 
+@pytest.mark.slow  # on a busy machine it may have learned better by itself
 @in_trio
 async def test_a_newcomer_does_not_begin_with_what_peers_of_other_ends_teach(tmp_path):
     async with a_newcomer_among(tmp_path, [mislabelled(0), blobs(index=1), mislabelled(2)]) as (
