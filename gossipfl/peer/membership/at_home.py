@@ -6,7 +6,8 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from gossipfl.errors import GossipflError, MembershipError
-from gossipfl.network import Identity, load_or_create_identity, parse_address
+from gossipfl.network import Identity, Scope, load_or_create_identity, parse_address
+from gossipfl.network.reachability import Reachability
 from gossipfl.peer.gossip.plan import gossip_plan, in_full
 from gossipfl.peer.membership.charter import charter_of
 from gossipfl.peer.membership.store import MembershipStore
@@ -68,12 +69,17 @@ class HomeOfMember:
             Nothing is known.
         """
         network = load_settings(self.home.settings).network
-        fixed = [each for each in network.announce or network.listen if not each.endswith("/tcp/0")]
         try:
             told = read_status(self.home.status).get("addresses", [])
         except GossipflError:
             told = []
-        return list(without_identity(told or fixed))
+        if told:
+            return list(without_identity(told))
+        listened = [parse_address(each) for each in network.listen if not each.endswith("/tcp/0")]
+        announced = [parse_address(each) for each in network.announce]
+        return list(
+            without_identity([str(each) for each in Reachability(listened, announced=announced).addresses()])
+        )
 
 
 def without_identity(addresses: Collection[str]) -> Sequence[str]:
@@ -82,11 +88,17 @@ def without_identity(addresses: Collection[str]) -> Sequence[str]:
     Raises
     ------
     MembershipError
-        There is none, or more than 8.
+        There is none, or one that nobody can dial.
     """
-    bare = list(
-        dict.fromkeys(str(parse_address(each, smallest_port=1)).partition("/p2p/")[0] for each in addresses)
-    )
+    parsed = [parse_address(each, smallest_port=1) for each in addresses]
+    for each in parsed:
+        if each.scope is Scope.NOWHERE:
+            raise MembershipError(
+                "nobody can dial this address",
+                expected="where the new peer reaches this one, such as /ip4/192.0.2.7/tcp/4001",
+                got=str(each),
+            )
+    bare = list(dict.fromkeys(str(each).partition("/p2p/")[0] for each in parsed))
     if not bare:
         raise MembershipError(
             "nobody could reach this peer to join: it has no known address",

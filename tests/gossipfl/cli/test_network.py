@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from gossipfl.network import load_or_create_identity
+from gossipfl.network import Scope, load_or_create_identity, scope_of
+from gossipfl.network.reachability import interface_addresses
 from gossipfl.peer import Home
 from tests.integration.peers import PeerProcess, quick_settings
 
@@ -51,6 +52,21 @@ def test_a_network_is_founded_and_shown(done, tmp_path):
     assert founded["network"] in text and "training.local_steps = 1" in text
     for path in (home / "membership").rglob("*"):
         assert path.stat().st_mode & 0o077 == 0, path
+
+
+def test_an_invitation_names_where_the_peer_can_be_dialled(cli, done, tmp_path):
+    home, _ = made(tmp_path / "alice", network={"listen": ["/ip4/0.0.0.0/tcp/4001"]})
+    done("create", "--name", "lab", home=home)
+    named = json.loads(done("invite", "--json", home=home))["addresses"]
+    assert named == [f"/ip4/{host}/tcp/4001" for host in hosts_that_others_reach()]
+    assert "can dial" in refused(cli, "invite", "--address", "/ip4/0.0.0.0/tcp/4001", home=home)
+
+
+def hosts_that_others_reach():
+    """As the operating system tells; loopback on a machine that has nothing else."""
+    hosts = [host for host in interface_addresses() if ":" not in host]
+    wide = [host for host in hosts if scope_of(host) > Scope.LOOPBACK]
+    return sorted(wide or hosts, key=lambda host: -scope_of(host))[:8]
 
 
 def test_who_is_invited_joins_runs_and_is_put_out(cli, done, tmp_path):
