@@ -9,28 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tests.gossipfl.training.zoo.form import Call
+
 __all__ = ["Call", "Makers", "call", "plain"]
 
 Shape = tuple[int, ...]
 #: By name: a layer for inputs of a shape (without the batch), or None where it takes none of that shape.
 Makers = dict[str, Callable[[Shape, Random], nn.Module | None]]
-
-
-class Call(nn.Module):
-    """A function of parts and the inputs: modules, parameters, buffers, constants."""
-
-    def __init__(self, function: Callable[[Any, Tensor], Tensor], **parts: Any) -> None:
-        super().__init__()
-        for name, part in parts.items():
-            if isinstance(part, Tensor) and not isinstance(part, nn.Parameter):
-                self.register_buffer(name, part)
-            else:
-                setattr(self, name, part)
-        self.function = function
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Apply the function."""
-        return self.function(self, inputs)
 
 
 def call(function: Callable[[Any, Tensor], Tensor], **parts: Any) -> Call:
