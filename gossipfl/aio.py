@@ -9,6 +9,7 @@ from typing import Any
 
 import trio
 
+from gossipfl.nurseries import first_error
 from gossipfl.peer import Peer
 
 __all__ = ["running"]
@@ -118,11 +119,8 @@ class _Guest:
 
     def raise_if_failed(self) -> None:
         """Raise the error the peer ended with, if it did: the named one, out of any groups."""
-        error = self.error
-        while isinstance(error, BaseExceptionGroup):
-            error = error.exceptions[0]
-        if error is not None:
-            raise error from None
+        if self.error is not None:
+            raise first_error(self.error) from None
 
     def withdraw_cancellation(self) -> None:
         """Undo the cancellation of the block, so that its task continues with the peer's error instead."""

@@ -16,6 +16,7 @@ from rich.live import Live
 from gossipfl.cli.display import end_line, status_heading, status_line, status_table
 from gossipfl.cli.terminal import may_draw
 from gossipfl.errors import GossipflError
+from gossipfl.nurseries import first_error
 from gossipfl.peer import Peer
 from gossipfl.peer.threads import wait_for_abandoned
 from gossipfl.settings import PeerSettings
@@ -45,19 +46,11 @@ def run_peer(
         named, others = group.split(GossipflError)
         if named is None or others is not None:
             raise
-        raise _first(named) from None
+        raise first_error(named) from None
     if not wait_for_abandoned():
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(0)
-
-
-def _first(group: BaseExceptionGroup[GossipflError]) -> GossipflError:
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    assert isinstance(error, GossipflError)  # noqa: S101  (split by this very type)
-    return error
 
 
 async def _run(peer: Peer, live: bool, json_output: bool, until_stdin_ends: bool) -> None:  # noqa: FBT001

@@ -5,13 +5,14 @@ Nothing in here can import what holds training data: that raw data never leaves 
 
 from gossipfl.network.addresses import Hearsay, PeerAddress, Scope, parse_address, prefix_of, scope_of
 from gossipfl.network.counters import NetworkCounters
-from gossipfl.network.host import Host, open_host
+from gossipfl.network.host import Host
 from gossipfl.network.identify import Identification
 from gossipfl.network.identity import Identity, load_identity, load_or_create_identity
 from gossipfl.network.joining import ask_for_grant
 from gossipfl.network.knocks import Knocks
 from gossipfl.network.limits import NetworkLimits
 from gossipfl.network.log_limits import limited_logger
+from gossipfl.network.opening import open_host
 from gossipfl.network.pinging import ping
 from gossipfl.network.rates import SenderRates
 from gossipfl.network.service_streams import ServiceLimits, ServiceStream

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
 
 import trio
 
 from gossipfl.errors import ConnectionRefusedByPolicy, GossipflError, PeerUnreachable
 from gossipfl.membership import Threshold
-from gossipfl.network.addresses import Hearsay, Scope, parse_address, scope_of
+from gossipfl.network.addresses import Hearsay, Scope, scope_of
 from gossipfl.network.announcing import Announcer
 from gossipfl.network.bans import Bans, breaks_protocol, weight_of
 from gossipfl.network.bodies import BodyBuffers
@@ -23,7 +22,7 @@ from gossipfl.network.failures import ConnectionAborted
 from gossipfl.network.identify import Identify
 from gossipfl.network.identity import Identity
 from gossipfl.network.limits import NetworkLimits
-from gossipfl.network.listening import Listening, open_listeners
+from gossipfl.network.listening import Listening
 from gossipfl.network.members import Members
 from gossipfl.network.newcomers import Newcomers
 from gossipfl.network.noise.upgrade import SecuredSocket, Upgrader
@@ -37,7 +36,7 @@ from gossipfl.network.table import ConnectionTable
 from gossipfl.network.yamux.stream import Stream
 from gossipfl.wire import AnyMessage, Expectation, Frame, PeerDescriptor
 
-__all__ = ["Host", "open_host"]
+__all__ = ["Host"]
 
 
 class Host:
@@ -320,73 +319,3 @@ class Host:
         banned = self._bans.offend(peer_id, now=trio.current_time(), weight=weight)
         if banned or breaks_protocol(error):
             self.abort(peer_id)
-
-
-@asynccontextmanager
-async def open_host(
-    identity: Identity,
-    *,
-    expectation: Expectation,
-    listen: Sequence[str] = ("/ip4/127.0.0.1/tcp/0",),
-    announce: Sequence[str] | None = None,
-    last_ports: Mapping[str, int] | None = None,
-    limits: NetworkLimits | None = None,
-    threshold: Threshold | None = None,
-    counters: NetworkCounters | None = None,
-) -> AsyncIterator[Host]:
-    """Open a host for the time of a ``with`` block.
-
-    Parameters
-    ----------
-    identity : Identity
-    expectation : Expectation
-        What this peer is able to accept.
-    listen : sequence of str
-        Multiaddresses to listen at, e.g. ``/ip4/0.0.0.0/tcp/4001``; port 0 lets the operating system choose.
-    announce : sequence of str, optional
-        Multiaddresses by which others reach this peer, if not those listened at (behind a router, say).
-    last_ports : mapping of str to int, optional
-        `Host.chosen_ports` of an earlier host. They are tried first, and others taken where they are not free.
-    limits : NetworkLimits, optional
-    threshold : Threshold, optional
-        Door and charter: who may come in, and what it must have alike. Nothing is asked if left out.
-    counters : NetworkCounters, optional
-        Is kept up to date.
-
-    Raises
-    ------
-    InvalidAddress
-        An address to listen at is none, or cannot be listened at.
-    """
-    failure: Exception | None = None
-    listening = await open_listeners([parse_address(each) for each in listen], last_ports=last_ports)
-    try:
-        async with trio.open_nursery() as nursery:
-            host = Host(
-                identity=identity,
-                expectation=expectation,
-                limits=limits or NetworkLimits(),
-                counters=counters or NetworkCounters(),
-                threshold=threshold,
-                reachability=Reachability(
-                    listening.addresses,
-                    announced=[parse_address(each, smallest_port=1) for each in announce or ()],
-                ),
-                nursery=nursery,
-            )
-            host.chosen_ports = listening.chosen_ports
-            nursery.start_soon(host.run_listeners, listening)
-            nursery.start_soon(host.keep_tidy)
-            nursery.start_soon(host.reachability.keep_fresh)
-            try:
-                yield host
-            except Exception as error:  # raised again outside the nursery, which would wrap it in a group
-                failure = error
-            finally:
-                with trio.CancelScope(shield=True):
-                    await host.close()
-                nursery.cancel_scope.cancel()
-    finally:
-        listening.close()
-    if failure is not None:
-        raise failure

@@ -18,6 +18,7 @@ from gossipfl.network.identity import Identity
 from gossipfl.network.libp2p.network import LibraryNetwork, StreamHandler
 from gossipfl.network.libp2p.streams import LibraryStream
 from gossipfl.network.service_streams import ServiceLimits
+from gossipfl.nurseries import background_nursery
 
 __all__ = ["LibraryHost", "open_library_host"]
 
@@ -98,19 +99,13 @@ async def open_library_host(
         How far whatever the library dials must reach at least, as its addresses are hearsay: on a LAN,
         `Scope.PRIVATE`.
     """
-    failure: Exception | None = None
-    async with trio.open_nursery() as nursery:
+    async with background_nursery() as nursery:
         network = LibraryNetwork(
             host, identity, limits=limits or ServiceLimits(), narrowest=narrowest, nursery=nursery
         )
         library = LibraryHost(network)
         try:
             yield library
-        except Exception as error:  # raised again outside the nursery, which would wrap it in a group
-            failure = error
         finally:
             with trio.CancelScope(shield=True):
                 await library.close()
-            nursery.cancel_scope.cancel()
-    if failure is not None:
-        raise failure

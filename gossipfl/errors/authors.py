@@ -1,0 +1,28 @@
+"""Errors for the author of a task or an algorithm to act on."""
+
+from __future__ import annotations
+
+from gossipfl.errors.root import GossipflError
+
+__all__ = [
+    "InvalidAlgorithm",
+    "InvalidTask",
+    "TaskError",
+    "UnknownTask",
+]
+
+
+class TaskError(GossipflError):
+    """A task is wrong."""
+
+
+class UnknownTask(TaskError):
+    """No bundled task has this name, and it is no importable ``package.module:factory``."""
+
+
+class InvalidTask(TaskError):
+    """A task's model, loss, metrics or data break what training needs."""
+
+
+class InvalidAlgorithm(GossipflError):
+    """An algorithm cannot be imported, fails, or does in its rounds what nothing that runs it can carry out."""
