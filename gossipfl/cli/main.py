@@ -36,6 +36,12 @@ def _sub_commands() -> dict[str, EntryPoint]:
 class _SubCommands(TyperGroup):
     """Sub-commands that are imported when they are asked for."""
 
+    def __init__(self, **attributes: Any) -> None:  # noqa: ANN401
+        super().__init__(**attributes)
+        self.commands: dict[str, Any] = dict.fromkeys(
+            _sub_commands()
+        )  # a mistyped name is compared with these
+
     def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
         del ctx
         return sorted(_sub_commands())

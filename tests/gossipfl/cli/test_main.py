@@ -82,3 +82,12 @@ def test_usage_errors_exit_with_2(cli, arguments):
     code, _, err = cli(*arguments)
     assert code == 2
     assert "No such" in err
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"), [("topolgy", "topology"), ("per", "peer"), ("netwrok", "network"), ("sims", "sim")]
+)
+def test_a_mistyped_command_is_told_what_was_meant(cli, typed, meant):
+    code, _, err = cli(typed)
+    assert code == 2
+    assert f"Did you mean '{meant}'" in err
