@@ -1,5 +1,6 @@
-"""Distribution of the tests over processes."""
+"""Distribution of the tests over processes, and what no test inherits from those before it."""
 
+import logging
 import re
 from types import SimpleNamespace
 
@@ -26,3 +27,12 @@ def pytest_itemcollected(item):
         if widest.scope != "function" and widest.baseid.startswith("tests"):
             item.add_marker(pytest.mark.xdist_group(f"{widest.baseid}:{name}"))
             break
+
+
+@pytest.fixture(autouse=True)
+def no_lines_held_back():
+    """Give each test the log lines it causes: those of earlier tests in this process count against limits, too."""
+    for logger in list(logging.root.manager.loggerDict.values()):
+        for limits in getattr(logger, "filters", ()):
+            if type(limits).__module__ == "gossipfl.network.log_limits":
+                limits.forget()

@@ -25,6 +25,11 @@ class _Limits(logging.Filter):
         self._kinds: OrderedDict[str, TokenBucket] = OrderedDict()
         self._held_back: dict[str, int] = {}
 
+    def forget(self) -> None:
+        """Begin again, as if nothing had been logged."""
+        self._kinds.clear()
+        self._held_back.clear()
+
     def filter(self, record: logging.LogRecord) -> bool:
         kind, now = str(record.msg), time.monotonic()
         bucket = self._kinds.pop(kind, None) or TokenBucket(
