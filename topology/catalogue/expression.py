@@ -155,15 +155,12 @@ class _Binding:
         self._what, self._family, self._directory, self._implied = what, family, directory, implied
         extras = (_SHUFFLED,) if family.is_sequence else (_WEIGHTS, _SHUFFLED)
         self._known = {parameter.name: parameter for parameter in (*family.parameters, *extras)}
-        self._former = {
-            parameter.former: parameter.name for parameter in family.parameters if parameter.former
-        }
         self._given: dict[str, Any] = {}
         self._complete = True
 
     def give(self, label: str, value: Any, *, read: bool) -> str:  # noqa: ANN401
         """Set a parameter, from text or from a value, and return its name."""
-        label = self._former.get(label, label)
+        label = self._family.renamed.get(label, label)
         if label not in self._known:
             hint = did_you_mean(label, self._known)
             raise self.malformed(f"{self._family.name} has no parameter {label!r}", hint)

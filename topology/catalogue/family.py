@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any, Literal, TypeAlias
 
@@ -43,8 +43,10 @@ class Family:
         Its source.
     example : str
         An expression small enough to draw.
-    former : tuple of str
-        Earlier names that are still understood.
+    former : str
+        An earlier name that is still understood.
+    renamed : mapping of str to str
+        Parameters by earlier names that are still understood.
     """
 
     name: str
@@ -57,7 +59,8 @@ class Family:
     needs: str = ""
     citation: str = "—"
     example: str = ""
-    former: tuple[str, ...] = ()
+    former: str = ""
+    renamed: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def is_sequence(self) -> bool:

@@ -3,50 +3,52 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal
 
+import numpy as np
+
+from topology.bounds import Natural, Positive
 from topology.errors import InvalidParameter
+from topology.graphs import Topology, d_cliques
+from topology.matrices import read_matrix
+from topology.sequences import MixingSequence, static
 
-if TYPE_CHECKING:
-    from topology.graphs import Topology
-    from topology.sequences import MixingSequence
-
-__all__ = ["BETWEEN", "d_cliques_of_classes", "matrix_of_file"]
-
-BETWEEN = ("ring", "small-world", "fractal", "fully-connected")
-"""Ways of linking D-Cliques."""
+__all__ = ["d_cliques_of_classes", "matrix_of_file"]
 
 
-def d_cliques_of_classes(
-    *,
-    n: int,
-    classes: int,
-    clique_size: int,
-    between: str,
-    seed: int,
-    swaps: int,
-    labels: Any,  # noqa: ANN401 - any array
+def d_cliques_of_classes(  # noqa: PLR0917 - in the order of unnamed values
+    n: Positive,
+    classes: Positive = 10,
+    clique_size: Positive = 10,
+    between: Literal["ring", "small-world", "fractal", "fully-connected"] = "ring",
+    seed: int = 0,
+    swaps: Natural = 1000,
+    labels: tuple[int, ...] | None = None,
 ) -> Topology:
-    """Return D-Cliques of `n` nodes: by their classes, or with one class each, node i that of i mod `classes`.
+    """Return D-Cliques of `n` nodes: by their labels, or with one class each.
 
     Parameters
     ----------
-    labels : array, shape [n] or [n, classes], or None
-        The class of each node, or how many samples of each class it has.
-    between : str
-        One of `BETWEEN`.
-    n, classes, clique_size, seed, swaps
-        As in `topology.graphs.d_cliques`.
+    n : int
+        Number of nodes.
+    classes : int
+        Number of classes; node i has class i mod `classes`.
+    clique_size : int
+        Nodes of a clique.
+    between : {"ring", "small-world", "fractal", "fully-connected"}
+        Links between cliques.
+    seed : int
+        The same seed gives the same graph on any machine.
+    swaps : int
+        Pairs of cliques to try a swap between.
+    labels : array, shape [n] or [n, classes], optional
+        The class of each node, instead of `classes`; or how many samples of each class it has.
 
     Raises
     ------
     InvalidParameter
         If `n` or `classes` is below 1, or there is not one label per node.
     """
-    import numpy as np
-
-    from topology.graphs import d_cliques
-
     if n < 1 or classes < 1:
         raise InvalidParameter(
             "there are no nodes or no classes", expected="n ≥ 1 and classes ≥ 1", got=(n, classes)
@@ -58,8 +60,13 @@ def d_cliques_of_classes(
     return d_cliques(given, clique_size=clique_size, between=words, swaps=swaps, seed=seed)
 
 
-def matrix_of_file(path: str) -> MixingSequence:
+def matrix_of_file(path: Path) -> MixingSequence:
     """Return the sequence that uses the mixing matrix of a file in every round.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
 
     Raises
     ------
@@ -68,7 +75,4 @@ def matrix_of_file(path: str) -> MixingSequence:
     NotMixingMatrix
         If a row of it does not sum to 1.
     """
-    from topology.matrices import read_matrix
-    from topology.sequences import static
-
     return static(read_matrix(Path(path)), name=Path(path).stem)

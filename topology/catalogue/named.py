@@ -5,19 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from scipy.sparse import csr_array
+
+from topology import mixing
 from topology.catalogue.expression import Expression, parse
 from topology.catalogue.own import adopted
 from topology.errors import InvalidParameter, TopologyError
-
-if TYPE_CHECKING:
-    from scipy.sparse import csr_array
-
-    from topology.graphs import Topology
-    from topology.sequences import MixingSequence
+from topology.graphs import Topology
+from topology.sequences import MixingSequence, static
+from topology.sequences.shuffled import shuffled, shuffled_graph
 
 __all__ = ["NamedTopology", "build"]
 
@@ -49,8 +48,6 @@ class NamedTopology:
     @property
     def graph(self) -> Topology | None:
         """The graph, if it is one that does not change."""
-        from topology.graphs import Topology
-
         return self.made if isinstance(self.made, Topology) else None
 
     @cached_property
@@ -77,15 +74,11 @@ class NamedTopology:
         TopologyError
             If these weights are not defined on this graph.
         """
-        from topology.graphs import Topology
-        from topology.sequences import static
-
         if not isinstance(self.made, Topology):
             return self.made
         usual = "uniform" if self.made.directed else "metropolis-hastings"
         W = _weighted(self.made, self.expression.weights or weights or usual)
-        sequence: MixingSequence = static(W, name=self.name)
-        return sequence
+        return static(W, name=self.name)
 
 
 def build(
@@ -129,17 +122,12 @@ def _make(read: Expression) -> Topology | MixingSequence:
         raise InvalidParameter(f"{read.text} failed", got=f"{type(error).__name__}: {error}") from error
     if read.shuffled is None:
         return made
-    from topology.graphs import Topology
-    from topology.sequences.shuffled import shuffled, shuffled_graph
-
     if isinstance(made, Topology):
         return shuffled_graph(made, read.shuffled)
     return shuffled(made, read.shuffled)
 
 
 def _make_graph(read: Expression) -> Topology:
-    from topology.graphs import Topology
-
     if not read.family.is_sequence and isinstance(made := _make(read), Topology):
         return made
     raise InvalidParameter(
@@ -148,7 +136,6 @@ def _make_graph(read: Expression) -> Topology:
 
 
 def _weighted(graph: Topology, weights: str) -> csr_array:
-    mixing = import_module("topology.mixing")
     lazy = weights == "lazy"
     rule = "metropolis_hastings" if lazy else weights.replace("-", "_")
     W: csr_array = getattr(mixing, rule)(graph)

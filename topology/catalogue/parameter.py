@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-__all__ = ["Parameter", "Reading"]
+__all__ = ["REQUIRED", "Parameter", "Reading"]
 
 Reading: TypeAlias = Literal[
     "whole number", "number", "yes or no", "word", "path", "shape", "whole numbers", "topology", "value"
@@ -37,9 +37,7 @@ class Parameter:
     least, most : float, optional
         Bounds, for display; the function that builds the topology enforces them.
     choices : tuple of str
-        The allowed words, if there are few.
-    former : str
-        An earlier name that is still understood.
+        The allowed words, if there are few. Case, and what joins the parts of a word, do not matter.
     """
 
     name: str
@@ -49,7 +47,6 @@ class Parameter:
     least: float | None = None
     most: float | None = None
     choices: tuple[str, ...] = ()
-    former: str = ""
 
     @property
     def required(self) -> bool:
@@ -113,8 +110,11 @@ class Parameter:
             return _refuse(text)
         if not self.choices:
             return text
-        word = text.lower().replace("_", "-").replace(" ", "-")
-        return word if word in self.choices else _refuse(text)
+        return {_hyphened(word): word for word in self.choices}.get(_hyphened(text)) or _refuse(text)
+
+
+def _hyphened(word: str) -> str:
+    return word.lower().replace("_", "-").replace(" ", "-")
 
 
 def _whole_numbers(text: str, separator: str) -> tuple[int, ...]:

@@ -5,24 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 from warnings import warn
 
+from topology.catalogue.bundled import FAMILIES
 from topology.catalogue.family import Family
-from topology.catalogue.graph_families import GRAPH_FAMILIES
-from topology.catalogue.own import family_of, own_family
-from topology.catalogue.sequence_families import SEQUENCE_FAMILIES
+from topology.catalogue.own import own_family
+from topology.catalogue.signature import family_of
 from topology.errors import InvalidParameter, UnknownTopology
 from topology.plugins import is_object_name, offered
 from topology.spelling import did_you_mean
 
 __all__ = ["FAMILIES", "GROUP", "canonical_name", "families", "find_family"]
 
-FAMILIES: tuple[Family, ...] = GRAPH_FAMILIES + SEQUENCE_FAMILIES
-"""The library's own families."""
-
 GROUP = "gossipfl.topologies"
 """Entry point group in which installed packages offer a `Family`, or a function that makes a topology."""
 
 _BY_NAME = {family.name: family for family in FAMILIES}
-_FORMER = {former: family.name for family in FAMILIES for former in family.former}
+_FORMER = {family.former: family.name for family in FAMILIES if family.former}
 
 
 def families() -> tuple[Family, ...]:

@@ -6,47 +6,19 @@ from collections.abc import Hashable
 
 import numpy as np
 
-from topology.errors import DuplicateEdge, InvalidParameter, SelfLoop, TooLarge, UnknownNode
+from topology.errors import DuplicateEdge, SelfLoop, TooLarge, UnknownNode
 from topology.graphs.topology import FloatArray, IntArray, Topology
 
 __all__ = [
     "LARGEST_EDGE_COUNT",
     "assemble",
-    "check_at_least",
     "check_edge_budget",
-    "check_fraction",
     "index_dtype",
     "largest_component",
 ]
 
 LARGEST_EDGE_COUNT = 2**31 - 1
 """Directed edges a topology may hold: the range of 32-bit indices of compressed rows."""
-
-
-def check_at_least(name: str, value: int, least: int) -> int:
-    """Return `value` as an int, or raise `InvalidParameter` unless it is an integer of at least `least`."""
-    given: object = value
-    if not isinstance(given, int | np.integer) or isinstance(given, bool) or value < least:
-        raise InvalidParameter(
-            f"{name} is out of range",
-            expected=f"an integer of at least {least}",
-            got=repr(value),
-            remedy=f"Pass {name}={least} or more",
-        )
-    return int(value)
-
-
-def check_fraction(name: str, value: float, *, least: float = 0.0) -> float:
-    """Return `value` as a float, or raise `InvalidParameter` unless ``least <= value <= 1``."""
-    given: object = value
-    if not isinstance(given, float | int | np.floating) or not least <= value <= 1:
-        raise InvalidParameter(
-            f"{name} is out of range",
-            expected=f"a number from {least:g} to 1",
-            got=repr(value),
-            remedy=f"Pass {name} as a share of one, not of a hundred",
-        )
-    return float(value)
 
 
 def check_edge_budget(name: str, directed_edges: int) -> None:

@@ -7,14 +7,15 @@ from math import prod
 
 import numpy as np
 
+from topology.bounds import Natural, Positive, check_at_least
 from topology.errors import InvalidParameter
-from topology.graphs.assemble import assemble, check_at_least, check_edge_budget
+from topology.graphs.assemble import assemble, check_edge_budget
 from topology.graphs.topology import IntArray, Topology
 
 __all__ = ["complete", "exponential", "hypercube", "path", "ring", "star", "torus", "tree"]
 
 
-def path(n: int) -> Topology:
+def path(n: Positive) -> Topology:
     """Return the path on `n` nodes, each linked to the next.
 
     Parameters
@@ -37,7 +38,7 @@ def path(n: int) -> Topology:
     return assemble(n, nodes, nodes + 1, name=f"path({n})")
 
 
-def ring(n: int) -> Topology:
+def ring(n: Positive) -> Topology:
     """Return the cycle on `n` nodes.
 
     Parameters
@@ -66,7 +67,7 @@ def ring(n: int) -> Topology:
     return assemble(n, nodes, (nodes + 1) % n, name=f"ring({n})")
 
 
-def torus(shape: Sequence[int]) -> Topology:
+def torus(shape: Sequence[Positive]) -> Topology:
     """Return the grid of the given shape, wrapped around in every dimension.
 
     Parameters
@@ -107,7 +108,7 @@ def torus(shape: Sequence[int]) -> Topology:
     return assemble(n, sources, targets, name=f"torus({'×'.join(map(str, lengths))})", positions=positions)
 
 
-def hypercube(dimension: int) -> Topology:
+def hypercube(dimension: Natural) -> Topology:
     """Return the hypercube: ``2**dimension`` nodes, linked where their numbers differ in one bit.
 
     Parameters
@@ -135,7 +136,7 @@ def hypercube(dimension: int) -> Topology:
     return assemble(2**d, sources, sources | bits, name=f"hypercube({d})")
 
 
-def complete(n: int) -> Topology:
+def complete(n: Positive) -> Topology:
     """Return the complete graph: everyone is everyone's neighbour.
 
     Parameters
@@ -165,7 +166,7 @@ def complete(n: int) -> Topology:
     )
 
 
-def star(n: int) -> Topology:
+def star(n: Positive) -> Topology:
     """Return the star: node 0 is everyone's only neighbour.
 
     Parameters
@@ -188,7 +189,7 @@ def star(n: int) -> Topology:
     return assemble(n, np.zeros_like(leaves), leaves, name=f"star({n})")
 
 
-def tree(branching: int, depth: int) -> Topology:
+def tree(branching: Positive, depth: Natural) -> Topology:
     """Return the balanced tree in which every inner node has `branching` children.
 
     Parameters
@@ -215,7 +216,7 @@ def tree(branching: int, depth: int) -> Topology:
     return assemble(n, (children - 1) // b, children, name=f"tree({b}, {depth})")
 
 
-def exponential(n: int) -> Topology:
+def exponential(n: Positive) -> Topology:
     """Return the static exponential graph: node i sends to i + 1, i + 2, i + 4, … (mod n).
 
     Parameters

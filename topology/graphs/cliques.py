@@ -8,8 +8,9 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from topology.bounds import check_at_least
 from topology.errors import InvalidParameter, MislabelledNodes
-from topology.graphs.assemble import assemble, check_at_least
+from topology.graphs.assemble import assemble
 from topology.graphs.topology import Topology
 
 __all__ = ["BetweenCliques", "clique_skew", "d_cliques", "greedy_swap"]

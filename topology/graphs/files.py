@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 from xml.etree.ElementTree import ParseError
-
-import networkx as nx
 
 from topology.errors import InvalidParameter, MalformedGraphFile, TopologyError
 from topology.graphs.convert import from_networkx
 from topology.graphs.topology import Topology
 from topology.text import fields_of, number_of, read_text
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 __all__ = ["FileFormat", "from_file", "graph_of_node_link"]
 
@@ -52,11 +53,13 @@ def from_file(
         (node-link). An edge list has a line an edge: two names and perhaps a weight, separated by blanks,
         tabs or commas, or by semicolons where numbers have decimal commas; what follows # is a comment.
     directed : bool
-        For edge lists only: other formats state it themselves.
+        Links of an edge list have a direction; other formats state it themselves.
     weight : str, optional
         Edge attribute to keep as `weights`; ``"weight"`` for the third column of an edge list.
-    drop_self_loops, merge_duplicates, require_connected : bool
-        As in `from_networkx`.
+    drop_self_loops, merge_duplicates : bool
+        Instead of refusing them, as in `from_networkx`.
+    require_connected : bool
+        Refuse a graph that is not connected.
 
     Returns
     -------
@@ -98,6 +101,8 @@ def from_file(
 
 def graph_of_node_link(data: object, where: str) -> nx.Graph:
     """Return the networkx graph of a node-link dictionary; `where` names it in errors."""
+    import networkx as nx
+
     if not isinstance(data, dict) or "nodes" not in data or not ({"edges", "links"} & data.keys()):
         raise MalformedGraphFile(
             f"{where} is not in node-link form",
@@ -117,6 +122,8 @@ def graph_of_node_link(data: object, where: str) -> nx.Graph:
 
 
 def _read(file: Path, chosen: FileFormat) -> nx.Graph:
+    import networkx as nx
+
     try:
         if chosen == "json":
             return graph_of_node_link(json.loads(read_text(file)), file.name)
@@ -160,6 +167,8 @@ def _edge(fields: list[str], where: str, line: str) -> tuple[str, str, float | N
 
 
 def _read_edges(file: Path, *, directed: bool) -> nx.Graph:
+    import networkx as nx
+
     graph = nx.MultiDiGraph() if directed else nx.MultiGraph()
     edges: list[tuple[str, str, float | None]] = []
     for number, line in enumerate(_text(file).splitlines(), start=1):

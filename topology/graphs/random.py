@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from math import log
+from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
+from annotated_types import Ge
 from scipy.spatial import KDTree
 
+from topology.bounds import Positive, Share, check_at_least, check_fraction
 from topology.errors import ImpossibleDegree, InvalidParameter
-from topology.graphs.assemble import assemble, check_at_least, check_edge_budget, check_fraction
+from topology.graphs.assemble import assemble, check_edge_budget
 from topology.graphs.topology import Topology
 
 __all__ = ["erdos_renyi", "geometric", "scale_free", "small_world"]
@@ -18,7 +21,7 @@ _Ints = npt.NDArray[np.int64]
 
 
 def erdos_renyi(
-    n: int, p: float, seed: int, *, directed: bool = False, require_connected: bool = True
+    n: Positive, p: Share, seed: int, *, directed: bool = False, require_connected: bool = True
 ) -> Topology:
     """Return a graph in which every pair is linked independently with probability `p`.
 
@@ -100,7 +103,9 @@ def _unrank_pairs(rank: _Ints) -> tuple[_Ints, _Ints]:
     return rank - larger * (larger - 1) // 2, larger
 
 
-def small_world(n: int, degree: int, rewire: float, seed: int, *, require_connected: bool = True) -> Topology:
+def small_world(
+    n: Positive, degree: Annotated[int, Ge(2)], rewire: Share, seed: int, *, require_connected: bool = True
+) -> Topology:
     """Return a Watts–Strogatz graph: a ring lattice some of whose edges lead elsewhere.
 
     Parameters
@@ -168,7 +173,7 @@ def _pair_keys(n: int, one: _Ints, two: _Ints) -> _Ints:
     return keys
 
 
-def scale_free(n: int, links: int, seed: int) -> Topology:
+def scale_free(n: Positive, links: Positive, seed: int) -> Topology:
     """Return a Barabási–Albert graph: each newcomer links to `links` nodes, chosen in proportion to degree.
 
     Parameters
@@ -248,7 +253,7 @@ def _repeats(rows: _Ints) -> npt.NDArray[np.bool_]:
 
 
 def geometric(
-    n: int, radius: float, seed: int, *, dimensions: int = 2, require_connected: bool = True
+    n: Positive, radius: float, seed: int, *, dimensions: Positive = 2, require_connected: bool = True
 ) -> Topology:
     """Return nodes at random in the unit cube, linked where closer than `radius`.
 
@@ -261,7 +266,7 @@ def geometric(
     seed : int
         The same seed gives the same graph on any machine.
     dimensions : int
-        Of the cube, at least 1.
+        Dimensions of the cube, at least 1.
     require_connected : bool
         Raise if the draw is not connected.
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from topology.bounds import Positive, check_at_least
 from topology.errors import ImpossibleDegree, SolverFailed
-from topology.graphs.assemble import assemble, check_at_least, check_edge_budget
+from topology.graphs.assemble import assemble, check_edge_budget
 from topology.graphs.classic import complete
 from topology.graphs.topology import Topology
 
@@ -17,7 +18,7 @@ _ATTEMPTS = 100
 _STIRRED_EDGES, _STIRS = 20_000, 40
 
 
-def random_regular(n: int, degree: int, seed: int) -> Topology:
+def random_regular(n: Positive, degree: Positive, seed: int) -> Topology:
     """Return a random connected graph in which every node has `degree` neighbours.
 
     Parameters

@@ -8,7 +8,7 @@ from functools import cached_property, partial
 import numpy as np
 from scipy.sparse import csr_array
 
-from topology.graphs.assemble import check_at_least
+from topology.bounds import Positive, check_at_least
 from topology.graphs.topology import FloatArray, IntArray
 from topology.sequences.grids import cliques_at_stride, fewest_factors, hyper_hypercube
 from topology.sequences.sequence import RuleSequence, entries_of_groups, from_entries
@@ -16,7 +16,7 @@ from topology.sequences.sequence import RuleSequence, entries_of_groups, from_en
 __all__ = ["base", "simple_base"]
 
 
-def base(n: int, k: int) -> RuleSequence:
+def base(n: Positive, k: Positive) -> RuleSequence:
     """Return the Base-(k+1) graph: exact consensus for every n, with at most k neighbours a round.
 
     Parameters
@@ -67,7 +67,7 @@ def base(n: int, k: int) -> RuleSequence:
     return _from_plan(inner, p, outer, name)
 
 
-def simple_base(n: int, k: int) -> RuleSequence:
+def simple_base(n: Positive, k: Positive) -> RuleSequence:
     """Return the Simple Base-(k+1) graph: exact consensus for every n, with at most k neighbours a round.
 
     Parameters

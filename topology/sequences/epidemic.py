@@ -8,8 +8,8 @@ from typing import Literal
 import numpy as np
 from scipy.sparse import csr_array
 
+from topology.bounds import Positive, check_at_least
 from topology.errors import ImpossibleDegree, InvalidParameter
-from topology.graphs.assemble import check_at_least
 from topology.graphs.topology import IntArray
 from topology.sequences.keyed import KeyedPermutation, derive_key, draw_all, sample_all, sample_distinct
 from topology.sequences.sequence import Row, RuleSequence, from_entries
@@ -17,7 +17,9 @@ from topology.sequences.sequence import Row, RuleSequence, from_entries
 __all__ = ["epidemic"]
 
 
-def epidemic(n: int, s: int, seed: int, mode: Literal["oracle", "local"] = "oracle") -> RuleSequence:
+def epidemic(
+    n: Positive, s: Positive, seed: int, mode: Literal["oracle", "local"] = "oracle"
+) -> RuleSequence:
     """Return the random sequences of epidemic learning: uniform averages of own and received models.
 
     Parameters
@@ -29,8 +31,9 @@ def epidemic(n: int, s: int, seed: int, mode: Literal["oracle", "local"] = "orac
     seed : int
         With t it fixes the graph of round t.
     mode : {"oracle", "local"}
-        ``"oracle"``: a fresh s-regular undirected graph, so everyone receives s models too. ``"local"``: each
-        node picks s distinct others by itself; how many it receives varies.
+        A regular graph, or everyone's own choice. ``"oracle"``: a fresh s-regular undirected graph, so everyone
+        receives s models too. ``"local"``: each node picks s distinct others by itself; how many it receives
+        varies.
 
     Returns
     -------

@@ -7,8 +7,8 @@ from functools import partial
 import numpy as np
 from scipy.sparse import csr_array
 
+from topology.bounds import Positive, Share, check_at_least
 from topology.errors import ImpossibleDegree, InvalidParameter
-from topology.graphs.assemble import check_at_least
 from topology.graphs.topology import IntArray
 from topology.sequences.keyed import derive_key, draw, sample_distinct
 from topology.sequences.sequence import Row, RuleSequence, from_entries
@@ -16,7 +16,7 @@ from topology.sequences.sequence import Row, RuleSequence, from_entries
 __all__ = ["equi_dynamic", "equi_static", "partners_in_scan"]
 
 
-def equi_static(n: int, degree: int, seed: int, *, directed: bool = True) -> RuleSequence:
+def equi_static(n: Positive, degree: Positive, seed: int, *, directed: bool = True) -> RuleSequence:
     """Return D-EquiStatic or U-EquiStatic: the average of random basis graphs, used in every round.
 
     The basis graph of hop u has weight (n−1)/n from i to i + u and 1/n on the diagonal.
@@ -30,7 +30,7 @@ def equi_static(n: int, degree: int, seed: int, *, directed: bool = True) -> Rul
     seed : int
         Draws the hops.
     directed : bool
-        D-EquiStatic, W = (1/M) Σ A(u); else U-EquiStatic, (W + Wᵀ)/2.
+        Links have a direction: D-EquiStatic, W = (1/M) Σ A(u); else U-EquiStatic, (W + Wᵀ)/2.
 
     Returns
     -------
@@ -107,7 +107,7 @@ def _circulant_recipients(n: int, shares: dict[int, float], _t: int, i: int) -> 
     return np.array(sorted((i + hop) % n for hop in shares), dtype=np.int64)
 
 
-def equi_dynamic(n: int, seed: int, *, directed: bool = True, eta: float = 0.5) -> RuleSequence:
+def equi_dynamic(n: Positive, seed: int, *, directed: bool = True, eta: Share = 0.5) -> RuleSequence:
     """Return OD-EquiDyn or OU-EquiDyn: one random basis graph a round, one neighbour each.
 
     Parameters
@@ -118,8 +118,8 @@ def equi_dynamic(n: int, seed: int, *, directed: bool = True, eta: float = 0.5) 
         With t it fixes the hop (and where pairing starts) of round t; a node finds its neighbour alone, in
         constant time.
     directed : bool
-        OD-EquiDyn: everyone sends to i + v. Else OU-EquiDyn: from a random start, nodes i and i + v not yet
-        paired are paired in order; the others rest.
+        Links have a direction. OD-EquiDyn: everyone sends to i + v. Else OU-EquiDyn: from a random start,
+        nodes i and i + v not yet paired are paired in order; the others rest.
     eta : float
         Share of the basis graph, W = (1 − η) I + η A, above 0 and at most 1. The paper's proof takes ½.
 

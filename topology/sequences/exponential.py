@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_array
 
-from topology.graphs.assemble import check_at_least
+from topology.bounds import Positive, check_at_least
 from topology.graphs.topology import IntArray
 from topology.mixing.checks import check_mixing_matrix
 from topology.sequences.sequence import Row, RuleSequence, from_entries
@@ -59,7 +59,7 @@ def _same(matrix: csr_array, _t: int) -> csr_array:
     return matrix
 
 
-def one_peer_exponential(n: int) -> RuleSequence:
+def one_peer_exponential(n: Positive) -> RuleSequence:
     """Return the sequence in which node i sends to ``i + 2^t`` in round t, with t modulo ⌈log₂ n⌉.
 
     Parameters
@@ -86,7 +86,7 @@ def one_peer_exponential(n: int) -> RuleSequence:
     return _exponential(n, 1, f"one_peer_exponential({n})")
 
 
-def k_peer_exponential(n: int, k: int) -> RuleSequence:
+def k_peer_exponential(n: Positive, k: Positive) -> RuleSequence:
     """Return the sequence in which, in round t, node i sends to ``i + j (k+1)^t`` for j = 1 … k.
 
     Parameters

@@ -9,15 +9,15 @@ from math import prod
 import numpy as np
 from scipy.sparse import csr_array
 
+from topology.bounds import Positive, check_at_least
 from topology.errors import InvalidParameter
-from topology.graphs.assemble import check_at_least
 from topology.graphs.topology import IntArray
 from topology.sequences.sequence import Row, RuleSequence, from_groups
 
 __all__ = ["cliques_at_stride", "fewest_factors", "hyper_hypercube", "moshpit"]
 
 
-def hyper_hypercube(n: int, k: int) -> RuleSequence:
+def hyper_hypercube(n: Positive, k: Positive) -> RuleSequence:
     """Return the hyper-hypercube: exact consensus for every n whose prime factors are at most k + 1.
 
     Write n as a product of as few factors f ≤ k + 1 as possible; round m joins cliques of f_m nodes whose
@@ -62,7 +62,7 @@ def hyper_hypercube(n: int, k: int) -> RuleSequence:
     return _along_axes(n, factors, f"hyper_hypercube({n}, {k})")
 
 
-def moshpit(shape: Sequence[int]) -> RuleSequence:
+def moshpit(shape: Sequence[Positive]) -> RuleSequence:
     """Return Moshpit averaging on a full grid: round t averages along axis t.
 
     Parameters

@@ -11,6 +11,7 @@ from scipy.linalg import eigh
 from scipy.optimize import linprog, minimize_scalar
 from scipy.sparse import csr_array
 
+from topology.bounds import Share
 from topology.errors import InvalidParameter, SolverFailed, TooLarge
 from topology.graphs.topology import FloatArray, IntArray, Topology
 from topology.sequences.colouring import matching_decomposition
@@ -23,7 +24,7 @@ _LARGEST = 2048
 _CUTS = 500
 
 
-def matcha(graph: Topology, budget: float, seed: int) -> RuleSequence:
+def matcha(graph: Topology, budget: Share, seed: int) -> RuleSequence:
     """Return the MATCHA sequence of a graph: random subsets of its matchings within a budget.
 
     Parameters

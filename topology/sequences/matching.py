@@ -7,14 +7,14 @@ from functools import partial
 import numpy as np
 from scipy.sparse import csr_array
 
-from topology.graphs.assemble import check_at_least
+from topology.bounds import Positive, check_at_least
 from topology.sequences.keyed import KeyedPermutation, derive_key
 from topology.sequences.sequence import Row, RuleSequence, from_groups
 
 __all__ = ["random_matching"]
 
 
-def random_matching(n: int, seed: int) -> RuleSequence:
+def random_matching(n: Positive, seed: int) -> RuleSequence:
     """Return the sequence of fresh random perfect matchings; pairs average by halves.
 
     Parameters

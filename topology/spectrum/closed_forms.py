@@ -10,7 +10,7 @@ from math import cos, pi
 
 import numpy as np
 
-from topology.graphs.assemble import check_at_least
+from topology.bounds import check_at_least
 
 __all__ = [
     "complete_gap",

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from topology.bounds import check_at_least
 from topology.errors import InvalidParameter
-from topology.graphs.assemble import check_at_least
 from topology.sequences.sequence import MixingSequence
 from topology.spectrum.eigen import eigenvalues
 

@@ -8,8 +8,8 @@ from typing import Literal
 
 import numpy as np
 
+from topology.bounds import check_at_least
 from topology.errors import InvalidParameter
-from topology.graphs.assemble import check_at_least
 from topology.sequences.sequence import MixingSequence
 from topology.spectrum.consensus import expected_consensus_curve
 from topology.spectrum.eigen import DENSE_NODES, contraction_factor

@@ -13,7 +13,9 @@ from topology.catalogue import build, families, find_family, registry
 from topology.errors import InvalidParameter, MalformedExpression, NotMixingMatrix, UnknownTopology
 
 OWN = '''
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Annotated, Literal
+from annotated_types import Ge
 import networkx as nx
 import numpy as np
 from topology import graphs, sequences
@@ -32,6 +34,24 @@ def a_topology(n: int): return graphs.ring(n)
 def a_sequence(n: int, k: int = 1) -> MixingSequence: return sequences.base(n, k)
 def a_matrix(n: int): return np.full((n, n), 1 / n)
 def no_matrix(n: int): return np.ones((n, n))
+def annotated(n: Annotated[int, Ge(2)], shape: Sequence[int], how: Literal["at_once", "in turn"] = "in turn"):
+    """Return a ring.
+
+    Parameters
+    ----------
+    n, rest : int
+        Number of nodes: not `few`.
+    shape : sequence of int
+    how : {"at_once", "in turn"}
+        In what order. And more.
+
+    Returns
+    -------
+    Topology
+        The ring.
+    """
+    return graphs.ring({"at_once": n, "in turn": 2 * n}[how])
+
 def nothing(): pass
 def failing(): return 1 / 0
 def any_number(*numbers): return graphs.ring(len(numbers))
@@ -79,6 +99,15 @@ def test_signature_and_docstring_say_what_it_is(own):
     assert family.summary == "A wheel whose hub has few spokes"
     assert family.usage == f"{own}:wheel:n=N,spokes=3"
     assert (family.kind, find_family(f"{own}:a_sequence").kind) == ("graph or sequence", "sequence")
+
+
+def test_bounds_choices_and_docstrings_of_ones_own_function_are_read(own):
+    n, shape, how = find_family(f"{own}:annotated").parameters
+    assert (n.bounds, n.description) == ("whole number ≥ 2", "number of nodes")
+    assert (shape.reading, shape.description) == ("shape", "")
+    assert (how.bounds, how.description, how.default) == ("at_once or in turn", "in what order", "in turn")
+    assert build(f"{own}:annotated:n=4,shape=2x2,how=At-Once").n == 4
+    assert build(f"{own}:annotated:n=4,shape=2x2").n == 8
 
 
 @pytest.mark.parametrize(
