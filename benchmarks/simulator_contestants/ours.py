@@ -137,9 +137,9 @@ def shares(workload, nodes, rounds, *, compile_when):
     programme._runs = [computed]
     write = type(engine.table).write
 
-    def written(table, columns, outcome):
+    def written(table, *arguments):
         started = time.perf_counter()
-        write(table, columns, outcome)
+        write(table, *arguments)
         spent["scatter rows"] += time.perf_counter() - started
 
     type(engine.table).write = written

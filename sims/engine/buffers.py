@@ -35,7 +35,7 @@ class BatchBuffer:
 
     def on(self, device: torch.device) -> tuple[Tensor, ...]:
         """Leaves on a device."""
-        return tuple(leaf.to(device) for leaf in self.leaves)
+        return self.leaves if device.type == "cpu" else tuple(leaf.to(device) for leaf in self.leaves)
 
 
 def batch_buffer(data: NodeData, *, rows: int, local_steps: int, size: int) -> BatchBuffer:

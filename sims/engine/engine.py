@@ -155,11 +155,13 @@ class Engine:
         columns = torch.from_numpy(blocks.columns).to(self.device).unbind(0)
         for group in sorted(set(blocks.group)):
             self._prepare(group, columns[blocks.group.index(group)])
+        counters = self._counters()
 
         def run(thread: int, first: int, last: int) -> None:
             for b in range(first, last):
-                outcome = self._outcome(thread, blocks.group[b], columns[b], blocks.columns[b])
-                self.table.write(columns[b], outcome)
+                numbers = blocks.columns[b]
+                outcome = self._outcome(thread, blocks.group[b], counters, columns[b], numbers)
+                self.table.write(columns[b], numbers, outcome)
 
         safe = all(programme.thread_safe for programme in self._programmes.values())
         start = 0
@@ -170,7 +172,9 @@ class Engine:
                 run(0, start, end)
             start = end
 
-    def _outcome(self, thread: int, group: int, columns: Tensor, numbers: NDArray[np.int64]) -> Outcome:
+    def _outcome(
+        self, thread: int, group: int, counters: Tensor, columns: Tensor, numbers: NDArray[np.int64]
+    ) -> Outcome:
         table = self.table
         if not self.vectorised:
             own = numbers[0] < table.n
@@ -180,7 +184,7 @@ class Engine:
             return padded[0], padded[1], padded[2]
         batches = self._batches(thread, group, numbers)
         result: Outcome = self._programmes[group](
-            thread, table.rows, table.ages, table.kept, self._counters(), columns, *batches
+            thread, table.rows, table.ages, table.kept, counters, columns, *batches
         )
         return result
 

@@ -46,20 +46,20 @@ class Table:
         """Number of nodes."""
         return len(self.steps)
 
-    def write(self, columns: Tensor, outcome: Outcome) -> None:
-        """Write updated nodes to their own places, and to slots where the block's columns say so."""
+    def write(self, columns: Tensor, numbers: NDArray[np.int64], outcome: Outcome) -> None:
+        """Write updated nodes to their own places, and to slots where the block's columns say so.
+
+        ``numbers`` are the same columns, in the memory of the processor.
+        """
         rows, ages, kept = outcome
-        node, keep = columns[0], columns[3]
         if self.rows.device.type == "cpu":
-            scatter(
-                self.rows.numpy(), _columns(self.ages), columns.numpy(), rows.numpy(), _columns(ages), self.n
-            )
+            scatter(self.rows.numpy(), _columns(self.ages), numbers, rows.numpy(), _columns(ages), self.n)
         else:
-            for places in (node, keep):
+            for places in (columns[0], columns[3]):
                 self.rows.index_copy_(0, places, rows)
                 self.ages.index_copy_(0, places, ages)
         if kept.shape[1]:
-            self.kept.index_copy_(0, node, kept)
+            self.kept.index_copy_(0, columns[0], kept)
 
     def copy(self, origins: Tensor, places: Tensor) -> None:
         """Copy rows from nodes to slots."""
@@ -103,7 +103,8 @@ def new_table(first: Nodes, packing: Packing, *, nodes: int, device: torch.devic
 
 
 def _columns(ages: Tensor) -> NDArray[np.int64]:
-    return ages.view(len(ages), -1).numpy()
+    found = ages.numpy()
+    return found if found.ndim == 2 else found[:, None]
 
 
 @njit(cache=True, nogil=True, _nrt=False)
