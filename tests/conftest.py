@@ -1,10 +1,14 @@
-"""Distribution of the tests over processes, and what no test inherits from those before it."""
+"""Distribution of the tests over processes, what no test inherits from those before it, and installed packages."""
 
 import logging
 import re
+import sys
 from types import SimpleNamespace
 
 import pytest
+
+from tests.installed import install
+from topology.plugins import offered
 
 _NO_FIXTURES = SimpleNamespace(name2fixturedefs={})
 _DIFFERS = re.compile(r" at 0x[0-9a-f]+|12D3KooW\w+")
@@ -36,3 +40,21 @@ def no_lines_held_back():
         for limits in getattr(logger, "filters", ()):
             if type(limits).__module__ == "gossipfl.network.log_limits":
                 limits.forget()
+
+
+@pytest.fixture
+def installed(tmp_path_factory, monkeypatch):
+    """Install packages into this process, as `tests.installed.install` does, until the test ends."""
+    site, names = tmp_path_factory.mktemp("site"), []
+    monkeypatch.syspath_prepend(site)
+
+    def run(name, source, points):
+        names.append(name)
+        install(site, name, source, points)
+        offered.cache_clear()
+
+    yield run
+    monkeypatch.undo()
+    offered.cache_clear()
+    for name in names:
+        sys.modules.pop(name, None)

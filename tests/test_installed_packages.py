@@ -9,10 +9,13 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-MODULE = '''\
-"""A rule, a graph and a metric."""
+from gossipfl.tasks import find_task
+from tests.installed import install
 
-from dataclasses import dataclass
+EXAMPLE = (Path(__file__).parents[1] / "examples" / "coarse.py").read_text(encoding="utf-8")
+MODULE = (
+    EXAMPLE.replace("coarse:Coarse", "coarse")
+    + '''
 from typing import Annotated
 
 import networkx as nx
@@ -48,14 +51,13 @@ def certainty(outputs, targets):
     """Mean probability of the class that is most likely."""
     return outputs.softmax(dim=-1).amax(dim=-1).mean()
 '''
-POINTS = """\
-[gossipfl.algorithms]
-lazy_averaging = offered_package:Lazy
-
-[gossipfl.topologies]
-ladder = offered_package:ladder
-"""
-METADATA = "Metadata-Version: 2.1\nName: offered-package\nVersion: 1.0\n"
+)
+POINTS = {
+    "gossipfl.algorithms": {"lazy_averaging": "offered_package:Lazy"},
+    "gossipfl.topologies": {"ladder": "offered_package:ladder"},
+    "gossipfl.codecs": {"coarse": "offered_package:Coarse"},
+    "gossipfl.metrics": {"certainty": "offered_package:certainty"},
+}
 SCENARIO = """\
 name = "offered"
 topology = { name = "ladder", rungs = 2 }
@@ -64,9 +66,10 @@ nodes = 8
 [algorithm]
 name = "lazy_averaging"
 part = 0.25
+codec = "coarse:200"
 [task]
 name = "digits"
-metrics = ["offered_package:certainty"]
+metrics = ["certainty"]
 [training]
 learning_rate = 0.1
 [evaluate]
@@ -86,11 +89,7 @@ grid.topology = ["ring", "ladder"]
 def gossipfl(tmp_path_factory):
     """Run the command where such a package is installed, and nothing of it is in the current directory."""
     site, here = tmp_path_factory.mktemp("site"), tmp_path_factory.mktemp("here")
-    (site / "offered_package.py").write_text(MODULE, encoding="utf-8")
-    information = site / "offered_package-1.0.dist-info"
-    information.mkdir()
-    (information / "METADATA").write_text(METADATA)
-    (information / "entry_points.txt").write_text(POINTS)
+    install(site, "offered_package", MODULE, POINTS)
     (here / "scenario.toml").write_text(SCENARIO)
     (here / "sweep.toml").write_text(SWEEP)
     path = os.pathsep.join([str(site), str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
@@ -124,6 +123,8 @@ def test_a_scenario_names_them(gossipfl):
     evaluations = pl.read_parquet(gossipfl.directory / "run" / "evaluations.parquet")
     assert evaluations["accuracy_mean"][-1] > evaluations["accuracy_mean"][0]
     assert evaluations["certainty_mean"].is_between(0, 1).all()
+    message = find_task("digits").layout.shared_size + 8  # a byte a number, and two ends
+    assert evaluations["bytes"][-1] == evaluations["messages"][-1] * message
 
 
 @pytest.mark.slow

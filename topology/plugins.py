@@ -16,7 +16,15 @@ from typing import Any
 from topology.errors import ExplainedError
 from topology.spelling import closest
 
-__all__ = ["also_search", "is_object_name", "load_object", "offered", "source_of", "stands_in"]
+__all__ = [
+    "also_search",
+    "is_object_name",
+    "load_object",
+    "load_offered",
+    "offered",
+    "source_of",
+    "stands_in",
+]
 
 
 def is_object_name(name: str) -> bool:
@@ -116,6 +124,31 @@ def source_of(declared: type, *, unusable: type[ExplainedError]) -> str:
 def offered(group: str) -> Mapping[str, EntryPoint]:
     """Return the entry points of installed packages in a group such as ``gossipfl.topologies``, by name."""
     return {point.name: point for point in entry_points(group=group)}
+
+
+def load_offered(group: str, name: str, *, kind: str, unusable: type[ExplainedError]) -> Any:  # noqa: ANN401
+    """Load what an installed package offers under a name: a key of ``offered(group)``.
+
+    Parameters
+    ----------
+    group, name : str
+    kind : str
+        What it is, for messages: ``"algorithm"``, ``"codec"``.
+    unusable : type of ExplainedError
+        The error to raise if it cannot be loaded.
+
+    Raises
+    ------
+    unusable
+    """
+    point = offered(group)[name]
+    try:
+        return point.load()
+    except Exception as error:
+        raise unusable(
+            f"the {kind} {name!r} of the installed {point.value} cannot be imported",
+            got=f"{type(error).__name__}: {error}",
+        ) from error
 
 
 def _require_from(directory: Path | None, module: ModuleType, unusable: type[ExplainedError]) -> None:

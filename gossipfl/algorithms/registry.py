@@ -21,7 +21,7 @@ from pydantic import ValidationError
 
 from gossipfl.algorithms.declaration import Algorithm, Settings, settings_model, settings_of, with_settings
 from gossipfl.errors import InvalidAlgorithm, OldSpelling, SettingError, UnknownAlgorithm
-from topology.plugins import is_object_name, load_object, offered, source_of
+from topology.plugins import is_object_name, load_object, load_offered, offered, source_of
 from topology.spelling import did_you_mean
 
 if TYPE_CHECKING:
@@ -101,13 +101,7 @@ def find_algorithm(name: str, *, kind: Kind | None = None, directory: Path | Non
     elif name in bundled():
         found = bundled()[name]
     elif name in offered(_GROUP):
-        try:
-            found = offered(_GROUP)[name].load()
-        except Exception as error:
-            raise InvalidAlgorithm(
-                f"the algorithm {name!r} of {offered(_GROUP)[name].value} cannot be imported",
-                got=f"{type(error).__name__}: {error}",
-            ) from error
+        found = load_offered(_GROUP, name, kind="algorithm", unusable=InvalidAlgorithm)
     else:
         found = _called_otherwise(name, kind)
     if not _is_algorithm(found):

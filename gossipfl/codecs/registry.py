@@ -1,9 +1,10 @@
-"""Codecs by name."""
+"""Codecs by name: bundled ones, those of installed packages, and a user's own."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
+from typing import Any
 
 from gossipfl.codecs.compressor import Compressor
 from gossipfl.codecs.dense import BFLOAT16, FLOAT16, FLOAT32, DenseCodec
@@ -12,8 +13,8 @@ from gossipfl.codecs.qsgd import QSGD
 from gossipfl.codecs.sign import ScaledSign
 from gossipfl.codecs.sparse import RandomK, TopK
 from gossipfl.errors import SettingError, UnknownCodec
-from gossipfl.settings.codec_names import CodecName, parse_codec_name, parse_model_codec_name
-from topology.plugins import load_object, source_of
+from gossipfl.settings.codec_names import GROUP, CodecName, parse_codec_name, parse_model_codec_name
+from topology.plugins import is_object_name, load_object, load_offered, source_of
 
 __all__ = ["CODECS", "codec", "model_codec", "own_source"]
 
@@ -65,8 +66,8 @@ def model_codec(name: str, *, size: int, own: bool = False) -> Compressor:
     name : str
     size : int
     own : bool
-        Whether it may be a user's own; not if the name came in a frame, for a stranger must not choose what is
-        imported.
+        Whether it may be a user's own or an installed package's; not if the name came in a frame, for a stranger
+        must not choose what is imported.
 
     Raises
     ------
@@ -112,9 +113,13 @@ def _made(name: CodecName) -> Compressor:
 
 
 def _own(name: CodecName) -> Compressor:
-    """A codec of a user's own: a class that is called with the numbers in its name."""
+    """A codec from outside this package: a class that is called with the numbers in its name."""
     written = ":".join([name.family, *map(str, name.parameters)])
-    kind = load_object(name.family, kind="class", unknown=UnknownCodec, unusable=UnknownCodec)
+    kind: Callable[..., Any]
+    if is_object_name(name.family):
+        kind = load_object(name.family, kind="class", unknown=UnknownCodec, unusable=UnknownCodec)
+    else:
+        kind = load_offered(GROUP, name.family, kind="codec", unusable=UnknownCodec)
     try:
         made = kind(*name.parameters)
     except Exception as error:

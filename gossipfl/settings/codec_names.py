@@ -1,6 +1,7 @@
 """Names of codecs in settings, scenarios and messages: ``FAMILY[:PARAMETER[:PARAMETER]]``.
 
-Named here, without torch, so that a settings file can be checked; `gossipfl.codecs` implements them.
+Named here, without torch, so that a settings file can be checked; `gossipfl.codecs` implements them, and installed
+packages offer others by entry points of the group ``gossipfl.codecs``.
 """
 
 from __future__ import annotations
@@ -11,10 +12,20 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from gossipfl.errors import SettingError
-from topology.plugins import is_object_name
+from topology.plugins import is_object_name, offered
 from topology.spelling import did_you_mean
 
-__all__ = ["CODEC_FAMILIES", "CodecFamily", "CodecName", "parse_codec_name", "parse_model_codec_name"]
+__all__ = [
+    "CODEC_FAMILIES",
+    "GROUP",
+    "CodecFamily",
+    "CodecName",
+    "parse_codec_name",
+    "parse_model_codec_name",
+]
+
+GROUP = "gossipfl.codecs"
+"""Entry point group in which installed packages offer codecs."""
 
 _INTEGER = re.compile(r"[1-9][0-9]{0,8}", re.ASCII)
 _FRACTION = re.compile(r"[01]?\.[0-9]{1,17}|[0-9](?:\.[0-9]{1,17})?e-[0-9]{1,3}", re.ASCII)
@@ -69,7 +80,7 @@ class CodecName:
     Parameters
     ----------
     family : str
-        A key of `CODEC_FAMILIES`, or ``package.module:Class`` of a user's own.
+        A key of `CODEC_FAMILIES`, a name that an installed package offers, or ``package.module:Class``.
     parameters : tuple of int or float
     """
 
@@ -89,12 +100,14 @@ def parse_codec_name(name: str) -> CodecName:
     if family not in CODEC_FAMILIES and written and is_object_name(f"{family}:{written[0]}"):
         return _own(name, f"{family}:{written[0]}", written[1:])
     known = CODEC_FAMILIES.get(family)
+    if known is None and family in offered(GROUP):
+        return _own(name, family, written)
     if known is None:
         raise SettingError(
             "no codec has this name",
-            expected=" or ".join(each.form for each in CODEC_FAMILIES.values()),
+            expected=" or ".join([*(each.form for each in CODEC_FAMILIES.values()), *offered(GROUP)]),
             got=f"{name[:64]!a}",
-            remedy=did_you_mean(family, CODEC_FAMILIES),
+            remedy=did_you_mean(family, [*CODEC_FAMILIES, *offered(GROUP)]),
         )
     parameters = [_number(text, fraction=known.fractions and not i) for i, text in enumerate(written)]
     if not known.least <= len(parameters) <= known.most or None in parameters:
@@ -109,7 +122,7 @@ def parse_codec_name(name: str) -> CodecName:
 
 
 def _own(name: str, family: str, written: list[str]) -> CodecName:
-    """Take apart the name of a user's own codec, ``package.module:Class[:NUMBER…]``."""
+    """Take apart the name of a codec from elsewhere, ``package.module:Class[:NUMBER…]`` or ``NAME[:NUMBER…]``."""
     numbers = [_number(text, fraction=True) for text in written]
     if None in numbers:
         raise SettingError(

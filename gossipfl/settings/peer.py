@@ -41,7 +41,7 @@ class TaskSettings(_Table):
     options: dict[str, Any] = Field(default_factory=dict, description="keyword arguments of the factory")
     metrics: list[str] = Field(
         default_factory=list,
-        description="further metrics, each package.module:function of outputs and targets",
+        description="further metrics, each package.module:function or a name that a package offers",
     )
 
 

@@ -14,10 +14,13 @@ from gossipfl.tasks.digits import digits
 from gossipfl.tasks.pendigits import pendigits
 from gossipfl.tasks.spambase import spambase
 from gossipfl.tasks.task import Task
-from topology.plugins import is_object_name, load_object
+from topology.plugins import is_object_name, load_object, load_offered, offered
 from topology.spelling import did_you_mean
 
-__all__ = ["BUNDLED", "find_task"]
+__all__ = ["BUNDLED", "METRICS_GROUP", "find_task"]
+
+METRICS_GROUP = "gossipfl.metrics"
+"""Entry point group in which installed packages offer metrics."""
 
 BUNDLED: Mapping[str, Callable[..., Task]] = {
     "digits": digits,
@@ -43,7 +46,8 @@ def find_task(
     options : mapping, optional
         Keyword arguments of the factory, from the ``[task.options]`` table of a peer's settings.
     metrics : sequence of str
-        Further metrics, each ``package.module:function``; the task's own come first.
+        Further metrics, each ``package.module:function`` or a name that an installed package offers; the task's
+        own come first.
     directory : Path, optional
         Searched before the current directory.
 
@@ -90,12 +94,24 @@ def _short(name: str) -> str:
 
 
 def _metric(name: str, directory: Path | None) -> Callable[..., Any]:
-    if not is_object_name(name):
-        raise UnknownTask(
-            f"the metric {name!r} is written otherwise",
-            expected="package.module:function, e.g. mine:macro_f1",
+    if is_object_name(name):
+        return load_object(
+            name, kind="function", unknown=UnknownTask, unusable=InvalidTask, directory=directory
         )
-    return load_object(name, kind="function", unknown=UnknownTask, unusable=InvalidTask, directory=directory)
+    if name not in offered(METRICS_GROUP):
+        raise UnknownTask(
+            f"there is no metric {name!r}",
+            expected=" or ".join([*offered(METRICS_GROUP), "package.module:function, e.g. mine:macro_f1"]),
+            remedy=did_you_mean(name, offered(METRICS_GROUP)),
+        )
+    found: Callable[..., Any] = load_offered(METRICS_GROUP, name, kind="metric", unusable=InvalidTask)
+    if not callable(found):
+        raise InvalidTask(
+            f"{name!r} is no metric",
+            expected="a function of a model's outputs and the targets",
+            got=type(found).__name__,
+        )
+    return found
 
 
 def _import_factory(name: str, directory: Path | None) -> Callable[..., Any]:

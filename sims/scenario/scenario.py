@@ -35,7 +35,8 @@ class TaskSection(Section):
         default_factory=dict, description="keyword arguments of the task's factory"
     )
     metrics: tuple[str, ...] = Field(
-        (), description="further metrics, each package.module:function of outputs and targets"
+        (),
+        description="further metrics, each package.module:function or a name that a package offers",
     )
     partition: str = Field("iid", description="iid, shards:K, dirichlet:ALPHA, quantity:SIGMA or contiguous")
     samples_per_node: int | None = Field(

@@ -10,7 +10,7 @@ from topology.catalogue.family import Family
 from topology.catalogue.own import own_family
 from topology.catalogue.signature import family_of
 from topology.errors import InvalidParameter, UnknownTopology
-from topology.plugins import is_object_name, offered
+from topology.plugins import is_object_name, load_offered, offered
 from topology.spelling import did_you_mean
 
 __all__ = ["FAMILIES", "GROUP", "canonical_name", "families", "find_family"]
@@ -75,12 +75,5 @@ def find_family(name: str, *, directory: Path | None = None) -> Family:
 
 
 def _offered(name: str) -> Family:
-    point = offered(GROUP)[name]
-    try:
-        loaded = point.load()
-    except Exception as error:
-        raise InvalidParameter(
-            f"topology {name!r} of the package {point.value.partition(':')[0]!r} cannot be imported",
-            got=f"{type(error).__name__}: {error}",
-        ) from error
+    loaded = load_offered(GROUP, name, kind="topology", unusable=InvalidParameter)
     return loaded if isinstance(loaded, Family) else family_of(name, loaded)

@@ -8,8 +8,10 @@ import torch
 
 import sims
 from gossipfl.codecs import codec, model_codec
+from gossipfl.codecs.registry import own_source
 from gossipfl.errors import SettingError, UnknownCodec
 from gossipfl.settings import parse_settings
+from gossipfl.settings.codec_names import GROUP
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
 
@@ -58,6 +60,22 @@ def test_scenarios_and_settings_of_peers_take_it(beside):
 def test_mistakes_are_named(beside, name, words):
     with pytest.raises((UnknownCodec, SettingError), match=words):
         codec(name)
+
+
+def test_an_installed_package_offers_it_by_a_plain_name(installed):
+    source = (EXAMPLES / "coarse.py").read_text(encoding="utf-8").replace("coarse:Coarse", "coarse")
+    installed("coarse_codec", source, {GROUP: {"coarse": "coarse_codec:Coarse", "broken": "nowhere:Codec"}})
+    made = codec("coarse:16")
+    assert (made.name, made.levels) == ("coarse:16", 16)
+    assert own_source(made) == source  # which members of rounds agree on
+    assert parse_settings({"exchange": {"codec": "coarse:200"}}, source="a test").codec == "coarse:200"
+    assert model_codec("coarse:200", size=1000, own=True).name == "coarse:200"
+    with pytest.raises(UnknownCodec, match="no bundled codec"):
+        model_codec("coarse:200", size=1000)
+    with pytest.raises(UnknownCodec, match=r"or coarse or broken; got 'coarze:16'. Did you mean 'coarse'"):
+        codec("coarze:16")
+    with pytest.raises(UnknownCodec, match="'broken' of the installed nowhere:Codec cannot be imported"):
+        codec("broken")
 
 
 @pytest.mark.parametrize("name", ["stranger:Codec", "stranger:Codec:16", "os:system", "antigravity:x:1"])

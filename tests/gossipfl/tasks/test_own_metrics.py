@@ -9,6 +9,7 @@ from sklearn.metrics import recall_score
 import sims
 from gossipfl.errors import InvalidTask, UnknownTask
 from gossipfl.tasks import find_task
+from gossipfl.tasks.registry import METRICS_GROUP
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
 NAME = "recall:macro_recall"
@@ -39,7 +40,7 @@ def test_simulations_record_it(monkeypatch):
 @pytest.mark.parametrize(
     ("name", "error", "words"),
     [
-        ("macro_recall", UnknownTask, "expected package.module:function"),
+        ("macro_recall", UnknownTask, "there is no metric 'macro_recall'; expected package.module:function"),
         ("recall:micro_recall", UnknownTask, "has no function 'micro_recall'.*recall:macro_recall"),
         ("nowhere:recall", UnknownTask, "there is no module 'nowhere'"),
     ],
@@ -47,3 +48,18 @@ def test_simulations_record_it(monkeypatch):
 def test_mistakes_are_named(name, error, words):
     with pytest.raises((error, InvalidTask), match=words):
         find_task("digits", metrics=[name], directory=EXAMPLES)
+
+
+def test_an_installed_package_offers_it_by_a_plain_name(installed):
+    source = (EXAMPLES / "recall.py").read_text(encoding="utf-8")
+    offered = {"recall": "recalls:macro_recall", "broken": "nowhere:recall", "number": "recalls:NUMBER"}
+    installed("recalls", f"{source}\nNUMBER = 3\n", {METRICS_GROUP: offered})
+    task = find_task("digits", metrics=["recall"])
+    assert list(task.metrics) == ["accuracy", "recall"]
+    assert task.metrics["recall"].__name__ == "macro_recall"
+    with pytest.raises(UnknownTask, match=r"expected recall or .*Did you mean 'recall'"):
+        find_task("digits", metrics=["recal"])
+    with pytest.raises(InvalidTask, match="'broken' of the installed nowhere:recall cannot be imported"):
+        find_task("digits", metrics=["broken"])
+    with pytest.raises(InvalidTask, match=r"'number' is no metric; expected a function .*got int"):
+        find_task("digits", metrics=["number"])

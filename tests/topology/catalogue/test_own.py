@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-from importlib.metadata import EntryPoint
 
 import numpy as np
 import pytest
 
 from topology import graphs, mixing, sequences
-from topology.catalogue import build, families, find_family, registry
+from topology.catalogue import build, families, find_family
+from topology.catalogue.registry import GROUP
 from topology.errors import InvalidParameter, MalformedExpression, NotMixingMatrix, UnknownTopology
 
 OWN = '''
@@ -134,17 +134,14 @@ def test_values_without_annotation_are_read_as_toml_would(own):
     assert read.values == {"n": 5, "shape": (2, 2), "lazy": True, "rate": 1e-3}
 
 
-def test_an_installed_package_offers_topologies_by_name(own, monkeypatch):
-    offered = {
-        "wheel": EntryPoint("wheel", f"{own}:wheel", registry.GROUP),
-        "broken": EntryPoint("broken", "no_such_module:x", registry.GROUP),
-    }
-    monkeypatch.syspath_prepend(".")
-    monkeypatch.setattr(registry, "offered", lambda group: offered)
+def test_an_installed_package_offers_topologies_by_name(installed):
+    installed("wheels", OWN, {GROUP: {"wheel": "wheels:wheel", "broken": "no_such_module:x"}})
     wheel = build("wheel:9,spokes=4").graph
     assert wheel.degrees[wheel.labels.index(0)] == 4
     assert find_family("wheel").usage == "wheel:N,spokes=3"
     with pytest.raises(UnknownTopology, match="Did you mean 'wheel'"):
         find_family("wheal")
-    with pytest.raises(InvalidParameter, match="'broken' of the package 'no_such_module' cannot be imported"):
+    with pytest.raises(
+        InvalidParameter, match="'broken' of the installed no_such_module:x cannot be imported"
+    ):
         families()
