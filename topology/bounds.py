@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import operator
+from collections.abc import Callable, Mapping
+from numbers import Real
+from typing import Annotated, get_args
 
 import numpy as np
 from annotated_types import Ge, Interval
 
 from topology.errors import InvalidParameter
 
-__all__ = ["Natural", "Positive", "Share", "check_at_least", "check_fraction"]
+__all__ = ["Natural", "Positive", "Share", "check_at_least", "check_choice", "check_fraction", "check_number"]
 
 Natural = Annotated[int, Ge(0)]
 Positive = Annotated[int, Ge(1)]
 Share = Annotated[float, Interval(ge=0, le=1)]
+
+_SIGNS: Mapping[str, tuple[str, Callable[[float, float], bool]]] = {
+    "gt": (">", operator.gt),
+    "ge": (">=", operator.ge),
+    "lt": ("<", operator.lt),
+    "le": ("<=", operator.le),
+}
 
 
 def check_at_least(name: str, value: int, least: int) -> int:
@@ -29,14 +39,34 @@ def check_at_least(name: str, value: int, least: int) -> int:
     return int(value)
 
 
-def check_fraction(name: str, value: float, *, least: float = 0.0) -> float:
-    """Return `value` as a float, or raise `InvalidParameter` unless ``least <= value <= 1``."""
+def check_number(name: str, value: float, *, remedy: str | None = None, **bounds: float) -> float:
+    """Return `value` as a float, or raise `InvalidParameter` unless it is a number within its bounds.
+
+    Bounds are ``gt``, ``ge``, ``lt`` and ``le``, as of `annotated_types.Interval`.
+    """
     given: object = value
-    if not isinstance(given, float | int | np.floating) or not least <= value <= 1:
+    if not isinstance(given, Real) or not all(_SIGNS[sign][1](value, end) for sign, end in bounds.items()):
         raise InvalidParameter(
             f"{name} is out of range",
-            expected=f"a number from {least:g} to 1",
+            expected=" and ".join(f"{name} {_SIGNS[sign][0]} {end:g}" for sign, end in bounds.items()),
             got=repr(value),
-            remedy=f"Pass {name} as a share of one, not of a hundred",
+            remedy=remedy,
         )
     return float(value)
+
+
+def check_fraction(name: str, value: float) -> float:
+    """Return `value` as a float, or raise `InvalidParameter` unless it is a number from 0 to 1."""
+    return check_number(name, value, ge=0, le=1, remedy=f"Pass {name} as a share of one, not of a hundred")
+
+
+def check_choice(name: str, value: str, choices: object) -> None:
+    """Raise `InvalidParameter` unless `value` is one of the words of a `Literal` type."""
+    words = get_args(choices)
+    if value not in words:
+        raise InvalidParameter(
+            f"{name} is unknown",
+            expected=" or ".join(map(repr, words)),
+            got=repr(value),
+            remedy="Pass one of these",
+        )

@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from hashlib import sha256
-from math import isfinite
+from math import inf
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -30,6 +30,7 @@ from topology.advice.candidates import candidate_expressions
 from topology.advice.disagreement import lifetimes, rate_kept_by, rate_of
 from topology.advice.reasons import reason_for
 from topology.advice.recommendation import Advice, Recommendation, Refusal
+from topology.bounds import check_number
 from topology.catalogue import build
 from topology.cost import sequence_cost
 from topology.errors import InvalidParameter, SolverFailed
@@ -113,14 +114,10 @@ def advise(  # noqa: PLR0917 - the seven that every question has, in the order t
             expected="n ≥ 2, degree_budget ≥ 1 and compute_seconds ≥ 0",
             got=(n, degree_budget, compute_seconds),
         )
-
-    _require_in_range(
-        heterogeneity=heterogeneity,
-        noise=noise,
-        target=target,
-        smoothness=smoothness,
-        initial_gap=initial_gap,
-    )
+    for name, value in {"target": target, "smoothness": smoothness, "initial_gap": initial_gap}.items():
+        check_number(name, value, gt=0, lt=inf)
+    for name, value in {"heterogeneity": heterogeneity, "noise": noise}.items():
+        check_number(name, value, ge=0, lt=inf)
 
     def rounds(noise_lifetime: float, difference_lifetime: float) -> float:
         drift = heterogeneity * difference_lifetime + noise * noise_lifetime**0.5
@@ -178,23 +175,6 @@ def advise(  # noqa: PLR0917 - the seven that every question has, in the order t
         recommendations=tuple(replace(r, why=reason_for(r, ranked[0])) for r in ranked),
         refusals=tuple(refused),
     )
-
-
-def _require_in_range(
-    *,
-    heterogeneity: float,
-    noise: float,
-    target: float,
-    smoothness: float,
-    initial_gap: float,
-) -> None:
-    positive = {"target": target, "smoothness": smoothness, "initial_gap": initial_gap}
-    for name, value in positive.items():
-        if not (value > 0 and isfinite(value)):
-            raise InvalidParameter(f"{name} must be positive", expected=f"{name} > 0", got=value)
-    for name, value in {"heterogeneity": heterogeneity, "noise": noise}.items():
-        if not (value >= 0 and isfinite(value)):
-            raise InvalidParameter(f"{name} must not be negative", expected=f"{name} ≥ 0", got=value)
 
 
 def _built(expression: str, n: int) -> MixingSequence:

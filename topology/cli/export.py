@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -33,27 +33,32 @@ def export(
     at: Annotated[int, typer.Option("--round", help="Which round of a sequence.", min=0)] = 0,
 ) -> None:
     """Write a topology to a file: its links for other programs, or its mixing matrix."""
+    import networkx as nx
+    from scipy.io import mmwrite
+    from scipy.sparse import save_npz
+
     from topology.catalogue import build
 
-    writers: dict[str, Callable[[NamedTopology, int, Path], None]] = {
-        ".graphml": _graphml,
-        ".gexf": _gexf,
-        ".json": _node_link,
-        ".edges": _edges,
-        ".csv": _csv,
-        ".mtx": _matrix_market,
-        ".npz": _npz,
+    of_links = {
+        ".graphml": nx.write_graphml,
+        ".gexf": nx.write_gexf,
+        ".json": _write_node_link,
+        ".edges": _write_edges,
     }
-    writer = writers.get(out.suffix.lower())
-    if writer is None:
-        raise InvalidParameter(
-            f"cannot export to {out.name!r}", expected=f"a file ending in {', '.join(writers)}"
-        )
-    writer(build(expression), at, out)
+    of_matrix = {".csv": _write_entries, ".mtx": partial(mmwrite, precision=17), ".npz": save_npz}
+    suffix = out.suffix.lower()
+    if suffix not in of_links | of_matrix:
+        known = ", ".join(of_links | of_matrix)
+        raise InvalidParameter(f"cannot export to {out.name!r}", expected=f"a file ending in {known}")
+    named = build(expression)
+    if suffix in of_links:
+        of_links[suffix](_links(named, at), out)
+    else:
+        of_matrix[suffix](out, named.sequence.matrix(at))
     typer.echo(f"wrote {out}")
 
 
-def _networkx(named: NamedTopology, at: int) -> Any:  # noqa: ANN401 - networkx has no types
+def _links(named: NamedTopology, at: int) -> Any:  # noqa: ANN401 - networkx has no types
     """The graph, or the links of one round with their weights."""
     import networkx as nx
 
@@ -63,15 +68,11 @@ def _networkx(named: NamedTopology, at: int) -> Any:  # noqa: ANN401 - networkx 
             if "pos" in data:
                 data["x"], data["y"] = data.pop("pos")[:2]
         return graph
-    W = _matrix(named, at)
     graph = nx.Graph() if named.sequence.symmetric else nx.DiGraph()
     graph.add_nodes_from(range(named.sequence.n))
-    graph.add_weighted_edges_from((j, i, weight) for i, j, weight in _entries(W) if i != j)
+    entries = _entries(named.sequence.matrix(at))
+    graph.add_weighted_edges_from((j, i, weight) for i, j, weight in entries if i != j)
     return graph
-
-
-def _matrix(named: NamedTopology, at: int) -> csr_array:
-    return named.sequence.matrix(at)
 
 
 def _entries(W: csr_array) -> list[tuple[int, int, float]]:
@@ -79,43 +80,18 @@ def _entries(W: csr_array) -> list[tuple[int, int, float]]:
     return list(zip(entries.row.tolist(), entries.col.tolist(), entries.data.tolist(), strict=True))
 
 
-def _graphml(named: NamedTopology, at: int, out: Path) -> None:
+def _write_node_link(graph: Any, out: Path) -> None:  # noqa: ANN401
     import networkx as nx
 
-    nx.write_graphml(_networkx(named, at), out)
+    out.write_text(json.dumps(nx.node_link_data(graph, edges="edges")), encoding="utf-8")
 
 
-def _gexf(named: NamedTopology, at: int, out: Path) -> None:
-    import networkx as nx
-
-    nx.write_gexf(_networkx(named, at), out)
+def _write_edges(graph: Any, out: Path) -> None:  # noqa: ANN401
+    out.write_text("".join(f"{i} {j}\n" for i, j in sorted(graph.edges())), encoding="utf-8")
 
 
-def _node_link(named: NamedTopology, at: int, out: Path) -> None:
-    import networkx as nx
-
-    out.write_text(json.dumps(nx.node_link_data(_networkx(named, at), edges="edges")), encoding="utf-8")
-
-
-def _edges(named: NamedTopology, at: int, out: Path) -> None:
-    lines = sorted((i, j) for i, j in _networkx(named, at).edges())
-    out.write_text("".join(f"{i} {j}\n" for i, j in lines), encoding="utf-8")
-
-
-def _csv(named: NamedTopology, at: int, out: Path) -> None:
+def _write_entries(out: Path, W: csr_array) -> None:
     with out.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["to", "from", "weight"])
-        writer.writerows(_entries(_matrix(named, at)))
-
-
-def _matrix_market(named: NamedTopology, at: int, out: Path) -> None:
-    from scipy.io import mmwrite
-
-    mmwrite(out, _matrix(named, at), precision=17)
-
-
-def _npz(named: NamedTopology, at: int, out: Path) -> None:
-    from scipy.sparse import save_npz
-
-    save_npz(out, _matrix(named, at))
+        writer.writerows(_entries(W))

@@ -58,27 +58,16 @@ def list_families(
 
 
 def _as_json(family: Family) -> dict[str, object]:
-    return {
-        "name": family.name,
-        "usage": family.usage,
-        "kind": family.kind,
-        "directed": family.directed,
-        "random": family.random,
-        "needs": family.needs,
-        "summary": family.summary,
-        "citation": family.citation,
-        "example": family.example,
+    shown = ("name", "usage", "kind", "directed", "random", "needs", "summary", "citation", "example")
+    return {name: getattr(family, name) for name in shown} | {
         "parameters": [
             {
                 "name": p.name,
                 "takes": p.reading,
                 "required": p.required,
                 "default": None if p.required else p.default,
-                "least": p.least,
-                "most": p.most,
-                "choices": p.choices,
-                "description": p.description,
             }
+            | {name: getattr(p, name) for name in ("least", "most", "choices", "description")}
             for p in family.parameters
         ],
     }

@@ -9,6 +9,7 @@ from topology.errors import InvalidParameter
 __all__ = ["bits_per_second", "bytes_of", "seconds"]
 
 _PREFIXES = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "Ki": 2.0**10, "Mi": 2.0**20, "Gi": 2.0**30}
+_PREFIX = "[kMGT]?|[KMG]i"
 _TIMES = {"us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0}
 
 
@@ -20,11 +21,9 @@ def bits_per_second(text: str) -> float:
     InvalidParameter
         If it cannot be read.
     """
-    number, unit = _split(text, "bandwidth", "20Mbit or 2.5MB/s")
-    match = re.fullmatch(r"([kMGT]?|[KMG]i)(bit|b|bps|B)?(/s)?", unit)
-    if match is None:
-        raise _unreadable(text, "bandwidth", "20Mbit or 2.5MB/s")
-    return number * _PREFIXES[match[1]] * (8 if match[2] == "B" else 1)
+    pattern = rf"(?P<prefix>{_PREFIX})(?P<unit>bit|b|bps|B)?(/s)?"
+    number, parts = _read(text, pattern, what="bandwidth", example="20Mbit or 2.5MB/s")
+    return number * _PREFIXES[parts["prefix"]] * (8 if parts["unit"] == "B" else 1)
 
 
 def bytes_of(text: str) -> int:
@@ -35,11 +34,8 @@ def bytes_of(text: str) -> int:
     InvalidParameter
         If it cannot be read.
     """
-    number, unit = _split(text, "size", "5MB")
-    match = re.fullmatch(r"([kMGT]?|[KMG]i)B?", unit)
-    if match is None:
-        raise _unreadable(text, "size", "5MB")
-    return round(number * _PREFIXES[match[1]])
+    number, parts = _read(text, rf"(?P<prefix>{_PREFIX})B?", what="size", example="5MB")
+    return round(number * _PREFIXES[parts["prefix"]])
 
 
 def seconds(text: str) -> float:
@@ -50,21 +46,17 @@ def seconds(text: str) -> float:
     InvalidParameter
         If it cannot be read.
     """
-    number, unit = _split(text, "duration", "30ms")
-    if unit and unit not in _TIMES:
-        raise _unreadable(text, "duration", "30ms")
-    return number * _TIMES.get(unit, 1.0)
+    number, parts = _read(text, rf"(?P<unit>{'|'.join(_TIMES)})?", what="duration", example="30ms")
+    return number * _TIMES[parts["unit"] or "s"]
 
 
-def _split(text: str, what: str, example: str) -> tuple[float, str]:
-    match = re.fullmatch(r"\s*([0-9][0-9_.]*(?:e[+-]?[0-9]+)?)\s*([A-Za-zµ/]*)\s*", text)
+def _read(text: str, unit: str, *, what: str, example: str) -> tuple[float, re.Match[str]]:
+    match = re.fullmatch(rf"\s*(?P<number>[0-9][0-9_.]*(?:e[+-]?[0-9]+)?)\s*{unit}\s*", text)
     try:
-        return float(match[1]) if match else float("nan"), match[2] if match else "?"
+        if match is not None:
+            return float(match["number"]), match
     except ValueError:
-        raise _unreadable(text, what, example) from None
-
-
-def _unreadable(text: str, what: str, example: str) -> InvalidParameter:
-    return InvalidParameter(
+        pass
+    raise InvalidParameter(
         f"cannot read the {what} {text!r}", expected=f"a number and a unit, such as {example}"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
+from dataclasses import replace
 
 import numpy as np
 
@@ -15,6 +16,7 @@ __all__ = [
     "check_edge_budget",
     "index_dtype",
     "largest_component",
+    "subgraph",
 ]
 
 LARGEST_EDGE_COUNT = 2**31 - 1
@@ -151,20 +153,26 @@ def largest_component(topology: Topology) -> Topology:
     if count == 1:
         return topology
     kept = np.flatnonzero(member == int(np.bincount(member).argmax()))
-    renumbered = np.full(topology.n, -1, dtype=topology.indices.dtype)
-    renumbered[kept] = np.arange(len(kept))
+    found = subgraph(topology, kept, name=f"largest component of {topology.name}")
+    return found if found.labels else replace(found, labels=tuple(kept.tolist()))
+
+
+def subgraph(topology: Topology, nodes: IntArray, *, name: str) -> Topology:
+    """Return the graph on `nodes`, which are numbered in their order there, with all that nodes and edges have."""
+    number = np.full(topology.n, -1, dtype=topology.indices.dtype)
+    number[nodes] = np.arange(len(nodes))
     sources = np.repeat(np.arange(topology.n), topology.degrees)
-    inside = (renumbered[sources] >= 0) & (renumbered[topology.indices] >= 0)
+    kept = (number[sources] >= 0) & (number[topology.indices] >= 0)
     if not topology.directed:
-        inside &= sources < topology.indices
+        kept &= sources < topology.indices
     return assemble(
-        len(kept),
-        renumbered[sources[inside]],
-        renumbered[topology.indices[inside]],
-        name=f"largest component of {topology.name}",
+        len(nodes),
+        number[sources[kept]],
+        number[topology.indices[kept]],
+        name=name,
         directed=topology.directed,
-        weights=None if topology.weights is None else topology.weights[inside],
-        positions=None if topology.positions is None else topology.positions[kept],
-        labels=tuple(topology.labels[i] for i in kept) if topology.labels else tuple(kept.tolist()),
-        groups=None if topology.groups is None else topology.groups[kept],
+        weights=None if topology.weights is None else topology.weights[kept],
+        positions=None if topology.positions is None else topology.positions[nodes],
+        labels=None if topology.labels is None else tuple(topology.labels[i] for i in nodes),
+        groups=None if topology.groups is None else topology.groups[nodes],
     )

@@ -8,8 +8,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from topology.bounds import check_at_least
-from topology.errors import InvalidParameter, MislabelledNodes
+from topology.bounds import check_at_least, check_choice
+from topology.errors import MislabelledNodes
 from topology.graphs.assemble import assemble
 from topology.graphs.topology import Topology
 
@@ -164,6 +164,7 @@ def _clique_links(
     count: int, between: BetweenCliques, clique_size: int, generator: np.random.Generator
 ) -> list[tuple[int, int]]:
     """Pairs of cliques to link, each pair once."""
+    check_choice("between", between, BetweenCliques)
     if between == "fully connected":
         return list(combinations(range(count), 2))
     links: set[tuple[int, int]] = set()
@@ -178,7 +179,7 @@ def _clique_links(
                         step = int(generator.integers(distance, furthest + 1))
                         links.add(_ordered(c, (c + side * step) % count))
                     distance *= 2
-    elif between == "fractal":
+    else:
         groups = [[c] for c in range(count)]
         width = max(clique_size, 2)
         while len(groups) > 1:
@@ -188,13 +189,6 @@ def _clique_links(
                     ends = (one[generator.integers(len(one))], two[generator.integers(len(two))])
                     links.add(_ordered(*ends))
             groups = [[c for group in siblings for c in group] for siblings in merged]
-    else:
-        raise InvalidParameter(
-            "between is unknown",
-            expected="'ring', 'small world', 'fractal' or 'fully connected'",
-            got=repr(between),
-            remedy="Pass one of the four",
-        )
     return sorted(link for link in links if link[0] != link[1])
 
 

@@ -10,8 +10,8 @@ import numpy.typing as npt
 from annotated_types import Ge
 from scipy.spatial import KDTree
 
-from topology.bounds import Positive, Share, check_at_least, check_fraction
-from topology.errors import ImpossibleDegree, InvalidParameter
+from topology.bounds import Positive, Share, check_at_least, check_fraction, check_number
+from topology.errors import ImpossibleDegree
 from topology.graphs.assemble import assemble, check_edge_budget
 from topology.graphs.topology import Topology
 
@@ -288,10 +288,7 @@ def geometric(
     around ``radius = √(ln n / (π n))``.
     """
     n, dimensions = check_at_least("n", n, 1), check_at_least("dimensions", dimensions, 1)
-    if not radius > 0:
-        raise InvalidParameter(
-            "radius is out of range", expected="a number above 0", got=radius, remedy="Pass e.g. radius=0.2"
-        )
+    radius = check_number("radius", radius, gt=0, remedy="Pass e.g. radius=0.2")
     positions = np.random.Generator(np.random.Philox(seed)).random((n, dimensions))
     tree = KDTree(positions)
     check_edge_budget(f"geometric({n}, {radius:g})", int(tree.count_neighbors(tree, radius)) - n)

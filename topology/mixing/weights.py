@@ -6,7 +6,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_array
 
-from topology.errors import DirectedGraph, InvalidParameter
+from topology.bounds import check_number
+from topology.errors import DirectedGraph
 from topology.graphs.topology import FloatArray, Topology
 
 __all__ = ["column_stochastic", "lazy", "max_degree", "metropolis_hastings", "uniform"]
@@ -147,10 +148,7 @@ def lazy(W: csr_array, stay: float = 0.5) -> csr_array:
     InvalidParameter
         If `stay` is not in [0, 1).
     """
-    if not 0 <= stay < 1:
-        raise InvalidParameter(
-            "stay is out of range", expected="0 <= stay < 1", got=stay, remedy="Pass stay=0.5 for (I + W)/2"
-        )
+    stay = check_number("stay", stay, ge=0, lt=1, remedy="Pass stay=0.5 for (I + W)/2")
     n = W.shape[0]
     identity = csr_array((np.full(n, stay), (np.arange(n), np.arange(n))), shape=(n, n))
     return csr_array(identity + (1.0 - stay) * W)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from topology.bounds import check_number
 from topology.errors import InvalidParameter
 from topology.sampling.brahms import CHECKED, HEARD, KEPT, PARTNERS, PUSHED, RECALLED, TOLD
 from topology.sampling.packed import EMPTY, Flags, Views, packed
@@ -121,8 +122,7 @@ def brahms_overlay(
         raise InvalidParameter(
             "too few peers for this view size", expected=f"n > {settings.view_size}", got=n
         )
-    if not 0 <= hostile < 1:
-        raise InvalidParameter("impossible share of hostile peers", expected="0 ≤ hostile < 1", got=hostile)
+    hostile = check_number("hostile", hostile, ge=0, lt=1, remedy="Pass the share of hostile peers")
     draws = generator.random((n, 1 + settings.samples))
     hops = generator.integers(1, n, size=(n, settings.view_size))
     views = ((np.arange(n)[:, None] + hops) % n).astype(np.int32)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from topology.errors import InvalidParameter
 from topology.sampling.hyparview import draws_per_event
-from topology.sampling.hyparview_rows import Kind, Messages, Rows, handle
+from topology.sampling.hyparview_rows import STATE, Kind, Messages, Rows, handle
 from topology.sampling.packed import EMPTY, Flags, Numbers, Views
 from topology.sampling.settings import HyParViewSettings
 
@@ -102,24 +102,13 @@ def hyparview_period(overlay: HyParViewOverlay, generator: np.random.Generator) 
 
 def settle(overlay: HyParViewOverlay, messages: Messages, generator: np.random.Generator) -> HyParViewOverlay:
     """Deliver `messages` and all they lead to; a message to a vanished peer comes back as unreachable."""
-    overlay = replace(
-        overlay,
-        active=overlay.active.copy(),
-        passive=overlay.passive.copy(),
-        asking=overlay.asking.copy(),
-        refused=overlay.refused.copy(),
-        offered=overlay.offered.copy(),
-    )
+    overlay = replace(overlay, **{name: getattr(overlay, name).copy() for name in STATE})
     width = draws_per_event(overlay.settings)
     while len(messages):
         lost = ~overlay.alive[messages.to]
         bounced = messages.at(lost & overlay.alive[messages.sender] & (messages.kind != Kind.UNREACHABLE))
-        arriving = Messages.joined(
-            [
-                messages.at(~lost),
-                _events(overlay.settings, Kind.UNREACHABLE, bounced.sender, bounced.to),
-            ]
-        )
+        noticed = _events(overlay.settings, Kind.UNREACHABLE, bounced.sender, bounced.to)
+        arriving = Messages.joined([messages.at(~lost), noticed])
         first = _first_of_each(arriving.to)
         now = arriving.at(first)
         sent = deliver(overlay, now, generator.random((len(now), width)))
@@ -151,23 +140,11 @@ def deliver(overlay: HyParViewOverlay, messages: Messages, draws: NDArray[np.flo
             continue
         chosen = messages.at(index)
         to = chosen.to
-        rows = Rows(
-            settings=overlay.settings,
-            me=to,
-            active=overlay.active[to],
-            passive=overlay.passive[to],
-            asking=overlay.asking[to],
-            refused=overlay.refused[to],
-            offered=overlay.offered[to],
-            draws=draws[index],
-            outbox=sent,
-        )
+        state = {name: getattr(overlay, name)[to] for name in STATE}
+        rows = Rows(settings=overlay.settings, me=to, draws=draws[index], outbox=sent, **state)
         handle(rows, kind, chosen)
-        overlay.active[to] = rows.active
-        overlay.passive[to] = rows.passive
-        overlay.asking[to] = rows.asking
-        overlay.refused[to] = rows.refused
-        overlay.offered[to] = rows.offered
+        for name in STATE:
+            getattr(overlay, name)[to] = getattr(rows, name)
     return sent
 
 

@@ -5,6 +5,7 @@ Row i of every array belongs to one peer and one event it handles; no peer appea
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -27,7 +28,10 @@ from topology.sampling.packed import (
 )
 from topology.sampling.settings import HyParViewSettings
 
-__all__ = ["Kind", "Messages", "Rows", "handle"]
+__all__ = ["STATE", "Kind", "Messages", "Rows", "handle"]
+
+STATE = ("active", "passive", "asking", "refused", "offered")
+"""The arrays of a peer's state, of `Rows` and of whole overlays."""
 
 
 class Kind(IntEnum):
@@ -123,28 +127,10 @@ class Rows:
 
 def handle(rows: Rows, kind: Kind, messages: Messages) -> None:
     """Let every row handle its message, all of one kind."""
-    if kind is Kind.JOIN:
-        _let_in(rows, messages.sender)
-    elif kind is Kind.FORWARD_JOIN:
-        _forward_join(rows, messages)
-    elif kind is Kind.NEIGHBOUR_REQUEST:
-        _answer_request(rows, messages)
-    elif kind is Kind.NEIGHBOUR_REPLY:
-        _take_reply(rows, messages)
-    elif kind is Kind.DISCONNECT:
-        _disconnected(rows, messages.sender)
-    elif kind is Kind.SHUFFLE:
-        _shuffled(rows, messages)
-    elif kind is Kind.SHUFFLE_ANSWER:
-        _with_spares(rows, messages.peers, rows.offered, np.ones(len(messages), dtype=np.bool_))
-        rows.offered[:] = EMPTY
-    elif kind is Kind.UNREACHABLE:
-        _forget(rows, messages.sender)
-    else:
-        _tick(rows)
+    _RULES[kind](rows, messages)
 
 
-def _tick(rows: Rows) -> None:
+def _tick(rows: Rows, _: Messages) -> None:
     settings = rows.settings
     rows.refused[:] = EMPTY
     present = rows.active >= 0
@@ -159,7 +145,8 @@ def _tick(rows: Rows) -> None:
     _repair(rows, np.ones(len(rows.me), dtype=np.bool_))
 
 
-def _let_in(rows: Rows, newcomer: Numbers) -> None:
+def _let_in(rows: Rows, messages: Messages) -> None:
+    newcomer = messages.sender
     everywhere = np.ones(len(rows.me), dtype=np.bool_)
     _add(rows, newcomer, everywhere)
     for column in range(rows.settings.active_size):
@@ -210,7 +197,8 @@ def _take_reply(rows: Rows, messages: Messages) -> None:
     _repair(rows, refused | taken | (accepted & due & held))
 
 
-def _disconnected(rows: Rows, sender: Numbers) -> None:
+def _disconnected(rows: Rows, messages: Messages) -> None:
+    sender = messages.sender
     known = contains(rows.active, sender)
     _demote(rows, sender, known)
     _repair(rows, known)
@@ -242,7 +230,13 @@ def _shuffled(rows: Rows, messages: Messages) -> None:
     rows.send(Kind.SHUFFLE_ANSWER, origin, here, peers=given)
 
 
-def _forget(rows: Rows, gone: Numbers) -> None:
+def _take_answer(rows: Rows, messages: Messages) -> None:
+    _with_spares(rows, messages.peers, rows.offered, np.ones(len(messages), dtype=np.bool_))
+    rows.offered[:] = EMPTY
+
+
+def _forget(rows: Rows, messages: Messages) -> None:
+    gone = messages.sender
     rows.active[:] = without(rows.active, gone)
     rows.passive[:] = without(rows.passive, gone)
     rows.asking[rows.asking == gone] = EMPTY
@@ -326,3 +320,16 @@ def _with_spares(rows: Rows, peers: Views, given: Views, where: Flags) -> None:
             )
             rows.passive[crowded] = without(passive, sacrifice.astype(np.int32))
         _with_spare(rows, peer, rows.draws[:, first + column], new)
+
+
+_RULES: Mapping[Kind, Callable[[Rows, Messages], None]] = {
+    Kind.JOIN: _let_in,
+    Kind.FORWARD_JOIN: _forward_join,
+    Kind.NEIGHBOUR_REQUEST: _answer_request,
+    Kind.NEIGHBOUR_REPLY: _take_reply,
+    Kind.DISCONNECT: _disconnected,
+    Kind.SHUFFLE: _shuffled,
+    Kind.SHUFFLE_ANSWER: _take_answer,
+    Kind.UNREACHABLE: _forget,
+    Kind.TICK: _tick,
+}

@@ -13,7 +13,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 from scipy.sparse.csgraph import connected_components
 
-from topology.errors import InvalidParameter
+from topology.bounds import check_fraction
 from topology.sampling.packed import Flags, Views
 
 __all__ = [
@@ -146,8 +146,7 @@ def vanish(alive: Flags, share: float, *, generator: np.random.Generator) -> Fla
     InvalidParameter
         If `share` is not between 0 and 1.
     """
-    if not 0 <= share <= 1:
-        raise InvalidParameter("impossible share of peers", expected="0 ≤ share ≤ 1", got=share)
+    share = check_fraction("share", share)
     live = np.flatnonzero(alive)
     after = alive.copy()
     after[generator.choice(live, size=round(share * len(live)), replace=False)] = False

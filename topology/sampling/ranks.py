@@ -1,6 +1,6 @@
 """Keyed random orders: the same peers in the same order wherever the key is the same.
 
-The rank of a peer under a key is the finaliser of SplitMix64 (Steele, Lea & Flood, OOPSLA 2014) of its digest
+The rank of a peer under a key is the finaliser of SplitMix64 (`topology.splitmix`) of its digest
 and the key: one function for integers of Python and for arrays. Who does not know the key, or the digests,
 which a peer makes with a secret of its own, cannot choose names that rank low.
 """
@@ -10,31 +10,23 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from topology.splitmix import GOLDEN, MASK, mixed, mixed_all
+
 __all__ = ["Keys", "key_of", "keys_of", "rank", "ranks", "salted"]
 
 Keys = NDArray[np.uint64]
 
-_WORD = 2**64 - 1
-_GAMMA = 0x9E3779B97F4A7C15
 _SALT = 0xD1B54A32D192ED03
-_MULTIPLIERS = (0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
 
 
 def rank(digest: int, key: int) -> int:
     """Rank of a peer under a key, from 0 to 2⁶⁴ − 1."""
-    word = (digest * _GAMMA + key) & _WORD
-    word = ((word ^ (word >> 30)) * _MULTIPLIERS[0]) & _WORD
-    word = ((word ^ (word >> 27)) * _MULTIPLIERS[1]) & _WORD
-    return word ^ (word >> 31)
+    return mixed((digest * GOLDEN + key) & MASK)
 
 
 def ranks(digests: NDArray[np.int32] | NDArray[np.int64] | Keys, keys: Keys) -> Keys:
     """Ranks of many peers, as `rank`; the shapes of digests and keys are broadcast."""
-    word = digests.astype(np.uint64) * np.uint64(_GAMMA) + keys
-    word = (word ^ (word >> np.uint64(30))) * np.uint64(_MULTIPLIERS[0])
-    word = (word ^ (word >> np.uint64(27))) * np.uint64(_MULTIPLIERS[1])
-    mixed: Keys = word ^ (word >> np.uint64(31))
-    return mixed
+    return mixed_all(digests.astype(np.uint64) * np.uint64(GOLDEN) + keys)
 
 
 def key_of(draw: float) -> int:
@@ -49,4 +41,4 @@ def keys_of(draws: NDArray[np.float64]) -> Keys:
 
 def salted(key: int, salt: int) -> int:
     """Another key, made of one: for a second order in the same period."""
-    return (key + salt * _SALT) & _WORD
+    return (key + salt * _SALT) & MASK

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
 import numpy as np
@@ -58,8 +58,7 @@ def base(n: Positive, k: Positive) -> RuleSequence:
     name = f"base({n}, {k})"
     p, q = _smooth_part(n, k + 1)
     if q == 1:
-        whole = hyper_hypercube(n, k)
-        return _named(whole, name)
+        return replace(hyper_hypercube(n, k), name=name)
     inner, outer = _SimpleBase(q, k), fewest_factors(p, k + 1) or ()
     alone = _SimpleBase(n, k)
     if alone.period <= inner.period + len(outer):
@@ -93,18 +92,6 @@ def simple_base(n: Positive, k: Positive) -> RuleSequence:
     """
     n, k = check_at_least("n", n, 1), check_at_least("k", k, 1)
     return _from_plan(_SimpleBase(n, k), 1, (), f"simple_base({n}, {k})")
-
-
-def _named(sequence: RuleSequence, name: str) -> RuleSequence:
-    return RuleSequence(
-        name=name,
-        n=sequence.n,
-        period=sequence.period,
-        degree=sequence.degree,
-        symmetric=True,
-        make=sequence.make,
-        row_rule=sequence.row_rule,
-    )
 
 
 def _smooth_part(n: int, largest: int) -> tuple[int, int]:
@@ -218,11 +205,8 @@ class _SimpleBase:
             return entries_of_groups(kept)
         linked, spare = self._link(current)
         inside = entries_of_groups(kept + spare)
-        return (
-            np.concatenate((inside[0], linked[0])),
-            np.concatenate((inside[1], linked[1])),
-            np.concatenate((inside[2], linked[2])),
-        )
+        rows, columns, weights = (np.concatenate(parts) for parts in zip(inside, linked, strict=True))
+        return rows, columns, weights
 
     def _cliques(self, block: _Block, step: int, *, inside_parts: bool) -> IntArray | None:
         """Cliques of step `step` of the block's hyper-hypercube, repeated when it is through."""

@@ -8,18 +8,18 @@ from typing import Literal
 import numpy as np
 from scipy.sparse import csr_array
 
-from topology.bounds import Positive, check_at_least
-from topology.errors import ImpossibleDegree, InvalidParameter
+from topology.bounds import Positive, check_at_least, check_choice
+from topology.errors import ImpossibleDegree
 from topology.graphs.topology import IntArray
 from topology.sequences.keyed import KeyedPermutation, derive_key, draw_all, sample_all, sample_distinct
 from topology.sequences.sequence import Row, RuleSequence, from_entries
 
 __all__ = ["epidemic"]
 
+Mode = Literal["oracle", "local"]
 
-def epidemic(
-    n: Positive, s: Positive, seed: int, mode: Literal["oracle", "local"] = "oracle"
-) -> RuleSequence:
+
+def epidemic(n: Positive, s: Positive, seed: int, mode: Mode = "oracle") -> RuleSequence:
     """Return the random sequences of epidemic learning: uniform averages of own and received models.
 
     Parameters
@@ -67,6 +67,7 @@ def epidemic(
     learning with randomized communication", NeurIPS 2023, Algorithms 1 to 3 and Lemma 1.
     """
     n, s, seed = check_at_least("n", n, 2), check_at_least("s", s, 1), int(seed)
+    check_choice("mode", mode, Mode)
     if s > n - 1:
         raise ImpossibleDegree(
             f"a node cannot send to {s} others among {n} nodes",
@@ -76,10 +77,6 @@ def epidemic(
         )
     if mode == "local":
         return _local(n, s, derive_key(seed, 3))
-    if mode != "oracle":
-        raise InvalidParameter(
-            "mode is unknown", expected="'oracle' or 'local'", got=repr(mode), remedy="Pass one of the two"
-        )
     if n * s % 2:
         raise ImpossibleDegree(
             f"no graph on {n} nodes has degree {s}, because every edge has two ends",

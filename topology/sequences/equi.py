@@ -7,9 +7,10 @@ from functools import partial
 import numpy as np
 from scipy.sparse import csr_array
 
-from topology.bounds import Positive, Share, check_at_least
-from topology.errors import ImpossibleDegree, InvalidParameter
+from topology.bounds import Positive, Share, check_at_least, check_number
+from topology.errors import ImpossibleDegree
 from topology.graphs.topology import IntArray
+from topology.sequences.circulant import Hops, circulant
 from topology.sequences.keyed import derive_key, draw, sample_distinct
 from topology.sequences.sequence import Row, RuleSequence, from_entries
 
@@ -78,33 +79,18 @@ def equi_static(n: Positive, degree: Positive, seed: int, *, directed: bool = Tr
         if degree % 2:
             shares[n // 2] = (n - 1) / n / degree
     kind = "directed" if directed else "undirected"
-    return RuleSequence(
-        name=f"equi_static({n}, {degree}, {kind})",
-        n=n,
+    return circulant(
+        f"equi_static({n}, {degree}, {kind})",
+        n,
+        partial(_always, shares),
         period=1,
         degree=degree,
         symmetric=not directed,
-        make=partial(_circulant, n, shares),
-        row_rule=partial(_circulant_row, n, shares),
-        recipients_rule=partial(_circulant_recipients, n, shares),
     )
 
 
-def _circulant(n: int, shares: dict[int, float], _t: int) -> csr_array:
-    rows = np.tile(np.arange(n), len(shares))
-    hops = np.repeat(list(shares), n)
-    return from_entries(n, rows, (rows - hops) % n, np.repeat(list(shares.values()), n))
-
-
-def _circulant_row(n: int, shares: dict[int, float], _t: int, i: int) -> Row:
-    weights = {(i - hop) % n: share for hop, share in shares.items()}
-    weights[i] = 1.0 - sum(weights.values())
-    nodes = sorted(weights)
-    return np.array(nodes), np.array([weights[j] for j in nodes])
-
-
-def _circulant_recipients(n: int, shares: dict[int, float], _t: int, i: int) -> IntArray:
-    return np.array(sorted((i + hop) % n for hop in shares), dtype=np.int64)
+def _always(hops: Hops, _t: int) -> Hops:
+    return hops
 
 
 def equi_dynamic(n: Positive, seed: int, *, directed: bool = True, eta: Share = 0.5) -> RuleSequence:
@@ -144,22 +130,17 @@ def equi_dynamic(n: Positive, seed: int, *, directed: bool = True, eta: Share = 
     NeurIPS 2022, Algorithms 2 and 3 with hops drawn from all of 1 … n − 1, Theorems 3 and 4.
     """
     n, seed = check_at_least("n", n, 2), int(seed)
-    if not 0 < eta <= 1:
-        raise InvalidParameter(
-            "eta is out of range", expected="0 < eta <= 1", got=eta, remedy="Pass eta=0.5 as in the paper"
-        )
+    eta = check_number("eta", eta, gt=0, le=1, remedy="Pass eta=0.5 as in the paper")
     key = derive_key(seed, 5, int(directed))
     share = eta * (n - 1) / n
     if directed:
-        return RuleSequence(
-            name=f"equi_dynamic({n}, directed)",
-            n=n,
+        return circulant(
+            f"equi_dynamic({n}, directed)",
+            n,
+            partial(_one_hop, n, share, key),
             period=None,
             degree=1,
             expected_contraction=(1 - eta) ** 2 + eta**2 * (1 - 2 / n),
-            make=partial(_one_hop, n, share, key),
-            row_rule=partial(_one_hop_row, n, share, key),
-            recipients_rule=partial(_one_hop_recipients, n, share, key),
         )
     return RuleSequence(
         name=f"equi_dynamic({n}, undirected)",
@@ -176,16 +157,8 @@ def _hop(n: int, key: int, t: int) -> int:
     return 1 + draw(derive_key(key, t), 0) % (n - 1)
 
 
-def _one_hop(n: int, share: float, key: int, t: int) -> csr_array:
-    return _circulant(n, {_hop(n, key, t): share}, t)
-
-
-def _one_hop_row(n: int, share: float, key: int, t: int, i: int) -> Row:
-    return _circulant_row(n, {_hop(n, key, t): share}, t, i)
-
-
-def _one_hop_recipients(n: int, share: float, key: int, t: int, i: int) -> IntArray:
-    return _circulant_recipients(n, {_hop(n, key, t): share}, t, i)
+def _one_hop(n: int, share: float, key: int, t: int) -> Hops:
+    return {_hop(n, key, t): share}
 
 
 def partners_in_scan(n: int, hop: int, places: IntArray) -> IntArray:

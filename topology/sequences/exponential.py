@@ -9,9 +9,9 @@ import numpy.typing as npt
 from scipy.sparse import csr_array
 
 from topology.bounds import Positive, check_at_least
-from topology.graphs.topology import IntArray
 from topology.mixing.checks import check_mixing_matrix
-from topology.sequences.sequence import Row, RuleSequence, from_entries
+from topology.sequences.circulant import circulant
+from topology.sequences.sequence import RuleSequence
 
 __all__ = ["k_peer_exponential", "one_peer_exponential", "static"]
 
@@ -120,15 +120,8 @@ def _exponential(n: int, k: int, name: str) -> RuleSequence:
     period = 1
     while (k + 1) ** period < n:
         period += 1
-    return RuleSequence(
-        name=name,
-        n=n,
-        period=period,
-        degree=max(len(_hops(n, k, t)) for t in range(period)),
-        make=partial(_hop_matrix, n, k),
-        row_rule=partial(_hop_row, n, k),
-        recipients_rule=partial(_hop_recipients, n, k),
-    )
+    hops = partial(_hops, n, k)
+    return circulant(name, n, hops, period=period, degree=max(len(hops(t)) for t in range(period)))
 
 
 def _hops(n: int, k: int, t: int) -> dict[int, float]:
@@ -139,22 +132,3 @@ def _hops(n: int, k: int, t: int) -> dict[int, float]:
         if distance:
             hops[distance] = hops.get(distance, 0.0) + 1.0 / (k + 1)
     return hops
-
-
-def _hop_matrix(n: int, k: int, t: int) -> csr_array:
-    hops = _hops(n, k, t)
-    nodes = np.arange(n)
-    rows = np.tile(nodes, len(hops))
-    columns = np.concatenate([(nodes - distance) % n for distance in hops] or [nodes[:0]])
-    return from_entries(n, rows, columns, np.repeat(list(hops.values()), n))
-
-
-def _hop_row(n: int, k: int, t: int, i: int) -> Row:
-    weights = {(i - distance) % n: weight for distance, weight in _hops(n, k, t).items()}
-    weights[i] = 1.0 - sum(weights.values())
-    nodes = sorted(weights)
-    return np.array(nodes), np.array([weights[j] for j in nodes])
-
-
-def _hop_recipients(n: int, k: int, t: int, i: int) -> IntArray:
-    return np.array(sorted((i + distance) % n for distance in _hops(n, k, t)), dtype=np.int64)

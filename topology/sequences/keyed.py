@@ -1,9 +1,8 @@
 """Counter-based randomness: anyone who knows a seed and a round can compute any node's draw.
 
 Nothing here has state. A draw is a hash of (seed, counters), so a peer can ask for the one number it needs while a
-simulation asks for all of them, and both get the same. The hash is the SplitMix64 finaliser (Steele, Lea and
-Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014). It is not secret: whoever knows the seed
-knows every draw.
+simulation asks for all of them, and both get the same. The hash is the finaliser of SplitMix64
+(`topology.splitmix`). It is not secret: whoever knows the seed knows every draw.
 """
 
 from __future__ import annotations
@@ -15,11 +14,10 @@ from math import isqrt
 import numpy as np
 import numpy.typing as npt
 
+from topology.splitmix import GOLDEN, MASK, mixed, mixed_all
+
 __all__ = ["KeyedPermutation", "derive_key", "draw", "draw_all", "sample_all", "sample_distinct"]
 
-_MASK = (1 << 64) - 1
-_GOLDEN = 0x9E3779B97F4A7C15
-_FIRST, _SECOND = 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
 _ROUNDS = 16
 
 _UInts = npt.NDArray[np.uint64]
@@ -28,30 +26,19 @@ _Ints = npt.NDArray[np.int64]
 
 def draw(key: int, counter: int) -> int:
     """Return 64 uniform bits as an int, a function of `key` and `counter` alone."""
-    z = (key + (counter + 1) * _GOLDEN) & _MASK
-    z = ((z ^ (z >> 30)) * _FIRST) & _MASK
-    z = ((z ^ (z >> 27)) * _SECOND) & _MASK
-    return z ^ (z >> 31)
+    return mixed((key + (counter + 1) * GOLDEN) & MASK)
 
 
 def draw_all(key: int | _UInts, counters: npt.ArrayLike) -> _UInts:
     """Return `draw` for every counter (and key), uint64 of their common shape."""
     with np.errstate(over="ignore"):
-        z = np.asarray(counters).astype(np.uint64) + np.uint64(1)
-        z *= np.uint64(_GOLDEN)
-        z = z + np.asarray(key, dtype=np.uint64)
-        z ^= z >> np.uint64(30)
-        z *= np.uint64(_FIRST)
-        z ^= z >> np.uint64(27)
-        z *= np.uint64(_SECOND)
-        z ^= z >> np.uint64(31)
-    found: _UInts = z
-    return found
+        steps = (np.asarray(counters).astype(np.uint64) + np.uint64(1)) * np.uint64(GOLDEN)
+        return mixed_all(np.asarray(steps + np.asarray(key, dtype=np.uint64)))
 
 
 def derive_key(seed: int, *counters: int) -> int:
     """Return a key for each combination of seed and counters, by hashing them one after another."""
-    key = draw(seed & _MASK, seed >> 64)
+    key = draw(seed & MASK, seed >> 64)
     for counter in counters:
         key = draw(key, counter)
     return key
@@ -119,7 +106,7 @@ class KeyedPermutation:
             high, low = divmod(x, left)
             for r in range(0, _ROUNDS, 2):
                 low = (low + draw(self.key, r * right + high)) % left
-                high = (high + draw(~self.key & _MASK, r * left + low)) % right
+                high = (high + draw(~self.key & MASK, r * left + low)) % right
             x = high * left + low
             if x < self.n:
                 return x
@@ -130,7 +117,7 @@ class KeyedPermutation:
         while True:
             high, low = divmod(y, left)
             for r in range(_ROUNDS - 2, -1, -2):
-                high = (high - draw(~self.key & _MASK, r * left + low)) % right
+                high = (high - draw(~self.key & MASK, r * left + low)) % right
                 low = (low - draw(self.key, r * right + high)) % left
             y = high * left + low
             if y < self.n:
@@ -141,7 +128,7 @@ class KeyedPermutation:
         left, right = self._sides
         # The round functions take only about √n values each: tables make the pass over n cheap.
         low_shift = [self._table(self.key, r * right, right, left) for r in range(0, _ROUNDS, 2)]
-        high_shift = [self._table(~self.key & _MASK, r * left, left, right) for r in range(0, _ROUNDS, 2)]
+        high_shift = [self._table(~self.key & MASK, r * left, left, right) for r in range(0, _ROUNDS, 2)]
         image = np.empty(self.n, dtype=np.int64)
         origin, x = np.arange(self.n), np.arange(self.n)
         while len(x):

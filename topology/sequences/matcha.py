@@ -11,8 +11,8 @@ from scipy.linalg import eigh
 from scipy.optimize import linprog, minimize_scalar
 from scipy.sparse import csr_array
 
-from topology.bounds import Share
-from topology.errors import InvalidParameter, SolverFailed, TooLarge
+from topology.bounds import Share, check_number
+from topology.errors import SolverFailed, TooLarge
 from topology.graphs.topology import FloatArray, IntArray, Topology
 from topology.sequences.colouring import matching_decomposition
 from topology.sequences.keyed import derive_key, draw
@@ -99,13 +99,8 @@ def activation_probabilities(
     SolverFailed
         If the cutting planes do not close the gap.
     """
-    if not 0 < budget <= 1:
-        raise InvalidParameter(
-            "budget is out of range",
-            expected="0 < budget <= 1",
-            got=budget,
-            remedy="Pass the share of matchings that may be on in a round, e.g. 0.5",
-        )
+    remedy = "Pass the share of matchings that may be on in a round, e.g. 0.5"
+    budget = check_number("budget", budget, gt=0, le=1, remedy=remedy)
     topology.require_connected()
     if topology.n > _LARGEST:
         raise TooLarge(

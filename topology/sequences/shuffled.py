@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 from scipy.sparse import csr_array
 
-from topology.graphs.assemble import assemble
+from topology.graphs.assemble import subgraph
 from topology.graphs.topology import IntArray, Topology
 from topology.sequences.keyed import KeyedPermutation, derive_key
 from topology.sequences.sequence import MixingSequence, Row, RuleSequence
@@ -54,20 +54,7 @@ def shuffled_graph(graph: Topology, seed: int) -> Topology:
     Positions, labels and groups go with their nodes, weights with their edges.
     """
     places = KeyedPermutation(graph.n, derive_key(int(seed), 6))
-    old, new = places.forward(), places.backward()
-    sources = np.repeat(np.arange(graph.n), graph.degrees)
-    once = np.ones(len(sources), dtype=bool) if graph.directed else sources < graph.indices
-    return assemble(
-        graph.n,
-        new[sources[once]],
-        new[graph.indices[once]],
-        name=f"shuffled({graph.name})",
-        directed=graph.directed,
-        weights=None if graph.weights is None else graph.weights[once],
-        positions=None if graph.positions is None else graph.positions[old],
-        labels=None if graph.labels is None else tuple(graph.labels[i] for i in old),
-        groups=None if graph.groups is None else graph.groups[old],
-    )
+    return subgraph(graph, places.forward(), name=f"shuffled({graph.name})")
 
 
 def _matrix(sequence: MixingSequence, places: KeyedPermutation, t: int) -> csr_array:

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from topology.bounds import check_at_least
-from topology.errors import InvalidParameter
+from topology.bounds import check_at_least, check_number
 from topology.sequences.sequence import MixingSequence
 from topology.spectrum.eigen import eigenvalues
 
@@ -171,10 +170,7 @@ def rounds_to_consensus(
     >>> spectrum.rounds_to_consensus(ring, 1e-6)
     267
     """
-    if not tolerance > 0:
-        raise InvalidParameter(
-            "tolerance is out of range", expected="a number above 0", got=tolerance, remedy="Pass e.g. 1e-6"
-        )
+    tolerance = check_number("tolerance", tolerance, gt=0, remedy="Pass e.g. 1e-6")
     if sequence.period == 1 and sequence.symmetric and sequence.n <= _EIGENVALUE_NODES:
         return _by_eigenvalues(sequence, tolerance)
     for t, left in enumerate(_distances(sequence, 0, _PROBES, 0)):

@@ -7,7 +7,7 @@ import numpy.typing as npt
 from scipy.linalg import solve_discrete_lyapunov
 from scipy.sparse import csr_array
 
-from topology.errors import InvalidParameter
+from topology.bounds import check_number
 from topology.mixing.checks import check_mixing_matrix
 from topology.spectrum.eigen import DENSE_NODES, eigenvalues, is_symmetric
 
@@ -45,10 +45,7 @@ def effective_neighbours(W: csr_array | npt.ArrayLike, gamma: float) -> float:
     Vogels, Hendrikx and Jaggi, "Beyond spectral gap: The role of the topology in decentralized learning",
     NeurIPS 2022, section 3, equation (2).
     """
-    if not 0 <= gamma < 1:
-        raise InvalidParameter(
-            "gamma is out of range", expected="0 <= gamma < 1", got=gamma, remedy="Pass e.g. gamma=0.9"
-        )
+    gamma = check_number("gamma", gamma, ge=0, lt=1, remedy="Pass e.g. gamma=0.9")
     matrix = check_mixing_matrix(W, stochastic="rows", nonnegative=False, tolerance=1e-9)
     n = matrix.shape[0]
     if n <= 4 * DENSE_NODES and is_symmetric(matrix):

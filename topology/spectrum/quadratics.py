@@ -9,6 +9,7 @@ import numpy.typing as npt
 from scipy.sparse import csr_array, diags_array, eye_array
 from scipy.sparse.linalg import ArpackNoConvergence, eigs, spsolve
 
+from topology.bounds import check_choice, check_number
 from topology.errors import Diverges, InvalidParameter, NotMixingMatrix
 from topology.mixing.checks import check_mixing_matrix
 from topology.sequences.sequence import MixingSequence
@@ -67,8 +68,8 @@ def dsgd_fixed_point(
     matrix = check_mixing_matrix(W, stochastic="rows", nonnegative=False, tolerance=1e-9)
     n = matrix.shape[0]
     targets = np.asarray(b, dtype=np.float64)
-    h = np.broadcast_to(np.asarray(curvature, dtype=np.float64), (n,)) if np.ndim(curvature) == 0 else None
-    h = np.asarray(curvature, dtype=np.float64) if h is None else h
+    h = np.asarray(curvature, dtype=np.float64)
+    h = np.full(n, h) if h.ndim == 0 else h
     _check_problem(n, eta, targets, h)
     steps = diags_array(eta * h).tocsr()
     pulled = (eta * h).reshape(-1, *[1] * (targets.ndim - 1)) * targets
@@ -83,10 +84,7 @@ def dsgd_fixed_point(
 
 
 def _check_problem(n: int, eta: float, targets: npt.NDArray[np.float64], h: npt.NDArray[np.float64]) -> None:
-    if not eta > 0:
-        raise InvalidParameter(
-            "eta is out of range", expected="a step size above 0", got=eta, remedy="Pass e.g. 0.1"
-        )
+    check_number("eta", eta, gt=0, remedy="Pass e.g. 0.1")
     if targets.ndim not in (1, 2) or len(targets) != n:
         raise InvalidParameter(
             "b has the wrong shape",
@@ -104,13 +102,7 @@ def _check_problem(n: int, eta: float, targets: npt.NDArray[np.float64], h: npt.
 
 
 def _is_adapt_first(order: Order) -> bool:
-    if order not in ("adapt-then-combine", "combine-then-adapt"):
-        raise InvalidParameter(
-            "order is unknown",
-            expected="'adapt-then-combine' or 'combine-then-adapt'",
-            got=repr(order),
-            remedy="Pass one of the two",
-        )
+    check_choice("order", order, Order)
     return order == "adapt-then-combine"
 
 
@@ -174,13 +166,9 @@ def dsgd_noise_floor(
         If no exact formula is known for the given sequence.
     """
     adapt_first = _is_adapt_first(order)
-    if not (eta > 0 and noise >= 0 and curvature > 0):
-        raise InvalidParameter(
-            "a parameter is out of range",
-            expected="eta > 0, noise >= 0, curvature > 0",
-            got=(eta, noise, curvature),
-            remedy="Pass e.g. eta=0.1",
-        )
+    check_number("eta", eta, gt=0, remedy="Pass e.g. 0.1")
+    check_number("noise", noise, ge=0)
+    check_number("curvature", curvature, gt=0)
     source = "stationary covariance of the linear recursion, mode by mode"
     if isinstance(W, MixingSequence):
         if W.period == 1:

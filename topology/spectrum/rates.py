@@ -8,8 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from topology.bounds import check_at_least
-from topology.errors import InvalidParameter
+from topology.bounds import check_at_least, check_choice, check_number
 from topology.sequences.sequence import MixingSequence
 from topology.spectrum.consensus import expected_consensus_curve
 from topology.spectrum.eigen import DENSE_NODES, contraction_factor
@@ -18,6 +17,7 @@ from topology.spectrum.prediction import Prediction
 __all__ = [
     "Convexity",
     "MixingRate",
+    "PairSelection",
     "mixing_rate",
     "pairwise_variance_ratio",
     "predicted_rounds_to_consensus",
@@ -28,6 +28,7 @@ __all__ = [
 _EXACT = 1e-20
 
 Convexity = Literal["strongly convex", "convex", "non-convex"]
+PairSelection = Literal["perfect matching", "sequential", "random pairs"]
 
 _KOLOSKOVA = (
     "Koloskova, Loizou, Boreiri, Jaggi and Stich, 'A unified theory of decentralized SGD with changing"
@@ -113,10 +114,7 @@ def predicted_rounds_to_consensus(sequence: MixingSequence, tolerance: float = 1
     InvalidParameter
         If `tolerance` is outside (0, 1).
     """
-    if not 0 < tolerance < 1:
-        raise InvalidParameter(
-            "tolerance is out of range", expected="0 < tolerance < 1", got=tolerance, remedy="Pass e.g. 1e-6"
-        )
+    tolerance = check_number("tolerance", tolerance, gt=0, lt=1, remedy="Pass e.g. 1e-6")
     rate = mixing_rate(sequence)
     kind: Literal["bound", "order"] = "bound" if rate.kind == "exact" else "order"
     if rate.p <= 1e-15:
@@ -176,27 +174,17 @@ def predicted_rounds_to_target(
     2020, Theorem 2.
     """
     n = check_at_least("n", n, 1)
-    quantities = {
+    check_choice("convexity", convexity, Convexity)
+    positive = {
         "target": target,
         "smoothness": smoothness,
         "strong_convexity": strong_convexity,
         "start": start,
     }
-    for name, quantity in quantities.items():
-        if not quantity > 0:
-            raise InvalidParameter(
-                f"{name} is out of range",
-                expected="a number above 0",
-                got=quantity,
-                remedy=f"Pass {name} > 0",
-            )
-    if noise < 0 or heterogeneity < 0:
-        raise InvalidParameter(
-            "noise or heterogeneity is negative",
-            expected=">= 0",
-            got=(noise, heterogeneity),
-            remedy="Pass 0",
-        )
+    for name, quantity in positive.items():
+        check_number(name, quantity, gt=0)
+    for name, quantity in {"noise": noise, "heterogeneity": heterogeneity}.items():
+        check_number(name, quantity, ge=0)
     if rate.p <= 0:
         return Prediction(inf, "order", f"{_KOLOSKOVA}, Theorem 2 (p = 0: no consensus)")
     p, tau = rate.p, rate.rounds
@@ -207,17 +195,10 @@ def predicted_rounds_to_target(
     elif convexity == "convex":
         terms = noise**2 / (n * target**2) + sqrt(smoothness) * drift / (p * target**1.5)
         value = (terms + smoothness * tau / (p * target)) * start
-    elif convexity == "strongly convex":
+    else:
         mu = strong_convexity
         terms = noise**2 / (n * mu * target) + sqrt(smoothness) * drift / (mu * p * sqrt(target))
         value = terms + smoothness * tau / (mu * p) * log(max(start / target, e))
-    else:
-        raise InvalidParameter(
-            "convexity is unknown",
-            expected="'strongly convex', 'convex' or 'non-convex'",
-            got=repr(convexity),
-            remedy="Pass one of the three",
-        )
     return Prediction(value, "order", f"{_KOLOSKOVA}, Theorem 2, {convexity}")
 
 
@@ -249,19 +230,13 @@ def transient_iterations(n: int, gap: float, *, heterogeneous: bool = True) -> P
     section 2 and Table 1.
     """
     n = check_at_least("n", n, 1)
-    if not 0 < gap <= 1 + 1e-12:
-        raise InvalidParameter(
-            "gap is out of range",
-            expected="0 < gap <= 1",
-            got=gap,
-            remedy="Pass spectral_gap(W) of a connected graph",
-        )
+    gap = check_number("gap", gap, gt=0, le=1 + 1e-12, remedy="Pass spectral_gap(W) of a connected graph")
     value = n**3 / gap ** (4 if heterogeneous else 2)
     return Prediction(value, "order", "Ying et al., NeurIPS 2021, Table 1")
 
 
 def pairwise_variance_ratio(
-    selection: Literal["perfect matching", "sequential", "random pairs"],
+    selection: PairSelection,
 ) -> Prediction:
     """Return the share of the variance that one cycle of pairwise averaging leaves, for many nodes.
 
@@ -286,12 +261,6 @@ def pairwise_variance_ratio(
     Jelasity, Montresor and Babaoglu, "Gossip-based aggregation in large dynamic networks", ACM TOCS
     23, 2005, section 3.2.
     """
+    check_choice("selection", selection, PairSelection)
     ratios = {"perfect matching": 0.25, "sequential": 1 / (2 * sqrt(e)), "random pairs": 1 / e}
-    if selection not in ratios:
-        raise InvalidParameter(
-            "selection is unknown",
-            expected=" or ".join(ratios),
-            got=repr(selection),
-            remedy="Pass one of these",
-        )
     return Prediction(ratios[selection], "asymptotic", "Jelasity, Montresor and Babaoglu 2005, section 3.2")
