@@ -1,6 +1,6 @@
-"""Exchanges of frames with other peers, over TCP, Noise and Yamux as libp2p has them; see ``docs/network.md``.
+"""Frame exchange with other peers over libp2p's TCP, Noise and Yamux; see ``docs/network.md``.
 
-Nothing in here can import what holds training data: that raw data never leaves is a property of the imports.
+This package cannot import anything that holds training data, so no code here can send it.
 """
 
 from gossipfl.network.addresses import Hearsay, PeerAddress, Scope, parse_address, prefix_of, scope_of

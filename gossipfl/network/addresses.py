@@ -1,4 +1,4 @@
-"""Addresses to dial: trusted ones, and hearsay, which may lead no further inward than its teller's own."""
+"""Addresses to dial: trusted ones, and hearsay, which must not point further inward than its source."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ __all__ = ["Hearsay", "PeerAddress", "Scope", "parse_address", "prefix_of", "sco
 
 @dataclass(frozen=True, slots=True)
 class Hearsay:
-    """An address that another peer told.
+    """An address learned from another peer.
 
     Parameters
     ----------
     address : str
     narrowest : Scope
-        How far whatever it resolves to must reach at least: as far as the address of whoever told it. A peer on
-        the internet so cannot make this one dial its own loopback, or its neighbours on the LAN.
+        The narrowest scope that it may resolve to: that of the address of the peer it was learned from. A peer
+        on the internet thus cannot make this one dial its own loopback interface or other hosts on its LAN.
     """
 
     address: str
@@ -30,9 +30,9 @@ class Hearsay:
         return self.address
 
 
-@lru_cache(maxsize=4096)  # asked for with each exchange
+@lru_cache(maxsize=4096)  # called for each exchange
 def prefix_of(host: str) -> str:
-    """Return the network that an IP address belongs to, as whoever holds it gets many: a /24, or a /48."""
+    """Return the network of an IP address, all of which one party may well control: a /24, or a /48."""
     address = ipaddress.ip_address(host.partition("%")[0])
     if isinstance(address, ipaddress.IPv6Address):
         if address.ipv4_mapped is None:

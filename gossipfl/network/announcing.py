@@ -1,4 +1,4 @@
-"""A host's own announcement: signed, and renewed when its addresses change or it grows old."""
+"""A host's own announcement: signed, and renewed when its addresses change or it expires."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gossipfl.wire import PeerDescriptor, announce
 
 __all__ = ["Announcer"]
 
-# Others tell a living peer from one long gone by it.
+# A recent announcement shows others that a peer is still alive.
 _RENEWAL_SECONDS: Final = 30.0
 
 
@@ -22,7 +22,7 @@ class Announcer:
     ----------
     identity : Identity
     addresses : callable
-        Returns where others reach this host now.
+        Returns the addresses at which others can reach this host now.
     clock : callable, optional
         Returns the time in seconds since 1970.
     """
@@ -42,7 +42,7 @@ class Announcer:
         self._least_sequence = 0
 
     def announcement(self) -> PeerDescriptor:
-        """Return the announcement."""
+        """Return the current announcement, renewed if necessary."""
         addresses, now = self._addresses(), self._clock()
         newest = self._newest
         fresh = abs(now - self._made_at) < _RENEWAL_SECONDS
@@ -63,5 +63,5 @@ class Announcer:
         return newest
 
     def outdo(self, sequence: int) -> None:
-        """Exceed a sequence of one's own that others know: one's clock has gone back since."""
+        """Make the next sequence exceed one that others know of this host, whose clock has since gone back."""
         self._least_sequence = max(self._least_sequence, sequence + 1)

@@ -1,4 +1,4 @@
-"""Bans of peers that break the protocol again and again, longer each time."""
+"""Bans of peers that break the protocol repeatedly, longer each time."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from gossipfl.errors import (
 
 __all__ = ["Bans", "breaks_protocol", "weight_of"]
 
-# What no correct implementation does. Another task, version or pace is no offence: it is refused, politely.
+# What no correct implementation does. A different task, version or pace is refused, but is no offence.
 _OFFENCES: Final = (
     ChecksumMismatch,
     MalformedFrame,
@@ -30,10 +30,9 @@ _OFFENCES: Final = (
     UselessTraffic,
     WindowOverrun,
 )
-# Once a line may be bad; again and again it holds places that others could use.
+# Anyone's line may be bad once; a peer that is always slow occupies places that others could use.
 _WEIGHT_OF_SLOWNESS: Final = 0.5
-# An offence is forgiven in this time.
-_OFFENCE_SECONDS: Final = 60.0
+_SECONDS_UNTIL_FORGIVEN: Final = 60.0
 _MOST_PEERS: Final = 4096
 
 
@@ -46,7 +45,7 @@ class _Record:
 
 
 def breaks_protocol(error: GossipflError) -> bool:
-    """Say whether the error is an offence, for which the connection is closed."""
+    """Return whether the error is an offence, for which the connection is closed."""
     return isinstance(error, _OFFENCES)
 
 
@@ -58,14 +57,14 @@ def weight_of(error: GossipflError) -> float:
 
 
 class Bans:
-    """Remembers offences by proven peer id (an address proves nothing: many peers may share one).
+    """Offences and bans by proven peer id (not by address, which many peers may share).
 
     Parameters
     ----------
     offences_before_ban : int
     first_ban_seconds, longest_ban_seconds : float
-        Each ban of a peer lasts twice as long as its last. All is forgiven after the longest ban's time
-        without an offence.
+        Each ban of a peer lasts twice as long as its previous one. A peer without an offence for as long as the
+        longest ban starts afresh.
     """
 
     def __init__(
@@ -77,14 +76,14 @@ class Bans:
         self._records: OrderedDict[str, _Record] = OrderedDict()
 
     def offend(self, peer_id: str, *, now: float, weight: float = 1.0) -> bool:
-        """Note an offence at `now`, in seconds of a monotonic clock; say whether it brought a ban."""
+        """Record an offence at `now`, in seconds of a monotonic clock; return whether it led to a ban."""
         record = self._records.pop(peer_id, None)
         if record is None or now - record.last_offence > self._longest_ban_seconds:
             record = _Record()
         self._records[peer_id] = record
         if len(self._records) > _MOST_PEERS:
             self._records.popitem(last=False)
-        forgiven = (now - record.last_offence) / _OFFENCE_SECONDS if record.offences else 0.0
+        forgiven = (now - record.last_offence) / _SECONDS_UNTIL_FORGIVEN if record.offences else 0.0
         record.offences = max(0.0, record.offences - forgiven) + weight
         record.last_offence = now
         if record.offences <= self._offences_before_ban:
@@ -96,6 +95,6 @@ class Bans:
         return True
 
     def is_banned(self, peer_id: str, *, now: float) -> bool:
-        """Say whether the peer is banned at `now`."""
+        """Return whether the peer is banned at `now`."""
         record = self._records.get(peer_id)
         return record is not None and now < record.banned_until

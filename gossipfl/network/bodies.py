@@ -1,6 +1,6 @@
-"""Memory for the bodies of received frames, used again once nobody holds the last row received in it.
+"""Memory for the bodies of received frames, reused once the last row received in it has been released.
 
-The first touch of every fresh page costs more than receiving and decrypting what is written to it.
+Touching a fresh page for the first time costs more than receiving and decrypting what is written to it.
 """
 
 from __future__ import annotations
@@ -13,28 +13,28 @@ from numpy.typing import NDArray
 
 __all__ = ["BodyBuffers"]
 
-_WORTH_KEEPING: Final = 1024 * 1024
+_LEAST_BYTES_KEPT: Final = 1024 * 1024
 
 
 class BodyBuffers:
-    """Gives writable buffers of exact sizes and keeps one that came back for the next time."""
+    """Allocator of writable buffers of exact sizes, which keeps one released buffer for reuse."""
 
     def __init__(self) -> None:
         self._spare: NDArray[np.uint8] | None = None
 
     def allocate(self, size: int) -> memoryview:
-        """Return `size` bytes, aligned for every dtype, whose content is arbitrary.
+        """Return `size` uninitialised bytes, aligned for every dtype.
 
-        They are reused after the last object that refers to them (a view, a tensor) is gone. What a slow
-        sender merely announces costs no memory: pages come into being as they are written.
+        They are reused once the last object that refers to them (a view, a tensor) is gone. A size that a slow
+        sender merely announces costs no memory: pages are allocated as they are written.
         """
-        if size < _WORTH_KEEPING:
+        if size < _LEAST_BYTES_KEPT:
             return np.empty(size, dtype=np.uint8).data
         memory = self._spare if self._spare is not None and self._spare.nbytes == size else None
         self._spare = None
         if memory is None:
             memory = np.empty(size, dtype=np.uint8)
-        # Every view and tensor made from the buffer refers to this array, and to nothing behind it.
+        # Every view and tensor made from the buffer refers to this array, not to the one behind it.
         lent = memory[:]
         weakref.finalize(lent, self._take_back, memory).atexit = False
         return lent.data

@@ -1,4 +1,4 @@
-"""Scratch memory that all connections of a host share, so that an idle connection holds none."""
+"""Scratch memory shared by all connections of a host, so that idle connections hold none."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _MOST_IDLE: Final = 4
 
 
 class SharedBuffers:
-    """Buffers for the steps between socket and streams.
+    """Buffers between the socket and the streams.
 
-    `received` and `plaintext` may be used between two checkpoints of one task only: every connection of the
-    host writes to them.
+    `received` and `plaintext` are overwritten by every connection of the host, so their contents are valid only
+    until the task's next checkpoint.
     """
 
     def __init__(self) -> None:
@@ -26,12 +26,12 @@ class SharedBuffers:
         self._idle: list[memoryview] = []
 
     def take(self, size: int) -> memoryview:
-        """Return at least `size` bytes to fill and send; hand them back with `give_back`."""
+        """Return at least `size` bytes to fill and send; return them with `give_back`."""
         if size > _SENT_BYTES:
             return memoryview(bytearray(size))
         return self._idle.pop() if self._idle else memoryview(bytearray(_SENT_BYTES))
 
     def give_back(self, buffer: memoryview) -> None:
-        """Let another connection use the buffer."""
+        """Make the buffer available to other connections."""
         if len(buffer) == _SENT_BYTES and len(self._idle) < _MOST_IDLE:
             self._idle.append(buffer)

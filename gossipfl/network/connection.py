@@ -1,7 +1,7 @@
-"""Connections, of three tasks each: one reads, one writes, one watches for silence.
+"""Connections, each with three tasks: one reads, one writes, one watches for silence.
 
-The reader never waits for a write (both sides would deadlock under traffic both ways) and no user's task ever
-waits on the socket (its cancellation would leave half a frame there).
+The reader never waits for a write (two busy sides would deadlock), and no user's task ever waits on the socket
+(cancelling it would leave half a frame there).
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from gossipfl.network.yamux.stream import Stream
 __all__ = ["Connection"]
 
 _BATCH_BYTES: Final = 512 * 1024
-_FAREWELL_SECONDS: Final = 0.5
-_SUSPICION_SECONDS: Final = 2.0
+_GO_AWAY_SECONDS: Final = 0.5
+_PROBE_SECONDS: Final = 2.0
 _log = limited_logger(__name__)
 
 
 class _Batch(NamedTuple):
-    """Sealed bytes on their way out, the buffer they lie in, and the streams that end with them."""
+    """Sealed bytes to send, the buffer that holds them, and the streams whose outgoing bytes end in them."""
 
     buffer: memoryview
     sealed: memoryview
@@ -48,15 +48,15 @@ class Connection:
     Parameters
     ----------
     secured : SecuredSocket
-        The socket and what the handshake proved.
+        The socket, and the identity proved in the handshake.
     limits : NetworkLimits
     buffers : SharedBuffers
         Scratch memory of the host.
     counters : NetworkCounters
     on_stream : callable
-        Is handed this connection and every stream the other side opens.
+        Called with this connection and each stream that the other side opens.
     on_refused : callable
-        Is handed the peer's id and the error that made this side close the connection.
+        Called with the peer's id and the error that made this side close the connection.
     """
 
     def __init__(
@@ -104,7 +104,7 @@ class Connection:
 
     @property
     def remote_endpoint(self) -> PeerAddress | None:
-        """Where the other side's socket is, or None if the connection is relayed, or gone."""
+        """Address of the other side's socket, or None if the connection is relayed, or gone."""
         try:
             host, port = self._socket.socket.getpeername()[:2]
         except (OSError, ValueError):
@@ -113,7 +113,7 @@ class Connection:
         return PeerAddress("ip6" if ":" in host else "ip4", host, int(port))
 
     async def run(self) -> None:
-        """Serve the connection until it ends, for whatever reason; never raises but `trio.Cancelled`."""
+        """Serve the connection until it ends for whatever reason; raises nothing but `trio.Cancelled`."""
         try:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
@@ -123,13 +123,13 @@ class Connection:
                 nursery.start_soon(self._guard, self._read)
                 nursery.start_soon(self._guard, self._write)
                 nursery.start_soon(self._guard, self._watch)
-        except Exception:  # a fault of this side; the host and its other connections live on
+        except Exception:  # a bug on this side must not end the host or its other connections
             _log.exception("the connection to %s failed", self.peer_id)
         finally:
             self.abort(ConnectionLost("the connection ended"))
 
     def abort(self, failure: ConnectionLost) -> None:
-        """Drop the connection at once, whatever is under way; its streams fail. Never blocks."""
+        """Drop the connection immediately, whatever is in progress; its streams fail. Never blocks."""
         if not self.alive:
             return
         self.alive = False
@@ -139,20 +139,20 @@ class Connection:
         self._socket.socket.close()
 
     async def close(self) -> None:
-        """Say farewell, if the other side takes it soon, and drop the connection."""
+        """Send a GO_AWAY, briefly wait for it to leave, and drop the connection."""
         if self.alive:
             self.multiplexer.go_away()
-            with trio.move_on_after(_FAREWELL_SECONDS):
+            with trio.move_on_after(_GO_AWAY_SECONDS):
                 while self.alive and self.multiplexer.outgoing.has_work:
                     await trio.sleep(0.01)
         self.abort(ConnectionAborted("the connection was closed on this side"))
 
     def begin_exchange(self) -> None:
-        """Note that an exchange is under way on the connection."""
+        """Record that an exchange is in progress on the connection."""
         self.exchanges += 1
 
     def end_exchange(self) -> None:
-        """Note that one has ended, well or not."""
+        """Record that an exchange has ended, successfully or not."""
         self.exchanges -= 1
         self.last_exchange = trio.current_time()
 
@@ -160,21 +160,20 @@ class Connection:
         self._outgoing.set()
 
     def suspect(self) -> None:
-        """Drop the connection unless the other side soon gives a sign of life (a frozen peer gives none)."""
-        if self.alive and self._nursery is not None:
-            self._nursery.start_soon(self._guard, self._await_sign_of_life)
+        """Drop the connection unless the other side soon shows that it is alive (a frozen peer does not)."""
+        self.start_soon(self._guard, self._probe)
 
     def start_soon(self, task: Callable[..., Awaitable[None]], *arguments: object) -> None:
-        """Run a task that ends with the connection."""
+        """Run a task that is cancelled when the connection ends."""
         if self.alive and self._nursery is not None:
             self._nursery.start_soon(task, *arguments)
 
-    async def _await_sign_of_life(self) -> None:
+    async def _probe(self) -> None:
         asked = trio.current_time()
         self.multiplexer.ping(0)
-        await trio.sleep(min(_SUSPICION_SECONDS, self._limits.silence_seconds))
+        await trio.sleep(min(_PROBE_SECONDS, self._limits.silence_seconds))
         if self.last_heard < asked:
-            raise ConnectionLost("the peer let an exchange time out and then gave no sign of life")
+            raise ConnectionLost("the peer let an exchange time out and then did not answer a ping")
 
     async def _guard(self, role: Callable[[], Awaitable[None]]) -> None:
         try:
@@ -192,7 +191,7 @@ class Connection:
         file_number = self._socket.socket.fileno()
         received = self._buffers.received
         tail = b""
-        while self.alive:  # a number outlives its socket, and may be another connection's by then
+        while self.alive:  # once the socket is closed, its number may belong to another connection
             received[: len(tail)] = tail
             room = received[len(tail) :]
             try:
@@ -205,14 +204,14 @@ class Connection:
             self.last_heard = trio.current_time()
             tail = self._open_records(received[: len(tail) + count])
             if self.multiplexer.gone_away:
-                raise ConnectionLost("the peer said that it closes the connection")
-            if count < len(room):  # all that had come
+                raise ConnectionLost("the peer announced that it is closing the connection")
+            if count < len(room):  # that was all there was
                 await trio.lowlevel.wait_readable(file_number)
             else:
                 await trio.lowlevel.checkpoint()
 
     def _open_records(self, received: memoryview) -> bytes:
-        """Process all whole records; return what is left of the last one."""
+        """Process all complete records, and return the incomplete rest."""
         opener, multiplexer = self._secured.opener, self.multiplexer
         plaintext = self._buffers.plaintext
         position = 0
@@ -227,7 +226,7 @@ class Connection:
                     multiplexer.receive(plaintext[: opener.open(received, position, size, plaintext)])
                 position = opener.end(position, size)
         except InvalidTag as error:
-            raise MalformedFrame("a record was not sealed by the peer of the handshake") from error
+            raise MalformedFrame("a record was not sealed by the authenticated peer") from error
         if multiplexer.useless_frames:
             self._charge_useless_frames()
         return bytes(received[position:])
@@ -236,7 +235,7 @@ class Connection:
         count, self.multiplexer.useless_frames = self.multiplexer.useless_frames, 0
         if not self._useless.take(count, now=trio.current_time()):
             raise UselessTraffic(
-                "the peer sends frames that carry nothing",
+                "the peer sends too many frames that carry nothing",
                 expected=f"at most {self._limits.useless_frames_per_second:g} a second",
             )
 
@@ -256,10 +255,9 @@ class Connection:
             self._finish(batch)
 
     def _flush(self) -> None:
-        """Send at once what the socket takes without waiting, instead of leaving it to the writer.
+        """Send immediately what the socket takes without blocking, and leave the rest to the writer.
 
-        A small message so costs no switch of tasks, which is dear while another thread computes. What the
-        socket does not take is the writer's.
+        A small message thus costs no task switch, which is expensive while another thread computes.
         """
         if not self.alive or self._unsent is not None:
             return
@@ -280,7 +278,7 @@ class Connection:
             self._wake_writer()
 
     def _next_batch(self) -> _Batch | None:
-        # No checkpoint until all is sealed: the pieces are views of the users' buffers.
+        # No checkpoint until everything is sealed: the pieces are views of the users' buffers.
         pieces, drained = self.multiplexer.outgoing.next_batch(_BATCH_BYTES)
         if not pieces:
             return None
@@ -308,5 +306,5 @@ class Connection:
                 self.last_used = now
             elif now - self.last_used >= limits.idle_seconds:
                 self.multiplexer.go_away()
-                await trio.sleep(_FAREWELL_SECONDS)
+                await trio.sleep(_GO_AWAY_SECONDS)
                 raise ConnectionLost("the connection was idle")

@@ -1,4 +1,4 @@
-"""Counters of what a host has seen."""
+"""Traffic, refusal and failure counters of a host."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ __all__ = ["NetworkCounters"]
 
 @dataclass(slots=True)
 class NetworkCounters:
-    """Counts since the host was opened; a host keeps the object it is given up to date.
+    """Counts since the host was opened; the host updates the object it is given.
 
     Parameters
     ----------
     messages_sent, messages_received : int
-        Whole messages, requests and replies alike; received ones also passed all checks.
+        Complete messages, both requests and replies; those received have also passed all checks.
     bytes_sent, bytes_received : int
-        The frames of these messages, in bytes, without what Yamux, Noise and TCP add.
+        Bytes in the frames of these messages, excluding the overhead of Yamux, Noise and TCP.
     connections_dialled, connections_accepted : int
-        Connections with a proven identity.
+        Connections whose identity was proven.
     refused : Counter
-        What others did that was refused here, by the error's ``counter()``.
+        Refusals by this host, by the error's ``counter()``.
     failed : Counter
-        Failed exchanges with others, by the error's ``counter()``.
+        Failed exchanges, by the error's ``counter()``.
     """
 
     messages_sent: int = 0
@@ -38,33 +38,33 @@ class NetworkCounters:
     failed: Counter[str] = field(default_factory=Counter)
 
     def to_dict(self) -> dict[str, int | dict[str, int]]:
-        """All counts as plain values, by the names above."""
+        """Return all counts as plain values, by the names above."""
         return {
             name: dict(value) if isinstance(value := getattr(self, name), Counter) else value
             for name in self.__dataclass_fields__
         }
 
     def count_connection(self, *, is_initiator: bool) -> None:
-        """Count a connection, by who dialled."""
+        """Count a connection by which side dialled."""
         if is_initiator:
             self.connections_dialled += 1
         else:
             self.connections_accepted += 1
 
     def count_refused(self, error: GossipflError) -> None:
-        """Count something refused here."""
+        """Count a refusal by this host."""
         self.refused[error.counter()] += 1
 
     def count_failed(self, error: GossipflError) -> None:
-        """Count an exchange that failed."""
+        """Count a failed exchange."""
         self.failed[error.counter()] += 1
 
     def count_sent(self, size: int) -> None:
-        """Count a message of `size` bytes."""
+        """Count a message of `size` bytes that was sent."""
         self.messages_sent += 1
         self.bytes_sent += size
 
     def count_received(self, size: int) -> None:
-        """Count a message of `size` bytes."""
+        """Count a message of `size` bytes that was received."""
         self.messages_received += 1
         self.bytes_received += size

@@ -1,4 +1,4 @@
-"""Rates of dials to addresses that hearsay named, and a memory of those where no peer answers."""
+"""Rate limits and back-off for dialling addresses learned by hearsay."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ class _Entry:
 
 
 class DialBook:
-    """Says which addresses may be dialled now. Times are seconds of a monotonic clock.
+    """Decides which addresses may be dialled now. Times are seconds of a monotonic clock.
 
-    A failed negotiation is remembered: the address is left alone for 5 s, for twice as long after each
-    further failure, up to an hour, and all is forgiven when a peer answers there, or after as long again.
+    After a failed negotiation an address is not dialled for 5 s, doubled with each further failure up to an
+    hour. The failures are forgotten when a peer answers there, or after as long again without another one.
 
     Parameters
     ----------
     dials_per_second : float
-        In all.
+        To all addresses together.
     dials_per_address : float
-        A second at one address; some may follow each other at once.
+        Dials a second to any one address.
     burst : float
-        Dials to one address that may follow each other at once.
+        Dials to one address that may follow each other immediately.
     """
 
     def __init__(self, *, dials_per_second: float, dials_per_address: float, burst: float = 3.0) -> None:
@@ -53,21 +53,21 @@ class DialBook:
         Raises
         ------
         PeerUnreachable
-            No peer answered there of late, or there were too many dials.
+            No peer answered there recently, or there were too many dials.
         """
         entry = self._entry(endpoint, now)
         if now < entry.retry_at:
             raise PeerUnreachable(
-                f"no peer answered at {endpoint[0]} port {endpoint[1]} of late",
-                got=f"{entry.failures} failed negotiations, the next try in {entry.retry_at - now:.0f} s",
+                f"no peer answered recently at {endpoint[0]} port {endpoint[1]}",
+                got=f"{entry.failures} failed negotiations, next attempt in {entry.retry_at - now:.0f} s",
             )
         if not entry.bucket.take(1, now=now):
             raise PeerUnreachable(f"{endpoint[0]} port {endpoint[1]} is dialled too often")
         if not self._total.take(1, now=now):
-            raise PeerUnreachable("too many addresses that others told of are dialled")
+            raise PeerUnreachable("addresses learned from other peers are dialled too often")
 
     def failed(self, endpoint: Endpoint, *, now: float) -> None:
-        """Note that something answered there, or took the connection, and was no peer."""
+        """Record that something accepted the connection there, but is not a peer."""
         entry = self._entry(endpoint, now)
         pause = min(_LONGEST_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2 ** min(entry.failures, 16))
         if now - entry.retry_at > 2 * pause:
@@ -76,7 +76,7 @@ class DialBook:
         entry.retry_at = now + pause
 
     def succeeded(self, endpoint: Endpoint) -> None:
-        """Note that a peer answered there."""
+        """Record that a peer answered there."""
         self._entries.pop(endpoint, None)
 
     def _entry(self, endpoint: Endpoint, now: float) -> _Entry:

@@ -1,8 +1,8 @@
-"""Reaching a peer at one of its addresses.
+"""Connecting to a peer at one of its addresses.
 
-Nobody dials but the caller of an exchange: there is no automatic connecting to known peers, which would turn
-any topology into a full mesh. Addresses that the caller trusts are dialled whenever it says; those that other
-peers told of only where `Hearsay` and the `DialBook` allow it. Whatever goes wrong fails that dial.
+Only the caller of an exchange dials: connecting to known peers automatically would turn any topology into a full
+mesh. Addresses that the caller trusts are always dialled; those learned from other peers, only where `Hearsay`
+and the `DialBook` allow it. Whatever goes wrong fails only that dial.
 """
 
 from __future__ import annotations
@@ -44,15 +44,15 @@ Endpoint = tuple[str, int]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DialManner:
-    """How a dial is made.
+    """Options of a dial.
 
     Parameters
     ----------
     source : (str, int) or None
-        IP address and port that this peer listens at, to dial from. If the other side does so at the same time,
-        the routers before both let the other's packets in.
+        IP address and port to dial from, at which this peer also listens. If both sides do so simultaneously,
+        the routers in front of them let each other's packets in.
     answers : bool
-        Whether this side has the part of the one that was dialled, as one of two that dial each other must.
+        Whether this side acts as the one that was dialled, as one of two sides that dial each other must.
     """
 
     source: Endpoint | None = None
@@ -63,7 +63,7 @@ _PLAIN: Final = DialManner()
 
 
 class Dialler:
-    """Dials.
+    """Dials peers and secures the connections.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ class Dialler:
     resolver : Resolver
     book : DialBook
     seconds : float
-        For a dial, from resolving names to a proven identity.
+        Time for a dial, from resolving names to a proven identity.
     """
 
     def __init__(self, *, upgrader: Upgrader, resolver: Resolver, book: DialBook, seconds: float) -> None:
@@ -86,21 +86,21 @@ class Dialler:
         addresses: Sequence[str | Hearsay],
         manner: DialManner = _PLAIN,
     ) -> SecuredSocket:
-        """Connect to a peer at the first of its addresses where it proves to be itself.
+        """Connect to a peer at the first of its addresses where it proves its identity.
 
         Parameters
         ----------
         peer_id : str
         addresses : sequence of str or Hearsay
-            Tried in order, each with a short head start over the next. Those that are none are passed over.
+            Tried in order, each with a short head start over the next. Invalid ones are skipped.
         manner : DialManner, optional
 
         Raises
         ------
         PeerUnreachable
-            Nobody answered in time.
+            No address answered in time.
         IdentityMismatch
-            Whoever answered was somebody else.
+            Another peer answered.
         NotAMember, IncompatibleCharter, NotAdmitted
             One side did not let the other in.
         """
@@ -109,10 +109,10 @@ class Dialler:
             try:
                 address = parse_address(str(told), smallest_port=1)
             except InvalidAddress as error:
-                _log.warning("an address of peer %s is passed over: %s", peer_id[:60], error)
+                _log.warning("skipped an address of peer %s: %s", peer_id[:60], error)
                 continue
             if address.peer_id not in (None, peer_id):
-                raise PeerUnreachable("an address is another peer's", expected=peer_id, got=address)
+                raise PeerUnreachable("an address belongs to another peer", expected=peer_id, got=address)
             hearsay = told if isinstance(told, Hearsay) else None
             attempts.append(partial(self._attempt, peer_id, address, hearsay, manner))
         if not attempts:
@@ -128,23 +128,23 @@ class Dialler:
     async def carry(
         self, socket: trio.SocketStream, *, remote_address: str, expected_peer: str | None
     ) -> SecuredSocket:
-        """Secure a socket that leads to a peer by other means than a dial, as through a relay.
+        """Secure a socket that reaches a peer other than by a dial, for example through a relay.
 
         Parameters
         ----------
         socket : trio.SocketStream
-            Is closed if that fails.
+            Closed on failure.
         remote_address : str
-            IP address that the connection counts for.
+            IP address whose limits the connection counts towards.
         expected_peer : str or None
-            Whom this side reached; None if it was reached.
+            The peer that this side contacted; None if the other side contacted this one.
 
         Raises
         ------
         PeerUnreachable
             No identity was proved in time.
         MessageRefused
-            It is another one, or not admitted.
+            The identity is a different one, or not admitted.
         """
         lost: object = f"no identity within {self._seconds:g} s"
         try:
@@ -158,7 +158,7 @@ class Dialler:
             await trio.aclose_forcefully(socket)
             raise
         await trio.aclose_forcefully(socket)
-        raise PeerUnreachable("nobody is at the other end", got=lost)
+        raise PeerUnreachable("the other end did not prove an identity", got=lost)
 
     async def _attempt(
         self,
@@ -174,8 +174,8 @@ class Dialler:
             hosts = [host for host in hosts if scope_of(host) >= hearsay.narrowest]
         if not hosts:
             raise PeerUnreachable(
-                f"{address} reaches less far than whoever told of it",
-                remedy="Configure the address, or set view.narrower.",
+                f"{address} has a narrower scope than the peer it was learned from",
+                remedy="Add the address to network.bootstrap, or set view.narrower.",
             )
         return await _first_of(
             [partial(self._connect, peer_id, (host, address.port), hearsay, manner) for host in hosts]
@@ -199,7 +199,7 @@ class Dialler:
         except BaseException as error:
             proved = isinstance(error, IdentityMismatch) and error.proved is not None
             if proved or isinstance(error, IncompatibleCharter | NotAMember | NotAdmitted):
-                self._book.succeeded(endpoint)  # a peer is there, whoever it is
+                self._book.succeeded(endpoint)  # some peer is there
             elif (
                 not isinstance(error, trio.Cancelled)
                 or trio.current_effective_deadline() <= trio.current_time()
@@ -214,7 +214,7 @@ class Dialler:
 def _require_peer(secured: SecuredSocket, peer_id: str) -> None:
     if secured.peer_id != peer_id:
         raise IdentityMismatch(
-            "somebody else dialled", expected=peer_id, got=secured.peer_id, proved=secured.peer_id
+            "another peer dialled", expected=peer_id, got=secured.peer_id, proved=secured.peer_id
         )
 
 
@@ -235,12 +235,12 @@ async def _open_stream(endpoint: Endpoint, source: Endpoint | None) -> trio.Sock
 
 
 async def _first_of(attempts: Sequence[Attempt]) -> SecuredSocket:
-    """Run attempts until one succeeds, each with a head start over the next, and cancel the others.
+    """Run attempts, each with a head start over the next, until one succeeds; cancel the others.
 
     Raises
     ------
     IdentityMismatch, PeerUnreachable
-        All have failed.
+        All attempts failed.
     """
     winner: list[SecuredSocket] = []
     errors: list[Exception] = []
@@ -248,7 +248,7 @@ async def _first_of(attempts: Sequence[Attempt]) -> SecuredSocket:
     async def run(attempt: Attempt, failed: trio.Event) -> None:
         try:
             secured = await attempt()
-        except Exception as error:  # whatever an address leads to ends this attempt, and nothing else
+        except Exception as error:  # whatever is at an address must fail this attempt only
             if not isinstance(error, OSError | ConnectionLost | GossipflError):
                 _log.warning("a dial failed", exc_info=error)
             errors.append(error)

@@ -1,4 +1,4 @@
-"""The side of an exchange that starts it: send a frame, read the reply, under one deadline."""
+"""The initiating side of an exchange: send a frame and read the reply, under one deadline."""
 
 from __future__ import annotations
 
@@ -30,30 +30,29 @@ __all__ = ["Exchanger"]
 Addresses = Sequence[str | Hearsay]
 Connect = Callable[[str, Addresses], Awaitable[Connection]]
 
-
 _log = limited_logger(__name__)
 
 
 class _Unanswered(Exception):
-    """A stream turned out to have ended between two exchanges: no byte of a reply came."""
+    """An idle stream turned out to have ended: not a byte of a reply arrived."""
 
 
 class Exchanger:
-    """Starts exchanges.
+    """Starts exchanges with other peers.
 
     Parameters
     ----------
     limits : NetworkLimits
     expectation : Expectation
-        What replies may be.
+        What replies must match.
     counters : NetworkCounters
     bodies : BodyBuffers
     find_connection : callable
         Returns a live connection to a peer id, or None.
     connect : callable
-        Makes a connection to a peer id at one of some addresses.
+        Connects to a peer id at one of the given addresses.
     refuse : callable
-        Is handed the peer's id and the error of each reply that was refused.
+        Called with the peer's id and the error of each refused reply.
     """
 
     def __init__(
@@ -92,7 +91,7 @@ class Exchanger:
         except ExchangeFailed as error:
             self._counters.count_failed(error)
             raise
-        except Exception as error:  # a fault of this side fails this exchange, and never its caller's nursery
+        except Exception as error:  # a bug on this side must fail this exchange, not its caller's nursery
             _log.exception("an exchange failed")
             failed = ExchangeFailed("the exchange failed on this side", got=type(error).__name__)
             self._counters.count_failed(failed)
@@ -101,7 +100,7 @@ class Exchanger:
             neighbour.users -= 1
         if deadline.cancelled_caught:
             timed_out = ExchangeTimedOut(
-                f"the exchange with {peer_id} was not over in time", expected=f"at most {seconds:g} s"
+                f"the exchange with {peer_id} did not end in time", expected=f"at most {seconds:g} s"
             )
             self._counters.count_failed(timed_out)
             raise timed_out
@@ -109,7 +108,7 @@ class Exchanger:
 
     async def keep_tidy(self) -> None:
         """Close idle streams, until cancelled."""
-        # Half the other side's patience: this side closes first, and no exchange meets a closed stream.
+        # Half the other side's timeout: this side closes first, so no exchange begins on a closed stream.
         idle_seconds = self._limits.idle_seconds / 2
         while True:
             await trio.sleep(idle_seconds / 4)
@@ -152,7 +151,7 @@ class Exchanger:
                 raise
         except StreamFailure as failure:
             if is_fresh:
-                raise ExchangeFailed(f"{peer_id} opened no stream", got=failure) from failure
+                raise ExchangeFailed(f"no stream to {peer_id} could be opened", got=failure) from failure
             raise _Unanswered(str(failure)) from failure
         return Lease(stream, connection, is_fresh=is_fresh)
 
@@ -164,7 +163,7 @@ class Exchanger:
             try:
                 await stream.write_all(frame.buffers, until_ended=True)
                 in_step = True
-            except AnsweredEarly:  # refused before all was sent: the reply says why
+            except AnsweredEarly:  # refused before everything was sent: the reply says why
                 in_step = False
             await stream.wait_readable()
             received = await receive(
@@ -172,12 +171,12 @@ class Exchanger:
             )
         except StreamFailure as failure:
             in_step = False
-            # The other side ends a stream between two exchanges when another stream waits for its turn.
+            # The other side ends an idle stream when another one is waiting for its turn.
             gave_way = isinstance(failure, StreamEnded)
             died_idle = isinstance(failure, ConnectionLost) and not lease.is_fresh
             if (gave_way or died_idle) and not isinstance(failure, ConnectionAborted):
                 raise _Unanswered(str(failure)) from failure
-            raise ExchangeFailed("the neighbour gave the exchange up", got=failure) from failure
+            raise ExchangeFailed("the neighbour abandoned the exchange", got=failure) from failure
         except BaseException:
             in_step = False
             if deadline.cancel_called:

@@ -1,6 +1,6 @@
-"""Ways in which a stream can end under its user; none of these delimits a message.
+"""Stream failures, none of which delimits a message.
 
-Internal to the package: what leaves it is an error of `gossipfl.errors`.
+Internal to the package: what it raises to others is an error from `gossipfl.errors`.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ class StreamFailure(Exception):
 
 
 class StreamEnded(StreamFailure):
-    """The other side finished sending before the bytes asked for had come."""
+    """The other side finished sending before the requested bytes had arrived."""
 
 
 class StreamReset(StreamFailure):
-    """The other side, or this one, gave the stream up."""
+    """Either side abandoned the stream."""
 
 
 class ConnectionLost(StreamFailure):
@@ -32,8 +32,8 @@ class ConnectionLost(StreamFailure):
 
 
 class ConnectionAborted(ConnectionLost):
-    """The connection was dropped on purpose on this side; no use in trying again at once."""
+    """The connection was dropped by this side on purpose; retrying immediately is pointless."""
 
 
 class AnsweredEarly(StreamFailure):
-    """The other side finished sending while this one was still writing: its answer will not change."""
+    """The other side finished sending while this one was still writing, so its answer is already complete."""

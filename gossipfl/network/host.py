@@ -1,4 +1,4 @@
-"""Hosts: everything of the network that one peer needs, in one nursery."""
+"""Hosts: one peer's listeners, connections, exchanges and services, in one nursery."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Host:
     limits : NetworkLimits
     counters : NetworkCounters
     threshold : Threshold or None
-        Door and charter; None where everybody may come in, and no settings are compared.
+        Door and charter; None if everyone is admitted and no settings are compared.
     reachability : Reachability
     nursery : trio.Nursery
         Holds all tasks of the host.
@@ -107,7 +107,7 @@ class Host:
             peer_id=self.peer_id,
             services=self.services,
             addresses=reachability.addresses,
-            observed=lambda host, teller: self.observed(host, teller=teller),
+            observed=lambda host, observer: self.observed(host, observer=observer),
         )
         bodies = BodyBuffers()
         self._server = Server(
@@ -131,7 +131,7 @@ class Host:
 
     @property
     def addresses(self) -> tuple[str, ...]:
-        """Multiaddresses by which others reach this host now."""
+        """Multiaddresses at which others can reach this host now."""
         return tuple(f"{address}/p2p/{self.peer_id}" for address in self.reachability.addresses())
 
     async def exchange(
@@ -144,18 +144,18 @@ class Host:
     ) -> AnyMessage:
         """Send a frame to a peer and return its reply.
 
-        Uses a connection that is there, whoever made it, or dials. May be called by several tasks at a time,
-        and cancelled at any moment; nothing but this exchange is lost.
+        Uses an existing connection, whichever side made it, or dials. May be called by several tasks at a time,
+        and cancelled at any moment: only this exchange is lost.
 
         Parameters
         ----------
         peer_id : str
         addresses : sequence of str or Hearsay
-            Multiaddresses to dial if need be, the likeliest first.
+            Multiaddresses to dial if necessary, the most likely first.
         frame : Frame
-            Is read until this returns.
+            Must not change until this returns.
         seconds : float, optional
-            For everything from dialling to the validated reply; `NetworkLimits.exchange_seconds` if left out.
+            Time from dialling to the validated reply; `NetworkLimits.exchange_seconds` by default.
 
         Raises
         ------
@@ -163,25 +163,25 @@ class Host:
             No connection could be made.
         ExchangeTimedOut
         PeerBusy, RefusedByNeighbour
-            The neighbour refused, and said so by name.
+            The neighbour refused, and named the reason.
         ExchangeFailed
-            The connection or the stream ended under the exchange.
+            The connection or the stream ended during the exchange.
         MessageRefused
             The reply was refused here.
         """
         return await self._exchanger.exchange(peer_id, addresses, frame, seconds=seconds)
 
     def serve(self, handler: Handler, *, screen: Screen | None = None) -> None:
-        """Answer others' exchanges from now on; until then they are told that this peer is busy.
+        """Answer others' exchanges from now on; before that, they get `PeerBusy`.
 
         Parameters
         ----------
         handler : callable
             ``await handler(peer_id, message)`` returns the frame to reply with. It is called once the message
             is completely received and validated. If it raises `MessageRefused` or `PeerBusy`, the other peer
-            is told so by name. It is cancelled if the connection ends or the exchange's time is up.
+            receives that error's code. It is cancelled if the connection ends or the exchange times out.
         screen : callable, optional
-            ``screen(peer_id, header)`` may refuse a message, by raising likewise, before its body is read.
+            ``screen(peer_id, header)`` may raise the same errors to refuse a message before its body is read.
         """
         self._server.handler, self._server.screen = handler, screen
 
@@ -190,7 +190,7 @@ class Host:
         return self._table.peers()
 
     def announcement(self) -> PeerDescriptor:
-        """Return this host's own, signed announcement of where it is now."""
+        """Return this host's own signed announcement of its current addresses."""
         return self._announcer.announcement()
 
     def outdo(self, sequence: int) -> None:
@@ -198,35 +198,35 @@ class Host:
         self._announcer.outdo(sequence)
 
     def scope_of(self, peer_id: str) -> Scope:
-        """Return how far the address reaches at which a peer is connected: the widest if it is not."""
+        """Return the scope of the address at which a peer is connected; `Scope.GLOBAL` if it is not."""
         connection = self._table.best(peer_id)
         return Scope.GLOBAL if connection is None else scope_of(connection.remote_address)
 
     def remote_address(self, peer_id: str) -> str:
-        """Return the IP address at which a peer is connected, or "" if it is not, or through a relay."""
+        """Return the IP address at which a peer is connected; "" if it is not, or is relayed."""
         connection = self._table.best(peer_id)
         endpoint = None if connection is None else connection.remote_endpoint
         return "" if endpoint is None else endpoint.host
 
-    def observed(self, host: str, *, teller: str) -> None:
-        """Take in the IP address at which a connected peer says that it sees this host."""
-        teller_host = self.remote_address(teller)
-        if host and teller_host:
-            self.reachability.observed(host, teller=teller, teller_host=teller_host)
+    def observed(self, host: str, *, observer: str) -> None:
+        """Record the IP address at which a connected peer says that it sees this host."""
+        observer_host = self.remote_address(observer)
+        if host and observer_host:
+            self.reachability.observed(host, observer=observer, observer_host=observer_host)
 
     async def carry(
         self, socket: trio.SocketStream, *, remote_address: str, expected_peer: str | None
     ) -> Connection:
-        """Make a connection over a socket that leads to a peer by other means; see `Dialler.carry`."""
+        """Connect over a socket that reaches a peer other than by a dial; see `Dialler.carry`."""
         carried = self._dialler.carry(socket, remote_address=remote_address, expected_peer=expected_peer)
         return await self._take_up(await carried)
 
     def is_banned(self, peer_id: str) -> bool:
-        """Say whether a peer is banned at the moment, for breaking the protocol again and again."""
+        """Return whether a peer is currently banned for repeatedly breaking the protocol."""
         return self._bans.is_banned(peer_id, now=trio.current_time())
 
     def abort(self, peer_id: str) -> None:
-        """Drop all connections to a peer at once, whatever is under way. Never blocks."""
+        """Drop all connections to a peer immediately, whatever is in progress. Never blocks."""
         for connection in self._table.of_peer(peer_id):
             connection.abort(ConnectionAborted("the connection was aborted on this side"))
 
@@ -242,14 +242,14 @@ class Host:
         )
 
     async def keep_tidy(self) -> None:
-        """Close idle streams, cut slow exchanges, and see out members whose time is up, until cancelled."""
+        """Close idle streams, cut slow exchanges, and drop members whose certificates expire, until cancelled."""
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self.members.see_out)
+            nursery.start_soon(self.members.drop_expired)
             nursery.start_soon(self._exchanger.keep_tidy)
             nursery.start_soon(self._server.places.keep_pace)
 
     async def close(self) -> None:
-        """Say farewell on all connections, briefly."""
+        """Close all connections in an orderly manner, but briefly."""
         async with trio.open_nursery() as nursery:
             for connection in self._table.all():
                 nursery.start_soon(connection.close)
@@ -258,13 +258,13 @@ class Host:
         self, peer_id: str, addresses: Sequence[str | Hearsay], manner: DialManner | None = None
     ) -> Connection:
         if peer_id == self.peer_id:
-            raise PeerUnreachable("a peer does not exchange with itself", got=peer_id)
+            raise PeerUnreachable("a peer cannot exchange with itself", got=peer_id)
         if self.members.is_stranger(peer_id) or not self._may_connect(peer_id):
-            raise PeerUnreachable("this peer is banned, or not admitted", got=peer_id)
+            raise PeerUnreachable("this peer is banned or not admitted", got=peer_id)
         return await self._take_up(await self._dialler.dial(peer_id, addresses, manner or DialManner()))
 
     async def _take_up(self, secured: SecuredSocket) -> Connection:
-        """Run a connection that this side asked for, or that a relay brought."""
+        """Run a connection that this side dialled, or that a relay carries."""
         self.counters.count_connection(is_initiator=secured.is_initiator)
         connection = self._new_connection(secured)
         try:
@@ -277,7 +277,7 @@ class Host:
         return connection
 
     async def _adopt(self, secured: SecuredSocket) -> None:
-        """Serve a connection that was accepted, until it ends."""
+        """Serve an accepted connection until it ends."""
         connection = self._new_connection(secured)
         self._table.add(connection)
         self.counters.count_connection(is_initiator=False)
@@ -311,7 +311,7 @@ class Host:
         self._punish(peer_id, error)
 
     def _punish(self, peer_id: str, error: GossipflError) -> None:
-        """Drop a peer that broke the protocol, and ban it if it did so again and again."""
+        """Drop a peer that broke the protocol, and ban it if it does so repeatedly."""
         weight = weight_of(error)
         if not weight:
             return

@@ -1,4 +1,4 @@
-"""libp2p's identify: what a host speaks, where it listens, and at what address it sees the other one.
+"""libp2p's identify: a host's protocols and addresses, and the address at which it sees the other one.
 
 References
 ----------
@@ -40,24 +40,24 @@ _MOST_BYTES: Final = 32 * 1024
 _MOST_ENTRIES: Final = 256
 _LONGEST_NAME: Final = 256
 _ED25519: Final = bytes.fromhex("0801 1220")
-# Fields of the message.
+# Field numbers of the message.
 _KEY, _LISTENED, _PROTOCOLS, _OBSERVED, _VERSION, _AGENT_VERSION = 1, 2, 3, 4, 5, 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identification:
-    """What a peer says of itself, which nobody has checked.
+    """A peer's unverified claims about itself.
 
     Parameters
     ----------
     agent : str
-        Its program.
+        Its software.
     protocols : tuple of str
-        What it answers.
+        Protocols that it answers.
     addresses : tuple of PeerAddress
-        Where it listens, over TCP.
+        TCP addresses that it listens at.
     observed : PeerAddress or None
-        Where it sees whoever asked.
+        Address at which it sees this host.
     """
 
     agent: str
@@ -67,16 +67,16 @@ class Identification:
 
 
 class Identify:
-    """Identify in the name of one host: answered, asked, and taken when another host pushes its own.
+    """Identify for one host: answers requests, sends them, and accepts pushed identifications.
 
     Parameters
     ----------
     peer_id : str
     services : Services
     addresses : callable
-        Returns where others reach this host.
+        Returns the addresses at which others can reach this host.
     observed : callable
-        Is handed the IP address at which a peer sees this host, and that peer's id.
+        Called with the IP address at which a peer sees this host, and that peer's id.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class Identify:
         services.offer(PUSH_PROTOCOL, self.take, _LIMITS)
 
     async def answer(self, stream: ServiceStream) -> None:
-        """Say what this host is."""
+        """Send this host's identification."""
         remote = stream.connection.remote_endpoint
         message = b"".join(
             [
@@ -113,20 +113,20 @@ class Identify:
         await stream.write(varint(len(message)) + message)
 
     async def take(self, stream: ServiceStream) -> None:
-        """Take in what another host says of itself unasked."""
+        """Accept an identification that another host pushes."""
         self._note(stream.connection.peer_id, await _read(stream))
 
     async def ask(
         self, peer_id: str, *, addresses: Sequence[str | Hearsay] = (), seconds: float = 10.0
     ) -> Identification:
-        """Ask a peer what it is.
+        """Ask a peer for its identification.
 
         Raises
         ------
         ExchangeFailed
             It did not answer, or not in time.
         MessageRefused
-            Its answer is none.
+            Its answer is invalid.
         """
         with trio.move_on_after(seconds):
             stream = await self._services.open(
@@ -136,11 +136,13 @@ class Identify:
                 stream.finish()
                 identification = await _read(stream)
             except StreamFailure as failure:
-                raise ExchangeFailed(f"{peer_id} did not say what it is", got=failure) from failure
+                raise ExchangeFailed(f"{peer_id} did not identify itself", got=failure) from failure
             finally:
                 stream.reset()
             return self._note(peer_id, identification)
-        raise ExchangeTimedOut(f"{peer_id} did not say what it is in time", expected=f"at most {seconds:g} s")
+        raise ExchangeTimedOut(
+            f"{peer_id} did not identify itself in time", expected=f"at most {seconds:g} s"
+        )
 
     def _note(self, peer_id: str, identification: Identification) -> Identification:
         if identification.observed is not None and not identification.observed.is_name:
@@ -155,7 +157,7 @@ async def _read(stream: ServiceStream) -> Identification:
         raise MessageTooLarge("an identification has too many entries", expected=f"at most {_MOST_ENTRIES}")
     key = fields.get(_KEY, [b""])[-1]
     if key and key != _ED25519 + public_key_of(stream.connection.peer_id):
-        raise IdentityMismatch("an identification holds another key than the handshake proved")
+        raise IdentityMismatch("an identification has a different key from the one proved in the handshake")
     listened = [read_multiaddress(each) for each in fields.get(_LISTENED, ())]
     observed = fields.get(_OBSERVED, [b""])[-1]
     return Identification(
@@ -179,6 +181,6 @@ async def _read_size(stream: ServiceStream) -> int:
 
 
 def _text(content: bytes) -> str:
-    """Return text of strangers in printable ASCII, as it may end in logs and terminals."""
+    """Return untrusted text as printable ASCII, since it may end up in logs and terminals."""
     decoded = content[:_LONGEST_NAME].decode("ascii", "replace")
     return "".join(each if each.isprintable() and each.isascii() else "?" for each in decoded)

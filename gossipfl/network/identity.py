@@ -1,7 +1,7 @@
-"""Identities of peers: Ed25519 keys that never leave their directories.
+"""Peer identities: Ed25519 keys that never leave their directories.
 
-The peer id is the multihash of the public key, so that whoever speaks with a peer id has proved, in the
-handshake, to hold the key.
+The peer id is the multihash of the public key, so a peer that completes the handshake under a peer id has proved
+that it holds the key.
 
 References
 ----------
@@ -32,7 +32,7 @@ _SEED_BYTES: Final = 32
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """An Ed25519 key pair and the peer id that follows from it.
+    """An Ed25519 key pair and the peer id derived from it.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ class Identity:
     Raises
     ------
     CorruptIdentity
-        The seed has another length.
+        The seed is not 32 bytes long.
     """
 
     seed: bytes = field(repr=False)
@@ -53,7 +53,7 @@ class Identity:
     def __post_init__(self) -> None:
         if len(self.seed) != _SEED_BYTES:
             raise CorruptIdentity(
-                "the secret of an identity has a wrong length",
+                "the secret of an identity has the wrong length",
                 expected=f"{_SEED_BYTES} bytes",
                 got=f"{len(self.seed)} bytes",
             )
@@ -63,29 +63,29 @@ class Identity:
         object.__setattr__(self, "peer_id", peer_id_of(self.public_key))
 
     def sign(self, data: bytes) -> bytes:
-        """Sign `data`: 64 bytes that the public key, and so the peer id, verifies."""
+        """Return the 64-byte signature of `data`, which anyone can verify from the peer id."""
         return self._key.sign(data)
 
     @classmethod
     def generate(cls) -> Identity:
-        """Make a new identity from the operating system's randomness."""
+        """Generate a new identity from the operating system's randomness."""
         return cls(secrets.token_bytes(_SEED_BYTES))
 
 
 def load_or_create_identity(directory: Path) -> Identity:
-    """Load the identity kept in `directory`, or make one and keep it there.
+    """Load the identity in `directory`, or generate one and store it there.
 
     Parameters
     ----------
     directory : Path
-        Is created with mode 0700 if need be.
+        Created with mode 0700 if necessary.
 
     Raises
     ------
     CorruptIdentity
-        The directory or the key is open to others, or the key is damaged.
+        Other users can read the directory or the key, or the key is damaged.
     HomeError
-        The directory cannot be made, read or written.
+        The directory cannot be created, read or written.
     """
     try:
         make_directory(directory)
@@ -95,19 +95,19 @@ def load_or_create_identity(directory: Path) -> Identity:
         return load_identity(directory)
     except OSError as error:
         raise HomeError(
-            f"no identity can be kept in {directory}",
+            f"an identity cannot be stored in {directory}",
             got=f"{error.strerror} ({error.filename})",
-            remedy="Look at the owner and the permissions of its files, and at the disk.",
+            remedy="Check the owner and permissions of its files, and the disk.",
         ) from error
 
 
 def load_identity(directory: Path) -> Identity:
-    """Load the identity kept in `directory`.
+    """Load the identity in `directory`.
 
     Raises
     ------
     CorruptIdentity
-        There is none; or the directory or the key is open to others; or the key is damaged.
+        There is none; other users can read the directory or the key; or the key is damaged.
     """
     path = directory / KEY_FILE
     if not path.is_file():
@@ -120,7 +120,7 @@ def load_identity(directory: Path) -> Identity:
             f"the key file {path} is damaged",
             expected=f"{len(_HEADER) + _SEED_BYTES} bytes that begin with {_HEADER!r}",
             got=f"{len(content)} bytes",
-            remedy="Restore it from a backup, or delete it to become another peer.",
+            remedy="Restore it from a backup, or delete it to become a different peer.",
         )
     return Identity(content[len(_HEADER) :])
 
@@ -130,7 +130,7 @@ def _require_private(path: Path, mode: int) -> None:
     found = stat.S_IMODE(status.st_mode)
     if found & 0o077:
         raise CorruptIdentity(
-            f"{path} is open to others",
+            f"{path} is accessible to other users",
             expected=f"mode {mode:04o}",
             got=f"{found:04o}",
             remedy=f"If nobody can have read the key, run `chmod {mode:o} {path}`; otherwise delete the key.",

@@ -1,4 +1,4 @@
-"""Asking a peer of a network to be let in, by an invitation, without being a host."""
+"""Requests for membership by invitation, made without opening a host."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ __all__ = ["ask_for_grant"]
 
 
 async def ask_for_grant(identity: Identity, invitation: Invitation, *, seconds: float = 20.0) -> bytes:
-    """Ask the peer that an invitation names for a certificate, at one address after the other.
+    """Ask the peer named in an invitation for a certificate, trying its addresses in order.
 
     Parameters
     ----------
     identity : Identity
-        Whose certificate it will be.
+        The identity to be certified.
     invitation : Invitation
     seconds : float
-        For each address.
+        Time for each address.
 
     Returns
     -------
     bytes
-        What the peer grants; not verified.
+        The grant, not yet verified.
 
     Raises
     ------
@@ -50,7 +50,7 @@ async def ask_for_grant(identity: Identity, invitation: Invitation, *, seconds: 
         except (OSError, trio.TooSlowError, trio.BrokenResourceError, ConnectionLost, GossipflError) as error:
             errors.append(f"{address}: {str(error) or type(error).__name__}")
     raise PeerUnreachable(
-        f"peer {invitation.peer_id}, which made the invitation, cannot be reached",
+        f"peer {invitation.peer_id}, which issued the invitation, cannot be reached",
         got="; ".join(errors),
-        remedy="It has to run to let others join. If it listens elsewhere by now, ask for another invitation.",
+        remedy="It must be running for others to join. If its address has changed, ask for a new invitation.",
     )

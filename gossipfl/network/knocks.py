@@ -1,4 +1,4 @@
-"""Knocks at the door that did not open: who came, who turned this peer away, and why."""
+"""Refused admissions, by this peer and by others, with their reasons."""
 
 from __future__ import annotations
 
@@ -28,41 +28,41 @@ class _Knock:
 
 
 class Knocks:
-    """Remembers the last of them, by peer id, and tells the operator; whoever knocks learns nothing of it."""
+    """The latest refusals by peer id, for the operator; the refused peer is not told the reason."""
 
     def __init__(self) -> None:
         self._turned_away: OrderedDict[str, _Knock] = OrderedDict()
         self._turned_away_by: OrderedDict[str, _Knock] = OrderedDict()
 
     def note(self, peer_id: str, address: str, error: GossipflError) -> None:
-        """Note that a connection ended at the door, this one's or the other's."""
+        """Record a connection refused at the door, either this peer's or the other's."""
         if isinstance(error, NotAdmitted):
-            _log.warning("this peer is not let in by %s: %s", peer_id, error)
+            _log.warning("%s refused to admit this peer: %s", peer_id, error)
             _remember(self._turned_away_by, peer_id, address, error)
             return
         if isinstance(error, IncompatibleCharter):
-            _log.warning("%s at %s is a member with other settings: %s", peer_id, address, error)
+            _log.warning("member %s at %s has different settings: %s", peer_id, address, error)
         else:
-            _log.warning("%s at %s is not let in: %s", peer_id, address, error)
+            _log.warning("refused to admit %s at %s: %s", peer_id, address, error)
         _remember(self._turned_away, peer_id, address, error)
 
     def let_in(self, peer_id: str) -> None:
-        """Note that a peer and this one let each other in."""
+        """Forget the refusals of a peer: it and this one have admitted each other."""
         self._turned_away.pop(peer_id, None)
         self._turned_away_by.pop(peer_id, None)
 
     @property
     def turned_away_by(self) -> tuple[str, ...]:
-        """Peers that said last that this one is not a member."""
+        """Peers whose latest answer was that this one is not a member."""
         return tuple(self._turned_away_by)
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """Why others were not let in, as counters name it."""
+        """Reasons for which others were refused, as the counters name them."""
         return tuple(each.why for each in self._turned_away.values())
 
     def described(self) -> Mapping[str, Any]:
-        """The last of them as plain values, for the status."""
+        """Return the latest refusals as plain values, for the status."""
         return {
             "turned_away": _described(self._turned_away),
             "turned_away_by": _described(self._turned_away_by),

@@ -1,4 +1,4 @@
-"""Limits on what others may use of this peer, and on how long it waits for them."""
+"""Limits on the resources of this peer that others may use, and on how long it waits for them."""
 
 from __future__ import annotations
 
@@ -13,54 +13,55 @@ __all__ = ["NetworkLimits"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkLimits:
-    """Limits of one host. The defaults suit tens of neighbours and models of up to some 100 MB.
+    """Limits of one host. The defaults suit tens of neighbours and models of up to about 100 MB.
 
     Parameters
     ----------
     connections, connections_per_peer, connections_per_address : int
-        Connections at a time: in all, with one peer id, and with one remote address. Peers that share a
-        machine, or a router, share an address.
+        Simultaneous connections: in total, with one peer id, and with one remote address. Peers on the same
+        machine or behind the same router share an address.
     handshakes : int
-        Inbound connections at a time that have not yet proved who they are; half of them from one address.
+        Simultaneous inbound connections whose identity is not yet proven; at most half from one address.
     streams_per_connection : int
-        Streams of the other side of a connection that are served at a time; as many more wait for their turn.
+        Streams opened by the other side of a connection that are served simultaneously; as many more wait.
     streams_per_neighbour : int
-        Exchanges under way at a time with one neighbour, started by this side; more wait for their turn.
+        Simultaneous exchanges that this side starts with one neighbour; more wait for their turn.
     inbound_exchanges, inbound_exchanges_per_peer : int
-        Exchanges under way at a time, started by others: in all, and by one peer. More are refused as busy.
+        Simultaneous exchanges started by others: in total, and by one peer. More are refused as busy.
     inbound_bytes : int
-        Bytes of the frames of these exchanges, together; one alone is let through whatever its size.
+        Total bytes of the frames of these exchanges; a single one is admitted whatever its size.
     receive_window : int
-        Bytes a sender may have under way on one stream while its reader waits for them.
+        Bytes a sender may have in flight on one stream while its reader waits for them.
     frames_per_second, bytes_per_second : float
-        What one peer may send, on average; a second's worth may come at once.
+        Average rates at which one peer may send; bursts of one second's worth are allowed.
     useless_frames_per_second : float
-        Frames of one connection that carry nothing (pings, resets, empty records); ten times as many at once.
+        Average rate of frames on one connection that carry nothing (pings, resets, empty records); bursts of
+        ten seconds' worth are allowed.
     slowest_bytes_per_second, grace_seconds : float
-        An exchange that others start and that, after the grace, moved less than this in the mean is cut.
+        Least average rate of an exchange started by others; a slower one is cut after the grace period.
     dials_per_second, dials_per_address : float
-        Dials to addresses that other peers told of: in all, and at one address. Some may come at once.
+        Average rates of dials to addresses learned from other peers: in total, and to one address.
     dial_seconds : float
-        From dialling, or accepting, to a connection with a proven identity.
+        Time from dialling, or accepting, to a proven identity.
     resolve_seconds : float
-        For resolving a name.
+        Time for resolving a name.
     exchange_seconds : float
-        A whole exchange, unless its caller says otherwise.
+        Time for an exchange, unless its caller specifies another.
     idle_seconds : float
-        An unused connection, or stream, is closed after this.
+        Time after which an unused connection or stream is closed.
     keepalive_seconds : float
-        Silence on a connection after which the peer is asked for a sign of life.
+        Silence on a connection after which the peer is pinged.
     silence_seconds : float
-        Silence on a connection after which the peer is taken for dead.
+        Silence on a connection after which the peer is considered dead.
     offences_before_ban : int
-        Breaches of the protocol that are forgiven before a ban.
+        Protocol violations that are forgiven before a ban.
     first_ban_seconds, longest_ban_seconds : float
-        The first ban, and the longest; each ban lasts twice as long as the one before.
+        Lengths of the first and the longest ban; each ban lasts twice as long as the previous one.
 
     Raises
     ------
     SettingError
-        A limit is out of its range, or contradicts another.
+        A limit is out of range, or contradicts another.
     """
 
     connections: int = 256
@@ -97,10 +98,10 @@ class NetworkLimits:
             kind_is_right = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
             if not kind_is_right or not math.isfinite(value) or value <= 0:
                 expected = "a positive whole number" if whole else "a positive, finite number"
-                raise SettingError(f"{field.name} is out of its range", expected=expected, got=repr(value))
+                raise SettingError(f"{field.name} is out of range", expected=expected, got=repr(value))
         if not INITIAL_WINDOW <= self.receive_window <= LARGEST_WINDOW:
             raise SettingError(
-                "receive_window is out of its range",
+                "receive_window is out of range",
                 expected=f"{INITIAL_WINDOW} to {LARGEST_WINDOW} bytes",
                 got=self.receive_window,
             )

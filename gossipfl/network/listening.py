@@ -1,4 +1,4 @@
-"""Accepting connections, as many as the limits allow and for as long as the host lives."""
+"""Listeners that accept connections within the host's limits."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from gossipfl.network.table import ConnectionTable
 __all__ = ["Listening", "open_listeners"]
 
 _BACKLOG: Final = 256
-# What the system lacks when it has no descriptors or memory for another socket; it passes.
+# The system has run out of descriptors or memory for another socket, for the moment.
 _EXHAUSTION: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _PAUSE_SECONDS: Final = 0.5
 _log = limited_logger(__name__)
@@ -30,15 +30,15 @@ _log = limited_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Listening:
-    """Sockets that are listened at.
+    """Listening sockets.
 
     Parameters
     ----------
     listeners : tuple of trio.SocketListener
     addresses : tuple of PeerAddress
-        What is listened at, with the ports that the system chose.
+        Their addresses, with the ports that the system chose.
     chosen_ports : mapping of str to int
-        By address that left the port open, the one it got.
+        The port that the system chose for each address with port 0.
     """
 
     listeners: tuple[trio.SocketListener, ...]
@@ -57,27 +57,27 @@ class Listening:
     ) -> None:
         """Accept, secure and hand over connections, until cancelled.
 
-        Every socket's place is free again once it is closed (stock libp2p keeps it until the host ends, and
-        refuses the 251st connection of a lifetime), and a stranger's bytes can end no more than their socket.
+        A socket's place becomes free as soon as it is closed (stock libp2p keeps it until the host ends, and so
+        refuses the 251st connection), and bytes from outside can end only their own socket.
 
         Parameters
         ----------
         table : ConnectionTable
-            Says whether there is a place for a connection,
+            Limits connections.
         newcomers : Newcomers
-            and whether there is one for a handshake.
+            Limits handshakes.
         upgrader : Upgrader
         limits : NetworkLimits
         adopt : callable
             Serves a secured connection until it ends.
         on_refused : callable
-            Is handed the error of each connection that was refused.
+            Called with the error of each refused connection.
         """
 
         async def accept(socket: trio.SocketStream) -> None:
             try:
                 address = str(socket.socket.getpeername()[0])
-            except OSError:  # gone already
+            except OSError:  # already closed
                 return
             try:
                 table.admit_socket(address)
@@ -92,7 +92,7 @@ class Listening:
                 _log.debug("a connection from %s was lost early: %s", address, failure)
             except GossipflError as error:
                 on_refused(error)
-            except Exception:  # a fault of this side; the host and its other connections live on
+            except Exception:  # a bug on this side must not end the host or its other connections
                 _log.exception("a connection from %s failed", address)
             finally:
                 table.release_socket(address)
@@ -124,7 +124,7 @@ async def _accept_for_ever(
         except OSError as error:
             if error.errno not in _EXHAUSTION:
                 raise
-            _log.error("no more connections are accepted for the moment: %s", error)
+            _log.error("cannot accept connections for the moment: %s", error)
             await trio.sleep(_PAUSE_SECONDS)
             continue
         nursery.start_soon(run, socket)
@@ -141,12 +141,12 @@ async def open_listeners(
     ----------
     addresses : sequence of PeerAddress
     last_ports : mapping of str to int, optional
-        By address that leaves the port open, the one to try first.
+        The port to try first for each address with port 0.
 
     Raises
     ------
     InvalidAddress
-        An address cannot be listened at: it is taken, or not this machine's.
+        An address is in use, or not an address of this machine.
     """
     listeners: list[trio.SocketListener] = []
     listened: list[PeerAddress] = []
@@ -159,7 +159,7 @@ async def open_listeners(
             for listener in listeners:
                 listener.socket.close()
             raise InvalidAddress(
-                f"{address} cannot be listened at",
+                f"cannot listen at {address}",
                 got=error.strerror or str(error),
                 remedy="Choose another port, or 0 for any free one."
                 if error.errno == errno.EADDRINUSE
@@ -177,21 +177,21 @@ async def _open(address: PeerAddress) -> list[trio.SocketListener]:
     listeners = await trio.open_tcp_listeners(address.port, host=address.host, backlog=_BACKLOG)
     if hasattr(socket, "SO_REUSEPORT"):
         for listener in listeners:
-            # Lets this peer dial from the port (`Dialler.dial`). Set only now, so the port was free.
+            # Lets this peer dial from the port (`Dialler.dial`). Set after binding, so the port was free.
             listener.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     return list(listeners)
 
 
 async def _open_again(address: PeerAddress, last_port: int | None) -> list[trio.SocketListener]:
-    """Listen where others know this peer, if the port is open and free."""
+    """Listen at the port of the last start, which others know, if the address has port 0 and it is free."""
     if address.port != 0 or last_port is None:
         return []
     try:
         return await _open(replace(address, port=last_port))
     except OSError as error:
         _log.warning(
-            "the last port %d cannot be listened at (%s), so another one is taken: peers that know only the "
-            "old one need the new address",
+            "cannot listen at the previous port %d (%s), so another one is used: peers that know only the old "
+            "address need the new one",
             last_port,
             error.strerror or error,
         )

@@ -1,4 +1,4 @@
-"""Logging of what strangers cause: cut, escaped and limited in rate, so that nobody fills a disk."""
+"""Logging of events that others cause: truncated, escaped and rate-limited, so that nobody can fill a disk."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _LINES_PER_SECOND: Final = 0.2
 
 
 class _Limits(logging.Filter):
-    """Lets through some lines of each kind, which is the format they are made from, and counts the rest."""
+    """A rate limit for the lines of each format string, which counts the suppressed ones."""
 
     def __init__(self) -> None:
         super().__init__()
         self._kinds: OrderedDict[str, TokenBucket] = OrderedDict()
-        self._held_back: dict[str, int] = {}
+        self._suppressed: dict[str, int] = {}
 
     def forget(self) -> None:
         """Begin again, as if nothing had been logged."""
@@ -37,27 +37,27 @@ class _Limits(logging.Filter):
         )
         self._kinds[kind] = bucket
         if len(self._kinds) > _MOST_KINDS:
-            self._held_back.pop(self._kinds.popitem(last=False)[0], None)
+            self._suppressed.pop(self._kinds.popitem(last=False)[0], None)
         if not bucket.take(1, now=now):
-            self._held_back[kind] = self._held_back.get(kind, 0) + 1
+            self._suppressed[kind] = self._suppressed.get(kind, 0) + 1
             return False
-        held_back = self._held_back.pop(kind, 0)
+        suppressed = self._suppressed.pop(kind, 0)
         if isinstance(record.args, tuple):
-            record.args = tuple(_tame(each) for each in record.args)
-        if held_back:
-            record.msg = f"{kind} ({held_back} more lines like this were held back)"
+            record.args = tuple(_escaped(each) for each in record.args)
+        if suppressed:
+            record.msg = f"{kind} ({suppressed} more lines like this were suppressed)"
         return True
 
 
 def limited_logger(name: str) -> logging.Logger:
-    """Return the logger of this name, with limits on all it logs."""
+    """Return the logger of this name, with limits on everything it logs."""
     logger = logging.getLogger(name)
     if not any(isinstance(each, _Limits) for each in logger.filters):
         logger.addFilter(_Limits())
     return logger
 
 
-def _tame(value: object) -> object:
+def _escaped(value: object) -> object:
     if isinstance(value, int | float):
         return value
     text = str(value)

@@ -1,4 +1,4 @@
-"""Members among the peers that a host is connected to, and seeing out whoever is none any more."""
+"""Membership of connected peers, and disconnection of those that are no longer members."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _LOOK_SECONDS: Final = 1.0
 
 
 class Members:
-    """The connected peers as the door sees them.
+    """Membership of the connected peers.
 
     Parameters
     ----------
     threshold : Threshold or None
-        Without one, everybody may stay.
+        Without one, everyone may stay.
     table : ConnectionTable
     counters : NetworkCounters
     """
@@ -40,20 +40,20 @@ class Members:
         self._threshold = threshold
         self._table = table
         self._counters = counters
-        #: Who was not let in.
+        #: Refused admissions.
         self.knocks = Knocks()
 
     def member(self, peer_id: str) -> Member | None:
-        """Return the certificate that a connected peer has shown; None if none was asked for."""
+        """Return the certificate that a connected peer has presented; None if none was required."""
         connection = self._table.best(peer_id)
         return None if connection is None else connection.member
 
     def is_stranger(self, peer_id: str) -> bool:
-        """Say whether a peer may not come in whatever it shows, and so need not be dialled."""
+        """Return whether a peer cannot be admitted whatever it presents, so that dialling it is pointless."""
         return self._threshold is not None and self._threshold.door.is_stranger(peer_id)
 
     def require(self) -> None:
-        """Drop all connections to peers that may not stay; after a change of who may. Never blocks."""
+        """Drop all connections to peers that are no longer admitted. Never blocks."""
         if self._threshold is None:
             return
         for connection in self._table.all():
@@ -64,8 +64,8 @@ class Members:
                 self.knocks.note(connection.peer_id, connection.remote_address, error)
                 connection.abort(ConnectionAborted(str(error)))
 
-    async def see_out(self) -> None:
-        """Drop the connections of members whose time is up, until cancelled."""
+    async def drop_expired(self) -> None:
+        """Drop the connections of members whose certificates expire, until cancelled."""
         while True:
             await trio.sleep(_LOOK_SECONDS)
             self.require()

@@ -1,4 +1,4 @@
-"""Multiaddresses in binary, as identify carries them.
+"""Binary multiaddresses, as identify uses them.
 
 References
 ----------
@@ -25,7 +25,7 @@ _PORT_BYTES: Final = 2
 
 
 def write_multiaddress(address: PeerAddress) -> bytes:
-    """Return an address in binary, without a peer id."""
+    """Encode an address, without a peer id."""
     if address.is_name:
         host = varint(len(address.host)) + address.host.encode()
     else:
@@ -34,7 +34,7 @@ def write_multiaddress(address: PeerAddress) -> bytes:
 
 
 def read_multiaddress(data: bytes) -> PeerAddress | None:
-    """Return the address that begins `data`, or None if it is not one over TCP; what follows is left out."""
+    """Decode the TCP address at the start of `data`, ignoring what follows; None if there is none."""
     try:
         code, position = read_varint(data, 0)
         family = _FAMILIES[code]

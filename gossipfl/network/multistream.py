@@ -1,4 +1,4 @@
-"""Protocol negotiation by multistream-select, each line bounded before it is read.
+"""Protocol negotiation by multistream-select, with bounded lines.
 
 References
 ----------
@@ -16,14 +16,14 @@ __all__ = ["MOST_LINE_BYTES", "MOST_PROPOSALS", "Channel", "accept", "propose"]
 
 _GREETING: Final = b"/multistream/1.0.0"
 _UNKNOWN: Final = b"na"
-#: A line is the name of a protocol; those in use have fewer than 80 bytes.
+#: A line holds the name of a protocol; those in use are shorter than 80 bytes.
 MOST_LINE_BYTES: Final = 256
-#: Protocols that may be proposed for one stream, or connection, before it is given up.
+#: Protocols that may be proposed for one stream or connection.
 MOST_PROPOSALS: Final = 16
 
 
 class Channel(Protocol):
-    """What a negotiation takes place on."""
+    """The two operations that a negotiation needs."""
 
     async def read_exactly(self, size: int) -> bytes:
         """Return the next `size` bytes."""
@@ -33,14 +33,14 @@ class Channel(Protocol):
 
 
 async def propose(channel: Channel, *protocols: str) -> str:
-    """Propose protocols until one is spoken, and return it. The caller sets the deadline.
+    """Propose protocols until one is accepted, and return it. The caller sets the deadline.
 
     Raises
     ------
     ProtocolNotSpoken
         The other side speaks none of them.
     MalformedFrame, MessageTooLarge
-        It does not negotiate.
+        Its answer is not a valid negotiation.
     """
     greeting = _line(_GREETING)
     for protocol in protocols:
@@ -52,7 +52,7 @@ async def propose(channel: Channel, *protocols: str) -> str:
         if (answer := await _read_line(channel)) == name:
             return protocol
         if answer != _UNKNOWN:
-            raise MalformedFrame("this is no answer to a proposal", expected=protocol, got=answer[:80])
+            raise MalformedFrame("invalid answer to a protocol proposal", expected=protocol, got=answer[:80])
     raise ProtocolNotSpoken("the other side does not speak the protocol", expected=" or ".join(protocols))
 
 
@@ -62,7 +62,7 @@ async def accept(channel: Channel, protocols: Collection[str]) -> str:
     Raises
     ------
     MalformedFrame, MessageTooLarge
-        The bytes are no negotiation, or it leads nowhere.
+        The bytes are not a valid negotiation, or there are too many proposals.
     """
     names = {protocol.encode(): protocol for protocol in protocols}
     await _greeted(channel)
@@ -78,7 +78,7 @@ async def accept(channel: Channel, protocols: Collection[str]) -> str:
 
 async def _greeted(channel: Channel) -> None:
     if (greeting := await _read_line(channel)) != _GREETING:
-        raise MalformedFrame("this is no protocol negotiation", expected=_GREETING, got=greeting[:80])
+        raise MalformedFrame("this is not a protocol negotiation", expected=_GREETING, got=greeting[:80])
 
 
 def _line(text: bytes) -> bytes:
@@ -88,7 +88,7 @@ def _line(text: bytes) -> bytes:
 
 
 async def _read_line(channel: Channel) -> bytes:
-    """Read a line, whose length is an unsigned LEB128; two bytes of it reach beyond the limit."""
+    """Read a line, preceded by its length as an unsigned LEB128; two bytes suffice to exceed the limit."""
     [length] = await channel.read_exactly(1)
     if length & 0x80:
         [high] = await channel.read_exactly(1)
@@ -99,5 +99,5 @@ async def _read_line(channel: Channel) -> bytes:
         )
     line = await channel.read_exactly(length)
     if not line.endswith(b"\n"):
-        raise MalformedFrame("a line of a protocol negotiation does not end", got=line[:80])
+        raise MalformedFrame("a line of a protocol negotiation has no end", got=line[:80])
     return line[:-1]

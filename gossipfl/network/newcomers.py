@@ -1,4 +1,4 @@
-"""Accepted sockets that have not proved yet who they are: few, and fair to all networks they come from."""
+"""Places for inbound handshakes: limited, and shared fairly among networks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gossipfl.network.addresses import prefix_of
 
 __all__ = ["Newcomers"]
 
-# What an honest handshake takes on a slow line; who is older may be put out by whoever comes.
+# An honest handshake takes this long on a slow line; an older one may lose its place to any newcomer.
 _GRACE_SECONDS: Final = 2.0
 
 
@@ -28,15 +28,15 @@ class _Newcomer:
 
 
 class Newcomers:
-    """Places for handshakes.
+    """Places for handshakes of accepted sockets.
 
-    When all are taken, a newcomer takes the oldest place of the network prefix that has most, unless its own has
-    as many: so silent sockets from a few networks keep nobody out who comes from another.
+    When all are taken, a newcomer takes the oldest place of the network prefix that holds most, unless its own
+    prefix holds as many. Silent sockets from a few networks thus cannot lock out other networks.
 
     Parameters
     ----------
     places : int
-        Half of them for one address.
+        At most half of them for one address.
     """
 
     def __init__(self, *, places: int) -> None:
@@ -48,12 +48,12 @@ class Newcomers:
 
     @contextmanager
     def admitted(self, address: str) -> Iterator[None]:
-        """Hold a place for the time of a handshake.
+        """Hold a place for the duration of a handshake.
 
         Raises
         ------
         ConnectionRefusedByPolicy
-            There is none, or it was needed for another newcomer meanwhile.
+            None is free, or this one was needed for another newcomer.
         """
         newcomer = _Newcomer(address, prefix_of(address), trio.current_time(), trio.CancelScope())
         self._make_room(newcomer)
@@ -83,5 +83,5 @@ class Newcomers:
 
     def _no_place(self) -> ConnectionRefusedByPolicy:
         return ConnectionRefusedByPolicy(
-            "too many connections have not proved who they are", expected=f"at most {self._places}"
+            "too many connections have not proved an identity", expected=f"at most {self._places}"
         )

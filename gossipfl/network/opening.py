@@ -1,4 +1,4 @@
-"""Opening of a host, with its listeners and its tasks, and closing it."""
+"""Startup and shutdown of a host with its listeners and tasks."""
 
 from __future__ import annotations
 
@@ -33,29 +33,29 @@ async def open_host(
     threshold: Threshold | None = None,
     counters: NetworkCounters | None = None,
 ) -> AsyncIterator[Host]:
-    """Open a host for the time of a ``with`` block.
+    """Open a host for the duration of a ``with`` block.
 
     Parameters
     ----------
     identity : Identity
     expectation : Expectation
-        What this peer is able to accept.
+        What received messages must match.
     listen : sequence of str
         Multiaddresses to listen at, e.g. ``/ip4/0.0.0.0/tcp/4001``; port 0 lets the operating system choose.
     announce : sequence of str, optional
-        Multiaddresses by which others reach this peer, if not those listened at (behind a router, say).
+        Multiaddresses at which others reach this peer, if not those of `listen` (behind a router, for example).
     last_ports : mapping of str to int, optional
-        `Host.chosen_ports` of an earlier host. They are tried first, and others taken where they are not free.
+        `Host.chosen_ports` of an earlier host, to be used again where they are free.
     limits : NetworkLimits, optional
     threshold : Threshold, optional
-        Door and charter: who may come in, and what it must have alike. Nothing is asked if left out.
+        Door and charter: who is admitted, and which settings must be equal. By default nothing is checked.
     counters : NetworkCounters, optional
-        Is kept up to date.
+        Updated by the host.
 
     Raises
     ------
     InvalidAddress
-        An address to listen at is none, or cannot be listened at.
+        An address is invalid, or the host cannot listen at it.
     """
     listening = await open_listeners([parse_address(each) for each in listen], last_ports=last_ports)
     try:

@@ -1,4 +1,4 @@
-"""libp2p's ping: 32 bytes that come back, over and over.
+"""libp2p's ping: 32 bytes, echoed repeatedly.
 
 References
 ----------
@@ -23,14 +23,14 @@ __all__ = ["PING_LIMITS", "PING_PROTOCOL", "answer_pings", "ping"]
 
 PING_PROTOCOL: Final = "/ipfs/ping/1.0.0"
 _BYTES: Final = 32
-#: Sixteen pings a second; a stream of one a second lives for ten minutes.
+#: Sixteen pings a second; a stream with one a second lasts for ten minutes.
 PING_LIMITS: Final = ServiceLimits(
     streams_per_peer=2, bytes=64 * 1024, bytes_per_second=1024.0, seconds=600.0
 )
 
 
 async def answer_pings(stream: ServiceStream) -> None:
-    """Send back what comes, 32 bytes at a time, until the other side ends."""
+    """Echo 32 bytes at a time until the other side ends."""
     while True:
         await stream.write(await stream.read_exactly(_BYTES))
 
@@ -38,12 +38,12 @@ async def answer_pings(stream: ServiceStream) -> None:
 async def ping(
     services: Services, peer_id: str, *, addresses: Sequence[str | Hearsay] = (), seconds: float = 10.0
 ) -> float:
-    """Return the seconds that 32 bytes take to a peer and back.
+    """Return the round-trip time to a peer in seconds.
 
     Raises
     ------
     ExchangeFailed
-        They did not come back, or not in time.
+        The peer did not answer, or not in time.
     """
     with trio.move_on_after(seconds):
         stream = await services.open(peer_id, [PING_PROTOCOL], addresses=addresses, limits=PING_LIMITS)
@@ -51,7 +51,7 @@ async def ping(
             sent, payload = trio.current_time(), secrets.token_bytes(_BYTES)
             await stream.write(payload)
             if await stream.read_exactly(_BYTES) != payload:
-                raise ExchangeFailed("a ping came back changed")
+                raise ExchangeFailed("the answer to a ping differs from what was sent")
             took = trio.current_time() - sent
             stream.close()
         except StreamFailure as failure:

@@ -1,4 +1,4 @@
-"""Places for exchanges that others start: counted by peer and by network, and lost by whoever is too slow."""
+"""Places for exchanges that others start: limited by peer and by network, and lost if too slow."""
 
 from __future__ import annotations
 
@@ -17,32 +17,32 @@ from gossipfl.network.limits import NetworkLimits
 __all__ = ["Place", "Places"]
 
 _LOOK_SECONDS: Final = 0.25
-# An exchange that has just begun shows nothing of its pace.
+# The pace of an exchange cannot be judged before this.
 _BEGINNING_SECONDS: Final = 0.5
 
 
 @dataclass(eq=False, slots=True, kw_only=True)
 class Place:
-    """An exchange under way.
+    """An exchange in progress.
 
     Parameters
     ----------
     peer_id, prefix : str
-        Whose it is, and from which network.
+        The peer, and its network.
     is_valued : bool
-        Whether the peer has some standing.
+        Whether the peer has standing.
     scope : trio.CancelScope
         Ends the exchange.
     since : float
-        When the part began in which the other side's pace counts.
+        Start of the current phase, in which the other side's pace counts.
     moved : callable or None
-        Returns the bytes moved since; None while this side is at work.
+        Returns the bytes transferred in this phase; None while this side is working.
     size : int
-        Bytes to be moved, as far as they are known.
+        Bytes to transfer in this phase, as far as they are known.
     reserved : int
         Bytes of memory.
     lost : GossipflError or None
-        Why the place was taken away.
+        The reason why the place was taken away.
     """
 
     peer_id: str
@@ -56,15 +56,15 @@ class Place:
     lost: GossipflError | None = None
 
     def wait_for(self, size: int, moved: Callable[[], int]) -> None:
-        """Begin a part in which the other side has to send, or take, `size` bytes."""
+        """Begin a phase in which the other side must send or receive `size` bytes."""
         self.since, self.size, self.moved = trio.current_time(), size, moved
 
     def work(self) -> None:
-        """Begin a part in which this side is at work."""
+        """Begin a phase in which this side is working."""
         self.moved = None
 
     def pace(self, now: float) -> float:
-        """Return bytes a second in this part."""
+        """Return the bytes a second in this phase."""
         return 0.0 if self.moved is None else self.moved() / max(now - self.since, 1e-3)
 
     def lose(self, error: GossipflError) -> None:
@@ -74,10 +74,10 @@ class Place:
 
 
 class Places:
-    """Gives places; surplus exchanges are refused, not queued.
+    """A limited number of places; surplus exchanges are refused, not queued.
 
-    A quarter of the places is kept for peers of standing. When all are taken, the slowest exchange of a stranger
-    from the network with most of them gives way to one from a network with fewer.
+    A quarter of the places is reserved for peers with standing. When all are taken, an exchange from another
+    network displaces the slowest exchange without standing from the network that holds most places.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ class Places:
 
     @property
     def reserved_bytes(self) -> int:
-        """Memory for all frames under way."""
+        """Memory for all frames in transit."""
         return sum(place.reserved for place in self.taken)
 
     @contextmanager
@@ -102,7 +102,7 @@ class Places:
         Raises
         ------
         PeerBusy
-            There is none.
+            No place is free.
         """
         place = Place(
             peer_id=peer_id,
@@ -120,7 +120,7 @@ class Places:
                 self.taken.remove(place)
 
     def reserve(self, place: Place, size: int) -> None:
-        """Reserve memory for a frame of `size` bytes; one alone is let through whatever its size.
+        """Reserve memory for a frame of `size` bytes; a single frame is admitted whatever its size.
 
         Raises
         ------
@@ -129,14 +129,14 @@ class Places:
         """
         reserved = self.reserved_bytes
         if reserved and reserved + size > self._limits.inbound_bytes:
-            raise PeerBusy("too many bytes are under way")
+            raise PeerBusy("too many bytes are in transit")
         place.reserved += size
 
     async def keep_pace(self) -> None:
-        """Take the places of exchanges that are too slow to end in time, until cancelled.
+        """End exchanges that are too slow to finish in time, until cancelled.
 
-        After a grace, an exchange must have moved as much as `slowest_bytes_per_second` gives, and as much as
-        half the pace that would end it at its deadline.
+        After the grace period an exchange must keep up with both `slowest_bytes_per_second` and half the pace
+        that would finish it exactly at its deadline.
         """
         limits = self._limits
         while True:
@@ -148,7 +148,7 @@ class Places:
                     continue
                 pace = max(limits.slowest_bytes_per_second, place.size / (2 * limits.exchange_seconds))
                 if place.moved() < min(place.size, pace * late):
-                    place.lose(ExchangeTimedOut("a peer's exchange was too slow to end in time"))
+                    place.lose(ExchangeTimedOut("a peer's exchange was too slow to finish in time"))
 
     def _make_room(self, newcomer: Place) -> None:
         limits = self._limits
@@ -157,7 +157,7 @@ class Places:
             own += place.peer_id == newcomer.peer_id
             strangers += not place.is_valued
         if own >= limits.inbound_exchanges_per_peer:
-            raise PeerBusy("too many exchanges are under way")
+            raise PeerBusy("too many exchanges are in progress")
         most = limits.inbound_exchanges
         if len(self.taken) < most and (newcomer.is_valued or strangers < most - most // 4):
             return
@@ -175,7 +175,7 @@ class Places:
             and (newcomer.is_valued or crowds[place.prefix] > crowds[newcomer.prefix] + 1)
         ]
         if not giving_way:
-            raise PeerBusy("too many exchanges are under way")
+            raise PeerBusy("too many exchanges are in progress")
         slowest = min(giving_way, key=lambda place: (-crowds[place.prefix], place.pace(now)))
         self.taken.remove(slowest)
         slowest.lose(PeerBusy("the place was needed for another peer"))

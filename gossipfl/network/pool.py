@@ -1,6 +1,6 @@
-"""Idle streams kept per neighbour: a fresh stream costs a negotiation, a used one nothing.
+"""Idle streams kept for each neighbour: opening a stream costs a negotiation, reusing one does not.
 
-One exchange follows another on a stream; several at a time take several streams.
+Exchanges follow one another on a stream; simultaneous ones use several streams.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ class Lease:
     ----------
     stream : Stream
     connection : Connection
-        The one the stream belongs to.
+        The connection of the stream.
     is_fresh : bool
-        Whether its connection was made for this very exchange; otherwise it may have died unnoticed.
+        Whether the connection was made for this exchange; otherwise it may have died unnoticed.
     """
 
     stream: Stream
@@ -35,16 +35,18 @@ class Lease:
 
 @dataclass(slots=True)
 class Neighbour:
-    """What is kept of one neighbour.
+    """Streams and locks of one neighbour.
 
     Parameters
     ----------
     turns : trio.Semaphore
-        As many as exchanges may be under way.
+        Limits simultaneous exchanges.
     dialling : trio.Lock
-        Held while a connection is being made, so that there is one and not several.
+        Held while dialling, so that only one connection is made.
     idle : list of (Stream, Connection, float)
-        Streams between exchanges, and since when; the last one used comes last.
+        Streams between exchanges, and since when; most recently used last.
+    users : int
+        Exchanges that use or wait for a stream.
     """
 
     turns: trio.Semaphore
@@ -66,14 +68,14 @@ class StreamPool:
         self._neighbours: dict[str, Neighbour] = {}
 
     def neighbour(self, peer_id: str) -> Neighbour:
-        """Return what is kept of a neighbour."""
+        """Return the entry of a neighbour, a new one if necessary."""
         if peer_id not in self._neighbours:
             self._neighbours[peer_id] = Neighbour(turns=trio.Semaphore(self._streams_per_neighbour))
         return self._neighbours[peer_id]
 
     @staticmethod
     def take_idle(neighbour: Neighbour) -> Lease | None:
-        """Take the stream used last, if there is one on which an exchange may begin."""
+        """Take the most recently used stream on which an exchange may begin, if there is one."""
         while neighbour.idle:
             stream, connection, _ = neighbour.idle.pop()
             if stream.usable and connection.alive:
@@ -90,7 +92,7 @@ class StreamPool:
             lease.stream.reset()
 
     def sweep(self, *, idle_seconds: float) -> None:
-        """Close streams that were idle too long or are of no more use, and forget neighbours without any."""
+        """Close streams that are unusable or have been idle too long, and forget neighbours without streams."""
         now = trio.current_time()
         for peer_id, neighbour in list(self._neighbours.items()):
             kept = []

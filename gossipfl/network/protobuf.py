@@ -1,4 +1,4 @@
-"""Protobuf messages all of whose fields are length-delimited, as those of a handshake and of identify are."""
+"""Protobuf messages with only length-delimited fields, such as those of the handshake and identify."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from gossipfl.errors import MalformedFrame
 __all__ = ["field", "fields_of", "read_varint", "varint"]
 
 _DELIMITED: Final = 2
-_VARINT_BYTES: Final = 3  # lengths and numbers below 2^21: no message here is longer
+_VARINT_BYTES: Final = 3  # numbers below 2^21; no message here is longer
 
 
 def varint(number: int) -> bytes:
-    """Encode an unsigned LEB128."""
+    """Encode a number as unsigned LEB128."""
     encoded = bytearray()
     while number >= 0x80:
         encoded.append(number & 0x7F | 0x80)
@@ -23,19 +23,19 @@ def varint(number: int) -> bytes:
 
 
 def read_varint(data: bytes, position: int) -> tuple[int, int]:
-    """Decode an unsigned LEB128 of at most three bytes; return it and the position behind it.
+    """Decode an unsigned LEB128 of at most three bytes; return the number and the position after it.
 
     Raises
     ------
     MalformedFrame
-        It is longer, or does not end.
+        It is longer, or incomplete.
     """
     value = 0
     for index, byte in enumerate(data[position : position + _VARINT_BYTES]):
         value |= (byte & 0x7F) << 7 * index
         if byte < 0x80:
             return value, position + index + 1
-    raise MalformedFrame("a protobuf holds a number that is too long, or does not end")
+    raise MalformedFrame("a protobuf holds a number that is too long or incomplete")
 
 
 def field(number: int, content: bytes) -> bytes:
@@ -57,7 +57,7 @@ def fields_of(message: bytes) -> dict[int, list[bytes]]:
         key, position = read_varint(message, position)
         size, position = read_varint(message, position)
         if key & 7 != _DELIMITED or position + size > len(message):
-            raise MalformedFrame("a protobuf is not of its kind, or ends inside a field")
+            raise MalformedFrame("a protobuf field is incomplete, or not length-delimited")
         fields.setdefault(key >> 3, []).append(message[position : position + size])
         position += size
     return fields

@@ -1,4 +1,4 @@
-"""Rates at which one peer may send."""
+"""Rate limits for each peer."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ _FEWEST_PER_SECOND: Final = 4.0
 
 
 class TokenBucket:
-    """Allows `rate` units a second on average, and a second's worth, or `burst`, at once.
+    """Allows `rate` units a second on average, and bursts of `burst` units, by default one second's worth.
 
-    A request is allowed while the bucket is not empty, whatever its size, and may leave a debt: so that a
-    message larger than a second's worth passes, and is paid for by a longer wait.
+    While the bucket is not empty, a request of any size is allowed and may leave a debt. A message larger than a
+    burst thus passes, at the price of a longer wait.
 
     Parameters
     ----------
     rate : float
         Units a second.
     now : float
-        Seconds on the caller's monotonic clock, as in all methods.
+        Seconds of the caller's monotonic clock, as in all methods.
     burst : float, optional
         Units.
     """
@@ -35,7 +35,7 @@ class TokenBucket:
         self._updated = now
 
     def take(self, units: float, *, now: float) -> bool:
-        """Take `units` if the bucket is not empty; say whether it was not."""
+        """Take `units` unless the bucket is empty; return whether they were taken."""
         self._level = min(self._burst, self._level + (now - self._updated) * self._rate)
         self._updated = now
         if self._level <= 0:
@@ -45,7 +45,7 @@ class TokenBucket:
 
 
 class PeerRates:
-    """Frames and bytes a second, for each peer on its own.
+    """Limits on each peer's frames and bytes a second.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ class PeerRates:
         Raises
         ------
         RateLimited
-            The peer has used up its share.
+            The peer has exceeded its rate.
         """
         buckets = self._buckets.pop(peer_id, None) or (
             TokenBucket(rate=self._frames_per_second, now=now),
@@ -84,14 +84,14 @@ class PeerRates:
 
 
 class SenderRates:
-    """Messages of one kind a second, for each sender on its own; some may come at once.
+    """A limit on each sender's messages of one kind a second, with bursts of four seconds' worth.
 
     Parameters
     ----------
     per_second : float
-        At least 4.
+        Raised to 4 if lower.
     what : str
-        The messages, for the error.
+        Name of the messages, for the error.
     """
 
     def __init__(self, per_second: float, *, what: str) -> None:
@@ -105,7 +105,7 @@ class SenderRates:
         Raises
         ------
         RateLimited
-            The sender has used up its share.
+            The sender has exceeded its rate.
         """
         rate = self._per_second
         bucket = self._buckets.pop(sender, None) or TokenBucket(rate=rate, burst=4 * rate, now=now)

@@ -1,4 +1,4 @@
-"""Addresses by which others reach a host: its interfaces', as they are now, and what neighbours observe."""
+"""Addresses at which others can reach a host: those of its interfaces, and those that neighbours observe."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from gossipfl.network.log_limits import limited_logger
 
 __all__ = ["Reachability", "interface_addresses"]
 
-_ANYWHERE: Final = ("0.0.0.0", "::")  # noqa: S104 - what it means to listen at, not what is done here
+_ANYWHERE: Final = ("0.0.0.0", "::")  # noqa: S104 - compared with, not bound to
 _REFRESH_SECONDS: Final = 5.0
 _MOST_ADDRESSES: Final = 8
 _MOST_OBSERVERS: Final = 64
-# So many neighbours must agree on what they observe, as one of them may lie.
+# Neighbours that must agree on an observed address, since one may lie.
 _WITNESSES: Final = 2
-# What was observed longer ago may have been another router's.
+# Older observations may be of an earlier router's address.
 _OBSERVED_SECONDS: Final = 600.0
 _log = limited_logger(__name__)
 
 
 def interface_addresses() -> tuple[str, ...]:
-    """Return the IP addresses of all interfaces that can be dialled from elsewhere without a zone."""
+    """Return the IP addresses of all interfaces that can be dialled without a zone."""
     found = (
         ip.ip if isinstance(ip.ip, str) else ip.ip[0] for each in ifaddr.get_adapters() for ip in each.ips
     )
@@ -41,18 +41,18 @@ def interface_addresses() -> tuple[str, ...]:
 
 
 class Reachability:
-    """Keeps the addresses of a host up to date.
+    """The addresses of a host, kept up to date.
 
     Parameters
     ----------
     listened : sequence of PeerAddress
-        With the ports that the system chose.
+        Addresses it listens at, with the ports that the system chose.
     announced : sequence of PeerAddress, optional
-        What the settings say instead.
+        Addresses that the settings give instead.
     interfaces : callable, optional
         Returns the IP addresses of this machine.
     clock : callable, optional
-        Returns seconds; those of a monotonic clock.
+        Returns the seconds of a monotonic clock.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class Reachability:
         self.refresh()
 
     def addresses(self) -> tuple[PeerAddress, ...]:
-        """Return the addresses to announce, those that reach furthest first; never 0.0.0.0, never port 0."""
+        """Return the addresses to announce, widest scope first; never 0.0.0.0 and never port 0."""
         if self._announced:
             return self._announced
         own = self.own()
@@ -81,11 +81,11 @@ class Reachability:
 
     @property
     def is_announced(self) -> bool:
-        """Whether the settings say what is announced."""
+        """Whether the settings give the announced addresses."""
         return bool(self._announced)
 
     def own(self) -> list[PeerAddress]:
-        """Return the addresses of this machine at which it listens."""
+        """Return the addresses of this machine at which the host listens."""
         own: list[PeerAddress] = []
         for address in self._listened:
             if address.host not in _ANYWHERE:
@@ -101,7 +101,7 @@ class Reachability:
         return own
 
     def refresh(self) -> None:
-        """Look at the interfaces, and warn if nobody elsewhere can reach them."""
+        """Read the interfaces' addresses, and warn if no other machine can reach any of them."""
         before, self._own = self._own, self.interfaces()
         anywhere = any(each.host in _ANYWHERE for each in self._listened)
         if (
@@ -110,33 +110,33 @@ class Reachability:
             and all(each.scope <= Scope.LOOPBACK for each in self.addresses())
         ):
             _log.warning(
-                "no interface of this machine has an address that others can reach: this peer can dial, and "
-                "nobody on another machine can dial it. Connect a network, or set network.announce"
+                "no interface of this machine has an address that others can reach: this peer can dial other "
+                "machines, but they cannot dial it. Connect to a network, or set network.announce"
             )
 
     async def keep_fresh(self) -> None:
-        """Look at the interfaces now and then, until cancelled."""
+        """Read the interfaces' addresses every few seconds, until cancelled."""
         while True:
             await trio.sleep(_REFRESH_SECONDS)
             before = self.addresses()
             await trio.to_thread.run_sync(self.refresh)
             if (now := self.addresses()) != before:
-                _log.info("this peer is reached at other addresses now: %s", ", ".join(map(str, now)))
+                _log.info("the addresses of this peer are now: %s", ", ".join(map(str, now)))
 
-    def observed(self, host: str, *, teller: str, teller_host: str) -> None:
-        """Take in the IP address at which a connected peer sees this host.
+    def observed(self, host: str, *, observer: str, observer_host: str) -> None:
+        """Record the IP address at which a connected peer sees this host.
 
-        It counts only if it reaches as far as that peer's own, and once others agree.
+        It counts only if its scope equals that of the observer's own address, and once others agree.
         """
         try:
             scope = scope_of(host)
-            counts = scope is not Scope.NOWHERE and scope == scope_of(teller_host) and "%" not in host
+            counts = scope is not Scope.NOWHERE and scope == scope_of(observer_host) and "%" not in host
         except ValueError:
             return
         if not counts:
             return
-        self._observers[teller] = (host, prefix_of(teller_host), self._clock())
-        self._observers.move_to_end(teller)
+        self._observers[observer] = (host, prefix_of(observer_host), self._clock())
+        self._observers.move_to_end(observer)
         if len(self._observers) > _MOST_OBSERVERS:
             self._observers.popitem(last=False)
 
@@ -144,12 +144,12 @@ class Reachability:
         known = {each.host for each in own}
         seen: dict[str, set[str]] = {}
         oldest = self._clock() - _OBSERVED_SECONDS
-        for teller, (host, prefix, since) in self._observers.items():
+        for observer, (host, prefix, since) in self._observers.items():
             if since < oldest:
                 continue
-            # Whoever has a network has many identities in it.
-            seen.setdefault(host, set()).add(prefix if scope_of(host) is Scope.GLOBAL else teller)
-        agreed = [host for host, tellers in seen.items() if len(tellers) >= _WITNESSES and host not in known]
+            # One party may run many peers in its own network, which therefore count as one.
+            seen.setdefault(host, set()).add(prefix if scope_of(host) is Scope.GLOBAL else observer)
+        agreed = [host for host, seers in seen.items() if len(seers) >= _WITNESSES and host not in known]
         return [
             replace(address, host=host)
             for host in agreed
@@ -159,5 +159,5 @@ class Reachability:
 
 
 def _is_behind(address: PeerAddress, host: str) -> bool:
-    """Whether what is listened at may be reached by a router's address."""
+    """Return whether a router with address `host` may forward to the listening address."""
     return address.host in _ANYWHERE or Scope.LOOPBACK < address.scope < scope_of(host)

@@ -1,4 +1,4 @@
-"""The frame reader driven by a stream, and decoding off the event loop."""
+"""Frames received from a stream, and decoded off the event loop."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from gossipfl.wire import AnyHeader, AnyMessage, Expectation, Kind, ReceivedFram
 
 __all__ = ["REPLIES", "REQUESTS", "decode", "receive"]
 
-#: The kinds of frames that open an exchange, and those that answer one.
+#: Kinds of frames that open an exchange, and kinds that answer one.
 REQUESTS: Final = frozenset({Kind.MODEL, Kind.VIEW, Kind.ROUND, Kind.PROGRESS, Kind.NEWS})
 REPLIES: Final = frozenset(
     {Kind.MODEL, Kind.ACKNOWLEDGEMENT, Kind.VIEW, Kind.REFUSAL, Kind.PROGRESS, Kind.NEWS}
 )
 
-# Decoding is linear in the body's size: some 0.2 ms up to here.
+# Decoding is linear in the body's size, and takes about 0.2 ms for this many bytes.
 _MOST_BYTES_IN_LOOP: Final = 512 * 1024
 
 
@@ -33,13 +33,13 @@ async def receive(
     bodies: BodyBuffers,
     before_body: Callable[[AnyHeader, int], None] | None = None,
 ) -> ReceivedFrame:
-    """Drain one frame from a stream; see `frame_reader`.
+    """Read one frame from a stream; see `frame_reader`.
 
     Raises
     ------
     MessageRefused
-        The frame was refused part-way: the stream is in the middle of it. `TruncatedFrame` if the stream
-        ended, was reset, or lost its connection inside the frame; none of these ever ends a frame.
+        The frame was refused part-way, and the stream is in the middle of it. `TruncatedFrame` if the stream
+        ended, was reset or lost its connection inside the frame.
     """
     reader = frame_reader(expectation, kinds=kinds, allocate=bodies.allocate, before_body=before_body)
     while True:
@@ -57,12 +57,12 @@ async def receive(
 
 
 async def decode(frame: ReceivedFrame) -> AnyMessage:
-    """Validate and decode a drained frame, a large one in a worker thread.
+    """Validate and decode a received frame, in a worker thread if it is large.
 
     Raises
     ------
     MessageRefused
-        The frame does not hold what its header says. The stream is at the end of the frame.
+        The body does not match its header. The stream is at the end of the frame.
     """
     if len(frame.body) <= _MOST_BYTES_IN_LOOP:
         return frame.message()

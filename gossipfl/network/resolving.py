@@ -1,4 +1,4 @@
-"""Names to IP addresses, with a bound on threads and time: a silent resolver must not eat them."""
+"""Name resolution with bounded threads and time, whatever the system's resolver does."""
 
 from __future__ import annotations
 
@@ -19,15 +19,14 @@ _THREADS: Final = 4
 
 
 class Resolver:
-    """Resolves names in a few threads, of which those that hearsay names have their own.
+    """Resolves names in a few threads, separate ones for names learned by hearsay.
 
-    A look-up cannot be cancelled. One that is given up keeps its thread until the system's resolver gives up
-    too; until then there are so many fewer look-ups at a time.
+    A lookup cannot be cancelled: one that times out occupies its thread until the system's resolver returns.
 
     Parameters
     ----------
     seconds : float
-        For a look-up, the wait for a thread included.
+        Time for a lookup, including the wait for a thread.
     lookup : callable, optional
         Replaces `socket.getaddrinfo`.
     """
@@ -39,12 +38,12 @@ class Resolver:
         self._hearsay = trio.CapacityLimiter(_THREADS)
 
     async def resolve(self, address: PeerAddress, *, trusted: bool) -> list[str]:
-        """Return the IP addresses of a name, a few at most.
+        """Return at most a few IP addresses of a name.
 
         Raises
         ------
         PeerUnreachable
-            There are none, or none came in time.
+            The name has none, or was not resolved in time.
         """
         with trio.move_on_after(self._seconds):
             try:

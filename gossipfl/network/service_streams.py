@@ -1,4 +1,4 @@
-"""Streams of services: bytes in any portions, within limits."""
+"""Streams of services, with limits on their bytes."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ _HELD_SECONDS: Final = 0.05
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceLimits:
-    """How much peers get of a service.
+    """Limits on the use of a service.
 
     Parameters
     ----------
     streams, streams_per_peer : int
-        Streams at a time, in all and of one peer. A quarter is kept for peers of standing.
+        Simultaneous streams, in total and of one peer. A quarter is reserved for peers with standing.
     streams_per_second : float
-        Streams that one peer may open, on average; four seconds' worth may come at once.
+        Average rate at which one peer may open streams; bursts of four seconds' worth are allowed.
     bytes : int
-        Bytes on a stream, both ways together.
+        Bytes on a stream, in both directions together.
     bytes_per_second : float
-        Bytes of one peer on all its streams, on average; four seconds' worth may come at once.
+        Average rate of one peer on all its streams; bursts of four seconds' worth are allowed.
     seconds : float
-        For a stream, from opening to its end.
+        Lifetime of a stream.
     """
 
     streams: int = 32
@@ -45,7 +45,7 @@ class ServiceLimits:
 
 
 class ServiceStream:
-    """A stream as a service has it: bytes in any portions, within limits.
+    """A stream of a service, to be read and written in pieces of any size within limits.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ class ServiceStream:
     protocol : str
     limits : ServiceLimits
     share : TokenBucket
-        What the peer has left of its bytes a second.
+        The peer's allowance of bytes a second.
     """
 
     def __init__(
@@ -83,9 +83,9 @@ class ServiceStream:
         Raises
         ------
         RateLimited
-            The stream carries too much.
+            The stream has exceeded its bytes.
         StreamFailure
-            The stream, or its connection, went away.
+            The stream or its connection ended.
         """
         try:
             data = await self._stream.read_some(most)
@@ -95,7 +95,7 @@ class ServiceStream:
         return data
 
     async def read_exactly(self, size: int) -> bytes:
-        """Return the next `size` bytes; raise `StreamEnded` if the other side finishes before."""
+        """Return the next `size` bytes; raise `StreamEnded` if the other side finishes first."""
         await self._spend(size)
         return await self._stream.read_exactly(size)
 
@@ -105,22 +105,22 @@ class ServiceStream:
         await self._stream.write(data)
 
     def finish(self) -> None:
-        """Say that no more will be sent. What still comes can be read."""
+        """Finish sending; reading remains possible."""
         self._stream.finish()
 
     def close(self) -> None:
-        """Say that no more will be sent, and discard what still comes."""
+        """Finish sending, and discard what still arrives."""
         self._stream.close()
 
     def reset(self) -> None:
-        """Give the stream up in both directions."""
+        """Abandon the stream in both directions."""
         self._stream.reset()
 
     async def _spend(self, size: int) -> None:
         self._left -= size
         if self._left < 0:
             raise RateLimited(
-                "a stream of a service carries too much", expected=f"at most {self._most} bytes"
+                "a service stream carries too many bytes", expected=f"at most {self._most} bytes"
             )
         while not self._share.take(size, now=trio.current_time()):
             await trio.sleep(_HELD_SECONDS)

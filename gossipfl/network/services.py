@@ -1,7 +1,7 @@
-"""Services beside exchanges: protocols that a host answers or asks for, and how much each may use.
+"""Services: protocols other than exchanges that a host answers or uses, each with limits.
 
-Whoever offers a service says what to do with a stream; how many streams, bytes and seconds peers get of it is
-decided here. Too many streams, or too many bytes on one, are refused; too many bytes a second are held back.
+A service provides only the handler of its streams; their number, bytes and lifetime are limited here. Too many
+streams, or too many bytes on one, are refused; too many bytes a second are delayed.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ _log = limited_logger(__name__)
 
 
 ServiceHandler = Callable[[ServiceStream], Awaitable[None]]
-"""Does what a peer asks for on a stream; when it returns, the stream is closed. It may raise any error."""
+"""Handles a stream that a peer opened; when it returns, the stream is closed. It may raise any error."""
 
 
 @dataclass(slots=True)
 class _Offer:
-    """A service with what its users have used."""
+    """A service and its users' allowances."""
 
     handler: ServiceHandler
     limits: ServiceLimits
@@ -47,7 +47,7 @@ class _Offer:
     shares: OrderedDict[str, tuple[TokenBucket, TokenBucket]] = field(default_factory=OrderedDict)
 
     def share(self, peer_id: str) -> tuple[TokenBucket, TokenBucket]:
-        """Return what a peer has left of streams, and of bytes, a second."""
+        """Return a peer's allowances of streams and of bytes a second."""
         now, limits = trio.current_time(), self.limits
         self.shares[peer_id] = share = self.shares.pop(peer_id, None) or (
             TokenBucket(rate=limits.streams_per_second, burst=4 * limits.streams_per_second, now=now),
@@ -59,12 +59,12 @@ class _Offer:
 
     @contextmanager
     def place(self, peer_id: str, *, is_valued: bool) -> Iterator[TokenBucket]:
-        """Hold a place for a stream; give the peer's share of bytes."""
+        """Hold a place for a stream, and provide the peer's allowance of bytes."""
         limits = self.limits
         streams, volume = self.share(peer_id)
         if not streams.take(1, now=trio.current_time()):
             raise RateLimited(
-                "the peer asks for a service too often",
+                "the peer uses a service too often",
                 expected=f"at most {limits.streams_per_second:g} times a second",
             )
         most = limits.streams if is_valued else limits.streams - limits.streams // 4
@@ -89,9 +89,9 @@ class Services:
     find_connection : callable
         Returns a live connection to a peer id, or None.
     connect : callable
-        Makes a connection to a peer id at one of some addresses.
+        Connects to a peer id at one of the given addresses.
     refuse : callable
-        Is handed the peer's id and the error of everything refused.
+        Called with the peer's id and the error of every refusal.
     """
 
     def __init__(
@@ -112,15 +112,15 @@ class Services:
 
     @property
     def protocols(self) -> tuple[str, ...]:
-        """What is offered now."""
+        """The protocols answered now."""
         return tuple(self._offers)
 
     def offer(self, protocol: str, handler: ServiceHandler, limits: ServiceLimits | None = None) -> None:
-        """Answer a protocol from now on, in the place of whoever does."""
+        """Start answering a protocol, in place of its present handler if there is one."""
         self._offers.setdefault(protocol, []).append(_Offer(handler, limits or ServiceLimits()))
 
     def withdraw(self, protocol: str) -> None:
-        """Answer a protocol no more, or as before the last offer; streams under way go on."""
+        """Undo the last offer of a protocol; streams in progress continue."""
         self._offers[protocol].pop()
         if not self._offers[protocol]:
             del self._offers[protocol]
@@ -128,7 +128,7 @@ class Services:
     async def serve(self, protocol: str, connection: Connection, stream: Stream) -> None:
         """Answer a stream that the other side opened, until it ends."""
         offers, peer_id = self._offers.get(protocol), connection.peer_id
-        if not offers:  # withdrawn since it was agreed upon
+        if not offers:  # withdrawn since it was negotiated
             stream.reset()
             return
         offer = offers[-1]
@@ -141,7 +141,7 @@ class Services:
                     await offer.handler(bounded)
                     stream.close()
             if deadline.cancelled_caught:
-                self._refuse(peer_id, ExchangeTimedOut("a stream of a service was not over in time"))
+                self._refuse(peer_id, ExchangeTimedOut("a service stream did not end in time"))
         except StreamEnded:
             stream.close()
         except StreamFailure as failure:
@@ -149,13 +149,13 @@ class Services:
         except GossipflError as error:
             connection.multiplexer.useless_frames += 1  # a flood of refused streams ends the connection
             self._refuse(peer_id, error)
-        except Exception:  # a fault of this side; the host and its other streams live on
+        except Exception:  # a bug on this side must not end the host or its other streams
             _log.exception("the service %s failed", protocol)
         finally:
             stream.reset()
 
     async def connection(self, peer_id: str, addresses: Sequence[str | Hearsay] = ()) -> Connection:
-        """Return a connection to a peer: one that is there, or a new one to one of the addresses.
+        """Return a connection to a peer: an existing one, or a new one to one of the addresses.
 
         Raises
         ------
@@ -170,7 +170,7 @@ class Services:
         addresses: Sequence[str | Hearsay],
         manner: DialManner | None = None,
     ) -> Connection:
-        """Make a connection to a peer, whether or not there is one; see `Dialler.dial`.
+        """Make a new connection to a peer, even if there is one already; see `Dialler.dial`.
 
         Raises
         ------
@@ -187,24 +187,24 @@ class Services:
         addresses: Sequence[str | Hearsay] = (),
         limits: ServiceLimits | None = None,
     ) -> ServiceStream:
-        """Ask a peer for a service. Whoever asks closes or resets the stream.
+        """Open a stream to a peer's service. The caller closes or resets it.
 
         Parameters
         ----------
         peer_id : str
         protocols : sequence of str
-            Proposed one after the other; if there are none, nothing is agreed upon.
+            Proposed in order; if empty, nothing is negotiated.
         addresses : sequence of str or Hearsay, optional
-            Where to dial the peer if it is not connected.
+            Addresses to dial if the peer is not connected.
         limits : ServiceLimits, optional
-            Bounds the stream's bytes.
+            Limits the stream's bytes.
 
         Raises
         ------
         ProtocolNotSpoken
-            The peer offers none of them.
+            The peer speaks none of them.
         ExchangeFailed
-            It could not be asked.
+            It could not be reached, or did not answer.
         """
         limits = limits or ServiceLimits()
         connection = await self.connection(peer_id, addresses)
@@ -219,9 +219,9 @@ class Services:
                 if not agreed:
                     stream.reset()
         except StreamFailure as failure:
-            raise ExchangeFailed(f"{peer_id} opened no stream", got=failure) from failure
+            raise ExchangeFailed(f"no stream to {peer_id} could be opened", got=failure) from failure
         if not agreed:
-            raise ExchangeTimedOut(f"{peer_id} did not say in time whether it offers a service")
+            raise ExchangeTimedOut(f"{peer_id} did not answer in time whether it offers a service")
         share = TokenBucket(
             rate=limits.bytes_per_second, burst=4 * limits.bytes_per_second, now=trio.current_time()
         )

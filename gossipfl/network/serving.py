@@ -1,4 +1,4 @@
-"""The side of an exchange that answers it."""
+"""The responding side of an exchange."""
 
 from __future__ import annotations
 
@@ -26,32 +26,32 @@ from gossipfl.wire import AnyHeader, AnyMessage, Expectation, Frame, ReceivedFra
 __all__ = ["Handler", "Screen", "Server"]
 
 Handler = Callable[[str, AnyMessage], Awaitable[Frame]]
-"""Answers a peer's message. It may raise `MessageRefused` or `PeerBusy`, which the peer is told."""
+"""Answers a peer's message. It may raise `MessageRefused` or `PeerBusy`, whose code is sent to the peer."""
 
 Screen = Callable[[str, AnyHeader], None]
-"""Looks at a header before its body is read, and raises `MessageRefused` or `PeerBusy` to refuse it."""
+"""Checks a header before its body is read, and raises `MessageRefused` or `PeerBusy` to refuse the message."""
 
 _REFUSAL_SECONDS: Final = 1.0
-# What a frame without a row has at most, by the time its header is known.
+# Bytes that a peer must send in time before its frame's length is known.
 _FIRST_BYTES: Final = 1024
 _log = limited_logger(__name__)
 
 
 class Server:
-    """Answers the exchanges that others start.
+    """Answers exchanges that others start.
 
     Parameters
     ----------
     limits : NetworkLimits
     expectation : Expectation
-        What messages may be.
+        What messages must match.
     counters : NetworkCounters
     bodies : BodyBuffers
     standing : Standing
     services : Services
-        What else streams may be for.
+        Answer streams of other protocols.
     punish : callable
-        Is handed the peer's id and the error of everything refused, once the peer has been told.
+        Called with the peer's id and the error of every refusal, after the refusal has been sent.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class Server:
         self.screen: Screen | None = None
 
     async def serve(self, connection: Connection, stream: Stream) -> None:
-        """Answer a stream that the other side opened, in exchanges or as a service, until it ends."""
+        """Answer a stream that the other side opened, for exchanges or for a service, until it ends."""
         try:
             async with connection.turns.taken():
                 with trio.move_on_after(self._limits.dial_seconds) as deadline:
@@ -91,7 +91,7 @@ class Server:
                     await self._answer_all(connection, stream)
                 else:
                     await self._services.serve(protocol, connection, stream)
-        except StreamEnded:  # the other side has no more requests, and has read, or will read, its answers
+        except StreamEnded:  # the other side has no more requests, but may still read answers
             stream.close()
         except StreamFailure as failure:
             _log.debug("a stream of %s ended: %s", connection.peer_id, failure)
@@ -106,7 +106,7 @@ class Server:
         turns, answered = connection.turns, False
         while True:
             with trio.move_on_after(self._limits.idle_seconds) as idle:
-                if answered:  # a first request may be under way, and deserves its answer
+                if answered:  # the first request may be on its way, and must be answered
                     turns.begin_idle(idle)
                 try:
                     await stream.wait_readable()
@@ -120,7 +120,7 @@ class Server:
             answered = True
 
     async def _answer(self, connection: Connection, stream: Stream) -> bool:
-        """Answer one exchange; say whether another one may follow on the stream."""
+        """Answer one exchange; return whether another may follow on the stream."""
         peer_id = connection.peer_id
         in_step = False
         place: Place | None = None
@@ -183,21 +183,21 @@ class Server:
             return await self.handler(peer_id, message)
         except GossipflError:
             raise
-        except Exception as error:  # a fault of this side must not end the host, nor tell others its details
+        except Exception as error:  # a bug on this side must not end the host, or reveal details to others
             _log.exception("the handler of exchanges failed")
             raise ExchangeFailed("the neighbour failed to answer") from error
 
     async def _cut(self, peer_id: str, stream: Stream, place: Place | None) -> None:
-        """Note that an exchange was cut short: for its pace, for another's sake, or at its deadline."""
-        error = place.lost if place is not None and place.lost is not None else None
+        """Account for an exchange that was cut: it was too slow, displaced by another, or past its deadline."""
+        error = None if place is None else place.lost
         if isinstance(error, PeerBusy):
             self._counters.count_refused(error)
             await self._send_refusal(peer_id, stream, error)
             stream.close()
             return
-        error = error or ExchangeTimedOut("a peer's exchange was not over in time")
+        error = error or ExchangeTimedOut("a peer's exchange did not end in time")
         self._counters.count_refused(error)
-        if place is None or place.moved is not None:  # it was the other side's turn
+        if place is None or place.moved is not None:  # this side was waiting for the other
             self._punish(peer_id, error)
 
     async def _send_refusal(self, peer_id: str, stream: Stream, error: GossipflError) -> None:
@@ -205,4 +205,4 @@ class Server:
             with trio.move_on_after(_REFUSAL_SECONDS):
                 await stream.write_all(encode(Refusal.of(error)).buffers)
         except StreamFailure as failure:
-            _log.debug("%s did not wait to be refused: %s", peer_id, failure)
+            _log.debug("%s did not wait for the refusal: %s", peer_id, failure)

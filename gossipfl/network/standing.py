@@ -1,4 +1,4 @@
-"""Standing of peers: known to this one, proven in an exchange, or strangers."""
+"""Standing of peers, which decides who keeps a place when places run out."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ _MOST_PROVEN: Final = 4096
 
 
 class Standing:
-    """Says whom a host values when places are short.
+    """The peers for which a host reserves places.
 
-    An identity costs nothing, so what it has proved is little: that it spoke the protocol to its end, once. But
-    places are kept for those who did, and those that the host's user knows.
+    These are the peers that the host's user knows, and those that have completed an exchange. The latter proves
+    little, since identities cost nothing, but more than a peer that has proved nothing.
 
     Parameters
     ----------
     knows : callable, optional
-        Says of a peer id whether the host's user knows it.
+        Returns whether the host's user knows a peer id.
     """
 
     def __init__(self, *, knows: Callable[[str], bool] = lambda _: False) -> None:
@@ -28,16 +28,16 @@ class Standing:
         self._proven: OrderedDict[str, None] = OrderedDict()
 
     def prove(self, peer_id: str) -> None:
-        """Note that a whole exchange with a peer went well."""
+        """Record that a peer completed an exchange."""
         self._proven[peer_id] = None
         self._proven.move_to_end(peer_id)
         if len(self._proven) > _MOST_PROVEN:
             self._proven.popitem(last=False)
 
     def lose(self, peer_id: str) -> None:
-        """Note that a peer broke the protocol."""
+        """Withdraw a peer's standing, because it broke the protocol."""
         self._proven.pop(peer_id, None)
 
     def is_valued(self, peer_id: str) -> bool:
-        """Say whether places are kept for a peer."""
+        """Return whether places are reserved for a peer."""
         return peer_id in self._proven or self.knows(peer_id)

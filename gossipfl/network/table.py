@@ -1,4 +1,4 @@
-"""Connections of a host, and who may have another."""
+"""Connections of a host, and the policy that limits them."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from gossipfl.network.standing import Standing
 
 __all__ = ["ConnectionTable", "Watcher"]
 
-# Without an exchange for so long, a connection gives way to one that is wanted.
+# A connection without an exchange for this long may be dropped for another.
 _IDLE_SECONDS: Final = 5.0
 
 
 class Watcher(Protocol):
-    """Whoever is told of a host's connections. It neither waits nor fails."""
+    """An observer of a host's connections. It must neither wait nor fail."""
 
-    def came(self, connection: Connection) -> None:
-        """Note that there is another connection."""
+    def connected(self, connection: Connection) -> None:
+        """Record a new connection."""
 
-    def gone(self, connection: Connection) -> None:
-        """Note that a connection is no more."""
+    def disconnected(self, connection: Connection) -> None:
+        """Record that a connection has ended."""
 
 
 class ConnectionTable:
-    """Live connections by peer id, and sockets by remote address from accepting to closing.
+    """Live connections by peer id, and accepted sockets by remote address.
 
-    A quarter of the places is kept for peers of standing. When places run out, idle connections of strangers give
-    way, those from the network prefix that has most of them first.
+    A quarter of the places is reserved for peers with standing. When places run out, idle connections without
+    standing are dropped, first those from the network prefix that holds most of them.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ class ConnectionTable:
         self._standing = standing
         self._by_peer: dict[str, list[Connection]] = {}
         self._by_address: Counter[str] = Counter()
-        #: Are told when connections come and go.
+        #: Notified when connections begin and end.
         self.watchers: list[Watcher] = []
 
     def __len__(self) -> int:
@@ -58,7 +58,7 @@ class ConnectionTable:
         return frozenset(peer_id for peer_id in self._by_peer if self.best(peer_id))
 
     def best(self, peer_id: str) -> Connection | None:
-        """Return the connection to this peer that was heard of last, or None."""
+        """Return the connection to this peer that received something most recently, or None."""
         alive = [
             each for each in self._by_peer.get(peer_id, ()) if each.alive and not each.multiplexer.gone_away
         ]
@@ -73,7 +73,7 @@ class ConnectionTable:
         return [each for connections in self._by_peer.values() for each in connections]
 
     def admit_socket(self, address: str) -> None:
-        """Count a socket that was accepted; `release_socket` ends it.
+        """Count an accepted socket, until `release_socket`.
 
         Raises
         ------
@@ -88,20 +88,20 @@ class ConnectionTable:
         self._by_address[address] += 1
 
     def release_socket(self, address: str) -> None:
-        """Forget an accepted socket."""
+        """Stop counting an accepted socket."""
         self._by_address[address] -= 1
         if not self._by_address[address]:
             del self._by_address[address]
 
     def add(self, connection: Connection) -> None:
-        """Add a connection. A peer with too many loses the one least recently heard of.
+        """Add a connection. A peer with too many loses the one that has been silent longest.
 
-        So that a peer that restarted is not locked out by its own dead connections.
+        A peer that restarted is thus not locked out by its own dead connections.
 
         Raises
         ------
         ConnectionRefusedByPolicy
-            There are too many connections in all, and none gives way.
+            There are too many connections in total, and none may be dropped.
         """
         own = self._by_peer.get(connection.peer_id, [])
         if len(own) >= self._limits.connections_per_peer:
@@ -111,7 +111,7 @@ class ConnectionTable:
             self._make_room(connection)
         self._by_peer.setdefault(connection.peer_id, []).append(connection)
         for watcher in self.watchers:
-            watcher.came(connection)
+            watcher.connected(connection)
 
     def remove(self, connection: Connection) -> None:
         """Forget a connection."""
@@ -121,7 +121,7 @@ class ConnectionTable:
             if not own:
                 del self._by_peer[connection.peer_id]
             for watcher in self.watchers:
-                watcher.gone(connection)
+                watcher.disconnected(connection)
 
     def _make_room(self, newcomer: Connection) -> None:
         most = self._limits.connections
@@ -157,7 +157,7 @@ class ConnectionTable:
         self._drop(least, "its place was needed for another peer")
 
     def _is_valued(self, connection: Connection) -> bool:
-        """Whether a place is kept for the connection: this side chose it, or its peer has some standing."""
+        """Return whether a place is reserved for the connection: this side dialled, or its peer has standing."""
         return connection.is_initiator or self._standing.is_valued(connection.peer_id)
 
     def _drop(self, connection: Connection, why: str) -> None:

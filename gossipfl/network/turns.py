@@ -1,4 +1,4 @@
-"""Turns of the streams of one connection: so many are served at a time, and the others wait."""
+"""Turns of the streams of one connection: a limited number is served simultaneously, and the others wait."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ __all__ = ["StreamTurns"]
 
 
 class StreamTurns:
-    """Gives turns. A stream between two exchanges ends its turn when another one waits for it.
+    """A limited number of turns. A stream between two exchanges ends its turn when another one is waiting.
 
     Parameters
     ----------
     streams : int
-        Served at a time.
+        Streams served simultaneously.
     """
 
     def __init__(self, streams: int) -> None:
@@ -26,12 +26,12 @@ class StreamTurns:
 
     @property
     def waiting(self) -> int:
-        """Streams that wait for their turn."""
+        """Number of streams that are waiting for their turn."""
         return self._free.statistics().tasks_waiting
 
     @asynccontextmanager
     async def taken(self) -> AsyncIterator[None]:
-        """Wait for a turn, and hold it for the time of a ``with`` block."""
+        """Wait for a turn, and hold it for the duration of a ``with`` block."""
         if not self._free.value:
             self._end_idle_for(self.waiting + 1)
         await self._free.acquire()
@@ -41,12 +41,12 @@ class StreamTurns:
             self._free.release()
 
     def begin_idle(self, scope: trio.CancelScope) -> None:
-        """Let the scope, in which a stream waits for its next exchange, be cancelled when another stream waits."""
+        """Allow cancelling the scope in which a stream waits for its next exchange, when another is waiting."""
         self._idle.append(scope)
         self._end_idle_for(self.waiting)
 
     def end_idle(self, scope: trio.CancelScope) -> None:
-        """Note that the stream waits no more: it ends, or its next exchange begins."""
+        """Record that the stream has stopped waiting: it ends, or its next exchange begins."""
         for scopes in (self._idle, self._ending):
             if scope in scopes:
                 scopes.remove(scope)

@@ -1,6 +1,6 @@
-"""py-libp2p's own services on this project's hosts: a host of this one with the interfaces of that library.
+"""py-libp2p's services on this project's hosts, behind the library's own interfaces.
 
-It takes ``pip install gossipfl[libp2p]``; nothing else here imports the library.
+Requires ``pip install gossipfl[libp2p]``; no other package imports the library.
 """
 
 from gossipfl.network.libp2p.host import LibraryHost, open_library_host

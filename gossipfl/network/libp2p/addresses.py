@@ -1,4 +1,4 @@
-"""Addresses between the library and the host."""
+"""Address conversion between the library and the host."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["Listened", "advertised", "hearsay"]
 
 
 class Listened:
-    """What a host listens at, as one of the library's listeners.
+    """The addresses a host listens at, as one of the library's listeners.
 
     Parameters
     ----------
@@ -26,12 +26,12 @@ class Listened:
         self._reachability = reachability
 
     def get_addrs(self) -> tuple[Multiaddr, ...]:
-        """Return the addresses of this machine at which it listens."""
+        """Return the addresses of this machine at which the host listens."""
         return tuple(Multiaddr(str(each)) for each in self._reachability.own())
 
 
 def advertised(reachability: Reachability, known: Sequence[Multiaddr]) -> list[Multiaddr]:
-    """Return where a host is reached, after what the library knows; only what is configured, if anything is."""
+    """Return the library's addresses, then the host's own; only the configured ones, if there are any."""
     announced = [Multiaddr(str(each)) for each in reachability.addresses()]
     if reachability.is_announced:
         return announced
@@ -39,11 +39,11 @@ def advertised(reachability: Reachability, known: Sequence[Multiaddr]) -> list[M
 
 
 def hearsay(addresses: Sequence[Multiaddr], narrowest: Scope) -> list[Hearsay]:
-    """Return those of the library's addresses that are over TCP, as told by others."""
-    told = []
+    """Return those of the library's addresses that are over TCP, as hearsay."""
+    learned = []
     for each in addresses:
         try:
-            told.append(Hearsay(str(parse_address(str(each), smallest_port=1)), narrowest))
+            learned.append(Hearsay(str(parse_address(str(each), smallest_port=1)), narrowest))
         except InvalidAddress:
             continue
-    return told
+    return learned

@@ -1,4 +1,4 @@
-"""Notifees, tags and summaries, as the library's network keeps them."""
+"""Notifees, tags and summaries of the library's network interface."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _log = limited_logger(__name__)
 
 
 class Bookkeeping(INetworkService):
-    """What a network keeps for its users and never acts upon: its host decides which connections stay.
+    """Bookkeeping for a network's users that has no effect on it: the host decides which connections stay.
 
     Parameters
     ----------
     nursery : trio.Nursery
-        Holds the tasks that tell notifees.
+        Runs the tasks that call notifees.
     most_connections : int
-        What the host allows.
+        The host's limit.
     """
 
     def __init__(self, nursery: trio.Nursery, *, most_connections: int) -> None:
@@ -42,23 +42,23 @@ class Bookkeeping(INetworkService):
         """Count connections."""
 
     async def listen(self, *multiaddrs: Multiaddr) -> bool:
-        """Refuse: what is listened at was decided when the host was opened.
+        """Refuse addresses: they were chosen when the host was opened.
 
         Raises
         ------
         SwarmException
-            There is an address.
+            An address is given.
         """
         if multiaddrs:
-            raise SwarmException("the host listens already, where it was told to when it was opened")
+            raise SwarmException("the host is already listening, at the addresses given when it was opened")
         return True
 
     async def run(self) -> None:
-        """Wait until cancelled: the host runs already."""
+        """Wait until cancelled: the host is already running."""
         await trio.sleep_forever()
 
     def get_manager(self) -> NoReturn:
-        """Refuse: the network is no task of the library's.
+        """Refuse: the library does not run the network.
 
         Raises
         ------
@@ -68,31 +68,31 @@ class Bookkeeping(INetworkService):
         raise SwarmException("the network is run by its host")
 
     def register_notifee(self, notifee: INotifee) -> None:
-        """Tell somebody of connections from now on."""
+        """Start notifying about connections."""
         self._notifees.append(notifee)
 
     def remove_notifee(self, notifee: INotifee) -> None:
-        """Tell somebody of connections no more."""
+        """Stop notifying about connections."""
         if notifee in self._notifees:
             self._notifees.remove(notifee)
 
-    def tell(self, event: str, connection: LibraryConnection) -> None:
-        """Tell all notifees that a connection was ``connected`` or ``disconnected``; never blocks."""
+    def notify(self, event: str, connection: LibraryConnection) -> None:
+        """Notify all notifees that a connection was ``connected`` or ``disconnected``; never blocks."""
         for notifee in self._notifees:
-            self._nursery.start_soon(self._tell_one, notifee, event, connection)
+            self._nursery.start_soon(self._notify_one, notifee, event, connection)
 
-    async def _tell_one(self, notifee: INotifee, event: str, connection: LibraryConnection) -> None:
+    async def _notify_one(self, notifee: INotifee, event: str, connection: LibraryConnection) -> None:
         try:
             await getattr(notifee, event)(self, connection)
-        except Exception:  # a fault of the notifee ends no more than this
+        except Exception:  # a bug in a notifee must end nothing else
             _log.exception("a notifee failed")
 
     def tag_peer(self, peer_id: ID, tag: str, value: int) -> None:
-        """Give a peer a tag of some value."""
+        """Tag a peer with a value."""
         self.tag_store.tag_peer(peer_id, tag, value)
 
     def untag_peer(self, peer_id: ID, tag: str) -> None:
-        """Take a tag from a peer."""
+        """Remove a tag from a peer."""
         self.tag_store.untag_peer(peer_id, tag)
 
     def get_tag_info(self, peer_id: ID) -> object:
@@ -100,19 +100,19 @@ class Bookkeeping(INetworkService):
         return self.tag_store.get_tag_info(peer_id)
 
     def protect(self, peer_id: ID, tag: str) -> None:
-        """Note that a peer is wanted."""
+        """Protect a peer for a reason."""
         self.tag_store.protect(peer_id, tag)
 
     def unprotect(self, peer_id: ID, tag: str) -> bool:
-        """Note that a peer is wanted no more for one reason; say whether it is for another."""
+        """Withdraw one reason for protecting a peer; return whether another remains."""
         return bool(self.tag_store.unprotect(peer_id, tag))
 
     def is_protected(self, peer_id: ID, tag: str = "") -> bool:
-        """Say whether a peer is wanted."""
+        """Return whether a peer is protected."""
         return bool(self.tag_store.is_protected(peer_id, tag))
 
     def get_conn_mgr_info(self) -> CMInfo:
-        """Return how many connections there are, and may be."""
+        """Return the number of connections and its limit."""
         return CMInfo(
             low_watermark=self._most_connections,
             high_watermark=self._most_connections,
@@ -122,7 +122,7 @@ class Bookkeeping(INetworkService):
         )
 
     def get_peer_health_summary(self, peer_id: ID) -> dict[str, Any]:
-        """Return nothing, as the library does where it does not watch over connections."""
+        """Return nothing, as the library does when it does not monitor connections."""
         return {}
 
     def get_global_health_summary(self) -> dict[str, Any]:
@@ -134,5 +134,5 @@ class Bookkeeping(INetworkService):
         return "{}" if format == "json" else ""
 
     async def get_health_monitor_status(self) -> dict[str, Any]:
-        """Say that connections are not watched over: their host does so."""
+        """Report that the library does not monitor connections: the host does."""
         return {"enabled": False}

@@ -1,4 +1,4 @@
-"""Connections with the library's interfaces: of its network's connections, and of its multiplexers'."""
+"""Connections with the library's interfaces for network and multiplexed connections."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class LibraryConnection(INetConn, IMuxedConn):
     ----------
     connection : Connection
     open_stream : callable
-        Opens a stream on which nothing is agreed yet.
+        Opens a stream whose protocol is still to be negotiated.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class LibraryConnection(INetConn, IMuxedConn):
 
     @property
     def muxed_conn(self) -> LibraryConnection:
-        """The connection as multiplexers have it: this one."""
+        """The multiplexed connection, which is this same object."""
         return self
 
     @property
@@ -68,43 +68,43 @@ class LibraryConnection(INetConn, IMuxedConn):
         """Do nothing: the host runs its connections."""
 
     async def close(self) -> None:
-        """Say farewell, if the other side takes it soon, and drop the connection."""
+        """Send a GO_AWAY, briefly wait for it to leave, and drop the connection."""
         await self.connection.close()
 
     async def new_stream(self) -> LibraryStream:
-        """Open a stream on which nothing is agreed yet."""
+        """Open a stream whose protocol is still to be negotiated."""
         return await self._open_stream(self)
 
     async def open_stream(self) -> LibraryStream:
-        """Open a stream on which nothing is agreed yet."""
+        """Open a stream whose protocol is still to be negotiated."""
         return await self._open_stream(self)
 
     async def accept_stream(self) -> NoReturn:
-        """Refuse: streams of the other side go to the handlers of what they are for."""
+        """Refuse: streams opened by the other side go to the handlers of their protocols."""
         raise MuxedConnUnavailable("streams go to the handlers of their protocols")
 
     def get_streams(self) -> tuple[LibraryStream, ...]:
-        """Return the streams that are open."""
+        """Return the open streams."""
         return tuple(self.streams)
 
     def get_remote_address(self) -> tuple[str, int] | None:
-        """Return the IP address and the port of the other side, or its relay's address and 0."""
+        """Return the IP address and port of the other side, or its relay's address and 0."""
         endpoint = self.connection.remote_endpoint
         if endpoint is None:
             return (self.connection.remote_address, 0)
         return (endpoint.host, endpoint.port)
 
     def get_transport_addresses(self) -> list[Multiaddr]:
-        """Return the address of the other side: a relay's, with ``/p2p-circuit``, if it is relayed."""
+        """Return the address of the other side: its relay's, with ``/p2p-circuit``, if it is relayed."""
         if self._addresses is not None:
             return self._addresses
         endpoint = self.connection.remote_endpoint
         return [] if endpoint is None else [Multiaddr(str(endpoint))]
 
     def get_connection_type(self) -> ConnectionType:
-        """Say whether it is direct or relayed."""
+        """Return whether the connection is direct or relayed."""
         return self._type
 
     def set_transport_info(self, addresses: list[Multiaddr], conn_type: ConnectionType) -> None:
-        """Note where the other side is, and how it was reached."""
+        """Record the other side's addresses, and how it was reached."""
         self._addresses, self._type = addresses, conn_type

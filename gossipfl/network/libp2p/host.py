@@ -26,7 +26,7 @@ __all__ = ["LibraryHost", "open_library_host"]
 class LibraryHost(BasicHost):
     """A host with the library's interfaces; made by `open_library_host`.
 
-    What a stream is for is agreed upon by this project's host, whose negotiation is bounded, not by the library.
+    Protocols are negotiated by this project's host, which bounds the negotiation, not by the library.
 
     Parameters
     ----------
@@ -40,22 +40,22 @@ class LibraryHost(BasicHost):
             network.offer(str(protocol), handler)
 
     def set_stream_handler(self, protocol_id: str, stream_handler: StreamHandler) -> None:
-        """Answer a protocol from now on."""
+        """Start answering a protocol."""
         super().set_stream_handler(protocol_id, stream_handler)
         self._library_network.offer(str(protocol_id), stream_handler)
 
     def remove_stream_handler(self, protocol_id: str) -> None:
-        """Answer a protocol no more."""
+        """Stop answering a protocol."""
         super().remove_stream_handler(protocol_id)
         self._library_network.withdraw(str(protocol_id))
 
     async def new_stream(self, peer_id: ID, protocol_ids: Sequence[str]) -> LibraryStream:
-        """Ask a peer for a service.
+        """Open a stream to a peer for one of several protocols.
 
         Raises
         ------
         StreamFailure
-            It cannot be reached, or offers none of these.
+            It cannot be reached, or speaks none of them.
         """
         try:
             return await self._library_network.open(peer_id, [str(each) for each in protocol_ids])
@@ -65,7 +65,7 @@ class LibraryHost(BasicHost):
     def run(
         self, listen_addrs: Sequence[Multiaddr], *, task_status: object = trio.TASK_STATUS_IGNORED
     ) -> AbstractAsyncContextManager[None]:
-        """Do nothing for the time of an ``async with`` block, as the host runs already; refuse addresses."""
+        """Do nothing during an ``async with`` block, since the host is already running; refuse addresses."""
 
         @asynccontextmanager
         async def already_running() -> AsyncIterator[None]:
@@ -83,10 +83,10 @@ async def open_library_host(
     limits: ServiceLimits | None = None,
     narrowest: Scope = Scope.GLOBAL,
 ) -> AsyncIterator[LibraryHost]:
-    """Give a host the library's interfaces for the time of a ``with`` block.
+    """Give a host the library's interfaces for the duration of a ``with`` block.
 
-    The library's identify and ping take the place of the host's own. Importing the library changes logging: set it
-    up first.
+    The library's identify and ping replace the host's own. Importing the library changes the logging setup, so
+    configure logging first.
 
     Parameters
     ----------
@@ -94,10 +94,9 @@ async def open_library_host(
     identity : Identity
         The host's own.
     limits : ServiceLimits, optional
-        Of each of the library's services.
+        Limits of each of the library's services.
     narrowest : Scope, optional
-        How far whatever the library dials must reach at least, as its addresses are hearsay: on a LAN,
-        `Scope.PRIVATE`.
+        Narrowest scope that the library may dial, since its addresses are hearsay; on a LAN, `Scope.PRIVATE`.
     """
     async with background_nursery() as nursery:
         network = LibraryNetwork(

@@ -21,7 +21,7 @@ from gossipfl.network.dialling import DialManner
 from gossipfl.network.failures import StreamFailure
 from gossipfl.network.host import Host
 from gossipfl.network.identity import Identity
-from gossipfl.network.libp2p.addresses import Listened, advertised, hearsay
+from gossipfl.network.libp2p.addresses import Listened, hearsay
 from gossipfl.network.libp2p.bookkeeping import Bookkeeping
 from gossipfl.network.libp2p.connections import LibraryConnection
 from gossipfl.network.libp2p.relayed import open_socket
@@ -36,21 +36,21 @@ _log = limited_logger(__name__)
 
 
 class LibraryNetwork(Bookkeeping):
-    """The connections and the services of a host.
+    """The connections and services of a host.
 
-    Whatever the library dials was told by others: it goes no further inward than `narrowest`, and no more often
-    than the host dials hearsay.
+    All addresses that the library dials are hearsay: none of a narrower scope than `narrowest` is dialled, and
+    none more often than the host dials hearsay.
 
     Parameters
     ----------
     host : Host
     identity : Identity
-        The host's.
+        The host's own.
     limits : ServiceLimits
-        Of each of the library's services.
+        Limits of each of the library's services.
     narrowest : Scope
     nursery : trio.Nursery
-        Holds what is carried for relays, and what the library is notified of.
+        Runs relayed connections and notifications.
     """
 
     def __init__(
@@ -76,18 +76,18 @@ class LibraryNetwork(Bookkeeping):
         self.peerstore.add_key_pair(self._peer_id, KeyPair(private, private.get_public_key()))
         host.connections.watchers.append(self)
         for connection in host.connections.all():
-            self.came(connection)
+            self.connected(connection)
 
     # Services
 
     def offer(self, protocol: str, handler: StreamHandler) -> None:
-        """Have the library answer a protocol, within limits."""
+        """Start answering a protocol by the library's handler, within limits."""
 
         async def handle(stream: ServiceStream) -> None:
             taken = LibraryStream(stream, self._known[stream.connection])
             try:
                 await handler(taken)
-                await taken.ended.wait()  # a handler may hand its stream on, as that of relays does
+                await taken.ended.wait()  # a handler, such as a relay's, may pass its stream on
             except IOException as error:
                 _log.debug("a stream of %s ended: %s", protocol, error)
             finally:
@@ -99,13 +99,13 @@ class LibraryNetwork(Bookkeeping):
         self._offered.add(protocol)
 
     def withdraw(self, protocol: str) -> None:
-        """Have the library answer a protocol no more."""
+        """Stop answering a protocol by the library's handler."""
         if protocol in self._offered:
             self._offered.remove(protocol)
             self._host.services.withdraw(protocol)
 
     async def open(self, peer_id: ID, protocols: Sequence[str]) -> LibraryStream:
-        """Open a stream and agree on one of some protocols; on none, if there are none.
+        """Open a stream and negotiate one of several protocols; without any, negotiate nothing.
 
         Raises
         ------
@@ -121,15 +121,19 @@ class LibraryNetwork(Bookkeeping):
         return LibraryStream(stream, self._of(stream.connection))
 
     async def new_stream(self, peer_id: ID) -> LibraryStream:
-        """Open a stream on which nothing is agreed yet."""
+        """Open a stream whose protocol is still to be negotiated."""
         return await self.open(peer_id, ())
 
     def set_stream_handler(self, stream_handler: StreamHandler) -> None:
-        """Do nothing: a stream comes to the handler of its protocol, which the host has agreed upon."""
+        """Do nothing: streams go to the handler of the protocol that the host has negotiated."""
 
     def advertised(self, known: Sequence[Multiaddr]) -> list[Multiaddr]:
-        """Return where the host is reached, after what the library knows itself; only that, if it is announced."""
-        return advertised(self._host.reachability, known)
+        """Return the library's addresses, then the host's own; only the configured ones, if there are any."""
+        reachability = self._host.reachability
+        announced = [Multiaddr(str(each)) for each in reachability.addresses()]
+        if reachability.is_announced:
+            return announced
+        return list({str(each): each for each in (*known, *announced)}.values())
 
     # Connections
 
@@ -156,26 +160,26 @@ class LibraryNetwork(Bookkeeping):
         return len(self._known)
 
     def get_metrics(self) -> dict[str, int]:
-        """Count connections by who dialled."""
+        """Count connections by which side dialled."""
         outbound = sum(each.is_initiator for each in self._known.values())
         total = len(self._known)
         return {"total": total, "inbound": total - outbound, "outbound": outbound}
 
-    def came(self, connection: Connection) -> None:
-        """Note a connection of the host."""
+    def connected(self, connection: Connection) -> None:
+        """Record a new connection of the host."""
         known = self._known[connection] = LibraryConnection(connection, self._open_on)
         self.connections.setdefault(known.peer_id, []).append(known)
-        self.tell("connected", known)
+        self.notify("connected", known)
 
-    def gone(self, connection: Connection) -> None:
-        """Note that a connection of the host is no more."""
+    def disconnected(self, connection: Connection) -> None:
+        """Record that a connection of the host has ended."""
         gone = self._known.pop(connection)
         own = self.connections[gone.peer_id]
         own.remove(gone)
         if not own:
             del self.connections[gone.peer_id]
         gone.event_closed.set()
-        self.tell("disconnected", gone)
+        self.notify("disconnected", gone)
 
     async def dial_peer(self, peer_id: ID) -> list[LibraryConnection]:
         """Connect to a peer, unless it is connected.
@@ -194,7 +198,7 @@ class LibraryNetwork(Bookkeeping):
     async def dial_addr(
         self, addr: Multiaddr, peer_id: ID, source: tuple[str, int] | None = None
     ) -> LibraryConnection:
-        """Make another connection to a peer, at one address and perhaps from one that is listened at.
+        """Make another connection to a peer at one address, optionally from a port that this host listens at.
 
         Raises
         ------
@@ -206,21 +210,21 @@ class LibraryNetwork(Bookkeeping):
     async def dial_addr_as_responder(
         self, addr: Multiaddr, peer_id: ID, source: tuple[str, int] | None = None
     ) -> LibraryConnection:
-        """Make another connection to a peer that dials this one at the same time, and has the dialler's part.
+        """Make another connection to a peer that dials simultaneously and acts as the dialler.
 
         Raises
         ------
         SwarmException
-            It cannot be reached there, or is another peer.
+            It cannot be reached there, or another peer answers.
         """
         return await self._dial(addr, peer_id, DialManner(source=source, answers=True))
 
     async def upgrade_outbound_raw_conn(self, raw_conn: IRawConnection, peer_id: ID) -> LibraryConnection:
-        """Connect to a peer over what leads to it, such as a relayed stream."""
+        """Connect to a peer over a raw connection, such as a relayed stream."""
         return await self._carry(raw_conn, str(peer_id))
 
     async def upgrade_inbound_raw_conn(self, raw_conn: IRawConnection, maddr: Multiaddr) -> LibraryConnection:
-        """Let whoever is at the other end connect."""
+        """Accept a connection from the other end of a raw connection."""
         return await self._carry(raw_conn, None)
 
     async def close_peer(self, peer_id: ID) -> None:
@@ -229,7 +233,7 @@ class LibraryNetwork(Bookkeeping):
             await each.close()
 
     async def close(self) -> None:
-        """Have the library answer nothing more. The host stays open."""
+        """Withdraw all of the library's protocols. The host stays open."""
         for protocol in tuple(self._offered):
             self.withdraw(protocol)
         if self in self._host.connections.watchers:

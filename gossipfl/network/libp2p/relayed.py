@@ -1,4 +1,4 @@
-"""Sockets over what the library calls raw connections, so that a relayed connection is secured as any other."""
+"""Sockets over the library's raw connections, so that relayed connections are secured like all others."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _log = limited_logger(__name__)
 
 
 def open_socket(raw: IRawConnection, nursery: trio.Nursery) -> trio.SocketStream:
-    """Return a socket whose bytes go over a raw connection, and come from it, for as long as both last."""
+    """Return a socket whose bytes travel over a raw connection for as long as both last."""
     near, far = (trio.SocketStream(trio.socket.from_stdlib_socket(each)) for each in socket.socketpair())
     nursery.start_soon(_carry, raw, far)
     return near
@@ -47,6 +47,6 @@ async def _carry(raw: IRawConnection, far: trio.SocketStream) -> None:
 async def _until_it_ends(direction: Callable[[], Awaitable[None]], scope: trio.CancelScope) -> None:
     try:
         await direction()
-    except Exception as error:  # whatever the library raises ends this connection, and nothing else
+    except Exception as error:  # whatever the library raises must end this connection only
         _log.debug("a relayed connection ended: %s", error)
     scope.cancel()

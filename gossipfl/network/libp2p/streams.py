@@ -30,7 +30,7 @@ class LibraryStream(INetStream):
     connection : LibraryConnection
     """
 
-    #: Nobody is told of pings.
+    #: The library's ping metrics go nowhere.
     metric_send_channel = None
 
     def __init__(self, stream: ServiceStream, connection: LibraryConnection) -> None:
@@ -38,44 +38,44 @@ class LibraryStream(INetStream):
         self._protocol: str | None = stream.protocol or None
         self.muxed_conn = self.swarm_conn = connection
         self.ended = trio.Event()
-        #: Why this side gave the stream up, if it did for its limits.
+        #: The limit for which this side abandoned the stream, if any.
         self.refusal: RateLimited | None = None
         connection.streams.add(self)
 
     def get_protocol(self) -> str | None:
-        """Return what was agreed upon."""
+        """Return the negotiated protocol."""
         return self._protocol
 
     def set_protocol(self, protocol_id: str) -> None:
-        """Note what was agreed upon."""
+        """Record the negotiated protocol."""
         self._protocol = protocol_id
 
     @property
     def is_closed(self) -> bool:
-        """Whether the stream is of no more use."""
+        """Whether the stream has ended."""
         return self.ended.is_set()
 
     def is_open(self) -> bool:
-        """Say whether anything can be sent."""
+        """Return whether anything can be sent."""
         return self._stream.is_open
 
     def get_remote_peer_id(self) -> ID:
-        """Return whose stream it is."""
+        """Return the id of the peer at the other end."""
         return self.muxed_conn.peer_id
 
     def get_remote_address(self) -> tuple[str, int] | None:
-        """Return the IP address and the port of the other side."""
+        """Return the IP address and port of the other side."""
         return self.muxed_conn.get_remote_address()
 
     async def read(self, n: int | None = None) -> bytes:
-        """Return at most `n` bytes; without a number, all until the other side ends.
+        """Return at most `n` bytes; without `n`, everything until the other side ends.
 
         Raises
         ------
         StreamEOF
             The other side ended.
         StreamReset
-            The stream, or its connection, went away, or carried too much.
+            The stream or its connection ended, or a limit was exceeded.
         """
         if n is not None and n >= 0:
             return await self._read_some(n)
@@ -94,12 +94,12 @@ class LibraryStream(INetStream):
         Raises
         ------
         StreamClosed
-            This side ended the stream.
+            This side has ended the stream.
         StreamReset
             As in `read`.
         """
         if not self.ended.is_set() and not self._stream.is_open:
-            raise StreamClosed("this side ended the stream")
+            raise StreamClosed("this side has ended the stream")
         try:
             await self._stream.write(data)
         except (StreamFailure, RateLimited) as failure:
@@ -107,20 +107,20 @@ class LibraryStream(INetStream):
             raise StreamReset(str(failure)) from failure
 
     async def close_write(self) -> None:
-        """Say that no more will be sent."""
+        """Finish sending."""
         self._stream.finish()
 
     async def close_read(self) -> None:
-        """Read no more. The other side is not told: Yamux has no word for it."""
+        """Stop reading. The other side is not notified, since Yamux has no message for it."""
 
     async def close(self) -> None:
-        """Say that no more will be sent, and read no more."""
+        """Finish sending, and stop reading."""
         self._stream.close()
         self._leave()
 
     async def reset(self) -> None:
-        """Give the stream up in both directions."""
-        self._give_up()
+        """Abandon the stream in both directions."""
+        self._abandon()
 
     async def _read_some(self, most: int) -> bytes:
         if not most:
@@ -131,17 +131,17 @@ class LibraryStream(INetStream):
             self._fail(failure)
             raise StreamReset(str(failure)) from failure
         if not data:
-            raise StreamEOF("the other side ended the stream")
+            raise StreamEOF("the other side has ended the stream")
         return data
 
-    def _give_up(self) -> None:
+    def _abandon(self) -> None:
         self._stream.reset()
         self._leave()
 
     def _fail(self, failure: StreamFailure | RateLimited) -> None:
         if isinstance(failure, RateLimited):
             self.refusal = failure
-        self._give_up()
+        self._abandon()
 
     def _leave(self) -> None:
         self.muxed_conn.streams.discard(self)

@@ -1,8 +1,8 @@
 """Noise XX handshakes in which each side proves its Ed25519 identity.
 
-Whatever a stranger can send before it has proved who it is passes through here: each message is bounded before
-it is read, and the type of its key is decided on the bytes, before anything is made of them. (Deserialising a
-private RSA key costs a library seconds of primality tests.)
+Everything that an unauthenticated peer can send passes through here: each message is bounded before it is read,
+and the type of its key is checked on the bytes, before it is deserialised. (Deserialising a private RSA key can
+cost a library seconds of primality tests.)
 
 References
 ----------
@@ -31,25 +31,25 @@ __all__ = ["MOST_MESSAGE_BYTES", "Handshake"]
 
 _PATTERN: Final = b"Noise_XX_25519_ChaChaPoly_SHA256"
 _SIGNED_PREFIX: Final = b"noise-libp2p-static-key:"
-#: Bytes of the longest handshake message; honest ones have some 200.
+#: Limit of a handshake message in bytes; honest ones take about 200.
 MOST_MESSAGE_BYTES: Final = 2048
 
-# The protobuf of a public key: type Ed25519, and 32 bytes.
+# Start of a public key's protobuf: type Ed25519, followed by 32 bytes.
 _ED25519: Final = bytes.fromhex("0801 1220")
 _KEY_BYTES: Final = len(_ED25519) + 32
 _SIGNATURE_BYTES: Final = 64
-# Fields of the payload's protobuf; others are skipped.
+# Field numbers of the payload's protobuf; others are ignored.
 _KEY_FIELD, _SIGNATURE_FIELD = 1, 2
 
 
 class Handshake:
-    """Handshakes in the name of one identity.
+    """Handshakes of one identity.
 
     Parameters
     ----------
     identity : Identity
     admit : callable
-        Says of a proven peer id whether it may connect.
+        Returns whether a proven peer id may connect.
     """
 
     def __init__(self, *, identity: Identity, admit: Callable[[str], bool]) -> None:
@@ -63,21 +63,22 @@ class Handshake:
     async def run(
         self, channel: Channel, *, expected_peer: str | None
     ) -> tuple[str, bytes, RecordSealer, RecordOpener]:
-        """Prove one's identity and learn the other's. The caller sets the deadline.
+        """Prove this side's identity and verify the other's. The caller sets the deadline.
 
         Returns the proven peer id, the hash of the handshake, and the two halves of the session. The hash covers
-        every byte that both sides have sent, so it is the same at both ends and in no other connection.
+        every byte sent by both sides, so both ends of this connection have it, and no other connection does.
 
         Parameters
         ----------
         channel : Channel
         expected_peer : str or None
-            Whom this side dialled, and who is not answered unless it proves to be that; None if it was dialled.
+            The peer that this side dialled, which must prove this identity before it is sent this side's; None
+            if the other side dialled.
 
         Raises
         ------
         IdentityMismatch
-            The other side did not prove to be anyone, or not the one who was dialled.
+            The other side did not prove an identity, or proved another one than `expected_peer`.
         ConnectionRefusedByPolicy
             Its identity is not admitted.
         """
@@ -104,12 +105,12 @@ class Handshake:
         )
 
     def _proven(self, noise: NoiseConnection, message: bytes, expected_peer: str | None) -> str:
-        state = noise.noise_protocol.handshake_state  # is gone after the last message
+        state = noise.noise_protocol.handshake_state  # not available after the last message
         payload = bytes(noise.read_message(message))
         fields = fields_of(payload)
         key, signature = (fields.get(number, [b""])[-1] for number in (_KEY_FIELD, _SIGNATURE_FIELD))
         if len(key) != _KEY_BYTES or not key.startswith(_ED25519) or len(signature) != _SIGNATURE_BYTES:
-            raise IdentityMismatch("the identity is no Ed25519 key with a signature")
+            raise IdentityMismatch("the identity is not an Ed25519 key with a signature")
         public_key = key[len(_ED25519) :]
         try:
             Ed25519PublicKey.from_public_bytes(public_key).verify(
@@ -120,7 +121,7 @@ class Handshake:
         peer_id = peer_id_of(public_key)
         if expected_peer not in (None, peer_id):
             raise IdentityMismatch(
-                "somebody else answered", expected=expected_peer, got=peer_id, proved=peer_id
+                "another peer answered", expected=expected_peer, got=peer_id, proved=peer_id
             )
         if not self._admit(peer_id):
             raise ConnectionRefusedByPolicy("this peer is not admitted", got=peer_id)

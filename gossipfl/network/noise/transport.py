@@ -1,8 +1,8 @@
-"""Noise transport messages, many at a time and without copies between layers.
+"""Noise transport messages, in batches and without copies between layers.
 
-The library seals and opens one message per call and per pair of system calls. Here a whole batch is sealed
-into one buffer for one `send`, and a message is opened straight into the buffer its bytes are meant for. The
-bytes on the wire are the same.
+Stock libp2p seals and opens one message per call and per pair of system calls. Here a batch is sealed into one
+buffer for one `send`, and a message is opened directly into the buffer that its bytes are meant for. The bytes on
+the wire are the same.
 
 References
 ----------
@@ -25,12 +25,12 @@ _TAG_SIZE: Final = 16
 LARGEST_PLAINTEXT: Final = 65535 - _TAG_SIZE
 LARGEST_RECORD: Final = _LENGTH_SIZE + 65535
 
-# Below this a copy costs less than another sealed message.
-_WORTH_ITS_OWN_RECORD: Final = 4096
+# Copying smaller pieces together costs less than sealing them separately.
+_LEAST_SEPARATE_BYTES: Final = 4096
 
 
 class _Cipher:
-    """One direction of the session: a key and the count of messages under it."""
+    """One direction of the session: a key and the number of messages encrypted with it."""
 
     def __init__(self, cipher_state: CipherState) -> None:
         self.aead = ChaCha20Poly1305(cipher_state.k)
@@ -43,12 +43,12 @@ class _Cipher:
 
 
 class RecordSealer:
-    """Seals pieces of plaintext into a caller's buffer.
+    """Encryption of plaintext pieces into a caller's buffer.
 
     Parameters
     ----------
     cipher_state : noise.state.CipherState
-        The sending half of a finished handshake. It must not be used by anyone else afterwards.
+        The sending half of a finished handshake. Nothing else may use it afterwards.
     """
 
     def __init__(self, cipher_state: CipherState) -> None:
@@ -56,15 +56,15 @@ class RecordSealer:
 
     @staticmethod
     def sealed_size(pieces: list[bytes | memoryview]) -> int:
-        """Return an upper bound, in bytes, of what sealing the pieces takes."""
+        """Return an upper bound, in bytes, on the size of the sealed pieces."""
         size = sum(len(piece) for piece in pieces)
         records = len(pieces) + 1 + size // LARGEST_PLAINTEXT
         return size + records * (_LENGTH_SIZE + _TAG_SIZE)
 
     def seal(self, pieces: list[bytes | memoryview], out: memoryview) -> int:
-        """Seal all pieces, in order, and return how many bytes of `out` they took.
+        """Seal all pieces, in order, and return the number of bytes written to `out`.
 
-        Small pieces share a record; large ones are sealed from where they lie.
+        Small pieces share a record; large ones are sealed in place.
 
         Parameters
         ----------
@@ -76,7 +76,7 @@ class RecordSealer:
         position = 0
         small = bytearray()
         for piece in pieces:
-            if len(piece) < _WORTH_ITS_OWN_RECORD:
+            if len(piece) < _LEAST_SEPARATE_BYTES:
                 small += piece
                 continue
             if small:
@@ -98,12 +98,12 @@ class RecordSealer:
 
 
 class RecordOpener:
-    """Finds and opens records in what the socket gave.
+    """Decryption of records in received bytes.
 
     Parameters
     ----------
     cipher_state : noise.state.CipherState
-        The receiving half of a finished handshake. It must not be used by anyone else afterwards.
+        The receiving half of a finished handshake. Nothing else may use it afterwards.
     """
 
     def __init__(self, cipher_state: CipherState) -> None:
@@ -111,7 +111,7 @@ class RecordOpener:
 
     @staticmethod
     def find(received: memoryview, position: int) -> int | None:
-        """Return the bytes of ciphertext of the record at `position`, or None if it is not all there."""
+        """Return the ciphertext size of the record at `position` in bytes, or None if it is incomplete."""
         body = position + _LENGTH_SIZE
         if body > len(received):
             return None
@@ -120,7 +120,7 @@ class RecordOpener:
 
     @staticmethod
     def plain_size(size: int) -> int:
-        """Return the bytes of plaintext in a record with `size` bytes of ciphertext.
+        """Return the plaintext size of a record with `size` bytes of ciphertext.
 
         Raises
         ------
@@ -133,16 +133,16 @@ class RecordOpener:
 
     @staticmethod
     def end(position: int, size: int) -> int:
-        """Return where the record after the one at `position` begins."""
+        """Return the position of the next record after the one at `position`."""
         return position + _LENGTH_SIZE + size
 
     def open(self, received: memoryview, position: int, size: int, out: memoryview) -> int:
-        """Open the record found at `position` into the start of `out`; return the bytes of plaintext.
+        """Open the record found at `position` into the start of `out`; return its plaintext size.
 
         Raises
         ------
         cryptography.exceptions.InvalidTag
-            The record was not sealed by the peer of the handshake, or not in this place.
+            The peer that completed the handshake did not seal this record, or not at this place in the stream.
         MalformedFrame
             The record is shorter than its tag.
         """

@@ -1,4 +1,4 @@
-"""Secured sockets from TCP ones: Noise, and only Noise; the door; Yamux, and only Yamux."""
+"""Upgrades of TCP sockets to secured ones: Noise, the door, and the choice of Yamux; no alternatives."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ __all__ = ["MOST_HANDSHAKE_BYTES", "SecuredSocket", "Upgrader"]
 _AT_THE_DOOR: Final = (IncompatibleCharter, MalformedStatement, NotAMember, NotAdmitted)
 _NOISE: Final = "/noise"
 _YAMUX: Final = "/yamux/1.0.0"
-#: A handshake takes about 1 kB, and the door as much; a stranger may make this side read no more than this.
+#: Most bytes of handshake and door that this side reads; honest peers send about 1 kB for each.
 MOST_HANDSHAKE_BYTES: Final = 16 * 1024
 _MOST_GRANT_BYTES: Final = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SecuredSocket:
-    """A socket whose other side has proved who it is.
+    """A socket whose other side has proved its identity.
 
     Parameters
     ----------
@@ -62,9 +62,9 @@ class SecuredSocket:
     sealer, opener : RecordSealer, RecordOpener
         The session.
     leftover : bytes
-        Plaintext that came together with the handshake's last message.
+        Plaintext that arrived together with the last message of the handshake.
     member : Member, optional
-        The other side's certificate, where the door asks for one.
+        The other side's certificate, if the door requires one.
     """
 
     socket: trio.SocketStream
@@ -78,17 +78,17 @@ class SecuredSocket:
 
 
 class Upgrader:
-    """Secures sockets in the name of one identity.
+    """Secures sockets for one identity.
 
     Parameters
     ----------
     identity : Identity
     admit : callable
-        Says of a proven peer id whether it may connect, whoever dialled.
+        Returns whether a proven peer id may connect, whichever side dialled.
     threshold : Threshold, optional
         Door and charter, if there are any.
     on_turned_away : callable, optional
-        Is handed peer id, IP address and error where one side does not let the other in.
+        Called with peer id, IP address and error when one side does not admit the other.
     """
 
     def __init__(
@@ -107,25 +107,25 @@ class Upgrader:
     async def secure(
         self, socket: trio.SocketStream, *, remote_address: str, expected_peer: str | None
     ) -> SecuredSocket:
-        """Prove and learn identities, and agree on Yamux. The caller sets the deadline and closes on failure.
+        """Authenticate both sides and agree on Yamux. The caller sets the deadline, and closes on failure.
 
         Parameters
         ----------
         socket : trio.SocketStream
         remote_address : str
         expected_peer : str or None
-            Whom this side dialled; None if the other side dialled.
+            The peer that this side dialled; None if the other side dialled.
 
         Raises
         ------
         ConnectionLost
             The other side closed the connection meanwhile.
         IdentityMismatch
-            The other side did not prove to be anyone, or not the one who was dialled.
+            The other side did not prove an identity, or proved another one than `expected_peer`.
         ConnectionRefusedByPolicy
             Its identity is not admitted.
         NotAMember, IncompatibleCharter, NotAdmitted
-            One side does not let the other one in.
+            One side does not admit the other.
         """
         is_initiator = expected_peer is not None
         try:
@@ -141,7 +141,7 @@ class Upgrader:
             raise ConnectionLost("the peer has joined the network") from error
         except (OSError, trio.BrokenResourceError, trio.ClosedResourceError) as error:
             raise ConnectionLost("the connection broke during the handshake") from error
-        except Exception as error:  # whatever a stranger's bytes provoke ends this attempt only
+        except Exception as error:  # whatever untrusted bytes cause must end this attempt only
             said = str(error) if isinstance(error, GossipflError) else type(error).__name__
             raise IdentityMismatch(
                 "no identity was proved on the connection",
@@ -160,14 +160,14 @@ class Upgrader:
         )
 
     async def join(self, socket: trio.SocketStream, invitation: Invitation) -> bytes:
-        """Ask a peer for a certificate, and return what it grants. The caller sets the deadline and closes.
+        """Ask a peer for a certificate, and return its grant. The caller sets the deadline and closes.
 
         Raises
         ------
         NotAdmitted
             It refuses.
         ConnectionLost, IdentityMismatch, MalformedFrame
-            As `secure`; or it has no door to join at.
+            As in `secure`, or the peer issues no certificates.
         """
         session, sealed = await self._prove(socket, invitation.peer_id, most_bytes=_MOST_GRANT_BYTES)
         await propose(sealed, MEMBERSHIP_PROTOCOL)
@@ -186,7 +186,7 @@ class Upgrader:
         return session, _SealedChannel(plain, sealer, opener)
 
     async def _pass_the_door(self, sealed: _SealedChannel, session: Session) -> Member | None:
-        """Introduce and examine each other, and agree on Yamux."""
+        """Exchange and check credentials, and agree on Yamux."""
         threshold = self._threshold
         protocols = (_YAMUX,) if threshold is None else (MEMBERSHIP_PROTOCOL, _YAMUX)
         if session.is_initiator:
@@ -210,7 +210,7 @@ async def _agree(channel: _PlainChannel | _SealedChannel, protocol: str, *, is_i
 
 
 class _PlainChannel:
-    """The socket as the handshake sees it: reading is bounded, and never goes beyond what is asked for."""
+    """A socket with bounded reads, which never reads more than requested."""
 
     def __init__(self, socket: trio.SocketStream, *, most_bytes: int) -> None:
         self._socket = socket
@@ -233,7 +233,7 @@ class _PlainChannel:
 
 
 class _SealedChannel:
-    """The session as the negotiation of the muxer sees it."""
+    """The encrypted session, for the door and the negotiation of the multiplexer."""
 
     def __init__(self, plain: _PlainChannel, sealer: RecordSealer, opener: RecordOpener) -> None:
         self._plain = plain
@@ -249,7 +249,7 @@ class _SealedChannel:
             try:
                 opened = self.opener.open(record, 0, len(record) - 2, out)
             except InvalidTag:
-                raise IdentityMismatch("a record was not sealed by the peer of the handshake") from None
+                raise IdentityMismatch("a record was not sealed by the authenticated peer") from None
             self.received += out[:opened]
         data = bytes(self.received[:size])
         del self.received[:size]

@@ -38,24 +38,24 @@ FIN: Final = 4
 RST: Final = 8
 
 INITIAL_WINDOW: Final = 256 * 1024
-"""Bytes either side may send on a fresh stream; fixed by the specification."""
+"""Bytes that either side may send on a new stream; fixed by the specification."""
 
 LARGEST_WINDOW: Final = 16 * 1024 * 1024
-"""Bytes beyond which stock libp2p takes a single frame for an attack."""
+"""Largest window, in bytes: stock libp2p treats a larger single frame as an attack."""
 
 
 def frame_header(kind: int, flags: int, stream_id: int, length: int) -> bytes:
-    """Return the 12 bytes that announce a frame.
+    """Return the 12-byte header of a frame.
 
     Parameters
     ----------
     kind : int
         `DATA`, `WINDOW_UPDATE`, `PING` or `GO_AWAY`.
     flags : int
-        Any of `SYN`, `ACK`, `FIN` and `RST`, added up.
+        Sum of any of `SYN`, `ACK`, `FIN` and `RST`.
     stream_id : int
-        Odd for streams the dialler opened, even for the listener's, 0 for the connection itself.
+        Odd for streams opened by the dialler, even for the listener's, 0 for the connection itself.
     length : int
-        Bytes of payload of a data frame; otherwise the value the frame carries.
+        Payload bytes of a data frame; otherwise the value that the frame carries.
     """
     return FRAME_HEADER.pack(0, kind, flags, stream_id, length)

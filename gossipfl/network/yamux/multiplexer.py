@@ -1,8 +1,8 @@
-"""Yamux without its sockets: the meaning of received frames, and the frames to send next.
+"""The Yamux protocol without sockets: it interprets received frames, and prepares the frames to send.
 
-Written anew rather than patched, because stock libp2p's reader writes (two busy sides deadlock), its receive
-window is only logged, its streams are not counted, and each 64 kB costs several locks, copies and task
-switches. The frames are the same; a stock host talks to this.
+An implementation of our own, because the reader of stock libp2p writes (so two busy sides deadlock), its receive
+window is only logged, its streams are not limited, and every 64 kB costs several locks, copies and task switches.
+The frames are the same, so stock hosts interoperate.
 
 References
 ----------
@@ -33,7 +33,7 @@ from gossipfl.network.yamux.stream import Stream
 
 __all__ = ["Multiplexer"]
 
-# Answers owed to a peer that asks and does not read: some 5,000 frames.
+# Unsent answers to a peer that keeps asking and does not read: about 5,000 frames.
 _MOST_CONTROL_BYTES: Final = 64 * 1024
 _MOST_WINDOW: Final = 2**32 - 1
 
@@ -44,19 +44,19 @@ class Multiplexer:
     Parameters
     ----------
     is_initiator : bool
-        Whether this side dialled, which decides the parity of its stream ids.
+        Whether this side dialled, which determines the parity of its stream ids.
     receive_window : int
-        Most bytes a stream's sender may have under way, at least `INITIAL_WINDOW`.
+        Most bytes a stream's sender may have in flight, at least `INITIAL_WINDOW`.
     most_inbound_streams : int
-        Streams the other side may have open at a time.
+        Streams that the other side may have open simultaneously.
     on_stream : callable
-        Is handed every stream the other side opens.
+        Called with each stream that the other side opens.
     on_outgoing : callable
-        Is called when there is something to send.
+        Called when there is something to send.
     flush : callable
-        Sends at once what can be sent without waiting.
+        Sends immediately what can be sent without blocking.
     on_refused : callable
-        Is handed the error of everything refused without ending the connection.
+        Called with the error of every refusal that does not end the connection.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class Multiplexer:
         self._inbound_streams = 0
         self._refused_streams = 0
         self.gone_away = False
-        #: Frames received that moved nothing: pings, resets, updates by 0. Its user bounds their rate.
+        #: Received frames without effect: pings, resets, window updates by 0. The connection limits their rate.
         self.useless_frames = 0
         self.outgoing = SendQueue(on_outgoing)
 
@@ -90,22 +90,22 @@ class Multiplexer:
         self._body_left = 0
         self._body_stream: Stream | None = None
         self._body_flags = 0
-        # Bytes that may still be under way on streams this side has left.
+        # Bytes that may still be in flight on streams that this side has left.
         self._discard_allowance = 0
         self._failure: StreamFailure | None = None
 
     # Streams
 
     def open(self) -> Stream:
-        """Open a stream. Nothing is sent before the connection's writer runs.
+        """Open a stream. Nothing is sent until the connection's writer runs.
 
         Raises
         ------
         ConnectionLost
-            The connection is gone, or going.
+            The connection is gone, or about to close.
         """
         if self._failure is not None or self.gone_away:
-            raise ConnectionLost("the connection takes no more streams")
+            raise ConnectionLost("the connection accepts no more streams")
         stream = Stream(self, self._next_id)
         self._next_id += 2
         self.streams[stream.stream_id] = stream
@@ -113,13 +113,13 @@ class Multiplexer:
         return stream
 
     def finish(self, stream: Stream) -> None:
-        """Tell the other side, once, that no more is sent on a stream; it is read on."""
+        """Finish sending on a stream, once; reading remains possible."""
         if not stream.closed and not stream.finished and self._failure is None:
             stream.finished = True
             self.outgoing.add_control(WINDOW_UPDATE, FIN, stream.stream_id, 0)
 
     def leave(self, stream: Stream, *, reset: bool) -> None:
-        """Forget a stream and tell the other side, once."""
+        """Forget a stream and notify the other side, once."""
         if stream.closed:
             return
         stream.closed = True
@@ -143,8 +143,8 @@ class Multiplexer:
     def grant_window(self, stream: Stream) -> None:
         """Let the other side send what a waiting reader wants, within the limit.
 
-        Bytes a reader waits for go straight into its target, so a large window costs memory only for what
-        nobody has asked for yet; without a reader it falls back to the initial one.
+        Bytes that a reader waits for go straight into its target, so a large window costs no memory while there
+        is a reader; without one, the window falls back to the initial size.
         """
         if stream.closed or stream.finished_by_remote or self._failure is not None:
             return
@@ -157,28 +157,28 @@ class Multiplexer:
     # Sending
 
     def send(self, stream: Stream) -> None:
-        """Send what the stream has outgoing, as soon as its window lets it."""
+        """Send the stream's outgoing bytes as soon as its window allows."""
         self.outgoing.add_stream(stream)
         self._flush()
 
     def ping(self, value: int) -> None:
-        """Ask the other side for a sign of life."""
+        """Send a ping, which the other side must answer."""
         self.outgoing.add_control(PING, SYN, 0, value)
 
     def go_away(self) -> None:
-        """Say that this side closes the connection."""
+        """Announce that this side is closing the connection."""
         self.outgoing.add_control(GO_AWAY, 0, 0, 0)
 
     # Receiving
 
     def target_for(self, size: int) -> memoryview | None:
-        """Return where the next `size` bytes of plaintext may be opened to, if they all go to one reader."""
+        """Return a reader's memory for the next `size` bytes of plaintext, if they all belong there."""
         if size > self._body_left or self._body_stream is None:
             return None
         return self._body_stream.target_for(size)
 
     def advance(self, size: int) -> None:
-        """Note that `size` bytes were opened to where `target_for` said."""
+        """Record that `size` bytes were written to the memory returned by `target_for`."""
         stream = self._body_stream
         assert stream is not None  # noqa: S101 - by `target_for`
         self._body_left -= size
@@ -189,7 +189,7 @@ class Multiplexer:
             self._end_body()
 
     def receive(self, plaintext: memoryview) -> None:
-        """Take plaintext, in order.
+        """Process plaintext, in order.
 
         Raises
         ------
@@ -215,8 +215,8 @@ class Multiplexer:
                 self._receive_header(*header)
         if self.outgoing.control_bytes > _MOST_CONTROL_BYTES:
             raise MalformedFrame(
-                "the peer asks for answers and does not read them",
-                expected=f"at most {_MOST_CONTROL_BYTES} bytes of them waiting",
+                "the peer requests answers without reading them",
+                expected=f"at most {_MOST_CONTROL_BYTES} unread bytes",
                 got=self.outgoing.control_bytes,
             )
 
@@ -233,7 +233,7 @@ class Multiplexer:
         elif kind in (DATA, WINDOW_UPDATE):
             self._receive_for_stream(kind, flags, stream_id, length)
         else:
-            raise MalformedFrame("a Yamux frame is of no known kind", expected="0 to 3", got=kind)
+            raise MalformedFrame("a Yamux frame has an unknown type", expected="0 to 3", got=kind)
 
     def _receive_for_stream(self, kind: int, flags: int, stream_id: int, length: int) -> None:
         if flags & SYN:
@@ -266,7 +266,7 @@ class Multiplexer:
                 "a frame is larger than its receive window", expected=f"at most {window} bytes", got=length
             )
         if stream is not None and stream.finished_by_remote and length:
-            raise MalformedFrame("data arrived on a stream whose sender had finished")
+            raise MalformedFrame("data arrived on a stream that its sender had finished")
         self._body_stream, self._body_flags, self._body_left = stream, flags, length
         if not length:
             self._end_body()
@@ -287,7 +287,7 @@ class Multiplexer:
 
     def _accept(self, stream_id: int) -> None:
         if stream_id % 2 == self._parity or stream_id == 0 or stream_id in self.streams:
-            raise MalformedFrame("a stream was opened with an id that is not the opener's", got=stream_id)
+            raise MalformedFrame("a stream was opened with an invalid id", got=stream_id)
         if self._inbound_streams >= self._most_inbound_streams or self.gone_away:
             self._refuse_stream(stream_id)
             return
@@ -299,7 +299,7 @@ class Multiplexer:
 
     def _refuse_stream(self, stream_id: int) -> None:
         error = StreamLimitExceeded(
-            "the connection has too many streams", expected=f"at most {self._most_inbound_streams} at a time"
+            "the connection has too many streams", expected=f"at most {self._most_inbound_streams}"
         )
         self._refused_streams += 1
         if self._refused_streams > 8 * self._most_inbound_streams:

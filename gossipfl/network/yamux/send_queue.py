@@ -1,4 +1,4 @@
-"""Queue of what a connection has to send: answers first, then the streams in turn."""
+"""Send queue of a connection: control frames first, then the streams in turn."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _LARGEST_PAYLOAD: Final = 256 * 1024
 
 
 class SendQueue:
-    """Frames that wait to be sent.
+    """Frames waiting to be sent.
 
-    Nothing large is kept: control frames are 12 bytes each, and data stays with its stream until it is sent.
+    Nothing large is stored: control frames have 12 bytes, and data stays with its stream until it is sent.
 
     Parameters
     ----------
     on_work : callable
-        Is called when there is something to send.
+        Called when there is something to send.
     """
 
     def __init__(self, on_work: Callable[[], None]) -> None:
@@ -32,32 +32,32 @@ class SendQueue:
 
     @property
     def has_work(self) -> bool:
-        """Whether `next_batch` would give anything."""
+        """Whether `next_batch` would return anything."""
         return bool(self._control) or bool(self._ready)
 
     @property
     def control_bytes(self) -> int:
-        """Bytes of control frames that wait."""
+        """Bytes of waiting control frames."""
         return len(self._control)
 
     def add_control(self, kind: int, flags: int, stream_id: int, value: int) -> None:
-        """Queue a frame without payload; it overtakes all data that waits."""
+        """Queue a frame without payload; it overtakes all waiting data."""
         self._control += frame_header(kind, flags, stream_id, value)
         self._on_work()
 
     def add_stream(self, stream: Stream) -> None:
-        """Queue a stream, if it has bytes to send and may send them."""
+        """Queue a stream if it has bytes to send and its window allows sending."""
         if stream.send_window > 0 and stream.outgoing and stream not in self._ready:
             self._ready.append(stream)
             self._on_work()
 
     def drop_stream(self, stream: Stream) -> None:
-        """Take a stream out of the queue."""
+        """Remove a stream from the queue."""
         if stream in self._ready:
             self._ready.remove(stream)
 
     def clear(self) -> None:
-        """Send nothing more."""
+        """Drop everything queued."""
         self._control.clear()
         self._ready.clear()
 
@@ -67,9 +67,9 @@ class SendQueue:
         Returns
         -------
         pieces : list of bytes-like
-            Whole frames; views of the memory that the streams' users handed in.
+            Complete frames; views of the memory that the streams' users passed in.
         drained : list of Stream
-            Streams all of whose outgoing bytes are among the pieces.
+            Streams whose outgoing bytes are all among the pieces.
         """
         pieces: list[bytes | memoryview] = []
         drained: list[Stream] = []

@@ -1,9 +1,8 @@
-"""Streams of a connection, as their users see them.
+"""Streams of a connection.
 
-The user's tasks never wait on the socket. A write hands its buffers to the connection and waits until they
-are sent; a read hands its target to the connection's reader and waits. So a cancelled write or read cannot
-leave half a frame on the wire: at most it leaves this stream in the middle of a message, and its owner then
-resets it.
+Their users' tasks never wait on the socket. A write passes its buffers to the connection and waits until they are
+sent; a read passes its target to the connection's reader and waits. A cancelled write or read therefore cannot
+leave half a frame on the wire: at worst it leaves this stream in the middle of a message, and its owner resets it.
 """
 
 from __future__ import annotations
@@ -21,33 +20,33 @@ __all__ = ["Carrier", "Stream"]
 
 
 class Carrier(Protocol):
-    """What a stream asks of the connection that carries it."""
+    """The multiplexer's operations that a stream needs."""
 
     def send(self, stream: Stream) -> None:
-        """Send what the stream has outgoing, as soon as its window lets it."""
+        """Send the stream's outgoing bytes as soon as its window allows."""
 
     def grant_window(self, stream: Stream) -> None:
-        """Let the other side send what the stream has room for."""
+        """Let the other side send as much as the stream has room for."""
 
     def finish(self, stream: Stream) -> None:
-        """Tell the other side that no more is sent on the stream."""
+        """Finish sending on the stream."""
 
     def leave(self, stream: Stream, *, reset: bool) -> None:
-        """Forget the stream, and tell the other side."""
+        """Forget the stream, and notify the other side."""
 
 
 class Stream:
-    """A pair of byte streams, one each way, over a shared connection.
+    """A pair of byte streams, one in each direction, over a shared connection.
 
-    At most one task reads and one writes at a time. `Stream` objects come from `Multiplexer.open`, or are
-    handed over by it when the other side opens one.
+    At most one task reads and one writes at a time. Streams come from `Multiplexer.open`, or from its
+    `on_stream` when the other side opens one.
 
     Parameters
     ----------
     carrier : Carrier
         The multiplexer that made it.
     stream_id : int
-        Number in the frames.
+        Its number in the frames.
     """
 
     def __init__(self, carrier: Carrier, stream_id: int) -> None:
@@ -71,7 +70,7 @@ class Stream:
 
     @property
     def unsent(self) -> int:
-        """Bytes of the present write that are not with the operating system yet."""
+        """Bytes of the current write that the operating system does not have yet."""
         return sum(len(piece) for piece in self.outgoing)
 
     @property
@@ -90,7 +89,7 @@ class Stream:
         StreamEnded
             The other side finished sending first.
         StreamReset, ConnectionLost
-            The stream or its connection went away first.
+            The stream or its connection ended first.
         """
         self._require_open()
         taken = min(len(target), len(self.buffered))
@@ -110,13 +109,13 @@ class Stream:
         await trio.lowlevel.checkpoint_if_cancelled()
 
     async def read_exactly(self, size: int) -> bytes:
-        """Return the next `size` bytes; as `read_exactly_into`, for a few."""
+        """Return the next `size` bytes; otherwise like `read_exactly_into`."""
         target = bytearray(size)
         await self.read_exactly_into(memoryview(target))
         return bytes(target)
 
     async def wait_readable(self) -> None:
-        """Wait until a first byte of the next message is there, without taking it."""
+        """Wait until a byte of the next message has arrived, without reading it."""
         self._require_open()
         while not self.buffered:
             self._raise_if_ended()
@@ -126,24 +125,24 @@ class Stream:
     async def write_all(
         self, pieces: Sequence[bytes | bytearray | memoryview], *, until_ended: bool = False
     ) -> None:
-        """Send all pieces, in order; return once they are with the operating system.
+        """Send all pieces, in order; return once the operating system has them.
 
-        The pieces are read while this waits and not afterwards. After a cancelled or failed call the stream
-        is in the middle of a message: reset it.
+        The pieces must not change until this returns. After a cancelled or failed call the stream is in the
+        middle of a message: reset it.
 
         Parameters
         ----------
         pieces : sequence of bytes-like
         until_ended : bool, optional
-            Whether to stop when the other side ends: as it does when it refuses a request early. An answer does
-            not stop for it, because whoever asked may have ended its side after the question.
+            Whether to stop when the other side finishes sending, as it does when it refuses a request early. Not
+            for answers, since the other side may finish sending right after its request.
 
         Raises
         ------
         AnsweredEarly
             The other side finished sending meanwhile; its answer can be read.
         StreamReset, ConnectionLost
-            The stream or its connection went away first.
+            The stream or its connection ended first.
         """
         self._require_open()
         self.outgoing.extend(view for piece in pieces if len(view := memoryview(piece).cast("B")))
@@ -163,40 +162,40 @@ class Stream:
         await trio.lowlevel.checkpoint_if_cancelled()
 
     async def write(self, data: bytes) -> None:
-        """Send `data` (protocol negotiation writes this way)."""
+        """Send `data`; as `write_all`."""
         await self.write_all((data,))
 
     async def read_some(self, most: int) -> bytes:
-        """Return the next bytes, at least one and at most `most`; as `read_exactly_into` otherwise."""
+        """Return the next bytes, at least one and at most `most`; otherwise like `read_exactly_into`."""
         await self.wait_readable()
         return await self.read_exactly(min(most, len(self.buffered)))
 
     def finish(self) -> None:
-        """Say that no more will be sent. What still comes can be read."""
+        """Finish sending; reading remains possible."""
         self._carrier.finish(self)
 
     def close(self) -> None:
-        """Say that no more will be sent, and forget the stream. What still comes is discarded."""
+        """Finish sending and forget the stream. What still arrives is discarded."""
         self._carrier.leave(self, reset=False)
 
     def reset(self) -> None:
-        """Give the stream up in both directions, and forget it. What still comes is discarded."""
+        """Abandon the stream in both directions and forget it. What still arrives is discarded."""
         self._carrier.leave(self, reset=True)
 
     # The multiplexer's side
 
     def target_for(self, size: int) -> memoryview | None:
-        """Return where the next `size` bytes belong, if a waiting reader has room for all of them."""
+        """Return a waiting reader's memory for the next `size` bytes, if it has room for all of them."""
         if self._target is None or len(self._target) - self._filled < size:
             return None
         return self._target[self._filled : self._filled + size]
 
     def wanted(self) -> int:
-        """Return how many bytes a waiting reader still needs."""
+        """Return the number of bytes that a waiting reader still needs."""
         return 0 if self._target is None else len(self._target) - self._filled
 
     def advance(self, size: int) -> None:
-        """Note that `size` bytes were put where `target_for` said."""
+        """Record that `size` bytes were written to the memory returned by `target_for`."""
         self._filled += size
         self.received += size
         if self._target is not None and self._filled == len(self._target):
@@ -204,7 +203,7 @@ class Stream:
             self._readable.set()
 
     def deliver(self, data: memoryview) -> None:
-        """Take bytes, into the waiting reader's target first."""
+        """Accept received bytes, first into a waiting reader's target."""
         size = min(self.wanted(), len(data))
         if size:
             target = self.target_for(size)
@@ -217,17 +216,17 @@ class Stream:
             self._readable.set()
 
     def sent(self) -> None:
-        """Note that everything outgoing is with the operating system."""
+        """Record that the operating system has all outgoing bytes."""
         self._written.set()
 
     def finish_by_remote(self) -> None:
-        """Note that the other side will send no more."""
+        """Record that the other side has finished sending."""
         self.finished_by_remote = True
         self._readable.set()
         self._written.set()
 
     def fail(self, failure: StreamFailure) -> None:
-        """End the stream under its user."""
+        """End the stream, and fail its user's pending read and write."""
         self.failure = self.failure or failure
         self.outgoing.clear()
         self._readable.set()

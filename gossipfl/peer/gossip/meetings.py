@@ -74,7 +74,7 @@ class Meetings:
 
     def answer(self, peer_id: str, message: View) -> Frame:
         """Answer a peer that asks for part of the view."""
-        self._host.observed(message.observed, teller=peer_id)
+        self._host.observed(message.observed, observer=peer_id)
         told = self._view.asked_by(peer_id, message.peers, scope=self._scope(peer_id))
         return encode(View(task=self._task, peers=told, observed=self._host.remote_address(peer_id)))
 
@@ -102,7 +102,7 @@ class Meetings:
         finally:
             del self._under_way[peer_id]
         if isinstance(reply, View):
-            self._host.observed(reply.observed, teller=peer_id)
+            self._host.observed(reply.observed, observer=peer_id)
             scope, now = self._scope(peer_id), trio.current_time()
             self._view.answered_by(peer_id, reply.peers, scope=scope, now=now)
 

@@ -203,7 +203,7 @@ class Conversation:
         return encode(View(task=self._task, peers=self._view.tell(), observed=observed))
 
     def _learn(self, teller: str, message: View) -> None:
-        self._host.observed(message.observed, teller=teller)
+        self._host.observed(message.observed, observer=teller)
         members = [each for each in message.peers if each.peer_id in self._plan.roster]
         scope = Scope.LOOPBACK if self._view_settings.narrower else self._host.scope_of(teller)
         self._view.learn(members[: self._view_settings.exchanged], teller=teller, scope=scope)

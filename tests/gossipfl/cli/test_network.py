@@ -185,7 +185,7 @@ def test_a_secret_is_made_once_and_has_to_be_private(cli, done, tmp_path):
     assert "holds a secret already" in refused(cli, "secret", home=home)
     (home / "membership" / "secret").chmod(0o644)
     code, _, err = cli("peer", "run", "--home", home)
-    assert code == 2 and "open to others" in err and "chmod" in err
+    assert code == 2 and "accessible to other users" in err and "chmod" in err
     (home / "membership" / "secret").chmod(0o600)
     (home / "membership" / "secret").write_text("hunter2\n")
     code, _, err = cli("peer", "run", "--home", home)

@@ -148,7 +148,7 @@ def spoil_partition(home):
         (hide_records, ["cannot write records into", "File exists"]),
         (hide_checkpoint, ["checkpoint", "cannot be read", "Is a directory"]),
         (hide_lock, ["cannot use the home", "Is a directory"]),
-        (take_port, ["203.0.113.7", "cannot be listened at"]),
+        (take_port, ["203.0.113.7", "cannot listen at"]),
         (leave_open, ["peer.toml:2:1: network.listen", "reached from other machines", 'door = "open"']),
         (spoil_data, ["data", "nowhere.csv"]),
         (spoil_partition, ["more shards than samples"]),

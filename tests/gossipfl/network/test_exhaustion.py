@@ -26,7 +26,7 @@ async def test_a_host_out_of_descriptors_pauses_and_says_so_in_a_line(caplog):
                     fillers.append(os.dup(0))
             for client in clients:
                 client.connect_ex(tcp_address(host))
-            await until(lambda: "no more connections are accepted" in caplog.text)
+            await until(lambda: "cannot accept connections for the moment" in caplog.text)
         finally:
             for each in fillers:
                 os.close(each)

@@ -62,7 +62,7 @@ def test_a_directory_open_to_others_is_refused(tmp_path, mode):
 def test_no_key_is_put_into_a_directory_open_to_others(tmp_path):
     home = tmp_path / "peer"
     home.mkdir(mode=0o755)
-    with pytest.raises(CorruptIdentity, match="open to others"):
+    with pytest.raises(CorruptIdentity, match="accessible to other users"):
         load_or_create_identity(home)
     assert not list(home.iterdir())
 
@@ -88,7 +88,7 @@ def test_no_identity_to_load(tmp_path):
 @pytest.mark.parametrize("place", ["file/alice", "file"])
 def test_a_place_where_no_identity_can_be_kept_is_named(tmp_path, place):
     (tmp_path / "file").touch()
-    with pytest.raises(HomeError, match=r"no identity can be kept in.*(Not a directory|File exists)"):
+    with pytest.raises(HomeError, match=r"an identity cannot be stored in.*(Not a directory|File exists)"):
         load_or_create_identity(tmp_path / place)
 
 

@@ -215,7 +215,7 @@ async def test_the_bounds_of_services_hold_for_the_library():
 @in_trio
 async def test_the_library_dials_no_further_inward_than_allowed():
     async with library_hosts(2, narrowest=Scope.GLOBAL) as [(_, one), (host, other)]:
-        with pytest.raises(SwarmException, match="reaches less far"):
+        with pytest.raises(SwarmException, match="narrower scope"):
             await one.connect(info(other))
         assert host.counters.connections_accepted == 0
 

@@ -25,7 +25,7 @@ def test_lines_of_one_kind_are_limited_and_the_rest_are_counted(caplog, monkeypa
     assert len(caplog.messages) == 11
     now[0] += 6
     log.warning("an offence of %d", 101)
-    assert caplog.messages[-1] == "an offence of 101 (90 more lines like this were held back)"
+    assert caplog.messages[-1] == "an offence of 101 (90 more lines like this were suppressed)"
 
 
 def test_kinds_without_end_take_no_memory(caplog):

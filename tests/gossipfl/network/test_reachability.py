@@ -22,8 +22,8 @@ def reached(listen, interfaces, *, announced=(), seen=()):
         announced=[parse_address(each) for each in announced],
         interfaces=lambda: tuple(interfaces),
     )
-    for host, teller, teller_host in seen:
-        found.observed(host, teller=teller, teller_host=teller_host)
+    for host, observer, observer_host in seen:
+        found.observed(host, observer=observer, observer_host=observer_host)
     return [str(each) for each in found.addresses()]
 
 
@@ -103,8 +103,8 @@ def test_what_was_observed_long_ago_is_announced_no_longer():
     found = Reachability(
         [parse_address("/ip4/0.0.0.0/tcp/4")], interfaces=lambda: (LAN,), clock=lambda: now[0]
     )
-    for teller, host in (("A", "8.8.8.8"), ("B", "1.1.1.1")):
-        found.observed(HOME_WORLD, teller=teller, teller_host=host)
+    for observer, host in (("A", "8.8.8.8"), ("B", "1.1.1.1")):
+        found.observed(HOME_WORLD, observer=observer, observer_host=host)
     assert HOME_WORLD in str(found.addresses())
     now[0] = 700.0
     assert HOME_WORLD not in str(found.addresses())
@@ -112,7 +112,7 @@ def test_what_was_observed_long_ago_is_announced_no_longer():
 
 def test_nothing_reachable_is_said(caplog):
     reached(["/ip4/0.0.0.0/tcp/4"], [LOOP, "::1"])
-    assert "nobody on another machine can dial it" in caplog.text
+    assert "other machines, but they cannot dial it" in caplog.text
     caplog.clear()
     reached(["/ip4/127.0.0.1/tcp/4"], [LOOP])
     reached(["/ip4/0.0.0.0/tcp/4"], [LOOP, LAN])

@@ -59,7 +59,7 @@ async def test_what_peers_observe_is_where_the_next_ones_are_sent():
     async with serving_host(listen=["/ip4/0.0.0.0/tcp/0"]) as host:
         port = host.reachability.addresses()[0].port
         for witness in ("1.1.1.1", "8.8.8.8"):
-            host.reachability.observed("9.9.9.9", teller=witness, teller_host=witness)
+            host.reachability.observed("9.9.9.9", observer=witness, observer_host=witness)
         assert f"/ip4/9.9.9.9/tcp/{port}/p2p/{host.peer_id}" in host.addresses
         async with serving_host() as other:
             found = await other.identify.ask(host.peer_id, addresses=[f"/ip4/127.0.0.1/tcp/{port}"])
@@ -71,7 +71,7 @@ async def test_a_push_and_an_answer_are_noted_as_observations():
     noted = []
     async with serving_host() as host, serving_host() as other:
         for each in (host, other):
-            each.reachability.observed = lambda ip, **told: noted.append((ip, told["teller"]))
+            each.reachability.observed = lambda ip, **told: noted.append((ip, told["observer"]))
         stream = await other.services.open(host.peer_id, [PUSH_PROTOCOL], addresses=host.addresses)
         await stream.write(b"\x0a\x22\x08" + write_multiaddress(PeerAddress("ip4", "203.0.113.7", 4001)))
         stream.close()

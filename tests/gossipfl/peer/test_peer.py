@@ -130,7 +130,7 @@ async def test_a_port_that_is_taken_meanwhile_is_given_up_for_a_free_one(tmp_pat
             [elsewhere] = again.status().addresses
             assert elsewhere != address
             assert int(elsewhere.split("/")[4]) > 0
-    assert f"the last port {port} cannot be listened at" in caplog.text
+    assert f"cannot listen at the previous port {port}" in caplog.text
     third = Peer(tmp_path / "alice")
     async with running(third):
         assert third.status().addresses == (elsewhere,)
