@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -23,6 +22,7 @@ from gossipfl.membership.codec import integer
 from gossipfl.membership.network_keys import KeySet, Network, Rotation
 from gossipfl.membership.signing import Signed
 from gossipfl.membership.statements import Certificate, Charter, Revocation, Role
+from gossipfl.recent import RecentMap
 
 __all__ = ["Authority", "Member"]
 
@@ -69,7 +69,7 @@ class Authority:
         # By whom (None: by network keys) and whom; with the epoch of the keys that have signed.
         self._revoked: dict[tuple[bytes | None, bytes], tuple[Signed, int]] = {}
         self._by_issuer: dict[bytes, int] = {}
-        self._verified: OrderedDict[bytes, Member] = OrderedDict()
+        self._verified: RecentMap[bytes, Member] = RecentMap(_MOST_VERIFIED)
         self._digest: bytes | None = None
 
     @property
@@ -179,12 +179,8 @@ class Authority:
         if body.subject != subject:
             raise CertificateOfAnotherPeer("the peer showed the certificate of another")
         fingerprint = hashlib.sha256(statement.to_bytes()).digest()
-        member = self._verified.pop(fingerprint, None)
-        if member is None:
-            member = self._verify(statement, body, now=now)
+        member = self._verified.get(fingerprint) or self._verify(statement, body, now=now)
         self._verified[fingerprint] = member
-        if len(self._verified) > _MOST_VERIFIED:
-            self._verified.popitem(last=False)
         self.require_valid(member, now=now)
         return member
 

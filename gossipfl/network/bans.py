@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,6 +16,7 @@ from gossipfl.errors import (
     UselessTraffic,
     WindowOverrun,
 )
+from gossipfl.recent import RecentMap
 
 __all__ = ["Bans", "breaks_protocol", "weight_of"]
 
@@ -73,16 +73,14 @@ class Bans:
         self._offences_before_ban = offences_before_ban
         self._first_ban_seconds = first_ban_seconds
         self._longest_ban_seconds = longest_ban_seconds
-        self._records: OrderedDict[str, _Record] = OrderedDict()
+        self._records: RecentMap[str, _Record] = RecentMap(_MOST_PEERS)
 
     def offend(self, peer_id: str, *, now: float, weight: float = 1.0) -> bool:
         """Record an offence at `now`, in seconds of a monotonic clock; return whether it led to a ban."""
-        record = self._records.pop(peer_id, None)
+        record = self._records.get(peer_id)
         if record is None or now - record.last_offence > self._longest_ban_seconds:
             record = _Record()
         self._records[peer_id] = record
-        if len(self._records) > _MOST_PEERS:
-            self._records.popitem(last=False)
         forgiven = (now - record.last_offence) / _SECONDS_UNTIL_FORGIVEN if record.offences else 0.0
         record.offences = max(0.0, record.offences - forgiven) + weight
         record.last_offence = now

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Final
 
 from gossipfl.errors import PeerUnreachable
 from gossipfl.network.rates import TokenBucket
+from gossipfl.recent import RecentMap
 
 __all__ = ["DialBook"]
 
@@ -45,7 +45,7 @@ class DialBook:
         self._total = TokenBucket(rate=dials_per_second, burst=4 * dials_per_second, now=0.0)
         self._per_address = dials_per_address
         self._burst = burst
-        self._entries: OrderedDict[Endpoint, _Entry] = OrderedDict()
+        self._entries: RecentMap[Endpoint, _Entry] = RecentMap(_MOST_ENTRIES)
 
     def admit(self, endpoint: Endpoint, *, now: float) -> None:
         """Count a dial.
@@ -80,10 +80,8 @@ class DialBook:
         self._entries.pop(endpoint, None)
 
     def _entry(self, endpoint: Endpoint, now: float) -> _Entry:
-        entry = self._entries.pop(endpoint, None)
+        entry = self._entries.get(endpoint)
         if entry is None:
             entry = _Entry(TokenBucket(rate=self._per_address, burst=self._burst, now=now))
-            if len(self._entries) >= _MOST_ENTRIES:
-                self._entries.popitem(last=False)
         self._entries[endpoint] = entry
         return entry

@@ -20,9 +20,10 @@ from gossipfl.network.failures import (
 )
 from gossipfl.network.limits import NetworkLimits
 from gossipfl.network.log_limits import limited_logger
+from gossipfl.network.multistream import propose
 from gossipfl.network.pool import Lease, Neighbour, StreamPool
-from gossipfl.network.protocol import agree_as_client
-from gossipfl.network.receiving import REPLIES, decode, receive
+from gossipfl.network.protocol import EXCHANGE_PROTOCOL, REPLIES
+from gossipfl.network.receiving import decode, receive
 from gossipfl.wire import AnyMessage, Expectation, Frame, Refusal
 
 __all__ = ["Exchanger"]
@@ -145,7 +146,7 @@ class Exchanger:
         try:
             stream = connection.multiplexer.open()
             try:
-                await agree_as_client(stream)
+                await propose(stream, EXCHANGE_PROTOCOL)
             except BaseException:
                 stream.reset()
                 raise

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from gossipfl.errors import GossipflError, IncompatibleCharter, NotAdmitted
 from gossipfl.network.log_limits import limited_logger
+from gossipfl.recent import RecentMap
 
 __all__ = ["Knocks"]
 
@@ -31,8 +31,8 @@ class Knocks:
     """The latest refusals by peer id, for the operator; the refused peer is not told the reason."""
 
     def __init__(self) -> None:
-        self._turned_away: OrderedDict[str, _Knock] = OrderedDict()
-        self._turned_away_by: OrderedDict[str, _Knock] = OrderedDict()
+        self._turned_away: RecentMap[str, _Knock] = RecentMap(_MOST_REMEMBERED)
+        self._turned_away_by: RecentMap[str, _Knock] = RecentMap(_MOST_REMEMBERED)
 
     def note(self, peer_id: str, address: str, error: GossipflError) -> None:
         """Record a connection refused at the door, either this peer's or the other's."""
@@ -69,24 +69,11 @@ class Knocks:
         }
 
 
-def _remember(knocks: OrderedDict[str, _Knock], peer_id: str, address: str, error: GossipflError) -> None:
-    before = knocks.pop(peer_id, None)
-    times = 1 if before is None else before.times + 1
+def _remember(knocks: RecentMap[str, _Knock], peer_id: str, address: str, error: GossipflError) -> None:
+    times = knocks[peer_id].times + 1 if peer_id in knocks else 1
     knocks[peer_id] = _Knock(address, error.counter(), str(error)[:300], time.time(), times)
-    if len(knocks) > _MOST_REMEMBERED:
-        knocks.popitem(last=False)
 
 
-def _described(knocks: OrderedDict[str, _Knock]) -> list[dict[str, Any]]:
+def _described(knocks: RecentMap[str, _Knock]) -> list[dict[str, Any]]:
     newest = list(reversed(knocks.items()))[:_MOST_SHOWN]
-    return [
-        {
-            "peer": peer,
-            "address": each.address,
-            "why": each.why,
-            "said": each.said,
-            "at": each.at,
-            "times": each.times,
-        }
-        for peer, each in newest
-    ]
+    return [{"peer": peer, **asdict(each)} for peer, each in newest]

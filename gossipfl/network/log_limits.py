@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import OrderedDict
+from dataclasses import dataclass, field
 from typing import Final
 
 from gossipfl.network.rates import TokenBucket
+from gossipfl.recent import RecentMap
 
 __all__ = ["limited_logger"]
 
@@ -17,35 +18,38 @@ _LINES_AT_ONCE: Final = 10.0
 _LINES_PER_SECOND: Final = 0.2
 
 
+@dataclass(slots=True)
+class _Kind:
+    bucket: TokenBucket = field(
+        default_factory=lambda: TokenBucket(
+            rate=_LINES_PER_SECOND, burst=_LINES_AT_ONCE, now=time.monotonic()
+        )
+    )
+    suppressed: int = 0
+
+
 class _Limits(logging.Filter):
     """A rate limit for the lines of each format string, which counts the suppressed ones."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._kinds: OrderedDict[str, TokenBucket] = OrderedDict()
-        self._suppressed: dict[str, int] = {}
+        self._kinds: RecentMap[str, _Kind] = RecentMap(_MOST_KINDS)
 
     def forget(self) -> None:
-        """Begin again, as if nothing had been logged."""
+        """Start again, as if nothing had been logged."""
         self._kinds.clear()
-        self._held_back.clear()
 
     def filter(self, record: logging.LogRecord) -> bool:
-        kind, now = str(record.msg), time.monotonic()
-        bucket = self._kinds.pop(kind, None) or TokenBucket(
-            rate=_LINES_PER_SECOND, burst=_LINES_AT_ONCE, now=now
-        )
-        self._kinds[kind] = bucket
-        if len(self._kinds) > _MOST_KINDS:
-            self._suppressed.pop(self._kinds.popitem(last=False)[0], None)
-        if not bucket.take(1, now=now):
-            self._suppressed[kind] = self._suppressed.get(kind, 0) + 1
+        text = str(record.msg)
+        self._kinds[text] = kind = self._kinds.get(text) or _Kind()
+        if not kind.bucket.take(1, now=time.monotonic()):
+            kind.suppressed += 1
             return False
-        suppressed = self._suppressed.pop(kind, 0)
         if isinstance(record.args, tuple):
             record.args = tuple(_escaped(each) for each in record.args)
-        if suppressed:
-            record.msg = f"{kind} ({suppressed} more lines like this were suppressed)"
+        if kind.suppressed:
+            record.msg = f"{text} ({kind.suppressed} more lines like this were suppressed)"
+            kind.suppressed = 0
         return True
 
 

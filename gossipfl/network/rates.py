@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from typing import Final
 
 from gossipfl.errors import RateLimited
+from gossipfl.recent import RecentMap
 
 __all__ = ["PeerRates", "SenderRates", "TokenBucket"]
 
@@ -55,7 +55,7 @@ class PeerRates:
     def __init__(self, *, frames_per_second: float, bytes_per_second: float) -> None:
         self._frames_per_second = frames_per_second
         self._bytes_per_second = bytes_per_second
-        self._buckets: OrderedDict[str, tuple[TokenBucket, TokenBucket]] = OrderedDict()
+        self._buckets: RecentMap[str, tuple[TokenBucket, TokenBucket]] = RecentMap(_MOST_PEERS)
 
     def charge(self, peer_id: str, size: int, *, now: float) -> None:
         """Charge a frame of `size` bytes to a peer.
@@ -65,13 +65,11 @@ class PeerRates:
         RateLimited
             The peer has exceeded its rate.
         """
-        buckets = self._buckets.pop(peer_id, None) or (
+        buckets = self._buckets.get(peer_id) or (
             TokenBucket(rate=self._frames_per_second, now=now),
             TokenBucket(rate=self._bytes_per_second, now=now),
         )
         self._buckets[peer_id] = buckets
-        if len(self._buckets) > _MOST_PEERS:
-            self._buckets.popitem(last=False)
         frames, volume = buckets
         if not frames.take(1, now=now):
             raise RateLimited(
@@ -97,7 +95,7 @@ class SenderRates:
     def __init__(self, per_second: float, *, what: str) -> None:
         self._per_second = max(_FEWEST_PER_SECOND, per_second)
         self._what = what
-        self._buckets: OrderedDict[str, TokenBucket] = OrderedDict()
+        self._buckets: RecentMap[str, TokenBucket] = RecentMap(_MOST_PEERS)
 
     def charge(self, sender: str, *, now: float) -> None:
         """Charge a message to its sender.
@@ -108,9 +106,7 @@ class SenderRates:
             The sender has exceeded its rate.
         """
         rate = self._per_second
-        bucket = self._buckets.pop(sender, None) or TokenBucket(rate=rate, burst=4 * rate, now=now)
+        bucket = self._buckets.get(sender) or TokenBucket(rate=rate, burst=4 * rate, now=now)
         self._buckets[sender] = bucket
-        if len(self._buckets) > _MOST_PEERS:
-            self._buckets.popitem(last=False)
         if not bucket.take(1, now=now):
             raise RateLimited(f"the peer sends too many {self._what}", expected=f"at most {rate:g} a second")

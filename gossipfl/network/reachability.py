@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ipaddress
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final
@@ -14,6 +13,7 @@ import trio
 
 from gossipfl.network.addresses import PeerAddress, Scope, prefix_of, scope_of
 from gossipfl.network.log_limits import limited_logger
+from gossipfl.recent import RecentMap
 
 __all__ = ["Reachability", "interface_addresses"]
 
@@ -67,7 +67,7 @@ class Reachability:
         self._announced = tuple(announced)
         self.interfaces = interfaces
         self._clock = clock
-        self._observers: OrderedDict[str, tuple[str, str, float]] = OrderedDict()
+        self._observers: RecentMap[str, tuple[str, str, float]] = RecentMap(_MOST_OBSERVERS)
         self._own: tuple[str, ...] = ()
         self.refresh()
 
@@ -136,9 +136,6 @@ class Reachability:
         if not counts:
             return
         self._observers[observer] = (host, prefix_of(observer_host), self._clock())
-        self._observers.move_to_end(observer)
-        if len(self._observers) > _MOST_OBSERVERS:
-            self._observers.popitem(last=False)
 
     def _observed(self, own: Sequence[PeerAddress]) -> list[PeerAddress]:
         known = {each.host for each in own}

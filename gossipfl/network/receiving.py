@@ -13,13 +13,7 @@ from gossipfl.network.failures import StreamFailure
 from gossipfl.network.yamux.stream import Stream
 from gossipfl.wire import AnyHeader, AnyMessage, Expectation, Kind, ReceivedFrame, frame_reader
 
-__all__ = ["REPLIES", "REQUESTS", "decode", "receive"]
-
-#: Kinds of frames that open an exchange, and kinds that answer one.
-REQUESTS: Final = frozenset({Kind.MODEL, Kind.VIEW, Kind.ROUND, Kind.PROGRESS, Kind.NEWS})
-REPLIES: Final = frozenset(
-    {Kind.MODEL, Kind.ACKNOWLEDGEMENT, Kind.VIEW, Kind.REFUSAL, Kind.PROGRESS, Kind.NEWS}
-)
+__all__ = ["decode", "receive"]
 
 # Decoding is linear in the body's size, and takes about 0.2 ms for this many bytes.
 _MOST_BYTES_IN_LOOP: Final = 512 * 1024

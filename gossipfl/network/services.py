@@ -6,7 +6,7 @@ streams, or too many bytes on one, are refused; too many bytes a second are dela
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -26,6 +26,7 @@ from gossipfl.network.rates import TokenBucket
 from gossipfl.network.service_streams import ServiceLimits, ServiceStream
 from gossipfl.network.standing import Standing
 from gossipfl.network.yamux.stream import Stream
+from gossipfl.recent import RecentMap
 
 __all__ = ["ServiceHandler", "Services"]
 
@@ -44,17 +45,17 @@ class _Offer:
     handler: ServiceHandler
     limits: ServiceLimits
     taken: Counter[str] = field(default_factory=Counter)
-    shares: OrderedDict[str, tuple[TokenBucket, TokenBucket]] = field(default_factory=OrderedDict)
+    shares: RecentMap[str, tuple[TokenBucket, TokenBucket]] = field(
+        default_factory=lambda: RecentMap(_MOST_PEERS)
+    )
 
     def share(self, peer_id: str) -> tuple[TokenBucket, TokenBucket]:
         """Return a peer's allowances of streams and of bytes a second."""
         now, limits = trio.current_time(), self.limits
-        self.shares[peer_id] = share = self.shares.pop(peer_id, None) or (
+        self.shares[peer_id] = share = self.shares.get(peer_id) or (
             TokenBucket(rate=limits.streams_per_second, burst=4 * limits.streams_per_second, now=now),
             TokenBucket(rate=limits.bytes_per_second, burst=4 * limits.bytes_per_second, now=now),
         )
-        if len(self.shares) > _MOST_PEERS:
-            self.shares.popitem(last=False)
         return share
 
     @contextmanager

@@ -14,10 +14,11 @@ from gossipfl.network.counters import NetworkCounters
 from gossipfl.network.failures import StreamEnded, StreamFailure
 from gossipfl.network.limits import NetworkLimits
 from gossipfl.network.log_limits import limited_logger
+from gossipfl.network.multistream import accept
 from gossipfl.network.places import Place, Places
-from gossipfl.network.protocol import EXCHANGE_PROTOCOL, agree_as_server
+from gossipfl.network.protocol import EXCHANGE_PROTOCOL, REQUESTS
 from gossipfl.network.rates import PeerRates
-from gossipfl.network.receiving import REQUESTS, decode, receive
+from gossipfl.network.receiving import decode, receive
 from gossipfl.network.services import Services
 from gossipfl.network.standing import Standing
 from gossipfl.network.yamux.stream import Stream
@@ -84,7 +85,7 @@ class Server:
         try:
             async with connection.turns.taken():
                 with trio.move_on_after(self._limits.dial_seconds) as deadline:
-                    protocol = await agree_as_server(stream, self._services.protocols)
+                    protocol = await accept(stream, (EXCHANGE_PROTOCOL, *self._services.protocols))
                 if deadline.cancelled_caught:
                     return
                 if protocol == EXCHANGE_PROTOCOL:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final
+
+from gossipfl.recent import RecentMap
 
 __all__ = ["Standing"]
 
@@ -25,14 +26,11 @@ class Standing:
 
     def __init__(self, *, knows: Callable[[str], bool] = lambda _: False) -> None:
         self.knows = knows
-        self._proven: OrderedDict[str, None] = OrderedDict()
+        self._proven: RecentMap[str, None] = RecentMap(_MOST_PROVEN)
 
     def prove(self, peer_id: str) -> None:
         """Record that a peer completed an exchange."""
         self._proven[peer_id] = None
-        self._proven.move_to_end(peer_id)
-        if len(self._proven) > _MOST_PROVEN:
-            self._proven.popitem(last=False)
 
     def lose(self, peer_id: str) -> None:
         """Withdraw a peer's standing, because it broke the protocol."""

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-
 from gossipfl.errors import ReplayedMessage, SettingError
+from gossipfl.recent import RecentMap
 
 __all__ = ["REMEDY", "ReplayGuard"]
 
@@ -33,8 +32,7 @@ class ReplayGuard:
     def __init__(self, *, senders: int = 4096) -> None:
         if senders < 1:
             raise SettingError("a replay guard remembers nobody", expected="senders >= 1", got=senders)
-        self._senders = senders
-        self._newest: OrderedDict[str, tuple[int, int]] = OrderedDict()
+        self._newest: RecentMap[str, tuple[int, int]] = RecentMap(senders)
 
     def __len__(self) -> int:
         return len(self._newest)
@@ -73,7 +71,4 @@ class ReplayGuard:
         """
         is_new = self.check(sender, incarnation=incarnation, sequence=sequence)
         self._newest[sender] = (incarnation, sequence)
-        self._newest.move_to_end(sender)
-        if len(self._newest) > self._senders:
-            self._newest.popitem(last=False)
         return is_new

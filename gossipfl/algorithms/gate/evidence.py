@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from dataclasses import dataclass
 from statistics import median
 
 from torch import Tensor
 
+from gossipfl.recent import RecentMap
 from gossipfl.settings.gate import GateSettings
 
 __all__ = ["Evidence", "Testimony"]
@@ -61,9 +61,8 @@ class Evidence:
     """
 
     def __init__(self, *, size: int = 64, lifetime: float = 600.0) -> None:
-        self._size = size
         self._lifetime = lifetime
-        self._last: OrderedDict[str, Testimony] = OrderedDict()
+        self._last: RecentMap[str, Testimony] = RecentMap(size)
 
     def __len__(self) -> int:
         return len(self._last)
@@ -76,9 +75,6 @@ class Evidence:
     def note(self, sender: str, testimony: Testimony) -> None:
         """Take a neighbour's newest testimony in the place of its last."""
         self._last[sender] = testimony
-        self._last.move_to_end(sender)
-        if len(self._last) > self._size:
-            self._last.popitem(last=False)
 
     def last(self, sender: str) -> Testimony | None:
         """Give a neighbour's last testimony."""

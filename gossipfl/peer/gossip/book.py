@@ -5,7 +5,6 @@ It is plain state, changed by what happens, and does no I/O.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,6 +14,7 @@ import numpy as np
 from gossipfl.errors import GossipflError, IdentityInUseTwice, InvalidAddress
 from gossipfl.network import Hearsay, Scope, limited_logger, parse_address
 from gossipfl.peer.gossip.doubles import Doubles
+from gossipfl.recent import RecentMap
 from gossipfl.settings import ViewSettings
 from gossipfl.wire import PeerDescriptor, is_signed
 
@@ -111,7 +111,7 @@ class AddressBook:
         self._outdo = outdo
         self._doubles = Doubles(doubled)
         # Announcements of peers that were forgotten because they did not answer, by their sequence.
-        self._gone: OrderedDict[str, int] = OrderedDict()
+        self._gone: RecentMap[str, int] = RecentMap(_MOST_GONE)
         self._known: dict[str, KnownPeer] = {
             each.peer_id: KnownPeer(descriptor=each, configured=each.addresses)
             for each in bootstrap
@@ -226,8 +226,6 @@ class AddressBook:
         del self._known[peer.peer_id]
         if peer.failures:
             self._gone[peer.peer_id] = peer.descriptor.sequence
-            if len(self._gone) > _MOST_GONE:
-                self._gone.popitem(last=False)
 
     def configure(self, peer_id: str, addresses: tuple[str, ...]) -> None:
         """Take in where settings say that a peer is; none if they name it no longer."""

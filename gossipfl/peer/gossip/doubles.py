@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable
 
 from gossipfl.errors import IdentityInUseTwice
+from gossipfl.recent import RecentMap
 from gossipfl.wire import PeerDescriptor
 
 __all__ = ["Doubles"]
@@ -30,7 +30,7 @@ class Doubles:
 
     def __init__(self, report: Callable[[IdentityInUseTwice], None]) -> None:
         self._report = report
-        self._signs: OrderedDict[str, tuple[int, int]] = OrderedDict()
+        self._signs: RecentMap[str, tuple[int, int]] = RecentMap(_MOST)
 
     def of_oneself(self, told: PeerDescriptor, own: PeerDescriptor) -> None:
         """Note a signed announcement in this peer's name that is ahead of its own."""
@@ -66,15 +66,10 @@ class Doubles:
 
     def _count(self, peer_id: str, sequence: int) -> int:
         """How many announcements, each newer than the last, were signs."""
-        count, newest = self._signs.pop(peer_id, (0, -1))
-        if sequence > newest:
-            count, newest = count + 1, sequence
-            self._signs[peer_id] = count, newest
-            if len(self._signs) > _MOST:
-                self._signs.popitem(last=False)
-            return count
-        self._signs[peer_id] = count, newest
-        return 0
+        count, newest = self._signs.get(peer_id, (0, -1))
+        is_new = sequence > newest
+        self._signs[peer_id] = (count + 1, sequence) if is_new else (count, newest)
+        return count + 1 if is_new else 0
 
 
 def _is_to_be_told(count: int) -> bool:

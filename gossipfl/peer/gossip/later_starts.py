@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 
 import trio
+
+from gossipfl.recent import RecentMap
 
 __all__ = ["LaterStarts"]
 
@@ -43,7 +44,7 @@ class LaterStarts:
         self._incarnation = incarnation
         self._starts_before = starts_before
         self._start_again = start_again
-        self._heard: OrderedDict[str, int] = OrderedDict()
+        self._heard: RecentMap[str, int] = RecentMap(_REMEMBERED)
         self._changed = trio.Event()
 
     def is_later(self, neighbour: str, incarnation: int | None) -> bool:
@@ -51,9 +52,6 @@ class LaterStarts:
         furthest = max(self._incarnation, int(1000 * time.time())) + _FURTHEST
         later = incarnation is not None and self._incarnation < incarnation <= furthest
         self._heard[neighbour] = incarnation if later and incarnation is not None else 0
-        self._heard.move_to_end(neighbour)
-        if len(self._heard) > _REMEMBERED:
-            self._heard.popitem(last=False)
         if later:
             self._changed.set()
         return later

@@ -7,7 +7,6 @@ connection that proves who they are, are neighbours; what others tell is asked f
 from __future__ import annotations
 
 import secrets
-from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from hashlib import blake2b
@@ -19,6 +18,7 @@ from gossipfl.errors import IdentityInUseTwice
 from gossipfl.network import Scope, parse_address, prefix_of
 from gossipfl.peer.gossip.acquaintances import Acquaintances
 from gossipfl.peer.gossip.book import AddressBook, KnownPeer, descriptor_values
+from gossipfl.recent import RecentMap
 from gossipfl.settings import ViewSettings
 from gossipfl.wire import PeerDescriptor
 from topology.sampling import BrahmsSettings, brahms
@@ -90,7 +90,7 @@ class SampledView:
         self._unforeseen = np.random.default_rng(secrets.randbits(128))
         self._secret = secrets.token_bytes(16)
         self._networks: dict[str, str] = {}
-        self._silent: OrderedDict[str, tuple[int, float]] = OrderedDict()
+        self._silent: RecentMap[str, tuple[int, float]] = RecentMap(_MOST_UNANSWERED)
         self.acquaintances = acquaintances
         self._failures = settings.failures
         self._state: State = brahms.start(
@@ -308,8 +308,6 @@ class SampledView:
         return silent is not None and silent[1] > now and told.peer_id not in self.neighbours
 
     def _note_silence(self, peer_id: str, now: float) -> None:
-        failures = self._silent.pop(peer_id, (0, 0.0))[0]
+        failures = self._silent.get(peer_id, (0, 0.0))[0]
         pause = min(_LONGEST_SILENCE_SECONDS, _FIRST_SILENCE_SECONDS * 2 ** min(failures, 16))
         self._silent[peer_id] = (failures + 1, now + pause)
-        if len(self._silent) > _MOST_UNANSWERED:
-            self._silent.popitem(last=False)

@@ -56,5 +56,8 @@ def require_private(path: Path) -> None:
         mode = stat.S_IMODE(path.stat().st_mode)
     if mode & 0o077:
         raise CorruptIdentity(
-            f"{path} is accessible to other users", expected="mode 0600", got=f"{mode:04o}", remedy=f"chmod 600 {path}"
+            f"{path} is accessible to other users",
+            expected="mode 0600",
+            got=f"{mode:04o}",
+            remedy=f"chmod 600 {path}",
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from typing import Final
 
 from gossipfl.errors import GossipflError
@@ -10,6 +9,7 @@ from gossipfl.membership import Authority, Member, Signed
 from gossipfl.network import Identity, limited_logger
 from gossipfl.peer.membership.issuing import DAY, certify, signers_at_hand
 from gossipfl.peer.membership.store import MembershipStore
+from gossipfl.recent import RecentMap
 from gossipfl.settings.addresses import peer_id_of
 
 __all__ = ["Renewals", "is_due"]
@@ -40,7 +40,7 @@ class Renewals:
         self._store = store
         self._authority = authority
         self._identity = identity
-        self._made: OrderedDict[tuple[bytes, int], Signed] = OrderedDict()
+        self._made: RecentMap[tuple[bytes, int], Signed] = RecentMap(_MOST_REMEMBERED)
 
     def of(self, member: Member, *, now: float) -> list[Signed]:
         """Return another certificate for a member whose own is due, for as long a time; or none."""
@@ -66,6 +66,4 @@ class Renewals:
                 )
                 return []
             _log.info("renewed the certificate of %s", peer_id_of(certificate.subject))
-            if len(self._made) > _MOST_REMEMBERED:
-                self._made.popitem(last=False)
         return [self._made[due]]
