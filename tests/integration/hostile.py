@@ -32,7 +32,7 @@ class Target:
         self.task = peer.task
         status = peer.status()
         self.host = SimpleNamespace(peer_id=status.peer_id, addresses=status.addresses)
-        self.before = peer._learner.state
+        self.before = peer._incarnation.learner.state
 
     @property
     def port(self) -> int:
@@ -59,11 +59,11 @@ class Target:
 
     async def accept(self) -> None:
         """Send an honest model, and wait until it is merged."""
-        event = self.peer._learner.state.event
+        event = self.peer._incarnation.learner.state.event
         async with self.outlaw() as honest:
             await honest.send_data(self.frame())
-            await until(lambda: self.peer._learner.state.event == event + 1)
-        self.before = self.peer._learner.state
+            await until(lambda: self.peer._incarnation.learner.state.event == event + 1)
+        self.before = self.peer._incarnation.learner.state
 
 
 class RoundsTarget(Target):
@@ -114,8 +114,8 @@ class RoundsTarget(Target):
             honest.serve(take)
             reply = await honest.exchange(self.host.peer_id, self.host.addresses, frame, seconds=20)
             assert reply.kept
-            await until(lambda: self.peer._learner.state.event > number)
-        self.before = self.peer._learner.state
+            await until(lambda: self.peer._incarnation.learner.state.event > number)
+        self.before = self.peer._incarnation.learner.state
 
 
 Attack = Callable[[Target], Awaitable[None]]

@@ -88,7 +88,7 @@ async def _(target: Target) -> None:
             await outlaw.send_data(frame_bytes(encode(view)))
             await until(lambda: target.peer.counters.messages_received == 1)
         await until(lambda: target.refused["identity_mismatch"])
-        assert claimed not in target.peer._host.connected()
+        assert claimed not in target.peer._incarnation.host.connected()
 
 
 @case("an identity that is an RSA private key", errors.IdentityMismatch, NEVER_CONNECTED)
@@ -102,7 +102,7 @@ async def _(target: Target) -> None:
             async with Outlaw.connected_to(target.host, stranger, key=key) as outlaw:
                 await outlaw.receive_all()
         assert process.cpu_times().user - before < 0.5
-        assert stranger.peer_id not in target.peer._host.connected()
+        assert stranger.peer_id not in target.peer._incarnation.host.connected()
 
 
 @case("a handshake message of 65,535 bytes", errors.IdentityMismatch, NEVER_CONNECTED)
@@ -211,7 +211,7 @@ async def _(target: Target) -> None:
 async def _(target: Target) -> None:
     async with Outlaw.connected_to(target.host) as outlaw:
         await outlaw.send(*(frame_header(WINDOW_UPDATE, SYN, 2 * i + 1, 0) for i in range(10)))
-        [connection] = target.peer._host._table.all()
+        [connection] = target.peer._incarnation.host._table.all()
         await until(lambda: len(connection.multiplexer.streams) == 10)
         await until(lambda: not connection.multiplexer.streams)
 
@@ -278,8 +278,8 @@ async def _(target: Target) -> None:
 async def _(target: Target) -> None:
     async with target.outlaw() as outlaw:
         await outlaw.send_data(target.frame(sequence=8))
-        await until(lambda: target.peer._learner.state.event == target.before.event + 1)
-        target.before = target.peer._learner.state
+        await until(lambda: target.peer._incarnation.learner.state.event == target.before.event + 1)
+        target.before = target.peer._incarnation.learner.state
         await outlaw.send_data(target.frame(sequence=7))
         await outlaw.receive_until(b"replayed_message")
 
@@ -289,21 +289,21 @@ async def _(target: Target) -> None:
     async with target.outlaw() as outlaw:
         await outlaw.send_data(target.frame() * 5)
         await until(lambda: target.peer.counters.messages_sent == 5)
-        await until(lambda: target.peer._learner.state.event == target.before.event + 1)
-        target.before = target.peer._learner.state
+        await until(lambda: target.peer._incarnation.learner.state.event == target.before.event + 1)
+        target.before = target.peer._incarnation.learner.state
 
 
 @case("models without end, each a valid one", errors.RateLimited, TOLD)
 async def _(target: Target) -> None:
     """One identity could make a peer merge 192 of them a second."""
-    target.peer._participation.screen.__self__._models = SenderRates(1.0, what="models")
+    target.peer._incarnation.participation.screen.__self__._models = SenderRates(1.0, what="models")
     async with target.outlaw() as outlaw:
         await outlaw.send_data(b"".join(target.frame(sequence=number) for number in range(1, 60)))
         await outlaw.receive_until(b"rate_limited")
         merged = target.peer.counters.messages_received
         assert merged <= 17
-        await until(lambda: target.peer._learner.state.event >= target.before.event + merged)
-        target.before = target.peer._learner.state
+        await until(lambda: target.peer._incarnation.learner.state.event >= target.before.event + merged)
+        target.before = target.peer._incarnation.learner.state
 
 
 bad_frame(
@@ -417,7 +417,7 @@ async def _(target: Target) -> None:
         for _ in range(5):
             await outlaw.send_data(frame_bytes(encode(View(task=target.task.fingerprint, peers=inventions))))
         await until(lambda: target.peer.counters.messages_received == 5)
-        assert not len(target.peer._view)
+        assert not len(target.peer._incarnation.view)
 
 
 @case("an announcement of addresses that nobody can dial", None, "it is skipped, with a line in the log")
@@ -430,7 +430,7 @@ async def _(target: Target) -> None:
             view = View(task=target.task.fingerprint, peers=(announced(identity, address),))
             await outlaw.send_data(frame_bytes(encode(view)))
             await until(lambda: target.peer.counters.messages_received == count)  # noqa: B023
-            assert not len(target.peer._view)
+            assert not len(target.peer._incarnation.view)
 
 
 @case(
@@ -449,7 +449,7 @@ async def _(target: Target) -> None:
             view = View(task=target.task.fingerprint, peers=(peer,))
             await outlaw.send_data(frame_bytes(encode(view)))
             await until(lambda: target.peer.counters.messages_received == number)  # noqa: B023
-            known = target.peer._view._book.get(friend.peer_id)
+            known = target.peer._incarnation.view._book.get(friend.peer_id)
             assert known.descriptor.addresses == true.addresses
 
 

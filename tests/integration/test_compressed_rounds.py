@@ -31,7 +31,7 @@ async def test_peers_end_where_the_simulation_ends(tmp_path, name, more, way, st
         rounds={"algorithm": name, "parameters": parameters, "topology": "ring:5", "stop_after": ROUNDS},
     )
     await run_all(peers)
-    rows = torch.cat([peer._learner.state.nodes.rows for peer in peers])
+    rows = torch.cat([peer._incarnation.learner.state.nodes.rows for peer in peers])
     algorithm = f'name = "{name}"\ncodec = "{way}"\nconsensus_step_size = {step_size}\n'
     algorithm += "\n".join(f"{key} = {value}" for key, value in more.items())
     there = simulated(5, ROUNDS, topology='name = "ring"', algorithm=algorithm)

@@ -92,7 +92,7 @@ async def test_a_client_from_the_document_fetches_the_model(tmp_path, half_close
         task = peer.task.fingerprint  # a client is told it with the task
         status = peer.status()
         who = ID.from_base58(status.peer_id)
-        await until(lambda: peer._learner.state.age > 0)
+        await until(lambda: peer._incarnation.learner.state.age > 0)
         compared = 0
         with trio.fail_after(30):
             await stock.connect(PeerInfo(who, [multiaddr.Multiaddr(status.addresses[0])]))
@@ -111,7 +111,7 @@ async def test_a_client_from_the_document_fetches_the_model(tmp_path, half_close
                 assert kind == 1, fields
                 assert fields["checksum"] == xxhash.xxh3_64_intdigest(body)
                 row = torch.from_numpy(np.frombuffer(body, "<f4").copy())
-                state = peer._learner.state
+                state = peer._incarnation.learner.state
                 if fields["age"] == state.age:  # it has not trained since, and a row of age 0 changed nothing
                     compared += 1
                     assert torch.equal(row, state.nodes.rows[0, :size])

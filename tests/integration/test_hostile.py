@@ -46,7 +46,7 @@ async def test_it_is_refused_by_name_and_changes_nothing(case, tmp_path):
         else:
             assert not +peer.counters.refused
         assert psutil.Process().memory_info().rss - resident < MOST_GROWTH
-        state = peer._learner.state
+        state = peer._incarnation.learner.state
         assert state.event == target.before.event
         assert torch.equal(state.nodes.rows, target.before.nodes.rows)
         await target.accept()  # the peer lives on, for others and, unless banned, for this address

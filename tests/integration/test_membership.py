@@ -70,7 +70,7 @@ def hand_over(own, new, *, days=1.0):
 
 
 def are_connected(*peers):
-    return all(peer._host.connected() for peer in peers)
+    return all(peer._incarnation.host.connected() for peer in peers)
 
 
 @in_trio
@@ -146,13 +146,15 @@ async def test_who_is_put_out_while_connected_is_dropped_by_all_and_stays_out(tm
         _, carol = await joined(tmp_path / "carol", own, alice, 2)
         async with running(bob, carol):
             ids = {each: each.status().peer_id for each in (alice, bob, carol)}
-            await until(lambda: ids[carol] in bob._host.connected() | carol._host.connected())
+            await until(
+                lambda: ids[carol] in bob._incarnation.host.connected() | carol._incarnation.host.connected()
+            )
             put_out(own.store, own.identity, ids[carol])  # as the command does, in another process
-            await until(lambda: not carol._host.connected())
+            await until(lambda: not carol._incarnation.host.connected())
             await until(lambda: bob.counters.refused["certificate_revoked"] > 0)  # it heard of it
             await until(lambda: carol.status().membership["turned_away_by"])
             assert carol.status().membership["turned_away"] == []
-            assert ids[bob] in alice._host.connected() | bob._host.connected()
+            assert ids[bob] in alice._incarnation.host.connected() | bob._incarnation.host.connected()
     assert "was put out of the network" in caplog.text
     assert MembershipStore(tmp_path / "bob" / "membership").authority().revoked  # for good
 
@@ -273,7 +275,7 @@ async def test_a_stranger_and_a_member_of_another_network_are_kept_apart(tmp_pat
             await until(lambda: alice.counters.refused["certificate_of_another_network"])
             await until(lambda: alice.counters.refused["certificate_missing"])
             assert stranger.status().membership["turned_away_by"][0]["peer"] == own.identity.peer_id
-            assert stranger.status().event == 0 and not alice._host.connected()
+            assert stranger.status().event == 0 and not alice._incarnation.host.connected()
 
 
 def test_too_few_keys_cannot_do_what_network_keys_must(tmp_path):

@@ -52,7 +52,7 @@ ROWS = {"clip": [CLIP], "mask": [MASK], "mask, clip, codec": [MASK, CLIP, CODEC]
 async def test_peers_send_what_simulated_nodes_send(tmp_path, tables):
     peers = digits_peers(tmp_path, 5, rounds={"stop_after": 8, "topology": "ring:5"}, outgoing=tables)
     await run_all(peers)
-    rows = torch.cat([peer._learner.state.nodes.rows for peer in peers])
+    rows = torch.cat([peer._incarnation.learner.state.nodes.rows for peer in peers])
     engine = simulated(8, tables)
     tolerance = 1e-2 if CODEC in tables else 1e-5  # a number on an edge is rounded to the other side
     assert (rows - engine.rows()).abs().max() < tolerance
@@ -68,7 +68,7 @@ async def test_a_rule_sees_whole_rows_where_a_mask_leaves_numbers_out(tmp_path):
     rounds = {"stop_after": 6, "topology": "ring:5", "algorithm": rule, "parameters": {"radius": 0.2}}
     peers = digits_peers(tmp_path, 5, rounds=rounds, outgoing=[MASK])
     await run_all(peers)
-    rows = torch.cat([peer._learner.state.nodes.rows for peer in peers])
+    rows = torch.cat([peer._incarnation.learner.state.nodes.rows for peer in peers])
     engine = simulated(6, [MASK], algorithm=f'name = "{rule}"\nradius = 0.2')
     assert (rows - engine.rows()).abs().max() < 1e-5
     assert_replayed([peer.home.directory for peer in peers])

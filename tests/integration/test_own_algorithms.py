@@ -138,7 +138,7 @@ def test_its_parameters_are_keys_of_sweeps():
 async def test_three_peers_end_where_the_simulation_ends_and_are_replayed(tmp_path):
     peers = [Peer(home, settings=settings) for home, settings in three_peers(tmp_path)]
     await run_all(peers)
-    rows = torch.cat([peer._learner.state.nodes.rows for peer in peers])
+    rows = torch.cat([peer._incarnation.learner.state.nodes.rows for peer in peers])
     overrides = [
         "population.nodes=3",
         "task.options={seed=5}",

@@ -56,7 +56,7 @@ async def test_peers_end_where_the_simulation_ends_and_are_replayed(tmp_path, ru
         tmp_path, 5, rounds={"stop_after": 10, "topology": "path:5", **rule}, training={"momentum": 0.5}
     )
     await run_all(peers)
-    rows = torch.cat([peer._learner.state.nodes.rows for peer in peers])
+    rows = torch.cat([peer._incarnation.learner.state.nodes.rows for peer in peers])
     assert (rows - simulated(rule, 5, 10, 'name = "path"')).abs().max() < 1e-5
     assert_replayed([peer.home.directory for peer in peers])
 
@@ -76,7 +76,7 @@ async def test_a_missing_neighbour_has_no_place_in_a_rule(tmp_path, rule):
     await run_all(there)
     for peer in there:
         assert [each["missing"] for each in records_of(peer.home, "mix")] == [[3]] * 6
-        assert torch.isfinite(peer._learner.state.nodes.rows).all()
+        assert torch.isfinite(peer._incarnation.learner.state.nodes.rows).all()
     assert_replayed([peer.home.directory for peer in there])
 
 
@@ -96,8 +96,8 @@ async def test_who_is_late_begins_at_the_median_of_the_others(tmp_path, rule):
         await until(lambda: first.status().event >= 12)
         async with running(late):
             await until(lambda: any(each["listening"] for each in records_of(late.home, "mix")))
-            there = late._learner.state.event
-            await until(lambda: late._learner.state.event > there + 2)
+            there = late._incarnation.learner.state.event
+            await until(lambda: late._incarnation.learner.state.event > there + 2)
     listened = [each for each in records_of(late.home, "mix") if each["listening"]]
     assert listened[-1]["members"] == [0, 1]
     report = replay([peer.home.directory for peer in (first, second, late)])

@@ -51,7 +51,7 @@ CASES = {
 async def test_peers_that_are_all_there_end_where_the_simulation_ends(tmp_path, simulation, rounds, training):
     peers = digits_peers(tmp_path, PEERS, rounds={"stop_after": ROUNDS, **rounds}, training=training)
     await run_all(peers)
-    rows = torch.cat([peer._learner.state.nodes.rows for peer in peers])
+    rows = torch.cat([peer._incarnation.learner.state.nodes.rows for peer in peers])
     assert (rows - simulated(PEERS, ROUNDS, **simulation)).abs().max() < 1e-5
     for peer in peers:
         assert all(mix["missing"] == [] for mix in records_of(peer.home, "mix"))

@@ -73,7 +73,7 @@ def exchanges(peer: Peer) -> list[dict]:
 
 
 def honest_neighbours(peer: Peer, honest) -> int:
-    return len(peer._view.neighbours & {each.status().peer_id for each in honest})
+    return len(peer._incarnation.view.neighbours & {each.status().peer_id for each in honest})
 
 
 @pytest.mark.slow
@@ -107,14 +107,16 @@ def part(*halves: list[Peer]) -> None:
     for half, other in (halves, halves[::-1]):
         strangers = {each.status().peer_id for each in other}
         for peer in half:
-            peer._host._may_connect = lambda peer_id, strangers=strangers: peer_id not in strangers
+            peer._incarnation.host._may_connect = lambda peer_id, strangers=strangers: (
+                peer_id not in strangers
+            )
             for peer_id in strangers:
-                peer._host.abort(peer_id)
+                peer._incarnation.host.abort(peer_id)
 
 
 def heal(*peers: Peer) -> None:
     for peer in peers:
-        del peer._host._may_connect
+        del peer._incarnation.host._may_connect
 
 
 @pytest.mark.slow
@@ -123,7 +125,7 @@ async def test_halves_that_forgot_each_other_find_together_without_a_bootstrap_a
     async with network_of(tmp_path, 4, view={"failures": 1, "period": 0.1}) as peers:
         await until(lambda: all(honest_neighbours(each, peers) == 3 for each in peers))
         for peer in peers:
-            peer._view.configure({})  # nobody is named in settings any more
+            peer._incarnation.view.configure({})  # nobody is named in settings any more
         halves = peers[:2], peers[2:]
         part(*halves)
         await until(
@@ -174,7 +176,7 @@ async def rate(peer: Peer, seconds: float) -> float:
 
 
 def announcement_at(peer: Peer, peer_id: str):
-    [known] = [each.descriptor for each in peer._view.known if each.peer_id == peer_id]
+    [known] = [each.descriptor for each in peer._incarnation.view.known if each.peer_id == peer_id]
     return known
 
 
@@ -187,7 +189,7 @@ async def test_a_running_peer_whose_address_changes_is_known_at_the_new_one_alon
         )
         mover = Peer(tmp_path / "mover", settings=settings)
         async with running(mover):
-            reachability = mover._host.reachability
+            reachability = mover._incarnation.host.reachability
             reachability.interfaces = lambda: ("127.0.0.2",)
             reachability.refresh()
             await until(lambda: all(honest_neighbours(each, [mover]) for each in peers))
@@ -224,11 +226,11 @@ def test_fifteen_peers_a_fifth_of_them_hostile(tmp_path):
             liars = {each.identity.peer_id for each in hostile}
 
             def hostile_share():
-                samples = [held for peer in peers for held in peer._view._state.samples if held]
+                samples = [held for peer in peers for held in peer._incarnation.view._state.samples if held]
                 return sum(held in liars for held in samples) / len(samples)
 
             def in_degrees():
-                known = Counter(held for peer in peers for held in peer._view.neighbours)
+                known = Counter(held for peer in peers for held in peer._incarnation.view.neighbours)
                 return [known[peer.status().peer_id] for peer in peers]
 
             await until(lambda: min(in_degrees()) >= 3, seconds=60)

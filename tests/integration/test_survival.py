@@ -134,7 +134,7 @@ def test_a_frozen_peer_does_not_slow_the_others_and_recovers(tmp_path, seconds):
     async def freeze(frozen, peers):
         await until(lambda: frozen.is_at(event=10, neighbours=3), seconds=60)
         frozen_id = frozen.status()["peer_id"]
-        await until(lambda: all(frozen_id in each._host.connected() for each in peers))
+        await until(lambda: all(frozen_id in each._incarnation.host.connected() for each in peers))
         began = time.time()
         await trio.sleep(seconds)
         stopped = time.time()

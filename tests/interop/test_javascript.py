@@ -64,7 +64,7 @@ async def test_a_client_in_javascript_fetches_a_peers_model_and_pushes_its_own(t
             "value": 0,
             "halfClose": True,
         }
-        await until(lambda: peer._learner.state.age > 0)
+        await until(lambda: peer._incarnation.learner.state.age > 0)
         fetched = await client.ask("exchange", **common, age=0, sequence=1, wantsAnswer=True)
         assert fetched["replies"][0]["kind"] == 1
         assert fetched["replies"][0]["fields"]["age"] > 0

@@ -225,7 +225,7 @@ async def test_only_who_is_allowed_may_connect(tmp_path):
             await until(lambda: any(records_of(peer.home, "merge")))
             await until(lambda: len(records_of(peer.home, "merge")) > 5)
             assert {each["sender"] for each in records_of(peer.home, "merge")} == set(allow)
-            assert peer._host.connected() <= set(allow)
+            assert peer._incarnation.host.connected() <= set(allow)
 
 
 @in_trio

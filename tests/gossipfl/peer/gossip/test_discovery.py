@@ -63,11 +63,11 @@ async def test_a_running_peer_meets_who_is_written_into_its_file(tmp_path):
     )
     async with running(hub, peer):
         await trio.sleep(0)
-        assert not len(peer._view)
+        assert not len(peer._incarnation.view)
         (peer.home.directory / "peers.txt").write_text("# nobody yet\n")
         (peer.home.directory / "peers.txt").write_text(f"{hub.status().addresses[0]}\n")
-        await until(lambda: hub.status().peer_id in peer._view.neighbours)
-        await until(lambda: peer.status().peer_id in hub._view.neighbours)
+        await until(lambda: hub.status().peer_id in peer._incarnation.view.neighbours)
+        await until(lambda: peer.status().peer_id in hub._incarnation.view.neighbours)
 
 
 def multicasts_on_loopback() -> bool:
@@ -103,9 +103,9 @@ async def test_peers_of_one_task_find_each_other_on_the_local_network(tmp_path):
         settings=quick_settings(2, options={"name": "plants"}, bootstrap_={"mdns": True}),
     )
     async with running(first, second, stranger):
-        await until(lambda: second.status().peer_id in first._view.neighbours, seconds=30)
-        await until(lambda: first.status().peer_id in second._view.neighbours)
-        assert not len(stranger._view)
+        await until(lambda: second.status().peer_id in first._incarnation.view.neighbours, seconds=30)
+        await until(lambda: first.status().peer_id in second._incarnation.view.neighbours)
+        assert not len(stranger._incarnation.view)
 
 
 def test_what_the_local_network_says_is_bounded_and_only_names_addresses():

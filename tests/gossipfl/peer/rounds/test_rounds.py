@@ -33,9 +33,9 @@ def assert_replayed(*peers) -> None:
 async def test_two_peers_do_the_rounds_they_are_asked_for_and_agree(tmp_path):
     peers = peers_in_rounds(tmp_path, 2, rounds={"stop_after": 12, "topology": "complete:2"})
     await run_all(peers)
-    assert [peer._learner.state.event for peer in peers] == [12, 12]
+    assert [peer._incarnation.learner.state.event for peer in peers] == [12, 12]
     # Over two fully connected peers adapt-then-combine ends every round with the mean at both.
-    assert torch.equal(*(peer._learner.state.nodes.rows for peer in peers))
+    assert torch.equal(*(peer._incarnation.learner.state.nodes.rows for peer in peers))
     for peer in peers:
         assert [each["round"] for each in records_of(peer.home, "round")] == list(range(12))
         assert all(each["missing"] == [] == each["untaken"] for each in records_of(peer.home, "mix"))
@@ -88,8 +88,8 @@ async def test_who_starts_late_takes_over_what_the_others_have_and_is_waited_for
     async with running(first, second):
         await until(lambda: first.status().event >= 12)
         async with running(late):
-            await until(lambda: late._learner.state.event > 0)
-            met = late._learner.state.event
+            await until(lambda: late._incarnation.learner.state.event > 0)
+            met = late._incarnation.learner.state.event
 
             def keeps_up() -> bool:
                 mixes = records_of(first.home, "mix")
@@ -137,7 +137,7 @@ async def test_a_round_that_diverges_is_given_up_and_the_peer_goes_on(tmp_path, 
     assert any(each["gave_up"] for peer in peers for each in records_of(peer.home, "round"))
     assert "diverged" in caplog.text
     for peer in peers:
-        assert torch.isfinite(peer._learner.state.nodes.rows).all()
+        assert torch.isfinite(peer._incarnation.learner.state.nodes.rows).all()
         assert peer.status().divergences > 0
     assert_replayed(*peers)
 
@@ -161,7 +161,7 @@ async def test_what_an_algorithm_keeps_is_saved_and_resumed(tmp_path, name):
     rounds = {"algorithm": name, **KEEPING[name], "deadline": 2.0, "gathering": 5.0}
     peers = peers_in_rounds(tmp_path, 3, rounds={**rounds, "stop_after": 4})
     await run_all(peers)
-    kept = peers[0]._learner.state.nodes.auxiliary
+    kept = peers[0]._incarnation.learner.state.nodes.auxiliary
     assert kept
     again = [
         Peer(peer.home.directory, settings=peer.settings.model_copy(update={"rounds": longer(peer)}))
@@ -169,7 +169,7 @@ async def test_what_an_algorithm_keeps_is_saved_and_resumed(tmp_path, name):
     ]
     await run_all(again)
     for peer in again:
-        assert peer._learner.state.event == 9
+        assert peer._incarnation.learner.state.event == 9
         starts = records_of(peer.home, "start")
         assert [each["event"] for each in starts] == [0, 4]
     assert_replayed(*again)

@@ -1,0 +1,302 @@
+"""One start of a peer: from its checkpoint, through learning with others, to its last checkpoint."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
+
+import trio
+
+from gossipfl.errors import HomeError, IdentityInUseTwice
+from gossipfl.network import Host, Identity, NetworkCounters, open_host
+from gossipfl.peer.assembly import (
+    checkpoint_of,
+    expectation_of,
+    first_state,
+    neighbour_generator,
+    network_limits,
+    outgoing_of,
+    resumed_state,
+)
+from gossipfl.peer.conditions import Conditions, note_clock_behind, watch_clock
+from gossipfl.peer.driver import Learning, Participation, Parts
+from gossipfl.peer.gossip.book import AddressBook
+from gossipfl.peer.gossip.driver import sampled_view, take_part_in_gossip
+from gossipfl.peer.gossip.isolation import warn_of_isolation
+from gossipfl.peer.gossip.learner import Learner
+from gossipfl.peer.gossip.plan import GossipPlan, gossip_plan
+from gossipfl.peer.gossip.view import SampledView
+from gossipfl.peer.housekeeping import Housekeeping
+from gossipfl.peer.membership.entrance import Entrance
+from gossipfl.peer.renewal import renew_for_ever
+from gossipfl.peer.rounds import roster_book, take_part_in_rounds
+from gossipfl.peer.start_record import start_record
+from gossipfl.peer.status import PeerStatus
+from gossipfl.peer.store.home import Home
+from gossipfl.peer.store.ports import recall_ports, remember_ports
+from gossipfl.peer.store.records import RecordWriter
+from gossipfl.rounds import RoundsPlan, plan_of, started
+from gossipfl.settings import PeerSettings
+from gossipfl.tasks import Dataset, Task
+from gossipfl.training import Trainer
+from gossipfl.wire import Expectation
+
+__all__ = ["Incarnation"]
+
+logger = logging.getLogger(__name__)
+
+_LAST_SAVE_SECONDS = 4.0
+
+
+class Incarnation:
+    """A start of a peer, whose number tells its messages and records from those of other starts.
+
+    Parameters
+    ----------
+    home : Home
+        Locked by this process.
+    identity : Identity
+    task : Task
+    data : Dataset
+    trainer : Trainer
+        For these data.
+    settings : PeerSettings
+        With every parameter that a replay needs.
+    counters : NetworkCounters
+    conditions : Conditions
+    began : float
+        When this process began to run the peer, in seconds since 1970.
+    starts_before : int
+        Earlier starts in this process.
+    beyond : int
+        A number that this start's must exceed.
+
+    Raises
+    ------
+    CorruptCheckpoint, SettingError, HomeError
+        The peer cannot start.
+    """
+
+    def __init__(
+        self,
+        *,
+        home: Home,
+        identity: Identity,
+        task: Task,
+        data: Dataset,
+        trainer: Trainer,
+        settings: PeerSettings,
+        counters: NetworkCounters,
+        conditions: Conditions,
+        began: float,
+        starts_before: int,
+        beyond: int,
+    ) -> None:
+        self._home = home
+        self._identity = identity
+        self._task = task
+        self._data = data
+        self._trainer = trainer
+        self._settings = settings
+        self._counters = counters
+        self._conditions = conditions
+        self._began = began
+        self._starts_before = starts_before
+        self._beyond: int | None = None
+        self._resumed = checkpoint_of(home, task, trainer, rounds=settings.rounds.algorithm)
+        state = resumed_state(self._resumed) if self._resumed else first_state(task, trainer, settings)
+        outgoing = outgoing_of(settings, task)
+        self._plan: RoundsPlan | GossipPlan
+        if settings.rounds.algorithm is not None:
+            self._plan = plan_of(settings, peer_id=identity.peer_id, trainer=trainer, outgoing=outgoing)
+            self._state = replace(state, nodes=started(state.nodes, state.event, self._plan, task))
+        else:
+            self._plan = gossip_plan(settings, task, state.nodes)
+            self._state = replace(state, nodes=self._plan.nodes)
+        self.number = home.next_incarnation(beyond=beyond)
+        note_clock_behind(conditions, self.number)
+        self._records = RecordWriter(home.records, incarnation=self.number, settings=settings.records)
+        self._generator = neighbour_generator(settings, identity.peer_id)
+        if self._resumed is not None:
+            self._generator.bit_generator.state = self._resumed.random_state
+        self.host: Host
+        self.view: AddressBook | SampledView
+        self.participation: Participation
+        self.housekeeping: Housekeeping
+        self._entrance: Entrance
+        self._nursery_scope: trio.CancelScope
+
+    @property
+    def learner(self) -> Learning:
+        """The owner of the model."""
+        return self.participation.learner
+
+    async def run(self, on_ready: Callable[[], None]) -> int | None:
+        """Take part until there is no more to do, until the peer must start again, or until cancelled.
+
+        Parameters
+        ----------
+        on_ready : callable
+            Called once others can be reached and learning is about to begin.
+
+        Returns
+        -------
+        int or None
+            A number that the next start must exceed; None if there is to be no next one.
+        """
+        with closing(self._records):
+            expectation = self._expectation()
+            self._entrance = Entrance(
+                self._settings, self._home.membership, self._identity, self._task, layout=expectation.layout
+            )
+            network = self._settings.network
+            async with open_host(
+                self._identity,
+                expectation=expectation,
+                listen=network.listen,
+                announce=network.announce or None,
+                last_ports=recall_ports(self._home.ports),
+                limits=network_limits(self._settings),
+                threshold=self._entrance.threshold,
+                counters=self._counters,
+            ) as self.host:
+                await trio.to_thread.run_sync(remember_ports, self._home.ports, self.host.chosen_ports)
+                await self._take_part(on_ready)
+        return self._beyond
+
+    def status(self) -> PeerStatus:
+        """Return the status of the peer now."""
+        state = self.learner.state
+        return PeerStatus(
+            peer_id=self._identity.peer_id,
+            process=os.getpid(),
+            task=self._task.name,
+            addresses=self.host.addresses,
+            incarnation=self.number,
+            age=state.age,
+            step=state.step,
+            event=state.event,
+            loss=state.loss,
+            divergences=self.learner.divergences,
+            metrics=self.housekeeping.metrics,
+            saved_age=self.housekeeping.saved_age,
+            neighbours=len(self.view),
+            connected=len(self.host.connected()),
+            rounds=self.participation.described(),
+            gate=self.participation.gate(),
+            conditions=self._conditions.to_values(),
+            network=self._counters.to_dict(),
+            membership=self._entrance.described(self.host.members.knocks),
+            started=self._began,
+            updated=time.time(),
+        )
+
+    def _expectation(self) -> Expectation:
+        if isinstance(self._plan, RoundsPlan):
+            return replace(expectation_of(self._task), rounds=self._plan.expectation())
+        return expectation_of(self._task, gossip=self._plan)
+
+    async def _take_part(self, on_ready: Callable[[], None]) -> None:
+        self.participation = self._make_participation()
+        self.housekeeping = Housekeeping(
+            home=self._home,
+            task=self._task,
+            data=self._data,
+            learner=self.learner,
+            view=self.view,
+            generator=self._generator,
+            records=self._records,
+            conditions=self._conditions,
+            incarnation=self.number,
+            saved_age=self._resumed.age if self._resumed else 0,
+            rounds=self._settings.rounds.algorithm,
+        )
+        self._entrance.serve(self.host, self.participation)
+        self._records.append(
+            start_record(
+                self.learner.state,
+                peer_id=self._identity.peer_id,
+                task=self._task,
+                settings=self._settings,
+                data=self._data,
+                resumed=self._resumed,
+            )
+        )
+        on_ready()
+        try:
+            async with trio.open_nursery() as nursery:
+                self._nursery_scope = nursery.cancel_scope
+                self._start_tasks(nursery)
+        finally:
+            with trio.move_on_after(_LAST_SAVE_SECONDS) as last_save:
+                last_save.shield = True
+                await self.housekeeping.farewell(self.status)
+
+    def _start_tasks(self, nursery: trio.Nursery) -> None:
+        settings, housekeeping, host = self._settings, self.housekeeping, self.host
+        start = nursery.start_soon
+        start(self._learn, name="training")
+        for name, task in {**self.participation.tasks, **self._entrance.tasks()}.items():
+            start(task, name=name)
+        start(housekeeping.evaluate_for_ever, settings.evaluation.period, name="evaluation")
+        start(housekeeping.save_for_ever, settings.checkpoint.period, name="checkpoints")
+        start(housekeeping.report_for_ever, self.status, name="telemetry")
+        if isinstance(self.learner, Learner):
+            renewal = (self._task, settings, self._data, self.learner, housekeeping.renew)
+            start(renew_for_ever, *renewal, name="data")
+        isolation = (host.connected, settings.network.bootstrap, self._conditions, host.members.knocks)
+        start(warn_of_isolation, *isolation, name="isolation")
+        start(watch_clock, self._conditions, self._records.append, name="clock")
+
+    async def _learn(self) -> None:
+        """Learn until cancelled, or until there is no more to do; then end this start."""
+        await self.learner.run()
+        await self.housekeeping.evaluate()
+        self._nursery_scope.cancel()
+
+    async def _start_again(self, beyond: int) -> None:
+        """Save, and end this start so that the next one exceeds a number; continue if the disk refuses."""
+        try:
+            await self.housekeeping.save()
+        except HomeError as error:
+            logger.warning("%s", error)
+            return
+        if self._starts_before:
+            self._conditions.note(
+                "copy", "another copy of this peer seems to be running, and must be stopped"
+            )
+        self._beyond = beyond
+        self._nursery_scope.cancel()
+
+    def _make_participation(self) -> Participation:
+        resumed = self._resumed
+        parts = Parts(
+            host=self.host,
+            state=self._state,
+            task=self._task,
+            data=self._data,
+            trainer=self._trainer,
+            generator=self._generator,
+            settings=self._settings,
+            incarnation=self.number,
+            record=self._records.append,
+            start_again=self._start_again,
+            starts_before=self._starts_before,
+            name_double=self._report_double,
+            away_seconds=resumed.away_seconds(now=time.time()) if resumed else 0.0,
+        )
+        saved = resumed.view if resumed else ()
+        if isinstance(self._plan, RoundsPlan):
+            self.view = book = roster_book(parts, self._plan, saved)
+            return take_part_in_rounds(parts, self._plan, book)
+        self.view = view = sampled_view(parts, self._home.acquaintances, saved)
+        return take_part_in_gossip(parts, self._plan, view, directory=self._home.directory)
+
+    def _report_double(self, error: IdentityInUseTwice) -> None:
+        self._counters.count_refused(error)
+        self._conditions.note("copy", str(error))
+        logger.warning("%s", error)
