@@ -35,7 +35,7 @@ async def test_it_is_refused_by_name_and_changes_nothing(case, tmp_path):
         settle(tmp_path / "victim", case.door)
     peer = Peer(tmp_path / "victim", settings=settings)
     async with running(peer):
-        target = _target(case, peer, attacker)
+        target = target_of(case, peer, attacker)
         await until(lambda: peer.status().metrics)  # evaluated once: what that takes is not the attack's
         resident = psutil.Process().memory_info().rss
         await case.attack(target)
@@ -58,7 +58,7 @@ async def test_it_is_refused_by_name_and_changes_nothing(case, tmp_path):
     )
 
 
-def _target(case, peer, attacker):
+def target_of(case, peer, attacker):
     if case.in_rounds:
         return RoundsTarget(peer, attacker)
     return Target(peer) if case.door == "open" else DoorTarget(peer, case.door)
