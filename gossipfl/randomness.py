@@ -109,7 +109,7 @@ def clocks_read() -> Iterator[set[str]]:
         )
         if argument.__name__ not in _CLOCKS.get(str(owner), ()):
             return
-        if str(frame.f_globals.get("__name__", "")).partition(".")[0] not in _INNOCENT:
+        if _caller(frame) not in _INNOCENT:
             found.add(f"{owner}.{argument.__name__}")
 
     before, collects = sys.getprofile(), gc.isenabled()
@@ -125,6 +125,17 @@ def clocks_read() -> Iterator[set[str]]:
         sys.setprofile(before)
         if collects:
             gc.enable()
+
+
+def _caller(frame: FrameType | None) -> str:
+    """The package whose code called a function, if need be through the standard library."""
+    package = ""
+    while frame is not None:
+        package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
+        if package not in sys.stdlib_module_names or package in _INNOCENT:
+            break
+        frame = frame.f_back
+    return package
 
 
 def own_generators(module: nn.Module) -> tuple[Any, ...]:

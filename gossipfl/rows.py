@@ -60,7 +60,7 @@ class SharePolicy:
     Raises
     ------
     InvalidTask
-        If ``local`` is not a tuple.
+        If ``local`` is not a tuple of strings.
 
     Examples
     --------
@@ -71,7 +71,7 @@ class SharePolicy:
     local: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if not isinstance(self.local, tuple):
+        if not isinstance(self.local, tuple) or not all(isinstance(name, str) for name in self.local):
             raise InvalidTask(
                 "the share policy takes a tuple of names",
                 expected="such as ('head.*',)",

@@ -15,6 +15,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import cache
+from numbers import Integral, Real
 from types import NoneType, UnionType
 from typing import (
     TYPE_CHECKING,
@@ -152,7 +153,7 @@ class Algorithm:
     Raises
     ------
     SettingError
-        If a parameter is out of its range, or contradicts another.
+        If a parameter is of another kind, out of its range, or contradicts another.
 
     Examples
     --------
@@ -184,7 +185,7 @@ class Algorithm:
 
     def __post_init__(self) -> None:
         for parameter in parameters_of(type(self)):
-            _require_within_bounds(type(self), parameter, getattr(self, parameter.name))
+            _require_fitting(type(self), parameter, getattr(self, parameter.name))
         self.check()
 
     def check(self) -> None:
@@ -289,14 +290,47 @@ def settings_of(instance: object) -> dict[str, Any]:
     return {each.name: _written(getattr(instance, each.name)) for each in parameters_of(type(instance))}
 
 
-def _require_within_bounds(declared: type[Algorithm], parameter: DeclaredParameter, value: object) -> None:
+def _require_fitting(declared: type[Algorithm], parameter: DeclaredParameter, value: object) -> None:
     about = parameter.about
+    if not _is_of_kind(value, parameter.kind):
+        raise SettingError(
+            f"{declared.name or declared.__name__}: {parameter.name} is of another kind",
+            expected=parameter.kind_name,
+            got=repr(value),
+        )
     if isinstance(value, int | float) and not isinstance(value, bool) and not about.allows(value):
         raise SettingError(
             f"{declared.name or declared.__name__}: {parameter.name} is out of range",
             expected=about.range,
             got=value,
         )
+
+
+def _is_of_kind(value: object, kind: Any) -> bool:  # noqa: ANN401  (any annotation)
+    """Whether a value is what an annotation says; of those that are not used for parameters, whatever it is."""
+    if get_origin(kind) is Annotated:
+        kind, *checks = get_args(kind)
+        return _is_of_kind(value, kind) and all(_passes(value, check) for check in checks)
+    if get_origin(kind) in (Union, UnionType):
+        return any(_is_of_kind(value, each) for each in get_args(kind))
+    if get_origin(kind) is Literal:
+        return value in get_args(kind)
+    if kind is Compressor:
+        return hasattr(value, "payload_bytes")
+    if kind in (int, float):
+        wanted = Integral if kind is int else Real
+        return isinstance(value, wanted) and not isinstance(value, bool)
+    return not isinstance(kind, type) or isinstance(value, kind)
+
+
+def _passes(value: Any, check: object) -> bool:  # noqa: ANN401
+    """Whether a check that pydantic would make lets a value pass."""
+    if isinstance(check, AfterValidator):
+        try:
+            check.func(value)  # type: ignore[call-arg]
+        except ValueError:
+            return False
+    return True
 
 
 def _field(parameter: DeclaredParameter) -> tuple[Any, Any]:

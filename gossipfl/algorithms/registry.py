@@ -21,6 +21,7 @@ from pydantic import ValidationError
 
 from gossipfl.algorithms.declaration import Algorithm, Settings, settings_model, settings_of, with_settings
 from gossipfl.errors import InvalidAlgorithm, OldSpelling, SettingError, UnknownAlgorithm
+from gossipfl.settings.error_messages import expectation
 from topology.plugins import is_object_name, load_object, load_offered, offered, source_of
 from topology.spelling import did_you_mean
 
@@ -258,5 +259,4 @@ def _explained(error: ValidationError, *, name: str, model: type[Settings], key:
     if first["type"] == "missing":
         about = model.model_fields[path[0]].description
         return SettingError(f"{where}: {name} needs {path[-1]!r}", expected=about)
-    message = str(first["msg"]).removeprefix("Value error, ")
-    return SettingError(f"{where} of {name}: {message}", got=repr(first["input"]))
+    return SettingError(f"{where} of {name}: {expectation(first['msg'])}", got=repr(first["input"]))

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 from gossipfl.settings.places import cited, value_at
 from topology.spelling import did_you_mean
 
-__all__ = ["explained"]
+__all__ = ["expectation", "explained"]
 
 
 def explained(
@@ -48,7 +48,7 @@ def explained(
         if mistake["type"].startswith("union_tag"):
             names.append(mistake["ctx"]["discriminator"].strip("'"))
         place = _on_command_line(names, given or {}) or cited(source, text, names)
-        message = mistake["msg"].removeprefix("Value error, ")
+        message = expectation(mistake["msg"])
         is_whole = mistake["type"] == "value_error" and isinstance(mistake["input"], (Mapping, BaseModel))
         got = "" if mistake["type"] == "missing" or is_whole else f"; got {mistake['input']!r}"
         if mistake["type"] == "union_tag_not_found":
@@ -69,6 +69,19 @@ def explained(
             hint = _sentence(suggestion) or f"; known are {', '.join(sorted(known))}"
         lines.append(": ".join(filter(None, [place, ".".join(names), f"{message}{got}{hint}"])))
     return "\n".join(lines)
+
+
+def expectation(message: str) -> str:
+    """Message of pydantic in the words of all others: what was expected."""
+    message = message.removeprefix("Value error, ")
+    expected = message.removeprefix("Input should be ")
+    if expected == message:
+        return message
+    return (
+        f"expected a number {expected}"
+        if expected.startswith(("greater", "less"))
+        else f"expected {expected}"
+    )
 
 
 def _on_command_line(names: Sequence[str], given: Mapping[str, str]) -> str | None:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from gossipfl.settings.table import Table
 
 __all__ = ["GateSettings"]
 
 
-class GateSettings(BaseModel):
+class GateSettings(Table):
     """Limits on received models; distances and norms are relative to those of the neighbours' models."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     enabled: bool = Field(True, description="false: merge whatever arrives unchanged")
     radius: float = Field(

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
+
+from gossipfl.settings.table import Table
 
 __all__ = ["GossipSettings", "Schedule", "TrainingSettings"]
 
 Schedule = Literal["constant", "inverse", "cosine"]
 
 
-class TrainingSettings(BaseModel):
+class TrainingSettings(Table):
     """Local training: the optimiser, its schedule, and the batches."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     learning_rate: float = Field(0.1, gt=0, description="step size at age 0")
     optimiser: Literal["sgd", "adamw"] = Field("sgd", description="as torch.optim.SGD or torch.optim.AdamW")
@@ -60,10 +60,10 @@ class TrainingSettings(BaseModel):
         return self
 
 
-class GossipSettings(BaseModel):
+class GossipSettings(Table):
     """Learning from messages: an algorithm, whose parameters are the other keys."""
 
-    model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False)
+    model_config = ConfigDict(extra="allow")
 
     algorithm: str = Field(
         "gossip_learning",

@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import tomli_w
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from gossipfl.errors import SettingError
-from gossipfl.settings.error_messages import explained
 from gossipfl.settings.peer import PeerSettings
 from gossipfl.settings.places import flag_of, syntax_error
 from topology.text import read_text
@@ -90,15 +89,8 @@ def parse_settings(
     SettingError
         If a table, key or value is wrong; all that is wrong is listed, a line each.
     """
-    try:
-        return PeerSettings.model_validate(tables)
-    except ValidationError as error:
-        given = {
-            f"{table}.{key}": flag_of(table, key) for table, keys in (flags or {}).items() for key in keys
-        }
-        raise SettingError(
-            explained(error, model=PeerSettings, text=text, source=source, table=tables, given=given)
-        ) from None
+    given = {f"{table}.{key}": flag_of(table, key) for table, keys in (flags or {}).items() for key in keys}
+    return PeerSettings.from_file(tables, source=source, text=text, given=given)
 
 
 def dump_settings(settings: PeerSettings, *, gossip: Mapping[str, tuple[Any, str]] | None = None) -> str:

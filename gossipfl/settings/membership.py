@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from gossipfl.settings.table import Table
 
 __all__ = ["MembershipSettings"]
 
 
-class MembershipSettings(BaseModel):
+class MembershipSettings(Table):
     """Who may take part; see docs/membership.md."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     door: Literal["auto", "open", "allow", "secret", "certificates"] = Field(
         "auto",

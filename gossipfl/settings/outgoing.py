@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
 from gossipfl.errors import SettingError
 from gossipfl.settings.codec_names import parse_codec_name
+from gossipfl.settings.table import Table
 
 __all__ = [
     "ClipSettings",
@@ -21,18 +22,14 @@ __all__ = [
 ]
 
 
-class _Transformation(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class ClipSettings(_Transformation):
+class ClipSettings(Table):
     """Rows are shortened to a largest Euclidean norm."""
 
     kind: Literal["clip"] = "clip"
     norm: float = Field(gt=0, description="largest Euclidean norm of a row")
 
 
-class NoiseSettings(_Transformation):
+class NoiseSettings(Table):
     """Gaussian noise is added to every number."""
 
     kind: Literal["noise"] = "noise"
@@ -44,14 +41,14 @@ class NoiseSettings(_Transformation):
     )
 
 
-class MaskSettings(_Transformation):
+class MaskSettings(Table):
     """Send only a random share of the numbers: the same ones at all nodes in an exchange of a round."""
 
     kind: Literal["mask"] = "mask"
     share: float = Field(gt=0, le=1, description="share of a row's numbers, at least one number")
 
 
-class CodecSettings(_Transformation):
+class CodecSettings(Table):
     """Rows are compressed or quantised; the long form of ``codec``, and the last table."""
 
     kind: Literal["codec"] = "codec"

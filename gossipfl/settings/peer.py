@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from gossipfl.errors import SettingError
 from gossipfl.settings.addresses import require_address, require_peer_id
@@ -15,6 +15,7 @@ from gossipfl.settings.learning import GossipSettings, TrainingSettings
 from gossipfl.settings.membership import MembershipSettings
 from gossipfl.settings.outgoing import MaskSettings, OutgoingSettings, codec_name_in, require_order
 from gossipfl.settings.rounds import RoundsSettings
+from gossipfl.settings.table import Table
 
 __all__ = [
     "BootstrapSettings",
@@ -30,11 +31,7 @@ __all__ = [
 ]
 
 
-class _Table(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class TaskSettings(_Table):
+class TaskSettings(Table):
     """What is learned."""
 
     name: str = Field("digits", description="a bundled task, or package.module:factory")
@@ -53,7 +50,7 @@ def _require_model_codec(name: str) -> None:
         raise ValueError(f"{error.what}; expected {error.expected}{remedy}") from None
 
 
-class ExchangeSettings(_Table):
+class ExchangeSettings(Table):
     """When models are exchanged with neighbours, and when the merged model is trained."""
 
     period: float = Field(1.0, gt=0, description="seconds between exchanges that this peer starts")
@@ -89,7 +86,7 @@ class ExchangeSettings(_Table):
         return codec
 
 
-class ViewSettings(_Table):
+class ViewSettings(Table):
     """Knowledge of others."""
 
     size: int = Field(30, gt=0, le=64, description="peers it remembers")
@@ -109,7 +106,7 @@ class ViewSettings(_Table):
         return self
 
 
-class BootstrapSettings(_Table):
+class BootstrapSettings(Table):
     """Where a peer looks for others, besides ``network.bootstrap``."""
 
     file: Path | None = Field(
@@ -123,7 +120,7 @@ class BootstrapSettings(_Table):
     )
 
 
-class NetworkSettings(_Table):
+class NetworkSettings(Table):
     """Where a peer listens, whom it asks first, and how much others may use."""
 
     listen: list[str] = Field(
@@ -174,13 +171,13 @@ class NetworkSettings(_Table):
         return addresses
 
 
-class CheckpointSettings(_Table):
+class CheckpointSettings(Table):
     """When a peer saves its model."""
 
     period: float = Field(30.0, gt=0, description="seconds between checkpoints")
 
 
-class RecordsSettings(_Table):
+class RecordsSettings(Table):
     """How many records a peer keeps."""
 
     file_megabytes: float = Field(64.0, gt=0, description="size of a file after which the next one is begun")
@@ -190,13 +187,13 @@ class RecordsSettings(_Table):
     keep_days: float = Field(400.0, gt=0, description="age in days at which files are removed")
 
 
-class EvaluationSettings(_Table):
+class EvaluationSettings(Table):
     """When a peer evaluates its model on its own test samples."""
 
     period: float = Field(10.0, gt=0, description="seconds between evaluations")
 
 
-class RuntimeSettings(_Table):
+class RuntimeSettings(Table):
     """How a peer uses its machine."""
 
     number: int = Field(0, ge=0, description="number of the peer, by which its batches are drawn")
@@ -208,7 +205,7 @@ class RuntimeSettings(_Table):
     )
 
 
-class PeerSettings(_Table):
+class PeerSettings(Table):
     """Everything that can be set; each field is a table of the TOML file.
 
     Examples

@@ -7,10 +7,13 @@ import tomllib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gossipfl.errors import GossipflError
-from gossipfl.settings.peer import PeerSettings
 from topology.text import read_text
+
+if TYPE_CHECKING:
+    from gossipfl.settings.peer import PeerSettings
 
 __all__ = ["cited", "flag_of", "naming_the_place", "syntax_error", "value_at"]
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from gossipfl.settings.table import Table
 
 __all__ = ["RoundsSettings"]
 
 
-class RoundsSettings(BaseModel):
+class RoundsSettings(Table):
     """Learning in rounds with all peers in step; the first five must be the same for all of them."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     algorithm: str | None = Field(
         None, description="round-based algorithm, e.g. d_psgd; gossip learning if there is none"

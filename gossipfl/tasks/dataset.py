@@ -112,6 +112,14 @@ class Dataset:
         InvalidTask
             If there are no samples, or those to evaluate on cannot be put together.
         """
+        for samples in (train, test):
+            if not hasattr(samples, "__len__") or not hasattr(samples, "__getitem__"):
+                raise InvalidTask(
+                    "a stored data set cannot be read by number",
+                    expected="a map-style data set: len(samples) and samples[i]",
+                    got=type(samples).__name__,
+                    remedy="Make a list of what is iterated, if it fits into memory.",
+                )
         if not len(train) or not len(test):
             raise InvalidTask(
                 "a stored data set is empty",

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.utils.data import default_collate
 
 from gossipfl.errors import InvalidTask
+from gossipfl.tasks.failures import failures_named
 from gossipfl.tasks.samples import Tree, describe, leaves, map_leaves
 
 __all__ = ["MapStyle", "Reader", "StoredSamples", "open_arrays", "padded"]
@@ -58,7 +59,8 @@ class Reader:
         return inputs, targets
 
     def _pair(self, place: int) -> tuple[Any, Any]:
-        sample = self.samples[place]
+        with failures_named(f"sample {place} of a stored data set could not be read"):
+            sample = self.samples[place]
         if self.targets is not None and isinstance(sample, dict) and self.targets in sample:
             inputs = {name: _as_tensor(value) for name, value in sample.items() if name != self.targets}
             return inputs, _as_tensor(sample[self.targets])
@@ -177,9 +179,17 @@ def padded(sequences: Sequence[Any], *, value: float = 0) -> tuple[Tensor, Tenso
         Shape ``[n, longest, ...]``.
     mask : Tensor
         Shape ``[n, longest]``, bool: true where there is a value.
+
+    Raises
+    ------
+    InvalidTask
+        If there is none, or they differ in more than their lengths.
     """
-    rows = [_as_tensor(sequence) for sequence in sequences]
-    values = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=value)
+    with failures_named(
+        "sequences cannot be padded", remedy="Give at least one, each of [length, ...] numbers."
+    ):
+        rows = [_as_tensor(sequence) for sequence in sequences]
+        values = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=value)
     lengths = torch.tensor([len(row) for row in rows])
     return values, torch.arange(values.shape[1]) < lengths[:, None]
 

@@ -6,7 +6,6 @@ import dataclasses
 import functools
 import hashlib
 import json
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -21,6 +20,7 @@ from gossipfl.tasks.dataset import Dataset
 from gossipfl.tasks.evaluation import Evaluator
 from gossipfl.tasks.factory import constants_digest, made, require_common_start
 from gossipfl.tasks.failures import failures_named
+from gossipfl.tasks.fields import require_fields
 from gossipfl.tasks.huggingface import AdapterAveraging, LogitsLoss, adapted, head_of, logits_metrics
 from gossipfl.tasks.loss_kinds import default_metrics
 from gossipfl.tasks.metrics import Metric
@@ -95,41 +95,8 @@ class Task:
     start: Literal["common", "independent"] = "common"
 
     def __post_init__(self) -> None:
-        if isinstance(self.model, nn.Module):
-            raise InvalidTask(
-                f"the model of task {self.name!r} is a module",
-                expected="a function that makes a new module each time",
-                remedy="Give its class, a function that builds it, or lambda: copy.deepcopy(module).",
-            )
-        if self.start not in ("common", "independent"):
-            raise InvalidTask(
-                f"task {self.name!r} cannot start so",
-                expected="'common' or 'independent'",
-                got=repr(self.start),
-            )
-        if not 0 <= self.seed < 2**63:
-            raise InvalidTask(
-                f"the seed of task {self.name!r} is out of range", expected="0 … 2**63 − 1", got=self.seed
-            )
-        if "loss" in self.metrics:
-            raise InvalidTask(
-                f"task {self.name!r} has a metric named 'loss'",
-                expected="another name",
-                remedy="The loss is always evaluated too.",
-            )
-        if isinstance(self.loss, nn.Module) and any(each.requires_grad for each in self.loss.parameters()):
-            raise InvalidTask(
-                f"the loss of task {self.name!r} has parameters, which nobody would train",
-                expected="a loss whose parameters are part of the model, or frozen",
-                got=", ".join(name for name, each in self.loss.named_parameters() if each.requires_grad),
-                remedy="Move them into the model, which may return them beside its outputs.",
-            )
-        if self.refresh_seconds is not None and not 0 < self.refresh_seconds < math.inf:
-            raise InvalidTask(
-                f"the data of task {self.name!r} cannot be read again so often",
-                expected="a positive, finite number of seconds",
-                got=self.refresh_seconds,
-            )
+        require_fields(self)
+        object.__setattr__(self, "seed", int(self.seed))
         if not self.metrics:
             object.__setattr__(self, "metrics", default_metrics(self.loss))
         require_common_start(self.model, name=self.name, seed=self.seed, share=self.share)

@@ -61,6 +61,13 @@ class NodeData:
         InvalidPartition
             If a node would own nothing, or an index is outside the pool.
         """
+        parts = [np.asarray(part) for part in parts]
+        if any(part.size and not np.issubdtype(part.dtype, np.integer) for part in parts):
+            raise InvalidPartition(
+                "a part is no list of samples",
+                expected="whole numbers, each the position of a sample in the pool",
+                got=str(next(part.dtype for part in parts if not np.issubdtype(part.dtype, np.integer))),
+            )
         counts = np.array([len(part) for part in parts], dtype=np.int64)
         if count(inputs) != count(targets):
             raise InvalidPartition(

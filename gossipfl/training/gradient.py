@@ -77,6 +77,11 @@ class RowGradients:
     _example: tuple[Tensor, Tree, Tree]
 
     @property
+    def dtype(self) -> torch.dtype:
+        """Dtype of the rows."""
+        return self._example[0].dtype
+
+    @property
     def draws(self) -> bool:
         """Whether the module draws random numbers (dropout masks)."""
         return self._habits.draws

@@ -6,12 +6,15 @@ every optimiser begins.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from numbers import Real
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
+from gossipfl.errors import SettingError
 from gossipfl.settings import TrainingSettings
 
 __all__ = ["SGD", "AdamW", "Optimiser", "Reached", "optimiser_of"]
@@ -97,6 +100,11 @@ class SGD:
     momentum: float = 0.0
     nesterov: bool = False
 
+    def __post_init__(self) -> None:
+        _require_within("momentum", self.momentum, below=1)
+        if self.nesterov and not self.momentum:
+            raise SettingError("nesterov needs a momentum", expected="above 0", got=self.momentum)
+
     def state_size(self, trainable_size: int) -> int:
         """Width of a node's state: the velocities, or nothing."""
         return trainable_size if self.momentum else 0
@@ -150,6 +158,12 @@ class AdamW:
     weight_decay: float = 0.0
     tensors: int = 1
 
+    def __post_init__(self) -> None:
+        _require_within("beta1", self.beta1, below=1)
+        _require_within("beta2", self.beta2, below=1)
+        _require_within("epsilon", self.epsilon)
+        _require_within("weight_decay", self.weight_decay)
+
     def state_size(self, trainable_size: int) -> int:
         """Width of a node's state: two moments, and a counter for each tensor."""
         return 2 * trainable_size + self.tensors
@@ -185,6 +199,11 @@ class AdamW:
         places = reached.places
         kept = torch.cat([places, places, reached.tensors], dim=1)
         return torch.where(places, stepped, trainable), torch.where(kept, after, state)
+
+
+def _require_within(name: str, value: Any, *, below: float = math.inf) -> None:  # noqa: ANN401
+    if not isinstance(value, Real) or not 0 <= float(value) < below:
+        raise SettingError(f"{name} is out of range", expected=f"a number in [0, {below:g})", got=repr(value))
 
 
 def optimiser_of(settings: TrainingSettings, *, tensors: int = 1) -> Optimiser:

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gossipfl.errors import IncompatibleModel
+from gossipfl.errors import IncompatibleModel, InvalidPartition, SettingError
 from gossipfl.rows import Layout
 from gossipfl.tasks import Task
 from gossipfl.tasks.failures import training_failures_named
@@ -52,7 +52,13 @@ class Trainer:
         ------
         InvalidTask
             If the task's module or loss fails on its own data, or on batches as small as the smallest node's.
+        SettingError
+            If the settings are none.
         """
+        if not isinstance(settings, TrainingSettings):
+            raise SettingError(
+                "training needs settings", expected="gossipfl.TrainingSettings", got=type(settings).__name__
+            )
         smallest = min(2, settings.batch_size, int(data.counts.min()))
         example = data.at(data.indices[:smallest])
         if task.transform is not None:
@@ -121,15 +127,23 @@ class Trainer:
         Raises
         ------
         IncompatibleModel
-            If the rows or optimiser states of the nodes have another width than the task and settings need.
+            If the rows or optimiser states of the nodes have another width than the task and settings need, or the
+            rows another precision.
+        InvalidPartition
+            If an owner is none of those that have data, or there are not as many as nodes.
+        SettingError
+            If ``steps`` is below 1.
         InvalidTask
             If the module or the loss fails on a batch.
         """
         self.require_fitting(nodes)
         if not len(nodes):
             return nodes, nodes.rows.new_zeros(0)
+        self._require_owners(nodes, owners)
         total = nodes.rows.new_zeros(len(nodes))
         count = self.settings.local_steps if steps is None else steps
+        if count < 1:
+            raise SettingError("training takes steps", expected="at least 1", got=count)
         with training_failures_named():
             for _ in range(count):
                 nodes, losses = self._step(nodes, owners)
@@ -153,12 +167,13 @@ class Trainer:
 
         Raises
         ------
-        IncompatibleModel, InvalidTask
+        IncompatibleModel, InvalidPartition, InvalidTask
             As `train`.
         """
         self.require_fitting(nodes)
         if not len(nodes):
             return nodes, nodes.rows.new_zeros(0, self.layout.trainable_size)
+        self._require_owners(nodes, owners)
         with training_failures_named():
             found = self._gradients(nodes, owners)
         return self._seen(nodes, found), self._regularised(found)
@@ -247,12 +262,19 @@ class Trainer:
         )
 
     def require_fitting(self, nodes: Nodes) -> None:
-        """Refuse nodes of another width than the task and settings need.
+        """Refuse nodes of another width or precision than the task and settings need.
 
         Raises
         ------
         IncompatibleModel
         """
+        if nodes.rows.dtype != self.gradients.dtype:
+            raise IncompatibleModel(
+                "the rows of the nodes are of another precision than this training",
+                expected=self.gradients.dtype,
+                got=nodes.rows.dtype,
+                remedy="Convert them, or prepare training with Trainer.of(..., dtype=...).",
+            )
         for what, tensor, width in (
             ("rows", nodes.rows, self.layout.size),
             ("optimiser states", nodes.optimiser_state, self.optimiser_state_size),
@@ -264,6 +286,16 @@ class Trainer:
                     got=tuple(tensor.shape),
                     remedy="Make them with Nodes.start(rows, optimiser_state_size=trainer.optimiser_state_size).",
                 )
+
+    def _require_owners(self, nodes: Nodes, owners: NDArray[np.int64]) -> None:
+        known = len(self.data.counts)
+        if owners.shape == (len(nodes),) and int(owners.min()) >= 0 and int(owners.max()) < known:
+            return
+        raise InvalidPartition(
+            "the owners of the nodes' data are others than those there are",
+            expected=f"{len(nodes)} whole numbers, each within 0 … {known - 1}",
+            got=f"shape {owners.shape}, {owners.min()} … {owners.max()}" if owners.size else "none",
+        )
 
     def _gradients(self, nodes: Nodes, owners: NDArray[np.int64]) -> Differentiated:
         """Losses and gradients; nodes with batches of equal size go together."""

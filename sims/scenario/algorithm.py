@@ -37,7 +37,7 @@ class _RoundSettings(Settings):
 class AlgorithmSection(Section):
     """An algorithm and its parameters, which are the other keys of the table."""
 
-    model_config = ConfigDict(frozen=True, extra="allow")
+    model_config = ConfigDict(extra="allow")
 
     name: str = Field(description="an algorithm (see `gossipfl algorithms list`), or package.module:Class")
     modules: Path | None = Field(None, exclude=True, description="directory of modules: the scenario's")

@@ -5,7 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from gossipfl.settings.table import Table
+from sims.errors import InvalidScenario
 
 __all__ = [
     "ChurnEvent",
@@ -24,10 +27,10 @@ __all__ = [
 ]
 
 
-class Section(BaseModel):
-    """A table of a scenario: frozen, and without unknown keys."""
+class Section(Table):
+    """A table of a scenario."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    _wrong = InvalidScenario
 
 
 class ConstantDelay(Section):

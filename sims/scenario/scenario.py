@@ -53,7 +53,7 @@ class PopulationSection(Section):
 class TopologySection(Section):
     """The topology: a family of `topology.catalogue` with its parameters, or an expression."""
 
-    model_config = ConfigDict(frozen=True, extra="allow")
+    model_config = ConfigDict(extra="allow")
 
     name: str = Field(
         "complete",

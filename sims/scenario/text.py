@@ -9,9 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import tomli_w
-from pydantic import ValidationError
 
-from gossipfl.settings.error_messages import explained
 from gossipfl.settings.places import syntax_error
 from sims.errors import InvalidScenario
 from sims.scenario.ready_made import SCENARIOS, read_toml
@@ -94,13 +92,8 @@ def scenario_of(
     InvalidScenario
         The error begins with ``source``.
     """
-    try:
-        return Scenario.model_validate(table)
-    except ValidationError as error:
-        given = {each.partition("=")[0].strip(): f"--set {each}" for each in overrides}
-        raise InvalidScenario(
-            explained(error, model=Scenario, text=text, source=source, table=table, given=given)
-        ) from error
+    given = {each.partition("=")[0].strip(): f"--set {each}" for each in overrides}
+    return Scenario.from_file(table, source=source, text=text, given=given)
 
 
 def _read(file: Path | str) -> tuple[Path, str]:

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from gossipfl.settings.error_messages import explained
 from gossipfl.settings.places import syntax_error
+from gossipfl.settings.table import Table
 from sims.errors import InvalidScenario, InvalidSweep
 from sims.scenario.ready_made import SCENARIOS, read_toml
 from sims.scenario.tables import modules_of, topology_table
@@ -34,8 +34,8 @@ __all__ = [
 ]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+class _Section(Table):
+    _wrong = InvalidSweep
 
 
 class _Range(_Section):
@@ -249,10 +249,7 @@ def parse_sweep(
             raise InvalidSweep(syntax_error(error, source)) from error
     else:
         table, text = dict(text), tomli_w.dumps(text)
-    try:
-        sweep = Sweep.model_validate(table)
-    except ValidationError as error:
-        raise InvalidSweep(explained(error, model=Sweep, text=text, source=source, table=table)) from error
+    sweep = Sweep.from_file(table, source=source, text=text)
     directory = directory or Path()
     return sweep.model_copy(update={"scenario": _base(sweep, table, source=source, directory=directory)})
 

@@ -6,8 +6,8 @@ import math
 
 import pytest
 import torch
-from pydantic import ValidationError
 
+from gossipfl.errors import SettingError
 from gossipfl.settings import TrainingSettings
 from gossipfl.training import learning_rates
 
@@ -43,5 +43,5 @@ def test_step_sizes_never_rise_with_age(schedule: str) -> None:
     [{"learning_rate": math.inf}, {"learning_rate": 0}, {"momentum": 1}, {"clip_norm": 0}, {"batch_size": 0}],
 )
 def test_settings_out_of_range_are_refused(wrong: dict[str, float]) -> None:
-    with pytest.raises(ValidationError, match=next(iter(wrong))):
+    with pytest.raises(SettingError, match=next(iter(wrong))):
         TrainingSettings(**wrong)  # type: ignore[arg-type]

@@ -39,7 +39,7 @@ def test_every_mistake_is_named_with_its_line_and_its_remedy():
     assert len(lines) == 4
     assert lines[0].startswith("net.toml:16:1: churn.events.1: a 'drop' event needs 'fraction'")
     assert lines[1].startswith("net.toml:7:1: network.los: unknown key 'los'. Did you mean 'loss'?")
-    assert lines[2].startswith("net.toml:8:1: network.loss: Input should be less than 1; got 2")
+    assert lines[2].startswith("net.toml:8:1: network.loss: expected a number less than 1; got 2")
     assert lines[3].startswith("net.toml:9:1: network.delay: low (3.0) must not be above high (1.0)")
 
 

@@ -1,0 +1,77 @@
+"""The base of all tables of settings, whose mistakes are named errors wherever they are made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from gossipfl.errors import SettingError
+from gossipfl.settings.error_messages import explained
+
+__all__ = ["Table"]
+
+
+class Table(BaseModel):
+    """A table of settings: frozen, finite, and without unknown keys.
+
+    Raises
+    ------
+    SettingError
+        If a key or value is wrong; all that is wrong is listed, a line each.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    _wrong: ClassVar[type[SettingError]] = SettingError
+
+    def __init__(self, /, **values: Any) -> None:  # noqa: ANN401 - fields of subclasses
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise self._named(error, values) from None
+
+    # Pydantic calls any other constructor for tables in tables too, which would part their mistakes.
+    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
+
+    @classmethod
+    def model_validate(cls, obj: Any, **options: Any) -> Self:  # noqa: ANN401
+        """Make the table from a mapping; see `pydantic.BaseModel.model_validate`."""
+        try:
+            return super().model_validate(obj, **options)
+        except ValidationError as error:
+            raise cls._named(error, obj) from None
+
+    @classmethod
+    def from_file(
+        cls, table: Mapping[str, Any], *, source: str, text: str = "", given: Mapping[str, str] | None = None
+    ) -> Self:
+        """Make the table from what was read from a file, whose lines errors cite.
+
+        Parameters
+        ----------
+        table : mapping
+        source, text : str
+            Name of the file, and the TOML in it.
+        given : mapping of str to str, optional
+            Dotted keys whose values the command line gave, and how: cited in place of the file.
+        """
+        try:
+            return super().model_validate(table)
+        except ValidationError as error:
+            raise cls._named(error, table, source=source, text=text, given=given) from None
+
+    @classmethod
+    def _named(
+        cls,
+        error: ValidationError,
+        table: object,
+        *,
+        source: str | None = None,
+        text: str = "",
+        given: Mapping[str, str] | None = None,
+    ) -> SettingError:
+        values = table if isinstance(table, Mapping) else {}
+        source = cls.__name__ if source is None else source
+        return cls._wrong(explained(error, model=cls, text=text, source=source, table=values, given=given))
