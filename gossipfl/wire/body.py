@@ -12,22 +12,22 @@ from gossipfl.errors import MalformedFrame
 
 __all__ = ["ALIGNMENT", "allocate_body", "body_buffers", "body_bytes", "checksum", "split_body"]
 
-#: Every tensor begins at a multiple of this many bytes, so that its elements can be read where they lie.
+#: Every tensor begins at a multiple of this many bytes, so that its elements can be read in place.
 ALIGNMENT = 8
 
 
 def allocate_body(size: int) -> memoryview:
     """Allocate a writable, aligned buffer of `size` bytes.
 
-    Its pages are taken from the system only as they are written, so memory that a slow sender merely announced
-    costs address space and no memory.
+    Its pages are allocated only as they are written, so a size that a slow sender merely announces costs address
+    space but no memory.
     """
     data: memoryview = torch.empty(size, dtype=torch.uint8).numpy().data
     return data
 
 
 def body_bytes(tensors: Sequence[TensorHeader]) -> int:
-    """Give the length of the body that holds these tensors."""
+    """Return the length of the body that holds these tensors, in bytes."""
     end = 0
     for start, tensor in _starts(tensors):
         end = start + tensor.nbytes
@@ -35,7 +35,7 @@ def body_bytes(tensors: Sequence[TensorHeader]) -> int:
 
 
 def body_buffers(tensors: Sequence[PayloadTensor]) -> tuple[memoryview, ...]:
-    """Give the buffers that, one after the other, are the body."""
+    """Return the buffers that make up the body, in order."""
     buffers: list[memoryview] = []
     end = 0
     for (start, header), tensor in zip(_starts([each.header for each in tensors]), tensors, strict=True):
@@ -47,7 +47,7 @@ def body_buffers(tensors: Sequence[PayloadTensor]) -> tuple[memoryview, ...]:
 
 
 def split_body(tensors: Sequence[TensorHeader], body: memoryview) -> tuple[PayloadTensor, ...]:
-    """Cut a body of exactly the right length into its tensors, without copies.
+    """Split a body of exactly the right length into its tensors, without copying.
 
     Raises
     ------
@@ -65,7 +65,7 @@ def split_body(tensors: Sequence[TensorHeader], body: memoryview) -> tuple[Paylo
 
 
 def checksum(buffers: Sequence[memoryview]) -> int:
-    """Compute xxh3_64 (seed 0) over all buffers, one after the other."""
+    """Return xxh3_64 (seed 0) of the concatenated buffers."""
     digest = xxhash.xxh3_64()
     for buffer in buffers:
         digest.update(buffer)

@@ -1,4 +1,4 @@
-"""Further rows of a message, such as a momentum buffer: their tensors follow those of the model's row."""
+"""Further rows of a message, such as a momentum buffer, whose tensors follow those of the model's row."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ __all__ = ["CarriedRow", "decode_carried", "encode_carried", "expected_carried"]
 
 @dataclass(frozen=True, slots=True)
 class CarriedRow:
-    """A further row that every message has.
+    """A further row of every message.
 
     Parameters
     ----------
     name : str
-        The names of its tensors begin with it, and a full stop.
+        Prefix of its tensors' names, before a full stop.
     size : int or None
-        Numbers in it; None of a single number, which no codec touches.
+        Length of the row; None for a single number, which is never compressed.
     """
 
     name: str
     size: int | None
 
     def codec(self, codec: Codec) -> Codec:
-        """Its encoding if the model is encoded with ``codec``."""
+        """Return its codec if the model's is `codec`."""
         return FLOAT32 if self.size is None else codec
 
     @property
     def numbers(self) -> int:
-        """Numbers in it."""
+        """Number of elements."""
         return 1 if self.size is None else self.size
 
 
@@ -45,7 +45,7 @@ def encode_carried(carried: Mapping[str, Tensor], *, codec: Codec, key: int) -> 
     Raises
     ------
     NonFiniteUpdate, UnexpectedTensor
-        As the codec.
+        As the codec raises them.
     """
     payload: list[PayloadTensor] = []
     for name, row in carried.items():
@@ -56,7 +56,7 @@ def encode_carried(carried: Mapping[str, Tensor], *, codec: Codec, key: int) -> 
 
 
 def expected_carried(rows: Iterable[CarriedRow], codec: Codec) -> tuple[TensorSpec, ...]:
-    """Describe the tensors of the further rows in a valid message, in order."""
+    """Return the descriptions of the further rows' tensors in a valid message, in order."""
     return tuple(
         replace(spec, name=f"{row.name}.{spec.name}")
         for row in rows
@@ -67,7 +67,7 @@ def expected_carried(rows: Iterable[CarriedRow], codec: Codec) -> tuple[TensorSp
 def decode_carried(
     rows: Iterable[CarriedRow], payload: Sequence[PayloadTensor], codec: Codec
 ) -> dict[str, Tensor]:
-    """Read further rows, float32 of shape [K] or [].
+    """Decode further rows, float32 of shape [K] or [].
 
     Raises
     ------

@@ -1,6 +1,6 @@
-"""Stages of decoding after the preamble: the header, what can be refused by it, and the body.
+"""Stages of decoding after the preamble: the header, the checks on it, and the body.
 
-`frame_reader` goes through them in order. On any bytes whatever, each stage returns what it says or raises a
+`frame_reader` runs them in order. For any bytes whatsoever, each stage returns a valid result or raises a
 `MessageRefused`.
 """
 
@@ -62,7 +62,7 @@ def parse_header(data: bytes | bytearray | memoryview, preamble: Preamble, *, li
 
 
 def check(header: AnyHeader, preamble: Preamble, expectation: Expectation) -> int:
-    """Refuse whatever can be refused before the body is read, and return the length of the body in bytes.
+    """Check everything that can be checked before the body is read, and return the body's length in bytes.
 
     Raises
     ------
@@ -71,7 +71,7 @@ def check(header: AnyHeader, preamble: Preamble, expectation: Expectation) -> in
     """
     if isinstance(header, ModelHeader | RoundHeader | View | Progress) and header.task != expectation.task:
         raise IncompatibleTask(
-            "the sender learns another task",
+            "the sender learns a different task",
             remedy="Both peers must run the same task, with the same version and initial seed.",
         )
     if isinstance(header, ModelHeader | RoundHeader | Progress):
@@ -80,7 +80,7 @@ def check(header: AnyHeader, preamble: Preamble, expectation: Expectation) -> in
         return 0
     if header.layout != expectation.layout:
         raise IncompatibleModel(
-            "the sender's model has another layout",
+            "the sender's model has a different layout",
             remedy="Both peers must build the same model, share the same parameters and run the same algorithm.",
         )
     codec, size = _form(header, expectation)
@@ -97,14 +97,14 @@ def check(header: AnyHeader, preamble: Preamble, expectation: Expectation) -> in
 def decode_body(
     header: ModelHeader | RoundHeader, body: memoryview, expectation: Expectation
 ) -> ModelMessage | RoundMessage:
-    """Read the body of a message with a row; linear in its length, so a large one belongs into a thread.
+    """Decode the body of a message with a row. Takes time linear in its length: use a thread for large ones.
 
     Parameters
     ----------
     header : ModelHeader or RoundHeader
-        One that `check` accepted.
-    body : memoryview, as many bytes as `check` said
-        If writable and aligned, as `allocate_body` makes it, float32 is not copied and the row aliases it.
+        A header accepted by `check`.
+    body : memoryview, of the length that `check` returned
+        If writable and aligned, as from `allocate_body`, float32 is not copied and the row aliases it.
     expectation : Expectation
 
     Raises
@@ -115,7 +115,7 @@ def decode_body(
     if body.nbytes != exact:
         raise TruncatedFrame("the body is incomplete", expected=f"{exact} bytes", got=body.nbytes)
     if checksum([body]) != header.checksum:
-        raise ChecksumMismatch("the body is damaged, or was changed while it was being sent")
+        raise ChecksumMismatch("the body is damaged, or changed while it was being sent")
     payload = split_body(header.tensors, body)
     codec, size = _form(header, expectation)
     first = len(codec.expected(size))
@@ -140,7 +140,7 @@ def _require_same_rounds(header: ModelHeader | RoundHeader | Progress, expectati
     elif rounds is None:
         what, remedy = "this peer gossips, and the sender learns in rounds", "Run both the same way."
     elif header.agreement != rounds.agreement:
-        what = "the sender learns in other rounds"
+        what = "the sender learns in different rounds"
         remedy = "All peers must have the same roster, algorithm, topology, codec and seed of rounds."
     else:
         return
@@ -148,25 +148,25 @@ def _require_same_rounds(header: ModelHeader | RoundHeader | Progress, expectati
 
 
 def _form(header: ModelHeader | RoundHeader, expectation: Expectation) -> tuple[Codec, int]:
-    """Say how the row is encoded, and how many numbers it has."""
+    """Return the codec and the length of the row."""
     if isinstance(header, ModelHeader):
         return expectation.codec(header.codec), expectation.size
     forms = () if expectation.rounds is None else expectation.rounds.forms
     if header.exchange >= len(forms):
         raise UnexpectedRound(
-            "a round has no such exchange", expected=f"one below {len(forms)}", got=header.exchange
+            "a round has no such exchange", expected=f"a number below {len(forms)}", got=header.exchange
         )
     form = forms[header.exchange]
     return codec_among({each.name: each for each in form.codecs}, header.codec), form.size
 
 
 def _unpacked(data: bytes | bytearray | memoryview, limits: Limits) -> object:
-    """Unpack msgpack, each limit set: an array is allocated at its claimed length, before its elements."""
+    """Unpack msgpack with every limit set, since arrays are allocated at their claimed length."""
 
     def unique(pairs: list[tuple[object, object]]) -> dict[object, object]:
         fields = dict(pairs)
         if len(fields) != len(pairs):
-            raise ValueError("a key comes twice")
+            raise ValueError("a key is repeated")
         return fields
 
     try:
@@ -184,4 +184,4 @@ def _unpacked(data: bytes | bytearray | memoryview, limits: Limits) -> object:
     except (ValueError, TypeError, OverflowError, RecursionError, msgpack.UnpackException) as error:
         if "exceeds max_" in str(error):
             raise MessageTooLarge("a part of the header is too long", got=str(error)[:80]) from error
-        raise MalformedFrame("the header is no msgpack map", got=type(error).__name__) from error
+        raise MalformedFrame("the header is not a valid msgpack map", got=type(error).__name__) from error

@@ -1,8 +1,8 @@
-"""Frames of messages; the numbers of a row are not copied, only pointed at."""
+"""Encoding of messages as frames, which refer to a row's numbers without copying them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import msgpack
@@ -10,16 +10,16 @@ import xxhash
 from torch import Tensor
 
 from gossipfl.codecs import Codec, PayloadTensor
-from gossipfl.errors import MessageTooLarge, SettingError
+from gossipfl.errors import MessageTooLarge
 from gossipfl.wire.body import body_buffers, checksum
 from gossipfl.wire.carried import encode_carried
+from gossipfl.wire.headers import Header
 from gossipfl.wire.limits import Limits
-from gossipfl.wire.messages import Acknowledgement, Header, ModelHeader, View
+from gossipfl.wire.messages import Acknowledgement, ModelHeader, View
 from gossipfl.wire.news import News
-from gossipfl.wire.preamble import Preamble
+from gossipfl.wire.preamble import VERSION, Preamble
 from gossipfl.wire.refusals import Refusal
 from gossipfl.wire.round_messages import Progress, RoundHeader
-from gossipfl.wire.versions import SPOKEN
 
 __all__ = ["Frame", "encode", "encode_model", "encode_round"]
 
@@ -31,43 +31,15 @@ class Frame:
     Parameters
     ----------
     buffers : tuple of memoryview
-        Preamble and header, then the body in parts; read-only, and aliasing the encoded row's memory.
+        Preamble and header, then the parts of the body, which alias the encoded row's memory.
     """
 
     buffers: tuple[memoryview, ...]
 
     @property
     def size(self) -> int:
-        """Length of the whole frame in bytes."""
+        """Length of the frame in bytes."""
         return sum(buffer.nbytes for buffer in self.buffers)
-
-    def pieces(self, length: int) -> Iterator[memoryview]:
-        """Cut the frame into pieces of `length` bytes, the last one shorter.
-
-        Only a piece that spans several buffers is copied, so a small frame is one piece and a large one is
-        copied at its seams alone.
-
-        Raises
-        ------
-        SettingError
-            `length` is below 1.
-        """
-        if length < 1:
-            raise SettingError("a frame cannot be cut into empty pieces", expected="length >= 1", got=length)
-        pending: list[memoryview] = []
-        missing = length
-        for buffer in self.buffers:
-            start = 0
-            while start < buffer.nbytes:
-                part = buffer[start : start + missing]
-                start += part.nbytes
-                missing -= part.nbytes
-                pending.append(part)
-                if not missing:
-                    yield _joined(pending)
-                    pending, missing = [], length
-        if pending:
-            yield _joined(pending)
 
 
 def encode_model(
@@ -87,14 +59,14 @@ def encode_model(
 ) -> Frame:
     """Encode a row.
 
-    With float32 the frame aliases the row: pass a snapshot, or leave the row alone until the frame has been
+    With float32 the frame aliases the row: pass a snapshot, or do not change the row until the frame has been
     written. A row that changes meanwhile fails its checksum at the receiver.
 
     Parameters
     ----------
     row : Tensor, shape [D], float32
     codec : Codec
-        One that the receiver reads.
+        A codec that the receiver reads.
     key : int, optional
         The only source of the codec's random draws.
     carried : mapping of str to Tensor, optional
@@ -106,11 +78,11 @@ def encode_model(
     Raises
     ------
     NonFiniteUpdate
-        The row holds NaN or an infinity, or would once encoded.
+        The row holds NaN or an infinity, before or after encoding.
     UnexpectedTensor
         The row is not float32 of shape [D].
     MalformedFrame, MessageTooLarge
-        A field is one that every receiver would refuse.
+        Every receiver would refuse a field.
     """
     payload = (*codec.encode(row, key=key), *encode_carried(carried or {}, codec=codec, key=key))
     body = body_buffers(payload)
@@ -140,13 +112,13 @@ def encode_round(
     position: tuple[int, int],
     limits: Limits | None = None,
 ) -> Frame:
-    """Frame a row of a round that a codec has encoded; the frame points at the payload.
+    """Frame an encoded row of a round; the frame aliases the payload.
 
     Parameters
     ----------
     payload : tuple of PayloadTensor
     codec : str
-        Name of the codec that made it; one that the receiver reads.
+        Name of the codec that encoded it, which the receiver must read.
     task, layout, agreement, incarnation
         As in `RoundHeader`.
     position : tuple of two int
@@ -156,7 +128,7 @@ def encode_round(
     Raises
     ------
     MalformedFrame, MessageTooLarge
-        A field is one that every receiver would refuse.
+        Every receiver would refuse a field.
     """
     body = body_buffers(payload)
     header = RoundHeader(
@@ -176,12 +148,12 @@ def encode_round(
 def encode(
     message: View | Refusal | Acknowledgement | Progress | News, *, limits: Limits | None = None
 ) -> Frame:
-    """Encode a message that has no body.
+    """Encode a message without a body.
 
     Raises
     ------
     MalformedFrame, MessageTooLarge
-        A field is one that every receiver would refuse.
+        Every receiver would refuse a field.
     """
     return _framed(message, (), limits=limits)
 
@@ -196,14 +168,10 @@ def _framed(header: Header, body: tuple[memoryview, ...], *, limits: Limits | No
             "the header is too long", expected=f"at most {limits.header_bytes} bytes", got=len(packed)
         )
     preamble = Preamble(
-        version=SPOKEN.highest,
+        version=VERSION,
         kind=header.kind,
         header_bytes=len(packed),
         header_checksum=xxhash.xxh32_intdigest(packed),
         body_bytes=sum(buffer.nbytes for buffer in body),
     )
     return Frame((memoryview(preamble.to_bytes() + packed), *body))
-
-
-def _joined(parts: list[memoryview]) -> memoryview:
-    return parts[0] if len(parts) == 1 else memoryview(b"".join(parts))

@@ -1,4 +1,4 @@
-"""Expectations: the messages a peer can accept, known before anything is read."""
+"""Expectations: the messages that a peer can accept, known before anything is read."""
 
 from __future__ import annotations
 
@@ -11,21 +11,20 @@ from gossipfl.errors import SettingError, UnknownCodec
 from gossipfl.wire.carried import CarriedRow
 from gossipfl.wire.limits import Limits
 from gossipfl.wire.schema import DIGEST_BYTES, glimpse
-from gossipfl.wire.versions import SPOKEN, VersionRange
 
 __all__ = ["Expectation", "RoundForm", "RoundsExpectation", "codec_among"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoundForm:
-    """Form of a row of one exchange of a round.
+    """Form of the row in one exchange of a round.
 
     Parameters
     ----------
     size : int
-        K, the numbers in it.
+        K, the length of the row.
     codecs : tuple of Codec
-        Codecs that it may be encoded with.
+        Codecs that may encode it.
     """
 
     size: int
@@ -39,9 +38,9 @@ class RoundsExpectation:
     Parameters
     ----------
     agreement : bytes, length 32
-        Digest of what all peers of these rounds have in common.
+        Digest of everything that all peers in these rounds must have in common.
     forms : tuple of RoundForm
-        By number of the exchange within a round.
+        Indexed by the number of the exchange within a round.
     """
 
     agreement: bytes
@@ -59,21 +58,20 @@ class Expectation:
     size : int
         D, the length of the peer's own row.
     codecs : tuple of Codec
-        Those this peer reads, by their names.
+        Codecs that this peer reads.
     find_codec : callable, optional
-        Gives those it reads beside them, which differ in parameters that are part of the name, or raises
+        Returns further codecs by name, for families whose parameters are part of the name, or raises
         `UnknownCodec`.
     carried : tuple of CarriedRow
-        Further rows of every message that is gossiped.
+        Further rows of every gossiped message.
     rounds : RoundsExpectation, optional
-        Of a peer that learns in rounds, and then takes no models that are gossiped.
+        For a peer that learns in rounds, which accepts no gossiped models.
     limits : Limits, optional
-    versions : VersionRange, optional
 
     Raises
     ------
     SettingError
-        A digest has another length, the size is negative, or the codecs are none or share a name.
+        A digest has the wrong length, the size is negative, or there are no codecs or two of the same name.
     """
 
     task: bytes
@@ -84,7 +82,6 @@ class Expectation:
     carried: tuple[CarriedRow, ...] = ()
     rounds: RoundsExpectation | None = None
     limits: Limits = field(default_factory=Limits)
-    versions: VersionRange = SPOKEN
     _by_name: Mapping[str, Codec] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -102,12 +99,12 @@ class Expectation:
         object.__setattr__(self, "_by_name", MappingProxyType(by_name))
 
     def codec(self, name: str) -> Codec:
-        """Give the codec of this name.
+        """Return the codec of this name.
 
         Raises
         ------
         UnknownCodec
-            It is not among those this peer reads.
+            This peer does not read it.
         """
         if self.find_codec is not None and name not in self._by_name:
             return self.find_codec(name)
@@ -115,7 +112,7 @@ class Expectation:
 
 
 def codec_among(codecs: Mapping[str, Codec], name: str) -> Codec:
-    """Give the codec of this name.
+    """Return the codec of this name.
 
     Raises
     ------
@@ -126,7 +123,7 @@ def codec_among(codecs: Mapping[str, Codec], name: str) -> Codec:
         return codecs[name]
     except KeyError:
         raise UnknownCodec(
-            "the row is encoded in a way this peer does not read",
+            "this peer does not read the row's codec",
             expected=" or ".join(codecs),
             got=f"{name[:64]!a}",
             remedy="The sender must choose one of these codecs.",

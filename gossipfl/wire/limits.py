@@ -1,4 +1,4 @@
-"""Limits on the parts of a frame."""
+"""Size limits of the parts of a frame."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from gossipfl.errors import SettingError
 
 __all__ = ["LARGEST_INTEGER", "Limits"]
 
-#: Integers of a header are below 2**63, so that every language and every file format can keep them.
+#: Integers in a header are below 2**63, so that every language and file format can represent them.
 LARGEST_INTEGER = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Largest sizes accepted and sent. The size of a body has no entry: the receiver's layout gives it exactly.
+    """Largest sizes accepted and sent. The body has none: the receiver's layout determines its length exactly.
 
     Parameters
     ----------
     header_bytes : int
         Length of a header.
     tensors, dimensions : int
-        Tensors of a payload, and dimensions of a tensor.
+        Tensors in a payload, and dimensions of a tensor.
     name_length : int
         Characters in the name of a codec, tensor or dtype, or in a refusal's code.
     view_peers : int
@@ -33,7 +33,7 @@ class Limits:
     text_length : int
         Characters in a refusal's text.
     statements, statement_bytes : int
-        Statements of news, and bytes of each.
+        Statements in a message of news, and bytes of each.
 
     Raises
     ------
@@ -58,15 +58,15 @@ class Limits:
             value = getattr(self, field.name)
             if type(value) is not int or value < 1:
                 raise SettingError(
-                    f"limit {field.name} is wrong", expected="a positive integer", got=repr(value)
+                    f"limit {field.name} is out of range", expected="a positive integer", got=repr(value)
                 )
 
     @property
     def array_length(self) -> int:
-        """Elements of the longest array that any header can hold."""
+        """Length of the longest array in any valid header."""
         return max(self.tensors, self.dimensions, self.view_peers, self.addresses, self.statements, 5)
 
     @property
     def string_length(self) -> int:
-        """Bytes of the longest string that any header can hold (four a character)."""
+        """Bytes of the longest string in any valid header, at four a character."""
         return 4 * max(self.name_length, self.address_length, self.peer_id_length, self.text_length)

@@ -1,6 +1,6 @@
 """The first 24 bytes of a frame: enough to refuse it, or to know how much to read next.
 
-This layout is the same in every version of the protocol.
+The layout is the same in every version of the protocol.
 """
 
 from __future__ import annotations
@@ -12,18 +12,19 @@ from dataclasses import dataclass
 
 from gossipfl.errors import MalformedFrame, MessageTooLarge, TruncatedFrame, UnsupportedVersion
 from gossipfl.wire.limits import Limits
-from gossipfl.wire.versions import SPOKEN, VersionRange
 
-__all__ = ["ALL_KINDS", "MAGIC", "PREAMBLE_BYTES", "Kind", "Preamble", "parse_preamble"]
+__all__ = ["ALL_KINDS", "MAGIC", "PREAMBLE_BYTES", "VERSION", "Kind", "Preamble", "parse_preamble"]
 
 MAGIC = b"GSFL"
+#: The version spoken. Earlier ones are refused by name: in them a model's event is called step.
+VERSION = 3
 # magic, version, kind, header length, header checksum, body length
 _LAYOUT = struct.Struct("<4sHHIIQ")
 PREAMBLE_BYTES = _LAYOUT.size
 
 
 class Kind(enum.IntEnum):
-    """What a frame is."""
+    """Kinds of frames."""
 
     MODEL = 1
     ACKNOWLEDGEMENT = 2
@@ -54,11 +55,11 @@ class Preamble:
 
     @property
     def frame_bytes(self) -> int:
-        """Length of the whole frame."""
+        """Length of the frame."""
         return PREAMBLE_BYTES + self.header_bytes + self.body_bytes
 
     def to_bytes(self) -> bytes:
-        """Give the 24 bytes."""
+        """Return the 24 bytes."""
         return _LAYOUT.pack(
             MAGIC, self.version, self.kind, self.header_bytes, self.header_checksum, self.body_bytes
         )
@@ -69,47 +70,43 @@ def parse_preamble(
     *,
     limits: Limits,
     kinds: Collection[Kind] = ALL_KINDS,
-    versions: VersionRange = SPOKEN,
 ) -> Preamble:
-    """Read a preamble.
+    """Read a preamble. A refusal is read whatever its version, because its schema never changes.
 
     Parameters
     ----------
     data : bytes-like, 24 bytes
     limits : Limits
     kinds : collection of Kind
-        The kinds that make sense at this point of the exchange.
-    versions : VersionRange
-        The versions spoken here. A refusal is read whatever its version, because its schema never changes.
+        The kinds allowed at this point of the exchange.
 
     Raises
     ------
     TruncatedFrame, MalformedFrame, UnsupportedVersion, MessageTooLarge
     """
     if len(data) != PREAMBLE_BYTES:
-        shortened = len(data) < PREAMBLE_BYTES
-        error = TruncatedFrame if shortened else MalformedFrame
-        raise error("a preamble has a fixed length", expected=f"{PREAMBLE_BYTES} bytes", got=len(data))
+        error = TruncatedFrame if len(data) < PREAMBLE_BYTES else MalformedFrame
+        raise error("the preamble has the wrong length", expected=f"{PREAMBLE_BYTES} bytes", got=len(data))
     magic, version, kind, header_bytes, header_checksum, body_bytes = _LAYOUT.unpack(data)
     if magic != MAGIC:
         raise MalformedFrame("these bytes do not begin a frame", expected=MAGIC, got=magic)
-    if version not in versions and kind != Kind.REFUSAL:
+    if version != VERSION and kind != Kind.REFUSAL:
         raise UnsupportedVersion(
-            "the frame's protocol version is not spoken here",
-            expected=versions,
+            "this peer does not speak the frame's protocol version",
+            expected=f"version {VERSION}",
             got=f"version {version}",
             remedy="Upgrade the peer whose version is lower.",
         )
     if kind not in kinds:
-        welcome = " or ".join(Kind(each).name.lower() for each in sorted(kinds))
+        allowed = " or ".join(Kind(each).name.lower() for each in sorted(kinds))
         got = Kind(kind).name.lower() if kind in ALL_KINDS else f"kind {kind}"
-        raise MalformedFrame("a frame of this kind has no place here", expected=welcome, got=got)
+        raise MalformedFrame("a frame of this kind is out of place here", expected=allowed, got=got)
     if header_bytes > limits.header_bytes:
         raise MessageTooLarge(
             "the header is too long", expected=f"at most {limits.header_bytes} bytes", got=header_bytes
         )
     if body_bytes and not Kind(kind).has_body:
-        raise MessageTooLarge("only a row has a body", expected="0 bytes", got=body_bytes)
+        raise MessageTooLarge("only a row may have a body", expected="0 bytes", got=body_bytes)
     return Preamble(
         version=version,
         kind=Kind(kind),

@@ -1,7 +1,7 @@
-"""The one reader of frames: sans-I/O, a generator of the buffers to be filled next.
+"""The frame reader, without I/O: a generator of the buffers to be filled next.
 
-A frame is read in stages, and memory is allocated for a stage only once all earlier ones have passed. On any
-bytes whatever, the reader yields buffers within its limits, and then returns a frame or raises a
+A frame is read in stages, and memory for a stage is allocated only once all earlier ones have passed. For any
+bytes whatsoever, the reader yields buffers within its limits, and then returns a frame or raises a
 `MessageRefused`.
 """
 
@@ -22,7 +22,7 @@ __all__ = ["ReceivedFrame", "frame_reader"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReceivedFrame:
-    """A frame drained from its stream, its body not decoded yet."""
+    """A complete frame, whose body is not decoded yet."""
 
     preamble: Preamble
     header: AnyHeader
@@ -31,16 +31,16 @@ class ReceivedFrame:
 
     @property
     def size(self) -> int:
-        """Length of the whole frame in bytes."""
+        """Length of the frame in bytes."""
         return self.preamble.frame_bytes
 
     def message(self) -> AnyMessage:
-        """Validate and decode the body; for a large model, in a thread.
+        """Validate and decode the body; call it in a thread for a large model.
 
         Raises
         ------
         MessageRefused
-            As `decode_body`.
+            As in `decode_body`.
         """
         if isinstance(self.header, ModelHeader | RoundHeader):
             return decode_body(self.header, self.body, self.expectation)
@@ -54,26 +54,26 @@ def frame_reader(
     allocate: Callable[[int], memoryview] = allocate_body,
     before_body: Callable[[AnyHeader, int], None] | None = None,
 ) -> Generator[memoryview, None, ReceivedFrame]:
-    """Read one frame: yield each buffer that has to be filled with the next bytes, and return the frame.
+    """Read one frame: yield each buffer to be filled with the next bytes, and return the frame.
 
-    Whoever drives it fills the buffer completely before asking for the next one. If the stream ends first,
-    there is no frame.
+    The caller fills each buffer completely before asking for the next one. If the stream ends first, there is no
+    frame.
 
     Parameters
     ----------
     expectation : Expectation
     kinds : collection of Kind, optional
-        The kinds that make sense at this point of the exchange.
+        The kinds allowed at this point of the exchange.
     allocate : callable, optional
-        Returns a writable, aligned buffer for the body, of exactly as many bytes as it is asked for.
+        Returns a writable, aligned buffer for the body, of exactly the requested number of bytes.
     before_body : callable, optional
-        Called with the checked header and the size of the frame in bytes; what it raises keeps the body from
-        being read. The place for replay guards, rate limits and "busy".
+        Called with the checked header and the size of the frame in bytes. If it raises, the body is not read;
+        this is the place for replay guards, rate limits and "busy".
 
     Raises
     ------
     MessageRefused
-        As the stages do. The rest of the frame has not been read, so the stream cannot be used again.
+        As in the stages. The rest of the frame has not been read, so the stream cannot be used again.
 
     Examples
     --------
@@ -88,7 +88,7 @@ def frame_reader(
     limits = expectation.limits
     start = memoryview(bytearray(PREAMBLE_BYTES))
     yield start
-    preamble = parse_preamble(start, limits=limits, kinds=kinds, versions=expectation.versions)
+    preamble = parse_preamble(start, limits=limits, kinds=kinds)
     packed = memoryview(bytearray(preamble.header_bytes))
     if packed:
         yield packed

@@ -8,28 +8,28 @@ from typing import ClassVar
 from torch import Tensor
 
 from gossipfl.codecs import TensorHeader
-from gossipfl.wire.messages import Checksum, DeclaredHeader, Digest
+from gossipfl.wire.headers import Checksum, Digest, Header
 from gossipfl.wire.preamble import Kind
 
 __all__ = ["Progress", "RoundHeader", "RoundMessage"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RoundHeader(DeclaredHeader):
+class RoundHeader(Header):
     """Everything about a round's row except its numbers.
 
-    Round, exchange and incarnation name the row: a start of a peer does each round at most once.
+    Round, exchange and incarnation identify the row, since each start of a peer does each round at most once.
 
     Parameters
     ----------
     task, layout : bytes, length 32
         Fingerprint of the sender's task, and digest of its layout.
     agreement : bytes, length 32
-        Digest of what all peers of a network of rounds must have in common.
+        Digest of everything that all peers in these rounds must have in common.
     incarnation : int
         Number of the sender's start.
     round, exchange : int
-        Number of the round, and of the exchange within it, both from 0.
+        Number of the round, and of the exchange within it, both counted from 0.
     codec : str
         Name of the codec.
     tensors : tuple of TensorHeader
@@ -53,13 +53,13 @@ class RoundHeader(DeclaredHeader):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoundMessage:
-    """A row of a round from another peer, checked.
+    """A validated row of a round from another peer.
 
     Parameters
     ----------
     header : RoundHeader
     row : Tensor, shape [K], float32
-        All finite; it owns, or shares with nobody else, the memory it was received in.
+        All finite. Nothing else uses the memory in which it was received.
     """
 
     header: RoundHeader
@@ -67,8 +67,8 @@ class RoundMessage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Progress(DeclaredHeader):
-    """A peer's progress in the rounds: both question and answer.
+class Progress(Header):
+    """A peer's progress in the rounds, as a question or an answer.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ class Progress(DeclaredHeader):
     round, exchange : int
         The sender's current round and exchange: the first for which it may still need rows.
     kept : bool
-        In the answer to a row: whether it arrived in time and will be used. False in a question.
+        In an answer to a row: whether the row arrived in time and will be used. False in a question.
     """
 
     kind: ClassVar[Kind] = Kind.PROGRESS

@@ -43,7 +43,7 @@ def test_peers_whose_files_differ_refuse_each_other_by_name(tmp_path, tables):
             for each in two_peers(tmp_path, [COARSE, OTHER], tables)
         ]
         deadline = time.monotonic() + 60
-        while not all("the sender learns in other rounds" in peer.err for peer in peers):
+        while not all("the sender learns in different rounds" in peer.err for peer in peers):
             assert time.monotonic() < deadline, [peer.err for peer in peers]
             assert all(peer.process.poll() is None for peer in peers), [peer.err for peer in peers]
             time.sleep(0.05)

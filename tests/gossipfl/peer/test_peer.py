@@ -209,7 +209,7 @@ async def test_a_neighbour_of_another_task_is_told_of_once_and_changes_nothing(t
         assert hub.status().event == 0
     told = [each.getMessage() for each in caplog.records if "incompatible_task" in each.getMessage()]
     assert len(told) == 1
-    assert "another task" in told[0]
+    assert "a different task" in told[0]
 
 
 @in_trio

@@ -62,6 +62,6 @@ def test_a_row_changed_while_it_is_sent_fails_its_checksum_and_not_the_receiver(
     frame = encode_model(changing, codec=FLOAT32, **SENDER)
     changing[3] = 2.0
     drained = received(Stream(flat(frame)), expectation(1000))
-    with pytest.raises(Exception, match="damaged, or was changed") as caught:
+    with pytest.raises(Exception, match="damaged, or changed") as caught:
         drained.message()
     assert type(caught.value).__name__ == "ChecksumMismatch"

@@ -37,7 +37,7 @@ def test_checking_remembers_nothing():
     guard.admit("a", incarnation=1, sequence=1)
     assert not guard.check("a", incarnation=1, sequence=1)
     assert (guard.newest("a"), guard.newest("b")) == ((1, 1), None)
-    with pytest.raises(ReplayedMessage, match="overtaken, or came twice"):
+    with pytest.raises(ReplayedMessage, match="overtaken or duplicated"):
         guard.check("a", incarnation=1, sequence=0)
 
 

@@ -2,14 +2,8 @@ import pytest
 
 from gossipfl.codecs import FLOAT32
 from gossipfl.errors import PeerBusy, RefusedByNeighbour, SettingError
-from gossipfl.wire import Expectation, Limits, Refusal, VersionRange
+from gossipfl.wire import Expectation, Limits, Refusal
 from tests.gossipfl.wire.frames import LAYOUT, TASK
-
-
-@pytest.mark.parametrize("ends", [(0, 1), (2, 1), (1, 65536)])
-def test_an_impossible_range_is_refused(ends):
-    with pytest.raises(SettingError):
-        VersionRange(*ends)
 
 
 @pytest.mark.parametrize(

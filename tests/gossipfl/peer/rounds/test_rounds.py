@@ -123,7 +123,7 @@ async def test_peers_of_other_rounds_refuse_each_other_by_name(tmp_path, caplog)
     async with running(*peers):
         await until(lambda: all(peer.counters.refused["incompatible_rounds"] for peer in peers))
         assert all(peer.status().rounds["gathering"] for peer in peers)
-        await until(lambda: "the sender learns in other rounds" in caplog.text)
+        await until(lambda: "the sender learns in different rounds" in caplog.text)
     assert "same roster, algorithm, topology, codec and seed" in caplog.text
 
 
