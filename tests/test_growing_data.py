@@ -94,6 +94,6 @@ def test_periods_that_cannot_be_and_rounds_are_refused():
     for period in (0, -1.0, float("nan"), float("inf")):
         with pytest.raises(InvalidTask, match="positive, finite number of seconds"):
             dataclasses.replace(blobs(), refresh_seconds=period)
-    with pytest.raises(InvalidTask, match="grow, and this peer learns in rounds"):
+    with pytest.raises(InvalidTask, match="grow, but this peer learns in rounds"):
         require_renewable(dataclasses.replace(blobs(), refresh_seconds=1.0), in_rounds=True)
     require_renewable(blobs(), in_rounds=True)

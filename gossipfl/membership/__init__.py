@@ -1,4 +1,4 @@
-"""Membership of a network: credentials, doors and charters, without sockets; see ``docs/membership.md``."""
+"""Network membership without sockets: credentials, doors and charters; see ``docs/membership.md``."""
 
 from gossipfl.membership.authority import Authority, Member
 from gossipfl.membership.charter import canonical

@@ -1,4 +1,4 @@
-"""Beliefs of one member about its network: its keys, its charter, who is out, and so whose certificate holds."""
+"""One member's knowledge of its network: keys, charter and revocations, and verification of certificates."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from gossipfl.recent import RecentMap
 
 __all__ = ["Authority", "Member"]
 
-#: Peers that network keys have put out, and those that one issuer has.
+#: Most revocations by network keys, and by one issuer.
 _MOST_REVOKED: Final = 65_536
 _MOST_REVOKED_BY_ISSUER: Final = 4_096
 _MOST_ROTATIONS: Final = 1_024
@@ -35,15 +35,15 @@ _MOST_VERIFIED: Final = 1_024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
-    """A peer whose certificate was verified.
+    """A peer with a verified certificate.
 
     Parameters
     ----------
     certificate : Certificate
     issuer : Certificate or None
-        Of the peer that let it in; None where network keys did.
+        Certificate of the peer that issued it; None if network keys did.
     epoch : int
-        Rotations before the keys that have signed.
+        Number of rotations before the keys that signed.
     """
 
     certificate: Certificate
@@ -52,9 +52,9 @@ class Member:
 
 
 class Authority:
-    """Verifies what is said in the name of a network, and keeps what lasts of it.
+    """Verifies statements about a network, and stores the lasting ones.
 
-    Times are seconds since 1970, handed in by the caller.
+    Times are seconds since 1970, passed in by the caller.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ class Authority:
         self.id = network.id
         self._rotations: list[Signed] = []
         self._charter: Signed | None = None
-        # By whom (None: by network keys) and whom; with the epoch of the keys that have signed.
+        # By issuer (None for network keys) and subject; with the epoch of the keys that signed.
         self._revoked: dict[tuple[bytes | None, bytes], tuple[Signed, int]] = {}
         self._by_issuer: dict[bytes, int] = {}
         self._verified: RecentMap[bytes, Member] = RecentMap(_MOST_VERIFIED)
@@ -74,52 +74,52 @@ class Authority:
 
     @property
     def epoch(self) -> int:
-        """Rotations so far."""
+        """Number of rotations so far."""
         return len(self._rotations)
 
     @property
     def keys(self) -> KeySet:
-        """The network keys of today."""
+        """The current network keys."""
         return self._keys_of(self.epoch)
 
     @property
     def charter(self) -> Charter | None:
-        """The charter that holds, if there is one."""
+        """The current charter, if there is one."""
         body = self._charter.body if self._charter is not None else None
         return body if isinstance(body, Charter) else None
 
     @property
     def revoked(self) -> frozenset[bytes]:
-        """Public keys of all that were put out, by network keys or by an issuer."""
+        """Public keys of all revoked peers, whether revoked by network keys or by an issuer."""
         return frozenset(subject for _, subject in self._revoked)
 
     def is_out(self, subject: bytes) -> bool:
-        """Say whether network keys have put a peer out."""
+        """Return whether network keys have revoked a peer."""
         return (None, subject) in self._revoked
 
     @property
     def rotations(self) -> tuple[Signed, ...]:
-        """All rotations, the first one first."""
+        """All rotations, oldest first."""
         return tuple(self._rotations)
 
     @property
     def charter_statements(self) -> tuple[Signed, ...]:
-        """The charter that holds, signed; nothing if there is none."""
+        """The current charter, signed; empty if there is none."""
         return () if self._charter is None else (self._charter,)
 
     @property
     def revocations(self) -> tuple[Signed, ...]:
-        """All that put somebody out."""
+        """All revocations."""
         return tuple(statement for statement, _ in self._revoked.values())
 
     def statements(self) -> Iterator[Signed]:
-        """All that another member should know, in an order in which it can take it in."""
+        """Yield everything that another member should know, in an order in which it can be learned."""
         yield from self._rotations
         yield from self.charter_statements
         yield from self.revocations
 
     def digest(self) -> bytes:
-        """SHA-256 over all statements, whatever the order in which they came."""
+        """Return the SHA-256 of all statements, independent of the order in which they arrived."""
         if self._digest is None:
             lasting = [*self._rotations, *self.charter_statements]
             said = [each.signed_bytes for each in lasting]
@@ -129,15 +129,15 @@ class Authority:
         return self._digest
 
     def learn(self, statement: Signed, *, now: float) -> bool:
-        """Take in a rotation, a charter or a revocation; say whether it changed anything.
+        """Learn a rotation, a charter or a revocation; return whether it changed anything.
 
-        What was known before, is older than what is known, or follows on what is not known yet, changes
-        nothing. Of two rotations with one number, the one that came first holds.
+        A statement that is already known, outdated, or ahead of what is known changes nothing. Of two rotations
+        with the same number, the one that arrived first is kept.
 
         Raises
         ------
         NotAMember
-            It is not signed as it must be, or of another network.
+            It is not signed correctly, or belongs to another network.
         MalformedStatement
             It is none of these.
         """
@@ -145,7 +145,7 @@ class Authority:
         if not isinstance(body, Rotation | Charter | Revocation):
             raise MalformedStatement("a statement of this kind is not passed on", got=body.kind.name.lower())
         if body.network != self.id:
-            raise CertificateOfAnotherNetwork("the statement is of another network")
+            raise CertificateOfAnotherNetwork("the statement belongs to another network")
         if isinstance(body, Rotation):
             changed = self._learn_rotation(statement, body)
         elif isinstance(body, Charter):
@@ -169,15 +169,15 @@ class Authority:
         Raises
         ------
         NotAMember
-            It does not hold; the error's class says why.
+            It is not valid; the error's class says why.
         """
         body = statement.body
         if not isinstance(body, Certificate):
-            raise MalformedStatement("the peer showed no certificate", got=body.kind.name.lower())
+            raise MalformedStatement("the peer presented no certificate", got=body.kind.name.lower())
         if body.network != self.id:
-            raise CertificateOfAnotherNetwork("the peer's certificate is of another network")
+            raise CertificateOfAnotherNetwork("the peer's certificate belongs to another network")
         if body.subject != subject:
-            raise CertificateOfAnotherPeer("the peer showed the certificate of another")
+            raise CertificateOfAnotherPeer("the peer presented another peer's certificate")
         fingerprint = hashlib.sha256(statement.to_bytes()).digest()
         member = self._verified.get(fingerprint) or self._verify(statement, body, now=now)
         self._verified[fingerprint] = member
@@ -185,19 +185,19 @@ class Authority:
         return member
 
     def require_valid(self, member: Member, *, now: float) -> None:
-        """Require that a certificate, verified before, still holds; costs no signature.
+        """Require that a verified certificate is still valid, without checking signatures again.
 
         Raises
         ------
         CertificateRevoked, CertificateExpired, CertificateNotYetValid
-            It does not.
+            It is not.
         """
         certificate, issuer = member.certificate, member.issuer
         by = None if issuer is None else issuer.subject
         if (None, certificate.subject) in self._revoked or (by, certificate.subject) in self._revoked:
-            raise CertificateRevoked("the peer was put out of the network")
+            raise CertificateRevoked("the peer's certificate was revoked")
         if by is not None and (None, by) in self._revoked:
-            raise CertificateRevoked("whoever let the peer in was put out of the network")
+            raise CertificateRevoked("the certificate of the peer's issuer was revoked")
         self._require_keys_valid(member.epoch, now=now)
         for each in (certificate,) if issuer is None else (certificate, issuer):
             if now < each.not_before:
@@ -212,7 +212,7 @@ class Authority:
                 )
 
     def expires(self, member: Member) -> int:
-        """Return when a certificate ends, its issuer's and old network keys considered."""
+        """Return when a certificate expires, considering its issuer's and that of old network keys."""
         ends = [member.certificate.expires, *([member.issuer.expires] if member.issuer else [])]
         if member.epoch < self.epoch:
             ends.append(self._end_of_keys(member.epoch))
@@ -222,7 +222,7 @@ class Authority:
         if statement.issuer is None:
             return Member(certificate=body, issuer=None, epoch=self._require_network(statement, now=now))
         if body.role is not Role.MEMBER:
-            raise TooFewSignatures("an issuer's certificate is signed by network keys alone")
+            raise TooFewSignatures("an issuer's certificate must be signed by network keys")
         issuer, epoch = self._require_issuer(statement, now=now)
         return Member(certificate=body, issuer=issuer, epoch=epoch)
 
@@ -230,9 +230,9 @@ class Authority:
         enclosed = statement.issuer
         issuer = enclosed.body if enclosed is not None else None
         if enclosed is None or not isinstance(issuer, Certificate) or issuer.role is not Role.ISSUER:
-            raise TooFewSignatures("who signed the certificate is no issuer")
+            raise TooFewSignatures("the certificate was not signed by an issuer")
         if issuer.network != self.id:
-            raise CertificateOfAnotherNetwork("the issuer is of another network")
+            raise CertificateOfAnotherNetwork("the issuer belongs to another network")
         if [each.key for each in statement.signatures] != [issuer.subject]:
             raise CertificateForged("the certificate is not signed by its issuer")
         epoch = self._require_network(enclosed, now=now)
@@ -240,7 +240,7 @@ class Authority:
         return issuer, epoch
 
     def _require_network(self, statement: Signed, *, now: float) -> int:
-        """Require signatures of as many network keys as must sign; return the epoch of these keys."""
+        """Require signatures by enough network keys; return the epoch of these keys."""
         most, needed = 0, self.keys.threshold
         for epoch in range(self.epoch, -1, -1):
             keys = self._keys_of(epoch)
@@ -257,10 +257,10 @@ class Authority:
 
     def _require_keys_valid(self, epoch: int, *, now: float) -> None:
         if epoch < self.epoch and now >= self._end_of_keys(epoch):
-            raise CertificateExpired("the network keys that have signed are of the past")
+            raise CertificateExpired("the network keys that signed have been replaced")
 
     def _end_of_keys(self, epoch: int) -> int:
-        """Until when keys of a past epoch count: the earliest end that a later rotation sets them."""
+        """Return when keys of a past epoch expire: the earliest end that a later rotation sets."""
         ends = [
             each.body.previous_until for each in self._rotations[epoch:] if isinstance(each.body, Rotation)
         ]
@@ -270,7 +270,7 @@ class Authority:
         if epoch == 0:
             return self.network.keys
         body = self._rotations[epoch - 1].body
-        assert isinstance(body, Rotation)  # noqa: S101  (nothing else is put in there)
+        assert isinstance(body, Rotation)  # noqa: S101  (the list holds nothing else)
         return body.keys
 
     def _learn_rotation(self, statement: Signed, body: Rotation) -> bool:
@@ -303,7 +303,7 @@ class Authority:
         if len(self._revoked) >= _MOST_REVOKED or (
             by is not None and self._by_issuer.get(by, 0) >= _MOST_REVOKED_BY_ISSUER
         ):
-            raise NotAMember("too many peers were put out", expected=f"at most {_MOST_REVOKED_BY_ISSUER}")
+            raise NotAMember("too many peers were revoked", expected=f"at most {_MOST_REVOKED_BY_ISSUER}")
         if by is None:
             epoch = self._require_network(statement, now=now)
         else:
@@ -311,16 +311,16 @@ class Authority:
             self._by_issuer[by] = self._by_issuer.get(by, 0) + 1
         if known is not None and epoch <= known[1]:
             return False
-        self._revoked[by, body.subject] = (statement, epoch)  # signed anew by keys that will count for longer
+        self._revoked[by, body.subject] = (statement, epoch)  # signed again by keys that are valid for longer
         return True
 
     def restore(self, statements: Iterable[Signed]) -> None:
-        """Take in what was kept on disk and verified when it came, whatever has ended since.
+        """Learn statements from disk, which were verified when they arrived, even if they have expired since.
 
         Raises
         ------
         NotAMember, MalformedStatement
-            It was changed on the disk.
+            They were changed on the disk.
         """
         for each in statements:
             self.learn(each, now=0.0)

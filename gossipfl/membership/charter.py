@@ -1,4 +1,4 @@
-"""Comparison of what all members have alike, field by field, without telling a value."""
+"""Field-by-field comparison of the settings that all members share, without revealing values."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ __all__ = [
 Fields = Mapping[str, str]
 """Values by name, in canonical JSON."""
 
-#: Bytes of the longest list of fingerprints.
+#: Most bytes of a list of fingerprints.
 MOST_FIELDS_BYTES: Final = 1 + MOST_FIELDS * (1 + 64 + 16)
 _DIGEST_BYTES: Final = 16
 _PREFIX: Final = b"gossipfl charter 1\n"
 
 
 def canonical(values: Mapping[str, Any]) -> dict[str, str]:
-    """Write values as JSON of one form: sorted keys, no spaces, ASCII; by name in ascending order.
+    """Return values as canonical JSON (sorted keys, no spaces, ASCII), by name in ascending order.
 
     Raises
     ------
     SettingError
-        A value is longer than a charter holds, or there are too many.
+        A value is too long for a charter, or there are too many.
     """
     fields = {
         name: json.dumps(values[name], sort_keys=True, separators=(",", ":"), allow_nan=False, default=str)
@@ -52,13 +52,13 @@ def canonical(values: Mapping[str, Any]) -> dict[str, str]:
 
 
 def fingerprints(fields: Fields, *, binding: bytes) -> bytes:
-    """Write name and digest of each field, for one connection: digests of values are not to be looked up.
+    """Encode name and digest of each field for one connection, so that digests cannot be looked up in a table.
 
     Parameters
     ----------
     fields : mapping of str to str
     binding : bytes
-        The connection's own.
+        Hash of the connection's handshake.
     """
     return integer(len(fields), 1) + b"".join(
         field(name.encode("ascii"), size=1) + _digest(name, fields[name], binding) for name in sorted(fields)
@@ -66,7 +66,7 @@ def fingerprints(fields: Fields, *, binding: bytes) -> bytes:
 
 
 def read_fingerprints(data: bytes) -> dict[str, bytes]:
-    """Read what `fingerprints` writes, or raise `MalformedStatement`."""
+    """Decode the result of `fingerprints`, or raise `MalformedStatement`."""
     reader = Reader(data, what="list of fingerprints")
     read: dict[str, bytes] = {}
     for _ in range(reader.integer(1, most=MOST_FIELDS)):
@@ -79,7 +79,7 @@ def read_fingerprints(data: bytes) -> dict[str, bytes]:
 
 
 def differing(fields: Fields, theirs: Mapping[str, bytes], *, binding: bytes) -> list[str]:
-    """Name the fields that differ, or that one side has alone."""
+    """Return the names of fields that differ, or that only one side has."""
     return [
         name
         for name in sorted({*fields, *theirs})
@@ -88,21 +88,21 @@ def differing(fields: Fields, theirs: Mapping[str, bytes], *, binding: bytes) ->
 
 
 def require_alike(fields: Fields, theirs: bytes, *, binding: bytes) -> None:
-    """Compare with the fingerprints of the other side.
+    """Require that the other side's fingerprints equal this side's.
 
     Raises
     ------
     IncompatibleCharter
-        Some differ; it names them, and what they are here.
+        Some differ; the message names them with this side's values.
     MalformedStatement
-        These are no fingerprints.
+        The bytes are not fingerprints.
     """
     names = differing(fields, read_fingerprints(theirs), binding=binding)
     if names:
         shown = ", ".join(f"{name} (here {fields.get(name, 'not set')})" for name in names[:8])
         raise IncompatibleCharter(
-            f"the other peer has other settings: {shown}{' and more' if len(names) > 8 else ''}",
-            remedy="All peers of a network must have these alike: correct peer.toml of the one that is wrong.",
+            f"the other peer has different settings: {shown}{' and more' if len(names) > 8 else ''}",
+            remedy="All peers of a network must share these: correct peer.toml of the one that is wrong.",
         )
 
 

@@ -1,4 +1,4 @@
-"""Bytes of statements, written and read in fixed order; every length is checked before anything is taken."""
+"""Binary encoding of statements in a fixed order of fields, whose lengths are checked before reading."""
 
 from __future__ import annotations
 
@@ -12,16 +12,15 @@ from gossipfl.membership.texts import is_plain
 __all__ = ["ID_BYTES", "KEY_BYTES", "LATEST", "SERIAL_BYTES", "Kind", "Reader", "field", "integer"]
 
 KEY_BYTES: Final = 32
-#: Of a network.
 ID_BYTES: Final = 32
 SERIAL_BYTES: Final = 16
-#: The last time that can be written, in seconds since 1970.
+#: The latest time that can be encoded, in seconds since 1970.
 LATEST: Final = 2**40
 _FORMS: Final = {1: "<B", 2: "<H", 4: "<I", 8: "<Q"}
 
 
 class Kind(enum.IntEnum):
-    """What a statement is."""
+    """Kinds of statements."""
 
     NETWORK = 1
     CERTIFICATE = 2
@@ -31,23 +30,23 @@ class Kind(enum.IntEnum):
 
 
 def integer(value: int, size: int) -> bytes:
-    """Write an unsigned integer in `size` bytes, little-endian."""
+    """Encode an unsigned integer in `size` bytes, little-endian."""
     return struct.pack(_FORMS[size], value)
 
 
 def field(content: bytes, *, size: int) -> bytes:
-    """Write bytes after their length, itself an integer of `size` bytes."""
+    """Encode bytes, preceded by their length as an integer of `size` bytes."""
     return integer(len(content), size) + content
 
 
 class Reader:
-    """Reads what `integer` and `field` write.
+    """Decodes what `integer` and `field` encode.
 
     Parameters
     ----------
     data : bytes
     what : str
-        What the bytes should be, for errors.
+        Name of the encoded object, for errors.
     """
 
     def __init__(self, data: bytes, *, what: str) -> None:
@@ -61,7 +60,7 @@ class Reader:
         Raises
         ------
         MalformedStatement
-            There are fewer.
+            Fewer are left.
         """
         end = self._position + size
         if end > len(self._data):
@@ -71,57 +70,57 @@ class Reader:
         return piece
 
     def integer(self, size: int, *, least: int = 0, most: int | None = None) -> int:
-        """Read an integer of `size` bytes in a range.
+        """Read an integer of `size` bytes within a range.
 
         Raises
         ------
         MalformedStatement
-            It is out of its range, or not there.
+            It is out of range, or missing.
         """
         [value] = struct.unpack(_FORMS[size], self.take(size))
         if value < least or (most is not None and value > most):
-            raise self.wrong("a number is out of its range")
+            raise self.wrong("a number is out of range")
         return int(value)
 
     def field(self, *, size: int, most: int) -> bytes:
-        """Read at most `most` bytes after their length.
+        """Read at most `most` bytes that are preceded by their length.
 
         Raises
         ------
         MalformedStatement
-            They are more, or not there.
+            They are more, or missing.
         """
         return self.take(self.integer(size, most=most))
 
     def text(self, *, size: int, most: int) -> str:
-        """Read a text of printable ASCII characters, at least one.
+        """Read a text of one or more printable ASCII characters.
 
         Raises
         ------
         MalformedStatement
-            It is none, or longer.
+            It holds others, or is longer.
         """
         data = self.field(size=size, most=most)
         if not is_plain(data):
-            raise self.wrong("a text is not of printable ASCII characters")
+            raise self.wrong("a text is not printable ASCII")
         return data.decode("ascii")
 
     @property
     def is_at_end(self) -> bool:
-        """Whether all was read."""
+        """Whether everything has been read."""
         return self._position == len(self._data)
 
     def end(self) -> None:
-        """Require that nothing follows.
+        """Require that everything has been read.
 
         Raises
         ------
         MalformedStatement
-            Something does.
+            Bytes are left.
         """
         if not self.is_at_end:
             raise self.wrong("bytes follow its end")
 
     def wrong(self, why: str) -> MalformedStatement:
-        """The error of something wrong."""
-        return MalformedStatement(f"this is no {self._what}: {why}")
+        """Return the error for invalid data."""
+        return MalformedStatement(f"this is not a valid {self._what}: {why}")

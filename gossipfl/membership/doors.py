@@ -1,4 +1,4 @@
-"""Doors: how a peer decides who may come in, and what it shows of itself at the doors of others."""
+"""Doors: a peer's admission policies, and the credentials it presents to other peers."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 SECRET_BYTES: Final = 32
-#: Bytes of the longest credential: a certificate with its issuer's, and the last rotations.
+#: Most bytes of a credential: a certificate with its issuer's, and the latest rotations.
 MOST_CREDENTIAL_BYTES: Final = 8 * 1024
 _NOTHING, _SECRET, _CERTIFICATE = 0, 1, 2
 _MOST_ROTATIONS: Final = 3
@@ -37,78 +37,78 @@ _SECRET_LABEL: Final = b"gossipfl secret 1\n"
 
 
 class Door(Protocol):
-    """What decides who may come in."""
+    """An admission policy."""
 
     name: str
 
     def introduction(self, session: Session) -> bytes:
-        """What this peer shows of itself; at most `MOST_CREDENTIAL_BYTES`."""
+        """Return the credential that this peer presents; at most `MOST_CREDENTIAL_BYTES`."""
 
     def examine(self, session: Session, credential: bytes | None) -> Member | None:
-        """Decide about the other side by what it shows: None if it does not even introduce itself.
+        """Decide about the other side by its credential; None if it presents none.
 
         Raises
         ------
         NotAMember
-            It may not come in.
+            It is not admitted.
         MalformedStatement
-            What it shows is no credential.
+            The credential is invalid.
         """
 
     def require_still(self, peer_id: str, member: Member | None, *, now: float) -> None:
-        """Require that a peer that was let in may stay, or raise `NotAMember`."""
+        """Require that an admitted peer may stay, or raise `NotAMember`."""
 
     def is_stranger(self, peer_id: str) -> bool:
-        """Say whether a peer may not come in whatever it shows, and so need not be dialled."""
+        """Return whether a peer cannot be admitted whatever it presents, so that dialling it is pointless."""
 
     def issue(self, session: Session, request: bytes) -> bytes:
-        """Let a peer join by an invitation, and return what it is to have; durable once this returns.
+        """Let a peer join by an invitation, and return its grant, which is stored durably first.
 
         Raises
         ------
         NotAMember
-            It has none, or this peer lets nobody join.
+            Its invitation is not valid, or this peer issues no certificates.
         """
 
 
 class OpenDoor:
-    """Whoever comes may come in."""
+    """Admits everyone."""
 
     name = "open"
 
     def introduction(self, session: Session) -> bytes:
-        """Show nothing."""
+        """Return an empty credential."""
         del session
         return integer(_NOTHING, 1)
 
     def examine(self, session: Session, credential: bytes | None) -> Member | None:
-        """Let everybody in."""
+        """Admit everyone."""
         del session, credential
         return None
 
     def require_still(self, peer_id: str, member: Member | None, *, now: float) -> None:
-        """Let everybody stay."""
+        """Let everyone stay."""
 
     def is_stranger(self, peer_id: str) -> bool:
-        """Nobody is."""
+        """Return False: everyone is admitted."""
         del peer_id
         return False
 
     def issue(self, session: Session, request: bytes) -> bytes:
-        """Let nobody join: there is nothing to join."""
+        """Refuse: there is no network to join."""
         del session, request
-        raise InvitationUnknown("this peer gives no certificates")
+        raise InvitationUnknown("this peer issues no certificates")
 
 
 class AllowingDoor(OpenDoor):
-    """Peers of a list may come in, through another door if there is one.
+    """Admits the peers on a list, provided that another door admits them too.
 
     Parameters
     ----------
     allowed : collection of str
         Peer ids.
     then : Door, optional
-        What they have to pass as well.
+        The other door.
     """
 
     def __init__(self, allowed: Collection[str], *, then: Door | None = None) -> None:
@@ -117,33 +117,33 @@ class AllowingDoor(OpenDoor):
         self.name = "allow" if then is None else self._then.name
 
     def introduction(self, session: Session) -> bytes:
-        """Show what the other door asks for."""
+        """Return the credential that the other door requires."""
         return self._then.introduction(session)
 
     def examine(self, session: Session, credential: bytes | None) -> Member | None:
-        """Let in who is on the list."""
+        """Admit peers on the list."""
         self.require_still(session.other, None, now=session.now)
         return self._then.examine(session, credential)
 
     def require_still(self, peer_id: str, member: Member | None, *, now: float) -> None:
-        """Let stay who is on the list."""
+        """Let peers on the list stay."""
         if peer_id not in self._allowed:
-            raise NotAllowed("the peer is not among those that may connect", got=peer_id)
+            raise NotAllowed("the peer is not on the list of allowed peers", got=peer_id)
         if member is not None:
             self._then.require_still(peer_id, member, now=now)
 
     def is_stranger(self, peer_id: str) -> bool:
-        """Say whether a peer is not on the list, or the other door knows it."""
+        """Return whether a peer is not on the list, or a stranger to the other door."""
         return peer_id not in self._allowed or self._then.is_stranger(peer_id)
 
     def issue(self, session: Session, request: bytes) -> bytes:
-        """Let join who is on the list."""
+        """Let peers on the list join."""
         self.require_still(session.other, None, now=session.now)
         return self._then.issue(session, request)
 
 
 class SecretDoor(OpenDoor):
-    """Who proves to hold a secret of 32 random bytes may come in.
+    """Admits peers that prove knowledge of a secret of 32 random bytes.
 
     Parameters
     ----------
@@ -156,14 +156,14 @@ class SecretDoor(OpenDoor):
         self._secret = secret
 
     def introduction(self, session: Session) -> bytes:
-        """Prove to hold it."""
+        """Return a proof of knowing the secret."""
         return integer(_SECRET, 1) + self._proof(session, by_initiator=session.is_initiator)
 
     def examine(self, session: Session, credential: bytes | None) -> Member | None:
-        """Compare the proof with what it must be, in the time that any other takes."""
+        """Compare the proof with the expected one, in constant time."""
         theirs = self._proof(session, by_initiator=not session.is_initiator)
         if not hmac.compare_digest(credential or b"", integer(_SECRET, 1) + theirs):
-            raise SecretNotProved("the peer has not proved to hold the secret of this network")
+            raise SecretNotProved("the peer has not proved that it knows the secret of this network")
         return None
 
     def _proof(self, session: Session, *, by_initiator: bool) -> bytes:
@@ -171,17 +171,17 @@ class SecretDoor(OpenDoor):
 
 
 class CertificateDoor:
-    """Who has a certificate of the network may come in.
+    """Admits peers with a certificate of the network.
 
     Parameters
     ----------
     authority : Authority
     certificate : callable
-        Returns this peer's own.
+        Returns this peer's own certificate.
     issue : callable, optional
-        Takes the session and the request of a peer that wants to join; see `Door.issue`.
+        Called with the session and the request of a peer that wants to join; see `Door.issue`.
     on_learned : callable, optional
-        Is handed each rotation that was learned at the door.
+        Called with each rotation learned at the door.
     """
 
     name = "certificates"
@@ -200,7 +200,7 @@ class CertificateDoor:
         self._on_learned = on_learned
 
     def introduction(self, session: Session) -> bytes:
-        """Show one's certificate, and the last changes of keys: whoever was away for long needs them."""
+        """Return the certificate and the latest rotations, which peers need that were away for long."""
         del session
         rotations = self._authority.rotations[-_MOST_ROTATIONS:]
         return (
@@ -211,9 +211,9 @@ class CertificateDoor:
         )
 
     def examine(self, session: Session, credential: bytes | None) -> Member | None:
-        """Verify the certificate; as much as one signature that is wrong costs, and no more."""
+        """Verify the certificate, at the cost of one invalid signature at most."""
         if not credential or credential[0] != _CERTIFICATE:
-            raise CertificateMissing("the peer showed no certificate")
+            raise CertificateMissing("the peer presented no certificate")
         reader = Reader(credential[1:], what="credential")
         certificate = Signed.from_bytes(reader.field(size=2, most=MOST_STATEMENT_BYTES))
         rotations = [
@@ -228,17 +228,17 @@ class CertificateDoor:
         return self._authority.member(certificate, subject=subject, now=session.now)
 
     def require_still(self, peer_id: str, member: Member | None, *, now: float) -> None:
-        """Let stay whose certificate still holds."""
+        """Let peers stay whose certificates are still valid."""
         if member is None:
             raise CertificateMissing("the peer has no certificate", got=peer_id)
         self._authority.require_valid(member, now=now)
 
     def is_stranger(self, peer_id: str) -> bool:
-        """Say whether a peer was put out."""
+        """Return whether a peer was revoked."""
         return self._authority.is_out(public_key_of(peer_id))
 
     def issue(self, session: Session, request: bytes) -> bytes:
         """Let a peer join by an invitation."""
         if self._issue is None:
-            raise InvitationUnknown("this peer gives no certificates")
+            raise InvitationUnknown("this peer issues no certificates")
         return self._issue(session, request)

@@ -1,4 +1,4 @@
-"""Invitations: one line of text, good for one peer to join a network with, once."""
+"""Invitations: a line of text with which one peer may join a network, once."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ NUMBER_BYTES: Final = 8
 _PROOF_BYTES: Final = 32
 #: Number and proof.
 REQUEST_BYTES: Final = NUMBER_BYTES + _PROOF_BYTES
-#: Bytes of what a peer that joins is given.
+#: Most bytes of a grant.
 MOST_GRANT_BYTES: Final = 48 * 1024
 _MOST_STATEMENTS: Final = 24
 _MOST_ADDRESSES: Final = 8
@@ -51,16 +51,16 @@ _MOST_CHARACTERS: Final = 4096
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Invitation:
-    """What the line says.
+    """The contents of an invitation.
 
     Parameters
     ----------
     network : bytes, length 32
         Id of the network.
     issuer : bytes, length 32
-        Public key of the peer to ask.
+        Public key of the peer that issued it.
     addresses : tuple of str
-        Where it listens, without its identity; 1 to 8.
+        1 to 8 addresses of that peer, without its id.
     number : bytes, length 8
     secret : bytes, length 16
     expires : int
@@ -76,11 +76,11 @@ class Invitation:
 
     @property
     def peer_id(self) -> str:
-        """Who is to be asked."""
+        """Id of the peer that issued it."""
         return peer_id_of(self.issuer)
 
     def to_text(self) -> str:
-        """Write the line: lower-case letters and digits alone, with a checksum."""
+        """Return the line: lower-case letters and digits, with a checksum."""
         content = b"".join(
             (
                 self.network,
@@ -96,18 +96,18 @@ class Invitation:
 
     @classmethod
     def from_text(cls, text: str) -> Self:
-        """Read a line, whatever spaces, line ends and capitals it was given on its way.
+        """Read a line, ignoring spaces, line breaks and capitalisation.
 
         Raises
         ------
         InvalidInvitation
-            It is none, or a part is missing or mistyped.
+            It is not an invitation, or part of it is missing or mistyped.
         """
         line = "".join(text[:_MOST_CHARACTERS].split()).strip("\"'`").lower()
         data = decoded(line.removeprefix(_PREFIX)) if line.startswith(_PREFIX) else None
         if data is None or _checksum(data[:-_CHECKSUM_BYTES]) != data[-_CHECKSUM_BYTES:]:
             raise InvalidInvitation(
-                "this is no invitation, or a part of it is missing or mistyped",
+                "this is not an invitation, or part of it is missing or mistyped",
                 expected=f"the whole line that `gossipfl network invite` printed, {_PREFIX}…",
                 got=f"{len(line)} characters",
             )
@@ -125,20 +125,20 @@ class Invitation:
             )
             reader.end()
         except (MalformedStatement, ValueError) as error:
-            raise InvalidInvitation("this is no invitation", got=error) from error
+            raise InvalidInvitation("this is not a valid invitation", got=error) from error
         return invitation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grant:
-    """What a peer that joins is given.
+    """What a peer receives when it joins.
 
     Parameters
     ----------
     network : Network
     certificate : Signed
     statements : tuple of Signed
-        Changes of keys, and the charter.
+        Rotations and the charter.
     """
 
     network: Network
@@ -146,7 +146,7 @@ class Grant:
     statements: tuple[Signed, ...]
 
     def to_bytes(self) -> bytes:
-        """Write it."""
+        """Encode the grant."""
         return (
             field(self.network.to_bytes(), size=2)
             + field(self.certificate.to_bytes(), size=2)
@@ -156,7 +156,7 @@ class Grant:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
-        """Read it, or raise `MalformedStatement`; nothing is verified."""
+        """Decode a grant, or raise `MalformedStatement`; nothing is verified."""
         reader = Reader(data, what="grant")
         grant = cls(
             network=Network.from_bytes(reader.field(size=2, most=MOST_STATEMENT_BYTES)),
@@ -170,18 +170,18 @@ class Grant:
         return grant
 
     def authority(self, *, network: bytes, subject: bytes, now: float) -> Authority:
-        """Verify all of it: the network is the one that was asked for, and the certificate holds.
+        """Verify the grant: the network is the expected one, and the certificate is valid.
 
         Raises
         ------
         CertificateOfAnotherNetwork
-            Another network's.
+            It belongs to another network.
         NotAMember
-            As `Authority.member` and `Authority.learn`.
+            As in `Authority.member` and `Authority.learn`.
         """
         authority = Authority(self.network)
         if authority.id != network:
-            raise CertificateOfAnotherNetwork("the peer gave a certificate of another network")
+            raise CertificateOfAnotherNetwork("the peer granted a certificate of another network")
         for each in self.statements:
             authority.learn(each, now=now)
         authority.member(self.certificate, subject=subject, now=now)
@@ -189,42 +189,42 @@ class Grant:
 
 
 def request(invitation: Invitation, session: Session) -> bytes:
-    """What a peer that wants to join sends: the number, and a proof that it knows the secret.
+    """Return a request to join: the invitation's number, and a proof of knowing its secret.
 
-    The secret itself is not sent; the proof is good for this connection and these two peers alone.
+    The secret itself is not sent, and the proof is valid only in this connection between these two peers.
     """
     return invitation.number + _proof(invitation.secret, invitation.number, session)
 
 
 def number_in(asked: bytes) -> bytes:
-    """Return the number of the invitation that a request is about.
+    """Return the number of a request's invitation.
 
     Raises
     ------
     MalformedStatement
-        It is no request.
+        The bytes are not a request.
     """
     if len(asked) != REQUEST_BYTES:
-        raise MalformedStatement("this is no request to join", expected=f"{REQUEST_BYTES} bytes")
+        raise MalformedStatement("this is not a request to join", expected=f"{REQUEST_BYTES} bytes")
     return asked[:NUMBER_BYTES]
 
 
 def is_proved(asked: bytes, secret: bytes, session: Session) -> bool:
-    """Say whether a request proves to know the secret."""
+    """Return whether a request proves knowledge of the secret."""
     return hmac.compare_digest(asked[NUMBER_BYTES:], _proof(secret, asked[:NUMBER_BYTES], session))
 
 
 def require_fresh(invitation: Invitation, *, now: float) -> None:
-    """Require that there is still time to use it, before anybody is asked.
+    """Require that an invitation has not expired, before contacting anyone.
 
     Raises
     ------
     MembershipError
-        There is none.
+        It has expired.
     """
     if now >= invitation.expires:
         raise MembershipError(
-            "the invitation has expired", remedy="Ask for another one: `gossipfl network invite`."
+            "the invitation has expired", remedy="Ask for a new one: `gossipfl network invite`."
         )
 
 

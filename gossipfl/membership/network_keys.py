@@ -1,4 +1,4 @@
-"""Keys of a network: at its beginning, and after each rotation."""
+"""Network keys: the initial ones, and those after each rotation."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gossipfl.membership.codec import ID_BYTES, KEY_BYTES, LATEST, SERIAL_BYTES,
 
 __all__ = ["MOST_KEYS", "KeySet", "Network", "Rotation"]
 
-#: Network keys; who signs has at most as many.
+#: Most network keys, and most signatures of a statement.
 MOST_KEYS: Final = 8
 _MOST_NAME: Final = 64
 _NETWORK_PREFIX: Final = b"gossipfl network 1\n"
@@ -20,14 +20,14 @@ _NETWORK_PREFIX: Final = b"gossipfl network 1\n"
 
 @dataclass(frozen=True, slots=True)
 class KeySet:
-    """Network keys, and how many of them must sign.
+    """Network keys, and the number of them that must sign.
 
     Parameters
     ----------
     threshold : int
-        From 1 to as many as there are keys.
+        From 1 to the number of keys.
     keys : tuple of bytes
-        Ed25519 public keys in ascending order, each once; at most 8.
+        At most 8 different Ed25519 public keys in ascending order.
 
     Raises
     ------
@@ -42,30 +42,30 @@ class KeySet:
         ordered = all(a < b for a, b in pairwise(self.keys))
         if not ordered or not 1 <= self.threshold <= len(self.keys) <= MOST_KEYS:
             raise MalformedStatement(
-                "these are no network keys",
+                "the network keys are invalid",
                 expected=f"1 to {MOST_KEYS} different keys, of which one or more must sign",
                 got=f"{self.threshold} of {len(self.keys)}",
             )
 
     def to_bytes(self) -> bytes:
-        """Write them."""
+        """Encode them."""
         return integer(self.threshold, 1) + integer(len(self.keys), 1) + b"".join(self.keys)
 
     @classmethod
     def read(cls, reader: Reader) -> Self:
-        """Read them."""
+        """Decode them."""
         threshold, count = reader.integer(1), reader.integer(1, most=MOST_KEYS)
         return cls(threshold, tuple(reader.take(KEY_BYTES) for _ in range(count)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Network:
-    """A network at its beginning; its id is the digest of this.
+    """A network as founded; its id is the digest of this.
 
     Parameters
     ----------
     name : str
-        For people: 1 to 64 printable ASCII characters.
+        1 to 64 printable ASCII characters, for people.
     nonce : bytes, length 16
     keys : KeySet
     """
@@ -77,16 +77,16 @@ class Network:
 
     @property
     def id(self) -> bytes:
-        """SHA-256 of these bytes: who knows it cannot be shown another network of the name."""
+        """SHA-256 of these bytes, so another network of the same name has another id."""
         return hashlib.sha256(_NETWORK_PREFIX + self.to_bytes()).digest()
 
     def to_bytes(self) -> bytes:
-        """Write it."""
+        """Encode the network."""
         return field(self.name.encode("ascii"), size=1) + self.nonce + self.keys.to_bytes()
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
-        """Read it, or raise `MalformedStatement`."""
+        """Decode a network, or raise `MalformedStatement`."""
         reader = Reader(data, what="network")
         name = reader.text(size=1, most=_MOST_NAME)
         network = cls(name=name, nonce=reader.take(SERIAL_BYTES), keys=KeySet.read(reader))
@@ -96,15 +96,15 @@ class Network:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rotation:
-    """Other network keys from now on.
+    """Replacement of the network keys.
 
     Parameters
     ----------
     network : bytes, length 32
     number : int
-        1 for the first rotation, and so on.
+        Counted from 1.
     previous_until : int
-        Until when what the keys before have signed is still valid; seconds since 1970.
+        When signatures by earlier keys expire, in seconds since 1970.
     keys : KeySet
     """
 
@@ -115,12 +115,12 @@ class Rotation:
     keys: KeySet
 
     def to_bytes(self) -> bytes:
-        """Write it."""
+        """Encode the rotation."""
         return self.network + integer(self.number, 4) + integer(self.previous_until, 8) + self.keys.to_bytes()
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
-        """Read it, or raise `MalformedStatement`."""
+        """Decode a rotation, or raise `MalformedStatement`."""
         reader = Reader(data, what="rotation")
         rotation = cls(
             network=reader.take(ID_BYTES),

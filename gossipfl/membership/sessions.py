@@ -1,4 +1,4 @@
-"""Connections whose two ends have proved their identities, and proofs that hold in one of them alone."""
+"""Authenticated connections, and proofs that are valid in only one of them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["Session", "proof_of"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
-    """One connection, after both sides have proved their identities and before anything else.
+    """One connection, immediately after both sides have proved their identities.
 
     Parameters
     ----------
@@ -22,7 +22,7 @@ class Session:
     is_initiator : bool
         Whether this side dialled.
     binding : bytes, length 32
-        Hash of the handshake: another in every connection, whoever stands between its ends.
+        Hash of the handshake, which differs in every connection, even through a man in the middle.
     now : float
         Seconds since 1970.
     """
@@ -35,10 +35,10 @@ class Session:
 
 
 def proof_of(secret: bytes, session: Session, *, label: bytes, by_initiator: bool) -> bytes:
-    """Prove to hold a secret, in one connection and one direction only.
+    """Return a proof of knowing a secret, valid in one direction of one connection.
 
-    It covers the hash of the handshake and both identities: in another connection, or passed on by whoever
-    stands in the middle, it proves nothing; and it is no use to whoever receives it but to compare.
+    It covers the hash of the handshake and both identities, so it proves nothing in another connection or when
+    relayed by a man in the middle, and its receiver can do nothing with it but compare.
     """
     initiator, responder = (
         (session.own, session.other) if session.is_initiator else (session.other, session.own)

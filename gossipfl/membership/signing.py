@@ -1,4 +1,4 @@
-"""Statements with signatures: by network keys, or by an issuer whose own certificate they have signed."""
+"""Signed statements: by network keys, or by an issuer whose certificate network keys have signed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gossipfl.membership.statements import Body, Certificate, Charter, Revocatio
 
 __all__ = ["MOST_STATEMENT_BYTES", "Signature", "Signed", "Signer"]
 
-#: Bytes of the longest statement, signatures and all.
+#: Most bytes of a statement with its signatures.
 MOST_STATEMENT_BYTES: Final = 16 * 1024
 _MOST_BODY: Final = 12 * 1024
 _MOST_CERTIFICATE: Final = 1024
@@ -29,19 +29,19 @@ _BODIES: Final[dict[int, type[Body]]] = {
 
 
 class Signer(Protocol):
-    """Whoever can sign: a network key, or a peer."""
+    """A key that can sign: a network key, or a peer's identity."""
 
     @property
     def public_key(self) -> bytes:
         """Ed25519 public key, 32 bytes."""
 
     def sign(self, data: bytes) -> bytes:
-        """Sign `data`: 64 bytes."""
+        """Return the 64-byte signature of `data`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """A key, and what it makes of a statement."""
+    """A signature of a statement, and its public key."""
 
     key: bytes
     signature: bytes
@@ -49,15 +49,15 @@ class Signature:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signed:
-    """A statement with who has signed it.
+    """A statement with its signatures.
 
     Parameters
     ----------
     body : Network, Certificate, Revocation, Rotation or Charter
     signatures : tuple of Signature
-        By keys in ascending order, each once; at most 8. Nothing is verified by reading them.
+        At most 8, by different keys in ascending order; not yet verified.
     issuer : Signed or None
-        The certificate of the issuer that has signed; None where network keys have.
+        Certificate of the issuer that signed; None if network keys did.
     """
 
     body: Body
@@ -66,15 +66,15 @@ class Signed:
 
     @property
     def signed_bytes(self) -> bytes:
-        """What is signed: all that the statement says."""
+        """The bytes that are signed."""
         return _PREFIX + integer(self.body.kind, 1) + self.body.to_bytes()
 
     def signed_by(self, signers: Iterable[Signer]) -> Signed:
-        """Add signatures to those that are there."""
+        """Return the statement with further signatures."""
         content = self.signed_bytes
         added = {each.public_key: Signature(each.public_key, each.sign(content)) for each in signers}
-        all_of_them = {each.key: each for each in self.signatures} | added
-        return replace(self, signatures=tuple(all_of_them[key] for key in sorted(all_of_them)))
+        signatures = {each.key: each for each in self.signatures} | added
+        return replace(self, signatures=tuple(signatures[key] for key in sorted(signatures)))
 
     def require_signature(self, signature: Signature) -> None:
         """Verify one signature.
@@ -82,15 +82,15 @@ class Signed:
         Raises
         ------
         CertificateForged
-            It is not by its key.
+            Its key did not make it.
         """
         try:
             Ed25519PublicKey.from_public_bytes(signature.key).verify(signature.signature, self.signed_bytes)
         except (InvalidSignature, ValueError):
-            raise CertificateForged("a signature is not by the key it names") from None
+            raise CertificateForged("a signature was not made by the key that it names") from None
 
     def to_bytes(self) -> bytes:
-        """Write it."""
+        """Encode the statement."""
         return b"".join(
             (
                 integer(self.body.kind, 1),
@@ -103,12 +103,12 @@ class Signed:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
-        """Read a statement; nothing is verified.
+        """Decode a statement; nothing is verified.
 
         Raises
         ------
         MalformedStatement
-            The bytes are none.
+            The bytes are not a statement.
         """
         reader = Reader(data, what="statement")
         if len(data) > MOST_STATEMENT_BYTES:
@@ -129,5 +129,5 @@ class Signed:
             or not isinstance(issuer.body, Certificate)
             or issuer.issuer is not None
         ):
-            raise reader.wrong("what it encloses is no issuer's certificate")
+            raise reader.wrong("it does not enclose an issuer's certificate")
         return cls(body=body, signatures=signatures, issuer=issuer)

@@ -1,6 +1,6 @@
-"""Statements about members: who belongs to a network, who does not any more, and what all have alike.
+"""Statements about members: certificates, revocations and charters.
 
-Each statement has one form in bytes (``docs/membership.md``), so that a signature and a digest mean one thing.
+Each statement has exactly one encoding (``docs/membership.md``), so signatures and digests are unambiguous.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _MOST_VALUE: Final = 512
 
 
 class Role(enum.IntEnum):
-    """What a member may do: take part, or also let others in."""
+    """Rights of a member: taking part, or also issuing certificates to others."""
 
     MEMBER = 1
     ISSUER = 2
@@ -29,16 +29,16 @@ class Role(enum.IntEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Certificate:
-    """A peer is a member of a network for some time.
+    """A peer's membership of a network for a limited time.
 
     Parameters
     ----------
     network : bytes, length 32
     subject : bytes, length 32
-        The peer's public key, which its id stands for.
+        The peer's public key.
     role : Role
     not_before, expires : int
-        Seconds since 1970; valid from the first to before the last.
+        Seconds since 1970; valid from the first until just before the second.
     serial : bytes, length 16
     """
 
@@ -51,13 +51,13 @@ class Certificate:
     serial: bytes
 
     def to_bytes(self) -> bytes:
-        """Write it."""
+        """Encode the certificate."""
         times = integer(self.not_before, 8) + integer(self.expires, 8)
         return self.network + self.subject + integer(self.role, 1) + times + self.serial
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
-        """Read it, or raise `MalformedStatement`."""
+        """Decode a certificate, or raise `MalformedStatement`."""
         reader = Reader(data, what="certificate")
         certificate = cls(
             network=reader.take(ID_BYTES),
@@ -73,13 +73,13 @@ class Certificate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Revocation:
-    """A peer is out of a network, for good.
+    """The permanent exclusion of a peer from a network.
 
     Parameters
     ----------
     network, subject : bytes, length 32
     at : int
-        When that was decided, for people; seconds since 1970.
+        When it was decided, for people; seconds since 1970.
     """
 
     kind: ClassVar[Kind] = Kind.REVOCATION
@@ -88,12 +88,12 @@ class Revocation:
     at: int
 
     def to_bytes(self) -> bytes:
-        """Write it."""
+        """Encode the revocation."""
         return self.network + self.subject + integer(self.at, 8)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
-        """Read it, or raise `MalformedStatement`."""
+        """Decode a revocation, or raise `MalformedStatement`."""
         reader = Reader(data, what="revocation")
         revocation = cls(
             network=reader.take(ID_BYTES),
@@ -106,15 +106,15 @@ class Revocation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Charter:
-    """What all members of a network have alike.
+    """The settings that all members of a network share.
 
     Parameters
     ----------
     network : bytes, length 32
     number : int
-        The charter with the highest number holds; 1 is the first.
+        Counted from 1; the charter with the highest number is in force.
     fields : tuple of pairs of str
-        Names and values (JSON), by name in ascending order; at most 64.
+        At most 64 names and values (JSON), in ascending order of the names.
     """
 
     kind: ClassVar[Kind] = Kind.CHARTER
@@ -123,7 +123,7 @@ class Charter:
     fields: tuple[tuple[str, str], ...]
 
     def to_bytes(self) -> bytes:
-        """Write it."""
+        """Encode the charter."""
         pairs = b"".join(
             field(name.encode("ascii"), size=1) + field(value.encode("ascii"), size=2)
             for name, value in self.fields
@@ -132,7 +132,7 @@ class Charter:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
-        """Read it, or raise `MalformedStatement`."""
+        """Decode a charter, or raise `MalformedStatement`."""
         reader = Reader(data, what="charter")
         network, number = reader.take(ID_BYTES), reader.integer(4, least=1)
         fields = tuple(

@@ -1,8 +1,8 @@
-"""The conversation at the door: each side shows who it is, and then how its settings compare.
+"""The protocol at the door: both sides exchange credentials, and then fingerprints of their settings.
 
-It runs right after the handshake, inside the encryption and before anything else is read. A message is its kind
-(one byte), its length (two, little-endian) and its content; each has a bound that is checked before it is read.
-The side that dialled speaks first, and a stranger among the two learns nothing but that it is not a member.
+It runs right after the handshake, encrypted, and before anything else is read. A message consists of its kind (one
+byte), its length (two bytes, little-endian) and its content, whose limit is checked before it is read. The side
+that dialled speaks first. A peer that is refused learns only that it is not a member.
 """
 
 from __future__ import annotations
@@ -55,12 +55,12 @@ _MOST: Final = {
     _Kind.JOIN: REQUEST_BYTES,
     _Kind.GRANT: MOST_GRANT_BYTES,
 }
-#: Bytes that the other side may make this one read at the door.
+#: Most bytes that this side reads at the door.
 MOST_THRESHOLD_BYTES: Final = 2 * _HEADER_BYTES + MOST_CREDENTIAL_BYTES + MOST_FIELDS_BYTES
 
 
 class Channel(Protocol):
-    """What the conversation takes place on."""
+    """The two operations that the protocol needs."""
 
     async def read_exactly(self, size: int) -> bytes:
         """Return the next `size` bytes."""
@@ -73,9 +73,9 @@ def _message(kind: _Kind, content: bytes) -> bytes:
     return integer(kind, 1) + integer(len(content), 2) + content
 
 
-#: All that a stranger is told, whatever the reason.
+#: The only answer to a peer that is refused, whatever the reason.
 NOT_A_MEMBER: Final = _message(_Kind.REFUSAL, b"not a member")
-# Told to whoever has proved to hold the secret of an invitation, and so is no stranger.
+# Only for peers that have proved knowledge of an invitation's secret.
 _SPENT: Final[Mapping[type[Exception], bytes]] = {
     InvitationUsed: b"the invitation was used",
     InvitationExpired: b"the invitation has expired",
@@ -83,17 +83,17 @@ _SPENT: Final[Mapping[type[Exception], bytes]] = {
 
 
 class Joined(Exception):
-    """The other side was given a certificate, with which it will come again."""
+    """The other side was granted a certificate, with which it will connect again."""
 
 
 class Threshold:
-    """What a peer has at its door, and takes to the doors of others.
+    """Admission of other peers, and requests for admission by them.
 
     Parameters
     ----------
     door : Door
     charter : mapping of str to str
-        What all peers must have alike: values by name, in canonical JSON.
+        Settings that all peers must share: values by name, in canonical JSON.
     """
 
     def __init__(self, door: Door, charter: Mapping[str, str]) -> None:
@@ -101,20 +101,20 @@ class Threshold:
         self._charter = charter
 
     async def cross(self, channel: Channel, session: Session) -> Member | None:
-        """Introduce and examine each other, and compare settings; return the other's certificate, if any.
+        """Exchange credentials and compare settings; return the other side's certificate, if it has one.
 
         Raises
         ------
         NotAdmitted
-            The other side says that this peer is not a member.
+            The other side refuses this peer.
         NotAMember
-            The other side is none itself.
+            This peer refuses the other side.
         IncompatibleCharter
-            Its settings differ.
+            Their settings differ.
         MalformedStatement
-            It says what nobody should.
+            The other side breaks the protocol.
         Joined
-            It was given a certificate, and has no more to say.
+            The other side was granted a certificate, which ends the connection.
         """
         member = await (self._knock if session.is_initiator else self._answer)(channel, session)
         await channel.write(_message(_Kind.CHARTER, fingerprints(self._charter, binding=session.binding)))
@@ -123,12 +123,12 @@ class Threshold:
         return member
 
     async def pass_unannounced(self, channel: Channel, session: Session) -> Member | None:
-        """Decide about a peer that does not know of doors.
+        """Decide about a peer that does not speak this protocol.
 
         Raises
         ------
         NotAMember
-            This door is not open to it.
+            It is not admitted.
         """
         try:
             return self.door.examine(session, None)
@@ -161,15 +161,16 @@ class Threshold:
         try:
             grant = self.door.issue(session, request)
         except (NotAMember, MalformedStatement) as error:
-            told = _SPENT.get(type(error))
-            await _write_anyway(channel, NOT_A_MEMBER if told is None else _message(_Kind.REFUSAL, told))
+            reason = _SPENT.get(type(error))
+            refusal = NOT_A_MEMBER if reason is None else _message(_Kind.REFUSAL, reason)
+            await _write_anyway(channel, refusal)
             raise
         await channel.write(_message(_Kind.GRANT, grant))
         raise Joined(session.other)
 
 
 async def ask_to_join(channel: Channel, request: bytes, *, other: str) -> bytes:
-    """Ask the peer that was dialled for a certificate; see `invitations`.
+    """Request a certificate from the dialled peer; see `invitations`.
 
     Raises
     ------
@@ -181,17 +182,17 @@ async def ask_to_join(channel: Channel, request: bytes, *, other: str) -> bytes:
 
 
 async def _write_anyway(channel: Channel, message: bytes) -> None:
-    """Tell the other side why it ends here; it may have gone already, and is refused all the same."""
+    """Send a refusal, which takes effect even if the other side has already gone."""
     with suppress(Exception):
         await channel.write(message)
 
 
 async def _read(channel: Channel, kind: _Kind, *, other: str) -> bytes:
-    came, content = await _read_any(channel, (kind, _Kind.REFUSAL))
-    if came is _Kind.REFUSAL:
+    got, content = await _read_any(channel, (kind, _Kind.REFUSAL))
+    if got is _Kind.REFUSAL:
         spent = next((text for text in _SPENT.values() if text == content), None)
         raise NotAdmitted(
-            f"peer {other} says: {(spent or b'not a member').decode('ascii')}",
+            f"peer {other} answered: {(spent or b'not a member').decode('ascii')}",
             remedy="Join its network: `gossipfl network join INVITATION --home DIR`.",
         )
     return content
@@ -204,4 +205,4 @@ async def _read_any(channel: Channel, kinds: tuple[_Kind, ...]) -> tuple[_Kind, 
         if header[0] == kind and length <= _MOST[kind]:
             return kind, await channel.read_exactly(length)
     expected = " or ".join(each.name.lower() for each in kinds)
-    raise MalformedStatement("a message at the door has no place here, or is too long", expected=expected)
+    raise MalformedStatement("a message at the door is unexpected or too long", expected=expected)

@@ -1,6 +1,6 @@
 """The runtime of a peer: training, gossip, serving, checkpoints and records, in one nursery.
 
-The names below are imported when they are first used: looking at a peer's directory needs no torch.
+The names below are imported on first use, so that inspecting a peer's directory does not import torch.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The parts of a peer, made from its settings."""
+"""Construction of a peer's parts from its settings."""
 
 from __future__ import annotations
 
@@ -42,38 +42,38 @@ logger = logging.getLogger(__name__)
 
 
 def warn_of_lost_identity(home: Home) -> None:
-    """Warn if a peer that has learned before has no key any more, so that it will come back as another one."""
+    """Warn if the key of a peer with a checkpoint is missing, so that it will start as a different peer."""
     key = home.directory / KEY_FILE
     with named_errors(f"cannot look into the home {home.directory}"):
         lost = home.checkpoint.exists() and not key.exists()
     if lost:
         logger.warning(
-            "there is a checkpoint and no key in %s: a new key is made, and others take this for another peer. "
-            "If they name it in bootstrap or allow, stop it and restore %s from a backup",
+            "%s has a checkpoint but no key: a new key is created, and others will see a different peer. If "
+            "they name this one in bootstrap or allow, stop it and restore %s from a backup",
             home.directory,
             key.name,
         )
 
 
 def trainer_of(task: Task, data: Dataset, settings: PeerSettings) -> Trainer:
-    """Training on this peer's own data.
+    """Return the trainer for this peer's own data.
 
     Raises
     ------
     InvalidTask
-        If the model or the loss fails on the data.
+        The model or the loss fails on the data.
     """
     own = NodeData.of_one_node(data.train_inputs, data.train_targets, number=settings.runtime.number)
     return Trainer.of(task, own, settings.training)
 
 
 def tried_data(task: Task, settings: PeerSettings) -> DataSummary:
-    """Read this peer's data, try a training step and an evaluation on it, and summarise it.
+    """Read this peer's data, try a training step and an evaluation on them, and summarise them.
 
     Raises
     ------
     InvalidTask
-        If the data cannot be read, or training or the evaluation fails.
+        The data cannot be read, or training or evaluation fails.
     """
     data = task.dataset()
     rehearse(task, trainer_of(task, data, settings), data.test_inputs, data.test_targets)
@@ -81,53 +81,53 @@ def tried_data(task: Task, settings: PeerSettings) -> DataSummary:
 
 
 def first_state(task: Task, trainer: Trainer, settings: PeerSettings) -> State:
-    """The model before any training."""
+    """Return the state before any training."""
     row = task.initial_row(settings.runtime.number)
     return State(nodes=Nodes.start(row[None], optimiser_state_size=trainer.optimiser_state_size))
 
 
 def checkpoint_of(home: Home, task: Task, trainer: Trainer, *, rounds: str | None) -> Checkpoint | None:
-    """The checkpoint of a home, if there is one.
+    """Return the checkpoint of a home, if there is one.
 
     Raises
     ------
     CorruptCheckpoint
-        If it is damaged, of another task, or was made in another way of learning.
+        It is damaged, belongs to another task, or was made by another algorithm for rounds or by gossip.
     """
     if not home.checkpoint.exists():
         return None
     checkpoint = load_checkpoint(home.checkpoint, task, optimiser_state_size=trainer.optimiser_state_size)
     if checkpoint.rounds != rounds:
         raise CorruptCheckpoint(
-            f"the checkpoint {home.checkpoint} was made in another way of learning",
+            f"the checkpoint {home.checkpoint} was made by a different kind of learning",
             expected=rounds or "gossip",
             got=checkpoint.rounds or "gossip",
-            remedy="Use the settings it was made with, or another --home for the new way.",
+            remedy="Use the settings it was made with, or another --home.",
         )
     return checkpoint
 
 
 def resumed_state(checkpoint: Checkpoint) -> State:
-    """The model as it was saved."""
+    """Return the state that was saved."""
     return State(nodes=checkpoint.nodes, event=checkpoint.event, merges_pending=checkpoint.merges_pending)
 
 
 def neighbour_generator(settings: PeerSettings, peer_id: str) -> np.random.Generator:
-    """The generator a peer chooses neighbours by: one stream for each seed and identity.
+    """Return the generator for choosing neighbours: one stream for each seed and identity.
 
-    The identity is in it because many peers are run with the same settings, and must not choose in step.
+    The identity matters because peers with the same settings must not make the same choices.
     """
     seeds = np.random.SeedSequence((settings.runtime.seed, int.from_bytes(peer_id.encode())))
     return np.random.Generator(np.random.PCG64(seeds))
 
 
 def outgoing_of(settings: PeerSettings, task: Task) -> Pipeline:
-    """The pipeline of what a peer sends; its codec is never None.
+    """Return the pipeline for outgoing rows; its codec is never None.
 
     Raises
     ------
     SettingError
-        If the codec would change models of this size too much.
+        The codec would change models of this size too much.
     """
     try:
         in_rounds = settings.rounds.algorithm is not None  # all members know the codec before any frame
@@ -140,13 +140,13 @@ def outgoing_of(settings: PeerSettings, task: Task) -> Pipeline:
 
 
 def expectation_of(task: Task, *, gossip: GossipPlan | None = None) -> Expectation:
-    """What a peer of this task accepts from others: any codec that keeps models, and nothing of another layout.
+    """Return what a peer of this task accepts: its own layout, in any codec that preserves models.
 
     Parameters
     ----------
     task : Task
     gossip : GossipPlan, optional
-        Of a peer that gossips.
+        Plan of a peer that gossips.
     """
     return Expectation(
         task=task.fingerprint,
@@ -159,7 +159,7 @@ def expectation_of(task: Task, *, gossip: GossipPlan | None = None) -> Expectati
 
 
 def bootstrap_peers(settings: PeerSettings) -> list[PeerDescriptor]:
-    """Whom a peer asks first; one that is named with several addresses is tried at all of them."""
+    """Return the peers to ask first, each with all addresses that the settings give for it."""
     addresses: dict[str, list[str]] = {}
     for address in settings.network.bootstrap:
         addresses.setdefault(str(parse_address(address).peer_id), []).append(address)
@@ -169,12 +169,12 @@ def bootstrap_peers(settings: PeerSettings) -> list[PeerDescriptor]:
 
 
 def network_limits(settings: PeerSettings) -> NetworkLimits:
-    """How much of this peer others may use.
+    """Return the limits on others' use of this peer.
 
     Raises
     ------
     SettingError
-        If limits contradict each other, or the process may open too few files.
+        Limits contradict each other, or the process may open too few files.
     """
     network = settings.network
     connections = room_for_connections(network.connections)

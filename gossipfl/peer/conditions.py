@@ -1,4 +1,4 @@
-"""Conditions of a peer that its operator should know of, for its log and its status."""
+"""Conditions that a peer's operator should know about, for the log and the status."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _REMEMBER_JUMP_SECONDS: Final = 3600.0
 
 @dataclass(slots=True)
 class Conditions:
-    """Unusual conditions of a peer, by name: since when, and in words.
+    """A peer's unusual conditions, by name, with their beginning and description.
 
     Names are ``disk``, ``records``, ``alone``, ``clock``, ``restored`` and ``copy``.
     """
@@ -30,21 +30,21 @@ class Conditions:
     _held: dict[str, tuple[float, str]] = field(default_factory=dict)
 
     def note(self, name: str, text: str) -> None:
-        """Note that something is so; a second time replaces its text."""
+        """Record a condition; a second time replaces its text."""
         since, _ = self._held.get(name, (time.time(), ""))
         self._held[name] = (since, text)
 
     def clear(self, name: str) -> None:
-        """Note that it is not so any more."""
+        """Record that a condition has ended."""
         self._held.pop(name, None)
 
     def to_values(self) -> list[dict[str, Any]]:
-        """As plain values: ``name``, ``since`` in seconds since 1970, ``text``."""
+        """Return plain values: ``name``, ``since`` in seconds since 1970, ``text``."""
         return [{"name": name, "since": since, "text": text} for name, (since, text) in self._held.items()]
 
 
 def note_clock_behind(conditions: Conditions, incarnation: int) -> None:
-    """Notice a clock that is behind the number of this start, which is above those of all starts before."""
+    """Warn if the clock is behind the number of this start, which exceeds those of all earlier starts."""
     behind = incarnation / 1000 - time.time()
     if behind > _BEHIND_SECONDS:
         text = f"the clock is {behind:.0f} s behind that of an earlier start of this peer"
@@ -57,7 +57,7 @@ async def watch_clock(
     record: Callable[[Mapping[str, Any]], None],
     clock: Callable[[], float] = time.time,
 ) -> None:
-    """Watch for clock changes and for sleep of the machine; learning does not depend on either."""
+    """Report clock changes and machine sleep, until cancelled; learning does not depend on either."""
     offset, jumped_at = clock() - trio.current_time(), float("inf")
     while True:
         await trio.sleep(_LOOK_SECONDS)

@@ -1,4 +1,4 @@
-"""File descriptors: how many connections a process may have."""
+"""Limits on file descriptors, and thus on connections."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ __all__ = ["room_for_connections"]
 
 logger = logging.getLogger(__name__)
 
-_RESERVED = 40  # files of the home, listeners, the event loop, libraries that are loaded later
+_RESERVED = 40  # files of the home, listeners, the event loop, libraries loaded later
 _FEWEST = 8
 _REMEDY = "Raise it: `ulimit -n 1024`, LimitNOFILE= for systemd, --ulimit nofile=1024 for containers."
 
 
 def room_for_connections(wanted: int) -> int:
-    """Raise the process's soft limit as far as is needed and allowed, and say how many connections fit.
+    """Raise the process's soft limit as far as needed and allowed, and return how many connections fit.
 
     Parameters
     ----------
@@ -27,12 +27,12 @@ def room_for_connections(wanted: int) -> int:
     Returns
     -------
     int
-        As many, or fewer where the hard limit is low; then it says so in the log.
+        `wanted`, or fewer if the hard limit is too low, which is logged.
 
     Raises
     ------
     SettingError
-        If not even eight connections fit.
+        Fewer than eight connections fit.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = wanted + _RESERVED

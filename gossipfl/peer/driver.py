@@ -1,4 +1,4 @@
-"""A peer's part in a network: the learner, and the tasks that talk to the others, in gossip or in rounds."""
+"""Interfaces common to gossip and rounds: the learner, and a peer's tasks and handlers."""
 
 from __future__ import annotations
 
@@ -19,52 +19,52 @@ __all__ = ["Learning", "Participation", "Parts"]
 
 
 class Learning(Protocol):
-    """The one owner of a peer's model."""
+    """The only owner of a peer's model."""
 
     divergences: int
 
     @property
     def state(self) -> State:
-        """The newest version of the model; a value, safe to keep."""
+        """The newest version of the model, an immutable value."""
         ...
 
     def keep(self, state: State) -> None:
-        """Note that this state is saved."""
+        """Record that this state has been saved."""
         ...
 
     async def run(self) -> None:
-        """Learn until cancelled, or until there is no more to do."""
+        """Learn until cancelled, or until learning is complete."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class Parts:
-    """The components of one start of a peer, however it takes part.
+    """The components of one start of a peer, whether it gossips or learns in rounds.
 
     Parameters
     ----------
     host : Host
     state : State
-        Where learning starts.
+        Initial state.
     task : Task
     data : Dataset
         The peer's own.
     trainer : Trainer
-        Over these.
+        For these data.
     generator : numpy.random.Generator
-        Neighbours and pauses are drawn from it.
+        For choosing neighbours and pauses.
     settings : PeerSettings
     incarnation : int
     record : callable
-        Takes one record.
+        Appends a record.
     start_again : callable
-        Takes an incarnation, and makes the peer start again beyond it; returns if that is not possible now.
-    name_double : callable
-        Takes an error where an identity is in use twice.
+        Called with an incarnation, restarts the peer with a higher one; returns if that is impossible now.
+    report_double : callable
+        Called with an error when an identity is in use twice.
     starts_before : int
-        How often it did in this process.
+        Earlier starts in this process.
     away_seconds : float
-        How long ago the model was saved from which it goes on; 0 if there is none.
+        Time since the checkpoint was saved; 0 if there is none.
     """
 
     host: Host
@@ -77,14 +77,14 @@ class Parts:
     incarnation: int
     record: Callable[[Mapping[str, Any]], None]
     start_again: Callable[[int], Awaitable[None]]
-    name_double: Callable[[IdentityInUseTwice], None]
+    report_double: Callable[[IdentityInUseTwice], None]
     starts_before: int = 0
     away_seconds: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Participation:
-    """The interactions of one start of a peer with others.
+    """The learner of one start of a peer, and its interactions with others.
 
     Parameters
     ----------
@@ -92,13 +92,13 @@ class Participation:
     answer : callable
         Answers others' messages.
     screen : callable
-        Refuses them by their headers.
+        Refuses messages by their headers.
     tasks : mapping of str to callable
-        Tasks that run as long as the peer does, by name.
+        Background tasks, by name.
     described : callable
-        How the rounds go, as plain values for the status; None of a peer that gossips.
+        Returns the progress of the rounds as plain values for the status; None if the peer gossips.
     gate : callable
-        What the gate decided, as plain values for the status; None where there is no gate.
+        Returns the gate's decisions as plain values for the status; None without a gate.
     """
 
     learner: Learning

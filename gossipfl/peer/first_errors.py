@@ -1,4 +1,4 @@
-"""Errors of others that are logged once, however often they happen."""
+"""Errors caused by others, each logged only once."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from gossipfl.errors import GossipflError
 
 __all__ = ["FirstErrors"]
 
-_MOST = 1000  # others' behaviour decides how many there are
+_MOST = 1000  # others decide how many there are
 
 
 class FirstErrors:
-    """Logs the first error of each kind from each peer; the counters have the rest.
+    """Logs the first error of each kind from each peer; the counters show the rest.
 
     Parameters
     ----------
@@ -24,7 +24,7 @@ class FirstErrors:
         self._seen: set[tuple[str, str]] = set()
 
     def log(self, peer: str, error: GossipflError) -> None:
-        """Log an error of a peer, named as in the log, unless one of its kind was logged before."""
+        """Log an error of a peer, under its name for the log, unless one of the same kind has been logged."""
         key = (peer, error.counter())
         if key not in self._seen and len(self._seen) < _MOST:
             self._seen.add(key)

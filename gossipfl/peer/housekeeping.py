@@ -1,4 +1,4 @@
-"""Housekeeping of a peer alongside learning: evaluation, checkpoints, status."""
+"""Housekeeping alongside learning: evaluation, checkpoints and the status file."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ class Housekeeping:
     home : Home
     task : Task
     data : Dataset
-        Its test samples are evaluated on.
+        Its test samples are used for evaluation.
     learner : Learning
     view : AddressBook or SampledView
     generator : numpy.random.Generator
         Its state is saved with the model.
     records : RecordWriter
     conditions : Conditions
-        Are told of a disk that refuses.
+        Notified of disk errors.
     incarnation : int
     saved_age : int
         Age of the checkpoint resumed from.
@@ -85,11 +85,11 @@ class Housekeeping:
         self.metrics: dict[str, float] = {}
         self._diverged = False
         rows = learner.state.nodes.rows
-        #: Where there are no infinities from the beginning, it need not be kept.
+        # Only needed if it has infinities, which do not count as divergence later.
         self._first_rows = rows.new_zeros(()).expand(rows.shape) if is_finite(rows) else rows
 
     def renew(self, data: Dataset) -> None:
-        """Evaluate on other data from now on."""
+        """Evaluate on different data from now on."""
         self._data = data
 
     async def evaluate_for_ever(self, period: float) -> None:
@@ -112,7 +112,7 @@ class Housekeeping:
         return self._task.evaluate(rows, self._data.test_inputs, self._data.test_targets)
 
     async def save_for_ever(self, period: float) -> None:
-        """Save a checkpoint every ``period`` seconds; a disk that refuses is reported, and tried again."""
+        """Save a checkpoint every ``period`` seconds; disk errors are reported, and saving is tried again."""
         while True:
             await trio.sleep(period)
             await self._save_or_warn()
@@ -126,7 +126,7 @@ class Housekeeping:
         else:
             self._conditions.clear("disk")
         if self._records.lost:
-            lost = f"the disk has refused {self._records.lost} records, and no replay is possible"
+            lost = f"{self._records.lost} records could not be written, so no replay is possible"
             self._conditions.note("records", lost)
         else:
             self._conditions.clear("records")
@@ -137,8 +137,7 @@ class Housekeeping:
         Raises
         ------
         HomeError
-            If the disk refuses: what was learned since the previous checkpoint is lost, and must not pass for
-            saved.
+            Saving failed, so everything learned since the previous checkpoint is lost.
         """
         try:
             await self.save()
@@ -146,17 +145,17 @@ class Housekeeping:
             await self.report(status())
 
     async def save(self) -> None:
-        """Save a checkpoint now; once begun it is not cancelled.
+        """Save a checkpoint now, which is not cancelled once begun.
 
         Raises
         ------
         HomeError
-            If the disk refuses; the previous checkpoint is still there.
+            The disk failed; the previous checkpoint is still there.
         """
         state = self._learner.state
         if has_diverged(state.nodes.rows, self._first_rows):
             if not self._diverged:
-                logger.warning("the model has diverged, and is not saved: the last good checkpoint stays")
+                logger.warning("the model has diverged and is not saved: the last good checkpoint is kept")
             self._diverged = True
             return
         checkpoint = Checkpoint(
@@ -171,8 +170,8 @@ class Housekeeping:
         )
 
         def write() -> None:
-            # Records first: a checkpoint must never know more than the records that lead to it.
-            with named_errors("no checkpoint could be written"):
+            # Records first: a checkpoint must never be ahead of the records that lead to it.
+            with named_errors("the checkpoint could not be written"):
                 self._records.synchronise()
                 save_checkpoint(self._home.checkpoint, checkpoint, self._task)
                 self._records.remove_old()
@@ -190,8 +189,8 @@ class Housekeeping:
             await trio.sleep(_STATUS_SECONDS)
 
     async def report(self, status: PeerStatus) -> None:
-        """Write the status file now; a disk that refuses keeps the old one, and the peer goes on."""
+        """Write the status file now; if the disk fails, the old one stays and the peer continues."""
         try:
             await trio.to_thread.run_sync(write_status, self._home.status, status)
         except OSError as error:
-            logger.debug("no status could be written: %s", error)
+            logger.debug("the status could not be written: %s", error)

@@ -33,7 +33,7 @@ from gossipfl.peer.gossip.view import SampledView
 from gossipfl.peer.housekeeping import Housekeeping
 from gossipfl.peer.membership.entrance import Entrance
 from gossipfl.peer.renewal import renew_for_ever
-from gossipfl.peer.rounds import roster_book, take_part_in_rounds
+from gossipfl.peer.rounds.driver import roster_book, take_part_in_rounds
 from gossipfl.peer.start_record import start_record
 from gossipfl.peer.status import PeerStatus
 from gossipfl.peer.store.home import Home
@@ -286,7 +286,7 @@ class Incarnation:
             record=self._records.append,
             start_again=self._start_again,
             starts_before=self._starts_before,
-            name_double=self._report_double,
+            report_double=self._report_double,
             away_seconds=resumed.away_seconds(now=time.time()) if resumed else 0.0,
         )
         saved = resumed.view if resumed else ()

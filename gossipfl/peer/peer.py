@@ -19,7 +19,7 @@ from gossipfl.peer.gossip.plan import gossip_algorithm, in_full
 from gossipfl.peer.incarnation import Incarnation
 from gossipfl.peer.membership.entrance import with_introducers
 from gossipfl.peer.renewal import require_renewable
-from gossipfl.peer.rounds import in_rounds
+from gossipfl.peer.rounds.driver import in_rounds
 from gossipfl.peer.status import PeerStatus
 from gossipfl.peer.store.home import Home
 from gossipfl.peer.store.versions import bring_up_to_date, said_of_restoring

@@ -1,4 +1,4 @@
-"""Data that grow while a peer runs, read again from time to time."""
+"""Periodic reloading of data that grow while a peer runs."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ logger = logging.getLogger(__name__)
 
 
 def described(data: Dataset) -> Mapping[str, Any]:
-    """Description in records of the data a peer trains on: their number, and a fingerprint."""
+    """Return the description of training data for records: their number and a fingerprint."""
     return {"samples": data.samples, "data": data.fingerprint()}
 
 
 def require_renewable(task: Task, *, in_rounds: bool) -> None:
-    """Require that a peer can learn from growing data, if the task's data grow.
+    """Require that a peer whose task's data grow does not learn in rounds.
 
     Raises
     ------
     InvalidTask
-        If it learns in rounds: how many steps a round has depends on the data.
+        It does; the number of steps of a round depends on the data.
     """
     if in_rounds and task.refresh_seconds is not None:
         raise InvalidTask(
-            f"the data of task {task.name!r} grow, and this peer learns in rounds",
-            expected="data that stay as they are",
+            f"the data of task {task.name!r} grow, but this peer learns in rounds",
+            expected="data that do not change",
             got=f"refresh_seconds={task.refresh_seconds:g}",
             remedy="Let it gossip, or make the task without refresh_seconds.",
         )
@@ -50,19 +50,19 @@ async def renew_for_ever(
     learner: Learner,
     publish: Callable[[Dataset], None],
 ) -> None:
-    """Read the data again every ``task.refresh_seconds``, and train on them where they have changed.
+    """Reload the data every ``task.refresh_seconds``, and train on them if they have changed.
 
-    Data that cannot be read just now are left alone: the peer goes on with those it has.
+    If they cannot be read, the peer continues with those that it has.
 
     Parameters
     ----------
     task : Task
     settings : PeerSettings
     first : Dataset
-        What the peer has read already.
+        The data that the peer started with.
     learner : Learner
     publish : callable
-        Receives new data, for evaluation.
+        Called with new data, for evaluation.
     """
     period, before = task.refresh_seconds, described(first)
     if period is None:
@@ -78,10 +78,10 @@ async def renew_for_ever(
         try:
             data, now, trainer = await run_abandonable(read)
         except InvalidTask as error:
-            logger.warning("the data were not read again: %s", error)
+            logger.warning("the data could not be reloaded: %s", error)
             continue
         if trainer is not None:
-            logger.info("trains on %d samples from now on", data.samples)
+            logger.info("training on %d samples from now on", data.samples)
             before = now
             learner.renew(trainer, now)
             publish(data)

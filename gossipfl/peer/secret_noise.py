@@ -1,4 +1,4 @@
-"""Noise with a fresh secret from the operating system's generator for each exchange or message."""
+"""Noise from a fresh secret for each exchange or message, drawn from the operating system's generator."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ __all__ = ["new_normals"]
 def new_normals(
     outgoing: Pipeline, record: Callable[[Mapping[str, Any]], None], named: Mapping[str, int]
 ) -> Normals:
-    """Draw a secret, and record it if all noise of the pipeline is to be recorded: before what it blurs is sent.
+    """Draw a secret and, before anything is sent, record it if all noise of the pipeline is to be recorded.
 
     Parameters
     ----------
     outgoing : Pipeline
     record : callable
-        Takes one record.
+        Appends a record.
     named : mapping of str to int
         Purpose of the secret: ``round`` and ``exchange``, or ``sequence``.
     """

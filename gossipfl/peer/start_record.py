@@ -24,7 +24,7 @@ def start_record(
     data: Dataset,
     resumed: Checkpoint | None,
 ) -> dict[str, Any]:
-    """Record everything that a replay must know before any event."""
+    """Return the record of everything that a replay must know before the first event."""
     return {
         "kind": "start",
         "peer": peer_id,

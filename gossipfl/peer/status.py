@@ -1,4 +1,4 @@
-"""Status of a peer: one value for the terminal, the status file and programs that embed a peer."""
+"""A peer's status, for the terminal, the status file and programs that embed a peer."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["PeerStatus", "read_status", "write_status"]
 
 @dataclass(frozen=True, kw_only=True)
 class PeerStatus:
-    """A peer at one instant.
+    """The state of a peer at one moment.
 
     Parameters
     ----------
@@ -33,25 +33,25 @@ class PeerStatus:
     age, step, event : int
         Age of the model; training steps done here; changes of the model.
     loss : float
-        Of the batches of the last training; NaN before the first.
+        Loss of the latest training batches; NaN before the first.
     divergences : int
-        How many times in this start the model held NaN or an infinity, and went back to the last good one.
+        How often in this start the model held NaN or an infinity, and was reset to the last good one.
     metrics : mapping of str to float
-        Of the last evaluation; empty before the first.
+        Metrics of the latest evaluation; empty before the first.
     saved_age : int
         Age of the last checkpoint.
     neighbours, connected : int
         Peers in the view; peers with a live connection.
     gate : mapping, optional
-        Decisions of the gate by reason, and the peers that are quarantined; plain values.
+        Decisions of the gate by reason, and quarantined peers, as plain values.
     rounds : mapping, optional
-        Of a peer that learns in rounds: which, how far it has come, whose rows were missing; plain values.
+        For a peer that learns in rounds: algorithm, progress and missing rows, as plain values.
     conditions : list
-        What is unusual, as `Conditions.to_values` gives it.
+        Unusual conditions, from `Conditions.to_values`.
     network : mapping
         `NetworkCounters` as plain values.
     membership : mapping
-        The door, who was turned away at it, and who turned this peer away; plain values.
+        The door, the peers that it refused, and those that refused this peer, as plain values.
     started, updated : float
         Seconds since 1970.
     """
@@ -79,7 +79,7 @@ class PeerStatus:
     updated: float
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain values; NaN becomes None, for JSON."""
+        """Return plain values for JSON, with None in place of NaN."""
         values = asdict(self)
         values["addresses"] = list(self.addresses)
         values["loss"] = self.loss if math.isfinite(self.loss) else None
@@ -90,7 +90,7 @@ class PeerStatus:
 
 
 def write_status(path: Path, status: PeerStatus) -> None:
-    """Replace the status file; readers never see half of it."""
+    """Replace the status file atomically."""
     write_atomically(path, json.dumps(status.to_dict()).encode(), durable=False)
 
 
@@ -100,13 +100,14 @@ def read_status(path: Path) -> dict[str, Any]:
     Raises
     ------
     HomeError
-        If there is none, or it is damaged or cannot be read.
+        There is none, or it is damaged or cannot be read.
     """
     try:
         values = json.loads(path.read_bytes())
     except FileNotFoundError:
         raise HomeError(
-            f"there is no status in {path.parent}", remedy="Start the peer: gossipfl peer run --home DIR."
+            f"there is no status file in {path.parent}",
+            remedy="Start the peer: gossipfl peer run --home DIR.",
         ) from None
     except OSError as error:
         raise HomeError(f"{path} cannot be read", got=error.strerror) from error

@@ -1,4 +1,4 @@
-"""Work in threads, so that the event loop stays responsive while torch computes."""
+"""Worker threads, which keep the event loop responsive while torch computes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Result = TypeVar("Result")
 
 
 class _Workers:
-    """How many threads compute just now."""
+    """The number of threads that are computing."""
 
     def __init__(self) -> None:
         self._count, self._changed = 0, threading.Condition()
@@ -44,10 +44,10 @@ _workers = _Workers()
 async def run_abandonable(work: Callable[[*Arguments], Result], *arguments: *Arguments) -> Result:
     """Run ``work(*arguments)`` in a worker thread; a cancelled caller does not wait for it.
 
-    The worker computes with as many threads as the caller is set to: torch keeps that number for each thread,
-    and sums split among other threads round otherwise.
+    The worker uses the caller's number of torch threads, which torch stores for each thread and on which the
+    rounding of sums depends.
 
-    Only for work without lasting effects: the abandoned thread runs on, and its result is dropped.
+    Only for work without lasting effects: an abandoned thread continues, and its result is dropped.
     """
     threads = torch.get_num_threads()
 
@@ -62,9 +62,9 @@ async def run_abandonable(work: Callable[[*Arguments], Result], *arguments: *Arg
 
 
 def wait_for_abandoned(seconds: float = _GRACE_SECONDS) -> bool:
-    """Wait for abandoned work, and return whether all has ended.
+    """Wait for abandoned work, and return whether all of it has ended.
 
-    An interpreter that ends while a thread is inside torch ends that thread there, and the process aborts.
+    If the interpreter exits while a thread is inside torch, the process aborts.
     """
     return _workers.wait(seconds)
 

@@ -1,1 +1,1 @@
-"""Gossip: exchanges with random neighbours at a peer's own times."""
+"""Gossip: exchanges with random neighbours, without synchronisation."""

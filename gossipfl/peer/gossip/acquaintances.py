@@ -1,6 +1,6 @@
-"""Peers that were met once, kept on disk: the gone are tried ever more rarely, for weeks, and all when alone.
+"""Peers met earlier, kept on disk and retried for weeks, ever more rarely, and all of them when alone.
 
-So a network that was parted heals without a bootstrap peer on the other side.
+A partitioned network thus heals without a bootstrap peer on the other side.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ logger = limited_logger(__name__)
 
 @dataclass(slots=True)
 class Acquaintance:
-    """A peer that was met, or that settings name.
+    """A peer that has been met, or that settings name.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ class Acquaintance:
     met_at : float
         When it last answered, in seconds since 1970; 0 if never.
     tries : int
-        That failed since.
+        Failed attempts since.
     try_at : float
         When to try it next.
     """
@@ -59,16 +59,16 @@ class Acquaintance:
 
 @dataclass(slots=True)
 class Acquaintances:
-    """Whom a peer has met.
+    """The peers that a peer has met.
 
     Parameters
     ----------
     generator : numpy.random.Generator
-        Pauses vary at random by a quarter.
+        For the jitter of pauses, a quarter either way.
     first_pause : float
-        Seconds until one that has gone is tried for the first time; twice as long each time after, up to 6 hours.
+        Seconds until a lost peer is first retried, doubled each time up to 6 hours.
     path : Path, optional
-        Where they are kept.
+        File to store them in.
     clock : callable, optional
         Returns seconds since 1970.
     """
@@ -86,7 +86,7 @@ class Acquaintances:
         return peer_id in self._all
 
     def configure(self, peer: KnownPeer) -> None:
-        """Take in a peer that settings name, or no longer do: it is tried at once, and never forgotten."""
+        """Update a peer that settings name, or no longer name; a named one is tried at once, never forgotten."""
         known = self._all.get(peer.peer_id)
         if known is not None and (known.met_at or peer.configured):
             known.peer = replace(known.peer, configured=peer.configured)
@@ -96,7 +96,7 @@ class Acquaintances:
             self._all[peer.peer_id] = Acquaintance(peer)
 
     def met(self, peer: KnownPeer) -> None:
-        """Note that a peer answered."""
+        """Record that a peer answered."""
         now = self.clock()
         known = self._all.setdefault(peer.peer_id, Acquaintance(peer))
         known.peer, known.met_at, known.tries, known.try_at = peer, now, 0, now
@@ -104,7 +104,7 @@ class Acquaintances:
             self._make_room()
 
     def failed(self, peer_id: str, *, alone: bool) -> None:
-        """Note that a peer did not answer."""
+        """Record that a peer did not answer."""
         known = self._all.get(peer_id)
         if known is None:
             return
@@ -119,14 +119,16 @@ class Acquaintances:
     def due(
         self, *, neighbours: Collection[str], under_way: Collection[str], alone: bool
     ) -> KnownPeer | None:
-        """Whom to try now, if anybody: who has gone, in its time; alone, whoever was met last."""
+        """Return the peer to try now, if any: a lost one that is due; when alone, the one met most recently."""
         now = self.clock()
         candidates = [
             each
             for peer_id, each in self._all.items()
             if peer_id not in neighbours
             and peer_id not in under_way
-            and (each.try_at <= now or each.try_at > now + 2 * _LONGEST_PAUSE_SECONDS)  # a clock may go back
+            and (
+                each.try_at <= now or each.try_at > now + 2 * _LONGEST_PAUSE_SECONDS
+            )  # the clock may go back
             and (alone or each.tries or each.peer.is_bootstrap)
         ]
         if not candidates:
@@ -134,7 +136,7 @@ class Acquaintances:
         return min(candidates, key=lambda each: (not each.peer.is_bootstrap, each.tries, -each.met_at)).peer
 
     def _make_room(self) -> None:
-        """Forget the one that was not met for longest, of the network that most are in."""
+        """Forget the peer met longest ago, from the network that most of them are in."""
         others = [each for each in self._all.values() if not each.peer.is_bootstrap]
         crowds = Counter(_network_of(each.peer) for each in others)
         most = max(crowds.values(), default=0)
@@ -143,7 +145,7 @@ class Acquaintances:
             del self._all[min(crowded, key=lambda each: each.met_at).peer.peer_id]
 
     def to_values(self) -> list[dict[str, Any]]:
-        """All that were ever met, as plain values; not those that were not met for eight weeks."""
+        """Return the peers met within the last eight weeks as plain values."""
         now = self.clock()
         return [
             {
@@ -157,33 +159,33 @@ class Acquaintances:
         ]
 
     def restore(self, values: list[dict[str, Any]]) -> None:
-        """Take in what was saved. Bad entries are skipped."""
+        """Restore saved peers. Invalid entries are skipped."""
         for each in values[:_MOST]:
             try:
                 descriptor, scope = descriptor_from(each)
                 _require_sound(descriptor)
-                said = [float(each[key]) for key in ("met_at", "try_at")]
+                met_at, try_at = float(each["met_at"]), float(each["try_at"])
                 tries = int(each["tries"])
             except (KeyError, TypeError, ValueError, GossipflError) as error:
-                logger.warning("a peer that was met earlier is skipped: %s", repr(error)[:200])
+                logger.warning("skipped an invalid entry among peers met earlier: %s", repr(error)[:200])
                 continue
             known = self._all.get(descriptor.peer_id)
             configured = known.peer.configured if known else ()
             peer = KnownPeer(descriptor=descriptor, narrowest=scope, configured=configured)
-            self._all[descriptor.peer_id] = Acquaintance(peer, said[0], max(tries, 0), said[1])
+            self._all[descriptor.peer_id] = Acquaintance(peer, met_at, max(tries, 0), try_at)
 
     def load(self) -> None:
-        """Take in what is on the disk, if anything; a damaged file is only reported."""
+        """Load the file, if there is one; a damaged file is only reported."""
         if self.path is None or not self.path.exists():
             return
         try:
             with self.path.open("rb") as file:
                 self.restore(list(json.loads(file.read(_MOST_BYTES))["peers"]))
         except (OSError, ValueError, KeyError, TypeError) as error:
-            logger.warning("%s is damaged, and peers met earlier are forgotten: %s", self.path, error)
+            logger.warning("%s is damaged, so peers met earlier are forgotten: %s", self.path, error)
 
     async def keep_for_ever(self, period: float) -> None:
-        """Write them down every `period` seconds, and a last time at the end; a disk that refuses is reported."""
+        """Save them every `period` seconds and at the end, until cancelled; a disk error is only reported."""
         try:
             while True:
                 await trio.sleep(period)
@@ -197,18 +199,18 @@ class Acquaintances:
         try:
             write_atomically(self.path, json.dumps({"version": 1, "peers": values}).encode())
         except OSError as error:
-            logger.warning("the peers that were met cannot be written down: %s", error.strerror)
+            logger.warning("the peers met so far cannot be saved: %s", error.strerror)
 
 
 def _require_sound(descriptor: PeerDescriptor) -> None:
     if not is_signed(descriptor):
-        raise ValueError("the announcement is not signed by the peer it names")
+        raise ValueError("the announcement is not signed by the peer that it names")
     for address in descriptor.addresses:
         parse_address(address, smallest_port=1)
 
 
 def _network_of(peer: KnownPeer) -> str:
-    """The network that a peer's first address is in; a name's own."""
+    """Return the network of a peer's first address, or the name if it is one."""
     for address in peer.descriptor.addresses[:1]:
         parsed = parse_address(address)
         return parsed.host if parsed.is_name else prefix_of(parsed.host)

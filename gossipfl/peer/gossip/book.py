@@ -1,7 +1,4 @@
-"""Address book: what a peer knows of others from their own signed announcements, bounded and healing.
-
-It is plain state, changed by what happens, and does no I/O.
-"""
+"""Address book: other peers' signed announcements, in bounded memory and without I/O."""
 
 from __future__ import annotations
 
@@ -35,15 +32,15 @@ class KnownPeer:
     Parameters
     ----------
     descriptor : PeerDescriptor
-        Who and where it is, and how old that news is.
+        Its identity and addresses, and their age.
     failures : int
-        Exchanges with it that failed in a row.
+        Consecutive failed exchanges with it.
     retry_at : float
-        Not to be chosen before this time, in seconds of the event loop's clock.
+        Earliest time to choose it again, in seconds of the event loop's clock.
     configured : tuple of str
-        Where the settings say it is, if they name it: such a bootstrap peer is never forgotten.
+        Addresses in the settings, if they name it; such a bootstrap peer is never forgotten.
     narrowest : Scope
-        How far an address that others told must reach to be dialled: as far as whoever told it.
+        Narrowest scope of a learned address that may be dialled: that of the peer it was learned from.
     """
 
     descriptor: PeerDescriptor
@@ -64,7 +61,7 @@ class KnownPeer:
 
     @property
     def addresses(self) -> tuple[str | Hearsay, ...]:
-        """Where to try it: what was heard last, then what was configured, which no hearsay replaces."""
+        """Addresses to try: first the learned ones, then the configured ones, which hearsay never replaces."""
         heard = (
             Hearsay(address, self.narrowest)
             for address in self.descriptor.addresses
@@ -74,7 +71,7 @@ class KnownPeer:
 
 
 class AddressBook:
-    """Announcements of a bounded number of peers: what is not reached, and what is old, makes room.
+    """Announcements of a bounded number of peers; unreachable peers and old announcements are dropped first.
 
     Parameters
     ----------
@@ -82,15 +79,15 @@ class AddressBook:
         Returns this peer's own descriptor.
     settings : ViewSettings
     generator : numpy.random.Generator
-        All random choices come from it.
+        For all random choices.
     bootstrap : iterable of PeerDescriptor
-        Peers to begin with.
+        Initial peers.
     keeps : callable, optional
-        Says of a peer id whether its entry stays; such entries do not count towards ``settings.size``.
+        Returns whether the entry of a peer id must stay; such entries do not count towards ``settings.size``.
     outdo : callable, optional
-        Is handed a sequence of this peer's own that others know and that is ahead of its announcement's.
+        Called with a sequence number, known to others, that is ahead of this peer's own announcement.
     doubled : callable, optional
-        Takes an error where an identity, this peer's or another's, is in use twice.
+        Called with an error when an identity, this peer's or another's, is in use twice.
     """
 
     def __init__(
@@ -110,7 +107,7 @@ class AddressBook:
         self._keeps = keeps
         self._outdo = outdo
         self._doubles = Doubles(doubled)
-        # Announcements of peers that were forgotten because they did not answer, by their sequence.
+        # Sequences of announcements of peers that were forgotten because they did not answer.
         self._gone: RecentMap[str, int] = RecentMap(_MOST_GONE)
         self._known: dict[str, KnownPeer] = {
             each.peer_id: KnownPeer(descriptor=each, configured=each.addresses)
@@ -123,22 +120,22 @@ class AddressBook:
 
     @property
     def known(self) -> tuple[KnownPeer, ...]:
-        """Everybody in the book."""
+        """All peers in the book."""
         return tuple(self._known.values())
 
     def get(self, peer_id: str) -> KnownPeer | None:
-        """What is known of a peer."""
+        """Return the entry of a peer, if there is one."""
         return self._known.get(peer_id)
 
     def choose(self, *, now: float, exclude: Collection[str] = ()) -> KnownPeer | None:
-        """A random neighbour that is not thought to be down, or None."""
+        """Return a random neighbour that is not known to be down, or None."""
         candidates = [
             peer for peer in self._known.values() if peer.retry_at <= now and peer.peer_id not in exclude
         ]
         return candidates[int(self._generator.integers(len(candidates)))] if candidates else None
 
     def tell(self) -> tuple[PeerDescriptor, ...]:
-        """What to send in an exchange of views: oneself, and random others that have not failed of late."""
+        """Return the contents of a view: this peer, and random others whose latest exchange did not fail."""
         alive = [
             peer.descriptor
             for peer in self._known.values()
@@ -149,26 +146,26 @@ class AddressBook:
         return (self._own(), *(replace(alive[int(i)], age=alive[int(i)].age + 1) for i in chosen))
 
     def learn(self, descriptors: Iterable[PeerDescriptor], *, teller: str, scope: Scope) -> None:
-        """Take in what another peer told.
+        """Learn announcements from another peer.
 
-        An announcement is taken only if the peer it names has signed it, with addresses that can be parsed,
-        and replaces only earlier ones of that peer: nobody but a peer itself moves it, or brings it back once it
-        did not answer. Beyond the book's size, peers that failed most go first, then those whose news is oldest,
-        never a bootstrap peer.
+        An announcement is accepted only if it is signed by the peer that it names, has valid addresses, and is
+        newer than that peer's earlier ones: only a peer itself can change its addresses, or return after not
+        answering. Beyond the book's size, the peers that failed most are dropped first, then those with the
+        oldest announcements, but never a bootstrap peer.
 
         Parameters
         ----------
         descriptors : iterable of PeerDescriptor
         teller : str
-            Proven peer id of whoever told.
+            Proven id of the peer that sent them.
         scope : Scope
-            How far the address reaches from which it told.
+            Scope of the address from which it sent them.
         """
         for told in descriptors:
             try:
                 self._learn_one(told, own_word=told.peer_id == teller, scope=scope)
             except GossipflError as error:
-                logger.warning("an entry of a view that %s told is skipped: %s", teller[:16], error)
+                logger.warning("skipped an entry of the view of %s: %s", teller[:16], error)
         self._shrink()
 
     def _learn_one(self, told: PeerDescriptor, *, own_word: bool, scope: Scope) -> None:
@@ -186,7 +183,7 @@ class AddressBook:
             return
         age = told.age if own_word else max(1, told.age)
         if known is not None and told.sequence == newest and told.signature == known.descriptor.signature:
-            if own_word:  # it speaks for itself: worth a try at once
+            if own_word:  # the peer itself is alive: worth trying immediately
                 known = replace(known, failures=0, retry_at=0.0)
             descriptor = replace(known.descriptor, age=min(age, known.descriptor.age))
             self._known[told.peer_id] = replace(
@@ -194,7 +191,7 @@ class AddressBook:
             )
             return
         if not is_signed(told):
-            raise InvalidAddress("the announcement is not signed by the peer it names", got=told.peer_id)
+            raise InvalidAddress("the announcement is not signed by the peer that it names", got=told.peer_id)
         for address in told.addresses:
             parse_address(address, smallest_port=1)
         news = KnownPeer(descriptor=replace(told, age=age), narrowest=scope)
@@ -228,7 +225,7 @@ class AddressBook:
             self._gone[peer.peer_id] = peer.descriptor.sequence
 
     def configure(self, peer_id: str, addresses: tuple[str, ...]) -> None:
-        """Take in where settings say that a peer is; none if they name it no longer."""
+        """Set the addresses that settings give for a peer; none if they no longer name it."""
         known = self._known.get(peer_id)
         if known is not None:
             self._known[peer_id] = replace(known, configured=addresses)
@@ -237,23 +234,23 @@ class AddressBook:
             self._known[peer_id] = KnownPeer(descriptor=descriptor, configured=addresses)
 
     def grow_older(self) -> None:
-        """Note that one more period has passed since all news came."""
+        """Increase the age of all announcements by one period."""
         for peer_id, known in self._known.items():
             older = replace(known.descriptor, age=known.descriptor.age + 1)
             self._known[peer_id] = replace(known, descriptor=older)
 
     def succeeded(self, peer_id: str) -> None:
-        """Note that an exchange with a peer succeeded: what is known of it is as good as its own word now."""
+        """Record that an exchange with a peer succeeded, so its entry is as good as new."""
         known = self._known.get(peer_id)
         if known is not None:
             fresh = replace(known.descriptor, age=0)
             self._known[peer_id] = replace(known, descriptor=fresh, failures=0, retry_at=0.0)
 
     def failed(self, peer_id: str, *, now: float) -> None:
-        """Note that an exchange failed: the peer is left alone for a while, twice as long each time.
+        """Record that an exchange failed: the peer is not chosen for a while, doubled each time.
 
-        After ``settings.failures`` in a row it is forgotten, unless it is a bootstrap peer, until it announces
-        itself anew.
+        After ``settings.failures`` in a row it is forgotten until it announces itself again, unless it is a
+        bootstrap peer.
         """
         known = self._known.get(peer_id)
         if known is None:
@@ -267,28 +264,28 @@ class AddressBook:
         self._known[peer_id] = replace(known, failures=failures, retry_at=now + pause)
 
     def forget(self, peer_id: str) -> None:
-        """Forget a peer until it announces itself anew; where settings name it, only what it said."""
+        """Forget a peer until it announces itself again, unless it is a bootstrap peer."""
         known = self._known.get(peer_id)
         if known is not None and not known.is_bootstrap:
             self._forget(known)
 
     def to_values(self) -> list[dict[str, Any]]:
-        """The book as plain values, for a checkpoint."""
+        """Return the book as plain values, for a checkpoint."""
         return [descriptor_values(peer) for peer in self._known.values() if peer.descriptor.signature]
 
     def restore(self, values: Iterable[dict[str, Any]]) -> None:
-        """Take in the book of a checkpoint; as hearsay, because time has passed. Bad entries are skipped."""
+        """Restore the book of a checkpoint, as hearsay because time has passed. Invalid entries are skipped."""
         for each in values:
             try:
                 descriptor, scope = descriptor_from(each)
             except (KeyError, TypeError, ValueError) as error:
-                logger.warning("an entry of the checkpoint's view is skipped: %s", repr(error))
+                logger.warning("skipped an invalid entry of the checkpoint's view: %s", repr(error))
                 continue
             self.learn([descriptor], teller="the checkpoint", scope=scope)
 
 
 def descriptor_values(peer: KnownPeer) -> dict[str, Any]:
-    """What is known of a peer, as plain values."""
+    """Return a peer's entry as plain values."""
     return {
         "peer_id": peer.peer_id,
         "addresses": list(peer.descriptor.addresses),
@@ -300,12 +297,12 @@ def descriptor_values(peer: KnownPeer) -> dict[str, Any]:
 
 
 def descriptor_from(values: Mapping[str, Any]) -> tuple[PeerDescriptor, Scope]:
-    """What `descriptor_values` were made of; nothing of it is checked but its types.
+    """Return the descriptor and scope from `descriptor_values`; only their types are checked.
 
     Raises
     ------
     KeyError, TypeError, ValueError
-        If one is missing, or of another type.
+        A value is missing, or has the wrong type.
     """
     descriptor = PeerDescriptor(
         peer_id=str(values["peer_id"]),

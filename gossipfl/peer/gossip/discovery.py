@@ -1,4 +1,4 @@
-"""Discovery of peers outside the network's own gossip: settings, a file that may change, and the LAN."""
+"""Discovery of peers from sources other than gossip: settings, a file that may change, and the LAN."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ _MOST_BYTES: Final = 1 << 20
 
 
 class Discovery:
-    """Keeps together what each source names.
+    """Merges the peers that all sources name.
 
     Parameters
     ----------
     bootstrap : iterable of PeerDescriptor
-        Named in the settings.
+        Peers named in the settings.
     configure : callable
-        Takes all peers that are named now, and where, after each change.
+        Called after each change with all peers that are named now, and their addresses.
     """
 
     def __init__(self, bootstrap: Iterable[PeerDescriptor], configure: Callable[[Addresses], None]) -> None:
@@ -42,7 +42,7 @@ class Discovery:
         self._configure = configure
 
     def found(self, source: str, addresses: Addresses) -> None:
-        """Take in all that a source names now."""
+        """Record all peers that a source names now."""
         if self._sources.get(source, {}) == addresses:
             return
         self._sources[source] = addresses
@@ -54,9 +54,9 @@ class Discovery:
 
 
 def peers_in(text: str, *, source: str) -> dict[str, tuple[str, ...]]:
-    """Parse a file of peers: an address ending in /p2p/PEER_ID a line, and comments from ``#`` on.
+    """Parse a file of peers, with one address ending in /p2p/PEER_ID a line, and comments after ``#``.
 
-    Lines that are none are passed over, with a warning that cites them.
+    Invalid lines are skipped with a warning.
 
     Parameters
     ----------
@@ -72,12 +72,12 @@ def peers_in(text: str, *, source: str) -> dict[str, tuple[str, ...]]:
         try:
             address = parse_address(entry, smallest_port=1)
         except GossipflError as error:
-            logger.warning("%s, line %d is passed over: %s", source, number, error)
+            logger.warning("%s, line %d was skipped: %s", source, number, error)
             continue
         if address.peer_id is None:
             logger.warning(
-                "%s, line %d is passed over: it does not say whom to expect there; expected an address ending in "
-                "/p2p/PEER_ID; got %r. `gossipfl peer status` prints it",
+                "%s, line %d was skipped: it has no peer id; expected an address ending in /p2p/PEER_ID; got %r. "
+                "`gossipfl peer status` prints it",
                 source,
                 number,
                 entry[:200],
@@ -88,9 +88,9 @@ def peers_in(text: str, *, source: str) -> dict[str, tuple[str, ...]]:
 
 
 async def follow_file(path: Path, discovery: Discovery) -> None:
-    """Read a file of peers, and again whenever it has changed, until cancelled; a missing one is reported once."""
+    """Read a file of peers whenever it has changed, until cancelled; a missing one is reported once."""
     seen: tuple[int, int, int] | None = None
-    is_missed = False
+    was_reported = False
     while True:
         try:
             found = await trio.to_thread.run_sync(path.stat)
@@ -99,11 +99,11 @@ async def follow_file(path: Path, discovery: Discovery) -> None:
                 text = await trio.to_thread.run_sync(read_text, path)
                 discovery.found("file", peers_in(text, source=str(path)))
             elif state != seen:
-                logger.warning("%s is not read: expected at most %d bytes", path, _MOST_BYTES)
-            seen, is_missed = state, False
+                logger.warning("%s was not read: expected at most %d bytes", path, _MOST_BYTES)
+            seen, was_reported = state, False
         except (OSError, UnicodeDecodeError) as error:
-            if not is_missed:
+            if not was_reported:
                 reason = error.strerror if isinstance(error, OSError) else str(error)
-                logger.warning("the peers file %s cannot be read, and is waited for: %s", path, reason)
-            is_missed = True
+                logger.warning("the peers file %s cannot be read, and will be tried again: %s", path, reason)
+            was_reported = True
         await trio.sleep(_LOOK_SECONDS)

@@ -1,4 +1,4 @@
-"""Participation by gossip: exchanges of models with random neighbours at a peer's own times."""
+"""Construction of a gossiping peer's parts."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from gossipfl.training import NodeData
 
 __all__ = ["sampled_view", "take_part_in_gossip"]
 
-_PERIODS_BEFORE_RETRY = 3  # of views, until a peer that has gone is tried again
+_PERIODS_BEFORE_RETRY = 3  # of views, until a lost peer is retried
 
 _HELD_OUT_SAMPLES = 512
 
@@ -41,9 +41,9 @@ def sampled_view(parts: Parts, path: Path, saved: Iterable[dict[str, Any]] = ())
     ----------
     parts : Parts
     path : Path
-        File of the peers that it met earlier.
+        File of peers met earlier.
     saved : iterable of dict
-        The view of a checkpoint.
+        The view from a checkpoint.
     """
     settings, host = parts.settings, parts.host
     acquaintances = Acquaintances(
@@ -53,7 +53,7 @@ def sampled_view(parts: Parts, path: Path, saved: Iterable[dict[str, Any]] = ())
     view = SampledView(
         own=host.announcement,
         outdo=host.outdo,
-        doubled=parts.name_double,
+        doubled=parts.report_double,
         settings=settings.view,
         generator=parts.generator,
         bootstrap=bootstrap_peers(settings),
@@ -67,7 +67,7 @@ def sampled_view(parts: Parts, path: Path, saved: Iterable[dict[str, Any]] = ())
 def take_part_in_gossip(
     parts: Parts, plan: GossipPlan, view: SampledView, *, directory: Path
 ) -> Participation:
-    """Put the parts of a gossiping peer together.
+    """Assemble the parts of a gossiping peer.
 
     Parameters
     ----------
@@ -75,12 +75,12 @@ def take_part_in_gossip(
     plan : GossipPlan
     view : SampledView
     directory : Path
-        The peer's.
+        The peer's home.
 
     Raises
     ------
     SettingError
-        A library that settings ask for is missing.
+        A library that the settings require is missing.
     """
     settings, exchange = parts.settings, parts.settings.exchange
     guard = _guard_of(parts)
@@ -119,7 +119,6 @@ def take_part_in_gossip(
         ),
         later_starts=later_starts,
         joining=_joining_of(parts, plan, learner),
-        task=parts.task.fingerprint,
         exchange_settings=exchange,
         view_settings=settings.view,
         generator=parts.generator,
@@ -161,10 +160,10 @@ def _discovery_tasks(
 
 
 def _joining_of(parts: Parts, plan: GossipPlan, learner: Learner) -> Joining | None:
-    """What a newcomer, or a peer that was long away, does first; None for any other.
+    """Return the choice of a first model for a newcomer, or a peer that was away for long; None for others.
 
-    Algorithms that carry more than models, or train at other times than on receipt, have a state that no single
-    model can stand for.
+    It is only for algorithms that train on receipt and carry nothing but models: a model does not determine the
+    state of any other.
     """
     exchange, behaviour = parts.settings.exchange, plan.algorithm.behaviour
     is_plain = behaviour.trains == "receipt" and not behaviour.carries and behaviour.sharing.kind == "whole"
@@ -175,7 +174,7 @@ def _joining_of(parts: Parts, plan: GossipPlan, learner: Learner) -> Joining | N
         held_out = NodeData.of_one_node(parts.data.test_inputs, parts.data.test_targets)
         probe = LossProbe(parts.task, held_out, parts.state.nodes.rows[0], samples=_HELD_OUT_SAMPLES)
     except InvalidTask as error:
-        logger.warning("models to begin with are not compared on this peer's own samples: %s", error)
+        logger.warning("initial models cannot be compared on this peer's own samples: %s", error)
         return None
     return Joining(
         learner=learner,
@@ -196,5 +195,5 @@ def _guard_of(parts: Parts) -> Guard | None:
         try:
             probe = LossProbe(parts.task, parts.trainer.data, initial, samples=settings.loss_samples)
         except InvalidTask as error:
-            logger.warning("the gate does without losses on this peer's own samples: %s", error)
+            logger.warning("the gate works without losses on this peer's own samples: %s", error)
     return Guard(settings, probe)

@@ -1,4 +1,4 @@
-"""Versions of a peer's model, models that arrive, and what is recorded of the events between them."""
+"""Versions of a peer's model, received models, and the records of events."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["Incoming", "State", "described_event", "origin_of"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Incoming:
-    """A model that arrived.
+    """A received model.
 
     Parameters
     ----------
@@ -23,15 +23,15 @@ class Incoming:
     sender : str
         Peer id.
     incarnation, event : int
-        Which version of the sender's model it is.
+        Version of the sender's model.
     sequence : int
-        Which of the sender's messages since its start; what the codec drew at random depends on it.
+        Number of the message since the sender's start, which determines the codec's random draws.
     codec : str
-        How it was sent; a replay must lose the same precision.
+        Codec that it was sent with; a replay must lose the same precision.
     begun : State, optional
-        If it is an answer: this peer's own model as it was sent with the question.
+        For an answer: this peer's own model that was sent with the request.
     is_chosen : bool
-        Whether it takes the place of this peer's own: a newcomer's choice.
+        Whether it replaces this peer's own model, as a newcomer's choice.
     """
 
     message: Message
@@ -53,13 +53,13 @@ class State:
     nodes : Nodes
         ``B = 1``.
     event : int
-        Number of the event that made it.
+        Number of the event that produced it.
     merges_pending : int
         Models merged since the last training.
     loss : float
         Mean loss of the batches of the last training; NaN before the first.
     has_gone_back : bool
-        Whether the model diverged, went back to an earlier one, and has not been trained since.
+        Whether the model diverged, was reset to an earlier one, and has not been trained since.
     """
 
     nodes: Nodes
@@ -70,17 +70,17 @@ class State:
 
     @property
     def age(self) -> int:
-        """Training steps the model descends from."""
+        """Age of the model, in training steps."""
         return int(self.nodes.ages[0])
 
     @property
     def step(self) -> int:
-        """Training steps this peer has done."""
+        """Training steps done by this peer."""
         return int(self.nodes.steps[0])
 
 
 def origin_of(incoming: Incoming) -> dict[str, Any]:
-    """What a record says of a model that was taken in or refused."""
+    """Return a record's fields about the origin of a received model."""
     return {
         "sender": incoming.sender,
         "sender_incarnation": incoming.incarnation,
@@ -92,7 +92,7 @@ def origin_of(incoming: Incoming) -> dict[str, Any]:
 
 
 def described_event(state: State, *, trained: bool, began: float) -> dict[str, Any]:
-    """What a record says of the version that an event made, begun at ``began`` by `time.perf_counter`."""
+    """Return a record's fields about the version produced by an event that began at ``began`` (`perf_counter`)."""
     described: dict[str, Any] = {
         "event": state.event,
         "age": state.age,

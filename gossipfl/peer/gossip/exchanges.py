@@ -1,4 +1,4 @@
-"""Conversation with neighbours: exchanges this peer starts, and answers to those that others start."""
+"""Exchanges of models with neighbours, both those that this peer starts and those that it answers."""
 
 from __future__ import annotations
 
@@ -52,29 +52,27 @@ _HASTE = 4.0
 
 
 class Gossip:
-    """The conversation of one peer with the others.
+    """One peer's exchanges of models with others.
 
     Parameters
     ----------
     host : Host
     learner : Learner
-        Provides the model to send, and takes those received.
+        Provides the model to send, and accepts received ones.
     view : SampledView
     meetings : Meetings
         Answers exchanges of views.
     outgoing : OutgoingModels
     later_starts : LaterStarts
-        Is told what neighbours have heard of this peer.
+        Notified of the starts that neighbours know of.
     joining : Joining, optional
-        Of a newcomer: holds models back to choose from.
-    task : bytes
-        Fingerprint of the task.
+        Holds models back for a newcomer to choose from.
     exchange_settings, view_settings
-        When to talk.
+        Periods and limits.
     generator : numpy.random.Generator
-        Jitter comes from it.
+        For jitter.
     record : callable
-        Takes one record for each exchange of models this peer started.
+        Called with one record for each exchange of models that this peer starts.
     """
 
     def __init__(
@@ -87,7 +85,6 @@ class Gossip:
         outgoing: OutgoingModels,
         later_starts: LaterStarts,
         joining: Joining | None = None,
-        task: bytes,
         exchange_settings: ExchangeSettings,
         view_settings: ViewSettings,
         generator: np.random.Generator,
@@ -100,24 +97,23 @@ class Gossip:
         self._outgoing = outgoing
         self._later_starts = later_starts
         self._joining = joining
-        self._task = task
         self._exchange = exchange_settings
         self._generator = generator
         self._record = record
         self._under_way: set[str] = set()
         self._errors = meetings.errors
-        # A push and an answer of the same sender may cross, so each kind has its own order.
+        # A push and an answer by the same sender may overtake each other, so each kind has its own order.
         self._pushes = ReplayGuard()
         self._answers = ReplayGuard()
-        # Several times what a peer sends that runs as fast as this one, to it alone.
+        # Several times the rate at which a peer like this one would send to a single neighbour.
         self._models = SenderRates(_HASTE / exchange_settings.period, what="models")
         self._views = SenderRates(_HASTE / view_settings.period, what="views")
 
     async def exchange_models(self) -> None:
         """Start an exchange with a random neighbour each period, until cancelled.
 
-        An exchange that hangs occupies one of a few places until its deadline, and its neighbour is not
-        chosen meanwhile; the next period starts another one with another neighbour.
+        An exchange that hangs occupies one of a few slots until its deadline, and its neighbour is not chosen
+        again until then; the next period starts an exchange with another neighbour.
         """
         settings = self._exchange
         next_at = trio.current_time()
@@ -138,7 +134,7 @@ class Gossip:
                     nursery.start_soon(self._exchange_model, neighbour)
 
     async def join(self) -> None:
-        """Choose the model to begin with, if this peer is to."""
+        """Choose the initial model, if this peer is a newcomer."""
         if self._joining is not None:
             await self._joining.choose(lambda: {peer.peer_id for peer in self._view.known})
 
@@ -150,26 +146,26 @@ class Gossip:
         return self._joining.heard if self._joining is not None and self._is_joining else set()
 
     def _take(self, incoming: Incoming) -> bool:
-        """Hold a model back to choose from, or put it into the mailbox; False if that is full."""
+        """Hold a model back, or put it into the mailbox; return False if that is full."""
         return (self._joining is not None and self._joining.hold(incoming)) or self._learner.offer(incoming)
 
     async def answer(self, peer_id: str, message: AnyMessage) -> Frame:
-        """Answer a message that was received whole and is valid; the handler for `Host.serve`.
+        """Answer a complete, valid message; the handler for `Host.serve`.
 
-        A model of an earlier start of its sender than was heard of before is not used: the answer tells of the
-        later one, and a sender that knows nothing of it starts again beyond it.
+        A model from an earlier start of its sender than the latest one known is not used. The answer names the
+        later start, and a sender that does not know it restarts with a higher number.
 
         Raises
         ------
         PeerBusy
-            If the mailbox is full.
+            The mailbox is full.
         ReplayedMessage
-            If a later message was received before. The latest may come again, and is answered again.
+            A later message was received before. The latest may be repeated, and is answered again.
         """
         if isinstance(message, View):
             return self._meetings.answer(peer_id, message)
         if not isinstance(message, ModelMessage):
-            raise MessageRefused("this message is no request", got=type(message).__name__)
+            raise MessageRefused("this message is not a request", got=type(message).__name__)
         header = message.header
         later = self._later_start(peer_id, header)
         if later is not None:
@@ -181,12 +177,12 @@ class Gossip:
                 raise PeerBusy("the mailbox is full")
             self._pushes.admit(peer_id, **said)
         if header.wants_answer:
-            with suppress(NonFiniteUpdate):  # this peer's own training has diverged: nothing to answer with
+            with suppress(NonFiniteUpdate):  # this peer's own training has diverged
                 return await self._outgoing.frame(self._learner.state, wants_answer=False)
         return encode(Acknowledgement(incarnation=header.incarnation, sequence=header.sequence))
 
     def screen(self, peer_id: str, header: AnyHeader) -> None:
-        """Refuse a message before its body is read, where its header suffices for that.
+        """Refuse a message before its body is read, if its header is reason enough.
 
         Raises
         ------
@@ -235,7 +231,7 @@ class Gossip:
             outcome = error.counter()
         except (ExchangeFailed, MessageRefused) as error:
             outcome = error.code if isinstance(error, RefusedByNeighbour) else error.counter()
-            if outcome != ReplayedMessage.counter():  # which is no fault of the neighbour
+            if outcome != ReplayedMessage.counter():  # which is not the neighbour's fault
                 self._view.failed(peer_id, now=trio.current_time())
             if isinstance(error, MessageRefused | RefusedByNeighbour):
                 self._errors.log(f"neighbour {peer_id[:16]}…", error)
@@ -254,7 +250,7 @@ class Gossip:
         )
 
     def _later_start(self, peer_id: str, header: ModelHeader) -> tuple[int, int] | None:
-        """Incarnation and sequence of the newest message of a later start of the sender, if there is one."""
+        """Return incarnation and sequence of the newest message of a later start of the sender, if any."""
         known = [each for each in (self._pushes.newest(peer_id), self._answers.newest(peer_id)) if each]
         newest = max(known, default=(0, 0))
         return newest if newest[0] > header.incarnation else None
@@ -269,10 +265,10 @@ def _require_plausible(header: ModelHeader) -> None:
 
 def _of_an_earlier_start(header: ModelHeader, later: tuple[int, int]) -> ReplayedMessage:
     return ReplayedMessage(
-        "it sends models of an earlier start than was heard of before",
+        "it sends models from an earlier start than the latest one known",
         expected=f"incarnation {later[0]}",
         got=header.incarnation,
-        remedy="It was restored from a copy, or two copies of it are running; it is told.",
+        remedy="It was restored from a copy, or two copies of it are running; it has been notified.",
     )
 
 

@@ -1,4 +1,4 @@
-"""The guard of a peer's model: its gatekeeper, measurements and counts."""
+"""Protection of a peer's model from received ones: gatekeeper, loss measurements and counters."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from gossipfl.training import NodeData, Nodes
 
 __all__ = ["Guard", "LossProbe"]
 
-_LEARNED_LOSS_SHARE = 0.5  # of the initial loss: below it a model has learned something that can be lost
-_SPOILED_LOSS_SHARE = 1.25  # of the initial loss: above it what was learned is gone
+_LEARNED_LOSS_SHARE = 0.5  # of the initial loss: below it, a model has learned something that can be lost
+_SPOILED_LOSS_SHARE = 1.25  # of the initial loss: above it, everything learned is lost
 
 
 class LossProbe:
-    """Losses of models on a few samples of the peer's own.
+    """Losses of models on a few of the peer's own samples.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ class LossProbe:
     initial : Tensor
         Row before any training, ``[D]``.
     samples : int
-        How many samples; all, if there are fewer.
+        Number of samples, or all if there are fewer.
     """
 
     def __init__(self, task: Task, data: NodeData, initial: Tensor, *, samples: int) -> None:
@@ -46,13 +46,13 @@ class LossProbe:
         self.initial = self.loss(initial[None])
 
     def loss(self, rows: Tensor) -> float:
-        """Mean loss of one model, ``[1, D]``; infinite where it is no number."""
+        """Return the mean loss of one model, ``[1, D]``; infinity if it is not finite."""
         loss = float(self._task.evaluate(rows, self._inputs, self._targets)["loss"][0])
         return loss if math.isfinite(loss) else math.inf
 
 
 class Guard:
-    """Decides what of a received model is merged, and notices when the peer's own is spoiled.
+    """Decides how far received models are merged, and detects when the peer's own has been spoiled.
 
     Used by one thread at a time.
 
@@ -60,9 +60,9 @@ class Guard:
     ----------
     settings : GateSettings
     probe : LossProbe, optional
-        Without one, losses are not looked at.
+        Without one, losses are not considered.
     clock : callable
-        Seconds, never going back.
+        Returns the seconds of a monotonic clock.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class Guard:
         self.counts: Counter[str] = Counter()
 
     def is_quarantined(self, peer_id: str) -> bool:
-        """Whether nothing is taken from a peer at present."""
+        """Return whether nothing is accepted from a peer at present."""
         return self._gatekeeper.is_quarantined(peer_id, now=self._clock())
 
     def admit(
@@ -93,16 +93,16 @@ class Guard:
             The peer's own, ``B = 1``.
         sender : str
         version : tuple of int
-            Which version of the sender's model it is.
+            Version of the sender's model.
         shared : Tensor
             Shape ``[1, shared_size]``.
         age : int
-            As claimed.
+            Claimed age.
         """
         size = shared.shape[1]
 
         def losses(row: Tensor) -> tuple[float, float]:
-            assert self._probe is not None  # noqa: S101 - asked below
+            assert self._probe is not None  # noqa: S101 - checked below
             return self._probe.loss(torch.cat([row, nodes.rows[:, size:]], dim=1)), self._probe.initial
 
         admission = self._gatekeeper.admit(
@@ -119,7 +119,7 @@ class Guard:
         return admission
 
     def is_spoiled(self, nodes: Nodes) -> bool:
-        """Whether the peer's own model had learned, and now does worse on its samples than before any training."""
+        """Return whether the peer's own model had learned, and is now worse on its samples than untrained."""
         if self._probe is None:
             return False
         loss = self._probe.loss(nodes.rows)
@@ -130,7 +130,7 @@ class Guard:
         )
 
     def described(self) -> dict[str, Any]:
-        """Decisions so far, and who is quarantined, for the status."""
+        """Return the decisions so far, and the quarantined peers, for the status."""
         return {
             "decisions": dict(self.counts),
             "quarantined": self._gatekeeper.quarantined(now=self._clock()),

@@ -1,4 +1,4 @@
-"""Warnings that a peer learns alone although others are configured."""
+"""Warnings when a peer learns alone although others are configured."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ async def warn_of_isolation(
     *,
     seconds: float = _FIRST_WARNING_SECONDS,
 ) -> None:
-    """Warn whenever nobody has been reachable for a while, each time after twice as long, until cancelled.
+    """Warn whenever no peer has been reachable for a while, each time after twice as long, until cancelled.
 
     Parameters
     ----------
     connected : callable
         Returns the peers with a live connection.
     bootstrap : sequence of str
-        Addresses that were configured. A peer without any waits for others to come, and nothing is wrong.
+        Configured addresses. A peer without any rightly waits for others to connect.
     conditions : Conditions
-        Say so too.
+        Updated as well.
     knocks : Knocks
-        Knows whether others turned this peer away.
+        Peers that refused to admit this one.
     seconds : float
-        Length of the first such interval, in seconds.
+        Time until the first warning.
     """
     if not bootstrap:
         return
@@ -48,26 +48,26 @@ async def warn_of_isolation(
         await trio.sleep(_LOOK_SECONDS)
         if connected():
             if patience > seconds:
-                logger.info("others are reachable again")
+                logger.info("other peers are reachable again")
             conditions.clear("alone")
             alone_since, patience = trio.current_time(), seconds
         elif trio.current_time() - alone_since >= patience:
             patience *= 2
             if knocks.turned_away_by:
                 logger.warning(
-                    "this peer learns alone: it is not a member of the network of %s, which was reached. Join "
-                    "that network: gossipfl network join INVITATION --home DIR",
+                    "this peer learns alone: it reached %s, but is not a member of that network. Join it: "
+                    "gossipfl network join INVITATION --home DIR",
                     ", ".join(knocks.turned_away_by),
                 )
                 conditions.note(
-                    "alone", "not a member of the network that was reached, and this peer learns alone"
+                    "alone", "this peer learns alone: it is not a member of the network that it reached"
                 )
                 continue
             logger.warning(
-                "nobody has been reachable for %.0f s, and this peer learns alone. Start a bootstrap peer "
-                "(%s). If one listens elsewhere by now, `gossipfl peer status` on its --home prints the address "
-                "to put into network.bootstrap of this one's peer.toml",
+                "this peer learns alone: no other has been reachable for %.0f s. Start a bootstrap peer (%s). If "
+                "its address has changed, `gossipfl peer status` on its --home prints the one to put into "
+                "network.bootstrap of this peer's peer.toml",
                 trio.current_time() - alone_since,
                 ", ".join(bootstrap),
             )
-            conditions.note("alone", "nobody is reachable, and this peer learns alone")
+            conditions.note("alone", "this peer learns alone: no other is reachable")

@@ -1,9 +1,8 @@
-"""The model a newcomer begins with: the best of several on its own held-out samples, not the first that came.
+"""A newcomer's initial model: the best of several on its own held-out samples, not the first to arrive.
 
-A newcomer at age 0 would take over whatever model reaches it first, since weights go by age. So would a peer that
-comes back after long with a model that is old by now. Both hold back models that are far ahead of their own until
-several peers have been heard, and begin with the one that does best on their test samples, if it does better than
-their own.
+Since models are weighted by age, a newcomer at age 0 would adopt whatever model reaches it first, and so would a
+peer that returns with an outdated model. Both hold back models that are far ahead of their own until they have
+received several, and start with the one that is best on their test samples, if it is better than their own.
 """
 
 from __future__ import annotations
@@ -26,9 +25,9 @@ __all__ = ["AWAY_SECONDS", "Joining"]
 
 logger = logging.getLogger(__name__)
 
-#: A peer that saved its model longer ago than this comes back like a newcomer.
+#: A peer whose checkpoint is older than this is treated as a newcomer.
 AWAY_SECONDS = 600.0
-#: Training steps by which a model is ahead before it is anything to join.
+#: Training steps by which a model must be ahead to be held back.
 _FAR_AHEAD = 100
 _LEAST_PERIODS, _MOST_PERIODS = 2, 10
 
@@ -40,13 +39,13 @@ class Joining:
     ----------
     learner : Learner
     loss : callable
-        Takes whole rows ``[1, D]``, and gives the mean loss on the peer's held-out samples.
+        Returns the mean loss of whole rows ``[1, D]`` on the peer's held-out samples.
     several : int
-        How many peers to hear.
+        Number of peers to receive from.
     period : float
-        Seconds between two exchanges that this peer starts.
+        Seconds between the exchanges that this peer starts.
     record : callable
-        Takes one record of the choice.
+        Called with one record of the choice.
     """
 
     def __init__(
@@ -68,7 +67,7 @@ class Joining:
         self.is_over = False
 
     def hold(self, incoming: Incoming) -> bool:
-        """Hold a model back if it is one to choose from; False if it is to be merged like any other."""
+        """Hold a model back if it is far ahead; return False if it should be merged as usual."""
         if self.is_over:
             return False
         is_ahead = int(incoming.message.ages.min()) > self._learner.state.age + _FAR_AHEAD
@@ -78,17 +77,17 @@ class Joining:
         return is_ahead
 
     async def choose(self, known: Callable[[], Collection[str]]) -> None:
-        """Wait for several models, once there is one for as long as there may be more, and begin with the best.
+        """Wait for several models, or for as long as more may arrive after the first, and start with the best.
 
         Parameters
         ----------
         known : callable
-            Gives the peers that could be heard.
+            Returns the peers that could send one.
         """
         began = trio.current_time()
         while len(self.heard) < self._several:
             await trio.sleep(self._period / 4)
-            if not self.heard:  # a peer that is alone may wait for long, and learns meanwhile
+            if not self.heard:  # alone, it may have to wait for long, and learns meanwhile
                 began = trio.current_time()
             periods = (trio.current_time() - began) / self._period
             if periods > _MOST_PERIODS or (periods > _LEAST_PERIODS and self.heard.issuperset(known())):
@@ -108,13 +107,13 @@ class Joining:
         )
         if is_better:
             logger.info(
-                "began with the model of %s…, the best of %d on held-out samples", best[:16], len(held)
+                "started with the model of %s…, the best of %d on held-out samples", best[:16], len(held)
             )
             while not self._learner.offer(replace(held[best], is_chosen=True)):
                 await trio.sleep(self._period / 4)
 
     def _losses(self, own: Tensor, held: Mapping[str, Incoming]) -> dict[str, float]:
-        """Losses by peer, its own under the empty name."""
+        """Return the losses by peer, the own one under the empty name."""
         losses = {"": self._loss(own)}
         for peer, incoming in held.items():
             shared = incoming.message.shared

@@ -1,7 +1,7 @@
-"""Discovery on the local network by multicast DNS (RFC 6762 and 6763), in a thread of py-zeroconf's.
+"""Discovery on the local network by multicast DNS (RFC 6762 and 6763), in py-zeroconf's thread.
 
-What a neighbour on the LAN says there is not signed. It only names addresses to dial, a bounded number, where the
-handshake proves who answers.
+Its messages are not signed. They only name a bounded number of addresses to dial, where the handshake
+authenticates the peer.
 """
 
 from __future__ import annotations
@@ -47,17 +47,17 @@ def require_zeroconf() -> Any:  # noqa: ANN401 - a module
 
 
 class LocalNetwork:
-    """Tells the local network of this peer, and hears of others of the same task.
+    """Announces this peer on the local network, and discovers others of the same task.
 
     Parameters
     ----------
     peer_id : str
     addresses : callable
-        Returns the multiaddresses by which others reach this peer now.
+        Returns the multiaddresses at which others can reach this peer now.
     task : bytes
-        Fingerprint of the task. A digest of it is told.
+        Fingerprint of the task, of which a digest is announced.
     discovery : Discovery
-        Is handed who is found.
+        Notified of discovered peers.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class LocalNetwork:
         self._found: dict[str, tuple[str, ...]] = {}
 
     async def run(self) -> None:
-        """Take part until cancelled; where the network refuses multicast, say so and do without."""
+        """Announce and discover until cancelled; return with a warning if the network refuses multicast."""
         zeroconf = require_zeroconf()
         token = trio.lowlevel.current_trio_token()
 
@@ -79,14 +79,14 @@ class LocalNetwork:
 
         own = self._own(zeroconf)
         if own is None:
-            logger.warning("this peer has no address to tell the local network of")
+            logger.warning("this peer has no address to announce on the local network")
             return
         loopback = all(parse_address(each).scope <= Scope.LOOPBACK for each in self._addresses())
         choice = ["127.0.0.1"] if loopback else zeroconf.InterfaceChoice.All
         try:
             service = await run_abandonable(_Service, zeroconf, choice, own, heard)
         except (OSError, zeroconf.Error) as error:
-            logger.warning("the local network is not asked for peers: %s", error or type(error).__name__)
+            logger.warning("cannot look for peers on the local network: %s", error or type(error).__name__)
             return
         try:
             while True:
@@ -95,8 +95,8 @@ class LocalNetwork:
                 if now is not None:
                     await trio.to_thread.run_sync(service.update, now)
         finally:
-            with trio.move_on_after(2.0) as farewell:
-                farewell.shield = True
+            with trio.move_on_after(2.0) as closing:
+                closing.shield = True
                 await run_abandonable(service.close)
 
     def _own(self, zeroconf: Any) -> Any:  # noqa: ANN401 - an untyped library
@@ -114,7 +114,7 @@ class LocalNetwork:
         )
 
     def _heard(self, name: str, properties: dict[bytes, bytes | None], hosts: list[str], port: int) -> None:
-        """Take in what a service said; nothing, if it has gone or is of another task."""
+        """Record a service's announcement, or forget a service that has gone or has another task."""
         peer_id = name.removesuffix(f".{_SERVICE}")
         self._found.pop(peer_id, None)
         if peer_id != self._peer_id and properties.get(b"task") == self._task.encode():
@@ -148,7 +148,7 @@ class _Service:
             raise
 
     def add_service(self, zeroconf: Any, kind: str, name: str) -> None:  # noqa: ANN401
-        """Called by the browser."""
+        """Handle a discovered service; called by the browser."""
         info = zeroconf.get_service_info(kind, name, _ASKING_MILLISECONDS)
         if info is not None and info.port:
             self._heard(name, info.properties, info.parsed_addresses(), info.port)
@@ -156,17 +156,17 @@ class _Service:
     update_service = add_service
 
     def remove_service(self, zeroconf: Any, kind: str, name: str) -> None:  # noqa: ANN401
-        """Called by the browser."""
+        """Handle a service that has gone; called by the browser."""
         del zeroconf, kind
         self._heard(name, {}, [], 0)
 
     def update(self, own: Any) -> None:  # noqa: ANN401
-        """Tell of other addresses."""
+        """Announce changed addresses."""
         if (own.port, own.parsed_addresses()) != (self._own.port, self._own.parsed_addresses()):
             self._own = own
             self._zeroconf.update_service(own)
 
     def close(self) -> None:
-        """Say farewell."""
+        """Withdraw the announcement."""
         self._zeroconf.unregister_all_services()
         self._zeroconf.close()

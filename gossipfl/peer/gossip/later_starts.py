@@ -1,4 +1,4 @@
-"""Later starts of a peer than its own, as neighbours have heard of them."""
+"""Later starts of this peer that neighbours know of, and restarting beyond them."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ logger = logging.getLogger(__name__)
 _REMEMBERED = 64
 _PATIENCE_SECONDS = 60.0
 _LOOK_SECONDS = 1.0
-#: A century in milliseconds: no honest clock is further ahead, and a liar needs many lies to exhaust 63 bits.
+#: A century in milliseconds: no honest clock is further ahead, and a liar would need many lies to exhaust 63 bits.
 _FURTHEST = 2**42
 
 
 class LaterStarts:
-    """Makes a peer whose incarnation lies behind start again beyond what its neighbours have heard.
+    """Restarts a peer whose incarnation is behind the one that its neighbours know.
 
-    That is so after a home was restored from a copy whose clock, or this one's, is wrong; and for ever while two
-    copies of one identity run. Neighbours may lie, so half of those that answered must say so, and each time
-    the peer waits twice as long as before.
+    This happens after a home was restored from a copy while a clock was wrong, and permanently while two copies
+    of one identity run. Since neighbours may lie, half of those that answered must agree, and each restart takes
+    twice as long to happen as the previous one.
 
     Parameters
     ----------
     incarnation : int
-        Of this start.
+        Number of this start.
     starts_before : int
-        How often the process has started again for this reason.
+        Earlier restarts in this process for this reason.
     start_again : callable
-        Takes the incarnation to go beyond; returns if that is not possible now.
+        Called with the incarnation to exceed; returns if restarting is impossible now.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class LaterStarts:
         self._changed = trio.Event()
 
     def is_later(self, neighbour: str, incarnation: int | None) -> bool:
-        """Note a neighbour's answer, with the incarnation it names if it does; say whether that is a later one."""
+        """Record the incarnation that a neighbour's answer names, if any; return whether it is a later one."""
         furthest = max(self._incarnation, int(1000 * time.time())) + _FURTHEST
         later = incarnation is not None and self._incarnation < incarnation <= furthest
         self._heard[neighbour] = incarnation if later and incarnation is not None else 0
@@ -58,12 +58,12 @@ class LaterStarts:
 
     @property
     def newest(self) -> int:
-        """Latest start of this peer that at least half of its neighbours have heard of; 0 if there is none."""
+        """Latest start of this peer if at least half of its neighbours know of a later one; else 0."""
         later = [each for each in self._heard.values() if each]
         return max(later) if 2 * len(later) >= max(1, len(self._heard)) else 0
 
     async def go_beyond(self) -> None:
-        """Start again once neighbours have heard of a later start, until cancelled."""
+        """Restart once neighbours know of a later start, until cancelled."""
         if self._starts_before:
             await trio.sleep(_PATIENCE_SECONDS * 2 ** (self._starts_before - 1))
         while True:
@@ -73,11 +73,11 @@ class LaterStarts:
             if not newest:
                 continue
             logger.warning(
-                "neighbours have heard incarnation %d of this peer, and this is %d: its home was restored from a "
-                "copy, or its clock was wrong%s. It starts again beyond that",
+                "neighbours know incarnation %d of this peer, but this is %d: its home was restored from a copy, "
+                "or its clock was wrong%s. It restarts with a higher number",
                 newest,
                 self._incarnation,
-                "; or another copy of it is running, which must be stopped" if self._starts_before else "",
+                ", or another copy of it is running, which must be stopped" if self._starts_before else "",
             )
             await self._start_again(newest)
             await trio.sleep(_LOOK_SECONDS)

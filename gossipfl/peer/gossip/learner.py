@@ -1,8 +1,8 @@
-"""The one owner of a peer's model: merges what arrives, trains in between, and publishes snapshots.
+"""The only owner of a gossiping peer's model: it merges received models, trains, and publishes snapshots.
 
-Invariant: only `Learner.run` replaces the state, and states are values. Whatever else needs the model (an
-exchange, an evaluation, a checkpoint) takes the state of the moment and is never waited for. Every published
-state is finite: a model that diverges goes back to the last good one before anybody sees it.
+Invariant: only `Learner.run` replaces the state, and states are immutable. Whatever else needs the model (an
+exchange, an evaluation, a checkpoint) takes the current state and is never waited for. Every published state is
+finite: a model that diverges is reset to the last good one first.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _EVENTS_BETWEEN_LOOKS = 16
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Clock:
-    """A request to act on the clock, and the place for its outcome."""
+    """A request to act on the clock, and the channel for its outcome."""
 
     outcome: trio.MemorySendChannel[State]
 
@@ -48,20 +48,20 @@ class Learner:
     Parameters
     ----------
     state : State
-        Where learning starts.
+        Initial state.
     trainer : Trainer
-        Over this peer's own data.
+        For this peer's own data.
     algorithm : MessageAlgorithm
     merges_per_training : int
-        Models merged between two trainings, where nodes train on receipt.
+        Models merged between two trainings, if nodes train on receipt.
     patience : float
-        Seconds without training after which the peer trains on its own model.
+        Seconds without training after which the peer trains its own model.
     mailbox : int
-        Models that may wait.
+        Number of models that may wait.
     record : callable
-        Takes one record for each event, in order; called from the worker thread.
+        Called from the worker thread with one record for each event, in order.
     guard : Guard, optional
-        Decides what of a received model is merged; everything unless given.
+        Decides how far received models are merged; by default completely.
     """
 
     def __init__(
@@ -91,35 +91,29 @@ class Learner:
 
     @property
     def state(self) -> State:
-        """The newest version of the model; a value, safe to keep."""
+        """The newest version of the model, an immutable value."""
         return self._state
 
     @property
     def mailbox_is_full(self) -> bool:
-        """Whether the learner is behind and would refuse a model now."""
+        """Whether the learner would refuse a model now."""
         statistics = self._outbox.statistics()
         return statistics.current_buffer_used >= statistics.max_buffer_size
 
     def keep(self, state: State) -> None:
-        """Note that this state is saved: the model returns to it if it diverges."""
+        """Record that this state has been saved: a model that diverges is reset to it."""
         self._good = state
 
     def renew(self, trainer: Trainer, description: Mapping[str, Any]) -> None:
-        """Train on other data from the next event on; a record says so, with this description of them."""
+        """Train on different data from the next event on, and record their description."""
         self._renewed = trainer, description
 
     def distrusts(self, peer_id: str) -> bool:
-        """Whether nothing is taken from a peer at present."""
+        """Return whether nothing is accepted from a peer at present."""
         return self._guard is not None and self._guard.is_quarantined(peer_id)
 
     def offer(self, incoming: Incoming) -> bool:
-        """Put a model into the mailbox.
-
-        Returns
-        -------
-        bool
-            False if it is full; the model is not taken.
-        """
+        """Put a model into the mailbox, or return False if that is full."""
         try:
             self._outbox.send_nowait(incoming)
         except trio.WouldBlock:
@@ -127,7 +121,7 @@ class Learner:
         return True
 
     async def acted_on_clock(self) -> State:
-        """Apply the algorithm's change when the clock rings, and return the model to send."""
+        """Apply the algorithm's action on the clock, and return the model to send."""
         if self._trains != "clock":
             return self._state
         sender, receiver = trio.open_memory_channel[State](1)
@@ -135,7 +129,7 @@ class Learner:
         return await receiver.receive()
 
     async def run(self) -> None:
-        """Merge and train, one thread's work at a time, until cancelled."""
+        """Merge and train in a worker thread, until cancelled."""
         last_training = trio.current_time()
         while True:
             batch: list[Incoming] = []
@@ -152,7 +146,7 @@ class Learner:
                 self._trainer, description = self._renewed
                 self._renewed = None
                 self._record({"kind": "data", "event": before.event, **description})
-            # The thread may be abandoned at exit: it works on values, and only this task publishes them.
+            # The thread may be abandoned at exit: it works on immutable values that only this task publishes.
             work = partial(self._work, before, tuple(batch), clock=clock is not None)
             self._state = await run_abandonable(work)
             if clock is not None:
@@ -236,14 +230,14 @@ class Learner:
         return after
 
     def _finite(self, state: State) -> State:
-        """Return the state as it is or, if its row has diverged, the last good one."""
+        """Return the state or, if its row has diverged, the last good one."""
         if not has_diverged(state.nodes.rows, self._good.nodes.rows):
             return state
         after = self._gone_back(state, has_gone_back=True)
         self.divergences += 1
         if self.divergences.bit_count() == 1:  # the 1st, 2nd, 4th, 8th … time
             logger.warning(
-                "the model diverged (time %d) and went back to age %d: lower the learning rate, or clip gradients",
+                "the model diverged (time %d) and was reset to age %d: lower the learning rate, or clip gradients",
                 self.divergences,
                 after.age,
             )
@@ -260,7 +254,7 @@ class Learner:
         after = self._gone_back(state, has_gone_back=False)
         self.rollbacks += 1
         logger.warning(
-            "what the model had learned was spoiled by merges (time %d); it went back to age %d: see the refusals "
+            "merges spoiled what the model had learned (time %d), and it was reset to age %d: see the refusals "
             "and merges before event %d in the records",
             self.rollbacks,
             after.age,
@@ -279,7 +273,7 @@ class Learner:
 
 
 class _Update:
-    """Local training, or none; and the loss of the batches of the last."""
+    """Local training, or the identity, with the loss of the latest batches."""
 
     def __init__(self, train: Callable[[Nodes], tuple[Nodes, Tensor]] | None, loss: float) -> None:
         self._train = train
@@ -294,7 +288,7 @@ class _Update:
 
 
 def _sorted_into(batch: list[Incoming], item: Incoming | _Clock) -> _Clock | None:
-    """Put a model into the batch; a wish to act on the clock ends it."""
+    """Put a model into the batch, or return the request to act on the clock, which ends the batch."""
     if isinstance(item, _Clock):
         return item
     batch.append(item)
@@ -302,7 +296,7 @@ def _sorted_into(batch: list[Incoming], item: Incoming | _Clock) -> _Clock | Non
 
 
 def _let_in(message: Message, nodes: Nodes, admission: Admission) -> tuple[Message, dict[str, Any]]:
-    """Return the message as it is merged, and the record of the difference."""
+    """Return the message as it is to be merged, and the record of what was changed."""
     claimed = int(message.ages.max())
     if admission.share == 1.0 and admission.age == claimed:
         return message, {}

@@ -1,4 +1,4 @@
-"""Meetings: exchanges of views, and trying names and acquaintances, beside the exchanges of models."""
+"""Meetings: exchanges of views with neighbours, sampled names and acquaintances."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ logger = logging.getLogger(__name__)
 _LOOK_SECONDS: Final = 0.25
 _MEETING_SECONDS: Final = 5.0
 _EAGER_TICKS: Final = 8.0
-#: At a time; those with neighbours have as many places of their own.
+#: Simultaneous meetings with names; neighbours have as many slots of their own.
 _MOST_NAMES: Final = 4
 
 
 class Meetings:
-    """Carries out what the view of a gossiping peer asks for.
+    """Carries out the meetings that the view of a gossiping peer requests.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ class Meetings:
         Fingerprint of the task.
     settings : ViewSettings
     deadline : float
-        Seconds of an exchange, at most.
+        Longest time of an exchange in seconds.
     """
 
     def __init__(
@@ -54,9 +54,9 @@ class Meetings:
         self.errors = FirstErrors(logger)
 
     async def run(self) -> None:
-        """Meet others until cancelled: each period, sooner while there is room for newcomers or when alone.
+        """Meet others each period, or sooner while there is room for newcomers or when alone, until cancelled.
 
-        A meeting that hangs holds one of a few places until its deadline, and nobody waits for it.
+        A meeting that hangs occupies one of a few slots until its deadline, and nothing waits for it.
         """
         look = min(_LOOK_SECONDS, self._settings.period)
         eager = TokenBucket(rate=1 / self._settings.period, burst=_EAGER_TICKS, now=trio.current_time())
@@ -73,7 +73,7 @@ class Meetings:
                 await trio.sleep(look)
 
     def answer(self, peer_id: str, message: View) -> Frame:
-        """Answer a peer that asks for part of the view."""
+        """Answer a peer's request for part of the view."""
         self._host.observed(message.observed, observer=peer_id)
         told = self._view.asked_by(peer_id, message.peers, scope=self._scope(peer_id))
         return encode(View(task=self._task, peers=told, observed=self._host.remote_address(peer_id)))

@@ -1,4 +1,4 @@
-"""The peer's outgoing model: one frame per message, numbered so that none can be replayed."""
+"""Frames of a peer's outgoing models, numbered so that none can be replayed."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from gossipfl.wire import Frame, encode_model
 
 __all__ = ["LARGEST_AGE", "OutgoingModels"]
 
-#: No greater age is sent or accepted: a step each microsecond for twelve days, and far from where counting would
-#: overflow. Peers that a liar has lifted to it send it unchanged, and so go on learning from each other.
+#: Largest age that is sent or accepted: a step each microsecond for twelve days, yet far from any overflow. Peers
+#: whose age a liar has raised to it keep sending it, and so continue to learn from each other.
 LARGEST_AGE = 2**40
 
-_LARGE_ROW = 2**18  # numbers; encoding more than that blocks the event loop for over a millisecond
+_LARGE_ROW = 2**18  # numbers; encoding more blocks the event loop for over a millisecond
 
 
 class OutgoingModels:
@@ -35,13 +35,13 @@ class OutgoingModels:
     task : Task
     plan : GossipPlan
     outgoing : Pipeline
-        What is done to each; its codec is not None.
+        Applied to each model; its codec is not None.
     sender : str
         The peer's own id.
     incarnation : int
-        Which start of the peer this is.
+        Number of this start of the peer.
     record : callable
-        Takes one record of each secret that is to be kept.
+        Called with one record of each secret that is to be recorded.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class OutgoingModels:
         Raises
         ------
         NonFiniteUpdate
-            If training has diverged; such a model is never sent.
+            Training has diverged; such a model is never sent.
         """
         self._sequence += 1
         sequence = self._sequence
@@ -78,7 +78,7 @@ class OutgoingModels:
 
         def encode() -> Frame:
             message = self._plan.algorithm.emit(state.nodes, shared_size=size)
-            if is_finite(message.shared):  # or else it is refused as it is
+            if is_finite(message.shared):  # otherwise encoding refuses it
                 draws = Draws(keys=torch.tensor([key]), normals=noise)
                 message = transformed(message, self._outgoing, draws)
             return encode_model(

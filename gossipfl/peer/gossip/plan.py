@@ -1,4 +1,4 @@
-"""Plan of a peer that gossips: its algorithm, and the contents of its messages."""
+"""The plan of a gossiping peer: its algorithm, and the contents of its messages."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gossipfl.tasks import Task
 from gossipfl.training import Nodes
 from gossipfl.wire import CarriedRow
 
-#: Keys that the table had whatever the algorithm; with these values they had no effect where it takes none.
+#: Keys that older files hold for every algorithm; with these values they are ignored if it has no such parameter.
 _FORMERLY_IN_ALL = {"merge": "MU", "weighting": "age"}
 
 __all__ = ["GossipPlan", "gossip_algorithm", "gossip_parameters", "gossip_plan", "in_full"]
@@ -25,18 +25,18 @@ __all__ = ["GossipPlan", "gossip_algorithm", "gossip_parameters", "gossip_plan",
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GossipPlan:
-    """What a peer and its neighbours must have in common to gossip.
+    """Everything that a peer and its neighbours must have in common to gossip.
 
     Parameters
     ----------
     algorithm : MessageAlgorithm
     nodes : Nodes
-        Where learning starts, with the rows the algorithm keeps; ``B = 1``.
+        Initial state, with the algorithm's auxiliary rows; ``B = 1``.
     carried : tuple of CarriedRow
-        Further contents of every message besides the model.
+        Rows in every message besides the model.
     layout : bytes, length 32
-        Digest of what neighbours must have in common: the layout, further rows and, unless it is of this package,
-        the algorithm. The layout's own where that is all.
+        Digest of the layout, together with further rows and, unless it is bundled, the algorithm, if there are
+        any.
     """
 
     algorithm: MessageAlgorithm
@@ -46,7 +46,7 @@ class GossipPlan:
 
 
 def gossip_algorithm(settings: PeerSettings) -> MessageAlgorithm:
-    """The message-driven algorithm that settings name.
+    """Return the message-driven algorithm that settings name.
 
     Raises
     ------
@@ -65,12 +65,12 @@ def gossip_algorithm(settings: PeerSettings) -> MessageAlgorithm:
 
 
 def gossip_parameters(settings: PeerSettings) -> dict[str, tuple[Any, str]]:
-    """Parameters of the algorithm that ``[gossip]`` may have: the value of each, and its description.
+    """Return the parameters of the algorithm that ``[gossip]`` may hold, with values and descriptions.
 
     Raises
     ------
     SettingError
-        As `gossip_algorithm`.
+        As in `gossip_algorithm`.
     """
     algorithm = gossip_algorithm(settings)
     values = settings_of(algorithm)
@@ -82,12 +82,12 @@ def gossip_parameters(settings: PeerSettings) -> dict[str, tuple[Any, str]]:
 
 
 def in_full(settings: PeerSettings) -> PeerSettings:
-    """Settings with every parameter of the algorithm that gossips: they are recorded, and defaults may change.
+    """Return the settings with all parameters of the algorithm, to be recorded: defaults may change.
 
     Raises
     ------
     SettingError
-        As `gossip_algorithm`.
+        As in `gossip_algorithm`.
     """
     values = {key: value for key, (value, _) in gossip_parameters(settings).items() if value is not None}
     gossip = GossipSettings(algorithm=settings.gossip.algorithm, **values)
@@ -95,12 +95,12 @@ def in_full(settings: PeerSettings) -> PeerSettings:
 
 
 def gossip_plan(settings: PeerSettings, task: Task, nodes: Nodes) -> GossipPlan:
-    """Plan how a peer gossips from its first state, or the one it saved.
+    """Plan gossip from a peer's initial or saved state.
 
     Raises
     ------
     SettingError
-        As `gossip_algorithm`.
+        As in `gossip_algorithm`.
     """
     algorithm = gossip_algorithm(settings)
     begun = resumed(nodes, algorithm, optimiser_state_size=nodes.optimiser_state.shape[1])
@@ -118,7 +118,7 @@ def gossip_plan(settings: PeerSettings, task: Task, nodes: Nodes) -> GossipPlan:
 
 
 def _digest(layout: bytes, lines: Sequence[str]) -> bytes:
-    """Digest of a layout, and of what else neighbours must have in common, a line each."""
+    """Return the digest of a layout and of further lines that neighbours must have in common."""
     if not lines:
         return layout
     text = "".join(f"{line}\n" for line in lines)
@@ -126,12 +126,12 @@ def _digest(layout: bytes, lines: Sequence[str]) -> bytes:
 
 
 def _parameters(settings: PeerSettings, declared: Mapping[str, str | None]) -> dict[str, Any]:
-    """Parameters that ``[gossip]`` gives, and those that another setting of a peer decides."""
+    """Return the parameters that ``[gossip]`` gives, and those that other settings of a peer determine."""
     given = settings.gossip.parameters
     for key in given:
         if declared.get(key):
             raise SettingError(
-                f"gossip.{key} is for simulations", remedy=f"In a peer's settings it is {declared[key]}."
+                f"gossip.{key} is only for simulations", remedy=f"In a peer's settings, use {declared[key]}."
             )
     kept = {
         key: value
@@ -147,7 +147,7 @@ def _require_runnable(name: str, algorithm: MessageAlgorithm, settings: PeerSett
     require_in_peers(name, algorithm)
     if behaviour.trains == "answer" and exchange.mode != "push-pull":
         raise SettingError(
-            f"gossip.algorithm = {name!r} trains on answers, so neighbours must be asked for them",
+            f"gossip.algorithm = {name!r} trains on answers, so exchanges must request them",
             expected="exchange.mode = 'push-pull'",
             got=repr(exchange.mode),
         )

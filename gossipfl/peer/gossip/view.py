@@ -1,7 +1,7 @@
-"""Partial view of the network: the sampling protocol of one peer, and where those that it samples are.
+"""A peer's partial view of the network: its sampling protocol, and the addresses of sampled peers.
 
-It does no I/O: `Meetings` carries out what it asks for. Only peers that have answered, or pushed themselves over a
-connection that proves who they are, are neighbours; what others tell is asked first.
+It does no I/O: `Meetings` carries out what it requests. Only peers that have answered, or introduced themselves
+over an authenticated connection, become neighbours; names learned from others are asked first.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ State: TypeAlias = BrahmsState[str]
 
 
 def sampling_settings(settings: ViewSettings) -> BrahmsSettings:
-    """Settings of the sampling protocol: half of what a peer remembers is its view, half its samples."""
+    """Return the sampling protocol's settings: half of the peers remembered are the view, half are samples."""
     half = max(1, settings.size // 2)
     return BrahmsSettings(
         view_size=half,
@@ -51,7 +51,7 @@ def sampling_settings(settings: ViewSettings) -> BrahmsSettings:
 
 
 class SampledView:
-    """Whom a peer may gossip with.
+    """The peers to gossip with.
 
     Parameters
     ----------
@@ -59,16 +59,16 @@ class SampledView:
         Returns this peer's own descriptor.
     settings : ViewSettings
     generator : numpy.random.Generator
-        Neighbours are chosen by it. What must not be foreseen is drawn from the system's own.
+        For choosing neighbours. Unpredictable choices use the operating system's generator.
     bootstrap : iterable of PeerDescriptor
         Peers that settings name.
     acquaintances : Acquaintances
     reached_at : callable, optional
         Returns the IP address at which a peer is connected, or "".
     outdo : callable, optional
-        Is handed a sequence of this peer's own that others know and that is ahead of its announcement's.
+        Called with a sequence number, known to others, that is ahead of this peer's own announcement.
     doubled : callable, optional
-        Takes an error where an identity, this peer's or another's, is in use twice.
+        Called with an error when an identity, this peer's or another's, is in use twice.
     """
 
     def __init__(
@@ -116,27 +116,27 @@ class SampledView:
 
     @property
     def neighbours(self) -> frozenset[str]:
-        """Peers that have answered, and are in the view or sampled."""
+        """Peers that have answered, and are in the view or among the samples."""
         return frozenset(self._state.neighbours) | frozenset(self._state.view)
 
     @property
     def known(self) -> tuple[KnownPeer, ...]:
-        """Neighbours, and where they are."""
+        """Neighbours with their addresses."""
         return tuple(known for each in self.neighbours if (known := self._book.get(each)))
 
     @property
     def is_alone(self) -> bool:
-        """Whether so few neighbours answer that everybody known is asked."""
+        """Whether so few neighbours answer that every known peer should be asked."""
         return sum(not peer.failures for peer in self.known) < _FEW
 
     @property
     def wants_to_tick(self) -> bool:
-        """Whether there is room, and somebody to fill it."""
+        """Whether there is room in the view, and there are candidates for it."""
         state = self._state
         return state.news and len(state.view) < state.settings.view_size
 
     def choose(self, *, now: float, exclude: Collection[str] = ()) -> KnownPeer | None:
-        """A random neighbour that is not thought to be down, or None; without any, a peer that settings name."""
+        """Return a random neighbour that is not known to be down, or else a peer that settings name, or None."""
         places = [peer for each in self._state.neighbours if (peer := self._book.get(each))]
         if not places:
             places = [peer for peer in self._book.known if peer.is_bootstrap]
@@ -144,13 +144,13 @@ class SampledView:
         return candidates[int(self._generator.integers(len(candidates)))] if candidates else None
 
     def own_word(self) -> tuple[PeerDescriptor, ...]:
-        """What to send when asking: this peer's own announcement alone."""
+        """Return the contents of a request: only this peer's own announcement."""
         return (self._own(),)
 
     def asked_by(
         self, peer_id: str, descriptors: Sequence[PeerDescriptor], *, scope: Scope
     ) -> tuple[PeerDescriptor, ...]:
-        """Take in that a peer asked, of all that it said only what it said of itself; return the answer.
+        """Handle a peer's request, of which only its own announcement is used; return the answer.
 
         Parameters
         ----------
@@ -158,7 +158,7 @@ class SampledView:
             Proven.
         descriptors : sequence of PeerDescriptor
         scope : Scope
-            How far the address reaches from which it asked.
+            Scope of the address from which it asked.
         """
         said = [each for each in descriptors if each.peer_id == peer_id][:1]
         self._learn_own_word(peer_id, descriptors, scope)
@@ -174,13 +174,13 @@ class SampledView:
             and asker.descriptor.signature
             and not any(each == replace(asker.descriptor, age=each.age) for each in said)
         ):
-            sound.insert(0, asker.descriptor)  # newer than it says: its clock went back, or it was copied
+            sound.insert(0, asker.descriptor)  # newer than its own: its clock went back, or it was copied
         return (self._own(), *(replace(each, age=each.age + 1) for each in sound[: self._most_told - 1]))
 
     def answered_by(
         self, peer_id: str, descriptors: Iterable[PeerDescriptor], *, scope: Scope, now: float
     ) -> None:
-        """Take in what a peer answered; names that it told only if it was asked for them.
+        """Handle a peer's answer; names in it count only if they were requested.
 
         Parameters
         ----------
@@ -188,7 +188,7 @@ class SampledView:
             Proven.
         descriptors : iterable of PeerDescriptor
         scope : Scope
-            How far the address reaches at which it answered.
+            Scope of the address at which it answered.
         now : float
             Seconds of the event loop's clock.
         """
@@ -203,18 +203,18 @@ class SampledView:
         self.succeeded(peer_id)
 
     def tick(self) -> tuple[KnownPeer, ...]:
-        """Begin a period of the sampling protocol; return whom to ask."""
+        """Begin a period of the sampling protocol; return the peers to ask."""
         self._book.grow_older()
         step = brahms.tick(self._state, self._draw)
         self._state = step.state
         return tuple(peer for each in step.envelopes if (peer := self._book.get(each.to)))
 
     def due(self, under_way: Collection[str]) -> KnownPeer | None:
-        """An acquaintance that is no neighbour and to be tried now, if there is one."""
+        """Return an acquaintance that is not a neighbour and is due to be tried, if there is one."""
         return self.acquaintances.due(neighbours=self.neighbours, under_way=under_way, alone=self.is_alone)
 
     def succeeded(self, peer_id: str) -> None:
-        """Note that an exchange with a peer succeeded."""
+        """Record that an exchange with a peer succeeded."""
         self._book.succeeded(peer_id)
         self._silent.pop(peer_id, None)
         known = self._book.get(peer_id)
@@ -225,11 +225,11 @@ class SampledView:
         self._state = brahms.prove(self._state, peer_id)
 
     def failed(self, peer_id: str, *, now: float) -> None:
-        """Note that an exchange with a peer failed.
+        """Record that an exchange with a peer failed.
 
-        A neighbour is left alone for a while, twice as long each time, and after ``settings.failures`` in a row it
-        is an acquaintance that has gone. A name that does not answer is forgotten at once, and not believed again
-        for a while, twice as long each time.
+        A neighbour is not asked for a while, doubled each time, and after ``settings.failures`` in a row it
+        becomes a lost acquaintance. A name that does not answer is forgotten immediately, and ignored for a
+        while, doubled each time.
         """
         known = self._book.get(peer_id)
         if peer_id in self.neighbours and known is not None:
@@ -246,7 +246,7 @@ class SampledView:
         self.acquaintances.failed(peer_id, alone=self.is_alone)
 
     def configure(self, addresses: Mapping[str, tuple[str, ...]]) -> None:
-        """Take in which peers settings name, and where; those named no longer become as any other."""
+        """Set the peers that settings name, with their addresses; those no longer named become ordinary peers."""
         before = {peer.peer_id for peer in self._book.known if peer.is_bootstrap}
         for peer_id in {*before, *addresses} - {self._me}:
             self._book.configure(peer_id, addresses.get(peer_id, ()))
@@ -254,11 +254,11 @@ class SampledView:
                 self.acquaintances.configure(known)
 
     def to_values(self) -> list[dict[str, Any]]:
-        """Neighbours as plain values, for a checkpoint."""
+        """Return the neighbours as plain values, for a checkpoint."""
         return [descriptor_values(peer) for peer in self.known if peer.descriptor.signature]
 
     def restore(self, values: Iterable[dict[str, Any]]) -> None:
-        """Take in the neighbours of a checkpoint: names to be asked. Bad entries are skipped."""
+        """Restore the neighbours of a checkpoint, as names to be asked. Invalid entries are skipped."""
         self._book.restore(values)
         names = tuple(peer.peer_id for peer in self._book.known if not peer.is_bootstrap)
         self._state = brahms.remind(self._state, names)
@@ -278,7 +278,7 @@ class SampledView:
         return int.from_bytes(blake2b(name.encode(), key=self._secret, digest_size=8).digest(), "little")
 
     def _network(self, peer_id: str) -> str:
-        """The network that a peer was last connected from, or that it announces."""
+        """Return the network that a peer was last connected from, or that it announces."""
         if peer_id in self._networks:
             return self._networks[peer_id]
         known = self._book.get(peer_id)
@@ -296,14 +296,14 @@ class SampledView:
             self._networks = {each: network for each, network in self._networks.items() if each in kept}
 
     def _learn_own_word(self, peer_id: str, descriptors: Iterable[PeerDescriptor], scope: Scope) -> None:
-        """Take in what a peer says of itself, and what it knows of this one."""
+        """Learn a peer's own announcement, and the one that it has of this peer."""
         speakers = {peer_id, self._me}
         own = [each for each in descriptors if each.peer_id in speakers]
         self._book.learn(own[:2], teller=peer_id, scope=scope)
         self._note_network(peer_id)
 
     def _is_silent(self, told: PeerDescriptor, now: float) -> bool:
-        """Whether a name did not answer of late."""
+        """Return whether a name did not answer recently."""
         silent = self._silent.get(told.peer_id)
         return silent is not None and silent[1] > now and told.peer_id not in self.neighbours
 

@@ -1,1 +1,1 @@
-"""Membership of a running peer: its door, its certificate, and what it tells other members."""
+"""Membership of a peer: its door, its certificate, and news of its network."""

@@ -1,4 +1,4 @@
-"""A peer's home as the commands about networks see it, whether the peer runs or not."""
+"""Access to a peer's home for the network commands, whether or not the peer is running."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ __all__ = ["HomeOfMember", "without_identity"]
 
 
 class HomeOfMember:
-    """What a command needs of a home.
+    """The parts of a home that commands need.
 
     Parameters
     ----------
     directory : Path
-        Holds a peer.
+        A peer's home.
 
     Raises
     ------
     HomeMissing, HomeError
-        It does not, or cannot be used.
+        It is not a peer's home, or cannot be used.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -41,11 +41,11 @@ class HomeOfMember:
 
     @property
     def identity(self) -> Identity:
-        """The peer's own."""
+        """The peer's identity."""
         return load_or_create_identity(self.home.directory)
 
     def charter(self) -> dict[str, str]:
-        """What all members must have alike, as this peer's settings have it.
+        """Return this peer's values of the settings that all members must share.
 
         Raises
         ------
@@ -61,20 +61,20 @@ class HomeOfMember:
         return charter_of(in_full(settings), task, layout=plan.layout)
 
     def addresses(self) -> list[str]:
-        """Where others reach the peer: where it runs, or said that it did, or will by its settings.
+        """Return the peer's addresses: those in its last status, or else those that its settings imply.
 
         Raises
         ------
         MembershipError
-            Nothing is known.
+            None are known.
         """
         network = load_settings(self.home.settings).network
         try:
-            told = read_status(self.home.status).get("addresses", [])
+            running = read_status(self.home.status).get("addresses", [])
         except GossipflError:
-            told = []
-        if told:
-            return list(without_identity(told))
+            running = []
+        if running:
+            return list(without_identity(running))
         listened = [parse_address(each) for each in network.listen if not each.endswith("/tcp/0")]
         announced = [parse_address(each) for each in network.announce]
         return list(
@@ -83,25 +83,25 @@ class HomeOfMember:
 
 
 def without_identity(addresses: Collection[str]) -> Sequence[str]:
-    """Return addresses as an invitation holds them: the peer's id once, and not in each.
+    """Return at most eight addresses without the peer id, as an invitation holds them.
 
     Raises
     ------
     MembershipError
-        There is none, or one that nobody can dial.
+        There is none, or one cannot be dialled.
     """
     parsed = [parse_address(each, smallest_port=1) for each in addresses]
     for each in parsed:
         if each.scope is Scope.NOWHERE:
             raise MembershipError(
-                "nobody can dial this address",
-                expected="where the new peer reaches this one, such as /ip4/192.0.2.7/tcp/4001",
+                "this address cannot be dialled",
+                expected="one at which the new peer can reach this one, such as /ip4/192.0.2.7/tcp/4001",
                 got=str(each),
             )
     bare = list(dict.fromkeys(str(each).partition("/p2p/")[0] for each in parsed))
     if not bare:
         raise MembershipError(
-            "nobody could reach this peer to join: it has no known address",
+            "a new peer could not reach this one to join: it has no known address",
             remedy="Start it first, or say where it will listen: --address /ip4/192.0.2.7/tcp/4001.",
         )
     return bare[:8]

@@ -1,4 +1,4 @@
-"""Changing a network, as an operator does in the home of a peer: admitting, putting out, another charter."""
+"""Operators' changes to a network from a peer's home: admission, revocation, secret and charter."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _MOST_DAYS: Final = 36_500
 
 
 def put_out(store: MembershipStore, identity: Identity, peer_id: str, *, draft: bool = False) -> Signed:
-    """Revoke a member, for good; peers that run hear of it at once.
+    """Revoke a member permanently; running peers learn of it at once.
 
     Parameters
     ----------
@@ -30,16 +30,16 @@ def put_out(store: MembershipStore, identity: Identity, peer_id: str, *, draft: 
         The peer's own.
     peer_id : str
     draft : bool
-        Whether to make a statement that others are to sign, and change nothing.
+        Whether only to return a statement for others to sign, without changing anything.
 
     Raises
     ------
     MembershipError
-        This peer cannot, or it would put out itself.
+        This peer cannot sign it, or would revoke itself.
     """
     authority, subject = store.authority(), public_key_of(peer_id)
     if subject == identity.public_key:
-        raise MembershipError("a peer does not put out itself", remedy="Let another issuer do it.")
+        raise MembershipError("a peer cannot revoke itself", remedy="Let another issuer do it.")
     now = time.time()
     body = Revocation(network=authority.id, subject=subject, at=int(now))
     if draft:
@@ -51,12 +51,12 @@ def put_out(store: MembershipStore, identity: Identity, peer_id: str, *, draft: 
 def admit(
     store: MembershipStore, identity: Identity, peer_id: str, *, role: Role, days: float, draft: bool = False
 ) -> Signed:
-    """Make a certificate for a peer by its id, without an invitation; the peer applies it itself.
+    """Issue a certificate to a peer id, without an invitation; the peer applies it itself.
 
     Raises
     ------
     MembershipError
-        This peer cannot.
+        This peer cannot sign it.
     """
     authority, now, subject = store.authority(), time.time(), public_key_of(peer_id)
     if draft:
@@ -68,7 +68,7 @@ def admit(
 def write_charter(
     store: MembershipStore, identity: Identity, charter: Mapping[str, str], *, draft: bool = False
 ) -> Signed:
-    """Give the network another charter: that of this peer's settings.
+    """Replace the network's charter.
 
     Raises
     ------
@@ -84,7 +84,7 @@ def write_charter(
 
 
 def _draft(store: MembershipStore, body: Body) -> Signed:
-    """A statement that has the signatures of those network keys that are here, few as they may be."""
+    """Return a statement signed by whichever network keys are here."""
     return Signed(body=body).signed_by(store.network_keys())
 
 
@@ -95,21 +95,23 @@ def _conclude(store: MembershipStore, authority: Authority, statement: Signed, *
 
 
 def charter_body(authority: Authority, fields: Mapping[str, str]) -> Signed:
-    """The next charter of a network before anybody has signed it, as others will read it."""
+    """Return the network's next charter, unsigned, as others will decode it."""
     number = 1 if authority.charter is None else authority.charter.number + 1
     body = Charter(network=authority.id, number=number, fields=tuple(sorted(fields.items())))
     return Signed.from_bytes(Signed(body=body).to_bytes())
 
 
 def days_of(days: float, *, least: float = 0.001) -> float:
-    """Require that so many days can be, or raise `MembershipError`."""
+    """Return a valid number of days, or raise `MembershipError`."""
     if not least <= days <= _MOST_DAYS:
-        raise MembershipError("so many days cannot be", expected=f"{least} to {_MOST_DAYS}", got=days)
+        raise MembershipError(
+            "the number of days is out of range", expected=f"{least} to {_MOST_DAYS}", got=days
+        )
     return days
 
 
 def new_secret(store: MembershipStore) -> str:
-    """Make a secret that all peers of a network are to hold, and keep it; return its line.
+    """Generate and store a secret for all peers of a network; return its line of text.
 
     Raises
     ------
@@ -118,8 +120,8 @@ def new_secret(store: MembershipStore) -> str:
     """
     if store.has_secret():
         raise MembershipError(
-            "this peer holds a secret already",
+            "this peer already has a secret",
             got=store.secret_file,
-            remedy="Delete the file to make another one.",
+            remedy="Delete the file to generate a new one.",
         )
     return store.write_secret(secrets.token_bytes(SECRET_BYTES))

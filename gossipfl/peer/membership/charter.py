@@ -1,4 +1,4 @@
-"""Settings that all peers of a network have alike."""
+"""Settings that all peers of a network must share."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from gossipfl.tasks import Task
 
 __all__ = ["beyond_frames", "charter_of", "require_charter"]
 
-# Every frame says these, and is refused by name where they differ.
+# Covered by every frame, which is refused by name if they differ.
 _IN_FRAMES: Final = ("task", "layout", "rounds.")
-# How many samples a step has, and which, is each peer's own matter.
+# Each peer's own choice.
 _OWN: Final = frozenset({"batch_size", "seed"})
 
 
 def charter_of(settings: PeerSettings, task: Task, *, layout: bytes) -> dict[str, str]:
-    """What a peer's neighbours must have as it has it: values by name, in canonical JSON.
+    """Return a peer's values of the settings that its neighbours must share, by name in canonical JSON.
 
-    A member that takes more steps a merge, or goes by another schedule, makes all ages, and so all step sizes, its
-    own.
+    Training settings are among them because a member with more steps a merge, or another schedule, would impose
+    its ages, and thus its step sizes, on all others.
 
     Parameters
     ----------
     settings : PeerSettings
-        In full.
+        With all parameters of the algorithm.
     task : Task
     layout : bytes, length 32
-        Digest of what messages hold.
+        Digest of the layout of messages.
 
     Raises
     ------
@@ -51,17 +51,17 @@ def charter_of(settings: PeerSettings, task: Task, *, layout: bytes) -> dict[str
 
 
 def beyond_frames(charter: Mapping[str, str]) -> dict[str, str]:
-    """Fields of a charter that no frame tells."""
+    """Return the fields of a charter that frames do not cover."""
     return {name: value for name, value in charter.items() if not name.startswith(_IN_FRAMES)}
 
 
 def require_charter(authority: Authority, own: Mapping[str, str]) -> None:
-    """Require that a peer's settings are those of its network's charter, if it has one.
+    """Require that a peer's settings equal its network's charter, if there is one.
 
     Raises
     ------
     SettingError
-        They are not; it names the fields.
+        They differ; the message names the fields.
     """
     if authority.charter is None:
         return
@@ -73,7 +73,7 @@ def require_charter(authority: Authority, own: Mapping[str, str]) -> None:
             for name in wrong
         )
         raise SettingError(
-            f"{wrong[0]}: the network {authority.network.name!r} has a charter that all members keep to: {fields}",
+            f"{wrong[0]}: differs from the charter of network {authority.network.name!r}: {fields}",
             remedy="Correct peer.toml. `gossipfl network show` prints the charter.",
         )
 

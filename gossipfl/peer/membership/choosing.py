@@ -1,4 +1,4 @@
-"""Choice of the statements that fit one message."""
+"""Selection of statements that fit into one message."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MOST_BYTES: Final = 48 * 1024
 
 
 def some_of(authority: Authority) -> list[Signed]:
-    """Return all that is known of a network; where that is too much, another choice each time."""
+    """Return everything known about a network or, if that is too much, a random selection."""
     others = [*authority.charter_statements, *authority.revocations]
     random.shuffle(others)
     chosen: list[Signed] = []

@@ -1,4 +1,4 @@
-"""Signatures by network keys that lie with different people, collected on a line of text that goes round."""
+"""Collection of signatures by network keys that different people hold, on a line of text passed around."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ _PREFIX: Final = "gossipfl-statement-"
 
 
 def to_text(statement: Signed) -> str:
-    """Write a statement, complete or not, as one line."""
+    """Return a statement, complete or not, as one line."""
     return f"{_PREFIX}{encoded(statement.to_bytes())}"
 
 
 def from_text(text: str) -> Signed:
-    """Read such a line.
+    """Read a statement from its line.
 
     Raises
     ------
     MembershipError
-        It is none.
+        The line is not a statement.
     """
     line = "".join(text.split()).lower()
     data = decoded(line.removeprefix(_PREFIX)) if line.startswith(_PREFIX) else None
@@ -38,7 +38,7 @@ def from_text(text: str) -> Signed:
         statement = None
     if statement is None:
         raise MembershipError(
-            "this is no statement, or a part of it is missing",
+            "this is not a statement, or part of it is missing",
             expected=f"the whole line that a command of gossipfl network printed, {_PREFIX}…",
         )
     return statement
@@ -53,27 +53,25 @@ def sign(statement: Signed, keys: list[Identity]) -> Signed:
         There are no keys.
     """
     if not keys:
-        raise MembershipError(
-            "there is no network key here", expected="files *.key that `network create` has made"
-        )
+        raise MembershipError("there is no network key here", expected="files *.key made by `network create`")
     return statement.signed_by(keys)
 
 
 def missing(statement: Signed, authority: Authority) -> int:
-    """Count the signatures that are missing; those by other keys than the network's are none."""
+    """Return the number of missing signatures; those by other keys than the network's do not count."""
     own = [each for each in statement.signatures if each.key in authority.keys.keys]
     return max(0, authority.keys.threshold - len(own))
 
 
 def apply(store: MembershipStore, identity: Identity, statement: Signed) -> None:
-    """Take in a statement that is complete: what lasts, or this peer's own certificate.
+    """Apply a complete statement about the network, or this peer's own certificate.
 
     Raises
     ------
     MembershipError
-        Signatures are missing, or the certificate is another peer's.
+        Signatures are missing, or the certificate belongs to another peer.
     NotAMember
-        It is not signed as it must be.
+        It is not signed correctly.
     """
     authority, now = store.authority(), time.time()
     lacking = 0 if statement.issuer is not None else missing(statement, authority)
@@ -87,7 +85,7 @@ def apply(store: MembershipStore, identity: Identity, statement: Signed) -> None
     if isinstance(statement.body, Certificate):
         if statement.body.subject != identity.public_key:
             raise MembershipError(
-                "the certificate is another peer's",
+                "the certificate belongs to another peer",
                 expected=identity.peer_id,
                 got=peer_id_of(statement.body.subject),
                 remedy="Apply it in that peer's home.",
@@ -100,13 +98,13 @@ def apply(store: MembershipStore, identity: Identity, statement: Signed) -> None
 
 
 def described(statement: Signed) -> str:
-    """Say what is about to be signed, in words that cannot be mistaken."""
+    """Return an unambiguous description of a statement that is about to be signed."""
     body = statement.body
     if isinstance(body, Certificate):
-        role = "an issuer, which may let others in" if body.role is Role.ISSUER else "a member"
+        role = "an issuer, which may admit others" if body.role is Role.ISSUER else "a member"
         return f"makes {peer_id_of(body.subject)} {role}, until {_day(body.expires)}"
     if isinstance(body, Revocation):
-        return f"puts {peer_id_of(body.subject)} out, for good"
+        return f"revokes {peer_id_of(body.subject)} permanently"
     if isinstance(body, Rotation):
         keys = ", ".join(each.hex() for each in body.keys.keys)
         return f"rotation {body.number}: {body.keys.threshold} of these keys must sign from now on: {keys}"

@@ -1,4 +1,4 @@
-"""A network as plain values, for people and programs."""
+"""Description of a network as plain values, for people and programs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def network_of(store: MembershipStore) -> dict[str, Any]:
     Raises
     ------
     MembershipError
-        It belongs to none.
+        The peer belongs to no network.
     """
     authority = store.authority()
     charter = authority.charter

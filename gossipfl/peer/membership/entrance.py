@@ -1,4 +1,4 @@
-"""The entrance of a peer: the door that its settings and its directory ask for, and what stands behind it."""
+"""A peer's entrance: the door that its settings and its directory call for, and its network membership."""
 
 from __future__ import annotations
 
@@ -21,31 +21,31 @@ from gossipfl.tasks import Task
 __all__ = ["Entrance", "with_introducers"]
 
 _REMEDY: Final = (
-    'Write one into peer.toml: network.allow = ["12D3KooW…"] for some peers, or [membership] door = "open" for '
-    "everybody. Or let it join a network: `gossipfl network join INVITATION --home {home}`; or have all peers "
-    "hold one secret: `gossipfl network secret --home {home}`."
+    'Set one in peer.toml: network.allow = ["12D3KooW…"] for some peers, or [membership] door = "open" for '
+    "everyone. Or join a network: `gossipfl network join INVITATION --home {home}`; or share a secret among all "
+    "peers: `gossipfl network secret --home {home}`."
 )
 
 
 class Entrance:
-    """Who may connect to a peer, and to whom it connects.
+    """The rules for who may connect to a peer, and to whom it connects.
 
     Parameters
     ----------
     settings : PeerSettings
     directory : Path
-        Of the peer's membership.
+        The peer's membership directory.
     identity : Identity
     task : Task
     layout : bytes, length 32
-        Digest of what messages hold.
+        Digest of the layout of messages.
 
     Raises
     ------
     DoorMissing
-        The peer listens beyond its own machine, and nothing says who may come in.
+        The peer listens beyond its own machine, but no door is configured.
     SettingError, MembershipError, HomeError
-        What the door needs is not there, or the settings are not those of the network.
+        Something that the door needs is missing, or the settings differ from the network's charter.
     """
 
     def __init__(
@@ -70,10 +70,10 @@ class Entrance:
             kind = _found(settings, store, has_list=bool(allowed))
         if kind == "allow" and not allowed:
             raise SettingError(
-                "membership.door: nobody is on the list",
+                "membership.door: the list of allowed peers is empty",
                 expected='network.allow = ["12D3KooW…"]',
                 got="no peer id",
-                remedy="Write down whom to let in, or choose another door.",
+                remedy="List the peers to admit, or choose another door.",
             )
         inner: Door | None = None
         if kind == "secret":
@@ -87,7 +87,7 @@ class Entrance:
         self.threshold = Threshold(door, charter if self._membership else beyond_frames(charter))
 
     def serve(self, host: Host, participation: Participation) -> None:
-        """Answer news of membership from now on, leave all else to the participation, and value who is known."""
+        """Start answering: news here, everything else by the participation; known peers get standing."""
         host.standing.knows = self._known.__contains__
         answer = participation.answer
         if self._membership is not None:
@@ -96,23 +96,23 @@ class Entrance:
         host.serve(answer, screen=participation.screen)
 
     def tasks(self) -> Mapping[str, Callable[[], Awaitable[None]]]:
-        """By name, what runs as long as the peer does."""
+        """Return background tasks by name."""
         return {} if self._membership is None else {"membership": self._membership.run}
 
     def described(self, knocks: Knocks) -> dict[str, Any]:
-        """All of this as plain values, for the status."""
+        """Return door and membership as plain values, for the status."""
         membership = {} if self._membership is None else self._membership.described()
         return {"door": self.name, **membership, **knocks.described()}
 
 
 def _roster(settings: PeerSettings) -> Collection[str]:
-    """Peer ids that learn in rounds together, if the peer does."""
+    """Return the peer ids of the roster, if the peer learns in rounds."""
     rounds = settings.rounds
     return () if rounds.algorithm is None else read_roster(rounds, directory=Path()).members
 
 
 def with_introducers(settings: PeerSettings, directory: Path) -> PeerSettings:
-    """Settings that also name, as peers to ask first, those that have let this one in."""
+    """Return the settings with the peers that admitted this one added to the bootstrap peers."""
     known = settings.network.bootstrap
     bootstrap = [*known, *(each for each in MembershipStore(directory).introducers() if each not in known)]
     network = settings.network.model_copy(update={"bootstrap": bootstrap})
@@ -130,7 +130,7 @@ def _found(settings: PeerSettings, store: MembershipStore, *, has_list: bool) ->
         address = parse_address(each)
         if address.is_name or address.scope is not Scope.LOOPBACK:
             raise DoorMissing(
-                f"network.listen: {each} can be reached from other machines, and nothing says who may come in",
+                f"network.listen: {each} can be reached from other machines, but no door says who may connect",
                 expected="a door",
                 remedy=_REMEDY.format(home=store.directory.parent),
             )

@@ -1,4 +1,4 @@
-"""Founding a network, joining one, and other keys for it, as an operator does in the home of a peer."""
+"""Founding and joining networks, and replacing their keys, by an operator in a peer's home."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Founded:
     ----------
     authority : Authority
     key_files : tuple of Path
-        Where the network keys lie that were made.
+        Files of the new network keys.
     """
 
     authority: Authority
@@ -60,7 +60,7 @@ def found(
     keys_directory: Path | None = None,
     days: float = 3650,
 ) -> Founded:
-    """Make a network, whose first member and issuer this peer is.
+    """Found a network with this peer as its first member and issuer.
 
     Parameters
     ----------
@@ -71,26 +71,26 @@ def found(
         For people.
     charter : mapping of str to str
     keys, threshold : int
-        Network keys, and how many of them must sign.
+        Number of network keys, and how many of them must sign.
     keys_directory : Path, optional
-        Where to keep them, if not with the peer.
+        Directory for them, if not the peer's.
     days : float
-        For how long the peer is an issuer.
+        Validity of the peer's certificate.
 
     Raises
     ------
     MembershipError
-        The peer belongs to a network already, or what was asked for cannot be.
+        The peer already belongs to a network, or an argument is invalid.
     """
     if store.has_certificate():
         raise MembershipError(
-            "this peer belongs to a network already",
+            "this peer already belongs to a network",
             got=f"network {store.authority().id.hex()[:16]}",
             remedy=f"Use another --home, or delete {store.directory}.",
         )
     if not is_plain(name.encode()) or len(name) > 64:
         raise MembershipError(
-            "a network cannot have this name", expected="1 to 64 printable ASCII characters"
+            "the name of the network is invalid", expected="1 to 64 printable ASCII characters"
         )
     own, key_set = _new_keys(keys, threshold)
     authority = Authority(Network(name=name, nonce=secrets.token_bytes(SERIAL_BYTES), keys=key_set))
@@ -106,22 +106,22 @@ def found(
 
 
 async def join(store: MembershipStore, identity: Identity, invitation: Invitation) -> Authority:
-    """Join the network that an invitation is for, and keep the certificate.
+    """Join a network by invitation, and store the certificate.
 
     Raises
     ------
     MembershipError
         The peer belongs to another network, or the invitation has expired.
     NotAdmitted, PeerUnreachable
-        The peer that made the invitation refuses, or cannot be reached.
+        The peer that issued the invitation refuses, or cannot be reached.
     NotAMember
-        What it granted does not hold.
+        Its grant is not valid.
     """
     now = time.time()
     require_fresh(invitation, now=now)
     if store.has_certificate() and store.authority().id != invitation.network:
         raise MembershipError(
-            "this peer belongs to another network already",
+            "this peer already belongs to another network",
             expected=f"network {invitation.network.hex()[:16]}",
             got=f"network {store.authority().id.hex()[:16]}",
             remedy=f"Use another --home, or delete {store.directory}.",
@@ -148,10 +148,10 @@ def rotate(
     grace_days: float = 30,
     days: float = 3650,
 ) -> Founded:
-    """Give the network new keys, and re-sign with them what is to last: revocations, charter, this issuer.
+    """Replace the network's keys, and re-sign revocations, the charter and this issuer's certificate with them.
 
-    What the old keys have signed is valid for `grace_days` more; members' certificates are renewed meanwhile, by
-    the issuers they are connected to.
+    Signatures by the old keys stay valid for `grace_days`, during which issuers renew the certificates of the
+    members connected to them.
 
     Raises
     ------
@@ -186,7 +186,7 @@ def rotate(
 def _new_keys(keys: int, threshold: int) -> tuple[list[Identity], KeySet]:
     if not 1 <= threshold <= keys <= MOST_KEYS:
         raise MembershipError(
-            "so many network keys cannot be",
+            "the number of network keys is out of range",
             expected=f"1 <= threshold <= keys <= {MOST_KEYS}",
             got=f"{threshold} of {keys}",
         )

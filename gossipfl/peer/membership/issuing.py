@@ -1,4 +1,4 @@
-"""Issuing: an invitation is made, and one peer, once, gets a certificate for it."""
+"""Issuing of invitations, and of the certificate that one peer gets for each."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ logger = logging.getLogger(__name__)
 __all__ = ["DAY", "Issuer", "body_of", "certify", "invite", "role_named", "signers_at_hand"]
 
 DAY: Final = 86_400
-# Clocks differ: a certificate begins a little before it was made.
+# Clocks differ, so certificates are valid from a little before they were issued.
 _SLACK: Final = 3_600
 
 
 def role_named(name: str) -> Role:
-    """Return the role of a name, or raise `MembershipError`."""
+    """Return the role with a name, or raise `MembershipError`."""
     try:
         return Role[name.upper()]
     except KeyError:
@@ -54,7 +54,7 @@ def role_named(name: str) -> Role:
 
 
 class Issuer:
-    """Lets peers join in the name of a network.
+    """Issues certificates on behalf of a network.
 
     Parameters
     ----------
@@ -70,28 +70,28 @@ class Issuer:
         self._identity = identity
 
     def issue(self, session: Session, request: bytes) -> bytes:
-        """Give the peer at the other end a certificate, if it proves to know the secret of an invitation.
+        """Issue a certificate to a peer that proves knowledge of an invitation's secret, and return its grant.
 
-        What it is given is on the disk before this returns. Nothing else happens meanwhile, so of two peers that
-        come with one invitation, one gets it.
+        The certificate is on disk before this returns. There is no checkpoint meanwhile, so of two peers with the
+        same invitation only one gets it.
 
         Raises
         ------
         NotAMember
-            It gets none: `InvitationUnknown`, `InvitationExpired`, `InvitationUsed`, or this peer cannot sign.
+            It is refused: `InvitationUnknown`, `InvitationExpired`, `InvitationUsed`, or this peer cannot sign.
         """
         try:
             return self._issue(session, request)
         except (HomeError, MembershipError) as error:
-            logger.warning("peer %s may join, and cannot be given a certificate: %s", session.other, error)
-            raise NotAMember("no certificate can be given here") from error
+            logger.warning("peer %s may join, but no certificate could be issued: %s", session.other, error)
+            raise NotAMember("this peer cannot issue certificates") from error
 
     def _issue(self, session: Session, request: bytes) -> bytes:
         entry = read_entry(self._store, number_in(request))
         if entry is None or not is_proved(request, bytes.fromhex(entry.secret), session):
-            raise InvitationUnknown("no invitation with this number and this secret was made here")
+            raise InvitationUnknown("this peer issued no invitation with this number and secret")
         if entry.used_by is not None and entry.used_by != session.other:
-            raise InvitationUsed("another peer has joined with this invitation", got=session.other)
+            raise InvitationUsed("another peer has used this invitation", got=session.other)
         if entry.certificate is not None:
             return self._grant(Signed.from_bytes(bytes.fromhex(entry.certificate)))
         if session.now >= entry.expires:
@@ -120,25 +120,25 @@ class Issuer:
 
 @dataclass(frozen=True, slots=True)
 class Signers:
-    """Who signs a statement: network keys, or an issuer with its certificate."""
+    """The keys that sign a statement: network keys, or an issuer's with its certificate."""
 
     keys: Sequence[Signer]
     issuer: Signed | None = None
 
     def sign(self, statement: Signed) -> Signed:
-        """Sign."""
+        """Sign a statement."""
         return replace(statement, issuer=self.issuer).signed_by(self.keys)
 
 
 def signers_at_hand(
     store: MembershipStore, authority: Authority, identity: Identity, *, role: Role = Role.MEMBER
 ) -> Signers:
-    """Find who can sign here: enough network keys, or else the peer itself if it is an issuer.
+    """Return the signers available here: enough network keys, or else the peer itself if it is an issuer.
 
     Raises
     ------
     MembershipError
-        Nobody can.
+        There are none.
     """
     keys = [each for each in store.network_keys() if each.public_key in authority.keys.keys]
     if len(keys) >= authority.keys.threshold:
@@ -150,7 +150,7 @@ def signers_at_hand(
             return Signers([identity], own)
     needed = authority.keys
     raise MembershipError(
-        "this peer cannot sign in the name of the network",
+        "this peer cannot sign on behalf of the network",
         expected=f"an issuer's certificate, or {needed.threshold} of its {len(needed.keys)} network keys in "
         f"{store.keys_directory}",
         got=f"{len(keys)} of these keys",
@@ -162,12 +162,12 @@ def signers_at_hand(
 def certify(
     authority: Authority, subject: bytes, *, signers: Signers, role: Role, days: float, now: float
 ) -> Signed:
-    """Make a certificate, and check it as others will.
+    """Issue a certificate, and verify it as others will.
 
     Raises
     ------
     NotAMember
-        Nobody would accept it: the peer was put out, or the signers cannot sign.
+        Others would not accept it: the peer was revoked, or the signers are not entitled.
     """
     body = body_of(authority, subject, role=role, days=days, now=now)
     statement = signers.sign(Signed(body=body))
@@ -176,7 +176,7 @@ def certify(
 
 
 def body_of(authority: Authority, subject: bytes, *, role: Role, days: float, now: float) -> Certificate:
-    """A certificate before anybody has signed it."""
+    """Return an unsigned certificate."""
     return Certificate(
         network=authority.id,
         subject=subject,
@@ -197,12 +197,12 @@ def invite(
     hours: float,
     days: float,
 ) -> Invitation:
-    """Make an invitation that this peer, once it runs, lets one peer join by.
+    """Issue an invitation, by which one peer may join while this peer is running.
 
     Raises
     ------
     MembershipError
-        This peer cannot sign what the invitation promises.
+        This peer cannot sign the promised certificate.
     """
     signers_at_hand(store, authority, identity, role=role)
     now = time.time()

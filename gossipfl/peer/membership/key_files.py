@@ -1,4 +1,4 @@
-"""Files of network keys, and that nobody else can read them."""
+"""Files of network keys, which must be private."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ KEY_HEADER: Final = b"gossipfl network key 1\n"
 
 
 def read_keys(directory: Path) -> list[Identity]:
-    """Read all network keys of a directory; none if it is not there.
+    """Read all network keys in a directory; none if it does not exist.
 
     Raises
     ------
     CorruptIdentity
-        One is damaged, or others can read it.
+        One is damaged, or accessible to other users.
     """
     with named_errors(f"cannot look into {directory}"):
         paths = sorted(directory.glob("*.key")) if directory.is_dir() else []
@@ -29,28 +29,23 @@ def read_keys(directory: Path) -> list[Identity]:
 
 
 def _read_key(path: Path) -> Identity:
-    """Read the file of a network key.
-
-    Raises
-    ------
-    CorruptIdentity
-        It is damaged, or others can read it.
-    """
     require_private(path)
     with named_errors(f"cannot read {path}"):
         content = path.read_bytes()
     if not content.startswith(KEY_HEADER):
-        raise CorruptIdentity(f"{path} is no network key", expected=f"a file that begins with {KEY_HEADER!r}")
+        raise CorruptIdentity(
+            f"{path} is not a network key", expected=f"a file that begins with {KEY_HEADER!r}"
+        )
     return Identity(content[len(KEY_HEADER) :])
 
 
 def require_private(path: Path) -> None:
-    """Require that nobody else can read a file.
+    """Require that other users cannot access a file.
 
     Raises
     ------
     CorruptIdentity
-        Somebody can.
+        They can.
     """
     with named_errors(f"cannot look at {path}"):
         mode = stat.S_IMODE(path.stat().st_mode)

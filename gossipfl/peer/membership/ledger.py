@@ -1,4 +1,4 @@
-"""Ledger of the invitations that a peer has made, and of who has joined by them."""
+"""The ledger of a peer's invitations, and of the peers that joined by them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Entry", "ledger", "read_entry", "write_entry"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """An invitation as the peer that made it keeps it.
+    """An invitation as stored by the peer that issued it.
 
     Parameters
     ----------
@@ -25,13 +25,13 @@ class Entry:
     role : str
         ``member`` or ``issuer``.
     expires : int
-        Of the invitation; seconds since 1970.
+        End of the invitation, in seconds since 1970.
     days : float
-        For how long the certificate will hold.
+        Validity of the certificate.
     used_by : str or None
         Peer id.
     certificate : str or None
-        What that peer was given, in hexadecimal; it gets the same again if it asks again.
+        The certificate issued, in hexadecimal, which that peer gets again if it asks again.
     """
 
     number: str
@@ -44,7 +44,7 @@ class Entry:
 
 
 def read_entry(store: MembershipStore, number: bytes) -> Entry | None:
-    """Read what is known of an invitation; None if there is none of this number.
+    """Read the entry of an invitation; None if there is none with this number.
 
     Raises
     ------
@@ -59,7 +59,7 @@ def read_entry(store: MembershipStore, number: bytes) -> Entry | None:
 
 
 def write_entry(store: MembershipStore, entry: Entry) -> None:
-    """Keep what is known of an invitation, durably."""
+    """Store the entry of an invitation durably."""
     directory = store.invitations_directory
     with named_errors(f"cannot write into {directory}"):
         for each in (store.directory, directory):
@@ -68,7 +68,7 @@ def write_entry(store: MembershipStore, entry: Entry) -> None:
 
 
 def ledger(store: MembershipStore) -> list[dict[str, Any]]:
-    """List all invitations of this peer without their secrets, and who has used them."""
+    """Return all invitations of this peer, without their secrets, and the peers that used them."""
     directory = store.invitations_directory
     with named_errors(f"cannot look into {directory}"):
         paths = sorted(directory.glob("*.json")) if directory.is_dir() else []

@@ -1,4 +1,4 @@
-"""Membership of a running peer: what it learns of its network, tells other members, and does about it at once."""
+"""Membership of a running peer: news of its network, exchanged with other members and acted on at once."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ logger = logging.getLogger(__name__)
 
 
 class Membership:
-    """Keeps a peer's beliefs about its network up to date, on disk and in other members.
+    """Keeps a peer's knowledge of its network up to date, on disk and with other members.
 
     Parameters
     ----------
@@ -70,11 +70,11 @@ class Membership:
         )
 
     def attach(self, host: Host) -> None:
-        """Act on the connections of a host from now on."""
+        """Use a host's connections from now on."""
         self._host = host
 
     def before(self, answer: Handler) -> Handler:
-        """Answer news here, and leave all other messages to another handler."""
+        """Return a handler that answers news here, and passes all other messages to `answer`."""
 
         async def answered(peer_id: str, message: AnyMessage) -> Frame:
             if isinstance(message, News):
@@ -84,12 +84,12 @@ class Membership:
         return answered
 
     async def answer(self, peer_id: str, message: News) -> Frame:
-        """Take in what another member tells, and tell it what it does not know.
+        """Learn another member's news, and answer with what it does not know.
 
         Raises
         ------
         MessageRefused
-            What it tells is not signed as it must be, or comes too often.
+            The news is not signed correctly, or arrives too often.
         """
         self._rates.charge(peer_id, now=trio.current_time())
         self._learn(message.statements)
@@ -102,7 +102,7 @@ class Membership:
         return self._frame(statements)
 
     async def run(self) -> None:
-        """Tell other members, and look for changes that commands have made on the disk, until cancelled."""
+        """Exchange news with other members, and watch for changes by commands on disk, until cancelled."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._watch_the_disk)
             nursery.start_soon(self._push_news)
@@ -113,7 +113,7 @@ class Membership:
                     await self._compare(random.choice(connected))
 
     def described(self) -> dict[str, Any]:
-        """What the peer is in its network, as plain values for the status."""
+        """Return the peer's membership as plain values, for the status."""
         certificate = self.member.certificate
         return {
             "network": self.authority.id.hex(),
@@ -125,7 +125,7 @@ class Membership:
         }
 
     def _problem(self) -> str | None:
-        """Why this peer itself may not take part any more; None as long as it may."""
+        """Return why this peer is no longer a valid member, or None if it is one."""
         try:
             self.authority.require_valid(self.member, now=self._clock())
         except NotAMember as error:
@@ -136,14 +136,14 @@ class Membership:
         return frozenset() if self._host is None else self._host.connected()
 
     async def _compare(self, peer_id: str) -> None:
-        """Compare with a connected peer what both know, and level it."""
+        """Reconcile with a connected peer."""
         reply = await self._exchange(peer_id, self._frame([]))
         if reply is None:
             return
         try:
             self._learn(reply.statements)
         except MessageRefused as error:
-            _log.warning("what member %s tells of the network is not believed: %s", peer_id, error)
+            _log.warning("rejected news of the network from member %s: %s", peer_id, error)
             return
         if reply.known != self.authority.digest():
             await self._exchange(peer_id, self._frame(some_of(self.authority)))
@@ -200,12 +200,12 @@ class Membership:
                 self._changed(learned)
 
     def _changed(self, learned: list[Signed]) -> None:
-        """Act at once: whoever may not stay is put out before anything else happens."""
+        """Act on new statements at once: peers that may not stay are disconnected before anything else happens."""
         if self._host is not None:
             self._host.members.require()
         problem = self._problem()
         if problem is not None:
-            _log.warning("this peer is no member of %s any more: %s", self.authority.network.name, problem)
+            _log.warning("this peer is no longer a member of %s: %s", self.authority.network.name, problem)
         self._newest += learned
         self._news.set()
 
@@ -214,7 +214,7 @@ class Membership:
             self._store.merge(self.authority, now=self._clock())
             self._seen = self._store.version()
         except GossipflError as error:
-            _log.warning("what this peer has learned of its network cannot be kept: %s", error)
+            _log.warning("news of the network cannot be stored: %s", error)
 
     def _frame(self, statements: Iterable[Signed]) -> Frame:
         return encode(
@@ -226,7 +226,7 @@ class Membership:
             return self._verified(self._certificate)
         except NotAMember as error:
             raise MembershipError(
-                f"this peer's own certificate does not hold: {error.what}",
+                f"this peer's own certificate is not valid: {error.what}",
                 expected=error.expected,
                 got=error.got,
                 remedy="Join the network again: gossipfl network join INVITATION --home DIR.",
@@ -236,7 +236,7 @@ class Membership:
         return self.authority.member(certificate, subject=self._identity.public_key, now=self._clock())
 
     def _adopt(self, certificate: Signed) -> None:
-        """Take a newer certificate for this very peer into use."""
+        """Adopt a newer certificate for this peer."""
         body = certificate.body
         if not isinstance(body, Certificate) or body.subject != self._identity.public_key:
             return
@@ -245,9 +245,9 @@ class Membership:
         if not newer or body.role < self.member.certificate.role:
             return
         self.member, self._certificate = member, certificate
-        logger.info("this peer's certificate was renewed, and holds until %d", self.authority.expires(member))
+        logger.info("this peer's certificate was renewed until %d", self.authority.expires(member))
         try:
             self._store.write_certificate(certificate)
             self._seen = self._store.version()
         except HomeError as error:
-            _log.warning("the new certificate cannot be kept: %s", error)
+            _log.warning("the new certificate cannot be stored: %s", error)

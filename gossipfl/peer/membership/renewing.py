@@ -1,4 +1,4 @@
-"""Renewal of certificates that end before long, by an issuer, without anybody's asking."""
+"""Automatic renewal, by issuers, of certificates that expire soon."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _log = limited_logger(__name__)
 
 
 def is_due(authority: Authority, member: Member, *, now: float) -> bool:
-    """Say whether a certificate is in the last third of its time, or by keys of the past."""
+    """Return whether a certificate is in the last third of its validity, or signed by replaced keys."""
     certificate = member.certificate
     left = authority.expires(member) - now
     return member.epoch < authority.epoch or left < (certificate.expires - certificate.not_before) / 3
 
 
 class Renewals:
-    """Certificates that an issuer has renewed: one for each that was due, however often it is asked.
+    """Certificates renewed by an issuer: one for each that is due, however often it is requested.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ class Renewals:
         self._made: RecentMap[tuple[bytes, int], Signed] = RecentMap(_MOST_REMEMBERED)
 
     def of(self, member: Member, *, now: float) -> list[Signed]:
-        """Return another certificate for a member whose own is due, for as long a time; or none."""
+        """Return a new certificate of the same length for a member whose own is due; else none."""
         if not is_due(self._authority, member, now=now):
             return []
         certificate = member.certificate
@@ -62,7 +62,7 @@ class Renewals:
                 )
             except GossipflError as error:
                 _log.warning(
-                    "the certificate of %s is not renewed: %s", peer_id_of(certificate.subject), error
+                    "the certificate of %s was not renewed: %s", peer_id_of(certificate.subject), error
                 )
                 return []
             _log.info("renewed the certificate of %s", peer_id_of(certificate.subject))

@@ -1,4 +1,4 @@
-"""Files of a peer about its membership: what it knows of its network, its certificate, secrets and keys."""
+"""Files of a peer's membership: its network, certificate, secrets and keys."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["MembershipStore"]
 
 Content = TypeVar("Content")
 
-_SECRET_PREFIX: Final = "gossipfl-secret-"  # noqa: S105  (what a line begins with)
+_SECRET_PREFIX: Final = "gossipfl-secret-"  # noqa: S105  (the start of a line)
 _REMEDY: Final = (
     "Restore it from a backup, or join the network again: gossipfl network join INVITATION --home DIR."
 )
@@ -31,19 +31,19 @@ _REMEDY: Final = (
 
 @dataclass(frozen=True, slots=True)
 class MembershipStore:
-    """Paths and contents of one directory, ``membership`` in a peer's home.
+    """Paths and contents of the directory ``membership`` in a peer's home.
 
     Parameters
     ----------
     directory : Path
-        Mode 0700; need not exist before something is written.
+        Created with mode 0700 when something is first written.
     """
 
     directory: Path
 
     @property
     def network_file(self) -> Path:
-        """The network and all lasting statements about it."""
+        """The network, and all lasting statements about it."""
         return self.directory / "network"
 
     @property
@@ -53,30 +53,30 @@ class MembershipStore:
 
     @property
     def secret_file(self) -> Path:
-        """The pre-shared secret: a line of text."""
+        """The pre-shared secret, as a line of text."""
         return self.directory / "secret"
 
     @property
     def introducers_file(self) -> Path:
-        """Addresses of the peer that has let this one in, a line each."""
+        """Addresses of the peer that admitted this one, one a line."""
         return self.directory / "introducers"
 
     @property
     def keys_directory(self) -> Path:
-        """Network keys that are at hand."""
+        """Network keys stored here."""
         return self.directory / "keys"
 
     @property
     def invitations_directory(self) -> Path:
-        """Invitations that this peer has made."""
+        """Invitations that this peer has issued."""
         return self.directory / "invitations"
 
     def has_certificate(self) -> bool:
-        """Whether the peer has joined a network."""
+        """Return whether the peer has joined a network."""
         return self._exists(self.certificate_file)
 
     def has_secret(self) -> bool:
-        """Whether there is a pre-shared secret."""
+        """Return whether there is a pre-shared secret."""
         return self._exists(self.secret_file)
 
     def secret(self) -> bytes:
@@ -85,34 +85,34 @@ class MembershipStore:
         Raises
         ------
         MembershipError
-            There is none, or it is none.
+            There is none, or it is invalid.
         CorruptIdentity
-            Others can read it.
+            It is accessible to other users.
         """
         if not self.has_secret():
             raise MembershipError(
                 "this peer has no secret",
                 expected=f"a file {self.secret_file}",
-                remedy="Make one with `gossipfl network secret`, or copy that of another peer of the network.",
+                remedy="Generate one with `gossipfl network secret`, or copy that of another peer of the network.",
             )
         require_private(self.secret_file)
         text = self._read(self.secret_file).decode("ascii", "replace").strip()
         secret = decoded(text.removeprefix(_SECRET_PREFIX)) if text.startswith(_SECRET_PREFIX) else None
         if secret is None or len(secret) != SECRET_BYTES:
             raise MembershipError(
-                f"{self.secret_file} holds no secret",
-                expected=f"a line {_SECRET_PREFIX}… that `gossipfl network secret` has made",
+                f"{self.secret_file} holds no valid secret",
+                expected=f"a line {_SECRET_PREFIX}… made by `gossipfl network secret`",
             )
         return secret
 
     def write_secret(self, secret: bytes) -> str:
-        """Keep a secret; return the line that other peers' files are to hold."""
+        """Store a secret; return its line, for the files of other peers."""
         text = f"{_SECRET_PREFIX}{encoded(secret)}"
         self._write(self.secret_file, f"{text}\n".encode())
         return text
 
     def authority(self) -> Authority:
-        """Read what is known of the network.
+        """Read the stored knowledge of the network.
 
         Raises
         ------
@@ -123,17 +123,17 @@ class MembershipStore:
             raise MembershipError(
                 "this peer belongs to no network",
                 expected=f"a file {self.network_file}",
-                remedy="Found one, `gossipfl network create`, or join one, `gossipfl network join INVITATION`.",
+                remedy="Found one (`gossipfl network create`) or join one (`gossipfl network join INVITATION`).",
             )
         return self._parsed(self.network_file, _authority_in)
 
     def write_authority(self, authority: Authority) -> None:
-        """Keep all that lasts of what is known of the network, durably."""
+        """Store the network and all lasting statements durably."""
         statements = (Signed(body=authority.network), *authority.statements())
         self._write(self.network_file, b"".join(field(each.to_bytes(), size=2) for each in statements))
 
     def merge(self, authority: Authority, *, now: float) -> None:
-        """Keep what is known, together with what another process has written meanwhile."""
+        """Store an authority, merged with what another process has written meanwhile."""
         with self._locked():
             if self._exists(self.network_file):
                 for each in self.authority().statements():
@@ -141,7 +141,7 @@ class MembershipStore:
             self.write_authority(authority)
 
     def version(self) -> tuple[int, ...]:
-        """Return something that changes whenever network or certificate are written."""
+        """Return a value that changes whenever the network or certificate is written."""
         with named_errors(f"cannot look into {self.directory}"):
             files = [each.stat() for each in (self.network_file, self.certificate_file) if each.exists()]
         return tuple(number for each in files for number in (each.st_mtime_ns, each.st_ino))
@@ -169,37 +169,37 @@ class MembershipStore:
             raise MembershipError(
                 "this peer has no certificate",
                 expected=f"a file {self.certificate_file}",
-                remedy="Join a network: `gossipfl network join INVITATION`, with one of its invitations.",
+                remedy="Join a network by invitation: `gossipfl network join INVITATION`.",
             )
         return self._parsed(self.certificate_file, Signed.from_bytes)
 
     def write_certificate(self, certificate: Signed) -> None:
-        """Keep the peer's own certificate, durably."""
+        """Store the peer's own certificate durably."""
         self._write(self.certificate_file, certificate.to_bytes())
 
     def introducers(self) -> list[str]:
-        """Where the peers are that have let this one in: addresses that end in /p2p/PEER_ID."""
+        """Return the addresses, ending in /p2p/PEER_ID, of the peers that admitted this one."""
         if not self._exists(self.introducers_file):
             return []
         lines = self._read(self.introducers_file).decode("ascii", "replace").split()
         return [each for each in lines if _is_introducer(each)]
 
     def write_introducers(self, addresses: Sequence[str]) -> None:
-        """Keep where the peers are that have let this one in."""
+        """Store the addresses of the peers that admitted this one."""
         self._write(self.introducers_file, "".join(f"{each}\n" for each in addresses).encode("ascii"))
 
     def network_keys(self) -> list[Identity]:
-        """Read the network keys that are at hand.
+        """Read the network keys stored here.
 
         Raises
         ------
         CorruptIdentity
-            One is damaged, or others can read it.
+            One is damaged, or accessible to other users.
         """
         return read_keys(self.keys_directory)
 
     def write_keys(self, keys: Sequence[Identity], *, directory: Path | None = None) -> list[Path]:
-        """Keep network keys, each in a file of its own; return the files."""
+        """Store network keys, one a file; return the files."""
         into = directory or self.keys_directory
         paths = [into / f"{key.peer_id[-12:]}.key" for key in keys]
         for path, key in zip(paths, keys, strict=True):
@@ -240,7 +240,7 @@ def _authority_in(data: bytes) -> Authority:
     reader = Reader(data, what="network")
     first = Signed.from_bytes(reader.field(size=2, most=MOST_STATEMENT_BYTES))
     if not isinstance(first.body, Network):
-        raise reader.wrong("it does not begin with the network")
+        raise reader.wrong("it does not begin with a network")
     authority = Authority(first.body)
     statements = []
     while not reader.is_at_end:

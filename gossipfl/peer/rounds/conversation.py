@@ -1,4 +1,4 @@
-"""Talking with the members of a network of rounds outside the exchanges: answers, greetings, addresses."""
+"""Messages between members in rounds besides their rows: answers, greetings and addresses."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _FIRST_CONTACT_SECONDS = 0.25
 
 
 class Conversation:
-    """A peer's messages about progress and addresses, besides its rows.
+    """A peer's messages about progress and addresses.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ class Conversation:
     mailbox : Mailbox
     members : Members
     view : AddressBook
-        Addresses of members, told from one to the other.
+        Addresses of members, passed on among them.
     view_settings : ViewSettings
     """
 
@@ -78,12 +78,12 @@ class Conversation:
         self._errors = FirstErrors(logger)
 
     async def answer(self, peer_id: str, message: AnyMessage) -> Frame:
-        """Answer a message that was received whole and is valid; the handler for `Host.serve`.
+        """Answer a complete, valid message; the handler for `Host.serve`.
 
         Raises
         ------
         UnexpectedRound, ReplayedMessage, PeerBusy
-            As `Mailbox.screen`.
+            As in `Mailbox.screen`.
         """
         number = self._members.number(peer_id)
         if isinstance(message, View):
@@ -96,34 +96,34 @@ class Conversation:
         if isinstance(message, Progress):
             self._members.heard(number, message)
             return encode(self._progress(kept=False))
-        raise MessageRefused("this message is no request", got=type(message).__name__)
+        raise MessageRefused("this message is not a request", got=type(message).__name__)
 
     def screen(self, peer_id: str, header: AnyHeader) -> None:
-        """Refuse a message before its body is read, where its header suffices for that.
+        """Refuse a message before its body is read, if its header is reason enough.
 
         Raises
         ------
         UnexpectedRound, ReplayedMessage, PeerBusy
-            As `Mailbox.screen`.
+            As in `Mailbox.screen`.
         """
         if isinstance(header, RoundHeader | Progress):
             self._mailbox.screen(self._members.number(peer_id), header)
 
     async def greet(self) -> None:
-        """Ask every member for its round, until each has answered once."""
+        """Ask all members for their rounds, until each has answered once."""
         async with trio.open_nursery() as nursery:
             for number in self._members.others:
                 nursery.start_soon(self._greet, number)
 
     async def announce(self) -> None:
-        """Tell all members where this peer is now, as far as they answer soon."""
+        """Tell all members this peer's round, as far as they answer soon."""
         with trio.move_on_after(_ANNOUNCING_SECONDS):
             async with trio.open_nursery() as nursery:
                 for number in self._members.others:
                     nursery.start_soon(self._knock, number)
 
     async def knock(self) -> None:
-        """Ask absent members now and then where they are, until cancelled: so both sides hear when one is back."""
+        """Ask absent members for their rounds every second, so that both sides notice returns; until cancelled."""
         async with trio.open_nursery() as nursery:
             while True:
                 await trio.sleep(_KNOCK_SECONDS)
@@ -141,7 +141,7 @@ class Conversation:
             self._knocking.discard(number)
 
     async def exchange_views(self) -> None:
-        """Exchange members' addresses until cancelled; eagerly until the first answer."""
+        """Exchange members' addresses until cancelled, more often until the first answer."""
         answered = False
         while True:
             await trio.sleep(self._view_settings.period if answered else _FIRST_CONTACT_SECONDS)
@@ -175,7 +175,7 @@ class Conversation:
             pause = min(2 * pause, _LONGEST_RETRY_SECONDS)
 
     async def _ask(self, number: int) -> None:
-        """Ask a member where it is, and say so oneself."""
+        """Exchange progress with a member."""
         reply = await self._host.exchange(
             self._members.peer_id(number),
             self._members.addresses(number),
@@ -183,7 +183,7 @@ class Conversation:
             seconds=_GREETING_SECONDS,
         )
         if not isinstance(reply, Progress):
-            raise MessageRefused("a progress is answered by one", got=type(reply).__name__)
+            raise MessageRefused("the answer to a progress must be one", got=type(reply).__name__)
         self._mailbox.screen(number, reply)
         self._members.heard(number, reply)
 

@@ -1,4 +1,4 @@
-"""The parts of a peer that learns in rounds, made from a plan."""
+"""Construction of the parts of a peer that learns in rounds."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ __all__ = ["in_rounds", "roster_book", "take_part_in_rounds"]
 
 
 def in_rounds(settings: PeerSettings, *, directory: Path, peer_id: str) -> PeerSettings:
-    """Settings with the roster read from its file, and the number that it gives to the peer.
+    """Return the settings with the roster from its file, and the number that it assigns to the peer.
 
-    They are recorded, and say all that a replay needs.
+    They are recorded, and hold everything that a replay needs.
 
     Raises
     ------
     SettingError
-        If the roster is wrong, does not have the peer, or contradicts the settings.
+        The roster is invalid, does not include the peer, or contradicts the settings.
     """
     roster = read_roster(settings.rounds, directory=directory)
     number = roster.number_of(peer_id)
@@ -40,7 +40,7 @@ def in_rounds(settings: PeerSettings, *, directory: Path, peer_id: str) -> PeerS
             "runtime.number is not the peer's place in the roster",
             expected=number,
             got=settings.runtime.number,
-            remedy="Leave runtime.number out: in rounds the roster numbers the peers.",
+            remedy="Omit runtime.number: in rounds the roster numbers the peers.",
         )
     entries = [(roster.addresses[member] or (member,))[0] for member in roster.members]
     rounds = settings.rounds.model_copy(update={"roster": entries, "roster_file": None})
@@ -49,14 +49,14 @@ def in_rounds(settings: PeerSettings, *, directory: Path, peer_id: str) -> PeerS
 
 
 def roster_book(parts: Parts, plan: RoundsPlan, saved: Iterable[dict[str, Any]] = ()) -> AddressBook:
-    """Make the address book of a peer in rounds; it has room for the whole roster.
+    """Make the address book of a peer in rounds, with room for the whole roster.
 
     Parameters
     ----------
     parts : Parts
     plan : RoundsPlan
     saved : iterable of dict
-        The book of a checkpoint.
+        The book from a checkpoint.
     """
     view = parts.settings.view
     configured = [
@@ -67,7 +67,7 @@ def roster_book(parts: Parts, plan: RoundsPlan, saved: Iterable[dict[str, Any]] 
     book = AddressBook(
         own=parts.host.announcement,
         outdo=parts.host.outdo,
-        doubled=parts.name_double,
+        doubled=parts.report_double,
         settings=view.model_copy(update={"size": max(view.size, len(plan.roster))}),
         generator=parts.generator,
         bootstrap=[*bootstrap_peers(parts.settings), *configured],
@@ -77,7 +77,7 @@ def roster_book(parts: Parts, plan: RoundsPlan, saved: Iterable[dict[str, Any]] 
 
 
 def take_part_in_rounds(parts: Parts, plan: RoundsPlan, book: AddressBook) -> Participation:
-    """Put the parts of a peer that learns in rounds together."""
+    """Assemble the parts of a peer that learns in rounds."""
     settings = parts.settings
     rounds = settings.rounds
     mailbox = Mailbox(plan=plan, ahead=rounds.ahead, position=(parts.state.event, 0))

@@ -1,4 +1,4 @@
-"""One exchange of a round: send the peer's rows, and wait for the neighbours', until a deadline."""
+"""One exchange of a round: the peer's rows are sent, and its neighbours' awaited, until a deadline."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ class Exchanged:
     missing : tuple of int
         Neighbours whose rows did not arrive.
     untaken : tuple of int
-        Recipients that did not say that they keep this peer's row.
+        Recipients that did not confirm keeping this peer's row.
     too_late : bool
-        Whether all recipients that answered had gone on without this peer.
+        Whether all recipients that answered had continued without this peer.
     """
 
     received: Mapping[int, Received]
@@ -53,10 +53,10 @@ class Exchanged:
 class Exchanger:
     """Carries out exchanges.
 
-    A peer leaves an exchange when every row it waits for is there and its own rows were answered, or at the
-    deadline. So whoever is known to be in a later exchange has nothing more to send for this one, and is not
-    waited for. A member that was silent for some exchanges in a row is absent: nothing is sent to it and it is
-    not waited for, until it is heard again (`Conversation.knock` asks it now and then).
+    A peer leaves an exchange once every row it waits for has arrived and its own rows have been answered, or at
+    the deadline. A member known to be in a later exchange therefore has nothing more to send, and is not waited
+    for. A member that was silent for several exchanges in a row is absent: nothing is sent to it, and it is not
+    waited for, until it is heard from again (`Conversation.knock` asks it every second).
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ class Exchanger:
         frames : mapping of int to Frame
             By number of the recipient.
         neighbours : collection of int
-            Whose rows are to come.
+            Numbers of the members whose rows are expected.
         """
         taken: dict[int, bool] = {}
         present = {each: frame for each, frame in frames.items() if not self._members.is_absent(each)}
@@ -97,7 +97,7 @@ class Exchanger:
         missing = tuple(each for each in sorted(neighbours) if each not in received)
         for number in {*neighbours, *present}:
             if number not in received and self._mailbox.has_passed(number):
-                continue  # it joined further on, and is not silent
+                continue  # it is in a later exchange, not silent
             silent = number in missing or (number in present and number not in taken)
             self._members.expected(number, arrived=not silent)
         return Exchanged(
@@ -115,13 +115,13 @@ class Exchanger:
         )
 
     async def _send(self, recipient: int, frame: Frame, taken: dict[int, bool]) -> None:
-        """Send until it is answered; whether the row is kept is noted."""
+        """Send until it is answered, and record whether the row is kept."""
         pause = _FIRST_RETRY_SECONDS
         while recipient not in taken:
             try:
                 taken[recipient] = await self._sent(recipient, frame)
             except RefusedByNeighbour as error:
-                # It arrived, and only the answer was lost.
+                # The row had arrived, and only the answer was lost.
                 taken[recipient] = error.code == ReplayedMessage.counter()
                 if not taken[recipient]:
                     self._errors.log(self._members.label(recipient), error)
@@ -140,6 +140,6 @@ class Exchanger:
             peer_id, self._members.addresses(recipient), frame, seconds=self._deadline
         )
         if not isinstance(reply, Progress):
-            raise MessageRefused("a row of a round is answered by progress", got=type(reply).__name__)
+            raise MessageRefused("the answer to a row must be a progress", got=type(reply).__name__)
         self._members.heard(recipient, reply)
         return reply.kept

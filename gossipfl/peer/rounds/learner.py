@@ -1,7 +1,7 @@
-"""The one owner of the model of a peer that learns in rounds: does one round after another, in step with others.
+"""The only owner of the model of a peer that learns in rounds, in step with others.
 
-Invariant, as of `Learner`: only `RoundLearner.run` replaces the state, and states are values; each is the peer
-between two rounds. ``State.event`` is the number of the next round.
+Invariant, as for `Learner`: only `RoundLearner.run` replaces the state, and states are immutable; each is the
+peer's between two rounds. ``State.event`` is the number of the next round.
 """
 
 from __future__ import annotations
@@ -47,11 +47,11 @@ class RoundLearner:
     Parameters
     ----------
     state : State
-        Where learning starts; its event is the first round to do.
+        Initial state, whose event is the number of the first round.
     plan : RoundsPlan
     task : Task
     trainer : Trainer
-        Over this peer's own data.
+        For this peer's own data.
     incarnation : int
     settings : RoundsSettings
     mailbox : Mailbox
@@ -59,7 +59,7 @@ class RoundLearner:
     exchanger : Exchanger
     conversation : Conversation
     record : callable
-        Takes one record for each exchange, round and jump, in order.
+        Called with one record for each exchange, round and jump, in order.
     """
 
     def __init__(
@@ -91,20 +91,20 @@ class RoundLearner:
         self._missing: tuple[int, ...] = ()
         self._gathering = True
         self._too_late = 0
-        self._listening = False  # for others' models, to take them over
+        self._listening = False  # for others' models, to adopt them
         self._heard = False
         self.divergences = 0
 
     @property
     def state(self) -> State:
-        """The newest version of the model; a value, safe to keep."""
+        """The newest version of the model, an immutable value."""
         return self._state
 
     def keep(self, state: State) -> None:
-        """Nothing: a round that diverges is given up, and the state before it is there."""
+        """Do nothing: a round that diverges is abandoned, and the state before it is used."""
 
     def described(self) -> dict[str, Any]:
-        """How the rounds go, for the status."""
+        """Return the progress of the rounds, for the status."""
         return {
             "algorithm": self._plan.name,
             "topology": self._plan.mixing.sequence.name,
@@ -122,8 +122,8 @@ class RoundLearner:
         if self._is_done():
             self._gathering = False
             logger.warning(
-                "%d rounds are done, and rounds.stop_after is %d: there is nothing to do; raise "
-                "rounds.stop_after (--rounds-stop-after) to go on",
+                "%d rounds are done and rounds.stop_after is %d, so there is nothing to do; raise "
+                "rounds.stop_after (--rounds-stop-after) to continue",
                 self._state.event,
                 self._settings.stop_after,
             )
@@ -133,14 +133,14 @@ class RoundLearner:
             began = trio.current_time()
             await self._jump_if_left_behind()
             await self._do_round()
-            if not self._is_behind(by=0):  # who has to catch up does not rest
+            if not self._is_behind(by=0):  # catching up takes no pauses
                 await trio.sleep_until(began + self._settings.period)
 
     def _is_done(self) -> bool:
         return self._settings.stop_after is not None and self._state.event >= self._settings.stop_after
 
     async def _gather(self) -> None:
-        """Wait until all members are there, or the rounds are under way without this peer."""
+        """Wait until all members are present, or the rounds have begun without this peer."""
         others = self._members.others
 
         def ready() -> bool:
@@ -155,10 +155,10 @@ class RoundLearner:
         self._gathering = False
         unheard = [number for number in others if number not in self._mailbox.claims]
         if unheard and not self._is_behind(by=self._settings.ahead):
-            logger.warning("the rounds begin without members %s", ", ".join(map(str, unheard)))
+            logger.warning("starting the rounds without members %s", ", ".join(map(str, unheard)))
 
     def _where_most_are(self) -> int:
-        """The round that at least half of the others have reached; this peer's own if none was heard of late."""
+        """Return the round that at least half of the others have reached; this peer's own if none is known."""
         most = self._mailbox.where_most_are(within=2 * self._settings.deadline + self._settings.gathering)
         return self._mailbox.position[0] if most is None else most
 
@@ -166,21 +166,21 @@ class RoundLearner:
         return self._where_most_are() > self._mailbox.position[0] + by
 
     async def _jump_if_left_behind(self) -> None:
-        """Go on a little ahead of most others, if they have gone on without this peer.
+        """Jump to slightly ahead of most others, if they have continued without this peer.
 
-        They have if they are so far ahead that their rows of now are not kept, or if this peer's rows came too
-        late again and again. A little ahead of them it waits for them, and its row is there in time. If it was
-        so far behind, and the algorithm keeps nothing beside the model, it listens first: its model is old,
-        would draw the others back, and is replaced by theirs.
+        They have if they are so far ahead that their current rows are not kept, or if this peer's rows arrived
+        too late several times in a row. Slightly ahead, it waits for them, so its row arrives in time. If it was
+        far behind, and the algorithm has no state besides the model, it listens first: its outdated model would
+        set the others back, and is replaced by theirs.
         """
         lost = self._is_behind(by=self._settings.ahead)
         slow = self._too_late >= _TOO_LATE_BEFORE_JUMP and self._is_behind(by=0)
         if not (lost or slow):
             return
-        await self._conversation.announce()  # and so hear where they are now
+        await self._conversation.announce()  # the answers say where they are now
         state, there = self._state, self._where_most_are() + min(_ROUNDS_ON_JUMP, self._settings.ahead)
         logger.warning(
-            "round %d: the others have gone on, and this peer joins them in %d", state.event, there
+            "round %d: the others have continued, and this peer joins them in round %d", state.event, there
         )
         self._record({"kind": "jump", "from_round": state.event, "round": there, "event": there})
         self._state = State(nodes=state.nodes, event=there, loss=state.loss)
@@ -202,7 +202,7 @@ class RoundLearner:
         )
         begun = at_rest(before.nodes) if self._listening else before.nodes
         self._missing = ()
-        # A thread may be abandoned at exit: it works on values, and only this task publishes them.
+        # A thread may be abandoned at exit: it works on immutable values that only this task publishes.
         progress = await run_abandonable(RoundInProgress, self._plan.algorithm, begun, context)
         while progress.exchange is not None:
             answer = await self._exchange((number, progress.number), progress.exchange)
@@ -227,7 +227,7 @@ class RoundLearner:
             }
         )
         self._mailbox.advance((number + 1, 0))
-        if gave_up:  # others may be waiting for a row that was not sent
+        if gave_up:  # others may be waiting for a row that will not be sent
             await self._conversation.announce()
 
     async def _exchange(self, position: tuple[int, int], exchange: AnyExchange) -> Mixed:
@@ -239,7 +239,7 @@ class RoundLearner:
         frames = {} if self._listening else self._frames(position, out)
         if out.finite:
             result = await self._exchanger.exchange(frames, out.neighbours)
-        else:  # the round will be given up: there is nothing to wait for
+        else:  # the round will be abandoned: there is nothing to wait for
             result = Exchanged(received={}, missing=out.neighbours, untaken=(), too_late=False)
         self._heard = bool(result.received)
         self._missing = tuple(sorted({*self._missing, *result.missing}))
@@ -260,7 +260,7 @@ class RoundLearner:
         return await run_abandonable(_mixed, self._plan, position, out, result, self._listening)
 
     def _frames(self, position: tuple[int, int], out: Outgoing) -> dict[int, Frame]:
-        framed: dict[int, Frame] = {}  # by identity of the payload: one frame serves all recipients
+        framed: dict[int, Frame] = {}  # by identity of the payload, since one frame may serve all recipients
         frames = {}
         for recipient, payload in out.payloads.items():
             if id(payload) not in framed:
@@ -280,7 +280,7 @@ class RoundLearner:
         self.divergences += 1
         if self.divergences.bit_count() == 1:  # the 1st, 2nd, 4th, 8th … time
             logger.warning(
-                "round %d diverged (time %d) and is given up: lower the learning rate, or clip gradients",
+                "round %d diverged (time %d) and was abandoned: lower the learning rate, or clip gradients",
                 number,
                 self.divergences,
             )
@@ -291,7 +291,7 @@ def _mixed(
     position: tuple[int, int],
     out: Outgoing,
     result: Exchanged,
-    listening: bool,  # noqa: FBT001  (handed through a thread)
+    listening: bool,  # noqa: FBT001  (passed through a thread)
 ) -> Mixed:
     rows = {number: received.row for number, received in result.received.items()}
     return mixed(plan, position, out, rows, untaken=result.untaken, listening=listening)

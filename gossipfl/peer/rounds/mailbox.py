@@ -1,6 +1,6 @@
-"""Rows received for the current exchange and for later ones, and the others' reported progress.
+"""Rows received for the current and later exchanges, and the other members' reported progress.
 
-Plain state without I/O, except that one task may wait until something changes.
+It does no I/O, but a task can wait for changes.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from gossipfl.wire import Progress, RoundHeader, RoundMessage
 
 __all__ = ["Claim", "Mailbox", "Received"]
 
-#: No later round is believed: a round each microsecond for twelve days.
+#: Latest round that is credible: a round each microsecond for twelve days.
 LATEST_ROUND = 2**40
 
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A row that arrived in time: the sender's start, and the numbers."""
+    """A row that arrived in time, and the number of its sender's start."""
 
     incarnation: int
     row: Tensor
@@ -32,14 +32,14 @@ class Received:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """Where a member was when it was last heard.
+    """A member's last reported position.
 
     Parameters
     ----------
     incarnation : int
     position : Position
     heard : float
-        When, in seconds of the mailbox's clock.
+        Time of the report, in seconds of the mailbox's clock.
     """
 
     incarnation: int
@@ -50,18 +50,18 @@ class Claim:
 class Mailbox:
     """Messages from other members.
 
-    Memory is bounded by the plan: a member may have one row waiting for each exchange of the round under way and
-    of ``ahead`` later ones, where it is a neighbour, and none is larger than its exchange implies.
+    Memory is bounded by the plan: for the current round and `ahead` later ones, each neighbour may have one row
+    waiting for each exchange, of the size that the exchange implies.
 
     Parameters
     ----------
     plan : RoundsPlan
     ahead : int
-        Rounds ahead of the one under way from which rows are kept.
+        Number of later rounds from which rows are kept.
     position : Position
-        What the peer is at.
+        The peer's current position.
     clock : callable
-        Seconds, for `Claim.heard`.
+        Returns seconds, for `Claim.heard`.
     """
 
     def __init__(
@@ -80,23 +80,23 @@ class Mailbox:
         self.position = position
         self.claims: dict[int, Claim] = {}
         self.late = 0
-        """Rows that arrived after their exchange was over."""
+        """Number of rows that arrived after their exchange had ended."""
 
     def screen(self, sender: int, header: RoundHeader | Progress) -> None:
-        """Refuse a message before its body is read, where its header suffices for that.
+        """Refuse a message before its body is read, if its header is reason enough.
 
         Raises
         ------
         UnexpectedRound
-            If the round cannot be, or the sender is no neighbour in it.
+            The round is impossible, or the sender is not a neighbour in it.
         ReplayedMessage
-            If the row came before.
+            The row has been received before.
         PeerBusy
-            If the row is of a round so far ahead that it is not kept; where the sender is, is remembered.
+            The row's round is too far ahead to be kept; the sender's position is remembered.
         """
         if header.round > LATEST_ROUND:
             raise UnexpectedRound(
-                "no network can have come so far", expected=f"a round up to {LATEST_ROUND}", got=header.round
+                "the round is implausibly late", expected=f"a round up to {LATEST_ROUND}", got=header.round
             )
         if isinstance(header, Progress):
             return
@@ -105,25 +105,20 @@ class Mailbox:
             self._require_neighbour(sender, header)
             if sender in self._kept.get(position, {}):
                 raise ReplayedMessage(
-                    f"a row for exchange {header.exchange} of round {header.round} came before",
-                    remedy="A start of a peer does each round once.",
+                    f"a row for exchange {header.exchange} of round {header.round} has been received already",
+                    remedy="Each start of a peer does each round once.",
                 )
         if header.round > self.position[0] + self._ahead:
             self.note(sender, incarnation=header.incarnation, position=position)
-            raise PeerBusy(f"the row is of round {header.round}, and this peer is at {self.position[0]}")
+            raise PeerBusy(f"the row is for round {header.round}, but this peer is in {self.position[0]}")
 
     def keep(self, sender: int, message: RoundMessage) -> bool:
-        """Keep a row that was received whole.
-
-        Returns
-        -------
-        bool
-            False if its exchange is over; the row is dropped.
+        """Keep a complete row, or return False if its exchange has ended.
 
         Raises
         ------
         UnexpectedRound, ReplayedMessage, PeerBusy
-            As `screen`: time has passed since then.
+            As in `screen`, since time has passed meanwhile.
         """
         header = message.header
         self.screen(sender, header)
@@ -137,19 +132,19 @@ class Mailbox:
         return True
 
     def note(self, sender: int, *, incarnation: int, position: Position) -> None:
-        """Remember where a member is, unless that is older news."""
+        """Remember a member's position, unless a later one is known."""
         known = self.claims.get(sender)
         if known is None or (incarnation, position) >= (known.incarnation, known.position):
             self.claims[sender] = Claim(incarnation, position, self._clock())
             self.wake()
 
     def has_passed(self, sender: int) -> bool:
-        """Whether a member is known to be past the exchange under way, and so will send no row for it any more."""
+        """Return whether a member is known to be past the current exchange, and so will send no row for it."""
         claim = self.claims.get(sender)
         return claim is not None and claim.position > self.position
 
     def rows(self) -> dict[int, Received]:
-        """Rows received for the current exchange, by number of the sender."""
+        """Return the rows received for the current exchange, by number of the sender."""
         return self._kept.get(self.position, {})
 
     def advance(self, position: Position) -> None:
@@ -160,26 +155,26 @@ class Mailbox:
         self.wake()
 
     def where_most_are(self, *, within: float) -> int | None:
-        """The round that at least half of the members heard of late have reached; None if none was heard.
+        """Return the round reached by at least half of the members heard from recently; None if there are none.
 
-        One liar among three cannot move it.
+        One liar among three cannot influence it.
 
         Parameters
         ----------
         within : float
-            Seconds; members heard before that are left out.
+            Seconds since a member must have been heard from.
         """
         since = self._clock() - within
         rounds = sorted(claim.position[0] for claim in self.claims.values() if claim.heard >= since)
         return rounds[(len(rounds) - 1) // 2] if rounds else None
 
     def wake(self) -> None:
-        """Let whoever waits look again."""
+        """Wake the waiting task."""
         self._changed.set()
         self._changed = trio.Event()
 
     async def change(self) -> None:
-        """Wait until something is different."""
+        """Wait until something changes."""
         await self._changed.wait()
 
     def _require_neighbour(self, sender: int, header: RoundHeader) -> None:

@@ -1,4 +1,4 @@
-"""The other members as one peer finds them: where they are, how far they have come, and who is absent."""
+"""The other members as one peer sees them: addresses, progress and absence."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class Members:
     number : int
         The peer's own.
     view : AddressBook
-        Knows addresses that members told.
+        Addresses learned from members.
     mailbox : Mailbox
-        Knows how far members have come.
+        Progress of members.
     patience : int
-        Rows missed in a row after which a member is absent.
+        Consecutive missed rows after which a member is absent.
     """
 
     def __init__(
@@ -41,52 +41,52 @@ class Members:
         self.others = tuple(each for each in range(len(roster)) if each != number)
 
     def peer_id(self, number: int) -> str:
-        """Identity of a member."""
+        """Return a member's peer id."""
         return self._roster.members[number]
 
     def label(self, number: int) -> str:
-        """A member as the log names it."""
+        """Return a member's name for the log."""
         return f"member {number} ({self.peer_id(number)[:16]}…)"
 
     def number(self, peer_id: str) -> int:
-        """Number of a member, which a host that admits nobody else was given."""
+        """Return a member's number; the host admits no other peers."""
         return self._roster.number_of(peer_id)
 
     def addresses(self, number: int) -> tuple[str | Hearsay, ...]:
-        """Where to try a member: what it told last, then what the roster says."""
+        """Return the addresses to try for a member: first the learned ones, then the roster's."""
         peer_id = self.peer_id(number)
         configured = self._roster.addresses[peer_id]
         told = next((each.addresses for each in self._view.known if each.peer_id == peer_id), ())
         return (*told, *(address for address in configured if address not in told))
 
     def heard(self, number: int, progress: Progress) -> None:
-        """Take in what a member said of itself; if it keeps up, it is waited for again."""
+        """Record a member's progress; if it keeps up, it is waited for again."""
         position = (progress.round, progress.exchange)
         self._mailbox.note(number, incarnation=progress.incarnation, position=position)
         self.present(number, round_number=progress.round)
 
     def present(self, number: int, *, round_number: int) -> None:
-        """Note a sign of life of a member; one that is behind will not be in time, and is not waited for."""
+        """Record that a member was heard from; one that is behind is still not waited for."""
         if round_number >= self._mailbox.position[0]:
             self._missed.pop(number, None)
 
     def expected(self, number: int, *, arrived: bool) -> None:
-        """Note whether a row that was waited for arrived."""
+        """Record whether an expected row arrived."""
         if arrived:
             self._missed.pop(number, None)
         else:
             self._missed[number] += 1
 
     def is_absent(self, number: int) -> bool:
-        """Whether a member missed so many exchanges that it is not waited for."""
+        """Return whether a member missed so many exchanges that it is not waited for."""
         return self._missed[number] >= self._patience
 
     def absent(self) -> tuple[int, ...]:
-        """Members that are not waited for."""
+        """Return the members that are not waited for."""
         return tuple(number for number in self.others if self.is_absent(number))
 
     def described(self) -> dict[str, Any]:
-        """Who was heard, and who missed how many exchanges in a row, for the status."""
+        """Return the members' presence and consecutive missed exchanges, for the status."""
         return {
             "heard": len(self._mailbox.claims),
             "absent": list(self.absent()),

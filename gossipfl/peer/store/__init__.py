@@ -1,1 +1,1 @@
-"""A peer's durable state: home, checkpoint, records, files and ports."""
+"""A peer's durable state: home, checkpoint, records, backups and ports."""

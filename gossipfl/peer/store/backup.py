@@ -1,7 +1,8 @@
-"""Backups of a home: one file with everything in it and a checksum of each part, taken while its peer runs.
+"""Backups of a home in one file, with a checksum for each part, even while its peer runs.
 
-A backup is a gzipped tar archive that ends with ``MANIFEST.json``. The checkpoint is read before the records, and
-these are on the disk before any checkpoint that depends on them: so a backup holds all that led to its checkpoint.
+A backup is a gzipped tar archive that ends with ``MANIFEST.json``. The checkpoint is read before the records,
+which are on disk before any checkpoint that depends on them, so a backup holds everything that led to its
+checkpoint.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ __all__ = ["FORMAT", "MANIFEST", "Backup", "back_up"]
 
 FORMAT: Final = "gossipfl backup 1"
 MANIFEST: Final = "MANIFEST.json"
-#: What says something of a running process only.
+#: Files that concern only a running process.
 _PASSING: Final = frozenset({"lock", "status.json"})
 
 
@@ -43,7 +44,7 @@ class Backup:
     size : int
         Bytes of the backup.
     left_out : tuple of str
-        Links, sockets and the like, which a backup does not hold.
+        Links, sockets and the like, which a backup does not include.
     """
 
     peer_id: str
@@ -54,25 +55,27 @@ class Backup:
 
 
 def back_up(home: Home, file: Path) -> Backup:
-    """Write a backup of a home, whether or not its peer runs.
+    """Write a backup of a home, whether or not its peer is running.
 
     The file holds the peer's key, and has mode 0600.
 
     Raises
     ------
     HomeExists
-        If the file is there already.
+        The file exists already.
     HomeMissing, CorruptIdentity
-        If the directory holds no peer.
+        The directory holds no peer.
     HomeError
-        If something cannot be read or written.
+        Something cannot be read or written.
     """
     home.require()
     version, peer_id = read_facts(home)["version"], load_identity(home.directory).peer_id
     if file.exists():
-        raise HomeExists(f"{file} is there already", remedy="Name another file: a backup replaces nothing.")
+        raise HomeExists(
+            f"{file} already exists", remedy="Name another file: a backup never replaces a file."
+        )
     made = time.time()
-    with named_errors(f"the home {home.directory} cannot be saved to {file}"):
+    with named_errors(f"the home {home.directory} cannot be backed up to {file}"):
         names, left_out = _listed(home)
         temporary = temporary_beside(file)
         descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
@@ -94,7 +97,7 @@ def back_up(home: Home, file: Path) -> Backup:
 
 
 def _listed(home: Home) -> tuple[list[str], list[str]]:
-    """Names of all files of a home in the order in which they are read, and of what is left out."""
+    """Return the names of a home's files in reading order, and those of everything left out."""
     names, left_out = [], []
     for path in sorted(home.directory.rglob("*")):
         name = path.relative_to(home.directory).as_posix()
@@ -107,7 +110,7 @@ def _listed(home: Home) -> tuple[list[str], list[str]]:
 
 
 class _Hashing(io.RawIOBase):
-    """Reads a file, and digests what is read."""
+    """A file that computes the digest of what is read."""
 
     def __init__(self, source: io.BufferedReader) -> None:
         self._source = source
@@ -123,7 +126,7 @@ class _Hashing(io.RawIOBase):
 
 
 def _add(archive: tarfile.TarFile, home: Home, name: str) -> dict[str, Any] | None:
-    """Add a file as long as it is now; None if it went meanwhile, as old records do."""
+    """Add a file with its current length; None if it was removed meanwhile, as old records are."""
     try:
         source = (home.directory / name).open("rb")
     except FileNotFoundError:

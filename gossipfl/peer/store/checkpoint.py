@@ -1,4 +1,4 @@
-"""Checkpoints: everything a peer needs to go on as if it had never stopped."""
+"""Checkpoints: everything that a peer needs to continue as if it had never stopped."""
 
 from __future__ import annotations
 
@@ -23,31 +23,31 @@ __all__ = ["Checkpoint", "load_checkpoint", "read_row", "save_checkpoint"]
 
 _FORMAT = "gossipfl checkpoint 1"
 _AUXILIARY = "auxiliary."
-_OPTIMISER_STATE = "momentum"  # its name in files from before there were other optimisers
+_OPTIMISER_STATE = "momentum"  # the name in older files, before other optimisers existed
 
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """A peer's state at one instant.
+    """A peer's state at one moment.
 
     Parameters
     ----------
     nodes : Nodes
-        The row with its age, step counter, optimiser state, and what the algorithm keeps beside it, ``B = 1``.
+        The row with its age, step counter, optimiser state and auxiliary rows, ``B = 1``.
     event : int
         Number of the last event (merge or training) that changed the row.
     merges_pending : int
         Models merged since the last training.
     incarnation : int
-        Start of the peer during which it was saved.
+        Number of the start that saved it.
     random_state : dict
-        State of the generator that chooses neighbours (``numpy.random.Generator.bit_generator.state``).
+        State of the generator for choosing neighbours (``numpy.random.Generator.bit_generator.state``).
     view : list
-        What the peer knew of others, as plain values.
+        Known peers, as plain values.
     rounds : str or None
-        Round-based algorithm that made it, whose next round is ``event``; None of a peer that gossips.
+        Round-based algorithm that made it, whose next round is ``event``; None if the peer gossips.
     saved_at : float or None
-        Seconds since 1970; None where that was not written down.
+        Seconds since 1970; None in older files.
     """
 
     nodes: Nodes
@@ -65,12 +65,12 @@ class Checkpoint:
         return int(self.nodes.ages[0])
 
     def away_seconds(self, *, now: float) -> float:
-        """Seconds since it was saved; 0 where that is not known, or by a clock that went back."""
+        """Return the seconds since it was saved; 0 if unknown, or if the clock went back."""
         return 0.0 if self.saved_at is None else max(0.0, now - self.saved_at)
 
 
 def _checksum(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
-    """Digest the numbers and all said of them: a flipped bit in the age is as bad as one in the row."""
+    """Return the digest of tensors and metadata: a flipped bit in the age is as bad as one in the row."""
     digest = xxhash.xxh3_64()
     for name in sorted(tensors):
         digest.update(tensors[name].numpy().tobytes())
@@ -85,11 +85,11 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, task: Task) -> None:
     Raises
     ------
     OSError
-        If the disk refuses; the previous checkpoint is still there.
+        The disk failed; the previous checkpoint is still there.
     """
     nodes = checkpoint.nodes
     tensors = {"row": nodes.rows[0].contiguous(), _OPTIMISER_STATE: nodes.optimiser_state[0].contiguous()}
-    # What an algorithm keeps may be one tensor under two names, and the library refuses shared memory.
+    # Auxiliary rows may be one tensor under two names, but safetensors refuses shared memory.
     tensors |= {
         f"{_AUXILIARY}{name}": each.clone(memory_format=torch.contiguous_format)
         for name, each in nodes.auxiliary.items()
@@ -117,14 +117,14 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, task: Task) -> None:
 
 
 def load_checkpoint(path: Path, task: Task, *, optimiser_state_size: int) -> Checkpoint:
-    """Read a checkpoint and check that it is whole and belongs to the task.
+    """Read a checkpoint, and check that it is complete and belongs to the task.
 
     Raises
     ------
     CorruptCheckpoint
-        If it is damaged, or of another task or layout.
+        It is damaged, or belongs to another task or layout.
     HomeError
-        If it cannot be read at all.
+        It cannot be read at all.
     """
     tensors, metadata = _read(path)
     for name, own in (("task", task.fingerprint), ("layout", task.layout.digest)):
@@ -151,7 +151,7 @@ def load_checkpoint(path: Path, task: Task, *, optimiser_state_size: int) -> Che
         if nodes.rows.shape != (1, task.layout.size):
             raise _damaged(path, f"a row of {tuple(tensors['row'].shape)}")
         return Checkpoint(
-            nodes=nodes.with_optimiser_state(optimiser_state_size),  # it may have been turned on or off since
+            nodes=nodes.with_optimiser_state(optimiser_state_size),  # the optimiser may have changed since
             event=int(state["event"]),
             merges_pending=int(state["merges_pending"]),
             incarnation=int(state["incarnation"]),
@@ -170,9 +170,9 @@ def read_row(path: Path) -> tuple[Tensor, int]:
     Raises
     ------
     CorruptCheckpoint
-        If it is damaged.
+        It is damaged.
     HomeError
-        If it cannot be read at all.
+        It cannot be read at all.
     """
     tensors, metadata = _read(path)
     try:
@@ -182,7 +182,7 @@ def read_row(path: Path) -> tuple[Tensor, int]:
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    # The library calls everything it cannot open missing or damaged, and what is damaged may be deleted.
+    # safetensors reports any file it cannot open as damaged, and users may delete a damaged one.
     with named_errors(f"the checkpoint {path} cannot be read"), path.open("rb"):
         pass
     try:
@@ -196,14 +196,14 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     if metadata.get("format") != _FORMAT:
         raise _damaged(path, f"format {metadata.get('format')!r}")
     if metadata.get("checksum") != _checksum(tensors, metadata):
-        raise _damaged(path, "another checksum")
+        raise _damaged(path, "a different checksum")
     return tensors, metadata
 
 
 def _damaged(path: Path, found: str) -> CorruptCheckpoint:
     return CorruptCheckpoint(
         f"the checkpoint {path} is damaged",
-        expected=f"a whole file of format {_FORMAT!r}",
+        expected=f"a complete file of format {_FORMAT!r}",
         got=found,
         remedy="Restore it from a backup, or delete it: the peer starts afresh and learns from its neighbours.",
     )

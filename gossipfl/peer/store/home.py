@@ -1,4 +1,4 @@
-"""The directory of a peer: its files, and the lock that keeps it to one process."""
+"""A peer's home directory: its files, and the lock that reserves it for one process."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Home:
 
     @property
     def facts(self) -> Path:
-        """What the home says of itself: JSON, see `gossipfl.peer.store.versions`."""
+        """Version and origin of the home: JSON, see `gossipfl.peer.store.versions`."""
         return self.directory / "home.json"
 
     @property
@@ -55,22 +55,22 @@ class Home:
 
     @property
     def records(self) -> Path:
-        """Directory of the records: one file of JSON lines for each start of the peer."""
+        """Directory of the records: files of JSON lines for each start of the peer."""
         return self.directory / "records"
 
     @property
     def membership(self) -> Path:
-        """Directory of the network this peer belongs to, and of its secrets."""
+        """Directory of the peer's network membership and secrets."""
         return self.directory / "membership"
 
     @property
     def ports(self) -> Path:
-        """Which ports the operating system chose last: JSON."""
+        """Ports last chosen by the operating system: JSON."""
         return self.directory / "ports.json"
 
     @property
     def acquaintances(self) -> Path:
-        """Peers that were met, to find the network again: JSON."""
+        """Peers met earlier, to find the network again: JSON."""
         return self.directory / "acquaintances.json"
 
     def require_free(self) -> None:
@@ -79,9 +79,9 @@ class Home:
         Raises
         ------
         HomeExists
-            If it does.
+            It does.
         HomeError
-            If that cannot be found out.
+            It cannot be read.
         """
         with named_errors(f"cannot look into {self.directory}", remedy="Choose another --home."):
             taken = self.settings.exists()
@@ -92,22 +92,22 @@ class Home:
             )
 
     def create(self, settings: PeerSettings) -> None:
-        """Make the directory of a new peer.
+        """Create the home of a new peer.
 
         Raises
         ------
         HomeExists
-            If it already holds a peer.
+            It already holds a peer.
         HomeError
-            If it cannot be written.
+            It cannot be written.
         SettingError
-            If the algorithm that gossips, or a parameter of it, is wrong.
+            The gossip algorithm, or one of its parameters, is wrong.
         """
-        from gossipfl.peer.gossip.plan import gossip_parameters  # torch, which a look at a home needs not
+        from gossipfl.peer.gossip.plan import gossip_parameters  # imports torch
 
         gossip = gossip_parameters(settings)
         self.require_free()
-        with named_errors(f"cannot make the home {self.directory}", remedy="Choose another --home."):
+        with named_errors(f"cannot create the home {self.directory}", remedy="Choose another --home."):
             make_directory(self.directory)
             self.directory.chmod(0o700)
             make_directory(self.records)
@@ -120,9 +120,9 @@ class Home:
         Raises
         ------
         HomeMissing
-            If it does not.
+            It does not.
         HomeError
-            If that cannot be found out.
+            It cannot be read.
         """
         with named_errors(f"cannot look into the home {self.directory}"):
             found = self.settings.is_file()
@@ -130,19 +130,19 @@ class Home:
             raise HomeMissing(
                 f"{self.directory} holds no peer",
                 expected=f"a file {self.settings}",
-                remedy=f"Make a peer there: gossipfl peer init --home {self.directory}",
+                remedy=f"Create a peer there: gossipfl peer init --home {self.directory}",
             )
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Own the directory while the context lasts; the operating system frees it however the process ends.
+        """Lock the directory for the duration of a ``with`` block; the lock is released however the process ends.
 
         Raises
         ------
         HomeInUse
-            If another process owns it.
+            Another process holds the lock.
         HomeError
-            If it cannot be written.
+            It cannot be written.
         """
         with named_errors(f"cannot use the home {self.directory}"):
             descriptor = os.open(self.directory / "lock", os.O_RDWR | os.O_CREAT, 0o600)
@@ -155,7 +155,7 @@ class Home:
                     f"the home {self.directory} is in use by process {owner}",
                     remedy="Stop that peer first, or use another --home.",
                 )
-            with suppress(OSError):  # it is merely for people
+            with suppress(OSError):  # only for people
                 os.ftruncate(descriptor, 0)
                 os.write(descriptor, f"{os.getpid()}\n".encode())
             remove_temporaries(self.directory)
@@ -164,12 +164,12 @@ class Home:
             os.close(descriptor)
 
     def is_running(self) -> bool:
-        """Whether a process owns the directory now.
+        """Return whether a process holds the lock now.
 
         Raises
         ------
         HomeError
-            If that cannot be found out.
+            It cannot be read.
         """
         path = self.directory / "lock"
         with named_errors(f"cannot look into the home {self.directory}"):
@@ -182,17 +182,17 @@ class Home:
             os.close(descriptor)
 
     def next_incarnation(self, *, now: float | None = None, beyond: int = 0) -> int:
-        """Number one more start of this peer, durably, before anybody hears of it.
+        """Assign the number of a new start of this peer, and store it durably before anyone else sees it.
 
-        By the clock, so that a home restored from a copy does not repeat numbers that were used after the copy
-        was made; and above every number that is known to have been used, so that a clock may go back.
+        It is taken from the clock, so a home restored from a copy does not repeat numbers used after the copy was
+        made, and exceeds every number known to have been used, so the clock may go back.
 
         Parameters
         ----------
         now : float, optional
             Seconds since 1970.
         beyond : int
-            A number that others have heard.
+            A number known to others, to be exceeded.
 
         Returns
         -------
@@ -202,7 +202,7 @@ class Home:
         Raises
         ------
         HomeError
-            If the counter's file is damaged, or the home cannot be read or written.
+            The counter's file is damaged, or the home cannot be read or written.
         """
         path = self.directory / "incarnation"
         with named_errors(f"cannot read the home {self.directory}"):
@@ -213,9 +213,9 @@ class Home:
                 f"{path} is damaged",
                 expected="a whole number",
                 got=repr(text[:40]),
-                remedy=f"Write a number above any that {self.records} has a file for.",
+                remedy=f"Write a number into it that is higher than those of the files in {self.records}.",
             )
-        used = max(int(text), *recorded, beyond)  # the counter may be lost; the records remember
+        used = max(int(text), *recorded, beyond)  # if the counter was lost, the records have the number
         incarnation = max(used + 1, int(1000 * (time.time() if now is None else now)))
         with named_errors(f"cannot write into the home {self.directory}"):
             write_atomically(path, f"{incarnation}\n".encode())
@@ -223,7 +223,7 @@ class Home:
 
 
 def _try_lock(descriptor: int, kind: int, *, tries: int) -> bool:
-    """Take the lock; a few tries, because whoever asks `Home.is_running` holds it for an instant."""
+    """Try a few times to take the lock, since `Home.is_running` holds it for a moment."""
     for attempt in range(tries):
         try:
             fcntl.flock(descriptor, kind | fcntl.LOCK_NB)

@@ -1,4 +1,4 @@
-"""The ports a peer last listened on, so that others find it again after a restart."""
+"""The ports that a peer last listened on, so that others find it again after a restart."""
 
 from __future__ import annotations
 
@@ -15,17 +15,9 @@ logger = logging.getLogger(__name__)
 
 
 def recall_ports(path: Path) -> dict[str, int]:
-    """Read the ports that the operating system chose last time.
+    """Read the ports that the operating system chose last time, by address in the settings (with port 0).
 
-    Parameters
-    ----------
-    path : Path
-        A file written by `remember_ports`, or no file.
-
-    Returns
-    -------
-    dict of str to int
-        By address in the settings (with port 0) the port; empty if nothing is known, for this is only a hint.
+    They are only a hint: the result is empty if `path` is missing or damaged.
     """
     try:
         ports = json.loads(path.read_bytes())
@@ -37,10 +29,10 @@ def recall_ports(path: Path) -> dict[str, int]:
 
 
 def remember_ports(path: Path, ports: Mapping[str, int]) -> None:
-    """Write down which ports the operating system chose; a disk that refuses is only reported."""
+    """Store the ports that the operating system chose; disk errors are only reported."""
     if not ports or recall_ports(path) == ports:
         return
     try:
         write_atomically(path, json.dumps(dict(ports)).encode())
     except OSError as error:
-        logger.warning("the port cannot be remembered for the next start: %s", error.strerror)
+        logger.warning("the port cannot be stored for the next start: %s", error.strerror)

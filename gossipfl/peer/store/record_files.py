@@ -1,4 +1,4 @@
-"""Files of records: their names and order, and the summary that is kept of those that are removed."""
+"""Files of records: their names and order, and the summary of removed ones."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gossipfl.files import AppendedFile, cut_torn_line, named_errors, remove
 
 __all__ = ["SUMMARY", "name_of", "read_summary", "record_files", "remove_old"]
 
-#: A line for each file of records that was removed.
+#: File with a line for each removed file of records.
 SUMMARY: Final = "summary.ndjson"
 _NAME = re.compile(r"(\d+)(?:\.(\d+))?\.jsonl")
 _DAY_SECONDS = 86400.0
@@ -23,12 +23,12 @@ _SUMMED = ("age", "step", "event", "time")
 
 
 def name_of(incarnation: int, part: int) -> str:
-    """Name of a file of records: the first part of a start is named by the start alone."""
+    """Return the name of a file of records; the first part is named by the start alone."""
     return f"{incarnation:06d}.jsonl" if part == 0 else f"{incarnation:06d}.{part:04d}.jsonl"
 
 
 def record_files(directory: Path) -> dict[tuple[int, int], Path]:
-    """Files of records by number of the start, and of the part, in the order in which they were written."""
+    """Return the files of records by number of the start and of the part, in the order of writing."""
     found = {}
     for path in directory.glob("*.jsonl"):
         if named := _NAME.fullmatch(path.name):
@@ -39,19 +39,14 @@ def record_files(directory: Path) -> dict[tuple[int, int], Path]:
 def remove_old(
     directory: Path, *, keep_bytes: float, keep_days: float, now: float | None = None
 ) -> list[str]:
-    """Remove the oldest files of records that are too many or too old, but never the newest one.
+    """Remove the oldest files of records beyond the limits, but never the newest one; return their names.
 
-    What each held is summed up in `SUMMARY` before it goes.
-
-    Returns
-    -------
-    list of str
-        Their names.
+    A summary of each is appended to `SUMMARY` first.
 
     Raises
     ------
     OSError
-        If the disk refuses.
+        The disk failed.
     """
     *old, newest = list(record_files(directory).items()) or [((0, 0), directory)]
     too_old = (time.time() if now is None else now) - keep_days * _DAY_SECONDS
@@ -77,12 +72,12 @@ def remove_old(
 
 
 def read_summary(directory: Path) -> list[dict[str, Any]]:
-    """Read what is kept of removed files, each once, oldest first.
+    """Read the summaries of removed files, each once, oldest first.
 
     Raises
     ------
     HomeError
-        If it is damaged or cannot be read.
+        The file is damaged or cannot be read.
     """
     path = directory / SUMMARY
     with named_errors(f"cannot read {path}"):
@@ -105,13 +100,15 @@ def _append(path: Path, value: dict[str, Any]) -> None:
 
 
 def _summed_up(path: Path) -> dict[str, Any]:
-    """Sum up a file: first and last of what counts up, how many records of each kind, and the last evaluation."""
     with path.open("rb") as file:
         return summed_up(file)
 
 
 def summed_up(lines: Iterable[bytes]) -> dict[str, Any]:
-    """Sum up records; a line that is none is counted as ``damaged``."""
+    """Return ends of counters, numbers of records of each kind, and the last evaluation.
+
+    Invalid lines are counted as ``damaged``.
+    """
     ends: dict[str, list[Any]] = {}
     kinds: Counter[str] = Counter()
     senders: Counter[str] = Counter()

@@ -1,8 +1,9 @@
 """Records of a peer as JSON lines: append-only, and enough to replay it in the simulator.
 
-Each start of a peer writes files of its own (``records/INCARNATION.jsonl``, ``INCARNATION.0001.jsonl`` …), one
-object a line. Events that change the row have consecutive numbers in ``event``; after a crash the next start goes
-on from the event of its checkpoint, so an event is named by (incarnation, event). See ``docs/records.md``.
+Each start of a peer writes its own files (``records/INCARNATION.jsonl``, ``INCARNATION.0001.jsonl`` …), one
+object a line. Events that change the row have consecutive numbers in ``event``; after a crash the next start
+continues from the event of its checkpoint, so an event is identified by (incarnation, event). See
+``docs/records.md``.
 """
 
 from __future__ import annotations
@@ -33,25 +34,25 @@ _EVENTS = frozenset({"merge", "adopt", "train", "clock", "go_back", "round", "ju
 
 
 class RecordWriter:
-    """Appends records to a file; every call hands whole lines to the operating system at once.
+    """Appends records to a file; every call passes complete lines to the operating system immediately.
 
-    A killed process loses nothing that was appended; a machine without power loses what was appended since
-    `synchronise`. Where the disk refuses, the peer goes on learning: what could not be written is counted,
-    the file keeps whole lines, and the next record that can be written follows one of kind ``gap``.
+    A killed process loses nothing that was appended; a power failure loses what was appended since
+    `synchronise`. If the disk fails, the peer keeps learning: lost records are counted, the file keeps complete
+    lines, and the next record that can be written follows one of kind ``gap``.
 
     Parameters
     ----------
     directory : Path
-        Directory of the files; a torn last line of the newest one is cut off.
+        Directory of the files; an incomplete last line of the newest one is cut off.
     incarnation : int
         Number of this start, which names the files.
     settings : RecordsSettings, optional
-        When the next file is begun, and how many are kept.
+        Size of the files, and how many are kept.
 
     Raises
     ------
     HomeError
-        If the directory cannot be read or written.
+        The directory cannot be read or written.
     """
 
     def __init__(self, directory: Path, *, incarnation: int, settings: RecordsSettings | None = None) -> None:
@@ -71,8 +72,8 @@ class RecordWriter:
     def append(self, *records: Mapping[str, Any]) -> None:
         """Append records; may be called from any thread.
 
-        After `close` they are dropped: a thread that was abandoned at the peer's end may still report what
-        never became part of the model.
+        After `close` they are dropped: an abandoned thread may still report events that never became part of the
+        model.
         """
         stamp = {"time": round(time.time(), 6), "incarnation": self._incarnation}
         with self._lock:
@@ -88,7 +89,7 @@ class RecordWriter:
             except OSError as error:
                 if not self._lost:
                     logger.warning(
-                        "records cannot be written (%s), and no replay is possible: make room on the disk",
+                        "records cannot be written (%s), so no replay is possible: free space on the disk",
                         error.strerror,
                     )
                 self._lost += len(records)
@@ -96,7 +97,7 @@ class RecordWriter:
                 self._lost = 0
 
     def _follow(self, records: tuple[Mapping[str, Any], ...]) -> None:
-        """Remember the records that the next file has to begin with."""
+        """Remember what the next file must begin with."""
         for record in records:
             if record.get("kind") == "start":
                 self._start = dict(record)
@@ -104,7 +105,7 @@ class RecordWriter:
                 self._start |= {key: record[key] for key in ("event", "age", "step") if key in record}
 
     def _next_file(self, file: AppendedFile) -> AppendedFile:
-        """Begin the next file, once all of this one is on the disk; go on with this one where the disk refuses."""
+        """Begin the next file once this one is on disk; if the disk fails, continue with this one."""
         try:
             file.synchronise()
             following = AppendedFile(self._directory / name_of(self._incarnation, self._part + 1))
@@ -117,18 +118,18 @@ class RecordWriter:
                 raise
             file.close()
         except OSError as error:
-            logger.debug("no further file of records can be begun: %s", error.strerror)
+            logger.debug("the next file of records cannot be begun: %s", error.strerror)
             return file
         self._part += 1
         return following
 
     def remove_old(self) -> None:
-        """Remove files that are too many or too old, but for a summary of them.
+        """Remove files beyond the limits, keeping a summary of each.
 
         Raises
         ------
         OSError
-            If the disk refuses.
+            The disk failed.
         """
         keep = self._settings
         removed = remove_old(
@@ -136,23 +137,23 @@ class RecordWriter:
         )
         if removed:
             logger.info(
-                "old records were removed (%s): runs up to then cannot be replayed any more",
+                "old records were removed (%s): runs up to then can no longer be replayed",
                 ", ".join(removed),
             )
 
     @property
     def lost(self) -> int:
-        """Records since the last one that could be written."""
+        """Number of records lost since the last one that could be written."""
         return self._lost
 
     def synchronise(self) -> None:
-        """Wait until the disk has everything that was appended."""
+        """Wait until everything appended is on disk."""
         with self._lock:
             if self._file is not None:
                 self._file.synchronise()
 
     def close(self) -> None:
-        """Synchronise and close the file; a disk that refuses now is only reported, for the model is saved."""
+        """Synchronise and close the file; disk errors are only reported, since the model has been saved."""
         with self._lock:
             if self._file is None:
                 return
@@ -160,11 +161,11 @@ class RecordWriter:
             try:
                 file.close()
             except OSError as error:
-                logger.warning("the last records may not be on the disk: %s", error.strerror)
+                logger.warning("the last records may not be on disk: %s", error.strerror)
 
 
 def _line(record: Mapping[str, Any]) -> str:
-    """Write one record as JSON; NaN and infinities become null."""
+    """Return a record as a line of JSON; NaN and infinities become null."""
     known = {
         key: None if isinstance(value, float) and not math.isfinite(value) else value
         for key, value in record.items()
@@ -173,22 +174,22 @@ def _line(record: Mapping[str, Any]) -> str:
 
 
 def read_records(directory: Path) -> polars.DataFrame:
-    """Read all records of a peer, in the order in which they were written.
+    """Read all records of a peer, in the order of writing.
 
     Parameters
     ----------
     directory : Path
-        The ``records`` directory of a peer's home, running or not; a torn last line is left out.
+        The ``records`` directory of a peer's home, running or not; an incomplete last line is left out.
 
     Returns
     -------
     polars.DataFrame
-        One row a record; columns that a kind of record does not have are null in it.
+        One row for each record; columns that a kind of record does not have are null.
 
     Raises
     ------
     HomeError
-        If there are no records, or they cannot be read.
+        There are no records, or they cannot be read.
     """
     import polars
 

@@ -1,4 +1,4 @@
-"""Restoring a home from a backup: whole and checked, or not at all."""
+"""Restoring a home from a backup, completely and verified, or not at all."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ _LARGEST_MANIFEST = 1 << 24
 
 
 def restore(file: Path, directory: Path) -> dict[str, Any]:
-    """Make a home of a backup.
+    """Restore a home from a backup.
 
     Parameters
     ----------
     file : Path
     directory : Path
-        Must not be there, or be empty.
+        Must not exist, or be empty.
 
     Returns
     -------
@@ -50,15 +50,15 @@ def restore(file: Path, directory: Path) -> dict[str, Any]:
     Raises
     ------
     HomeExists
-        If the directory is there already.
+        The directory exists already.
     CorruptBackup
-        If the backup is damaged; it names everything that is broken, and nothing has been made.
+        The backup is damaged; the message names all damage, and nothing has been created.
     HomeError
-        If something cannot be read or written.
+        Something cannot be read or written.
     """
     with named_errors(f"the backup {file} cannot be restored to {directory}"):
         if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
-            raise HomeExists(f"{directory} is there already", remedy="Name a directory that is not there.")
+            raise HomeExists(f"{directory} already exists", remedy="Name a directory that does not exist.")
         make_directory(directory.parent)
         staging = temporary_beside(directory)
         make_directory(staging)
@@ -80,15 +80,15 @@ def _unpack_whole(file: Path, staging: Path) -> dict[str, Any]:
     if manifest is None or broken:
         raise CorruptBackup(
             f"the backup {file} is damaged",
-            expected="every part as its manifest says",
+            expected="every part as its manifest describes it",
             got="; ".join(broken),
-            remedy="Take another backup. Parts that are whole can be unpacked with tar.",
+            remedy="Use another backup. Intact parts can be unpacked with tar.",
         )
     return manifest
 
 
 def _unpack(file: Path, staging: Path) -> tuple[dict[str, Any] | None, list[str]]:
-    """Write all parts of a backup; give its manifest, if it has one, and what is broken."""
+    """Write all parts of a backup; return its manifest, if it has one, and descriptions of all damage."""
     found: dict[str, str] = {}
     broken: list[str] = []
     manifest: dict[str, Any] | None = None
@@ -99,7 +99,7 @@ def _unpack(file: Path, staging: Path) -> tuple[dict[str, Any] | None, list[str]
                 name = entry.name
                 content = archive.extractfile(entry) if entry.isreg() else None
                 if content is None or not _is_inside(name):
-                    broken.append(f"{name!a} is no part of a home")
+                    broken.append(f"{name!a} is not part of a home")
                 elif name == MANIFEST:
                     manifest = _manifest(content.read(_LARGEST_MANIFEST))
                 else:
@@ -113,7 +113,7 @@ def _unpack(file: Path, staging: Path) -> tuple[dict[str, Any] | None, list[str]
     broken += [f"{name} is missing" for name in expected if name not in found]
     broken += [f"{name} is not in the manifest" for name in found if name not in expected]
     broken += [
-        f"{name} has another checksum"
+        f"{name} has a different checksum"
         for name, digest in found.items()
         if name in expected and expected[name]["sha256"] != digest
     ]
@@ -153,7 +153,7 @@ def _write(path: Path, read: Callable[[int], bytes]) -> str:
 
 
 def _broken_parts(home: Home) -> list[str]:
-    """What of a home a peer would refuse."""
+    """Return descriptions of everything in a home that a peer would refuse."""
     looks: list[Callable[[], object]] = [
         home.require,
         lambda: read_facts(home),

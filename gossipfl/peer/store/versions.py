@@ -1,4 +1,4 @@
-"""The version of a home: what wrote it, and how an older one is brought up to date."""
+"""Versions of a home, and migration of older ones."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ Facts = Mapping[str, Any]
 
 
 def read_facts(home: Home) -> Facts:
-    """Read what a home says of itself: ``version``, and ``restored`` if it comes from a backup.
+    """Read a home's facts: ``version``, and ``restored`` if it comes from a backup.
 
     Raises
     ------
     HomeError
-        If the file is damaged or cannot be read, or a later version of gossipfl wrote the home.
+        The file is damaged or cannot be read, or a later version of gossipfl wrote the home.
     """
     path = home.facts
     try:
@@ -46,7 +46,7 @@ def read_facts(home: Home) -> Facts:
         ) from error
     if type(version) is not int or not 1 <= version <= VERSION:
         raise HomeError(
-            f"the home {home.directory} is of another version",
+            f"the home {home.directory} has another version",
             expected=f"1 to {VERSION}",
             got=repr(version),
             remedy="Upgrade gossipfl to the version that wrote it.",
@@ -55,17 +55,17 @@ def read_facts(home: Home) -> Facts:
 
 
 def write_facts(home: Home, facts: Facts) -> None:
-    """Replace what a home says of itself; `OSError` if the disk refuses."""
+    """Replace a home's facts; raises `OSError` if the disk fails."""
     write_atomically(home.facts, json.dumps(dict(facts), indent=1).encode() + b"\n")
 
 
 def bring_up_to_date(home: Home) -> Facts:
-    """Bring a home, locked by this process, to the present version, step by step; give what it says of itself.
+    """Migrate a home, locked by this process, to the current version, and return its facts.
 
     Raises
     ------
     HomeError
-        As `read_facts`, or if it cannot be written.
+        As in `read_facts`, or it cannot be written.
     """
     facts = read_facts(home)
     while facts["version"] < VERSION:
@@ -76,17 +76,17 @@ def bring_up_to_date(home: Home) -> Facts:
 
 
 def said_of_restoring(home: Home, facts: Facts) -> str | None:
-    """Say, in the log too, that a home comes from a backup, once; None if it does not, or that was said.
+    """Return a warning, logged once, that a home was restored from a backup; None if not, or already logged.
 
     Raises
     ------
     HomeError
-        If the home cannot be written.
+        The home cannot be written.
     """
     if "restored" not in facts:
         return None
     made = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(facts["restored"]["made"]))
-    text = f"the home was restored from a backup of {made}; what was learned since then is gone"
+    text = f"the home was restored from a backup of {made}; everything learned since then is lost"
     logger.warning("%s", text)
     with named_errors(f"cannot write into the home {home.directory}"):
         write_facts(home, {key: each for key, each in facts.items() if key != "restored"})
@@ -94,9 +94,9 @@ def said_of_restoring(home: Home, facts: Facts) -> str | None:
 
 
 def _number_by_the_clock(_: Home, facts: Facts) -> Facts:
-    """The next start is above all counted ones, and so are all after it; files of records keep their names."""
+    """Migrate to numbering by the clock, which exceeds all counted numbers; files of records keep their names."""
     return {**facts, "version": 2}
 
 
-#: By version, what makes the next one of it; running a step again, after a crash in it, must do no harm.
+#: Migrations by the version they start from; each must be safe to repeat after a crash.
 _STEPS: Mapping[int, Callable[[Home, Facts], Facts]] = {1: _number_by_the_clock}

@@ -146,7 +146,7 @@ async def test_a_peer_whose_bootstrap_is_not_there_says_so(tmp_path, monkeypatch
     with caplog.at_level(logging.INFO):
         peer = Peer(tmp_path / "p", settings=quick_settings(1, bootstrap=bootstrap, exchange=LONG))
         async with running(peer):
-            await until(lambda: "nobody has been reachable" in caplog.text)
+            await until(lambda: "no other has been reachable" in caplog.text)
             assert bootstrap[0] in caplog.text
             assert "others are reachable again" not in caplog.text
             async with running(Peer(tmp_path / "hub")):
@@ -351,7 +351,7 @@ async def test_a_peer_that_lost_its_key_is_another_one_and_says_so(tmp_path, cap
     (tmp_path / "alice" / "identity.key").unlink()
     async with running(Peer(tmp_path / "alice")) as [another]:
         assert another.status().peer_id != first.status().peer_id
-    assert caplog.text.count("there is a checkpoint and no key") == 1
+    assert caplog.text.count("has a checkpoint but no key") == 1
 
 
 @in_trio

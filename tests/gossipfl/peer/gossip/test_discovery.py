@@ -33,7 +33,7 @@ nonsense
         B: (f"/dns4/b.example/tcp/1/p2p/{B}",),
     }
     for number in (6, 7, 8):
-        assert f"peers.txt, line {number} is passed over" in caplog.text
+        assert f"peers.txt, line {number} was skipped" in caplog.text
     assert "/p2p/PEER_ID" in caplog.text
 
 

@@ -24,7 +24,9 @@ def warned_at(caplog, *, connected, bootstrap=(ADDRESS,), seconds=100.0, conditi
 
     with caplog.at_level(logging.INFO):
         trio.run(main, clock=MockClock(autojump_threshold=0))
-    return [int(each.args[0]) for each in caplog.records if "nobody has been reachable" in each.getMessage()]
+    return [
+        int(each.args[0]) for each in caplog.records if "no other has been reachable" in each.getMessage()
+    ]
 
 
 def test_each_warning_comes_after_twice_as_long(caplog):
@@ -39,7 +41,7 @@ def test_who_was_turned_away_is_told_so_and_not_that_nobody_is_there(caplog):
     knocks, conditions = Knocks(), Conditions()
     knocks.note("P1", "192.0.2.7", NotAdmitted("not a member"))
     assert warned_at(caplog, connected=frozenset, conditions=conditions, knocks=knocks) == []
-    assert "not a member of the network of P1" in caplog.text and "network join" in caplog.text
+    assert "it reached P1, but is not a member" in caplog.text and "network join" in caplog.text
     assert "not a member" in conditions.to_values()[0]["text"]
 
 

@@ -184,7 +184,7 @@ async def test_a_checkpoint_of_gossip_is_not_taken_for_one_of_rounds(tmp_path):
     peers = peers_in_rounds(tmp_path, 2, rounds={"stop_after": 2, "topology": "complete:2"})
     await run_all(peers)
     gossiping = peers[0].settings.model_copy(update={"rounds": type(peers[0].settings.rounds)()})
-    with pytest.raises(CorruptCheckpoint, match="another way of learning; expected gossip; got d_psgd"):
+    with pytest.raises(CorruptCheckpoint, match="a different kind of learning; expected gossip; got d_psgd"):
         await Peer(peers[0].home.directory, settings=gossiping).run()
     rounds = peers[0].settings.rounds.model_copy(update={"algorithm": "d_pgsd"})
     with pytest.raises(UnknownAlgorithm, match=r"rounds\.algorithm: there is no algorithm 'd_pgsd'"):
@@ -196,7 +196,7 @@ def test_a_peer_that_has_done_its_rounds_says_so_and_ends_at_once(tmp_path, capl
     trio.run(run_all, peers)
     caplog.clear()
     run_peer(peers[0].home.directory, settings=peers[0].settings, json_output=False, plain=True)
-    assert "3 rounds are done, and rounds.stop_after is 3: there is nothing to do; raise" in caplog.text
+    assert "3 rounds are done and rounds.stop_after is 3, so there is nothing to do; raise" in caplog.text
     last = capsys.readouterr().out.splitlines()[-1]
     assert re.fullmatch(r"done: 3 rounds, loss \d\.\d{4}, accuracy [01]\.\d{4}", last)
     assert_replayed(*peers)

@@ -84,10 +84,10 @@ def test_nothing_is_overwritten(old_home, tmp_path):
     file = tmp_path / "alice.tar.gz"
     back_up(old_home, file)
     content = file.read_bytes()
-    with pytest.raises(HomeExists, match=r"alice\.tar\.gz is there already"):
+    with pytest.raises(HomeExists, match=r"alice\.tar\.gz already exists"):
         back_up(old_home, file)
     before = files_of(old_home.directory)
-    with pytest.raises(HomeExists, match="Name a directory that is not there"):
+    with pytest.raises(HomeExists, match="Name a directory that does not exist"):
         restore(file, old_home.directory)
     assert (file.read_bytes(), files_of(old_home.directory)) == (content, before)
     (tmp_path / "empty").mkdir()
@@ -193,7 +193,7 @@ async def test_a_running_peer_is_saved_and_goes_on_from_there(tmp_path, cli):
         async with running(restored):
             [condition] = restored.status().conditions
             assert condition["name"] == "restored"
-            assert "what was learned since then is gone" in condition["text"]
+            assert "everything learned since then is lost" in condition["text"]
             number = restored.status().incarnation
             await until(
                 lambda: any(
@@ -215,6 +215,6 @@ def test_the_commands_save_restore_and_say_so(cli, old_home, tmp_path):
     assert f"gossipfl peer run --home {again}" in out
     code, out, err = cli("peer", "restore", file, again)
     assert (code, out) == (2, "")
-    assert "is there already" in err
+    assert "already exists" in err
     code, out, _ = cli("peer", "backup", again, tmp_path / "b", "--json")
     assert json.loads(out)["peer_id"] == load_identity(again).peer_id

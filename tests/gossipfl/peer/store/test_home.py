@@ -61,7 +61,7 @@ def test_a_missing_home_says_what_to_do(tmp_path):
 
 def test_a_home_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(HomeError, match="cannot make the home"):
+    with pytest.raises(HomeError, match="cannot create the home"):
         Home(tmp_path / "file" / "alice").create(PeerSettings())
 
 

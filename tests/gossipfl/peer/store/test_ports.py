@@ -24,4 +24,4 @@ def test_what_is_damaged_is_forgotten(tmp_path, content):
 def test_a_disk_that_refuses_is_reported_only(tmp_path, caplog):
     (tmp_path / "file").touch()
     remember_ports(tmp_path / "file" / "ports.json", PORTS)
-    assert "cannot be remembered" in caplog.text
+    assert "cannot be stored" in caplog.text

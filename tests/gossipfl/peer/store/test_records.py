@@ -139,7 +139,7 @@ def test_a_full_disk_leaves_whole_lines_and_a_gap(tmp_path, monkeypatch, caplog)
     assert records["kind"].to_list() == ["merge", "gap", "merge", "merge"]
     assert records["event"].to_list() == [1, None, 5, 6]
     assert records["lost"].to_list() == [None, 3, None, None]
-    assert caplog.text.count("make room on the disk") == 1
+    assert caplog.text.count("free space on the disk") == 1
 
 
 def test_a_directory_that_cannot_be_used_is_named(tmp_path):
