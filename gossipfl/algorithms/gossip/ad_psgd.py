@@ -1,4 +1,4 @@
-"""Asynchronous decentralised SGD: average with one random neighbour, then step along a gradient begun before.
+"""Asynchronous decentralised SGD: average with a random neighbour, then step along a gradient begun earlier.
 
 Lian, Zhang, Zhang & Liu, "Asynchronous decentralized parallel stochastic gradient descent", ICML 2018,
 Algorithm 1.
@@ -37,7 +37,7 @@ class ADPSGD(MessageAlgorithm):
 
     name = "ad_psgd"
     paper = "Lian et al., ICML 2018"
-    rule = "x̂_i = x_i, then x_i ← ½(x_i + x_j) − ηg(x̂_i) and x_j ← ½(x_i + x_j): who asks trains"
+    rule = "x̂_i = x_i, then x_i ← ½(x_i + x_j) − ηg(x̂_i) and x_j ← ½(x_i + x_j): the requesting node trains"
     sends = "2P an exchange"
 
     codec: Annotated[ModelCodecName | None, Parameter(CODEC, in_peers="exchange.codec")] = None

@@ -1,4 +1,4 @@
-"""Flow control: messages sent by the clock, or paid for with earned tokens.
+"""Flow control: messages sent periodically, or paid for with earned tokens.
 
 Danner & Jelasity, "Token account algorithms: the best of the proactive and reactive worlds", ICDCS 2018, Section
 III.
@@ -32,15 +32,13 @@ class Flow:
 
     kind: Annotated[
         Literal["proactive", "simple", "generalized", "randomized"],
-        Parameter(
-            "proactive: one message a period; the others bank tokens and answer messages with messages"
-        ),
+        Parameter("proactive: one message a period; others: save tokens, and answer messages with messages"),
     ] = "proactive"
     capacity: Annotated[
-        int, Parameter("C: tokens a node can hold; with all, it sends by the clock", ge=0)
+        int, Parameter("C: most tokens a node can hold; with that many, it sends periodically", ge=0)
     ] = 20
     reserve: Annotated[
-        int, Parameter("A: tokens kept back when answering (generalized, randomized)", ge=1)
+        int, Parameter("A: tokens withheld when answering (generalized, randomized)", ge=1)
     ] = 10
 
     def __post_init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Gossip learning: models take random walks over the peers, are trained where they arrive, and merge.
+"""Gossip learning: models take random walks over the peers, and are trained and merged where they arrive.
 
 Ormándi, Hegedűs & Jelasity, "Gossip learning with linear models on fully distributed data", Concurrency and
 Computation 25(4), 2013; age-weighted merge, and sharing of parts of models: Hegedűs, Danner & Jelasity,
@@ -40,7 +40,7 @@ class GossipLearning(MessageAlgorithm):
     theory = "pairwise averages"
     paper = "Ormándi et al. 2013; Hegedűs et al. 2021; Danner et al. 2023"
     rule = (
-        "x ← U(M(x, y)), to merge with what is received and train (MU); or U(y) (RW), or M(U(x), U(y)) (UM)"
+        "x ← U(M(x, y)), merge with the received model, then train (MU); or U(y) (RW), or M(U(x), U(y)) (UM)"
     )
     sends = "P a message; P / S with sharing"
 
@@ -54,20 +54,20 @@ class GossipLearning(MessageAlgorithm):
     merge_limit: Annotated[
         int | None,
         Parameter(
-            "largest difference of ages at which models are averaged; above it the older one is taken as it is; "
-            "no limit if unset",
+            "largest difference of ages at which models are averaged; beyond it the older one is adopted "
+            "unchanged; no limit if unset",
             ge=0,
         ),
     ] = None
     exchange: Annotated[
         Literal["push", "pull", "push-pull"],
-        Parameter("nodes send their models, ask for others', or both", in_peers="exchange.mode"),
+        Parameter("whether nodes send their models, request others', or both", in_peers="exchange.mode"),
     ] = "push"
-    flow: Annotated[Flow, Parameter("whether messages are sent by the clock, or paid for with tokens")] = (
+    flow: Annotated[Flow, Parameter("whether messages are sent periodically, or paid for with tokens")] = (
         PROACTIVE
     )
     sharing: Annotated[
-        Sharing, Parameter("how much of a model a message carries; parts are merged by MU")
+        Sharing, Parameter("how much of a model each message carries; parts are merged by MU")
     ] = WHOLE
     codec: Annotated[ModelCodecName | None, Parameter(CODEC, in_peers="exchange.codec")] = None
 

@@ -1,4 +1,4 @@
-"""Push-sum gossip: mass is passed on and never lost, so that directed and uneven traffic still finds the mean.
+"""Push-sum gossip: mass is passed on and never lost, so even directed and uneven traffic finds the mean.
 
 Kempe, Dobra & Gehrke, "Gossip-based computation of aggregate information", FOCS 2003 (Push-Sum); with gradients:
 Assran, Loizou, Ballas & Rabbat, "Stochastic gradient push for distributed deep learning", ICML 2019.
@@ -46,14 +46,14 @@ class PushSum(MessageAlgorithm):
 
     name = "push_sum"
     paper = "Kempe et al., FOCS 2003; Assran et al., ICML 2019"
-    rule = "s ← s − ηg(s/w); half of (s, w) goes to a neighbour, what comes is added; the model is s/w"
+    rule = "s ← s − ηg(s/w); send half of (s, w) to a neighbour, and add what arrives; the model is s/w"
     sends = "P + 1 a message"
 
     steps_of: Annotated[
         Literal["sum", "model"],
         Parameter(
-            "what a training step is a step of: the sum, as in the paper, which moves a model of small weight "
-            "far; or the model"
+            "what training steps apply to: the sum, as in the paper, which moves models of small weight far; or "
+            "the model"
         ),
     ] = "sum"
 

@@ -37,7 +37,9 @@ class Sharing:
     kind: Literal["whole", "partitioned", "subsampled"] = "whole"
     parts: Annotated[
         int,
-        Parameter("partitioned: one of so many fixed parts; subsampled: so many-th of the numbers", ge=2),
+        Parameter(
+            "S: a message carries one of S fixed parts (partitioned) or 1/S of the numbers (subsampled)", ge=2
+        ),
     ] = 10
 
     @property

@@ -1,4 +1,4 @@
-"""Bias correction of exact diffusion and D²: adaptation less what the last combination changed."""
+"""Bias correction of exact diffusion and D²: adaptation minus the change by the last combination."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""CHOCO-SGD: gossip on copies that neighbours keep of each other, moved by compressed differences.
+"""CHOCO-SGD: gossip on copies that neighbours keep of each other, updated by compressed differences.
 
 Koloskova, Stich & Jaggi, "Decentralized stochastic optimization and gossip algorithms with compressed
 communication", ICML 2019: Algorithm 1 (CHOCO-Gossip) and Algorithm 2 (CHOCO-SGD).
@@ -54,7 +54,7 @@ class ChocoSGD(RoundAlgorithm):
     codec: Annotated[Compressor | None, Parameter("Q; the identity if unset", formerly="compressor")] = None
     consensus_step_size: Annotated[float, Parameter(CONSENSUS_STEP_SIZE, gt=0, le=1)] = 1.0
     restart_every: Annotated[
-        int | None, Parameter("rounds after which public copies are zero again; never if unset", ge=1)
+        int | None, Parameter("rounds after which public copies are reset to zero; never if unset", ge=1)
     ] = None
 
     @property

@@ -30,7 +30,9 @@ class ClippedGossip(Combining):
     paper = "He, Karimireddy & Jaggi, 2022"
     rule = "x_i ← Σ_j w_ij (x_i + clip(x_j − x_i, τ)) after a step"
 
-    radius: Annotated[float | None, Parameter("τ; by the distances of the round if unset", gt=0)] = None
+    radius: Annotated[
+        float | None, Parameter("τ; chosen from the distances in each round if unset", gt=0)
+    ] = None
     hostile: Hostile = 1
 
     def combine(self, around: Neighbourhood) -> Tensor:

@@ -24,7 +24,7 @@ class TrimmedMean(Combining):
 
     name = "trimmed_mean"
     paper = "Yin et al., ICML 2018; Fang, Yang & Bajwa, IEEE TSIPN 2022"
-    rule = "each coordinate: mean of one's own and the neighbours' after a step, but for b at either end"
+    rule = "per coordinate: mean of own and neighbours' values after a step, without the b largest and b smallest"
 
     hostile: Hostile = 1
 
@@ -42,7 +42,7 @@ class CoordinateMedian(Combining):
 
     name = "coordinate_median"
     paper = "Yin et al., ICML 2018; Fang, Yang & Bajwa, IEEE TSIPN 2022"
-    rule = "each coordinate: median of one's own and the neighbours' after a step"
+    rule = "per coordinate: median of own and neighbours' values after a step"
 
     def combine(self, around: Neighbourhood) -> Tensor:
         """Take the middle."""

@@ -33,7 +33,7 @@ class DCliques(RoundAlgorithm):
 
     name = "d_cliques"
     paper = "Bellet et al., SRDS 2022"
-    rule = "gradients (and so momentum) averaged within the clique, a step, then X ← WX"
+    rule = "a step with gradients (and thus momentum) averaged within the clique, then X ← WX"
     sends = "P, and P to each other member of the clique"
 
     @property

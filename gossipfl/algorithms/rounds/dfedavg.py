@@ -34,7 +34,7 @@ class DFedAvg(RoundAlgorithm):
 
     name = "dfedavg"
     paper = "Sun, Li & Wang, IEEE TPAMI 2023"
-    rule = "local epochs of SGD or, with momentum, of the heavy ball at rest at first (DFedAvgM); then X ← WX"
+    rule = "local epochs of SGD, with momentum starting from zero each round (DFedAvgM); then X ← WX"
 
     epochs: Annotated[int, Parameter(EPOCHS, ge=0)] = 1
 

@@ -33,13 +33,15 @@ class EpidemicLearning(RoundAlgorithm):
 
     name = "epidemic_learning"
     paper = "de Vos et al., NeurIPS 2023"
-    rule = "D-PSGD over a random graph drawn every round: regular (oracle), or each node chooses (local)"
+    rule = "D-PSGD over a new random graph every round: regular (oracle), or with each node's own choices (local)"
     sends = "P, to degree others"
 
-    degree: Annotated[int, Parameter("s: models each node sends a round; in the paper about log₂ n", ge=1)]
+    degree: Annotated[
+        int, Parameter("s: models that each node sends per round; about log₂ n in the paper", ge=1)
+    ]
     variant: Annotated[
         Literal["oracle", "local"],
-        Parameter("oracle: a regular graph; local: each node chooses receivers alone"),
+        Parameter("oracle: a regular graph; local: each node chooses its receivers independently"),
     ] = "oracle"
 
     @property

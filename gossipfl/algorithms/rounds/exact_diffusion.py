@@ -1,4 +1,4 @@
-"""Exact diffusion: diffusion without the bias that heterogeneous data give it.
+"""Exact diffusion: diffusion without its bias from heterogeneous data.
 
 Yuan, Ying, Zhao & Sayed, "Exact diffusion for distributed optimization and learning, Part I: Algorithm
 development", IEEE Trans. Signal Processing 67(3), 2019.

@@ -1,4 +1,4 @@
-"""Federated averaging: a server has some nodes train its model, and averages what they send back.
+"""Federated averaging: some nodes train a server's model, and the server averages the results.
 
 McMahan, Moore, Ramage, Hampson & Agüera y Arcas, "Communication-efficient learning of deep networks from
 decentralized data", AISTATS 2017, Algorithm 1.
@@ -40,7 +40,7 @@ class FedAvg(RoundAlgorithm):
 
     name = "fedavg"
     paper = "McMahan et al., AISTATS 2017"
-    rule = "a random fraction of the nodes trains the server’s model for epochs, and the server averages them"
+    rule = "a random fraction of the nodes trains the server’s model locally, and the server averages the results"
     sends = "P + 1 down and up for each node drawn"
 
     fraction: Annotated[float, Parameter("C: share of the nodes that train in a round", gt=0, le=1)] = 1.0

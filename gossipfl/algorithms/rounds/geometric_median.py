@@ -29,9 +29,9 @@ class GeometricMedian(Combining):
 
     name = "geometric_median"
     paper = "Pillutla, Kakade & Harchaoui, IEEE TSP 2022"
-    rule = "argmin_z Σ_j ‖z − x_j‖ over one's own and the neighbours' after a step, by Weiszfeld steps"
+    rule = "argmin_z Σ_j ‖z − x_j‖ over own and neighbours' rows after a step, by Weiszfeld steps"
 
-    steps: Annotated[int, Parameter("T: Weiszfeld steps from one's own row", ge=1)] = 8
+    steps: Annotated[int, Parameter("T: Weiszfeld steps, starting from the own row", ge=1)] = 8
     smoothing: Annotated[float, Parameter(_SMOOTHING, gt=0)] = 1e-6
 
     def combine(self, around: Neighbourhood) -> Tensor:

@@ -1,4 +1,4 @@
-"""Krum and multi-Krum: the rows in whose neighbourhood most others lie.
+"""Krum and multi-Krum: the rows closest to most others.
 
 Blanchard, El Mhamdi, Guerraoui & Stainer, "Machine learning with adversaries: Byzantine tolerant gradient
 descent", NeurIPS 2017.
@@ -29,13 +29,11 @@ class Krum(Combining):
 
     name = "krum"
     paper = "Blanchard et al., NeurIPS 2017"
-    rule = (
-        "mean of the m of one's own and the neighbours' after a step that are nearest to their n − b nearest"
-    )
+    rule = "mean of those m of the own and neighbours' rows, after a step, that are closest to their n − b nearest"
 
     hostile: Hostile = 1
     chosen: Annotated[
-        int | None, Parameter("m: rows that are averaged; n − b (multi-Krum) if unset", ge=1)
+        int | None, Parameter("m: number of rows averaged; n − b (multi-Krum) if unset", ge=1)
     ] = 1
 
     def combine(self, around: Neighbourhood) -> Tensor:

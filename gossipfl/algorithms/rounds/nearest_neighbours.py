@@ -22,7 +22,7 @@ class NearestNeighbours(Combining):
 
     name = "nearest_neighbours"
     paper = "Farhadkhani et al., ICML 2023"
-    rule = "mean of one's own and, of the neighbours' after a step, all but the b farthest"
+    rule = "mean of the own row and all but the b farthest of the neighbours' rows, after a step"
 
     hostile: Hostile = 1
 

@@ -54,7 +54,7 @@ class PowerGossip(RoundAlgorithm):
         int, Parameter("r: rank of each matrix's approximation, at most its smaller side", ge=1)
     ] = 1
     iterations: Annotated[
-        int, Parameter("power iterations, and so messages over each link, a round", ge=1)
+        int, Parameter("power iterations, and thus messages over each link, per round", ge=1)
     ] = 2
 
     def fitted(self, layout: Layout) -> PowerGossip:

@@ -1,4 +1,4 @@
-"""The linear algebra of power iteration on links: rows as matrices, bases, and signs both ends agree on."""
+"""Linear algebra of power iteration on links: rows as matrices, bases, and signs common to both ends."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ class QGDSGDm(RoundAlgorithm):
     rule = "m ← βm̂ + g, X ← W(X − ηm), m̂ ← μm̂ + (1 − μ)(X⁻ − X)/η"
 
     momentum: Annotated[float, Parameter("β", ge=0, lt=1)] = 0.9
-    smoothing: Annotated[float | None, Parameter("μ; as momentum unless given", ge=0, lt=1)] = None
+    smoothing: Annotated[float | None, Parameter("μ; equal to momentum if unset", ge=0, lt=1)] = None
     nesterov: Annotated[bool, Parameter("QG-DSGDm-N")] = False
 
     @property

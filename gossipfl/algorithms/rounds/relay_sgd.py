@@ -1,4 +1,4 @@
-"""RelaySGD: along a tree, every model reaches every node once, late but with exactly the same weight.
+"""RelaySGD: along a tree, every model reaches every node once, delayed but with exactly equal weight.
 
 Vogels, He, Koloskova, Lin, Karimireddy, Stich & Jaggi, "RelaySum for decentralized deep learning on heterogeneous
 data", NeurIPS 2021.
@@ -38,11 +38,9 @@ class RelaySGD(RoundAlgorithm):
 
     name = "relay_sgd"
     paper = "Vogels et al., NeurIPS 2021"
-    rule = (
-        "m_ij ← y_i + Σ_{k≠j} m_ki, counted the same way; x_i ← mean of all that is known, where y = x − ηg"
-    )
+    rule = "m_ij ← y_i + Σ_{k≠j} m_ki, with counts alike; x_i ← mean of all known models, where y = x − ηg"
     sends = "P + 1, another message over each link"
-    preserves_mean = False  # from round to round: what has arrived counts
+    preserves_mean = False  # from round to round: only what has arrived counts
 
     @property
     def requirements(self) -> Requirements:

@@ -1,4 +1,4 @@
-"""Clipped sums and trimmed sums of differences, with the largest breakdown point there is.
+"""Clipped sums and trimmed sums of differences, with the largest possible breakdown point.
 
 Gaucher, Dieuleveut & Hendrikx, "Unified breakdown analysis for Byzantine robust gossip", ICML 2025: F-RG,
 ``x_i ← x_i − η F({x_i − x_j})``. With mixing matrices I − ηL, as here, η is in the weights.

@@ -13,7 +13,7 @@ from gossipfl.training.nodes import Nodes
 __all__ = ["WEIGHTING", "Weighting", "of_one_model", "server_mean", "to_server", "weights_of"]
 
 Weighting = Literal["nodes", "samples"]
-"""Whether every node counts the same, or as much as it has samples."""
+"""Whether nodes have equal weights, or weights proportional to their samples."""
 
 WEIGHTING = "every node counts the same, or as much as it has samples"
 

@@ -148,9 +148,9 @@ async def test_a_peer_whose_bootstrap_is_not_there_says_so(tmp_path, monkeypatch
         async with running(peer):
             await until(lambda: "no other has been reachable" in caplog.text)
             assert bootstrap[0] in caplog.text
-            assert "others are reachable again" not in caplog.text
+            assert "other peers are reachable again" not in caplog.text
             async with running(Peer(tmp_path / "hub")):
-                await until(lambda: "others are reachable again" in caplog.text)
+                await until(lambda: "other peers are reachable again" in caplog.text)
 
 
 @in_trio
@@ -256,7 +256,7 @@ async def test_a_full_disk_keeps_the_last_checkpoint_and_the_peer_goes_on(tmp_pa
             patched.setattr("gossipfl.peer.housekeeping.save_checkpoint", full)
             patched.setattr("gossipfl.peer.housekeeping.write_status", full)
             with caplog.at_level(logging.WARNING):
-                await until(lambda: "no checkpoint could be written" in caplog.text)
+                await until(lambda: "the checkpoint could not be written" in caplog.text)
             age = peer.status().age
             await until(lambda: peer.status().age > age + 5)
         saved = peer.status().saved_age

@@ -12,7 +12,7 @@ from gossipfl.codecs import FLOAT32
 from gossipfl.errors import CorruptCheckpoint, GossipflError, OldSpelling, SettingError
 from gossipfl.network import Identity
 from gossipfl.outgoing import Pipeline
-from gossipfl.peer.rounds import in_rounds
+from gossipfl.peer.rounds.driver import in_rounds
 from gossipfl.rounds import plan_of, started
 from gossipfl.rounds.roster import read_roster
 from gossipfl.settings import PeerSettings, RoundsSettings, parse_settings

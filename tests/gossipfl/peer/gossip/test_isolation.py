@@ -60,4 +60,4 @@ def test_after_company_the_count_begins_anew(caplog):
     assert conditions.to_values() == []
     caplog.clear()
     assert warned_at(caplog, connected=connected, seconds=45) == [10, 20, 10]
-    assert caplog.text.count("others are reachable again") == 1
+    assert caplog.text.count("other peers are reachable again") == 1

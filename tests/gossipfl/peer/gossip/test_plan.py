@@ -26,7 +26,7 @@ from gossipfl.settings import parse_settings
             "d_psgd runs in rounds; expected one that is driven by messages",
         ),
         ({"gossip": {"algorithm": "ad_psgd", "merge": "UM"}}, "ad_psgd takes no 'merge'"),
-        ({"gossip": {"exchange": "pull"}}, "gossip.exchange is for simulations. .* it is exchange.mode"),
+        ({"gossip": {"exchange": "pull"}}, "gossip.exchange is only for simulations. .* use exchange.mode"),
         (
             {"gossip": {"algorithm": "ad_psgd"}, "exchange": {"mode": "push"}},
             "expected exchange.mode = 'push-pull'; got 'push'",

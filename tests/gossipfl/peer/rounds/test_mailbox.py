@@ -99,7 +99,7 @@ def test_only_a_neighbour_of_the_round_has_a_row_for_this_peer():
 def test_rows_too_far_ahead_are_not_kept_but_say_where_their_sender_is():
     box = mailbox(position=(10, 0))
     box.screen(sender_in(10 + AHEAD), header(10 + AHEAD))
-    with pytest.raises(PeerBusy, match="this peer is at 10"):
+    with pytest.raises(PeerBusy, match="this peer is in 10"):
         box.screen(sender_in(11 + AHEAD), header(11 + AHEAD))
     assert box.claims[sender_in(11 + AHEAD)].position == (11 + AHEAD, 0)
 

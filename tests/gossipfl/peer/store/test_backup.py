@@ -105,16 +105,16 @@ def test_what_is_no_home_is_not_saved(tmp_path):
 BREAKS = {
     "a changed key": (
         lambda e: {**e, "identity.key": b"x"},
-        ["identity.key has another checksum", "key file"],
+        ["identity.key has a different checksum", "key file"],
     ),
     "lost settings": (lambda e: {**e, "peer.toml": None}, ["peer.toml is missing", "holds no peer"]),
     "two parts": (
         lambda e: {**e, "peer.toml": e["peer.toml"] + b"\n", "mine/task.py": None},
-        ["peer.toml has another checksum", "mine/task.py is missing"],
+        ["peer.toml has a different checksum", "mine/task.py is missing"],
     ),
     "one more": (lambda e: {**e, "extra": b"1"}, ["extra is not in the manifest"]),
-    "a way out": (lambda e: {**e, "../outside": b"1"}, ["'../outside' is no part of a home"]),
-    "an absolute way": (lambda e: {**e, "/tmp/outside": b"1"}, ["'/tmp/outside' is no part of a home"]),
+    "a way out": (lambda e: {**e, "../outside": b"1"}, ["'../outside' is not part of a home"]),
+    "an absolute way": (lambda e: {**e, "/tmp/outside": b"1"}, ["'/tmp/outside' is not part of a home"]),
 }
 
 

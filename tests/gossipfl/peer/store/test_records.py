@@ -163,7 +163,7 @@ def test_a_disk_that_fails_at_the_end_is_reported(tmp_path, monkeypatch, caplog)
     with monkeypatch.context() as patched:
         patched.setattr("os.fsync", fail)
         writer.close()
-    assert "the last records may not be on the disk: Input/output error" in caplog.text
+    assert "the last records may not be on disk: Input/output error" in caplog.text
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(closed[0])
 
