@@ -149,7 +149,7 @@ def test_keys_are_rotated(cli, done, tmp_path):
         (["create", "--keys", "2", "--threshold", "3"], ["number of network keys is out of range", "3 of 2"]),
         (["create", "--name", "Zürich"], ["name of the network is invalid"]),
         (["create", "--days", "nan"], ["number of days is out of range"]),
-        (["apply", "gossipfl-statement-aaaa"], ["no statement"]),
+        (["apply", "gossipfl-statement-aaaa"], ["not a statement"]),
     ],
 )
 def test_what_cannot_be_done_is_said_by_name(cli, tmp_path, arguments, parts):
