@@ -97,7 +97,7 @@ class DoorTarget(Target):
         """Knock, and be told the one thing that strangers are told."""
         told = await self.knock(door, identity=identity)
         assert isinstance(told, NotAdmitted), told
-        assert str(told).startswith(f"peer {self.host.peer_id} says: not a member")
+        assert str(told).startswith(f"peer {self.host.peer_id} answered: not a member")
 
     def invitation(self, *, hours=1.0, **changes) -> Invitation:
         identity = load_or_create_identity(self.peer.home.directory)
@@ -120,6 +120,6 @@ class DoorTarget(Target):
         try:
             await ask_for_grant(Identity.generate(), invitation)
         except NotAdmitted as error:
-            assert str(error).startswith(f"peer {self.host.peer_id} says: {told}")
+            assert str(error).startswith(f"peer {self.host.peer_id} answered: {told}")
         else:
             raise AssertionError("a certificate was granted")
