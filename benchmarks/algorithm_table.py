@@ -18,7 +18,7 @@ from pathlib import Path
 import polars as pl
 
 import sims
-from sims.sweeping.intervals import mean_interval
+from sims.metrics.intervals import mean_interval
 
 ROOT = Path(__file__).parent.parent
 SWEEPS = ("algorithms", "algorithms-own-networks")
@@ -115,9 +115,9 @@ class Tables:
 
 
 def accuracy(runs):
-    interval = mean_interval([100 * value for value in runs["score"]])
-    bounds = "" if interval.low is None else f" [{interval.low:.1f}, {interval.high:.1f}]"
-    return f"{interval.mean:.1f}{bounds} · {100 * runs['accuracy_min'].mean():.1f}"
+    mean, low, high = mean_interval([100 * value for value in runs["score"]])
+    bounds = "" if low is None else f" [{low:.1f}, {high:.1f}]"
+    return f"{mean:.1f}{bounds} · {100 * runs['accuracy_min'].mean():.1f}"
 
 
 def distance(runs):

@@ -205,11 +205,11 @@ def main():
     done = 2
     for _ in range(arguments.repeats):
         for key, each in simulations.items():
-            before = each.counts().bytes
+            before = each.counts()["bytes"]
             until = done + arguments.rounds
             seconds = timed(lambda each=each, until=until: each.advance(until, between=lambda: False))
             best[key] = min(best.get(key, float("inf")), seconds / arguments.rounds)
-            sent[key] = (each.counts().bytes - before) / arguments.rounds / arguments.nodes
+            sent[key] = (each.counts()["bytes"] - before) / arguments.rounds / arguments.nodes
         done += arguments.rounds
     rows = []
     for contestant in contestants:

@@ -37,17 +37,10 @@ __all__ = [
 __getattr__ = lazy_attributes(
     __name__,
     {
-        "Progress": "sims.running",
-        "Result": "sims.running",
-        "run": "sims.running",
-        "Scenario": "sims.scenario",
-        "load_scenario": "sims.scenario",
-        "parse_scenario": "sims.scenario",
-        "Sweep": "sims.sweeping",
-        "SweepProgress": "sims.sweeping",
-        "SweepResult": "sims.sweeping",
-        "load_sweep": "sims.sweeping",
-        "parse_sweep": "sims.sweeping",
-        "sweep": "sims.sweeping",
+        **dict.fromkeys(("Progress", "Result", "run"), "sims.running"),
+        **dict.fromkeys(("Scenario", "load_scenario", "parse_scenario"), "sims.scenario"),
+        **dict.fromkeys(
+            ("Sweep", "SweepProgress", "SweepResult", "load_sweep", "parse_sweep", "sweep"), "sims.sweeping"
+        ),
     },
 )

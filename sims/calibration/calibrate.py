@@ -20,7 +20,8 @@ from sims.calibration.estimators import (
 )
 from sims.calibration.observations import Observations, Session, observe
 from sims.errors import SimulationError
-from sims.replay.peer_records import RecordedPeer, read_peers
+from sims.replay.lives import RecordedPeer
+from sims.replay.peer_records import read_peers
 from sims.replay.round_records import learned_in_rounds
 from sims.scenario import Scenario
 
@@ -117,14 +118,15 @@ def calibrate(homes: Sequence[Path | str]) -> Calibration:
         )
     settings, notes = _common_settings(peers)
     pushed_back = settings.exchange.mode == "push-pull"
-    clock = estimate_clock(observed.intervals)
+    period, jitter, period_sigma = estimate_clock(observed.intervals)
+    intervals = sum(len(own) for own in observed.intervals)
     median, sigma = delay_of_exchanges(observed.round_trips)
     loss = loss_of_exchanges(observed.failed, observed.reachable, answered=pushed_back)
     busy = step_time(observed.work, observed.gaps)
     task, seed, more = _task(peers)
     churned = _churned(observed, peers)
     edges = _edges(observed, len(peers))
-    rounds = observed.seconds / clock.period
+    rounds = observed.seconds / period
     scenario = Scenario.model_validate(
         {
             "name": "calibrated",
@@ -135,9 +137,9 @@ def calibrate(homes: Sequence[Path | str]) -> Calibration:
             "outgoing": [each.model_dump() for each in settings.outgoing if each.kind != "codec"],
             "training": {**settings.training.model_dump(), "step_seconds": busy},
             "network": {
-                "period": clock.period,
-                "jitter": clock.jitter,
-                "period_sigma": clock.sigma,
+                "period": period,
+                "jitter": jitter,
+                "period_sigma": period_sigma,
                 "delay": {"kind": "lognormal", "median": median, "sigma": sigma}
                 if sigma > 1e-3
                 else {"kind": "constant", "seconds": median},
@@ -153,9 +155,9 @@ def calibrate(homes: Sequence[Path | str]) -> Calibration:
         sessions=observed.sessions if churned else (),
         edges=edges,
         estimates={
-            "network.period": (clock.period, clock.intervals),
-            "network.jitter": (clock.jitter, clock.intervals),
-            "network.period_sigma": (clock.sigma, len(observed.intervals)),
+            "network.period": (period, intervals),
+            "network.jitter": (jitter, intervals),
+            "network.period_sigma": (period_sigma, len(observed.intervals)),
             "network.delay.median": (median, len(observed.round_trips)),
             "network.delay.sigma": (sigma, len(observed.round_trips)),
             "network.loss": (loss, observed.reachable),
@@ -167,17 +169,11 @@ def calibrate(homes: Sequence[Path | str]) -> Calibration:
 
 def numbered(peers: list[RecordedPeer]) -> list[RecordedPeer]:
     """Peers in the order of the nodes they become: by index of their part of the data, or by number."""
-
-    def places(key: str) -> list[Any]:
-        lives = [next(reversed(peer.lives.values())) for peer in peers]
-        if key == "index":
-            return [life.settings.task.options.get("index") for life in lives]
-        return [life.number for life in lives]
-
-    for key in ("index", "number"):
-        found = places(key)
-        if all(isinstance(each, int) for each in found) and len(set(found)) == len(found):
-            return [peer for _, peer in sorted(zip(found, peers, strict=True), key=lambda pair: pair[0])]
+    lives = [next(reversed(peer.lives.values())) for peer in peers]
+    indices: list[Any] = [life.settings.task.options.get("index") for life in lives]
+    for places in (indices, [life.number for life in lives]):
+        if all(isinstance(each, int) for each in places) and len(set(places)) == len(places):
+            return [peer for _, peer in sorted(zip(places, peers, strict=True), key=lambda pair: pair[0])]
     return peers
 
 

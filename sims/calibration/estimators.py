@@ -6,12 +6,11 @@ Quantiles are used where first contacts, or busy or suspended machines, leave ou
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Clock", "delay_of_exchanges", "estimate_clock", "loss_of_exchanges", "step_time"]
+__all__ = ["delay_of_exchanges", "estimate_clock", "loss_of_exchanges", "step_time"]
 
 Floats = NDArray[np.float64]
 
@@ -20,29 +19,7 @@ _NORMAL_QUARTILES = 1.3489795  # distance between the quartiles of a standard no
 _NEGLIGIBLE = 0.005
 
 
-@dataclass(frozen=True, slots=True)
-class Clock:
-    """The clocks by which nodes start exchanges.
-
-    Parameters
-    ----------
-    period : float
-        Seconds.
-    jitter : float
-        Periods are spread evenly over ``period · (1 ± jitter)``.
-    sigma : float
-        Standard deviation of the logarithm of the nodes' own periods.
-    intervals : int
-        How many were observed.
-    """
-
-    period: float
-    jitter: float
-    sigma: float
-    intervals: int
-
-
-def estimate_clock(intervals: Sequence[Floats]) -> Clock:
+def estimate_clock(intervals: Sequence[Floats]) -> tuple[float, float, float]:
     """Estimate the law of the intervals between the exchanges that each node starts.
 
     A node's period is the mean of its intervals, so that the number of messages is that observed even where a
@@ -54,6 +31,15 @@ def estimate_clock(intervals: Sequence[Floats]) -> Clock:
     ----------
     intervals : sequence of ndarray
         For each node, seconds between starts of consecutive exchanges; those with none are passed over.
+
+    Returns
+    -------
+    period : float
+        Seconds.
+    jitter : float
+        Periods are spread evenly over ``period · (1 ± jitter)``.
+    sigma : float
+        Standard deviation of the logarithm of the nodes' own periods.
     """
     periods, jitters, errors = [], [], []
     for own in intervals:
@@ -67,11 +53,10 @@ def estimate_clock(intervals: Sequence[Floats]) -> Clock:
         errors.append(float(kept.var()) / len(kept) / periods[-1] ** 2)
     jitter = float(np.median(jitters))
     sigma = _spread(np.log(periods), float(np.mean(errors)))
-    return Clock(
-        period=float(np.median(periods)),
-        jitter=0.0 if jitter < _NEGLIGIBLE else min(jitter, 0.99),
-        sigma=0.0 if sigma < _NEGLIGIBLE else sigma,
-        intervals=sum(len(own) for own in intervals),
+    return (
+        float(np.median(periods)),
+        0.0 if jitter < _NEGLIGIBLE else min(jitter, 0.99),
+        0.0 if sigma < _NEGLIGIBLE else sigma,
     )
 
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sims.replay.peer_records import Exchange, Life, RecordedPeer
+from sims.replay.lives import Exchange, Life, RecordedPeer
 
 __all__ = ["Observations", "Session", "observe"]
 
@@ -28,47 +28,31 @@ class Session(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Observations:
-    """All that scenarios are estimated from.
-
-    Parameters
-    ----------
-    seconds : float
-        From the first start of any peer to the last record of any.
-    intervals : list of ndarray
-        For each node, seconds between the starts of consecutive exchanges of the same start of the peer.
-    round_trips : ndarray
-        Seconds of exchanges that succeeded.
-    exchanges : int
-        Exchanges started.
-    reachable : int
-        Of them, those with a neighbour that was online.
-    failed : int
-        Of those, the ones that failed.
-    knows_who_is_there : bool
-        Whether peers wrote to absent peers less than half as often as they would by choosing blindly.
-    work : ndarray
-        Seconds of work on received models that were trained on; empty if not recorded.
-    gaps : ndarray
-        Seconds between an event and the training that is the next one.
-    sessions : tuple of Session
-    pairs : frozenset of (int, int)
-        Nodes that exchanged models, the smaller number first.
-    tries : list of int
-        Exchanges that each node started.
-    """
+    """All that scenarios are estimated from."""
 
     seconds: float
+    """From the first start of any peer to the last record of any."""
     intervals: list[Floats]
+    """For each node, seconds between the starts of consecutive exchanges of the same start of the peer."""
     round_trips: Floats
+    """Seconds of exchanges that succeeded."""
     exchanges: int
+    """Exchanges started."""
     reachable: int
+    """Of them, those with a neighbour that was online."""
     failed: int
+    """Of those, the ones that failed."""
     knows_who_is_there: bool
+    """Whether peers wrote to absent peers less than half as often as they would by choosing blindly."""
     work: Floats
+    """Seconds of work on received models that were trained on; empty if not recorded."""
     gaps: Floats
+    """Seconds between an event and the training that is the next one."""
     sessions: tuple[Session, ...]
     pairs: frozenset[tuple[int, int]]
+    """Nodes that exchanged models, the smaller number first."""
     tries: list[int]
+    """Exchanges that each node started."""
 
 
 def observe(peers: Sequence[RecordedPeer]) -> Observations:

@@ -1,4 +1,4 @@
-"""The command ``gossipfl sim``. Importing this loads no heavy library."""
+"""The commands. Importing them loads no heavy library: each loads what it needs when it runs."""
 
 from __future__ import annotations
 

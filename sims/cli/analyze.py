@@ -1,23 +1,14 @@
-"""The command ``gossipfl analyze``. Importing this loads no heavy library."""
+"""The command ``gossipfl analyze``."""
 
 from __future__ import annotations
 
 import json
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 __all__ = ["analyze", "app"]
-
-
-class WhichNode(StrEnum):
-    """Of which node a curve is."""
-
-    MEAN = "mean"
-    WORST = "worst"
-    MEDIAN = "median"
 
 
 def analyze(
@@ -35,8 +26,8 @@ def analyze(
     ] = None,
     metric: Annotated[str | None, typer.Option(help="Measure success by this metric of the task.")] = None,
     statistic: Annotated[
-        WhichNode, typer.Option(help="Which node has to reach the target.")
-    ] = WhichNode.MEAN,
+        Literal["mean", "worst", "median"], typer.Option(help="Which node has to reach the target.")
+    ] = "mean",
     baseline: Annotated[
         str | None, typer.Option(help="Label, or part of it, of the runs that others are compared with.")
     ] = None,
@@ -81,7 +72,7 @@ def analyze(
             Questions(
                 metric=metric,
                 target=target,
-                statistic=statistic.value,
+                statistic=statistic,
                 baseline=baseline,
                 pooled=pooled,
                 theory=theory,

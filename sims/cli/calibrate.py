@@ -1,7 +1,4 @@
-"""``gossipfl sim calibrate``: a scenario fitted to a recorded run of real peers.
-
-Importing this loads no heavy library; the command loads what it needs when it runs.
-"""
+"""``gossipfl sim calibrate``: a scenario fitted to a recorded run of real peers."""
 
 from __future__ import annotations
 

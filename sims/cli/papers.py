@@ -1,7 +1,4 @@
-"""``gossipfl sim papers``.
-
-Importing this loads no heavy library; the command loads what it needs when it runs.
-"""
+"""``gossipfl sim papers``."""
 
 from __future__ import annotations
 

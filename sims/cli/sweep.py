@@ -1,7 +1,4 @@
-"""``gossipfl sim sweep`` and ``gossipfl sim tune``.
-
-Importing this loads no heavy library; each command loads what it needs when it runs.
-"""
+"""``gossipfl sim sweep`` and ``gossipfl sim tune``."""
 
 from __future__ import annotations
 
@@ -9,9 +6,8 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -23,16 +19,11 @@ __all__ = ["sweep", "tune"]
 _SHOWN = 40
 
 
-class CompileFixed(StrEnum):
-    """Whether to use the C++ compiler; deciding by the clock would make results differ by rounding."""
-
-    ALWAYS = "always"
-    NEVER = "never"
-
-
+# Not "auto": deciding by the clock would make results differ by rounding.
 Jobs = Annotated[int | None, typer.Option("--jobs", min=1, help="Runs in parallel; by default one per core.")]
 Compiled = Annotated[
-    CompileFixed, typer.Option("--compile", help="Compile with the C++ compiler: worth it for long runs.")
+    Literal["always", "never"],
+    typer.Option("--compile", help="Compile with the C++ compiler: worth it for long runs."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the summary as one JSON object.")]
 
@@ -51,7 +42,7 @@ def sweep(
     resume: Annotated[
         bool, typer.Option("--resume", help="Keep the runs that finished in --out, and do the others.")
     ] = False,
-    compile_when: Compiled = CompileFixed.NEVER,
+    compile_when: Compiled = "never",
     json_output: AsJson = False,
 ) -> None:
     """Run a scenario at many points, in parallel. Ctrl-C stops it cleanly; --resume continues from there."""
@@ -60,12 +51,12 @@ def sweep(
     out = out or (Path(Path(file).stem) if file else None)
     with _display(quiet=json_output) as on_progress:
         result = run_sweep(
-            file, out=out, jobs=jobs, resume=resume, compile_when=compile_when.value, on_progress=on_progress
+            file, out=out, jobs=jobs, resume=resume, compile_when=compile_when, on_progress=on_progress
         )
     if json_output:
         typer.echo(json.dumps(result.summary))
     else:
-        _say(result, out, again="gossipfl sim sweep --resume")
+        _say(result, out)
     sys.exit(_exit_code(result))
 
 
@@ -107,7 +98,7 @@ def tune(
         typer.echo(json.dumps({**result.summary, "trials": trials}))
     else:
         _say_trials(result)
-        _say(result, out, again="gossipfl sim sweep --resume")
+        _say(result, out)
     sys.exit(_exit_code(result))
 
 
@@ -147,22 +138,22 @@ def _display(*, quiet: bool) -> Iterator[Callable[[SweepProgress], None]]:
         yield report
 
 
-def _say(result: SweepResult, out: Path | None, *, again: str) -> None:
+def _say(result: SweepResult, out: Path | None) -> None:
     from rich.console import Console
 
-    console, summary = Console(), result.summary
-    console.print(_table(summary))
+    summary = result.summary
+    Console().print(_table(summary))
     hidden = len(summary["points"]) - _SHOWN
     if hidden > 0:
-        console.print(f"… and {hidden} more points, in summary.json.", highlight=False)
+        typer.echo(f"… and {hidden} more points, in summary.json.")
     for entry in [entry for entry in summary["points"] if entry["failed"]][:3]:
-        console.print(f"Point {entry['point']} failed: {entry['error']}", highlight=False, soft_wrap=True)
+        typer.echo(f"Point {entry['point']} failed: {entry['error']}")
     state = "Finished" if result.finished else "Interrupted"
-    console.print(f"{state} after {result.seconds:.0f} s, {len(result.runs)} runs.", highlight=False)
+    typer.echo(f"{state} after {result.seconds:.0f} s, {len(result.runs)} runs.")
     if out is not None:
-        console.print(f"Records in {out}.", highlight=False, soft_wrap=True)
+        typer.echo(f"Records in {out}.")
         if not result.finished:
-            console.print(f"Continue with: {again} --out {out}", highlight=False, soft_wrap=True)
+            typer.echo(f"Continue with: gossipfl sim sweep --resume --out {out}")
 
 
 def _table(summary: dict[str, Any]) -> Any:  # noqa: ANN401 - rich is loaded late

@@ -36,20 +36,8 @@ from gossipfl.algorithms.messages import as_received
 from gossipfl.codecs.draws import receipt_keys
 from gossipfl.outgoing import Draws
 from gossipfl.training import Nodes
-from sims.compiler.timeline import laws
-from sims.compiler.timeline.conditions import (
-    COMES,
-    DROP,
-    GOES,
-    HEAL,
-    JOIN,
-    PARTITIONED,
-    PULL,
-    PUSH_PULL,
-    RETURN,
-    SPLIT,
-    Conditions,
-)
+from sims.compiler.timeline import conditions, laws
+from sims.compiler.timeline.conditions import Conditions
 from sims.compiler.timeline.draws import PLAN, below, uniform
 from sims.world import World
 
@@ -128,7 +116,7 @@ class Reference:
             self.start_training(node)
             return
         part = laws.part_of_message(c, node, self.sent[node])
-        account = part if c.sharing == PARTITIONED else 0
+        account = part if c.sharing == conditions.PARTITIONED else 0
         if laws.sends_proactively(c, node, wakes, self.tokens[node][account]):
             self.send(node, part)
         else:
@@ -147,8 +135,8 @@ class Reference:
                 shared_size=self.world.layout.shared_size,
                 update=lambda nodes: self.train(nodes, node),
             )
-        if c.exchange != PULL:
-            asks = c.exchange == PUSH_PULL
+        if c.exchange != conditions.PULL:
+            asks = c.exchange == conditions.PUSH_PULL
             arrives = partial(self.question_arrives, part) if asks else self.model_arrives
             self.transmit(node, other, arrives, part, begun)
             return
@@ -258,13 +246,16 @@ class Reference:
             self.algorithm, self.models[node], message, update=lambda nodes: self.train(nodes, node)
         )
         part = self.part_of(message)
-        account = part if c.sharing == PARTITIONED else 0
+        account = part if c.sharing == conditions.PARTITIONED else 0
         answers = laws.reactive_messages(c, node, self.received[node], self.tokens[node][account])
         self.received[node] += 1
         self.tokens[node][account] -= answers
         for _ in range(answers):
             self.send(
-                node, part if c.sharing == PARTITIONED else laws.part_of_message(c, node, self.sent[node])
+                node,
+                part
+                if c.sharing == conditions.PARTITIONED
+                else laws.part_of_message(c, node, self.sent[node]),
             )
 
     def take_in(self, node: int, message: Message) -> None:
@@ -321,20 +312,20 @@ class Reference:
         if index + 1 < len(c.plan_times):
             self.at(int(c.plan_times[index + 1]), self.planned, index + 1)
         action, value = int(c.plan_actions[index]), float(c.plan_values[index])
-        if action in (COMES, GOES):
-            self.set_away(int(value), "offline", away=action == GOES)
-        elif action == JOIN:
+        if action in (conditions.COMES, conditions.GOES):
+            self.set_away(int(value), "offline", away=action == conditions.GOES)
+        elif action == conditions.JOIN:
             for node in range(self.joined, self.joined + int(value)):
                 self.set_away(node, "not joined", away=False)
             self.joined += int(value)
         for node in range(c.n):
-            if action == DROP and uniform(c.seed, PLAN, node, index) < value:
+            if action == conditions.DROP and uniform(c.seed, PLAN, node, index) < value:
                 self.set_away(node, "dropped", away=True)
-            elif action == RETURN:
+            elif action == conditions.RETURN:
                 self.set_away(node, "dropped", away=False)
-            elif action == SPLIT:
+            elif action == conditions.SPLIT:
                 self.island[node] = below(c.seed, PLAN, node, index, int(value))
-            elif action == HEAL:
+            elif action == conditions.HEAL:
                 self.island[node] = 0
 
 

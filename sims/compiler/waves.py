@@ -30,42 +30,29 @@ class Waves:
 
     Places are rows of one table: ``0 … N − 1`` are the nodes' own, ``N + 1 + slot`` those of models on their
     way, and ``N`` is a place that nobody reads.
-
-    Parameters
-    ----------
-    node : ndarray
-        The node updated, int64 ``[U]``.
-    source : ndarray
-        Place of the model it absorbs, int64 ``[U]``; its own if it absorbs none.
-    keep : ndarray
-        Further place for the updated row, from which it will be sent; N if none is needed. int64.
-    part : ndarray
-        Part of the model that is absorbed, int64 ``[U]``.
-    step : ndarray
-        Number of earlier trainings of the same node in this window, int64 ``[U]``.
-    begun : ndarray
-        Place of the node's model at which the step of an ON_ANSWER was begun, int64 ``[U]``; N elsewhere.
-    group_ends : ndarray
-        End of each group of each wave, int64 ``[waves, groups]``.
-    first_node, first_keep : ndarray
-        Rows to copy to slots before the first wave: from place, to place. int64.
-    slots : int
-        Slots needed at once, those of earlier windows included.
-    pending : ndarray
-        For each pending message its reference from now on, ``−1 − slot``.
     """
 
     node: NDArray[np.int64]
+    """The node updated, int64 ``[U]``."""
     source: NDArray[np.int64]
+    """Place of the model it absorbs, int64 ``[U]``; its own if it absorbs none."""
     keep: NDArray[np.int64]
+    """Further place for the updated row, from which it will be sent; N if none is needed. int64."""
     part: NDArray[np.int64]
+    """Part of the model that is absorbed, int64 ``[U]``."""
     step: NDArray[np.int64]
+    """Number of earlier trainings of the same node in this window, int64 ``[U]``."""
     begun: NDArray[np.int64]
+    """Place of the node's model at which the step of an ON_ANSWER was begun, int64 ``[U]``; N elsewhere."""
     group_ends: NDArray[np.int64]
+    """End of each group of each wave, int64 ``[waves, groups]``."""
     first_node: NDArray[np.int64]
     first_keep: NDArray[np.int64]
+    """Rows to copy to slots before the first wave: from place, to place. int64."""
     slots: int
+    """Slots needed at once, those of earlier windows included."""
     pending: NDArray[np.int64]
+    """For each pending message its reference from now on, ``−1 − slot``."""
 
     def __len__(self) -> int:
         return len(self.group_ends)

@@ -10,7 +10,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sims.engine.batches import gather_batches
 from sims.engine.blocks import block_size
 from sims.engine.buffers import BatchBuffer, as_bytes, batch_buffer
 from sims.engine.engine import Phases
@@ -134,7 +133,7 @@ class BlockRunner:
         def run(thread: int, first: int, last: int) -> None:
             for b in range(first, last):
                 places = torch.from_numpy(index[b]).to(self.device)
-                batches = self._gathered(buffers[thread], work.batches, index[b], steps)
+                batches = self._gathered(buffers[thread], index[b], steps)
                 outcome = programme(thread, *whole, places, *batches)
                 for tensor, values in zip(into, outcome, strict=True):
                     if tensor.dim() == 1 or tensor.shape[1]:
@@ -142,20 +141,8 @@ class BlockRunner:
 
         return run
 
-    def _gathered(self, buffer: BatchBuffer, batches: int, members: Ints, steps: Ints) -> tuple[Tensor, ...]:
-        data = self.world.trainer.data
-        gather_batches(
-            buffer.bytes,
-            self._pool,
-            batches,
-            self.world.scenario.training.seed,
-            members,
-            np.zeros_like(members),
-            steps,
-            data.offsets,
-            data.indices,
-            data.numbers,
-        )
+    def _gathered(self, buffer: BatchBuffer, members: Ints, steps: Ints) -> tuple[Tensor, ...]:
+        buffer.gather(self.world.trainer, self._pool, members, np.zeros_like(members), steps)
         return buffer.on(self.device)
 
     def _programme(
@@ -169,7 +156,7 @@ class BlockRunner:
             for _ in range(self.workers.threads)
         ]
         self._buffers.setdefault((group, work.batches), buffers)
-        batches = self._gathered(buffers[0], work.batches, index[0], steps)
+        batches = self._gathered(buffers[0], index[0], steps)
         programme = Programme(
             work.function,
             (*whole, torch.from_numpy(index[0]).to(self.device), *batches),

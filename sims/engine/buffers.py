@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gossipfl.tasks.samples import Tree, flatten, leaves, take, unflatten
-from gossipfl.training import NodeData
+from gossipfl.training import NodeData, Trainer
+from sims.engine.batches import gather_batches
 
 __all__ = ["BatchBuffer", "as_bytes", "batch_buffer", "batches_of"]
 
+Ints = NDArray[np.int64]
 Bytes = tuple[NDArray[np.uint8], ...]
 
 
@@ -36,6 +38,13 @@ class BatchBuffer:
     def on(self, device: torch.device) -> tuple[Tensor, ...]:
         """Leaves on a device."""
         return self.leaves if device.type == "cpu" else tuple(leaf.to(device) for leaf in self.leaves)
+
+    def gather(self, trainer: Trainer, pool: Bytes, nodes: Ints, updates: Ints, steps: Ints) -> None:
+        """Fill it with the next batches of nodes from a pool; see `gather_batches`."""
+        data, local_steps = trainer.data, self.leaves[0].shape[1]
+        offsets, indices, numbers = data.offsets, data.indices, data.numbers
+        seed = trainer.settings.seed
+        gather_batches(self.bytes, pool, local_steps, seed, nodes, updates, steps, offsets, indices, numbers)
 
 
 def batch_buffer(data: NodeData, *, rows: int, local_steps: int, size: int) -> BatchBuffer:

@@ -14,7 +14,6 @@ from torch import Tensor
 from gossipfl.tasks.failures import training_failures_named
 from sims.compiler.timeline import Window
 from sims.compiler.waves import compile_waves
-from sims.engine.batches import gather_batches
 from sims.engine.block import UpdateBlock
 from sims.engine.blocks import Blocks, block_size, cut, wave_width
 from sims.engine.buffers import as_bytes, batch_buffer, batches_of
@@ -22,7 +21,7 @@ from sims.engine.groups import groups_of
 from sims.engine.packing import Packing
 from sims.engine.programme import Compile, Programme
 from sims.engine.table import Outcome, new_table
-from sims.engine.workers import Workers, one_thread_each
+from sims.engine.workers import Workers, torch_threads
 from sims.world import World
 
 __all__ = ["Engine", "Phases"]
@@ -139,7 +138,7 @@ class Engine:
                 *(torch.from_numpy(a).to(self.device) for a in (waves.first_node, waves.first_keep))
             )
         prepared = time.perf_counter()
-        with torch.no_grad(), one_thread_each(), training_failures_named():
+        with torch.no_grad(), torch_threads(), training_failures_named():
             self._run(blocks)
         if self.world.scenario.training.enabled:
             done = np.bincount(window.node[window.kind == groups.training], minlength=self.table.n)
@@ -197,20 +196,9 @@ class Engine:
         return torch.cat([tensor, tensor.new_zeros(length - len(tensor), *tensor.shape[1:])])
 
     def _batches(self, thread: int, group: int, numbers: NDArray[np.int64]) -> tuple[Tensor, ...]:
-        buffer, data = self._buffers[thread][group], self.world.trainer.data
+        buffer = self._buffers[thread][group]
         if self._groups.all[group].trains:
-            gather_batches(
-                buffer.bytes,
-                self._pool,
-                self.world.scenario.training.local_steps,
-                self.world.scenario.training.seed,
-                numbers[0],
-                numbers[4],
-                self.table.steps,
-                data.offsets,
-                data.indices,
-                data.numbers,
-            )
+            buffer.gather(self.world.trainer, self._pool, numbers[0], numbers[4], self.table.steps)
         return buffer.on(self.device)
 
     def _prepare(self, group: int, columns: Tensor) -> None:

@@ -21,7 +21,7 @@ from gossipfl.algorithms import (
 )
 from gossipfl.codecs.draws import common_key, exchange_keys
 from gossipfl.outgoing import IN_FULL, Draws, Pipeline, restored
-from sims.engine.neighbourhoods import Complete, NeighbourLists, Sparse, neighbourhoods
+from sims.engine.neighbourhoods import Complete, Sparse, neighbourhoods
 from topology.sequences import MixingSequence
 
 __all__ = ["Exchanges"]
@@ -96,7 +96,7 @@ class Exchanges:
         self._weights: dict[torch.dtype, csr_array | Tensor] = {}
         self._messages_of_matrix = 0
         self._ends: tuple[Links, Tensor] | None = None
-        self._lists: NeighbourLists | None = Complete(sequence.n) if complete else None
+        self._lists: Sparse | None = None
 
     def begin(self, number: int) -> None:
         """Turn to round ``number``, counted from 0."""
@@ -167,10 +167,9 @@ class Exchanges:
 
     def _by_rule(self, exchange: NeighbourRows) -> Mixed:
         sent = self._sent(exchange, self._numbers, messages=self._messages_of_matrix)
-        if self._lists is None:
-            self._lists = Sparse(self.sequence.matrix(self._round))
+        lists = Complete(self.sequence.n) if self._complete else self._sparse()
         nodes, combined = [], []
-        for around in neighbourhoods(self._lists, sent.decoded, width=exchange.rows.shape[1]):
+        for around in neighbourhoods(lists, sent.decoded, width=exchange.rows.shape[1]):
             nodes.append(around.nodes)
             combined.append(exchange.combined(sent.widened(around)))
         rows, order = torch.cat(combined), torch.cat(nodes)
@@ -215,24 +214,24 @@ class Exchanges:
                 ).to(self.device)
         return self._weights[dtype]
 
+    def _sparse(self) -> Sparse:
+        """Neighbours in this round."""
+        if self._lists is None:
+            self._lists = Sparse(self.sequence.matrix(self._round))
+        return self._lists
+
     def _links_and_opposites(self) -> tuple[Links, Tensor]:
         """Ends of links, and for each the place of the other end of the same link."""
         if self._ends is None:
-            matrix = self.sequence.matrix(self._round)
-            owners = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
-            apart = (owners != matrix.indices) & (matrix.data != 0)
-            owners, neighbours = owners[apart], matrix.indices[apart].astype(np.int64)
-            weights = matrix.data[apart].astype(np.float64)
-            order = np.lexsort((neighbours, owners))
-            owners, neighbours, weights = owners[order], neighbours[order], weights[order]
+            ends = self._sparse()
+            owners = np.repeat(np.arange(self.sequence.n), ends.degrees)
             # Sorted by (neighbour, owner), the k-th end is the other end of the k-th by (owner, neighbour).
-            opposites = np.lexsort((owners, neighbours))
-            links = Links(
-                owner=torch.from_numpy(owners).to(self.device),
-                neighbours=torch.from_numpy(neighbours).to(self.device),
-                weights=torch.from_numpy(weights).to(self.device),
+            opposites = np.lexsort((owners, ends.neighbours))
+            owner, neighbours, weights, other = (
+                torch.from_numpy(each).to(self.device)
+                for each in (owners, ends.neighbours, ends.weights, opposites)
             )
-            self._ends = links, torch.from_numpy(opposites).to(self.device)
+            self._ends = Links(owner=owner, neighbours=neighbours, weights=weights), other
         return self._ends
 
 

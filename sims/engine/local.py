@@ -119,7 +119,7 @@ class BlockTraining:
 
     def _stepped(self, nodes: Nodes, counts: Ints) -> Nodes:
         """Train all nodes together if all do ``local_steps``, else step by step among ever fewer nodes."""
-        state = (nodes.rows.clone(), nodes.ages.clone(), nodes.steps.clone(), nodes.optimiser_state.clone())
+        rows, ages, steps, optimiser_state = state = tuple(tensor.clone() for tensor in _state(nodes))
         together = self.settings.local_steps
         if (counts == together).all():
             work = Work(name="training", batches=together, function=self._steps_of_block)
@@ -128,27 +128,16 @@ class BlockTraining:
             work = Work(name="training", batches=1, function=self._steps_of_block)
             for step in range(int(counts.max())):
                 self.blocks.run(work, state, state, nodes.steps.numpy() + step, among=counts > step)
-        rows, ages, steps, optimiser_state = state
         return replace(nodes, rows=rows, ages=ages, steps=steps, optimiser_state=optimiser_state)
 
     def _stepped_row_by_row(self, nodes: Nodes, counts: Ints) -> Nodes:
-        after = replace(
-            nodes,
-            rows=nodes.rows.clone(),
-            ages=nodes.ages.clone(),
-            steps=nodes.steps.clone(),
-            optimiser_state=nodes.optimiser_state.clone(),
-        )
+        rows, ages, steps, optimiser_state = (tensor.clone() for tensor in _state(nodes))
+        after = replace(nodes, rows=rows, ages=ages, steps=steps, optimiser_state=optimiser_state)
         for count in np.unique(counts[counts > 0]):
             members = np.flatnonzero(counts == count)
             places = torch.from_numpy(members)
             trained, _ = self.world.trainer.train(nodes.select(places), members, steps=int(count))
-            for of_all, of_these in (
-                (after.rows, trained.rows),
-                (after.ages, trained.ages),
-                (after.steps, trained.steps),
-                (after.optimiser_state, trained.optimiser_state),
-            ):
+            for of_all, of_these in zip(_state(after), _state(trained), strict=True):
                 of_all[places.to(of_all.device)] = of_these
         return after
 
@@ -169,7 +158,7 @@ class BlockTraining:
         )
         for step in range(leaves[0].shape[1]):
             nodes = self.world.trainer.step_on(nodes, *self._batch(leaves, step))[0]
-        return nodes.rows, nodes.ages, nodes.steps, nodes.optimiser_state
+        return _state(nodes)
 
     def _gradients_of_block(self, rows: Tensor, places: Tensor, *leaves: Tensor) -> tuple[Tensor, ...]:
         nodes = Nodes(
@@ -181,3 +170,8 @@ class BlockTraining:
         after, gradients = self.world.trainer.gradient_on(nodes, *self._batch(leaves, 0))
         untrained = after.rows[:, self.world.layout.trainable_size :]
         return (gradients, untrained) if untrained.shape[1] else (gradients,)
+
+
+def _state(nodes: Nodes) -> tuple[Tensor, ...]:
+    """The tensors that training changes."""
+    return nodes.rows, nodes.ages, nodes.steps, nodes.optimiser_state

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -14,7 +13,7 @@ from torch import Tensor
 
 from gossipfl.algorithms import Neighbourhood
 
-__all__ = ["Complete", "NeighbourLists", "Sparse", "neighbourhoods"]
+__all__ = ["Complete", "Sparse", "neighbourhoods"]
 
 Ints = NDArray[np.int64]
 Padded = tuple[Ints, NDArray[np.float64], NDArray[np.bool_]]
@@ -24,46 +23,43 @@ _NUMBERS = (
 )  # in the rows of a chunk: 4 MiB of float32, and a rule's sorted copies still fit into the cache
 
 
-class NeighbourLists(Protocol):
-    """Neighbours of all nodes in a round."""
-
-    @property
-    def degrees(self) -> Ints:
-        """How many neighbours each node hears from, ``[N]``."""
-        ...
-
-    @property
-    def own_weights(self) -> NDArray[np.float64]:
-        """Weights w_ii, ``[N]``."""
-        ...
-
-    def padded(self, nodes: Ints) -> Padded:
-        """Neighbours of b nodes in increasing order, their weights, and which places are taken, ``[b, K]``."""
-        ...
-
-
 class Sparse:
-    """Neighbours by a sparse mixing matrix: entries off its diagonal that are not zero."""
+    """Neighbours by a sparse mixing matrix: entries off its diagonal that are not zero.
+
+    Parameters
+    ----------
+    matrix : csr_array
+        Shape ``[N, N]``.
+
+    Attributes
+    ----------
+    degrees : ndarray
+        How many neighbours each node hears from, ``[N]``.
+    own_weights : ndarray
+        Weights w_ii, ``[N]``.
+    neighbours, weights : ndarray
+        Neighbours of node after node, each node's in increasing order, and their weights.
+    """
 
     def __init__(self, matrix: csr_array) -> None:
         owners = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
         apart = (owners != matrix.indices) & (matrix.data != 0)
         order = np.lexsort((matrix.indices[apart], owners[apart]))
-        self._neighbours: Ints = matrix.indices[apart][order].astype(np.int64)
-        self._weights: NDArray[np.float64] = matrix.data[apart][order].astype(np.float64)
+        self.neighbours: Ints = matrix.indices[apart][order].astype(np.int64)
+        self.weights: NDArray[np.float64] = matrix.data[apart][order].astype(np.float64)
         self.degrees: Ints = np.bincount(owners[apart], minlength=matrix.shape[0])
         self.own_weights: NDArray[np.float64] = matrix.diagonal().astype(np.float64)
         self._firsts = np.cumsum(self.degrees) - self.degrees
 
     def padded(self, nodes: Ints) -> Padded:
-        """Neighbours of b nodes; see `NeighbourLists`."""
+        """Neighbours of b nodes in increasing order, their weights, and which places are taken, ``[b, K]``."""
         degrees = self.degrees[nodes]
         places = np.arange(max(1, int(degrees.max())))
         present = places < degrees[:, None]
         entries = np.where(present, self._firsts[nodes][:, None] + places, 0)
-        if not len(self._neighbours):
+        if not len(self.neighbours):
             return np.zeros_like(entries), np.zeros(entries.shape), present
-        return self._neighbours[entries], np.where(present, self._weights[entries], 0.0), present
+        return self.neighbours[entries], np.where(present, self.weights[entries], 0.0), present
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,20 +79,20 @@ class Complete:
         return np.full(self.n, 1 / self.n)
 
     def padded(self, nodes: Ints) -> Padded:
-        """All others; see `NeighbourLists`."""
+        """All others; as `Sparse.padded`."""
         others = np.arange(self.n - 1)
         neighbours = others + (others >= nodes[:, None])
         return neighbours, np.full(neighbours.shape, 1 / self.n), np.ones(neighbours.shape, dtype=np.bool_)
 
 
 def neighbourhoods(
-    lists: NeighbourLists, rows: Tensor, *, width: int | None = None, numbers: int = _NUMBERS
+    lists: Sparse | Complete, rows: Tensor, *, width: int | None = None, numbers: int = _NUMBERS
 ) -> Iterator[Neighbourhood]:
     """Give the neighbourhoods of all N nodes, in chunks of nodes of like degrees.
 
     Parameters
     ----------
-    lists : NeighbourLists
+    lists : Sparse or Complete
     rows : Tensor
         Rows that the nodes sent, ``[N, D]``.
     width : int, optional

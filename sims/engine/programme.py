@@ -97,7 +97,7 @@ class Programme:
             return
         self._runs, self.tier, self.thread_safe = [graph] * threads, "traced", True
         if traces is not None:
-            traces.keep(key, graph)
+            traces[key] = graph
         if compile_when == "never" or arguments[0].device.type != "cpu":
             return
         package = self._package_file(graph, arguments, growing)

@@ -16,7 +16,7 @@ from sims.engine.engine import Phases
 from sims.engine.exchange import Exchanges
 from sims.engine.local import BlockTraining
 from sims.engine.programme import Compile
-from sims.engine.workers import one_thread_each
+from sims.engine.workers import torch_threads
 from sims.errors import NotSimulable
 from sims.scenario.outgoing import outgoing_of
 from sims.world import World
@@ -120,7 +120,7 @@ class RoundEngine:
             seed=self.world.scenario.seed,
             links=self.exchanges.links() if self.algorithm.requirements.links else None,
         )
-        with one_thread_each():
+        with torch_threads():
             self.nodes = run_round(self.algorithm, self.nodes, context, self._carried_out)
         self.round += 1
         self.phases.updates += len(self.nodes)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import torch
 
-__all__ = ["Workers", "one_thread_each"]
+__all__ = ["Workers", "torch_threads"]
 
 _CALLS_BEFORE_RETRY = 50  # calls after which the slower way is retried: machines get busy, and idle again
 
@@ -82,11 +82,19 @@ class Workers:
 
 
 @contextmanager
-def one_thread_each() -> Iterator[None]:
-    """Let torch use one thread an operation: parallelism is over blocks here."""
+def torch_threads(count: int | None = 1) -> Iterator[None]:
+    """Let torch use this many threads an operation; restore the number on exit, whatever was set within.
+
+    Parameters
+    ----------
+    count : int or None
+        One where parallelism is over blocks, or where products are small: two threads on a busy machine were ten
+        times slower on them. None leaves the number as it is.
+    """
     before = torch.get_num_threads()
-    torch.set_num_threads(1)
     try:
+        if count is not None:
+            torch.set_num_threads(count)
         yield
     finally:
         torch.set_num_threads(before)

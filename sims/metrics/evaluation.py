@@ -10,7 +10,7 @@ from torch import Tensor
 from gossipfl.tasks.samples import count, flatten, unflatten
 from sims.compiler.timeline.draws import PLAN, uniform
 from sims.engine.programme import Compile, Programme
-from sims.engine.workers import Workers, one_thread_each
+from sims.engine.workers import Workers, torch_threads
 from sims.world import World
 
 __all__ = ["Evaluator"]
@@ -68,7 +68,7 @@ class Evaluator:
         device = rows.device
         self._samples = [leaf.to(device) for leaf in self._samples]
         measured = torch.empty(len(self.names), len(rows), dtype=torch.float64)
-        with torch.no_grad(), one_thread_each():
+        with torch.no_grad(), torch_threads():
             if self._programme is None:
                 example = (self._block(rows, 0), *self._samples)
                 self._programme = Programme(

@@ -18,10 +18,10 @@ __all__ = [
     "GRADIENT",
     "LAYER",
     "MEAN_MODEL",
-    "NetworkMetrics",
     "layer_columns",
     "mean_model_columns",
     "mean_row",
+    "network_metrics",
 ]
 
 LAYER = "consensus_distance/"
@@ -37,42 +37,31 @@ _CHUNK_ROWS = 4096
 _SAMPLES = 4096
 
 
-class NetworkMetrics:
-    """Measures what a scenario requests besides the measurements of single nodes.
+def network_metrics(world: World, rows: Tensor, among: NDArray[np.bool_]) -> dict[str, float]:
+    """Measure what a scenario requests besides the measurements of single nodes.
 
     Parameters
     ----------
     world : World
+    rows : Tensor
+        Models of all nodes, ``[N, D]``.
+    among : ndarray
+        Which nodes count, bool ``[N]``.
+
+    Returns
+    -------
+    dict of str to float
+        With ``evaluate.layers``, ``consensus_distance/TENSOR`` of every shared tensor; with
+        ``evaluate.mean_model``, ``mean_model_METRIC`` and ``mean_model_gradient``. NaN if no row counts.
     """
-
-    def __init__(self, world: World) -> None:
-        self._world = world
-        self._wanted = world.scenario.evaluate
-
-    def __call__(self, rows: Tensor, among: NDArray[np.bool_]) -> dict[str, float]:
-        """Measure.
-
-        Parameters
-        ----------
-        rows : Tensor
-            Models of all nodes, ``[N, D]``.
-        among : ndarray
-            Which nodes count, bool ``[N]``.
-
-        Returns
-        -------
-        dict of str to float
-            With ``evaluate.layers``, ``consensus_distance/TENSOR`` of every shared tensor; with
-            ``evaluate.mean_model``, ``mean_model_METRIC`` and ``mean_model_gradient``. NaN if no row counts.
-        """
-        world, columns = self._world, dict[str, float]()
-        if self._wanted.layers:
-            columns |= layer_columns(rows, world.layout, among)
-        if self._wanted.mean_model:
-            mean = mean_row(rows, among)
-            columns |= mean_model_columns(world.task, mean, world.test_inputs, world.test_targets)
-            columns[GRADIENT] = _squared_gradient(world.trainer, mean)
-        return columns
+    columns: dict[str, float] = {}
+    if world.scenario.evaluate.layers:
+        columns |= layer_columns(rows, world.layout, among)
+    if world.scenario.evaluate.mean_model:
+        mean = mean_row(rows, among)
+        columns |= mean_model_columns(world.task, mean, world.test_inputs, world.test_targets)
+        columns[GRADIENT] = _squared_gradient(world.trainer, mean)
+    return columns
 
 
 def layer_columns(rows: Tensor, layout: Layout, among: NDArray[np.bool_]) -> dict[str, float]:

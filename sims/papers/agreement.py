@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sims.papers.claim import Claim, Figure, Gate, Quick, at_round, rounds_below
+from sims.papers.claim import Claim, Figure, Gate, Quick, at_rounds, rounds_below
 
 __all__ = ["BASE_GRAPHS", "BIAS_CORRECTION", "CHOCO_GOSSIP"]
 
@@ -30,17 +30,8 @@ BASE_GRAPHS = Claim(
     'learning via finite-time convergence", NeurIPS 2023',
     remark="The figures are ‖W_t…W_1 − J‖²_F / n, computed from the matrices; ours are measured in the simulator "
     "on 20,000 standard normal numbers a node, whose mean square distance, per number, has that expectation.",
-    figures=tuple(
-        Figure(
-            variant=variant,
-            what=f"round {number}",
-            measure=at_round("consensus_distance", number, scale=1 / 20_000),
-            published=value,
-            tolerance=max(0.03 * value, 1e-12),
-            last_round=number,
-        )
-        for variant, values in _BASE_TABLE.items()
-        for number, value in zip((1, 2, 3, 5, 10), values, strict=True)
+    figures=at_rounds(
+        "consensus_distance", _BASE_TABLE, (1, 2, 3, 5, 10), tolerance=1e-12, share=0.03, scale=1 / 20_000
     )
     + tuple(
         Figure(
@@ -115,35 +106,21 @@ BIAS_CORRECTION = Claim(
     "methods and RelaySGD reach the optimum to machine precision; D² does not converge where the mixing matrix "
     "has an eigenvalue below −1/3.",
     figures=(
-        *(
-            Figure(
-                variant=variant,
-                what="consensus distance",
-                measure=at_round("consensus_distance", 4000),
-                published=value,
-                tolerance=1e-5,
-                last_round=4000,
-            )
-            for variant, value in (("D-PSGD, η = 0.1", 5.897387), ("D-PSGD, η = 0.01", 0.331913))
-        ),
-        *(
-            Figure(
-                variant=variant,
-                what="square error",
-                measure=at_round("error_mean", 4000),
-                published=0.0,
-                tolerance=1e-20,
-                last_round=4000,
-            )
-            for variant in ("exact diffusion", "D²", "gradient tracking", "RelaySGD, chain")
-        ),
-        Figure(
-            variant="D², 4×4 torus",
+        *at_rounds(
+            "consensus_distance",
+            {"D-PSGD, η = 0.1": (5.897387,), "D-PSGD, η = 0.01": (0.331913,)},
+            (4000,),
             what="consensus distance",
-            measure=at_round("consensus_distance", 500),
-            published=None,
-            last_round=500,
+            tolerance=1e-5,
         ),
+        *at_rounds(
+            "error_mean",
+            dict.fromkeys(("exact diffusion", "D²", "gradient tracking", "RelaySGD, chain"), (0.0,)),
+            (4000,),
+            what="square error",
+            tolerance=1e-20,
+        ),
+        *at_rounds("consensus_distance", {"D², 4×4 torus": (None,)}, (500,), what="consensus distance"),
     ),
     gates=(
         Gate(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ __all__ = [
     "Gate",
     "Quick",
     "at_round",
+    "at_rounds",
     "reproduce",
     "rounds_below",
 ]
@@ -190,6 +191,46 @@ def at_round(column: str, number: float, *, scale: float = 1.0, complement: bool
         return scale * (1 - value if complement else value)
 
     return measure
+
+
+def at_rounds(
+    column: str,
+    published: Mapping[str, Sequence[float | None]],
+    rounds: Sequence[int],
+    *,
+    what: str = "round {}",
+    tolerance: float = 0.0,
+    share: float = 0.0,
+    scale: float = 1.0,
+    complement: bool = False,
+) -> tuple[Figure, ...]:
+    """Make the figures of a table: a row for each variant, and a column for each round.
+
+    Parameters
+    ----------
+    column : str
+    published : mapping of str to sequence of float or None
+        The paper's numbers at these rounds, by variant.
+    rounds : sequence of int
+    what : str
+        Heading of a column, with ``{}`` in place of the round.
+    tolerance, share : float
+        Tolerance of a number, or its share of the number where that is more.
+    scale, complement
+        As for `at_round`.
+    """
+    return tuple(
+        Figure(
+            variant=variant,
+            what=what.format(number),
+            measure=at_round(column, number, scale=scale, complement=complement),
+            published=value,
+            tolerance=max(tolerance, share * (value or 0.0)),
+            last_round=number,
+        )
+        for variant, values in published.items()
+        for number, value in zip(rounds, values, strict=True)
+    )
 
 
 def rounds_below(column: str, fraction: float) -> Measure:

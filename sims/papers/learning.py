@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from itertools import pairwise
 
-from sims.papers.claim import Claim, Figure, Gate, Quick, at_round
+from sims.papers.claim import Claim, Gate, Quick, at_rounds
 
 __all__ = ["EPIDEMIC_LEARNING", "GOSSIP_LEARNING", "QUASI_GLOBAL_MOMENTUM", "RELAY_SGD"]
 
@@ -22,21 +22,6 @@ def _ordered(what: str, *variants: str, slack: float = 0.0) -> Gate:
     return Gate(statement=f"{what}: {' ≤ '.join(variants)}", holds=holds)
 
 
-def _accuracies(published: Mapping[str, tuple[float, ...]], rounds: tuple[int, ...]) -> tuple[Figure, ...]:
-    return tuple(
-        Figure(
-            variant=variant,
-            what=f"round {number}",
-            measure=at_round("accuracy_mean", number, scale=100),
-            published=value,
-            tolerance=3.0,
-            last_round=number,
-        )
-        for variant, values in published.items()
-        for number, value in zip(rounds, values, strict=True)
-    )
-
-
 EPIDEMIC_LEARNING = Claim(
     name="epidemic-pendigits",
     title="Epidemic learning against fixed graphs (mean accuracy of the nodes, %)",
@@ -46,7 +31,8 @@ EPIDEMIC_LEARNING = Claim(
     "16-32-10, five local steps of batch 8, degree 7. The published column holds an independent implementation's "
     "figures of this set-up. Some depend on which fifth of the samples is for testing: random fifths give up to "
     "three points more.",
-    figures=_accuracies(
+    figures=at_rounds(
+        "accuracy_mean",
         {
             "ring": (43, 58, 66),
             "7-regular": (69, 84, 89),
@@ -57,6 +43,8 @@ EPIDEMIC_LEARNING = Claim(
             "complete": (79, 87, 92),
         },
         (25, 100, 200),
+        tolerance=3.0,
+        scale=100,
     ),
     gates=(
         _ordered("round 25", "ring", "one-peer exponential", "7-regular", "EL-Oracle", "complete"),
@@ -83,21 +71,13 @@ GOSSIP_LEARNING = Claim(
     "Concurrency and Computation 25(4), 2013, Fig. 1",
     remark="Read off the paper's curves. Merging walks reach sequential Pegasos (0.100 ± 0.019) by cycle 50; lone "
     "walks are far behind.",
-    figures=tuple(
-        Figure(
-            variant=variant,
-            what=f"cycle {cycle}",
-            measure=at_round("accuracy_mean", cycle, complement=True),
-            published=value,
-            tolerance=0.05,
-            last_round=cycle,
-        )
-        for variant, values in {
-            "RW": (0.27, 0.21, 0.16),
-            "MU": (0.165, 0.07, 0.075),
-            "UM": (0.14, 0.08, 0.075),
-        }.items()
-        for cycle, value in zip((10, 50, 200), values, strict=True)
+    figures=at_rounds(
+        "accuracy_mean",
+        {"RW": (0.27, 0.21, 0.16), "MU": (0.165, 0.07, 0.075), "UM": (0.14, 0.08, 0.075)},
+        (10, 50, 200),
+        what="cycle {}",
+        tolerance=0.05,
+        complement=True,
     ),
     gates=(
         Gate(
@@ -118,17 +98,15 @@ QUASI_GLOBAL_MOMENTUM = Claim(
     remark="The paper trains residual networks on CIFAR-10; here a perceptron on Pendigits, so only the relation "
     "is compared: with nearly equal data, momentum of one's own is as good; with Dirichlet α = 0.1 it falls "
     "behind quasi-global momentum.",
-    figures=tuple(
-        Figure(
-            variant=f"{name}, α = {alpha}",
-            what=f"round {number}",
-            measure=at_round("accuracy_mean", number, scale=100),
-            published=None,
-            last_round=number,
-        )
-        for alpha in ("10", "0.1")
-        for name in ("DSGD", "DSGDm", "QG-DSGDm-N")
-        for number in (50, 300)
+    figures=at_rounds(
+        "accuracy_mean",
+        {
+            f"{name}, α = {alpha}": (None, None)
+            for alpha in ("10", "0.1")
+            for name in ("DSGD", "DSGDm", "QG-DSGDm-N")
+        },
+        (50, 300),
+        scale=100,
     ),
     gates=(
         Gate(
@@ -156,22 +134,17 @@ RELAY_SGD = Claim(
     remark="The paper trains on CIFAR-10; here a perceptron on Pendigits, 15 nodes with one class each, so only "
     "the relation is compared: where gossip averaging on the same tree falls far behind, relayed sums come "
     "close to pooled training.",
-    figures=tuple(
-        Figure(
-            variant=variant,
-            what=f"round {number}",
-            measure=at_round("accuracy_mean", number, scale=100),
-            published=None,
-            last_round=number,
-        )
-        for variant in (
-            "D-PSGD, binary tree",
-            "D-PSGD, chain",
-            "RelaySGD, binary tree",
-            "RelaySGD, chain",
-            "pooled SGD",
-        )
-        for number in (100, 600)
+    figures=at_rounds(
+        "accuracy_mean",
+        {
+            "D-PSGD, binary tree": (None, None),
+            "D-PSGD, chain": (None, None),
+            "RelaySGD, binary tree": (None, None),
+            "RelaySGD, chain": (None, None),
+            "pooled SGD": (None, None),
+        },
+        (100, 600),
+        scale=100,
     ),
     gates=(
         Gate(

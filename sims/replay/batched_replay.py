@@ -6,8 +6,6 @@ goes on from a checkpoint. All of a node's state is in its row, because a checkp
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -15,52 +13,23 @@ from torch import Tensor
 
 from gossipfl.algorithms import Message
 from gossipfl.algorithms.messages import MOMENTUM
-from gossipfl.tasks.samples import Tree, count
-from gossipfl.training import NodeData, Nodes, Trainer
+from gossipfl.training import Nodes, Trainer
 from sims.compiler.operations import EMIT, ON_ANSWER, ON_CLOCK, ON_RECEIPT
 from sims.compiler.timeline import Window
 from sims.compiler.waves import Waves, compile_waves
 from sims.engine.packing import Packing
+from sims.engine.workers import torch_threads
 from sims.errors import NotSimulable
-from sims.replay.departure import Departure, earlier
+from sims.replay.departure import Departure
 from sims.replay.history import History, Step
-from sims.replay.learning import Learning, Learnings, joined_samples
-from sims.replay.peer_records import Life, Version
+from sims.replay.learning import Learning, Learnings, pooled_data
+from sims.replay.lives import Life, Version
 from sims.replay.sending import Senders
-from sims.replay.threads import set_threads_kept
 
 __all__ = ["replay_batched"]
 
 _MOST_NUMBERS = 2**25  # of a wave's rows: some of them exist a few times while it is computed
 _LOSS_TOLERANCE = 1e-4
-
-
-@dataclass(slots=True)
-class _Operations:
-    """A window while it is written."""
-
-    kind: list[int] = field(default_factory=list)
-    node: list[int] = field(default_factory=list)
-    ref: list[int] = field(default_factory=list)
-    step: list[int] = field(default_factory=list)
-    begun: list[int] = field(default_factory=list)
-
-    def write(self, kind: int, node: int, ref: int, step: int, begun: int = 0) -> None:
-        for column, value in (
-            (self.kind, kind), (self.node, node), (self.ref, ref), (self.step, step), (self.begun, begun),
-        ):  # fmt: skip
-            column.append(value)
-
-    def window(self, pending: list[int]) -> Window:
-        return Window(
-            kind=np.array(self.kind, dtype=np.uint8),
-            node=np.array(self.node, dtype=np.int32),
-            ref=np.array(self.ref, dtype=np.int64),
-            part=np.array(self.step, dtype=np.int32),
-            begun=np.array(self.begun, dtype=np.int64),
-            time=np.arange(len(self.kind), dtype=np.int64),
-            pending=np.array(pending, dtype=np.int64),
-        )
 
 
 def replay_batched(
@@ -87,8 +56,7 @@ def replay_batched(
     """
     run = _Run(history, learnings)
     waves = run.compiled()
-    # Small products are not worth sharing out: two threads on a busy machine were ten times slower than one.
-    with set_threads_kept(1), torch.no_grad():
+    with torch_threads(), torch.no_grad():
         return run.executed(waves), len(waves), run.departure
 
 
@@ -105,7 +73,9 @@ class _Run:
             for life, each in zip(history.lives, self.learning, strict=True)
         ]
         self.layout = self.learning[0].task.layout
-        self.data = _pool(history, self.learning)
+        self.data = pooled_data(
+            [each.data for each in self.learning], [life.number for life in history.lives]
+        )
         self.trainers: dict[object, Trainer] = {}
         self.departure: Departure | None = None
         self.kinds: dict[object, int] = {}
@@ -130,22 +100,31 @@ class _Run:
         """Write the history as operations, and order them as waves."""
         read = {version for step in self.history.steps for version in step.reads}
         read |= set(self.history.targets)
-        operations = _Operations()
+        operations: list[tuple[int, int, int, int, int]] = []  # kind, node, ref, number of the step, begun
         emitted: dict[Version, int] = {}
         for number, step in enumerate(self.history.steps):
             node = self.node_of[step.version[:2]]
             if step.source is not None and step.begun is not None:
-                operations.write(ON_ANSWER, node, emitted[step.source], number, emitted[step.begun])
+                operations.append((ON_ANSWER, node, emitted[step.source], number, emitted[step.begun]))
             elif step.source is not None:
-                operations.write(ON_RECEIPT, node, emitted[step.source], number)
+                operations.append((ON_RECEIPT, node, emitted[step.source], number, 0))
             elif step.event is not None:
-                operations.write(ON_CLOCK, node, 0, number)
+                operations.append((ON_CLOCK, node, 0, number, 0))
             if step.version in read:
-                emitted[step.version] = len(operations.kind)
-                operations.write(EMIT, node, 0, number)
-        pending = [emitted[target] for target in self.history.targets]
+                emitted[step.version] = len(operations)
+                operations.append((EMIT, node, 0, number, 0))
+        kind, nodes, ref, steps, begun = np.array(operations, dtype=np.int64).reshape(-1, 5).T
+        window = Window(
+            kind=kind.astype(np.uint8),
+            node=nodes.astype(np.int32),
+            ref=ref.copy(),
+            part=steps.astype(np.int32),
+            begun=begun.copy(),
+            time=np.arange(len(operations), dtype=np.int64),
+            pending=np.array([emitted[target] for target in self.history.targets], dtype=np.int64),
+        )
         return compile_waves(
-            operations.window(pending),
+            window,
             np.zeros(len(self.learning), dtype=np.int64),
             capacity=int(np.clip(_MOST_NUMBERS // self.width, 1, 4096)),
         )
@@ -228,14 +207,9 @@ class _Run:
         recorded = np.array([step.event.loss if step.event else np.nan for step in chosen])
         here = losses.double().numpy()
         for index in np.flatnonzero(np.abs(here - recorded) > _LOSS_TOLERANCE * np.abs(recorded)):
-            departure = Departure(
-                chosen[index].version,
-                int(numbers[index]),
-                "loss",
-                float(recorded[index]),
-                float(here[index]),
-            )
-            self.departure = earlier(self.departure, departure)
+            if self.departure is None or numbers[index] < self.departure.number:
+                version, there = chosen[index].version, float(recorded[index])
+                self.departure = Departure(version, int(numbers[index]), "loss", there, float(here[index]))
 
     def _trainer(self, node: int) -> Trainer:
         """One trainer for all nodes with the same settings, over the pool of all samples."""
@@ -253,20 +227,3 @@ def _learning(learnings: Learnings, life: Life) -> Learning:
             remedy="Replay a row at a time: leave out --batched.",
         )
     return learnings.of(life)
-
-
-def _pool(history: History, learnings: list[Learning]) -> NodeData:
-    """All samples once, and each node's own part of them."""
-    firsts: dict[int, int] = {}
-    inputs: list[Tree] = []
-    targets: list[Tree] = []
-    parts = []
-    for learning in learnings:
-        data = learning.data
-        if id(data) not in firsts:  # several starts of a peer share its samples
-            firsts[id(data)] = sum(count(each) for each in targets)
-            inputs.append(data.train_inputs)
-            targets.append(data.train_targets)
-        parts.append(firsts[id(data)] + np.arange(data.samples, dtype=np.int64))
-    numbers = np.array([life.number for life in history.lives], dtype=np.int64)
-    return NodeData.partitioned(joined_samples(inputs), joined_samples(targets), parts, numbers=numbers)

@@ -4,36 +4,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sims.replay.peer_records import Version
+from sims.replay.lives import Version
 
-__all__ = ["Departure", "earlier"]
+__all__ = ["Departure"]
 
 
 @dataclass(frozen=True, slots=True)
 class Departure:
-    """A training or a round whose outcome differs from the record.
-
-    Parameters
-    ----------
-    version : Version
-    number : int
-        Its place in the order of the replay.
-    what : str
-        The quantity that differs, e.g. ``"loss"``.
-    recorded, here : object
-        Its value in the run and in the replay.
-    """
+    """A training or a round whose outcome differs from the record."""
 
     version: Version
     number: int
+    """Its place in the order of the replay."""
     what: str
+    """The quantity that differs, e.g. ``"loss"``."""
     recorded: object
     here: object
+    """Its value in the run and in the replay."""
 
     def __str__(self) -> str:
         return f"the {self.what} was {self.recorded} there, and is {self.here} here"
-
-
-def earlier(one: Departure | None, other: Departure) -> Departure:
-    """The earlier of the two."""
-    return other if one is None or other.number < one.number else one

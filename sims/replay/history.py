@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from sims.replay.errors import MissingPeer, TornRecords
-from sims.replay.peer_records import Event, Life, RecordedPeer, Version
+from sims.replay.lives import Event, Life, RecordedPeer, Version
 from sims.replay.removed import require_kept
 
 __all__ = ["History", "Step", "history_of"]
@@ -22,20 +22,13 @@ __all__ = ["History", "Step", "history_of"]
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One thing to compute.
-
-    Parameters
-    ----------
-    version : Version
-        The version it produces.
-    life : Life
-    event : Event or None
-        None for the first version of a start.
-    """
+    """One thing to compute."""
 
     version: Version
+    """The version it produces."""
     life: Life
     event: Event | None
+    """None for the first version of a start."""
 
     @property
     def source(self) -> Version | None:
@@ -55,24 +48,16 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class History:
-    """A recorded run in a possible order.
-
-    Parameters
-    ----------
-    lives : tuple of Life
-        Starts of which anything is needed.
-    steps : tuple of Step
-        Every step after those it needs.
-    targets : tuple of Version
-        The versions required in the end.
-    left_out : dict of str to int
-        By peer: recorded events from which no target descends.
-    """
+    """A recorded run in a possible order."""
 
     lives: tuple[Life, ...]
+    """Starts of which anything is needed."""
     steps: tuple[Step, ...]
+    """Every step after those it needs."""
     targets: tuple[Version, ...]
+    """The versions required in the end."""
     left_out: dict[str, int]
+    """By peer: recorded events from which no target descends."""
 
 
 def history_of(peers: Sequence[RecordedPeer], targets: Iterable[Version]) -> History:

@@ -6,41 +6,35 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from gossipfl.algorithms import Message, MessageAlgorithm, adopt, go_back, resumed
 from gossipfl.algorithms.author_calls import on_answer, on_clock, on_receipt
 from gossipfl.algorithms.messages import Update
 from gossipfl.peer.assembly import first_state, trainer_of
 from gossipfl.peer.gossip.plan import gossip_algorithm
 from gossipfl.tasks import Dataset, Task, find_task
-from gossipfl.tasks.samples import Tree, describe, joined, signature
-from gossipfl.training import Nodes, Trainer
+from gossipfl.tasks.samples import describe, joined, signature
+from gossipfl.training import NodeData, Nodes, Trainer
 from sims.errors import NotSimulable
 from sims.replay.errors import OtherTask
-from sims.replay.peer_records import Event, Life, RecordedData, RecordedPeer
+from sims.replay.lives import Event, Life, RecordedData, RecordedPeer
 
-__all__ = ["Learning", "Learnings", "joined_samples"]
+__all__ = ["Learning", "Learnings", "pooled_data"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Learning:
-    """How one start of a peer learned.
-
-    Parameters
-    ----------
-    task : Task
-        With the options of this peer.
-    data : Dataset
-        The peer's own.
-    trainer : Trainer
-        Over that data, ``N = 1``.
-    algorithm : MessageAlgorithm
-        Of a peer that learned in rounds it is the one it would gossip by.
-    """
+    """How one start of a peer learned."""
 
     task: Task
+    """With the options of this peer."""
     data: Dataset
+    """The peer's own."""
     trainer: Trainer
+    """Over that data, ``N = 1``."""
     algorithm: MessageAlgorithm
+    """Of a peer that learned in rounds it is the one it would gossip by."""
 
     def first_nodes(self, life: Life) -> Nodes:
         """The model before any training, ``B = 1``."""
@@ -187,18 +181,32 @@ def _as_recorded(data: Dataset, recorded: RecordedData, life: Life) -> Dataset:
     )
 
 
-def joined_samples(trees: Sequence[Tree]) -> Tree:
-    """Samples of several peers, one after another.
+def pooled_data(own: Sequence[Dataset], numbers: Sequence[int]) -> NodeData:
+    """Hold the samples of several starts in one pool, those of the same data once.
+
+    Parameters
+    ----------
+    own : sequence of Dataset
+        The data of each start.
+    numbers : sequence of int
+        Number by which the batches of each are drawn.
 
     Raises
     ------
     NotSimulable
         If they differ in shape or dtype, so that they make no pool.
     """
-    if len({signature(tree) for tree in trees}) > 1:
+    known = {id(data): data for data in own}
+    if len({signature((data.train_inputs, data.train_targets)) for data in known.values()}) > 1:
         raise NotSimulable(
             "the peers' samples differ in shape or dtype and cannot be batched",
-            got=", ".join(sorted({describe(tree) for tree in trees})),
+            got=", ".join(sorted({describe((d.train_inputs, d.train_targets)) for d in known.values()})),
             remedy="Replay a row at a time: leave out --batched.",
         )
-    return joined(trees)
+    firsts = dict(zip(known, np.cumsum([0, *(data.samples for data in known.values())]), strict=False))
+    return NodeData.partitioned(
+        joined([data.train_inputs for data in known.values()]),
+        joined([data.train_targets for data in known.values()]),
+        [firsts[id(data)] + np.arange(data.samples, dtype=np.int64) for data in own],
+        numbers=np.array(numbers, dtype=np.int64),
+    )

@@ -1,17 +1,37 @@
-"""Starts of peers as values, and the events of each, as recorded."""
+"""Starts of peers as values, and the events of each, validated as they are declared here."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, Any, NamedTuple
+
+from pydantic import BeforeValidator, Field, ValidationError
 
 from gossipfl.codecs import message_key
+from gossipfl.errors import GossipflError
 from gossipfl.peer import Home
 from gossipfl.settings import PeerSettings
+from sims.replay.errors import TornRecords
 
-__all__ = ["Event", "Exchange", "Life", "RecordedData", "RecordedPeer", "Version", "record_lines"]
+__all__ = [
+    "Event",
+    "Exchange",
+    "Life",
+    "NanIfNull",
+    "RecordedData",
+    "RecordedPeer",
+    "Version",
+    "first_mistake",
+    "records_in",
+    "required_whole",
+]
+
+NanIfNull = Annotated[float, BeforeValidator(lambda value: float("nan") if value is None else value)]
+"""A number that is null in records where it was not finite."""
 
 
 class Version(NamedTuple):
@@ -27,56 +47,40 @@ class Version(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """A change of a peer's model.
-
-    Parameters
-    ----------
-    kind : str
-        ``merge``, ``train``, ``clock``, ``adopt`` or ``go_back``; see ``docs/records.md``.
-    number : int
-        Consecutive within a start.
-    source : Version or None
-        What was merged or adopted, or which of its own versions it went back to; None where the peer trained on
-        its own.
-    begun : Version or None
-        In AD-PSGD, the peer's own version at which it began the step that it applied with an answer.
-    sender_age : int
-    sender_sequence : int
-        Which of the sender's messages brought it; what a codec drew depends on it. 0 in older records, whose
-        codecs drew nothing.
-    share : float
-        Share of the way to the received model that the gate allowed; 1 if the model was merged as received.
-    credited_age : int or None
-        The age that the gate credited, if another than claimed.
-    codec : str
-        How the merged model was sent.
-    age, step : int
-        Of the model after the event.
-    trained : bool
-        Whether local training took place.
-    loss : float
-        Mean loss of that training's batches; NaN without training.
-    seconds : float or None
-        Time spent on it; None in older records, which lack it.
-    time : float
-        Seconds since 1970, on the peer's clock.
-    """
+    """A change of a peer's model."""
 
     kind: str
-    number: int
-    source: Version | None
-    begun: Version | None
+    """``merge``, ``train``, ``clock``, ``adopt`` or ``go_back``; see ``docs/records.md``."""
+    number: Annotated[int, Field(alias="event")]
+    """Consecutive within a start."""
+    source: Version | None = None
+    """What was merged or adopted, or which of its own versions it went back to; None where the peer trained on its
+    own.
+    """
+    begun: Version | None = None
+    """In AD-PSGD, the peer's own version at which it began the step that it applied with an answer."""
     sender_age: int
-    sender_sequence: int
-    share: float
-    credited_age: int | None
+    sender_sequence: int = 0
+    """Which of the sender's messages brought it; what a codec drew depends on it. 0 in older records, whose codecs
+    drew nothing.
+    """
+    share: float = 1.0
+    """Share of the way to the received model that the gate allowed; 1 if the model was merged as received."""
+    credited_age: int | None = None
+    """The age that the gate credited, if another than claimed."""
     codec: str
+    """How the merged model was sent."""
     age: int
     step: int
+    """Of the model after the event."""
     trained: bool
-    loss: float
-    seconds: float | None
+    """Whether local training took place."""
+    loss: NanIfNull
+    """Mean loss of that training's batches; NaN without training."""
+    seconds: float | None = None
+    """Time spent on it; None in older records, which lack it."""
     time: float
+    """Seconds since 1970, on the peer's clock."""
 
     @property
     def key(self) -> int:
@@ -90,95 +94,61 @@ class Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exchange:
-    """An exchange of models that the peer started.
-
-    Parameters
-    ----------
-    neighbour : str
-    outcome : str
-        ``ok``, or why not.
-    seconds : float
-        From its start to its end.
-    time : float
-        When it was over, seconds since 1970.
-    """
+    """An exchange of models that the peer started."""
 
     neighbour: str
     outcome: str
+    """``ok``, or why not."""
     seconds: float
+    """From its start to its end."""
     time: float
+    """When it was over, seconds since 1970."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordedData:
-    """Samples that a peer trained on after an event.
+    """Samples that a peer trained on after an event."""
 
-    Parameters
-    ----------
-    after : int
-        Number of that event.
-    samples : int
-    fingerprint : str
-        That of `gossipfl.tasks.Dataset`.
-    """
-
-    after: int
+    after: Annotated[int, Field(alias="event")]
+    """Number of that event."""
     samples: int
-    fingerprint: str
+    fingerprint: Annotated[str, Field(alias="data")]
+    """That of `gossipfl.tasks.Dataset`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Life:
-    """One start of a peer, until it ended or was killed.
-
-    Parameters
-    ----------
-    peer : str
-    incarnation : int
-        Number of the start.
-    number : int
-        Number of the peer, by which its batches are drawn.
-    task, layout : str
-        Digests in hexadecimal.
-    is_whole : bool
-        Whether nothing of its records was removed.
-    resumed : Version or None
-        The version it resumed from; None if it began with the task's initial row.
-    settings : PeerSettings
-    threads : int
-        Threads torch used.
-    torch : str
-        Version of torch.
-    first : int
-        Number of the event before its first one.
-    data : tuple of RecordedData
-        The data it trained on, in order; empty if not recorded.
-    events : tuple of Event
-        Numbers ``first + 1, first + 2, …``.
-    exchanges : tuple of Exchange
-    secrets : mapping of int to bytes
-        Keys of the noise on its messages by their sequence numbers, if recorded.
-    started, ended : float
-        Times of its first and last record, seconds since 1970.
-    """
+    """One start of a peer, until it ended or was killed."""
 
     peer: str
     incarnation: int
+    """Number of the start."""
     number: int
+    """Number of the peer, by which its batches are drawn."""
     task: str
     layout: str
+    """Digests in hexadecimal."""
     is_whole: bool
+    """Whether nothing of its records was removed."""
     resumed: Version | None
+    """The version it resumed from; None if it began with the task's initial row."""
     settings: PeerSettings
     threads: int
+    """Threads torch used."""
     torch: str
-    first: int
+    """Version of torch."""
+    first: Annotated[int, Field(alias="event")]
+    """Number of the event before its first one."""
     data: tuple[RecordedData, ...]
+    """The data it trained on, in order; empty if not recorded."""
     events: tuple[Event, ...]
+    """Numbers ``first + 1, first + 2, …``."""
     exchanges: tuple[Exchange, ...]
     secrets: Mapping[int, bytes]
-    started: float
+    """Keys of the noise on its messages by their sequence numbers, if recorded."""
+    started: Annotated[float, Field(alias="time")]
     ended: float
+    """Times of its first and last record, seconds since 1970."""
 
     @property
     def last(self) -> int:
@@ -194,30 +164,61 @@ class Life:
         return self.events[number - self.first - 1]
 
 
-def record_lines(paths: Iterable[Path]) -> Iterator[tuple[Path, int, bytes]]:
-    """All whole lines of some files in order, each with its file and its number there."""
+def records_in(paths: Iterable[Path]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """All whole records of some files in order, each with its place.
+
+    Raises
+    ------
+    TornRecords
+        If a line is no record.
+    """
     for path in paths:
         content = path.read_bytes()
         for number, line in enumerate(content[: content.rfind(b"\n") + 1].splitlines(), start=1):
-            yield path, number, line
+            place = f"{path}:{number}"
+            with required_whole(place):
+                record = json.loads(line)
+                record["kind"]
+            yield place, record
+
+
+def first_mistake(error: ValidationError) -> str:
+    """The first thing that is wrong, and where."""
+    mistake = error.errors(include_url=False)[0]
+    return f"{'.'.join(map(str, mistake['loc']))}: {mistake['msg']}"
+
+
+@contextmanager
+def required_whole(place: str, what: str = "record") -> Iterator[None]:
+    """Require that a record has every key that is read here, with a value of its type.
+
+    Raises
+    ------
+    TornRecords
+    """
+    try:
+        yield
+    except GossipflError:
+        raise
+    except (ValueError, KeyError, TypeError) as error:
+        got = f"{type(error).__name__}: {error}"
+        if isinstance(error, ValidationError):
+            got = first_mistake(error)
+        raise TornRecords(
+            f"{place} is no {what}",
+            got=got,
+            remedy="Restore the file: everything after a damaged line depends on it.",
+        ) from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordedPeer:
-    """A peer as its home describes it.
-
-    Parameters
-    ----------
-    home : Home
-    peer : str
-        Its id.
-    lives : dict of int to Life
-        By incarnation, in order.
-    removed : frozenset of int
-        Incarnations of which records were removed, some or all.
-    """
+    """A peer as its home describes it."""
 
     home: Home
     peer: str
+    """Its id."""
     lives: dict[int, Life]
+    """By incarnation, in order."""
     removed: frozenset[int] = frozenset()
+    """Incarnations of which records were removed, some or all."""

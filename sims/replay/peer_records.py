@@ -5,12 +5,11 @@ The format is described in ``docs/records.md``.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from gossipfl.errors import SettingError, UnknownAlgorithm
 from gossipfl.peer import Home
@@ -18,18 +17,22 @@ from gossipfl.peer.gossip.plan import gossip_algorithm
 from gossipfl.peer.store.record_files import read_summary, record_files
 from gossipfl.settings import PeerSettings
 from sims.replay.errors import DuplicatePeer, MissingRecords, OtherSettings, TornRecords
-from sims.replay.lives import Event, Exchange, Life, RecordedData, RecordedPeer, Version, record_lines
+from sims.replay.lives import (
+    Event,
+    Exchange,
+    Life,
+    RecordedData,
+    RecordedPeer,
+    Version,
+    first_mistake,
+    records_in,
+    required_whole,
+)
 
-__all__ = [
-    "Event",
-    "Exchange",
-    "Life",
-    "RecordedData",
-    "RecordedPeer",
-    "Version",
-    "read_peer",
-    "read_peers",
-]
+__all__ = ["read_peer", "read_peers"]
+
+_EVENT, _EXCHANGE = TypeAdapter(Event), TypeAdapter(Exchange)
+_DATA, _LIFE = TypeAdapter(RecordedData), TypeAdapter(Life)
 
 
 def read_peers(homes: Sequence[Path | str]) -> list[RecordedPeer]:
@@ -101,59 +104,48 @@ def _read_life(paths: Sequence[Path]) -> Life | None:
     data: list[RecordedData] = []
     exchanges: list[Exchange] = []
     secrets: dict[int, bytes] = {}
-    for path, number, line in record_lines(paths):
-        try:
-            record = json.loads(line)
-            kind = record["kind"]
+    for place, record in records_in(paths):
+        kind = record["kind"]
+        with required_whole(place):
             if start is None:
                 if kind not in ("start", "continued"):
                     raise TornRecords(
-                        f"{path} does not begin with the start of the peer", expected="kind start", got=kind
+                        f"{paths[0]} does not begin with the start of the peer",
+                        expected="kind start",
+                        got=kind,
                     )
                 start, before = record, int(record["event"])
             elif kind in ("merge", "train", "clock", "adopt", "go_back"):
                 event = _event(record, peer=str(start["peer"]))
                 if event.number != before + 1:
-                    raise TornRecords(
-                        f"{path}:{number}: an event is missing", expected=before + 1, got=event.number
-                    )
+                    raise TornRecords(f"{place}: an event is missing", expected=before + 1, got=event.number)
                 events.append(event)
                 before = event.number
             if kind in ("start", "data") and "data" in record:
-                data.append(
-                    RecordedData(
-                        after=int(record["event"]),
-                        samples=int(record["samples"]),
-                        fingerprint=str(record["data"]),
-                    )
-                )
+                data.append(_DATA.validate_python(record))
             elif kind == "exchange":
-                exchanges.append(_exchange(record))
+                exchanges.append(_EXCHANGE.validate_python(record))
             elif kind == "noise" and "sequence" in record:
                 secrets[int(record["sequence"])] = bytes.fromhex(record["secret"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise TornRecords(
-                f"{path}:{number} is no record",
-                got=f"{type(error).__name__}: {error}",
-                remedy="Restore the file: everything after a damaged line depends on it.",
-            ) from error
-    return (
-        None
-        if start is None
-        else _life(paths[0], start, data, events, exchanges, secrets, ended=float(record["time"]))
-    )
+    if start is None:
+        return None
+    with required_whole(f"{paths[0]}:1", "start of a peer"):
+        is_whole = start["kind"] == "start"
+        origin = start["resumed_from"] if is_whole else None
+        read = {
+            "resumed": None if origin is None else (start["peer"], origin, start["event"]),
+            "is_whole": is_whole,
+            "settings": _settings(start, paths[0]),
+            "data": data,
+            "events": events,
+            "exchanges": exchanges,
+            "secrets": secrets,
+            "ended": record["time"],
+        }
+        return _LIFE.validate_python(start | read)
 
 
-def _life(  # noqa: PLR0917
-    path: Path,
-    start: dict[str, Any],
-    data: list[RecordedData],
-    events: list[Event],
-    exchanges: list[Exchange],
-    secrets: dict[int, bytes],
-    *,
-    ended: float,
-) -> Life:
+def _settings(start: dict[str, Any], path: Path) -> PeerSettings:
     try:
         settings = PeerSettings.model_validate_json(start["settings"])
         if settings.rounds.algorithm is None:
@@ -161,85 +153,22 @@ def _life(  # noqa: PLR0917
     except (ValidationError, SettingError) as error:
         if isinstance(error, UnknownAlgorithm) and "there is no module" in error.what:
             raise error.at(str(path)) from error
-        got = str(error)
-        if isinstance(error, ValidationError):
-            mistake = error.errors(include_url=False)[0]
-            got = f"{'.'.join(str(part) for part in mistake['loc'])}: {mistake['msg']}"
         raise OtherSettings(
             f"{path}: the settings are not those of a peer of this version",
-            got=got,
+            got=first_mistake(error) if isinstance(error, ValidationError) else str(error),
             remedy="Replay with the version of gossipfl that made the records.",
         ) from error
-    try:
-        is_whole = start["kind"] == "start"
-        origin = start["resumed_from"] if is_whole else None
-        resumed = None if origin is None else Version(start["peer"], int(origin), int(start["event"]))
-        return Life(
-            peer=str(start["peer"]),
-            incarnation=int(start["incarnation"]),
-            number=int(start["number"]),
-            task=str(start["task"]),
-            layout=str(start["layout"]),
-            resumed=resumed,
-            is_whole=is_whole,
-            settings=settings,
-            threads=int(start["threads"]),
-            torch=str(start["torch"]),
-            first=int(start["event"]),
-            data=tuple(data),
-            events=tuple(events),
-            exchanges=tuple(exchanges),
-            secrets=secrets,
-            started=float(start["time"]),
-            ended=ended,
-        )
-    except (ValueError, KeyError, TypeError) as error:
-        raise TornRecords(
-            f"{path}:1 is no start of a peer", got=f"{type(error).__name__}: {error}"
-        ) from error
+    return settings
 
 
 def _event(record: dict[str, Any], *, peer: str) -> Event:
-    kind = record["kind"]
-    received = kind in ("merge", "adopt")
-    source = None
-    if received:
-        source = Version(
-            str(record["sender"]), int(record["sender_incarnation"]), int(record["sender_event"])
-        )
-    elif kind == "go_back":
-        source = Version(peer, int(record["incarnation"]), int(record["good_event"]))
-    begun = None
-    if "begun_event" in record:
-        begun = Version(peer, int(record["incarnation"]), int(record["begun_event"]))
-    return Event(
-        kind=kind,
-        number=int(record["event"]),
-        source=source,
-        begun=begun,
-        sender_age=int(record["sender_age"]) if received else 0,
-        sender_sequence=int(record.get("sender_sequence", 0)) if received else 0,
-        share=float(record.get("share", 1.0)),
-        credited_age=int(record["credited_age"]) if "credited_age" in record else None,
-        codec=str(record["codec"]) if received else "",
-        age=int(record["age"]),
-        step=int(record["step"]),
-        trained=bool(record["trained"]),
-        loss=_number(record["loss"]) if record["trained"] else float("nan"),
-        seconds=float(record["seconds"]) if "seconds" in record else None,
-        time=float(record["time"]),
-    )
-
-
-def _number(value: float | None) -> float:
-    """A number that was not finite is written as null."""
-    return float("nan") if value is None else float(value)
-
-
-def _exchange(record: dict[str, Any]) -> Exchange:
-    return Exchange(
-        neighbour=str(record["neighbour"]),
-        outcome=str(record["outcome"]),
-        seconds=float(record["seconds"]),
-        time=float(record["time"]),
-    )
+    """An event, and the versions that its record names."""
+    more: dict[str, object] = {} if record["trained"] else {"loss": None}
+    if record["kind"] in ("merge", "adopt"):
+        more["source"] = Version(record["sender"], record["sender_incarnation"], record["sender_event"])
+    else:
+        more |= {"sender_age": 0, "codec": ""}
+    for read, key in (("source", "good_event"), ("begun", "begun_event")):
+        if key in record:
+            more[read] = Version(peer, record["incarnation"], record[key])
+    return _EVENT.validate_python(record | more)

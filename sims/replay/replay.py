@@ -15,7 +15,8 @@ from sims.replay.departure import Departure
 from sims.replay.errors import MissingCheckpoint
 from sims.replay.history import history_of
 from sims.replay.learning import Learnings
-from sims.replay.peer_records import Life, RecordedPeer, Version, read_peers
+from sims.replay.lives import Life, RecordedPeer, Version
+from sims.replay.peer_records import read_peers
 from sims.replay.report import ReplayReport, compare
 from sims.replay.round_records import learned_in_rounds
 from sims.replay.round_replay import replay_rounds
@@ -72,21 +73,21 @@ def replay(
             expected=f"a file {peers[0].home.checkpoint}",
             remedy="Let the peers run until they have saved: every checkpoint.period, and at their end.",
         )
-    if learned_in_rounds(peers):
-        return _replayed_rounds(peers, learnings, saved, targets, batched=batched, tolerance=tolerance)
-    history = history_of(peers, targets.values())
     began = time.perf_counter()
-    departure: Departure | None = None
-    waves = 0
-    if batched:
-        found, waves, departure = replay_batched(history, learnings)
+    if learned_in_rounds(peers):
+        found, events, waves, departure = replay_rounds(peers, learnings, targets.values(), batched=batched)
+        lives: Sequence[Life] = [life for peer in peers for life in peer.lives.values()]
+        steps, left_out = events.total(), dict.fromkeys(saved, 0)
     else:
-        found, departure = replay_rows(history, learnings)
+        history = history_of(peers, targets.values())
+        found, waves, departure = (replay_batched if batched else replay_rows)(history, learnings)
+        events = Counter(step.life.peer for step in history.steps if step.event is not None)
+        lives, steps, left_out = history.lives, len(history.steps), history.left_out
     seconds = time.perf_counter() - began
-    events = Counter(step.life.peer for step in history.steps if step.event is not None)
+    allowed = tolerance if batched else 0.0
     return ReplayReport(
         batched=batched,
-        tolerance=tolerance if batched else 0.0,
+        tolerance=allowed,
         events=events.total(),
         waves=waves,
         seconds=seconds,
@@ -94,53 +95,14 @@ def replay(
             compare(
                 saved[peer.peer],
                 found[targets[peer.peer]] if peer.peer in targets else None,
-                peer=peer.peer,
-                home=peer.home.directory,
+                peer=peer,
                 events=events[peer.peer],
-                left_out=history.left_out[peer.peer],
-                starts=len(peer.lives),
-                tolerance=tolerance if batched else 0.0,
+                left_out=left_out[peer.peer],
+                tolerance=allowed,
             )
             for peer in peers
         ),
-        notes=tuple(_notes(history.lives, departure, events=len(history.steps), batched=batched)),
-    )
-
-
-def _replayed_rounds(
-    peers: list[RecordedPeer],
-    learnings: Learnings,
-    saved: dict[str, Checkpoint | None],
-    targets: dict[str, Version],
-    *,
-    batched: bool,
-    tolerance: float,
-) -> ReplayReport:
-    """Replay peers that learned in rounds."""
-    began = time.perf_counter()
-    replayed = replay_rounds(peers, learnings, targets.values(), batched=batched)
-    seconds = time.perf_counter() - began
-    lives = [life for peer in peers for life in peer.lives.values()]
-    return ReplayReport(
-        batched=batched,
-        tolerance=tolerance if batched else 0.0,
-        events=sum(replayed.rounds.values()),
-        waves=replayed.batches,
-        seconds=seconds,
-        peers=tuple(
-            compare(
-                saved[peer.peer],
-                replayed.found[targets[peer.peer]] if peer.peer in targets else None,
-                peer=peer.peer,
-                home=peer.home.directory,
-                events=replayed.rounds[peer.peer],
-                left_out=0,
-                starts=len(peer.lives),
-                tolerance=tolerance if batched else 0.0,
-            )
-            for peer in peers
-        ),
-        notes=tuple(_notes(lives, replayed.departure, events=sum(replayed.rounds.values()), batched=batched)),
+        notes=tuple(_notes(lives, departure, events=steps, batched=batched)),
     )
 
 

@@ -10,6 +10,7 @@ import torch
 
 from gossipfl.peer.store.checkpoint import Checkpoint
 from gossipfl.training import Nodes
+from sims.replay.lives import RecordedPeer
 
 __all__ = ["PeerComparison", "ReplayReport", "compare"]
 
@@ -96,11 +97,9 @@ def compare(
     saved: Checkpoint | None,
     replayed: Nodes | None,
     *,
-    peer: str,
-    home: Path,
+    peer: RecordedPeer,
     events: int,
     left_out: int,
-    starts: int,
     tolerance: float,
 ) -> PeerComparison:
     """Compare one peer's checkpoint (None if it never saved one) with its replayed model."""
@@ -125,11 +124,11 @@ def compare(
         close = counted and relative <= tolerance and tolerance > 0
         verdict = "identical" if identical else "within tolerance" if close else "differs"
     return PeerComparison(
-        peer=peer,
-        home=home,
+        peer=peer.peer,
+        home=peer.home.directory,
         events=events,
         left_out=left_out,
-        starts=starts,
+        starts=len(peer.lives),
         max_absolute=absolute,
         max_relative=relative,
         identical=identical,

@@ -2,82 +2,59 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+
+from pydantic import TypeAdapter
 
 from gossipfl.peer.store.record_files import record_files
 from gossipfl.rounds import Position
 from sims.replay.errors import OtherSettings, TornRecords
-from sims.replay.lives import Life, RecordedPeer, record_lines
+from sims.replay.lives import Life, NanIfNull, RecordedPeer, records_in, required_whole
 
 __all__ = ["Mix", "Outcome", "RoundLife", "learned_in_rounds", "read_round_life"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mix:
-    """The inputs of one exchange.
-
-    Parameters
-    ----------
-    incarnations : mapping of int to int
-        For the number of each member whose row was mixed, the start of that member that sent it.
-    untaken : tuple of int
-        Numbers of the recipients that did not keep this peer's row.
-    listening : bool
-        Whether the peer sent nothing, and took over the others' rows.
-    """
+    """The inputs of one exchange."""
 
     incarnations: Mapping[int, int]
+    """For the number of each member whose row was mixed, the start of that member that sent it."""
     untaken: tuple[int, ...]
+    """Numbers of the recipients that did not keep this peer's row."""
     listening: bool
+    """Whether the peer sent nothing, and took over the others' rows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """The outcome of a finished round.
-
-    Parameters
-    ----------
-    age, step : int
-        Of the model after it.
-    loss : float
-        NaN if there was no training, or the loss was not finite.
-    gave_up : bool
-        Whether it diverged, so that the model stayed unchanged.
-    digest : str
-        Of the row after it.
-    """
+    """The outcome of a finished round."""
 
     age: int
     step: int
-    loss: float
-    gave_up: bool
+    """Of the model after it."""
+    loss: NanIfNull
+    """NaN if there was no training, or the loss was not finite."""
     digest: str
+    """Of the row after it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoundLife:
-    """One start of a peer that learned in rounds.
-
-    Parameters
-    ----------
-    life : Life
-    mixes : mapping of (round, exchange) to Mix
-    secrets : mapping of (round, exchange) to bytes
-        Key of the noise on its rows, if recorded.
-    outcomes : mapping of int to Outcome
-        By number of the round; a round without one was not finished.
-    last : int
-        Number of the next round when the records end.
-    """
+    """One start of a peer that learned in rounds."""
 
     life: Life
     mixes: Mapping[Position, Mix]
     secrets: Mapping[Position, bytes]
+    """Key of the noise on its rows, if recorded."""
     outcomes: Mapping[int, Outcome]
+    """By number of the round; a round without one was not finished."""
     last: int
+    """Number of the next round when the records end."""
+
+
+_MIX, _OUTCOME = TypeAdapter(Mix), TypeAdapter(Outcome)
 
 
 def learned_in_rounds(peers: list[RecordedPeer]) -> bool:
@@ -115,50 +92,24 @@ def read_round_life(peer: RecordedPeer, life: Life) -> RoundLife:
     secrets: dict[Position, bytes] = {}
     outcomes: dict[int, Outcome] = {}
     last = life.first
-    for path, number, line in record_lines(paths):
-        try:
-            record = json.loads(line)
-            kind = record["kind"]
+    for place, record in records_in(paths):
+        kind = record["kind"]
+        with required_whole(place):
             if kind == "mix":
                 position = (int(record["round"]), int(record["exchange"]))
                 if position[0] != last or (position[1] and (position[0], position[1] - 1) not in mixes):
                     raise TornRecords(
-                        f"{path}:{number}: an exchange is missing before {position[1]} of round {position[0]}"
+                        f"{place}: an exchange is missing before {position[1]} of round {position[0]}"
                     )
-                mixes[position] = _mix(record)
+                sent_by = dict(zip(record["members"], record["incarnations"], strict=True))
+                mixes[position] = _MIX.validate_python(record | {"incarnations": sent_by})
             elif kind == "round":
                 if record["exchanges"] and (last, int(record["exchanges"]) - 1) not in mixes:
-                    raise TornRecords(f"{path}:{number}: an exchange of round {last} is missing")
-                outcomes[int(record["round"])] = _outcome(record)
+                    raise TornRecords(f"{place}: an exchange of round {last} is missing")
+                outcomes[int(record["round"])] = _OUTCOME.validate_python(record)
                 last = int(record["event"])
             elif kind == "noise":
                 secrets[int(record["round"]), int(record["exchange"])] = bytes.fromhex(record["secret"])
             elif kind == "jump":
                 last = int(record["event"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise TornRecords(
-                f"{path}:{number} is no record",
-                got=f"{type(error).__name__}: {error}",
-                remedy="Restore the file: everything after a damaged line depends on it.",
-            ) from error
     return RoundLife(life=life, mixes=mixes, secrets=secrets, outcomes=outcomes, last=last)
-
-
-def _mix(record: dict[str, Any]) -> Mix:
-    members = [int(each) for each in record["members"]]
-    incarnations = [int(each) for each in record["incarnations"]]
-    return Mix(
-        incarnations=dict(zip(members, incarnations, strict=True)),
-        untaken=tuple(int(each) for each in record["untaken"]),
-        listening=bool(record["listening"]),
-    )
-
-
-def _outcome(record: dict[str, Any]) -> Outcome:
-    return Outcome(
-        age=int(record["age"]),
-        step=int(record["step"]),
-        loss=float("nan") if record["loss"] is None else float(record["loss"]),
-        gave_up=bool(record["gave_up"]),
-        digest=str(record["digest"]),
-    )

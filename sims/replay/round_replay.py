@@ -7,8 +7,8 @@ others' models contain what it had sent by then.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -16,46 +16,24 @@ from torch import Tensor
 from gossipfl.algorithms import AnyExchange, Mixed
 from gossipfl.rounds import Outgoing, Position, at_rest, finite_or_before, mixed, outgoing, row_digest
 from gossipfl.training import Nodes
+from sims.engine.workers import torch_threads
 from sims.replay.departure import Departure
 from sims.replay.errors import TornRecords
 from sims.replay.learning import Learnings
-from sims.replay.peer_records import RecordedPeer, Version
+from sims.replay.lives import RecordedPeer, Version
 from sims.replay.round_records import Mix
 from sims.replay.round_starts import Key, Running, Starts
 from sims.replay.round_units import Unit
 from sims.replay.sending import recorded_normals
-from sims.replay.threads import set_threads_kept
 
-__all__ = ["ReplayedRounds", "replay_rounds"]
+__all__ = ["replay_rounds"]
 
 _LOSS_TOLERANCE = 1e-4
 
 
-@dataclass(slots=True)
-class ReplayedRounds:
-    """The result of a replay of rounds.
-
-    Parameters
-    ----------
-    found : dict of Version to Nodes
-        The models that were wanted.
-    rounds : dict of str to int
-        By peer, how many rounds were computed.
-    batches : int
-        How many times peers trained as one batch; 0 a row at a time.
-    departure : Departure or None
-        The first round whose outcome differs from the record.
-    """
-
-    found: dict[Version, Nodes] = field(default_factory=dict)
-    rounds: dict[str, int] = field(default_factory=dict)
-    batches: int = 0
-    departure: Departure | None = None
-
-
 def replay_rounds(
     peers: Sequence[RecordedPeer], learnings: Learnings, targets: Iterable[Version], *, batched: bool
-) -> ReplayedRounds:
+) -> tuple[dict[Version, Nodes], Counter[str], int, Departure | None]:
     """Compute the models of peers that learned in rounds from their records.
 
     Parameters
@@ -68,6 +46,17 @@ def replay_rounds(
     batched : bool
         Whether peers that do the same train as one batch, with different rounding.
 
+    Returns
+    -------
+    found : dict of Version to Nodes
+        The models that were wanted.
+    rounds : Counter of str
+        By peer, how many rounds were computed.
+    batches : int
+        How many times peers trained as one batch; 0 a row at a time.
+    departure : Departure or None
+        The first round whose outcome differs from the record.
+
     Raises
     ------
     MissingPeer
@@ -75,9 +64,9 @@ def replay_rounds(
     TornRecords
         If records contradict each other, or something needed was never recorded.
     """
-    # Small products are not worth sharing out: two threads on a busy machine were ten times slower than one.
-    with set_threads_kept(1 if batched else None), torch.no_grad():
-        return _Replay(peers, learnings, tuple(targets), batched=batched).run()
+    with torch_threads(1 if batched else None), torch.no_grad():
+        replay = _Replay(peers, learnings, tuple(targets), batched=batched)
+        return replay.run(), replay.rounds, replay.batches, replay.departure
 
 
 class _Replay:
@@ -94,17 +83,17 @@ class _Replay:
         self._targets, self._batched = targets, batched
         self._starts = Starts(peers, learnings, targets)
         self._lives = self._starts.lives
-        self._rounds = 0
-        self._outcome = ReplayedRounds(rounds=dict.fromkeys((peer.peer for peer in peers), 0))
+        self.rounds: Counter[str] = Counter()
+        self.batches = 0
+        self.departure: Departure | None = None
 
-    def run(self) -> ReplayedRounds:
+    def run(self) -> dict[Version, Nodes]:
         """Do all rounds, and return the required versions."""
         doing = self._starts.who_does_what()
         for number in sorted(doing):
             self._do(number, doing[number])
         self._starts.keep_last()
-        self._outcome.found = {target: self._starts.found[target] for target in self._targets}
-        return self._outcome
+        return {target: self._starts.found[target] for target in self._targets}
 
     def _do(self, number: int, keys: Collection[Key]) -> None:
         running = [self._starts.start(key) for key in sorted(keys)]
@@ -160,7 +149,7 @@ class _Replay:
             else:
                 places = [each.place for each in members]
                 units.append(Unit(members, number, trainer=self._starts.pooled_trainer(key), owners=places))
-                self._outcome.batches += 1
+                self.batches += 1
         return units
 
     def _sent(self, each: Running, position: Position, exchange: AnyExchange) -> Outgoing:
@@ -207,8 +196,7 @@ class _Replay:
                 continue  # it was killed before it could say so; nobody knows of this model
             each.nodes, _ = finite_or_before(after, each.nodes)
             each.event = number + 1
-            self._rounds += 1
-            self._outcome.rounds[each.key[0]] += 1
+            self.rounds[each.key[0]] += 1
             loss = float(unit.local.losses[place])
             if (int(each.nodes.ages[0]), int(each.nodes.steps[0])) != (recorded.age, recorded.step):
                 raise TornRecords(
@@ -220,13 +208,11 @@ class _Replay:
                 left = abs(loss - recorded.loss) > _LOSS_TOLERANCE * abs(recorded.loss)
             else:
                 left = row_digest(each.nodes) != recorded.digest
-            if left and self._outcome.departure is None:
+            if left and self.departure is None:
                 differs: tuple[str, object, object] = ("loss", recorded.loss, loss)
                 if repr(loss) == repr(recorded.loss):  # the training agrees, but not what was made of it
                     differs = ("model's digest", recorded.digest, row_digest(each.nodes))
-                self._outcome.departure = Departure(
-                    Version(*each.key, number + 1), self._rounds - 1, *differs
-                )
+                self.departure = Departure(Version(*each.key, number + 1), self.rounds.total() - 1, *differs)
 
     def _set_threads(self, each: Running) -> None:
         threads = self._lives[each.key].life.threads

@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from gossipfl.codecs import codec
 from gossipfl.outgoing import pipeline_of
 from gossipfl.peer.assembly import first_state
 from gossipfl.rounds import RoundsPlan, plan_of, started
-from gossipfl.training import NodeData, Nodes, Trainer
+from gossipfl.training import Nodes, Trainer
 from sims.replay.errors import MissingPeer, TornRecords
-from sims.replay.learning import Learning, Learnings, joined_samples
-from sims.replay.peer_records import RecordedPeer, Version
+from sims.replay.learning import Learning, Learnings, pooled_data
+from sims.replay.lives import RecordedPeer, Version
 from sims.replay.removed import require_kept
 from sims.replay.round_records import RoundLife, read_round_life
 
@@ -26,28 +24,18 @@ Key = tuple[str, int]
 
 @dataclass(slots=True)
 class Running:
-    """One start of a peer while it is replayed.
-
-    Parameters
-    ----------
-    key : tuple of str and int
-        Peer id and incarnation.
-    plan : RoundsPlan
-    learning : Learning
-    place : int
-        Among all starts.
-    nodes : Nodes
-        The model between two rounds, ``B = 1``.
-    event : int
-        Number of the next round.
-    """
+    """One start of a peer while it is replayed."""
 
     key: tuple[str, int]
+    """Peer id and incarnation."""
     plan: RoundsPlan
     learning: Learning
     place: int
+    """Among all starts."""
     nodes: Nodes
+    """The model between two rounds, ``B = 1``."""
     event: int
+    """Number of the next round."""
 
 
 class Starts:
@@ -161,7 +149,7 @@ class Starts:
             learnings = [self._learnings.of(life) for life in lives]
             numbers = [self.plan((life.peer, life.incarnation)).number for life in lives]
             settings = next(life.settings.training for life in lives if life.settings.training == training)
-            data = _pooled(learnings, numbers)
+            data = pooled_data([learning.data for learning in learnings], numbers)
             self._trainers[training] = Trainer.of(learnings[0].task, data, settings)
         return self._trainers[training]
 
@@ -189,21 +177,3 @@ class Starts:
                 "saved, and is not recorded",
                 remedy="The records were cut short, or copied before what depends on them: copy all again.",
             )
-
-
-def _pooled(learnings: Sequence[Learning], numbers: Sequence[int]) -> NodeData:
-    """Hold the samples of all starts together, each start's own part under its number.
-
-    Raises
-    ------
-    NotSimulable
-        If the peers' samples differ in shape or dtype, so that they make no pool.
-    """
-    own = [learning.data for learning in learnings]
-    ends = np.cumsum([data.samples for data in own])
-    return NodeData.partitioned(
-        joined_samples([data.train_inputs for data in own]),
-        joined_samples([data.train_targets for data in own]),
-        [np.arange(end - data.samples, end) for end, data in zip(ends, own, strict=True)],
-        numbers=np.array(numbers, dtype=np.int64),
-    )

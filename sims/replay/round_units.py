@@ -86,13 +86,7 @@ class Unit:
             for name, tensor in after.auxiliary.items()
         }
         return [
-            Nodes(
-                rows=after.rows[i : i + 1],
-                ages=after.ages[i : i + 1],
-                steps=after.steps[i : i + 1],
-                optimiser_state=after.optimiser_state[i : i + 1],
-                auxiliary={name: part[i] for name, part in parts.items()},
-            )
+            replace(after.select(slice(i, i + 1)), auxiliary={name: part[i] for name, part in parts.items()})
             for i in range(len(self.members))
         ]
 

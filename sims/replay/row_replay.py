@@ -13,26 +13,28 @@ import torch
 
 from gossipfl.algorithms import Message
 from gossipfl.training import Nodes
+from sims.engine.workers import torch_threads
 from sims.replay.departure import Departure
 from sims.replay.errors import TornRecords
 from sims.replay.history import History, Step
 from sims.replay.learning import Learning, Learnings
-from sims.replay.peer_records import Version
+from sims.replay.lives import Version
 from sims.replay.sending import Senders
-from sims.replay.threads import set_threads_kept
 
 __all__ = ["replay_rows"]
 
 _ALL_OF_ONE = np.zeros(1, dtype=np.int64)
 
 
-def replay_rows(history: History, learnings: Learnings) -> tuple[dict[Version, Nodes], Departure | None]:
+def replay_rows(history: History, learnings: Learnings) -> tuple[dict[Version, Nodes], int, Departure | None]:
     """Compute a history one event after the other.
 
     Returns
     -------
     targets : dict of Version to Nodes
         ``B = 1`` each.
+    waves : int
+        0: see `sims.replay.batched_replay.replay_batched`.
     departure : Departure or None
         The first training whose loss is not the one recorded.
 
@@ -47,7 +49,7 @@ def replay_rows(history: History, learnings: Learnings) -> tuple[dict[Version, N
     current: dict[tuple[str, int], Nodes] = {}
     departure: Departure | None = None
     senders = Senders(history.lives)
-    with set_threads_kept(), torch.no_grad():
+    with torch_threads(None), torch.no_grad():
         for number, step in enumerate(history.steps):
             version, life = step.version, step.life
             if torch.get_num_threads() != life.threads:
@@ -68,7 +70,7 @@ def replay_rows(history: History, learnings: Learnings) -> tuple[dict[Version, N
             current[version[:2]] = nodes
             if reads[version]:
                 kept[version] = nodes
-    return {target: kept[target] for target in history.targets}, departure
+    return {target: kept[target] for target in history.targets}, 0, departure
 
 
 def _computed(

@@ -16,7 +16,7 @@ from gossipfl.codecs.draws import normals
 from gossipfl.outgoing import Draws, Pipeline, pipeline_of, secret_normals
 from gossipfl.outgoing.transformation import Normals
 from sims.replay.errors import NotRecomputable
-from sims.replay.peer_records import Event, Life
+from sims.replay.lives import Event, Life
 
 __all__ = ["Senders", "recorded_normals"]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
@@ -15,29 +14,9 @@ from sims.errors import RunDirectoryError
 from sims.running.records import Records, RunDirectory
 from sims.running.simulation import Arrays
 
-__all__ = ["Checkpoint", "read_checkpoint", "write_checkpoint"]
+__all__ = ["read_checkpoint", "write_checkpoint"]
 
 _FILE = "checkpoint.safetensors"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Checkpoint:
-    """The saved state of a run.
-
-    Parameters
-    ----------
-    arrays : dict
-        State of the simulation.
-    evaluations, nodes : polars.DataFrame
-        Records until then.
-    done : int
-        Evaluations done.
-    """
-
-    arrays: Arrays
-    evaluations: pl.DataFrame
-    nodes: pl.DataFrame | None
-    done: int
 
 
 def write_checkpoint(directory: RunDirectory, arrays: Arrays, records: Records, *, done: int) -> None:
@@ -47,8 +26,17 @@ def write_checkpoint(directory: RunDirectory, arrays: Arrays, records: Records, 
     directory.write_arrays(_FILE, {**arrays, **packed, "records.done": np.array([done])})
 
 
-def read_checkpoint(directory: RunDirectory) -> Checkpoint:
+def read_checkpoint(directory: RunDirectory) -> tuple[Arrays, pl.DataFrame, pl.DataFrame | None, int]:
     """Read the checkpoint of a run.
+
+    Returns
+    -------
+    arrays : dict
+        State of the simulation.
+    evaluations, nodes : polars.DataFrame
+        Records until then.
+    done : int
+        Evaluations done.
 
     Raises
     ------
@@ -69,7 +57,7 @@ def read_checkpoint(directory: RunDirectory) -> Checkpoint:
         nodes = None if packed is None else _unpacked(packed)
     except (SafetensorError, KeyError, OSError, pl.exceptions.PolarsError) as error:
         raise RunDirectoryError(f"{file} is damaged: {error}", remedy="Start the run again.") from error
-    return Checkpoint(arrays=arrays, evaluations=evaluations, nodes=nodes, done=done)
+    return arrays, evaluations, nodes, done
 
 
 def _packed(table: pl.DataFrame) -> NDArray[np.uint8]:

@@ -124,8 +124,6 @@ def _auxiliary_bytes(scenario: Scenario, world: World) -> int:
 
 
 def _slots_per_node(scenario: Scenario, world: World, row_bytes: int) -> float:
-    if scenario.algorithm.in_rounds:
-        return 0.0
     n = min(scenario.population.nodes, _PROBED_NODES)
     small = scenario.model_copy(
         update={

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from safetensors.numpy import save_file
 from sims.errors import RunDirectoryError
 from sims.scenario import Scenario, to_toml
 
-__all__ = ["Records", "RunDirectory", "machine", "versions"]
+__all__ = ["Records", "ResultsDirectory", "RunDirectory", "machine", "versions"]
 
 _QUANTILES = {"q05": 0.05, "q25": 0.25, "median": 0.5, "q75": 0.75, "q95": 0.95}
 
@@ -84,8 +85,8 @@ class Records:
         self._nodes = [] if nodes is None else [nodes]
 
 
-class RunDirectory:
-    """The files of a run; each is replaced atomically, so that it is always valid.
+class ResultsDirectory:
+    """A directory of files, each replaced as a whole, so that it is always valid.
 
     Parameters
     ----------
@@ -94,6 +95,27 @@ class RunDirectory:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+
+    @contextmanager
+    def replacing(self, name: str) -> Iterator[Path]:
+        """Give a temporary file to write, which then takes the place of the one of this name."""
+        temporary = self.path / f".{name}.tmp"
+        yield temporary
+        temporary.replace(self.path / name)
+
+    def write_text(self, name: str, text: str) -> None:
+        """Write a text file."""
+        with self.replacing(name) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+
+    def write_table(self, name: str, table: pl.DataFrame) -> None:
+        """Write a table as ``NAME.parquet``."""
+        with self.replacing(f"{name}.parquet") as temporary:
+            table.write_parquet(temporary)
+
+
+class RunDirectory(ResultsDirectory):
+    """The files of a run."""
 
     def create(self, scenario: Scenario) -> None:
         """Start a new run here.
@@ -122,27 +144,18 @@ class RunDirectory:
             return False
         return isinstance(summary, dict) and summary.get("finished") is True
 
-    def write_text(self, name: str, text: str) -> None:
-        """Write a text file."""
-        temporary = self.path / f".{name}.tmp"
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(self.path / name)
-
     def write_records(self, records: Records) -> None:
         """Write the evaluations so far."""
-        for name, table in (("evaluations.parquet", records.table), ("nodes.parquet", records.nodes)):
-            if table is not None:
-                temporary = self.path / f".{name}.tmp"
-                table.write_parquet(temporary)
-                temporary.replace(self.path / name)
+        self.write_table("evaluations", records.table)
+        if records.nodes is not None:
+            self.write_table("nodes", records.nodes)
 
     def write_arrays(self, name: str, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Write arrays as safetensors."""
-        temporary = self.path / f".{name}.tmp"
-        save_file({key: np.ascontiguousarray(array) for key, array in arrays.items()}, temporary)
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
-        temporary.replace(self.path / name)
+        with self.replacing(name) as temporary:
+            save_file({key: np.ascontiguousarray(array) for key, array in arrays.items()}, temporary)
+            with temporary.open("rb") as written:
+                os.fsync(written.fileno())
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Write what was run, on which machine, and how it ended."""

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import numpy as np
 import polars as pl
+import torch
 from torch import Tensor
 
 from gossipfl.consensus import consensus_distance
 from sims.engine.programme import Compile
-from sims.errors import InvalidScenario, RunDirectoryError
+from sims.errors import InvalidScenario, NotSimulable, RunDirectoryError
 from sims.metrics.evaluation import Evaluator
-from sims.metrics.network_metrics import NetworkMetrics
+from sims.metrics.network_metrics import network_metrics
 from sims.running.checkpoint import read_checkpoint, write_checkpoint
-from sims.running.device import check_device
+from sims.running.interrupts import interrupts_noted
 from sims.running.memory import MemoryEstimate, available_memory, check_memory, estimate_memory
 from sims.running.records import Records, RunDirectory, machine, versions
 from sims.running.simulation import Simulation, simulation_of
@@ -151,7 +148,7 @@ def run(
     [0.0, 1.0, 2.0]
     """
     directory = None if out is None else RunDirectory(Path(out))
-    check_device(device)
+    _check_device(device)
     if resume:
         _refuse_another(scenario, overrides)
         scenario = _scenario_to_resume(directory)
@@ -178,6 +175,20 @@ def run(
     finally:
         simulation.close()
         evaluator.close()
+
+
+def _check_device(device: str) -> None:
+    """Require that a device is available."""
+    try:
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        there = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+        raise NotSimulable(
+            "models cannot be kept on this device",
+            expected=" or ".join(there),
+            got=device,
+            remedy=str(error).splitlines()[0],
+        ) from error
 
 
 def _refuse_another(scenario: Scenario | Path | str | None, overrides: Sequence[str]) -> None:
@@ -230,19 +241,17 @@ class _Runner:
     ) -> None:
         self.scenario, self.world, self.simulation, self.evaluator = scenario, world, simulation, evaluator
         self.directory, self.memory, self.on_progress = directory, memory, on_progress
-        self.together = NetworkMetrics(world)
         self.records = Records()
         self.done = 0  # evaluations, the one before the start included
         self.started, self.evaluating = time.perf_counter(), 0.0
         self.last_written = 0.0
-        self.interrupted, self.asked_to_stop = False, asked_to_stop
+        self.asked_to_stop = asked_to_stop
 
     def restore(self, directory: RunDirectory) -> None:
         """Continue from the directory's checkpoint."""
-        checkpoint = read_checkpoint(directory)
-        self.simulation.restore(checkpoint.arrays)
-        self.records.restore(checkpoint.evaluations, checkpoint.nodes)
-        self.done = checkpoint.done
+        arrays, evaluations, nodes, self.done = read_checkpoint(directory)
+        self.simulation.restore(arrays)
+        self.records.restore(evaluations, nodes)
 
     def run(self) -> Result:
         """Go through all evaluations that are left."""
@@ -250,10 +259,10 @@ class _Runner:
         self._report(points[self.done - 1] if self.done else 0.0)
         since_checkpoint = points[self.done - 1] if self.done else 0.0
         reached = self.done > 0 and self._target_reached(self.records.evaluations[-1])
-        with self._interruptible():
+        with interrupts_noted() as interrupted:
             while self.done < len(points) and not reached:
                 rounds = points[self.done]
-                if not self.simulation.advance(rounds, between=self._is_interrupted):
+                if not self.simulation.advance(rounds, between=lambda: interrupted() or self.asked_to_stop()):
                     break
                 reached = self._target_reached(self._evaluate(rounds))
                 self.done += 1
@@ -262,12 +271,7 @@ class _Runner:
                 if every is not None and rounds - since_checkpoint >= every:
                     self._checkpoint()
                     since_checkpoint = rounds
-        finished = not self.interrupted or self.done == len(points)
-        return self._finish(finished=finished)
-
-    def _is_interrupted(self) -> bool:
-        self.interrupted = self.interrupted or self.asked_to_stop()
-        return self.interrupted
+        return self._finish(finished=reached or self.done == len(points))
 
     def _evaluation_rounds(self) -> list[float]:
         every, end = self.scenario.evaluate.every, self.scenario.stop.rounds
@@ -284,9 +288,9 @@ class _Runner:
             "round": rounds,
             "seconds": self.simulation.seconds(rounds),
             "online": int(online.sum()),
-            **asdict(self.simulation.counts()),
+            **self.simulation.counts(),
             "consensus_distance": consensus_distance(rows, self.world.layout.shared_size, online),
-            **self.together(rows, online),
+            **network_metrics(self.world, rows, online),
             "age_mean": float(self.simulation.ages().mean()),
         }
         row = self.records.add(at, measured, nodes if self.scenario.evaluate.per_node else None)
@@ -344,22 +348,3 @@ class _Runner:
             finished=finished,
             summary=summary,
         )
-
-    @contextmanager
-    def _interruptible(self) -> Iterator[None]:
-        """Let a first Ctrl-C stop the run cleanly, and a second one at once."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-
-        def interrupt(number: int, frame: FrameType | None) -> None:
-            del number, frame
-            if self.interrupted:
-                raise KeyboardInterrupt
-            self.interrupted = True
-
-        before = signal.signal(signal.SIGINT, interrupt)
-        try:
-            yield
-        finally:
-            signal.signal(signal.SIGINT, before)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -21,71 +20,64 @@ from sims.scenario.network import ConstantDelay, NoChurn
 from sims.world import World
 from sims.world.networks import neighbour_lists, round_network
 
-__all__ = ["Counts", "MessageDriven", "RoundBased", "Simulation", "simulation_of"]
+__all__ = ["MessageDriven", "RoundBased", "Simulation", "simulation_of"]
 
 Arrays = dict[str, NDArray[np.generic]]
 _AUXILIARY = "auxiliary."
 _OPTIMISER_STATE = "momentum"  # its name in files from before there were other optimisers
-_Engine = TypeVar("_Engine", Engine, RoundEngine)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Counts:
-    """Totals of the network since the start.
-
-    Parameters
-    ----------
-    messages : int
-        Models sent, those lost included; in rounds, whatever an exchange sends to one neighbour.
-    requests : int
-        Requests for models.
-    lost, unreachable : int
-        Messages lost in transit; messages whose receiver was offline, or on the other side of a split.
-    bytes : int
-        Bytes sent, as on the wire.
-    updates : int
-        Models absorbed.
-    """
-
-    messages: int
-    requests: int
-    lost: int
-    unreachable: int
-    bytes: int
-    updates: int
-
-
-class Simulation(Protocol):
+class Simulation(ABC):
     """A simulation as a run sees it: advanced, and measured."""
 
-    phases: Phases
+    _scenario: Scenario
+    _engine: Engine | RoundEngine
 
+    @property
+    def phases(self) -> Phases:
+        """Time spent, and updates done."""
+        return self._engine.phases
+
+    @abstractmethod
     def advance(self, rounds: float, *, between: Callable[[], bool]) -> bool:
         """Advance to ``rounds`` periods after the start; return False early if ``between`` returns True."""
 
     def rows(self) -> Tensor:
         """Rows of all nodes, ``[N, D]``."""
+        return self._engine.rows()
 
+    @abstractmethod
     def ages(self) -> NDArray[np.int64]:
         """Ages of all models, ``[N]``."""
 
+    @abstractmethod
     def online(self) -> NDArray[np.bool_]:
         """Nodes that are online, bool ``[N]``."""
 
     def seconds(self, rounds: float) -> float:
         """Simulated seconds after a number of rounds."""
+        return rounds * self._scenario.network.period
 
-    def counts(self) -> Counts:
-        """Totals so far."""
+    @abstractmethod
+    def counts(self) -> dict[str, int]:
+        """Totals since the start, as columns of the records.
 
+        ``messages``: models sent, those lost included; in rounds, whatever an exchange sends to one neighbour.
+        ``requests`` for models. ``lost`` in transit. ``unreachable``: the receiver was offline, or on the other
+        side of a split. ``bytes`` sent, as on the wire. ``updates``: models absorbed.
+        """
+
+    @abstractmethod
     def state(self) -> Arrays:
         """All that a checkpoint needs."""
 
+    @abstractmethod
     def restore(self, state: Arrays) -> None:
         """Continue from a checkpoint."""
 
     def close(self) -> None:
         """End the threads."""
+        self._engine.close()
 
 
 def simulation_of(
@@ -102,27 +94,10 @@ def simulation_of(
     return kind(scenario, world, threads=threads, compile_when=compile_when, device=device)
 
 
-class _WithEngine(Generic[_Engine]):
-    """The parts that both kinds of simulation share."""
-
-    _scenario: Scenario
-    _engine: _Engine
-
-    def rows(self) -> Tensor:
-        """Rows of all nodes, ``[N, D]``."""
-        return self._engine.rows()
-
-    def seconds(self, rounds: float) -> float:
-        """Simulated seconds after a number of rounds."""
-        return rounds * self._scenario.network.period
-
-    def close(self) -> None:
-        """End the threads."""
-        self._engine.close()
-
-
-class MessageDriven(_WithEngine[Engine]):
+class MessageDriven(Simulation):
     """A timeline, and the engine that executes it."""
+
+    _engine: Engine
 
     def __init__(
         self, scenario: Scenario, world: World, *, threads: int, compile_when: Compile, device: str
@@ -140,7 +115,6 @@ class MessageDriven(_WithEngine[Engine]):
             compile_when=compile_when,
             device=device,
         )
-        self.phases = self._engine.phases
 
     def advance(self, rounds: float, *, between: Callable[[], bool]) -> bool:
         """Execute windows until ``rounds``."""
@@ -159,17 +133,15 @@ class MessageDriven(_WithEngine[Engine]):
         """Nodes that are online, bool ``[N]``."""
         return self._timeline.online
 
-    def counts(self) -> Counts:
-        """Totals so far."""
-        timeline = self._timeline
-        return Counts(
-            messages=timeline.sent,
-            requests=timeline.requests,
-            lost=timeline.lost,
-            unreachable=timeline.unreachable,
-            bytes=timeline.sent * self._world.message_bytes,
-            updates=self.phases.updates,
-        )
+    def counts(self) -> dict[str, int]:
+        """Totals since the start."""
+        counts = self._timeline.counts
+        return {
+            "messages": counts["sent"],
+            **{name: counts[name] for name in ("requests", "lost", "unreachable")},
+            "bytes": counts["sent"] * self._world.message_bytes,
+            "updates": self.phases.updates,
+        }
 
     def state(self) -> Arrays:
         """All that a checkpoint needs."""
@@ -195,8 +167,10 @@ class MessageDriven(_WithEngine[Engine]):
         self.phases.updates = int(state["updates"][0])
 
 
-class RoundBased(_WithEngine[RoundEngine]):
+class RoundBased(Simulation):
     """A mixing sequence, and the engine that runs its rounds."""
+
+    _engine: RoundEngine
 
     def __init__(
         self, scenario: Scenario, world: World, *, threads: int, compile_when: Compile, device: str
@@ -211,7 +185,6 @@ class RoundBased(_WithEngine[RoundEngine]):
             compile_when=compile_when,
             device=device,
         )
-        self.phases = self._engine.phases
 
     def advance(self, rounds: float, *, between: Callable[[], bool]) -> bool:
         """Do rounds until ``rounds`` are done."""
@@ -229,16 +202,11 @@ class RoundBased(_WithEngine[RoundEngine]):
         """Nodes that are online, bool ``[N]``: in rounds, all."""
         return np.ones(self._scenario.population.nodes, dtype=bool)
 
-    def counts(self) -> Counts:
-        """Totals so far."""
-        return Counts(
-            messages=self._engine.exchanges.messages,
-            requests=0,
-            lost=0,
-            unreachable=0,
-            bytes=self._engine.exchanges.bytes,
-            updates=self.phases.updates,
-        )
+    def counts(self) -> dict[str, int]:
+        """Totals since the start; nothing is lost in rounds."""
+        messages, sent = self._engine.exchanges.messages, self._engine.exchanges.bytes
+        none = dict.fromkeys(("requests", "lost", "unreachable"), 0)
+        return {"messages": messages, **none, "bytes": sent, "updates": self.phases.updates}
 
     def state(self) -> Arrays:
         """All that a checkpoint needs."""

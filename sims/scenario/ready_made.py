@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
+from typing import Any
 
+from gossipfl.settings.places import syntax_error
 from sims.errors import SimulationError
 from topology.spelling import did_you_mean
 from topology.text import read_text
 
-__all__ = ["SCENARIOS", "read_toml"]
+__all__ = ["SCENARIOS", "parsed", "read_toml"]
 
 SCENARIOS = Path(__file__).parent.parent / "scenarios"
 """Directory of the ready-made scenarios."""
@@ -56,3 +59,11 @@ def read_toml(
         return path, read_text(path)
     except (OSError, UnicodeDecodeError) as failure:
         raise error(f"{path} cannot be read: {failure}") from failure
+
+
+def parsed(text: str, *, source: str, error: type[SimulationError]) -> dict[str, Any]:
+    """Parse the text of a file; an error of this type names the line that is no TOML."""
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as failure:
+        raise error(syntax_error(failure, source)) from failure

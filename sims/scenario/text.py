@@ -10,9 +10,8 @@ from typing import Any
 
 import tomli_w
 
-from gossipfl.settings.places import syntax_error
 from sims.errors import InvalidScenario
-from sims.scenario.ready_made import SCENARIOS, read_toml
+from sims.scenario.ready_made import SCENARIOS, parsed, read_toml
 from sims.scenario.scenario import Scenario
 from sims.scenario.tables import resolve, topology_table
 from topology.catalogue import canonical_name
@@ -67,7 +66,7 @@ def load_table(file: Path | str) -> dict[str, Any]:
         If the file is missing or not TOML.
     """
     path, text = _read(file)
-    table = _parsed(text, str(path))
+    table = parsed(text, source=str(path), error=InvalidScenario)
     resolve(table, path.parent)
     return table
 
@@ -100,13 +99,6 @@ def _read(file: Path | str) -> tuple[Path, str]:
     return read_toml(file, kind="scenario", directory=SCENARIOS, error=InvalidScenario)
 
 
-def _parsed(text: str, source: str) -> dict[str, Any]:
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise InvalidScenario(syntax_error(error, source)) from error
-
-
 def parse_scenario(
     text: str, *, source: str = "scenario", overrides: Sequence[str] = (), directory: Path | None = None
 ) -> Scenario:
@@ -133,7 +125,7 @@ def parse_scenario(
     >>> scenario.population.nodes
     8
     """
-    table = _parsed(text, source)
+    table = parsed(text, source=source, error=InvalidScenario)
     override_all(table, overrides)
     if directory is not None:
         resolve(table, directory)

@@ -16,11 +16,7 @@ __all__ = ["Sweep", "SweepProgress", "SweepResult", "load_sweep", "parse_sweep",
 __getattr__ = lazy_attributes(
     __name__,
     {
-        "Sweep": "sims.sweeping.settings",
-        "SweepProgress": "sims.sweeping.execution",
-        "SweepResult": "sims.sweeping.execution",
-        "load_sweep": "sims.sweeping.settings",
-        "parse_sweep": "sims.sweeping.settings",
-        "sweep": "sims.sweeping.execution",
+        **dict.fromkeys(("Sweep", "load_sweep", "parse_sweep"), "sims.sweeping.settings"),
+        **dict.fromkeys(("SweepProgress", "SweepResult", "sweep"), "sims.sweeping.execution"),
     },
 )

@@ -13,6 +13,7 @@ import polars as pl
 import tomli_w
 
 from sims.errors import SweepDirectoryError
+from sims.running.records import ResultsDirectory
 from sims.sweeping.jobs import Job, Outcome
 from sims.sweeping.settings import Sweep, parse_sweep
 from topology.text import read_text
@@ -22,19 +23,12 @@ __all__ = ["SweepDirectory", "saved_sweep"]
 _SETTINGS = "sweep.toml"
 
 
-class SweepDirectory:
-    """Files of a sweep, each replaced as a whole.
+class SweepDirectory(ResultsDirectory):
+    """Files of a sweep.
 
     ``sweep.toml``; ``runs/ID`` and ``tuning/ID``, a directory of each run; ``runs.parquet``,
     ``evaluations.parquet`` and ``tuning.parquet``; ``summary.json``.
-
-    Parameters
-    ----------
-    path : Path
     """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
 
     @contextmanager
     def opened(self, sweep: Sweep, *, resume: bool) -> Iterator[None]:
@@ -57,7 +51,7 @@ class SweepDirectory:
                     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except BlockingIOError as error:
                     raise SweepDirectoryError(f"another process is sweeping into {self.path}") from error
-                self._write(_SETTINGS, tomli_w.dumps(sweep.model_dump(mode="json", exclude_none=True)))
+                self.write_text(_SETTINGS, tomli_w.dumps(sweep.model_dump(mode="json", exclude_none=True)))
                 yield
         except OSError as error:
             raise SweepDirectoryError(f"{self.path} cannot be written to: {error}") from error
@@ -81,15 +75,8 @@ class SweepDirectory:
     def write(self, tables: Mapping[str, pl.DataFrame], summary: Mapping[str, Any]) -> None:
         """Write the dataset and the summary."""
         for name, table in tables.items():
-            temporary = self.path / f".{name}.tmp"
-            table.write_parquet(temporary)
-            temporary.replace(self.path / f"{name}.parquet")
-        self._write("summary.json", json.dumps(summary, indent=2) + "\n")
-
-    def _write(self, name: str, text: str) -> None:
-        temporary = self.path / f".{name}.tmp"
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(self.path / name)
+            self.write_table(name, table)
+        self.write_text("summary.json", json.dumps(summary, indent=2) + "\n")
 
 
 def saved_sweep(path: Path) -> Sweep:

@@ -202,10 +202,9 @@ class _Sweeping:
     def run(self, size: int, compile_when: Compile) -> SweepResult:
         """Do all jobs."""
         started = time.perf_counter()
-        with Pool(size=size, compile_when=compile_when) as pool:
-            pool.run(self._take, self._done, directory_of=self._directory_of, on_wait=self._waiting)
-            interrupted = pool.interrupted
-        result = self._result(finished=not interrupted, seconds=time.perf_counter() - started)
+        pool = Pool(size=size, compile_when=compile_when)
+        finished = pool.run(self._take, self._done, directory_of=self._directory_of, on_wait=self._waiting)
+        result = self._result(finished=finished, seconds=time.perf_counter() - started)
         self._write(result)
         return result
 

@@ -7,12 +7,7 @@ from typing import Any
 
 from sims.errors import InvalidSweep
 
-__all__ = ["assign", "flattened", "is_list", "label_of", "look_up"]
-
-
-def is_list(value: object) -> bool:
-    """Whether a value is an array of TOML."""
-    return isinstance(value, (list, tuple))
+__all__ = ["assign", "flattened", "label_of", "look_up"]
 
 
 def flattened(table: Any, *, until: Callable[[Mapping[str, Any]], bool] = lambda value: False) -> Any:
@@ -74,6 +69,6 @@ def label_of(value: Any) -> bool | int | float | str:
         )
         name = value.get("name", value.get("kind", ""))
         return f"{name}({rest})" if rest else str(name)
-    if is_list(value):
+    if isinstance(value, (list, tuple)):
         return f"[{', '.join(str(label_of(inner)) for inner in value)}]"
     return str(value)

@@ -13,7 +13,7 @@ import numpy as np
 from sims.errors import InvalidSweep
 from sims.scenario import Scenario
 from sims.scenario.text import scenario_of
-from sims.sweeping.keys import assign, flattened, is_list, label_of
+from sims.sweeping.keys import assign, flattened, label_of
 from sims.sweeping.settings import Choice, Distribution, Integer, LogUniform, RandomSearch, Sweep
 
 __all__ = ["Point", "points_of", "scenario_at"]
@@ -192,7 +192,7 @@ def _refuse_doubly_swept(sweep: Sweep, axes: Sequence[Sequence[_Option]]) -> Non
 def _without_label(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _without_label(inner) for key, inner in value.items() if key != "label"}
-    return [_without_label(inner) for inner in value] if is_list(value) else value
+    return [_without_label(inner) for inner in value] if isinstance(value, (list, tuple)) else value
 
 
 def _short(value: Value) -> str:

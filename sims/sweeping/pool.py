@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
-import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
-from types import FrameType, TracebackType
 
 from sims.engine.programme import Compile
 from sims.errors import WorkersNotStarted
+from sims.running.interrupts import interrupts_noted
 from sims.sweeping.jobs import Job, Outcome
 from sims.sweeping.worker import work
 
@@ -33,7 +32,7 @@ class _Worker:
 
 
 class Pool:
-    """As a context: a first Ctrl-C lets the current runs stop and write checkpoints, a second kills them.
+    """Worker processes that do jobs.
 
     Parameters
     ----------
@@ -46,26 +45,6 @@ class Pool:
         self._size, self._compile_when = size, compile_when
         self._workers: list[_Worker] = []
         self._context = multiprocessing.get_context("spawn")
-        self._before: Callable[[int, FrameType | None], object] | int | None = None
-        self.interrupted = False
-
-    def __enter__(self) -> Pool:
-        if threading.current_thread() is threading.main_thread():
-            self._before = signal.signal(signal.SIGINT, self._interrupt)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for worker in self._workers:
-            if worker.job is not None:
-                worker.process.kill()
-            worker.connection.close()
-        for worker in self._workers:
-            worker.process.join()
-        self._workers.clear()
-        if self._before is not None:
-            signal.signal(signal.SIGINT, self._before)
 
     def run(
         self,
@@ -74,8 +53,10 @@ class Pool:
         *,
         directory_of: Callable[[Job], Path | None],
         on_wait: Callable[[float], None],
-    ) -> None:
-        """Do jobs until there are none left.
+    ) -> bool:
+        """Do jobs until there are none left, and return True.
+
+        A first Ctrl-C lets the current runs stop and write checkpoints, and returns False; a second kills them.
 
         Parameters
         ----------
@@ -93,27 +74,33 @@ class Pool:
         WorkersNotStarted
         """
         asked = False
-        while True:
-            while not self.interrupted and self._has_room() and (job := take()) is not None:
-                self._give(job, directory_of(job))
-            busy = [worker for worker in self._workers if worker.job is not None]
-            if not busy:
-                return
-            if self.interrupted and not asked:
-                asked = True
-                for worker in busy:
-                    with suppress(OSError):  # it has just died, and will be heard of
-                        worker.connection.send(None)
-            for ready in wait([worker.connection for worker in busy], timeout=_LOOK_UP_SECONDS):
-                worker = next(worker for worker in busy if worker.connection is ready)
-                self._hear(worker, done)
-            on_wait(sum(worker.share for worker in self._workers))
+        with interrupts_noted() as interrupted:
+            try:
+                while True:
+                    while not interrupted() and self._has_room() and (job := take()) is not None:
+                        self._give(job, directory_of(job))
+                    busy = [worker for worker in self._workers if worker.job is not None]
+                    if not busy:
+                        return not interrupted()
+                    if interrupted() and not asked:
+                        asked = True
+                        for worker in busy:
+                            with suppress(OSError):  # it has just died, and will be heard of
+                                worker.connection.send(None)
+                    for ready in wait([worker.connection for worker in busy], timeout=_LOOK_UP_SECONDS):
+                        self._hear(next(worker for worker in busy if worker.connection is ready), done)
+                    on_wait(sum(worker.share for worker in self._workers))
+            finally:
+                self._end()
 
-    def _interrupt(self, number: int, frame: FrameType | None) -> None:
-        del number, frame
-        if self.interrupted:
-            raise KeyboardInterrupt
-        self.interrupted = True
+    def _end(self) -> None:
+        for worker in self._workers:
+            if worker.job is not None:
+                worker.process.kill()
+            worker.connection.close()
+        for worker in self._workers:
+            worker.process.join()
+        self._workers.clear()
 
     def _has_room(self) -> bool:
         return len(self._workers) < self._size or any(worker.job is None for worker in self._workers)

@@ -72,8 +72,3 @@ class GeometricSearch:
     def best(scores: Mapping[float, float]) -> float:
         """The exponent with the highest score; of several, the one nearest to the start, the smaller one first."""
         return min(scores, key=lambda exponent: (-scores[exponent], abs(exponent), exponent))
-
-    @staticmethod
-    def at_edge(scores: Mapping[float, float]) -> bool:
-        """Whether the best is still the smallest or the largest tried: a larger budget might find a better one."""
-        return GeometricSearch.best(scores) in (min(scores), max(scores))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -11,13 +10,12 @@ from typing import Annotated, Any, Literal
 import tomli_w
 from pydantic import Field, field_validator, model_validator
 
-from gossipfl.settings.places import syntax_error
 from gossipfl.settings.table import Table
 from sims.errors import InvalidScenario, InvalidSweep
-from sims.scenario.ready_made import SCENARIOS, read_toml
+from sims.scenario.ready_made import SCENARIOS, parsed, read_toml
 from sims.scenario.tables import modules_of, topology_table
 from sims.scenario.text import load_table
-from sims.sweeping.keys import flattened, is_list
+from sims.sweeping.keys import flattened
 from topology.errors import TopologyError
 
 __all__ = [
@@ -62,18 +60,12 @@ class LogUniform(_Range):
     low: float = Field(gt=0, description="lower bound")
 
 
-class Integer(_Section):
+class Integer(_Range):
     """Uniform over whole numbers, both bounds included."""
 
     distribution: Literal["int"]
     low: int = Field(description="smallest value")
     high: int = Field(description="largest value")
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Integer:
-        if not self.low < self.high:
-            raise ValueError(f"low ({self.low}) must be below high ({self.high})")
-        return self
 
 
 class Choice(_Section):
@@ -163,7 +155,7 @@ class Sweep(_Section):
     def _grid_dotted(cls, values: Any) -> Any:
         dotted = flattened(values)
         for key, value in dotted.items() if isinstance(dotted, dict) else ():
-            if not is_list(value) or not value:
+            if not isinstance(value, (list, tuple)) or not value:
                 raise ValueError(f"{key}: expected a list of values to try")
         return dotted
 
@@ -243,10 +235,7 @@ def parse_sweep(
     {'training.learning_rate': (0.1, 0.3)}
     """
     if isinstance(text, str):
-        try:
-            table = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
-            raise InvalidSweep(syntax_error(error, source)) from error
+        table = parsed(text, source=source, error=InvalidSweep)
     else:
         table, text = dict(text), tomli_w.dumps(text)
     sweep = Sweep.from_file(table, source=source, text=text)

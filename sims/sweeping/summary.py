@@ -8,8 +8,8 @@ from typing import Any
 
 import polars as pl
 
+from sims.metrics.intervals import mean_interval
 from sims.sweeping.checking import Checked
-from sims.sweeping.intervals import mean_interval
 from sims.sweeping.jobs import Outcome
 from sims.sweeping.points import Point
 from sims.sweeping.scores import best_row, score_of
@@ -36,13 +36,7 @@ def runs_table(sweep: Sweep, checked: Sequence[Checked], outcomes: Sequence[Outc
         if entry.refusal is not None
     ]
     for outcome in outcomes:
-        row = {
-            **_columns(sweep, points[outcome.job.point], outcome),
-            "state": outcome.state,
-            "error": outcome.error,
-            "wall_seconds": outcome.seconds,
-            "score": score_of(outcome.evaluations, sweep),
-        }
+        row = _row(sweep, points, outcome)
         if outcome.evaluations is not None:
             best = best_row(outcome.evaluations, sweep)
             if best is not None:
@@ -72,13 +66,7 @@ def tuning_table(sweep: Sweep, checked: Sequence[Checked], outcomes: Sequence[Ou
     """One row a trial: the value tried, the seed, and the score on the samples that trials are measured on."""
     points = {entry.point.number: entry.point for entry in checked}
     rows = [
-        {
-            **_columns(sweep, points[outcome.job.point], outcome),
-            "state": outcome.state,
-            "error": outcome.error,
-            "wall_seconds": outcome.seconds,
-            "score": score_of(outcome.evaluations, sweep),
-        }
+        _row(sweep, points, outcome)
         for outcome in sorted(outcomes, key=lambda o: (o.job.point, o.job.tuned or 0.0, o.job.seed))
     ]
     return pl.DataFrame(rows, infer_schema_length=None)
@@ -124,7 +112,7 @@ def _compared(
     sweep: Sweep, entry: Checked, outcomes: Sequence[Outcome], trials: Sequence[Outcome]
 ) -> dict[str, Any]:
     scores = list(_scores(sweep, outcomes).values())
-    interval = mean_interval(scores, confidence=sweep.confidence) if scores else None
+    mean, low, high = mean_interval(scores, confidence=sweep.confidence) if scores else (None, None, None)
     failed = [outcome.error for outcome in outcomes if outcome.state == "failed"]
     found: dict[str, Any] = {"point": entry.point.number, "label": entry.point.label}
     found["values"] = dict(entry.point.columns)
@@ -139,9 +127,9 @@ def _compared(
         "failed": len(failed),
         "error": entry.refusal or next(iter(failed), None),
         "impossible": entry.refusal is not None,
-        "mean": interval.mean if interval else None,
-        "low": interval.low if interval else None,
-        "high": interval.high if interval else None,
+        "mean": mean,
+        "low": low,
+        "high": high,
     }
 
 
@@ -150,8 +138,8 @@ def _behind(sweep: Sweep, best: Mapping[int, float], own: Mapping[int, float]) -
     pairs = [sign * (best[seed] - own[seed]) for seed in sorted(best.keys() & own.keys())]
     if not pairs:
         return {}
-    interval = mean_interval(pairs, confidence=sweep.confidence)
-    return {"behind": interval.mean, "behind_low": interval.low, "behind_high": interval.high}
+    mean, low, high = mean_interval(pairs, confidence=sweep.confidence)
+    return {"behind": mean, "behind_low": low, "behind_high": high}
 
 
 def _scores(sweep: Sweep, outcomes: Sequence[Outcome]) -> dict[int, float]:
@@ -164,6 +152,16 @@ def _by_point(outcomes: Sequence[Outcome]) -> defaultdict[int, list[Outcome]]:
     for outcome in outcomes:
         found[outcome.job.point].append(outcome)
     return found
+
+
+def _row(sweep: Sweep, points: Mapping[int, Point], outcome: Outcome) -> dict[str, Any]:
+    return {
+        **_columns(sweep, points[outcome.job.point], outcome),
+        "state": outcome.state,
+        "error": outcome.error,
+        "wall_seconds": outcome.seconds,
+        "score": score_of(outcome.evaluations, sweep),
+    }
 
 
 def _columns(sweep: Sweep, point: Point, outcome: Outcome | None = None) -> dict[str, Any]:

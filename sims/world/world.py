@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from typing import Any
 
@@ -26,6 +26,8 @@ from sims.scenario.outgoing import outgoing_of_messages
 from sims.world.trace_cache import Traces
 
 __all__ = ["World", "build_world"]
+
+_DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +71,7 @@ class World:
     @property
     def dtype(self) -> torch.dtype:
         """Of rows: that of the scenario's precision."""
-        return torch.float64 if self.scenario.precision == "float64" else torch.float32
+        return _DTYPES[self.scenario.precision]
 
     @property
     def message_algorithm(self) -> MessageAlgorithm:
@@ -179,14 +181,12 @@ def build_world(scenario: Scenario, *, traces: Traces | None = None) -> World:
     task = find_task(
         scenario.task.name, scenario.task.options, metrics=scenario.task.metrics, directory=scenario.modules
     )
-    if scenario.precision == "float64":
-        task = replace(task, model=partial(_in_double, task))
     dataset = task.dataset()
     if scenario.precision == "float64":
-        dataset = _doubled(dataset)
+        task, dataset = replace(task, model=partial(_in_double, task)), _doubled(dataset)
     if scenario.evaluate.validation is not None:
         dataset = _held_out(dataset, scenario.evaluate.validation, seed=scenario.seed)
-    dtype = torch.float64 if scenario.precision == "float64" else torch.float32
+    dtype = _DTYPES[scenario.precision]
     trainer = Trainer.of(task, _divided(scenario, dataset), scenario.training, dtype=dtype)
     measured = slice(scenario.evaluate.samples)
     world = World(
@@ -212,10 +212,7 @@ def _doubled(dataset: Dataset) -> Dataset:
         return leaf.double() if leaf.is_floating_point() else leaf
 
     return Dataset(
-        train_inputs=map_leaves(double, dataset.train_inputs),
-        train_targets=map_leaves(double, dataset.train_targets),
-        test_inputs=map_leaves(double, dataset.test_inputs),
-        test_targets=map_leaves(double, dataset.test_targets),
+        **{field.name: map_leaves(double, getattr(dataset, field.name)) for field in fields(Dataset)}
     )
 
 

@@ -16,7 +16,7 @@ from sims.analysis.errors import TargetNotReached, UnknownMetric
 from sims.analysis.measures.pooled import Pooled, pooled_choice, pooled_for_all
 from sims.analysis.measures.targets import COSTS, Cost, Statistic, common_target, cost_to_target, curve_of
 from sims.analysis.runs.run import Run, is_lower_better
-from sims.engine.workers import one_thread_each
+from sims.engine.workers import torch_threads
 
 __all__ = ["Analysis", "analyse"]
 
@@ -94,7 +94,7 @@ def analyse(
         _require_reached(runs, metric, target, asked.statistic)
     given = pooled_choice(asked.pooled, metric)
     measured: dict[int, Measured] = {}
-    with one_thread_each():  # many small products: more threads would mostly wait for each other
+    with torch_threads():  # many small products: more threads would mostly wait for each other
         trained = pooled_for_all(runs) if given is None else {}
         for run in runs:
             if on_run is not None:
@@ -117,11 +117,12 @@ def _measured_group(
     costs: dict[Cost, Floats] = {}
     if target is not None:
         for cost in COSTS:
-            spent = [
-                cost_to_target(run, cost, metric=metric, target=target, statistic=statistic)
-                for run in group.runs
-            ]
-            costs[cost] = np.array([np.nan if value is None else value for value in spent])
+            costs[cost] = np.array(
+                [
+                    cost_to_target(run, cost, metric=metric, target=target, statistic=statistic)
+                    for run in group.runs
+                ]
+            )
     return MeasuredGroup(label=group.label, runs=tuple(measured[id(run)] for run in group.runs), costs=costs)
 
 
@@ -142,7 +143,7 @@ def _metric(runs: Sequence[Run], wanted: str | None) -> str:
 def _require_reached(runs: Sequence[Run], metric: str, target: float, statistic: Statistic) -> None:
     best = []
     for run in runs:
-        if cost_to_target(run, "round", metric=metric, target=target, statistic=statistic) is not None:
+        if np.isfinite(cost_to_target(run, "round", metric=metric, target=target, statistic=statistic)):
             return
         curve = curve_of(run, metric, statistic)
         curve = curve[np.isfinite(curve)]

@@ -104,18 +104,12 @@ def _sooner(analysis: Analysis, first: MeasuredGroup, second: MeasuredGroup) -> 
     comparison = compare(a, b, confidence=analysis.questions.confidence, seed=analysis.questions.seed)
     if not comparison.pairs:
         reason = _why_not(first, second, cost)
-        return (
-            f"{second.label} and {first.label} cannot be compared at {wanted(analysis)}: {reason}",
-            "",
-            comparison,
-        )
+        said = f"{second.label} and {first.label} cannot be compared at {wanted(analysis)}: {reason}"
+        return said, "", comparison
     ratio = comparison.ratio
     if not math.isfinite(ratio.mean) or abs(math.log(ratio.mean)) < _ALIKE:
-        return (
-            f"{second.label} reaches {wanted(analysis)} as soon as {first.label} {_UNITS[cost]}",
-            "",
-            comparison,
-        )
+        said = f"{second.label} reaches {wanted(analysis)} as soon as {first.label} {_UNITS[cost]}"
+        return said, "", comparison
     quick, slow = (second, first) if ratio.mean <= 1 else (first, second)
     times = ratio if ratio.mean > 1 else _inverse(ratio)
     said = f"{quick.label} reaches {wanted(analysis)} {times.mean:.3g} times sooner than {slow.label}"

@@ -12,27 +12,11 @@ from sims.analysis.comparison.questions import Questions
 from sims.analysis.comparison.statistics import Interval, band, confidence_interval
 from sims.analysis.measures.targets import Cost
 
-__all__ = ["Band", "MeasuredGroup"]
+__all__ = ["MeasuredGroup"]
 
 _GRID = 200
 
 Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Band:
-    """A curve of a group: the mean over seeds at every point, and its confidence band.
-
-    Parameters
-    ----------
-    x, mean, low, high : ndarray
-        Shape ``[k]``; low and high are NaN with fewer than three seeds.
-    """
-
-    x: Floats
-    mean: Floats
-    low: Floats
-    high: Floats
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,8 +55,10 @@ class MeasuredGroup:
         """Mean of a measurement over seeds, with its confidence interval."""
         return confidence_interval(self.values(name), confidence=questions.confidence, seed=questions.seed)
 
-    def band(self, column: str, questions: Questions, *, over: str = "round") -> Band | None:
-        """A column of the curves over another one; None if no run has it.
+    def band(
+        self, column: str, questions: Questions, *, over: str = "round"
+    ) -> tuple[Floats, Floats, Floats, Floats] | None:
+        """Another column, and this one's mean, low and high over seeds, ``[k]`` each; None if no run has it.
 
         Runs measured at different times are interpolated, each within the span it covers.
         """
@@ -85,5 +71,4 @@ class MeasuredGroup:
         if any(len(other) != len(x) or not np.array_equal(other, x) for other, _ in curves):
             x = np.linspace(min(c[0][0] for c in curves), max(c[0][-1] for c in curves), _GRID)
         values = np.stack([np.interp(x, at, y, left=np.nan, right=np.nan) for at, y in curves])
-        mean, low, high = band(values, confidence=questions.confidence, seed=questions.seed)
-        return Band(x=x, mean=mean, low=low, high=high)
+        return x, *band(values, confidence=questions.confidence, seed=questions.seed)

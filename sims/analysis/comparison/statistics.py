@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from sims.metrics.intervals import bootstrapped
+
 __all__ = [
     "Comparison",
     "Interval",
@@ -23,7 +25,6 @@ __all__ = [
 
 Floats = NDArray[np.float64]
 
-_RESAMPLES = 9999
 _BAND_RESAMPLES = 999
 _FEWEST_FOR_BOOTSTRAP = 3  # with two values, a bootstrap sees only three different means
 
@@ -68,16 +69,15 @@ def confidence_interval(
     Returns
     -------
     Interval
-        Bias-corrected and accelerated (Efron 1987); by percentiles where that is undefined, as for equal values. A
-        bootstrap of very few values is too narrow: read it with the number of seeds.
+        See `sims.metrics.intervals.bootstrapped`; read it with the number of seeds.
     """
     given = np.asarray(values, dtype=np.float64)
     given = given[~np.isnan(given)]
     mean = float(given.mean()) if len(given) else float("nan")
     if len(given) < _FEWEST_FOR_BOOTSTRAP:
         return Interval(mean=mean, low=float("nan"), high=float("nan"), values=len(given))
-    low, high = _bootstrapped(given, confidence=confidence, seed=seed)
-    return Interval(mean=mean, low=float(low), high=float(high), values=len(given))
+    low, high = bootstrapped(given, confidence=confidence, generator=lambda: np.random.default_rng(seed))
+    return Interval(mean=mean, low=low, high=high, values=len(given))
 
 
 def band(curves: Floats, *, confidence: float = 0.95, seed: int = 0) -> tuple[Floats, Floats, Floats]:
@@ -105,52 +105,23 @@ def band(curves: Floats, *, confidence: float = 0.95, seed: int = 0) -> tuple[Fl
     return mean, np.asarray(low), np.asarray(high)
 
 
-def _bootstrapped(values: Floats, *, confidence: float, seed: int) -> tuple[float, float]:
-    if np.ptp(values) == 0:
-        return float(values[0]), float(values[0])
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of intervals that are not defined; these are taken by percentiles
-        for method in ("BCa", "percentile"):
-            found = stats.bootstrap(
-                (values,),
-                np.mean,
-                n_resamples=_RESAMPLES,
-                confidence_level=confidence,
-                method=method,
-                rng=np.random.default_rng(seed),
-            ).confidence_interval
-            if math.isfinite(found.low) and math.isfinite(found.high):
-                break
-    return float(found.low), float(found.high)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """Two algorithms, measured on the same seeds.
-
-    Parameters
-    ----------
-    pairs : int
-        Seeds that both have.
-    difference : Interval
-        Second minus first.
-    ratio : Interval
-        Second over first, geometric mean over seeds; NaN where a value is not positive.
-    p_value : float
-        Two-sided paired permutation test of the mean difference, exact for up to 13 pairs; NaN with fewer than
-        two.
-    wilcoxon : float
-        p of Wilcoxon's signed-rank test, two-sided.
-    effect : float
-        Cohen's d of paired values: mean difference over its standard deviation. Infinite if that is 0.
-    """
+    """Two algorithms, measured on the same seeds."""
 
     pairs: int
+    """Seeds that both have."""
     difference: Interval
+    """Second minus first."""
     ratio: Interval
+    """Second over first, geometric mean over seeds; NaN where a value is not positive."""
     p_value: float
+    """Two-sided paired permutation test of the mean difference, exact for up to 13 pairs; NaN with fewer than two.
+    """
     wilcoxon: float
+    """p of Wilcoxon's signed-rank test, two-sided."""
     effect: float
+    """Cohen's d of paired values: mean difference over its standard deviation. Infinite if that is 0."""
 
 
 def compare(first: Floats, second: Floats, *, confidence: float = 0.95, seed: int = 0) -> Comparison:

@@ -32,36 +32,26 @@ _Bend = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Landscape:
-    """The problem as the last models of a run see it; x̄ is their mean, fᵢ the loss on node i's own samples.
-
-    Parameters
-    ----------
-    smoothness : float
-        L: largest eigenvalue, by modulus, of the Hessian of f = (1/n) Σ fᵢ at x̄.
-    stiffness : float
-        Curvature of f at x̄ along the nodes' deviations, Σ vᵢᵀ∇²f(x̄)vᵢ / Σ ‖vᵢ‖², vᵢ = xᵢ − x̄; L if there are none.
-    noise : float
-        σ²: mean over nodes of E‖∇Fᵢ(x̄; batch) − ∇fᵢ(x̄)‖², all coordinates together.
-    heterogeneity : float
-        ζ²: (1/n) Σ ‖∇fᵢ(x̄) − ∇f(x̄)‖².
-    gradient : float
-        ‖∇f(x̄)‖².
-    disagreement : float
-        (1/n) Σ ‖∇fᵢ(xᵢ) − mean‖²: the spread of gradients at the nodes' own models.
-    distance : float
-        Ξ² = (1/n) Σ ‖xᵢ − x̄‖², over the trained parameters.
-    nodes : int
-        Nodes measured; of more than 128, evenly spaced ones.
-    """
+    """The problem as the last models of a run see it; x̄ is their mean, fᵢ the loss on node i's own samples."""
 
     smoothness: float
+    """L: largest eigenvalue, by modulus, of the Hessian of f = (1/n) Σ fᵢ at x̄."""
     stiffness: float
+    """Curvature of f at x̄ along the nodes' deviations, Σ vᵢᵀ∇²f(x̄)vᵢ / Σ ‖vᵢ‖², vᵢ = xᵢ − x̄; L if there are
+    none.
+    """
     noise: float
+    """σ²: mean over nodes of E‖∇Fᵢ(x̄; batch) − ∇fᵢ(x̄)‖², all coordinates together."""
     heterogeneity: float
+    """ζ²: (1/n) Σ ‖∇fᵢ(x̄) − ∇f(x̄)‖²."""
     gradient: float
+    """‖∇f(x̄)‖²."""
     disagreement: float
+    """(1/n) Σ ‖∇fᵢ(xᵢ) − mean‖²: the spread of gradients at the nodes' own models."""
     distance: float
+    """Ξ² = (1/n) Σ ‖xᵢ − x̄‖², over the trained parameters."""
     nodes: int
+    """Nodes measured; of more than 128, evenly spaced ones."""
 
 
 def measure_landscape(problem: Problem, rows: Rows) -> Landscape:

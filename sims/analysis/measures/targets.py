@@ -36,7 +36,7 @@ def curve_of(run: Run, metric: str, statistic: Statistic = "mean") -> Floats:
     return run.column(f"{metric}_{worst if statistic == 'worst' else statistic}")
 
 
-def crossing(cost: Floats, values: Floats, target: float, *, lower_is_better: bool = False) -> float | None:
+def crossing(cost: Floats, values: Floats, target: float, *, lower_is_better: bool = False) -> float:
     """The cost at which a curve first reaches a target.
 
     Parameters
@@ -50,8 +50,8 @@ def crossing(cost: Floats, values: Floats, target: float, *, lower_is_better: bo
 
     Returns
     -------
-    float or None
-        On the straight line between the last measurement short of the target and the first that is not; None
+    float
+        On the straight line between the last measurement short of the target and the first that is not; NaN
         if there is no such measurement. The line is an estimate: the true time lies between the two.
     """
     measured = ~(np.isnan(values) | np.isnan(cost))
@@ -60,7 +60,7 @@ def crossing(cost: Floats, values: Floats, target: float, *, lower_is_better: bo
         values, target = -values, -target
     reached = np.flatnonzero(values >= target)
     if not len(reached):
-        return None
+        return math.nan
     i = int(reached[0])
     if i == 0 or values[i] == values[i - 1]:
         return float(cost[i])
@@ -70,8 +70,8 @@ def crossing(cost: Floats, values: Floats, target: float, *, lower_is_better: bo
 
 def cost_to_target(
     run: Run, cost: Cost, *, metric: str, target: float, statistic: Statistic = "mean"
-) -> float | None:
-    """The cost at which a run first reaches a target; None if it never does."""
+) -> float:
+    """The cost at which a run first reaches a target; NaN if it never does."""
     return crossing(
         run.column(cost),
         curve_of(run, metric, statistic),
@@ -84,11 +84,12 @@ def costs_of_targets(
     run: Run, cost: Cost, targets: Floats, *, metric: str, statistic: Statistic = "mean"
 ) -> Floats:
     """The time-to-accuracy curve: the cost of each target, float64 ``[k]``; NaN where it was not reached."""
-    found = [
-        cost_to_target(run, cost, metric=metric, target=float(target), statistic=statistic)
-        for target in targets
-    ]
-    return np.array([np.nan if value is None else value for value in found], dtype=np.float64)
+    return np.array(
+        [
+            cost_to_target(run, cost, metric=metric, target=float(target), statistic=statistic)
+            for target in targets
+        ]
+    )
 
 
 def common_target(runs: Sequence[Run], metric: str, statistic: Statistic = "mean") -> float | None:

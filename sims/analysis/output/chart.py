@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -27,6 +27,8 @@ class Series:
         Shape ``[k]``.
     low, high : ndarray, optional
         Ends of a band around it.
+    band : str
+        What the band means.
     stroke : str
         Solid is measured; all others are theory or comparison.
     note : str
@@ -39,6 +41,7 @@ class Series:
     y: Floats
     low: Floats | None = None
     high: Floats | None = None
+    band: str = ""
     stroke: Stroke = "solid"
     note: str = ""
 
@@ -54,8 +57,8 @@ class Chart:
     title, x_title, y_title : str
     series : tuple of Series
     log_y : bool
-    caption : str
-        The meaning of bands and dashes.
+    remark : str
+        The meaning of dashes.
     """
 
     key: str
@@ -64,7 +67,12 @@ class Chart:
     y_title: str
     series: tuple[Series, ...]
     log_y: bool = False
-    caption: str = ""
+    remark: str = ""
+
+    @property
+    def caption(self) -> str:
+        """The meaning of bands and dashes."""
+        return "; ".join([*sorted({each.band for each in self.series} - {""}), *filter(None, [self.remark])])
 
 
 def positive(series: Series) -> Series:
@@ -74,13 +82,4 @@ def positive(series: Series) -> Series:
     if low is not None and high is not None:
         smallest = float(series.y[shown].min()) if shown.any() else 1.0
         low, high = np.maximum(low[shown], smallest * 1e-2), high[shown]
-    return Series(
-        name=series.name,
-        colour=series.colour,
-        x=series.x[shown],
-        y=series.y[shown],
-        low=low,
-        high=high,
-        stroke=series.stroke,
-        note=series.note,
-    )
+    return replace(series, x=series.x[shown], y=series.y[shown], low=low, high=high)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -43,19 +45,17 @@ def charts_of(analysis: Analysis) -> list[Chart]:
 
 def _progress(analysis: Analysis, cost: Cost) -> Chart:
     metric, (axis, unit) = analysis.metric, _COSTS[cost]
-    series, captions = [], set()
+    series = []
     for colour, group in enumerate(analysis.groups):
-        measured, caption = _measured(analysis, group, f"{metric}_mean", colour, over=cost, unit=unit)
+        measured = _measured(analysis, group, f"{metric}_mean", colour, over=cost, unit=unit)
         series += measured
-        captions.add(caption)
         pooled = [m.pooled.values[metric] for m in group.runs if m.pooled and metric in m.pooled.values]
         if pooled and measured:
-            x = measured[0].x
             series.append(
                 Series(
                     name=f"{group.label}: pooled",
                     colour=colour,
-                    x=x[[0, -1]],
+                    x=measured[0].x[[0, -1]],
                     y=np.full(2, float(np.mean(pooled))),
                     stroke="dotted",
                     note="pooled training",
@@ -68,18 +68,14 @@ def _progress(analysis: Analysis, cost: Cost) -> Chart:
         y_title=f"{metric}, mean of nodes",
         series=tuple(series),
         log_y=metric == "loss",
-        caption=_joined(
-            captions, "dotted: pooled training" if any(s.stroke == "dotted" for s in series) else ""
-        ),
+        remark="dotted: pooled training" if any(each.stroke == "dotted" for each in series) else "",
     )
 
 
 def _agreement(analysis: Analysis) -> Chart:
-    series, captions = [], set()
+    series = []
     for colour, group in enumerate(analysis.groups):
-        measured, caption = _measured(analysis, group, CONSENSUS, colour)
-        series += [positive(each) for each in measured]
-        captions.add(caption)
+        series += [positive(each) for each in _measured(analysis, group, CONSENSUS, colour)]
         series += _predicted(analysis, group, CONSENSUS, colour)
         rate = group.runs[0].theory.rate
         if rate is not None:
@@ -101,28 +97,24 @@ def _agreement(analysis: Analysis) -> Chart:
         y_title="(1/n) Σ ‖xᵢ − x̄‖²",
         series=tuple(series),
         log_y=True,
-        caption=_joined(captions, "dashed: theory"),
+        remark="dashed: theory",
     )
 
 
 def _mean_model(analysis: Analysis) -> Chart:
     metric, series = analysis.metric, []
+    kinds: tuple[tuple[str, str, Stroke], ...] = (
+        (f"{MEAN_MODEL}{metric}", "mean model", "solid"),
+        (f"{metric}_mean", "mean of models", "dashed"),
+        (f"{metric}_{'max' if is_lower_better(metric) else 'min'}", "worst node", "dotted"),
+    )
     for colour, group in enumerate(analysis.groups):
-        found, _ = _measured(analysis, group, f"{MEAN_MODEL}{metric}", colour)
-        if not found:
+        if not _measured(analysis, group, f"{MEAN_MODEL}{metric}", colour):
             continue
-        of_nodes, _ = _measured(analysis, group, f"{metric}_mean", colour)
-        worst = "max" if is_lower_better(metric) else "min"
-        of_worst, _ = _measured(analysis, group, f"{metric}_{worst}", colour)
-        kinds: tuple[tuple[list[Series], str, Stroke], ...] = (
-            (found, "mean model", "solid"),
-            (of_nodes, "mean of models", "dashed"),
-            (of_worst, "worst node", "dotted"),
-        )
-        for lines, what, stroke in kinds:
+        for column, what, stroke in kinds:
             series += [
                 Series(name=f"{group.label}: {what}", colour=colour, x=each.x, y=each.y, stroke=stroke)
-                for each in lines
+                for each in _measured(analysis, group, column, colour)
             ]
     return Chart(
         key="mean-model",
@@ -136,8 +128,7 @@ def _mean_model(analysis: Analysis) -> Chart:
 def _gradient(analysis: Analysis) -> Chart:
     series = []
     for colour, group in enumerate(analysis.groups):
-        found, _ = _measured(analysis, group, GRADIENT, colour)
-        series += [positive(each) for each in found]
+        series += [positive(each) for each in _measured(analysis, group, GRADIENT, colour)]
         series += _predicted(analysis, group, GRADIENT, colour)
     return Chart(
         key="gradient",
@@ -146,7 +137,7 @@ def _gradient(analysis: Analysis) -> Chart:
         y_title="‖∇f(x̄)‖²",
         series=tuple(series),
         log_y=True,
-        caption="dashed: theory",
+        remark="dashed: theory",
     )
 
 
@@ -159,11 +150,10 @@ def _cost_of_targets(analysis: Analysis, cost: Cost) -> Chart:
         targets = np.linspace(known.min(), known.max(), _TARGETS)
         targets = targets[::-1] if lower else targets
         for colour, group in enumerate(analysis.groups):
+            statistic = analysis.questions.statistic
             costs = np.stack(
                 [
-                    costs_of_targets(
-                        m.run, cost, targets, metric=metric, statistic=analysis.questions.statistic
-                    )
+                    costs_of_targets(m.run, cost, targets, metric=metric, statistic=statistic)
                     for m in group.runs
                 ]
             )
@@ -185,7 +175,7 @@ def _cost_of_targets(analysis: Analysis, cost: Cost) -> Chart:
         x_title=f"{metric} reached ({analysis.questions.statistic} of nodes)",
         y_title=axis,
         series=tuple(series),
-        caption="band: fastest and slowest seed; the line ends where some seed got no further",
+        remark="band: fastest and slowest seed; the line ends where some seed got no further",
     )
 
 
@@ -221,10 +211,8 @@ def _layers(analysis: Analysis, index: int) -> Chart:
     layers = group.runs[0].run.layers
     largest = sorted(layers, key=lambda name: -group.runs[0].run.last(LAYER + name))[:_LAYERS]
     for colour, name in enumerate(largest):
-        found, _ = _measured(analysis, group, LAYER + name, colour)
         series += [
-            positive(Series(name=name, colour=colour, x=each.x, y=each.y, low=each.low, high=each.high))
-            for each in found
+            positive(replace(each, name=name)) for each in _measured(analysis, group, LAYER + name, colour)
         ]
     return Chart(
         key=f"layers-{index}",
@@ -244,12 +232,13 @@ def _measured(
     *,
     over: str = "round",
     unit: float = 1.0,
-) -> tuple[list[Series], str]:
-    """A measured curve, its band over seeds (below three, over nodes), and the band's meaning."""
+) -> list[Series]:
+    """A measured curve, and its band over seeds (below three, over nodes); empty if no run has it."""
     found = group.band(column, analysis.questions, over=over)
     if found is None:
-        return [], ""
-    low, high, caption = found.low, found.high, ""
+        return []
+    x, mean, low, high = found
+    caption = ""
     if np.isfinite(low).any():
         caption = f"band: {100 * analysis.questions.confidence:g} % bootstrap interval over seeds"
     elif column.endswith("_mean") and len(group.runs) == 1:
@@ -257,16 +246,10 @@ def _measured(
         known = np.isfinite(run.column(over)) & np.isfinite(run.column(column))
         low, high = run.column(f"{stem}_q05")[known], run.column(f"{stem}_q95")[known]
         caption = "band: 5–95 % of nodes"
-    has_band = len(low) == len(found.x) and bool(np.isfinite(low).any())
-    series = Series(
-        name=group.label,
-        colour=colour,
-        x=found.x / unit,
-        y=found.mean,
-        low=low if has_band else None,
-        high=high if has_band else None,
-    )
-    return [series], caption
+    series = Series(name=group.label, colour=colour, x=x / unit, y=mean)
+    if len(low) == len(x) and np.isfinite(low).any():
+        series = replace(series, low=low, high=high, band=caption)
+    return [series]
 
 
 def _predicted(analysis: Analysis, group: MeasuredGroup, quantity: str, colour: int) -> list[Series]:
@@ -290,7 +273,3 @@ def _predicted(analysis: Analysis, group: MeasuredGroup, quantity: str, colour: 
         )
         for number, line in enumerate(lines)
     ]
-
-
-def _joined(captions: set[str], *more: str) -> str:
-    return "; ".join([*sorted(part for part in captions if part), *(part for part in more if part)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from sims.analysis.comparison.measured_group import MeasuredGroup
 from sims.analysis.comparison.measuring import Measured
 from sims.analysis.comparison.statistics import Interval
 from sims.analysis.errors import NotWritable
+from sims.analysis.measures.fairness import Fairness
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -64,11 +66,7 @@ def _run_row(measured: Measured) -> dict[str, Any]:
         "worst_node": measured.worst_node,
         f"{metric}_pooled": measured.pooled.values.get(metric, math.nan) if measured.pooled else math.nan,
         "gap_to_pooled": measured.gap,
-        "standard_deviation": spread.standard_deviation if spread else math.nan,
-        "gini": spread.gini if spread else math.nan,
-        "jain": spread.jain if spread else math.nan,
-        "worst_tenth": spread.worst_tenth if spread else math.nan,
-        "best_tenth": spread.best_tenth if spread else math.nan,
+        **{each.name: getattr(spread, each.name) if spread else math.nan for each in fields(Fairness)},
         "consensus_distance": measured.consensus_distance,
         "critical_consensus_distance": critical[0] if critical else math.nan,
         "consensus_factor_per_round": measured.theory.rate.factor if measured.theory.rate else math.nan,

@@ -45,9 +45,7 @@ def load_runs(
     """
     if not paths:
         raise NoRuns("no runs were named", expected="directories of `gossipfl sim run --out`, or of peers")
-    simulated: list[Path] = []
-    networks: dict[Path, list[Path]] = {}
-    order: list[tuple[str, Path]] = []
+    found: dict[tuple[bool, Path], list[Path]] = {}  # by whether it is simulated, and where it is
     for path in map(Path, paths):
         if not path.is_dir():
             raise NoRuns(
@@ -55,32 +53,24 @@ def load_runs(
                 expected="a directory of `gossipfl sim run --out`, of a peer, or of several",
                 remedy="Check the path.",
             )
-        found = _below(path, _DEEPEST)
-        if not found:
+        directories = _below(path, _DEEPEST)
+        if not directories:
             raise NoRuns(
                 f"{path} holds no run",
                 expected="a file scenario.toml (a simulation) or peer.toml (a peer) in it, or below it",
                 remedy="Name the directory given to `gossipfl sim run --out` or `gossipfl demo --out`.",
             )
-        for directory in found:
-            if is_simulated(directory):
-                if directory.resolve() not in {known.resolve() for known in simulated}:
-                    simulated.append(directory)
-                    order.append(("simulated", directory))
-                continue
-            network = directory.resolve().parent
-            if network not in networks:
-                networks[network] = []
-                order.append(("peers", network))
-            if directory.resolve() not in {known.resolve() for known in networks[network]}:
-                networks[network].append(directory)
+        for directory in directories:
+            simulated, place = is_simulated(directory), directory.resolve()
+            known = found.setdefault((simulated, place if simulated else place.parent), [])
+            if place not in [each.resolve() for each in known]:
+                known.append(directory)
     runs = []
-    for kind, path in order:
+    for (simulated, place), directories in found.items():
+        path = directories[0] if simulated else place
         if on_run is not None:
             on_run(path)
-        runs.append(
-            read_simulated(path) if kind == "simulated" else read_recorded(networks[path], retrace=retrace)
-        )
+        runs.append(read_simulated(path) if simulated else read_recorded(directories, retrace=retrace))
     return runs
 
 

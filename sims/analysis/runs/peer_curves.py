@@ -18,8 +18,8 @@ from sims.analysis.runs.problem import Problem, problem_of
 from sims.analysis.runs.retracing import RetracedModels, retraced_columns, retraced_models
 from sims.analysis.runs.run import Run
 from sims.analysis.runs.traffic import Traffic
-from sims.engine.workers import one_thread_each
-from sims.replay.peer_records import Life, RecordedPeer
+from sims.engine.workers import torch_threads
+from sims.replay.lives import Life, RecordedPeer
 from sims.running.records import Records
 
 __all__ = ["retraced_records", "self_measured_records"]
@@ -67,7 +67,7 @@ def retraced_records(
         notes.append(models.note)
     problem = problem_of(run)
     records = Records()
-    with one_thread_each():
+    with torch_threads():
         _measure_moments(records, problem, models, traffic, period)
     return records
 

@@ -27,8 +27,8 @@ from sims.analysis.runs.peer_curves import retraced_records, self_measured_recor
 from sims.analysis.runs.run import Run
 from sims.analysis.runs.traffic import traffic_of, traffic_of_rounds
 from sims.calibration.calibrate import Calibration, calibrate, numbered
-from sims.replay.peer_records import RecordedPeer, read_peers
-from sims.running.records import Records
+from sims.replay.lives import RecordedPeer
+from sims.replay.peer_records import read_peers
 
 __all__ = ["is_home", "read_recorded"]
 
@@ -93,7 +93,7 @@ def read_recorded(homes: Sequence[Path], *, retrace: bool = True) -> Run:
         rows=rows,
         labels=labels,
         scenario=None if calibration is None else calibration.scenario,
-        edges=None if calibration is None else _edges(calibration),
+        edges=np.array(calibration.edges, dtype=np.int64) if calibration and calibration.edges else None,
         topology=settings.rounds.topology or "" if in_rounds else "",
         homes=tuple(peer.home.directory for peer in peers),
         notes=(),
@@ -108,10 +108,6 @@ def read_recorded(homes: Sequence[Path], *, retrace: bool = True) -> Run:
     records = retraced_records(run, peers, traffic, period, notes) if retrace and not in_rounds else None
     if records is None:
         records = self_measured_records(peers, tasks[0], traffic, period)
-    return _with(run, records, notes)
-
-
-def _with(run: Run, records: Records, notes: list[str]) -> Run:
     return replace(run, curves=records.table, nodes=records.nodes, notes=tuple(dict.fromkeys(notes)))
 
 
@@ -124,10 +120,6 @@ def _calibrated(homes: Sequence[Path], notes: list[str]) -> Calibration | None:
         return None
     notes.extend(found.notes)
     return found
-
-
-def _edges(calibration: Calibration) -> NDArray[np.int64] | None:
-    return np.array(calibration.edges, dtype=np.int64) if calibration.edges else None
 
 
 def _common_parent(homes: Sequence[Path]) -> Path:

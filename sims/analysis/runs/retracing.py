@@ -15,7 +15,7 @@ from sims.analysis.runs.problem import Problem
 from sims.metrics.network_metrics import layer_columns, mean_model_columns, mean_row
 from sims.replay.history import history_of
 from sims.replay.learning import Learnings
-from sims.replay.peer_records import RecordedPeer, Version
+from sims.replay.lives import RecordedPeer, Version
 from sims.replay.row_replay import replay_rows
 
 __all__ = ["RetracedModels", "retraced_columns", "retraced_models"]
@@ -73,7 +73,7 @@ def retraced_models(peers: Sequence[RecordedPeer], seconds: NDArray[np.float64])
     versions = [[_version_at(peer, origin + moment) for peer in peers] for moment in seconds]
     wanted = {version for row in versions for version in row if version is not None}
     history = history_of(peers, wanted)
-    found, departure = replay_rows(history, learnings)
+    found, _, departure = replay_rows(history, learnings)
     rows = np.zeros((len(seconds), len(peers), size), dtype=np.float32)
     ages = np.zeros(rows.shape[:2], dtype=np.int64)
     present = np.zeros(rows.shape[:2], dtype=bool)

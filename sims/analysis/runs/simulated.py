@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +97,7 @@ def _evaluations(directory: Path) -> pl.DataFrame:
         table = _table(file)
     else:
         try:
-            table = read_checkpoint(RunDirectory(directory)).evaluations
+            _, table, _, _ = read_checkpoint(RunDirectory(directory))
         except RunDirectoryError as error:
             raise EmptyRun(
                 f"the run in {directory} ended before anything was measured",
@@ -116,27 +118,17 @@ def _evaluations(directory: Path) -> pl.DataFrame:
 
 
 def _table(file: Path) -> pl.DataFrame:
-    try:
+    with _readable(file):
         return pl.read_parquet(file)
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise DamagedRun(
-            f"{file} cannot be read", got=str(error).splitlines()[0], remedy="Run the scenario again."
-        ) from error
 
 
 def _rows(directory: Path) -> tuple[NDArray[np.floating[Any]] | None, list[str]]:
     """The last models: those of the end, or those of the checkpoint."""
     for name in ("rows.safetensors", "checkpoint.safetensors"):
         file = directory / name
-        if not file.is_file():
-            continue
-        try:
-            with safe_open(file, framework="np") as opened:
+        if file.is_file():
+            with _readable(file), safe_open(file, framework="np") as opened:
                 return np.asarray(opened.get_tensor("rows")), []
-        except (OSError, SafetensorError) as error:
-            raise DamagedRun(
-                f"{file} cannot be read", got=str(error), remedy="Run the scenario again."
-            ) from error
     return None, [
         "no models were kept (output.rows = false, or the run was killed): what needs them is left out"
     ]
@@ -145,7 +137,15 @@ def _rows(directory: Path) -> tuple[NDArray[np.floating[Any]] | None, list[str]]
 def _summary(file: Path) -> dict[str, Any]:
     if not file.is_file():
         return {}
-    try:
+    with _readable(file):
         return dict(json.loads(file.read_text(encoding="utf-8")))
-    except (OSError, ValueError) as error:
-        raise DamagedRun(f"{file} cannot be read", got=str(error)) from error
+
+
+@contextmanager
+def _readable(file: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError, SafetensorError, pl.exceptions.PolarsError) as error:
+        raise DamagedRun(
+            f"{file} cannot be read", got=str(error).splitlines()[0], remedy="Run the scenario again."
+        ) from error

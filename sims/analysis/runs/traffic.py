@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from gossipfl.peer import read_records
 from sims.calibration.observations import observe
-from sims.replay.peer_records import Life, RecordedPeer
+from sims.replay.lives import Life, RecordedPeer
 
 __all__ = ["Traffic", "traffic_of", "traffic_of_rounds"]
 
@@ -21,37 +21,26 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Traffic:
-    """Events of a network of peers, times in seconds since its start.
-
-    Parameters
-    ----------
-    sent : ndarray
-        When each exchange was over, sorted ``[k]``.
-    models : ndarray
-        How many models exchanges had carried by then, ``[k]``.
-    failed : ndarray
-        When each failed exchange was over, sorted.
-    updates : ndarray
-        Times at which each model was absorbed or a training took place, sorted.
-    sessions : tuple of tuple
-        For each node, the intervals during which it was up; one that was up almost to the end counts as up to the
-        end.
-    ages : tuple of tuple
-        For each node, times of its events and ages after them.
-    bytes_each : int
-        Bytes of one model.
-    rounds : ndarray, optional
-        When each round of any of them was over, sorted, if they learn in rounds.
-    """
+    """Events of a network of peers, times in seconds since its start."""
 
     sent: Floats
+    """When each exchange was over, sorted ``[k]``."""
     models: NDArray[np.int64]
+    """How many models exchanges had carried by then, ``[k]``."""
     failed: Floats
+    """When each failed exchange was over, sorted."""
     updates: Floats
+    """Times at which each model was absorbed or a training took place, sorted."""
     sessions: tuple[tuple[tuple[float, float], ...], ...]
+    """For each node, the intervals during which it was up; one that was up almost to the end counts as up to the
+    end.
+    """
     ages: tuple[tuple[Floats, NDArray[np.int64]], ...]
+    """For each node, times of its events and ages after them."""
     bytes_each: int
+    """Bytes of one model."""
     rounds: Floats | None = None
+    """When each round of any of them was over, sorted, if they learn in rounds."""
 
     def online(self, seconds: float) -> NDArray[np.bool_]:
         """Nodes that are up, bool ``[N]``."""

@@ -12,6 +12,7 @@ from sims.analysis.theory.fitting import LinearRate
 from sims.analysis.theory.prediction import CONSENSUS, Figure, Line
 from topology import spectrum
 from topology.graphs import Topology
+from topology.sequences import MixingSequence
 
 __all__ = ["expected_pair_average", "predict_averaging", "spectral_figures"]
 
@@ -20,18 +21,15 @@ _EXACT_NODES = 2048
 Floats = NDArray[np.float64]
 
 
-def spectral_figures(network: Network, fitted: LinearRate | None) -> list[Figure]:
+def spectral_figures(sequence: MixingSequence, fitted: LinearRate | None) -> list[Figure]:
     """Predictions from the spectrum of the mixing matrices, and the rate fitted to the measured curve.
 
     Parameters
     ----------
-    network : Network
-        With a sequence.
+    sequence : MixingSequence
     fitted : LinearRate, optional
         Of a run that only averages.
     """
-    sequence = network.sequence
-    assert sequence is not None  # noqa: S101 - the caller's
     rate = spectrum.mixing_rate(sequence)
     factor = None if fitted is None else fitted.factor
     figures = []
@@ -74,7 +72,7 @@ def predict_averaging(
     if not len(measured) or not measured[0] > 0:
         return [], []
     if network.sequence is not None:
-        return _of_rounds(network, rounds, float(measured[0]), fitted)
+        return _of_rounds(network.sequence, rounds, float(measured[0]), fitted)
     both_ways = run.configuration.get("algorithm.exchange") == "push-pull"
     averages = run.theory == "pairwise averages" and both_ways
     if network.graph is None or not averages:
@@ -83,10 +81,8 @@ def predict_averaging(
 
 
 def _of_rounds(
-    network: Network, rounds: Floats, start: float, fitted: LinearRate | None
+    sequence: MixingSequence, rounds: Floats, start: float, fitted: LinearRate | None
 ) -> tuple[list[Line], list[Figure]]:
-    sequence = network.sequence
-    assert sequence is not None  # noqa: S101 - the caller's
     rate = spectrum.mixing_rate(sequence)
     whole = np.floor(rounds / rate.rounds)
     lines = [
@@ -99,7 +95,7 @@ def _of_rounds(
             values=start * (1 - rate.p) ** whole,
         )
     ]
-    if network.n <= _EXACT_NODES and rounds[-1] <= 5000:
+    if sequence.n <= _EXACT_NODES and rounds[-1] <= 5000:
         curve = spectrum.expected_consensus_curve(sequence, int(rounds[-1]))
         lines.append(
             Line(
@@ -108,10 +104,10 @@ def _of_rounds(
                 kind="exact" if sequence.period is not None or sequence.expected_contraction else "order",
                 source="‖(I − J) W_t … W_1‖²_F / n, in expectation over first values",
                 rounds=np.arange(len(curve), dtype=np.float64),
-                values=np.asarray(start * curve / (1 - 1 / network.n), dtype=np.float64),
+                values=np.asarray(start * curve / (1 - 1 / sequence.n), dtype=np.float64),
             )
         )
-    return lines, spectral_figures(network, fitted)
+    return lines, spectral_figures(sequence, fitted)
 
 
 def _of_pairs(

@@ -12,7 +12,6 @@ from scipy.optimize import brentq
 
 from gossipfl.training import learning_rates
 from sims.analysis.measures.landscape import Landscape, local_gradients, quadratic_of
-from sims.analysis.runs.network import Network
 from sims.analysis.runs.problem import Problem
 from sims.analysis.runs.run import Run
 from sims.analysis.theory.prediction import CONSENSUS, Figure, Line
@@ -40,7 +39,7 @@ def step_sizes(run: Run) -> Floats:
 
 
 def predict_descent(
-    run: Run, network: Network, problem: Problem, landscape: Landscape, order: str
+    run: Run, sequence: MixingSequence, problem: Problem, landscape: Landscape, order: str
 ) -> tuple[list[Line], list[Figure]]:
     """Predict the consensus distance and the progress of a run of D-PSGD.
 
@@ -48,22 +47,19 @@ def predict_descent(
     ----------
     run : Run
         With its last models.
-    network : Network
-        With a sequence.
+    sequence : MixingSequence
     problem : Problem
     landscape : Landscape
         At the last models.
     order : {'adapt-then-combine', 'combine-then-adapt', 'both-at-once'}
     """
-    sequence = network.sequence
-    assert sequence is not None  # noqa: S101 - the caller's
     rate = spectrum.mixing_rate(sequence)
     lines = [*_rest(run, sequence, problem, landscape, order), _bound(run, rate, landscape, order)]
-    koloskova, figures = _progress(run, network.n, rate, landscape)
+    koloskova, figures = _progress(run, sequence.n, rate, landscape)
     if rate.p > 0 and sequence.period == 1:
         gap = spectrum.spectral_gap(sequence.matrix(0))
         transient = spectrum.transient_iterations(
-            network.n, min(1.0, max(gap, 1e-12)), heterogeneous=landscape.heterogeneity > landscape.noise
+            sequence.n, min(1.0, max(gap, 1e-12)), heterogeneous=landscape.heterogeneity > landscape.noise
         )
         figures.append(
             Figure(
@@ -72,7 +68,6 @@ def predict_descent(
                 measured=None,
                 kind=transient.kind,
                 source=transient.source,
-                unit="round",
             )
         )
     return [*lines, *koloskova], figures
@@ -247,7 +242,6 @@ def _progress(run: Run, n: int, rate: MixingRate, landscape: Landscape) -> tuple
         measured=run.last("round"),
         kind="order",
         source=f"{_KOLOSKOVA}, Theorem 2, non-convex, without its constant; L, σ and ζ as measured",
-        unit="round",
     )
     lines = []
     rounds = run.column("round")

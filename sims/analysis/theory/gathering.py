@@ -66,10 +66,10 @@ def theory_of(run: Run, network: Network | None, problem: Problem | None) -> The
         landscape = measure_landscape(problem, run.rows)
         lines, figures = predict_critical(run, landscape, len(run.rows)) if of_sgd else ([], [])
     if network is not None and network.sequence is not None:
-        figures += spectral_figures(network, None)
+        figures += spectral_figures(network.sequence, None)
         if of_sgd and run.theory == "diffusion" and landscape is not None and problem is not None:
             order = str(run.configuration.get("algorithm.order", "adapt-then-combine"))
-            more, others = predict_descent(run, network, problem, landscape, order)
+            more, others = predict_descent(run, network.sequence, problem, landscape, order)
             lines, figures = [*lines, *more], [*figures, *others]
     return Theory(lines=tuple(lines), figures=tuple(figures), landscape=landscape)
 

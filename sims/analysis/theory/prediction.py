@@ -50,8 +50,6 @@ class Figure:
     measured : float or None
     kind : {'exact', 'asymptotic', 'bound', 'order'}
     source : str
-    unit : str
-        ``"round"`` for a number of rounds; empty if it has no unit.
     remark : str
         How the measured value compares with the predicted one, as the end of a sentence; may be empty.
     """
@@ -61,5 +59,4 @@ class Figure:
     measured: float | None
     kind: PredictionKind
     source: str
-    unit: str = ""
     remark: str = ""

@@ -198,17 +198,11 @@ def _churn_of(churn: ChurnSection, n: int, period: int) -> dict[str, Any]:
         plan.append((int(np.floor(event.at * period + 0.5)), action, float(value)))
     plan.sort(key=lambda entry: entry[0])
     sessions = process if isinstance(process, SessionChurn) else None
-    online_law, online_median, online_spread = _law_of(sessions.online if sessions else None)
-    offline_law, offline_median, offline_spread = _law_of(sessions.offline if sessions else None)
     return {
+        **_law_of("online", sessions.online if sessions else None),
+        **_law_of("offline", sessions.offline if sessions else None),
         "cycle_offline": process.offline if isinstance(process, CycleChurn) else 0.0,
         "sessions": sessions is not None,
-        "online_law": online_law,
-        "online_median": online_median,
-        "online_spread": online_spread,
-        "offline_law": offline_law,
-        "offline_median": offline_median,
-        "offline_spread": offline_spread,
         "day": float(ticks(sessions.day)) if sessions else 1.0,
         "night": sessions.night if sessions else 0.0,
         "starts_offline": starts_offline,
@@ -219,8 +213,9 @@ def _churn_of(churn: ChurnSection, n: int, period: int) -> dict[str, Any]:
     }
 
 
-def _law_of(lengths: Lengths | None) -> tuple[int, float, float]:
-    if lengths is None:
-        return SESSIONS_LOGNORMAL, 1.0, 1.0
-    law = SESSIONS_LOGNORMAL if lengths.distribution == "lognormal" else SESSIONS_WEIBULL
-    return law, float(ticks(lengths.median)), lengths.spread
+def _law_of(state: str, lengths: Lengths | None) -> dict[str, Any]:
+    law, median, spread = SESSIONS_LOGNORMAL, 1.0, 1.0
+    if lengths is not None:
+        law = SESSIONS_LOGNORMAL if lengths.distribution == "lognormal" else SESSIONS_WEIBULL
+        median, spread = float(ticks(lengths.median)), lengths.spread
+    return {f"{state}_law": law, f"{state}_median": median, f"{state}_spread": spread}

@@ -13,25 +13,7 @@ from numba import int64, uint64
 from sims.compiler.timeline.arithmetic import exact_exp, exact_log, normal_quantile
 from sims.compiler.timeline.compiled import compiled
 
-__all__ = [
-    "CYCLE",
-    "DELAY",
-    "FLOW",
-    "HOST",
-    "JITTER",
-    "LOSS",
-    "NEIGHBOUR",
-    "PART",
-    "PHASE",
-    "PLAN",
-    "SESSION",
-    "SPEED",
-    "below",
-    "lognormal",
-    "uniform",
-    "weibull",
-    "word",
-]
+__all__ = ["below", "lognormal", "uniform", "weibull", "word"]
 
 # Purposes: draws for different purposes are independent.
 PHASE, JITTER, NEIGHBOUR, LOSS, DELAY, CYCLE, SESSION, PLAN, PART, FLOW, HOST, SPEED = range(12)

@@ -10,50 +10,12 @@ from numba import njit
 
 from sims.compiler.announcement import announce
 from sims.compiler.operations import EMIT, ON_ANSWER, ON_CLOCK, ON_RECEIPT
-from sims.compiler.timeline import laws
+from sims.compiler.timeline import conditions, draws, laws, states
 from sims.compiler.timeline.calendar import Calendar, free_events, insert, is_due, pop
 from sims.compiler.timeline.compiled import compiled
-from sims.compiler.timeline.conditions import (
-    COMES,
-    DROP,
-    GOES,
-    HEAL,
-    JOIN,
-    PARTITIONED,
-    PULL,
-    PUSH_PULL,
-    RETURN,
-    SPLIT,
-    Conditions,
-)
-from sims.compiler.timeline.draws import PLAN, below, uniform
-from sims.compiler.timeline.states import (
-    ANSWER,
-    DELIVERED,
-    DONE,
-    DROPPED,
-    JOINED,
-    LOST,
-    MODEL,
-    NOT_JOINED,
-    OFFLINE,
-    ONLINE,
-    PLANNED,
-    QUESTION,
-    REQUEST,
-    REQUESTS,
-    RETURNED,
-    SESSION,
-    TRAINED,
-    UNREACHABLE,
-    WAKE,
-    WRITTEN,
-    NodeStates,
-    Operations,
-    set_away,
-    transmit,
-    write,
-)
+from sims.compiler.timeline.conditions import Conditions
+from sims.compiler.timeline.draws import below, uniform
+from sims.compiler.timeline.states import NodeStates, Operations, set_away, transmit, write
 
 __all__ = ["FINISHED", "FULL", "NEEDS_ROOM", "advance", "begin"]
 
@@ -63,19 +25,19 @@ FINISHED, FULL, NEEDS_ROOM = range(3)
 @njit(cache=True)
 def begin(c: Conditions, q: Calendar, s: NodeStates) -> None:
     """Schedule what is known at the start; the calendar must have room for twice ``n`` events and two."""
-    s.counts[ONLINE] = c.n
+    s.counts[states.ONLINE] = c.n
     for node in range(c.n - c.joining, c.n):
-        set_away(s, node, NOT_JOINED, True)
+        set_away(s, node, states.NOT_JOINED, True)
     if len(c.plan_times):
-        insert(q, 2 * c.plan_times[0] + 1, PLANNED, 0, 0, 0, 0)
+        insert(q, 2 * c.plan_times[0] + 1, states.PLANNED, 0, 0, 0, 0)
     for node in range(c.n):
         if c.starts_offline:
-            set_away(s, node, OFFLINE, True)
+            set_away(s, node, states.OFFLINE, True)
         if c.sessions:
             online, end = laws.first_session(c, node)
-            set_away(s, node, OFFLINE, not online)
-            insert(q, 2 * end + 1, SESSION, node, 0, 0, 0)
-        insert(q, 2 * laws.first_wake(c, node) + 1, WAKE, node, 0, 0, 0)
+            set_away(s, node, states.OFFLINE, not online)
+            insert(q, 2 * end + 1, states.SESSION, node, 0, 0, 0)
+        insert(q, 2 * laws.first_wake(c, node) + 1, states.WAKE, node, 0, 0, 0)
 
 
 @compiled
@@ -89,34 +51,40 @@ def _send(
         return
     if c.trains == ON_CLOCK:
         write(s, o, ON_CLOCK, node, 0, 0, now)
-    if c.exchange != PULL:
-        kind = QUESTION if c.exchange == PUSH_PULL else MODEL
+    if c.exchange != conditions.PULL:
+        kind = states.QUESTION if c.exchange == conditions.PUSH_PULL else states.MODEL
         transmit(c, q, s, o, kind, node, other, part, begun, now)
         return
     s.sent[node] += 1
-    s.counts[REQUESTS] += 1
+    s.counts[states.REQUESTS] += 1
     if laws.is_lost(c, node, number):
-        s.counts[LOST] += 1
+        s.counts[states.LOST] += 1
         return
-    event = insert(q, 2 * (now + laws.delay(c, node, other, number)), REQUEST, other, node, 0, part)
+    event = insert(q, 2 * (now + laws.delay(c, node, other, number)), states.REQUEST, other, node, 0, part)
     if c.trains == ON_ANSWER:
         q.begun[event] = begun
+
+
+@compiled
+def _account(c: Conditions, node: int, part: int) -> int:
+    """Which of the token accounts a model with this part draws on."""
+    return node * c.parts + part if c.sharing == conditions.PARTITIONED else node
 
 
 @compiled
 def _wake(c: Conditions, q: Calendar, s: NodeStates, o: Operations, node: int, now: int) -> None:
     wakes = s.wakes[node]
     s.wakes[node] += 1
-    insert(q, 2 * (now + laws.next_period(c, node, wakes)) + 1, WAKE, node, 0, 0, 0)
+    insert(q, 2 * (now + laws.next_period(c, node, wakes)) + 1, states.WAKE, node, 0, 0, 0)
     if c.cycle_offline > 0.0:
-        set_away(s, node, OFFLINE, laws.is_absent_this_cycle(c, node, wakes))
+        set_away(s, node, states.OFFLINE, laws.is_absent_this_cycle(c, node, wakes))
     if s.away[node]:
         return
     if c.trains != ON_RECEIPT:
         _start_training(c, q, s, o, node, now)
         return
     part = laws.part_of_message(c, node, s.sent[node])
-    account = node * (c.parts if c.sharing == PARTITIONED else 1) + (part if c.sharing == PARTITIONED else 0)
+    account = _account(c, node, part)
     if laws.sends_proactively(c, node, wakes, s.tokens[account]):
         _send(c, q, s, o, node, part, 0, now)
     else:
@@ -133,7 +101,7 @@ def _start_training(c: Conditions, q: Calendar, s: NodeStates, o: Operations, no
     if c.step == 0:
         _send(c, q, s, o, node, laws.part_of_message(c, node, s.sent[node]), begun, now)
         return
-    event = insert(q, 2 * (now + c.step), TRAINED, node, 0, 0, 0)
+    event = insert(q, 2 * (now + c.step), states.TRAINED, node, 0, 0, 0)
     if c.trains == ON_ANSWER:
         q.begun[event] = begun
 
@@ -146,11 +114,11 @@ def _receive(
     write(s, o, ON_RECEIPT, node, ref, part, now)
     received = s.received[node]
     s.received[node] += 1
-    account = node * (c.parts if c.sharing == PARTITIONED else 1) + (part if c.sharing == PARTITIONED else 0)
+    account = _account(c, node, part)
     answers = laws.reactive_messages(c, node, received, s.tokens[account])
     s.tokens[account] -= answers
     for _ in range(answers):
-        own = part if c.sharing == PARTITIONED else laws.part_of_message(c, node, s.sent[node])
+        own = part if c.sharing == conditions.PARTITIONED else laws.part_of_message(c, node, s.sent[node])
         _send(c, q, s, o, node, own, 0, now)
 
 
@@ -168,21 +136,21 @@ def _deliver(
     begun: int,
     now: int,
 ) -> None:
-    if kind == RETURNED:
+    if kind == states.RETURNED:
         write(s, o, ON_RECEIPT, sender, ref, part, now)
         return
     if s.away[node] or s.island[node] != s.island[sender]:
-        s.counts[UNREACHABLE] += 1
-        if c.returns and kind != REQUEST:
+        s.counts[states.UNREACHABLE] += 1
+        if c.returns and kind != states.REQUEST:
             write(s, o, ON_RECEIPT, sender, ref, part, now)
         return
-    if kind == REQUEST:
-        transmit(c, q, s, o, ANSWER, node, sender, part, begun, now)
+    if kind == states.REQUEST:
+        transmit(c, q, s, o, states.ANSWER, node, sender, part, begun, now)
         return
-    s.counts[DELIVERED] += 1
-    if kind == QUESTION:
-        transmit(c, q, s, o, ANSWER, node, sender, part, begun, now)
-    if c.trains == ON_ANSWER and kind == ANSWER:
+    s.counts[states.DELIVERED] += 1
+    if kind == states.QUESTION:
+        transmit(c, q, s, o, states.ANSWER, node, sender, part, begun, now)
+    if c.trains == ON_ANSWER and kind == states.ANSWER:
         o.begun[write(s, o, ON_ANSWER, node, ref, part, now)] = begun
         return
     if c.trains != ON_RECEIPT:
@@ -193,30 +161,30 @@ def _deliver(
         return
     done = max(now, s.busy_until[node]) + c.step
     s.busy_until[node] = done
-    insert(q, 2 * done, DONE, node, sender, ref, part)
+    insert(q, 2 * done, states.DONE, node, sender, ref, part)
 
 
 @compiled
 def _planned(c: Conditions, q: Calendar, s: NodeStates, index: int) -> None:
     if index + 1 < len(c.plan_times):
-        insert(q, 2 * c.plan_times[index + 1] + 1, PLANNED, index + 1, 0, 0, 0)
+        insert(q, 2 * c.plan_times[index + 1] + 1, states.PLANNED, index + 1, 0, 0, 0)
     action, value = c.plan_actions[index], c.plan_values[index]
-    if action == COMES or action == GOES:  # noqa: PLR1714 - numba compiles no membership in a tuple of globals
-        set_away(s, int(value), OFFLINE, action == GOES)
-    elif action == JOIN:
+    if action in (conditions.COMES, conditions.GOES):
+        set_away(s, int(value), states.OFFLINE, action == conditions.GOES)
+    elif action == conditions.JOIN:
         for _ in range(int(value)):
-            set_away(s, c.n - c.joining + s.counts[JOINED], NOT_JOINED, False)
-            s.counts[JOINED] += 1
+            set_away(s, c.n - c.joining + s.counts[states.JOINED], states.NOT_JOINED, False)
+            s.counts[states.JOINED] += 1
     else:
         for node in range(c.n):
-            if action == DROP:
-                if uniform(c.seed, PLAN, node, index) < value:
-                    set_away(s, node, DROPPED, True)
-            elif action == RETURN:
-                set_away(s, node, DROPPED, False)
-            elif action == SPLIT:
-                s.island[node] = below(c.seed, PLAN, node, index, int(value))
-            elif action == HEAL:
+            if action == conditions.DROP:
+                if uniform(c.seed, draws.PLAN, node, index) < value:
+                    set_away(s, node, states.DROPPED, True)
+            elif action == conditions.RETURN:
+                set_away(s, node, states.DROPPED, False)
+            elif action == conditions.SPLIT:
+                s.island[node] = below(c.seed, draws.PLAN, node, index, int(value))
+            elif action == conditions.HEAL:
                 s.island[node] = 0
 
 
@@ -233,28 +201,28 @@ def advance(c: Conditions, q: Calendar, s: NodeStates, o: Operations, until: int
     while is_due(q, 2 * until + 1):
         if free_events(q) < most:
             return NEEDS_ROOM
-        if s.counts[WRITTEN] + most > len(o.kind):
+        if s.counts[states.WRITTEN] + most > len(o.kind):
             return FULL
         event = pop(q)
         kind, node, now = -1 - q.kind[event], q.node[event], q.key[event] >> 1
         sender, ref, part = q.peer[event], q.ref[event], q.part[event]
         begun = q.begun[event] if c.trains == ON_ANSWER else 0
-        if kind == WAKE:
+        if kind == states.WAKE:
             _wake(c, q, s, o, node, now)
-        elif kind == SESSION:
-            online = (s.away[node] & OFFLINE) != 0
-            set_away(s, node, OFFLINE, not online)
+        elif kind == states.SESSION:
+            online = (s.away[node] & states.OFFLINE) != 0
+            set_away(s, node, states.OFFLINE, not online)
             s.sessions[node] += 1
             length = laws.session_length(c, node, s.sessions[node], online, now)
-            insert(q, 2 * (now + length) + 1, SESSION, node, 0, 0, 0)
-        elif kind == PLANNED:
+            insert(q, 2 * (now + length) + 1, states.SESSION, node, 0, 0, 0)
+        elif kind == states.PLANNED:
             _planned(c, q, s, node)
-        elif kind == DONE:
+        elif kind == states.DONE:
             if s.away[node] == 0:
                 _receive(c, q, s, o, node, ref, part, now)
             else:
-                s.counts[UNREACHABLE] += 1
-        elif kind == TRAINED:
+                s.counts[states.UNREACHABLE] += 1
+        elif kind == states.TRAINED:
             if s.away[node] == 0:
                 _send(c, q, s, o, node, laws.part_of_message(c, node, s.sent[node]), begun, now)
         else:

@@ -9,36 +9,11 @@ import math
 
 import numpy as np
 
+from sims.compiler.timeline import conditions, draws
 from sims.compiler.timeline.arithmetic import exact_sine_turn
 from sims.compiler.timeline.compiled import compiled
-from sims.compiler.timeline.conditions import (
-    CONSTANT,
-    DRAWN,
-    GENERALIZED,
-    LOGNORMAL,
-    PARTITIONED,
-    PROACTIVE,
-    SESSIONS_LOGNORMAL,
-    SIMPLE,
-    SUBSAMPLED,
-    UNIFORM,
-    Conditions,
-)
-from sims.compiler.timeline.draws import (
-    CYCLE,
-    DELAY,
-    FLOW,
-    JITTER,
-    LOSS,
-    NEIGHBOUR,
-    PART,
-    PHASE,
-    SESSION,
-    below,
-    lognormal,
-    uniform,
-    weibull,
-)
+from sims.compiler.timeline.conditions import Conditions
+from sims.compiler.timeline.draws import below, lognormal, uniform, weibull
 
 __all__ = [
     "delay",
@@ -65,7 +40,7 @@ def first_wake(c: Conditions, node: int) -> int:
     """When a node's clock first rings, ticks."""
     if c.together:
         return 0
-    return int(math.floor(uniform(c.seed, PHASE, node, 0) * c.periods[node]))
+    return int(math.floor(uniform(c.seed, draws.PHASE, node, 0) * c.periods[node]))
 
 
 @compiled
@@ -73,14 +48,14 @@ def next_period(c: Conditions, node: int, wakes: int) -> int:
     """Ticks from a node's wake-up number ``wakes`` to the next."""
     if c.jitter == 0.0:
         return c.periods[node]
-    factor = 1.0 + c.jitter * (2.0 * uniform(c.seed, JITTER, node, wakes) - 1.0)
+    factor = 1.0 + c.jitter * (2.0 * uniform(c.seed, draws.JITTER, node, wakes) - 1.0)
     return max(1, _whole(factor * c.periods[node]))
 
 
 @compiled
 def is_absent_this_cycle(c: Conditions, node: int, wakes: int) -> bool:
     """Whether a node is offline for the period that starts at its wake-up number ``wakes``."""
-    return uniform(c.seed, CYCLE, node, wakes) < c.cycle_offline
+    return uniform(c.seed, draws.CYCLE, node, wakes) < c.cycle_offline
 
 
 @compiled
@@ -92,7 +67,7 @@ def neighbour(c: Conditions, node: int, number: int, away: np.ndarray) -> int:
     if len(c.indices) == 0:  # complete graph
         tries = 64 if c.online_only else 1
         for attempt in range(tries):
-            other = below(c.seed, NEIGHBOUR, node, number + (attempt << 40), c.n - 1)
+            other = below(c.seed, draws.NEIGHBOUR, node, number + (attempt << 40), c.n - 1)
             if other >= node:
                 other += 1
             if not c.online_only or away[other] == 0:
@@ -102,13 +77,13 @@ def neighbour(c: Conditions, node: int, number: int, away: np.ndarray) -> int:
     if not c.online_only:
         if end == start:
             return -1
-        return c.indices[start + below(c.seed, NEIGHBOUR, node, number, end - start)]
+        return c.indices[start + below(c.seed, draws.NEIGHBOUR, node, number, end - start)]
     online = 0
     for k in range(start, end):
         online += away[c.indices[k]] == 0
     if online == 0:
         return -1
-    wanted = below(c.seed, NEIGHBOUR, node, number, online)
+    wanted = below(c.seed, draws.NEIGHBOUR, node, number, online)
     for k in range(start, end):
         if away[c.indices[k]] == 0:
             if wanted == 0:
@@ -120,67 +95,67 @@ def neighbour(c: Conditions, node: int, number: int, away: np.ndarray) -> int:
 @compiled
 def is_lost(c: Conditions, sender: int, number: int) -> bool:
     """Whether a sender's message ``number`` is lost on its way."""
-    return c.loss > 0.0 and uniform(c.seed, LOSS, sender, number) < c.loss
+    return c.loss > 0.0 and uniform(c.seed, draws.LOSS, sender, number) < c.loss
 
 
 @compiled
 def delay(c: Conditions, sender: int, receiver: int, number: int) -> int:
     """Ticks that the sender's message ``number`` travels, its transmission not included."""
-    if c.delay_kind == CONSTANT:
+    if c.delay_kind == conditions.CONSTANT:
         return int(c.delay_first)
-    if c.delay_kind == UNIFORM:
-        u = uniform(c.seed, DELAY, sender, number)
+    if c.delay_kind == conditions.UNIFORM:
+        u = uniform(c.seed, draws.DELAY, sender, number)
         return _whole(c.delay_first + u * (c.delay_second - c.delay_first))
-    if c.delay_kind == LOGNORMAL:
-        return _whole(lognormal(uniform(c.seed, DELAY, sender, number), c.delay_first, c.delay_second))
+    if c.delay_kind == conditions.LOGNORMAL:
+        return _whole(lognormal(uniform(c.seed, draws.DELAY, sender, number), c.delay_first, c.delay_second))
     return _whole(c.one_way[c.hosts[sender], c.hosts[receiver]])
 
 
 @compiled
 def part_of_message(c: Conditions, sender: int, number: int) -> int:
     """Which part of the model a message carries; for a subsample or other draws, the number they depend on."""
-    if c.sharing == PARTITIONED:
-        return below(c.seed, PART, sender, number, c.parts)
-    if c.sharing in (SUBSAMPLED, DRAWN):
-        return below(c.seed, PART, sender, number, 2**31 - 1)
+    if c.sharing == conditions.PARTITIONED:
+        return below(c.seed, draws.PART, sender, number, c.parts)
+    if c.sharing in (conditions.SUBSAMPLED, conditions.DRAWN):
+        return below(c.seed, draws.PART, sender, number, 2**31 - 1)
     return 0
 
 
 @compiled
 def sends_proactively(c: Conditions, node: int, wakes: int, tokens: int) -> bool:
     """Whether a node sends on waking: the function PROACTIVE of Danner & Jelasity 2018, Section III."""
-    if c.flow == PROACTIVE:
+    if c.flow == conditions.PROACTIVE:
         return True
-    if c.flow in (SIMPLE, GENERALIZED):
+    if c.flow in (conditions.SIMPLE, conditions.GENERALIZED):
         return tokens >= c.capacity
     if tokens < c.reserve - 1:
         return False
     probability = (tokens - c.reserve + 1) / (c.capacity - c.reserve + 1)
-    return uniform(c.seed, FLOW, node, 2 * wakes) < probability
+    return uniform(c.seed, draws.FLOW, node, 2 * wakes) < probability
 
 
 @compiled
 def reactive_messages(c: Conditions, node: int, received: int, tokens: int) -> int:
     """How many messages a node sends on receiving one: REACTIVE of Danner & Jelasity 2018, all useful."""
-    if c.flow == PROACTIVE:
+    if c.flow == conditions.PROACTIVE:
         return 0
-    if c.flow == SIMPLE:
+    if c.flow == conditions.SIMPLE:
         return min(tokens, 1)
-    if c.flow == GENERALIZED:
+    if c.flow == conditions.GENERALIZED:
         return (c.reserve - 1 + tokens) // c.reserve
     whole, rest = divmod(tokens, c.reserve)
-    extra = uniform(c.seed, FLOW, node, 2 * received + 1) < rest / c.reserve
+    extra = uniform(c.seed, draws.FLOW, node, 2 * received + 1) < rest / c.reserve
     return whole + (1 if extra else 0)
 
 
 @compiled
 def session_length(c: Conditions, node: int, number: int, online: bool, now: int) -> int:
     """Ticks that a node's session ``number``, which begins now, lasts."""
-    u = uniform(c.seed, SESSION, node, number)
+    u = uniform(c.seed, draws.SESSION, node, number)
     law = c.online_law if online else c.offline_law
     median = c.online_median if online else c.offline_median
     spread = c.online_spread if online else c.offline_spread
-    if law == SESSIONS_LOGNORMAL:
+    if law == conditions.SESSIONS_LOGNORMAL:
         length = lognormal(u, median, spread)
     else:
         length = median * weibull(u, 1.0, spread) / weibull(0.5, 1.0, spread)
@@ -196,6 +171,6 @@ def first_session(c: Conditions, node: int) -> tuple[bool, int]:
     Online with the share of time the medians give; a uniform part of the first session is over at the start.
     """
     share = c.online_median / (c.online_median + c.offline_median)
-    online = uniform(c.seed, SESSION, node, -1) < share
-    left = uniform(c.seed, SESSION, node, -2) * session_length(c, node, 0, online, 0)
+    online = uniform(c.seed, draws.SESSION, node, -1) < share
+    left = uniform(c.seed, draws.SESSION, node, -2) * session_length(c, node, 0, online, 0)
     return online, max(1, _whole(left))

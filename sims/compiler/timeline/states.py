@@ -17,36 +17,7 @@ from sims.compiler.timeline.calendar import Calendar, insert
 from sims.compiler.timeline.compiled import compiled
 from sims.compiler.timeline.conditions import Conditions
 
-__all__ = [
-    "ANSWER",
-    "CARRYING",
-    "CARRYING_BEGUN",
-    "DELIVERED",
-    "DONE",
-    "DROPPED",
-    "JOINED",
-    "LOST",
-    "MODEL",
-    "NOT_JOINED",
-    "OFFLINE",
-    "ONLINE",
-    "PLANNED",
-    "QUESTION",
-    "REQUEST",
-    "REQUESTS",
-    "RETURNED",
-    "SENT",
-    "SESSION",
-    "TRAINED",
-    "UNREACHABLE",
-    "WAKE",
-    "WRITTEN",
-    "NodeStates",
-    "Operations",
-    "set_away",
-    "transmit",
-    "write",
-]
+__all__ = ["NodeStates", "Operations", "set_away", "transmit", "write"]
 
 # Kinds of events. A QUESTION is a model whose receiver answers with its own; REQUEST asks without one. DONE: a
 # model that arrived earlier has been trained. TRAINED: what a node began when its clock rang is done. RETURNED:
@@ -60,6 +31,7 @@ CARRYING_BEGUN = (TRAINED, REQUEST, QUESTION, ANSWER)
 OFFLINE, DROPPED, NOT_JOINED = 1, 2, 4
 # Places in `NodeStates.counts`
 SENT, REQUESTS, LOST, UNREACHABLE, DELIVERED, ONLINE, JOINED, WRITTEN = range(8)
+COUNTED = ("sent", "requests", "lost", "unreachable", "delivered")
 
 
 class NodeStates(NamedTuple):

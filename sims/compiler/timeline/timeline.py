@@ -20,34 +20,24 @@ _MOST_OPERATIONS = 2_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
-    """Operations that follow one another, as arrays.
-
-    Parameters
-    ----------
-    kind : ndarray
-        An operation of `sims.compiler.operations`, uint8 ``[E]``.
-    node : ndarray
-        The node that sends or is updated, int32 ``[E]``.
-    ref : ndarray
-        ON_RECEIPT and ON_ANSWER: the snapshot absorbed, int64 ``[E]``; see `sims.compiler.timeline.states`.
-    part : ndarray
-        The part of the model that is absorbed, int32 ``[E]``.
-    time : ndarray
-        Nanoseconds since the start, int64 ``[E]``.
-    pending : ndarray
-        References of the models still needed at the end of the window, int64.
-    begun : ndarray
-        ON_ANSWER: the node's own snapshot at which its step was begun, int64 ``[E]``; may be empty where there is
-        no such operation.
-    """
+    """Operations that follow one another, as arrays."""
 
     kind: NDArray[np.uint8]
+    """An operation of `sims.compiler.operations`, uint8 ``[E]``."""
     node: NDArray[np.int32]
+    """The node that sends or is updated, int32 ``[E]``."""
     ref: NDArray[np.int64]
+    """ON_RECEIPT and ON_ANSWER: the snapshot absorbed, int64 ``[E]``; see `sims.compiler.timeline.states`."""
     part: NDArray[np.int32]
+    """The part of the model that is absorbed, int32 ``[E]``."""
     time: NDArray[np.int64]
+    """Nanoseconds since the start, int64 ``[E]``."""
     pending: NDArray[np.int64]
+    """References of the models still needed at the end of the window, int64."""
     begun: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    """ON_ANSWER: the node's own snapshot at which its step was begun, int64 ``[E]``; may be empty where there is
+    no such operation.
+    """
 
     def __len__(self) -> int:
         return len(self.kind)
@@ -148,29 +138,13 @@ class Timeline:
         return self._nodes.away == 0
 
     @property
-    def sent(self) -> int:
-        """Models sent so far, those lost included."""
-        return int(self._nodes.counts[states.SENT])
+    def counts(self) -> dict[str, int]:
+        """Totals so far.
 
-    @property
-    def requests(self) -> int:
-        """Requests for models sent so far."""
-        return int(self._nodes.counts[states.REQUESTS])
-
-    @property
-    def lost(self) -> int:
-        """Messages lost on their way so far."""
-        return int(self._nodes.counts[states.LOST])
-
-    @property
-    def unreachable(self) -> int:
-        """Messages so far that found their receiver away, or on the other side of a split."""
-        return int(self._nodes.counts[states.UNREACHABLE])
-
-    @property
-    def delivered(self) -> int:
-        """Models delivered so far."""
-        return int(self._nodes.counts[states.DELIVERED])
+        Models ``sent``, those lost included, and ``delivered``; ``requests`` for models; messages ``lost`` on
+        their way, and ``unreachable`` ones: the receiver was away, or on the other side of a split.
+        """
+        return dict(zip(states.COUNTED, self._nodes.counts.tolist(), strict=False))
 
     def state(self) -> dict[str, Any]:
         """All that changes, as named arrays, for a checkpoint."""

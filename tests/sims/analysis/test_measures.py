@@ -52,7 +52,7 @@ def test_crossing_lies_on_the_line_between_measurements():
     assert crossing(cost, curve, 0.7) == pytest.approx(15.0)
     assert crossing(cost, curve, 0.5) == pytest.approx(10.0)
     assert crossing(cost, curve, 0.05) == 0.0
-    assert crossing(cost, curve, 0.96) is None
+    assert np.isnan(crossing(cost, curve, 0.96))
     assert crossing(cost, 1 - curve, 0.3, lower_is_better=True) == pytest.approx(15.0)
     assert crossing(cost, np.array([0.1, np.nan, 0.9, np.nan]), 0.5) == pytest.approx(10.0)
 

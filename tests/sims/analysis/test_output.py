@@ -17,7 +17,7 @@ from sims.analysis.output import outputs as output_module
 from sims.analysis.output.charts import charts_of
 from sims.analysis.output.figures import draw_chart, write_figures
 from sims.analysis.output.outputs import Outputs, write_outputs
-from sims.analysis.output.report import report_page
+from sims.analysis.output.report.page import report_page
 from sims.analysis.output.tables import curves_table, runs_table, summary, theory_table
 from tests.sims.analysis.made import made, simulated
 from topology.drawing import save

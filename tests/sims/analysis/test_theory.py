@@ -14,10 +14,10 @@ from sims.analysis import load_runs
 from sims.analysis.measures.landscape import measure_landscape, quadratic_of
 from sims.analysis.runs.network import edges_of, network_of, positions_of
 from sims.analysis.runs.problem import problem_of
-from sims.analysis.theory import theory_of
 from sims.analysis.theory.averaging import expected_pair_average
 from sims.analysis.theory.critical import critical_distance, effective_rate
 from sims.analysis.theory.descent import resting_distance, spread_bound
+from sims.analysis.theory.gathering import theory_of
 from sims.scenario import parse_scenario
 from tests.sims.worlds import Point
 from topology import graphs, mixing, sequences, spectrum

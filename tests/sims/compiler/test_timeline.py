@@ -66,29 +66,29 @@ def test_a_checkpointed_timeline_goes_on_as_if_nothing_had_happened():
     second.restore(state)
     (window,) = second.windows(20 * SECOND)
     assert window.time.tolist() == whole[2][-len(window) :].tolist()
-    assert second.delivered == whole[3].delivered
+    assert second.counts == whole[3].counts
 
 
 def test_delays_follow_their_law():
     """Of single messages on an idle network, arrival minus departure is the delay."""
     scenario = small("population.nodes=400", "network.delay={kind='lognormal',median=30.0,sigma=0.8}")
     kind, _, _time, timeline = operations(scenario, rounds=1000)
-    assert timeline.sent == 400 * 1000
-    in_flight = timeline.sent - timeline.delivered
+    assert timeline.counts["sent"] == 400 * 1000
+    in_flight = timeline.counts["sent"] - timeline.counts["delivered"]
     mean = 30.0 * np.exp(0.8**2 / 2)  # Little's law: in flight = rate × mean delay
     assert in_flight == pytest.approx(400 * mean, rel=0.03)
-    assert (kind == ON_RECEIPT).sum() == timeline.delivered
+    assert (kind == ON_RECEIPT).sum() == timeline.counts["delivered"]
 
 
 def test_loss_has_its_probability():
     *_, timeline = operations(small("network.loss=0.25"), rounds=400)
-    assert timeline.lost / timeline.sent == pytest.approx(0.25, abs=0.015)
+    assert timeline.counts["lost"] / timeline.counts["sent"] == pytest.approx(0.25, abs=0.015)
 
 
 def test_cycles_offline_have_their_probability():
     *_, timeline = operations(small("churn.process={kind='cycle',offline=0.4}"), rounds=400)
-    assert timeline.sent / (24 * 400) == pytest.approx(0.6, abs=0.02)
-    assert timeline.unreachable / timeline.sent == pytest.approx(0.4, abs=0.03)
+    assert timeline.counts["sent"] / (24 * 400) == pytest.approx(0.6, abs=0.02)
+    assert timeline.counts["unreachable"] / timeline.counts["sent"] == pytest.approx(0.4, abs=0.03)
 
 
 def test_a_split_lets_nothing_through_until_it_heals():
@@ -103,15 +103,15 @@ def test_uplinks_send_one_message_after_the_other():
     """A push of 1,000 bytes at 8 kbit/s takes a second, so no node can send more than one a second."""
     scenario = small("network.period=0.1", "network.bandwidth=0.008")
     _kind, _, _time, timeline = operations(scenario, rounds=100)
-    assert timeline.delivered <= 24 * 100
-    assert timeline.sent > 20_000
+    assert timeline.counts["delivered"] <= 24 * 100
+    assert timeline.counts["sent"] > 20_000
 
 
 def test_token_accounts_send_no_more_than_one_message_a_period():
     for kind in ("simple", "generalized", "randomized"):
         flow = f"algorithm.flow={{kind='{kind}',capacity=5,reserve=2}}"
         *_, timeline = operations(small(flow), rounds=200)
-        assert 0.8 * 24 * 200 < timeline.sent <= 24 * 200
+        assert 0.8 * 24 * 200 < timeline.counts["sent"] <= 24 * 200
 
 
 def test_a_trace_says_who_is_online(tmp_path):

@@ -78,7 +78,7 @@ def test_every_ring_of_a_clock_is_a_message_or_a_token(flow, seed, loss):
         assert tokens.min() >= 0
         assert tokens.max() <= flow[1]
         assert state["nodes.sent"].tolist() == (rings - tokens).tolist()
-    assert timeline.sent >= 24 * (59 - flow[1])
+    assert timeline.counts["sent"] >= 24 * (59 - flow[1])
 
 
 @settings(max_examples=15, deadline=None)

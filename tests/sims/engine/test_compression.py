@@ -78,7 +78,7 @@ def test_bytes_accounted_are_the_bytes_of_a_frame(name):
     simulation = simulation_of(scenario, world, threads=1, compile_when="never", device="cpu")
     simulation.advance(3, between=lambda: False)
     counts = simulation.counts()
-    assert counts.messages == 3 * 16
+    assert counts["messages"] == 3 * 16
     row = simulation.rows()[0, : world.layout.shared_size].contiguous()
     simulation.close()
     frame = encode_model(
@@ -88,7 +88,7 @@ def test_bytes_accounted_are_the_bytes_of_a_frame(name):
     framing = frame.buffers[0].nbytes  # preamble and header
     padding = sum(part.nbytes for part in body_buffers(payload)) - sum(each.data.nbytes for each in payload)
     assert 0 <= padding < 8
-    assert counts.bytes / counts.messages == frame.size - framing - padding
+    assert counts["bytes"] / counts["messages"] == frame.size - framing - padding
 
 
 def test_receivers_of_simulated_messages_decode_what_peers_would():
@@ -144,7 +144,7 @@ def test_a_resumed_run_ends_as_one_that_was_not_interrupted(algorithm, tmp_path)
     second.restore(first.state())
     second.advance(20, between=lambda: False)
     assert second.rows().equal(whole.rows)
-    assert second.counts().bytes == whole.evaluations["bytes"][-1]
+    assert second.counts()["bytes"] == whole.evaluations["bytes"][-1]
     first.close()
     second.close()
 
@@ -202,7 +202,7 @@ def test_gossip_with_a_codec_equals_the_reference(overrides):
     failures = ("network.loss=0.1", "network.jitter=0.3", "network.delay={kind='uniform',low=0.1,high=0.9}")
     expected, came, timeline = both(*overrides, *failures, threads=2, block=4, most_operations=250)
     assert relative(expected, came) < 1e-10
-    assert timeline.delivered > 10
+    assert timeline.counts["delivered"] > 10
 
 
 def test_gossip_with_a_codec_learns_and_counts_its_bytes():

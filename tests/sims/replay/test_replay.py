@@ -18,7 +18,8 @@ from sims.replay.errors import (
     TornRecords,
 )
 from sims.replay.history import history_of
-from sims.replay.peer_records import Version, read_peers
+from sims.replay.lives import Version
+from sims.replay.peer_records import read_peers
 
 from .recorded import RecordingPeer, gossip, recorded_run, rewrite, settings_of
 

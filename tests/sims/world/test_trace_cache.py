@@ -64,9 +64,7 @@ def test_what_computes_something_else_is_traced_anew(change):
 
 
 def test_of_too_many_the_one_unused_for_longest_is_dropped():
-    traces = Traces(size=2)
-    traces.keep("a", 1)
-    traces.keep("b", 2)
-    assert traces.get("a") == 1
-    traces.keep("c", 3)
+    traces = Traces(most=2)
+    for key, graph in (("a", 1), ("b", 2), ("a", 1), ("c", 3)):
+        traces[key] = graph
     assert [traces.get(key) for key in "abc"] == [1, None, 3]
