@@ -7,20 +7,16 @@ from typing import Annotated, Any
 
 import typer
 
+from gossipfl.cli.options import JsonOption, command_group, tell
+
 __all__ = ["app"]
 
-app = typer.Typer(
-    no_args_is_help=True,
-    help="List algorithms, show one, and check one of your own.",
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
+app = command_group("List algorithms, show one, and check one of your own.")
 
 NameArgument = Annotated[str, typer.Argument(help="An algorithm, or package.module:Class.")]
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", help="A parameter, as KEY=VALUE; as often as needed.")
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.command("list")
@@ -52,14 +48,10 @@ def show(name: NameArgument, *, json_output: JsonOption = False) -> None:
     from gossipfl.algorithms.registry import find_algorithm
 
     found = described(name, find_algorithm(name))
-    if json_output:
-        typer.echo(json.dumps(found.to_dict()))
-        return
-    for title, value in found.facts().items():
-        typer.echo(f"{title + ':':<14}{value}")
-    typer.echo("parameters:" if found.parameters else "parameters:   none")
-    for each in found.parameters:
-        typer.echo(f"  {each.text}")
+    lines = [f"{title + ':':<14}{value}" for title, value in found.facts().items()]
+    lines.append("parameters:" if found.parameters else "parameters:   none")
+    lines += [f"  {each.text}" for each in found.parameters]
+    tell(found.to_dict(), lines, as_json=json_output)
 
 
 @app.command()
@@ -76,12 +68,11 @@ def check(name: NameArgument, *, settings: SetOption = None, json_output: JsonOp
     given: dict[str, Any] = dict(parse_assignment(each) for each in settings or [])
     values = {**example_settings(find_algorithm(name)), **given}
     findings = check_algorithm(make_algorithm(name, values, key="--set"))
-    if json_output:
-        typer.echo(json.dumps([{"check": each.check, "problem": each.problem} for each in findings]))
-    else:
-        for each in findings:
-            typer.echo(f"{'ok  ' if each.problem is None else 'FAIL'} {each.check}")
-            if each.problem is not None:
-                typer.echo(f"     {each.problem}")
+    told = [{"check": each.check, "problem": each.problem} for each in findings]
+    lines = []
+    for each in findings:
+        lines.append(f"{'ok  ' if each.problem is None else 'FAIL'} {each.check}")
+        lines += [] if each.problem is None else [f"     {each.problem}"]
+    tell(told, lines, as_json=json_output)
     if any(each.problem for each in findings):
         raise typer.Exit(1)

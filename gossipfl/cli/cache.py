@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 import typer
 
+from gossipfl.cli.options import JsonOption, command_group, tell
+
 __all__ = ["app"]
 
-app = typer.Typer(
-    no_args_is_help=True,
-    help="Show or clear the caches on this machine.",
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
-
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+app = command_group("Show or clear the caches on this machine.")
 
 
 @app.command()
@@ -25,15 +19,12 @@ def show(*, json_output: JsonOption = False) -> None:
     from gossipfl.caches import cache_directory, caches
 
     found = caches()
-    if json_output:
-        values = [
-            {"name": c.name, "directory": str(c.directory), "files": c.files, "bytes": c.bytes} for c in found
-        ]
-        typer.echo(json.dumps(values))
-        return
-    for each in found:
-        typer.echo(f"{each.name:9} {each.bytes / 1e6:9,.1f} MB in {each.files:5,} files  {each.about}")
-    typer.echo(f"All in {cache_directory()}; clear with: gossipfl cache clear")
+    values = [
+        {"name": c.name, "directory": str(c.directory), "files": c.files, "bytes": c.bytes} for c in found
+    ]
+    lines = [f"{c.name:9} {c.bytes / 1e6:9,.1f} MB in {c.files:5,} files  {c.about}" for c in found]
+    lines.append(f"All in {cache_directory()}; clear with: gossipfl cache clear")
+    tell(values, lines, as_json=json_output)
 
 
 @app.command()

@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from gossipfl.cli.network_changes import add_changes
+from gossipfl.cli.network_changes import DaysOption, RoleOption, add_changes
+from gossipfl.cli.options import HomeOption, JsonOption, command_group, tell
 
 __all__ = ["app"]
 
-app = typer.Typer(
-    no_args_is_help=True,
-    help="Found a network, invite and join, see and change who belongs to it.",
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
+app = command_group("Found a network, invite and join, see and change who belongs to it.")
 
 add_changes(app)
 
-HomeOption = Annotated[Path, typer.Option("--home", help="Directory of the peer.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 KeysOption = Annotated[int, typer.Option("--keys", help="Network keys; give them to different people.")]
 ThresholdOption = Annotated[int, typer.Option("--threshold", help="How many of the keys must sign.")]
 KeysToOption = Annotated[
@@ -64,17 +58,15 @@ def create(
         days=days,
     )
     network, files = founded.authority.id.hex(), [str(each) for each in founded.key_files]
-    if json_output:
-        typer.echo(
-            json.dumps({"network": network, "name": name, "keys": files, "issuer": own.identity.peer_id})
-        )
-        return
-    typer.echo(f"Made network {name}, {network}.")
-    typer.echo(
-        f"{threshold} of its keys must sign: {', '.join(files)}. Keep them apart, and off this machine."
-    )
-    typer.echo(
-        f"Start the peer: gossipfl peer run --home {home}. Let others join: gossipfl network invite --home {home}"
+    tell(
+        {"network": network, "name": name, "keys": files, "issuer": own.identity.peer_id},
+        [
+            f"Made network {name}, {network}.",
+            f"{threshold} of its keys must sign: {', '.join(files)}. Keep them apart, and off this machine.",
+            f"Start the peer: gossipfl peer run --home {home}. "
+            f"Let others join: gossipfl network invite --home {home}",
+        ],
+        as_json=json_output,
     )
 
 
@@ -90,10 +82,8 @@ def invite(
         ),
     ] = None,
     hours: Annotated[float, typer.Option("--hours", help="Hours in which the invitation can be used.")] = 24,
-    days: Annotated[float, typer.Option("--days", help="Days for which the certificate holds.")] = 365,
-    role: Annotated[
-        str, typer.Option("--role", help="member, or issuer: that may invite others.")
-    ] = "member",
+    days: DaysOption = 365,
+    role: RoleOption = "member",
     json_output: JsonOption = False,
 ) -> None:
     """Print an invitation: one line, good for one peer, once. Who has it can join: pass it on in private."""
@@ -111,20 +101,19 @@ def invite(
         hours=hours,
         days=days,
     )
-    if json_output:
-        shown = {
-            "invitation": invitation.to_text(),
-            "expires": invitation.expires,
-            "number": invitation.number.hex(),
-        }
-        typer.echo(json.dumps({**shown, "addresses": list(invitation.addresses)}))
-        return
-    typer.echo(invitation.to_text())
-    typer.echo(
-        f"It names {', '.join(invitation.addresses)}, where this peer has to run, and ends "
-        f"{_day(invitation.expires)}. The other peer: gossipfl network join INVITATION --home DIR",
-        err=True,
-    )
+    shown = {
+        "invitation": invitation.to_text(),
+        "expires": invitation.expires,
+        "number": invitation.number.hex(),
+        "addresses": list(invitation.addresses),
+    }
+    tell(shown, [invitation.to_text()], as_json=json_output)
+    if not json_output:
+        typer.echo(
+            f"It names {', '.join(invitation.addresses)}, where this peer has to run, and ends "
+            f"{_day(invitation.expires)}. The other peer: gossipfl network join INVITATION --home DIR",
+            err=True,
+        )
 
 
 @app.command()
@@ -149,19 +138,16 @@ def join(
     wrong = [
         name for name in sorted({*charter, *settings}) if charter and charter.get(name) != settings.get(name)
     ]
-    if json_output:
-        typer.echo(
-            json.dumps({"network": authority.id.hex(), "name": authority.network.name, "to_correct": wrong})
-        )
-        return
-    typer.echo(f"Peer {own.identity.peer_id} is a member of {authority.network.name}, {authority.id.hex()}.")
+    network, name = authority.id.hex(), authority.network.name
+    lines = [f"Peer {own.identity.peer_id} is a member of {name}, {network}."]
     for each in wrong:
         there, here = (values.get(each, "not set") for values in (charter, settings))
-        typer.echo(
+        lines.append(
             f"Correct in {own.home.settings}: {each} is {there} by the network's charter, and {here} here."
         )
     if not wrong:
-        typer.echo(f"Start it: gossipfl peer run --home {home}")
+        lines.append(f"Start it: gossipfl peer run --home {home}")
+    tell({"network": network, "name": name, "to_correct": wrong}, lines, as_json=json_output)
 
 
 @app.command()
@@ -174,21 +160,17 @@ def members(*, home: HomeOption, json_output: JsonOption = False) -> None:
     own = HomeOfMember(home)
     revoked = sorted(peer_id_of(each) for each in own.store.authority().revoked)
     entries = ledger(own.store)
-    if json_output:
-        typer.echo(json.dumps({"invitations": entries, "revoked": revoked}))
-        return
+    lines = []
     for each in entries:
         if each["peer"] is None:
-            open_until = _day(each["invitation_expires"])
-            state = (
-                f"until {open_until}" if each["invitation_expires"] > time.time() else f"ended {open_until}"
-            )
-            typer.echo(f"invitation {each['number']} for a new {each['role']}, not used, {state}")
+            ends = each["invitation_expires"]
+            state = f"{'until' if ends > time.time() else 'ended'} {_day(ends)}"
+            lines.append(f"invitation {each['number']} for a new {each['role']}, not used, {state}")
         else:
             out = ", put out" if each["peer"] in revoked else ""
-            typer.echo(f"{each['peer']} {each['role']} until {_day(each['expires'])}{out}")
-    for peer_id in revoked:
-        typer.echo(f"put out: {peer_id}")
+            lines.append(f"{each['peer']} {each['role']} until {_day(each['expires'])}{out}")
+    lines += [f"put out: {peer_id}" for peer_id in revoked]
+    tell({"invitations": entries, "revoked": revoked}, lines, as_json=json_output)
 
 
 @app.command()
@@ -212,13 +194,9 @@ def rotate(
     founded = rotate_keys(
         own.store, own.identity, keys=keys, threshold=threshold, keys_directory=keys_to, grace_days=grace_days
     )
-    files = [str(each) for each in founded.key_files]
-    if json_output:
-        typer.echo(json.dumps({"rotation": founded.authority.epoch, "keys": files}))
-        return
-    typer.echo(
-        f"Rotation {founded.authority.epoch}: {threshold} of these keys must sign now: {', '.join(files)}."
-    )
+    rotation, files = founded.authority.epoch, [str(each) for each in founded.key_files]
+    line = f"Rotation {rotation}: {threshold} of these keys must sign now: {', '.join(files)}."
+    tell({"rotation": rotation, "keys": files}, [line], as_json=json_output)
 
 
 @app.command()
@@ -229,10 +207,7 @@ def show(*, home: HomeOption, json_output: JsonOption = False) -> None:
 
     own = HomeOfMember(home)
     values = network_of(own.store)
-    if json_output:
-        typer.echo(json.dumps(values))
-        return
-    _print(values)
+    tell(values, _lines(values), as_json=json_output)
 
 
 @app.command()
@@ -249,21 +224,17 @@ def secret(*, home: HomeOption) -> None:
     typer.echo(f"It is in {own.store.secret_file}; put the line into that file of each other peer.", err=True)
 
 
-def _print(values: dict[str, Any]) -> None:
-    typer.echo(f"network {values['name']}, {values['network']}")
-    typer.echo(
-        f"keys: {values['threshold']} of {len(values['keys'])} must sign; {values['rotations']} rotations so far"
-    )
-    for each in values["keys"]:
-        typer.echo(f"  {each}")
+def _lines(values: dict[str, Any]) -> Iterator[str]:
+    yield f"network {values['name']}, {values['network']}"
+    yield f"keys: {values['threshold']} of {len(values['keys'])} must sign; {values['rotations']} rotations so far"
+    yield from (f"  {each}" for each in values["keys"])
     own = values["certificate"]
     if own is not None:
-        typer.echo(f"this peer: {own['role']} until {_day(own['expires'])}, serial {own['serial']}")
-    typer.echo(f"put out: {len(values['revoked'])}")
+        yield f"this peer: {own['role']} until {_day(own['expires'])}, serial {own['serial']}"
+    yield f"put out: {len(values['revoked'])}"
     if values["charter"] is not None:
-        typer.echo(f"charter {values['charter']['number']}, digest {values['charter']['digest']}")
-        for name, value in values["charter"]["fields"].items():
-            typer.echo(f"  {name} = {value}")
+        yield f"charter {values['charter']['number']}, digest {values['charter']['digest']}"
+        yield from (f"  {name} = {value}" for name, value in values["charter"]["fields"].items())
 
 
 def _day(seconds: float) -> str:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gossipfl.cli.options import HomeOption, JsonOption, tell
+
 if TYPE_CHECKING:
     from gossipfl.membership import Signed
 
-__all__ = ["add_changes"]
+__all__ = ["DaysOption", "RoleOption", "add_changes"]
 
-HomeOption = Annotated[Path, typer.Option("--home", help="Directory of the peer.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+DaysOption = Annotated[float, typer.Option("--days", help="Days for which the certificate holds.")]
+RoleOption = Annotated[str, typer.Option("--role", help="member, or issuer: that may invite others.")]
 PeerArgument = Annotated[str, typer.Argument(help="Peer id.")]
 LineArgument = Annotated[str, typer.Argument(help="A line that begins with gossipfl-statement-.")]
 DraftOption = Annotated[
@@ -36,10 +37,8 @@ def admit(
     *,
     peer_id: PeerArgument,
     home: HomeOption,
-    role: Annotated[
-        str, typer.Option("--role", help="member, or issuer: that may invite others.")
-    ] = "member",
-    days: Annotated[float, typer.Option("--days", help="Days for which the certificate holds.")] = 365,
+    role: RoleOption = "member",
+    days: DaysOption = 365,
     draft: DraftOption = False,
 ) -> None:
     """Print a certificate for a peer by its id; it becomes the peer's own by `gossipfl network apply` in its home.
@@ -75,12 +74,10 @@ def revoke(
         _print_line(statement)
         return
     by = "an issuer: those whom it has let in" if statement.issuer else "network keys"
-    if json_output:
-        typer.echo(json.dumps({"revoked": peer_id, "by_issuer": statement.issuer is not None}))
-        return
-    typer.echo(f"Put out {peer_id}, by {by}.")
+    lines = [f"Put out {peer_id}, by {by}."]
     if not own.home.is_running():
-        typer.echo(f"Others hear of it once this peer runs: gossipfl peer run --home {home}")
+        lines.append(f"Others hear of it once this peer runs: gossipfl peer run --home {home}")
+    tell({"revoked": peer_id, "by_issuer": statement.issuer is not None}, lines, as_json=json_output)
 
 
 def charter(*, home: HomeOption, draft: DraftOption = False, json_output: JsonOption = False) -> None:
@@ -95,7 +92,7 @@ def charter(*, home: HomeOption, draft: DraftOption = False, json_output: JsonOp
         _print_line(statement)
         return
     number = statement.body.number if isinstance(statement.body, Charter) else None
-    typer.echo(json.dumps({"charter": number}) if json_output else f"Charter {number} holds now.")
+    tell({"charter": number}, [f"Charter {number} holds now."], as_json=json_output)
 
 
 def sign(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import time
@@ -15,18 +14,11 @@ from typing import Annotated
 import typer
 
 from gossipfl.cli.flags import Overrides, WithParameterFlags, with_setting_flags
+from gossipfl.cli.options import HomeOption, JsonOption, command_group, tell
 
 __all__ = ["app"]
 
-app = typer.Typer(
-    no_args_is_help=True,
-    help="Make, run and inspect a peer.",
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
-
-HomeOption = Annotated[Path, typer.Option("--home", help="Directory of the peer.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]
+app = command_group("Make, run and inspect a peer.")
 
 
 @app.command(cls=WithParameterFlags)
@@ -68,14 +60,16 @@ def init(
         data = tried_data(task, settings)
     place.create(settings)
     identity = load_or_create_identity(home)
-    if json_output:
-        made = {"home": str(home), "peer_id": identity.peer_id, "task": task.name}
-        typer.echo(json.dumps(made if data is None else {**made, "data": data.to_dict()}))
-        return
-    typer.echo(f"Made peer {identity.peer_id} in {home}, for task {task.name}.")
-    for line in () if data is None else data.lines():
-        typer.echo(line)
-    typer.echo(f"Its settings are in {place.settings}. Start it: gossipfl peer run --home {home}")
+    made = {"home": str(home), "peer_id": identity.peer_id, "task": task.name}
+    tell(
+        made if data is None else {**made, "data": data.to_dict()},
+        [
+            f"Made peer {identity.peer_id} in {home}, for task {task.name}.",
+            *([] if data is None else data.lines()),
+            f"Its settings are in {place.settings}. Start it: gossipfl peer run --home {home}",
+        ],
+        as_json=json_output,
+    )
 
 
 @app.command()
@@ -171,14 +165,11 @@ def backup(
     from gossipfl.peer.store.home import Home
 
     made = back_up(Home(home), file)
-    if json_output:
-        typer.echo(json.dumps(asdict(made)))
-        return
-    typer.echo(
+    saved = (
         f"Saved peer {made.peer_id}: {made.files} files, {made.size} bytes, its key among them, in {file}."
     )
-    for name in made.left_out:
-        typer.echo(f"Left out, for it is no file: {name}")
+    left_out = [f"Left out, for it is no file: {name}" for name in made.left_out]
+    tell(asdict(made), [saved, *left_out], as_json=json_output)
 
 
 @app.command()
@@ -196,12 +187,12 @@ def restore(
     from gossipfl.peer.store.restoring import restore as restore_home
 
     manifest = restore_home(file, home)
-    if json_output:
-        typer.echo(json.dumps({key: manifest[key] for key in ("peer_id", "made", "version")}))
-        return
     made = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(manifest["made"]))
-    typer.echo(f"Restored peer {manifest['peer_id']} as it was at {made}.")
-    typer.echo(f"Start it: gossipfl peer run --home {home}")
+    lines = [
+        f"Restored peer {manifest['peer_id']} as it was at {made}.",
+        f"Start it: gossipfl peer run --home {home}",
+    ]
+    tell({key: manifest[key] for key in ("peer_id", "made", "version")}, lines, as_json=json_output)
 
 
 @app.command()
@@ -215,10 +206,8 @@ def status(*, home: HomeOption, json_output: JsonOption = False) -> None:
     place.require()
     values = {"running": place.is_running(), **read_status(place.status)}
     values["conditions"] = conditions_now(values, place.directory)
-    if json_output:
-        typer.echo(json.dumps(values))
-        return
-    from rich.console import Console
+    tell(values, [status_heading(values)], as_json=json_output)
+    if not json_output:
+        from rich.console import Console
 
-    typer.echo(status_heading(values))
-    Console().print(status_table(values))
+        Console().print(status_table(values))

@@ -49,18 +49,9 @@ class PeerProcess:
             If the directory cannot be written.
         """
         with named_errors(f"no peer can be started in {self.home.directory}"), self._log() as log:
+            command = ["-m", "gossipfl", "peer", "run", "--plain", "--until-stdin-ends", "--home"]
             self._process = subprocess.Popen(  # noqa: S603  (our own command)
-                [
-                    sys.executable,
-                    "-m",
-                    "gossipfl",
-                    "peer",
-                    "run",
-                    "--home",
-                    str(self.home.directory),
-                    "--plain",
-                    "--until-stdin-ends",
-                ],
+                [sys.executable, *command, str(self.home.directory)],
                 stdin=subprocess.PIPE,  # closes with this process, however it ends; nothing is written
                 stdout=log,
                 stderr=log,

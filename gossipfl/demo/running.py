@@ -22,8 +22,6 @@ from gossipfl.tasks import Dataset, Task, find_task
 
 __all__ = ["Progress", "run_demo"]
 
-Look = Callable[[], Observation]
-
 _LOOK_SECONDS = 0.5
 _STARTUP_SECONDS = 120.0
 _GRACE_SECONDS = 30.0  # for a peer that was killed to come back and catch up
@@ -73,16 +71,17 @@ def run_demo(plan: DemoPlan, *, began: float, show: Callable[[Progress], None]) 
     progress = Progress(metric)
     processes = prepare_peers(plan)
     look = partial(observe, processes, began=began, shared_size=task.layout.shared_size)
+    watch = _Watch(plan, processes, progress, look, show)
+    settings = plan.settings(0, bootstrap=[], listen="/ip4/127.0.0.1/tcp/0").training
     try:
         for process in processes:
             process.start()
-        _until_up(processes, progress, look, show)
+        watch.until_up()
         up_at = time.monotonic()
-        disruption = _gossip(plan, processes, progress, look, show)
+        disruption = watch.gossip(enough=settings.decay_age)
         gossip_seconds = time.monotonic() - up_at
         last = progress.history[-1]
-        progress.phase = "the peers say farewell"
-        show(progress)
+        watch.enter("the peers say farewell")
         survivors = [process for process in processes if process.is_up]
         for process in survivors:
             process.ask_to_stop()
@@ -93,10 +92,8 @@ def run_demo(plan: DemoPlan, *, began: float, show: Callable[[Progress], None]) 
             if process.is_up:
                 process.kill()
 
-    progress.phase = "training alone, and on all data pooled, to compare"
-    show(progress)
-    settings = plan.settings(0, bootstrap=[], listen="/ip4/127.0.0.1/tcp/0")
-    baselines = train_baselines(plan, settings.training, metric)
+    watch.enter("training alone, and on all data pooled, to compare")
+    baselines = train_baselines(plan, settings, metric)
     final = _final_metrics(task, test, processes, survivors, metric)
     alive = [value for value in final if value is not None]
     picture = plan.directory / "demo.png"
@@ -139,63 +136,61 @@ def run_demo(plan: DemoPlan, *, began: float, show: Callable[[Progress], None]) 
     )
 
 
-def _look(
-    processes: Sequence[PeerProcess], progress: Progress, look: Look, show: Callable[[Progress], None]
-) -> Observation:
-    time.sleep(_LOOK_SECONDS)
-    for process in processes:
-        process.require_up()
-    seen = look()
-    progress.history.append(seen)
-    show(progress)
-    return seen
+@dataclass
+class _Watch:
+    """The peers of a demo while they run, with what is seen of them."""
 
+    plan: DemoPlan
+    processes: Sequence[PeerProcess]
+    progress: Progress
+    look: Callable[[], Observation]
+    show: Callable[[Progress], None]
 
-def _until_up(
-    processes: Sequence[PeerProcess], progress: Progress, look: Look, show: Callable[[Progress], None]
-) -> None:
-    deadline = time.monotonic() + _STARTUP_SECONDS
-    while not _look(processes, progress, look, show).all_up:
-        if time.monotonic() > deadline:
-            raise DemoFailed(
-                "the peers did not come up",
-                expected=f"all within {_STARTUP_SECONDS:.0f} s",
-                remedy="See their logs.",
-            )
+    def enter(self, phase: str) -> None:
+        self.progress.phase = phase
+        self.show(self.progress)
 
+    def next_look(self) -> Observation:
+        time.sleep(_LOOK_SECONDS)
+        for process in self.processes:
+            process.require_up()
+        seen = self.look()
+        self.progress.history.append(seen)
+        self.show(self.progress)
+        return seen
 
-def _gossip(
-    plan: DemoPlan,
-    processes: Sequence[PeerProcess],
-    progress: Progress,
-    look: Look,
-    show: Callable[[Progress], None],
-) -> Disruption:
-    """Watch until all models are old enough or time is up; half-way through, kill and restart as planned."""
-    enough = plan.settings(0, bootstrap=[], listen="/ip4/127.0.0.1/tcp/0").training.decay_age
-    start = time.monotonic()
-    disruption = Disruption(processes, count=plan.kill)
-    progress.phase = "gossip"
-    while True:
-        seen = _look(processes, progress, look, show)
-        elapsed = time.monotonic() - start
-        half_way = max(seen.ages) >= enough / 2 or elapsed >= plan.duration / 2
-        progress.phase = disruption.act(seen, half_way=half_way) or progress.phase
-        out_of_time = elapsed >= plan.duration + (0 if disruption.is_over else _GRACE_SECONDS)
-        if out_of_time or (min(seen.ages) >= enough and disruption.is_over):
-            return disruption
+    def until_up(self) -> None:
+        deadline = time.monotonic() + _STARTUP_SECONDS
+        while not self.next_look().all_up:
+            if time.monotonic() > deadline:
+                raise DemoFailed(
+                    "the peers did not come up",
+                    expected=f"all within {_STARTUP_SECONDS:.0f} s",
+                    remedy="See their logs.",
+                )
+
+    def gossip(self, *, enough: int) -> Disruption:
+        """Watch until all ages are enough or time is up; half-way through, kill and restart as planned."""
+        start = time.monotonic()
+        disruption = Disruption(self.processes, count=self.plan.kill)
+        self.progress.phase = "gossip"
+        while True:
+            seen = self.next_look()
+            elapsed = time.monotonic() - start
+            half_way = max(seen.ages) >= enough / 2 or elapsed >= self.plan.duration / 2
+            self.progress.phase = disruption.act(seen, half_way=half_way) or self.progress.phase
+            out_of_time = elapsed >= self.plan.duration + (0 if disruption.is_over else _GRACE_SECONDS)
+            if out_of_time or (min(seen.ages) >= enough and disruption.is_over):
+                return disruption
 
 
 def _final_metrics(
     task: Task, test: Dataset, processes: Sequence[PeerProcess], survivors: Sequence[PeerProcess], metric: str
 ) -> list[float | None]:
     """Evaluate the models that the surviving peers saved at their end; None for the others."""
-    final: list[float | None] = []
-    for process in processes:
-        if process not in survivors:
-            final.append(None)
-            continue
+
+    def measured(process: PeerProcess) -> float:
         row, _age = read_row(process.home.checkpoint)
-        values = task.evaluate(row[None], test.test_inputs, test.test_targets)
-        final.append(float(values[metric][0]))
-    return final
+        return float(task.evaluate(row[None], test.test_inputs, test.test_targets)[metric][0])
+
+    return [measured(process) if process in survivors else None for process in processes]

@@ -6,7 +6,7 @@ Used by the running peer and by the replayer, so that both do the same to the la
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -19,13 +19,7 @@ from gossipfl.outgoing import Draws, restored
 from gossipfl.outgoing.transformation import Normals
 from gossipfl.rounds.message_shapes import ExchangeForm, form_of
 from gossipfl.rounds.plan import Position, RoundsPlan
-from gossipfl.rounds.weights import (
-    average,
-    listening_weights,
-    median,
-    push_weights,
-    weights_without,
-)
+from gossipfl.rounds.weights import average, listening_weights, median, push_weights, weights_without
 
 __all__ = ["Outgoing", "mixed", "outgoing"]
 
@@ -91,41 +85,35 @@ def outgoing(
     recipients = plan.mixing.recipients(position[0], form, plan.number)
     neighbours = plan.mixing.neighbours(position[0], form, plan.number)
     codec = plan.codec_of(form)
+    unsent = Outgoing(
+        exchange=exchange,
+        form=form,
+        codec=codec,
+        payloads={},
+        sent=rows,
+        columns=None,
+        finite=False,
+        neighbours=neighbours,
+    )
     if not is_finite(rows):
-        return Outgoing(
-            exchange=exchange,
-            form=form,
-            codec=codec,
-            payloads={},
-            sent=rows,
-            columns=None,
-            finite=False,
-            neighbours=neighbours,
-        )
+        return unsent
     numbers = torch.tensor([plan.number])
     if isinstance(exchange, LinkExchange):  # each link end has its own key
         numbers = (numbers << 32) + torch.tensor(recipients, dtype=torch.int64)
     place = {"seed": plan.seed, "round_number": position[0], "exchange": position[1]}
-    draws = Draws(
-        keys=exchange_keys(numbers, **place),
-        common=common_key(**place),
-        normals=noise,
-    )
+    draws = Draws(keys=exchange_keys(numbers, **place), common=common_key(**place), normals=noise)
     rows = plan.outgoing.transform(rows, draws)
     encoded = [
         codec.encode(row.contiguous(), key=int(key)) for row, key in zip(rows, draws.keys, strict=True)
     ]
     sent = torch.stack([codec.decode(payload, rows.shape[1]) for payload in encoded]) if encoded else rows
     each = encoded if isinstance(exchange, LinkExchange) else encoded * len(recipients)
-    return Outgoing(
-        exchange=exchange,
-        form=form,
-        codec=codec,
+    return replace(
+        unsent,
         payloads=dict(zip(recipients, each, strict=True)),
         sent=sent,
         columns=plan.outgoing.columns(form.size, draws),
         finite=True,
-        neighbours=neighbours,
     )
 
 

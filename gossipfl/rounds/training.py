@@ -52,13 +52,11 @@ class TrainerOfRounds:
                 return self._trained(nodes, where, int(count))
             index = torch.from_numpy(where)
             trained = self._trained(nodes.select(index), where, int(count))
-            nodes = replace(
-                nodes,
-                rows=nodes.rows.index_copy(0, index, trained.rows),
-                ages=nodes.ages.index_copy(0, index, trained.ages),
-                steps=nodes.steps.index_copy(0, index, trained.steps),
-                optimiser_state=nodes.optimiser_state.index_copy(0, index, trained.optimiser_state),
-            )
+            changed = {
+                name: getattr(nodes, name).index_copy(0, index, getattr(trained, name))
+                for name in ("rows", "ages", "steps", "optimiser_state")
+            }
+            nodes = replace(nodes, **changed)
         return nodes
 
     def gradient(self, nodes: Nodes) -> tuple[Nodes, Tensor]:

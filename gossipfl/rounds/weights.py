@@ -28,9 +28,8 @@ def weights_without(weights: Weights, *, own: int, missing: Collection[int]) -> 
         Number of the peer itself.
     missing : collection of int
     """
-    kept = {number: weight for number, weight in weights.items() if number not in missing}
-    returned = sum(weight for number, weight in weights.items() if number in missing)
-    return dict(sorted({**kept, own: kept.get(own, 0.0) + returned}.items()))
+    returned = {number: weight for number, weight in weights.items() if number in missing}
+    return push_weights(weights, own=own, missing=missing, returned=returned)
 
 
 def listening_weights(weights: Weights, *, own: int, missing: Collection[int]) -> dict[int, float]:

@@ -7,9 +7,13 @@ packages offer others by entry points of the group ``gossipfl.codecs``.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
+from typing import Annotated
+
+from pydantic import AfterValidator
 
 from gossipfl.errors import SettingError
 from topology.plugins import is_object_name, offered
@@ -20,8 +24,11 @@ __all__ = [
     "GROUP",
     "CodecFamily",
     "CodecName",
+    "KnownCodec",
+    "ModelCodec",
     "parse_codec_name",
     "parse_model_codec_name",
+    "require_model_codec",
 ]
 
 GROUP = "gossipfl.codecs"
@@ -161,3 +168,21 @@ def _number(text: str, *, fraction: bool) -> int | float | None:
     if fraction and _FRACTION.fullmatch(text) and 0 < float(text) <= 1:
         return float(text)
     return None
+
+
+def require_model_codec(name: str) -> str:
+    """Return a name that `parse_model_codec_name` takes, or raise ValueError, as pydantic expects."""
+    return _accepted(parse_model_codec_name, name)
+
+
+def _accepted(parse: Callable[[str], CodecName], name: str) -> str:
+    try:
+        parse(name)
+    except SettingError as error:
+        remedy = f". {error.remedy}" if error.remedy else ""
+        raise ValueError(f"{error.what}; expected {error.expected}{remedy}") from None
+    return name
+
+
+KnownCodec = Annotated[str, AfterValidator(partial(_accepted, parse_codec_name))]
+ModelCodec = Annotated[str, AfterValidator(require_model_codec)]

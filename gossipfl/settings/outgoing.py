@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
-from gossipfl.errors import SettingError
-from gossipfl.settings.codec_names import parse_codec_name
+from gossipfl.settings.codec_names import KnownCodec
 from gossipfl.settings.table import Table
 
 __all__ = [
@@ -52,17 +51,7 @@ class CodecSettings(Table):
     """Rows are compressed or quantised; the long form of ``codec``, and the last table."""
 
     kind: Literal["codec"] = "codec"
-    name: str = Field(description="e.g. bfloat16, int8, qsgd:16:128 or top:0.01")
-
-    @field_validator("name")
-    @classmethod
-    def _known(cls, name: str) -> str:
-        try:
-            parse_codec_name(name)
-        except SettingError as error:
-            remedy = f". {error.remedy}" if error.remedy else ""
-            raise ValueError(f"{error.what}; expected {error.expected}{remedy}") from None
-        return name
+    name: KnownCodec = Field(description="e.g. bfloat16, int8, qsgd:16:128 or top:0.01")
 
 
 OutgoingSettings = Annotated[

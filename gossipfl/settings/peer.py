@@ -7,9 +7,8 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from gossipfl.errors import SettingError
 from gossipfl.settings.addresses import require_address, require_peer_id
-from gossipfl.settings.codec_names import parse_model_codec_name
+from gossipfl.settings.codec_names import ModelCodec, require_model_codec
 from gossipfl.settings.gate import GateSettings
 from gossipfl.settings.learning import GossipSettings, TrainingSettings
 from gossipfl.settings.membership import MembershipSettings
@@ -42,14 +41,6 @@ class TaskSettings(Table):
     )
 
 
-def _require_model_codec(name: str) -> None:
-    try:
-        parse_model_codec_name(name)
-    except SettingError as error:
-        remedy = f". {error.remedy}" if error.remedy else ""
-        raise ValueError(f"{error.what}; expected {error.expected}{remedy}") from None
-
-
 class ExchangeSettings(Table):
     """When models are exchanged with neighbours, and when the merged model is trained."""
 
@@ -58,7 +49,7 @@ class ExchangeSettings(Table):
     mode: Literal["push-pull", "push"] = Field(
         "push-pull", description="whether the neighbour answers with its own model"
     )
-    codec: str = Field(
+    codec: ModelCodec = Field(
         "float32",
         description="how numbers are sent: float32, bfloat16, float16, int8 or qsgd:LEVELS:BUCKET; the fewer "
         "bytes, the less precision",
@@ -78,12 +69,6 @@ class ExchangeSettings(Table):
         "samples to begin with the best; 0 merges whatever comes first",
     )
     concurrent: int = Field(4, gt=0, description="exchanges this peer has in progress at once")
-
-    @field_validator("codec")
-    @classmethod
-    def _keeps_models(cls, codec: str) -> str:
-        _require_model_codec(codec)
-        return codec
 
 
 class ViewSettings(Table):
@@ -250,7 +235,7 @@ class PeerSettings(Table):
     def _outgoing_in_order(self) -> PeerSettings:
         short = self.exchange.codec
         require_order(self.outgoing, codec=None if short == "float32" else short)
-        _require_model_codec(self.codec)
+        require_model_codec(self.codec)
         if self.rounds.algorithm is None and any(isinstance(each, MaskSettings) for each in self.outgoing):
             raise ValueError(
                 "outgoing has a mask, which all nodes of a round share, and this peer gossips: leave it out, or "

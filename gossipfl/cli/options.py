@@ -1,0 +1,26 @@
+"""Options that commands share, and their output for people or machines."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["HomeOption", "JsonOption", "command_group", "tell"]
+
+HomeOption = Annotated[Path, typer.Option("--home", help="Directory of the peer.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]
+
+
+def command_group(about: str) -> typer.Typer:
+    """Return a group of commands with this help."""
+    return typer.Typer(no_args_is_help=True, help=about, add_completion=False, pretty_exceptions_enable=False)
+
+
+def tell(values: object, lines: Iterable[str], *, as_json: bool) -> None:
+    """Print values as JSON for machines, or lines for people."""
+    for line in [json.dumps(values)] if as_json else lines:
+        typer.echo(line)
