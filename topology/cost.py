@@ -175,14 +175,12 @@ def sequence_cost(
         )
         for t in range(count)
     ]
+    means = ("messages", "bytes", "mean_degree", "seconds")
     return SequenceCost(
         rounds=count,
-        messages=float(np.mean([cost.messages for cost in costs])),
-        bytes=float(np.mean([cost.bytes for cost in costs])),
         max_degree=max(cost.max_degree for cost in costs),
-        mean_degree=float(np.mean([cost.mean_degree for cost in costs])),
-        seconds=float(np.mean([cost.seconds for cost in costs])),
         longest_seconds=max(cost.seconds for cost in costs),
+        **{name: float(np.mean([getattr(cost, name) for cost in costs])) for name in means},
     )
 
 
@@ -227,9 +225,7 @@ def _messages(mixing: csr_array | Topology) -> tuple[_Indices, _Indices, int]:
 
 
 def _bandwidth(name: str, value: ArrayLike, owners: _Indices, others: _Indices, n: int) -> _Floats:
-    rate = np.asarray(value, dtype=np.float64)
-    per_message = _by_shape(name, rate, owners, others, n)
-    chosen = per_message if rate.ndim != 2 else rate[owners, others]
+    chosen = _by_shape(name, np.asarray(value, dtype=np.float64), owners, others, n)
     if not (chosen > 0).all():
         raise InvalidParameter(
             f"the {name} of a link in use is not positive",

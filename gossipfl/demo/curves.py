@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,21 +16,13 @@ from gossipfl.demo.watching import Observation
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["curves", "draw_curves"]
+__all__ = ["curves", "saved"]
 
 logger = logging.getLogger(__name__)
 
 
-def draw_curves(
-    path: Path,
-    history: Sequence[Observation],
-    baselines: Baselines,
-    *,
-    metric: str,
-    killed_at: float | None = None,
-    restarted_at: float | None = None,
-) -> bool:
-    """Draw `curves` into a PNG file.
+def saved(path: Path, plot: Callable[[], Figure]) -> bool:
+    """Plot into a PNG file.
 
     Returns
     -------
@@ -38,8 +30,7 @@ def draw_curves(
         False if matplotlib is not installed, or the file cannot be written.
     """
     try:
-        figure = curves(history, baselines, metric=metric, killed_at=killed_at, restarted_at=restarted_at)
-        figure.savefig(path, dpi=120)
+        plot().savefig(path, dpi=120)
     except ModuleNotFoundError:
         return False
     except OSError as error:

@@ -11,7 +11,7 @@ from functools import partial
 import torch
 
 from gossipfl.demo.baselines import train_baselines
-from gossipfl.demo.curves import draw_curves
+from gossipfl.demo.curves import curves, saved
 from gossipfl.demo.disruption import Disruption
 from gossipfl.demo.plan import TOLERANCE_POINTS, DemoPlan
 from gossipfl.demo.processes import DemoFailed, PeerProcess, prepare_peers
@@ -97,14 +97,8 @@ def run_demo(plan: DemoPlan, *, began: float, show: Callable[[Progress], None]) 
     final = _final_metrics(task, test, processes, survivors, metric)
     alive = [value for value in final if value is not None]
     picture = plan.directory / "demo.png"
-    drawn = draw_curves(
-        picture,
-        progress.history,
-        baselines,
-        metric=metric,
-        killed_at=disruption.killed_at,
-        restarted_at=disruption.restarted_at,
-    )
+    moments = {"killed_at": disruption.killed_at, "restarted_at": disruption.restarted_at}
+    drawn = saved(picture, partial(curves, progress.history, baselines, metric=metric, **moments))
     return Summary(
         converged=Summary.has_converged(alive, baselines.pooled),
         metric=metric,

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -25,7 +26,7 @@ from gossipfl.algorithms import (
 from gossipfl.algorithms.author_calls import start_nodes
 from gossipfl.codecs import Compressor
 from gossipfl.errors import SettingError
-from gossipfl.settings import TrainingSettings
+from gossipfl.rounds.training import TrainerOfRounds
 from gossipfl.training import Nodes, Trainer
 
 __all__ = ["ExchangeForm", "form_of", "forms_of"]
@@ -92,7 +93,7 @@ def forms_of(
         nodes = start_nodes(algorithm, first, shared_size=layout.shared_size, links=links)
         for number in range(_ROUNDS_TRIED):
             context = RoundContext(
-                local=_Resting(trainer),
+                local=_Resting(trainer, np.zeros(1, dtype=np.int64)),
                 shared_size=layout.shared_size,
                 round=number,
                 numbers=torch.zeros(1, dtype=torch.int64),
@@ -144,25 +145,11 @@ def _nobody_around(rows: Tensor) -> Neighbourhood:
     )
 
 
-class _Resting:
+class _Resting(TrainerOfRounds):
     """Training that changes nothing."""
-
-    def __init__(self, trainer: Trainer) -> None:
-        self._trainer = trainer
-
-    @property
-    def settings(self) -> TrainingSettings:
-        return self._trainer.settings
-
-    @property
-    def samples(self) -> Tensor:
-        return torch.from_numpy(self._trainer.data.counts[:1])
 
     def update(self, nodes: Nodes, steps: Tensor | None = None) -> Nodes:
         return nodes
 
     def gradient(self, nodes: Nodes) -> tuple[Nodes, Tensor]:
-        return nodes, nodes.rows.new_zeros(len(nodes), self._trainer.layout.trainable_size)
-
-    def learning_rates(self, nodes: Nodes) -> Tensor:
-        return self._trainer.learning_rates(nodes)
+        return nodes, nodes.rows.new_zeros(len(nodes), self.trainer.layout.trainable_size)

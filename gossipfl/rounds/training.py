@@ -26,7 +26,7 @@ class TrainerOfRounds:
     """
 
     def __init__(self, trainer: Trainer, owners: NDArray[np.int64]) -> None:
-        self._trainer = trainer
+        self.trainer = trainer
         self._owners = owners
         self.losses = torch.full((len(owners),), float("nan"))
         """Mean loss of each node's batches in its last training, shape ``[B]``."""
@@ -34,12 +34,12 @@ class TrainerOfRounds:
     @property
     def settings(self) -> TrainingSettings:
         """Settings of the training."""
-        return self._trainer.settings
+        return self.trainer.settings
 
     @property
     def samples(self) -> Tensor:
         """How many samples each of the B nodes has, int64 ``[B]``."""
-        return torch.from_numpy(self._trainer.data.counts[self._owners])
+        return torch.from_numpy(self.trainer.data.counts[self._owners])
 
     def update(self, nodes: Nodes, steps: Tensor | None = None) -> Nodes:
         """Do steps of stochastic gradient descent; nodes with equally many steps go together."""
@@ -61,13 +61,13 @@ class TrainerOfRounds:
 
     def gradient(self, nodes: Nodes) -> tuple[Nodes, Tensor]:
         """Evaluate the gradient of the next batch, and leave the parameters alone."""
-        return self._trainer.gradient(nodes, self._owners)
+        return self.trainer.gradient(nodes, self._owners)
 
     def learning_rates(self, nodes: Nodes) -> Tensor:
         """Step sizes at the nodes' ages, shape ``[B, 1]``."""
-        return self._trainer.learning_rates(nodes)
+        return self.trainer.learning_rates(nodes)
 
     def _trained(self, nodes: Nodes, where: NDArray[np.int64], steps: int | None) -> Nodes:
-        trained, losses = self._trainer.train(nodes, self._owners[where], steps=steps)
+        trained, losses = self.trainer.train(nodes, self._owners[where], steps=steps)
         self.losses[torch.from_numpy(where)] = losses.to(self.losses.dtype)
         return trained

@@ -16,29 +16,40 @@ Schedule = Literal["constant", "inverse", "cosine"]
 class TrainingSettings(Table):
     """Local training: the optimiser, its schedule, and the batches."""
 
-    learning_rate: float = Field(0.1, gt=0, description="step size at age 0")
-    optimiser: Literal["sgd", "adamw"] = Field("sgd", description="as torch.optim.SGD or torch.optim.AdamW")
-    schedule: Schedule = Field("constant", description="how the step size falls")
-    clock: Literal["age", "step"] = Field(
-        "age", description="argument of the schedule: the age of the model, or the node's own training steps"
-    )
-    decay_age: int = Field(1000, gt=0, description="age at which 'inverse' has halved, and 'cosine' ended")
-    warm_up: int = Field(0, ge=0, description="age until which the step size rises linearly from zero")
-    final_fraction: float = Field(
-        0.02, ge=0, le=1, description="share of the step size that is left at the end of 'cosine'"
-    )
-    momentum: float = Field(0.0, ge=0, lt=1, description="heavy-ball momentum of sgd")
-    nesterov: bool = Field(default=False, description="Nesterov's momentum, of sgd")
-    beta1: float = Field(0.9, ge=0, lt=1, description="decay of the first moment of adamw")
-    beta2: float = Field(0.999, ge=0, lt=1, description="decay of the second moment of adamw")
-    epsilon: float = Field(1e-8, gt=0, description="ε of adamw")
-    weight_decay: float = Field(
-        0.0, ge=0, description="L2 penalty added to the gradient in sgd; decoupled from it in adamw"
-    )
-    clip_norm: float | None = Field(None, gt=0, description="largest Euclidean norm of a gradient")
-    batch_size: int = Field(32, gt=0, description="samples a step; all a node has, if it has fewer")
-    local_steps: int = Field(1, gt=0, description="training steps after a merge")
-    seed: int = Field(0, ge=0, description="seed of the batches; a batch is a function of (seed, node, step)")
+    learning_rate: float = Field(0.1, gt=0)
+    """step size at age 0"""
+    optimiser: Literal["sgd", "adamw"] = "sgd"
+    """as torch.optim.SGD or torch.optim.AdamW"""
+    schedule: Schedule = "constant"
+    """how the step size falls"""
+    clock: Literal["age", "step"] = "age"
+    """argument of the schedule: the age of the model, or the node's own training steps"""
+    decay_age: int = Field(1000, gt=0)
+    """age at which 'inverse' has halved, and 'cosine' ended"""
+    warm_up: int = Field(0, ge=0)
+    """age until which the step size rises linearly from zero"""
+    final_fraction: float = Field(0.02, ge=0, le=1)
+    """share of the step size that is left at the end of 'cosine'"""
+    momentum: float = Field(0.0, ge=0, lt=1)
+    """heavy-ball momentum of sgd"""
+    nesterov: bool = False
+    """Nesterov's momentum, of sgd"""
+    beta1: float = Field(0.9, ge=0, lt=1)
+    """decay of the first moment of adamw"""
+    beta2: float = Field(0.999, ge=0, lt=1)
+    """decay of the second moment of adamw"""
+    epsilon: float = Field(1e-8, gt=0)
+    """ε of adamw"""
+    weight_decay: float = Field(0.0, ge=0)
+    """L2 penalty added to the gradient in sgd; decoupled from it in adamw"""
+    clip_norm: float | None = Field(None, gt=0)
+    """largest Euclidean norm of a gradient"""
+    batch_size: int = Field(32, gt=0)
+    """samples a step; all a node has, if it has fewer"""
+    local_steps: int = Field(1, gt=0)
+    """training steps after a merge"""
+    seed: int = Field(0, ge=0)
+    """seed of the batches; a batch is a function of (seed, node, step)"""
 
     @property
     def is_single_plain_step(self) -> bool:
@@ -65,10 +76,8 @@ class GossipSettings(Table):
 
     model_config = ConfigDict(extra="allow")
 
-    algorithm: str = Field(
-        "gossip_learning",
-        description="message-driven algorithm (see gossipfl algorithms list), or package.module:Class",
-    )
+    algorithm: str = "gossip_learning"
+    """message-driven algorithm (see gossipfl algorithms list), or package.module:Class"""
 
     @property
     def parameters(self) -> dict[str, Any]:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
-
 from gossipfl.settings.table import Table
 
 __all__ = ["MembershipSettings"]
@@ -14,9 +12,7 @@ __all__ = ["MembershipSettings"]
 class MembershipSettings(Table):
     """Who may take part; see docs/membership.md."""
 
-    door: Literal["auto", "open", "allow", "secret", "certificates"] = Field(
-        "auto",
-        description="who may connect: everybody (open), those in network.allow or the roster (allow), who holds "
-        "the same secret (secret), or members of the network this peer has joined (certificates); auto takes "
-        "what there is, and is open on loopback alone",
-    )
+    door: Literal["auto", "open", "allow", "secret", "certificates"] = "auto"
+    """who may connect: everybody (open), those in network.allow or the roster (allow), who holds the same
+    secret (secret), or members of the network this peer has joined (certificates); auto takes what there is,
+    and is open on loopback alone"""

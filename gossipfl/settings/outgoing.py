@@ -25,33 +25,35 @@ class ClipSettings(Table):
     """Rows are shortened to a largest Euclidean norm."""
 
     kind: Literal["clip"] = "clip"
-    norm: float = Field(gt=0, description="largest Euclidean norm of a row")
+    norm: float = Field(gt=0)
+    """largest Euclidean norm of a row"""
 
 
 class NoiseSettings(Table):
     """Gaussian noise is added to every number."""
 
     kind: Literal["noise"] = "noise"
-    deviation: float = Field(gt=0, description="standard deviation of the noise on each number")
-    recorded: bool = Field(
-        default=False,
-        description="whether peers record their noise: a replay needs it, and whoever reads the records can "
-        "then remove the noise; simulations draw from their seed",
-    )
+    deviation: float = Field(gt=0)
+    """standard deviation of the noise on each number"""
+    recorded: bool = False
+    """whether peers record their noise: a replay needs it, and whoever reads the records can then remove the
+    noise; simulations draw from their seed"""
 
 
 class MaskSettings(Table):
     """Send only a random share of the numbers: the same ones at all nodes in an exchange of a round."""
 
     kind: Literal["mask"] = "mask"
-    share: float = Field(gt=0, le=1, description="share of a row's numbers, at least one number")
+    share: float = Field(gt=0, le=1)
+    """share of a row's numbers, at least one number"""
 
 
 class CodecSettings(Table):
     """Rows are compressed or quantised; the long form of ``codec``, and the last table."""
 
     kind: Literal["codec"] = "codec"
-    name: KnownCodec = Field(description="e.g. bfloat16, int8, qsgd:16:128 or top:0.01")
+    name: KnownCodec
+    """e.g. bfloat16, int8, qsgd:16:128 or top:0.01"""
 
 
 OutgoingSettings = Annotated[

@@ -33,55 +33,54 @@ __all__ = [
 class TaskSettings(Table):
     """What is learned."""
 
-    name: str = Field("digits", description="a bundled task, or package.module:factory")
-    options: dict[str, Any] = Field(default_factory=dict, description="keyword arguments of the factory")
-    metrics: list[str] = Field(
-        default_factory=list,
-        description="further metrics, each package.module:function or a name that a package offers",
-    )
+    name: str = "digits"
+    """a bundled task, or package.module:factory"""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """keyword arguments of the factory"""
+    metrics: list[str] = Field(default_factory=list)
+    """further metrics, each package.module:function or a name that a package offers"""
 
 
 class ExchangeSettings(Table):
     """When models are exchanged with neighbours, and when the merged model is trained."""
 
-    period: float = Field(1.0, gt=0, description="seconds between exchanges that this peer starts")
-    jitter: float = Field(0.2, ge=0, lt=1, description="share of the period by which it varies at random")
-    mode: Literal["push-pull", "push"] = Field(
-        "push-pull", description="whether the neighbour answers with its own model"
-    )
-    codec: ModelCodec = Field(
-        "float32",
-        description="how numbers are sent: float32, bfloat16, float16, int8 or qsgd:LEVELS:BUCKET; the fewer "
-        "bytes, the less precision",
-    )
-    merges_per_training: int = Field(
-        1, gt=0, description="received models that are merged before the next local training"
-    )
-    patience: float = Field(
-        10.0, gt=0, description="seconds without enough received models after which a peer trains alone"
-    )
-    mailbox: int = Field(16, gt=0, description="received models that may wait to be merged; more are refused")
-    deadline: float = Field(20.0, gt=0, description="seconds in which an exchange succeeds, or has failed")
-    join_models: int = Field(
-        3,
-        ge=0,
-        description="peers whose models a newcomer, or a peer that was away for ten minutes, compares on its test "
-        "samples to begin with the best; 0 merges whatever comes first",
-    )
-    concurrent: int = Field(4, gt=0, description="exchanges this peer has in progress at once")
+    period: float = Field(1.0, gt=0)
+    """seconds between exchanges that this peer starts"""
+    jitter: float = Field(0.2, ge=0, lt=1)
+    """share of the period by which it varies at random"""
+    mode: Literal["push-pull", "push"] = "push-pull"
+    """whether the neighbour answers with its own model"""
+    codec: ModelCodec = "float32"
+    """how numbers are sent: float32, bfloat16, float16, int8 or qsgd:LEVELS:BUCKET; the fewer bytes, the less
+    precision"""
+    merges_per_training: int = Field(1, gt=0)
+    """received models that are merged before the next local training"""
+    patience: float = Field(10.0, gt=0)
+    """seconds without enough received models after which a peer trains alone"""
+    mailbox: int = Field(16, gt=0)
+    """received models that may wait to be merged; more are refused"""
+    deadline: float = Field(20.0, gt=0)
+    """seconds in which an exchange succeeds, or has failed"""
+    join_models: int = Field(3, ge=0)
+    """peers whose models a newcomer, or a peer that was away for ten minutes, compares on its test samples to
+    begin with the best; 0 merges whatever comes first"""
+    concurrent: int = Field(4, gt=0)
+    """exchanges this peer has in progress at once"""
 
 
 class ViewSettings(Table):
     """Knowledge of others."""
 
-    size: int = Field(30, gt=0, le=64, description="peers it remembers")
-    exchanged: int = Field(8, gt=0, le=64, description="how many of them it sends to a neighbour at a time")
-    period: float = Field(10.0, gt=0, description="seconds between exchanges of views")
-    failures: int = Field(3, gt=0, description="failed exchanges in a row after which a peer is forgotten")
-    narrower: bool = Field(
-        default=False,
-        description="whether to dial loopback and private addresses learned from peers elsewhere",
-    )
+    size: int = Field(30, gt=0, le=64)
+    """peers it remembers"""
+    exchanged: int = Field(8, gt=0, le=64)
+    """how many of them it sends to a neighbour at a time"""
+    period: float = Field(10.0, gt=0)
+    """seconds between exchanges of views"""
+    failures: int = Field(3, gt=0)
+    """failed exchanges in a row after which a peer is forgotten"""
+    narrower: bool = False
+    """whether to dial loopback and private addresses learned from peers elsewhere"""
 
     @model_validator(mode="after")
     def _exchanged_fits(self) -> ViewSettings:
@@ -94,40 +93,36 @@ class ViewSettings(Table):
 class BootstrapSettings(Table):
     """Where a peer looks for others, besides ``network.bootstrap``."""
 
-    file: Path | None = Field(
-        None,
-        description="file of peers, an address ending in /p2p/PEER_ID a line, read again when it changes; "
-        "relative to the peer's home",
-    )
-    mdns: bool = Field(
-        default=False,
-        description="whether to announce the peer on the local network and look for others there (multicast DNS)",
-    )
+    file: Path | None = None
+    """file of peers, an address ending in /p2p/PEER_ID a line, read again when it changes; relative to the
+    peer's home"""
+    mdns: bool = False
+    """whether to announce the peer on the local network and look for others there (multicast DNS)"""
 
 
 class NetworkSettings(Table):
     """Where a peer listens, whom it asks first, and how much others may use."""
 
-    listen: list[str] = Field(
-        default_factory=lambda: ["/ip4/127.0.0.1/tcp/0"],
-        min_length=1,
-        description="multiaddresses to listen on; port 0 takes a free one",
-    )
-    announce: list[str] = Field(
-        default_factory=list, description="addresses to announce instead, e.g. of the router in front"
-    )
-    bootstrap: list[str] = Field(
-        default_factory=list, description="addresses of a peer or two, each ending in /p2p/PEER_ID"
-    )
-    allow: list[str] = Field(
-        default_factory=list, description="peer ids that may connect; everybody, if there are none"
-    )
-    connections: int = Field(256, gt=0, description="connections at a time")
-    connections_per_address: int = Field(128, gt=0, description="connections at a time with one address")
-    frames_per_second: float = Field(200.0, gt=0, description="messages per second that one peer may send")
-    bytes_per_second: float = Field(1e9, gt=0, description="bytes per second that one peer may send")
-    dial_seconds: float = Field(10.0, gt=0, description="seconds in which a connection stands, or has failed")
-    silence_seconds: float = Field(15.0, gt=0, description="silence after which a connection is dropped")
+    listen: list[str] = Field(default_factory=lambda: ["/ip4/127.0.0.1/tcp/0"], min_length=1)
+    """multiaddresses to listen on; port 0 takes a free one"""
+    announce: list[str] = Field(default_factory=list)
+    """addresses to announce instead, e.g. of the router in front"""
+    bootstrap: list[str] = Field(default_factory=list)
+    """addresses of a peer or two, each ending in /p2p/PEER_ID"""
+    allow: list[str] = Field(default_factory=list)
+    """peer ids that may connect; everybody, if there are none"""
+    connections: int = Field(256, gt=0)
+    """connections at a time"""
+    connections_per_address: int = Field(128, gt=0)
+    """connections at a time with one address"""
+    frames_per_second: float = Field(200.0, gt=0)
+    """messages per second that one peer may send"""
+    bytes_per_second: float = Field(1e9, gt=0)
+    """bytes per second that one peer may send"""
+    dial_seconds: float = Field(10.0, gt=0)
+    """seconds in which a connection stands, or has failed"""
+    silence_seconds: float = Field(15.0, gt=0)
+    """silence after which a connection is dropped"""
 
     @field_validator("listen", "announce", "bootstrap")
     @classmethod
@@ -159,35 +154,39 @@ class NetworkSettings(Table):
 class CheckpointSettings(Table):
     """When a peer saves its model."""
 
-    period: float = Field(30.0, gt=0, description="seconds between checkpoints")
+    period: float = Field(30.0, gt=0)
+    """seconds between checkpoints"""
 
 
 class RecordsSettings(Table):
     """How many records a peer keeps."""
 
-    file_megabytes: float = Field(64.0, gt=0, description="size of a file after which the next one is begun")
-    keep_megabytes: float = Field(
-        4096.0, gt=0, description="size of all files after which the oldest are removed, but for a summary"
-    )
-    keep_days: float = Field(400.0, gt=0, description="age in days at which files are removed")
+    file_megabytes: float = Field(64.0, gt=0)
+    """size of a file after which the next one is begun"""
+    keep_megabytes: float = Field(4096.0, gt=0)
+    """size of all files after which the oldest are removed, but for a summary"""
+    keep_days: float = Field(400.0, gt=0)
+    """age in days at which files are removed"""
 
 
 class EvaluationSettings(Table):
     """When a peer evaluates its model on its own test samples."""
 
-    period: float = Field(10.0, gt=0, description="seconds between evaluations")
+    period: float = Field(10.0, gt=0)
+    """seconds between evaluations"""
 
 
 class RuntimeSettings(Table):
     """How a peer uses its machine."""
 
-    number: int = Field(0, ge=0, description="number of the peer, by which its batches are drawn")
-    threads: int = Field(1, gt=0, description="number of threads that torch may use")
-    seed: int = Field(0, ge=0, description="seed of the peer's choice of neighbours, with its identity")
-    modules: Path | None = Field(
-        None,
-        description="directory searched first for modules of your own; the peer's home, if they stand there",
-    )
+    number: int = Field(0, ge=0)
+    """number of the peer, by which its batches are drawn"""
+    threads: int = Field(1, gt=0)
+    """number of threads that torch may use"""
+    seed: int = Field(0, ge=0)
+    """seed of the peer's choice of neighbours, with its identity"""
+    modules: Path | None = None
+    """directory searched first for modules of your own; the peer's home, if they stand there"""
 
 
 class PeerSettings(Table):
@@ -206,9 +205,8 @@ class PeerSettings(Table):
     gate: GateSettings = Field(default_factory=GateSettings)
     exchange: ExchangeSettings = Field(default_factory=ExchangeSettings)
     rounds: RoundsSettings = Field(default_factory=RoundsSettings)
-    outgoing: list[OutgoingSettings] = Field(
-        default_factory=list, description="transformations of a row before it leaves the peer, in order"
-    )
+    outgoing: list[OutgoingSettings] = Field(default_factory=list)
+    """transformations of a row before it leaves the peer, in order"""
     view: ViewSettings = Field(default_factory=ViewSettings)
     network: NetworkSettings = Field(default_factory=NetworkSettings)
     bootstrap: BootstrapSettings = Field(default_factory=BootstrapSettings)

@@ -14,34 +14,27 @@ __all__ = ["RoundsSettings"]
 class RoundsSettings(Table):
     """Learning in rounds with all peers in step; the first five must be the same for all of them."""
 
-    algorithm: str | None = Field(
-        None, description="round-based algorithm, e.g. d_psgd; gossip learning if there is none"
-    )
-    parameters: dict[str, Any] = Field(
-        default_factory=dict, description="parameters of the algorithm, each also as a flag of its own"
-    )
-    topology: str | None = Field(None, description="topology, e.g. ring:8 (see gossipfl topology list)")
-    roster: list[str] = Field(
-        default_factory=list,
-        description="all members in order of their numbers: peer ids, or addresses that end in /p2p/PEER_ID",
-    )
-    seed: int = Field(0, ge=0, description="seed of the algorithm's draws, e.g. for compression")
-    roster_file: str | None = Field(
-        None, description="file with the roster instead, a member a line; relative to the peer's directory"
-    )
-    deadline: float = Field(
-        10.0, gt=0, description="seconds an exchange waits for neighbours before it goes on without them"
-    )
-    period: float = Field(0.0, ge=0, description="shortest time of a round, seconds")
-    gathering: float = Field(
-        60.0, ge=0, description="seconds the first round waits for all members of the roster"
-    )
-    patience: int = Field(
-        3, gt=0, description="rows missed in a row after which a neighbour is no longer waited for"
-    )
-    ahead: int = Field(
-        4, gt=0, le=64, description="number of rounds ahead of the peer's own for which rows are kept"
-    )
-    stop_after: int | None = Field(
-        None, gt=0, description="rounds after which the peer is done; never, if unset"
-    )
+    algorithm: str | None = None
+    """round-based algorithm, e.g. d_psgd; gossip learning if there is none"""
+    parameters: dict[str, Any] = Field(default_factory=dict)
+    """parameters of the algorithm, each also as a flag of its own"""
+    topology: str | None = None
+    """topology, e.g. ring:8 (see gossipfl topology list)"""
+    roster: list[str] = Field(default_factory=list)
+    """all members in order of their numbers: peer ids, or addresses that end in /p2p/PEER_ID"""
+    seed: int = Field(0, ge=0)
+    """seed of the algorithm's draws, e.g. for compression"""
+    roster_file: str | None = None
+    """file with the roster instead, a member a line; relative to the peer's directory"""
+    deadline: float = Field(10.0, gt=0)
+    """seconds an exchange waits for neighbours before it goes on without them"""
+    period: float = Field(0.0, ge=0)
+    """shortest time of a round, seconds"""
+    gathering: float = Field(60.0, ge=0)
+    """seconds the first round waits for all members of the roster"""
+    patience: int = Field(3, gt=0)
+    """rows missed in a row after which a neighbour is no longer waited for"""
+    ahead: int = Field(4, gt=0, le=64)
+    """number of rounds ahead of the peer's own for which rows are kept"""
+    stop_after: int | None = Field(None, gt=0)
+    """rounds after which the peer is done; never, if unset"""

@@ -16,13 +16,17 @@ __all__ = ["Table"]
 class Table(BaseModel):
     """A table of settings: frozen, finite, and without unknown keys.
 
+    The text below a key is its description, in files, for flags and in the documentation.
+
     Raises
     ------
     SettingError
         If a key or value is wrong; all that is wrong is listed, a line each.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
     _wrong: ClassVar[type[SettingError]] = SettingError
 
@@ -34,6 +38,12 @@ class Table(BaseModel):
 
     # Pydantic calls any other constructor for tables in tables too, which would part their mistakes.
     __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **_: Any) -> None:  # noqa: ANN401 - as pydantic calls it
+        for field in cls.model_fields.values():
+            if field.description is not None:
+                field.description = " ".join(field.description.split())
 
     @classmethod
     def model_validate(cls, obj: Any, **options: Any) -> Self:  # noqa: ANN401

@@ -8,7 +8,7 @@ every topology ``shuffled=SEED`` (its nodes relabelled at random). A function of
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,14 +77,8 @@ def parse(text: str, *, implied: Implied | None = None, directory: Path | None =
     name, rest = _named(text)
     family = find_family(name, directory=directory)
     bound = _Binding(f"cannot read {text.strip()!r}", family, directory, implied or {})
-    for position, part in enumerate(_split(rest, text)):
-        label, equals, value = part.partition("=")
-        if equals and label.strip().replace("-", "_").isidentifier():
-            bound.give(label.strip().replace("-", "_"), value.strip(), read=True)
-        elif position < len(family.parameters) and not is_object_name(name):
-            bound.give(family.parameters[position].name, part.strip(), read=True)
-        else:
-            raise bound.malformed(f"{part.strip()!r} is one value too many")
+    for label, value in _labelled(_split(rest, text), bound):
+        bound.give(label, value, read=True)
     return bound.expression(text.strip())
 
 
@@ -133,26 +127,35 @@ def as_table(text: str) -> dict[str, Any]:
     )
     bound = _Binding(f"cannot read {text.strip()!r}", family, None, {})
     table: dict[str, Any] = {"name": family.name}
-    for position, part in enumerate(_split(rest, text)):
+    for label, value in _labelled(_split(rest, text), bound):
+        if is_object_name(name):
+            table[label] = Parameter(label, "value").read(value)
+        else:
+            known = bound.give(label, value, read=True)
+            table[known] = bound.raw(known)
+    return table
+
+
+def _labelled(parts: list[str], bound: _Binding) -> Iterator[tuple[str, str]]:
+    """Each value of an expression with the parameter it is for: by name, or by its place."""
+    family = bound.family
+    by_place = [] if is_object_name(family.name) else [parameter.name for parameter in family.parameters]
+    for position, part in enumerate(parts):
         label, equals, value = part.partition("=")
         label = label.strip().replace("-", "_")
-        if is_object_name(name) and equals:
-            table[label] = Parameter(label, "value").read(value.strip())
-            continue
-        if not (equals and label.isidentifier()):
-            if position >= len(family.parameters):
-                raise bound.malformed(f"{part.strip()!r} is one value too many")
-            label, value = family.parameters[position].name, part
-        label = bound.give(label, value.strip(), read=True)
-        table[label] = bound.raw(label)
-    return table
+        if equals and label.isidentifier():
+            yield label, value.strip()
+        elif position < len(by_place):
+            yield by_place[position], part.strip()
+        else:
+            raise bound.malformed(f"{part.strip()!r} is one value too many")
 
 
 class _Binding:
     """Values on their way to a family's parameters."""
 
     def __init__(self, what: str, family: Family, directory: Path | None, implied: Implied) -> None:
-        self._what, self._family, self._directory, self._implied = what, family, directory, implied
+        self._what, self.family, self._directory, self._implied = what, family, directory, implied
         extras = (_SHUFFLED,) if family.is_sequence else (_WEIGHTS, _SHUFFLED)
         self._known = {parameter.name: parameter for parameter in (*family.parameters, *extras)}
         self._given: dict[str, Any] = {}
@@ -160,10 +163,10 @@ class _Binding:
 
     def give(self, label: str, value: Any, *, read: bool) -> str:  # noqa: ANN401
         """Set a parameter, from text or from a value, and return its name."""
-        label = self._family.renamed.get(label, label)
+        label = self.family.renamed.get(label, label)
         if label not in self._known:
             hint = did_you_mean(label, self._known)
-            raise self.malformed(f"{self._family.name} has no parameter {label!r}", hint)
+            raise self.malformed(f"{self.family.name} has no parameter {label!r}", hint)
         if label in self._given:
             raise self.malformed(f"{label} is given twice")
         parameter = self._known[label]
@@ -185,7 +188,7 @@ class _Binding:
     def expression(self, text: str) -> Expression:
         """Return the expression, with implied or default values where none was given."""
         values: dict[str, Any] = {}
-        for parameter in self._family.parameters:
+        for parameter in self.family.parameters:
             name = parameter.name
             if name in self._given and parameter.reading == "topology":
                 inner = parse(self._given[name], implied=self._implied, directory=self._directory)
@@ -200,12 +203,12 @@ class _Binding:
             else:
                 values[name] = parameter.default
         weights, shuffled = self._given.get("weights"), self._given.get("shuffled")
-        read = Expression(text, self._family, values, weights, shuffled)
-        return read if text else Expression(_written(read), self._family, values, weights, shuffled)
+        read = Expression(text, self.family, values, weights, shuffled)
+        return read if text else Expression(_written(read), self.family, values, weights, shuffled)
 
     def malformed(self, problem: str, hint: str | None = None) -> MalformedExpression:
         """Return the error that says what is wrong with the expression."""
-        family = self._family
+        family = self.family
         usage = f"Write {family.usage}" + (f", for example {family.example}" if family.example else "")
         return MalformedExpression(f"{self._what}: {problem}", remedy=f"{hint} {usage}" if hint else usage)
 

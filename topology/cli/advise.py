@@ -100,18 +100,14 @@ def _print(found: Advice, shown: tuple[Recommendation, ...]) -> None:
 
 
 def _as_json(found: Advice) -> dict[str, object]:
+    lifetimes = ("noise_lifetime", "difference_lifetime")
+    shown = ("expression", "seconds", "rounds", "seconds_per_round", *lifetimes, "why")
     return {
         "recommendations": [
-            {
-                "expression": r.expression,
-                "seconds": r.seconds,
-                "rounds": r.rounds,
-                "seconds_per_round": r.seconds_per_round,
+            {name: getattr(r, name) for name in shown}
+            | {
                 "max_degree": r.cost.max_degree,
                 "bytes_per_round": r.cost.bytes,
-                "noise_lifetime": r.noise_lifetime,
-                "difference_lifetime": r.difference_lifetime,
-                "why": r.why,
                 "curve": r.curve.tolist(),
             }
             for r in found.recommendations

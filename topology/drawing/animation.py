@@ -83,8 +83,7 @@ def _frame(
         right.set_title(told, color=INK)
         right.set_xlabel("is made of the values of these nodes", color=MUTED)
         right.set_ylabel("the value of each node", color=MUTED)
-        right.set_xticks([])
-        right.set_yticks([])
+        right.set(xticks=[], yticks=[])
         figure.suptitle(named.name, fontsize=10, color=MUTED)
         figure.canvas.draw()
         picture = np.asarray(figure.canvas.buffer_rgba())  # type: ignore[attr-defined]

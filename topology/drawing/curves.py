@@ -70,12 +70,9 @@ def plot_consensus_curves(
             axes.plot(shown, dashes, color=colour, linewidth=1.7, label=name)
             if exact:
                 axes.plot(end, floor, "o", color=colour, markersize=5, clip_on=False, zorder=5)
-        axes.set_yscale("log")
         highest = max((float(curve.max()) for curve in curves.values() if len(curve)), default=1.0)
-        axes.set_ylim(floor, 2 * max(highest, _FLOOR))
-        axes.set_xlim(left=0)
-        axes.set_xlabel("round")
-        axes.set_ylabel("consensus distance")
+        axes.set(yscale="log", ylim=(floor, 2 * max(highest, _FLOOR)), xlim=(0, None))
+        axes.set(xlabel="round", ylabel="consensus distance")
         axes.grid(visible=True, axis="y", color=MUTED, alpha=0.2, linewidth=0.6)
         axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8)
         if title:
@@ -97,16 +94,17 @@ def plot_degree_against_gap(points: Sequence[DegreeAndGap]) -> Figure:
                 markersize=7,
                 label=point.name,
             )
-        axes.set_xscale("log")
-        axes.set_yscale("log")
+        axes.set(xscale="log", yscale="log")
         degrees = sorted({point.degree for point in points})
         axes.set_xticks(degrees, [str(degree) for degree in degrees])
         lowest = min((point.gap for point in points), default=1.0)
         marks = [m * 10.0**e for e in range(-9, 1) for m in (1, 2, 5) if lowest / 2 < m * 10.0**e <= 1]
         axes.set_yticks(marks, [f"{mark:g}" for mark in marks])
         axes.minorticks_off()
-        axes.set_xlabel("models a node sends in a round, at most")
-        axes.set_ylabel("share of disagreement removed, per round (p/τ)")
+        axes.set(
+            xlabel="models a node sends in a round, at most",
+            ylabel="share of disagreement removed, per round (p/τ)",
+        )
         axes.grid(visible=True, color=MUTED, alpha=0.2, linewidth=0.6)
         axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8)
     return figure

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections import deque
 from math import pi
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse.csgraph import breadth_first_order
 
 from topology.catalogue import NamedTopology
 from topology.graphs import Topology
@@ -37,7 +37,7 @@ def layout(named: NamedTopology) -> Positions:  # noqa: PLR0911 - one for each w
     if family == "hypercube":
         return _cube(int(np.log2(graph.n)))
     if family in {"star", "tree"}:
-        return _radial(graph, _centre(graph, family))
+        return _radial(graph, int(np.argmax(graph.degrees)) if family == "star" else 0)
     return _by_distance(graph)
 
 
@@ -47,12 +47,16 @@ def circle(n: int, *, gap: float = 0.0) -> Positions:
     return np.stack([np.sin(2 * pi * turns), np.cos(2 * pi * turns)], axis=1)
 
 
-def _grid(shape: object) -> Positions:
-    sides = [int(side) for side in shape] if isinstance(shape, tuple) else [1]
-    index = np.stack(np.unravel_index(np.arange(int(np.prod(sides))), sides), axis=1)
-    rows, columns = index[:, 0], index[:, -1] if len(sides) > 1 else 0 * index[:, 0]
+def _grid_index(shape: tuple[int, ...]) -> NDArray[np.int64]:
+    """Place of every node along each dimension: int64 [n, dimensions]."""
+    return np.indices(shape).reshape(len(shape), -1).T
+
+
+def _grid(shape: tuple[int, ...]) -> Positions:
+    index = _grid_index(shape)
+    rows, columns = index[:, 0], index[:, -1] if len(shape) > 1 else 0 * index[:, 0]
     flat = np.stack([columns, -rows], axis=1).astype(np.float64)
-    for axis in range(1, len(sides) - 1):
+    for axis in range(1, len(shape) - 1):
         flat += np.outer(index[:, axis], [0.36 / axis, 0.28 / axis])
     return _fitted(flat)
 
@@ -81,35 +85,21 @@ def _narrowest_gap(positions: Positions) -> float:
     return min(near)
 
 
-def _centre(graph: Topology, family: str) -> int:
-    return int(np.argmax(graph.degrees)) if family == "star" else 0
-
-
 def _radial(graph: Topology, root: int) -> Positions:
     """A rooted tree in rings: every node in the middle of its leaves' angles."""
-    parent = np.full(graph.n, -1)
-    depth = np.zeros(graph.n, dtype=np.int64)
-    order, waiting = [], deque([root])
-    parent[root] = root
-    while waiting:
-        node = waiting.popleft()
-        order.append(node)
-        for other in graph.neighbours(node).tolist():
-            if parent[other] < 0:
-                parent[other], depth[other] = node, depth[node] + 1
-                waiting.append(other)
-    leaves = np.zeros(graph.n)
-    for node in reversed(order):
+    order, parent = breadth_first_order(graph.adjacency, root, directed=False)
+    depth, leaves = np.zeros(graph.n, dtype=np.int64), np.zeros(graph.n)
+    for node in order[1:]:
+        depth[node] = depth[parent[node]] + 1
+    for node in order[:0:-1]:
         leaves[node] = max(leaves[node], 1)
-        if node != root:
-            leaves[parent[node]] += leaves[node]
-    start, angle = np.zeros(graph.n), np.zeros(graph.n)
-    taken = np.zeros(graph.n)
-    for node in order:
-        if node != root:
-            start[node] = start[parent[node]] + taken[parent[node]]
-            taken[parent[node]] += leaves[node]
-        angle[node] = 2 * pi * (start[node] + leaves[node] / 2) / leaves[root]
+        leaves[parent[node]] += leaves[node]
+    leaves[root] = max(leaves[root], 1)
+    start, taken = np.zeros(graph.n), np.zeros(graph.n)
+    for node in order[1:]:
+        start[node] = start[parent[node]] + taken[parent[node]]
+        taken[parent[node]] += leaves[node]
+    angle = 2 * pi * (start + leaves / 2) / leaves[root]
     radius = depth / max(int(depth.max()), 1)
     return np.stack([radius * np.sin(angle), radius * np.cos(angle)], axis=1)
 
@@ -136,8 +126,5 @@ def wrapped_links(named: NamedTopology) -> set[tuple[int, int]]:
     """Links of a torus that go around its edge; they are drawn as two stubs."""
     if named.graph is None or named.expression.family.name != "torus":
         return set()
-    shape = named.expression.values["shape"]
-    sides = [int(side) for side in shape] if isinstance(shape, tuple) else []
-    index = np.stack(np.unravel_index(np.arange(named.graph.n), sides), axis=1)
-    across = [(int(i), int(j)) for i, j in named.graph.edges() if np.abs(index[i] - index[j]).max() > 1]
-    return set(across)
+    index = _grid_index(named.expression.values["shape"])
+    return {(int(i), int(j)) for i, j in named.graph.edges() if np.abs(index[i] - index[j]).max() > 1}

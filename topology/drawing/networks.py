@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import ceil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,25 +99,11 @@ def draw_round(
     axes.add_collection(LineCollection(stubs, colors=EDGE, linewidths=thin, linestyles="dotted", zorder=1))
     size = float(np.clip(1800 / n, 5, 90))
     if values is None:
-        axes.scatter(
-            positions[:, 0], positions[:, 1], s=size, color=NODE, edgecolors="white", linewidths=0.6, zorder=3
-        )
+        colours: dict[str, Any] = {"color": NODE, "edgecolors": "white", "linewidths": 0.6}
     else:
-        axes.scatter(
-            positions[:, 0],
-            positions[:, 1],
-            s=size,
-            c=values,
-            cmap="RdBu_r",
-            vmin=-1,
-            vmax=1,
-            edgecolors=INK,
-            linewidths=0.5,
-            zorder=3,
-        )
-    axes.set_xlim(-1.22, 1.22)
-    axes.set_ylim(-1.22, 1.22)
-    axes.set_aspect("equal")
+        colours = {"c": values, "cmap": "RdBu_r", "vmin": -1, "vmax": 1, "edgecolors": INK, "linewidths": 0.5}
+    axes.scatter(positions[:, 0], positions[:, 1], s=size, zorder=3, **colours)
+    axes.set(xlim=(-1.22, 1.22), ylim=(-1.22, 1.22), aspect="equal")
     axes.set_axis_off()
 
 
@@ -161,8 +147,4 @@ def _draw_arrows(axes: Axes, positions: Positions, pairs: list[tuple[int, int]],
 def _draw_pattern(axes: Axes, W: csr_array) -> None:
     entries = W.tocoo()
     axes.plot(entries.col, entries.row, ",", color=ACCENT, alpha=0.6)
-    axes.set_xlim(0, W.shape[1])
-    axes.set_ylim(W.shape[0], 0)
-    axes.set_aspect("equal")
-    axes.set_xlabel("sends")
-    axes.set_ylabel("receives")
+    axes.set(xlim=(0, W.shape[1]), ylim=(W.shape[0], 0), aspect="equal", xlabel="sends", ylabel="receives")

@@ -11,7 +11,7 @@ from scipy.sparse import csr_array, issparse
 from topology.errors import NotMixingMatrix
 from topology.graphs.topology import Topology
 
-__all__ = ["Stochastic", "check_mixing_matrix"]
+__all__ = ["Stochastic", "check_mixing_matrix", "is_symmetric"]
 
 Stochastic = Literal["doubly", "rows", "columns"]
 
@@ -87,6 +87,12 @@ def check_mixing_matrix(
     return matrix
 
 
+def is_symmetric(W: csr_array, tolerance: float = 1e-12) -> bool:
+    """Return whether ``|W − Wᵀ|`` is nowhere above `tolerance`."""
+    difference = abs(W - W.T)
+    return bool(difference.nnz == 0 or difference.max() <= tolerance)
+
+
 def _as_square(W: csr_array | npt.ArrayLike) -> csr_array:
     matrix = csr_array(W if issparse(W) else np.atleast_2d(np.asarray(W)), dtype=np.float64)
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
@@ -143,16 +149,16 @@ def _check_support(matrix: csr_array, topology: Topology) -> None:
             got=matrix.shape[0],
             remedy="Make the matrix from this topology",
         )
-    kept = csr_array(matrix.multiply(topology.adjacency.T))
-    off = np.abs(matrix).sum() - np.abs(kept).sum() - np.abs(matrix.diagonal()).sum()
-    if off > 0:
-        mask = topology.adjacency.T.tocsr()
-        coo = matrix.tocoo()
-        for i, j, value in zip(coo.row.tolist(), coo.col.tolist(), coo.data.tolist(), strict=True):
-            if i != j and value != 0 and mask[i, j] == 0:
-                raise NotMixingMatrix(
-                    f"a weight is off the graph {topology.name}",
-                    expected=f"W[{i}, {j}] = 0, because {j} does not send to {i}",
-                    got=f"{value:.6g}",
-                    remedy="W[i, j] weighs what j sends to i: transpose W if it was made the other way",
-                )
+    weights = matrix.tocoo()
+    off = (weights.row != weights.col) & (weights.data != 0)
+    entries = csr_array((np.ones(off.sum()), (weights.row[off], weights.col[off])), shape=matrix.shape)
+    strays = csr_array(entries - entries.multiply(topology.adjacency.T))
+    strays.eliminate_zeros()
+    if strays.nnz:
+        i, j = _place(strays, 0)
+        raise NotMixingMatrix(
+            f"a weight is off the graph {topology.name}",
+            expected=f"W[{i}, {j}] = 0, because {j} does not send to {i}",
+            got=f"{matrix[i, j]:.6g}",
+            remedy="W[i, j] weighs what j sends to i: transpose W if it was made the other way",
+        )

@@ -97,6 +97,11 @@ class Rows:
     draws: NDArray[np.float64]
     outbox: list[Messages]
 
+    @property
+    def everywhere(self) -> Flags:
+        """All rows."""
+        return np.ones(len(self.me), dtype=np.bool_)
+
     def send(
         self,
         kind: Kind,
@@ -142,13 +147,12 @@ def _tick(rows: Rows, _: Messages) -> None:
     offer = packed(offer, offer >= 0, settings.shuffle_length)
     rows.offered[connected] = offer[connected]
     rows.send(Kind.SHUFFLE, to, connected, subject=rows.me, number=settings.active_walk, peers=offer)
-    _repair(rows, np.ones(len(rows.me), dtype=np.bool_))
+    _repair(rows, rows.everywhere)
 
 
 def _let_in(rows: Rows, messages: Messages) -> None:
     newcomer = messages.sender
-    everywhere = np.ones(len(rows.me), dtype=np.bool_)
-    _add(rows, newcomer, everywhere)
+    _add(rows, newcomer, rows.everywhere)
     for column in range(rows.settings.active_size):
         peer = rows.active[:, column]
         rows.send(
@@ -177,8 +181,7 @@ def _answer_request(rows: Rows, messages: Messages) -> None:
     room = contains(rows.active, sender) | (counts(rows.active) < rows.settings.active_size)
     accepted = room | (messages.number > 0)
     _add(rows, sender, accepted)
-    everywhere = np.ones(len(rows.me), dtype=np.bool_)
-    rows.send(Kind.NEIGHBOUR_REPLY, sender, everywhere, number=accepted.astype(np.int32))
+    rows.send(Kind.NEIGHBOUR_REPLY, sender, rows.everywhere, number=accepted.astype(np.int32))
 
 
 def _take_reply(rows: Rows, messages: Messages) -> None:
@@ -231,7 +234,7 @@ def _shuffled(rows: Rows, messages: Messages) -> None:
 
 
 def _take_answer(rows: Rows, messages: Messages) -> None:
-    _with_spares(rows, messages.peers, rows.offered, np.ones(len(messages), dtype=np.bool_))
+    _with_spares(rows, messages.peers, rows.offered, rows.everywhere)
     rows.offered[:] = EMPTY
 
 
@@ -240,7 +243,7 @@ def _forget(rows: Rows, messages: Messages) -> None:
     rows.active[:] = without(rows.active, gone)
     rows.passive[:] = without(rows.passive, gone)
     rows.asking[rows.asking == gone] = EMPTY
-    _repair(rows, np.ones(len(rows.me), dtype=np.bool_))
+    _repair(rows, rows.everywhere)
 
 
 def _sampled(views: Views, draws: NDArray[np.float64], size: int) -> Views:

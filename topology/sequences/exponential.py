@@ -9,7 +9,7 @@ import numpy.typing as npt
 from scipy.sparse import csr_array
 
 from topology.bounds import Positive, check_at_least
-from topology.mixing.checks import check_mixing_matrix
+from topology.mixing.checks import check_mixing_matrix, is_symmetric
 from topology.sequences.circulant import circulant
 from topology.sequences.sequence import RuleSequence
 
@@ -41,7 +41,6 @@ def static(W: csr_array | npt.ArrayLike, name: str = "static") -> RuleSequence:
     matrix = given.copy()
     matrix.sum_duplicates()
     matrix.eliminate_zeros()
-    mirrored = abs(matrix - matrix.T)
     columns = np.asarray(matrix.sum(axis=0))
     sent = np.bincount(matrix.indices, minlength=matrix.shape[0]) - (matrix.diagonal() != 0)
     return RuleSequence(
@@ -51,7 +50,7 @@ def static(W: csr_array | npt.ArrayLike, name: str = "static") -> RuleSequence:
         degree=int(sent.max()),
         make=partial(_same, matrix),
         stochastic="doubly" if np.abs(columns - 1).max() <= 1e-9 else "rows",
-        symmetric=bool(mirrored.nnz == 0 or mirrored.max() <= 1e-12),
+        symmetric=is_symmetric(matrix),
     )
 
 

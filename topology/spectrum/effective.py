@@ -8,8 +8,8 @@ from scipy.linalg import solve_discrete_lyapunov
 from scipy.sparse import csr_array
 
 from topology.bounds import check_number
-from topology.mixing.checks import check_mixing_matrix
-from topology.spectrum.eigen import DENSE_NODES, eigenvalues, is_symmetric
+from topology.mixing.checks import check_mixing_matrix, is_symmetric
+from topology.spectrum.eigen import DENSE_NODES, eigenvalues
 
 __all__ = ["effective_neighbours"]
 

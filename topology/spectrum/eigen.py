@@ -12,13 +12,12 @@ from scipy.sparse.csgraph import connected_components, reverse_cuthill_mckee
 from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigs, eigsh, splu
 
 from topology.errors import SolverFailed
-from topology.mixing.checks import check_mixing_matrix
+from topology.mixing.checks import Stochastic, check_mixing_matrix, is_symmetric
 
 __all__ = [
     "DENSE_NODES",
     "contraction_factor",
     "eigenvalues",
-    "is_symmetric",
     "second_eigenvalue_modulus",
     "spectral_gap",
 ]
@@ -28,12 +27,6 @@ DENSE_NODES = 1024
 
 _SEED = 20211020
 _LARGEST_FILL = 50_000_000
-
-
-def is_symmetric(W: csr_array, tolerance: float = 1e-12) -> bool:
-    """Return whether ``|W − Wᵀ|`` is nowhere above `tolerance`."""
-    difference = abs(W - W.T)
-    return bool(difference.nnz == 0 or difference.max() <= tolerance)
 
 
 def eigenvalues(W: csr_array | npt.ArrayLike) -> npt.NDArray[Any]:
@@ -87,10 +80,8 @@ def second_eigenvalue_modulus(W: csr_array | npt.ArrayLike) -> float:
     """
     matrix = _as_matrix(W)
     n = matrix.shape[0]
-    if np.abs(np.asarray(matrix.sum(axis=1)) - 1).max() > 1e-9:
-        matrix = check_mixing_matrix(
-            matrix, stochastic="columns", nonnegative=False, tolerance=1e-9
-        ).T.tocsr()
+    if not _rows_sum_to_one(matrix):
+        matrix = matrix.T.tocsr()
     if n == 1:
         return 0.0
     if n <= DENSE_NODES:
@@ -140,17 +131,17 @@ def contraction_factor(W: csr_array | npt.ArrayLike) -> float:
     squared = LinearOperator(
         (n, n), matvec=lambda x: _centred(transposed @ _centred(matrix @ _centred(x))), dtype=np.float64
     )
-    return float(np.sqrt(max(_largest(squared, n), 0.0)))
+    return float(np.sqrt(max(_largest(squared), 0.0)))
 
 
 def _as_matrix(W: csr_array | npt.ArrayLike) -> csr_array:
     given = csr_array(W)
-    return check_mixing_matrix(
-        given,
-        stochastic="rows" if np.abs(np.asarray(given.sum(axis=1)) - 1).max() <= 1e-9 else "columns",
-        nonnegative=False,
-        tolerance=1e-9,
-    )
+    stochastic: Stochastic = "rows" if _rows_sum_to_one(given) else "columns"
+    return check_mixing_matrix(given, stochastic=stochastic, nonnegative=False, tolerance=1e-9)
+
+
+def _rows_sum_to_one(matrix: csr_array) -> bool:
+    return bool(np.abs(np.asarray(matrix.sum(axis=1)) - 1).max() <= 1e-9)
 
 
 def _centred(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -162,16 +153,28 @@ def _start(n: int) -> npt.NDArray[np.float64]:
     return _centred(np.random.Generator(np.random.Philox(_SEED)).standard_normal(n))
 
 
-def _largest(operator: LinearOperator, n: int) -> float:
+def _largest(operator: LinearOperator, *, symmetric: bool = True) -> float:
+    """Largest modulus of an eigenvalue, by Lanczos, or by Arnoldi if the operator is not symmetric."""
+    method, iterations, vectors = (eigsh, 400, 30) if symmetric else (eigs, 300, 60)
+    start = _start(operator.shape[0])
     try:
-        values = eigsh(
-            operator, k=1, which="LM", v0=_start(n), tol=1e-8, maxiter=400, ncv=30, return_eigenvectors=False
+        values = method(
+            operator,
+            k=1,
+            which="LM",
+            v0=start,
+            tol=1e-8,
+            maxiter=iterations,
+            ncv=vectors,
+            return_eigenvectors=False,
         )
     except ArpackNoConvergence as failure:
         raise SolverFailed(
-            "Lanczos did not converge",
-            got=f"n = {n}",
-            remedy="The gap is too small to resolve; see topology.spectrum.closed_forms for closed forms",
+            f"{'Lanczos' if symmetric else 'Arnoldi'} did not converge",
+            got=f"n = {len(start)}",
+            remedy="The gap is too small to resolve; see topology.spectrum.closed_forms for closed forms"
+            if symmetric
+            else "Use contraction_factor, which bounds the modulus from above",
         ) from failure
     return float(np.abs(values).max())
 
@@ -182,7 +185,7 @@ def _symmetric_large(matrix: csr_array) -> float:
         upper = _upper_end(matrix)
         return max(upper, _lower_end(matrix, upper))
     deflated = LinearOperator((n, n), matvec=lambda x: _centred(matrix @ _centred(x)), dtype=np.float64)
-    return _largest(deflated, n)
+    return _largest(deflated)
 
 
 def _is_thin(matrix: csr_array) -> bool:
@@ -209,7 +212,7 @@ def _upper_end(matrix: csr_array) -> float:
         return _centred(np.append(0.0, solver.solve(_centred(b.ravel())[1:])))
 
     inverse = LinearOperator((n, n), matvec=solve, dtype=np.float64)
-    return 1.0 - 1.0 / _largest(inverse, n)
+    return 1.0 - 1.0 / _largest(inverse)
 
 
 def _lower_end(matrix: csr_array, upper: float) -> float:
@@ -225,14 +228,4 @@ def _lower_end(matrix: csr_array, upper: float) -> float:
 def _general_large(matrix: csr_array) -> float:
     n = matrix.shape[0]
     deflated = LinearOperator((n, n), matvec=lambda x: matrix @ x - x.mean(), dtype=np.float64)
-    try:
-        values = eigs(
-            deflated, k=1, which="LM", v0=_start(n), tol=1e-8, maxiter=300, ncv=60, return_eigenvectors=False
-        )
-    except ArpackNoConvergence as failure:
-        raise SolverFailed(
-            "Arnoldi did not converge",
-            got=f"n = {n}",
-            remedy="Use contraction_factor, which bounds the modulus from above",
-        ) from failure
-    return float(np.abs(values).max())
+    return _largest(deflated, symmetric=False)

@@ -1,13 +1,14 @@
 """The display of a demo: who is there, what was done to them, and how they compare."""
 
 import dataclasses
+from functools import partial
 
 import numpy as np
 import pytest
 from rich.console import Console
 
 from gossipfl.demo.baselines import Baselines
-from gossipfl.demo.curves import curves, draw_curves
+from gossipfl.demo.curves import curves, saved
 from gossipfl.demo.display import live_view, progress_line
 from gossipfl.demo.plan import DemoPlan
 from gossipfl.demo.running import Progress
@@ -111,6 +112,7 @@ def test_the_curve_of_a_peer_that_was_away_has_a_gap():
 
 def test_a_picture_that_cannot_be_written_is_reported(tmp_path, caplog):
     (tmp_path / "file").touch()
-    assert draw_curves(tmp_path / "demo.png", HISTORY, BASELINES, metric="accuracy")
-    assert not draw_curves(tmp_path / "file" / "demo.png", HISTORY, BASELINES, metric="accuracy")
+    plot = partial(curves, HISTORY, BASELINES, metric="accuracy")
+    assert saved(tmp_path / "demo.png", plot)
+    assert not saved(tmp_path / "file" / "demo.png", plot)
     assert "the curves cannot be drawn: Not a directory" in caplog.text
