@@ -67,12 +67,9 @@ def erdos_renyi(
     else:
         targets, sources = _unrank_pairs(chosen)
     found = assemble(n, sources, targets, name=f"erdos_renyi({n}, {p:g})", directed=directed)
-    if not require_connected:
-        return found
     threshold = log(n) / n if n > 1 else 0.0
-    return found.require_connected(
-        f"Raise p above ln(n)/n = {threshold:.3g}, take another seed, or pass require_connected=False"
-    )
+    remedy = f"Raise p above ln(n)/n = {threshold:.3g}, take another seed, or pass require_connected=False"
+    return found.require_connected(remedy) if require_connected else found
 
 
 def _geometric_skips(total: int, p: float, generator: np.random.Generator) -> _Ints:
@@ -163,9 +160,8 @@ def small_world(
         taken = np.sort(_pair_keys(n, sources, targets))
         waiting = waiting[~accepted]
     found = assemble(n, sources, targets, name=f"small_world({n}, {degree}, {rewire:g})")
-    if not require_connected:
-        return found
-    return found.require_connected("Raise degree, take another seed, or pass require_connected=False")
+    remedy = "Raise degree, take another seed, or pass require_connected=False"
+    return found.require_connected(remedy) if require_connected else found
 
 
 def _pair_keys(n: int, one: _Ints, two: _Ints) -> _Ints:
@@ -297,9 +293,6 @@ def geometric(
     found = assemble(
         n, pairs[:, 0], pairs[:, 1], name=f"geometric({n}, {radius:g})", weights=lengths, positions=positions
     )
-    if not require_connected:
-        return found
     needed = (log(n) / n) ** (1 / dimensions) if n > 1 else 0.0
-    return found.require_connected(
-        f"Raise radius towards {needed:.2g}, take another seed, or pass require_connected=False"
-    )
+    remedy = f"Raise radius towards {needed:.2g}, take another seed, or pass require_connected=False"
+    return found.require_connected(remedy) if require_connected else found

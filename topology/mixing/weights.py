@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import csr_array
+from scipy.sparse import csr_array, eye_array
 
 from topology.bounds import check_number
 from topology.errors import DirectedGraph
@@ -149,9 +149,7 @@ def lazy(W: csr_array, stay: float = 0.5) -> csr_array:
         If `stay` is not in [0, 1).
     """
     stay = check_number("stay", stay, ge=0, lt=1, remedy="Pass stay=0.5 for (I + W)/2")
-    n = W.shape[0]
-    identity = csr_array((np.full(n, stay), (np.arange(n), np.arange(n))), shape=(n, n))
-    return csr_array(identity + (1.0 - stay) * W)
+    return csr_array(stay * eye_array(W.shape[0], format="csr") + (1.0 - stay) * W)
 
 
 def _require_undirected(topology: Topology, rule: str, instead: str) -> None:

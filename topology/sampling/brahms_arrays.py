@@ -8,6 +8,7 @@ push themselves at a multiple of the honest rate, and tell of each other alone.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from topology.bounds import check_number
 from topology.errors import InvalidParameter
 from topology.sampling.brahms import CHECKED, HEARD, KEPT, PARTNERS, PUSHED, RECALLED, TOLD
-from topology.sampling.packed import EMPTY, Flags, Views, packed
+from topology.sampling.packed import EMPTY, Flags, Views, are_among, first_of_each, nobody, packed
 from topology.sampling.ranks import Keys, keys_of, ranks, salted
 from topology.sampling.settings import BrahmsSettings
 
@@ -127,21 +128,18 @@ def brahms_overlay(
     hops = generator.integers(1, n, size=(n, settings.view_size))
     views = ((np.arange(n)[:, None] + hops) % n).astype(np.int32)
     views[:, settings.view_size if known is None else known :] = EMPTY
-    views = packed(views, _first_of_each(views), settings.view_size)
+    views = packed(views, first_of_each(views), settings.view_size)
     keys = keys_of(draws)
-
-    def nobody(*shape: int) -> Views:
-        return np.full((n, *shape), EMPTY, dtype=np.int32)
 
     return BrahmsOverlay(
         settings=settings,
         keys=keys[:, 1:],
         period=keys[:, 0],
         views=views,
-        samples=nobody(settings.samples),
-        pushed=nobody(settings.pushes),
-        heard=nobody(settings.partners, settings.told),
-        proved=nobody(settings.probes),
+        samples=nobody(n, settings.samples),
+        pushed=nobody(n, settings.pushes),
+        heard=nobody(n, settings.partners, settings.told),
+        proved=nobody(n, settings.probes),
         alive=np.ones(n, dtype=np.bool_),
         hostile=np.arange(n) >= n - round(hostile * n),
     )
@@ -175,33 +173,23 @@ def draw_brahms_period(
 
 def brahms_period(overlay: BrahmsOverlay, draws: BrahmsPeriodDraws) -> BrahmsOverlay:
     """Return the network one period later."""
-    rows = np.flatnonzero(overlay.honest)
-    after = {name: getattr(overlay, name).copy() for name in ("period", "views", "samples")}
-    partners = np.full((len(overlay.views), overlay.settings.partners), EMPTY, dtype=np.int32)
-    names = np.full((len(overlay.views), overlay.settings.probes), EMPTY, dtype=np.int32)
-    checked = np.full((len(overlay.views), 1), EMPTY, dtype=np.int32)
+    rows, n, settings = np.flatnonzero(overlay.honest), len(overlay.views), overlay.settings
+    period, views, samples = overlay.period.copy(), overlay.views.copy(), overlay.samples.copy()
+    partners, names, checked = nobody(n, settings.partners), nobody(n, settings.probes), nobody(n, 1)
+    ticked: tuple[NDArray[Any], ...] = (period, views, samples, partners, names, checked)
     for block in np.array_split(rows, max(len(rows) // _BLOCK, 1)):
-        (
-            after["period"][block],
-            after["views"][block],
-            after["samples"][block],
-            partners[block],
-            names[block],
-            checked[block],
-        ) = _tick(overlay, block, keys_of(draws.ticks[block]))
+        for array, found in zip(ticked, _tick(overlay, block, keys_of(draws.ticks[block])), strict=True):
+            array[block] = found
     asked = np.concatenate([partners, names, checked], axis=1)
     gone = np.where((asked >= 0) & ~overlay.alive[asked], asked, EMPTY)
-    views, samples = after["views"], after["samples"]
     affected = np.flatnonzero((gone >= 0).any(axis=1))
     if len(affected):
         dead = gone[affected]
         views[affected] = packed(
-            views[affected], (views[affected] >= 0) & ~_are_among(views[affected], dead), views.shape[1]
+            views[affected], (views[affected] >= 0) & ~are_among(views[affected], dead), views.shape[1]
         )
-        samples[affected] = np.where(_are_among(samples[affected], dead), EMPTY, samples[affected])
-    later = replace(
-        overlay, periods=overlay.periods + 1, period=after["period"], views=views, samples=samples
-    )
+        samples[affected] = np.where(are_among(samples[affected], dead), EMPTY, samples[affected])
+    later = replace(overlay, periods=overlay.periods + 1, period=period, views=views, samples=samples)
     return replace(
         later,
         pushed=_pushed(later, asked, draws.pushes),
@@ -210,29 +198,19 @@ def brahms_period(overlay: BrahmsOverlay, draws: BrahmsPeriodDraws) -> BrahmsOve
     )
 
 
-def _first_of_each(values: Views) -> Flags:
-    """Where entries of each row stand first that are somebody."""
-    same = values[:, :, None] == values[:, None, :]
-    repeated = (same & np.tri(values.shape[1], k=-1, dtype=np.bool_)).any(axis=2)
-    first: Flags = (values >= 0) & ~repeated
-    return first
-
-
-def _are_among(values: Views, others: Views) -> Flags:
-    among: Flags = ((values[:, :, None] == others[:, None, :]) & (values >= 0)[:, :, None]).any(axis=2)
-    return among
-
-
 def _if_alive(values: Views, alive: Flags) -> Views:
     return packed(values, (values >= 0) & alive[values], values.shape[1])
 
 
 def _ordered(values: Views, period: Keys, salt: int, *, width: int) -> Views:
     """Distinct entries of each row in the order of their ranks."""
-    keys = np.where(_first_of_each(values), ranks(values, _salted(period, salt)[:, None]), _LAST)
+    keys = np.where(first_of_each(values), ranks(values, _salted(period, salt)[:, None]), _LAST)
     order = np.argsort(keys, axis=1, kind="stable")
-    rows = np.arange(len(values))[:, None]
-    return packed(values[rows, order], keys[rows, order] < _LAST, width)
+    ordered, known = (
+        np.take_along_axis(values, order, axis=1),
+        np.take_along_axis(keys, order, axis=1) < _LAST,
+    )
+    return packed(ordered, known, width)
 
 
 def _salted(period: Keys, salt: int) -> Keys:
@@ -250,12 +228,12 @@ def _tick(overlay: BrahmsOverlay, block: NDArray[np.int64], period: Keys) -> tup
         pool = np.concatenate([pushed, proved[:, : settings.pulls], recalled, kept], axis=1)
     else:
         pool = np.concatenate([kept, pushed, proved], axis=1)
-    view = packed(pool, _first_of_each(pool), view_size)
+    view = packed(pool, first_of_each(pool), view_size)
     shown = np.concatenate([pushed, proved, view], axis=1)
     samples = _shown(held, shown, overlay.keys[block])
     partners = _ordered(view, period, PARTNERS, width=settings.partners)
     names = _names_to_ask(overlay, block, period, view, samples)
-    others = np.where(_are_among(samples, partners), EMPTY, samples)
+    others = np.where(are_among(samples, partners), EMPTY, samples)
     checked = _ordered(others, period, CHECKED, width=1)
     return period, view, samples, partners, names, checked
 
@@ -287,7 +265,7 @@ def _names_to_ask(
     count, tellers, told = heard.shape
     rows = np.arange(count)[:, None]
     flat = heard.reshape(count, tellers * told)
-    known = (flat == block[:, None]) | _are_among(flat, view) | _are_among(flat, samples)
+    known = (flat == block[:, None]) | are_among(flat, view) | are_among(flat, samples)
     each = np.where(known, EMPTY, flat).reshape(count * tellers, told)
     ordered = _ordered(each, np.repeat(period, tellers), HEARD, width=told).reshape(count, tellers * told)
     turns = np.broadcast_to(np.tile(np.arange(told), tellers), ordered.shape)
@@ -321,7 +299,7 @@ def _pushed(overlay: BrahmsOverlay, asked: Views, hostile_pushes: NDArray[np.int
     by, to = by[distinct], to[distinct]
     starts = np.searchsorted(to, np.arange(n))
     places = np.arange(len(to)) - starts[to]
-    pushed = np.full((n, limit), EMPTY, dtype=np.int32)
+    pushed = nobody(n, limit)
     within = places < limit
     pushed[to[within], places[within]] = by[within]
     return pushed
@@ -331,7 +309,7 @@ def _heard(overlay: BrahmsOverlay, partners: Views, lies: NDArray[np.int32] | No
     """What partners tell: the lowest in rank of their views, but for the asker."""
     settings, n = overlay.settings, len(overlay.views)
     told = _ordered(overlay.views, overlay.period, TOLD, width=settings.view_size)
-    heard = np.full((n, settings.partners, settings.told), EMPTY, dtype=np.int32)
+    heard = nobody(n, settings.partners, settings.told)
     rows, columns = np.nonzero((partners >= 0) & overlay.alive[partners])
     whom = partners[rows, columns]
     replies = told[whom]

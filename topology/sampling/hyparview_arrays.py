@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from topology.errors import InvalidParameter
 from topology.sampling.hyparview import draws_per_event
 from topology.sampling.hyparview_rows import STATE, Kind, Messages, Rows, handle
-from topology.sampling.packed import EMPTY, Flags, Numbers, Views
+from topology.sampling.packed import Flags, Numbers, Views, nobody
 from topology.sampling.settings import HyParViewSettings
 
 __all__ = ["HyParViewOverlay", "deliver", "hyparview_overlay", "hyparview_period", "settle"]
@@ -149,9 +149,6 @@ def deliver(overlay: HyParViewOverlay, messages: Messages, draws: NDArray[np.flo
 
 
 def _strangers(n: int, settings: HyParViewSettings) -> HyParViewOverlay:
-    def nobody(*shape: int) -> Views:
-        return np.full(shape, EMPTY, dtype=np.int32)
-
     return HyParViewOverlay(
         settings=settings,
         active=nobody(n, settings.active_size),
@@ -164,14 +161,13 @@ def _strangers(n: int, settings: HyParViewSettings) -> HyParViewOverlay:
 
 
 def _events(settings: HyParViewSettings, kind: Kind, to: Numbers, sender: Numbers) -> Messages:
-    blank = np.full(len(to), EMPTY, dtype=np.int32)
     return Messages(
         kind=np.full(len(to), kind, dtype=np.int32),
         to=to.astype(np.int32),
         sender=sender.astype(np.int32),
-        subject=blank,
+        subject=nobody(len(to)),
         number=np.zeros(len(to), dtype=np.int32),
-        peers=np.full((len(to), settings.shuffle_length), EMPTY, dtype=np.int32),
+        peers=nobody(len(to), settings.shuffle_length),
     )
 
 

@@ -18,9 +18,11 @@ from topology.sampling.packed import (
     Flags,
     Numbers,
     Views,
+    are_among,
     contains,
     counts,
     draw_order,
+    nobody,
     packed,
     picked,
     pushed,
@@ -116,8 +118,7 @@ class Rows:
         index = np.flatnonzero(where & (to >= 0))
         if not len(index):
             return
-        blank = np.full(len(index), EMPTY, dtype=np.int32)
-        none = np.full((len(index), self.settings.shuffle_length), EMPTY, dtype=np.int32)
+        blank, none = nobody(len(index)), nobody(len(index), self.settings.shuffle_length)
         self.outbox.append(
             Messages(
                 kind=np.full(len(index), kind, dtype=np.int32),
@@ -250,9 +251,10 @@ def _sampled(views: Views, draws: NDArray[np.float64], size: int) -> Views:
     """Up to `size` entries of each view in the order of their draws, packed into `size` columns."""
     present = views >= 0
     order = draw_order(present, draws[:, : views.shape[1]], size)
-    lines = np.arange(len(views))[:, None]
-    result = np.full((len(views), size), EMPTY, dtype=np.int32)
-    result[:, : order.shape[1]] = np.where(present[lines, order], views[lines, order], EMPTY)
+    result = nobody(len(views), size)
+    result[:, : order.shape[1]] = np.where(
+        np.take_along_axis(present, order, axis=1), np.take_along_axis(views, order, axis=1), EMPTY
+    )
     return result
 
 
@@ -264,8 +266,8 @@ def _repair(rows: Rows, where: Flags) -> None:
     if not len(index):
         return
     passive = rows.passive[index]
-    candidates = (passive >= 0) & ~(passive[:, :, None] == rows.refused[index][:, None, :]).any(axis=2)
-    candidate = np.full(len(rows.me), EMPTY, dtype=np.int32)
+    candidates = (passive >= 0) & ~are_among(passive, rows.refused[index])
+    candidate = nobody(len(rows.me))
     candidate[index] = picked(passive, candidates, rows.draws[index, PICK])
     asks = candidate >= 0
     rows.asking[asks] = candidate[asks]
@@ -317,7 +319,7 @@ def _with_spares(rows: Rows, peers: Views, given: Views, where: Flags) -> None:
         crowded = np.flatnonzero(new & (counts(rows.passive) >= settings.passive_size))
         if len(crowded):
             passive, offers = rows.passive[crowded], given[crowded]
-            held = (offers[:, :, None] == passive[:, None, :]).any(axis=2) & (offers >= 0)
+            held = are_among(offers, passive)
             sacrifice = np.where(
                 held.any(axis=1), offers[np.arange(len(crowded)), np.argmax(held, axis=1)], EMPTY
             )

@@ -11,9 +11,12 @@ __all__ = [
     "Flags",
     "Numbers",
     "Views",
+    "are_among",
     "contains",
     "counts",
     "draw_order",
+    "first_of_each",
+    "nobody",
     "packed",
     "picked",
     "pushed",
@@ -26,6 +29,11 @@ Numbers: TypeAlias = NDArray[np.int32]
 Flags: TypeAlias = NDArray[np.bool_]
 
 EMPTY = -1
+
+
+def nobody(*shape: int) -> Views:
+    """Views without entries."""
+    return np.full(shape, EMPTY, dtype=np.int32)
 
 
 def counts(views: Views) -> Numbers:
@@ -47,6 +55,20 @@ def packed(values: Views, keep: Flags, width: int, fill: int = EMPTY) -> Views:
     result = np.full((len(values), width), fill, dtype=values.dtype)
     result[rows, places[rows, columns]] = values[rows, columns]
     return result
+
+
+def first_of_each(views: Views) -> Flags:
+    """Where entries of each row stand first that are somebody."""
+    same = views[:, :, None] == views[:, None, :]
+    repeated = (same & np.tri(views.shape[1], k=-1, dtype=np.bool_)).any(axis=2)
+    first: Flags = (views >= 0) & ~repeated
+    return first
+
+
+def are_among(views: Views, others: Views) -> Flags:
+    """Which entries of each row are in the same row of `others`."""
+    among: Flags = ((views[:, :, None] == others[:, None, :]) & (views >= 0)[:, :, None]).any(axis=2)
+    return among
 
 
 def without(views: Views, values: Numbers) -> Views:

@@ -2,15 +2,37 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 
 from topology.errors import InvalidParameter
 
 __all__ = ["BrahmsSettings", "CyclonSettings", "HyParViewSettings"]
 
 
+def bounded(default: int, *, least: int, most: str | None = None, divided_by: int = 1) -> int:
+    """A setting from `least` to, if given, the setting `most`, or that `divided_by` a number."""
+    bounds = {"least": least, "most": most, "divided_by": divided_by}
+    number: int = field(default=default, metadata=bounds)
+    return number
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BrahmsSettings:
+class _Bounded:
+    """Settings within the bounds that their declarations name."""
+
+    def __post_init__(self) -> None:
+        for each in fields(self):
+            name, value, least = each.name, getattr(self, each.name), each.metadata["least"]
+            most = (
+                each.metadata["most"] and getattr(self, each.metadata["most"]) // each.metadata["divided_by"]
+            )
+            if value < least or (most is not None and value > most):
+                span = f"{name} ≥ {least}" if most is None else f"{least} ≤ {name} ≤ {most}"
+                raise InvalidParameter(f"the setting {name!r} is out of its range", expected=span, got=value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrahmsSettings(_Bounded):
     """Settings of Brahms. With view size 20, α = β = 0.05 and γ = 0.3 of the paper.
 
     Attributes
@@ -40,30 +62,19 @@ class BrahmsSettings:
         If one of them is out of its range.
     """
 
-    view_size: int = 20
-    samples: int = 20
-    partners: int = 4
-    told: int = 8
-    probes: int = 8
-    renewal: int = 5
-    pushes: int = 1
-    pulls: int = 1
-    history: int = 6
-
-    def __post_init__(self) -> None:
-        _require("view_size", self.view_size, 1, None)
-        _require("samples", self.samples, 1, None)
-        _require("partners", self.partners, 1, self.view_size)
-        _require("told", self.told, 1, None)
-        _require("probes", self.probes, 1, None)
-        _require("renewal", self.renewal, 1, None)
-        _require("pushes", self.pushes, 1, self.view_size)
-        _require("pulls", self.pulls, 0, self.probes)
-        _require("history", self.history, 0, self.view_size)
+    view_size: int = bounded(20, least=1)
+    samples: int = bounded(20, least=1)
+    partners: int = bounded(4, least=1, most="view_size")
+    told: int = bounded(8, least=1)
+    probes: int = bounded(8, least=1)
+    renewal: int = bounded(5, least=1)
+    pushes: int = bounded(1, least=1, most="view_size")
+    pulls: int = bounded(1, least=0, most="probes")
+    history: int = bounded(6, least=0, most="view_size")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CyclonSettings:
+class CyclonSettings(_Bounded):
     """Settings of Cyclon; the defaults are those of the paper's experiments.
 
     Attributes
@@ -84,20 +95,14 @@ class CyclonSettings:
         If one of them is out of its range.
     """
 
-    view_size: int = 20
-    shuffle_length: int = 8
-    healing: int = 0
-    join_hops: int = 5
-
-    def __post_init__(self) -> None:
-        _require("view_size", self.view_size, 1, None)
-        _require("shuffle_length", self.shuffle_length, 1, self.view_size)
-        _require("healing", self.healing, 0, self.view_size // 2)
-        _require("join_hops", self.join_hops, 0, None)
+    view_size: int = bounded(20, least=1)
+    shuffle_length: int = bounded(8, least=1, most="view_size")
+    healing: int = bounded(0, least=0, most="view_size", divided_by=2)
+    join_hops: int = bounded(5, least=0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HyParViewSettings:
+class HyParViewSettings(_Bounded):
     """Settings of HyParView; the defaults are those of section 5.1 of the paper, for 10,000 peers.
 
     Attributes
@@ -119,28 +124,14 @@ class HyParViewSettings:
         If one of them is out of its range.
     """
 
-    active_size: int = 5
-    passive_size: int = 30
-    active_walk: int = 6
-    passive_walk: int = 3
-    shuffle_active: int = 3
-    shuffle_passive: int = 4
-
-    def __post_init__(self) -> None:
-        _require("active_size", self.active_size, 2, None)
-        _require("passive_size", self.passive_size, 1, None)
-        _require("active_walk", self.active_walk, 1, None)
-        _require("passive_walk", self.passive_walk, 0, self.active_walk)
-        _require("shuffle_active", self.shuffle_active, 0, self.active_size)
-        _require("shuffle_passive", self.shuffle_passive, 0, self.passive_size)
+    active_size: int = bounded(5, least=2)
+    passive_size: int = bounded(30, least=1)
+    active_walk: int = bounded(6, least=1)
+    passive_walk: int = bounded(3, least=0, most="active_walk")
+    shuffle_active: int = bounded(3, least=0, most="active_size")
+    shuffle_passive: int = bounded(4, least=0, most="passive_size")
 
     @property
     def shuffle_length(self) -> int:
         """Peers a shuffle carries at most: its origin, and some of both views."""
         return 1 + self.shuffle_active + self.shuffle_passive
-
-
-def _require(name: str, value: int, lowest: int, highest: int | None) -> None:
-    if value < lowest or (highest is not None and value > highest):
-        span = f"{name} ≥ {lowest}" if highest is None else f"{lowest} ≤ {name} ≤ {highest}"
-        raise InvalidParameter(f"the setting {name!r} is out of its range", expected=span, got=value)

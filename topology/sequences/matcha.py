@@ -10,6 +10,7 @@ import numpy as np
 from scipy.linalg import eigh
 from scipy.optimize import linprog, minimize_scalar
 from scipy.sparse import csr_array
+from scipy.sparse.csgraph import laplacian
 
 from topology.bounds import Share, check_number
 from topology.errors import SolverFailed, TooLarge
@@ -160,15 +161,8 @@ def _best_probabilities(laplacians: list[csr_array], matchings: list[IntArray], 
 
 
 def _laplacian(n: int, pairs: IntArray) -> csr_array:
-    i, j = pairs.T
-    ones = np.ones(len(pairs))
-    return csr_array(
-        (
-            np.concatenate((ones, ones, -ones, -ones)),
-            (np.concatenate((i, j, i, j)), np.concatenate((i, j, j, i))),
-        ),
-        shape=(n, n),
-    )
+    links = csr_array((np.ones(2 * len(pairs)), np.concatenate((pairs, pairs[:, ::-1])).T), shape=(n, n))
+    return csr_array(laplacian(links))
 
 
 @dataclass(frozen=True)
