@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from topology.bounds import check_at_least
 from topology.errors import InvalidParameter
 from topology.graphs.topology import Topology
 
@@ -162,9 +163,7 @@ def sequence_cost(
     InvalidParameter
         As `round_cost`, and if `rounds` is below 1.
     """
-    count = (sequence.period or _SAMPLED_ROUNDS) if rounds is None else rounds
-    if count < 1:
-        raise InvalidParameter("no rounds to look at", expected="rounds ≥ 1", got=count)
+    count = check_at_least("rounds", sequence.period or _SAMPLED_ROUNDS if rounds is None else rounds, 1)
     costs = [
         round_cost(
             sequence.matrix(t),

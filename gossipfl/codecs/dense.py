@@ -8,22 +8,18 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gossipfl.codecs.payload import (
-    DTYPES,
-    PayloadTensor,
-    TensorSpec,
-    payload_of,
-    require_admitted,
-    tensor_of,
-)
-from gossipfl.codecs.refusal import require_in_range, require_single_row
+from gossipfl.codecs.payload import DTYPES, PayloadTensor, TensorSpec, payload_of, tensor_of
+from gossipfl.codecs.refusal import require_in_range
+from gossipfl.codecs.row_codec import RowCodec
 
 __all__ = ["BFLOAT16", "FLOAT16", "FLOAT32", "DenseCodec"]
 
 
 @dataclass(frozen=True, slots=True)
-class DenseCodec:
+class DenseCodec(RowCodec):
     """Every number of the row, rounded to one dtype; a payload of one tensor, ``row``.
+
+    Numbers too large for the dtype, such as those above 65504 for float16, are refused.
 
     Parameters
     ----------
@@ -49,27 +45,18 @@ class DenseCodec:
             return 1.0 - float(torch.finfo(torch.bfloat16).eps / 2) ** 2
         return None
 
-    def compress(self, rows: Tensor, *, keys: Tensor) -> Tensor:
-        """Round rows ``[B, P]``; those of float64 too."""
+    def _compressed(self, rows: Tensor, keys: Tensor) -> Tensor:
+        """Rows rounded; those of float64 too."""
         return rows.to(DTYPES[self.dtype]).to(rows.dtype)
 
     def payload_bytes(self, size: int) -> int:
         """Four or two bytes a number."""
         return size * DTYPES[self.dtype].itemsize
 
-    def encode(self, row: Tensor, *, key: int = 0) -> tuple[PayloadTensor, ...]:
-        """Write a row, float32 of shape [D]: float32 as a view of its memory, 16 bits with one copy.
-
-        Raises
-        ------
-        NonFiniteUpdate
-            The row holds NaN, an infinity, or a number too large for the dtype (65504 for float16).
-        UnexpectedTensor
-            The row has another dtype or shape.
-        """
-        require_single_row(row)
+    def _written(self, row: Tensor, key: int) -> tuple[PayloadTensor, ...]:
+        """float32 as a view of the row's memory, 16 bits with one copy."""
         dtype = DTYPES[self.dtype]
-        encoded = row.detach().to(dtype)
+        encoded = row.to(dtype)
         most = f"no number beyond ±{torch.finfo(dtype).max:.6g}"
         require_in_range(encoded, row=row, codec=self.name, most=most)
         return (payload_of("row", encoded),)
@@ -78,15 +65,8 @@ class DenseCodec:
         """Describe the tensors of a valid payload for a row of ``size`` numbers."""
         return (TensorSpec("row", self.dtype, (size,)),)
 
-    def decode(self, tensors: Sequence[PayloadTensor], size: int) -> Tensor:
-        """Read a row, float32 of shape [size]: float32 as a view of the payload, 16 bits with one copy.
-
-        Raises
-        ------
-        UnexpectedTensor
-            The payload is not one tensor ``row`` of this dtype with ``size`` elements.
-        """
-        require_admitted([tensor.header for tensor in tensors], self.expected(size))
+    def _read(self, tensors: Sequence[PayloadTensor], size: int) -> Tensor:
+        """float32 as a view of the payload, 16 bits with one copy."""
         return tensor_of(tensors[0]).to(torch.float32)
 
 

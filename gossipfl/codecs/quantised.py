@@ -7,7 +7,7 @@ fewest bits that all of them fit into).
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -17,16 +17,16 @@ from torch import Tensor
 from gossipfl.codecs.bits import pack, packed_bytes, unpack, width_of
 from gossipfl.codecs.buckets import bucket_count, in_buckets, out_of_buckets
 from gossipfl.codecs.finite import is_finite
-from gossipfl.codecs.parts import in_parts
-from gossipfl.codecs.payload import PayloadTensor, TensorSpec, payload_of, require_admitted, tensor_of
-from gossipfl.codecs.refusal import require_in_range, require_single_row
+from gossipfl.codecs.payload import PayloadTensor, TensorSpec, payload_of, tensor_of
+from gossipfl.codecs.refusal import require_in_range
+from gossipfl.codecs.row_codec import RowCodec
 from gossipfl.errors import SettingError, UnexpectedTensor
 
 __all__ = ["BucketCodec"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BucketCodec(ABC):
+class BucketCodec(RowCodec):
     """Base of codecs with a scale for each bucket.
 
     Parameters
@@ -64,10 +64,6 @@ class BucketCodec(ABC):
     def values(self, symbols: Tensor, scales: Tensor, *, size: int) -> Tensor:
         """Numbers ``[B, C, n]`` that symbols and scales stand for, of the dtype of the scales."""
 
-    def compress(self, rows: Tensor, *, keys: Tensor) -> Tensor:
-        """Compress and decompress rows ``[B, P]``, with keys int64 ``[B]``."""
-        return in_parts(self._compressed, rows, keys)
-
     def _compressed(self, rows: Tensor, keys: Tensor) -> Tensor:
         size = rows.shape[1]
         symbols, scales = self.symbols(in_buckets(rows, self.bucket), size=size, keys=keys)
@@ -86,18 +82,7 @@ class BucketCodec(ABC):
             TensorSpec("levels", "uint8", (packed,)),
         )
 
-    def encode(self, row: Tensor, *, key: int = 0) -> tuple[PayloadTensor, ...]:
-        """Write a row, float32 of shape [D].
-
-        Raises
-        ------
-        NonFiniteUpdate
-            The row holds NaN or an infinity, or a scale is too large for float32.
-        UnexpectedTensor
-            The row has another dtype or shape.
-        """
-        require_single_row(row)
-        row = row.detach()
+    def _written(self, row: Tensor, key: int) -> tuple[PayloadTensor, ...]:
         keys = torch.tensor([key], dtype=torch.int64, device=row.device)
         symbols, scales = self.symbols(in_buckets(row[None], self.bucket), size=len(row), keys=keys)
         most = "norms within the range of float32"
@@ -105,15 +90,7 @@ class BucketCodec(ABC):
         packed = pack(out_of_buckets(symbols, len(row))[0], width_of(self.largest_symbol))
         return payload_of("scales", scales[0]), payload_of("levels", packed)
 
-    def decode(self, tensors: Sequence[PayloadTensor], size: int) -> Tensor:
-        """Read a row, float32 of shape [size].
-
-        Raises
-        ------
-        UnexpectedTensor
-            The payload has the wrong form, a scale is negative or not finite, or a symbol is invalid.
-        """
-        require_admitted([tensor.header for tensor in tensors], self.expected(size))
+    def _read(self, tensors: Sequence[PayloadTensor], size: int) -> Tensor:
         scales, packed = (tensor_of(tensor) for tensor in tensors)
         if not is_finite(scales) or bool((scales < 0).any()):
             raise UnexpectedTensor("a scale is no length", expected="finite numbers, 0 or greater")

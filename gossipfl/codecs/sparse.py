@@ -21,9 +21,9 @@ from gossipfl.codecs.chosen import (
     write_chosen,
 )
 from gossipfl.codecs.draws import scores
-from gossipfl.codecs.parts import in_parts
-from gossipfl.codecs.payload import PayloadTensor, TensorSpec, payload_of, require_admitted, tensor_of
-from gossipfl.codecs.refusal import require_finite, require_in_range, require_single_row
+from gossipfl.codecs.payload import PayloadTensor, TensorSpec, payload_of, tensor_of
+from gossipfl.codecs.refusal import require_finite, require_in_range
+from gossipfl.codecs.row_codec import RowCodec
 
 __all__ = ["RandomK", "TopK"]
 
@@ -31,7 +31,7 @@ _SEED_BYTES = 8
 
 
 @dataclass(frozen=True, slots=True)
-class TopK:
+class TopK(RowCodec):
     """The k numbers of greatest magnitude; of equal ones those with lower indices.
 
     ‖Q(x) − x‖² ≤ (1 − k/d)‖x‖² for every x. The payload is ``values`` (float32, in the order of their indices) and
@@ -63,10 +63,6 @@ class TopK:
         """k/d."""
         return chosen_count(self.share, size) / size if size else 1.0
 
-    def compress(self, rows: Tensor, *, keys: Tensor) -> Tensor:
-        """Keep the largest numbers of rows ``[B, P]``."""
-        return in_parts(self._compressed, rows, keys)
-
     def _compressed(self, rows: Tensor, keys: Tensor) -> Tensor:
         return torch.where(largest(rows.abs(), chosen_count(self.share, rows.shape[1])), rows, 0)
 
@@ -80,38 +76,19 @@ class TopK:
         count = chosen_count(self.share, size)
         return TensorSpec("values", "float32-le", (count,)), chosen_spec(count, size)
 
-    def encode(self, row: Tensor, *, key: int = 0) -> tuple[PayloadTensor, ...]:
-        """Write the largest numbers of a row, float32 of shape [D].
-
-        Raises
-        ------
-        NonFiniteUpdate
-            The row holds NaN or an infinity.
-        UnexpectedTensor
-            The row has another dtype or shape.
-        """
-        require_single_row(row)
+    def _written(self, row: Tensor, key: int) -> tuple[PayloadTensor, ...]:
         require_finite(row)
-        row = row.detach()
         chosen = largest(row[None].abs(), chosen_count(self.share, len(row)))[0]
         return payload_of("values", row[chosen]), write_chosen(chosen)
 
-    def decode(self, tensors: Sequence[PayloadTensor], size: int) -> Tensor:
-        """Read a row, float32 of shape [size].
-
-        Raises
-        ------
-        UnexpectedTensor
-            The payload has another form, or its indices do not ascend, or are out of range or too many.
-        """
-        require_admitted([tensor.header for tensor in tensors], self.expected(size))
+    def _read(self, tensors: Sequence[PayloadTensor], size: int) -> Tensor:
         row = torch.zeros(size)
         row[read_chosen(tensors[1], chosen_count(self.share, size), size)] = tensor_of(tensors[0])
         return row
 
 
 @dataclass(frozen=True, slots=True)
-class RandomK:
+class RandomK(RowCodec):
     """k numbers drawn at random without replacement, every choice as likely as any other.
 
     E‖Q(x) − x‖² = (1 − k/d)‖x‖² for every x; unbiased, if multiplied by d/k. The payload is ``values`` (float32,
@@ -149,10 +126,6 @@ class RandomK:
             return ratio
         return 2 - 1 / ratio if ratio > 1 / 2 else None
 
-    def compress(self, rows: Tensor, *, keys: Tensor) -> Tensor:
-        """Keep random numbers of rows ``[B, P]``, with keys int64 ``[B]``."""
-        return in_parts(self._compressed, rows, keys)
-
     def _compressed(self, rows: Tensor, keys: Tensor) -> Tensor:
         chosen = self._chosen(keys, rows.shape[1])
         return torch.where(chosen, rows * self._factor(rows.shape[1]), 0)
@@ -169,33 +142,15 @@ class RandomK:
         where = seed if self._sends_seed(size) else chosen_spec(count, size)
         return TensorSpec("values", "float32-le", (count,)), where
 
-    def encode(self, row: Tensor, *, key: int = 0) -> tuple[PayloadTensor, ...]:
-        """Write random numbers of a row, float32 of shape [D].
-
-        Raises
-        ------
-        NonFiniteUpdate
-            The row holds NaN or an infinity, or a number that cannot be multiplied by d/k.
-        UnexpectedTensor
-            The row has another dtype or shape.
-        """
-        require_single_row(row)
-        row, seed = row.detach(), torch.tensor([key], dtype=torch.int64)
+    def _written(self, row: Tensor, key: int) -> tuple[PayloadTensor, ...]:
+        seed = torch.tensor([key], dtype=torch.int64)
         values = row * self._factor(len(row))
         require_in_range(values, row=row, codec=self.name, most="numbers that can be multiplied by d/k")
         chosen = self._chosen(seed, len(row))[0]
         where = payload_of("seed", seed) if self._sends_seed(len(row)) else write_chosen(chosen)
         return payload_of("values", values[chosen]), where
 
-    def decode(self, tensors: Sequence[PayloadTensor], size: int) -> Tensor:
-        """Read a row, float32 of shape [size].
-
-        Raises
-        ------
-        UnexpectedTensor
-            The payload has another form, or its indices do not ascend, or are out of range or too many.
-        """
-        require_admitted([tensor.header for tensor in tensors], self.expected(size))
+    def _read(self, tensors: Sequence[PayloadTensor], size: int) -> Tensor:
         if self._sends_seed(size):
             chosen = self._chosen(tensor_of(tensors[1]), size)[0]
         else:

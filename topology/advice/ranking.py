@@ -30,7 +30,7 @@ from topology.advice.candidates import candidate_expressions
 from topology.advice.disagreement import lifetimes, rate_kept_by, rate_of
 from topology.advice.reasons import reason_for
 from topology.advice.recommendation import Advice, Recommendation, Refusal
-from topology.bounds import check_number
+from topology.bounds import check_at_least, check_number
 from topology.catalogue import build
 from topology.cost import sequence_cost
 from topology.errors import InvalidParameter, SolverFailed
@@ -108,12 +108,8 @@ def advise(  # noqa: PLR0917 - the seven that every question has, in the order t
     >>> advice.best.cost.max_degree <= 4
     True
     """
-    if n < 2 or degree_budget < 1 or not compute_seconds >= 0:
-        raise InvalidParameter(
-            "there is nothing to choose",
-            expected="n ≥ 2, degree_budget ≥ 1 and compute_seconds ≥ 0",
-            got=(n, degree_budget, compute_seconds),
-        )
+    n, degree_budget = check_at_least("n", n, 2), check_at_least("degree_budget", degree_budget, 1)
+    compute_seconds = check_number("compute_seconds", compute_seconds, ge=0)
     for name, value in {"target": target, "smoothness": smoothness, "initial_gap": initial_gap}.items():
         check_number(name, value, gt=0, lt=inf)
     for name, value in {"heterogeneity": heterogeneity, "noise": noise}.items():

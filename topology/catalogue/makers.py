@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from topology.bounds import Natural, Positive
+from topology.bounds import Natural, Positive, check_at_least
 from topology.errors import InvalidParameter
 from topology.graphs import Topology, d_cliques
 from topology.matrices import read_matrix
@@ -49,10 +49,7 @@ def d_cliques_of_classes(  # noqa: PLR0917 - in the order of unnamed values
     InvalidParameter
         If `n` or `classes` is below 1, or there is not one label per node.
     """
-    if n < 1 or classes < 1:
-        raise InvalidParameter(
-            "there are no nodes or no classes", expected="n ≥ 1 and classes ≥ 1", got=(n, classes)
-        )
+    n, classes = check_at_least("n", n, 1), check_at_least("classes", classes, 1)
     given = np.arange(n) % classes if labels is None else np.asarray(labels)
     if len(given) != n:
         raise InvalidParameter("there is not one label per node", expected=f"{n} labels", got=len(given))

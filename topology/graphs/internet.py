@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib import import_module
 from importlib.resources import files
-from importlib.resources.abc import Traversable
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -80,21 +80,9 @@ def internet_names(group: str | None = None) -> list[str]:
         If the package topohub is not installed.
     """
     _topohub()
-    found = []
-    for folder in files("topohub").joinpath("data").iterdir():
-        if folder.is_dir() and (group is None or folder.name == group):
-            found += _names_below(folder, folder.name)
-    return sorted(found)
-
-
-def _names_below(folder: Traversable, prefix: str) -> list[str]:
-    found = []
-    for entry in folder.iterdir():
-        if entry.is_dir():
-            found += _names_below(entry, f"{prefix}/{entry.name}")
-        elif entry.name.endswith(".json"):
-            found.append(f"{prefix}/{entry.name.removesuffix('.json')}")
-    return found
+    data = Path(str(files("topohub"))) / "data"
+    found = (path.relative_to(data).with_suffix("").as_posix() for path in data.glob("*/**/*.json"))
+    return sorted(name for name in found if group is None or name.startswith(f"{group}/"))
 
 
 def _topohub() -> ModuleType:

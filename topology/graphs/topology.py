@@ -12,7 +12,7 @@ import numpy.typing as npt
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
-from topology.errors import Disconnected, UnknownNode
+from topology.errors import DirectedGraph, Disconnected, UnknownNode
 
 if TYPE_CHECKING:
     import networkx
@@ -197,6 +197,23 @@ class Topology:
                 got=f"{len(lost)} of {self.n} nodes outside the largest part (nodes {shown}"
                 f"{', …' if len(lost) > 5 else ''})",
                 remedy=remedy or "Add edges, or keep the largest part: topology.graphs.largest_component(…)",
+            )
+        return self
+
+    def require_undirected(self, what: str, remedy: str) -> Topology:
+        """Return this topology, or raise an error that says what needs links to go both ways.
+
+        Raises
+        ------
+        DirectedGraph
+            If links have a direction.
+        """
+        if self.directed:
+            raise DirectedGraph(
+                f"{what} needs an undirected graph",
+                expected="edges that go both ways",
+                got=f"the directed graph {self.name}",
+                remedy=remedy,
             )
         return self
 

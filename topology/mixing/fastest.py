@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csr_array
 
-from topology.errors import DirectedGraph, MissingExtra, SolverFailed, TooLarge
+from topology.errors import MissingExtra, SolverFailed, TooLarge
 from topology.graphs.topology import Topology
 from topology.mixing.weights import _insert_diagonal
 
@@ -54,14 +54,7 @@ def fastest(topology: Topology, *, nonnegative: bool = False) -> csr_array:
     Xiao and Boyd, "Fast linear iterations for distributed averaging", Systems & Control Letters 53, 2004,
     problem (17). Boyd, Diaconis and Xiao, "Fastest mixing Markov chain on a graph", SIAM Review 46, 2004.
     """
-    if topology.directed:
-        raise DirectedGraph(
-            "the fastest symmetric weights need an undirected graph",
-            expected="edges that go both ways",
-            got=topology.name,
-            remedy="Use uniform(…) or column_stochastic(…)",
-        )
-    topology.require_connected()
+    topology.require_undirected("fastest", "Use uniform(…) or column_stochastic(…)").require_connected()
     n = topology.n
     if n > LARGEST_FASTEST:
         raise TooLarge(

@@ -7,10 +7,11 @@ import numpy.typing as npt
 from scipy.sparse import csr_array, eye_array
 
 from topology.bounds import check_number
-from topology.errors import DirectedGraph
 from topology.graphs.topology import FloatArray, Topology
 
 __all__ = ["column_stochastic", "lazy", "max_degree", "metropolis_hastings", "uniform"]
+
+_FOR_DIRECTED = "Use column_stochastic(…) with push-sum, or uniform(…)"
 
 
 def metropolis_hastings(topology: Topology) -> csr_array:
@@ -43,7 +44,7 @@ def metropolis_hastings(topology: Topology) -> csr_array:
     >>> mixing.metropolis_hastings(graphs.ring(4)).toarray()[0]
     array([0.33333333, 0.33333333, 0.        , 0.33333333])
     """
-    _require_undirected(topology, "metropolis_hastings", "column_stochastic(…) with push-sum, or uniform(…)")
+    topology.require_undirected("metropolis_hastings", _FOR_DIRECTED)
     degrees = topology.degrees
     around = np.repeat(degrees, degrees)
     np.maximum(around, degrees[topology.indices], out=around)
@@ -73,7 +74,7 @@ def max_degree(topology: Topology) -> csr_array:
     Xiao and Boyd, "Fast linear iterations for distributed averaging", Systems & Control Letters 53, 2004,
     section 4.
     """
-    _require_undirected(topology, "max_degree", "column_stochastic(…) with push-sum, or uniform(…)")
+    topology.require_undirected("max_degree", _FOR_DIRECTED)
     share = 1.0 / (1.0 + topology.max_degree)
     return _with_remainder_on_diagonal(topology, np.full(len(topology.indices), share))
 
@@ -150,16 +151,6 @@ def lazy(W: csr_array, stay: float = 0.5) -> csr_array:
     """
     stay = check_number("stay", stay, ge=0, lt=1, remedy="Pass stay=0.5 for (I + W)/2")
     return csr_array(stay * eye_array(W.shape[0], format="csr") + (1.0 - stay) * W)
-
-
-def _require_undirected(topology: Topology, rule: str, instead: str) -> None:
-    if topology.directed:
-        raise DirectedGraph(
-            f"{rule} needs an undirected graph",
-            expected="edges that go both ways",
-            got=f"the directed graph {topology.name}",
-            remedy=f"Use {instead}",
-        )
 
 
 def _with_remainder_on_diagonal(topology: Topology, data: FloatArray) -> csr_array:

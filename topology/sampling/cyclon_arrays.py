@@ -10,15 +10,19 @@ entry.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from topology.bounds import check_choice
 from topology.errors import InvalidParameter
 from topology.sampling.packed import EMPTY, Flags, Numbers, Views, draw_order, packed
 from topology.sampling.settings import CyclonSettings
 
 __all__ = ["CyclonOverlay", "CyclonPeriodDraws", "cyclon_overlay", "cyclon_period", "draw_cyclon_period"]
+
+Start = Literal["random", "ring", "star"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +66,7 @@ class CyclonPeriodDraws:
 
 
 def cyclon_overlay(
-    n: int, *, generator: np.random.Generator, start: str = "random", settings: CyclonSettings | None = None
+    n: int, *, generator: np.random.Generator, start: Start = "random", settings: CyclonSettings | None = None
 ) -> CyclonOverlay:
     """Network of `n` peers whose views are set by hand, all at age 0.
 
@@ -81,6 +85,7 @@ def cyclon_overlay(
     InvalidParameter
         If `n` is not above the view size, or `start` is none of the three.
     """
+    check_choice("start", start, Start)
     settings = settings or CyclonSettings()
     width = settings.view_size
     if n <= width:
@@ -90,11 +95,9 @@ def cyclon_overlay(
         hops = _distinct_hops(n, width, generator)
     elif start == "ring":
         hops = np.broadcast_to(np.arange(1, width + 1), (n, width))
-    elif start == "star":
+    else:
         hops = np.full((n, width), n)
         hops[1:, 0] = n - numbers[1:]
-    else:
-        raise InvalidParameter("unknown start", expected="'random', 'ring' or 'star'", got=repr(start))
     views = np.where(hops < n, (numbers[:, None] + hops) % n, EMPTY).astype(np.int32)
     return CyclonOverlay(
         settings=settings, views=views, ages=np.zeros_like(views), alive=np.ones(n, dtype=np.bool_)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from topology.errors import InvalidParameter
+from topology.bounds import check_at_least
 from topology.sampling.hyparview import draws_per_event
 from topology.sampling.hyparview_rows import STATE, Kind, Messages, Rows, handle
 from topology.sampling.packed import Flags, Numbers, Views, nobody
@@ -76,8 +76,7 @@ def hyparview_overlay(
     InvalidParameter
         If `n` is below 2.
     """
-    if n < 2:
-        raise InvalidParameter("a network needs two peers", expected="n ≥ 2", got=n)
+    n = check_at_least("n", n, 2)
     overlay = _strangers(n, settings or HyParViewSettings())
     members = 1
     while members < n:

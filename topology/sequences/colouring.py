@@ -7,7 +7,6 @@ from itertools import pairwise
 
 import numpy as np
 
-from topology.errors import DirectedGraph
 from topology.graphs.topology import IntArray, Topology
 
 __all__ = ["matching_decomposition"]
@@ -35,13 +34,7 @@ def matching_decomposition(topology: Topology) -> list[IntArray]:
     ----------
     Misra and Gries, "A constructive proof of Vizing's theorem", Information Processing Letters 41, 1992.
     """
-    if topology.directed:
-        raise DirectedGraph(
-            "a matching decomposition needs an undirected graph",
-            expected="edges that go both ways",
-            got=topology.name,
-            remedy="Use an undirected topology",
-        )
+    topology.require_undirected("a matching decomposition", "Use an undirected topology")
     colouring = _Colouring(topology.max_degree + 1, [{} for _ in range(topology.n)])
     for u, v in topology.edges().tolist():
         colouring.add(u, v)

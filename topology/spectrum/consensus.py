@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator
 from typing import Any
 
@@ -195,8 +196,4 @@ def _by_eigenvalues(sequence: MixingSequence, tolerance: float) -> int | None:
     high = 1
     while left(high) >= tolerance:
         high *= 2
-    low = high // 2
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if left(middle) < tolerance else (middle, high)
-    return high
+    return bisect_left(range(high), 1, lo=high // 2, key=lambda t: left(t) < tolerance)
