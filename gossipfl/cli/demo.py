@@ -6,8 +6,6 @@ import json
 import signal
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -15,6 +13,7 @@ from typing import Annotated
 import typer
 
 from gossipfl.cli.flags import Overrides, WithParameterFlags, with_setting_flags
+from gossipfl.cli.signals import on_signals
 from gossipfl.cli.terminal import may_draw
 from gossipfl.demo.plan import RECIPE, DemoPlan
 
@@ -75,23 +74,12 @@ def demo(
         kill=kill,
         overrides=overrides,
     )
-    with _leaving_in_order():
+    # By an exception, so that the peers are ended too.
+    with on_signals(signal.SIGTERM, signal.SIGHUP, do=lambda number: sys.exit(128 + number)):
         summary = show_demo(plan, began=began, json_output=json_output, live=may_draw())
     if json_output:
         typer.echo(json.dumps(summary.to_dict()))
     sys.exit(0 if summary.converged else 1)
-
-
-@contextmanager
-def _leaving_in_order() -> Iterator[None]:
-    """Leave by an exception on SIGTERM and SIGHUP, so that the peers are ended too."""
-    endings = (signal.SIGTERM, signal.SIGHUP)
-    before = {each: signal.signal(each, lambda number, _frame: sys.exit(128 + number)) for each in endings}
-    try:
-        yield
-    finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)
 
 
 def _new_directory() -> Path:

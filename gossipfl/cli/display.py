@@ -61,10 +61,9 @@ def status_table(values: Mapping[str, Any]) -> Table:
         table.add_row(name, _metric(value))
     if values.get("divergences"):
         table.add_row("diverged", f"{values['divergences']} ×, and went back to the last good model")
-    for name, value in [*_gate_rows(values.get("gate")), *_rounds_rows(values.get("rounds"))]:
-        table.add_row(name, value)
-    for name, value in _membership_rows(values.get("membership")):
-        table.add_row(name, value)
+    for part, rows_of in (("gate", _gate_rows), ("rounds", _rounds_rows), ("membership", _membership_rows)):
+        for name, value in rows_of(values.get(part)):
+            table.add_row(name, value)
     table.add_row("neighbours", f"{values['neighbours']} known, {values['connected']} connected")
     table.add_row("sent", f"{network['messages_sent']} messages, {_bytes(network['bytes_sent'])}")
     table.add_row("received", f"{network['messages_received']} messages, {_bytes(network['bytes_received'])}")

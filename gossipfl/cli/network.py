@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from gossipfl.cli.network_changes import DaysOption, RoleOption, add_changes
+from gossipfl.cli.network_changes import DaysOption, RoleOption, add_changes, member_at
 from gossipfl.cli.options import HomeOption, JsonOption, command_group, tell
 
 __all__ = ["app"]
@@ -43,10 +43,9 @@ def create(
     An issuer lets others in with its own key. The network keys are needed to make or revoke issuers, for another
     charter, and to rotate the keys: take them off this machine.
     """
-    from gossipfl.peer.membership.at_home import HomeOfMember
     from gossipfl.peer.membership.founding import found
 
-    own = HomeOfMember(home)
+    own = member_at(home)
     founded = found(
         own.store,
         own.identity,
@@ -87,11 +86,11 @@ def invite(
     json_output: JsonOption = False,
 ) -> None:
     """Print an invitation: one line, good for one peer, once. Who has it can join: pass it on in private."""
-    from gossipfl.peer.membership.at_home import HomeOfMember, without_identity
+    from gossipfl.peer.membership.at_home import without_identity
     from gossipfl.peer.membership.issuing import invite as make_invitation
     from gossipfl.peer.membership.issuing import role_named
 
-    own = HomeOfMember(home)
+    own = member_at(home)
     invitation = make_invitation(
         own.store,
         own.store.authority(),
@@ -127,11 +126,10 @@ def join(
     import trio
 
     from gossipfl.membership import Invitation
-    from gossipfl.peer.membership.at_home import HomeOfMember
     from gossipfl.peer.membership.founding import join as join_network
 
     read = Invitation.from_text(invitation)
-    own = HomeOfMember(home)
+    own = member_at(home)
     with own.home.locked():
         authority = trio.run(join_network, own.store, own.identity, read)
     charter, settings = dict(authority.charter.fields) if authority.charter else {}, own.charter()
@@ -153,11 +151,10 @@ def join(
 @app.command()
 def members(*, home: HomeOption, json_output: JsonOption = False) -> None:
     """List whom this peer has let in, and who was put out of the network."""
-    from gossipfl.peer.membership.at_home import HomeOfMember
     from gossipfl.peer.membership.ledger import ledger
     from gossipfl.settings.addresses import peer_id_of
 
-    own = HomeOfMember(home)
+    own = member_at(home)
     revoked = sorted(peer_id_of(each) for each in own.store.authority().revoked)
     entries = ledger(own.store)
     lines = []
@@ -187,10 +184,9 @@ def rotate(
     json_output: JsonOption = False,
 ) -> None:
     """Give the network other keys, signed by the old ones; issuers renew the certificates of members."""
-    from gossipfl.peer.membership.at_home import HomeOfMember
     from gossipfl.peer.membership.founding import rotate as rotate_keys
 
-    own = HomeOfMember(home)
+    own = member_at(home)
     founded = rotate_keys(
         own.store, own.identity, keys=keys, threshold=threshold, keys_directory=keys_to, grace_days=grace_days
     )
@@ -202,10 +198,9 @@ def rotate(
 @app.command()
 def show(*, home: HomeOption, json_output: JsonOption = False) -> None:
     """Show the network that a peer belongs to: its keys, its charter, and this peer's certificate."""
-    from gossipfl.peer.membership.at_home import HomeOfMember
     from gossipfl.peer.membership.described import network_of
 
-    own = HomeOfMember(home)
+    own = member_at(home)
     values = network_of(own.store)
     tell(values, _lines(values), as_json=json_output)
 
@@ -216,10 +211,9 @@ def secret(*, home: HomeOption) -> None:
 
     Copy the line, in private, to membership/secret in the home of each other peer, readable by its owner alone.
     """
-    from gossipfl.peer.membership.at_home import HomeOfMember
     from gossipfl.peer.membership.changing import new_secret
 
-    own = HomeOfMember(home)
+    own = member_at(home)
     typer.echo(new_secret(own.store))
     typer.echo(f"It is in {own.store.secret_file}; put the line into that file of each other peer.", err=True)
 

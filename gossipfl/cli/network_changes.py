@@ -11,8 +11,9 @@ from gossipfl.cli.options import HomeOption, JsonOption, tell
 
 if TYPE_CHECKING:
     from gossipfl.membership import Signed
+    from gossipfl.peer.membership.at_home import HomeOfMember
 
-__all__ = ["DaysOption", "RoleOption", "add_changes"]
+__all__ = ["DaysOption", "RoleOption", "add_changes", "member_at"]
 
 DaysOption = Annotated[float, typer.Option("--days", help="Days for which the certificate holds.")]
 RoleOption = Annotated[str, typer.Option("--role", help="member, or issuer: that may invite others.")]
@@ -25,6 +26,13 @@ DraftOption = Annotated[
         help="Change nothing, and print a line for others who hold network keys to sign: gossipfl network sign.",
     ),
 ]
+
+
+def member_at(home: Path) -> HomeOfMember:
+    """Return the home of a peer, with what belongs to its membership."""
+    from gossipfl.peer.membership.at_home import HomeOfMember
+
+    return HomeOfMember(home)
 
 
 def add_changes(app: typer.Typer) -> None:
@@ -45,11 +53,10 @@ def admit(
 
     That home has to know the network: for a peer that is a member already, to make it an issuer or to renew it.
     """
-    from gossipfl.peer.membership.at_home import HomeOfMember
     from gossipfl.peer.membership.changing import admit as admit_peer
     from gossipfl.peer.membership.issuing import role_named
 
-    own = HomeOfMember(home)
+    own = member_at(home)
     statement = admit_peer(own.store, own.identity, peer_id, role=role_named(role), days=days, draft=draft)
     _print_line(statement)
 
@@ -65,10 +72,9 @@ def revoke(
 
     With enough network keys at hand, any member; as an issuer, whom this peer has let in.
     """
-    from gossipfl.peer.membership.at_home import HomeOfMember
     from gossipfl.peer.membership.changing import put_out
 
-    own = HomeOfMember(home)
+    own = member_at(home)
     statement = put_out(own.store, own.identity, peer_id, draft=draft)
     if draft:
         _print_line(statement)
@@ -83,10 +89,9 @@ def revoke(
 def charter(*, home: HomeOption, draft: DraftOption = False, json_output: JsonOption = False) -> None:
     """Give the network another charter, that of this peer's settings; all members must follow it to go on."""
     from gossipfl.membership import Charter
-    from gossipfl.peer.membership.at_home import HomeOfMember
     from gossipfl.peer.membership.changing import write_charter
 
-    own = HomeOfMember(home)
+    own = member_at(home)
     statement = write_charter(own.store, own.identity, own.charter(), draft=draft)
     if draft:
         _print_line(statement)
@@ -114,11 +119,10 @@ def sign(
 
 def apply(*, line: LineArgument, home: HomeOption) -> None:
     """Take in a line that enough network keys have signed; a running peer acts on it, and tells the others."""
-    from gossipfl.peer.membership.at_home import HomeOfMember
     from gossipfl.peer.membership.collecting import apply as apply_statement
     from gossipfl.peer.membership.collecting import described, from_text
 
-    own, statement = HomeOfMember(home), from_text(line)
+    own, statement = member_at(home), from_text(line)
     apply_statement(own.store, own.identity, statement)
     typer.echo(f"Done: this {described(statement)}.")
 

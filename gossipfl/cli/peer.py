@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -15,6 +14,7 @@ import typer
 
 from gossipfl.cli.flags import Overrides, WithParameterFlags, with_setting_flags
 from gossipfl.cli.options import HomeOption, JsonOption, command_group, tell
+from gossipfl.cli.signals import on_signals
 
 __all__ = ["app"]
 
@@ -92,16 +92,9 @@ def roster(
         typer.echo(f"{known[0].partition('/p2p/')[0]}/p2p/{peer_id}" if known else peer_id)
 
 
-@contextmanager
-def _leaving_at_once() -> Iterator[None]:
+def _leaving_at_once() -> AbstractContextManager[None]:
     """Exit on SIGINT and SIGTERM: the libraries take seconds to import, and there is nothing to save yet."""
-    signals = (signal.SIGINT, signal.SIGTERM)
-    before = {each: signal.signal(each, lambda *_: os._exit(0)) for each in signals}
-    try:
-        yield
-    finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)
+    return on_signals(signal.SIGINT, signal.SIGTERM, do=lambda _: os._exit(0))
 
 
 @app.command(cls=WithParameterFlags)

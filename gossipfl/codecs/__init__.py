@@ -1,10 +1,8 @@
 """Codecs between a shared row and named tensors of bytes; pure, with no message and no network."""
 
-from gossipfl.codecs.codec import Codec
-from gossipfl.codecs.compressor import Compressor
+from gossipfl.codecs.codec import Codec, Compressor
 from gossipfl.codecs.dense import BFLOAT16, FLOAT16, FLOAT32, DenseCodec
 from gossipfl.codecs.draws import exchange_keys, message_key
-from gossipfl.codecs.finite import is_finite
 from gossipfl.codecs.int8 import Int8
 from gossipfl.codecs.payload import (
     DTYPES,
@@ -16,6 +14,7 @@ from gossipfl.codecs.payload import (
     tensor_of,
 )
 from gossipfl.codecs.qsgd import QSGD
+from gossipfl.codecs.refusal import is_finite
 from gossipfl.codecs.registry import CODECS, codec, model_codec
 from gossipfl.codecs.sign import ScaledSign
 from gossipfl.codecs.sparse import RandomK, TopK

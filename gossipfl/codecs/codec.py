@@ -1,4 +1,4 @@
-"""The seam at which a row is compressed."""
+"""The seams at which rows are compressed: one row for a message, and many at once."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from gossipfl.codecs.payload import PayloadTensor, TensorSpec
 
-__all__ = ["Codec"]
+__all__ = ["Codec", "Compressor"]
 
 
 class Codec(Protocol):
@@ -57,4 +57,47 @@ class Codec(Protocol):
             The payload is not what `expected` says, or contradicts itself. Nothing else is raised, whatever
             the bytes.
         """
+        ...
+
+
+class Compressor(Codec, Protocol):
+    """A codec that also computes, for many rows at once, what their receivers will decode.
+
+    For every float32 row, ``compress(rows, keys)[i]`` equals ``decode(encode(rows[i], key=keys[i]))`` bit for bit,
+    so that a simulation compresses all rows in one call and a peer's receivers see the same numbers. A row that
+    `encode` refuses comes out of `compress` with NaN or infinities. Rows of float64, which no peer sends, are
+    compressed in float64, scales included.
+
+    What `contraction` and `unbiased` claim holds but for rounding: to within a few units in the last place of
+    the row's norm, and for numbers that do not underflow.
+    """
+
+    @property
+    def unbiased(self) -> bool:
+        """Whether E Q(x) = x."""
+        ...
+
+    def contraction(self, size: int) -> float | None:
+        """δ in E‖Q(x) − x‖² ≤ (1 − δ)‖x‖² for every x of ``size`` numbers; None where no δ > 0 is known."""
+        ...
+
+    def compress(self, rows: Tensor, *, keys: Tensor) -> Tensor:
+        """Compress and decompress rows.
+
+        Parameters
+        ----------
+        rows : Tensor
+            Shape ``[B, P]``, float32 or float64.
+        keys : Tensor
+            Int64 ``[B]``: the only source of random draws.
+
+        Returns
+        -------
+        Tensor
+            Shape ``[B, P]``, of the dtype of ``rows``.
+        """
+        ...
+
+    def payload_bytes(self, size: int) -> int:
+        """Bytes of the payload of a row of ``size`` numbers, as `encode` writes it, without padding between."""
         ...

@@ -16,9 +16,8 @@ from torch import Tensor
 
 from gossipfl.codecs.bits import pack, packed_bytes, unpack, width_of
 from gossipfl.codecs.buckets import bucket_count, in_buckets, out_of_buckets
-from gossipfl.codecs.finite import is_finite
 from gossipfl.codecs.payload import PayloadTensor, TensorSpec, payload_of, tensor_of
-from gossipfl.codecs.refusal import require_in_range
+from gossipfl.codecs.refusal import is_finite, require_in_range
 from gossipfl.codecs.row_codec import RowCodec
 from gossipfl.errors import SettingError, UnexpectedTensor
 

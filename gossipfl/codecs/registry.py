@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from gossipfl.codecs.compressor import Compressor
+from gossipfl.codecs.codec import Compressor
 from gossipfl.codecs.dense import BFLOAT16, FLOAT16, FLOAT32, DenseCodec
 from gossipfl.codecs.int8 import Int8
 from gossipfl.codecs.qsgd import QSGD

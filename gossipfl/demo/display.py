@@ -21,12 +21,11 @@ def live_view(plan: DemoPlan, progress: Progress) -> RenderableType:
     table = Table(
         title=f"{plan.peers} peers · {plan.task} · {plan.partition} · no server", title_justify="left"
     )
-    table.add_column("peer", justify="right")
-    table.add_column("age", justify="right")
-    table.add_column(progress.metric, justify="right")
+    for title in ("peer", "age", progress.metric):
+        table.add_column(title, justify="right")
     table.add_column("so far", min_width=24, no_wrap=True)
-    table.add_column("messages", justify="right")
-    table.add_column("neighbours", justify="right")
+    for title in ("messages", "neighbours"):
+        table.add_column(title, justify="right")
     if not progress.history:
         return Group(table, Text(progress.phase))
     look = progress.history[-1]

@@ -53,22 +53,22 @@ class Observation:
     @property
     def ages(self) -> list[int]:
         """Ages of the running peers' models; 0 for those not up yet."""
-        return [
-            status["age"] if status is not None else 0
-            for status, running in zip(self.statuses, self.running, strict=True)
-            if running
-        ]
+        return [0 if status is None else status["age"] for status in self._reports]
 
     @property
     def up(self) -> int:
         """Number of peers that run and have reported; a process alone does not count."""
-        pairs = zip(self.statuses, self.running, strict=True)
-        return sum(running and status is not None for status, running in pairs)
+        return sum(status is not None for status in self._reports)
 
     @property
     def all_up(self) -> bool:
         """Whether every peer that should run has reported."""
-        return self.up == sum(self.running)
+        return None not in self._reports
+
+    @property
+    def _reports(self) -> list[dict[str, Any] | None]:
+        """Status reports of the running peers."""
+        return [status for status, runs in zip(self.statuses, self.running, strict=True) if runs]
 
     def total(self, counter: str) -> int:
         """A network counter, summed over the peers' present starts."""

@@ -117,15 +117,12 @@ def dump_settings(settings: PeerSettings, *, gossip: Mapping[str, tuple[Any, str
         table = value
         about = (type(table).__doc__ or table_field.title or "").splitlines()[0]
         lines += [f"# {about}", f"[{table_name}]"]
-        described = {
-            key: (getattr(table, key), field.description) for key, field in type(table).model_fields.items()
-        }
-        extra: dict[str, tuple[Any, str | None]] = {
-            key: (value, None) for key, value in (table.model_extra or {}).items()
-        }
+        fields = type(table).model_fields
+        lines += [_line(key, getattr(table, key), field.description) for key, field in fields.items()]
         if table_name == "gossip" and gossip is not None:
-            extra = {**gossip}
-        lines += [_line(key, *each) for key, each in {**described, **extra}.items()]
+            lines += [_line(key, *each) for key, each in gossip.items()]
+        else:
+            lines += [_line(key, value, None) for key, value in (table.model_extra or {}).items()]
         lines.append("")
     return "\n".join(lines)
 

@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Generic, TypeAlias
 
-from topology.sampling.protocol import Draw, Envelope, Peer, Step
+from topology.sampling.protocol import Draw, Envelope, Peer, Step, without
 from topology.sampling.ranks import key_of, rank, salted
 from topology.sampling.settings import BrahmsSettings
 
@@ -212,14 +212,13 @@ def receive(
         return Step(_pushed(state, sender), (Envelope(sender, reply),))
     if sender in state.asked:
         heard = tuple(message.peers[: state.settings.told])
-        asked = tuple(peer for peer in state.asked if peer != sender)
-        return Step(replace(state, asked=asked, heard=(*state.heard, heard)))
+        return Step(replace(state, asked=without(state.asked, sender), heard=(*state.heard, heard)))
     return Step(prove(state, sender) if sender in state.probed else state)
 
 
 def prove(state: BrahmsState[Peer], peer: Peer) -> BrahmsState[Peer]:
     """Note that a peer that was asked gave a sign of life: the next tick lets it in."""
-    probed = tuple(other for other in state.probed if other != peer)
+    probed = without(state.probed, peer)
     if peer == state.me or peer in state.view or peer in state.proved or peer in state.samples:
         return replace(state, probed=probed)
     return replace(state, probed=probed, proved=(*state.proved, peer)[: state.settings.probes])
@@ -236,20 +235,17 @@ def unreachable(state: BrahmsState[Peer], peer: Peer, draw: Draw) -> BrahmsStep[
     """Forget a peer that did not answer; nothing is drawn."""
     del draw
 
-    def without(peers: Sequence[Peer]) -> tuple[Peer, ...]:
-        return tuple(other for other in peers if other != peer)
-
-    return Step(
-        replace(
-            state,
-            view=without(state.view),
-            samples=tuple(None if held == peer else held for held in state.samples),
-            pushed=without(state.pushed),
-            proved=without(state.proved),
-            asked=without(state.asked),
-            probed=without(state.probed),
-        )
+    samples = tuple(None if held == peer else held for held in state.samples)
+    after = replace(
+        state,
+        view=without(state.view, peer),
+        samples=samples,
+        pushed=without(state.pushed, peer),
+        proved=without(state.proved, peer),
+        asked=without(state.asked, peer),
+        probed=without(state.probed, peer),
     )
+    return Step(after)
 
 
 def _ordered(state: BrahmsState[Peer], peers: Iterable[Peer], salt: int) -> list[Peer]:

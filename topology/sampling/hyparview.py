@@ -28,7 +28,7 @@ from topology.sampling.hyparview_messages import (
     Shuffle,
     ShuffleAnswer,
 )
-from topology.sampling.protocol import Draw, Envelope, Peer, Step, chosen_index, in_draw_order
+from topology.sampling.protocol import Draw, Envelope, Peer, Step, chosen_index, in_draw_order, without
 from topology.sampling.settings import HyParViewSettings
 
 __all__ = [
@@ -157,8 +157,8 @@ def unreachable(state: HyParViewState[Peer], peer: Peer, draw: Draw) -> HyParVie
     draws = draw(draws_per_event(state.settings))
     forgotten = replace(
         state,
-        active=tuple(other for other in state.active if other != peer),
-        passive=tuple(other for other in state.passive if other != peer),
+        active=without(state.active, peer),
+        passive=without(state.passive, peer),
         asking=None if state.asking == peer else state.asking,
     )
     return _repaired(forgotten, draws)
@@ -226,7 +226,7 @@ def _disconnected(state: HyParViewState[Peer], sender: Peer, draws: Sequence[flo
 def _demoted(state: HyParViewState[Peer], peer: Peer, draws: Sequence[float]) -> HyParViewStep[Peer]:
     """`peer` as a spare one that is not asked again this period, and another in its place."""
     if peer in state.active:
-        state = replace(state, active=tuple(other for other in state.active if other != peer))
+        state = replace(state, active=without(state.active, peer))
         state = _with_spare(state, peer, draws[DROP_PASSIVE])
     return _repaired(_with_refusal(state, peer), draws)
 
@@ -272,15 +272,13 @@ def _added(
     if len(state.active) < state.settings.active_size:
         return _with_neighbour(state, peer), ()
     dropped = state.active[chosen_index(draws[DROP_ACTIVE], len(state.active))]
-    after = _with_neighbour(
-        replace(state, active=tuple(other for other in state.active if other != dropped)), peer
-    )
+    after = _with_neighbour(replace(state, active=without(state.active, dropped)), peer)
     return _with_spare(after, dropped, draws[DROP_PASSIVE]), (Envelope(dropped, Disconnect()),)
 
 
 def _with_neighbour(state: HyParViewState[Peer], peer: Peer) -> HyParViewState[Peer]:
     active = state.active if peer in state.active else (*state.active, peer)
-    return replace(state, active=active, passive=tuple(other for other in state.passive if other != peer))
+    return replace(state, active=active, passive=without(state.passive, peer))
 
 
 def _with_refusal(state: HyParViewState[Peer], peer: Peer) -> HyParViewState[Peer]:
@@ -310,6 +308,6 @@ def _with_spares(
         if full and peer not in (state.me, *state.active, *state.passive):
             gone = next((other for other in given if other in state.passive), None)
             if gone is not None:
-                state = replace(state, passive=tuple(other for other in state.passive if other != gone))
+                state = replace(state, passive=without(state.passive, gone))
         state = _with_spare(state, peer, numbers[position])
     return state

@@ -7,11 +7,11 @@ hands in the draws. A peer hands in its own generator, a test hands in numbers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
-__all__ = ["Draw", "Envelope", "Peer", "SamplingProtocol", "Step", "chosen_index", "in_draw_order"]
+__all__ = ["Draw", "Envelope", "Peer", "SamplingProtocol", "Step", "chosen_index", "in_draw_order", "without"]
 
 Peer = TypeVar("Peer", bound=Hashable)
 """The name of a peer: any hashable value, compared with ``==``.
@@ -66,3 +66,8 @@ def chosen_index(draw: float, count: int) -> int:
 def in_draw_order(draws: Sequence[float], count: int) -> list[int]:
     """Indices 0…count-1 sorted by their draws: a uniformly random order."""
     return sorted(range(count), key=lambda index: draws[index])
+
+
+def without(peers: Iterable[Peer], peer: Peer) -> tuple[Peer, ...]:
+    """All peers but one, in their order."""
+    return tuple(other for other in peers if other != peer)

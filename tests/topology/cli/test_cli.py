@@ -172,7 +172,7 @@ def test_draw_writes_pictures_and_animations(tmp_path):
         (("show", "random-regular:7,degree=3"), "n·degree even"),
         (("show", "ring:99999999999999"), "not enough memory"),
         (("compare", "torus:3by3"), "8x8"),
-        (("advise", "-n", 1), "n ≥ 2"),
+        (("advise", "-n", 1), "an integer of at least 2"),
         (("advise", "-n", 8, "--model", "5 elephants"), "cannot read the size"),
         (("advise", "-n", 8, "--round-trips", "/nowhere/rtt.npy"), "No such file"),
         (("draw", "ring:8", "/nowhere/at/all.svg"), "No such file"),
