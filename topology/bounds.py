@@ -10,9 +10,18 @@ from typing import Annotated, get_args
 import numpy as np
 from annotated_types import Ge, Interval
 
-from topology.errors import InvalidParameter
+from topology.errors import ImpossibleDegree, InvalidParameter
 
-__all__ = ["Natural", "Positive", "Share", "check_at_least", "check_choice", "check_fraction", "check_number"]
+__all__ = [
+    "Natural",
+    "Positive",
+    "Share",
+    "check_at_least",
+    "check_choice",
+    "check_degree",
+    "check_fraction",
+    "check_number",
+]
 
 Natural = Annotated[int, Ge(0)]
 Positive = Annotated[int, Ge(1)]
@@ -69,4 +78,24 @@ def check_choice(name: str, value: str, choices: object) -> None:
             expected=" or ".join(map(repr, words)),
             got=repr(value),
             remedy="Pass one of these",
+        )
+
+
+def check_degree(
+    n: int, degree: int, *, directed: bool = False, name: str = "degree", remedy: str = ""
+) -> None:
+    """Raise `ImpossibleDegree` unless a simple graph on `n` nodes has this degree; `remedy` is another way out."""
+    if degree >= n:
+        raise ImpossibleDegree(
+            f"no simple graph on {n} nodes has degree {degree}",
+            expected=f"{name} of at most n - 1 = {n - 1}",
+            got=degree,
+            remedy=f"Lower {name} or take more nodes",
+        )
+    if not directed and n * degree % 2:
+        raise ImpossibleDegree(
+            f"no graph on {n} nodes has degree {degree}, because every edge has two ends",
+            expected=f"n·{name} even",
+            got=n * degree,
+            remedy=f"Take n={n + 1}, or {name}={degree - 1} or {degree + 1}{remedy}",
         )

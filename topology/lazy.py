@@ -1,4 +1,4 @@
-"""Module attributes that are imported on first use."""
+"""Modules that are imported on first use, and those that may be missing."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
 
-__all__ = ["lazy_attributes"]
+from topology.errors import MissingExtra
+
+__all__ = ["import_extra", "lazy_attributes"]
 
 
 def lazy_attributes(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
@@ -33,3 +35,23 @@ def lazy_attributes(package: str, homes: Mapping[str, str]) -> Callable[[str], A
         return home if homes[name] == f"{package}.{name}" else getattr(home, name)
 
     return attribute
+
+
+def import_extra(*modules: str, extra: str, what: str) -> Any:  # noqa: ANN401 - what it imports has no types
+    """Import modules of an optional dependency, and return the first.
+
+    Raises
+    ------
+    MissingExtra
+        If one is not installed.
+    """
+    try:
+        first, *_ = map(import_module, modules)
+    except ImportError as failure:
+        raise MissingExtra(
+            what,
+            expected=f"{' and '.join(modules)} installed",
+            got=str(failure),
+            remedy=f"pip install 'gossipfl[{extra}]'",
+        ) from failure
+    return first

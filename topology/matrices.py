@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ def read_matrix(path: Path) -> csr_array | npt.NDArray[np.float64]:
     OSError
         If it cannot be read.
     """
-    readers = {".npy": _npy, ".npz": _npz, ".mtx": _matrix_market, ".csv": _csv}
+    readers = {".npy": partial(np.load, allow_pickle=False), ".npz": _npz, ".mtx": mmread, ".csv": _csv}
     reader = readers.get(path.suffix.lower())
     if reader is None:
         raise InvalidParameter(
@@ -52,19 +53,11 @@ def read_matrix(path: Path) -> csr_array | npt.NDArray[np.float64]:
     return matrix
 
 
-def _npy(path: Path) -> Any:  # noqa: ANN401 - SciPy has no types
-    return np.load(path, allow_pickle=False)
-
-
 def _npz(path: Path) -> Any:  # noqa: ANN401
     with np.load(path, allow_pickle=False) as loaded:
         if "format" not in loaded.files:
             return loaded[loaded.files[0]]
     return load_npz(path)
-
-
-def _matrix_market(path: Path) -> Any:  # noqa: ANN401
-    return mmread(path)
 
 
 def _csv(path: Path) -> Any:  # noqa: ANN401

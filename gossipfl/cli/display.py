@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from rich.filesize import decimal
 from rich.table import Table
 
 __all__ = ["end_line", "status_heading", "status_line", "status_table"]
@@ -65,8 +66,10 @@ def status_table(values: Mapping[str, Any]) -> Table:
         for name, value in rows_of(values.get(part)):
             table.add_row(name, value)
     table.add_row("neighbours", f"{values['neighbours']} known, {values['connected']} connected")
-    table.add_row("sent", f"{network['messages_sent']} messages, {_bytes(network['bytes_sent'])}")
-    table.add_row("received", f"{network['messages_received']} messages, {_bytes(network['bytes_received'])}")
+    table.add_row("sent", f"{network['messages_sent']} messages, {decimal(network['bytes_sent'])}")
+    table.add_row(
+        "received", f"{network['messages_received']} messages, {decimal(network['bytes_received'])}"
+    )
     for name in ("failed", "refused"):
         if network[name]:
             table.add_row(name, ", ".join(f"{count} × {kind}" for kind, count in network[name].items()))
@@ -162,14 +165,6 @@ def _numbers(numbers: list[int]) -> str:
 
 def _when(seconds: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
-
-
-def _bytes(count: float) -> str:
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000 or unit == "GB":
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    raise AssertionError
 
 
 def _metric(value: float | None) -> str:

@@ -26,8 +26,6 @@ __all__ = [
     "parse_address",
     "peer_id_of",
     "public_key_of",
-    "require_address",
-    "require_peer_id",
     "scope_of",
 ]
 
@@ -124,24 +122,8 @@ def parse_address(text: str, *, smallest_port: int = 0) -> PeerAddress:
     if wrong is not None:
         raise InvalidAddress(f"{text[:300]!a} is no address of a peer: {wrong}", expected=_FORM)
     if peer_id is not None:
-        require_peer_id(peer_id)
+        public_key_of(peer_id)
     return PeerAddress(family, host, int(port), peer_id)
-
-
-def require_address(address: str, *, smallest_port: int) -> None:
-    """Require that a text is a multiaddress over TCP, or raise `InvalidAddress`; see `parse_address`."""
-    parse_address(address, smallest_port=smallest_port)
-
-
-def require_peer_id(text: str) -> None:
-    """Require that a text is the peer id of an Ed25519 key, in base 58.
-
-    Raises
-    ------
-    InvalidAddress
-        If it is not.
-    """
-    public_key_of(text)
 
 
 def peer_id_of(public_key: bytes) -> str:

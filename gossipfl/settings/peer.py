@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from gossipfl.settings.addresses import require_address, require_peer_id
+from gossipfl.settings.addresses import parse_address, public_key_of
 from gossipfl.settings.codec_names import ModelCodec, require_model_codec
 from gossipfl.settings.gate import GateSettings
 from gossipfl.settings.learning import GossipSettings, TrainingSettings
@@ -128,14 +128,14 @@ class NetworkSettings(Table):
     @classmethod
     def _addresses(cls, addresses: list[str], info: ValidationInfo) -> list[str]:
         for address in addresses:
-            require_address(address, smallest_port=0 if info.field_name == "listen" else 1)
+            parse_address(address, smallest_port=0 if info.field_name == "listen" else 1)
         return addresses
 
     @field_validator("allow")
     @classmethod
     def _peer_ids(cls, peer_ids: list[str]) -> list[str]:
         for peer_id in peer_ids:
-            require_peer_id(peer_id)
+            public_key_of(peer_id)
         return peer_ids
 
     @field_validator("bootstrap")

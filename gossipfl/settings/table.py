@@ -24,9 +24,7 @@ class Table(BaseModel):
         If a key or value is wrong; all that is wrong is listed, a line each.
     """
 
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True
-    )
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 
     _wrong: ClassVar[type[SettingError]] = SettingError
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from importlib.resources import files
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
-from topology.errors import MissingExtra, UnknownNetwork
+from topology.errors import UnknownNetwork
 from topology.graphs.convert import from_networkx
 from topology.graphs.files import graph_of_node_link
 from topology.graphs.topology import Topology
+from topology.lazy import import_extra
 
 __all__ = ["internet", "internet_names"]
+
+_WHAT = "networks of the real Internet come from the package topohub"
 
 
 def internet(network: str) -> Topology:
@@ -45,7 +46,7 @@ def internet(network: str) -> Topology:
     research", SoftwareX 24, 2023.
     """
     try:
-        data: dict[str, Any] = _topohub().get(network)
+        data: dict[str, Any] = import_extra("topohub", extra="internet", what=_WHAT).get(network)
     except KeyError:
         close = [known for known in internet_names() if network.lower() in known.lower()][:5]
         raise UnknownNetwork(
@@ -79,19 +80,7 @@ def internet_names(group: str | None = None) -> list[str]:
     MissingExtra
         If the package topohub is not installed.
     """
-    _topohub()
+    import_extra("topohub", extra="internet", what=_WHAT)
     data = Path(str(files("topohub"))) / "data"
     found = (path.relative_to(data).with_suffix("").as_posix() for path in data.glob("*/**/*.json"))
     return sorted(name for name in found if group is None or name.startswith(f"{group}/"))
-
-
-def _topohub() -> ModuleType:
-    try:
-        return import_module("topohub")
-    except ImportError as failure:
-        raise MissingExtra(
-            "networks of the real Internet come from the package topohub",
-            expected="topohub installed",
-            got=str(failure),
-            remedy="pip install 'gossipfl[internet]'",
-        ) from failure

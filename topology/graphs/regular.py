@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from topology.bounds import Positive, check_at_least
+from topology.bounds import Positive, check_at_least, check_degree
 from topology.errors import ImpossibleDegree, SolverFailed
 from topology.graphs.assemble import assemble, check_edge_budget
 from topology.graphs.classic import complete
@@ -87,20 +87,7 @@ def random_regular(n: Positive, degree: Positive, seed: int) -> Topology:
 
 
 def _check_possible(n: int, degree: int) -> None:
-    if degree >= n:
-        raise ImpossibleDegree(
-            f"no simple graph on {n} nodes has degree {degree}",
-            expected=f"a degree of at most n - 1 = {n - 1}",
-            got=degree,
-            remedy="Lower the degree or take more nodes",
-        )
-    if n * degree % 2:
-        raise ImpossibleDegree(
-            f"no graph on {n} nodes has degree {degree}, because every edge has two ends",
-            expected="n·degree even",
-            got=n * degree,
-            remedy=f"Take n={n + 1}, or degree={degree - 1} or {degree + 1}",
-        )
+    check_degree(n, degree)
     if (degree == 0 and n > 1) or (degree == 1 and n > 2):
         raise ImpossibleDegree(
             f"no connected graph on {n} nodes has degree {degree}",

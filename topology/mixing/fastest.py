@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import Any
 
 import numpy as np
 from scipy.sparse import csr_array
 
-from topology.errors import MissingExtra, SolverFailed, TooLarge
+from topology.errors import SolverFailed, TooLarge
 from topology.graphs.topology import Topology
+from topology.lazy import import_extra
 from topology.mixing.weights import _insert_diagonal
 
 __all__ = ["LARGEST_FASTEST", "fastest"]
@@ -65,16 +65,9 @@ def fastest(topology: Topology, *, nonnegative: bool = False) -> csr_array:
         )
     if n == 1:
         return csr_array(np.ones((1, 1)))
-    try:
-        cvxpy: Any = import_module("cvxpy")
-        import_module("clarabel")
-    except ImportError as failure:
-        raise MissingExtra(
-            "the fastest weights come from a convex programme",
-            expected="cvxpy and clarabel installed",
-            got=str(failure),
-            remedy="pip install 'gossipfl[fastest]'",
-        ) from failure
+    cvxpy = import_extra(
+        "cvxpy", "clarabel", extra="fastest", what="the fastest weights come from a convex programme"
+    )
     edges = topology.edges()
     weights = _solve(cvxpy, n, edges, nonnegative=nonnegative)
     number = csr_array(

@@ -14,20 +14,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Generic, TypeAlias
 
-from topology.sampling.hyparview_messages import (
-    DROP_ACTIVE,
-    DROP_PASSIVE,
-    PICK,
-    SAMPLES,
-    Disconnect,
-    ForwardJoin,
-    HyParViewMessage,
-    Join,
-    NeighbourReply,
-    NeighbourRequest,
-    Shuffle,
-    ShuffleAnswer,
-)
 from topology.sampling.protocol import Draw, Envelope, Peer, Step, chosen_index, in_draw_order, without
 from topology.sampling.settings import HyParViewSettings
 
@@ -48,6 +34,69 @@ __all__ = [
     "tick",
     "unreachable",
 ]
+
+
+PICK, DROP_ACTIVE, DROP_PASSIVE, SAMPLES = 0, 1, 2, 3
+"""Places in the block of draws that every event asks for; samples take all from the last on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Join:
+    """The sender is new and asks to be let in."""
+
+
+@dataclass(frozen=True, slots=True)
+class ForwardJoin(Generic[Peer]):
+    """News of a newcomer on a random walk."""
+
+    newcomer: Peer
+    hops_left: int
+
+
+@dataclass(frozen=True, slots=True)
+class NeighbourRequest:
+    """The sender wants to be a neighbour; if `urgent` it has no other and must not be refused."""
+
+    urgent: bool
+
+
+@dataclass(frozen=True, slots=True)
+class NeighbourReply:
+    """Answer to a `NeighbourRequest`."""
+
+    accepted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Disconnect:
+    """The sender no longer is a neighbour, but still there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shuffle(Generic[Peer]):
+    """Peers known to `origin`, on a random walk to somebody who will swap."""
+
+    origin: Peer
+    peers: tuple[Peer, ...]
+    hops_left: int
+
+
+@dataclass(frozen=True, slots=True)
+class ShuffleAnswer(Generic[Peer]):
+    """As many peers in return."""
+
+    peers: tuple[Peer, ...]
+
+
+HyParViewMessage: TypeAlias = (
+    Join
+    | ForwardJoin[Peer]
+    | NeighbourRequest
+    | NeighbourReply
+    | Disconnect
+    | Shuffle[Peer]
+    | ShuffleAnswer[Peer]
+)
 
 
 @dataclass(frozen=True, slots=True)

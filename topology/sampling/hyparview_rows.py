@@ -12,7 +12,7 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from topology.sampling.hyparview_messages import DROP_ACTIVE, DROP_PASSIVE, PICK, SAMPLES
+from topology.sampling.hyparview import DROP_ACTIVE, DROP_PASSIVE, PICK, SAMPLES
 from topology.sampling.packed import (
     EMPTY,
     Flags,

@@ -8,8 +8,7 @@ from typing import Literal
 import numpy as np
 from scipy.sparse import csr_array
 
-from topology.bounds import Positive, check_at_least, check_choice
-from topology.errors import ImpossibleDegree
+from topology.bounds import Positive, check_at_least, check_choice, check_degree
 from topology.graphs.topology import IntArray
 from topology.sequences.keyed import KeyedPermutation, derive_key, draw_all, sample_all, sample_distinct
 from topology.sequences.sequence import Row, RuleSequence, from_entries
@@ -68,22 +67,9 @@ def epidemic(n: Positive, s: Positive, seed: int, mode: Mode = "oracle") -> Rule
     """
     n, s, seed = check_at_least("n", n, 2), check_at_least("s", s, 1), int(seed)
     check_choice("mode", mode, Mode)
-    if s > n - 1:
-        raise ImpossibleDegree(
-            f"a node cannot send to {s} others among {n} nodes",
-            expected=f"s from 1 to {n - 1}",
-            got=s,
-            remedy="Lower s or take more nodes",
-        )
+    check_degree(n, s, directed=mode == "local", name="s", remedy=", or mode='local'")
     if mode == "local":
         return _local(n, s, derive_key(seed, 3))
-    if n * s % 2:
-        raise ImpossibleDegree(
-            f"no graph on {n} nodes has degree {s}, because every edge has two ends",
-            expected="n·s even",
-            got=n * s,
-            remedy=f"Take s={s + 1 if s + 1 < n else s - 1}, or mode='local'",
-        )
     return _oracle(n, s, derive_key(seed, 2))
 
 

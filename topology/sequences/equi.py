@@ -7,8 +7,7 @@ from functools import partial
 import numpy as np
 from scipy.sparse import csr_array
 
-from topology.bounds import Positive, Share, check_at_least, check_number
-from topology.errors import ImpossibleDegree
+from topology.bounds import Positive, Share, check_at_least, check_degree, check_number
 from topology.graphs.topology import IntArray
 from topology.sequences.circulant import Hops, circulant
 from topology.sequences.keyed import derive_key, draw, sample_distinct
@@ -56,24 +55,11 @@ def equi_static(n: Positive, degree: Positive, seed: int, *, directed: bool = Tr
     """
     n, degree, seed = check_at_least("n", n, 2), check_at_least("degree", degree, 1), int(seed)
     key = derive_key(seed, 4, int(directed))
-    if degree > n - 1:
-        raise ImpossibleDegree(
-            f"no graph on {n} nodes has degree {degree}",
-            expected=f"at most {n - 1}",
-            got=degree,
-            remedy="Lower the degree or take more nodes",
-        )
+    check_degree(n, degree, directed=directed, remedy=", or directed=True")
     if directed:
         hops = [1 + u for u in sample_distinct(key, degree, n - 1)]
         shares = dict.fromkeys(hops, (n - 1) / n / degree)
     else:
-        if degree % 2 and n % 2:
-            raise ImpossibleDegree(
-                f"an undirected circulant on {n} nodes has no odd degree",
-                expected="an even degree",
-                got=degree,
-                remedy=f"Take degree={degree - 1} or {degree + 1}, or directed=True",
-            )
         hops = [1 + u for u in sample_distinct(key, degree // 2, (n - 1) // 2)]
         shares = {hop: (n - 1) / n / degree for u in hops for hop in (u, n - u)}
         if degree % 2:

@@ -160,7 +160,7 @@ def test_equi_static_rate_does_not_grow_with_n():
 
 
 def test_equi_refusals():
-    with pytest.raises(ImpossibleDegree, match="odd degree"):
+    with pytest.raises(ImpossibleDegree, match="two ends"):
         sequences.equi_static(9, 3, 0, directed=False)
     with pytest.raises(ImpossibleDegree):
         sequences.equi_static(5, 5, 0)
