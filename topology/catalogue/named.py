@@ -8,13 +8,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from scipy.sparse import csr_array
+import numpy as np
+from scipy.sparse import csr_array, issparse
 
 from topology import mixing
 from topology.catalogue.expression import Expression, parse
-from topology.catalogue.own import adopted
 from topology.errors import InvalidParameter, TopologyError
-from topology.graphs import Topology
+from topology.graphs import Topology, from_networkx
 from topology.sequences import MixingSequence, static
 from topology.sequences.shuffled import shuffled, shuffled_graph
 
@@ -115,7 +115,7 @@ def _make(read: Expression) -> Topology | MixingSequence:
     }
     maker = read.family.load()
     try:
-        made = adopted(maker(**values), read.text)
+        made = _adopted(maker(**values), read.text)
     except (TopologyError, ImportError, OSError, MemoryError):
         raise
     except Exception as error:
@@ -140,3 +140,20 @@ def _weighted(graph: Topology, weights: str) -> csr_array:
     rule = "metropolis_hastings" if lazy else weights.replace("-", "_")
     W: csr_array = getattr(mixing, rule)(graph)
     return mixing.lazy(W) if lazy else W
+
+
+def _adopted(made: Any, name: str) -> Topology | MixingSequence:  # noqa: ANN401 - whatever a function returns
+    """What a function returned, as a graph or a mixing sequence: it may be a networkx graph or a matrix [n, n]."""
+    if isinstance(made, (Topology, MixingSequence)):
+        return made
+    import networkx as nx
+
+    if isinstance(made, nx.Graph):
+        return from_networkx(made, name=name)
+    if issparse(made) or isinstance(made, np.ndarray):
+        return static(made, name=name)
+    raise InvalidParameter(
+        f"{name} returned no topology",
+        expected="a networkx graph, a Topology, a MixingSequence or a mixing matrix",
+        got=type(made).__name__,
+    )

@@ -7,10 +7,9 @@ from warnings import warn
 
 from topology.catalogue.bundled import FAMILIES
 from topology.catalogue.family import Family
-from topology.catalogue.own import own_family
 from topology.catalogue.signature import family_of
 from topology.errors import InvalidParameter, UnknownTopology
-from topology.plugins import is_object_name, load_offered, offered
+from topology.plugins import is_object_name, load_object, load_offered, offered
 from topology.spelling import did_you_mean
 
 __all__ = ["FAMILIES", "GROUP", "canonical_name", "families", "find_family"]
@@ -63,7 +62,10 @@ def find_family(name: str, *, directory: Path | None = None) -> Family:
     if known in _BY_NAME:
         return _BY_NAME[known]
     if is_object_name(known):
-        return own_family(known, directory)
+        maker = load_object(
+            known, kind="function", unknown=UnknownTopology, unusable=InvalidParameter, directory=directory
+        )
+        return family_of(known, maker)
     if known in offered(GROUP):
         return _offered(known)
     names = [*_BY_NAME, *offered(GROUP)]
