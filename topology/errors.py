@@ -89,7 +89,15 @@ class TooLarge(InvalidParameter):
 
 
 class MalformedExpression(InvalidParameter):
-    """The expression that should name a topology, such as ``torus:8x8``, cannot be read."""
+    """The expression that should name a topology, such as ``torus:8x8``, cannot be read.
+
+    Attributes
+    ----------
+    key : str or None
+        The key at fault, as written, where the topology is a table.
+    """
+
+    key: str | None = None
 
 
 class UnknownTopology(InvalidParameter):

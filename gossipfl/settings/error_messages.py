@@ -47,13 +47,13 @@ def explained(
         names = [str(part) for part in mistake["loc"] if not _is_union_tag(part, mistake["loc"], table)]
         if mistake["type"].startswith("union_tag"):
             names.append(mistake["ctx"]["discriminator"].strip("'"))
-        place = _on_command_line(names, given or {}) or cited(source, text, names)
+        place = _on_command_line(names, given or {}, table) or cited(source, text, names)
         message = expectation(mistake["msg"])
         is_whole = mistake["type"] == "value_error" and isinstance(mistake["input"], (Mapping, BaseModel))
         got = "" if mistake["type"] == "missing" or is_whole else f"; got {mistake['input']!r}"
         if mistake["type"] == "union_tag_not_found":
             message, got = f"required here: one of {', '.join(_known_values(model, names))}", ""
-        if mistake["type"] == "declared":
+        if mistake["type"] == "declared" or "; got " in message:
             got = ""  # the message says it
         hint = ""
         if mistake["type"] == "union_tag_invalid":
@@ -84,10 +84,17 @@ def expectation(message: str) -> str:
     )
 
 
-def _on_command_line(names: Sequence[str], given: Mapping[str, str]) -> str | None:
-    """How the command line gave a key, or the table it is in."""
-    keys = (".".join(names[:length]) for length in range(len(names), 0, -1))
-    return next((given[key] for key in keys if key in given), None)
+def _on_command_line(names: Sequence[str], given: Mapping[str, str], table: Mapping[str, Any]) -> str | None:
+    """How the command line gave a key, the table it is in or, if that lacks it, the name of that table."""
+    above = [".".join(names[:length]) for length in range(len(names), 0, -1)]
+    beneath = [key for key in given if key.startswith(f"{above[0]}.")] if above else []
+    whole = names if isinstance(value_at(table, names), Mapping) else names[:-1]
+    naming = [".".join([*whole, key]) for key in ("name", "kind")]
+    lacking = value_at(table, names) is None or whole == names
+    for key in (*above, *(naming if lacking else ()), *beneath):
+        if key in given:
+            return given[key]
+    return None
 
 
 def _sentence(hint: str | None) -> str:

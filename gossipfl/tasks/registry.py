@@ -17,7 +17,7 @@ from gossipfl.tasks.task import Task
 from topology.plugins import is_object_name, load_object, load_offered, offered
 from topology.spelling import did_you_mean
 
-__all__ = ["BUNDLED", "METRICS_GROUP", "find_task"]
+__all__ = ["BUNDLED", "METRICS_GROUP", "find_task", "require_metric_name", "require_task_name"]
 
 METRICS_GROUP = "gossipfl.metrics"
 """Entry point group in which installed packages offer metrics."""
@@ -59,7 +59,8 @@ def find_task(
         If the factory does not accept the options, fails, or returns something else.
     """
     try:
-        factory = BUNDLED.get(name) or _import_factory(name, directory)
+        require_task_name(name)
+        factory = BUNDLED.get(name) or _own(name, directory)
     except UnknownTask as error:
         raise error.at("task.name") from error
     options = dict(options or {})
@@ -89,21 +90,45 @@ def find_task(
     )
 
 
+def require_task_name(name: str) -> None:
+    """Require the name of a bundled task, or of an object in a module, which is not imported.
+
+    Raises
+    ------
+    UnknownTask
+    """
+    if name not in BUNDLED and not re.fullmatch(r"[^:]+:[^:]+", name):
+        raise UnknownTask(
+            f"there is no bundled task {name!r}",
+            expected=f"one of {', '.join(BUNDLED)}, or package.module:factory",
+            remedy=did_you_mean(name, BUNDLED),
+        )
+
+
+def require_metric_name(name: str) -> None:
+    """Require the name of a metric that a package offers, or of an object in a module; neither is imported.
+
+    Raises
+    ------
+    UnknownTask
+    """
+    known = offered(METRICS_GROUP)
+    if name not in known and not is_object_name(name):
+        raise UnknownTask(
+            f"there is no metric {name!r}",
+            expected=" or ".join([*known, "package.module:function, e.g. mine:macro_f1"]),
+            remedy=did_you_mean(name, known),
+        )
+
+
 def _short(name: str) -> str:
     return name.rpartition(":")[2]
 
 
 def _metric(name: str, directory: Path | None) -> Callable[..., Any]:
+    require_metric_name(name)
     if is_object_name(name):
-        return load_object(
-            name, kind="function", unknown=UnknownTask, unusable=InvalidTask, directory=directory
-        )
-    if name not in offered(METRICS_GROUP):
-        raise UnknownTask(
-            f"there is no metric {name!r}",
-            expected=" or ".join([*offered(METRICS_GROUP), "package.module:function, e.g. mine:macro_f1"]),
-            remedy=did_you_mean(name, offered(METRICS_GROUP)),
-        )
+        return _own(name, directory)
     found: Callable[..., Any] = load_offered(METRICS_GROUP, name, kind="metric", unusable=InvalidTask)
     if not callable(found):
         raise InvalidTask(
@@ -114,11 +139,5 @@ def _metric(name: str, directory: Path | None) -> Callable[..., Any]:
     return found
 
 
-def _import_factory(name: str, directory: Path | None) -> Callable[..., Any]:
-    if not re.fullmatch(r"[^:]+:[^:]+", name):
-        raise UnknownTask(
-            f"there is no bundled task {name!r}",
-            expected=f"one of {', '.join(BUNDLED)}, or package.module:factory",
-            remedy=did_you_mean(name, BUNDLED),
-        )
+def _own(name: str, directory: Path | None) -> Callable[..., Any]:
     return load_object(name, kind="function", unknown=UnknownTask, unusable=InvalidTask, directory=directory)

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from gossipfl.algorithms import Algorithm, RoundAlgorithm
 from gossipfl.algorithms.declaration import CodecName, Settings, settings_model, with_settings
@@ -15,6 +14,7 @@ from gossipfl.algorithms.registry import algorithm_names, bundled, find_algorith
 from gossipfl.errors import GossipflError, SettingError
 from gossipfl.rows import Layout
 from sims.scenario.network import Section
+from sims.scenario.tables import mistake_at
 
 __all__ = ["AlgorithmSection"]
 
@@ -49,12 +49,14 @@ class AlgorithmSection(Section):
         if not isinstance(values, dict):
             return values
         if not isinstance(values.get("name"), str):
-            raise _at("name", f"required here: one of {', '.join(algorithm_names())}", values.get("name"))
+            raise mistake_at(
+                ("name",), f"required here: one of {', '.join(algorithm_names())}", values.get("name")
+            )
         name, modules = values["name"], values.get("modules")
         try:
             declared = find_algorithm(name, directory=modules)
         except GossipflError as error:
-            raise _at("name", str(error), name) from None
+            raise mistake_at(("name",), str(error), name) from None
         model = _model_of(declared)
         settings = model.model_validate({key: value for key, value in values.items() if key not in _BESIDE})
         try:
@@ -63,7 +65,9 @@ class AlgorithmSection(Section):
             raise ValueError(str(error)) from None
         weights = getattr(settings, "weights", None)
         if isinstance(made, RoundAlgorithm) and made.requirements.own_weights and weights is not None:
-            raise _at("weights", f"{name} weighs by itself, so {weights!r} would be without effect", weights)
+            raise mistake_at(
+                ("weights",), f"{name} weighs by itself, so {weights!r} would be without effect", weights
+            )
         return {"name": name_of(name, declared), "modules": modules, **settings.model_dump()}
 
     @classmethod
@@ -114,10 +118,3 @@ class AlgorithmSection(Section):
 
 def _model_of(declared: type[Algorithm]) -> type[Settings]:
     return settings_model(declared, base=_RoundSettings if declared.kind == "rounds" else Settings)
-
-
-def _at(key: str, message: str, value: object) -> ValidationError:
-    error = PydanticCustomError("declared", "{message}", {"message": message})
-    return ValidationError.from_exception_data(
-        "algorithm", [InitErrorDetails(type=error, loc=(key,), input=value)]
-    )

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
+from gossipfl.errors import UnknownTask
 from gossipfl.settings.outgoing import OutgoingSettings, require_order
+from gossipfl.tasks.registry import require_metric_name, require_task_name
 from gossipfl.training import TrainingSettings
 from sims.scenario.algorithm import AlgorithmSection
 from sims.scenario.network import ChurnSection, NetworkSection, Section
-from sims.scenario.tables import topology_table
+from sims.scenario.tables import mistake_at, topology_table
+from topology.catalogue import Expression, from_table
+from topology.errors import TopologyError
 from topology.plugins import also_search
 
 __all__ = [
@@ -43,6 +48,25 @@ class TaskSection(Section):
         None, gt=0, description="instead of a partition: every node draws this many samples, with replacement"
     )
 
+    @field_validator("name")
+    @classmethod
+    def _is_known(cls, name: str) -> str:
+        try:
+            require_task_name(name)
+        except UnknownTask as error:
+            raise mistake_at((), str(error), name) from None
+        return name
+
+    @field_validator("metrics")
+    @classmethod
+    def _are_known(cls, metrics: tuple[str, ...]) -> tuple[str, ...]:
+        try:
+            for name in metrics:
+                require_metric_name(name)
+        except UnknownTask as error:
+            raise mistake_at((), str(error), metrics) from None
+        return metrics
+
 
 class PopulationSection(Section):
     """How many nodes there are."""
@@ -63,6 +87,8 @@ class TopologySection(Section):
     @model_validator(mode="before")
     @classmethod
     def _as_table(cls, value: Any) -> Any:
+        if not isinstance(value, (str, dict, TopologySection)):
+            raise ValueError('expected a table, or an expression such as "random-regular:degree=4"')  # noqa: TRY004
         return topology_table(value)
 
     @property
@@ -165,6 +191,31 @@ class Scenario(Section):
     def _outgoing_in_order(self) -> Scenario:
         require_order(self.outgoing, codec=self.algorithm.codec)
         return self
+
+    @model_validator(mode="after")
+    def _topology_can_be_read(self) -> Scenario:
+        section = self.topology
+        try:
+            self.read_topology()
+        except TopologyError as error:
+            key = getattr(error, "key", None)
+            location = ("topology", "name") if key is None else ("topology", key)
+            raise mistake_at(location, str(error), section.arguments.get(key or "", section.name)) from None
+        return self
+
+    def read_topology(self, *, labels: Callable[[], Any] | None = None) -> Expression:
+        """Read the topology, with its number of nodes and its seed from the scenario where it has none.
+
+        Parameters
+        ----------
+        labels : callable, optional
+            Gives the classes of the nodes' data, for topologies that are built from them.
+        """
+        section = self.topology
+        implied: dict[str, Any] = {"n": self.population.nodes, "seed": self.seed}
+        if labels is not None and "classes" not in section.arguments:
+            implied["labels"] = labels
+        return from_table(section.name, section.arguments, implied=implied, directory=self.modules)
 
     @model_validator(mode="after")
     def _joins_fit(self) -> Scenario:

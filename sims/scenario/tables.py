@@ -8,13 +8,24 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
 from topology.catalogue import as_table, canonical_name
 from topology.errors import TopologyError
 from topology.plugins import stands_in
 
-__all__ = ["modules_of", "resolve", "topology_table"]
+__all__ = ["mistake_at", "modules_of", "resolve", "topology_table"]
 
 _OBJECT = re.compile(r"[^\W\d][\w.]*:[^\W\d]\w*")  # package.module:name, also within an expression
+
+
+def mistake_at(location: tuple[str, ...], message: str, value: object) -> ValidationError:
+    """Return the error about a value at these keys, for a validator to raise."""
+    error = PydanticCustomError("declared", "{message}", {"message": message})
+    return ValidationError.from_exception_data(
+        "scenario", [InitErrorDetails(type=error, loc=location, input=value)]
+    )
 
 
 def topology_table(value: Any) -> Any:

@@ -12,7 +12,7 @@ from scipy.sparse import csr_array, identity
 from sims.errors import InvalidScenario, NotSimulable
 from sims.scenario import Scenario
 from topology import graphs, mixing, sequences
-from topology.catalogue import FAMILIES, Expression, NamedTopology, build, from_table
+from topology.catalogue import FAMILIES, Expression, NamedTopology, build
 from topology.errors import TopologyError
 from topology.sequences import MixingSequence
 from topology.sequences.sequence import RuleSequence
@@ -53,7 +53,7 @@ def neighbour_lists(
     NotSimulable
         If it changes from round to round: nodes that send on their own schedule have no rounds.
     """
-    read = _read(scenario, class_counts)
+    read = scenario.read_topology(labels=class_counts)
     if _is_complete(scenario, read):
         return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int32)
     graph = None if read.family.is_sequence else _built(scenario, read).graph
@@ -113,7 +113,7 @@ def round_network(scenario: Scenario, *, class_counts: ClassCounts | None = None
         _refuse_topology(scenario)
         nobody = sequences.static(csr_array(identity(n)), name="a server")
         return RoundNetwork(nobody if own is None else own)
-    read = _read(scenario, class_counts)
+    read = scenario.read_topology(labels=class_counts)
     if _is_complete(scenario, read):
         return RoundNetwork(_everyone(n), complete=True)
     named = _built(scenario, read)
@@ -146,23 +146,11 @@ def _refuse_topology(scenario: Scenario) -> None:
         )
 
 
-def _read(scenario: Scenario, class_counts: ClassCounts | None) -> Expression:
-    """The topology with values from the scenario: its number of nodes, its seed, and the classes of its data."""
-    section = scenario.topology
-    implied: dict[str, object] = {"n": scenario.population.nodes, "seed": scenario.seed}
-    if class_counts is not None and "classes" not in section.arguments:
-        implied["labels"] = class_counts
-    try:
-        return from_table(section.name, section.arguments, implied=implied, directory=scenario.modules)
-    except TopologyError as error:
-        raise InvalidScenario(f"topology: {error}") from error
-
-
 def _built(scenario: Scenario, read: Expression) -> NamedTopology:
     try:
         named = build(read)
     except (TopologyError, OSError) as error:
-        raise InvalidScenario(f"topology {scenario.topology.name!r} cannot be made: {error}") from error
+        raise InvalidScenario(f"topology: {scenario.topology.name} cannot be made: {error}") from error
     _check_size(scenario, named.n)
     return named
 

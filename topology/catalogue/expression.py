@@ -107,7 +107,11 @@ def from_table(
     family = find_family(name, directory=directory)
     bound = _Binding(f"topology {family.name!r} cannot be made", family, directory, implied or {})
     for label, value in arguments.items():
-        bound.give(label.replace("-", "_"), value, read=False)
+        try:
+            bound.give(label.replace("-", "_"), value, read=False)
+        except MalformedExpression as error:
+            error.key = label
+            raise
     return bound.expression("")
 
 
@@ -176,7 +180,9 @@ class _Binding:
             example = {"shape": ", such as 8x8", "whole numbers": ", such as (0,1,1,2)"}.get(
                 parameter.reading, ""
             )
-            raise self.malformed(f"{label} takes a {parameter.bounds}{example}, not {value!r}") from None
+            kind = parameter.bounds if parameter.choices else f"a {parameter.bounds}{example}"
+            hint = did_you_mean(str(value), parameter.choices)
+            raise self.malformed(f"{label} takes {kind}, not {value!r}", hint) from None
         self._given[label] = found
         return label
 

@@ -161,11 +161,53 @@ def test_a_wrong_parameter_of_ones_own_class_is_told_from_its_own(tmp_path, key,
             "population.nodes=1",
             r"^--set population\.nodes=1: population\.nodes: .* greater than or equal to 2",
         ),
+        ("topolgy.name=ring", r"^--set topolgy\.name=ring: topolgy: unknown .*Did you mean 'topology'\?$"),
+        (
+            "topology.degree=4",
+            r"^--set topology\.degree=4: topology\.degree: .*ring has no parameter 'degree'",
+        ),
+        ("topology.weigths=lazy", r"^--set topology\.weigths=lazy: .*Did you mean 'weights'\?"),
+        (
+            "topology.weights=metropolis",
+            r"^--set .*: topology\.weights: .*takes metropolis-hastings or .*Did you mean '.*-hastings'",
+        ),
+        ("topology.name=rign", r"^--set topology\.name=rign: topology\.name: .*Did you mean 'ring'\?"),
+        ("topology.name=random-regular", r"^--set topology\.name=random-regular: .*degree is missing"),
+        ("topology=ring:degre=3", r"^--set topology=ring:degre=3: topology: .*no parameter 'degre'"),
+        (
+            "topology.name=random-regular:degree=x",
+            r"^--set topology\.name=random-regular:degree=x: topology: .*degree takes a whole number ≥ 1, not 'x'",
+        ),
+        ("topology=3", r"^--set topology=3: topology: expected a table, or an expression .*; got 3$"),
+        (
+            "network.delay.kind=uniform",
+            r"^--set network\.delay\.kind=uniform: network\.delay\.low: Field required",
+        ),
+        ("task.name=digts", r"^--set task\.name=digts: task\.name: .*Did you mean 'digits'\?$"),
+        (
+            'task.metrics=["recall"]',
+            r"^--set task\.metrics=.*: task\.metrics: there is no metric 'recall'; exp",
+        ),
+        (
+            "algorithm.codec=flaot16",
+            r"^--set algorithm\.codec=flaot16: algorithm\.codec: .*; got 'flaot16'\. Did you mean 'float16'\?$",
+        ),
     ],
 )
 def test_a_mistake_in_an_override_is_not_blamed_on_the_file(override, said):
-    with pytest.raises(InvalidScenario, match=said):
+    with pytest.raises(InvalidScenario, match=said) as caught:
         parse_scenario(SMALL, source="t", overrides=[override])
+    assert str(caught.value).count("; got ") <= 1
+
+
+def test_a_mistake_in_a_table_of_a_topology_has_its_line():
+    text = SMALL.replace('name = "ring"', 'name = "random-regular"\ndegree = 4.5')
+    with pytest.raises(InvalidScenario, match=r"^t:10:1: topology\.degree: .* a whole number ≥ 1, not 4\.5"):
+        parse_scenario(text, source="t", overrides=["topology.seed=3"])
+    with pytest.raises(
+        InvalidScenario, match=r"^--set topology\.sed=3: topology\.sed: .*Did you mean 'seed'"
+    ):
+        parse_scenario(text.replace("4.5", "4"), source="t", overrides=["topology.sed=3"])
 
 
 def test_a_mistake_in_the_file_is_not_blamed_on_an_override():
