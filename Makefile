@@ -7,7 +7,11 @@ BIN    := $(VENV)/bin
 WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 TESTS = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
 
-.PHONY: demo test test-slow coverage papers docs dist lint setup setup-demo setup-docs clean help
+# Each of a hundred processes would compile the package for itself.
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: demo test test-slow coverage papers docs dist setup setup-demo setup-docs clean help
+.PHONY: lint style types contracts lengths
 
 help:
 	@echo "make demo       set up what the demo needs, then eight peers learn digits together"
@@ -37,11 +41,19 @@ setup: $(VENV)/.dev
 demo: setup-demo
 	$(BIN)/gossipfl demo $(ARGS)
 
-lint: setup
+lint: types style contracts lengths
+
+types: setup
+	$(BIN)/mypy
+
+style: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+
+contracts: setup
 	$(BIN)/lint-imports
+
+lengths: setup
 	$(BIN)/python tools/module_length.py
 
 # Compiled before the tests are distributed, or each process would compile them.
@@ -49,7 +61,8 @@ $(VENV)/.kernels: $(wildcard sims/compiler/*.py sims/compiler/timeline/*.py sims
 	$(BIN)/gossipfl sim run digits --json --set population.nodes=64 --set stop.rounds=1 >/dev/null
 	@touch $@
 
-test: lint $(VENV)/.kernels
+test: setup
+	@$(MAKE) --no-print-directory --output-sync --jobs=2 lint $(VENV)/.kernels
 	$(TESTS) $(ARGS)
 
 test-slow: setup

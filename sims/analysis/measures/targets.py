@@ -84,12 +84,8 @@ def costs_of_targets(
     run: Run, cost: Cost, targets: Floats, *, metric: str, statistic: Statistic = "mean"
 ) -> Floats:
     """The time-to-accuracy curve: the cost of each target, float64 ``[k]``; NaN where it was not reached."""
-    return np.array(
-        [
-            cost_to_target(run, cost, metric=metric, target=float(target), statistic=statistic)
-            for target in targets
-        ]
-    )
+    spent, values, lower = run.column(cost), curve_of(run, metric, statistic), is_lower_better(metric)
+    return np.array([crossing(spent, values, float(target), lower_is_better=lower) for target in targets])
 
 
 def common_target(runs: Sequence[Run], metric: str, statistic: Statistic = "mean") -> float | None:

@@ -38,6 +38,7 @@ class Quadratics:
     samples_of: Sequence[Tensor]
     curvatures: Tensor
     settings: TrainingSettings = field(default_factory=TrainingSettings)
+    _means: dict[tuple[int, int], Tensor] = field(default_factory=dict, init=False, compare=False)
 
     @property
     def samples(self) -> Tensor:
@@ -52,11 +53,13 @@ class Quadratics:
     def _batch_mean(self, node: int, step: int) -> Tensor:
         own = self.samples_of[node]
         size = min(self.settings.batch_size, len(own))
-        places = torch.arange(step * size, (step + 1) * size) % len(own)
-        return own[places].mean(0)
+        first = step * size % len(own)
+        if (node, first) not in self._means:
+            self._means[node, first] = own[torch.arange(first, first + size) % len(own)].mean(0)
+        return self._means[node, first]
 
     def gradient(self, nodes: Nodes) -> tuple[Nodes, Tensor]:
-        targets = torch.stack([self._batch_mean(i, int(step)) for i, step in enumerate(nodes.steps)])
+        targets = torch.stack([self._batch_mean(i, step) for i, step in enumerate(nodes.steps.tolist())])
         gradients = self.curvatures * (nodes.rows - targets)
         return replace(nodes, ages=nodes.ages + 1, steps=nodes.steps + 1), gradients
 

@@ -8,7 +8,9 @@ from sims.papers import CLAIMS, reproduce
 from sims.papers.claim import at_round, rounds_below
 from sims.papers.page import page
 
-SLOW = {"bias-correction"}  # thousands of rounds; tests/sims/engine/test_bias_corrected.py is quick
+# Quick tests of their kind: engine/test_bias_corrected.py and test_papers.py (spambase); of learning over changing
+# graphs, the claim about quasi-global momentum and epidemic learning's own tests.
+SLOW = {"bias-correction", "epidemic-pendigits", "spambase"}
 
 
 @pytest.mark.parametrize(

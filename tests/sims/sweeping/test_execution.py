@@ -124,8 +124,11 @@ def test_ctrl_c_leaves_checkpoints_and_the_rest_is_done_later(tmp_path):
     }
     sweep = parse_sweep({"scenario": scenario, "seeds": [1, 2]})
 
+    interrupted = []
+
     def interrupt_the_second(progress):
-        if progress.phase == "running" and 1 < progress.done < 2:
+        if progress.phase == "running" and 1 < progress.done < 2 and not interrupted:
+            interrupted.append(progress)  # once: the second Ctrl-C ends the program at once
             signal.raise_signal(signal.SIGINT)
 
     before = signal.getsignal(signal.SIGINT)
