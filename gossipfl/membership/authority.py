@@ -39,7 +39,6 @@ class Member:
 
     Parameters
     ----------
-    certificate : Certificate
     issuer : Certificate or None
         Certificate of the peer that issued it; None if network keys did.
     epoch : int

@@ -135,8 +135,6 @@ class Grant:
 
     Parameters
     ----------
-    network : Network
-    certificate : Signed
     statements : tuple of Signed
         Rotations and the charter.
     """

@@ -67,7 +67,6 @@ class Network:
     name : str
         1 to 64 printable ASCII characters, for people.
     nonce : bytes, length 16
-    keys : KeySet
     """
 
     kind: ClassVar[Kind] = Kind.NETWORK
@@ -105,7 +104,6 @@ class Rotation:
         Counted from 1.
     previous_until : int
         When signatures by earlier keys expire, in seconds since 1970.
-    keys : KeySet
     """
 
     kind: ClassVar[Kind] = Kind.ROTATION

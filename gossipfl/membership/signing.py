@@ -53,7 +53,6 @@ class Signed:
 
     Parameters
     ----------
-    body : Network, Certificate, Revocation, Rotation or Charter
     signatures : tuple of Signature
         At most 8, by different keys in ascending order; not yet verified.
     issuer : Signed or None

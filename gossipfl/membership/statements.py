@@ -36,7 +36,6 @@ class Certificate:
     network : bytes, length 32
     subject : bytes, length 32
         The peer's public key.
-    role : Role
     not_before, expires : int
         Seconds since 1970; valid from the first until just before the second.
     serial : bytes, length 16

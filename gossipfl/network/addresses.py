@@ -17,7 +17,6 @@ class Hearsay:
 
     Parameters
     ----------
-    address : str
     narrowest : Scope
         The narrowest scope that it may resolve to: that of the address of the peer it was learned from. A peer
         on the internet thus cannot make this one dial its own loopback interface or other hosts on its LAN.

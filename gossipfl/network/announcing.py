@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
 from gossipfl.network.identity import Identity
@@ -15,35 +16,30 @@ __all__ = ["Announcer"]
 _RENEWAL_SECONDS: Final = 30.0
 
 
+@dataclass(kw_only=True, eq=False)
 class Announcer:
     """Keeps the announcement up to date.
 
     Parameters
     ----------
-    identity : Identity
     addresses : callable
         Returns the addresses at which others can reach this host now.
     clock : callable, optional
         Returns the time in seconds since 1970.
     """
 
-    def __init__(
-        self,
-        *,
-        identity: Identity,
-        addresses: Callable[[], tuple[str, ...]],
-        clock: Callable[[], float] = time.time,
-    ) -> None:
-        self._identity = identity
-        self._addresses = addresses
-        self._clock = clock
+    identity: Identity
+    addresses: Callable[[], tuple[str, ...]]
+    clock: Callable[[], float] = time.time
+
+    def __post_init__(self) -> None:
         self._newest: PeerDescriptor | None = None
         self._made_at = 0.0
         self._least_sequence = 0
 
     def announcement(self) -> PeerDescriptor:
         """Return the current announcement, renewed if necessary."""
-        addresses, now = self._addresses(), self._clock()
+        addresses, now = self.addresses(), self.clock()
         newest = self._newest
         fresh = abs(now - self._made_at) < _RENEWAL_SECONDS
         if (
@@ -54,10 +50,10 @@ class Announcer:
         ):
             previous = 0 if newest is None else newest.sequence
             newest = self._newest = announce(
-                self._identity.peer_id,
+                self.identity.peer_id,
                 addresses,
                 sequence=max(int(now * 1000), previous + 1, self._least_sequence),
-                sign=self._identity.sign,
+                sign=self.identity.sign,
             )
             self._made_at = now
         return newest

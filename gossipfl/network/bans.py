@@ -56,38 +56,37 @@ def weight_of(error: GossipflError) -> float:
     return float(breaks_protocol(error))
 
 
+@dataclass(kw_only=True, eq=False)
 class Bans:
     """Offences and bans by proven peer id (not by address, which many peers may share).
 
     Parameters
     ----------
-    offences_before_ban : int
     first_ban_seconds, longest_ban_seconds : float
         Each ban of a peer lasts twice as long as its previous one. A peer without an offence for as long as the
         longest ban starts afresh.
     """
 
-    def __init__(
-        self, *, offences_before_ban: int, first_ban_seconds: float, longest_ban_seconds: float
-    ) -> None:
-        self._offences_before_ban = offences_before_ban
-        self._first_ban_seconds = first_ban_seconds
-        self._longest_ban_seconds = longest_ban_seconds
+    offences_before_ban: int
+    first_ban_seconds: float
+    longest_ban_seconds: float
+
+    def __post_init__(self) -> None:
         self._records: RecentMap[str, _Record] = RecentMap(_MOST_PEERS)
 
     def offend(self, peer_id: str, *, now: float, weight: float = 1.0) -> bool:
         """Record an offence at `now`, in seconds of a monotonic clock; return whether it led to a ban."""
         record = self._records.get(peer_id)
-        if record is None or now - record.last_offence > self._longest_ban_seconds:
+        if record is None or now - record.last_offence > self.longest_ban_seconds:
             record = _Record()
         self._records[peer_id] = record
         forgiven = (now - record.last_offence) / _SECONDS_UNTIL_FORGIVEN if record.offences else 0.0
         record.offences = max(0.0, record.offences - forgiven) + weight
         record.last_offence = now
-        if record.offences <= self._offences_before_ban:
+        if record.offences <= self.offences_before_ban:
             return False
         record.offences = 0.0
-        seconds = min(self._first_ban_seconds * 2**record.bans, self._longest_ban_seconds)
+        seconds = min(self.first_ban_seconds * 2**record.bans, self.longest_ban_seconds)
         record.banned_until = now + seconds
         record.bans += 1
         return True

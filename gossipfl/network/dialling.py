@@ -62,23 +62,20 @@ class DialManner:
 _PLAIN: Final = DialManner()
 
 
+@dataclass(kw_only=True, eq=False)
 class Dialler:
     """Dials peers and secures the connections.
 
     Parameters
     ----------
-    upgrader : Upgrader
-    resolver : Resolver
-    book : DialBook
     seconds : float
         Time for a dial, from resolving names to a proven identity.
     """
 
-    def __init__(self, *, upgrader: Upgrader, resolver: Resolver, book: DialBook, seconds: float) -> None:
-        self._upgrader = upgrader
-        self._resolver = resolver
-        self._book = book
-        self._seconds = seconds
+    upgrader: Upgrader
+    resolver: Resolver
+    book: DialBook
+    seconds: float
 
     async def dial(
         self,
@@ -117,12 +114,12 @@ class Dialler:
             attempts.append(partial(self._attempt, peer_id, address, hearsay, manner))
         if not attempts:
             raise PeerUnreachable(f"no address of peer {peer_id} is known")
-        with trio.move_on_after(self._seconds):
+        with trio.move_on_after(self.seconds):
             return await _first_of(attempts)
         raise PeerUnreachable(
             f"peer {peer_id} cannot be reached",
             expected=f"an answer at {', '.join(map(str, addresses))}",
-            got=f"no answer within {self._seconds:g} s",
+            got=f"no answer within {self.seconds:g} s",
         )
 
     async def carry(
@@ -146,10 +143,10 @@ class Dialler:
         MessageRefused
             The identity is a different one, or not admitted.
         """
-        lost: object = f"no identity within {self._seconds:g} s"
+        lost: object = f"no identity within {self.seconds:g} s"
         try:
-            with trio.move_on_after(self._seconds):
-                return await self._upgrader.secure(
+            with trio.move_on_after(self.seconds):
+                return await self.upgrader.secure(
                     socket, remote_address=remote_address, expected_peer=expected_peer
                 )
         except ConnectionLost as failure:
@@ -169,7 +166,7 @@ class Dialler:
     ) -> SecuredSocket:
         hosts = [address.host]
         if address.is_name:
-            hosts = await self._resolver.resolve(address, trusted=hearsay is None)
+            hosts = await self.resolver.resolve(address, trusted=hearsay is None)
         if hearsay is not None:
             hosts = [host for host in hosts if scope_of(host) >= hearsay.narrowest]
         if not hosts:
@@ -189,25 +186,25 @@ class Dialler:
         manner: DialManner,
     ) -> SecuredSocket:
         if hearsay is not None:
-            self._book.admit(endpoint, now=trio.current_time())
+            self.book.admit(endpoint, now=trio.current_time())
         socket = await _open_stream(endpoint, manner.source)
         try:
-            secured = await self._upgrader.secure(
+            secured = await self.upgrader.secure(
                 socket, remote_address=endpoint[0], expected_peer=None if manner.answers else peer_id
             )
             _require_peer(secured, peer_id)
         except BaseException as error:
             proved = isinstance(error, IdentityMismatch) and error.proved is not None
             if proved or isinstance(error, IncompatibleCharter | NotAMember | NotAdmitted):
-                self._book.succeeded(endpoint)  # some peer is there
+                self.book.succeeded(endpoint)  # some peer is there
             elif (
                 not isinstance(error, trio.Cancelled)
                 or trio.current_effective_deadline() <= trio.current_time()
             ):
-                self._book.failed(endpoint, now=trio.current_time())
+                self.book.failed(endpoint, now=trio.current_time())
             await trio.aclose_forcefully(socket)
             raise
-        self._book.succeeded(endpoint)
+        self.book.succeeded(endpoint)
         return secured
 
 

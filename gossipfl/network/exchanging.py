@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 
 import trio
 
@@ -38,16 +39,14 @@ class _Unanswered(Exception):
     """An idle stream turned out to have ended: not a byte of a reply arrived."""
 
 
+@dataclass(kw_only=True, eq=False)
 class Exchanger:
     """Starts exchanges with other peers.
 
     Parameters
     ----------
-    limits : NetworkLimits
     expectation : Expectation
         What replies must match.
-    counters : NetworkCounters
-    bodies : BodyBuffers
     find_connection : callable
         Returns a live connection to a peer id, or None.
     connect : callable
@@ -56,46 +55,37 @@ class Exchanger:
         Called with the peer's id and the error of each refused reply.
     """
 
-    def __init__(
-        self,
-        *,
-        limits: NetworkLimits,
-        expectation: Expectation,
-        counters: NetworkCounters,
-        bodies: BodyBuffers,
-        find_connection: Callable[[str], Connection | None],
-        connect: Connect,
-        refuse: Callable[[str, GossipflError], None],
-    ) -> None:
-        self._limits = limits
-        self._expectation = expectation
-        self._counters = counters
-        self._bodies = bodies
-        self._find_connection = find_connection
-        self._connect = connect
-        self._refuse = refuse
-        self._pool = StreamPool(streams_per_neighbour=limits.streams_per_neighbour)
+    limits: NetworkLimits
+    expectation: Expectation
+    counters: NetworkCounters
+    bodies: BodyBuffers
+    find_connection: Callable[[str], Connection | None]
+    connect: Connect
+    refuse: Callable[[str, GossipflError], None]
+
+    def __post_init__(self) -> None:
+        self._pool = StreamPool(streams_per_neighbour=self.limits.streams_per_neighbour)
 
     async def exchange(
         self, peer_id: str, addresses: Addresses, frame: Frame, *, seconds: float | None
     ) -> AnyMessage:
         """Send `frame` and return the validated reply; see `Host.exchange`."""
-        seconds = self._limits.exchange_seconds if seconds is None else seconds
+        seconds = self.limits.exchange_seconds if seconds is None else seconds
         neighbour = self._pool.neighbour(peer_id)
         neighbour.users += 1
         try:
             with trio.move_on_after(seconds) as deadline:
                 reply = await self._take_turn(neighbour, peer_id, addresses, frame, deadline)
         except MessageRefused as error:
-            self._refuse(peer_id, error)
+            self.refuse(peer_id, error)
             raise
         except ExchangeFailed as error:
-            self._counters.count_failed(error)
+            self.counters.count_failed(error)
             raise
         except Exception as error:  # a bug on this side must fail this exchange, not its caller's nursery
             _log.exception("an exchange failed")
             failed = ExchangeFailed("the exchange failed on this side", got=type(error).__name__)
-            self._counters.count_failed(failed)
+            self.counters.count_failed(failed)
             raise failed from error
         finally:
             neighbour.users -= 1
@@ -103,14 +93,14 @@ class Exchanger:
             timed_out = ExchangeTimedOut(
                 f"the exchange with {peer_id} did not end in time", expected=f"at most {seconds:g} s"
             )
-            self._counters.count_failed(timed_out)
+            self.counters.count_failed(timed_out)
             raise timed_out
         return reply
 
     async def keep_tidy(self) -> None:
         """Close idle streams, until cancelled."""
         # Half the other side's timeout: this side closes first, so no exchange begins on a closed stream.
-        idle_seconds = self._limits.idle_seconds / 2
+        idle_seconds = self.limits.idle_seconds / 2
         while True:
             await trio.sleep(idle_seconds / 4)
             self._pool.sweep(idle_seconds=idle_seconds)
@@ -136,12 +126,12 @@ class Exchanger:
 
     async def _open(self, neighbour: Neighbour, peer_id: str, addresses: Addresses) -> Lease:
         is_fresh = False
-        connection = self._find_connection(peer_id)
+        connection = self.find_connection(peer_id)
         if connection is None:
             async with neighbour.dialling:
-                connection = self._find_connection(peer_id)
+                connection = self.find_connection(peer_id)
                 if connection is None:
-                    connection = await self._connect(peer_id, addresses)
+                    connection = await self.connect(peer_id, addresses)
                     is_fresh = True
         try:
             stream = connection.multiplexer.open()
@@ -167,9 +157,7 @@ class Exchanger:
             except AnsweredEarly:  # refused before everything was sent: the reply says why
                 in_step = False
             await stream.wait_readable()
-            received = await receive(
-                stream, expectation=self._expectation, kinds=REPLIES, bodies=self._bodies
-            )
+            received = await receive(stream, expectation=self.expectation, kinds=REPLIES, bodies=self.bodies)
         except StreamFailure as failure:
             in_step = False
             # The other side ends an idle stream when another one is waiting for its turn.
@@ -189,8 +177,8 @@ class Exchanger:
             else:
                 stream.reset()
         message = await decode(received)
-        self._counters.count_sent(frame.size)
-        self._counters.count_received(received.size)
+        self.counters.count_sent(frame.size)
+        self.counters.count_received(received.size)
         if isinstance(message, Refusal):
             raise message.error()
         return message

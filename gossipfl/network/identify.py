@@ -8,7 +8,7 @@ libp2p, "Identify", https://github.com/libp2p/specs/blob/master/identify/README.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import InitVar, dataclass
 from typing import Final
 
 import trio
@@ -66,33 +66,27 @@ class Identification:
     observed: PeerAddress | None
 
 
+@dataclass(kw_only=True, eq=False)
 class Identify:
     """Identify for one host: answers requests, sends them, and accepts pushed identifications.
 
     Parameters
     ----------
-    peer_id : str
-    services : Services
     addresses : callable
         Returns the addresses at which others can reach this host.
     observed : callable
         Called with the IP address at which a peer sees this host, and that peer's id.
     """
 
-    def __init__(
-        self,
-        *,
-        peer_id: str,
-        services: Services,
-        addresses: Callable[[], Sequence[PeerAddress]],
-        observed: Callable[[str, str], None],
-    ) -> None:
+    peer_id: InitVar[str]
+    services: Services
+    addresses: Callable[[], Sequence[PeerAddress]]
+    observed: Callable[[str, str], None]
+
+    def __post_init__(self, peer_id: str) -> None:
         self._key = _ED25519 + public_key_of(peer_id)
-        self._services = services
-        self._addresses = addresses
-        self._observed = observed
-        services.offer(IDENTIFY_PROTOCOL, self.answer, _LIMITS)
-        services.offer(PUSH_PROTOCOL, self.take, _LIMITS)
+        self.services.offer(IDENTIFY_PROTOCOL, self.answer, _LIMITS)
+        self.services.offer(PUSH_PROTOCOL, self.take, _LIMITS)
 
     async def answer(self, stream: ServiceStream) -> None:
         """Send this host's identification."""
@@ -100,11 +94,8 @@ class Identify:
         message = b"".join(
             [
                 field(_KEY, self._key),
-                *(field(_LISTENED, write_multiaddress(each)) for each in self._addresses()),
-                *(
-                    field(_PROTOCOLS, each.encode())
-                    for each in (EXCHANGE_PROTOCOL, *self._services.protocols)
-                ),
+                *(field(_LISTENED, write_multiaddress(each)) for each in self.addresses()),
+                *(field(_PROTOCOLS, each.encode()) for each in (EXCHANGE_PROTOCOL, *self.services.protocols)),
                 b"" if remote is None else field(_OBSERVED, write_multiaddress(remote)),
                 field(_VERSION, b"ipfs/0.1.0"),
                 field(_AGENT_VERSION, _AGENT.encode()),
@@ -129,7 +120,7 @@ class Identify:
             Its answer is invalid.
         """
         with trio.move_on_after(seconds):
-            stream = await self._services.open(
+            stream = await self.services.open(
                 peer_id, [IDENTIFY_PROTOCOL], addresses=addresses, limits=_LIMITS
             )
             try:
@@ -146,7 +137,7 @@ class Identify:
 
     def _note(self, peer_id: str, identification: Identification) -> Identification:
         if identification.observed is not None and not identification.observed.is_name:
-            self._observed(identification.observed.host, peer_id)
+            self.observed(identification.observed.host, peer_id)
         return identification
 
 

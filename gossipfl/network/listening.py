@@ -34,7 +34,6 @@ class Listening:
 
     Parameters
     ----------
-    listeners : tuple of trio.SocketListener
     addresses : tuple of PeerAddress
         Their addresses, with the ports that the system chose.
     chosen_ports : mapping of str to int

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import KW_ONLY, dataclass
 from typing import Final
 
 import trio
@@ -19,6 +20,7 @@ __all__ = ["Members"]
 _LOOK_SECONDS: Final = 1.0
 
 
+@dataclass(eq=False)
 class Members:
     """Membership of the connected peers.
 
@@ -26,41 +28,35 @@ class Members:
     ----------
     threshold : Threshold or None
         Without one, everyone may stay.
-    table : ConnectionTable
-    counters : NetworkCounters
     """
 
-    def __init__(
-        self,
-        threshold: Threshold | None,
-        *,
-        table: ConnectionTable,
-        counters: NetworkCounters,
-    ) -> None:
-        self._threshold = threshold
-        self._table = table
-        self._counters = counters
+    threshold: Threshold | None
+    _: KW_ONLY
+    table: ConnectionTable
+    counters: NetworkCounters
+
+    def __post_init__(self) -> None:
         #: Refused admissions.
         self.knocks = Knocks()
 
     def member(self, peer_id: str) -> Member | None:
         """Return the certificate that a connected peer has presented; None if none was required."""
-        connection = self._table.best(peer_id)
+        connection = self.table.best(peer_id)
         return None if connection is None else connection.member
 
     def is_stranger(self, peer_id: str) -> bool:
         """Return whether a peer cannot be admitted whatever it presents, so that dialling it is pointless."""
-        return self._threshold is not None and self._threshold.door.is_stranger(peer_id)
+        return self.threshold is not None and self.threshold.door.is_stranger(peer_id)
 
     def require(self) -> None:
         """Drop all connections to peers that are no longer admitted. Never blocks."""
-        if self._threshold is None:
+        if self.threshold is None:
             return
-        for connection in self._table.all():
+        for connection in self.table.all():
             try:
-                self._threshold.door.require_still(connection.peer_id, connection.member, now=time.time())
+                self.threshold.door.require_still(connection.peer_id, connection.member, now=time.time())
             except NotAMember as error:
-                self._counters.count_refused(error)
+                self.counters.count_refused(error)
                 self.knocks.note(connection.peer_id, connection.remote_address, error)
                 connection.abort(ConnectionAborted(str(error)))
 

@@ -21,7 +21,6 @@ class Lease:
 
     Parameters
     ----------
-    stream : Stream
     connection : Connection
         The connection of the stream.
     is_fresh : bool

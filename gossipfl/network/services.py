@@ -80,13 +80,12 @@ class _Offer:
                 del self.taken[peer_id]
 
 
+@dataclass(kw_only=True, eq=False)
 class Services:
     """The services of a host.
 
     Parameters
     ----------
-    limits : NetworkLimits
-    standing : Standing
     find_connection : callable
         Returns a live connection to a peer id, or None.
     connect : callable
@@ -95,20 +94,13 @@ class Services:
         Called with the peer's id and the error of every refusal.
     """
 
-    def __init__(
-        self,
-        *,
-        limits: NetworkLimits,
-        standing: Standing,
-        find_connection: Callable[[str], Connection | None],
-        connect: Callable[..., Awaitable[Connection]],
-        refuse: Callable[[str, GossipflError], None],
-    ) -> None:
-        self._limits = limits
-        self._standing = standing
-        self._find_connection = find_connection
-        self._connect = connect
-        self._refuse = refuse
+    limits: NetworkLimits
+    standing: Standing
+    find_connection: Callable[[str], Connection | None]
+    connect: Callable[..., Awaitable[Connection]]
+    refuse: Callable[[str, GossipflError], None]
+
+    def __post_init__(self) -> None:
         self._offers: dict[str, list[_Offer]] = {}
 
     @property
@@ -134,7 +126,7 @@ class Services:
             return
         offer = offers[-1]
         try:
-            with offer.place(peer_id, is_valued=self._standing.is_valued(peer_id)) as share:
+            with offer.place(peer_id, is_valued=self.standing.is_valued(peer_id)) as share:
                 bounded = ServiceStream(
                     connection, stream, protocol=protocol, limits=offer.limits, share=share
                 )
@@ -142,14 +134,14 @@ class Services:
                     await offer.handler(bounded)
                     stream.close()
             if deadline.cancelled_caught:
-                self._refuse(peer_id, ExchangeTimedOut("a service stream did not end in time"))
+                self.refuse(peer_id, ExchangeTimedOut("a service stream did not end in time"))
         except StreamEnded:
             stream.close()
         except StreamFailure as failure:
             _log.debug("a stream of %s ended: %s", peer_id, failure)
         except GossipflError as error:
             connection.multiplexer.useless_frames += 1  # a flood of refused streams ends the connection
-            self._refuse(peer_id, error)
+            self.refuse(peer_id, error)
         except Exception:  # a bug on this side must not end the host or its other streams
             _log.exception("the service %s failed", protocol)
         finally:
@@ -163,7 +155,7 @@ class Services:
         ExchangeFailed
             There is none, and none could be made.
         """
-        return self._find_connection(peer_id) or await self.dial(peer_id, addresses)
+        return self.find_connection(peer_id) or await self.dial(peer_id, addresses)
 
     async def dial(
         self,
@@ -178,7 +170,7 @@ class Services:
         ExchangeFailed
             It cannot be reached at any of the addresses.
         """
-        return await self._connect(peer_id, addresses, manner)
+        return await self.connect(peer_id, addresses, manner)
 
     async def open(
         self,
@@ -213,7 +205,7 @@ class Services:
             stream = connection.multiplexer.open()
             agreed = False
             try:
-                with trio.move_on_after(self._limits.dial_seconds) as deadline:
+                with trio.move_on_after(self.limits.dial_seconds) as deadline:
                     protocol = await propose(stream, *protocols) if protocols else ""
                 agreed = not deadline.cancelled_caught
             finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Final
 
 import trio
@@ -38,45 +39,33 @@ _FIRST_BYTES: Final = 1024
 _log = limited_logger(__name__)
 
 
+@dataclass(kw_only=True, eq=False)
 class Server:
     """Answers exchanges that others start.
 
     Parameters
     ----------
-    limits : NetworkLimits
     expectation : Expectation
         What messages must match.
-    counters : NetworkCounters
-    bodies : BodyBuffers
-    standing : Standing
     services : Services
         Answer streams of other protocols.
     punish : callable
         Called with the peer's id and the error of every refusal, after the refusal has been sent.
     """
 
-    def __init__(
-        self,
-        *,
-        limits: NetworkLimits,
-        expectation: Expectation,
-        counters: NetworkCounters,
-        bodies: BodyBuffers,
-        standing: Standing,
-        services: Services,
-        punish: Callable[[str, GossipflError], None],
-    ) -> None:
-        self._limits = limits
-        self._expectation = expectation
-        self._counters = counters
-        self._bodies = bodies
-        self._standing = standing
-        self._services = services
-        self._punish = punish
+    limits: NetworkLimits
+    expectation: Expectation
+    counters: NetworkCounters
+    bodies: BodyBuffers
+    standing: Standing
+    services: Services
+    punish: Callable[[str, GossipflError], None]
+
+    def __post_init__(self) -> None:
         self._rates = PeerRates(
-            frames_per_second=limits.frames_per_second, bytes_per_second=limits.bytes_per_second
+            frames_per_second=self.limits.frames_per_second, bytes_per_second=self.limits.bytes_per_second
         )
-        self.places = Places(limits)
+        self.places = Places(self.limits)
         self.handler: Handler | None = None
         self.screen: Screen | None = None
 
@@ -84,21 +73,21 @@ class Server:
         """Answer a stream that the other side opened, for exchanges or for a service, until it ends."""
         try:
             async with connection.turns.taken():
-                with trio.move_on_after(self._limits.dial_seconds) as deadline:
-                    protocol = await accept(stream, (EXCHANGE_PROTOCOL, *self._services.protocols))
+                with trio.move_on_after(self.limits.dial_seconds) as deadline:
+                    protocol = await accept(stream, (EXCHANGE_PROTOCOL, *self.services.protocols))
                 if deadline.cancelled_caught:
                     return
                 if protocol == EXCHANGE_PROTOCOL:
                     await self._answer_all(connection, stream)
                 else:
-                    await self._services.serve(protocol, connection, stream)
+                    await self.services.serve(protocol, connection, stream)
         except StreamEnded:  # the other side has no more requests, but may still read answers
             stream.close()
         except StreamFailure as failure:
             _log.debug("a stream of %s ended: %s", connection.peer_id, failure)
         except MessageRefused as error:
-            self._counters.count_refused(error)
-            self._punish(connection.peer_id, error)
+            self.counters.count_refused(error)
+            self.punish(connection.peer_id, error)
         finally:
             stream.reset()
 
@@ -106,7 +95,7 @@ class Server:
         """Answer one exchange after another."""
         turns, answered = connection.turns, False
         while True:
-            with trio.move_on_after(self._limits.idle_seconds) as idle:
+            with trio.move_on_after(self.limits.idle_seconds) as idle:
                 if answered:  # the first request may be on its way, and must be answered
                     turns.begin_idle(idle)
                 try:
@@ -127,31 +116,31 @@ class Server:
         place: Place | None = None
         connection.begin_exchange()
         try:
-            with trio.move_on_after(self._limits.exchange_seconds) as deadline:
+            with trio.move_on_after(self.limits.exchange_seconds) as deadline:
                 try:
                     with self.places.take(
                         peer_id,
                         address=connection.remote_address,
-                        is_valued=self._standing.is_valued(peer_id),
+                        is_valued=self.standing.is_valued(peer_id),
                         scope=deadline,
                     ) as place:
                         frame = await self._receive(connection, stream, place)
                         in_step = True
                         place.work()
                         message = await decode(frame)
-                        self._counters.count_received(frame.size)
+                        self.counters.count_received(frame.size)
                         reply = await self._handle(peer_id, message)
                         place.wait_for(reply.size, lambda: reply.size - stream.unsent)
                         await stream.write_all(reply.buffers)
                 except (MessageRefused, ExchangeFailed) as error:
-                    self._counters.count_refused(error)
+                    self.counters.count_refused(error)
                     await self._send_refusal(peer_id, stream, error)
                     if not in_step:
                         stream.close()
-                    self._punish(peer_id, error)
+                    self.punish(peer_id, error)
                     return in_step
-                self._counters.count_sent(reply.size)
-                self._standing.prove(peer_id)
+                self.counters.count_sent(reply.size)
+                self.standing.prove(peer_id)
         finally:
             connection.end_exchange()
         if deadline.cancelled_caught:
@@ -171,9 +160,9 @@ class Server:
         place.wait_for(_FIRST_BYTES, lambda: stream.received - before)
         return await receive(
             stream,
-            expectation=self._expectation,
+            expectation=self.expectation,
             kinds=REQUESTS,
-            bodies=self._bodies,
+            bodies=self.bodies,
             before_body=screen,
         )
 
@@ -192,14 +181,14 @@ class Server:
         """Account for an exchange that was cut: it was too slow, displaced by another, or past its deadline."""
         error = None if place is None else place.lost
         if isinstance(error, PeerBusy):
-            self._counters.count_refused(error)
+            self.counters.count_refused(error)
             await self._send_refusal(peer_id, stream, error)
             stream.close()
             return
         error = error or ExchangeTimedOut("a peer's exchange did not end in time")
-        self._counters.count_refused(error)
+        self.counters.count_refused(error)
         if place is None or place.moved is not None:  # this side was waiting for the other
-            self._punish(peer_id, error)
+            self.punish(peer_id, error)
 
     async def _send_refusal(self, peer_id: str, stream: Stream, error: GossipflError) -> None:
         try:

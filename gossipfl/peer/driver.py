@@ -43,18 +43,14 @@ class Parts:
 
     Parameters
     ----------
-    host : Host
     state : State
         Initial state.
-    task : Task
     data : Dataset
         The peer's own.
     trainer : Trainer
         For these data.
     generator : numpy.random.Generator
         For choosing neighbours and pauses.
-    settings : PeerSettings
-    incarnation : int
     record : callable
         Appends a record.
     start_again : callable
@@ -88,7 +84,6 @@ class Participation:
 
     Parameters
     ----------
-    learner : Learning
     answer : callable
         Answers others' messages.
     screen : callable

@@ -6,6 +6,7 @@ import logging
 import math
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import trio
@@ -33,64 +34,46 @@ logger = logging.getLogger(__name__)
 _STATUS_SECONDS = 1.0
 
 
+@dataclass(kw_only=True, eq=False)
 class Housekeeping:
     """Evaluates and saves a peer's model, and writes its status.
 
     Parameters
     ----------
-    home : Home
-    task : Task
     data : Dataset
         Its test samples are used for evaluation.
-    learner : Learning
-    view : AddressBook or SampledView
     generator : numpy.random.Generator
         Its state is saved with the model.
-    records : RecordWriter
     conditions : Conditions
         Notified of disk errors.
-    incarnation : int
     saved_age : int
         Age of the checkpoint resumed from.
     rounds : str, optional
         Round-based algorithm of the peer.
     """
 
-    def __init__(
-        self,
-        *,
-        home: Home,
-        task: Task,
-        data: Dataset,
-        learner: Learning,
-        view: AddressBook | SampledView,
-        generator: np.random.Generator,
-        records: RecordWriter,
-        conditions: Conditions,
-        incarnation: int,
-        saved_age: int,
-        rounds: str | None = None,
-    ) -> None:
-        self._home = home
-        self._task = task
-        self._data = data
-        self._learner = learner
-        self._view = view
-        self._generator = generator
-        self._records = records
-        self._conditions = conditions
-        self._incarnation = incarnation
-        self._rounds = rounds
-        self.saved_age = saved_age
+    home: Home
+    task: Task
+    data: Dataset
+    learner: Learning
+    view: AddressBook | SampledView
+    generator: np.random.Generator
+    records: RecordWriter
+    conditions: Conditions
+    incarnation: int
+    saved_age: int
+    rounds: str | None = None
+
+    def __post_init__(self) -> None:
         self.metrics: dict[str, float] = {}
         self._diverged = False
-        rows = learner.state.nodes.rows
+        rows = self.learner.state.nodes.rows
         # Only needed if it has infinities, which do not count as divergence later.
         self._first_rows = rows.new_zeros(()).expand(rows.shape) if is_finite(rows) else rows
 
     def renew(self, data: Dataset) -> None:
         """Evaluate on different data from now on."""
-        self._data = data
+        self.data = data
 
     async def evaluate_for_ever(self, period: float) -> None:
         """Evaluate the model on the test samples every ``period`` seconds."""
@@ -100,16 +83,16 @@ class Housekeeping:
 
     async def evaluate(self) -> None:
         """Evaluate the model on the test samples now."""
-        state = self._learner.state
+        state = self.learner.state
         values = await run_abandonable(self._evaluate, state.nodes.rows)
         self.metrics = {name: float(value[0]) for name, value in values.items()}
         measured = {name: value if math.isfinite(value) else None for name, value in self.metrics.items()}
-        self._records.append({"kind": "evaluation", "event": state.event, "age": state.age, **measured})
+        self.records.append({"kind": "evaluation", "event": state.event, "age": state.age, **measured})
         if not math.isfinite(self.metrics["loss"]):
             logger.warning("the loss is not finite: lower the learning rate, or clip gradients")
 
     def _evaluate(self, rows: Tensor) -> dict[str, Tensor]:
-        return self._task.evaluate(rows, self._data.test_inputs, self._data.test_targets)
+        return self.task.evaluate(rows, self.data.test_inputs, self.data.test_targets)
 
     async def save_for_ever(self, period: float) -> None:
         """Save a checkpoint every ``period`` seconds; disk errors are reported, and saving is tried again."""
@@ -121,15 +104,15 @@ class Housekeeping:
         try:
             await self.save()
         except HomeError as error:
-            self._conditions.note("disk", str(error))
+            self.conditions.note("disk", str(error))
             logger.warning("%s", error)
         else:
-            self._conditions.clear("disk")
-        if self._records.lost:
-            lost = f"{self._records.lost} records could not be written, so no replay is possible"
-            self._conditions.note("records", lost)
+            self.conditions.clear("disk")
+        if self.records.lost:
+            lost = f"{self.records.lost} records could not be written, so no replay is possible"
+            self.conditions.note("records", lost)
         else:
-            self._conditions.clear("records")
+            self.conditions.clear("records")
 
     async def farewell(self, status: Callable[[], PeerStatus]) -> None:
         """Save and report a last time.
@@ -152,7 +135,7 @@ class Housekeeping:
         HomeError
             The disk failed; the previous checkpoint is still there.
         """
-        state = self._learner.state
+        state = self.learner.state
         if has_diverged(state.nodes.rows, self._first_rows):
             if not self._diverged:
                 logger.warning("the model has diverged and is not saved: the last good checkpoint is kept")
@@ -162,25 +145,25 @@ class Housekeeping:
             nodes=state.nodes,
             event=state.event,
             merges_pending=state.merges_pending,
-            incarnation=self._incarnation,
-            random_state=dict(self._generator.bit_generator.state),
-            view=self._view.to_values(),
-            rounds=self._rounds,
+            incarnation=self.incarnation,
+            random_state=dict(self.generator.bit_generator.state),
+            view=self.view.to_values(),
+            rounds=self.rounds,
             saved_at=time.time(),
         )
 
         def write() -> None:
             # Records first: a checkpoint must never be ahead of the records that lead to it.
             with named_errors("the checkpoint could not be written"):
-                self._records.synchronise()
-                save_checkpoint(self._home.checkpoint, checkpoint, self._task)
-                self._records.remove_old()
+                self.records.synchronise()
+                save_checkpoint(self.home.checkpoint, checkpoint, self.task)
+                self.records.remove_old()
 
         with trio.CancelScope(shield=True):
             await trio.to_thread.run_sync(write)
         self.saved_age = state.age
-        self._learner.keep(state)
-        self._records.append({"kind": "saved", "event": state.event, "age": state.age})
+        self.learner.keep(state)
+        self.records.append({"kind": "saved", "event": state.event, "age": state.age})
 
     async def report_for_ever(self, status: Callable[[], PeerStatus]) -> None:
         """Write the status file every second."""
@@ -191,6 +174,6 @@ class Housekeeping:
     async def report(self, status: PeerStatus) -> None:
         """Write the status file now; if the disk fails, the old one stays and the peer continues."""
         try:
-            await trio.to_thread.run_sync(write_status, self._home.status, status)
+            await trio.to_thread.run_sync(write_status, self.home.status, status)
         except OSError as error:
             logger.debug("the status could not be written: %s", error)

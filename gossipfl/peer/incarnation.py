@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import InitVar, dataclass, replace
 
 import trio
 
@@ -52,6 +52,7 @@ logger = logging.getLogger(__name__)
 _LAST_SAVE_SECONDS = 4.0
 
 
+@dataclass(kw_only=True, eq=False)
 class Incarnation:
     """A start of a peer, whose number tells its messages and records from those of other starts.
 
@@ -59,15 +60,10 @@ class Incarnation:
     ----------
     home : Home
         Locked by this process.
-    identity : Identity
-    task : Task
-    data : Dataset
     trainer : Trainer
         For these data.
     settings : PeerSettings
         With every parameter that a replay needs.
-    counters : NetworkCounters
-    conditions : Conditions
     began : float
         When this process began to run the peer, in seconds since 1970.
     starts_before : int
@@ -81,46 +77,44 @@ class Incarnation:
         The peer cannot start.
     """
 
-    def __init__(
-        self,
-        *,
-        home: Home,
-        identity: Identity,
-        task: Task,
-        data: Dataset,
-        trainer: Trainer,
-        settings: PeerSettings,
-        counters: NetworkCounters,
-        conditions: Conditions,
-        began: float,
-        starts_before: int,
-        beyond: int,
-    ) -> None:
-        self._home = home
-        self._identity = identity
-        self._task = task
-        self._data = data
-        self._trainer = trainer
-        self._settings = settings
-        self._counters = counters
-        self._conditions = conditions
-        self._began = began
-        self._starts_before = starts_before
+    home: Home
+    identity: Identity
+    task: Task
+    data: Dataset
+    trainer: Trainer
+    settings: PeerSettings
+    counters: NetworkCounters
+    conditions: Conditions
+    began: float
+    starts_before: int
+    beyond: InitVar[int]
+
+    def __post_init__(self, beyond: int) -> None:
         self._beyond: int | None = None
-        self._resumed = checkpoint_of(home, task, trainer, rounds=settings.rounds.algorithm)
-        state = resumed_state(self._resumed) if self._resumed else first_state(task, trainer, settings)
-        outgoing = outgoing_of(settings, task)
+        self._resumed = checkpoint_of(
+            self.home, self.task, self.trainer, rounds=self.settings.rounds.algorithm
+        )
+        state = (
+            resumed_state(self._resumed)
+            if self._resumed
+            else first_state(self.task, self.trainer, self.settings)
+        )
+        outgoing = outgoing_of(self.settings, self.task)
         self._plan: RoundsPlan | GossipPlan
-        if settings.rounds.algorithm is not None:
-            self._plan = plan_of(settings, peer_id=identity.peer_id, trainer=trainer, outgoing=outgoing)
-            self._state = replace(state, nodes=started(state.nodes, state.event, self._plan, task))
+        if self.settings.rounds.algorithm is not None:
+            self._plan = plan_of(
+                self.settings, peer_id=self.identity.peer_id, trainer=self.trainer, outgoing=outgoing
+            )
+            self._state = replace(state, nodes=started(state.nodes, state.event, self._plan, self.task))
         else:
-            self._plan = gossip_plan(settings, task, state.nodes)
+            self._plan = gossip_plan(self.settings, self.task, state.nodes)
             self._state = replace(state, nodes=self._plan.nodes)
-        self.number = home.next_incarnation(beyond=beyond)
-        note_clock_behind(conditions, self.number)
-        self._records = RecordWriter(home.records, incarnation=self.number, settings=settings.records)
-        self._generator = neighbour_generator(settings, identity.peer_id)
+        self.number = self.home.next_incarnation(beyond=beyond)
+        note_clock_behind(self.conditions, self.number)
+        self._records = RecordWriter(
+            self.home.records, incarnation=self.number, settings=self.settings.records
+        )
+        self._generator = neighbour_generator(self.settings, self.identity.peer_id)
         if self._resumed is not None:
             self._generator.bit_generator.state = self._resumed.random_state
         self.host: Host
@@ -151,20 +145,20 @@ class Incarnation:
         with closing(self._records):
             expectation = self._expectation()
             self._entrance = Entrance(
-                self._settings, self._home.membership, self._identity, self._task, layout=expectation.layout
+                self.settings, self.home.membership, self.identity, self.task, layout=expectation.layout
             )
-            network = self._settings.network
+            network = self.settings.network
             async with open_host(
-                self._identity,
+                self.identity,
                 expectation=expectation,
                 listen=network.listen,
                 announce=network.announce or None,
-                last_ports=recall_ports(self._home.ports),
-                limits=network_limits(self._settings),
+                last_ports=recall_ports(self.home.ports),
+                limits=network_limits(self.settings),
                 threshold=self._entrance.threshold,
-                counters=self._counters,
+                counters=self.counters,
             ) as self.host:
-                await trio.to_thread.run_sync(remember_ports, self._home.ports, self.host.chosen_ports)
+                await trio.to_thread.run_sync(remember_ports, self.home.ports, self.host.chosen_ports)
                 await self._take_part(on_ready)
         return self._beyond
 
@@ -172,9 +166,9 @@ class Incarnation:
         """Return the status of the peer now."""
         state = self.learner.state
         return PeerStatus(
-            peer_id=self._identity.peer_id,
+            peer_id=self.identity.peer_id,
             process=os.getpid(),
-            task=self._task.name,
+            task=self.task.name,
             addresses=self.host.addresses,
             incarnation=self.number,
             age=state.age,
@@ -188,41 +182,41 @@ class Incarnation:
             connected=len(self.host.connected()),
             rounds=self.participation.described(),
             gate=self.participation.gate(),
-            conditions=self._conditions.to_values(),
-            network=self._counters.to_dict(),
+            conditions=self.conditions.to_values(),
+            network=self.counters.to_dict(),
             membership=self._entrance.described(self.host.members.knocks),
-            started=self._began,
+            started=self.began,
             updated=time.time(),
         )
 
     def _expectation(self) -> Expectation:
         if isinstance(self._plan, RoundsPlan):
-            return replace(expectation_of(self._task), rounds=self._plan.expectation())
-        return expectation_of(self._task, gossip=self._plan)
+            return replace(expectation_of(self.task), rounds=self._plan.expectation())
+        return expectation_of(self.task, gossip=self._plan)
 
     async def _take_part(self, on_ready: Callable[[], None]) -> None:
         self.participation = self._make_participation()
         self.housekeeping = Housekeeping(
-            home=self._home,
-            task=self._task,
-            data=self._data,
+            home=self.home,
+            task=self.task,
+            data=self.data,
             learner=self.learner,
             view=self.view,
             generator=self._generator,
             records=self._records,
-            conditions=self._conditions,
+            conditions=self.conditions,
             incarnation=self.number,
             saved_age=self._resumed.age if self._resumed else 0,
-            rounds=self._settings.rounds.algorithm,
+            rounds=self.settings.rounds.algorithm,
         )
         self._entrance.serve(self.host, self.participation)
         self._records.append(
             start_record(
                 self.learner.state,
-                peer_id=self._identity.peer_id,
-                task=self._task,
-                settings=self._settings,
-                data=self._data,
+                peer_id=self.identity.peer_id,
+                task=self.task,
+                settings=self.settings,
+                data=self.data,
                 resumed=self._resumed,
             )
         )
@@ -237,7 +231,7 @@ class Incarnation:
                 await self.housekeeping.farewell(self.status)
 
     def _start_tasks(self, nursery: trio.Nursery) -> None:
-        settings, housekeeping, host = self._settings, self.housekeeping, self.host
+        settings, housekeeping, host = self.settings, self.housekeeping, self.host
         start = nursery.start_soon
         start(self._learn, name="training")
         for name, task in {**self.participation.tasks, **self._entrance.tasks()}.items():
@@ -246,11 +240,11 @@ class Incarnation:
         start(housekeeping.save_for_ever, settings.checkpoint.period, name="checkpoints")
         start(housekeeping.report_for_ever, self.status, name="telemetry")
         if isinstance(self.learner, Learner):
-            renewal = (self._task, settings, self._data, self.learner, housekeeping.renew)
+            renewal = (self.task, settings, self.data, self.learner, housekeeping.renew)
             start(renew_for_ever, *renewal, name="data")
-        isolation = (host.connected, settings.network.bootstrap, self._conditions, host.members.knocks)
+        isolation = (host.connected, settings.network.bootstrap, self.conditions, host.members.knocks)
         start(warn_of_isolation, *isolation, name="isolation")
-        start(watch_clock, self._conditions, self._records.append, name="clock")
+        start(watch_clock, self.conditions, self._records.append, name="clock")
 
     async def _learn(self) -> None:
         """Learn until cancelled, or until there is no more to do; then end this start."""
@@ -265,10 +259,8 @@ class Incarnation:
         except HomeError as error:
             logger.warning("%s", error)
             return
-        if self._starts_before:
-            self._conditions.note(
-                "copy", "another copy of this peer seems to be running, and must be stopped"
-            )
+        if self.starts_before:
+            self.conditions.note("copy", "another copy of this peer seems to be running, and must be stopped")
         self._beyond = beyond
         self._nursery_scope.cancel()
 
@@ -277,15 +269,15 @@ class Incarnation:
         parts = Parts(
             host=self.host,
             state=self._state,
-            task=self._task,
-            data=self._data,
-            trainer=self._trainer,
+            task=self.task,
+            data=self.data,
+            trainer=self.trainer,
             generator=self._generator,
-            settings=self._settings,
+            settings=self.settings,
             incarnation=self.number,
             record=self._records.append,
             start_again=self._start_again,
-            starts_before=self._starts_before,
+            starts_before=self.starts_before,
             report_double=self._report_double,
             away_seconds=resumed.away_seconds(now=time.time()) if resumed else 0.0,
         )
@@ -293,10 +285,10 @@ class Incarnation:
         if isinstance(self._plan, RoundsPlan):
             self.view = book = roster_book(parts, self._plan, saved)
             return take_part_in_rounds(parts, self._plan, book)
-        self.view = view = sampled_view(parts, self._home.acquaintances, saved)
-        return take_part_in_gossip(parts, self._plan, view, directory=self._home.directory)
+        self.view = view = sampled_view(parts, self.home.acquaintances, saved)
+        return take_part_in_gossip(parts, self._plan, view, directory=self.home.directory)
 
     def _report_double(self, error: IdentityInUseTwice) -> None:
-        self._counters.count_refused(error)
-        self._conditions.note("copy", str(error))
+        self.counters.count_refused(error)
+        self.conditions.note("copy", str(error))
         logger.warning("%s", error)

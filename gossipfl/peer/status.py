@@ -21,7 +21,6 @@ class PeerStatus:
 
     Parameters
     ----------
-    peer_id : str
     process : int
         Its process id.
     task : str

@@ -66,7 +66,6 @@ class Expectation:
         Further rows of every gossiped message.
     rounds : RoundsExpectation, optional
         For a peer that learns in rounds, which accepts no gossiped models.
-    limits : Limits, optional
 
     Raises
     ------

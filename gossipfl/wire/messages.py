@@ -61,7 +61,6 @@ class ModelMessage:
 
     Parameters
     ----------
-    header : ModelHeader
     row : Tensor, shape [D], float32
         All finite. Nothing else uses the memory in which it was received.
     carried : mapping of str to Tensor

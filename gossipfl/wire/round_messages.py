@@ -57,7 +57,6 @@ class RoundMessage:
 
     Parameters
     ----------
-    header : RoundHeader
     row : Tensor, shape [K], float32
         All finite. Nothing else uses the memory in which it was received.
     """
@@ -76,7 +75,6 @@ class Progress(Header):
         Fingerprint of the task.
     agreement : bytes, length 32
         As in `RoundHeader`.
-    incarnation : int
     round, exchange : int
         The sender's current round and exchange: the first for which it may still need rows.
     kept : bool

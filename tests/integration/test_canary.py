@@ -60,7 +60,7 @@ async def test_a_planted_value_never_leaves(tmp_path, handed_over, codec):
     async with network_of(tmp_path, 2, options={"planted": CANARY}, exchange={"codec": codec}) as peers:
         await until(lambda: min(peer.status().step for peer in peers) >= 15)
         for peer in peers:  # the value is where it should be
-            data = peer._incarnation.housekeeping._data
+            data = peer._incarnation.housekeeping.data
             assert (data.train_inputs == CANARY).any()
             assert (data.test_inputs == CANARY).any()
         sent = sum(peer.counters.bytes_sent for peer in peers)

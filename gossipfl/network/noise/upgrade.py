@@ -52,7 +52,6 @@ class SecuredSocket:
 
     Parameters
     ----------
-    socket : trio.SocketStream
     peer_id : str
         The proven identity.
     remote_address : str

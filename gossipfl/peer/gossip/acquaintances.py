@@ -42,7 +42,6 @@ class Acquaintance:
 
     Parameters
     ----------
-    peer : KnownPeer
     met_at : float
         When it last answered, in seconds since 1970; 0 if never.
     tries : int

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import InitVar, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -51,18 +51,16 @@ logger = logging.getLogger(__name__)
 _HASTE = 4.0
 
 
+@dataclass(kw_only=True, eq=False)
 class Gossip:
     """One peer's exchanges of models with others.
 
     Parameters
     ----------
-    host : Host
     learner : Learner
         Provides the model to send, and accepts received ones.
-    view : SampledView
     meetings : Meetings
         Answers exchanges of views.
-    outgoing : OutgoingModels
     later_starts : LaterStarts
         Notified of the starts that neighbours know of.
     joining : Joining, optional
@@ -75,38 +73,26 @@ class Gossip:
         Called with one record for each exchange of models that this peer starts.
     """
 
-    def __init__(
-        self,
-        *,
-        host: Host,
-        learner: Learner,
-        view: SampledView,
-        meetings: Meetings,
-        outgoing: OutgoingModels,
-        later_starts: LaterStarts,
-        joining: Joining | None = None,
-        exchange_settings: ExchangeSettings,
-        view_settings: ViewSettings,
-        generator: np.random.Generator,
-        record: Callable[[Mapping[str, Any]], None],
-    ) -> None:
-        self._host = host
-        self._learner = learner
-        self._view = view
-        self._meetings = meetings
-        self._outgoing = outgoing
-        self._later_starts = later_starts
-        self._joining = joining
-        self._exchange = exchange_settings
-        self._generator = generator
-        self._record = record
+    host: Host
+    learner: Learner
+    view: SampledView
+    meetings: Meetings
+    outgoing: OutgoingModels
+    later_starts: LaterStarts
+    joining: Joining | None = None
+    exchange_settings: ExchangeSettings
+    view_settings: InitVar[ViewSettings]
+    generator: np.random.Generator
+    record: Callable[[Mapping[str, Any]], None]
+
+    def __post_init__(self, view_settings: ViewSettings) -> None:
         self._under_way: set[str] = set()
-        self._errors = meetings.errors
+        self._errors = self.meetings.errors
         # A push and an answer by the same sender may overtake each other, so each kind has its own order.
         self._pushes = ReplayGuard()
         self._answers = ReplayGuard()
         # Several times the rate at which a peer like this one would send to a single neighbour.
-        self._models = SenderRates(_HASTE / exchange_settings.period, what="models")
+        self._models = SenderRates(_HASTE / self.exchange_settings.period, what="models")
         self._views = SenderRates(_HASTE / view_settings.period, what="views")
 
     async def exchange_models(self) -> None:
@@ -115,39 +101,39 @@ class Gossip:
         An exchange that hangs occupies one of a few slots until its deadline, and its neighbour is not chosen
         again until then; the next period starts an exchange with another neighbour.
         """
-        settings = self._exchange
+        settings = self.exchange_settings
         next_at = trio.current_time()
         async with trio.open_nursery() as nursery:
             while True:
-                swing = settings.jitter * (2 * self._generator.random() - 1)
+                swing = settings.jitter * (2 * self.generator.random() - 1)
                 next_at = max(next_at + settings.period * (1 + swing), trio.current_time())
                 await trio.sleep_until(next_at)
-                if self._learner.mailbox_is_full or len(self._under_way) >= settings.concurrent:
+                if self.learner.mailbox_is_full or len(self._under_way) >= settings.concurrent:
                     continue
                 distrusted = {
-                    peer.peer_id for peer in self._view.known if self._learner.distrusts(peer.peer_id)
+                    peer.peer_id for peer in self.view.known if self.learner.distrusts(peer.peer_id)
                 }
                 exclude = self._under_way | distrusted | self._heard_while_joining()
-                neighbour = self._view.choose(now=trio.current_time(), exclude=exclude)
+                neighbour = self.view.choose(now=trio.current_time(), exclude=exclude)
                 if neighbour is not None:
                     self._under_way.add(neighbour.peer_id)
                     nursery.start_soon(self._exchange_model, neighbour)
 
     async def join(self) -> None:
         """Choose the initial model, if this peer is a newcomer."""
-        if self._joining is not None:
-            await self._joining.choose(lambda: {peer.peer_id for peer in self._view.known})
+        if self.joining is not None:
+            await self.joining.choose(lambda: {peer.peer_id for peer in self.view.known})
 
     @property
     def _is_joining(self) -> bool:
-        return self._joining is not None and not self._joining.is_over
+        return self.joining is not None and not self.joining.is_over
 
     def _heard_while_joining(self) -> set[str]:
-        return self._joining.heard if self._joining is not None and self._is_joining else set()
+        return self.joining.heard if self.joining is not None and self._is_joining else set()
 
     def _take(self, incoming: Incoming) -> bool:
         """Hold a model back, or put it into the mailbox; return False if that is full."""
-        return (self._joining is not None and self._joining.hold(incoming)) or self._learner.offer(incoming)
+        return (self.joining is not None and self.joining.hold(incoming)) or self.learner.offer(incoming)
 
     async def answer(self, peer_id: str, message: AnyMessage) -> Frame:
         """Answer a complete, valid message; the handler for `Host.serve`.
@@ -163,7 +149,7 @@ class Gossip:
             A later message was received before. The latest may be repeated, and is answered again.
         """
         if isinstance(message, View):
-            return self._meetings.answer(peer_id, message)
+            return self.meetings.answer(peer_id, message)
         if not isinstance(message, ModelMessage):
             raise MessageRefused("this message is not a request", got=type(message).__name__)
         header = message.header
@@ -178,7 +164,7 @@ class Gossip:
             self._pushes.admit(peer_id, **said)
         if header.wants_answer:
             with suppress(NonFiniteUpdate):  # this peer's own training has diverged
-                return await self._outgoing.frame(self._learner.state, wants_answer=False)
+                return await self.outgoing.frame(self.learner.state, wants_answer=False)
         return encode(Acknowledgement(incarnation=header.incarnation, sequence=header.sequence))
 
     def screen(self, peer_id: str, header: AnyHeader) -> None:
@@ -197,7 +183,7 @@ class Gossip:
             )
             self._models.charge(peer_id, now=trio.current_time())
             # A sender is not told that it is distrusted.
-            if is_new and (self._learner.mailbox_is_full or self._learner.distrusts(peer_id)):
+            if is_new and (self.learner.mailbox_is_full or self.learner.distrusts(peer_id)):
                 raise PeerBusy("the mailbox is full")
 
     async def _exchange_model(self, neighbour: KnownPeer) -> None:
@@ -205,15 +191,15 @@ class Gossip:
         started = trio.current_time()
         outcome, received = "ok", None
         try:
-            push_pull = self._exchange.mode == "push-pull"
-            begun = await self._learner.acted_on_clock()
-            frame = await self._outgoing.frame(begun, wants_answer=push_pull)
-            reply = await self._host.exchange(
-                peer_id, neighbour.addresses, frame, seconds=self._exchange.deadline
+            push_pull = self.exchange_settings.mode == "push-pull"
+            begun = await self.learner.acted_on_clock()
+            frame = await self.outgoing.frame(begun, wants_answer=push_pull)
+            reply = await self.host.exchange(
+                peer_id, neighbour.addresses, frame, seconds=self.exchange_settings.deadline
             )
-            self._view.succeeded(peer_id)
+            self.view.succeeded(peer_id)
             heard = reply.incarnation if isinstance(reply, Acknowledgement) else None
-            if self._later_starts.is_later(peer_id, heard):
+            if self.later_starts.is_later(peer_id, heard):
                 outcome = ReplayedMessage.counter()
             if isinstance(reply, ModelMessage):
                 header = reply.header
@@ -232,14 +218,14 @@ class Gossip:
         except (ExchangeFailed, MessageRefused) as error:
             outcome = error.code if isinstance(error, RefusedByNeighbour) else error.counter()
             if outcome != ReplayedMessage.counter():  # which is not the neighbour's fault
-                self._view.failed(peer_id, now=trio.current_time())
+                self.view.failed(peer_id, now=trio.current_time())
             if isinstance(error, MessageRefused | RefusedByNeighbour):
                 self._errors.log(f"neighbour {peer_id[:16]}…", error)
             else:
                 logger.debug("exchange with %s failed: %s", peer_id, error)
         finally:
             self._under_way.discard(peer_id)
-        self._record(
+        self.record(
             {
                 "kind": "exchange",
                 "neighbour": peer_id,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -32,12 +32,12 @@ _FAR_AHEAD = 100
 _LEAST_PERIODS, _MOST_PERIODS = 2, 10
 
 
+@dataclass(kw_only=True, eq=False)
 class Joining:
     """Holds models back until there are several to choose from.
 
     Parameters
     ----------
-    learner : Learner
     loss : callable
         Returns the mean loss of whole rows ``[1, D]`` on the peer's held-out samples.
     several : int
@@ -48,20 +48,13 @@ class Joining:
         Called with one record of the choice.
     """
 
-    def __init__(
-        self,
-        *,
-        learner: Learner,
-        loss: Callable[[Tensor], float],
-        several: int,
-        period: float,
-        record: Callable[[Mapping[str, Any]], None],
-    ) -> None:
-        self._learner = learner
-        self._loss = loss
-        self._several = several
-        self._period = period
-        self._record = record
+    learner: Learner
+    loss: Callable[[Tensor], float]
+    several: int
+    period: float
+    record: Callable[[Mapping[str, Any]], None]
+
+    def __post_init__(self) -> None:
         self._held: dict[str, Incoming] = {}
         self.heard: set[str] = set()
         self.is_over = False
@@ -70,8 +63,8 @@ class Joining:
         """Hold a model back if it is far ahead; return False if it should be merged as usual."""
         if self.is_over:
             return False
-        is_ahead = int(incoming.message.ages.min()) > self._learner.state.age + _FAR_AHEAD
-        if is_ahead and (incoming.sender in self._held or len(self._held) < self._several):
+        is_ahead = int(incoming.message.ages.min()) > self.learner.state.age + _FAR_AHEAD
+        if is_ahead and (incoming.sender in self._held or len(self._held) < self.several):
             self._held[incoming.sender] = incoming
         self.heard.add(incoming.sender)
         return is_ahead
@@ -85,37 +78,37 @@ class Joining:
             Returns the peers that could send one.
         """
         began = trio.current_time()
-        while len(self.heard) < self._several:
-            await trio.sleep(self._period / 4)
+        while len(self.heard) < self.several:
+            await trio.sleep(self.period / 4)
             if not self.heard:  # alone, it may have to wait for long, and learns meanwhile
                 began = trio.current_time()
-            periods = (trio.current_time() - began) / self._period
+            periods = (trio.current_time() - began) / self.period
             if periods > _MOST_PERIODS or (periods > _LEAST_PERIODS and self.heard.issuperset(known())):
                 break
         self.is_over = True
         held, self._held = self._held, {}
         if not held:
             return
-        own = self._learner.state.nodes.rows
+        own = self.learner.state.nodes.rows
         losses = await run_abandonable(self._losses, own, held)
         best = min(losses, key=losses.__getitem__)
         is_better = losses[best] < losses[""]
         finite = {peer: each if math.isfinite(each) else None for peer, each in losses.items()}
         own_loss = finite.pop("")
-        self._record(
+        self.record(
             {"kind": "join", "own_loss": own_loss, "losses": finite, "chosen": best if is_better else None}
         )
         if is_better:
             logger.info(
                 "started with the model of %s…, the best of %d on held-out samples", best[:16], len(held)
             )
-            while not self._learner.offer(replace(held[best], is_chosen=True)):
-                await trio.sleep(self._period / 4)
+            while not self.learner.offer(replace(held[best], is_chosen=True)):
+                await trio.sleep(self.period / 4)
 
     def _losses(self, own: Tensor, held: Mapping[str, Incoming]) -> dict[str, float]:
         """Return the losses by peer, the own one under the empty name."""
-        losses = {"": self._loss(own)}
+        losses = {"": self.loss(own)}
         for peer, incoming in held.items():
             shared = incoming.message.shared
-            losses[peer] = self._loss(torch.cat([shared, own[:, shared.shape[1] :]], dim=1))
+            losses[peer] = self.loss(torch.cat([shared, own[:, shared.shape[1] :]], dim=1))
         return losses

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 import trio
 
@@ -21,6 +22,7 @@ _LOOK_SECONDS = 1.0
 _FURTHEST = 2**42
 
 
+@dataclass(kw_only=True, eq=False)
 class LaterStarts:
     """Restarts a peer whose incarnation is behind the one that its neighbours know.
 
@@ -38,19 +40,18 @@ class LaterStarts:
         Called with the incarnation to exceed; returns if restarting is impossible now.
     """
 
-    def __init__(
-        self, *, incarnation: int, starts_before: int, start_again: Callable[[int], Awaitable[None]]
-    ) -> None:
-        self._incarnation = incarnation
-        self._starts_before = starts_before
-        self._start_again = start_again
+    incarnation: int
+    starts_before: int
+    start_again: Callable[[int], Awaitable[None]]
+
+    def __post_init__(self) -> None:
         self._heard: RecentMap[str, int] = RecentMap(_REMEMBERED)
         self._changed = trio.Event()
 
     def is_later(self, neighbour: str, incarnation: int | None) -> bool:
         """Record the incarnation that a neighbour's answer names, if any; return whether it is a later one."""
-        furthest = max(self._incarnation, int(1000 * time.time())) + _FURTHEST
-        later = incarnation is not None and self._incarnation < incarnation <= furthest
+        furthest = max(self.incarnation, int(1000 * time.time())) + _FURTHEST
+        later = incarnation is not None and self.incarnation < incarnation <= furthest
         self._heard[neighbour] = incarnation if later and incarnation is not None else 0
         if later:
             self._changed.set()
@@ -64,8 +65,8 @@ class LaterStarts:
 
     async def go_beyond(self) -> None:
         """Restart once neighbours know of a later start, until cancelled."""
-        if self._starts_before:
-            await trio.sleep(_PATIENCE_SECONDS * 2 ** (self._starts_before - 1))
+        if self.starts_before:
+            await trio.sleep(_PATIENCE_SECONDS * 2 ** (self.starts_before - 1))
         while True:
             await self._changed.wait()
             self._changed = trio.Event()
@@ -76,8 +77,8 @@ class LaterStarts:
                 "neighbours know incarnation %d of this peer, but this is %d: its home was restored from a copy, "
                 "or its clock was wrong%s. It restarts with a higher number",
                 newest,
-                self._incarnation,
-                ", or another copy of it is running, which must be stopped" if self._starts_before else "",
+                self.incarnation,
+                ", or another copy of it is running, which must be stopped" if self.starts_before else "",
             )
-            await self._start_again(newest)
+            await self.start_again(newest)
             await trio.sleep(_LOOK_SECONDS)

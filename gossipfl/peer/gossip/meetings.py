@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import InitVar, dataclass
 from typing import Final
 
 import trio
@@ -28,27 +29,25 @@ _EAGER_TICKS: Final = 8.0
 _MOST_NAMES: Final = 4
 
 
+@dataclass(kw_only=True, eq=False)
 class Meetings:
     """Carries out the meetings that the view of a gossiping peer requests.
 
     Parameters
     ----------
-    host : Host
-    view : SampledView
     task : bytes
         Fingerprint of the task.
-    settings : ViewSettings
     deadline : float
         Longest time of an exchange in seconds.
     """
 
-    def __init__(
-        self, *, host: Host, view: SampledView, task: bytes, settings: ViewSettings, deadline: float
-    ) -> None:
-        self._host = host
-        self._view = view
-        self._task = task
-        self._settings = settings
+    host: Host
+    view: SampledView
+    task: bytes
+    settings: ViewSettings
+    deadline: InitVar[float]
+
+    def __post_init__(self, deadline: float) -> None:
         self._seconds = min(deadline, _MEETING_SECONDS)
         self._under_way: dict[str, bool] = {}
         self.errors = FirstErrors(logger)
@@ -58,28 +57,28 @@ class Meetings:
 
         A meeting that hangs occupies one of a few slots until its deadline, and nothing waits for it.
         """
-        look = min(_LOOK_SECONDS, self._settings.period)
-        eager = TokenBucket(rate=1 / self._settings.period, burst=_EAGER_TICKS, now=trio.current_time())
+        look = min(_LOOK_SECONDS, self.settings.period)
+        eager = TokenBucket(rate=1 / self.settings.period, burst=_EAGER_TICKS, now=trio.current_time())
         next_tick = trio.current_time()
         async with trio.open_nursery() as nursery:
             while True:
                 now = trio.current_time()
-                if now >= next_tick or (self._view.wants_to_tick and eager.take(1, now=now)):
-                    next_tick = now + self._settings.period
-                    for peer in self._view.tick():
+                if now >= next_tick or (self.view.wants_to_tick and eager.take(1, now=now)):
+                    next_tick = now + self.settings.period
+                    for peer in self.view.tick():
                         self._begin(nursery.start_soon, peer)
-                if (gone := self._view.due(self._under_way)) is not None:
+                if (gone := self.view.due(self._under_way)) is not None:
                     self._begin(nursery.start_soon, gone)
                 await trio.sleep(look)
 
     def answer(self, peer_id: str, message: View) -> Frame:
         """Answer a peer's request for part of the view."""
-        self._host.observed(message.observed, observer=peer_id)
-        told = self._view.asked_by(peer_id, message.peers, scope=self._scope(peer_id))
-        return encode(View(task=self._task, peers=told, observed=self._host.remote_address(peer_id)))
+        self.host.observed(message.observed, observer=peer_id)
+        told = self.view.asked_by(peer_id, message.peers, scope=self._scope(peer_id))
+        return encode(View(task=self.task, peers=told, observed=self.host.remote_address(peer_id)))
 
     def _begin(self, start_soon: Callable[..., None], peer: KnownPeer) -> None:
-        is_name = peer.peer_id not in self._view.neighbours
+        is_name = peer.peer_id not in self.view.neighbours
         if peer.peer_id in self._under_way or peer.retry_at > trio.current_time():
             return
         if sum(each == is_name for each in self._under_way.values()) >= _MOST_NAMES:
@@ -89,22 +88,22 @@ class Meetings:
 
     async def _meet(self, peer: KnownPeer) -> None:
         peer_id = peer.peer_id
-        own = View(task=self._task, peers=self._view.own_word(), observed=self._host.remote_address(peer_id))
+        own = View(task=self.task, peers=self.view.own_word(), observed=self.host.remote_address(peer_id))
         try:
-            reply = await self._host.exchange(peer_id, peer.addresses, encode(own), seconds=self._seconds)
+            reply = await self.host.exchange(peer_id, peer.addresses, encode(own), seconds=self._seconds)
         except PeerBusy:
             return
         except (ExchangeFailed, MessageRefused) as error:
-            self._view.failed(peer_id, now=trio.current_time())
+            self.view.failed(peer_id, now=trio.current_time())
             if isinstance(error, MessageRefused | RefusedByNeighbour):
                 self.errors.log(f"neighbour {peer_id[:16]}…", error)
             return
         finally:
             del self._under_way[peer_id]
         if isinstance(reply, View):
-            self._host.observed(reply.observed, observer=peer_id)
+            self.host.observed(reply.observed, observer=peer_id)
             scope, now = self._scope(peer_id), trio.current_time()
-            self._view.answered_by(peer_id, reply.peers, scope=scope, now=now)
+            self.view.answered_by(peer_id, reply.peers, scope=scope, now=now)
 
     def _scope(self, peer_id: str) -> Scope:
-        return Scope.LOOPBACK if self._settings.narrower else self._host.scope_of(peer_id)
+        return Scope.LOOPBACK if self.settings.narrower else self.host.scope_of(peer_id)

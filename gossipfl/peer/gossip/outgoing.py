@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -27,13 +28,12 @@ LARGEST_AGE = 2**40
 _LARGE_ROW = 2**18  # numbers; encoding more blocks the event loop for over a millisecond
 
 
+@dataclass(kw_only=True, eq=False)
 class OutgoingModels:
     """Encodes versions of the model.
 
     Parameters
     ----------
-    task : Task
-    plan : GossipPlan
     outgoing : Pipeline
         Applied to each model; its codec is not None.
     sender : str
@@ -44,22 +44,14 @@ class OutgoingModels:
         Called with one record of each secret that is to be recorded.
     """
 
-    def __init__(
-        self,
-        *,
-        task: Task,
-        plan: GossipPlan,
-        outgoing: Pipeline,
-        sender: str,
-        incarnation: int,
-        record: Callable[[Mapping[str, Any]], None],
-    ) -> None:
-        self._task = task
-        self._plan = plan
-        self._outgoing = outgoing
-        self._record = record
-        self._sender = sender
-        self._incarnation = incarnation
+    task: Task
+    plan: GossipPlan
+    outgoing: Pipeline
+    sender: str
+    incarnation: int
+    record: Callable[[Mapping[str, Any]], None]
+
+    def __post_init__(self) -> None:
         self._sequence = 0
 
     async def frame(self, state: State, *, wants_answer: bool) -> Frame:
@@ -72,24 +64,24 @@ class OutgoingModels:
         """
         self._sequence += 1
         sequence = self._sequence
-        size = self._task.layout.shared_size
-        key = message_key(self._sender, incarnation=self._incarnation, sequence=sequence)
-        noise = new_normals(self._outgoing, self._record, {"sequence": sequence})
+        size = self.task.layout.shared_size
+        key = message_key(self.sender, incarnation=self.incarnation, sequence=sequence)
+        noise = new_normals(self.outgoing, self.record, {"sequence": sequence})
 
         def encode() -> Frame:
-            message = self._plan.algorithm.emit(state.nodes, shared_size=size)
+            message = self.plan.algorithm.emit(state.nodes, shared_size=size)
             if is_finite(message.shared):  # otherwise encoding refuses it
                 draws = Draws(keys=torch.tensor([key]), normals=noise)
-                message = transformed(message, self._outgoing, draws)
+                message = transformed(message, self.outgoing, draws)
             return encode_model(
                 message.shared[0],
-                codec=self._outgoing.codec or FLOAT32,
+                codec=self.outgoing.codec or FLOAT32,
                 key=key,
                 carried={name: rows[0] for name, rows in message.carried.items()},
-                task=self._task.fingerprint,
-                layout=self._plan.layout,
+                task=self.task.fingerprint,
+                layout=self.plan.layout,
                 age=min(state.age, LARGEST_AGE),
-                incarnation=self._incarnation,
+                incarnation=self.incarnation,
                 sequence=sequence,
                 event=state.event,
                 wants_answer=wants_answer,

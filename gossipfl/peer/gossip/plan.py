@@ -29,7 +29,6 @@ class GossipPlan:
 
     Parameters
     ----------
-    algorithm : MessageAlgorithm
     nodes : Nodes
         Initial state, with the algorithm's auxiliary rows; ``B = 1``.
     carried : tuple of CarriedRow

@@ -40,7 +40,6 @@ class Founded:
 
     Parameters
     ----------
-    authority : Authority
     key_files : tuple of Path
         Files of the new network keys.
     """

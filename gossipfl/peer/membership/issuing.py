@@ -1,8 +1,7 @@
-"""Issuing of invitations, and of the certificate that one peer gets for each."""
+"""Issuing of invitations, of the certificate that one peer gets for each, and of renewals."""
 
 from __future__ import annotations
 
-import logging
 import secrets
 import time
 from collections.abc import Sequence
@@ -10,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from gossipfl.errors import (
+    GossipflError,
     HomeError,
     InvitationExpired,
     InvitationUnknown,
@@ -22,6 +22,7 @@ from gossipfl.membership import (
     Certificate,
     Grant,
     Invitation,
+    Member,
     Role,
     Session,
     Signed,
@@ -31,18 +32,20 @@ from gossipfl.membership import (
 )
 from gossipfl.membership.codec import SERIAL_BYTES
 from gossipfl.membership.invitations import INVITATION_SECRET_BYTES, NUMBER_BYTES
-from gossipfl.network import Identity
+from gossipfl.network import Identity, limited_logger
 from gossipfl.peer.membership.ledger import Entry, read_entry, write_entry
 from gossipfl.peer.membership.store import MembershipStore
-from gossipfl.settings.addresses import public_key_of
+from gossipfl.recent import RecentMap
+from gossipfl.settings.addresses import peer_id_of, public_key_of
 
-logger = logging.getLogger(__name__)
+_log = limited_logger(__name__)
 
-__all__ = ["DAY", "Issuer", "body_of", "certify", "invite", "role_named", "signers_at_hand"]
+__all__ = ["DAY", "Issuer", "body_of", "certify", "invite", "is_due", "role_named", "signers_at_hand"]
 
 DAY: Final = 86_400
 # Clocks differ, so certificates are valid from a little before they were issued.
 _SLACK: Final = 3_600
+_MOST_RENEWED: Final = 1024
 
 
 def role_named(name: str) -> Role:
@@ -53,21 +56,22 @@ def role_named(name: str) -> Role:
         raise MembershipError("there is no such role", expected="member or issuer", got=repr(name)) from None
 
 
+@dataclass(eq=False)
 class Issuer:
     """Issues certificates on behalf of a network.
 
     Parameters
     ----------
-    store : MembershipStore
-    authority : Authority
     identity : Identity
         The peer's own.
     """
 
-    def __init__(self, store: MembershipStore, authority: Authority, identity: Identity) -> None:
-        self._store = store
-        self._authority = authority
-        self._identity = identity
+    store: MembershipStore
+    authority: Authority
+    identity: Identity
+
+    def __post_init__(self) -> None:
+        self._renewed: RecentMap[tuple[bytes, int], Signed] = RecentMap(_MOST_RENEWED)
 
     def issue(self, session: Session, request: bytes) -> bytes:
         """Issue a certificate to a peer that proves knowledge of an invitation's secret, and return its grant.
@@ -83,11 +87,11 @@ class Issuer:
         try:
             return self._issue(session, request)
         except (HomeError, MembershipError) as error:
-            logger.warning("peer %s may join, but no certificate could be issued: %s", session.other, error)
+            _log.warning("peer %s may join, but no certificate could be issued: %s", session.other, error)
             raise NotAMember("this peer cannot issue certificates") from error
 
     def _issue(self, session: Session, request: bytes) -> bytes:
-        entry = read_entry(self._store, number_in(request))
+        entry = read_entry(self.store, number_in(request))
         if entry is None or not is_proved(request, bytes.fromhex(entry.secret), session):
             raise InvitationUnknown("this peer issued no invitation with this number and secret")
         if entry.used_by is not None and entry.used_by != session.other:
@@ -98,23 +102,47 @@ class Issuer:
             raise InvitationExpired("the invitation was not used in time", got=session.other)
         subject = public_key_of(session.other)
         certificate = certify(
-            self._authority,
+            self.authority,
             subject,
-            signers=signers_at_hand(
-                self._store, self._authority, self._identity, role=role_named(entry.role)
-            ),
+            signers=signers_at_hand(self.store, self.authority, self.identity, role=role_named(entry.role)),
             role=role_named(entry.role),
             days=entry.days,
             now=session.now,
         )
         used = replace(entry, used_by=session.other, certificate=certificate.to_bytes().hex())
-        write_entry(self._store, used)
+        write_entry(self.store, used)
         return self._grant(certificate)
 
+    def renewed(self, member: Member, *, now: float) -> list[Signed]:
+        """Return a new certificate of the same length for a member whose own is due; else none.
+
+        There is one for each that is due, however often it is requested.
+        """
+        if not is_due(self.authority, member, now=now):
+            return []
+        certificate = member.certificate
+        due = (certificate.serial, self.authority.epoch)
+        if due not in self._renewed:
+            name = peer_id_of(certificate.subject)
+            try:
+                self._renewed[due] = certify(
+                    self.authority,
+                    certificate.subject,
+                    signers=signers_at_hand(self.store, self.authority, self.identity, role=certificate.role),
+                    role=certificate.role,
+                    days=(certificate.expires - certificate.not_before) / DAY,
+                    now=now,
+                )
+            except GossipflError as error:
+                _log.warning("the certificate of %s was not renewed: %s", name, error)
+                return []
+            _log.info("renewed the certificate of %s", name)
+        return [self._renewed[due]]
+
     def _grant(self, certificate: Signed) -> bytes:
-        lasting = [*self._authority.rotations, *self._authority.charter_statements]
+        lasting = [*self.authority.rotations, *self.authority.charter_statements]
         return Grant(
-            network=self._authority.network, certificate=certificate, statements=tuple(lasting)
+            network=self.authority.network, certificate=certificate, statements=tuple(lasting)
         ).to_bytes()
 
 
@@ -157,6 +185,13 @@ def signers_at_hand(
         remedy="Do it in the home of a peer that is an issuer (`gossipfl network show`), or collect "
         "signatures with `gossipfl network sign`.",
     )
+
+
+def is_due(authority: Authority, member: Member, *, now: float) -> bool:
+    """Return whether a certificate is in the last third of its validity, or signed by replaced keys."""
+    certificate = member.certificate
+    left = authority.expires(member) - now
+    return member.epoch < authority.epoch or left < (certificate.expires - certificate.not_before) / 3
 
 
 def certify(

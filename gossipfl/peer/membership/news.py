@@ -21,8 +21,7 @@ from gossipfl.errors import (
 from gossipfl.membership import Authority, Certificate, CertificateDoor, Member, Role, Signed
 from gossipfl.network import Handler, Host, Identity, SenderRates, limited_logger
 from gossipfl.peer.membership.choosing import MOST_STATEMENTS, some_of
-from gossipfl.peer.membership.issuing import Issuer
-from gossipfl.peer.membership.renewing import Renewals, is_due
+from gossipfl.peer.membership.issuing import Issuer, is_due
 from gossipfl.peer.membership.store import MembershipStore
 from gossipfl.wire import AnyMessage, Frame, News, encode
 
@@ -60,12 +59,11 @@ class Membership:
         self._rates = SenderRates(1 / _NEWS_SECONDS, what="news")
         self._seen = store.version()
         self.member = self._own()
-        issuer = Issuer(store, self.authority, identity)
-        self._renewals = Renewals(store, self.authority, identity)
+        self._issuer = Issuer(store, self.authority, identity)
         self.door = CertificateDoor(
             self.authority,
             certificate=lambda: self._certificate,
-            issue=issuer.issue,
+            issue=self._issuer.issue,
             on_learned=lambda statement: self._changed([statement]),
         )
 
@@ -98,7 +96,7 @@ class Membership:
             statements = some_of(self.authority)
         member = None if self._host is None else self._host.members.member(peer_id)
         if member is not None and self.member.certificate.role is Role.ISSUER:
-            statements = [*self._renewals.of(member, now=self._clock()), *statements]
+            statements = [*self._issuer.renewed(member, now=self._clock()), *statements]
         return self._frame(statements)
 
     async def run(self) -> None:

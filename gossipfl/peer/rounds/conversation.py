@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 
 import trio
 
@@ -37,43 +38,28 @@ _LONGEST_RETRY_SECONDS = 2.0
 _FIRST_CONTACT_SECONDS = 0.25
 
 
+@dataclass(kw_only=True, eq=False)
 class Conversation:
     """A peer's messages about progress and addresses.
 
     Parameters
     ----------
-    host : Host
-    plan : RoundsPlan
     task : bytes
         Fingerprint of the task.
-    incarnation : int
-    mailbox : Mailbox
-    members : Members
     view : AddressBook
         Addresses of members, passed on among them.
-    view_settings : ViewSettings
     """
 
-    def __init__(
-        self,
-        *,
-        host: Host,
-        plan: RoundsPlan,
-        task: bytes,
-        incarnation: int,
-        mailbox: Mailbox,
-        members: Members,
-        view: AddressBook,
-        view_settings: ViewSettings,
-    ) -> None:
-        self._host = host
-        self._plan = plan
-        self._task = task
-        self._incarnation = incarnation
-        self._mailbox = mailbox
-        self._members = members
-        self._view = view
-        self._view_settings = view_settings
+    host: Host
+    plan: RoundsPlan
+    task: bytes
+    incarnation: int
+    mailbox: Mailbox
+    members: Members
+    view: AddressBook
+    view_settings: ViewSettings
+
+    def __post_init__(self) -> None:
         self._knocking: set[int] = set()
         self._errors = FirstErrors(logger)
 
@@ -85,16 +71,16 @@ class Conversation:
         UnexpectedRound, ReplayedMessage, PeerBusy
             As in `Mailbox.screen`.
         """
-        number = self._members.number(peer_id)
+        number = self.members.number(peer_id)
         if isinstance(message, View):
             self._learn(peer_id, message)
             return self._own_view(peer_id)
         if isinstance(message, RoundMessage):
-            kept = self._mailbox.keep(number, message)
-            self._members.present(number, round_number=message.header.round)
+            kept = self.mailbox.keep(number, message)
+            self.members.present(number, round_number=message.header.round)
             return encode(self._progress(kept=kept))
         if isinstance(message, Progress):
-            self._members.heard(number, message)
+            self.members.heard(number, message)
             return encode(self._progress(kept=False))
         raise MessageRefused("this message is not a request", got=type(message).__name__)
 
@@ -107,19 +93,19 @@ class Conversation:
             As in `Mailbox.screen`.
         """
         if isinstance(header, RoundHeader | Progress):
-            self._mailbox.screen(self._members.number(peer_id), header)
+            self.mailbox.screen(self.members.number(peer_id), header)
 
     async def greet(self) -> None:
         """Ask all members for their rounds, until each has answered once."""
         async with trio.open_nursery() as nursery:
-            for number in self._members.others:
+            for number in self.members.others:
                 nursery.start_soon(self._greet, number)
 
     async def announce(self) -> None:
         """Tell all members this peer's round, as far as they answer soon."""
         with trio.move_on_after(_ANNOUNCING_SECONDS):
             async with trio.open_nursery() as nursery:
-                for number in self._members.others:
+                for number in self.members.others:
                     nursery.start_soon(self._knock, number)
 
     async def knock(self) -> None:
@@ -127,7 +113,7 @@ class Conversation:
         async with trio.open_nursery() as nursery:
             while True:
                 await trio.sleep(_KNOCK_SECONDS)
-                for number in self._members.absent():
+                for number in self.members.absent():
                     if number not in self._knocking:
                         self._knocking.add(number)
                         nursery.start_soon(self._knock, number)
@@ -144,31 +130,31 @@ class Conversation:
         """Exchange members' addresses until cancelled, more often until the first answer."""
         answered = False
         while True:
-            await trio.sleep(self._view_settings.period if answered else _FIRST_CONTACT_SECONDS)
-            self._view.grow_older()
-            neighbour = self._view.choose(now=trio.current_time())
+            await trio.sleep(self.view_settings.period if answered else _FIRST_CONTACT_SECONDS)
+            self.view.grow_older()
+            neighbour = self.view.choose(now=trio.current_time())
             if neighbour is None:
                 continue
             frame = self._own_view(neighbour.peer_id)
             try:
-                reply = await self._host.exchange(
+                reply = await self.host.exchange(
                     neighbour.peer_id, neighbour.addresses, frame, seconds=_GREETING_SECONDS
                 )
             except (ExchangeFailed, MessageRefused):
-                self._view.failed(neighbour.peer_id, now=trio.current_time())
+                self.view.failed(neighbour.peer_id, now=trio.current_time())
                 continue
-            self._view.succeeded(neighbour.peer_id)
+            self.view.succeeded(neighbour.peer_id)
             if isinstance(reply, View):
                 self._learn(neighbour.peer_id, reply)
                 answered = True
 
     async def _greet(self, number: int) -> None:
         pause = _FIRST_RETRY_SECONDS
-        while number not in self._mailbox.claims:
+        while number not in self.mailbox.claims:
             try:
                 await self._ask(number)
             except (RefusedByNeighbour, MessageRefused) as error:
-                self._errors.log(self._members.label(number), error)
+                self._errors.log(self.members.label(number), error)
             except ExchangeFailed as error:
                 logger.debug("member %d was not reached: %s", number, error)
             await trio.sleep(pause)
@@ -176,34 +162,34 @@ class Conversation:
 
     async def _ask(self, number: int) -> None:
         """Exchange progress with a member."""
-        reply = await self._host.exchange(
-            self._members.peer_id(number),
-            self._members.addresses(number),
+        reply = await self.host.exchange(
+            self.members.peer_id(number),
+            self.members.addresses(number),
             encode(self._progress(kept=False)),
             seconds=_GREETING_SECONDS,
         )
         if not isinstance(reply, Progress):
             raise MessageRefused("the answer to a progress must be one", got=type(reply).__name__)
-        self._mailbox.screen(number, reply)
-        self._members.heard(number, reply)
+        self.mailbox.screen(number, reply)
+        self.members.heard(number, reply)
 
     def _progress(self, *, kept: bool) -> Progress:
-        position = self._mailbox.position
+        position = self.mailbox.position
         return Progress(
-            task=self._task,
-            agreement=self._plan.agreement,
-            incarnation=self._incarnation,
+            task=self.task,
+            agreement=self.plan.agreement,
+            incarnation=self.incarnation,
             round=position[0],
             exchange=position[1],
             kept=kept,
         )
 
     def _own_view(self, receiver: str) -> Frame:
-        observed = self._host.remote_address(receiver)
-        return encode(View(task=self._task, peers=self._view.tell(), observed=observed))
+        observed = self.host.remote_address(receiver)
+        return encode(View(task=self.task, peers=self.view.tell(), observed=observed))
 
     def _learn(self, teller: str, message: View) -> None:
-        self._host.observed(message.observed, observer=teller)
-        members = [each for each in message.peers if each.peer_id in self._plan.roster]
-        scope = Scope.LOOPBACK if self._view_settings.narrower else self._host.scope_of(teller)
-        self._view.learn(members[: self._view_settings.exchanged], teller=teller, scope=scope)
+        self.host.observed(message.observed, observer=teller)
+        members = [each for each in message.peers if each.peer_id in self.plan.roster]
+        scope = Scope.LOOPBACK if self.view_settings.narrower else self.host.scope_of(teller)
+        self.view.learn(members[: self.view_settings.exchanged], teller=teller, scope=scope)

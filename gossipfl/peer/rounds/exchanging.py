@@ -50,6 +50,7 @@ class Exchanged:
     too_late: bool
 
 
+@dataclass(kw_only=True, eq=False)
 class Exchanger:
     """Carries out exchanges.
 
@@ -60,18 +61,16 @@ class Exchanger:
 
     Parameters
     ----------
-    host : Host
-    mailbox : Mailbox
-    members : Members
     deadline : float
         Seconds.
     """
 
-    def __init__(self, *, host: Host, mailbox: Mailbox, members: Members, deadline: float) -> None:
-        self._host = host
-        self._mailbox = mailbox
-        self._members = members
-        self._deadline = deadline
+    host: Host
+    mailbox: Mailbox
+    members: Members
+    deadline: float
+
+    def __post_init__(self) -> None:
         self._errors = FirstErrors(logger)
 
     async def exchange(self, frames: Mapping[int, Frame], neighbours: Collection[int]) -> Exchanged:
@@ -85,21 +84,21 @@ class Exchanger:
             Numbers of the members whose rows are expected.
         """
         taken: dict[int, bool] = {}
-        present = {each: frame for each, frame in frames.items() if not self._members.is_absent(each)}
-        with trio.move_on_after(self._deadline):
+        present = {each: frame for each, frame in frames.items() if not self.members.is_absent(each)}
+        with trio.move_on_after(self.deadline):
             async with trio.open_nursery() as sends:
                 for recipient, frame in present.items():
                     sends.start_soon(self._send, recipient, frame, taken)
                 while present.keys() - taken.keys() or self._waits_for(neighbours):
-                    await self._mailbox.change()
+                    await self.mailbox.change()
                 sends.cancel_scope.cancel()
-        received = dict(self._mailbox.rows())
+        received = dict(self.mailbox.rows())
         missing = tuple(each for each in sorted(neighbours) if each not in received)
         for number in {*neighbours, *present}:
-            if number not in received and self._mailbox.has_passed(number):
+            if number not in received and self.mailbox.has_passed(number):
                 continue  # it is in a later exchange, not silent
             silent = number in missing or (number in present and number not in taken)
-            self._members.expected(number, arrived=not silent)
+            self.members.expected(number, arrived=not silent)
         return Exchanged(
             received=received,
             missing=missing,
@@ -108,9 +107,9 @@ class Exchanger:
         )
 
     def _waits_for(self, neighbours: Collection[int]) -> bool:
-        arrived = self._mailbox.rows()
+        arrived = self.mailbox.rows()
         return any(
-            each not in arrived and not self._mailbox.has_passed(each) and not self._members.is_absent(each)
+            each not in arrived and not self.mailbox.has_passed(each) and not self.members.is_absent(each)
             for each in neighbours
         )
 
@@ -124,22 +123,22 @@ class Exchanger:
                 # The row had arrived, and only the answer was lost.
                 taken[recipient] = error.code == ReplayedMessage.counter()
                 if not taken[recipient]:
-                    self._errors.log(self._members.label(recipient), error)
+                    self._errors.log(self.members.label(recipient), error)
             except MessageRefused as error:
                 taken[recipient] = False
-                self._errors.log(self._members.label(recipient), error)
+                self._errors.log(self.members.label(recipient), error)
             except ExchangeFailed as error:
                 logger.debug("member %d was not reached: %s", recipient, error)
                 await trio.sleep(pause)
                 pause = min(2 * pause, _LONGEST_RETRY_SECONDS)
-        self._mailbox.wake()
+        self.mailbox.wake()
 
     async def _sent(self, recipient: int, frame: Frame) -> bool:
-        peer_id = self._members.peer_id(recipient)
-        reply = await self._host.exchange(
-            peer_id, self._members.addresses(recipient), frame, seconds=self._deadline
+        peer_id = self.members.peer_id(recipient)
+        reply = await self.host.exchange(
+            peer_id, self.members.addresses(recipient), frame, seconds=self.deadline
         )
         if not isinstance(reply, Progress):
             raise MessageRefused("the answer to a row must be a progress", got=type(reply).__name__)
-        self._members.heard(recipient, reply)
+        self.members.heard(recipient, reply)
         return reply.kept

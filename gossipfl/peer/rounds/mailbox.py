@@ -36,8 +36,6 @@ class Claim:
 
     Parameters
     ----------
-    incarnation : int
-    position : Position
     heard : float
         Time of the report, in seconds of the mailbox's clock.
     """
@@ -47,6 +45,7 @@ class Claim:
     heard: float
 
 
+@dataclass(kw_only=True, eq=False)
 class Mailbox:
     """Messages from other members.
 
@@ -55,7 +54,6 @@ class Mailbox:
 
     Parameters
     ----------
-    plan : RoundsPlan
     ahead : int
         Number of later rounds from which rows are kept.
     position : Position
@@ -64,20 +62,14 @@ class Mailbox:
         Returns seconds, for `Claim.heard`.
     """
 
-    def __init__(
-        self,
-        *,
-        plan: RoundsPlan,
-        ahead: int,
-        position: Position,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._plan = plan
-        self._ahead = ahead
-        self._clock = clock
+    plan: RoundsPlan
+    ahead: int
+    position: Position
+    clock: Callable[[], float] = time.monotonic
+
+    def __post_init__(self) -> None:
         self._kept: dict[Position, dict[int, Received]] = {}
         self._changed = trio.Event()
-        self.position = position
         self.claims: dict[int, Claim] = {}
         self.late = 0
         """Number of rows that arrived after their exchange had ended."""
@@ -108,7 +100,7 @@ class Mailbox:
                     f"a row for exchange {header.exchange} of round {header.round} has been received already",
                     remedy="Each start of a peer does each round once.",
                 )
-        if header.round > self.position[0] + self._ahead:
+        if header.round > self.position[0] + self.ahead:
             self.note(sender, incarnation=header.incarnation, position=position)
             raise PeerBusy(f"the row is for round {header.round}, but this peer is in {self.position[0]}")
 
@@ -135,7 +127,7 @@ class Mailbox:
         """Remember a member's position, unless a later one is known."""
         known = self.claims.get(sender)
         if known is None or (incarnation, position) >= (known.incarnation, known.position):
-            self.claims[sender] = Claim(incarnation, position, self._clock())
+            self.claims[sender] = Claim(incarnation, position, self.clock())
             self.wake()
 
     def has_passed(self, sender: int) -> bool:
@@ -164,7 +156,7 @@ class Mailbox:
         within : float
             Seconds since a member must have been heard from.
         """
-        since = self._clock() - within
+        since = self.clock() - within
         rounds = sorted(claim.position[0] for claim in self.claims.values() if claim.heard >= since)
         return rounds[(len(rounds) - 1) // 2] if rounds else None
 
@@ -178,8 +170,8 @@ class Mailbox:
         await self._changed.wait()
 
     def _require_neighbour(self, sender: int, header: RoundHeader) -> None:
-        form = self._plan.forms[header.exchange]
-        if sender not in self._plan.mixing.neighbours(header.round, form, self._plan.number):
+        form = self.plan.forms[header.exchange]
+        if sender not in self.plan.mixing.neighbours(header.round, form, self.plan.number):
             raise UnexpectedRound(
                 f"member {sender} has no row for this peer in exchange {header.exchange} of round {header.round}",
                 remedy="Both peers must run the same version of gossipfl.",

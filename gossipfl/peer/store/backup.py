@@ -37,10 +37,8 @@ class Backup:
 
     Parameters
     ----------
-    peer_id : str
     made : float
         Seconds since 1970.
-    files : int
     size : int
         Bytes of the backup.
     left_out : tuple of str

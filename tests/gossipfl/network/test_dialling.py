@@ -67,7 +67,7 @@ def test_whatever_is_told_fails_as_that_exchange_alone(told, result):
         quick = limits(dial_seconds=1.0, resolve_seconds=0.5)
         with trio.fail_after(20):
             async with serving_host(limits=quick) as host:
-                host._dialler._resolver = Resolver(seconds=0.5, lookup=lookup)
+                host._dialler.resolver = Resolver(seconds=0.5, lookup=lookup)
                 for addresses in ([Hearsay(*each) for each in told], [address for address, _ in told]):
                     with pytest.raises((ExchangeFailed, MessageRefused)):
                         await host.exchange(PEER, addresses, model_frame(), seconds=2.0)
@@ -124,7 +124,7 @@ async def test_hearsay_leads_no_further_inward_than_its_teller(address, narrowes
         def lookup(_, port, *__):
             return [(socket.AF_INET, 1, 6, "", ("127.0.0.1", port))]
 
-        host._dialler._resolver = Resolver(seconds=1.0, lookup=lookup)
+        host._dialler.resolver = Resolver(seconds=1.0, lookup=lookup)
         told = Hearsay(address.format(port=tcp_address(target)[1]), narrowest)
         if dialled:
             await host.exchange(target.peer_id, [told], model_frame())

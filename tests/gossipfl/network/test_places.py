@@ -96,7 +96,7 @@ async def test_silent_connections_give_way_to_whoever_comes():
 
 
 def identity_of_host(host):
-    return host._announcer._identity
+    return host._announcer.identity
 
 
 @in_trio
