@@ -18,9 +18,13 @@ import trio
 
 from gossipfl.errors import GossipflError
 from gossipfl.files import write_atomically
-from gossipfl.network import limited_logger, parse_address, prefix_of
-from gossipfl.peer.gossip.book import KnownPeer, descriptor_from, descriptor_values
-from gossipfl.wire import PeerDescriptor, is_signed
+from gossipfl.network import limited_logger
+from gossipfl.peer.gossip.known_peer import (
+    KnownPeer,
+    descriptor_from,
+    descriptor_values,
+    require_sound,
+)
 
 __all__ = ["Acquaintance", "Acquaintances"]
 
@@ -137,9 +141,9 @@ class Acquaintances:
     def _make_room(self) -> None:
         """Forget the peer met longest ago, from the network that most of them are in."""
         others = [each for each in self._all.values() if not each.peer.is_bootstrap]
-        crowds = Counter(_network_of(each.peer) for each in others)
+        crowds = Counter(each.peer.network for each in others)
         most = max(crowds.values(), default=0)
-        crowded = [each for each in others if crowds[_network_of(each.peer)] == most]
+        crowded = [each for each in others if crowds[each.peer.network] == most]
         if crowded:
             del self._all[min(crowded, key=lambda each: each.met_at).peer.peer_id]
 
@@ -162,7 +166,7 @@ class Acquaintances:
         for each in values[:_MOST]:
             try:
                 descriptor, scope = descriptor_from(each)
-                _require_sound(descriptor)
+                require_sound(descriptor)
                 met_at, try_at = float(each["met_at"]), float(each["try_at"])
                 tries = int(each["tries"])
             except (KeyError, TypeError, ValueError, GossipflError) as error:
@@ -199,18 +203,3 @@ class Acquaintances:
             write_atomically(self.path, json.dumps({"version": 1, "peers": values}).encode())
         except OSError as error:
             logger.warning("the peers met so far cannot be saved: %s", error.strerror)
-
-
-def _require_sound(descriptor: PeerDescriptor) -> None:
-    if not is_signed(descriptor):
-        raise ValueError("the announcement is not signed by the peer that it names")
-    for address in descriptor.addresses:
-        parse_address(address, smallest_port=1)
-
-
-def _network_of(peer: KnownPeer) -> str:
-    """Return the network of a peer's first address, or the name if it is one."""
-    for address in peer.descriptor.addresses[:1]:
-        parsed = parse_address(address)
-        return parsed.host if parsed.is_name else prefix_of(parsed.host)
-    return ""

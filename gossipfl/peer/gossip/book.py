@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from gossipfl.errors import GossipflError, IdentityInUseTwice, InvalidAddress
-from gossipfl.network import Hearsay, Scope, limited_logger, parse_address
+from gossipfl.errors import GossipflError, IdentityInUseTwice
+from gossipfl.network import Scope, limited_logger
 from gossipfl.peer.gossip.doubles import Doubles
+from gossipfl.peer.gossip.known_peer import (
+    KnownPeer,
+    descriptor_from,
+    descriptor_values,
+    require_sound,
+)
 from gossipfl.recent import RecentMap
 from gossipfl.settings import ViewSettings
 from gossipfl.wire import PeerDescriptor, is_signed
 
-__all__ = ["AddressBook", "KnownPeer", "descriptor_from", "descriptor_values"]
+__all__ = ["AddressBook"]
 
 _FIRST_RETRY_SECONDS = 0.5
 _LONGEST_RETRY_SECONDS = 30.0
@@ -23,51 +29,6 @@ _LONGEST_BOOTSTRAP_RETRY_SECONDS = 4.0
 _MOST_GONE = 1024
 
 logger = limited_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KnownPeer:
-    """Another peer as this one knows it.
-
-    Parameters
-    ----------
-    descriptor : PeerDescriptor
-        Its identity and addresses, and their age.
-    failures : int
-        Consecutive failed exchanges with it.
-    retry_at : float
-        Earliest time to choose it again, in seconds of the event loop's clock.
-    configured : tuple of str
-        Addresses in the settings, if they name it; such a bootstrap peer is never forgotten.
-    narrowest : Scope
-        Narrowest scope of a learned address that may be dialled: that of the peer it was learned from.
-    """
-
-    descriptor: PeerDescriptor
-    failures: int = 0
-    retry_at: float = 0.0
-    configured: tuple[str, ...] = ()
-    narrowest: Scope = Scope.GLOBAL
-
-    @property
-    def peer_id(self) -> str:
-        """Its identity."""
-        return self.descriptor.peer_id
-
-    @property
-    def is_bootstrap(self) -> bool:
-        """Whether the settings name it."""
-        return bool(self.configured)
-
-    @property
-    def addresses(self) -> tuple[str | Hearsay, ...]:
-        """Addresses to try: first the learned ones, then the configured ones, which hearsay never replaces."""
-        heard = (
-            Hearsay(address, self.narrowest)
-            for address in self.descriptor.addresses
-            if address not in self.configured and parse_address(address).scope >= self.narrowest
-        )
-        return (*heard, *self.configured)
 
 
 class AddressBook:
@@ -190,10 +151,7 @@ class AddressBook:
                 known, descriptor=descriptor, narrowest=min(scope, known.narrowest)
             )
             return
-        if not is_signed(told):
-            raise InvalidAddress("the announcement is not signed by the peer that it names", got=told.peer_id)
-        for address in told.addresses:
-            parse_address(address, smallest_port=1)
+        require_sound(told)
         news = KnownPeer(descriptor=replace(told, age=age), narrowest=scope)
         if known is not None:
             news = replace(news, configured=known.configured)
@@ -282,33 +240,3 @@ class AddressBook:
                 logger.warning("skipped an invalid entry of the checkpoint's view: %s", repr(error))
                 continue
             self.learn([descriptor], teller="the checkpoint", scope=scope)
-
-
-def descriptor_values(peer: KnownPeer) -> dict[str, Any]:
-    """Return a peer's entry as plain values."""
-    return {
-        "peer_id": peer.peer_id,
-        "addresses": list(peer.descriptor.addresses),
-        "age": peer.descriptor.age,
-        "sequence": peer.descriptor.sequence,
-        "signature": peer.descriptor.signature.hex(),
-        "scope": int(peer.narrowest),
-    }
-
-
-def descriptor_from(values: Mapping[str, Any]) -> tuple[PeerDescriptor, Scope]:
-    """Return the descriptor and scope from `descriptor_values`; only their types are checked.
-
-    Raises
-    ------
-    KeyError, TypeError, ValueError
-        A value is missing, or has the wrong type.
-    """
-    descriptor = PeerDescriptor(
-        peer_id=str(values["peer_id"]),
-        addresses=tuple(map(str, values["addresses"])),
-        age=int(values["age"]),
-        sequence=int(values["sequence"]),
-        signature=bytes.fromhex(values["signature"]),
-    )
-    return descriptor, Scope(values["scope"])

@@ -23,9 +23,9 @@ from gossipfl.errors import (
     ReplayedMessage,
 )
 from gossipfl.network import Host, SenderRates
-from gossipfl.peer.gossip.book import KnownPeer
 from gossipfl.peer.gossip.events import Incoming
 from gossipfl.peer.gossip.joining import Joining
+from gossipfl.peer.gossip.known_peer import KnownPeer
 from gossipfl.peer.gossip.later_starts import LaterStarts
 from gossipfl.peer.gossip.learner import Learner
 from gossipfl.peer.gossip.meetings import Meetings

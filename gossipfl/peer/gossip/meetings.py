@@ -13,7 +13,7 @@ from gossipfl.errors import ExchangeFailed, MessageRefused, PeerBusy, RefusedByN
 from gossipfl.network import Host, Scope
 from gossipfl.network.rates import TokenBucket
 from gossipfl.peer.first_errors import FirstErrors
-from gossipfl.peer.gossip.book import KnownPeer
+from gossipfl.peer.gossip.known_peer import KnownPeer
 from gossipfl.peer.gossip.view import SampledView
 from gossipfl.settings import ViewSettings
 from gossipfl.wire import Frame, View, encode

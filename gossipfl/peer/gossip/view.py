@@ -15,9 +15,10 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 
 from gossipfl.errors import IdentityInUseTwice
-from gossipfl.network import Scope, parse_address, prefix_of
+from gossipfl.network import Scope, prefix_of
 from gossipfl.peer.gossip.acquaintances import Acquaintances
-from gossipfl.peer.gossip.book import AddressBook, KnownPeer, descriptor_values
+from gossipfl.peer.gossip.book import AddressBook
+from gossipfl.peer.gossip.known_peer import KnownPeer, descriptor_values
 from gossipfl.recent import RecentMap
 from gossipfl.settings import ViewSettings
 from gossipfl.wire import PeerDescriptor
@@ -282,10 +283,7 @@ class SampledView:
         if peer_id in self._networks:
             return self._networks[peer_id]
         known = self._book.get(peer_id)
-        for address in known.descriptor.addresses[:1] if known else ():
-            parsed = parse_address(address)
-            return parsed.host if parsed.is_name else prefix_of(parsed.host)
-        return ""
+        return known.network if known else ""
 
     def _note_network(self, peer_id: str) -> None:
         host = self._reached_at(peer_id)
