@@ -54,10 +54,6 @@ class Authority:
     """Verifies statements about a network, and stores the lasting ones.
 
     Times are seconds since 1970, passed in by the caller.
-
-    Parameters
-    ----------
-    network : Network
     """
 
     def __init__(self, network: Network) -> None:
@@ -160,10 +156,8 @@ class Authority:
 
         Parameters
         ----------
-        statement : Signed
         subject : bytes, length 32
             Public key that the peer has proved to hold.
-        now : float
 
         Raises
         ------

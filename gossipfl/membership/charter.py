@@ -56,7 +56,6 @@ def fingerprints(fields: Fields, *, binding: bytes) -> bytes:
 
     Parameters
     ----------
-    fields : mapping of str to str
     binding : bytes
         Hash of the connection's handshake.
     """

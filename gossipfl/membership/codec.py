@@ -44,7 +44,6 @@ class Reader:
 
     Parameters
     ----------
-    data : bytes
     what : str
         Name of the encoded object, for errors.
     """

@@ -175,7 +175,6 @@ class CertificateDoor:
 
     Parameters
     ----------
-    authority : Authority
     certificate : callable
         Returns this peer's own certificate.
     issue : callable, optional

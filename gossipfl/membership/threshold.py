@@ -91,7 +91,6 @@ class Threshold:
 
     Parameters
     ----------
-    door : Door
     charter : mapping of str to str
         Settings that all peers must share: values by name, in canonical JSON.
     """

@@ -49,10 +49,8 @@ class Connection:
     ----------
     secured : SecuredSocket
         The socket, and the identity proved in the handshake.
-    limits : NetworkLimits
     buffers : SharedBuffers
         Scratch memory of the host.
-    counters : NetworkCounters
     on_stream : callable
         Called with this connection and each stream that the other side opens.
     on_refused : callable

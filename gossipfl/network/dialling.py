@@ -87,10 +87,8 @@ class Dialler:
 
         Parameters
         ----------
-        peer_id : str
         addresses : sequence of str or Hearsay
             Tried in order, each with a short head start over the next. Invalid ones are skipped.
-        manner : DialManner, optional
 
         Raises
         ------

@@ -44,13 +44,8 @@ class Host:
 
     Parameters
     ----------
-    identity : Identity
-    expectation : Expectation
-    limits : NetworkLimits
-    counters : NetworkCounters
     threshold : Threshold or None
         Door and charter; None if everyone is admitted and no settings are compared.
-    reachability : Reachability
     nursery : trio.Nursery
         Holds all tasks of the host.
     """
@@ -149,7 +144,6 @@ class Host:
 
         Parameters
         ----------
-        peer_id : str
         addresses : sequence of str or Hearsay
             Multiaddresses to dial if necessary, the most likely first.
         frame : Frame

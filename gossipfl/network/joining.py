@@ -21,7 +21,6 @@ async def ask_for_grant(identity: Identity, invitation: Invitation, *, seconds: 
     ----------
     identity : Identity
         The identity to be certified.
-    invitation : Invitation
     seconds : float
         Time for each address.
 

@@ -65,8 +65,6 @@ class Listening:
             Limits connections.
         newcomers : Newcomers
             Limits handshakes.
-        upgrader : Upgrader
-        limits : NetworkLimits
         adopt : callable
             Serves a secured connection until it ends.
         on_refused : callable
@@ -138,7 +136,6 @@ async def open_listeners(
 
     Parameters
     ----------
-    addresses : sequence of PeerAddress
     last_ports : mapping of str to int, optional
         The port to try first for each address with port 0.
 

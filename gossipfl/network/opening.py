@@ -37,7 +37,6 @@ async def open_host(
 
     Parameters
     ----------
-    identity : Identity
     expectation : Expectation
         What received messages must match.
     listen : sequence of str
@@ -46,7 +45,6 @@ async def open_host(
         Multiaddresses at which others reach this peer, if not those of `listen` (behind a router, for example).
     last_ports : mapping of str to int, optional
         `Host.chosen_ports` of an earlier host, to be used again where they are free.
-    limits : NetworkLimits, optional
     threshold : Threshold, optional
         Door and charter: who is admitted, and which settings must be equal. By default nothing is checked.
     counters : NetworkCounters, optional

@@ -78,10 +78,6 @@ class Places:
 
     A quarter of the places is reserved for peers with standing. When all are taken, an exchange from another
     network displaces the slowest exchange without standing from the network that holds most places.
-
-    Parameters
-    ----------
-    limits : NetworkLimits
     """
 
     def __init__(self, limits: NetworkLimits) -> None:

@@ -55,12 +55,7 @@ class Neighbour:
 
 
 class StreamPool:
-    """The neighbours of a host with their idle streams.
-
-    Parameters
-    ----------
-    streams_per_neighbour : int
-    """
+    """The neighbours of a host with their idle streams."""
 
     def __init__(self, *, streams_per_neighbour: int) -> None:
         self._streams_per_neighbour = streams_per_neighbour

@@ -45,12 +45,7 @@ class TokenBucket:
 
 
 class PeerRates:
-    """Limits on each peer's frames and bytes a second.
-
-    Parameters
-    ----------
-    frames_per_second, bytes_per_second : float
-    """
+    """Limits on each peer's frames and bytes a second."""
 
     def __init__(self, *, frames_per_second: float, bytes_per_second: float) -> None:
         self._frames_per_second = frames_per_second

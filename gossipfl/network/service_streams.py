@@ -49,10 +49,6 @@ class ServiceStream:
 
     Parameters
     ----------
-    connection : Connection
-    stream : Stream
-    protocol : str
-    limits : ServiceLimits
     share : TokenBucket
         The peer's allowance of bytes a second.
     """

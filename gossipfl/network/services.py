@@ -184,7 +184,6 @@ class Services:
 
         Parameters
         ----------
-        peer_id : str
         protocols : sequence of str
             Proposed in order; if empty, nothing is negotiated.
         addresses : sequence of str or Hearsay, optional

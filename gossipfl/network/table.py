@@ -35,11 +35,6 @@ class ConnectionTable:
 
     A quarter of the places is reserved for peers with standing. When places run out, idle connections without
     standing are dropped, first those from the network prefix that holds most of them.
-
-    Parameters
-    ----------
-    limits : NetworkLimits
-    standing : Standing
     """
 
     def __init__(self, limits: NetworkLimits, standing: Standing) -> None:

@@ -144,7 +144,6 @@ def expectation_of(task: Task, *, gossip: GossipPlan | None = None) -> Expectati
 
     Parameters
     ----------
-    task : Task
     gossip : GossipPlan, optional
         Plan of a peer that gossips.
     """

@@ -12,12 +12,7 @@ _MOST = 1000  # others decide how many there are
 
 
 class FirstErrors:
-    """Logs the first error of each kind from each peer; the counters show the rest.
-
-    Parameters
-    ----------
-    logger : logging.Logger
-    """
+    """Logs the first error of each kind from each peer; the counters show the rest."""
 
     def __init__(self, logger: logging.Logger) -> None:
         self._logger = logger

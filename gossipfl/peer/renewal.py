@@ -56,11 +56,8 @@ async def renew_for_ever(
 
     Parameters
     ----------
-    task : Task
-    settings : PeerSettings
     first : Dataset
         The data that the peer started with.
-    learner : Learner
     publish : callable
         Called with new data, for evaluation.
     """

@@ -21,7 +21,6 @@ def new_normals(
 
     Parameters
     ----------
-    outgoing : Pipeline
     record : callable
         Appends a record.
     named : mapping of str to int

@@ -42,13 +42,7 @@ _HEADERS: dict[Kind, type[AnyHeader]] = {
 
 
 def parse_header(data: bytes | bytearray | memoryview, preamble: Preamble, *, limits: Limits) -> AnyHeader:
-    """Read a header.
-
-    Parameters
-    ----------
-    data : bytes-like, ``preamble.header_bytes`` bytes
-    preamble : Preamble
-    limits : Limits
+    """Read a header of ``preamble.header_bytes`` bytes.
 
     Raises
     ------
@@ -105,7 +99,6 @@ def decode_body(
         A header accepted by `check`.
     body : memoryview, of the length that `check` returned
         If writable and aligned, as from `allocate_body`, float32 is not copied and the row aliases it.
-    expectation : Expectation
 
     Raises
     ------

@@ -73,7 +73,6 @@ def encode_model(
         Further rows, float32 of shape [K], or [] for a single number.
     task, layout, age, incarnation, sequence, event, wants_answer
         As in `ModelHeader`.
-    limits : Limits, optional
 
     Raises
     ------
@@ -116,14 +115,12 @@ def encode_round(
 
     Parameters
     ----------
-    payload : tuple of PayloadTensor
     codec : str
         Name of the codec that encoded it, which the receiver must read.
     task, layout, agreement, incarnation
         As in `RoundHeader`.
     position : tuple of two int
         The round, and the exchange within it.
-    limits : Limits, optional
 
     Raises
     ------

@@ -71,12 +71,10 @@ def parse_preamble(
     limits: Limits,
     kinds: Collection[Kind] = ALL_KINDS,
 ) -> Preamble:
-    """Read a preamble. A refusal is read whatever its version, because its schema never changes.
+    """Read a preamble of 24 bytes. A refusal is read whatever its version, because its schema never changes.
 
     Parameters
     ----------
-    data : bytes-like, 24 bytes
-    limits : Limits
     kinds : collection of Kind
         The kinds allowed at this point of the exchange.
 

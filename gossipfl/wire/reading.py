@@ -61,7 +61,6 @@ def frame_reader(
 
     Parameters
     ----------
-    expectation : Expectation
     kinds : collection of Kind, optional
         The kinds allowed at this point of the exchange.
     allocate : callable, optional

@@ -23,7 +23,6 @@ class LibraryConnection(INetConn, IMuxedConn):
 
     Parameters
     ----------
-    connection : Connection
     open_stream : callable
         Opens a stream whose protocol is still to be negotiated.
     """

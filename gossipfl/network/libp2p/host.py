@@ -27,10 +27,6 @@ class LibraryHost(BasicHost):
     """A host with the library's interfaces; made by `open_library_host`.
 
     Protocols are negotiated by this project's host, which bounds the negotiation, not by the library.
-
-    Parameters
-    ----------
-    network : LibraryNetwork
     """
 
     def __init__(self, network: LibraryNetwork) -> None:
@@ -90,7 +86,6 @@ async def open_library_host(
 
     Parameters
     ----------
-    host : Host
     identity : Identity
         The host's own.
     limits : ServiceLimits, optional

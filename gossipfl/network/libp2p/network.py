@@ -43,12 +43,10 @@ class LibraryNetwork(Bookkeeping):
 
     Parameters
     ----------
-    host : Host
     identity : Identity
         The host's own.
     limits : ServiceLimits
         Limits of each of the library's services.
-    narrowest : Scope
     nursery : trio.Nursery
         Runs relayed connections and notifications.
     """

@@ -22,13 +22,7 @@ _PIECE_BYTES: Final = 65_536
 
 
 class LibraryStream(INetStream):
-    """A stream of a service.
-
-    Parameters
-    ----------
-    stream : ServiceStream
-    connection : LibraryConnection
-    """
+    """A stream of a service."""
 
     #: The library's ping metrics go nowhere.
     metric_send_channel = None

@@ -47,7 +47,6 @@ class Handshake:
 
     Parameters
     ----------
-    identity : Identity
     admit : callable
         Returns whether a proven peer id may connect.
     """
@@ -70,7 +69,6 @@ class Handshake:
 
         Parameters
         ----------
-        channel : Channel
         expected_peer : str or None
             The peer that this side dialled, which must prove this identity before it is sent this side's; None
             if the other side dialled.

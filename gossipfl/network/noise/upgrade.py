@@ -81,7 +81,6 @@ class Upgrader:
 
     Parameters
     ----------
-    identity : Identity
     admit : callable
         Returns whether a proven peer id may connect, whichever side dialled.
     threshold : Threshold, optional
@@ -110,8 +109,6 @@ class Upgrader:
 
         Parameters
         ----------
-        socket : trio.SocketStream
-        remote_address : str
         expected_peer : str or None
             The peer that this side dialled; None if the other side dialled.
 

@@ -12,6 +12,7 @@ HashiCorp, "Yamux", https://github.com/hashicorp/yamux/blob/master/spec.md
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import InitVar, dataclass
 from typing import Final
 
 from gossipfl.errors import MalformedFrame, MessageRefused, StreamLimitExceeded, WindowOverrun
@@ -38,6 +39,7 @@ _MOST_CONTROL_BYTES: Final = 64 * 1024
 _MOST_WINDOW: Final = 2**32 - 1
 
 
+@dataclass(kw_only=True, eq=False)
 class Multiplexer:
     """The streams of one connection.
 
@@ -59,24 +61,17 @@ class Multiplexer:
         Called with the error of every refusal that does not end the connection.
     """
 
-    def __init__(
-        self,
-        *,
-        is_initiator: bool,
-        receive_window: int,
-        most_inbound_streams: int,
-        on_stream: Callable[[Stream], None],
-        on_outgoing: Callable[[], None],
-        flush: Callable[[], None],
-        on_refused: Callable[[MessageRefused], None],
-    ) -> None:
+    is_initiator: InitVar[bool]
+    receive_window: int
+    most_inbound_streams: int
+    on_stream: Callable[[Stream], None]
+    on_outgoing: InitVar[Callable[[], None]]
+    flush: Callable[[], None]
+    on_refused: Callable[[MessageRefused], None]
+
+    def __post_init__(self, is_initiator: bool, on_outgoing: Callable[[], None]) -> None:
         self._parity = 1 if is_initiator else 0
         self._next_id = 1 if is_initiator else 2
-        self._receive_window = receive_window
-        self._most_inbound_streams = most_inbound_streams
-        self._on_stream = on_stream
-        self._on_refused = on_refused
-        self._flush = flush
 
         self.streams: dict[int, Stream] = {}
         self._inbound_streams = 0
@@ -148,7 +143,7 @@ class Multiplexer:
         """
         if stream.closed or stream.finished_by_remote or self._failure is not None:
             return
-        aim = max(INITIAL_WINDOW, min(self._receive_window, stream.wanted()))
+        aim = max(INITIAL_WINDOW, min(self.receive_window, stream.wanted()))
         grant = aim - stream.receive_window - len(stream.buffered)
         if grant >= aim // 2:
             stream.receive_window += grant
@@ -159,7 +154,7 @@ class Multiplexer:
     def send(self, stream: Stream) -> None:
         """Send the stream's outgoing bytes as soon as its window allows."""
         self.outgoing.add_stream(stream)
-        self._flush()
+        self.flush()
 
     def ping(self, value: int) -> None:
         """Send a ping, which the other side must answer."""
@@ -288,23 +283,23 @@ class Multiplexer:
     def _accept(self, stream_id: int) -> None:
         if stream_id % 2 == self._parity or stream_id == 0 or stream_id in self.streams:
             raise MalformedFrame("a stream was opened with an invalid id", got=stream_id)
-        if self._inbound_streams >= self._most_inbound_streams or self.gone_away:
+        if self._inbound_streams >= self.most_inbound_streams or self.gone_away:
             self._refuse_stream(stream_id)
             return
         stream = Stream(self, stream_id)
         self.streams[stream_id] = stream
         self._inbound_streams += 1
         self.outgoing.add_control(WINDOW_UPDATE, ACK, stream_id, 0)
-        self._on_stream(stream)
+        self.on_stream(stream)
 
     def _refuse_stream(self, stream_id: int) -> None:
         error = StreamLimitExceeded(
-            "the connection has too many streams", expected=f"at most {self._most_inbound_streams}"
+            "the connection has too many streams", expected=f"at most {self.most_inbound_streams}"
         )
         self._refused_streams += 1
-        if self._refused_streams > 8 * self._most_inbound_streams:
+        if self._refused_streams > 8 * self.most_inbound_streams:
             raise error
-        self._on_refused(error)
+        self.on_refused(error)
         self._discard_allowance += INITIAL_WINDOW
         self.outgoing.add_control(WINDOW_UPDATE, RST, stream_id, 0)
 

@@ -132,7 +132,6 @@ class Stream:
 
         Parameters
         ----------
-        pieces : sequence of bytes-like
         until_ended : bool, optional
             Whether to stop when the other side finishes sending, as it does when it refuses a request early. Not
             for answers, since the other side may finish sending right after its request.

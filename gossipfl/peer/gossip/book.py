@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import replace
+from dataclasses import InitVar, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,7 @@ _MOST_GONE = 1024
 logger = limited_logger(__name__)
 
 
+@dataclass(kw_only=True, eq=False)
 class AddressBook:
     """Announcements of a bounded number of peers; unreachable peers and old announcements are dropped first.
 
@@ -38,7 +39,6 @@ class AddressBook:
     ----------
     own : callable
         Returns this peer's own descriptor.
-    settings : ViewSettings
     generator : numpy.random.Generator
         For all random choices.
     bootstrap : iterable of PeerDescriptor
@@ -51,29 +51,24 @@ class AddressBook:
         Called with an error when an identity, this peer's or another's, is in use twice.
     """
 
-    def __init__(
-        self,
-        *,
-        own: Callable[[], PeerDescriptor],
-        settings: ViewSettings,
-        generator: np.random.Generator,
-        bootstrap: Iterable[PeerDescriptor] = (),
-        keeps: Callable[[str], bool] = lambda _: False,
-        outdo: Callable[[int], None] = lambda _: None,
-        doubled: Callable[[IdentityInUseTwice], None] = lambda _: None,
+    own: Callable[[], PeerDescriptor]
+    settings: ViewSettings
+    generator: np.random.Generator
+    bootstrap: InitVar[Iterable[PeerDescriptor]] = ()
+    keeps: Callable[[str], bool] = lambda _: False
+    outdo: Callable[[int], None] = lambda _: None
+    doubled: InitVar[Callable[[IdentityInUseTwice], None]] = lambda _: None
+
+    def __post_init__(
+        self, bootstrap: Iterable[PeerDescriptor], doubled: Callable[[IdentityInUseTwice], None]
     ) -> None:
-        self._own = own
-        self._settings = settings
-        self._generator = generator
-        self._keeps = keeps
-        self._outdo = outdo
         self._doubles = Doubles(doubled)
         # Sequences of announcements of peers that were forgotten because they did not answer.
         self._gone: RecentMap[str, int] = RecentMap(_MOST_GONE)
         self._known: dict[str, KnownPeer] = {
             each.peer_id: KnownPeer(descriptor=each, configured=each.addresses)
             for each in bootstrap
-            if each.peer_id != own().peer_id
+            if each.peer_id != self.own().peer_id
         }
 
     def __len__(self) -> int:
@@ -93,7 +88,7 @@ class AddressBook:
         candidates = [
             peer for peer in self._known.values() if peer.retry_at <= now and peer.peer_id not in exclude
         ]
-        return candidates[int(self._generator.integers(len(candidates)))] if candidates else None
+        return candidates[int(self.generator.integers(len(candidates)))] if candidates else None
 
     def tell(self) -> tuple[PeerDescriptor, ...]:
         """Return the contents of a view: this peer, and random others whose latest exchange did not fail."""
@@ -102,9 +97,9 @@ class AddressBook:
             for peer in self._known.values()
             if not peer.failures and peer.descriptor.signature
         ]
-        count = min(len(alive), self._settings.exchanged - 1)
-        chosen = self._generator.choice(len(alive), size=count, replace=False) if count else ()
-        return (self._own(), *(replace(alive[int(i)], age=alive[int(i)].age + 1) for i in chosen))
+        count = min(len(alive), self.settings.exchanged - 1)
+        chosen = self.generator.choice(len(alive), size=count, replace=False) if count else ()
+        return (self.own(), *(replace(alive[int(i)], age=alive[int(i)].age + 1) for i in chosen))
 
     def learn(self, descriptors: Iterable[PeerDescriptor], *, teller: str, scope: Scope) -> None:
         """Learn announcements from another peer.
@@ -116,7 +111,6 @@ class AddressBook:
 
         Parameters
         ----------
-        descriptors : iterable of PeerDescriptor
         teller : str
             Proven id of the peer that sent them.
         scope : Scope
@@ -130,11 +124,11 @@ class AddressBook:
         self._shrink()
 
     def _learn_one(self, told: PeerDescriptor, *, own_word: bool, scope: Scope) -> None:
-        own = self._own()
+        own = self.own()
         if told.peer_id == own.peer_id:
             if told.sequence > own.sequence and is_signed(told):
                 self._doubles.of_oneself(told, own)
-                self._outdo(told.sequence)
+                self.outdo(told.sequence)
             return
         known = self._known.get(told.peer_id)
         if known is not None and own_word:
@@ -161,16 +155,16 @@ class AddressBook:
         self._known[told.peer_id] = news
 
     def _shrink(self) -> None:
-        if len(self._known) <= self._settings.size:
+        if len(self._known) <= self.settings.size:
             return
-        kept = sum(self._keeps(peer_id) for peer_id in self._known)
-        surplus = len(self._known) - kept - self._settings.size
+        kept = sum(self.keeps(peer_id) for peer_id in self._known)
+        surplus = len(self._known) - kept - self.settings.size
         if surplus <= 0:
             return
         candidates = [
-            peer for peer in self._known.values() if not (peer.is_bootstrap or self._keeps(peer.peer_id))
+            peer for peer in self._known.values() if not (peer.is_bootstrap or self.keeps(peer.peer_id))
         ]
-        order = self._generator.permutation(len(candidates))
+        order = self.generator.permutation(len(candidates))
         worst_first = sorted(
             (candidates[int(i)] for i in order), key=lambda peer: (-peer.failures, -peer.descriptor.age)
         )
@@ -187,7 +181,7 @@ class AddressBook:
         known = self._known.get(peer_id)
         if known is not None:
             self._known[peer_id] = replace(known, configured=addresses)
-        elif addresses and peer_id != self._own().peer_id:
+        elif addresses and peer_id != self.own().peer_id:
             descriptor = PeerDescriptor(peer_id=peer_id, addresses=addresses, age=1)
             self._known[peer_id] = KnownPeer(descriptor=descriptor, configured=addresses)
 
@@ -214,7 +208,7 @@ class AddressBook:
         if known is None:
             return
         failures = known.failures + 1
-        if failures >= self._settings.failures and not known.is_bootstrap:
+        if failures >= self.settings.failures and not known.is_bootstrap:
             self._forget(known)
             return
         longest = _LONGEST_BOOTSTRAP_RETRY_SECONDS if known.is_bootstrap else _LONGEST_RETRY_SECONDS

@@ -60,7 +60,6 @@ def peers_in(text: str, *, source: str) -> dict[str, tuple[str, ...]]:
 
     Parameters
     ----------
-    text : str
     source : str
         Name of the file, for the warning.
     """

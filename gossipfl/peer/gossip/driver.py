@@ -39,7 +39,6 @@ def sampled_view(parts: Parts, path: Path, saved: Iterable[dict[str, Any]] = ())
 
     Parameters
     ----------
-    parts : Parts
     path : Path
         File of peers met earlier.
     saved : iterable of dict
@@ -71,9 +70,6 @@ def take_part_in_gossip(
 
     Parameters
     ----------
-    parts : Parts
-    plan : GossipPlan
-    view : SampledView
     directory : Path
         The peer's home.
 

@@ -28,7 +28,6 @@ class LossProbe:
 
     Parameters
     ----------
-    task : Task
     data : NodeData
         The peer's own.
     initial : Tensor
@@ -58,7 +57,6 @@ class Guard:
 
     Parameters
     ----------
-    settings : GateSettings
     probe : LossProbe, optional
         Without one, losses are not considered.
     clock : callable
@@ -91,7 +89,6 @@ class Guard:
         ----------
         nodes : Nodes
             The peer's own, ``B = 1``.
-        sender : str
         version : tuple of int
             Version of the sender's model.
         shared : Tensor

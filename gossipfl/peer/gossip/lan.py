@@ -51,7 +51,6 @@ class LocalNetwork:
 
     Parameters
     ----------
-    peer_id : str
     addresses : callable
         Returns the multiaddresses at which others can reach this peer now.
     task : bytes

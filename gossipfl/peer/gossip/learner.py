@@ -51,7 +51,6 @@ class Learner:
         Initial state.
     trainer : Trainer
         For this peer's own data.
-    algorithm : MessageAlgorithm
     merges_per_training : int
         Models merged between two trainings, if nodes train on receipt.
     patience : float

@@ -58,12 +58,10 @@ class SampledView:
     ----------
     own : callable
         Returns this peer's own descriptor.
-    settings : ViewSettings
     generator : numpy.random.Generator
         For choosing neighbours. Unpredictable choices use the operating system's generator.
     bootstrap : iterable of PeerDescriptor
         Peers that settings name.
-    acquaintances : Acquaintances
     reached_at : callable, optional
         Returns the IP address at which a peer is connected, or "".
     outdo : callable, optional
@@ -157,7 +155,6 @@ class SampledView:
         ----------
         peer_id : str
             Proven.
-        descriptors : sequence of PeerDescriptor
         scope : Scope
             Scope of the address from which it asked.
         """
@@ -187,7 +184,6 @@ class SampledView:
         ----------
         peer_id : str
             Proven.
-        descriptors : iterable of PeerDescriptor
         scope : Scope
             Scope of the address at which it answered.
         now : float

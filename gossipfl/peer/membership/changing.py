@@ -25,10 +25,8 @@ def put_out(store: MembershipStore, identity: Identity, peer_id: str, *, draft: 
 
     Parameters
     ----------
-    store : MembershipStore
     identity : Identity
         The peer's own.
-    peer_id : str
     draft : bool
         Whether only to return a statement for others to sign, without changing anything.
 

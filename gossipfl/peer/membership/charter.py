@@ -30,7 +30,6 @@ def charter_of(settings: PeerSettings, task: Task, *, layout: bytes) -> dict[str
     ----------
     settings : PeerSettings
         With all parameters of the algorithm.
-    task : Task
     layout : bytes, length 32
         Digest of the layout of messages.
 

@@ -32,11 +32,8 @@ class Entrance:
 
     Parameters
     ----------
-    settings : PeerSettings
     directory : Path
         The peer's membership directory.
-    identity : Identity
-    task : Task
     layout : bytes, length 32
         Digest of the layout of messages.
 

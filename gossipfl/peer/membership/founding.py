@@ -63,12 +63,10 @@ def found(
 
     Parameters
     ----------
-    store : MembershipStore
     identity : Identity
         The peer's own.
     name : str
         For people.
-    charter : mapping of str to str
     keys, threshold : int
         Number of network keys, and how many of them must sign.
     keys_directory : Path, optional

@@ -39,8 +39,6 @@ class Membership:
 
     Parameters
     ----------
-    store : MembershipStore
-    identity : Identity
     clock : callable, optional
         Returns seconds since 1970.
     """

@@ -53,8 +53,6 @@ def roster_book(parts: Parts, plan: RoundsPlan, saved: Iterable[dict[str, Any]] 
 
     Parameters
     ----------
-    parts : Parts
-    plan : RoundsPlan
     saved : iterable of dict
         The book from a checkpoint.
     """

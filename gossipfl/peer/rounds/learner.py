@@ -48,16 +48,8 @@ class RoundLearner:
     ----------
     state : State
         Initial state, whose event is the number of the first round.
-    plan : RoundsPlan
-    task : Task
     trainer : Trainer
         For this peer's own data.
-    incarnation : int
-    settings : RoundsSettings
-    mailbox : Mailbox
-    members : Members
-    exchanger : Exchanger
-    conversation : Conversation
     record : callable
         Called with one record for each exchange, round and jump, in order.
     """

@@ -19,7 +19,6 @@ class Members:
 
     Parameters
     ----------
-    roster : Roster
     number : int
         The peer's own.
     view : AddressBook

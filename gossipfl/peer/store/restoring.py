@@ -38,7 +38,6 @@ def restore(file: Path, directory: Path) -> dict[str, Any]:
 
     Parameters
     ----------
-    file : Path
     directory : Path
         Must not exist, or be empty.
 
