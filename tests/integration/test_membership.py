@@ -298,7 +298,12 @@ def test_damaged_files_are_named(tmp_path):
     own = founded(tmp_path / "alice")
     for path in (own.store.network_file, own.store.certificate_file):
         content = path.read_bytes()
-        for wrong in (b"", content[:-1], content[:40] + b"x" + content[41:], content + b"\0"):
+        for wrong in (
+            b"",
+            content[:-1],
+            content[:40] + bytes([content[40] ^ 1]) + content[41:],
+            content + b"\0",
+        ):
             path.write_bytes(wrong)
             with pytest.raises((MembershipError, NotAMember)):
                 Peer(tmp_path / "alice")
