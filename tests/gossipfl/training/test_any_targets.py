@@ -116,7 +116,10 @@ def check(case):
         expected, list(module.parameters()), allow_unused=True, materialize_grads=True
     )
     descended = rows[0] - 0.1 * torch.cat([gradient.reshape(-1) for gradient in gradients])
-    assert torch.allclose(nodes.rows, descended.expand_as(nodes.rows), rtol=tolerance, atol=tolerance / 10)
+    # Torch's own gradient may be 0 · ∞, such as that of soft_margin_loss where margins are large.
+    assert torch.allclose(
+        nodes.rows, descended.expand_as(nodes.rows), rtol=tolerance, atol=tolerance / 10, equal_nan=True
+    )
     return "trained"
 
 
