@@ -13,9 +13,11 @@ from gossipfl.errors import (
     CertificateOfAnotherPeer,
     CertificateRevoked,
     MalformedStatement,
+    NotAMember,
     TooFewSignatures,
 )
 from gossipfl.membership import Role, Signed
+from gossipfl.membership import authority as module
 from gossipfl.membership.signing import Signature
 
 from .members import KEYS, NOW, authority, certificate, charter, key, key_set, network, revocation, rotation
@@ -180,6 +182,35 @@ def test_the_charter_with_the_highest_number_holds():
     assert own.charter is not None and own.charter.fields == (("steps", "2"),)
     with pytest.raises(TooFewSignatures):
         own.learn(charter(of, {"steps": "3"}, keys=KEYS[1:2], number=3), now=NOW)
+
+
+@pytest.mark.parametrize(
+    ("statement", "error"),
+    [
+        (certificate(network(), BOB), MalformedStatement),
+        (revocation(network(name="other"), BOB), CertificateOfAnotherNetwork),
+        (charter(network(name="other"), {"steps": "1"}), CertificateOfAnotherNetwork),
+    ],
+    ids=["a certificate", "a revocation of another network", "a charter of another network"],
+)
+def test_what_is_no_news_of_this_network_is_not_passed_on(statement, error):
+    own = authority(network())
+    before = own.digest()
+    with pytest.raises(error):
+        own.learn(statement, now=NOW)
+    assert (own.digest(), own.revoked, own.charter) == (before, frozenset(), None)
+
+
+def test_an_issuer_can_fill_its_own_share_of_revocations_and_no_more(monkeypatch):
+    monkeypatch.setattr(module, "_MOST_REVOKED_BY_ISSUER", 2)
+    of = network()
+    own = authority(of, *(revocation(of, key(each), issuer=issuing(of)) for each in ("a", "b")))
+    assert not own.learn(revocation(of, key("a"), issuer=issuing(of)), now=NOW)  # known, and so not counted
+    with pytest.raises(NotAMember, match="too many peers were revoked"):
+        own.learn(revocation(of, key("c"), issuer=issuing(of)), now=NOW)
+    other = (BOB, certificate(of, BOB, role=Role.ISSUER))
+    assert own.learn(revocation(of, key("c"), issuer=other), now=NOW)
+    assert own.learn(revocation(of, ALICE), now=NOW)
 
 
 @given(st.permutations(range(6)))

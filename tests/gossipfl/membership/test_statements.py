@@ -1,10 +1,19 @@
 import contextlib
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gossipfl.errors import CertificateForged, IncompatibleCharter, InvalidInvitation, MalformedStatement
+from gossipfl.errors import (
+    CertificateForged,
+    CertificateOfAnotherNetwork,
+    IncompatibleCharter,
+    InvalidInvitation,
+    MalformedStatement,
+    NotAMember,
+    SettingError,
+)
 from gossipfl.membership import (
     Certificate,
     Charter,
@@ -18,9 +27,10 @@ from gossipfl.membership import (
     Signed,
 )
 from gossipfl.membership.charter import canonical, fingerprints, read_fingerprints, require_alike
-from gossipfl.membership.signing import Signature
+from gossipfl.membership.invitations import REQUEST_BYTES, number_in
+from gossipfl.membership.signing import MOST_STATEMENT_BYTES, Signature
 
-from .members import KEYS, certificate, key, network
+from .members import KEYS, NOW, certificate, charter, key, network
 
 DIGEST = st.binary(min_size=32, max_size=32)
 TIME = st.integers(0, 2**40)
@@ -172,3 +182,58 @@ def test_charters_are_alike_if_and_only_if_all_fields_are(one, other, binding):
 def test_fingerprints_are_of_one_connection():
     fields = canonical({"steps": 1})
     assert fingerprints(fields, binding=b"a" * 32) != fingerprints(fields, binding=b"b" * 32)
+
+
+def in_another_order(count):
+    """Statements of which some part is signed or sent in another order than the one form has, or twice."""
+    of, pairs = network(), tuple((f"name {each}", "1") for each in range(count))
+    signed = Signed(body=charter(of, {"steps": "1"}).body).signed_by(KEYS[:count])
+    yield replace(signed, body=replace(signed.body, fields=pairs[::-1]))
+    yield replace(signed, body=replace(signed.body, fields=(*pairs, pairs[-1])))
+    yield replace(signed, signatures=signed.signatures[::-1])
+    yield replace(signed, signatures=(*signed.signatures, signed.signatures[-1]))
+
+
+@pytest.mark.parametrize("statement", list(in_another_order(3)))
+def test_a_statement_has_one_order(statement):
+    with pytest.raises(MalformedStatement, match="not in order"):
+        Signed.from_bytes(statement.to_bytes())
+
+
+def test_a_statement_longer_than_any_is_not_read():
+    with pytest.raises(MalformedStatement, match="it is too long"):
+        Signed.from_bytes(certificate(network(), key("alice")).to_bytes() + bytes(MOST_STATEMENT_BYTES))
+
+
+def test_fingerprints_have_one_order():
+    one, two = (fingerprints({name: "1"}, binding=b"a" * 32)[1:] for name in ("one", "two"))
+    assert list(read_fingerprints(b"\x02" + one + two)) == ["one", "two"]
+    for wrong in (two + one, one + one):
+        with pytest.raises(MalformedStatement, match="not in order"):
+            read_fingerprints(b"\x02" + wrong)
+
+
+@pytest.mark.parametrize(
+    "values", [{"long": "x" * 511}, {"n" * 65: 1}, {f"name {each}": 1 for each in range(65)}]
+)
+def test_settings_that_fit_no_charter_are_refused(values):
+    with pytest.raises(SettingError, match="at most 64 values of 512 characters"):
+        canonical(values)
+
+
+@pytest.mark.parametrize("size", [0, REQUEST_BYTES - 1, REQUEST_BYTES + 1])
+def test_a_request_to_join_has_one_length(size):
+    assert number_in(bytes(REQUEST_BYTES)) == bytes(8)
+    with pytest.raises(MalformedStatement, match="not a request to join"):
+        number_in(bytes(size))
+
+
+def test_a_grant_of_another_network_than_invited_to_admits_nobody():
+    of, alice = network(), key("alice")
+    grant = Grant(network=of, certificate=certificate(of, alice), statements=())
+    same = Grant.from_bytes(grant.to_bytes())
+    assert same.authority(network=of.id, subject=alice.public_key, now=NOW).id == of.id
+    with pytest.raises(CertificateOfAnotherNetwork):
+        same.authority(network=network(name="other").id, subject=alice.public_key, now=NOW)
+    with pytest.raises(NotAMember):
+        same.authority(network=of.id, subject=key("bob").public_key, now=NOW)
