@@ -1,16 +1,15 @@
 """Entry points of an installed package: used by name in the commands, a scenario and a sweep."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import polars as pl
 import pytest
 
 from gossipfl.tasks import find_task
-from tests.installed import install
+from tests.gossipfl.cli.test_main import cli
+
+__all__ = ["cli"]
 
 EXAMPLE = (Path(__file__).parents[1] / "examples" / "coarse.py").read_text(encoding="utf-8")
 MODULE = (
@@ -85,28 +84,19 @@ grid.topology = ["ring", "ladder"]
 """
 
 
-@pytest.fixture(scope="module")
-def gossipfl(tmp_path_factory):
+@pytest.fixture
+def gossipfl(cli, installed, monkeypatch, tmp_path):
     """Run the command where such a package is installed, and nothing of it is in the current directory."""
-    site, here = tmp_path_factory.mktemp("site"), tmp_path_factory.mktemp("here")
-    install(site, "offered_package", MODULE, POINTS)
-    (here / "scenario.toml").write_text(SCENARIO)
-    (here / "sweep.toml").write_text(SWEEP)
-    path = os.pathsep.join([str(site), str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
+    installed("offered_package", MODULE, POINTS)
+    (tmp_path / "scenario.toml").write_text(SCENARIO)
+    (tmp_path / "sweep.toml").write_text(SWEEP)
+    monkeypatch.chdir(tmp_path)
 
     def run(*arguments):
-        done = subprocess.run(
-            [sys.executable, "-m", "gossipfl", *map(str, arguments)],
-            cwd=here,
-            env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+        code, out, err = cli(*arguments)
+        assert code == 0, err
+        return out
 
-    run.directory = here
     return run
 
 
@@ -118,9 +108,9 @@ def test_the_commands_show_its_algorithm_and_topology(gossipfl):
     assert "one rung every so many steps" in gossipfl("topology", "list", "ladder")
 
 
-def test_a_scenario_names_them(gossipfl):
+def test_a_scenario_names_them(gossipfl, tmp_path):
     gossipfl("sim", "run", "scenario.toml", "--out", "run", "--compile", "never")
-    evaluations = pl.read_parquet(gossipfl.directory / "run" / "evaluations.parquet")
+    evaluations = pl.read_parquet(tmp_path / "run" / "evaluations.parquet")
     assert evaluations["accuracy_mean"][-1] > evaluations["accuracy_mean"][0]
     assert evaluations["certainty_mean"].is_between(0, 1).all()
     message = find_task("digits").layout.shared_size + 8  # a byte a number, and two ends
@@ -128,9 +118,9 @@ def test_a_scenario_names_them(gossipfl):
 
 
 @pytest.mark.slow
-def test_a_sweep_names_them(gossipfl):
+def test_a_sweep_names_them(gossipfl, tmp_path):
     gossipfl("sim", "sweep", "sweep.toml", "--out", "sweep", "--jobs", "2", "--compile", "never")
-    summary = json.loads((gossipfl.directory / "sweep" / "summary.json").read_text())
+    summary = json.loads((tmp_path / "sweep" / "summary.json").read_text())
     points = [point["values"] for point in summary["points"]]
     assert len({json.dumps(point) for point in points}) == 4
     assert all(point["finished"] == 1 for point in summary["points"])
