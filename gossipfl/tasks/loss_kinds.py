@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from gossipfl.tasks.metrics import (
     Metric,
@@ -45,6 +45,7 @@ SAME_SHAPE_LOSSES = frozenset(_MODULES.values()) - CLASS_LOSSES
 _OF_REGRESSION: Mapping[str, Metric] = {"r2": r_squared, "mae": mean_absolute_error}
 _METRICS: Mapping[str | None, Mapping[str, Metric]] = {
     "multi_margin_loss": {"accuracy": class_accuracy},
+    "kl_div": {"accuracy": class_accuracy},
     "binary_cross_entropy": {"accuracy": partial(binary_accuracy, threshold=0.5)},
     "binary_cross_entropy_with_logits": {"accuracy": binary_accuracy},
     "multilabel_soft_margin_loss": {"accuracy": binary_accuracy},
@@ -100,14 +101,21 @@ def loss_kind(loss: Callable[..., Any]) -> LossKind:
         return LossKind()
 
 
+def _rate_error(outputs: Any, targets: Any, *, logarithmic: bool) -> Tensor:  # noqa: ANN401
+    """Mean absolute error of rates, whose logarithms the outputs may be."""
+    return mean_absolute_error(outputs.exp() if logarithmic else outputs, targets)
+
+
 def default_metrics(loss: Callable[..., Any]) -> dict[str, Metric]:
     """Metrics that fit a loss, the most important first.
 
     Accuracy of classes, per position where targets have positions; of each label where there are several; of
-    signs for margins; R² and the mean absolute error of regressions. A loss that is not torch's is treated as
-    one of classes.
+    signs for margins; R² and the mean absolute error of regressions, of rates the latter only. A loss that is not
+    torch's is treated as one of classes.
     """
     kind = loss_kind(loss)
     if kind.ignore_index is not None:
         return {"accuracy": partial(class_accuracy, ignore_index=kind.ignore_index)}
+    if kind.name == "poisson_nll_loss":
+        return {"mae": partial(_rate_error, logarithmic=bool(kind.settings.get("log_input", True)))}
     return dict(_METRICS.get(kind.name, {"accuracy": accuracy}))

@@ -3,6 +3,9 @@
 import cProfile
 import sys
 import time
+import uuid
+
+import pytest
 
 from gossipfl.randomness import clocks_read
 
@@ -21,3 +24,14 @@ def test_a_profiler_that_is_at_work_stays_at_work():
     with clocks_read() as found:
         time.time()
     assert found == {"time.time"}
+
+
+@pytest.mark.parametrize(
+    ("module", "found"), [("mine", {"posix.urandom"}), ("torch.fx.made", set()), ("numpy.made", set())]
+)
+def test_whoever_asks_for_entropy_through_the_standard_library_is_the_one_who_asks(module, found):
+    space = {"__name__": module, "uuid": uuid}
+    exec("def ask(): return uuid.uuid4()", space)
+    with clocks_read() as read:
+        space["ask"]()
+    assert read == found

@@ -179,6 +179,21 @@ def test_metrics_follow_the_loss(loss, model, targets, names):
     assert all(value.shape == (3,) and torch.isfinite(value).all() for value in measured.values())
 
 
+def test_metrics_of_distributions_and_rates_are_of_these():
+    wanted = torch.rand(6, 2, generator=GENERATOR).softmax(1)
+    loss = nn.KLDivLoss(reduction="batchmean")
+    task = task_of(lambda: nn.Sequential(nn.Linear(4, 2), nn.LogSoftmax(1)), loss, wanted)
+    found = task.evaluate(task.initial_row()[None], INPUTS, wanted)
+    module = task.build_module()
+    assert found["accuracy"].item() == (module(INPUTS).argmax(1) == wanted.argmax(1)).float().mean().item()
+    counts = torch.arange(6.0)[:, None]
+    for loss, rates in ((nn.PoissonNLLLoss(), torch.exp), (nn.PoissonNLLLoss(log_input=False), lambda o: o)):
+        task = task_of(column, loss, counts)
+        found = task.evaluate(task.initial_row()[None], INPUTS, counts)
+        expected = (rates(task.build_module()(INPUTS)) - counts).abs().mean().item()
+        assert found["mae"].item() == pytest.approx(expected, rel=1e-5)
+
+
 def test_a_perfect_binary_model_has_accuracy_one():
     class Sign(nn.Module):
         def __init__(self):
