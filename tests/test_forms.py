@@ -202,3 +202,38 @@ def test_hugging_face_data_sets_from_disk(tmp_path):
     for name in ("ids", "mask"):
         assert torch.equal(own.train_inputs[index][name], reference.train_inputs[index][name])
     assert torch.equal(own.train_targets[index], reference.train_targets[index])
+
+
+def test_lists_of_equal_length_are_samples_of_a_tensor(tmp_path):
+    datasets = pytest.importorskip("datasets")
+    rows = torch.arange(20).reshape(5, 4)
+    columns = {"ids": rows.tolist(), "label": [0, 1, 0, 1, 0]}
+    datasets.Dataset.from_dict(columns).save_to_disk(str(tmp_path / "rows"))
+    stored = datasets.load_from_disk(str(tmp_path / "rows"))
+    data = Dataset.stored(stored, stored, targets="label")
+    assert torch.equal(data.train_inputs[torch.tensor([4, 1])]["ids"], rows[[4, 1]])
+    assert torch.equal(data.test_inputs["ids"], rows)
+
+
+def test_a_part_of_stored_samples_has_its_own_numbers():
+    whole = form(form="on disk, ragged").dataset()
+    part = whole.train_targets.subset(np.array([7, 3, 59]))
+    assert len(part) == 3
+    assert torch.equal(part[torch.tensor([2, 0])], whole.train_targets[torch.tensor([59, 7])])
+    two_by_two = torch.tensor([[0, 1], [2, 0]])
+    assert torch.equal(part[two_by_two], whole.train_targets[torch.tensor([[7, 3], [59, 7]])])
+
+
+def test_what_a_transform_draws_from_torchs_own_generator_comes_from_the_seed():
+    def shared(inputs, targets, generator):
+        return inputs + torch.randn(inputs.shape), targets
+
+    inputs = torch.zeros(8, 3)
+    state = torch.get_rng_state()
+    first, _ = transformed(shared, (inputs, inputs), 1)
+    assert torch.equal(torch.get_rng_state(), state)
+    torch.rand(5)
+    again, _ = transformed(shared, (inputs, inputs), 1)
+    other, _ = transformed(shared, (inputs, inputs), 2)
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)

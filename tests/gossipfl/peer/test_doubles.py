@@ -68,6 +68,21 @@ def test_only_signs_that_are_new_count():
     assert len(found) == 8  # at 3, 6, 12, … signs
 
 
+def test_newer_words_from_another_place_are_no_sign():
+    found = []
+    signs = Doubles(found.append)
+    places = [f"/ip4/10.0.0.{place}/tcp/1" for place in (1, 2)]
+    for sequence in range(20):
+        known = announced(identity_of("A"), places[sequence % 2], sequence=sequence)
+        newer = announced(identity_of("A"), places[(sequence + 1) % 2], sequence=sequence + 1)
+        signs.of_another(newer, known)
+    assert not found
+    for sequence in range(3):
+        newer = announced(identity_of("A"), places[0], sequence=30 + sequence)
+        signs.of_another(announced(identity_of("A"), places[1], sequence=1), newer)
+    assert len(found) == 1
+
+
 def test_memory_of_signs_is_bounded():
     signs = Doubles(lambda _: None)
     for number in range(1500):
