@@ -25,7 +25,7 @@ def mixed(word: int) -> int:
 
 
 def mixed_all(words: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-    """Return `mixed` of every word, computed in place: uint64 of the same shape."""
+    """Return `mixed` of every word, computed in place where they are an array: uint64 of the same shape."""
     words ^= words >> np.uint64(30)
     words *= np.uint64(_FIRST)
     words ^= words >> np.uint64(27)

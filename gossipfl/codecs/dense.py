@@ -45,8 +45,11 @@ class DenseCodec(RowCodec):
             return 1.0 - float(torch.finfo(torch.bfloat16).eps / 2) ** 2
         return None
 
+    def compress(self, rows: Tensor, *, keys: Tensor) -> Tensor:
+        """Round rows ``[B, P]``, all at once; those of float64 too."""
+        return self._compressed(rows, keys)
+
     def _compressed(self, rows: Tensor, keys: Tensor) -> Tensor:
-        """Rows rounded; those of float64 too."""
         return rows.to(DTYPES[self.dtype]).to(rows.dtype)
 
     def payload_bytes(self, size: int) -> int:

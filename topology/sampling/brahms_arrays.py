@@ -194,12 +194,8 @@ def brahms_period(overlay: BrahmsOverlay, draws: BrahmsPeriodDraws) -> BrahmsOve
         later,
         pushed=_pushed(later, asked, draws.pushes),
         heard=_heard(later, partners, draws.lies),
-        proved=_if_alive(names, overlay.alive),
+        proved=packed(names, (names >= 0) & overlay.alive[names], names.shape[1]),
     )
-
-
-def _if_alive(values: Views, alive: Flags) -> Views:
-    return packed(values, (values >= 0) & alive[values], values.shape[1])
 
 
 def _ordered(values: Views, period: Keys, salt: int, *, width: int) -> Views:

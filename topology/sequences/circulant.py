@@ -44,9 +44,10 @@ def circulant(
 
 def _matrix(n: int, hops: Callable[[int], Hops], t: int) -> csr_array:
     weights = hops(t)
-    rows = np.tile(np.arange(n), len(weights))
-    distances = np.repeat(np.array(list(weights), dtype=np.int64), n)
-    return from_entries(n, rows, (rows - distances) % n, np.repeat(list(weights.values()), n))
+    nodes, distances = np.arange(n), np.array(list(weights), dtype=np.int64)
+    columns = (nodes - distances[:, None]) % n
+    shares = np.repeat(list(weights.values()), n)
+    return from_entries(n, np.tile(nodes, len(weights)), columns.ravel(), shares)
 
 
 def _row(n: int, hops: Callable[[int], Hops], t: int, i: int) -> Row:

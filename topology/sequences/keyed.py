@@ -32,8 +32,10 @@ def draw(key: int, counter: int) -> int:
 def draw_all(key: int | _UInts, counters: npt.ArrayLike) -> _UInts:
     """Return `draw` for every counter (and key), uint64 of their common shape."""
     with np.errstate(over="ignore"):
-        steps = (np.asarray(counters).astype(np.uint64) + np.uint64(1)) * np.uint64(GOLDEN)
-        return mixed_all(np.asarray(steps + np.asarray(key, dtype=np.uint64)))
+        words = np.asarray(counters).astype(np.uint64) + np.uint64(1)
+        words *= np.uint64(GOLDEN)
+        words = words + np.asarray(key, dtype=np.uint64)
+        return mixed_all(words)
 
 
 def derive_key(seed: int, *counters: int) -> int:
