@@ -32,6 +32,8 @@ _CLOCKS = {
     "datetime": {"now", "utcnow", "today"},
     "posix": {"urandom", "getrandom"},
 }
+#: What operators of torch call that compile themselves while they run: torch.cond, while_loop, flex_attention.
+_COMPILES_ITSELF = "setup_compilation_env"
 _INNOCENT = {"torch", "numpy", "logging", "warnings", "tqdm"}  # they measure and stamp
 _NESTED = 3  # how deep generators are looked for in a module's attributes
 
@@ -97,11 +99,14 @@ def _numpy_state() -> tuple[Any, ...]:
 def clocks_read() -> Iterator[set[str]]:
     """Find out which clocks, or entropy of the operating system, a block of code reads by itself.
 
+    ``"torch.compile"`` among them says that it compiles itself while it runs, with state of the whole process.
     Under cProfile, whose place this would take, none is found.
     """
     found: set[str] = set()
 
     def profile(frame: FrameType, event: str, argument: Any) -> None:  # noqa: ANN401
+        if event == "call" and frame.f_code.co_name == _COMPILES_ITSELF:
+            found.add("torch.compile")
         if event != "c_call":
             return
         owner = getattr(argument, "__module__", None) or getattr(

@@ -41,5 +41,5 @@ def rehearse(
             np.zeros(1, dtype=np.int64),
             steps=1,
         )
+        task.objective.require_classes(test_targets)
         task.evaluate(row, test_inputs, test_targets)
-    task.objective.require_classes(test_targets)

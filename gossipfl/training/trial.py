@@ -95,6 +95,13 @@ def try_out(
         before = constants_of(own.module, layout)
         second = differentiate(loss)
         after = constants_of(own.module, layout)
+    if "torch.compile" in clocks:
+        raise InvalidTask(
+            "the module has an operator that torch compiles while it runs, which is not safe in several threads",
+            expected="operators that are computed at once",
+            got="torch.cond, while_loop, scan or flex_attention",
+            remedy="Use torch.where, a Python if or loop, or scaled_dot_product_attention.",
+        )
     _require_repeatable(first, second, clocks)
     _require_same_form(own.module, form)
     changed = difference(before, after)

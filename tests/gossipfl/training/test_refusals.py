@@ -96,7 +96,15 @@ class LearnedScale(nn.Module):
         return functional.cross_entropy(outputs * self.scale, targets)
 
 
+def conditional(module, inputs):
+    return torch.cond(inputs.sum() > 0, module.body, lambda x: 2 * module.body(x), (inputs,))
+
+
 MODELS = {
+    "compiled while it runs": (
+        model_of(conditional),
+        r"torch compiles while it runs.*torch\.cond.*torch\.where",
+    ),
     "two parameters in one memory": (
         model_of(lambda m, x: m.body(x), in_one_memory),
         "first and second lie in the same memory",
