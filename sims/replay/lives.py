@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, NamedTuple
 
 from pydantic import BeforeValidator, Field, ValidationError
 
@@ -26,7 +25,7 @@ __all__ = [
     "RecordedPeer",
     "Version",
     "first_mistake",
-    "records_in",
+    "record_lines",
     "required_whole",
 ]
 
@@ -164,22 +163,12 @@ class Life:
         return self.events[number - self.first - 1]
 
 
-def records_in(paths: Iterable[Path]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """All whole records of some files in order, each with its place.
-
-    Raises
-    ------
-    TornRecords
-        If a line is no record.
-    """
+def record_lines(paths: Iterable[Path]) -> Iterator[tuple[Path, int, bytes]]:
+    """All whole lines of some files in order, each with its file and its number there."""
     for path in paths:
         content = path.read_bytes()
         for number, line in enumerate(content[: content.rfind(b"\n") + 1].splitlines(), start=1):
-            place = f"{path}:{number}"
-            with required_whole(place):
-                record = json.loads(line)
-                record["kind"]
-            yield place, record
+            yield path, number, line
 
 
 def first_mistake(error: ValidationError) -> str:
@@ -189,8 +178,14 @@ def first_mistake(error: ValidationError) -> str:
 
 
 @contextmanager
-def required_whole(place: str, what: str = "record") -> Iterator[None]:
-    """Require that a record has every key that is read here, with a value of its type.
+def required_whole(place: Callable[[], str], what: str = "record") -> Iterator[None]:
+    """Require that records have every key that is read here, with a value of its type.
+
+    Parameters
+    ----------
+    place : callable
+        Says where the present record is.
+    what : str
 
     Raises
     ------
@@ -205,7 +200,7 @@ def required_whole(place: str, what: str = "record") -> Iterator[None]:
         if isinstance(error, ValidationError):
             got = first_mistake(error)
         raise TornRecords(
-            f"{place} is no {what}",
+            f"{place()} is no {what}",
             got=got,
             remedy="Restore the file: everything after a damaged line depends on it.",
         ) from error

@@ -5,6 +5,7 @@ The format is described in ``docs/records.md``.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,9 +24,8 @@ from sims.replay.lives import (
     Life,
     RecordedData,
     RecordedPeer,
-    Version,
     first_mistake,
-    records_in,
+    record_lines,
     required_whole,
 )
 
@@ -104,13 +104,15 @@ def _read_life(paths: Sequence[Path]) -> Life | None:
     data: list[RecordedData] = []
     exchanges: list[Exchange] = []
     secrets: dict[int, bytes] = {}
-    for place, record in records_in(paths):
-        kind = record["kind"]
-        with required_whole(place):
+    path, number = paths[0], 1
+    with required_whole(lambda: f"{path}:{number}"):
+        for path, number, line in record_lines(paths):
+            record = json.loads(line)
+            kind = record["kind"]
             if start is None:
                 if kind not in ("start", "continued"):
                     raise TornRecords(
-                        f"{paths[0]} does not begin with the start of the peer",
+                        f"{path} does not begin with the start of the peer",
                         expected="kind start",
                         got=kind,
                     )
@@ -118,7 +120,9 @@ def _read_life(paths: Sequence[Path]) -> Life | None:
             elif kind in ("merge", "train", "clock", "adopt", "go_back"):
                 event = _event(record, peer=str(start["peer"]))
                 if event.number != before + 1:
-                    raise TornRecords(f"{place}: an event is missing", expected=before + 1, got=event.number)
+                    raise TornRecords(
+                        f"{path}:{number}: an event is missing", expected=before + 1, got=event.number
+                    )
                 events.append(event)
                 before = event.number
             if kind in ("start", "data") and "data" in record:
@@ -129,7 +133,7 @@ def _read_life(paths: Sequence[Path]) -> Life | None:
                 secrets[int(record["sequence"])] = bytes.fromhex(record["secret"])
     if start is None:
         return None
-    with required_whole(f"{paths[0]}:1", "start of a peer"):
+    with required_whole(lambda: f"{paths[0]}:1", "start of a peer"):
         is_whole = start["kind"] == "start"
         origin = start["resumed_from"] if is_whole else None
         read = {
@@ -162,13 +166,14 @@ def _settings(start: dict[str, Any], path: Path) -> PeerSettings:
 
 
 def _event(record: dict[str, Any], *, peer: str) -> Event:
-    """An event, and the versions that its record names."""
-    more: dict[str, object] = {} if record["trained"] else {"loss": None}
+    """An event; its record is completed with the versions that it names."""
+    if not record["trained"]:
+        record["loss"] = None
     if record["kind"] in ("merge", "adopt"):
-        more["source"] = Version(record["sender"], record["sender_incarnation"], record["sender_event"])
+        record["source"] = record["sender"], record["sender_incarnation"], record["sender_event"]
     else:
-        more |= {"sender_age": 0, "codec": ""}
-    for read, key in (("source", "good_event"), ("begun", "begun_event")):
+        record["sender_age"], record["codec"] = 0, ""
+    for version, key in (("source", "good_event"), ("begun", "begun_event")):
         if key in record:
-            more[read] = Version(peer, record["incarnation"], record[key])
-    return _EVENT.validate_python(record | more)
+            record[version] = peer, record["incarnation"], record[key]
+    return _EVENT.validate_python(record)

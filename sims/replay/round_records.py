@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -10,7 +11,7 @@ from pydantic import TypeAdapter
 from gossipfl.peer.store.record_files import record_files
 from gossipfl.rounds import Position
 from sims.replay.errors import OtherSettings, TornRecords
-from sims.replay.lives import Life, NanIfNull, RecordedPeer, records_in, required_whole
+from sims.replay.lives import Life, NanIfNull, RecordedPeer, record_lines, required_whole
 
 __all__ = ["Mix", "Outcome", "RoundLife", "learned_in_rounds", "read_round_life"]
 
@@ -92,20 +93,22 @@ def read_round_life(peer: RecordedPeer, life: Life) -> RoundLife:
     secrets: dict[Position, bytes] = {}
     outcomes: dict[int, Outcome] = {}
     last = life.first
-    for place, record in records_in(paths):
-        kind = record["kind"]
-        with required_whole(place):
+    path, number = paths[0], 1
+    with required_whole(lambda: f"{path}:{number}"):
+        for path, number, line in record_lines(paths):
+            record = json.loads(line)
+            kind = record["kind"]
             if kind == "mix":
                 position = (int(record["round"]), int(record["exchange"]))
                 if position[0] != last or (position[1] and (position[0], position[1] - 1) not in mixes):
                     raise TornRecords(
-                        f"{place}: an exchange is missing before {position[1]} of round {position[0]}"
+                        f"{path}:{number}: an exchange is missing before {position[1]} of round {position[0]}"
                     )
                 sent_by = dict(zip(record["members"], record["incarnations"], strict=True))
                 mixes[position] = _MIX.validate_python(record | {"incarnations": sent_by})
             elif kind == "round":
                 if record["exchanges"] and (last, int(record["exchanges"]) - 1) not in mixes:
-                    raise TornRecords(f"{place}: an exchange of round {last} is missing")
+                    raise TornRecords(f"{path}:{number}: an exchange of round {last} is missing")
                 outcomes[int(record["round"])] = _OUTCOME.validate_python(record)
                 last = int(record["event"])
             elif kind == "noise":
