@@ -6,6 +6,7 @@ import json
 import signal
 import sys
 import time
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -78,7 +79,7 @@ def demo(
     with on_signals(signal.SIGTERM, signal.SIGHUP, do=lambda number: sys.exit(128 + number)):
         summary = show_demo(plan, began=began, json_output=json_output, live=may_draw())
     if json_output:
-        typer.echo(json.dumps(summary.to_dict()))
+        typer.echo(json.dumps(asdict(summary)))
     sys.exit(0 if summary.converged else 1)
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from rich.table import Table
 
@@ -79,10 +78,6 @@ class Summary:
     restarted: list[int]
     directory: str
     picture: str
-
-    def to_dict(self) -> dict[str, Any]:
-        """As plain values."""
-        return asdict(self)
 
     @staticmethod
     def has_converged(gossip: Sequence[float], pooled: float) -> bool:

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import asdict
 
 import pytest
 import torch
@@ -122,4 +123,4 @@ def test_the_summary_is_json(tmp_path):
         name: {"bool": True, "str": "x"}.get(str(field.type), 1.5)
         for name, field in Summary.__dataclass_fields__.items()
     }
-    assert json.loads(json.dumps(Summary(**values).to_dict())) == values
+    assert json.loads(json.dumps(asdict(Summary(**values)))) == values
