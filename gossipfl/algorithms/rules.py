@@ -26,10 +26,10 @@ Hostile = Annotated[int, Parameter("b: how many neighbours of a node may be host
 
 
 class Combining(RoundAlgorithm):
-    """Train, send the model to all neighbours, and take what the rule makes of one's own and theirs.
+    """Train, send the model to all neighbours, and combine its own model with theirs by the rule.
 
-    Where a node has fewer rows than a rule with b hostile ones among them needs, it counts on as many as there may
-    be among those it has.
+    Where a node has fewer rows than the rule needs to withstand b hostile ones, it assumes the largest number of
+    hostile rows that the rule can withstand among those it has.
     """
 
     __slots__ = ()

@@ -131,9 +131,9 @@ class Evidence:
     ) -> int:
         """Credit a claimed age as far as others support it.
 
-        With a quorum no more than a little over the third quartile of the others' ages, or one's own: that a
-        quarter of them lie does not matter. Without one, no more than the fastest plausible pace explains since
-        the sender was last heard.
+        With a quorum, at most a little over the third quartile of the others' ages or over the node's own age,
+        so that a quarter of them may lie without effect. Without one, at most what the fastest plausible pace
+        explains since the sender was last heard.
 
         Parameters
         ----------

@@ -123,12 +123,12 @@ def judge(
     ----------
     comparison : Comparison
     median_distances, median_angles, median_norms : Tensor
-        Medians over the neighbours, one vote each, of ‖y − x‖, of 1 − cos(x, y), and of norms (one's own
-        among them), float64 ``[B]``; the received model's sender included. NaN where there are no neighbours to
-        compare with yet: what is not a bound of its own is then not looked at.
+        Medians over the neighbours, one vote each, of ‖y − x‖, of 1 − cos(x, y), and of norms (including the
+        node's own), float64 ``[B]``; the sender of the received model is included. NaN where there are no
+        neighbours to compare with yet: then nothing is too far, and norms are compared with the node's own.
     losses, largest_losses : Tensor
-        Losses of the means of one's own and the received models on samples of one's own, and the largest that
-        pass, ``[B]``; NaN where they are not looked at.
+        Losses of the mean of the node's own and the received model on the node's own samples, and the largest
+        that pass, ``[B]``; NaN where they are not checked.
     unmoved : Tensor
         How often in a row the senders have not moved, int64 ``[B]``.
     bounds : GateSettings

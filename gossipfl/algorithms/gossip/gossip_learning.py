@@ -95,9 +95,9 @@ class GossipLearning(MessageAlgorithm):
     def on_receipt(self, nodes: Nodes, message: Message, *, update: Update) -> Nodes:
         """Take one received model into each node.
 
-        Writing U for ``update`` and M for `merge` (Ormándi et al. 2013, Algorithm 2), with x one's own model
+        Writing U for ``update`` and M for `merge` (Ormándi et al. 2013, Algorithm 2), with x the node's own model
         and y the received one: RW gives ``U(y)``, MU ``U(M(x, y))``, UM ``M(U(x), U(y))``. (There x is the
-        model received before y; as in Hegedűs et al. 2021 it is one's current model here.) What stays local
+        model received before y; as in Hegedűs et al. 2021 it is the node's current model here.) What stays local
         (a personal head, buffers) and the optimiser's state stay the node's own throughout; the age becomes
         the larger of the two wherever both took part.
         """

@@ -65,7 +65,7 @@ class PushSum(MessageAlgorithm):
             carries=(_WEIGHT,),
             lost="returned",
             simulated_only="its mean is right only if no mass is ever lost or counted twice, and a peer that "
-            "hears no acknowledgement, or is restored from a checkpoint, cannot know which of its shares arrived "
+            "misses an acknowledgement, or is restored from a checkpoint, cannot know which of its shares arrived "
             "(docs/algorithms.md)",
         )
 

@@ -21,7 +21,7 @@ from gossipfl.training.nodes import Nodes
 __all__ = ["CONSENSUS_STEP_SIZE", "ChocoSGD"]
 
 CONSENSUS_STEP_SIZE = (
-    "γ: how far a node moves towards what neighbours sent; the coarser the codec, the smaller"
+    "γ: how far a node moves towards its neighbours; the coarser the codec, the smaller it must be"
 )
 
 _PUBLIC, _MIXED = "public copies", "mixed public copies"
@@ -60,7 +60,7 @@ class ChocoSGD(RoundAlgorithm):
     @property
     def requirements(self) -> Requirements:
         """The same symmetric, doubly stochastic matrix in every round."""
-        harm = "public copies that differ move the mean on and on, unless restart_every is set"
+        harm = "public copies that differ keep shifting the mean, unless restart_every is set"
         return Requirements(
             symmetric=True, static=True, every_message=harm if self.restart_every is None else None
         )

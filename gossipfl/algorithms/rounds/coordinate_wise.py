@@ -20,7 +20,7 @@ __all__ = ["CoordinateMedian", "TrimmedMean"]
 
 @dataclass(frozen=True, slots=True)
 class TrimmedMean(Combining):
-    """Mean of each coordinate over one's own row and the neighbours', without the b largest and b smallest."""
+    """Mean of each coordinate over own and neighbours' rows, without the b largest and b smallest values."""
 
     name = "trimmed_mean"
     paper = "Yin et al., ICML 2018; Fang, Yang & Bajwa, IEEE TSIPN 2022"
@@ -29,7 +29,7 @@ class TrimmedMean(Combining):
     hostile: Hostile = 1
 
     def combine(self, around: Neighbourhood) -> Tensor:
-        """Cut both ends off, as far as a number is left."""
+        """Cut b values off each end, fewer if none would be left."""
         everyone = around.including_own()
         counts = everyone.present.sum(dim=1)
         cut = torch.clamp((counts - 1) // 2, max=self.hostile)
@@ -38,7 +38,7 @@ class TrimmedMean(Combining):
 
 @dataclass(frozen=True, slots=True)
 class CoordinateMedian(Combining):
-    """Median of each coordinate over one's own row and the neighbours': the mean of two in the middle."""
+    """Median of each coordinate over own and neighbours' rows; with an even number, the mean of the middle two."""
 
     name = "coordinate_median"
     paper = "Yin et al., ICML 2018; Fang, Yang & Bajwa, IEEE TSIPN 2022"

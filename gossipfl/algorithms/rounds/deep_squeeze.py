@@ -24,7 +24,7 @@ _ERROR = "compression errors"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeepSqueeze(RoundAlgorithm):
-    """Train, send the compressed model plus the previous error, and move towards what the neighbours sent.
+    """Train, send the compressed model plus the previous error, and move towards the neighbours' messages.
 
     A round is, with e_i at first zero,
 

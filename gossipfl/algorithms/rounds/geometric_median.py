@@ -22,9 +22,9 @@ _SMOOTHING = "ν: distances below it count as ν, so that a row at the median do
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GeometricMedian(Combining):
-    """The point whose distances to one's own row and the neighbours' have the least sum.
+    """The point with the smallest sum of distances to the node's own row and its neighbours'.
 
-    From one's own row z, T times: ``z ← Σ_j β_j x_j / Σ_j β_j`` with ``β_j = 1 / max(ν, ‖z − x_j‖)``.
+    From the node's own row z, T times: ``z ← Σ_j β_j x_j / Σ_j β_j`` with ``β_j = 1 / max(ν, ‖z − x_j‖)``.
     """
 
     name = "geometric_median"

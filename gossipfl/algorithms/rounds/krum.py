@@ -21,7 +21,7 @@ __all__ = ["Krum"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Krum(Combining):
-    """Mean of the m rows with the least scores, one's own among the n candidates; m = 1 is Krum.
+    """Mean of the m rows with the lowest scores; the node's own row is one of the n candidates. m = 1 is Krum.
 
     The score of a row is the sum of squares of its distances to the n − b nearest rows, itself included, as in
     Allouah et al., "Fixing by mixing", AISTATS 2023; the first paper counts one row fewer.

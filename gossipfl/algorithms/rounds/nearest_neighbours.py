@@ -18,7 +18,7 @@ __all__ = ["NearestNeighbours"]
 
 @dataclass(frozen=True, slots=True)
 class NearestNeighbours(Combining):
-    """Mean of one's own row and the neighbours', without the b that are farthest from one's own."""
+    """Mean of the node's own row and its neighbours', without the b that are farthest from its own."""
 
     name = "nearest_neighbours"
     paper = "Farhadkhani et al., ICML 2023"
@@ -27,7 +27,7 @@ class NearestNeighbours(Combining):
     hostile: Hostile = 1
 
     def combine(self, around: Neighbourhood) -> Tensor:
-        """Leave out the farthest; one's own is always there."""
+        """Leave out the farthest rows; the node's own is always kept."""
         everyone = around.including_own()
         distances = (everyone.rows - around.own[:, None]).norm(dim=2)
         ranks, _ = nearest_first(distances, everyone.present)
