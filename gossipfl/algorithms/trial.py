@@ -174,12 +174,9 @@ class Trial:
             yield nodes, kept
             nodes = after
 
-    def trained_alone(self, rounds: int) -> Tensor:
-        """Rows after the same number of updates without any exchange."""
-        nodes = self.first()
-        for _ in range(rounds):
-            nodes = trial_training(self.numbers, rate=self.rate).update(nodes)
-        return nodes.rows
+    def trained_alone(self, steps: Tensor) -> Tensor:
+        """Rows after so many steps of each node, ``[5]``, without any exchange."""
+        return trial_training(self.numbers, rate=self.rate).update(self.first(), steps).rows
 
     def exchanges(self, rounds: int) -> Iterator[tuple[Nodes, list[tuple[str, int]]]]:
         """Nodes after each round, and the kind and width of each of its exchanges."""

@@ -12,6 +12,7 @@ import copy
 import hashlib
 import logging
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -119,7 +120,11 @@ class Programme:
                 graph = make_fx(plain)(*arguments)
             trials.require(graph)
         except Exception as error:  # whatever a user's module may do while being traced
-            logger.warning("%s cannot be traced and runs eagerly, more slowly: %s", self.name, error)
+            logger.warning(
+                "%s runs eagerly, with the same results but more slowly, for it cannot be traced: %s",
+                self.name,
+                _first_sentence(error),
+            )
             return None
         try:
             rewritten = classes_first(copy.deepcopy(graph))
@@ -195,6 +200,14 @@ def _digest(tensor: Tensor) -> str:
     """Form and numbers of a constant: the text of a tensor leaves out most of a large one."""
     numbers = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
     return f"{list(tensor.shape)} {tensor.dtype} {hashlib.sha256(numbers.data).hexdigest()}"
+
+
+def _first_sentence(error: BaseException) -> str:
+    """Say what an error is at its root; what torch advises after that is for those who trace."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    said = str(error).strip().partition("\n")[0]
+    return f"{type(error).__name__}: {re.split(r'(?<=[^.])[.!] | - ', said)[0][:200]}"
 
 
 def _shapes(arguments: Sequence[Tensor], growing: Sequence[int]) -> tuple[tuple[tuple[int, ...], str], ...]:

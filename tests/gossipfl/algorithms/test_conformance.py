@@ -112,6 +112,20 @@ class Leaking(Averaging):
         return replace(trained, rows=rows)
 
 
+class Forgetting(Averaging):
+    def round(self, nodes, context):
+        trained = context.local.update(nodes)
+        mixed = yield Exchange(self.sent(trained, context))
+        return replace(nodes.with_shared(mixed.rows, ages=trained.ages), steps=trained.steps)
+
+
+class Patient(Averaging):
+    def round(self, nodes, context):
+        trained = context.local.update(nodes, steps=2 + context.numbers % 2)
+        mixed = yield Exchange(self.sent(trained, context))
+        return self.ended(trained, mixed.rows)
+
+
 class Changing(Averaging):
     def sent(self, trained, context):
         rows = trained.rows[:, : context.shared_size]
@@ -151,6 +165,7 @@ class Raising(Averaging):
         (Drawing, "the same start gives the same end", "two runs"),
         (InPlace, "it changes nothing that it is given", "rows"),
         (Leaking, "what stays local", "without any training"),
+        (Forgetting, "what stays local", r"steps of `context.local`.*; got numbers up to"),
         (Changing, "every round exchanges the same shapes", "12"),
         (FirstIsSpecial, "nodes in another order", "differ by"),
         (LookingAround, "a node alone", "node 0 ends"),
@@ -169,6 +184,10 @@ def test_the_right_one_conforms_and_a_mean_that_moves_may_be_declared():
     assert problems(Averaging()) == {}
     declared = dataclass(frozen=True)(type("Declared", (Shrinking,), {"preserves_mean": False}))
     assert problems(declared()) == {}
+
+
+def test_an_algorithm_may_choose_how_many_steps_each_node_does():
+    assert problems(dataclass(frozen=True)(Patient)()) == {}
 
 
 @dataclass(frozen=True)

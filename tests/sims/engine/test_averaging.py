@@ -299,7 +299,7 @@ def test_what_an_algorithm_is_not_defined_on_is_refused_by_name(name, overrides,
     ("name", "overrides", "says"),
     [
         ("epidemic_learning", ("algorithm.degree=4", RING), "brings its own network"),
-        ("epidemic_learning", ("algorithm.degree=15",), "cannot send to 15 others"),
+        ("epidemic_learning", ("algorithm.degree=15",), "expected s of at most n - 1 = 14; got 15"),
         ("epidemic_learning", ("algorithm.degree=2", "algorithm.weights=uniform"), "weighs by itself"),
         ("epidemic_learning", (), "degree"),
         ("fedavg", (RING,), "brings its own network"),
