@@ -108,11 +108,15 @@ class PeerProcess:
 
     @property
     def out(self) -> str:
-        return (self.home.directory / "out").read_text()
+        return self._written("out")
 
     @property
     def err(self) -> str:
-        return (self.home.directory / "err").read_text()
+        return self._written("err")
+
+    def _written(self, name: str) -> str:
+        path = self.home.directory / name  # a forked process makes it once it runs
+        return path.read_text() if path.exists() else ""
 
     def status(self):
         """What this very process last said, or None."""
