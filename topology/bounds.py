@@ -21,6 +21,7 @@ __all__ = [
     "check_degree",
     "check_fraction",
     "check_number",
+    "is_within",
 ]
 
 Natural = Annotated[int, Ge(0)]
@@ -33,6 +34,11 @@ _SIGNS: Mapping[str, tuple[str, Callable[[float, float], bool]]] = {
     "lt": ("<", operator.lt),
     "le": ("<=", operator.le),
 }
+
+
+def is_within(value: float, **bounds: float) -> bool:
+    """Whether a number is within its bounds: ``gt``, ``ge``, ``lt``, ``le``, as of `annotated_types.Interval`."""
+    return all(_SIGNS[sign][1](value, end) for sign, end in bounds.items())
 
 
 def check_at_least(name: str, value: int, least: int) -> int:
@@ -49,12 +55,9 @@ def check_at_least(name: str, value: int, least: int) -> int:
 
 
 def check_number(name: str, value: float, *, remedy: str | None = None, **bounds: float) -> float:
-    """Return `value` as a float, or raise `InvalidParameter` unless it is a number within its bounds.
-
-    Bounds are ``gt``, ``ge``, ``lt`` and ``le``, as of `annotated_types.Interval`.
-    """
+    """Return `value` as a float, or raise `InvalidParameter` unless it is a number within its bounds."""
     given: object = value
-    if not isinstance(given, Real) or not all(_SIGNS[sign][1](value, end) for sign, end in bounds.items()):
+    if not isinstance(given, Real) or not is_within(value, **bounds):
         raise InvalidParameter(
             f"{name} is out of range",
             expected=" and ".join(f"{name} {_SIGNS[sign][0]} {end:g}" for sign, end in bounds.items()),

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from gossipfl.algorithms.author_calls import on_answer, on_clock, on_receipt, start_nodes
 from gossipfl.algorithms.base import RoundAlgorithm
-from gossipfl.algorithms.declaration import Algorithm, settings_model, settings_of, with_settings
+from gossipfl.algorithms.declaration import Algorithm
+from gossipfl.algorithms.file_form import settings_model, settings_of, with_settings
 from gossipfl.algorithms.messages import MessageAlgorithm
 from gossipfl.algorithms.trial import LOCAL, SHARED, Trial, differences, first_nodes, trial_training
 from gossipfl.errors import GossipflError

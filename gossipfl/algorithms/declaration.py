@@ -4,15 +4,13 @@ An algorithm is one frozen dataclass. Its parameters are its fields, each annota
 
     consensus_step_size: Annotated[float, Parameter("γ, the coarser the codec, the smaller", gt=0, le=1)] = 1.0
 
-From that are derived a scenario's ``[algorithm]`` section, a peer's settings and flags, the keys of sweeps, what
-`gossipfl algorithms` shows, and the tables of the documentation.
+From that are derived a scenario's ``[algorithm]`` section, a peer's settings and flags, the keys of sweeps
+(`gossipfl.algorithms.file_form`), what `gossipfl algorithms` shows, and the tables of the documentation.
 """
 
 from __future__ import annotations
 
 import typing
-import warnings
-from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import cache
 from numbers import Integral, Real
@@ -24,46 +22,26 @@ from typing import (
     ClassVar,
     Literal,
     Self,
-    TypeVar,
     Union,
     get_args,
     get_origin,
 )
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, create_model, model_validator
+from pydantic import AfterValidator
 
-from gossipfl.codecs import Compressor, codec
-from gossipfl.errors import GossipflError, OldSpelling, SettingError
+from gossipfl.codecs import Compressor
+from gossipfl.errors import SettingError
+from topology.bounds import is_within
 
 if TYPE_CHECKING:
     from gossipfl.rows import Layout
 
 __all__ = [
     "Algorithm",
-    "CodecName",
     "DeclaredParameter",
     "Parameter",
-    "Settings",
     "parameters_of",
-    "settings_model",
-    "settings_of",
-    "with_settings",
 ]
-
-T = TypeVar("T")
-
-
-def _known_codec(name: str) -> str:
-    try:
-        codec(name)
-    except GossipflError as error:
-        shown = type(error)(error.what, expected=error.expected, remedy=error.remedy)
-        raise ValueError(str(shown)) from None
-    return name
-
-
-CodecName = Annotated[str, AfterValidator(_known_codec)]
-"""How files name a codec."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,12 +90,7 @@ class Parameter:
 
     def allows(self, value: float) -> bool:
         """Whether a number is within the bounds."""
-        return not (
-            (self.gt is not None and not value > self.gt)
-            or (self.ge is not None and not value >= self.ge)
-            or (self.lt is not None and not value < self.lt)
-            or (self.le is not None and not value <= self.le)
-        )
+        return is_within(value, **self.bounds)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,73 +196,6 @@ def _all_parameters(declared: type) -> tuple[DeclaredParameter, ...]:
     return tuple(found)
 
 
-class Settings(BaseModel):
-    """Parameters as files have them: numbers, words and tables; subclasses are derived by `settings_model`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    _old_names: ClassVar[Mapping[str, str]] = {}
-
-    @model_validator(mode="before")
-    @classmethod
-    def _in_todays_spelling(cls, values: Any) -> Any:  # noqa: ANN401
-        if not isinstance(values, Mapping) or not cls._old_names.keys() & values.keys():
-            return values
-        renamed = dict(values)
-        for old, new in cls._old_names.items():
-            if old in renamed and new not in renamed:
-                warnings.warn(OldSpelling(f"the parameter {old!r} is now called {new!r}"), stacklevel=2)
-                renamed[new] = renamed.pop(old)
-        return renamed
-
-
-def settings_model(declared: type, *, base: type[Settings] = Settings) -> type[Settings]:
-    """The pydantic model of a dataclass's parameters in files.
-
-    Parameters
-    ----------
-    declared : type
-        A dataclass: an algorithm, or the type of one of its parameters.
-    base : type
-        With the keys that are common to all algorithms of a kind; a parameter of the same name takes their place.
-    """
-    return _derived(declared, base)
-
-
-@cache
-def _derived(declared: Any, base: Any) -> type[Settings]:  # noqa: ANN401  (mypy takes no class for hashable)
-    parameters = parameters_of(declared)
-    fields_of_model: dict[str, Any] = {each.name: _field(each) for each in parameters}
-    make: Any = create_model  # mypy would treat the result as a distinct class
-    model: type[Settings] = make(
-        declared.__name__,
-        __base__=base,
-        __doc__=declared.__doc__,
-        __module__=declared.__module__,
-        **fields_of_model,
-    )
-    model._old_names = {each.about.formerly: each.name for each in parameters if each.about.formerly}
-    return model
-
-
-def with_settings(declared: type[T], settings: BaseModel) -> T:
-    """Make a dataclass from its settings.
-
-    Raises
-    ------
-    SettingError
-        If the dataclass refuses them.
-    """
-    return declared(
-        **{each.name: _made(each.kind, getattr(settings, each.name)) for each in parameters_of(declared)}
-    )
-
-
-def settings_of(instance: object) -> dict[str, Any]:
-    """Parameters of an algorithm as a file would have them, defaults included."""
-    return {each.name: _written(getattr(instance, each.name)) for each in parameters_of(type(instance))}
-
-
 def _require_fitting(declared: type[Algorithm], parameter: DeclaredParameter, value: object) -> None:
     about = parameter.about
     if not _is_of_kind(value, parameter.kind):
@@ -331,48 +237,6 @@ def _passes(value: Any, check: object) -> bool:  # noqa: ANN401
         except ValueError:
             return False
     return True
-
-
-def _field(parameter: DeclaredParameter) -> tuple[Any, Any]:
-    """A parameter as a field of a pydantic model."""
-    about = parameter.about
-    rest: dict[str, Any] = {"description": about.description or None, **about.bounds}
-    if parameter.default is MISSING:
-        return _plain(parameter.kind), Field(**rest)
-    if is_dataclass(parameter.default):
-        model, default = _plain(type(parameter.default)), settings_of(parameter.default)
-        return _plain(parameter.kind), Field(default_factory=lambda: model(**default), **rest)
-    return _plain(parameter.kind), Field(_written(parameter.default), **rest)
-
-
-def _plain(kind: Any) -> Any:  # noqa: ANN401  (any annotation)
-    """The type of a value's form in a file: a codec's name, a table for a dataclass."""
-    if kind is Compressor:
-        return CodecName
-    if isinstance(kind, type) and is_dataclass(kind):
-        return settings_model(kind)
-    if get_origin(kind) in (Union, UnionType):
-        return Union[tuple(_plain(each) for each in get_args(kind))]  # noqa: UP007  (made at run time)
-    return kind
-
-
-def _made(kind: Any, value: Any) -> Any:  # noqa: ANN401
-    """The value that an algorithm gets for a form in a file."""
-    kinds = (kind, *get_args(kind))
-    if isinstance(value, str) and Compressor in kinds:
-        return codec(value)
-    if isinstance(value, Settings):
-        return with_settings(
-            next(each for each in kinds if isinstance(each, type) and is_dataclass(each)), value
-        )
-    return value
-
-
-def _written(value: Any) -> Any:  # noqa: ANN401
-    """The form in a file for a value of an algorithm."""
-    if is_dataclass(value) and not hasattr(value, "payload_bytes"):
-        return settings_of(value)
-    return value.name if hasattr(value, "payload_bytes") else value
 
 
 def _kind_name(kind: Any) -> str:  # noqa: ANN401

@@ -6,14 +6,8 @@ from dataclasses import MISSING, asdict, dataclass
 from typing import Any
 
 from gossipfl.algorithms.base import Requirements, RoundAlgorithm
-from gossipfl.algorithms.declaration import (
-    Algorithm,
-    DeclaredParameter,
-    parameters_of,
-    settings_model,
-    settings_of,
-    with_settings,
-)
+from gossipfl.algorithms.declaration import Algorithm, DeclaredParameter, parameters_of
+from gossipfl.algorithms.file_form import settings_model, settings_of, with_settings
 from gossipfl.algorithms.registry import name_of
 
 __all__ = ["Description", "described", "example_settings", "mixing_in_words"]

@@ -20,17 +20,14 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Literal, TypeAlias, final
+from typing import Literal, TypeAlias, final
 
-from pydantic import AfterValidator
 from torch import Tensor
 
 from gossipfl.algorithms.declaration import Algorithm
 from gossipfl.algorithms.gossip.flow import PROACTIVE, Flow
 from gossipfl.algorithms.gossip.sharing import WHOLE, Sharing
 from gossipfl.errors import SettingError
-from gossipfl.outgoing import Draws, Pipeline
-from gossipfl.settings.codec_names import parse_model_codec_name
 from gossipfl.training.nodes import Nodes
 
 __all__ = [
@@ -39,11 +36,8 @@ __all__ = [
     "Behaviour",
     "Message",
     "MessageAlgorithm",
-    "ModelCodecName",
     "Occasion",
     "Update",
-    "as_received",
-    "transformed",
 ]
 
 Occasion = Literal["clock", "receipt", "answer"]
@@ -57,15 +51,6 @@ CODEC = "how models are sent: bfloat16, float16, int8[:BUCKET] or qsgd:LEVELS[:B
 
 #: Name among what a message carries of the velocities (SGD) or first moments (AdamW) of shared parameters.
 MOMENTUM = "momentum"
-
-
-def _keeps_models(name: str) -> str:
-    parse_model_codec_name(name)
-    return name
-
-
-ModelCodecName = Annotated[str, AfterValidator(_keeps_models)]
-"""How files name a codec that simulated nodes send models with."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -320,43 +305,6 @@ class MessageAlgorithm(Algorithm, ABC):
             rows=received.rows + (trained.rows - before.rows),
             ages=received.ages + (trained.ages - before.ages),
         )
-
-
-def transformed(message: Message, outgoing: Pipeline, draws: Draws) -> Message:
-    """Messages as passed to their codec: rows ``[B, K]`` transformed, single numbers unchanged.
-
-    Parameters
-    ----------
-    message : Message
-    outgoing : Pipeline
-        Without a mask.
-    draws : Draws
-        Each of a message's rows draws for itself.
-    """
-    if not outgoing.transformations:
-        return message
-    rows = _rows(message)
-    new = [outgoing.transform(each, draws, row=place) for place, each in enumerate(rows.values())]
-    return _with_rows(message, dict(zip(rows, new, strict=True)))
-
-
-def as_received(message: Message, outgoing: Pipeline, draws: Draws) -> Message:
-    """Messages as their receivers decode them."""
-    message, codec = transformed(message, outgoing, draws), outgoing.codec
-    if codec is None:
-        return message
-    rows = _rows(message)
-    return _with_rows(message, {name: codec.compress(each, keys=draws.keys) for name, each in rows.items()})
-
-
-def _rows(message: Message) -> dict[str, Tensor]:
-    """All rows ``[B, K]`` of messages; the model has the empty name."""
-    return {"": message.shared, **{name: rows for name, rows in message.carried.items() if rows.dim() > 1}}
-
-
-def _with_rows(message: Message, rows: Mapping[str, Tensor]) -> Message:
-    carried = {name: rows.get(name, each) for name, each in message.carried.items()}
-    return replace(message, shared=rows[""], carried=carried)
 
 
 def _carried(nodes: Nodes, name: str, shared_size: int) -> Tensor:

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 from pydantic import ValidationError
 
-from gossipfl.algorithms.declaration import Algorithm, Settings, settings_model, settings_of, with_settings
+from gossipfl.algorithms.declaration import Algorithm
+from gossipfl.algorithms.file_form import Settings, settings_model, settings_of, with_settings
 from gossipfl.errors import InvalidAlgorithm, OldSpelling, SettingError, UnknownAlgorithm
 from gossipfl.settings.error_messages import expectation
 from topology.plugins import is_object_name, load_object, load_offered, offered, source_of

@@ -15,7 +15,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
-from gossipfl.errors import SettingError
+from gossipfl.errors import GossipflError, SettingError
 from topology.plugins import is_object_name, offered
 from topology.spelling import did_you_mean
 
@@ -26,6 +26,7 @@ __all__ = [
     "CodecName",
     "KnownCodec",
     "ModelCodec",
+    "accepted",
     "parse_codec_name",
     "parse_model_codec_name",
     "require_model_codec",
@@ -172,17 +173,17 @@ def _number(text: str, *, fraction: bool) -> int | float | None:
 
 def require_model_codec(name: str) -> str:
     """Return a name that `parse_model_codec_name` takes, or raise ValueError, as pydantic expects."""
-    return _accepted(parse_model_codec_name, name)
+    return accepted(parse_model_codec_name, name)
 
 
-def _accepted(parse: Callable[[str], CodecName], name: str) -> str:
+def accepted(take: Callable[[str], object], name: str) -> str:
+    """Return a name that a function takes, or raise its error as ValueError, as pydantic expects."""
     try:
-        parse(name)
-    except SettingError as error:
-        remedy = f". {error.remedy}" if error.remedy else ""
-        raise ValueError(f"{error.what}; expected {error.expected}{remedy}") from None
+        take(name)
+    except GossipflError as error:
+        raise ValueError(str(error)) from None
     return name
 
 
-KnownCodec = Annotated[str, AfterValidator(partial(_accepted, parse_codec_name))]
+KnownCodec = Annotated[str, AfterValidator(partial(accepted, parse_codec_name))]
 ModelCodec = Annotated[str, AfterValidator(require_model_codec)]

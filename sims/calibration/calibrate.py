@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gossipfl.algorithms.declaration import settings_of
+from gossipfl.algorithms.file_form import settings_of
 from gossipfl.peer.gossip.plan import gossip_algorithm
 from gossipfl.settings import PeerSettings
 from gossipfl.tasks import find_task

@@ -32,7 +32,7 @@ from torch import Tensor
 
 from gossipfl.algorithms import Message
 from gossipfl.algorithms.author_calls import on_answer, on_clock, on_receipt
-from gossipfl.algorithms.messages import as_received
+from gossipfl.algorithms.in_transit import as_received
 from gossipfl.codecs.draws import receipt_keys
 from gossipfl.outgoing import Draws
 from gossipfl.training import Nodes

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gossipfl.algorithms.author_calls import on_answer, on_clock, on_receipt
-from gossipfl.algorithms.messages import MessageAlgorithm, Update, as_received
+from gossipfl.algorithms.in_transit import as_received
+from gossipfl.algorithms.messages import MessageAlgorithm, Update
 from gossipfl.codecs.draws import receipt_keys
 from gossipfl.outgoing import IN_FULL, Draws, Pipeline
 from gossipfl.tasks.failures import training_failures_named

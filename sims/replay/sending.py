@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gossipfl.algorithms import Message
 from gossipfl.algorithms.gate import let_in
-from gossipfl.algorithms.messages import as_received
+from gossipfl.algorithms.in_transit import as_received
 from gossipfl.codecs import codec
 from gossipfl.codecs.draws import normals
 from gossipfl.outgoing import Draws, Pipeline, pipeline_of, secret_normals

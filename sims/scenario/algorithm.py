@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from gossipfl.algorithms import Algorithm, RoundAlgorithm
-from gossipfl.algorithms.declaration import CodecName, Settings, settings_model, with_settings
+from gossipfl.algorithms.file_form import Settings, UsableCodec, settings_model, with_settings
 from gossipfl.algorithms.registry import algorithm_names, bundled, find_algorithm, name_of
 from gossipfl.errors import GossipflError, SettingError
 from gossipfl.rows import Layout
@@ -29,7 +29,7 @@ class _RoundSettings(Settings):
         description="mixing weights, where the topology is a graph; Metropolis–Hastings unless given, uniform on "
         "directed graphs",
     )
-    codec: CodecName | None = Field(
+    codec: UsableCodec | None = Field(
         None, description="how rows are sent, e.g. bfloat16, int8, qsgd:256 or top:0.01; as float32 if unset"
     )
 

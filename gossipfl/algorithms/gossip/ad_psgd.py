@@ -13,7 +13,8 @@ import torch
 
 from gossipfl.algorithms.declaration import Parameter
 from gossipfl.algorithms.gossip.merging import merge
-from gossipfl.algorithms.messages import CODEC, Behaviour, Message, MessageAlgorithm, ModelCodecName, Update
+from gossipfl.algorithms.messages import CODEC, Behaviour, Message, MessageAlgorithm, Update
+from gossipfl.settings.codec_names import ModelCodec
 from gossipfl.training.nodes import Nodes
 
 __all__ = ["ADPSGD"]
@@ -40,7 +41,7 @@ class ADPSGD(MessageAlgorithm):
     rule = "x̂_i = x_i, then x_i ← ½(x_i + x_j) − ηg(x̂_i) and x_j ← ½(x_i + x_j): the requesting node trains"
     sends = "2P an exchange"
 
-    codec: Annotated[ModelCodecName | None, Parameter(CODEC, in_peers="exchange.codec")] = None
+    codec: Annotated[ModelCodec | None, Parameter(CODEC, in_peers="exchange.codec")] = None
 
     @property
     def behaviour(self) -> Behaviour:

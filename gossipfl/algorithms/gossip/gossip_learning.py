@@ -19,8 +19,9 @@ from gossipfl.algorithms.declaration import Parameter
 from gossipfl.algorithms.gossip.flow import PROACTIVE, Flow
 from gossipfl.algorithms.gossip.merging import Weighting, merge
 from gossipfl.algorithms.gossip.sharing import WHOLE, Sharing
-from gossipfl.algorithms.messages import CODEC, Behaviour, Message, MessageAlgorithm, ModelCodecName, Update
+from gossipfl.algorithms.messages import CODEC, Behaviour, Message, MessageAlgorithm, Update
 from gossipfl.errors import SettingError
+from gossipfl.settings.codec_names import ModelCodec
 from gossipfl.training.nodes import Nodes
 
 __all__ = ["GossipLearning"]
@@ -69,7 +70,7 @@ class GossipLearning(MessageAlgorithm):
     sharing: Annotated[
         Sharing, Parameter("how much of a model each message carries; parts are merged by MU")
     ] = WHOLE
-    codec: Annotated[ModelCodecName | None, Parameter(CODEC, in_peers="exchange.codec")] = None
+    codec: Annotated[ModelCodec | None, Parameter(CODEC, in_peers="exchange.codec")] = None
 
     def check(self) -> None:
         """Refuse parameters without effect, and parts of models that replace whole ones."""

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 import trio
 
-from gossipfl.algorithms.messages import transformed
+from gossipfl.algorithms.in_transit import transformed
 from gossipfl.codecs import FLOAT32, is_finite, message_key
 from gossipfl.outgoing import Draws, Pipeline
 from gossipfl.peer.gossip.events import State

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from gossipfl.algorithms import MessageAlgorithm, make_algorithm, resumed
-from gossipfl.algorithms.declaration import parameters_of, settings_of
+from gossipfl.algorithms.declaration import parameters_of
+from gossipfl.algorithms.file_form import settings_of
 from gossipfl.algorithms.for_peers import find_for_peers, require_in_peers
 from gossipfl.algorithms.registry import bundled, digest_of
 from gossipfl.errors import SettingError

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from gossipfl.algorithms.declaration import settings_of
+from gossipfl.algorithms.file_form import settings_of
 from gossipfl.errors import SettingError
 from gossipfl.membership import Authority, canonical
 from gossipfl.rounds.plan import round_algorithm

@@ -13,7 +13,7 @@ import polars as pl
 import torch
 from numpy.typing import NDArray
 
-from gossipfl.algorithms.declaration import settings_of
+from gossipfl.algorithms.file_form import settings_of
 from gossipfl.codecs import codec
 from gossipfl.errors import GossipflError
 from gossipfl.outgoing import pipeline_of

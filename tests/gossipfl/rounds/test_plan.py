@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from gossipfl.algorithms import algorithm_names, make_algorithm
-from gossipfl.algorithms.declaration import settings_of
+from gossipfl.algorithms.file_form import settings_of
 from gossipfl.codecs import FLOAT32
 from gossipfl.errors import CorruptCheckpoint, GossipflError, OldSpelling, SettingError
 from gossipfl.network import Identity
