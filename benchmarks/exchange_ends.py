@@ -29,7 +29,7 @@ FLOAT32 = codec("float32")
 TASK, LAYOUT = b"t" * 32, b"l" * 32
 BARE_PROTOCOL = "/benchmark/bare/1.0.0"
 BEST_CHUNK = 65_507  # one Yamux frame in one Noise message: the fastest size of write for a stock stream
-LIMITS = NetworkLimits(frames_per_second=1e6, bytes_per_second=1e12)
+LIMITS = NetworkLimits(frames_per_second=1e6, bytes_per_second=1e12, small_frames_per_second=1e9)
 
 
 def expectation(payload_bytes):

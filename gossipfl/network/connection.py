@@ -23,7 +23,7 @@ from gossipfl.network.log_limits import limited_logger
 from gossipfl.network.noise.upgrade import SecuredSocket
 from gossipfl.network.rates import TokenBucket
 from gossipfl.network.turns import StreamTurns
-from gossipfl.network.yamux.multiplexer import Multiplexer
+from gossipfl.network.yamux.multiplexer import SMALL_BYTES, Multiplexer
 from gossipfl.network.yamux.stream import Stream
 
 __all__ = ["Connection"]
@@ -80,6 +80,11 @@ class Connection:
         self._useless = TokenBucket(
             rate=limits.useless_frames_per_second,
             burst=10 * limits.useless_frames_per_second,
+            now=trio.current_time(),
+        )
+        self._small = TokenBucket(
+            rate=limits.small_frames_per_second,
+            burst=2 * limits.small_frames_per_second,
             now=trio.current_time(),
         )
         self._unsent: _Batch | None = None
@@ -215,26 +220,34 @@ class Connection:
         position = 0
         try:
             while (size := opener.find(received, position)) is not None:
-                if not opener.plain_size(size):
-                    multiplexer.useless_frames += 1
-                target = multiplexer.target_for(opener.plain_size(size))
+                plain_size = opener.plain_size(size)
+                multiplexer.useless_frames += not plain_size
+                multiplexer.small_frames += plain_size < SMALL_BYTES
+                target = multiplexer.target_for(plain_size)
                 if target is not None:
                     multiplexer.advance(opener.open(received, position, size, target))
                 else:
                     multiplexer.receive(plaintext[: opener.open(received, position, size, plaintext)])
                 position = opener.end(position, size)
+                if multiplexer.useless_frames or multiplexer.small_frames:  # after each, as it may hold 5,000
+                    self._charge_frames()
         except InvalidTag as error:
             raise MalformedFrame("a record was not sealed by the authenticated peer") from error
-        if multiplexer.useless_frames:
-            self._charge_useless_frames()
         return bytes(received[position:])
 
-    def _charge_useless_frames(self) -> None:
-        count, self.multiplexer.useless_frames = self.multiplexer.useless_frames, 0
-        if not self._useless.take(count, now=trio.current_time()):
+    def _charge_frames(self) -> None:
+        multiplexer, limits, now = self.multiplexer, self._limits, trio.current_time()
+        useless, multiplexer.useless_frames = multiplexer.useless_frames, 0
+        small, multiplexer.small_frames = multiplexer.small_frames, 0
+        if useless and not self._useless.take(useless, now=now):
             raise UselessTraffic(
                 "the peer sends too many frames that carry nothing",
-                expected=f"at most {self._limits.useless_frames_per_second:g} a second",
+                expected=f"at most {limits.useless_frames_per_second:g} a second",
+            )
+        if not self._small.take(small, now=now):
+            raise UselessTraffic(
+                "the peer sends too many small frames",
+                expected=f"at most {limits.small_frames_per_second:g} of less than {SMALL_BYTES} bytes a second",
             )
 
     async def _write(self) -> None:

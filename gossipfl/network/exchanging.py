@@ -157,7 +157,9 @@ class Exchanger:
             except AnsweredEarly:  # refused before everything was sent: the reply says why
                 in_step = False
             await stream.wait_readable()
-            received = await receive(stream, expectation=self.expectation, kinds=REPLIES, bodies=self.bodies)
+            received = await receive(
+                stream, expectation=self.expectation, kinds=REPLIES[frame.kind], bodies=self.bodies
+            )
         except StreamFailure as failure:
             in_step = False
             # The other side ends an idle stream when another one is waiting for its turn.

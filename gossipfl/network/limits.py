@@ -35,8 +35,11 @@ class NetworkLimits:
     frames_per_second, bytes_per_second : float
         Average rates at which one peer may send; bursts of one second's worth are allowed.
     useless_frames_per_second : float
-        Average rate of frames on one connection that carry nothing (pings, resets, empty records); bursts of
-        ten seconds' worth are allowed.
+        Average rate of frames on one connection that carry nothing (pings, resets, empty records, the beginnings
+        of streams); bursts of ten seconds' worth are allowed.
+    small_frames_per_second : float
+        Average rate of frames and records on one connection that carry less than 1 kB; bursts of two seconds'
+        worth are allowed.
     slowest_bytes_per_second, grace_seconds : float
         Least average rate of an exchange started by others; a slower one is cut after the grace period.
     dials_per_second, dials_per_address : float
@@ -77,6 +80,7 @@ class NetworkLimits:
     frames_per_second: float = 200.0
     bytes_per_second: float = 1e9
     useless_frames_per_second: float = 100.0
+    small_frames_per_second: float = 2000.0
     slowest_bytes_per_second: float = 4096.0
     grace_seconds: float = 3.0
     dials_per_second: float = 4.0

@@ -1,7 +1,8 @@
-"""The exchange protocol: its name, and the kinds of frames that open and answer an exchange."""
+"""The exchange protocol: its name, the kinds of frames that open an exchange, and those that answer each."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from gossipfl.wire import Kind
@@ -10,7 +11,11 @@ __all__ = ["EXCHANGE_PROTOCOL", "REPLIES", "REQUESTS"]
 
 EXCHANGE_PROTOCOL: Final = "/gossipfl/exchange/1.0.0"
 
-REQUESTS: Final = frozenset({Kind.MODEL, Kind.VIEW, Kind.ROUND, Kind.PROGRESS, Kind.NEWS})
-REPLIES: Final = frozenset(
-    {Kind.MODEL, Kind.ACKNOWLEDGEMENT, Kind.VIEW, Kind.REFUSAL, Kind.PROGRESS, Kind.NEWS}
-)
+REPLIES: Final[Mapping[Kind, frozenset[Kind]]] = {
+    Kind.MODEL: frozenset({Kind.MODEL, Kind.ACKNOWLEDGEMENT, Kind.REFUSAL}),
+    Kind.VIEW: frozenset({Kind.VIEW, Kind.REFUSAL}),
+    Kind.ROUND: frozenset({Kind.PROGRESS, Kind.REFUSAL}),
+    Kind.PROGRESS: frozenset({Kind.PROGRESS, Kind.REFUSAL}),
+    Kind.NEWS: frozenset({Kind.NEWS, Kind.REFUSAL}),
+}
+REQUESTS: Final = frozenset(REPLIES)

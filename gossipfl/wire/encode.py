@@ -17,7 +17,7 @@ from gossipfl.wire.headers import Header
 from gossipfl.wire.limits import Limits
 from gossipfl.wire.messages import Acknowledgement, ModelHeader, View
 from gossipfl.wire.news import News
-from gossipfl.wire.preamble import VERSION, Preamble
+from gossipfl.wire.preamble import KIND_OFFSET, VERSION, Kind, Preamble
 from gossipfl.wire.refusals import Refusal
 from gossipfl.wire.round_messages import Progress, RoundHeader
 
@@ -35,6 +35,11 @@ class Frame:
     """
 
     buffers: tuple[memoryview, ...]
+
+    @property
+    def kind(self) -> Kind:
+        """What it holds, as its preamble says."""
+        return Kind(self.buffers[0][KIND_OFFSET])
 
     @property
     def size(self) -> int:

@@ -13,7 +13,16 @@ from dataclasses import dataclass
 from gossipfl.errors import MalformedFrame, MessageTooLarge, TruncatedFrame, UnsupportedVersion
 from gossipfl.wire.limits import Limits
 
-__all__ = ["ALL_KINDS", "MAGIC", "PREAMBLE_BYTES", "VERSION", "Kind", "Preamble", "parse_preamble"]
+__all__ = [
+    "ALL_KINDS",
+    "KIND_OFFSET",
+    "MAGIC",
+    "PREAMBLE_BYTES",
+    "VERSION",
+    "Kind",
+    "Preamble",
+    "parse_preamble",
+]
 
 MAGIC = b"GSFL"
 #: The version spoken. Earlier ones are refused by name: in them a model's event is called step.
@@ -21,6 +30,7 @@ VERSION = 3
 # magic, version, kind, header length, header checksum, body length
 _LAYOUT = struct.Struct("<4sHHIIQ")
 PREAMBLE_BYTES = _LAYOUT.size
+KIND_OFFSET = len(MAGIC) + 2
 
 
 class Kind(enum.IntEnum):

@@ -14,7 +14,7 @@ from gossipfl.network import Identity, SenderRates
 from gossipfl.network.failures import ConnectionLost
 from gossipfl.network.identify import IDENTIFY_PROTOCOL, PUSH_PROTOCOL
 from gossipfl.network.pinging import PING_PROTOCOL
-from gossipfl.network.yamux.headers import DATA, FIN, PING, RST, SYN, WINDOW_UPDATE, frame_header
+from gossipfl.network.yamux.headers import ACK, DATA, FIN, PING, RST, SYN, WINDOW_UPDATE, frame_header
 from gossipfl.wire import View, encode
 from tests.gossipfl.network.helpers import (
     Outlaw,
@@ -158,6 +158,12 @@ USELESS = {
     "empty data frames without end": frame_header(DATA, 0, 1, 0),
     "pings without end": frame_header(PING, SYN, 0, 0),
     "streams opened and reset in small bursts": b"",
+    "streams opened and ended in small bursts": b"",
+    "window updates by 1 without end": frame_header(WINDOW_UPDATE, 0, 1, 1) * 10,
+    "window updates of streams that do not exist": frame_header(WINDOW_UPDATE, 0, 99, 1) * 10,
+    "the end of a stream again and again": frame_header(WINDOW_UPDATE, FIN, 1, 0) * 10,
+    "acknowledgements of streams without end": frame_header(WINDOW_UPDATE, ACK, 99, 0) * 10,
+    "records of one byte without end": b"",
 }
 
 
@@ -168,11 +174,15 @@ def useless(what: str, frame: bytes) -> None:
             with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
                 for burst in range(2_000):
                     stream = 2 * burst + 3
+                    ends = RST if "reset" in what else FIN
                     opened = frame_header(WINDOW_UPDATE, SYN, stream, 0) + frame_header(
-                        WINDOW_UPDATE, RST, stream, 0
+                        WINDOW_UPDATE, ends, stream, 0
                     )
                     if what.startswith("empty records"):
-                        await outlaw.send_empty_records(10)
+                        await outlaw.send_records(*[b""] * 10)
+                    elif what.startswith("records of one byte"):
+                        update = frame_header(WINDOW_UPDATE, 0, 1, 1)
+                        await outlaw.send_records(*(bytes([each]) for each in update))
                     else:
                         await outlaw.send(frame * 10 or opened)
             await outlaw.receive_all()

@@ -47,6 +47,7 @@ def bounds() -> list[tuple[str, str, str]]:
             "time",
         ),
         ("", f"{network.useless_frames_per_second:g} frames a second that carry nothing", "CPU"),
+        ("", f"{network.small_frames_per_second:g} frames and records a second of less than 1 kB", "CPU"),
         ("streams of a connection", f"{streams}, half of them served at a time", "places"),
         ("", f"{INITIAL_WINDOW:,} bytes each that nobody reads", "memory"),
         ("", f"{network.idle_seconds:g} s between exchanges", "time"),

@@ -32,8 +32,10 @@ from gossipfl.network.yamux.headers import (
 from gossipfl.network.yamux.send_queue import SendQueue
 from gossipfl.network.yamux.stream import Stream
 
-__all__ = ["Multiplexer"]
+__all__ = ["SMALL_BYTES", "Multiplexer"]
 
+#: Bytes of a frame or record below which processing it costs more than receiving it.
+SMALL_BYTES: Final = 1024
 # Unsent answers to a peer that keeps asking and does not read: about 5,000 frames.
 _MOST_CONTROL_BYTES: Final = 64 * 1024
 _MOST_WINDOW: Final = 2**32 - 1
@@ -77,8 +79,11 @@ class Multiplexer:
         self._inbound_streams = 0
         self._refused_streams = 0
         self.gone_away = False
-        #: Received frames without effect: pings, resets, window updates by 0. The connection limits their rate.
+        #: Received frames that carry nothing: pings, resets, window updates by 0, beginnings of streams (each of
+        #: which costs a task). The connection limits their rate.
         self.useless_frames = 0
+        #: Received frames with a payload of less than `SMALL_BYTES`, or none; limited as well.
+        self.small_frames = 0
         self.outgoing = SendQueue(on_outgoing)
 
         self._partial_header = bytearray()
@@ -218,7 +223,9 @@ class Multiplexer:
     def _receive_header(self, version: int, kind: int, flags: int, stream_id: int, length: int) -> None:
         if version != 0:
             raise MalformedFrame("a Yamux frame has an unknown version", expected=0, got=version)
-        if kind == PING or flags & RST or (not length and not flags):
+        if kind != DATA or length < SMALL_BYTES:
+            self.small_frames += 1
+        if kind == PING or flags & (RST | SYN) or (not length and not flags):
             self.useless_frames += 1
         if kind == PING:
             if flags & SYN:

@@ -30,8 +30,8 @@ class Incoming:
         Codec that it was sent with; a replay must lose the same precision.
     begun : State, optional
         For an answer: this peer's own model that was sent with the request.
-    is_chosen : bool
-        Whether it replaces this peer's own model, as a newcomer's choice.
+    chosen_age : int, optional
+        For a newcomer's choice, which replaces this peer's own model: the age that it is credited.
     """
 
     message: Message
@@ -41,7 +41,7 @@ class Incoming:
     event: int
     codec: str
     begun: State | None = None
-    is_chosen: bool = False
+    chosen_age: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,8 @@
 
 Since models are weighted by age, a newcomer at age 0 would adopt whatever model reaches it first, and so would a
 peer that returns with an outdated model. Both hold back models that are far ahead of their own until they have
-received several, and start with the one that is best on their test samples, if it is better than their own.
+received several, and start with the one that is best on their test samples, if it is better than their own. Its
+age is credited only as far as half of the others support it: an age of 2⁴⁰, once adopted, would be for good.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import logging
 import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
+from statistics import median_low
 from typing import Any
 
 import torch
@@ -56,6 +58,7 @@ class Joining:
 
     def __post_init__(self) -> None:
         self._held: dict[str, Incoming] = {}
+        self._ages: dict[str, int] = {}
         self.heard: set[str] = set()
         self.is_over = False
 
@@ -64,8 +67,10 @@ class Joining:
         if self.is_over:
             return False
         is_ahead = int(incoming.message.ages.min()) > self.learner.state.age + _FAR_AHEAD
-        if is_ahead and (incoming.sender in self._held or len(self._held) < self.several):
-            self._held[incoming.sender] = incoming
+        if incoming.sender in self._ages or len(self._ages) < self.several:
+            self._ages[incoming.sender] = int(incoming.message.ages.max())
+            if is_ahead:
+                self._held[incoming.sender] = incoming
         self.heard.add(incoming.sender)
         return is_ahead
 
@@ -102,7 +107,8 @@ class Joining:
             logger.info(
                 "started with the model of %s…, the best of %d on held-out samples", best[:16], len(held)
             )
-            while not self.learner.offer(replace(held[best], is_chosen=True)):
+            credited = min(self._ages[best], median_low(self._ages.values()))
+            while not self.learner.offer(replace(held[best], chosen_age=credited)):
                 await trio.sleep(self.period / 4)
 
     def _losses(self, own: Tensor, held: Mapping[str, Incoming]) -> dict[str, float]:

@@ -159,19 +159,23 @@ class Learner:
         for incoming in batch:
             message = incoming.message
             credit: Mapping[str, Any] = {}
-            if self._guard is not None and not incoming.is_chosen:
-                admission = self._admission(state, incoming, self._guard)
+            admission = self._admission(state, incoming)
+            if admission is not None:
                 if admission.is_refusal:
                     self._record({"kind": "refusal", **origin_of(incoming), "reason": admission.reason})
                     continue
                 message, credit = _let_in(message, state.nodes, admission)
-            work = self._adopt if state.has_gone_back or incoming.is_chosen else self._take_in
+            is_chosen = incoming.chosen_age is not None
+            work = self._adopt if state.has_gone_back or is_chosen else self._take_in
             state = self._unspoiled(self._finite(work(state, incoming, message, credit)))
         return self._finite(self._act_on_clock(state)) if clock else state
 
-    @staticmethod
-    def _admission(state: State, incoming: Incoming, guard: Guard) -> Admission:
-        return guard.admit(
+    def _admission(self, state: State, incoming: Incoming) -> Admission | None:
+        if incoming.chosen_age is not None:
+            return Admission(reason="chosen", share=1.0, age=incoming.chosen_age)
+        if self._guard is None:
+            return None
+        return self._guard.admit(
             state.nodes,
             sender=incoming.sender,
             version=(incoming.incarnation, incoming.event),

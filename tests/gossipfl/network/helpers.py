@@ -137,12 +137,14 @@ class Outlaw:
         buffer = memoryview(bytearray(self.secured.sealer.sealed_size([plaintext])))
         await self.secured.socket.send_all(buffer[: self.secured.sealer.seal([plaintext], buffer)])
 
-    async def send_empty_records(self, count):
-        """Send records without plaintext."""
-        sealer, record = self.secured.sealer, memoryview(bytearray(18))
-        for _ in range(count):
-            sealer._seal_one(b"", record, 0)
-            await self.secured.socket.send_all(bytes(record))
+    async def send_records(self, *plaintexts):
+        """Send each plaintext, which may be empty, in a record of its own."""
+        sealer, records = self.secured.sealer, bytearray()
+        for each in plaintexts:
+            record = memoryview(bytearray(18 + len(each)))
+            sealer._seal_one(each, record, 0)
+            records += record
+        await self.secured.socket.send_all(records)
 
     async def open_stream(self, stream_id=1, protocol=EXCHANGE_PROTOCOL):
         """Open a stream and agree on exchanges, or on another protocol."""

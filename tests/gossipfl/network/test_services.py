@@ -190,7 +190,7 @@ async def test_a_peer_gets_so_many_streams_at_a_time():
 
 @in_trio
 async def test_a_peer_opens_so_many_streams_a_second_and_a_flood_ends_its_connection():
-    async with serving_host(limits=limits(useless_frames_per_second=2)) as host, serving_host() as other:
+    async with serving_host(limits=limits(useless_frames_per_second=4)) as host, serving_host() as other:
         host.services.offer(ECHO, echo, ServiceLimits(streams_per_second=1.0))
         answered = 0
         while not host.counters.refused["useless_traffic"]:

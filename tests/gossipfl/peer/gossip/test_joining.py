@@ -78,11 +78,28 @@ def test_the_best_of_several_is_taken_and_neither_the_first_nor_the_oldest():
     taken, recorded, held, _ = joined(
         model("a", 1, 10**9), model("b", 4, 500), model("c", 9, 700), model("d", 5, 900)
     )
-    assert [(each.sender, each.is_chosen) for each in taken] == [("b", True)]
+    assert [(each.sender, each.chosen_age) for each in taken] == [("b", 500)]
     assert recorded == [
         {"kind": "join", "own_loss": 5.0, "losses": {"a": 4.0, "b": 1.0, "c": 4.0}, "chosen": "b"}
     ]
     assert held == [True, True, True, False]  # what comes later is merged
+
+
+@pytest.mark.parametrize(
+    ("ages", "credited"),
+    [
+        ((2**39,), 2**39),
+        ((2**39, 500), 500),
+        ((2**39, 500, 700), 700),
+        ((2**39, 80, 700), 700),
+        ((300, 500, 700), 300),
+    ],
+)
+def test_its_age_is_credited_as_far_as_half_of_the_others_support_it(ages, credited):
+    """A liar may pass on a good model: with an age of 2³⁹ a newcomer would never learn from anyone again."""
+    values = (5, 4, 3)  # the first is the best
+    taken, *_ = joined(*map(model, "abc", values, ages), known="abc"[: len(ages)])
+    assert [(each.sender, each.chosen_age) for each in taken] == [("a", credited)]
 
 
 def test_a_model_worse_than_ones_own_is_not_taken():
