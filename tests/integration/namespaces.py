@@ -1,5 +1,6 @@
-"""Networks of namespaces on this machine: a public one, and private ones behind routers."""
+"""Networks of namespaces on this machine: hosts, switches, routers that translate addresses, and firewalls."""
 
+import itertools
 import os
 import shutil
 import subprocess
@@ -14,79 +15,121 @@ needs_namespaces = pytest.mark.skipif(
 )
 
 #: Addresses of the public network: any that are global, as nothing here leaves the machine.
-PUBLIC = "9.9.9.{}"
+PUBLIC = "9.9.{}.{}/16"
+
+TRANSLATION = """
+table ip router {{
+  chain in_advance {{ type nat hook prerouting priority dstnat; {forwarded} }}
+  chain out {{ type nat hook postrouting priority srcnat; oifname "{device}" masquerade; }}
+  chain in {{ type filter hook input priority filter; policy drop; iifname != "{device}" accept; \
+ct state established,related accept; }}
+  chain through {{ type filter hook forward priority filter; policy drop; iifname != "{device}" accept; \
+ct status dnat accept; ct state established,related accept; }}
+}}
+"""
+
+ONE_WAY = """
+table inet firewall {
+  chain in { type filter hook input priority filter; policy drop; iifname "lo" accept; icmpv6 type != 0 accept; \
+ct state established,related accept; }
+}
+"""
+
+_numbers = itertools.count()
 
 
 def run(*command):
-    subprocess.run(command, check=True, capture_output=True, text=True)
-
-
-@contextmanager
-def namespace(name):
-    run("ip", "netns", "add", name)
-    try:
-        within(name, "ip", "link", "set", "lo", "up")
-        yield name
-    finally:
-        run("ip", "netns", "delete", name)
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert not done.returncode, f"{' '.join(command)}: {done.stderr}"
 
 
 def within(name, *command):
     run("ip", "netns", "exec", name, *command)
 
 
-def link(one, other, device):
-    """Lay a cable between two namespaces; its ends are called after the device."""
-    run("ip", "link", "add", f"{device}0", "netns", one, "type", "veth", "peer", f"{device}1", "netns", other)
-    within(one, "ip", "link", "set", f"{device}0", "up")
-    within(other, "ip", "link", "set", f"{device}1", "up")
+def command_in(name, *arguments):
+    """The command that runs one of this project's modules in a namespace."""
+    return ("ip", "netns", "exec", name, sys.executable, "-m", *arguments)
+
+
+class Lab:
+    """The namespaces of one test; made by `lab`, which removes them."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self._stack = stack
+        self._tag = f"gfl{os.getpid() % 100_000}x{next(_numbers)}"
+
+    def host(self, name: str) -> str:
+        """A namespace with nothing but its loopback interface."""
+        space = f"{self._tag}-{name}"
+        run("ip", "netns", "add", space)
+        self._stack.callback(run, "ip", "netns", "delete", space)
+        within(space, "ip", "link", "set", "lo", "up")
+        return space
+
+    def switch(self, name: str) -> str:
+        """A namespace whose cables are one network."""
+        space = self.host(name)
+        within(space, "ip", "link", "add", "bridge", "type", "bridge")
+        within(space, "ip", "link", "set", "bridge", "up")
+        return space
+
+    def connect(self, switch: str, space: str, *addresses: str) -> str:
+        """Lay a cable from a host, or another switch without addresses; give the host's interface."""
+        number = next(_numbers)
+        port, device = f"port{number}", f"eth{number}"
+        run("ip", "link", "add", port, "netns", switch, "type", "veth", "peer", device, "netns", space)
+        within(switch, "ip", "link", "set", port, "master", "bridge", "up")
+        within(space, "ip", "link", "set", device, *(() if addresses else ("master", "bridge")), "up")
+        for address in addresses:
+            nodad = ("nodad",) if ":" in address else ()
+            within(space, "ip", "address", "add", address, "dev", device, *nodad)
+        return device
+
+    def router(
+        self, name: str, public: str, switch: str, *, address: str, inner: str, forwarded: str = ""
+    ) -> None:
+        """A router from a switch to the public one that keeps ports, and drops what nobody inside has asked for.
+
+        Packets to the ``forwarded`` destination, such as ``192.168.1.2:4001``, are let in.
+        """
+        router = self.host(name)
+        device = self.connect(public, router, address)
+        self.connect(switch, router, inner)
+        within(router, "sysctl", "-w", "net.ipv4.ip_forward=1")
+        rule = (
+            f'iifname "{device}" tcp dport {forwarded.rpartition(":")[2]} dnat to {forwarded};'
+            if forwarded
+            else ""
+        )
+        within(router, "nft", TRANSLATION.format(device=device, forwarded=rule))
+
+    def behind_router(self, name: str, public: str, *, number: int, forwarded: bool = False) -> str:
+        """A host at 192.168.NUMBER.2, whose router is at 9.9.9.(10 + NUMBER)."""
+        host, switch = self.host(name), self.switch(f"{name}-lan")
+        inner = f"192.168.{number}"
+        self.router(
+            f"{name}-router",
+            public,
+            switch,
+            address=PUBLIC.format(9, 10 + number),
+            inner=f"{inner}.1/24",
+            forwarded=f"{inner}.2:4001" if forwarded else "",
+        )
+        self.connect(switch, host, f"{inner}.2/24")
+        within(host, "ip", "route", "add", "default", "via", f"{inner}.1")
+        return host
 
 
 @contextmanager
 def lab():
-    """A relay at 9.9.9.1, and two peers, each behind a router of its own, at 9.9.9.11 and 9.9.9.12.
-
-    The routers translate addresses and drop what nobody inside has asked for. Gives the three namespaces' names.
-    """
-    tag = f"gfl{os.getpid() % 100_000}"
-    relay, wan, *names = (f"{tag}-{each}" for each in ("relay", "wan", "r1", "p1", "r2", "p2"))
+    """Namespaces until the end of the block."""
     with ExitStack() as stack:
-        for name in (relay, wan, *names):
-            stack.enter_context(namespace(name))
-        within(wan, "ip", "link", "add", "bridge", "type", "bridge")
-        within(wan, "ip", "link", "set", "bridge", "up")
-        connect(wan, relay, "relay", PUBLIC.format(1))
-        peers = []
-        for number, (router, peer) in enumerate((names[:2], names[2:]), start=1):
-            connect(wan, router, f"wan{number}", PUBLIC.format(10 + number))
-            link(router, peer, "lan")
-            within(router, "ip", "address", "add", f"192.168.{number}.1/24", "dev", "lan0")
-            within(peer, "ip", "address", "add", f"192.168.{number}.2/24", "dev", "lan1")
-            within(peer, "ip", "route", "add", "default", "via", f"192.168.{number}.1")
-            within(router, "sysctl", "-w", "net.ipv4.ip_forward=1")
-            within(router, "nft", ROUTER.format(device=f"wan{number}1"))
-            peers.append(peer)
-        yield relay, *peers
+        yield Lab(stack)
 
 
-ROUTER = """
-table ip router {{
-  chain out {{ type nat hook postrouting priority srcnat; oifname "{device}" masquerade; }}
-  chain in {{ type filter hook input priority filter; policy drop; iifname != "{device}" accept; \
-ct state established,related accept; }}
-  chain through {{ type filter hook forward priority filter; policy drop; iifname != "{device}" accept; \
-ct state established,related accept; }}
-}}
-"""
-
-
-def connect(wan, name, device, address):
-    """Put a namespace on the public network."""
-    link(wan, name, device)
-    within(wan, "ip", "link", "set", f"{device}0", "master", "bridge")
-    within(name, "ip", "address", "add", f"{address}/24", "dev", f"{device}1")
-
-
-def command_in(name, *arguments):
-    """The command that runs one of this project's modules in a namespace."""
-    return ("ip", "netns", "exec", name, sys.executable, "-m", *arguments)
+def two_behind_routers(network: Lab):
+    """A public host at 9.9.9.1, and two hosts behind routers of their own, at 9.9.9.11 and 9.9.9.12."""
+    public, relay = network.switch("public"), network.host("relay")
+    network.connect(public, relay, PUBLIC.format(9, 1))
+    return relay, *(network.behind_router(f"peer{each}", public, number=each) for each in (1, 2))

@@ -72,12 +72,18 @@ async def network_of(directory: Path, count: int, *, first: int = 0, **changes):
 
 
 class PeerProcess:
-    """``gossipfl peer run`` in a process of its own, from nothing, or ``forked`` (see `ForkedProcess`)."""
+    """``gossipfl peer run`` in a process of its own, from nothing, or ``forked`` (see `ForkedProcess`).
 
-    def __init__(self, directory: Path, settings: PeerSettings, *, forked: bool = False) -> None:
+    One from nothing may run in a network namespace.
+    """
+
+    def __init__(
+        self, directory: Path, settings: PeerSettings, *, forked: bool = False, namespace: str | None = None
+    ) -> None:
         self.home = Home(directory)
         self.home.create(settings)
         self.forked = forked
+        self._prefix = () if namespace is None else ("ip", "netns", "exec", namespace)
         self.process: subprocess.Popen | ForkedProcess | None = None
 
     def start(self, *flags: str) -> "PeerProcess":
@@ -88,7 +94,11 @@ class PeerProcess:
             return self
         with (self.home.directory / "out").open("ab") as out, (self.home.directory / "err").open("ab") as err:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "gossipfl", "peer", "run", "--home", str(self.home.directory), *flags],
+                [
+                    *self._prefix,
+                    *(sys.executable, "-m", "gossipfl", "peer", "run"),
+                    *("--home", str(self.home.directory), *flags),
+                ],
                 cwd=REPOSITORY,
                 env={**os.environ, "OMP_NUM_THREADS": "1"},
                 stdin=subprocess.DEVNULL,

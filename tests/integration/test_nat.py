@@ -5,7 +5,7 @@ import trio
 
 from tests.interop.programs import running
 
-from .namespaces import command_in, lab, needs_namespaces
+from .namespaces import command_in, lab, needs_namespaces, two_behind_routers
 
 pytestmark = [needs_namespaces, pytest.mark.slow]
 PROGRAM = "tests.integration.nat_peer"
@@ -20,7 +20,8 @@ def test_two_peers_behind_nats_exchange_through_a_relay_and_then_directly():
 
 
 async def exchange_through_a_relay_and_then_directly():
-    with lab() as (relay_space, one_space, other_space):
+    with lab() as network:
+        relay_space, one_space, other_space = two_behind_routers(network)
         async with (
             running(*command_in(relay_space, PROGRAM, "4001", "relay")) as relay,
             running(*command_in(one_space, PROGRAM, "4001", "peer")) as one,
