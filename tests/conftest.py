@@ -38,7 +38,8 @@ def pytest_collection_modifyitems(config, items):
     """Spread the tests of each directory over the whole run, where several processes share it.
 
     Some directories wait for networks and others compute: in the order of their names, cores would idle during the
-    first. Whole programs are spread over the first four fifths, so that no long test is the last to begin.
+    first. Whole programs are spread over the first four fifths, and `early` tests begin at once, so that no long
+    test is the last to begin.
     """
     if not hasattr(config, "workerinput"):
         return
@@ -50,6 +51,8 @@ def pytest_collection_modifyitems(config, items):
         short = {"gossipfl", "topology"} & set(directory.relative_to(config.rootpath).parts)
         for number, item in enumerate(members):
             place[item] = (1.0 if short else 0.8) * number / len(members)
+            if item.get_closest_marker("early"):
+                place[item] = -1.0
     items.sort(key=place.__getitem__)
 
 

@@ -10,7 +10,7 @@ import sys
 
 import gossipfl.cli.running  # noqa: F401  (for the server that forks)
 
-_SERVER = multiprocessing.get_context("forkserver")
+SERVER = multiprocessing.get_context("forkserver")
 
 
 def _run(arguments: list[str], out: str, err: str) -> None:
@@ -29,8 +29,8 @@ class ForkedProcess:
     """As much of `subprocess.Popen` as the tests use."""
 
     def __init__(self, arguments: list[str], *, out: str, err: str) -> None:
-        _SERVER.set_forkserver_preload([__name__])
-        self._process = _SERVER.Process(target=_run, args=(arguments, out, err))
+        SERVER.set_forkserver_preload([__name__])
+        self._process = SERVER.Process(target=_run, args=(arguments, out, err))
         self._process.start()
         self.pid = self._process.pid
 

@@ -2,7 +2,7 @@
 
 import random
 import struct
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 
 import msgpack
@@ -303,11 +303,21 @@ async def _(target: Target) -> None:
         target.before = target.peer._incarnation.learner.state
 
 
+@asynccontextmanager
+async def strict_rates(peer):
+    """Let a peer take no more than a model a second from each sender, for a while."""
+    guard = peer._incarnation.participation.screen.__self__
+    guard._models, rates = SenderRates(1.0, what="models"), guard._models
+    try:
+        yield
+    finally:
+        guard._models = rates
+
+
 @case("models without end, each a valid one", errors.RateLimited, TOLD)
 async def _(target: Target) -> None:
     """One identity could make a peer merge 192 of them a second."""
-    target.peer._incarnation.participation.screen.__self__._models = SenderRates(1.0, what="models")
-    async with target.outlaw() as outlaw:
+    async with strict_rates(target.peer), target.outlaw() as outlaw:
         await outlaw.send_data(b"".join(target.frame(sequence=number) for number in range(1, 60)))
         await outlaw.receive_until(b"rate_limited")
         merged = target.peer.counters.messages_received

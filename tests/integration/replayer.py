@@ -6,6 +6,8 @@ resumed from. That is a partial order, and any order that respects it gives the 
 """
 
 import json
+import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -48,13 +50,27 @@ class Start:
         return cls(task, Trainer.of(task, own, settings.training), algorithm, resumed)
 
 
-def replay(homes: list[Home]) -> dict[Name, Nodes]:
-    """Compute the state after every event that any of the peers recorded."""
+def replay(
+    homes: list[Home],
+    *,
+    until: float = math.inf,
+    of_strangers: Callable[[dict], Nodes] | None = None,
+) -> dict[Name, Nodes]:
+    """Compute the state after every event that any of the peers recorded until a moment.
+
+    States of senders that left no records come from ``of_strangers``, by the record of the merge.
+    """
+    peers = {record_lines(home)[0]["peer"] for home in homes}
     starts: dict[tuple[str, int], Start] = {}
     events: dict[Name, dict] = {}
     states: dict[Name, Nodes] = {}
     for home in homes:
         for record in record_lines(home):
+            if record["time"] > until:
+                break
+            if of_strangers and record.get("sender", home) not in {home, *peers}:
+                name = (record["sender"], record["sender_incarnation"], record["sender_event"])
+                states[name] = of_strangers(record)
             if record["kind"] == "start":
                 peer = record["peer"]
                 start = starts[peer, record["incarnation"]] = Start.of(record)
