@@ -90,7 +90,7 @@ class Programme:
         self._runs: list[Function] = [function] * threads
         arguments = tuple(example)
         key = (recipe, name, _shapes(arguments, growing), str(arguments[0].device))
-        trials = Trials(function, arguments)
+        trials = Trials(function, arguments, read=_pointed_at(arguments) if 0 in growing else None)
         graph = traces.get(key) if traces is not None else None
         if graph is None:
             graph = self._traced(function, arguments, trials)
@@ -194,6 +194,14 @@ class Programme:
                 inductor_configs={"cpp.threads": 1},
             )
             Path(made).replace(package)
+
+
+def _pointed_at(arguments: tuple[Tensor, ...]) -> Tensor:
+    """Rows of the first argument that integers in the others may stand for; some too many do no harm."""
+    table, *others = arguments
+    integers = [each.reshape(-1).long() for each in others if not each.dtype.is_floating_point]
+    found = torch.cat([torch.empty(0, dtype=torch.int64, device=table.device), *integers]).unique()
+    return found[(found >= 0) & (found < len(table))]
 
 
 def _digest(tensor: Tensor) -> str:

@@ -28,16 +28,21 @@ class Trials:
     Parameters
     ----------
     function : callable
-        Pure: it changes none of its arguments.
+        Pure: it changes none of its arguments, and returns no view of them.
     arguments : sequence of Tensor
+    read : Tensor, optional
+        Int64: those rows of the first argument that the others point at. Nothing else of it is then copied, for it
+        may be the table of a million models. All by default.
     """
 
-    def __init__(self, function: Callable[..., Any], arguments: Sequence[Tensor]) -> None:
+    def __init__(
+        self, function: Callable[..., Any], arguments: Sequence[Tensor], *, read: Tensor | None = None
+    ) -> None:
+        self._arguments, self._read = tuple(arguments), read
         generator = torch.Generator().manual_seed(0)
-        rows, *others = arguments
-        cases = [(rows, *others), *((_nudged(rows, nudge, generator), *others) for nudge in _NUDGES)]
-        with torch.no_grad():
-            self._cases = [(each, _tensors(function(*each))) for each in cases]
+        rows = arguments[0]
+        self._noises = [None, *(_noise(rows, nudge, generator) for nudge in _NUDGES)]
+        self._expected = [self._results(function, noise) for noise in self._noises]
 
     def require(self, programme: Callable[..., Any]) -> None:
         """Run a programme on all sets of arguments, and compare.
@@ -47,13 +52,27 @@ class Trials:
         Departed
             If its results differ from the function's by more than rounding.
         """
-        for arguments, expected in self._cases:
-            with torch.no_grad():
-                results = _tensors(programme(*arguments))
+        for noise, expected in zip(self._noises, self._expected, strict=True):
+            results = self._results(programme, noise)
             if len(results) != len(expected):
                 raise Departed("a programme returns another number of tensors than its function")
             for place, (one, other) in enumerate(zip(expected, results, strict=True)):
                 _require_equal(one, other, place)
+
+    @torch.no_grad()
+    def _results(self, function: Callable[..., Any], noise: Tensor | None) -> list[Tensor]:
+        """What a function returns when noise is added to the rows that it reads."""
+        rows, *others = self._arguments
+        if noise is None:
+            return _tensors(function(rows, *others))
+        if self._read is None:
+            return _tensors(function(rows + noise, *others))
+        before = rows[self._read]
+        rows[self._read] = before + noise
+        try:
+            return _tensors(function(rows, *others))
+        finally:
+            rows[self._read] = before
 
 
 def _require_equal(expected: Tensor, result: Tensor, place: int) -> None:
@@ -73,11 +92,11 @@ def _require_equal(expected: Tensor, result: Tensor, place: int) -> None:
         )
 
 
-def _nudged(tensor: Tensor, nudge: float, generator: torch.Generator) -> Tensor:
-    if not tensor.is_floating_point():
-        return tensor
-    noise = torch.randn(tensor.shape[1:], generator=generator, dtype=tensor.dtype).to(tensor.device)
-    return tensor + nudge * noise
+def _noise(rows: Tensor, nudge: float, generator: torch.Generator) -> Tensor | None:
+    """Noise for one row, the same for all; None for rows of integers."""
+    if not rows.is_floating_point():
+        return None
+    return nudge * torch.randn(rows.shape[1:], generator=generator, dtype=rows.dtype).to(rows.device)
 
 
 def _tensors(results: Any) -> list[Tensor]:
