@@ -57,7 +57,7 @@ class BucketCodec(RowCodec):
 
     @abstractmethod
     def symbols(self, buckets: Tensor, *, size: int, keys: Tensor) -> tuple[Tensor, Tensor]:
-        """Symbols (int32 ``[B, C, n]``) and scales (``[B, C]``) of buckets ``[B, C, n]``."""
+        """Symbols (integers ``[B, C, n]``) and scales (``[B, C]``) of buckets ``[B, C, n]``."""
 
     @abstractmethod
     def values(self, symbols: Tensor, scales: Tensor, *, size: int) -> Tensor:
@@ -91,12 +91,15 @@ class BucketCodec(RowCodec):
 
     def _read(self, tensors: Sequence[PayloadTensor], size: int) -> Tensor:
         scales, packed = (tensor_of(tensor) for tensor in tensors)
-        if not is_finite(scales) or bool((scales < 0).any()):
-            raise UnexpectedTensor("a scale is no length", expected="finite numbers, 0 or greater")
         symbols = unpack(packed, size, width_of(self.largest_symbol))
-        if size and int(symbols.max()) > self.largest_symbol:
-            raise UnexpectedTensor(
-                "there is no such level", expected=f"0 to {self.largest_symbol}", got=int(symbols.max())
-            )
+        self._require_valid(scales, symbols)
         values = self.values(in_buckets(symbols[None], self.bucket), scales[None], size=size)
         return out_of_buckets(values, size)[0]
+
+    def _require_valid(self, scales: Tensor, symbols: Tensor) -> None:
+        if not is_finite(scales) or bool((scales < 0).any()):
+            raise UnexpectedTensor("a scale is no length", expected="finite numbers, 0 or greater")
+        if symbols.numel() and (largest := int(symbols.max())) > self.largest_symbol:
+            raise UnexpectedTensor(
+                "there is no such level", expected=f"0 to {self.largest_symbol}", got=largest
+            )
