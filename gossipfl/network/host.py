@@ -215,6 +215,17 @@ class Host:
         carried = self._dialler.carry(socket, remote_address=remote_address, expected_peer=expected_peer)
         return await self._take_up(await carried)
 
+    async def probe(self, peer_id: str, addresses: Sequence[str | Hearsay]) -> None:
+        """Dial a peer at one of its addresses, connected or not, and hang up once its identity is proved.
+
+        Raises
+        ------
+        ExchangeFailed
+            It does not answer there.
+        """
+        secured = await self._dialler.dial(peer_id, addresses)
+        await trio.aclose_forcefully(secured.socket)
+
     def is_banned(self, peer_id: str) -> bool:
         """Return whether a peer is currently banned for repeatedly breaking the protocol."""
         return self._bans.is_banned(peer_id, now=trio.current_time())

@@ -9,6 +9,7 @@ import sys
 from contextlib import AsyncExitStack
 
 import trio
+from libp2p.host.autonat.autonat import AutoNATService, AutoNATStatus
 from libp2p.peer.id import ID
 from libp2p.peer.peerinfo import PeerInfo
 from libp2p.relay.circuit_v2.config import RelayConfig, RelayRole
@@ -19,10 +20,11 @@ from libp2p.tools.anyio_service import background_trio_service
 from multiaddr import Multiaddr
 
 from gossipfl.network import Identity, ServiceLimits
-from gossipfl.network.libp2p import open_library_host
+from gossipfl.network.libp2p import AutoNATHost, open_library_host
 from tests.gossipfl.network.helpers import model_frame, serving_host
 
 HOP = "/libp2p/circuit/relay/0.2.0/hop"
+PUBLIC = AutoNATStatus.PUBLIC
 LIMITS = ServiceLimits(bytes=2**30, bytes_per_second=1e8, seconds=3600.0)
 
 
@@ -31,6 +33,7 @@ class NatPeer:
 
     def __init__(self, host, library, transport, dcutr):
         self.host, self.library, self.transport, self.dcutr = host, library, transport, dcutr
+        self.autonat = AutoNATService(AutoNATHost(library, host), confirmations=1)
 
     async def reserve(self, peer, address):
         """Have a relay connect others to this host."""
@@ -56,6 +59,10 @@ class NatPeer:
     async def punch(self, peer):
         """Have both sides dial each other."""
         return {"punched": await self.dcutr.initiate_hole_punch(ID.from_base58(peer))}
+
+    async def reachability(self, peer):
+        """Have a connected peer say whether this host can be dialled."""
+        return {"public": await self.autonat.check_reachability([ID.from_base58(peer)]) == PUBLIC}
 
     async def connections(self, peer):
         """Say how this host is connected to a peer, and how the connection used next is."""

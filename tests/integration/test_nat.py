@@ -30,6 +30,8 @@ async def exchange_through_a_relay_and_then_directly():
             [address] = relay.addresses
             for peer in (one, other):
                 assert await peer.ask("reserve", peer=relay.peer_id, address=address) == {"reserved": True}
+                assert await peer.ask("reachability", peer=relay.peer_id) == {"public": False}
+                assert await relay.ask("reachability", peer=peer.peer_id) == {"public": True}
             # Neither can be dialled from outside.
             refused = await one.ask(
                 "dial", peer=other.peer_id, address=f"/ip4/9.9.9.12/tcp/4001/p2p/{other.peer_id}"

@@ -6,7 +6,8 @@ import pytest
 import trio
 from libp2p import new_host
 from libp2p.crypto.ed25519 import create_new_key_pair
-from libp2p.host.autonat.autonat import AutoNATService
+from libp2p.host.autonat.autonat import AutoNATService, AutoNATStatus
+from libp2p.host.autonat.pb.autonat_pb2 import Message
 from libp2p.host.exceptions import StreamFailure as LibraryStreamFailure
 from libp2p.host.ping import PingService
 from libp2p.kad_dht.common import PROTOCOL_ID as KAD_PROTOCOL
@@ -23,7 +24,7 @@ from multiaddr import Multiaddr
 
 from gossipfl.network import Identity, Scope, ServiceLimits
 from gossipfl.network.identify import IDENTIFY_PROTOCOL
-from gossipfl.network.libp2p import open_library_host
+from gossipfl.network.libp2p import AutoNATHost, open_library_host
 from gossipfl.network.pinging import PING_PROTOCOL
 from gossipfl.wire import Acknowledgement
 
@@ -106,15 +107,65 @@ async def test_a_value_is_put_into_the_dht_and_found_by_whoever_joins_later():
 
 
 @in_trio
-async def test_a_peer_asks_whether_it_can_be_dialled():
-    async with library_hosts(2) as [(_, one), (_, other)]:
-        asking = AutoNATService(one, confirmations=1)
-        AutoNATService(other)
-        await one.connect(info(other))
-        status, address = await asking.query_server(other.get_id())
-        assert status == 0
-        assert str(Multiaddr(address)) == str(one.get_addrs()[0])
-        assert await asking.check_reachability([other.get_id()]) == 1  # public
+async def test_a_peer_that_can_be_dialled_is_found_public_and_one_that_cannot_private():
+    async with AsyncExitStack() as stack:
+        hosts = [await stack.enter_async_context(library_host()) for _ in range(2)]
+        closed = f"/ip4/127.0.0.1/tcp/{await unused_port()}"
+        hosts.append(await stack.enter_async_context(library_host(announce=[closed])))
+        (server_host, server), (_, open_library), (_, closed_library) = hosts
+        AutoNATService(AutoNATHost(server, server_host))
+        for library, status, verdict in (
+            (open_library, Message.OK, AutoNATStatus.PUBLIC),
+            (closed_library, Message.E_DIAL_ERROR, AutoNATStatus.PRIVATE),
+        ):
+            asking = AutoNATService(library, confirmations=1, serve=False)
+            await library.connect(info(server))
+            connections = server_host.connections.of_peer(str(library.get_id()))
+            assert (await asking.query_server(server.get_id()))[0] == status
+            assert await asking.check_reachability([server.get_id()]) == verdict
+            assert server_host.connections.of_peer(str(library.get_id())) == connections
+
+
+async def unused_port():
+    """A port at which nobody listens any more."""
+    [listener] = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    async with listener:
+        return listener.socket.getsockname()[1]
+
+
+@in_trio
+async def test_nobody_is_dialled_back_elsewhere_or_often():
+    async with library_hosts(2) as [(server_host, server), (_, library)], serving_host() as victim:
+        AutoNATService(AutoNATHost(server, server_host))
+        asking = AutoNATService(library, serve=False)
+        await library.connect(info(server))
+        elsewhere = [
+            Multiaddr(each).to_bytes()
+            for each in ("/ip4/127.0.0.2/tcp/4001", "/dns4/localhost/tcp/4001", "/ip4/9.9.9.9/tcp/4001")
+        ]
+        dialled = server_host.probe = Counted(server_host.probe)
+        assert (await asking.query_server(server.get_id(), elsewhere))[0] == Message.E_DIAL_REFUSED
+        assert not dialled.count
+        there = [Multiaddr(each).to_bytes() for each in map(tcp_multiaddress, [victim] * 50)]
+        for _ in range(4):  # another peer answers there
+            status, _ = await asking.query_server(server.get_id(), there)
+            assert status == Message.E_DIAL_ERROR
+        assert dialled.count <= 5
+
+
+class Counted:
+    """A function, and how often it was called."""
+
+    def __init__(self, function):
+        self.function, self.count = function, 0
+
+    async def __call__(self, *arguments):
+        self.count += 1
+        return await self.function(*arguments)
+
+
+def tcp_multiaddress(host):
+    return host.addresses[0].partition("/p2p/")[0]
 
 
 @in_trio
