@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from rich.filesize import decimal
+from rich.markup import escape
 from rich.table import Table
 
-__all__ = ["end_line", "status_heading", "status_line", "status_table"]
-
-
-_SILENT_SECONDS = 15
+__all__ = ["end_line", "peers_table", "status_heading", "status_line", "status_table"]
 
 
 def status_heading(values: Mapping[str, Any]) -> str:
@@ -40,18 +38,20 @@ def conditions_now(values: Mapping[str, Any], home: Path) -> list[dict[str, Any]
 def status_table(values: Mapping[str, Any]) -> Table:
     """Lay out a status (see `gossipfl.peer.status.PeerStatus.to_dict`) as a table of two columns."""
     network = values["network"]
-    running = values.get("running")
     ago = max(0, round(time.time() - values["updated"]))
-    state = "stopped" if running is False else "running"
+    state = values.get("state", "running")
     conditions = values.get("conditions", [])
-    if running is not False and conditions:
+    if state == "running" and conditions:
         state = f"{state}, but: {', '.join(each['name'] for each in conditions)}"
-    if running and ago > _SILENT_SECONDS:
-        state = f"{state}; it does not write its status any more"
+    if values.get("reason"):
+        state = f"running, but its status is old: {values['reason']}"
     table = Table(show_header=False)
     table.add_column(style="dim")
     table.add_column(overflow="fold")
-    table.add_row("state", f"{state}, started {_when(values['started'])}, said {ago} s ago")
+    if state == "starting":
+        table.add_row("state", f"starting; what follows is of an earlier start, {ago} s ago")
+    else:
+        table.add_row("state", f"{state}, started {_when(values['started'])}, said {ago} s ago")
     for each in conditions:
         table.add_row(each["name"], f"{each['text']} (since {_when(each['since'])})")
     table.add_row("task", values["task"])
@@ -74,6 +74,38 @@ def status_table(values: Mapping[str, Any]) -> Table:
         if network[name]:
             table.add_row(name, ", ".join(f"{count} × {kind}" for kind, count in network[name].items()))
     return table
+
+
+def peers_table(peers: Sequence[Mapping[str, Any]]) -> Table:
+    """Lay out the peers of a status (see `gossipfl.peer.neighbours.Neighbours.to_values`)."""
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    titles = ("peer", "address", "state", "model age", "last success", "round trip", "sent", "received")
+    for title in (*titles, "version"):
+        table.add_column(title, no_wrap=True)
+    for each in peers:
+        addresses = [address.partition("/p2p/")[0] for address in each["addresses"]]
+        success, round_trip, age = each["last_success"], each["round_trip"], each["model_age"]
+        table.add_row(
+            each["peer_id"],
+            (addresses or [each["reached_at"] or "-"])[0],
+            _peer_state(each),
+            "-" if age is None else str(age),
+            "-" if success is None else f"{max(0, round(time.time() - success))} s ago",
+            "-" if round_trip is None else f"{1000 * round_trip:.1f} ms",
+            decimal(each["bytes_sent"]),
+            decimal(each["bytes_received"]),
+            escape(each["version"] or "-"),
+        )
+    return table
+
+
+def _peer_state(peer: Mapping[str, Any]) -> str:
+    state = "connected" if peer["connected"] else "known"
+    if peer["failures"]:
+        state = f"{peer['failures']} failures"
+    if not peer["neighbour"]:
+        state = f"{state}, not in the view"
+    return f"{state}, quarantined" if peer["quarantined"] else state
 
 
 def status_line(values: Mapping[str, Any]) -> str:

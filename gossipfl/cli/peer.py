@@ -14,6 +14,7 @@ import typer
 
 from gossipfl.cli.flags import Overrides, WithParameterFlags, with_setting_flags
 from gossipfl.cli.options import HomeOption, JsonOption, command_group, tell
+from gossipfl.cli.peer_views import add_views
 from gossipfl.cli.signals import on_signals
 
 __all__ = ["app"]
@@ -188,19 +189,4 @@ def restore(
     tell({key: manifest[key] for key in ("peer_id", "made", "version")}, lines, as_json=json_output)
 
 
-@app.command()
-def status(*, home: HomeOption, json_output: JsonOption = False) -> None:
-    """Show a peer's last reported status, and whether it is running."""
-    from gossipfl.cli.display import conditions_now, status_heading, status_table
-    from gossipfl.peer.status import read_status
-    from gossipfl.peer.store.home import Home
-
-    place = Home(home)
-    place.require()
-    values = {"running": place.is_running(), **read_status(place.status)}
-    values["conditions"] = conditions_now(values, place.directory)
-    tell(values, [status_heading(values)], as_json=json_output)
-    if not json_output:
-        from rich.console import Console
-
-        Console().print(status_table(values))
+add_views(app)

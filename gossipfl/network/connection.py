@@ -7,6 +7,8 @@ The reader never waits for a write (two busy sides would deadlock), and no user'
 from __future__ import annotations
 
 import os
+import socket
+import sys
 from collections.abc import Awaitable, Callable
 from typing import Final, NamedTuple
 
@@ -31,6 +33,7 @@ __all__ = ["Connection"]
 _BATCH_BYTES: Final = 512 * 1024
 _GO_AWAY_SECONDS: Final = 0.5
 _PROBE_SECONDS: Final = 2.0
+_ROUND_TRIP: Final = slice(68, 72)  # tcpi_rtt, in microseconds, in Linux's tcp_info
 _log = limited_logger(__name__)
 
 
@@ -114,6 +117,17 @@ class Connection:
             return None
         host = str(host).partition("%")[0]
         return PeerAddress("ip6" if ":" in host else "ip4", host, int(port))
+
+    @property
+    def round_trip(self) -> float | None:
+        """Round-trip time as the kernel measures it, in seconds; None where it does not, or through a relay."""
+        if sys.platform != "linux":
+            return None
+        try:
+            info = self._socket.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _ROUND_TRIP.stop)
+        except (OSError, ValueError):
+            return None
+        return int.from_bytes(info[_ROUND_TRIP], sys.byteorder) / 1e6 or None
 
     async def run(self) -> None:
         """Serve the connection until it ends for whatever reason; raises nothing but `trio.Cancelled`."""

@@ -179,8 +179,10 @@ class Exchanger:
             else:
                 stream.reset()
         message = await decode(received)
-        self.counters.count_sent(frame.size)
-        self.counters.count_received(received.size)
+        peer_id = lease.connection.peer_id
+        self.counters.count_sent(frame.size, peer_id=peer_id)
+        self.counters.count_received(received.size, peer_id=peer_id)
         if isinstance(message, Refusal):
             raise message.error()
+        self.counters.count_success(peer_id=peer_id)
         return message

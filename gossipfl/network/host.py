@@ -202,6 +202,11 @@ class Host:
         endpoint = None if connection is None else connection.remote_endpoint
         return "" if endpoint is None else endpoint.host
 
+    def round_trip(self, peer_id: str) -> float | None:
+        """Return the round-trip time of the connection with a peer in seconds, or None."""
+        connection = self._table.best(peer_id)
+        return None if connection is None else connection.round_trip
+
     def observed(self, host: str, *, observer: str) -> None:
         """Record the IP address at which a connected peer says that it sees this host."""
         observer_host = self.remote_address(observer)

@@ -26,19 +26,20 @@ from gossipfl.network.protobuf import field, fields_of, read_varint, varint
 from gossipfl.network.protocol import EXCHANGE_PROTOCOL
 from gossipfl.network.service_streams import ServiceLimits, ServiceStream
 from gossipfl.network.services import Services
+from gossipfl.recent import RecentMap
 from gossipfl.settings.addresses import public_key_of
 
 __all__ = ["IDENTIFY_PROTOCOL", "PUSH_PROTOCOL", "Identification", "Identify"]
 
 IDENTIFY_PROTOCOL: Final = "/ipfs/id/1.0.0"
 PUSH_PROTOCOL: Final = "/ipfs/id/push/1.0.0"
-_AGENT: Final = "gossipfl"
 _LIMITS: Final = ServiceLimits(
     streams_per_peer=2, streams_per_second=1.0, bytes=64 * 1024, bytes_per_second=16 * 1024.0, seconds=10.0
 )
 _MOST_BYTES: Final = 32 * 1024
 _MOST_ENTRIES: Final = 256
 _LONGEST_NAME: Final = 256
+_MOST_AGENTS: Final = 1024
 _ED25519: Final = bytes.fromhex("0801 1220")
 # Field numbers of the message.
 _KEY, _LISTENED, _PROTOCOLS, _OBSERVED, _VERSION, _AGENT_VERSION = 1, 2, 3, 4, 5, 6
@@ -84,6 +85,10 @@ class Identify:
     observed: Callable[[str, str], None]
 
     def __post_init__(self, peer_id: str) -> None:
+        #: This host's software, with its version if the program that opens the host sets it.
+        self.agent = "gossipfl"
+        #: What peers claimed most recently to run, by id.
+        self.agents: RecentMap[str, str] = RecentMap(_MOST_AGENTS)
         self._key = _ED25519 + public_key_of(peer_id)
         self.services.offer(IDENTIFY_PROTOCOL, self.answer, _LIMITS)
         self.services.offer(PUSH_PROTOCOL, self.take, _LIMITS)
@@ -98,7 +103,7 @@ class Identify:
                 *(field(_PROTOCOLS, each.encode()) for each in (EXCHANGE_PROTOCOL, *self.services.protocols)),
                 b"" if remote is None else field(_OBSERVED, write_multiaddress(remote)),
                 field(_VERSION, b"ipfs/0.1.0"),
-                field(_AGENT_VERSION, _AGENT.encode()),
+                field(_AGENT_VERSION, self.agent.encode()),
             ]
         )
         await stream.write(varint(len(message)) + message)
@@ -136,6 +141,7 @@ class Identify:
         )
 
     def _note(self, peer_id: str, identification: Identification) -> Identification:
+        self.agents[peer_id] = identification.agent
         if identification.observed is not None and not identification.observed.is_name:
             self.observed(identification.observed.host, peer_id)
         return identification

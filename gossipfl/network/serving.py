@@ -128,7 +128,7 @@ class Server:
                         in_step = True
                         place.work()
                         message = await decode(frame)
-                        self.counters.count_received(frame.size)
+                        self.counters.count_received(frame.size, peer_id=peer_id)
                         reply = await self._handle(peer_id, message)
                         place.wait_for(reply.size, lambda: reply.size - stream.unsent)
                         await stream.write_all(reply.buffers)
@@ -139,7 +139,8 @@ class Server:
                         stream.close()
                     self.punish(peer_id, error)
                     return in_step
-                self.counters.count_sent(reply.size)
+                self.counters.count_sent(reply.size, peer_id=peer_id)
+                self.counters.count_success(peer_id=peer_id)
                 self.standing.prove(peer_id)
         finally:
             connection.end_exchange()

@@ -94,6 +94,8 @@ class Participation:
         Returns the progress of the rounds as plain values for the status; None if the peer gossips.
     gate : callable
         Returns the gate's decisions as plain values for the status; None without a gate.
+    model_ages : mapping of str to int
+        Ages of the newest models received, by peer id; empty in rounds.
     """
 
     learner: Learning
@@ -102,3 +104,4 @@ class Participation:
     tasks: Mapping[str, Callable[[], Awaitable[None]]] = field(default_factory=dict)
     described: Callable[[], Mapping[str, Any] | None] = lambda: None
     gate: Callable[[], Mapping[str, Any] | None] = lambda: None
+    model_ages: Mapping[str, int] = field(default_factory=dict)

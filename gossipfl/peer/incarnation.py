@@ -11,6 +11,7 @@ from dataclasses import InitVar, dataclass, replace
 
 import trio
 
+from gossipfl import __version__
 from gossipfl.errors import HomeError, IdentityInUseTwice
 from gossipfl.network import Host, Identity, NetworkCounters, open_host
 from gossipfl.peer.assembly import (
@@ -32,6 +33,7 @@ from gossipfl.peer.gossip.plan import GossipPlan, gossip_plan
 from gossipfl.peer.gossip.view import SampledView
 from gossipfl.peer.housekeeping import Housekeeping
 from gossipfl.peer.membership.entrance import Entrance
+from gossipfl.peer.neighbours import Neighbours
 from gossipfl.peer.renewal import renew_for_ever
 from gossipfl.peer.rounds.driver import roster_book, take_part_in_rounds
 from gossipfl.peer.start_record import start_record
@@ -121,6 +123,7 @@ class Incarnation:
         self.view: AddressBook | SampledView
         self.participation: Participation
         self.housekeeping: Housekeeping
+        self._neighbours: Neighbours
         self._entrance: Entrance
         self._nursery_scope: trio.CancelScope
 
@@ -158,13 +161,14 @@ class Incarnation:
                 threshold=self._entrance.threshold,
                 counters=self.counters,
             ) as self.host:
+                self.host.identify.agent = f"gossipfl/{__version__}"
                 await trio.to_thread.run_sync(remember_ports, self.home.ports, self.host.chosen_ports)
                 await self._take_part(on_ready)
         return self._beyond
 
     def status(self) -> PeerStatus:
         """Return the status of the peer now."""
-        state = self.learner.state
+        state, gate = self.learner.state, self.participation.gate()
         return PeerStatus(
             peer_id=self.identity.peer_id,
             process=os.getpid(),
@@ -180,8 +184,9 @@ class Incarnation:
             saved_age=self.housekeeping.saved_age,
             neighbours=len(self.view),
             connected=len(self.host.connected()),
+            peers=self._neighbours.to_values(quarantined=(gate or {}).get("quarantined", ())),
             rounds=self.participation.described(),
-            gate=self.participation.gate(),
+            gate=gate,
             conditions=self.conditions.to_values(),
             network=self.counters.to_dict(),
             membership=self._entrance.described(self.host.members.knocks),
@@ -196,6 +201,9 @@ class Incarnation:
 
     async def _take_part(self, on_ready: Callable[[], None]) -> None:
         self.participation = self._make_participation()
+        self._neighbours = Neighbours(
+            host=self.host, view=self.view, model_ages=self.participation.model_ages
+        )
         self.housekeeping = Housekeeping(
             home=self.home,
             task=self.task,
@@ -244,6 +252,7 @@ class Incarnation:
             start(renew_for_ever, *renewal, name="data")
         isolation = (host.connected, settings.network.bootstrap, self.conditions, host.members.knocks)
         start(warn_of_isolation, *isolation, name="isolation")
+        start(self._neighbours.identify, name="versions")
         start(watch_clock, self.conditions, self._records.append, name="clock")
 
     async def _learn(self) -> None:

@@ -41,6 +41,8 @@ class PeerStatus:
         Age of the last checkpoint.
     neighbours, connected : int
         Peers in the view; peers with a live connection.
+    peers : list
+        These peers, from `Neighbours.to_values`.
     gate : mapping, optional
         Decisions of the gate by reason, and quarantined peers, as plain values.
     rounds : mapping, optional
@@ -69,6 +71,7 @@ class PeerStatus:
     saved_age: int
     neighbours: int
     connected: int
+    peers: list[dict[str, Any]] = field(default_factory=list)
     rounds: Mapping[str, Any] | None = None
     gate: Mapping[str, Any] | None = None
     conditions: list[dict[str, Any]] = field(default_factory=list)

@@ -133,6 +133,7 @@ def take_part_in_gossip(
             **_discovery_tasks(parts, view, directory),
         },
         gate=lambda: None if guard is None else guard.described(),
+        model_ages=gossip.model_ages,
     )
 
 

@@ -31,6 +31,7 @@ from gossipfl.peer.gossip.learner import Learner
 from gossipfl.peer.gossip.meetings import Meetings
 from gossipfl.peer.gossip.outgoing import LARGEST_AGE, OutgoingModels
 from gossipfl.peer.gossip.view import SampledView
+from gossipfl.recent import RecentMap
 from gossipfl.settings import ExchangeSettings, ViewSettings
 from gossipfl.wire import (
     Acknowledgement,
@@ -49,6 +50,7 @@ __all__ = ["Gossip"]
 logger = logging.getLogger(__name__)
 
 _HASTE = 4.0
+_MOST_AGES = 1024
 
 
 @dataclass(kw_only=True, eq=False)
@@ -89,6 +91,7 @@ class Gossip:
         self._under_way: set[str] = set()
         self._errors = self.meetings.errors
         # A push and an answer by the same sender may overtake each other, so each kind has its own order.
+        self.model_ages: RecentMap[str, int] = RecentMap(_MOST_AGES)
         self._pushes = ReplayGuard()
         self._answers = ReplayGuard()
         # Several times the rate at which a peer like this one would send to a single neighbour.
@@ -133,6 +136,7 @@ class Gossip:
 
     def _take(self, incoming: Incoming) -> bool:
         """Hold a model back, or put it into the mailbox; return False if that is full."""
+        self.model_ages[incoming.sender] = int(incoming.message.ages.max())
         return (self.joining is not None and self.joining.hold(incoming)) or self.learner.offer(incoming)
 
     async def answer(self, peer_id: str, message: AnyMessage) -> Frame:

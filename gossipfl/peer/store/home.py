@@ -181,6 +181,13 @@ class Home:
         finally:
             os.close(descriptor)
 
+    def used_since(self) -> float | None:
+        """Return when a process last took the lock, in seconds since 1970; None if none ever did."""
+        try:
+            return (self.directory / "lock").stat().st_mtime
+        except OSError:
+            return None
+
     def next_incarnation(self, *, now: float | None = None, beyond: int = 0) -> int:
         """Assign the number of a new start of this peer, and store it durably before anyone else sees it.
 

@@ -190,8 +190,8 @@ def test_status_while_it_runs_and_afterwards_and_one_process_a_home(cli, tmp_pat
         code, out, err = cli("peer", "status", "--home", peer.home.directory, "--json")
         assert (code, err) == (0, "")
         running = json.loads(out)
-        assert set(running) == {*PeerStatus.__dataclass_fields__, "running"}
-        assert running["running"] is True
+        assert set(running) == {*PeerStatus.__dataclass_fields__, "running", "state", "reason"}
+        assert (running["running"], running["state"], running["reason"]) == (True, "running", None)
         assert running["process"] == peer.process.pid
         code, out, err = cli("peer", "run", "--home", peer.home.directory)
         assert (code, out) == (2, "")
@@ -203,8 +203,9 @@ def test_status_while_it_runs_and_afterwards_and_one_process_a_home(cli, tmp_pat
         ]
         peer.process.terminate()
         assert peer.process.wait(timeout=60) == 0
-        after = json.loads(cli("peer", "status", "--home", peer.home.directory, "--json")[1])
-        assert after["running"] is False
+        code, out, _ = cli("peer", "status", "--home", peer.home.directory, "--json")
+        after = json.loads(out)
+        assert (code, after["running"], after["state"]) == (3, False, "stopped")
         assert after["saved_age"] == after["age"] >= running["age"]
 
 

@@ -1,0 +1,87 @@
+"""Commands that show a peer: its status and its neighbours."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from gossipfl.cli.options import HomeOption, JsonOption, tell
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from gossipfl.peer.liveness import Liveness
+    from gossipfl.peer.store.home import Home
+
+__all__ = ["add_views"]
+
+
+def add_views(app: typer.Typer) -> None:
+    """Add the commands to those of ``gossipfl peer``."""
+    for command in (status, peers):
+        app.command()(command)
+
+
+def status(*, home: HomeOption, json_output: JsonOption = False) -> None:
+    """Show a peer's last reported status, and whether it runs.
+
+    The exit code is 0 if it runs, 3 if it is stopped, 4 if it is starting, and 5 if it runs but its status is
+    old.
+    """
+    from gossipfl.cli.display import conditions_now, status_heading, status_table
+    from gossipfl.peer.liveness import EXIT_CODES
+
+    place, values, liveness = _seen(home)
+    found = {"running": liveness.state != "stopped", "state": liveness.state, "reason": liveness.reason}
+    if values is None:
+        tell(found, ["The peer is starting, and has not written a status yet."], as_json=json_output)
+        raise typer.Exit(EXIT_CODES[liveness.state])
+    values = {**found, **values, "conditions": conditions_now(values, place.directory)}
+    tell(values, [status_heading(values)], as_json=json_output)
+    if not json_output:
+        from rich.console import Console
+
+        Console().print(status_table(values))
+    raise typer.Exit(EXIT_CODES[liveness.state])
+
+
+def peers(*, home: HomeOption, json_output: JsonOption = False) -> None:
+    """List a peer's neighbours and other connected peers, one a line.
+
+    Where the peer is stopped, they are those of its last status.
+    """
+    _, values, liveness = _seen(home)
+    listed: list[dict[str, Any]] = [] if values is None else values.get("peers", [])
+    if json_output:
+        tell(listed, [], as_json=True)
+        return
+    from rich.console import Console
+    from rich.measure import Measurement
+
+    from gossipfl.cli.display import peers_table
+
+    if liveness.state != "running":
+        typer.echo(f"The peer is {liveness.state}; these are the peers of its last status.", err=True)
+    if not listed:
+        typer.echo("No neighbours.")
+        return
+    table, console = peers_table(listed), Console()
+    # Ids and addresses are there to be copied, so they are never cut.
+    unbounded = console.options.update(max_width=10_000)
+    console.width = max(console.width, Measurement.get(console, unbounded, table).maximum)
+    console.print(table, soft_wrap=True)
+
+
+def _seen(home: Path) -> tuple[Home, dict[str, Any] | None, Liveness]:
+    """Return a home, its last status, and whether its peer runs; no status if a first start is under way."""
+    from gossipfl.peer.liveness import liveness_of
+    from gossipfl.peer.status import read_status
+    from gossipfl.peer.store.home import Home
+
+    place = Home(home)
+    place.require()
+    if place.is_running() and not place.status.exists():
+        return place, None, liveness_of(place, None)
+    values = read_status(place.status)
+    return place, values, liveness_of(place, values)
