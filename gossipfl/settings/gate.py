@@ -26,8 +26,8 @@ class GateSettings(Table):
     """factor from the neighbours' median norm beyond which a model is refused"""
     loss: float = Field(1.25, gt=0)
     """largest loss of the mean of a model and one's own on samples of one's own: so many times that of the
-    initial model, and the neighbours' median on top; beyond, a quarter of the way is gone the first time, and
-    then the sender's models are refused"""
+    initial model, and the neighbours' median on top; beyond, a model is merged a quarter of the way the first
+    time, and then the sender's models are refused"""
     loss_samples: int = Field(64, ge=0)
     """number of samples that loss is measured on; 0: not measured"""
     unmoved: float = Field(0.02, ge=0)
@@ -41,7 +41,8 @@ class GateSettings(Table):
     age_slack: int = Field(16, ge=0)
     """training steps above the third quartile of the neighbours' ages that are credited"""
     fair_shares: float = Field(4.0, ge=1)
-    """multiple of its fair share of the merges that one sender may have"""
+    """multiple of its fair share of the merges that one sender may have; further models are merged a smaller part
+    of the way"""
     offences: int = Field(3, gt=0)
     """refusals after which a sender is quarantined"""
     quarantine: float = Field(60.0, gt=0)

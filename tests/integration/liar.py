@@ -1,6 +1,9 @@
-"""A member that lies: it pushes models to peers as fast as they answer."""
+"""Members that lie: they push models to peers as fast as they answer, and answer with lies when they are asked."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -11,78 +14,131 @@ from gossipfl.errors import ExchangeFailed, GossipflError
 from gossipfl.network import Identity, open_host
 from gossipfl.peer.assembly import expectation_of
 from gossipfl.training import NodeData, Nodes, Trainer
-from gossipfl.wire import ModelMessage, encode_model
+from gossipfl.wire import Acknowledgement, ModelMessage, View, encode, encode_model
 
-LIES = ("zeros", "garbage", "huge", "flipped", "constant", "aged")
 OLDEST = 2**40
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What a liar knows of a victim: its newest model, an early one, and how often it was lied to."""
+
+    row: torch.Tensor
+    age: int
+    early: torch.Tensor
+    told: int
+
+
+Lie = Callable[["Liar", Heard], tuple[torch.Tensor, int]]
+
+#: Lies by name: the row and the age that a victim is told.
+LIES: dict[str, Lie] = {
+    "zeros": lambda liar, heard: (torch.zeros_like(heard.row), OLDEST),
+    "garbage": lambda liar, heard: (0.2 * liar.noise(), 10_000),
+    "huge": lambda liar, heard: (torch.full_like(heard.row, 1e6), 100),
+    "flipped": lambda liar, heard: (-heard.row, heard.age + 1000),
+    "constant": lambda liar, heard: (liar.own, OLDEST),
+    "aged": lambda liar, heard: (heard.row, OLDEST),
+}
+
+#: Lies that look more like an honest member's models.
+SUBTLE_LIES: dict[str, Lie] = {
+    "constant that ages": lambda liar, heard: (liar.own, heard.age + 1),
+    "tripled": lambda liar, heard: (3 * heard.row, heard.age + 1),
+    "shrunk": lambda liar, heard: (0.3 * heard.row, heard.age + 1),
+    "alternating": lambda liar, heard: (heard.row if heard.told % 2 else -heard.row, heard.age + 1),
+    "drifting": lambda liar, heard: (
+        heard.row + 0.05 * heard.row.norm() * liar.direction,
+        heard.age + 1,
+    ),
+    "replayed": lambda liar, heard: (heard.early, heard.age + 1),
+    "permuted": lambda liar, heard: (heard.row[liar.permutation], heard.age + 1),
+}
 
 
 class Liar:
     """Knows the task, and the newest model that each of its victims sent it."""
 
-    def __init__(self, kind: str, task, settings) -> None:
-        self.kind, self.task = kind, task
+    def __init__(self, lie: str, task, settings, *, seed: int = 0, threshold=None, identity=None) -> None:
+        self.lie = {**LIES, **SUBTLE_LIES}[lie]
+        self.task, self.settings, self.threshold = task, settings, threshold
         self.size = task.layout.shared_size
-        self.generator = torch.Generator().manual_seed(0)
-        self.identity = Identity.generate()
-        self.pushed = 0
-        self.own = task.initial_row()[: self.size]
-        if kind == "constant":
-            self.own = self._trained(settings)
+        self.generator = torch.Generator().manual_seed(seed)
+        self.identity = identity or Identity.generate()
+        self.pushed = self.sequence = 0
+        self.direction = torch.nn.functional.normalize(self.noise(), dim=0)
+        self.permutation = torch.randperm(self.size, generator=self.generator)
+        self.own = self._trained() if lie.startswith("constant") else task.initial_row()[: self.size]
+        self.heard: dict[str, Heard] = {}
 
-    def _trained(self, settings):
+    def noise(self) -> torch.Tensor:
+        return torch.randn(self.size, generator=self.generator)
+
+    def _trained(self):
         data = self.task.dataset()
         trainer = Trainer.of(
-            self.task, NodeData.of_one_node(data.train_inputs, data.train_targets), settings.training
+            self.task, NodeData.of_one_node(data.train_inputs, data.train_targets), self.settings.training
         )
         nodes = Nodes.start(self.task.initial_row()[None], optimiser_state_size=trainer.optimiser_state_size)
         for _ in range(200):
             nodes, _ = trainer.train(nodes, np.zeros(1, dtype=np.int64))
         return nodes.rows[0, : self.size]
 
-    def lie(self, theirs: torch.Tensor, age: int) -> tuple[torch.Tensor, int]:
-        match self.kind:
-            case "zeros":
-                return torch.zeros(self.size), OLDEST
-            case "garbage":
-                return 0.2 * torch.randn(self.size, generator=self.generator), 10_000
-            case "huge":
-                return torch.full((self.size,), 1e6), 100
-            case "flipped":
-                return -theirs, age + 1000
-            case "constant":
-                return self.own, OLDEST
-        return theirs, OLDEST
-
     async def run(self, victims: list[tuple[str, tuple[str, ...]]]) -> None:
         """Push to all victims at once, until cancelled."""
-        opened = open_host(self.identity, expectation=expectation_of(self.task))
+        opened = open_host(self.identity, expectation=expectation_of(self.task), threshold=self.threshold)
         async with opened as host, trio.open_nursery() as nursery:
+            host.serve(lambda peer_id, message: self._answer(host, peer_id, message))
             for peer_id, addresses in victims:
                 nursery.start_soon(self._push, host, peer_id, addresses)
 
+    def _frame(self, victim: str, *, wants_answer: bool):
+        first = self.task.initial_row()[: self.size]
+        heard = self.heard.get(victim, Heard(first, 0, first, 0))
+        row, age = self.lie(self, heard)
+        self.heard[victim] = Heard(heard.row, heard.age, heard.early, heard.told + 1)
+        self.sequence += 1
+        return encode_model(
+            row,
+            codec=FLOAT32,
+            key=0,
+            task=self.task.fingerprint,
+            layout=self.task.layout.digest,
+            age=age,
+            incarnation=1,
+            sequence=self.sequence,
+            event=self.sequence,
+            wants_answer=wants_answer,
+        )
+
+    def _hear(self, victim: str, message: ModelMessage) -> None:
+        known = self.heard.get(victim)
+        early = message.row if known is None or message.header.age < 100 else known.early
+        self.heard[victim] = Heard(message.row, message.header.age, early, known.told if known else 0)
+
+    async def _answer(self, host, peer_id: str, message):
+        if isinstance(message, View):
+            return encode(self._view(host))
+        if not isinstance(message, ModelMessage):
+            return encode(Acknowledgement(incarnation=1, sequence=self.sequence))
+        self._hear(peer_id, message)
+        return self._frame(peer_id, wants_answer=False)
+
+    def _view(self, host) -> View:
+        return View(task=self.task.fingerprint, peers=(host.announcement(),))
+
     async def _push(self, host, peer_id, addresses) -> None:
-        theirs, age, sequence = self.task.initial_row()[: self.size], 0, 0
+        is_known = False
         while True:
-            sequence += 1
-            row, claimed = self.lie(theirs, age)
-            frame = encode_model(
-                row,
-                codec=FLOAT32,
-                key=0,
-                task=self.task.fingerprint,
-                layout=self.task.layout.digest,
-                age=claimed,
-                incarnation=1,
-                sequence=sequence,
-                event=sequence,
-                wants_answer=True,
-            )
             try:
+                if not is_known:
+                    await host.exchange(peer_id, addresses, encode(self._view(host)), seconds=5.0)
+                    is_known = True
+                frame = self._frame(peer_id, wants_answer=True)
                 reply = await host.exchange(peer_id, addresses, frame, seconds=5.0)
             except (ExchangeFailed, GossipflError):
                 await trio.sleep(0.05)
                 continue
             self.pushed += 1
             if isinstance(reply, ModelMessage):
-                theirs, age = reply.row, reply.header.age
+                self._hear(peer_id, reply)

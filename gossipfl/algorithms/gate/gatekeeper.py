@@ -12,10 +12,13 @@ from torch import Tensor
 
 from gossipfl.algorithms.gate.evidence import Evidence, Testimony
 from gossipfl.algorithms.gate.judgement import Reason, compare, judge, limited
+from gossipfl.algorithms.gate.shares import Shares
 from gossipfl.settings.gate import GateSettings
 
 _SAMPLED = 256
 _DOUBTFUL_SHARE = 0.25
+_DOUBTFUL_OFFENCE = 0.5
+_LEARNED_LOSS_SHARE = 0.5  # of the initial loss
 _A_MOMENT = 10.0
 
 __all__ = ["Admission", "Gatekeeper"]
@@ -28,8 +31,8 @@ class Admission:
     Parameters
     ----------
     reason : str
-        ``plausible``, ``far`` (clipped), or why it was refused: one of `Reason`, ``quarantined``, or ``share``
-        (its sender had more than its share of the merges).
+        ``plausible``, ``far`` (clipped), ``share`` (its sender has more than its share of the merges), or why it
+        was refused: one of `Reason`, or ``quarantined``.
     share : float
         Share of the way to the received model that is allowed; 0 if it was refused.
     age : int
@@ -76,8 +79,7 @@ class Gatekeeper:
         self._size = size
         self._evidence = Evidence(size=size)
         self._records: OrderedDict[str, _Record] = OrderedDict()
-        self._merges: OrderedDict[str, float] = OrderedDict()
-        self._merged_at = float("-inf")
+        self._shares = Shares(fair_shares=self._settings.fair_shares, size=size)
 
     def is_quarantined(self, sender: str, *, now: float) -> bool:
         """Whether a sender is currently quarantined."""
@@ -123,8 +125,6 @@ class Gatekeeper:
         """
         if self.is_quarantined(sender, now=now):
             return Admission(reason="quarantined", share=0.0, age=own_age)
-        if not self._has_share(sender, now=now):
-            return Admission(reason="share", share=0.0, age=own_age)
         self._evidence.expire(now)
         settings, evidence = self._settings, self._evidence
         comparison = compare(own, received)
@@ -133,11 +133,13 @@ class Gatekeeper:
             age, own=own_age, sender=sender, now=now, pace=settings.pace, slack=settings.age_slack
         )
         loss = largest = math.nan
-        unmoved = 0
+        unmoved, has_learned = 0, True
         if math.isfinite(distance):
             if losses is not None:
                 loss, initial = losses((own + received) / 2)
                 largest = evidence.median_loss() + settings.loss * initial
+                if loss > largest:
+                    has_learned = losses(own)[0] <= _LEARNED_LOSS_SHARE * initial
                 if not evidence.has_quorum and loss >= initial:
                     credited = min(credited, own_age)  # nobody vouches for it, and it knows nothing
             sample = self._sampled(received)
@@ -172,43 +174,35 @@ class Gatekeeper:
         )
         reason, share = Reason(int(judgement.reasons[0])), float(judgement.shares[0])
         if reason.refuses:
-            if reason is Reason.LOSS and not self._has_offended(sender, now=now):
-                share = _DOUBTFUL_SHARE  # where data are much unlike, an honest model may once look so
+            is_doubtful = reason is Reason.LOSS and not (has_learned and self._has_offended(sender, now=now))
+            if is_doubtful:  # where data are much unlike, an honest model may look so at first
+                near = settings.radius * medians[0] / distance
+                share = _DOUBTFUL_SHARE if math.isnan(near) else min(_DOUBTFUL_SHARE, near)
             if age:  # a row of age 0 claims nothing: it is how models are asked for
-                self._offend(sender, now=now)
-        return Admission(reason=reason.name.lower(), share=share, age=credited, distance=distance)
+                self._offend(sender, weight=_DOUBTFUL_OFFENCE if is_doubtful else 1.0, now=now)
+        name = reason.name.lower()
+        if share:
+            part = self._shares.take(sender, now=now)
+            if part < 1 and reason is Reason.PLAUSIBLE:
+                name = "share"
+            share *= part
+        return Admission(reason=name, share=share, age=credited, distance=distance)
 
     def _sampled(self, rows: Tensor) -> Tensor:
         """Give some coordinates of a row, always the same."""
         return rows[0, :: max(rows.shape[1] // _SAMPLED, 1)].clone()
-
-    def _has_share(self, sender: str, *, now: float) -> bool:
-        """Whether a sender has recently stayed within its share of the merges."""
-        fair = self._settings.fair_shares / max(len(self._merges), 1)
-        total = sum(self._merges.values())
-        mine = self._merges.get(sender, 0.0)
-        if total > 16 and mine + 1 > max(fair * (total + 1), 8.0):
-            return False
-        for name in list(self._merges):
-            self._merges[name] *= 63 / 64
-            if self._merges[name] < 0.01:
-                del self._merges[name]
-        self._merges[sender] = mine * 63 / 64 + 1
-        if len(self._merges) > self._size:
-            self._merges.popitem(last=False)
-        return True
 
     def _has_offended(self, sender: str, *, now: float) -> bool:
         """Whether a sender was refused recently, or has ever been quarantined."""
         record = self._records.get(sender)
         return record is not None and (record.quarantines > 0 or now - record.noted_at < _A_MOMENT)
 
-    def _offend(self, sender: str, *, now: float) -> None:
+    def _offend(self, sender: str, *, weight: float, now: float) -> None:
         settings = self._settings
         record = self._records.setdefault(sender, _Record(noted_at=now))
         self._records.move_to_end(sender)
         forgiven = (now - record.noted_at) / settings.forgiveness
-        record.offences = max(record.offences - forgiven, 0.0) + 1
+        record.offences = max(record.offences - forgiven, 0.0) + weight
         record.noted_at = now
         if record.offences >= settings.offences:
             length = settings.quarantine * 2.0**record.quarantines

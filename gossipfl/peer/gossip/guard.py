@@ -21,6 +21,9 @@ __all__ = ["Guard", "LossProbe"]
 
 _LEARNED_LOSS_SHARE = 0.5  # of the initial loss: below it, a model has learned something that can be lost
 _SPOILED_LOSS_SHARE = 1.25  # of the initial loss: above it, everything learned is lost
+_LOOKS_BEFORE_SPOILED = (
+    4  # in a row: a step of one's own may spoil a model too, and the next merges mend that
+)
 
 
 class LossProbe:
@@ -74,6 +77,7 @@ class Guard:
         self._probe = probe
         self._clock = clock
         self._best = math.inf
+        self._spoiled_looks = 0
         self.counts: Counter[str] = Counter()
 
     def is_quarantined(self, peer_id: str) -> bool:
@@ -115,16 +119,27 @@ class Guard:
         self.counts[admission.reason] += 1
         return admission
 
-    def is_spoiled(self, nodes: Nodes) -> bool:
-        """Return whether the peer's own model had learned, and is now worse on its samples than untrained."""
+    def is_sound(self, nodes: Nodes) -> bool:
+        """Return whether a version of the peer's own model is no worse than untrained, or has never learned."""
         if self._probe is None:
-            return False
+            return True
         loss = self._probe.loss(nodes.rows)
         self._best = min(self._best, loss)
-        return (
-            self._best <= _LEARNED_LOSS_SHARE * self._probe.initial
-            and loss > _SPOILED_LOSS_SHARE * self._probe.initial
-        )
+        has_learned = self._best <= _LEARNED_LOSS_SHARE * self._probe.initial
+        return not (has_learned and loss > _SPOILED_LOSS_SHARE * self._probe.initial)
+
+    @property
+    def suspects(self) -> bool:
+        """Whether the peer's own model looked spoiled the last time."""
+        return self._spoiled_looks > 0
+
+    def is_spoiled(self, nodes: Nodes) -> bool:
+        """Look at the peer's own model, and return whether it was unsound several times in a row."""
+        self._spoiled_looks = 0 if self.is_sound(nodes) else self._spoiled_looks + 1
+        if self._spoiled_looks < _LOOKS_BEFORE_SPOILED:
+            return False
+        self._spoiled_looks = 0
+        return True
 
     def described(self) -> dict[str, Any]:
         """Return the decisions so far, and the quarantined peers, for the status."""

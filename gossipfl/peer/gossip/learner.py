@@ -83,7 +83,8 @@ class Learner:
         self._merges_per_training = merges_per_training
         self._patience = patience
         self._record = record
-        self._good = state
+        self._good = self._sound = state
+        self._unlooked: State | None = None  # saved, but perhaps when it was spoiled already
         self._renewed: tuple[Trainer, Mapping[str, Any]] | None = None
         self.divergences = self.rollbacks = 0
         self._outbox, self._inbox = trio.open_memory_channel[Incoming | _Clock](mailbox)
@@ -100,8 +101,10 @@ class Learner:
         return statistics.current_buffer_used >= statistics.max_buffer_size
 
     def keep(self, state: State) -> None:
-        """Record that this state has been saved: a model that diverges is reset to it."""
+        """Record that this state has been saved: a model that diverges, or is spoiled later, is reset to it."""
         self._good = state
+        if self._unlooked is None:
+            self._unlooked = state
 
     def renew(self, trainer: Trainer, description: Mapping[str, Any]) -> None:
         """Train on different data from the next event on, and record their description."""
@@ -236,7 +239,7 @@ class Learner:
         """Return the state or, if its row has diverged, the last good one."""
         if not has_diverged(state.nodes.rows, self._good.nodes.rows):
             return state
-        after = self._gone_back(state, has_gone_back=True)
+        after = self._gone_back(state, self._good, has_gone_back=True)
         self.divergences += 1
         if self.divergences.bit_count() == 1:  # the 1st, 2nd, 4th, 8th … time
             logger.warning(
@@ -248,13 +251,16 @@ class Learner:
 
     def _unspoiled(self, state: State) -> State:
         """Return the state or, if merges have destroyed what it had learned, the last good one."""
-        if (
-            self._guard is None
-            or state.event % _EVENTS_BETWEEN_LOOKS
-            or not self._guard.is_spoiled(state.nodes)
-        ):
+        guard = self._guard
+        if guard is None or (state.event % _EVENTS_BETWEEN_LOOKS and not guard.suspects):
             return state
-        after = self._gone_back(state, has_gone_back=False)
+        if self._unlooked is not None:
+            if guard.is_sound(self._unlooked.nodes):
+                self._sound = self._unlooked
+            self._unlooked = None
+        if not guard.is_spoiled(state.nodes):
+            return state
+        after = self._gone_back(state, self._sound, has_gone_back=False)
         self.rollbacks += 1
         logger.warning(
             "merges spoiled what the model had learned (time %d), and it was reset to age %d: see the refusals "
@@ -265,9 +271,8 @@ class Learner:
         )
         return after
 
-    def _gone_back(self, state: State, *, has_gone_back: bool) -> State:
+    def _gone_back(self, state: State, good: State, *, has_gone_back: bool) -> State:
         began = time.perf_counter()
-        good = self._good
         nodes = go_back(state.nodes, good.nodes)
         after = State(nodes=nodes, event=state.event + 1, loss=state.loss, has_gone_back=has_gone_back)
         described = described_event(after, trained=False, began=began)

@@ -10,13 +10,17 @@ import trio
 
 from gossipfl.algorithms import ADPSGD, GossipLearning, Message
 from gossipfl.peer.gossip.events import Incoming, State
+from gossipfl.peer.gossip.guard import Guard, LossProbe
 from gossipfl.peer.gossip.learner import Learner
 from gossipfl.settings import TrainingSettings
+from gossipfl.settings.gate import GateSettings
 from gossipfl.training import NodeData, Nodes, Trainer
 from tests.gossipfl.network.helpers import in_trio, until
 from tests.integration.tasks import blobs
 
 DEFAULT = GossipLearning()
+#: A gate that lets everything finite through.
+BLIND = GateSettings(radius=1e9, angle=2, norm=1e9, loss=1e9, unmoved_times=10**9, pace=1e9)
 
 
 def make(
@@ -26,13 +30,13 @@ def make(
     mailbox=4,
     pause=0.0,
     algorithm=DEFAULT,
+    gate=None,
     **training,
 ):
     task = blobs(pause=pause)
     data = task.data()
-    trainer = Trainer.of(
-        task, NodeData.of_one_node(data.train_inputs, data.train_targets), TrainingSettings(**training)
-    )
+    own = NodeData.of_one_node(data.train_inputs, data.train_targets)
+    trainer = Trainer.of(task, own, TrainingSettings(**training))
     records = []
     learner = Learner(
         state=State(
@@ -44,6 +48,7 @@ def make(
         patience=patience,
         mailbox=mailbox,
         record=records.append,
+        guard=gate and Guard(gate, LossProbe(task, own, task.initial_row(), samples=64)),
     )
     return learner, records, task
 
@@ -263,6 +268,43 @@ def test_a_model_that_diverges_goes_back_and_then_takes_in_the_next_one_as_it_is
     assert again.nodes.rows.isfinite().all()
     assert learner.divergences == 2
     assert caplog.text.count("the model diverged") == 2
+
+
+def test_a_model_that_merges_have_spoiled_is_what_it_was_when_saved_sound():
+    learner, records, task = make(merges_per_training=1, gate=BLIND, learning_rate=0.3)
+    state = learner.state
+    for _ in range(47):
+        state = learner._work(state, ())
+    for _ in range(16):  # so that it has been looked at
+        same = Message(shared=state.nodes.rows, ages=state.nodes.ages)
+        state = learner._work(state, (dataclasses.replace(incoming(task), message=same),))
+    sound = state
+    learner.keep(sound)
+    while state.event % 16:
+        state = learner._work(state, ())
+    while "go_back" not in kinds(records):
+        poison = 20 * torch.randn(1, task.layout.shared_size, generator=torch.Generator().manual_seed(0))
+        bad = Message(shared=poison, ages=torch.tensor([state.age + 1000]))
+        state = learner._work(state, (dataclasses.replace(incoming(task), message=bad),))
+        learner.keep(state)  # a checkpoint happens to be due
+        assert state.event < 200
+    assert records[-1]["good_event"] == sound.event
+    assert torch.equal(state.nodes.rows, sound.nodes.rows)
+    assert learner.rollbacks == 1
+
+
+def test_a_step_that_spoils_the_model_for_a_moment_is_not_undone():
+    learner, *_ = make(gate=BLIND, learning_rate=0.3)
+    state = learner.state
+    for _ in range(64):
+        state = learner._work(state, ())
+    guard, sound = learner._guard, state.nodes
+    noise = torch.randn(sound.rows.shape, generator=torch.Generator().manual_seed(0))
+    bad = dataclasses.replace(sound, rows=20 * noise)
+    assert guard.is_sound(sound) and not guard.is_sound(bad)
+    assert [guard.is_spoiled(bad) for _ in range(3)] == [False] * 3 and guard.suspects
+    assert not guard.is_spoiled(sound) and not guard.suspects
+    assert [guard.is_spoiled(bad) for _ in range(4)] == [False, False, False, True]
 
 
 def test_without_neighbours_a_diverged_model_is_trained_on_from_the_last_good_one(caplog):
