@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import xxhash
 from safetensors import SafetensorError, safe_open
@@ -24,6 +25,7 @@ __all__ = ["Checkpoint", "load_checkpoint", "read_row", "save_checkpoint"]
 _FORMAT = "gossipfl checkpoint 1"
 _AUXILIARY = "auxiliary."
 _OPTIMISER_STATE = "momentum"  # the name in older files, before other optimisers existed
+_WRONG = (KeyError, OverflowError, RuntimeError, TypeError, ValueError)  # what wrong values raise
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,8 +141,8 @@ def load_checkpoint(path: Path, task: Task, *, optimiser_state_size: int) -> Che
         state = json.loads(metadata["state"])
         nodes = Nodes(
             rows=tensors["row"][None],
-            ages=torch.tensor([state["age"]]),
-            steps=torch.tensor([state["step"]]),
+            ages=torch.tensor([_counter(state["age"])]),
+            steps=torch.tensor([_counter(state["step"])]),
             optimiser_state=tensors[_OPTIMISER_STATE][None],
             auxiliary={
                 name.removeprefix(_AUXILIARY): tensor
@@ -152,15 +154,15 @@ def load_checkpoint(path: Path, task: Task, *, optimiser_state_size: int) -> Che
             raise _damaged(path, f"a row of {tuple(tensors['row'].shape)}")
         return Checkpoint(
             nodes=nodes.with_optimiser_state(optimiser_state_size),  # the optimiser may have changed since
-            event=int(state["event"]),
-            merges_pending=int(state["merges_pending"]),
-            incarnation=int(state["incarnation"]),
-            random_state=dict(state["random_state"]),
+            event=_counter(state["event"]),
+            merges_pending=_counter(state["merges_pending"]),
+            incarnation=_counter(state["incarnation"]),
+            random_state=_random_state(state["random_state"]),
             view=list(state["view"]),
             rounds=state.get("rounds"),
-            saved_at=state.get("saved_at"),
+            saved_at=None if state.get("saved_at") is None else float(state["saved_at"]),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except _WRONG as error:
         raise _damaged(path, f"{type(error).__name__}: {error}") from error
 
 
@@ -177,7 +179,7 @@ def read_row(path: Path) -> tuple[Tensor, int]:
     tensors, metadata = _read(path)
     try:
         return tensors["row"], int(json.loads(metadata["state"])["age"])
-    except (KeyError, TypeError, ValueError) as error:
+    except _WRONG as error:
         raise _damaged(path, f"{type(error).__name__}: {error}") from error
 
 
@@ -198,6 +200,18 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     if metadata.get("checksum") != _checksum(tensors, metadata):
         raise _damaged(path, "a different checksum")
     return tensors, metadata
+
+
+def _counter(value: object) -> int:
+    if type(value) is not int or not 0 <= value < 2**63:
+        raise ValueError(f"expected a number below 2**63, got {str(value)[:30]}")
+    return value
+
+
+def _random_state(values: dict[str, Any]) -> dict[str, Any]:
+    """Return the state of a generator, which one has accepted."""
+    np.random.Generator(np.random.PCG64()).bit_generator.state = values
+    return dict(values)
 
 
 def _damaged(path: Path, found: str) -> CorruptCheckpoint:

@@ -189,7 +189,7 @@ def read_records(directory: Path) -> polars.DataFrame:
     Raises
     ------
     HomeError
-        There are no records, or they cannot be read.
+        There are no records, they cannot be read, or they are damaged.
     """
     import polars
 
@@ -198,4 +198,12 @@ def read_records(directory: Path) -> polars.DataFrame:
     whole = b"".join(content[: content.rfind(b"\n") + 1] for content in contents)
     if not whole:
         raise HomeError(f"there are no records in {directory}", expected="files INCARNATION.jsonl")
-    return polars.read_ndjson(whole, infer_schema_length=None)
+    try:
+        return polars.read_ndjson(whole, infer_schema_length=None)
+    except (polars.exceptions.PolarsError, ValueError) as error:
+        raise HomeError(
+            f"the records in {directory} are damaged",
+            expected="an object of JSON in each line",
+            got=str(error)[:200],
+            remedy="Restore them from a backup, or move the damaged file elsewhere.",
+        ) from error

@@ -1,77 +1,30 @@
-"""Negotiations, handshakes, addresses and views from mutated bytes, by the hundred thousand."""
+"""Negotiations, handshakes, addresses, views and dials from mutated bytes, by the hundred thousand."""
 
 import os
 import random
+import socket
 from dataclasses import replace
 
 import numpy as np
 import psutil
 import pytest
+import trio
 
-from gossipfl.errors import GossipflError, InvalidAddress
-from gossipfl.network import Identity, Scope, parse_address
+from gossipfl.errors import ExchangeFailed, GossipflError, InvalidAddress, MessageRefused
+from gossipfl.network import Hearsay, Identity, Scope, parse_address
+from gossipfl.network.dial_book import DialBook
 from gossipfl.network.multistream import accept, propose
 from gossipfl.network.noise.handshake import Handshake
+from gossipfl.network.resolving import Resolver
 from gossipfl.peer.gossip.book import AddressBook
 from gossipfl.settings import ViewSettings
+from tests.gossipfl.fuzzing import MOST_GROWTH, Tape, many, mutated, outcome
 
-from .helpers import announced, identity_of
+from .helpers import announced, assert_serves, identity_of, limits, model_frame, serving_host
 
 SCALE = float(os.environ.get("GOSSIPFL_FUZZ_SCALE", "1"))
-MOST_GROWTH = 16_000_000  # bytes
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(0)]
-
-
-class Ended(Exception):
-    """The other side sends no more."""
-
-
-class Tape:
-    """A channel of bytes that are all there, and that notes how much is asked for at a time."""
-
-    def __init__(self, data):
-        self._data, self._position, self.asked, self.sent = data, 0, 0, b""
-
-    async def read_exactly(self, size):
-        self.asked = max(self.asked, size)
-        piece = self._data[self._position : self._position + size]
-        self._position += size
-        if len(piece) < size:
-            raise Ended
-        return piece
-
-    async def write(self, data):
-        self.sent += data
-
-
-def outcome(work):
-    """Run a coroutine that waits for nothing; what it returns, or the error that it may raise."""
-    try:
-        work.send(None)
-    except StopIteration as end:
-        return end.value
-    except (GossipflError, Ended) as error:
-        return error
-    raise AssertionError("it waits for something")
-
-
-def mutated(dice, data):
-    data = bytearray(data)
-    for _ in range(dice.randint(1, 3)):
-        start = dice.randrange(len(data) + 1)
-        end = min(len(data), start + dice.randint(0, 4))
-        data[start:end] = dice.choice((b"", dice.randbytes(dice.randint(1, 4)), data[start:end] * 2))
-    return bytes(data)
-
-
-def growth_of(work, count):
-    process = psutil.Process()
-    for number in range(count):
-        if number == count // 10:
-            before = process.memory_info().rss
-        work()
-    return process.memory_info().rss - before
 
 
 def test_negotiations():
@@ -86,7 +39,7 @@ def test_negotiations():
             assert tape.asked <= 256
             assert len(tape.sent) < 400
 
-    assert growth_of(negotiate, int(200_000 * SCALE)) < MOST_GROWTH
+    many("negotiations", negotiate, int(200_000 * SCALE))
 
 
 def test_handshakes_from_noise():
@@ -105,7 +58,7 @@ def test_handshakes_from_noise():
             assert isinstance(found, Exception)
             assert tape.asked <= 2048
 
-    assert growth_of(shake, int(20_000 * SCALE)) < MOST_GROWTH
+    many("handshakes", shake, int(20_000 * SCALE))
 
 
 def test_identities_that_are_no_ed25519_keys():
@@ -125,15 +78,18 @@ def test_identities_that_are_no_ed25519_keys():
         def read_message(self, message):
             return message
 
-    for number in range(int(300_000 * SCALE)):
+    def prove():
+        nonlocal accepted
         State.rs.public_bytes = dice.randbytes(32)
         try:
-            victim._proven(Noise(), payload if number % 100 == 0 else mutated(dice, payload), None)
+            victim._proven(Noise(), payload if dice.random() < 0.01 else mutated(dice, payload), None)
         except GossipflError:
-            continue
+            return
         except ValueError:  # no point of the curve
-            continue
+            return
         accepted += 1
+
+    many("identities", prove, int(300_000 * SCALE))
     assert not accepted  # the signature is of another static key
 
 
@@ -144,16 +100,20 @@ def test_addresses():
         f"/dns/xn--bcher-kva.example/tcp/1/p2p/{identity_of('a').peer_id}",
     ]
     parsed = 0
-    for _ in range(int(1_000_000 * SCALE)):
+
+    def parse():
+        nonlocal parsed
         text = mutated(dice, dice.choice(seeds).encode()).decode("latin-1")
         try:
             address = parse_address(text)
         except InvalidAddress:
-            continue
+            return
         parsed += 1
         assert str(address) == text
         assert address.host.encode("idna")
         assert address.scope in Scope
+
+    many("addresses", parse, int(1_000_000 * SCALE))
     assert parsed
 
 
@@ -192,5 +152,70 @@ def test_views():
         assert len(view) <= 30
         assert all(peer.descriptor in told or peer.addresses is not None for peer in view.known)
 
-    assert growth_of(learn, int(20_000 * SCALE)) < MOST_GROWTH
+    many("views", learn, int(20_000 * SCALE))
     assert len(view)
+
+
+def test_dials():
+    """Whatever is told of where a peer is, and whatever a resolver answers, fails as that exchange alone."""
+    dice = random.Random(6)
+    hosts = (
+        "127.0.0.1",
+        "::1",
+        "::ffff:127.0.0.1",
+        "fe80::1%lo",
+        "peer.example",
+        "a..b",
+        "a" * 64,
+        "0.0.0.0",
+        "::",
+    )
+    kinds, ports = ("ip4", "ip6", "dns", "dns4", "dns6"), ("1", "0", "9", "65535", "65536", "")
+    answers = (
+        *(
+            OSError("no such name"),
+            UnicodeError("label empty"),
+            ValueError("null byte"),
+            RuntimeError("any"),
+            [],
+        ),
+        *([(socket.AF_INET, 1, 6, "", (host, 1))] for host in ("127.0.0.1", "not an address", "")),
+        *([(socket.AF_INET6, 1, 6, "", (host, 1, 0, 0))] for host in ("::1", "fe80::1%none")),
+        [()],
+        [(socket.AF_INET, 1, 6, "", None)],
+        None,
+    )
+
+    def lookup(*_):
+        answer = dice.choice(answers)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def told():
+        text = f"/{dice.choice(kinds)}/{dice.choice(hosts)}/tcp/{dice.choice(ports)}"
+        if dice.random() < 0.3:
+            text = mutated(dice, text.encode()).decode("latin-1")
+        return Hearsay(text, dice.choice(list(Scope))) if dice.random() < 0.8 else text
+
+    async def dial(count):
+        quick = limits(dial_seconds=0.2, resolve_seconds=0.2, dials_per_second=1e9, dials_per_address=1e9)
+        process, dialled, began = psutil.Process(), 0, trio.current_time()
+        async with serving_host(limits=quick) as host:
+            host._dialler.resolver = Resolver(seconds=0.2, lookup=lookup)
+            for number in range(count):
+                if number == count // 10:
+                    before = process.memory_info().rss
+                host._dialler.book = DialBook(dials_per_second=1e9, dials_per_address=1e9)
+                peer_id = Identity(dice.randbytes(32)).peer_id
+                try:
+                    await host.exchange(peer_id, [told() for _ in range(3)], model_frame(), seconds=2.0)
+                except (ExchangeFailed, MessageRefused):
+                    dialled += 1
+            await assert_serves(host)
+        growth = process.memory_info().rss - before
+        print(f"{count:,} dials in {trio.current_time() - began:.0f} s, {growth / 1e6:+.1f} MB")
+        assert dialled == count
+        assert growth < MOST_GROWTH
+
+    trio.run(dial, int(20_000 * SCALE))

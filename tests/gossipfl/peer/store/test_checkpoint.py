@@ -1,6 +1,7 @@
 """Checkpoints: exact, whole or refused by name, and never of another task."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -8,10 +9,12 @@ import torch
 from hypothesis import given
 from hypothesis import settings as profile
 from hypothesis import strategies as st
+from safetensors import safe_open
+from safetensors.torch import load, save
 from torch import nn
 
 from gossipfl.errors import CorruptCheckpoint, HomeError
-from gossipfl.peer.store.checkpoint import Checkpoint, load_checkpoint, read_row, save_checkpoint
+from gossipfl.peer.store.checkpoint import Checkpoint, _checksum, load_checkpoint, read_row, save_checkpoint
 from gossipfl.tasks import Dataset, Task
 from gossipfl.training import Nodes
 
@@ -124,6 +127,31 @@ def refused(path):
     for read in (lambda: load_checkpoint(path, TASK, optimiser_state_size=15), lambda: read_row(path)):
         with pytest.raises(CorruptCheckpoint):
             read()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"age": -1},
+        {"event": 2**63},
+        {"incarnation": 1.5},
+        {"step": None},
+        {"random_state": {"bit_generator": "PCG64"}},
+        {"random_state": {**np.random.PCG64(0).state, "has_uint32": 2**63}},
+        {"saved_at": []},
+    ],
+    ids=str,
+)
+def test_a_wrong_value_is_named_whatever_the_checksum_says(tmp_path, wrong):
+    save_checkpoint(tmp_path / "c", checkpoint(), TASK)
+    with safe_open(tmp_path / "c", framework="pt") as file:
+        metadata = dict(file.metadata())
+    tensors = load((tmp_path / "c").read_bytes())
+    metadata["state"] = json.dumps({**json.loads(metadata["state"]), **wrong})
+    metadata["checksum"] = _checksum(tensors, metadata)
+    (tmp_path / "c").write_bytes(save(tensors, metadata=metadata))
+    with pytest.raises(CorruptCheckpoint, match="is damaged"):
+        load_checkpoint(tmp_path / "c", TASK, optimiser_state_size=0)
 
 
 def test_any_truncation_is_refused(whole, tmp_path):

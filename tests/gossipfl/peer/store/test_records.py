@@ -82,6 +82,16 @@ def test_no_records_is_a_named_error(tmp_path):
         read_records(tmp_path)
 
 
+def test_a_damaged_record_is_a_named_error(tmp_path):
+    writer = RecordWriter(tmp_path, incarnation=1)
+    writer.append({"kind": "train", "event": 1})
+    writer.close()
+    [path] = tmp_path.glob("*.jsonl")
+    path.write_bytes(path.read_bytes().replace(b'"event":', b'"event"'))
+    with pytest.raises(HomeError, match=r"are damaged.*Restore them from a backup"):
+        read_records(tmp_path)
+
+
 def test_threads_never_mix_their_lines(tmp_path):
     writer = RecordWriter(tmp_path, incarnation=1)
 
