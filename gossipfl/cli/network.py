@@ -10,7 +10,14 @@ from typing import Annotated, Any
 
 import typer
 
-from gossipfl.cli.network_changes import DaysOption, RoleOption, add_changes, member_at
+from gossipfl.cli.network_changes import (
+    DaysOption,
+    DraftOption,
+    RoleOption,
+    add_changes,
+    member_at,
+    print_line,
+)
 from gossipfl.cli.options import HomeOption, JsonOption, command_group, tell
 
 __all__ = ["app"]
@@ -181,12 +188,25 @@ def rotate(
         float,
         typer.Option("--grace-days", help="Days for which what the old keys have signed is still valid."),
     ] = 30,
+    key: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--key", help="With --draft: public half of a new key (gossipfl network key); repeatable."
+        ),
+    ] = None,
+    draft: DraftOption = False,
     json_output: JsonOption = False,
 ) -> None:
     """Give the network other keys, signed by the old ones; issuers renew the certificates of members."""
+    from gossipfl.peer.membership.changing import draft_rotation
     from gossipfl.peer.membership.founding import rotate as rotate_keys
 
     own = member_at(home)
+    if draft:
+        print_line(draft_rotation(own.store, key or [], threshold=threshold, grace_days=grace_days))
+        return
+    if key:
+        raise typer.BadParameter("needs --draft: whoever holds the old keys signs", param_hint="--key")
     founded = rotate_keys(
         own.store, own.identity, keys=keys, threshold=threshold, keys_directory=keys_to, grace_days=grace_days
     )

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from gossipfl.membership import Signed
     from gossipfl.peer.membership.at_home import HomeOfMember
 
-__all__ = ["DaysOption", "RoleOption", "add_changes", "member_at"]
+__all__ = ["DaysOption", "DraftOption", "RoleOption", "add_changes", "member_at", "print_line"]
 
 DaysOption = Annotated[float, typer.Option("--days", help="Days for which the certificate holds.")]
 RoleOption = Annotated[str, typer.Option("--role", help="member, or issuer: that may invite others.")]
@@ -37,7 +37,7 @@ def member_at(home: Path) -> HomeOfMember:
 
 def add_changes(app: typer.Typer) -> None:
     """Add the commands to those of ``gossipfl network``."""
-    for command in (admit, revoke, charter, sign, apply):
+    for command in (admit, revoke, charter, key, sign, apply):
         app.command()(command)
 
 
@@ -58,7 +58,7 @@ def admit(
 
     own = member_at(home)
     statement = admit_peer(own.store, own.identity, peer_id, role=role_named(role), days=days, draft=draft)
-    _print_line(statement)
+    print_line(statement)
 
 
 def revoke(
@@ -77,7 +77,7 @@ def revoke(
     own = member_at(home)
     statement = put_out(own.store, own.identity, peer_id, draft=draft)
     if draft:
-        _print_line(statement)
+        print_line(statement)
         return
     by = "an issuer: those whom it has let in" if statement.issuer else "network keys"
     lines = [f"Put out {peer_id}, by {by}."]
@@ -94,10 +94,23 @@ def charter(*, home: HomeOption, draft: DraftOption = False, json_output: JsonOp
     own = member_at(home)
     statement = write_charter(own.store, own.identity, own.charter(), draft=draft)
     if draft:
-        _print_line(statement)
+        print_line(statement)
         return
     number = statement.body.number if isinstance(statement.body, Charter) else None
     tell({"charter": number}, [f"Charter {number} holds now."], as_json=json_output)
+
+
+def key(
+    *,
+    to: Annotated[Path, typer.Option("--to", help="Directory for its file.")],
+    json_output: JsonOption = False,
+) -> None:
+    """Make a network key for the next rotation, to be held by one person, and print its public half."""
+    from gossipfl.peer.membership.key_files import new_key
+
+    made, path = new_key(to)
+    public = made.public_key.hex()
+    tell({"key": public, "file": str(path)}, [public], as_json=json_output)
 
 
 def sign(
@@ -114,7 +127,7 @@ def sign(
     statement = from_text(line)
     typer.echo(f"This {described(statement)}.", err=True)
     if yes or typer.confirm("Sign it?", err=True):
-        _print_line(sign_statement(statement, read_keys(keys)))
+        print_line(sign_statement(statement, read_keys(keys)))
 
 
 def apply(*, line: LineArgument, home: HomeOption) -> None:
@@ -127,7 +140,8 @@ def apply(*, line: LineArgument, home: HomeOption) -> None:
     typer.echo(f"Done: this {described(statement)}.")
 
 
-def _print_line(statement: Signed) -> None:
+def print_line(statement: Signed) -> None:
+    """Print a statement, signed by as many as are here, and what it does."""
     from gossipfl.peer.membership.collecting import described, to_text
 
     typer.echo(to_text(statement))

@@ -1,21 +1,32 @@
-"""Operators' changes to a network from a peer's home: admission, revocation, secret and charter."""
+"""Operators' changes to a network from a peer's home: admission, revocation, secret, charter and drafted rotation."""
 
 from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
-from gossipfl.errors import MembershipError
-from gossipfl.membership import SECRET_BYTES, Authority, Charter, Revocation, Role, Signed
+from gossipfl.errors import MalformedStatement, MembershipError
+from gossipfl.membership import SECRET_BYTES, Authority, Charter, Revocation, Role, Rotation, Signed
+from gossipfl.membership.codec import KEY_BYTES
+from gossipfl.membership.network_keys import KeySet
 from gossipfl.membership.statements import Body
 from gossipfl.network import Identity
-from gossipfl.peer.membership.issuing import body_of, certify, signers_at_hand
+from gossipfl.peer.membership.issuing import DAY, body_of, certify, signers_at_hand
 from gossipfl.peer.membership.store import MembershipStore
 from gossipfl.settings.addresses import public_key_of
 
-__all__ = ["admit", "charter_body", "days_of", "new_secret", "put_out", "write_charter"]
+__all__ = [
+    "admit",
+    "charter_body",
+    "days_of",
+    "draft_rotation",
+    "new_secret",
+    "put_out",
+    "rotation_to",
+    "write_charter",
+]
 
 _MOST_DAYS: Final = 36_500
 
@@ -79,6 +90,53 @@ def write_charter(
         return _draft(store, unsigned.body)
     statement = signers_at_hand(store, authority, identity, role=Role.ISSUER).sign(unsigned)
     return _conclude(store, authority, statement, now=now)
+
+
+def draft_rotation(
+    store: MembershipStore, keys: Sequence[str], *, threshold: int, grace_days: float
+) -> Signed:
+    """Return a rotation to keys that others have made and hold, for the holders of the present ones to sign.
+
+    Parameters
+    ----------
+    keys : sequence of str
+        Public keys in hexadecimal.
+
+    Raises
+    ------
+    MembershipError
+        They are not keys, or the threshold does not fit.
+    """
+    public = sorted({_public_key(each) for each in keys})
+    try:
+        key_set = KeySet(threshold, tuple(public))
+    except MalformedStatement as error:
+        raise MembershipError(error.what, expected=error.expected, got=error.got) from error
+    return _draft(store, rotation_to(key_set, store.authority(), grace_days=grace_days))
+
+
+def rotation_to(keys: KeySet, authority: Authority, *, grace_days: float) -> Rotation:
+    """Return the network's next rotation."""
+    return Rotation(
+        network=authority.id,
+        number=authority.epoch + 1,
+        previous_until=int(time.time() + days_of(grace_days, least=0) * DAY),
+        keys=keys,
+    )
+
+
+def _public_key(text: str) -> bytes:
+    try:
+        key = bytes.fromhex(text)
+    except ValueError:
+        key = b""
+    if len(key) != KEY_BYTES:
+        raise MembershipError(
+            "this is not the public half of a network key",
+            expected="64 hexadecimal digits, as `gossipfl network key` prints them",
+            got=repr(text[:80]),
+        )
+    return key
 
 
 def _draft(store: MembershipStore, body: Body) -> Signed:

@@ -19,7 +19,6 @@ from gossipfl.membership import (
     Network,
     Revocation,
     Role,
-    Rotation,
     Signed,
 )
 from gossipfl.membership.codec import SERIAL_BYTES
@@ -27,8 +26,8 @@ from gossipfl.membership.invitations import require_fresh
 from gossipfl.membership.network_keys import MOST_KEYS
 from gossipfl.membership.texts import is_plain
 from gossipfl.network import Identity, ask_for_grant
-from gossipfl.peer.membership.changing import charter_body, days_of
-from gossipfl.peer.membership.issuing import DAY, Signers, certify, signers_at_hand
+from gossipfl.peer.membership.changing import charter_body, days_of, rotation_to
+from gossipfl.peer.membership.issuing import Signers, certify, signers_at_hand
 from gossipfl.peer.membership.store import MembershipStore
 
 __all__ = ["Founded", "found", "join", "rotate"]
@@ -158,12 +157,7 @@ def rotate(
     authority, now = store.authority(), time.time()
     old = signers_at_hand(store, authority, identity, role=Role.ISSUER)
     own, key_set = _new_keys(keys, threshold)
-    rotation = Rotation(
-        network=authority.id,
-        number=authority.epoch + 1,
-        previous_until=int(now + days_of(grace_days, least=0) * DAY),
-        keys=key_set,
-    )
+    rotation = rotation_to(key_set, authority, grace_days=grace_days)
     authority.learn(old.sign(Signed(body=rotation)), now=now)
     signers = Signers(own[:threshold])
     if authority.charter is not None:

@@ -7,12 +7,33 @@ from pathlib import Path
 from typing import Final
 
 from gossipfl.errors import CorruptIdentity
-from gossipfl.files import named_errors
+from gossipfl.files import create_atomically, named_errors
 from gossipfl.network import Identity
 
-__all__ = ["KEY_HEADER", "read_keys", "require_private"]
+__all__ = ["KEY_HEADER", "file_name", "new_key", "read_keys", "require_private"]
 
 KEY_HEADER: Final = b"gossipfl network key 1\n"
+
+
+def new_key(directory: Path) -> tuple[Identity, Path]:
+    """Generate a network key and store it; return it and its file.
+
+    Raises
+    ------
+    HomeError
+        It cannot be stored.
+    """
+    key = Identity.generate()
+    path = directory / file_name(key)
+    with named_errors(f"cannot write {path}"):
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        create_atomically(path, KEY_HEADER + key.seed)
+    return key, path
+
+
+def file_name(key: Identity) -> str:
+    """Return the name of a network key's file."""
+    return f"{key.peer_id[-12:]}.key"
 
 
 def read_keys(directory: Path) -> list[Identity]:

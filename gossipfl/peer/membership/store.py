@@ -17,7 +17,7 @@ from gossipfl.membership.codec import Reader, field
 from gossipfl.membership.signing import MOST_STATEMENT_BYTES
 from gossipfl.membership.texts import decoded, encoded
 from gossipfl.network import Identity, parse_address
-from gossipfl.peer.membership.key_files import KEY_HEADER, read_keys, require_private
+from gossipfl.peer.membership.key_files import KEY_HEADER, file_name, read_keys, require_private
 
 __all__ = ["MembershipStore"]
 
@@ -201,7 +201,7 @@ class MembershipStore:
     def write_keys(self, keys: Sequence[Identity], *, directory: Path | None = None) -> list[Path]:
         """Store network keys, one a file; return the files."""
         into = directory or self.keys_directory
-        paths = [into / f"{key.peer_id[-12:]}.key" for key in keys]
+        paths = [into / file_name(key) for key in keys]
         for path, key in zip(paths, keys, strict=True):
             self._write(path, KEY_HEADER + key.seed)
         return paths

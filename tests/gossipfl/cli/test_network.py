@@ -136,6 +136,36 @@ def test_keys_are_rotated(cli, done, tmp_path):
     assert after["certificate"]["serial"] != before["certificate"]["serial"]
 
 
+def test_keys_in_different_hands_are_rotated_to_keys_in_other_hands(cli, done, tmp_path):
+    alice, peer_id = made(tmp_path / "alice")
+    done("create", "--keys", 2, "--threshold", 2, "--keys-to", tmp_path / "old", home=alice)
+    done("revoke", MALLORY, "--draft", home=alice)
+    hands = [tmp_path / f"hand-{number}" for number in range(3)]
+    public = [done("key", "--to", hand).strip() for hand in hands]
+    for hand in hands:
+        [path] = hand.iterdir()
+        assert path.stat().st_mode & 0o077 == 0
+    new = [part for each in public for part in ("--key", each)]
+    assert "needs --draft" in refused(cli, "rotate", *new, home=alice)
+    assert "not the public half" in refused(cli, "rotate", "--key", "abc", "--draft", home=alice)
+    assert "of which one or more must sign" in refused(
+        cli, "rotate", *new, "--threshold", 4, "--draft", home=alice
+    )
+    line = done("rotate", *new, "--threshold", 2, "--draft", home=alice).strip()
+    assert "signatures are missing" in refused(cli, "apply", line, home=alice)
+    done("apply", done("sign", line, "--keys", tmp_path / "old", "--yes").strip(), home=alice)
+    after = json.loads(done("show", "--json", home=alice))
+    assert (after["rotations"], after["threshold"], after["keys"]) == (1, 2, sorted(public))
+    for change in (["charter"], ["revoke", MALLORY], ["admit", peer_id, "--role", "issuer", "--days", 10]):
+        line = done(*change, "--draft", home=alice).strip()
+        for hand in hands[1:]:
+            line = done("sign", line, "--keys", hand, "--yes").strip()
+        done("apply", line, home=alice)
+    after = json.loads(done("show", "--json", home=alice))
+    assert (after["charter"]["number"], after["revoked"]) == (2, [MALLORY])
+    assert after["certificate"]["serial"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "parts"),
     [
