@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 import time
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from gossipfl.errors import GossipflError, IncompatibleCharter, NotAdmitted
+from gossipfl.network.addresses import prefix_of
 from gossipfl.network.log_limits import limited_logger
+from gossipfl.network.rates import TokenBucket
 from gossipfl.recent import RecentMap
 
 __all__ = ["Knocks"]
 
 _MOST_REMEMBERED: Final = 32
 _MOST_SHOWN: Final = 8
+_MOST_NETWORKS: Final = 256
+_LINES_AT_ONCE: Final = 3.0
+_LINES_PER_SECOND: Final = 1 / 60
 _log = limited_logger(__name__)
 
 
@@ -28,22 +35,28 @@ class _Knock:
 
 
 class Knocks:
-    """The latest refusals by peer id, for the operator; the refused peer is not told the reason."""
+    """The latest refusals by peer id, for the operator; the refused peer is not told the reason.
+
+    A stranger can make any number of identities, so the network (/24 or /48) with most entries loses its oldest one
+    when there are too many, and each network has its own share of the log.
+    """
 
     def __init__(self) -> None:
-        self._turned_away: RecentMap[str, _Knock] = RecentMap(_MOST_REMEMBERED)
-        self._turned_away_by: RecentMap[str, _Knock] = RecentMap(_MOST_REMEMBERED)
+        self._turned_away: dict[str, _Knock] = {}
+        self._turned_away_by: dict[str, _Knock] = {}
+        self._lines: RecentMap[str, TokenBucket] = RecentMap(_MOST_NETWORKS)
 
     def note(self, peer_id: str, address: str, error: GossipflError) -> None:
         """Record a connection refused at the door, either this peer's or the other's."""
+        level = logging.WARNING if self._may_log(address) else logging.DEBUG
         if isinstance(error, NotAdmitted):
-            _log.warning("%s refused to admit this peer: %s", peer_id, error)
+            _log.log(level, "%s refused to admit this peer: %s", peer_id, error)
             _remember(self._turned_away_by, peer_id, address, error)
             return
         if isinstance(error, IncompatibleCharter):
-            _log.warning("member %s at %s has different settings: %s", peer_id, address, error)
+            _log.log(level, "member %s at %s has different settings: %s", peer_id, address, error)
         else:
-            _log.warning("refused to admit %s at %s: %s", peer_id, address, error)
+            _log.log(level, "refused to admit %s at %s: %s", peer_id, address, error)
         _remember(self._turned_away, peer_id, address, error)
 
     def let_in(self, peer_id: str) -> None:
@@ -68,12 +81,34 @@ class Knocks:
             "turned_away_by": _described(self._turned_away_by),
         }
 
+    def _may_log(self, address: str) -> bool:
+        now, network = time.monotonic(), _network(address)
+        self._lines[network] = bucket = self._lines.get(network) or TokenBucket(
+            rate=_LINES_PER_SECOND, burst=_LINES_AT_ONCE, now=now
+        )
+        return bucket.take(1, now=now)
 
-def _remember(knocks: RecentMap[str, _Knock], peer_id: str, address: str, error: GossipflError) -> None:
-    times = knocks[peer_id].times + 1 if peer_id in knocks else 1
+
+def _remember(knocks: dict[str, _Knock], peer_id: str, address: str, error: GossipflError) -> None:
+    before = knocks.pop(peer_id, None)
+    times = 1 if before is None else before.times + 1
     knocks[peer_id] = _Knock(address, error.counter(), str(error)[:300], time.time(), times)
+    if len(knocks) > _MOST_REMEMBERED:
+        crowds = Counter(_network(each.address) for each in knocks.values())
+        most = max(crowds.values())
+        del knocks[next(peer for peer, each in knocks.items() if crowds[_network(each.address)] == most)]
 
 
-def _described(knocks: RecentMap[str, _Knock]) -> list[dict[str, Any]]:
-    newest = list(reversed(knocks.items()))[:_MOST_SHOWN]
-    return [{"peer": peer, **asdict(each)} for peer, each in newest]
+def _network(address: str) -> str:
+    return prefix_of(address) if address else ""
+
+
+def _described(knocks: Mapping[str, _Knock]) -> list[dict[str, Any]]:
+    """Return a few entries, the newest of each network first."""
+    seen: Counter[str] = Counter()
+    ranked = []
+    for peer, each in reversed(list(knocks.items())):
+        network = _network(each.address)
+        ranked.append((seen[network], {"peer": peer, **asdict(each)}))
+        seen[network] += 1
+    return [values for _, values in sorted(ranked, key=lambda each: each[0])[:_MOST_SHOWN]]

@@ -81,6 +81,7 @@ class Acquaintances:
     path: Path | None = None
     clock: Callable[[], float] = time.time
     _all: dict[str, Acquaintance] = field(default_factory=dict)
+    _prefers_configured: bool = False
 
     def __len__(self) -> int:
         return len(self._all)
@@ -122,7 +123,11 @@ class Acquaintances:
     def due(
         self, *, neighbours: Collection[str], under_way: Collection[str], alone: bool
     ) -> KnownPeer | None:
-        """Return the peer to try now, if any: a lost one that is due; when alone, the one met most recently."""
+        """Return the peer to try now, if any: a lost one that is due; when alone, the one met most recently.
+
+        Peers that settings name take turns with the others: a list of them that are all down must not keep a peer
+        from those it has met.
+        """
         now = self.clock()
         candidates = [
             each
@@ -136,7 +141,15 @@ class Acquaintances:
         ]
         if not candidates:
             return None
-        return min(candidates, key=lambda each: (not each.peer.is_bootstrap, each.tries, -each.met_at)).peer
+        self._prefers_configured = not self._prefers_configured
+        return min(
+            candidates,
+            key=lambda each: (
+                each.peer.is_bootstrap is not self._prefers_configured,
+                each.tries,
+                -each.met_at,
+            ),
+        ).peer
 
     def _make_room(self) -> None:
         """Forget the peer met longest ago, from the network that most of them are in."""

@@ -1,4 +1,4 @@
-"""Operators' changes to a network from a peer's home: admission, revocation, secret, charter and drafted rotation."""
+"""Operators' changes to a network from a peer's home: admission, revocation, secret, charter and rotation."""
 
 from __future__ import annotations
 

@@ -183,6 +183,23 @@ def test_a_peer_that_settings_name_is_tried_at_once_soon_again_and_for_ever():
     assert view.choose(now=clock.now).peer_id in {each.peer_id for each in BOOTSTRAP}
 
 
+def test_peers_that_settings_name_and_are_down_do_not_keep_it_from_those_it_met():
+    """Each occupies a place until its deadline, so forty of them are always due again."""
+    clock = Clock()
+    view = with_neighbours("P1", clock=clock)
+    view.configure({id_of(f"Down{number}"): (f"/ip4/192.0.2.{number}/tcp/9",) for number in range(1, 41)})
+    for _ in range(3):
+        view.failed(id_of("P1"), now=clock.now)
+    tried = []
+    for _ in range(100):
+        clock.now += 1.0
+        if (peer := view.due(())) is not None:
+            tried.append(peer.peer_id)
+            view.failed(peer.peer_id, now=clock.now)
+    assert 2 <= tried.count(id_of("P1")) < 10
+    assert len(set(tried)) == 41
+
+
 def test_peers_named_while_running_are_tried_and_those_named_no_longer_are_not():
     view = make()
     assert view.due(()) is None
