@@ -37,8 +37,8 @@ class _Knock:
 class Knocks:
     """The latest refusals by peer id, for the operator; the refused peer is not told the reason.
 
-    A stranger can make any number of identities, so the network (/24 or /48) with most entries loses its oldest one
-    when there are too many, and each network has its own share of the log.
+    A stranger can make any number of identities. When there are too many entries, the network (/24 or /48) with
+    most of them loses its oldest, and each network has its own share of the log.
     """
 
     def __init__(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import InitVar, dataclass, replace
 from typing import Any
@@ -30,6 +30,7 @@ from gossipfl.peer.gossip.later_starts import LaterStarts
 from gossipfl.peer.gossip.learner import Learner
 from gossipfl.peer.gossip.meetings import Meetings
 from gossipfl.peer.gossip.outgoing import LARGEST_AGE, OutgoingModels
+from gossipfl.peer.gossip.promptness import Promptness
 from gossipfl.peer.gossip.view import SampledView
 from gossipfl.recent import RecentMap
 from gossipfl.settings import ExchangeSettings, ViewSettings
@@ -90,6 +91,7 @@ class Gossip:
     def __post_init__(self, view_settings: ViewSettings) -> None:
         self._under_way: set[str] = set()
         self._errors = self.meetings.errors
+        self._promptness = Promptness(least=self.exchange_settings.period)
         # A push and an answer by the same sender may overtake each other, so each kind has its own order.
         self.model_ages: RecentMap[str, int] = RecentMap(_MOST_AGES)
         self._pushes = ReplayGuard()
@@ -102,7 +104,8 @@ class Gossip:
         """Start an exchange with a random neighbour each period, until cancelled.
 
         An exchange that hangs occupies one of a few slots until its deadline, and its neighbour is not chosen
-        again until then; the next period starts an exchange with another neighbour.
+        again until then; the next period starts an exchange with another neighbour. Neighbours that are much
+        slower than others share half of the slots, and are asked beside the others and not in their place.
         """
         settings = self.exchange_settings
         next_at = trio.current_time()
@@ -117,10 +120,22 @@ class Gossip:
                     peer.peer_id for peer in self.view.known if self.learner.distrusts(peer.peer_id)
                 }
                 exclude = self._under_way | distrusted | self._heard_while_joining()
-                neighbour = self.view.choose(now=trio.current_time(), exclude=exclude)
-                if neighbour is not None:
+                for neighbour in self._chosen(exclude):
                     self._under_way.add(neighbour.peer_id)
                     nursery.start_soon(self._exchange_model, neighbour)
+
+    def _chosen(self, exclude: set[str]) -> Iterator[KnownPeer]:
+        """Yield a random neighbour and, if that is a slow one, a prompt one beside it."""
+        slow, now = self._promptness.slow(), trio.current_time()
+        are_allowed = len(slow & self._under_way) < max(1, self.exchange_settings.concurrent // 2)
+        neighbour = self.view.choose(now=now, exclude=exclude if are_allowed else exclude | slow)
+        if neighbour is None:
+            return
+        yield neighbour
+        if neighbour.peer_id in slow and len(self._under_way) < self.exchange_settings.concurrent:
+            prompt = self.view.choose(now=now, exclude=exclude | slow)
+            if prompt is not None:
+                yield prompt
 
     async def join(self) -> None:
         """Choose the initial model, if this peer is a newcomer."""
@@ -229,12 +244,14 @@ class Gossip:
                 logger.debug("exchange with %s failed: %s", peer_id, error)
         finally:
             self._under_way.discard(peer_id)
+        seconds = trio.current_time() - started
+        self._promptness.note(peer_id, seconds)
         self.record(
             {
                 "kind": "exchange",
                 "neighbour": peer_id,
                 "outcome": outcome,
-                "seconds": round(trio.current_time() - started, 6),
+                "seconds": round(seconds, 6),
                 "answer_event": received,
             }
         )

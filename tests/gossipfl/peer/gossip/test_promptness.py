@@ -1,0 +1,113 @@
+"""Neighbours that stall do not hold all slots for exchanges, and honest slow ones lose nothing."""
+
+import logging
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import trio
+from trio.testing import MockClock
+
+from gossipfl.errors import ExchangeTimedOut
+from gossipfl.peer.first_errors import FirstErrors
+from gossipfl.peer.gossip.exchanges import Gossip
+from gossipfl.peer.gossip.promptness import Promptness
+from gossipfl.settings import ExchangeSettings, ViewSettings
+from gossipfl.wire import Acknowledgement
+
+SECONDS = 600
+PROMPT = 0.05
+
+
+class Neighbours:
+    """In the place of view and host: peers that answer models after so many seconds."""
+
+    def __init__(self, **answer_after):
+        self.seconds = answer_after
+        self.generator = np.random.default_rng(0)
+        self.known = [SimpleNamespace(peer_id=each, addresses=()) for each in answer_after]
+        self.answered = dict.fromkeys(answer_after, 0)
+
+    def choose(self, *, now, exclude):
+        candidates = [each for each in self.known if each.peer_id not in exclude]
+        return candidates[self.generator.integers(len(candidates))] if candidates else None
+
+    async def exchange(self, peer_id, addresses, frame, *, seconds):
+        with trio.move_on_after(seconds) as deadline:
+            await trio.sleep(self.seconds[peer_id])
+        if deadline.cancelled_caught:
+            raise ExchangeTimedOut("the exchange did not end in time")
+        self.answered[peer_id] += 1
+        return Acknowledgement(incarnation=1, sequence=1)
+
+    def succeeded(self, peer_id):
+        pass
+
+    def failed(self, peer_id, *, now):
+        pass
+
+
+async def nothing(*_, **__):
+    return None
+
+
+def exchanged(neighbours):
+    learner = SimpleNamespace(
+        mailbox_is_full=False, distrusts=lambda _: False, acted_on_clock=nothing, state=None
+    )
+    gossip = Gossip(
+        host=neighbours,
+        learner=learner,
+        view=neighbours,
+        meetings=SimpleNamespace(errors=FirstErrors(logging.getLogger("test"))),
+        outgoing=SimpleNamespace(frame=nothing),
+        later_starts=SimpleNamespace(is_later=lambda *_: False),
+        exchange_settings=ExchangeSettings(),
+        view_settings=ViewSettings(),
+        generator=np.random.default_rng(0),
+        record=lambda _: None,
+    )
+
+    async def main():
+        with trio.move_on_after(SECONDS):
+            await gossip.exchange_models()
+
+    trio.run(main, clock=MockClock(autojump_threshold=0))
+    return neighbours.answered
+
+
+@pytest.mark.parametrize("stall", [1000.0, 19.0])
+@pytest.mark.parametrize("stallers", [3, 10])
+def test_who_stalls_takes_no_exchange_from_the_prompt(stallers, stall):
+    """Ten of 26 neighbours that answer views but no models took half of the exchanges."""
+    honest = {f"honest-{number}": PROMPT for number in range(16)}
+    liars = {f"liar-{number}": stall for number in range(stallers)}
+    answered = exchanged(Neighbours(**honest, **liars))
+    assert sum(answered[each] for each in honest) >= 0.9 * SECONDS
+
+
+def test_one_on_a_slow_line_is_chosen_as_often_as_before():
+    seconds = {f"fast-{number}": PROMPT for number in range(9)} | {"slow": 5.0}
+    answered = exchanged(Neighbours(**seconds))
+    assert sum(answered.values()) >= 0.95 * SECONDS
+    assert answered["slow"] >= 0.6 * SECONDS / 15  # it is busy for 5 s of each 15
+
+
+def test_where_all_are_slow_nobody_is():
+    promptness = Promptness(least=1.0)
+    assert promptness.slow() == set()
+    for number in range(10):
+        promptness.note(f"P{number}", 10.0 + number)
+    assert promptness.slow() == set()
+
+
+def test_who_stalled_has_to_be_prompt_several_times():
+    promptness = Promptness(least=1.0)
+    for number in range(4):
+        promptness.note(f"P{number}", 0.1)
+    promptness.note("staller", 20.0)
+    times = 0
+    while "staller" in promptness.slow():
+        promptness.note("staller", 0.1)
+        times += 1
+    assert times == 5
