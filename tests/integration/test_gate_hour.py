@@ -25,7 +25,7 @@ SCHEDULE = (
     (300, "start", 7),
     (600, "stop", 3),
     (720, "start", 3),
-    (900, "stop", 4),  # for more than ten minutes
+    (840, "stop", 4),  # for more than ten minutes
     (1000, "back up", 5),
     (1600, "start", 4),
     (1700, "restore", 5),

@@ -19,6 +19,7 @@ _SAMPLED = 256
 _DOUBTFUL_SHARE = 0.25
 _DOUBTFUL_OFFENCE = 0.5
 _LEARNED_LOSS_SHARE = 0.5  # of the initial loss
+_YOUNG_SHARE = 1 / 16  # of the peer's own age
 _A_MOMENT = 10.0
 
 __all__ = ["Admission", "Gatekeeper"]
@@ -170,6 +171,7 @@ class Gatekeeper:
             losses=torch.tensor([loss], dtype=torch.float64),
             largest_losses=torch.tensor([largest], dtype=torch.float64),
             unmoved=torch.tensor([unmoved]),
+            young=torch.tensor([age <= _YOUNG_SHARE * own_age and own_age > 0]),
             bounds=settings,
         )
         reason, share = Reason(int(judgement.reasons[0])), float(judgement.shares[0])

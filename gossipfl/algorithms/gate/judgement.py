@@ -20,6 +20,9 @@ from gossipfl.settings.gate import GateSettings
 __all__ = ["Comparison", "Judgement", "Reason", "compare", "judge", "limited"]
 
 
+_APART_MEDIANS = 1.5
+
+
 class Reason(IntEnum):
     """Reason for a judgement, in the order of the checks."""
 
@@ -115,6 +118,7 @@ def judge(
     losses: Tensor,
     largest_losses: Tensor,
     unmoved: Tensor,
+    young: Tensor,
     bounds: GateSettings,
 ) -> Judgement:
     """Judge received models in the light of the neighbours' models.
@@ -131,6 +135,9 @@ def judge(
         that pass, ``[B]``; NaN where they are not checked.
     unmoved : Tensor
         How often in a row the senders have not moved, int64 ``[B]``.
+    young : Tensor
+        Whether the senders' models claim few training steps beside the nodes' own, bool ``[B]``: these may still
+        be small, and unlike what the nodes have learned.
     bounds : GateSettings
 
     Returns
@@ -142,13 +149,15 @@ def judge(
     radius = torch.where(radius.isnan(), torch.inf, radius)
     opposed = torch.clamp(bounds.angle_medians * torch.nan_to_num(median_angles), min=bounds.angle)
     norms = torch.where(median_norms.isnan(), comparison.own_norms, median_norms)
-    outsized = (comparison.norms > bounds.norm * norms) | (comparison.norms * bounds.norm < norms)
+    too_large, too_small = comparison.norms > bounds.norm * norms, comparison.norms * bounds.norm < norms
 
     reasons = torch.where(distances > radius, int(Reason.FAR), int(Reason.PLAUSIBLE))
-    reasons = torch.where(angles > opposed, int(Reason.OPPOSED), reasons)
-    reasons = torch.where(outsized, int(Reason.NORM), reasons)
+    reasons = torch.where((angles > opposed) & ~young, int(Reason.OPPOSED), reasons)
+    reasons = torch.where(too_large | (too_small & ~young), int(Reason.NORM), reasons)
     reasons = torch.where(losses > largest_losses, int(Reason.LOSS), reasons)
-    reasons = torch.where(unmoved > bounds.unmoved_times, int(Reason.UNMOVED), reasons)
+    # Where all neighbours are as far away, it is the node that has been moved.
+    stays_apart = (unmoved > bounds.unmoved_times) & ~(distances < _APART_MEDIANS * median_distances)
+    reasons = torch.where(stays_apart, int(Reason.UNMOVED), reasons)
     reasons = torch.where(distances.isinf(), int(Reason.NOT_FINITE), reasons)
     shares = torch.clamp(radius / distances.clamp(min=1e-300), max=1.0)
     shares = torch.where(reasons >= int(Reason.OPPOSED), 0.0, shares)

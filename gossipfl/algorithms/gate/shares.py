@@ -11,7 +11,7 @@ __all__ = ["Shares"]
 _WINDOW = 64.0  # merges
 _WARM_UP = 16.0  # merges before which nobody's share is limited
 _SMALLEST = 1 / 16
-_SILENT_INTERVALS = 16.0
+_SILENT_INTERVALS = 8.0
 _SHORTEST_SILENCE = 10.0  # seconds
 _LONGEST_SILENCE = 600.0  # seconds, of a sender that was heard once
 

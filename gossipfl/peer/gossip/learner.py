@@ -84,7 +84,7 @@ class Learner:
         self._patience = patience
         self._record = record
         self._good = self._sound = state
-        self._unlooked: State | None = None  # saved, but perhaps when it was spoiled already
+        self._unlooked: State | None = state  # saved, but perhaps when it was spoiled already
         self._renewed: tuple[Trainer, Mapping[str, Any]] | None = None
         self.divergences = self.rollbacks = 0
         self._outbox, self._inbox = trio.open_memory_channel[Incoming | _Clock](mailbox)
@@ -158,7 +158,7 @@ class Learner:
 
     def _work(self, state: State, batch: tuple[Incoming, ...], *, clock: bool = False) -> State:
         if not batch and not clock:
-            return self._finite(self._train_alone(state))
+            return self._unspoiled(self._finite(self._train_alone(state)))
         for incoming in batch:
             message = incoming.message
             credit: Mapping[str, Any] = {}
