@@ -73,7 +73,7 @@ class ViewSettings(Table):
 
     size: int = Field(30, gt=0, le=64)
     """peers it remembers"""
-    exchanged: int = Field(8, gt=0, le=64)
+    exchanged: int = Field(16, gt=0, le=64)
     """how many of them it sends to a neighbour at a time"""
     period: float = Field(10.0, gt=0)
     """seconds between exchanges of views"""
@@ -84,7 +84,7 @@ class ViewSettings(Table):
 
     @model_validator(mode="after")
     def _exchanged_fits(self) -> ViewSettings:
-        if self.exchanged > self.size:
+        if self.exchanged > self.size and "exchanged" in self.model_fields_set:
             message = f"view.exchanged ({self.exchanged}) is larger than view.size ({self.size})"
             raise ValueError(message)
         return self

@@ -15,15 +15,16 @@ from numpy.typing import NDArray
 
 from topology.bounds import check_number
 from topology.errors import InvalidParameter
-from topology.sampling.brahms import CHECKED, HEARD, KEPT, PARTNERS, PUSHED, RECALLED, TOLD
+from topology.sampling.brahms import CHECKED, COUNTED, HEARD, KEPT, PARTNERS, PUSHED, RECALLED, TOLD
 from topology.sampling.packed import EMPTY, Flags, Views, are_among, first_of_each, nobody, packed
 from topology.sampling.ranks import Keys, keys_of, ranks, salted
 from topology.sampling.settings import BrahmsSettings
+from topology.sampling.tally import FULL, Tallies, distinct, is_repeated, places, sums, tallied
 
 __all__ = ["BrahmsOverlay", "BrahmsPeriodDraws", "brahms_overlay", "brahms_period", "draw_brahms_period"]
 
 _LAST = np.uint64(2**64 - 1)
-_BLOCK = 2048
+_BLOCK = 512
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,10 +44,16 @@ class BrahmsOverlay:
         What each sampler holds, -1 if nothing.
     pushed : int32 [n, pushes]
         Who pushed itself in the last period and is let in.
-    heard : int32 [n, partners, told]
+    heard : int32 [n, requests, told]
         Names heard in the last period.
     proved : int32 [n, probes]
         Who answered for the first time.
+    told, visits : uint8 [n, counters]
+        Tallies of names and of pushes.
+    total, distinct : int64 [n]
+        What each tally of names counted, and in how many places.
+    strangers : int64 [n]
+        Places of each tally of pushes that the last period was the first to count.
     alive : bool [n]
         False for peers that have vanished.
     hostile : bool [n]
@@ -63,6 +70,11 @@ class BrahmsOverlay:
     pushed: Views
     heard: NDArray[np.int32]
     proved: Views
+    told: Tallies
+    visits: Tallies
+    total: NDArray[np.int64]
+    distinct: NDArray[np.int64]
+    strangers: NDArray[np.int64]
     alive: Flags
     hostile: Flags
     periods: int = 1
@@ -83,8 +95,8 @@ class BrahmsPeriodDraws:
         What peer i's tick draws.
     pushes : int32 [m, 2]
         Hostile pushes: by whom, to whom.
-    lies : int32 [n, partners, told]
-        What the partner would tell, were it hostile.
+    lies : int32 [n, requests, told]
+        What the one asked would tell, were it hostile.
     """
 
     ticks: NDArray[np.float64]
@@ -138,8 +150,13 @@ def brahms_overlay(
         views=views,
         samples=nobody(n, settings.samples),
         pushed=nobody(n, settings.pushes),
-        heard=nobody(n, settings.partners, settings.told),
+        heard=nobody(n, settings.requests, settings.told),
         proved=nobody(n, settings.probes),
+        told=np.zeros((n, settings.counters), dtype=np.uint8),
+        visits=np.zeros((n, settings.counters), dtype=np.uint8),
+        total=np.zeros(n, dtype=np.int64),
+        distinct=np.zeros(n, dtype=np.int64),
+        strangers=np.zeros(n, dtype=np.int64),
         alive=np.ones(n, dtype=np.bool_),
         hostile=np.arange(n) >= n - round(hostile * n),
     )
@@ -162,10 +179,9 @@ def draw_brahms_period(
     liars = np.flatnonzero(overlay.alive & overlay.hostile)
     if not len(liars):
         return BrahmsPeriodDraws(ticks=ticks)
-    requests = settings.partners + settings.probes + 1
-    by = np.repeat(liars, round(multiple * requests))
+    by = np.repeat(liars, round(multiple * settings.requests))
     to = generator.choice(np.flatnonzero(overlay.honest), size=len(by))
-    lies = generator.choice(liars, size=(n, settings.partners, settings.told))
+    lies = generator.choice(liars, size=(n, settings.requests, settings.told))
     return BrahmsPeriodDraws(
         ticks=ticks, pushes=np.stack([by, to], axis=1).astype(np.int32), lies=lies.astype(np.int32)
     )
@@ -175,11 +191,18 @@ def brahms_period(overlay: BrahmsOverlay, draws: BrahmsPeriodDraws) -> BrahmsOve
     """Return the network one period later."""
     rows, n, settings = np.flatnonzero(overlay.honest), len(overlay.views), overlay.settings
     period, views, samples = overlay.period.copy(), overlay.views.copy(), overlay.samples.copy()
+    told, visits, total, taken = _aged(overlay)
     partners, names, checked = nobody(n, settings.partners), nobody(n, settings.probes), nobody(n, 1)
     ticked: tuple[NDArray[Any], ...] = (period, views, samples, partners, names, checked)
     for block in np.array_split(rows, max(len(rows) // _BLOCK, 1)):
-        for array, found in zip(ticked, _tick(overlay, block, keys_of(draws.ticks[block])), strict=True):
-            array[block] = found
+        where = places(overlay.heard[block], _counting(overlay.keys[block])[:, None, None], settings.counters)
+        counts = told[block[:, None, None], where].astype(np.int64) + visits[block[:, None, None], where]
+        found = _tick(overlay, block, keys_of(draws.ticks[block]), counts)
+        for array, part in zip(ticked, found, strict=True):
+            array[block] = part
+        some, tellers, columns = np.nonzero(overlay.heard[block] >= 0)
+        more, first = tallied(told, block[some], where[some, tellers, columns])
+        total, taken = total + more, taken + first
     asked = np.concatenate([partners, names, checked], axis=1)
     gone = np.where((asked >= 0) & ~overlay.alive[asked], asked, EMPTY)
     affected = np.flatnonzero((gone >= 0).any(axis=1))
@@ -189,11 +212,24 @@ def brahms_period(overlay: BrahmsOverlay, draws: BrahmsPeriodDraws) -> BrahmsOve
             views[affected], (views[affected] >= 0) & ~are_among(views[affected], dead), views.shape[1]
         )
         samples[affected] = np.where(are_among(samples[affected], dead), EMPTY, samples[affected])
-    later = replace(overlay, periods=overlay.periods + 1, period=period, views=views, samples=samples)
+    later = replace(
+        overlay,
+        periods=overlay.periods + 1,
+        period=period,
+        views=views,
+        samples=samples,
+        told=told,
+        visits=visits,
+        total=total,
+        distinct=taken,
+    )
+    pushed, visits, strangers = _pushed(later, asked, draws.pushes)
     return replace(
         later,
-        pushed=_pushed(later, asked, draws.pushes),
-        heard=_heard(later, partners, draws.lies),
+        pushed=pushed,
+        visits=visits,
+        strangers=strangers,
+        heard=_heard(later, asked, draws.lies),
         proved=packed(names, (names >= 0) & overlay.alive[names], names.shape[1]),
     )
 
@@ -213,25 +249,48 @@ def _salted(period: Keys, salt: int) -> Keys:
     return period + np.uint64(salted(0, salt))
 
 
-def _tick(overlay: BrahmsOverlay, block: NDArray[np.int64], period: Keys) -> tuple[NDArray[np.generic], ...]:
+def _aged(
+    overlay: BrahmsOverlay,
+) -> tuple[Tallies, Tallies, NDArray[np.int64], NDArray[np.int64]]:
+    """The tallies, those that are full halved: what was long ago counts less."""
+    told, visits = overlay.told.copy(), overlay.visits.copy()
+    total, taken = overlay.total.copy(), overlay.distinct.copy()
+    full = np.flatnonzero(total > FULL * overlay.settings.counters)
+    if len(full):
+        told[full] >>= 1
+        visits[full] >>= 1
+        total[full], taken[full] = sums(told[full]), distinct(told[full])
+    return told, visits, total, taken
+
+
+def _tick(
+    overlay: BrahmsOverlay, block: NDArray[np.int64], period: Keys, counts: NDArray[np.int64]
+) -> tuple[NDArray[Any], ...]:
     settings, old = overlay.settings, overlay.period[block]
-    view_size = settings.view_size
-    pushed, proved = overlay.pushed[block], overlay.proved[block]
-    held = overlay.samples[block]
-    recalled = _ordered(held, old, RECALLED, width=max(settings.history, 1))[:, : settings.history]
-    kept = _ordered(overlay.views[block], old, KEPT, width=view_size)
+    pushed, proved, held = overlay.pushed[block], overlay.proved[block], overlay.samples[block]
+    kept = _ordered(overlay.views[block], old, KEPT, width=settings.view_size)
+    filled = np.concatenate([kept, proved, pushed], axis=1)
+    view = packed(filled, first_of_each(filled), settings.view_size)
+    tells_apart = is_repeated(overlay.total[block], overlay.distinct[block])[:, None]
+    trusts = tells_apart & (overlay.strangers[block] <= settings.requests)[:, None]
+    counts = np.where(tells_apart[:, :, None], counts, 0)
     if overlay.periods % settings.renewal == 0:
+        recalled = _ordered(held, old, RECALLED, width=max(settings.history, 1))[:, : settings.history]
         pool = np.concatenate([pushed, proved[:, : settings.pulls], recalled, kept], axis=1)
-    else:
-        pool = np.concatenate([kept, pushed, proved], axis=1)
-    view = packed(pool, first_of_each(pool), view_size)
-    shown = np.concatenate([pushed, proved, view], axis=1)
-    samples = _shown(held, shown, overlay.keys[block])
+        view = np.where(trusts, packed(pool, first_of_each(pool), settings.view_size), view)
+    let_in = np.where(trusts, np.concatenate([pushed, proved], axis=1), EMPTY)
+    samples = _shown(held, np.concatenate([let_in, view], axis=1), overlay.keys[block])
     partners = _ordered(view, period, PARTNERS, width=settings.partners)
-    names = _names_to_ask(overlay, block, period, view, samples)
-    others = np.where(are_among(samples, partners), EMPTY, samples)
+    known = np.concatenate([view, samples, block[:, None].astype(np.int32)], axis=1)
+    names = _names_to_ask(overlay.heard[block], known, period, counts, width=settings.probes)
+    others = np.where(are_among(samples, np.concatenate([partners, names], axis=1)), EMPTY, samples)
     checked = _ordered(others, period, CHECKED, width=1)
     return period, view, samples, partners, names, checked
+
+
+def _counting(keys: Keys) -> Keys:
+    """Keys of the tallies."""
+    return _salted(keys[:, 0], COUNTED)
 
 
 def _ranked(values: Views, keys: Keys) -> Keys:
@@ -254,60 +313,72 @@ def _held_ranks(held: Views, keys: Keys) -> Keys:
 
 
 def _names_to_ask(
-    overlay: BrahmsOverlay, block: NDArray[np.int64], period: Keys, view: Views, samples: Views
+    heard: NDArray[np.int32], known: Views, period: Keys, counts: NDArray[np.int64], *, width: int
 ) -> Views:
-    """The names that samplers want first; then fairly by teller, at random."""
-    heard = overlay.heard[block]
-    count, tellers, told = heard.shape
-    rows = np.arange(count)[:, None]
-    flat = heard.reshape(count, tellers * told)
-    known = (flat == block[:, None]) | are_among(flat, view) | are_among(flat, samples)
-    each = np.where(known, EMPTY, flat).reshape(count * tellers, told)
-    ordered = _ordered(each, np.repeat(period, tellers), HEARD, width=told).reshape(count, tellers * told)
-    turns = np.broadcast_to(np.tile(np.arange(told), tellers), ordered.shape)
-    keys = np.where(ordered >= 0, ranks(ordered, _salted(period, HEARD)[:, None]), _LAST)
+    """The names that came least often; of these fairly by teller, at random."""
+    rows, names = np.arange(len(heard))[:, None], heard.reshape(len(heard), -1)
+    keys = np.where(
+        are_among(names, known) | (names < 0), _LAST, ranks(names, _salted(period, HEARD)[:, None])
+    )
+    turns = _turns(keys.reshape(heard.shape)).reshape(names.shape)
+    counts = counts.reshape(names.shape)
     order = np.lexsort((turns, keys), axis=1)
-    ordered, turns = ordered[rows, order], turns[rows, order]
-    distinct = ordered >= 0
-    distinct[:, 1:] &= ordered[:, 1:] != ordered[:, :-1]
-    places = np.cumsum(distinct, axis=1) - 1
-    block_keys = overlay.keys[block]
-    wanted = (_ranked(ordered, block_keys) < _held_ranks(samples, block_keys)[:, :, None]).any(axis=1)
-    width = ordered.shape[1]
-    precedence = np.where(distinct, ((~wanted) * told + turns) * width + places, 2 * told * width)
-    first = np.argsort(precedence, axis=1, kind="stable")[:, : overlay.settings.probes]
-    chosen = np.where(distinct[rows, first], ordered[rows, first], EMPTY).astype(np.int32)
-    return packed(chosen, chosen >= 0, overlay.settings.probes)
+    keys = keys[rows, order]
+    distinct_ones = keys < _LAST
+    distinct_ones[:, 1:] &= keys[:, 1:] != keys[:, :-1]
+    positions = np.cumsum(distinct_ones, axis=1) - 1
+    precedence = counts[rows, order] * heard.shape[2] + turns[rows, order]
+    precedence = np.where(distinct_ones, precedence * names.shape[1] + positions, np.iinfo(np.int64).max)
+    first = np.argsort(precedence, axis=1, kind="stable")[:, :width]
+    chosen = np.where(distinct_ones[rows, first], names[rows, order[rows, first]], EMPTY).astype(np.int32)
+    return packed(chosen, chosen >= 0, width)
 
 
-def _pushed(overlay: BrahmsOverlay, asked: Views, hostile_pushes: NDArray[np.int32]) -> Views:
-    """Of all that push themselves to a peer that does not know them, the lowest in rank."""
+def _turns(keys: Keys) -> NDArray[np.int64]:
+    """Position of each name among the distinct ones of its teller, by rank: int64, of the shape of the keys."""
+    order = np.argsort(keys, axis=2, kind="stable")
+    ordered = np.take_along_axis(keys, order, axis=2)
+    distinct = np.ones(keys.shape, dtype=np.int64)
+    distinct[:, :, 1:] = ordered[:, :, 1:] != ordered[:, :, :-1]
+    turns = np.empty(keys.shape, dtype=np.int64)
+    np.put_along_axis(turns, order, np.cumsum(distinct, axis=2) - 1, axis=2)
+    return turns
+
+
+def _pushed(
+    overlay: BrahmsOverlay, asked: Views, hostile_pushes: NDArray[np.int32]
+) -> tuple[Views, Tallies, NDArray[np.int64]]:
+    """Who of those that push themselves did so least often before; the tallies after it; the strangers."""
     n, limit = len(overlay.views), overlay.settings.pushes
     senders, columns = np.nonzero((asked >= 0) & overlay.honest[asked])
     by = np.concatenate([senders, hostile_pushes[:, 0]]).astype(np.int32)
     to = np.concatenate([asked[senders, columns], hostile_pushes[:, 1]]).astype(np.int64)
-    fresh = (by != to) & ~(overlay.views[to] == by[:, None]).any(axis=1)
-    by, to = by[fresh], to[fresh]
-    order = np.lexsort((ranks(by, _salted(overlay.period[to], PUSHED)), to))
+    where = places(by, _counting(overlay.keys)[to], overlay.settings.counters)
+    arrived = overlay.visits.copy()
+    _, strangers = tallied(arrived, to, where)
+    unknown = (by != to) & ~(overlay.views[to] == by[:, None]).any(axis=1)
+    by, to, where = by[unknown], to[unknown], where[unknown]
+    order = np.lexsort((ranks(by, _salted(overlay.period[to], PUSHED)), overlay.visits[to, where], to))
     by, to = by[order], to[order]
     distinct = np.ones(len(by), dtype=np.bool_)
     distinct[1:] = (by[1:] != by[:-1]) | (to[1:] != to[:-1])
     by, to = by[distinct], to[distinct]
     starts = np.searchsorted(to, np.arange(n))
-    places = np.arange(len(to)) - starts[to]
+    positions = np.arange(len(to)) - starts[to]
     pushed = nobody(n, limit)
-    within = places < limit
-    pushed[to[within], places[within]] = by[within]
-    return pushed
+    within = positions < limit
+    pushed[to[within], positions[within]] = by[within]
+    return pushed, arrived, strangers
 
 
-def _heard(overlay: BrahmsOverlay, partners: Views, lies: NDArray[np.int32] | None) -> NDArray[np.int32]:
-    """What partners tell: the lowest in rank of their views, but for the asker."""
+def _heard(overlay: BrahmsOverlay, asked: Views, lies: NDArray[np.int32] | None) -> NDArray[np.int32]:
+    """What those asked tell: the lowest in rank of their views and samples, but for the asker."""
     settings, n = overlay.settings, len(overlay.views)
-    told = _ordered(overlay.views, overlay.period, TOLD, width=settings.view_size)
-    heard = nobody(n, settings.partners, settings.told)
-    rows, columns = np.nonzero((partners >= 0) & overlay.alive[partners])
-    whom = partners[rows, columns]
+    known = np.concatenate([overlay.views, overlay.samples], axis=1)
+    told = _ordered(known, overlay.period, TOLD, width=settings.told + 1)
+    heard = nobody(n, settings.requests, settings.told)
+    rows, columns = np.nonzero((asked >= 0) & overlay.alive[asked])
+    whom = asked[rows, columns]
     replies = told[whom]
     replies = packed(replies, (replies >= 0) & (replies != rows[:, None]), settings.told)
     if lies is not None:

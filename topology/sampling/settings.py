@@ -33,7 +33,7 @@ class _Bounded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BrahmsSettings(_Bounded):
-    """Settings of Brahms. With view size 20, α = β = 0.05 and γ = 0.3 of the paper.
+    """Settings of Brahms; the defaults are those of peers.
 
     Attributes
     ----------
@@ -47,6 +47,8 @@ class BrahmsSettings(_Bounded):
         Names that a reply holds.
     probes : int
         Names heard that are asked in a period, to be believed once they answer.
+    counters : int
+        Places of each tally of names; more than the hostile members that are to be told apart.
     renewal : int
         Periods from one renewal of the view to the next. Before, whatever answers fills the room there is.
     pushes : int
@@ -62,15 +64,21 @@ class BrahmsSettings(_Bounded):
         If one of them is out of its range.
     """
 
-    view_size: int = bounded(20, least=1)
-    samples: int = bounded(20, least=1)
-    partners: int = bounded(4, least=1, most="view_size")
-    told: int = bounded(8, least=1)
-    probes: int = bounded(8, least=1)
+    view_size: int = bounded(15, least=1)
+    samples: int = bounded(15, least=1)
+    partners: int = bounded(2, least=1, most="view_size")
+    told: int = bounded(15, least=1)
+    probes: int = bounded(4, least=1)
     renewal: int = bounded(5, least=1)
     pushes: int = bounded(1, least=1, most="view_size")
-    pulls: int = bounded(1, least=0, most="probes")
-    history: int = bounded(6, least=0, most="view_size")
+    pulls: int = bounded(2, least=0, most="probes")
+    history: int = bounded(2, least=0, most="view_size")
+    counters: int = bounded(8192, least=1)
+
+    @property
+    def requests(self) -> int:
+        """Peers asked in a period, at most, so that in an honest network as many ask a peer on average."""
+        return self.partners + self.probes + 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -45,6 +45,8 @@ class AddressBook:
         Initial peers.
     keeps : callable, optional
         Returns whether the entry of a peer id must stay; such entries do not count towards ``settings.size``.
+    hearsay : int, optional
+        Entries beyond ``settings.size``, for names that are heard in a period.
     outdo : callable, optional
         Called with a sequence number, known to others, that is ahead of this peer's own announcement.
     doubled : callable, optional
@@ -56,6 +58,7 @@ class AddressBook:
     generator: np.random.Generator
     bootstrap: InitVar[Iterable[PeerDescriptor]] = ()
     keeps: Callable[[str], bool] = lambda _: False
+    hearsay: int = 0
     outdo: Callable[[int], None] = lambda _: None
     doubled: InitVar[Callable[[IdentityInUseTwice], None]] = lambda _: None
 
@@ -155,10 +158,11 @@ class AddressBook:
         self._known[told.peer_id] = news
 
     def _shrink(self) -> None:
-        if len(self._known) <= self.settings.size:
+        most = self.settings.size + self.hearsay
+        if len(self._known) <= most:
             return
         kept = sum(self.keeps(peer_id) for peer_id in self._known)
-        surplus = len(self._known) - kept - self.settings.size
+        surplus = len(self._known) - kept - most
         if surplus <= 0:
             return
         candidates = [

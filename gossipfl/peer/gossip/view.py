@@ -38,16 +38,14 @@ State: TypeAlias = BrahmsState[str]
 def sampling_settings(settings: ViewSettings) -> BrahmsSettings:
     """Return the sampling protocol's settings: half of the peers remembered are the view, half are samples."""
     half = max(1, settings.size // 2)
-    return BrahmsSettings(
+    usual = BrahmsSettings()
+    return replace(
+        usual,
         view_size=half,
         samples=max(1, settings.size - half),
-        partners=min(2, half),
-        told=settings.exchanged,
-        probes=2,
-        renewal=6,
-        pushes=min(2, half),
-        pulls=2,
-        history=min(6, half),
+        partners=min(usual.partners, half),
+        told=min(settings.exchanged, settings.size),
+        history=min(usual.history, half),
     )
 
 
@@ -105,6 +103,7 @@ class SampledView:
             settings=settings,
             generator=generator,
             keeps=self._is_met,
+            hearsay=self._state.settings.requests * self._state.settings.told,
             outdo=outdo,
             doubled=doubled,
         )
