@@ -14,6 +14,8 @@ __all__ = ["Announcer"]
 
 # A recent announcement shows others that a peer is still alive.
 _RENEWAL_SECONDS: Final = 30.0
+# A century in milliseconds: a number beyond it was made by nobody's clock, and would leave none to outdo it with.
+_FURTHEST: Final = 2**42
 
 
 @dataclass(kw_only=True, eq=False)
@@ -60,4 +62,5 @@ class Announcer:
 
     def outdo(self, sequence: int) -> None:
         """Make the next sequence exceed one that others know of this host, whose clock has since gone back."""
-        self._least_sequence = max(self._least_sequence, sequence + 1)
+        if sequence <= int(self.clock() * 1000) + _FURTHEST:
+            self._least_sequence = max(self._least_sequence, sequence + 1)

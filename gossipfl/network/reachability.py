@@ -21,6 +21,8 @@ _ANYWHERE: Final = ("0.0.0.0", "::")  # noqa: S104 - compared with, not bound to
 _REFRESH_SECONDS: Final = 5.0
 _MOST_ADDRESSES: Final = 8
 _MOST_OBSERVERS: Final = 64
+# Others may lie about addresses, and each would make neighbours dial a stranger.
+_MOST_OBSERVED: Final = 2
 # Neighbours that must agree on an observed address, since one may lie.
 _WITNESSES: Final = 2
 # Older observations may be of an earlier router's address.
@@ -76,8 +78,9 @@ class Reachability:
         if self._announced:
             return self._announced
         own = self.own()
-        own += self._observed(own)
-        return tuple(sorted(dict.fromkeys(own), key=lambda each: -each.scope))[:_MOST_ADDRESSES]
+        observed = self._observed(own)[:_MOST_OBSERVED]
+        kept = sorted(dict.fromkeys(own), key=lambda each: -each.scope)[: _MOST_ADDRESSES - len(observed)]
+        return tuple(sorted(dict.fromkeys([*kept, *observed]), key=lambda each: -each.scope))
 
     @property
     def is_announced(self) -> bool:
@@ -147,6 +150,7 @@ class Reachability:
             # One party may run many peers in its own network, which therefore count as one.
             seen.setdefault(host, set()).add(prefix if scope_of(host) is Scope.GLOBAL else observer)
         agreed = [host for host, seers in seen.items() if len(seers) >= _WITNESSES and host not in known]
+        agreed.sort(key=lambda host: -len(seen[host]))
         return [
             replace(address, host=host)
             for host in agreed

@@ -98,6 +98,19 @@ def test_what_may_be_a_lie_is_not_announced(seen):
     assert reached(["/ip4/0.0.0.0/tcp/4"], [LAN], seen=seen) == [f"/ip4/{LAN}/tcp/4"]
 
 
+def test_liars_of_two_networks_do_not_crowd_out_where_others_reach_it():
+    """Eight such addresses took the place of the LAN's, so that LANs no longer meshed."""
+    lies = [
+        (f"8.8.{number}.8", f"{network}-{number}", f"{network}.1.1.1")
+        for number in range(1, 20)
+        for network in (1, 9)
+    ]
+    honest = [("8.8.8.8", f"p{network}", f"{network}.1.1.1") for network in (1, 9, 14)]
+    addresses = reached(["/ip4/0.0.0.0/tcp/4"], [LAN, VPN], seen=[*honest, *lies])
+    assert {f"/ip4/{each}/tcp/4" for each in (LAN, VPN, "8.8.8.8")} <= set(addresses)
+    assert len(addresses) == 4
+
+
 def test_what_was_observed_long_ago_is_announced_no_longer():
     now = [0.0]
     found = Reachability(
@@ -129,10 +142,12 @@ def test_an_announcement_is_renewed_when_addresses_change_or_it_grows_old():
     assert moved.addresses == ("/ip4/10.0.0.2/tcp/1",)
     now[0] -= 500  # the clock goes back
     later = announcer.announcement()
-    announcer.outdo(10**15)
+    announcer.outdo(10**12)
     outdone = announcer.announcement()
-    assert first.sequence < moved.sequence < later.sequence < outdone.sequence == 10**15 + 1
+    assert first.sequence < moved.sequence < later.sequence < outdone.sequence == 10**12 + 1
     assert all(map(is_signed, (first, moved, later, outdone)))
+    announcer.outdo(2**63 - 1)  # a copy of this peer gone mad: there is no higher number to write
+    assert announcer.announcement() is outdone
 
 
 @in_trio
