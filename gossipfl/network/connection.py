@@ -87,7 +87,7 @@ class Connection:
         )
         self._small = TokenBucket(
             rate=limits.small_frames_per_second,
-            burst=2 * limits.small_frames_per_second,
+            burst=limits.small_frames_per_second,
             now=trio.current_time(),
         )
         self._unsent: _Batch | None = None

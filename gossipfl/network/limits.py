@@ -38,7 +38,7 @@ class NetworkLimits:
         Average rate of frames on one connection that carry nothing (pings, resets, empty records, the beginnings
         of streams); bursts of ten seconds' worth are allowed.
     small_frames_per_second : float
-        Average rate of frames and records on one connection that carry less than 1 kB; bursts of two seconds'
+        Average rate of frames and records on one connection that carry less than 1 kB; bursts of one second's
         worth are allowed.
     slowest_bytes_per_second, grace_seconds : float
         Least average rate of an exchange started by others; a slower one is cut after the grace period.

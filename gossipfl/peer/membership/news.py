@@ -30,6 +30,8 @@ __all__ = ["Membership"]
 _LOOK_SECONDS: Final = 0.5
 _NEWS_SECONDS: Final = 10.0
 _EXCHANGE_SECONDS: Final = 10.0
+# Half the burst that the other side allows.
+_MOST_EXCHANGES: Final = 8
 _log = limited_logger(__name__)
 logger = logging.getLogger(__name__)
 
@@ -132,17 +134,20 @@ class Membership:
         return frozenset() if self._host is None else self._host.connected()
 
     async def _compare(self, peer_id: str) -> None:
-        """Reconcile with a connected peer."""
-        reply = await self._exchange(peer_id, self._frame([]))
-        if reply is None:
-            return
-        try:
-            self._learn(reply.statements)
-        except MessageRefused as error:
-            _log.warning("rejected news of the network from member %s: %s", peer_id, error)
-            return
-        if reply.known != self.authority.digest():
-            await self._exchange(peer_id, self._frame(some_of(self.authority)))
+        """Reconcile with a connected peer, in several exchanges if both know more than one message holds."""
+        statements: list[Signed] = []
+        for _ in range(_MOST_EXCHANGES):
+            reply = await self._exchange(peer_id, self._frame(statements))
+            if reply is None:
+                return
+            try:
+                self._learn(reply.statements)
+            except MessageRefused as error:
+                _log.warning("rejected news of the network from member %s: %s", peer_id, error)
+                return
+            if reply.known == self.authority.digest():
+                return
+            statements = some_of(self.authority)
 
     async def _push_news(self) -> None:
         while True:
