@@ -2,8 +2,9 @@
 
 Since models are weighted by age, a newcomer at age 0 would adopt whatever model reaches it first, and so would a
 peer that returns with an outdated model. Both hold back models that are far ahead of their own until they have
-received several, and start with the one that is best on their test samples, if it is better than their own. Its
-age is credited only as far as half of the others support it: an age of 2⁴⁰, once adopted, would be for good.
+received several, and start with the one that is best on their test samples, if it is better than their own by a
+tenth. Its age is credited only as far as half of the others support it: an age of 2⁴⁰, once adopted, would be for
+good.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ logger = logging.getLogger(__name__)
 AWAY_SECONDS = 600.0
 #: Training steps by which a model must be ahead to be held back.
 _FAR_AHEAD = 100
+# Of models that have learned nothing one is always a little better by chance, such as the opposite of one's own.
+_MUCH_BETTER = 0.9
 _LEAST_PERIODS, _MOST_PERIODS = 2, 10
 
 
@@ -97,7 +100,7 @@ class Joining:
         own = self.learner.state.nodes.rows
         losses = await run_abandonable(self._losses, own, held)
         best = min(losses, key=losses.__getitem__)
-        is_better = losses[best] < losses[""]
+        is_better = losses[best] < _MUCH_BETTER * losses[""]
         finite = {peer: each if math.isfinite(each) else None for peer, each in losses.items()}
         own_loss = finite.pop("")
         self.record(

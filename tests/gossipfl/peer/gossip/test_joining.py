@@ -109,6 +109,11 @@ def test_a_model_worse_than_ones_own_is_not_taken():
     assert record["losses"] == {"a": 6.0, "b": None, "c": 6.0}
 
 
+def test_a_model_that_is_hardly_better_is_not_taken():
+    taken, [record], _, _ = joined(model("a", 0.4, 5000), model("b", -1, 500), model("c", 11, 500))
+    assert (taken, record["chosen"]) == ([], None)
+
+
 @pytest.mark.parametrize("age", [0, 7000])
 def test_models_that_are_not_far_ahead_are_merged_as_ever(age):
     """A network in which all begin together is as it was."""
