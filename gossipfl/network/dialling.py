@@ -32,7 +32,7 @@ from gossipfl.network.log_limits import limited_logger
 from gossipfl.network.noise.upgrade import SecuredSocket, Upgrader
 from gossipfl.network.resolving import Resolver
 
-__all__ = ["DialManner", "Dialler"]
+__all__ = ["CircuitOpener", "DialManner", "Dialler"]
 
 # The head start of an address over the next one (RFC 8305, section 5).
 _STAGGER_SECONDS: Final = 0.25
@@ -40,6 +40,9 @@ _log = limited_logger(__name__)
 
 Attempt = Callable[[], Awaitable[SecuredSocket]]
 Endpoint = tuple[str, int]
+
+CircuitOpener = Callable[[str, PeerAddress, Hearsay | None], Awaitable[tuple[trio.SocketStream, str]]]
+"""Opens a circuit to a peer through the relay of an address; returns its near end, and the relay's IP address."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,12 +73,15 @@ class Dialler:
     ----------
     seconds : float
         Time for a dial, from resolving names to a proven identity.
+    circuits : callable, optional
+        Opens circuits; without it, addresses that lead through a relay are skipped.
     """
 
     upgrader: Upgrader
     resolver: Resolver
     book: DialBook
     seconds: float
+    circuits: CircuitOpener | None = None
 
     async def dial(
         self,
@@ -102,16 +108,19 @@ class Dialler:
         attempts: list[Attempt] = []
         for told in addresses:
             try:
-                address = parse_address(str(told), smallest_port=1)
+                address = parse_address(str(told), smallest_port=1, circuits=True)
             except InvalidAddress as error:
                 _log.warning("skipped an address of peer %s: %s", peer_id[:60], error)
                 continue
             if address.peer_id not in (None, peer_id):
                 raise PeerUnreachable("an address belongs to another peer", expected=peer_id, got=address)
             hearsay = told if isinstance(told, Hearsay) else None
-            attempts.append(partial(self._attempt, peer_id, address, hearsay, manner))
+            if address.relay is None:
+                attempts.append(partial(self._attempt, peer_id, address, hearsay, manner))
+            elif self.circuits is not None:
+                attempts.append(partial(self._through_relay, self.circuits, peer_id, address, hearsay))
         if not attempts:
-            raise PeerUnreachable(f"no address of peer {peer_id} is known")
+            raise PeerUnreachable(f"no address at which peer {peer_id} can be dialled is known")
         with trio.move_on_after(self.seconds):
             return await _first_of(attempts)
         raise PeerUnreachable(
@@ -154,6 +163,16 @@ class Dialler:
             raise
         await trio.aclose_forcefully(socket)
         raise PeerUnreachable("the other end did not prove an identity", got=lost)
+
+    async def _through_relay(
+        self, circuits: CircuitOpener, peer_id: str, address: PeerAddress, hearsay: Hearsay | None
+    ) -> SecuredSocket:
+        socket, relay_host = await circuits(peer_id, address, hearsay)
+        try:
+            return await self.upgrader.secure(socket, remote_address=relay_host, expected_peer=peer_id)
+        except BaseException:
+            await trio.aclose_forcefully(socket)
+            raise
 
     async def _attempt(
         self,

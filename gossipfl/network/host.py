@@ -16,7 +16,7 @@ from gossipfl.network.buffers import SharedBuffers
 from gossipfl.network.connection import Connection
 from gossipfl.network.counters import NetworkCounters
 from gossipfl.network.dial_book import DialBook
-from gossipfl.network.dialling import Dialler, DialManner
+from gossipfl.network.dialling import CircuitOpener, Dialler, DialManner
 from gossipfl.network.exchanging import Exchanger
 from gossipfl.network.failures import ConnectionAborted
 from gossipfl.network.identify import Identify
@@ -230,6 +230,10 @@ class Host:
         """
         secured = await self._dialler.dial(peer_id, addresses)
         await trio.aclose_forcefully(secured.socket)
+
+    def open_circuits_by(self, circuits: CircuitOpener | None) -> None:
+        """Dial peers behind relays from now on, or no longer."""
+        self._dialler.circuits = circuits
 
     def is_banned(self, peer_id: str) -> bool:
         """Return whether a peer is currently banned for repeatedly breaking the protocol."""

@@ -99,7 +99,11 @@ class Identify:
         message = b"".join(
             [
                 field(_KEY, self._key),
-                *(field(_LISTENED, write_multiaddress(each)) for each in self.addresses()),
+                *(
+                    field(_LISTENED, write_multiaddress(each))
+                    for each in self.addresses()
+                    if each.relay is None
+                ),
                 *(field(_PROTOCOLS, each.encode()) for each in (EXCHANGE_PROTOCOL, *self.services.protocols)),
                 b"" if remote is None else field(_OBSERVED, write_multiaddress(remote)),
                 field(_VERSION, b"ipfs/0.1.0"),

@@ -20,6 +20,7 @@ __all__ = ["Reachability", "interface_addresses"]
 _ANYWHERE: Final = ("0.0.0.0", "::")  # noqa: S104 - compared with, not bound to
 _REFRESH_SECONDS: Final = 5.0
 _MOST_ADDRESSES: Final = 8
+_MOST_CIRCUITS: Final = 2
 _MOST_OBSERVERS: Final = 64
 # Others may lie about addresses, and each would make neighbours dial a stranger.
 _MOST_OBSERVED: Final = 2
@@ -71,16 +72,24 @@ class Reachability:
         self._clock = clock
         self._observers: RecentMap[str, tuple[str, str, float]] = RecentMap(_MOST_OBSERVERS)
         self._own: tuple[str, ...] = ()
+        #: Addresses at relays that connect others to this host.
+        self.circuits: tuple[PeerAddress, ...] = ()
         self.refresh()
 
     def addresses(self) -> tuple[PeerAddress, ...]:
-        """Return the addresses to announce, widest scope first; never 0.0.0.0 and never port 0."""
+        """Return the addresses to announce, widest scope first, those at relays last.
+
+        Never 0.0.0.0 and never port 0.
+        """
+        circuits = self.circuits[:_MOST_CIRCUITS]
         if self._announced:
-            return self._announced
+            return self._announced + circuits
         own = self.own()
         observed = self._observed(own)[:_MOST_OBSERVED]
-        kept = sorted(dict.fromkeys(own), key=lambda each: -each.scope)[: _MOST_ADDRESSES - len(observed)]
-        return tuple(sorted(dict.fromkeys([*kept, *observed]), key=lambda each: -each.scope))
+        room = _MOST_ADDRESSES - len(observed) - len(circuits)
+        kept = sorted(dict.fromkeys(own), key=lambda each: -each.scope)[:room]
+        direct = sorted(dict.fromkeys([*kept, *observed]), key=lambda each: -each.scope)
+        return (*direct, *circuits)
 
     @property
     def is_announced(self) -> bool:

@@ -53,11 +53,13 @@ class ConnectionTable:
         return frozenset(peer_id for peer_id in self._by_peer if self.best(peer_id))
 
     def best(self, peer_id: str) -> Connection | None:
-        """Return the connection to this peer that received something most recently, or None."""
+        """Return the connection to this peer that received something most recently, direct if any is, or None."""
         alive = [
             each for each in self._by_peer.get(peer_id, ()) if each.alive and not each.multiplexer.gone_away
         ]
-        return max(alive, key=lambda each: each.last_heard, default=None)
+        if len(alive) < 2:
+            return alive[0] if alive else None
+        return max(alive, key=lambda each: (each.remote_endpoint is not None, each.last_heard))
 
     def of_peer(self, peer_id: str) -> list[Connection]:
         """Return all connections to this peer."""

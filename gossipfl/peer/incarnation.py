@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import closing
 from dataclasses import InitVar, dataclass, replace
 
@@ -34,6 +34,7 @@ from gossipfl.peer.gossip.view import SampledView
 from gossipfl.peer.housekeeping import Housekeeping
 from gossipfl.peer.membership.entrance import Entrance
 from gossipfl.peer.neighbours import Neighbours
+from gossipfl.peer.relaying import relaying
 from gossipfl.peer.renewal import renew_for_ever
 from gossipfl.peer.rounds.driver import roster_book, take_part_in_rounds
 from gossipfl.peer.start_record import start_record
@@ -125,6 +126,7 @@ class Incarnation:
         self.housekeeping: Housekeeping
         self._neighbours: Neighbours
         self._entrance: Entrance
+        self._relay: Callable[[], Awaitable[None]] | None
         self._nursery_scope: trio.CancelScope
 
     @property
@@ -217,6 +219,7 @@ class Incarnation:
             saved_age=self._resumed.age if self._resumed else 0,
             rounds=self.settings.rounds.algorithm,
         )
+        self._relay = relaying(self.settings, self.host, self.identity, size=self.task.layout.shared_size)
         self._entrance.serve(self.host, self.participation)
         self._records.append(
             start_record(
@@ -250,6 +253,8 @@ class Incarnation:
         if isinstance(self.learner, Learner):
             renewal = (self.task, settings, self.data, self.learner, housekeeping.renew)
             start(renew_for_ever, *renewal, name="data")
+        if self._relay is not None:
+            start(self._relay, name="relaying")
         isolation = (host.connected, settings.network.bootstrap, self.conditions, host.members.knocks)
         start(warn_of_isolation, *isolation, name="isolation")
         start(self._neighbours.identify, name="versions")

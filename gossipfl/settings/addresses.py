@@ -13,7 +13,7 @@ from __future__ import annotations
 import enum
 import ipaddress
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import idna
@@ -30,6 +30,7 @@ __all__ = [
 ]
 
 _FORM: Final = "/ip4/HOST/tcp/PORT[/p2p/PEER_ID] (or ip6, dns, dns4, dns6)"
+_CIRCUIT: Final = re.compile(r"(?P<relay>.{1,400})/p2p-circuit(?:/p2p/(?P<peer_id>[^/]{1,100}))?")
 _PARTS: Final = re.compile(
     r"/(?P<family>ip4|ip6|dns|dns4|dns6)/(?P<host>[^/]{1,253})/tcp/(?P<port>[^/]{1,10})"
     r"(?:/p2p/(?P<peer_id>[^/]{1,100}))?"
@@ -70,16 +71,20 @@ class PeerAddress:
     port : int
         0, which lets the operating system choose, makes sense only for listening.
     peer_id : str or None
+    relay : str or None
+        The peer id of the relay through which the peer is reached: family, host and port are then the relay's.
     """
 
     family: str
     host: str
     port: int
     peer_id: str | None = None
+    relay: str | None = None
 
     def __str__(self) -> str:
+        circuit = f"/p2p/{self.relay}/p2p-circuit" if self.relay else ""
         suffix = f"/p2p/{self.peer_id}" if self.peer_id else ""
-        return f"/{self.family}/{self.host}/tcp/{self.port}{suffix}"
+        return f"/{self.family}/{self.host}/tcp/{self.port}{circuit}{suffix}"
 
     @property
     def is_name(self) -> bool:
@@ -92,7 +97,7 @@ class PeerAddress:
         return Scope.GLOBAL if self.is_name else scope_of(self.host)
 
 
-def parse_address(text: str, *, smallest_port: int = 0) -> PeerAddress:
+def parse_address(text: str, *, smallest_port: int = 0, circuits: bool = False) -> PeerAddress:
     """Read a multiaddress over TCP.
 
     IPv6 has no zone, which would be another machine's business. Names consist of letters, digits and hyphens
@@ -103,12 +108,24 @@ def parse_address(text: str, *, smallest_port: int = 0) -> PeerAddress:
     text : str
     smallest_port : int, optional
         0 where the operating system may choose, and 1 where others must be told.
+    circuits : bool, optional
+        Whether the address may lead through one relay: ``RELAY_ADDRESS/p2p/RELAY_ID/p2p-circuit[/p2p/PEER_ID]``.
 
     Raises
     ------
     InvalidAddress
         It is not valid.
     """
+    circuit = _CIRCUIT.fullmatch(text) if circuits else None
+    if circuit is not None:
+        through = parse_address(circuit["relay"], smallest_port=1)
+        if through.peer_id is None:
+            raise InvalidAddress(
+                f"{text[:300]!a} does not name its relay", expected="/p2p/PEER_ID before /p2p-circuit"
+            )
+        if circuit["peer_id"] is not None:
+            public_key_of(circuit["peer_id"])
+        return replace(through, peer_id=circuit["peer_id"], relay=through.peer_id)
     match = _PARTS.fullmatch(text)
     if match is None:
         raise InvalidAddress(f"{text[:300]!a} is no address of a peer", expected=_FORM)

@@ -109,6 +109,11 @@ class NetworkSettings(Table):
     """addresses to announce instead, e.g. of the router in front"""
     bootstrap: list[str] = Field(default_factory=list)
     """addresses of a peer or two, each ending in /p2p/PEER_ID"""
+    relay: list[str] = Field(default_factory=list)
+    """addresses of peers, each ending in /p2p/PEER_ID, through which others reach this one behind its router
+    (needs gossipfl[libp2p])"""
+    offer_relay: bool = False
+    """whether other peers may reach each other through this one (needs gossipfl[libp2p])"""
     allow: list[str] = Field(default_factory=list)
     """peer ids that may connect; everybody, if there are none"""
     connections: int = Field(256, gt=0)
@@ -124,7 +129,7 @@ class NetworkSettings(Table):
     silence_seconds: float = Field(15.0, gt=0)
     """silence after which a connection is dropped"""
 
-    @field_validator("listen", "announce", "bootstrap")
+    @field_validator("listen", "announce", "bootstrap", "relay")
     @classmethod
     def _addresses(cls, addresses: list[str], info: ValidationInfo) -> list[str]:
         for address in addresses:
@@ -138,7 +143,7 @@ class NetworkSettings(Table):
             public_key_of(peer_id)
         return peer_ids
 
-    @field_validator("bootstrap")
+    @field_validator("bootstrap", "relay")
     @classmethod
     def _with_identity(cls, addresses: list[str]) -> list[str]:
         for address in addresses:
@@ -227,6 +232,12 @@ class PeerSettings(Table):
             raise ValueError(
                 "bootstrap: in rounds the roster says who takes part and where; leave the table out"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _gossip_relays(self) -> PeerSettings:
+        if self.rounds.algorithm is not None and (self.network.relay or self.network.offer_relay):
+            raise ValueError("network.relay and network.offer_relay: members of rounds are dialled directly")
         return self
 
     @model_validator(mode="after")

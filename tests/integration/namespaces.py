@@ -20,7 +20,7 @@ PUBLIC = "9.9.{}.{}/16"
 TRANSLATION = """
 table ip router {{
   chain in_advance {{ type nat hook prerouting priority dstnat; {forwarded} }}
-  chain out {{ type nat hook postrouting priority srcnat; oifname "{device}" masquerade; }}
+  chain out {{ type nat hook postrouting priority srcnat; oifname "{device}" masquerade {ports}; }}
   chain in {{ type filter hook input priority filter; policy drop; iifname != "{device}" accept; \
 ct state established,related accept; }}
   chain through {{ type filter hook forward priority filter; policy drop; iifname != "{device}" accept; \
@@ -45,6 +45,17 @@ def run(*command):
 
 def within(name, *command):
     run("ip", "netns", "exec", name, *command)
+
+
+def connected_to(name, address):
+    """Whether a namespace has a TCP connection with an address, such as ``9.9.9.1:4001``."""
+    shown = subprocess.run(
+        ("ip", "netns", "exec", name, "ss", "--tcp", "--numeric", "--no-header"),
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    return any(line.split()[-1] == address for line in shown.splitlines() if line.startswith("ESTAB"))
 
 
 def command_in(name, *arguments):
@@ -87,10 +98,19 @@ class Lab:
         return device
 
     def router(
-        self, name: str, public: str, switch: str, *, address: str, inner: str, forwarded: str = ""
+        self,
+        name: str,
+        public: str,
+        switch: str,
+        *,
+        address: str,
+        inner: str,
+        forwarded: str = "",
+        ports: str = "",
     ) -> None:
-        """A router from a switch to the public one that keeps ports, and drops what nobody inside has asked for.
+        """A router from a switch to the public one that drops what nobody inside has asked for.
 
+        It keeps port numbers, unless ``ports`` is ``random``.
         Packets to the ``forwarded`` destination, such as ``192.168.1.2:4001``, are let in.
         """
         router = self.host(name)
@@ -102,9 +122,11 @@ class Lab:
             if forwarded
             else ""
         )
-        within(router, "nft", TRANSLATION.format(device=device, forwarded=rule))
+        within(router, "nft", TRANSLATION.format(device=device, forwarded=rule, ports=ports))
 
-    def behind_router(self, name: str, public: str, *, number: int, forwarded: bool = False) -> str:
+    def behind_router(
+        self, name: str, public: str, *, number: int, forwarded: bool = False, ports: str = ""
+    ) -> str:
         """A host at 192.168.NUMBER.2, whose router is at 9.9.9.(10 + NUMBER)."""
         host, switch = self.host(name), self.switch(f"{name}-lan")
         inner = f"192.168.{number}"
@@ -115,6 +137,7 @@ class Lab:
             address=PUBLIC.format(9, 10 + number),
             inner=f"{inner}.1/24",
             forwarded=f"{inner}.2:4001" if forwarded else "",
+            ports=ports,
         )
         self.connect(switch, host, f"{inner}.2/24")
         within(host, "ip", "route", "add", "default", "via", f"{inner}.1")
@@ -128,8 +151,8 @@ def lab():
         yield Lab(stack)
 
 
-def two_behind_routers(network: Lab):
+def two_behind_routers(network: Lab, *, ports: str = ""):
     """A public host at 9.9.9.1, and two hosts behind routers of their own, at 9.9.9.11 and 9.9.9.12."""
     public, relay = network.switch("public"), network.host("relay")
     network.connect(public, relay, PUBLIC.format(9, 1))
-    return relay, *(network.behind_router(f"peer{each}", public, number=each) for each in (1, 2))
+    return relay, *(network.behind_router(f"peer{each}", public, number=each, ports=ports) for each in (1, 2))

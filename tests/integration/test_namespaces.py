@@ -8,7 +8,7 @@ import pytest
 
 from gossipfl.peer import Home
 
-from .namespaces import ONE_WAY, PUBLIC, lab, needs_namespaces, within
+from .namespaces import ONE_WAY, PUBLIC, connected_to, lab, needs_namespaces, two_behind_routers, within
 from .peers import PeerProcess, quick_settings, record_lines
 
 pytestmark = [needs_namespaces, pytest.mark.slow]
@@ -284,3 +284,27 @@ def test_a_peer_behind_a_one_way_firewall_takes_part_by_the_connections_it_opens
         until(lambda peer=peer: hidden_id in exchanged(peer, since=began) and hidden_id in merged(peer))
     until(lambda: exchanged(hidden, since=began) == ids and merged(hidden) == ids)
     until(lambda: connections(hidden) == (0, 2))
+
+
+@pytest.mark.parametrize("ports", ["", "random"], ids=["routers that keep ports", "routers that do not"])
+def test_two_peers_behind_routers_exchange_through_a_relay_and_then_directly(network, peers, ports):
+    """A hole is punched where the routers keep ports; elsewhere the relay goes on."""
+    relay_host, *hosts = two_behind_routers(network, ports=ports)
+    relay = peers.start(relay_host, network={"offer_relay": True})
+    there = [at("9.9.9.1", relay)]
+    one, other = [peers.start(host, bootstrap=there, network={"relay": there}) for host in hosts]
+    for this, that in ((one, other), (other, one)):
+        circuit = f"{there[0]}/p2p-circuit/p2p/{peer_id(this)}"
+        until(lambda this=this, circuit=circuit: circuit in addresses(this))
+        until(lambda this=this, that=that: peer_id(that) in exchanged(this) and peer_id(that) in merged(this))
+    if not ports:
+        took = until(
+            lambda: connected_to(hosts[0], "9.9.9.12:4001") and connected_to(hosts[1], "9.9.9.11:4001")
+        )
+        print(f"\ndirect {took:.1f} s after the first models")
+        relay.process.kill()
+        relay.process.wait()
+        killed = time.time() + 1.0
+        for this, that in ((one, other), (other, one)):
+            until(lambda this=this, that=that: peer_id(that) in exchanged(this, since=killed))
+            until(lambda this=this, that=that: peer_id(that) in merged(this, since=killed))

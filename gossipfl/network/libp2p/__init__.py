@@ -5,5 +5,6 @@ Requires ``pip install gossipfl[libp2p]``; no other package imports the library.
 
 from gossipfl.network.libp2p.autonat import AutoNATHost
 from gossipfl.network.libp2p.host import LibraryHost, open_library_host
+from gossipfl.network.libp2p.relaying import relay_connections
 
-__all__ = ["AutoNATHost", "LibraryHost", "open_library_host"]
+__all__ = ["AutoNATHost", "LibraryHost", "open_library_host", "relay_connections"]

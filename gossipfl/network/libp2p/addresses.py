@@ -31,8 +31,11 @@ class Listened:
 
 
 def advertised(reachability: Reachability, known: Sequence[Multiaddr]) -> list[Multiaddr]:
-    """Return the library's addresses, then the host's own; only the configured ones, if there are any."""
-    announced = [Multiaddr(str(each)) for each in reachability.addresses()]
+    """Return the library's addresses, then the host's own; only the configured ones, if there are any.
+
+    Those at relays are left out: the library takes them for the relays' own.
+    """
+    announced = [Multiaddr(str(each)) for each in reachability.addresses() if each.relay is None]
     if reachability.is_announced:
         return announced
     return list({str(each): each for each in (*known, *announced)}.values())

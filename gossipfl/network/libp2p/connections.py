@@ -42,6 +42,8 @@ class LibraryConnection(INetConn, IMuxedConn):
         self._open_stream = open_stream
         self._addresses: list[Multiaddr] | None = None
         self._type = ConnectionType.DIRECT
+        if connection.remote_endpoint is None:  # a circuit that this side dialled
+            self.set_transport_info([Multiaddr("/p2p-circuit")], ConnectionType.RELAYED)
 
     @property
     def muxed_conn(self) -> LibraryConnection:

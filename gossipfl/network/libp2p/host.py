@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import trio
@@ -77,6 +77,7 @@ async def open_library_host(
     identity: Identity,
     *,
     limits: ServiceLimits | None = None,
+    limits_of: Mapping[str, ServiceLimits] | None = None,
     narrowest: Scope = Scope.GLOBAL,
 ) -> AsyncIterator[LibraryHost]:
     """Give a host the library's interfaces for the duration of a ``with`` block.
@@ -90,12 +91,19 @@ async def open_library_host(
         The host's own.
     limits : ServiceLimits, optional
         Limits of each of the library's services.
+    limits_of : mapping of str to ServiceLimits, optional
+        Limits of single protocols instead.
     narrowest : Scope, optional
         Narrowest scope that the library may dial, since its addresses are hearsay; on a LAN, `Scope.PRIVATE`.
     """
     async with background_nursery() as nursery:
         network = LibraryNetwork(
-            host, identity, limits=limits or ServiceLimits(), narrowest=narrowest, nursery=nursery
+            host,
+            identity,
+            limits=limits or ServiceLimits(),
+            limits_of=limits_of or {},
+            narrowest=narrowest,
+            nursery=nursery,
         )
         library = LibraryHost(network)
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import trio
 from libp2p.abc import ConnectionType, IPeerStore, IRawConnection
@@ -21,7 +21,7 @@ from gossipfl.network.dialling import DialManner
 from gossipfl.network.failures import StreamFailure
 from gossipfl.network.host import Host
 from gossipfl.network.identity import Identity
-from gossipfl.network.libp2p.addresses import Listened, hearsay
+from gossipfl.network.libp2p.addresses import Listened, advertised, hearsay
 from gossipfl.network.libp2p.bookkeeping import Bookkeeping
 from gossipfl.network.libp2p.connections import LibraryConnection
 from gossipfl.network.libp2p.relayed import open_socket
@@ -47,6 +47,8 @@ class LibraryNetwork(Bookkeeping):
         The host's own.
     limits : ServiceLimits
         Limits of each of the library's services.
+    limits_of : mapping of str to ServiceLimits
+        Limits of single protocols instead.
     nursery : trio.Nursery
         Runs relayed connections and notifications.
     """
@@ -57,12 +59,14 @@ class LibraryNetwork(Bookkeeping):
         identity: Identity,
         *,
         limits: ServiceLimits,
+        limits_of: Mapping[str, ServiceLimits],
         narrowest: Scope,
         nursery: trio.Nursery,
     ) -> None:
         super().__init__(nursery, most_connections=host.limits.connections)
         self._host = host
         self._limits = limits
+        self._limits_of = limits_of
         self._narrowest = narrowest
         self._offered: set[str] = set()
         self._known: dict[Connection, LibraryConnection] = {}
@@ -85,7 +89,8 @@ class LibraryNetwork(Bookkeeping):
             taken = LibraryStream(stream, self._known[stream.connection])
             try:
                 await handler(taken)
-                await taken.ended.wait()  # a handler, such as a relay's, may pass its stream on
+                if not taken.is_at_end:  # a handler, such as a relay's, may pass its stream on
+                    await taken.ended.wait()
             except IOException as error:
                 _log.debug("a stream of %s ended: %s", protocol, error)
             finally:
@@ -93,7 +98,7 @@ class LibraryNetwork(Bookkeeping):
             if taken.refusal is not None:
                 raise taken.refusal
 
-        self._host.services.offer(protocol, handle, self._limits)
+        self._host.services.offer(protocol, handle, self._limits_of.get(protocol, self._limits))
         self._offered.add(protocol)
 
     def withdraw(self, protocol: str) -> None:
@@ -110,9 +115,10 @@ class LibraryNetwork(Bookkeeping):
         SwarmException
             The peer cannot be reached, or speaks none of them.
         """
+        limits = self._limits_of.get(protocols[0], self._limits) if protocols else self._limits
         try:
             stream = await self._host.services.open(
-                str(peer_id), protocols, addresses=self._addresses(peer_id), limits=self._limits
+                str(peer_id), protocols, addresses=self._addresses(peer_id), limits=limits
             )
         except GossipflError as error:
             raise SwarmException(str(error)) from error
@@ -127,11 +133,7 @@ class LibraryNetwork(Bookkeeping):
 
     def advertised(self, known: Sequence[Multiaddr]) -> list[Multiaddr]:
         """Return the library's addresses, then the host's own; only the configured ones, if there are any."""
-        reachability = self._host.reachability
-        announced = [Multiaddr(str(each)) for each in reachability.addresses()]
-        if reachability.is_announced:
-            return announced
-        return list({str(each): each for each in (*known, *announced)}.values())
+        return advertised(self._host.reachability, known)
 
     # Connections
 

@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Final
 
 import trio
-from libp2p.abc import IRawConnection
+from libp2p.abc import INetStream, IRawConnection
 
 from gossipfl.network.log_limits import limited_logger
 
@@ -18,14 +18,14 @@ _PIECE_BYTES: Final = 65_536
 _log = limited_logger(__name__)
 
 
-def open_socket(raw: IRawConnection, nursery: trio.Nursery) -> trio.SocketStream:
+def open_socket(raw: IRawConnection | INetStream, nursery: trio.Nursery) -> trio.SocketStream:
     """Return a socket whose bytes travel over a raw connection for as long as both last."""
     near, far = (trio.SocketStream(trio.socket.from_stdlib_socket(each)) for each in socket.socketpair())
     nursery.start_soon(_carry, raw, far)
     return near
 
 
-async def _carry(raw: IRawConnection, far: trio.SocketStream) -> None:
+async def _carry(raw: IRawConnection | INetStream, far: trio.SocketStream) -> None:
     async def inward() -> None:
         while data := await raw.read(_PIECE_BYTES):
             await far.send_all(data)

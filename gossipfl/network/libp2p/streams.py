@@ -32,6 +32,8 @@ class LibraryStream(INetStream):
         self._protocol: str | None = stream.protocol or None
         self.muxed_conn = self.swarm_conn = connection
         self.ended = trio.Event()
+        #: Whether everything that the other side sent has been read.
+        self.is_at_end = False
         #: The limit for which this side abandoned the stream, if any.
         self.refusal: RateLimited | None = None
         connection.streams.add(self)
@@ -125,6 +127,7 @@ class LibraryStream(INetStream):
             self._fail(failure)
             raise StreamReset(str(failure)) from failure
         if not data:
+            self.is_at_end = True
             raise StreamEOF("the other side has ended the stream")
         return data
 

@@ -53,7 +53,8 @@ class KnownPeer:
         heard = (
             Hearsay(address, self.narrowest)
             for address in self.descriptor.addresses
-            if address not in self.configured and parse_address(address).scope >= self.narrowest
+            if address not in self.configured
+            and parse_address(address, circuits=True).scope >= self.narrowest
         )
         return (*heard, *self.configured)
 
@@ -61,7 +62,7 @@ class KnownPeer:
     def network(self) -> str:
         """The network of its first announced address, or the host if that is a name; "" without addresses."""
         for address in self.descriptor.addresses[:1]:
-            parsed = parse_address(address)
+            parsed = parse_address(address, circuits=True)
             return parsed.host if parsed.is_name else prefix_of(parsed.host)
         return ""
 
@@ -78,7 +79,7 @@ def require_sound(descriptor: PeerDescriptor) -> None:
             "the announcement is not signed by the peer that it names", got=descriptor.peer_id
         )
     for address in descriptor.addresses:
-        parse_address(address, smallest_port=1)
+        parse_address(address, smallest_port=1, circuits=True)
 
 
 def descriptor_values(peer: KnownPeer) -> dict[str, Any]:

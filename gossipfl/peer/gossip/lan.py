@@ -15,7 +15,7 @@ from typing import Any, Final
 import trio
 
 from gossipfl.errors import GossipflError, SettingError
-from gossipfl.network import Scope, parse_address
+from gossipfl.network import PeerAddress, Scope, parse_address
 from gossipfl.peer.gossip.discovery import Discovery
 from gossipfl.peer.threads import run_abandonable
 
@@ -80,7 +80,7 @@ class LocalNetwork:
         if own is None:
             logger.warning("this peer has no address to announce on the local network")
             return
-        loopback = all(parse_address(each).scope <= Scope.LOOPBACK for each in self._addresses())
+        loopback = all(each.scope <= Scope.LOOPBACK for each in self._direct())
         choice = ["127.0.0.1"] if loopback else zeroconf.InterfaceChoice.All
         try:
             service = await run_abandonable(_Service, zeroconf, choice, own, heard)
@@ -99,7 +99,7 @@ class LocalNetwork:
                 await run_abandonable(service.close)
 
     def _own(self, zeroconf: Any) -> Any:  # noqa: ANN401 - an untyped library
-        addresses = [each for each in map(parse_address, self._addresses()) if not each.is_name]
+        addresses = [each for each in self._direct() if not each.is_name]
         if not addresses:
             return None
         port = addresses[0].port
@@ -111,6 +111,11 @@ class LocalNetwork:
             properties={"task": self._task},
             server=f"{self._peer_id}.local.",
         )
+
+    def _direct(self) -> list[PeerAddress]:
+        """Return the addresses that lead through no relay."""
+        parsed = (parse_address(each, circuits=True) for each in self._addresses())
+        return [each for each in parsed if each.relay is None]
 
     def _heard(self, name: str, properties: dict[bytes, bytes | None], hosts: list[str], port: int) -> None:
         """Record a service's announcement, or forget a service that has gone or has another task."""

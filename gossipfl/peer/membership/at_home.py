@@ -90,7 +90,8 @@ def without_identity(addresses: Collection[str]) -> Sequence[str]:
     MembershipError
         There is none, or one cannot be dialled.
     """
-    parsed = [parse_address(each, smallest_port=1) for each in addresses]
+    parsed = [parse_address(each, smallest_port=1, circuits=True) for each in addresses]
+    parsed = [each for each in parsed if each.relay is None]
     for each in parsed:
         if each.scope is Scope.NOWHERE:
             raise MembershipError(

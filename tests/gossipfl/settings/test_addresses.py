@@ -18,6 +18,7 @@ from gossipfl.settings.addresses import (
 )
 
 PEER = "12D3KooWHM3zPRwnzjUcCxXp5at7DDVowGPxwsFJrSm7dmihFAQV"
+OTHER = Identity(bytes(32)).peer_id
 
 
 @pytest.mark.parametrize(
@@ -33,6 +34,35 @@ PEER = "12D3KooWHM3zPRwnzjUcCxXp5at7DDVowGPxwsFJrSm7dmihFAQV"
 def test_what_the_network_takes_is_taken(address):
     parse_address(address, smallest_port=1)
     assert str(parse_address(address)) == address
+
+
+@pytest.mark.parametrize("place", ["/ip4/9.9.9.9/tcp/4001", "/ip6/::1/tcp/1", "/dns4/peer.example/tcp/4001"])
+@pytest.mark.parametrize("end", ["", f"/p2p/{OTHER}"])
+def test_an_address_may_lead_through_one_relay_where_circuits_can_be_opened(place, end):
+    address = f"{place}/p2p/{PEER}/p2p-circuit{end}"
+    parsed = parse_address(address, smallest_port=1, circuits=True)
+    assert (str(parsed), parsed.relay, parsed.peer_id) == (address, PEER, end[5:] or None)
+    assert parsed.scope == parse_address(place).scope
+    with pytest.raises(InvalidAddress):
+        parse_address(address)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "/ip4/9.9.9.9/tcp/4001/p2p-circuit",
+        f"/ip4/9.9.9.9/tcp/4001/p2p-circuit/p2p/{PEER}",
+        f"/p2p/{PEER}/p2p-circuit/p2p/{OTHER}",
+        f"/ip4/9.9.9.9/tcp/0/p2p/{PEER}/p2p-circuit",
+        f"/ip4/9.9.9.9/tcp/4001/p2p/{PEER}/p2p-circuit/p2p/alice",
+        f"/ip4/9.9.9.9/tcp/4001/p2p/{PEER}/p2p-circuit/p2p-circuit",
+        f"/ip4/9.9.9.9/tcp/4001/p2p/{PEER}/p2p-circuit/p2p/{OTHER}/p2p-circuit/p2p/{PEER}",
+        f"/ip4/9.9.9.9/tcp/4001/p2p/{PEER}/p2p-circuit/ip4/8.8.8.8/tcp/4001",
+    ],
+)
+def test_an_address_that_leads_through_no_relay_or_several_is_refused(address):
+    with pytest.raises(InvalidAddress):
+        parse_address(address, circuits=True)
 
 
 def test_the_operating_system_may_choose_where_one_listens_only():
