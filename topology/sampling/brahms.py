@@ -7,7 +7,7 @@ Computer Networks 53(13), 2009, as a pure state machine:
   of its own. How often a peer is shown does not matter.
 * *Bounds*: in a period a peer lets in at most so many that pushed themselves, and so many of those it was told of
   by whom it had asked. What nobody asked for is not read. While more strangers push themselves than an honest
-  network would send, nobody is exchanged.
+  network would send, none of them is let in, and nobody is exchanged.
 * *History* (γ in the paper): part of the view comes from the samplers, and heals it.
 
 The paper assumes that members cannot push themselves as often as they like. Here they can, and a second defence
@@ -190,13 +190,14 @@ def tick(state: BrahmsState[Peer], draw: Draw) -> BrahmsStep[Peer]:
     """
     settings = state.settings
     told, arrived = as_tally(state.told), as_tally(state.arrived)
-    total = sums(told)
+    total, taken = sums(told), distinct(told)
     strangers = np.count_nonzero((as_tally(state.visits) == 0) & (arrived > 0))
-    pushed = _least_often_first(state, state.pushed)
+    flooded = strangers > settings.requests
+    pushed = [] if flooded else _least_often_first(state, state.pushed)
     kept = _ordered(state, state.view, KEPT)
     pool, shown = [*kept, *state.proved, *pushed], []
-    tells_apart = bool(is_repeated(total, distinct(told)))
-    if tells_apart and strangers <= settings.requests:
+    tells_apart = bool(is_repeated(total, taken))
+    if tells_apart and not flooded:
         shown = [*pushed, *state.proved]
         if state.periods % settings.renewal == 0:
             sampled = {peer for peer in state.samples if peer is not None}
@@ -205,7 +206,7 @@ def tick(state: BrahmsState[Peer], draw: Draw) -> BrahmsStep[Peer]:
     view = tuple(dict.fromkeys(pool))[: settings.view_size]
     samples = _shown(state, (*shown, *view))
     (number,) = draw(1)
-    if total > FULL * settings.counters:  # what was long ago counts less
+    if total > FULL * taken:  # what was long ago counts less
         told, arrived = told // np.uint8(2), arrived // np.uint8(2)
     after = replace(
         state,

@@ -19,7 +19,7 @@ from topology.sampling.brahms import CHECKED, COUNTED, HEARD, KEPT, PARTNERS, PU
 from topology.sampling.packed import EMPTY, Flags, Views, are_among, first_of_each, nobody, packed
 from topology.sampling.ranks import Keys, keys_of, ranks, salted
 from topology.sampling.settings import BrahmsSettings
-from topology.sampling.tally import FULL, Tallies, distinct, is_repeated, places, sums, tallied
+from topology.sampling.tally import FULL, MOST, Tallies, distinct, is_repeated, places, sums, tallied
 
 __all__ = ["BrahmsOverlay", "BrahmsPeriodDraws", "brahms_overlay", "brahms_period", "draw_brahms_period"]
 
@@ -223,11 +223,10 @@ def brahms_period(overlay: BrahmsOverlay, draws: BrahmsPeriodDraws) -> BrahmsOve
         total=total,
         distinct=taken,
     )
-    pushed, visits, strangers = _pushed(later, asked, draws.pushes)
+    pushed, strangers = _pushed(later, asked, draws.pushes)
     return replace(
         later,
         pushed=pushed,
-        visits=visits,
         strangers=strangers,
         heard=_heard(later, asked, draws.lies),
         proved=packed(names, (names >= 0) & overlay.alive[names], names.shape[1]),
@@ -255,7 +254,7 @@ def _aged(
     """The tallies, those that are full halved: what was long ago counts less."""
     told, visits = overlay.told.copy(), overlay.visits.copy()
     total, taken = overlay.total.copy(), overlay.distinct.copy()
-    full = np.flatnonzero(total > FULL * overlay.settings.counters)
+    full = np.flatnonzero(total > FULL * overlay.distinct)
     if len(full):
         told[full] >>= 1
         visits[full] >>= 1
@@ -268,11 +267,13 @@ def _tick(
 ) -> tuple[NDArray[Any], ...]:
     settings, old = overlay.settings, overlay.period[block]
     pushed, proved, held = overlay.pushed[block], overlay.proved[block], overlay.samples[block]
+    flooded = (overlay.strangers[block] > settings.requests)[:, None]
+    pushed = np.where(flooded, EMPTY, pushed)
     kept = _ordered(overlay.views[block], old, KEPT, width=settings.view_size)
     filled = np.concatenate([kept, proved, pushed], axis=1)
     view = packed(filled, first_of_each(filled), settings.view_size)
     tells_apart = is_repeated(overlay.total[block], overlay.distinct[block])[:, None]
-    trusts = tells_apart & (overlay.strangers[block] <= settings.requests)[:, None]
+    trusts = tells_apart & ~flooded
     counts = np.where(tells_apart[:, :, None], counts, 0)
     if overlay.periods % settings.renewal == 0:
         recalled = _ordered(held, old, RECALLED, width=max(settings.history, 1))[:, : settings.history]
@@ -316,22 +317,20 @@ def _names_to_ask(
     heard: NDArray[np.int32], known: Views, period: Keys, counts: NDArray[np.int64], *, width: int
 ) -> Views:
     """The names that came least often; of these fairly by teller, at random."""
-    rows, names = np.arange(len(heard))[:, None], heard.reshape(len(heard), -1)
-    keys = np.where(
-        are_among(names, known) | (names < 0), _LAST, ranks(names, _salted(period, HEARD)[:, None])
-    )
+    names, counts = heard.reshape(len(heard), -1), counts.reshape(len(heard), -1)
+    _, tellers, told = heard.shape
+    unknown = (names >= 0) & ~are_among(names, known)
+    keys = np.where(unknown, ranks(names, _salted(period, HEARD)[:, None]), _LAST)
     turns = _turns(keys.reshape(heard.shape)).reshape(names.shape)
-    counts = counts.reshape(names.shape)
-    order = np.lexsort((turns, keys), axis=1)
-    keys = keys[rows, order]
-    distinct_ones = keys < _LAST
-    distinct_ones[:, 1:] &= keys[:, 1:] != keys[:, :-1]
-    positions = np.cumsum(distinct_ones, axis=1) - 1
-    precedence = counts[rows, order] * heard.shape[2] + turns[rows, order]
-    precedence = np.where(distinct_ones, precedence * names.shape[1] + positions, np.iinfo(np.int64).max)
-    first = np.argsort(precedence, axis=1, kind="stable")[:, :width]
-    chosen = np.where(distinct_ones[rows, first], names[rows, order[rows, first]], EMPTY).astype(np.int32)
-    return packed(chosen, chosen >= 0, width)
+    bits = (2 * MOST * told + told).bit_length()
+    order = ((counts * told + turns).astype(np.uint64) << np.uint64(64 - bits)) | (keys >> np.uint64(bits))
+    order = np.where(unknown, order, _LAST)
+    most = min(width * tellers, names.shape[1])  # each name is told by every teller at most
+    first = np.argpartition(order, most - 1, axis=1)[:, :most]
+    order = np.take_along_axis(order, first, axis=1)
+    first = np.take_along_axis(first, np.argsort(order, axis=1, kind="stable"), axis=1)
+    found = np.where(np.sort(order, axis=1) < _LAST, np.take_along_axis(names, first, axis=1), EMPTY)
+    return packed(found, first_of_each(found), width)
 
 
 def _turns(keys: Keys) -> NDArray[np.int64]:
@@ -347,18 +346,18 @@ def _turns(keys: Keys) -> NDArray[np.int64]:
 
 def _pushed(
     overlay: BrahmsOverlay, asked: Views, hostile_pushes: NDArray[np.int32]
-) -> tuple[Views, Tallies, NDArray[np.int64]]:
-    """Who of those that push themselves did so least often before; the tallies after it; the strangers."""
+) -> tuple[Views, NDArray[np.int64]]:
+    """Who of those that push themselves did so least often before, and the strangers; counts pushes in place."""
     n, limit = len(overlay.views), overlay.settings.pushes
     senders, columns = np.nonzero((asked >= 0) & overlay.honest[asked])
     by = np.concatenate([senders, hostile_pushes[:, 0]]).astype(np.int32)
     to = np.concatenate([asked[senders, columns], hostile_pushes[:, 1]]).astype(np.int64)
     where = places(by, _counting(overlay.keys)[to], overlay.settings.counters)
-    arrived = overlay.visits.copy()
-    _, strangers = tallied(arrived, to, where)
+    counts = overlay.visits[to, where]
+    _, strangers = tallied(overlay.visits, to, where)
     unknown = (by != to) & ~(overlay.views[to] == by[:, None]).any(axis=1)
-    by, to, where = by[unknown], to[unknown], where[unknown]
-    order = np.lexsort((ranks(by, _salted(overlay.period[to], PUSHED)), overlay.visits[to, where], to))
+    by, to, counts = by[unknown], to[unknown], counts[unknown]
+    order = np.lexsort((ranks(by, _salted(overlay.period[to], PUSHED)), counts, to))
     by, to = by[order], to[order]
     distinct = np.ones(len(by), dtype=np.bool_)
     distinct[1:] = (by[1:] != by[:-1]) | (to[1:] != to[:-1])
@@ -368,7 +367,7 @@ def _pushed(
     pushed = nobody(n, limit)
     within = positions < limit
     pushed[to[within], positions[within]] = by[within]
-    return pushed, arrived, strangers
+    return pushed, strangers
 
 
 def _heard(overlay: BrahmsOverlay, asked: Views, lies: NDArray[np.int32] | None) -> NDArray[np.int32]:

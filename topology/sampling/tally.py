@@ -33,7 +33,7 @@ __all__ = [
 
 MOST = 255
 FULL = 8
-"""Average count at which a tally is halved."""
+"""Average count of the peers in a tally at which it is halved, so that newcomers come first for a while only."""
 OFTEN = 3
 """Average count of the peers in a tally from which on it tells them apart."""
 
