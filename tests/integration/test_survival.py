@@ -37,7 +37,7 @@ def assert_quiet(process):
     assert [line for line in process.out.splitlines() if not STATUS_LINE.fullmatch(line)] == []
 
 
-@pytest.mark.parametrize("kills", [4, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [4, pytest.param(20, marks=[pytest.mark.slow, pytest.mark.timeout(1500)])])
 def test_a_peer_killed_at_random_moments_always_comes_back_with_what_it_had_saved(tmp_path, kills):
     """While it starts, while it saves (20 times a second), while it learns from a neighbour."""
     dice = random.Random(kills)
@@ -51,7 +51,7 @@ def test_a_peer_killed_at_random_moments_always_comes_back_with_what_it_had_save
             with PeerProcess(tmp_path / "victim", settings, forked=kills < 20) as victim:
                 await survive(victim, settings, kills, dice)
 
-    in_program(body)
+    in_program(body, seconds=max(280, 60 * kills))
 
 
 async def survive(victim, settings, kills, dice):
