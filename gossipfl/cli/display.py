@@ -123,10 +123,17 @@ def status_line(values: Mapping[str, Any]) -> str:
     )
 
 
-def end_line(values: Mapping[str, Any]) -> str:
-    """Say that the rounds are done, and how good the model is now."""
-    metrics = ", ".join(f"{name} {_metric(value)}" for name, value in values["metrics"].items())
-    return f"done: {values['rounds']['round']} rounds{f', {metrics}' if metrics else ''}"
+def end_line(values: Mapping[str, Any], checkpoint: Path, *, stop_after: int | None, reason: str) -> str:
+    """Say how far a peer came that has stopped, how good its model was, and where it is kept."""
+    rounds = values.get("rounds")
+    metrics = "".join(f", {name} {_metric(value)}" for name, value in values["metrics"].items())
+    if rounds is not None:
+        done = stop_after is not None and rounds["round"] >= stop_after
+        end = f"{'done' if done else f'stopped{reason}'}: {rounds['round']} rounds{metrics}"
+    else:
+        end = f"stopped{reason}: age {values['age']}{metrics}"
+    saved = "the same" if values["saved_age"] == values["age"] else f"age {values['saved_age']}"
+    return f"{end}; {saved} is kept in {checkpoint}"
 
 
 def _gate_rows(gate: Mapping[str, Any] | None) -> list[tuple[str, str]]:

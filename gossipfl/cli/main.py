@@ -22,7 +22,7 @@ __all__ = ["main"]
 
 _OWN: Mapping[str, EntryPoint] = {
     name: EntryPoint(name=name, value=f"gossipfl.cli.{name}:app", group="gossipfl.commands")
-    for name in ("algorithms", "cache", "demo", "network", "peer")
+    for name in ("algorithms", "cache", "demo", "export", "network", "peer", "predict")
 }
 
 _OWN_PACKAGES = ("gossipfl", "sims", "topology")

@@ -14,6 +14,7 @@ import typer
 
 from gossipfl.cli.flags import Overrides, WithParameterFlags, with_setting_flags
 from gossipfl.cli.options import HomeOption, JsonOption, command_group, tell
+from gossipfl.cli.peer_requests import add_requests
 from gossipfl.cli.peer_views import add_views
 from gossipfl.cli.signals import on_signals
 
@@ -94,8 +95,13 @@ def roster(
 
 
 def _leaving_at_once() -> AbstractContextManager[None]:
-    """Exit on SIGINT and SIGTERM: the libraries take seconds to import, and there is nothing to save yet."""
-    return on_signals(signal.SIGINT, signal.SIGTERM, do=lambda _: os._exit(0))
+    """Exit on SIGINT and SIGTERM, as there is nothing to save yet: the libraries take seconds to import.
+
+    SIGHUP has no effect yet: the settings have just been read.
+    """
+    return on_signals(
+        signal.SIGINT, signal.SIGTERM, signal.SIGHUP, do=lambda number: number == signal.SIGHUP or os._exit(0)
+    )
 
 
 @app.command(cls=WithParameterFlags)
@@ -117,7 +123,7 @@ def run(
 ) -> None:
     """Run a peer until Ctrl-C or SIGTERM; it resumes from its checkpoint, and leaves one.
 
-    A flag takes the place of the setting in peer.toml for this run.
+    A flag takes the place of the setting in peer.toml for this run. On SIGHUP, peer.toml is read again.
     """
     with _leaving_at_once():
         from gossipfl.peer import Home
@@ -138,6 +144,7 @@ def run(
             run_peer(
                 home,
                 settings=settings,
+                read_settings=lambda: load_settings(place.settings, overrides),
                 json_output=json_output,
                 plain=plain,
                 until_stdin_ends=until_stdin_ends,
@@ -190,3 +197,4 @@ def restore(
 
 
 add_views(app)
+add_requests(app)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import os
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -16,10 +20,12 @@ if TYPE_CHECKING:
 
 __all__ = ["add_views"]
 
+_LOOK_SECONDS: Final = 0.25
+
 
 def add_views(app: typer.Typer) -> None:
     """Add the commands to those of ``gossipfl peer``."""
-    for command in (status, peers):
+    for command in (status, peers, log):
         app.command()(command)
 
 
@@ -71,6 +77,57 @@ def peers(*, home: HomeOption, json_output: JsonOption = False) -> None:
     unbounded = console.options.update(max_width=10_000)
     console.width = max(console.width, Measurement.get(console, unbounded, table).maximum)
     console.print(table, soft_wrap=True)
+
+
+def log(
+    *,
+    home: HomeOption,
+    lines: Annotated[int, typer.Option("--lines", help="Lines to begin with; 0 for all.", min=0)] = 100,
+    follow: Annotated[bool, typer.Option("--follow", help="Go on with new lines, until Ctrl-C.")] = False,
+    json_output: JsonOption = False,
+) -> None:
+    """Print the log that `gossipfl peer run` keeps in the home, the newest lines last."""
+    from gossipfl.cli.logs import text_of
+    from gossipfl.errors import HomeError
+    from gossipfl.files import named_errors
+    from gossipfl.peer.store.home import Home
+
+    place = Home(home)
+    place.require()
+    files = [
+        each for number in (2, 1) if (each := place.log.with_name(f"{place.log.name}.{number}")).exists()
+    ]
+    with named_errors(f"the log of {home} cannot be read"):
+        if not place.log.exists():
+            raise HomeError(
+                f"there is no log in {home}",
+                remedy="It begins when the peer is run, unless log.file_megabytes is 0.",
+            )
+        text = "".join(each.read_text(errors="replace") for each in [*files, place.log])
+        for line in text.splitlines()[-lines:]:
+            typer.echo(line if json_output else text_of(line))
+        if follow:
+            with suppress(KeyboardInterrupt):
+                for line in _new_lines(place.log):
+                    typer.echo(line if json_output else text_of(line))
+
+
+def _new_lines(path: Path) -> Iterator[str]:
+    """Yield the lines that are added to a file, also once another has taken its place."""
+    rest = ""
+    with ExitStack() as opened:
+        file = opened.enter_context(path.open(errors="replace"))
+        file.seek(0, os.SEEK_END)
+        while True:
+            rest += file.read()
+            *whole, rest = rest.split("\n")
+            yield from whole
+            with suppress(FileNotFoundError):  # for a moment, while it is rotated
+                if path.stat().st_ino != os.fstat(file.fileno()).st_ino:
+                    opened.close()
+                    file = opened.enter_context(path.open(errors="replace"))
+                    continue
+            time.sleep(_LOOK_SECONDS)
 
 
 def _seen(home: Path) -> tuple[Home, dict[str, Any] | None, Liveness]:

@@ -7,6 +7,8 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import trio
@@ -14,34 +16,69 @@ from rich.console import Console
 from rich.live import Live
 
 from gossipfl.cli.display import end_line, status_heading, status_line, status_table
+from gossipfl.cli.logs import ALREADY_SHOWN, logging_to, use_settings
 from gossipfl.cli.terminal import may_draw
 from gossipfl.errors import GossipflError
 from gossipfl.nurseries import first_error
-from gossipfl.peer import Peer
+from gossipfl.peer import Home, Peer
 from gossipfl.peer.threads import wait_for_abandoned
 from gossipfl.settings import PeerSettings
 
 __all__ = ["run_peer"]
+
+logger = logging.getLogger(__name__)
 
 _LIVE_SECONDS = 0.5
 _LINE_SECONDS = 5.0
 
 
 def run_peer(
-    home: Path, *, settings: PeerSettings, json_output: bool, plain: bool, until_stdin_ends: bool = False
+    home: Path,
+    *,
+    settings: PeerSettings,
+    read_settings: Callable[[], PeerSettings],
+    json_output: bool,
+    plain: bool,
+    until_stdin_ends: bool = False,
 ) -> None:
     """Run a peer until SIGINT or SIGTERM, or until standard input ends, and show what it does.
+
+    On SIGHUP, settings are read again; if its terminal has gone, the peer stops instead.
+
+    Parameters
+    ----------
+    read_settings : callable
+        Reads the settings again.
 
     Raises
     ------
     GossipflError
         If the peer cannot start, or cannot go on.
     """
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    with logging_to(Home(home).log, settings.log):
+        _run_logged(
+            home,
+            settings,
+            read_settings,
+            json_output=json_output,
+            plain=plain,
+            until_stdin_ends=until_stdin_ends,
+        )
+
+
+def _run_logged(
+    home: Path,
+    settings: PeerSettings,
+    read_settings: Callable[[], PeerSettings],
+    *,
+    json_output: bool,
+    plain: bool,
+    until_stdin_ends: bool,
+) -> None:
     peer = Peer(home, settings=settings)
     live = may_draw() and not plain and not json_output
     try:
-        trio.run(_run, peer, live, json_output, until_stdin_ends)
+        trio.run(_run, peer, read_settings, live, json_output, until_stdin_ends)
     except BaseExceptionGroup as group:  # and no except*, which may wrap what is raised in it once more
         named, others = group.split(GossipflError)
         if named is None or others is not None:
@@ -53,21 +90,33 @@ def run_peer(
         os._exit(0)
 
 
-async def _run(peer: Peer, live: bool, json_output: bool, until_stdin_ends: bool) -> None:  # noqa: FBT001
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+async def _run(
+    peer: Peer,
+    read_settings: Callable[[], PeerSettings],
+    live: bool,  # noqa: FBT001
+    json_output: bool,  # noqa: FBT001
+    until_stdin_ends: bool,  # noqa: FBT001
+) -> None:
+    had_terminal, reason = sys.stdout.isatty(), ""
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
         async with trio.open_nursery() as nursery:
 
             async def stop_on_signal() -> None:
-                async for _ in signals:
-                    stop()
+                async for number in signals:
+                    if number == signal.SIGHUP and not (had_terminal and not sys.stdout.isatty()):
+                        _reload(peer, read_settings)
+                    else:
+                        stop(f" on {signal.Signals(number).name}")
 
             async def stop_at_the_end_of_stdin() -> None:
                 await trio.to_thread.run_sync(  # type: ignore[call-arg]
                     _read_to_the_end, sys.stdin.fileno(), abandon_on_cancel=True
                 )
-                stop()
+                stop(" as standard input ended")
 
-            def stop() -> None:
+            def stop(why: str) -> None:
+                nonlocal reason
+                reason = why
                 peer.stop()
                 nursery.cancel_scope.cancel()
 
@@ -81,17 +130,24 @@ async def _run(peer: Peer, live: bool, json_output: bool, until_stdin_ends: bool
             nursery.start_soon(show)
             await peer.run()
             nursery.cancel_scope.cancel()
-    if _has_done_its_rounds(peer):
+    if peer.ready.is_set():
         values = peer.status().to_dict()
-        print(json.dumps(values) if json_output else end_line(values), flush=True)
+        stop_after = peer.settings.rounds.stop_after
+        said = end_line(values, peer.home.checkpoint, stop_after=stop_after, reason=reason)
+        logger.info("%s", said, extra={ALREADY_SHOWN: True})
+        with suppress(OSError):  # whoever read has left
+            print(json.dumps(values) if json_output else said, flush=True)
 
 
-def _has_done_its_rounds(peer: Peer) -> bool:
-    stop_after = peer.settings.rounds.stop_after
-    if stop_after is None or not peer.ready.is_set():
-        return False
-    rounds = peer.status().rounds
-    return rounds is not None and rounds["round"] >= stop_after
+def _reload(peer: Peer, read_settings: Callable[[], PeerSettings]) -> None:
+    """Apply settings that have changed; if any is wrong, or may not change now, none is."""
+    try:
+        settings = read_settings()
+        peer.reload(settings)
+    except GossipflError as error:
+        logger.warning("the settings were not reloaded: %s", error)
+    else:
+        use_settings(settings.log)
 
 
 def _read_to_the_end(descriptor: int) -> None:

@@ -116,6 +116,10 @@ class AllowingDoor(OpenDoor):
         self._then = then or OpenDoor()
         self.name = "allow" if then is None else self._then.name
 
+    def allow_only(self, allowed: Collection[str]) -> None:
+        """Replace the list."""
+        self._allowed = frozenset(allowed)
+
     def introduction(self, session: Session) -> bytes:
         """Return the credential that the other door requires."""
         return self._then.introduction(session)

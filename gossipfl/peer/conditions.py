@@ -24,7 +24,7 @@ _REMEMBER_JUMP_SECONDS: Final = 3600.0
 class Conditions:
     """A peer's unusual conditions, by name, with their beginning and description.
 
-    Names are ``disk``, ``records``, ``alone``, ``clock``, ``restored`` and ``copy``.
+    Names are ``disk``, ``records``, ``alone``, ``clock``, ``restored``, ``copy`` and ``paused``.
     """
 
     _held: dict[str, tuple[float, str]] = field(default_factory=dict)

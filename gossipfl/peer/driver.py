@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
+import trio
 
 from gossipfl.errors import IdentityInUseTwice
 from gossipfl.network import Handler, Host, Screen
+from gossipfl.peer.control import Pausable
 from gossipfl.peer.gossip.events import State
 from gossipfl.settings import PeerSettings
 from gossipfl.tasks import Dataset, Task
@@ -96,6 +98,12 @@ class Participation:
         Returns the gate's decisions as plain values for the status; None without a gate.
     model_ages : mapping of str to int
         Ages of the newest models received, by peer id; empty in rounds.
+    pausable : Pausable, optional
+        The learner, if it can be paused.
+    say_farewell : callable
+        Tells neighbours that this peer leaves.
+    reload : callable
+        Applies settings that have changed; see `gossipfl.peer.reloading`.
     """
 
     learner: Learning
@@ -105,3 +113,6 @@ class Participation:
     described: Callable[[], Mapping[str, Any] | None] = lambda: None
     gate: Callable[[], Mapping[str, Any] | None] = lambda: None
     model_ages: Mapping[str, int] = field(default_factory=dict)
+    pausable: Pausable | None = None
+    say_farewell: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint
+    reload: Callable[[PeerSettings], None] = lambda _: None

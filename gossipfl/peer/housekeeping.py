@@ -75,11 +75,11 @@ class Housekeeping:
         """Evaluate on different data from now on."""
         self.data = data
 
-    async def evaluate_for_ever(self, period: float) -> None:
-        """Evaluate the model on the test samples every ``period`` seconds."""
+    async def evaluate_for_ever(self, period: Callable[[], float]) -> None:
+        """Evaluate the model on the test samples every ``period()`` seconds."""
         while True:
             await self.evaluate()
-            await trio.sleep(period)
+            await trio.sleep(period())
 
     async def evaluate(self) -> None:
         """Evaluate the model on the test samples now."""
@@ -94,10 +94,10 @@ class Housekeeping:
     def _evaluate(self, rows: Tensor) -> dict[str, Tensor]:
         return self.task.evaluate(rows, self.data.test_inputs, self.data.test_targets)
 
-    async def save_for_ever(self, period: float) -> None:
-        """Save a checkpoint every ``period`` seconds; disk errors are reported, and saving is tried again."""
+    async def save_for_ever(self, period: Callable[[], float]) -> None:
+        """Save a checkpoint every ``period()`` seconds; disk errors are reported, and saving is tried again."""
         while True:
-            await trio.sleep(period)
+            await trio.sleep(period())
             await self._save_or_warn()
 
     async def _save_or_warn(self) -> None:

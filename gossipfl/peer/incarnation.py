@@ -24,6 +24,7 @@ from gossipfl.peer.assembly import (
     resumed_state,
 )
 from gossipfl.peer.conditions import Conditions, note_clock_behind, watch_clock
+from gossipfl.peer.control import obey
 from gossipfl.peer.driver import Learning, Participation, Parts
 from gossipfl.peer.gossip.book import AddressBook
 from gossipfl.peer.gossip.driver import sampled_view, take_part_in_gossip
@@ -52,7 +53,7 @@ __all__ = ["Incarnation"]
 
 logger = logging.getLogger(__name__)
 
-_LAST_SAVE_SECONDS = 4.0
+_LAST_SAVE_SECONDS = 5.0
 
 
 @dataclass(kw_only=True, eq=False)
@@ -94,6 +95,7 @@ class Incarnation:
 
     def __post_init__(self, beyond: int) -> None:
         self._beyond: int | None = None
+        self._leaves = False
         self._resumed = checkpoint_of(
             self.home, self.task, self.trainer, rounds=self.settings.rounds.algorithm
         )
@@ -239,6 +241,8 @@ class Incarnation:
         finally:
             with trio.move_on_after(_LAST_SAVE_SECONDS) as last_save:
                 last_save.shield = True
+                if self._leaves:
+                    await self.participation.say_farewell()
                 await self.housekeeping.farewell(self.status)
 
     def _start_tasks(self, nursery: trio.Nursery) -> None:
@@ -247,8 +251,9 @@ class Incarnation:
         start(self._learn, name="training")
         for name, task in {**self.participation.tasks, **self._entrance.tasks()}.items():
             start(task, name=name)
-        start(housekeeping.evaluate_for_ever, settings.evaluation.period, name="evaluation")
-        start(housekeeping.save_for_ever, settings.checkpoint.period, name="checkpoints")
+        start(housekeeping.evaluate_for_ever, lambda: self.settings.evaluation.period, name="evaluation")
+        start(housekeeping.save_for_ever, lambda: self.settings.checkpoint.period, name="checkpoints")
+        start(self._obey, name="requests")
         start(housekeeping.report_for_ever, self.status, name="telemetry")
         if isinstance(self.learner, Learner):
             renewal = (self.task, settings, self.data, self.learner, housekeeping.renew)
@@ -259,6 +264,33 @@ class Incarnation:
         start(warn_of_isolation, *isolation, name="isolation")
         start(self._neighbours.identify, name="versions")
         start(watch_clock, self.conditions, self._records.append, name="clock")
+
+    def reload(self, settings: PeerSettings) -> None:
+        """Apply settings that may change while the peer runs.
+
+        Raises
+        ------
+        SettingError
+            They call for another door; nothing was changed.
+        """
+        self._entrance.allow_as(settings)
+        self.host.members.require()
+        self.participation.reload(settings)
+        self.settings = settings
+
+    async def _obey(self) -> None:
+        await obey(
+            self.home.requests,
+            incarnation=self.number,
+            learner=self.participation.pausable,
+            conditions=self.conditions,
+            leave=self._leave,
+        )
+
+    def _leave(self) -> None:
+        logger.info("leaving the network, as requested by gossipfl peer leave")
+        self._leaves = True
+        self._nursery_scope.cancel()
 
     async def _learn(self) -> None:
         """Learn until cancelled, or until there is no more to do; then end this start."""

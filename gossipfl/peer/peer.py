@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from functools import partial
@@ -18,8 +19,10 @@ from gossipfl.peer.conditions import Conditions
 from gossipfl.peer.gossip.plan import gossip_algorithm, in_full
 from gossipfl.peer.incarnation import Incarnation
 from gossipfl.peer.membership.entrance import with_introducers
+from gossipfl.peer.reloading import changes_between, require_reloadable, with_changes
 from gossipfl.peer.renewal import require_renewable
 from gossipfl.peer.rounds.driver import in_rounds
+from gossipfl.peer.saved_model import saved_model
 from gossipfl.peer.status import PeerStatus
 from gossipfl.peer.store.home import Home
 from gossipfl.peer.store.versions import bring_up_to_date, said_of_restoring
@@ -32,6 +35,8 @@ from gossipfl.training import rehearse
 from topology.plugins import also_search
 
 __all__ = ["Peer"]
+
+logger = logging.getLogger(__name__)
 
 
 class Peer:
@@ -67,6 +72,7 @@ class Peer:
             settings, is_new = load_settings(self.home.settings), False
         else:
             is_new = not self.home.settings.exists()
+        self._given = settings
         resolved = with_modules(settings, self.home.directory)
         if resolved.runtime.modules is not None:
             also_search(resolved.runtime.modules)
@@ -143,14 +149,46 @@ class Peer:
         if self._stop is not None:
             self._stop()
 
+    def reload(self, settings: PeerSettings) -> None:
+        """Apply settings that may change while the peer runs; called in the thread of `run`.
+
+        Parameters
+        ----------
+        settings : PeerSettings
+            As those that the peer was made with.
+
+        Raises
+        ------
+        SettingError
+            Others differ too, which are named; nothing was changed.
+        HomeError
+            The peer has not been started yet.
+        """
+        incarnation = self._started()
+        changes = changes_between(self._given, settings)
+        require_reloadable(changes, in_rounds=settings.rounds.algorithm is not None)
+        changed = with_introducers(with_changes(self.settings, settings, changes), self.home.membership)
+        incarnation.reload(changed)
+        self.settings, self._given = changed, settings
+        for key, (old, new) in changes.items():
+            logger.info("%s: %s instead of %s from now on", key, new, old)
+        if not changes:
+            logger.info("the settings are as before")
+
     def model(self) -> nn.Module:
         """Return the current model as a module of its own, for inference on this machine.
+
+        Before `run`, it is the model of the last checkpoint.
 
         Raises
         ------
         HomeError
-            The peer has not been started yet.
+            There is no checkpoint yet, or it cannot be read.
+        CorruptCheckpoint
+            The checkpoint is damaged, or belongs to another task.
         """
+        if self._incarnation is None:
+            return saved_model(self.home, self.task)[0]
         module = self.task.build_module()
         load_row(module, self.task.layout, self._started().learner.state.nodes.rows[0])
         return module.eval()

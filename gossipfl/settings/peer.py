@@ -11,6 +11,7 @@ from gossipfl.settings.addresses import parse_address, public_key_of
 from gossipfl.settings.codec_names import ModelCodec, require_model_codec
 from gossipfl.settings.gate import GateSettings
 from gossipfl.settings.learning import GossipSettings, TrainingSettings
+from gossipfl.settings.log import LogSettings
 from gossipfl.settings.membership import MembershipSettings
 from gossipfl.settings.outgoing import MaskSettings, OutgoingSettings, codec_name_in, require_order
 from gossipfl.settings.rounds import RoundsSettings
@@ -219,6 +220,7 @@ class PeerSettings(Table):
     checkpoint: CheckpointSettings = Field(default_factory=CheckpointSettings)
     records: RecordsSettings = Field(default_factory=RecordsSettings)
     evaluation: EvaluationSettings = Field(default_factory=EvaluationSettings)
+    log: LogSettings = Field(default_factory=LogSettings)
     runtime: RuntimeSettings = Field(default_factory=RuntimeSettings)
 
     @property

@@ -225,6 +225,15 @@ class AddressBook:
         if known is not None and not known.is_bootstrap:
             self._forget(known)
 
+    def left(self, peer_id: str, *, now: float) -> None:
+        """Forget a peer that has left until it announces itself anew; a bootstrap peer is tried again later."""
+        known = self._known.get(peer_id)
+        if known is not None and known.is_bootstrap:
+            self._known[peer_id] = replace(known, retry_at=now + _LONGEST_BOOTSTRAP_RETRY_SECONDS)
+        elif known is not None:
+            del self._known[peer_id]
+            self._gone[peer_id] = known.descriptor.sequence
+
     def to_values(self) -> list[dict[str, Any]]:
         """Return the book as plain values, for a checkpoint."""
         return [descriptor_values(peer) for peer in self._known.values() if peer.descriptor.signature]

@@ -14,6 +14,7 @@ from gossipfl.peer.driver import Participation, Parts
 from gossipfl.peer.gossip.acquaintances import Acquaintances
 from gossipfl.peer.gossip.discovery import Discovery, follow_file
 from gossipfl.peer.gossip.exchanges import Gossip
+from gossipfl.peer.gossip.farewell import Farewells
 from gossipfl.peer.gossip.guard import Guard, LossProbe
 from gossipfl.peer.gossip.joining import AWAY_SECONDS, Joining
 from gossipfl.peer.gossip.lan import LocalNetwork, require_zeroconf
@@ -23,6 +24,7 @@ from gossipfl.peer.gossip.meetings import Meetings
 from gossipfl.peer.gossip.outgoing import OutgoingModels
 from gossipfl.peer.gossip.plan import GossipPlan
 from gossipfl.peer.gossip.view import SampledView
+from gossipfl.settings import PeerSettings
 from gossipfl.training import NodeData
 
 __all__ = ["sampled_view", "take_part_in_gossip"]
@@ -120,6 +122,13 @@ def take_part_in_gossip(
         generator=parts.generator,
         record=parts.record,
     )
+    farewells = Farewells(host=parts.host, view=view)
+    discovery = Discovery(bootstrap_peers(settings), view.configure)
+
+    def reload(changed: PeerSettings) -> None:
+        gossip.exchange_settings = changed.exchange
+        discovery.found("settings", {each.peer_id: each.addresses for each in bootstrap_peers(changed)})
+
     return Participation(
         learner=learner,
         answer=gossip.answer,
@@ -130,18 +139,20 @@ def take_part_in_gossip(
             "views": meetings.run,
             "later starts": later_starts.go_beyond,
             "acquaintances": partial(view.acquaintances.keep_for_ever, settings.checkpoint.period),
-            **_discovery_tasks(parts, view, directory),
+            **_discovery_tasks(parts, discovery, directory),
         },
         gate=lambda: None if guard is None else guard.described(),
         model_ages=gossip.model_ages,
+        pausable=learner,
+        say_farewell=farewells.say,
+        reload=reload,
     )
 
 
 def _discovery_tasks(
-    parts: Parts, view: SampledView, directory: Path
+    parts: Parts, discovery: Discovery, directory: Path
 ) -> dict[str, Callable[[], Awaitable[None]]]:
     settings, host = parts.settings.bootstrap, parts.host
-    discovery = Discovery(bootstrap_peers(parts.settings), view.configure)
     tasks: dict[str, Callable[[], Awaitable[None]]] = {}
     if settings.file is not None:
         tasks["peers file"] = partial(follow_file, directory / settings.file, discovery)

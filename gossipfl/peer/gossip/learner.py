@@ -87,6 +87,7 @@ class Learner:
         self._unlooked: State | None = state  # saved, but perhaps when it was spoiled already
         self._renewed: tuple[Trainer, Mapping[str, Any]] | None = None
         self.divergences = self.rollbacks = 0
+        self._running: trio.Event | None = None  # set once a paused learner is to run again
         self._outbox, self._inbox = trio.open_memory_channel[Incoming | _Clock](mailbox)
 
     @property
@@ -96,7 +97,9 @@ class Learner:
 
     @property
     def mailbox_is_full(self) -> bool:
-        """Whether the learner would refuse a model now."""
+        """Whether the learner would refuse a model now, as it does while it is paused."""
+        if self._running is not None:
+            return True
         statistics = self._outbox.statistics()
         return statistics.current_buffer_used >= statistics.max_buffer_size
 
@@ -110,12 +113,24 @@ class Learner:
         """Train on different data from the next event on, and record their description."""
         self._renewed = trainer, description
 
+    def pause(self) -> None:
+        """Stop training and merging, once the work in progress is done."""
+        self._running = self._running or trio.Event()
+
+    def resume(self) -> None:
+        """Train and merge again."""
+        if self._running is not None:
+            self._running.set()
+            self._running = None
+
     def distrusts(self, peer_id: str) -> bool:
         """Return whether nothing is accepted from a peer at present."""
         return self._guard is not None and self._guard.is_quarantined(peer_id)
 
     def offer(self, incoming: Incoming) -> bool:
-        """Put a model into the mailbox, or return False if that is full."""
+        """Put a model into the mailbox, or return False if that is full, or the learner is paused."""
+        if self._running is not None:
+            return False
         try:
             self._outbox.send_nowait(incoming)
         except trio.WouldBlock:
@@ -136,6 +151,9 @@ class Learner:
         while True:
             batch: list[Incoming] = []
             clock: _Clock | None = None
+            if self._running is not None:
+                await self._running.wait()
+                last_training = trio.current_time()
             with trio.move_on_at(last_training + self._patience):
                 clock = _sorted_into(batch, await self._inbox.receive())
             while clock is None and len(batch) < self._merges_per_training:
@@ -143,6 +161,8 @@ class Learner:
                     clock = _sorted_into(batch, self._inbox.receive_nowait())
                 except trio.WouldBlock:
                     break
+            if self._running is not None and not batch and clock is None:
+                continue
             before = self._state
             if self._renewed is not None:
                 self._trainer, description = self._renewed

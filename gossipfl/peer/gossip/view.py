@@ -241,6 +241,15 @@ class SampledView:
         self._note_silence(peer_id, now)
         self.acquaintances.failed(peer_id, alone=self.is_alone)
 
+    def left(self, peer_id: str, *, now: float) -> None:
+        """Record that a peer has left: it is no neighbour until it announces itself again."""
+        self._book.left(peer_id, now=now)
+        self._state = brahms.unreachable(self._state, peer_id, self._draw).state
+        self._networks.pop(peer_id, None)
+        known = self._book.get(peer_id)
+        if known is not None:  # settings name it, so it is tried again, later
+            self.acquaintances.failed(peer_id, alone=self.is_alone)
+
     def configure(self, addresses: Mapping[str, tuple[str, ...]]) -> None:
         """Set the peers that settings name, with their addresses; those no longer named become ordinary peers."""
         before = {peer.peer_id for peer in self._book.known if peer.is_bootstrap}

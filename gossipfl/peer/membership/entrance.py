@@ -56,10 +56,7 @@ class Entrance:
     ) -> None:
         store = MembershipStore(directory)
         charter = charter_of(settings, task, layout=layout)
-        allowed = frozenset(settings.network.allow)
-        members = frozenset(_roster(settings))
-        if members:
-            allowed = allowed & members or members
+        allowed = _allowed(settings)
         self._known = {*allowed, *(each.peer_id for each in bootstrap_peers(settings))}
         self._membership: Membership | None = None
         kind: str = settings.membership.door
@@ -79,7 +76,7 @@ class Entrance:
             self._membership = Membership(store, identity)
             require_charter(self._membership.authority, charter)
             inner = self._membership.door
-        door = AllowingDoor(allowed, then=inner) if allowed else inner or OpenDoor()
+        door = self._door = AllowingDoor(allowed, then=inner) if allowed else inner or OpenDoor()
         self.name = door.name
         self.threshold = Threshold(door, charter if self._membership else beyond_frames(charter))
 
@@ -92,6 +89,25 @@ class Entrance:
             answer = self._membership.before(answer)
         host.serve(answer, screen=participation.screen)
 
+    def allow_as(self, settings: PeerSettings) -> None:
+        """Admit the peers that changed settings allow, and no others; `Members.require` then drops those.
+
+        Raises
+        ------
+        SettingError
+            The list of allowed peers was empty, or would be: that is another door.
+        """
+        allowed = _allowed(settings)
+        if isinstance(self._door, AllowingDoor) != bool(allowed):
+            raise SettingError(
+                "network.allow: a list that was empty, or becomes so, cannot change while the peer runs",
+                remedy="Restart the peer.",
+            )
+        if isinstance(self._door, AllowingDoor):
+            self._door.allow_only(allowed)
+        self._known.clear()
+        self._known.update(allowed, (each.peer_id for each in bootstrap_peers(settings)))
+
     def tasks(self) -> Mapping[str, Callable[[], Awaitable[None]]]:
         """Return background tasks by name."""
         return {} if self._membership is None else {"membership": self._membership.run}
@@ -100,6 +116,12 @@ class Entrance:
         """Return door and membership as plain values, for the status."""
         membership = {} if self._membership is None else self._membership.described()
         return {"door": self.name, **membership, **knocks.described()}
+
+
+def _allowed(settings: PeerSettings) -> frozenset[str]:
+    """Return the peers to admit by their ids; none if there is no such list."""
+    allowed, members = frozenset(settings.network.allow), frozenset(_roster(settings))
+    return allowed & members or members if members else allowed
 
 
 def _roster(settings: PeerSettings) -> Collection[str]:

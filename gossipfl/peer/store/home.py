@@ -54,6 +54,16 @@ class Home:
         return self.directory / "status.json"
 
     @property
+    def requests(self) -> Path:
+        """Requests of the operator to the peer: JSON, see `gossipfl.peer.control`."""
+        return self.directory / "requests.json"
+
+    @property
+    def log(self) -> Path:
+        """The log of ``gossipfl peer run``: lines of JSON; older ones in files ``.1`` and ``.2``."""
+        return self.directory / "peer.log"
+
+    @property
     def records(self) -> Path:
         """Directory of the records: files of JSON lines for each start of the peer."""
         return self.directory / "records"

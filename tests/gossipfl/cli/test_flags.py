@@ -55,6 +55,8 @@ OTHER_VALUES = {
     ("task", "name"): ("digits", "digits"),
     ("runtime", "modules"): ("/tmp", Path("/tmp")),
     ("bootstrap", "file"): ("peers.txt", Path("peers.txt")),
+    ("log", "level"): ("debug", "debug"),
+    ("log", "format"): ("json", "json"),
     ("rounds", "algorithm"): ("d_psgd", "d_psgd"),
     ("rounds", "parameters"): ("order=both-at-once", {"order": "both-at-once"}),
     ("rounds", "topology"): ("ring:8", "ring:8"),

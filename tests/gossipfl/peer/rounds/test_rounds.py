@@ -195,10 +195,20 @@ def test_a_peer_that_has_done_its_rounds_says_so_and_ends_at_once(tmp_path, capl
     peers = peers_in_rounds(tmp_path, 2, rounds={"stop_after": 3, "topology": "complete:2", "gathering": 1e4})
     trio.run(run_all, peers)
     caplog.clear()
-    run_peer(peers[0].home.directory, settings=peers[0].settings, json_output=False, plain=True)
+    settings = peers[0].settings
+    run_peer(
+        peers[0].home.directory,
+        settings=settings,
+        read_settings=lambda: settings,
+        json_output=False,
+        plain=True,
+    )
     assert "3 rounds are done and rounds.stop_after is 3, so there is nothing to do; raise" in caplog.text
     last = capsys.readouterr().out.splitlines()[-1]
-    assert re.fullmatch(r"done: 3 rounds, loss \d\.\d{4}, accuracy [01]\.\d{4}", last)
+    assert re.fullmatch(
+        r"done: 3 rounds, loss \d\.\d{4}, accuracy [01]\.\d{4}; the same is kept in .+/checkpoint.safetensors",
+        last,
+    )
     assert_replayed(*peers)
 
 

@@ -1,0 +1,38 @@
+"""``gossipfl export``: a peer's model as a file for other programs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from gossipfl.cli.options import HomeOption, JsonOption, tell
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    help="Write a peer's model to a file.", add_completion=False, pretty_exceptions_enable=False
+)
+
+
+@app.command()
+def export(
+    out: Annotated[Path, typer.Argument(help="File to write; an existing one is replaced.")],
+    *,
+    home: HomeOption,
+    form: Annotated[
+        Literal["safetensors", "onnx", "torch-export"],
+        typer.Option(
+            "--format", help="Named tensors (safetensors), or the computation too (onnx, torch-export)."
+        ),
+    ] = "safetensors",
+    json_output: JsonOption = False,
+) -> None:
+    """Write the model of a peer's last checkpoint to a file; the peer may be running."""
+    from gossipfl.peer.saved_model import export_model
+    from gossipfl.peer.store.home import Home
+
+    age = export_model(Home(home), out, form=form)
+    said = f"The model of age {age} is in {out}, as {form}."
+    tell({"file": str(out), "format": form, "age": age}, [said], as_json=json_output)

@@ -1,0 +1,126 @@
+"""Requests to a running peer, left in its home by ``gossipfl peer pause``, ``resume`` and ``leave``."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final, Protocol
+
+import trio
+
+from gossipfl.errors import HomeError
+from gossipfl.files import named_errors, write_atomically
+from gossipfl.peer.conditions import Conditions
+
+__all__ = ["Pausable", "Requests", "obey", "read_requests", "write_requests"]
+
+logger = logging.getLogger(__name__)
+
+_LOOK_SECONDS: Final = 0.25
+_PAUSED: Final = "paused by gossipfl peer pause: it neither trains nor merges until gossipfl peer resume"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Requests:
+    """What a peer's operator wants of it.
+
+    Parameters
+    ----------
+    paused : bool
+        Whether the peer neither trains nor merges; holds for later starts too.
+    leaves : int or None
+        Number of the start that leaves the network.
+    """
+
+    paused: bool = False
+    leaves: int | None = None
+
+
+class Pausable(Protocol):
+    """A learner that can be paused."""
+
+    def pause(self) -> None:
+        """Stop training and merging."""
+
+    def resume(self) -> None:
+        """Train and merge again."""
+
+
+def read_requests(path: Path) -> Requests:
+    """Read the file of requests; there are none without it.
+
+    Raises
+    ------
+    HomeError
+        It is damaged, or cannot be read.
+    """
+    with named_errors(f"{path} cannot be read"):
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:
+            return Requests()
+    try:
+        values = json.loads(content)
+        leaves = values["leaves"]
+        return Requests(paused=values["paused"] is True, leaves=None if leaves is None else int(leaves))
+    except (KeyError, TypeError, ValueError) as error:
+        raise HomeError(
+            f"{path} is damaged", got=repr(content[:40]), remedy="Delete it, or run gossipfl peer resume."
+        ) from error
+
+
+def write_requests(path: Path, requests: Requests) -> None:
+    """Replace the file of requests.
+
+    Raises
+    ------
+    HomeError
+        It cannot be written.
+    """
+    with named_errors(f"{path} cannot be written"):
+        write_atomically(path, json.dumps(asdict(requests)).encode())
+
+
+async def obey(
+    path: Path,
+    *,
+    incarnation: int,
+    learner: Pausable | None,
+    conditions: Conditions,
+    leave: Callable[[], None],
+) -> None:
+    """Carry out requests as they are made, until cancelled.
+
+    Parameters
+    ----------
+    incarnation : int
+        Number of this start.
+    learner : Pausable, optional
+        Without one, only requests to leave are carried out.
+    leave : callable
+        Called once if this start is to leave.
+    """
+    before, trouble = Requests(), ""
+    while True:
+        try:
+            now, trouble = read_requests(path), ""
+        except HomeError as error:
+            now = before
+            if str(error) != trouble:
+                trouble = str(error)
+                logger.warning("%s", error)
+        if now.leaves == incarnation != before.leaves:
+            leave()
+        if learner is not None and now.paused != before.paused:
+            if now.paused:
+                learner.pause()
+                conditions.note("paused", _PAUSED)
+            else:
+                learner.resume()
+                conditions.clear("paused")
+            logger.info("%s", "paused: no training and no merging" if now.paused else "resumed")
+        before = now
+        await trio.sleep(_LOOK_SECONDS)

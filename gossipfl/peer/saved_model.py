@@ -1,0 +1,148 @@
+"""A home's last checkpoint as a module, and files of it that other programs read."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import json
+from pathlib import Path
+from typing import Final, Literal, get_args
+
+import torch
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from gossipfl.errors import HomeError, InvalidTask, SettingError
+from gossipfl.files import named_errors, write_atomically
+from gossipfl.peer.store.checkpoint import load_checkpoint
+from gossipfl.peer.store.home import Home
+from gossipfl.rows import load_row
+from gossipfl.settings import load_settings, with_modules
+from gossipfl.tasks import Task, find_task
+
+__all__ = ["FORMATS", "Format", "export_model", "predicted", "saved_model", "task_of_home"]
+
+Format = Literal["safetensors", "onnx", "torch-export"]
+
+FORMATS: Final[tuple[str, ...]] = get_args(Format)
+
+
+def task_of_home(home: Home) -> Task:
+    """Return the task that a home's settings name.
+
+    Raises
+    ------
+    HomeError, SettingError, TaskError
+        There is no peer, or its settings or task are wrong.
+    """
+    home.require()
+    settings = with_modules(load_settings(home.settings), home.directory)
+    task = settings.task
+    return find_task(task.name, task.options, metrics=task.metrics, directory=settings.runtime.modules)
+
+
+def saved_model(home: Home, task: Task) -> tuple[nn.Module, int]:
+    """Return the model of a home's last checkpoint, in evaluation mode, and its age.
+
+    Raises
+    ------
+    HomeError
+        There is no checkpoint yet, or it cannot be read.
+    CorruptCheckpoint
+        It is damaged, or belongs to another task.
+    """
+    if not home.checkpoint.exists():
+        raise HomeError(
+            f"there is no model in {home.directory} yet",
+            expected=f"a file {home.checkpoint}",
+            remedy=f"Run the peer: gossipfl peer run --home {home.directory}",
+        )
+    checkpoint = load_checkpoint(home.checkpoint, task, optimiser_state_size=0)
+    module = task.build_module()
+    load_row(module, task.layout, checkpoint.nodes.rows[0])
+    return module.eval(), checkpoint.age
+
+
+def export_model(home: Home, path: Path, *, form: Format) -> int:
+    """Write the model of a home's last checkpoint to a file, and return its age.
+
+    Parameters
+    ----------
+    form : str
+        ``safetensors``: named tensors, as in the module's ``state_dict``. ``onnx``, and ``torch-export`` for
+        `torch.export.load`: the computation too, for any number of samples.
+
+    Raises
+    ------
+    HomeError, CorruptCheckpoint
+        As in `saved_model`, or the file cannot be written.
+    InvalidTask
+        The data, of which two samples are needed as an example, cannot be read, or torch cannot export the
+        module.
+    SettingError
+        A library that the format needs is not installed.
+    """
+    _require_libraries(form)
+    task = task_of_home(home)
+    module, age = saved_model(home, task)
+    if form == "safetensors":
+        metadata = {"format": "pt", "task": task.name, "age": json.dumps(age)}
+        tensors = {name: each.contiguous() for name, each in module.state_dict().items()}
+        content = save(tensors, metadata=metadata)
+    else:
+        content = _computation(module, task.dataset().test_inputs[:2], name=task.name, form=form)
+    with named_errors(f"{path} cannot be written", remedy="Choose another place."):
+        write_atomically(path, content)
+    return age
+
+
+def predicted(module: nn.Module, inputs: Tensor) -> Tensor:
+    """Return a model's outputs for a batch of inputs.
+
+    Raises
+    ------
+    InvalidTask
+        The model does not accept them.
+    """
+    try:
+        with torch.inference_mode():
+            outputs = module(inputs)
+    except Exception as error:
+        raise InvalidTask(
+            "the model does not accept these inputs",
+            got=f"{tuple(inputs.shape)} {str(inputs.dtype).removeprefix('torch.')}: {error}",
+            remedy="Give one sample a row, in the form of the task's own inputs.",
+        ) from error
+    if not isinstance(outputs, Tensor):
+        raise InvalidTask(
+            "the model's outputs cannot be printed", expected="one tensor", got=type(outputs).__name__
+        )
+    return outputs
+
+
+def _computation(module: nn.Module, example: Tensor, *, name: str, form: Format) -> bytes:
+    """Return the exported programme, whose first dimension is free."""
+    buffer = io.BytesIO()
+    try:
+        program = torch.export.export(module, (example,), dynamic_shapes=({0: torch.export.Dim.AUTO},))
+        if form == "onnx":
+            exported = torch.onnx.export(program, dynamo=True, verbose=False)
+            assert exported is not None  # noqa: S101 - it is None only where a file is written
+            return bytes(exported.model_proto.SerializeToString())
+        torch.export.save(program, buffer)
+    except Exception as error:
+        raise InvalidTask(
+            f"torch cannot export the model of task {name!r} as {form}",
+            got=f"{type(error).__name__}: {error}",
+            remedy="Export it as safetensors, and load the tensors into the module.",
+        ) from error
+    return buffer.getvalue()
+
+
+def _require_libraries(form: Format) -> None:
+    missing = [each for each in ("onnx", "onnxscript") if importlib.util.find_spec(each) is None]
+    if form == "onnx" and missing:
+        raise SettingError(
+            f"the format onnx needs {' and '.join(missing)}, which is not installed",
+            remedy="Install it: pip install 'gossipfl[onnx]'.",
+        )
