@@ -63,6 +63,9 @@ def demo(
     to compare. Exit code 1 if the worst surviving peer is more than 2 points below pooled training.
     """
     began = time.monotonic()
+    from gossipfl.demo.warm import warm_up
+
+    warm_up()  # it imports what peers need while this process imports what it needs itself
     from gossipfl.demo.command import show_demo
 
     plan = DemoPlan(

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import signal
 import socket
-import subprocess
-import sys
 from dataclasses import dataclass, field
-from typing import IO, Any
+from pathlib import Path
+from typing import Any
 
 from gossipfl.demo.plan import DemoPlan
+from gossipfl.demo.warm import WarmProcess
 from gossipfl.errors import GossipflError, HomeError
 from gossipfl.files import named_errors
 from gossipfl.network import load_or_create_identity
@@ -38,7 +38,7 @@ class PeerProcess:
     home: Home
     killed: bool = False
     restarts: int = 0
-    _process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+    _process: WarmProcess | None = field(default=None, repr=False)
 
     def start(self) -> None:
         """Run ``gossipfl peer run`` on the directory; its output goes to ``log`` there.
@@ -48,30 +48,24 @@ class PeerProcess:
         HomeError
             If the directory cannot be written.
         """
-        with named_errors(f"no peer can be started in {self.home.directory}"), self._log() as log:
-            command = ["-m", "gossipfl", "peer", "run", "--plain", "--until-stdin-ends", "--home"]
-            self._process = subprocess.Popen(  # noqa: S603  (our own command)
-                [sys.executable, *command, str(self.home.directory)],
-                stdin=subprocess.PIPE,  # closes with this process, however it ends; nothing is written
-                stdout=log,
-                stderr=log,
-                start_new_session=True,  # Ctrl-C is for the demo, which then stops its peers itself
-            )
+        with named_errors(f"no peer can be started in {self.home.directory}"):
+            self._log.touch(mode=0o600)
+            command = ["peer", "run", "--plain", "--until-stdin-ends", "--home", str(self.home.directory)]
+            self._process = WarmProcess(command, log=self._log)
 
-    def _log(self) -> IO[bytes]:
-        return (self.home.directory / "log").open("ab")
+    @property
+    def _log(self) -> Path:
+        return self.home.directory / "log"
 
     @property
     def is_up(self) -> bool:
         """Whether the process is running."""
-        return self._process is not None and self._process.poll() is None
+        return self._process is not None and self._process.is_up
 
     def kill(self) -> None:
         """End the process with SIGKILL, as a power cut would."""
         if self._process is not None:
             self._process.kill()
-            self._process.wait()
-            self._close()
         self.killed = True
 
     def restart(self) -> None:
@@ -82,23 +76,13 @@ class PeerProcess:
 
     def ask_to_stop(self) -> None:
         """Send SIGTERM."""
-        if self._process is not None and self.is_up:
+        if self._process is not None:
             self._process.send_signal(signal.SIGTERM)
 
     def wait(self) -> None:
         """Wait until the process has ended; kill it if it does not end on its own."""
-        if self._process is None:
-            return
-        try:
-            self._process.wait(timeout=_STOP_SECONDS)
-        except subprocess.TimeoutExpired:
+        if self._process is not None and not self._process.wait(_STOP_SECONDS):
             self._process.kill()
-            self._process.wait()
-        self._close()
-
-    def _close(self) -> None:
-        if self._process is not None and self._process.stdin is not None:
-            self._process.stdin.close()
 
     def require_up(self) -> None:
         """Require that the process has not ended on its own.
@@ -109,7 +93,7 @@ class PeerProcess:
             With the last lines of its log.
         """
         if not self.killed and not self.is_up:
-            lines = (self.home.directory / "log").read_text(errors="replace").splitlines()
+            lines = self._log.read_text(errors="replace").splitlines()
             raise DemoFailed(f"peer {self.index} ended by itself", got=" / ".join(lines[-3:]) or "no output")
 
     def status(self) -> dict[str, Any] | None:
