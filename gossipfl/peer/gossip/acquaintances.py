@@ -52,12 +52,20 @@ class Acquaintance:
         Failed attempts since.
     try_at : float
         When to try it next.
+    reached_in : str
+        The network (/24 or /48) in which it last answered; "" if that is not known since a restart.
     """
 
     peer: KnownPeer
     met_at: float = 0.0
     tries: int = 0
     try_at: float = 0.0
+    reached_in: str = ""
+
+    @property
+    def network(self) -> str:
+        """The network that it is in or, until it answers, announces."""
+        return self.reached_in or self.peer.network
 
 
 @dataclass(slots=True)
@@ -99,10 +107,11 @@ class Acquaintances:
         elif peer.configured:
             self._all[peer.peer_id] = Acquaintance(peer)
 
-    def met(self, peer: KnownPeer) -> None:
-        """Record that a peer answered."""
+    def met(self, peer: KnownPeer, *, network: str = "") -> None:
+        """Record that a peer answered, in a network if that is known."""
         now = self.clock()
         known = self._all.setdefault(peer.peer_id, Acquaintance(peer))
+        known.reached_in = network or known.reached_in
         known.peer, known.met_at, known.tries, known.try_at = peer, now, 0, now
         if len(self._all) > _MOST:
             self._make_room()
@@ -154,9 +163,9 @@ class Acquaintances:
     def _make_room(self) -> None:
         """Forget the peer met longest ago, from the network that most of them are in."""
         others = [each for each in self._all.values() if not each.peer.is_bootstrap]
-        crowds = Counter(each.peer.network for each in others)
+        crowds = Counter(each.network for each in others)
         most = max(crowds.values(), default=0)
-        crowded = [each for each in others if crowds[each.peer.network] == most]
+        crowded = [each for each in others if crowds[each.network] == most]
         if crowded:
             del self._all[min(crowded, key=lambda each: each.met_at).peer.peer_id]
 

@@ -217,7 +217,7 @@ class SampledView:
         if known is None:
             return
         self._note_network(peer_id)
-        self.acquaintances.met(known)
+        self.acquaintances.met(known, network=self._networks.get(peer_id, ""))
         self._state = brahms.prove(self._state, peer_id)
 
     def failed(self, peer_id: str, *, now: float) -> None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from gossipfl.network import Scope
 from gossipfl.peer.gossip.acquaintances import Acquaintances
+from gossipfl.peer.gossip.known_peer import KnownPeer
 from gossipfl.peer.gossip.view import SampledView
 from gossipfl.settings import ViewSettings
 from gossipfl.wire import PeerDescriptor
@@ -198,6 +199,24 @@ def test_peers_that_settings_name_and_are_down_do_not_keep_it_from_those_it_met(
             view.failed(peer.peer_id, now=clock.now)
     assert 2 <= tried.count(id_of("P1")) < 10
     assert len(set(tried)) == 41
+
+
+def test_who_announces_many_networks_from_one_does_not_push_out_those_it_met():
+    clock = Clock()
+    met = Acquaintances(generator=np.random.default_rng(0), first_pause=30.0, clock=clock)
+    for number in range(900):
+        clock.now += 1.0
+        met.met(met_at(f"honest-{number}", number), network=f"10.{number // 256}.{number % 256}.0/24")
+    for number in range(2_000):
+        clock.now += 1.0
+        met.met(met_at(f"liar-{number}", number), network="203.0.113.0/24")
+    assert len(met) == 1_024
+    assert all(f"honest-{number}" in met for number in range(900))
+
+
+def met_at(name, number):
+    address = f"/ip4/198.{18 + number // 256}.{number % 256}.1/tcp/9"
+    return KnownPeer(descriptor=PeerDescriptor(peer_id=name, addresses=(address,)))
 
 
 def test_peers_named_while_running_are_tried_and_those_named_no_longer_are_not():
