@@ -1,0 +1,93 @@
+"""The gatekeeper of one node, among neighbours whose models are made up."""
+
+import pytest
+import torch
+
+from gossipfl.algorithms.gate import Gatekeeper
+
+SIZE = 200
+NOISE = torch.randn(64, SIZE, generator=torch.Generator().manual_seed(0))
+OWN = 10 * NOISE[:1] / NOISE[:1].norm()
+
+
+class Node:
+    """A node with its own model and age, and a clock that each message moves on."""
+
+    def __init__(self, own=OWN, age=1000, loss=None):
+        self.gate, self.own, self.age, self.now, self.events = Gatekeeper(), own, age, 0.0, 0
+        self.losses = loss
+
+    def hear(self, sender, row, *, age=1000, seconds=1.0):
+        self.now += seconds
+        self.events += 1
+        return self.gate.admit(
+            sender,
+            own=self.own,
+            own_age=self.age,
+            received=row,
+            age=age,
+            now=self.now,
+            version=(1, self.events),
+            losses=self.losses,
+        )
+
+    def hear_neighbours(self, *, times=1, distance=0.5):
+        for time in range(times):
+            for number in range(5):
+                step = NOISE[1 + 5 * time + number][None]
+                self.hear(f"peer {number}", OWN + distance * step / step.norm())
+
+
+@pytest.mark.parametrize(
+    ("age", "reason"), [(0, "far"), (3, "far"), (62, "far"), (63, "norm"), (10**6, "norm")]
+)
+def test_a_newcomer_is_small_beside_those_who_have_learned_for_long(age, reason):
+    node = Node()
+    node.hear_neighbours(times=2)
+    admission = node.hear("newcomer", OWN / 8, age=age)
+    assert admission.reason == reason
+    assert 0 <= admission.share < 0.2
+
+
+def test_who_says_opposite_things_is_refused_unless_it_has_just_begun():
+    node = Node()
+    node.hear_neighbours(times=2)
+    assert node.hear("liar", -OWN, age=1000).reason == "opposed"
+    assert node.hear("newcomer", -OWN / 5, age=1).reason == "far"
+
+
+def test_who_stays_apart_from_all_is_refused():
+    node = Node()
+    constant = OWN + 1.2 * NOISE[60:61] / NOISE[60].norm()
+    reasons = []
+    for _ in range(5):
+        node.hear_neighbours(times=2)
+        reasons.append(node.hear("liar", constant).reason)
+    assert reasons[0] == "plausible" and reasons[-1] == "unmoved"
+
+
+def test_a_node_that_was_led_away_does_not_blame_its_neighbours():
+    node = Node(own=OWN + 3 * NOISE[61:62] / NOISE[61].norm())
+    reasons = {node.hear(f"peer {number}", OWN).reason for _ in range(6) for number in range(5)}
+    assert reasons == {"plausible"}
+
+
+def losses_of(own_loss):
+    """The loss of one's own model, and a far worse one of every mean with another."""
+    return lambda row: (own_loss if torch.equal(row, OWN) else 9.0, 2.3)
+
+
+def test_before_a_node_has_learned_models_that_do_worse_are_doubtful_and_no_more():
+    node = Node(age=0, loss=losses_of(2.3))
+    heard = [node.hear("peer", OWN + step / step.norm(), age=5, seconds=0.5) for step in NOISE[40:44, None]]
+    assert (heard[0].reason, heard[0].share) == ("loss", 0.25)
+    assert not any(each.is_refusal for each in heard)
+
+
+def test_once_it_has_learned_only_the_first_is():
+    node = Node(loss=losses_of(0.1))
+    node.hear_neighbours()
+    node.losses = lambda row: (0.1 if torch.equal(row, OWN) else 30.0, 2.3)
+    heard = [node.hear("liar", OWN + step / step.norm(), seconds=0.5) for step in NOISE[40:45, None]]
+    assert [each.reason for each in heard] == ["loss"] * 4 + ["quarantined"]
+    assert [each.is_refusal for each in heard] == [False] + [True] * 4
