@@ -93,10 +93,12 @@ class Joining:
             periods = (trio.current_time() - began) / self.period
             if periods > _MOST_PERIODS or (periods > _LEAST_PERIODS and self.heard.issuperset(known())):
                 break
-        self.is_over = True
-        held, self._held = self._held, {}
-        if not held:
-            return
+        if self._held:
+            await self._choose_among(dict(self._held))
+        self.is_over = True  # not before: what arrives meanwhile would be merged before the choice
+        self._held.clear()
+
+    async def _choose_among(self, held: Mapping[str, Incoming]) -> None:
         own = self.learner.state.nodes.rows
         losses = await run_abandonable(self._losses, own, held)
         best = min(losses, key=losses.__getitem__)
