@@ -106,9 +106,9 @@ MISTAKES: dict[str, tuple[dict[str, object], str]] = {
     ),
     "metric returns nothing": (
         {"metrics": {"mine": lambda o, t: None}},
-        "metric 'mine' is no number.*NoneType",
+        "metric 'mine' is not a number.*NoneType",
     ),
-    "metric returns text": ({"metrics": {"mine": lambda o, t: "good"}}, "metric 'mine' is no number.*str"),
+    "metric returns text": ({"metrics": {"mine": lambda o, t: "good"}}, "metric 'mine' is not a number.*str"),
     "factory raises": ({"model": _raises}, "model factory.*failed.*KeyError: 'colour'"),
     "factory makes nothing": ({"model": lambda: None}, "returned no module"),
     "wrong width": ({"model": lambda: nn.Linear(4, 3)}, r"fails on a batch.*inputs \[2, 5\] float32"),

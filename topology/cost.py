@@ -197,7 +197,7 @@ def latency_from_round_trips(round_trip_ms: ArrayLike) -> _Floats:
     Raises
     ------
     InvalidParameter
-        If it is no square matrix, or holds no measurement.
+        If it is not a square matrix, or holds no measurement.
     """
     measured = np.array(round_trip_ms, dtype=np.float64)
     if measured.ndim != 2 or measured.shape[0] != measured.shape[1]:

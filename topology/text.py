@@ -69,7 +69,7 @@ def numbers_of(text: str) -> npt.NDArray[np.float64]:
     Raises
     ------
     ValueError
-        If rows differ in length, or a field is no number; it names the line.
+        If rows differ in length, or a field is not a number; it names the line.
     """
     import numpy as np  # not for whoever reads settings
 
@@ -81,7 +81,7 @@ def numbers_of(text: str) -> npt.NDArray[np.float64]:
         try:
             rows.append([number_of(field) for field in fields])
         except ValueError:
-            raise ValueError(f"line {number} holds something that is no number: {line[:60]!r}") from None
+            raise ValueError(f"line {number} holds something that is not a number: {line[:60]!r}") from None
         if len(rows[-1]) != len(rows[0]):
             raise ValueError(f"line {number} has {len(rows[-1])} numbers, and the first one {len(rows[0])}")
     return np.array(rows, dtype=np.float64, ndmin=2)

@@ -176,7 +176,7 @@ class Algorithm:
 
 
 def parameters_of(declared: type) -> tuple[DeclaredParameter, ...]:
-    """Parameters that the fields of a dataclass declare, those that are no settings left out."""
+    """Parameters that the fields of a dataclass declare, those that are not settings left out."""
     return tuple(each for each in _all_parameters(declared) if each.about.setting)
 
 

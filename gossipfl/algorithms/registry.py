@@ -108,7 +108,7 @@ def find_algorithm(name: str, *, kind: Kind | None = None, directory: Path | Non
         found = _called_otherwise(name, kind)
     if not _is_algorithm(found):
         raise InvalidAlgorithm(
-            f"{name!r} is no algorithm",
+            f"{name!r} is not an algorithm",
             expected="a frozen dataclass derived from gossipfl.algorithms.RoundAlgorithm or MessageAlgorithm",
             got=getattr(found, "__qualname__", type(found).__qualname__),
         )

@@ -169,7 +169,7 @@ def backup(
     saved = (
         f"Saved peer {made.peer_id}: {made.files} files, {made.size} bytes, its key among them, in {file}."
     )
-    left_out = [f"Left out, for it is no file: {name}" for name in made.left_out]
+    left_out = [f"Left out, for it is not a file: {name}" for name in made.left_out]
     tell(asdict(made), [saved, *left_out], as_json=json_output)
 
 

@@ -98,7 +98,7 @@ class BucketCodec(RowCodec):
 
     def _require_valid(self, scales: Tensor, symbols: Tensor) -> None:
         if not is_finite(scales) or bool((scales < 0).any()):
-            raise UnexpectedTensor("a scale is no length", expected="finite numbers, 0 or greater")
+            raise UnexpectedTensor("a scale is not a length", expected="finite numbers, 0 or greater")
         if symbols.numel() and (largest := int(symbols.max())) > self.largest_symbol:
             raise UnexpectedTensor(
                 "there is no such level", expected=f"0 to {self.largest_symbol}", got=largest

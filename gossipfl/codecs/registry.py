@@ -129,7 +129,7 @@ def _own(name: CodecName) -> Compressor:
     missing = [member for member in _MEMBERS if not hasattr(made, member)]
     if missing:
         raise UnknownCodec(
-            f"{name.family} is no codec", expected=f"{', '.join(_MEMBERS)}", got=f"no {', '.join(missing)}"
+            f"{name.family} is not a codec", expected=f"{', '.join(_MEMBERS)}", got=f"no {', '.join(missing)}"
         )
     if made.name != written:
         raise UnknownCodec(

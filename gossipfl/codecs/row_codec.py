@@ -59,7 +59,7 @@ class RowCodec(ABC):
         ------
         UnexpectedTensor
             The payload has another form, or contradicts itself: indices that do not ascend, or are out of range
-            or too many, a scale that is no length, a symbol that is invalid.
+            or too many, a scale that is not a length, a symbol that is invalid.
         """
         require_admitted([tensor.header for tensor in tensors], self.expected(size))
         return self._read(tensors, size)

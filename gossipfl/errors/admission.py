@@ -28,11 +28,11 @@ class NotAMember(MessageRefused):
 
 
 class NotAllowed(NotAMember):
-    """The peer is not among those that may connect."""
+    """The peer is not on the list of those that may connect."""
 
 
 class SecretNotProved(NotAMember):
-    """The peer has not proved to hold the secret, in this very connection."""
+    """The peer has not proved, in this connection, that it holds the secret."""
 
 
 class CertificateMissing(NotAMember):
@@ -40,35 +40,35 @@ class CertificateMissing(NotAMember):
 
 
 class CertificateForged(NotAMember):
-    """A signature is not by the key it names."""
+    """A signature was not made by the key that it names."""
 
 
 class TooFewSignatures(NotAMember):
-    """Fewer network keys have signed than must, or keys that are none of this network's."""
+    """Fewer of this network's keys have signed than must."""
 
 
 class CertificateOfAnotherNetwork(NotAMember):
-    """The certificate is of another network."""
+    """The certificate belongs to another network."""
 
 
 class CertificateOfAnotherPeer(NotAMember):
-    """The certificate is another peer's than the one whose identity was proved."""
+    """The certificate belongs to a peer other than the one that proved its identity."""
 
 
 class CertificateNotYetValid(NotAMember):
-    """The certificate begins later; or a clock is wrong."""
+    """The certificate is not valid yet, or a clock is wrong."""
 
 
 class CertificateExpired(NotAMember):
-    """The certificate has ended; or a clock is wrong."""
+    """The certificate has expired, or a clock is wrong."""
 
 
 class CertificateRevoked(NotAMember):
-    """The peer, or whoever let it in, was put out of the network."""
+    """The peer, or the issuer that let it in, was revoked."""
 
 
 class InvitationUnknown(NotAMember):
-    """No invitation of this peer's has this number and this secret."""
+    """No invitation of this peer has this number and secret."""
 
 
 class InvitationExpired(NotAMember):
@@ -76,8 +76,8 @@ class InvitationExpired(NotAMember):
 
 
 class InvitationUsed(NotAMember):
-    """Another peer has joined with the invitation, which is good for one."""
+    """Another peer has already joined with the invitation."""
 
 
 class IncompatibleCharter(MessageRefused):
-    """Settings that all members have alike differ from the other peer's."""
+    """Settings that all members must share differ from the other peer's."""

@@ -17,7 +17,7 @@ class TaskError(GossipflError):
 
 
 class UnknownTask(TaskError):
-    """No bundled task has this name, and it is no importable ``package.module:factory``."""
+    """No bundled task has this name, and it is not an importable ``package.module:factory``."""
 
 
 class InvalidTask(TaskError):

@@ -1,4 +1,4 @@
-"""Failures of networks, which nobody has to answer for."""
+"""Failed exchanges, which are nobody's fault."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class NotAdmitted(ExchangeFailed):
 
 
 class PeerBusy(ExchangeFailed):
-    """The neighbour is up, and declined for now."""
+    """The neighbour is running, but declined for now."""
 
 
 class ProtocolNotSpoken(ExchangeFailed):
@@ -47,7 +47,7 @@ class RefusedByNeighbour(ExchangeFailed):
     code : str
         The neighbour's reason: what `counter` gives for the error it met, e.g. ``incompatible_task``.
     text : str
-        The neighbour's own words.
+        The neighbour's explanation.
     remedy : str, optional
     """
 

@@ -30,7 +30,7 @@ class SettingError(GossipflError, ValueError):
 
 
 class OldSpelling(FutureWarning):
-    """A setting is written as it was called earlier, and was understood; the message has its present name."""
+    """A setting has its old name, and was understood; the message gives the new one."""
 
 
 class UnknownAlgorithm(SettingError):
@@ -42,19 +42,19 @@ class InvalidAddress(SettingError):
 
 
 class DoorMissing(SettingError):
-    """A peer listens beyond its own machine, and nothing says who may come in."""
+    """A peer listens beyond its own machine, but nothing says who may connect."""
 
 
 class InvalidPartition(SettingError):
-    """A partition was asked for that the data cannot give, or whose name is unknown."""
+    """A partition is unknown, or impossible for these data."""
 
 
 class MembershipError(GossipflError):
-    """A network of members cannot be made, joined or changed as was asked."""
+    """A network of members cannot be created, joined or changed as requested."""
 
 
 class InvalidInvitation(MembershipError):
-    """A text is no invitation, or one that was cut or mistyped."""
+    """A text is not an invitation, or one that was truncated or mistyped."""
 
 
 class CacheError(GossipflError):

@@ -35,11 +35,11 @@ class MessageRefused(GossipflError):
 
 
 class MalformedFrame(MessageRefused):
-    """The bytes are no frame of this protocol."""
+    """The bytes are not a frame of this protocol."""
 
 
 class MalformedStatement(MalformedFrame):
-    """The bytes are no certificate, revocation, rotation or charter, and nothing that a door is told."""
+    """The bytes are not a statement (certificate, revocation, rotation, charter), nor a credential for a door."""
 
 
 class TruncatedFrame(MessageRefused):
@@ -47,31 +47,31 @@ class TruncatedFrame(MessageRefused):
 
 
 class UnsupportedVersion(MessageRefused):
-    """The frame's protocol version is not spoken here."""
+    """The frame's protocol version is not supported."""
 
 
 class MessageTooLarge(MessageRefused):
-    """A length in the frame is above its limit; nothing was allocated."""
+    """A length in the frame exceeds its limit; no memory was allocated."""
 
 
 class IncompatibleTask(MessageRefused):
-    """The sender learns another task."""
+    """The sender is learning a different task."""
 
 
 class IncompatibleModel(MessageRefused):
-    """The sender's layout (names, shapes, dtypes of the shared parameters) is another."""
+    """The sender's layout (names, shapes, dtypes of the shared parameters) is different."""
 
 
 class IncompatibleRounds(MessageRefused):
-    """The sender learns in other rounds (roster, algorithm, topology, codec, seed), or only one of both does."""
+    """The sender takes part in other rounds (roster, algorithm, topology, codec, seed), or only one does."""
 
 
 class UnexpectedRound(MessageRefused):
-    """The row is of a round or an exchange in which the sender has none for this peer, or that cannot be."""
+    """The row belongs to a round or exchange that is impossible, or in which the sender has none to send here."""
 
 
 class UnknownCodec(MessageRefused):
-    """The row is encoded in a way this peer does not read."""
+    """The codec of the row is unknown here."""
 
 
 class UnexpectedTensor(MessageRefused):
@@ -79,7 +79,7 @@ class UnexpectedTensor(MessageRefused):
 
 
 class ChecksumMismatch(MessageRefused):
-    """The body does not have the checksum its header claims."""
+    """The checksum of the body is not the one in its header."""
 
 
 class NonFiniteUpdate(MessageRefused):
@@ -87,7 +87,7 @@ class NonFiniteUpdate(MessageRefused):
 
 
 class ImplausibleAge(MessageRefused):
-    """The row claims to descend from more training than any network can have done."""
+    """The row claims more training steps than any network can have done."""
 
 
 class ReplayedMessage(MessageRefused):
@@ -111,11 +111,11 @@ class WindowOverrun(MessageRefused):
 
 
 class ConnectionRefusedByPolicy(MessageRefused):
-    """The connection is over a limit, or its peer is not allowed."""
+    """The connection exceeds a limit, or its peer is not allowed."""
 
 
 class IdentityMismatch(MessageRefused):
-    """The peer proved another identity than the one expected, or none.
+    """The peer proved a different identity than expected, or none.
 
     Parameters
     ----------

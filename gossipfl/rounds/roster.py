@@ -103,7 +103,7 @@ def _roster(entries: Sequence[str], *, source: str) -> Roster:
         addresses[peer_id] = (entry,) if entry.startswith("/") else ()
     if len(addresses) < 2:
         raise SettingError(
-            f"{source} is no network", expected="at least two members", got=f"{len(addresses)}"
+            f"{source} is not a network", expected="at least two members", got=f"{len(addresses)}"
         )
     return Roster(tuple(addresses), addresses)
 
@@ -112,7 +112,7 @@ def _peer_id(entry: str, *, source: str, number: int) -> str:
     peer_id = parse_address(entry).peer_id if entry.startswith("/") else entry
     if peer_id is None or not _PEER_ID.fullmatch(peer_id):
         raise SettingError(
-            f"member {number} of {source} is no peer",
+            f"member {number} of {source} is not a peer",
             expected="a peer id, or an address that ends in /p2p/PEER_ID",
             got=repr(entry[:120]),
             remedy="`gossipfl peer init` and `gossipfl peer status` print the id.",

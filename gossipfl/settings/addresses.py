@@ -128,16 +128,16 @@ def parse_address(text: str, *, smallest_port: int = 0, circuits: bool = False) 
         return replace(through, peer_id=circuit["peer_id"], relay=through.peer_id)
     match = _PARTS.fullmatch(text)
     if match is None:
-        raise InvalidAddress(f"{text[:300]!a} is no address of a peer", expected=_FORM)
+        raise InvalidAddress(f"{text[:300]!a} is not an address of a peer", expected=_FORM)
     family, host, port, peer_id = match["family"], match["host"], match["port"], match["peer_id"]
     if family.startswith("dns"):
         wrong = _fault_of_name(host)
     else:
-        wrong = None if _is_ip(host, version=int(family[-1])) else f"{host!a} is no address of {family}"
+        wrong = None if _is_ip(host, version=int(family[-1])) else f"{host!a} is not an address of {family}"
     if not _PORT.fullmatch(port) or not smallest_port <= int(port) <= _LARGEST_PORT:
         wrong = f"the port must be {smallest_port} … {_LARGEST_PORT}, not {port!a}"
     if wrong is not None:
-        raise InvalidAddress(f"{text[:300]!a} is no address of a peer: {wrong}", expected=_FORM)
+        raise InvalidAddress(f"{text[:300]!a} is not an address of a peer: {wrong}", expected=_FORM)
     if peer_id is not None:
         public_key_of(peer_id)
     return PeerAddress(family, host, int(port), peer_id)
@@ -158,12 +158,12 @@ def public_key_of(text: str) -> bytes:
     Raises
     ------
     InvalidAddress
-        The text is no peer id of an Ed25519 key.
+        The text is not a peer id of an Ed25519 key.
     """
     decoded = _base58_bytes(text) if len(text) <= 100 else b""
     if len(decoded) != _ID_LENGTH or not decoded.startswith(_ED25519_ID):
         raise InvalidAddress(
-            f"{text[:100]!a} is no peer id",
+            f"{text[:100]!a} is not a peer id",
             expected="that of an Ed25519 key, 12D3KooW…",
             remedy="`gossipfl peer init` and `gossipfl peer status` print it.",
         )
@@ -198,7 +198,7 @@ def _is_ip(text: str, *, version: int) -> bool:
 def _fault_of_name(name: str) -> str | None:
     labels = name.split(".")
     if len(name) > _LONGEST_NAME or not all(_LABEL.fullmatch(label) for label in labels):
-        return f"{name!a} is no name of letters, digits and hyphens"
+        return f"{name!a} is not a name of letters, digits and hyphens"
     if _NUMBER.fullmatch(labels[-1]):
         return f"{name!a} is a number, and no name"
     for label in labels:
@@ -206,7 +206,7 @@ def _fault_of_name(name: str) -> str | None:
             try:
                 idna.ulabel(label.lower())
             except idna.IDNAError:
-                return f"{label!a} is no A-label"
+                return f"{label!a} is not an A-label"
     return None
 
 

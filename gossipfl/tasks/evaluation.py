@@ -203,7 +203,7 @@ def _as_number(name: str, value: Any) -> Tensor:  # noqa: ANN401 - whatever a me
     try:
         number = torch.as_tensor(value)
     except (TypeError, ValueError, RuntimeError):
-        raise InvalidTask(f"{what} is no number", expected="a scalar", got=type(value).__name__) from None
+        raise InvalidTask(f"{what} is not a number", expected="a scalar", got=type(value).__name__) from None
     if number.dim() or number.is_complex():
         raise InvalidTask(
             f"{what} is not one number",

@@ -132,7 +132,7 @@ def _metric(name: str, directory: Path | None) -> Callable[..., Any]:
     found: Callable[..., Any] = load_offered(METRICS_GROUP, name, kind="metric", unusable=InvalidTask)
     if not callable(found):
         raise InvalidTask(
-            f"{name!r} is no metric",
+            f"{name!r} is not a metric",
             expected="a function of a model's outputs and the targets",
             got=type(found).__name__,
         )

@@ -154,7 +154,7 @@ def open_arrays(file: Path | str) -> dict[str, Tensor]:
         if path.suffix == ".npy":  # copied when written to, so that nobody changes the file
             return {path.stem: torch.from_numpy(np.load(path, mmap_mode="c", allow_pickle=False))}
         with safe_open(path, framework="pt") as arrays:
-            return {name: arrays.get_tensor(name) for name in arrays.keys()}  # noqa: SIM118 - it is no mapping
+            return {name: arrays.get_tensor(name) for name in arrays.keys()}  # noqa: SIM118 - it is not a mapping
     except (OSError, ValueError, TypeError, SafetensorError) as error:
         raise InvalidTask(
             f"the samples {path} cannot be opened",

@@ -255,7 +255,7 @@ class Task:
         IncompatibleModel
             If the rows have another width than the layout.
         InvalidTask
-            If the module, the loss or a metric fails on the samples, compares shapes that differ, is no number, or
-            differs when it is evaluated again.
+            If the module, the loss or a metric fails on the samples, compares shapes that differ, is not a number,
+            or differs when it is evaluated again.
         """
         return self._evaluator(rows, inputs, targets)

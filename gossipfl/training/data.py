@@ -64,7 +64,7 @@ class NodeData:
         parts = [np.asarray(part) for part in parts]
         if any(part.size and not np.issubdtype(part.dtype, np.integer) for part in parts):
             raise InvalidPartition(
-                "a part is no list of samples",
+                "a part is not a list of samples",
                 expected="whole numbers, each the position of a sample in the pool",
                 got=str(next(part.dtype for part in parts if not np.issubdtype(part.dtype, np.integer))),
             )

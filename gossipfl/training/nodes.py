@@ -87,7 +87,7 @@ def before_rest(first: Tensor, rows: Tensor) -> Tensor:
 def has_diverged(rows: Tensor, good: Tensor) -> bool:
     """Whether there are NaN or infinities in rows where there had been none.
 
-    What a module holds from the beginning, such as a mask of -inf, is no divergence.
+    What a module holds from the beginning, such as a mask of -inf, is not a divergence.
 
     Parameters
     ----------

@@ -100,7 +100,7 @@ def calibrate(homes: Sequence[Path | str]) -> Calibration:
     """
     peers = numbered(read_peers(homes))
     if len(peers) < 2:
-        raise NothingObserved("one peer is no network", expected="the homes of all its peers")
+        raise NothingObserved("one peer is not a network", expected="the homes of all its peers")
     if learned_in_rounds(peers):
         raise NothingObserved(
             "these peers learned in rounds, and a calibrated scenario is one of gossip",

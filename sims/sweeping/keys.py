@@ -37,7 +37,7 @@ def assign(table: dict[str, Any], key: str, value: Any) -> None:
     Raises
     ------
     InvalidSweep
-        If the key is no dotted key, or passes through a plain value.
+        If the key is not a dotted key, or passes through a plain value.
     """
     names = key.split(".")
     if not all(names):

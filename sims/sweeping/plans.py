@@ -34,14 +34,14 @@ def search_of(sweep: Sweep, scenario: Scenario) -> GeometricSearch:
     Raises
     ------
     InvalidSweep
-        If the key to tune is no positive number there.
+        If the key to tune is not a positive number there.
     """
     tune = sweep.tune
     assert tune is not None  # noqa: S101 - the caller asked
     around = tune.around if tune.around is not None else look_up(scenario, tune.key)
     if isinstance(around, bool) or not isinstance(around, (int, float)) or not around > 0:
         raise InvalidSweep(
-            f"tune.key: {tune.key!r} is no positive number in the scenario",
+            f"tune.key: {tune.key!r} is not a positive number in the scenario",
             got=around,
             remedy="Tune a key such as training.learning_rate, or give tune.around.",
         )

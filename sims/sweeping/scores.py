@@ -23,7 +23,7 @@ def score_of(evaluations: pl.DataFrame | None, sweep: Sweep) -> float | None:
     Returns
     -------
     float or None
-        None if there are no evaluations, or the run diverged: the metric, or the loss at the end, is no number.
+        None if there are no evaluations, or the run diverged: the metric, or the loss at the end, is not a number.
     """
     if evaluations is None or not len(evaluations):
         return None

@@ -117,14 +117,14 @@ class World:
         Raises
         ------
         InvalidScenario
-            If the task's targets are no classes.
+            If the task's targets are not classes.
         """
         data = self.trainer.data
         classes = class_labels(data.targets)
         if classes is None:
             raise InvalidScenario(
                 f"topology {self.scenario.topology.name!r} groups nodes by their classes, and the targets of task "
-                f"{self.task.name!r} are no classes",
+                f"{self.task.name!r} are not classes",
                 expected="integers, one a sample",
                 got=f"targets {describe(data.targets)}",
             )
@@ -266,7 +266,7 @@ def _labels(targets: Tree, scheme: str) -> NDArray[np.int64]:
         return classes
     if scheme.partition(":")[0] in ("shards", "dirichlet"):
         raise InvalidScenario(
-            f"task.partition: {scheme!r} divides samples by class, and the task's targets are no classes",
+            f"task.partition: {scheme!r} divides samples by class, and the task's targets are not classes",
             expected="iid, quantity:SIGMA or contiguous",
             got=f"targets {describe(targets)}",
         )

@@ -56,7 +56,7 @@ def test_edges_are_read_however_they_were_saved(tmp_path, encoding, end, text):
 def test_what_cannot_be_read_for_certain_is_refused_with_its_line(tmp_path, text):
     file = tmp_path / "graph.csv"
     file.write_text(text)
-    with pytest.raises(MalformedGraphFile, match="line 1, is no edge"):
+    with pytest.raises(MalformedGraphFile, match="line 1, is not an edge"):
         graphs.from_file(file, require_connected=False)
 
 

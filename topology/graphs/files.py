@@ -159,7 +159,7 @@ def _edge(fields: list[str], where: str, line: str) -> tuple[str, str, float | N
         return fields[0], fields[1], number_of(fields[2]) if len(fields) > 2 else None
     except ValueError:
         raise MalformedGraphFile(
-            f"{where} is no edge",
+            f"{where} is not an edge",
             expected="two names, and perhaps a weight",
             got=repr(line[:60]),
             remedy="Write one edge a line, e.g. '0 1', 'a,b,0.5' or 'a;b;0,5'; comments begin with #",

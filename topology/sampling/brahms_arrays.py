@@ -128,7 +128,7 @@ def brahms_overlay(
     Raises
     ------
     InvalidParameter
-        If `n` is not above the view size, or `hostile` is no share.
+        If `n` is not above the view size, or `hostile` is not a share.
     """
     settings = settings or BrahmsSettings()
     if n <= settings.view_size:

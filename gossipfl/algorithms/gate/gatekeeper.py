@@ -116,7 +116,7 @@ class Gatekeeper:
         now : float
             Seconds, of a clock that does not jump.
         version : tuple of int, optional
-            Which version of the sender's model it is; the same one again is no news, and no offence.
+            Which version of the sender's model it is; the same one again is neither news nor an offence.
         losses : callable, optional
             Returns the loss of a row on the peer's own samples, and that of the initial row.
 

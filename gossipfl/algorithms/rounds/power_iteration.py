@@ -93,7 +93,7 @@ class Matrices:
         return torch.cat([like[:, :0], *(each.flatten(1) for each in columns)], dim=1)
 
     def vectors(self, rows: Tensor) -> Tensor:
-        """Whatever is no matrix, ``[L, V]``."""
+        """Whatever is not a matrix, ``[L, V]``."""
         return torch.cat([rows[:, :0], *(rows[:, start:end] for start, end in self.spans)], dim=1)
 
     def projected(self, rows: Tensor, basis: Sequence[Tensor], *, onto_left: bool) -> Tensor:

@@ -122,7 +122,7 @@ def _differences(run: Run, others: Sequence[Run]) -> list[str]:
     keys = sorted({key for other in others for key in other.configuration})
     parts = []
     for key in keys:
-        # Parameters of another algorithm or topology are no differences: its name says it.
+        # Parameters of another algorithm or topology are not differences: its name says it.
         name = f"{key.split('.')[0]}.name"
         alike = [o for o in others if key == name or o.configuration.get(name) == run.configuration.get(name)]
         values = {json.dumps(other.configuration.get(key), default=str) for other in alike}

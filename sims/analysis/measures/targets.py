@@ -91,7 +91,7 @@ def costs_of_targets(
 def common_target(runs: Sequence[Run], metric: str, statistic: Statistic = "mean") -> float | None:
     """A target that is informative for all runs: the highest multiple of 5 % that every run reaches.
 
-    Of metrics that are better the lower, and of such that are no shares, the best value that all reach.
+    Of metrics that are better the lower, and of such that are not shares, the best value that all reach.
 
     Returns
     -------

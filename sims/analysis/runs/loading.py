@@ -49,7 +49,7 @@ def load_runs(
     for path in map(Path, paths):
         if not path.is_dir():
             raise NoRuns(
-                f"{path} is no directory",
+                f"{path} is not a directory",
                 expected="a directory of `gossipfl sim run --out`, of a peer, or of several",
                 remedy="Check the path.",
             )

@@ -55,7 +55,7 @@ class Problem:
         Raises
         ------
         InvalidScenario
-            If the task's targets are no classes.
+            If the task's targets are not classes.
         """
         if self.world is None:
             raise InvalidScenario("real peers build no topology from the classes of their samples")

@@ -1,4 +1,4 @@
-"""Classes of the user's own that are no usable algorithms, refused by name."""
+"""Classes of the user's own that are not usable algorithms, refused by name."""
 
 import pytest
 
@@ -42,8 +42,8 @@ def directory(tmp_path):
             r"expected a frozen dataclass; got a plain class.*@dataclass\(frozen=True\) above class Plain",
         ),
         ("Thawed", "expected a frozen dataclass; got a dataclass that is not frozen.*above class Thawed"),
-        ("Other", "is no algorithm; expected a frozen dataclass derived from .*; got Other$"),
-        ("graph", "is no algorithm; expected a frozen dataclass derived from .*; got graph$"),
+        ("Other", "is not an algorithm; expected a frozen dataclass derived from .*; got Other$"),
+        ("graph", "is not an algorithm; expected a frozen dataclass derived from .*; got graph$"),
     ],
 )
 def test_they_are_refused_by_name(directory, name, said):

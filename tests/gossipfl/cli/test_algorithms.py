@@ -64,7 +64,7 @@ def test_a_broken_one_fails_the_check(cli, monkeypatch, tmp_path):
     [
         (["show", "chocho"], "Did you mean 'choco'?"),
         (["show", "nowhere:Rule"], "there is no module 'nowhere'"),
-        (["show", "json:loads"], "'json:loads' is no algorithm"),
+        (["show", "json:loads"], "'json:loads' is not an algorithm"),
         (["check", "choco", "--set", "codc=sign"], "Did you mean 'codec'?"),
         (["check", "choco", "--set", "consensus_step_size=2"], "less than or equal to 1"),
     ],

@@ -120,7 +120,7 @@ def test_a_bitmap_must_mark_as_many_as_there_are_values():
 @pytest.mark.parametrize("name", ["qsgd:16", "qsgd-shrunk:2", "sign", "int8:300"])
 def test_scales_that_are_no_lengths_are_refused(name, scale):
     _, levels = codec(name).encode(torch.randn(SIZE))
-    with pytest.raises(UnexpectedTensor, match="a scale is no length"):
+    with pytest.raises(UnexpectedTensor, match="a scale is not a length"):
         codec(name).decode([payload_of("scales", torch.tensor([scale])), levels], SIZE)
 
 

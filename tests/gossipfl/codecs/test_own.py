@@ -53,7 +53,7 @@ def test_scenarios_and_settings_of_peers_take_it(beside):
         ("nowhere:Coarse", "there is no module 'nowhere'"),
         ("coarse:Coarse:much", "with numbers after it"),
         ("coarse:Coarse:1:2:3", "cannot be made; got TypeError"),
-        ("json:JSONDecoder", "json:JSONDecoder is no codec"),
+        ("json:JSONDecoder", "json:JSONDecoder is not a codec"),
         ("coarse:Coarse", "has another name; expected name = 'coarse:Coarse'"),
     ],
 )

@@ -57,7 +57,7 @@ WRONG = {
         certificate(network(), ALICE, issuer=issuing(network(), keys=KEYS[1:2])),
         TooFewSignatures,
     ),
-    "by a member that is no issuer": (
+    "by a member that is not an issuer": (
         certificate(network(), ALICE, issuer=(ISSUER, certificate(network(), ISSUER))),
         TooFewSignatures,
     ),

@@ -198,7 +198,7 @@ async def test_what_a_member_shows_to_a_stranger_is_of_no_use_to_it(theirs, why)
 
 @in_trio
 async def test_a_member_that_dials_is_as_careful_as_one_that_listens():
-    """A listener that is no member is dropped, and told so, before any frame."""
+    """A listener that is not a member is dropped, and told so, before any frame."""
     identity = key("member")
     async with (
         serving_host(threshold=threshold(OpenDoor())) as listener,

@@ -74,33 +74,33 @@ def test_the_operating_system_may_choose_where_one_listens_only():
 @pytest.mark.parametrize(
     ("address", "part"),
     [
-        ("", "is no address of a peer"),
-        ("127.0.0.1:4001", "is no address of a peer"),
-        ("ip4/127.0.0.1/tcp/4001", "is no address of a peer"),
-        ("/ip4/127.0.0.1/udp/4001", "is no address of a peer"),
-        ("/ip4/127.0.0.1/tcp/4001/", "is no address of a peer"),
-        (f"/ip4/127.0.0.1/tcp/4001/ipfs/{PEER}", "is no address of a peer"),
-        ("/ip4//tcp/4001", "is no address of a peer"),
+        ("", "is not an address of a peer"),
+        ("127.0.0.1:4001", "is not an address of a peer"),
+        ("ip4/127.0.0.1/tcp/4001", "is not an address of a peer"),
+        ("/ip4/127.0.0.1/udp/4001", "is not an address of a peer"),
+        ("/ip4/127.0.0.1/tcp/4001/", "is not an address of a peer"),
+        (f"/ip4/127.0.0.1/tcp/4001/ipfs/{PEER}", "is not an address of a peer"),
+        ("/ip4//tcp/4001", "is not an address of a peer"),
         ("/ip4/127.0.0.1/tcp/65536", "the port must be"),
         ("/ip4/127.0.0.1/tcp/-1", "the port must be"),
         ("/ip4/127.0.0.1/tcp/٣", "the port must be"),
-        ("/ip4/127.0.0.256/tcp/4001", "'127.0.0.256' is no address of ip4"),
-        ("/ip4/localhost/tcp/4001", "'localhost' is no address of ip4"),
-        ("/ip6/127.0.0.1/tcp/4001", "is no address of ip6"),
-        ("/ip4/127.0.0.1/tcp/4001/p2p/alice", "'alice' is no peer id"),
+        ("/ip4/127.0.0.256/tcp/4001", "'127.0.0.256' is not an address of ip4"),
+        ("/ip4/localhost/tcp/4001", "'localhost' is not an address of ip4"),
+        ("/ip6/127.0.0.1/tcp/4001", "is not an address of ip6"),
+        ("/ip4/127.0.0.1/tcp/4001/p2p/alice", "'alice' is not a peer id"),
         ("/dns4/a..b/tcp/1", "no name of letters, digits and hyphens"),
         ("/dns4/hospital..example/tcp/1", "no name of letters, digits and hyphens"),
         ("/dns4/-a.example/tcp/1", "no name of"),
         ("/dns4/a_b.example/tcp/1", "no name of"),
         ("/dns4/" + "a" * 64 + ".example/tcp/1", "no name of"),
-        ("/dns4/" + ".".join(["a" * 49] * 6) + "/tcp/1", "is no address of a peer"),
+        ("/dns4/" + ".".join(["a" * 49] * 6) + "/tcp/1", "is not an address of a peer"),
         ("/dns4/bücher.example/tcp/1", "no name of"),
         ("/dns4/xn--a.example/tcp/1", "no A-label"),
         ("/dns4/ab--c.example/tcp/1", "no A-label"),
         ("/dns4/127.1/tcp/1", "is a number"),
         ("/dns4/0x7f000001/tcp/1", "is a number"),
-        ("/ip6/fe80::1%eth0/tcp/1", "is no address of ip6"),
-        ("/ip6/fe80::1%a..b/tcp/1", "is no address of ip6"),
+        ("/ip6/fe80::1%eth0/tcp/1", "is not an address of ip6"),
+        ("/ip6/fe80::1%a..b/tcp/1", "is not an address of ip6"),
         ("/ip4/127.0.0.1/tcp/04001", "the port must be"),
     ],
 )
@@ -180,7 +180,7 @@ def test_every_identity_has_a_peer_id():
     ],
 )
 def test_what_is_no_peer_id_is_refused(text):
-    with pytest.raises(ValueError, match="is no peer id"):
+    with pytest.raises(ValueError, match="is not a peer id"):
         public_key_of(text)
 
 
@@ -191,5 +191,5 @@ def test_it_reads_and_writes_base_58_as_others_do(content, key):
     text = base58.b58encode(bytes.fromhex("002408011220") + key).decode()
     assert peer_id_of(key) == text
     assert public_key_of(text) == key
-    with pytest.raises(ValueError, match="is no peer id"):
+    with pytest.raises(ValueError, match="is not a peer id"):
         public_key_of(base58.b58encode(content).decode())

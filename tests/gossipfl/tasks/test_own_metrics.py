@@ -61,5 +61,5 @@ def test_an_installed_package_offers_it_by_a_plain_name(installed):
         find_task("digits", metrics=["recal"])
     with pytest.raises(InvalidTask, match="'broken' of the installed nowhere:recall cannot be imported"):
         find_task("digits", metrics=["broken"])
-    with pytest.raises(InvalidTask, match=r"'number' is no metric; expected a function .*got int"):
+    with pytest.raises(InvalidTask, match=r"'number' is not a metric; expected a function .*got int"):
         find_task("digits", metrics=["number"])

@@ -110,7 +110,7 @@ HOSTILE = {
     "NaN": (forged_round(numbers(1, 2, 3, float("nan"))), NonFiniteUpdate),
     "progress of another task": (forged_progress(task=bytes(32)), IncompatibleTask),
     "progress in other rounds": (forged_progress(agreement=bytes(32)), IncompatibleRounds),
-    "progress that is no boolean": (forged_progress(kept=1), MalformedFrame),
+    "progress that is not a boolean": (forged_progress(kept=1), MalformedFrame),
     "a model that is gossiped": (model_frame(torch.ones(9)), IncompatibleRounds),
 }
 

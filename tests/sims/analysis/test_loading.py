@@ -120,7 +120,7 @@ def test_what_holds_no_run(tmp_path):
         load_runs([])
     with pytest.raises(NoRuns, match="holds no run"):
         load_runs([tmp_path])
-    with pytest.raises(NoRuns, match="is no directory"):
+    with pytest.raises(NoRuns, match="is not a directory"):
         load_runs([tmp_path / "missing"])
 
 

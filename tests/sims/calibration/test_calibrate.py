@@ -287,7 +287,7 @@ def test_simulated_nodes_send_as_the_peers_did(tmp_path):
 
 def test_too_little_to_estimate_from(tmp_path):
     homes = Synthetic(tmp_path, peers=2, seconds=30).homes()
-    with pytest.raises(NothingObserved, match="one peer is no network"):
+    with pytest.raises(NothingObserved, match="one peer is not a network"):
         calibrate(homes[:1])
     for home in homes:
         path = home / "records/000001.jsonl"

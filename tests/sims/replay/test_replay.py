@@ -287,8 +287,8 @@ def test_records_cut_short(copies):
         (lambda records: records[1:], "does not begin with the start"),
         (lambda records: [*records[:3], *records[4:]], "an event is missing"),
         (lambda records: [{"kind": "merge"}, *records], "does not begin"),
-        (lambda records: [records[0], {"kind": "train"}], "is no record"),
-        (lambda records: [{"kind": "start"}], "is no record|no start"),
+        (lambda records: [records[0], {"kind": "train"}], "is not a record"),
+        (lambda records: [{"kind": "start"}], "is not a record|no start"),
         (lambda records: [{**records[0], "threads": None}, *records[1:]], "no start of a peer"),
         (lambda records: [*records[:2], {**records[2], "age": 77}, *records[3:]], "age at"),
     ],
@@ -302,7 +302,7 @@ def test_damaged_records(copies, change, complaint):
 def test_a_line_that_is_no_json_is_named(copies):
     path = copies[0] / "records/000001.jsonl"
     path.write_text(path.read_text().replace('{"kind":"merge"', "{merge", 1))
-    with pytest.raises(TornRecords, match=r"000001\.jsonl:\d+ is no record"):
+    with pytest.raises(TornRecords, match=r"000001\.jsonl:\d+ is not a record"):
         replay(copies)
 
 

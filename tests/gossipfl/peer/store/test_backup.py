@@ -209,7 +209,7 @@ def test_the_commands_save_restore_and_say_so(cli, old_home, tmp_path):
     code, out, _ = cli("peer", "backup", old_home.directory, file)
     assert code == 0
     assert "its key among them" in out
-    assert "Left out, for it is no file: elsewhere" in out
+    assert "Left out, for it is not a file: elsewhere" in out
     code, out, _ = cli("peer", "restore", file, again)
     assert code == 0
     assert f"gossipfl peer run --home {again}" in out
