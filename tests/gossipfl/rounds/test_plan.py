@@ -57,7 +57,7 @@ def test_a_roster_is_read_from_a_file_with_addresses_and_comments(tmp_path):
     [
         ({"roster": []}, "rounds need one roster.*neither"),
         ({"roster_file": "roster.txt"}, "rounds need one roster.*both"),
-        ({"roster": IDS[:1]}, "no network"),
+        ({"roster": IDS[:1]}, "not a network"),
         ({"roster": [*IDS, IDS[0]]}, "names a member twice.*numbers 0 and 6"),
         ({"roster": [*IDS, "alice"]}, "member 6 of rounds.roster is not a peer.*'alice'"),
         ({"roster": [*IDS, "/ip4/10.0.0.1/tcp/4001"]}, "member 6 of rounds.roster is not a peer"),

@@ -123,7 +123,7 @@ class RecordingPeer:
                 event=self.state.event,
                 merges_pending=self.state.merges_pending,
                 incarnation=self.incarnation,
-                random_state={},
+                random_state=dict(np.random.default_rng(0).bit_generator.state),
                 view=[],
             ),
             self.task,
