@@ -200,7 +200,7 @@ def required_whole(place: Callable[[], str], what: str = "record") -> Iterator[N
         if isinstance(error, ValidationError):
             got = first_mistake(error)
         raise TornRecords(
-            f"{place()} is no {what}",
+            f"{place()} is not a {what}",
             got=got,
             remedy="Restore the file: everything after a damaged line depends on it.",
         ) from error

@@ -289,7 +289,7 @@ def test_records_cut_short(copies):
         (lambda records: [{"kind": "merge"}, *records], "does not begin"),
         (lambda records: [records[0], {"kind": "train"}], "is not a record"),
         (lambda records: [{"kind": "start"}], "is not a record|no start"),
-        (lambda records: [{**records[0], "threads": None}, *records[1:]], "no start of a peer"),
+        (lambda records: [{**records[0], "threads": None}, *records[1:]], "not a start of a peer"),
         (lambda records: [*records[:2], {**records[2], "age": 77}, *records[3:]], "age at"),
     ],
 )
