@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from functools import partial
 
 import numpy as np
@@ -36,9 +37,22 @@ __all__ = [
     "trainer_of",
     "tried_data",
     "warn_of_lost_identity",
+    "warn_of_threads",
 ]
 
 logger = logging.getLogger(__name__)
+
+
+def warn_of_threads(threads: int) -> None:
+    """Warn if torch is to use more threads than there are cores, which slows it down."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if threads > cores:
+        logger.warning(
+            "runtime.threads is %d, but this process may use %d core%s: lower it",
+            threads,
+            cores,
+            "" if cores == 1 else "s",
+        )
 
 
 def warn_of_lost_identity(home: Home) -> None:

@@ -14,7 +14,7 @@ from torch import nn
 
 from gossipfl.errors import HomeError
 from gossipfl.network import NetworkCounters, load_or_create_identity
-from gossipfl.peer.assembly import trainer_of, warn_of_lost_identity
+from gossipfl.peer.assembly import trainer_of, warn_of_lost_identity, warn_of_threads
 from gossipfl.peer.conditions import Conditions
 from gossipfl.peer.gossip.plan import gossip_algorithm, in_full
 from gossipfl.peer.incarnation import Incarnation
@@ -114,6 +114,7 @@ class Peer:
             if restored:
                 self.conditions.note("restored", restored)
             warn_of_lost_identity(self.home)
+            warn_of_threads(self.settings.runtime.threads)
             identity = load_or_create_identity(self.home.directory)
             self.settings = self._complete_settings(identity.peer_id)
             data = await run_abandonable(self.task.dataset)
