@@ -315,9 +315,8 @@ def test_what_is_set_of_the_network_reaches_it():
     for name, value in {**values, **seconds}.items():
         assert getattr(limits, name) == value
     assert limits.exchange_seconds == 8.0
-    assert set(values) | set(seconds) | {"listen", "announce", "bootstrap", "allow"} == set(
-        NetworkSettings.model_fields
-    )
+    elsewhere = {"listen", "announce", "bootstrap", "allow", "relay", "offer_relay"}
+    assert set(values) | set(seconds) | elsewhere == set(NetworkSettings.model_fields)
 
 
 @in_trio
