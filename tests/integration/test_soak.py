@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import reduce
 
 import numpy as np
 import psutil
@@ -28,10 +29,17 @@ from .test_crowd import wait
 STEADY, RESTARTED, CHANGING = range(3)
 ATTACKERS = {STEADY: 2, RESTARTED: 1, CHANGING: 1}
 
-TASKS_OF_A_CONNECTION = 6
+SERVING = "gossipfl.network.serving.Server.serve"  # one for each stream that the other side opened
+STREAMS_OF_A_CONNECTION = 8  # that are kept open for the next exchanges
+TASKS_OF_A_CONNECTION = 6  # besides
 TRANSIENT = 4  # tasks and descriptors of whatever is under way at any moment
 MOST_THREADS = 15  # a few a peer, kept for ten seconds
 MOST_GROWTH = 0.05  # of resident memory
+
+
+def name_alike(task: str) -> str:
+    """One name for the tasks of connections, whichever side dialled."""
+    return "connection" if task.endswith(("Host._run", "_accept_for_ever.<locals>.run")) else task
 
 
 @dataclass
@@ -41,7 +49,7 @@ class Held:
     resident: float
     descriptors: int
     threads: int
-    tasks: int
+    tasks: Counter[str]
     connections: int
 
     @classmethod
@@ -49,25 +57,29 @@ class Held:
         def least(of):
             return min(map(of, reports))
 
+        seen = [Counter(map(name_alike, each["tasks"].elements())) for each in reports]
         return cls(
             resident=least(lambda each: each["resident"]),
             descriptors=least(lambda each: each["descriptors"]),
             threads=least(lambda each: each["threads"].total()),
-            tasks=least(lambda each: each["tasks"].total()),
+            tasks=reduce(Counter.__and__, seen),
             connections=max(each["connected"].total() for each in reports),
         )
 
     def is_no_more_than(self, before: "Held") -> None:
         more = max(0, self.connections - before.connections)
+        new = self.tasks - before.tasks
+        del new[SERVING]
+        assert self.tasks[SERVING] <= STREAMS_OF_A_CONNECTION * self.connections
+        assert new.total() <= TASKS_OF_A_CONNECTION * more + TRANSIENT, new
         assert self.descriptors <= before.descriptors + more + TRANSIENT
-        assert self.tasks <= before.tasks + TASKS_OF_A_CONNECTION * more + TRANSIENT
         assert self.threads <= MOST_THREADS
         assert self.resident <= (1 + MOST_GROWTH) * before.resident
 
     def __str__(self) -> str:
         return (
             f"{self.resident / 1e6:.1f} MB, {self.descriptors} descriptors, {self.threads} threads, "
-            f"{self.tasks} tasks, {self.connections} connections"
+            f"{self.tasks.total()} tasks, {self.connections} connections"
         )
 
 
