@@ -199,7 +199,13 @@ def test_dials():
         return Hearsay(text, dice.choice(list(Scope))) if dice.random() < 0.8 else text
 
     async def dial(count):
-        quick = limits(dial_seconds=0.2, resolve_seconds=0.2, dials_per_second=1e9, dials_per_address=1e9)
+        quick = limits(
+            dial_seconds=0.2,
+            resolve_seconds=0.2,
+            idle_seconds=4.0,  # what is kept for a peer is forgotten soon
+            dials_per_second=1e9,
+            dials_per_address=1e9,
+        )
         process, dialled, began = psutil.Process(), 0, trio.current_time()
         async with serving_host(limits=quick) as host:
             host._dialler.resolver = Resolver(seconds=0.2, lookup=lookup)
