@@ -36,6 +36,9 @@ _LONGEST_PAUSE_SECONDS: Final = 6 * 3600.0
 _LONGEST_CONFIGURED_SECONDS: Final = 60.0
 _LONGEST_ALONE_SECONDS: Final = 4.0
 _FIRST_ALONE_SECONDS: Final = 0.5
+_JITTER: Final = 0.75
+_CONFIGURED_JITTER: Final = 0.25
+_TOGETHER_SECONDS: Final = 60.0
 
 logger = limited_logger(__name__)
 
@@ -75,7 +78,8 @@ class Acquaintances:
     Parameters
     ----------
     generator : numpy.random.Generator
-        For the jitter of pauses, a quarter either way.
+        For the jitter of pauses: three quarters either way for the lost, so that the members of a parted half do
+        not all try at the same times and then pause together; a quarter for peers that settings name.
     first_pause : float
         Seconds until a lost peer is first retried, doubled each time up to 6 hours.
     path : Path, optional
@@ -108,9 +112,14 @@ class Acquaintances:
             self._all[peer.peer_id] = Acquaintance(peer)
 
     def met(self, peer: KnownPeer, *, network: str = "") -> None:
-        """Record that a peer answered, in a network if that is known."""
+        """Record that a peer answered, in a network if that is known.
+
+        If it had been lost, so may be whatever lay between: those last met at about the same time are tried soon.
+        """
         now = self.clock()
         known = self._all.setdefault(peer.peer_id, Acquaintance(peer))
+        if known.tries and known.met_at:
+            self._hurry(known, now)
         known.reached_in = network or known.reached_in
         known.peer, known.met_at, known.tries, known.try_at = peer, now, 0, now
         if len(self._all) > _MOST:
@@ -121,11 +130,12 @@ class Acquaintances:
         known = self._all.get(peer_id)
         if known is None:
             return
-        first, longest = self.first_pause, _LONGEST_PAUSE_SECONDS
+        first, longest, jitter = self.first_pause, _LONGEST_PAUSE_SECONDS, _JITTER
         if known.peer.is_bootstrap:
             first, longest = min(first, _FIRST_ALONE_SECONDS), _LONGEST_CONFIGURED_SECONDS
-            longest = _LONGEST_ALONE_SECONDS if alone else longest
-        pause = min(longest, first * 2.0 ** min(known.tries, 32)) * (0.75 + 0.5 * self.generator.random())
+            longest, jitter = _LONGEST_ALONE_SECONDS if alone else longest, _CONFIGURED_JITTER
+        swing = 1.0 + jitter * (2.0 * self.generator.random() - 1.0)
+        pause = min(longest, first * 2.0 ** min(known.tries, 32)) * swing
         known.tries += 1
         known.try_at = self.clock() + pause
 
@@ -159,6 +169,11 @@ class Acquaintances:
                 -each.met_at,
             ),
         ).peer
+
+    def _hurry(self, back: Acquaintance, now: float) -> None:
+        for each in self._all.values():
+            if each is not back and each.tries and abs(each.met_at - back.met_at) < _TOGETHER_SECONDS:
+                each.try_at = min(each.try_at, now + self.first_pause * self.generator.random())
 
     def _make_room(self) -> None:
         """Forget the peer met longest ago, from the network that most of them are in."""
