@@ -26,8 +26,13 @@ app = command_group("Found a network, invite and join, see and change who belong
 
 add_changes(app)
 
-KeysOption = Annotated[int, typer.Option("--keys", help="Network keys; give them to different people.")]
-ThresholdOption = Annotated[int, typer.Option("--threshold", help="How many of the keys must sign.")]
+ThresholdOption = Annotated[
+    int | None,
+    typer.Option(
+        "--threshold",
+        help="How many of the keys must sign; a majority, or after a rotation as many as before.",
+    ),
+]
 KeysToOption = Annotated[
     Path | None,
     typer.Option("--keys-to", help="Directory for the keys; membership/keys in the home if not given."),
@@ -39,8 +44,8 @@ def create(
     *,
     home: HomeOption,
     name: Annotated[str, typer.Option("--name", help="Name of the network, for people.")] = "network",
-    keys: KeysOption = 1,
-    threshold: ThresholdOption = 1,
+    keys: Annotated[int, typer.Option("--keys", help="Network keys; give them to different people.")] = 1,
+    threshold: ThresholdOption = None,
     keys_to: KeysToOption = None,
     days: Annotated[float, typer.Option("--days", help="Days for which this peer may let others in.")] = 3650,
     json_output: JsonOption = False,
@@ -68,7 +73,8 @@ def create(
         {"network": network, "name": name, "keys": files, "issuer": own.identity.peer_id},
         [
             f"Made network {name}, {network}.",
-            f"{threshold} of its keys must sign: {', '.join(files)}. Keep them apart, and off this machine.",
+            f"{founded.authority.keys.threshold} of its {keys} keys must sign: {', '.join(files)}.",
+            "Keep them apart, and off this machine.",
             f"Start the peer: gossipfl peer run --home {home}. "
             f"Let others join: gossipfl network invite --home {home}",
         ],
@@ -181,8 +187,10 @@ def members(*, home: HomeOption, json_output: JsonOption = False) -> None:
 def rotate(
     *,
     home: HomeOption,
-    keys: KeysOption = 1,
-    threshold: ThresholdOption = 1,
+    keys: Annotated[
+        int | None, typer.Option("--keys", help="New network keys; as many as now if not given.")
+    ] = None,
+    threshold: ThresholdOption = None,
     keys_to: KeysToOption = None,
     grace_days: Annotated[
         float,
@@ -211,7 +219,8 @@ def rotate(
         own.store, own.identity, keys=keys, threshold=threshold, keys_directory=keys_to, grace_days=grace_days
     )
     rotation, files = founded.authority.epoch, [str(each) for each in founded.key_files]
-    line = f"Rotation {rotation}: {threshold} of these keys must sign now: {', '.join(files)}."
+    threshold = founded.authority.keys.threshold
+    line = f"Rotation {rotation}: {threshold} of these {len(files)} keys must sign now: {', '.join(files)}."
     tell({"rotation": rotation, "keys": files}, [line], as_json=json_output)
 
 

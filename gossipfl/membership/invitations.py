@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, Self
 
 from gossipfl.errors import (
+    CertificateExpired,
     CertificateOfAnotherNetwork,
     InvalidInvitation,
     MalformedStatement,
@@ -181,7 +183,8 @@ class Grant:
         if authority.id != network:
             raise CertificateOfAnotherNetwork("the peer granted a certificate of another network")
         for each in self.statements:
-            authority.learn(each, now=now)
+            with suppress(CertificateExpired):  # a charter by replaced keys: of no use, and no harm
+                authority.learn(each, now=now)
         authority.member(self.certificate, subject=subject, now=now)
         return authority
 

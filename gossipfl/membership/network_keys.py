@@ -10,12 +10,17 @@ from typing import ClassVar, Final, Self
 from gossipfl.errors import MalformedStatement
 from gossipfl.membership.codec import ID_BYTES, KEY_BYTES, LATEST, SERIAL_BYTES, Kind, Reader, field, integer
 
-__all__ = ["MOST_KEYS", "KeySet", "Network", "Rotation"]
+__all__ = ["MOST_KEYS", "KeySet", "Network", "Rotation", "majority_of"]
 
 #: Most network keys, and most signatures of a statement.
 MOST_KEYS: Final = 8
 _MOST_NAME: Final = 64
 _NETWORK_PREFIX: Final = b"gossipfl network 1\n"
+
+
+def majority_of(keys: int) -> int:
+    """Return the smallest number that is more than half of the keys."""
+    return keys // 2 + 1
 
 
 @dataclass(frozen=True, slots=True)

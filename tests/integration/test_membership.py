@@ -253,7 +253,7 @@ async def test_who_was_put_out_or_whose_time_is_up_does_not_start(tmp_path):
     late, out = made(tmp_path / "late", 1), made(tmp_path / "out", 2)
     hand_over(own, late, days=-0.001)
     hand_over(own, out)
-    out.store.merge(_with_revocation(own, out), now=time.time())
+    out.store.merge(_with_revocation(own, out))
     for each, why in ((late, "has expired"), (out, "was revoked")):
         with pytest.raises(MembershipError, match=f"own certificate is not valid.*{why}"):
             await Peer(each.home.directory).run()

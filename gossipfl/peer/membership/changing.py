@@ -10,7 +10,7 @@ from typing import Final
 from gossipfl.errors import MalformedStatement, MembershipError
 from gossipfl.membership import SECRET_BYTES, Authority, Charter, Revocation, Role, Rotation, Signed
 from gossipfl.membership.codec import KEY_BYTES
-from gossipfl.membership.network_keys import KeySet
+from gossipfl.membership.network_keys import KeySet, majority_of
 from gossipfl.membership.statements import Body
 from gossipfl.network import Identity
 from gossipfl.peer.membership.issuing import DAY, body_of, certify, signers_at_hand
@@ -25,6 +25,7 @@ __all__ = [
     "new_secret",
     "put_out",
     "rotation_to",
+    "threshold_after",
     "write_charter",
 ]
 
@@ -93,7 +94,7 @@ def write_charter(
 
 
 def draft_rotation(
-    store: MembershipStore, keys: Sequence[str], *, threshold: int, grace_days: float
+    store: MembershipStore, keys: Sequence[str], *, threshold: int | None = None, grace_days: float
 ) -> Signed:
     """Return a rotation to keys that others have made and hold, for the holders of the present ones to sign.
 
@@ -101,18 +102,29 @@ def draft_rotation(
     ----------
     keys : sequence of str
         Public keys in hexadecimal.
+    threshold : int, optional
+        How many of them must sign; see `threshold_after`.
 
     Raises
     ------
     MembershipError
         They are not keys, or the threshold does not fit.
     """
-    public = sorted({_public_key(each) for each in keys})
+    public, authority = sorted({_public_key(each) for each in keys}), store.authority()
+    if threshold is None:
+        threshold = threshold_after(authority.keys, len(public))
     try:
         key_set = KeySet(threshold, tuple(public))
     except MalformedStatement as error:
         raise MembershipError(error.what, expected=error.expected, got=error.got) from error
-    return _draft(store, rotation_to(key_set, store.authority(), grace_days=grace_days))
+    return _draft(store, rotation_to(key_set, authority, grace_days=grace_days))
+
+
+def threshold_after(current: KeySet, keys: int) -> int:
+    """Return how many of the next keys must sign by default: as many as now; of another number, a majority too."""
+    if keys == len(current.keys):
+        return current.threshold
+    return min(keys, max(current.threshold, majority_of(keys)))
 
 
 def rotation_to(keys: KeySet, authority: Authority, *, grace_days: float) -> Rotation:
@@ -146,7 +158,7 @@ def _draft(store: MembershipStore, body: Body) -> Signed:
 
 def _conclude(store: MembershipStore, authority: Authority, statement: Signed, *, now: float) -> Signed:
     authority.learn(statement, now=now)
-    store.merge(authority, now=now)
+    store.merge(authority)
     return statement
 
 

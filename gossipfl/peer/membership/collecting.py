@@ -94,7 +94,7 @@ def apply(store: MembershipStore, identity: Identity, statement: Signed) -> None
         store.write_certificate(statement)
         return
     authority.learn(statement, now=now)
-    store.merge(authority, now=now)
+    store.merge(authority)
 
 
 def described(statement: Signed) -> str:

@@ -23,10 +23,10 @@ from gossipfl.membership import (
 )
 from gossipfl.membership.codec import SERIAL_BYTES
 from gossipfl.membership.invitations import require_fresh
-from gossipfl.membership.network_keys import MOST_KEYS
+from gossipfl.membership.network_keys import MOST_KEYS, majority_of
 from gossipfl.membership.texts import is_plain
 from gossipfl.network import Identity, ask_for_grant
-from gossipfl.peer.membership.changing import charter_body, days_of, rotation_to
+from gossipfl.peer.membership.changing import charter_body, days_of, rotation_to, threshold_after
 from gossipfl.peer.membership.issuing import Signers, certify, signers_at_hand
 from gossipfl.peer.membership.store import MembershipStore
 
@@ -54,7 +54,7 @@ def found(
     name: str,
     charter: Mapping[str, str],
     keys: int = 1,
-    threshold: int = 1,
+    threshold: int | None = None,
     keys_directory: Path | None = None,
     days: float = 3650,
 ) -> Founded:
@@ -67,7 +67,7 @@ def found(
     name : str
         For people.
     keys, threshold : int
-        Number of network keys, and how many of them must sign.
+        Number of network keys, and how many of them must sign; a majority if not given.
     keys_directory : Path, optional
         Directory for them, if not the peer's.
     days : float
@@ -88,9 +88,9 @@ def found(
         raise MembershipError(
             "the name of the network is invalid", expected="1 to 64 printable ASCII characters"
         )
-    own, key_set = _new_keys(keys, threshold)
+    own, key_set = _new_keys(keys, majority_of(keys) if threshold is None else threshold)
     authority = Authority(Network(name=name, nonce=secrets.token_bytes(SERIAL_BYTES), keys=key_set))
-    now, signers = time.time(), Signers(own[:threshold])
+    now, signers = time.time(), Signers(own[: key_set.threshold])
     authority.learn(signers.sign(charter_body(authority, charter)), now=now)
     certificate = certify(
         authority, identity.public_key, signers=signers, role=Role.ISSUER, days=days_of(days), now=now
@@ -126,7 +126,7 @@ async def join(store: MembershipStore, identity: Identity, invitation: Invitatio
     authority = granted.authority(network=invitation.network, subject=identity.public_key, now=now)
 
     def keep() -> None:
-        store.merge(authority, now=now)
+        store.merge(authority)
         store.write_introducers([f"{each}/p2p/{invitation.peer_id}" for each in invitation.addresses])
         store.write_certificate(granted.certificate)
 
@@ -138,8 +138,8 @@ def rotate(
     store: MembershipStore,
     identity: Identity,
     *,
-    keys: int = 1,
-    threshold: int = 1,
+    keys: int | None = None,
+    threshold: int | None = None,
     keys_directory: Path | None = None,
     grace_days: float = 30,
     days: float = 3650,
@@ -149,6 +149,11 @@ def rotate(
     Signatures by the old keys stay valid for `grace_days`, during which issuers renew the certificates of the
     members connected to them.
 
+    Parameters
+    ----------
+    keys, threshold : int, optional
+        Number of new keys, and how many of them must sign; see `threshold_after`. As many as before if not given.
+
     Raises
     ------
     MembershipError
@@ -156,10 +161,11 @@ def rotate(
     """
     authority, now = store.authority(), time.time()
     old = signers_at_hand(store, authority, identity, role=Role.ISSUER)
-    own, key_set = _new_keys(keys, threshold)
+    keys = len(authority.keys.keys) if keys is None else keys
+    own, key_set = _new_keys(keys, threshold_after(authority.keys, keys) if threshold is None else threshold)
     rotation = rotation_to(key_set, authority, grace_days=grace_days)
     authority.learn(old.sign(Signed(body=rotation)), now=now)
-    signers = Signers(own[:threshold])
+    signers = Signers(own[: key_set.threshold])
     if authority.charter is not None:
         authority.learn(signers.sign(charter_body(authority, dict(authority.charter.fields))), now=now)
     for each in list(authority.statements()):
@@ -169,7 +175,7 @@ def rotate(
         authority, identity.public_key, signers=signers, role=Role.ISSUER, days=days_of(days), now=now
     )
     paths = store.write_keys(own, directory=keys_directory)
-    store.merge(authority, now=now)
+    store.merge(authority)
     store.write_certificate(certificate)
     return Founded(authority, tuple(paths))
 

@@ -212,7 +212,7 @@ class Membership:
 
     def _keep(self) -> None:
         try:
-            self._store.merge(self.authority, now=self._clock())
+            self._store.merge(self.authority)
             self._seen = self._store.version()
         except GossipflError as error:
             _log.warning("news of the network cannot be stored: %s", error)

@@ -132,12 +132,11 @@ class MembershipStore:
         statements = (Signed(body=authority.network), *authority.statements())
         self._write(self.network_file, b"".join(field(each.to_bytes(), size=2) for each in statements))
 
-    def merge(self, authority: Authority, *, now: float) -> None:
-        """Store an authority, merged with what another process has written meanwhile."""
+    def merge(self, authority: Authority) -> None:
+        """Store an authority, merged with what is stored already, even if its keys have been replaced since."""
         with self._locked():
             if self._exists(self.network_file):
-                for each in self.authority().statements():
-                    authority.learn(each, now=now)
+                authority.restore(self.authority().statements())
             self.write_authority(authority)
 
     def version(self) -> tuple[int, ...]:
