@@ -5,13 +5,14 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from rich.filesize import decimal
 from rich.markup import escape
 from rich.table import Table
+
+from gossipfl.moments import moment
 
 __all__ = ["end_line", "peers_table", "status_heading", "status_line", "status_table"]
 
@@ -155,18 +156,13 @@ def _membership_rows(membership: Mapping[str, Any] | None) -> list[tuple[str, st
         return []
     rows = []
     if "network" in membership:
-        until = datetime.fromtimestamp(membership["expires"], UTC).strftime("%Y-%m-%d")
+        until = moment(membership["expires"])
         network = f"{membership['name']}, {membership['network'][:16]}"
         rows.append(
-            ("network", f"{network}: {membership['role']} until {until}, {membership['revoked']} put out")
+            ("network", f"{network}: {membership['role']} until {until}, {membership['revoked']} revoked")
         )
     elif membership["door"] != "open":
         rows.append(("door", membership["door"]))
-    if membership.get("problem"):
-        rows.append(("no member", membership["problem"]))
-    if membership["turned_away_by"]:
-        peers = ", ".join(f"{each['peer'][:16]}…" for each in membership["turned_away_by"])
-        rows.append(("not a member", f"so say {peers}: gossipfl network join INVITATION --home DIR"))
     return rows + [
         ("turned away", f"{each['peer'][:16]}… at {each['address']}, {each['times']} ×: {each['why']}")
         for each in membership["turned_away"][:3]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,6 +18,7 @@ from gossipfl.cli.network_changes import (
     print_line,
 )
 from gossipfl.cli.options import HomeOption, JsonOption, command_group, tell
+from gossipfl.moments import moment
 
 __all__ = ["app"]
 
@@ -123,7 +123,7 @@ def invite(
     if not json_output:
         typer.echo(
             f"It names {', '.join(invitation.addresses)}, where this peer has to run, and ends "
-            f"{_day(invitation.expires)}. The other peer: gossipfl network join INVITATION --home DIR",
+            f"{moment(invitation.expires)}. The other peer: gossipfl network join INVITATION --home DIR",
             err=True,
         )
 
@@ -174,11 +174,11 @@ def members(*, home: HomeOption, json_output: JsonOption = False) -> None:
     for each in entries:
         if each["peer"] is None:
             ends = each["invitation_expires"]
-            state = f"{'until' if ends > time.time() else 'ended'} {_day(ends)}"
+            state = f"{'until' if ends > time.time() else 'ended'} {moment(ends)}"
             lines.append(f"invitation {each['number']} for a new {each['role']}, not used, {state}")
         else:
             out = ", put out" if each["peer"] in revoked else ""
-            lines.append(f"{each['peer']} {each['role']} until {_day(each['expires'])}{out}")
+            lines.append(f"{each['peer']} {each['role']} until {moment(each['expires'])}{out}")
     lines += [f"put out: {peer_id}" for peer_id in revoked]
     tell({"invitations": entries, "revoked": revoked}, lines, as_json=json_output)
 
@@ -253,12 +253,8 @@ def _lines(values: dict[str, Any]) -> Iterator[str]:
     yield from (f"  {each}" for each in values["keys"])
     own = values["certificate"]
     if own is not None:
-        yield f"this peer: {own['role']} until {_day(own['expires'])}, serial {own['serial']}"
+        yield f"this peer: {own['role']} until {moment(own['expires'])}, serial {own['serial']}"
     yield f"put out: {len(values['revoked'])}"
     if values["charter"] is not None:
         yield f"charter {values['charter']['number']}, digest {values['charter']['digest']}"
         yield from (f"  {name} = {value}" for name, value in values["charter"]["fields"].items())
-
-
-def _day(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")

@@ -22,6 +22,7 @@ from gossipfl.membership.codec import integer
 from gossipfl.membership.network_keys import KeySet, Network, Rotation
 from gossipfl.membership.signing import Signed
 from gossipfl.membership.statements import Certificate, Charter, Revocation, Role
+from gossipfl.moments import moment
 from gossipfl.recent import RecentMap
 
 __all__ = ["Authority", "Member"]
@@ -196,12 +197,12 @@ class Authority:
             if now < each.not_before:
                 raise CertificateNotYetValid(
                     "the certificate is not valid yet",
-                    expected=f"at {each.not_before} or later",
-                    got=int(now),
+                    expected=f"{moment(each.not_before)} or later",
+                    got=moment(now),
                 )
             if now >= each.expires:
                 raise CertificateExpired(
-                    "the certificate has expired", expected=f"before {each.expires}", got=int(now)
+                    "the certificate has expired", expected=f"before {moment(each.expires)}", got=moment(now)
                 )
 
     def expires(self, member: Member) -> int:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from typing import Final, Protocol
 
 from gossipfl.errors import (
     CertificateMissing,
     InvitationUnknown,
     NotAllowed,
+    NotAMember,
     SecretNotProved,
 )
 from gossipfl.membership.authority import Authority, Member
 from gossipfl.membership.codec import Reader, field, integer
 from gossipfl.membership.sessions import Session, proof_of
 from gossipfl.membership.signing import MOST_STATEMENT_BYTES, Signed
+from gossipfl.membership.statements import Charter
 from gossipfl.settings.addresses import public_key_of
 
 __all__ = [
@@ -29,10 +32,11 @@ __all__ = [
 ]
 
 SECRET_BYTES: Final = 32
-#: Most bytes of a credential: a certificate with its issuer's, and the latest rotations.
+#: Most bytes of a credential: a certificate with its issuer's, the latest rotations, and the charter.
 MOST_CREDENTIAL_BYTES: Final = 8 * 1024
 _NOTHING, _SECRET, _CERTIFICATE = 0, 1, 2
 _MOST_ROTATIONS: Final = 3
+_MOST_STATEMENTS: Final = _MOST_ROTATIONS + 1
 _SECRET_LABEL: Final = b"gossipfl secret 1\n"
 
 
@@ -184,7 +188,7 @@ class CertificateDoor:
     issue : callable, optional
         Called with the session and the request of a peer that wants to join; see `Door.issue`.
     on_learned : callable, optional
-        Called with each rotation learned at the door.
+        Called with each rotation or charter learned at the door.
     """
 
     name = "certificates"
@@ -203,15 +207,16 @@ class CertificateDoor:
         self._on_learned = on_learned
 
     def introduction(self, session: Session) -> bytes:
-        """Return the certificate and the latest rotations, which peers need that were away for long."""
+        """Return the certificate, and what peers need that were away: the latest rotations and the charter."""
         del session
-        rotations = self._authority.rotations[-_MOST_ROTATIONS:]
-        return (
-            integer(_CERTIFICATE, 1)
-            + field(self._certificate().to_bytes(), size=2)
-            + integer(len(rotations), 1)
-            + b"".join(field(each.to_bytes(), size=2) for each in rotations)
-        )
+        said = integer(_CERTIFICATE, 1) + field(self._certificate().to_bytes(), size=2)
+        rotations, charter = self._authority.rotations[-_MOST_ROTATIONS:], self._authority.charter_statements
+        fields = [field(each.to_bytes(), size=2) for each in (*rotations, *charter)]
+        if len(said) + 1 + sum(map(len, fields)) > MOST_CREDENTIAL_BYTES:
+            del fields[
+                len(rotations) :
+            ]  # a charter too long for the door: news tells it to those that are admitted
+        return said + integer(len(fields), 1) + b"".join(fields)
 
     def examine(self, session: Session, credential: bytes | None) -> Member | None:
         """Verify the certificate, at the cost of one invalid signature at most."""
@@ -219,16 +224,26 @@ class CertificateDoor:
             raise CertificateMissing("the peer presented no certificate")
         reader = Reader(credential[1:], what="credential")
         certificate = Signed.from_bytes(reader.field(size=2, most=MOST_STATEMENT_BYTES))
-        rotations = [
+        statements = [
             Signed.from_bytes(reader.field(size=2, most=MOST_STATEMENT_BYTES))
-            for _ in range(reader.integer(1, most=_MOST_ROTATIONS))
+            for _ in range(reader.integer(1, most=_MOST_STATEMENTS))
         ]
         reader.end()
-        for each in rotations:
-            if self._authority.learn(each, now=session.now):
-                self._on_learned(each)
-        subject = public_key_of(session.other)
-        return self._authority.member(certificate, subject=subject, now=session.now)
+        charters = [each for each in statements if isinstance(each.body, Charter)]
+        for each in statements:
+            if each not in charters:
+                self._learn(each, session)
+        member = self._authority.member(certificate, subject=public_key_of(session.other), now=session.now)
+        with suppress(
+            NotAMember
+        ):  # signed by keys that have been replaced since; the member is one all the same
+            for each in charters[:1]:
+                self._learn(each, session)
+        return member
+
+    def _learn(self, statement: Signed, session: Session) -> None:
+        if self._authority.learn(statement, now=session.now):
+            self._on_learned(statement)
 
     def require_still(self, peer_id: str, member: Member | None, *, now: float) -> None:
         """Let peers stay whose certificates are still valid."""

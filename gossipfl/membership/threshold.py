@@ -192,7 +192,9 @@ async def _read(channel: Channel, kind: _Kind, *, other: str) -> bytes:
         spent = next((text for text in _SPENT.values() if text == content), None)
         raise NotAdmitted(
             f"peer {other} answered: {(spent or b'not a member').decode('ascii')}",
-            remedy="Join its network: `gossipfl network join INVITATION --home DIR`.",
+            remedy="Ask for a new invitation: `gossipfl network invite`, in the home of an issuer."
+            if kind is _Kind.GRANT
+            else "`gossipfl peer status` says what to do.",
         )
     return content
 

@@ -70,6 +70,12 @@ class Knocks:
         return tuple(self._turned_away_by)
 
     @property
+    def other_settings(self) -> tuple[str, ...]:
+        """The latest message about a peer with different settings; empty if there is none."""
+        counter = IncompatibleCharter.counter()
+        return tuple(each.said for each in self._turned_away.values() if each.why == counter)[-1:]
+
+    @property
     def reasons(self) -> tuple[str, ...]:
         """Reasons for which others were refused, as the counters name them."""
         return tuple(each.why for each in self._turned_away.values())

@@ -24,7 +24,8 @@ _REMEMBER_JUMP_SECONDS: Final = 3600.0
 class Conditions:
     """A peer's unusual conditions, by name, with their beginning and description.
 
-    Names are ``disk``, ``records``, ``alone``, ``clock``, ``restored``, ``copy`` and ``paused``.
+    Names are ``disk``, ``records``, ``alone``, ``clock``, ``restored``, ``copy``, ``paused``, and for what keeps
+    peers from admitting each other ``membership``, ``charter``, ``allow`` and ``refused``.
     """
 
     _held: dict[str, tuple[float, str]] = field(default_factory=dict)

@@ -34,6 +34,7 @@ from gossipfl.peer.gossip.plan import GossipPlan, gossip_plan
 from gossipfl.peer.gossip.view import SampledView
 from gossipfl.peer.housekeeping import Housekeeping
 from gossipfl.peer.membership.entrance import Entrance
+from gossipfl.peer.membership.troubles import watch_troubles
 from gossipfl.peer.neighbours import Neighbours
 from gossipfl.peer.relaying import relaying
 from gossipfl.peer.renewal import renew_for_ever
@@ -260,8 +261,10 @@ class Incarnation:
             start(renew_for_ever, *renewal, name="data")
         if self._relay is not None:
             start(self._relay, name="relaying")
-        isolation = (host.connected, settings.network.bootstrap, self.conditions, host.members.knocks)
-        start(warn_of_isolation, *isolation, name="isolation")
+        knocks = host.members.knocks
+        start(watch_troubles, lambda: self._entrance.troubles(knocks), self.conditions, name="admission")
+        isolation = (host.connected, settings.network.bootstrap, self.conditions)
+        start(warn_of_isolation, *isolation, lambda: self._entrance.why_alone(knocks), name="isolation")
         start(self._neighbours.identify, name="versions")
         start(watch_clock, self.conditions, self._records.append, name="clock")
 

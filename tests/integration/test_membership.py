@@ -10,6 +10,7 @@ from gossipfl.errors import MembershipError, NotAdmitted, NotAMember, SettingErr
 from gossipfl.membership import Certificate, Invitation, Role, Signed
 from gossipfl.network import Identity, ask_for_grant, load_or_create_identity
 from gossipfl.peer import Home, Peer
+from gossipfl.peer.gossip.isolation import warn_of_isolation
 from gossipfl.peer.membership.at_home import HomeOfMember
 from gossipfl.peer.membership.changing import put_out, write_charter
 from gossipfl.peer.membership.founding import found, join, rotate
@@ -71,6 +72,10 @@ def hand_over(own, new, *, days=1.0):
 
 def are_connected(*peers):
     return all(peer._incarnation.host.connected() for peer in peers)
+
+
+def conditions_of(peer):
+    return {each["name"]: each["text"] for each in peer.status().conditions}
 
 
 @in_trio
@@ -152,7 +157,9 @@ async def test_who_is_put_out_while_connected_is_dropped_by_all_and_stays_out(tm
             put_out(own.store, own.identity, ids[carol])  # as the command does, in another process
             await until(lambda: not carol._incarnation.host.connected())
             await until(lambda: bob.counters.refused["certificate_revoked"] > 0)  # it heard of it
-            await until(lambda: carol.status().membership["turned_away_by"])
+            await until(lambda: "refused" in conditions_of(carol))
+            assert "It was revoked, or they belong to another network" in conditions_of(carol)["refused"]
+            assert "network join" not in conditions_of(carol)["refused"]
             assert carol.status().membership["turned_away"] == []
             assert ids[bob] in alice._incarnation.host.connected() | bob._incarnation.host.connected()
     assert "was revoked" in caplog.text
@@ -225,8 +232,57 @@ async def test_a_charter_reaches_running_peers_and_who_does_not_follow_does_not_
             await until(lambda: are_connected(alice, bob))
             write_charter(own.store, own.identity, {**own.charter(), "training.local_steps": "200"})
             await until(lambda: new.store.authority().charter.number == 2)
+            await until(lambda: "charter" in conditions_of(bob))
+            assert (
+                "charter 2 of network 'lab' asks for training.local_steps = 200 (here 1)"
+                in (conditions_of(bob)["charter"])
+            )
     with pytest.raises(SettingError, match=r"training.local_steps is 200 there and 1 here"):
         await Peer(tmp_path / "bob").run()
+
+
+@in_trio
+async def test_who_was_away_hears_of_a_new_charter_at_the_door(tmp_path, monkeypatch):
+    monkeypatch.setitem(warn_of_isolation.__kwdefaults__, "seconds", 0.3)
+    own = founded(tmp_path / "alice")
+    async with running(Peer(tmp_path / "alice")) as (alice,):
+        new, _ = await joined(tmp_path / "bob", own, alice, 1)
+    settings = tmp_path / "alice" / "peer.toml"
+    settings.write_text(settings.read_text().replace("local_steps = 1 ", "local_steps = 3 "))
+    write_charter(own.store, own.identity, own.charter())
+    async with running(Peer(tmp_path / "alice"), Peer(tmp_path / "bob")) as (alice, bob):
+        await until(lambda: new.store.authority().charter.number == 2)
+        await until(lambda: "alone" in conditions_of(bob))
+        assert "training.local_steps = 3 (here 1): correct peer.toml" in conditions_of(bob)["alone"]
+        await until(lambda: alice.counters.refused["incompatible_charter"] > 0)
+    settings = tmp_path / "bob" / "peer.toml"
+    settings.write_text(settings.read_text().replace("local_steps = 1 ", "local_steps = 3 "))
+    async with running(Peer(tmp_path / "alice"), Peer(tmp_path / "bob")) as (alice, bob):
+        await until(lambda: are_connected(alice, bob))
+        assert "charter" not in conditions_of(bob)
+
+
+@in_trio
+async def test_what_helps_depends_on_what_a_peer_shows(tmp_path, monkeypatch):
+    monkeypatch.setitem(warn_of_isolation.__kwdefaults__, "seconds", 0.3)
+    secret = {"membership": {"door": "secret"}}
+    for number, name in enumerate(("alice", "bob")):
+        made(tmp_path / name, number, **secret).store.write_secret(bytes([number]) * 32)
+    async with running(Peer(tmp_path / "alice")) as (alice,):
+        own, addresses = alice.status().peer_id, alice.status().addresses
+        bob = Peer(tmp_path / "bob", settings=quick_settings(1, bootstrap=addresses, **secret))
+        other = {"allow": [Identity.generate().peer_id]}
+        carol = Peer(tmp_path / "carol", settings=quick_settings(2, bootstrap=addresses, network=other))
+        dave = Peer(
+            tmp_path / "dave", settings=quick_settings(3, bootstrap=addresses, network={"allow": [own]})
+        )
+        async with running(bob, carol, dave):
+            await until(lambda: all("alone" in conditions_of(each) for each in (bob, carol, dave)))
+            await until(lambda: "refused" in conditions_of(bob))
+            assert "bob/membership/secret" in conditions_of(bob)["refused"]
+            assert f"own network.allow lacks its bootstrap peers: add {own}" in conditions_of(carol)["alone"]
+            await until(lambda: "refused" in conditions_of(dave))
+            assert f"{dave.status().peer_id} added to network.allow" in conditions_of(dave)["refused"]
 
 
 @in_trio

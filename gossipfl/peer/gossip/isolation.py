@@ -7,7 +7,6 @@ from collections.abc import Callable, Collection, Sequence
 
 import trio
 
-from gossipfl.network import Knocks
 from gossipfl.peer.conditions import Conditions
 
 __all__ = ["warn_of_isolation"]
@@ -22,7 +21,7 @@ async def warn_of_isolation(
     connected: Callable[[], Collection[str]],
     bootstrap: Sequence[str],
     conditions: Conditions,
-    knocks: Knocks,
+    reasons: Callable[[], Collection[str]],
     *,
     seconds: float = _FIRST_WARNING_SECONDS,
 ) -> None:
@@ -33,16 +32,16 @@ async def warn_of_isolation(
     connected : callable
         Returns the peers with a live connection.
     bootstrap : sequence of str
-        Configured addresses. A peer without any rightly waits for others to connect.
+        Configured addresses. A peer without any rightly waits for the first other to connect.
     conditions : Conditions
         Updated as well.
-    knocks : Knocks
-        Peers that refused to admit this one.
+    reasons : callable
+        Returns known reasons, as texts that end in a remedy.
     seconds : float
         Time until the first warning.
     """
-    if not bootstrap:
-        return
+    while not bootstrap and not connected():
+        await trio.sleep(_LOOK_SECONDS)
     alone_since, patience = trio.current_time(), seconds
     while True:
         await trio.sleep(_LOOK_SECONDS)
@@ -53,21 +52,22 @@ async def warn_of_isolation(
             alone_since, patience = trio.current_time(), seconds
         elif trio.current_time() - alone_since >= patience:
             patience *= 2
-            if knocks.turned_away_by:
-                logger.warning(
-                    "this peer learns alone: it reached %s, but is not a member of that network. Join it: "
-                    "gossipfl network join INVITATION --home DIR",
-                    ", ".join(knocks.turned_away_by),
-                )
-                conditions.note(
-                    "alone", "this peer learns alone: it is not a member of the network that it reached"
-                )
-                continue
-            logger.warning(
-                "this peer learns alone: no other has been reachable for %.0f s. Start a bootstrap peer (%s). If "
-                "its address has changed, `gossipfl peer status` on its --home prints the one to put into "
-                "network.bootstrap of this peer's peer.toml",
-                trio.current_time() - alone_since,
-                ", ".join(bootstrap),
-            )
-            conditions.note("alone", "this peer learns alone: no other is reachable")
+            _warn(reasons(), bootstrap, conditions, since=alone_since)
+
+
+def _warn(
+    reasons: Collection[str], bootstrap: Sequence[str], conditions: Conditions, *, since: float
+) -> None:
+    text = "; ".join(reasons) or "no other is reachable"
+    conditions.note("alone", f"this peer learns alone: {text}")
+    if reasons:
+        logger.warning("this peer learns alone: %s", text)
+        return
+    logger.warning(
+        "this peer learns alone: no other has been reachable for %.0f s. %s",
+        trio.current_time() - since,
+        f"Start a bootstrap peer ({', '.join(bootstrap)}). If its address has changed, `gossipfl peer status` on "
+        "its --home prints the one to put into network.bootstrap of this peer's peer.toml"
+        if bootstrap
+        else "It has no bootstrap peer (network.bootstrap), and waits for others to connect",
+    )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Mapping, Sequence
-from typing import Final
 
 from gossipfl.errors import MalformedStatement, MembershipError
 from gossipfl.membership import SECRET_BYTES, Authority, Charter, Revocation, Role, Rotation, Signed
@@ -13,6 +12,7 @@ from gossipfl.membership.codec import KEY_BYTES
 from gossipfl.membership.network_keys import KeySet, majority_of
 from gossipfl.membership.statements import Body
 from gossipfl.network import Identity
+from gossipfl.peer.membership.durations import days_of
 from gossipfl.peer.membership.issuing import DAY, body_of, certify, signers_at_hand
 from gossipfl.peer.membership.store import MembershipStore
 from gossipfl.settings.addresses import public_key_of
@@ -20,7 +20,6 @@ from gossipfl.settings.addresses import public_key_of
 __all__ = [
     "admit",
     "charter_body",
-    "days_of",
     "draft_rotation",
     "new_secret",
     "put_out",
@@ -28,8 +27,6 @@ __all__ = [
     "threshold_after",
     "write_charter",
 ]
-
-_MOST_DAYS: Final = 36_500
 
 
 def put_out(store: MembershipStore, identity: Identity, peer_id: str, *, draft: bool = False) -> Signed:
@@ -167,15 +164,6 @@ def charter_body(authority: Authority, fields: Mapping[str, str]) -> Signed:
     number = 1 if authority.charter is None else authority.charter.number + 1
     body = Charter(network=authority.id, number=number, fields=tuple(sorted(fields.items())))
     return Signed.from_bytes(Signed(body=body).to_bytes())
-
-
-def days_of(days: float, *, least: float = 0.001) -> float:
-    """Return a valid number of days, or raise `MembershipError`."""
-    if not least <= days <= _MOST_DAYS:
-        raise MembershipError(
-            "the number of days is out of range", expected=f"{least} to {_MOST_DAYS}", got=days
-        )
-    return days
 
 
 def new_secret(store: MembershipStore) -> str:

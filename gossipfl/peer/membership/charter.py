@@ -12,7 +12,7 @@ from gossipfl.rounds.plan import round_algorithm
 from gossipfl.settings import PeerSettings
 from gossipfl.tasks import Task
 
-__all__ = ["beyond_frames", "charter_of", "require_charter"]
+__all__ = ["beyond_frames", "charter_of", "differing_from", "require_charter"]
 
 # Covered by every frame, which is refused by name if they differ.
 _IN_FRAMES: Final = ("task", "layout", "rounds.")
@@ -62,19 +62,31 @@ def require_charter(authority: Authority, own: Mapping[str, str]) -> None:
     SettingError
         They differ; the message names the fields.
     """
-    if authority.charter is None:
-        return
-    agreed = dict(authority.charter.fields)
-    wrong = [name for name in sorted({*agreed, *own}) if agreed.get(name) != own.get(name)]
-    if wrong:
+    wrong = differing_from(authority, own)
+    if authority.charter is not None and wrong:
         fields = "; ".join(
-            f"{name} is {agreed.get(name, 'not set')} there and {own.get(name, 'not set')} here"
-            for name in wrong
+            f"{name} is {there} there and {here} here" for name, (there, here) in wrong.items()
         )
+        number = authority.charter.number
         raise SettingError(
-            f"{wrong[0]}: differs from the charter of network {authority.network.name!r}: {fields}",
-            remedy="Correct peer.toml. `gossipfl network show` prints the charter.",
+            f"{next(iter(wrong))}: differs from charter {number} of network {authority.network.name!r}, the "
+            f"newest that this peer knows: {fields}",
+            remedy="Correct peer.toml (`gossipfl network show` prints the charter). If others follow a newer one, "
+            f"start the peer with the settings of charter {number}: the first member that it reaches tells it the "
+            "new one.",
         )
+
+
+def differing_from(authority: Authority, own: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+    """Return the settings that differ from a network's charter, by name: the charter's value, and the peer's."""
+    if authority.charter is None:
+        return {}
+    agreed = dict(authority.charter.fields)
+    return {
+        name: (agreed.get(name, "not set"), own.get(name, "not set"))
+        for name in sorted({*agreed, *own})
+        if agreed.get(name) != own.get(name)
+    }
 
 
 def _algorithm(settings: PeerSettings) -> Mapping[str, Any]:

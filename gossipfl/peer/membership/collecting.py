@@ -8,6 +8,7 @@ from typing import Final
 from gossipfl.errors import GossipflError, MembershipError
 from gossipfl.membership import Authority, Certificate, Charter, Revocation, Role, Rotation, Signed
 from gossipfl.membership.texts import decoded, encoded
+from gossipfl.moments import moment
 from gossipfl.network import Identity
 from gossipfl.peer.membership.store import MembershipStore
 from gossipfl.settings.addresses import peer_id_of
@@ -102,7 +103,7 @@ def described(statement: Signed) -> str:
     body = statement.body
     if isinstance(body, Certificate):
         role = "an issuer, which may admit others" if body.role is Role.ISSUER else "a member"
-        return f"makes {peer_id_of(body.subject)} {role}, until {_day(body.expires)}"
+        return f"makes {peer_id_of(body.subject)} {role}, until {moment(body.expires)}"
     if isinstance(body, Revocation):
         return f"revokes {peer_id_of(body.subject)} permanently"
     if isinstance(body, Rotation):
@@ -112,7 +113,3 @@ def described(statement: Signed) -> str:
         fields = "; ".join(f"{name} = {value}" for name, value in body.fields)
         return f"charter {body.number}: {fields}"
     return f"founds network {body.name}"
-
-
-def _day(seconds: int) -> str:
-    return time.strftime("%Y-%m-%d", time.gmtime(min(seconds, 2**37)))

@@ -14,6 +14,12 @@ from gossipfl.peer.driver import Participation
 from gossipfl.peer.membership.charter import beyond_frames, charter_of, require_charter
 from gossipfl.peer.membership.news import Membership
 from gossipfl.peer.membership.store import MembershipStore
+from gossipfl.peer.membership.troubles import (
+    bootstrap_not_allowed,
+    charter_not_followed,
+    refused_by_others,
+    without_right,
+)
 from gossipfl.rounds.roster import read_roster
 from gossipfl.settings import PeerSettings
 from gossipfl.tasks import Task
@@ -22,8 +28,9 @@ __all__ = ["Entrance", "with_introducers"]
 
 _REMEDY: Final = (
     'Set one in peer.toml: network.allow = ["12D3KooW…"] for some peers, or [membership] door = "open" for '
-    "everyone. Or join a network: `gossipfl network join INVITATION --home {home}`; or share a secret among all "
-    "peers: `gossipfl network secret --home {home}`."
+    "everyone. Or create a network of members (`gossipfl network create --home {home}`) or join one (`gossipfl "
+    "network join INVITATION --home {home}`); or share a secret among all peers: `gossipfl network secret --home "
+    "{home}`."
 )
 
 
@@ -56,8 +63,9 @@ class Entrance:
     ) -> None:
         store = MembershipStore(directory)
         charter = charter_of(settings, task, layout=layout)
-        allowed = _allowed(settings)
-        self._known = {*allowed, *(each.peer_id for each in bootstrap_peers(settings))}
+        self._home, self._own_id, self._charter = str(store.directory.parent), identity.peer_id, charter
+        self._note_known(settings)
+        allowed = self._allowed
         self._membership: Membership | None = None
         kind: str = settings.membership.door
         if kind == "auto":
@@ -82,7 +90,7 @@ class Entrance:
 
     def serve(self, host: Host, participation: Participation) -> None:
         """Start answering: news here, everything else by the participation; known peers get standing."""
-        host.standing.knows = self._known.__contains__
+        host.standing.knows = lambda peer_id: peer_id in self._allowed or peer_id in self._bootstrap
         answer = participation.answer
         if self._membership is not None:
             self._membership.attach(host)
@@ -105,8 +113,7 @@ class Entrance:
             )
         if isinstance(self._door, AllowingDoor):
             self._door.allow_only(allowed)
-        self._known.clear()
-        self._known.update(allowed, (each.peer_id for each in bootstrap_peers(settings)))
+        self._note_known(settings)
 
     def tasks(self) -> Mapping[str, Callable[[], Awaitable[None]]]:
         """Return background tasks by name."""
@@ -116,6 +123,27 @@ class Entrance:
         """Return door and membership as plain values, for the status."""
         membership = {} if self._membership is None else self._membership.described()
         return {"door": self.name, **membership, **knocks.described()}
+
+    def troubles(self, knocks: Knocks) -> dict[str, str]:
+        """Return why this peer and others do not admit each other, by the names of conditions."""
+        member, problem = self._membership, self._membership.problem() if self._membership else None
+        found = {
+            "membership": without_right(problem, home=self._home) if problem else None,
+            "charter": charter_not_followed(member.authority, self._charter) if member else None,
+            "allow": bootstrap_not_allowed(self._bootstrap, self._allowed),
+            "refused": None
+            if problem
+            else refused_by_others(knocks.turned_away_by, door=self.name, own=self._own_id, home=self._home),
+        }
+        return {name: text for name, text in found.items() if text is not None}
+
+    def why_alone(self, knocks: Knocks) -> Collection[str]:
+        """Return the reasons for which a peer that is running reaches no other; none if none is known."""
+        return list(self.troubles(knocks).values()) or knocks.other_settings
+
+    def _note_known(self, settings: PeerSettings) -> None:
+        self._allowed = _allowed(settings)
+        self._bootstrap = frozenset(each.peer_id for each in bootstrap_peers(settings))
 
 
 def _allowed(settings: PeerSettings) -> frozenset[str]:

@@ -33,6 +33,7 @@ from gossipfl.membership import (
 from gossipfl.membership.codec import SERIAL_BYTES
 from gossipfl.membership.invitations import INVITATION_SECRET_BYTES, NUMBER_BYTES
 from gossipfl.network import Identity, limited_logger
+from gossipfl.peer.membership.durations import days_of, hours_of
 from gossipfl.peer.membership.ledger import Entry, read_entry, write_entry
 from gossipfl.peer.membership.store import MembershipStore
 from gossipfl.recent import RecentMap
@@ -237,10 +238,10 @@ def invite(
     Raises
     ------
     MembershipError
-        This peer cannot sign the promised certificate.
+        This peer cannot sign the promised certificate, or a duration is out of range.
     """
     signers_at_hand(store, authority, identity, role=role)
-    now = time.time()
+    hours, days, now = hours_of(hours), days_of(days), time.time()
     invitation = Invitation(
         network=authority.id,
         issuer=identity.public_key,

@@ -19,6 +19,7 @@ from gossipfl.errors import (
     NotAMember,
 )
 from gossipfl.membership import Authority, Certificate, CertificateDoor, Member, Role, Signed
+from gossipfl.moments import moment
 from gossipfl.network import Handler, Host, Identity, SenderRates, limited_logger
 from gossipfl.peer.membership.choosing import MOST_STATEMENTS, some_of
 from gossipfl.peer.membership.issuing import Issuer, is_due
@@ -119,15 +120,15 @@ class Membership:
             "role": certificate.role.name.lower(),
             "expires": self.authority.expires(self.member),
             "revoked": len(self.authority.revoked),
-            "problem": self._problem(),
+            "problem": None if (problem := self.problem()) is None else problem.what,
         }
 
-    def _problem(self) -> str | None:
+    def problem(self) -> NotAMember | None:
         """Return why this peer is no longer a valid member, or None if it is one."""
         try:
             self.authority.require_valid(self.member, now=self._clock())
         except NotAMember as error:
-            return error.what
+            return error
         return None
 
     def _connected(self) -> frozenset[str]:
@@ -204,9 +205,6 @@ class Membership:
         """Act on new statements at once: peers that may not stay are disconnected before anything else happens."""
         if self._host is not None:
             self._host.members.require()
-        problem = self._problem()
-        if problem is not None:
-            _log.warning("this peer is no longer a member of %s: %s", self.authority.network.name, problem)
         self._newest += learned
         self._news.set()
 
@@ -246,7 +244,7 @@ class Membership:
         if not newer or body.role < self.member.certificate.role:
             return
         self.member, self._certificate = member, certificate
-        logger.info("this peer's certificate was renewed until %d", self.authority.expires(member))
+        logger.info("this peer's certificate was renewed until %s", moment(self.authority.expires(member)))
         try:
             self._store.write_certificate(certificate)
             self._seen = self._store.version()

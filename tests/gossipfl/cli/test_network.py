@@ -1,9 +1,12 @@
 """``gossipfl network``: a network founded, joined, shown and changed by the commands an operator uses."""
 
 import json
+import time
+from types import SimpleNamespace
 
 import pytest
 
+from gossipfl.moments import moment
 from gossipfl.network import Scope, load_or_create_identity, scope_of
 from gossipfl.network.reachability import interface_addresses
 from gossipfl.peer import Home
@@ -188,7 +191,7 @@ def test_what_cannot_be_done_is_said_by_name(cli, tmp_path, arguments, parts):
     assert all(part in said for part in parts), said
 
 
-def test_a_member_of_one_network_does_not_become_one_of_another_unasked(cli, done, tmp_path):
+def test_a_member_of_one_network_does_not_become_one_of_another_unasked(cli, done, tmp_path, monkeypatch):
     alice, peer_id = made(tmp_path / "alice")
     done("create", home=alice)
     assert "already belongs to a network" in refused(cli, "create", home=alice)
@@ -202,8 +205,25 @@ def test_a_member_of_one_network_does_not_become_one_of_another_unasked(cli, don
     assert "belongs to another network" in refused(cli, "join", line, home=alice)
     new, _ = made(tmp_path / "new")
     assert "cannot be reached" in refused(cli, "join", line, home=new)
-    late = done("invite", "--hours", "-1", "--address", "/ip4/127.0.0.1/tcp/1", home=other).strip()
-    assert "has expired" in refused(cli, "join", late, home=new)
+    next_week = SimpleNamespace(time=lambda: time.time() + 7 * 86_400)
+    monkeypatch.setattr("gossipfl.peer.membership.founding.time", next_week)
+    assert "has expired" in refused(cli, "join", line, home=new)
+
+
+@pytest.mark.parametrize("number", ["-5", "0", "1e9", "nan", "inf"])
+@pytest.mark.parametrize("unit", ["hours", "days"])
+def test_an_invitation_has_a_sensible_end(cli, done, tmp_path, unit, number):
+    alice, _ = made(tmp_path / "alice")
+    done("create", home=alice)
+    said = refused(cli, "invite", f"--{unit}", number, "--address", "/ip4/192.0.2.7/tcp/1", home=alice)
+    assert f"number of {unit} is out of range" in said
+    assert json.loads(done("members", "--json", home=alice))["invitations"] == []
+
+
+def test_times_are_shown_in_utc_whatever_they_are():
+    assert moment(1_795_611_320.7) == "2026-11-25 12:55 UTC"
+    assert moment(2.0**40) == moment(1e300) == "9999-12-31 23:59 UTC"
+    assert moment(-1.0) == "1970-01-01 00:00 UTC"
 
 
 def test_a_secret_is_made_once_and_has_to_be_private(cli, done, tmp_path):
