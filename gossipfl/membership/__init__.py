@@ -16,6 +16,7 @@ from gossipfl.membership.sessions import Session
 from gossipfl.membership.signing import Signed, Signer
 from gossipfl.membership.statements import Certificate, Charter, Revocation, Role
 from gossipfl.membership.threshold import MEMBERSHIP_PROTOCOL, NOT_A_MEMBER, Joined, Threshold, ask_to_join
+from gossipfl.membership.vouching import vouch_for_revocations, vouch_for_those_of
 
 __all__ = [
     "MEMBERSHIP_PROTOCOL",
@@ -47,4 +48,6 @@ __all__ = [
     "is_proved",
     "number_in",
     "request",
+    "vouch_for_revocations",
+    "vouch_for_those_of",
 ]

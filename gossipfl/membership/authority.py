@@ -20,7 +20,7 @@ from gossipfl.errors import (
 )
 from gossipfl.membership.codec import integer
 from gossipfl.membership.network_keys import KeySet, Network, Rotation
-from gossipfl.membership.signing import Signed
+from gossipfl.membership.signing import Signature, Signed
 from gossipfl.membership.statements import Certificate, Charter, Revocation, Role
 from gossipfl.moments import moment
 from gossipfl.recent import RecentMap
@@ -235,18 +235,32 @@ class Authority:
 
     def _require_network(self, statement: Signed, *, now: float) -> int:
         """Require signatures by enough network keys; return the epoch of these keys."""
-        most, needed = 0, self.keys.threshold
+        epoch, signatures = self._signers_of(statement)
+        self._require_keys_valid(epoch, now=now)
+        for each in signatures:
+            statement.require_signature(each)
+        return epoch
+
+    def _signers_of(self, statement: Signed) -> tuple[int, list[Signature]]:
+        """Return the epoch of the newest network keys of which enough seem to have signed, and what to verify.
+
+        Raises
+        ------
+        TooFewSignatures
+            There are none.
+        """
+        most = 0
         for epoch in range(self.epoch, -1, -1):
             keys = self._keys_of(epoch)
             own = [each for each in statement.signatures if each.key in keys.keys]
             if len(own) >= keys.threshold:
-                self._require_keys_valid(epoch, now=now)
-                for each in own[: keys.threshold]:
-                    statement.require_signature(each)
-                return epoch
+                return epoch, own[: keys.threshold]
             most = max(most, len(own))
+        current = self.keys
         raise TooFewSignatures(
-            "too few network keys have signed", expected=f"{needed} of {len(self.keys.keys)}", got=most
+            "too few network keys have signed",
+            expected=f"{current.threshold} of {len(current.keys)}",
+            got=most,
         )
 
     def _require_keys_valid(self, epoch: int, *, now: float) -> None:
@@ -292,21 +306,28 @@ class Authority:
         if statement.issuer is not None and isinstance(statement.issuer.body, Certificate):
             by = statement.issuer.body.subject
         known = self._revoked.get((by, body.subject))
-        if known is not None and (by is not None or known[1] == self.epoch):
+        if known is not None and self._signers_of(statement.issuer or statement)[0] <= known[1]:
             return False
-        if len(self._revoked) >= _MOST_REVOKED or (
-            by is not None and self._by_issuer.get(by, 0) >= _MOST_REVOKED_BY_ISSUER
+        if known is None and (
+            len(self._revoked) >= _MOST_REVOKED
+            or (by is not None and self._by_issuer.get(by, 0) >= _MOST_REVOKED_BY_ISSUER)
         ):
             raise NotAMember("too many peers were revoked", expected=f"at most {_MOST_REVOKED_BY_ISSUER}")
         if by is None:
             epoch = self._require_network(statement, now=now)
         else:
             _, epoch = self._require_issuer(statement, now=now)
-            self._by_issuer[by] = self._by_issuer.get(by, 0) + 1
-        if known is not None and epoch <= known[1]:
-            return False
+            if known is None:
+                self._by_issuer[by] = self._by_issuer.get(by, 0) + 1
         self._revoked[by, body.subject] = (statement, epoch)  # signed again by keys that are valid for longer
         return True
+
+    def is_verifiable(self, statement: Signed, *, now: float) -> bool:
+        """Return whether others can still verify a statement learned here: its keys are not outdated."""
+        if isinstance(statement.body, Rotation):
+            return True
+        epoch, _ = self._signers_of(statement.issuer or statement)
+        return epoch == self.epoch or now < self._end_of_keys(epoch)
 
     def restore(self, statements: Iterable[Signed]) -> None:
         """Learn statements from disk, which were verified when they arrived, even if they have expired since.

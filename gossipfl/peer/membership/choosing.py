@@ -13,9 +13,10 @@ MOST_STATEMENTS: Final = 60
 _MOST_BYTES: Final = 48 * 1024
 
 
-def some_of(authority: Authority) -> list[Signed]:
-    """Return everything known about a network or, if that is too much, a random selection."""
-    others = [*authority.charter_statements, *authority.revocations]
+def some_of(authority: Authority, *, now: float) -> list[Signed]:
+    """Return everything that others can verify about a network or, if that is too much, a random selection."""
+    lasting = [*authority.charter_statements, *authority.revocations]
+    others = [each for each in lasting if authority.is_verifiable(each, now=now)]
     random.shuffle(others)
     chosen: list[Signed] = []
     size = 0

@@ -6,7 +6,16 @@ import time
 from typing import Final
 
 from gossipfl.errors import GossipflError, MembershipError
-from gossipfl.membership import Authority, Certificate, Charter, Revocation, Role, Rotation, Signed
+from gossipfl.membership import (
+    Authority,
+    Certificate,
+    Charter,
+    Revocation,
+    Role,
+    Rotation,
+    Signed,
+    vouch_for_those_of,
+)
 from gossipfl.membership.texts import decoded, encoded
 from gossipfl.moments import moment
 from gossipfl.network import Identity
@@ -92,6 +101,8 @@ def apply(store: MembershipStore, identity: Identity, statement: Signed) -> None
                 remedy="Apply it in that peer's home.",
             )
         authority.member(statement, subject=identity.public_key, now=now)
+        vouch_for_those_of(authority, statement, now=now)
+        store.merge(authority)
         store.write_certificate(statement)
         return
     authority.learn(statement, now=now)

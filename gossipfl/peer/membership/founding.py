@@ -17,9 +17,9 @@ from gossipfl.membership import (
     Invitation,
     KeySet,
     Network,
-    Revocation,
     Role,
     Signed,
+    vouch_for_revocations,
 )
 from gossipfl.membership.codec import SERIAL_BYTES
 from gossipfl.membership.invitations import require_fresh
@@ -169,9 +169,7 @@ def rotate(
     signers = Signers(own[: key_set.threshold])
     if authority.charter is not None:
         authority.learn(signers.sign(charter_body(authority, dict(authority.charter.fields))), now=now)
-    for each in list(authority.statements()):
-        if isinstance(each.body, Revocation) and each.issuer is None:
-            authority.learn(signers.sign(Signed(body=each.body)), now=now)
+    vouch_for_revocations(authority, signers.sign, now=now)
     certificate = certify(
         authority, identity.public_key, signers=signers, role=Role.ISSUER, days=days_of(days), now=now
     )

@@ -11,6 +11,8 @@ from typing import Any, Final
 import trio
 
 from gossipfl.errors import (
+    CertificateForged,
+    CertificateOfAnotherNetwork,
     ExchangeFailed,
     GossipflError,
     HomeError,
@@ -18,7 +20,15 @@ from gossipfl.errors import (
     MessageRefused,
     NotAMember,
 )
-from gossipfl.membership import Authority, Certificate, CertificateDoor, Member, Role, Signed
+from gossipfl.membership import (
+    Authority,
+    Certificate,
+    CertificateDoor,
+    Member,
+    Role,
+    Signed,
+    vouch_for_those_of,
+)
 from gossipfl.moments import moment
 from gossipfl.network import Handler, Host, Identity, SenderRates, limited_logger
 from gossipfl.peer.membership.choosing import MOST_STATEMENTS, some_of
@@ -33,6 +43,7 @@ _NEWS_SECONDS: Final = 10.0
 _EXCHANGE_SECONDS: Final = 10.0
 # Half the burst that the other side allows.
 _MOST_EXCHANGES: Final = 8
+_LIES: Final = (CertificateForged, CertificateOfAnotherNetwork)
 _log = limited_logger(__name__)
 logger = logging.getLogger(__name__)
 
@@ -91,10 +102,10 @@ class Membership:
             The news is not signed correctly, or arrives too often.
         """
         self._rates.charge(peer_id, now=trio.current_time())
-        self._learn(message.statements)
+        self._learn(message.statements, of=f"member {peer_id}", now=self._clock())
         statements: list[Signed] = []
         if message.known != self.authority.digest():
-            statements = some_of(self.authority)
+            statements = some_of(self.authority, now=self._clock())
         member = None if self._host is None else self._host.members.member(peer_id)
         if member is not None and self.member.certificate.role is Role.ISSUER:
             statements = [*self._issuer.renewed(member, now=self._clock()), *statements]
@@ -142,13 +153,13 @@ class Membership:
             if reply is None:
                 return
             try:
-                self._learn(reply.statements)
+                self._learn(reply.statements, of=f"member {peer_id}", now=self._clock())
             except MessageRefused as error:
                 _log.warning("rejected news of the network from member %s: %s", peer_id, error)
                 return
             if reply.known == self.authority.digest():
                 return
-            statements = some_of(self.authority)
+            statements = some_of(self.authority, now=self._clock())
 
     async def _push_news(self) -> None:
         while True:
@@ -184,22 +195,44 @@ class Membership:
             _log.warning("the membership of this peer cannot be read: %s", error)
             return
         if known.id == self.authority.id:
-            self._learn(each.to_bytes() for each in known.statements())
-            self._adopt(certificate)
+            statements = [each.to_bytes() for each in known.statements()]
+            self._learn(statements, of="this peer's disk", now=0.0)  # verified when they arrived
+            try:
+                self._adopt(certificate)
+            except NotAMember as error:
+                _log.warning("the certificate on this peer's disk is not valid: %s", error)
 
-    def _learn(self, statements: Iterable[bytes]) -> None:
-        learned = []
+    def _learn(self, statements: Iterable[bytes], *, of: str, now: float) -> None:
+        """Learn what can be verified; one that is outdated, or ahead of what is known, does not void the others.
+
+        Raises
+        ------
+        NotAMember, MalformedStatement
+            One is a lie, which no honest member passes on: the rest is not read.
+        """
+        learned, skipped = [], []
         try:
             for each in statements:
                 statement = Signed.from_bytes(each)
-                if isinstance(statement.body, Certificate):
-                    if is_due(self.authority, self.member, now=self._clock()):
-                        self._adopt(statement)
-                elif self.authority.learn(statement, now=self._clock()):
-                    learned.append(statement)
+                try:
+                    if self._is_news(statement, now=now):
+                        learned.append(statement)
+                except _LIES:
+                    raise
+                except NotAMember as error:
+                    skipped.append(error.what)
         finally:
+            if skipped:
+                _log.warning("skipped %d statements of %s: %s", len(skipped), of, skipped[0])
             if learned:
                 self._changed(learned)
+
+    def _is_news(self, statement: Signed, *, now: float) -> bool:
+        if not isinstance(statement.body, Certificate):
+            return self.authority.learn(statement, now=now)
+        if is_due(self.authority, self.member, now=self._clock()):
+            self._adopt(statement)
+        return False
 
     def _changed(self, learned: list[Signed]) -> None:
         """Act on new statements at once: peers that may not stay are disconnected before anything else happens."""
@@ -244,6 +277,9 @@ class Membership:
         if not newer or body.role < self.member.certificate.role:
             return
         self.member, self._certificate = member, certificate
+        anew = vouch_for_those_of(self.authority, certificate, now=self._clock())
+        if anew:
+            self._changed(anew)
         logger.info("this peer's certificate was renewed until %s", moment(self.authority.expires(member)))
         try:
             self._store.write_certificate(certificate)
