@@ -66,24 +66,39 @@ def revoke(
     peer_id: PeerArgument,
     home: HomeOption,
     draft: DraftOption = False,
+    unlisted: Annotated[
+        bool,
+        typer.Option("--unlisted", help="As an issuer without a record that it has admitted this peer."),
+    ] = False,
     json_output: JsonOption = False,
 ) -> None:
-    """Put a member out of the network, for good. Running peers hear of it at once, and drop it.
+    """Revoke a member, permanently. Running peers hear of it at once, and drop it.
 
-    With enough network keys at hand, any member; as an issuer, whom this peer has let in.
+    With enough network keys at hand, any member; as an issuer, those that this peer has admitted.
     """
     from gossipfl.peer.membership.changing import put_out
 
     own = member_at(home)
-    statement = put_out(own.store, own.identity, peer_id, draft=draft)
+    done = put_out(own.store, own.identity, peer_id, draft=draft, unlisted=unlisted)
+    is_known = own.has_met(peer_id)
+    if not is_known:
+        typer.echo(
+            f"Warning: this peer has never met {peer_id}. Compare it with the member's id: a wrong one leaves "
+            "the member in the network.",
+            err=True,
+        )
     if draft:
-        print_line(statement)
+        print_line(done.statement)
         return
-    by = "an issuer: those whom it has let in" if statement.issuer else "network keys"
-    lines = [f"Put out {peer_id}, by {by}."]
-    if not own.home.is_running():
+    is_by_issuer = done.statement.issuer is not None
+    by = "by the issuer that admitted it" if is_by_issuer else "by network keys"
+    lines = [
+        f"Revoked {peer_id}, {by}." if done.changed else f"{peer_id} was revoked before: nothing changed."
+    ]
+    if done.changed and not own.home.is_running():
         lines.append(f"Others hear of it once this peer runs: gossipfl peer run --home {home}")
-    tell({"revoked": peer_id, "by_issuer": statement.issuer is not None}, lines, as_json=json_output)
+    values = {"revoked": peer_id, "by_issuer": is_by_issuer, "changed": done.changed, "known": is_known}
+    tell(values, lines, as_json=json_output)
 
 
 def charter(*, home: HomeOption, draft: DraftOption = False, json_output: JsonOption = False) -> None:

@@ -10,6 +10,7 @@ from gossipfl.network import Identity, Scope, load_or_create_identity, parse_add
 from gossipfl.network.reachability import Reachability
 from gossipfl.peer.gossip.plan import gossip_plan, in_full
 from gossipfl.peer.membership.charter import charter_of
+from gossipfl.peer.membership.ledger import ledger
 from gossipfl.peer.membership.store import MembershipStore
 from gossipfl.peer.peer import Peer
 from gossipfl.peer.status import read_status
@@ -59,6 +60,17 @@ class HomeOfMember:
         row = task.initial_row(settings.runtime.number)
         plan = gossip_plan(settings, task, Nodes.start(row[None], optimiser_state_size=0))
         return charter_of(in_full(settings), task, layout=plan.layout)
+
+    def has_met(self, peer_id: str) -> bool:
+        """Return whether this peer has admitted another, or its last status names it."""
+        try:
+            met = read_status(self.home.status).get("peers", [])
+        except GossipflError:
+            met = []
+        return peer_id in {
+            *(each["peer"] for each in ledger(self.store)),
+            *(each.get("peer_id") for each in met),
+        }
 
     def addresses(self) -> list[str]:
         """Return the peer's addresses: those in its last status, or else those that its settings imply.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from gossipfl.errors import MalformedStatement, MembershipError
 from gossipfl.membership import SECRET_BYTES, Authority, Charter, Revocation, Role, Rotation, Signed
@@ -14,10 +15,12 @@ from gossipfl.membership.statements import Body
 from gossipfl.network import Identity
 from gossipfl.peer.membership.durations import days_of
 from gossipfl.peer.membership.issuing import DAY, body_of, certify, signers_at_hand
+from gossipfl.peer.membership.ledger import admitted_by_hand, ledger
 from gossipfl.peer.membership.store import MembershipStore
 from gossipfl.settings.addresses import public_key_of
 
 __all__ = [
+    "PutOut",
     "admit",
     "charter_body",
     "draft_rotation",
@@ -29,7 +32,23 @@ __all__ = [
 ]
 
 
-def put_out(store: MembershipStore, identity: Identity, peer_id: str, *, draft: bool = False) -> Signed:
+@dataclass(frozen=True, slots=True)
+class PutOut:
+    """A revocation, and whether it is new here.
+
+    Parameters
+    ----------
+    changed : bool
+        False for a peer that was revoked before.
+    """
+
+    statement: Signed
+    changed: bool
+
+
+def put_out(
+    store: MembershipStore, identity: Identity, peer_id: str, *, draft: bool = False, unlisted: bool = False
+) -> PutOut:
     """Revoke a member permanently; running peers learn of it at once.
 
     Parameters
@@ -38,11 +57,13 @@ def put_out(store: MembershipStore, identity: Identity, peer_id: str, *, draft: 
         The peer's own.
     draft : bool
         Whether only to return a statement for others to sign, without changing anything.
+    unlisted : bool
+        Whether an issuer revokes even a peer of which it has no record that it has admitted it.
 
     Raises
     ------
     MembershipError
-        This peer cannot sign it, or would revoke itself.
+        This peer cannot sign it, or would revoke itself, or it would have no effect.
     """
     authority, subject = store.authority(), public_key_of(peer_id)
     if subject == identity.public_key:
@@ -50,9 +71,35 @@ def put_out(store: MembershipStore, identity: Identity, peer_id: str, *, draft: 
     now = time.time()
     body = Revocation(network=authority.id, subject=subject, at=int(now))
     if draft:
-        return _draft(store, body)
-    statement = signers_at_hand(store, authority, identity).sign(Signed(body=body))
-    return _conclude(store, authority, statement, now=now)
+        return PutOut(_draft(store, body), changed=False)
+    signers = signers_at_hand(store, authority, identity)
+    if signers.issuer is not None and not (authority.is_out(subject) or unlisted):
+        _require_admitted_here(store, peer_id)
+    statement = signers.sign(Signed(body=body))
+    is_settled = signers.issuer is not None and authority.is_out(subject)
+    changed = not is_settled and authority.learn(statement, now=now)
+    if changed:
+        store.merge(authority)
+    return PutOut(statement, changed)
+
+
+def _require_admitted_here(store: MembershipStore, peer_id: str) -> None:
+    """Require that a revocation by this issuer has an effect: others apply it to certificates by this issuer."""
+    signed_by = [each["signed_by"] for each in ledger(store) if each["peer"] == peer_id]
+    if signed_by and "network keys" not in signed_by:
+        return
+    raise MembershipError(
+        "this revocation would have no effect: "
+        + (
+            "network keys have signed this peer's certificate, so only they can revoke it"
+            if signed_by
+            else "this issuer has no record that it admitted this peer"
+        ),
+        got=peer_id,
+        remedy="Check the peer id: `gossipfl network members`, `gossipfl peer peers`. Revoke the peer in the home "
+        "of the issuer that admitted it, or with network keys (`gossipfl network revoke PEER --draft`). If this "
+        "issuer did admit it, and the record was lost: --unlisted.",
+    )
 
 
 def admit(
@@ -69,7 +116,9 @@ def admit(
     if draft:
         return _draft(store, body_of(authority, subject, role=role, days=days_of(days), now=now))
     signers = signers_at_hand(store, authority, identity, role=role)
-    return certify(authority, subject, signers=signers, role=role, days=days_of(days), now=now)
+    statement = certify(authority, subject, signers=signers, role=role, days=days_of(days), now=now)
+    admitted_by_hand(store, statement, days=days)
+    return statement
 
 
 def write_charter(

@@ -73,6 +73,7 @@ class Issuer:
 
     def __post_init__(self) -> None:
         self._renewed: RecentMap[tuple[bytes, int], Signed] = RecentMap(_MOST_RENEWED)
+        self._not_renewed: RecentMap[tuple[bytes, int], None] = RecentMap(_MOST_RENEWED)
 
     def issue(self, session: Session, request: bytes) -> bytes:
         """Issue a certificate to a peer that proves knowledge of an invitation's secret, and return its grant.
@@ -115,7 +116,7 @@ class Issuer:
         return self._grant(certificate)
 
     def renewed(self, member: Member, *, now: float) -> list[Signed]:
-        """Return a new certificate of the same length for a member whose own is due; else none.
+        """Return a new certificate that is valid for as long, for a member whose own is due; else none.
 
         There is one for each that is due, however often it is requested.
         """
@@ -131,11 +132,13 @@ class Issuer:
                     certificate.subject,
                     signers=signers_at_hand(self.store, self.authority, self.identity, role=certificate.role),
                     role=certificate.role,
-                    days=(certificate.expires - certificate.not_before) / DAY,
+                    days=(certificate.expires - certificate.not_before - _SLACK) / DAY,
                     now=now,
                 )
             except GossipflError as error:
-                _log.warning("the certificate of %s was not renewed: %s", name, error)
+                if due not in self._not_renewed:  # the member asks every few seconds
+                    self._not_renewed[due] = None
+                    _log.warning("the certificate of %s was not renewed: %s", name, error)
                 return []
             _log.info("renewed the certificate of %s", name)
         return [self._renewed[due]]
@@ -173,15 +176,28 @@ def signers_at_hand(
     if len(keys) >= authority.keys.threshold:
         return Signers(keys[: authority.keys.threshold])
     own = store.certificate() if store.has_certificate() else None
-    if role is Role.MEMBER and own is not None and isinstance(own.body, Certificate):
-        is_own = own.body.subject == identity.public_key and own.body.role is Role.ISSUER
-        if is_own and own.issuer is None:
-            return Signers([identity], own)
+    is_issuer = (
+        own is not None
+        and own.issuer is None
+        and isinstance(own.body, Certificate)
+        and own.body.subject == identity.public_key
+        and own.body.role is Role.ISSUER
+    )
+    if is_issuer and role is Role.MEMBER:
+        return Signers([identity], own)
     needed = authority.keys
+    enough = f"{needed.threshold} of its {len(needed.keys)} network keys in {store.keys_directory}"
+    if role is Role.ISSUER:
+        raise MembershipError(
+            "network keys must sign this, not an issuer" if is_issuer else "network keys must sign this",
+            expected=enough,
+            got=f"{len(keys)} of these keys",
+            remedy="Collect signatures from those who hold the keys: make a draft (`gossipfl network charter | "
+            "rotate | admit PEER --role issuer`, with --draft), which `gossipfl network sign` signs.",
+        )
     raise MembershipError(
         "this peer cannot sign on behalf of the network",
-        expected=f"an issuer's certificate, or {needed.threshold} of its {len(needed.keys)} network keys in "
-        f"{store.keys_directory}",
+        expected=f"an issuer's certificate, or {enough}",
         got=f"{len(keys)} of these keys",
         remedy="Do it in the home of a peer that is an issuer (`gossipfl network show`), or collect "
         "signatures with `gossipfl network sign`.",

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import secrets
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from gossipfl.errors import GossipflError, MembershipError, NotAMember
 from gossipfl.files import named_errors, write_atomically
 from gossipfl.membership import Certificate, Signed
+from gossipfl.membership.invitations import INVITATION_SECRET_BYTES, NUMBER_BYTES
 from gossipfl.peer.membership.store import MembershipStore
+from gossipfl.settings.addresses import peer_id_of
 
-__all__ = ["Entry", "ledger", "read_entry", "write_entry"]
+__all__ = ["Entry", "admitted_by_hand", "ledger", "read_entry", "write_entry"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +70,22 @@ def write_entry(store: MembershipStore, entry: Entry) -> None:
         write_atomically(directory / f"{entry.number}.json", json.dumps(asdict(entry)).encode())
 
 
+def admitted_by_hand(store: MembershipStore, certificate: Signed, *, days: float) -> None:
+    """Store the entry of a peer that was admitted without an invitation; its secret is told to no one."""
+    body = certificate.body
+    assert isinstance(body, Certificate)  # noqa: S101  (the caller has issued it)
+    entry = Entry(
+        number=secrets.token_hex(NUMBER_BYTES),
+        secret=secrets.token_hex(INVITATION_SECRET_BYTES),
+        role=body.role.name.lower(),
+        expires=0,
+        days=days,
+        used_by=peer_id_of(body.subject),
+        certificate=certificate.to_bytes().hex(),
+    )
+    write_entry(store, entry)
+
+
 def ledger(store: MembershipStore) -> list[dict[str, Any]]:
     """Return all invitations of this peer, without their secrets, and the peers that used them."""
     directory = store.invitations_directory
@@ -89,6 +108,11 @@ def ledger(store: MembershipStore) -> list[dict[str, Any]]:
                 "peer": entry.used_by,
                 "expires": body.expires if isinstance(body, Certificate) else None,
                 "serial": body.serial.hex() if isinstance(body, Certificate) else None,
+                "signed_by": None
+                if certificate is None
+                else "issuer"
+                if certificate.issuer
+                else "network keys",
             }
         )
     return entries

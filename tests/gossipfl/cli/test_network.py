@@ -91,7 +91,7 @@ def test_who_is_invited_joins_runs_and_is_put_out(cli, done, tmp_path):
         members = json.loads(done("members", "--json", home=alice))
         assert [each["peer"] for each in members["invitations"]] == [bob_id]
         assert f"{bob_id} member until" in done("members", home=alice)
-        assert f"Put out {bob_id}" in done("revoke", bob_id, home=alice)
+        assert f"Revoked {bob_id}" in done("revoke", bob_id, home=alice)
         assert f"put out: {bob_id}" in done("members", home=alice)
         deadline = process.until_at(event=0)
         assert deadline["membership"]["door"] == "certificates"
@@ -124,6 +124,17 @@ def test_keys_in_different_hands_sign_one_after_the_other(cli, done, tmp_path):
     for hand in hands[:2]:
         line = done("sign", line, "--keys", hand, "--yes").strip()
     assert peer_id in done("apply", line, home=alice)
+
+
+def test_a_revocation_says_what_it_changes(cli, done, tmp_path):
+    alice, _ = made(tmp_path / "alice")
+    done("create", "--keys-to", tmp_path / "keys", home=alice)
+    assert "would have no effect" in refused(cli, "revoke", MALLORY, home=alice)
+    assert json.loads(done("show", "--json", home=alice))["revoked"] == []
+    (tmp_path / "keys").rename(alice / "membership" / "keys")
+    code, out, err = cli("network", "revoke", MALLORY, "--home", alice)
+    assert code == 0 and f"Revoked {MALLORY}, by network keys" in out and "has never met" in err
+    assert f"{MALLORY} was revoked before: nothing changed" in done("revoke", MALLORY, home=alice)
 
 
 def test_keys_are_rotated(cli, done, tmp_path):
