@@ -40,9 +40,9 @@ class GateSettings(Table):
     """training steps per second that are plausible if no other peer vouches for them"""
     age_slack: int = Field(16, ge=0)
     """training steps above the third quartile of the neighbours' ages that are credited"""
-    fair_shares: float = Field(4.0, ge=1)
+    fair_shares: float = Field(2.0, ge=1)
     """multiple of its fair share of the merges that one sender may have; further models are merged a smaller part
-    of the way"""
+    of the way, and followed by no training"""
     offences: int = Field(3, gt=0)
     """refusals after which a sender is quarantined"""
     quarantine: float = Field(60.0, gt=0)

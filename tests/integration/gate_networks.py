@@ -109,6 +109,18 @@ class GateNetwork:
         statuses = [peer.status() for peer in self.peers]
         return [(status["peer_id"], tuple(status["addresses"])) for status in statuses]
 
+    async def until_merged(self, events: int, liars: set[str]) -> None:
+        """Wait until each peer has merged so many models of honest peers: a liar's bring nobody further."""
+
+        def merged(peer: PeerProcess) -> int:
+            return sum(
+                each["kind"] == "merge" and each["sender"] not in liars for each in record_lines(peer.home)
+            )
+
+        for peer in self.peers:
+            while merged(peer) < events:
+                await trio.sleep(0.5)
+
     async def until_all(self, **least) -> None:
         while not all(peer.is_at(**least) for peer in self.peers):
             await trio.sleep(0.1)
@@ -127,13 +139,13 @@ class GateNetwork:
 async def learn(
     network: GateNetwork, lies=(), *, is_member: bool = False, events: int = EVENTS, after: int = 0
 ) -> list[Liar]:
-    """Let the honest learn until all have seen some events, with a liar for each lie after the first few."""
+    """Let the honest learn from each other for some events, with a liar for each lie after the first few."""
     with trio.fail_after(900), network.running():
         await network.until_all(event=after)
         liars = [network.liar(lie, number=number, is_member=is_member) for number, lie in enumerate(lies)]
         async with trio.open_nursery() as nursery:
             for liar in liars:
                 nursery.start_soon(liar.run, network.victims)
-            await network.until_all(event=events)
+            await network.until_merged(events, {each.identity.peer_id for each in liars})
             nursery.cancel_scope.cancel()
     return liars

@@ -21,6 +21,8 @@ _DOUBTFUL_OFFENCE = 0.5
 _LEARNED_LOSS_SHARE = 0.5  # of the initial loss
 _YOUNG_SHARE = 1 / 16  # of the peer's own age
 _A_MOMENT = 10.0
+_EARLY_MODELS = 64  # before which honest models of other data may look bad several times
+_EARLY_OFFENCES = 1.25  # three doubtful models
 
 __all__ = ["Admission", "Gatekeeper"]
 
@@ -40,12 +42,16 @@ class Admission:
         The age that is credited.
     distance : float
         ‖y − x‖; NaN where it was not computed.
+    is_surplus : bool
+        Whether its sender has more than its share of the merges. It must not set the pace of training: that
+        many local steps between two models of others would undo what these bring.
     """
 
     reason: str
     share: float
     age: int
     distance: float = math.nan
+    is_surplus: bool = False
 
     @property
     def is_refusal(self) -> bool:
@@ -80,6 +86,7 @@ class Gatekeeper:
         self._size = size
         self._evidence = Evidence(size=size)
         self._records: OrderedDict[str, _Record] = OrderedDict()
+        self._judged = 0
         self._shares = Shares(fair_shares=self._settings.fair_shares, size=size)
 
     def is_quarantined(self, sender: str, *, now: float) -> bool:
@@ -126,6 +133,7 @@ class Gatekeeper:
         """
         if self.is_quarantined(sender, now=now):
             return Admission(reason="quarantined", share=0.0, age=own_age)
+        self._judged += 1
         self._evidence.expire(now)
         settings, evidence = self._settings, self._evidence
         comparison = compare(own, received)
@@ -182,22 +190,26 @@ class Gatekeeper:
                 share = _DOUBTFUL_SHARE if math.isnan(near) else min(_DOUBTFUL_SHARE, near)
             if age:  # a row of age 0 claims nothing: it is how models are asked for
                 self._offend(sender, weight=_DOUBTFUL_OFFENCE if is_doubtful else 1.0, now=now)
-        name = reason.name.lower()
+        name, is_surplus = reason.name.lower(), False
         if share:
             part = self._shares.take(sender, now=now)
-            if part < 1 and reason is Reason.PLAUSIBLE:
+            is_surplus = part < 1
+            if is_surplus and reason is Reason.PLAUSIBLE:
                 name = "share"
             share *= part
-        return Admission(reason=name, share=share, age=credited, distance=distance)
+        return Admission(reason=name, share=share, age=credited, distance=distance, is_surplus=is_surplus)
 
     def _sampled(self, rows: Tensor) -> Tensor:
         """Give some coordinates of a row, always the same."""
         return rows[0, :: max(rows.shape[1] // _SAMPLED, 1)].clone()
 
     def _has_offended(self, sender: str, *, now: float) -> bool:
-        """Whether a sender was refused recently, or has ever been quarantined."""
+        """Whether a sender was refused recently (at first: several times), or has ever been quarantined."""
         record = self._records.get(sender)
-        return record is not None and (record.quarantines > 0 or now - record.noted_at < _A_MOMENT)
+        if record is None:
+            return False
+        often = record.offences >= _EARLY_OFFENCES or self._judged > _EARLY_MODELS
+        return record.quarantines > 0 or (often and now - record.noted_at < _A_MOMENT)
 
     def _offend(self, sender: str, *, weight: float, now: float) -> None:
         settings = self._settings

@@ -182,15 +182,20 @@ class Learner:
         for incoming in batch:
             message = incoming.message
             credit: Mapping[str, Any] = {}
+            is_surplus = False
             admission = self._admission(state, incoming)
             if admission is not None:
                 if admission.is_refusal:
                     self._record({"kind": "refusal", **origin_of(incoming), "reason": admission.reason})
                     continue
                 message, credit = _let_in(message, state.nodes, admission)
+                is_surplus = admission.is_surplus
             is_chosen = incoming.chosen_age is not None
-            work = self._adopt if state.has_gone_back or is_chosen else self._take_in
-            state = self._unspoiled(self._finite(work(state, incoming, message, credit)))
+            if state.has_gone_back or is_chosen:
+                after = self._adopt(state, incoming, message, credit)
+            else:
+                after = self._take_in(state, incoming, message, credit, is_surplus=is_surplus)
+            state = self._unspoiled(self._finite(after))
         return self._finite(self._act_on_clock(state)) if clock else state
 
     def _admission(self, state: State, incoming: Incoming) -> Admission | None:
@@ -226,13 +231,19 @@ class Learner:
         return after
 
     def _take_in(
-        self, state: State, incoming: Incoming, message: Message, credit: Mapping[str, Any]
+        self,
+        state: State,
+        incoming: Incoming,
+        message: Message,
+        credit: Mapping[str, Any],
+        *,
+        is_surplus: bool,
     ) -> State:
         began = time.perf_counter()
         algorithm = self._algorithm
         begun = incoming.begun if self._trains == "answer" else None
-        merged = state.merges_pending + 1 if self._trains == "receipt" else 0
-        trains = begun is not None or merged >= self._merges_per_training
+        merged = state.merges_pending + (not is_surplus) if self._trains == "receipt" else 0
+        trains = begun is not None or (not is_surplus and merged >= self._merges_per_training)
         update = _Update(self._train if trains else None, state.loss)
         if begun is None:
             nodes = on_receipt(algorithm, state.nodes, message, update=update)

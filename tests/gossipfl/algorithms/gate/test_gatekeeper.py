@@ -84,10 +84,23 @@ def test_before_a_node_has_learned_models_that_do_worse_are_doubtful_and_no_more
     assert not any(each.is_refusal for each in heard)
 
 
-def test_once_it_has_learned_only_the_first_is():
+@pytest.mark.parametrize(("times", "doubtful", "refused"), [(1, 3, 2), (13, 1, 3)], ids=["early", "later"])
+def test_once_it_has_learned_only_the_first_are(times, doubtful, refused):
     node = Node(loss=losses_of(0.1))
-    node.hear_neighbours()
+    for _ in range(times):
+        node.hear_neighbours()
     node.losses = lambda row: (0.1 if torch.equal(row, OWN) else 30.0, 2.3)
-    heard = [node.hear("liar", OWN + step / step.norm(), seconds=0.5) for step in NOISE[40:45, None]]
-    assert [each.reason for each in heard] == ["loss"] * 4 + ["quarantined"]
-    assert [each.is_refusal for each in heard] == [False] + [True] * 4
+    heard = [node.hear("liar", OWN + step / step.norm(), seconds=0.5) for step in NOISE[40:46, None]]
+    judged = doubtful + refused
+    assert [each.reason for each in heard] == ["loss"] * judged + ["quarantined"] * (6 - judged)
+    assert [each.is_refusal for each in heard] == [False] * doubtful + [True] * (6 - doubtful)
+
+
+def test_what_a_sender_pushes_beyond_its_share_is_surplus():
+    node = Node()
+    surplus = []
+    for _ in range(30):
+        node.hear_neighbours()
+        surplus += [node.hear("liar", OWN, seconds=0.1).is_surplus for _ in range(10)]
+    assert not any(surplus[:2]) and sum(surplus) > 0.7 * len(surplus)
+    assert not node.hear("peer 0", OWN + NOISE[50] / NOISE[50].norm()).is_surplus

@@ -53,10 +53,10 @@ def make(
     return learner, records, task
 
 
-def incoming(task, *, age=0, value=0.0, event=0):
+def incoming(task, *, age=0, value=0.0, event=0, sender="P1"):
     return Incoming(
         message=Message(shared=torch.full((1, task.layout.shared_size), value), ages=torch.tensor([age])),
-        sender="P1",
+        sender=sender,
         sequence=1,
         incarnation=1,
         event=event,
@@ -83,6 +83,21 @@ async def test_one_training_follows_every_so_many_merges():
         assert learner.state.step == 3
         assert learner.state.merges_pending == 0
         nursery.cancel_scope.cancel()
+
+
+@in_trio
+async def test_what_a_neighbour_sends_beyond_its_share_sets_no_pace_of_training():
+    learner, records, task = make(merges_per_training=1, mailbox=64, gate=BLIND)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(learner.run)
+        for event in range(60):  # one of four pushes six times as much as the others together
+            sender = f"P{1 + event % 3}" if event % 7 == 0 else "P4"
+            learner.offer(incoming(task, value=0.1, event=event, sender=sender))
+        await until(lambda: learner.state.event == 60)
+        nursery.cancel_scope.cancel()
+    assert all(record["trained"] == (record.get("gate") != "share") for record in records)
+    assert sum(record["trained"] for record in records) == learner.state.step < 45
+    assert all(record["trained"] for record in records if record["sender"] != "P4")
 
 
 @in_trio
