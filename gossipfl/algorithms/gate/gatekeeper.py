@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -21,7 +21,10 @@ _DOUBTFUL_OFFENCE = 0.5
 _LEARNED_LOSS_SHARE = 0.5  # of the initial loss
 _YOUNG_SHARE = 1 / 16  # of the peer's own age
 _A_MOMENT = 10.0
-_EARLY_MODELS = 64  # before which honest models of other data may look bad several times
+_ECHO_SHARE = 0.1  # of the neighbours' median distance
+_ECHO_PART = 1 / 64  # of the way: a model of its own would undo what it has learned since
+_REMEMBERED = 64  # versions of the peer's own model
+_EARLY_MODELS = 200  # before which honest models of other data may look bad several times
 _EARLY_OFFENCES = 1.25  # three doubtful models
 
 __all__ = ["Admission", "Gatekeeper"]
@@ -34,8 +37,8 @@ class Admission:
     Parameters
     ----------
     reason : str
-        ``plausible``, ``far`` (clipped), ``share`` (its sender has more than its share of the merges), or why it
-        was refused: one of `Reason`, or ``quarantined``.
+        ``plausible``, ``far`` (clipped), ``share`` (its sender has more than its share of the merges), ``echo``
+        (a model of the peer's own, handed back), or why it was refused: one of `Reason`, or ``quarantined``.
     share : float
         Share of the way to the received model that is allowed; 0 if it was refused.
     age : int
@@ -43,8 +46,8 @@ class Admission:
     distance : float
         ‖y − x‖; NaN where it was not computed.
     is_surplus : bool
-        Whether its sender has more than its share of the merges. It must not set the pace of training: that
-        many local steps between two models of others would undo what these bring.
+        Whether its sender has more than its share of the merges, or echoes. It must not set the pace of training:
+        that many local steps between two models of others would undo what these bring.
     """
 
     reason: str
@@ -87,6 +90,8 @@ class Gatekeeper:
         self._evidence = Evidence(size=size)
         self._records: OrderedDict[str, _Record] = OrderedDict()
         self._judged = 0
+        self._own_samples: deque[Tensor] = deque(maxlen=_REMEMBERED)
+        self._row_size = 1
         self._shares = Shares(fair_shares=self._settings.fair_shares, size=size)
 
     def is_quarantined(self, sender: str, *, now: float) -> bool:
@@ -142,7 +147,7 @@ class Gatekeeper:
             age, own=own_age, sender=sender, now=now, pace=settings.pace, slack=settings.age_slack
         )
         loss = largest = math.nan
-        unmoved, has_learned = 0, True
+        unmoved, has_learned, sample, own_sample = 0, True, self._sampled(received), self._sampled(own)
         if math.isfinite(distance):
             if losses is not None:
                 loss, initial = losses((own + received) / 2)
@@ -151,10 +156,7 @@ class Gatekeeper:
                     has_learned = losses(own)[0] <= _LEARNED_LOSS_SHARE * initial
                 if not evidence.has_quorum and loss >= initial:
                     credited = min(credited, own_age)  # nobody vouches for it, and it knows nothing
-            sample = self._sampled(received)
-            unmoved = evidence.times_unmoved(
-                sender, sample, self._sampled(own), version=version, bounds=settings
-            )
+            unmoved = evidence.times_unmoved(sender, sample, own_sample, version=version, bounds=settings)
             evidence.note(
                 sender,
                 Testimony(
@@ -193,14 +195,26 @@ class Gatekeeper:
         name, is_surplus = reason.name.lower(), False
         if share:
             part = self._shares.take(sender, now=now)
-            is_surplus = part < 1
-            if is_surplus and reason is Reason.PLAUSIBLE:
+            is_echo = reason is Reason.PLAUSIBLE and self._is_echo(sample, float(medians[0]))
+            if is_echo:
+                name, part, credited = "echo", min(part, _ECHO_PART), min(credited, own_age)
+            elif part < 1 and reason is Reason.PLAUSIBLE:
                 name = "share"
-            share *= part
+            share, is_surplus = share * part, part < 1
+        self._own_samples.append(own_sample)
         return Admission(reason=name, share=share, age=credited, distance=distance, is_surplus=is_surplus)
+
+    def _is_echo(self, sample: Tensor, median_distance: float) -> bool:
+        """Whether a model is one of the last versions of the peer's own."""
+        if not self._own_samples or math.isnan(median_distance):
+            return False
+        apart = torch.linalg.vector_norm(torch.stack(tuple(self._own_samples)) - sample, dim=1).min()
+        scale = (len(sample) / self._row_size) ** 0.5  # of a sample's distance to its row's
+        return bool(apart <= _ECHO_SHARE * median_distance * scale)
 
     def _sampled(self, rows: Tensor) -> Tensor:
         """Give some coordinates of a row, always the same."""
+        self._row_size = rows.shape[1]
         return rows[0, :: max(rows.shape[1] // _SAMPLED, 1)].clone()
 
     def _has_offended(self, sender: str, *, now: float) -> bool:

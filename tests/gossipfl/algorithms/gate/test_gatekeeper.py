@@ -84,7 +84,7 @@ def test_before_a_node_has_learned_models_that_do_worse_are_doubtful_and_no_more
     assert not any(each.is_refusal for each in heard)
 
 
-@pytest.mark.parametrize(("times", "doubtful", "refused"), [(1, 3, 2), (13, 1, 3)], ids=["early", "later"])
+@pytest.mark.parametrize(("times", "doubtful", "refused"), [(1, 3, 2), (41, 1, 3)], ids=["early", "later"])
 def test_once_it_has_learned_only_the_first_are(times, doubtful, refused):
     node = Node(loss=losses_of(0.1))
     for _ in range(times):
@@ -96,11 +96,22 @@ def test_once_it_has_learned_only_the_first_are(times, doubtful, refused):
     assert [each.is_refusal for each in heard] == [False] * doubtful + [True] * (6 - doubtful)
 
 
+def test_a_model_of_its_own_that_is_handed_back_changes_little_and_sets_no_pace():
+    node = Node()
+    node.hear_neighbours(times=2)
+    before, node.own = node.own, OWN + NOISE[50:51] / NOISE[50].norm()
+    admission = node.hear("liar", before + 0.01 * NOISE[51:52] / NOISE[51].norm(), age=2**40)
+    assert (admission.reason, admission.is_surplus, admission.age) == ("echo", True, node.age)
+    assert 0 < admission.share < 0.02
+    assert node.hear("peer 1", before + 0.5 * NOISE[52:53] / NOISE[52].norm()).reason == "plausible"
+
+
 def test_what_a_sender_pushes_beyond_its_share_is_surplus():
     node = Node()
     surplus = []
     for _ in range(30):
         node.hear_neighbours()
-        surplus += [node.hear("liar", OWN, seconds=0.1).is_surplus for _ in range(10)]
+        models = [OWN + step / step.norm() for step in NOISE[50:60, None]]
+        surplus += [node.hear("liar", each, seconds=0.1).is_surplus for each in models]
     assert not any(surplus[:2]) and sum(surplus) > 0.7 * len(surplus)
-    assert not node.hear("peer 0", OWN + NOISE[50] / NOISE[50].norm()).is_surplus
+    assert not node.hear("peer 0", OWN + NOISE[49] / NOISE[49].norm()).is_surplus
