@@ -1,4 +1,4 @@
-"""``gossipfl network``: found a network, invite and join, see and change who belongs to it."""
+"""``gossipfl network``: create a network, invite and join, see and change who belongs to it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from gossipfl.moments import moment
 
 __all__ = ["app"]
 
-app = command_group("Found a network, invite and join, see and change who belongs to it.")
+app = command_group("Create a network, invite and join, see and change who belongs to it.")
 
 add_changes(app)
 
@@ -47,12 +47,12 @@ def create(
     keys: Annotated[int, typer.Option("--keys", help="Network keys; give them to different people.")] = 1,
     threshold: ThresholdOption = None,
     keys_to: KeysToOption = None,
-    days: Annotated[float, typer.Option("--days", help="Days for which this peer may let others in.")] = 3650,
+    days: Annotated[float, typer.Option("--days", help="Days for which this peer may admit others.")] = 3650,
     json_output: JsonOption = False,
 ) -> None:
-    """Found a network: make its keys, its charter from this peer's settings, and its first issuer, this peer.
+    """Create a network: make its keys, its charter from this peer's settings, and its first issuer, this peer.
 
-    An issuer lets others in with its own key. The network keys are needed to make or revoke issuers, for another
+    An issuer admits others with its own key. The network keys are needed to make or revoke issuers, for another
     charter, and to rotate the keys: take them off this machine.
     """
     from gossipfl.peer.membership.founding import found
@@ -163,7 +163,7 @@ def join(
 
 @app.command()
 def members(*, home: HomeOption, json_output: JsonOption = False) -> None:
-    """List whom this peer has let in, and who was put out of the network."""
+    """List the peers that this one has admitted, its open invitations, and the peers that were revoked."""
     from gossipfl.peer.membership.ledger import ledger
     from gossipfl.settings.addresses import peer_id_of
 
@@ -177,10 +177,26 @@ def members(*, home: HomeOption, json_output: JsonOption = False) -> None:
             state = f"{'until' if ends > time.time() else 'ended'} {moment(ends)}"
             lines.append(f"invitation {each['number']} for a new {each['role']}, not used, {state}")
         else:
-            out = ", put out" if each["peer"] in revoked else ""
+            out = ", revoked" if each["peer"] in revoked else ""
             lines.append(f"{each['peer']} {each['role']} until {moment(each['expires'])}{out}")
-    lines += [f"put out: {peer_id}" for peer_id in revoked]
+    shown = {each["peer"] for each in entries}
+    lines += [f"revoked: {peer_id}" for peer_id in revoked if peer_id not in shown]
+    if not lines:
+        lines = ["This peer has issued no invitations, and knows of no revoked peers."]
     tell({"invitations": entries, "revoked": revoked}, lines, as_json=json_output)
+
+
+@app.command()
+def withdraw(
+    *,
+    number: Annotated[str, typer.Argument(help="Its number, from gossipfl network members.")],
+    home: HomeOption,
+) -> None:
+    """Withdraw an invitation that nobody has used."""
+    from gossipfl.peer.membership.ledger import withdraw as withdraw_invitation
+
+    withdraw_invitation(member_at(home).store, number)
+    typer.echo(f"Withdrew invitation {number}: nobody can use it any more.")
 
 
 @app.command()
@@ -211,7 +227,8 @@ def rotate(
 
     own = member_at(home)
     if draft:
-        print_line(draft_rotation(own.store, key or [], threshold=threshold, grace_days=grace_days))
+        drafted = draft_rotation(own.store, key or [], threshold=threshold, grace_days=grace_days)
+        print_line(drafted, own.store.authority())
         return
     if key:
         raise typer.BadParameter("needs --draft: whoever holds the old keys signs", param_hint="--key")
@@ -236,7 +253,7 @@ def show(*, home: HomeOption, json_output: JsonOption = False) -> None:
 
 @app.command()
 def secret(*, home: HomeOption) -> None:
-    """Make a secret that lets in who holds it, and print it: the simple way, without certificates.
+    """Make a secret that admits whoever holds it, and print it: the simple way, without certificates.
 
     Copy the line, in private, to membership/secret in the home of each other peer, readable by its owner alone.
     """
@@ -249,12 +266,12 @@ def secret(*, home: HomeOption) -> None:
 
 def _lines(values: dict[str, Any]) -> Iterator[str]:
     yield f"network {values['name']}, {values['network']}"
-    yield f"keys: {values['threshold']} of {len(values['keys'])} must sign; {values['rotations']} rotations so far"
+    yield f"keys: {values['threshold']} of {len(values['keys'])} must sign; rotated {values['rotations']} ×"
     yield from (f"  {each}" for each in values["keys"])
     own = values["certificate"]
     if own is not None:
         yield f"this peer: {own['role']} until {moment(own['expires'])}, serial {own['serial']}"
-    yield f"put out: {len(values['revoked'])}"
+    yield f"revoked: {len(values['revoked'])}"
     if values["charter"] is not None:
         yield f"charter {values['charter']['number']}, digest {values['charter']['digest']}"
         yield from (f"  {name} = {value}" for name, value in values["charter"]["fields"].items())

@@ -10,7 +10,7 @@ import typer
 from gossipfl.cli.options import HomeOption, JsonOption, tell
 
 if TYPE_CHECKING:
-    from gossipfl.membership import Signed
+    from gossipfl.membership import Authority, Signed
     from gossipfl.peer.membership.at_home import HomeOfMember
 
 __all__ = ["DaysOption", "DraftOption", "RoleOption", "add_changes", "member_at", "print_line"]
@@ -58,7 +58,7 @@ def admit(
 
     own = member_at(home)
     statement = admit_peer(own.store, own.identity, peer_id, role=role_named(role), days=days, draft=draft)
-    print_line(statement)
+    print_line(statement, own.store.authority())
 
 
 def revoke(
@@ -88,7 +88,7 @@ def revoke(
             err=True,
         )
     if draft:
-        print_line(done.statement)
+        print_line(done.statement, own.store.authority())
         return
     is_by_issuer = done.statement.issuer is not None
     by = "by the issuer that admitted it" if is_by_issuer else "by network keys"
@@ -109,7 +109,7 @@ def charter(*, home: HomeOption, draft: DraftOption = False, json_output: JsonOp
     own = member_at(home)
     statement = write_charter(own.store, own.identity, own.charter(), draft=draft)
     if draft:
-        print_line(statement)
+        print_line(statement, own.store.authority())
         return
     number = statement.body.number if isinstance(statement.body, Charter) else None
     tell({"charter": number}, [f"Charter {number} holds now."], as_json=json_output)
@@ -131,18 +131,33 @@ def key(
 def sign(
     *,
     line: LineArgument,
-    keys: Annotated[Path, typer.Option("--keys", help="Directory with network keys.")],
+    keys: Annotated[
+        Path, typer.Option("--keys", help="A network key's file, or a directory with such files.")
+    ],
+    home: Annotated[
+        Path | None,
+        typer.Option(
+            "--home",
+            help="Home of a member, to check the line and the keys against its network, and to show what changes.",
+        ),
+    ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Sign without asking.")] = False,
 ) -> None:
-    """Say what a line would do, and add the signatures of the network keys in a directory."""
-    from gossipfl.peer.membership.collecting import described, from_text
+    """Say what a line would do, and add the signatures of network keys."""
+    from gossipfl.peer.membership.collecting import described, from_text, require_network
     from gossipfl.peer.membership.collecting import sign as sign_statement
     from gossipfl.peer.membership.key_files import read_keys
 
     statement = from_text(line)
-    typer.echo(f"This {described(statement)}.", err=True)
-    if yes or typer.confirm("Sign it?", err=True):
-        print_line(sign_statement(statement, read_keys(keys)))
+    authority = None if home is None else member_at(home).store.authority()
+    if authority is not None:
+        require_network(statement, authority)
+    typer.echo(f"This {described(statement, authority)}.", err=True)
+    signed = sign_statement(statement, read_keys(keys), authority)
+    if not yes and not typer.confirm("Sign it?", err=True):
+        typer.echo("Not signed.", err=True)
+        raise typer.Exit(1)
+    print_line(signed, authority)
 
 
 def apply(*, line: LineArgument, home: HomeOption) -> None:
@@ -151,13 +166,14 @@ def apply(*, line: LineArgument, home: HomeOption) -> None:
     from gossipfl.peer.membership.collecting import described, from_text
 
     own, statement = member_at(home), from_text(line)
+    what = described(statement, own.store.authority())
     apply_statement(own.store, own.identity, statement)
-    typer.echo(f"Done: this {described(statement)}.")
+    typer.echo(f"Done: this {what}.")
 
 
-def print_line(statement: Signed) -> None:
-    """Print a statement, signed by as many as are here, and what it does."""
-    from gossipfl.peer.membership.collecting import described, to_text
+def print_line(statement: Signed, authority: Authority | None) -> None:
+    """Print a statement, signed by as many as are here, what it does, and how many signatures are missing."""
+    from gossipfl.peer.membership.collecting import described, progress, to_text
 
     typer.echo(to_text(statement))
-    typer.echo(f"{len(statement.signatures)} signed. It {described(statement)}.", err=True)
+    typer.echo(f"{progress(statement, authority)} It {described(statement, authority)}.", err=True)

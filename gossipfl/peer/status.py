@@ -109,7 +109,7 @@ def read_status(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise HomeError(
             f"there is no status file in {path.parent}",
-            remedy="Start the peer: gossipfl peer run --home DIR.",
+            remedy=f"Start the peer: gossipfl peer run --home {path.parent}.",
         ) from None
     except OSError as error:
         raise HomeError(f"{path} cannot be read", got=error.strerror) from error

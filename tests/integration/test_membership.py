@@ -15,6 +15,7 @@ from gossipfl.peer.membership.at_home import HomeOfMember
 from gossipfl.peer.membership.changing import put_out, write_charter
 from gossipfl.peer.membership.founding import found, join, rotate
 from gossipfl.peer.membership.issuing import body_of, invite, signers_at_hand
+from gossipfl.peer.membership.ledger import ledger
 from gossipfl.peer.membership.store import MembershipStore
 from tests.gossipfl.network.helpers import in_trio, until
 from tests.gossipfl.peer.rounds.networks_of_rounds import members, settings_of
@@ -72,6 +73,10 @@ def hand_over(own, new, *, days=1.0):
 
 def are_connected(*peers):
     return all(peer._incarnation.host.connected() for peer in peers)
+
+
+def ends_of(own):
+    return {each["peer"]: each["expires"] for each in ledger(own.store)}
 
 
 def conditions_of(peer):
@@ -193,6 +198,8 @@ async def test_an_issuer_renews_what_ends_soon_and_nothing_else(tmp_path):
         before = [each.store.certificate() for each in (new, other)]
         async with running(bob, carol):
             await until(lambda: new.store.certificate() != before[0])
+            bob_id = new.identity.peer_id
+            await until(lambda: ends_of(own)[bob_id] == new.store.certificate().body.expires)
         assert other.store.certificate() == before[1]
     renewed = new.store.certificate().body
     assert isinstance(renewed, Certificate) and renewed.expires > before[0].body.expires

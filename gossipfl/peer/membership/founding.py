@@ -59,7 +59,7 @@ def found(
     keys_directory: Path | None = None,
     days: float = 3650,
 ) -> Founded:
-    """Found a network with this peer as its first member and issuer.
+    """Create a network with this peer as its first member and issuer.
 
     Parameters
     ----------

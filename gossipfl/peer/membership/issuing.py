@@ -34,7 +34,7 @@ from gossipfl.membership.codec import SERIAL_BYTES
 from gossipfl.membership.invitations import INVITATION_SECRET_BYTES, NUMBER_BYTES
 from gossipfl.network import Identity, limited_logger
 from gossipfl.peer.membership.durations import days_of, hours_of
-from gossipfl.peer.membership.ledger import Entry, read_entry, write_entry
+from gossipfl.peer.membership.ledger import Entry, note_renewal, read_entry, write_entry
 from gossipfl.peer.membership.store import MembershipStore
 from gossipfl.recent import RecentMap
 from gossipfl.settings.addresses import peer_id_of, public_key_of
@@ -141,6 +141,10 @@ class Issuer:
                     _log.warning("the certificate of %s was not renewed: %s", name, error)
                 return []
             _log.info("renewed the certificate of %s", name)
+            try:
+                note_renewal(self.store, name, self._renewed[due])
+            except GossipflError as error:
+                _log.warning("the ledger still has the old certificate of %s: %s", name, error)
         return [self._renewed[due]]
 
     def _grant(self, certificate: Signed) -> bytes:

@@ -37,7 +37,7 @@ def file_name(key: Identity) -> str:
 
 
 def read_keys(directory: Path) -> list[Identity]:
-    """Read all network keys in a directory; none if it does not exist.
+    """Read the network keys in a directory, or in one file; none if it does not exist.
 
     Raises
     ------
@@ -45,7 +45,8 @@ def read_keys(directory: Path) -> list[Identity]:
         One is damaged, or accessible to other users.
     """
     with named_errors(f"cannot look into {directory}"):
-        paths = sorted(directory.glob("*.key")) if directory.is_dir() else []
+        files = sorted(directory.glob("*.key")) if directory.is_dir() else [directory]
+        paths = [each for each in files if each.is_file()]
     return [_read_key(path) for path in paths]
 
 

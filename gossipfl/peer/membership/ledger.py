@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 import secrets
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from gossipfl.errors import GossipflError, MembershipError, NotAMember
-from gossipfl.files import named_errors, write_atomically
+from gossipfl.files import named_errors, synchronise_directory, write_atomically
 from gossipfl.membership import Certificate, Signed
 from gossipfl.membership.invitations import INVITATION_SECRET_BYTES, NUMBER_BYTES
 from gossipfl.peer.membership.store import MembershipStore
 from gossipfl.settings.addresses import peer_id_of
 
-__all__ = ["Entry", "admitted_by_hand", "ledger", "read_entry", "write_entry"]
+__all__ = ["Entry", "admitted_by_hand", "ledger", "note_renewal", "read_entry", "withdraw", "write_entry"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +34,7 @@ class Entry:
     used_by : str or None
         Peer id.
     certificate : str or None
-        The certificate issued, in hexadecimal, which that peer gets again if it asks again.
+        The newest certificate issued, in hexadecimal, which that peer gets again if it asks again.
     """
 
     number: str
@@ -86,8 +86,82 @@ def admitted_by_hand(store: MembershipStore, certificate: Signed, *, days: float
     write_entry(store, entry)
 
 
+def note_renewal(store: MembershipStore, peer_id: str, certificate: Signed) -> None:
+    """Store the certificate that now holds for a peer that this one has admitted.
+
+    Raises
+    ------
+    MembershipError, HomeError
+        The ledger is damaged, or cannot be read or written.
+    """
+    for entry, before in _entries(store):
+        if (
+            entry.used_by == peer_id
+            and before is not None
+            and (before.issuer is None) == (certificate.issuer is None)
+        ):
+            write_entry(store, replace(entry, certificate=certificate.to_bytes().hex()))
+
+
+def withdraw(store: MembershipStore, number: str) -> None:
+    """Delete an invitation that nobody has used, so that nobody can.
+
+    Raises
+    ------
+    MembershipError
+        There is none with this number, or a peer has used it.
+    HomeError
+        It cannot be deleted.
+    """
+    entry = next((each for each, _ in _entries(store) if each.number == number), None)
+    if entry is None:
+        raise MembershipError(
+            "this peer issued no invitation with this number",
+            expected="a number as `gossipfl network members` prints it",
+            got=repr(number[:40]),
+        )
+    if entry.used_by is not None:
+        raise MembershipError(
+            "the invitation was used",
+            got=f"peer {entry.used_by}",
+            remedy="To exclude that peer: `gossipfl network revoke PEER_ID`.",
+        )
+    path = store.invitations_directory / f"{entry.number}.json"
+    with named_errors(f"cannot delete {path}"):
+        path.unlink()
+        synchronise_directory(path.parent)
+
+
 def ledger(store: MembershipStore) -> list[dict[str, Any]]:
-    """Return all invitations of this peer, without their secrets, and the peers that used them."""
+    """Return all invitations of this peer, without their secrets, and the peers that used them.
+
+    A peer that was invited more than once is listed once, with the certificate that holds longest.
+    """
+    listed: dict[str, dict[str, Any]] = {}
+    for entry, certificate in _entries(store):
+        body = certificate.body if certificate else None
+        own = body if isinstance(body, Certificate) else None
+        values: dict[str, Any] = {
+            "number": entry.number,
+            "role": entry.role if own is None else own.role.name.lower(),
+            "invitation_expires": entry.expires,
+            "peer": entry.used_by,
+            "expires": None if own is None else own.expires,
+            "serial": None if own is None else own.serial.hex(),
+            "signed_by": None if certificate is None else "issuer" if certificate.issuer else "network keys",
+        }
+        name = entry.used_by or entry.number
+        before = listed.get(name, values)
+        listed[name] = max(before, values, key=lambda each: each["expires"] or 0)
+        if "network keys" in (before["signed_by"], values["signed_by"]):
+            listed[name]["signed_by"] = (
+                "network keys"  # an issuer's revocation would not reach that certificate
+            )
+    return list(listed.values())
+
+
+def _entries(store: MembershipStore) -> list[tuple[Entry, Signed | None]]:
+    """Return all entries, by number, each with its certificate."""
     directory = store.invitations_directory
     with named_errors(f"cannot look into {directory}"):
         paths = sorted(directory.glob("*.json")) if directory.is_dir() else []
@@ -99,20 +173,5 @@ def ledger(store: MembershipStore) -> list[dict[str, Any]]:
             certificate = Signed.from_bytes(bytes.fromhex(entry.certificate)) if entry.certificate else None
         except (ValueError, TypeError, GossipflError) as error:
             raise MembershipError(f"{path} is damaged", got=str(error)) from error
-        body = certificate.body if certificate else None
-        entries.append(
-            {
-                "number": entry.number,
-                "role": entry.role,
-                "invitation_expires": entry.expires,
-                "peer": entry.used_by,
-                "expires": body.expires if isinstance(body, Certificate) else None,
-                "serial": body.serial.hex() if isinstance(body, Certificate) else None,
-                "signed_by": None
-                if certificate is None
-                else "issuer"
-                if certificate.issuer
-                else "network keys",
-            }
-        )
+        entries.append((entry, certificate))
     return entries

@@ -123,7 +123,7 @@ class MembershipStore:
             raise MembershipError(
                 "this peer belongs to no network",
                 expected=f"a file {self.network_file}",
-                remedy="Found one (`gossipfl network create`) or join one (`gossipfl network join INVITATION`).",
+                remedy="Create one (`gossipfl network create`) or join one (`gossipfl network join INVITATION`).",
             )
         return self._parsed(self.network_file, _authority_in)
 

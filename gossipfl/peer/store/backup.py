@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from gossipfl.errors import HomeExists
+from gossipfl.errors import HomeError, HomeExists
 from gossipfl.files import is_temporary, named_errors, synchronise_directory, temporary_beside
 from gossipfl.network import load_identity
 from gossipfl.peer.store.home import Home
@@ -64,13 +64,19 @@ def back_up(home: Home, file: Path) -> Backup:
     HomeMissing, CorruptIdentity
         The directory holds no peer.
     HomeError
-        Something cannot be read or written.
+        Something cannot be read or written, or the file would be in the home.
     """
     home.require()
     version, peer_id = read_facts(home)["version"], load_identity(home.directory).peer_id
     if file.exists():
         raise HomeExists(
             f"{file} already exists", remedy="Name another file: a backup never replaces a file."
+        )
+    if file.resolve().is_relative_to(home.directory.resolve()):
+        raise HomeError(
+            "a backup cannot be in the home that it is of",
+            got=file,
+            remedy="Name a file elsewhere, on another disk.",
         )
     made = time.time()
     with named_errors(f"the home {home.directory} cannot be backed up to {file}"):

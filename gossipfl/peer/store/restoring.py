@@ -31,6 +31,7 @@ from gossipfl.settings import load_settings
 __all__ = ["restore"]
 
 _LARGEST_MANIFEST = 1 << 24
+_GZIP = b"\x1f\x8b"
 
 
 def restore(file: Path, directory: Path) -> dict[str, Any]:
@@ -74,6 +75,11 @@ def restore(file: Path, directory: Path) -> dict[str, Any]:
 
 
 def _unpack_whole(file: Path, staging: Path) -> dict[str, Any]:
+    with file.open("rb") as source:
+        if source.read(len(_GZIP)) != _GZIP:
+            raise CorruptBackup(
+                f"{file} is not a backup", expected="a file that `gossipfl peer backup` wrote"
+            )
     manifest, broken = _unpack(file, staging)
     broken += _broken_parts(Home(staging))
     if manifest is None or broken:

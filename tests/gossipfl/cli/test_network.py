@@ -5,7 +5,9 @@ import time
 from types import SimpleNamespace
 
 import pytest
+from typer.testing import CliRunner
 
+from gossipfl.cli.network import app
 from gossipfl.moments import moment
 from gossipfl.network import Scope, load_or_create_identity, scope_of
 from gossipfl.network.reachability import interface_addresses
@@ -92,7 +94,7 @@ def test_who_is_invited_joins_runs_and_is_put_out(cli, done, tmp_path):
         assert [each["peer"] for each in members["invitations"]] == [bob_id]
         assert f"{bob_id} member until" in done("members", home=alice)
         assert f"Revoked {bob_id}" in done("revoke", bob_id, home=alice)
-        assert f"put out: {bob_id}" in done("members", home=alice)
+        assert done("members", home=alice).strip().endswith("UTC, revoked")  # and is listed once
         deadline = process.until_at(event=0)
         assert deadline["membership"]["door"] == "certificates"
 
@@ -219,6 +221,51 @@ def test_a_member_of_one_network_does_not_become_one_of_another_unasked(cli, don
     next_week = SimpleNamespace(time=lambda: time.time() + 7 * 86_400)
     monkeypatch.setattr("gossipfl.peer.membership.founding.time", next_week)
     assert "has expired" in refused(cli, "join", line, home=new)
+
+
+def test_open_invitations_are_listed_and_withdrawn(cli, done, tmp_path):
+    alice, _ = made(tmp_path / "alice")
+    done("create", home=alice)
+    assert "has issued no invitations" in done("members", home=alice)
+    invited = json.loads(done("invite", "--json", "--address", "/ip4/127.0.0.1/tcp/1", home=alice))
+    assert invited["number"] in done("members", home=alice)
+    assert "no invitation with this number" in refused(cli, "withdraw", "../certificate", home=alice)
+    assert invited["number"] in done("withdraw", invited["number"], home=alice)
+    assert json.loads(done("members", "--json", home=alice))["invitations"] == []
+    assert "no invitation with this number" in refused(cli, "withdraw", invited["number"], home=alice)
+
+
+def test_who_signs_is_told_which_network_and_how_many_must_sign(cli, done, tmp_path):
+    alice, _ = made(tmp_path / "alice")
+    other, _ = made(tmp_path / "other")
+    keys, theirs = tmp_path / "keys", tmp_path / "theirs"
+    done("create", "--name", "lab", "--keys", 2, "--threshold", 2, "--keys-to", keys, home=alice)
+    done("create", "--name", "rival", "--keys-to", theirs, home=other)
+    settings = alice / "peer.toml"
+    settings.write_text(settings.read_text().replace("local_steps = 1 ", "local_steps = 3 "))
+    line = done("charter", "--draft", home=alice).strip()
+    one = sorted(keys.iterdir())[0]
+    code, once, err = cli("network", "sign", line, "--keys", one, "--home", alice, "--yes")
+    assert code == 0 and "1 of 2 signatures that network 'lab'" in err
+    assert "makes charter 2, with training.local_steps = 3 (now 1), in network 'lab'" in err
+    assert "gate.pace" not in err
+    code, _, err = cli("network", "sign", line, "--keys", one, "--yes")
+    network = json.loads(done("show", "--json", home=alice))["network"]
+    assert code == 0 and f"in network {network[:16]}" in err and "--home" in err
+    code, out, err = cli("network", "sign", line, "--keys", theirs, "--home", alice, "--yes")
+    assert (code, out) == (2, "") and "do not sign for network 'lab'" in err
+    assert "belongs to another network" in refused(cli, "apply", once.strip(), home=other)
+    code, out, err = cli("network", "sign", line, "--keys", theirs, "--home", other, "--yes")
+    assert (code, out) == (2, "") and "belongs to another network" in err
+
+
+def test_who_declines_to_sign_gets_no_line(done, tmp_path):
+    alice, _ = made(tmp_path / "alice")
+    done("create", home=alice)
+    arguments = ["sign", done("charter", "--draft", home=alice).strip(), "--keys"]
+    declined = CliRunner().invoke(app, [*arguments, str(alice / "membership" / "keys")], input="n\n")
+    assert declined.exit_code == 1 and "Not signed." in declined.stderr
+    assert "gossipfl-statement" not in declined.stdout
 
 
 @pytest.mark.parametrize("number", ["-5", "0", "1e9", "nan", "inf"])

@@ -149,6 +149,19 @@ def test_a_manifest_that_is_none_is_named(old_home, tmp_path, manifest, part):
         restore(file, tmp_path / "home")
 
 
+def test_what_is_no_backup_is_not_called_a_damaged_one(tmp_path):
+    file = tmp_path / "notes.txt"
+    file.write_text("milk, bread")
+    with pytest.raises(CorruptBackup, match="is not a backup"):
+        restore(file, tmp_path / "home")
+
+
+def test_a_backup_cannot_be_in_the_home_that_it_is_of(old_home):
+    for file in (old_home.directory / "b.tar.gz", old_home.directory / "mine" / ".." / "mine" / "b.tar.gz"):
+        with pytest.raises(HomeError, match="cannot be in the home"):
+            back_up(old_home, file)
+
+
 def test_a_backup_cut_short_or_with_a_flipped_bit_anywhere_is_refused(old_home, tmp_path):
     file = tmp_path / "b.tar.gz"
     back_up(old_home, file)
