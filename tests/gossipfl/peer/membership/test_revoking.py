@@ -57,3 +57,11 @@ def test_network_keys_confirm_what_an_issuer_has_revoked(tmp_path):
     assert store.authority().is_out(CAROL.public_key)
     without_keys(store)
     assert not put_out(store, ALICE, CAROL.peer_id).changed
+
+
+def test_an_issuer_adds_nothing_to_what_network_keys_have_revoked(tmp_path):
+    store = founded(tmp_path)
+    assert put_out(store, ALICE, CAROL.peer_id).changed
+    without_keys(store)
+    assert not put_out(store, ALICE, CAROL.peer_id).changed
+    assert len(store.authority().revocations) == 1
