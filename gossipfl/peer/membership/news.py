@@ -261,7 +261,8 @@ class Membership:
                 f"this peer's own certificate is not valid: {error.what}",
                 expected=error.expected,
                 got=error.got,
-                remedy="Join the network again: gossipfl network join INVITATION --home DIR.",
+                remedy="Join the network again: gossipfl network join INVITATION --home "
+                f"{self._store.directory.parent}.",
             ) from error
 
     def _verified(self, certificate: Signed) -> Member:

@@ -25,7 +25,7 @@ Content = TypeVar("Content")
 
 _SECRET_PREFIX: Final = "gossipfl-secret-"  # noqa: S105  (the start of a line)
 _REMEDY: Final = (
-    "Restore it from a backup, or join the network again: gossipfl network join INVITATION --home DIR."
+    "Restore it from a backup, or join the network again: gossipfl network join INVITATION --home {home}."
 )
 
 
@@ -225,7 +225,9 @@ class MembershipStore:
         except HomeError:
             raise
         except GossipflError as error:
-            raise MembershipError(f"{path} is damaged", got=error.what, remedy=_REMEDY) from error
+            raise MembershipError(
+                f"{path} is damaged", got=error.what, remedy=_REMEDY.format(home=self.directory.parent)
+            ) from error
 
 
 def _is_introducer(text: str) -> bool:

@@ -133,7 +133,7 @@ async def test_newcomers_after_rotations_hear_of_all_revocations_whoever_signed_
     store = founded(tmp_path)
     put_out(store, ALICE, MALLORY.peer_id)
     without_keys(store)
-    put_out(store, ALICE, CAROL.peer_id)
+    put_out(store, ALICE, CAROL.peer_id, unlisted=True)
     with_keys(store)
     for _ in range(2):
         rotate(store, ALICE, grace_days=0)
@@ -148,7 +148,7 @@ async def test_newcomers_after_rotations_hear_of_all_revocations_whoever_signed_
 def test_what_vouches_for_an_issuers_revocations_admits_no_one(tmp_path):
     store = founded(tmp_path)
     without_keys(store)
-    put_out(store, ALICE, CAROL.peer_id)
+    put_out(store, ALICE, CAROL.peer_id, unlisted=True)
     with_keys(store)
     authority = rotate(store, ALICE, grace_days=0).authority
     [revoked] = authority.revocations
