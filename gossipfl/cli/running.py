@@ -19,6 +19,7 @@ from gossipfl.cli.display import end_line, status_heading, status_line, status_t
 from gossipfl.cli.logs import ALREADY_SHOWN, logging_to, use_settings
 from gossipfl.cli.terminal import may_draw
 from gossipfl.errors import GossipflError
+from gossipfl.files import named_errors
 from gossipfl.nurseries import first_error
 from gossipfl.peer import Home, Peer
 from gossipfl.peer.threads import wait_for_abandoned
@@ -78,7 +79,8 @@ def _run_logged(
     peer = Peer(home, settings=settings)
     live = may_draw() and not plain and not json_output
     try:
-        trio.run(_run, peer, read_settings, live, json_output, until_stdin_ends)
+        with named_errors("cannot start the event loop"):
+            trio.run(_run, peer, read_settings, live, json_output, until_stdin_ends)
     except BaseExceptionGroup as group:  # and no except*, which may wrap what is raised in it once more
         named, others = group.split(GossipflError)
         if named is None or others is not None:

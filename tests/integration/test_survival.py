@@ -18,7 +18,9 @@ from tests.gossipfl.network.helpers import until
 from .peers import PeerProcess, quick_settings, record_lines, records_of, running
 
 LOG_LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} (INFO|WARNING) \S.*")
-STATUS_LINE = re.compile(r"listening at /ip4/\S+|age \d+ .*neighbours \d+/\d+ sent \d+ received \d+.*")
+STATUS_LINE = re.compile(
+    r"stopped on SIG\w+: .*|listening at /ip4/\S+|age \d+ .*neighbours \d+/\d+ sent \d+ received \d+.*"
+)
 
 
 def in_program(body, *, seconds=280):

@@ -151,7 +151,7 @@ def test_an_option_without_its_name_is_refused(text):
         (["--option", "x"], ["KEY=VALUE"]),
         (["--network-listen", "here"], ["network.listen"]),
         (["--network-listen", "/ip4/0.0.0.0/tcp/70000"], ["network.listen", "0 … 65535", "'70000'"]),
-        (["--network-allow", "12D3KooWalice"], ["network.allow", "no peer id", "gossipfl peer init"]),
+        (["--network-allow", "12D3KooWalice"], ["network.allow", "not a peer id", "gossipfl peer init"]),
         (["--option", "partition=shard:2"], ["unknown partition", "Did you mean 'shards'?"]),
         (["--option", "partition=shards:0"], ["'shards' needs a parameter", "positive whole number"]),
         (["--option", "peers=2", "--option", "index=2"], ["index 2 of 2 peers"]),

@@ -112,7 +112,7 @@ def test_addresses_read_and_write_the_same(text):
     ],
 )
 def test_wrong_addresses_are_refused_with_the_form(text):
-    with pytest.raises(InvalidAddress, match=r"/tcp/PORT|no peer id"):
+    with pytest.raises(InvalidAddress, match=r"/tcp/PORT|not a peer id"):
         parse_address(text)
 
 

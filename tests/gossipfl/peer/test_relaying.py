@@ -33,7 +33,7 @@ async def test_no_setting_imports_no_library(tmp_path, monkeypatch):
     ("tables", "part"),
     [
         ({"network": {"relay": ["/ip4/127.0.0.1/tcp/4001"]}}, "does not say whom to expect"),
-        ({"network": {"relay": [f"{RELAY}/p2p-circuit"]}}, "is no address of a peer"),
+        ({"network": {"relay": [f"{RELAY}/p2p-circuit"]}}, "is not an address of a peer"),
         ({"network": {"offer_relay": True}, "rounds": {"algorithm": "d-psgd"}}, "are dialled directly"),
     ],
 )
