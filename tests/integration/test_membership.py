@@ -62,11 +62,11 @@ async def joined(directory, own, peer, index, **changes):
     return new, Peer(directory)
 
 
-def hand_over(own, new, *, days=1.0):
-    """Give a peer a certificate by hand, as `admit` does."""
+def hand_over(own, new, *, days=1.0, since=0.0):
+    """Give a peer a certificate by hand, as `admit` did so many seconds ago."""
     authority = own.store.authority()
     signers = signers_at_hand(own.store, authority, own.identity)
-    body = body_of(authority, new.identity.public_key, role=Role.MEMBER, days=days, now=time.time())
+    body = body_of(authority, new.identity.public_key, role=Role.MEMBER, days=days, now=time.time() - since)
     new.store.write_authority(authority)
     new.store.write_certificate(signers.sign(Signed(body=body)))
 
@@ -191,9 +191,8 @@ async def test_an_issuer_renews_what_ends_soon_and_nothing_else(tmp_path):
     own = founded(tmp_path / "alice")
     alice = Peer(tmp_path / "alice")
     async with running(alice):
-        new, bob = await joined(
-            tmp_path / "bob", own, alice, 1, days=0.01
-        )  # an hour before is in it: it is due
+        new, bob = await joined(tmp_path / "bob", own, alice, 1, days=1)
+        hand_over(own, new, days=1, since=0.7 * 86_400)
         other, carol = await joined(tmp_path / "carol", own, alice, 2, days=300)
         before = [each.store.certificate() for each in (new, other)]
         async with running(bob, carol):

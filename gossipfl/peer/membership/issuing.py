@@ -211,8 +211,8 @@ def signers_at_hand(
 def is_due(authority: Authority, member: Member, *, now: float) -> bool:
     """Return whether a certificate is in the last third of its validity, or signed by replaced keys."""
     certificate = member.certificate
-    left = authority.expires(member) - now
-    return member.epoch < authority.epoch or left < (certificate.expires - certificate.not_before) / 3
+    left, validity = authority.expires(member) - now, certificate.expires - certificate.not_before - _SLACK
+    return member.epoch < authority.epoch or left < validity / 3
 
 
 def certify(

@@ -22,6 +22,7 @@ def test_a_renewed_certificate_is_valid_for_as_long_as_the_first(tmp_path, days)
     for _ in range(3):
         member = authority.member(certificate, subject=BOB.public_key, now=now)
         assert abs(member.certificate.expires - now - days * DAY) <= 1
+        assert issuer.renewed(member, now=now + 0.5 * days * DAY) == []
         now = member.certificate.expires - 1
         [certificate] = issuer.renewed(member, now=now)
 
