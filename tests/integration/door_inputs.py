@@ -133,7 +133,7 @@ async def _(target: DoorTarget) -> None:
 
 @at_the_door("an invitation that has expired", errors.InvitationExpired, SPENT)
 async def _(target: DoorTarget) -> None:
-    await target.is_not_joined(target.invitation(hours=-1.0), "the invitation has expired")
+    await target.is_not_joined(target.expired_invitation(), "the invitation has expired")
 
 
 @at_the_door("an invitation that another peer has used", errors.InvitationUsed, SPENT)

@@ -3,6 +3,7 @@
 import hashlib
 import time
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 from gossipfl.errors import GossipflError, NotAdmitted
 from gossipfl.membership import CertificateDoor, Invitation, OpenDoor, Role, SecretDoor, Threshold
@@ -10,6 +11,7 @@ from gossipfl.network import Identity, ask_for_grant, load_or_create_identity
 from gossipfl.network.failures import ConnectionLost
 from gossipfl.peer.membership.charter import beyond_frames, charter_of
 from gossipfl.peer.membership.issuing import invite
+from gossipfl.peer.membership.ledger import read_entry, write_entry
 from gossipfl.peer.membership.store import MembershipStore
 from tests.gossipfl.membership.members import KEYS, authority, certificate, network, revocation
 from tests.gossipfl.network.helpers import Outlaw
@@ -99,7 +101,13 @@ class DoorTarget(Target):
         assert isinstance(told, NotAdmitted), told
         assert str(told).startswith(f"peer {self.host.peer_id} answered: not a member")
 
-    def invitation(self, *, hours=1.0, **changes) -> Invitation:
+    def expired_invitation(self) -> Invitation:
+        made = self.invitation()
+        entry = read_entry(self.store, made.number)
+        write_entry(self.store, replace(entry, expires=int(time.time()) - 1))
+        return made
+
+    def invitation(self, **changes) -> Invitation:
         identity = load_or_create_identity(self.peer.home.directory)
         address = self.host.addresses[0].partition("/p2p/")[0]
         made = invite(
@@ -108,7 +116,7 @@ class DoorTarget(Target):
             identity,
             addresses=[address],
             role=Role.MEMBER,
-            hours=hours,
+            hours=1,
             days=1,
         )
         for name, value in changes.items():
