@@ -52,9 +52,9 @@ def status_table(values: Mapping[str, Any]) -> Table:
     if state == "starting":
         table.add_row("state", f"starting; what follows is of an earlier start, {ago} s ago")
     else:
-        table.add_row("state", f"{state}, started {_when(values['started'])}, said {ago} s ago")
+        table.add_row("state", f"{state}, started {moment(values['started'])}, updated {ago} s ago")
     for each in conditions:
-        table.add_row(each["name"], f"{each['text']} (since {_when(each['since'])})")
+        table.add_row(each["name"], f"{each['text']} (since {moment(each['since'])})")
     table.add_row("task", values["task"])
     table.add_row(
         "age", f"{values['age']} (saved at {values['saved_age']}); {values['step']} steps done here"
@@ -196,10 +196,6 @@ def _round(rounds: Mapping[str, Any] | None) -> str:
 
 def _numbers(numbers: list[int]) -> str:
     return f"member{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"
-
-
-def _when(seconds: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
 
 
 def _metric(value: float | None) -> str:

@@ -76,10 +76,10 @@ def revoke(
 
     With enough network keys at hand, any member; as an issuer, those that this peer has admitted.
     """
-    from gossipfl.peer.membership.changing import put_out
+    from gossipfl.peer.membership.changing import revoke as revoke_member
 
     own = member_at(home)
-    done = put_out(own.store, own.identity, peer_id, draft=draft, unlisted=unlisted)
+    done = revoke_member(own.store, own.identity, peer_id, draft=draft, unlisted=unlisted)
     is_known = own.has_met(peer_id)
     if not is_known:
         typer.echo(

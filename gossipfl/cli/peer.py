@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
@@ -17,6 +16,7 @@ from gossipfl.cli.options import HomeOption, JsonOption, command_group, tell
 from gossipfl.cli.peer_requests import add_requests
 from gossipfl.cli.peer_views import add_views
 from gossipfl.cli.signals import on_signals
+from gossipfl.moments import moment
 
 __all__ = ["app"]
 
@@ -188,7 +188,7 @@ def restore(
     from gossipfl.peer.store.restoring import restore as restore_home
 
     manifest = restore_home(file, home)
-    made = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(manifest["made"]))
+    made = moment(manifest["made"])
     lines = [
         f"Restored peer {manifest['peer_id']} as it was at {made}.",
         f"Start it: gossipfl peer run --home {home}",

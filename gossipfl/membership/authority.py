@@ -89,7 +89,7 @@ class Authority:
         """Public keys of all revoked peers, whether revoked by network keys or by an issuer."""
         return frozenset(subject for _, subject in self._revoked)
 
-    def is_out(self, subject: bytes) -> bool:
+    def is_revoked(self, subject: bytes) -> bool:
         """Return whether network keys have revoked a peer."""
         return (None, subject) in self._revoked
 

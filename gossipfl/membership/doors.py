@@ -253,7 +253,7 @@ class CertificateDoor:
 
     def is_stranger(self, peer_id: str) -> bool:
         """Return whether a peer was revoked."""
-        return self._authority.is_out(public_key_of(peer_id))
+        return self._authority.is_revoked(public_key_of(peer_id))
 
     def issue(self, session: Session, request: bytes) -> bytes:
         """Let a peer join by an invitation."""

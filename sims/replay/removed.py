@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Sequence
 
+from gossipfl.moments import moment
 from sims.replay.errors import RecordsRemoved
 from sims.replay.lives import RecordedPeer, Version
 
@@ -40,11 +40,7 @@ def _left(peer: RecordedPeer) -> str:
     if not peer.removed:
         return f"all of peer {peer.peer}"
     kept = [
-        f"events {life.first + 1} to {life.last} of start {life.incarnation} (from {_when(life.started)})"
+        f"events {life.first + 1} to {life.last} of start {life.incarnation} (from {moment(life.started)})"
         for life in list(peer.lives.values())[:_SHOWN]
     ]
     return f"of peer {peer.peer} {', '.join(kept)}"
-
-
-def _when(seconds: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))

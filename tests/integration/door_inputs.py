@@ -93,11 +93,11 @@ bad_certificate(
     lambda identity: signed(identity, issuer=(key("a member"), signed(key("a member")))),
 )
 bad_certificate(
-    "a certificate by an issuer that was put out",
+    "a certificate by an issuer that was revoked",
     errors.CertificateRevoked,
     lambda identity: by_issuer(identity, REVOKED_ISSUER),
 )
-bad_certificate("a member that was put out", errors.CertificateRevoked, signed, subject=REVOKED)
+bad_certificate("a member that was revoked", errors.CertificateRevoked, signed, subject=REVOKED)
 
 
 @at_the_door("a credential of 9 kB", errors.MalformedStatement, "socket closed")

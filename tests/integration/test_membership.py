@@ -12,7 +12,7 @@ from gossipfl.network import Identity, ask_for_grant, load_or_create_identity
 from gossipfl.peer import Home, Peer
 from gossipfl.peer.gossip.isolation import warn_of_isolation
 from gossipfl.peer.membership.at_home import HomeOfMember
-from gossipfl.peer.membership.changing import put_out, write_charter
+from gossipfl.peer.membership.changing import revoke, write_charter
 from gossipfl.peer.membership.founding import found, join, rotate
 from gossipfl.peer.membership.issuing import body_of, invite, signers_at_hand
 from gossipfl.peer.membership.ledger import ledger
@@ -146,7 +146,7 @@ async def test_what_is_granted_is_on_the_disk_before_it_leaves(tmp_path, monkeyp
 
 
 @in_trio
-async def test_who_is_put_out_while_connected_is_dropped_by_all_and_stays_out(tmp_path, caplog, monkeypatch):
+async def test_who_is_revoked_while_connected_is_dropped_by_all_and_stays_out(tmp_path, caplog, monkeypatch):
     monkeypatch.setattr("gossipfl.peer.membership.news._NEWS_SECONDS", 1000.0)  # nobody waits for that
     caplog.set_level(logging.WARNING)
     own = founded(tmp_path / "alice")
@@ -159,7 +159,7 @@ async def test_who_is_put_out_while_connected_is_dropped_by_all_and_stays_out(tm
             await until(
                 lambda: ids[carol] in bob._incarnation.host.connected() | carol._incarnation.host.connected()
             )
-            put_out(own.store, own.identity, ids[carol])  # as the command does, in another process
+            revoke(own.store, own.identity, ids[carol])  # as the command does, in another process
             await until(lambda: not carol._incarnation.host.connected())
             await until(lambda: bob.counters.refused["certificate_revoked"] > 0)  # it heard of it
             await until(lambda: "refused" in conditions_of(carol))
@@ -310,7 +310,7 @@ async def test_members_learn_in_rounds(tmp_path):
 
 
 @in_trio
-async def test_who_was_put_out_or_whose_time_is_up_does_not_start(tmp_path):
+async def test_who_was_revoked_or_whose_time_is_up_does_not_start(tmp_path):
     own = founded(tmp_path / "alice")
     late, out = made(tmp_path / "late", 1), made(tmp_path / "out", 2)
     hand_over(own, late, days=-0.001)
@@ -322,7 +322,7 @@ async def test_who_was_put_out_or_whose_time_is_up_does_not_start(tmp_path):
 
 
 def _with_revocation(own, other):
-    put_out(own.store, own.identity, other.identity.peer_id)
+    revoke(own.store, own.identity, other.identity.peer_id)
     return own.store.authority()
 
 
@@ -337,6 +337,7 @@ async def test_a_stranger_and_a_member_of_another_network_are_kept_apart(tmp_pat
         async with running(Peer(tmp_path / "mallory"), stranger):
             await until(lambda: alice.counters.refused["certificate_of_another_network"])
             await until(lambda: alice.counters.refused["certificate_missing"])
+            await until(lambda: stranger.status().membership["turned_away_by"])  # told after it was counted
             assert stranger.status().membership["turned_away_by"][0]["peer"] == own.identity.peer_id
             assert stranger.status().event == 0 and not alice._incarnation.host.connected()
 

@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from gossipfl.algorithms.gate.echoes import OwnVersions
 from gossipfl.algorithms.gate.evidence import Evidence, Testimony
-from gossipfl.algorithms.gate.judgement import Reason, compare, judge, limited
+from gossipfl.algorithms.gate.judgement import LEARNED_LOSS_SHARE, Reason, compare, judge, limited
 from gossipfl.algorithms.gate.shares import Shares
 from gossipfl.settings.gate import GateSettings
 
 _SAMPLED = 256
 _DOUBTFUL_SHARE = 0.25
 _DOUBTFUL_OFFENCE = 0.5
-_LEARNED_LOSS_SHARE = 0.5  # of the initial loss
 _YOUNG_SHARE = 1 / 16  # of the peer's own age
 _A_MOMENT = 10.0
-_ECHO_SHARE = 0.1  # of the neighbours' median distance
 _ECHO_PART = 1 / 64  # of the way: a model of its own would undo what it has learned since
-_REMEMBERED = 64  # versions of the peer's own model
 _EARLY_MODELS = 200  # before which honest models of other data may look bad several times
 _EARLY_OFFENCES = 1.25  # three doubtful models
 
@@ -90,8 +88,7 @@ class Gatekeeper:
         self._evidence = Evidence(size=size)
         self._records: OrderedDict[str, _Record] = OrderedDict()
         self._judged = 0
-        self._own_samples: deque[Tensor] = deque(maxlen=_REMEMBERED)
-        self._row_size = 1
+        self._own_versions = OwnVersions()
         self._shares = Shares(fair_shares=self._settings.fair_shares, size=size)
 
     def is_quarantined(self, sender: str, *, now: float) -> bool:
@@ -153,7 +150,7 @@ class Gatekeeper:
                 loss, initial = losses((own + received) / 2)
                 largest = evidence.median_loss() + settings.loss * initial
                 if loss > largest:
-                    has_learned = losses(own)[0] <= _LEARNED_LOSS_SHARE * initial
+                    has_learned = losses(own)[0] <= LEARNED_LOSS_SHARE * initial
                 if not evidence.has_quorum and loss >= initial:
                     credited = min(credited, own_age)  # nobody vouches for it, and it knows nothing
             unmoved = evidence.times_unmoved(sender, sample, own_sample, version=version, bounds=settings)
@@ -195,26 +192,19 @@ class Gatekeeper:
         name, is_surplus = reason.name.lower(), False
         if share:
             part = self._shares.take(sender, now=now)
-            is_echo = reason is Reason.PLAUSIBLE and self._is_echo(sample, float(medians[0]))
+            is_echo = reason is Reason.PLAUSIBLE and self._own_versions.are_echoed(
+                sample, size=received.shape[1], median_distance=float(medians[0])
+            )
             if is_echo:
                 name, part, credited = "echo", min(part, _ECHO_PART), min(credited, own_age)
             elif part < 1 and reason is Reason.PLAUSIBLE:
                 name = "share"
             share, is_surplus = share * part, part < 1
-        self._own_samples.append(own_sample)
+        self._own_versions.note(own_sample)
         return Admission(reason=name, share=share, age=credited, distance=distance, is_surplus=is_surplus)
-
-    def _is_echo(self, sample: Tensor, median_distance: float) -> bool:
-        """Whether a model is one of the last versions of the peer's own."""
-        if not self._own_samples or math.isnan(median_distance):
-            return False
-        apart = torch.linalg.vector_norm(torch.stack(tuple(self._own_samples)) - sample, dim=1).min()
-        scale = (len(sample) / self._row_size) ** 0.5  # of a sample's distance to its row's
-        return bool(apart <= _ECHO_SHARE * median_distance * scale)
 
     def _sampled(self, rows: Tensor) -> Tensor:
         """Give some coordinates of a row, always the same."""
-        self._row_size = rows.shape[1]
         return rows[0, :: max(rows.shape[1] // _SAMPLED, 1)].clone()
 
     def _has_offended(self, sender: str, *, now: float) -> bool:

@@ -17,9 +17,10 @@ from torch import Tensor
 
 from gossipfl.settings.gate import GateSettings
 
-__all__ = ["Comparison", "Judgement", "Reason", "compare", "judge", "limited"]
+__all__ = ["LEARNED_LOSS_SHARE", "Comparison", "Judgement", "Reason", "compare", "judge", "limited"]
 
-
+#: Share of the initial loss below which a model has learned something that can be lost.
+LEARNED_LOSS_SHARE = 0.5
 _APART_MEDIANS = 1.5
 
 

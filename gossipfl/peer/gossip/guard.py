@@ -12,18 +12,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gossipfl.algorithms.gate import Admission, Gatekeeper
+from gossipfl.algorithms.gate import LEARNED_LOSS_SHARE, Admission, Gatekeeper
 from gossipfl.settings.gate import GateSettings
 from gossipfl.tasks import Task
 from gossipfl.training import NodeData, Nodes
 
 __all__ = ["Guard", "LossProbe"]
 
-_LEARNED_LOSS_SHARE = 0.5  # of the initial loss: below it, a model has learned something that can be lost
 _SPOILED_LOSS_SHARE = 1.25  # of the initial loss: above it, everything learned is lost
-_LOOKS_BEFORE_SPOILED = (
-    4  # in a row: a step of one's own may spoil a model too, and the next merges mend that
-)
+# In a row: a step of one's own may spoil a model too, and the next merges mend that.
+_LOOKS_BEFORE_SPOILED = 4
 
 
 class LossProbe:
@@ -125,7 +123,7 @@ class Guard:
             return True
         loss = self._probe.loss(nodes.rows)
         self._best = min(self._best, loss)
-        has_learned = self._best <= _LEARNED_LOSS_SHARE * self._probe.initial
+        has_learned = self._best <= LEARNED_LOSS_SHARE * self._probe.initial
         return not (has_learned and loss > _SPOILED_LOSS_SHARE * self._probe.initial)
 
     @property

@@ -20,12 +20,12 @@ from gossipfl.peer.membership.store import MembershipStore
 from gossipfl.settings.addresses import public_key_of
 
 __all__ = [
-    "PutOut",
+    "Revoked",
     "admit",
     "charter_body",
     "draft_rotation",
     "new_secret",
-    "put_out",
+    "revoke",
     "rotation_to",
     "threshold_after",
     "write_charter",
@@ -33,7 +33,7 @@ __all__ = [
 
 
 @dataclass(frozen=True, slots=True)
-class PutOut:
+class Revoked:
     """A revocation, and whether it is new here.
 
     Parameters
@@ -46,9 +46,9 @@ class PutOut:
     changed: bool
 
 
-def put_out(
+def revoke(
     store: MembershipStore, identity: Identity, peer_id: str, *, draft: bool = False, unlisted: bool = False
-) -> PutOut:
+) -> Revoked:
     """Revoke a member permanently; running peers learn of it at once.
 
     Parameters
@@ -71,16 +71,16 @@ def put_out(
     now = time.time()
     body = Revocation(network=authority.id, subject=subject, at=int(now))
     if draft:
-        return PutOut(_draft(store, body), changed=False)
+        return Revoked(_draft(store, body), changed=False)
     signers = signers_at_hand(store, authority, identity)
-    if signers.issuer is not None and not (authority.is_out(subject) or unlisted):
+    if signers.issuer is not None and not (authority.is_revoked(subject) or unlisted):
         _require_admitted_here(store, peer_id)
     statement = signers.sign(Signed(body=body))
-    is_settled = signers.issuer is not None and authority.is_out(subject)
+    is_settled = signers.issuer is not None and authority.is_revoked(subject)
     changed = not is_settled and authority.learn(statement, now=now)
     if changed:
         store.merge(authority)
-    return PutOut(statement, changed)
+    return Revoked(statement, changed)
 
 
 def _require_admitted_here(store: MembershipStore, peer_id: str) -> None:

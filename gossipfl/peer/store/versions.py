@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
-import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from gossipfl.errors import HomeError
 from gossipfl.files import named_errors, write_atomically
+from gossipfl.moments import moment
 
 if TYPE_CHECKING:
     from gossipfl.peer.store.home import Home
@@ -85,7 +85,7 @@ def said_of_restoring(home: Home, facts: Facts) -> str | None:
     """
     if "restored" not in facts:
         return None
-    made = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(facts["restored"]["made"]))
+    made = moment(facts["restored"]["made"])
     text = f"the home was restored from a backup of {made}; everything learned since then is lost"
     logger.warning("%s", text)
     with named_errors(f"cannot write into the home {home.directory}"):

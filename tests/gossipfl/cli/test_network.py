@@ -74,7 +74,7 @@ def hosts_that_others_reach():
     return sorted(wide or hosts, key=lambda host: -scope_of(host))[:8]
 
 
-def test_who_is_invited_joins_runs_and_is_put_out(cli, done, tmp_path):
+def test_who_is_invited_joins_runs_and_is_revoked(cli, done, tmp_path):
     alice, _ = made(tmp_path / "alice")
     done("create", "--name", "lab", home=alice)
     assert "no known address" in refused(cli, "invite", home=alice)

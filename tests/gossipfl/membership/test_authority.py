@@ -104,7 +104,7 @@ def test_an_issuer_lets_in_without_any_network_key():
     assert member.issuer is not None and member.issuer.subject == ISSUER.public_key
 
 
-def test_who_is_put_out_is_out_for_good_and_only_who_may_puts_out():
+def test_who_is_revoked_is_out_for_good_and_only_who_may_revokes():
     of = network()
     own, statement = authority(of), certificate(of, ALICE)
     member = examine(own, statement)

@@ -16,6 +16,14 @@ from gossipfl.network.protocol import EXCHANGE_PROTOCOL
 from gossipfl.network.yamux.headers import FRAME_HEADER, SYN, WINDOW_UPDATE, frame_header
 from gossipfl.wire import Acknowledgement, Expectation, announce, encode, encode_model
 
+#: Bytes that mean nothing in any of the library's protocols.
+NONSENSE = {
+    "nothing": b"",
+    "garbage": b"\xff" * 200,
+    "a length of 2⁴⁰": b"\x80\x80\x80\x80\x80\x20" + bytes(5_000),
+    "zeros": bytes(2_000),
+}
+
 FLOAT32 = codec("float32")
 TASK, LAYOUT = b"t" * 32, b"l" * 32
 SMALL = 1_000  # numbers in a row

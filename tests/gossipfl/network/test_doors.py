@@ -229,7 +229,7 @@ async def test_who_was_away_hears_of_new_keys_at_the_door():
 
 
 @in_trio
-async def test_who_is_put_out_while_connected_is_dropped():
+async def test_who_is_revoked_while_connected_is_dropped():
     here, there = key("here"), key("there")
     own = authority(NETWORK)
     door = CertificateDoor(own, certificate=lambda: certificate(NETWORK, here))

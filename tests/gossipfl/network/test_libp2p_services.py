@@ -28,7 +28,7 @@ from gossipfl.network.libp2p import AutoNATHost, open_library_host
 from gossipfl.network.pinging import PING_PROTOCOL
 from gossipfl.wire import Acknowledgement
 
-from .helpers import assert_serves, in_trio, model_frame, serving_host, until
+from .helpers import NONSENSE, assert_serves, in_trio, model_frame, serving_host, until
 
 ECHO = "/test/echo/1.0.0"
 CIRCUITS = ServiceLimits(bytes=2**30, bytes_per_second=1e8, seconds=3600.0)
@@ -304,11 +304,7 @@ async def test_the_hosts_own_services_are_back_afterwards():
             await other.exchange(host.peer_id, [], model_frame())
 
 
-@pytest.mark.parametrize(
-    "said",
-    [b"", b"\xff" * 200, b"\x80\x80\x80\x80\x80\x20" + bytes(5_000), bytes(2_000)],
-    ids=["nothing", "garbage", "a length of 2⁴⁰", "zeros"],
-)
+@pytest.mark.parametrize("said", NONSENSE.values(), ids=NONSENSE)
 @in_trio
 async def test_whatever_strangers_say_to_the_library_ends_their_streams_only(said):
     """Each service hears it as the one that is asked; identify also as the one that asks, in its own task."""

@@ -14,7 +14,7 @@ from gossipfl.network import Hearsay, Identity, Scope, ServiceLimits
 from gossipfl.network.libp2p import relay_connections, relaying
 from gossipfl.wire import Acknowledgement
 
-from .helpers import assert_serves, in_trio, model_frame, serving_host, until
+from .helpers import NONSENSE, assert_serves, in_trio, model_frame, serving_host, until
 
 LIMITS = ServiceLimits(streams=64, streams_per_peer=9, bytes=2**30, bytes_per_second=1e8, seconds=3600.0)
 
@@ -157,11 +157,7 @@ async def test_reservations_are_renewed_for_ever_and_made_again_where_they_were_
         assert await exchanged(other, one)
 
 
-@pytest.mark.parametrize(
-    "said",
-    [b"", b"\xff" * 200, b"\x80\x80\x80\x80\x80\x20" + bytes(5_000), bytes(2_000)],
-    ids=["nothing", "garbage", "a length of 2⁴⁰", "zeros"],
-)
+@pytest.mark.parametrize("said", NONSENSE.values(), ids=NONSENSE)
 @in_trio
 async def test_whatever_a_relay_answers_fails_that_dial_only(said):
     async with relayed() as (_, one, other), serving_host() as liar:

@@ -36,7 +36,7 @@ def gone(number):
 
 
 @in_trio
-async def test_a_member_that_comes_late_hears_of_everybody_who_was_put_out(tmp_path):
+async def test_a_member_that_comes_late_hears_of_everybody_who_was_revoked(tmp_path):
     """Sixty fit into a message: one message in ten seconds took nine minutes for five hundred."""
     out = [revocation(network(), gone(number)) for number in range(500)]
     old, new = member(tmp_path, "old", *out), member(tmp_path, "new", revocation(network(), gone("other")))

@@ -7,7 +7,7 @@ import pytest
 
 from gossipfl.errors import CertificateExpired, CertificateForged
 from gossipfl.membership import Authority, Grant, Role, vouch_for_those_of
-from gossipfl.peer.membership.changing import draft_rotation, put_out
+from gossipfl.peer.membership.changing import draft_rotation, revoke
 from gossipfl.peer.membership.choosing import some_of
 from gossipfl.peer.membership.founding import found, rotate
 from gossipfl.peer.membership.issuing import certify, signers_at_hand
@@ -68,15 +68,15 @@ def test_of_another_number_of_keys_a_majority_must_sign_and_no_fewer_than_before
 def test_who_comes_back_after_the_grace_is_let_in_and_still_knows_who_was_revoked(tmp_path):
     """Ben's disk holds a revocation by the old keys; what he is granted makes those keys worthless."""
     store, ben = founded(tmp_path), MembershipStore(tmp_path / "ben")
-    put_out(store, ALICE, MALLORY.peer_id)
+    revoke(store, ALICE, MALLORY.peer_id)
     ben.write_authority(store.authority())
     rotated = rotate(store, ALICE, grace_days=0).authority
     granted = Authority(rotated.network)
     for each in rotated.rotations:
         granted.learn(each, now=time.time())
     ben.merge(granted)
-    assert ben.authority().epoch == 1 and ben.authority().is_out(MALLORY.public_key)
-    assert granted.is_out(MALLORY.public_key)
+    assert ben.authority().epoch == 1 and ben.authority().is_revoked(MALLORY.public_key)
+    assert granted.is_revoked(MALLORY.public_key)
 
 
 def test_a_grant_with_a_charter_by_replaced_keys_lets_in(tmp_path):
@@ -131,9 +131,9 @@ async def told(store, newcomer, identity):
 @in_trio
 async def test_newcomers_after_rotations_hear_of_all_revocations_whoever_signed_them(tmp_path):
     store = founded(tmp_path)
-    put_out(store, ALICE, MALLORY.peer_id)
+    revoke(store, ALICE, MALLORY.peer_id)
     without_keys(store)
-    put_out(store, ALICE, CAROL.peer_id, unlisted=True)
+    revoke(store, ALICE, CAROL.peer_id, unlisted=True)
     with_keys(store)
     for _ in range(2):
         rotate(store, ALICE, grace_days=0)
@@ -142,13 +142,13 @@ async def test_newcomers_after_rotations_hear_of_all_revocations_whoever_signed_
     assert new.authority.digest() == old.authority.digest()
     restarted = Told(MembershipStore(tmp_path / BOB.peer_id), BOB)
     assert restarted.authority.digest() == old.authority.digest()
-    assert not new.authority.is_out(CAROL.public_key)  # an issuer's stays an issuer's
+    assert not new.authority.is_revoked(CAROL.public_key)  # an issuer's stays an issuer's
 
 
 def test_what_vouches_for_an_issuers_revocations_admits_no_one(tmp_path):
     store = founded(tmp_path)
     without_keys(store)
-    put_out(store, ALICE, CAROL.peer_id, unlisted=True)
+    revoke(store, ALICE, CAROL.peer_id, unlisted=True)
     with_keys(store)
     authority = rotate(store, ALICE, grace_days=0).authority
     [revoked] = authority.revocations
