@@ -243,7 +243,7 @@ class Learner:
         algorithm = self._algorithm
         begun = incoming.begun if self._trains == "answer" else None
         merged = state.merges_pending + (not is_surplus) if self._trains == "receipt" else 0
-        trains = begun is not None or (not is_surplus and merged >= self._merges_per_training)
+        trains = begun is not None or merged >= self._merges_per_training
         update = _Update(self._train if trains else None, state.loss)
         if begun is None:
             nodes = on_receipt(algorithm, state.nodes, message, update=update)

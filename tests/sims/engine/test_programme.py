@@ -48,6 +48,15 @@ def test_what_a_trace_would_take_for_a_constant_runs_eagerly(function, caplog):
         assert torch.equal(made(0, other)[0], function(other)[0])
 
 
+@pytest.mark.parametrize("scale", [scaled_by_what_it_saw, scaled_a_little_by_what_it_saw])
+def test_so_it_does_where_it_reads_a_few_rows_of_a_table_that_grows(scale):
+    table, places = sample(50, 3), torch.tensor([[7, 3], [40, 7]])
+    before = table.clone()
+    made = programme(lambda rows, k: scale(rows[k.reshape(-1)]), table, places, growing=(0,))
+    assert made.tier == "eager"
+    assert torch.equal(table, before)
+
+
 def test_a_plain_function_is_traced_and_equal():
     def function(x, y):
         return (torch.tanh(x @ y), x.sum(dim=1))
