@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from gossipfl.errors import (
@@ -30,7 +30,9 @@ __all__ = ["Authority", "Member"]
 #: Most revocations by network keys, and by one issuer.
 _MOST_REVOKED: Final = 65_536
 _MOST_REVOKED_BY_ISSUER: Final = 4_096
-_MOST_ROTATIONS: Final = 1_024
+#: Most bytes of all rotations, so that a newcomer gets them with its certificate: 182 with one key each, 96 with
+#: two signatures by three keys, 30 with eight by eight.
+_MOST_ROTATION_BYTES: Final = 32_768
 _MOST_VERIFIED: Final = 1_024
 
 
@@ -50,6 +52,12 @@ class Member:
     issuer: Certificate | None
     epoch: int
 
+    def supersedes(self, other: Member) -> bool:
+        """Return whether this certificate is signed by newer keys, or holds longer, and grants no less."""
+        mine, theirs = self.certificate, other.certificate
+        is_newer = (self.epoch, mine.expires) > (other.epoch, theirs.expires)
+        return is_newer and mine.role >= theirs.role
+
 
 class Authority:
     """Verifies statements about a network, and stores the lasting ones.
@@ -61,6 +69,7 @@ class Authority:
         self.network = network
         self.id = network.id
         self._rotations: list[Signed] = []
+        self._rotation_bytes = 0
         self._charter: Signed | None = None
         # By issuer (None for network keys) and subject; with the epoch of the keys that signed.
         self._revoked: dict[tuple[bytes | None, bytes], tuple[Signed, int]] = {}
@@ -282,16 +291,26 @@ class Authority:
         return body.keys
 
     def _learn_rotation(self, statement: Signed, body: Rotation) -> bool:
-        if body.number != self.epoch + 1 or self.epoch >= _MOST_ROTATIONS:
+        if body.number != self.epoch + 1:
             return False
         own = [each for each in statement.signatures if each.key in self.keys.keys]
         if len(own) < self.keys.threshold:
             raise TooFewSignatures(
                 "too few network keys have signed the rotation", expected=self.keys.threshold, got=len(own)
             )
-        for each in own[: self.keys.threshold]:
+        needed = own[: self.keys.threshold]
+        lasting = replace(statement, signatures=tuple(needed))
+        size = self._rotation_bytes + len(lasting.to_bytes())
+        if size > _MOST_ROTATION_BYTES:
+            raise NotAMember(
+                "the network's keys were replaced too often: newcomers could not be told of all rotations",
+                expected=f"at most {_MOST_ROTATION_BYTES} bytes of rotations",
+                remedy="Create a new network, and invite the members to it.",
+            )
+        for each in needed:
             statement.require_signature(each)
-        self._rotations.append(statement)
+        self._rotations.append(lasting)
+        self._rotation_bytes = size
         return True
 
     def _learn_charter(self, statement: Signed, body: Charter, *, now: float) -> bool:

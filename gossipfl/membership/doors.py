@@ -16,6 +16,7 @@ from gossipfl.errors import (
 )
 from gossipfl.membership.authority import Authority, Member
 from gossipfl.membership.codec import Reader, field, integer
+from gossipfl.membership.network_keys import Rotation
 from gossipfl.membership.sessions import Session, proof_of
 from gossipfl.membership.signing import MOST_STATEMENT_BYTES, Signed
 from gossipfl.membership.statements import Charter
@@ -35,8 +36,8 @@ SECRET_BYTES: Final = 32
 #: Most bytes of a credential: a certificate with its issuer's, the latest rotations, and the charter.
 MOST_CREDENTIAL_BYTES: Final = 8 * 1024
 _NOTHING, _SECRET, _CERTIFICATE = 0, 1, 2
-_MOST_ROTATIONS: Final = 3
-_MOST_STATEMENTS: Final = _MOST_ROTATIONS + 1
+_MOST_STATEMENTS: Final = 16
+_URGENT_ROTATIONS: Final = 3
 _SECRET_LABEL: Final = b"gossipfl secret 1\n"
 
 
@@ -210,13 +211,23 @@ class CertificateDoor:
         """Return the certificate, and what peers need that were away: the latest rotations and the charter."""
         del session
         said = integer(_CERTIFICATE, 1) + field(self._certificate().to_bytes(), size=2)
-        rotations, charter = self._authority.rotations[-_MOST_ROTATIONS:], self._authority.charter_statements
-        fields = [field(each.to_bytes(), size=2) for each in (*rotations, *charter)]
-        if len(said) + 1 + sum(map(len, fields)) > MOST_CREDENTIAL_BYTES:
-            del fields[
-                len(rotations) :
-            ]  # a charter too long for the door: news tells it to those that are admitted
-        return said + integer(len(fields), 1) + b"".join(fields)
+        newest = [*reversed(self._authority.rotations)]
+        # A charter too long for the door reaches those that are admitted as news.
+        by_urgency = [
+            *newest[:_URGENT_ROTATIONS],
+            *self._authority.charter_statements,
+            *newest[_URGENT_ROTATIONS:],
+        ]
+        fields: list[bytes] = []
+        room = MOST_CREDENTIAL_BYTES - len(said) - 1
+        for each in by_urgency[:_MOST_STATEMENTS]:
+            told = field(each.to_bytes(), size=2)
+            if len(told) <= room:
+                fields.append(told)
+                room -= len(told)
+            elif isinstance(each.body, Rotation):
+                break  # those before it are of no use without it
+        return said + integer(len(fields), 1) + b"".join(reversed(fields))
 
     def examine(self, session: Session, credential: bytes | None) -> Member | None:
         """Verify the certificate, at the cost of one invalid signature at most."""

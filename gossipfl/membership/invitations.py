@@ -43,7 +43,7 @@ _PROOF_BYTES: Final = 32
 REQUEST_BYTES: Final = NUMBER_BYTES + _PROOF_BYTES
 #: Most bytes of a grant.
 MOST_GRANT_BYTES: Final = 48 * 1024
-_MOST_STATEMENTS: Final = 24
+_MOST_STATEMENTS: Final = 255
 _MOST_ADDRESSES: Final = 8
 _PREFIX: Final = "gossipfl1"
 _CHECKSUM_BYTES: Final = 4

@@ -44,6 +44,12 @@ class Members:
         connection = self.table.best(peer_id)
         return None if connection is None else connection.member
 
+    def renew(self, peer_id: str, member: Member) -> None:
+        """Replace the certificate that a connected peer has presented by a newer one of its own."""
+        for connection in self.table.of_peer(peer_id):
+            if connection.member is not None and member.supersedes(connection.member):
+                connection.member = member
+
     def is_stranger(self, peer_id: str) -> bool:
         """Return whether a peer cannot be admitted whatever it presents, so that dialling it is pointless."""
         return self.threshold is not None and self.threshold.door.is_stranger(peer_id)

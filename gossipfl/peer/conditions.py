@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import trio
 
@@ -20,20 +21,39 @@ _BEHIND_SECONDS: Final = 60.0
 _REMEMBER_JUMP_SECONDS: Final = 3600.0
 
 
+class _Held(NamedTuple):
+    since: float
+    text: str
+    until: float
+
+
 @dataclass(slots=True)
 class Conditions:
     """A peer's unusual conditions, by name, with their beginning and description.
 
     Names are ``disk``, ``records``, ``alone``, ``clock``, ``restored``, ``copy``, ``paused``, and for what keeps
     peers from admitting each other ``membership``, ``charter``, ``allow`` and ``refused``.
+
+    Parameters
+    ----------
+    clock : callable, optional
+        Returns seconds, of a clock that does not jump.
     """
 
-    _held: dict[str, tuple[float, str]] = field(default_factory=dict)
+    clock: Callable[[], float] = time.monotonic
+    _held: dict[str, _Held] = field(default_factory=dict)
 
-    def note(self, name: str, text: str) -> None:
-        """Record a condition; a second time replaces its text."""
-        since, _ = self._held.get(name, (time.time(), ""))
-        self._held[name] = (since, text)
+    def note(self, name: str, text: str, *, seconds: float = math.inf) -> None:
+        """Record a condition; a second time replaces its text, and when it ends.
+
+        Parameters
+        ----------
+        seconds : float, optional
+            Time after which it ends unless it is noted again.
+        """
+        self._expire()
+        since = self._held[name].since if name in self._held else time.time()
+        self._held[name] = _Held(since, text, self.clock() + seconds)
 
     def clear(self, name: str) -> None:
         """Record that a condition has ended."""
@@ -41,7 +61,12 @@ class Conditions:
 
     def to_values(self) -> list[dict[str, Any]]:
         """Return plain values: ``name``, ``since`` in seconds since 1970, ``text``."""
-        return [{"name": name, "since": since, "text": text} for name, (since, text) in self._held.items()]
+        self._expire()
+        return [{"name": name, "since": each.since, "text": each.text} for name, each in self._held.items()]
+
+    def _expire(self) -> None:
+        now = self.clock()
+        self._held = {name: each for name, each in self._held.items() if each.until > now}
 
 
 def note_clock_behind(conditions: Conditions, incarnation: int) -> None:

@@ -27,6 +27,7 @@ from gossipfl.peer.conditions import Conditions, note_clock_behind, watch_clock
 from gossipfl.peer.control import obey
 from gossipfl.peer.driver import Learning, Participation, Parts
 from gossipfl.peer.gossip.book import AddressBook
+from gossipfl.peer.gossip.doubles import LASTING_SECONDS
 from gossipfl.peer.gossip.driver import sampled_view, take_part_in_gossip
 from gossipfl.peer.gossip.isolation import warn_of_isolation
 from gossipfl.peer.gossip.learner import Learner
@@ -309,7 +310,7 @@ class Incarnation:
             logger.warning("%s", error)
             return
         if self.starts_before:
-            self.conditions.note("copy", "another copy of this peer seems to be running, and must be stopped")
+            self._note_copy("another copy of this peer seems to be running, and must be stopped")
         self._beyond = beyond
         self._nursery_scope.cancel()
 
@@ -339,5 +340,8 @@ class Incarnation:
 
     def _report_double(self, error: IdentityInUseTwice) -> None:
         self.counters.count_refused(error)
-        self.conditions.note("copy", str(error))
+        self._note_copy(str(error))
         logger.warning("%s", error)
+
+    def _note_copy(self, text: str) -> None:
+        self.conditions.note("copy", text, seconds=LASTING_SECONDS)

@@ -79,6 +79,12 @@ def ends_of(own):
     return {each["peer"]: each["expires"] for each in ledger(own.store)}
 
 
+def shown_to(peer, other):
+    """The end of the certificate by which a peer knows another; 0 without a connection."""
+    member = peer._incarnation.host.members.member(other)
+    return 0 if member is None else member.certificate.expires
+
+
 def conditions_of(peer):
     return {each["name"]: each["text"] for each in peer.status().conditions}
 
@@ -197,7 +203,14 @@ async def test_an_issuer_renews_what_ends_soon_and_nothing_else(tmp_path):
         before = [each.store.certificate() for each in (new, other)]
         async with running(bob, carol):
             await until(lambda: new.store.certificate() != before[0])
-            bob_id = new.identity.peer_id
+            bob_id, end = new.identity.peer_id, before[0].body.expires
+            # The connections that stand show the new one, and outlast the old one.
+            await until(lambda: shown_to(alice, bob_id) > end)
+            standing = alice._incarnation.host._table.best(bob_id)
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr("gossipfl.network.members.time.time", lambda: float(end + 60))
+                alice._incarnation.host.members.require()
+            assert alice._incarnation.host._table.best(bob_id) is standing and standing.alive
             await until(lambda: ends_of(own)[bob_id] > before[0].body.expires)  # listed with the new end
         assert other.store.certificate() == before[1]
     renewed = new.store.certificate().body

@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
 
 from gossipfl.errors import IdentityInUseTwice
 from gossipfl.recent import RecentMap
 from gossipfl.wire import PeerDescriptor
 
-__all__ = ["Doubles"]
+__all__ = ["LASTING_SECONDS", "Doubles"]
 
+#: Time after the last sign until two peers are taken for one again.
+LASTING_SECONDS: Final = 900.0
 # A single sign may be due to a clock set back between two starts, which the peer compensates for immediately.
-_SIGNS = 3
-_MOST = 1024
+_SIGNS: Final = 3
+_REMINDER_SECONDS: Final = LASTING_SECONDS / 3
+_MOST: Final = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class _Signs:
+    count: int
+    newest: int
+    seen_at: float
+    reported_at: float = float("-inf")
 
 
 class Doubles:
@@ -25,19 +39,28 @@ class Doubles:
     Parameters
     ----------
     report : callable
-        Called with an error that names both places, at the third sign and whenever their number has doubled.
+        Called with an error that names both places: at the third sign, whenever their number has doubled, and
+        every five minutes while there are new ones.
+    clock : callable, optional
+        Returns seconds, of a clock that does not jump.
     """
 
-    def __init__(self, report: Callable[[IdentityInUseTwice], None]) -> None:
+    def __init__(
+        self,
+        report: Callable[[IdentityInUseTwice], None],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._report = report
-        self._signs: RecentMap[str, tuple[int, int]] = RecentMap(_MOST)
+        self._clock = clock
+        self._signs: RecentMap[str, _Signs] = RecentMap(_MOST)
 
     def of_oneself(self, told: PeerDescriptor, own: PeerDescriptor) -> None:
         """Record a signed announcement under this peer's identity that is ahead of its own."""
         if set(told.addresses) == set(own.addresses):
             return
-        count = self._count(own.peer_id, told.sequence)
-        if _is_due(count):
+        count = self._count_to_report(own.peer_id, told.sequence)
+        if count:
             self._report(
                 IdentityInUseTwice(
                     "another peer uses this peer's identity",
@@ -52,8 +75,8 @@ class Doubles:
         """Record a peer's announcement of itself that is older than its newest known one."""
         if told.sequence >= known.sequence or set(told.addresses) == set(known.addresses):
             return
-        count = self._count(told.peer_id, known.sequence)
-        if _is_due(count):
+        count = self._count_to_report(told.peer_id, known.sequence)
+        if count:
             self._report(
                 IdentityInUseTwice(
                     f"two peers use the identity {told.peer_id}",
@@ -64,12 +87,17 @@ class Doubles:
                 )
             )
 
-    def _count(self, peer_id: str, sequence: int) -> int:
-        """Return the number of signs, each with a newer announcement; 0 if this one is not newer."""
-        count, newest = self._signs.get(peer_id, (0, -1))
-        is_new = sequence > newest
-        self._signs[peer_id] = (count + 1, sequence) if is_new else (count, newest)
-        return count + 1 if is_new else 0
+    def _count_to_report(self, peer_id: str, sequence: int) -> int:
+        """Count a sign if its announcement is a newer one; return the number of signs if it is time to report."""
+        now = self._clock()
+        before = self._signs.get(peer_id, _Signs(0, -1, now))
+        if sequence <= before.newest:
+            return 0
+        has_ended = now - before.seen_at > LASTING_SECONDS
+        count = 1 if has_ended else before.count + 1
+        is_due = _is_due(count) or (count > _SIGNS and now - before.reported_at >= _REMINDER_SECONDS)
+        self._signs[peer_id] = _Signs(count, sequence, now, now if is_due else before.reported_at)
+        return count if is_due else 0
 
 
 def _is_due(count: int) -> bool:

@@ -31,9 +31,10 @@ from gossipfl.membership import (
 )
 from gossipfl.moments import moment
 from gossipfl.network import Handler, Host, Identity, SenderRates, limited_logger
-from gossipfl.peer.membership.choosing import MOST_STATEMENTS, some_of
+from gossipfl.peer.membership.instalments import Instalments, newest_that_fit
 from gossipfl.peer.membership.issuing import Issuer, is_due
 from gossipfl.peer.membership.store import MembershipStore
+from gossipfl.settings.addresses import public_key_of
 from gossipfl.wire import AnyMessage, Frame, News, encode
 
 __all__ = ["Membership"]
@@ -67,6 +68,8 @@ class Membership:
         self._certificate = store.certificate()
         self._host: Host | None = None
         self._newest: list[Signed] = []
+        self._instalments = Instalments(self.authority)
+        self._is_renewed = False
         self._news = trio.Event()
         self._rates = SenderRates(1 / _NEWS_SECONDS, what="news")
         self._seen = store.version()
@@ -102,10 +105,8 @@ class Membership:
             The news is not signed correctly, or arrives too often.
         """
         self._rates.charge(peer_id, now=trio.current_time())
-        self._learn(message.statements, of=f"member {peer_id}", now=self._clock())
-        statements: list[Signed] = []
-        if message.known != self.authority.digest():
-            statements = some_of(self.authority, now=self._clock())
+        self._learn_from(peer_id, message)
+        statements = self._next_for(peer_id, message)
         member = None if self._host is None else self._host.members.member(peer_id)
         if member is not None and self.member.certificate.role is Role.ISSUER:
             statements = [*self._issuer.renewed(member, now=self._clock()), *statements]
@@ -147,19 +148,26 @@ class Membership:
 
     async def _compare(self, peer_id: str) -> None:
         """Reconcile with a connected peer, in several exchanges if both know more than one message holds."""
-        statements: list[Signed] = []
+        statements = [self._certificate] if self._is_renewed else []  # what was pushed may have been lost
         for _ in range(_MOST_EXCHANGES):
             reply = await self._exchange(peer_id, self._frame(statements))
             if reply is None:
                 return
             try:
-                self._learn(reply.statements, of=f"member {peer_id}", now=self._clock())
+                self._learn_from(peer_id, reply)
             except MessageRefused as error:
                 _log.warning("rejected news of the network from member %s: %s", peer_id, error)
                 return
+            statements = self._next_for(peer_id, reply)
             if reply.known == self.authority.digest():
                 return
-            statements = some_of(self.authority, now=self._clock())
+
+    def _next_for(self, peer_id: str, message: News) -> list[Signed]:
+        """Return the next part of what another member may lack; nothing if it knows the same."""
+        if message.known == self.authority.digest():
+            self._instalments.begin_again(peer_id)
+            return []
+        return self._instalments.next_for(peer_id, now=self._clock())
 
     async def _push_news(self) -> None:
         while True:
@@ -169,7 +177,7 @@ class Membership:
             await trio.to_thread.run_sync(self._keep)
             async with trio.open_nursery() as nursery:
                 for peer_id in self._connected():
-                    nursery.start_soon(self._exchange, peer_id, self._frame(fresh[-MOST_STATEMENTS:]))
+                    nursery.start_soon(self._exchange, peer_id, self._frame(newest_that_fit(fresh)))
 
     async def _exchange(self, peer_id: str, frame: Frame) -> News | None:
         assert self._host is not None  # noqa: S101  (tasks run once there is a host)
@@ -196,14 +204,22 @@ class Membership:
             return
         if known.id == self.authority.id:
             statements = [each.to_bytes() for each in known.statements()]
-            self._learn(statements, of="this peer's disk", now=0.0)  # verified when they arrived
+            self._learn(statements, now=0.0)  # verified when they arrived
             try:
                 self._adopt(certificate)
             except NotAMember as error:
                 _log.warning("the certificate on this peer's disk is not valid: %s", error)
 
-    def _learn(self, statements: Iterable[bytes], *, of: str, now: float) -> None:
+    def _learn_from(self, peer_id: str, message: News) -> None:
+        self._learn(message.statements, of=peer_id, now=self._clock())
+
+    def _learn(self, statements: Iterable[bytes], *, of: str | None = None, now: float) -> None:
         """Learn what can be verified; one that is outdated, or ahead of what is known, does not void the others.
+
+        Parameters
+        ----------
+        of : str, optional
+            The member that told them; none if they are from this peer's disk.
 
         Raises
         ------
@@ -215,7 +231,7 @@ class Membership:
             for each in statements:
                 statement = Signed.from_bytes(each)
                 try:
-                    if self._is_news(statement, now=now):
+                    if self._is_news(statement, of=of, now=now):
                         learned.append(statement)
                 except _LIES:
                     raise
@@ -223,14 +239,20 @@ class Membership:
                     skipped.append(error.what)
         finally:
             if skipped:
-                _log.warning("skipped %d statements of %s: %s", len(skipped), of, skipped[0])
+                source = f"member {of}" if of else "this peer's disk"
+                _log.warning("skipped %d statements of %s: %s", len(skipped), source, skipped[0])
             if learned:
                 self._changed(learned)
 
-    def _is_news(self, statement: Signed, *, now: float) -> bool:
-        if not isinstance(statement.body, Certificate):
+    def _is_news(self, statement: Signed, *, of: str | None, now: float) -> bool:
+        body = statement.body
+        if not isinstance(body, Certificate):
             return self.authority.learn(statement, now=now)
-        if is_due(self.authority, self.member, now=self._clock()):
+        if of is not None and body.subject == public_key_of(of):
+            if self._host is not None:
+                member = self.authority.member(statement, subject=body.subject, now=now)
+                self._host.members.renew(of, member)
+        elif is_due(self.authority, self.member, now=self._clock()):
             self._adopt(statement)
         return False
 
@@ -274,13 +296,10 @@ class Membership:
         if not isinstance(body, Certificate) or body.subject != self._identity.public_key:
             return
         member = self._verified(certificate)
-        newer = (member.epoch, body.expires) > (self.member.epoch, self.member.certificate.expires)
-        if not newer or body.role < self.member.certificate.role:
+        if not member.supersedes(self.member):
             return
-        self.member, self._certificate = member, certificate
-        anew = vouch_for_those_of(self.authority, certificate, now=self._clock())
-        if anew:
-            self._changed(anew)
+        self.member, self._certificate, self._is_renewed = member, certificate, True
+        self._changed([*vouch_for_those_of(self.authority, certificate, now=self._clock()), certificate])
         logger.info("this peer's certificate was renewed until %s", moment(self.authority.expires(member)))
         try:
             self._store.write_certificate(certificate)

@@ -66,6 +66,17 @@ def rotation(of, new, *, keys=KEYS[:1], number=1, previous_until=0):
     return Signed(body=body).signed_by(keys)
 
 
+def rotations(of, count, *, keys_each=1, previous_until=2**40):
+    """So many rotations in a row, and the last keys."""
+    keys, made = KEYS[:1], []
+    for number in range(1, count + 1):
+        new = [key(f"rotation {number} {place}") for place in range(keys_each)]
+        keys_of_new = key_set(*new, threshold=keys_each)
+        made.append(rotation(of, keys_of_new, keys=keys, number=number, previous_until=previous_until))
+        keys = new
+    return made, keys
+
+
 def charter(of, fields, *, keys=KEYS[:1], number=1):
     body = Charter(network=of.id, number=number, fields=tuple(sorted(fields.items())))
     return Signed(body=body).signed_by(keys)

@@ -16,11 +16,24 @@ from gossipfl.errors import (
     NotAMember,
     TooFewSignatures,
 )
-from gossipfl.membership import Role, Signed
+from gossipfl.membership import Grant, Role, Signed
 from gossipfl.membership import authority as module
+from gossipfl.membership.invitations import MOST_GRANT_BYTES
 from gossipfl.membership.signing import Signature
 
-from .members import KEYS, NOW, authority, certificate, charter, key, key_set, network, revocation, rotation
+from .members import (
+    KEYS,
+    NOW,
+    authority,
+    certificate,
+    charter,
+    key,
+    key_set,
+    network,
+    revocation,
+    rotation,
+    rotations,
+)
 
 ALICE, BOB, ISSUER = key("alice"), key("bob"), key("issuer")
 TWO_OF_THREE = network(*KEYS[:3], threshold=2)
@@ -237,3 +250,25 @@ def test_nothing_signed_by_strangers_is_learned(data):
     ):
         own.learn(Signed.from_bytes(data), now=NOW)
     assert own.digest() == authority(of).digest()
+
+
+@pytest.mark.parametrize(("keys_each", "most"), [(1, 182), (8, 30)])
+def test_as_many_rotations_as_a_newcomer_can_be_told_of_with_its_certificate(keys_each, most):
+    of = network()
+    changes, _ = rotations(of, most + 2, keys_each=keys_each)
+    known = authority(of, *changes[:most])
+    with pytest.raises(NotAMember, match="keys were replaced too often"):
+        for each in changes[most:]:
+            known.learn(each, now=NOW)
+    assert known.epoch >= most
+    own = [key(f"rotation {known.epoch} {place}") for place in range(keys_each)]
+    grant = Grant(network=of, certificate=certificate(of, BOB, keys=own), statements=known.rotations)
+    assert len(grant.to_bytes()) < MOST_GRANT_BYTES - 12 * 1024  # which a charter may have
+    assert Grant.from_bytes(grant.to_bytes()).authority(network=of.id, subject=BOB.public_key, now=NOW)
+
+
+def test_no_more_signatures_of_a_rotation_are_kept_than_must_sign():
+    of = network(*KEYS[:3], threshold=2)
+    known = authority(of, rotation(of, key_set(KEYS[3]), keys=KEYS[:3]))
+    assert len(known.rotations[0].signatures) == 2
+    assert authority(of, *known.rotations).epoch == 1

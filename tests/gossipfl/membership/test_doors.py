@@ -8,7 +8,7 @@ from gossipfl.errors import CertificateMissing, MalformedStatement, NotAMember, 
 from gossipfl.membership import CertificateDoor, SecretDoor
 from gossipfl.membership.sessions import proof_of
 
-from .members import KEYS, authority, certificate, key, network, session
+from .members import KEYS, authority, certificate, charter, key, network, rotations, session
 
 SECRET = b"s" * 32
 ALICE, BOB, CAROL = key("alice"), key("bob"), key("carol")
@@ -86,3 +86,30 @@ def test_what_another_kind_of_door_shows_is_no_certificate():
     here = session(ALICE, BOB)
     with pytest.raises(CertificateMissing):
         door.examine(other_end(here), SecretDoor(SECRET).introduction(here))
+
+
+@pytest.mark.parametrize(("keys_each", "missed"), [(1, 15), (8, 5)])
+def test_a_member_that_missed_some_rotations_hears_of_them_at_the_door(keys_each, missed):
+    """Its own certificate still holds, and it could verify that of no other."""
+    of = network()
+    changes, keys = rotations(of, missed, keys_each=keys_each)
+    theirs = certificate(of, BOB, keys=keys)
+    there = CertificateDoor(
+        authority(of, *changes, charter(of, {"steps": "1"}, keys=keys)), certificate=lambda: theirs
+    )
+    away = authority(of)
+    here = CertificateDoor(away, certificate=lambda: certificate(of, ALICE))
+    ours = session(ALICE, BOB)
+    assert there.examine(other_end(ours), here.introduction(ours)) is not None
+    assert here.examine(ours, there.introduction(other_end(ours))) is not None
+    assert away.epoch == missed and away.charter is not None
+
+
+def test_the_last_rotations_of_many_are_told_at_the_door():
+    of = network()
+    changes, keys = rotations(of, 40)
+    there = CertificateDoor(authority(of, *changes), certificate=lambda: certificate(of, BOB, keys=keys))
+    away = authority(of, *changes[:30])
+    here = CertificateDoor(away, certificate=lambda: certificate(of, ALICE))
+    here.examine(session(ALICE, BOB), there.introduction(session(BOB, ALICE)))
+    assert away.epoch == 40

@@ -32,6 +32,19 @@ def test_a_condition_keeps_its_beginning_and_ends():
     assert conditions.to_values() == []
 
 
+def test_a_condition_that_lasts_for_a_while_ends_unless_it_is_noted_again():
+    now = [0.0]
+    conditions = Conditions(clock=lambda: now[0])
+    conditions.note("disk", "full")
+    for moment in range(0, 50, 5):
+        now[0] = moment
+        conditions.note("copy", "two", seconds=10)
+    now[0] = 54
+    assert [each["name"] for each in conditions.to_values()] == ["disk", "copy"]
+    now[0] = 55
+    assert [each["name"] for each in conditions.to_values()] == ["disk"]
+
+
 @pytest.mark.parametrize(("jump", "text"), [(-3600.0, "back by 3600 s"), (90.0, "forward by 90 s")])
 def test_a_clock_that_jumps_is_noticed_and_forgotten(caplog, jump, text):
     conditions, recorded = Conditions(), []

@@ -2,9 +2,10 @@
 
 import logging
 import shutil
+import time
 
 from gossipfl.peer import Peer
-from gossipfl.peer.gossip.doubles import Doubles
+from gossipfl.peer.gossip.doubles import LASTING_SECONDS, Doubles
 from tests.gossipfl.network.helpers import announced, identity_of, in_trio, until
 from tests.integration.peers import quick_settings, running
 
@@ -29,6 +30,9 @@ async def test_two_clones_and_a_third_peer_each_name_the_clone(tmp_path, caplog)
             async with running(first, second):
                 assert {each.status().peer_id for each in (first, second)} == {peer_id}
                 await until(lambda: all(reports(each) for each in (hub, first, second)))
+        assert [each["name"] for each in hub.status().conditions] == ["copy"]
+        hub.conditions.clock = lambda: time.monotonic() + LASTING_SECONDS
+        assert hub.status().conditions == []
     ours = [line for line in caplog.messages if "uses this peer's identity" in line]
     theirs = [line for line in caplog.messages if f"two peers use the identity {peer_id}" in line]
     for line in (*ours, *theirs):
@@ -81,6 +85,37 @@ def test_newer_words_from_another_place_are_no_sign():
         newer = announced(identity_of("A"), places[0], sequence=30 + sequence)
         signs.of_another(announced(identity_of("A"), places[1], sequence=1), newer)
     assert len(found) == 1
+
+
+def signs_of(signs, *sequences):
+    here = announced(identity_of("A"), "/ip4/10.0.0.1/tcp/1", sequence=0)
+    for sequence in sequences:
+        signs.of_oneself(announced(identity_of("A"), "/ip4/10.0.0.2/tcp/1", sequence=sequence), here)
+
+
+def test_signs_count_only_together():
+    """Such as of a clock that is set back once a month."""
+    now, found = [0.0], []
+    signs = Doubles(found.append, clock=lambda: now[0])
+    for month in range(12):
+        signs_of(signs, month + 1)
+        now[0] += 30 * 86_400
+    assert not found
+    signs_of(signs, 20, 21, 22)
+    assert len(found) == 1
+
+
+def test_what_goes_on_is_reported_again_before_the_condition_ends():
+    now, found = [0.0], []
+    signs = Doubles(found.append, clock=lambda: now[0])
+    for sequence in range(1, 1000):
+        before = len(found)
+        signs_of(signs, sequence)
+        now[0] += 10.0
+        if len(found) > before:
+            reported_at = now[0]
+        assert sequence < 3 or now[0] - reported_at < LASTING_SECONDS / 2
+    assert len(found) < 50
 
 
 def test_memory_of_signs_is_bounded():

@@ -8,8 +8,8 @@ import pytest
 from gossipfl.errors import CertificateExpired, CertificateForged
 from gossipfl.membership import Authority, Grant, Role, vouch_for_those_of
 from gossipfl.peer.membership.changing import draft_rotation, revoke
-from gossipfl.peer.membership.choosing import some_of
 from gossipfl.peer.membership.founding import found, rotate
+from gossipfl.peer.membership.instalments import Instalments
 from gossipfl.peer.membership.issuing import certify, signers_at_hand
 from gossipfl.peer.membership.store import MembershipStore
 from tests.gossipfl.membership.members import (
@@ -176,7 +176,7 @@ async def test_a_statement_by_replaced_keys_is_skipped_alone_and_named_with_a_co
     after = rotate(store, ALICE, grace_days=0).authority
     fresh = revocation(after.network, CAROL, keys=[each for each in store.network_keys() if each not in keys])
     sent = [each.to_bytes() for each in (*after.rotations, *stale, fresh)]
-    own._learn(sent, of="member M", now=time.time())
+    own._learn(sent, of="M", now=time.time())
     assert own.authority.revoked == {CAROL.public_key}
     assert "skipped 2 statements of member M: the network keys that signed have been replaced" in caplog.text
 
@@ -190,7 +190,7 @@ async def test_a_forged_statement_ends_the_message(tmp_path):
     [signature] = good.signatures
     lie = replace(good, signatures=(replace(signature, signature=bytes(64)),))
     with pytest.raises(CertificateForged):
-        own._learn([lie.to_bytes(), good.to_bytes()], of="member M", now=time.time())
+        own._learn([lie.to_bytes(), good.to_bytes()], of="M", now=time.time())
     assert not own.authority.revoked
 
 
@@ -201,7 +201,7 @@ def test_an_issuers_new_certificate_vouches_for_what_it_revoked(tmp_path):
     known = authority(own, revocation(own, CAROL, issuer=(ALICE, issuing)), now=NOW - 1)
     known.learn(rotated, now=NOW)
     assert not any(known.is_verifiable(each, now=NOW) for each in known.revocations)
-    assert some_of(known, now=NOW) == [rotated]
+    assert Instalments(known).next_for("newcomer", now=NOW) == [rotated]
     renewed = certificate(own, ALICE, role=Role.ISSUER, keys=KEYS[1:2], serial=1)
     assert len(vouch_for_those_of(known, renewed, now=NOW)) == 1
     assert authority(own, *known.statements()).revoked == {CAROL.public_key}
