@@ -8,6 +8,7 @@ import trio
 from gossipfl.demo.plan import RECIPE
 from gossipfl.membership import CertificateDoor, OpenDoor, Threshold
 from gossipfl.peer import Home
+from gossipfl.peer.control import Requests, write_requests
 from gossipfl.peer.membership.at_home import HomeOfMember
 from gossipfl.peer.membership.charter import beyond_frames
 from gossipfl.peer.membership.founding import found
@@ -20,8 +21,8 @@ from .peers import PeerProcess, record_lines
 from .test_membership import hand_over
 
 PEERS = 8
-EVENTS = 600
-#: Half as long as in the demo, so that they have settled after EVENTS.
+EVENTS = 1500
+#: Half as long as in the demo, so that they have long settled after EVENTS: then networks differ by little.
 DECAY_AGE = 450
 
 
@@ -66,8 +67,13 @@ class GateNetwork:
                 peer = PeerProcess(self.directory / f"peer-{index}", settings, forked=True)
                 if self.door == "certificates":
                     self._certify(peer.home)
+                write_requests(peer.home.requests, Requests(paused=True))
                 self.peers.append(peer.start("--plain"))
                 bootstrap = bootstrap or self.peers[0].until_at(event=0)["addresses"]
+            for peer in self.peers:  # all learn from the same moment on, however long the starts take
+                peer.until_at(event=0)
+            for peer in self.peers:
+                write_requests(peer.home.requests, Requests())
             yield self
         finally:
             running = [peer.process for peer in self.peers if peer.process is not None]

@@ -11,7 +11,7 @@ from .liar import LIES, SUBTLE_LIES
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
-STARTS = {"from the start": 0, "later": 200}
+STARTS = {"from the start": 0, "later": 300}
 #: Undisturbed networks that a liar's are compared with; their means differ by a few tenths of a point.
 UNDISTURBED = 3
 
@@ -81,7 +81,7 @@ def test_no_honest_merge_is_refused(door, undisturbed):
 
 
 def test_without_the_gate_a_lie_ends_what_all_have_learned(tmp_path):
-    points, _, _ = outcome(tmp_path, ["zeros"], after=200, gate={"enabled": False})
+    points, _, _ = outcome(tmp_path, ["zeros"], after=300, gate={"enabled": False})
     assert points < 30
 
 

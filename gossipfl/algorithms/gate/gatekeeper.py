@@ -203,6 +203,11 @@ class Gatekeeper:
         self._own_versions.note(own_sample)
         return Admission(reason=name, share=share, age=credited, distance=distance, is_surplus=is_surplus)
 
+    def forget_comparisons(self) -> None:
+        """Forget how models compared with the node's own, which is no longer the one they were compared with."""
+        self._evidence = Evidence(size=self._size)
+        self._own_versions = OwnVersions()
+
     def _sampled(self, rows: Tensor) -> Tensor:
         """Give some coordinates of a row, always the same."""
         return rows[0, :: max(rows.shape[1] // _SAMPLED, 1)].clone()

@@ -30,12 +30,12 @@ class Reason(IntEnum):
     PLAUSIBLE = 0
     FAR = 1
     """Further away than the neighbours' models are: clipped."""
-    OPPOSED = 2
-    """Unrelated or opposed to the node's own model, unlike the neighbours': refused."""
-    NORM = 3
-    """Far larger or smaller than the node's own model and the neighbours': refused."""
-    LOSS = 4
+    LOSS = 2
     """Its mean with the node's own model does worse on this node's samples than the initial model did: refused."""
+    OPPOSED = 3
+    """Unrelated or opposed to the node's own model, unlike the neighbours': refused."""
+    NORM = 4
+    """Far larger or smaller than the node's own model and the neighbours': refused."""
     UNMOVED = 5
     """Repeatedly unchanged, far from the node's own model, and called newer each time: refused."""
     NOT_FINITE = 6
@@ -44,7 +44,7 @@ class Reason(IntEnum):
     @property
     def refuses(self) -> bool:
         """Whether nothing of the model is taken."""
-        return self >= Reason.OPPOSED
+        return self >= Reason.LOSS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,15 +153,16 @@ def judge(
     too_large, too_small = comparison.norms > bounds.norm * norms, comparison.norms * bounds.norm < norms
 
     reasons = torch.where(distances > radius, int(Reason.FAR), int(Reason.PLAUSIBLE))
+    # A large loss may be forgiven; so what no honest model looks like is not called by that name.
+    reasons = torch.where(losses > largest_losses, int(Reason.LOSS), reasons)
     reasons = torch.where((angles > opposed) & ~young, int(Reason.OPPOSED), reasons)
     reasons = torch.where(too_large | (too_small & ~young), int(Reason.NORM), reasons)
-    reasons = torch.where(losses > largest_losses, int(Reason.LOSS), reasons)
     # Where all neighbours are as far away, it is the node that has been moved.
     stays_apart = (unmoved > bounds.unmoved_times) & ~(distances < _APART_MEDIANS * median_distances)
     reasons = torch.where(stays_apart, int(Reason.UNMOVED), reasons)
     reasons = torch.where(distances.isinf(), int(Reason.NOT_FINITE), reasons)
     shares = torch.clamp(radius / distances.clamp(min=1e-300), max=1.0)
-    shares = torch.where(reasons >= int(Reason.OPPOSED), 0.0, shares)
+    shares = torch.where(reasons >= int(Reason.LOSS), 0.0, shares)
     return Judgement(reasons=reasons, shares=shares)
 
 

@@ -20,6 +20,7 @@ from gossipfl.training import NodeData, Nodes
 __all__ = ["Guard", "LossProbe"]
 
 _SPOILED_LOSS_SHARE = 1.25  # of the initial loss: above it, everything learned is lost
+_RUINED_LOSS_SHARE = 100.0  # of the initial loss: above it, a model has nothing left to learn from
 # In a row: a step of one's own may spoil a model too, and the next merges mend that.
 _LOOKS_BEFORE_SPOILED = 4
 
@@ -118,13 +119,20 @@ class Guard:
         return admission
 
     def is_sound(self, nodes: Nodes) -> bool:
-        """Return whether a version of the peer's own model is no worse than untrained, or has never learned."""
+        """Return whether a version of the peer's own model is no worse than untrained.
+
+        One that has never learned may be worse, but not many times.
+        """
         if self._probe is None:
             return True
         loss = self._probe.loss(nodes.rows)
         self._best = min(self._best, loss)
         has_learned = self._best <= LEARNED_LOSS_SHARE * self._probe.initial
-        return not (has_learned and loss > _SPOILED_LOSS_SHARE * self._probe.initial)
+        return loss <= (_SPOILED_LOSS_SHARE if has_learned else _RUINED_LOSS_SHARE) * self._probe.initial
+
+    def forget_comparisons(self) -> None:
+        """Judge models by those that come from now on: the peer's own has been replaced."""
+        self._gatekeeper.forget_comparisons()
 
     @property
     def suspects(self) -> bool:

@@ -304,6 +304,8 @@ class Learner:
 
     def _gone_back(self, state: State, good: State, *, has_gone_back: bool) -> State:
         began = time.perf_counter()
+        if self._guard is not None:
+            self._guard.forget_comparisons()
         nodes = go_back(state.nodes, good.nodes)
         after = State(nodes=nodes, event=state.event + 1, loss=state.loss, has_gone_back=has_gone_back)
         described = described_event(after, trained=False, began=began)

@@ -69,6 +69,7 @@ class Network:
     def take(self, node, sender, row, age):
         own = self.nodes[node]
         x, a = own.rows[:, : self.size], int(own.ages[0])
+        trains = True
         if self.gates is not None:
             admission = self.gates[node].admit(
                 str(sender), own=x, own_age=a, received=row, age=age, now=self.now, losses=self.losses(node)
@@ -77,10 +78,10 @@ class Network:
                 self.refused.append((sender, admission.reason))
                 return
             self.clipped += admission.share < 1
-            row, age = admission.apply(x, row), admission.age
+            row, age, trains = admission.apply(x, row), admission.age, not admission.is_surplus
         weight = age / (a + age) if a + age else 0.5
         merged = own.with_shared(x + weight * (row - x), ages=torch.tensor([max(a, age)]))
-        for _ in range(self.steps[node]):
+        for _ in range(self.steps[node] if trains else 0):
             merged = self.world.trainer.train(merged, np.array([node]))[0]
         self.nodes[node] = merged
 

@@ -84,6 +84,20 @@ def test_before_a_node_has_learned_models_that_do_worse_are_doubtful_and_no_more
     assert not any(each.is_refusal for each in heard)
 
 
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [(torch.full_like(OWN, 1e6), "norm"), (torch.zeros_like(OWN), "norm"), (-OWN, "opposed")],
+    ids=["huge", "zeros", "flipped"],
+)
+@pytest.mark.parametrize("neighbours", [0, 1, 8])
+def test_what_no_honest_model_looks_like_is_refused_from_the_first_message_on(row, reason, neighbours):
+    node = Node(age=3, loss=losses_of(2.3))
+    for _ in range(neighbours):
+        node.hear_neighbours()
+    heard = [node.hear("liar", row, age=100, seconds=0.1) for _ in range(3)]
+    assert {(each.reason, each.share) for each in heard} == {(reason, 0.0)}
+
+
 @pytest.mark.parametrize(("times", "doubtful", "refused"), [(1, 3, 2), (41, 1, 3)], ids=["early", "later"])
 def test_once_it_has_learned_only_the_first_are(times, doubtful, refused):
     node = Node(loss=losses_of(0.1))

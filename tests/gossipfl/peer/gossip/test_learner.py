@@ -308,6 +308,20 @@ def test_a_model_that_merges_have_spoiled_is_what_it_was_when_saved_sound():
     assert learner.rollbacks == 1
 
 
+def test_a_model_that_is_ruined_before_it_has_learned_starts_anew_and_judges_anew():
+    learner, records, task = make(merges_per_training=1, gate=BLIND, learning_rate=1e-3)
+    state, size = learner.state, task.layout.shared_size
+    ruin = Message(
+        shared=1e6 * torch.randn(1, size, generator=torch.Generator().manual_seed(0)),
+        ages=torch.tensor([1000]),
+    )
+    while "go_back" not in kinds(records):
+        state = learner._work(state, (dataclasses.replace(incoming(task), message=ruin),))
+        assert state.event < 40
+    assert torch.equal(state.nodes.rows[0, :size], task.initial_row()[:size])
+    assert len(learner._guard._gatekeeper._evidence) == 0
+
+
 def test_a_step_that_spoils_the_model_for_a_moment_is_not_undone():
     learner, *_ = make(gate=BLIND, learning_rate=0.3)
     state = learner.state
