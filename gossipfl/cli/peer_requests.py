@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import typer
@@ -49,14 +48,13 @@ def leave(*, home: HomeOption, json_output: JsonOption = False) -> None:
     Its neighbours forget it at once, and count no failures. It can be started again.
     """
     from gossipfl.errors import HomeError
-    from gossipfl.peer.control import read_requests, write_requests
+    from gossipfl.peer.control import request_leave
     from gossipfl.peer.status import read_status
 
     place = _home(home)
     if not place.is_running():
         raise HomeError(f"the peer in {home} is not running", remedy="A stopped peer has left already.")
-    wanted = replace(read_requests(place.requests), leaves=read_status(place.status)["incarnation"])
-    write_requests(place.requests, wanted)
+    request_leave(place.requests, incarnation=read_status(place.status)["incarnation"])
     _wait(lambda: not place.is_running(), "the peer has not ended", home, seconds=_LEAVE_SECONDS)
     values = read_status(place.status)
     left = {key: values[key] for key in ("peer_id", "age", "saved_age", "metrics")}
@@ -67,26 +65,13 @@ def leave(*, home: HomeOption, json_output: JsonOption = False) -> None:
 
 
 def _set_paused(home: Path, *, paused: bool, json_output: bool) -> None:
-    from gossipfl.errors import HomeError
-    from gossipfl.peer.control import read_requests, write_requests
+    from gossipfl.peer.control import request_pause
     from gossipfl.peer.status import read_status
     from gossipfl.settings import load_settings
 
     place = _home(home)
-    if paused and load_settings(place.settings).rounds.algorithm is not None:
-        raise HomeError(
-            f"the peer in {home} learns in rounds, which wait for it: it cannot pause",
-            remedy="Stop it; the others go on without it.",
-        )
-    try:
-        wanted = replace(read_requests(place.requests), paused=paused)
-    except HomeError:
-        if paused:
-            raise
-        from gossipfl.peer.control import Requests
-
-        wanted = Requests()
-    write_requests(place.requests, wanted)
+    in_rounds = load_settings(place.settings).rounds.algorithm is not None
+    request_pause(place.requests, paused=paused, in_rounds=in_rounds)
 
     def is_done() -> bool:
         conditions = read_status(place.status)["conditions"] if place.status.exists() else []

@@ -25,7 +25,7 @@ _LOOK_SECONDS: Final = 0.25
 
 def add_views(app: typer.Typer) -> None:
     """Add the commands to those of ``gossipfl peer``."""
-    for command in (status, peers, log):
+    for command in (status, peers, log, page):
         app.command()(command)
 
 
@@ -142,3 +142,24 @@ def _seen(home: Path) -> tuple[Home, dict[str, Any] | None, Liveness]:
         return place, None, liveness_of(place, None)
     values = read_status(place.status)
     return place, values, liveness_of(place, values)
+
+
+def page(*, home: HomeOption, json_output: JsonOption = False) -> None:
+    """Print the address of a running peer's page, with the token that its buttons need.
+
+    The token is after #, which browsers send to nobody.
+    """
+    from gossipfl.errors import HomeError
+    from gossipfl.peer.page.token import load_or_create_token
+
+    place, values, liveness = _seen(home)
+    address = None if values is None or liveness.state == "stopped" else values.get("page")
+    if address is None:
+        raise HomeError(
+            f"the peer in {home} has no page now",
+            expected="a running peer with page.enabled",
+            remedy=f"Start it with one: gossipfl peer run --home {home} --page-enabled",
+        )
+    token = load_or_create_token(place.page_token)
+    shown = f"{address}#token={token}"
+    tell({"address": address, "token": token, "url": shown}, [shown], as_json=json_output)

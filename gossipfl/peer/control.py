@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -15,7 +15,15 @@ from gossipfl.errors import HomeError
 from gossipfl.files import named_errors, write_atomically
 from gossipfl.peer.conditions import Conditions
 
-__all__ = ["Pausable", "Requests", "obey", "read_requests", "write_requests"]
+__all__ = [
+    "Pausable",
+    "Requests",
+    "obey",
+    "read_requests",
+    "request_leave",
+    "request_pause",
+    "write_requests",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -82,6 +90,46 @@ def write_requests(path: Path, requests: Requests) -> None:
     """
     with named_errors(f"{path} cannot be written"):
         write_atomically(path, json.dumps(asdict(requests)).encode())
+
+
+def request_pause(path: Path, *, paused: bool, in_rounds: bool) -> None:
+    """Ask a peer to pause, or to go on.
+
+    Parameters
+    ----------
+    path : Path
+        File of requests in its home.
+    in_rounds : bool
+        Whether the peer learns in rounds.
+
+    Raises
+    ------
+    HomeError
+        It cannot pause, or the file cannot be written.
+    """
+    if paused and in_rounds:
+        raise HomeError(
+            f"the peer in {path.parent} learns in rounds, which wait for it: it cannot pause",
+            remedy="Stop it; the others go on without it.",
+        )
+    try:
+        wanted = read_requests(path)
+    except HomeError:
+        if paused:
+            raise
+        wanted = Requests()
+    write_requests(path, replace(wanted, paused=paused))
+
+
+def request_leave(path: Path, *, incarnation: int) -> None:
+    """Ask one start of a peer to say farewell and end.
+
+    Raises
+    ------
+    HomeError
+        The file cannot be written.
+    """
+    write_requests(path, replace(read_requests(path), leaves=incarnation))
 
 
 async def obey(

@@ -37,6 +37,8 @@ from gossipfl.peer.housekeeping import Housekeeping
 from gossipfl.peer.membership.entrance import Entrance
 from gossipfl.peer.membership.troubles import watch_troubles
 from gossipfl.peer.neighbours import Neighbours
+from gossipfl.peer.page.activity import Activity
+from gossipfl.peer.page.opening import Page, open_page
 from gossipfl.peer.relaying import relaying
 from gossipfl.peer.renewal import renew_for_ever
 from gossipfl.peer.rounds.driver import roster_book, take_part_in_rounds
@@ -121,6 +123,8 @@ class Incarnation:
         self._records = RecordWriter(
             self.home.records, incarnation=self.number, settings=self.settings.records
         )
+        self.activity = Activity(self._records.append)
+        self._page: Page | None = None
         self._generator = neighbour_generator(self.settings, self.identity.peer_id)
         if self._resumed is not None:
             self._generator.bit_generator.state = self._resumed.random_state
@@ -196,6 +200,7 @@ class Incarnation:
             conditions=self.conditions.to_values(),
             network=self.counters.to_dict(),
             membership=self._entrance.described(self.host.members.knocks),
+            page=None if self._page is None else self._page.address,
             started=self.began,
             updated=time.time(),
         )
@@ -208,7 +213,10 @@ class Incarnation:
     async def _take_part(self, on_ready: Callable[[], None]) -> None:
         self.participation = self._make_participation()
         self._neighbours = Neighbours(
-            host=self.host, view=self.view, model_ages=self.participation.model_ages
+            host=self.host,
+            view=self.view,
+            model_ages=self.participation.model_ages,
+            merges_from=self.activity.merges_from,
         )
         self.housekeeping = Housekeeping(
             home=self.home,
@@ -235,6 +243,8 @@ class Incarnation:
                 resumed=self._resumed,
             )
         )
+        if self.settings.page.enabled:
+            self._page = await open_page(self)
         on_ready()
         try:
             async with trio.open_nursery() as nursery:
@@ -267,6 +277,8 @@ class Incarnation:
         isolation = (host.connected, settings.network.bootstrap, self.conditions)
         start(warn_of_isolation, *isolation, lambda: self._entrance.why_alone(knocks), name="isolation")
         start(self._neighbours.identify, name="versions")
+        if self._page is not None:
+            start(self._page.run, name="page")
         start(watch_clock, self.conditions, self._records.append, name="clock")
 
     def reload(self, settings: PeerSettings) -> None:
@@ -325,7 +337,7 @@ class Incarnation:
             generator=self._generator,
             settings=self.settings,
             incarnation=self.number,
-            record=self._records.append,
+            record=self.activity.record,
             start_again=self._start_again,
             starts_before=self.starts_before,
             report_double=self._report_double,

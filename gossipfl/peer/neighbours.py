@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -30,11 +30,14 @@ class Neighbours:
     ----------
     model_ages : mapping of str to int
         Ages of the newest models received, by peer id.
+    merges_from : callable
+        Returns how many models of a peer were merged.
     """
 
     host: Host
     view: AddressBook | SampledView
     model_ages: Mapping[str, int]
+    merges_from: Callable[[str], int]
 
     async def identify(self) -> None:
         """Ask every peer that connects, once, which version it runs; until cancelled."""
@@ -62,9 +65,9 @@ class Neighbours:
         -------
         list of dict
             ``peer_id``; ``neighbour``, whether it is in the view; ``connected``; ``addresses``; ``reached_at``,
-            the IP address of the connection; ``failures`` in a row; ``model_age``; ``last_success`` in seconds
-            since 1970; ``round_trip`` in seconds; ``version``, its software as it claims; ``bytes_sent``,
-            ``bytes_received``; ``quarantined``. None where unknown.
+            the IP address of the connection; ``failures`` in a row; ``model_age``; ``merges``, its models merged
+            in this start; ``last_success`` in seconds since 1970; ``round_trip`` in seconds; ``version``, its
+            software as it claims; ``bytes_sent``, ``bytes_received``; ``quarantined``. None where unknown.
         """
         known = {peer.peer_id: peer for peer in self.view.known}
         connected = self.host.connected()
@@ -81,6 +84,7 @@ class Neighbours:
                     "reached_at": reached_at or None,
                     "failures": peer.failures if peer else 0,
                     "model_age": self.model_ages.get(peer_id),
+                    "merges": self.merges_from(peer_id),
                     "last_success": traffic.succeeded_at if traffic else None,
                     "round_trip": self.host.round_trip(peer_id),
                     "version": self.host.identify.agents.get(peer_id),

@@ -9,6 +9,7 @@ from gossipfl.settings.learning import GossipSettings, Schedule, TrainingSetting
 from gossipfl.settings.loading import dump_settings, load_settings, parse_settings
 from gossipfl.settings.membership import MembershipSettings
 from gossipfl.settings.modules import with_modules
+from gossipfl.settings.page import PageSettings
 from gossipfl.settings.peer import (
     BootstrapSettings,
     CheckpointSettings,
@@ -31,6 +32,7 @@ __all__ = [
     "GossipSettings",
     "MembershipSettings",
     "NetworkSettings",
+    "PageSettings",
     "PeerSettings",
     "RecordsSettings",
     "RoundsSettings",

@@ -14,6 +14,7 @@ from gossipfl.settings.learning import GossipSettings, TrainingSettings
 from gossipfl.settings.log import LogSettings
 from gossipfl.settings.membership import MembershipSettings
 from gossipfl.settings.outgoing import MaskSettings, OutgoingSettings, codec_name_in, require_order
+from gossipfl.settings.page import PageSettings
 from gossipfl.settings.rounds import RoundsSettings
 from gossipfl.settings.table import Table
 
@@ -221,6 +222,7 @@ class PeerSettings(Table):
     records: RecordsSettings = Field(default_factory=RecordsSettings)
     evaluation: EvaluationSettings = Field(default_factory=EvaluationSettings)
     log: LogSettings = Field(default_factory=LogSettings)
+    page: PageSettings = Field(default_factory=PageSettings)
     runtime: RuntimeSettings = Field(default_factory=RuntimeSettings)
 
     @property

@@ -59,6 +59,11 @@ class Home:
         return self.directory / "requests.json"
 
     @property
+    def page_token(self) -> Path:
+        """The token of those who may steer the peer over HTTP: a line of text, mode 0600."""
+        return self.directory / "page.token"
+
+    @property
     def log(self) -> Path:
         """The log of ``gossipfl peer run``: lines of JSON; older ones in files ``.1`` and ``.2``."""
         return self.directory / "peer.log"

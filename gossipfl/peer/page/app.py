@@ -1,0 +1,192 @@
+"""The paths of a peer's page and of its interface for programs."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.routing import Route
+
+from gossipfl.errors import (
+    GossipflError,
+    InvalidRequest,
+    MethodNotAllowed,
+    PathUnknown,
+    RequestTooLarge,
+)
+from gossipfl.peer.page.activity import Activity
+from gossipfl.peer.page.guard import refusal
+from gossipfl.peer.page.metrics import CONTENT_TYPE, Metrics
+from gossipfl.peer.page.predicting import Predictor
+
+__all__ = ["STATIC", "Subject", "application", "read_json", "routes_of_files", "with_named_errors"]
+
+STATIC: Final = Path(__file__).with_name("static")
+_TYPES: Final = {
+    "peer.html": "text/html; charset=utf-8",
+    "page.js": "text/javascript; charset=utf-8",
+    "page.css": "text/css; charset=utf-8",
+}
+_BODY_BYTES: Final = 1 << 20
+_BAD: Final = 503
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """What a page shows of a peer, and how it is steered.
+
+    Parameters
+    ----------
+    status, health : callable
+        Return plain values.
+    pause, resume, leave : callable
+        Leave a request in the home.
+    """
+
+    status: Callable[[], dict[str, Any]]
+    health: Callable[[], dict[str, Any]]
+    activity: Activity
+    metrics: Metrics
+    predictor: Predictor
+    steer: Mapping[str, Callable[[], Awaitable[None]]]
+
+
+def application(subject: Subject) -> Starlette:
+    """Return the application of one peer."""
+
+    async def status(_: Request) -> Response:
+        return JSONResponse(subject.status())
+
+    async def peers(_: Request) -> Response:
+        return JSONResponse(subject.status()["peers"])
+
+    async def view(request: Request) -> Response:
+        after, since = _number(request, "after"), _number(request, "since")
+        shown = {
+            "status": subject.status(),
+            "health": subject.health(),
+            "events": subject.activity.events_after(int(after)),
+            "history": subject.activity.history_after(since),
+        }
+        return JSONResponse(shown)
+
+    async def healthz(_: Request) -> Response:
+        health = subject.health()
+        return JSONResponse(health, status_code=200 if health["healthy"] else _BAD)
+
+    async def metrics(_: Request) -> Response:
+        return Response(subject.metrics.text(), media_type=CONTENT_TYPE)
+
+    async def predict(request: Request) -> Response:
+        began = time.perf_counter()
+        values = await read_json(request)
+        if set(values) != {"inputs"}:
+            raise InvalidRequest(
+                "the request has the wrong keys", expected="{'inputs': [[…], …]}", got=sorted(values)[:8]
+            )
+        answer = await subject.predictor.predict(values["inputs"])
+        subject.metrics.predictions.observe(time.perf_counter() - began)
+        return JSONResponse(answer)
+
+    async def steer(request: Request) -> Response:
+        wish = request.path_params["wish"]
+        if wish not in subject.steer:
+            raise PathUnknown("there is no such path", got=repr(request.url.path[:80]))
+        await subject.steer[wish]()
+        return JSONResponse({"requested": wish}, status_code=202)
+
+    reading = {
+        "/api/status": status,
+        "/api/peers": peers,
+        "/api/view": view,
+        "/healthz": healthz,
+        "/metrics": metrics,
+    }
+    return with_named_errors(
+        [
+            *routes_of_files("peer.html"),
+            *(Route(path, endpoint) for path, endpoint in reading.items()),
+            Route("/predict", predict, methods=["POST"]),
+            Route("/api/{wish}", steer, methods=["POST"]),
+        ]
+    )
+
+
+def routes_of_files(page: str) -> list[Route]:
+    """Return the routes of a page's files, which are all there are to be read of the disk."""
+
+    def route(path: str, name: str) -> Route:
+        async def file(_: Request) -> Response:
+            return FileResponse(STATIC / name, media_type=_TYPES[name])
+
+        return Route(path, file)
+
+    return [route("/", page), *(route(f"/{name}", name) for name in ("page.js", "page.css"))]
+
+
+def with_named_errors(routes: list[Route]) -> Starlette:
+    """Return an application of these routes, whose errors are JSON."""
+
+    async def named(_: Request, error: Exception) -> Response:
+        assert isinstance(error, GossipflError)  # noqa: S101 - it is registered for these
+        return refusal(error)
+
+    async def unrouted(request: Request, error: Exception) -> Response:
+        code = error.status_code if isinstance(error, HTTPException) else 400
+        path = repr(request.url.path[:80])
+        if code == MethodNotAllowed.status:
+            return refusal(MethodNotAllowed(f"{path} is not served by {request.method[:16]}"))
+        if code == PathUnknown.status:
+            return refusal(PathUnknown("there is no such path", got=path))
+        return refusal(InvalidRequest("the request cannot be understood"))
+
+    return Starlette(
+        routes=routes,
+        exception_handlers={GossipflError: named, HTTPException: unrouted},
+    )
+
+
+async def read_json(request: Request) -> dict[str, Any]:
+    """Return the body of a request, an object of JSON.
+
+    Raises
+    ------
+    RequestTooLarge, InvalidRequest
+    """
+    if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
+        raise InvalidRequest("the body has the wrong type", expected="Content-Type: application/json")
+    body = bytearray()
+    async for part in request.stream():
+        body += part
+        if len(body) > _BODY_BYTES:
+            raise RequestTooLarge("the body is too large", expected=f"at most {_BODY_BYTES} bytes")
+    try:
+        values = json.loads(body, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise InvalidRequest("the body is no JSON", got=str(error)[:80]) from error
+    if not isinstance(values, dict):
+        raise InvalidRequest("the body is no object", expected="an object", got=type(values).__name__)
+    return values
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is no number of JSON")
+
+
+def _number(request: Request, name: str) -> float:
+    text = request.query_params.get(name, "0")
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < 1e15:
+        raise InvalidRequest(f"{name} is no number", expected="0 or more", got=repr(text[:40]))
+    return value

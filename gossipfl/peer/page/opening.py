@@ -1,0 +1,121 @@
+"""The page of one start of a peer: its address, and the task that serves it."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from gossipfl.errors import SettingError
+from gossipfl.peer.control import request_leave, request_pause
+from gossipfl.peer.page.health import health_of, patience_before_stalled
+from gossipfl.peer.page.token import load_or_create_token
+
+if TYPE_CHECKING:
+    from gossipfl.peer.incarnation import Incarnation
+
+__all__ = ["Page", "open_page", "require_libraries"]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """A page that listens already.
+
+    Parameters
+    ----------
+    address : str
+        URL without the token.
+    run : callable
+        Serves it until cancelled.
+    """
+
+    address: str
+    run: Callable[[], Awaitable[None]]
+
+
+def require_libraries() -> None:
+    """Require the libraries that serve a page.
+
+    Raises
+    ------
+    SettingError
+        One is not installed.
+    """
+    needed = {"starlette": "starlette", "hypercorn": "hypercorn", "prometheus_client": "prometheus-client"}
+    missing = [name for module, name in needed.items() if importlib.util.find_spec(module) is None]
+    if missing:
+        raise SettingError(
+            f"a page needs {', '.join(missing)}, which is not installed",
+            remedy="Install it: pip install 'gossipfl[page]'.",
+        )
+
+
+async def open_page(peer: Incarnation) -> Page:
+    """Listen for requests to a peer's page.
+
+    Raises
+    ------
+    SettingError
+        A library is not installed, or the port cannot be listened at.
+    HomeError
+        The token cannot be read or written.
+    """
+    require_libraries()
+    from gossipfl.peer.page.app import Subject, application
+    from gossipfl.peer.page.guard import Guard
+    from gossipfl.peer.page.metrics import Metrics
+    from gossipfl.peer.page.predicting import Predictor
+    from gossipfl.peer.page.serving import listen, serve
+
+    token = await trio.to_thread.run_sync(load_or_create_token, peer.home.page_token)
+    listener, port = await listen(peer.settings.page.port)
+
+    def status() -> dict[str, Any]:
+        return peer.status().to_dict()
+
+    def health() -> dict[str, Any]:
+        return health_of(
+            peer.conditions.to_values(),
+            seconds_since_change=peer.activity.seconds_since_change,
+            patience=patience_before_stalled(peer.settings),
+        )
+
+    metrics = Metrics(status, peer.activity, is_healthy=lambda: bool(health()["healthy"]))
+    app = application(
+        Subject(
+            status=status,
+            health=health,
+            activity=peer.activity,
+            metrics=metrics,
+            predictor=Predictor(peer.task, peer.data, lambda: peer.learner.state),
+            steer=_steering(peer),
+        )
+    )
+    guarded = Guard(app, port=port, token=token, count=lambda code: metrics.requests.labels(str(code)).inc())
+
+    async def run() -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(peer.activity.sample_for_ever, peer.status)
+            nursery.start_soon(serve, guarded, listener)
+
+    address = f"http://127.0.0.1:{port}/"
+    logger.info("the page is at %s (gossipfl peer page --home %s)", address, peer.home.directory)
+    return Page(address=address, run=run)
+
+
+def _steering(peer: Incarnation) -> dict[str, Callable[[], Awaitable[None]]]:
+    path = peer.home.requests
+    pause = partial(request_pause, path, in_rounds=peer.settings.rounds.algorithm is not None)
+    wishes: dict[str, Callable[[], None]] = {
+        "pause": partial(pause, paused=True),
+        "resume": partial(pause, paused=False),
+        "leave": partial(request_leave, path, incarnation=peer.number),
+    }
+    return {name: partial(trio.to_thread.run_sync, wish) for name, wish in wishes.items()}
