@@ -82,19 +82,20 @@ def synchronise_directory(path: Path) -> None:
         os.close(descriptor)
 
 
-def write_atomically(path: Path, content: bytes, *, durable: bool = True) -> None:
+def write_atomically(path: Path, *content: bytes | memoryview, durable: bool = True) -> None:
     """Replace a file's content at once.
 
     Parameters
     ----------
     path : Path
         Its directory must exist.
-    content : bytes
+    content : bytes or memoryview
+        One part after the other.
     durable : bool
         Whether to wait until the disk has it (fsync of file and directory). Without, the replacement is
         still all or nothing for other processes, but may be lost with the machine's power.
     """
-    temporary = _written(path, content, durable=durable)
+    temporary = _written(path, *content, durable=durable)
     try:
         temporary.replace(path)
     except BaseException:
@@ -219,13 +220,14 @@ class AppendedFile:
             os.close(self._descriptor)
 
 
-def _written(path: Path, content: bytes, *, durable: bool) -> Path:
+def _written(path: Path, *content: bytes | memoryview, durable: bool) -> Path:
     """Write a temporary file beside ``path``."""
     temporary = temporary_beside(path)
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         try:
-            _write_all(descriptor, content)
+            for part in content:
+                _write_all(descriptor, part)
             if durable:
                 os.fsync(descriptor)
         finally:
@@ -241,7 +243,7 @@ def _forget(temporary: Path) -> None:
         temporary.unlink()
 
 
-def _write_all(descriptor: int, content: bytes) -> None:
-    view = memoryview(content)
+def _write_all(descriptor: int, content: bytes | memoryview) -> None:
+    view = memoryview(content).cast("B")
     while view:
         view = view[os.write(descriptor, view) :]

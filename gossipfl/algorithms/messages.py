@@ -68,6 +68,9 @@ class Message:
         Further rows, ``[B]`` or ``[B, K]`` each, of the rows' dtype: those that `Behaviour.carries` names.
     part : Tensor, optional
         Int64 ``[B]``: which part was sent (`Sharing.chosen`); None where models are sent whole.
+    is_spent : bool
+        Whether nobody else has use for ``shared``, so that what becomes of it may be written there: models may be
+        large.
 
     Examples
     --------
@@ -80,6 +83,7 @@ class Message:
     ages: Tensor
     carried: Mapping[str, Tensor] = field(default_factory=dict)
     part: Tensor | None = None
+    is_spent: bool = False
 
     @property
     def size(self) -> int:
@@ -135,6 +139,11 @@ class Behaviour:
     flow: Flow = PROACTIVE
     codec: str | None = None
     simulated_only: str | None = None
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether messages are whole models and nothing else, on which nodes train."""
+        return self.trains == "receipt" and not self.carries and self.sharing.kind == "whole"
 
     def __post_init__(self) -> None:
         wrong = [name for name in self.carries if not _NAME.fullmatch(name)]

@@ -12,6 +12,7 @@ from gossipfl.network.joining import ask_for_grant
 from gossipfl.network.knocks import Knocks
 from gossipfl.network.limits import NetworkLimits
 from gossipfl.network.log_limits import limited_logger
+from gossipfl.network.memory import Reservation, RowMemory
 from gossipfl.network.opening import open_host
 from gossipfl.network.pinging import ping
 from gossipfl.network.rates import SenderRates
@@ -28,6 +29,8 @@ __all__ = [
     "NetworkCounters",
     "NetworkLimits",
     "PeerAddress",
+    "Reservation",
+    "RowMemory",
     "Scope",
     "Screen",
     "SenderRates",

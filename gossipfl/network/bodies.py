@@ -9,6 +9,7 @@ import weakref
 from typing import Final
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 __all__ = ["BodyBuffers"]
@@ -29,11 +30,11 @@ class BodyBuffers:
         sender merely announces costs no memory: pages are allocated as they are written.
         """
         if size < _LEAST_BYTES_KEPT:
-            return np.empty(size, dtype=np.uint8).data
+            return _aligned(size).data
         memory = self._spare if self._spare is not None and self._spare.nbytes == size else None
         self._spare = None
         if memory is None:
-            memory = np.empty(size, dtype=np.uint8)
+            memory = _aligned(size)
         # Every view and tensor made from the buffer refers to this array, not to the one behind it.
         lent = memory[:]
         weakref.finalize(lent, self._take_back, memory).atexit = False
@@ -41,3 +42,8 @@ class BodyBuffers:
 
     def _take_back(self, memory: NDArray[np.uint8]) -> None:
         self._spare = memory
+
+
+def _aligned(size: int) -> NDArray[np.uint8]:
+    """Bytes that begin where torch's own tensors would: products may depend on it."""
+    return torch.empty(size, dtype=torch.uint8).numpy()

@@ -84,18 +84,22 @@ class Exchanger:
             raise
         except Exception as error:  # a bug on this side must fail this exchange, not its caller's nursery
             _log.exception("an exchange failed")
-            failed = ExchangeFailed("the exchange failed on this side", got=type(error).__name__)
-            self.counters.count_failed(failed)
-            raise failed from error
+            what = type(error).__name__
+            raise self._counted(ExchangeFailed("the exchange failed on this side", got=what)) from error
         finally:
             neighbour.users -= 1
         if deadline.cancelled_caught:
-            timed_out = ExchangeTimedOut(
-                f"the exchange with {peer_id} did not end in time", expected=f"at most {seconds:g} s"
+            raise self._counted(
+                ExchangeTimedOut(
+                    f"the exchange with {peer_id} did not end in time", expected=f"at most {seconds:g} s"
+                )
             )
-            self.counters.count_failed(timed_out)
-            raise timed_out
         return reply
+
+    def _counted(self, error: ExchangeFailed) -> ExchangeFailed:
+        """Count and return an error. As a variable where it is raised it would keep all that is in use there."""
+        self.counters.count_failed(error)
+        return error
 
     async def keep_tidy(self) -> None:
         """Close idle streams, until cancelled."""
@@ -157,6 +161,7 @@ class Exchanger:
             except AnsweredEarly:  # refused before everything was sent: the reply says why
                 in_step = False
             await stream.wait_readable()
+            frame.release()  # its row may be large, and the reply slow
             received = await receive(
                 stream, expectation=self.expectation, kinds=REPLIES[frame.kind], bodies=self.bodies
             )

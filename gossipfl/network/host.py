@@ -24,6 +24,7 @@ from gossipfl.network.identity import Identity
 from gossipfl.network.limits import NetworkLimits
 from gossipfl.network.listening import Listening
 from gossipfl.network.members import Members
+from gossipfl.network.memory import RowMemory
 from gossipfl.network.newcomers import Newcomers
 from gossipfl.network.noise.upgrade import SecuredSocket, Upgrader
 from gossipfl.network.pinging import PING_LIMITS, PING_PROTOCOL, answer_pings
@@ -105,6 +106,7 @@ class Host:
             observed=lambda host, observer: self.observed(host, observer=observer),
         )
         bodies = BodyBuffers()
+        self.memory = RowMemory(limits.inbound_bytes)
         self._server = Server(
             limits=limits,
             expectation=expectation,
@@ -113,6 +115,7 @@ class Host:
             standing=self.standing,
             services=self.services,
             punish=self._punish,
+            memory=self.memory,
         )
         self._exchanger = Exchanger(
             limits=limits,

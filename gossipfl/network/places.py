@@ -13,6 +13,7 @@ import trio
 from gossipfl.errors import ExchangeTimedOut, GossipflError, PeerBusy
 from gossipfl.network.addresses import prefix_of
 from gossipfl.network.limits import NetworkLimits
+from gossipfl.network.memory import Reservation, RowMemory
 
 __all__ = ["Place", "Places"]
 
@@ -39,8 +40,8 @@ class Place:
         Returns the bytes transferred in this phase; None while this side is working.
     size : int
         Bytes to transfer in this phase, as far as they are known.
-    reserved : int
-        Bytes of memory.
+    reservation : Reservation or None
+        Memory for its frame.
     lost : GossipflError or None
         The reason why the place was taken away.
     """
@@ -52,7 +53,7 @@ class Place:
     since: float
     moved: Callable[[], int] | None = None
     size: int = 0
-    reserved: int = 0
+    reservation: Reservation | None = None
     lost: GossipflError | None = None
 
     def wait_for(self, size: int, moved: Callable[[], int]) -> None:
@@ -67,6 +68,11 @@ class Place:
         """Return the bytes a second in this phase."""
         return 0.0 if self.moved is None else self.moved() / max(now - self.since, 1e-3)
 
+    def hand_over(self) -> None:
+        """Release the memory, for which somebody else accounts from now on."""
+        if self.reservation is not None:
+            self.reservation.release()
+
     def lose(self, error: GossipflError) -> None:
         """Take the place away."""
         self.lost = error
@@ -80,14 +86,10 @@ class Places:
     network displaces the slowest exchange without standing from the network that holds most places.
     """
 
-    def __init__(self, limits: NetworkLimits) -> None:
+    def __init__(self, limits: NetworkLimits, memory: RowMemory | None = None) -> None:
         self._limits = limits
+        self.memory = memory or RowMemory(limits.inbound_bytes)
         self.taken: list[Place] = []
-
-    @property
-    def reserved_bytes(self) -> int:
-        """Memory for all frames in transit."""
-        return sum(place.reserved for place in self.taken)
 
     @contextmanager
     def take(
@@ -112,21 +114,19 @@ class Places:
         try:
             yield place
         finally:
+            place.hand_over()
             if place in self.taken:
                 self.taken.remove(place)
 
     def reserve(self, place: Place, size: int) -> None:
-        """Reserve memory for a frame of `size` bytes; a single frame is admitted whatever its size.
+        """Reserve memory for a frame that takes `size` bytes until it is merged.
 
         Raises
         ------
         PeerBusy
             Too much is reserved.
         """
-        reserved = self.reserved_bytes
-        if reserved and reserved + size > self._limits.inbound_bytes:
-            raise PeerBusy("too many bytes are in transit")
-        place.reserved += size
+        place.reservation = self.memory.reserve(size)
 
     async def keep_pace(self) -> None:
         """End exchanges that are too slow to finish in time, until cancelled.
@@ -174,4 +174,5 @@ class Places:
             raise PeerBusy("too many exchanges are in progress")
         slowest = min(giving_way, key=lambda place: (-crowds[place.prefix], place.pace(now)))
         self.taken.remove(slowest)
+        slowest.hand_over()
         slowest.lose(PeerBusy("the place was needed for another peer"))

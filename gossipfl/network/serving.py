@@ -15,6 +15,7 @@ from gossipfl.network.counters import NetworkCounters
 from gossipfl.network.failures import StreamEnded, StreamFailure
 from gossipfl.network.limits import NetworkLimits
 from gossipfl.network.log_limits import limited_logger
+from gossipfl.network.memory import RowMemory
 from gossipfl.network.multistream import accept
 from gossipfl.network.places import Place, Places
 from gossipfl.network.protocol import EXCHANGE_PROTOCOL, REQUESTS
@@ -23,7 +24,16 @@ from gossipfl.network.receiving import decode, receive
 from gossipfl.network.services import Services
 from gossipfl.network.standing import Standing
 from gossipfl.network.yamux.stream import Stream
-from gossipfl.wire import AnyHeader, AnyMessage, Expectation, Frame, ReceivedFrame, Refusal, encode
+from gossipfl.wire import (
+    AnyHeader,
+    AnyMessage,
+    Expectation,
+    Frame,
+    ReceivedFrame,
+    Refusal,
+    decoded_bytes,
+    encode,
+)
 
 __all__ = ["Handler", "Screen", "Server"]
 
@@ -51,6 +61,8 @@ class Server:
         Answer streams of other protocols.
     punish : callable
         Called with the peer's id and the error of every refusal, after the refusal has been sent.
+    memory : RowMemory
+        For received rows.
     """
 
     limits: NetworkLimits
@@ -60,12 +72,13 @@ class Server:
     standing: Standing
     services: Services
     punish: Callable[[str, GossipflError], None]
+    memory: RowMemory
 
     def __post_init__(self) -> None:
         self._rates = PeerRates(
             frames_per_second=self.limits.frames_per_second, bytes_per_second=self.limits.bytes_per_second
         )
-        self.places = Places(self.limits)
+        self.places = Places(self.limits, self.memory)
         self.handler: Handler | None = None
         self.screen: Screen | None = None
 
@@ -114,6 +127,7 @@ class Server:
         peer_id = connection.peer_id
         in_step = False
         place: Place | None = None
+        reply: Frame | None = None
         connection.begin_exchange()
         try:
             with trio.move_on_after(self.limits.exchange_seconds) as deadline:
@@ -124,13 +138,11 @@ class Server:
                         is_valued=self.standing.is_valued(peer_id),
                         scope=deadline,
                     ) as place:
-                        frame = await self._receive(connection, stream, place)
+                        received = [await self._receive(connection, stream, place)]
                         in_step = True
-                        place.work()
-                        message = await decode(frame)
-                        self.counters.count_received(frame.size, peer_id=peer_id)
-                        reply = await self._handle(peer_id, message)
-                        place.wait_for(reply.size, lambda: reply.size - stream.unsent)
+                        reply = await self._reply_to(peer_id, received, place)
+                        size = reply.size
+                        place.wait_for(size, lambda: size - stream.unsent)
                         await stream.write_all(reply.buffers)
                 except (MessageRefused, ExchangeFailed) as error:
                     self.counters.count_refused(error)
@@ -139,14 +151,25 @@ class Server:
                         stream.close()
                     self.punish(peer_id, error)
                     return in_step
-                self.counters.count_sent(reply.size, peer_id=peer_id)
+                self.counters.count_sent(size, peer_id=peer_id)
                 self.counters.count_success(peer_id=peer_id)
                 self.standing.prove(peer_id)
         finally:
             connection.end_exchange()
+            if reply is not None:
+                reply.release()
         if deadline.cancelled_caught:
             await self._cut(peer_id, stream, place)
         return not deadline.cancelled_caught
+
+    async def _reply_to(self, peer_id: str, received: list[ReceivedFrame], place: Place) -> Frame:
+        """Answer the one frame of a list, in which nothing remains: its row may be large, and the reply slow."""
+        place.work()
+        message = await decode(received[0])
+        self.counters.count_received(received.pop().size, peer_id=peer_id)
+        reply = await self._handle(peer_id, message)
+        place.hand_over()
+        return reply
 
     async def _receive(self, connection: Connection, stream: Stream, place: Place) -> ReceivedFrame:
         before = stream.received
@@ -155,7 +178,8 @@ class Server:
             self._rates.charge(connection.peer_id, size, now=trio.current_time())
             if self.screen is not None:
                 self.screen(connection.peer_id, header)
-            self.places.reserve(place, size)
+            if header.kind.has_body:
+                self.places.reserve(place, size + decoded_bytes(header, self.expectation))
             place.size = size
 
         place.wait_for(_FIRST_BYTES, lambda: stream.received - before)

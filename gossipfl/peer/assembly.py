@@ -42,6 +42,9 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
+_MOST_IN_ROUNDS = 1_000_000_000
+_LEAST_ROWS = 2.5  # one that arrives and one that is merged, either of them once more in half precision
+
 
 def warn_of_threads(threads: int) -> None:
     """Warn if torch is to use more threads than there are cores, which slows it down."""
@@ -181,8 +184,13 @@ def bootstrap_peers(settings: PeerSettings) -> list[PeerDescriptor]:
     ]
 
 
-def network_limits(settings: PeerSettings) -> NetworkLimits:
+def network_limits(settings: PeerSettings, *, row_bytes: int) -> NetworkLimits:
     """Return the limits on others' use of this peer.
+
+    Parameters
+    ----------
+    row_bytes : int
+        Memory of what a message of another peer holds.
 
     Raises
     ------
@@ -191,9 +199,13 @@ def network_limits(settings: PeerSettings) -> NetworkLimits:
     """
     network = settings.network
     connections = room_for_connections(network.connections)
+    # In rounds all neighbours' rows are waited for, and none is refused in favour of another.
+    in_rounds = settings.rounds.algorithm is not None
+    least = _MOST_IN_ROUNDS if in_rounds else settings.exchange.incoming_bytes
     return NetworkLimits(
         connections=connections,
         connections_per_address=min(network.connections_per_address, connections),
+        inbound_bytes=max(least, int(_LEAST_ROWS * row_bytes)),
         frames_per_second=network.frames_per_second,
         bytes_per_second=network.bytes_per_second,
         dial_seconds=network.dial_seconds,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -13,6 +14,7 @@ from gossipfl.errors import IdentityInUseTwice
 from gossipfl.network import Handler, Host, Screen
 from gossipfl.peer.control import Pausable
 from gossipfl.peer.gossip.events import State
+from gossipfl.peer.store.good_versions import GoodVersion, InMemory
 from gossipfl.settings import PeerSettings
 from gossipfl.tasks import Dataset, Task
 from gossipfl.training import Trainer
@@ -32,6 +34,10 @@ class Learning(Protocol):
 
     def keep(self, state: State) -> None:
         """Record that this state has been saved."""
+        ...
+
+    def at_rest(self) -> AbstractAsyncContextManager[object]:
+        """Let no large model change meanwhile."""
         ...
 
     async def run(self) -> None:
@@ -59,6 +65,8 @@ class Parts:
         Called with an incarnation, restarts the peer with a higher one; returns if that is impossible now.
     report_double : callable
         Called with an error when an identity is in use twice.
+    kept : callable
+        Keeps a state that has just been saved.
     starts_before : int
         Earlier starts in this process.
     away_seconds : float
@@ -76,6 +84,7 @@ class Parts:
     record: Callable[[Mapping[str, Any]], None]
     start_again: Callable[[int], Awaitable[None]]
     report_double: Callable[[IdentityInUseTwice], None]
+    kept: Callable[[State], GoodVersion] = InMemory
     starts_before: int = 0
     away_seconds: float = 0.0
 

@@ -83,8 +83,9 @@ class Housekeeping:
 
     async def evaluate(self) -> None:
         """Evaluate the model on the test samples now."""
-        state = self.learner.state
-        values = await run_abandonable(self._evaluate, state.nodes.rows)
+        async with self.learner.at_rest():
+            state = self.learner.state
+            values = await run_abandonable(self._evaluate, state.nodes.rows)
         self.metrics = {name: float(value[0]) for name, value in values.items()}
         measured = {name: value if math.isfinite(value) else None for name, value in self.metrics.items()}
         self.records.append({"kind": "evaluation", "event": state.event, "age": state.age, **measured})
@@ -98,9 +99,10 @@ class Housekeeping:
         """Save a checkpoint every ``period()`` seconds; disk errors are reported, and saving is tried again."""
         while True:
             await trio.sleep(period())
-            await self._save_or_warn()
+            await self.save_or_warn()
 
-    async def _save_or_warn(self) -> None:
+    async def save_or_warn(self) -> None:
+        """Save a checkpoint now; a disk error is only reported."""
         try:
             await self.save()
         except HomeError as error:
@@ -135,6 +137,10 @@ class Housekeeping:
         HomeError
             The disk failed; the previous checkpoint is still there.
         """
+        async with self.learner.at_rest():
+            await self._save()
+
+    async def _save(self) -> None:
         state = self.learner.state
         if has_diverged(state.nodes.rows, self._first_rows):
             if not self._diverged:

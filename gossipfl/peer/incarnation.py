@@ -8,6 +8,7 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import closing
 from dataclasses import InitVar, dataclass, replace
+from pathlib import Path
 
 import trio
 
@@ -31,7 +32,7 @@ from gossipfl.peer.gossip.doubles import LASTING_SECONDS
 from gossipfl.peer.gossip.driver import sampled_view, take_part_in_gossip
 from gossipfl.peer.gossip.isolation import warn_of_isolation
 from gossipfl.peer.gossip.learner import Learner
-from gossipfl.peer.gossip.plan import GossipPlan, gossip_plan
+from gossipfl.peer.gossip.plan import GossipPlan, begun_nodes, gossip_plan
 from gossipfl.peer.gossip.view import SampledView
 from gossipfl.peer.housekeeping import Housekeeping
 from gossipfl.peer.membership.entrance import Entrance
@@ -44,14 +45,16 @@ from gossipfl.peer.renewal import renew_for_ever
 from gossipfl.peer.rounds.driver import roster_book, take_part_in_rounds
 from gossipfl.peer.start_record import start_record
 from gossipfl.peer.status import PeerStatus
+from gossipfl.peer.store.checkpoint import load_checkpoint
+from gossipfl.peer.store.good_versions import is_large, kept_on_disk
 from gossipfl.peer.store.home import Home
 from gossipfl.peer.store.ports import recall_ports, remember_ports
 from gossipfl.peer.store.records import RecordWriter
 from gossipfl.rounds import RoundsPlan, plan_of, started
 from gossipfl.settings import PeerSettings
 from gossipfl.tasks import Dataset, Task
-from gossipfl.training import Trainer
-from gossipfl.wire import Expectation
+from gossipfl.training import Nodes, Trainer
+from gossipfl.wire import Expectation, row_bytes
 
 __all__ = ["Incarnation"]
 
@@ -100,14 +103,11 @@ class Incarnation:
     def __post_init__(self, beyond: int) -> None:
         self._beyond: int | None = None
         self._leaves = False
-        self._resumed = checkpoint_of(
-            self.home, self.task, self.trainer, rounds=self.settings.rounds.algorithm
-        )
+        checkpoint = checkpoint_of(self.home, self.task, self.trainer, rounds=self.settings.rounds.algorithm)
         state = (
-            resumed_state(self._resumed)
-            if self._resumed
-            else first_state(self.task, self.trainer, self.settings)
+            resumed_state(checkpoint) if checkpoint else first_state(self.task, self.trainer, self.settings)
         )
+        self._resumed = checkpoint.without_model() if checkpoint else None
         outgoing = outgoing_of(self.settings, self.task)
         self._plan: RoundsPlan | GossipPlan
         if self.settings.rounds.algorithm is not None:
@@ -117,7 +117,7 @@ class Incarnation:
             self._state = replace(state, nodes=started(state.nodes, state.event, self._plan, self.task))
         else:
             self._plan = gossip_plan(self.settings, self.task, state.nodes)
-            self._state = replace(state, nodes=self._plan.nodes)
+            self._state = replace(state, nodes=begun_nodes(state.nodes, self._plan.algorithm))
         self.number = self.home.next_incarnation(beyond=beyond)
         note_clock_behind(self.conditions, self.number)
         self._records = RecordWriter(
@@ -167,7 +167,7 @@ class Incarnation:
                 listen=network.listen,
                 announce=network.announce or None,
                 last_ports=recall_ports(self.home.ports),
-                limits=network_limits(self.settings),
+                limits=network_limits(self.settings, row_bytes=row_bytes(expectation)),
                 threshold=self._entrance.threshold,
                 counters=self.counters,
             ) as self.host:
@@ -212,6 +212,7 @@ class Incarnation:
 
     async def _take_part(self, on_ready: Callable[[], None]) -> None:
         self.participation = self._make_participation()
+        del self._state  # which the learner has now
         self._neighbours = Neighbours(
             host=self.host,
             view=self.view,
@@ -245,6 +246,8 @@ class Incarnation:
         )
         if self.settings.page.enabled:
             self._page = await open_page(self)
+        if isinstance(self.learner, Learner) and is_large(self.learner.state.nodes):
+            await self.housekeeping.save_or_warn()  # so that no second copy stays in memory to go back to
         on_ready()
         try:
             async with trio.open_nursery() as nursery:
@@ -341,6 +344,7 @@ class Incarnation:
             start_again=self._start_again,
             starts_before=self.starts_before,
             report_double=self._report_double,
+            kept=kept_on_disk(self.home.checkpoint, self._read_nodes),
             away_seconds=resumed.away_seconds(now=time.time()) if resumed else 0.0,
         )
         saved = resumed.view if resumed else ()
@@ -349,6 +353,10 @@ class Incarnation:
             return take_part_in_rounds(parts, self._plan, book)
         self.view = view = sampled_view(parts, self.home.acquaintances, saved)
         return take_part_in_gossip(parts, self._plan, view, directory=self.home.directory)
+
+    def _read_nodes(self, checkpoint: Path) -> Nodes:
+        size = self.trainer.optimiser_state_size
+        return load_checkpoint(checkpoint, self.task, optimiser_state_size=size).nodes
 
     def _report_double(self, error: IdentityInUseTwice) -> None:
         self.counters.count_refused(error)

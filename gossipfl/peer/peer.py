@@ -14,6 +14,7 @@ from torch import nn
 
 from gossipfl.errors import HomeError
 from gossipfl.network import NetworkCounters, load_or_create_identity
+from gossipfl.peer.allocator import return_large_blocks
 from gossipfl.peer.assembly import trainer_of, warn_of_lost_identity, warn_of_threads
 from gossipfl.peer.conditions import Conditions
 from gossipfl.peer.gossip.plan import gossip_algorithm, in_full
@@ -24,6 +25,7 @@ from gossipfl.peer.renewal import require_renewable
 from gossipfl.peer.rounds.driver import in_rounds
 from gossipfl.peer.saved_model import saved_model
 from gossipfl.peer.status import PeerStatus
+from gossipfl.peer.store.good_versions import LARGE_BYTES
 from gossipfl.peer.store.home import Home
 from gossipfl.peer.store.versions import bring_up_to_date, said_of_restoring
 from gossipfl.peer.threads import run_abandonable
@@ -115,6 +117,8 @@ class Peer:
                 self.conditions.note("restored", restored)
             warn_of_lost_identity(self.home)
             warn_of_threads(self.settings.runtime.threads)
+            if 4 * self.task.layout.size >= LARGE_BYTES:
+                return_large_blocks()
             identity = load_or_create_identity(self.home.directory)
             self.settings = self._complete_settings(identity.peer_id)
             data = await run_abandonable(self.task.dataset)

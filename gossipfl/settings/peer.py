@@ -60,7 +60,9 @@ class ExchangeSettings(Table):
     patience: float = Field(10.0, gt=0)
     """seconds without enough received models after which a peer trains alone"""
     mailbox: int = Field(16, gt=0)
-    """received models that may wait to be merged; more are refused"""
+    """received models that may wait to be merged; more are refused, but for newer ones of the same senders"""
+    incoming_bytes: int = Field(256_000_000, gt=0)
+    """memory for models that are being received or wait to be merged; two of them have room in any case"""
     deadline: float = Field(20.0, gt=0)
     """seconds in which an exchange succeeds, or has failed"""
     join_models: int = Field(3, ge=0)

@@ -29,14 +29,17 @@ logger = logging.getLogger(__name__)
 _SEED = 0
 _SAMPLES_TRIED = 2
 _TOLERANCE = 1e-3
+_LARGE = 2**22  # numbers; of a smaller row a copy costs nothing
+_ALIGNMENT = 64  # bytes: torch's own; products may depend on where their factors lie
 
 
 @dataclass(frozen=True, slots=True)
 class _Habits:
-    """Whether an evaluation draws random numbers, writes into the samples, or differentiates by itself."""
+    """Whether an evaluation draws random numbers, writes into samples or rows, or differentiates by itself."""
 
     draws: bool
     changes_samples: bool
+    changes_rows: bool = True
     differentiates: bool = False
 
 
@@ -66,6 +69,7 @@ class Evaluator:
         name: str,
     ) -> None:
         self._module, self._layout, self._objective = module.eval(), layout, objective
+        _release_memory(module, layout)  # every call brings its own
         self._metrics, self._name = metrics, name
         self._habits: _Habits | None = None
         self._batched: bool | None = None
@@ -98,14 +102,17 @@ class Evaluator:
         return {name: torch.stack([one[name] for one in each]) for name in each[0]}
 
     def _tensors(self, row: Tensor) -> dict[str, Tensor]:
-        """Parameters, differentiable like a module's, and buffers."""
-        tensors = to_tensors(row.clone(), self._layout)
+        """Parameters, differentiable like a module's, and buffers: parts of the row."""
+        tensors = to_tensors(row, self._layout)
         for entry in self._layout.entries:
             if entry.group != "untrained":
                 tensors[entry.name].requires_grad_()
         return tensors
 
     def _alone(self, row: Tensor, inputs: Tree, targets: Tree) -> dict[str, Tensor]:
+        can_be_used = self._habits is not None and not self._habits.changes_rows
+        if not (can_be_used and row.numel() >= _LARGE and row.data_ptr() % _ALIGNMENT == 0):
+            row = row.clone()
         return self._measure(self._tensors(row), inputs, targets)
 
     def _measure(self, tensors: dict[str, Tensor], inputs: Tree, targets: Tree) -> dict[str, Tensor]:
@@ -142,8 +149,11 @@ class Evaluator:
         """
         given = copied((inputs, targets))
         try:
+            used = row.clone()
             with seeded(_SEED, *self._generators), watched() as drawn:
-                first = self._measured(self._tensors(row), *given)
+                first = self._measured(self._tensors(used), *given)
+            changes_rows = not torch.equal(used, row)
+            del used
             second = self._alone(row, inputs, targets)
         except Exception:  # so few samples may be too few: what fails on all of them is named there
             return self._differentiating(row, inputs, targets)
@@ -159,6 +169,7 @@ class Evaluator:
         return _Habits(
             draws=bool(drawn) or bool(self._generators),
             changes_samples=any(leaf._version for leaf in leaves(given) if isinstance(leaf, Tensor)),
+            changes_rows=changes_rows,
         )
 
     def _differentiating(self, row: Tensor, inputs: Tree, targets: Tree) -> _Habits:
@@ -188,6 +199,14 @@ class Evaluator:
             for name, values in together.items()
             for place, one in enumerate(alone)
         )
+
+
+def _release_memory(module: nn.Module, layout: Layout) -> None:
+    """Let the tensors that are in rows take up no memory, but keep their form."""
+    tensors = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+    for entry in layout.entries:
+        tensor = tensors[entry.name]
+        tensor.data = tensor.data.new_zeros(()).expand(tensor.shape)
 
 
 def _first(tree: Tree) -> Tree:

@@ -226,7 +226,7 @@ class Task:
             "loss": name_of(self.loss),
             "metrics": sorted(self.metrics),
             **({} if self.transform is None else {"transform": name_of(self.transform)}),
-            "start": [self.start, self.seed, hashlib.sha256(shared.numpy().tobytes()).hexdigest()],
+            "start": [self.start, self.seed, hashlib.sha256(shared.numpy().data).hexdigest()],
             "constants": constants_digest(self.build_module(), self.share).hex(),
         }
         return hashlib.sha256(json.dumps(agreed, sort_keys=True).encode()).digest()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -15,7 +15,7 @@ from torch.func import vmap
 from gossipfl.codecs import is_finite
 from gossipfl.errors import InvalidTask
 from gossipfl.randomness import seeded
-from gossipfl.rows import Entry, Layout, to_row
+from gossipfl.rows import Entry, Layout
 from gossipfl.tasks.batchable import BatchableOperators
 from gossipfl.tasks.objective import Objective
 from gossipfl.tasks.samples import Tree, call_module, copied, map_leaves, take
@@ -74,12 +74,14 @@ class RowGradients:
     _layout: Layout
     _loss: Loss
     _habits: Habits
-    _example: tuple[Tensor, Tree, Tree]
+    _example: tuple[Tree, Tree]
+    _initial_row: Callable[[], Tensor]
+    dtype: torch.dtype
 
-    @property
-    def dtype(self) -> torch.dtype:
-        """Dtype of the rows."""
-        return self._example[0].dtype
+    @cached_property
+    def _known_row(self) -> Tensor:
+        """The row that the module was tried with; a peer, with its one row, never needs it again."""
+        return self._initial_row()
 
     @property
     def draws(self) -> bool:
@@ -119,7 +121,7 @@ class RowGradients:
 
     def _require_same(self) -> None:
         """Require that two rows together give what each gives alone."""
-        row, inputs, targets = self._example
+        row, (inputs, targets) = self._known_row, self._example
         generator = torch.Generator().manual_seed(0)
         noise = 0.01 * torch.randn(self._layout.trainable_size, generator=generator).to(row.dtype)
         other = row.clone()
@@ -158,7 +160,7 @@ class RowGradients:
 
     def _is_fixed_alike(self, rows: Tensor) -> bool:
         """Whether what never changes is in all rows as the module has it itself."""
-        known, fixed = self._example[0], self._habits.fixed
+        known, fixed = self._known_row, self._habits.fixed
         places = [slice(e.offset, e.offset + e.size) for e in self._layout.entries if e.name in fixed]
         return all(_all_equal(rows[:, place], known[place]) for place in places)
 
@@ -173,14 +175,15 @@ class RowGradients:
                     results.append(self._own.differentiate(row, batch, compared, self._loss))
             else:
                 results.append(self._own.differentiate(row, batch, compared, self._loss))
-        losses, gradients, after, reached = (torch.stack(each) for each in zip(*results, strict=True))
-        width = self._layout.trainable_size
+        losses, gradients, trainable, untrained, reached = (
+            torch.stack(each) if len(each) > 1 else each[0][None] for each in zip(*results, strict=True)
+        )
         return Differentiated(
             losses.to(rows.dtype),
             gradients,
-            after[:, width:],
-            after[:, :width],
-            Reached(reached, self._layout.trained_widths),
+            untrained,
+            trainable,
+            Reached(reached, self._layout.trained_widths, everything=bool(reached.all())),
         )
 
     def together(self, rows: Tensor, inputs: Tree, targets: Tree) -> Differentiated:
@@ -232,6 +235,7 @@ def row_gradients(
     targets: Tree,
     dtype: torch.dtype = torch.float32,
     common_start: bool = False,
+    initial_row: Callable[[], Tensor],
 ) -> RowGradients:
     """Prepare the gradient of a module's loss for rows.
 
@@ -251,6 +255,8 @@ def row_gradients(
         Of the rows, and so of the parameters that are trained.
     common_start : bool
         Whether all rows begin alike, so that what never changes is the same in all of them.
+    initial_row : callable
+        Returns the module's row, ``[D]``, as it is now.
 
     Raises
     ------
@@ -274,7 +280,7 @@ def row_gradients(
         return value
 
     own = OwnModule(module, layout)
-    row = to_row(module, layout).to(dtype)
+    row = initial_row()
     if not is_finite(row[: layout.trainable_size]):
         raise InvalidTask(
             "the initial parameters hold NaN or infinities",
@@ -282,10 +288,12 @@ def row_gradients(
             remedy="Initialise every parameter: torch.empty does not.",
         )
     habits = try_out(own, layout, row, example, watched=watched, loss=objective)
+    if not habits.changes_parameters:
+        own.trust()
     if not common_start:
         habits = replace(habits, fixed=frozenset())
     loss = objective if objective.may_count_nothing(targets) else objective.loss
-    return RowGradients(own, layout, loss, habits, (row, *example))
+    return RowGradients(own, layout, loss, habits, example, initial_row, dtype)
 
 
 def _detached(leaf: Any) -> Any:  # noqa: ANN401

@@ -29,10 +29,13 @@ class Reached(NamedTuple):
         Of each parameter tensor, bool ``[B, T]``.
     widths : tuple of int
         How many numbers each has.
+    everything : bool
+        Whether all are known to be reached.
     """
 
     tensors: Tensor
     widths: tuple[int, ...]
+    everything: bool = False
 
     def spread(self, of_tensors: Tensor) -> Tensor:
         """Values of tensors ``[B, T]`` at each of their numbers ``[B, P]``."""
@@ -60,6 +63,7 @@ class Optimiser(Protocol):
         *,
         rates: Tensor,
         reached: Reached | None = None,
+        spend: bool = False,
     ) -> tuple[Tensor, Tensor]:
         """Take a step against gradients.
 
@@ -73,6 +77,8 @@ class Optimiser(Protocol):
             Step sizes, shape ``[B, 1]``.
         reached : Reached, optional
             What has a gradient; everything unless given.
+        spend : bool
+            Whether the gradients' memory may be used for the outcome: models may be large.
 
         Returns
         -------
@@ -117,6 +123,7 @@ class SGD:
         *,
         rates: Tensor,
         reached: Reached | None = None,
+        spend: bool = False,
     ) -> tuple[Tensor, Tensor]:
         """Take a step against gradients; see `Optimiser.step`."""
         direction = gradients
@@ -125,8 +132,11 @@ class SGD:
             state = direction = gradients.add(state, alpha=self.momentum)
             if self.nesterov:
                 direction = gradients.add(state, alpha=self.momentum)
-        stepped = torch.addcmul(trainable, rates, direction, value=-1)
-        if reached is None:
+        if spend:
+            stepped = torch.addcmul(trainable, rates, direction, value=-1, out=gradients)
+        else:
+            stepped = torch.addcmul(trainable, rates, direction, value=-1)
+        if reached is None or reached.everything:
             return stepped, state
         places = reached.places
         return torch.where(places, stepped, trainable), torch.where(
@@ -176,6 +186,7 @@ class AdamW:
         *,
         rates: Tensor,
         reached: Reached | None = None,
+        spend: bool = False,
     ) -> tuple[Tensor, Tensor]:
         """Take a step against gradients; see `Optimiser.step`."""
         width = trainable.shape[1]

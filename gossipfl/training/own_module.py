@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+import xxhash
 from torch import Tensor, nn
 
 from gossipfl.errors import InvalidTask
@@ -15,7 +16,10 @@ from gossipfl.tasks.samples import Tree
 __all__ = ["Loss", "OwnModule"]
 
 Loss = Callable[[Any, Any], Tensor]
-Outcome = tuple[Tensor, Tensor, Tensor, Tensor]
+Outcome = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
+
+_LARGE = 2**22  # numbers; of a smaller row a copy costs nothing
+_ALIGNMENT = 64  # bytes: torch's own; products may depend on where their factors lie
 
 
 class OwnModule:
@@ -23,6 +27,9 @@ class OwnModule:
 
     Whatever happens in it happens as in torch: what is computed again in the backward pass, hooks, parameters and
     buffers that a forward pass changes. Not to be used from two threads at once.
+
+    Of a large model there is no second copy: its parameters are parts of the row, or of a copy of it as long as it
+    is not known that the module leaves them alone (`trust`).
 
     Parameters
     ----------
@@ -35,6 +42,16 @@ class OwnModule:
         self.module = module.train()
         self._places = [_Place(module, entry) for entry in layout.entries]
         self._trained = [place for place in self._places if place.entry.group != "untrained"]
+        self._untrained = [place for place in self._places if place.entry.group == "untrained"]
+        self._is_trusted = False
+        self._is_large = layout.trainable_size >= _LARGE
+        if self._is_large:
+            for place in self._trained:
+                place.release()
+
+    def trust(self) -> None:
+        """Let parameters be parts of large rows themselves: the module was seen to leave them alone."""
+        self._is_trusted = True
 
     def differentiate(self, row: Tensor, inputs: Tree, targets: Tree, loss: Loss) -> Outcome:
         """Differentiate the loss of one batch.
@@ -54,8 +71,11 @@ class OwnModule:
             Scalar.
         gradient : Tensor
             Shape ``[trainable_size]``.
-        after : Tensor
-            Shape ``[D]``: the row as the forward pass left it.
+        trainable : Tensor
+            Shape ``[trainable_size]``: the parameters as the forward pass left them; a view of the row where it
+            left them alone.
+        untrained : Tensor
+            Shape ``[D − trainable_size]``: the rest of the row, likewise.
         reached : Tensor
             Which trained parameters have a gradient, bool ``[T]``.
 
@@ -64,20 +84,50 @@ class OwnModule:
         InvalidTask
             If the forward pass puts another parameter in the place of one, or changes the form of a buffer.
         """
+        lent, digest = self._lent(row)
         with torch.no_grad():
             for place in self._places:
-                place.load(row)
+                place.load(row, lent)
         versions = [place.tensor._version for place in self._places]
         with torch.enable_grad():
             value = loss(self.call(inputs), targets)
             value.backward()  # type: ignore[no-untyped-call]
         with torch.no_grad():
             reached = torch.tensor([place.tensor.grad is not None for place in self._trained])
-            gradient = torch.cat([place.gradient(row.dtype) for place in self._trained])
-            after = torch.cat([place.flat(row.dtype) for place in self._places])
-        for place, version in zip(self._places, versions, strict=True):
-            place.was_changed |= place.tensor._version != version or not place.is_as_in(row, after)
-        return value.detach(), gradient, after, reached
+            gradient = self._gradient(row)
+            flat = {place: place.flat(row.dtype) for place in self._places}
+            is_intact = digest is None or _digest_of(row) == digest
+            for place, version in zip(self._places, versions, strict=True):
+                place.is_changed = not is_intact or place.tensor._version != version
+                place.is_changed |= not place.is_as_in(row, flat[place])
+                place.was_changed |= place.is_changed
+            width = len(gradient)
+            trainable, untrained = (
+                torch.cat([flat[place] for place in places])
+                if any(place.is_changed for place in places)
+                else before
+                for places, before in ((self._trained, row[:width]), (self._untrained, row[width:]))
+            )
+        if self._is_large:
+            for place in self._trained:
+                place.release()
+        return value.detach(), gradient, trainable, untrained, reached
+
+    def _lent(self, row: Tensor) -> tuple[Tensor | None, int | None]:
+        """What parameters become parts of, if anything; and the row's digest, if it is the row itself."""
+        if not self._is_large:
+            return None, None
+        is_aligned = row.data_ptr() % _ALIGNMENT == 0
+        if self._is_trusted and is_aligned and not self.wrote_parameters:
+            return row, _digest_of(row)
+        return row.clone(), None
+
+    def _gradient(self, row: Tensor) -> Tensor:
+        """Gradients of all parameters as a part of a row; each is released as soon as it has been copied."""
+        gradient = row.new_empty(sum(place.entry.size for place in self._trained))
+        for place in self._trained:
+            gradient[place.entry.offset : place.entry.offset + place.entry.size] = place.gradient(row.dtype)
+        return gradient
 
     @property
     def wrote_parameters(self) -> bool:
@@ -112,21 +162,34 @@ class _Place:
         tensor = self._registry[self._name]
         assert tensor is not None  # noqa: S101 - the layout was made from it
         self.tensor = tensor
-        self.was_changed = False
-        self._memory = tensor.data
+        self.is_changed = self.was_changed = False
+        self._memory: Tensor | None = tensor.data
 
-    def load(self, row: Tensor) -> None:
-        """Take on the values of a row, in place: whatever refers to the tensor sees them."""
-        if self.tensor.data_ptr() != self._memory.data_ptr():
+    def release(self) -> None:
+        """Keep no memory until a row is loaded."""
+        self._memory = None
+        self.tensor.data = self.tensor.data.new_zeros(()).expand(self.entry.shape)
+
+    def load(self, row: Tensor, lent: Tensor | None) -> None:
+        """Take on the values of a row, in place: whatever refers to the tensor sees them.
+
+        Without memory of its own it becomes a part of ``lent``, which has the same values.
+        """
+        if self._memory is None:
+            assert lent is not None  # noqa: S101 - of large rows
+            self.tensor.data = self.entry.read(lent)
+        elif self.tensor.data_ptr() != self._memory.data_ptr():
             self.tensor.data = self._memory
         self._registry[self._name] = self.tensor
         self.tensor.grad = None
-        self._memory.copy_(self.entry.read(row))
+        if self._memory is not None:
+            self._memory.copy_(self.entry.read(row))
 
-    def is_as_in(self, row: Tensor, after: Tensor) -> bool:
-        """Whether two rows are the same here."""
-        here = slice(self.entry.offset, self.entry.offset + self.entry.size)
-        one, other = row[here], after[here]
+    def is_as_in(self, row: Tensor, other: Tensor) -> bool:
+        """Whether a row has these values here."""
+        one = row[self.entry.offset : self.entry.offset + self.entry.size]
+        if one.data_ptr() == other.data_ptr():
+            return True
         return torch.equal(one, other) or bool(((one == other) | (one.isnan() & other.isnan())).all())
 
     def gradient(self, dtype: torch.dtype) -> Tensor:
@@ -148,3 +211,7 @@ class _Place:
                 remedy="Change the values instead, such as with copy_().",
             )
         return self.entry.flat(now.detach(), dtype=dtype)
+
+
+def _digest_of(row: Tensor) -> int:
+    return xxhash.xxh3_64_intdigest(row.numpy().data)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gossipfl.errors import IncompatibleModel, InvalidPartition, SettingError
-from gossipfl.rows import Layout
+from gossipfl.rows import Layout, to_row
 from gossipfl.tasks import Task
 from gossipfl.tasks.failures import training_failures_named
 from gossipfl.tasks.samples import Tree, count, signature, stacked
@@ -63,15 +63,16 @@ class Trainer:
         example = data.at(data.indices[:smallest])
         if task.transform is not None:
             example = require_repeatable(task.transform, example)
-        module, objective = task.build_module(), task.objective
+        objective = task.objective
         gradients = row_gradients(
-            module,
+            task.build_module(),
             task.layout,
             objective,
             example=example,
             targets=data.targets,
             dtype=dtype,
             common_start=task.start == "common",
+            initial_row=partial(_initial_row, task, dtype),
         )
         objective.require_classes(data.targets)
         return cls(task.layout, data, settings, gradients, task.transform)
@@ -187,7 +188,7 @@ class Trainer:
 
     def _step(self, nodes: Nodes, owners: NDArray[np.int64]) -> tuple[Nodes, Tensor]:
         found = self._gradients(nodes, owners)
-        return self._descend(nodes, found), found.losses
+        return self._descend(nodes, found, spend=True), found.losses
 
     def step_on(self, nodes: Nodes, inputs: Tree, targets: Tree) -> tuple[Nodes, Tensor]:
         """Do one training step on batches already gathered: pure tensor arithmetic, so it can be traced.
@@ -225,16 +226,17 @@ class Trainer:
         found = self.gradients.together(nodes.rows, inputs, targets)
         return self._seen(nodes, found), self._regularised(found)
 
-    def _regularised(self, found: Differentiated) -> Tensor:
+    def _regularised(self, found: Differentiated, *, spend: bool = False) -> Tensor:
         settings, gradients = self.settings, found.gradients
+        into = gradients if spend else None
         if settings.clip_norm is not None:
             norms = torch.linalg.vector_norm(gradients, dim=1, keepdim=True)
-            gradients = gradients * (settings.clip_norm / (norms + 1e-6)).clamp(max=1)
+            gradients = torch.mul(gradients, (settings.clip_norm / (norms + 1e-6)).clamp(max=1), out=into)
         if settings.weight_decay and settings.optimiser == "sgd":
-            decaying = found.trainable
-            if found.reached is not None:
-                decaying = decaying * found.reached.places
-            gradients = gradients.add(decaying, alpha=settings.weight_decay)
+            decaying, reached = found.trainable, found.reached
+            if reached is not None and not reached.everything:
+                decaying = decaying * reached.places
+            gradients = torch.add(gradients, decaying, alpha=settings.weight_decay, out=into)
         return gradients
 
     def _seen(self, nodes: Nodes, found: Differentiated) -> Nodes:
@@ -244,13 +246,14 @@ class Trainer:
             rows = torch.cat([found.trainable, found.untrained], dim=1)
         return replace(nodes, rows=rows, ages=nodes.ages + 1, steps=nodes.steps + 1)
 
-    def _descend(self, nodes: Nodes, found: Differentiated) -> Nodes:
+    def _descend(self, nodes: Nodes, found: Differentiated, *, spend: bool = False) -> Nodes:
         trained, state = self.optimiser.step(
             found.trainable,
-            self._regularised(found),
+            self._regularised(found, spend=spend),
             nodes.optimiser_state,
             rates=self.learning_rates(nodes),
             reached=found.reached,
+            spend=spend,
         )
         untrained = found.untrained
         return replace(
@@ -351,3 +354,7 @@ class Trainer:
         """Batch of one node, ``[S, ...]``."""
         batch = self.data.at(self.data.indices[self.data.offsets[owner][:, None] + positions][0])
         return batch if self.transform is None else transformed(self.transform, batch, seed)
+
+
+def _initial_row(task: Task, dtype: torch.dtype) -> Tensor:
+    return to_row(task.build_module(), task.layout).to(dtype)

@@ -6,9 +6,9 @@ This package cannot import anything that holds training data, so no code here ca
 from gossipfl.wire.announcements import PeerDescriptor, announce, is_signed
 from gossipfl.wire.body import allocate_body
 from gossipfl.wire.carried import CarriedRow
-from gossipfl.wire.decode import AnyHeader, AnyMessage, check, decode_body, parse_header
+from gossipfl.wire.decode import AnyHeader, AnyMessage, check, decode_body, decoded_bytes, parse_header
 from gossipfl.wire.encode import Frame, encode, encode_model, encode_round
-from gossipfl.wire.expectation import Expectation, RoundForm, RoundsExpectation
+from gossipfl.wire.expectation import Expectation, RoundForm, RoundsExpectation, row_bytes
 from gossipfl.wire.limits import Limits
 from gossipfl.wire.messages import Acknowledgement, ModelHeader, ModelMessage, View
 from gossipfl.wire.news import News
@@ -57,6 +57,7 @@ __all__ = [
     "announce",
     "check",
     "decode_body",
+    "decoded_bytes",
     "encode",
     "encode_model",
     "encode_round",
@@ -64,4 +65,5 @@ __all__ = [
     "is_signed",
     "parse_header",
     "parse_preamble",
+    "row_bytes",
 ]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import msgpack
 import xxhash
 
-from gossipfl.codecs import Codec, is_finite, require_admitted
+from gossipfl.codecs import FLOAT32, Codec, is_finite, require_admitted
 from gossipfl.errors import (
     ChecksumMismatch,
     IncompatibleModel,
@@ -31,7 +31,7 @@ from gossipfl.wire.preamble import Kind, Preamble
 from gossipfl.wire.refusals import Refusal
 from gossipfl.wire.round_messages import Progress, RoundHeader, RoundMessage
 
-__all__ = ["AnyHeader", "AnyMessage", "check", "decode_body", "parse_header"]
+__all__ = ["AnyHeader", "AnyMessage", "check", "decode_body", "decoded_bytes", "parse_header"]
 
 AnyHeader = ModelHeader | RoundHeader | View | Refusal | Acknowledgement | Progress | News
 AnyMessage = ModelMessage | RoundMessage | View | Refusal | Acknowledgement | Progress | News
@@ -86,6 +86,17 @@ def check(header: AnyHeader, preamble: Preamble, expectation: Expectation) -> in
     if preamble.body_bytes < exact:
         raise MalformedFrame("the body is too short", expected=f"{exact} bytes", got=preamble.body_bytes)
     return exact
+
+
+def decoded_bytes(header: AnyHeader, expectation: Expectation) -> int:
+    """Return the memory that decoding takes beside the body: none for rows that are read in place."""
+    if not isinstance(header, ModelHeader | RoundHeader):
+        return 0
+    codec, size = _form(header, expectation)
+    if codec is FLOAT32:
+        return 0
+    further = expectation.carried if isinstance(header, ModelHeader) else ()
+    return FLOAT32.payload_bytes(size + sum(row.numbers for row in further))
 
 
 def decode_body(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import msgpack
 import xxhash
@@ -24,7 +24,7 @@ from gossipfl.wire.round_messages import Progress, RoundHeader
 __all__ = ["Frame", "encode", "encode_model", "encode_round"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Frame:
     """A frame ready to be sent.
 
@@ -32,19 +32,36 @@ class Frame:
     ----------
     buffers : tuple of memoryview
         Preamble and header, then the parts of the body, which alias the encoded row's memory.
+    on_release : callable, optional
+        For a frame that is sent only once: called when it does not refer to the row any more.
+
+    Attributes
+    ----------
+    size : int
+        Length in bytes.
     """
 
     buffers: tuple[memoryview, ...]
+    on_release: Callable[[], None] | None = field(default=None, compare=False, repr=False)
+    size: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.size = sum(buffer.nbytes for buffer in self.buffers)
+
+    def __del__(self) -> None:
+        self.release()
 
     @property
     def kind(self) -> Kind:
         """What it holds, as its preamble says."""
         return Kind(self.buffers[0][KIND_OFFSET])
 
-    @property
-    def size(self) -> int:
-        """Length of the frame in bytes."""
-        return sum(buffer.nbytes for buffer in self.buffers)
+    def release(self) -> None:
+        """Let go of the row's memory, if the frame is sent only once."""
+        if self.on_release is not None:
+            self.buffers = self.buffers[:1]
+            self.on_release()
+            self.on_release = None
 
 
 def encode_model(

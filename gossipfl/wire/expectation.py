@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from gossipfl.codecs import Codec
+from gossipfl.codecs import FLOAT32, Codec
 from gossipfl.errors import SettingError, UnknownCodec
 from gossipfl.wire.carried import CarriedRow
 from gossipfl.wire.limits import Limits
 from gossipfl.wire.schema import DIGEST_BYTES, glimpse
 
-__all__ = ["Expectation", "RoundForm", "RoundsExpectation", "codec_among"]
+__all__ = ["Expectation", "RoundForm", "RoundsExpectation", "codec_among", "row_bytes"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +108,11 @@ class Expectation:
         if self.find_codec is not None and name not in self._by_name:
             return self.find_codec(name)
         return codec_among(self._by_name, name)
+
+
+def row_bytes(expectation: Expectation) -> int:
+    """Return the memory of a model and of the rows that come with it, once decoded."""
+    return FLOAT32.payload_bytes(expectation.size + sum(row.numbers for row in expectation.carried))
 
 
 def codec_among(codecs: Mapping[str, Codec], name: str) -> Codec:

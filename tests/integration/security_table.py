@@ -7,6 +7,7 @@ from gossipfl.network.noise.handshake import MOST_MESSAGE_BYTES
 from gossipfl.network.noise.upgrade import MOST_HANDSHAKE_BYTES
 from gossipfl.network.service_streams import ServiceLimits
 from gossipfl.network.yamux.headers import INITIAL_WINDOW
+from gossipfl.settings import ExchangeSettings
 from gossipfl.wire import PREAMBLE_BYTES, Limits
 
 from . import door_inputs  # noqa: F401  (adds its lines)
@@ -16,6 +17,7 @@ from .hostile_inputs import CASES
 def bounds() -> list[tuple[str, str, str]]:
     """What somebody can make a peer spend: before and after a proof of identity, with the defaults."""
     network, wire, service = NetworkLimits(), Limits(), ServiceLimits()
+    exchange = ExchangeSettings()
     streams = 2 * network.streams_per_connection
     return [
         ("a socket without identity", f"{network.dial_seconds:g} s", "time"),
@@ -61,7 +63,17 @@ def bounds() -> list[tuple[str, str, str]]:
             f"{PREAMBLE_BYTES} + {wire.header_bytes:,} bytes, then a body of exactly one's own size",
             "memory",
         ),
-        ("", f"{network.inbound_bytes:,} bytes under way together", "memory"),
+        (
+            "",
+            f"{exchange.incoming_bytes:,} bytes of models under way or not merged yet, but two models in any case; "
+            f"in rounds {network.inbound_bytes:,} under way",
+            "memory",
+        ),
+        (
+            "",
+            f"{exchange.incoming_bytes // 2:,} bytes of versions older than the newest that are read slowly, but one in any case",
+            "memory",
+        ),
         (
             "",
             f"{network.exchange_seconds:g} s, and no slower than {network.slowest_bytes_per_second:g} bytes a second",

@@ -147,7 +147,7 @@ class Gatekeeper:
         unmoved, has_learned, sample, own_sample = 0, True, self._sampled(received), self._sampled(own)
         if math.isfinite(distance):
             if losses is not None:
-                loss, initial = losses((own + received) / 2)
+                loss, initial = losses((own + received).div_(2))
                 largest = evidence.median_loss() + settings.loss * initial
                 if loss > largest:
                     has_learned = losses(own)[0] <= LEARNED_LOSS_SHARE * initial

@@ -22,6 +22,9 @@ __all__ = ["LEARNED_LOSS_SHARE", "Comparison", "Judgement", "Reason", "compare",
 #: Share of the initial loss below which a model has learned something that can be lost.
 LEARNED_LOSS_SHARE = 0.5
 _APART_MEDIANS = 1.5
+_BLOCK = (
+    2**20
+)  # numbers compared at a time: in double precision, rows and differences take six times their memory
 
 
 class Reason(IntEnum):
@@ -101,13 +104,21 @@ def compare(own: Tensor, received: Tensor) -> Comparison:
     -------
     Comparison
     """
-    x, y = own.double(), received.double()
-    distances = torch.linalg.vector_norm(y - x, dim=1)
+    blocks = zip(torch.split(own, _BLOCK, dim=1), torch.split(received, _BLOCK, dim=1), strict=True)
+    parts = [_three_norms(x.double(), y.double()) for x, y in blocks]
+    distances, own_norms, norms = (
+        parts[0] if len(parts) == 1 else torch.linalg.vector_norm(torch.stack(parts), dim=0)
+    )
     return Comparison(
         distances=torch.nan_to_num(distances, nan=torch.inf, posinf=torch.inf),
-        own_norms=torch.linalg.vector_norm(x, dim=1),
-        norms=torch.nan_to_num(torch.linalg.vector_norm(y, dim=1), nan=torch.inf, posinf=torch.inf),
+        own_norms=own_norms,
+        norms=torch.nan_to_num(norms, nan=torch.inf, posinf=torch.inf),
     )
+
+
+def _three_norms(x: Tensor, y: Tensor) -> Tensor:
+    """‖y − x‖, ‖x‖ and ‖y‖, shape ``[3, B]``."""
+    return torch.stack([torch.linalg.vector_norm(each, dim=1) for each in (y - x, x, y)])
 
 
 def judge(
@@ -181,5 +192,7 @@ def limited(own: Tensor, received: Tensor, shares: Tensor) -> Tensor:
     Tensor
         Shape ``[B, P]``.
     """
-    drawn = own + shares.to(own.dtype)[:, None] * (received - own)
-    return torch.where((shares == 1)[:, None], received, drawn)
+    drawn = (received - own).mul_(shares.to(own.dtype)[:, None]).add_(own)
+    whole = shares == 1
+    drawn[whole] = received[whole]
+    return drawn

@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 import torch
-from torch import Tensor
 
 from gossipfl.algorithms.declaration import Parameter
 from gossipfl.algorithms.gossip.flow import PROACTIVE, Flow
@@ -109,14 +108,23 @@ class GossipLearning(MessageAlgorithm):
             case "RW":
                 return update(received)
             case "MU":
-                return update(self._merged(nodes, received, message.size))
+                return update(self._merged(nodes, received, message.size, spend=message.is_spent))
             case "UM":
                 own = update(nodes)
                 trained = update(received)
                 return self._merged(own, trained, message.size)
 
-    def _merged(self, own: Nodes, other: Nodes, shared_size: int) -> Nodes:
-        shared = self._averaged(own.rows[:, :shared_size], own.ages, other.rows[:, :shared_size], other.ages)
+    def _merged(self, own: Nodes, other: Nodes, shared_size: int, *, spend: bool = False) -> Nodes:
+        received = other.rows[:, :shared_size]
+        shared = merge(
+            own.rows[:, :shared_size],
+            own.ages,
+            received,
+            other.ages,
+            weighting=self.weighting,
+            limit=self.merge_limit,
+            out=received if spend else None,
+        )
         ages = torch.maximum(own.ages, other.ages)
         return replace(own.with_shared(shared, ages=ages), steps=torch.maximum(own.steps, other.steps))
 
@@ -127,12 +135,11 @@ class GossipLearning(MessageAlgorithm):
         own, own_ages, other_ages = nodes.rows[:, : message.size], nodes.ages, message.ages
         if self.sharing.kind == "partitioned":
             own_ages, other_ages = (ages.gather(1, part[:, None])[:, 0] for ages in (own_ages, other_ages))
-        merged = self._averaged(own, own_ages, message.shared, other_ages)
+        merged = merge(
+            own, own_ages, message.shared, other_ages, weighting=self.weighting, limit=self.merge_limit
+        )
         ages = torch.maximum(own_ages, other_ages)
         if self.sharing.kind == "partitioned":
             ages = nodes.ages.scatter(1, part[:, None], ages[:, None])
         shared = torch.where(self.sharing.chosen(part, message.size), merged, own)
         return nodes.with_shared(shared, ages=ages)
-
-    def _averaged(self, own: Tensor, own_ages: Tensor, other: Tensor, other_ages: Tensor) -> Tensor:
-        return merge(own, own_ages, other, other_ages, weighting=self.weighting, limit=self.merge_limit)

@@ -26,6 +26,7 @@ def merge(
     *,
     weighting: Weighting,
     limit: int | None = None,
+    out: Tensor | None = None,
 ) -> Tensor:
     """Average models pairwise.
 
@@ -43,6 +44,8 @@ def merge(
     weighting : {'age', 'plain'}
     limit : int, optional
         Largest difference of ages at which models are averaged; any unless given.
+    out : Tensor, optional
+        Where to write the outcome, as one of the two may be.
 
     Returns
     -------
@@ -50,7 +53,7 @@ def merge(
         Shape ``[B, P]``, a convex combination of the two.
     """
     if weighting == "plain" and limit is None:
-        return torch.lerp(own, other, 0.5)
+        return torch.lerp(own, other, 0.5, out=out)
     # In double precision: in int64 the sum of two large ages would overflow.
     own_age, other_age = own_ages.double(), other_ages.double()
     if weighting == "plain":
@@ -61,4 +64,4 @@ def merge(
     if limit is not None:
         older = other_age - own_age
         weight = torch.where(older > limit, 1.0, torch.where(older < -limit, 0.0, weight))
-    return torch.lerp(own, other, weight.to(own.dtype)[:, None])
+    return torch.lerp(own, other, weight.to(own.dtype)[:, None], out=out)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gossipfl.errors import InvalidTask
-from gossipfl.peer.assembly import bootstrap_peers, outgoing_of
+from gossipfl.peer.assembly import bootstrap_peers, expectation_of, outgoing_of
 from gossipfl.peer.driver import Participation, Parts
 from gossipfl.peer.gossip.acquaintances import Acquaintances
 from gossipfl.peer.gossip.discovery import Discovery, follow_file
@@ -23,9 +23,11 @@ from gossipfl.peer.gossip.learner import Learner
 from gossipfl.peer.gossip.meetings import Meetings
 from gossipfl.peer.gossip.outgoing import OutgoingModels
 from gossipfl.peer.gossip.plan import GossipPlan
+from gossipfl.peer.gossip.sending import VersionsSent
 from gossipfl.peer.gossip.view import SampledView
 from gossipfl.settings import PeerSettings
 from gossipfl.training import NodeData
+from gossipfl.wire import row_bytes
 
 __all__ = ["sampled_view", "take_part_in_gossip"]
 
@@ -91,6 +93,7 @@ def take_part_in_gossip(
         mailbox=exchange.mailbox,
         record=parts.record,
         guard=guard,
+        kept=parts.kept,
     )
     later_starts = LaterStarts(
         incarnation=parts.incarnation, starts_before=parts.starts_before, start_again=parts.start_again
@@ -114,9 +117,12 @@ def take_part_in_gossip(
             sender=parts.host.peer_id,
             incarnation=parts.incarnation,
             record=parts.record,
+            versions=VersionsSent(limit=exchange.incoming_bytes // 2, longest=exchange.deadline),
         ),
         later_starts=later_starts,
         joining=_joining_of(parts, plan, learner),
+        memory=parts.host.memory,
+        row_bytes=row_bytes(expectation_of(parts.task, gossip=plan)),
         exchange_settings=exchange,
         view_settings=settings.view,
         generator=parts.generator,
@@ -174,9 +180,8 @@ def _joining_of(parts: Parts, plan: GossipPlan, learner: Learner) -> Joining | N
     state of any other.
     """
     exchange, behaviour = parts.settings.exchange, plan.algorithm.behaviour
-    is_plain = behaviour.trains == "receipt" and not behaviour.carries and behaviour.sharing.kind == "whole"
     is_new = parts.state.age == 0 or parts.away_seconds > AWAY_SECONDS
-    if not (exchange.join_models and is_plain and is_new):
+    if not (exchange.join_models and behaviour.is_plain and is_new):
         return None
     try:
         held_out = NodeData.of_one_node(parts.data.test_inputs, parts.data.test_targets)
@@ -188,6 +193,7 @@ def _joining_of(parts: Parts, plan: GossipPlan, learner: Learner) -> Joining | N
         learner=learner,
         loss=probe.loss,
         several=exchange.join_models,
+        most_bytes=parts.host.memory.limit,
         period=exchange.period,
         record=parts.record,
     )

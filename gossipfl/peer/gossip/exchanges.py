@@ -22,8 +22,8 @@ from gossipfl.errors import (
     RefusedByNeighbour,
     ReplayedMessage,
 )
-from gossipfl.network import Host, SenderRates
-from gossipfl.peer.gossip.events import Incoming
+from gossipfl.network import Host, Reservation, RowMemory, SenderRates
+from gossipfl.peer.gossip.events import Incoming, State
 from gossipfl.peer.gossip.joining import Joining
 from gossipfl.peer.gossip.known_peer import KnownPeer
 from gossipfl.peer.gossip.later_starts import LaterStarts
@@ -68,6 +68,8 @@ class Gossip:
         Notified of the starts that neighbours know of.
     joining : Joining, optional
         Holds models back for a newcomer to choose from.
+    memory : RowMemory
+        For received models, of ``row_bytes`` each.
     exchange_settings, view_settings
         Periods and limits.
     generator : numpy.random.Generator
@@ -83,6 +85,8 @@ class Gossip:
     outgoing: OutgoingModels
     later_starts: LaterStarts
     joining: Joining | None = None
+    memory: RowMemory
+    row_bytes: int
     exchange_settings: ExchangeSettings
     view_settings: InitVar[ViewSettings]
     generator: np.random.Generator
@@ -99,6 +103,7 @@ class Gossip:
         # Several times the rate at which a peer like this one would send to a single neighbour.
         self._models = SenderRates(_HASTE / self.exchange_settings.period, what="models")
         self._views = SenderRates(_HASTE / view_settings.period, what="views")
+        self.memory.kept = self._kept_bytes
 
     async def exchange_models(self) -> None:
         """Start an exchange with a random neighbour each period, until cancelled.
@@ -121,8 +126,11 @@ class Gossip:
                 }
                 exclude = self._under_way | distrusted | self._heard_while_joining()
                 for neighbour in self._chosen(exclude):
+                    if not self.memory.has_room(self._answer_bytes):
+                        break
                     self._under_way.add(neighbour.peer_id)
-                    nursery.start_soon(self._exchange_model, neighbour)
+                    room = self.memory.reserve(self._answer_bytes)
+                    nursery.start_soon(self._exchange_model, neighbour, room)
 
     def _chosen(self, exclude: set[str]) -> Iterator[KnownPeer]:
         """Yield a random neighbour and, if that is a slow one, a prompt one beside it."""
@@ -136,6 +144,14 @@ class Gossip:
             prompt = self.view.choose(now=now, exclude=exclude | slow)
             if prompt is not None:
                 yield prompt
+
+    @property
+    def _answer_bytes(self) -> int:
+        return self.row_bytes if self.exchange_settings.mode == "push-pull" else 0
+
+    def _kept_bytes(self) -> int:
+        held = 0 if self.joining is None else self.joining.held_bytes
+        return self.learner.kept_bytes + held
 
     async def join(self) -> None:
         """Choose the initial model, if this peer is a newcomer."""
@@ -181,9 +197,11 @@ class Gossip:
             if not self._take(_incoming(peer_id, message)):
                 raise PeerBusy("the mailbox is full")
             self._pushes.admit(peer_id, **said)
-        if header.wants_answer:
+        version = self.outgoing.versions.choose(self.learner.state) if header.wants_answer else None
+        if version is not None:
+            del message
             with suppress(NonFiniteUpdate):  # this peer's own training has diverged
-                return await self.outgoing.frame(self.learner.state, wants_answer=False)
+                return await self.outgoing.frame(version, wants_answer=False)
         return encode(Acknowledgement(incarnation=header.incarnation, sequence=header.sequence))
 
     def screen(self, peer_id: str, header: AnyHeader) -> None:
@@ -202,17 +220,17 @@ class Gossip:
             )
             self._models.charge(peer_id, now=trio.current_time())
             # A sender is not told that it is distrusted.
-            if is_new and (self.learner.mailbox_is_full or self.learner.distrusts(peer_id)):
+            if is_new and (self.learner.would_refuse(peer_id) or self.learner.distrusts(peer_id)):
                 raise PeerBusy("the mailbox is full")
 
-    async def _exchange_model(self, neighbour: KnownPeer) -> None:
+    async def _exchange_model(self, neighbour: KnownPeer, room: Reservation) -> None:
         peer_id = neighbour.peer_id
         started = trio.current_time()
         outcome, received = "ok", None
+        frame: Frame | None = None
         try:
             push_pull = self.exchange_settings.mode == "push-pull"
-            begun = await self.learner.acted_on_clock()
-            frame = await self.outgoing.frame(begun, wants_answer=push_pull)
+            begun, frame = await self._next_frame(wants_answer=push_pull)
             reply = await self.host.exchange(
                 peer_id, neighbour.addresses, frame, seconds=self.exchange_settings.deadline
             )
@@ -227,6 +245,7 @@ class Gossip:
                     peer_id, incarnation=header.incarnation, sequence=header.sequence
                 )
                 received = header.event
+                room.release()
                 if is_new and not self._take(replace(_incoming(peer_id, reply), begun=begun)):
                     outcome = "mailbox_full"
         except NonFiniteUpdate as error:
@@ -244,6 +263,9 @@ class Gossip:
                 logger.debug("exchange with %s failed: %s", peer_id, error)
         finally:
             self._under_way.discard(peer_id)
+            room.release()
+            if frame is not None:
+                frame.release()
         seconds = trio.current_time() - started
         self._promptness.note(peer_id, seconds)
         self.record(
@@ -255,6 +277,20 @@ class Gossip:
                 "answer_event": received,
             }
         )
+
+    async def _next_frame(self, *, wants_answer: bool) -> tuple[State | None, Frame]:
+        """Return a version, if it is needed for the answer, and its frame.
+
+        Raises
+        ------
+        PeerBusy
+            An older version is still being sent.
+        """
+        version = self.outgoing.versions.choose(await self.learner.acted_on_clock())
+        if version is None:
+            raise PeerBusy("an older version of the model is still being sent")
+        frame = await self.outgoing.frame(version, wants_answer=wants_answer)
+        return version if self.learner.trains_on_answers else None, frame
 
     def _later_start(self, peer_id: str, header: ModelHeader) -> tuple[int, int] | None:
         """Return incarnation and sequence of the newest message of a later start of the sender, if any."""

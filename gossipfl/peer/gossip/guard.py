@@ -9,13 +9,13 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from gossipfl.algorithms.gate import LEARNED_LOSS_SHARE, Admission, Gatekeeper
 from gossipfl.settings.gate import GateSettings
 from gossipfl.tasks import Task
 from gossipfl.training import NodeData, Nodes
+from gossipfl.training.nodes import before_rest
 
 __all__ = ["Guard", "LossProbe"]
 
@@ -103,7 +103,7 @@ class Guard:
 
         def losses(row: Tensor) -> tuple[float, float]:
             assert self._probe is not None  # noqa: S101 - checked below
-            return self._probe.loss(torch.cat([row, nodes.rows[:, size:]], dim=1)), self._probe.initial
+            return self._probe.loss(before_rest(row, nodes.rows)), self._probe.initial
 
         admission = self._gatekeeper.admit(
             sender,

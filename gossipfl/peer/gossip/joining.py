@@ -16,13 +16,13 @@ from dataclasses import dataclass, replace
 from statistics import median_low
 from typing import Any
 
-import torch
 import trio
 from torch import Tensor
 
 from gossipfl.peer.gossip.events import Incoming
 from gossipfl.peer.gossip.learner import Learner
 from gossipfl.peer.threads import run_abandonable
+from gossipfl.training.nodes import before_rest
 
 __all__ = ["AWAY_SECONDS", "Joining"]
 
@@ -47,6 +47,8 @@ class Joining:
         Returns the mean loss of whole rows ``[1, D]`` on the peer's held-out samples.
     several : int
         Number of peers to receive from.
+    most_bytes : int
+        Memory of the models that may be held back; of two large ones the worse is dropped at once.
     period : float
         Seconds between the exchanges that this peer starts.
     record : callable
@@ -56,14 +58,21 @@ class Joining:
     learner: Learner
     loss: Callable[[Tensor], float]
     several: int
+    most_bytes: int
     period: float
     record: Callable[[Mapping[str, Any]], None]
 
     def __post_init__(self) -> None:
         self._held: dict[str, Incoming] = {}
+        self._losses_of_dropped: dict[str, float] = {}
         self._ages: dict[str, int] = {}
         self.heard: set[str] = set()
         self.is_over = False
+
+    @property
+    def held_bytes(self) -> int:
+        """Memory of the models that are held back."""
+        return sum(each.message.shared.nbytes for each in self._held.values())
 
     def hold(self, incoming: Incoming) -> bool:
         """Hold a model back if it is far ahead; return False if it should be merged as usual."""
@@ -88,6 +97,7 @@ class Joining:
         began = trio.current_time()
         while len(self.heard) < self.several:
             await trio.sleep(self.period / 4)
+            await self._make_room()
             if not self.heard:  # alone, it may have to wait for long, and learns meanwhile
                 began = trio.current_time()
             periods = (trio.current_time() - began) / self.period
@@ -98,11 +108,23 @@ class Joining:
         self.is_over = True  # not before: what arrives meanwhile would be merged before the choice
         self._held.clear()
 
+    async def _make_room(self) -> None:
+        """Drop the worst model, if there is no memory for another one as large."""
+        held = dict(self._held)
+        if len(held) < 2 or self.held_bytes * (len(held) + 1) <= self.most_bytes * len(held):
+            return
+        losses = await run_abandonable(self._losses, self.learner.state.nodes.rows, held)
+        worst = max(held, key=losses.__getitem__)
+        if self._held[worst] is held[worst]:
+            del self._held[worst]
+            self._losses_of_dropped[worst] = losses[worst]
+
     async def _choose_among(self, held: Mapping[str, Incoming]) -> None:
         own = self.learner.state.nodes.rows
         losses = await run_abandonable(self._losses, own, held)
         best = min(losses, key=losses.__getitem__)
         is_better = losses[best] < _MUCH_BETTER * losses[""]
+        losses = self._losses_of_dropped | losses
         finite = {peer: each if math.isfinite(each) else None for peer, each in losses.items()}
         own_loss = finite.pop("")
         self.record(
@@ -120,6 +142,5 @@ class Joining:
         """Return the losses by peer, the own one under the empty name."""
         losses = {"": self.loss(own)}
         for peer, incoming in held.items():
-            shared = incoming.message.shared
-            losses[peer] = self.loss(torch.cat([shared, own[:, shared.shape[1] :]], dim=1))
+            losses[peer] = self.loss(before_rest(incoming.message.shared, own))
         return losses

@@ -10,7 +10,8 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from contextlib import AbstractAsyncContextManager, nullcontext
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -22,8 +23,11 @@ from torch import Tensor
 from gossipfl.algorithms import Message, MessageAlgorithm, adopt, go_back
 from gossipfl.algorithms.author_calls import on_answer, on_clock, on_receipt
 from gossipfl.algorithms.gate import Admission, let_in
+from gossipfl.codecs import is_finite
 from gossipfl.peer.gossip.events import Incoming, State, described_event, origin_of
 from gossipfl.peer.gossip.guard import Guard
+from gossipfl.peer.gossip.mailbox import ClockRequest, Mailbox
+from gossipfl.peer.store.good_versions import GoodVersion, InMemory, is_large
 from gossipfl.peer.threads import run_abandonable
 from gossipfl.training import Nodes, Trainer, has_diverged
 
@@ -33,13 +37,6 @@ logger = logging.getLogger(__name__)
 
 _ALL_OF_ONE = np.zeros(1, dtype=np.int64)
 _EVENTS_BETWEEN_LOOKS = 16
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Clock:
-    """A request to act on the clock, and the channel for its outcome."""
-
-    outcome: trio.MemorySendChannel[State]
 
 
 class Learner:
@@ -56,11 +53,14 @@ class Learner:
     patience : float
         Seconds without training after which the peer trains its own model.
     mailbox : int
-        Number of models that may wait.
+        Number of models that may wait. Beyond it, a newer model of a sender replaces its older one that waits, if
+        models are exchanged whole and nothing but models: parts and weights must not be lost.
     record : callable
         Called from the worker thread with one record for each event, in order.
     guard : Guard, optional
         Decides how far received models are merged; by default completely.
+    kept : callable
+        Keeps a state that has been saved.
     """
 
     def __init__(
@@ -74,8 +74,10 @@ class Learner:
         mailbox: int,
         record: Callable[[Mapping[str, Any]], None],
         guard: Guard | None = None,
+        kept: Callable[[State], GoodVersion] = InMemory,
     ) -> None:
         self._guard = guard
+        self._kept = kept
         self._state = state
         self._trainer = trainer
         self._algorithm = algorithm
@@ -83,12 +85,15 @@ class Learner:
         self._merges_per_training = merges_per_training
         self._patience = patience
         self._record = record
-        self._good = self._sound = state
-        self._unlooked: State | None = state  # saved, but perhaps when it was spoiled already
+        self._good: GoodVersion = InMemory(state)
+        self._sound: GoodVersion = self._good
+        self._unlooked: GoodVersion | None = self._good  # saved, but perhaps when it was spoiled already
         self._renewed: tuple[Trainer, Mapping[str, Any]] | None = None
         self.divergences = self.rollbacks = 0
         self._running: trio.Event | None = None  # set once a paused learner is to run again
-        self._outbox, self._inbox = trio.open_memory_channel[Incoming | _Clock](mailbox)
+        self._mailbox = Mailbox(models=mailbox, replaces=algorithm.behaviour.is_plain)
+        self._in_work: list[Incoming] = []
+        self._working = trio.Lock()
 
     @property
     def state(self) -> State:
@@ -96,18 +101,35 @@ class Learner:
         return self._state
 
     @property
+    def trains_on_answers(self) -> bool:
+        """Whether an answer must come with the version that was sent for it."""
+        return self._trains == "answer"
+
+    @property
+    def kept_bytes(self) -> int:
+        """Memory of the received models that wait, or are being merged."""
+        return sum(each.message.shared.nbytes for each in [*self._mailbox.models, *self._in_work])
+
+    @property
     def mailbox_is_full(self) -> bool:
-        """Whether the learner would refuse a model now, as it does while it is paused."""
-        if self._running is not None:
-            return True
-        statistics = self._outbox.statistics()
-        return statistics.current_buffer_used >= statistics.max_buffer_size
+        """Whether the learner would refuse any model now, as it does while it is paused."""
+        return self._running is not None or not self._mailbox.has_room_for()
+
+    def would_refuse(self, sender: str) -> bool:
+        """Return whether a model of this sender would be refused now."""
+        return self._running is not None or not self._mailbox.has_room_for(sender)
+
+    def at_rest(self) -> AbstractAsyncContextManager[object]:
+        """Let no large model change meanwhile: a version that is being read needs memory beside the newest."""
+        return self._working if is_large(self._state.nodes) else nullcontext()
 
     def keep(self, state: State) -> None:
         """Record that this state has been saved: a model that diverges, or is spoiled later, is reset to it."""
-        self._good = state
-        if self._unlooked is None:
-            self._unlooked = state
+        self._good = kept = self._kept(state)
+        if self._sound.event == kept.event:
+            self._sound = kept
+        if self._unlooked is None or self._unlooked.event == kept.event:
+            self._unlooked = kept
 
     def renew(self, trainer: Trainer, description: Mapping[str, Any]) -> None:
         """Train on different data from the next event on, and record their description."""
@@ -129,20 +151,14 @@ class Learner:
 
     def offer(self, incoming: Incoming) -> bool:
         """Put a model into the mailbox, or return False if that is full, or the learner is paused."""
-        if self._running is not None:
-            return False
-        try:
-            self._outbox.send_nowait(incoming)
-        except trio.WouldBlock:
-            return False
-        return True
+        return self._running is None and self._mailbox.put(incoming)
 
     async def acted_on_clock(self) -> State:
         """Apply the algorithm's action on the clock, and return the model to send."""
         if self._trains != "clock":
             return self._state
         sender, receiver = trio.open_memory_channel[State](1)
-        await self._outbox.send(_Clock(sender))
+        self._mailbox.ask(ClockRequest(sender))
         return await receiver.receive()
 
     async def run(self) -> None:
@@ -150,53 +166,62 @@ class Learner:
         last_training = trio.current_time()
         while True:
             batch: list[Incoming] = []
-            clock: _Clock | None = None
+            clock: ClockRequest | None = None
             if self._running is not None:
                 await self._running.wait()
                 last_training = trio.current_time()
             with trio.move_on_at(last_training + self._patience):
-                clock = _sorted_into(batch, await self._inbox.receive())
+                clock = _sorted_into(batch, await self._mailbox.take())
             while clock is None and len(batch) < self._merges_per_training:
-                try:
-                    clock = _sorted_into(batch, self._inbox.receive_nowait())
-                except trio.WouldBlock:
+                item = self._mailbox.take_nowait()
+                if item is None:
                     break
+                clock = _sorted_into(batch, item)
+            self._in_work = batch
             if self._running is not None and not batch and clock is None:
                 continue
-            before = self._state
-            if self._renewed is not None:
-                self._trainer, description = self._renewed
-                self._renewed = None
-                self._record({"kind": "data", "event": before.event, **description})
-            # The thread may be abandoned at exit: it works on immutable values that only this task publishes.
-            work = partial(self._work, before, tuple(batch), clock=clock is not None)
-            self._state = await run_abandonable(work)
-            if clock is not None:
-                clock.outcome.send_nowait(self._state)
-            if self._state.step > before.step:
+            step = self._state.step
+            async with self._working:
+                self._state = await self._worked(batch, clock)
+            if self._state.step > step:
                 last_training = trio.current_time()
 
-    def _work(self, state: State, batch: tuple[Incoming, ...], *, clock: bool = False) -> State:
+    async def _worked(self, batch: list[Incoming], clock: ClockRequest | None) -> State:
+        before = self._state
+        if self._renewed is not None:
+            self._trainer, description = self._renewed
+            self._renewed = None
+            self._record({"kind": "data", "event": before.event, **description})
+        # The thread may be abandoned at exit: it works on immutable values that only `run` publishes.
+        after = await run_abandonable(partial(self._work, before, batch, clock=clock is not None))
+        if clock is not None:
+            clock.outcome.send_nowait(after)
+        return after
+
+    def _work(self, state: State, batch: list[Incoming], *, clock: bool = False) -> State:
         if not batch and not clock:
             return self._unspoiled(self._finite(self._train_alone(state)))
-        for incoming in batch:
-            message = incoming.message
-            credit: Mapping[str, Any] = {}
-            is_surplus = False
-            admission = self._admission(state, incoming)
-            if admission is not None:
-                if admission.is_refusal:
-                    self._record({"kind": "refusal", **origin_of(incoming), "reason": admission.reason})
-                    continue
-                message, credit = _let_in(message, state.nodes, admission)
-                is_surplus = admission.is_surplus
-            is_chosen = incoming.chosen_age is not None
-            if state.has_gone_back or is_chosen:
-                after = self._adopt(state, incoming, message, credit)
-            else:
-                after = self._take_in(state, incoming, message, credit, is_surplus=is_surplus)
-            state = self._unspoiled(self._finite(after))
+        while batch:
+            state = self._taken(state, batch[0])
+            del batch[0]  # a large model's memory is needed for the next one
         return self._finite(self._act_on_clock(state)) if clock else state
+
+    def _taken(self, state: State, incoming: Incoming) -> State:
+        message = replace(incoming.message, is_spent=is_large(state.nodes))
+        credit: Mapping[str, Any] = {}
+        is_surplus = False
+        admission = self._admission(state, incoming)
+        if admission is not None:
+            if admission.is_refusal:
+                self._record({"kind": "refusal", **origin_of(incoming), "reason": admission.reason})
+                return state
+            message, credit = _let_in(message, state.nodes, admission)
+            is_surplus = admission.is_surplus
+        if state.has_gone_back or incoming.chosen_age is not None:
+            after = self._adopt(state, incoming, message, credit)
+        else:
+            after = self._take_in(state, incoming, message, credit, is_surplus=is_surplus)
+        return self._unspoiled(self._finite(after))
 
     def _admission(self, state: State, incoming: Incoming) -> Admission | None:
         if incoming.chosen_age is not None:
@@ -268,7 +293,7 @@ class Learner:
 
     def _finite(self, state: State) -> State:
         """Return the state or, if its row has diverged, the last good one."""
-        if not has_diverged(state.nodes.rows, self._good.nodes.rows):
+        if is_finite(state.nodes.rows) or not has_diverged(state.nodes.rows, self._good.nodes().rows):
             return state
         after = self._gone_back(state, self._good, has_gone_back=True)
         self.divergences += 1
@@ -286,7 +311,7 @@ class Learner:
         if guard is None or (state.event % _EVENTS_BETWEEN_LOOKS and not guard.suspects):
             return state
         if self._unlooked is not None:
-            if guard.is_sound(self._unlooked.nodes):
+            if guard.is_sound(self._unlooked.nodes()):
                 self._sound = self._unlooked
             self._unlooked = None
         if not guard.is_spoiled(state.nodes):
@@ -302,11 +327,11 @@ class Learner:
         )
         return after
 
-    def _gone_back(self, state: State, good: State, *, has_gone_back: bool) -> State:
+    def _gone_back(self, state: State, good: GoodVersion, *, has_gone_back: bool) -> State:
         began = time.perf_counter()
         if self._guard is not None:
             self._guard.forget_comparisons()
-        nodes = go_back(state.nodes, good.nodes)
+        nodes = go_back(state.nodes, good.nodes())
         after = State(nodes=nodes, event=state.event + 1, loss=state.loss, has_gone_back=has_gone_back)
         described = described_event(after, trained=False, began=began)
         self._record({"kind": "go_back", "good_event": good.event, **described})
@@ -328,9 +353,9 @@ class _Update:
         return nodes
 
 
-def _sorted_into(batch: list[Incoming], item: Incoming | _Clock) -> _Clock | None:
+def _sorted_into(batch: list[Incoming], item: Incoming | ClockRequest) -> ClockRequest | None:
     """Put a model into the batch, or return the request to act on the clock, which ends the batch."""
-    if isinstance(item, _Clock):
+    if isinstance(item, ClockRequest):
         return item
     batch.append(item)
     return None
@@ -341,6 +366,10 @@ def _let_in(message: Message, nodes: Nodes, admission: Admission) -> tuple[Messa
     claimed = int(message.ages.max())
     if admission.share == 1.0 and admission.age == claimed:
         return message, {}
-    shares = torch.tensor([admission.share], dtype=torch.float64)
-    changed = let_in(message, nodes.rows, shares=shares, ages=message.ages.clamp(max=admission.age))
+    ages = message.ages.clamp(max=admission.age)
+    if admission.share == 1.0:
+        changed = replace(message, ages=ages)
+    else:
+        shares = torch.tensor([admission.share], dtype=torch.float64)
+        changed = let_in(message, nodes.rows, shares=shares, ages=ages)
     return changed, {"gate": admission.reason, "share": admission.share, "credited_age": admission.age}

@@ -14,6 +14,7 @@ from gossipfl.codecs import FLOAT32, is_finite, message_key
 from gossipfl.outgoing import Draws, Pipeline
 from gossipfl.peer.gossip.events import State
 from gossipfl.peer.gossip.plan import GossipPlan
+from gossipfl.peer.gossip.sending import VersionsSent
 from gossipfl.peer.secret_noise import new_normals
 from gossipfl.peer.threads import run_abandonable
 from gossipfl.tasks import Task
@@ -42,6 +43,8 @@ class OutgoingModels:
         Number of this start of the peer.
     record : callable
         Called with one record of each secret that is to be recorded.
+    versions : VersionsSent
+        Those that are being sent.
     """
 
     task: Task
@@ -50,6 +53,7 @@ class OutgoingModels:
     sender: str
     incarnation: int
     record: Callable[[Mapping[str, Any]], None]
+    versions: VersionsSent
 
     def __post_init__(self) -> None:
         self._sequence = 0
@@ -88,6 +92,9 @@ class OutgoingModels:
             )
 
         if size > _LARGE_ROW:
-            return await run_abandonable(encode)
-        await trio.lowlevel.checkpoint()
-        return encode()
+            frame = await run_abandonable(encode)
+        else:
+            await trio.lowlevel.checkpoint()
+            frame = encode()
+        self.versions.add(state, frame)
+        return frame

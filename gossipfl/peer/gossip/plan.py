@@ -21,7 +21,7 @@ from gossipfl.wire import CarriedRow
 #: Keys that older files hold for every algorithm; with these values they are ignored if it has no such parameter.
 _FORMERLY_IN_ALL = {"merge": "MU", "weighting": "age"}
 
-__all__ = ["GossipPlan", "gossip_algorithm", "gossip_parameters", "gossip_plan", "in_full"]
+__all__ = ["GossipPlan", "begun_nodes", "gossip_algorithm", "gossip_parameters", "gossip_plan", "in_full"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,8 +30,6 @@ class GossipPlan:
 
     Parameters
     ----------
-    nodes : Nodes
-        Initial state, with the algorithm's auxiliary rows; ``B = 1``.
     carried : tuple of CarriedRow
         Rows in every message besides the model.
     layout : bytes, length 32
@@ -40,7 +38,6 @@ class GossipPlan:
     """
 
     algorithm: MessageAlgorithm
-    nodes: Nodes
     carried: tuple[CarriedRow, ...]
     layout: bytes
 
@@ -103,8 +100,7 @@ def gossip_plan(settings: PeerSettings, task: Task, nodes: Nodes) -> GossipPlan:
         As in `gossip_algorithm`.
     """
     algorithm = gossip_algorithm(settings)
-    begun = resumed(nodes, algorithm, optimiser_state_size=nodes.optimiser_state.shape[1])
-    message = algorithm.emit(begun, shared_size=task.layout.shared_size)
+    message = algorithm.emit(begun_nodes(nodes, algorithm), shared_size=task.layout.shared_size)
     carried = tuple(
         CarriedRow(name, None if rows.dim() == 1 else rows[0].numel())
         for name, rows in message.carried.items()
@@ -112,9 +108,12 @@ def gossip_plan(settings: PeerSettings, task: Task, nodes: Nodes) -> GossipPlan:
     lines = [f"{row.name} {row.size}" for row in carried]
     if type(algorithm) not in bundled().values():
         lines.append(digest_of(algorithm, settings.gossip.algorithm))
-    return GossipPlan(
-        algorithm=algorithm, nodes=begun, carried=carried, layout=_digest(task.layout.digest, lines)
-    )
+    return GossipPlan(algorithm=algorithm, carried=carried, layout=_digest(task.layout.digest, lines))
+
+
+def begun_nodes(nodes: Nodes, algorithm: MessageAlgorithm) -> Nodes:
+    """Return the initial or saved state, ``B = 1``, with the algorithm's auxiliary rows."""
+    return resumed(nodes, algorithm, optimiser_state_size=nodes.optimiser_state.shape[1])
 
 
 def _digest(layout: bytes, lines: Sequence[str]) -> bytes:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -94,6 +95,10 @@ class RoundLearner:
 
     def keep(self, state: State) -> None:
         """Do nothing: a round that diverges is abandoned, and the state before it is used."""
+
+    def at_rest(self) -> AbstractAsyncContextManager[object]:
+        """Do nothing: others wait for the round."""
+        return nullcontext()
 
     def described(self) -> dict[str, Any]:
         """Return the progress of the rounds, for the status."""

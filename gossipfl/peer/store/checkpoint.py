@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,6 @@ import numpy as np
 import torch
 import xxhash
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
 from gossipfl.errors import CorruptCheckpoint
@@ -24,6 +23,13 @@ __all__ = ["Checkpoint", "load_checkpoint", "read_row", "save_checkpoint"]
 
 _FORMAT = "gossipfl checkpoint 1"
 _AUXILIARY = "auxiliary."
+_DTYPES = {
+    torch.float32: "F32",
+    torch.float64: "F64",
+    torch.int64: "I64",
+    torch.int32: "I32",
+    torch.bool: "BOOL",
+}
 _OPTIMISER_STATE = "momentum"  # the name in older files, before other optimisers existed
 _WRONG = (KeyError, OverflowError, RuntimeError, TypeError, ValueError)  # what wrong values raise
 
@@ -66,6 +72,19 @@ class Checkpoint:
         """Age of the saved model."""
         return int(self.nodes.ages[0])
 
+    def without_model(self) -> Checkpoint:
+        """Return the rest, for longer than a large model should stay in memory."""
+        nodes = self.nodes
+        return replace(
+            self,
+            nodes=replace(
+                nodes,
+                rows=nodes.rows.new_empty(1, 0),
+                optimiser_state=nodes.rows.new_empty(1, 0),
+                auxiliary={},
+            ),
+        )
+
     def away_seconds(self, *, now: float) -> float:
         """Return the seconds since it was saved; 0 if unknown, or if the clock went back."""
         return 0.0 if self.saved_at is None else max(0.0, now - self.saved_at)
@@ -75,7 +94,7 @@ def _checksum(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str
     """Return the digest of tensors and metadata: a flipped bit in the age is as bad as one in the row."""
     digest = xxhash.xxh3_64()
     for name in sorted(tensors):
-        digest.update(tensors[name].numpy().tobytes())
+        digest.update(tensors[name].contiguous().numpy().reshape(-1).data)
     for key in ("format", "task", "layout", "state"):
         digest.update(metadata.get(key, "").encode())
     return digest.hexdigest()
@@ -115,7 +134,24 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, task: Task) -> None:
         ),
     }
     metadata["checksum"] = _checksum(tensors, metadata)
-    write_atomically(path, save(tensors, metadata=metadata))
+    write_atomically(path, *_file_of(tensors, metadata))
+
+
+def _file_of(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> list[bytes | memoryview]:
+    """The parts of a safetensors file; the tensors' are their own memory, since models may be large."""
+    header: dict[str, Any] = {"__metadata__": dict(metadata)}
+    end = 0
+    for name, tensor in tensors.items():
+        start, end = end, end + tensor.nbytes
+        header[name] = {
+            "dtype": _DTYPES[tensor.dtype],
+            "shape": [*tensor.shape],
+            "data_offsets": [start, end],
+        }
+    packed = json.dumps(header).encode()
+    packed += b" " * (-len(packed) % 8)  # so that tensors are aligned
+    data = [tensor.numpy().reshape(-1).data for tensor in tensors.values() if tensor.numel()]
+    return [len(packed).to_bytes(8, "little"), packed, *data]
 
 
 def load_checkpoint(path: Path, task: Task, *, optimiser_state_size: int) -> Checkpoint:

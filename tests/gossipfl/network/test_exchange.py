@@ -277,7 +277,7 @@ async def test_frames_under_way_hold_no_more_memory_together_than_allowed():
         with pytest.raises(PeerBusy, match="too many bytes"):
             await client.exchange(*target, model_frame(LARGE, sequence=2))
         release.set()
-        await until(lambda: not server._server.places.reserved_bytes)
+        await until(lambda: not server.memory.reserved)
         await client.exchange(*target, model_frame(LARGE, sequence=3))
         assert server.counters.refused == {"peer_busy": 1}
 

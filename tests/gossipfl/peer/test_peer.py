@@ -311,7 +311,9 @@ def test_what_is_set_of_the_network_reaches_it():
         "bytes_per_second": 2e6,
     }
     seconds = {"dial_seconds": 7.0, "silence_seconds": 9.0}
-    limits = network_limits(quick_settings(network={**values, **seconds}, exchange={"deadline": 8.0}))
+    limits = network_limits(
+        quick_settings(network={**values, **seconds}, exchange={"deadline": 8.0}), row_bytes=4
+    )
     for name, value in {**values, **seconds}.items():
         assert getattr(limits, name) == value
     assert limits.exchange_seconds == 8.0

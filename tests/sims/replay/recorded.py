@@ -87,7 +87,7 @@ class RecordingPeer:
         )
 
     def train_alone(self) -> None:
-        self.state = self.learner._work(self.state, ())
+        self.state = self.learner._work(self.state, [])
 
     def message(self) -> Incoming:
         """The model as it is now, with the precision it has after the way over the wire."""
@@ -112,7 +112,7 @@ class RecordingPeer:
         )
 
     def take_in(self, *messages: Incoming) -> None:
-        self.state = self.learner._work(self.state, messages)
+        self.state = self.learner._work(self.state, [*messages])
 
     def save(self) -> None:
         self.learner.keep(self.state)

@@ -21,6 +21,8 @@ from tests.gossipfl.network.helpers import in_trio, until
 from tests.integration.peers import quick_settings, records_of, running
 from tests.integration.tasks import blobs
 
+MUCH = 10**9
+
 
 class Mailbox:
     """In the place of a learner: full at first."""
@@ -43,7 +45,7 @@ def model(sender, value, age):
     return Incoming(message=message, sender=sender, incarnation=1, sequence=1, event=age, codec="float32")
 
 
-def joined(*models, several=3, known=("silent",), age=0, alone=0.0):
+def joined(*models, several=3, most_bytes=MUCH, known=("silent",), age=0, alone=0.0):
     """Hold these models back, one a second, and give what was taken, what was recorded, and when it was over."""
     mailbox, recorded, ends = Mailbox(age), [], []
     # The best model is 5; the local part is zero.
@@ -51,6 +53,7 @@ def joined(*models, several=3, known=("silent",), age=0, alone=0.0):
         learner=mailbox,
         loss=lambda row: math.inf if row[0, 0].isnan() else abs(float(row[0, 0]) - 5) + float(row[0, 2]),
         several=several,
+        most_bytes=most_bytes,
         period=1.0,
         record=recorded.append,
     )
@@ -102,6 +105,14 @@ def test_its_age_is_credited_as_far_as_half_of_the_others_support_it(ages, credi
     assert [(each.sender, each.chosen_age) for each in taken] == [("a", credited)]
 
 
+def test_models_of_which_no_three_fit_are_compared_all_the_same():
+    arrived = [model("a", 5.2, 300), model("b", 5.1, 200), model("c", 9, 400)]
+    outcomes = [joined(*arrived, most_bytes=most)[:2] for most in (MUCH, 20)]
+    assert [each.sender for each in outcomes[0][0]] == ["b"]
+    assert [each.sender for each in outcomes[1][0]] == ["b"]
+    assert outcomes[1][1] == outcomes[0][1]
+
+
 def test_a_model_worse_than_ones_own_is_not_taken():
     taken, [record], _, _ = joined(model("a", -1, 500), model("b", math.nan, 500), model("c", 11, 500))
     assert taken == []
@@ -116,7 +127,9 @@ def test_what_arrives_while_it_chooses_is_not_merged_before_the_choice():
         held.append(joining.hold(model("late", 5, 600)))
         return abs(float(row[0, 0]) - 5)
 
-    joining = Joining(learner=mailbox, loss=loss, several=1, period=1.0, record=lambda _: None)
+    joining = Joining(
+        learner=mailbox, loss=loss, several=1, most_bytes=MUCH, period=1.0, record=lambda _: None
+    )
     joining.hold(model("a", 4, 500))
     trio.run(joining.choose, lambda: ("a",), clock=MockClock(autojump_threshold=0))
     assert [each.sender for each in mailbox.taken] == ["a"]

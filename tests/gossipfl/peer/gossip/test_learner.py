@@ -145,7 +145,10 @@ async def test_too_few_come_so_it_trains_alone_too():
 @in_trio
 async def test_a_full_mailbox_takes_no_more():
     learner, _, task = make(mailbox=3, merges_per_training=1)
-    assert [learner.offer(incoming(task)) for _ in range(5)] == [True, True, True, False, False]
+    offered = [learner.offer(incoming(task, sender=f"P{each}")) for each in range(5)]
+    assert offered == [True, True, True, False, False]
+    assert not learner.would_refuse("P1"), "its older model can go"
+    assert learner.would_refuse("P3")
     assert learner.mailbox_is_full
     async with trio.open_nursery() as nursery:
         nursery.start_soon(learner.run)
@@ -227,7 +230,7 @@ async def test_the_loop_stays_responsive_while_a_slow_module_trains():
     async def on_the_loop():
         state = learner.state
         while True:
-            state = learner._work(state, ())
+            state = learner._work(state, [])
             await trio.lowlevel.checkpoint()
 
     threaded = await largest_gap(learner.run)
@@ -239,12 +242,12 @@ async def test_the_loop_stays_responsive_while_a_slow_module_trains():
 def test_in_ad_psgd_who_is_asked_averages_and_who_asked_steps_from_where_it_began():
     learner, records, task = make(merges_per_training=1, algorithm=ADPSGD(), learning_rate=0.1)
     begun = learner.state
-    asked = learner._work(begun, (incoming(task, age=4, value=1.0),))
+    asked = learner._work(begun, [incoming(task, age=4, value=1.0)])
     start = begun.nodes.rows
     torch.testing.assert_close(asked.nodes.rows, (start + 1) / 2)
     assert (asked.age, asked.step, asked.merges_pending) == (4, 0, 0)
     answer = dataclasses.replace(incoming(task, age=9, value=3.0, event=7), begun=begun)
-    stepped = learner._work(asked, (answer,))
+    stepped = learner._work(asked, [answer])
     trained, _ = learner._trainer.train(begun.nodes, np.array([0]))
     expected = ((start + 1) / 2 + 3) / 2 + (trained.rows - start)
     torch.testing.assert_close(stepped.nodes.rows, expected)
@@ -266,19 +269,19 @@ def test_a_model_that_diverges_goes_back_and_then_takes_in_the_next_one_as_it_is
     learner, records, task = make(merges_per_training=1, **DIVERGING)
     saved = State(nodes=dataclasses.replace(learner.state.nodes, ages=torch.tensor([6])), event=4)
     learner.keep(saved)
-    after = learner._work(dataclasses.replace(saved, event=5), (incoming(task, age=5, value=2.0),))
+    after = learner._work(dataclasses.replace(saved, event=5), [incoming(task, age=5, value=2.0)])
     assert kinds(records) == ["merge", "go_back"]
     assert records[1]["good_event"] == 4
     assert (after.event, after.age, after.step) == (7, 6, 1)  # the next batch is another one
     assert torch.equal(after.nodes.rows, saved.nodes.rows)
     assert not after.nodes.optimiser_state.any()
-    healed = learner._work(after, (incoming(task, age=90, value=3.0, event=17),))
+    healed = learner._work(after, [incoming(task, age=90, value=3.0, event=17)])
     assert kinds(records)[2:] == ["adopt"]
     assert (records[2]["sender_event"], records[2]["trained"]) == (17, False)
     assert torch.equal(healed.nodes.rows, torch.full((1, task.layout.size), 3.0))
     assert (healed.event, healed.age, healed.step) == (8, 90, 1)
     assert not healed.nodes.optimiser_state.any()
-    again = learner._work(healed, (incoming(task, age=90, value=3.0),))
+    again = learner._work(healed, [incoming(task, age=90, value=3.0)])
     assert kinds(records)[3:] == ["merge", "go_back"]
     assert again.nodes.rows.isfinite().all()
     assert learner.divergences == 2
@@ -289,18 +292,18 @@ def test_a_model_that_merges_have_spoiled_is_what_it_was_when_saved_sound():
     learner, records, task = make(merges_per_training=1, gate=BLIND, learning_rate=0.3)
     state = learner.state
     for _ in range(47):
-        state = learner._work(state, ())
+        state = learner._work(state, [])
     for _ in range(16):  # so that it has been looked at
         same = Message(shared=state.nodes.rows, ages=state.nodes.ages)
-        state = learner._work(state, (dataclasses.replace(incoming(task), message=same),))
+        state = learner._work(state, [dataclasses.replace(incoming(task), message=same)])
     sound = state
     learner.keep(sound)
     while state.event % 16:
-        state = learner._work(state, ())
+        state = learner._work(state, [])
     while "go_back" not in kinds(records):
         poison = 20 * torch.randn(1, task.layout.shared_size, generator=torch.Generator().manual_seed(0))
         bad = Message(shared=poison, ages=torch.tensor([state.age + 1000]))
-        state = learner._work(state, (dataclasses.replace(incoming(task), message=bad),))
+        state = learner._work(state, [dataclasses.replace(incoming(task), message=bad)])
         learner.keep(state)  # a checkpoint happens to be due
         assert state.event < 200
     assert records[-1]["good_event"] == sound.event
@@ -316,7 +319,7 @@ def test_a_model_that_is_ruined_before_it_has_learned_starts_anew_and_judges_ane
         ages=torch.tensor([1000]),
     )
     while "go_back" not in kinds(records):
-        state = learner._work(state, (dataclasses.replace(incoming(task), message=ruin),))
+        state = learner._work(state, [dataclasses.replace(incoming(task), message=ruin)])
         assert state.event < 40
     assert torch.equal(state.nodes.rows[0, :size], task.initial_row()[:size])
     assert len(learner._guard._gatekeeper._evidence) == 0
@@ -326,7 +329,7 @@ def test_a_step_that_spoils_the_model_for_a_moment_is_not_undone():
     learner, *_ = make(gate=BLIND, learning_rate=0.3)
     state = learner.state
     for _ in range(64):
-        state = learner._work(state, ())
+        state = learner._work(state, [])
     guard, sound = learner._guard, state.nodes
     noise = torch.randn(sound.rows.shape, generator=torch.Generator().manual_seed(0))
     bad = dataclasses.replace(sound, rows=20 * noise)
@@ -340,7 +343,7 @@ def test_without_neighbours_a_diverged_model_is_trained_on_from_the_last_good_on
     learner, records, _ = make(**DIVERGING)
     state = learner.state
     for _ in range(5):
-        state = learner._work(state, ())
+        state = learner._work(state, [])
         assert state.nodes.rows.isfinite().all()
     assert kinds(records) == ["train", "go_back"] * 5
     assert [record["event"] for record in records] == list(range(1, 11))
@@ -352,16 +355,16 @@ def test_without_neighbours_a_diverged_model_is_trained_on_from_the_last_good_on
 def test_a_neighbour_is_merged_again_once_training_went_well():
     learner, records, task = make(merges_per_training=1)
     gone_back = dataclasses.replace(learner.state, has_gone_back=True)
-    state = learner._work(gone_back, ())
-    learner._work(state, (incoming(task),))
+    state = learner._work(gone_back, [])
+    learner._work(state, [incoming(task)])
     assert kinds(records) == ["train", "merge"]
 
 
 def test_an_event_says_how_long_the_work_took():
     learner, records, task = make(merges_per_training=1, pause=0.05)
     began = time.perf_counter()
-    learner._work(learner.state, (incoming(task),))
-    learner._work(learner.state, ())
+    learner._work(learner.state, [incoming(task)])
+    learner._work(learner.state, [])
     whole = time.perf_counter() - began
     assert all(record["seconds"] >= 0.05 for record in records)  # the forward pass sleeps that long
     assert sum(record["seconds"] for record in records) <= whole

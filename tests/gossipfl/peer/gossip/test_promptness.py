@@ -9,6 +9,7 @@ import trio
 from trio.testing import MockClock
 
 from gossipfl.errors import ExchangeTimedOut
+from gossipfl.network import RowMemory
 from gossipfl.peer.first_errors import FirstErrors
 from gossipfl.peer.gossip.exchanges import Gossip
 from gossipfl.peer.gossip.promptness import Promptness
@@ -53,14 +54,21 @@ async def nothing(*_, **__):
 
 def exchanged(neighbours):
     learner = SimpleNamespace(
-        mailbox_is_full=False, distrusts=lambda _: False, acted_on_clock=nothing, state=None
+        mailbox_is_full=False,
+        distrusts=lambda _: False,
+        acted_on_clock=nothing,
+        state=None,
+        kept_bytes=0,
+        trains_on_answers=False,
     )
     gossip = Gossip(
         host=neighbours,
         learner=learner,
         view=neighbours,
         meetings=SimpleNamespace(errors=FirstErrors(logging.getLogger("test"))),
-        outgoing=SimpleNamespace(frame=nothing),
+        outgoing=SimpleNamespace(frame=nothing, versions=SimpleNamespace(choose=lambda _: True)),
+        memory=RowMemory(10**9),
+        row_bytes=4,
         later_starts=SimpleNamespace(is_later=lambda *_: False),
         exchange_settings=ExchangeSettings(),
         view_settings=ViewSettings(),
