@@ -15,7 +15,7 @@ from gossipfl.cli.network_changes import (
     RoleOption,
     add_changes,
     member_at,
-    print_line,
+    print_lines,
 )
 from gossipfl.cli.options import HomeOption, JsonOption, command_group, tell
 from gossipfl.moments import moment
@@ -218,20 +218,34 @@ def rotate(
             "--key", help="With --draft: public half of a new key (gossipfl network key); repeatable."
         ),
     ] = None,
+    issuer: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--issuer",
+            help="With --draft: peer id of an issuer that this peer has not admitted; repeatable.",
+        ),
+    ] = None,
     draft: DraftOption = False,
     json_output: JsonOption = False,
 ) -> None:
-    """Give the network other keys, signed by the old ones; issuers renew the certificates of members."""
-    from gossipfl.peer.membership.changing import draft_rotation
+    """Give the network other keys, signed by the old ones; issuers renew the certificates of members.
+
+    With --draft, for keys that different people hold: prints the rotation for the present keys to sign, and for
+    the new ones the charter, all revocations and the issuers' certificates. Keep it in a file, for network sign.
+    """
+    from gossipfl.peer.membership.drafting import draft_rotation
     from gossipfl.peer.membership.founding import rotate as rotate_keys
 
     own = member_at(home)
     if draft:
-        drafted = draft_rotation(own.store, key or [], threshold=threshold, grace_days=grace_days)
-        print_line(drafted, own.store.authority())
+        drafted = draft_rotation(
+            own.store, key or [], threshold=threshold, grace_days=grace_days, issuers=issuer or []
+        )
+        print_lines(drafted, own.store.authority())
         return
-    if key:
-        raise typer.BadParameter("needs --draft: whoever holds the old keys signs", param_hint="--key")
+    for name, given in (("--key", key), ("--issuer", issuer)):
+        if given:
+            raise typer.BadParameter("needs --draft: whoever holds the old keys signs", param_hint=name)
     founded = rotate_keys(
         own.store, own.identity, keys=keys, threshold=threshold, keys_directory=keys_to, grace_days=grace_days
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,17 +14,19 @@ if TYPE_CHECKING:
     from gossipfl.membership import Authority, Signed
     from gossipfl.peer.membership.at_home import HomeOfMember
 
-__all__ = ["DaysOption", "DraftOption", "RoleOption", "add_changes", "member_at", "print_line"]
+__all__ = ["DaysOption", "DraftOption", "RoleOption", "add_changes", "member_at", "print_lines"]
 
 DaysOption = Annotated[float, typer.Option("--days", help="Days for which the certificate holds.")]
 RoleOption = Annotated[str, typer.Option("--role", help="member, or issuer: that may invite others.")]
 PeerArgument = Annotated[str, typer.Argument(help="Peer id.")]
-LineArgument = Annotated[str, typer.Argument(help="A line that begins with gossipfl-statement-.")]
+LineArgument = Annotated[
+    str, typer.Argument(help="A line that begins with gossipfl-statement-, or a file with such lines.")
+]
 DraftOption = Annotated[
     bool,
     typer.Option(
         "--draft",
-        help="Change nothing, and print a line for others who hold network keys to sign: gossipfl network sign.",
+        help="Change nothing, and print what others who hold network keys have to sign: gossipfl network sign.",
     ),
 ]
 
@@ -58,7 +61,7 @@ def admit(
 
     own = member_at(home)
     statement = admit_peer(own.store, own.identity, peer_id, role=role_named(role), days=days, draft=draft)
-    print_line(statement, own.store.authority())
+    print_lines([statement], own.store.authority())
 
 
 def revoke(
@@ -88,7 +91,7 @@ def revoke(
             err=True,
         )
     if draft:
-        print_line(done.statement, own.store.authority())
+        print_lines([done.statement], own.store.authority())
         return
     is_by_issuer = done.statement.issuer is not None
     by = "by the issuer that admitted it" if is_by_issuer else "by network keys"
@@ -109,7 +112,7 @@ def charter(*, home: HomeOption, draft: DraftOption = False, json_output: JsonOp
     own = member_at(home)
     statement = write_charter(own.store, own.identity, own.charter(), draft=draft)
     if draft:
-        print_line(statement, own.store.authority())
+        print_lines([statement], own.store.authority())
         return
     number = statement.body.number if isinstance(statement.body, Charter) else None
     tell({"charter": number}, [f"Charter {number} holds now."], as_json=json_output)
@@ -143,37 +146,50 @@ def sign(
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Sign without asking.")] = False,
 ) -> None:
-    """Say what a line would do, and add the signatures of network keys."""
-    from gossipfl.peer.membership.collecting import described, from_text, require_network
-    from gossipfl.peer.membership.collecting import sign as sign_statement
-    from gossipfl.peer.membership.key_files import read_keys
+    """Say what a line would do, and add the signatures of network keys.
 
-    statement = from_text(line)
+    Of a file from `network rotate --draft`, the present keys sign the rotation, and the new keys the rest.
+    """
+    from gossipfl.peer.membership.collecting import require_network
+    from gossipfl.peer.membership.collecting import sign as sign_statements
+    from gossipfl.peer.membership.key_files import read_keys
+    from gossipfl.peer.membership.lines import described, read_lines
+
+    statements = read_lines(line)
     authority = None if home is None else member_at(home).store.authority()
     if authority is not None:
-        require_network(statement, authority)
-    typer.echo(f"This {described(statement, authority)}.", err=True)
-    signed = sign_statement(statement, read_keys(keys), authority)
-    if not yes and not typer.confirm("Sign it?", err=True):
+        require_network(statements, authority)
+    for each in statements:
+        typer.echo(f"This {described(each, authority)}.", err=True)
+    signed = sign_statements(statements, read_keys(keys), authority)
+    if not yes and not typer.confirm("Sign it?" if len(signed) == 1 else "Sign all of it?", err=True):
         typer.echo("Not signed.", err=True)
         raise typer.Exit(1)
-    print_line(signed, authority)
+    print_lines(signed, authority, described_before=True)
 
 
 def apply(*, line: LineArgument, home: HomeOption) -> None:
-    """Take in a line that enough network keys have signed; a running peer acts on it, and tells the others."""
-    from gossipfl.peer.membership.collecting import apply as apply_statement
-    from gossipfl.peer.membership.collecting import described, from_text
+    """Take in what enough network keys have signed; a running peer acts on it, and tells the others."""
+    from gossipfl.peer.membership.collecting import apply as apply_statements
+    from gossipfl.peer.membership.lines import described, read_lines
 
-    own, statement = member_at(home), from_text(line)
-    what = described(statement, own.store.authority())
-    apply_statement(own.store, own.identity, statement)
-    typer.echo(f"Done: this {what}.")
+    own, statements = member_at(home), read_lines(line)
+    authority = own.store.authority()
+    others = apply_statements(own.store, own.identity, statements)
+    for each in statements:
+        typer.echo(f"Done: this {described(each, authority)}.")
+    if others:
+        typer.echo("The other issuers get their certificates from this peer while it runs.")
 
 
-def print_line(statement: Signed, authority: Authority | None) -> None:
-    """Print a statement, signed by as many as are here, what it does, and how many signatures are missing."""
-    from gossipfl.peer.membership.collecting import described, progress, to_text
+def print_lines(
+    statements: Sequence[Signed], authority: Authority | None, *, described_before: bool = False
+) -> None:
+    """Print statements, signed by as many as are here, what they do, and how many signatures are missing."""
+    from gossipfl.peer.membership.collecting import progress
+    from gossipfl.peer.membership.lines import described, to_text
 
-    typer.echo(to_text(statement))
-    typer.echo(f"{progress(statement, authority)} It {described(statement, authority)}.", err=True)
+    typer.echo(to_text(statements))
+    for each in () if described_before else statements:
+        typer.echo(f"This {described(each, authority)}.", err=True)
+    typer.echo(progress(statements, authority), err=True)

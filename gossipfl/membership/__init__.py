@@ -16,7 +16,12 @@ from gossipfl.membership.sessions import Session
 from gossipfl.membership.signing import Signed, Signer
 from gossipfl.membership.statements import Certificate, Charter, Revocation, Role
 from gossipfl.membership.threshold import MEMBERSHIP_PROTOCOL, NOT_A_MEMBER, Joined, Threshold, ask_to_join
-from gossipfl.membership.vouching import vouch_for_revocations, vouch_for_those_of
+from gossipfl.membership.vouching import (
+    is_voucher,
+    revocations_anew,
+    vouch_for_revocations,
+    vouch_for_those_of,
+)
 
 __all__ = [
     "MEMBERSHIP_PROTOCOL",
@@ -46,8 +51,10 @@ __all__ = [
     "ask_to_join",
     "canonical",
     "is_proved",
+    "is_voucher",
     "number_in",
     "request",
+    "revocations_anew",
     "vouch_for_revocations",
     "vouch_for_those_of",
 ]

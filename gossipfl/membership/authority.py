@@ -85,7 +85,15 @@ class Authority:
     @property
     def keys(self) -> KeySet:
         """The current network keys."""
-        return self._keys_of(self.epoch)
+        return self.keys_at(self.epoch)
+
+    def keys_at(self, epoch: int) -> KeySet:
+        """Return the network keys after so many rotations."""
+        if epoch == 0:
+            return self.network.keys
+        body = self._rotations[epoch - 1].body
+        assert isinstance(body, Rotation)  # noqa: S101  (the list holds nothing else)
+        return body.keys
 
     @property
     def charter(self) -> Charter | None:
@@ -260,7 +268,7 @@ class Authority:
         """
         most = 0
         for epoch in range(self.epoch, -1, -1):
-            keys = self._keys_of(epoch)
+            keys = self.keys_at(epoch)
             own = [each for each in statement.signatures if each.key in keys.keys]
             if len(own) >= keys.threshold:
                 return epoch, own[: keys.threshold]
@@ -282,13 +290,6 @@ class Authority:
             each.body.previous_until for each in self._rotations[epoch:] if isinstance(each.body, Rotation)
         ]
         return min(ends)
-
-    def _keys_of(self, epoch: int) -> KeySet:
-        if epoch == 0:
-            return self.network.keys
-        body = self._rotations[epoch - 1].body
-        assert isinstance(body, Rotation)  # noqa: S101  (the list holds nothing else)
-        return body.keys
 
     def _learn_rotation(self, statement: Signed, body: Rotation) -> bool:
         if body.number != self.epoch + 1:

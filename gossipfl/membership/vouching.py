@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 
 from gossipfl.membership.authority import Authority
@@ -11,24 +11,40 @@ from gossipfl.membership.codec import SERIAL_BYTES
 from gossipfl.membership.signing import Signed
 from gossipfl.membership.statements import Certificate, Role
 
-__all__ = ["vouch_for_revocations", "vouch_for_those_of"]
+__all__ = ["is_voucher", "revocations_anew", "vouch_for_revocations", "vouch_for_those_of"]
 
 
 def vouch_for_revocations(authority: Authority, sign: Callable[[Signed], Signed], *, now: float) -> None:
-    """Sign all revocations anew with the current network keys.
+    """Sign all revocations anew with the current network keys."""
+    for each in [sign(statement) for statement in revocations_anew(authority)]:
+        if is_voucher(each):
+            vouch_for_those_of(authority, each, now=now)
+        else:
+            authority.learn(each, now=now)
 
-    An issuer's revocation stays the issuer's, and so applies to those it has admitted and to no one else: the keys
-    sign a certificate for the issuer that has long expired. It proves who may revoke, and admits no one.
+
+def revocations_anew(authority: Authority, *, renewed: Collection[bytes] = ()) -> list[Signed]:
+    """Return what new network keys have to sign so that all revocations can still be verified.
+
+    An issuer's revocation stays the issuer's, and so applies only to peers that it has admitted: the new keys sign
+    a voucher, a certificate for the issuer that has long expired. It proves who may revoke, and admits no one.
+
+    Parameters
+    ----------
+    renewed : collection of bytes
+        Issuers that get a new certificate, which vouches for their revocations.
     """
-    vouchers: dict[bytes, Signed] = {}
-    for each in authority.revocations:
-        if each.issuer is None:
-            authority.learn(sign(Signed(body=each.body)), now=now)
-            continue
-        issuer = each.signatures[0].key
-        if issuer not in vouchers:
-            vouchers[issuer] = sign(Signed(body=_voucher(authority.id, issuer)))
-        authority.learn(replace(each, issuer=vouchers[issuer]), now=now)
+    revocations = authority.revocations
+    issuers = {each.signatures[0].key for each in revocations if each.issuer is not None}
+    return [
+        *(Signed(body=each.body) for each in revocations if each.issuer is None),
+        *(Signed(body=_voucher(authority.id, each)) for each in sorted(issuers.difference(renewed))),
+    ]
+
+
+def is_voucher(statement: Signed) -> bool:
+    """Return whether a certificate only keeps the revocations by its subject verifiable."""
+    return isinstance(statement.body, Certificate) and statement.body.expires == 0
 
 
 def vouch_for_those_of(authority: Authority, certificate: Signed, *, now: float) -> list[Signed]:

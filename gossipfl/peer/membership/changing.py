@@ -1,20 +1,19 @@
-"""Operators' changes to a network from a peer's home: admission, revocation, secret, charter and rotation."""
+"""Operators' changes to a network from a peer's home: admission, revocation, secret and charter."""
 
 from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from gossipfl.errors import MalformedStatement, MembershipError
-from gossipfl.membership import SECRET_BYTES, Authority, Charter, Revocation, Role, Rotation, Signed
-from gossipfl.membership.codec import KEY_BYTES
-from gossipfl.membership.network_keys import KeySet, majority_of
+from gossipfl.errors import MembershipError
+from gossipfl.membership import SECRET_BYTES, Authority, Charter, Revocation, Role, Signed
 from gossipfl.membership.statements import Body
 from gossipfl.network import Identity
+from gossipfl.peer.membership.collecting import sign_with_entitled
 from gossipfl.peer.membership.durations import days_of
-from gossipfl.peer.membership.issuing import DAY, body_of, certify, signers_at_hand
+from gossipfl.peer.membership.issuing import body_of, certify, signers_at_hand
 from gossipfl.peer.membership.ledger import admitted_by_hand, ledger
 from gossipfl.peer.membership.store import MembershipStore
 from gossipfl.settings.addresses import public_key_of
@@ -23,11 +22,8 @@ __all__ = [
     "Revoked",
     "admit",
     "charter_body",
-    "draft_rotation",
     "new_secret",
     "revoke",
-    "rotation_to",
-    "threshold_after",
     "write_charter",
 ]
 
@@ -139,67 +135,10 @@ def write_charter(
     return _conclude(store, authority, statement, now=now)
 
 
-def draft_rotation(
-    store: MembershipStore, keys: Sequence[str], *, threshold: int | None = None, grace_days: float
-) -> Signed:
-    """Return a rotation to keys that others have made and hold, for the holders of the present ones to sign.
-
-    Parameters
-    ----------
-    keys : sequence of str
-        Public keys in hexadecimal.
-    threshold : int, optional
-        How many of them must sign; see `threshold_after`.
-
-    Raises
-    ------
-    MembershipError
-        They are not keys, or the threshold does not fit.
-    """
-    public, authority = sorted({_public_key(each) for each in keys}), store.authority()
-    if threshold is None:
-        threshold = threshold_after(authority.keys, len(public))
-    try:
-        key_set = KeySet(threshold, tuple(public))
-    except MalformedStatement as error:
-        raise MembershipError(error.what, expected=error.expected, got=error.got) from error
-    return _draft(store, rotation_to(key_set, authority, grace_days=grace_days))
-
-
-def threshold_after(current: KeySet, keys: int) -> int:
-    """Return how many of the next keys must sign by default: as many as now; of another number, a majority too."""
-    if keys == len(current.keys):
-        return current.threshold
-    return min(keys, max(current.threshold, majority_of(keys)))
-
-
-def rotation_to(keys: KeySet, authority: Authority, *, grace_days: float) -> Rotation:
-    """Return the network's next rotation."""
-    return Rotation(
-        network=authority.id,
-        number=authority.epoch + 1,
-        previous_until=int(time.time() + days_of(grace_days, least=0) * DAY),
-        keys=keys,
-    )
-
-
-def _public_key(text: str) -> bytes:
-    try:
-        key = bytes.fromhex(text)
-    except ValueError:
-        key = b""
-    if len(key) != KEY_BYTES:
-        raise MembershipError(
-            "this is not the public half of a network key",
-            expected="64 hexadecimal digits, as `gossipfl network key` prints them",
-            got=repr(text[:80]),
-        )
-    return key
-
-
 def _draft(store: MembershipStore, body: Body) -> Signed:
     """Return a statement signed by whichever network keys are here."""
-    return Signed(body=body).signed_by(store.network_keys())
+    [draft] = sign_with_entitled([Signed(body=body)], store.network_keys(), store.authority())
+    return draft
 
 
 def _conclude(store: MembershipStore, authority: Authority, statement: Signed, *, now: float) -> Signed:

@@ -1,62 +1,33 @@
-"""Collection of signatures by network keys that different people hold, on a line of text passed around."""
+"""Collection of signatures by network keys that different people hold, on statements that they pass around."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Iterable, Sequence
 
-from gossipfl.errors import GossipflError, MembershipError
+from gossipfl.errors import MembershipError
 from gossipfl.membership import (
     Authority,
     Certificate,
-    Charter,
-    Network,
-    Revocation,
-    Role,
+    KeySet,
     Rotation,
     Signed,
+    is_voucher,
     vouch_for_those_of,
 )
-from gossipfl.membership.texts import decoded, encoded
-from gossipfl.moments import moment
 from gossipfl.network import Identity
+from gossipfl.peer.membership.issuing import validity_of
+from gossipfl.peer.membership.ledger import keep_for
+from gossipfl.peer.membership.lines import network_of
 from gossipfl.peer.membership.store import MembershipStore
 from gossipfl.settings.addresses import peer_id_of
 
-__all__ = ["apply", "described", "from_text", "progress", "require_network", "sign", "to_text"]
-
-_PREFIX: Final = "gossipfl-statement-"
+__all__ = ["apply", "progress", "require_network", "sign", "sign_with_entitled"]
 
 
-def to_text(statement: Signed) -> str:
-    """Return a statement, complete or not, as one line."""
-    return f"{_PREFIX}{encoded(statement.to_bytes())}"
-
-
-def from_text(text: str) -> Signed:
-    """Read a statement from its line.
-
-    Raises
-    ------
-    MembershipError
-        The line is not a statement.
-    """
-    line = "".join(text.split()).lower()
-    data = decoded(line.removeprefix(_PREFIX)) if line.startswith(_PREFIX) else None
-    try:
-        statement = None if data is None else Signed.from_bytes(data)
-    except GossipflError:
-        statement = None
-    if statement is None:
-        raise MembershipError(
-            "this is not a statement, or part of it is missing",
-            expected=f"the whole line that a command of gossipfl network printed, {_PREFIX}…",
-        )
-    return statement
-
-
-def sign(statement: Signed, keys: list[Identity], authority: Authority | None = None) -> Signed:
+def sign(
+    statements: Sequence[Signed], keys: Sequence[Identity], authority: Authority | None = None
+) -> list[Signed]:
     """Add the signatures of network keys.
 
     Parameters
@@ -71,20 +42,50 @@ def sign(statement: Signed, keys: list[Identity], authority: Authority | None = 
     """
     if not keys:
         raise MembershipError("there is no network key here", expected="files *.key made by `network create`")
-    own = [each for each in keys if authority is None or each.public_key in authority.keys.keys]
-    if authority is not None and not own:
+    signed = sign_with_entitled(statements, keys, authority)
+    own = {each.public_key for each in keys}
+    if authority is not None and not any(own & {by.key for by in each.signatures} for each in signed):
+        needed = {key for each in key_sets(statements, authority) if each for key in each.keys}
         raise MembershipError(
             f"these keys do not sign for network {authority.network.name!r}",
-            expected=f"one of {', '.join(each.hex()[:16] for each in authority.keys.keys)}",
+            expected=f"one of {', '.join(sorted(each.hex()[:16] for each in needed))}",
             got=", ".join(each.public_key.hex()[:16] for each in keys),
         )
-    return statement.signed_by(own)
+    return signed
 
 
-def require_network(statement: Signed, authority: Authority) -> None:
-    """Require that a statement belongs to a network, or raise `MembershipError`."""
-    theirs = _network_of(statement)
-    if theirs != authority.id:
+def sign_with_entitled(
+    statements: Sequence[Signed], keys: Sequence[Identity], authority: Authority | None
+) -> list[Signed]:
+    """Add to each statement the signatures of those keys that may sign it, which may be none."""
+    new = {key for each in statements if isinstance(each.body, Rotation) for key in each.body.keys.keys}
+    signed = []
+    for each, key_set in zip(statements, key_sets(statements, authority), strict=True):
+        entitled = [
+            key for key in keys if (key.public_key in key_set.keys if key_set else key.public_key not in new)
+        ]
+        signed.append(each if each.issuer else each.signed_by(entitled))
+    return signed
+
+
+def key_sets(statements: Sequence[Signed], authority: Authority | None) -> list[KeySet | None]:
+    """Return the keys that sign each statement: after a rotation, its new ones; None if they are unknown."""
+    current = None if authority is None else authority.keys
+    found: list[KeySet | None] = []
+    for each in statements:
+        if isinstance(each.body, Rotation):
+            before = each.body.number - 1
+            is_known = authority is not None and before <= authority.epoch
+            found.append(authority.keys_at(before) if authority is not None and is_known else current)
+            current = each.body.keys
+        else:
+            found.append(current)
+    return found
+
+
+def require_network(statements: Iterable[Signed], authority: Authority) -> None:
+    """Require that statements belong to a network, or raise `MembershipError`."""
+    for theirs in {network_of(each) for each in statements} - {authority.id}:
         raise MembershipError(
             "the line belongs to another network",
             expected=f"network {authority.id.hex()[:16]}, {authority.network.name!r}",
@@ -92,102 +93,106 @@ def require_network(statement: Signed, authority: Authority) -> None:
         )
 
 
-def progress(statement: Signed, authority: Authority | None) -> str:
-    """Return a sentence about the signatures of a statement, and those that it needs."""
-    count = len(statement.signatures)
+def progress(statements: Sequence[Signed], authority: Authority | None) -> str:
+    """Return a sentence about the signatures of statements, and those that they need."""
     if authority is None:
+        count = min(len(each.signatures) for each in statements)
         return f"Signatures: {count}; with --home DIR of a member, those that count and are needed are shown."
     network = f"network {authority.network.name!r}, {authority.id.hex()[:16]}"
-    if statement.issuer is not None:
+    if statements[0].issuer is not None:
         return f"An issuer of {network} has signed."
-    needed = authority.keys.threshold
-    return f"{needed - missing(statement, authority)} of {needed} signatures that {network} needs."
+    fewest: dict[KeySet, int] = {}
+    for each, key_set in zip(statements, key_sets(statements, authority), strict=True):
+        if key_set is not None:
+            fewest[key_set] = min(fewest.get(key_set, key_set.threshold), _count(each, key_set))
+    if len(fewest) == 1:
+        [(key_set, count)] = fewest.items()
+        return f"{count} of {key_set.threshold} signatures that {network} needs."
+    present, new = (f"{count} of {each.threshold}" for each, count in fewest.items())
+    return f"{present} signatures by the present keys of {network}, {new} by the new ones."
 
 
-def missing(statement: Signed, authority: Authority) -> int:
-    """Return the number of missing signatures; those by other keys than the network's do not count."""
-    own = [each for each in statement.signatures if each.key in authority.keys.keys]
-    return max(0, authority.keys.threshold - len(own))
+def _count(statement: Signed, key_set: KeySet) -> int:
+    """Return the number of signatures that count, at most as many as are needed."""
+    own = [each for each in statement.signatures if each.key in key_set.keys]
+    return min(len(own), key_set.threshold)
 
 
-def apply(store: MembershipStore, identity: Identity, statement: Signed) -> None:
-    """Apply a complete statement about the network, or this peer's own certificate.
+def apply(store: MembershipStore, identity: Identity, statements: Sequence[Signed]) -> list[Signed]:
+    """Apply complete statements about the network, and this peer's own certificate.
+
+    Certificates of other peers among several statements are kept for these, which get them from this peer once it
+    runs; a single one has to be applied in the home of its peer.
+
+    Returns
+    -------
+    list of Signed
+        Those of other peers.
 
     Raises
     ------
     MembershipError
-        Signatures are missing, or it belongs to another network or peer.
+        Signatures are missing, or they belong to another network or peer; then nothing was changed.
     NotAMember
-        It is not signed correctly.
+        One is not signed correctly; then nothing was changed.
     """
     authority, now = store.authority(), time.time()
-    require_network(statement, authority)
-    lacking = 0 if statement.issuer is not None else missing(statement, authority)
-    if lacking:
-        raise MembershipError(
-            "signatures are missing",
-            expected=f"{authority.keys.threshold} by keys of this network",
-            got=authority.keys.threshold - lacking,
-            remedy="Let others sign: `gossipfl network sign LINE --keys DIR`.",
-        )
-    if isinstance(statement.body, Certificate):
-        if statement.body.subject != identity.public_key:
+    require_network(statements, authority)
+    _require_complete(statements, authority)
+    own: Signed | None = None
+    others = []
+    for each in statements:
+        body = each.body
+        if not isinstance(body, Certificate):
+            _learn(authority, each, now=now)
+            continue
+        vouch_for_those_of(authority, each, now=now)
+        if is_voucher(each):
+            continue
+        if body.subject == identity.public_key:
+            own = each
+        elif len(statements) == 1:
             raise MembershipError(
                 "the certificate belongs to another peer",
                 expected=identity.peer_id,
-                got=peer_id_of(statement.body.subject),
+                got=peer_id_of(body.subject),
                 remedy="Apply it in that peer's home.",
             )
-        authority.member(statement, subject=identity.public_key, now=now)
-        vouch_for_those_of(authority, statement, now=now)
-        store.merge(authority)
-        store.write_certificate(statement)
-        return
-    authority.learn(statement, now=now)
+        else:
+            others.append(each)
+        authority.member(each, subject=body.subject, now=now)
     store.merge(authority)
+    if own is not None:
+        store.write_certificate(own)
+    for each in others:
+        if isinstance(each.body, Certificate):
+            keep_for(store, each, days=validity_of(each.body))
+    return others
 
 
-def described(statement: Signed, authority: Authority | None = None) -> str:
-    """Return an unambiguous description of a statement that is about to be signed, as a verb and its objects.
-
-    Parameters
-    ----------
-    authority : Authority, optional
-        What is known of its network; of a charter, the changes are then shown.
-    """
-    if authority is None:
-        return f"{_action(statement, {})}, in network {_network_of(statement).hex()[:16]}"
-    before = {} if authority.charter is None else dict(authority.charter.fields)
-    return f"{_action(statement, before)}, in network {authority.network.name!r}"
+def _require_complete(statements: Sequence[Signed], authority: Authority) -> None:
+    for each, key_set in zip(statements, key_sets(statements, authority), strict=True):
+        if each.issuer is None and key_set is not None and _count(each, key_set) < key_set.threshold:
+            raise MembershipError(
+                "signatures are missing",
+                expected=f"{key_set.threshold} by keys of this network",
+                got=_count(each, key_set),
+                remedy="Let others sign: `gossipfl network sign LINE --keys DIR`.",
+            )
 
 
-def _network_of(statement: Signed) -> bytes:
-    return statement.body.id if isinstance(statement.body, Network) else statement.body.network
-
-
-def _action(statement: Signed, before: Mapping[str, str]) -> str:
+def _learn(authority: Authority, statement: Signed, *, now: float) -> None:
+    """Learn a statement; a rotation has to be the next one, or one that is known."""
     body = statement.body
-    if isinstance(body, Certificate):
-        role = "an issuer, which may admit others" if body.role is Role.ISSUER else "a member"
-        return f"makes {peer_id_of(body.subject)} {role}, until {moment(body.expires)}"
-    if isinstance(body, Revocation):
-        return f"revokes {peer_id_of(body.subject)} permanently"
-    if isinstance(body, Rotation):
-        keys = ", ".join(each.hex() for each in body.keys.keys)
-        return (
-            f"makes rotation {body.number}: {body.keys.threshold} of these keys must sign from now on: {keys}"
+    if authority.learn(statement, now=now) or not isinstance(body, Rotation):
+        return
+    if body.number > authority.epoch or authority.rotations[body.number - 1].body != body:
+        raise MembershipError(
+            f"rotation {body.number} does not follow on what this peer knows of its network",
+            expected=f"rotation {authority.epoch + 1}",
+            got=f"rotation {body.number}"
+            + ("" if body.number > authority.epoch else ", which there was already, to other keys"),
+            remedy="Draft the rotation anew, in the home of a peer that has been running."
+            if body.number <= authority.epoch
+            else "Start this peer, so that it hears of the rotations before, and apply the line again.",
         )
-    if isinstance(body, Charter):
-        if not before:
-            fields = "; ".join(f"{name} = {value}" for name, value in body.fields)
-            return f"makes charter {body.number}: {fields}"
-        return f"makes charter {body.number}, with {_changes(before, dict(body.fields)) or 'no changes'}"
-    return f"creates network {body.name}"
-
-
-def _changes(before: Mapping[str, str], after: Mapping[str, str]) -> str:
-    return "; ".join(
-        f"{name} = {after.get(name, 'not set')} (now {before.get(name, 'not set')})"
-        for name in sorted({*before, *after})
-        if before.get(name) != after.get(name)
-    )

@@ -26,7 +26,8 @@ from gossipfl.membership.invitations import require_fresh
 from gossipfl.membership.network_keys import MOST_KEYS, majority_of
 from gossipfl.membership.texts import is_plain
 from gossipfl.network import Identity, ask_for_grant
-from gossipfl.peer.membership.changing import charter_body, rotation_to, threshold_after
+from gossipfl.peer.membership.changing import charter_body
+from gossipfl.peer.membership.drafting import rotation_to, threshold_after
 from gossipfl.peer.membership.durations import days_of
 from gossipfl.peer.membership.issuing import Signers, certify, signers_at_hand
 from gossipfl.peer.membership.store import MembershipStore

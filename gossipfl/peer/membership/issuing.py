@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -34,14 +35,24 @@ from gossipfl.membership.codec import SERIAL_BYTES
 from gossipfl.membership.invitations import INVITATION_SECRET_BYTES, NUMBER_BYTES
 from gossipfl.network import Identity, limited_logger
 from gossipfl.peer.membership.durations import days_of, hours_of
-from gossipfl.peer.membership.ledger import Entry, note_renewal, read_entry, write_entry
+from gossipfl.peer.membership.ledger import Entry, certificates_of, note_renewal, read_entry, write_entry
 from gossipfl.peer.membership.store import MembershipStore
 from gossipfl.recent import RecentMap
 from gossipfl.settings.addresses import peer_id_of, public_key_of
 
 _log = limited_logger(__name__)
 
-__all__ = ["DAY", "Issuer", "body_of", "certify", "invite", "is_due", "role_named", "signers_at_hand"]
+__all__ = [
+    "DAY",
+    "Issuer",
+    "body_of",
+    "certify",
+    "invite",
+    "is_due",
+    "role_named",
+    "signers_at_hand",
+    "validity_of",
+]
 
 DAY: Final = 86_400
 # Clocks differ, so certificates are valid from a little before they were issued.
@@ -132,10 +143,13 @@ class Issuer:
                     certificate.subject,
                     signers=signers_at_hand(self.store, self.authority, self.identity, role=certificate.role),
                     role=certificate.role,
-                    days=(certificate.expires - certificate.not_before - _SLACK) / DAY,
+                    days=validity_of(certificate),
                     now=now,
                 )
             except GossipflError as error:
+                kept = self._kept_for(member, now=now)
+                if kept is not None:
+                    return [kept]
                 if due not in self._not_renewed:  # the member asks every few seconds
                     self._not_renewed[due] = None
                     _log.warning("the certificate of %s was not renewed: %s", name, error)
@@ -146,6 +160,16 @@ class Issuer:
             except GossipflError as error:
                 _log.warning("the ledger still has the old certificate of %s: %s", name, error)
         return [self._renewed[due]]
+
+    def _kept_for(self, member: Member, *, now: float) -> Signed | None:
+        """Return a member's new certificate that network keys have signed, and that was applied here; or None."""
+        subject = member.certificate.subject
+        with suppress(GossipflError):
+            for each in certificates_of(self.store, peer_id_of(subject)):
+                with suppress(NotAMember):
+                    if self.authority.member(each, subject=subject, now=now).supersedes(member):
+                        return each
+        return None
 
     def _grant(self, certificate: Signed) -> bytes:
         lasting = [*self.authority.rotations, *self.authority.charter_statements]
@@ -211,8 +235,13 @@ def signers_at_hand(
 def is_due(authority: Authority, member: Member, *, now: float) -> bool:
     """Return whether a certificate is in the last third of its validity, or signed by replaced keys."""
     certificate = member.certificate
-    left, validity = authority.expires(member) - now, certificate.expires - certificate.not_before - _SLACK
-    return member.epoch < authority.epoch or left < validity / 3
+    left = authority.expires(member) - now
+    return member.epoch < authority.epoch or left < validity_of(certificate) * DAY / 3
+
+
+def validity_of(certificate: Certificate) -> float:
+    """Return the number of days for which a certificate was issued."""
+    return (certificate.expires - certificate.not_before - _SLACK) / DAY
 
 
 def certify(

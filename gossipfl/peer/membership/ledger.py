@@ -9,12 +9,23 @@ from typing import Any
 
 from gossipfl.errors import GossipflError, MembershipError, NotAMember
 from gossipfl.files import named_errors, synchronise_directory, write_atomically
-from gossipfl.membership import Certificate, Signed
+from gossipfl.membership import Certificate, Role, Signed
 from gossipfl.membership.invitations import INVITATION_SECRET_BYTES, NUMBER_BYTES
 from gossipfl.peer.membership.store import MembershipStore
 from gossipfl.settings.addresses import peer_id_of
 
-__all__ = ["Entry", "admitted_by_hand", "ledger", "note_renewal", "read_entry", "withdraw", "write_entry"]
+__all__ = [
+    "Entry",
+    "admitted_by_hand",
+    "certificates_of",
+    "certificates_of_issuers",
+    "keep_for",
+    "ledger",
+    "note_renewal",
+    "read_entry",
+    "withdraw",
+    "write_entry",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +114,22 @@ def note_renewal(store: MembershipStore, peer_id: str, certificate: Signed) -> N
             write_entry(store, replace(entry, certificate=certificate.to_bytes().hex()))
 
 
+def keep_for(store: MembershipStore, certificate: Signed, *, days: float) -> None:
+    """Store a certificate that network keys have signed for another peer, which gets it from this one."""
+    body = certificate.body
+    assert isinstance(body, Certificate)  # noqa: S101  (the caller has verified it)
+    name = peer_id_of(body.subject)
+    if any(each.issuer is None for each in certificates_of(store, name)):
+        note_renewal(store, name, certificate)
+    else:
+        admitted_by_hand(store, certificate, days=days)
+
+
+def certificates_of(store: MembershipStore, peer_id: str) -> list[Signed]:
+    """Return the certificates that this peer has issued to another, or keeps for it."""
+    return [certificate for entry, certificate in _entries(store) if certificate and entry.used_by == peer_id]
+
+
 def withdraw(store: MembershipStore, number: str) -> None:
     """Delete an invitation that nobody has used, so that nobody can.
 
@@ -158,6 +185,16 @@ def ledger(store: MembershipStore) -> list[dict[str, Any]]:
                 "network keys"  # an issuer's revocation would not reach that certificate
             )
     return list(listed.values())
+
+
+def certificates_of_issuers(store: MembershipStore) -> list[Certificate]:
+    """Return the newest certificates of the issuers that this peer has admitted."""
+    newest: dict[bytes, Certificate] = {}
+    for _, certificate in _entries(store):
+        body = certificate.body if certificate else None
+        if isinstance(body, Certificate) and body.role is Role.ISSUER:
+            newest[body.subject] = max(newest.get(body.subject, body), body, key=lambda each: each.expires)
+    return list(newest.values())
 
 
 def _entries(store: MembershipStore) -> list[tuple[Entry, Signed | None]]:

@@ -109,7 +109,7 @@ class Membership:
         statements = self._next_for(peer_id, message)
         member = None if self._host is None else self._host.members.member(peer_id)
         if member is not None and self.member.certificate.role is Role.ISSUER:
-            statements = [*self._issuer.renewed(member, now=self._clock()), *statements]
+            statements += self._issuer.renewed(member, now=self._clock())  # after the rotation that it needs
         return self._frame(statements)
 
     async def run(self) -> None:

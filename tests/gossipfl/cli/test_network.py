@@ -9,15 +9,17 @@ from typer.testing import CliRunner
 
 from gossipfl.cli.network import app
 from gossipfl.moments import moment
-from gossipfl.network import Scope, load_or_create_identity, scope_of
+from gossipfl.network import Identity, Scope, load_or_create_identity, scope_of
 from gossipfl.network.reachability import interface_addresses
 from gossipfl.peer import Home
+from gossipfl.peer.membership.store import MembershipStore
 from tests.integration.peers import PeerProcess, quick_settings
 
 from .test_main import cli
 
 __all__ = ["cli"]
 
+BEN, CEM = (Identity.generate().peer_id for _ in range(2))
 MALLORY = "12D3KooWMh8rnjcSXApn8nm2tNyeB5gFkJMG9dBRxJB8wx3j6fLJ"
 
 
@@ -153,7 +155,7 @@ def test_keys_are_rotated(cli, done, tmp_path):
 
 
 def test_keys_in_different_hands_are_rotated_to_keys_in_other_hands(cli, done, tmp_path):
-    alice, peer_id = made(tmp_path / "alice")
+    alice, _ = made(tmp_path / "alice")
     done("create", "--keys", 2, "--threshold", 2, "--keys-to", tmp_path / "old", home=alice)
     done("revoke", MALLORY, "--draft", home=alice)
     hands = [tmp_path / f"hand-{number}" for number in range(3)]
@@ -169,17 +171,67 @@ def test_keys_in_different_hands_are_rotated_to_keys_in_other_hands(cli, done, t
     )
     line = done("rotate", *new, "--threshold", 2, "--draft", home=alice).strip()
     assert "signatures are missing" in refused(cli, "apply", line, home=alice)
-    done("apply", done("sign", line, "--keys", tmp_path / "old", "--yes").strip(), home=alice)
+    signed = done("sign", line, "--keys", tmp_path / "old", "--yes").strip()
+    assert "signatures are missing" in refused(cli, "apply", signed, home=alice)  # those of the new keys
+    for hand in hands[1:]:
+        signed = done("sign", signed, "--keys", hand, "--yes").strip()
+    done("apply", signed, home=alice)
     after = json.loads(done("show", "--json", home=alice))
     assert (after["rotations"], after["threshold"], after["keys"]) == (1, 2, sorted(public))
-    for change in (["charter"], ["revoke", MALLORY], ["admit", peer_id, "--role", "issuer", "--days", 10]):
-        line = done(*change, "--draft", home=alice).strip()
-        for hand in hands[1:]:
-            line = done("sign", line, "--keys", hand, "--yes").strip()
-        done("apply", line, home=alice)
+    assert (after["charter"]["number"], after["revoked"]) == (2, [])
+
+
+def test_two_of_three_sign_a_rotation_and_all_that_follows_from_it_at_once(cli, done, tmp_path):
+    """As docs/operations.md has it."""
+    alice, alice_id = made(tmp_path / "alice")
+    hands = [tmp_path / name for name in ("ada", "ben", "cem")]
+    done("create", "--keys", 3, "--threshold", 2, "--keys-to", tmp_path / "keys", home=alice)
+    for path, hand in zip(sorted((tmp_path / "keys").iterdir()), hands, strict=True):
+        hand.mkdir()
+        path.rename(hand / path.name)
+    done("admit", BEN, home=alice)
+    done("revoke", BEN, home=alice)  # by the issuer
+    line = done("revoke", MALLORY, "--draft", home=alice).strip()
+    for hand in hands[:2]:
+        line = done("sign", line, "--keys", hand, "--yes").strip()
+    done("apply", line, home=alice)
+
+    public = [done("key", "--to", hand).strip() for hand in hands]
+    new = [part for each in public for part in ("--key", each)]
+    drafts = [tmp_path / f"rotation-{number}.txt" for number in range(3)]
+    code, out, err = cli("network", "rotate", *new, "--issuer", CEM, "--draft", "--home", alice)
+    assert code == 0 and "0 of 2 signatures by the present keys" in err and "0 of 2 by the new ones" in err
+    drafts[0].write_text(out)
+    for hand, before, after in zip(hands[:2], drafts, drafts[1:], strict=False):
+        after.write_text(done("sign", before, "--keys", hand, "--home", alice, "--yes"))
+    assert "signatures are missing" in refused(cli, "apply", drafts[1], home=alice)
+    assert json.loads(done("show", "--json", home=alice))["rotations"] == 0
+    applied = done("apply", drafts[2], home=alice)
+    assert "makes rotation 1" in applied and f"makes {alice_id} an issuer" in applied
+    assert "other issuers get their certificates from this peer" in applied
     after = json.loads(done("show", "--json", home=alice))
-    assert (after["charter"]["number"], after["revoked"]) == (2, [MALLORY])
-    assert after["certificate"]["serial"]
+    assert (after["rotations"], after["keys"]) == (1, sorted(public))
+    assert (after["charter"]["number"], after["revoked"]) == (2, sorted([MALLORY, BEN]))
+    known = MembershipStore(alice / "membership").authority()
+    later = time.time() + 60 * 86_400  # when the old keys are worth nothing
+    assert len(known.revocations) == 2 and all(
+        known.is_verifiable(each, now=later) for each in known.revocations
+    )
+    assert done("apply", drafts[2], home=alice)  # the same again changes nothing
+    assert f"{CEM} issuer until" in done("members", home=alice)
+
+
+def test_a_rotation_that_does_not_follow_is_refused(cli, done, tmp_path):
+    alice, _ = made(tmp_path / "alice")
+    done("create", home=alice)
+    keys = alice / "membership" / "keys"
+    drafts = []
+    for hand in (tmp_path / "one", tmp_path / "other"):
+        key = done("key", "--to", hand).strip()
+        line = done("rotate", "--key", key, "--draft", home=alice).strip()
+        drafts.append(done("sign", done("sign", line, "--keys", keys, "--yes"), "--keys", hand, "--yes"))
+    done("apply", drafts[0], home=alice)
+    assert "which there was already, to other keys" in refused(cli, "apply", drafts[1], home=alice)
 
 
 @pytest.mark.parametrize(
@@ -196,6 +248,7 @@ def test_keys_in_different_hands_are_rotated_to_keys_in_other_hands(cli, done, t
         (["create", "--name", "Zürich"], ["name of the network is invalid"]),
         (["create", "--days", "nan"], ["number of days is out of range"]),
         (["apply", "gossipfl-statement-aaaa"], ["not a statement"]),
+        (["apply", "no-such-file.txt"], ["not a statement", "or a file"]),
     ],
 )
 def test_what_cannot_be_done_is_said_by_name(cli, tmp_path, arguments, parts):

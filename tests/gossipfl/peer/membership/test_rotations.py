@@ -7,7 +7,8 @@ import pytest
 
 from gossipfl.errors import CertificateExpired, CertificateForged
 from gossipfl.membership import Authority, Grant, Role, vouch_for_those_of
-from gossipfl.peer.membership.changing import draft_rotation, revoke
+from gossipfl.peer.membership.changing import revoke
+from gossipfl.peer.membership.drafting import draft_rotation
 from gossipfl.peer.membership.founding import found, rotate
 from gossipfl.peer.membership.instalments import Instalments
 from gossipfl.peer.membership.issuing import certify, signers_at_hand
@@ -50,7 +51,7 @@ def test_a_majority_of_the_keys_must_sign_unless_the_founder_says_otherwise(tmp_
 @pytest.mark.parametrize(("threshold", "keys"), [(1, 1), (2, 2), (2, 3), (1, 3), (3, 3)])
 def test_a_rotation_keeps_the_numbers_of_keys(tmp_path, threshold, keys):
     store = founded(tmp_path, keys=keys, threshold=threshold)
-    assert numbers(draft_rotation(store, HEX[:keys], grace_days=1).body.keys) == (threshold, keys)
+    assert numbers(draft_rotation(store, HEX[:keys], grace_days=1)[0].body.keys) == (threshold, keys)
     assert numbers(rotate(store, ALICE).authority.keys) == (threshold, keys)
 
 
@@ -61,7 +62,7 @@ def test_of_another_number_of_keys_a_majority_must_sign_and_no_fewer_than_before
     tmp_path, before, keys, threshold
 ):
     store = founded(tmp_path, keys=before[1], threshold=before[0])
-    assert numbers(draft_rotation(store, HEX[:keys], grace_days=1).body.keys) == (threshold, keys)
+    assert numbers(draft_rotation(store, HEX[:keys], grace_days=1)[0].body.keys) == (threshold, keys)
     assert numbers(rotate(store, ALICE, keys=keys).authority.keys) == (threshold, keys)
 
 
