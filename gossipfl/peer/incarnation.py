@@ -232,7 +232,9 @@ class Incarnation:
             saved_age=self._resumed.age if self._resumed else 0,
             rounds=self.settings.rounds.algorithm,
         )
-        self._relay = relaying(self.settings, self.host, self.identity, size=self.task.layout.shared_size)
+        self._relay = relaying(
+            self.settings, self.host, self.identity, self.conditions, size=self.task.layout.shared_size
+        )
         self._entrance.serve(self.host, self.participation)
         self._records.append(
             start_record(

@@ -7,8 +7,9 @@ from functools import partial
 from importlib.util import find_spec
 from typing import Final
 
-from gossipfl.errors import SettingError
+from gossipfl.errors import GossipflError, SettingError
 from gossipfl.network import Host, Identity, ServiceLimits
+from gossipfl.peer.conditions import Conditions
 from gossipfl.settings import PeerSettings
 
 __all__ = ["relaying"]
@@ -24,12 +25,14 @@ _STREAMS_PER_PEER: Final = 9
 
 
 def relaying(
-    settings: PeerSettings, host: Host, identity: Identity, *, size: int
+    settings: PeerSettings, host: Host, identity: Identity, conditions: Conditions, *, size: int
 ) -> Callable[[], Awaitable[None]] | None:
     """Return the task that relays as the settings say; None if they ask for no relaying.
 
     Parameters
     ----------
+    conditions : Conditions
+        Updated with the relays that do not relay to this peer.
     size : int
         Numbers in a row that is sent.
 
@@ -53,7 +56,27 @@ def relaying(
         relays=network.relay,
         offers=network.offer_relay,
         limits=circuit_limits(size, period=settings.exchange.period),
+        report=_RelaysMissing(conditions).report,
     )
+
+
+class _RelaysMissing:
+    """The relays that do not relay to this peer, as a condition of the peer."""
+
+    def __init__(self, conditions: Conditions) -> None:
+        self._conditions = conditions
+        self._reasons: dict[str, GossipflError] = {}
+
+    def report(self, relay: str, error: GossipflError | None) -> None:
+        """Record why a relay does not relay to this peer; None if it does."""
+        self._reasons.pop(relay, None)
+        if error is not None:
+            self._reasons[relay] = error
+        if self._reasons:
+            reasons = "; ".join(f"{relay}: {error}" for relay, error in self._reasons.items())
+            self._conditions.note("relay", f"others cannot reach this peer through {reasons}")
+        else:
+            self._conditions.clear("relay")
 
 
 def circuit_limits(size: int, *, period: float) -> ServiceLimits:

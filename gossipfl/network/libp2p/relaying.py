@@ -13,7 +13,7 @@ https://github.com/libp2p/specs/tree/master/relay
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from typing import Final
 
@@ -28,7 +28,7 @@ from libp2p.relay.circuit_v2.resources import RelayLimits
 from libp2p.relay.circuit_v2.utils import read_delimited_msg, write_delimited_msg
 from libp2p.tools.anyio_service import background_trio_service
 
-from gossipfl.errors import ExchangeTimedOut, GossipflError, PeerUnreachable
+from gossipfl.errors import ExchangeTimedOut, GossipflError, PeerUnreachable, ProtocolNotSpoken
 from gossipfl.network.addresses import Hearsay, PeerAddress, Scope, parse_address, scope_of
 from gossipfl.network.connection import Connection
 from gossipfl.network.host import Host
@@ -49,6 +49,9 @@ _REFRESH_SECONDS: Final = 30.0
 _LOOK_SECONDS: Final = 1.0
 _FIRST_PAUSE_SECONDS: Final = 2.0
 _LONGEST_PAUSE_SECONDS: Final = 60.0
+_FULL: Final = (Status.RESERVATION_REFUSED, Status.RESOURCE_LIMIT_EXCEEDED)
+_NO_RELAY: Final = "Set network.offer_relay = true in its peer.toml, or name another peer in network.relay."
+_FULL_RELAY: Final = "Name another peer in network.relay; this one goes on asking once a minute."
 _log = limited_logger(__name__)
 
 
@@ -59,6 +62,7 @@ async def relay_connections(
     relays: Sequence[str] = (),
     offers: bool = False,
     limits: ServiceLimits,
+    report: Callable[[str, GossipflError | None], None] = lambda _address, _error: None,
 ) -> None:
     """Let a host dial peers through relays, be reached through some, and be one, until cancelled.
 
@@ -70,6 +74,8 @@ async def relay_connections(
         Whether to connect others.
     limits : ServiceLimits
         Limits on circuits.
+    report : callable, optional
+        Called with the address of one of the `relays` and why it does not relay to this host; None if it does.
     """
     logging.getLogger("libp2p").setLevel(logging.CRITICAL)  # it logs as errors what strangers say
     parsed = [parse_address(each, smallest_port=1) for each in relays]
@@ -92,7 +98,7 @@ async def relay_connections(
         if relays:
             await stack.enter_async_context(background_trio_service(DCUtRProtocol(library)))
         nursery = await stack.enter_async_context(trio.open_nursery())
-        client = _Client(host, library, nursery)
+        client = _Client(host, library, nursery, report)
         host.open_circuits_by(client.open)
         try:
             async with trio.open_nursery() as reservations:
@@ -108,7 +114,14 @@ async def relay_connections(
 class _Client:
     """The use that a host makes of relays."""
 
-    def __init__(self, host: Host, library: LibraryHost, nursery: trio.Nursery) -> None:
+    def __init__(
+        self,
+        host: Host,
+        library: LibraryHost,
+        nursery: trio.Nursery,
+        report: Callable[[str, GossipflError | None], None],
+    ) -> None:
+        self._report = report
         self._host = host
         self._library = library
         self._nursery = nursery
@@ -139,12 +152,14 @@ class _Client:
                 await stream.reset()
             except GossipflError as error:
                 self._announce(circuit, is_reserved=False)
+                self._report(str(relay), error)
                 _log.warning("%s relays no connections to this peer: %s", relay, error)
                 await trio.sleep(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
                 continue
             pause = _FIRST_PAUSE_SECONDS
             self._announce(circuit, is_reserved=True)
+            self._report(str(relay), None)
             with trio.move_on_after(_REFRESH_SECONDS):
                 while connection.alive:
                     await trio.sleep(_LOOK_SECONDS)
@@ -166,12 +181,24 @@ class _Client:
                     if answer is None or answer.status != Status.OK:
                         await stream.reset()
             except Exception as error:  # whatever the library raises about an answer
+                if _is_caused_by(error, ProtocolNotSpoken):
+                    raise PeerUnreachable("the peer is no relay", remedy=_NO_RELAY) from error
                 raise PeerUnreachable("the relay does not answer as a relay does", got=error) from error
         if answer is None:
             raise ExchangeTimedOut(f"the relay {relay.peer_id} did not answer in time")
+        if answer.status in _FULL and message.type == HopMessage.RESERVE:
+            raise PeerUnreachable(
+                "the relay has no place for this peer", got=_name_of(answer), remedy=_FULL_RELAY
+            )
         if answer.status != Status.OK:
             raise PeerUnreachable("the relay refuses", got=_name_of(answer))
         return stream
+
+
+def _is_caused_by(error: BaseException | None, kind: type[Exception]) -> bool:
+    while error is not None and not isinstance(error, kind):
+        error = error.__cause__
+    return error is not None
 
 
 def _relay_of(address: PeerAddress) -> PeerAddress:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from pathlib import Path
@@ -179,7 +180,7 @@ def _joining_of(parts: Parts, plan: GossipPlan, learner: Learner) -> Joining | N
     It is only for algorithms that train on receipt and carry nothing but models: a model does not determine the
     state of any other.
     """
-    exchange, behaviour = parts.settings.exchange, plan.algorithm.behaviour
+    exchange, gate, behaviour = parts.settings.exchange, parts.settings.gate, plan.algorithm.behaviour
     is_new = parts.state.age == 0 or parts.away_seconds > AWAY_SECONDS
     if not (exchange.join_models and behaviour.is_plain and is_new):
         return None
@@ -195,6 +196,8 @@ def _joining_of(parts: Parts, plan: GossipPlan, learner: Learner) -> Joining | N
         several=exchange.join_models,
         most_bytes=parts.host.memory.limit,
         period=exchange.period,
+        pace=gate.pace if gate.enabled else math.inf,
+        away=parts.away_seconds,
         record=parts.record,
     )
 

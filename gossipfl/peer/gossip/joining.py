@@ -3,8 +3,9 @@
 Since models are weighted by age, a newcomer at age 0 would adopt whatever model reaches it first, and so would a
 peer that returns with an outdated model. Both hold back models that are far ahead of their own until they have
 received several, and start with the one that is best on their test samples, if it is better than their own by a
-tenth. Its age is credited only as far as half of the others support it: an age of 2⁴⁰, once adopted, would be for
-good.
+tenth. Its age is credited only as far as half of the others support it, or without others as far as the fastest
+plausible pace explains it: an age of 2⁴⁰, once adopted, would be for good. The gate credits the rest later, once
+more senders support it.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from torch import Tensor
 
 from gossipfl.peer.gossip.events import Incoming
 from gossipfl.peer.gossip.learner import Learner
+from gossipfl.peer.gossip.outgoing import LARGEST_AGE
 from gossipfl.peer.threads import run_abandonable
 from gossipfl.training.nodes import before_rest
 
@@ -51,6 +53,10 @@ class Joining:
         Memory of the models that may be held back; of two large ones the worse is dropped at once.
     period : float
         Seconds between the exchanges that this peer starts.
+    pace : float
+        Most training steps a second that are plausible if only one peer was heard.
+    away : float
+        Seconds since this peer saved the model with which it comes back.
     record : callable
         Called with one record of the choice.
     """
@@ -60,6 +66,8 @@ class Joining:
     several: int
     most_bytes: int
     period: float
+    pace: float
+    away: float
     record: Callable[[Mapping[str, Any]], None]
 
     def __post_init__(self) -> None:
@@ -94,7 +102,7 @@ class Joining:
         known : callable
             Returns the peers that could send one.
         """
-        began = trio.current_time()
+        started = began = trio.current_time()
         while len(self.heard) < self.several:
             await trio.sleep(self.period / 4)
             await self._make_room()
@@ -104,7 +112,7 @@ class Joining:
             if periods > _MOST_PERIODS or (periods > _LEAST_PERIODS and self.heard.issuperset(known())):
                 break
         if self._held:
-            await self._choose_among(dict(self._held))
+            await self._choose_among(dict(self._held), waited=trio.current_time() - started)
         self.is_over = True  # not before: what arrives meanwhile would be merged before the choice
         self._held.clear()
 
@@ -119,7 +127,7 @@ class Joining:
             del self._held[worst]
             self._losses_of_dropped[worst] = losses[worst]
 
-    async def _choose_among(self, held: Mapping[str, Incoming]) -> None:
+    async def _choose_among(self, held: Mapping[str, Incoming], *, waited: float) -> None:
         own = self.learner.state.nodes.rows
         losses = await run_abandonable(self._losses, own, held)
         best = min(losses, key=losses.__getitem__)
@@ -134,9 +142,16 @@ class Joining:
             logger.info(
                 "started with the model of %s…, the best of %d on held-out samples", best[:16], len(held)
             )
-            credited = min(self._ages[best], median_low(self._ages.values()))
+            credited = self._credited_age(best, waited=waited)
             while not self.learner.offer(replace(held[best], chosen_age=credited)):
                 await trio.sleep(self.period / 4)
+
+    def _credited_age(self, chosen: str, *, waited: float) -> int:
+        others = [age for peer, age in self._ages.items() if peer != chosen]
+        if others:
+            return min(self._ages[chosen], median_low(self._ages.values()))
+        explained = min(self.pace * (self.away + waited), LARGEST_AGE)
+        return min(self._ages[chosen], self.learner.state.age + _FAR_AHEAD + int(explained))
 
     def _losses(self, own: Tensor, held: Mapping[str, Incoming]) -> dict[str, float]:
         """Return the losses by peer, the own one under the empty name."""

@@ -45,7 +45,7 @@ def model(sender, value, age):
     return Incoming(message=message, sender=sender, incarnation=1, sequence=1, event=age, codec="float32")
 
 
-def joined(*models, several=3, most_bytes=MUCH, known=("silent",), age=0, alone=0.0):
+def joined(*models, several=3, most_bytes=MUCH, known=("silent",), age=0, alone=0.0, away=0.0):
     """Hold these models back, one a second, and give what was taken, what was recorded, and when it was over."""
     mailbox, recorded, ends = Mailbox(age), [], []
     # The best model is 5; the local part is zero.
@@ -55,6 +55,8 @@ def joined(*models, several=3, most_bytes=MUCH, known=("silent",), age=0, alone=
         several=several,
         most_bytes=most_bytes,
         period=1.0,
+        pace=10.0,
+        away=away,
         record=recorded.append,
     )
     held = []
@@ -91,7 +93,6 @@ def test_the_best_of_several_is_taken_and_neither_the_first_nor_the_oldest():
 @pytest.mark.parametrize(
     ("ages", "credited"),
     [
-        ((2**39,), 2**39),
         ((2**39, 500), 500),
         ((2**39, 500, 700), 700),
         ((2**39, 80, 700), 700),
@@ -113,6 +114,17 @@ def test_models_of_which_no_three_fit_are_compared_all_the_same():
     assert outcomes[1][1] == outcomes[0][1]
 
 
+@pytest.mark.parametrize("several", [1, 3])
+@pytest.mark.parametrize(("age", "away"), [(0, 0.0), (7000, 3600.0)])
+def test_of_the_only_peer_that_was_heard_no_more_is_credited_than_the_pace_explains(several, age, away):
+    """It would keep an age of 2³⁹ for ever, and an honest one is credited by the gate in time."""
+    taken, *_ = joined(model("a", 5, 2**39), known="a", age=age, away=away, several=several)
+    [credited] = [each.chosen_age for each in taken]
+    assert age + 100 + 10 * away < credited < age + 200 + 10 * away
+    taken, *_ = joined(model("a", 5, age + 101), known="a", age=age, away=away, several=several)
+    assert [each.chosen_age for each in taken] == [age + 101]
+
+
 def test_a_model_worse_than_ones_own_is_not_taken():
     taken, [record], _, _ = joined(model("a", -1, 500), model("b", math.nan, 500), model("c", 11, 500))
     assert taken == []
@@ -128,7 +140,14 @@ def test_what_arrives_while_it_chooses_is_not_merged_before_the_choice():
         return abs(float(row[0, 0]) - 5)
 
     joining = Joining(
-        learner=mailbox, loss=loss, several=1, most_bytes=MUCH, period=1.0, record=lambda _: None
+        learner=mailbox,
+        loss=loss,
+        several=1,
+        most_bytes=MUCH,
+        period=1.0,
+        pace=10.0,
+        away=0.0,
+        record=lambda _: None,
     )
     joining.hold(model("a", 4, 500))
     trio.run(joining.choose, lambda: ("a",), clock=MockClock(autojump_threshold=0))
