@@ -26,6 +26,9 @@ _SET_BY_THE_DEMO = (
     *("network.listen", "network.announce", "network.bootstrap", "network.allow"),
 )
 
+_SECONDS = 40.0
+_PAGE_SECONDS = 600.0
+
 app = typer.Typer(
     help="Watch eight peers learn handwritten digits together, with no server.",
     add_completion=False,
@@ -44,9 +47,21 @@ def demo(
     ] = "shards:2",
     seed: Annotated[int, typer.Option(help="Of everything that is drawn.")] = 0,
     duration: Annotated[
-        float, typer.Option(help="Most seconds of gossip; it ends earlier when done.")
-    ] = 40.0,
+        float | None,
+        typer.Option(
+            help="Most seconds of gossip: 40, and it ends earlier when done; 600 with --page.",
+            show_default=False,
+        ),
+    ] = None,
     kill: Annotated[int, typer.Option(help="Kill this many peers half-way through, and restart one.")] = 0,
+    page: Annotated[
+        bool,
+        typer.Option(
+            "--page",
+            help="Show all peers on a page of this machine, where they can be killed and revived, until its "
+            "button Finish or --duration ends the demo (needs gossipfl[page]).",
+        ),
+    ] = False,
     out: Annotated[
         Path | None,
         typer.Option(help="Directory for homes and picture; a new one by default."),
@@ -74,13 +89,13 @@ def demo(
         task=task,
         partition=partition,
         seed=seed,
-        duration=duration,
+        duration=(_PAGE_SECONDS if page else _SECONDS) if duration is None else duration,
         kill=kill,
         overrides=overrides,
     )
     # By an exception, so that the peers are ended too.
     with on_signals(signal.SIGTERM, signal.SIGHUP, do=lambda number: sys.exit(128 + number)):
-        summary = show_demo(plan, began=began, json_output=json_output, live=may_draw())
+        summary = show_demo(plan, began=began, json_output=json_output, live=may_draw(), page=page)
     if json_output:
         typer.echo(json.dumps(asdict(summary)))
     sys.exit(0 if summary.converged else 1)

@@ -13,6 +13,7 @@ import torch
 from gossipfl.demo.baselines import train_baselines
 from gossipfl.demo.curves import curves, saved
 from gossipfl.demo.disruption import Disruption
+from gossipfl.demo.page import DemoPage
 from gossipfl.demo.plan import TOLERANCE_POINTS, DemoPlan
 from gossipfl.demo.processes import DemoFailed, PeerProcess, prepare_peers
 from gossipfl.demo.summary import Summary
@@ -46,7 +47,9 @@ class Progress:
     phase: str = "starting the peers"
 
 
-def run_demo(plan: DemoPlan, *, began: float, show: Callable[[Progress], None]) -> Summary:
+def run_demo(
+    plan: DemoPlan, *, began: float, show: Callable[[Progress], None], page: DemoPage | None = None
+) -> Summary:
     """Carry out a demo.
 
     Parameters
@@ -56,6 +59,8 @@ def run_demo(plan: DemoPlan, *, began: float, show: Callable[[Progress], None]) 
         Time at which the command was given, on the clock of `time.monotonic`.
     show : callable
         Called about twice a second.
+    page : DemoPage, optional
+        Shows the peers, kills and revives them as people wish, and keeps the demo going until its time is up.
 
     Raises
     ------
@@ -71,7 +76,7 @@ def run_demo(plan: DemoPlan, *, began: float, show: Callable[[Progress], None]) 
     progress = Progress(metric)
     processes = prepare_peers(plan)
     look = partial(observe, processes, began=began, shared_size=task.layout.shared_size)
-    watch = _Watch(plan, processes, progress, look, show)
+    watch = _Watch(plan, processes, progress, look, show, page)
     settings = plan.settings(0, bootstrap=[], listen="/ip4/127.0.0.1/tcp/0").training
     try:
         for process in processes:
@@ -139,10 +144,13 @@ class _Watch:
     progress: Progress
     look: Callable[[], Observation]
     show: Callable[[Progress], None]
+    page: DemoPage | None = None
 
     def enter(self, phase: str) -> None:
         self.progress.phase = phase
         self.show(self.progress)
+        if self.page is not None and self.progress.history:
+            self.page.publish(self.progress.history[-1], phase=phase, metric=self.progress.metric)
 
     def next_look(self) -> Observation:
         time.sleep(_LOOK_SECONDS)
@@ -151,6 +159,9 @@ class _Watch:
         seen = self.look()
         self.progress.history.append(seen)
         self.show(self.progress)
+        if self.page is not None:
+            self.page.publish(seen, phase=self.progress.phase, metric=self.progress.metric)
+            self.page.grant(self.processes)
         return seen
 
     def until_up(self) -> None:
@@ -174,7 +185,8 @@ class _Watch:
             half_way = max(seen.ages) >= enough / 2 or elapsed >= self.plan.duration / 2
             self.progress.phase = disruption.act(seen, half_way=half_way) or self.progress.phase
             out_of_time = elapsed >= self.plan.duration + (0 if disruption.is_over else _GRACE_SECONDS)
-            if out_of_time or (min(seen.ages) >= enough and disruption.is_over):
+            is_done = min(seen.ages) >= enough and disruption.is_over
+            if out_of_time or (is_done if self.page is None else self.page.is_finished):
                 return disruption
 
 

@@ -27,6 +27,7 @@ from gossipfl.peer.assembly import (
 from gossipfl.peer.conditions import Conditions, note_clock_behind, watch_clock
 from gossipfl.peer.control import obey
 from gossipfl.peer.driver import Learning, Participation, Parts
+from gossipfl.peer.estimates.gossip import ReportGossip
 from gossipfl.peer.gossip.book import AddressBook
 from gossipfl.peer.gossip.doubles import LASTING_SECONDS
 from gossipfl.peer.gossip.driver import sampled_view, take_part_in_gossip
@@ -125,6 +126,7 @@ class Incarnation:
         )
         self.activity = Activity(self._records.append)
         self._page: Page | None = None
+        self._reports: ReportGossip | None = None
         self._generator = neighbour_generator(self.settings, self.identity.peer_id)
         if self._resumed is not None:
             self._generator.bit_generator.state = self._resumed.random_state
@@ -200,6 +202,7 @@ class Incarnation:
             conditions=self.conditions.to_values(),
             network=self.counters.to_dict(),
             membership=self._entrance.described(self.host.members.knocks),
+            estimates=None if self._reports is None else self._reports.newest(),
             page=None if self._page is None else self._page.address,
             started=self.began,
             updated=time.time(),
@@ -246,6 +249,14 @@ class Incarnation:
                 resumed=self._resumed,
             )
         )
+        if self.settings.estimates.enabled:
+            self._reports = ReportGossip(
+                host=self.host,
+                identity=self.identity,
+                task=self.task,
+                state=lambda: self.learner.state,
+                metrics=lambda: self.housekeeping.metrics,
+            )
         if self.settings.page.enabled:
             self._page = await open_page(self)
         if isinstance(self.learner, Learner) and is_large(self.learner.state.nodes):
@@ -282,6 +293,8 @@ class Incarnation:
         isolation = (host.connected, settings.network.bootstrap, self.conditions)
         start(warn_of_isolation, *isolation, lambda: self._entrance.why_alone(knocks), name="isolation")
         start(self._neighbours.identify, name="versions")
+        if self._reports is not None:
+            start(self._reports.run, name="estimates")
         if self._page is not None:
             start(self._page.run, name="page")
         start(watch_clock, self.conditions, self._records.append, name="clock")

@@ -53,6 +53,8 @@ class PeerStatus:
         `NetworkCounters` as plain values.
     membership : mapping
         The door, the peers that it refused, and those that refused this peer, as plain values.
+    estimates : mapping, optional
+        Estimates of the whole network, from `Estimates.to_dict`.
     page : str, optional
         Address of the peer's page on its own machine.
     started, updated : float
@@ -79,6 +81,7 @@ class PeerStatus:
     conditions: list[dict[str, Any]] = field(default_factory=list)
     network: Mapping[str, Any]
     membership: Mapping[str, Any] = field(default_factory=dict)
+    estimates: Mapping[str, Any] | None = None
     page: str | None = None
     started: float
     updated: float

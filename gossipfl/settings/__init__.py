@@ -5,6 +5,7 @@ Light on purpose (pydantic only), so that ``--help`` needs neither torch nor lib
 
 from __future__ import annotations
 
+from gossipfl.settings.estimates import EstimatesSettings
 from gossipfl.settings.learning import GossipSettings, Schedule, TrainingSettings
 from gossipfl.settings.loading import dump_settings, load_settings, parse_settings
 from gossipfl.settings.membership import MembershipSettings
@@ -27,6 +28,7 @@ from gossipfl.settings.rounds import RoundsSettings
 __all__ = [
     "BootstrapSettings",
     "CheckpointSettings",
+    "EstimatesSettings",
     "EvaluationSettings",
     "ExchangeSettings",
     "GossipSettings",

@@ -9,6 +9,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from gossipfl.settings.addresses import parse_address, public_key_of
 from gossipfl.settings.codec_names import ModelCodec, require_model_codec
+from gossipfl.settings.estimates import EstimatesSettings
 from gossipfl.settings.gate import GateSettings
 from gossipfl.settings.learning import GossipSettings, TrainingSettings
 from gossipfl.settings.log import LogSettings
@@ -224,6 +225,7 @@ class PeerSettings(Table):
     records: RecordsSettings = Field(default_factory=RecordsSettings)
     evaluation: EvaluationSettings = Field(default_factory=EvaluationSettings)
     log: LogSettings = Field(default_factory=LogSettings)
+    estimates: EstimatesSettings = Field(default_factory=EstimatesSettings)
     page: PageSettings = Field(default_factory=PageSettings)
     runtime: RuntimeSettings = Field(default_factory=RuntimeSettings)
 

@@ -32,8 +32,10 @@ __all__ = ["STATIC", "Subject", "application", "read_json", "routes_of_files", "
 STATIC: Final = Path(__file__).with_name("static")
 _TYPES: Final = {
     "peer.html": "text/html; charset=utf-8",
+    "demo.html": "text/html; charset=utf-8",
     "page.js": "text/javascript; charset=utf-8",
     "page.css": "text/css; charset=utf-8",
+    "icon.svg": "image/svg+xml",
 }
 _BODY_BYTES: Final = 1 << 20
 _BAD: Final = 503
@@ -129,7 +131,7 @@ def routes_of_files(page: str) -> list[Route]:
 
         return Route(path, file)
 
-    return [route("/", page), *(route(f"/{name}", name) for name in ("page.js", "page.css"))]
+    return [route("/", page), *(route(f"/{name}", name) for name in ("page.js", "page.css", "icon.svg"))]
 
 
 def with_named_errors(routes: list[Route]) -> Starlette:

@@ -43,6 +43,11 @@ _NETWORK: Final = (
     ("connections_dialled", "connections_dialled", "Connections that this peer dialled"),
     ("connections_accepted", "connections_accepted", "Connections that others dialled"),
 )
+_ESTIMATES: Final = (
+    ("peers", "peers", "Number of peers in the network, estimated by gossip"),
+    ("test_metric_mean", "mean", "Mean of the task's first metric over the network, estimated by gossip"),
+    ("consensus_distance", "consensus_distance", "Consensus distance of the network, estimated by gossip"),
+)
 
 
 class Metrics:
@@ -109,6 +114,10 @@ class _PeerCollector(Collector):
         )
         held = {each["name"]: 1.0 for each in values["conditions"]}
         yield _labelled_gauge("condition", "Conditions that need an operator's attention", "condition", held)
+        estimates = values["estimates"] or {}
+        for name, key, meaning in _ESTIMATES:
+            if estimates.get(key) is not None:
+                yield GaugeMetricFamily(f"gossipfl_network_{name}", meaning, value=estimates[key])
         gate = values["gate"] or {}
         activity = self._activity
         for name, meaning, label, counts in (

@@ -76,7 +76,7 @@ function placed(ids, centre) {
   const ring = ids.filter((id) => id !== centre);
   const [x, y] = [320, 210];
   ring.forEach((id, index) => {
-    const angle = (2 * Math.PI * index) / ring.length - Math.PI / 2;
+    const angle = (2 * Math.PI * index) / ring.length - Math.PI / 2 + (centre ? 0.35 : 0);
     const radius = centre ? [235, 150] : [230, 150];
     memory.places.set(id, [x + radius[0] * Math.cos(angle), y + radius[1] * Math.sin(angle)]);
   });
@@ -259,6 +259,8 @@ function showDemo({ peers, phase, seconds, metric, consensus_distance, note }) {
   const values = up.map((each) => each.status.metrics[metric]).filter((each) => each !== null && each !== undefined);
   const mean = values.length ? values.reduce((a, b) => a + b, 0) / values.length : null;
   showState(up.length === peers.length ? "healthy" : "paused", phase);
+  write($("metric"), metric);
+  $("finish").disabled = !token;
   const sum = (key) => up.reduce((total, each) => total + each.status.network[key], 0);
   showTiles([
     ["Peers up", `${up.length} / ${peers.length}`, note],
@@ -330,4 +332,5 @@ if ($("pause")) {
   $("leave").addEventListener("click", () => $("confirm").showModal());
   $("confirm").addEventListener("close", () => { if ($("confirm").returnValue === "yes") ask("/api/leave"); $("confirm").returnValue = ""; });
 }
+if ($("finish")) $("finish").addEventListener("click", () => ask("/api/finish"));
 look();
