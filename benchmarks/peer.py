@@ -1,6 +1,8 @@
-"""Cost of a peer: memory at rest, time to its first exchange, and start-up of the command.
+"""Cost of a peer: memory at rest, time to its first exchange, start-up, predictions, and networks of peers.
 
     python benchmarks/peer.py [--json] [--rounds N]
+    python benchmarks/peer.py --predict [--json]            # POST /predict beside training
+    python benchmarks/peer.py --network 10 25 50 [--json]   # exchanges, CPU and memory of each peer
 
 Baselines of the same run: a bare interpreter, and one that only imports torch, libp2p, or both. Memory is
 the resident set, and of it what is the process's own (USS: not shared through the page cache).
@@ -19,6 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
+from peer_networks import measure_network, measure_predictions
 
 GOSSIPFL = [sys.executable, "-m", "gossipfl"]
 IMPORTS = {
@@ -140,7 +143,18 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--predict", action="store_true")
+    parser.add_argument("--network", type=int, nargs="+", metavar="PEERS")
     arguments = parser.parse_args()
+    if arguments.predict or arguments.network:
+        rows = [measure_network(peers) for peers in arguments.network or ()]
+        for row in rows if arguments.network else [measure_predictions()]:
+            print(
+                json.dumps(row)
+                if arguments.json
+                else "  ".join(f"{name} {value}" for name, value in row.items())
+            )
+        return
     result = measure(arguments.rounds)
     if arguments.json:
         print(json.dumps(result))

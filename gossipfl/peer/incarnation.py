@@ -254,7 +254,7 @@ class Incarnation:
                 host=self.host,
                 identity=self.identity,
                 task=self.task,
-                state=lambda: self.learner.state,
+                learner=self.learner,
                 metrics=lambda: self.housekeeping.metrics,
             )
         if self.settings.page.enabled:

@@ -11,14 +11,15 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import trio
+from torch import Tensor
 
 from gossipfl.codecs.draws import message_key
 from gossipfl.errors import ExchangeFailed, MalformedStatement, MessageRefused
 from gossipfl.network import Host, Identity, ServiceLimits, ServiceStream, limited_logger
 from gossipfl.network.failures import StreamFailure
+from gossipfl.peer.driver import Learning
 from gossipfl.peer.estimates.sample import MOST_REPORTS, Sample
 from gossipfl.peer.estimates.summary import Estimates, estimates_from
-from gossipfl.peer.gossip.events import State
 from gossipfl.peer.threads import run_abandonable
 from gossipfl.settings.addresses import peer_id_of, public_key_of
 from gossipfl.sketches import sketches
@@ -50,8 +51,8 @@ class ReportGossip:
 
     Parameters
     ----------
-    state : callable
-        Returns the newest version of the model.
+    learner : Learning
+        Owner of the model.
     metrics : callable
         Returns the metrics of the latest evaluation; empty before the first.
     clock : callable, optional
@@ -61,7 +62,7 @@ class ReportGossip:
     host: Host
     identity: Identity
     task: Task
-    state: Callable[[], State]
+    learner: Learning
     metrics: Callable[[], Mapping[str, float]]
     clock: Callable[[], float] = time.time
 
@@ -126,18 +127,20 @@ class ReportGossip:
 
     async def _report(self, epoch: int) -> None:
         """Add this peer's own report to the sample."""
-        fingerprint, rows = self.task.fingerprint, self.state().nodes.rows
+        fingerprint = self.task.fingerprint
         key = message_key(fingerprint.hex(), incarnation=epoch, sequence=0)
 
-        def made() -> list[float]:
+        def made(rows: Tensor) -> list[float]:
             size = self.task.layout.shared_size
             return [float(each) for each in sketches(rows, size, key=key, width=SKETCH_WIDTH)[0]]
 
+        async with self.learner.at_rest():
+            sketch = await run_abandonable(made, self.learner.state.nodes.rows)
         report = Report(
             key=public_key_of(self.identity.peer_id),
             epoch=epoch,
             metric=self.metrics().get(self._metric_name, float("nan")),
-            sketch=tuple(await run_abandonable(made)),
+            sketch=tuple(sketch),
         )
         try:
             self._sample(epoch).add(write_report(report, task=fingerprint, sign=self.identity.sign))

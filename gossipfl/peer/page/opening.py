@@ -94,7 +94,7 @@ async def open_page(peer: Incarnation) -> Page:
             health=health,
             activity=peer.activity,
             metrics=metrics,
-            predictor=Predictor(peer.task, peer.data, lambda: peer.learner.state),
+            predictor=Predictor(peer.task, peer.data, peer.learner),
             steer=_steering(peer),
         )
     )

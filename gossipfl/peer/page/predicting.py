@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
@@ -12,6 +11,7 @@ import trio
 from torch import Tensor
 
 from gossipfl.errors import InvalidRequest, InvalidTask
+from gossipfl.peer.driver import Learning
 from gossipfl.peer.gossip.events import State
 from gossipfl.peer.saved_model import predicted
 from gossipfl.rows import load_row
@@ -33,14 +33,14 @@ class Predictor:
     task : Task
     data : Dataset
         The peer's own, for the type of the numbers.
-    state : callable
-        Returns the newest version of the model.
+    learner : Learning
+        Owner of the model.
     """
 
-    def __init__(self, task: Task, data: Dataset, state: Callable[[], State]) -> None:
+    def __init__(self, task: Task, data: Dataset, learner: Learning) -> None:
         self._task = task
         self._example = data.test_inputs
-        self._state = state
+        self._learner = learner
         self._module: torch.nn.Module | None = None
         self._loaded: State | None = None
         self._turn = trio.Lock()
@@ -66,7 +66,7 @@ class Predictor:
             They are no batch, or the model does not accept them.
         """
         batch = self._batch(inputs)
-        async with self._turn:
+        async with self._turn, self._learner.at_rest():
             if self._is_quick:
                 return self._compute(batch)
             return await trio.to_thread.run_sync(self._compute, batch)
@@ -93,7 +93,7 @@ class Predictor:
 
     def _compute(self, batch: Tensor) -> dict[str, Any]:
         began = time.perf_counter()
-        state = self._state()
+        state = self._learner.state
         if self._module is None:
             self._module = self._task.build_module().eval()
         if self._loaded is not state:

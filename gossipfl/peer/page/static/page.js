@@ -103,7 +103,7 @@ function showGraph(nodes, edges, text, centre) {
       element("svg:circle", { r: radius }), element("svg:text", { class: "inside", dy: 4 }, label),
       below ? element("svg:text", { class: "below", dy: radius + 14 }, below) : null);
   });
-  graph.replaceChildren(...lines, ...circles, ...pulses);
+  graph.replaceChildren(...lines, ...pulses, ...circles);
 }
 
 function pulse(from, to, kind, delay) {
@@ -111,7 +111,7 @@ function pulse(from, to, kind, delay) {
   const graph = $("graph");
   if (!a || !b || calm.matches || document.hidden || graph.querySelectorAll(".pulse").length >= MOST_PULSES) return;
   const dot = element("svg:circle", { class: `pulse ${kind}`, r: 4.5, opacity: 0 });
-  graph.append(dot);
+  graph.insertBefore(dot, graph.querySelector(".node"));
   const begin = performance.now() + delay;
   const step = (now) => {
     const share = (now - begin) / 700;

@@ -1,0 +1,169 @@
+"""The page in a real browser: it moves, steers, asks nobody else, and needs neither a mouse nor eyes."""
+
+import shutil
+import time
+
+import pytest
+
+from tests.integration.peers import PeerProcess, quick_settings
+
+BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
+playwright = pytest.importorskip("playwright.sync_api", reason="no Playwright here: pip install playwright")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(BROWSER is None, reason="no browser here: apt-get install chromium"),
+]
+
+
+@pytest.fixture(scope="module")
+def peers(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("browser")
+    patient = {"network": {"silence_seconds": 60.0}}
+    with PeerProcess(
+        directory / "alice", quick_settings(page={"enabled": True}, **patient), forked=True
+    ) as alice:
+        alice.start("--plain").until_at(step=1)
+        settings = quick_settings(1, bootstrap=alice.status()["addresses"], **patient)
+        with PeerProcess(directory / "bob", settings, forked=True) as bob:
+            bob.start("--plain").until_at(step=1)
+            yield alice, bob
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with playwright.sync_playwright() as driver:
+        opened = driver.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def page(browser, peers):
+    """The page with its token; whatever it says in the console, or asks of another host, fails the test."""
+    address = peers[0].status()["page"]
+    said, asked = [], []
+    context = browser.new_context(viewport={"width": 1240, "height": 980})
+    page = context.new_page()
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(f"{address}#token={peers[0].home.page_token.read_text().strip()}")
+    yield page
+    context.close()
+    assert said == []
+    assert asked
+    assert all(url.startswith(address) for url in asked)
+    assert not any("token" in url.partition("#")[0] for url in asked)
+
+
+def until(condition, *, seconds=60.0):
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    return found
+
+
+def test_the_page_shows_the_peer_and_what_moves(page, peers):
+    page.locator("#state", has_text="Learning").wait_for()
+    assert page.locator("#identity").inner_text() == peers[0].status()["peer_id"]
+    page.locator(".node").nth(1).wait_for()
+    page.locator(".pulse").first.wait_for(state="attached")
+    page.locator("#events li", has_text="merged a model of").first.wait_for()
+    assert "token" not in page.url
+    row = page.locator("#peers tr", has_text=peers[1].status()["peer_id"][-6:])
+    until(lambda: int(row.locator("td").nth(2).inner_text().replace(",", "")) > 0)
+    page.locator("dt", has_text="Peers in the network").wait_for()  # an estimate
+
+
+def test_pause_and_resume_by_the_keyboard(page, peers):
+    button = page.get_by_role("button", name="Pause")
+    until(button.is_enabled)
+    button.focus()
+    page.keyboard.press("Enter")
+    page.locator("#state", has_text="Paused").wait_for()
+    page.get_by_role("button", name="Resume").focus()
+    page.keyboard.press("Space")
+    page.locator("#state", has_text="Learning").wait_for()
+
+
+def test_leaving_is_asked_about_and_can_be_declined(page, peers):
+    until(page.get_by_role("button", name="Leave").is_enabled)
+    page.get_by_role("button", name="Leave").click()
+    page.get_by_role("dialog", name="Leave the network?").wait_for()
+    page.keyboard.press("Escape")
+    page.get_by_role("dialog").wait_for(state="hidden")
+    assert peers[0].process.poll() is None
+    assert not peers[0].home.requests.exists() or '"leaves": null' in peers[0].home.requests.read_text()
+
+
+def test_a_screen_reader_finds_its_way(page):
+    page.locator("#peers tr").first.wait_for()
+    assert page.get_by_role("main").count() == page.get_by_role("banner").count() == 1
+    assert page.get_by_role("heading", level=1).count() == 1
+    assert page.get_by_role("status").inner_text().strip()
+    assert page.get_by_role("img", name="Network, as this peer sees it").count() == 1
+    assert page.get_by_role("table").get_by_role("columnheader").count() == 8
+    assert page.get_by_role("group", name="Steer this peer").get_by_role("button").count() == 2
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Skip to the content"
+
+
+def test_without_the_token_the_buttons_are_off_and_the_page_says_why(browser, peers):
+    with browser.new_context() as context:
+        page = context.new_page()
+        page.goto(peers[0].status()["page"])
+        page.locator("#state", has_text="Learning").wait_for()
+        assert page.locator("#hint").is_visible()
+        assert page.get_by_role("button", name="Leave").is_disabled()
+
+
+def test_nothing_moves_for_those_who_want_it_calm(browser, peers):
+    with browser.new_context(reduced_motion="reduce") as context:
+        page = context.new_page()
+        page.goto(peers[0].status()["page"])
+        page.locator("#events li", has_text="merged").first.wait_for()
+        assert page.locator(".pulse").count() == 0
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_has_contrast_in_light_and_dark(browser, peers, scheme):
+    """At least 4.5 to 1, as WCAG 2.2 (AA) wants it."""
+    with browser.new_context(color_scheme=scheme) as context:
+        page = context.new_page()
+        page.goto(peers[0].status()["page"])
+        page.locator("#peers tr").first.wait_for()
+        colours = page.evaluate(
+            """() => {
+                const style = getComputedStyle(document.documentElement);
+                const names = ["ground", "card", "ink", "soft", "accent", "in", "bad", "warn"];
+                return Object.fromEntries(names.map((name) => [name, style.getPropertyValue("--" + name).trim()]));
+            }"""
+        )
+    for name in ("ink", "soft", "accent", "in", "bad", "warn"):
+        assert contrast(colours[name], colours["card"]) >= 4.5, name
+    assert contrast(colours["soft"], colours["ground"]) >= 4.5
+
+
+def contrast(one, other):
+    def luminance(colour):
+        parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
+        return sum(share * c for share, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+    light, dark = sorted((luminance(one), luminance(other)), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
+
+
+def test_the_page_says_when_the_peer_has_ended(browser, tmp_path):
+    with PeerProcess(tmp_path / "carol", quick_settings(page={"enabled": True}), forked=True) as carol:
+        carol.start("--plain").until_at(step=1)
+        with browser.new_context() as context:
+            page = context.new_page()
+            page.goto(f"{carol.status()['page']}#token={carol.home.page_token.read_text().strip()}")
+            until(page.get_by_role("button", name="Leave").is_enabled)
+            page.get_by_role("button", name="Leave").click()
+            page.get_by_role("dialog").get_by_role("button", name="Leave").click()
+            assert carol.process.wait(timeout=60) == 0
+            page.locator("#state", has_text="does not answer").wait_for(timeout=60_000)
+            assert page.get_by_role("button", name="Leave").is_disabled()
