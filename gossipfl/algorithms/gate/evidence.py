@@ -146,7 +146,8 @@ class Evidence:
         pace : float
             Most training steps a second that are plausible.
         slack : int
-            Training steps above the third quartile that are credited.
+            Training steps above the third quartile that are credited; fewer where all are young, since a few steps
+            decide there whose model counts.
 
         Returns
         -------
@@ -155,8 +156,14 @@ class Evidence:
         others = [each.age for name, each in self._last.items() if name != sender]
         if len(others) + 1 >= _QUORUM:
             votes = sorted([own, *others])
-            return min(claimed, max(own, votes[3 * (len(votes) - 1) // 4] + slack))
+            supported = votes[3 * (len(votes) - 1) // 4]
+            return min(claimed, max(own, supported + _at_most(slack, beyond=supported)))
         last = self._last.get(sender)
         if last is None:
-            return min(claimed, max([own, *others]) + int(pace))
+            supported = max([own, *others])
+            return min(claimed, supported + _at_most(int(pace), beyond=supported))
         return min(claimed, max(own, last.age) + int(pace * max(now - last.at, 0.0)))
+
+
+def _at_most(steps: int, *, beyond: int) -> int:
+    return min(steps, 1 + beyond // 4)

@@ -21,7 +21,10 @@ _DOUBTFUL_SHARE = 0.25
 _DOUBTFUL_OFFENCE = 0.5
 _YOUNG_SHARE = 1 / 16  # of the peer's own age
 _A_MOMENT = 10.0
-_ECHO_PART = 1 / 64  # of the way: a model of its own would undo what it has learned since
+_SMALL_PART = 1 / 64  # of the way: of a model that nothing vouches for
+_BURST, _IN_A_BURST = 8, 1.5  # merges, among which a sender may have so many times its share
+_FEWEST_WITNESSES = 3
+_LONGEST_WAIT = 32, 10.0  # models and seconds, whichever is longer, for the first senders to be heard
 _EARLY_MODELS = 200  # before which honest models of other data may look bad several times
 _EARLY_OFFENCES = 1.25  # three doubtful models
 
@@ -36,7 +39,8 @@ class Admission:
     ----------
     reason : str
         ``plausible``, ``far`` (clipped), ``share`` (its sender has more than its share of the merges), ``echo``
-        (a model of the peer's own, handed back), or why it was refused: one of `Reason`, or ``quarantined``.
+        (a model of the peer's own, handed back), ``first`` (others are still to be heard, to compare it with), or
+        why it was refused: one of `Reason`, or ``quarantined``.
     share : float
         Share of the way to the received model that is allowed; 0 if it was refused.
     age : int
@@ -88,8 +92,12 @@ class Gatekeeper:
         self._evidence = Evidence(size=size)
         self._records: OrderedDict[str, _Record] = OrderedDict()
         self._judged = 0
+        self._began: float | None = None
+        self._first_models = 0
         self._own_versions = OwnVersions()
-        self._shares = Shares(fair_shares=self._settings.fair_shares, size=size)
+        fair_shares = self._settings.fair_shares
+        self._shares = Shares(fair_shares=fair_shares, size=size)
+        self._bursts = Shares(fair_shares=_IN_A_BURST * fair_shares, size=size, window=_BURST)
 
     def is_quarantined(self, sender: str, *, now: float) -> bool:
         """Whether a sender is currently quarantined."""
@@ -111,6 +119,7 @@ class Gatekeeper:
         now: float,
         version: tuple[int, int] | None = None,
         losses: Callable[[Tensor], tuple[float, float]] | None = None,
+        neighbours: int = 0,
     ) -> Admission:
         """Judge one received model.
 
@@ -128,6 +137,8 @@ class Gatekeeper:
             Which version of the sender's model it is; the same one again is neither news nor an offence.
         losses : callable, optional
             Returns the loss of a row on the peer's own samples, and that of the initial row.
+        neighbours : int
+            Number of neighbours that the node knows: whether there are enough to be heard before one is believed.
 
         Returns
         -------
@@ -146,7 +157,7 @@ class Gatekeeper:
         loss = largest = math.nan
         unmoved, has_learned, sample, own_sample = 0, True, self._sampled(received), self._sampled(own)
         if math.isfinite(distance):
-            if losses is not None:
+            if losses is not None and distance > 0:
                 loss, initial = losses((own + received).div_(2))
                 largest = evidence.median_loss() + settings.loss * initial
                 if loss > largest:
@@ -191,15 +202,20 @@ class Gatekeeper:
                 self._offend(sender, weight=_DOUBTFUL_OFFENCE if is_doubtful else 1.0, now=now)
         name, is_surplus = reason.name.lower(), False
         if share:
-            part = self._shares.take(sender, now=now)
+            part = min(self._shares.take(sender, now=now), self._bursts.take(sender, now=now))
+            if unmoved and evidence.has_quorum:
+                part = min(part, _SMALL_PART)  # it was merged before
             is_echo = reason is Reason.PLAUSIBLE and self._own_versions.are_echoed(
                 sample, size=received.shape[1], median_distance=float(medians[0])
             )
-            if is_echo:
-                name, part, credited = "echo", min(part, _ECHO_PART), min(credited, own_age)
+            is_first = self._awaits_others(neighbours, now=now)
+            if is_echo or is_first:
+                name = "echo" if is_echo else "first"
+                part, credited = min(part, _SMALL_PART), min(credited, own_age)
             elif part < 1 and reason is Reason.PLAUSIBLE:
                 name = "share"
-            share, is_surplus = share * part, part < 1
+            is_at_rest = own_age == 0 or (is_first and self._first_models <= _LONGEST_WAIT[0])
+            share, is_surplus = share * part, part < 1 and not is_at_rest
         self._own_versions.note(own_sample)
         return Admission(reason=name, share=share, age=credited, distance=distance, is_surplus=is_surplus)
 
@@ -207,6 +223,17 @@ class Gatekeeper:
         """Forget how models compared with the node's own, which is no longer the one they were compared with."""
         self._evidence = Evidence(size=self._size)
         self._own_versions = OwnVersions()
+        self._began, self._first_models = None, 0
+
+    def _awaits_others(self, neighbours: int, *, now: float) -> bool:
+        """Whether more senders are likely to be heard soon, so that a model can be compared with theirs."""
+        if self._evidence.has_quorum or neighbours < _FEWEST_WITNESSES:
+            return False
+        if self._began is None:
+            self._began = now
+        self._first_models += 1
+        models, seconds = _LONGEST_WAIT
+        return self._first_models <= models or now - self._began < seconds
 
     def _sampled(self, rows: Tensor) -> Tensor:
         """Give some coordinates of a row, always the same."""

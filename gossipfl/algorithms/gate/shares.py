@@ -8,8 +8,6 @@ from gossipfl.recent import RecentMap
 
 __all__ = ["Shares"]
 
-_WINDOW = 64.0  # merges
-_WARM_UP = 16.0  # merges before which nobody's share is limited
 _SMALLEST = 1 / 16
 _SILENT_INTERVALS = 8.0
 _SHORTEST_SILENCE = 10.0  # seconds
@@ -39,10 +37,13 @@ class Shares:
         Multiple of its fair share that one sender may have.
     size : int
         Most senders that are remembered.
+    window : int
+        Number of the last merges that count; nobody's share is limited before a quarter as many.
     """
 
-    def __init__(self, *, fair_shares: float, size: int) -> None:
+    def __init__(self, *, fair_shares: float, size: int, window: int = 64) -> None:
         self._fair_shares = fair_shares
+        self._window = window
         self._senders: RecentMap[str, _Sender] = RecentMap(size)
 
     def take(self, sender: str, *, now: float) -> float:
@@ -54,7 +55,7 @@ class Shares:
             del self._senders[name]
         part = self._allowed(sender)
         for each in self._senders.values():
-            each.weight *= 1 - part / _WINDOW
+            each.weight *= 1 - part / self._window
         if known is None:
             known = _Sender(0.0, now, _LONGEST_SILENCE / _SILENT_INTERVALS)
         else:
@@ -67,7 +68,7 @@ class Shares:
         others = [each.weight for name, each in self._senders.items() if name != sender]
         mine = self._senders[sender].weight if sender in self._senders else 0.0
         total = sum(others)
-        if total + mine <= _WARM_UP:
+        if total + mine <= self._window / 4:
             return 1.0
         squares = sum(each * each for each in others)
         share = self._fair_shares / (1 + (total * total / squares if squares else 0.0))

@@ -84,7 +84,7 @@ def take_part_in_gossip(
         A library that the settings require is missing.
     """
     settings, exchange = parts.settings, parts.settings.exchange
-    guard = _guard_of(parts)
+    guard = _guard_of(parts, neighbours=lambda: len(view))
     learner = Learner(
         state=parts.state,
         trainer=parts.trainer,
@@ -202,7 +202,7 @@ def _joining_of(parts: Parts, plan: GossipPlan, learner: Learner) -> Joining | N
     )
 
 
-def _guard_of(parts: Parts) -> Guard | None:
+def _guard_of(parts: Parts, *, neighbours: Callable[[], int]) -> Guard | None:
     settings = parts.settings.gate
     if not settings.enabled:
         return None
@@ -213,4 +213,4 @@ def _guard_of(parts: Parts) -> Guard | None:
             probe = LossProbe(parts.task, parts.trainer.data, initial, samples=settings.loss_samples)
         except InvalidTask as error:
             logger.warning("the gate works without losses on this peer's own samples: %s", error)
-    return Guard(settings, probe)
+    return Guard(settings, probe, neighbours=neighbours)

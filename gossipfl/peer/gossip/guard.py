@@ -63,6 +63,8 @@ class Guard:
         Without one, losses are not considered.
     clock : callable
         Returns the seconds of a monotonic clock.
+    neighbours : callable
+        Returns the number of neighbours that the peer knows.
     """
 
     def __init__(
@@ -71,7 +73,9 @@ class Guard:
         probe: LossProbe | None,
         *,
         clock: Callable[[], float] = time.monotonic,
+        neighbours: Callable[[], int] = lambda: 0,
     ) -> None:
+        self._neighbours = neighbours
         self._gatekeeper = Gatekeeper(settings)
         self._probe = probe
         self._clock = clock
@@ -114,6 +118,7 @@ class Guard:
             now=self._clock(),
             version=version,
             losses=None if self._probe is None else losses,
+            neighbours=self._neighbours(),
         )
         self.counts[admission.reason] += 1
         return admission

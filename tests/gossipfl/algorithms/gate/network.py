@@ -72,7 +72,14 @@ class Network:
         trains = True
         if self.gates is not None:
             admission = self.gates[node].admit(
-                str(sender), own=x, own_age=a, received=row, age=age, now=self.now, losses=self.losses(node)
+                str(sender),
+                own=x,
+                own_age=a,
+                received=row,
+                age=age,
+                now=self.now,
+                losses=self.losses(node),
+                neighbours=sum(self.online) - 1,
             )
             if admission.is_refusal:
                 self.refused.append((sender, admission.reason))

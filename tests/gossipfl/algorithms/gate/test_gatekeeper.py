@@ -15,7 +15,7 @@ class Node:
 
     def __init__(self, own=OWN, age=1000, loss=None):
         self.gate, self.own, self.age, self.now, self.events = Gatekeeper(), own, age, 0.0, 0
-        self.losses = loss
+        self.losses, self.neighbours = loss, 0
 
     def hear(self, sender, row, *, age=1000, seconds=1.0):
         self.now += seconds
@@ -29,6 +29,7 @@ class Node:
             now=self.now,
             version=(1, self.events),
             losses=self.losses,
+            neighbours=self.neighbours,
         )
 
     def hear_neighbours(self, *, times=1, distance=0.5):
@@ -69,7 +70,7 @@ def test_who_stays_apart_from_all_is_refused():
 def test_a_node_that_was_led_away_does_not_blame_its_neighbours():
     node = Node(own=OWN + 3 * NOISE[61:62] / NOISE[61].norm())
     reasons = {node.hear(f"peer {number}", OWN).reason for _ in range(6) for number in range(5)}
-    assert reasons == {"plausible"}
+    assert reasons <= {"plausible", "share"}
 
 
 def losses_of(own_loss):
@@ -129,3 +130,73 @@ def test_what_a_sender_pushes_beyond_its_share_is_surplus():
         surplus += [node.hear("liar", each, seconds=0.1).is_surplus for each in models]
     assert not any(surplus[:2]) and sum(surplus) > 0.7 * len(surplus)
     assert not node.hear("peer 0", OWN + NOISE[49] / NOISE[49].norm()).is_surplus
+
+
+def step_away(number, far=0.5):
+    return OWN + far * NOISE[number : number + 1] / NOISE[number].norm()
+
+
+def test_until_three_have_been_heard_models_are_merged_a_small_part_of_the_way():
+    node = Node(age=5)
+    node.neighbours = 7
+    first = [node.hear("liar", step_away(40, 5), age=2**40, seconds=0.1) for _ in range(4)]
+    first.append(node.hear("peer 0", step_away(1), age=6))
+    assert {(each.reason, each.share, each.age, each.is_surplus) for each in first[:3]} == {
+        ("first", 1 / 64, 5, False)
+    }
+    assert [each.reason for each in first[3:]] == ["unmoved", "first"]
+    assert [node.hear(f"peer {number}", step_away(number), age=6).reason for number in (1, 2)] == [
+        "plausible"
+    ] * 2
+    assert node.hear("another liar", step_away(41, 5), age=2**40).reason == "far"
+
+
+@pytest.mark.parametrize(("neighbours", "small"), [(2, 0), (3, 40)])
+def test_a_node_does_not_wait_for_others_where_there_are_none_or_for_ever(neighbours, small):
+    node = Node(age=5)
+    node.neighbours = neighbours
+    models = [node.hear("peer", step_away(number % 64), age=6, seconds=0.25) for number in range(60)]
+    reasons = [each.reason for each in models]
+    assert reasons == ["first"] * small + ["plausible"] * (60 - small)
+
+
+def test_after_its_model_was_replaced_a_node_waits_again():
+    node = Node()
+    node.neighbours = 3
+    node.hear_neighbours(times=2)
+    assert node.hear("peer 1", step_away(30)).reason == "plausible"
+    node.gate.forget_comparisons()
+    assert node.hear("peer 1", step_away(31)).reason == "first"
+
+
+def test_ones_own_model_is_plausible_however_bad_it_is():
+    node = Node(loss=losses_of(50.0))
+    assert {node.hear("liar", OWN, age=2**40).reason for _ in range(5)} == {"plausible"}
+
+
+def test_nodes_that_begin_alike_train_nevertheless():
+    node = Node(age=0)
+    node.neighbours = 7
+    heard = [node.hear(f"peer {number % 7}", OWN, age=1) for number in range(20)]
+    assert not any(each.is_surplus for each in heard)
+
+
+def test_a_model_that_comes_again_as_a_newer_one_is_merged_a_small_part_of_the_way():
+    node = Node()
+    node.hear_neighbours(times=2)
+    heard = [node.hear("liar", step_away(40), age=2**40).share for _ in range(3)]
+    assert heard == [1.0, 1 / 64, 1 / 64]
+
+
+def test_a_burst_of_one_sender_is_soon_merged_a_smaller_part_of_the_way():
+    node = Node()
+    node.hear_neighbours(times=4)
+    burst = [node.hear("liar", step_away(number, 0.4), seconds=0.01).share for number in range(30, 42)]
+    assert burst[:2] == [1.0, 1.0] and max(burst[5:]) < 0.5
+
+
+def test_a_flood_before_others_are_heard_sets_no_pace_of_training():
+    node = Node(age=5)
+    node.neighbours = 7
+    flood = [node.hear("liar", step_away(number % 64), age=6, seconds=0.01) for number in range(200)]
+    assert [each.is_surplus for each in flood] == [False] * 32 + [True] * 168
