@@ -81,7 +81,7 @@ def peers_table(peers: Sequence[Mapping[str, Any]]) -> Table:
     """Lay out the peers of a status (see `gossipfl.peer.neighbours.Neighbours.to_values`)."""
     table = Table(box=None, padding=(0, 2, 0, 0))
     titles = ("peer", "address", "state", "model age", "last success", "round trip", "sent", "received")
-    for title in (*titles, "version"):
+    for title in (*titles, "upload", "download", "version"):
         table.add_column(title, no_wrap=True)
     for each in peers:
         addresses = [address.partition("/p2p/")[0] for address in each["addresses"]]
@@ -95,9 +95,15 @@ def peers_table(peers: Sequence[Mapping[str, Any]]) -> Table:
             "-" if round_trip is None else f"{1000 * round_trip:.1f} ms",
             decimal(each["bytes_sent"]),
             decimal(each["bytes_received"]),
+            _throughput(each.get("upload")),
+            _throughput(each.get("download")),
             escape(each["version"] or "-"),
         )
     return table
+
+
+def _throughput(bytes_per_second: float | None) -> str:
+    return "-" if bytes_per_second is None else f"{8e-6 * bytes_per_second:.3g} Mbit/s"
 
 
 def _peer_state(peer: Mapping[str, Any]) -> str:

@@ -32,7 +32,18 @@ class NotAdmitted(ExchangeFailed):
 
 
 class PeerBusy(ExchangeFailed):
-    """The neighbour is running, but declined for now."""
+    """The neighbour is running, but declined for now.
+
+    Parameters
+    ----------
+    what : str
+    retry_after : float, optional
+        Seconds after which to try again; None if the neighbour does not say.
+    """
+
+    def __init__(self, what: str, *, retry_after: float | None = None) -> None:
+        super().__init__(what)
+        self.retry_after = retry_after
 
 
 class ProtocolNotSpoken(ExchangeFailed):

@@ -17,10 +17,12 @@ from cryptography.exceptions import InvalidTag
 
 from gossipfl.errors import GossipflError, MalformedFrame, MessageRefused, UselessTraffic
 from gossipfl.network.addresses import PeerAddress
+from gossipfl.network.batching import BatchSize
 from gossipfl.network.buffers import SharedBuffers
 from gossipfl.network.counters import NetworkCounters
 from gossipfl.network.failures import ConnectionAborted, ConnectionLost
 from gossipfl.network.limits import NetworkLimits
+from gossipfl.network.link import Link
 from gossipfl.network.log_limits import limited_logger
 from gossipfl.network.noise.upgrade import SecuredSocket
 from gossipfl.network.rates import TokenBucket
@@ -30,9 +32,9 @@ from gossipfl.network.yamux.stream import Stream
 
 __all__ = ["Connection"]
 
-_BATCH_BYTES: Final = 512 * 1024
 _GO_AWAY_SECONDS: Final = 0.5
 _PROBE_SECONDS: Final = 2.0
+_PROBE_BYTES: Final = 16 * 1024
 _ROUND_TRIP: Final = slice(68, 72)  # tcpi_rtt, in microseconds, in Linux's tcp_info
 _log = limited_logger(__name__)
 
@@ -42,6 +44,7 @@ class _Batch(NamedTuple):
 
     buffer: memoryview
     sealed: memoryview
+    size: int
     drained: list[Stream]
 
 
@@ -54,6 +57,8 @@ class Connection:
         The socket, and the identity proved in the handshake.
     buffers : SharedBuffers
         Scratch memory of the host.
+    link : Link
+        The host's link, on which the connection's bytes are counted.
     on_stream : callable
         Called with this connection and each stream that the other side opens.
     on_refused : callable
@@ -66,6 +71,7 @@ class Connection:
         secured: SecuredSocket,
         limits: NetworkLimits,
         buffers: SharedBuffers,
+        link: Link,
         counters: NetworkCounters,
         on_stream: Callable[[Connection, Stream], None],
         on_refused: Callable[[str, GossipflError], None],
@@ -78,6 +84,8 @@ class Connection:
         self._socket = secured.socket
         self._limits = limits
         self._buffers = buffers
+        self._link = link
+        self._batch = BatchSize(secured.socket.socket)
         self._on_refused = on_refused
         self._outgoing = trio.Event()
         self._useless = TokenBucket(
@@ -93,6 +101,7 @@ class Connection:
         self._unsent: _Batch | None = None
         self._nursery: trio.Nursery | None = None
         self.last_heard = trio.current_time()
+        self._sent_bytes = 0
         self.last_used = self.last_exchange = self.last_heard
         self.exchanges = 0
         self.turns = StreamTurns(limits.streams_per_connection)
@@ -177,7 +186,7 @@ class Connection:
         self._outgoing.set()
 
     def suspect(self) -> None:
-        """Drop the connection unless the other side soon shows that it is alive (a frozen peer does not)."""
+        """Drop the connection unless something moves on it soon (to a frozen peer, little does)."""
         self.start_soon(self._guard, self._probe)
 
     def start_soon(self, task: Callable[..., Awaitable[None]], *arguments: object) -> None:
@@ -186,10 +195,10 @@ class Connection:
             self._nursery.start_soon(task, *arguments)
 
     async def _probe(self) -> None:
-        asked = trio.current_time()
+        asked, sent = trio.current_time(), self._sent_bytes
         self.multiplexer.ping(0)
         await trio.sleep(min(_PROBE_SECONDS, self._limits.silence_seconds))
-        if self.last_heard < asked:
+        if self.last_heard < asked and self._sent_bytes - sent < _PROBE_BYTES:
             raise ConnectionLost("the peer let an exchange time out and then did not answer a ping")
 
     async def _guard(self, role: Callable[[], Awaitable[None]]) -> None:
@@ -219,6 +228,7 @@ class Connection:
             if not count:
                 raise ConnectionLost("the peer closed the connection")
             self.last_heard = trio.current_time()
+            self._link.download.moved += count
             tail = self._open_records(received[: len(tail) + count])
             if self.multiplexer.gone_away:
                 raise ConnectionLost("the peer announced that it is closing the connection")
@@ -269,6 +279,7 @@ class Connection:
             while self._unsent is None and not self.multiplexer.outgoing.has_work:
                 self._outgoing = trio.Event()
                 await self._outgoing.wait()
+                self._batch.begin(trio.current_time())
             batch = self._unsent = self._unsent or self._next_batch()
             if batch is None:
                 continue
@@ -277,6 +288,7 @@ class Connection:
             if deadline.cancelled_caught:
                 raise ConnectionLost("the peer stopped reading")
             self._unsent = None
+            self._batch.sent(batch.size, trio.current_time())
             self._finish(batch)
 
     def _flush(self) -> None:
@@ -299,20 +311,23 @@ class Connection:
         if sent == len(batch.sealed):
             self._finish(batch)
         else:
-            self._unsent = _Batch(batch.buffer, batch.sealed[sent:], batch.drained)
+            self._unsent = batch._replace(sealed=batch.sealed[sent:])
             self._wake_writer()
 
     def _next_batch(self) -> _Batch | None:
         # No checkpoint until everything is sealed: the pieces are views of the users' buffers.
-        pieces, drained = self.multiplexer.outgoing.next_batch(_BATCH_BYTES)
+        pieces, drained = self.multiplexer.outgoing.next_batch(self._batch.size)
         if not pieces:
             return None
         sealer = self._secured.sealer
         buffer = self._buffers.take(sealer.sealed_size(pieces))
-        return _Batch(buffer, buffer[: sealer.seal(pieces, buffer)], drained)
+        size = sealer.seal(pieces, buffer)
+        return _Batch(buffer, buffer[:size], size, drained)
 
     def _finish(self, batch: _Batch) -> None:
         self._buffers.give_back(batch.buffer)
+        self._link.upload.moved += batch.size
+        self._sent_bytes += batch.size
         for stream in batch.drained:
             stream.sent()
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Final
 
 import trio
 
-from gossipfl.errors import ExchangeFailed, ExchangeTimedOut, GossipflError, MessageRefused
+from gossipfl.errors import ExchangeFailed, ExchangeTimedOut, GossipflError, MessageRefused, PeerBusy
 from gossipfl.network.addresses import Hearsay
 from gossipfl.network.bodies import BodyBuffers
 from gossipfl.network.connection import Connection
@@ -20,12 +22,15 @@ from gossipfl.network.failures import (
     StreamFailure,
 )
 from gossipfl.network.limits import NetworkLimits
+from gossipfl.network.link import Link, Transfer
 from gossipfl.network.log_limits import limited_logger
 from gossipfl.network.multistream import propose
+from gossipfl.network.pace import Progress, keep_pace, since
 from gossipfl.network.pool import Lease, Neighbour, StreamPool
 from gossipfl.network.protocol import EXCHANGE_PROTOCOL, REPLIES
 from gossipfl.network.receiving import decode, receive
-from gossipfl.wire import AnyMessage, Expectation, Frame, Refusal
+from gossipfl.network.yamux.stream import Stream
+from gossipfl.wire import AnyMessage, Clearance, Expectation, Frame, Kind, ReceivedFrame, Refusal
 
 __all__ = ["Exchanger"]
 
@@ -33,6 +38,18 @@ Addresses = Sequence[str | Hearsay]
 Connect = Callable[[str, Addresses], Awaitable[Connection]]
 
 _log = limited_logger(__name__)
+
+
+_ANSWERS_TO_OFFERS: Final = frozenset({Kind.CLEARANCE, Kind.REFUSAL})
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """The rows of an exchange: the one sent, and the one that may answer it."""
+
+    progress: Progress
+    sent: Transfer
+    answered: Transfer
 
 
 class _Unanswered(Exception):
@@ -59,15 +76,17 @@ class Exchanger:
     expectation: Expectation
     counters: NetworkCounters
     bodies: BodyBuffers
+    link: Link
     find_connection: Callable[[str], Connection | None]
     connect: Connect
     refuse: Callable[[str, GossipflError], None]
 
     def __post_init__(self) -> None:
         self._pool = StreamPool(streams_per_neighbour=self.limits.streams_per_neighbour)
+        self._under_way: list[Progress] = []
 
     async def exchange(
-        self, peer_id: str, addresses: Addresses, frame: Frame, *, seconds: float | None
+        self, peer_id: str, addresses: Addresses, frame: Frame, *, seconds: float | None, answer_bytes: int
     ) -> AnyMessage:
         """Send `frame` and return the validated reply; see `Host.exchange`."""
         seconds = self.limits.exchange_seconds if seconds is None else seconds
@@ -75,7 +94,18 @@ class Exchanger:
         neighbour.users += 1
         try:
             with trio.move_on_after(seconds) as deadline:
-                reply = await self._take_turn(neighbour, peer_id, addresses, frame, deadline)
+                progress = Progress(scope=deadline, since=trio.current_time(), seconds=seconds)
+                self._under_way.append(progress)
+                try:
+                    with (
+                        self.link.upload.expecting(frame.size, is_valued=True) as sent,
+                        self.link.download.expecting(answer_bytes, is_valued=True) as answered,
+                    ):
+                        sent.begin()
+                        rows = _Rows(progress, sent, answered)
+                        reply = await self._take_turn(neighbour, peer_id, addresses, frame, rows)
+                finally:
+                    self._under_way.remove(progress)
         except MessageRefused as error:
             self.refuse(peer_id, error)
             raise
@@ -90,7 +120,8 @@ class Exchanger:
             neighbour.users -= 1
         if deadline.cancelled_caught:
             raise self._counted(
-                ExchangeTimedOut(
+                progress.lost
+                or ExchangeTimedOut(
                     f"the exchange with {peer_id} did not end in time", expected=f"at most {seconds:g} s"
                 )
             )
@@ -100,6 +131,10 @@ class Exchanger:
         """Count and return an error. As a variable where it is raised it would keep all that is in use there."""
         self.counters.count_failed(error)
         return error
+
+    async def keep_pace(self) -> None:
+        """End exchanges that are too slow, until cancelled."""
+        await keep_pace(self.limits, self._under_way)
 
     async def keep_tidy(self) -> None:
         """Close idle streams, until cancelled."""
@@ -115,14 +150,14 @@ class Exchanger:
         peer_id: str,
         addresses: Addresses,
         frame: Frame,
-        deadline: trio.CancelScope,
+        rows: _Rows,
     ) -> AnyMessage:
         async with neighbour.turns:
             for is_last_attempt in (False, True):
                 try:
                     lease = None if is_last_attempt else StreamPool.take_idle(neighbour)
                     lease = lease or await self._open(neighbour, peer_id, addresses)
-                    return await self._converse(neighbour, lease, frame, deadline)
+                    return await self._converse(neighbour, lease, frame, rows)
                 except _Unanswered as unanswered:
                     if is_last_attempt:
                         raise ExchangeFailed(str(unanswered)) from unanswered
@@ -150,21 +185,18 @@ class Exchanger:
             raise _Unanswered(str(failure)) from failure
         return Lease(stream, connection, is_fresh=is_fresh)
 
-    async def _converse(
-        self, neighbour: Neighbour, lease: Lease, frame: Frame, deadline: trio.CancelScope
-    ) -> AnyMessage:
+    async def _converse(self, neighbour: Neighbour, lease: Lease, frame: Frame, rows: _Rows) -> AnyMessage:
         stream, in_step = lease.stream, False
         try:
-            try:
-                await stream.write_all(frame.buffers, until_ended=True)
-                in_step = True
-            except AnsweredEarly:  # refused before everything was sent: the reply says why
-                in_step = False
-            await stream.wait_readable()
-            frame.release()  # its row may be large, and the reply slow
-            received = await receive(
-                stream, expectation=self.expectation, kinds=REPLIES[frame.kind], bodies=self.bodies
-            )
+            received = await self._declined(stream, frame) if frame.is_offered else None
+            in_step = True
+            if received is None:
+                try:
+                    await self._send(lease, frame, rows)
+                except AnsweredEarly:  # refused before everything was sent: the reply says why
+                    in_step = False
+                replies = REPLIES[frame.kind] - ({Kind.CLEARANCE} if frame.is_offered else set())
+                received = await self._receive(lease, replies, rows)
         except StreamFailure as failure:
             in_step = False
             # The other side ends an idle stream when another one is waiting for its turn.
@@ -175,7 +207,7 @@ class Exchanger:
             raise ExchangeFailed("the neighbour abandoned the exchange", got=failure) from failure
         except BaseException:
             in_step = False
-            if deadline.cancel_called:
+            if rows.progress.scope.cancel_called:
                 lease.connection.suspect()
             raise
         finally:
@@ -189,5 +221,52 @@ class Exchanger:
         self.counters.count_received(received.size, peer_id=peer_id)
         if isinstance(message, Refusal):
             raise message.error()
+        if isinstance(message, Clearance):
+            raise PeerBusy("the neighbour is busy", retry_after=message.retry_after / 1000)
         self.counters.count_success(peer_id=peer_id)
         return message
+
+    async def _declined(self, stream: Stream, frame: Frame) -> ReceivedFrame | None:
+        """Send the header of a large row; return None once its body may follow, or else the reply."""
+        await stream.write_all(frame.buffers[:1])
+        await stream.wait_readable()
+        answer = await receive(
+            stream, expectation=self.expectation, kinds=_ANSWERS_TO_OFFERS, bodies=self.bodies
+        )
+        is_cleared = isinstance(answer.header, Clearance) and not answer.header.retry_after
+        return None if is_cleared else answer
+
+    async def _send(self, lease: Lease, frame: Frame, rows: _Rows) -> None:
+        """Send a small frame, or the body of a large one, and wait for the beginning of the reply."""
+        stream = lease.stream
+        if not frame.is_offered:
+            await stream.write_all(frame.buffers, until_ended=True)
+            await stream.wait_readable()
+            frame.release()
+            return
+        path, size = self.link.path(lease.connection.peer_id).upload, frame.size - frame.buffers[0].nbytes
+        moved = since(lambda: stream.transmitted)
+        rows.progress.wait_for(size, moved, row_seconds=self.limits.row_seconds(size, path.bytes_per_second))
+        with self.link.upload.carrying(rows.sent, size, moved, path=path):
+            await stream.write_all(frame.buffers[1:], until_ended=True)
+            rows.progress.work()
+            await stream.wait_readable()
+        frame.release()  # its row may be large, and the reply slow
+
+    async def _receive(self, lease: Lease, kinds: Collection[Kind], rows: _Rows) -> ReceivedFrame:
+        stream = lease.stream
+
+        @asynccontextmanager
+        async def around_row(size: int) -> AsyncIterator[None]:
+            path = self.link.path(lease.connection.peer_id).download
+            moved = since(lambda: stream.received)
+            rows.progress.wait_for(
+                size, moved, row_seconds=self.limits.row_seconds(size, path.bytes_per_second)
+            )
+            with self.link.download.carrying(rows.answered, size, moved, path=path):
+                yield
+
+        await stream.wait_readable()
+        return await receive(
+            stream, expectation=self.expectation, kinds=kinds, bodies=self.bodies, around_row=around_row
+        )

@@ -22,6 +22,7 @@ from gossipfl.network.failures import ConnectionAborted
 from gossipfl.network.identify import Identify
 from gossipfl.network.identity import Identity
 from gossipfl.network.limits import NetworkLimits
+from gossipfl.network.link import Link
 from gossipfl.network.listening import Listening
 from gossipfl.network.members import Members
 from gossipfl.network.memory import RowMemory
@@ -35,7 +36,7 @@ from gossipfl.network.serving import Handler, Screen, Server
 from gossipfl.network.standing import Standing
 from gossipfl.network.table import ConnectionTable
 from gossipfl.network.yamux.stream import Stream
-from gossipfl.wire import AnyMessage, Expectation, Frame, PeerDescriptor
+from gossipfl.wire import OFFERED_BYTES, AnyMessage, Expectation, Frame, PeerDescriptor
 
 __all__ = ["Host"]
 
@@ -70,6 +71,7 @@ class Host:
         self.counters = counters
         self._nursery = nursery
         self._buffers = SharedBuffers()
+        self.link = Link()
         self._bans = Bans(
             offences_before_ban=limits.offences_before_ban,
             first_ban_seconds=limits.first_ban_seconds,
@@ -113,6 +115,7 @@ class Host:
             counters=counters,
             bodies=bodies,
             standing=self.standing,
+            link=self.link,
             services=self.services,
             punish=self._punish,
             memory=self.memory,
@@ -122,6 +125,7 @@ class Host:
             expectation=expectation,
             counters=counters,
             bodies=bodies,
+            link=self.link,
             find_connection=self._table.best,
             connect=self._connect,
             refuse=self._refuse,
@@ -139,6 +143,7 @@ class Host:
         frame: Frame,
         *,
         seconds: float | None = None,
+        answer_bytes: int = 0,
     ) -> AnyMessage:
         """Send a frame to a peer and return its reply.
 
@@ -152,7 +157,10 @@ class Host:
         frame : Frame
             Must not change until this returns.
         seconds : float, optional
-            Time from dialling to the validated reply; `NetworkLimits.exchange_seconds` by default.
+            Time from dialling to the validated reply, besides that for large rows, which follows from the
+            throughput of the path; `NetworkLimits.exchange_seconds` by default.
+        answer_bytes : int, optional
+            Bytes of the row that will probably answer, so that others do not take up the link meanwhile.
 
         Raises
         ------
@@ -160,13 +168,15 @@ class Host:
             No connection could be made.
         ExchangeTimedOut
         PeerBusy, RefusedByNeighbour
-            The neighbour refused, and named the reason.
+            The neighbour refused, and named the reason, or when to try again.
         ExchangeFailed
             The connection or the stream ended during the exchange.
         MessageRefused
             The reply was refused here.
         """
-        return await self._exchanger.exchange(peer_id, addresses, frame, seconds=seconds)
+        return await self._exchanger.exchange(
+            peer_id, addresses, frame, seconds=seconds, answer_bytes=answer_bytes
+        )
 
     def serve(self, handler: Handler, *, screen: Screen | None = None) -> None:
         """Answer others' exchanges from now on; before that, they get `PeerBusy`.
@@ -209,6 +219,22 @@ class Host:
         """Return the round-trip time of the connection with a peer in seconds, or None."""
         connection = self._table.best(peer_id)
         return None if connection is None else connection.round_trip
+
+    def link_is_free(self, sent: int, answered: int) -> bool:
+        """Return whether the link can carry a row of `sent` bytes now, and one of `answered` bytes back."""
+        lanes = [
+            lane
+            for lane, size in ((self.link.upload, sent), (self.link.download, answered))
+            if size > OFFERED_BYTES
+        ]
+        return not lanes or not self.link.seconds_until_free(lanes[0], *lanes[1:], size=sent, is_valued=True)
+
+    def throughput(self, peer_id: str) -> tuple[float | None, float | None]:
+        """Return the bytes a second to and from a peer, as far as rows have been exchanged with it."""
+        path = self.link.paths.get(peer_id)
+        if path is None:
+            return None, None
+        return path.upload.bytes_per_second, path.download.bytes_per_second
 
     def observed(self, host: str, *, observer: str) -> None:
         """Record the IP address at which a connected peer says that it sees this host."""
@@ -259,11 +285,13 @@ class Host:
         )
 
     async def keep_tidy(self) -> None:
-        """Close idle streams, cut slow exchanges, and drop members whose certificates expire, until cancelled."""
+        """Close what is idle, cut what is slow, and drop members whose certificates expire, until cancelled."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.members.drop_expired)
             nursery.start_soon(self._exchanger.keep_tidy)
+            nursery.start_soon(self._exchanger.keep_pace)
             nursery.start_soon(self._server.places.keep_pace)
+            nursery.start_soon(self.link.watch)
 
     async def close(self) -> None:
         """Close all connections in an orderly manner, but briefly."""
@@ -306,6 +334,7 @@ class Host:
             secured=secured,
             limits=self.limits,
             buffers=self._buffers,
+            link=self.link,
             counters=self.counters,
             on_stream=self._on_stream,
             on_refused=self._refuse,

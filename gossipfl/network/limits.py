@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
+from typing import Final
 
 from gossipfl.errors import SettingError
 from gossipfl.network.yamux.headers import INITIAL_WINDOW, LARGEST_WINDOW
 
 __all__ = ["NetworkLimits"]
+
+_SHARES: Final = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +44,11 @@ class NetworkLimits:
         Average rate of frames and records on one connection that carry less than 1 kB; bursts of one second's
         worth are allowed.
     slowest_bytes_per_second, grace_seconds : float
-        Least average rate of an exchange started by others; a slower one is cut after the grace period.
+        Least average rate of an exchange; a slower one is cut after the grace period.
+    longest_row_seconds : float
+        Longest time for a row, beyond that for its exchange, however slow the link.
+    offer_seconds : float
+        Longest time that an offered row waits until the link is free; if that takes longer, it is declined.
     dials_per_second, dials_per_address : float
         Average rates of dials to addresses learned from other peers: in total, and to one address.
     dial_seconds : float
@@ -49,7 +56,7 @@ class NetworkLimits:
     resolve_seconds : float
         Time for resolving a name.
     exchange_seconds : float
-        Time for an exchange, unless its caller specifies another.
+        Time for an exchange besides that for large rows, unless its caller specifies another.
     idle_seconds : float
         Time after which an unused connection or stream is closed.
     keepalive_seconds : float
@@ -83,6 +90,8 @@ class NetworkLimits:
     small_frames_per_second: float = 2000.0
     slowest_bytes_per_second: float = 4096.0
     grace_seconds: float = 3.0
+    longest_row_seconds: float = 3600.0
+    offer_seconds: float = 2.0
     dials_per_second: float = 4.0
     dials_per_address: float = 0.2
     resolve_seconds: float = 5.0
@@ -113,6 +122,15 @@ class NetworkLimits:
         self._require_order("inbound_exchanges_per_peer", "inbound_exchanges")
         self._require_order("keepalive_seconds", "silence_seconds")
         self._require_order("first_ban_seconds", "longest_ban_seconds")
+
+    def row_seconds(self, size: int, bytes_per_second: float | None) -> float:
+        """Return the time for a row of `size` bytes on a path of this throughput, None if that is not known yet.
+
+        The path may be shared with several others, and slower than it was, but no slower than the limit.
+        """
+        least = self.slowest_bytes_per_second
+        pace = least if bytes_per_second is None else max(least, bytes_per_second / _SHARES)
+        return min(size / pace, self.longest_row_seconds)
 
     def _require_order(self, *names: str) -> None:
         values = [getattr(self, name) for name in names]

@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
 import trio
 
-from gossipfl.errors import ExchangeTimedOut, GossipflError, PeerBusy
+from gossipfl.errors import PeerBusy
 from gossipfl.network.addresses import prefix_of
 from gossipfl.network.limits import NetworkLimits
 from gossipfl.network.memory import Reservation, RowMemory
+from gossipfl.network.pace import Progress, keep_pace
 
 __all__ = ["Place", "Places"]
 
-_LOOK_SECONDS: Final = 0.25
 # The pace of an exchange cannot be judged before this.
 _BEGINNING_SECONDS: Final = 0.5
 
 
 @dataclass(eq=False, slots=True, kw_only=True)
-class Place:
+class Place(Progress):
     """An exchange in progress.
 
     Parameters
@@ -32,51 +32,22 @@ class Place:
         The peer, and its network.
     is_valued : bool
         Whether the peer has standing.
-    scope : trio.CancelScope
-        Ends the exchange.
-    since : float
-        Start of the current phase, in which the other side's pace counts.
-    moved : callable or None
-        Returns the bytes transferred in this phase; None while this side is working.
-    size : int
-        Bytes to transfer in this phase, as far as they are known.
     reservation : Reservation or None
         Memory for its frame.
-    lost : GossipflError or None
-        The reason why the place was taken away.
+    is_offered : bool
+        Whether a large row is offered whose body has not been cleared.
     """
 
     peer_id: str
     prefix: str
     is_valued: bool
-    scope: trio.CancelScope
-    since: float
-    moved: Callable[[], int] | None = None
-    size: int = 0
     reservation: Reservation | None = None
-    lost: GossipflError | None = None
-
-    def wait_for(self, size: int, moved: Callable[[], int]) -> None:
-        """Begin a phase in which the other side must send or receive `size` bytes."""
-        self.since, self.size, self.moved = trio.current_time(), size, moved
-
-    def work(self) -> None:
-        """Begin a phase in which this side is working."""
-        self.moved = None
-
-    def pace(self, now: float) -> float:
-        """Return the bytes a second in this phase."""
-        return 0.0 if self.moved is None else self.moved() / max(now - self.since, 1e-3)
+    is_offered: bool = False
 
     def hand_over(self) -> None:
         """Release the memory, for which somebody else accounts from now on."""
         if self.reservation is not None:
             self.reservation.release()
-
-    def lose(self, error: GossipflError) -> None:
-        """Take the place away."""
-        self.lost = error
-        self.scope.cancel()
 
 
 class Places:
@@ -108,6 +79,7 @@ class Places:
             is_valued=is_valued,
             scope=scope,
             since=trio.current_time(),
+            seconds=self._limits.exchange_seconds,
         )
         self._make_room(place)
         self.taken.append(place)
@@ -129,22 +101,8 @@ class Places:
         place.reservation = self.memory.reserve(size)
 
     async def keep_pace(self) -> None:
-        """End exchanges that are too slow to finish in time, until cancelled.
-
-        After the grace period an exchange must keep up with both `slowest_bytes_per_second` and half the pace
-        that would finish it exactly at its deadline.
-        """
-        limits = self._limits
-        while True:
-            await trio.sleep(_LOOK_SECONDS)
-            now = trio.current_time()
-            for place in list(self.taken):
-                late = now - place.since - limits.grace_seconds
-                if place.moved is None or late <= 0:
-                    continue
-                pace = max(limits.slowest_bytes_per_second, place.size / (2 * limits.exchange_seconds))
-                if place.moved() < min(place.size, pace * late):
-                    place.lose(ExchangeTimedOut("a peer's exchange was too slow to finish in time"))
+        """End exchanges that are too slow, until cancelled."""
+        await keep_pace(self._limits, self.taken)
 
     def _make_room(self, newcomer: Place) -> None:
         limits = self._limits

@@ -12,9 +12,9 @@ __all__ = ["EXCHANGE_PROTOCOL", "REPLIES", "REQUESTS"]
 EXCHANGE_PROTOCOL: Final = "/gossipfl/exchange/1.0.0"
 
 REPLIES: Final[Mapping[Kind, frozenset[Kind]]] = {
-    Kind.MODEL: frozenset({Kind.MODEL, Kind.ACKNOWLEDGEMENT, Kind.REFUSAL}),
+    Kind.MODEL: frozenset({Kind.MODEL, Kind.ACKNOWLEDGEMENT, Kind.CLEARANCE, Kind.REFUSAL}),
     Kind.VIEW: frozenset({Kind.VIEW, Kind.REFUSAL}),
-    Kind.ROUND: frozenset({Kind.PROGRESS, Kind.REFUSAL}),
+    Kind.ROUND: frozenset({Kind.PROGRESS, Kind.CLEARANCE, Kind.REFUSAL}),
     Kind.PROGRESS: frozenset({Kind.PROGRESS, Kind.REFUSAL}),
     Kind.NEWS: frozenset({Kind.NEWS, Kind.REFUSAL}),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Final
 
 import trio
@@ -11,7 +12,15 @@ from gossipfl.errors import TruncatedFrame
 from gossipfl.network.bodies import BodyBuffers
 from gossipfl.network.failures import StreamFailure
 from gossipfl.network.yamux.stream import Stream
-from gossipfl.wire import AnyHeader, AnyMessage, Expectation, Kind, ReceivedFrame, frame_reader
+from gossipfl.wire import (
+    OFFERED_BYTES,
+    AnyHeader,
+    AnyMessage,
+    Expectation,
+    Kind,
+    ReceivedFrame,
+    frame_reader,
+)
 
 __all__ = ["decode", "receive"]
 
@@ -26,8 +35,14 @@ async def receive(
     kinds: Collection[Kind],
     bodies: BodyBuffers,
     before_body: Callable[[AnyHeader, int], None] | None = None,
+    around_row: Callable[[int], AbstractAsyncContextManager[None]] = lambda _: nullcontext(),
 ) -> ReceivedFrame:
     """Read one frame from a stream; see `frame_reader`.
+
+    Parameters
+    ----------
+    around_row : callable, optional
+        Given the length of a large body, returns a context in which to read it.
 
     Raises
     ------
@@ -43,7 +58,11 @@ async def receive(
             frame: ReceivedFrame = whole.value
             return frame
         try:
-            await stream.read_exactly_into(target)
+            if len(target) > OFFERED_BYTES:
+                async with around_row(len(target)):
+                    await stream.read_exactly_into(target)
+            else:
+                await stream.read_exactly_into(target)
         except StreamFailure as failure:
             raise TruncatedFrame(
                 "the stream ended inside a frame", expected=f"{len(target)} more bytes", got=str(failure)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,9 +15,11 @@ from gossipfl.network.connection import Connection
 from gossipfl.network.counters import NetworkCounters
 from gossipfl.network.failures import StreamEnded, StreamFailure
 from gossipfl.network.limits import NetworkLimits
+from gossipfl.network.link import Link, Transfer
 from gossipfl.network.log_limits import limited_logger
 from gossipfl.network.memory import RowMemory
 from gossipfl.network.multistream import accept
+from gossipfl.network.pace import since
 from gossipfl.network.places import Place, Places
 from gossipfl.network.protocol import EXCHANGE_PROTOCOL, REQUESTS
 from gossipfl.network.rates import PeerRates
@@ -25,10 +28,13 @@ from gossipfl.network.services import Services
 from gossipfl.network.standing import Standing
 from gossipfl.network.yamux.stream import Stream
 from gossipfl.wire import (
+    OFFERED_BYTES,
     AnyHeader,
     AnyMessage,
+    Clearance,
     Expectation,
     Frame,
+    ModelHeader,
     ReceivedFrame,
     Refusal,
     decoded_bytes,
@@ -43,6 +49,8 @@ Handler = Callable[[str, AnyMessage], Awaitable[Frame]]
 Screen = Callable[[str, AnyHeader], None]
 """Checks a header before its body is read, and raises `MessageRefused` or `PeerBusy` to refuse the message."""
 
+_CLEARED: Final = encode(Clearance(retry_after=0))
+_LOOK_SECONDS: Final = 0.02
 _REFUSAL_SECONDS: Final = 1.0
 # Bytes that a peer must send in time before its frame's length is known.
 _FIRST_BYTES: Final = 1024
@@ -70,6 +78,7 @@ class Server:
     counters: NetworkCounters
     bodies: BodyBuffers
     standing: Standing
+    link: Link
     services: Services
     punish: Callable[[str, GossipflError], None]
     memory: RowMemory
@@ -125,28 +134,29 @@ class Server:
     async def _answer(self, connection: Connection, stream: Stream) -> bool:
         """Answer one exchange; return whether another may follow on the stream."""
         peer_id = connection.peer_id
-        in_step = False
+        in_step, is_valued = False, self.standing.is_valued(peer_id)
         place: Place | None = None
         reply: Frame | None = None
         connection.begin_exchange()
         try:
             with trio.move_on_after(self.limits.exchange_seconds) as deadline:
                 try:
-                    with self.places.take(
-                        peer_id,
-                        address=connection.remote_address,
-                        is_valued=self.standing.is_valued(peer_id),
-                        scope=deadline,
-                    ) as place:
-                        received = [await self._receive(connection, stream, place)]
+                    with (
+                        self.places.take(
+                            peer_id, address=connection.remote_address, is_valued=is_valued, scope=deadline
+                        ) as place,
+                        self.link.upload.expecting(0, is_valued=is_valued) as answered,
+                    ):
+                        received = [await self._receive(connection, stream, place, answered)]
                         in_step = True
                         reply = await self._reply_to(peer_id, received, place)
                         size = reply.size
-                        place.wait_for(size, lambda: size - stream.unsent)
-                        await stream.write_all(reply.buffers)
+                        await self._send(connection, stream, reply, place, answered)
                 except (MessageRefused, ExchangeFailed) as error:
                     self.counters.count_refused(error)
                     await self._send_refusal(peer_id, stream, error)
+                    if place is not None and place.is_offered and isinstance(error, PeerBusy):
+                        in_step = True  # the body is not sent
                     if not in_step:
                         stream.close()
                     self.punish(peer_id, error)
@@ -171,25 +181,81 @@ class Server:
         place.hand_over()
         return reply
 
-    async def _receive(self, connection: Connection, stream: Stream, place: Place) -> ReceivedFrame:
-        before = stream.received
+    async def _receive(
+        self, connection: Connection, stream: Stream, place: Place, answered: Transfer
+    ) -> ReceivedFrame:
+        path, lane = self.link.path(connection.peer_id).download, self.link.download
+        model: ModelHeader | None = None
 
         def screen(header: AnyHeader, size: int) -> None:
+            nonlocal model
+            place.is_offered = size > OFFERED_BYTES
             self._rates.charge(connection.peer_id, size, now=trio.current_time())
             if self.screen is not None:
                 self.screen(connection.peer_id, header)
             if header.kind.has_body:
                 self.places.reserve(place, size + decoded_bytes(header, self.expectation))
             place.size = size
+            model = header if isinstance(header, ModelHeader) else None
 
-        place.wait_for(_FIRST_BYTES, lambda: stream.received - before)
+        @asynccontextmanager
+        async def around_row(size: int) -> AsyncIterator[None]:
+            place.work()
+            with lane.expecting(size, is_valued=place.is_valued) as transfer:
+                if model is not None:
+                    await self._wait_for_room(place, size, wants_answer=model.wants_answer)
+                    answered.size = size if model.wants_answer else 0
+                transfer.begin()
+                place.is_offered = False
+                await stream.write_all(_CLEARED.buffers)
+                moved = since(lambda: stream.received)
+                place.wait_for(size, moved, row_seconds=self.limits.row_seconds(size, path.bytes_per_second))
+                with lane.carrying(transfer, size, moved, path=path):
+                    yield
+
+        place.wait_for(_FIRST_BYTES, since(lambda: stream.received))
         return await receive(
             stream,
             expectation=self.expectation,
             kinds=REQUESTS,
             bodies=self.bodies,
             before_body=screen,
+            around_row=around_row,
         )
+
+    async def _wait_for_room(self, place: Place, size: int, *, wants_answer: bool) -> None:
+        """Wait for a moment until the link can carry a large row, and its answer afterwards.
+
+        Raises
+        ------
+        PeerBusy
+            It cannot soon.
+        """
+        link, now = self.link, trio.current_time()
+        patience = now + self.limits.offer_seconds
+        while wait := link.seconds_until_free(
+            link.download,
+            link.upload if wants_answer else None,
+            size=size,
+            is_valued=place.is_valued,
+        ):
+            if now + wait > patience:
+                raise PeerBusy("the link is busy", retry_after=link.download.turn(now, wait, size))
+            await trio.sleep(min(wait, _LOOK_SECONDS))
+            now = trio.current_time()
+
+    async def _send(
+        self, connection: Connection, stream: Stream, reply: Frame, place: Place, answered: Transfer
+    ) -> None:
+        moved = since(lambda: stream.transmitted)
+        if not reply.is_offered:
+            place.wait_for(reply.size, moved)
+            await stream.write_all(reply.buffers)
+            return
+        known = self.link.path(connection.peer_id).upload.bytes_per_second
+        place.wait_for(reply.size, moved, row_seconds=self.limits.row_seconds(reply.size, known))
+        with self.link.upload.carrying(answered, reply.size, moved, path=None):
+            await stream.write_all(reply.buffers)
 
     async def _handle(self, peer_id: str, message: AnyMessage) -> Frame:
         if self.handler is None:
@@ -212,12 +278,20 @@ class Server:
             return
         error = error or ExchangeTimedOut("a peer's exchange did not end in time")
         self.counters.count_refused(error)
-        if place is None or place.moved is not None:  # this side was waiting for the other
+        was_waiting = place is None or place.moved is not None
+        if was_waiting and not self.link.is_full:
             self.punish(peer_id, error)
 
     async def _send_refusal(self, peer_id: str, stream: Stream, error: GossipflError) -> None:
         try:
             with trio.move_on_after(_REFUSAL_SECONDS):
-                await stream.write_all(encode(Refusal.of(error)).buffers)
+                await stream.write_all(_refusal(error).buffers)
         except StreamFailure as failure:
             _log.debug("%s did not wait for the refusal: %s", peer_id, failure)
+
+
+def _refusal(error: GossipflError) -> Frame:
+    """Return the frame that reports an error to the other peer."""
+    if isinstance(error, PeerBusy) and error.retry_after is not None:
+        return encode(Clearance(retry_after=max(1, round(1000 * error.retry_after))))
+    return encode(Refusal.of(error))

@@ -66,7 +66,8 @@ class Neighbours:
         list of dict
             ``peer_id``; ``neighbour``, whether it is in the view; ``connected``; ``addresses``; ``reached_at``,
             the IP address of the connection; ``failures`` in a row; ``model_age``; ``merges``, its models merged
-            in this start; ``last_success`` in seconds since 1970; ``round_trip`` in seconds; ``version``, its
+            in this start; ``last_success`` in seconds since 1970; ``round_trip`` in seconds; ``upload``,
+            ``download``, bytes a second to and from it when large rows were last exchanged; ``version``, its
             software as it claims; ``bytes_sent``, ``bytes_received``; ``quarantined``. None where unknown.
         """
         known = {peer.peer_id: peer for peer in self.view.known}
@@ -75,6 +76,7 @@ class Neighbours:
         for peer_id in [*sorted(known), *sorted(connected - set(known))]:
             peer, traffic = known.get(peer_id), self.host.counters.peers.get(peer_id)
             reached_at = self.host.remote_address(peer_id)
+            upload, download = self.host.throughput(peer_id)
             listed.append(
                 {
                     "peer_id": peer_id,
@@ -87,6 +89,8 @@ class Neighbours:
                     "merges": self.merges_from(peer_id),
                     "last_success": traffic.succeeded_at if traffic else None,
                     "round_trip": self.host.round_trip(peer_id),
+                    "upload": upload,
+                    "download": download,
                     "version": self.host.identify.agents.get(peer_id),
                     "bytes_sent": traffic.bytes_sent if traffic else 0,
                     "bytes_received": traffic.bytes_received if traffic else 0,

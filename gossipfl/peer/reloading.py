@@ -14,7 +14,13 @@ _ALWAYS: Final = frozenset(
     {"network.allow", "checkpoint.period", "evaluation.period", "log.level", "log.format"}
 )
 _IN_GOSSIP: Final = frozenset(
-    {"network.bootstrap", "exchange.period", "exchange.jitter", "exchange.concurrent"}
+    {
+        "network.bootstrap",
+        "exchange.accept_pushes",
+        "exchange.concurrent",
+        "exchange.jitter",
+        "exchange.period",
+    }
 )
 
 

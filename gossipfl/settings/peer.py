@@ -64,8 +64,11 @@ class ExchangeSettings(Table):
     """received models that may wait to be merged; more are refused, but for newer ones of the same senders"""
     incoming_bytes: int = Field(256_000_000, gt=0)
     """memory for models that are being received or wait to be merged; two of them have room in any case"""
+    accept_pushes: bool = True
+    """whether neighbours may send models unasked; a peer that accepts none gets those that it asks for"""
     deadline: float = Field(20.0, gt=0)
-    """seconds in which an exchange succeeds, or has failed"""
+    """seconds in which an exchange succeeds, or has failed, besides the time for rows of more than 64 KiB,
+    which follows from the throughput of the path"""
     join_models: int = Field(3, ge=0)
     """peers whose models a newcomer, or a peer that was away for ten minutes, compares on its test samples to
     begin with the best; 0 merges whatever comes first"""

@@ -10,7 +10,7 @@ from gossipfl.wire.decode import AnyHeader, AnyMessage, check, decode_body, deco
 from gossipfl.wire.encode import Frame, encode, encode_model, encode_round
 from gossipfl.wire.expectation import Expectation, RoundForm, RoundsExpectation, row_bytes
 from gossipfl.wire.limits import Limits
-from gossipfl.wire.messages import Acknowledgement, ModelHeader, ModelMessage, View
+from gossipfl.wire.messages import OFFERED_BYTES, Acknowledgement, Clearance, ModelHeader, ModelMessage, View
 from gossipfl.wire.news import News
 from gossipfl.wire.preamble import (
     ALL_KINDS,
@@ -29,12 +29,14 @@ from gossipfl.wire.round_messages import Progress, RoundHeader, RoundMessage
 __all__ = [
     "ALL_KINDS",
     "MAGIC",
+    "OFFERED_BYTES",
     "PREAMBLE_BYTES",
     "VERSION",
     "Acknowledgement",
     "AnyHeader",
     "AnyMessage",
     "CarriedRow",
+    "Clearance",
     "Expectation",
     "Frame",
     "Kind",

@@ -25,7 +25,7 @@ from gossipfl.wire.body import body_bytes, checksum, split_body
 from gossipfl.wire.carried import decode_carried, expected_carried
 from gossipfl.wire.expectation import Expectation, codec_among
 from gossipfl.wire.limits import Limits
-from gossipfl.wire.messages import Acknowledgement, ModelHeader, ModelMessage, View
+from gossipfl.wire.messages import Acknowledgement, Clearance, ModelHeader, ModelMessage, View
 from gossipfl.wire.news import News
 from gossipfl.wire.preamble import Kind, Preamble
 from gossipfl.wire.refusals import Refusal
@@ -33,11 +33,12 @@ from gossipfl.wire.round_messages import Progress, RoundHeader, RoundMessage
 
 __all__ = ["AnyHeader", "AnyMessage", "check", "decode_body", "decoded_bytes", "parse_header"]
 
-AnyHeader = ModelHeader | RoundHeader | View | Refusal | Acknowledgement | Progress | News
-AnyMessage = ModelMessage | RoundMessage | View | Refusal | Acknowledgement | Progress | News
+AnyHeader = ModelHeader | RoundHeader | View | Refusal | Acknowledgement | Clearance | Progress | News
+AnyMessage = ModelMessage | RoundMessage | View | Refusal | Acknowledgement | Clearance | Progress | News
 
 _HEADERS: dict[Kind, type[AnyHeader]] = {
-    each.kind: each for each in (ModelHeader, RoundHeader, View, Refusal, Acknowledgement, Progress, News)
+    each.kind: each
+    for each in (ModelHeader, RoundHeader, View, Refusal, Acknowledgement, Clearance, Progress, News)
 }
 
 

@@ -15,7 +15,7 @@ from gossipfl.wire.body import body_buffers, checksum
 from gossipfl.wire.carried import encode_carried
 from gossipfl.wire.headers import Header
 from gossipfl.wire.limits import Limits
-from gossipfl.wire.messages import Acknowledgement, ModelHeader, View
+from gossipfl.wire.messages import OFFERED_BYTES, Acknowledgement, Clearance, ModelHeader, View
 from gossipfl.wire.news import News
 from gossipfl.wire.preamble import KIND_OFFSET, VERSION, Kind, Preamble
 from gossipfl.wire.refusals import Refusal
@@ -62,6 +62,11 @@ class Frame:
             self.buffers = self.buffers[:1]
             self.on_release()
             self.on_release = None
+
+    @property
+    def is_offered(self) -> bool:
+        """Whether its body must wait for a clearance."""
+        return self.size - self.buffers[0].nbytes > OFFERED_BYTES
 
 
 def encode_model(
@@ -165,7 +170,7 @@ def encode_round(
 
 
 def encode(
-    message: View | Refusal | Acknowledgement | Progress | News, *, limits: Limits | None = None
+    message: View | Refusal | Acknowledgement | Clearance | Progress | News, *, limits: Limits | None = None
 ) -> Frame:
     """Encode a message without a body.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from torch import Tensor
 
@@ -12,7 +12,10 @@ from gossipfl.codecs import TensorHeader
 from gossipfl.wire.headers import Checksum, Digest, Header, Host, Peers
 from gossipfl.wire.preamble import Kind
 
-__all__ = ["Acknowledgement", "ModelHeader", "ModelMessage", "View"]
+__all__ = ["OFFERED_BYTES", "Acknowledgement", "Clearance", "ModelHeader", "ModelMessage", "View"]
+
+#: The body of a frame is sent with its header up to this length; a longer one waits for a clearance.
+OFFERED_BYTES: Final = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +88,21 @@ class Acknowledgement(Header):
     kind: ClassVar[Kind] = Kind.ACKNOWLEDGEMENT
     incarnation: int
     sequence: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clearance(Header):
+    """The answer to the header of a large row: the body may be sent, or when to come again.
+
+    Parameters
+    ----------
+    retry_after : int
+        0 if the body is to be sent now. Otherwise the row is not wanted now, and the sender is asked to offer
+        another one after so many milliseconds, not before.
+    """
+
+    kind: ClassVar[Kind] = Kind.CLEARANCE
+    retry_after: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

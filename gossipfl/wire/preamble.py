@@ -25,8 +25,8 @@ __all__ = [
 ]
 
 MAGIC = b"GSFL"
-#: The version spoken. Earlier ones are refused by name: in them a model's event is called step.
-VERSION = 3
+#: The version spoken. Earlier ones are refused by name: in them large rows are sent without asking.
+VERSION = 4
 # magic, version, kind, header length, header checksum, body length
 _LAYOUT = struct.Struct("<4sHHIIQ")
 PREAMBLE_BYTES = _LAYOUT.size
@@ -43,6 +43,7 @@ class Kind(enum.IntEnum):
     ROUND = 5
     PROGRESS = 6
     NEWS = 7
+    CLEARANCE = 8
 
     @property
     def has_body(self) -> bool:

@@ -97,6 +97,22 @@ class Lab:
             within(space, "ip", "address", "add", address, "dev", device, *nodad)
         return device
 
+    def limit(self, switch: str, space: str, device: str, *, mbits: float, seconds: float = 0.4) -> None:
+        """Let a host's cable carry so many Mbit/s each way, behind queues of at most so many seconds."""
+        port = device.replace("eth", "port")
+        for where, interface in ((space, device), (switch, port)):
+            burst = max(5_000, int(mbits * 1e6 / 8 / 100))
+            bucket = (
+                "tbf",
+                "rate",
+                f"{mbits}mbit",
+                "burst",
+                str(burst),
+                "latency",
+                f"{int(1e3 * seconds)}ms",
+            )
+            within(where, "tc", "qdisc", "add", "dev", interface, "root", *bucket)
+
     def router(
         self,
         name: str,

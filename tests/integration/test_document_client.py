@@ -35,7 +35,7 @@ def digest_of_layout(module):
 def frame(kind, fields, body=b""):
     header = msgpack.packb(fields)
     return (
-        struct.pack("<4sHHIIQ", b"GSFL", 3, kind, len(header), xxhash.xxh32_intdigest(header), len(body))
+        struct.pack("<4sHHIIQ", b"GSFL", 4, kind, len(header), xxhash.xxh32_intdigest(header), len(body))
         + header
         + body
     )

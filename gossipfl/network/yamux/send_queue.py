@@ -103,6 +103,7 @@ def _take_payload(stream: Stream, most: int) -> list[memoryview]:
         payload.append(taken)
         room -= len(taken)
         stream.send_window -= len(taken)
+        stream.transmitted += len(taken)
         if len(taken) == len(piece):
             stream.outgoing.popleft()
         else:

@@ -59,6 +59,7 @@ class Stream:
 
         self.send_window = INITIAL_WINDOW
         self.outgoing: deque[memoryview] = deque()
+        self.transmitted = 0
         self._written = trio.Event()
 
         self.receive_window = INITIAL_WINDOW
@@ -67,11 +68,6 @@ class Stream:
         self._target: memoryview | None = None
         self._filled = 0
         self._readable = trio.Event()
-
-    @property
-    def unsent(self) -> int:
-        """Bytes of the current write that the operating system does not have yet."""
-        return sum(len(piece) for piece in self.outgoing)
 
     @property
     def usable(self) -> bool:

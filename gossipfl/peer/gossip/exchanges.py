@@ -23,6 +23,7 @@ from gossipfl.errors import (
     ReplayedMessage,
 )
 from gossipfl.network import Host, Reservation, RowMemory, SenderRates
+from gossipfl.peer.gossip.deferrals import Deferrals
 from gossipfl.peer.gossip.events import Incoming, State
 from gossipfl.peer.gossip.joining import Joining
 from gossipfl.peer.gossip.known_peer import KnownPeer
@@ -52,6 +53,9 @@ logger = logging.getLogger(__name__)
 
 _HASTE = 4.0
 _MOST_AGES = 1024
+_MOST_OFFERS = 3
+#: A peer that accepts no pushes tells whoever offers one to come again after this.
+_NO_PUSHES_SECONDS = 600.0
 
 
 @dataclass(kw_only=True, eq=False)
@@ -96,6 +100,7 @@ class Gossip:
         self._under_way: set[str] = set()
         self._errors = self.meetings.errors
         self._promptness = Promptness(least=self.exchange_settings.period)
+        self._deferrals = Deferrals()
         # A push and an answer by the same sender may overtake each other, so each kind has its own order.
         self.model_ages: RecentMap[str, int] = RecentMap(_MOST_AGES)
         self._pushes = ReplayGuard()
@@ -110,7 +115,8 @@ class Gossip:
 
         An exchange that hangs occupies one of a few slots until its deadline, and its neighbour is not chosen
         again until then; the next period starts an exchange with another neighbour. Neighbours that are much
-        slower than others share half of the slots, and are asked beside the others and not in their place.
+        slower than others share half of the slots, and are asked beside the others and not in their place. None
+        is started while rows that are under way take up this peer's own link.
         """
         settings = self.exchange_settings
         next_at = trio.current_time()
@@ -121,16 +127,24 @@ class Gossip:
                 await trio.sleep_until(next_at)
                 if self.learner.mailbox_is_full or len(self._under_way) >= settings.concurrent:
                     continue
-                distrusted = {
-                    peer.peer_id for peer in self.view.known if self.learner.distrusts(peer.peer_id)
-                }
-                exclude = self._under_way | distrusted | self._heard_while_joining()
-                for neighbour in self._chosen(exclude):
+                if not self.host.link_is_free(self.outgoing.latest_bytes, self._answer_frame_bytes):
+                    continue
+                for neighbour in self._chosen(self._excluded()):
                     if not self.memory.has_room(self._answer_bytes):
                         break
                     self._under_way.add(neighbour.peer_id)
                     room = self.memory.reserve(self._answer_bytes)
                     nursery.start_soon(self._exchange_model, neighbour, room)
+
+    @property
+    def _answer_frame_bytes(self) -> int:
+        return self.outgoing.latest_bytes if self.exchange_settings.mode == "push-pull" else 0
+
+    def _excluded(self) -> set[str]:
+        """Return the neighbours with which no exchange is to be started now."""
+        distrusted = {peer.peer_id for peer in self.view.known if self.learner.distrusts(peer.peer_id)}
+        deferred = self._deferrals.current(trio.current_time())
+        return self._under_way | distrusted | deferred | self._heard_while_joining()
 
     def _chosen(self, exclude: set[str]) -> Iterator[KnownPeer]:
         """Yield a random neighbour and, if that is a slow one, a prompt one beside it."""
@@ -214,6 +228,8 @@ class Gossip:
         if isinstance(header, View):
             self._views.charge(peer_id, now=trio.current_time())
         if isinstance(header, ModelHeader):
+            if not self.exchange_settings.accept_pushes:
+                raise PeerBusy("this peer accepts no pushes", retry_after=_NO_PUSHES_SECONDS)
             _require_plausible(header)
             is_new = self._later_start(peer_id, header) is None and self._pushes.check(
                 peer_id, incarnation=header.incarnation, sequence=header.sequence
@@ -224,15 +240,43 @@ class Gossip:
                 raise PeerBusy("the mailbox is full")
 
     async def _exchange_model(self, neighbour: KnownPeer, room: Reservation) -> None:
-        peer_id = neighbour.peer_id
-        started = trio.current_time()
-        outcome, received = "ok", None
+        """Exchange with a neighbour or, if that has no room on its link now, with another one in its place."""
+        chosen: KnownPeer | None = neighbour
         frame: Frame | None = None
         try:
             push_pull = self.exchange_settings.mode == "push-pull"
             begun, frame = await self._next_frame(wants_answer=push_pull)
+            for _ in range(_MOST_OFFERS):
+                if chosen is None or not await self._offer(chosen, begun, frame, room):
+                    return
+                chosen = self.view.choose(now=trio.current_time(), exclude=self._excluded())
+                if chosen is not None:
+                    self._under_way.add(chosen.peer_id)
+        except (NonFiniteUpdate, PeerBusy) as error:  # before anything was sent
+            if isinstance(error, NonFiniteUpdate):
+                self._errors.log(f"neighbour {neighbour.peer_id[:16]}…", error)
+            self._record_exchange(neighbour.peer_id, error.counter(), 0.0)
+        finally:
+            if chosen is not None:
+                self._under_way.discard(chosen.peer_id)
+            room.release()
+            if frame is not None:
+                frame.release()
+
+    async def _offer(
+        self, neighbour: KnownPeer, begun: State | None, frame: Frame, room: Reservation
+    ) -> bool:
+        """Exchange a model with a neighbour; return whether it asked to come again later."""
+        peer_id = neighbour.peer_id
+        started = trio.current_time()
+        outcome, received, is_deferred = "ok", None, False
+        try:
             reply = await self.host.exchange(
-                peer_id, neighbour.addresses, frame, seconds=self.exchange_settings.deadline
+                peer_id,
+                neighbour.addresses,
+                frame,
+                seconds=self.exchange_settings.deadline,
+                answer_bytes=self._answer_frame_bytes,
             )
             self.view.succeeded(peer_id)
             heard = reply.incarnation if isinstance(reply, Acknowledgement) else None
@@ -248,11 +292,11 @@ class Gossip:
                 room.release()
                 if is_new and not self._take(replace(_incoming(peer_id, reply), begun=begun)):
                     outcome = "mailbox_full"
-        except NonFiniteUpdate as error:
-            outcome = error.counter()
-            self._errors.log(f"neighbour {peer_id[:16]}…", error)
         except PeerBusy as error:
             outcome = error.counter()
+            if error.retry_after is not None:
+                is_deferred = True
+                self._deferrals.note(peer_id, error.retry_after, now=trio.current_time())
         except (ExchangeFailed, MessageRefused) as error:
             outcome = error.code if isinstance(error, RefusedByNeighbour) else error.counter()
             if outcome != ReplayedMessage.counter():  # which is not the neighbour's fault
@@ -263,11 +307,14 @@ class Gossip:
                 logger.debug("exchange with %s failed: %s", peer_id, error)
         finally:
             self._under_way.discard(peer_id)
-            room.release()
-            if frame is not None:
-                frame.release()
         seconds = trio.current_time() - started
         self._promptness.note(peer_id, seconds)
+        self._record_exchange(peer_id, outcome, seconds, received)
+        return is_deferred
+
+    def _record_exchange(
+        self, peer_id: str, outcome: str, seconds: float, received: int | None = None
+    ) -> None:
         self.record(
             {
                 "kind": "exchange",

@@ -45,6 +45,11 @@ class OutgoingModels:
         Called with one record of each secret that is to be recorded.
     versions : VersionsSent
         Those that are being sent.
+
+    Attributes
+    ----------
+    latest_bytes : int
+        Length of the latest frame; 0 before the first.
     """
 
     task: Task
@@ -57,6 +62,7 @@ class OutgoingModels:
 
     def __post_init__(self) -> None:
         self._sequence = 0
+        self.latest_bytes = 0
 
     async def frame(self, state: State, *, wants_answer: bool) -> Frame:
         """Encode a version of the model as the next message of this peer.
@@ -97,4 +103,5 @@ class OutgoingModels:
             await trio.lowlevel.checkpoint()
             frame = encode()
         self.versions.add(state, frame)
+        self.latest_bytes = frame.size
         return frame

@@ -77,7 +77,8 @@ async def test_many_large_exchanges_both_ways_at_once_do_not_deadlock():
     """Stock libp2p hangs for ever here: its reader waits for a writer that waits for the other reader."""
     done = []
 
-    async with serving_host(size=LARGE) as one, serving_host(size=LARGE) as other:
+    patient = {"size": LARGE, "limits": limits(offer_seconds=50.0)}
+    async with serving_host(**patient) as one, serving_host(**patient) as other:
         frame = model_frame(LARGE)
 
         async def exchange(source, target):

@@ -48,7 +48,7 @@ def data(content, *, flags=0):
 
 
 def preamble(kind, header_bytes, body_bytes):
-    return struct.pack("<4sHHIIQ", b"GSFL", 3, kind, header_bytes, 0, body_bytes)
+    return struct.pack("<4sHHIIQ", b"GSFL", 4, kind, header_bytes, 0, body_bytes)
 
 
 #: What it sends once a stream is opened, what the exchange ends with, and what else is counted as refused.

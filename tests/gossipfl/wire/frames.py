@@ -33,7 +33,7 @@ def model_frame(row, *, codec=FLOAT32, **changes) -> bytes:
 
 
 def sealed(
-    header: bytes, body: bytes = b"", *, kind=1, version=3, header_bytes=None, body_bytes=None, magic=b"GSFL"
+    header: bytes, body: bytes = b"", *, kind=1, version=4, header_bytes=None, body_bytes=None, magic=b"GSFL"
 ):
     """A frame of any header and body, its header checksum right and its lengths right unless given."""
     return (

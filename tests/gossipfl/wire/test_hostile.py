@@ -94,7 +94,8 @@ HOSTILE = {
     "version 0": (sealed(b"", version=0), UnsupportedVersion),
     "version 1": (sealed(b"", version=1), UnsupportedVersion),
     "version 2": (sealed(b"", version=2), UnsupportedVersion),
-    "version 4": (sealed(b"", version=4), UnsupportedVersion),
+    "version 3": (sealed(b"", version=3), UnsupportedVersion),
+    "version 5": (sealed(b"", version=5), UnsupportedVersion),
     "kind 0": (sealed(b"", kind=0), MalformedFrame),
     "kind 7": (sealed(b"", kind=7), MalformedFrame),
     "giant header length": (sealed(b"", header_bytes=2**32 - 1), MessageTooLarge),
@@ -185,6 +186,9 @@ HOSTILE = {
     "refusal with terminal escapes": (refusal("busy", "\x1b[2J"), MalformedFrame),
     "refusal with a long text": (refusal("busy", "a" * 301), MessageTooLarge),
     "refusal with a wrong code": (refusal("Busy!", ""), MalformedFrame),
+    "clearance with a negative time": (sealed(msgpack.packb({"retry_after": -1}), kind=8), MalformedFrame),
+    "clearance with a fraction": (sealed(msgpack.packb({"retry_after": 0.5}), kind=8), MalformedFrame),
+    "clearance with a body": (sealed(msgpack.packb({"retry_after": 0}), b"x", kind=8), MessageTooLarge),
     "acknowledgement without fields": (sealed(b"\x80", kind=2), MalformedFrame),
 }
 

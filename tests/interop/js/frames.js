@@ -13,7 +13,7 @@ export async function frame (kind, fields, body = new Uint8Array()) {
   const bytes = new Uint8Array(PREAMBLE_BYTES + header.length + body.length)
   const view = new DataView(bytes.buffer)
   bytes.set(new TextEncoder().encode('GSFL'))
-  view.setUint16(4, 3, true)
+  view.setUint16(4, 4, true)
   view.setUint16(6, kind, true)
   view.setUint32(8, header.length, true)
   view.setUint32(12, parseInt(await xxhash32(header), 16), true)

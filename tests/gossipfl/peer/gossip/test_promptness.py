@@ -33,7 +33,10 @@ class Neighbours:
         candidates = [each for each in self.known if each.peer_id not in exclude]
         return candidates[self.generator.integers(len(candidates))] if candidates else None
 
-    async def exchange(self, peer_id, addresses, frame, *, seconds):
+    def link_is_free(self, sent, answered):
+        return True
+
+    async def exchange(self, peer_id, addresses, frame, *, seconds, answer_bytes):
         with trio.move_on_after(seconds) as deadline:
             await trio.sleep(self.seconds[peer_id])
         if deadline.cancelled_caught:
@@ -66,7 +69,9 @@ def exchanged(neighbours):
         learner=learner,
         view=neighbours,
         meetings=SimpleNamespace(errors=FirstErrors(logging.getLogger("test"))),
-        outgoing=SimpleNamespace(frame=nothing, versions=SimpleNamespace(choose=lambda _: True)),
+        outgoing=SimpleNamespace(
+            frame=nothing, latest_bytes=0, versions=SimpleNamespace(choose=lambda _: True)
+        ),
         memory=RowMemory(10**9),
         row_bytes=4,
         later_starts=SimpleNamespace(is_later=lambda *_: False),

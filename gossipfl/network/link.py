@@ -1,0 +1,211 @@
+"""A host's link: the rows that are under way on it in each direction, and how many more it can carry now."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Final
+
+import trio
+
+from gossipfl.network.throughput import PathThroughput, Throughput
+from gossipfl.recent import RecentMap
+from gossipfl.wire import OFFERED_BYTES
+
+__all__ = ["Lane", "Link", "Transfer"]
+
+#: A row may begin while those before it need so many seconds more: the link is never idle between two rows, and a
+#: fast one carries many at a time.
+_OVERLAP_SECONDS: Final = 2.0
+_UNMEASURED_SECONDS: Final = 1.0
+_LOOKS: Final = 8
+_LOOK_SECONDS: Final = 0.25
+#: No link is taken to be slower: whoever crawls on one that was not measured keeps nobody else from it.
+_LEAST_BYTES_PER_SECOND: Final = 32_768.0
+_MOST_TURNS: Final = 8
+_MOST_PEERS: Final = 1024
+
+
+@dataclass(eq=False, slots=True, kw_only=True)
+class Transfer:
+    """A row under way, or one that follows from an exchange under way.
+
+    Parameters
+    ----------
+    size : int
+        Bytes.
+    moved : callable or None
+        Returns the bytes transferred; None before it begins.
+    is_valued : bool
+        Whether the other peer has standing, or this side started the exchange.
+    """
+
+    size: int
+    is_valued: bool
+    moved: Callable[[], int] | None = None
+
+    def begin(self) -> None:
+        """Count the row as under way, before any of it has moved."""
+        self.moved = int
+
+    @property
+    def remaining(self) -> int:
+        """Bytes not yet transferred."""
+        return self.size if self.moved is None else max(0, self.size - self.moved())
+
+
+class Lane:
+    """One direction of a host's link.
+
+    Attributes
+    ----------
+    moved : int
+        Bytes transferred on all connections since the host was opened.
+    """
+
+    def __init__(self) -> None:
+        self.moved = 0
+        self._throughput = Throughput()
+        self._transfers: list[Transfer] = []
+        self._looks: deque[tuple[float, int]] = deque(maxlen=_LOOKS)
+        self._next_turn = 0.0
+
+    @property
+    def bytes_per_second(self) -> float | None:
+        """What the link carries in this direction, from the transfers of rows so far; None before the first."""
+        return self._throughput.bytes_per_second
+
+    def look(self, now: float) -> None:
+        """Record how many bytes have moved until now, if rows are under way."""
+        if any(each.moved is not None for each in self._transfers):
+            self._looks.append((now, self.moved))
+        else:
+            self._looks.clear()
+
+    def seconds_until_free(self, *, is_valued: bool, ahead: float | None = None) -> float:
+        """Return in how many seconds a row may begin; 0 if it may now.
+
+        Rows of peers without standing keep nobody waiting who has it, and rows that leave most of the link unused
+        keep nobody waiting.
+
+        Parameters
+        ----------
+        ahead : float, optional
+            The row is to begin in so many seconds, after others that are to follow from exchanges under way.
+        """
+        before = [
+            each
+            for each in self._transfers
+            if each.size > OFFERED_BYTES
+            and (each.moved is not None or ahead is not None)
+            and (each.is_valued or not is_valued)
+        ]
+        if not before or self._has_room():
+            return 0.0
+        known = self.bytes_per_second
+        if known is None:
+            return _UNMEASURED_SECONDS
+        backlog = sum(each.remaining for each in before) / known
+        return max(0.0, backlog - _OVERLAP_SECONDS - (ahead or 0.0))
+
+    @property
+    def is_full(self) -> bool:
+        """Whether rows take up most of the link."""
+        return any(each.moved is not None for each in self._transfers) and not self._has_room()
+
+    def turn(self, now: float, seconds: float, size: int) -> float:
+        """Return in how many seconds a peer whose row of `size` bytes has to wait should come again.
+
+        The link is free in so many `seconds`; each peer is given a time of its own after that.
+        """
+        known = self.bytes_per_second or _LEAST_BYTES_PER_SECOND
+        latest = now + seconds + _MOST_TURNS * size / known
+        at = min(max(now + seconds, self._next_turn), latest)
+        self._next_turn = at + size / known
+        return at - now
+
+    @contextmanager
+    def expecting(self, size: int, *, is_valued: bool) -> Iterator[Transfer]:
+        """Count a row that follows from an exchange under way, until the end of the block."""
+        transfer = Transfer(size=size, is_valued=is_valued)
+        self._transfers.append(transfer)
+        try:
+            yield transfer
+        finally:
+            self._transfers.remove(transfer)
+
+    @contextmanager
+    def carrying(
+        self, transfer: Transfer, size: int, moved: Callable[[], int], *, path: Throughput | None
+    ) -> Iterator[None]:
+        """Carry a row of `size` bytes until the end of the block, and measure the link by it.
+
+        Parameters
+        ----------
+        moved : callable
+            Returns the bytes of the row that have been transferred.
+        path : Throughput or None
+            Also measured; None if the bytes need not have arrived by the end of the block.
+        """
+        began, before = trio.current_time(), self.moved
+        transfer.size, transfer.moved = size, moved
+        yield
+        if path is not None:
+            seconds = trio.current_time() - began
+            self._throughput.note(self.moved - before, seconds)
+            path.note(moved(), seconds)
+
+    def _has_room(self) -> bool:
+        """Return whether the rows under way have left most of the link unused for two seconds."""
+        if len(self._looks) < _LOOKS:
+            return False
+        (since, before), (until, now) = self._looks[0], self._looks[-1]
+        carries = max(self.bytes_per_second or 0.0, _LEAST_BYTES_PER_SECOND)
+        return (now - before) / (until - since) < carries / 2
+
+
+@dataclass(eq=False)
+class Link:
+    """Both directions of a host's link, and the paths to its peers."""
+
+    upload: Lane = field(default_factory=Lane)
+    download: Lane = field(default_factory=Lane)
+    paths: RecentMap[str, PathThroughput] = field(default_factory=lambda: RecentMap(_MOST_PEERS))
+
+    def path(self, peer_id: str) -> PathThroughput:
+        """Return the throughput of the paths to and from a peer."""
+        self.paths[peer_id] = path = self.paths.get(peer_id) or PathThroughput()
+        return path
+
+    @property
+    def is_full(self) -> bool:
+        """Whether rows take up most of the link in either direction, so that others are slow without fault."""
+        return self.upload.is_full or self.download.is_full
+
+    def seconds_until_free(
+        self, first: Lane, then: Lane | None = None, *, size: int, is_valued: bool
+    ) -> float:
+        """Return in how many seconds an exchange of large rows may begin; 0 if it may now.
+
+        Parameters
+        ----------
+        first, then : Lane
+            Directions of the row that goes first, and of the one that answers it, if any.
+        size : int
+            Bytes of the first row.
+        """
+        wait = first.seconds_until_free(is_valued=is_valued)
+        if then is not None:
+            ahead = size / (first.bytes_per_second or math.inf)
+            wait = max(wait, then.seconds_until_free(is_valued=is_valued, ahead=ahead))
+        return wait
+
+    async def watch(self) -> None:
+        """Look at the link now and then, until cancelled."""
+        while True:
+            await trio.sleep(_LOOK_SECONDS)
+            for lane in (self.upload, self.download):
+                lane.look(trio.current_time())

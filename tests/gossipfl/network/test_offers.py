@@ -1,0 +1,169 @@
+"""Large rows are offered before they are sent, as many at a time as the link carries."""
+
+import struct
+
+import pytest
+import trio
+
+from gossipfl.errors import PeerBusy, SettingError
+from gossipfl.network.link import Lane, Link
+from gossipfl.network.throughput import Throughput
+from gossipfl.wire import OFFERED_BYTES, PREAMBLE_BYTES, Acknowledgement, Kind
+
+from .helpers import Outlaw, acknowledge, frame_bytes, in_trio, limits, model_frame, serving_host, until
+
+LARGE = OFFERED_BYTES  # numbers: four times as many bytes
+
+
+def measured(lane, bytes_per_second):
+    lane._throughput.note(bytes_per_second, 1.0)
+    return lane
+
+
+def carried(lane, size, moved=0, *, is_valued=True):
+    """Have a row under way for ever."""
+    context = lane.expecting(size, is_valued=is_valued)
+    transfer = context.__enter__()
+    transfer.moved = lambda: moved
+    return context
+
+
+def test_throughput_is_the_largest_of_the_latest_samples():
+    throughput = Throughput()
+    assert throughput.bytes_per_second is None
+    throughput.note(1_000, 1.0)
+    throughput.note(500, 1.0)  # another row was on the way at the same time
+    assert throughput.bytes_per_second == 1_000
+    for _ in range(8):  # the link has become slower
+        throughput.note(300, 1.0)
+    assert throughput.bytes_per_second == 300
+
+
+def test_a_row_waits_for_those_before_it_but_for_two_seconds():
+    lane = measured(Lane(), 1_000_000)
+    assert lane.seconds_until_free(is_valued=True) == 0
+    kept = [carried(lane, 6_000_000, moved=1_000_000)]
+    assert lane.seconds_until_free(is_valued=True) == pytest.approx(3.0)
+    kept.append(carried(lane, 1_000_000))
+    assert lane.seconds_until_free(is_valued=True) == pytest.approx(4.0)
+
+
+def test_a_fast_link_carries_many_rows_at_once():
+    lane = measured(Lane(), 10_000_000)
+    kept = [carried(lane, 1_000_000) for _ in range(20)]
+    assert lane.seconds_until_free(is_valued=True) == 0
+    kept += [carried(lane, 1_000_000) for _ in range(10)]
+    assert lane.seconds_until_free(is_valued=True) == pytest.approx(1.0)
+
+
+def test_rows_that_crawl_or_belong_to_strangers_keep_nobody_of_standing_waiting():
+    lane = measured(Lane(), 1_000_000)
+    kept = [carried(lane, 50_000_000, is_valued=False)]
+    assert lane.seconds_until_free(is_valued=False) > 40
+    assert lane.seconds_until_free(is_valued=True) == 0
+    kept.append(carried(lane, 50_000_000))
+    for number in range(8):
+        lane.moved += 10_000
+        lane.look(number / 4)
+    assert lane.seconds_until_free(is_valued=True) == 0
+    assert kept
+
+
+def test_an_answer_is_counted_before_it_begins():
+    link = Link()
+    measured(link.upload, 1_000_000)
+    measured(link.download, 1_000_000)
+    own = (carried(link.upload, 8_000_000), link.download.expecting(8_000_000, is_valued=True))
+    own[1].__enter__()
+    answered = {"size": 8_000_000, "is_valued": True}
+    assert link.seconds_until_free(link.download, link.upload, **answered) == 0  # they swap directions
+    another = link.upload.expecting(16_000_000, is_valued=True)
+    another.__enter__()
+    assert link.seconds_until_free(link.download, link.upload, **answered) == pytest.approx(14.0)
+
+
+def test_whoever_waits_is_given_a_time_of_its_own():
+    lane = measured(Lane(), 1_000_000)
+    turns = [lane.turn(100.0, 5.0, 4_000_000) for _ in range(20)]
+    assert turns[:3] == [5.0, 9.0, 13.0]
+    assert max(turns) == 37.0  # liars who never come make nobody wait for longer than that
+
+
+def test_the_time_for_a_row_follows_from_the_path_and_is_bounded():
+    usual = limits(slowest_bytes_per_second=4096.0, longest_row_seconds=3600.0)
+    assert usual.row_seconds(1_000_000, None) == pytest.approx(244.1, abs=0.1)
+    assert usual.row_seconds(1_000_000, 125_000.0) == 64.0
+    assert usual.row_seconds(1_000_000, 100.0) == usual.row_seconds(1_000_000, None)
+    assert usual.row_seconds(10**12, 125_000.0) == 3600.0
+    with pytest.raises(SettingError):
+        limits(longest_row_seconds=0.0)
+
+
+@in_trio
+async def test_a_row_that_has_to_wait_is_not_sent_and_its_stream_goes_on():
+    async with serving_host(size=LARGE) as host, serving_host(size=LARGE) as client:
+        frame = model_frame(LARGE)
+        await client.exchange(host.peer_id, host.addresses, frame)
+        measured(host.link.download, 1_000_000_000)  # whatever this machine did
+        kept = carried(host.link.download, 100_000_000_000)
+        received = host.link.download.moved
+        with pytest.raises(PeerBusy) as caught:
+            await client.exchange(host.peer_id, host.addresses, model_frame(LARGE, sequence=2))
+        assert caught.value.retry_after == pytest.approx(98.0, rel=0.1)
+        assert host.link.download.moved - received < 2_000
+        kept.__exit__(None, None, None)
+        reply = await client.exchange(host.peer_id, host.addresses, model_frame(LARGE, sequence=3))
+        assert isinstance(reply, Acknowledgement)
+        [connection] = client._table.of_peer(host.peer_id)
+        assert len(connection.multiplexer.streams) == 1
+        assert not host.is_banned(client.peer_id)
+
+
+@in_trio
+async def test_a_row_that_has_to_wait_for_a_moment_waits():
+    async with serving_host(size=LARGE) as host, serving_host(size=LARGE) as client:
+        await client.exchange(host.peer_id, host.addresses, model_frame(LARGE))
+        measured(host.link.download, 1_000_000_000)
+        kept = carried(host.link.download, 3_000_000_000)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(client.exchange, host.peer_id, (), model_frame(LARGE, sequence=2))
+            await until(lambda: host._server.places.taken)
+            kept.__exit__(None, None, None)
+        assert host.counters.messages_received == 2
+
+
+@in_trio
+async def test_what_a_handler_declines_is_not_sent_either():
+    def decline(peer_id, header):
+        raise PeerBusy("not now", retry_after=12.5)
+
+    for size in (10, LARGE):
+        async with serving_host(size=size, screen=decline) as host, serving_host(size=size) as client:
+            for _ in range(2):
+                with pytest.raises(PeerBusy) as caught:
+                    await client.exchange(host.peer_id, host.addresses, model_frame(size))
+                assert caught.value.retry_after == 12.5
+            assert host.link.download.moved < 5_000
+
+
+@in_trio
+async def test_who_offers_and_sends_nothing_loses_its_place_and_keeps_nobody_out():
+    tight = limits(grace_seconds=0.5)
+    async with serving_host(size=LARGE, limits=tight) as host, serving_host(size=LARGE) as client:
+        await client.exchange(host.peer_id, host.addresses, model_frame(LARGE))
+        async with Outlaw.connected_to(host) as outlaw:
+            await outlaw.open_stream()
+            await outlaw.send_data(frame_bytes(model_frame(LARGE))[:300])
+            received = await outlaw.receive_until(b"GSFL")
+            at = received.index(b"GSFL")
+            kind = struct.unpack("<4sHHIIQ", received[at : at + PREAMBLE_BYTES])[2]
+            assert kind == Kind.CLEARANCE
+            await client.exchange(host.peer_id, host.addresses, model_frame(LARGE, sequence=2))
+            await until(lambda: host.counters.refused["exchange_timed_out"] == 1)
+
+
+@in_trio
+async def test_a_peer_never_answers_a_small_request_by_a_clearance():
+    async with serving_host(acknowledge) as host, serving_host() as client:
+        assert isinstance(await client.exchange(host.peer_id, host.addresses, model_frame()), Acknowledgement)
+        assert client.link.paths == {}

@@ -1,0 +1,118 @@
+"""Peers behind slow links, in network namespaces: rows that arrive, and neighbours that are not slowed."""
+
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import pytest
+
+from .namespaces import lab, needs_namespaces
+from .peers import PeerProcess, quick_settings, record_lines
+
+pytestmark = [needs_namespaces, pytest.mark.slow]
+
+SLOW, FAST = 1.0, 100.0  # Mbit/s
+
+
+@dataclass
+class Share:
+    """Shares of a link that rows took which arrived, and exchanges a second of each other peer."""
+
+    up: float
+    down: float
+    others: float
+
+
+def hidden_units(size):
+    """Hidden units of the task of blobs with a row of about so many bytes."""
+    return max(1, size // 4 // 20)
+
+
+class Network:
+    """Peers at one switch, each behind a link of its own."""
+
+    def __init__(self, spaces, directory, stack, *, size, **tables):
+        self._spaces, self._directory, self._stack = spaces, directory, stack
+        self._switch = spaces.switch("switch")
+        self._size, self._tables = 4 * (20 * hidden_units(size) + 3), tables
+        self.peers = []
+
+    def add(self, *, mbits, **tables):
+        """Start a peer behind a link of so many Mbit/s."""
+        number = len(self.peers)
+        host = self._spaces.host(f"h{number}")
+        device = self._spaces.connect(self._switch, host, f"10.0.0.{number + 1}/24")
+        self._spaces.limit(self._switch, host, device, mbits=mbits)
+        settings = quick_settings(
+            number,
+            bootstrap=[self._address(peer) for peer in self.peers[:1]],
+            options={"hidden": hidden_units(self._size)},
+            network={
+                "listen": ["/ip4/0.0.0.0/tcp/4001"],
+                "silence_seconds": 15.0,
+                **tables.pop("network", {}),
+            },
+            membership={"door": "open"},
+            exchange={**self._tables, **tables.pop("exchange", {})},
+            gate={"enabled": False},
+            checkpoint={"period": 60.0},
+            evaluation={"period": 60.0},
+            view={"period": 2.0},
+        )
+        peer = PeerProcess(self._directory / f"peer-{number}", settings, namespace=host)
+        self.peers.append(self._stack.enter_context(peer).start())
+        return peer
+
+    def _address(self, peer):
+        return next(each for each in peer.until_at(seconds=120)["addresses"] if "/10.0.0." in each)
+
+    def measure(self, seconds, *, mbits=SLOW):
+        """Measure what the last peer's link carries, and what the others do."""
+        *others, slow = self.peers
+        for peer in self.peers:
+            peer.until_at(seconds=120, event=2)
+        began = time.time()
+        time.sleep(seconds)
+        lasted = time.time() - began
+        own = slow.status()["peer_id"]
+        share = self._size / (lasted * mbits * 1e6 / 8)
+        arrived = [each for each in record_lines(slow.home) if _is_arrival(each, began)]
+        told = [
+            each
+            for peer in others
+            for each in record_lines(peer.home)
+            if _is_arrival(each, began) and each["sender"] == own
+        ]
+        done = sum(
+            each["kind"] == "exchange" and each["outcome"] == "ok" and each["time"] >= began
+            for peer in others
+            for each in record_lines(peer.home)
+        )
+        return Share(up=share * len(told), down=share * len(arrived), others=done / lasted / len(others))
+
+
+def _is_arrival(record, since):
+    return record["kind"] in ("merge", "adopt", "refusal") and record["time"] >= since
+
+
+@pytest.fixture
+def network(tmp_path):
+    with lab() as spaces, ExitStack() as stack:
+
+        def made(**settings):
+            return Network(spaces, tmp_path, stack, **settings)
+
+        yield made
+
+
+@pytest.mark.parametrize(("size", "seconds"), [(1_000_000, 120.0)])
+def test_a_slow_link_carries_rows_and_slows_nobody(network, size, seconds):
+    peers = network(size=size, period=1.0, deadline=20.0, patience=10.0)
+    for _ in range(4):
+        peers.add(mbits=FAST)
+    before = peers.measure(20.0)
+    peers.add(mbits=SLOW)
+    share = peers.measure(seconds)
+    print(before, share)
+    assert share.up + share.down >= 1.6
+    assert share.others >= 0.9 * before.others
