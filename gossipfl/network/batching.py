@@ -11,7 +11,9 @@ __all__ = ["BatchSize"]
 _SMALLEST: Final = 16 * 1024
 _LARGEST: Final = 512 * 1024
 _LEAST_UNSENT: Final = 32 * 1024
+_LEAST_IN_FLIGHT: Final = 64 * 1024
 _UNLIMITED: Final = 2**31 - 1
+_LEAST_SECONDS: Final = 0.005
 _BATCH_SECONDS: Final = 0.05
 _UNSENT_SECONDS: Final = 0.25
 _LONGEST_BURST_SECONDS: Final = 2.0
@@ -39,18 +41,19 @@ class BatchSize:
 
     def begin(self, now: float) -> None:
         """Note that bytes are about to be sent after a pause, in which the kernel sent all that it had."""
-        self._began, self._bytes = now, -self._unsent
+        self._began, self._bytes = now, -self._unsent - _LEAST_IN_FLIGHT
 
     def sent(self, size: int, now: float) -> None:
         """Note that the kernel has taken `size` more bytes."""
         self._bytes += size
-        if self._bytes <= _SMALLEST:
+        seconds = now - self._began
+        if self._bytes <= 0 or seconds < _LEAST_SECONDS:
             return
-        bytes_per_second = self._bytes / max(now - self._began, 1e-6)
+        bytes_per_second = self._bytes / seconds
         self.size = round(min(max(_BATCH_SECONDS * bytes_per_second, _SMALLEST), _LARGEST))
         most = _UNLIMITED if self.size == _LARGEST else _UNSENT_SECONDS * bytes_per_second
         self._limit_unsent(round(max(most, _LEAST_UNSENT)))
-        if now - self._began > _LONGEST_BURST_SECONDS:
+        if seconds > _LONGEST_BURST_SECONDS:
             self._began, self._bytes = now, 0
 
     def _limit_unsent(self, most: int) -> None:
