@@ -6,6 +6,8 @@ import socket
 from contextlib import suppress
 from typing import Final
 
+import trio
+
 __all__ = ["BatchSize"]
 
 _SMALLEST: Final = 16 * 1024
@@ -32,8 +34,8 @@ class BatchSize:
         Bytes.
     """
 
-    def __init__(self, own_socket: socket.socket) -> None:
-        self._socket = own_socket
+    def __init__(self, stream: trio.SocketStream) -> None:
+        self._stream = stream
         self.size = _SMALLEST
         self._began = 0.0
         self._bytes = 0
@@ -60,4 +62,4 @@ class BatchSize:
         self._unsent = min(most, _LARGEST)
         if _UNSENT_OPTION is not None:
             with suppress(OSError):
-                self._socket.setsockopt(socket.IPPROTO_TCP, _UNSENT_OPTION, most)
+                self._stream.setsockopt(socket.IPPROTO_TCP, _UNSENT_OPTION, most)

@@ -85,7 +85,7 @@ class Connection:
         self._limits = limits
         self._buffers = buffers
         self._link = link
-        self._batch = BatchSize(secured.socket.socket)
+        self._batch = BatchSize(secured.socket)
         self._on_refused = on_refused
         self._outgoing = trio.Event()
         self._useless = TokenBucket(

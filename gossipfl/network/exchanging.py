@@ -127,7 +127,7 @@ class Exchanger:
             )
         return reply
 
-    def _counted(self, error: ExchangeFailed) -> ExchangeFailed:
+    def _counted(self, error: GossipflError) -> GossipflError:
         """Count and return an error. As a variable where it is raised it would keep all that is in use there."""
         self.counters.count_failed(error)
         return error
