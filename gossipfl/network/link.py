@@ -20,6 +20,8 @@ __all__ = ["Lane", "Link", "Transfer"]
 #: A row may begin while those before it need so many seconds more: the link is never idle between two rows, and a
 #: fast one carries many at a time.
 _OVERLAP_SECONDS: Final = 2.0
+#: The first row may go before as many others have answered, so that both directions are in use.
+_ROWS_AHEAD: Final = 2
 _UNMEASURED_SECONDS: Final = 1.0
 _LOOKS: Final = 8
 _LOOK_SECONDS: Final = 0.25
@@ -121,7 +123,9 @@ class Lane:
 
         The link is free in so many `seconds`; each peer is given a time of its own after that.
         """
-        known = self.bytes_per_second or _LEAST_BYTES_PER_SECOND
+        known = self.bytes_per_second
+        if known is None:
+            return seconds
         latest = now + seconds + _MOST_TURNS * size / known
         at = min(max(now + seconds, self._next_turn), latest)
         self._next_turn = at + size / known
@@ -199,7 +203,7 @@ class Link:
         """
         wait = first.seconds_until_free(is_valued=is_valued)
         if then is not None:
-            ahead = size / (first.bytes_per_second or math.inf)
+            ahead = _ROWS_AHEAD * size / (first.bytes_per_second or math.inf)
             wait = max(wait, then.seconds_until_free(is_valued=is_valued, ahead=ahead))
         return wait
 

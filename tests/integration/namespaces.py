@@ -97,21 +97,18 @@ class Lab:
             within(space, "ip", "address", "add", address, "dev", device, *nodad)
         return device
 
-    def limit(self, switch: str, space: str, device: str, *, mbits: float, seconds: float = 0.4) -> None:
-        """Let a host's cable carry so many Mbit/s each way, behind queues of at most so many seconds."""
-        port = device.replace("eth", "port")
-        for where, interface in ((space, device), (switch, port)):
-            burst = max(5_000, int(mbits * 1e6 / 8 / 100))
-            bucket = (
-                "tbf",
-                "rate",
-                f"{mbits}mbit",
-                "burst",
-                str(burst),
-                "latency",
-                f"{int(1e3 * seconds)}ms",
-            )
+    def behind_modem(
+        self, name: str, switch: str, address: str, *, mbits: float, seconds: float = 0.4
+    ) -> str:
+        """A host whose modem carries so many Mbit/s each way, behind queues of at most so many seconds."""
+        host, modem = self.host(name), self.switch(f"{name}-m")
+        device = self.connect(switch, modem)
+        self.connect(modem, host, address)
+        burst = max(5_000, int(mbits * 1e6 / 8 / 100))
+        bucket = ("tbf", "rate", f"{mbits}mbit", "burst", str(burst), "latency", f"{int(1e3 * seconds)}ms")
+        for where, interface in ((modem, device), (switch, device.replace("eth", "port"))):
             within(where, "tc", "qdisc", "add", "dev", interface, "root", *bucket)
+        return host
 
     def router(
         self,

@@ -40,9 +40,8 @@ class Network:
     def add(self, *, mbits, **tables):
         """Start a peer behind a link of so many Mbit/s."""
         number = len(self.peers)
-        host = self._spaces.host(f"h{number}")
-        device = self._spaces.connect(self._switch, host, f"10.0.0.{number + 1}/24")
-        self._spaces.limit(self._switch, host, device, mbits=mbits)
+        address = f"10.0.0.{number + 1}/24"
+        host = self._spaces.behind_modem(f"h{number}", self._switch, address, mbits=mbits)
         settings = quick_settings(
             number,
             bootstrap=[self._address(peer) for peer in self.peers[:1]],
