@@ -215,11 +215,12 @@ class Connection:
     async def _read(self) -> None:
         self.multiplexer.receive(memoryview(self._secured.leftover))
         file_number = self._socket.socket.fileno()
-        received = self._buffers.received
+        received, lane = self._buffers.received, self._link.download
         tail = b""
-        while self.alive:  # once the socket is closed, its number may belong to another connection
-            received[: len(tail)] = tail
+        while await self._may_read():
             room = received[len(tail) :]
+            room = room[: lane.piece(len(room))]
+            received[: len(tail)] = tail
             try:
                 count = os.readv(file_number, [room])
             except BlockingIOError:
@@ -228,7 +229,7 @@ class Connection:
             if not count:
                 raise ConnectionLost("the peer closed the connection")
             self.last_heard = trio.current_time()
-            self._link.download.moved += count
+            lane.count(count)
             tail = self._open_records(received[: len(tail) + count])
             if self.multiplexer.gone_away:
                 raise ConnectionLost("the peer announced that it is closing the connection")
@@ -236,6 +237,11 @@ class Connection:
                 await trio.lowlevel.wait_readable(file_number)
             else:
                 await trio.lowlevel.checkpoint()
+
+    async def _may_read(self) -> bool:
+        """Wait for the cap, while the kernel holds the other side back; return whether the socket is open."""
+        await self._link.download.wait_for_cap()
+        return self.alive  # a closed socket's number may belong to another connection
 
     def _open_records(self, received: memoryview) -> bytes:
         """Process all complete records, and return the incomplete rest."""
@@ -280,6 +286,7 @@ class Connection:
                 self._outgoing = trio.Event()
                 await self._outgoing.wait()
                 self._batch.begin(trio.current_time())
+            await self._link.upload.wait_for_cap()
             batch = self._unsent = self._unsent or self._next_batch()
             if batch is None:
                 continue
@@ -296,7 +303,7 @@ class Connection:
 
         A small message thus costs no task switch, which is expensive while another thread computes.
         """
-        if not self.alive or self._unsent is not None:
+        if not self.alive or self._unsent is not None or self._link.upload.is_capped_now:
             return
         batch = self._next_batch()
         if batch is None:
@@ -316,7 +323,7 @@ class Connection:
 
     def _next_batch(self) -> _Batch | None:
         # No checkpoint until everything is sealed: the pieces are views of the users' buffers.
-        pieces, drained = self.multiplexer.outgoing.next_batch(self._batch.size)
+        pieces, drained = self.multiplexer.outgoing.next_batch(self._link.upload.piece(self._batch.size))
         if not pieces:
             return None
         sealer = self._secured.sealer
@@ -326,7 +333,7 @@ class Connection:
 
     def _finish(self, batch: _Batch) -> None:
         self._buffers.give_back(batch.buffer)
-        self._link.upload.moved += batch.size
+        self._link.upload.count(batch.size)
         self._sent_bytes += batch.size
         for stream in batch.drained:
             stream.sent()

@@ -11,6 +11,7 @@ from typing import Final
 
 import trio
 
+from gossipfl.network.caps import Cap
 from gossipfl.network.throughput import PathThroughput, Throughput
 from gossipfl.recent import RecentMap
 from gossipfl.wire import OFFERED_BYTES
@@ -66,10 +67,13 @@ class Lane:
     ----------
     moved : int
         Bytes transferred on all connections since the host was opened.
+    cap : Cap or None
+        Limits them.
     """
 
     def __init__(self) -> None:
         self.moved = 0
+        self.cap: Cap | None = None
         self._throughput = Throughput()
         self._transfers: list[Transfer] = []
         self._looks: deque[tuple[float, int]] = deque(maxlen=_LOOKS)
@@ -78,7 +82,34 @@ class Lane:
     @property
     def bytes_per_second(self) -> float | None:
         """What the link carries in this direction, from the transfers of rows so far; None before the first."""
-        return self._throughput.bytes_per_second
+        measured = self._throughput.bytes_per_second
+        if self.cap is None:
+            return measured
+        return min(measured or math.inf, self.cap.bytes_per_second)
+
+    def limit(self, mbits: float | None) -> None:
+        """Let all connections together transfer at most so many Mbit/s from now on, or any number."""
+        self.cap = None if mbits is None else Cap(mbits * 1e6 / 8, now=trio.current_time())
+
+    def count(self, size: int) -> None:
+        """Count bytes that have been transferred."""
+        self.moved += size
+        if self.cap is not None:
+            self.cap.charge(size, now=trio.current_time())
+
+    def piece(self, most: int) -> int:
+        """Return how many of `most` bytes to transfer at once."""
+        return most if self.cap is None else min(most, self.cap.piece)
+
+    @property
+    def is_capped_now(self) -> bool:
+        """Whether no bytes may be transferred at this moment."""
+        return self.cap is not None and self.cap.wait(trio.current_time()) > 0
+
+    async def wait_for_cap(self) -> None:
+        """Wait until bytes may be transferred."""
+        while self.cap is not None and (wait := self.cap.wait(trio.current_time())):
+            await trio.sleep(wait)
 
     def look(self, now: float) -> None:
         """Record how many bytes have moved until now, if rows are under way."""

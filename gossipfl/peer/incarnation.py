@@ -173,6 +173,7 @@ class Incarnation:
                 threshold=self._entrance.threshold,
                 counters=self.counters,
             ) as self.host:
+                self._limit_link(self.settings)
                 self.host.identify.agent = f"gossipfl/{__version__}"
                 await trio.to_thread.run_sync(remember_ports, self.home.ports, self.host.chosen_ports)
                 await self._take_part(on_ready)
@@ -310,7 +311,12 @@ class Incarnation:
         self._entrance.allow_as(settings)
         self.host.members.require()
         self.participation.reload(settings)
+        self._limit_link(settings)
         self.settings = settings
+
+    def _limit_link(self, settings: PeerSettings) -> None:
+        self.host.link.upload.limit(settings.network.upload_mbits)
+        self.host.link.download.limit(settings.network.download_mbits)
 
     async def _obey(self) -> None:
         await obey(

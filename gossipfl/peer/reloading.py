@@ -11,7 +11,15 @@ from gossipfl.settings import PeerSettings
 __all__ = ["changes_between", "require_reloadable", "with_changes"]
 
 _ALWAYS: Final = frozenset(
-    {"network.allow", "checkpoint.period", "evaluation.period", "log.level", "log.format"}
+    {
+        "network.allow",
+        "network.download_mbits",
+        "network.upload_mbits",
+        "checkpoint.period",
+        "evaluation.period",
+        "log.level",
+        "log.format",
+    }
 )
 _IN_GOSSIP: Final = frozenset(
     {

@@ -132,6 +132,10 @@ class NetworkSettings(Table):
     """messages per second that one peer may send"""
     bytes_per_second: float = Field(1e9, gt=0)
     """bytes per second that one peer may send"""
+    upload_mbits: float | None = Field(None, gt=0)
+    """Mbit/s that this peer sends at most, to all others together; any number if not set"""
+    download_mbits: float | None = Field(None, gt=0)
+    """Mbit/s that this peer receives at most, from all others together; any number if not set"""
     dial_seconds: float = Field(10.0, gt=0)
     """seconds in which a connection stands, or has failed"""
     silence_seconds: float = Field(15.0, gt=0)

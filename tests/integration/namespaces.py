@@ -104,6 +104,7 @@ class Lab:
         host, modem = self.host(name), self.switch(f"{name}-m")
         device = self.connect(switch, modem)
         self.connect(modem, host, address)
+        within(host, "sysctl", "-w", "net.ipv4.tcp_congestion_control=reno")  # the same on every machine
         burst = max(5_000, int(mbits * 1e6 / 8 / 100))
         bucket = ("tbf", "rate", f"{mbits}mbit", "burst", str(burst), "latency", f"{int(1e3 * seconds)}ms")
         for where, interface in ((modem, device), (switch, device.replace("eth", "port"))):

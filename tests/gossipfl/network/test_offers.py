@@ -79,7 +79,7 @@ def test_an_answer_is_counted_before_it_begins():
     assert link.seconds_until_free(link.download, link.upload, **answered) == 0  # they swap directions
     another = link.upload.expecting(16_000_000, is_valued=True)
     another.__enter__()
-    assert link.seconds_until_free(link.download, link.upload, **answered) == pytest.approx(14.0)
+    assert link.seconds_until_free(link.download, link.upload, **answered) == pytest.approx(6.0)
 
 
 def test_whoever_waits_is_given_a_time_of_its_own():
