@@ -1,9 +1,10 @@
-"""Memory of peers that exchange large models without pause, in rows: resident bytes over the bytes of a model.
+"""Memory of peers that exchange large models, in rows: resident bytes over the bytes of a model.
 
-Each peer is a process of its own on this machine. From its peak is taken what a process holds that has imported
-torch and the task.
+Each peer is a process of its own on this machine. Peers exchange without pause; from the peak of each is taken what
+a process holds that has imported torch and the task. With ``--once``, one host sends one model to another; the peaks
+are those during the exchange beyond what both held before it, the sender its model.
 
-    python benchmarks/memory.py [--json] [--megabytes 100] [--peers 3] [--seconds 30] [--codec float32]
+    python benchmarks/memory.py [--json] [--megabytes 100] [--codec float32] [--peers 3] [--seconds 30] | [--once]
 """
 
 from __future__ import annotations
@@ -15,13 +16,17 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 import torch
 import trio
 from torch import nn
 
+from gossipfl.codecs import codec
+from gossipfl.network import Identity, open_host
 from gossipfl.tasks import Dataset, Task
+from gossipfl.wire import Acknowledgement, Expectation, encode, encode_model
 
 WIDTH = 1024
 START_SECONDS = 90.0
@@ -53,6 +58,7 @@ def memory_of(pid, key):
 def run_peer(arguments):
     """Be one peer, until the standard input ends; say the address first."""
     from gossipfl.peer import Peer
+    from gossipfl.peer.threads import wait_for_abandoned
     from gossipfl.settings import PeerSettings
 
     settings = PeerSettings.model_validate(
@@ -75,6 +81,71 @@ def run_peer(arguments):
             peer.stop()
 
     trio.run(run)
+    wait_for_abandoned(30.0)
+
+
+def expectation_of(arguments):
+    """What both hosts of one exchange expect."""
+    size = int(arguments.megabytes * 1e6 / 4)
+    return Expectation(task=bytes(32), layout=bytes(32), size=size, codecs=(codec(arguments.codec),))
+
+
+async def receive_one(arguments):
+    """Be the host that receives; say where it is first."""
+
+    async def take(_, message):
+        return encode(
+            Acknowledgement(incarnation=message.header.incarnation, sequence=message.header.sequence)
+        )
+
+    async with open_host(Identity.generate(), expectation=expectation_of(arguments)) as host:
+        host.serve(take)
+        print(json.dumps([host.peer_id, *host.addresses]), flush=True)
+        await trio.to_thread.run_sync(sys.stdin.read)
+
+
+async def send_one(arguments):
+    """Be the host that sends, once told to; say how many seconds it took."""
+    expectation = expectation_of(arguments)
+    row = torch.randn(expectation.size)
+    about = {"task": bytes(32), "layout": bytes(32), "age": 1, "incarnation": 1, "sequence": 1, "event": 1}
+    async with open_host(Identity.generate(), expectation=expectation) as host:
+        print("[]", flush=True)
+        peer_id, *addresses = json.loads(await trio.to_thread.run_sync(sys.stdin.readline))
+        start = time.perf_counter()
+        encoded = partial(encode_model, row, codec=expectation.codecs[0], **about)
+        await host.exchange(peer_id, addresses, await trio.to_thread.run_sync(encoded), seconds=300)
+        print(json.dumps(time.perf_counter() - start), flush=True)
+        await trio.to_thread.run_sync(sys.stdin.read)
+
+
+def measure_once(arguments):
+    """Give the rows that sender and receiver need beyond the model, and the seconds."""
+    processes = []
+    try:
+        processes.append(started("receiver", arguments, "--codec", arguments.codec))
+        processes.append(started("sender", arguments, "--codec", arguments.codec))
+        (receiver, where), (sender, _) = processes
+        before = []
+        for process in (sender, receiver):
+            Path(f"/proc/{process.pid}/clear_refs").write_text("5")  # the peak is that from now on
+            before.append(memory_of(process.pid, "VmRSS"))
+        sender.stdin.write(json.dumps(where) + "\n")
+        sender.stdin.flush()
+        seconds = json.loads(sender.stdout.readline())
+        peaks = [memory_of(process.pid, "VmHWM") for process in (sender, receiver)]
+    finally:
+        for process, _ in processes:
+            process.kill()
+            process.wait()
+    row = 4 * expectation_of(arguments).size
+    rows = [round((peak - held) / row, 2) for peak, held in zip(peaks, before, strict=True)]
+    return {
+        "row_mb": row / 1e6,
+        "sender_rows": rows[0],
+        "receiver_rows": rows[1],
+        "seconds": round(seconds, 2),
+    }
 
 
 def started(role, arguments, *options):
@@ -146,7 +217,11 @@ def main():
     parser.add_argument("--seconds", type=float, default=30.0, help="how long they exchange")
     parser.add_argument("--codec", default="float32")
     parser.add_argument("--period", type=float, default=0.5, help="seconds between a peer's exchanges")
-    parser.add_argument("--role", choices=("bare", "peer"), help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--once", action="store_true", help="one exchange between two hosts, without learning"
+    )
+    roles = ("bare", "peer", "sender", "receiver")
+    parser.add_argument("--role", choices=roles, help=argparse.SUPPRESS)
     parser.add_argument("--home", help=argparse.SUPPRESS)
     parser.add_argument("--bootstrap", nargs="*", default=[], help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -157,7 +232,10 @@ def main():
     if arguments.role == "peer":
         run_peer(arguments)
         return
-    outcome = measure(arguments)
+    if arguments.role is not None:
+        trio.run(send_one if arguments.role == "sender" else receive_one, arguments)
+        return
+    outcome = measure_once(arguments) if arguments.once else measure(arguments)
     if arguments.json:
         print(json.dumps(outcome))
         return

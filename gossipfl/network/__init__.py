@@ -5,6 +5,7 @@ This package cannot import anything that holds training data, so no code here ca
 
 from gossipfl.network.addresses import Hearsay, PeerAddress, Scope, parse_address, prefix_of, scope_of
 from gossipfl.network.counters import NetworkCounters
+from gossipfl.network.exchanging import Renew
 from gossipfl.network.host import Host
 from gossipfl.network.identify import Identification
 from gossipfl.network.identity import Identity, load_identity, load_or_create_identity
@@ -29,6 +30,7 @@ __all__ = [
     "NetworkCounters",
     "NetworkLimits",
     "PeerAddress",
+    "Renew",
     "Reservation",
     "RowMemory",
     "Scope",

@@ -26,13 +26,15 @@ from gossipfl.network.link import Link, Transfer
 from gossipfl.network.log_limits import limited_logger
 from gossipfl.network.multistream import propose
 from gossipfl.network.pace import Progress, keep_pace, since
+from gossipfl.network.partials import CHUNK_BYTES, LEAST_BYTES_CONTINUED
 from gossipfl.network.pool import Lease, Neighbour, StreamPool
-from gossipfl.network.protocol import EXCHANGE_PROTOCOL, REPLIES
+from gossipfl.network.protocol import EXCHANGE_PROTOCOL, REPLIES, RESUME_PROTOCOL
 from gossipfl.network.receiving import decode, receive
+from gossipfl.network.resuming import agreed_chunks, from_chunk
 from gossipfl.network.yamux.stream import Stream
 from gossipfl.wire import AnyMessage, Clearance, Expectation, Frame, Kind, ReceivedFrame, Refusal
 
-__all__ = ["Exchanger"]
+__all__ = ["Exchanger", "Renew"]
 
 Addresses = Sequence[str | Hearsay]
 Connect = Callable[[str, Addresses], Awaitable[Connection]]
@@ -40,6 +42,12 @@ Connect = Callable[[str, Addresses], Awaitable[Connection]]
 _log = limited_logger(__name__)
 
 
+Renew = Callable[[float], Awaitable[Frame | None]]
+"""Returns another frame if that is worth more than the given share of the frame's bytes, which remains."""
+
+_FIRST_PAUSE: Final = 0.1
+_LONGEST_PAUSE: Final = 2.0
+_MOST_FAILURES: Final = 6
 _ANSWERS_TO_OFFERS: Final = frozenset({Kind.CLEARANCE, Kind.REFUSAL})
 
 
@@ -52,8 +60,49 @@ class _Rows:
     answered: Transfer
 
 
+@dataclass(slots=True, eq=False)
+class _Request:
+    """What is to be exchanged with whom; and the attempts to continue it without progress."""
+
+    neighbour: Neighbour
+    peer_id: str
+    addresses: Addresses
+    frame: Frame
+    rows: _Rows
+    renew: Renew | None
+    reached: int = 0
+    failures: int = 0
+
+    def fail(self, what: str, error: Exception) -> None:
+        """Count an attempt; raise `ExchangeFailed` if there have been enough."""
+        self.failures += 1
+        if self.failures == _MOST_FAILURES:
+            raise ExchangeFailed(what, got=error) from error
+
+    def advance(self, chunk: int) -> None:
+        """Begin to count anew if the other side has more than before."""
+        if chunk > self.reached:
+            self.reached, self.failures = chunk, 0
+
+    def replace(self, frame: Frame) -> None:
+        """Send another frame instead, to its end."""
+        self.frame, self.renew, self.reached, self.failures = frame, None, 0, 0
+
+
 class _Unanswered(Exception):
     """An idle stream turned out to have ended: not a byte of a reply arrived."""
+
+
+class _Broken(Exception):
+    """The connection broke within a frame that is large enough to be continued."""
+
+
+class _Superseded(Exception):
+    """What remains of a frame is worth less than another one."""
+
+    def __init__(self, frame: Frame) -> None:
+        super().__init__()
+        self.frame = frame
 
 
 @dataclass(kw_only=True, eq=False)
@@ -86,7 +135,14 @@ class Exchanger:
         self._under_way: list[Progress] = []
 
     async def exchange(
-        self, peer_id: str, addresses: Addresses, frame: Frame, *, seconds: float | None, answer_bytes: int
+        self,
+        peer_id: str,
+        addresses: Addresses,
+        frame: Frame,
+        *,
+        seconds: float | None,
+        answer_bytes: int,
+        renew: Renew | None = None,
     ) -> AnyMessage:
         """Send `frame` and return the validated reply; see `Host.exchange`."""
         seconds = self.limits.exchange_seconds if seconds is None else seconds
@@ -103,7 +159,8 @@ class Exchanger:
                     ):
                         sent.begin()
                         rows = _Rows(progress, sent, answered)
-                        reply = await self._take_turn(neighbour, peer_id, addresses, frame, rows)
+                        request = _Request(neighbour, peer_id, addresses, frame, rows, renew)
+                        reply = await self._take_turn(request)
                 finally:
                     self._under_way.remove(progress)
         except MessageRefused as error:
@@ -144,26 +201,38 @@ class Exchanger:
             await trio.sleep(idle_seconds / 4)
             self._pool.sweep(idle_seconds=idle_seconds)
 
-    async def _take_turn(
-        self,
-        neighbour: Neighbour,
-        peer_id: str,
-        addresses: Addresses,
-        frame: Frame,
-        rows: _Rows,
-    ) -> AnyMessage:
-        async with neighbour.turns:
+    async def _take_turn(self, request: _Request) -> AnyMessage:
+        async with request.neighbour.turns:
             for is_last_attempt in (False, True):
                 try:
-                    lease = None if is_last_attempt else StreamPool.take_idle(neighbour)
-                    lease = lease or await self._open(neighbour, peer_id, addresses)
-                    return await self._converse(neighbour, lease, frame, rows)
+                    lease = None if is_last_attempt else StreamPool.take_idle(request.neighbour)
+                    return await self._converse(request, lease or await self._open(request))
+                except _Broken:
+                    return await self._resume(request)
                 except _Unanswered as unanswered:
                     if is_last_attempt:
                         raise ExchangeFailed(str(unanswered)) from unanswered
         raise AssertionError  # the second attempt returned or raised
 
-    async def _open(self, neighbour: Neighbour, peer_id: str, addresses: Addresses) -> Lease:
+    async def _resume(self, request: _Request) -> AnyMessage:
+        """Continue a frame on new connections, as long as one can be made soon, or send a newer one."""
+        while True:
+            request.rows.progress.work()
+            await trio.sleep(min(_LONGEST_PAUSE, _FIRST_PAUSE * 2**request.failures))
+            try:
+                lease = await self._open(request, RESUME_PROTOCOL, EXCHANGE_PROTOCOL)
+            except (_Unanswered, ExchangeFailed) as error:
+                request.fail("the neighbour cannot be reached again", error)
+                continue
+            try:
+                return await self._converse(request, lease)
+            except _Superseded as superseded:
+                request.replace(superseded.frame)
+            except (_Broken, _Unanswered) as error:
+                request.fail("the connection keeps breaking", error)
+
+    async def _open(self, request: _Request, *protocols: str) -> Lease:
+        neighbour, peer_id, addresses = request.neighbour, request.peer_id, request.addresses
         is_fresh = False
         connection = self.find_connection(peer_id)
         if connection is None:
@@ -175,7 +244,7 @@ class Exchanger:
         try:
             stream = connection.multiplexer.open()
             try:
-                await propose(stream, EXCHANGE_PROTOCOL)
+                protocol = await propose(stream, *(protocols or (EXCHANGE_PROTOCOL,)))
             except BaseException:
                 stream.reset()
                 raise
@@ -183,22 +252,26 @@ class Exchanger:
             if is_fresh:
                 raise ExchangeFailed(f"no stream to {peer_id} could be opened", got=failure) from failure
             raise _Unanswered(str(failure)) from failure
-        return Lease(stream, connection, is_fresh=is_fresh)
+        return Lease(stream, connection, is_fresh=is_fresh, resumes=protocol == RESUME_PROTOCOL)
 
-    async def _converse(self, neighbour: Neighbour, lease: Lease, frame: Frame, rows: _Rows) -> AnyMessage:
+    async def _converse(self, request: _Request, lease: Lease) -> AnyMessage:
         stream, in_step = lease.stream, False
+        frame, rows = request.frame, request.rows
         try:
             received = await self._declined(stream, frame) if frame.is_offered else None
-            in_step = True
+            in_step = not lease.resumes
             if received is None:
                 try:
-                    await self._send(lease, frame, rows)
+                    await self._send(lease, request)
                 except AnsweredEarly:  # refused before everything was sent: the reply says why
                     in_step = False
                 replies = REPLIES[frame.kind] - ({Kind.CLEARANCE} if frame.is_offered else set())
                 received = await self._receive(lease, replies, rows)
         except StreamFailure as failure:
             in_step = False
+            is_broken = isinstance(failure, ConnectionLost) and not isinstance(failure, ConnectionAborted)
+            if is_broken and frame.kind is Kind.MODEL and frame.size >= LEAST_BYTES_CONTINUED:
+                raise _Broken(str(failure)) from failure
             # The other side ends an idle stream when another one is waiting for its turn.
             gave_way = isinstance(failure, StreamEnded)
             died_idle = isinstance(failure, ConnectionLost) and not lease.is_fresh
@@ -212,7 +285,7 @@ class Exchanger:
             raise
         finally:
             if in_step:
-                StreamPool.give_back(neighbour, lease)
+                StreamPool.give_back(request.neighbour, lease)
             else:
                 stream.reset()
         message = await decode(received)
@@ -236,22 +309,33 @@ class Exchanger:
         is_cleared = isinstance(answer.header, Clearance) and not answer.header.retry_after
         return None if is_cleared else answer
 
-    async def _send(self, lease: Lease, frame: Frame, rows: _Rows) -> None:
-        """Send a small frame, or the body of a large one, and wait for the beginning of the reply."""
-        stream = lease.stream
+    async def _send(self, lease: Lease, request: _Request) -> None:
+        """Send a small frame, or what is missing of a large one, and wait for the beginning of the reply."""
+        stream, frame, rows = lease.stream, request.frame, request.rows
         if not frame.is_offered:
             await stream.write_all(frame.buffers, until_ended=True)
             await stream.wait_readable()
             frame.release()
             return
-        path, size = self.link.path(lease.connection.peer_id).upload, frame.size - frame.buffers[0].nbytes
+        missing = await self._missing(stream, request) if lease.resumes else frame.buffers[1:]
+        path, size = self.link.path(lease.connection.peer_id).upload, sum(map(len, missing))
         moved = since(lambda: stream.transmitted)
         rows.progress.wait_for(size, moved, row_seconds=self.limits.row_seconds(size, path.bytes_per_second))
         with self.link.upload.carrying(rows.sent, size, moved, path=path):
-            await stream.write_all(frame.buffers[1:], until_ended=True)
+            await stream.write_all(missing, until_ended=True)
             rows.progress.work()
             await stream.wait_readable()
         frame.release()  # its row may be large, and the reply slow
+
+    async def _missing(self, stream: Stream, request: _Request) -> Sequence[bytes | memoryview]:
+        """Return what the other side lacks of a frame, unless a newer one is worth more."""
+        frame, renew = request.frame, request.renew
+        chunk = await agreed_chunks(stream, frame)
+        request.advance(chunk)
+        newer = None if renew is None else await renew(1 - chunk * CHUNK_BYTES / frame.size)
+        if newer is not None:
+            raise _Superseded(newer)
+        return from_chunk(frame, chunk)
 
     async def _receive(self, lease: Lease, kinds: Collection[Kind], rows: _Rows) -> ReceivedFrame:
         stream = lease.stream

@@ -17,7 +17,7 @@ from gossipfl.network.connection import Connection
 from gossipfl.network.counters import NetworkCounters
 from gossipfl.network.dial_book import DialBook
 from gossipfl.network.dialling import CircuitOpener, Dialler, DialManner
-from gossipfl.network.exchanging import Exchanger
+from gossipfl.network.exchanging import Exchanger, Renew
 from gossipfl.network.failures import ConnectionAborted
 from gossipfl.network.identify import Identify
 from gossipfl.network.identity import Identity
@@ -144,6 +144,7 @@ class Host:
         *,
         seconds: float | None = None,
         answer_bytes: int = 0,
+        renew: Renew | None = None,
     ) -> AnyMessage:
         """Send a frame to a peer and return its reply.
 
@@ -161,6 +162,9 @@ class Host:
             throughput of the path; `NetworkLimits.exchange_seconds` by default.
         answer_bytes : int, optional
             Bytes of the row that will probably answer, so that others do not take up the link meanwhile.
+        renew : callable, optional
+            Called when a large model is continued because its connection broke, with the share of it that
+            remains; returns another frame if that is worth more.
 
         Raises
         ------
@@ -175,7 +179,7 @@ class Host:
             The reply was refused here.
         """
         return await self._exchanger.exchange(
-            peer_id, addresses, frame, seconds=seconds, answer_bytes=answer_bytes
+            peer_id, addresses, frame, seconds=seconds, answer_bytes=answer_bytes, renew=renew
         )
 
     def serve(self, handler: Handler, *, screen: Screen | None = None) -> None:

@@ -21,12 +21,15 @@ class RowMemory:
     ----------
     kept : callable
         Returns the bytes of rows that were received and are still needed.
+    make_room : callable
+        Called with the bytes that may be spent on what nobody needs.
     """
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.reserved = 0
         self.kept: Callable[[], int] = int
+        self.make_room: Callable[[int], None] = lambda _: None
 
     def has_room(self, size: int) -> bool:
         """Whether so many bytes are free, or all."""
@@ -43,7 +46,14 @@ class RowMemory:
         """
         if not self.has_room(size):
             raise PeerBusy("too many bytes are in transit")
-        return Reservation(self, size)
+        reservation = Reservation(self, size)
+        self.make_room(self.free)
+        return reservation
+
+    @property
+    def free(self) -> int:
+        """Bytes that are neither reserved nor in use."""
+        return max(0, self.limit - self.reserved - self.kept())
 
 
 class Reservation:

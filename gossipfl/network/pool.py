@@ -25,11 +25,14 @@ class Lease:
         The connection of the stream.
     is_fresh : bool
         Whether the connection was made for this exchange; otherwise it may have died unnoticed.
+    resumes : bool
+        Whether the stream is for one exchange that is continued.
     """
 
     stream: Stream
     connection: Connection
     is_fresh: bool
+    resumes: bool = False
 
 
 @dataclass(slots=True)

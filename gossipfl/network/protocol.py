@@ -7,9 +7,11 @@ from typing import Final
 
 from gossipfl.wire import Kind
 
-__all__ = ["EXCHANGE_PROTOCOL", "REPLIES", "REQUESTS"]
+__all__ = ["EXCHANGE_PROTOCOL", "REPLIES", "REQUESTS", "RESUME_PROTOCOL"]
 
 EXCHANGE_PROTOCOL: Final = "/gossipfl/exchange/1.0.0"
+#: One exchange, whose request is continued where a broken connection cut it off.
+RESUME_PROTOCOL: Final = "/gossipfl/resume/1.0.0"
 
 REPLIES: Final[Mapping[Kind, frozenset[Kind]]] = {
     Kind.MODEL: frozenset({Kind.MODEL, Kind.ACKNOWLEDGEMENT, Kind.CLEARANCE, Kind.REFUSAL}),

@@ -10,7 +10,9 @@ import trio
 
 from gossipfl.errors import TruncatedFrame
 from gossipfl.network.bodies import BodyBuffers
-from gossipfl.network.failures import StreamFailure
+from gossipfl.network.failures import ConnectionLost, StreamFailure
+from gossipfl.network.partials import key_of
+from gossipfl.network.resuming import Arrival
 from gossipfl.network.yamux.stream import Stream
 from gossipfl.wire import (
     OFFERED_BYTES,
@@ -36,6 +38,7 @@ async def receive(
     bodies: BodyBuffers,
     before_body: Callable[[AnyHeader, int], None] | None = None,
     around_row: Callable[[int], AbstractAsyncContextManager[None]] = lambda _: nullcontext(),
+    arrival: Arrival | None = None,
 ) -> ReceivedFrame:
     """Read one frame from a stream; see `frame_reader`.
 
@@ -43,6 +46,8 @@ async def receive(
     ----------
     around_row : callable, optional
         Given the length of a large body, returns a context in which to read it.
+    arrival : Arrival, optional
+        Keeps what has arrived of a large body if the connection breaks, and finds it again.
 
     Raises
     ------
@@ -50,20 +55,38 @@ async def receive(
         The frame was refused part-way, and the stream is in the middle of it. `TruncatedFrame` if the stream
         ended, was reset or lost its connection inside the frame.
     """
-    reader = frame_reader(expectation, kinds=kinds, allocate=bodies.allocate, before_body=before_body)
+    head: list[bytes] = []
+
+    def checked(header: AnyHeader, size: int) -> None:
+        if arrival is not None:
+            arrival.find(key_of(*head), size - sum(map(len, head)))
+        if before_body is not None:
+            before_body(header, size)
+
+    def allocate(size: int) -> memoryview:
+        begun = None if arrival is None else arrival.body
+        return bodies.allocate(size) if begun is None else begun
+
+    reader = frame_reader(expectation, kinds=kinds, allocate=allocate, before_body=checked)
     while True:
         try:
             target = next(reader)
         except StopIteration as whole:
             frame: ReceivedFrame = whole.value
             return frame
+        is_row, filled = len(target) > OFFERED_BYTES, 0
         try:
-            if len(target) > OFFERED_BYTES:
+            if is_row:
                 async with around_row(len(target)):
-                    await stream.read_exactly_into(target)
+                    filled = 0 if arrival is None else await arrival.agree(target)
+                    if filled < len(target):
+                        await stream.read_exactly_into(target[filled:])
             else:
                 await stream.read_exactly_into(target)
+                head.append(bytes(target))
         except StreamFailure as failure:
+            if is_row and arrival is not None and isinstance(failure, ConnectionLost):
+                arrival.interrupt(target, filled + stream.filled)
             raise TruncatedFrame(
                 "the stream ended inside a frame", expected=f"{len(target)} more bytes", got=str(failure)
             ) from failure

@@ -20,10 +20,12 @@ from gossipfl.network.log_limits import limited_logger
 from gossipfl.network.memory import RowMemory
 from gossipfl.network.multistream import accept
 from gossipfl.network.pace import since
+from gossipfl.network.partials import Partials
 from gossipfl.network.places import Place, Places
-from gossipfl.network.protocol import EXCHANGE_PROTOCOL, REQUESTS
+from gossipfl.network.protocol import EXCHANGE_PROTOCOL, REQUESTS, RESUME_PROTOCOL
 from gossipfl.network.rates import PeerRates
 from gossipfl.network.receiving import decode, receive
+from gossipfl.network.resuming import Arrival
 from gossipfl.network.services import Services
 from gossipfl.network.standing import Standing
 from gossipfl.network.yamux.stream import Stream
@@ -88,6 +90,8 @@ class Server:
             frames_per_second=self.limits.frames_per_second, bytes_per_second=self.limits.bytes_per_second
         )
         self.places = Places(self.limits, self.memory)
+        self.partials = Partials(trio.current_time)
+        self.memory.make_room = self.partials.shrink_to
         self.handler: Handler | None = None
         self.screen: Screen | None = None
 
@@ -96,11 +100,16 @@ class Server:
         try:
             async with connection.turns.taken():
                 with trio.move_on_after(self.limits.dial_seconds) as deadline:
-                    protocol = await accept(stream, (EXCHANGE_PROTOCOL, *self.services.protocols))
+                    protocol = await accept(
+                        stream, (EXCHANGE_PROTOCOL, RESUME_PROTOCOL, *self.services.protocols)
+                    )
                 if deadline.cancelled_caught:
                     return
                 if protocol == EXCHANGE_PROTOCOL:
                     await self._answer_all(connection, stream)
+                elif protocol == RESUME_PROTOCOL:
+                    await self._answer(connection, stream, resumes=True)
+                    stream.close()
                 else:
                     await self.services.serve(protocol, connection, stream)
         except StreamEnded:  # the other side has no more requests, but may still read answers
@@ -131,12 +140,13 @@ class Server:
                 return
             answered = True
 
-    async def _answer(self, connection: Connection, stream: Stream) -> bool:
+    async def _answer(self, connection: Connection, stream: Stream, *, resumes: bool = False) -> bool:
         """Answer one exchange; return whether another may follow on the stream."""
         peer_id = connection.peer_id
         in_step, is_valued = False, self.standing.is_valued(peer_id)
         place: Place | None = None
         reply: Frame | None = None
+        arrival = Arrival(stream, self.partials, peer_id, resumes=resumes)
         connection.begin_exchange()
         try:
             with trio.move_on_after(self.limits.exchange_seconds) as deadline:
@@ -147,9 +157,10 @@ class Server:
                         ) as place,
                         self.link.upload.expecting(0, is_valued=is_valued) as answered,
                     ):
-                        received = [await self._receive(connection, stream, place, answered)]
+                        received = [await self._receive(connection, arrival, place, answered)]
                         in_step = True
                         reply = await self._reply_to(peer_id, received, place)
+                        arrival.complete()
                         size = reply.size
                         await self._send(connection, stream, reply, place, answered)
                 except (MessageRefused, ExchangeFailed) as error:
@@ -166,6 +177,7 @@ class Server:
                 self.standing.prove(peer_id)
         finally:
             connection.end_exchange()
+            arrival.close()
             if reply is not None:
                 reply.release()
         if deadline.cancelled_caught:
@@ -182,8 +194,9 @@ class Server:
         return reply
 
     async def _receive(
-        self, connection: Connection, stream: Stream, place: Place, answered: Transfer
+        self, connection: Connection, arrival: Arrival, place: Place, answered: Transfer
     ) -> ReceivedFrame:
+        stream = arrival.stream
         path, lane = self.link.path(connection.peer_id).download, self.link.download
         model: ModelHeader | None = None
 
@@ -221,6 +234,7 @@ class Server:
             bodies=self.bodies,
             before_body=screen,
             around_row=around_row,
+            arrival=arrival,
         )
 
     async def _wait_for_room(self, place: Place, size: int, *, wants_answer: bool) -> None:

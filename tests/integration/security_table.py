@@ -76,6 +76,11 @@ def bounds() -> list[tuple[str, str, str]]:
         ),
         (
             "",
+            "beginnings of models whose connection broke: one a sender, of 8 senders, for 120 s, in what is free of that",
+            "memory",
+        ),
+        (
+            "",
             f"{network.exchange_seconds:g} s, and no slower than {network.slowest_bytes_per_second:g} bytes a second",
             "time",
         ),

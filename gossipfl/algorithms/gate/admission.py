@@ -30,4 +30,6 @@ def let_in(message: Message, own: Tensor, *, shares: Tensor, ages: Tensor) -> Me
     -------
     Message
     """
-    return replace(message, shared=limited(own[:, : message.size], message.shared, shares), ages=ages)
+    received = message.shared
+    out = received if message.is_spent and not (shares == 1).any() else None
+    return replace(message, shared=limited(own[:, : message.size], received, shares, out=out), ages=ages)

@@ -118,7 +118,6 @@ class Gatekeeper:
         age: int,
         now: float,
         version: tuple[int, int] | None = None,
-        is_answer: bool = False,
         losses: Callable[[Tensor], tuple[float, float]] | None = None,
         neighbours: int = 0,
     ) -> Admission:
@@ -136,8 +135,6 @@ class Gatekeeper:
             Seconds, of a clock that does not jump.
         version : tuple of int, optional
             Which version of the sender's model it is; the same one again is neither news nor an offence.
-        is_answer : bool, optional
-            Whether this node has chosen the sender, and asked it.
         losses : callable, optional
             Returns the loss of a row on the peer's own samples, and that of the initial row.
         neighbours : int
@@ -168,7 +165,6 @@ class Gatekeeper:
                 if not evidence.has_quorum and loss >= initial:
                     credited = min(credited, own_age)  # nobody vouches for it, and it knows nothing
             unmoved = evidence.times_unmoved(sender, sample, own_sample, version=version, bounds=settings)
-            last = evidence.last(sender)
             evidence.note(
                 sender,
                 Testimony(
@@ -180,7 +176,6 @@ class Gatekeeper:
                     version=version,
                     unmoved=unmoved,
                     age=credited,
-                    answers=(0 if last is None else last.answers) + is_answer,
                     at=now,
                 ),
             )

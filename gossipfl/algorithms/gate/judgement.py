@@ -177,7 +177,7 @@ def judge(
     return Judgement(reasons=reasons, shares=shares)
 
 
-def limited(own: Tensor, received: Tensor, shares: Tensor) -> Tensor:
+def limited(own: Tensor, received: Tensor, shares: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Pull received models towards the nodes' own, x + share · (y − x).
 
     Parameters
@@ -186,13 +186,16 @@ def limited(own: Tensor, received: Tensor, shares: Tensor) -> Tensor:
         Shape ``[B, P]``.
     shares : Tensor
         Float64 ``[B]``; where it is 1 the received row comes back bit for bit.
+    out : Tensor, optional
+        Where to write the outcome, such as ``received``, if no share is 1.
 
     Returns
     -------
     Tensor
         Shape ``[B, P]``.
     """
-    drawn = (received - own).mul_(shares.to(own.dtype)[:, None]).add_(own)
+    drawn = torch.sub(received, own, out=out).mul_(shares.to(own.dtype)[:, None]).add_(own)
     whole = shares == 1
-    drawn[whole] = received[whole]
+    if whole.any():
+        drawn[whole] = received[whole]
     return drawn

@@ -70,6 +70,11 @@ class Stream:
         self._readable = trio.Event()
 
     @property
+    def filled(self) -> int:
+        """Bytes of the last target that have arrived."""
+        return self._filled
+
+    @property
     def usable(self) -> bool:
         """Whether a new exchange may begin on this stream."""
         quiet = not self.buffered and not self.outgoing

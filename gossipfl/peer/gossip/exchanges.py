@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import InitVar, dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from gossipfl.errors import (
     RefusedByNeighbour,
     ReplayedMessage,
 )
-from gossipfl.network import Host, Reservation, RowMemory, SenderRates
+from gossipfl.network import Host, Renew, Reservation, RowMemory, SenderRates
 from gossipfl.peer.gossip.deferrals import Deferrals
 from gossipfl.peer.gossip.events import Incoming, State
 from gossipfl.peer.gossip.joining import Joining
@@ -245,9 +246,18 @@ class Gossip:
         frame: Frame | None = None
         try:
             push_pull = self.exchange_settings.mode == "push-pull"
-            begun, frame = await self._next_frame(wants_answer=push_pull)
+            version, frame = await self._next_frame(wants_answer=push_pull)
+            renew = partial(
+                self.outgoing.newer_frame,
+                frame,
+                newest=lambda: self.learner.state,
+                age=version.age,
+                wants_answer=push_pull,
+            )
+            begun = version if self.learner.trains_on_answers else None
+            del version  # which holds memory
             for _ in range(_MOST_OFFERS):
-                if chosen is None or not await self._offer(chosen, begun, frame, room):
+                if chosen is None or not await self._offer(chosen, begun, frame, room, renew):
                     return
                 chosen = self.view.choose(now=trio.current_time(), exclude=self._excluded())
                 if chosen is not None:
@@ -264,7 +274,12 @@ class Gossip:
                 frame.release()
 
     async def _offer(
-        self, neighbour: KnownPeer, begun: State | None, frame: Frame, room: Reservation
+        self,
+        neighbour: KnownPeer,
+        begun: State | None,
+        frame: Frame,
+        room: Reservation,
+        renew: Renew,
     ) -> bool:
         """Exchange a model with a neighbour; return whether it asked to come again later."""
         peer_id = neighbour.peer_id
@@ -277,6 +292,7 @@ class Gossip:
                 frame,
                 seconds=self.exchange_settings.deadline,
                 answer_bytes=self._answer_frame_bytes,
+                renew=None if begun else renew,
             )
             self.view.succeeded(peer_id)
             heard = reply.incarnation if isinstance(reply, Acknowledgement) else None
@@ -290,7 +306,7 @@ class Gossip:
                 )
                 received = header.event
                 room.release()
-                if is_new and not self._take(replace(_incoming(peer_id, reply), begun=begun, is_answer=True)):
+                if is_new and not self._take(replace(_incoming(peer_id, reply), begun=begun)):
                     outcome = "mailbox_full"
         except PeerBusy as error:
             outcome = error.counter()
@@ -325,8 +341,8 @@ class Gossip:
             }
         )
 
-    async def _next_frame(self, *, wants_answer: bool) -> tuple[State | None, Frame]:
-        """Return a version, if it is needed for the answer, and its frame.
+    async def _next_frame(self, *, wants_answer: bool) -> tuple[State, Frame]:
+        """Return the version to send, and its frame.
 
         Raises
         ------
@@ -337,7 +353,7 @@ class Gossip:
         if version is None:
             raise PeerBusy("an older version of the model is still being sent")
         frame = await self.outgoing.frame(version, wants_answer=wants_answer)
-        return version if self.learner.trains_on_answers else None, frame
+        return version, frame
 
     def _later_start(self, peer_id: str, header: ModelHeader) -> tuple[int, int] | None:
         """Return incarnation and sequence of the newest message of a later start of the sender, if any."""

@@ -128,7 +128,7 @@ class Learner:
         self._good = kept = self._kept(state)
         if self._sound.event == kept.event:
             self._sound = kept
-        if self._unlooked is None or self._unlooked.event == kept.event:
+        if self._unlooked is None or self._unlooked.event == kept.event or is_large(state.nodes):
             self._unlooked = kept
 
     def renew(self, trainer: Trainer, description: Mapping[str, Any]) -> None:
@@ -199,11 +199,14 @@ class Learner:
         return after
 
     def _work(self, state: State, batch: list[Incoming], *, clock: bool = False) -> State:
+        if self._guard is not None and is_large(state.nodes):
+            self._look(self._guard, state)
         if not batch and not clock:
             return self._unspoiled(self._finite(self._train_alone(state)))
         while batch:
-            state = self._taken(state, batch[0])
-            del batch[0]  # a large model's memory is needed for the next one
+            after = self._taken(state, batch[0])
+            del batch[0]  # a large model's memory is needed for what follows
+            state = state if after is state else self._unspoiled(after)
         return self._finite(self._act_on_clock(state)) if clock else state
 
     def _taken(self, state: State, incoming: Incoming) -> State:
@@ -221,7 +224,7 @@ class Learner:
             after = self._adopt(state, incoming, message, credit)
         else:
             after = self._take_in(state, incoming, message, credit, is_surplus=is_surplus)
-        return self._unspoiled(self._finite(after))
+        return self._finite(after)
 
     def _admission(self, state: State, incoming: Incoming) -> Admission | None:
         if incoming.chosen_age is not None:
@@ -234,7 +237,6 @@ class Learner:
             version=(incoming.incarnation, incoming.event),
             shared=incoming.message.shared,
             age=int(incoming.message.ages.max()),
-            is_answer=incoming.is_answer,
         )
 
     def _train_alone(self, state: State) -> State:
@@ -312,9 +314,7 @@ class Learner:
         if guard is None or (state.event % _EVENTS_BETWEEN_LOOKS and not guard.suspects):
             return state
         if self._unlooked is not None:
-            if guard.is_sound(self._unlooked.nodes()):
-                self._sound = self._unlooked
-            self._unlooked = None
+            self._look(guard, state)
         if not guard.is_spoiled(state.nodes):
             return state
         after = self._gone_back(state, self._sound, has_gone_back=False)
@@ -327,6 +327,15 @@ class Learner:
             after.event,
         )
         return after
+
+    def _look(self, guard: Guard, state: State) -> None:
+        """Look whether the version that was saved is sound; a large one only as long as it is the present one."""
+        unlooked = self._unlooked
+        if unlooked is None or (is_large(state.nodes) and unlooked.event != state.event):
+            return
+        if guard.is_sound(state.nodes if unlooked.event == state.event else unlooked.nodes()):
+            self._sound = unlooked
+        self._unlooked = None
 
     def _gone_back(self, state: State, good: GoodVersion, *, has_gone_back: bool) -> State:
         began = time.perf_counter()

@@ -11,6 +11,7 @@ import trio
 
 from gossipfl.algorithms.in_transit import transformed
 from gossipfl.codecs import FLOAT32, is_finite, message_key
+from gossipfl.errors import NonFiniteUpdate
 from gossipfl.outgoing import Draws, Pipeline
 from gossipfl.peer.gossip.events import State
 from gossipfl.peer.gossip.plan import GossipPlan
@@ -105,3 +106,25 @@ class OutgoingModels:
         self.versions.add(state, frame)
         self.latest_bytes = frame.size
         return frame
+
+    async def newer_frame(
+        self, sent: Frame, remaining: float, *, newest: Callable[[], State], age: int, wants_answer: bool
+    ) -> Frame | None:
+        """Encode the newest version if it brings more age a byte than what remains of another one; or return None.
+
+        Parameters
+        ----------
+        sent : Frame
+            Of which a share ``remaining`` has not arrived, of a model of ``age``.
+        newest : callable
+            Returns the newest version.
+        """
+        version = newest()
+        if version.age * remaining <= age:
+            return None
+        try:
+            newer = await self.frame(version, wants_answer=wants_answer)
+        except NonFiniteUpdate:
+            return None
+        sent.release()
+        return newer

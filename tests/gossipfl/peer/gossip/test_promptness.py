@@ -36,7 +36,7 @@ class Neighbours:
     def link_is_free(self, sent, answered):
         return True
 
-    async def exchange(self, peer_id, addresses, frame, *, seconds, answer_bytes):
+    async def exchange(self, peer_id, addresses, frame, *, seconds, answer_bytes, renew):
         with trio.move_on_after(seconds) as deadline:
             await trio.sleep(self.seconds[peer_id])
         if deadline.cancelled_caught:
@@ -70,7 +70,10 @@ def exchanged(neighbours):
         view=neighbours,
         meetings=SimpleNamespace(errors=FirstErrors(logging.getLogger("test"))),
         outgoing=SimpleNamespace(
-            frame=nothing, latest_bytes=0, versions=SimpleNamespace(choose=lambda _: True)
+            frame=nothing,
+            newer_frame=nothing,
+            latest_bytes=0,
+            versions=SimpleNamespace(choose=lambda _: SimpleNamespace(age=0)),
         ),
         memory=RowMemory(10**9),
         row_bytes=4,

@@ -1,0 +1,129 @@
+"""Exchanges continued after their connection broke: from the chunk that the other side has.
+
+On a stream of `RESUME_PROTOCOL` the sender offers the frame again; once the receiver has cleared it, it says how
+many whole chunks of the body it has, and the digest of each; the sender answers with how many of them are its own,
+and goes on from there.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Final
+
+import trio
+
+from gossipfl.errors import MalformedFrame, ReplayedMessage
+from gossipfl.network.partials import CHUNK_BYTES, Partial, Partials, chunk_digests
+from gossipfl.network.yamux.stream import Stream
+from gossipfl.wire import Frame
+
+__all__ = ["Arrival", "agreed_chunks", "from_chunk"]
+
+_COUNT: Final = struct.Struct("<I")
+
+
+class Arrival:
+    """The receiver's side: the arrival of one frame with a body, which may have begun on an earlier connection.
+
+    Parameters
+    ----------
+    sender : str
+        Peer id.
+    resumes : bool
+        Whether the stream is for continuing a frame.
+    """
+
+    def __init__(self, stream: Stream, partials: Partials, sender: str, *, resumes: bool) -> None:
+        self.stream, self._partials, self._sender = stream, partials, sender
+        self.resumes = resumes
+        self._key = b""
+        self._begun: Partial | None = None
+        self._is_agreed = False
+
+    def find(self, key: bytes, size: int) -> None:
+        """Look for the beginning of a body of so many bytes.
+
+        Raises
+        ------
+        ReplayedMessage
+            All of it has arrived.
+        """
+        self._key = key
+        if not self.resumes:
+            return
+        if self._partials.is_complete(self._sender, key):
+            raise ReplayedMessage("the model has arrived", remedy="Send a newer one.")
+        self._begun = self._partials.take(self._sender, key, size)
+
+    @property
+    def body(self) -> memoryview | None:
+        """Memory of the whole body, with its beginning; None if there is none."""
+        return None if self._begun is None else self._begun.body
+
+    async def agree(self, body: memoryview) -> int:
+        """Say what has arrived of a body, and return the bytes of it that the sender recognises.
+
+        Raises
+        ------
+        MalformedFrame
+            It recognises more than was offered.
+        StreamFailure
+        """
+        if not self.resumes:
+            self._is_agreed = True
+            return 0
+        offered = 0 if self._begun is None else self._begun.size
+        digests = await trio.to_thread.run_sync(chunk_digests, (body,), offered)
+        await self.stream.write(_COUNT.pack(len(digests)) + struct.pack(f"<{len(digests)}Q", *digests))
+        [count] = _COUNT.unpack(await self.stream.read_exactly(_COUNT.size))
+        if count > len(digests):
+            raise MalformedFrame(
+                "a sender continues beyond what was offered", expected=f"at most {len(digests)}", got=count
+            )
+        self._begun, self._is_agreed = None, True
+        return int(count) * CHUNK_BYTES
+
+    def interrupt(self, body: memoryview, received: int) -> None:
+        """Keep what has been received of the body."""
+        if self._is_agreed:
+            self._partials.keep(self._sender, self._key, body, received)
+
+    def complete(self) -> None:
+        """Remember that the frame has been accepted."""
+        self._partials.complete(self._sender, self._key)
+
+    def close(self) -> None:
+        """Keep a beginning of which no use was made."""
+        if self._begun is not None:
+            self._partials.keep(self._sender, self._key, self._begun.body, self._begun.size)
+
+
+async def agreed_chunks(stream: Stream, frame: Frame) -> int:
+    """Return the number of chunks that the receiver of a frame has of its body.
+
+    Raises
+    ------
+    MalformedFrame
+        It claims to have more than there is.
+    StreamFailure
+    """
+    [count] = _COUNT.unpack(await stream.read_exactly(_COUNT.size))
+    body = frame.buffers[1:]
+    most = sum(buffer.nbytes for buffer in body) // CHUNK_BYTES
+    if count > most:
+        raise MalformedFrame("a receiver claims too many chunks", expected=f"at most {most}", got=count)
+    theirs = struct.unpack(f"<{count}Q", await stream.read_exactly(8 * count))
+    ours = await trio.to_thread.run_sync(chunk_digests, body, count * CHUNK_BYTES)
+    differing = (place for place, (one, other) in enumerate(zip(ours, theirs, strict=True)) if one != other)
+    return next(differing, count)
+
+
+def from_chunk(frame: Frame, chunk: int) -> list[bytes | memoryview]:
+    """Return what continues a frame: the number of a chunk, and the body from there on."""
+    rest: list[bytes | memoryview] = [_COUNT.pack(chunk)]
+    skipped = chunk * CHUNK_BYTES
+    for buffer in frame.buffers[1:]:
+        view = buffer.cast("B")
+        rest.append(view[skipped:])
+        skipped = max(0, skipped - len(view))
+    return rest
