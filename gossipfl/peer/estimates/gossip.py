@@ -97,17 +97,11 @@ class ReportGossip:
     def _epoch(self) -> int:
         return max(0, int(self.clock() / EPOCH_SECONDS))
 
-    def _sample(self, epoch: int) -> Sample:
-        """Return the sample of an epoch, and forget those of earlier ones.
-
-        Raises
-        ------
-        MalformedStatement
-            It is not about now.
-        """
+    def _sample(self, epoch: int) -> Sample | None:
+        """Return the sample of an epoch, and forget those of earlier ones; None if the epoch is not about now."""
         now = self._epoch()
         if abs(epoch - now) > 1:
-            raise MalformedStatement("an epoch is not now", expected=f"{now} or a neighbour of it", got=epoch)
+            return None
         self._samples = {each: kept for each, kept in self._samples.items() if abs(each - now) <= 1}
         if epoch not in self._samples:
             self._samples[epoch] = Sample(self.task.fingerprint, epoch, is_stranger=self._is_stranger)
@@ -142,17 +136,21 @@ class ReportGossip:
             metric=self.metrics().get(self._metric_name, float("nan")),
             sketch=tuple(sketch),
         )
+        sample = self._sample(epoch)
         try:
-            self._sample(epoch).add(write_report(report, task=fingerprint, sign=self.identity.sign))
-        except MalformedStatement as error:  # a model beyond what a report may hold, or a clock that was set
+            if sample is not None:
+                sample.add(write_report(report, task=fingerprint, sign=self.identity.sign))
+        except MalformedStatement as error:  # a model beyond what a report may hold
             logger.debug("no report in epoch %d: %s", epoch, error)
 
     async def _exchange(self, peer_id: str, epoch: int) -> None:
+        sample = self._sample(epoch)
+        if sample is None:
+            return
         try:
             with trio.move_on_after(_EXCHANGE_SECONDS):
                 stream = await self.host.services.open(peer_id, [ESTIMATES_PROTOCOL], limits=_LIMITS)
                 try:
-                    sample = self._sample(epoch)
                     await stream.write(_EPOCH.pack(epoch) + _listed(sample.known))
                     sample.add(await _read(stream, REPORT_BYTES))
                     wanted = await _read_places(stream)
@@ -170,6 +168,8 @@ class ReportGossip:
     async def _answer(self, stream: ServiceStream) -> None:
         (epoch,) = _EPOCH.unpack(await stream.read_exactly(_EPOCH.size))
         sample, known = self._sample(epoch), await _read_places(stream)
+        if sample is None:  # no offence: a clock is wrong, here or there
+            return
         lacking = sorted(set(sample.known) - set(known))
         await _write(stream, sample.encoded(lacking))
         await stream.write(_listed(sample.missing(known)))

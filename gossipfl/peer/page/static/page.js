@@ -236,6 +236,10 @@ function showPeer({ status, health, events, history }) {
     const line = rate(key);
     curve(key, line, line.length ? unit(line[line.length - 1][1]) : "–");
   }
+  if (status.estimates && status.estimates.consensus_distance !== null) {
+    memory.distances = [...(memory.distances || []), [now, status.estimates.consensus_distance]].slice(-MOST_HISTORY);
+    curve("consensus_distance_by_gossip", memory.distances, figure(status.estimates.consensus_distance));
+  }
   rows($("peers"), status.peers.map((peer) => [
     [short(peer.peer_id), "", peer.peer_id], stateOf(peer), [whole(peer.model_age), "number"], [whole(peer.merges), "number"],
     [bytes(peer.bytes_received), "number"], [bytes(peer.bytes_sent), "number"],

@@ -1,7 +1,9 @@
 """Estimates of a whole network: sketches, samples that all end alike, liars of bounded weight, and real peers."""
 
+import dataclasses
 import math
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -181,3 +183,55 @@ async def test_real_peers_agree_on_their_network(tmp_path, monkeypatch):
                 await trio.sleep(0.1)
         assert all(each["is_exact"] and each["consensus_distance"] >= 0 for each in found)
         assert all(0 <= each["least"] <= each["mean"] <= each["most"] <= 1 for each in found)
+
+
+def _opening(epoch, *, places=()):
+    return epoch.to_bytes(8, "little") + bytes([len(places)]) + b"".join(places)
+
+
+@in_trio
+async def test_hostile_openers_are_refused_and_change_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(gossip, "_TICK_SECONDS", 1000.0)
+    limits = dataclasses.replace(gossip._LIMITS, streams_per_second=100.0)
+    monkeypatch.setattr(gossip, "_LIMITS", limits)
+    async with network_of(tmp_path, 2) as (victim, attacker):
+        host, target = attacker._incarnation.host, victim._incarnation
+        with trio.fail_after(30):
+            while target.identity.peer_id not in host.connected():
+                await trio.sleep(0.05)
+        now, peer_id, addresses = target._reports._epoch(), target.identity.peer_id, target.host.addresses
+        forged = bytearray(report_of(Identity.generate(), epoch=now, task=victim.task.fingerprint))
+        forged[-1] ^= 1
+
+        async def opened(data):
+            bare = [each.partition("/p2p/")[0] for each in addresses]
+            stream = await host.services.open(peer_id, [gossip.ESTIMATES_PROTOCOL], addresses=bare)
+            await stream.write(data)
+            return stream
+
+        for epoch in (now + 1000, 2**64 - 1):  # somebody's clock is wrong, which is no offence
+            with trio.fail_after(30):
+                assert await (await opened(_opening(epoch))).read_some(1) == b""
+        assert victim.counters.refused["malformed_statement"] == 0
+        for hostile in (
+            _opening(now, places=[bytes(8)] * 65),
+            _opening(now) + b"\xff",
+            _opening(now) + b"\x01" + bytes(forged),
+            _opening(now) + b"\x01" + bytes(REPORT_BYTES),
+        ):
+            refused = victim.counters.refused["malformed_statement"]
+            with trio.fail_after(30):
+                await opened(hostile)
+                while victim.counters.refused["malformed_statement"] == refused:
+                    await trio.sleep(0.02)
+                while peer_id in host.connected():  # the attacker is disconnected
+                    await trio.sleep(0.02)
+        keys = {report.key for sample in target._reports._samples.values() for report in sample.reports}
+        assert keys <= {public_key_of(each._incarnation.identity.peer_id) for each in (victim, attacker)}
+
+
+def test_the_size_of_a_report_is_the_documented_one():
+    page = (Path(__file__).parents[4] / "docs" / "wire-protocol.md").read_text()
+    assert f"It has {REPORT_BYTES} bytes:" in page
+    assert f"| {REPORT_BYTES - 64} | 64 | bytes | signature of" in page
+    assert f"{SKETCH_WIDTH} × f32" in page
