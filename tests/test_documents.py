@@ -81,7 +81,7 @@ def test_every_key_of_the_demos_summary_is_described():
 
 def test_every_counter_of_a_hostile_input_is_in_the_networks_table():
     page = (ROOT / "docs" / "network.md").read_text(encoding="utf-8")
-    table = page.partition("## What a hostile peer can do")[2]
+    table = page.partition("## Attacks by other peers")[2]
     listed = {
         name for row in re.findall(r"^\|.*\|$", table, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)
     }
