@@ -14,6 +14,8 @@ from gossipfl.network.limits import NetworkLimits
 __all__ = ["Progress", "keep_pace", "since"]
 
 _LOOK_SECONDS: Final = 0.25
+#: A path that many rows share may be at a standstill for some seconds.
+_ROW_GRACES: Final = 3
 
 
 @dataclass(eq=False, slots=True, kw_only=True)
@@ -32,6 +34,8 @@ class Progress:
         Bytes to transfer in this phase, as far as they are known.
     seconds : float
         Time for these bytes.
+    graces : int
+        Grace periods before the pace counts.
     lost : GossipflError or None
         The reason why the exchange was ended.
     """
@@ -41,6 +45,7 @@ class Progress:
     moved: Callable[[], int] | None = None
     size: int = 0
     seconds: float
+    graces: int = 1
     lost: GossipflError | None = None
 
     def wait_for(self, size: int, moved: Callable[[], int], *, row_seconds: float | None = None) -> None:
@@ -51,9 +56,9 @@ class Progress:
         row_seconds : float, optional
             Time for them, added to that of the exchange.
         """
-        self.since, self.size, self.moved = trio.current_time(), size, moved
+        self.since, self.size, self.moved, self.graces = trio.current_time(), size, moved, 1
         if row_seconds is not None:
-            self.seconds = row_seconds
+            self.seconds, self.graces = row_seconds, _ROW_GRACES
             self.scope.deadline += row_seconds
 
     def work(self) -> None:
@@ -72,10 +77,10 @@ class Progress:
     def is_late(self, now: float, limits: NetworkLimits) -> bool:
         """Return whether the exchange is too slow.
 
-        After the grace period it must keep up with both `slowest_bytes_per_second` and half the pace that would
-        finish the phase exactly in the time for it.
+        After the grace period, or three for a large row, it must keep up with both `slowest_bytes_per_second` and
+        half the pace that would finish the phase exactly in the time for it.
         """
-        late = now - self.since - limits.grace_seconds
+        late = now - self.since - self.graces * limits.grace_seconds
         if self.moved is None or late <= 0:
             return False
         pace = max(limits.slowest_bytes_per_second, self.size / (2 * self.seconds))

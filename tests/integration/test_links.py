@@ -104,14 +104,24 @@ def network(tmp_path):
         yield made
 
 
-@pytest.mark.parametrize(("size", "seconds"), [(1_000_000, 240.0)])
-def test_a_slow_link_carries_rows_and_slows_nobody(network, size, seconds):
-    peers = network(size=size, period=1.0, deadline=20.0, patience=10.0)
+@pytest.mark.parametrize(
+    ("size", "period", "seconds"),
+    [
+        (10_000, 0.2, 60.0),
+        (100_000, 0.5, 120.0),
+        (1_000_000, 1.0, 240.0),
+        pytest.param(10_000_000, 1.0, 1800.0, marks=pytest.mark.timeout(3600)),
+    ],
+)
+@pytest.mark.timeout(900)
+def test_a_slow_link_carries_rows_both_ways_and_slows_nobody(network, size, period, seconds):
+    """It carried a third of what it could: rows of 1 MB shared it, and ended at the deadline of 20 s."""
+    peers = network(size=size, period=period, deadline=20.0, patience=10.0)
     for _ in range(4):
         peers.add(mbits=FAST)
     before = peers.measure(20.0)
     peers.add(mbits=SLOW)
     share = peers.measure(seconds)
-    print(before, share)
-    assert share.up + share.down >= 1.6
+    print(f"{size} bytes: without the slow peer {before.others:.2f} exchanges a second, with it {share}")
+    assert share.up + share.down >= 1.4  # of two directions, each also with the other's acknowledgements
     assert share.others >= 0.9 * before.others
