@@ -152,7 +152,7 @@ def sign(
     """
     from gossipfl.peer.membership.collecting import require_network
     from gossipfl.peer.membership.collecting import sign as sign_statements
-    from gossipfl.peer.membership.key_files import read_keys
+    from gossipfl.peer.membership.key_files import keys_at
     from gossipfl.peer.membership.lines import described, read_lines
 
     statements = read_lines(line)
@@ -161,7 +161,7 @@ def sign(
         require_network(statements, authority)
     for each in statements:
         typer.echo(f"This {described(each, authority)}.", err=True)
-    signed = sign_statements(statements, read_keys(keys), authority)
+    signed = sign_statements(statements, keys_at(keys), authority)
     if not yes and not typer.confirm("Sign it?" if len(signed) == 1 else "Sign all of it?", err=True):
         typer.echo("Not signed.", err=True)
         raise typer.Exit(1)

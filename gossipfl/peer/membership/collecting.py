@@ -18,7 +18,7 @@ from gossipfl.membership import (
 from gossipfl.network import Identity
 from gossipfl.peer.membership.issuing import validity_of
 from gossipfl.peer.membership.ledger import keep_for
-from gossipfl.peer.membership.lines import network_of
+from gossipfl.peer.membership.lines import described, network_of
 from gossipfl.peer.membership.store import MembershipStore
 from gossipfl.settings.addresses import peer_id_of
 
@@ -38,10 +38,8 @@ def sign(
     Raises
     ------
     MembershipError
-        There are no keys, or they are not the network's.
+        The keys are not the network's.
     """
-    if not keys:
-        raise MembershipError("there is no network key here", expected="files *.key made by `network create`")
     signed = sign_with_entitled(statements, keys, authority)
     own = {each.public_key for each in keys}
     if authority is not None and not any(own & {by.key for by in each.signatures} for each in signed):
@@ -174,8 +172,8 @@ def _require_complete(statements: Sequence[Signed], authority: Authority) -> Non
     for each, key_set in zip(statements, key_sets(statements, authority), strict=True):
         if each.issuer is None and key_set is not None and _count(each, key_set) < key_set.threshold:
             raise MembershipError(
-                "signatures are missing",
-                expected=f"{key_set.threshold} by keys of this network",
+                f"signatures are missing, for this to take effect: it {described(each, authority)}",
+                expected=f"signatures by {key_set.threshold} of {len(key_set.keys)} network keys",
                 got=_count(each, key_set),
                 remedy="Let others sign: `gossipfl network sign LINE --keys DIR`.",
             )

@@ -6,13 +6,17 @@ import stat
 from pathlib import Path
 from typing import Final
 
-from gossipfl.errors import CorruptIdentity
+from gossipfl.errors import CorruptIdentity, MembershipError
 from gossipfl.files import create_atomically, named_errors
+from gossipfl.membership.codec import KEY_BYTES
 from gossipfl.network import Identity
 
-__all__ = ["KEY_HEADER", "file_name", "new_key", "read_keys", "require_private"]
+__all__ = ["KEY_HEADER", "file_name", "keys_at", "new_key", "read_keys", "require_private"]
 
 KEY_HEADER: Final = b"gossipfl network key 1\n"
+_A_KEY: Final = (
+    "a file ….key made by `gossipfl network create`, `key` or `rotate`, or a directory of such files"
+)
 
 
 def new_key(directory: Path) -> tuple[Identity, Path]:
@@ -50,14 +54,37 @@ def read_keys(directory: Path) -> list[Identity]:
     return [_read_key(path) for path in paths]
 
 
-def _read_key(path: Path) -> Identity:
-    require_private(path)
-    with named_errors(f"cannot read {path}"):
-        content = path.read_bytes()
-    if not content.startswith(KEY_HEADER):
-        raise CorruptIdentity(
-            f"{path} is not a network key", expected=f"a file that begins with {KEY_HEADER!r}"
+def keys_at(path: Path) -> list[Identity]:
+    """Read the network keys in a directory, or in one file.
+
+    Raises
+    ------
+    MembershipError
+        There are none.
+    CorruptIdentity
+        One is damaged, or accessible to other users.
+    """
+    keys = read_keys(path)
+    if not keys:
+        raise MembershipError(
+            f"there is no network key in {path}" if path.exists() else f"{path} does not exist",
+            expected=_A_KEY,
         )
+    return keys
+
+
+def _read_key(path: Path) -> Identity:
+    with named_errors(f"cannot read {path}"):
+        content = path.open("rb").read(len(KEY_HEADER) + KEY_BYTES + 1)
+    if not content.startswith(KEY_HEADER):
+        raise CorruptIdentity(f"{path} is not a network key", expected=_A_KEY)
+    if len(content) != len(KEY_HEADER) + KEY_BYTES:
+        raise CorruptIdentity(
+            f"the network key {path} is damaged",
+            expected=f"{len(KEY_HEADER) + KEY_BYTES} bytes",
+            remedy="Use a copy of it, or as many other network keys as must sign.",
+        )
+    require_private(path)
     return Identity(content[len(KEY_HEADER) :])
 
 

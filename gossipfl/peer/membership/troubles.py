@@ -68,7 +68,7 @@ def refused_by_others(others: Collection[str], *, door: str, own: str, home: str
     shown = ", ".join(list(others)[-_MOST_SHOWN:])
     more = f" and {len(others) - _MOST_SHOWN} more" if len(others) > _MOST_SHOWN else ""
     remedies = {
-        "certificates": "It was revoked, or they belong to another network: ask an issuer to look (gossipfl "
+        "certificates": "Either it was revoked, or they belong to another network: ask an issuer (gossipfl "
         f"network members). {_NEW_HOME}, if it was revoked",
         "secret": f"Compare {home}/membership/secret with theirs: the line must be the same",
         "allow": f"Have {own} added to network.allow in their peer.toml",
@@ -78,7 +78,7 @@ def refused_by_others(others: Collection[str], *, door: str, own: str, home: str
         "They admit only peers with an invitation (gossipfl network join INVITATION --home "
         f"{home}), with their secret (membership/secret), or on their list (network.allow: {own})",
     )
-    return f"refused by {shown}{more}: not a member, they say. {remedy}"
+    return f"{shown}{more} answered that this peer is not a member. {remedy}"
 
 
 async def watch_troubles(find: Callable[[], Mapping[str, str]], conditions: Conditions) -> None:

@@ -312,6 +312,29 @@ def test_who_signs_is_told_which_network_and_how_many_must_sign(cli, done, tmp_p
     assert (code, out) == (2, "") and "belongs to another network" in err
 
 
+WRONG_KEYS = {
+    "nothing": (None, "does not exist"),
+    "an empty directory": ("", "there is no network key in"),
+    "an identity": (bytes(32), "is not a network key"),
+    "half a key": (b"gossipfl network key 1\n" + bytes(16), "is damaged; expected 55 bytes"),
+    "a key and more": (b"gossipfl network key 1\n" + bytes(33), "is damaged; expected 55 bytes"),
+}
+
+
+@pytest.mark.parametrize(("content", "what"), WRONG_KEYS.values(), ids=WRONG_KEYS)
+def test_what_is_no_network_key_is_named(cli, done, tmp_path, content, what):
+    alice, _ = made(tmp_path / "alice")
+    done("create", home=alice)
+    line, keys = done("charter", "--draft", home=alice).strip(), tmp_path / "keys"
+    if content == "":
+        keys.mkdir()
+    elif content is not None:
+        keys.write_bytes(content)  # readable by all: which it is matters first
+    code, out, err = cli("network", "sign", line, "--keys", keys, "--home", alice, "--yes")
+    assert (code, out) == (2, "") and f"{keys}" in err and what in err, err
+    assert "chmod" not in err and "b'" not in err
+
+
 def test_who_declines_to_sign_gets_no_line(done, tmp_path):
     alice, _ = made(tmp_path / "alice")
     done("create", home=alice)
