@@ -12,6 +12,7 @@ from gossipfl.settings.gate import GateSettings
 
 __all__ = ["Evidence", "Testimony"]
 
+_INFLATED = 4
 _QUORUM = 3
 """Number of votes, including the peer's own, from which the median outvotes a single liar."""
 
@@ -30,10 +31,10 @@ class Testimony:
         Some coordinates of the model, ``[K]``.
     version : tuple of int or None
         Which version of the sender's model it was.
-    unmoved : int
-        How often in a row the sender had not moved.
-    age : int
-        The age that was credited.
+    repeats, unmoved : int
+        How often in a row the sender had not moved, and how often it claimed a newer model nevertheless.
+    claimed, age : int
+        The age that was claimed, and what was credited.
     at : float
         Time of its arrival, in seconds.
     """
@@ -44,7 +45,9 @@ class Testimony:
     loss: float
     sample: Tensor
     version: tuple[int, int] | None
+    repeats: int
     unmoved: int
+    claimed: int
     age: int
     at: float
 
@@ -107,24 +110,32 @@ class Evidence:
         """Return the median of the losses of neighbours' models with the peer's own; 0 while there are none."""
         return median([each.loss for each in self._last.values() if each.loss == each.loss] or [0.0])
 
-    def times_unmoved(
+    def times_alike(
         self,
         sender: str,
         sample: Tensor,
         own_sample: Tensor,
         *,
         version: tuple[int, int] | None,
+        claimed: int,
+        credited: int,
         bounds: GateSettings,
-    ) -> int:
-        """Count how often in a row a sender called a model newer that had not moved, this time included."""
+    ) -> tuple[int, int]:
+        """Count how often in a row a sender's model had not moved, this time included, and was called newer.
+
+        An age far beyond any support is taken for a claim that the model is newer each time it comes.
+        """
         last = self._last.get(sender)
         if last is None:
-            return 0
+            return 0, 0
         if version is not None and version == last.version:
-            return last.unmoved
+            return last.repeats, last.unmoved
         moved, apart = float((sample - last.sample).norm()), float((sample - own_sample).norm())
         matters = apart > bounds.unmoved_distance * float(own_sample.norm())
-        return last.unmoved + 1 if matters and moved < bounds.unmoved * apart else 0
+        if not matters or moved >= bounds.unmoved * apart:
+            return 0, 0
+        is_newer = claimed > last.claimed or claimed > _INFLATED * (credited + bounds.age_slack)
+        return last.repeats + 1, last.unmoved + is_newer
 
     def supported_age(
         self, claimed: int, *, own: int, sender: str, now: float, pace: float, slack: int

@@ -25,8 +25,7 @@ _SMALL_PART = 1 / 64  # of the way: of a model that nothing vouches for
 _BURST, _IN_A_BURST = 8, 1.5  # merges, among which a sender may have so many times its share
 _FEWEST_WITNESSES = 3
 _LONGEST_WAIT = 32, 10.0  # models and seconds, whichever is longer, for the first senders to be heard
-_EARLY_MODELS = 200  # before which honest models of other data may look bad several times
-_EARLY_OFFENCES = 1.25  # three doubtful models
+_EARLY_MODELS = 200  # before which honest models of other data may look bad again and again
 
 __all__ = ["Admission", "Gatekeeper"]
 
@@ -72,6 +71,8 @@ class Admission:
 class _Record:
     offences: float = 0.0
     noted_at: float = 0.0
+    doubts: float = 0.0
+    doubted_at: float = 0.0
     quarantines: int = 0
     until: float = float("-inf")
 
@@ -155,7 +156,8 @@ class Gatekeeper:
             age, own=own_age, sender=sender, now=now, pace=settings.pace, slack=settings.age_slack
         )
         loss = largest = math.nan
-        unmoved, has_learned, sample, own_sample = 0, True, self._sampled(received), self._sampled(own)
+        repeats = unmoved = 0
+        has_learned, sample, own_sample = True, self._sampled(received), self._sampled(own)
         if math.isfinite(distance):
             if losses is not None and distance > 0:
                 loss, initial = losses((own + received).div_(2))
@@ -164,7 +166,15 @@ class Gatekeeper:
                     has_learned = losses(own)[0] <= LEARNED_LOSS_SHARE * initial
                 if not evidence.has_quorum and loss >= initial:
                     credited = min(credited, own_age)  # nobody vouches for it, and it knows nothing
-            unmoved = evidence.times_unmoved(sender, sample, own_sample, version=version, bounds=settings)
+            repeats, unmoved = evidence.times_alike(
+                sender,
+                sample,
+                own_sample,
+                version=version,
+                claimed=age,
+                credited=credited,
+                bounds=settings,
+            )
             evidence.note(
                 sender,
                 Testimony(
@@ -174,7 +184,9 @@ class Gatekeeper:
                     loss=loss,
                     sample=sample,
                     version=version,
+                    repeats=repeats,
                     unmoved=unmoved,
+                    claimed=age,
                     age=credited,
                     at=now,
                 ),
@@ -194,16 +206,20 @@ class Gatekeeper:
         )
         reason, share = Reason(int(judgement.reasons[0])), float(judgement.shares[0])
         if reason.refuses:
-            is_doubtful = reason is Reason.LOSS and not (has_learned and self._has_offended(sender, now=now))
+            is_early = self._judged <= _EARLY_MODELS
+            is_doubtful = reason is Reason.LOSS and (
+                is_early or not (has_learned and self._has_offended(sender, now=now))
+            )
             if is_doubtful:  # where data are much unlike, an honest model may look so at first
                 near = settings.radius * medians[0] / distance
-                share = _DOUBTFUL_SHARE if math.isnan(near) else min(_DOUBTFUL_SHARE, near)
-            if age:  # a row of age 0 claims nothing: it is how models are asked for
+                share = self._doubt(sender, now=now)
+                share = share if math.isnan(near) else min(share, near)
+            if age and not (is_doubtful and is_early):  # age 0 claims nothing: it is how models are asked for
                 self._offend(sender, weight=_DOUBTFUL_OFFENCE if is_doubtful else 1.0, now=now)
         name, is_surplus = reason.name.lower(), False
         if share:
             part = min(self._shares.take(sender, now=now), self._bursts.take(sender, now=now))
-            if unmoved and evidence.has_quorum:
+            if repeats and evidence.has_quorum:
                 part = min(part, _SMALL_PART)  # it was merged before
             is_echo = reason is Reason.PLAUSIBLE and self._own_versions.are_echoed(
                 sample, size=received.shape[1], median_distance=float(medians[0])
@@ -240,17 +256,30 @@ class Gatekeeper:
         return rows[0, :: max(rows.shape[1] // _SAMPLED, 1)].clone()
 
     def _has_offended(self, sender: str, *, now: float) -> bool:
-        """Whether a sender was refused recently (at first: several times), or has ever been quarantined."""
+        """Whether a sender was refused recently, or has ever been quarantined."""
         record = self._records.get(sender)
         if record is None:
             return False
-        often = record.offences >= _EARLY_OFFENCES or self._judged > _EARLY_MODELS
-        return record.quarantines > 0 or (often and now - record.noted_at < _A_MOMENT)
+        return record.quarantines > 0 or (record.offences > 0 and now - record.noted_at < _A_MOMENT)
+
+    def _doubt(self, sender: str, *, now: float) -> float:
+        """Return the share of the way that a doubtful model is merged: half of the last doubtful one's."""
+        record = self._record_of(sender, now=now)
+        faded = (now - record.doubted_at) / _A_MOMENT
+        doubts = max(record.doubts - faded, 0.0)
+        record.doubts, record.doubted_at = doubts + 1, now
+        return float(max(_DOUBTFUL_SHARE * 2.0**-doubts, _SMALL_PART))
+
+    def _record_of(self, sender: str, *, now: float) -> _Record:
+        record = self._records.setdefault(sender, _Record(noted_at=now, doubted_at=now))
+        self._records.move_to_end(sender)
+        if len(self._records) > self._size:
+            self._records.popitem(last=False)
+        return record
 
     def _offend(self, sender: str, *, weight: float, now: float) -> None:
         settings = self._settings
-        record = self._records.setdefault(sender, _Record(noted_at=now))
-        self._records.move_to_end(sender)
+        record = self._record_of(sender, now=now)
         forgiven = (now - record.noted_at) / settings.forgiveness
         record.offences = max(record.offences - forgiven, 0.0) + weight
         record.noted_at = now
@@ -260,5 +289,3 @@ class Gatekeeper:
             record.quarantines += 1
             record.offences = 0.0
             self._evidence.forget(sender)
-        if len(self._records) > self._size:
-            self._records.popitem(last=False)

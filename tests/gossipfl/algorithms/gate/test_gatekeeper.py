@@ -61,9 +61,9 @@ def test_who_stays_apart_from_all_is_refused():
     node = Node()
     constant = OWN + 1.2 * NOISE[60:61] / NOISE[60].norm()
     reasons = []
-    for _ in range(5):
+    for number in range(5):
         node.hear_neighbours(times=2)
-        reasons.append(node.hear("liar", constant).reason)
+        reasons.append(node.hear("liar", constant, age=1000 + number).reason)
     assert reasons[0] == "plausible" and reasons[-1] == "unmoved"
 
 
@@ -99,16 +99,36 @@ def test_what_no_honest_model_looks_like_is_refused_from_the_first_message_on(ro
     assert {(each.reason, each.share) for each in heard} == {(reason, 0.0)}
 
 
-@pytest.mark.parametrize(("times", "doubtful", "refused"), [(1, 3, 2), (41, 1, 3)], ids=["early", "later"])
-def test_once_it_has_learned_only_the_first_are(times, doubtful, refused):
+def test_at_first_models_that_do_worse_are_merged_ever_less_and_never_refused():
     node = Node(loss=losses_of(0.1))
-    for _ in range(times):
+    node.hear_neighbours()
+    node.losses = lambda row: (0.1 if torch.equal(row, OWN) else 30.0, 2.3)
+    heard = [node.hear("peer", OWN + step / step.norm(), seconds=0.01) for step in NOISE[40:48, None]]
+    assert [round(1 / each.share) for each in heard[:3]] == [4, 8, 16]
+    assert {each.reason for each in heard} == {"loss"} and min(each.share for each in heard) > 0.0009
+    assert not node.gate.is_quarantined("peer", now=node.now)
+
+
+def test_later_only_the_first_is_merged():
+    node = Node(loss=losses_of(0.1))
+    for _ in range(41):
         node.hear_neighbours()
     node.losses = lambda row: (0.1 if torch.equal(row, OWN) else 30.0, 2.3)
     heard = [node.hear("liar", OWN + step / step.norm(), seconds=0.5) for step in NOISE[40:46, None]]
-    judged = doubtful + refused
-    assert [each.reason for each in heard] == ["loss"] * judged + ["quarantined"] * (6 - judged)
-    assert [each.is_refusal for each in heard] == [False] * doubtful + [True] * (6 - doubtful)
+    assert [each.reason for each in heard] == ["loss"] * 4 + ["quarantined"] * 2
+    assert [each.is_refusal for each in heard] == [False] + [True] * 5
+
+
+def test_who_has_not_trained_meanwhile_is_not_blamed_for_what_it_repeats():
+    node = Node()
+    node.hear_neighbours(times=2)
+    apart = step_away(40, 2)
+    heard = [node.hear("slow", apart + 1e-3 * step_away(number), age=900) for number in range(10)]
+    assert heard[0].reason == "far" or heard[0].reason == "plausible"
+    assert not any(each.is_refusal for each in heard)
+    assert max(each.share for each in heard[1:]) <= 1 / 64
+    heard = [node.hear("liar", step_away(41, 2), age=900 + number) for number in range(4)]
+    assert [each.is_refusal for each in heard] == [False, False, False, True]
 
 
 def test_a_model_of_its_own_that_is_handed_back_changes_little_and_sets_no_pace():

@@ -92,7 +92,7 @@ async def test_what_a_neighbour_sends_beyond_its_share_sets_no_pace_of_training(
         nursery.start_soon(learner.run)
         for event in range(60):  # one of four pushes six times as much as the others together
             sender = f"P{1 + event % 3}" if event % 7 == 0 else "P4"
-            learner.offer(incoming(task, value=0.1, event=event, sender=sender))
+            learner.offer(incoming(task, value=0.1 + 0.05 * event, event=event, sender=sender))
         await until(lambda: learner.state.event == 60)
         nursery.cancel_scope.cancel()
     assert all(record["trained"] == (record.get("gate") != "share") for record in records)
