@@ -144,11 +144,23 @@ def _caller(frame: FrameType | None) -> str:
 
 
 def own_generators(module: nn.Module) -> tuple[Any, ...]:
-    """Generators that a module holds among its attributes."""
+    """Generators that a module holds among its attributes, and that of the accelerator it lies on."""
     found: dict[int, Any] = {}
     for child in module.modules():
         _collect(vars(child), found, _NESTED)
-    return tuple(found.values())
+    device = next(module.parameters(), torch.empty(0)).device
+    return (*found.values(), *_generators_of(device))
+
+
+def _generators_of(device: torch.device) -> list[torch.Generator]:
+    """The default generator of an accelerator; that of the CPU is the process's own."""
+    match device.type:
+        case "cuda":
+            return [torch.cuda.default_generators[device.index or 0]]
+        case "mps":
+            return [torch.mps._get_default_mps_generator()]
+        case _:
+            return []
 
 
 def _collect(value: Any, found: dict[int, Any], depth: int) -> None:  # noqa: ANN401

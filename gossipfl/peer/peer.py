@@ -17,6 +17,7 @@ from gossipfl.network import NetworkCounters, load_or_create_identity
 from gossipfl.peer.allocator import return_large_blocks
 from gossipfl.peer.assembly import trainer_of, warn_of_lost_identity, warn_of_threads
 from gossipfl.peer.conditions import Conditions
+from gossipfl.peer.device import device_of, on_device
 from gossipfl.peer.gossip.plan import gossip_algorithm, in_full
 from gossipfl.peer.incarnation import Incarnation
 from gossipfl.peer.membership.entrance import with_introducers
@@ -82,15 +83,17 @@ class Peer:
             gossip_algorithm(resolved)  # reports mistakes now
         else:
             round_algorithm(resolved)
+        device = device_of(resolved.runtime.device)
         if is_new:
             self.home.create(settings)
         self.settings = settings = resolved
-        self.task = task or find_task(
+        task = task or find_task(
             settings.task.name,
             settings.task.options,
             metrics=settings.task.metrics,
             directory=resolved.runtime.modules,
         )
+        self.task = on_device(task, device)
         self.counters = NetworkCounters()
         self.conditions = Conditions()
         self.ready = trio.Event()

@@ -106,7 +106,8 @@ def predicted(module: nn.Module, inputs: Tensor) -> Tensor:
     """
     try:
         with torch.inference_mode():
-            outputs = module(inputs)
+            parameter = next(module.parameters(), inputs)
+            outputs = module(inputs.to(parameter.device))
     except Exception as error:
         raise InvalidTask(
             "the model does not accept these inputs",
@@ -117,7 +118,7 @@ def predicted(module: nn.Module, inputs: Tensor) -> Tensor:
         raise InvalidTask(
             "the model's outputs cannot be printed", expected="one tensor", got=type(outputs).__name__
         )
-    return outputs
+    return outputs.cpu()
 
 
 def _computation(module: nn.Module, example: Tensor, *, name: str, form: Format) -> bytes:

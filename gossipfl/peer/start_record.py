@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from gossipfl.peer.device import hardware_of
 from gossipfl.peer.gossip.events import State
 from gossipfl.peer.renewal import described
 from gossipfl.peer.store.checkpoint import Checkpoint
@@ -40,4 +41,6 @@ def start_record(
         "settings": settings.model_dump_json(),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
+        "device": str(task.device or "cpu"),
+        "hardware": hardware_of(task.device),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,6 +32,8 @@ __all__ = [
     "TaskSettings",
     "ViewSettings",
 ]
+
+_DEVICE = re.compile(r"cpu|cuda(:\d{1,3})?|mps|auto", re.ASCII)
 
 
 class TaskSettings(Table):
@@ -200,10 +203,20 @@ class RuntimeSettings(Table):
     """number of the peer, by which its batches are drawn"""
     threads: int = Field(1, gt=0)
     """number of threads that torch may use"""
+    device: str = "cpu"
+    """where the peer trains, evaluates, gates and predicts: cpu, cuda, cuda:1, mps, or auto for the first
+    accelerator that there is"""
     seed: int = Field(0, ge=0)
     """seed of the peer's choice of neighbours, with its identity"""
     modules: Path | None = None
     """directory searched first for modules of your own; the peer's home, if they stand there"""
+
+    @field_validator("device")
+    @classmethod
+    def _device(cls, name: str) -> str:
+        if not _DEVICE.fullmatch(name):
+            raise ValueError("expected cpu, cuda, cuda:N with N from 0, mps or auto")
+        return name
 
 
 class PeerSettings(Table):

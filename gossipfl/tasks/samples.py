@@ -28,6 +28,7 @@ __all__ = [
     "leaves",
     "map_leaves",
     "named_leaves",
+    "placed",
     "real_dtype",
     "signature",
     "stacked",
@@ -99,6 +100,11 @@ def take(tree: Tree, index: Any) -> Tree:  # noqa: ANN401 - whatever indexes a t
 def copied(tree: Tree) -> Tree:
     """Tree of copies, for code that may write into its arguments."""
     return map_leaves(lambda leaf: leaf.clone() if isinstance(leaf, Tensor) else leaf, tree)
+
+
+def placed(tree: Tree, device: torch.device) -> Tree:
+    """Tree with its tensors on a device, copied where they lie elsewhere."""
+    return map_leaves(lambda leaf: leaf.to(device) if isinstance(leaf, Tensor) else leaf, tree)
 
 
 def joined(trees: Sequence[Tree]) -> Tree:

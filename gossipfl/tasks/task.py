@@ -26,7 +26,7 @@ from gossipfl.tasks.loss_kinds import default_metrics
 from gossipfl.tasks.metrics import Metric
 from gossipfl.tasks.naming import name_of
 from gossipfl.tasks.objective import Objective
-from gossipfl.tasks.samples import Tree
+from gossipfl.tasks.samples import Tree, placed
 
 __all__ = ["Task"]
 
@@ -59,6 +59,9 @@ class Task:
         By default only once.
     seed : int
         Seed of the initial row, within 0 … 2**63 − 1.
+    device : torch.device, optional
+        Where models are trained and evaluated, and predict; by default where their rows lie. Rows that are given
+        and returned stay where they lie.
     start : {'common', 'independent'}
         Whether all peers start from the same initial row. Averages of independently initialised networks are
         no better than chance (McMahan et al. 2017, Fig. 1), so leave it unless that is what you study.
@@ -93,6 +96,7 @@ class Task:
     refresh_seconds: float | None = None
     seed: int = 0
     start: Literal["common", "independent"] = "common"
+    device: torch.device | None = None
 
     def __post_init__(self) -> None:
         require_fields(self)
@@ -164,6 +168,11 @@ class Task:
         """
         return made(self.model, name=self.name, seed=self.seed)
 
+    def module_on_device(self) -> nn.Module:
+        """Make a new module as `build_module` does, on the task's device."""
+        module = self.build_module()
+        return module if self.device is None else module.to(self.device)
+
     def dataset(self) -> Dataset:
         """Read this peer's own data.
 
@@ -233,7 +242,7 @@ class Task:
 
     @cached_property
     def _evaluator(self) -> Evaluator:
-        return Evaluator(self.build_module(), self.layout, self.objective, self.metrics, name=self.name)
+        return Evaluator(self.module_on_device(), self.layout, self.objective, self.metrics, name=self.name)
 
     def evaluate(self, rows: Tensor, inputs: Tree, targets: Tree) -> dict[str, Tensor]:
         """Evaluate models on samples.
@@ -258,4 +267,7 @@ class Task:
             If the module, the loss or a metric fails on the samples, compares shapes that differ, is not a number,
             or differs when it is evaluated again.
         """
-        return self._evaluator(rows, inputs, targets)
+        if self.device is None:
+            return self._evaluator(rows, inputs, targets)
+        measured = self._evaluator(rows.to(self.device), *placed((inputs, targets), self.device))
+        return {name: value.to(rows.device) for name, value in measured.items()}

@@ -123,7 +123,7 @@ class RowGradients:
         """Require that two rows together give what each gives alone."""
         row, (inputs, targets) = self._known_row, self._example
         generator = torch.Generator().manual_seed(0)
-        noise = 0.01 * torch.randn(self._layout.trainable_size, generator=generator).to(row.dtype)
+        noise = 0.01 * torch.randn(self._layout.trainable_size, generator=generator).to(row)
         other = row.clone()
         other[: self._layout.trainable_size] += noise
         rows = torch.stack([row, other])
@@ -183,7 +183,7 @@ class RowGradients:
             gradients,
             untrained,
             trainable,
-            Reached(reached, self._layout.trained_widths, everything=bool(reached.all())),
+            Reached(reached.to(rows.device), self._layout.trained_widths, everything=bool(reached.all())),
         )
 
     def together(self, rows: Tensor, inputs: Tree, targets: Tree) -> Differentiated:

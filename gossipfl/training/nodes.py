@@ -67,6 +67,12 @@ class Nodes:
             optimiser_state=self.optimiser_state[index],
         )
 
+    def on(self, device: torch.device) -> Nodes:
+        """The same nodes with rows and optimiser states on a device; counters stay where batches are drawn."""
+        if self.rows.device == device:
+            return self
+        return replace(self, rows=self.rows.to(device), optimiser_state=self.optimiser_state.to(device))
+
     def with_optimiser_state(self, size: int) -> Nodes:
         """The same nodes with optimiser states of a width: at rest, if theirs have another."""
         if self.optimiser_state.shape[1] == size:

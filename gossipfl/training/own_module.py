@@ -118,7 +118,8 @@ class OwnModule:
         if not self._is_large:
             return None, None
         is_aligned = row.data_ptr() % _ALIGNMENT == 0
-        if self._is_trusted and is_aligned and not self.wrote_parameters:
+        is_readable = row.device.type == "cpu"  # elsewhere a copy costs less than a digest
+        if self._is_trusted and is_aligned and is_readable and not self.wrote_parameters:
             return row, _digest_of(row)
         return row.clone(), None
 
@@ -196,7 +197,7 @@ class _Place:
         """Gradient as a part of a row; zeros where there is none."""
         gradient, self.tensor.grad = self.tensor.grad, None
         if gradient is None:
-            return torch.zeros(self.entry.size, dtype=dtype)
+            return torch.zeros(self.entry.size, dtype=dtype, device=self.tensor.device)
         return (gradient.to_dense() if gradient.layout != torch.strided else gradient).reshape(-1).to(dtype)
 
     def flat(self, dtype: torch.dtype) -> Tensor:

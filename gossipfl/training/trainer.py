@@ -15,7 +15,7 @@ from gossipfl.errors import IncompatibleModel, InvalidPartition, SettingError
 from gossipfl.rows import Layout, to_row
 from gossipfl.tasks import Task
 from gossipfl.tasks.failures import training_failures_named
-from gossipfl.tasks.samples import Tree, count, signature, stacked
+from gossipfl.tasks.samples import Tree, count, placed, signature, stacked
 from gossipfl.training.augmentation import Transform, require_repeatable, transformed
 from gossipfl.training.batches import batch_positions, draw_seeds
 from gossipfl.training.data import NodeData
@@ -41,6 +41,7 @@ class Trainer:
     settings: TrainingSettings
     gradients: RowGradients
     transform: Transform | None = None
+    device: torch.device | None = None
 
     @classmethod
     def of(
@@ -63,9 +64,11 @@ class Trainer:
         example = data.at(data.indices[:smallest])
         if task.transform is not None:
             example = require_repeatable(task.transform, example)
+        if task.device is not None:
+            example = placed(example, task.device)
         objective = task.objective
         gradients = row_gradients(
-            task.build_module(),
+            task.module_on_device(),
             task.layout,
             objective,
             example=example,
@@ -75,7 +78,7 @@ class Trainer:
             initial_row=partial(_initial_row, task, dtype),
         )
         objective.require_classes(data.targets)
-        return cls(task.layout, data, settings, gradients, task.transform)
+        return cls(task.layout, data, settings, gradients, task.transform, task.device)
 
     @cached_property
     def traceable(self) -> bool:
@@ -146,10 +149,12 @@ class Trainer:
         if count < 1:
             raise SettingError("training takes steps", expected="at least 1", got=count)
         with training_failures_named():
+            placed_nodes = self._on_device(nodes)
+            total = total.to(placed_nodes.rows.device)
             for _ in range(count):
-                nodes, losses = self._step(nodes, owners)
+                placed_nodes, losses = self._step(placed_nodes, owners)
                 total += losses
-        return nodes, total / count
+        return placed_nodes.on(nodes.rows.device), (total / count).to(nodes.rows.device)
 
     def gradient(self, nodes: Nodes, owners: NDArray[np.int64]) -> tuple[Nodes, Tensor]:
         """Evaluate the gradient of each node's next batch, and leave the parameters alone.
@@ -176,8 +181,13 @@ class Trainer:
             return nodes, nodes.rows.new_zeros(0, self.layout.trainable_size)
         self._require_owners(nodes, owners)
         with training_failures_named():
-            found = self._gradients(nodes, owners)
-        return self._seen(nodes, found), self._regularised(found)
+            at_work = self._on_device(nodes)
+            found = self._gradients(at_work, owners)
+        device = nodes.rows.device
+        return self._seen(at_work, found).on(device), self._regularised(found).to(device)
+
+    def _on_device(self, nodes: Nodes) -> Nodes:
+        return nodes if self.device is None else nodes.on(self.device)
 
     def learning_rates(self, nodes: Nodes) -> Tensor:
         """Step sizes of the nodes' next steps, from their ages or steps: ``[B, 1]``, of the rows' dtype."""
@@ -251,7 +261,7 @@ class Trainer:
             found.trainable,
             self._regularised(found, spend=spend),
             nodes.optimiser_state,
-            rates=self.learning_rates(nodes),
+            rates=self.learning_rates(nodes).to(nodes.rows.device),
             reached=found.reached,
             spend=spend,
         )
@@ -313,7 +323,7 @@ class Trainer:
             untrained=rows.new_empty(len(nodes), self.layout.size - width),
             trainable=rows[:, :width].clone() if self.gradients.changes_parameters else rows[:, :width],
             reached=Reached(
-                torch.ones(len(nodes), len(self.layout.trained_widths), dtype=torch.bool),
+                rows.new_ones(len(nodes), len(self.layout.trained_widths), dtype=torch.bool),
                 self.layout.trained_widths,
             ),
         )
@@ -339,14 +349,15 @@ class Trainer:
         if self.gradients.draws or row_by_row:
             seeds = draw_seeds(seed=self.settings.seed, nodes=numbers, steps=steps)
         if not row_by_row:
-            return self.gradients(nodes.rows, *self.data.gather(owners, positions), seeds)
+            inputs, targets = placed(self.data.gather(owners, positions), nodes.rows.device)
+            return self.gradients(nodes.rows, inputs, targets, seeds)
         batches = [self._batch(owners[b : b + 1], positions[b : b + 1], seeds[b]) for b in range(len(owners))]
         if len({(count(batch), signature(batch)) for batch in batches}) == 1:
-            inputs, targets = stacked(batches)
+            inputs, targets = placed(stacked(batches), nodes.rows.device)
             return self.gradients(nodes.rows, inputs, targets, seeds)
         each = []
         for b, batch in enumerate(batches):  # sequences padded to other lengths
-            inputs, targets = stacked([batch])
+            inputs, targets = placed(stacked([batch]), nodes.rows.device)
             each.append(self.gradients(nodes.rows[b : b + 1], inputs, targets, seeds[b : b + 1]))
         return concatenated(each)
 
@@ -357,4 +368,4 @@ class Trainer:
 
 
 def _initial_row(task: Task, dtype: torch.dtype) -> Tensor:
-    return to_row(task.build_module(), task.layout).to(dtype)
+    return to_row(task.build_module(), task.layout).to(task.device, dtype)

@@ -129,7 +129,7 @@ def _changes_large(
 ) -> bool:
     """Whether parameters that are far from the initial ones are changed: clamped, or scaled to a norm."""
     width, large = layout.trainable_size, row.clone()
-    generator = torch.Generator().manual_seed(0)
+    generator = torch.Generator(row.device).manual_seed(0)
     large[:width].normal_(std=_LARGE, generator=generator)
     try:
         with seeded(0):

@@ -23,13 +23,12 @@ from sims.errors import NotSimulable
 from sims.replay.departure import Departure
 from sims.replay.history import History, Step
 from sims.replay.learning import Learning, Learnings, pooled_data
-from sims.replay.lives import Life, Version
+from sims.replay.lives import LOSS_TOLERANCE, Life, Version
 from sims.replay.sending import Senders
 
 __all__ = ["replay_batched"]
 
 _MOST_NUMBERS = 2**25  # of a wave's rows: some of them exist a few times while it is computed
-_LOSS_TOLERANCE = 1e-4
 
 
 def replay_batched(
@@ -206,7 +205,7 @@ class _Run:
         """Remember the first training whose outcome differs from the record."""
         recorded = np.array([step.event.loss if step.event else np.nan for step in chosen])
         here = losses.double().numpy()
-        for index in np.flatnonzero(np.abs(here - recorded) > _LOSS_TOLERANCE * np.abs(recorded)):
+        for index in np.flatnonzero(np.abs(here - recorded) > LOSS_TOLERANCE * np.abs(recorded)):
             if self.departure is None or numbers[index] < self.departure.number:
                 version, there = chosen[index].version, float(recorded[index])
                 self.departure = Departure(version, int(numbers[index]), "loss", there, float(here[index]))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated, Final, NamedTuple
 
 from pydantic import BeforeValidator, Field, ValidationError
 
@@ -17,6 +17,7 @@ from gossipfl.settings import PeerSettings
 from sims.replay.errors import TornRecords
 
 __all__ = [
+    "LOSS_TOLERANCE",
     "Event",
     "Exchange",
     "Life",
@@ -27,6 +28,7 @@ __all__ = [
     "first_mistake",
     "record_lines",
     "required_whole",
+    "rounded_otherwise",
 ]
 
 NanIfNull = Annotated[float, BeforeValidator(lambda value: float("nan") if value is None else value)]
@@ -136,6 +138,10 @@ class Life:
     """Threads torch used."""
     torch: str
     """Version of torch."""
+    device: str = "cpu"
+    """Where models were computed; older records do not say it, and mean the CPU."""
+    hardware: str | None = None
+    """Name of the accelerator, if that was one."""
     first: Annotated[int, Field(alias="event")]
     """Number of the event before its first one."""
     data: tuple[RecordedData, ...]
@@ -161,6 +167,15 @@ class Life:
     def event(self, number: int) -> Event:
         """The event of this number."""
         return self.events[number - self.first - 1]
+
+
+LOSS_TOLERANCE: Final = 1e-4
+"""Relative difference of losses that rounding may cause."""
+
+
+def rounded_otherwise(lives: Iterable[Life]) -> bool:
+    """Return whether any start computed on an accelerator: models replayed on the CPU differ in last digits."""
+    return any(life.device != "cpu" for life in lives)
 
 
 def record_lines(paths: Iterable[Path]) -> Iterator[tuple[Path, int, bytes]]:

@@ -15,7 +15,7 @@ from sims.replay.departure import Departure
 from sims.replay.errors import MissingCheckpoint
 from sims.replay.history import history_of
 from sims.replay.learning import Learnings
-from sims.replay.lives import Life, RecordedPeer, Version
+from sims.replay.lives import Life, RecordedPeer, Version, rounded_otherwise
 from sims.replay.peer_records import read_peers
 from sims.replay.report import ReplayReport, compare
 from sims.replay.round_records import learned_in_rounds
@@ -39,9 +39,10 @@ def replay(
         Homes of all peers of a network; peers may still be running.
     batched : bool
         False: event after event, with the functions, batches and threads of the peers; on the same machine
-        every bit comes out again. True: many events at once, as simulations are computed.
+        every bit of a run on the CPU comes out again. True: many events at once, as simulations are computed.
     tolerance : float
-        Batched only: largest difference of a parameter, relative to the row's largest.
+        Largest difference of a parameter, relative to the row's largest: where it is batched, or a peer computed
+        on an accelerator, since a replay is computed on the CPU.
 
     Returns
     -------
@@ -84,7 +85,7 @@ def replay(
         events = Counter(step.life.peer for step in history.steps if step.event is not None)
         lives, steps, left_out = history.lives, len(history.steps), history.left_out
     seconds = time.perf_counter() - began
-    allowed = tolerance if batched else 0.0
+    allowed = tolerance if batched or rounded_otherwise(lives) else 0.0
     return ReplayReport(
         batched=batched,
         tolerance=allowed,
@@ -102,7 +103,7 @@ def replay(
             )
             for peer in peers
         ),
-        notes=tuple(_notes(lives, departure, events=steps, batched=batched)),
+        notes=tuple(_notes(lives, departure, events=steps, batched=batched, tolerance=allowed)),
     )
 
 
@@ -115,8 +116,16 @@ def _checkpoint(peer: RecordedPeer, learnings: Learnings) -> Checkpoint | None:
     )
 
 
-def _notes(lives: Sequence[Life], departure: Departure | None, *, events: int, batched: bool) -> list[str]:
+def _notes(
+    lives: Sequence[Life], departure: Departure | None, *, events: int, batched: bool, tolerance: float
+) -> list[str]:
     notes = []
+    devices = sorted({f"{life.device} ({life.hardware})" for life in lives if life.device != "cpu"})
+    if devices:
+        notes.append(
+            f"peers computed on {', '.join(devices)}, and this replay on the CPU, which rounds otherwise: models "
+            f"agree within {tolerance:g} of their largest parameter, not bit for bit."
+        )
     if departure is not None:
         reason = (
             "Until there losses agreed to 1e-4: an input of a ReLU so close to 0 that rounding decided does "

@@ -20,15 +20,13 @@ from sims.engine.workers import torch_threads
 from sims.replay.departure import Departure
 from sims.replay.errors import TornRecords
 from sims.replay.learning import Learnings
-from sims.replay.lives import RecordedPeer, Version
+from sims.replay.lives import LOSS_TOLERANCE, RecordedPeer, Version, rounded_otherwise
 from sims.replay.round_records import Mix
 from sims.replay.round_starts import Key, Running, Starts
 from sims.replay.round_units import Unit
 from sims.replay.sending import recorded_normals
 
 __all__ = ["replay_rounds"]
-
-_LOSS_TOLERANCE = 1e-4
 
 
 def replay_rounds(
@@ -83,6 +81,7 @@ class _Replay:
         self._targets, self._batched = targets, batched
         self._starts = Starts(peers, learnings, targets)
         self._lives = self._starts.lives
+        self._rounds_otherwise = batched or rounded_otherwise(each.life for each in self._lives.values())
         self.rounds: Counter[str] = Counter()
         self.batches = 0
         self.departure: Departure | None = None
@@ -204,8 +203,8 @@ class _Replay:
                     expected=f"age {recorded.age}, step {recorded.step}",
                     got=f"age {int(each.nodes.ages[0])}, step {int(each.nodes.steps[0])}",
                 )
-            if self._batched:
-                left = abs(loss - recorded.loss) > _LOSS_TOLERANCE * abs(recorded.loss)
+            if self._rounds_otherwise:
+                left = abs(loss - recorded.loss) > LOSS_TOLERANCE * abs(recorded.loss)
             else:
                 left = row_digest(each.nodes) != recorded.digest
             if left and self.departure is None:

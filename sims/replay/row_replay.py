@@ -18,7 +18,7 @@ from sims.replay.departure import Departure
 from sims.replay.errors import TornRecords
 from sims.replay.history import History, Step
 from sims.replay.learning import Learning, Learnings
-from sims.replay.lives import Version
+from sims.replay.lives import LOSS_TOLERANCE, Version, rounded_otherwise
 from sims.replay.sending import Senders
 
 __all__ = ["replay_rows"]
@@ -48,6 +48,7 @@ def replay_rows(history: History, learnings: Learnings) -> tuple[dict[Version, N
     kept: dict[Version, Nodes] = {}
     current: dict[tuple[str, int], Nodes] = {}
     departure: Departure | None = None
+    tolerance = LOSS_TOLERANCE if rounded_otherwise(history.lives) else 0.0
     senders = Senders(history.lives)
     with torch_threads(None), torch.no_grad():
         for number, step in enumerate(history.steps):
@@ -61,8 +62,10 @@ def replay_rows(history: History, learnings: Learnings) -> tuple[dict[Version, N
             else:
                 begun = kept[step.begun] if step.begun is not None else None
                 nodes, loss = _computed(step, learning, current[version[:2]], source, begun, senders=senders)
-                if departure is None and loss != step.event.loss and not math.isnan(loss + step.event.loss):
-                    departure = Departure(version, number, "loss", step.event.loss, loss)
+                recorded = step.event.loss
+                differs = loss != recorded and not math.isnan(loss + recorded)
+                if departure is None and differs and not abs(loss - recorded) <= tolerance * abs(recorded):
+                    departure = Departure(version, number, "loss", recorded, loss)
             for read in step.reads:
                 reads[read] -= 1
                 if not reads[read]:

@@ -95,7 +95,7 @@ class Predictor:
         began = time.perf_counter()
         state = self._learner.state
         if self._module is None:
-            self._module = self._task.build_module().eval()
+            self._module = self._task.module_on_device().eval()
         if self._loaded is not state:
             load_row(self._module, self._task.layout, state.nodes.rows[0])
             self._loaded = state

@@ -376,6 +376,30 @@ def test_samples_of_different_shapes_are_not_batched(tmp_path):
         replay(places, batched=True)
 
 
+def rounded(records, by):
+    """Records of a start on a GPU, whose losses were rounded otherwise."""
+    losses = {id(each): each["loss"] for each in records if each.get("loss")}
+    start = {**records[0], "device": "cuda:0", "hardware": "a GPU"}
+    return [
+        start,
+        *(
+            {**each, "loss": losses[id(each)] * (1 + by)} if id(each) in losses else each
+            for each in records[1:]
+        ),
+    ]
+
+
+def test_a_run_on_a_gpu_is_replayed_within_a_tolerance_that_is_named(copies):
+    rewrite(copies[0] / "records/000001.jsonl", lambda records: rounded(records, 1e-6))
+    report = replay(copies)
+    assert (report.tolerance, report.equal) == (1e-4, True)
+    [note] = report.notes
+    assert "peers computed on cuda:0 (a GPU), and this replay on the CPU" in note
+    assert "agree within 0.0001 of their largest parameter, not bit for bit" in note
+    rewrite(copies[0] / "records/000001.jsonl", lambda records: rounded(records, 1e-3))
+    assert any("the replay left the run" in note for note in replay(copies).notes)
+
+
 def test_rows_are_computed_with_the_threads_of_the_peer(copies, monkeypatch):
     for home in copies:
         for path in (home / "records").glob("*.jsonl"):
