@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from statistics import median
 
 from torch import Tensor
@@ -13,6 +16,10 @@ from gossipfl.settings.gate import GateSettings
 __all__ = ["Evidence", "Testimony"]
 
 _INFLATED = 4
+# Those that answered this node, which chose them at random: they cannot become many by pushing more often.
+_ANSWERS = 2
+_LEAST_ANSWERERS = 4
+_PART_OF_OTHERS = 0.2  # of all votes on ages, if enough have answered
 _QUORUM = 3
 """Number of votes, including the peer's own, from which the median outvotes a single liar."""
 
@@ -35,6 +42,8 @@ class Testimony:
         How often in a row the sender had not moved, and how often it claimed a newer model nevertheless.
     claimed, age : int
         The age that was claimed, and what was credited.
+    answers : int
+        Number of exchanges begun by this node that the neighbour has answered.
     at : float
         Time of its arrival, in seconds.
     """
@@ -49,7 +58,13 @@ class Testimony:
     unmoved: int
     claimed: int
     age: int
+    answers: int
     at: float
+
+    @property
+    def is_answerer(self) -> bool:
+        """Whether it has answered several times, when this node asked it."""
+        return self.answers >= _ANSWERS
 
 
 class Evidence:
@@ -142,8 +157,10 @@ class Evidence:
     ) -> int:
         """Credit a claimed age as far as others support it.
 
-        With a quorum, at most a little over the third quartile of the others' ages or over the node's own age,
-        so that a quarter of them may lie without effect. Without one, at most what the fastest plausible pace
+        With a quorum, at most a little over the third quartile of the others' ages or over the node's own age, so
+        that a quarter of them may lie without effect. Once several have answered this node repeatedly, all others
+        together have a fifth of the votes, and are credited no more than that quartile: identities used once can
+        neither hold ages back nor drive them up. Without a quorum, at most what the fastest plausible pace
         explains since the sender was last heard.
 
         Parameters
@@ -164,17 +181,30 @@ class Evidence:
         -------
         int
         """
-        others = [each.age for name, each in self._last.items() if name != sender]
-        if len(others) + 1 >= _QUORUM:
-            votes = sorted([own, *others])
-            supported = votes[3 * (len(votes) - 1) // 4]
-            return min(claimed, max(own, supported + _at_most(slack, beyond=supported)))
+        others = [each for name, each in self._last.items() if name != sender]
         last = self._last.get(sender)
+        if len(others) + 1 >= _QUORUM:
+            answerers = sum(each.is_answerer for each in others)
+            is_stranger = answerers >= _LEAST_ANSWERERS and not (last is not None and last.is_answerer)
+            supported = _third_quartile(own, others, answerers=answerers)
+            beyond = 0 if is_stranger else _at_most(slack, beyond=supported)
+            return min(claimed, max(own, supported + beyond))
         if last is None:
-            supported = max([own, *others])
+            supported = max([own, *(each.age for each in others)])
             return min(claimed, supported + _at_most(int(pace), beyond=supported))
         return min(claimed, max(own, last.age) + int(pace * max(now - last.at, 0.0)))
 
 
 def _at_most(steps: int, *, beyond: int) -> int:
     return min(steps, 1 + beyond // 4)
+
+
+def _third_quartile(own: int, others: Sequence[Testimony], *, answerers: int) -> int:
+    """Return the third quartile of ages, to which strangers contribute a fifth at most if there are answerers."""
+    strangers, weight = len(others) - answerers, 1.0
+    if answerers >= _LEAST_ANSWERERS and strangers:
+        weight = min(1.0, _PART_OF_OTHERS / (1 - _PART_OF_OTHERS) * (answerers + 1) / strangers)
+    votes = sorted([(own, 1.0), *((each.age, 1.0 if each.is_answerer else weight) for each in others)])
+    below = 0.75 * (sum(each for _, each in votes) - 1)
+    reached = list(accumulate(each for _, each in votes))
+    return votes[bisect_right(reached, below)][0]

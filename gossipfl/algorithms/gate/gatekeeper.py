@@ -119,6 +119,7 @@ class Gatekeeper:
         age: int,
         now: float,
         version: tuple[int, int] | None = None,
+        is_answer: bool = False,
         losses: Callable[[Tensor], tuple[float, float]] | None = None,
         neighbours: int = 0,
     ) -> Admission:
@@ -136,6 +137,8 @@ class Gatekeeper:
             Seconds, of a clock that does not jump.
         version : tuple of int, optional
             Which version of the sender's model it is; the same one again is neither news nor an offence.
+        is_answer : bool, optional
+            Whether this node has chosen the sender, and asked it.
         losses : callable, optional
             Returns the loss of a row on the peer's own samples, and that of the initial row.
         neighbours : int
@@ -175,6 +178,7 @@ class Gatekeeper:
                 credited=credited,
                 bounds=settings,
             )
+            last = evidence.last(sender)
             evidence.note(
                 sender,
                 Testimony(
@@ -188,6 +192,7 @@ class Gatekeeper:
                     unmoved=unmoved,
                     claimed=age,
                     age=credited,
+                    answers=(0 if last is None else last.answers) + is_answer,
                     at=now,
                 ),
             )

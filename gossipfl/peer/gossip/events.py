@@ -28,6 +28,8 @@ class Incoming:
         Number of the message since the sender's start, which determines the codec's random draws.
     codec : str
         Codec that it was sent with; a replay must lose the same precision.
+    is_answer : bool
+        Whether it answers an exchange that this peer began.
     begun : State, optional
         For an answer: this peer's own model that was sent with the request.
     chosen_age : int, optional
@@ -40,6 +42,7 @@ class Incoming:
     sequence: int
     event: int
     codec: str
+    is_answer: bool = False
     begun: State | None = None
     chosen_age: int | None = None
 

@@ -306,7 +306,7 @@ class Gossip:
                 )
                 received = header.event
                 room.release()
-                if is_new and not self._take(replace(_incoming(peer_id, reply), begun=begun)):
+                if is_new and not self._take(replace(_incoming(peer_id, reply), begun=begun, is_answer=True)):
                     outcome = "mailbox_full"
         except PeerBusy as error:
             outcome = error.counter()

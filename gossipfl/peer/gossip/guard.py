@@ -88,7 +88,14 @@ class Guard:
         return self._gatekeeper.is_quarantined(peer_id, now=self._clock())
 
     def admit(
-        self, nodes: Nodes, *, sender: str, version: tuple[int, int], shared: Tensor, age: int
+        self,
+        nodes: Nodes,
+        *,
+        sender: str,
+        version: tuple[int, int],
+        shared: Tensor,
+        age: int,
+        is_answer: bool,
     ) -> Admission:
         """Judge one received model.
 
@@ -102,6 +109,8 @@ class Guard:
             Shape ``[1, shared_size]``.
         age : int
             Claimed age.
+        is_answer : bool
+            Whether this peer has chosen the sender, and asked it.
         """
         size = shared.shape[1]
 
@@ -117,6 +126,7 @@ class Guard:
             age=age,
             now=self._clock(),
             version=version,
+            is_answer=is_answer,
             losses=None if self._probe is None else losses,
             neighbours=self._neighbours(),
         )

@@ -237,6 +237,7 @@ class Learner:
             version=(incoming.incarnation, incoming.event),
             shared=incoming.message.shared,
             age=int(incoming.message.ages.max()),
+            is_answer=incoming.is_answer,
         )
 
     def _train_alone(self, state: State) -> State:
