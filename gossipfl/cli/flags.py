@@ -66,11 +66,13 @@ def with_setting_flags(
                 continue
             table, key = name.split(_SEPARATOR)
             if (table, key) in _ASSIGNMENTS:
-                value = dict(parse_assignment(each) for each in value)
+                value = _assigned(value, flag_of(table, key))
             if (table, key) == ("gossip", "parameters"):
                 overrides.setdefault(table, {}).update(value)
             else:
                 overrides.setdefault(table, {})[key] = value
+        if "modules" in overrides.get("runtime", {}):
+            overrides["runtime"]["modules"] = overrides["runtime"]["modules"].absolute()
         command(**arguments, overrides=overrides)
 
     with_flags.__signature__ = signature.replace(parameters=[*own, *flags])  # type: ignore[attr-defined]
@@ -94,6 +96,19 @@ def parse_assignment(text: str) -> tuple[str, Any]:
     except tomllib.TOMLDecodeError:
         return key, value
     return key, read["value"] if set(read) == {"value"} else value
+
+
+def _assigned(texts: Sequence[str], flag: str) -> dict[str, Any]:
+    pairs = [parse_assignment(each) for each in texts]
+    values = dict(pairs)
+    twice = [key for key in values if sum(each == key for each, _ in pairs) > 1]
+    if twice:
+        raise SettingError(
+            f"{flag} gives {twice[0]!r} more than once",
+            expected="one value",
+            got=", ".join(str(value) for key, value in pairs if key == twice[0]),
+        )
+    return values
 
 
 class WithParameterFlags(TyperCommand):

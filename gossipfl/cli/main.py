@@ -16,6 +16,7 @@ import typer
 from typer.core import TyperGroup
 
 from gossipfl import __version__
+from gossipfl.cli.repeated import require_single_values
 from topology.errors import ExplainedError
 
 __all__ = ["main"]
@@ -54,6 +55,11 @@ class _SubCommands(TyperGroup):
         command = typer.main.get_command(point.load())
         command.name = cmd_name
         return command
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:  # noqa: ANN401
+        """Find the command, once its options that take one value are given once."""
+        require_single_values(self, ctx, args)
+        return super().resolve_command(ctx, args)
 
 
 _app = typer.Typer(

@@ -45,6 +45,7 @@ def init(
     from gossipfl.tasks import find_task
 
     settings = with_modules(parse_settings(overrides, source="the flags", flags=overrides), home)
+    settings = with_modules(settings, Path.cwd())  # wherever the peer is started later
     modules = settings.runtime.modules
     task = find_task(
         settings.task.name, settings.task.options, metrics=settings.task.metrics, directory=modules

@@ -209,7 +209,8 @@ class RuntimeSettings(Table):
     seed: int = Field(0, ge=0)
     """seed of the peer's choice of neighbours, with its identity"""
     modules: Path | None = None
-    """directory searched first for modules of your own; the peer's home, if they stand there"""
+    """directory searched first for modules of your own, relative to the peer's home; by default the home, or where
+    the peer was made, if they stand there"""
 
     @field_validator("device")
     @classmethod

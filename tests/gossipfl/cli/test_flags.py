@@ -29,6 +29,9 @@ RENAMED = {("task", "name"): "--task", ("task", "options"): "--option"}
 
 #: For each setting a value that is not its default, as typed, and as it must arrive.
 OTHER_VALUES = {
+    ("runtime", "device"): ("auto", "auto"),
+    ("network", "upload_mbits"): ("37", 37.0),
+    ("network", "download_mbits"): ("37", 37.0),
     ("task", "options"): ("seed=3", {"seed": 3}),
     ("task", "metrics"): ("examples.recall:macro_recall", ["examples.recall:macro_recall"]),
     ("training", "schedule"): ("cosine", "cosine"),

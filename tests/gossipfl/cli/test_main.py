@@ -8,6 +8,7 @@ import pytest
 
 from gossipfl import __version__
 from gossipfl.cli.main import main
+from tests.integration.peers import TASK
 
 LOADED = """
 import sys
@@ -91,3 +92,42 @@ def test_a_mistyped_command_is_told_what_was_meant(cli, typed, meant):
     code, _, err = cli(typed)
     assert code == 2
     assert f"Did you mean '{meant}'" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["peer", "status", "--home", "a", "--home=b"], "--home is given more than once"),
+        (["predict", "--home", "a", "--home", "b", "-"], "--home is given more than once"),
+        (
+            ["peer", "init", "--home", "a", "--task", "digits", "--task", "blobs"],
+            "--task is given more than once",
+        ),
+        (
+            ["sim", "run", "scenario.toml", "--device", "cpu", "--device", "cuda"],
+            "--device is given more than once",
+        ),
+        (
+            ["peer", "init", "--home", "a", "--option", "index=1", "--option", "index=2"],
+            "--option gives 'index' more",
+        ),
+        (
+            ["peer", "init", "--home", "a", "--gossip-merge", "UM", "--gossip-merge=MU"],
+            "gives 'merge' more than once",
+        ),
+    ],
+    ids=lambda each: " ".join(each) if isinstance(each, list) else None,
+)
+def test_an_option_of_one_value_is_taken_once(cli, arguments, said, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = cli(*arguments)
+    assert (code, out) == (2, "")
+    assert said in err
+    assert "expected one value" in err
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_option_of_several_values_may_be_repeated(cli, tmp_path):
+    flags = ["--option", "index=1", "--option", "seed=3", *["--network-listen", "/ip4/127.0.0.1/tcp/0"] * 2]
+    code, _, err = cli("peer", "init", "--home", tmp_path / "alice", "--no-try", "--task", TASK, *flags)
+    assert (code, err) == (0, "")

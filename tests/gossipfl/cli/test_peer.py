@@ -14,8 +14,9 @@ import pytest
 
 from gossipfl.network import load_identity
 from gossipfl.peer import Home
+from gossipfl.peer.saved_model import task_of_home
 from gossipfl.peer.status import PeerStatus, read_status
-from gossipfl.settings import load_settings
+from gossipfl.settings import load_settings, parse_settings, with_modules
 from tests.integration.peers import REPOSITORY, TASK, PeerProcess, quick_settings
 
 from .test_main import cli
@@ -470,3 +471,45 @@ def test_what_only_the_simulator_runs_is_refused_before_anything_is_made(cli, tm
     assert (code, out) == (2, "")
     assert re.search(said, err), err
     assert not (tmp_path / "alice").exists()
+
+
+OWN_TASK = """
+import gossipfl
+import torch
+
+def task():
+    data = gossipfl.Dataset(
+        train_inputs=torch.eye(2), train_targets=torch.tensor([0, 1]),
+        test_inputs=torch.eye(2), test_targets=torch.tensor([0, 1]),
+    )
+    return gossipfl.Task(name="own", model=lambda: torch.nn.Linear(2, 2), data=lambda: data)
+"""
+
+
+@pytest.mark.parametrize("modules", [None, "tasks"])
+def test_a_peer_made_with_a_module_of_the_current_directory_starts_anywhere(
+    cli, modules, tmp_path, monkeypatch
+):
+    """As a service does, whose directory is another."""
+    name = f"own_task_{modules}".lower()
+    place, elsewhere = tmp_path / (modules or ""), tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    place.mkdir(exist_ok=True)
+    (place / f"{name}.py").write_text(OWN_TASK)
+    monkeypatch.chdir(tmp_path)
+    flags = [] if modules is None else ["--runtime-modules", modules]
+    code, _, err = cli("peer", "init", "--home", "alice", "--task", f"{name}:task", *flags)
+    assert (code, err) == (0, "")
+    monkeypatch.chdir(elsewhere)
+    monkeypatch.delitem(sys.modules, name)
+    settings = load_settings(tmp_path / "alice/peer.toml")
+    assert settings.runtime.modules == place
+    assert task_of_home(Home(tmp_path / "alice")).name == "own"
+
+
+def test_relative_modules_are_relative_to_the_home(cli, tmp_path, monkeypatch):
+    home = tmp_path / "alice"
+    assert cli("peer", "init", "--home", home, "--no-try")[0] == 0
+    monkeypatch.chdir(tmp_path)
+    settings = parse_settings({"runtime": {"modules": "own"}}, source="a test")
+    assert with_modules(settings, home).runtime.modules == home / "own"

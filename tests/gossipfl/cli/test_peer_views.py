@@ -75,7 +75,7 @@ def test_two_homes_are_refused_by_name(cli, tmp_path):
     for given in (["--home", "a", "--home", "b"], ["--home=a", "--home", "b"]):
         code, out, err = cli("peer", "status", *given)
         assert (code, out) == (2, "")
-        assert "--home is given more than once; expected one home; got 2" in err
+        assert "--home is given more than once; expected one value; got a, b" in err
 
 
 def test_a_suspended_peer_is_silent_and_the_status_says_why(cli, tmp_path):
