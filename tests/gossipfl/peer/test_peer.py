@@ -317,7 +317,16 @@ def test_what_is_set_of_the_network_reaches_it():
     for name, value in {**values, **seconds}.items():
         assert getattr(limits, name) == value
     assert limits.exchange_seconds == 8.0
-    elsewhere = {"listen", "announce", "bootstrap", "allow", "relay", "offer_relay"}
+    elsewhere = {
+        "listen",
+        "announce",
+        "bootstrap",
+        "allow",
+        "relay",
+        "offer_relay",
+        "upload_mbits",
+        "download_mbits",
+    }
     assert set(values) | set(seconds) | elsewhere == set(NetworkSettings.model_fields)
 
 
