@@ -19,7 +19,7 @@ from gossipfl.network import Identity
 from gossipfl.network.connection import Connection
 from gossipfl.network.noise.transport import LARGEST_PLAINTEXT, RecordOpener, RecordSealer
 from gossipfl.network.protocol import EXCHANGE_PROTOCOL
-from gossipfl.wire import Acknowledgement, encode
+from gossipfl.wire import Acknowledgement, Clearance, encode
 from tests.gossipfl.wire.frames import decoded
 
 from .helpers import (
@@ -65,6 +65,17 @@ async def read_exactly(stream, size):
     return data
 
 
+CLEARANCE = encode(Clearance(retry_after=0))
+
+
+async def offer(stream, frame):
+    """Send the header of a large row, and its body once that is cleared."""
+    header, *body = frame.buffers
+    await stream.write(bytes(header))
+    assert await read_exactly(stream, CLEARANCE.size) == frame_bytes(CLEARANCE)
+    await stream.write(b"".join(body))
+
+
 @in_trio
 async def test_a_stock_host_starts_exchanges_with_ours():
     reply_size = frame_size_of_acknowledgement()
@@ -73,7 +84,7 @@ async def test_a_stock_host_starts_exchanges_with_ours():
         await stock.connect(PeerInfo(ID.from_base58(host.peer_id), [multiaddr.Multiaddr(host.addresses[0])]))
         stream = await stock.new_stream(ID.from_base58(host.peer_id), [EXCHANGE_PROTOCOL])
         for sequence in range(1, 4):
-            await stream.write(frame_bytes(model_frame(LARGE, sequence=sequence)))
+            await offer(stream, model_frame(LARGE, sequence=sequence))
             reply = decoded(await read_exactly(stream, reply_size), expectation(LARGE))
             assert reply == Acknowledgement(incarnation=1, sequence=sequence)
         await stream.close()
@@ -96,7 +107,7 @@ async def test_a_stock_host_gets_a_whole_large_row_after_a_half_close():
         await stock.connect(PeerInfo(peer_id, [multiaddr.Multiaddr(host.addresses[0])]))
         for sequence in range(1, 4):
             stream = await stock.new_stream(peer_id, [EXCHANGE_PROTOCOL])
-            await stream.write(frame_bytes(model_frame(LARGE, sequence=sequence)))
+            await offer(stream, model_frame(LARGE, sequence=sequence))
             await stream.close_write()
             assert await read_exactly(stream, answer.size) == frame_bytes(answer)
             with pytest.raises(StreamEOF):
@@ -106,12 +117,15 @@ async def test_a_stock_host_gets_a_whole_large_row_after_a_half_close():
 @in_trio
 async def test_ours_starts_exchanges_with_a_stock_host():
     stock = new_host(key_pair=create_new_key_pair())
-    frame = frame_bytes(model_frame(LARGE))
+    sent = model_frame(LARGE)
+    frame, header = frame_bytes(sent), len(sent.buffers[0])
     received = []
 
     async def answer(stream):
         while True:
-            received.append(await read_exactly(stream, len(frame)))
+            offered = await read_exactly(stream, header)
+            await stream.write(frame_bytes(CLEARANCE))
+            received.append(offered + await read_exactly(stream, len(frame) - header))
             await stream.write(frame_bytes(encode(Acknowledgement(incarnation=1, sequence=len(received)))))
 
     stock.set_stream_handler(EXCHANGE_PROTOCOL, answer)
