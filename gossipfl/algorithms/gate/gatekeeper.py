@@ -196,6 +196,7 @@ class Gatekeeper:
                     at=now,
                 ),
             )
+        is_first = self._awaits_others(neighbours, now=now)
         medians = evidence.medians(own_norm=float(comparison.own_norms[0]))
         distances, angles, norms = (torch.tensor([each], dtype=torch.float64) for each in medians)
         judgement = judge(
@@ -205,7 +206,8 @@ class Gatekeeper:
             median_norms=norms,
             losses=torch.tensor([loss], dtype=torch.float64),
             largest_losses=torch.tensor([largest], dtype=torch.float64),
-            unmoved=torch.tensor([unmoved]),
+            # After a long absence it is this node that is apart: only others can tell.
+            unmoved=torch.tensor([0 if is_first else unmoved]),
             young=torch.tensor([age <= _YOUNG_SHARE * own_age and own_age > 0]),
             bounds=settings,
         )
@@ -229,7 +231,6 @@ class Gatekeeper:
             is_echo = reason is Reason.PLAUSIBLE and self._own_versions.are_echoed(
                 sample, size=received.shape[1], median_distance=float(medians[0])
             )
-            is_first = self._awaits_others(neighbours, now=now)
             if is_echo or is_first:
                 name = "echo" if is_echo else "first"
                 part, credited = min(part, _SMALL_PART), min(credited, own_age)

@@ -161,14 +161,24 @@ def test_until_three_have_been_heard_models_are_merged_a_small_part_of_the_way()
     node.neighbours = 7
     first = [node.hear("liar", step_away(40, 5), age=2**40, seconds=0.1) for _ in range(4)]
     first.append(node.hear("peer 0", step_away(1), age=6))
-    assert {(each.reason, each.share, each.age, each.is_surplus) for each in first[:3]} == {
+    assert {(each.reason, each.share, each.age, each.is_surplus) for each in first[:4]} == {
         ("first", 1 / 64, 5, False)
     }
-    assert [each.reason for each in first[3:]] == ["unmoved", "first"]
+    assert first[4].reason == "first"
     assert [node.hear(f"peer {number}", step_away(number), age=6).reason for number in (1, 2)] == [
         "plausible"
     ] * 2
     assert node.hear("another liar", step_away(41, 5), age=2**40).reason == "far"
+    assert node.hear("liar", step_away(40, 5), age=2**40).reason == "unmoved"
+
+
+def test_after_a_long_absence_a_node_does_not_blame_the_first_that_it_hears():
+    node = Node(own=step_away(42, 6), age=100)
+    node.neighbours = 7
+    fast = [node.hear("fast", step_away(1, 0.01), age=1000 + event, seconds=0.25) for event in range(6)]
+    assert {each.reason for each in fast} == {"first"}
+    others = [node.hear(f"peer {number}", step_away(number, 0.01), age=1000) for number in (2, 3)]
+    assert not any(each.is_refusal for each in [*others, node.hear("fast", step_away(1, 0.01), age=1010)])
 
 
 @pytest.mark.parametrize(("neighbours", "small"), [(2, 0), (3, 40)])
