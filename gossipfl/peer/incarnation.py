@@ -257,6 +257,7 @@ class Incarnation:
                 task=self.task,
                 learner=self.learner,
                 metrics=lambda: self.housekeeping.metrics,
+                period=self.settings.estimates.period,
             )
         if self.settings.page.enabled:
             self._page = await open_page(self)

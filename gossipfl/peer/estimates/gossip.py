@@ -1,4 +1,4 @@
-"""Gossip of reports: every second a member tells another one which reports it knows, and both learn more."""
+"""Gossip of reports: twelve times a period a member tells another which reports it knows, and both learn more."""
 
 from __future__ import annotations
 
@@ -32,8 +32,7 @@ logger = logging.getLogger(__name__)
 _log = limited_logger(__name__)
 
 ESTIMATES_PROTOCOL: Final = "/gossipfl/estimates/1.0.0"
-EPOCH_SECONDS: Final = 10.0
-_TICK_SECONDS: Final = 1.0
+_TICKS: Final = 12  # of an epoch
 _EXCHANGE_SECONDS: Final = 5.0
 _LIMITS: Final = ServiceLimits(
     streams_per_peer=2,
@@ -55,6 +54,8 @@ class ReportGossip:
         Owner of the model.
     metrics : callable
         Returns the metrics of the latest evaluation; empty before the first.
+    period : float
+        Seconds of an epoch, for which an estimate is made.
     clock : callable, optional
         Returns seconds since 1970.
     """
@@ -64,6 +65,7 @@ class ReportGossip:
     task: Task
     learner: Learning
     metrics: Callable[[], Mapping[str, float]]
+    period: float
     clock: Callable[[], float] = time.time
 
     def __post_init__(self) -> None:
@@ -92,10 +94,10 @@ class ReportGossip:
                 others = sorted(self.host.connected())
                 if others:
                     nursery.start_soon(self._exchange, self._random.choice(others), epoch)
-                await trio.sleep(_TICK_SECONDS * self._random.uniform(0.5, 1.5))
+                await trio.sleep(self.period / _TICKS * self._random.uniform(0.5, 1.5))
 
     def _epoch(self) -> int:
-        return max(0, int(self.clock() / EPOCH_SECONDS))
+        return max(0, int(self.clock() / self.period))
 
     def _sample(self, epoch: int) -> Sample | None:
         """Return the sample of an epoch, and forget those of earlier ones; None if the epoch is not about now."""

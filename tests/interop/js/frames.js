@@ -7,6 +7,8 @@ const PREAMBLE_BYTES = 24
 const INCARNATION = Math.floor(Date.now() / 1000) // counts this program's starts
 export const MODEL = 1
 export const ACKNOWLEDGEMENT = 2
+export const CLEARANCE = 8
+const OFFERED_BYTES = 65_536
 
 export async function frame (kind, fields, body = new Uint8Array()) {
   const header = encode(fields, { useBigInt64: true })
@@ -39,8 +41,15 @@ export async function model ({ task, layout, row, age, sequence, wantsAnswer }) 
   }, body)
 }
 
-// Yields the frames of a stream until the other side ends its half.
-export async function * framesOf (stream) {
+// Where the body of a frame begins, if it must be cleared before it is sent.
+export function offeredAt (bytes) {
+  const view = new DataView(bytes.buffer, bytes.byteOffset)
+  return view.getBigUint64(16, true) > OFFERED_BYTES ? PREAMBLE_BYTES + view.getUint32(8, true) : undefined
+}
+
+// Yields the frames of a stream until the other side ends its half, and clears those that are offered.
+export async function * framesOf (stream, clear = async () => {}) {
+  let isCleared = false
   let pieces = []
   let held = 0
   let wanted = PREAMBLE_BYTES
@@ -53,9 +62,14 @@ export async function * framesOf (stream) {
       const headerEnd = PREAMBLE_BYTES + view.getUint32(8, true)
       wanted = headerEnd + Number(view.getBigUint64(16, true))
       pieces = [bytes]
+      if (!isCleared && offeredAt(bytes) !== undefined) {
+        isCleared = true
+        await clear()
+      }
       if (held < wanted) {
         continue
       }
+      isCleared = false
       yield await read(bytes.subarray(0, wanted), headerEnd)
       pieces = [bytes.subarray(wanted)]
       held -= wanted

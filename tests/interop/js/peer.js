@@ -10,7 +10,7 @@ import { tcp } from '@libp2p/tcp'
 import { yamux } from '@libp2p/yamux'
 import { multiaddr } from '@multiformats/multiaddr'
 import { createLibp2p } from 'libp2p'
-import { ACKNOWLEDGEMENT, frame, framesOf, model } from './frames.js'
+import { ACKNOWLEDGEMENT, CLEARANCE, frame, framesOf, model, offeredAt } from './frames.js'
 
 const PROTOCOL = '/gossipfl/exchange/1.0.0'
 
@@ -25,7 +25,8 @@ let handled = 0
 
 // Answers with the very row that came, or with an acknowledgement, until the other side ends the stream.
 async function answer (stream) {
-  for await (const { fields, body } of framesOf(stream)) {
+  const clear = async () => send(stream, await frame(CLEARANCE, { retry_after: 0 }))
+  for await (const { fields, body } of framesOf(stream, clear)) {
     handled += 1
     const { task, layout, incarnation, sequence } = fields
     const row = new Float32Array(body.buffer.slice(body.byteOffset, body.byteOffset + body.length))
@@ -61,12 +62,22 @@ const commands = {
     const stream = await host.dialProtocol(multiaddr(address), PROTOCOL)
     const row = new Float32Array(size).fill(value)
     const bytes = Buffer.from(task, 'hex')
-    await send(stream, await model({ task: bytes, layout: Buffer.from(layout, 'hex'), row, age, sequence, wantsAnswer }))
+    const request = await model({ task: bytes, layout: Buffer.from(layout, 'hex'), row, age, sequence, wantsAnswer })
+    const frames = framesOf(stream)
+    const body = offeredAt(request)
+    await send(stream, request.subarray(0, body))
+    if (body !== undefined) {
+      const { value } = await frames.next()
+      if (value.kind !== CLEARANCE || Number(value.fields.retry_after) !== 0) {
+        throw new Error(`expected a clearance, got a frame of kind ${value.kind}`)
+      }
+      await send(stream, request.subarray(body))
+    }
     if (halfClose) {
       await stream.close()
     }
     const replies = []
-    for await (const reply of framesOf(stream)) {
+    for await (const reply of frames) {
       replies.push(summary(reply))
       if (!halfClose) {
         await stream.close()

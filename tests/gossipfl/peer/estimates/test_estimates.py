@@ -173,10 +173,8 @@ def test_a_full_sample_wants_only_earlier_reports(keys, draw):
 
 
 @in_trio
-async def test_real_peers_agree_on_their_network(tmp_path, monkeypatch):
-    monkeypatch.setattr(gossip, "EPOCH_SECONDS", 2.0)
-    monkeypatch.setattr(gossip, "_TICK_SECONDS", 0.2)
-    async with network_of(tmp_path, 3) as peers:
+async def test_real_peers_agree_on_their_network(tmp_path):
+    async with network_of(tmp_path, 3, estimates={"period": 2.0}) as peers:
         with trio.fail_after(90):
             while True:
                 found = [peer.status().estimates for peer in peers]
@@ -193,7 +191,7 @@ def _opening(epoch, *, places=()):
 
 @in_trio
 async def test_hostile_openers_are_refused_and_change_nothing(tmp_path, monkeypatch):
-    monkeypatch.setattr(gossip, "_TICK_SECONDS", 1000.0)
+    monkeypatch.setattr(gossip, "_TICKS", 1e-3)  # none in time
     limits = dataclasses.replace(gossip._LIMITS, streams_per_second=100.0)
     monkeypatch.setattr(gossip, "_LIMITS", limits)
     async with network_of(tmp_path, 2) as (victim, attacker):

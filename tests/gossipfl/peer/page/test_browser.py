@@ -18,7 +18,7 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def peers(tmp_path_factory):
     directory = tmp_path_factory.mktemp("browser")
-    patient = {"network": {"silence_seconds": 60.0}}
+    patient = {"network": {"silence_seconds": 60.0}, "estimates": {"period": 5.0}}
     with PeerProcess(
         directory / "alice", quick_settings(page={"enabled": True}, **patient), forked=True
     ) as alice:

@@ -44,7 +44,7 @@ def free_port():
 
 @pytest.fixture
 def peer(tmp_path):
-    settings = quick_settings(page={"enabled": True, "port": free_port()})
+    settings = quick_settings(page={"enabled": True, "port": free_port()}, estimates={"period": 2.0})
     with PeerProcess(tmp_path / "alice", settings, forked=True) as peer:
         peer.start("--plain").until_at(step=2)
         yield peer
