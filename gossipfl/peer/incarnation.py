@@ -346,8 +346,6 @@ class Incarnation:
         except HomeError as error:
             logger.warning("%s", error)
             return
-        if self.starts_before:
-            self._note_copy("another copy of this peer seems to be running, and must be stopped")
         self._beyond = beyond
         self._nursery_scope.cancel()
 
@@ -382,8 +380,5 @@ class Incarnation:
 
     def _report_double(self, error: IdentityInUseTwice) -> None:
         self.counters.count_refused(error)
-        self._note_copy(str(error))
+        self.conditions.note("copy", str(error), seconds=LASTING_SECONDS)
         logger.warning("%s", error)
-
-    def _note_copy(self, text: str) -> None:
-        self.conditions.note("copy", text, seconds=LASTING_SECONDS)

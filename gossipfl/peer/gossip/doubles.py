@@ -11,13 +11,19 @@ from gossipfl.errors import IdentityInUseTwice
 from gossipfl.recent import RecentMap
 from gossipfl.wire import PeerDescriptor
 
-__all__ = ["LASTING_SECONDS", "Doubles"]
+__all__ = ["LASTING_SECONDS", "REMINDER_SECONDS", "STOP_ONE_COPY", "Doubles"]
 
 #: Time after the last sign until two peers are taken for one again.
 LASTING_SECONDS: Final = 900.0
+#: What the operator of a peer of which another copy is running should do.
+STOP_ONE_COPY: Final = (
+    "If this machine or the peer's home was copied, stop one of the two, and give it a new home with "
+    "`gossipfl peer init`."
+)
 # A single sign may be due to a clock set back between two starts, which the peer compensates for immediately.
 _SIGNS: Final = 3
-_REMINDER_SECONDS: Final = LASTING_SECONDS / 3
+#: Time between two reports of the same copy.
+REMINDER_SECONDS: Final = LASTING_SECONDS / 3
 _MOST: Final = 1024
 
 
@@ -66,8 +72,7 @@ class Doubles:
                     "another peer uses this peer's identity",
                     expected=f"one peer {own.peer_id}, here at {_places(own)}",
                     got=f"{count} newer announcements with its key, the last from {_places(told)}",
-                    remedy="If this machine or the peer's home was copied, stop one of the two, and give it a "
-                    "new home with `gossipfl peer init`.",
+                    remedy=STOP_ONE_COPY,
                 )
             )
 
@@ -95,7 +100,7 @@ class Doubles:
             return 0
         has_ended = now - before.seen_at > LASTING_SECONDS
         count = 1 if has_ended else before.count + 1
-        is_due = _is_due(count) or (count > _SIGNS and now - before.reported_at >= _REMINDER_SECONDS)
+        is_due = _is_due(count) or (count > _SIGNS and now - before.reported_at >= REMINDER_SECONDS)
         self._signs[peer_id] = _Signs(count, sequence, now, now if is_due else before.reported_at)
         return count if is_due else 0
 

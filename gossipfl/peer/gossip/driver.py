@@ -97,7 +97,10 @@ def take_part_in_gossip(
         kept=parts.kept,
     )
     later_starts = LaterStarts(
-        incarnation=parts.incarnation, starts_before=parts.starts_before, start_again=parts.start_again
+        incarnation=parts.incarnation,
+        starts_before=parts.starts_before,
+        start_again=parts.start_again,
+        report_double=parts.report_double,
     )
     meetings = Meetings(
         host=parts.host,
