@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from gossipfl.algorithms.gate.admission import let_in
-from gossipfl.algorithms.gate.gatekeeper import Admission, Gatekeeper
+from gossipfl.algorithms.gate.admission import Admission, Arrival, let_in
+from gossipfl.algorithms.gate.gatekeeper import Gatekeeper
 from gossipfl.algorithms.gate.judgement import LEARNED_LOSS_SHARE
 
-__all__ = ["LEARNED_LOSS_SHARE", "Admission", "Gatekeeper", "let_in"]
+__all__ = ["LEARNED_LOSS_SHARE", "Admission", "Arrival", "Gatekeeper", "let_in"]

@@ -1,15 +1,98 @@
-"""Messages as the gate lets them in."""
+"""Received models, and how far the gate lets them in."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor
 
 from gossipfl.algorithms.gate.judgement import limited
 from gossipfl.algorithms.messages import Message
 
-__all__ = ["let_in"]
+__all__ = ["Admission", "Arrival", "let_in"]
+
+_YOUNG_SHARE = 1 / 16  # of the node's own age
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrival:
+    """A received model, and the node's own at that moment.
+
+    Parameters
+    ----------
+    sender : str
+        Proven identity.
+    own, received : Tensor
+        Shared parameters, shape ``[1, P]``.
+    own_age, age : int
+        Age of the node's own model, and the claimed one.
+    now : float
+        Seconds, of a clock that does not jump.
+    version : tuple of int, optional
+        Which version of the sender's model it is; the same one again is neither news nor an offence.
+    is_answer : bool, optional
+        Whether this node has chosen the sender, and asked it.
+    losses : callable, optional
+        Returns the loss of a row on the node's own samples, and that of the initial row.
+    neighbours : int
+        Number of neighbours that the node knows: whether there are enough to be heard before one is believed.
+    """
+
+    sender: str
+    own: Tensor
+    own_age: int
+    received: Tensor
+    age: int
+    now: float
+    version: tuple[int, int] | None = None
+    is_answer: bool = False
+    losses: Callable[[Tensor], tuple[float, float]] | None = None
+    neighbours: int = 0
+
+    @property
+    def is_young(self) -> bool:
+        """Whether it claims few training steps beside the node's own."""
+        return self.age <= _YOUNG_SHARE * self.own_age and self.own_age > 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Admission:
+    """The gate's decision.
+
+    Parameters
+    ----------
+    reason : str
+        ``plausible``, ``far`` (clipped), ``share`` (its sender has more than its share of the merges), ``echo``
+        (a model of the peer's own, handed back), ``first`` (others are still to be heard, to compare it with), or
+        why it was refused: one of `Reason`, or ``quarantined``.
+    share : float
+        Share of the way to the received model that is allowed; 0 if it was refused.
+    age : int
+        The age that is credited.
+    distance : float
+        ‖y − x‖; NaN where it was not computed.
+    is_surplus : bool
+        Whether its sender has more than its share of the merges, or echoes. It must not set the pace of training:
+        that many local steps between two models of others would undo what these bring.
+    """
+
+    reason: str
+    share: float
+    age: int
+    distance: float = math.nan
+    is_surplus: bool = False
+
+    @property
+    def is_refusal(self) -> bool:
+        """Whether nothing of the model is taken."""
+        return self.share == 0.0
+
+    def apply(self, own: Tensor, received: Tensor) -> Tensor:
+        """Give the row that is merged, ``[B, P]``."""
+        return limited(own, received, torch.tensor([self.share], dtype=torch.float64))
 
 
 def let_in(message: Message, own: Tensor, *, shares: Tensor, ages: Tensor) -> Message:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from gossipfl.algorithms.gate import LEARNED_LOSS_SHARE, Admission, Gatekeeper
+from gossipfl.algorithms.gate import LEARNED_LOSS_SHARE, Admission, Arrival, Gatekeeper
 from gossipfl.settings.gate import GateSettings
 from gossipfl.tasks import Task
 from gossipfl.training import NodeData, Nodes
@@ -119,16 +119,18 @@ class Guard:
             return self._probe.loss(before_rest(row, nodes.rows)), self._probe.initial
 
         admission = self._gatekeeper.admit(
-            sender,
-            own=nodes.rows[:, :size],
-            own_age=int(nodes.ages.max()),
-            received=shared,
-            age=age,
-            now=self._clock(),
-            version=version,
-            is_answer=is_answer,
-            losses=None if self._probe is None else losses,
-            neighbours=self._neighbours(),
+            Arrival(
+                sender=sender,
+                own=nodes.rows[:, :size],
+                own_age=int(nodes.ages.max()),
+                received=shared,
+                age=age,
+                now=self._clock(),
+                version=version,
+                is_answer=is_answer,
+                losses=None if self._probe is None else losses,
+                neighbours=self._neighbours(),
+            )
         )
         self.counts[admission.reason] += 1
         return admission

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from gossipfl.algorithms.gate import Gatekeeper
+from gossipfl.algorithms.gate import Arrival, Gatekeeper
 from gossipfl.settings.gate import GateSettings
 from gossipfl.training import Nodes
 from sims.scenario import parse_scenario
@@ -72,14 +72,16 @@ class Network:
         trains = True
         if self.gates is not None:
             admission = self.gates[node].admit(
-                str(sender),
-                own=x,
-                own_age=a,
-                received=row,
-                age=age,
-                now=self.now,
-                losses=self.losses(node),
-                neighbours=sum(self.online) - 1,
+                Arrival(
+                    sender=str(sender),
+                    own=x,
+                    own_age=a,
+                    received=row,
+                    age=age,
+                    now=self.now,
+                    losses=self.losses(node),
+                    neighbours=sum(self.online) - 1,
+                )
             )
             if admission.is_refusal:
                 self.refused.append((sender, admission.reason))

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from gossipfl.algorithms.gate import Gatekeeper
+from gossipfl.algorithms.gate import Arrival, Gatekeeper
 
 SIZE = 200
 NOISE = torch.randn(64, SIZE, generator=torch.Generator().manual_seed(0))
@@ -21,15 +21,17 @@ class Node:
         self.now += seconds
         self.events += 1
         return self.gate.admit(
-            sender,
-            own=self.own,
-            own_age=self.age,
-            received=row,
-            age=age,
-            now=self.now,
-            version=(1, self.events),
-            losses=self.losses,
-            neighbours=self.neighbours,
+            Arrival(
+                sender=sender,
+                own=self.own,
+                own_age=self.age,
+                received=row,
+                age=age,
+                now=self.now,
+                version=(1, self.events),
+                losses=self.losses,
+                neighbours=self.neighbours,
+            )
         )
 
     def hear_neighbours(self, *, times=1, distance=0.5):
@@ -230,3 +232,11 @@ def test_a_flood_before_others_are_heard_sets_no_pace_of_training():
     node.neighbours = 7
     flood = [node.hear("liar", step_away(number % 64), age=6, seconds=0.01) for number in range(200)]
     assert [each.is_surplus for each in flood] == [False] * 32 + [True] * 168
+
+
+def test_a_copy_of_a_model_that_is_itself_far_too_large_is_judged_by_its_norm():
+    node = Node(own=1000 * OWN)
+    for number in range(5):
+        node.hear(f"peer {number}", OWN + NOISE[number][None] / 100)
+    admission = node.hear("echo", node.own.clone())
+    assert (admission.reason, admission.distance) == ("norm", 0.0)
