@@ -87,6 +87,7 @@ class SampledView:
         self._unforeseen = np.random.default_rng(secrets.randbits(128))
         self._secret = secrets.token_bytes(16)
         self._networks: dict[str, str] = {}
+        self._former: frozenset[str] = frozenset()  # neighbours of the last start
         self._silent: RecentMap[str, tuple[int, float]] = RecentMap(_MOST_UNANSWERED)
         self.acquaintances = acquaintances
         self._failures = settings.failures
@@ -134,10 +135,13 @@ class SampledView:
         return state.news and len(state.view) < state.settings.view_size
 
     def choose(self, *, now: float, exclude: Collection[str] = ()) -> KnownPeer | None:
-        """Return a random neighbour that is not known to be down, or else a peer that settings name, or None."""
+        """Return a random neighbour that is not known to be down, or None.
+
+        While there is none, it is a neighbour of the last start, or a peer that settings name.
+        """
         places = [peer for each in self._state.neighbours if (peer := self._book.get(each))]
         if not places:
-            places = [peer for peer in self._book.known if peer.is_bootstrap]
+            places = [peer for peer in self._book.known if peer.is_bootstrap or peer.peer_id in self._former]
         candidates = [peer for peer in places if peer.retry_at <= now and peer.peer_id not in exclude]
         return candidates[int(self._generator.integers(len(candidates)))] if candidates else None
 
@@ -266,6 +270,7 @@ class SampledView:
         """Restore the neighbours of a checkpoint, as names to be asked. Invalid entries are skipped."""
         self._book.restore(values)
         names = tuple(peer.peer_id for peer in self._book.known if not peer.is_bootstrap)
+        self._former = frozenset(names)
         self._state = brahms.remind(self._state, names)
 
     @property
