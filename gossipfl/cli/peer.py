@@ -7,7 +7,7 @@ import signal
 from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,6 +17,9 @@ from gossipfl.cli.peer_requests import add_requests
 from gossipfl.cli.peer_views import add_views
 from gossipfl.cli.signals import on_signals
 from gossipfl.moments import moment
+
+if TYPE_CHECKING:
+    from gossipfl.tasks import Task
 
 __all__ = ["app"]
 
@@ -39,17 +42,26 @@ def init(
     Every setting has a flag here; those not given take their defaults, and all can be edited in peer.toml. The
     data are read and training is tried first; where they are not on this machine yet, say --no-try.
     """
+    from gossipfl.errors import StatisticsMissing
     from gossipfl.network import load_or_create_identity
+    from gossipfl.peer.statistics.own import OwnTable, with_paths_of_table
     from gossipfl.peer.store.home import Home
     from gossipfl.settings import parse_settings, with_modules
     from gossipfl.tasks import find_task
 
     settings = with_modules(parse_settings(overrides, source="the flags", flags=overrides), home)
     settings = with_modules(settings, Path.cwd())  # wherever the peer is started later
+    settings = with_paths_of_table(settings, home)
     modules = settings.runtime.modules
-    task = find_task(
-        settings.task.name, settings.task.options, metrics=settings.task.metrics, directory=modules
-    )
+    task: Task | None
+    try:
+        task = find_task(
+            settings.task.name, settings.task.options, metrics=settings.task.metrics, directory=modules
+        )
+    except StatisticsMissing:
+        task, own = None, OwnTable.of(settings, home)
+        if try_task:
+            own.summary()
     if settings.rounds.algorithm is not None:
         from gossipfl.rounds.plan import round_algorithm
 
@@ -57,19 +69,23 @@ def init(
     place = Home(home)
     place.require_free()
     data = None
-    if try_task:
+    if try_task and task is not None:
         from gossipfl.peer.assembly import tried_data
 
         data = tried_data(task, settings)
     place.create(settings)
     identity = load_or_create_identity(home)
-    made = {"home": str(home), "peer_id": identity.peer_id, "task": task.name}
+    name = settings.task.name if task is None else task.name
+    made = {"home": str(home), "peer_id": identity.peer_id, "task": name}
+    start = f"Start it: gossipfl peer run --home {home}"
+    if task is None:
+        start = f"Its task waits for common statistics: gossipfl stats gather --home {home}"
     tell(
         made if data is None else {**made, "data": data.to_dict()},
         [
-            f"Made peer {identity.peer_id} in {home}, for task {task.name}.",
+            f"Made peer {identity.peer_id} in {home}, for task {name}.",
             *([] if data is None else data.lines()),
-            f"Its settings are in {place.settings}. Start it: gossipfl peer run --home {home}",
+            f"Its settings are in {place.settings}. {start}",
         ],
         as_json=json_output,
     )

@@ -22,7 +22,7 @@ from gossipfl.errors.admission import (
     SecretNotProved,
     TooFewSignatures,
 )
-from gossipfl.errors.authors import InvalidAlgorithm, InvalidTask, TaskError, UnknownTask
+from gossipfl.errors.authors import InvalidAlgorithm, InvalidTask, StatisticsMissing, TaskError, UnknownTask
 from gossipfl.errors.exchanges import (
     ExchangeFailed,
     ExchangeTimedOut,
@@ -154,6 +154,7 @@ __all__ = [
     "RequestTooLarge",
     "SecretNotProved",
     "SettingError",
+    "StatisticsMissing",
     "StreamLimitExceeded",
     "TaskError",
     "TokenMissing",

@@ -7,6 +7,7 @@ from gossipfl.errors.root import GossipflError
 __all__ = [
     "InvalidAlgorithm",
     "InvalidTask",
+    "StatisticsMissing",
     "TaskError",
     "UnknownTask",
 ]
@@ -22,6 +23,10 @@ class UnknownTask(TaskError):
 
 class InvalidTask(TaskError):
     """A task's model, loss, metrics or data break what training needs."""
+
+
+class StatisticsMissing(InvalidTask):
+    """A task needs common statistics of its members' tables, and they have not been gathered yet."""
 
 
 class InvalidAlgorithm(GossipflError):

@@ -18,6 +18,7 @@ from gossipfl.settings.membership import MembershipSettings
 from gossipfl.settings.outgoing import MaskSettings, OutgoingSettings, codec_name_in, require_order
 from gossipfl.settings.page import PageSettings
 from gossipfl.settings.rounds import RoundsSettings
+from gossipfl.settings.stats import StatsSettings
 from gossipfl.settings.table import Table
 
 __all__ = [
@@ -248,6 +249,7 @@ class PeerSettings(Table):
     log: LogSettings = Field(default_factory=LogSettings)
     estimates: EstimatesSettings = Field(default_factory=EstimatesSettings)
     page: PageSettings = Field(default_factory=PageSettings)
+    stats: StatsSettings = Field(default_factory=StatsSettings)
     runtime: RuntimeSettings = Field(default_factory=RuntimeSettings)
 
     @property

@@ -13,6 +13,7 @@ from gossipfl.errors import GossipflError, InvalidTask, UnknownTask
 from gossipfl.tasks.digits import digits
 from gossipfl.tasks.pendigits import pendigits
 from gossipfl.tasks.spambase import spambase
+from gossipfl.tasks.table import table
 from gossipfl.tasks.task import Task
 from topology.plugins import is_object_name, load_object, load_offered, offered
 from topology.spelling import did_you_mean
@@ -26,6 +27,7 @@ BUNDLED: Mapping[str, Callable[..., Task]] = {
     "digits": digits,
     "pendigits": pendigits,
     "spambase": spambase,
+    "table": table,
 }
 
 

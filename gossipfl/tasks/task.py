@@ -62,6 +62,9 @@ class Task:
     device : torch.device, optional
         Where models are trained and evaluated, and predict; by default where their rows lie. Rows that are given
         and returned stay where they lie.
+    statistics : str, optional
+        Digest of the common statistics that inputs are scaled by (`gossipfl.statistics.CommonStatistics`); peers
+        with others are refused by name.
     start : {'common', 'independent'}
         Whether all peers start from the same initial row. Averages of independently initialised networks are
         no better than chance (McMahan et al. 2017, Fig. 1), so leave it unless that is what you study.
@@ -96,6 +99,7 @@ class Task:
     refresh_seconds: float | None = None
     seed: int = 0
     start: Literal["common", "independent"] = "common"
+    statistics: str | None = None
     device: torch.device | None = None
 
     def __post_init__(self) -> None:
@@ -236,6 +240,7 @@ class Task:
             "metrics": sorted(self.metrics),
             **({} if self.transform is None else {"transform": name_of(self.transform)}),
             "start": [self.start, self.seed, hashlib.sha256(shared.numpy().data).hexdigest()],
+            **({} if self.statistics is None else {"statistics": self.statistics}),
             "constants": constants_digest(self.build_module(), self.share).hex(),
         }
         return hashlib.sha256(json.dumps(agreed, sort_keys=True).encode()).digest()

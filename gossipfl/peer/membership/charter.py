@@ -44,6 +44,7 @@ def charter_of(settings: PeerSettings, task: Task, *, layout: bytes) -> dict[str
         "layout": layout.hex(),
         "gate.pace": settings.gate.pace,
         **{f"training.{key}": value for key, value in training.items() if key not in _OWN},
+        **({} if task.statistics is None else {"statistics": task.statistics}),
         **_algorithm(settings),
     }
     return canonical(values)

@@ -1,0 +1,131 @@
+"""``gossipfl stats``: common statistics of tables that stay with their owners."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from gossipfl.cli.options import JsonOption, command_group, tell
+
+if TYPE_CHECKING:
+    from gossipfl.statistics import Summary, TableSchema
+
+__all__ = ["app"]
+
+app = command_group("Common statistics of tables that stay with their owners.")
+
+OptionalHome = Annotated[Path | None, typer.Option("--home", help="Directory of the peer.")]
+
+
+@app.command()
+def summarise(
+    file: Annotated[Path | None, typer.Argument(help="CSV file; the peer's own if not given.")] = None,
+    *,
+    schema: Annotated[Path | None, typer.Option("--schema", help="Schema of the table, a TOML file.")] = None,
+    home: OptionalHome = None,
+    json_output: JsonOption = False,
+) -> None:
+    """Show what a table's owner would tell other members, and tell nobody.
+
+    Of a file, all columns of the schema are shown; of a peer's home, those that its settings let it tell.
+    """
+    from gossipfl.statistics import load_schema
+    from gossipfl.tasks.table_rows import read_rows, summarised
+
+    if home is not None:
+        from gossipfl.peer.statistics.own import OwnTable
+        from gossipfl.peer.store.home import Home
+        from gossipfl.settings import load_settings
+
+        place = Home(home)
+        place.require()
+        own = OwnTable.of(load_settings(place.settings), home)
+        read, rows = own.schema, read_rows(file or own.file, own.schema)
+        summary = summarised(rows, read, told=own.told or tuple(read.columns))
+        allowed = "" if own.told else " Nothing may leave yet: stats.columns in peer.toml is empty."
+    elif file is None or schema is None:
+        raise typer.BadParameter("a CSV file and --schema, or --home of a peer", param_hint="FILE")
+    else:
+        read = load_schema(schema)
+        rows, allowed = read_rows(file, read), ""
+        summary = summarised(rows, read, told=tuple(read.columns))
+    lines = [*summary_lines(summary, read), f"This is all that would leave.{allowed}"]
+    tell(summary_values(summary, read), lines, as_json=json_output)
+
+
+@app.command()
+def show(
+    file: Annotated[Path | None, typer.Argument(help="File of common statistics.")] = None,
+    *,
+    home: OptionalHome = None,
+    json_output: JsonOption = False,
+) -> None:
+    """Show common statistics that were gathered: members, sums, and the digest that all members must share."""
+    from gossipfl.statistics import CommonStatistics
+
+    if home is not None:
+        from gossipfl.peer.statistics.own import OwnTable
+        from gossipfl.peer.store.home import Home
+        from gossipfl.settings import load_settings
+
+        place = Home(home)
+        place.require()
+        file = OwnTable.of(load_settings(place.settings), home).stats
+    if file is None:
+        raise typer.BadParameter("a file of common statistics, or --home of a peer", param_hint="FILE")
+    read = CommonStatistics.load(file)
+    tell(
+        read.to_dict(),
+        [*summary_lines(read.total, read.schema), *member_lines(read.members), f"digest {read.digest}"],
+        as_json=json_output,
+    )
+
+
+def summary_values(summary: Summary, schema: TableSchema) -> dict[str, Any]:
+    """Return a summary as plain values, with sums as exact decimal numbers."""
+    from gossipfl.statistics.common import exact_values
+
+    columns = zip(schema.columns, summary.columns, strict=True)
+    return {"rows": summary.rows, "columns": {name: exact_values(each) for name, each in columns}}
+
+
+def summary_lines(summary: Summary, schema: TableSchema) -> Iterator[str]:
+    """Return a summary as a table, a column a line."""
+    from gossipfl.statistics import CategorySummary, CommonStatistics
+    from gossipfl.statistics.units import decimal_of, squared_decimal_of
+
+    common = CommonStatistics(schema=schema, members={}, total=summary)
+    lines = [("column", "rows", "mean", "deviation", "sum", "sum of squares")]
+    told: list[str] = []
+    for name, each in zip(schema.columns, summary.columns, strict=True):
+        if isinstance(each, CategorySummary):
+            counts = [f"{category} {rows}" for category, rows in each.rows.items()]
+            counts += [f"(others) {each.other}"] if each.other else []
+            told.append(f"{name}: {', '.join(counts) or 'not told'}")
+        elif each.present:
+            spread = (f"{common.mean(name):.4g}", f"{common.deviation(name):.4g}")
+            sums = (decimal_of(each.total), squared_decimal_of(each.squares))
+            lines.append((name, str(each.present), *spread, *sums))
+            if each.extremes is not None:
+                told.append(f"{name}: from {decimal_of(each.extremes[0])} to {decimal_of(each.extremes[1])}")
+        else:
+            lines.append((name, "not told", "", "", "", ""))
+    yield f"{summary.rows} rows"
+    yield from _aligned(lines)
+    yield from told
+
+
+def member_lines(members: Mapping[str, int]) -> Iterator[str]:
+    """Return the members in a set of statistics, with the rows of each."""
+    yield f"{len(members)} members:"
+    yield from (f"  {peer_id}  {rows} rows" for peer_id, rows in sorted(members.items()))
+
+
+def _aligned(lines: Sequence[tuple[str, ...]]) -> Iterator[str]:
+    widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
+    for name, *cells in lines:
+        aligned = [cell.rjust(width) for cell, width in zip(cells, widths[1:], strict=True)]
+        yield "  ".join([name.ljust(widths[0]), *aligned]).rstrip()

@@ -1,0 +1,105 @@
+"""A member's own table, as its settings name it, and the summary that they let it tell."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from gossipfl.errors import SettingError
+from gossipfl.settings import PeerSettings
+from gossipfl.statistics import Summary, TableSchema, load_schema
+from gossipfl.tasks.table_rows import read_rows, summarised
+
+__all__ = ["OwnTable", "with_paths_of_table"]
+
+STATS_FILE: Final = "stats.json"
+_PATHS: Final = ("schema", "file", "stats")
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnTable:
+    """The table of a peer.
+
+    Parameters
+    ----------
+    file : Path
+        CSV file with its rows.
+    stats : Path
+        Where the task expects the common statistics.
+    told : collection of str
+        Columns whose statistics may leave the peer.
+    """
+
+    schema: TableSchema
+    file: Path
+    stats: Path
+    told: Collection[str]
+
+    @classmethod
+    def of(cls, settings: PeerSettings, home: Path) -> OwnTable:
+        """Find the table that a peer's settings name, by the options ``schema``, ``file`` and ``stats`` of its task.
+
+        Raises
+        ------
+        SettingError
+            They name none, or allow columns that the schema lacks.
+        """
+        options = settings.task.options
+        lacking = [name for name in ("schema", "file") if not isinstance(options.get(name), str)]
+        if lacking:
+            raise SettingError(
+                f"task.options: the task has no table: {' and '.join(lacking)} are not set",
+                expected="a schema and a CSV file",
+                remedy="Make the peer with --task table --option schema=SCHEMA.toml --option file=TABLE.csv; tasks "
+                "of your own take options of the same names.",
+            )
+        schema = load_schema(options["schema"])
+        columns = settings.stats.columns
+        unknown = [name for name in columns if name not in schema.columns and name != "*"]
+        if unknown:
+            raise SettingError(
+                f"stats.columns: the schema has no column {unknown[0]!r}",
+                expected=f"columns among {', '.join(schema.columns)}, or '*' for all",
+            )
+        return cls(
+            schema=schema,
+            file=Path(options["file"]),
+            stats=Path(options.get("stats") or home / STATS_FILE),
+            told=tuple(schema.columns) if "*" in columns else tuple(columns),
+        )
+
+    def summary(self) -> Summary:
+        """Read the table, and return what may be told of it."""
+        return summarised(read_rows(self.file, self.schema), self.schema, told=self.told)
+
+    def require_told(self) -> None:
+        """Require that anything may be told.
+
+        Raises
+        ------
+        SettingError
+            The settings allow no column.
+        """
+        if not self.told:
+            raise SettingError(
+                "stats.columns: no statistics of this peer's table may leave it",
+                expected="names of columns, or '*' for all of the schema",
+                got="none",
+                remedy="`gossipfl stats summarise --home HOME` shows what would leave; then set "
+                'columns = ["*"] under [stats] in peer.toml.',
+            )
+
+
+def with_paths_of_table(settings: PeerSettings, home: Path) -> PeerSettings:
+    """Return a new peer's settings with the paths of the bundled task ``table`` made absolute.
+
+    Its statistics are kept in the home unless the settings say otherwise.
+    """
+    if settings.task.name != "table":
+        return settings
+    given = {"stats": str(home / STATS_FILE), **settings.task.options}
+    paths = {name: str(Path(given[name]).absolute()) for name in _PATHS if isinstance(given.get(name), str)}
+    task = settings.task.model_copy(update={"options": {**given, **paths}})
+    return settings.model_copy(update={"task": task})
