@@ -100,9 +100,8 @@ class CommonStatistics:
         """
         file = Path(file)
         try:
-            if file.stat().st_size > _MOST_BYTES:
-                raise ValueError(f"more than {_MOST_BYTES} bytes")
-            values = json.loads(file.read_bytes())
+            with file.open("rb") as content:
+                values = json.loads(content.read(_MOST_BYTES))
             read = cls._from_values(values)
         except FileNotFoundError as error:
             raise StatisticsMissing(

@@ -29,7 +29,7 @@ class ColumnSchema(Table):
     """A column of a table."""
 
     kind: Literal["number", "category"]
-    """whether it holds numbers, which are standardised, or categories, each of which becomes an input of its own"""
+    """whether it holds numbers, which are standardised, or categories, each of which becomes an input"""
     range: tuple[float, float] | None = None
     """least and largest number that can be right; any other counts as missing"""
     extremes: bool = False

@@ -160,23 +160,18 @@ def _contradiction(each: ColumnSummary, column: ColumnSchema, least_rows: int) -
         return _contradiction_of_categories(each, least_rows)
     if each.present == 0:
         return None if each == NumberSummary() else "has sums of no numbers"
-    if each.present < least_rows:
-        return f"is told for fewer than {least_rows} rows"
-    low, high = column.limits
-    if (each.extremes is not None) != column.extremes:
-        return "has extremes, or lacks them, against the schema"
-    if each.extremes is not None:
-        least, most = each.extremes
-        if not low <= least <= most <= high:
-            return "has extremes out of range or of order"
-        low, high = least, most
-    if not low * each.present <= each.total <= high * each.present:
-        return "has a sum that its range rules out"
-    if not each.total**2 <= each.present * each.squares:
-        return "has a negative variance"
-    if each.squares > each.present * max(low * low, high * high):
-        return "has a sum of squares that its range rules out"
-    return None
+    (low, high), told = column.limits, each.extremes
+    least, most = (low, high) if told is None else told
+    wrong = {
+        f"is told for fewer than {least_rows} rows": each.present < least_rows,
+        "has extremes, or lacks them, against the schema": (told is not None) != column.extremes,
+        "has extremes out of range or of order": not low <= least <= most <= high,
+        "has a sum that its range rules out": not least * each.present <= each.total <= most * each.present,
+        "has a negative variance": each.total**2 > each.present * each.squares,
+        "has a sum of squares that its range rules out": each.squares
+        > each.present * max(least * least, most * most),
+    }
+    return next((what for what, is_so in wrong.items() if is_so), None)
 
 
 def _contradiction_of_categories(each: CategorySummary, least_rows: int) -> str | None:

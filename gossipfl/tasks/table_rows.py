@@ -1,4 +1,4 @@
-"""Rows of a member's own table: read from CSV, summarised within its protections, and encoded by common statistics."""
+"""Rows of a member's own table: reading, summaries within protections, and encoding by common statistics."""
 
 from __future__ import annotations
 
@@ -126,8 +126,8 @@ def width_of(statistics: CommonStatistics) -> int:
 def encoded(rows: Sequence[Row], statistics: CommonStatistics) -> Tensor:
     """Encode rows by common statistics, alike at every member.
 
-    A number becomes its distance from the common mean in common standard deviations, 0 where it is missing, and a 1
-    where it is. A category becomes a 1 in the place of its name, and one where it is missing; those that the
+    A number becomes its distance from the common mean in common standard deviations, 0 where it is missing, and a
+    1 where it is. A category becomes a 1 in the place of its name, or in that of missing ones; those that the
     statistics do not name are all zeros.
 
     Returns

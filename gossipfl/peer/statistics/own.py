@@ -39,7 +39,7 @@ class OwnTable:
 
     @classmethod
     def of(cls, settings: PeerSettings, home: Path) -> OwnTable:
-        """Find the table that a peer's settings name, by the options ``schema``, ``file`` and ``stats`` of its task.
+        """Find the table that the options ``schema``, ``file`` and ``stats`` of a peer's task name.
 
         Raises
         ------
@@ -52,8 +52,8 @@ class OwnTable:
             raise SettingError(
                 f"task.options: the task has no table: {' and '.join(lacking)} are not set",
                 expected="a schema and a CSV file",
-                remedy="Make the peer with --task table --option schema=SCHEMA.toml --option file=TABLE.csv; tasks "
-                "of your own take options of the same names.",
+                remedy="Make the peer with --task table --option schema=SCHEMA.toml --option file=TABLE.csv; "
+                "tasks of your own take options of the same names.",
             )
         schema = load_schema(options["schema"])
         columns = settings.stats.columns
