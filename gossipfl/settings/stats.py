@@ -13,5 +13,5 @@ class StatsSettings(Table):
     """Which statistics of a peer's own table may leave it."""
 
     columns: list[str] = Field(default_factory=list)
-    """columns of the schema whose sums and categories `gossipfl stats gather` tells the other members; "*" for all,
-    and none if the list is empty"""
+    """columns of the schema of which `gossipfl stats gather` tells other members sums and categories; "*" for all,
+    and none by default"""
