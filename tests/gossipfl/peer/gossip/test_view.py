@@ -328,10 +328,10 @@ def test_neighbours_survive_a_restart_as_names_to_be_asked():
 
 def test_after_a_restart_models_are_exchanged_with_former_neighbours_until_one_of_them_answers():
     view = with_neighbours("P1", "P2")
-    again = make(bootstrap=[BOOTSTRAP])
+    again = make(bootstrap=BOOTSTRAP)
     again.restore(view.to_values())
     chosen = {again.choose(now=0.0).peer_id for _ in range(50)}
-    assert chosen == {BOOTSTRAP.peer_id, id_of("P1"), id_of("P2")}
+    assert chosen == {*(each.peer_id for each in BOOTSTRAP), id_of("P1"), id_of("P2")}
     again.failed(id_of("P1"), now=0.0)
     assert id_of("P1") not in {again.choose(now=0.0).peer_id for _ in range(50)}
     answer(again, "P2", descriptor("P3"))
