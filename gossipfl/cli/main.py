@@ -23,7 +23,7 @@ __all__ = ["main"]
 
 _OWN: Mapping[str, EntryPoint] = {
     name: EntryPoint(name=name, value=f"gossipfl.cli.{name}:app", group="gossipfl.commands")
-    for name in ("algorithms", "cache", "demo", "export", "network", "peer", "predict", "stats")
+    for name in ("algorithms", "cache", "demo", "doctor", "export", "network", "peer", "predict", "stats")
 }
 
 _OWN_PACKAGES = ("gossipfl", "sims", "topology")

@@ -1,4 +1,4 @@
-"""Requests to a running peer, left in its home by ``gossipfl peer pause``, ``resume`` and ``leave``."""
+"""Requests to a running peer, left in its home by commands: to pause, resume, leave, or examine itself."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ __all__ = [
     "Requests",
     "obey",
     "read_requests",
+    "request_examination",
     "request_leave",
     "request_pause",
     "write_requests",
@@ -41,10 +42,13 @@ class Requests:
         Whether the peer neither trains nor merges; holds for later starts too.
     leaves : int or None
         Number of the start that leaves the network.
+    examination : int
+        Number of the newest examination that is wanted; 0 if none was.
     """
 
     paused: bool = False
     leaves: int | None = None
+    examination: int = 0
 
 
 class Pausable(Protocol):
@@ -73,7 +77,11 @@ def read_requests(path: Path) -> Requests:
     try:
         values = json.loads(content)
         leaves = values["leaves"]
-        return Requests(paused=values["paused"] is True, leaves=None if leaves is None else int(leaves))
+        return Requests(
+            paused=values["paused"] is True,
+            leaves=None if leaves is None else int(leaves),
+            examination=int(values.get("examination", 0)),
+        )
     except (KeyError, TypeError, ValueError) as error:
         raise HomeError(
             f"{path} is damaged", got=repr(content[:40]), remedy="Delete it, or run gossipfl peer resume."
@@ -132,6 +140,17 @@ def request_leave(path: Path, *, incarnation: int) -> None:
     write_requests(path, replace(read_requests(path), leaves=incarnation))
 
 
+def request_examination(path: Path, *, number: int) -> None:
+    """Ask a running peer for an examination with a number that none had before.
+
+    Raises
+    ------
+    HomeError
+        The file cannot be written.
+    """
+    write_requests(path, replace(read_requests(path), examination=number))
+
+
 async def obey(
     path: Path,
     *,
@@ -139,6 +158,7 @@ async def obey(
     learner: Pausable | None,
     conditions: Conditions,
     leave: Callable[[], None],
+    examine: Callable[[int], None] = lambda _: None,
 ) -> None:
     """Carry out requests as they are made, until cancelled.
 
@@ -150,6 +170,8 @@ async def obey(
         Without one, only requests to leave are carried out.
     leave : callable
         Called once if this start is to leave.
+    examine : callable, optional
+        Called with the number of each examination that is asked for.
     """
     before, trouble = Requests(), ""
     while True:
@@ -162,6 +184,8 @@ async def obey(
                 logger.warning("%s", error)
         if now.leaves == incarnation != before.leaves:
             leave()
+        if now.examination != before.examination:
+            examine(now.examination)
         if learner is not None and now.paused != before.paused:
             if now.paused:
                 learner.pause()

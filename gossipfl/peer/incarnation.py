@@ -26,6 +26,7 @@ from gossipfl.peer.assembly import (
 )
 from gossipfl.peer.conditions import Conditions, note_clock_behind, watch_clock
 from gossipfl.peer.control import obey
+from gossipfl.peer.doctor.examiner import Examiner
 from gossipfl.peer.driver import Learning, Participation, Parts
 from gossipfl.peer.estimates.gossip import ReportGossip
 from gossipfl.peer.gossip.book import AddressBook
@@ -136,6 +137,7 @@ class Incarnation:
         self.housekeeping: Housekeeping
         self._neighbours: Neighbours
         self._entrance: Entrance
+        self._examiner: Examiner
         self._relay: Callable[[], Awaitable[None]] | None
         self._nursery_scope: trio.CancelScope
 
@@ -239,6 +241,7 @@ class Incarnation:
         self._relay = relaying(
             self.settings, self.host, self.identity, self.conditions, size=self.task.layout.shared_size
         )
+        self._examiner = Examiner(home=self.home, host=self.host, row_bytes=4 * self.task.layout.size)
         self._entrance.serve(self.host, self.participation)
         self._records.append(
             start_record(
@@ -284,6 +287,7 @@ class Incarnation:
         start(housekeeping.evaluate_for_ever, lambda: self.settings.evaluation.period, name="evaluation")
         start(housekeeping.save_for_ever, lambda: self.settings.checkpoint.period, name="checkpoints")
         start(self._obey, name="requests")
+        start(self._examiner.run, name="examinations")
         start(housekeeping.report_for_ever, self.status, name="telemetry")
         if isinstance(self.learner, Learner):
             renewal = (self.task, settings, self.data, self.learner, housekeeping.renew)
@@ -326,6 +330,7 @@ class Incarnation:
             learner=self.participation.pausable,
             conditions=self.conditions,
             leave=self._leave,
+            examine=self._examiner.ask_for,
         )
 
     def _leave(self) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -150,21 +148,6 @@ def _slots_per_node(scenario: Scenario, world: World, row_bytes: int) -> float:
             timeline.kept(waves.pending)
             slots = max(slots, waves.slots)
     return slots / n
-
-
-def available_memory() -> int:
-    """Bytes that can be had without swapping, the limit of a control group considered."""
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
-    except (OSError, StopIteration):
-        free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    for name in ("memory.max", "memory/memory.limit_in_bytes"):
-        try:
-            free = min(free, int((Path("/sys/fs/cgroup") / name).read_text(encoding="ascii")))
-        except (OSError, ValueError):
-            continue
-    return free
 
 
 def check_memory(estimate: MemoryEstimate, available: int) -> None:

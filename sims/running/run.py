@@ -14,13 +14,14 @@ import torch
 from torch import Tensor
 
 from gossipfl.consensus import consensus_distance
+from gossipfl.machine import available_memory
 from sims.engine.programme import Compile
 from sims.errors import InvalidScenario, NotSimulable, RunDirectoryError
 from sims.metrics.evaluation import Evaluator
 from sims.metrics.network_metrics import network_metrics
 from sims.running.checkpoint import read_checkpoint, write_checkpoint
 from sims.running.interrupts import interrupts_noted
-from sims.running.memory import MemoryEstimate, available_memory, check_memory, estimate_memory
+from sims.running.memory import MemoryEstimate, check_memory, estimate_memory
 from sims.running.records import Records, RunDirectory, machine, versions
 from sims.running.simulation import Simulation, simulation_of
 from sims.scenario import Scenario, load_scenario

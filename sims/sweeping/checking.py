@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from gossipfl.errors import GossipflError
+from gossipfl.machine import available_memory
 from sims.errors import InvalidSweep, NotEnoughMemory, NotSimulable
-from sims.running.memory import MemoryEstimate, available_memory, estimate_memory
+from sims.running.memory import MemoryEstimate, estimate_memory
 from sims.running.simulation import simulation_of
 from sims.scenario import Scenario
 from sims.sweeping.jobs import run_id

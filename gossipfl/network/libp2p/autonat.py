@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
-import trio
 from libp2p.abc import IHost
 from libp2p.network.exceptions import SwarmException
 from libp2p.peer.peerinfo import PeerInfo
 
 from gossipfl.errors import GossipflError, InvalidAddress
 from gossipfl.network.addresses import Hearsay, parse_address
+from gossipfl.network.dial_back import DialBackAllowance
 from gossipfl.network.host import Host
 from gossipfl.network.libp2p.host import LibraryHost
-from gossipfl.network.rates import TokenBucket
-from gossipfl.recent import RecentMap
 
 __all__ = ["AutoNATHost"]
-
-_MOST_HOSTS: Final = 4096
-_DIALS_PER_SECOND: Final = 1.0
-_DIALS_PER_HOST_PER_SECOND: Final = 0.2
-_BURST: Final = 4.0
 
 
 class AutoNATHost:
@@ -41,8 +34,7 @@ class AutoNATHost:
     def __init__(self, library: LibraryHost, host: Host) -> None:
         self._library = library
         self._host = host
-        self._total = TokenBucket(rate=_DIALS_PER_SECOND, burst=_BURST, now=trio.current_time())
-        self._shares: RecentMap[str, TokenBucket] = RecentMap(_MOST_HOSTS)
+        self._allowance = DialBackAllowance()
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever the library's host has
         return getattr(self._library, name)
@@ -66,7 +58,7 @@ class AutoNATHost:
                 continue
             if address.host not in connected_from:
                 continue
-            if not self._may_dial(address.host):
+            if not self._allowance.take(address.host):
                 raise SwarmException("there were too many questions whether a peer can be dialled")
             try:
                 await self._host.probe(peer_id, [Hearsay(str(address), connected_from[address.host])])
@@ -74,14 +66,6 @@ class AutoNATHost:
                 raise SwarmException(str(error)) from error
             return
         raise SwarmException("no address has the IP address that the peer is connected from")
-
-    def _may_dial(self, host: str) -> bool:
-        now = trio.current_time()
-        share = self._shares.get(host)
-        if share is None:
-            share = TokenBucket(rate=_DIALS_PER_HOST_PER_SECOND, burst=_BURST, now=now)
-        self._shares[host] = share
-        return share.take(1, now=now) and self._total.take(1, now=now)
 
 
 IHost.register(AutoNATHost)

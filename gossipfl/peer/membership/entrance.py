@@ -24,7 +24,7 @@ from gossipfl.rounds.roster import read_roster
 from gossipfl.settings import PeerSettings
 from gossipfl.tasks import Task
 
-__all__ = ["Entrance", "with_introducers"]
+__all__ = ["Entrance", "door_kind", "with_introducers"]
 
 _REMEDY: Final = (
     'Set one in peer.toml: network.allow = ["12D3KooW…"] for some peers, or [membership] door = "open" for '
@@ -67,9 +67,7 @@ class Entrance:
         self._note_known(settings)
         allowed = self._allowed
         self._membership: Membership | None = None
-        kind: str = settings.membership.door
-        if kind == "auto":
-            kind = _found(settings, store, has_list=bool(allowed))
+        kind = door_kind(settings, store)
         if kind == "allow" and not allowed:
             raise SettingError(
                 "membership.door: the list of allowed peers is empty",
@@ -166,12 +164,21 @@ def with_introducers(settings: PeerSettings, directory: Path) -> PeerSettings:
     return settings.model_copy(update={"network": network})
 
 
-def _found(settings: PeerSettings, store: MembershipStore, *, has_list: bool) -> str:
+def door_kind(settings: PeerSettings, store: MembershipStore) -> str:
+    """Return the door that settings call for, or the one that a peer's files and lists imply.
+
+    Raises
+    ------
+    DoorMissing
+        The peer listens beyond its own machine, but no door is configured.
+    """
+    if settings.membership.door != "auto":
+        return settings.membership.door
     if store.has_certificate():
         return "certificates"
     if store.has_secret():
         return "secret"
-    if has_list:
+    if _allowed(settings):
         return "allow"
     for each in settings.network.listen:
         address = parse_address(each)

@@ -7,10 +7,10 @@ from typing import Any, Final
 
 from gossipfl.settings import PeerSettings
 
-__all__ = ["health_of", "patience_before_stalled"]
+__all__ = ["HARMLESS", "health_of", "patience_before_stalled"]
 
 #: Conditions that are no problem: the operator wants them, or they pass by themselves.
-_HARMLESS: Final = frozenset({"paused", "restored", "clock", "quarantine"})
+HARMLESS: Final = frozenset({"paused", "restored", "clock", "quarantine"})
 _LEAST_SECONDS: Final = 60.0
 _PATIENCES: Final = 10.0
 
@@ -43,7 +43,7 @@ def health_of(
     """
     held = {each["name"]: each["text"] for each in conditions}
     paused = "paused" in held
-    problems = [{"name": name, "text": text} for name, text in held.items() if name not in _HARMLESS]
+    problems = [{"name": name, "text": text} for name, text in held.items() if name not in HARMLESS]
     if not paused and seconds_since_change > patience:
         stalled = f"the model has not changed for {seconds_since_change:.0f} s"
         problems.append({"name": "stalled", "text": stalled})

@@ -59,6 +59,11 @@ class Home:
         return self.directory / "requests.json"
 
     @property
+    def examination(self) -> Path:
+        """What the running peer observed for ``gossipfl doctor``: JSON, see `gossipfl.peer.doctor.examiner`."""
+        return self.directory / "examination.json"
+
+    @property
     def page_token(self) -> Path:
         """The token of those who may steer the peer over HTTP: a line of text, mode 0600."""
         return self.directory / "page.token"

@@ -1,0 +1,1 @@
+"""Examination of a peer for ``gossipfl doctor``, whether it runs or not."""
