@@ -15,6 +15,7 @@ RESUME_PROTOCOL: Final = "/gossipfl/resume/1.0.0"
 
 REPLIES: Final[Mapping[Kind, frozenset[Kind]]] = {
     Kind.MODEL: frozenset({Kind.MODEL, Kind.ACKNOWLEDGEMENT, Kind.CLEARANCE, Kind.REFUSAL}),
+    Kind.PULL: frozenset({Kind.MODEL, Kind.ACKNOWLEDGEMENT, Kind.CLEARANCE, Kind.REFUSAL}),
     Kind.VIEW: frozenset({Kind.VIEW, Kind.REFUSAL}),
     Kind.ROUND: frozenset({Kind.PROGRESS, Kind.CLEARANCE, Kind.REFUSAL}),
     Kind.PROGRESS: frozenset({Kind.PROGRESS, Kind.REFUSAL}),

@@ -15,7 +15,7 @@ from gossipfl.network.connection import Connection
 from gossipfl.network.counters import NetworkCounters
 from gossipfl.network.failures import StreamEnded, StreamFailure
 from gossipfl.network.limits import NetworkLimits
-from gossipfl.network.link import Link, Transfer
+from gossipfl.network.link import Lane, Link, Transfer
 from gossipfl.network.log_limits import limited_logger
 from gossipfl.network.memory import RowMemory
 from gossipfl.network.multistream import accept
@@ -37,6 +37,7 @@ from gossipfl.wire import (
     Expectation,
     Frame,
     ModelHeader,
+    Pull,
     ReceivedFrame,
     Refusal,
     decoded_bytes,
@@ -94,6 +95,7 @@ class Server:
         self.memory.make_room = self.partials.shrink_to
         self.handler: Handler | None = None
         self.screen: Screen | None = None
+        self._model_bytes = 0  # of the latest large answer
 
     async def serve(self, connection: Connection, stream: Stream) -> None:
         """Answer a stream that the other side opened, for exchanges or for a service, until it ends."""
@@ -159,6 +161,7 @@ class Server:
                     ):
                         received = [await self._receive(connection, arrival, place, answered)]
                         in_step = True
+                        await self._wait_to_answer(received[0].header, place, answered)
                         reply = await self._reply_to(peer_id, received, place)
                         arrival.complete()
                         size = reply.size
@@ -216,7 +219,8 @@ class Server:
             place.work()
             with lane.expecting(size, is_valued=place.is_valued) as transfer:
                 if model is not None:
-                    await self._wait_for_room(place, size, wants_answer=model.wants_answer)
+                    then = self.link.upload if model.wants_answer else None
+                    await self._wait_for_room(place, size, lane, then)
                     answered.size = size if model.wants_answer else 0
                 transfer.begin()
                 place.is_offered = False
@@ -237,7 +241,19 @@ class Server:
             arrival=arrival,
         )
 
-    async def _wait_for_room(self, place: Place, size: int, *, wants_answer: bool) -> None:
+    async def _wait_to_answer(self, header: AnyHeader, place: Place, answered: Transfer) -> None:
+        """Wait for a moment until the link can carry a model that was asked for without one.
+
+        Raises
+        ------
+        PeerBusy
+            It cannot soon.
+        """
+        if isinstance(header, Pull) and self._model_bytes:
+            answered.size = self._model_bytes
+            await self._wait_for_room(place, answered.size, self.link.upload)
+
+    async def _wait_for_room(self, place: Place, size: int, first: Lane, then: Lane | None = None) -> None:
         """Wait for a moment until the link can carry a large row, and its answer afterwards.
 
         Raises
@@ -245,16 +261,11 @@ class Server:
         PeerBusy
             It cannot soon.
         """
-        link, now = self.link, trio.current_time()
+        now = trio.current_time()
         patience = now + self.limits.offer_seconds
-        while wait := link.seconds_until_free(
-            link.download,
-            link.upload if wants_answer else None,
-            size=size,
-            is_valued=place.is_valued,
-        ):
+        while wait := self.link.seconds_until_free(first, then, size=size, is_valued=place.is_valued):
             if now + wait > patience:
-                raise PeerBusy("the link is busy", retry_after=link.download.turn(now, wait, size))
+                raise PeerBusy("the link is busy", retry_after=first.turn(now, wait, size))
             await trio.sleep(min(wait, _LOOK_SECONDS))
             now = trio.current_time()
 
@@ -266,6 +277,7 @@ class Server:
             place.wait_for(reply.size, moved)
             await stream.write_all(reply.buffers)
             return
+        self._model_bytes = reply.size
         known = self.link.path(connection.peer_id).upload.bytes_per_second
         place.wait_for(reply.size, moved, row_seconds=self.limits.row_seconds(reply.size, known))
         with self.link.upload.carrying(answered, reply.size, moved, path=None):

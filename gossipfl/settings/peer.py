@@ -55,8 +55,8 @@ class ExchangeSettings(Table):
     """seconds between exchanges that this peer starts"""
     jitter: float = Field(0.2, ge=0, lt=1)
     """share of the period by which it varies at random"""
-    mode: Literal["push-pull", "push"] = "push-pull"
-    """whether the neighbour answers with its own model"""
+    mode: Literal["push-pull", "push", "pull"] = "push-pull"
+    """push: this peer sends its model; pull: it asks for the neighbour's; push-pull: both"""
     codec: ModelCodec = "float32"
     """how numbers are sent: float32, bfloat16, float16, int8 or qsgd:LEVELS:BUCKET; the fewer bytes, the less
     precision"""

@@ -10,7 +10,15 @@ from gossipfl.wire.decode import AnyHeader, AnyMessage, check, decode_body, deco
 from gossipfl.wire.encode import Frame, encode, encode_model, encode_round
 from gossipfl.wire.expectation import Expectation, RoundForm, RoundsExpectation, row_bytes
 from gossipfl.wire.limits import Limits
-from gossipfl.wire.messages import OFFERED_BYTES, Acknowledgement, Clearance, ModelHeader, ModelMessage, View
+from gossipfl.wire.messages import (
+    OFFERED_BYTES,
+    Acknowledgement,
+    Clearance,
+    ModelHeader,
+    ModelMessage,
+    Pull,
+    View,
+)
 from gossipfl.wire.news import News
 from gossipfl.wire.preamble import (
     ALL_KINDS,
@@ -47,6 +55,7 @@ __all__ = [
     "PeerDescriptor",
     "Preamble",
     "Progress",
+    "Pull",
     "ReceivedFrame",
     "Refusal",
     "ReplayGuard",

@@ -25,7 +25,7 @@ from gossipfl.wire.body import body_bytes, checksum, split_body
 from gossipfl.wire.carried import decode_carried, expected_carried
 from gossipfl.wire.expectation import Expectation, codec_among
 from gossipfl.wire.limits import Limits
-from gossipfl.wire.messages import Acknowledgement, Clearance, ModelHeader, ModelMessage, View
+from gossipfl.wire.messages import Acknowledgement, Clearance, ModelHeader, ModelMessage, Pull, View
 from gossipfl.wire.news import News
 from gossipfl.wire.preamble import Kind, Preamble
 from gossipfl.wire.refusals import Refusal
@@ -33,13 +33,18 @@ from gossipfl.wire.round_messages import Progress, RoundHeader, RoundMessage
 
 __all__ = ["AnyHeader", "AnyMessage", "check", "decode_body", "decoded_bytes", "parse_header"]
 
-AnyHeader = ModelHeader | RoundHeader | View | Refusal | Acknowledgement | Clearance | Progress | News
-AnyMessage = ModelMessage | RoundMessage | View | Refusal | Acknowledgement | Clearance | Progress | News
+AnyHeader = ModelHeader | RoundHeader | Pull | View | Refusal | Acknowledgement | Clearance | Progress | News
+AnyMessage = (
+    ModelMessage | RoundMessage | Pull | View | Refusal | Acknowledgement | Clearance | Progress | News
+)
 
 _HEADERS: dict[Kind, type[AnyHeader]] = {
     each.kind: each
-    for each in (ModelHeader, RoundHeader, View, Refusal, Acknowledgement, Clearance, Progress, News)
+    for each in (ModelHeader, RoundHeader, Pull, View, Refusal, Acknowledgement, Clearance, Progress, News)
 }
+
+
+_OF_A_TASK = ModelHeader | Pull | RoundHeader | View | Progress
 
 
 def parse_header(data: bytes | bytearray | memoryview, preamble: Preamble, *, limits: Limits) -> AnyHeader:
@@ -64,20 +69,22 @@ def check(header: AnyHeader, preamble: Preamble, expectation: Expectation) -> in
     IncompatibleTask, IncompatibleModel, IncompatibleRounds, UnexpectedRound, UnknownCodec, UnexpectedTensor,
     MessageTooLarge, MalformedFrame
     """
-    if isinstance(header, ModelHeader | RoundHeader | View | Progress) and header.task != expectation.task:
+    if isinstance(header, _OF_A_TASK) and header.task != expectation.task:
         raise IncompatibleTask(
             "the sender learns a different task",
             remedy="Both peers must run the same task, with the same version and initial seed.",
         )
-    if isinstance(header, ModelHeader | RoundHeader | Progress):
+    if isinstance(header, ModelHeader | Pull | RoundHeader | Progress):
         _require_same_rounds(header, expectation)
-    if not isinstance(header, ModelHeader | RoundHeader):
+    if not isinstance(header, ModelHeader | Pull | RoundHeader):
         return 0
     if header.layout != expectation.layout:
         raise IncompatibleModel(
             "the sender's model has a different layout",
             remedy="Both peers must build the same model, share the same parameters and run the same algorithm.",
         )
+    if isinstance(header, Pull):
+        return 0
     codec, size = _form(header, expectation)
     further = expected_carried(expectation.carried, codec) if isinstance(header, ModelHeader) else ()
     require_admitted(header.tensors, (*codec.expected(size), *further))
@@ -136,9 +143,11 @@ def decode_body(
     return ModelMessage(header=header, row=row, carried=carried)
 
 
-def _require_same_rounds(header: ModelHeader | RoundHeader | Progress, expectation: Expectation) -> None:
+def _require_same_rounds(
+    header: ModelHeader | Pull | RoundHeader | Progress, expectation: Expectation
+) -> None:
     rounds = expectation.rounds
-    if isinstance(header, ModelHeader):
+    if isinstance(header, ModelHeader | Pull):
         if rounds is None:
             return
         what, remedy = "this peer learns in rounds, and the sender gossips", "Run both the same way."

@@ -15,7 +15,7 @@ from gossipfl.wire.body import body_buffers, checksum
 from gossipfl.wire.carried import encode_carried
 from gossipfl.wire.headers import Header
 from gossipfl.wire.limits import Limits
-from gossipfl.wire.messages import OFFERED_BYTES, Acknowledgement, Clearance, ModelHeader, View
+from gossipfl.wire.messages import OFFERED_BYTES, Acknowledgement, Clearance, ModelHeader, Pull, View
 from gossipfl.wire.news import News
 from gossipfl.wire.preamble import KIND_OFFSET, VERSION, Kind, Preamble
 from gossipfl.wire.refusals import Refusal
@@ -170,7 +170,9 @@ def encode_round(
 
 
 def encode(
-    message: View | Refusal | Acknowledgement | Clearance | Progress | News, *, limits: Limits | None = None
+    message: View | Refusal | Pull | Acknowledgement | Clearance | Progress | News,
+    *,
+    limits: Limits | None = None,
 ) -> Frame:
     """Encode a message without a body.
 

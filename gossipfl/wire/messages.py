@@ -1,4 +1,4 @@
-"""Messages of peers that gossip: models, acknowledgements and views."""
+"""Messages of peers that gossip: models, requests for them, acknowledgements and views."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gossipfl.codecs import TensorHeader
 from gossipfl.wire.headers import Checksum, Digest, Header, Host, Peers
 from gossipfl.wire.preamble import Kind
 
-__all__ = ["OFFERED_BYTES", "Acknowledgement", "Clearance", "ModelHeader", "ModelMessage", "View"]
+__all__ = ["OFFERED_BYTES", "Acknowledgement", "Clearance", "ModelHeader", "ModelMessage", "Pull", "View"]
 
 #: The body of a frame is sent with its header up to this length; a longer one waits for a clearance.
 OFFERED_BYTES: Final = 64 * 1024
@@ -73,6 +73,25 @@ class ModelMessage:
     header: ModelHeader
     row: Tensor
     carried: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pull(Header):
+    """A request for the receiver's row, without one of the sender's.
+
+    Parameters
+    ----------
+    task, layout : bytes, length 32
+        As in `ModelHeader`.
+    incarnation : int
+        Number of the sender's start.
+    """
+
+    kind: ClassVar[Kind] = Kind.PULL
+
+    task: Digest
+    layout: Digest
+    incarnation: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

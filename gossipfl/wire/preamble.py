@@ -44,6 +44,7 @@ class Kind(enum.IntEnum):
     PROGRESS = 6
     NEWS = 7
     CLEARANCE = 8
+    PULL = 9
 
     @property
     def has_body(self) -> bool:

@@ -117,11 +117,11 @@ def calibrate(homes: Sequence[Path | str]) -> Calibration:
             remedy="Let them run longer.",
         )
     settings, notes = _common_settings(peers)
-    pushed_back = settings.exchange.mode == "push-pull"
+    answered = settings.exchange.mode != "push"
     period, jitter, period_sigma = estimate_clock(observed.intervals)
     intervals = sum(len(own) for own in observed.intervals)
     median, sigma = delay_of_exchanges(observed.round_trips)
-    loss = loss_of_exchanges(observed.failed, observed.reachable, answered=pushed_back)
+    loss = loss_of_exchanges(observed.failed, observed.reachable, answered=answered)
     busy = step_time(observed.work, observed.gaps)
     task, seed, more = _task(peers)
     churned = _churned(observed, peers)

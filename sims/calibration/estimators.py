@@ -72,10 +72,10 @@ def _spread(logarithms: Floats, error: float) -> float:
 def delay_of_exchanges(seconds: Floats) -> tuple[float, float]:
     """Median (seconds) and deviation of the logarithm of one-way delays, from the durations of exchanges.
 
-    An exchange is a message and its answer. In push-pull both carry a model and take the same way, so each is
-    taken to need half the time; encoding, queueing and transmission are part of it. The deviation of the
-    logarithm is the distance of its quartiles over that of a standard normal. Halving supposes that both ways
-    of an exchange are alike; were they independent, each would vary about √2 times as much.
+    An exchange is a message and its answer. Both are taken to need half the time, which is true of push-pull,
+    where both carry a model; encoding, queueing and transmission are part of it. The deviation of the logarithm is
+    the distance of its quartiles over that of a standard normal. Halving supposes that both ways of an exchange
+    are alike; were they independent, each would vary about √2 times as much.
     """
     logarithms = np.log(np.maximum(seconds, 1e-9) / 2)
     lower, median, upper = np.percentile(logarithms, (25, 50, 75))
@@ -85,7 +85,7 @@ def delay_of_exchanges(seconds: Floats) -> tuple[float, float]:
 def loss_of_exchanges(failed: int, total: int, *, answered: bool) -> float:
     """Probability that a message is lost, from the share of exchanges that failed.
 
-    Where models are answered with models, an exchange succeeds if neither is lost: ``(1 − p)² = 1 − failed /
+    Where a model answers the message, an exchange succeeds if neither is lost: ``(1 − p)² = 1 − failed /
     total``. Where they are only pushed, ``p`` is the share itself.
     """
     share = failed / total if total else 0.0

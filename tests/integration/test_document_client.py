@@ -58,6 +58,11 @@ def model(task, layout, size, *, sequence):
     return frame(1, fields, body)
 
 
+def pull(task, layout, size, *, sequence):
+    del size, sequence
+    return frame(9, {"task": task, "layout": layout, "incarnation": int(time.time())})
+
+
 def read(data):
     _, _, kind, header_bytes, _, body_bytes = struct.unpack("<4sHHIIQ", data[:24])
     fields, body = msgpack.unpackb(data[24 : 24 + header_bytes]), data[24 + header_bytes :]
@@ -81,8 +86,9 @@ async def read_to_the_end(stream):
 @pytest.mark.parametrize(
     "half_close", [False, True], ids=["close at the end", "half-close after the question"]
 )
+@pytest.mark.parametrize("request_of", [pull, model], ids=["pull", "a row of age 0"])
 @in_trio
-async def test_a_client_from_the_document_fetches_the_model(tmp_path, half_close):
+async def test_a_client_from_the_document_fetches_the_model(tmp_path, half_close, request_of):
     still = {"exchange": {"merges_per_training": 1000, "patience": 2.0}}
     peer = Peer(tmp_path / "peer", settings=quick_settings(0, **still))
     stock = new_host(key_pair=create_new_key_pair())
@@ -98,7 +104,7 @@ async def test_a_client_from_the_document_fetches_the_model(tmp_path, half_close
             await stock.connect(PeerInfo(who, [multiaddr.Multiaddr(status.addresses[0])]))
             for sequence in range(1, 12):
                 stream = await stock.new_stream(who, ["/gossipfl/exchange/1.0.0"])
-                await stream.write(model(task, layout, size, sequence=sequence))
+                await stream.write(request_of(task, layout, size, sequence=sequence))
                 if half_close:
                     await stream.close_write()
                     kind, fields, body = read(await read_to_the_end(stream))

@@ -65,9 +65,12 @@ async def test_a_client_in_javascript_fetches_a_peers_model_and_pushes_its_own(t
             "halfClose": True,
         }
         await until(lambda: peer._incarnation.learner.state.age > 0)
-        fetched = await client.ask("exchange", **common, age=0, sequence=1, wantsAnswer=True)
-        assert fetched["replies"][0]["kind"] == 1
-        assert fetched["replies"][0]["fields"]["age"] > 0
+        for fetched in (
+            await client.ask("fetch", **{key: common[key] for key in ("address", "task", "layout")}),
+            await client.ask("exchange", **common, age=0, sequence=1, wantsAnswer=True),
+        ):
+            assert fetched["replies"][0]["kind"] == 1
+            assert fetched["replies"][0]["fields"]["age"] > 0
         pushed = await client.ask("exchange", **common, age=0, sequence=2, wantsAnswer=False)
         assert pushed["replies"][0]["kind"] == 2
         again = await client.ask("exchange", **common, age=0, sequence=1, wantsAnswer=False)

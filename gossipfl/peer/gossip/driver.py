@@ -13,6 +13,7 @@ from gossipfl.errors import InvalidTask
 from gossipfl.peer.assembly import bootstrap_peers, expectation_of, outgoing_of
 from gossipfl.peer.driver import Participation, Parts
 from gossipfl.peer.gossip.acquaintances import Acquaintances
+from gossipfl.peer.gossip.answering import Answering
 from gossipfl.peer.gossip.discovery import Discovery, follow_file
 from gossipfl.peer.gossip.exchanges import Gossip
 from gossipfl.peer.gossip.farewell import Farewells
@@ -24,6 +25,7 @@ from gossipfl.peer.gossip.learner import Learner
 from gossipfl.peer.gossip.meetings import Meetings
 from gossipfl.peer.gossip.outgoing import OutgoingModels
 from gossipfl.peer.gossip.plan import GossipPlan
+from gossipfl.peer.gossip.received import ReceivedModels
 from gossipfl.peer.gossip.sending import VersionsSent
 from gossipfl.peer.gossip.view import SampledView
 from gossipfl.settings import PeerSettings
@@ -109,26 +111,35 @@ def take_part_in_gossip(
         settings=settings.view,
         deadline=exchange.deadline,
     )
+    received = ReceivedModels(learner=learner, joining=_joining_of(parts, plan, learner))
+    outgoing = OutgoingModels(
+        task=parts.task,
+        plan=plan,
+        outgoing=outgoing_of(settings, parts.task),
+        sender=parts.host.peer_id,
+        incarnation=parts.incarnation,
+        record=parts.record,
+        versions=VersionsSent(limit=exchange.incoming_bytes // 2, longest=exchange.deadline),
+    )
+    answering = Answering(
+        learner=learner,
+        received=received,
+        meetings=meetings,
+        outgoing=outgoing,
+        exchange_settings=exchange,
+        view_settings=settings.view,
+    )
     gossip = Gossip(
         host=parts.host,
         learner=learner,
+        received=received,
         view=view,
-        meetings=meetings,
-        outgoing=OutgoingModels(
-            task=parts.task,
-            plan=plan,
-            outgoing=outgoing_of(settings, parts.task),
-            sender=parts.host.peer_id,
-            incarnation=parts.incarnation,
-            record=parts.record,
-            versions=VersionsSent(limit=exchange.incoming_bytes // 2, longest=exchange.deadline),
-        ),
+        errors=meetings.errors,
+        outgoing=outgoing,
         later_starts=later_starts,
-        joining=_joining_of(parts, plan, learner),
         memory=parts.host.memory,
         row_bytes=row_bytes(expectation_of(parts.task, gossip=plan)),
         exchange_settings=exchange,
-        view_settings=settings.view,
         generator=parts.generator,
         record=parts.record,
     )
@@ -136,23 +147,23 @@ def take_part_in_gossip(
     discovery = Discovery(bootstrap_peers(settings), view.configure)
 
     def reload(changed: PeerSettings) -> None:
-        gossip.exchange_settings = changed.exchange
+        gossip.exchange_settings = answering.exchange_settings = changed.exchange
         discovery.found("settings", {each.peer_id: each.addresses for each in bootstrap_peers(changed)})
 
     return Participation(
         learner=learner,
-        answer=gossip.answer,
-        screen=gossip.screen,
+        answer=answering.answer,
+        screen=answering.screen,
         tasks={
             "gossip": gossip.exchange_models,
-            "joining": gossip.join,
+            "joining": partial(received.join, view),
             "views": meetings.run,
             "later starts": later_starts.go_beyond,
             "acquaintances": partial(view.acquaintances.keep_for_ever, settings.checkpoint.period),
             **_discovery_tasks(parts, discovery, directory),
         },
         gate=lambda: None if guard is None else guard.described(),
-        model_ages=gossip.model_ages,
+        model_ages=received.ages,
         pausable=learner,
         say_farewell=farewells.say,
         reload=reload,

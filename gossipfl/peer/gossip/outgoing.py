@@ -19,7 +19,7 @@ from gossipfl.peer.gossip.sending import VersionsSent
 from gossipfl.peer.secret_noise import new_normals
 from gossipfl.peer.threads import run_abandonable
 from gossipfl.tasks import Task
-from gossipfl.wire import Frame, encode_model
+from gossipfl.wire import Frame, Pull, encode, encode_model
 
 __all__ = ["LARGEST_AGE", "OutgoingModels"]
 
@@ -50,7 +50,7 @@ class OutgoingModels:
     Attributes
     ----------
     latest_bytes : int
-        Length of the latest frame; 0 before the first.
+        Length of the latest frame of a model; about that of the first before there is one.
     """
 
     task: Task
@@ -63,7 +63,11 @@ class OutgoingModels:
 
     def __post_init__(self) -> None:
         self._sequence = 0
-        self.latest_bytes = 0
+        self.latest_bytes = (self.outgoing.codec or FLOAT32).payload_bytes(self.task.layout.shared_size)
+
+    def pull(self) -> Frame:
+        """Encode a request for a model."""
+        return encode(Pull(task=self.task.fingerprint, layout=self.plan.layout, incarnation=self.incarnation))
 
     async def frame(self, state: State, *, wants_answer: bool) -> Frame:
         """Encode a version of the model as the next message of this peer.
@@ -79,7 +83,7 @@ class OutgoingModels:
         key = message_key(self.sender, incarnation=self.incarnation, sequence=sequence)
         noise = new_normals(self.outgoing, self.record, {"sequence": sequence})
 
-        def encode() -> Frame:
+        def encoded() -> Frame:
             message = self.plan.algorithm.emit(state.nodes, shared_size=size)
             if is_finite(message.shared):  # otherwise encoding refuses it
                 draws = Draws(keys=torch.tensor([key]), normals=noise)
@@ -99,10 +103,10 @@ class OutgoingModels:
             )
 
         if size > _LARGE_ROW:
-            frame = await run_abandonable(encode)
+            frame = await run_abandonable(encoded)
         else:
             await trio.lowlevel.checkpoint()
-            frame = encode()
+            frame = encoded()
         self.versions.add(state, frame)
         self.latest_bytes = frame.size
         return frame

@@ -144,10 +144,10 @@ def _parameters(settings: PeerSettings, declared: Mapping[str, str | None]) -> d
 def _require_runnable(name: str, algorithm: MessageAlgorithm, settings: PeerSettings) -> None:
     behaviour, exchange = algorithm.behaviour, settings.exchange
     require_in_peers(name, algorithm)
-    if behaviour.trains == "answer" and exchange.mode != "push-pull":
+    if behaviour.trains == "answer" and exchange.mode != behaviour.exchange:
         raise SettingError(
-            f"gossip.algorithm = {name!r} trains on answers, so exchanges must request them",
-            expected="exchange.mode = 'push-pull'",
+            f"gossip.algorithm = {name!r} trains on answers, so exchanges must be as it declares them",
+            expected=f"exchange.mode = {behaviour.exchange!r}",
             got=repr(exchange.mode),
         )
     if behaviour.trains != "receipt" and exchange.merges_per_training != 1:

@@ -78,8 +78,8 @@ class Traffic:
 def traffic_of(peers: Sequence[RecordedPeer], *, bytes_each: int) -> Traffic:
     """Gather the traffic of a network.
 
-    An exchange that succeeded carried a model, and another one back if the peers' mode is push-pull; one that
-    failed, one model in vain.
+    An exchange that succeeded carried a model, and another one back if the peer's mode is push-pull; one that
+    failed, one model in vain, or none if the peer asks only.
 
     Parameters
     ----------
@@ -149,7 +149,8 @@ def _sessions(peers: Sequence[RecordedPeer]) -> tuple[tuple[tuple[float, float],
 
 
 def _models(life: Life, outcome: str) -> int:
-    return 2 if outcome == "ok" and life.settings.exchange.mode == "push-pull" else 1
+    sends, asks = life.settings.exchange.mode != "pull", life.settings.exchange.mode != "push"
+    return sends + (asks and outcome == "ok")
 
 
 def _ages(lives: Sequence[Life], origin: float) -> tuple[Floats, NDArray[np.int64]]:

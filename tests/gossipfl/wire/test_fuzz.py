@@ -10,12 +10,14 @@ from gossipfl.wire import (
     Acknowledgement,
     ModelMessage,
     PeerDescriptor,
+    Pull,
     Refusal,
     View,
     encode,
 )
 from tests.gossipfl.wire.frames import (
     CODECS,
+    LAYOUT,
     TASK,
     decoded,
     expectation,
@@ -36,6 +38,7 @@ VALID = [
     flat(encode(View(task=TASK, peers=(PEER,)))),
     flat(encode(Refusal(code="peer_busy", text="later"))),
     flat(encode(Acknowledgement(incarnation=1, sequence=9))),
+    flat(encode(Pull(task=TASK, layout=LAYOUT, incarnation=3))),
 ]
 valid = st.sampled_from(VALID)
 

@@ -81,6 +81,12 @@ def sparse(indices, values, *, padding=b"", claimed=None):
 
 TWICE = msgpack.packb(model_fields(BODY))[1:] + msgpack.packb("age") + msgpack.packb(5)
 
+
+def pull(*, body=b"", **changes) -> bytes:
+    said = {"task": TASK, "layout": LAYOUT, "incarnation": 1, **changes}
+    return sealed(msgpack.packb(said), body, kind=9)
+
+
 HOSTILE = {
     # the preamble
     "nothing": (b"", TruncatedFrame),
@@ -189,6 +195,11 @@ HOSTILE = {
     "clearance with a negative time": (sealed(msgpack.packb({"retry_after": -1}), kind=8), MalformedFrame),
     "clearance with a fraction": (sealed(msgpack.packb({"retry_after": 0.5}), kind=8), MalformedFrame),
     "clearance with a body": (sealed(msgpack.packb({"retry_after": 0}), b"x", kind=8), MessageTooLarge),
+    "pull with a body": (pull(body=b"x"), MessageTooLarge),
+    "pull of another task": (pull(task=bytes(32)), IncompatibleTask),
+    "pull of another layout": (pull(layout=bytes(32)), IncompatibleModel),
+    "pull with an age": (pull(age=3), MalformedFrame),
+    "pull with a short fingerprint": (pull(task=TASK[:31]), MalformedFrame),
     "acknowledgement without fields": (sealed(b"\x80", kind=2), MalformedFrame),
 }
 

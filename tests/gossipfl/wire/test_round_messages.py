@@ -29,6 +29,7 @@ from gossipfl.wire import (
     VERSION,
     Expectation,
     Progress,
+    Pull,
     RoundForm,
     RoundMessage,
     RoundsExpectation,
@@ -84,12 +85,17 @@ def forged_round(body: bytes = BODY, *, preamble: dict | None = None, **changes)
     return sealed(msgpack.packb(fields(body, **changes)), body, kind=5, **(preamble or {}))
 
 
+def pull() -> bytes:
+    return flat(encode(Pull(task=TASK, layout=LAYOUT, incarnation=1)))
+
+
 def forged_progress(**changes) -> bytes:
     said = {"task": TASK, "agreement": AGREEMENT, "incarnation": 1, "round": 3, "exchange": 0, "kept": True}
     return sealed(msgpack.packb({**said, **changes}), kind=6)
 
 
 HOSTILE = {
+    "a pull, which is of gossip": (pull(), IncompatibleRounds),
     "a round in version 2": (forged_round(preamble={"version": 2}), UnsupportedVersion),
     "a progress with a body": (sealed(b"", b"x", kind=6), MessageTooLarge),
     "a round with a giant body": (forged_round(preamble={"body_bytes": 2**63}), MessageTooLarge),

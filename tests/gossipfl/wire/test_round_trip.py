@@ -14,6 +14,7 @@ from gossipfl.wire import (
     Kind,
     Limits,
     PeerDescriptor,
+    Pull,
     Refusal,
     View,
     encode,
@@ -61,6 +62,7 @@ refusals = st.builds(
     text=st.text(string.printable[:95], max_size=300),
 )
 acknowledgements = st.builds(Acknowledgement, incarnation=counts, sequence=counts)
+pulls = st.builds(Pull, task=st.just(TASK), layout=st.just(LAYOUT), incarnation=counts)
 
 
 @given(
@@ -91,7 +93,7 @@ def test_models(row, codec, age, incarnation, sequence, event, wants_answer, lay
     assert message.row.equal(codec.decode(codec.encode(row), len(row)))
 
 
-@given(views | refusals | acknowledgements)
+@given(views | refusals | acknowledgements | pulls)
 def test_messages_without_a_body(message):
     data = flat(encode(message))
     assert decoded(data, expectation(3)) == message

@@ -8,6 +8,7 @@ const INCARNATION = Math.floor(Date.now() / 1000) // counts this program's start
 export const MODEL = 1
 export const ACKNOWLEDGEMENT = 2
 export const CLEARANCE = 8
+export const PULL = 9
 const OFFERED_BYTES = 65_536
 
 export async function frame (kind, fields, body = new Uint8Array()) {
@@ -39,6 +40,10 @@ export async function model ({ task, layout, row, age, sequence, wantsAnswer }) 
     tensors: [['row', 'float32-le', [row.length]]],
     checksum: BigInt('0x' + await xxhash3(body))
   }, body)
+}
+
+export async function pull ({ task, layout }) {
+  return frame(PULL, { task, layout, incarnation: INCARNATION })
 }
 
 // Where the body of a frame begins, if it must be cleared before it is sent.

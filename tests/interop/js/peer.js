@@ -10,7 +10,7 @@ import { tcp } from '@libp2p/tcp'
 import { yamux } from '@libp2p/yamux'
 import { multiaddr } from '@multiformats/multiaddr'
 import { createLibp2p } from 'libp2p'
-import { ACKNOWLEDGEMENT, CLEARANCE, frame, framesOf, model, offeredAt } from './frames.js'
+import { ACKNOWLEDGEMENT, CLEARANCE, frame, framesOf, model, offeredAt, pull } from './frames.js'
 
 const PROTOCOL = '/gossipfl/exchange/1.0.0'
 
@@ -82,6 +82,18 @@ const commands = {
       if (!halfClose) {
         await stream.close()
       }
+    }
+    return { replies }
+  },
+
+  // Asks for a model, says that it will send no more, and reads the answer to its end.
+  async fetch ({ address, task, layout }) {
+    const stream = await host.dialProtocol(multiaddr(address), PROTOCOL)
+    await send(stream, await pull({ task: Buffer.from(task, 'hex'), layout: Buffer.from(layout, 'hex') }))
+    await stream.close()
+    const replies = []
+    for await (const reply of framesOf(stream)) {
+      replies.push(summary(reply))
     }
     return { replies }
   },

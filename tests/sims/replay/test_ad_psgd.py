@@ -31,7 +31,8 @@ def converse(peers, *, rounds, seed):
 
 def conversed_run(directory, *, gossip):
     """A recorded network of four peers that train on answers, one of which was killed and resumed."""
-    tables = {"gossip": gossip, "exchange": {"merges_per_training": 1}, "training": {"momentum": 0.5}}
+    exchange = {"merges_per_training": 1, "mode": gossip.get("exchange", "push-pull")}
+    tables = {"gossip": gossip, "exchange": exchange, "training": {"momentum": 0.5}}
     network = [RecordingPeer(directory / f"peer-{i}", settings_of(i, **tables)) for i in range(4)]
     converse(network, rounds=6, seed=0)
     network[1].save()

@@ -13,7 +13,8 @@ from gossipfl.network import RowMemory
 from gossipfl.peer.first_errors import FirstErrors
 from gossipfl.peer.gossip.exchanges import Gossip
 from gossipfl.peer.gossip.promptness import Promptness
-from gossipfl.settings import ExchangeSettings, ViewSettings
+from gossipfl.peer.gossip.received import ReceivedModels
+from gossipfl.settings import ExchangeSettings
 from gossipfl.wire import Acknowledgement
 
 SECONDS = 600
@@ -68,7 +69,8 @@ def exchanged(neighbours):
         host=neighbours,
         learner=learner,
         view=neighbours,
-        meetings=SimpleNamespace(errors=FirstErrors(logging.getLogger("test"))),
+        received=ReceivedModels(learner=learner),
+        errors=FirstErrors(logging.getLogger("test")),
         outgoing=SimpleNamespace(
             frame=nothing,
             newer_frame=nothing,
@@ -79,7 +81,6 @@ def exchanged(neighbours):
         row_bytes=4,
         later_starts=SimpleNamespace(is_later=lambda *_: False),
         exchange_settings=ExchangeSettings(),
-        view_settings=ViewSettings(),
         generator=np.random.default_rng(0),
         record=lambda _: None,
     )

@@ -1,0 +1,59 @@
+"""Models asked for without one of one's own."""
+
+import pytest
+
+from gossipfl.errors import PeerBusy, RefusedByNeighbour
+from gossipfl.wire import ModelMessage, Pull, encode
+
+from .helpers import LAYOUT, TASK, in_trio, model_frame, serving_host
+from .test_offers import LARGE, carried, measured
+
+
+def pull(**changes):
+    return encode(Pull(**{"task": TASK, "layout": LAYOUT, "incarnation": 1, **changes}))
+
+
+def answering(size):
+    async def answer(peer_id, message):
+        assert isinstance(message, Pull)
+        return model_frame(size, value=2.0)
+
+    return answer
+
+
+@in_trio
+async def test_a_pull_is_answered_by_a_model_on_one_stream():
+    async with serving_host(answering(LARGE), size=LARGE) as host, serving_host(size=LARGE) as client:
+        for _ in range(3):
+            reply = await client.exchange(host.peer_id, host.addresses, pull())
+            assert isinstance(reply, ModelMessage)
+            assert reply.row.eq(2).all()
+        [connection] = client._table.of_peer(host.peer_id)
+        assert len(connection.multiplexer.streams) == 1
+        assert host.link.download.moved < 5_000
+
+
+@in_trio
+async def test_a_pull_of_another_model_is_refused():
+    async with serving_host(answering(10), size=10) as host, serving_host(size=10) as client:
+        for field, code in (("task", "incompatible_task"), ("layout", "incompatible_model")):
+            with pytest.raises(RefusedByNeighbour) as caught:
+                await client.exchange(host.peer_id, host.addresses, pull(**{field: bytes(32)}))
+            assert caught.value.code == code
+
+
+@in_trio
+async def test_a_pull_whose_answer_has_to_wait_is_answered_by_a_time_and_no_model():
+    async with serving_host(answering(LARGE), size=LARGE) as host, serving_host(size=LARGE) as client:
+        await client.exchange(host.peer_id, host.addresses, pull())
+        measured(host.link.upload, 1_000_000_000)
+        kept = carried(host.link.upload, 100_000_000_000)
+        sent = host.link.upload.moved
+        with pytest.raises(PeerBusy) as caught:
+            await client.exchange(host.peer_id, host.addresses, pull())
+        assert caught.value.retry_after == pytest.approx(98.0, rel=0.1)
+        assert host.link.upload.moved - sent < 2_000
+        kept.__exit__(None, None, None)
+        assert isinstance(await client.exchange(host.peer_id, host.addresses, pull()), ModelMessage)
+        [connection] = client._table.of_peer(host.peer_id)
+        assert len(connection.multiplexer.streams) == 1
