@@ -81,7 +81,7 @@ def peers_table(peers: Sequence[Mapping[str, Any]]) -> Table:
     """Lay out the peers of a status (see `gossipfl.peer.neighbours.Neighbours.to_values`)."""
     table = Table(box=None, padding=(0, 2, 0, 0))
     titles = ("peer", "address", "state", "model age", "last success", "round trip", "sent", "received")
-    for title in (*titles, "upload", "download", "version"):
+    for title in (*titles, "upload", "download", "codec", "version"):
         table.add_column(title, no_wrap=True)
     for each in peers:
         addresses = [address.partition("/p2p/")[0] for address in each["addresses"]]
@@ -97,6 +97,7 @@ def peers_table(peers: Sequence[Mapping[str, Any]]) -> Table:
             decimal(each["bytes_received"]),
             _throughput(each.get("upload")),
             _throughput(each.get("download")),
+            each.get("codec") or "-",
             escape(each["version"] or "-"),
         )
     return table

@@ -215,6 +215,16 @@ class Link:
         self.paths[peer_id] = path = self.paths.get(peer_id) or PathThroughput()
         return path
 
+    def upload_to(self, peer_id: str) -> float | None:
+        """Return the bytes a second that this host and the path to a peer carry; None if neither is known.
+
+        Of a path that has carried rows only in the other direction, it is the throughput of that.
+        """
+        path, known = self.paths.get(peer_id), [self.upload.bytes_per_second]
+        if path is not None:
+            known.append(path.upload.bytes_per_second or path.download.bytes_per_second)
+        return min((each for each in known if each is not None), default=None)
+
     @property
     def is_full(self) -> bool:
         """Whether rows take up most of the link in either direction, so that others are slow without fault."""

@@ -20,6 +20,7 @@ from gossipfl.peer.gossip.plan import GossipPlan
 from gossipfl.peer.store.checkpoint import Checkpoint, load_checkpoint
 from gossipfl.peer.store.home import Home
 from gossipfl.settings import PeerSettings
+from gossipfl.settings.codec_names import AUTO
 from gossipfl.tasks import Dataset, Task
 from gossipfl.tasks.summary import DataSummary, summarise
 from gossipfl.training import NodeData, Nodes, Trainer, rehearse
@@ -139,7 +140,7 @@ def neighbour_generator(settings: PeerSettings, peer_id: str) -> np.random.Gener
 
 
 def outgoing_of(settings: PeerSettings, task: Task) -> Pipeline:
-    """Return the pipeline for outgoing rows; its codec is never None.
+    """Return the pipeline for outgoing rows; its codec is None if one is chosen for each neighbour.
 
     Raises
     ------
@@ -148,6 +149,8 @@ def outgoing_of(settings: PeerSettings, task: Task) -> Pipeline:
     """
     try:
         in_rounds = settings.rounds.algorithm is not None  # all members know the codec before any frame
+        if settings.codec == AUTO:
+            return pipeline_of(settings.outgoing, codec=None)
         codec = model_codec(settings.codec, size=task.layout.shared_size, own=in_rounds)
     except UnknownCodec as error:
         raise SettingError(

@@ -107,6 +107,8 @@ class Participation:
         Returns the gate's decisions as plain values for the status; None without a gate.
     model_ages : mapping of str to int
         Ages of the newest models received, by peer id; empty in rounds.
+    codec_to : callable
+        Returns the name of the codec in which models are sent to a peer now; None if none was sent.
     pausable : Pausable, optional
         The learner, if it can be paused.
     say_farewell : callable
@@ -122,6 +124,7 @@ class Participation:
     described: Callable[[], Mapping[str, Any] | None] = lambda: None
     gate: Callable[[], Mapping[str, Any] | None] = lambda: None
     model_ages: Mapping[str, int] = field(default_factory=dict)
+    codec_to: Callable[[str], str | None] = lambda _: None
     pausable: Pausable | None = None
     say_farewell: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint
     reload: Callable[[PeerSettings], None] = lambda _: None

@@ -223,6 +223,7 @@ class Incarnation:
             host=self.host,
             view=self.view,
             model_ages=self.participation.model_ages,
+            codec_to=self.participation.codec_to,
             merges_from=self.activity.merges_from,
         )
         self.housekeeping = Housekeeping(

@@ -30,6 +30,8 @@ class Neighbours:
     ----------
     model_ages : mapping of str to int
         Ages of the newest models received, by peer id.
+    codec_to : callable
+        Returns the name of the codec of the latest model for a peer.
     merges_from : callable
         Returns how many models of a peer were merged.
     """
@@ -37,6 +39,7 @@ class Neighbours:
     host: Host
     view: AddressBook | SampledView
     model_ages: Mapping[str, int]
+    codec_to: Callable[[str], str | None]
     merges_from: Callable[[str], int]
 
     async def identify(self) -> None:
@@ -67,8 +70,9 @@ class Neighbours:
             ``peer_id``; ``neighbour``, whether it is in the view; ``connected``; ``addresses``; ``reached_at``,
             the IP address of the connection; ``failures`` in a row; ``model_age``; ``merges``, its models merged
             in this start; ``last_success`` in seconds since 1970; ``round_trip`` in seconds; ``upload``,
-            ``download``, bytes a second to and from it when large rows were last exchanged; ``version``, its
-            software as it claims; ``bytes_sent``, ``bytes_received``; ``quarantined``. None where unknown.
+            ``download``, bytes a second to and from it when large rows were last exchanged; ``codec`` of
+            the models for it; ``version``, its software as it claims; ``bytes_sent``, ``bytes_received``;
+            ``quarantined``. None where unknown.
         """
         known = {peer.peer_id: peer for peer in self.view.known}
         connected = self.host.connected()
@@ -91,6 +95,7 @@ class Neighbours:
                     "round_trip": self.host.round_trip(peer_id),
                     "upload": upload,
                     "download": download,
+                    "codec": self.codec_to(peer_id),
                     "version": self.host.identify.agents.get(peer_id),
                     "bytes_sent": traffic.bytes_sent if traffic else 0,
                     "bytes_received": traffic.bytes_received if traffic else 0,

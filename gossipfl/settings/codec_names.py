@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import AfterValidator
 
@@ -20,10 +20,12 @@ from topology.plugins import is_object_name, offered
 from topology.spelling import did_you_mean
 
 __all__ = [
+    "AUTO",
     "CODEC_FAMILIES",
     "GROUP",
     "CodecFamily",
     "CodecName",
+    "ExchangeCodec",
     "KnownCodec",
     "ModelCodec",
     "accepted",
@@ -187,3 +189,10 @@ def accepted(take: Callable[[str], object], name: str) -> str:
 
 KnownCodec = Annotated[str, AfterValidator(partial(accepted, parse_codec_name))]
 ModelCodec = Annotated[str, AfterValidator(require_model_codec)]
+
+AUTO: Final = "auto"
+"""In settings of exchanges: a codec for each neighbour, chosen by the link to it."""
+
+ExchangeCodec = Annotated[
+    str, AfterValidator(lambda name: name if name == AUTO else require_model_codec(name))
+]

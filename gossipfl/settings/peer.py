@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from gossipfl.settings.addresses import parse_address, public_key_of
-from gossipfl.settings.codec_names import ModelCodec, require_model_codec
+from gossipfl.settings.codec_names import AUTO, ExchangeCodec, require_model_codec
 from gossipfl.settings.estimates import EstimatesSettings
 from gossipfl.settings.gate import GateSettings
 from gossipfl.settings.learning import GossipSettings, TrainingSettings
@@ -57,9 +57,10 @@ class ExchangeSettings(Table):
     """share of the period by which it varies at random"""
     mode: Literal["push-pull", "push", "pull"] = "push-pull"
     """push: this peer sends its model; pull: it asks for the neighbour's; push-pull: both"""
-    codec: ModelCodec = "float32"
-    """how numbers are sent: float32, bfloat16, float16, int8 or qsgd:LEVELS:BUCKET; the fewer bytes, the less
-    precision"""
+    codec: ExchangeCodec = "float32"
+    """how numbers are sent: float32, bfloat16, float16, int8 or qsgd:LEVELS:BUCKET, the fewer bytes, the less
+    precision; or auto, for each neighbour the most precise of float32, bfloat16 and int8 that its link carries in
+    time"""
     merges_per_training: int = Field(1, gt=0)
     """received models that are merged before the next local training"""
     patience: float = Field(10.0, gt=0)
@@ -275,7 +276,13 @@ class PeerSettings(Table):
     def _outgoing_in_order(self) -> PeerSettings:
         short = self.exchange.codec
         require_order(self.outgoing, codec=None if short == "float32" else short)
-        require_model_codec(self.codec)
+        if self.codec != AUTO:
+            require_model_codec(self.codec)
+        elif self.rounds.algorithm is not None:
+            raise ValueError(
+                "exchange.codec = 'auto' chooses a codec for each neighbour, and in rounds all members have "
+                "the same: name one"
+            )
         if self.rounds.algorithm is None and any(isinstance(each, MaskSettings) for each in self.outgoing):
             raise ValueError(
                 "outgoing has a mask, which all nodes of a round share, and this peer gossips: leave it out, or "

@@ -11,6 +11,7 @@ from typing import Any
 from gossipfl.algorithms.file_form import settings_of
 from gossipfl.peer.gossip.plan import gossip_algorithm
 from gossipfl.settings import PeerSettings
+from gossipfl.settings.codec_names import AUTO
 from gossipfl.tasks import find_task
 from sims.calibration.estimators import (
     delay_of_exchanges,
@@ -20,7 +21,7 @@ from sims.calibration.estimators import (
 )
 from sims.calibration.observations import Observations, Session, observe
 from sims.errors import SimulationError
-from sims.replay.lives import RecordedPeer
+from sims.replay.lives import RecordedPeer, usual_codec
 from sims.replay.peer_records import read_peers
 from sims.replay.round_records import learned_in_rounds
 from sims.scenario import Scenario
@@ -117,6 +118,10 @@ def calibrate(homes: Sequence[Path | str]) -> Calibration:
             remedy="Let them run longer.",
         )
     settings, notes = _common_settings(peers)
+    codec = settings.codec
+    if codec == AUTO:
+        codec = usual_codec(life for peer in peers for life in peer.lives.values())
+        notes.append(f"each link had a codec of its own; {codec}, the usual one, is used for all")
     answered = settings.exchange.mode != "push"
     period, jitter, period_sigma = estimate_clock(observed.intervals)
     intervals = sum(len(own) for own in observed.intervals)
@@ -133,7 +138,7 @@ def calibrate(homes: Sequence[Path | str]) -> Calibration:
             "seed": seed,
             "population": {"nodes": len(peers)},
             "task": task,
-            "algorithm": _algorithm(settings),
+            "algorithm": _algorithm(settings, codec),
             "outgoing": [each.model_dump() for each in settings.outgoing if each.kind != "codec"],
             "training": {**settings.training.model_dump(), "step_seconds": busy},
             "network": {
@@ -198,11 +203,11 @@ def _common_settings(peers: list[RecordedPeer]) -> tuple[PeerSettings, list[str]
     return settings, notes
 
 
-def _algorithm(settings: PeerSettings) -> dict[str, Any]:
+def _algorithm(settings: PeerSettings, codec: str) -> dict[str, Any]:
     """The peers' algorithm as a section of a scenario."""
     parameters = settings_of(gossip_algorithm(settings))
-    if "codec" in parameters and settings.codec != "float32":
-        parameters["codec"] = settings.codec
+    if "codec" in parameters and codec != "float32":
+        parameters["codec"] = codec
     return {"name": settings.gossip.algorithm, **parameters}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ __all__ = [
     "record_lines",
     "required_whole",
     "rounded_otherwise",
+    "usual_codec",
 ]
 
 NanIfNull = Annotated[float, BeforeValidator(lambda value: float("nan") if value is None else value)]
@@ -171,6 +173,12 @@ class Life:
 
 LOSS_TOLERANCE: Final = 1e-4
 """Relative difference of losses that rounding may cause."""
+
+
+def usual_codec(lives: Iterable[Life]) -> str:
+    """Name of the codec in which most models were sent that these starts merged; float32 if there were none."""
+    counts = Counter(event.codec for life in lives for event in life.events if event.codec)
+    return counts.most_common(1)[0][0] if counts else "float32"
 
 
 def rounded_otherwise(lives: Iterable[Life]) -> bool:

@@ -87,7 +87,7 @@ class Answering:
             self.meetings.errors.log(f"neighbour {peer_id[:16]}…", error)
             return encode(Acknowledgement(incarnation=later[0], sequence=later[1]))
         if isinstance(message, Pull):
-            frame = await self._model()
+            frame = await self._model(peer_id)
             if frame is None:
                 raise PeerBusy("there is no model to send now")
             return frame
@@ -96,15 +96,16 @@ class Answering:
             if not self.received.take(incoming(peer_id, message)):
                 raise PeerBusy("the mailbox is full")
             self.received.pushes.admit(peer_id, **said)
-        frame = await self._model() if message.header.wants_answer else None
+        frame = await self._model(peer_id) if message.header.wants_answer else None
         return frame or encode(Acknowledgement(**said))
 
-    async def _model(self) -> Frame | None:
-        """Return a version of the model, or None if there is none to send."""
+    async def _model(self, peer_id: str) -> Frame | None:
+        """Return a version of the model for a peer, or None if there is none to send."""
         version = self.outgoing.versions.choose(self.learner.state)
         if version is not None:
             with suppress(NonFiniteUpdate):  # this peer's own training has diverged
-                return await self.outgoing.frame(version, wants_answer=False)
+                codec = self.outgoing.codecs.choose(peer_id)
+                return await self.outgoing.frame(version, codec=codec, wants_answer=False)
         return None
 
     def screen(self, peer_id: str, header: AnyHeader) -> None:

@@ -14,6 +14,7 @@ from gossipfl.peer.assembly import bootstrap_peers, expectation_of, outgoing_of
 from gossipfl.peer.driver import Participation, Parts
 from gossipfl.peer.gossip.acquaintances import Acquaintances
 from gossipfl.peer.gossip.answering import Answering
+from gossipfl.peer.gossip.codec_choice import ChosenCodecs, OneCodec
 from gossipfl.peer.gossip.discovery import Discovery, follow_file
 from gossipfl.peer.gossip.exchanges import Gossip
 from gossipfl.peer.gossip.farewell import Farewells
@@ -28,7 +29,7 @@ from gossipfl.peer.gossip.plan import GossipPlan
 from gossipfl.peer.gossip.received import ReceivedModels
 from gossipfl.peer.gossip.sending import VersionsSent
 from gossipfl.peer.gossip.view import SampledView
-from gossipfl.settings import PeerSettings
+from gossipfl.settings import ExchangeSettings, PeerSettings
 from gossipfl.training import NodeData
 from gossipfl.wire import row_bytes
 
@@ -111,11 +112,14 @@ def take_part_in_gossip(
         settings=settings.view,
         deadline=exchange.deadline,
     )
+    pipeline = outgoing_of(settings, parts.task)
+    codecs = OneCodec(pipeline.codec) if pipeline.codec is not None else _chosen_codecs(parts, plan)
     received = ReceivedModels(learner=learner, joining=_joining_of(parts, plan, learner))
     outgoing = OutgoingModels(
         task=parts.task,
         plan=plan,
-        outgoing=outgoing_of(settings, parts.task),
+        outgoing=pipeline,
+        codecs=codecs,
         sender=parts.host.peer_id,
         incarnation=parts.incarnation,
         record=parts.record,
@@ -147,6 +151,7 @@ def take_part_in_gossip(
     discovery = Discovery(bootstrap_peers(settings), view.configure)
 
     def reload(changed: PeerSettings) -> None:
+        codecs.row_seconds = _row_seconds(changed.exchange)
         gossip.exchange_settings = answering.exchange_settings = changed.exchange
         discovery.found("settings", {each.peer_id: each.addresses for each in bootstrap_peers(changed)})
 
@@ -164,6 +169,7 @@ def take_part_in_gossip(
         },
         gate=lambda: None if guard is None else guard.described(),
         model_ages=received.ages,
+        codec_to=codecs.latest,
         pausable=learner,
         say_farewell=farewells.say,
         reload=reload,
@@ -186,6 +192,19 @@ def _discovery_tasks(
             discovery=discovery,
         ).run
     return tasks
+
+
+def _row_seconds(exchange: ExchangeSettings) -> float:
+    """In each period a peer starts an exchange and answers another one, so two models may go the same way."""
+    return exchange.period / (2 if exchange.mode == "push-pull" else 1)
+
+
+def _chosen_codecs(parts: Parts, plan: GossipPlan) -> ChosenCodecs:
+    return ChosenCodecs(
+        numbers=parts.task.layout.shared_size + sum(row.numbers for row in plan.carried),
+        row_seconds=_row_seconds(parts.settings.exchange),
+        bytes_per_second=parts.host.link.upload_to,
+    )
 
 
 def _joining_of(parts: Parts, plan: GossipPlan, learner: Learner) -> Joining | None:

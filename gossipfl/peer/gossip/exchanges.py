@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import trio
 
+from gossipfl.codecs import Compressor
 from gossipfl.errors import (
     ExchangeFailed,
     MessageRefused,
@@ -38,6 +39,26 @@ __all__ = ["Gossip"]
 logger = logging.getLogger(__name__)
 
 _MOST_OFFERS = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Offer:
+    """What is sent to a neighbour: a model, or a request for one.
+
+    Parameters
+    ----------
+    codec : Compressor, optional
+        Of the model.
+    begun : State, optional
+        The version with which the answer is needed.
+    renew : callable, optional
+        Returns a newer model that is worth more than what remains of this one.
+    """
+
+    frame: Frame
+    codec: Compressor | None = None
+    begun: State | None = None
+    renew: Renew | None = None
 
 
 @dataclass(kw_only=True, eq=False)
@@ -147,20 +168,19 @@ class Gossip:
     async def _exchange_model(self, neighbour: KnownPeer, room: Reservation) -> None:
         """Exchange with a neighbour or, if that has no room on its link now, with another one in its place."""
         chosen: KnownPeer | None = neighbour
-        frame: Frame | None = None
+        offer: _Offer | None = None
         try:
-            version, frame = await self._next_frame()
-            renew: Renew = partial(
-                self.outgoing.newer_frame,
-                frame,
-                newest=lambda: self.learner.state,
-                age=version.age,
-                wants_answer=self._asks,
-            )
-            begun = version if self.learner.trains_on_answers else None
-            del version  # which holds memory
+            newest: State | None = await self.learner.acted_on_clock()
             for _ in range(_MOST_OFFERS):
-                if chosen is None or not await self._offer(chosen, begun, frame, room, renew):
+                if chosen is None:
+                    return
+                codec = self.outgoing.codecs.choose(chosen.peer_id) if self._sends else None
+                if offer is None or offer.codec is not codec:
+                    if offer is not None:
+                        offer.frame.release()
+                    offer = await self._offer_of(newest or self.learner.state, codec)
+                    newest = None  # which holds memory
+                if not await self._exchange(chosen, offer, room):
                     return
                 chosen = self.view.choose(now=trio.current_time(), exclude=self._excluded())
                 if chosen is not None:
@@ -173,17 +193,10 @@ class Gossip:
             if chosen is not None:
                 self._under_way.discard(chosen.peer_id)
             room.release()
-            if frame is not None:
-                frame.release()
+            if offer is not None:
+                offer.frame.release()
 
-    async def _offer(
-        self,
-        neighbour: KnownPeer,
-        begun: State | None,
-        frame: Frame,
-        room: Reservation,
-        renew: Renew,
-    ) -> bool:
+    async def _exchange(self, neighbour: KnownPeer, offer: _Offer, room: Reservation) -> bool:
         """Exchange a model with a neighbour; return whether it asked to come again later."""
         peer_id = neighbour.peer_id
         started = trio.current_time()
@@ -192,10 +205,10 @@ class Gossip:
             reply = await self.host.exchange(
                 peer_id,
                 neighbour.addresses,
-                frame,
+                offer.frame,
                 seconds=self.exchange_settings.deadline,
                 answer_bytes=self._frame_bytes[1],
-                renew=None if begun else renew,
+                renew=offer.renew,
             )
             self.view.succeeded(peer_id)
             heard = reply.incarnation if isinstance(reply, Acknowledgement) else None
@@ -209,7 +222,7 @@ class Gossip:
                 )
                 received = header.event
                 room.release()
-                model = replace(incoming(peer_id, reply), begun=begun, is_answer=True)
+                model = replace(incoming(peer_id, reply), begun=offer.begun, is_answer=True)
                 if is_new and not self.received.take(model):
                     outcome = "mailbox_full"
         except PeerBusy as error:
@@ -229,11 +242,17 @@ class Gossip:
             self._under_way.discard(peer_id)
         seconds = trio.current_time() - started
         self._promptness.note(peer_id, seconds)
-        self._record_exchange(peer_id, outcome, seconds, received)
+        self._record_exchange(peer_id, outcome, seconds, received=received, codec=offer.codec)
         return is_deferred
 
     def _record_exchange(
-        self, peer_id: str, outcome: str, seconds: float, received: int | None = None
+        self,
+        peer_id: str,
+        outcome: str,
+        seconds: float,
+        *,
+        received: int | None = None,
+        codec: Compressor | None = None,
     ) -> None:
         self.record(
             {
@@ -242,22 +261,35 @@ class Gossip:
                 "outcome": outcome,
                 "seconds": round(seconds, 6),
                 "answer_event": received,
+                "codec": None if codec is None else codec.name,
             }
         )
 
-    async def _next_frame(self) -> tuple[State, Frame]:
-        """Return the version to send, and its frame; or the newest one, and a request for another model.
+    async def _offer_of(self, newest: State, codec: Compressor | None) -> _Offer:
+        """Return what is sent to a neighbour: a model, or without a codec a request for one.
 
         Raises
         ------
+        NonFiniteUpdate
+            Training has diverged.
         PeerBusy
             An older version is still being sent.
         """
-        newest = await self.learner.acted_on_clock()
-        if not self._sends:
-            return newest, self.outgoing.pull()
+        keeps = self.learner.trains_on_answers
+        if codec is None:
+            return _Offer(frame=self.outgoing.pull(), begun=newest if keeps else None)
         version = self.outgoing.versions.choose(newest)
         if version is None:
             raise PeerBusy("an older version of the model is still being sent")
-        frame = await self.outgoing.frame(version, wants_answer=self._asks)
-        return version, frame
+        frame = await self.outgoing.frame(version, codec=codec, wants_answer=self._asks)
+        if keeps:
+            return _Offer(frame=frame, codec=codec, begun=version)
+        renew = partial(
+            self.outgoing.newer_frame,
+            frame,
+            newest=lambda: self.learner.state,
+            age=version.age,
+            codec=codec,
+            wants_answer=self._asks,
+        )
+        return _Offer(frame=frame, codec=codec, renew=renew)

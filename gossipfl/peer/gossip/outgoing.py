@@ -10,9 +10,10 @@ import torch
 import trio
 
 from gossipfl.algorithms.in_transit import transformed
-from gossipfl.codecs import FLOAT32, is_finite, message_key
+from gossipfl.codecs import Compressor, is_finite, message_key
 from gossipfl.errors import NonFiniteUpdate
 from gossipfl.outgoing import Draws, Pipeline
+from gossipfl.peer.gossip.codec_choice import Codecs
 from gossipfl.peer.gossip.events import State
 from gossipfl.peer.gossip.plan import GossipPlan
 from gossipfl.peer.gossip.sending import VersionsSent
@@ -37,7 +38,9 @@ class OutgoingModels:
     Parameters
     ----------
     outgoing : Pipeline
-        Applied to each model; its codec is not None.
+        Applied to each model, but for its codec.
+    codecs : Codecs
+        Codec of a model for each neighbour.
     sender : str
         The peer's own id.
     incarnation : int
@@ -56,6 +59,7 @@ class OutgoingModels:
     task: Task
     plan: GossipPlan
     outgoing: Pipeline
+    codecs: Codecs
     sender: str
     incarnation: int
     record: Callable[[Mapping[str, Any]], None]
@@ -63,14 +67,19 @@ class OutgoingModels:
 
     def __post_init__(self) -> None:
         self._sequence = 0
-        self.latest_bytes = (self.outgoing.codec or FLOAT32).payload_bytes(self.task.layout.shared_size)
+        self.latest_bytes = self.outgoing.payload_bytes(self.task.layout.shared_size)
 
     def pull(self) -> Frame:
         """Encode a request for a model."""
         return encode(Pull(task=self.task.fingerprint, layout=self.plan.layout, incarnation=self.incarnation))
 
-    async def frame(self, state: State, *, wants_answer: bool) -> Frame:
+    async def frame(self, state: State, *, codec: Compressor, wants_answer: bool) -> Frame:
         """Encode a version of the model as the next message of this peer.
+
+        Parameters
+        ----------
+        codec : Compressor
+            As `codecs` chooses it.
 
         Raises
         ------
@@ -90,7 +99,7 @@ class OutgoingModels:
                 message = transformed(message, self.outgoing, draws)
             return encode_model(
                 message.shared[0],
-                codec=self.outgoing.codec or FLOAT32,
+                codec=codec,
                 key=key,
                 carried={name: rows[0] for name, rows in message.carried.items()},
                 task=self.task.fingerprint,
@@ -112,7 +121,14 @@ class OutgoingModels:
         return frame
 
     async def newer_frame(
-        self, sent: Frame, remaining: float, *, newest: Callable[[], State], age: int, wants_answer: bool
+        self,
+        sent: Frame,
+        remaining: float,
+        *,
+        newest: Callable[[], State],
+        age: int,
+        codec: Compressor,
+        wants_answer: bool,
     ) -> Frame | None:
         """Encode the newest version if it brings more age a byte than what remains of another one; or return None.
 
@@ -127,7 +143,7 @@ class OutgoingModels:
         if version.age * remaining <= age:
             return None
         try:
-            newer = await self.frame(version, wants_answer=wants_answer)
+            newer = await self.frame(version, codec=codec, wants_answer=wants_answer)
         except NonFiniteUpdate:
             return None
         sent.release()

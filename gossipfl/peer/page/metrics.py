@@ -6,6 +6,7 @@ values: no neighbour's peer id is one.
 
 from __future__ import annotations
 
+import collections
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
@@ -111,6 +112,10 @@ class _PeerCollector(Collector):
             yield CounterMetricFamily(f"gossipfl_{name}", meaning, value=network[key])
         yield _labelled_gauge(
             "test_metric", "Metrics on the peer's own test samples", "metric", values["metrics"]
+        )
+        codecs = collections.Counter(each["codec"] for each in values["peers"] if each["codec"] is not None)
+        yield _labelled_gauge(
+            "codec_neighbours", "Peers to which models are sent in a codec", "codec", codecs
         )
         held = {each["name"]: 1.0 for each in values["conditions"]}
         yield _labelled_gauge("condition", "Conditions that need an operator's attention", "condition", held)

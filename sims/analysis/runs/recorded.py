@@ -21,13 +21,14 @@ from gossipfl.peer import Home, read_records
 from gossipfl.peer.gossip.plan import gossip_algorithm
 from gossipfl.peer.store.checkpoint import read_row
 from gossipfl.settings import PeerSettings
+from gossipfl.settings.codec_names import AUTO
 from gossipfl.tasks import find_task
 from sims.analysis.errors import DamagedRun
 from sims.analysis.runs.peer_curves import retraced_records, self_measured_records
 from sims.analysis.runs.run import Run
 from sims.analysis.runs.traffic import traffic_of, traffic_of_rounds
 from sims.calibration.calibrate import Calibration, calibrate, numbered
-from sims.replay.lives import RecordedPeer
+from sims.replay.lives import RecordedPeer, usual_codec
 from sims.replay.peer_records import read_peers
 
 __all__ = ["is_home", "read_recorded"]
@@ -161,6 +162,8 @@ def _configuration(settings: PeerSettings, peers: int) -> dict[str, Any]:
 
 def _codec_of(peer: RecordedPeer, settings: PeerSettings) -> str:
     """The compressor of a peer's rows."""
+    if settings.codec == AUTO:
+        return usual_codec(peer.lives.values())
     if settings.rounds.algorithm is None:
         return settings.codec
     table = read_records(peer.home.records).filter(pl.col("kind") == "mix")

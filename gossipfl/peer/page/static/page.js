@@ -243,7 +243,7 @@ function showPeer({ status, health, events, history }) {
   rows($("peers"), status.peers.map((peer) => [
     [short(peer.peer_id), "", peer.peer_id], stateOf(peer), [whole(peer.model_age), "number"], [whole(peer.merges), "number"],
     [bytes(peer.bytes_received), "number"], [bytes(peer.bytes_sent), "number"],
-    [peer.round_trip === null ? "–" : `${(1000 * peer.round_trip).toFixed(1)} ms`, "number"], [ago(peer.last_success, now), ""],
+    [peer.round_trip === null ? "–" : `${(1000 * peer.round_trip).toFixed(1)} ms`, "number"], [peer.codec || "–", ""], [ago(peer.last_success, now), ""],
   ]));
   showEvents(events);
 }

@@ -8,14 +8,16 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from gossipfl.codecs import FLOAT32
 from gossipfl.errors import ExchangeTimedOut
 from gossipfl.network import RowMemory
 from gossipfl.peer.first_errors import FirstErrors
+from gossipfl.peer.gossip.codec_choice import OneCodec
 from gossipfl.peer.gossip.exchanges import Gossip
 from gossipfl.peer.gossip.promptness import Promptness
 from gossipfl.peer.gossip.received import ReceivedModels
 from gossipfl.settings import ExchangeSettings
-from gossipfl.wire import Acknowledgement
+from gossipfl.wire import Acknowledgement, Frame
 
 SECONDS = 600
 PROMPT = 0.05
@@ -56,6 +58,10 @@ async def nothing(*_, **__):
     return None
 
 
+async def framed(*_, **__):
+    return Frame(())
+
+
 def exchanged(neighbours):
     learner = SimpleNamespace(
         mailbox_is_full=False,
@@ -72,7 +78,8 @@ def exchanged(neighbours):
         received=ReceivedModels(learner=learner),
         errors=FirstErrors(logging.getLogger("test")),
         outgoing=SimpleNamespace(
-            frame=nothing,
+            frame=framed,
+            codecs=OneCodec(FLOAT32),
             newer_frame=nothing,
             latest_bytes=0,
             versions=SimpleNamespace(choose=lambda _: SimpleNamespace(age=0)),

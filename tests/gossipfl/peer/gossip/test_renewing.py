@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from gossipfl.codecs import BFLOAT16
 from gossipfl.errors import NonFiniteUpdate
 from gossipfl.peer.gossip.events import State
 from gossipfl.peer.gossip.outgoing import OutgoingModels
@@ -20,8 +21,9 @@ async def renewed(*, old, newest, remaining, fails=False):
     state = State(nodes=nodes)
     released = []
 
-    async def framed(version, *, wants_answer):
+    async def framed(version, *, codec, wants_answer):
         assert version is state
+        assert codec is BFLOAT16
         assert wants_answer
         if fails:
             raise NonFiniteUpdate("diverged")
@@ -30,7 +32,7 @@ async def renewed(*, old, newest, remaining, fails=False):
     outgoing = SimpleNamespace(frame=framed)
     sent = Frame((memoryview(b"head"),), on_release=lambda: released.append(True))
     frame = await OutgoingModels.newer_frame(
-        outgoing, sent, remaining, newest=lambda: state, age=old, wants_answer=True
+        outgoing, sent, remaining, newest=lambda: state, age=old, codec=BFLOAT16, wants_answer=True
     )
     return frame, bool(released)
 
