@@ -19,7 +19,8 @@ from gossipfl.cli.signals import on_signals
 from gossipfl.moments import moment
 
 if TYPE_CHECKING:
-    from gossipfl.tasks import Task
+    from gossipfl.settings import PeerSettings
+    from gossipfl.tasks.summary import DataSummary
 
 __all__ = ["app"]
 
@@ -33,8 +34,13 @@ def init(
     home: HomeOption,
     json_output: JsonOption = False,
     try_task: Annotated[
-        bool, typer.Option("--try/--no-try", help="Read the data, and try a training step and an evaluation.")
-    ] = True,
+        bool | None,
+        typer.Option(
+            "--try/--no-try",
+            help="Read the data, and try a training step and an evaluation; by default with any task but digits.",
+            show_default=False,
+        ),
+    ] = None,
     overrides: Overrides,
 ) -> None:
     """Make a new peer: its directory, identity and settings file.
@@ -42,43 +48,30 @@ def init(
     Every setting has a flag here; those not given take their defaults, and all can be edited in peer.toml. The
     data are read and training is tried first; where they are not on this machine yet, say --no-try.
     """
-    from gossipfl.errors import StatisticsMissing
-    from gossipfl.network import load_or_create_identity
-    from gossipfl.peer.statistics.own import OwnTable, with_paths_of_table
+    from gossipfl.network.identity import load_or_create_identity
     from gossipfl.peer.store.home import Home
     from gossipfl.settings import parse_settings, with_modules
-    from gossipfl.tasks import find_task
+    from gossipfl.tasks.digit_shares import known_name
 
     settings = with_modules(parse_settings(overrides, source="the flags", flags=overrides), home)
     settings = with_modules(settings, Path.cwd())  # wherever the peer is started later
-    settings = with_paths_of_table(settings, home)
-    modules = settings.runtime.modules
-    task: Task | None
-    try:
-        task = find_task(
-            settings.task.name, settings.task.options, metrics=settings.task.metrics, directory=modules
-        )
-    except StatisticsMissing:
-        task, own = None, OwnTable.of(settings, home)
-        if try_task:
-            own.summary()
+    place, task = Home(home), settings.task
+    data, is_ready = None, True
+    name = None if try_task or task.metrics else known_name(task.name, task.options)
+    if name is None:
+        from gossipfl.peer.statistics.own import with_paths_of_table  # imports torch
+
+        settings = with_paths_of_table(settings, home)
+        name, data, is_ready = _tried(settings, home, tries=try_task is not False)
     if settings.rounds.algorithm is not None:
         from gossipfl.rounds.plan import round_algorithm
 
         round_algorithm(settings)  # a typo, or what only the simulator runs, is named now
-    place = Home(home)
-    place.require_free()
-    data = None
-    if try_task and task is not None:
-        from gossipfl.peer.assembly import tried_data
-
-        data = tried_data(task, settings)
     place.create(settings)
     identity = load_or_create_identity(home)
-    name = settings.task.name if task is None else task.name
     made = {"home": str(home), "peer_id": identity.peer_id, "task": name}
     start = f"Start it: gossipfl peer run --home {home}"
-    if task is None:
+    if not is_ready:
         start = f"Its task waits for common statistics: gossipfl stats gather --home {home}"
     tell(
         made if data is None else {**made, "data": data.to_dict()},
@@ -91,6 +84,29 @@ def init(
     )
 
 
+def _tried(settings: PeerSettings, home: Path, *, tries: bool) -> tuple[str, DataSummary | None, bool]:
+    """Make a task, and try it; return its name, a summary of its data, and whether it can be learned yet."""
+    from gossipfl.errors import StatisticsMissing
+    from gossipfl.peer.statistics.own import OwnTable
+    from gossipfl.peer.store.home import Home
+    from gossipfl.tasks import find_task
+
+    wanted, modules = settings.task, settings.runtime.modules
+    try:
+        task = find_task(wanted.name, wanted.options, metrics=wanted.metrics, directory=modules)
+    except StatisticsMissing:
+        own = OwnTable.of(settings, home)
+        if tries:
+            own.summary()
+        return wanted.name, None, False
+    Home(home).require_free()
+    if not tries:
+        return task.name, None, True
+    from gossipfl.peer.assembly import tried_data
+
+    return task.name, tried_data(task, settings), True
+
+
 @app.command()
 def roster(
     homes: Annotated[list[Path], typer.Argument(help="Homes of all members, in order of their numbers.")],
@@ -99,7 +115,7 @@ def roster(
 
     A line has the member's address where its settings have one with a port, or else its id.
     """
-    from gossipfl.network import load_identity
+    from gossipfl.network.identity import load_identity
     from gossipfl.peer.store.home import Home
     from gossipfl.settings import load_settings
 

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import gzip
-import importlib.util
 import io
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
 
-from gossipfl.errors import InvalidPartition, InvalidTask
+from gossipfl.errors import InvalidTask
 from gossipfl.tasks.dataset import Dataset
-from gossipfl.tasks.partition import parse_partition, partition
+from gossipfl.tasks.digit_shares import digits_file, name_of_share
+from gossipfl.tasks.partition import partition
 from gossipfl.tasks.task import Task
 
 __all__ = ["digits", "load_digits", "perceptron"]
@@ -42,9 +41,8 @@ def load_digits(*, seed: int = 0) -> Dataset:
     InvalidTask
         If scikit-learn is not installed.
     """
-    found = importlib.util.find_spec("sklearn")
-    file = Path(found.origin).parent / "datasets/data/digits.csv.gz" if found and found.origin else None
-    if file is None or not file.is_file():
+    file = digits_file()
+    if file is None:
         raise InvalidTask(
             "the digits task reads its data from scikit-learn, which is not installed",
             remedy="Install it: pip install 'gossipfl[demo]'.",
@@ -91,15 +89,8 @@ def digits(*, partition: str = "iid", peers: int = 1, index: int = 0, seed: int 
         If ``index`` is not below ``peers``, or there is no such scheme. Whether there are samples enough for it
         is found out when they are read.
     """
-    if not 0 <= index < peers:
-        raise InvalidPartition(
-            "this peer's index lies outside the partition",
-            expected="at least one peer, and an index below their number",
-            got=f"index {index} of {peers} peers",
-        )
-    parse_partition(partition)
     return Task(
-        name=f"digits/{seed}",
+        name=name_of_share(partition=partition, peers=peers, index=index, seed=seed),
         model=perceptron,
         data=partial(_own_share, partition, peers, index, seed),
         seed=seed,

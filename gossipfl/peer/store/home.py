@@ -12,6 +12,7 @@ from pathlib import Path
 
 from gossipfl.errors import HomeError, HomeExists, HomeInUse, HomeMissing
 from gossipfl.files import make_directory, named_errors, remove_temporaries, write_atomically
+from gossipfl.peer.gossip.defaults import known_parameters
 from gossipfl.peer.store.record_files import record_files
 from gossipfl.peer.store.versions import VERSION, write_facts
 from gossipfl.settings import PeerSettings, dump_settings
@@ -123,9 +124,11 @@ class Home:
         SettingError
             The gossip algorithm, or one of its parameters, is wrong.
         """
-        from gossipfl.peer.gossip.plan import gossip_parameters  # imports torch
+        gossip = known_parameters(settings)
+        if gossip is None:
+            from gossipfl.peer.gossip.plan import gossip_parameters  # imports torch
 
-        gossip = gossip_parameters(settings)
+            gossip = gossip_parameters(settings)
         self.require_free()
         with named_errors(f"cannot create the home {self.directory}", remedy="Choose another --home."):
             make_directory(self.directory)

@@ -14,18 +14,20 @@ import pytest
 
 from gossipfl.network import load_identity
 from gossipfl.peer import Home
+from gossipfl.peer.gossip.defaults import known_parameters
+from gossipfl.peer.gossip.plan import gossip_parameters
 from gossipfl.peer.saved_model import task_of_home
 from gossipfl.peer.status import PeerStatus, read_status
-from gossipfl.settings import load_settings, parse_settings, with_modules
+from gossipfl.settings import dump_settings, load_settings, parse_settings, with_modules
 from tests.integration.peers import REPOSITORY, TASK, PeerProcess, quick_settings
 
-from .test_main import cli
+from .test_main import LOADED, cli
 
 __all__ = ["cli"]
 
 
 def test_init_makes_a_private_home_and_says_who_it_is(cli, tmp_path):
-    code, out, err = cli("peer", "init", "--home", tmp_path / "alice", "--json")
+    code, out, err = cli("peer", "init", "--home", tmp_path / "alice", "--try", "--json")
     assert (code, err) == (0, "")
     said = json.loads(out)
     data = said.pop("data")
@@ -38,6 +40,58 @@ def test_init_makes_a_private_home_and_says_who_it_is(cli, tmp_path):
     }
     for path in (tmp_path / "alice").rglob("*"):
         assert path.stat().st_mode & 0o077 == 0, path
+
+
+def test_a_peer_of_the_digits_is_made_without_torch_and_untried(tmp_path):
+    """In a process of its own, as an operator makes one of many."""
+    code = LOADED.format(
+        arguments=[
+            "peer",
+            "init",
+            "--home",
+            str(tmp_path / "alice"),
+            "--option",
+            "index=1",
+            "--option",
+            "peers=2",
+        ]
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = json.loads(done.stdout.splitlines()[-1])
+    assert "cryptography" in loaded  # the probe sees what is loaded
+    assert not set(loaded) & {"torch", "trio", "sklearn", "libp2p"}
+    assert "for task digits/0." in done.stdout
+    settings = load_settings(tmp_path / "alice" / "peer.toml")
+    text = dump_settings(settings, gossip=gossip_parameters(settings))
+    assert (tmp_path / "alice" / "peer.toml").read_text() == text
+
+
+@pytest.mark.parametrize(
+    ("tables", "is_known"),
+    [
+        ({}, True),
+        ({"exchange": {"mode": "push", "codec": "int8"}}, True),
+        ({"exchange": {"merges_per_training": 3}}, True),
+        ({"gossip": {"algorithm": "gossip_learning"}}, True),
+        ({"gossip": {"merge": "UM"}}, False),
+        ({"gossip": {"algorithm": "ad_psgd"}}, False),
+        ({"rounds": {"algorithm": "d_psgd"}}, False),
+    ],
+)
+def test_parameters_that_are_known_without_the_algorithm_are_its_own(tables, is_known):
+    settings = parse_settings(tables, source="a test")
+    known = known_parameters(settings)
+    assert (known is not None) == is_known
+    if is_known:
+        assert list(known.items()) == list(gossip_parameters(settings).items())
+
+
+def test_options_that_digits_do_not_take_are_named(cli, tmp_path):
+    for option, said in (("index=3", "outside the partition"), ("indx=1", "does not take these options")):
+        code, _, err = cli("peer", "init", "--home", tmp_path / "alice", "--option", option)
+        assert code == 2
+        assert said in err
+    assert not (tmp_path / "alice").exists()
 
 
 def test_init_for_people_says_what_to_do_next(cli, tmp_path):
