@@ -153,12 +153,12 @@ class Behaviour:
                 expected=f"at most {_MOST_CARRIED} different names of letters, digits and '_'",
                 got=", ".join(map(repr, self.carries)),
             )
-        if self.flow.kind != "proactive" and (self.exchange, self.trains) != ("push", "receipt"):
+        if self.flow.is_paid and (self.exchange, self.trains) != ("push", "receipt"):
             raise SettingError(
                 "token accounts decide when models that were just trained are pushed",
                 expected="exchange = 'push' and training on receipt",
                 got=f"exchange = {self.exchange!r} and training on {self.trains}",
-                remedy="Use flow.kind = 'proactive' with anything else.",
+                remedy="Use flow.kind = 'proactive' with anything else; peers set the former as exchange.mode.",
             )
         if self.trains == "answer" and self.exchange == "push":
             raise SettingError(
@@ -215,7 +215,7 @@ class MessageAlgorithm(Algorithm, ABC):
             return "a peer does not learn which of its messages were lost"
         if behaviour.sharing.kind != "whole":
             return "peers send whole models"
-        return None if behaviour.flow.kind == "proactive" else "peers send by their clocks"
+        return None
 
     def start(self, nodes: Nodes) -> Nodes:
         """Initial nodes, with the algorithm's auxiliary rows; by default none."""

@@ -19,6 +19,7 @@ from sims.replay.errors import TornRecords
 
 __all__ = [
     "LOSS_TOLERANCE",
+    "Decision",
     "Event",
     "Exchange",
     "Life",
@@ -109,6 +110,27 @@ class Exchange:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """A decision of a token account."""
+
+    occasion: str
+    """``clock`` or ``receipt``."""
+    number: int
+    """How many decisions on that occasion there were before."""
+    merge_event: int | None
+    """Number of the event in which the received model was merged."""
+    tokens: int
+    """Held before it."""
+    messages: int
+    """To be sent."""
+
+    @property
+    def values(self) -> dict[str, int | None]:
+        """What follows from the decisions before it."""
+        return {name: getattr(self, name) for name in ("number", "merge_event", "tokens", "messages")}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RecordedData:
     """Samples that a peer trained on after an event."""
 
@@ -151,6 +173,8 @@ class Life:
     events: tuple[Event, ...]
     """Numbers ``first + 1, first + 2, …``."""
     exchanges: tuple[Exchange, ...]
+    decisions: tuple[Decision, ...]
+    """Of its token account, in order."""
     secrets: Mapping[int, bytes]
     """Keys of the noise on its messages by their sequence numbers, if recorded."""
     started: Annotated[float, Field(alias="time")]

@@ -19,6 +19,7 @@ from gossipfl.peer.store.record_files import read_summary, record_files
 from gossipfl.settings import PeerSettings
 from sims.replay.errors import DuplicatePeer, MissingRecords, OtherSettings, TornRecords
 from sims.replay.lives import (
+    Decision,
     Event,
     Exchange,
     Life,
@@ -31,7 +32,7 @@ from sims.replay.lives import (
 
 __all__ = ["read_peer", "read_peers"]
 
-_EVENT, _EXCHANGE = TypeAdapter(Event), TypeAdapter(Exchange)
+_EVENT, _EXCHANGE, _DECISION = TypeAdapter(Event), TypeAdapter(Exchange), TypeAdapter(Decision)
 _DATA, _LIFE = TypeAdapter(RecordedData), TypeAdapter(Life)
 
 
@@ -103,6 +104,7 @@ def _read_life(paths: Sequence[Path]) -> Life | None:
     events: list[Event] = []
     data: list[RecordedData] = []
     exchanges: list[Exchange] = []
+    decisions: list[Decision] = []
     secrets: dict[int, bytes] = {}
     path, number = paths[0], 1
     with required_whole(lambda: f"{path}:{number}"):
@@ -129,6 +131,8 @@ def _read_life(paths: Sequence[Path]) -> Life | None:
                 data.append(_DATA.validate_python(record))
             elif kind == "exchange":
                 exchanges.append(_EXCHANGE.validate_python(record))
+            elif kind == "tokens":
+                decisions.append(_DECISION.validate_python(record))
             elif kind == "noise" and "sequence" in record:
                 secrets[int(record["sequence"])] = bytes.fromhex(record["secret"])
     if start is None:
@@ -143,6 +147,7 @@ def _read_life(paths: Sequence[Path]) -> Life | None:
             "data": data,
             "events": events,
             "exchanges": exchanges,
+            "decisions": decisions,
             "secrets": secrets,
             "ended": record["time"],
         }

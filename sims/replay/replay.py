@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from gossipfl.peer.store.checkpoint import Checkpoint, load_checkpoint
+from sims.replay.accounts import departure_of_account
 from sims.replay.batched_replay import replay_batched
 from sims.replay.departure import Departure
 from sims.replay.errors import MissingCheckpoint
@@ -119,7 +120,11 @@ def _checkpoint(peer: RecordedPeer, learnings: Learnings) -> Checkpoint | None:
 def _notes(
     lives: Sequence[Life], departure: Departure | None, *, events: int, batched: bool, tolerance: float
 ) -> list[str]:
-    notes = []
+    notes = [
+        f"the replay left the decisions of a token account: {left}."
+        for life in lives
+        if (left := departure_of_account(life)) is not None
+    ]
     devices = sorted({f"{life.device} ({life.hardware})" for life in lives if life.device != "cpu"})
     if devices:
         notes.append(

@@ -12,6 +12,7 @@ from typing import Any
 from gossipfl.errors import InvalidTask
 from gossipfl.peer.assembly import bootstrap_peers, expectation_of, outgoing_of
 from gossipfl.peer.driver import Participation, Parts
+from gossipfl.peer.gossip.account import TokenAccount
 from gossipfl.peer.gossip.acquaintances import Acquaintances
 from gossipfl.peer.gossip.answering import Answering
 from gossipfl.peer.gossip.codec_choice import ChosenCodecs, OneCodec
@@ -25,6 +26,7 @@ from gossipfl.peer.gossip.later_starts import LaterStarts
 from gossipfl.peer.gossip.learner import Learner
 from gossipfl.peer.gossip.meetings import Meetings
 from gossipfl.peer.gossip.outgoing import OutgoingModels
+from gossipfl.peer.gossip.own_draws import OwnDraws
 from gossipfl.peer.gossip.plan import GossipPlan
 from gossipfl.peer.gossip.received import ReceivedModels
 from gossipfl.peer.gossip.sending import VersionsSent
@@ -137,6 +139,9 @@ def take_part_in_gossip(
         host=parts.host,
         learner=learner,
         received=received,
+        account=TokenAccount(
+            plan.algorithm.behaviour.flow, OwnDraws(parts.host.peer_id, parts.incarnation), parts.record
+        ),
         view=view,
         errors=meetings.errors,
         outgoing=outgoing,

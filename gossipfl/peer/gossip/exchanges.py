@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -22,6 +22,7 @@ from gossipfl.errors import (
 )
 from gossipfl.network import Host, Renew, Reservation, RowMemory
 from gossipfl.peer.first_errors import FirstErrors
+from gossipfl.peer.gossip.account import TokenAccount
 from gossipfl.peer.gossip.deferrals import Deferrals
 from gossipfl.peer.gossip.events import State
 from gossipfl.peer.gossip.known_peer import KnownPeer
@@ -69,6 +70,8 @@ class Gossip:
     ----------
     learner : Learner
         Provides the model to send.
+    account : TokenAccount
+        Decides when to send.
     errors : FirstErrors
         Logs what neighbours did wrong.
     later_starts : LaterStarts
@@ -86,6 +89,7 @@ class Gossip:
     host: Host
     learner: Learner
     received: ReceivedModels
+    account: TokenAccount
     view: SampledView
     errors: FirstErrors
     outgoing: OutgoingModels
@@ -108,25 +112,40 @@ class Gossip:
         An exchange that hangs occupies one of a few slots until its deadline, and its neighbour is not chosen
         again until then; the next period starts an exchange with another neighbour. Neighbours that are much
         slower than others share half of the slots, and are asked beside the others and not in their place. None
-        is started while rows that are under way take up this peer's own link.
+        is started while rows that are under way take up this peer's own link. With a token account some periods
+        pass without an exchange, and models that arrive are answered by further ones.
         """
         settings = self.exchange_settings
         next_at = trio.current_time()
         async with trio.open_nursery() as nursery:
+
+            def react(events: Sequence[int]) -> None:
+                for event in events:
+                    for _ in range(self.account.receive(event)):
+                        self._start(nursery.start_soon)
+
+            self.learner.on_merged = react
             while True:
                 swing = settings.jitter * (2 * self.generator.random() - 1)
                 next_at = max(next_at + settings.period * (1 + swing), trio.current_time())
                 await trio.sleep_until(next_at)
-                if self.learner.mailbox_is_full or len(self._under_way) >= settings.concurrent:
-                    continue
-                if not self.host.link_is_free(*self._frame_bytes):
-                    continue
-                for neighbour in self._chosen(self._excluded()):
-                    if not self.memory.has_room(self._answer_bytes):
-                        break
-                    self._under_way.add(neighbour.peer_id)
-                    room = self.memory.reserve(self._answer_bytes)
-                    nursery.start_soon(self._exchange_model, neighbour, room)
+                if not self.learner.mailbox_is_full and self.account.ring():
+                    self._start(nursery.start_soon)
+
+    def _start(self, start_soon: Callable[..., None]) -> None:
+        """Start an exchange, if there are a slot, a neighbour and room on the link and in memory."""
+        if len(self._under_way) >= self.exchange_settings.concurrent:
+            return
+        if not self.host.link_is_free(*self._frame_bytes):
+            return
+        for neighbour in self._chosen(self._excluded()):
+            if not self.memory.has_room(self._answer_bytes):
+                break
+            self._under_way.add(neighbour.peer_id)
+            room = self.memory.reserve(self._answer_bytes)
+            start_soon(self._exchange_model, neighbour, room)
+            if self.account.is_paid:
+                break
 
     @property
     def _sends(self) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import replace
 from functools import partial
@@ -61,6 +61,11 @@ class Learner:
         Decides how far received models are merged; by default completely.
     kept : callable
         Keeps a state that has been saved.
+
+    Attributes
+    ----------
+    on_merged : callable
+        Called with the numbers of the events in which models were merged, once their outcome is the state.
     """
 
     def __init__(
@@ -94,6 +99,8 @@ class Learner:
         self._mailbox = Mailbox(models=mailbox, replaces=algorithm.behaviour.is_plain)
         self._in_work: list[Incoming] = []
         self._working = trio.Lock()
+        self._merged: list[int] = []
+        self.on_merged: Callable[[Sequence[int]], None] = lambda _: None
 
     @property
     def state(self) -> State:
@@ -183,6 +190,9 @@ class Learner:
             step = self._state.step
             async with self._working:
                 self._state = await self._worked(batch, clock)
+            merged, self._merged = self._merged, []
+            if merged:
+                self.on_merged(merged)
             if self._state.step > step:
                 last_training = trio.current_time()
 
@@ -284,6 +294,7 @@ class Learner:
         described = described_event(after, trained=trains, began=began)
         if begun is not None:
             described["begun_event"] = begun.event
+        self._merged.append(after.event)
         self._record({"kind": "merge", **origin_of(incoming), **credit, **described})
         return after
 

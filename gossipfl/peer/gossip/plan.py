@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from typing import Any
 
 from gossipfl.algorithms import MessageAlgorithm, make_algorithm, resumed
-from gossipfl.algorithms.declaration import parameters_of
+from gossipfl.algorithms.declaration import DeclaredParameter, parameters_of
 from gossipfl.algorithms.file_form import settings_of
 from gossipfl.algorithms.for_peers import find_for_peers, require_in_peers
 from gossipfl.algorithms.registry import bundled, digest_of
@@ -74,7 +74,7 @@ def gossip_parameters(settings: PeerSettings) -> dict[str, tuple[Any, str]]:
     return {
         each.name: (values[each.name], each.about.description)
         for each in parameters_of(type(algorithm))
-        if each.about.in_peers is None and not isinstance(values[each.name], dict)
+        if each.about.in_peers is None and not _is_default_table(each, getattr(algorithm, each.name))
     }
 
 
@@ -122,6 +122,11 @@ def _digest(layout: bytes, lines: Sequence[str]) -> bytes:
         return layout
     text = "".join(f"{line}\n" for line in lines)
     return hashlib.blake2b(layout + text.encode(), digest_size=32).digest()
+
+
+def _is_default_table(parameter: DeclaredParameter, value: object) -> bool:
+    """Whether a parameter with parameters of its own is as declared: files would show much that few change."""
+    return is_dataclass(value) and value == parameter.default
 
 
 def _parameters(settings: PeerSettings, declared: Mapping[str, str | None]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ __all__ = ["beyond_frames", "charter_of", "differing_from", "require_charter"]
 # Covered by every frame, which is refused by name if they differ.
 _IN_FRAMES: Final = ("task", "layout", "rounds.")
 # Each peer's own choice.
-_OWN: Final = frozenset({"batch_size", "seed"})
+_OWN: Final = frozenset({"batch_size", "seed", "flow"})
 
 
 def charter_of(settings: PeerSettings, task: Task, *, layout: bytes) -> dict[str, str]:
@@ -102,5 +102,5 @@ def _algorithm(settings: PeerSettings) -> Mapping[str, Any]:
     gossip = settings.gossip
     return {
         "gossip.algorithm": gossip.algorithm,
-        **{f"gossip.{key}": value for key, value in gossip.parameters.items()},
+        **{f"gossip.{key}": value for key, value in gossip.parameters.items() if key not in _OWN},
     }

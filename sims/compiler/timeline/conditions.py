@@ -32,7 +32,6 @@ from sims.scenario.scenario import Scenario
 __all__ = ["TICKS_PER_SECOND", "Conditions", "conditions_of", "ticks"]
 
 PUSH, PULL, PUSH_PULL = range(3)
-PROACTIVE, SIMPLE, GENERALIZED, RANDOMIZED = range(4)
 WHOLE, PARTITIONED, SUBSAMPLED, DRAWN = range(4)
 CONSTANT, UNIFORM, LOGNORMAL, MATRIX = range(4)
 SESSIONS_LOGNORMAL, SESSIONS_WEIBULL = range(2)
@@ -157,7 +156,7 @@ def conditions_of(
 
 def _traffic_of(behaviour: Behaviour, *, transformed: bool) -> dict[str, Any]:
     """Who sends what, and at which event."""
-    flow, sharing = behaviour.flow, behaviour.sharing
+    (kind, capacity, reserve), sharing = behaviour.flow.numbers, behaviour.sharing
     part = ("whole", "partitioned", "subsampled").index(sharing.kind)
     if part == WHOLE and (transformed or behaviour.codec is not None):
         part = DRAWN
@@ -165,9 +164,9 @@ def _traffic_of(behaviour: Behaviour, *, transformed: bool) -> dict[str, Any]:
         "trains": operation_on(behaviour.trains),
         "returns": behaviour.lost == "returned",
         "exchange": ("push", "pull", "push-pull").index(behaviour.exchange),
-        "flow": ("proactive", "simple", "generalized", "randomized").index(flow.kind),
-        "capacity": 0 if flow.kind == "proactive" else flow.capacity,
-        "reserve": flow.reserve,
+        "flow": kind,
+        "capacity": capacity,
+        "reserve": reserve,
         "sharing": part,
         "parts": sharing.parts,
     }

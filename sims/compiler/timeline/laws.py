@@ -9,6 +9,8 @@ import math
 
 import numpy as np
 
+from gossipfl.algorithms.gossip.flow import reactive_messages as reactive_of_tokens
+from gossipfl.algorithms.gossip.flow import sends_proactively as proactive_with_tokens
 from sims.compiler.timeline import conditions, draws
 from sims.compiler.timeline.arithmetic import exact_sine_turn
 from sims.compiler.timeline.compiled import compiled
@@ -121,31 +123,22 @@ def part_of_message(c: Conditions, sender: int, number: int) -> int:
     return 0
 
 
+_sends_proactively = compiled(proactive_with_tokens)
+_reactive_messages = compiled(reactive_of_tokens)
+
+
 @compiled
 def sends_proactively(c: Conditions, node: int, wakes: int, tokens: int) -> bool:
-    """Whether a node sends on waking: the function PROACTIVE of Danner & Jelasity 2018, Section III."""
-    if c.flow == conditions.PROACTIVE:
-        return True
-    if c.flow in (conditions.SIMPLE, conditions.GENERALIZED):
-        return tokens >= c.capacity
-    if tokens < c.reserve - 1:
-        return False
-    probability = (tokens - c.reserve + 1) / (c.capacity - c.reserve + 1)
-    return uniform(c.seed, draws.FLOW, node, 2 * wakes) < probability
+    """Whether a node sends on waking."""
+    u = uniform(c.seed, draws.FLOW, node, 2 * wakes)
+    return _sends_proactively(c.flow, c.capacity, c.reserve, tokens, u)
 
 
 @compiled
 def reactive_messages(c: Conditions, node: int, received: int, tokens: int) -> int:
-    """How many messages a node sends on receiving one: REACTIVE of Danner & Jelasity 2018, all useful."""
-    if c.flow == conditions.PROACTIVE:
-        return 0
-    if c.flow == conditions.SIMPLE:
-        return min(tokens, 1)
-    if c.flow == conditions.GENERALIZED:
-        return (c.reserve - 1 + tokens) // c.reserve
-    whole, rest = divmod(tokens, c.reserve)
-    extra = uniform(c.seed, draws.FLOW, node, 2 * received + 1) < rest / c.reserve
-    return whole + (1 if extra else 0)
+    """How many messages a node sends on receiving one."""
+    u = uniform(c.seed, draws.FLOW, node, 2 * received + 1)
+    return _reactive_messages(c.flow, c.capacity, c.reserve, tokens, u)
 
 
 @compiled

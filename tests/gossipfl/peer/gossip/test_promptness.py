@@ -8,12 +8,15 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from gossipfl.algorithms.gossip.flow import PROACTIVE
 from gossipfl.codecs import FLOAT32
 from gossipfl.errors import ExchangeTimedOut
 from gossipfl.network import RowMemory
 from gossipfl.peer.first_errors import FirstErrors
+from gossipfl.peer.gossip.account import TokenAccount
 from gossipfl.peer.gossip.codec_choice import OneCodec
 from gossipfl.peer.gossip.exchanges import Gossip
+from gossipfl.peer.gossip.own_draws import OwnDraws
 from gossipfl.peer.gossip.promptness import Promptness
 from gossipfl.peer.gossip.received import ReceivedModels
 from gossipfl.settings import ExchangeSettings
@@ -76,6 +79,7 @@ def exchanged(neighbours):
         learner=learner,
         view=neighbours,
         received=ReceivedModels(learner=learner),
+        account=TokenAccount(PROACTIVE, OwnDraws("P", 1), lambda _: None),
         errors=FirstErrors(logging.getLogger("test")),
         outgoing=SimpleNamespace(
             frame=framed,

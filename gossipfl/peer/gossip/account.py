@@ -1,0 +1,72 @@
+"""The token account of a peer, which decides when it sends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from gossipfl.algorithms.gossip.flow import Flow, reactive_messages, sends_proactively
+from gossipfl.peer.gossip.own_draws import CLOCK, RECEIPT, OwnDraws
+
+__all__ = ["TokenAccount"]
+
+
+class TokenAccount:
+    """Tokens for messages, one of which is earned whenever the clock rings and nothing is sent.
+
+    Parameters
+    ----------
+    flow : Flow
+        Without tokens, every ring of the clock is a message, and nothing is recorded.
+    draws : OwnDraws
+    record : callable
+        Called with one record of each decision.
+
+    References
+    ----------
+    Danner & Jelasity, "Token account algorithms: the best of the proactive and reactive worlds", ICDCS 2018.
+    """
+
+    def __init__(self, flow: Flow, draws: OwnDraws, record: Callable[[Mapping[str, Any]], None]) -> None:
+        self._flow, self._draws, self._record = flow, draws, record
+        self._rings = self._receipts = 0
+        self.tokens = 0
+
+    @property
+    def is_paid(self) -> bool:
+        """Whether messages are paid for with tokens."""
+        return self._flow.is_paid
+
+    def ring(self) -> bool:
+        """Return whether a message is sent now that the clock has rung; if not, a token is earned."""
+        if not self._flow.is_paid:
+            return True
+        u = self._draws.uniform(CLOCK, self._rings)
+        sends = sends_proactively(*self._flow.numbers, self.tokens, u)
+        self._note("clock", self._rings, int(sends))
+        self._rings += 1
+        self.tokens += not sends
+        return sends
+
+    def receive(self, event: int) -> int:
+        """Return how many messages answer a model, merged in the event of this number, and pay for them."""
+        if not self._flow.is_paid:
+            return 0
+        u = self._draws.uniform(RECEIPT, self._receipts)
+        messages = reactive_messages(*self._flow.numbers, self.tokens, u)
+        self._note("receipt", self._receipts, messages, event=event)
+        self._receipts += 1
+        self.tokens -= messages
+        return messages
+
+    def _note(self, occasion: str, number: int, messages: int, *, event: int | None = None) -> None:
+        self._record(
+            {
+                "kind": "tokens",
+                "occasion": occasion,
+                "number": number,
+                "merge_event": event,
+                "tokens": self.tokens,
+                "messages": messages,
+            }
+        )
