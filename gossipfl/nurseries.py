@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 import trio
 
-__all__ = ["background_nursery", "first_error"]
+from gossipfl.errors import GossipflError
+
+__all__ = ["background_nursery", "first_error", "naming_the_first_error"]
 
 
 @asynccontextmanager
@@ -33,3 +35,15 @@ def first_error(error: BaseException) -> BaseException:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error
+
+
+@contextmanager
+def naming_the_first_error() -> Iterator[None]:
+    """Raise the first named error of a group of them as it is; other groups come out as they are."""
+    try:
+        yield
+    except BaseExceptionGroup as group:  # and no except*, which may wrap what is raised in it once more
+        named, others = group.split(GossipflError)
+        if named is None or others is not None:
+            raise
+        raise first_error(named) from None

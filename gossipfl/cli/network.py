@@ -55,14 +55,23 @@ def create(
     An issuer admits others with its own key. The network keys are needed to make or revoke issuers, for another
     charter, and to rotate the keys: take them off this machine.
     """
+    from gossipfl.errors import StatisticsMissing
     from gossipfl.peer.membership.founding import found
 
     own = member_at(home)
+    charter, start = None, f"Start the peer: gossipfl peer run --home {home}."
+    try:
+        charter = own.charter()
+    except StatisticsMissing:
+        start = (
+            "It has no charter yet, as the task waits for common statistics: "
+            f"gossipfl stats gather --home {home}. Then: gossipfl network charter --home {home}."
+        )
     founded = found(
         own.store,
         own.identity,
         name=name,
-        charter=own.charter(),
+        charter=charter,
         keys=keys,
         threshold=threshold,
         keys_directory=keys_to,
@@ -75,8 +84,7 @@ def create(
             f"Made network {name}, {network}.",
             f"{founded.authority.keys.threshold} of its {keys} keys must sign: {', '.join(files)}.",
             "Keep them apart, and off this machine.",
-            f"Start the peer: gossipfl peer run --home {home}. "
-            f"Let others join: gossipfl network invite --home {home}",
+            f"{start} Let others join: gossipfl network invite --home {home}",
         ],
         as_json=json_output,
     )
@@ -138,6 +146,7 @@ def join(
     """Join the network that an invitation is for, with the peer in a home that does not run just now."""
     import trio
 
+    from gossipfl.errors import StatisticsMissing
     from gossipfl.membership import Invitation
     from gossipfl.peer.membership.founding import join as join_network
 
@@ -145,7 +154,12 @@ def join(
     own = member_at(home)
     with own.home.locked():
         authority = trio.run(join_network, own.store, own.identity, read)
-    charter, settings = dict(authority.charter.fields) if authority.charter else {}, own.charter()
+    charter = dict(authority.charter.fields) if authority.charter else {}
+    settings, start = charter, f"Start it: gossipfl peer run --home {home}"
+    try:
+        settings = own.charter()
+    except StatisticsMissing:
+        start = f"Its task waits for common statistics: gossipfl stats gather --home {home}"
     wrong = [
         name for name in sorted({*charter, *settings}) if charter and charter.get(name) != settings.get(name)
     ]
@@ -157,7 +171,7 @@ def join(
             f"Correct in {own.home.settings}: {each} is {there} by the network's charter, and {here} here."
         )
     if not wrong:
-        lines.append(f"Start it: gossipfl peer run --home {home}")
+        lines.append(start)
     tell({"network": network, "name": name, "to_correct": wrong}, lines, as_json=json_output)
 
 

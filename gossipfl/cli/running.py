@@ -20,7 +20,7 @@ from gossipfl.cli.logs import ALREADY_SHOWN, logging_to, use_settings
 from gossipfl.cli.terminal import may_draw
 from gossipfl.errors import GossipflError
 from gossipfl.files import named_errors
-from gossipfl.nurseries import first_error
+from gossipfl.nurseries import naming_the_first_error
 from gossipfl.peer import Home, Peer
 from gossipfl.peer.threads import wait_for_abandoned
 from gossipfl.settings import PeerSettings
@@ -78,14 +78,8 @@ def _run_logged(
 ) -> None:
     peer = Peer(home, settings=settings)
     live = may_draw() and not plain and not json_output
-    try:
-        with named_errors("cannot start the event loop"):
-            trio.run(_run, peer, read_settings, live, json_output, until_stdin_ends)
-    except BaseExceptionGroup as group:  # and no except*, which may wrap what is raised in it once more
-        named, others = group.split(GossipflError)
-        if named is None or others is not None:
-            raise
-        raise first_error(named) from None
+    with naming_the_first_error(), named_errors("cannot start the event loop"):
+        trio.run(_run, peer, read_settings, live, json_output, until_stdin_ends)
     if not wait_for_abandoned():
         sys.stdout.flush()
         sys.stderr.flush()

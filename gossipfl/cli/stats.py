@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gossipfl.cli.options import JsonOption, command_group, tell
+from gossipfl.cli.options import HomeOption, JsonOption, command_group, tell
 
 if TYPE_CHECKING:
-    from gossipfl.statistics import Summary, TableSchema
+    from gossipfl.statistics import CommonStatistics, Summary, TableSchema
 
 __all__ = ["app"]
 
@@ -57,6 +58,74 @@ def summarise(
 
 
 @app.command()
+def gather(
+    *,
+    home: HomeOption,
+    members: Annotated[
+        int, typer.Option("--members", min=1, help="Wait for as many members, this one included.")
+    ] = 2,
+    member: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--member", help="Wait for the member with this peer id, and count no others; repeatable."
+        ),
+    ] = None,
+    linger: Annotated[
+        float, typer.Option("--linger", help="Seconds to stay at most once all are here, for the others.")
+    ] = 30.0,
+    minutes: Annotated[float | None, typer.Option("--minutes", help="Give up after so many minutes.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would leave, and tell nobody.")
+    ] = False,
+    json_output: JsonOption = False,
+) -> None:
+    """Gather common statistics with the other members of the network, before learning.
+
+    Each member tells the sums of its own table, signed, and all add up the same: all must print the same digest.
+    The statistics are kept where the task looks for them. What leaves is shown first, and stats.columns in
+    peer.toml must allow it. Meanwhile others can join by this peer's invitations.
+    """
+    if dry_run:
+        summarise(None, schema=None, home=home, json_output=json_output)
+        return
+    import trio
+
+    from gossipfl.nurseries import naming_the_first_error
+    from gossipfl.peer.statistics.own import OwnTable
+    from gossipfl.peer.statistics.phase import gather as gather_statistics
+    from gossipfl.peer.statistics.phase import is_complete_with
+    from gossipfl.peer.store.home import Home
+    from gossipfl.settings import load_settings
+
+    def report(line: str) -> None:
+        typer.echo(line, err=True)
+
+    place, roster = Home(home), member or []
+    place.require()
+    settings = load_settings(place.settings)
+    own = OwnTable.of(settings, home)
+    own.require_told()
+    for line in ("This leaves this peer:", *summary_lines(own.summary(), own.schema)):
+        report(line)
+    is_complete = is_complete_with(len(roster) or members, roster)
+    with naming_the_first_error():
+        common = trio.run(
+            _until_signalled,
+            lambda: gather_statistics(
+                place, settings, is_complete=is_complete, roster=roster, linger=linger, report=report
+            ),
+            minutes,
+        )
+    told = [*summary_lines(common.total, common.schema), *member_lines(common.members)]
+    kept = f"Kept in {own.stats}. All members must have this digest."
+    tell(
+        {**common.to_dict(), "file": str(own.stats)},
+        [*told, f"digest {common.digest}", kept],
+        as_json=json_output,
+    )
+
+
+@app.command()
 def show(
     file: Annotated[Path | None, typer.Argument(help="File of common statistics.")] = None,
     *,
@@ -82,6 +151,36 @@ def show(
         [*summary_lines(read.total, read.schema), *member_lines(read.members), f"digest {read.digest}"],
         as_json=json_output,
     )
+
+
+async def _until_signalled(
+    gathering: Callable[[], Awaitable[CommonStatistics]], minutes: float | None
+) -> CommonStatistics:
+    """Gather until done; a signal, or the end of the time, is a named error."""
+    import signal
+
+    import trio
+
+    from gossipfl.errors import StatisticsMissing
+
+    found: list[CommonStatistics] = []
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async with trio.open_nursery() as nursery:
+
+            async def stop_on_signal() -> None:
+                async for _ in signals:
+                    nursery.cancel_scope.cancel()
+
+            nursery.start_soon(stop_on_signal)
+            with trio.move_on_after(math.inf if minutes is None else 60 * minutes):
+                found.append(await gathering())
+            nursery.cancel_scope.cancel()
+    if not found:
+        raise StatisticsMissing(
+            "the common statistics were not gathered: not all members have told their summaries",
+            remedy="Run the command again at all of them, at the same time.",
+        )
+    return found[0]
 
 
 def summary_values(summary: Summary, schema: TableSchema) -> dict[str, Any]:

@@ -37,6 +37,7 @@ from gossipfl.peer.gossip.learner import Learner
 from gossipfl.peer.gossip.plan import GossipPlan, begun_nodes, gossip_plan
 from gossipfl.peer.gossip.view import SampledView
 from gossipfl.peer.housekeeping import Housekeeping
+from gossipfl.peer.membership.charter import charter_of
 from gossipfl.peer.membership.entrance import Entrance
 from gossipfl.peer.membership.troubles import watch_troubles
 from gossipfl.peer.neighbours import Neighbours
@@ -161,9 +162,8 @@ class Incarnation:
         """
         with closing(self._records):
             expectation = self._expectation()
-            self._entrance = Entrance(
-                self.settings, self.home.membership, self.identity, self.task, layout=expectation.layout
-            )
+            charter = charter_of(self.settings, self.task, layout=expectation.layout)
+            self._entrance = Entrance(self.settings, self.home.membership, self.identity, charter=charter)
             network = self.settings.network
             async with open_host(
                 self.identity,
@@ -243,7 +243,7 @@ class Incarnation:
             self.settings, self.host, self.identity, self.conditions, size=self.task.layout.shared_size
         )
         self._examiner = Examiner(home=self.home, host=self.host, row_bytes=4 * self.task.layout.size)
-        self._entrance.serve(self.host, self.participation)
+        self._entrance.serve(self.host, self.participation.answer, screen=self.participation.screen)
         self._records.append(
             start_record(
                 self.learner.state,

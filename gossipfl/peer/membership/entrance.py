@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from gossipfl.errors import DoorMissing, SettingError
-from gossipfl.membership import AllowingDoor, Door, OpenDoor, SecretDoor, Threshold
-from gossipfl.network import Host, Identity, Knocks, Scope, parse_address
+from gossipfl.errors import DoorMissing, NotAllowed, SettingError
+from gossipfl.membership import AllowingDoor, Door, OpenDoor, SecretDoor, Signed, Threshold
+from gossipfl.network import Handler, Host, Identity, Knocks, Scope, Screen, parse_address
 from gossipfl.peer.assembly import bootstrap_peers
-from gossipfl.peer.driver import Participation
-from gossipfl.peer.membership.charter import beyond_frames, charter_of, require_charter
+from gossipfl.peer.membership.charter import beyond_frames, require_charter
 from gossipfl.peer.membership.news import Membership
 from gossipfl.peer.membership.store import MembershipStore
 from gossipfl.peer.membership.troubles import (
@@ -22,7 +22,7 @@ from gossipfl.peer.membership.troubles import (
 )
 from gossipfl.rounds.roster import read_roster
 from gossipfl.settings import PeerSettings
-from gossipfl.tasks import Task
+from gossipfl.settings.addresses import public_key_of
 
 __all__ = ["Entrance", "door_kind", "with_introducers"]
 
@@ -41,8 +41,10 @@ class Entrance:
     ----------
     directory : Path
         The peer's membership directory.
-    layout : bytes, length 32
-        Digest of the layout of messages.
+    charter : mapping of str to str
+        What this peer's neighbours must share, in canonical JSON.
+    follows_charter : bool
+        Whether it must equal the network's charter.
 
     Raises
     ------
@@ -57,12 +59,11 @@ class Entrance:
         settings: PeerSettings,
         directory: Path,
         identity: Identity,
-        task: Task,
         *,
-        layout: bytes,
+        charter: Mapping[str, str],
+        follows_charter: bool = True,
     ) -> None:
         store = MembershipStore(directory)
-        charter = charter_of(settings, task, layout=layout)
         self._home, self._own_id, self._charter = str(store.directory.parent), identity.peer_id, charter
         self._note_known(settings)
         allowed = self._allowed
@@ -80,20 +81,52 @@ class Entrance:
             inner = SecretDoor(store.secret())
         elif kind == "certificates":
             self._membership = Membership(store, identity)
-            require_charter(self._membership.authority, charter)
+            if follows_charter:
+                require_charter(self._membership.authority, charter)
             inner = self._membership.door
         door = self._door = AllowingDoor(allowed, then=inner) if allowed else inner or OpenDoor()
         self.name = door.name
         self.threshold = Threshold(door, charter if self._membership else beyond_frames(charter))
 
-    def serve(self, host: Host, participation: Participation) -> None:
-        """Start answering: news here, everything else by the participation; known peers get standing."""
+    @property
+    def network(self) -> bytes:
+        """Id of the network, 32 bytes; zeros if its members have no certificates."""
+        return bytes(32) if self._membership is None else self._membership.authority.id
+
+    def certificate(self) -> bytes:
+        """Return this peer's own certificate; empty if it has none."""
+        return b"" if self._membership is None else self._membership.certificate.to_bytes()
+
+    def require_member(self, peer_id: str, certificate: bytes, *, among: Collection[str] | None) -> None:
+        """Require that a peer that is not connected is a member, by a certificate that another has passed on.
+
+        Parameters
+        ----------
+        among : collection of str, optional
+            Peer ids that may be admitted; by default all.
+
+        Raises
+        ------
+        NotAMember
+            It is not.
+        MalformedStatement
+            The certificate is none.
+        """
+        if among is not None and peer_id not in among:
+            raise NotAllowed("the peer is not on the roster", got=peer_id)
+        if peer_id != self._own_id and self._door.is_stranger(peer_id):
+            raise NotAllowed("the peer is not on the list of allowed peers, or was revoked", got=peer_id)
+        if self._membership is not None:
+            key = public_key_of(peer_id)
+            self._membership.authority.member(Signed.from_bytes(certificate), subject=key, now=time.time())
+
+    def serve(self, host: Host, answer: Handler, *, screen: Screen | None = None) -> None:
+        """Start answering: news here, everything else by `answer`; known peers get standing."""
         host.standing.knows = lambda peer_id: peer_id in self._allowed or peer_id in self._bootstrap
-        answer = participation.answer
         if self._membership is not None:
             self._membership.attach(host)
             answer = self._membership.before(answer)
-        host.serve(answer, screen=participation.screen)
+        host.serve(answer, screen=screen)
 
     def allow_as(self, settings: PeerSettings) -> None:
         """Admit the peers that changed settings allow, and no others; `Members.require` then drops those.

@@ -54,7 +54,7 @@ def found(
     identity: Identity,
     *,
     name: str,
-    charter: Mapping[str, str],
+    charter: Mapping[str, str] | None,
     keys: int = 1,
     threshold: int | None = None,
     keys_directory: Path | None = None,
@@ -68,6 +68,8 @@ def found(
         The peer's own.
     name : str
         For people.
+    charter : mapping of str to str or None
+        Values of the settings that all members must share; None if they are to be agreed on later.
     keys, threshold : int
         Number of network keys, and how many of them must sign; a majority if not given.
     keys_directory : Path, optional
@@ -93,7 +95,8 @@ def found(
     own, key_set = _new_keys(keys, majority_of(keys) if threshold is None else threshold)
     authority = Authority(Network(name=name, nonce=secrets.token_bytes(SERIAL_BYTES), keys=key_set))
     now, signers = time.time(), Signers(own[: key_set.threshold])
-    authority.learn(signers.sign(charter_body(authority, charter)), now=now)
+    if charter is not None:
+        authority.learn(signers.sign(charter_body(authority, charter)), now=now)
     certificate = certify(
         authority, identity.public_key, signers=signers, role=Role.ISSUER, days=days_of(days), now=now
     )

@@ -82,6 +82,11 @@ class Membership:
             on_learned=lambda statement: self._changed([statement]),
         )
 
+    @property
+    def certificate(self) -> Signed:
+        """The peer's own certificate."""
+        return self._certificate
+
     def attach(self, host: Host) -> None:
         """Use a host's connections from now on."""
         self._host = host
