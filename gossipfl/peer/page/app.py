@@ -80,13 +80,6 @@ def application(subject: Subject) -> Starlette:
         }
         return JSONResponse(shown)
 
-    async def healthz(_: Request) -> Response:
-        health = subject.health()
-        return JSONResponse(health, status_code=200 if health["healthy"] else _BAD)
-
-    async def metrics(_: Request) -> Response:
-        return Response(subject.metrics.text(), media_type=CONTENT_TYPE)
-
     async def predict(request: Request) -> Response:
         began = time.perf_counter()
         values = await read_json(request)
@@ -105,21 +98,32 @@ def application(subject: Subject) -> Starlette:
         await subject.steer[wish]()
         return JSONResponse({"requested": wish}, status_code=202)
 
-    reading = {
-        "/api/status": status,
-        "/api/peers": peers,
-        "/api/view": view,
-        "/healthz": healthz,
-        "/metrics": metrics,
-    }
+    reading = {"/api/status": status, "/api/peers": peers, "/api/view": view}
     return with_named_errors(
         [
             *routes_of_files("peer.html"),
+            *_routes_of_metrics(subject),
             *(Route(path, endpoint) for path, endpoint in reading.items()),
             Route("/predict", predict, methods=["POST"]),
             Route("/api/{wish}", steer, methods=["POST"]),
         ]
     )
+
+
+def metrics_application(subject: Subject) -> Starlette:
+    """Return the application that other machines may read: metrics and health alone."""
+    return with_named_errors(_routes_of_metrics(subject))
+
+
+def _routes_of_metrics(subject: Subject) -> list[Route]:
+    async def healthz(_: Request) -> Response:
+        health = subject.health()
+        return JSONResponse(health, status_code=200 if health["healthy"] else _BAD)
+
+    async def metrics(_: Request) -> Response:
+        return Response(subject.metrics.text(), media_type=CONTENT_TYPE)
+
+    return [Route("/healthz", healthz), Route("/metrics", metrics)]
 
 
 def routes_of_files(page: str) -> list[Route]:

@@ -52,16 +52,17 @@ class Guard:
     Parameters
     ----------
     app : ASGI application
-    port : int
-        At which it is served.
+    port : int or None
+        At which it is served on this machine; None if other machines may read it under any name.
     token : str
     count : callable
         Called with the status code of each answer.
     """
 
-    def __init__(self, app: ASGIApp, *, port: int, token: str, count: Callable[[int], None]) -> None:
+    def __init__(self, app: ASGIApp, *, port: int | None, token: str, count: Callable[[int], None]) -> None:
         self._app = app
-        self._hosts = frozenset(f"{host}:{port}" for host in ("127.0.0.1", "localhost"))
+        here = () if port is None else (f"{host}:{port}" for host in ("127.0.0.1", "localhost"))
+        self._hosts = frozenset(here)
         self._token = token.encode()
         self._count = count
         self._under_way = 0
@@ -106,7 +107,7 @@ class Guard:
             )
         headers = Headers(scope=scope)
         host = headers.get("host", "")
-        if len(headers.getlist("host")) != 1 or host.lower() not in self._hosts:
+        if self._hosts and (len(headers.getlist("host")) != 1 or host.lower() not in self._hosts):
             raise HostNotAllowed(
                 "the request names another host",
                 expected=" or ".join(sorted(self._hosts)),

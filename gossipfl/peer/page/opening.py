@@ -15,6 +15,7 @@ from gossipfl.errors import SettingError
 from gossipfl.peer.control import request_leave, request_pause
 from gossipfl.peer.page.health import health_of, patience_before_stalled
 from gossipfl.peer.page.token import load_or_create_token
+from gossipfl.settings.page import endpoint_of
 
 if TYPE_CHECKING:
     from gossipfl.peer.incarnation import Incarnation
@@ -68,7 +69,7 @@ async def open_page(peer: Incarnation) -> Page:
         The token cannot be read or written.
     """
     require_libraries()
-    from gossipfl.peer.page.app import Subject, application
+    from gossipfl.peer.page.app import Subject, application, metrics_application
     from gossipfl.peer.page.guard import Guard
     from gossipfl.peer.page.metrics import Metrics
     from gossipfl.peer.page.predicting import Predictor
@@ -76,6 +77,12 @@ async def open_page(peer: Incarnation) -> Page:
 
     token = await trio.to_thread.run_sync(load_or_create_token, peer.home.page_token)
     listener, port = await listen(peer.settings.page.port)
+    metrics_at = peer.settings.page.metrics_at
+    for_others = None
+    if metrics_at is not None:
+        host, chosen = endpoint_of(metrics_at)
+        for_others, chosen = await listen(chosen, host=host, setting="page.metrics_at")
+        logger.info("metrics and health can be read at %s port %d, from other machines too", host, chosen)
 
     def status() -> dict[str, Any]:
         return peer.status().to_dict()
@@ -88,22 +95,27 @@ async def open_page(peer: Incarnation) -> Page:
         )
 
     metrics = Metrics(status, peer.activity, is_healthy=lambda: bool(health()["healthy"]))
-    app = application(
-        Subject(
-            status=status,
-            health=health,
-            activity=peer.activity,
-            metrics=metrics,
-            predictor=Predictor(peer.task, peer.data, peer.learner),
-            steer=_steering(peer),
-        )
+    subject = Subject(
+        status=status,
+        health=health,
+        activity=peer.activity,
+        metrics=metrics,
+        predictor=Predictor(peer.task, peer.data, peer.learner),
+        steer=_steering(peer),
     )
-    guarded = Guard(app, port=port, token=token, count=lambda code: metrics.requests.labels(str(code)).inc())
+
+    def count(code: int) -> None:
+        metrics.requests.labels(str(code)).inc()
+
+    guarded = Guard(application(subject), port=port, token=token, count=count)
+    readable = Guard(metrics_application(subject), port=None, token=token, count=count)
 
     async def run() -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(peer.activity.sample_for_ever, peer.status)
             nursery.start_soon(serve, guarded, listener)
+            if for_others is not None:
+                nursery.start_soon(serve, readable, for_others)
 
     address = f"http://127.0.0.1:{port}/"
     logger.info("the page is at %s (gossipfl peer page --home %s)", address, peer.home.directory)

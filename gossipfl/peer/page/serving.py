@@ -1,4 +1,4 @@
-"""Serving of an ASGI application on 127.0.0.1, with limits on connections."""
+"""Serving of ASGI applications with limits on connections: the page on 127.0.0.1, metrics elsewhere."""
 
 from __future__ import annotations
 
@@ -27,8 +27,17 @@ _IDLE_SECONDS: Final = 15.0
 _HEADER_BYTES: Final = 16 * 1024
 
 
-async def listen(port: int) -> tuple[trio.SocketListener, int]:
-    """Listen on a TCP port of 127.0.0.1, 0 for a free one; return the listener and the port.
+async def listen(
+    port: int, *, host: str = HOST, setting: str = "page.port"
+) -> tuple[trio.SocketListener, int]:
+    """Listen on a TCP port, 0 for a free one; return the listener and the port.
+
+    Parameters
+    ----------
+    host : str, optional
+        IP address of this machine.
+    setting : str, optional
+        Which one gave them.
 
     Raises
     ------
@@ -36,10 +45,10 @@ async def listen(port: int) -> tuple[trio.SocketListener, int]:
         The port is in use, or not permitted.
     """
     try:
-        listener = (await trio.open_tcp_listeners(port, host=HOST, backlog=_MOST_CONNECTIONS))[0]
+        listener = (await trio.open_tcp_listeners(port, host=host, backlog=_MOST_CONNECTIONS))[0]
     except OSError as error:
         raise SettingError(
-            f"page.port {port}: cannot listen at {HOST}",
+            f"{setting} {port}: cannot listen at {host}",
             got=error.strerror or error,
             remedy="Choose another port, or 0 for a free one.",
         ) from error

@@ -1,5 +1,6 @@
 """A running peer over HTTP: what it tells, whom it obeys, and what it refuses."""
 
+import http.client
 import json
 import re
 import socket
@@ -14,6 +15,7 @@ from gossipfl.errors import HomeError, SettingError
 from gossipfl.peer import Peer
 from gossipfl.peer.page.health import health_of
 from gossipfl.peer.page.token import load_or_create_token
+from gossipfl.settings.page import endpoint_of
 from tests.gossipfl.cli.test_main import cli
 from tests.gossipfl.peer.page.http_client import Client
 from tests.integration.peers import PeerProcess, quick_settings
@@ -301,3 +303,62 @@ def test_problems_are_unhealthy_and_an_operators_wishes_are_not():
     assert health("alone", "paused")["problems"] == [{"name": "alone", "text": "alone!"}]
     assert health(since=61.0)["problems"][0]["name"] == "stalled"
     assert health("paused", since=61.0)["healthy"]
+
+
+def ask(port, method, path, **headers):
+    """The status of an answer at 127.0.0.2."""
+    connection = http.client.HTTPConnection("127.0.0.2", port, timeout=10)
+    try:
+        connection.request(method, path, headers=headers)
+        return connection.getresponse().status
+    finally:
+        connection.close()
+
+
+def test_other_machines_read_metrics_and_health_and_nothing_else(tmp_path):
+    with socket.create_server(("127.0.0.2", 0)) as free:
+        port = free.getsockname()[1]
+    settings = quick_settings(page={"enabled": True, "metrics_at": f"127.0.0.2:{port}"})
+    with PeerProcess(tmp_path / "alice", settings, forked=True) as alice:
+        alice.start("--plain").until_at(step=1)
+        token = f"Bearer {alice.home.page_token.read_text().strip()}"
+        assert ask(port, "GET", "/metrics", Host="peer-1.example:9465") == 200
+        assert ask(port, "GET", "/healthz") in {200, 503}
+        for path in ("/", "/page.js", "/api/status", "/api/peers", "/api/view"):
+            assert ask(port, "GET", path) == 404, path
+        for path in ("/predict", "/api/pause", "/api/leave"):
+            assert ask(port, "POST", path, Authorization=token) == 404, path
+        assert ask(port, "POST", "/metrics", Authorization=token) == 405
+        assert ask(port, "GET", "/metrics", Origin="https://example.org") == 403
+        with socket.socket() as local, pytest.raises(ConnectionRefusedError):
+            local.connect(("127.0.0.1", port))
+
+
+@pytest.mark.parametrize(
+    ("text", "endpoint"),
+    [
+        ("0.0.0.0:9465", ("0.0.0.0", 9465)),
+        ("[::]:0", ("::", 0)),
+        ("[2001:DB8::1]:65535", ("2001:db8::1", 65535)),
+    ],
+)
+def test_an_address_for_metrics_is_read(text, endpoint):
+    assert endpoint_of(text) == endpoint
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "9465",
+        ":9465",
+        "localhost:9465",
+        "0.0.0.0:65536",
+        "0.0.0.0:-1",
+        "::1:9465",
+        "1.2.3:1",
+        "0.0.0.0:\u0661",
+    ],
+)
+def test_other_addresses_for_metrics_are_named(text):
+    with pytest.raises(SettingError, match="is no IP address and port"):
+        quick_settings(page={"metrics_at": text})
