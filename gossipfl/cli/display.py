@@ -61,6 +61,8 @@ def status_table(values: Mapping[str, Any]) -> Table:
     )
     for name, value in values["metrics"].items():
         table.add_row(name, _metric(value))
+    for each in (values.get("policy") or {}).get("conditions", ()):
+        table.add_row("policy", escape(f"{'✓' if each['holds'] else '✗'} {each['text']}"))
     if values.get("divergences"):
         table.add_row("diverged", f"{values['divergences']} ×, and went back to the last good model")
     for part, rows_of in (("gate", _gate_rows), ("rounds", _rounds_rows), ("membership", _membership_rows)):

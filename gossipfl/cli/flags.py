@@ -22,6 +22,7 @@ __all__ = ["Overrides", "WithParameterFlags", "parse_assignment", "with_setting_
 Overrides = dict[str, dict[str, Any]]
 
 _SEPARATOR = "__"
+_RELATIVE = (("runtime", "modules"), ("policy", "script"))
 _ASSIGNMENTS = {("task", "options"), ("rounds", "parameters"), ("gossip", "parameters")}
 
 #: They are keys of the table [gossip] itself, which are not known before the algorithm is.
@@ -71,8 +72,9 @@ def with_setting_flags(
                 overrides.setdefault(table, {}).update(value)
             else:
                 overrides.setdefault(table, {})[key] = value
-        if "modules" in overrides.get("runtime", {}):
-            overrides["runtime"]["modules"] = overrides["runtime"]["modules"].absolute()
+        for table, key in _RELATIVE:  # in files they are relative to the home
+            if key in overrides.get(table, {}):
+                overrides[table][key] = overrides[table][key].absolute()
         command(**arguments, overrides=overrides)
 
     with_flags.__signature__ = signature.replace(parameters=[*own, *flags])  # type: ignore[attr-defined]

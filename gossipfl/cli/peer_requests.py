@@ -67,11 +67,9 @@ def leave(*, home: HomeOption, json_output: JsonOption = False) -> None:
 def _set_paused(home: Path, *, paused: bool, json_output: bool) -> None:
     from gossipfl.peer.control import request_pause
     from gossipfl.peer.status import read_status
-    from gossipfl.settings import load_settings
 
     place = _home(home)
-    in_rounds = load_settings(place.settings).rounds.algorithm is not None
-    request_pause(place.requests, paused=paused, in_rounds=in_rounds)
+    request_pause(place.requests, paused=paused)
 
     def is_done() -> bool:
         conditions = read_status(place.status)["conditions"] if place.status.exists() else []

@@ -31,8 +31,9 @@ class _Held(NamedTuple):
 class Conditions:
     """A peer's unusual conditions, by name, with their beginning and description.
 
-    Names are ``disk``, ``records``, ``alone``, ``clock``, ``restored``, ``copy``, ``paused``, ``relay``, and for
-    what keeps peers from admitting each other ``membership``, ``charter``, ``allow`` and ``refused``.
+    Names are ``disk``, ``records``, ``alone``, ``clock``, ``restored``, ``copy``, ``paused``, ``policy``,
+    ``readings``, ``relay``, and for what keeps peers from admitting each other ``membership``, ``charter``,
+    ``allow`` and ``refused``.
 
     Parameters
     ----------

@@ -7,16 +7,16 @@ import logging
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 import trio
 
 from gossipfl.errors import HomeError
 from gossipfl.files import named_errors, write_atomically
 from gossipfl.peer.conditions import Conditions
+from gossipfl.peer.permission import Permissions
 
 __all__ = [
-    "Pausable",
     "Requests",
     "obey",
     "read_requests",
@@ -49,16 +49,6 @@ class Requests:
     paused: bool = False
     leaves: int | None = None
     examination: int = 0
-
-
-class Pausable(Protocol):
-    """A learner that can be paused."""
-
-    def pause(self) -> None:
-        """Stop training and merging."""
-
-    def resume(self) -> None:
-        """Train and merge again."""
 
 
 def read_requests(path: Path) -> Requests:
@@ -100,26 +90,14 @@ def write_requests(path: Path, requests: Requests) -> None:
         write_atomically(path, json.dumps(asdict(requests)).encode())
 
 
-def request_pause(path: Path, *, paused: bool, in_rounds: bool) -> None:
+def request_pause(path: Path, *, paused: bool) -> None:
     """Ask a peer to pause, or to go on.
-
-    Parameters
-    ----------
-    path : Path
-        File of requests in its home.
-    in_rounds : bool
-        Whether the peer learns in rounds.
 
     Raises
     ------
     HomeError
-        It cannot pause, or the file cannot be written.
+        The file cannot be written or, to pause, is damaged.
     """
-    if paused and in_rounds:
-        raise HomeError(
-            f"the peer in {path.parent} learns in rounds, which wait for it: it cannot pause",
-            remedy="Stop it; the others go on without it.",
-        )
     try:
         wanted = read_requests(path)
     except HomeError:
@@ -155,7 +133,7 @@ async def obey(
     path: Path,
     *,
     incarnation: int,
-    learner: Pausable | None,
+    permissions: Permissions,
     conditions: Conditions,
     leave: Callable[[], None],
     examine: Callable[[int], None] = lambda _: None,
@@ -166,8 +144,8 @@ async def obey(
     ----------
     incarnation : int
         Number of this start.
-    learner : Pausable, optional
-        Without one, only requests to leave are carried out.
+    permissions : Permissions
+        Told to pause and to resume.
     leave : callable
         Called once if this start is to leave.
     examine : callable, optional
@@ -186,12 +164,12 @@ async def obey(
             leave()
         if now.examination != before.examination:
             examine(now.examination)
-        if learner is not None and now.paused != before.paused:
+        if now.paused != before.paused:
             if now.paused:
-                learner.pause()
+                permissions.pause()
                 conditions.note("paused", _PAUSED)
             else:
-                learner.resume()
+                permissions.resume()
                 conditions.clear("paused")
             logger.info("%s", "paused: no training and no merging" if now.paused else "resumed")
         before = now

@@ -12,8 +12,8 @@ import trio
 
 from gossipfl.errors import IdentityInUseTwice
 from gossipfl.network import Handler, Host, Screen
-from gossipfl.peer.control import Pausable
 from gossipfl.peer.gossip.events import State
+from gossipfl.peer.permission import Permission
 from gossipfl.peer.store.good_versions import GoodVersion, InMemory
 from gossipfl.settings import PeerSettings
 from gossipfl.tasks import Dataset, Task
@@ -38,6 +38,10 @@ class Learning(Protocol):
 
     def at_rest(self) -> AbstractAsyncContextManager[object]:
         """Let no large model change meanwhile."""
+        ...
+
+    def allow(self, permission: Permission) -> None:
+        """Train and merge only as permitted from now on."""
         ...
 
     async def run(self) -> None:
@@ -109,8 +113,6 @@ class Participation:
         Ages of the newest models received, by peer id; empty in rounds.
     codec_to : callable
         Returns the name of the codec in which models are sent to a peer now; None if none was sent.
-    pausable : Pausable, optional
-        The learner, if it can be paused.
     say_farewell : callable
         Tells neighbours that this peer leaves.
     reload : callable
@@ -125,6 +127,5 @@ class Participation:
     gate: Callable[[], Mapping[str, Any] | None] = lambda: None
     model_ages: Mapping[str, int] = field(default_factory=dict)
     codec_to: Callable[[str], str | None] = lambda _: None
-    pausable: Pausable | None = None
     say_farewell: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint
     reload: Callable[[PeerSettings], None] = lambda _: None

@@ -43,6 +43,8 @@ from gossipfl.peer.membership.troubles import watch_troubles
 from gossipfl.peer.neighbours import Neighbours
 from gossipfl.peer.page.activity import Activity
 from gossipfl.peer.page.opening import Page, open_page
+from gossipfl.peer.permission import Permissions
+from gossipfl.peer.policy.watching import PolicyWatch
 from gossipfl.peer.relaying import relaying
 from gossipfl.peer.renewal import renew_for_ever
 from gossipfl.peer.rounds.driver import roster_book, take_part_in_rounds
@@ -136,6 +138,7 @@ class Incarnation:
         self.view: AddressBook | SampledView
         self.participation: Participation
         self.housekeeping: Housekeeping
+        self._policy: PolicyWatch
         self._neighbours: Neighbours
         self._entrance: Entrance
         self._examiner: Examiner
@@ -200,6 +203,8 @@ class Incarnation:
             neighbours=len(self.view),
             connected=len(self.host.connected()),
             peers=self._neighbours.to_values(quarantined=(gate or {}).get("quarantined", ())),
+            permission=self._policy.permissions.current,
+            policy=self._policy.to_values(),
             rounds=self.participation.described(),
             gate=gate,
             conditions=self.conditions.to_values(),
@@ -254,6 +259,8 @@ class Incarnation:
                 resumed=self._resumed,
             )
         )
+        permissions = Permissions(self.learner.allow, self.activity.record)
+        self._policy = PolicyWatch(self.settings.policy, self.home.directory, permissions, self.conditions)
         if self.settings.estimates.enabled:
             self._reports = ReportGossip(
                 host=self.host,
@@ -289,6 +296,7 @@ class Incarnation:
         start(housekeeping.save_for_ever, lambda: self.settings.checkpoint.period, name="checkpoints")
         start(self._obey, name="requests")
         start(self._examiner.run, name="examinations")
+        start(self._policy.run, name="policy")
         start(housekeeping.report_for_ever, self.status, name="telemetry")
         if isinstance(self.learner, Learner):
             renewal = (self.task, settings, self.data, self.learner, housekeeping.renew)
@@ -312,12 +320,14 @@ class Incarnation:
         Raises
         ------
         SettingError
-            They call for another door; nothing was changed.
+            They call for another door, or the policy for what is not there; nothing was changed.
         """
+        self._policy.require_readable(settings.policy)
         self._entrance.allow_as(settings)
         self.host.members.require()
         self.participation.reload(settings)
         self._limit_link(settings)
+        self._policy.reload(settings.policy)
         self.settings = settings
 
     def _limit_link(self, settings: PeerSettings) -> None:
@@ -328,7 +338,7 @@ class Incarnation:
         await obey(
             self.home.requests,
             incarnation=self.number,
-            learner=self.participation.pausable,
+            permissions=self._policy.permissions,
             conditions=self.conditions,
             leave=self._leave,
             examine=self._examiner.ask_for,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from gossipfl.errors import SettingError
-from gossipfl.settings import PeerSettings
+from gossipfl.settings import PeerSettings, PolicySettings
 
 __all__ = ["changes_between", "require_reloadable", "with_changes"]
 
@@ -19,6 +19,7 @@ _ALWAYS: Final = frozenset(
         "evaluation.period",
         "log.level",
         "log.format",
+        *(f"policy.{key}" for key in PolicySettings.model_fields),
     }
 )
 _IN_GOSSIP: Final = frozenset(

@@ -11,6 +11,7 @@ from typing import Any
 
 from gossipfl.errors import HomeError
 from gossipfl.files import write_atomically
+from gossipfl.peer.permission import Permission
 
 __all__ = ["PeerStatus", "read_status", "write_status"]
 
@@ -43,6 +44,10 @@ class PeerStatus:
         Peers in the view; peers with a live connection.
     peers : list
         These peers, from `Neighbours.to_values`.
+    permission : Permission
+        Whether the peer may train and merge now: what neither the operator nor the policy forbids.
+    policy : mapping, optional
+        Its decision and the conditions behind it, as plain values; None if no condition is set.
     gate : mapping, optional
         Decisions of the gate by reason, and quarantined peers, as plain values.
     rounds : mapping, optional
@@ -76,6 +81,8 @@ class PeerStatus:
     neighbours: int
     connected: int
     peers: list[dict[str, Any]] = field(default_factory=list)
+    permission: Permission = field(default_factory=Permission)
+    policy: Mapping[str, Any] | None = None
     rounds: Mapping[str, Any] | None = None
     gate: Mapping[str, Any] | None = None
     conditions: list[dict[str, Any]] = field(default_factory=list)

@@ -23,10 +23,14 @@ class TrainerOfRounds:
     trainer : Trainer
     owners : ndarray
         Shape ``[B]``, int64: the owner of the samples that each node trains on.
+    rests : bool, optional
+        Whether nothing is trained: gradients are zero, and nodes see no batch. Invariants of algorithms such as
+        the sum of tracked gradients hold all the same.
     """
 
-    def __init__(self, trainer: Trainer, owners: NDArray[np.int64]) -> None:
+    def __init__(self, trainer: Trainer, owners: NDArray[np.int64], *, rests: bool = False) -> None:
         self.trainer = trainer
+        self.rests = rests
         self._owners = owners
         self.losses = torch.full((len(owners),), float("nan"))
         """Mean loss of each node's batches in its last training, shape ``[B]``."""
@@ -43,6 +47,8 @@ class TrainerOfRounds:
 
     def update(self, nodes: Nodes, steps: Tensor | None = None) -> Nodes:
         """Do steps of stochastic gradient descent; nodes with equally many steps go together."""
+        if self.rests:
+            return nodes
         if steps is None:
             return self._trained(nodes, np.arange(len(nodes)), None)
         counts = steps.numpy()
@@ -61,6 +67,8 @@ class TrainerOfRounds:
 
     def gradient(self, nodes: Nodes) -> tuple[Nodes, Tensor]:
         """Evaluate the gradient of the next batch, and leave the parameters alone."""
+        if self.rests:
+            return nodes, nodes.rows.new_zeros(len(nodes), self.trainer.layout.trainable_size)
         return self.trainer.gradient(nodes, self._owners)
 
     def learning_rates(self, nodes: Nodes) -> Tensor:

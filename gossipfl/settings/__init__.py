@@ -23,6 +23,7 @@ from gossipfl.settings.peer import (
     TaskSettings,
     ViewSettings,
 )
+from gossipfl.settings.policy import PolicySettings
 from gossipfl.settings.rounds import RoundsSettings
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "NetworkSettings",
     "PageSettings",
     "PeerSettings",
+    "PolicySettings",
     "RecordsSettings",
     "RoundsSettings",
     "RuntimeSettings",

@@ -17,6 +17,7 @@ from gossipfl.settings.log import LogSettings
 from gossipfl.settings.membership import MembershipSettings
 from gossipfl.settings.outgoing import MaskSettings, OutgoingSettings, codec_name_in, require_order
 from gossipfl.settings.page import PageSettings
+from gossipfl.settings.policy import PolicySettings
 from gossipfl.settings.rounds import RoundsSettings
 from gossipfl.settings.stats import StatsSettings
 from gossipfl.settings.table import Table
@@ -251,6 +252,7 @@ class PeerSettings(Table):
     estimates: EstimatesSettings = Field(default_factory=EstimatesSettings)
     page: PageSettings = Field(default_factory=PageSettings)
     stats: StatsSettings = Field(default_factory=StatsSettings)
+    policy: PolicySettings = Field(default_factory=PolicySettings)
     runtime: RuntimeSettings = Field(default_factory=RuntimeSettings)
 
     @property

@@ -8,7 +8,7 @@ from gossipfl.training.nodes import Nodes, has_diverged
 from gossipfl.training.optimisers import SGD, AdamW, Optimiser, optimiser_of
 from gossipfl.training.rehearsal import rehearse
 from gossipfl.training.settings import Schedule, TrainingSettings, learning_rates
-from gossipfl.training.trainer import Trainer
+from gossipfl.training.trainer import Trainer, TrainingStopped
 
 __all__ = [
     "SGD",
@@ -19,6 +19,7 @@ __all__ = [
     "Schedule",
     "Trainer",
     "TrainingSettings",
+    "TrainingStopped",
     "batch_positions",
     "has_diverged",
     "learning_rates",

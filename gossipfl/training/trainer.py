@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
@@ -11,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gossipfl.errors import IncompatibleModel, InvalidPartition, SettingError
+from gossipfl.errors import GossipflError, IncompatibleModel, InvalidPartition, SettingError
 from gossipfl.rows import Layout, to_row
 from gossipfl.tasks import Task
 from gossipfl.tasks.failures import training_failures_named
@@ -24,9 +25,13 @@ from gossipfl.training.nodes import Nodes
 from gossipfl.training.optimisers import Optimiser, Reached, optimiser_of
 from gossipfl.training.settings import TrainingSettings, learning_rates
 
-__all__ = ["Trainer"]
+__all__ = ["Trainer", "TrainingStopped"]
 
 logger = logging.getLogger(__name__)
+
+
+class TrainingStopped(GossipflError):
+    """Training was stopped between two steps, and nothing has changed."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +110,12 @@ class Trainer:
         return optimiser_of(self.settings, tensors=len(self.layout.trained_widths))
 
     def train(
-        self, nodes: Nodes, owners: NDArray[np.int64], *, steps: int | None = None
+        self,
+        nodes: Nodes,
+        owners: NDArray[np.int64],
+        *,
+        steps: int | None = None,
+        goes_on: Callable[[], bool] = lambda: True,
     ) -> tuple[Nodes, Tensor]:
         """Do training steps on every node.
 
@@ -120,6 +130,8 @@ class Trainer:
             Shape ``[B]``, int64: whose data in `data` each node trains on.
         steps : int, optional
             How many, at least 1; ``settings.local_steps`` unless given.
+        goes_on : callable, optional
+            Asked before each step; if it says no, training stops.
 
         Returns
         -------
@@ -139,6 +151,8 @@ class Trainer:
             If ``steps`` is below 1.
         InvalidTask
             If the module or the loss fails on a batch.
+        TrainingStopped
+            If ``goes_on`` said no. The nodes are as they were.
         """
         self.require_fitting(nodes)
         if not len(nodes):
@@ -152,6 +166,8 @@ class Trainer:
             placed_nodes = self._on_device(nodes)
             total = total.to(placed_nodes.rows.device)
             for _ in range(count):
+                if not goes_on():
+                    raise TrainingStopped("training was stopped between two steps")
                 placed_nodes, losses = self._step(placed_nodes, owners)
                 total += losses
         return placed_nodes.on(nodes.rows.device), (total / count).to(nodes.rows.device)

@@ -26,6 +26,8 @@ class Mix:
     """Numbers of the recipients that did not keep this peer's row."""
     listening: bool
     """Whether the peer sent nothing, and took over the others' rows."""
+    rests: bool = False
+    """Whether the peer trained nothing in this round; always false in older records."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +41,8 @@ class Outcome:
     """NaN if there was no training, or the loss was not finite."""
     digest: str
     """Of the row after it."""
+    rests: bool = False
+    """Whether the peer trained nothing; always false in older records."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +57,11 @@ class RoundLife:
     """By number of the round; a round without one was not finished."""
     last: int
     """Number of the next round when the records end."""
+
+    def rests(self, number: int) -> bool:
+        """Return whether the peer trained nothing in a round."""
+        recorded = self.mixes.get((number, 0)) or self.outcomes.get(number)
+        return recorded is not None and recorded.rests
 
 
 _MIX, _OUTCOME = TypeAdapter(Mix), TypeAdapter(Outcome)

@@ -136,18 +136,22 @@ class _Replay:
         """Starts that finished the round with the same training go together where allowed; others alone."""
         groups: dict[object, list[Running]] = {}
         for each in running:
-            training = self._lives[each.key].life.settings.training
-            together = self._batched and number in self._lives[each.key].outcomes
-            groups.setdefault(training if together else each.key, []).append(each)
+            life = self._lives[each.key]
+            together = self._batched and number in life.outcomes
+            group = (life.life.settings.training, life.rests(number)) if together else each.key
+            groups.setdefault(group, []).append(each)
         units = []
-        for key, members in groups.items():
+        for members in groups.values():
+            first = self._lives[members[0].key]
+            rests = first.rests(number)
             if len(members) == 1:
                 self._set_threads(members[0])
                 own = members[0].learning.trainer
-                units.append(Unit(members, number, trainer=own, owners=[0]))
+                units.append(Unit(members, number, trainer=own, owners=[0], rests=rests))
             else:
                 places = [each.place for each in members]
-                units.append(Unit(members, number, trainer=self._starts.pooled_trainer(key), owners=places))
+                pooled = self._starts.pooled_trainer(first.life.settings.training)
+                units.append(Unit(members, number, trainer=pooled, owners=places, rests=rests))
                 self.batches += 1
         return units
 

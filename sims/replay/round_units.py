@@ -30,13 +30,21 @@ class Unit:
         Over the samples of all starts, or of the only one.
     owners : sequence of int
         Whose samples each member trains on.
+    rests : bool
+        Whether they train nothing in this round.
     """
 
     def __init__(
-        self, members: Sequence[Running], number: int, *, trainer: Trainer, owners: Sequence[int]
+        self,
+        members: Sequence[Running],
+        number: int,
+        *,
+        trainer: Trainer,
+        owners: Sequence[int],
+        rests: bool,
     ) -> None:
         self.members = members
-        self.local = TrainerOfRounds(trainer, np.array(owners, dtype=np.int64))
+        self.local = TrainerOfRounds(trainer, np.array(owners, dtype=np.int64), rests=rests)
         self._links = [running.plan.links(number) for running in members]
         self._sizes = {
             name: [running.nodes.auxiliary[name].shape[0] for running in members]

@@ -35,6 +35,8 @@ logger = logging.getLogger(__name__)
 _HASTE: Final = 4.0
 #: A peer that accepts no pushes tells whoever offers one to come again after this.
 _NO_PUSHES_SECONDS: Final = 600.0
+#: A peer that may not merge now exchanges no models, and says to come again after this.
+_NO_MERGES_SECONDS: Final = 30.0
 
 
 @dataclass(kw_only=True, eq=False)
@@ -120,6 +122,7 @@ class Answering:
             self._views.charge(peer_id, now=now)
         if isinstance(header, Pull):
             self._models.charge(peer_id, now=now)
+            self._require_permission()
         if isinstance(header, ModelHeader):
             if not self.exchange_settings.accept_pushes:
                 raise PeerBusy("this peer accepts no pushes", retry_after=_NO_PUSHES_SECONDS)
@@ -130,9 +133,14 @@ class Answering:
                 peer_id, incarnation=header.incarnation, sequence=header.sequence
             )
             self._models.charge(peer_id, now=now)
+            self._require_permission()
             # A sender is not told that it is distrusted.
             if is_new and (self.learner.would_refuse(peer_id) or self.learner.distrusts(peer_id)):
                 raise PeerBusy("the mailbox is full")
+
+    def _require_permission(self) -> None:
+        if not self.learner.merges:
+            raise PeerBusy("this peer exchanges no models now", retry_after=_NO_MERGES_SECONDS)
 
 
 def _of_an_earlier_start(incarnation: int, later: int) -> ReplayedMessage:

@@ -175,7 +175,6 @@ def take_part_in_gossip(
         gate=lambda: None if guard is None else guard.described(),
         model_ages=received.ages,
         codec_to=codecs.latest,
-        pausable=learner,
         say_farewell=farewells.say,
         reload=reload,
     )

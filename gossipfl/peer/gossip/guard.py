@@ -6,18 +6,21 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
-from gossipfl.algorithms.gate import LEARNED_LOSS_SHARE, Admission, Arrival, Gatekeeper
+from gossipfl.algorithms import Message
+from gossipfl.algorithms.gate import LEARNED_LOSS_SHARE, Admission, Arrival, Gatekeeper, let_in
 from gossipfl.settings.gate import GateSettings
 from gossipfl.tasks import Task
 from gossipfl.training import NodeData, Nodes
 from gossipfl.training.nodes import before_rest
 
-__all__ = ["Guard", "LossProbe"]
+__all__ = ["Guard", "LossProbe", "as_let_in"]
 
 _SPOILED_LOSS_SHARE = 1.25  # of the initial loss: above it, everything learned is lost
 _RUINED_LOSS_SHARE = 100.0  # of the initial loss: above it, a model has nothing left to learn from
@@ -170,3 +173,17 @@ class Guard:
             "decisions": dict(self.counts),
             "quarantined": self._gatekeeper.quarantined(now=self._clock()),
         }
+
+
+def as_let_in(message: Message, nodes: Nodes, admission: Admission) -> tuple[Message, dict[str, Any]]:
+    """Return the message as it is to be merged, and the record of what was changed."""
+    claimed = int(message.ages.max())
+    if admission.share == 1.0 and admission.age == claimed:
+        return message, {}
+    ages = message.ages.clamp(max=admission.age)
+    if admission.share == 1.0:
+        changed = replace(message, ages=ages)
+    else:
+        shares = torch.tensor([admission.share], dtype=torch.float64)
+        changed = let_in(message, nodes.rows, shares=shares, ages=ages)
+    return changed, {"gate": admission.reason, "share": admission.share, "credited_age": admission.age}

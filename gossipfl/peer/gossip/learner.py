@@ -8,6 +8,7 @@ finite: a model that diverges is reset to the last good one first.
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
@@ -16,17 +17,18 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import torch
 import trio
 from torch import Tensor
 
 from gossipfl.algorithms import Message, MessageAlgorithm, adopt, go_back
 from gossipfl.algorithms.author_calls import on_answer, on_clock, on_receipt
-from gossipfl.algorithms.gate import Admission, let_in
+from gossipfl.algorithms.gate import Admission
 from gossipfl.codecs import is_finite
 from gossipfl.peer.gossip.events import Incoming, State, described_event, origin_of
-from gossipfl.peer.gossip.guard import Guard
+from gossipfl.peer.gossip.guard import Guard, as_let_in
 from gossipfl.peer.gossip.mailbox import ClockRequest, Mailbox
+from gossipfl.peer.gossip.updates import Update
+from gossipfl.peer.permission import Permission
 from gossipfl.peer.store.good_versions import GoodVersion, InMemory, is_large
 from gossipfl.peer.threads import run_abandonable
 from gossipfl.training import Nodes, Trainer, has_diverged
@@ -95,7 +97,10 @@ class Learner:
         self._unlooked: GoodVersion | None = self._good  # saved, but perhaps when it was spoiled already
         self._renewed: tuple[Trainer, Mapping[str, Any]] | None = None
         self.divergences = self.rollbacks = 0
-        self._running: trio.Event | None = None  # set once a paused learner is to run again
+        self._permission = Permission()
+        self._allowed = trio.Event()  # to merge again
+        self._last_training = 0.0
+        self._awaiting = trio.CancelScope()
         self._mailbox = Mailbox(models=mailbox, replaces=algorithm.behaviour.is_plain)
         self._in_work: list[Incoming] = []
         self._working = trio.Lock()
@@ -119,12 +124,17 @@ class Learner:
 
     @property
     def mailbox_is_full(self) -> bool:
-        """Whether the learner would refuse any model now, as it does while it is paused."""
-        return self._running is not None or not self._mailbox.has_room_for()
+        """Whether the learner would refuse any model now, as it does while it may not merge."""
+        return not self._permission.merges or not self._mailbox.has_room_for()
+
+    @property
+    def merges(self) -> bool:
+        """Whether the learner may merge now."""
+        return self._permission.merges
 
     def would_refuse(self, sender: str) -> bool:
         """Return whether a model of this sender would be refused now."""
-        return self._running is not None or not self._mailbox.has_room_for(sender)
+        return not self._permission.merges or not self._mailbox.has_room_for(sender)
 
     def at_rest(self) -> AbstractAsyncContextManager[object]:
         """Let no large model change meanwhile: a version that is being read needs memory beside the newest."""
@@ -142,23 +152,23 @@ class Learner:
         """Train on different data from the next event on, and record their description."""
         self._renewed = trainer, description
 
-    def pause(self) -> None:
-        """Stop training and merging, once the work in progress is done."""
-        self._running = self._running or trio.Event()
-
-    def resume(self) -> None:
-        """Train and merge again."""
-        if self._running is not None:
-            self._running.set()
-            self._running = None
+    def allow(self, permission: Permission) -> None:
+        """Train and merge only as permitted, from the next merge or step of training on."""
+        before, self._permission = self._permission, permission
+        if permission.trains and not before.trains:
+            self._last_training = trio.current_time()
+        if permission.merges:
+            self._allowed.set()
+            self._allowed = trio.Event()
+        self._awaiting.deadline = self._patient_until
 
     def distrusts(self, peer_id: str) -> bool:
         """Return whether nothing is accepted from a peer at present."""
         return self._guard is not None and self._guard.is_quarantined(peer_id)
 
     def offer(self, incoming: Incoming) -> bool:
-        """Put a model into the mailbox, or return False if that is full, or the learner is paused."""
-        return self._running is None and self._mailbox.put(incoming)
+        """Put a model into the mailbox, or return False if that is full, or the learner may not merge."""
+        return self._permission.merges and self._mailbox.put(incoming)
 
     async def acted_on_clock(self) -> State:
         """Apply the algorithm's action on the clock, and return the model to send."""
@@ -170,14 +180,13 @@ class Learner:
 
     async def run(self) -> None:
         """Merge and train in a worker thread, until cancelled."""
-        last_training = trio.current_time()
+        self._last_training = trio.current_time()
         while True:
             batch: list[Incoming] = []
             clock: ClockRequest | None = None
-            if self._running is not None:
-                await self._running.wait()
-                last_training = trio.current_time()
-            with trio.move_on_at(last_training + self._patience):
+            while not self._permission.merges:
+                await self._allowed.wait()
+            with trio.CancelScope(deadline=self._patient_until) as self._awaiting:
                 clock = _sorted_into(batch, await self._mailbox.take())
             while clock is None and len(batch) < self._merges_per_training:
                 item = self._mailbox.take_nowait()
@@ -185,7 +194,7 @@ class Learner:
                     break
                 clock = _sorted_into(batch, item)
             self._in_work = batch
-            if self._running is not None and not batch and clock is None:
+            if not self._permission.trains and not batch and clock is None:
                 continue
             step = self._state.step
             async with self._working:
@@ -194,7 +203,12 @@ class Learner:
             if merged:
                 self.on_merged(merged)
             if self._state.step > step:
-                last_training = trio.current_time()
+                self._last_training = trio.current_time()
+
+    @property
+    def _patient_until(self) -> float:
+        """Time from which on the peer trains alone."""
+        return self._last_training + self._patience if self._permission.trains else math.inf
 
     async def _worked(self, batch: list[Incoming], clock: ClockRequest | None) -> State:
         before = self._state
@@ -228,7 +242,7 @@ class Learner:
             if admission.is_refusal:
                 self._record({"kind": "refusal", **origin_of(incoming), "reason": admission.reason})
                 return state
-            message, credit = _let_in(message, state.nodes, admission)
+            message, credit = as_let_in(message, state.nodes, admission)
             is_surplus = admission.is_surplus
         if state.has_gone_back or incoming.chosen_age is not None:
             after = self._adopt(state, incoming, message, credit)
@@ -252,21 +266,27 @@ class Learner:
 
     def _train_alone(self, state: State) -> State:
         began = time.perf_counter()
-        nodes, losses = self._train(state.nodes)
-        after = State(nodes=nodes, event=state.event + 1, merges_pending=0, loss=float(losses[0]))
+        update = Update(self._train, state.loss, may_train=self._may_train)
+        nodes = update(state.nodes)
+        if update.is_stopped:
+            return state
+        after = State(nodes=nodes, event=state.event + 1, merges_pending=0, loss=update.loss)
         self._record({"kind": "train", **described_event(after, trained=True, began=began)})
         return after
 
-    def _train(self, nodes: Nodes) -> tuple[Nodes, Tensor]:
-        return self._trainer.train(nodes, _ALL_OF_ONE)
+    def _train(self, nodes: Nodes, goes_on: Callable[[], bool]) -> tuple[Nodes, Tensor]:
+        return self._trainer.train(nodes, _ALL_OF_ONE, goes_on=goes_on)
+
+    def _may_train(self) -> bool:
+        return self._permission.trains
 
     def _act_on_clock(self, state: State) -> State:
         began = time.perf_counter()
-        update = _Update(self._train, state.loss)
+        update = Update(self._train, state.loss, may_train=self._may_train)
         size = self._trainer.layout.shared_size
         nodes = on_clock(self._algorithm, state.nodes, shared_size=size, update=update)
         after = State(nodes=nodes, event=state.event + 1, loss=update.loss)
-        self._record({"kind": "clock", **described_event(after, trained=True, began=began)})
+        self._record({"kind": "clock", **described_event(after, trained=not update.is_stopped, began=began)})
         return after
 
     def _take_in(
@@ -283,14 +303,14 @@ class Learner:
         begun = incoming.begun if self._trains == "answer" else None
         merged = state.merges_pending + (not is_surplus) if self._trains == "receipt" else 0
         trains = begun is not None or merged >= self._merges_per_training
-        update = _Update(self._train if trains else None, state.loss)
+        update = Update(self._train if trains else None, state.loss, may_train=self._may_train)
         if begun is None:
             nodes = on_receipt(algorithm, state.nodes, message, update=update)
         else:
             nodes = on_answer(algorithm, state.nodes, message, begun.nodes, update=update)
-        after = State(
-            nodes=nodes, event=state.event + 1, merges_pending=0 if trains else merged, loss=update.loss
-        )
+        trains = trains and not update.is_stopped
+        pending = 0 if trains else merged
+        after = State(nodes=nodes, event=state.event + 1, merges_pending=pending, loss=update.loss)
         described = described_event(after, trained=trains, began=began)
         if begun is not None:
             described["begun_event"] = begun.event
@@ -360,38 +380,9 @@ class Learner:
         return after
 
 
-class _Update:
-    """Local training, or the identity, with the loss of the latest batches."""
-
-    def __init__(self, train: Callable[[Nodes], tuple[Nodes, Tensor]] | None, loss: float) -> None:
-        self._train = train
-        self.loss = loss
-
-    def __call__(self, nodes: Nodes) -> Nodes:
-        if self._train is None:
-            return nodes
-        nodes, losses = self._train(nodes)
-        self.loss = float(losses[0])
-        return nodes
-
-
 def _sorted_into(batch: list[Incoming], item: Incoming | ClockRequest) -> ClockRequest | None:
     """Put a model into the batch, or return the request to act on the clock, which ends the batch."""
     if isinstance(item, ClockRequest):
         return item
     batch.append(item)
     return None
-
-
-def _let_in(message: Message, nodes: Nodes, admission: Admission) -> tuple[Message, dict[str, Any]]:
-    """Return the message as it is to be merged, and the record of what was changed."""
-    claimed = int(message.ages.max())
-    if admission.share == 1.0 and admission.age == claimed:
-        return message, {}
-    ages = message.ages.clamp(max=admission.age)
-    if admission.share == 1.0:
-        changed = replace(message, ages=ages)
-    else:
-        shares = torch.tensor([admission.share], dtype=torch.float64)
-        changed = let_in(message, nodes.rows, shares=shares, ages=ages)
-    return changed, {"gate": admission.reason, "share": admission.share, "credited_age": admission.age}

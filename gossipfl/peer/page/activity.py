@@ -20,8 +20,9 @@ _MOST_SAMPLES: Final = 900
 _MOST_PEERS: Final = 1024
 _SAMPLE_SECONDS: Final = 1.0
 _CHANGES: Final = frozenset({"merge", "adopt", "train", "clock", "round"})
-_SHOWN: Final = frozenset({*_CHANGES, "exchange", "refusal", "go_back"})
+_SHOWN: Final = frozenset({*_CHANGES, "exchange", "refusal", "go_back", "permission"})
 _KEPT: Final = ("sender", "neighbour", "outcome", "reason", "age", "seconds", "share", "gate", "round")
+_KEPT_OF_PERMISSIONS: Final = ("trains", "merges", "reasons")
 
 
 class Activity:
@@ -75,11 +76,13 @@ class Activity:
         elif kind == "exchange":
             self.outcomes[record["outcome"]] += 1
             self.exchange_seconds += record["seconds"]
+        elif kind == "permission":
+            self._changed_at = time.monotonic()  # nothing could change before
         elif kind == "refusal":
             self.refusals[record["reason"]] += 1
         if kind in _SHOWN:
             self._number += 1
-            kept = {key: record[key] for key in _KEPT if key in record}
+            kept = {key: record[key] for key in (*_KEPT, *_KEPT_OF_PERMISSIONS) if key in record}
             self._events.append({"number": self._number, "time": time.time(), "kind": kind, **kept})
 
     @property

@@ -10,7 +10,7 @@ from gossipfl.settings import PeerSettings
 __all__ = ["HARMLESS", "health_of", "patience_before_stalled"]
 
 #: Conditions that are no problem: the operator wants them, or they pass by themselves.
-HARMLESS: Final = frozenset({"paused", "restored", "clock", "quarantine"})
+HARMLESS: Final = frozenset({"paused", "policy", "restored", "clock", "quarantine"})
 _LEAST_SECONDS: Final = 60.0
 _PATIENCES: Final = 10.0
 
@@ -39,12 +39,13 @@ def health_of(
     Returns
     -------
     dict
-        ``healthy``, ``paused``, ``problems``: a list of ``name`` and ``text``.
+        ``healthy``, ``paused``, ``waiting`` (what the policy says, or null), ``problems``: a list of ``name`` and
+        ``text``.
     """
     held = {each["name"]: each["text"] for each in conditions}
-    paused = "paused" in held
+    paused, waiting = "paused" in held, held.get("policy")
     problems = [{"name": name, "text": text} for name, text in held.items() if name not in HARMLESS]
-    if not paused and seconds_since_change > patience:
+    if not (paused or waiting) and seconds_since_change > patience:
         stalled = f"the model has not changed for {seconds_since_change:.0f} s"
         problems.append({"name": "stalled", "text": stalled})
-    return {"healthy": not problems, "paused": paused, "problems": problems}
+    return {"healthy": not problems, "paused": paused, "waiting": waiting, "problems": problems}

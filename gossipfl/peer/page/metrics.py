@@ -123,6 +123,29 @@ class _PeerCollector(Collector):
         for name, key, meaning in _ESTIMATES:
             if estimates.get(key) is not None:
                 yield GaugeMetricFamily(f"gossipfl_network_{name}", meaning, value=estimates[key])
+        yield GaugeMetricFamily(
+            "gossipfl_training_allowed",
+            "Whether neither the operator nor the policy forbids training",
+            value=values["permission"]["trains"],
+        )
+        yield GaugeMetricFamily(
+            "gossipfl_merging_allowed",
+            "Whether neither the operator nor the policy forbids merging",
+            value=values["permission"]["merges"],
+        )
+        conditions = (values["policy"] or {}).get("conditions", ())
+        yield _labelled_gauge(
+            "policy_condition_holds",
+            "Whether a condition of the policy holds",
+            "condition",
+            {each["name"]: float(each["holds"]) for each in conditions},
+        )
+        yield _labelled_gauge(
+            "policy_reading",
+            "Last reading for a condition of the policy, in the unit of its setting",
+            "condition",
+            {each["name"]: each["value"] for each in conditions},
+        )
         gate = values["gate"] or {}
         activity = self._activity
         for name, meaning, label, counts in (

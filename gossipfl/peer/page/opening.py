@@ -124,10 +124,9 @@ async def open_page(peer: Incarnation) -> Page:
 
 def _steering(peer: Incarnation) -> dict[str, Callable[[], Awaitable[None]]]:
     path = peer.home.requests
-    pause = partial(request_pause, path, in_rounds=peer.settings.rounds.algorithm is not None)
     wishes: dict[str, Callable[[], None]] = {
-        "pause": partial(pause, paused=True),
-        "resume": partial(pause, paused=False),
+        "pause": partial(request_pause, path, paused=True),
+        "resume": partial(request_pause, path, paused=False),
         "leave": partial(request_leave, path, incarnation=peer.number),
     }
     return {name: partial(trio.to_thread.run_sync, wish) for name, wish in wishes.items()}

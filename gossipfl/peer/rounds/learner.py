@@ -18,6 +18,7 @@ import trio
 
 from gossipfl.algorithms import AnyExchange, Mixed, RoundContext, RoundInProgress
 from gossipfl.peer.gossip.events import State
+from gossipfl.peer.permission import Permission
 from gossipfl.peer.rounds.conversation import Conversation
 from gossipfl.peer.rounds.exchanging import Exchanged, Exchanger
 from gossipfl.peer.rounds.mailbox import Mailbox
@@ -80,7 +81,9 @@ class RoundLearner:
         self._exchanger = exchanger
         self._conversation = conversation
         self._record = record
-        self._local = TrainerOfRounds(trainer, _OWN)
+        self._trainer = trainer
+        self._permission = Permission()
+        self._allowed = trio.Event()  # to take part again
         self._missing: tuple[int, ...] = ()
         self._gathering = True
         self._too_late = 0
@@ -99,6 +102,17 @@ class RoundLearner:
     def at_rest(self) -> AbstractAsyncContextManager[object]:
         """Do nothing: others wait for the round."""
         return nullcontext()
+
+    def allow(self, permission: Permission) -> None:
+        """Train and merge only as permitted, from the next round on.
+
+        If it may merge but not train, the peer takes part with gradients of zero. If it may not merge, it stays
+        away; the others soon no longer wait for it, and it joins them when it may merge again.
+        """
+        self._permission = permission
+        if permission.merges:
+            self._allowed.set()
+            self._allowed = trio.Event()
 
     def described(self) -> dict[str, Any]:
         """Return the progress of the rounds, for the status."""
@@ -125,13 +139,20 @@ class RoundLearner:
                 self._settings.stop_after,
             )
             return
+        await self._be_allowed()
         await self._gather()
         while not self._is_done():
+            await self._be_allowed()
             began = trio.current_time()
             await self._jump_if_left_behind()
             await self._do_round()
             if not self._is_behind(by=0):  # catching up takes no pauses
                 await trio.sleep_until(began + self._settings.period)
+
+    async def _be_allowed(self) -> None:
+        """Wait until the peer may merge."""
+        while not self._permission.merges:
+            await self._allowed.wait()
 
     def _is_done(self) -> bool:
         return self._settings.stop_after is not None and self._state.event >= self._settings.stop_after
@@ -189,8 +210,9 @@ class RoundLearner:
     async def _do_round(self) -> None:
         before, number = self._state, self._state.event
         began = trio.current_time()
+        local = self._local = TrainerOfRounds(self._trainer, _OWN, rests=not self._permission.trains)
         context = RoundContext(
-            local=self._local,
+            local=local,
             shared_size=self._task.layout.shared_size,
             round=number,
             numbers=torch.tensor([self._plan.number]),
@@ -208,7 +230,8 @@ class RoundLearner:
         if gave_up:
             self._diverged(number)
         self._listening = self._listening and not self._heard
-        self._state = State(nodes=nodes, event=number + 1, loss=float(self._local.losses[0]))
+        loss = float(local.losses[0])
+        self._state = State(nodes=nodes, event=number + 1, loss=before.loss if local.rests else loss)
         self._record(
             {
                 "kind": "round",
@@ -217,7 +240,8 @@ class RoundLearner:
                 "exchanges": progress.number,
                 "age": self._state.age,
                 "step": self._state.step,
-                "loss": self._state.loss,
+                "loss": loss,
+                "rests": local.rests,
                 "gave_up": gave_up,
                 "digest": row_digest(nodes),
                 "seconds": round(trio.current_time() - began, 6),
@@ -251,6 +275,7 @@ class RoundLearner:
                 "missing": list(result.missing),
                 "untaken": list(result.untaken),
                 "listening": self._listening,
+                "rests": self._local.rests,
                 "codec": out.codec.name,
             }
         )

@@ -151,8 +151,8 @@ function curve(name, points, said) {
 
 function rows(body, made) {
   const text = JSON.stringify(made);
-  if (rows.before === text) return;
-  rows.before = text;
+  if (body.before === text) return;
+  body.before = text;
   body.replaceChildren(...made.map((cells) => element("tr", {}, ...cells.map(([value, kind, more], index) => {
     if (index === 0) return element("th", { scope: "row", ...(more ? { title: more } : {}) }, value);
     if (kind === "number") return element("td", { class: "number" }, value);
@@ -169,6 +169,10 @@ function saidOf(event) {
   if (event.kind === "refusal") return [`refused a model of ${who}: ${event.reason}`, "bad"];
   if (event.kind === "exchange") return [`exchange with ${who}: ${event.outcome.replaceAll("_", " ")}`, event.outcome === "ok" ? "" : "bad"];
   if (event.kind === "go_back") return ["went back to the last good model", "bad"];
+  if (event.kind === "permission") {
+    const reasons = event.reasons.length ? `: ${event.reasons.join(", ").replaceAll("_", " ")}` : "";
+    return [event.trains ? "training is allowed" : `${event.merges ? "training waits" : "training and merging wait"}${reasons}`, ""];
+  }
   if (event.kind === "round") return [`finished round ${event.round}`, ""];
   return ["trained alone", ""];
 }
@@ -182,6 +186,13 @@ function showEvents(fresh) {
   }));
 }
 
+function showPolicy(policy, health) {
+  $("policy-card").hidden = !policy;
+  if (!policy) return;
+  write($("policy-text"), health.paused ? "Paused by the operator, whatever the policy says." : health.waiting || "All conditions hold: training is allowed.");
+  rows($("policy"), policy.conditions.map((each) => [[each.name.replaceAll("_", " ")], [each.holds ? "holds" : "waits", each.holds ? "good" : "warn"], [each.text]]));
+}
+
 function showPeer({ status, health, events, history }) {
   const now = status.updated, own = status.peer_id;
   memory.history = [...memory.history, ...history].slice(-MOST_HISTORY);
@@ -190,7 +201,9 @@ function showPeer({ status, health, events, history }) {
   write($("identity"), own);
   write($("title"), `gossipfl · ${status.task}`);
   document.title = `${health.healthy ? "" : "⚠ "}${short(own)} · gossipfl`;
-  showState(health.paused ? "paused" : health.healthy ? "healthy" : "problem", health.paused ? "Paused" : health.healthy ? "Learning" : "Needs attention");
+  const idle = health.paused ? "Paused" : health.waiting && health.healthy ? "Waiting" : "";
+  showState(idle ? "paused" : health.healthy ? "healthy" : "problem", idle || (health.healthy ? "Learning" : "Needs attention"));
+  showPolicy(status.policy, health);
   const problems = health.problems.map((each) => `${each.name}: ${each.text}`);
   $("problems").hidden = !problems.length;
   if (showPeer.problems !== problems.join()) {
@@ -199,7 +212,6 @@ function showPeer({ status, health, events, history }) {
   }
   write($("pause"), health.paused ? "Resume" : "Pause");
   $("pause").disabled = $("leave").disabled = !token;
-  if (status.rounds) $("pause").disabled = true;
 
   const [name, value] = Object.entries(status.metrics).find(([key]) => key !== "loss") || ["loss", status.loss];
   const network = status.network, refused = Object.values(network.refused).reduce((a, b) => a + b, 0);

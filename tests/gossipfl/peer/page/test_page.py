@@ -104,7 +104,7 @@ def test_metrics_are_named_by_the_conventions_and_have_no_label_of_a_stranger(cl
 
 def test_a_healthy_peer_is_healthy(client):
     answer = until(lambda: (found := client.get("/healthz")).status == 200 and found)
-    assert answer.json == {"healthy": True, "paused": False, "problems": []}
+    assert answer.json == {"healthy": True, "paused": False, "waiting": None, "problems": []}
 
 
 def test_predictions_are_those_of_the_current_model(client, peer):
@@ -303,6 +303,10 @@ def test_problems_are_unhealthy_and_an_operators_wishes_are_not():
     assert health("alone", "paused")["problems"] == [{"name": "alone", "text": "alone!"}]
     assert health(since=61.0)["problems"][0]["name"] == "stalled"
     assert health("paused", since=61.0)["healthy"]
+    assert health("policy", since=61.0) == {
+        "healthy": True, "paused": False, "waiting": "policy!", "problems": [],
+    }  # fmt: skip
+    assert not health("policy", "readings")["healthy"]
 
 
 def ask(port, method, path, **headers):
