@@ -211,11 +211,9 @@ class MessageAlgorithm(Algorithm, ABC):
         behaviour = self.behaviour
         if behaviour.simulated_only is not None:
             return behaviour.simulated_only
-        if behaviour.lost == "returned":
-            return "a peer does not learn which of its messages were lost"
-        if behaviour.sharing.kind != "whole":
-            return "peers send whole models"
-        return None
+        return (
+            "a peer does not learn which of its messages were lost" if behaviour.lost == "returned" else None
+        )
 
     def start(self, nodes: Nodes) -> Nodes:
         """Initial nodes, with the algorithm's auxiliary rows; by default none."""

@@ -88,7 +88,8 @@ def resumed(nodes: Nodes, algorithm: MessageAlgorithm, *, optimiser_state_size: 
     Returns
     -------
     Nodes
-        With the optimiser at rest, or auxiliary rows as the algorithm starts with, where those saved do not fit.
+        With the optimiser at rest, or auxiliary rows as the algorithm starts with, where those saved do not fit;
+        and with as many ages as it has parts.
 
     Examples
     --------
@@ -98,7 +99,7 @@ def resumed(nodes: Nodes, algorithm: MessageAlgorithm, *, optimiser_state_size: 
     >>> resumed(Nodes.start(torch.zeros(1, 3)), GossipLearning(), optimiser_state_size=3).optimiser_state.shape
     torch.Size([1, 3])
     """
-    nodes = nodes.with_optimiser_state(optimiser_state_size)
+    nodes = nodes.with_optimiser_state(optimiser_state_size).with_parts(algorithm.behaviour.sharing.ages)
     begun = start_nodes(algorithm, replace(nodes, auxiliary={}))
     return nodes if _forms(nodes) == _forms(begun) else begun
 

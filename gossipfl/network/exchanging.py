@@ -48,6 +48,7 @@ Renew = Callable[[float], Awaitable[Frame | None]]
 _FIRST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 2.0
 _MOST_FAILURES: Final = 6
+_CONTINUED: Final = frozenset({Kind.MODEL, Kind.PART})
 _ANSWERS_TO_OFFERS: Final = frozenset({Kind.CLEARANCE, Kind.REFUSAL})
 
 
@@ -270,7 +271,7 @@ class Exchanger:
         except StreamFailure as failure:
             in_step = False
             is_broken = isinstance(failure, ConnectionLost) and not isinstance(failure, ConnectionAborted)
-            if is_broken and frame.kind is Kind.MODEL and frame.size >= LEAST_BYTES_CONTINUED:
+            if is_broken and frame.kind in _CONTINUED and frame.size >= LEAST_BYTES_CONTINUED:
                 raise _Broken(str(failure)) from failure
             # The other side ends an idle stream when another one is waiting for its turn.
             gave_way = isinstance(failure, StreamEnded)

@@ -13,9 +13,12 @@ EXCHANGE_PROTOCOL: Final = "/gossipfl/exchange/1.0.0"
 #: One exchange, whose request is continued where a broken connection cut it off.
 RESUME_PROTOCOL: Final = "/gossipfl/resume/1.0.0"
 
+_MODEL_OR_NONE: Final = frozenset({Kind.MODEL, Kind.PART, Kind.ACKNOWLEDGEMENT, Kind.CLEARANCE, Kind.REFUSAL})
+
 REPLIES: Final[Mapping[Kind, frozenset[Kind]]] = {
-    Kind.MODEL: frozenset({Kind.MODEL, Kind.ACKNOWLEDGEMENT, Kind.CLEARANCE, Kind.REFUSAL}),
-    Kind.PULL: frozenset({Kind.MODEL, Kind.ACKNOWLEDGEMENT, Kind.CLEARANCE, Kind.REFUSAL}),
+    Kind.MODEL: _MODEL_OR_NONE,
+    Kind.PART: _MODEL_OR_NONE,
+    Kind.PULL: _MODEL_OR_NONE,
     Kind.VIEW: frozenset({Kind.VIEW, Kind.REFUSAL}),
     Kind.ROUND: frozenset({Kind.PROGRESS, Kind.CLEARANCE, Kind.REFUSAL}),
     Kind.PROGRESS: frozenset({Kind.PROGRESS, Kind.REFUSAL}),

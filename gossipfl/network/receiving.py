@@ -100,6 +100,6 @@ async def decode(frame: ReceivedFrame) -> AnyMessage:
     MessageRefused
         The body does not match its header. The stream is at the end of the frame.
     """
-    if len(frame.body) <= _MOST_BYTES_IN_LOOP:
+    if frame.work_bytes <= _MOST_BYTES_IN_LOOP:
         return frame.message()
     return await trio.to_thread.run_sync(frame.message)

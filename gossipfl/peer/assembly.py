@@ -174,6 +174,7 @@ def expectation_of(task: Task, *, gossip: GossipPlan | None = None) -> Expectati
         codecs=tuple(CODECS.values()),
         find_codec=partial(model_codec, size=task.layout.shared_size),
         carried=() if gossip is None else gossip.carried,
+        parts=None if gossip is None else gossip.part_form(task.layout.shared_size),
     )
 
 

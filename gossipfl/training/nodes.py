@@ -73,6 +73,14 @@ class Nodes:
             return self
         return replace(self, rows=self.rows.to(device), optimiser_state=self.optimiser_state.to(device))
 
+    def with_parts(self, parts: int) -> Nodes:
+        """The same nodes with an age for each of so many parts: the largest, if they have others."""
+        count = len(self)
+        if self.ages.shape == ((count,) if parts == 1 else (count, parts)):
+            return self
+        oldest = self.ages.view(count, -1).amax(dim=1)
+        return replace(self, ages=oldest if parts == 1 else oldest[:, None].repeat(1, parts))
+
     def with_optimiser_state(self, size: int) -> Nodes:
         """The same nodes with optimiser states of a width: at rest, if theirs have another."""
         if self.optimiser_state.shape[1] == size:

@@ -8,7 +8,7 @@ from gossipfl.wire.body import allocate_body
 from gossipfl.wire.carried import CarriedRow
 from gossipfl.wire.decode import AnyHeader, AnyMessage, check, decode_body, decoded_bytes, parse_header
 from gossipfl.wire.encode import Frame, encode, encode_model, encode_round
-from gossipfl.wire.expectation import Expectation, RoundForm, RoundsExpectation, row_bytes
+from gossipfl.wire.expectation import Expectation, PartForm, RoundForm, RoundsExpectation, row_bytes
 from gossipfl.wire.limits import Limits
 from gossipfl.wire.messages import (
     OFFERED_BYTES,
@@ -16,6 +16,7 @@ from gossipfl.wire.messages import (
     Clearance,
     ModelHeader,
     ModelMessage,
+    PartHeader,
     Pull,
     View,
 )
@@ -52,6 +53,8 @@ __all__ = [
     "ModelHeader",
     "ModelMessage",
     "News",
+    "PartForm",
+    "PartHeader",
     "PeerDescriptor",
     "Preamble",
     "Progress",

@@ -20,12 +20,21 @@ from gossipfl.errors import (
     NonFiniteUpdate,
     TruncatedFrame,
     UnexpectedRound,
+    UnexpectedTensor,
 )
 from gossipfl.wire.body import body_bytes, checksum, split_body
 from gossipfl.wire.carried import decode_carried, expected_carried
 from gossipfl.wire.expectation import Expectation, codec_among
 from gossipfl.wire.limits import Limits
-from gossipfl.wire.messages import Acknowledgement, Clearance, ModelHeader, ModelMessage, Pull, View
+from gossipfl.wire.messages import (
+    Acknowledgement,
+    Clearance,
+    ModelHeader,
+    ModelMessage,
+    PartHeader,
+    Pull,
+    View,
+)
 from gossipfl.wire.news import News
 from gossipfl.wire.preamble import Kind, Preamble
 from gossipfl.wire.refusals import Refusal
@@ -38,9 +47,9 @@ AnyMessage = (
     ModelMessage | RoundMessage | Pull | View | Refusal | Acknowledgement | Clearance | Progress | News
 )
 
+_BODILESS = (Pull, View, Refusal, Acknowledgement, Clearance, Progress, News)
 _HEADERS: dict[Kind, type[AnyHeader]] = {
-    each.kind: each
-    for each in (ModelHeader, RoundHeader, Pull, View, Refusal, Acknowledgement, Clearance, Progress, News)
+    each.kind: each for each in (ModelHeader, PartHeader, RoundHeader, *_BODILESS)
 }
 
 
@@ -83,6 +92,8 @@ def check(header: AnyHeader, preamble: Preamble, expectation: Expectation) -> in
             "the sender's model has a different layout",
             remedy="Both peers must build the same model, share the same parameters and run the same algorithm.",
         )
+    if isinstance(header, ModelHeader | Pull):
+        _require_same_parts(header, expectation)
     if isinstance(header, Pull):
         return 0
     codec, size = _form(header, expectation)
@@ -130,6 +141,10 @@ def decode_body(
         raise ChecksumMismatch("the body is damaged, or changed while it was being sent")
     payload = split_body(header.tensors, body)
     codec, size = _form(header, expectation)
+    if isinstance(header, PartHeader) and expectation.parts is not None:
+        exact = expectation.parts.size_of(header.part)
+        if size != exact:
+            raise UnexpectedTensor(f"part {header.part} has another size", expected=exact, got=size)
     first = len(codec.expected(size))
     row = codec.decode(payload[:first], size)
     if not is_finite(row):
@@ -161,8 +176,41 @@ def _require_same_rounds(
     raise IncompatibleRounds(what, remedy=remedy)
 
 
+def _require_same_parts(header: ModelHeader | Pull, expectation: Expectation) -> None:
+    """Require a part of a row where parts are sent, and a whole row elsewhere."""
+    form = expectation.parts
+    is_right = header.part == 0 if isinstance(header, Pull) else not isinstance(header, PartHeader)
+    if form is not None:
+        is_right = isinstance(header, PartHeader | Pull) and header.part < form.count
+    if not is_right:
+        raise IncompatibleModel(
+            "the sender's models are divided otherwise",
+            remedy="Both peers must have the same gossip.sharing.",
+        )
+    if isinstance(header, PartHeader) and form is not None:
+        if len(header.ages) != form.ages or header.age != max(header.ages):
+            raise MalformedFrame(
+                "the ages are wrong",
+                expected=f"{form.ages}, the largest of them {header.age}",
+                got=f"{len(header.ages)}, the largest of them {max(header.ages, default='none')}",
+            )
+        if not form.least <= _part_size(header) <= form.most:
+            raise UnexpectedTensor(
+                "the part has another size",
+                expected=f"{form.least} to {form.most} numbers",
+                got=_part_size(header),
+            )
+
+
+def _part_size(header: PartHeader) -> int:
+    """Numbers of a part, as its first tensor says."""
+    return header.tensors[0].shape[0] if header.tensors and header.tensors[0].shape else -1
+
+
 def _form(header: ModelHeader | RoundHeader, expectation: Expectation) -> tuple[Codec, int]:
     """Return the codec and the length of the row."""
+    if isinstance(header, PartHeader):
+        return codec_among({FLOAT32.name: FLOAT32}, header.codec), _part_size(header)
     if isinstance(header, ModelHeader):
         return expectation.codec(header.codec), expectation.size
     forms = () if expectation.rounds is None else expectation.rounds.forms

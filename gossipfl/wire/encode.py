@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import msgpack
 import xxhash
@@ -15,7 +16,15 @@ from gossipfl.wire.body import body_buffers, checksum
 from gossipfl.wire.carried import encode_carried
 from gossipfl.wire.headers import Header
 from gossipfl.wire.limits import Limits
-from gossipfl.wire.messages import OFFERED_BYTES, Acknowledgement, Clearance, ModelHeader, Pull, View
+from gossipfl.wire.messages import (
+    OFFERED_BYTES,
+    Acknowledgement,
+    Clearance,
+    ModelHeader,
+    PartHeader,
+    Pull,
+    View,
+)
 from gossipfl.wire.news import News
 from gossipfl.wire.preamble import KIND_OFFSET, VERSION, Kind, Preamble
 from gossipfl.wire.refusals import Refusal
@@ -82,9 +91,11 @@ def encode_model(
     sequence: int,
     event: int,
     wants_answer: bool = False,
+    part: int | None = None,
+    ages: tuple[int, ...] = (),
     limits: Limits | None = None,
 ) -> Frame:
-    """Encode a row.
+    """Encode a row, or a part of one.
 
     With float32 the frame aliases the row: pass a snapshot, or do not change the row until the frame has been
     written. A row that changes meanwhile fails its checksum at the receiver.
@@ -92,6 +103,7 @@ def encode_model(
     Parameters
     ----------
     row : Tensor, shape [D], float32
+        Or the numbers of the part, [K].
     codec : Codec
         A codec that the receiver reads.
     key : int, optional
@@ -100,6 +112,8 @@ def encode_model(
         Further rows, float32 of shape [K], or [] for a single number.
     task, layout, age, incarnation, sequence, event, wants_answer
         As in `ModelHeader`.
+    part, ages : optional
+        As in `PartHeader`, for a part of a row.
 
     Raises
     ------
@@ -112,18 +126,19 @@ def encode_model(
     """
     payload = (*codec.encode(row, key=key), *encode_carried(carried or {}, codec=codec, key=key))
     body = body_buffers(payload)
-    header = ModelHeader(
-        task=task,
-        layout=layout,
-        age=age,
-        incarnation=incarnation,
-        sequence=sequence,
-        event=event,
-        wants_answer=wants_answer,
-        codec=codec.name,
-        tensors=tuple(tensor.header for tensor in payload),
-        checksum=checksum(body),
-    )
+    about: dict[str, Any] = {
+        "task": task,
+        "layout": layout,
+        "age": age,
+        "incarnation": incarnation,
+        "sequence": sequence,
+        "event": event,
+        "wants_answer": wants_answer,
+        "codec": codec.name,
+        "tensors": tuple(tensor.header for tensor in payload),
+        "checksum": checksum(body),
+    }
+    header = ModelHeader(**about) if part is None else PartHeader(**about, part=part, ages=ages)
     return _framed(header, body, limits=limits)
 
 

@@ -12,7 +12,7 @@ from gossipfl.wire.carried import CarriedRow
 from gossipfl.wire.limits import Limits
 from gossipfl.wire.schema import DIGEST_BYTES, glimpse
 
-__all__ = ["Expectation", "RoundForm", "RoundsExpectation", "codec_among", "row_bytes"]
+__all__ = ["Expectation", "PartForm", "RoundForm", "RoundsExpectation", "codec_among", "row_bytes"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +29,29 @@ class RoundForm:
 
     size: int
     codecs: tuple[Codec, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartForm:
+    """Form of the parts of rows, where these are not sent whole.
+
+    Parameters
+    ----------
+    count : int
+        Parts that may be sent: their numbers are below this.
+    ages : int
+        Ages of a row.
+    least, most : int
+        Fewest and most numbers of a part.
+    size_of : callable
+        Returns the exact count of a part's numbers; may take time linear in D.
+    """
+
+    count: int
+    ages: int
+    least: int
+    most: int
+    size_of: Callable[[int], int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +87,8 @@ class Expectation:
         `UnknownCodec`.
     carried : tuple of CarriedRow
         Further rows of every gossiped message.
+    parts : PartForm, optional
+        For a peer that accepts parts of rows, and no whole ones.
     rounds : RoundsExpectation, optional
         For a peer that learns in rounds, which accepts no gossiped models.
 
@@ -79,6 +104,7 @@ class Expectation:
     codecs: tuple[Codec, ...]
     find_codec: Callable[[str], Codec] | None = None
     carried: tuple[CarriedRow, ...] = ()
+    parts: PartForm | None = None
     rounds: RoundsExpectation | None = None
     limits: Limits = field(default_factory=Limits)
     _by_name: Mapping[str, Codec] = field(init=False, repr=False, compare=False)

@@ -22,7 +22,17 @@ from gossipfl.wire.schema import (
     require_string,
 )
 
-__all__ = ["Checksum", "Digest", "Header", "Host", "Peers", "RefusalCode", "RefusalText", "Statements"]
+__all__ = [
+    "Ages",
+    "Checksum",
+    "Digest",
+    "Header",
+    "Host",
+    "Peers",
+    "RefusalCode",
+    "RefusalText",
+    "Statements",
+]
 
 #: A digest of 32 bytes.
 Digest: TypeAlias = bytes
@@ -30,6 +40,8 @@ Digest: TypeAlias = bytes
 Checksum: TypeAlias = int
 #: Descriptors of peers, each peer at most once.
 Peers: TypeAlias = tuple[PeerDescriptor, ...]
+#: Ages of the parts of a model.
+Ages: TypeAlias = tuple[int, ...]
 #: An IP address, or empty.
 Host: TypeAlias = str
 RefusalCode: TypeAlias = str
@@ -110,6 +122,10 @@ def _descriptor(entry: object, limits: Limits) -> PeerDescriptor:
     )
 
 
+def _read_ages(read: Fields, key: str, limits: Limits) -> Ages:
+    return tuple(require_integer(each, what="an age") for each in read.array(key, most=limits.parts))
+
+
 def _read_statements(read: Fields, key: str, limits: Limits) -> Statements:
     statements = read.array(key, most=limits.statements)
     return tuple(require_bytes(each, what="a statement", most=limits.statement_bytes) for each in statements)
@@ -125,6 +141,7 @@ _READERS: dict[str, Callable[[Fields, str, Limits], Any]] = {
     "RefusalCode": lambda read, key, limits: read.string(key, most=limits.name_length, pattern=_CODE),
     "RefusalText": lambda read, key, limits: read.string(key, most=limits.text_length, pattern=_TEXT),
     "tuple[TensorHeader, ...]": _read_tensors,
+    "Ages": _read_ages,
     "Peers": _read_peers,
     "Statements": _read_statements,
 }

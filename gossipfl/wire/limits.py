@@ -32,6 +32,8 @@ class Limits:
         Characters.
     text_length : int
         Characters in a refusal's text.
+    parts : int
+        Parts of a model that have ages of their own.
     statements, statement_bytes : int
         Statements in a message of news, and bytes of each.
 
@@ -50,6 +52,7 @@ class Limits:
     address_length: int = 200
     peer_id_length: int = 100
     text_length: int = 300
+    parts: int = 256
     statements: int = 64
     statement_bytes: int = 16 * 1024
 
@@ -64,7 +67,8 @@ class Limits:
     @property
     def array_length(self) -> int:
         """Length of the longest array in any valid header."""
-        return max(self.tensors, self.dimensions, self.view_peers, self.addresses, self.statements, 5)
+        most = (self.tensors, self.dimensions, self.view_peers, self.addresses, self.statements, self.parts)
+        return max(*most, 5)
 
     @property
     def string_length(self) -> int:

@@ -9,10 +9,19 @@ from typing import ClassVar, Final
 from torch import Tensor
 
 from gossipfl.codecs import TensorHeader
-from gossipfl.wire.headers import Checksum, Digest, Header, Host, Peers
+from gossipfl.wire.headers import Ages, Checksum, Digest, Header, Host, Peers
 from gossipfl.wire.preamble import Kind
 
-__all__ = ["OFFERED_BYTES", "Acknowledgement", "Clearance", "ModelHeader", "ModelMessage", "Pull", "View"]
+__all__ = [
+    "OFFERED_BYTES",
+    "Acknowledgement",
+    "Clearance",
+    "ModelHeader",
+    "ModelMessage",
+    "PartHeader",
+    "Pull",
+    "View",
+]
 
 #: The body of a frame is sent with its header up to this length; a longer one waits for a clearance.
 OFFERED_BYTES: Final = 64 * 1024
@@ -59,13 +68,33 @@ class ModelHeader(Header):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PartHeader(ModelHeader):
+    """Everything about a part of a row except its numbers.
+
+    Parameters
+    ----------
+    age : int
+        The largest of ``ages``.
+    part : int
+        Number of the part that is sent, from which its places in a row follow; in an answer that of the question.
+    ages : tuple of int
+        Age of each part of the row, or the one age of all.
+    """
+
+    kind: ClassVar[Kind] = Kind.PART
+
+    part: int
+    ages: Ages
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelMessage:
-    """A validated row from another peer.
+    """A validated row from another peer, or a part of one.
 
     Parameters
     ----------
     row : Tensor, shape [D], float32
-        All finite. Nothing else uses the memory in which it was received.
+        Or the numbers of the part, [K]. All finite. Nothing else uses the memory in which it was received.
     carried : mapping of str to Tensor
         Further rows, float32 of shape [K], or [] for a single number; all finite.
     """
@@ -85,6 +114,8 @@ class Pull(Header):
         As in `ModelHeader`.
     incarnation : int
         Number of the sender's start.
+    part : int
+        Number of the part that is asked for; 0 where rows are sent whole.
     """
 
     kind: ClassVar[Kind] = Kind.PULL
@@ -92,6 +123,7 @@ class Pull(Header):
     task: Digest
     layout: Digest
     incarnation: int
+    part: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

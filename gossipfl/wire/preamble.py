@@ -45,11 +45,12 @@ class Kind(enum.IntEnum):
     NEWS = 7
     CLEARANCE = 8
     PULL = 9
+    PART = 10
 
     @property
     def has_body(self) -> bool:
         """Whether frames of this kind carry tensors."""
-        return self in (Kind.MODEL, Kind.ROUND)
+        return self in (Kind.MODEL, Kind.PART, Kind.ROUND)
 
 
 ALL_KINDS = frozenset(Kind)

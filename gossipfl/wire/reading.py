@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Generator
 from dataclasses import dataclass
 
+from gossipfl.codecs import FLOAT32
 from gossipfl.wire.body import allocate_body
 from gossipfl.wire.decode import AnyHeader, AnyMessage, check, decode_body, parse_header
 from gossipfl.wire.expectation import Expectation
-from gossipfl.wire.messages import ModelHeader
+from gossipfl.wire.messages import ModelHeader, PartHeader
 from gossipfl.wire.preamble import ALL_KINDS, PREAMBLE_BYTES, Kind, Preamble, parse_preamble
 from gossipfl.wire.round_messages import RoundHeader
 
@@ -33,6 +34,12 @@ class ReceivedFrame:
     def size(self) -> int:
         """Length of the frame in bytes."""
         return self.preamble.frame_bytes
+
+    @property
+    def work_bytes(self) -> int:
+        """Bytes of the rows that decoding goes through, even if only a part of one has come."""
+        is_part = isinstance(self.header, PartHeader)
+        return FLOAT32.payload_bytes(self.expectation.size) if is_part else len(self.body)
 
     def message(self) -> AnyMessage:
         """Validate and decode the body; call it in a thread for a large model.

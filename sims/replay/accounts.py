@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from gossipfl.peer.gossip.account import TokenAccount
+from gossipfl.peer.gossip.accounts import TokenAccounts
 from gossipfl.peer.gossip.own_draws import OwnDraws
 from gossipfl.peer.gossip.plan import gossip_algorithm
 from sims.replay.lives import Life
@@ -21,14 +21,15 @@ def departure_of_account(life: Life) -> str | None:
     if not (life.is_whole and life.decisions):
         return None
     made: list[Mapping[str, Any]] = []
-    flow = gossip_algorithm(life.settings).behaviour.flow
-    account = TokenAccount(flow, OwnDraws(life.peer, life.incarnation), made.append)
+    behaviour = gossip_algorithm(life.settings).behaviour
+    draws = OwnDraws(life.peer, life.incarnation)
+    accounts = TokenAccounts(behaviour.flow, draws, made.append, count=behaviour.sharing.ages)
     merges = (event.number for event in life.events if event.kind == "merge")
     for decision in life.decisions:
         if decision.occasion == "clock":
-            account.ring()
+            accounts.ring(decision.account)
         else:
-            account.receive(next(merges, -1))
+            accounts.receive(next(merges, -1), decision.account)
         here = made[-1] if made else {}
         for what, there in decision.values.items():
             if here.get(what) != there:

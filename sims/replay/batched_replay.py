@@ -24,7 +24,7 @@ from sims.replay.departure import Departure
 from sims.replay.history import History, Step
 from sims.replay.learning import Learning, Learnings, pooled_data
 from sims.replay.lives import LOSS_TOLERANCE, Life, Version
-from sims.replay.sending import Senders
+from sims.replay.sending import Senders, parts_of
 
 __all__ = ["replay_batched"]
 
@@ -81,6 +81,13 @@ class _Run:
         self.kind_of_step = np.array([self._kind(step) for step in history.steps], dtype=np.int64)
         firsts = [each.first_nodes(life) for each, life in zip(self.learning, history.lives, strict=True)]
         self.packings = [Packing.of(first, (MOMENTUM, *first.auxiliary)) for first in firsts]
+        shapes = {first.ages.shape[1:] for first in firsts}
+        if len(shapes) > 1:
+            raise NotSimulable(
+                "peers divided their models differently before and after a start, and cannot be batched",
+                remedy="Replay a row at a time: leave out --batched.",
+            )
+        [self.age_shape] = shapes
         self.width = max(packing.width for packing in self.packings)
         self.first_rows = [
             packing.pack(first)[0][0] for packing, first in zip(self.packings, firsts, strict=True)
@@ -133,7 +140,7 @@ class _Run:
         n = len(self.learning)
         places = n + 1 + waves.slots
         rows = torch.zeros(places, self.width)
-        ages = torch.zeros(places, dtype=torch.int64)
+        ages = torch.zeros(places, *self.age_shape, dtype=torch.int64)
         steps = torch.zeros(places, dtype=torch.int64)
         self.table = (rows, ages, steps)
         for node, row in enumerate(self.first_rows):
@@ -197,6 +204,7 @@ class _Run:
             before,
             source=source,
             begun=None if event.begun is None else self._at(waves.begun[where], node),
+            parts=parts_of(events),
             received=received,
             update=update,
         )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from gossipfl.algorithms import Message, MessageAlgorithm, adopt, go_back, resumed
 from gossipfl.algorithms.author_calls import on_answer, on_clock, on_receipt
@@ -47,6 +48,7 @@ class Learning:
         *,
         source: Nodes | None,
         begun: Nodes | None,
+        parts: Tensor | None,
         received: Callable[[Message], Message],
         update: Update,
     ) -> Nodes:
@@ -59,6 +61,8 @@ class Learning:
             B nodes before it.
         source, begun : Nodes or None
             What it read, as recorded.
+        parts : Tensor or None
+            Which part of each source was sent, int64 ``[B]``, if not all of it.
         received : callable
             Gives messages as they were decoded.
         update : callable
@@ -71,7 +75,7 @@ class Learning:
             return update(nodes)
         if event.kind == "go_back":
             return go_back(nodes, source)
-        message = received(self.algorithm.emit(source, shared_size=size))
+        message = received(self.algorithm.emit(source, shared_size=size, part=parts))
         if event.kind == "adopt":
             return adopt(nodes, message)
         if begun is None:

@@ -61,6 +61,8 @@ class Event:
     """What was merged or adopted, or which of its own versions it went back to; None where the peer trained on its
     own.
     """
+    part: int | None = None
+    """Which part of the source it was, if not the whole."""
     begun: Version | None = None
     """In AD-PSGD, the peer's own version at which it began the step that it applied with an answer."""
     sender_age: int
@@ -119,8 +121,10 @@ class Decision:
     """How many decisions on that occasion there were before."""
     merge_event: int | None
     """Number of the event in which the received model was merged."""
+    account: int = 0
+    """Which of its accounts: that of a part of the model, or the only one."""
     tokens: int
-    """Held before it."""
+    """Held in it before."""
     messages: int
     """To be sent."""
 

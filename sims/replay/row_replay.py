@@ -19,7 +19,7 @@ from sims.replay.errors import TornRecords
 from sims.replay.history import History, Step
 from sims.replay.learning import Learning, Learnings
 from sims.replay.lives import LOSS_TOLERANCE, Version, rounded_otherwise
-from sims.replay.sending import Senders
+from sims.replay.sending import Senders, parts_of
 
 __all__ = ["replay_rows"]
 
@@ -98,14 +98,18 @@ def _computed(
         return nodes
 
     def received(message: Message) -> Message:
-        if int(message.ages[0]) != event.sender_age:
-            raise _contradiction(step, "sender_age", event.sender_age, int(message.ages[0]))
+        age = int(message.ages.max())
+        if age != event.sender_age:
+            raise _contradiction(step, "sender_age", event.sender_age, age)
         return senders.as_let_in(senders.as_received(message, [event]), before.rows, [event])
 
-    after = learning.after(event, before, source=source, begun=begun, received=received, update=update)
+    parts = parts_of([event])
+    after = learning.after(
+        event, before, source=source, begun=begun, parts=parts, received=received, update=update
+    )
     for what, recorded, came in (("age", event.age, after.ages), ("step", event.step, after.steps)):
-        if recorded != int(came[0]):
-            raise _contradiction(step, what, recorded, int(came[0]))
+        if recorded != int(came.max()):
+            raise _contradiction(step, what, recorded, int(came.max()))
     return after, loss
 
 

@@ -18,7 +18,7 @@ from gossipfl.outgoing.transformation import Normals
 from sims.replay.errors import NotRecomputable
 from sims.replay.lives import Event, Life
 
-__all__ = ["Senders", "recorded_normals"]
+__all__ = ["Senders", "parts_of", "recorded_normals"]
 
 
 class Senders:
@@ -108,6 +108,12 @@ class Senders:
     def _life(self, event: Event) -> Life:
         assert event.source is not None  # noqa: S101  (it is a merge or an adoption)
         return self._lives[event.source[:2]]
+
+
+def parts_of(events: Sequence[Event]) -> Tensor | None:
+    """Return which part of a model each event took in, int64 ``[B]``; None if models were sent whole."""
+    parts = [event.part for event in events if event.part is not None]
+    return torch.tensor(parts) if parts else None
 
 
 def recorded_normals(pipeline: Pipeline, secret: bytes | None, *, peer: str) -> Normals:

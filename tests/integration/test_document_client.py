@@ -60,7 +60,7 @@ def model(task, layout, size, *, sequence):
 
 def pull(task, layout, size, *, sequence):
     del size, sequence
-    return frame(9, {"task": task, "layout": layout, "incarnation": int(time.time())})
+    return frame(9, {"task": task, "layout": layout, "incarnation": int(time.time()), "part": 0})
 
 
 def read(data):

@@ -26,13 +26,15 @@ class Arrival:
     sender : str
         Proven identity.
     own, received : Tensor
-        Shared parameters, shape ``[1, P]``.
+        Shared parameters, shape ``[1, P]``, or one part of them.
     own_age, age : int
         Age of the node's own model, and the claimed one.
     now : float
         Seconds, of a clock that does not jump.
     version : tuple of int, optional
         Which version of the sender's model it is; the same one again is neither news nor an offence.
+    part : int, optional
+        Which part of the two models these are, if they are not whole.
     is_answer : bool, optional
         Whether this node has chosen the sender, and asked it.
     losses : callable, optional
@@ -48,6 +50,7 @@ class Arrival:
     age: int
     now: float
     version: tuple[int, int] | None = None
+    part: int | None = None
     is_answer: bool = False
     losses: Callable[[Tensor], tuple[float, float]] | None = None
     neighbours: int = 0

@@ -38,6 +38,8 @@ class Testimony:
         Some coordinates of the model, ``[K]``.
     version : tuple of int or None
         Which version of the sender's model it was.
+    part : int or None
+        Which part of it, if it was not whole.
     repeats, unmoved : int
         How often in a row the sender had not moved, and how often it claimed a newer model nevertheless.
     claimed, age : int
@@ -54,6 +56,7 @@ class Testimony:
     loss: float
     sample: Tensor
     version: tuple[int, int] | None
+    part: int | None = None
     repeats: int
     unmoved: int
     claimed: int
@@ -132,16 +135,18 @@ class Evidence:
         own_sample: Tensor,
         *,
         version: tuple[int, int] | None,
+        part: int | None = None,
         claimed: int,
         credited: int,
         bounds: GateSettings,
     ) -> tuple[int, int]:
         """Count how often in a row a sender's model had not moved, this time included, and was called newer.
 
-        An age far beyond any support is taken for a claim that the model is newer each time it comes.
+        An age far beyond any support is taken for a claim that the model is newer each time it comes. Different
+        parts of a model say nothing of each other.
         """
         last = self._last.get(sender)
-        if last is None:
+        if last is None or last.part != part:
             return 0, 0
         if version is not None and version == last.version:
             return last.repeats, last.unmoved

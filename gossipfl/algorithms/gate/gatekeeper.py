@@ -111,7 +111,8 @@ class Gatekeeper:
             admission = self._limit(
                 arrival, findings, admission, median_distance=medians[0], is_first=is_first
             )
-        self._own_versions.note(findings.own_sample)
+        if arrival.part is None:  # otherwise samples of two parts would be compared
+            self._own_versions.note(findings.own_sample)
         return admission
 
     def forget_comparisons(self) -> None:
@@ -151,6 +152,7 @@ class Gatekeeper:
             findings.sample,
             findings.own_sample,
             version=arrival.version,
+            part=arrival.part,
             claimed=arrival.age,
             credited=findings.credited,
             bounds=settings,
@@ -169,6 +171,7 @@ class Gatekeeper:
                 loss=findings.loss,
                 sample=findings.sample,
                 version=arrival.version,
+                part=arrival.part,
                 repeats=findings.repeats,
                 unmoved=findings.unmoved,
                 claimed=arrival.age,

@@ -51,6 +51,40 @@ class Sharing:
         """One message's share of an amount for a whole model, rounded up."""
         return amount if self.kind == "whole" else -(-amount // self.parts)
 
+    @property
+    def count(self) -> int:
+        """Parts that may be drawn; of subsamples, numbers that determine one."""
+        return {"whole": 1, "partitioned": self.parts, "subsampled": 2**31 - 1}[self.kind]
+
+    def account(self, part: int) -> int:
+        """Which age, and which token account of a node, is that of a part: each fixed part has its own."""
+        return part if self.kind == "partitioned" else 0
+
+    def bounds(self, size: int) -> tuple[int, int]:
+        """Fewest and most of ``size`` shared parameters that a message carries."""
+        if self.kind == "whole":
+            return size, size
+        if self.kind == "partitioned":
+            return size // self.parts, self.share_of(size)
+        return 0, min(size, 2 * self.share_of(size) + 64)
+
+    def numbers(self, rows: Tensor, part: int) -> Tensor:
+        """The numbers of rows ``[B, size]`` that messages with one part carry, ``[B, K]``."""
+        return rows if self.kind == "whole" else rows[:, self._places(part, rows)]
+
+    def filled(self, rows: Tensor, part: int, numbers: Tensor) -> Tensor:
+        """Rows ``[B, size]`` with other numbers ``[B, K]`` in one part."""
+        if self.kind == "whole":
+            return numbers
+        rows = rows.clone()
+        rows[:, self._places(part, rows)] = numbers
+        return rows
+
+    def _places(self, part: int, rows: Tensor) -> slice | Tensor:
+        if self.kind == "partitioned":
+            return slice(part, None, self.parts)
+        return self.chosen(torch.tensor([part], device=rows.device), rows.shape[1])[0]
+
     def chosen(self, part: Tensor, size: int) -> Tensor:
         """Mark the shared parameters that each message carries.
 

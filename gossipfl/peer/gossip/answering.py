@@ -23,6 +23,7 @@ from gossipfl.wire import (
     Frame,
     ModelHeader,
     ModelMessage,
+    PartHeader,
     Pull,
     View,
     encode,
@@ -89,7 +90,7 @@ class Answering:
             self.meetings.errors.log(f"neighbour {peer_id[:16]}…", error)
             return encode(Acknowledgement(incarnation=later[0], sequence=later[1]))
         if isinstance(message, Pull):
-            frame = await self._model(peer_id)
+            frame = await self._model(peer_id, message.part)
             if frame is None:
                 raise PeerBusy("there is no model to send now")
             return frame
@@ -98,16 +99,17 @@ class Answering:
             if not self.received.take(incoming(peer_id, message)):
                 raise PeerBusy("the mailbox is full")
             self.received.pushes.admit(peer_id, **said)
-        frame = await self._model(peer_id) if message.header.wants_answer else None
+        part = message.header.part if isinstance(message.header, PartHeader) else 0
+        frame = await self._model(peer_id, part) if message.header.wants_answer else None
         return frame or encode(Acknowledgement(**said))
 
-    async def _model(self, peer_id: str) -> Frame | None:
-        """Return a version of the model for a peer, or None if there is none to send."""
+    async def _model(self, peer_id: str, part: int) -> Frame | None:
+        """Return a version of the model, or a part, for a peer; None if there is none to send."""
         version = self.outgoing.versions.choose(self.learner.state)
         if version is not None:
             with suppress(NonFiniteUpdate):  # this peer's own training has diverged
                 codec = self.outgoing.codecs.choose(peer_id)
-                return await self.outgoing.frame(version, codec=codec, wants_answer=False)
+                return await self.outgoing.frame(version, codec=codec, part=part, wants_answer=False)
         return None
 
     def screen(self, peer_id: str, header: AnyHeader) -> None:

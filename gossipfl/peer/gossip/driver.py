@@ -12,7 +12,7 @@ from typing import Any
 from gossipfl.errors import InvalidTask
 from gossipfl.peer.assembly import bootstrap_peers, expectation_of, outgoing_of
 from gossipfl.peer.driver import Participation, Parts
-from gossipfl.peer.gossip.account import TokenAccount
+from gossipfl.peer.gossip.accounts import TokenAccounts
 from gossipfl.peer.gossip.acquaintances import Acquaintances
 from gossipfl.peer.gossip.answering import Answering
 from gossipfl.peer.gossip.codec_choice import ChosenCodecs, OneCodec
@@ -27,6 +27,7 @@ from gossipfl.peer.gossip.learner import Learner
 from gossipfl.peer.gossip.meetings import Meetings
 from gossipfl.peer.gossip.outgoing import OutgoingModels
 from gossipfl.peer.gossip.own_draws import OwnDraws
+from gossipfl.peer.gossip.part_choice import PartChoice
 from gossipfl.peer.gossip.plan import GossipPlan
 from gossipfl.peer.gossip.received import ReceivedModels
 from gossipfl.peer.gossip.sending import VersionsSent
@@ -89,7 +90,7 @@ def take_part_in_gossip(
         A library that the settings require is missing.
     """
     settings, exchange = parts.settings, parts.settings.exchange
-    guard = _guard_of(parts, neighbours=lambda: len(view))
+    guard = _guard_of(parts, plan, neighbours=lambda: len(view))
     learner = Learner(
         state=parts.state,
         trainer=parts.trainer,
@@ -127,6 +128,7 @@ def take_part_in_gossip(
         record=parts.record,
         versions=VersionsSent(limit=exchange.incoming_bytes // 2, longest=exchange.deadline),
     )
+    draws = OwnDraws(parts.host.peer_id, parts.incarnation)
     answering = Answering(
         learner=learner,
         received=received,
@@ -139,9 +141,8 @@ def take_part_in_gossip(
         host=parts.host,
         learner=learner,
         received=received,
-        account=TokenAccount(
-            plan.algorithm.behaviour.flow, OwnDraws(parts.host.peer_id, parts.incarnation), parts.record
-        ),
+        accounts=TokenAccounts(plan.algorithm.behaviour.flow, draws, parts.record, count=plan.sharing.ages),
+        parts=PartChoice(plan.sharing, draws),
         view=view,
         errors=meetings.errors,
         outgoing=outgoing,
@@ -239,7 +240,7 @@ def _joining_of(parts: Parts, plan: GossipPlan, learner: Learner) -> Joining | N
     )
 
 
-def _guard_of(parts: Parts, *, neighbours: Callable[[], int]) -> Guard | None:
+def _guard_of(parts: Parts, plan: GossipPlan, *, neighbours: Callable[[], int]) -> Guard | None:
     settings = parts.settings.gate
     if not settings.enabled:
         return None
@@ -250,4 +251,4 @@ def _guard_of(parts: Parts, *, neighbours: Callable[[], int]) -> Guard | None:
             probe = LossProbe(parts.task, parts.trainer.data, initial, samples=settings.loss_samples)
         except InvalidTask as error:
             logger.warning("the gate works without losses on this peer's own samples: %s", error)
-    return Guard(settings, probe, neighbours=neighbours)
+    return Guard(settings, probe, neighbours=neighbours, sharing=plan.sharing)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from gossipfl.algorithms import Message
+import torch
+from torch import Tensor
+
+from gossipfl.algorithms import Message, Sharing
 from gossipfl.training import Nodes
 
 __all__ = ["Incoming", "State", "described_event", "origin_of"]
@@ -19,7 +22,7 @@ class Incoming:
     Parameters
     ----------
     message : Message
-        ``B = 1``, float32, all finite.
+        ``B = 1``, float32, all finite; if a part was sent, only its numbers.
     sender : str
         Peer id.
     incarnation, event : int
@@ -30,6 +33,8 @@ class Incoming:
         Codec that it was sent with; a replay must lose the same precision.
     is_answer : bool
         Whether it answers an exchange that this peer began.
+    part : int, optional
+        Which part of the model it is, if models are not sent whole.
     begun : State, optional
         For an answer: this peer's own model that was sent with the request.
     chosen_age : int, optional
@@ -43,8 +48,24 @@ class Incoming:
     event: int
     codec: str
     is_answer: bool = False
+    part: int | None = None
     begun: State | None = None
     chosen_age: int | None = None
+
+    def whole(self, own: Tensor, sharing: Sharing, *, is_spent: bool) -> Message:
+        """Return the message with a whole row, in which the parts that were not sent are this peer's own.
+
+        Parameters
+        ----------
+        own : Tensor
+            Shared parameters, ``[1, P]``.
+        is_spent : bool
+            As in `Message`.
+        """
+        if self.part is None:
+            return replace(self.message, is_spent=is_spent)
+        filled = sharing.filled(own, self.part, self.message.shared)
+        return replace(self.message, shared=filled, part=torch.tensor([self.part]), is_spent=is_spent)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +95,7 @@ class State:
     @property
     def age(self) -> int:
         """Age of the model, in training steps."""
-        return int(self.nodes.ages[0])
+        return int(self.nodes.ages.max())
 
     @property
     def step(self) -> int:
@@ -89,7 +110,8 @@ def origin_of(incoming: Incoming) -> dict[str, Any]:
         "sender_incarnation": incoming.incarnation,
         "sender_sequence": incoming.sequence,
         "sender_event": incoming.event,
-        "sender_age": int(incoming.message.ages[0]),
+        "sender_age": int(incoming.message.ages.max()),
+        "part": incoming.part,
         "codec": incoming.codec,
     }
 

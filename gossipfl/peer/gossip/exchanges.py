@@ -22,13 +22,14 @@ from gossipfl.errors import (
 )
 from gossipfl.network import Host, Renew, Reservation, RowMemory
 from gossipfl.peer.first_errors import FirstErrors
-from gossipfl.peer.gossip.account import TokenAccount
+from gossipfl.peer.gossip.accounts import TokenAccounts
 from gossipfl.peer.gossip.deferrals import Deferrals
 from gossipfl.peer.gossip.events import State
 from gossipfl.peer.gossip.known_peer import KnownPeer
 from gossipfl.peer.gossip.later_starts import LaterStarts
 from gossipfl.peer.gossip.learner import Learner
 from gossipfl.peer.gossip.outgoing import OutgoingModels
+from gossipfl.peer.gossip.part_choice import PartChoice
 from gossipfl.peer.gossip.promptness import Promptness
 from gossipfl.peer.gossip.received import ReceivedModels, incoming, require_plausible
 from gossipfl.peer.gossip.view import SampledView
@@ -70,8 +71,10 @@ class Gossip:
     ----------
     learner : Learner
         Provides the model to send.
-    account : TokenAccount
-        Decides when to send.
+    accounts : TokenAccounts
+        Decide when to send.
+    parts : PartChoice
+        Decides what.
     errors : FirstErrors
         Logs what neighbours did wrong.
     later_starts : LaterStarts
@@ -89,7 +92,8 @@ class Gossip:
     host: Host
     learner: Learner
     received: ReceivedModels
-    account: TokenAccount
+    accounts: TokenAccounts
+    parts: PartChoice
     view: SampledView
     errors: FirstErrors
     outgoing: OutgoingModels
@@ -119,20 +123,21 @@ class Gossip:
         next_at = trio.current_time()
         async with trio.open_nursery() as nursery:
 
-            def react(events: Sequence[int]) -> None:
-                for event in events:
-                    for _ in range(self.account.receive(event)):
-                        self._start(nursery.start_soon)
+            def react(merged: Sequence[tuple[int, int]]) -> None:
+                for event, part in merged:
+                    for _ in range(self.accounts.receive(event, self.parts.sharing.account(part))):
+                        self._start(nursery.start_soon, self.parts.in_answer(part))
 
             self.learner.on_merged = react
             while True:
                 swing = settings.jitter * (2 * self.generator.random() - 1)
                 next_at = max(next_at + settings.period * (1 + swing), trio.current_time())
                 await trio.sleep_until(next_at)
-                if not self.learner.mailbox_is_full and self.account.ring():
-                    self._start(nursery.start_soon)
+                part = self.parts.next
+                if not self.learner.mailbox_is_full and self.accounts.ring(self.parts.sharing.account(part)):
+                    self._start(nursery.start_soon, part)
 
-    def _start(self, start_soon: Callable[..., None]) -> None:
+    def _start(self, start_soon: Callable[..., None], part: int) -> None:
         """Start an exchange, if there are a slot, a neighbour and room on the link and in memory."""
         if len(self._under_way) >= self.exchange_settings.concurrent:
             return
@@ -143,8 +148,9 @@ class Gossip:
                 break
             self._under_way.add(neighbour.peer_id)
             room = self.memory.reserve(self._answer_bytes)
-            start_soon(self._exchange_model, neighbour, room)
-            if self.account.is_paid:
+            start_soon(self._exchange_model, neighbour, room, part)
+            self.parts.begin()
+            if self.accounts.are_used:
                 break
 
     @property
@@ -184,7 +190,7 @@ class Gossip:
     def _answer_bytes(self) -> int:
         return self.row_bytes if self._asks else 0
 
-    async def _exchange_model(self, neighbour: KnownPeer, room: Reservation) -> None:
+    async def _exchange_model(self, neighbour: KnownPeer, room: Reservation, part: int) -> None:
         """Exchange with a neighbour or, if that has no room on its link now, with another one in its place."""
         chosen: KnownPeer | None = neighbour
         offer: _Offer | None = None
@@ -197,7 +203,7 @@ class Gossip:
                 if offer is None or offer.codec is not codec:
                     if offer is not None:
                         offer.frame.release()
-                    offer = await self._offer_of(newest or self.learner.state, codec)
+                    offer = await self._offer_of(newest or self.learner.state, codec, part)
                     newest = None  # which holds memory
                 if not await self._exchange(chosen, offer, room):
                     return
@@ -284,7 +290,7 @@ class Gossip:
             }
         )
 
-    async def _offer_of(self, newest: State, codec: Compressor | None) -> _Offer:
+    async def _offer_of(self, newest: State, codec: Compressor | None, part: int) -> _Offer:
         """Return what is sent to a neighbour: a model, or without a codec a request for one.
 
         Raises
@@ -296,11 +302,11 @@ class Gossip:
         """
         keeps = self.learner.trains_on_answers
         if codec is None:
-            return _Offer(frame=self.outgoing.pull(), begun=newest if keeps else None)
+            return _Offer(frame=self.outgoing.pull(part), begun=newest if keeps else None)
         version = self.outgoing.versions.choose(newest)
         if version is None:
             raise PeerBusy("an older version of the model is still being sent")
-        frame = await self.outgoing.frame(version, codec=codec, wants_answer=self._asks)
+        frame = await self.outgoing.frame(version, codec=codec, part=part, wants_answer=self._asks)
         if keeps:
             return _Offer(frame=frame, codec=codec, begun=version)
         renew = partial(
@@ -309,6 +315,7 @@ class Gossip:
             newest=lambda: self.learner.state,
             age=version.age,
             codec=codec,
+            part=part,
             wants_answer=self._asks,
         )
         return _Offer(frame=frame, codec=codec, renew=renew)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from gossipfl.algorithms import Message
 from gossipfl.algorithms.gate import LEARNED_LOSS_SHARE, Admission, Arrival, Gatekeeper, let_in
+from gossipfl.algorithms.gossip.sharing import WHOLE, Sharing
 from gossipfl.settings.gate import GateSettings
 from gossipfl.tasks import Task
 from gossipfl.training import NodeData, Nodes
@@ -68,6 +69,8 @@ class Guard:
         Returns the seconds of a monotonic clock.
     neighbours : callable
         Returns the number of neighbours that the peer knows.
+    sharing : Sharing
+        How much of a model is received at a time.
     """
 
     def __init__(
@@ -77,7 +80,9 @@ class Guard:
         *,
         clock: Callable[[], float] = time.monotonic,
         neighbours: Callable[[], int] = lambda: 0,
+        sharing: Sharing = WHOLE,
     ) -> None:
+        self._sharing = sharing
         self._neighbours = neighbours
         self._gatekeeper = Gatekeeper(settings)
         self._probe = probe
@@ -97,6 +102,8 @@ class Guard:
         sender: str,
         version: tuple[int, int],
         shared: Tensor,
+        part: int | None = None,
+        size: int,
         age: int,
         is_answer: bool,
     ) -> Admission:
@@ -109,24 +116,32 @@ class Guard:
         version : tuple of int
             Version of the sender's model.
         shared : Tensor
-            Shape ``[1, shared_size]``.
+            Shape ``[1, shared_size]``, or the numbers of the part.
+        part : int, optional
+            Which part it is. It is judged beside the same part of the peer's own model, and by the loss of that
+            model with this part in it.
+        size : int
+            Number of shared parameters.
         age : int
             Claimed age.
         is_answer : bool
             Whether this peer has chosen the sender, and asked it.
         """
-        size = shared.shape[1]
+        number = part or 0
+        own = nodes.rows[:, :size]
 
-        def losses(row: Tensor) -> tuple[float, float]:
+        def losses(numbers: Tensor) -> tuple[float, float]:
             assert self._probe is not None  # noqa: S101 - checked below
+            row = self._sharing.filled(own, number, numbers)
             return self._probe.loss(before_rest(row, nodes.rows)), self._probe.initial
 
         admission = self._gatekeeper.admit(
             Arrival(
                 sender=sender,
-                own=nodes.rows[:, :size],
+                own=self._sharing.numbers(own, number),
                 own_age=int(nodes.ages.max()),
                 received=shared,
+                part=part,
                 age=age,
                 now=self._clock(),
                 version=version,

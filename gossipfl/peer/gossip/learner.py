@@ -12,7 +12,6 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -67,7 +66,7 @@ class Learner:
     Attributes
     ----------
     on_merged : callable
-        Called with the numbers of the events in which models were merged, once their outcome is the state.
+        Called with the events in which models were merged and the parts these were, once the outcome is the state.
     """
 
     def __init__(
@@ -104,8 +103,8 @@ class Learner:
         self._mailbox = Mailbox(models=mailbox, replaces=algorithm.behaviour.is_plain)
         self._in_work: list[Incoming] = []
         self._working = trio.Lock()
-        self._merged: list[int] = []
-        self.on_merged: Callable[[Sequence[int]], None] = lambda _: None
+        self._merged: list[tuple[int, int]] = []
+        self.on_merged: Callable[[Sequence[tuple[int, int]]], None] = lambda _: None
 
     @property
     def state(self) -> State:
@@ -234,7 +233,8 @@ class Learner:
         return self._finite(self._act_on_clock(state)) if clock else state
 
     def _taken(self, state: State, incoming: Incoming) -> State:
-        message = replace(incoming.message, is_spent=is_large(state.nodes))
+        own = state.nodes.rows[:, : self._trainer.layout.shared_size]
+        message = incoming.whole(own, self._algorithm.behaviour.sharing, is_spent=is_large(state.nodes))
         credit: Mapping[str, Any] = {}
         is_surplus = False
         admission = self._admission(state, incoming)
@@ -244,7 +244,7 @@ class Learner:
                 return state
             message, credit = as_let_in(message, state.nodes, admission)
             is_surplus = admission.is_surplus
-        if state.has_gone_back or incoming.chosen_age is not None:
+        if incoming.part is None and (state.has_gone_back or incoming.chosen_age is not None):
             after = self._adopt(state, incoming, message, credit)
         else:
             after = self._take_in(state, incoming, message, credit, is_surplus=is_surplus)
@@ -260,6 +260,8 @@ class Learner:
             sender=incoming.sender,
             version=(incoming.incarnation, incoming.event),
             shared=incoming.message.shared,
+            part=incoming.part,
+            size=self._trainer.layout.shared_size,
             age=int(incoming.message.ages.max()),
             is_answer=incoming.is_answer,
         )
@@ -314,7 +316,7 @@ class Learner:
         described = described_event(after, trained=trains, began=began)
         if begun is not None:
             described["begun_event"] = begun.event
-        self._merged.append(after.event)
+        self._merged.append((after.event, incoming.part or 0))
         self._record({"kind": "merge", **origin_of(incoming), **credit, **described})
         return after
 

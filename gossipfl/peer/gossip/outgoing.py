@@ -67,19 +67,29 @@ class OutgoingModels:
 
     def __post_init__(self) -> None:
         self._sequence = 0
-        self.latest_bytes = self.outgoing.payload_bytes(self.task.layout.shared_size)
+        shared = self.plan.sharing.share_of(self.task.layout.shared_size)
+        self.latest_bytes = self.outgoing.payload_bytes(shared)
 
-    def pull(self) -> Frame:
-        """Encode a request for a model."""
-        return encode(Pull(task=self.task.fingerprint, layout=self.plan.layout, incarnation=self.incarnation))
+    def pull(self, part: int) -> Frame:
+        """Encode a request for a model, or for a part of one."""
+        return encode(
+            Pull(
+                task=self.task.fingerprint,
+                layout=self.plan.layout,
+                incarnation=self.incarnation,
+                part=part,
+            )
+        )
 
-    async def frame(self, state: State, *, codec: Compressor, wants_answer: bool) -> Frame:
+    async def frame(self, state: State, *, codec: Compressor, part: int, wants_answer: bool) -> Frame:
         """Encode a version of the model as the next message of this peer.
 
         Parameters
         ----------
         codec : Compressor
             As `codecs` chooses it.
+        part : int
+            Number of the part to send; 0 if models are sent whole.
 
         Raises
         ------
@@ -93,22 +103,26 @@ class OutgoingModels:
         noise = new_normals(self.outgoing, self.record, {"sequence": sequence})
 
         def encoded() -> Frame:
-            message = self.plan.algorithm.emit(state.nodes, shared_size=size)
+            number = torch.tensor([part])
+            message = self.plan.algorithm.emit(state.nodes, shared_size=size, part=number)
             if is_finite(message.shared):  # otherwise encoding refuses it
                 draws = Draws(keys=torch.tensor([key]), normals=noise)
                 message = transformed(message, self.outgoing, draws)
+            ages = message.ages.clamp(max=LARGEST_AGE)
             return encode_model(
-                message.shared[0],
+                self.plan.sharing.numbers(message.shared, part)[0].contiguous(),
                 codec=codec,
                 key=key,
                 carried={name: rows[0] for name, rows in message.carried.items()},
                 task=self.task.fingerprint,
                 layout=self.plan.layout,
-                age=min(state.age, LARGEST_AGE),
+                age=int(ages.max()),
                 incarnation=self.incarnation,
                 sequence=sequence,
                 event=state.event,
                 wants_answer=wants_answer,
+                part=None if message.part is None else part,
+                ages=() if message.part is None else tuple(ages.flatten().tolist()),
             )
 
         if size > _LARGE_ROW:
@@ -128,6 +142,7 @@ class OutgoingModels:
         newest: Callable[[], State],
         age: int,
         codec: Compressor,
+        part: int,
         wants_answer: bool,
     ) -> Frame | None:
         """Encode the newest version if it brings more age a byte than what remains of another one; or return None.
@@ -143,7 +158,7 @@ class OutgoingModels:
         if version.age * remaining <= age:
             return None
         try:
-            newer = await self.frame(version, codec=codec, wants_answer=wants_answer)
+            newer = await self.frame(version, codec=codec, part=part, wants_answer=wants_answer)
         except NonFiniteUpdate:
             return None
         sent.release()

@@ -7,16 +7,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, is_dataclass
 from typing import Any
 
-from gossipfl.algorithms import MessageAlgorithm, make_algorithm, resumed
+import torch
+
+from gossipfl.algorithms import MessageAlgorithm, Sharing, make_algorithm, resumed
 from gossipfl.algorithms.declaration import DeclaredParameter, parameters_of
 from gossipfl.algorithms.file_form import settings_of
 from gossipfl.algorithms.for_peers import find_for_peers, require_in_peers
 from gossipfl.algorithms.registry import bundled, digest_of
+from gossipfl.codecs import FLOAT32
 from gossipfl.errors import SettingError
 from gossipfl.settings import GossipSettings, PeerSettings
 from gossipfl.tasks import Task
 from gossipfl.training import Nodes
-from gossipfl.wire import CarriedRow
+from gossipfl.wire import CarriedRow, Limits, PartForm
 
 #: Keys that older files hold for every algorithm; with these values they are ignored if it has no such parameter.
 _FORMERLY_IN_ALL = {"merge": "MU", "weighting": "age"}
@@ -40,6 +43,25 @@ class GossipPlan:
     algorithm: MessageAlgorithm
     carried: tuple[CarriedRow, ...]
     layout: bytes
+
+    @property
+    def sharing(self) -> Sharing:
+        """How much of a model a message carries."""
+        return self.algorithm.behaviour.sharing
+
+    def part_form(self, size: int) -> PartForm | None:
+        """Return the form of parts of models of ``size`` shared parameters; None if they are sent whole."""
+        sharing = self.sharing
+        if sharing.kind == "whole":
+            return None
+        least, most = sharing.bounds(size)
+        return PartForm(
+            count=sharing.count,
+            ages=sharing.ages,
+            least=least,
+            most=most,
+            size_of=lambda part: sharing.numbers(torch.empty(1, size), part).shape[1],
+        )
 
 
 def gossip_algorithm(settings: PeerSettings) -> MessageAlgorithm:
@@ -106,6 +128,9 @@ def gossip_plan(settings: PeerSettings, task: Task, nodes: Nodes) -> GossipPlan:
         for name, rows in message.carried.items()
     )
     lines = [f"{row.name} {row.size}" for row in carried]
+    sharing = algorithm.behaviour.sharing
+    if sharing.kind != "whole":
+        lines.append(f"{sharing.kind} {sharing.parts}")
     if type(algorithm) not in bundled().values():
         lines.append(digest_of(algorithm, settings.gossip.algorithm))
     return GossipPlan(algorithm=algorithm, carried=carried, layout=_digest(task.layout.digest, lines))
@@ -154,6 +179,19 @@ def _require_runnable(name: str, algorithm: MessageAlgorithm, settings: PeerSett
             f"gossip.algorithm = {name!r} trains on answers, so exchanges must be as it declares them",
             expected=f"exchange.mode = {behaviour.exchange!r}",
             got=repr(exchange.mode),
+        )
+    if behaviour.sharing.kind != "whole" and settings.codec != FLOAT32.name:
+        raise SettingError(
+            "gossip.sharing sends parts of models as they are",
+            expected="exchange.codec = 'float32'",
+            got=repr(settings.codec),
+            remedy="Leave out the codec, or the sharing.",
+        )
+    if behaviour.sharing.ages > Limits().parts:
+        raise SettingError(
+            "gossip.sharing.parts: messages have no room for so many ages",
+            expected=f"at most {Limits().parts}",
+            got=behaviour.sharing.parts,
         )
     if behaviour.trains != "receipt" and exchange.merges_per_training != 1:
         raise SettingError(

@@ -14,7 +14,7 @@ from gossipfl.peer.gossip.learner import Learner
 from gossipfl.peer.gossip.outgoing import LARGEST_AGE
 from gossipfl.peer.gossip.view import SampledView
 from gossipfl.recent import RecentMap
-from gossipfl.wire import ModelHeader, ModelMessage, ReplayGuard
+from gossipfl.wire import ModelHeader, ModelMessage, PartHeader, ReplayGuard
 
 __all__ = ["ReceivedModels", "incoming", "require_plausible"]
 
@@ -78,10 +78,14 @@ def require_plausible(header: ModelHeader) -> None:
 def incoming(peer_id: str, message: ModelMessage) -> Incoming:
     """Return a peer's message as the learner takes it."""
     header = message.header
+    part, ages = None, torch.tensor([header.age])
+    if isinstance(header, PartHeader):
+        part = header.part
+        ages = torch.tensor([header.ages] if len(header.ages) > 1 else header.ages)
     return Incoming(
         message=Message(
             shared=message.row[None],
-            ages=torch.tensor([header.age]),
+            ages=ages,
             carried={name: row[None] for name, row in message.carried.items()},
         ),
         sender=peer_id,
@@ -89,4 +93,5 @@ def incoming(peer_id: str, message: ModelMessage) -> Incoming:
         sequence=header.sequence,
         event=header.event,
         codec=header.codec,
+        part=part,
     )

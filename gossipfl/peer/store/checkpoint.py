@@ -70,7 +70,7 @@ class Checkpoint:
     @property
     def age(self) -> int:
         """Age of the saved model."""
-        return int(self.nodes.ages[0])
+        return int(self.nodes.ages.max())
 
     def without_model(self) -> Checkpoint:
         """Return the rest, for longer than a large model should stay in memory."""
@@ -121,7 +121,8 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, task: Task) -> None:
         "layout": task.layout.digest.hex(),
         "state": json.dumps(
             {
-                "age": int(checkpoint.nodes.ages[0]),
+                "age": checkpoint.age,
+                "ages": nodes.ages[0].tolist() if nodes.ages.dim() > 1 else None,
                 "step": int(checkpoint.nodes.steps[0]),
                 "event": checkpoint.event,
                 "merges_pending": checkpoint.merges_pending,
@@ -177,7 +178,7 @@ def load_checkpoint(path: Path, task: Task, *, optimiser_state_size: int) -> Che
         state = json.loads(metadata["state"])
         nodes = Nodes(
             rows=tensors["row"][None],
-            ages=torch.tensor([_counter(state["age"])]),
+            ages=_ages(state),
             steps=torch.tensor([_counter(state["step"])]),
             optimiser_state=tensors[_OPTIMISER_STATE][None],
             auxiliary={
@@ -242,6 +243,16 @@ def _counter(value: object) -> int:
     if type(value) is not int or not 0 <= value < 2**63:
         raise ValueError(f"expected a number below 2**63, got {str(value)[:30]}")
     return value
+
+
+def _ages(state: Mapping[str, Any]) -> Tensor:
+    """Return the age of a row, or those of its parts."""
+    age, ages = _counter(state["age"]), state.get("ages")
+    if ages is None:
+        return torch.tensor([age])
+    if max(ages) != age:
+        raise ValueError(f"expected ages up to {age}, got {str(ages)[:30]}")
+    return torch.tensor([[_counter(each) for each in ages]])
 
 
 def _random_state(values: dict[str, Any]) -> dict[str, Any]:

@@ -100,7 +100,10 @@ def read_recorded(homes: Sequence[Path], *, retrace: bool = True) -> Run:
         notes=(),
     )
     outgoing = pipeline_of(settings.outgoing, codec=codec(_codec_of(peers[0], settings)))
-    bytes_each = outgoing.payload_bytes(tasks[0].layout.shared_size)
+    numbers = tasks[0].layout.shared_size
+    if not in_rounds:
+        numbers = gossip_algorithm(settings).behaviour.sharing.share_of(numbers)
+    bytes_each = outgoing.payload_bytes(numbers)
     traffic = (traffic_of_rounds if in_rounds else traffic_of)(peers, bytes_each=bytes_each)
     if in_rounds and retrace:
         notes.append(

@@ -83,7 +83,7 @@ TWICE = msgpack.packb(model_fields(BODY))[1:] + msgpack.packb("age") + msgpack.p
 
 
 def pull(*, body=b"", **changes) -> bytes:
-    said = {"task": TASK, "layout": LAYOUT, "incarnation": 1, **changes}
+    said = {"task": TASK, "layout": LAYOUT, "incarnation": 1, "part": 0, **changes}
     return sealed(msgpack.packb(said), body, kind=9)
 
 
@@ -198,6 +198,7 @@ HOSTILE = {
     "pull with a body": (pull(body=b"x"), MessageTooLarge),
     "pull of another task": (pull(task=bytes(32)), IncompatibleTask),
     "pull of another layout": (pull(layout=bytes(32)), IncompatibleModel),
+    "pull of a part": (pull(part=1), IncompatibleModel),
     "pull with an age": (pull(age=3), MalformedFrame),
     "pull with a short fingerprint": (pull(task=TASK[:31]), MalformedFrame),
     "acknowledgement without fields": (sealed(b"\x80", kind=2), MalformedFrame),

@@ -43,7 +43,7 @@ export async function model ({ task, layout, row, age, sequence, wantsAnswer }) 
 }
 
 export async function pull ({ task, layout }) {
-  return frame(PULL, { task, layout, incarnation: INCARNATION })
+  return frame(PULL, { task, layout, incarnation: INCARNATION, part: 0 })
 }
 
 // Where the body of a frame begins, if it must be cleared before it is sent.

@@ -5,6 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gossipfl.algorithms import (
     DPSGD,
@@ -99,3 +101,28 @@ def test_orders_of_a_round_are_their_equations(order):
     after = ended.value.value
     assert torch.allclose(after.rows, expected, atol=1e-6)
     assert after.ages.tolist() == [1] * 4
+
+
+@given(
+    st.sampled_from(["whole", "partitioned", "subsampled"]), st.integers(2, 9), st.integers(0, 200), st.data()
+)
+def test_a_part_is_what_was_chosen(kind, parts, size, data):
+    sharing = Sharing(kind=kind, parts=parts)
+    part = data.draw(st.integers(0, sharing.count - 1))
+    rows, others = torch.arange(2.0 * size).reshape(2, size), -torch.ones(2, size)
+    chosen = sharing.chosen(torch.tensor([part]), size)[0]
+    numbers = sharing.numbers(rows, part)
+    assert numbers.equal(rows[:, chosen])
+    least, most = sharing.bounds(size)
+    assert least <= numbers.shape[1] <= most
+    filled = sharing.filled(others, part, numbers)
+    assert filled.equal(torch.where(chosen, rows, others))
+    assert others.eq(-1).all()
+
+
+def test_nodes_get_as_many_ages_as_their_algorithm_has_parts():
+    nodes = nodes_with(torch.zeros(2, 3), torch.tensor([[1, 5], [2, 0]]))
+    assert nodes.with_parts(2) is nodes
+    assert nodes.with_parts(3).ages.tolist() == [[5, 5, 5], [2, 2, 2]]
+    assert nodes.with_parts(1).ages.tolist() == [5, 2]
+    assert nodes.with_parts(1).with_parts(2).ages.tolist() == [[5, 5], [2, 2]]

@@ -17,8 +17,16 @@ from gossipfl.settings import parse_settings
         ({"gossip": {"merge_limit": float("inf")}}, "gossip.merge_limit .*got inf"),
         ({"gossip": {"algorithm": "push_sum"}}, "gossip.algorithm: push_sum runs in the simulator only"),
         (
-            {"gossip": {"sharing": {"kind": "partitioned"}}},
-            "gossip_learning runs in the simulator only: peers send whole models",
+            {"gossip": {"sharing": {"kind": "partitioned"}}, "exchange": {"codec": "int8"}},
+            "gossip.sharing sends parts of models as they are; expected exchange.codec = 'float32'; got 'int8'",
+        ),
+        (
+            {"gossip": {"sharing": {"kind": "subsampled"}}, "exchange": {"codec": "auto"}},
+            "expected exchange.codec = 'float32'; got 'auto'",
+        ),
+        (
+            {"gossip": {"sharing": {"kind": "partitioned", "parts": 257}}},
+            "no room for so many ages; expected at most 256; got 257",
         ),
         ({"gossip": {"algorithm": "adpsgd"}}, "no algorithm 'adpsgd'; .*Did you mean 'ad_psgd'"),
         (

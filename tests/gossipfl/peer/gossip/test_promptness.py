@@ -9,14 +9,16 @@ import trio
 from trio.testing import MockClock
 
 from gossipfl.algorithms.gossip.flow import PROACTIVE
+from gossipfl.algorithms.gossip.sharing import WHOLE
 from gossipfl.codecs import FLOAT32
 from gossipfl.errors import ExchangeTimedOut
 from gossipfl.network import RowMemory
 from gossipfl.peer.first_errors import FirstErrors
-from gossipfl.peer.gossip.account import TokenAccount
+from gossipfl.peer.gossip.accounts import TokenAccounts
 from gossipfl.peer.gossip.codec_choice import OneCodec
 from gossipfl.peer.gossip.exchanges import Gossip
 from gossipfl.peer.gossip.own_draws import OwnDraws
+from gossipfl.peer.gossip.part_choice import PartChoice
 from gossipfl.peer.gossip.promptness import Promptness
 from gossipfl.peer.gossip.received import ReceivedModels
 from gossipfl.settings import ExchangeSettings
@@ -79,7 +81,8 @@ def exchanged(neighbours):
         learner=learner,
         view=neighbours,
         received=ReceivedModels(learner=learner),
-        account=TokenAccount(PROACTIVE, OwnDraws("P", 1), lambda _: None),
+        accounts=TokenAccounts(PROACTIVE, OwnDraws("P", 1), lambda _: None),
+        parts=PartChoice(WHOLE, OwnDraws("P", 1)),
         errors=FirstErrors(logging.getLogger("test")),
         outgoing=SimpleNamespace(
             frame=framed,

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -123,6 +124,16 @@ def whole(tmp_path_factory):
     return path.read_bytes()
 
 
+def test_ages_of_parts_come_back(tmp_path):
+    saved = checkpoint()
+    ages = torch.tensor([[3, 0, 8]])
+    saved = replace(saved, nodes=replace(saved.nodes, ages=ages))
+    save_checkpoint(tmp_path / "c", saved, TASK)
+    loaded = load_checkpoint(tmp_path / "c", TASK, optimiser_state_size=0)
+    assert loaded.nodes.ages.equal(ages)
+    assert loaded.age == saved.age == 8
+
+
 def refused(path):
     for read in (lambda: load_checkpoint(path, TASK, optimiser_state_size=15), lambda: read_row(path)):
         with pytest.raises(CorruptCheckpoint):
@@ -139,6 +150,10 @@ def refused(path):
         {"random_state": {"bit_generator": "PCG64"}},
         {"random_state": {**np.random.PCG64(0).state, "has_uint32": 2**63}},
         {"saved_at": []},
+        {"ages": []},
+        {"ages": [1, 2]},
+        {"age": 7, "ages": [7, -2]},
+        {"ages": 3},
     ],
     ids=str,
 )

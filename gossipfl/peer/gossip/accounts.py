@@ -1,4 +1,4 @@
-"""The token account of a peer, which decides when it sends."""
+"""The token accounts of a peer, which decide when it sends."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 from gossipfl.algorithms.gossip.flow import Flow, reactive_messages, sends_proactively
 from gossipfl.peer.gossip.own_draws import CLOCK, RECEIPT, OwnDraws
 
-__all__ = ["TokenAccount"]
+__all__ = ["TokenAccounts"]
 
 
-class TokenAccount:
+class TokenAccounts:
     """Tokens for messages, one of which is earned whenever the clock rings and nothing is sent.
 
     Parameters
@@ -21,52 +21,64 @@ class TokenAccount:
     draws : OwnDraws
     record : callable
         Called with one record of each decision.
+    count : int
+        Accounts: one, or one for each part of a model.
+
+    Attributes
+    ----------
+    tokens : list of int
+        In each account.
 
     References
     ----------
     Danner & Jelasity, "Token account algorithms: the best of the proactive and reactive worlds", ICDCS 2018.
     """
 
-    def __init__(self, flow: Flow, draws: OwnDraws, record: Callable[[Mapping[str, Any]], None]) -> None:
+    def __init__(
+        self, flow: Flow, draws: OwnDraws, record: Callable[[Mapping[str, Any]], None], *, count: int = 1
+    ) -> None:
         self._flow, self._draws, self._record = flow, draws, record
         self._rings = self._receipts = 0
-        self.tokens = 0
+        self.tokens = [0] * count
 
     @property
-    def is_paid(self) -> bool:
+    def are_used(self) -> bool:
         """Whether messages are paid for with tokens."""
         return self._flow.is_paid
 
-    def ring(self) -> bool:
+    def ring(self, account: int = 0) -> bool:
         """Return whether a message is sent now that the clock has rung; if not, a token is earned."""
         if not self._flow.is_paid:
             return True
         u = self._draws.uniform(CLOCK, self._rings)
-        sends = sends_proactively(*self._flow.numbers, self.tokens, u)
-        self._note("clock", self._rings, int(sends))
+        sends = sends_proactively(*self._flow.numbers, self.tokens[account], u)
+        self._note("clock", self._rings, account, int(sends))
         self._rings += 1
-        self.tokens += not sends
+        self.tokens[account] += not sends
         return sends
 
-    def receive(self, event: int) -> int:
+    def receive(self, event: int, account: int = 0) -> int:
         """Return how many messages answer a model, merged in the event of this number, and pay for them."""
         if not self._flow.is_paid:
             return 0
         u = self._draws.uniform(RECEIPT, self._receipts)
-        messages = reactive_messages(*self._flow.numbers, self.tokens, u)
-        self._note("receipt", self._receipts, messages, event=event)
+        messages = reactive_messages(*self._flow.numbers, self.tokens[account], u)
+        self._note("receipt", self._receipts, account, messages, event=event)
         self._receipts += 1
-        self.tokens -= messages
+        self.tokens[account] -= messages
         return messages
 
-    def _note(self, occasion: str, number: int, messages: int, *, event: int | None = None) -> None:
+    def _note(
+        self, occasion: str, number: int, account: int, messages: int, *, event: int | None = None
+    ) -> None:
         self._record(
             {
                 "kind": "tokens",
                 "occasion": occasion,
                 "number": number,
                 "merge_event": event,
-                "tokens": self.tokens,
+                "account": account,
+                "tokens": self.tokens[account],
                 "messages": messages,
             }
         )

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from gossipfl.algorithms.gossip.flow import PROACTIVE, Flow
 from gossipfl.errors import SettingError
-from gossipfl.peer.gossip.account import TokenAccount
+from gossipfl.peer.gossip.accounts import TokenAccounts
 from gossipfl.peer.gossip.own_draws import CLOCK, RECEIPT, OwnDraws
 from gossipfl.peer.gossip.plan import gossip_algorithm, gossip_parameters, in_full
 from gossipfl.peer.membership.charter import charter_of
@@ -25,11 +25,11 @@ flows = st.builds(
 
 @given(flows, st.lists(st.booleans(), max_size=120))
 def test_every_ring_is_a_message_or_a_token_and_nothing_is_sent_on_credit(flow, rings):
-    account, sent = TokenAccount(flow, OwnDraws("P", 1), lambda _: None), 0
+    account, sent = TokenAccounts(flow, OwnDraws("P", 1), lambda _: None), 0
     for is_ring in rings:
         sent += account.ring() if is_ring else account.receive(0)
-        assert 0 <= account.tokens <= flow.capacity
-    assert sent == sum(rings) - account.tokens
+        assert 0 <= account.tokens[0] <= flow.capacity
+    assert sent == sum(rings) - account.tokens[0]
 
 
 @settings(max_examples=20, deadline=None)
@@ -40,10 +40,10 @@ def test_decisions_have_the_probabilities_of_the_paper(flow, data):
     rings = answers = 0
     many = 400
     for start in range(many):
-        account = TokenAccount(flow, OwnDraws("P", start), lambda _: None)
-        account.tokens = tokens
+        account = TokenAccounts(flow, OwnDraws("P", start), lambda _: None)
+        account.tokens = [tokens]
         rings += account.ring()
-        account.tokens = tokens
+        account.tokens = [tokens]
         answers += account.receive(0)
     if flow.kind == "randomized":
         room = flow.capacity - flow.reserve + 1
@@ -61,7 +61,7 @@ def test_decisions_have_the_probabilities_of_the_paper(flow, data):
 
 def test_without_tokens_every_ring_is_a_message_and_nothing_is_recorded():
     records = []
-    account = TokenAccount(PROACTIVE, OwnDraws("P", 1), records.append)
+    account = TokenAccounts(PROACTIVE, OwnDraws("P", 1), records.append)
     assert [account.ring() for _ in range(5)] == [True] * 5
     assert account.receive(3) == 0
     assert not records
