@@ -18,11 +18,14 @@ from gossipfl.wire import OFFERED_BYTES
 
 __all__ = ["Lane", "Link", "Transfer"]
 
-#: A row may begin while those before it need so many seconds more: the link is never idle between two rows, and a
-#: fast one carries many at a time.
+#: Rows in each direction at any time. One connection fills four fifths of a link that is in use both ways, as its
+#: acknowledgements wait behind the other direction's rows, and two fill nine tenths (Zhang, Shenker & Clark,
+#: "Observations on the dynamics of a congestion control algorithm: the effects of two-way traffic", SIGCOMM 1991).
+_AT_ONCE: Final = 2
+#: More may begin while those before them need so many seconds more: a fast link carries many at a time.
 _OVERLAP_SECONDS: Final = 2.0
 #: The first row may go before as many others have answered, so that both directions are in use.
-_ROWS_AHEAD: Final = 2
+_ROWS_AHEAD: Final = 2 * _AT_ONCE
 _UNMEASURED_SECONDS: Final = 1.0
 _LOOKS: Final = 8
 _LOOK_SECONDS: Final = 0.25
@@ -136,13 +139,17 @@ class Lane:
             and (each.moved is not None or ahead is not None)
             and (each.is_valued or not is_valued)
         ]
-        if not before or self._has_room():
+        if len(before) < _AT_ONCE or self._has_room():
             return 0.0
         known = self.bytes_per_second
         if known is None:
             return _UNMEASURED_SECONDS
+        *_, shorter, longest = sorted(each.remaining for each in before)
         backlog = sum(each.remaining for each in before) / known
-        return max(0.0, backlog - _OVERLAP_SECONDS - (ahead or 0.0))
+        alone = (
+            (longest - shorter) / known if ahead is None else 0.0
+        )  # the longest, once the others have arrived
+        return max(0.0, backlog - max(_OVERLAP_SECONDS, alone) - (ahead or 0.0))
 
     @property
     def is_full(self) -> bool:

@@ -14,6 +14,7 @@ import enum
 import ipaddress
 import re
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Final
 
 import idna
@@ -47,6 +48,9 @@ _BASE58: Final = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 # Multihash "identity" of 36 bytes: the protobuf of an Ed25519 key, whose own 32 bytes follow.
 _ED25519_ID: Final = bytes.fromhex("0024 0801 1220")
 _ID_LENGTH: Final = len(_ED25519_ID) + 32
+
+#: The same few are parsed again with every view.
+_REMEMBERED: Final = 1024
 
 
 class Scope(enum.IntEnum):
@@ -97,6 +101,7 @@ class PeerAddress:
         return Scope.GLOBAL if self.is_name else scope_of(self.host)
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def parse_address(text: str, *, smallest_port: int = 0, circuits: bool = False) -> PeerAddress:
     """Read a multiaddress over TCP.
 
@@ -152,6 +157,7 @@ def peer_id_of(public_key: bytes) -> str:
     return _BASE58[0] + text  # the multihash begins with a byte of zero
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def public_key_of(text: str) -> bytes:
     """Return the public key, 32 bytes, that a peer id stands for.
 
@@ -170,6 +176,7 @@ def public_key_of(text: str) -> bytes:
     return decoded[len(_ED25519_ID) :]
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def scope_of(host: str) -> Scope:
     """Return the scope of an IP address. An IPv6 address that maps an IPv4 one has the scope of that."""
     address = ipaddress.ip_address(host)

@@ -24,6 +24,8 @@ from gossipfl.training.nodes import before_rest
 __all__ = ["Guard", "LossProbe", "as_let_in"]
 
 _SPOILED_LOSS_SHARE = 1.25  # of the initial loss: above it, everything learned is lost
+#: The same among the first models: where data are much unlike, those of neighbours may be worse than none.
+_EARLY_SPOILED_LOSS_SHARE, _EARLY_MODELS = 5.0, 200
 _RUINED_LOSS_SHARE = 100.0  # of the initial loss: above it, a model has nothing left to learn from
 # In a row: a step of one's own may spoil a model too, and the next merges mend that.
 _LOOKS_BEFORE_SPOILED = 4
@@ -156,14 +158,16 @@ class Guard:
     def is_sound(self, nodes: Nodes) -> bool:
         """Return whether a version of the peer's own model is no worse than untrained.
 
-        One that has never learned may be worse, but not many times.
+        One that has never learned may be worse, but not many times, and among the first models any may be.
         """
         if self._probe is None:
             return True
         loss = self._probe.loss(nodes.rows)
         self._best = min(self._best, loss)
-        has_learned = self._best <= LEARNED_LOSS_SHARE * self._probe.initial
-        return loss <= (_SPOILED_LOSS_SHARE if has_learned else _RUINED_LOSS_SHARE) * self._probe.initial
+        if self._best > LEARNED_LOSS_SHARE * self._probe.initial:
+            return loss <= _RUINED_LOSS_SHARE * self._probe.initial
+        is_early = self.counts.total() <= _EARLY_MODELS
+        return loss <= (_EARLY_SPOILED_LOSS_SHARE if is_early else _SPOILED_LOSS_SHARE) * self._probe.initial
 
     def forget_comparisons(self) -> None:
         """Judge models by those that come from now on: the peer's own has been replaced."""

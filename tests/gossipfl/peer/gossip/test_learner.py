@@ -339,6 +339,25 @@ def test_a_step_that_spoils_the_model_for_a_moment_is_not_undone():
     assert [guard.is_spoiled(bad) for _ in range(4)] == [False, False, False, True]
 
 
+def test_among_the_first_models_those_of_neighbours_with_other_data_may_be_worse_than_none():
+    learner, *_ = make(gate=BLIND, learning_rate=0.3)
+    state = learner.state
+    for _ in range(64):
+        state = learner._work(state, [])
+    guard, sound = learner._guard, state.nodes
+    assert guard.is_sound(sound)
+    row, scale = torch.randn(sound.rows.shape, generator=torch.Generator().manual_seed(0)), 1.0
+    while guard._probe.loss(scale * row) < 2 * guard._probe.initial:
+        scale *= 1.1
+    unlike = dataclasses.replace(sound, rows=scale * row)
+    assert guard._probe.loss(unlike.rows) < 4 * guard._probe.initial
+    assert [guard.is_spoiled(unlike) for _ in range(8)] == [False] * 8
+    guard.counts["plausible"] += 200
+    assert [guard.is_spoiled(unlike) for _ in range(4)] == [False] * 4
+    guard.counts["plausible"] += 1
+    assert [guard.is_spoiled(unlike) for _ in range(4)] == [False, False, False, True]
+
+
 def test_without_neighbours_a_diverged_model_is_trained_on_from_the_last_good_one(caplog):
     learner, records, _ = make(**DIVERGING)
     state = learner.state
