@@ -40,8 +40,7 @@ def test_a_throughput_that_varies_by_less_than_two_changes_the_codec_in_one_dire
     for factor in factors:
         place = affordable(SIZES, capacity=capacity * factor, before=place)
         found.append(place)
-    coarsest = found.index(max(found))
-    assert found[coarsest:] == [max(found)] * (len(found) - coarsest)
+    assert found in (sorted(found), sorted(found, reverse=True))
 
 
 def codecs_of(carried, *, seconds=1.0):
