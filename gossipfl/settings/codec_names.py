@@ -193,6 +193,12 @@ ModelCodec = Annotated[str, AfterValidator(require_model_codec)]
 AUTO: Final = "auto"
 """In settings of exchanges: a codec for each neighbour, chosen by the link to it."""
 
-ExchangeCodec = Annotated[
-    str, AfterValidator(lambda name: name if name == AUTO else require_model_codec(name))
-]
+
+def _require_exchange_codec(name: str) -> str:
+    try:
+        return name if name == AUTO else require_model_codec(name)
+    except ValueError as error:
+        raise ValueError(f"{error}; or {AUTO}, which chooses a codec for each link") from None
+
+
+ExchangeCodec = Annotated[str, AfterValidator(_require_exchange_codec)]

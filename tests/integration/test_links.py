@@ -1,6 +1,7 @@
 """Peers behind slow links, in network namespaces: rows that arrive, and neighbours that are not slowed."""
 
 import time
+from collections import Counter
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -125,3 +126,21 @@ def test_a_slow_link_carries_rows_both_ways_and_slows_nobody(network, size, peri
     print(f"{size} bytes: without the slow peer {before.others:.2f} exchanges a second, with it {share}")
     assert share.up + share.down >= 1.4  # of two directions, each also with the other's acknowledgements
     assert share.others >= 0.9 * before.others
+
+
+@pytest.mark.timeout(900)
+def test_a_codec_for_each_link_brings_more_models_over_a_slow_one(network):
+    """As many as float32 cannot bring: each share is of what the link carries in float32."""
+    peers = network(size=1_000_000, period=1.0, deadline=20.0, patience=10.0, codec="auto")
+    for _ in range(4):
+        peers.add(mbits=FAST)
+    peers.add(mbits=SLOW)
+    share = peers.measure(120.0)
+    *others, slow = peers.peers
+    own = slow.status()["peer_id"]
+    merges = [each for peer in others for each in record_lines(peer.home) if each["kind"] == "merge"]
+    codecs = Counter((each["sender"] == own, each["codec"]) for each in merges)
+    print(f"{share}, models merged by the others, from the slow peer and among themselves: {codecs}")
+    assert share.up + share.down >= 3.0
+    assert {codec for is_slow, codec in codecs if is_slow} == {"int8:256"}
+    assert codecs[False, "float32"] >= 0.7 * sum(n for (is_slow, _), n in codecs.items() if not is_slow)

@@ -2,6 +2,9 @@
 
 import pytest
 
+from gossipfl.algorithms import Sharing
+from gossipfl.algorithms.gossip.flow import Flow
+from sims.calibration.calibrate import calibrate
 from sims.replay import replay
 from tests.gossipfl.network.helpers import in_trio, until
 from tests.integration.peers import network_of, records_of
@@ -57,7 +60,9 @@ async def test_each_part_has_a_token_account(tmp_path):
         assert {each["account"] for each in decisions} == set(range(4))
         received = [each["account"] for each in decisions if each["occasion"] == "receipt"]
         assert received == parts_of(peer)[: len(received)]
-    assert_identical(peers)
+    calibrated = calibrate(assert_identical(peers)).scenario.algorithm.build()
+    assert calibrated.sharing == Sharing(**PARTITIONED)
+    assert calibrated.flow == Flow(**flow)
 
 
 @pytest.mark.parametrize("trains", ["receipt", "clock", "answer"])
