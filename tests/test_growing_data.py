@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import logging
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,11 @@ def growing(*, file: str, index: int = 0) -> Task:
     return dataclasses.replace(
         blobs(index=index), data=functools.partial(_read, file, index), refresh_seconds=0.05
     )
+
+
+def reread(*, file: str) -> Task:
+    """Data that are read again only when that is asked for."""
+    return dataclasses.replace(growing(file=file), refresh_seconds=None)
 
 
 @in_trio
@@ -74,6 +80,35 @@ def test_a_peer_trains_on_what_came_and_is_replayed(tmp_path):
         OtherTask, match=r"not those it trained on after event \d+; expected 50 samples.*got 30"
     ):
         replay([home])
+
+
+def test_a_reload_of_the_settings_reads_the_data_again(tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    file = tmp_path / "count"
+    file.write_text("20")
+    settings = quick_settings(
+        task={"name": "tests.test_growing_data:reread", "options": {"file": str(file)}},
+        exchange={"patience": 0.01},
+    )
+    peer = Peer(tmp_path / "alice", settings=settings)
+
+    @in_trio
+    async def run():
+        async with running(peer):
+            peer.reload(settings)
+            await until(lambda: "the data are as before: 20 samples" in caplog.messages)
+            file.write_text("50")
+            peer.reload(settings)
+            await until(lambda: records_of(peer.home, "data"))
+            file.write_text("gone")
+            peer.reload(settings)
+            await until(lambda: any("could not be reloaded" in each for each in caplog.messages))
+            step = peer.status().step
+            await until(lambda: peer.status().step >= step + 5)
+
+    run()
+    file.write_text("50")
+    assert [peer.verdict for peer in replay([peer.home.directory]).peers] == ["identical"]
 
 
 def test_a_fingerprint_is_of_the_first_samples():

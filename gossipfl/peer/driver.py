@@ -14,6 +14,7 @@ from gossipfl.errors import IdentityInUseTwice
 from gossipfl.network import Handler, Host, Screen
 from gossipfl.peer.gossip.events import State
 from gossipfl.peer.permission import Permission
+from gossipfl.peer.renewal import Renewal
 from gossipfl.peer.store.good_versions import GoodVersion, InMemory
 from gossipfl.settings import PeerSettings
 from gossipfl.tasks import Dataset, Task
@@ -113,6 +114,8 @@ class Participation:
         Ages of the newest models received, by peer id; empty in rounds.
     codec_to : callable
         Returns the name of the codec in which models are sent to a peer now; None if none was sent.
+    renewal : Renewal, optional
+        Reloads the data; not in rounds.
     say_farewell : callable
         Tells neighbours that this peer leaves.
     reload : callable
@@ -127,5 +130,6 @@ class Participation:
     gate: Callable[[], Mapping[str, Any] | None] = lambda: None
     model_ages: Mapping[str, int] = field(default_factory=dict)
     codec_to: Callable[[str], str | None] = lambda _: None
+    renewal: Renewal | None = None
     say_farewell: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint
     reload: Callable[[PeerSettings], None] = lambda _: None

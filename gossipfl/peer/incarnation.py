@@ -46,7 +46,6 @@ from gossipfl.peer.page.opening import Page, open_page
 from gossipfl.peer.permission import Permissions
 from gossipfl.peer.policy.watching import PolicyWatch
 from gossipfl.peer.relaying import relaying
-from gossipfl.peer.renewal import renew_for_ever
 from gossipfl.peer.rounds.driver import roster_book, take_part_in_rounds
 from gossipfl.peer.start_record import start_record
 from gossipfl.peer.status import PeerStatus
@@ -298,9 +297,8 @@ class Incarnation:
         start(self._examiner.run, name="examinations")
         start(self._policy.run, name="policy")
         start(housekeeping.report_for_ever, self.status, name="telemetry")
-        if isinstance(self.learner, Learner):
-            renewal = (self.task, settings, self.data, self.learner, housekeeping.renew)
-            start(renew_for_ever, *renewal, name="data")
+        if self.participation.renewal is not None:
+            start(self.participation.renewal.run, housekeeping.renew, name="data")
         if self._relay is not None:
             start(self._relay, name="relaying")
         knocks = host.members.knocks

@@ -32,6 +32,7 @@ from gossipfl.peer.gossip.plan import GossipPlan
 from gossipfl.peer.gossip.received import ReceivedModels
 from gossipfl.peer.gossip.sending import VersionsSent
 from gossipfl.peer.gossip.view import SampledView
+from gossipfl.peer.renewal import Renewal
 from gossipfl.settings import ExchangeSettings, PeerSettings
 from gossipfl.training import NodeData
 from gossipfl.wire import row_bytes
@@ -155,11 +156,13 @@ def take_part_in_gossip(
     )
     farewells = Farewells(host=parts.host, view=view)
     discovery = Discovery(bootstrap_peers(settings), view.configure)
+    renewal = Renewal(parts.task, settings, parts.data, learner)
 
     def reload(changed: PeerSettings) -> None:
         codecs.row_seconds = _row_seconds(changed.exchange)
         gossip.exchange_settings = answering.exchange_settings = changed.exchange
         discovery.found("settings", {each.peer_id: each.addresses for each in bootstrap_peers(changed)})
+        renewal.ask()
 
     return Participation(
         learner=learner,
@@ -176,6 +179,7 @@ def take_part_in_gossip(
         gate=lambda: None if guard is None else guard.described(),
         model_ages=received.ages,
         codec_to=codecs.latest,
+        renewal=renewal,
         say_farewell=farewells.say,
         reload=reload,
     )
