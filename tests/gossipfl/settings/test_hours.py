@@ -15,21 +15,21 @@ DAYS = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"]
 MONDAY = datetime(2026, 11, 23)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=30)
 @given(
     days=st.sets(st.integers(0, 6), min_size=1),
     begin=st.integers(0, 24 * 60 - 1),
     length=st.integers(1, 24 * 60 - 1),
-    minute=st.integers(0, 7 * 24 * 60 - 1),
 )
-def test_a_range_is_the_minutes_after_its_beginnings(days, begin, length, minute):
+def test_a_range_is_the_minutes_after_its_beginnings(days, begin, length):
     week = 7 * 24 * 60
     included = {(1440 * day + begin + more) % week for day in days for more in range(length)}
     end = (begin + length) % 1440 or 1440
     names = ",".join(DAYS[day] for day in sorted(days))
     text = f"{names} {begin // 60:02}:{begin % 60:02}-{end // 60:02}:{end % 60:02}"
-    moment = MONDAY + timedelta(minutes=minute)
-    assert parse_hours(text).include(moment) == (minute in included)
+    hours = parse_hours(text)
+    for minute in range(0, week, 11):
+        assert hours.include(MONDAY + timedelta(minutes=minute)) == (minute in included)
 
 
 def test_ranges_of_days_go_over_the_end_of_the_week():

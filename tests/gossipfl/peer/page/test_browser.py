@@ -87,6 +87,30 @@ def test_pause_and_resume_by_the_keyboard(page, peers):
     page.locator("#state", has_text="Learning").wait_for()
 
 
+def test_a_peer_that_waits_says_what_for(browser, tmp_path):
+    policy = {"period": 0.2, "dwell": 0.0, "hours": ["00:00-24:00"], "script": "may-train"}
+    home = tmp_path / "carol"
+    with PeerProcess(home, quick_settings(page={"enabled": True}, policy=policy), forked=True) as carol:
+        script = home / "may-train"
+        script.write_text("#!/bin/sh\ntest ! -e busy || { echo somebody is logged in; exit 1; }\n")
+        script.chmod(0o700)
+        carol.start("--plain").until_at(step=1)
+        with browser.new_context(viewport={"width": 1240, "height": 1400}) as context:
+            page = context.new_page()
+            page.goto(carol.status()["page"])
+            page.locator("#state", has_text="Learning").wait_for()
+            page.locator("#policy-text", has_text="All conditions hold").wait_for()
+            (home / "busy").touch()
+            page.locator("#state", has_text="Waiting").wait_for()
+            page.locator("#policy tr", has_text="exited with code 1: somebody is logged in").wait_for()
+            assert page.locator("#policy tr").count() == 2
+            page.locator("#events li", has_text="training waits: script").wait_for()
+            page.screenshot(path=tmp_path / "waiting.png")
+            (home / "busy").unlink()
+            page.locator("#events li", has_text="training is allowed").wait_for()
+            page.locator("#state", has_text="Learning").wait_for()
+
+
 def test_leaving_is_asked_about_and_can_be_declined(page, peers):
     until(page.get_by_role("button", name="Leave").is_enabled)
     page.get_by_role("button", name="Leave").click()
@@ -103,7 +127,7 @@ def test_a_screen_reader_finds_its_way(page):
     assert page.get_by_role("heading", level=1).count() == 1
     assert page.get_by_role("status").inner_text().strip()
     assert page.get_by_role("img", name="Network, as this peer sees it").count() == 1
-    assert page.get_by_role("table").get_by_role("columnheader").count() == 8
+    assert page.get_by_role("table").get_by_role("columnheader").count() == 9
     assert page.get_by_role("group", name="Steer this peer").get_by_role("button").count() == 2
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.textContent") == "Skip to the content"

@@ -68,14 +68,14 @@ def running(test):
     """Run a test beside its watch."""
 
     @in_trio
-    async def run(tmp_path, caplog):
-        caplog.set_level(logging.INFO)
+    async def run(*fixtures):
         async with trio.open_nursery() as nursery:
-            await test(tmp_path, caplog, nursery)
+            await test(*fixtures, nursery)
             nursery.cancel_scope.cancel()
 
-    def collected(tmp_path, caplog):
-        run(tmp_path, caplog)
+    def collected(tmp_path, caplog, monkeypatch):
+        caplog.set_level(logging.INFO)
+        run(tmp_path, caplog, monkeypatch)
 
     collected.__doc__ = test.__doc__
     return collected
@@ -83,7 +83,7 @@ def running(test):
 
 @running
 async def test_a_reading_that_changes_changes_the_permission_and_the_log_says_so_once(
-    tmp_path, caplog, nursery
+    tmp_path, caplog, monkeypatch, nursery
 ):
     watched = Watched(tmp_path, memory_pressure=0.1)
     assert watched.told == [NO_TRAINING]  # until the first check
@@ -112,7 +112,7 @@ async def test_a_reading_that_changes_changes_the_permission_and_the_log_says_so
 
 
 @running
-async def test_hours_follow_the_clock_and_then_merges_stop_too(tmp_path, caplog, nursery):
+async def test_hours_follow_the_clock_and_then_merges_stop_too(tmp_path, caplog, monkeypatch, nursery):
     watched = Watched(tmp_path, hours=["22:00-06:00"], timezone="Europe/Paris", merge="then")
     nursery.start_soon(watched.watch.run)
     await until(lambda: "policy" in watched.held())
@@ -129,7 +129,9 @@ async def test_hours_follow_the_clock_and_then_merges_stop_too(tmp_path, caplog,
 
 
 @running
-async def test_the_dwell_delays_going_on_but_not_a_change_of_the_settings(tmp_path, caplog, nursery):
+async def test_the_dwell_delays_going_on_but_not_a_change_of_the_settings(
+    tmp_path, caplog, monkeypatch, nursery
+):
     watched = Watched(tmp_path, memory_pressure=0.1, dwell=1000.0)
     watched.pressure.set(0.5)
     nursery.start_soon(watched.watch.run)
@@ -150,7 +152,7 @@ async def test_the_dwell_delays_going_on_but_not_a_change_of_the_settings(tmp_pa
 
 
 @running
-async def test_a_script_decides_and_what_cannot_be_read_is_named(tmp_path, caplog, nursery):
+async def test_a_script_decides_and_what_cannot_be_read_is_named(tmp_path, caplog, monkeypatch, nursery):
     script = tmp_path / "decide"
     script.write_text(f"#!/bin/sh\ntest -e {tmp_path}/yes || {{ echo not yet; exit 1; }}\n")
     script.chmod(0o700)
@@ -171,17 +173,22 @@ async def test_a_script_decides_and_what_cannot_be_read_is_named(tmp_path, caplo
 
 
 @running
-async def test_a_sensor_that_hangs_is_unreadable_and_holds_up_nothing(tmp_path, caplog, nursery):
-    goes_on, threads = threading.Event(), []
+async def test_a_sensor_that_hangs_is_unreadable_and_holds_up_nothing(tmp_path, caplog, monkeypatch, nursery):
+    goes_on, started, run = threading.Event(), [], watching.run_abandonable
+
+    async def counted(work):
+        started.append(work)
+        await run(work)
+
+    monkeypatch.setattr(watching, "run_abandonable", counted)
+    monkeypatch.setattr(watching, "_READ_SECONDS", 0.05)
 
     class Hanging:
         def read(self, wanted, into):
-            threads.append(threading.current_thread())
             assert goes_on.wait(60)
 
     watched = Watched(tmp_path, memory_pressure=0.1)
     watched.watch.sensors = Hanging()
-    before, watching._READ_SECONDS = watching._READ_SECONDS, 0.05
     try:
         nursery.start_soon(watched.watch.run)
         await until(lambda: "readings" in watched.held())
@@ -190,9 +197,8 @@ async def test_a_sensor_that_hangs_is_unreadable_and_holds_up_nothing(tmp_path, 
         )
         watched.watch.reload(watched.settings(memory_pressure=0.1, hours=["00:00-24:00"]))
         await until(lambda: len(watched.watch.to_values()["conditions"]) == 2)
-        assert len(threads) == 1  # no second one while the first hangs
+        assert len(started) == 1  # no second one while the first hangs
     finally:
-        watching._READ_SECONDS = before
         goes_on.set()
     watched.watch.sensors = watching.Sensors(pressure=watched.pressure.path)
     await watched.until_told(EVERYTHING)
