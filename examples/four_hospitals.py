@@ -45,6 +45,7 @@ HOSPITALS = {
 SCHEMA = Path(__file__).with_name("heart.toml")
 FOLDS = 5
 TRAINING = {"batch_size": 16, "local_steps": 10}
+EARLIER = (100, 200, 400, 800)  # steps after which a hospital alone might have stopped
 
 
 def patients() -> Path:
@@ -131,15 +132,18 @@ async def gossip(
     return {name: (each.model(), each.status().step) for name, each in zip(options, peers, strict=True)}
 
 
-def alone(task: Task, *, number: int, steps: int) -> nn.Module:
-    """Train on one hospital's patients only."""
+def alone(task: Task, *, number: int, steps: int) -> list[Tensor]:
+    """Train on one hospital's patients only; gives the losses after the earlier steps, and after all."""
     data = task.dataset()
     own = NodeData.of_one_node(data.train_inputs, data.train_targets, number=number)
     trainer = Trainer.of(task, own, TrainingSettings(**TRAINING))
-    nodes, _ = trainer.train(Nodes.start(task.initial_row()[None]), np.zeros(1, dtype=np.int64), steps=steps)
-    module = task.build_module()
-    load_row(module, task.layout, nodes.rows[0])
-    return module.eval()
+    nodes, found, done = Nodes.start(task.initial_row()[None]), [], 0
+    for stop in (*EARLIER, steps):
+        nodes, _ = trainer.train(nodes, np.zeros(1, dtype=np.int64), steps=stop - done)
+        module, done = task.build_module(), stop
+        load_row(module, task.layout, nodes.rows[0])
+        found.append(losses(module.eval(), task))
+    return found
 
 
 @torch.no_grad()
@@ -168,27 +172,39 @@ def compare(directory: Path, *, steps: int, repeats: int, folds: int) -> dict[st
                 )
                 for number, (name, (module, done)) in enumerate(together.items()):
                     own = task_options(directory, name, scratch / f"{name}.json", fold=fold, seed=seed)
-                    own_task, task = find_task("table", own), find_task("table", common[name])
-                    by_itself = alone(own_task, number=number, steps=done)
-                    found[name].append(torch.stack([losses(by_itself, own_task), losses(module, task)]))
-    values = {name: measured(torch.cat(pairs, dim=1), repeats) for name, pairs in found.items()}
-    everyone = torch.cat([pair for pairs in found.values() for pair in pairs], dim=1)
-    values["all four"] = measured(everyone, repeats)
-    print("hospital      patients    alone   gossip   difference, 95 % interval")
+                    by_itself = alone(find_task("table", own), number=number, steps=done)
+                    in_gossip = losses(module, find_task("table", common[name]))
+                    found[name].append(torch.stack([*by_itself, in_gossip]))
+    values = {name: measured(each, repeats) for name, each in found.items()}
+    values["all four"] = measured([fold for each in found.values() for fold in each], repeats)
+    values["all four"]["alone_at_best"] = sum(
+        values[name]["alone_at_best"] * values[name]["patients"] for name in HOSPITALS
+    ) / sum(values[name]["patients"] for name in HOSPITALS)
+    print("hospital     patients   alone  gossip  difference       better in folds  alone at best")
     for name, each in values.items():
         interval = f"{each['difference']:+.3f} ± {each['interval']:.3f}"
-        print(f"{name:12} {each['patients']:9} {each['alone']:8.3f} {each['gossip']:8.3f}   {interval}")
+        print(
+            f"{name:12} {each['patients']:8} {each['alone']:7.3f} {each['gossip']:7.3f}  {interval}"
+            f"  {each['better']:5} of {each['folds']:<6} {each['alone_at_best']:13.3f}"
+        )
     return values
 
 
-def measured(pairs: Tensor, repeats: int) -> dict[str, float]:
-    """Means over patients, and an interval of their mean difference that counts each patient once."""
-    difference = pairs[1] - pairs[0]
-    patients = pairs.shape[1] // repeats
+def measured(folds: list[Tensor], repeats: int) -> dict[str, float]:
+    """Means over patients, and a 95 % interval of their mean difference that counts each patient once.
+
+    `alone_at_best` is the least mean of those after the earlier steps and after all, by the same test patients.
+    """
+    everyone = torch.cat(folds, dim=1)
+    difference = everyone[-1] - everyone[-2]
+    patients = everyone.shape[1] // repeats
     return {
         "patients": patients,
-        "alone": float(pairs[0].mean()),
-        "gossip": float(pairs[1].mean()),
+        "alone": float(everyone[-2].mean()),
+        "alone_at_best": float(everyone[:-1].mean(dim=1).min()),
+        "gossip": float(everyone[-1].mean()),
+        "better": sum(bool(fold[-1].mean() < fold[-2].mean()) for fold in folds),
+        "folds": len(folds),
         "difference": float(difference.mean()),
         "interval": 1.96 * float(difference.std()) / math.sqrt(patients),
     }

@@ -62,8 +62,8 @@ def gather(
     *,
     home: HomeOption,
     members: Annotated[
-        int, typer.Option("--members", min=1, help="Wait for as many members, this one included.")
-    ] = 2,
+        int | None, typer.Option("--members", min=1, help="Wait for as many members, this one included.")
+    ] = None,
     member: Annotated[
         list[str] | None,
         typer.Option(
@@ -88,6 +88,8 @@ def gather(
     if dry_run:
         summarise(None, schema=None, home=home, json_output=json_output)
         return
+    if members is None and not member:
+        raise typer.BadParameter("say for how many, or for whom with --member", param_hint="--members")
     import trio
 
     from gossipfl.nurseries import naming_the_first_error
@@ -107,7 +109,7 @@ def gather(
     own.require_told()
     for line in ("This leaves this peer:", *summary_lines(own.summary(), own.schema)):
         report(line)
-    is_complete = is_complete_with(len(roster) or members, roster)
+    is_complete = is_complete_with(members or len(roster), roster)
     with naming_the_first_error():
         common = trio.run(
             _until_signalled,

@@ -16,6 +16,8 @@ __all__ = ["beyond_frames", "charter_of", "differing_from", "require_charter"]
 
 # Covered by every frame, which is refused by name if they differ.
 _IN_FRAMES: Final = ("task", "layout", "rounds.")
+# They differ with many other settings, which say more.
+_DIGESTS: Final = frozenset({"task", "layout"})
 # Each peer's own choice.
 _OWN: Final = frozenset({"batch_size", "seed", "flow"})
 
@@ -85,7 +87,7 @@ def differing_from(authority: Authority, own: Mapping[str, str]) -> dict[str, tu
     agreed = dict(authority.charter.fields)
     return {
         name: (agreed.get(name, "not set"), own.get(name, "not set"))
-        for name in sorted({*agreed, *own})
+        for name in sorted({*agreed, *own}, key=lambda name: (name in _DIGESTS, name))
         if agreed.get(name) != own.get(name)
     }
 

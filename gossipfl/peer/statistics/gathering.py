@@ -99,7 +99,8 @@ class Gathering:
                     peer_id = self._random.choice(sorted(others))
                     nursery.start_soon(self._exchange, peer_id, others[peer_id])
                 await trio.sleep(_TICK_SECONDS * self._random.uniform(0.5, 1.5))
-            await trio.sleep(_FAREWELL_SECONDS)  # an answer may still be on its way
+            if self._told:
+                await trio.sleep(_FAREWELL_SECONDS)  # an answer may still be on its way
             nursery.cancel_scope.cancel()
 
     def _tell(self, sequence: int) -> None:

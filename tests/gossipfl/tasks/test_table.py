@@ -1,11 +1,17 @@
 """The task of a table: encoded alike at all members, and refused where the statistics are others'."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from typer.testing import CliRunner
 
 from gossipfl.cli.main import _app as app
-from gossipfl.errors import InvalidTask, StatisticsMissing
+from gossipfl.errors import IncompatibleCharter, InvalidTask, StatisticsMissing
+from gossipfl.membership.charter import fingerprints, require_alike
+from gossipfl.peer.gossip.plan import in_full
+from gossipfl.peer.membership.charter import beyond_frames, charter_of
+from gossipfl.settings import PeerSettings
 from gossipfl.statistics import CommonStatistics, merged
 from gossipfl.tasks import find_task
 from gossipfl.tasks.table_rows import encoded
@@ -74,6 +80,15 @@ def test_peers_with_other_statistics_have_other_tasks(options, tmp_path):
     assert task.statistics == common_of(**TABLES).digest
     (tmp_path / "stats.json").write_bytes(common_of(north=TABLES["north"], other=TABLES["south"]).to_bytes())
     assert find_task("table", options).fingerprint != task.fingerprint
+
+
+def test_other_statistics_are_refused_by_name_at_every_door(options):
+    task, settings = find_task("table", options), in_full(PeerSettings())
+    charter = beyond_frames(charter_of(settings, task, layout=bytes(32)))
+    assert charter["statistics"] == f'"{task.statistics}"'
+    other = charter_of(settings, replace(task, statistics="0" * 64), layout=bytes(32))
+    with pytest.raises(IncompatibleCharter, match="different settings: statistics"):
+        require_alike(beyond_frames(other), fingerprints(charter, binding=b"b"), binding=b"b")
 
 
 def test_only_the_bias_stays_at_home(options):
