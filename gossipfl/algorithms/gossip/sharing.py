@@ -17,6 +17,8 @@ from gossipfl.algorithms.declaration import Parameter
 
 __all__ = ["WHOLE", "Sharing"]
 
+_BLOCK = 2**21  # numbers whose places are looked at together: each takes some tens of bytes meanwhile
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sharing:
@@ -101,9 +103,16 @@ class Sharing:
         Tensor
             Bool ``[B, size]``.
         """
-        place = torch.arange(size, device=part.device)
         if self.kind == "whole":
-            return torch.ones_like(place, dtype=torch.bool).expand(len(part), size)
+            return torch.ones(size, dtype=torch.bool, device=part.device).expand(len(part), size)
+        if size <= _BLOCK:
+            return self._marked(part, 0, size)
+        return torch.cat(
+            [self._marked(part, start, min(start + _BLOCK, size)) for start in range(0, size, _BLOCK)], dim=1
+        )
+
+    def _marked(self, part: Tensor, start: int, end: int) -> Tensor:
+        place = torch.arange(start, end, device=part.device)
         if self.kind == "partitioned":
             return place % self.parts == part[:, None]
         return _scrambled(_scrambled(place) ^ part[:, None]) % self.parts == 0

@@ -120,6 +120,14 @@ def test_a_part_is_what_was_chosen(kind, parts, size, data):
     assert others.eq(-1).all()
 
 
+@pytest.mark.parametrize("kind", ["partitioned", "subsampled"])
+def test_a_large_row_is_marked_block_by_block(kind, monkeypatch):
+    part, sharing = torch.tensor([3, 1, 4]), Sharing(kind=kind, parts=5)
+    whole = sharing.chosen(part, 1000)
+    monkeypatch.setattr("gossipfl.algorithms.gossip.sharing._BLOCK", 64)
+    assert sharing.chosen(part, 1000).equal(whole)
+
+
 def test_nodes_get_as_many_ages_as_their_algorithm_has_parts():
     nodes = nodes_with(torch.zeros(2, 3), torch.tensor([[1, 5], [2, 0]]))
     assert nodes.with_parts(2) is nodes
