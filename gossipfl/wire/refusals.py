@@ -4,15 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import ClassVar, Final, Self
 
-from gossipfl.errors import GossipflError, PeerBusy, RefusedByNeighbour
+from gossipfl.errors import (
+    ExchangeFailed,
+    GossipflError,
+    ImplausibleAge,
+    MalformedFrame,
+    MessageRefused,
+    PeerBusy,
+    RefusedByNeighbour,
+    TruncatedFrame,
+)
 from gossipfl.wire.headers import Header, RefusalCode, RefusalText
 from gossipfl.wire.limits import Limits
 from gossipfl.wire.preamble import Kind
 from gossipfl.wire.replay_guard import REMEDY as REPLAYED
 
-__all__ = ["REMEDIES", "Refusal"]
+__all__ = ["CODES", "REMEDIES", "Refusal"]
 
 #: Remedies for the refused peer, by code. Other codes are passed on unchanged.
 REMEDIES: Mapping[str, str] = {
@@ -29,6 +38,16 @@ REMEDIES: Mapping[str, str] = {
     "unknown_codec": "Choose a codec that the neighbour reads.",
     "unsupported_version": "Upgrade the peer whose version is lower.",
 }
+_WITHOUT_REMEDY: Final = (
+    ExchangeFailed,
+    ImplausibleAge,
+    MalformedFrame,
+    MessageRefused,
+    PeerBusy,
+    TruncatedFrame,
+)
+#: All that the protocol knows. A neighbour may invent others, so none of those names a count.
+CODES: Final = frozenset({*REMEDIES, *(each.counter() for each in _WITHOUT_REMEDY)})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,6 +35,7 @@ from gossipfl.peer.gossip.received import ReceivedModels, incoming, require_plau
 from gossipfl.peer.gossip.view import SampledView
 from gossipfl.settings import ExchangeSettings
 from gossipfl.wire import Acknowledgement, Frame, ModelMessage
+from gossipfl.wire.refusals import CODES
 
 __all__ = ["Gossip"]
 
@@ -256,7 +257,9 @@ class Gossip:
                 is_deferred = True
                 self._deferrals.note(peer_id, error.retry_after, now=trio.current_time())
         except (ExchangeFailed, MessageRefused) as error:
-            outcome = error.code if isinstance(error, RefusedByNeighbour) else error.counter()
+            outcome = error.counter()
+            if isinstance(error, RefusedByNeighbour) and error.code in CODES:
+                outcome = error.code
             if outcome != ReplayedMessage.counter():  # which is not the neighbour's fault
                 self.view.failed(peer_id, now=trio.current_time())
             if isinstance(error, MessageRefused | RefusedByNeighbour):

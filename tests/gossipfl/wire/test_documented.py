@@ -32,7 +32,7 @@ from gossipfl.wire import (
     encode,
     encode_model,
 )
-from gossipfl.wire.refusals import REMEDIES
+from gossipfl.wire.refusals import CODES, REMEDIES
 from tests.gossipfl.wire.frames import LAYOUT, TASK, decoded, expectation, flat
 from tests.gossipfl.wire.test_hostile import HOSTILE
 from tests.gossipfl.wire.test_round_messages import HOSTILE as HOSTILE_ROUNDS
@@ -94,7 +94,7 @@ def test_every_error_a_peer_can_tell_of_is_listed():
     met = {error for _, error in known} | {ReplayedMessage, ImplausibleAge, RateLimited, PeerBusy}
     met |= {MessageRefused, ExchangeFailed}
     assert listed == {error.counter() for error in met}
-    assert set(REMEDIES) <= listed
+    assert set(REMEDIES) <= listed == CODES
 
 
 def test_every_codec_and_dtype_is_listed():
