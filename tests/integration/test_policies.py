@@ -10,8 +10,10 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from gossipfl.peer import Peer
+from gossipfl.peer.policy.processor import Processor
 from gossipfl.settings import dump_settings, load_settings
 from sims.replay import replay
+from tests.gossipfl.cli.test_main import cli
 from tests.gossipfl.network.helpers import in_trio, until
 from tests.gossipfl.peer.page.http_client import Client
 from tests.gossipfl.peer.policy.buses import fake_services, private_bus
@@ -19,6 +21,8 @@ from tests.gossipfl.peer.rounds.networks_of_rounds import peers_in_rounds
 
 from .peers import PeerProcess, network_of, quick_settings, record_lines, records_of, running
 from .test_replay import assert_replayed
+
+__all__ = ["cli"]
 
 QUICK = {"period": 0.05, "dwell": 0.0}
 
@@ -170,7 +174,7 @@ def page_of(peer):
     yield Client(int(status["page"].rpartition(":")[2].strip("/")), peer.home.page_token.read_text().strip())
 
 
-def test_a_decision_is_in_the_log_the_status_the_metrics_and_the_page(tmp_path, monkeypatch):
+def test_a_decision_is_in_the_log_the_status_the_metrics_and_the_page(cli, tmp_path, monkeypatch):
     """With a fake battery on a real D-Bus, and settings reloaded by SIGHUP."""
     power = {"OnBattery": False, "Percentage": 80.0, "IsPresent": True}
     policy = {**QUICK, "battery": 0.4, "charging": True}
@@ -208,6 +212,8 @@ def test_a_decision_is_in_the_log_the_status_the_metrics_and_the_page(tmp_path, 
         assert metrics["gossipfl_policy_condition_holds", "battery"] == 0
         assert metrics["gossipfl_policy_reading", "battery"] == 0.37
         assert metrics["gossipfl_condition", "policy"] == 1
+        code, out, _ = cli("peer", "status", "--home", home.directory)
+        assert (code, "✗ the battery is at 37%" in out) == (0, True)
         assert [log_of(home).count(each) for each in (first, text)] == [1, 1]
         events = client.get("/api/view?after=0&since=0").json["events"]
         [decided] = [each for each in events if each["kind"] == "permission"][2:]
@@ -234,6 +240,9 @@ def _burn():
 @pytest.mark.slow
 def test_a_peer_makes_way_for_a_real_load_and_not_for_its_own(tmp_path):
     """A busy process for each core, started and ended; the peer trains as fast as it can all the time."""
+    processor = Processor()
+    if processor.read().value > 0.3:
+        pytest.skip("other processes use too much of this machine's CPU")
     policy = {"period": 1.0, "dwell": 2.0, "other_cpu": 0.5}
     exchange = {"period": 0.01, "patience": 0.001}
     context = multiprocessing.get_context("spawn")

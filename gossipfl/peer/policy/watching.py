@@ -171,13 +171,13 @@ class PolicyWatch:
             if not trained:
                 logger.info("training goes on: all conditions of the policy hold")
             return
-        reason = "; ".join(each.text for each in after.failing)
-        reason = reason or f"until all conditions have held for {settings.dwell:g} s"
-        merging = "" if settings.merge == "always" else ", and so does merging"
-        self.conditions.note("policy", f"training waits{merging}: {reason}")
+        reasons = "; ".join(each.text for each in after.failing)
+        what = "training waits" if settings.merge == "always" else "training and merging wait"
+        why = f": {reasons}" if reasons else f" until all conditions have held for {settings.dwell:g} s"
+        self.conditions.note("policy", f"{what}{why}")
         news = {each.name for each in after.failing} - self._told
         if news or trained:  # a value that comes and goes while training waits is no news
-            logger.info("training waits%s: %s", merging, reason)
+            logger.info("%s%s", what, why)
         self._told |= news
 
     def _lift(self) -> None:

@@ -117,9 +117,7 @@ async def test_hours_follow_the_clock_and_then_merges_stop_too(tmp_path, caplog,
     nursery.start_soon(watched.watch.run)
     await until(lambda: "policy" in watched.held())
     assert watched.permissions.current == NOTHING
-    assert watched.held()["policy"] == (
-        "training waits, and so does merging: it is Thu 13:00 (allowed: 22:00-06:00)"
-    )
+    assert watched.held()["policy"] == ("training and merging wait: it is Thu 13:00 (allowed: 22:00-06:00)")
     watched.now += timedelta(hours=9)
     await watched.until_told(EVERYTHING)
     watched.now += timedelta(hours=8)
