@@ -25,7 +25,7 @@ _LOOK_SECONDS: Final = 0.25
 
 def add_views(app: typer.Typer) -> None:
     """Add the commands to those of ``gossipfl peer``."""
-    for command in (status, peers, log, page):
+    for command in (status, peers, policy, log, page):
         app.command()(command)
 
 
@@ -77,6 +77,35 @@ def peers(*, home: HomeOption, json_output: JsonOption = False) -> None:
     unbounded = console.options.update(max_width=10_000)
     console.width = max(console.width, Measurement.get(console, unbounded, table).maximum)
     console.print(table, soft_wrap=True)
+
+
+def policy(*, home: HomeOption, json_output: JsonOption = False) -> None:
+    """Check the policy of a home once, whether its peer runs or not, and show what each condition reads.
+
+    The exit code is 0 if training is allowed, and 1 if not.
+    """
+    import trio
+
+    from gossipfl.peer.conditions import Conditions
+    from gossipfl.peer.permission import Permissions
+    from gossipfl.peer.policy.watching import PolicyWatch
+    from gossipfl.peer.store.home import Home
+    from gossipfl.settings import load_settings
+
+    place = Home(home)
+    place.require()
+    settings = load_settings(place.settings).policy
+    nobody = Permissions(lambda _: None, lambda _: None)
+    decision = trio.run(PolicyWatch(settings, place.directory, nobody, Conditions()).check)
+    lines = [f"{'✓' if each.holds else '✗'} {each.name}: {each.text}" for each in decision.findings]
+    found = {
+        "trains": decision.trains,
+        "merge": settings.merge,
+        "conditions": [each.to_values() for each in decision.findings],
+    }
+    said = "Training is allowed." if decision.trains else "Training waits."
+    tell(found, [*(lines or ["[policy] sets no condition."]), said], as_json=json_output)
+    raise typer.Exit(0 if decision.trains else 1)
 
 
 def log(

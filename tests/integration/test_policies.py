@@ -78,6 +78,7 @@ async def test_a_peer_that_waits_is_replayed_bit_for_bit(tmp_path, merge, change
                 if merge == "always":
                     await until(lambda event=event: peer.status().event >= event + 5)
                 else:
+                    await until(lambda: "peer_busy" in outcomes_with(hub, peer))
                     known = len(records_of(hub.home, "exchange"))
                     await until(lambda known=known: len(records_of(hub.home, "exchange")) > known + 5)
                     assert peer.status().event <= event + 1  # what was in progress
@@ -95,6 +96,12 @@ async def test_a_peer_that_waits_is_replayed_bit_for_bit(tmp_path, merge, change
     if "algorithm" not in changes.get("gossip", {}):
         assert replay(homes, batched=True).equal
         assert_replayed([(each, Peer(home).home) for each, home in _settings_of(homes)], least=20)
+
+
+def outcomes_with(peer, other):
+    """Outcomes of the exchanges that a peer started with another one."""
+    neighbour = other.status().peer_id
+    return [each["outcome"] for each in records_of(peer.home, "exchange") if each["neighbour"] == neighbour]
 
 
 def _settings_of(homes):

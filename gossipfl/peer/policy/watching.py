@@ -104,19 +104,22 @@ class PolicyWatch:
         while True:
             self._changed = changed = trio.Event()
             settings = self.settings
-            names = conditions_of(settings)
-            if not names:
+            if not conditions_of(settings):
                 self._lift()
                 await changed.wait()
                 continue
-            readings = await self._read(settings, names)
+            readings = await self._read(settings)
             if not changed.is_set():
-                self._decide(settings, readings)
+                self._tell(self._decided(settings, readings), settings)
                 with trio.move_on_after(settings.period):
                     await changed.wait()
 
-    async def _read(self, settings: PolicySettings, names: Collection[str]) -> dict[str, Reading]:
-        readings: dict[str, Reading] = {}
+    async def check(self) -> Decision:
+        """Check once, and tell nobody."""
+        return self._decided(self.settings, await self._read(self.settings))
+
+    async def _read(self, settings: PolicySettings) -> dict[str, Reading]:
+        names, readings = conditions_of(settings), dict[str, Reading]()
 
         async def read_sensors() -> None:
             wanted = [name for name in names if name not in ("script", "hours")]
@@ -147,18 +150,20 @@ class PolicyWatch:
         silent = Reading(value=None, text=f"nothing answered within {_READ_SECONDS:g} s")
         return {name: read.get(name, silent) for name in wanted}
 
-    def _decide(self, settings: PolicySettings, readings: dict[str, Reading]) -> None:
+    def _decided(self, settings: PolicySettings, readings: dict[str, Reading]) -> Decision:
         before = None if self._is_new else self._decision
         zone = None if settings.timezone is None else parse_zone(settings.timezone)
         moment = datetime.fromtimestamp(self.clock(), tz=zone).astimezone(zone)
         findings = judged(settings, readings, moment, trains=before is None or before.trains)
-        after = decided(before, findings, now=trio.current_time(), dwell=settings.dwell)
-        self._tell(after, settings)
-        self._decision, self._is_new = after, False
-        self.permissions.obey(self._permission(trains=after.trains), _names(after))
+        return decided(before, findings, now=trio.current_time(), dwell=settings.dwell)
 
     def _tell(self, after: Decision, settings: PolicySettings) -> None:
         trained = self._decision is None or self._decision.trains
+        self._note(after, settings, trained=trained)
+        self._decision, self._is_new = after, False
+        self.permissions.obey(self._permission(trains=after.trains), _names(after))
+
+    def _note(self, after: Decision, settings: PolicySettings, *, trained: bool) -> None:
         if after.trains != trained:
             self._since = self.clock()
         if after.unread:

@@ -126,3 +126,27 @@ def test_a_silence_has_its_reason(tmp_path, monkeypatch, disk, flags, said):
         found = liveness_of(home, {"updated": time.time() - 60, "process": os.getpid()})
     assert found.state == "silent"
     assert said in found.reason
+
+
+def test_a_policy_can_be_tried_without_running_the_peer(cli, tmp_path):
+    home = tmp_path / "alice"
+    settings = quick_settings(policy={"hours": ["00:00-24:00"], "script": "may-train", "merge": "then"})
+    Home(home).create(settings)
+    code, _, err = cli("peer", "policy", "--home", home)
+    assert (code, "may-train cannot be read: No such file" in err) == (2, True)
+    script = home / "may-train"
+    script.write_text("#!/bin/sh\ntest ! -e busy || { echo somebody is here; exit 4; }\n")
+    script.chmod(0o700)
+    code, out, _ = cli("peer", "policy", "--home", home)
+    assert (code, out.splitlines()[-1]) == (0, "Training is allowed.")
+    (home / "busy").touch()
+    code, out, _ = cli("peer", "policy", "--home", home)
+    assert (code, out.splitlines()[-1]) == (1, "Training waits.")
+    assert "✗ script: may-train exited with code 4: somebody is here" in out
+    code, out, _ = cli("peer", "policy", "--home", home, "--json")
+    found = json.loads(out)
+    assert (code, found["trains"], found["merge"]) == (1, False, "then")
+    assert {each["name"]: each["holds"] for each in found["conditions"]} == {"script": False, "hours": True}
+    Home(tmp_path / "bob").create(quick_settings())
+    code, out, _ = cli("peer", "policy", "--home", tmp_path / "bob")
+    assert (code, out) == (0, "[policy] sets no condition.\nTraining is allowed.\n")
