@@ -108,7 +108,7 @@ def network(tmp_path):
 @pytest.mark.parametrize(
     ("size", "period", "seconds"),
     [
-        (10_000, 0.2, 60.0),
+        (10_000, 0.1, 60.0),
         (100_000, 0.5, 120.0),
         (1_000_000, 1.0, 240.0),
         pytest.param(10_000_000, 1.0, 1800.0, marks=pytest.mark.timeout(3600)),
