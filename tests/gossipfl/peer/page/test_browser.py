@@ -73,6 +73,7 @@ def test_the_page_shows_the_peer_and_what_moves(page, peers):
     assert "token" not in page.url
     row = page.locator("#peers tr", has_text=peers[1].status()["peer_id"][-6:])
     until(lambda: int(row.locator("td").nth(2).inner_text().replace(",", "")) > 0)
+    until(lambda: row.locator("td").nth(6).inner_text() == "float32")
     page.locator("dt", has_text="Peers in the network").wait_for()  # an estimate
 
 
