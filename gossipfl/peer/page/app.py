@@ -102,7 +102,7 @@ def application(subject: Subject) -> Starlette:
     return with_named_errors(
         [
             *routes_of_files("peer.html"),
-            *_routes_of_metrics(subject),
+            *_routes_of_metrics(subject, subject.health),
             *(Route(path, endpoint) for path, endpoint in reading.items()),
             Route("/predict", predict, methods=["POST"]),
             Route("/api/{wish}", steer, methods=["POST"]),
@@ -111,13 +111,19 @@ def application(subject: Subject) -> Starlette:
 
 
 def metrics_application(subject: Subject) -> Starlette:
-    """Return the application that other machines may read: metrics and health alone."""
-    return with_named_errors(_routes_of_metrics(subject))
+    """Return the application that other machines may read: metrics and health alone, which name nobody else."""
+
+    def health() -> dict[str, Any]:
+        told = subject.health()
+        problems = [each["name"] for each in told["problems"]]
+        return {**told, "waiting": told["waiting"] is not None, "problems": problems}
+
+    return with_named_errors(_routes_of_metrics(subject, health))
 
 
-def _routes_of_metrics(subject: Subject) -> list[Route]:
+def _routes_of_metrics(subject: Subject, told: Callable[[], dict[str, Any]]) -> list[Route]:
     async def healthz(_: Request) -> Response:
-        health = subject.health()
+        health = told()
         return JSONResponse(health, status_code=200 if health["healthy"] else _BAD)
 
     async def metrics(_: Request) -> Response:

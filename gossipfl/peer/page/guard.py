@@ -26,6 +26,7 @@ from gossipfl.errors import (
     TokenMissing,
     TooManyRequests,
 )
+from gossipfl.peer.page.shares import Shares, party_of
 
 __all__ = ["Guard", "refusal"]
 
@@ -57,10 +58,21 @@ class Guard:
     token : str
     count : callable
         Called with the status code of each answer.
+    shares : Shares, optional
+        In which requests of other machines are counted.
     """
 
-    def __init__(self, app: ASGIApp, *, port: int | None, token: str, count: Callable[[int], None]) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        port: int | None,
+        token: str,
+        count: Callable[[int], None],
+        shares: Shares | None = None,
+    ) -> None:
         self._app = app
+        self._shares = shares
         here = () if port is None else (f"{host}:{port}" for host in ("127.0.0.1", "localhost"))
         self._hosts = frozenset(here)
         self._token = token.encode()
@@ -72,6 +84,8 @@ class Guard:
         if scope["type"] != "http":
             return
         begun = False
+        if self._shares is not None:
+            await self._shares.take(party_of(scope["client"][0]) if scope.get("client") else "")
 
         async def guarded_send(message: Message) -> None:
             nonlocal begun

@@ -74,6 +74,7 @@ async def open_page(peer: Incarnation) -> Page:
     from gossipfl.peer.page.metrics import Metrics
     from gossipfl.peer.page.predicting import Predictor
     from gossipfl.peer.page.serving import listen, serve
+    from gossipfl.peer.page.shares import Shares
 
     token = await trio.to_thread.run_sync(load_or_create_token, peer.home.page_token)
     listener, port = await listen(peer.settings.page.port)
@@ -108,14 +109,15 @@ async def open_page(peer: Incarnation) -> Page:
         metrics.requests.labels(str(code)).inc()
 
     guarded = Guard(application(subject), port=port, token=token, count=count)
-    readable = Guard(metrics_application(subject), port=None, token=token, count=count)
+    shares = Shares()
+    readable = Guard(metrics_application(subject), port=None, token=token, count=count, shares=shares)
 
     async def run() -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(peer.activity.sample_for_ever, peer.status)
             nursery.start_soon(serve, guarded, listener)
             if for_others is not None:
-                nursery.start_soon(serve, readable, for_others)
+                nursery.start_soon(partial(serve, readable, for_others, shares=shares))
 
     address = f"http://127.0.0.1:{port}/"
     logger.info("the page is at %s (gossipfl peer page --home %s)", address, peer.home.directory)

@@ -79,6 +79,10 @@ class Predictor:
                 remedy="Use Peer(home).model() in Python.",
             )
         expected = f"a list of samples, each of shape {tuple(example.shape[1:])}, of {_name(example.dtype)}"
+        if not _holds_numbers_alone(inputs):  # each text would take as much memory as the longest
+            raise InvalidRequest(
+                "the inputs are no batch", expected=expected, got="other things than numbers"
+            )
         try:
             values = np.asarray(inputs)
         except ValueError as error:
@@ -110,6 +114,18 @@ class Predictor:
             answer["largest"] = outputs.argmax(dim=1).tolist()
         self._is_quick = (time.perf_counter() - began) / len(batch) < _QUICK_SECONDS / 4 and len(batch) <= 4
         return answer
+
+
+def _holds_numbers_alone(inputs: object) -> bool:
+    pending: list[Any] = [[inputs]]
+    while pending:
+        within = pending.pop()
+        kinds = set(map(type, within))
+        if not kinds <= {list, int, float, bool}:
+            return False
+        if list in kinds:
+            pending += [each for each in within if type(each) is list]
+    return True
 
 
 def _listed(outputs: Tensor) -> Any:  # noqa: ANN401 - nested lists of numbers

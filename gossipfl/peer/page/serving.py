@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
@@ -15,6 +16,7 @@ from hypercorn.trio.worker_context import WorkerContext
 from starlette.types import ASGIApp
 
 from gossipfl.errors import SettingError
+from gossipfl.peer.page.shares import Shares, party_of
 
 __all__ = ["listen", "serve"]
 
@@ -55,19 +57,25 @@ async def listen(
     return listener, listener.socket.getsockname()[1]
 
 
-async def serve(app: ASGIApp, listener: trio.SocketListener) -> None:
+async def serve(app: ASGIApp, listener: trio.SocketListener, *, shares: Shares | None = None) -> None:
     """Answer requests until cancelled.
 
-    Connections beyond a limit are closed at once. A connection lives for ten minutes at most, and fifteen seconds
-    without a byte.
+    Of connections beyond a limit, the oldest of whoever has most is closed. A connection lives for ten
+    minutes at most, and fifteen seconds without a byte.
+
+    Parameters
+    ----------
+    shares : Shares, optional
+        In which connections from other machines are counted.
     """
-    connections = _Connections(app)
+    connections = _Connections(app, shares)
     await trio.serve_listeners(connections.handle, [listener])
 
 
 class _Connections:
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, shares: Shares | None) -> None:
         self._app = ASGIWrapper(app)  # type: ignore[arg-type]
+        self._shares = shares
         self._context = WorkerContext(None)
         self._config = config = Config()
         config.errorlog = logger
@@ -75,24 +83,63 @@ class _Connections:
         config.h11_max_incomplete_size = _HEADER_BYTES
         config.keep_alive_timeout = config.read_timeout = _IDLE_SECONDS  # type: ignore[assignment]
         config.include_server_header = False
-        self._open = 0
+        self._open: list[tuple[str, trio.CancelScope]] = []
 
     async def handle(self, stream: trio.SocketStream) -> None:
-        if self._open >= _MOST_CONNECTIONS:
+        party = _party_behind(stream)
+        if party is None or not self._make_room(party):
             await trio.aclose_forcefully(stream)
             return
-        self._open += 1
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(_end, stream)
-                watched = _Watched(stream, on_end=nursery.cancel_scope.cancel)
-                with suppress(trio.ClosedResourceError, trio.BrokenResourceError):
-                    await TCPServer(self._app, self._config, self._context, {}, watched)  # type: ignore[arg-type]
-                nursery.cancel_scope.cancel()
+                place = (party, nursery.cancel_scope)
+                self._open.append(place)
+                try:
+                    nursery.start_soon(_end, stream)
+                    if self._shares is not None:
+                        await self._shares.take(party)
+                    watched = _Watched(stream, on_end=nursery.cancel_scope.cancel)
+                    with suppress(trio.ClosedResourceError, trio.BrokenResourceError):
+                        await _Server(self._app, self._config, self._context, {}, watched)  # type: ignore[arg-type]
+                    nursery.cancel_scope.cancel()
+                finally:
+                    if place in self._open:
+                        self._open.remove(place)
         except* Exception:  # a bug in the server of one request must not end the peer
             logger.exception("a connection to the page failed")
-        finally:
-            self._open -= 1
+
+    def _make_room(self, party: str) -> bool:
+        """Return whether one more connection may be open; if there are too many, the largest crowd loses one."""
+        if len(self._open) < _MOST_CONNECTIONS:
+            return True
+        crowds = Counter(each for each, _ in self._open)
+        crowd, count = crowds.most_common(1)[0]
+        if count <= crowds[party] + 1:
+            return False
+        oldest = next(each for each in self._open if each[0] == crowd)
+        self._open.remove(oldest)
+        oldest[1].cancel()
+        return True
+
+
+def _party_behind(stream: trio.SocketStream) -> str | None:
+    """Return who is at the other side of a connection; None if it has ended."""
+    try:
+        return party_of(stream.socket.getpeername()[0])
+    except OSError:
+        return None
+
+
+class _Server(TCPServer):
+    """A server of HTTP/1.1 alone: over HTTP/2 one connection would have a hundred requests at once."""
+
+    async def _read_data(self) -> None:
+        self.protocol.protocol._check_protocol = _keep_protocol  # type: ignore[method-assign, union-attr]
+        await super()._read_data()
+
+
+async def _keep_protocol(_: object) -> None:
+    """Answer a request for another protocol in this one."""
 
 
 class _Watched:

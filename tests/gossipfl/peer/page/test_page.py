@@ -1,11 +1,13 @@
 """A running peer over HTTP: what it tells, whom it obeys, and what it refuses."""
 
+import contextlib
 import http.client
 import json
 import re
 import socket
 import stat
 import time
+from pathlib import Path
 
 import pytest
 import trio
@@ -242,6 +244,36 @@ def test_connections_beyond_the_limit_are_closed_and_leave_room_when_they_end(cl
     until(answered)
 
 
+def resident(process):
+    """Largest memory that a process has held, in MB."""
+    lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    [line] = [each for each in lines if each.startswith("VmHWM")]
+    return int(line.split()[1]) / 1024
+
+
+def test_a_long_text_among_many_short_ones_takes_no_memory(client, peer):
+    before = resident(peer.status()["process"])
+    body = json.dumps({"inputs": ["x" * 4000] + ["y"] * 40_000}).encode()
+    answer = client.post("/predict", body, headers={"Content-Type": "application/json"})
+    assert answer.error == "invalid_request"
+    assert resident(peer.status()["process"]) - before < 100
+
+
+@pytest.mark.parametrize(
+    "opening",
+    [
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]),
+        b"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nConnection: Upgrade, HTTP2-Settings\r\n"
+        b"Upgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n",
+    ],
+    ids=["known before", "upgraded"],
+)
+def test_one_connection_makes_one_request_at_a_time(client, opening):
+    with socket.create_connection(("127.0.0.1", client.port), timeout=10) as connection:
+        connection.sendall(opening % client.port if b"%d" in opening else opening)
+        assert connection.recv(12).startswith((b"HTTP/1.1 200", b"HTTP/1.1 4"))
+
+
 def test_the_command_prints_the_address_with_the_token(cli, peer, client):
     code, out, _ = cli("peer", "page", "--home", peer.home.directory)
     assert (code, out.strip()) == (0, f"http://127.0.0.1:{client.port}/#token={client.token}")
@@ -317,6 +349,55 @@ def ask(port, method, path, **headers):
         return connection.getresponse().status
     finally:
         connection.close()
+
+
+@pytest.fixture(scope="module")
+def public(tmp_path_factory):
+    """A peer that is read from elsewhere, and where."""
+    with socket.create_server(("127.0.0.2", 0)) as free:
+        port = free.getsockname()[1]
+    settings = quick_settings(
+        bootstrap=["/ip4/127.0.0.1/tcp/1/p2p/12D3KooWSN1idCgWeCYPzpZ7HpXcaJjV1zrwQyKjPDkjrLHVTYcB"],
+        page={"enabled": True, "metrics_at": f"127.0.0.2:{port}"},
+    )
+    with PeerProcess(tmp_path_factory.mktemp("public") / "alice", settings, forked=True) as alice:
+        alice.start("--plain").until_at(step=1)
+        yield alice, port
+
+
+def test_other_machines_learn_which_problems_there_are_and_not_with_whom(public):
+    alice, port = public
+    until(lambda: any(each["name"] == "alone" for each in alice.status()["conditions"]))
+    connection = http.client.HTTPConnection("127.0.0.2", port, timeout=10)
+    connection.request("GET", "/healthz")
+    told = json.loads(connection.getresponse().read())
+    assert told == {"healthy": False, "paused": False, "waiting": False, "problems": ["alone"]}
+
+
+def test_one_address_cannot_keep_the_others_from_the_metrics(public):
+    _, port = public
+    crowd = [socket.create_connection(("127.0.0.2", port)) for _ in range(32)]
+    try:
+        for each in crowd:
+            each.sendall(b"G")
+        other = http.client.HTTPConnection("127.0.0.2", port, timeout=10, source_address=("127.0.0.3", 0))
+        other.request("GET", "/metrics")
+        assert other.getresponse().status == 200
+    finally:
+        for each in crowd:
+            each.close()
+
+
+def test_a_flood_of_requests_waits_and_costs_the_peer_little(public):
+    _, port = public
+    with socket.create_connection(("127.0.0.2", port), source_address=("127.0.0.4", 0)) as flood:
+        flood.settimeout(0.5)
+        flood.sendall(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n" * 1000)
+        answers, deadline = b"", time.monotonic() + 4
+        while time.monotonic() < deadline:
+            with contextlib.suppress(TimeoutError):
+                answers += flood.recv(1 << 20)
+    assert 1 < answers.count(b"HTTP/1.1 200") < 120
 
 
 def test_other_machines_read_metrics_and_health_and_nothing_else(tmp_path):
