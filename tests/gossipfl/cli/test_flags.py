@@ -64,6 +64,8 @@ OTHER_VALUES = {
     ("bootstrap", "file"): ("peers.txt", Path("peers.txt")),
     ("log", "level"): ("debug", "debug"),
     ("log", "format"): ("json", "json"),
+    ("page", "metrics_at"): ("127.0.0.2:9465", "127.0.0.2:9465"),
+    ("stats", "columns"): ("age", ["age"]),
     ("policy", "merge"): ("then", "then"),
     ("policy", "other_cpu"): ("0.25", 0.25),
     ("policy", "battery"): ("0.4", 0.4),

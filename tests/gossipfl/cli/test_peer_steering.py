@@ -156,14 +156,16 @@ def test_the_log_is_read_and_followed(cli, peer, capsys):
         '{"time": "2026-01-02T03:04:05.000+00:00", "level": "info", "source": "x", "message": "older"}\n'
     )
     peer.process.send_signal(signal.SIGHUP)
-    until(lambda: said(home, "the settings are as before"))
+    until(lambda: said(home, "the data are as before"))
     code, out, _ = cli("peer", "log", "--home", home.directory, "--lines", 0)
     assert code == 0
     lines = out.splitlines()
     assert lines[0].endswith("INFO older")
-    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d INFO the settings are as before", lines[-1])
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d INFO the data are as before: 60 samples", lines[-1])
     out = cli("peer", "log", "--home", home.directory, "--lines", 1, "--json")[1]
-    assert [json.loads(each)["message"] for each in out.splitlines()] == ["the settings are as before"]
+    assert [json.loads(each)["message"] for each in out.splitlines()] == [
+        "the data are as before: 60 samples"
+    ]
 
     from gossipfl.cli.peer_views import _new_lines
 
