@@ -8,7 +8,7 @@ from gossipfl.network import ping
 from gossipfl.network.identify import IDENTIFY_PROTOCOL, PUSH_PROTOCOL
 from gossipfl.network.pinging import PING_PROTOCOL
 from gossipfl.network.protocol import EXCHANGE_PROTOCOL
-from gossipfl.wire import Acknowledgement, encode
+from gossipfl.wire import Acknowledgement, Clearance, encode
 from tests.gossipfl.network.helpers import frame_bytes, in_trio, serving_host, until
 
 from .frames import answer_with_row, row_frame
@@ -34,10 +34,11 @@ async def test_a_client_in_go_gets_whole_large_rows(tmp_path):
 
 @in_trio
 async def test_ours_starts_exchanges_with_a_listener_in_go(tmp_path):
-    reply = tmp_path / "reply"
+    reply, clearance = tmp_path / "reply", tmp_path / "clearance"
     reply.write_bytes(frame_bytes(encode(Acknowledgement(incarnation=1, sequence=1))))
+    clearance.write_bytes(frame_bytes(encode(Clearance(retry_after=0))))
     async with in_go() as listener, serving_host(size=LARGE) as host:
-        await listener.ask("listen", reply=str(reply))
+        await listener.ask("listen", reply=str(reply), clearance=str(clearance))
         for sequence in range(1, 4):
             pushed = row_frame(LARGE, sequence=sequence)
             answer = await host.exchange(listener.peer_id, listener.addresses, pushed)

@@ -27,11 +27,23 @@ from libp2p.utils import GoString
 
 PROTOCOL = b"/gossipfl/exchange/1.0.0"
 PREAMBLE = struct.Struct("<4sHHIIQ")
+OFFERED_BYTES = 65_536
+CLEARANCE = 8
 
 
-async def read_frame(stream):
-    """Return the next frame's bytes, or none at the end."""
-    data = b""
+def header_end(data):
+    """Where the body of a frame begins."""
+    return PREAMBLE.size + PREAMBLE.unpack(data[: PREAMBLE.size])[3]
+
+
+def is_offered(data):
+    """Whether the body of a frame may be sent only once it has been cleared."""
+    return PREAMBLE.unpack(data[: PREAMBLE.size])[-1] > OFFERED_BYTES
+
+
+async def read_frame(stream, clearance=b""):
+    """Return the next frame's bytes, or none at the end; clear its body if that is offered."""
+    data, is_cleared = b"", not clearance
     wanted = PREAMBLE.size
     while len(data) < wanted:
         count, piece = await stream.read_bytes(wanted - len(data))
@@ -39,8 +51,12 @@ async def read_frame(stream):
             return b""
         data += piece[:count]
         if len(data) == PREAMBLE.size:
-            *_, header, _, body = PREAMBLE.unpack(data)
-            wanted += header + body
+            wanted = header_end(data)
+        if len(data) == wanted == header_end(data):
+            wanted += PREAMBLE.unpack(data[: PREAMBLE.size])[-1]
+            if not is_cleared and is_offered(data):
+                is_cleared = True
+                await stream.write(clearance)
     return data
 
 
@@ -49,19 +65,19 @@ class Peer:
 
     def __init__(self, host):
         self.host = host
-        self.reply = b""
+        self.reply = self.clearance = b""
 
     async def answer(self, stream):
         """Answer each frame with the one that `listen` named, until the other side ends."""
         try:
-            while await read_frame(stream):
+            while await read_frame(stream, self.clearance):
                 await stream.write(self.reply)
         except ValueError:  # the end of the stream, too
             pass
         await stream.close()
 
-    async def listen(self, reply):
-        self.reply = Path(reply).read_bytes()
+    async def listen(self, reply, clearance):
+        self.reply, self.clearance = Path(reply).read_bytes(), Path(clearance).read_bytes()
         return {}
 
     async def dial(self, address):
@@ -73,8 +89,13 @@ class Peer:
         info = addr_info_from_p2p_addr(address)
         await self.host.connect(info)
         stream = await self.host.new_stream(info.id, PROTOCOL)
-        await stream.write(Path(frame).read_bytes())
+        request = Path(frame).read_bytes()
+        body = header_end(request) if is_offered(request) else len(request)
+        await stream.write(request[:body])
         data = await read_frame(stream)
+        if body < len(request) and PREAMBLE.unpack(data[: PREAMBLE.size])[2] == CLEARANCE:
+            await stream.write(request[body:])
+            data = await read_frame(stream)
         await stream.close()  # both halves: the bindings know of no other way
         Path(reply).write_bytes(data)
         return {"bytes": len(data)}
