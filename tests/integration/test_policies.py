@@ -10,6 +10,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from gossipfl.peer import Peer
+from gossipfl.peer.control import request_pause
 from gossipfl.peer.policy.processor import Processor
 from gossipfl.settings import dump_settings, load_settings
 from sims.replay import replay
@@ -133,19 +134,26 @@ async def test_a_member_of_rounds_that_may_not_train_takes_part_all_the_same(tmp
     assert replay(homes, batched=True).equal
 
 
+@pytest.mark.parametrize("who", ["policy", "operator"])
 @in_trio
-async def test_a_member_of_rounds_that_may_not_merge_stays_away_and_comes_back(tmp_path):
+async def test_a_member_of_rounds_that_may_not_merge_stays_away_and_comes_back(tmp_path, who):
     switch = Switch(tmp_path / "scripts")
     rounds = {"stop_after": None, "deadline": 1.0, "patience": 1}
     peers = peers_in_rounds(tmp_path, 3, rounds=rounds)
     peers[1] = _with_policy(peers[1], {**QUICK, "script": str(switch.script), "merge": "then"})
     async with running(*peers):
         await until(lambda: peers[1].status().event >= 3)
-        switch.off()
+        if who == "policy":
+            switch.off()
+        else:
+            request_pause(peers[1].home.requests, paused=True)
         await until(lambda: not peers[1].status().permission.merges)
         await until(lambda: peers[0].status().event >= peers[1].status().event + 10)
         away = peers[1].status().event
-        switch.on()
+        if who == "policy":
+            switch.on()
+        else:
+            request_pause(peers[1].home.requests, paused=False)
         await until(lambda: peers[1].status().event >= away + 12)
     homes = [each.home.directory for each in peers]
     assert [each.verdict for each in replay(homes).peers] == ["identical"] * 3
