@@ -71,7 +71,7 @@ def _by_psutil() -> _Power:
         battery = psutil.sensors_battery()
     except FileNotFoundError:  # a kernel without power supplies
         return _Power(None, None)
-    except Exception as error:
+    except OSError as error:
         raise Unreachable(f"psutil: {error}") from error
     return (
         _Power(None, None) if battery is None else _Power(float(battery.percent) / 100, battery.power_plugged)

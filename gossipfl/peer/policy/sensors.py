@@ -36,17 +36,20 @@ class Sensors:
 
     def read(self, wanted: Collection[str], into: dict[str, Reading]) -> None:
         """Read conditions, and put each into a mapping as soon as it is read."""
-        readers: Mapping[str, Callable[[], Reading]] = {
-            "other_cpu": self._processor.read,
-            "unmetered": read_network,
-            "temperature": read_temperature,
-            "memory_pressure": lambda: read_pressure(self._pressure),
+        readers: Mapping[tuple[str, ...], Callable[[], Mapping[str, Reading]]] = {
+            ("other_cpu",): lambda: {"other_cpu": self._processor.read()},
+            ("unmetered",): lambda: {"unmetered": read_network()},
+            ("temperature",): lambda: {"temperature": read_temperature()},
+            ("memory_pressure",): lambda: {"memory_pressure": read_pressure(self._pressure)},
+            ("battery", "charging"): read_power,
         }
-        for name, read in readers.items():
-            if name in wanted:
-                into[name] = read()
-        if not {"battery", "charging"}.isdisjoint(wanted):
-            into.update(read_power())
+        for names, read in readers.items():
+            if not set(names).isdisjoint(wanted):
+                try:
+                    into.update(read())
+                except Exception as error:  # such as Android's, which forbids some files: the peer goes on
+                    said = f"{type(error).__name__}: {error}"
+                    into.update({name: Reading(value=None, text=said) for name in names})
 
 
 def read_network() -> Reading:
@@ -73,14 +76,11 @@ def read_temperature() -> Reading:
         return Reading(value=None, text="psutil is not installed")
     if not hasattr(psutil, "sensors_temperatures"):
         return Reading(value=None, text="psutil reads no temperatures on this system")
-    try:
-        found = [
-            (float(each.current), chip)
-            for chip, sensors in psutil.sensors_temperatures().items()
-            for each in sensors
-        ]
-    except Exception as error:  # whatever a driver's file holds
-        return Reading(value=None, text=f"psutil: {error}")
+    found = [
+        (float(each.current), chip)
+        for chip, sensors in psutil.sensors_temperatures().items()
+        for each in sensors
+    ]
     if not found:
         return Reading(value=None, text="the machine shows no sensor")
     hottest, chip = max(found)

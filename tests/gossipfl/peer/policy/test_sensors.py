@@ -168,6 +168,21 @@ def test_only_what_is_wanted_is_read(no_bus, tmp_path):
     assert set(found) == {"memory_pressure", "battery", "charging"}
 
 
+def test_a_file_that_may_not_be_read_is_a_reason_and_ends_nothing(no_bus, monkeypatch):
+    """Android forbids /proc/stat."""
+
+    def forbidden():
+        raise PermissionError(13, "Permission denied", "/proc/stat")
+
+    for name in ("cpu_times", "sensors_temperatures", "sensors_battery"):
+        monkeypatch.setattr(psutil, name, forbidden)
+    found = {}
+    Sensors().read(["other_cpu", "temperature", "charging"], found)
+    assert {each.value for each in found.values()} == {None}
+    assert found["other_cpu"].text == "PermissionError: [Errno 13] Permission denied: '/proc/stat'"
+    assert found["charging"].text.endswith("; psutil: [Errno 13] Permission denied: '/proc/stat'")
+
+
 def test_a_missing_library_is_named_with_the_extra(tmp_path, monkeypatch):
     monkeypatch.setattr(libraries, "library", lambda name: None)
     for settings in ({"other_cpu": 0.5}, {"temperature": 80}, {"charging": True}, {"battery": 0.0}):
