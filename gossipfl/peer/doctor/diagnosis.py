@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 from gossipfl.errors import GossipflError, HomeError
+from gossipfl.network import load_identity
 from gossipfl.peer.control import request_examination
 from gossipfl.peer.doctor.addresses import check_bootstrap, check_listening, check_ports_free, check_scope
 from gossipfl.peer.doctor.examiner import read_examination
@@ -19,6 +21,7 @@ from gossipfl.peer.doctor.neighbours import (
     check_reachability,
     check_translation,
 )
+from gossipfl.peer.gossip.discovery import peers_in
 from gossipfl.peer.liveness import Liveness, liveness_of
 from gossipfl.peer.page.health import HARMLESS
 from gossipfl.peer.status import read_status
@@ -79,7 +82,7 @@ def _of_stopped(home: Home, settings: PeerSettings, liveness: Liveness) -> list[
         check_memory(checkpoint, process=None),
         check_versions(None, {}),
         check_page(settings, None, running=False),
-        check_bootstrap(settings.network.bootstrap, connected=0),
+        check_bootstrap(_first_asked(home, settings), connected=0),
     ]
     if liveness.state == "stopped":
         findings.append(check_ports_free(settings.network.listen))
@@ -124,10 +127,25 @@ def _of_running(home: Home, settings: PeerSettings, status: Values) -> list[Find
         *findings,
         check_memory(row_bytes, process=status["process"]),
         check_page(settings, status["page"], running=True),
-        check_bootstrap(settings.network.bootstrap, connected=status["connected"]),
+        check_bootstrap(_first_asked(home, settings), connected=status["connected"]),
         _check_connected(status),
         *check_links(peers),
     ]
+
+
+def _first_asked(home: Home, settings: PeerSettings) -> list[str]:
+    """Return the addresses of other peers that settings and their file name."""
+    listed = list(settings.network.bootstrap)
+    if settings.bootstrap.file is not None:
+        path = home.directory / settings.bootstrap.file
+        with suppress(OSError, UnicodeDecodeError):  # the peer itself warns of that
+            found = peers_in(path.read_text(encoding="utf-8"), source=str(path))
+            listed += [address for addresses in found.values() for address in addresses]
+    try:
+        own = load_identity(home.directory).peer_id
+    except GossipflError:  # which `check_secrets` names
+        own = ""
+    return [each for each in listed if not own or not each.endswith(f"/p2p/{own}")]
 
 
 def _check_connected(status: Values) -> Finding:

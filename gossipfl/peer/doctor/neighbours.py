@@ -22,7 +22,7 @@ Values = Mapping[str, Any]
 
 def check_reachability(examination: Values) -> Finding:
     """Say whether neighbours elsewhere can dial this peer at its ports."""
-    elsewhere = [each for each in _who_tried(examination) if not _is_here(each["host"], examination)]
+    elsewhere = [each for each in _who_tried(examination) if not _is_here(each["reached_at"], examination)]
     here = [each for each in _who_tried(examination) if each not in elsewhere]
     reached = [each for each in elsewhere if "reached" in each["ports"].values()]
     if reached:

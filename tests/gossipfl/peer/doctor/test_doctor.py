@@ -12,7 +12,7 @@ import trio
 
 from gossipfl.files import write_atomically
 from gossipfl.machine import available_memory
-from gossipfl.network import load_or_create_identity
+from gossipfl.network import load_identity, load_or_create_identity
 from gossipfl.peer import Home, Peer
 from gossipfl.peer.doctor import files
 from gossipfl.peer.doctor.diagnosis import diagnose
@@ -195,6 +195,11 @@ def test_bootstrap_peers_that_do_not_answer_are_found(tmp_path):
         assert found.level == "warning"
         assert f"tcp/{ports[1]}/p2p/{peer_id} (connection refused)" in found.seen
     assert levels(home)["bootstrap"] == "error"
+    (tmp_path / "peers").write_text(
+        f"{bootstrap[0]}\n/ip4/127.0.0.1/tcp/1/p2p/{load_identity(home.directory).peer_id}\n"
+    )
+    home = stopped(tmp_path / "bob", bootstrap_={"file": str(tmp_path / "peers")})
+    assert "0 of 2 answer" in found_in(home)["bootstrap"].seen
 
 
 def test_a_certificate_that_ends_is_found(tmp_path, monkeypatch):
@@ -258,17 +263,24 @@ def test_a_page_that_does_not_answer_is_found():
 def seen(*neighbours, **changes):
     """An examination of a peer at 192.168.1.2."""
     values = {
-        "announced": ["/ip4/192.168.1.2/tcp/4001/p2p/x"],
+        "announced": ["/ip4/192.168.1.2/tcp/4001"],
         "is_announced": False,
         "interfaces": ["127.0.0.1", "192.168.1.2"],
         "relayed": False,
     }
-    values["announced"] = ["/ip4/192.168.1.2/tcp/4001"]
     return {**values, **changes, "neighbours": list(neighbours)}
 
 
-def by(name, host, how="reached", offset=0.0):
-    return {"peer_id": name, "host": host, "ports": {"4001": how}, "clock_offset": offset, "round_trip": 0.1}
+def by(name, host, how="reached", offset=0.0, *, at="203.0.113.7"):
+    """What a neighbour at `at` says, which sees this peer at `host`."""
+    return {
+        "reached_at": at,
+        "peer_id": name,
+        "host": host,
+        "ports": {"4001": how},
+        "clock_offset": offset,
+        "round_trip": 0.1,
+    }
 
 
 @pytest.mark.parametrize(
@@ -283,13 +295,21 @@ def by(name, host, how="reached", offset=0.0):
         (seen(by("a", "9.9.9.9"), announced=["/ip4/9.9.9.8/tcp/4001"], is_announced=True), "ok", "warning"),
         (seen(by("a", "9.9.9.9"), announced=["/ip4/9.9.9.9/tcp/4001"], is_announced=True), "ok", "ok"),
         (seen(by("a", "9.9.9.9"), announced=["/dns4/a.example/tcp/4001"], is_announced=True), "ok", "ok"),
-        (seen(by("a", "192.168.1.2", "unreached"), by("b", "127.0.0.1")), "ok", "ok"),
+        (seen(by("a", "192.168.1.2", "unreached"), by("b", "127.0.0.1", at="127.0.0.1")), "error", "ok"),
+        (seen(by("a", "192.168.1.2", at="192.168.1.2")), "ok", "ok"),
         (seen({"peer_id": "a", "failure": "of an older version"}), "warning", "ok"),
     ],
 )
 def test_what_neighbours_say_of_addresses(examination, reachability, nat):
     assert check_reachability(examination).level == reachability
     assert check_translation(examination).level == nat
+
+
+def test_only_neighbours_elsewhere_show_that_a_peer_can_be_reached():
+    here = check_reachability(seen(by("a", "192.168.1.2", at="192.168.1.2")))
+    assert "none elsewhere" in here.seen
+    there = check_reachability(seen(by("a", "192.168.1.2", at="192.168.1.3")))
+    assert there.seen == "1 of 1 neighbours reached 192.168.1.2 port 4001"
 
 
 @pytest.mark.parametrize(
