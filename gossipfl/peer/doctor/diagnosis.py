@@ -104,7 +104,7 @@ def _check_own_clock(home: Home) -> Finding:
 
 def _of_running(home: Home, settings: PeerSettings, status: Values) -> list[Finding]:
     peers = status["peers"]
-    findings = _check_conditions(status)
+    findings = [_check_permission(status), *_check_conditions(status)]
     try:
         examination = _examination(home)
     except HomeError as problem:
@@ -155,8 +155,19 @@ def _check_connected(status: Values) -> Finding:
     return error("neighbours", seen, "See the findings on bootstrap and membership, and `gossipfl peer log`.")
 
 
+def _check_permission(status: Values) -> Finding:
+    """Say what the peer may do now, and which conditions of its policy hold."""
+    conditions = (status.get("policy") or {}).get("conditions", ())
+    held = "; ".join(f"{each['text']} ({'yes' if each['holds'] else 'no'})" for each in conditions)
+    permission = status.get("permission") or {"trains": True, "merges": True}
+    may = [verb for key, verb in (("trains", "train"), ("merges", "merge")) if permission[key]]
+    seen = f"it may {' and '.join(may) or 'neither train nor merge'} now"
+    return ok("policy", f"{seen}: {held}" if held else seen)
+
+
 _REMEDIES: Final[Mapping[str, str]] = {
     "paused": "gossipfl peer resume",
+    "policy": "Nothing, if that is what [policy] is to do.",
     "copy": "Stop one of the two; if both machines are needed, give one a new home.",
     "restored": "Nothing.",
     "quarantine": "`gossipfl peer status` says which neighbours, the records why.",
