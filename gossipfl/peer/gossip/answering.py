@@ -105,11 +105,13 @@ class Answering:
 
     async def _model(self, peer_id: str, part: int) -> Frame | None:
         """Return a version of the model, or a part, for a peer; None if there is none to send."""
-        version = self.outgoing.versions.choose(self.learner.state)
+        version = self.outgoing.versions.choose(self.learner.state, peer_id)
         if version is not None:
             with suppress(NonFiniteUpdate):  # this peer's own training has diverged
                 codec = self.outgoing.codecs.choose(peer_id)
-                return await self.outgoing.frame(version, codec=codec, part=part, wants_answer=False)
+                return await self.outgoing.frame(
+                    version, recipient=peer_id, codec=codec, part=part, wants_answer=False
+                )
         return None
 
     def screen(self, peer_id: str, header: AnyHeader) -> None:

@@ -204,8 +204,10 @@ class Gossip:
                 if offer is None or offer.codec is not codec:
                     if offer is not None:
                         offer.frame.release()
-                    offer = await self._offer_of(newest or self.learner.state, codec, part)
-                    newest = None  # which holds memory
+                    version = newest or self.learner.state
+                    offer = await self._offer_of(version, codec, part, recipient=chosen.peer_id)
+                    del version  # which holds memory
+                    newest = None
                 if not await self._exchange(chosen, offer, room):
                     return
                 chosen = self.view.choose(now=trio.current_time(), exclude=self._excluded())
@@ -293,7 +295,9 @@ class Gossip:
             }
         )
 
-    async def _offer_of(self, newest: State, codec: Compressor | None, part: int) -> _Offer:
+    async def _offer_of(
+        self, newest: State, codec: Compressor | None, part: int, *, recipient: str
+    ) -> _Offer:
         """Return what is sent to a neighbour: a model, or without a codec a request for one.
 
         Raises
@@ -306,10 +310,12 @@ class Gossip:
         keeps = self.learner.trains_on_answers
         if codec is None:
             return _Offer(frame=self.outgoing.pull(part), begun=newest if keeps else None)
-        version = self.outgoing.versions.choose(newest)
+        version = self.outgoing.versions.choose(newest, recipient)
         if version is None:
             raise PeerBusy("an older version of the model is still being sent")
-        frame = await self.outgoing.frame(version, codec=codec, part=part, wants_answer=self._asks)
+        frame = await self.outgoing.frame(
+            version, recipient=recipient, codec=codec, part=part, wants_answer=self._asks
+        )
         if keeps:
             return _Offer(frame=frame, codec=codec, begun=version)
         renew = partial(
@@ -317,6 +323,7 @@ class Gossip:
             frame,
             newest=lambda: self.learner.state,
             age=version.age,
+            recipient=recipient,
             codec=codec,
             part=part,
             wants_answer=self._asks,

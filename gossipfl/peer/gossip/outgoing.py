@@ -81,11 +81,15 @@ class OutgoingModels:
             )
         )
 
-    async def frame(self, state: State, *, codec: Compressor, part: int, wants_answer: bool) -> Frame:
+    async def frame(
+        self, state: State, *, recipient: str, codec: Compressor, part: int, wants_answer: bool
+    ) -> Frame:
         """Encode a version of the model as the next message of this peer.
 
         Parameters
         ----------
+        recipient : str
+            Peer id.
         codec : Compressor
             As `codecs` chooses it.
         part : int
@@ -130,7 +134,7 @@ class OutgoingModels:
         else:
             await trio.lowlevel.checkpoint()
             frame = encoded()
-        self.versions.add(state, frame)
+        self.versions.add(state, frame, recipient)
         self.latest_bytes = frame.size
         return frame
 
@@ -141,6 +145,7 @@ class OutgoingModels:
         *,
         newest: Callable[[], State],
         age: int,
+        recipient: str,
         codec: Compressor,
         part: int,
         wants_answer: bool,
@@ -158,7 +163,9 @@ class OutgoingModels:
         if version.age * remaining <= age:
             return None
         try:
-            newer = await self.frame(version, codec=codec, part=part, wants_answer=wants_answer)
+            newer = await self.frame(
+                version, recipient=recipient, codec=codec, part=part, wants_answer=wants_answer
+            )
         except NonFiniteUpdate:
             return None
         sent.release()

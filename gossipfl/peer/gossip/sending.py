@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 from functools import partial
+from typing import Final
 
 import trio
 
@@ -12,12 +14,15 @@ from gossipfl.wire import Frame
 
 __all__ = ["VersionsSent"]
 
+#: Versions that slow readers may hold besides, so that one of them keeps nobody else waiting.
+_MOST_STALLED: Final = 2
+
 
 @dataclass(slots=True)
 class _Sending:
     state: State
     since: float
-    frames: int = 0
+    recipients: Counter[str] = field(default_factory=Counter)
 
 
 class VersionsSent:
@@ -35,28 +40,38 @@ class VersionsSent:
         self._limit, self._longest = limit, longest
         self._sending: dict[int, _Sending] = {}
 
-    def choose(self, newest: State) -> State | None:
-        """Return the version to send now.
+    def choose(self, newest: State, recipient: str) -> State | None:
+        """Return the version to send to a peer now.
 
-        It is the newest; where memory is too short for one more, the last of those that are being sent; None if
-        that one is too old.
+        It is the newest; where memory is too short for one more, the last of those that are being sent, as long
+        as it is not too old. Then the recipients of all of them are slow, and others are sent the newest all the
+        same, up to a limit. None beyond it, and for a peer that still reads an old version.
         """
         others = [each for each in self._sending.values() if each.state.event != newest.event]
+        if any(recipient in each.recipients and self._is_old(each) for each in others):
+            return None
         if len(others) == len(self._sending) and others:
-            size = newest.nodes.rows.nbytes
-            if size * len(others) > max(self._limit - size, 0):
-                last = max(others, key=lambda each: each.state.event)
-                return last.state if trio.current_time() < last.since + self._longest else None
+            room = max(self._limit // newest.nodes.rows.nbytes - 1, 0)
+            last = max(others, key=lambda each: each.state.event)
+            if len(others) > room and not self._is_old(last):
+                return last.state
+            if len(others) > room + _MOST_STALLED:
+                return None
         return newest
 
-    def add(self, state: State, frame: Frame) -> None:
-        """Hold a version until a frame of it is released."""
-        sending = self._sending.setdefault(state.event, _Sending(state, trio.current_time()))
-        sending.frames += 1
-        frame.on_release = partial(self._released, state.event)
+    def _is_old(self, sending: _Sending) -> bool:
+        return trio.current_time() >= sending.since + self._longest
 
-    def _released(self, event: int) -> None:
-        sending = self._sending[event]
-        sending.frames -= 1
-        if not sending.frames:
+    def add(self, state: State, frame: Frame, recipient: str) -> None:
+        """Hold a version until a frame of it, for a peer, is released."""
+        sending = self._sending.setdefault(state.event, _Sending(state, trio.current_time()))
+        sending.recipients[recipient] += 1
+        frame.on_release = partial(self._released, state.event, recipient)
+
+    def _released(self, event: int, recipient: str) -> None:
+        recipients = self._sending[event].recipients
+        recipients[recipient] -= 1
+        if not recipients[recipient]:
+            del recipients[recipient]
+        if not recipients:
             del self._sending[event]

@@ -21,9 +21,9 @@ async def renewed(*, old, newest, remaining, fails=False):
     state = State(nodes=nodes)
     released = []
 
-    async def framed(version, *, codec, part, wants_answer):
+    async def framed(version, *, recipient, codec, part, wants_answer):
         assert version is state
-        assert (codec, part) == (BFLOAT16, 2)
+        assert (recipient, codec, part) == ("bob", BFLOAT16, 2)
         assert wants_answer
         if fails:
             raise NonFiniteUpdate("diverged")
@@ -32,7 +32,15 @@ async def renewed(*, old, newest, remaining, fails=False):
     outgoing = SimpleNamespace(frame=framed)
     sent = Frame((memoryview(b"head"),), on_release=lambda: released.append(True))
     frame = await OutgoingModels.newer_frame(
-        outgoing, sent, remaining, newest=lambda: state, age=old, codec=BFLOAT16, part=2, wants_answer=True
+        outgoing,
+        sent,
+        remaining,
+        newest=lambda: state,
+        age=old,
+        recipient="bob",
+        codec=BFLOAT16,
+        part=2,
+        wants_answer=True,
     )
     return frame, bool(released)
 
