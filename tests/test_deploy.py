@@ -115,6 +115,18 @@ def test_peers_in_containers_have_no_rights():
     assert POD["securityContext"]["runAsNonRoot"]
 
 
+def test_nobody_is_an_administrator_of_grafana_by_its_default_password():
+    environment = COMPOSE["services"]["grafana"]["environment"]
+    assert environment["GF_AUTH_BASIC_ENABLED"] == "false"
+    assert environment["GF_SECURITY_DISABLE_INITIAL_ADMIN_CREATION"] == "true"
+
+
+def test_only_monitoring_is_published_and_on_this_machine_alone():
+    published = [port for each in COMPOSE["services"].values() for port in each.get("ports", ())]
+    assert published
+    assert all(each.startswith("127.0.0.1:") for each in published)
+
+
 def linter(name):
     return pytest.mark.skipif(shutil.which(name) is None, reason=f"no {name} here")
 

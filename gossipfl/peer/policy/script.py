@@ -49,7 +49,7 @@ def _why_not(path: Path) -> str | None:
         return "is no file"
     if not os.access(path, os.X_OK):
         return "may not be run"
-    if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+    if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH) or found.st_uid not in {0, os.geteuid()}:
         return "may be written by others"
     return None
 

@@ -1,5 +1,6 @@
 """An operator's script: its exit code, and that nothing it does holds up or outlives the check."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -111,3 +112,12 @@ def _is_gone(process):
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except FileNotFoundError:
         return True
+
+
+def test_one_of_another_user_is_refused(script):
+    path = script("exit 0", mode=0o755)
+    if os.geteuid():
+        pytest.skip("only root can give a file away")
+    os.chown(path, 12345, 0)
+    with pytest.raises(SettingError, match="may be written by others"):
+        require_script(path)
