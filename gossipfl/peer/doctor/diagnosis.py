@@ -167,7 +167,8 @@ def _check_permission(status: Values) -> Finding:
 
 _REMEDIES: Final[Mapping[str, str]] = {
     "paused": "gossipfl peer resume",
-    "policy": "Nothing, if that is what [policy] is to do.",
+    "policy": "Nothing: it goes on once the conditions hold. `gossipfl peer policy` shows them.",
+    "readings": "Install what is missing, or leave the condition out of [policy]; docs/policies.md.",
     "copy": "Stop one of the two; if both machines are needed, give one a new home.",
     "restored": "Nothing.",
     "quarantine": "`gossipfl peer status` says which neighbours, the records why.",

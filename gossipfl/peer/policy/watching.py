@@ -187,7 +187,7 @@ class PolicyWatch:
 
     def _lift(self) -> None:
         if self._decision is not None:
-            logger.info("training goes on: the policy has no condition any more")
+            logger.info("the policy has no condition any more: training is allowed")
         self._decision, self._is_new = None, True
         self._told.clear()
         for name in ("policy", "readings"):
