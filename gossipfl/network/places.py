@@ -93,11 +93,20 @@ class Places:
     def reserve(self, place: Place, size: int) -> None:
         """Reserve memory for a frame that takes `size` bytes until it is merged.
 
+        Half of the memory is only for those of whom no other frame is on its way, or a peer that sends several
+        slowly would keep all others out.
+
         Raises
         ------
         PeerBusy
             Too much is reserved.
         """
+        sends_others = any(
+            each.peer_id == place.peer_id and each.reservation is not None and each.reservation.size
+            for each in self.taken
+        )
+        if sends_others and not self.memory.has_room(size + self.memory.limit // 2):
+            raise PeerBusy("too many bytes of one peer are in transit")
         place.reservation = self.memory.reserve(size)
 
     async def keep_pace(self) -> None:

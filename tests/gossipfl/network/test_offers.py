@@ -175,3 +175,20 @@ async def test_a_peer_never_answers_a_small_request_by_a_clearance():
     async with serving_host(acknowledge) as host, serving_host() as client:
         assert isinstance(await client.exchange(host.peer_id, host.addresses, model_frame()), Acknowledgement)
         assert client.link.paths == {}
+
+
+@in_trio
+async def test_a_peer_that_sends_several_rows_slowly_leaves_memory_for_others():
+    tight = limits(inbound_bytes=10 * LARGE)  # two rows and a half
+    async with (
+        serving_host(size=LARGE, limits=tight) as host,
+        serving_host(size=LARGE) as client,
+        Outlaw.connected_to(host) as slow,
+    ):
+        for number, stream in enumerate((1, 3, 5)):
+            await slow.open_stream(stream)
+            header = model_frame(LARGE, sequence=number + 1).buffers[0]
+            await slow.send_data(bytes(header), stream)
+        await until(lambda: host.counters.refused["peer_busy"] == 2)
+        reply = await client.exchange(host.peer_id, host.addresses, model_frame(LARGE))
+        assert isinstance(reply, Acknowledgement)
