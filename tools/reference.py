@@ -18,7 +18,7 @@ from pydantic import BaseModel
 __all__ = ["PACKAGES", "pages"]
 
 #: Packages whose ``__all__`` is the public interface.
-PACKAGES = ("gossipfl", "gossipfl.algorithms", "topology", "sims")
+PACKAGES = ("gossipfl", "gossipfl.algorithms", "gossipfl.statistics", "topology", "sims")
 
 
 def pages() -> dict[str, str]:

@@ -57,6 +57,7 @@ def pattern(text):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_from_the_tables_to_a_shared_model(tables, tmp_path):
     (tmp_path / "examples").symlink_to(EXAMPLE.parent)
     folder, programs = tmp_path / "hospitals", tmp_path / "bin"
@@ -85,7 +86,6 @@ def test_from_the_tables_to_a_shared_model(tables, tmp_path):
         capture_output=True,
         text=True,
         check=False,
-        timeout=280,
     )
     printed = dict(re.findall(r"^=== (\d+)\n(.*?)(?=^=== |\Z)", ran.stdout, flags=re.MULTILINE | re.DOTALL))
     for number, (command, expected) in enumerate(steps):
@@ -106,6 +106,7 @@ def test_the_schema_on_the_page_is_the_examples():
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_each_hospital_is_better_than_alone(tables, tmp_path):
     """By the log loss of its own patients, each tested by models that were not trained on it."""
     run = [sys.executable, str(EXAMPLE)]
