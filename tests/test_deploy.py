@@ -80,6 +80,17 @@ def test_every_command_of_the_files_exists_with_its_options():
         parse(["peer", "run", "--hme", "x"])
 
 
+@pytest.mark.parametrize("page", ["deploying.md", "operating.md"])
+def test_every_command_of_the_operators_pages_exists_with_its_options(page):
+    text = re.sub(r"\\\n\s*", " ", (DEPLOY.parents[1] / "docs" / page).read_text(encoding="utf-8"))
+    found = re.findall(r"gossipfl ((?:peer|network|doctor) -*[a-z][^`|<>)&;#\n]*)", text)
+    assert len(found) >= 5
+    for command in found:
+        words = [word for word in shlex.split(command.replace("$(date +%F", "now")) if word != "…"]
+        if len(words) > 2:  # not only named
+            parse(words)
+
+
 def test_versions_ports_and_users_are_the_same_everywhere():
     container = (DEPLOY / "Containerfile").read_text()
     assert CONTAINER["image"] == INIT["image"] == f"gossipfl:{__version__}"
