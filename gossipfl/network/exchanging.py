@@ -48,7 +48,7 @@ Renew = Callable[[float], Awaitable[Frame | None]]
 _FIRST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 2.0
 _MOST_FAILURES: Final = 6
-_CONTINUED: Final = frozenset({Kind.MODEL, Kind.PART})
+_ROWS_OF_MODELS: Final = frozenset({Kind.MODEL, Kind.PART})
 _ANSWERS_TO_OFFERS: Final = frozenset({Kind.CLEARANCE, Kind.REFUSAL})
 
 
@@ -71,8 +71,15 @@ class _Request:
     frame: Frame
     rows: _Rows
     renew: Renew | None
+    asks: bool
     reached: int = 0
     failures: int = 0
+
+    @property
+    def replies(self) -> frozenset[Kind]:
+        """The kinds of frames that may answer; no row that was not asked for, since it has no memory."""
+        others = REPLIES[self.frame.kind] - ({Kind.CLEARANCE} if self.frame.is_offered else set())
+        return others if self.asks else others - _ROWS_OF_MODELS
 
     def fail(self, what: str, error: Exception) -> None:
         """Count an attempt; raise `ExchangeFailed` if there have been enough."""
@@ -142,7 +149,7 @@ class Exchanger:
         frame: Frame,
         *,
         seconds: float | None,
-        answer_bytes: int,
+        answer_bytes: int | None,
         renew: Renew | None = None,
     ) -> AnyMessage:
         """Send `frame` and return the validated reply; see `Host.exchange`."""
@@ -156,11 +163,12 @@ class Exchanger:
                 try:
                     with (
                         self.link.upload.expecting(frame.size, is_valued=True) as sent,
-                        self.link.download.expecting(answer_bytes, is_valued=True) as answered,
+                        self.link.download.expecting(answer_bytes or 0, is_valued=True) as answered,
                     ):
                         sent.begin()
                         rows = _Rows(progress, sent, answered)
-                        request = _Request(neighbour, peer_id, addresses, frame, rows, renew)
+                        asks = answer_bytes != 0
+                        request = _Request(neighbour, peer_id, addresses, frame, rows, renew, asks)
                         reply = await self._take_turn(request)
                 finally:
                     self._under_way.remove(progress)
@@ -266,12 +274,11 @@ class Exchanger:
                     await self._send(lease, request)
                 except AnsweredEarly:  # refused before everything was sent: the reply says why
                     in_step = False
-                replies = REPLIES[frame.kind] - ({Kind.CLEARANCE} if frame.is_offered else set())
-                received = await self._receive(lease, replies, rows)
+                received = await self._receive(lease, request.replies, rows)
         except StreamFailure as failure:
             in_step = False
             is_broken = isinstance(failure, ConnectionLost) and not isinstance(failure, ConnectionAborted)
-            if is_broken and frame.kind in _CONTINUED and frame.size >= LEAST_BYTES_CONTINUED:
+            if is_broken and frame.kind in _ROWS_OF_MODELS and frame.size >= LEAST_BYTES_CONTINUED:
                 raise _Broken(str(failure)) from failure
             # The other side ends an idle stream when another one is waiting for its turn.
             gave_way = isinstance(failure, StreamEnded)

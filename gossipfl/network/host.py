@@ -143,7 +143,7 @@ class Host:
         frame: Frame,
         *,
         seconds: float | None = None,
-        answer_bytes: int = 0,
+        answer_bytes: int | None = None,
         renew: Renew | None = None,
     ) -> AnyMessage:
         """Send a frame to a peer and return its reply.
@@ -161,7 +161,8 @@ class Host:
             Time from dialling to the validated reply, besides that for large rows, which follows from the
             throughput of the path; `NetworkLimits.exchange_seconds` by default.
         answer_bytes : int, optional
-            Bytes of the row that will probably answer, so that others do not take up the link meanwhile.
+            Bytes of the row that will probably answer, so that others do not take up the link meanwhile; 0 if
+            none was asked for, and an answer with one is refused.
         renew : callable, optional
             Called when a large model is continued because its connection broke, with the share of it that
             remains; returns another frame if that is worth more.

@@ -52,6 +52,11 @@ class Incoming:
     begun: State | None = None
     chosen_age: int | None = None
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the model and of the rows that come with it."""
+        return self.message.shared.nbytes + sum(each.nbytes for each in self.message.carried.values())
+
     def whole(self, own: Tensor, sharing: Sharing, *, is_spent: bool) -> Message:
         """Return the message with a whole row, in which the parts that were not sent are this peer's own.
 

@@ -80,7 +80,7 @@ class Joining:
     @property
     def held_bytes(self) -> int:
         """Memory of the models that are held back."""
-        return sum(each.message.shared.nbytes for each in self._held.values())
+        return sum(each.nbytes for each in self._held.values())
 
     def hold(self, incoming: Incoming) -> bool:
         """Hold a model back if it is far ahead; return False if it should be merged as usual."""

@@ -119,7 +119,7 @@ class Learner:
     @property
     def kept_bytes(self) -> int:
         """Memory of the received models that wait, or are being merged."""
-        return sum(each.message.shared.nbytes for each in [*self._mailbox.models, *self._in_work])
+        return sum(each.nbytes for each in [*self._mailbox.models, *self._in_work])
 
     @property
     def mailbox_is_full(self) -> bool:

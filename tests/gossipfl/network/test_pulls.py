@@ -2,7 +2,7 @@
 
 import pytest
 
-from gossipfl.errors import PeerBusy, RefusedByNeighbour
+from gossipfl.errors import MalformedFrame, PeerBusy, RefusedByNeighbour
 from gossipfl.wire import ModelMessage, Pull, encode
 
 from .helpers import LAYOUT, TASK, in_trio, model_frame, serving_host
@@ -58,3 +58,14 @@ async def test_a_pull_whose_answer_has_to_wait_is_answered_by_a_time_and_no_mode
         assert isinstance(await client.exchange(host.peer_id, host.addresses, pull()), ModelMessage)
         [connection] = client._table.of_peer(host.peer_id)
         assert len(connection.multiplexer.streams) == 1
+
+
+@in_trio
+async def test_a_model_that_was_not_asked_for_is_not_read():
+    async def answer(peer_id, message):
+        return model_frame(4 * LARGE)
+
+    async with serving_host(answer, size=4 * LARGE) as host, serving_host(size=4 * LARGE) as client:
+        with pytest.raises(MalformedFrame):
+            await client.exchange(host.peer_id, host.addresses, model_frame(4 * LARGE), answer_bytes=0)
+        assert client.link.download.moved < 700_000  # of a million

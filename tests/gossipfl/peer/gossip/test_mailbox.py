@@ -1,5 +1,7 @@
 """The mailbox: order, limits, and newer models in the place of older ones."""
 
+import dataclasses
+
 import pytest
 import torch
 import trio
@@ -80,3 +82,9 @@ async def test_a_deadline_loses_nothing():
     with trio.move_on_after(0):
         await mailbox.take()
     assert waiting(mailbox) == [("a", 1)]
+
+
+def test_rows_that_come_with_a_model_take_memory_too():
+    rows = {"momentum": torch.zeros(1, 3), "weight": torch.zeros(1)}
+    message = Message(shared=torch.zeros(1, 3), ages=torch.tensor([0]), carried=rows)
+    assert dataclasses.replace(incoming("a"), message=message).nbytes == 4 * (3 + 3 + 1)
