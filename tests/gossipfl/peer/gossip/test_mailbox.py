@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 import torch
 import trio
+import trio.testing
 
 from gossipfl.algorithms import ADPSGD, GossipLearning, Message, PushSum
 from gossipfl.peer.gossip.events import Incoming

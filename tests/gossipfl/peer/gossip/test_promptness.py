@@ -89,7 +89,7 @@ def exchanged(neighbours):
             codecs=OneCodec(FLOAT32),
             newer_frame=nothing,
             latest_bytes=0,
-            versions=SimpleNamespace(choose=lambda _: SimpleNamespace(age=0)),
+            versions=SimpleNamespace(choose=lambda *_: SimpleNamespace(age=0)),
         ),
         memory=RowMemory(10**9),
         row_bytes=4,
