@@ -17,6 +17,7 @@ from gossipfl.errors import (
     MessageRefused,
     NonFiniteUpdate,
     PeerBusy,
+    PeerUnreachable,
     RefusedByNeighbour,
     ReplayedMessage,
 )
@@ -192,7 +193,7 @@ class Gossip:
         return self.row_bytes if self._asks else 0
 
     async def _exchange_model(self, neighbour: KnownPeer, room: Reservation, part: int) -> None:
-        """Exchange with a neighbour or, if that has no room on its link now, with another one in its place."""
+        """Exchange with a neighbour or, if that is gone or has no room on its link, with another in its place."""
         chosen: KnownPeer | None = neighbour
         offer: _Offer | None = None
         try:
@@ -225,10 +226,10 @@ class Gossip:
                 offer.frame.release()
 
     async def _exchange(self, neighbour: KnownPeer, offer: _Offer, room: Reservation) -> bool:
-        """Exchange a model with a neighbour; return whether it asked to come again later."""
+        """Exchange a model with a neighbour; return whether another may take its place: nothing was sent."""
         peer_id = neighbour.peer_id
         started = trio.current_time()
-        outcome, received, is_deferred = "ok", None, False
+        outcome, received, is_unsent = "ok", None, False
         try:
             reply = await self.host.exchange(
                 peer_id,
@@ -256,10 +257,10 @@ class Gossip:
         except PeerBusy as error:
             outcome = error.counter()
             if error.retry_after is not None:
-                is_deferred = True
+                is_unsent = True
                 self._deferrals.note(peer_id, error.retry_after, now=trio.current_time())
         except (ExchangeFailed, MessageRefused) as error:
-            outcome = error.counter()
+            outcome, is_unsent = error.counter(), isinstance(error, PeerUnreachable)
             if isinstance(error, RefusedByNeighbour) and error.code in CODES:
                 outcome = error.code
             if outcome != ReplayedMessage.counter():  # which is not the neighbour's fault
@@ -273,7 +274,7 @@ class Gossip:
         seconds = trio.current_time() - started
         self._promptness.note(peer_id, seconds)
         self._record_exchange(peer_id, outcome, seconds, received=received, codec=offer.codec)
-        return is_deferred
+        return is_unsent
 
     def _record_exchange(
         self,
