@@ -227,8 +227,7 @@ def test_a_decision_is_in_the_log_the_status_the_metrics_and_the_page(cli, tmp_p
         assert metrics["gossipfl_policy_condition_holds", "battery"] == 0
         assert metrics["gossipfl_policy_reading", "battery"] == 0.37
         assert metrics["gossipfl_condition", "policy"] == 1
-        code, out, _ = cli("peer", "status", "--home", home.directory)
-        assert (code, "✗ the battery is at 37%" in out) == (0, True)
+        wait_for(lambda: "✗ the battery is at 37%" in cli("peer", "status", "--home", home.directory)[1])
         assert [log_of(home).count(each) for each in (first, text)] == [1, 1]
         events = client.get("/api/view?after=0&since=0").json["events"]
         [decided] = [each for each in events if each["kind"] == "permission"][2:]

@@ -63,10 +63,12 @@ def test_sub_commands_of_other_packages_are_listed(cli):
     assert all(name in out for name in ("peer", "demo", "topology"))
 
 
-def test_a_sub_command_whose_library_is_missing_says_what_to_install(tmp_path):
+def test_a_sub_command_whose_library_is_missing_says_what_to_install(cli, tmp_path):
+    home = tmp_path / "home"
+    cli("peer", "init", "--home", home)
     program = (
         "import sys; sys.modules['noise'] = None; "
-        f"sys.argv = ['gossipfl', 'peer', 'init', '--home', {str(tmp_path / 'home')!r}]; "
+        f"sys.argv = ['gossipfl', 'peer', 'run', '--home', {str(home)!r}]; "
         "from gossipfl.cli.main import main; main()"
     )
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)

@@ -78,7 +78,7 @@ async def test_a_restored_copy_whose_clock_was_ahead_learns_how_far_and_goes_bey
                 [condition] = restored.status().conditions
                 assert condition["name"] == "clock"
                 assert "behind that of an earlier start" in condition["text"]
-                assert restored.status().network["refused"] == {}
+                assert restored.status().network["refused"].keys() <= {"peer_busy"}  # between its two starts
     assert caplog.text.count(f"neighbours know incarnation {AHEAD + 1} of this peer") == 1
     # The log of what others send is limited for the whole process.
     assert caplog.text.count("it sends models of an earlier start than was heard of before") <= 1
