@@ -235,6 +235,7 @@ def _joining_of(parts: Parts, plan: GossipPlan, learner: Learner) -> Joining | N
     return Joining(
         learner=learner,
         loss=probe.loss,
+        start_loss=probe.initial,
         several=exchange.join_models,
         most_bytes=parts.host.memory.limit,
         period=exchange.period,

@@ -2,10 +2,10 @@
 
 Since models are weighted by age, a newcomer at age 0 would adopt whatever model reaches it first, and so would a
 peer that returns with an outdated model. Both hold back models that are far ahead of their own until they have
-received several, and start with the one that is best on their test samples, if it is better than their own by a
-tenth. Its age is credited only as far as half of the others support it, or without others as far as the fastest
-plausible pace explains it: an age of 2⁴⁰, once adopted, would be for good. The gate credits the rest later, once
-more senders support it.
+received several, and start with the one that is best on their test samples, if it is better by a tenth than their
+own now, and than their own at the start. Its age is credited only as far as half of the others support it, or
+without others as far as the fastest plausible pace explains it: an age of 2⁴⁰, once adopted, would be for good.
+The gate credits the rest later, once more senders support it.
 """
 
 from __future__ import annotations
@@ -47,6 +47,8 @@ class Joining:
     ----------
     loss : callable
         Returns the mean loss of whole rows ``[1, D]`` on the peer's held-out samples.
+    start_loss : float
+        That of the model with which this peer started: its first steps may have made it worse than untrained.
     several : int
         Number of peers to receive from.
     most_bytes : int
@@ -63,6 +65,7 @@ class Joining:
 
     learner: Learner
     loss: Callable[[Tensor], float]
+    start_loss: float
     several: int
     most_bytes: int
     period: float
@@ -131,7 +134,7 @@ class Joining:
         own = self.learner.state.nodes.rows
         losses = await run_abandonable(self._losses, own, held)
         best = min(losses, key=losses.__getitem__)
-        is_better = losses[best] < _MUCH_BETTER * losses[""]
+        is_better = losses[best] < _MUCH_BETTER * min(losses[""], self.start_loss)
         losses = self._losses_of_dropped | losses
         finite = {peer: each if math.isfinite(each) else None for peer, each in losses.items()}
         own_loss = finite.pop("")

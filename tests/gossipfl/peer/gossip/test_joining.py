@@ -45,13 +45,16 @@ def model(sender, value, age):
     return Incoming(message=message, sender=sender, incarnation=1, sequence=1, event=age, codec="float32")
 
 
-def joined(*models, several=3, most_bytes=MUCH, known=("silent",), age=0, alone=0.0, away=0.0):
+def joined(
+    *models, several=3, most_bytes=MUCH, known=("silent",), age=0, alone=0.0, away=0.0, start_loss=math.inf
+):
     """Hold these models back, one a second, and give what was taken, what was recorded, and when it was over."""
     mailbox, recorded, ends = Mailbox(age), [], []
     # The best model is 5; the local part is zero.
     joining = Joining(
         learner=mailbox,
         loss=lambda row: math.inf if row[0, 0].isnan() else abs(float(row[0, 0]) - 5) + float(row[0, 2]),
+        start_loss=start_loss,
         several=several,
         most_bytes=most_bytes,
         period=1.0,
@@ -132,6 +135,14 @@ def test_a_model_worse_than_ones_own_is_not_taken():
     assert record["losses"] == {"a": 6.0, "b": None, "c": 6.0}
 
 
+def test_a_model_that_knows_no_more_than_ones_own_did_at_the_start_is_not_taken():
+    """A few steps may have made it worse since, and a stranger's untrained model beside it looks good."""
+    taken, *_ = joined(model("liar", 2, 1003), known=("liar",), start_loss=3.0)
+    assert taken == []
+    taken, *_ = joined(model("liar", 2, 1003), known=("liar",), start_loss=3.4)
+    assert [each.sender for each in taken] == ["liar"]
+
+
 def test_what_arrives_while_it_chooses_is_not_merged_before_the_choice():
     mailbox, held = Mailbox(), []
 
@@ -142,6 +153,7 @@ def test_what_arrives_while_it_chooses_is_not_merged_before_the_choice():
     joining = Joining(
         learner=mailbox,
         loss=loss,
+        start_loss=math.inf,
         several=1,
         most_bytes=MUCH,
         period=1.0,
