@@ -14,6 +14,7 @@ NO_TRAINING = Permission(trains=False)
 NOTHING = Permission(trains=False, merges=False)
 
 
+@pytest.mark.slow
 @in_trio
 async def test_training_in_progress_is_given_up_between_steps_and_the_merge_stays(monkeypatch):
     steps, one_step = [], Trainer._step
