@@ -30,8 +30,9 @@ class LaterStarts:
     """Restarts a peer whose incarnation is behind the one that its neighbours know.
 
     This happens after a home was restored from a copy while a clock was wrong, and permanently while two copies
-    of one identity run: then a neighbour that has accepted this start hears a later one. Since neighbours may lie,
-    half of those that answered must agree, and each restart takes twice as long to happen as the previous one.
+    of one identity run: then a neighbour that has accepted this start hears a later one, or one is heard of whose
+    number, a time, lies between this start and now. Since neighbours may lie, half of those that answered must
+    agree, and each restart takes twice as long to happen as the previous one.
 
     Parameters
     ----------
@@ -58,10 +59,12 @@ class LaterStarts:
 
     def is_later(self, neighbour: str, incarnation: int | None) -> bool:
         """Record the incarnation that a neighbour's answer names, if any; return whether it is a later one."""
-        furthest = max(self.incarnation, int(1000 * time.time())) + _FURTHEST
-        later = incarnation is not None and self.incarnation < incarnation <= furthest
-        self._is_copied |= later and self._heard.get(neighbour) == 0  # which accepted this start until now
-        self._heard[neighbour] = incarnation if later and incarnation is not None else 0
+        now = int(1000 * time.time())
+        named = incarnation or 0
+        later = self.incarnation < named <= max(self.incarnation, now) + _FURTHEST
+        if later:  # by a neighbour that accepted this start until now, or between this start and now
+            self._is_copied |= self._heard.get(neighbour) == 0 or named <= now
+        self._heard[neighbour] = named if later else 0
         if later:
             self._changed.set()
             self._report_copy()

@@ -4,8 +4,6 @@ import logging
 import shutil
 import time
 
-import pytest
-
 from gossipfl.peer import Peer
 from gossipfl.peer.gossip.doubles import LASTING_SECONDS, Doubles
 from tests.gossipfl.network.helpers import announced, identity_of, in_trio, until
@@ -132,7 +130,6 @@ def test_memory_of_signs_is_bounded():
     assert len(signs._signs) == 1024
 
 
-@pytest.mark.slow
 @in_trio
 async def test_clones_that_exchange_models_know_it_before_any_view_tells_them(tmp_path):
     rare = {"period": 3600.0}

@@ -14,7 +14,6 @@ NO_TRAINING = Permission(trains=False)
 NOTHING = Permission(trains=False, merges=False)
 
 
-@pytest.mark.slow
 @in_trio
 async def test_training_in_progress_is_given_up_between_steps_and_the_merge_stays(monkeypatch):
     steps, one_step = [], Trainer._step
@@ -25,7 +24,7 @@ async def test_training_in_progress_is_given_up_between_steps_and_the_merge_stay
         learner.offer(incoming(task, value=2.0, age=30))
         await until(lambda: len(steps) > 2)
         learner.allow(NO_TRAINING)
-        await until(lambda: records)
+        await until(lambda: learner.state.event)  # which follows its record
         assert [(each["kind"], each["trained"], each["step"]) for each in records] == [("merge", False, 0)]
         expected = torch.full((task.layout.shared_size,), 2.0)
         assert torch.equal(learner.state.nodes.rows[0, : task.layout.shared_size], expected)
