@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from functools import partial
-from importlib.util import find_spec
 from typing import Final
 
-from gossipfl.errors import GossipflError, SettingError
+from gossipfl.errors import GossipflError
+from gossipfl.extras import is_installed, missing_library
 from gossipfl.network import Host, Identity, ServiceLimits
 from gossipfl.peer.conditions import Conditions
 from gossipfl.settings import PeerSettings
@@ -44,9 +44,9 @@ def relaying(
     network = settings.network
     if not (network.relay or network.offer_relay):
         return None
-    if find_spec("libp2p") is None:
+    if not is_installed("libp2p"):
         named = "network.relay" if network.relay else "network.offer_relay"
-        raise SettingError(f"{named} needs py-libp2p", remedy="Install it: pip install 'gossipfl[libp2p]'.")
+        raise missing_library(named, "py-libp2p", extra="libp2p")
     from gossipfl.network.libp2p import relay_connections  # takes a second and 85 MB
 
     return partial(

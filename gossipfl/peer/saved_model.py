@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import json
 from pathlib import Path
@@ -12,7 +11,8 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from gossipfl.errors import HomeError, InvalidTask, SettingError
+from gossipfl.errors import HomeError, InvalidTask
+from gossipfl.extras import require_extra
 from gossipfl.files import named_errors, write_atomically
 from gossipfl.peer.store.checkpoint import load_checkpoint
 from gossipfl.peer.store.home import Home
@@ -82,7 +82,8 @@ def export_model(home: Home, path: Path, *, form: Format) -> int:
     SettingError
         A library that the format needs is not installed.
     """
-    _require_libraries(form)
+    if form == "onnx":
+        require_extra("onnx", ("onnx", "onnxscript"), what="the format onnx")
     task = task_of_home(home)
     module, age = saved_model(home, task)
     if form == "safetensors":
@@ -138,12 +139,3 @@ def _computation(module: nn.Module, example: Tensor, *, name: str, form: Format)
             remedy="Export it as safetensors, and load the tensors into the module.",
         ) from error
     return buffer.getvalue()
-
-
-def _require_libraries(form: Format) -> None:
-    missing = [each for each in ("onnx", "onnxscript") if importlib.util.find_spec(each) is None]
-    if form == "onnx" and missing:
-        raise SettingError(
-            f"the format onnx needs {' and '.join(missing)}, which is not installed",
-            remedy="Install it: pip install 'gossipfl[onnx]'.",
-        )

@@ -12,6 +12,7 @@ import torch
 
 from gossipfl.algorithms import Links, RoundAlgorithm
 from gossipfl.errors import SettingError
+from gossipfl.extras import missing_library
 from gossipfl.outgoing import IN_FULL, Pipeline
 from gossipfl.rounds.message_shapes import ExchangeForm
 from gossipfl.settings import PeerSettings
@@ -86,9 +87,8 @@ def mixing_of(
         from topology.errors import TopologyError
         from topology.sequences import pushed
     except ModuleNotFoundError as error:
-        raise SettingError(
-            f"rounds need {error.name}, which is not installed",
-            remedy="Install it: pip install 'gossipfl[topology]'.",
+        raise missing_library(
+            "a network of rounds", f"{error.name}, which is not installed", extra="topology"
         ) from error
     graph: Topology | None = None
     try:

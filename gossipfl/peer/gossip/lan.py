@@ -14,7 +14,8 @@ from typing import Any, Final
 
 import trio
 
-from gossipfl.errors import GossipflError, SettingError
+from gossipfl.errors import GossipflError
+from gossipfl.extras import missing_library
 from gossipfl.network import PeerAddress, Scope, parse_address
 from gossipfl.peer.gossip.discovery import Discovery
 from gossipfl.peer.threads import run_abandonable
@@ -41,9 +42,7 @@ def require_zeroconf() -> Any:  # noqa: ANN401 - a module
     try:
         return importlib.import_module("zeroconf")
     except ImportError as error:
-        raise SettingError(
-            "bootstrap.mdns needs py-zeroconf", remedy="Install it: pip install 'gossipfl[mdns]'."
-        ) from error
+        raise missing_library("bootstrap.mdns", "py-zeroconf", extra="mdns") from error
 
 
 class LocalNetwork:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from gossipfl.errors import SettingError
+from gossipfl.extras import require_extra
 from gossipfl.peer.control import request_leave, request_pause
 from gossipfl.peer.page.health import health_of, patience_before_stalled
 from gossipfl.peer.page.token import load_or_create_token
@@ -49,13 +48,7 @@ def require_libraries() -> None:
     SettingError
         One is not installed.
     """
-    needed = {"starlette": "starlette", "hypercorn": "hypercorn", "prometheus_client": "prometheus-client"}
-    missing = [name for module, name in needed.items() if importlib.util.find_spec(module) is None]
-    if missing:
-        raise SettingError(
-            f"a page needs {', '.join(missing)}, which is not installed",
-            remedy="Install it: pip install 'gossipfl[page]'.",
-        )
+    require_extra("page", ("starlette", "hypercorn", "prometheus_client"), what="a page")
 
 
 async def open_page(peer: Incarnation) -> Page:

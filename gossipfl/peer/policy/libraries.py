@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 from pathlib import Path
 from typing import Any, Final
 
-from gossipfl.errors import SettingError
+from gossipfl.extras import is_installed, missing_library
 from gossipfl.peer.policy.decision import conditions_of
 from gossipfl.peer.policy.script import require_script
 from gossipfl.settings import PolicySettings
@@ -25,7 +24,7 @@ _NEEDED: Final = (
 
 def library(name: str) -> Any:  # noqa: ANN401 - a module
     """Import a library; None if it is not installed."""
-    return importlib.import_module(name) if importlib.util.find_spec(name) is not None else None
+    return importlib.import_module(name) if is_installed(name) else None
 
 
 def require_readable(settings: PolicySettings, directory: Path) -> None:
@@ -44,9 +43,6 @@ def require_readable(settings: PolicySettings, directory: Path) -> None:
     wanted = conditions_of(settings)
     for condition, libraries in _NEEDED:
         if condition in wanted and all(library(each) is None for each in libraries):
-            raise SettingError(
-                f"policy.{condition} needs {' or '.join(libraries)}",
-                remedy="Install it: pip install 'gossipfl[policy]'.",
-            )
+            raise missing_library(f"policy.{condition}", " or ".join(libraries), extra="policy")
     if settings.script is not None:
         require_script(directory / settings.script)

@@ -19,7 +19,7 @@ RELAY = f"/ip4/127.0.0.1/tcp/4001/p2p/{Identity(bytes(32)).peer_id}"
 @pytest.mark.parametrize("network", [{"relay": [RELAY]}, {"offer_relay": True}], ids=["use", "offer"])
 @in_trio
 async def test_a_missing_library_is_named_with_what_to_install(tmp_path, monkeypatch, network):
-    monkeypatch.setattr(relaying, "find_spec", lambda _: None)
+    monkeypatch.setattr(relaying, "is_installed", lambda _: False)
     peer = Peer(tmp_path / "peer", settings=quick_settings(network=network))
     with pytest.raises(SettingError, match=rf"network\.{next(iter(network))} .*gossipfl\[libp2p\]"):
         await peer.run()
@@ -27,7 +27,7 @@ async def test_a_missing_library_is_named_with_what_to_install(tmp_path, monkeyp
 
 @in_trio
 async def test_no_setting_imports_no_library(tmp_path, monkeypatch):
-    monkeypatch.setattr(relaying, "find_spec", lambda _: pytest.fail("the library was looked for"))
+    monkeypatch.setattr(relaying, "is_installed", lambda _: pytest.fail("the library was looked for"))
     async with running(Peer(tmp_path / "peer", settings=quick_settings())):
         pass
 
