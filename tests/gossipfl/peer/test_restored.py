@@ -2,6 +2,7 @@
 
 import logging
 import shutil
+import time
 
 import pytest
 import trio
@@ -132,6 +133,17 @@ async def test_one_neighbour_among_many_cannot_make_a_peer_start_again():
     for number in range(1000):
         starts.is_later(f"sybil {number}", None)
     assert len(starts._heard) <= 64
+
+
+@pytest.mark.parametrize(("later", "is_copied"), [(500, True), (3_600_000, False)])
+@in_trio
+async def test_a_start_after_this_one_that_no_clock_was_ahead_for_is_a_copys(later, is_copied):
+    started, reported = int(1000 * time.time()) - 60_000, []
+    starts = later_starts.LaterStarts(
+        incarnation=started, starts_before=0, start_again=None, report_double=reported.append
+    )
+    assert starts.is_later("neighbour that never accepted this start", started + later)
+    assert bool(reported) == is_copied
 
 
 @pytest.mark.parametrize(("before", "seconds"), [(0, 0), (1, 60), (2, 120), (5, 960)])

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from gossipfl.algorithms.gate import Arrival, Gatekeeper
+from gossipfl.settings.gate import GateSettings
 
 SIZE = 200
 NOISE = torch.randn(64, SIZE, generator=torch.Generator().manual_seed(0))
@@ -240,3 +241,16 @@ def test_a_copy_of_a_model_that_is_itself_far_too_large_is_judged_by_its_norm():
         node.hear(f"peer {number}", OWN + NOISE[number][None] / 100)
     admission = node.hear("echo", node.own.clone())
     assert (admission.reason, admission.distance) == ("norm", 0.0)
+
+
+@pytest.mark.parametrize(
+    ("distance", "share"), [(0.5, 0.25), (16.0, GateSettings().radius * 0.5 / 16.0)], ids=["near", "far"]
+)
+def test_a_doubtful_model_is_drawn_no_further_than_honest_ones_are_away(distance, share):
+    node = Node()
+    node.hear_neighbours(times=2)
+    node.losses = lambda row: (5.0, 1.0)
+    step = NOISE[60][None]
+    admission = node.hear("odd", OWN + distance * step / step.norm())
+    assert admission.reason == "loss"
+    assert admission.share == pytest.approx(share, rel=0.05)
