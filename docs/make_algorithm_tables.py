@@ -1,4 +1,4 @@
-"""The tables of docs/algorithms.md, from what algorithms declare: ``python docs/make_algorithm_tables.py``."""
+"""Tables of algorithms and attacks, from what they declare: ``python docs/make_algorithm_tables.py``."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from pathlib import Path
 
 from gossipfl.algorithms.description import Description, described
 from gossipfl.algorithms.registry import bundled
+from gossipfl.attacks import Aimed, Poisoned
+from gossipfl.attacks.registry import bundled as attacks
 
-PAGE = Path(__file__).parent / "algorithms.md"
+DOCS = Path(__file__).parent
 TITLES = ("name", "rule", "paper", "mixing or topology", "numbers sent", "runs in")
 
 
@@ -29,17 +31,35 @@ def table(kind: str) -> str:
     return "\n".join(lines)
 
 
-def with_tables(page: str) -> str:
-    """The page with its tables as they should be."""
+def attack_table() -> str:
+    """All attacks, in alphabetical order."""
+    lines = ["| name | sends | knows | paper |", "|---|---|---|---|"]
+    for name, declared in attacks().items():
+        knows = "all rows" if issubclass(declared, Aimed) else "its own row"
+        knows = "its own data" if issubclass(declared, Poisoned) else knows
+        lines.append(f"| `{name}` | `{declared.rule}` | {knows} | {declared.paper} |")
+    return "\n".join(lines)
+
+
+def placed(page: str, kind: str, made: str) -> str:
+    """The page with one table in its place."""
+    begin, end = f"<!-- {kind}: made by docs/make_algorithm_tables.py -->", f"<!-- end of {kind} -->"
+    before, found, rest = page.partition(begin)
+    _, ended, after = rest.partition(end)
+    if not found or not ended:
+        raise SystemExit(f"there is no place for the table of {kind}")
+    return f"{before}{begin}\n{made}\n{end}{after}"
+
+
+def pages() -> dict[str, str]:
+    """The pages with their tables as they should be, by name."""
+    algorithms = (DOCS / "algorithms.md").read_text(encoding="utf-8")
     for kind in ("rounds", "messages", "server"):
-        begin, end = f"<!-- {kind}: made by docs/make_algorithm_tables.py -->", f"<!-- end of {kind} -->"
-        before, found, rest = page.partition(begin)
-        _, ended, after = rest.partition(end)
-        if not found or not ended:
-            raise SystemExit(f"{PAGE} has no place for the table of {kind}")
-        page = f"{before}{begin}\n{table(kind)}\n{end}{after}"
-    return page
+        algorithms = placed(algorithms, kind, table(kind))
+    robustness = (DOCS / "robustness.md").read_text(encoding="utf-8")
+    return {"algorithms.md": algorithms, "robustness.md": placed(robustness, "attacks", attack_table())}
 
 
 if __name__ == "__main__":
-    PAGE.write_text(with_tables(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    for name, page in pages().items():
+        (DOCS / name).write_text(page, encoding="utf-8")

@@ -18,7 +18,7 @@ from pydantic import BaseModel
 __all__ = ["PACKAGES", "pages"]
 
 #: Packages whose ``__all__`` is the public interface.
-PACKAGES = ("gossipfl", "gossipfl.algorithms", "gossipfl.statistics", "topology", "sims")
+PACKAGES = ("gossipfl", "gossipfl.algorithms", "gossipfl.attacks", "gossipfl.statistics", "topology", "sims")
 
 
 def pages() -> dict[str, str]:
@@ -45,6 +45,7 @@ def pages() -> dict[str, str]:
             Sweep, "Settings of a sweep", "Tables of the TOML file that `gossipfl sim sweep` reads."
         ),
         "reference/algorithm-parameters.md": _algorithms(),
+        "reference/attack-parameters.md": _attacks(),
         **{f"reference/{name.replace('.', '-')}.md": _interface(name) for name in PACKAGES},
     }
 
@@ -108,7 +109,6 @@ def _directive(path: str, *, heading: bool = True, level: int = 2) -> Iterator[s
 
 
 def _algorithms() -> str:
-    from gossipfl.algorithms.declaration import parameters_of
     from gossipfl.algorithms.registry import bundled
 
     lines = [
@@ -120,19 +120,34 @@ def _algorithms() -> str:
     for name, algorithm in sorted(bundled().items()):
         driven = "in rounds" if algorithm.kind == "rounds" else "driven by messages"
         lines += ["", f"## {name}", "", f"{_first(algorithm)} ({algorithm.paper}; {driven})", ""]
-        lines += _table(
-            [
-                (
-                    f"`{each.name}`",
-                    _cell(f"{each.kind_name} {each.about.range}".strip()),
-                    "required" if each.default is MISSING else _default(each.default),
-                    _cell(each.about.description),
-                )
-                for each in parameters_of(algorithm)
-                if each.about.setting
-            ]
-        )
+        lines += _declared(algorithm)
     return "\n".join(lines) + "\n"
+
+
+def _attacks() -> str:
+    from gossipfl.attacks.registry import bundled
+
+    lines = ["# Parameters of attacks", "", "Keys of a scenario's `[attack]` beside those of all attacks."]
+    for name, attack in bundled().items():
+        lines += ["", f"## {name}", "", f"{_first(attack)}{f' ({attack.paper})' if attack.paper else ''}", ""]
+        lines += _declared(attack)
+    return "\n".join(lines) + "\n"
+
+
+def _declared(declared: type) -> list[str]:
+    from gossipfl.algorithms.declaration import parameters_of
+
+    return _table(
+        [
+            (
+                f"`{each.name}`",
+                _cell(f"{each.kind_name} {each.about.range}".strip()),
+                "required" if each.default is MISSING else _default(each.default),
+                _cell(each.about.description),
+            )
+            for each in parameters_of(declared)
+        ]
+    )
 
 
 # Settings

@@ -31,8 +31,10 @@ __all__ = [
 
 
 @contextmanager
-def errors_of_author(what: str, *, module: str) -> Iterator[None]:
-    """Re-raise any exception as `InvalidAlgorithm`; named errors pass unchanged.
+def errors_of_author(
+    what: str, *, module: str, error: type[ExplainedError] = InvalidAlgorithm
+) -> Iterator[None]:
+    """Re-raise any exception as a named error; errors that have a name pass unchanged.
 
     Parameters
     ----------
@@ -40,14 +42,15 @@ def errors_of_author(what: str, *, module: str) -> Iterator[None]:
         What failed, for the message.
     module : str
         Name of the author's module, whose line is cited.
+    error : type of ExplainedError
     """
     try:
         yield
     except (ExplainedError, MemoryError):
         raise
-    except Exception as error:
-        raised = f"{type(error).__name__}: {error}".removesuffix(": ")
-        raise InvalidAlgorithm(what, got=f"{raised}{_line_of(error, module)}") from error
+    except Exception as failure:
+        raised = f"{type(failure).__name__}: {failure}".removesuffix(": ")
+        raise error(what, got=f"{raised}{_line_of(failure, module)}") from failure
 
 
 def require_same_form(before: Nodes, after: Nodes, *, what: str) -> None:

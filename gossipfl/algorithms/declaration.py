@@ -1,6 +1,6 @@
-"""The declaration of an algorithm: its name, its paper, and its parameters with their bounds.
+"""The declaration of an algorithm or an attack: its name, its paper, and its parameters with their bounds.
 
-An algorithm is one frozen dataclass. Its parameters are its fields, each annotated once::
+Each is one frozen dataclass. Its parameters are its fields, each annotated once::
 
     consensus_step_size: Annotated[float, Parameter("γ, the coarser the codec, the smaller", gt=0, le=1)] = 1.0
 
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Algorithm",
+    "Declaration",
     "DeclaredParameter",
     "Parameter",
     "parameters_of",
@@ -118,15 +119,43 @@ class DeclaredParameter:
         return _kind_name(self.kind)
 
 
-class Algorithm:
-    """The declaration common to round-based and message-driven algorithms.
+class Declaration:
+    """A declaration with parameters; subclasses are frozen dataclasses.
 
-    Subclasses are frozen dataclasses. Bounds of their parameters hold however one is made.
+    Bounds of the parameters hold however one is made.
 
     Raises
     ------
     SettingError
         If a parameter is of another kind, out of its range, or contradicts another.
+
+    Examples
+    --------
+    >>> from gossipfl.algorithms import GossipLearning
+    >>> issubclass(GossipLearning, Declaration)
+    True
+    """
+
+    __slots__ = ()
+
+    name: ClassVar[str] = ""
+    """Its name in files; a user's own is named ``module:Class``."""
+    paper: ClassVar[str] = ""
+    """Authors, venue and year."""
+    rule: ClassVar[str] = ""
+    """What it does, in a line of mathematics."""
+
+    def __post_init__(self) -> None:
+        for parameter in parameters_of(type(self)):
+            _require_fitting(type(self), parameter, getattr(self, parameter.name))
+        self.check()
+
+    def check(self) -> None:
+        """Raise `SettingError` for parameters that contradict each other; by default none do."""
+
+
+class Algorithm(Declaration):
+    """The declaration common to round-based and message-driven algorithms.
 
     Examples
     --------
@@ -139,14 +168,8 @@ class Algorithm:
 
     kind: ClassVar[Literal["rounds", "messages"]]
     """Whether it runs in rounds, or acts on clocks and messages."""
-    name: ClassVar[str] = ""
-    """Its name in files; a user's own is named ``module:Class``."""
     also_called: ClassVar[tuple[str, ...]] = ()
     """Older names that files may still use."""
-    paper: ClassVar[str] = ""
-    """Authors, venue and year."""
-    rule: ClassVar[str] = ""
-    """The update in a line of mathematics."""
     sends: ClassVar[str] = "P"
     """Numbers that go over a link in a round or with a message, P being the number of shared parameters."""
     theory: ClassVar[Literal["diffusion", "pairwise averages"] | None] = None
@@ -155,14 +178,6 @@ class Algorithm:
     """The parameters with which peers can run it, where they cannot by default."""
     preserves_mean: ClassVar[bool] = True
     """Whether the mean of all models is preserved if nothing is trained and nothing is lost."""
-
-    def __post_init__(self) -> None:
-        for parameter in parameters_of(type(self)):
-            _require_fitting(type(self), parameter, getattr(self, parameter.name))
-        self.check()
-
-    def check(self) -> None:
-        """Raise `SettingError` for parameters that contradict each other; by default none do."""
 
     def fitted(self, layout: Layout) -> Self:
         """The algorithm for models of a layout, which few algorithms need."""
@@ -196,7 +211,7 @@ def _all_parameters(declared: type) -> tuple[DeclaredParameter, ...]:
     return tuple(found)
 
 
-def _require_fitting(declared: type[Algorithm], parameter: DeclaredParameter, value: object) -> None:
+def _require_fitting(declared: type[Declaration], parameter: DeclaredParameter, value: object) -> None:
     about = parameter.about
     if not _is_of_kind(value, parameter.kind):
         raise SettingError(

@@ -22,7 +22,14 @@ from gossipfl.errors.admission import (
     SecretNotProved,
     TooFewSignatures,
 )
-from gossipfl.errors.authors import InvalidAlgorithm, InvalidTask, StatisticsMissing, TaskError, UnknownTask
+from gossipfl.errors.authors import (
+    InvalidAlgorithm,
+    InvalidAttack,
+    InvalidTask,
+    StatisticsMissing,
+    TaskError,
+    UnknownTask,
+)
 from gossipfl.errors.exchanges import (
     ExchangeFailed,
     ExchangeTimedOut,
@@ -50,6 +57,7 @@ from gossipfl.errors.operator import (
     OldSpelling,
     SettingError,
     UnknownAlgorithm,
+    UnknownAttack,
 )
 from gossipfl.errors.refusals import (
     ChecksumMismatch,
@@ -123,6 +131,7 @@ __all__ = [
     "IncompatibleTask",
     "InvalidAddress",
     "InvalidAlgorithm",
+    "InvalidAttack",
     "InvalidInvitation",
     "InvalidPartition",
     "InvalidRequest",
@@ -164,6 +173,7 @@ __all__ = [
     "UnexpectedRound",
     "UnexpectedTensor",
     "UnknownAlgorithm",
+    "UnknownAttack",
     "UnknownCodec",
     "UnknownTask",
     "UnsupportedVersion",

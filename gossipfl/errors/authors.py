@@ -31,3 +31,7 @@ class StatisticsMissing(InvalidTask):
 
 class InvalidAlgorithm(GossipflError):
     """An algorithm cannot be imported, fails, or does in its rounds what nothing that runs it can carry out."""
+
+
+class InvalidAttack(GossipflError):
+    """An attack cannot be imported, fails, or sends what is no row."""

@@ -37,6 +37,10 @@ class UnknownAlgorithm(SettingError):
     """No algorithm has this name."""
 
 
+class UnknownAttack(SettingError):
+    """No attack has this name."""
+
+
 class InvalidAddress(SettingError):
     """An address is not a multiaddress of the form ``/ip4/HOST/tcp/PORT[/p2p/PEER_ID]``."""
 

@@ -21,6 +21,7 @@ from gossipfl.algorithms import (
 )
 from gossipfl.codecs.draws import common_key, exchange_keys
 from gossipfl.outgoing import IN_FULL, Draws, Pipeline, restored
+from sims.engine.hostile import HostileNodes, Lies
 from sims.engine.neighbourhoods import Complete, Sparse, neighbourhoods
 from topology.sequences import MixingSequence
 
@@ -69,6 +70,8 @@ class Exchanges:
     device : torch.device
     outgoing : Pipeline
         Pipeline applied to outgoing rows; by default they are sent in full.
+    hostile : HostileNodes, optional
+        Nodes that send other rows than these; what they hear themselves is true.
 
     Attributes
     ----------
@@ -85,7 +88,9 @@ class Exchanges:
         cliques: Ints | None = None,
         complete: bool = False,
         outgoing: Pipeline = IN_FULL,
+        hostile: HostileNodes | None = None,
     ) -> None:
+        self.hostile = hostile
         self.sequence, self.seed, self.device, self.outgoing = sequence, seed, device, outgoing
         self.messages, self.bytes = 0, 0
         self._numbers = torch.arange(sequence.n, device=device)
@@ -101,6 +106,8 @@ class Exchanges:
     def begin(self, number: int) -> None:
         """Turn to round ``number``, counted from 0."""
         self._round, self._exchange = number, 0
+        if self.hostile is not None:
+            self.hostile.begin(number)
         if self._complete:
             self._messages_of_matrix = self.sequence.n * (self.sequence.n - 1)
             return
@@ -143,7 +150,16 @@ class Exchanges:
 
     def _among_neighbours(self, exchange: Exchange) -> Mixed:
         sent = self._sent(exchange, self._numbers, messages=self._messages_of_matrix)
-        return sent.mixed(self._mixed(sent.decoded))
+        mixed, lies = self._mixed(sent.decoded), self._lies(sent)
+        if lies is None:
+            return sent.mixed(mixed)
+        lists = self._lists_of_neighbours()
+        for around in neighbourhoods(lists, sent.decoded, among=lies.victims):
+            told = lies.applied(around, _numbers(lists, around), _weighted_sums)
+            if told is not around:
+                changes = torch.einsum("bk,bkd->bd", around.weights, told.rows - around.rows)
+                mixed.index_add_(0, around.nodes, changes)
+        return sent.mixed(mixed)
 
     def _in_cliques(self, exchange: Exchange) -> Mixed:
         assert self._cliques is not None  # noqa: S101 - requirements have been checked
@@ -167,13 +183,27 @@ class Exchanges:
 
     def _by_rule(self, exchange: NeighbourRows) -> Mixed:
         sent = self._sent(exchange, self._numbers, messages=self._messages_of_matrix)
-        lists = Complete(self.sequence.n) if self._complete else self._sparse()
+        lists, lies = self._lists_of_neighbours(), self._lies(sent)
         nodes, combined = [], []
+
+        def outcome(around: Neighbourhood) -> Tensor:
+            return exchange.combined(sent.widened(around))
+
         for around in neighbourhoods(lists, sent.decoded, width=exchange.rows.shape[1]):
             nodes.append(around.nodes)
-            combined.append(exchange.combined(sent.widened(around)))
+            told = around if lies is None else lies.applied(around, _numbers(lists, around), outcome)
+            combined.append(outcome(told))
         rows, order = torch.cat(combined), torch.cat(nodes)
         return Mixed(rows=torch.empty_like(rows).index_copy_(0, order, rows), sent=sent.whole)
+
+    def _lies(self, sent: _Sent) -> Lies | None:
+        """Return what hostile nodes send instead, if there are any."""
+        if self.hostile is None or not self.hostile.at_work:
+            return None
+        links = self if self._complete else self._matrix
+        return self.hostile.lies(
+            sent.decoded, self._exchange, lambda: self.sequence.matrix(self._round), of=links
+        )
 
     def _sent(self, exchange: AnyExchange, numbers: Tensor, *, messages: int) -> _Sent:
         """Return the rows that receivers decode, and count the traffic."""
@@ -214,6 +244,9 @@ class Exchanges:
                 ).to(self.device)
         return self._weights[dtype]
 
+    def _lists_of_neighbours(self) -> Sparse | Complete:
+        return Complete(self.sequence.n) if self._complete else self._sparse()
+
     def _sparse(self) -> Sparse:
         """Neighbours in this round."""
         if self._lists is None:
@@ -233,6 +266,17 @@ class Exchanges:
             )
             self._ends = Links(owner=owner, neighbours=neighbours, weights=weights), other
         return self._ends
+
+
+def _numbers(lists: Sparse | Complete, around: Neighbourhood) -> Tensor:
+    """Numbers of the neighbours in a neighbourhood, ``[b, K]``."""
+    neighbours, _, _ = lists.padded(around.nodes.cpu().numpy())
+    return torch.from_numpy(neighbours).to(around.nodes.device)
+
+
+def _weighted_sums(around: Neighbourhood) -> Tensor:
+    """Σ_j w_ij x_j, ``[b, D]``."""
+    return around.own_weights[:, None] * around.own + torch.einsum("bk,bkd->bd", around.weights, around.rows)
 
 
 def _means(rows: Tensor) -> Tensor:

@@ -86,9 +86,14 @@ class Complete:
 
 
 def neighbourhoods(
-    lists: Sparse | Complete, rows: Tensor, *, width: int | None = None, numbers: int = _NUMBERS
+    lists: Sparse | Complete,
+    rows: Tensor,
+    *,
+    width: int | None = None,
+    among: NDArray[np.bool_] | None = None,
+    numbers: int = _NUMBERS,
 ) -> Iterator[Neighbourhood]:
-    """Give the neighbourhoods of all N nodes, in chunks of nodes of like degrees.
+    """Give the neighbourhoods of nodes, in chunks of nodes of like degrees.
 
     Parameters
     ----------
@@ -97,10 +102,14 @@ def neighbourhoods(
         Rows that the nodes sent, ``[N, D]``.
     width : int, optional
         Width of the rows after decoding; by default D.
+    among : ndarray, optional
+        Which nodes, bool ``[N]``; all unless given.
     numbers : int
         Largest total size of the neighbours' rows in a chunk, unless a single node needs more.
     """
     order, device, dtype = np.argsort(-lists.degrees, kind="stable"), rows.device, rows.dtype
+    if among is not None:
+        order = order[among[order]]
     widths, own_weights = np.maximum(1, lists.degrees[order]), torch.from_numpy(lists.own_weights).to(dtype)
     first = 0
     while first < len(order):

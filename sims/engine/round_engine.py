@@ -11,9 +11,12 @@ from torch import Tensor
 from gossipfl.algorithms import AnyExchange, Mixed, RoundContext, run_round
 from gossipfl.algorithms.author_calls import start_nodes
 from gossipfl.algorithms.requirements import unmet
+from gossipfl.attacks import Poisoned, SameToAll
+from gossipfl.outgoing import Pipeline
 from gossipfl.training import Nodes
 from sims.engine.engine import Phases
 from sims.engine.exchange import Exchanges
+from sims.engine.hostile import HostileNodes
 from sims.engine.local import BlockTraining
 from sims.engine.programme import Compile
 from sims.engine.workers import torch_threads
@@ -72,6 +75,7 @@ class RoundEngine:
         if wanting is not None:
             raise NotSimulable(wanting.what, expected=wanting.expected, remedy=wanting.remedy)
         self.world, self.device = world, torch.device(device)
+        self.hostile = self._hostile_nodes(outgoing)
         self.round, self.phases = 0, Phases()
         self.local = BlockTraining(
             world,
@@ -88,6 +92,7 @@ class RoundEngine:
             seed=scenario.seed,
             device=self.device,
             outgoing=outgoing,
+            hostile=self.hostile,
         )
         n = scenario.population.nodes
         self._numbers = torch.arange(n, device=self.device)
@@ -108,12 +113,37 @@ class RoundEngine:
             links=self.exchanges.links() if self.algorithm.requirements.links else None,
         )
 
+    def _hostile_nodes(self, outgoing: Pipeline) -> HostileNodes | None:
+        scenario, section = self.world.scenario, self.world.scenario.attack
+        attack = None if section is None else section.build()
+        if section is None or attack is None or isinstance(attack, Poisoned):
+            return None
+        requirements = self.algorithm.requirements
+        if requirements.links or requirements.cliques or requirements.server:
+            raise NotSimulable(
+                f"attack {section.name!r} is on rows that nodes send to all their neighbours, and "
+                f"{scenario.algorithm.name!r} sends others",
+                remedy="Choose the attack label_flip, or an algorithm such as d_psgd.",
+            )
+        if outgoing.mask is not None and isinstance(attack, SameToAll) and attack.start(torch.zeros(1, 1)):
+            raise NotSimulable(
+                f"attack {section.name!r} sends old rows, and outgoing has a mask that changes",
+                remedy="Leave the mask out, or choose another attack.",
+            )
+        return HostileNodes(
+            attack,
+            ~self.world.honest,
+            from_round=section.from_round,
+            seed=scenario.seed,
+            device=self.device,
+        )
+
     def run_round(self) -> int:
         """Do one round; return the number of its messages."""
         before = self.exchanges.messages
         self.exchanges.begin(self.round)
         context = RoundContext(
-            local=self.local,
+            local=self.local if self.hostile is None else self.hostile.training(self.local),
             shared_size=self.world.layout.shared_size,
             round=self.round,
             numbers=self._numbers,

@@ -45,12 +45,12 @@ class Evaluator:
         self._compile_when: Compile = compile_when
 
     def _chosen(self) -> NDArray[np.int64]:
-        """Nodes that are measured: all, or a sample that stays the same throughout."""
-        n, wanted = self.world.scenario.population.nodes, self.world.scenario.evaluate.nodes
-        if wanted is None or wanted >= n:
-            return np.arange(n, dtype=np.int64)
-        keys = np.array([uniform(self.world.scenario.seed, PLAN, i, 1 << 40) for i in range(n)])
-        return np.sort(np.argsort(keys, kind="stable")[:wanted]).astype(np.int64)
+        """Nodes that are measured: all that are honest, or a sample of them that stays the same throughout."""
+        honest, wanted = np.flatnonzero(self.world.honest), self.world.scenario.evaluate.nodes
+        if wanted is None or wanted >= len(honest):
+            return honest.astype(np.int64)
+        keys = np.array([uniform(self.world.scenario.seed, PLAN, i, 1 << 40) for i in honest])
+        return honest[np.sort(np.argsort(keys, kind="stable")[:wanted])].astype(np.int64)
 
     def __call__(self, rows: Tensor) -> dict[str, NDArray[np.float64]]:
         """Measure rows.

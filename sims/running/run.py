@@ -282,6 +282,8 @@ class _Runner:
     def _evaluate(self, rounds: float) -> dict[str, Any]:
         started = time.perf_counter()
         rows, online = self.simulation.rows(), self.simulation.online()
+        honest = self.world.honest
+        among = online & honest
         nodes = self.evaluator.nodes
         everyone = len(nodes) == len(rows)
         measured = self.evaluator(rows if everyone else rows[nodes.tolist()])
@@ -290,9 +292,9 @@ class _Runner:
             "seconds": self.simulation.seconds(rounds),
             "online": int(online.sum()),
             **self.simulation.counts(),
-            "consensus_distance": consensus_distance(rows, self.world.layout.shared_size, online),
-            **network_metrics(self.world, rows, online),
-            "age_mean": float(self.simulation.ages().mean()),
+            "consensus_distance": consensus_distance(rows, self.world.layout.shared_size, among),
+            **network_metrics(self.world, rows, among),
+            "age_mean": float(self.simulation.ages()[honest].mean()),
         }
         row = self.records.add(at, measured, nodes if self.scenario.evaluate.per_node else None)
         self.evaluating += time.perf_counter() - started
@@ -340,6 +342,8 @@ class _Runner:
                 self._checkpoint()
             elif self.scenario.output.rows:
                 arrays = {"rows": rows.cpu().numpy(), "ages": self.simulation.ages()}
+                if self.world.hostile is not None:
+                    arrays["hostile"] = self.world.hostile
                 self.directory.write_arrays("rows.safetensors", arrays)
         return Result(
             scenario=self.scenario,

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gossipfl.attacks import Poisoned
 from gossipfl.training import Nodes
 from sims.compiler.timeline import Timeline, conditions_of, ticks
 from sims.engine import Engine, Phases, RoundEngine
@@ -24,6 +25,7 @@ __all__ = ["MessageDriven", "RoundBased", "Simulation", "simulation_of"]
 
 Arrays = dict[str, NDArray[np.generic]]
 _AUXILIARY = "auxiliary."
+_ATTACK = "attack."
 _OPTIMISER_STATE = "momentum"  # its name in files from before there were other optimisers
 
 
@@ -102,6 +104,7 @@ class MessageDriven(Simulation):
     def __init__(
         self, scenario: Scenario, world: World, *, threads: int, compile_when: Compile, device: str
     ) -> None:
+        _refuse_attacks_on_rounds(scenario)
         indptr, indices = neighbour_lists(scenario, class_counts=world.class_counts)
         conditions = conditions_of(
             scenario, indptr=indptr, indices=indices, message_bytes=world.message_bytes
@@ -213,6 +216,7 @@ class RoundBased(Simulation):
         nodes, exchanges = self._engine.nodes, self._engine.exchanges
         return {
             **{f"{_AUXILIARY}{name}": kept.cpu().numpy() for name, kept in nodes.auxiliary.items()},
+            **{f"{_ATTACK}{name}": kept.cpu().numpy() for name, kept in self._remembered().items()},
             "rows": nodes.rows.cpu().numpy(),
             "ages": nodes.ages.cpu().numpy(),
             _OPTIMISER_STATE: nodes.optimiser_state.cpu().numpy(),
@@ -221,6 +225,10 @@ class RoundBased(Simulation):
                 [self._engine.round, exchanges.messages, exchanges.bytes, self.phases.updates]
             ),
         }
+
+    def _remembered(self) -> dict[str, Tensor]:
+        """What hostile nodes remember."""
+        return {} if self._engine.hostile is None else self._engine.hostile.memory
 
     def restore(self, state: Arrays) -> None:
         """Continue from a checkpoint."""
@@ -236,8 +244,22 @@ class RoundBased(Simulation):
                 if name.startswith(_AUXILIARY)
             },
         )
+        self._remembered().update(
+            (name.removeprefix(_ATTACK), torch.from_numpy(kept).to(device))
+            for name, kept in state.items()
+            if name.startswith(_ATTACK)
+        )
         self._engine.round, exchanges.messages, exchanges.bytes, self.phases.updates = (
             int(value) for value in state["progress"]
+        )
+
+
+def _refuse_attacks_on_rounds(scenario: Scenario) -> None:
+    section = scenario.attack
+    if section is not None and not isinstance(section.build(), Poisoned):
+        raise NotSimulable(
+            f"attack {section.name!r} is on the rows of rounds, and {scenario.algorithm.name!r} is message-driven",
+            remedy="Choose the attack label_flip, or an algorithm in rounds such as d_psgd.",
         )
 
 

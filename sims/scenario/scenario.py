@@ -13,6 +13,7 @@ from gossipfl.settings.outgoing import OutgoingSettings, require_order
 from gossipfl.tasks.registry import require_metric_name, require_task_name
 from gossipfl.training import TrainingSettings
 from sims.scenario.algorithm import AlgorithmSection
+from sims.scenario.attack import AttackSection
 from sims.scenario.network import ChurnSection, NetworkSection, Section
 from sims.scenario.tables import mistake_at, topology_table
 from topology.catalogue import Expression, from_table
@@ -21,6 +22,7 @@ from topology.plugins import also_search
 
 __all__ = [
     "AlgorithmSection",
+    "AttackSection",
     "EvaluateSection",
     "OutputSection",
     "PopulationSection",
@@ -174,14 +176,15 @@ class Scenario(Section):
     )
     network: NetworkSection = NetworkSection()
     churn: ChurnSection = ChurnSection()
+    attack: AttackSection | None = Field(None, description="hostile nodes; without the table all are honest")
     evaluate: EvaluateSection = EvaluateSection()
     stop: StopSection = StopSection()
     output: OutputSection = OutputSection()
 
-    @field_validator("algorithm", mode="before")
+    @field_validator("algorithm", "attack", mode="before")
     @classmethod
     def _with_modules(cls, table: Any, info: ValidationInfo) -> Any:
-        """Pass on to an algorithm where the user's own modules are."""
+        """Pass on to algorithms and attacks where the user's own modules are."""
         modules = info.data.get("modules")
         if modules is not None:
             also_search(modules)  # for codecs, which are found by their names alone

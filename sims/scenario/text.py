@@ -11,6 +11,7 @@ from typing import Any
 import tomli_w
 
 from sims.errors import InvalidScenario
+from sims.scenario.attack import AttackSection
 from sims.scenario.ready_made import SCENARIOS, parsed, read_toml
 from sims.scenario.scenario import Scenario
 from sims.scenario.tables import resolve, topology_table
@@ -21,6 +22,7 @@ __all__ = ["load_scenario", "load_table", "override_all", "parse_scenario", "sce
 
 _VARIANTS = {
     ("algorithm", "name"),
+    ("attack", "name"),
     ("topology",),
     ("topology", "name"),
     ("network", "delay", "kind"),
@@ -148,8 +150,8 @@ def _without_none(value: Any) -> Any:
 def _override(table: dict[str, Any], given: str) -> None:
     """Set one value of a table, given as ``"network.loss=0.2"``.
 
-    Another ``algorithm.name``, ``topology.name`` or kind of delay or churn resets its table: the keys of the one
-    before would be unknown to it.
+    Another ``algorithm.name``, ``attack.name``, ``topology.name`` or kind of delay or churn resets its table: the
+    keys of the one before would be unknown to it.
 
     Raises
     ------
@@ -176,7 +178,10 @@ def _override(table: dict[str, Any], given: str) -> None:
     if names == ["topology", "name"] and isinstance(parsed, str):
         parsed = canonical_name(parsed)
     if len(names) > 1 and tuple(names) in _VARIANTS and table.get(names[-1]) not in (None, parsed):
+        kept = AttackSection.model_fields.keys() & table.keys() if names[0] == "attack" else ()
+        values = {key: table[key] for key in kept}
         table.clear()  # the other keys belonged to what was named before
+        table |= values
     table[names[-1]] = parsed
 
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from gossipfl.algorithms import MessageAlgorithm
 from gossipfl.algorithms.author_calls import start_nodes
+from gossipfl.attacks import Poisoned
 from gossipfl.outgoing import IN_FULL, Pipeline
 from gossipfl.rows import Layout
 from gossipfl.tasks import Dataset, Task, find_task, partition
@@ -23,6 +24,7 @@ from gossipfl.training import NodeData, Nodes, Trainer, rehearse
 from sims.errors import InvalidScenario
 from sims.scenario import Scenario
 from sims.scenario.outgoing import outgoing_of_messages
+from sims.world.hostile import hostile_nodes, with_false_data
 from sims.world.trace_cache import Traces
 
 __all__ = ["World", "build_world"]
@@ -45,6 +47,8 @@ class World:
         The samples that models are evaluated on: held-out training samples with ``evaluate.validation``.
     traces : Traces
         Traced programmes, those of earlier runs included.
+    hostile : ndarray, optional
+        Which nodes are hostile, bool ``[N]``; None without an attack.
     """
 
     scenario: Scenario
@@ -53,6 +57,13 @@ class World:
     test_inputs: Tree
     test_targets: Tree
     traces: Traces = field(default_factory=Traces)
+    hostile: NDArray[np.bool_] | None = None
+
+    @property
+    def honest(self) -> NDArray[np.bool_]:
+        """Which nodes are honest, bool ``[N]``: measures are over these."""
+        nodes = self.scenario.population.nodes
+        return np.ones(nodes, dtype=np.bool_) if self.hostile is None else ~self.hostile
 
     @property
     def recipe(self) -> str:
@@ -197,8 +208,21 @@ def build_world(scenario: Scenario, *, traces: Traces | None = None) -> World:
         test_targets=take(dataset.test_targets, measured),
         traces=Traces() if traces is None else traces,
     )
-    rehearse(task, trainer, world.test_inputs, world.test_targets, dtype=world.dtype)
+    if scenario.attack is not None:
+        world = _attacked(world)
+    rehearse(task, world.trainer, world.test_inputs, world.test_targets, dtype=world.dtype)
     return world
+
+
+def _attacked(world: World) -> World:
+    """The same world with hostile nodes, and false data where the attack is in the data."""
+    section = world.scenario.attack
+    assert section is not None  # noqa: S101  (the caller asked)
+    hostile, attack = hostile_nodes(world.scenario, class_counts=world.class_counts), section.build()
+    trainer = world.trainer
+    if isinstance(attack, Poisoned) and hostile.any():
+        trainer = replace(trainer, data=with_false_data(trainer.data, hostile, attack))
+    return replace(world, hostile=hostile, trainer=trainer)
 
 
 def _in_double(task: Task) -> nn.Module:

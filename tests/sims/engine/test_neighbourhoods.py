@@ -92,7 +92,8 @@ def test_chunks_do_not_matter(rule, monkeypatch):
     rows = normal(40, 30, dtype=torch.float32)
     exchanges, _ = exchanges_over(graphs.from_networkx(nx.barabasi_albert_graph(40, 2, seed=1)))
     at_once = exchanges(NeighbourRows(rows, rule.combine)).rows
-    monkeypatch.setattr(module.neighbourhoods, "__kwdefaults__", {"numbers": 100})
+    defaults = module.neighbourhoods.__kwdefaults__
+    monkeypatch.setattr(module.neighbourhoods, "__kwdefaults__", {**defaults, "numbers": 100})
     one_by_one = exchanges(NeighbourRows(rows, rule.combine)).rows
     assert torch.allclose(at_once, one_by_one, atol=1e-6)
 

@@ -1,0 +1,1 @@
+"""Attacks of nodes that collude, aimed at each receiver."""

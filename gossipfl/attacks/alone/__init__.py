@@ -1,0 +1,1 @@
+"""Attacks of single nodes, which know no more than themselves."""

@@ -1,0 +1,81 @@
+"""All nodes as colluding attackers know them: rows and links."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.sparse import csr_array, diags_array
+from scipy.sparse.linalg import eigsh
+from torch import Tensor
+
+__all__ = ["Everyone", "KnownLinks"]
+
+_DENSE = 1500  # nodes up to which all eigenvectors are computed
+
+
+class KnownLinks:
+    """Links among the honest nodes of a round, and what attackers compute of them once.
+
+    Parameters
+    ----------
+    matrix : callable
+        Gives the mixing matrix, whose entries off the diagonal are links.
+    hostile : ndarray
+        Bool ``[N]``.
+    """
+
+    def __init__(self, matrix: Callable[[], csr_array], hostile: NDArray[np.bool_]) -> None:
+        self._matrix, self._hostile = matrix, hostile
+
+    @cached_property
+    def fiedler(self) -> Tensor:
+        """Fiedler vector of the honest nodes' graph, 0 for the hostile: float64 ``[N]``.
+
+        The eigenvector of the second smallest eigenvalue of its Laplacian, of norm 1, its largest entry positive.
+        """
+        honest = np.flatnonzero(~self._hostile)
+        among = csr_array(self._matrix())[honest][:, honest]
+        links = csr_array((among + among.T) != 0).astype(np.float64)
+        links.setdiag(0)
+        laplacian = csr_array(diags_array(links.sum(axis=1)) - links)
+        vector = np.zeros(len(self._hostile))
+        vector[honest] = _second(laplacian)
+        return torch.from_numpy(vector)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Everyone:
+    """All N nodes in one exchange.
+
+    Parameters
+    ----------
+    rows : Tensor
+        Rows that they would send if all were honest, ``[N, D]``.
+    hostile : Tensor
+        Bool ``[N]``.
+    links : KnownLinks
+        Links among the honest.
+    """
+
+    rows: Tensor
+    hostile: Tensor
+    links: KnownLinks = field(repr=False)
+
+
+def _second(laplacian: csr_array) -> NDArray[np.float64]:
+    n = laplacian.shape[0]
+    if n < 2:
+        return np.zeros(n)
+    if n <= _DENSE:
+        found = np.linalg.eigh(laplacian.toarray())[1][:, 1]
+    else:
+        start = np.random.default_rng(0).normal(size=n)
+        values, vectors = eigsh(laplacian, k=2, sigma=-1e-3, v0=start)
+        found = vectors[:, np.argsort(values)[1]]
+    turned: NDArray[np.float64] = found * np.sign(found[np.abs(found).argmax()])
+    return turned

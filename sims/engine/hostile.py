@@ -1,0 +1,239 @@
+"""Hostile nodes in rounds: what they send in place of their rows, and to whom."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+from torch import Tensor
+
+from gossipfl.algorithms import LocalTraining, Neighbourhood
+from gossipfl.algorithms.author_calls import errors_of_author
+from gossipfl.attacks import Aimed, Attack, Everyone, KnownLinks, Receivers, SameToAll, Senders
+from gossipfl.codecs.draws import exchange_keys, rekeyed
+from gossipfl.errors import InvalidAttack
+from gossipfl.outgoing import Draws
+from gossipfl.settings import TrainingSettings
+from gossipfl.training import Nodes
+
+__all__ = ["HostileNodes", "Lies", "TrainingOfOthers"]
+
+_PURPOSE = 0x0A77AC4  # apart from the draws of codecs and noise
+_NO_ROUND = 2**40
+
+
+class Lies:
+    """What hostile nodes send in one exchange.
+
+    Parameters
+    ----------
+    rows : Tensor
+        Rows of all nodes as receivers would decode them if all were honest, ``[N, D]``.
+    told : Tensor
+        The same with the rows of those hostile nodes that send the same to all.
+    """
+
+    def __init__(self, hostile: HostileNodes, rows: Tensor, told: Tensor, everyone: Everyone) -> None:
+        self.rows, self.told, self._hostile, self._everyone = rows, told, hostile, everyone
+
+    @property
+    def victims(self) -> NDArray[np.bool_]:
+        """Nodes that may be lied to, bool ``[N]``: the honest."""
+        return ~self._hostile.mask
+
+    def applied(
+        self, around: Neighbourhood, neighbours: Tensor, outcome: Callable[[Neighbourhood], Tensor]
+    ) -> Neighbourhood:
+        """Neighbourhoods as they arrive.
+
+        Parameters
+        ----------
+        around : Neighbourhood
+            Of b nodes, as it would be if all were honest.
+        neighbours : Tensor
+            Numbers of the neighbours, int64 ``[b, K]``.
+        outcome : callable
+            What the receivers make of a neighbourhood.
+        """
+        mask = self._everyone.hostile
+        lying = mask[neighbours] & around.present & ~mask[around.nodes][:, None]
+        if not bool(lying.any()):
+            return around
+        sent = self._sent(around, neighbours, lying, outcome)
+        return replace(around, rows=torch.where(lying[..., None], sent, around.rows))
+
+    def _sent(
+        self,
+        around: Neighbourhood,
+        neighbours: Tensor,
+        lying: Tensor,
+        outcome: Callable[[Neighbourhood], Tensor],
+    ) -> Tensor:
+        attack = self._hostile.attack
+        if not isinstance(attack, Aimed):
+            return self.told[neighbours]
+        receivers = Receivers(
+            around=around,
+            numbers=around.nodes,
+            neighbours=neighbours,
+            hostile=lying,
+            everyone=self._everyone,
+            turn=self._hostile.turn,
+            outcome=lambda rows: outcome(replace(around, rows=rows)),
+        )
+        with self._hostile.errors_named("send_to"):
+            sent = attack.send_to(receivers)
+            return sent.to(around.rows.dtype).expand_as(around.rows)
+
+
+class HostileNodes:
+    """The hostile nodes of a run in rounds.
+
+    Parameters
+    ----------
+    attack : Attack
+    hostile : ndarray
+        Bool ``[N]``.
+    from_round : float
+        First round of the attack.
+    seed : int
+    device : torch.device
+
+    Attributes
+    ----------
+    memory : dict of str to Tensor
+        What the attack remembers, by exchange and name, ``[H, ...]`` each.
+    """
+
+    def __init__(
+        self,
+        attack: Attack,
+        hostile: NDArray[np.bool_],
+        *,
+        from_round: float,
+        seed: int,
+        device: torch.device,
+    ) -> None:
+        self.attack, self.mask, self.from_round, self._seed = attack, hostile, from_round, seed
+        self.numbers = torch.from_numpy(np.flatnonzero(hostile)).to(device)
+        self.memory: dict[str, Tensor] = {}
+        self.turn = -1
+        self._mask = torch.from_numpy(hostile).to(device)
+        self._matrix: object = None
+        self._links: KnownLinks | None = None
+
+    def begin(self, number: int) -> None:
+        """Turn to a round, counted from 0."""
+        self.turn = int(np.floor(number - np.ceil(self.from_round)))
+
+    @property
+    def at_work(self) -> bool:
+        """Whether the attack has begun."""
+        return self.turn >= 0 and len(self.numbers) > 0
+
+    def training(self, local: LocalTraining) -> LocalTraining:
+        """Local training of all nodes in this round."""
+        return local if self.attack.trains or not self.at_work else TrainingOfOthers(local, self._mask)
+
+    def lies(self, rows: Tensor, exchange: int, matrix: Callable[[], csr_array], *, of: object) -> Lies:
+        """Decide what is sent in one exchange.
+
+        Parameters
+        ----------
+        rows : Tensor
+            ``[N, D]``.
+        exchange : int
+            Which exchange of the round.
+        matrix : callable
+            Gives the round's mixing matrix.
+        of : object
+            The same object as long as the matrix is the same.
+        """
+        if of is not self._matrix or self._links is None:
+            self._matrix, self._links = of, KnownLinks(matrix, self.mask)
+        told = rows
+        if isinstance(self.attack, SameToAll):
+            told = rows.index_copy(0, self.numbers, self._same_to_all(self.attack, rows, exchange))
+        return Lies(self, rows, told, Everyone(rows=rows, hostile=self._mask, links=self._links))
+
+    def _same_to_all(self, attack: SameToAll, rows: Tensor, exchange: int) -> Tensor:
+        own = rows.index_select(0, self.numbers)
+        place = {"seed": self._seed, "exchange": exchange}
+        keys = rekeyed(exchange_keys(self.numbers, round_number=self.turn, **place), _PURPOSE)
+        common = rekeyed(
+            exchange_keys(keys.new_tensor([_NO_ROUND]), round_number=_NO_ROUND, **place), _PURPOSE
+        )
+        prefix = f"{exchange}."
+        with self.errors_named("send"):
+            if not any(name.startswith(prefix) for name in self.memory):
+                self.memory |= {prefix + name: value for name, value in attack.start(own).items()}
+            senders = Senders(
+                numbers=self.numbers,
+                rows=own,
+                turns=torch.full_like(self.numbers, self.turn),
+                draws=Draws(keys=keys, common=int(common[0])),
+                memory={
+                    name.removeprefix(prefix): value
+                    for name, value in self.memory.items()
+                    if name.startswith(prefix)
+                },
+            )
+            sent = attack.send(senders)
+            self.memory |= {prefix + name: value for name, value in attack.remembered(senders).items()}
+        if not isinstance(sent, Tensor) or sent.shape != own.shape:
+            raise InvalidAttack(
+                f"{type(attack).__name__}: send must return a row for each hostile node",
+                expected=f"a tensor {list(own.shape)}",
+                got=list(sent.shape) if isinstance(sent, Tensor) else type(sent).__name__,
+            )
+        return sent.to(own.dtype)
+
+    def errors_named(self, function: str) -> AbstractContextManager[None]:
+        """Names errors of the attack's own function."""
+        kind = type(self.attack)
+        failed = f"{kind.__name__}: {function} failed in round {self.turn} of the attack"
+        return errors_of_author(failed, module=kind.__module__, error=InvalidAttack)
+
+
+class TrainingOfOthers:
+    """Local training of which some nodes take no part.
+
+    Parameters
+    ----------
+    local : LocalTraining
+    idle : Tensor
+        Nodes that do not train, bool ``[N]``.
+    """
+
+    def __init__(self, local: LocalTraining, idle: Tensor) -> None:
+        self._local, self._idle = local, idle
+
+    @property
+    def settings(self) -> TrainingSettings:
+        """Settings of the training."""
+        return self._local.settings
+
+    @property
+    def samples(self) -> Tensor:
+        """How many samples each node has, int64 ``[N]``."""
+        return self._local.samples
+
+    def update(self, nodes: Nodes, steps: Tensor | None = None) -> Nodes:
+        """Do steps of stochastic gradient descent, none on idle nodes."""
+        if steps is None:
+            steps = torch.full((len(nodes),), self.settings.local_steps, dtype=torch.int64)
+        return self._local.update(nodes, steps.masked_fill(self._idle.to(steps.device), 0))
+
+    def gradient(self, nodes: Nodes) -> tuple[Nodes, Tensor]:
+        """Evaluate gradients, which are zero on idle nodes."""
+        after, gradients = self._local.gradient(nodes)
+        return after, gradients.masked_fill(self._idle[:, None], 0)
+
+    def learning_rates(self, nodes: Nodes) -> Tensor:
+        """Step sizes at the nodes' ages, shape ``[N, 1]``."""
+        return self._local.learning_rates(nodes)
