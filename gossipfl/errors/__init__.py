@@ -97,6 +97,16 @@ from gossipfl.errors.requests import (
     TooManyRequests,
 )
 from gossipfl.errors.root import GossipflError
+from gossipfl.errors.sums import (
+    InconsistentSum,
+    KeyUnknown,
+    NumberOutOfRange,
+    ShareForged,
+    SumKeyForged,
+    SummandsExposed,
+    TooFewSummands,
+    WrongShare,
+)
 
 __all__ = [
     "CacheError",
@@ -129,6 +139,7 @@ __all__ = [
     "IncompatibleModel",
     "IncompatibleRounds",
     "IncompatibleTask",
+    "InconsistentSum",
     "InvalidAddress",
     "InvalidAlgorithm",
     "InvalidAttack",
@@ -139,6 +150,7 @@ __all__ = [
     "InvitationExpired",
     "InvitationUnknown",
     "InvitationUsed",
+    "KeyUnknown",
     "MalformedFrame",
     "MalformedStatement",
     "MembershipError",
@@ -149,6 +161,7 @@ __all__ = [
     "NotAMember",
     "NotAdmitted",
     "NotAllowed",
+    "NumberOutOfRange",
     "OldSpelling",
     "OriginNotAllowed",
     "PathUnknown",
@@ -163,11 +176,15 @@ __all__ = [
     "RequestTooLarge",
     "SecretNotProved",
     "SettingError",
+    "ShareForged",
     "StatisticsMissing",
     "StreamLimitExceeded",
+    "SumKeyForged",
+    "SummandsExposed",
     "TaskError",
     "TokenMissing",
     "TooFewSignatures",
+    "TooFewSummands",
     "TooManyRequests",
     "TruncatedFrame",
     "UnexpectedRound",
@@ -179,4 +196,5 @@ __all__ = [
     "UnsupportedVersion",
     "UselessTraffic",
     "WindowOverrun",
+    "WrongShare",
 ]

@@ -39,7 +39,7 @@ class MalformedFrame(MessageRefused):
 
 
 class MalformedStatement(MalformedFrame):
-    """The bytes are not a statement (certificate, revocation, rotation, charter), nor a credential for a door."""
+    """The bytes are not a statement (certificate, revocation, rotation, charter), credential or step of a sum."""
 
 
 class TruncatedFrame(MessageRefused):

@@ -1,0 +1,38 @@
+"""Sums of neighbours' rows that show nothing but the sum, without I/O; see ``docs/secure-sums.md``."""
+
+from gossipfl.secure.keys import KeyBook, SealingKey, SignedKey
+from gossipfl.secure.messages import (
+    Introduction,
+    Invitation,
+    Participants,
+    RevealedShares,
+    SealedShares,
+    Signatures,
+    Survivors,
+)
+from gossipfl.secure.receiver import Receiver
+from gossipfl.secure.ring import FixedPoint, RingRow, ring_sum
+from gossipfl.secure.sender import Sender
+from gossipfl.secure.session import FEWEST_SUMMANDS, MOST_SUMMANDS, Session, threshold_of
+
+__all__ = [
+    "FEWEST_SUMMANDS",
+    "MOST_SUMMANDS",
+    "FixedPoint",
+    "Introduction",
+    "Invitation",
+    "KeyBook",
+    "Participants",
+    "Receiver",
+    "RevealedShares",
+    "RingRow",
+    "SealedShares",
+    "SealingKey",
+    "Sender",
+    "Session",
+    "Signatures",
+    "SignedKey",
+    "Survivors",
+    "ring_sum",
+    "threshold_of",
+]

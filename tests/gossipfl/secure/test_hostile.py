@@ -1,0 +1,380 @@
+"""Receivers and neighbours that lie: invented neighbours, two lists of survivors, replays, wrong shares."""
+
+import dataclasses
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from gossipfl.errors import (
+    InconsistentSum,
+    KeyUnknown,
+    MalformedStatement,
+    ShareForged,
+    SumKeyForged,
+    WrongShare,
+)
+from gossipfl.network import Identity
+from gossipfl.secure import (
+    Invitation,
+    KeyBook,
+    Participants,
+    RevealedShares,
+    SealingKey,
+    Signatures,
+    SignedKey,
+    Survivors,
+)
+from gossipfl.secure.messages import SECRET_BYTES
+from gossipfl.secure.sender import pairwise_key, self_key
+from gossipfl.secure.shamir import recovered
+from tests.gossipfl.secure.sums import AGREEMENT, MESSAGES, Network, identity_of, masked_sum
+from tests.gossipfl.secure.test_sums import rows_of
+
+K4 = (1, 2, 3, 4)
+
+
+class Run:
+    """A sum, carried on to a step."""
+
+    def __init__(self, numbers=K4, session=None, network=None):
+        self.network = network or Network(numbers)
+        self.session = session or self.network.session()
+        self.receiver = self.network.receiver(self.session)
+        self.senders = {each: self.network.sender(each, self.session) for each in numbers}
+        self.invitation = self.receiver.invitation(numbers)
+        self.rows = rows_of(numbers)
+
+    def to_shared(self):
+        for number, sender in self.senders.items():
+            self.receiver.shared(number, sender.share(self.invitation))
+        return self
+
+    def to_masked(self):
+        self.to_shared()
+        for number, sender in self.senders.items():
+            sender.accept(self.receiver.participants(number))
+            self.receiver.row(number, sender.masked(self.rows[number]))
+        return self
+
+
+# Two lists of survivors
+
+
+def lists_that_open(colluders, first, second, honest_told_first):
+    """Which of two lists of survivors honest neighbours reveal shares for; colluders sign both."""
+    run = Run().to_masked()
+    lists, signed = (Survivors(first), Survivors(second)), ({}, {})
+    told = {number: int(number not in honest_told_first) for number in K4 if number not in colluders}
+    for place, number in enumerate(K4):
+        for which in [told[number]] if number in told else [0, 1]:
+            run.senders[number]._asked.pop(Survivors, None)  # a colluder has no scruples
+            signed[which][place] = run.senders[number].confirm(lists[which])
+    opened = set()
+    for number, which in told.items():
+        try:
+            run.senders[number].reveal(Signatures(tuple(signed[which].items())))
+        except InconsistentSum:
+            continue
+        opened.add(which)
+    return opened
+
+
+@pytest.mark.parametrize("honest_told_first", [(1,), (1, 2), (1, 3), (1, 2, 3)])
+def test_two_lists_of_survivors_never_both_open(honest_told_first):
+    """k = 4, t = 3: with fewer than 2t − k = 2 neighbours lying for it, only one list gets its signatures."""
+    assert len(lists_that_open({4}, (0, 1, 2, 3), (1, 2, 3), honest_told_first)) <= 1
+
+
+def test_as_many_liars_as_the_documents_say_do_open_both():
+    assert lists_that_open({3, 4}, (0, 1, 2, 3), (1, 2, 3), (1,)) == {0, 1}
+
+
+def test_a_receiver_that_tells_each_half_another_list_is_refused():
+    run = Run().to_masked()
+    everybody, without_first = Survivors((0, 1, 2, 3)), Survivors((1, 2, 3))
+    signatures = {
+        place: run.senders[number].confirm(everybody if number < 3 else without_first)
+        for place, number in enumerate(K4)
+    }
+    for sender in run.senders.values():
+        with pytest.raises(InconsistentSum, match="too few neighbours have signed"):
+            sender.reveal(Signatures(tuple(signatures.items())))
+
+
+def test_one_neighbours_signature_does_not_count_for_another():
+    run = Run().to_masked()
+    signature = run.senders[1].confirm(run.receiver.survivors())
+    run.senders[2].confirm(run.receiver.survivors())
+    with pytest.raises(InconsistentSum, match="got 1"):
+        run.senders[2].reveal(Signatures(tuple((place, signature) for place in (0, 1, 2, 3, 127))))
+
+
+# Steps twice, or out of order
+
+
+def test_each_step_is_done_once():
+    run = Run().to_masked()
+    sender = run.senders[1]
+    assert sender.share(run.invitation) == sender.share(run.invitation)
+    sender.accept(run.receiver.participants(1))
+    with pytest.raises(InconsistentSum, match="second time"):
+        sender.share(Invitation((0, 1, 2)))
+    other = run.receiver.participants(1)
+    with pytest.raises(InconsistentSum, match="second time"):
+        sender.accept(Participants(places=other.places[:3], others=other.others[:2]))
+    with pytest.raises(InconsistentSum, match="second row"):
+        sender.masked(run.rows[1])
+    everybody = run.receiver.survivors()
+    assert sender.confirm(everybody) == sender.confirm(everybody)
+    with pytest.raises(InconsistentSum, match="second time"):
+        sender.confirm(Survivors((0, 1, 2)))
+
+
+def test_steps_out_of_order_are_refused():
+    run = Run()
+    sender = run.senders[1]
+    with pytest.raises(InconsistentSum, match="no list yet"):
+        sender.masked(run.rows[1])
+    run.to_shared()
+    with pytest.raises(InconsistentSum, match="sent no row"):
+        sender.confirm(Survivors((0, 1, 2, 3)))
+    with pytest.raises(InconsistentSum, match="before this peer has signed"):
+        sender.reveal(Signatures(()))
+
+
+@pytest.mark.parametrize("places", [(), (0,), (0, 1), (1, 2, 3), (0, 1, 2, 3, 4), (0, 1, 2, 127)])
+def test_lists_that_are_too_short_or_of_strangers_are_refused(places):
+    run = Run().to_masked()
+    fresh = run.network.sender(1, run.session)
+    with pytest.raises(InconsistentSum):
+        fresh.share(Invitation(places))
+    with pytest.raises(InconsistentSum):
+        run.senders[1].confirm(Survivors(places))
+
+
+def test_survivors_that_did_not_take_part_are_refused():
+    run = Run()
+    for number in (1, 2, 3):
+        run.receiver.shared(number, run.senders[number].share(run.invitation))
+    run.senders[1].accept(run.receiver.participants(1))
+    run.senders[1].masked(run.rows[1])
+    with pytest.raises(InconsistentSum, match="did not take part"):
+        run.senders[1].confirm(Survivors((0, 1, 2, 3)))
+
+
+# Invented neighbours
+
+
+def test_a_receiver_cannot_invent_a_neighbour():
+    book = Network(K4).books[1]
+    invented = SealingKey(number=9, incarnation=1, agreement=AGREEMENT, sign=Identity.generate().sign)
+    with pytest.raises(SumKeyForged, match="member 9"):
+        book.admit(invented.signed)
+    posing = SealingKey(number=2, incarnation=5, agreement=AGREEMENT, sign=identity_of(0).sign)
+    with pytest.raises(SumKeyForged, match="member 2"):
+        book.admit(posing.signed)
+
+
+def test_a_key_of_other_rounds_or_of_an_earlier_start_is_refused():
+    network = Network(K4, incarnation=3)
+    sign = identity_of(2).sign
+    elsewhere = SealingKey(number=2, incarnation=4, agreement=bytes(32), sign=sign)
+    earlier = SealingKey(number=2, incarnation=2, agreement=AGREEMENT, sign=sign)
+    twice = SealingKey(number=2, incarnation=3, agreement=AGREEMENT, sign=sign)
+    for key in (elsewhere, earlier, twice):
+        with pytest.raises(SumKeyForged):
+            network.books[1].admit(key.signed)
+    network.books[1].admit(SealingKey(number=2, incarnation=4, agreement=AGREEMENT, sign=sign).signed)
+
+
+def test_a_key_with_another_number_on_it_is_refused():
+    network = Network(K4)
+    with pytest.raises(SumKeyForged):
+        network.books[1].admit(dataclasses.replace(network.keys[2].signed, number=3, incarnation=2))
+
+
+def test_an_invitation_with_an_unknown_member_can_be_repeated_once_its_key_is_shown():
+    network = Network(K4)
+    identities = {number: identity_of(number).public_key for number in K4}
+    network.books[1] = KeyBook(identities, agreement=AGREEMENT)
+    sender = network.sender(1)
+    with pytest.raises(KeyUnknown, match="member 2"):
+        sender.share(Invitation((0, 1, 2, 3)))
+    for number in (2, 3, 4):
+        network.books[1].admit(network.keys[number].signed)
+    assert len(sender.share(Invitation((0, 1, 2, 3))).sealed) == 3
+
+
+def test_another_public_key_in_a_neighbours_name_is_refused():
+    run = Run().to_shared()
+    listed = run.receiver.participants(1)
+    others = (dataclasses.replace(listed.others[0], public=listed.others[1].public), *listed.others[1:])
+    with pytest.raises(ShareForged, match="member 2"):
+        run.senders[1].accept(dataclasses.replace(listed, others=others))
+    with pytest.raises(InconsistentSum, match="no list yet"):
+        run.senders[1].masked(run.rows[1])
+
+
+def test_a_degenerate_public_key_is_refused():
+    network = Network(K4)
+    sign = identity_of(2).sign
+    signed = SealingKey(number=2, incarnation=9, agreement=AGREEMENT, sign=sign).signed
+    content = b"gossipfl sum key 1\n" + AGREEMENT + b"\2\0\0\0" + b"\x09" + bytes(7) + bytes(32)
+    network.books[1].admit(dataclasses.replace(signed, public=bytes(32), signature=sign(content)))
+    with pytest.raises(SumKeyForged, match="degenerate"):
+        network.sender(1).share(Invitation((0, 1, 2, 3)))
+
+
+# Replays
+
+
+def test_shares_of_another_round_are_refused():
+    network = Network(K4)
+    earlier = Run(network=network).to_shared()
+    later = Run(network=network, session=network.session(8))
+    later.to_shared()
+    replayed = earlier.receiver.participants(1)
+    with pytest.raises(ShareForged):
+        later.senders[1].accept(replayed)
+
+
+def test_signatures_of_another_round_are_refused():
+    network = Network(K4)
+    earlier = Run(network=network).to_masked()
+    later = Run(network=network, session=network.session(8)).to_masked()
+    everybody = Survivors((0, 1, 2, 3))
+    signatures = Signatures(
+        tuple((place, earlier.senders[number].confirm(everybody)) for place, number in enumerate(K4))
+    )
+    later.senders[1].confirm(everybody)
+    with pytest.raises(InconsistentSum, match="got 0"):
+        later.senders[1].reveal(signatures)
+    later.receiver.survivors()
+    with pytest.raises(InconsistentSum, match="has not signed"):
+        later.receiver.confirmed(1, signatures.by_place[0][1])
+
+
+def test_shares_sealed_for_another_neighbour_are_refused():
+    run = Run().to_shared()
+    listed = run.receiver.participants(2)
+    with pytest.raises(ShareForged):
+        run.senders[1].accept(dataclasses.replace(run.receiver.participants(1), others=listed.others))
+
+
+# Neighbours that lie
+
+
+@pytest.mark.parametrize("dropped", [None, 4])
+def test_a_wrong_share_is_noticed_and_its_owner_named(dropped):
+    run = Run().to_masked()
+    if dropped:
+        del run.receiver._rows[dropped]
+    survivors = run.receiver.survivors()
+    for number in run.receiver.summands:
+        run.receiver.confirmed(number, run.senders[number].confirm(survivors))
+    for number in run.receiver.summands:
+        revealed = list(run.senders[number].reveal(run.receiver.signatures()).shares)
+        if number == 2:
+            revealed[3] = bytes(SECRET_BYTES)
+        run.receiver.revealed(number, RevealedShares(revealed))
+    with pytest.raises(WrongShare, match="member 4"):
+        run.receiver.total()
+
+
+def test_a_receiver_refuses_what_it_did_not_ask_for():
+    run = Run().to_shared()
+    answer = run.senders[1].share(run.invitation)
+    with pytest.raises(InconsistentSum):
+        run.receiver.shared(9, answer)
+    with pytest.raises(InconsistentSum):
+        run.receiver.shared(1, dataclasses.replace(answer, sealed=answer.sealed[:2]))
+    with pytest.raises(InconsistentSum, match="twice"):
+        run.receiver.shared(1, dataclasses.replace(answer, commitment=bytes(32)))
+    run.receiver.participants(1)
+    with pytest.raises(InconsistentSum):
+        run.receiver.row(9, run.rows[1])
+    run.receiver.row(1, run.rows[1])
+    with pytest.raises(InconsistentSum):
+        run.receiver.row(1, run.rows[1])
+
+
+# Transcripts
+
+
+@pytest.mark.parametrize("drops", [{}, {2: "mask"}, {2: "share"}, {3: "confirm"}, {4: "reveal"}])
+def test_no_message_contains_a_row_nor_both_shares_of_a_neighbour(drops):
+    network, rows = Network(K4), rows_of(K4, size=64)
+    session, transcript, senders = network.session(), [], {}
+    making = network.sender
+
+    def remembered(number, *rest):
+        senders[number] = making(number, *rest)
+        return senders[number]
+
+    network.sender = remembered
+    total, summands = masked_sum(network, rows, drops=drops, session=session, transcript=transcript)
+    everything = b"\n".join(transcript)
+    for number, row in rows.items():
+        for start in range(0, 64, 4):  # not even four numbers of it
+            assert row[start : start + 4].tobytes() not in everything, number
+    told = {number: [0, 0] for number in K4}
+    for holder in senders.values():
+        for place, share in holder._shares.items():
+            for which in (0, 1):
+                half = share[:SECRET_BYTES] if which == 0 else share[SECRET_BYTES:]
+                told[K4[place]][which] += half in everything
+    for number, (of_self_mask, of_private_key) in told.items():
+        assert not (of_self_mask and of_private_key)
+        assert bool(of_self_mask) == (number in summands)
+        assert bool(of_private_key) == (drops.get(number) == "mask")
+    for number, sender in senders.items():
+        assert sender._seed not in everything
+        assert sender._self_secret not in everything, number
+    assert total.tobytes() not in everything
+
+
+def test_the_transcript_test_sees_a_secret_that_was_revealed():
+    """What that test looks for are shares that do lead to the secret."""
+    run = Run().to_masked()
+    halves = {place: run.senders[K4[place]]._shares[0] for place in (0, 2, 3)}
+    assert recovered({p: s[:SECRET_BYTES] for p, s in halves.items()}) == run.senders[1]._self_secret
+    assert recovered({p: s[SECRET_BYTES:] for p, s in halves.items()}) == run.senders[1]._seed
+
+
+# Bytes
+
+
+@pytest.mark.parametrize("kind", MESSAGES)
+@given(data=st.binary(max_size=400))
+@example(data=b"")
+@example(data=b"\xff" * 400)
+def test_any_bytes_are_a_message_or_refused_by_name(kind, data):
+    try:
+        message = kind.from_bytes(data)
+    except MalformedStatement:
+        return
+    assert message.to_bytes() == data
+
+
+def test_a_signed_key_has_the_length_that_is_documented():
+    signed = Network((1, 2, 3)).keys[1].signed
+    assert isinstance(signed, SignedKey)
+    assert len(signed.to_bytes()) == 108
+
+
+def test_participants_that_were_not_invited_are_refused():
+    run = Run(numbers=(1, 2, 3, 4)).to_shared()
+    sender = run.network.sender(1, run.session)
+    sender.share(Invitation((0, 1, 2)))
+    with pytest.raises(InconsistentSum, match="did not invite"):
+        sender.accept(run.receiver.participants(1))
+
+
+def test_every_key_is_for_one_sum_even_if_a_secret_is_drawn_twice():
+    one, other = (Network(K4).session(number) for number in (7, 8))
+    secret = bytes(16)
+    assert self_key(secret, session=one, number=1) != self_key(secret, session=other, number=1)
+    assert self_key(secret, session=one, number=1) != self_key(secret, session=one, number=2)
+    assert pairwise_key(secret, 1, 2, session=one) != pairwise_key(secret, 1, 2, session=other)
+    assert pairwise_key(secret, 1, 2, session=one) == pairwise_key(secret, 2, 1, session=one)
