@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterable
 from typing import TypeVar
 
 __all__ = ["RecentMap"]
@@ -29,3 +30,9 @@ class RecentMap(OrderedDict[Key, Value]):
         self.move_to_end(key)
         if len(self) > self.most:
             self.popitem(last=False)
+
+    def restore(self, entries: Iterable[tuple[Key, Value]]) -> None:
+        """Hold these entries instead, given from the oldest on."""
+        self.clear()
+        for key, value in entries:
+            self[key] = value

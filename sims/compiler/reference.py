@@ -17,13 +17,16 @@ or on answers, they send when what they began is done, and do not hear their clo
 message that is lost is lost with it. Where lost models are returned, a sender keeps what it sent until the
 receiver has it, and takes in what was lost, or found nobody, itself, even while it is offline; it is told when
 the message would have arrived.
+
+With a gate, what is merged of a message is up to the receiver's (`sims.world.receipts`): a refused model changes
+nothing, and one that must not set the pace of training is merged without any.
 """
 
 from __future__ import annotations
 
 import heapq
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -36,12 +39,35 @@ from gossipfl.algorithms.in_transit import as_received
 from gossipfl.codecs.draws import receipt_keys
 from gossipfl.outgoing import Draws
 from gossipfl.training import Nodes
-from sims.compiler.timeline import conditions, laws
+from sims.compiler.timeline import TICKS_PER_SECOND, conditions, laws
 from sims.compiler.timeline.conditions import Conditions
 from sims.compiler.timeline.draws import PLAN, below, uniform
 from sims.world import World
+from sims.world.receipts import Arrivals, Receipts
 
 __all__ = ["Reference"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Mail:
+    """A message on its way.
+
+    Parameters
+    ----------
+    message : Message
+        With receipts, as it left its sender; else as its receiver decodes it.
+    sender, version : int
+        Whose model it is, and how often that had changed before.
+    part : int
+        As drawn for the message.
+    is_answer : bool
+    """
+
+    message: Message
+    sender: int
+    version: int
+    part: int
+    is_answer: bool = False
 
 
 class Reference:
@@ -53,15 +79,17 @@ class Reference:
         Task, samples and training; its scenario's algorithm must be message-driven.
     conditions : Conditions
         Clocks, links and churn.
+    receipts : Receipts, optional
+        Unless messages are merged as they were sent.
     """
 
-    def __init__(self, world: World, conditions: Conditions) -> None:
-        self.world, self.conditions = world, conditions
+    def __init__(self, world: World, conditions: Conditions, receipts: Receipts | None = None) -> None:
+        self.world, self.conditions, self.receipts = world, conditions, receipts
         self.algorithm, n = world.message_algorithm, conditions.n
         self.behaviour = self.algorithm.behaviour
         first = world.first_nodes()
         self.models = [_one(first, i if len(first) > 1 else 0) for i in range(n)]
-        self.wakes, self.sent, self.received, self.sessions = ([0] * n for _ in range(4))
+        self.wakes, self.sent, self.received, self.sessions, self.versions = ([0] * n for _ in range(5))
         self.uplink_free, self.busy_until, self.island = [0] * n, [0] * n, [0] * n
         self.tokens = [[0] * conditions.accounts for _ in range(n)]
         self.reasons_away: list[set[str]] = [set() for _ in range(n)]
@@ -129,12 +157,13 @@ class Reference:
         if other < 0:
             return
         if self.behaviour.trains == "clock":
-            self.models[node] = on_clock(
+            after = on_clock(
                 self.algorithm,
                 self.models[node],
                 shared_size=self.world.layout.shared_size,
                 update=lambda nodes: self.train(nodes, node),
             )
+            self.change(node, after)
         if c.exchange != conditions.PULL:
             asks = c.exchange == conditions.PUSH_PULL
             arrives = partial(self.question_arrives, part) if asks else self.model_arrives
@@ -159,17 +188,20 @@ class Reference:
         self.uplink_free[sender] = departs
         arrival = departs + laws.delay(c, sender, receiver, number)
         message = self.message(sender, receiver, part)
+        mail = _Mail(message=message, sender=sender, version=self.versions[sender], part=part)
         if not laws.is_lost(c, sender, number):
-            self.at(arrival, arrives, receiver, sender, message, begun, delivery=True)
+            self.at(arrival, arrives, receiver, mail, begun, delivery=True)
             return
         self.counts["lost"] += 1
         if self.behaviour.lost == "returned":
-            self.at(arrival, self.take_in, sender, message, delivery=True)
+            self.at(arrival, self.take_in, sender, mail, delivery=True)
 
     def message(self, node: int, receiver: int, part: int) -> Message:
-        """A node's model as it is now, and as its receiver decodes it."""
+        """A node's model as it is now, and as its receiver decodes it unless receipts do."""
         size, number = self.world.layout.shared_size, torch.tensor([part])
         message = self.algorithm.emit(self.models[node], shared_size=size, part=number)
+        if self.receipts is not None:
+            return message
         keys = receipt_keys(number, torch.tensor([receiver]))
         return as_received(message, self.world.message_outgoing, Draws(keys=keys))
 
@@ -184,68 +216,68 @@ class Reference:
         if self.reachable(node, sender):
             self.transmit(node, sender, self.answer_arrives, part, begun)
 
-    def question_arrives(
-        self, part: int, node: int, sender: int, message: Message, begun: Nodes | None
-    ) -> None:
+    def question_arrives(self, part: int, node: int, mail: _Mail, begun: Nodes | None) -> None:
         """A model arrives whose sender wants one back."""
-        if self.delivered(node, sender, message):
-            self.transmit(node, sender, self.answer_arrives, part, begun)
-            self.receive(node, message)
+        if self.delivered(node, mail):
+            self.transmit(node, mail.sender, self.answer_arrives, part, begun)
+            self.receive(node, mail)
 
-    def model_arrives(self, node: int, sender: int, message: Message, begun: Nodes | None) -> None:
+    def model_arrives(self, node: int, mail: _Mail, begun: Nodes | None) -> None:
         """A model arrives that nobody asked for."""
         del begun
-        if self.delivered(node, sender, message):
-            self.receive(node, message)
+        if self.delivered(node, mail):
+            self.receive(node, mail)
 
-    def answer_arrives(self, node: int, sender: int, message: Message, begun: Nodes | None) -> None:
+    def answer_arrives(self, node: int, mail: _Mail, begun: Nodes | None) -> None:
         """A model arrives that was asked for."""
-        if not self.delivered(node, sender, message):
+        if not self.delivered(node, mail):
             return
+        mail = replace(mail, is_answer=True)
         if begun is None:
-            self.receive(node, message)
-        else:
-            self.models[node] = on_answer(
+            self.receive(node, mail)
+            return
+        message, _ = self.let_in(node, mail)
+        if message is not None:
+            after = on_answer(
                 self.algorithm,
                 self.models[node],
                 message,
                 begun,
                 update=lambda nodes: self.train(nodes, node),
             )
+            self.change(node, after)
 
-    def delivered(self, node: int, sender: int, message: Message) -> bool:
+    def delivered(self, node: int, mail: _Mail) -> bool:
         """Whether a model reaches the node now; one that does not may come back to its sender."""
-        reached = self.reachable(node, sender)
+        reached = self.reachable(node, mail.sender)
         self.counts["delivered"] += reached
         if not reached and self.behaviour.lost == "returned":
-            self.take_in(sender, message)
+            self.take_in(mail.sender, mail)
         return reached
 
-    def receive(self, node: int, message: Message) -> None:
+    def receive(self, node: int, mail: _Mail) -> None:
         """Take in a model: now or, where nodes train on receipt and that takes time, in its turn."""
         if self.behaviour.trains != "receipt":
-            self.take_in(node, message)
+            self.take_in(node, mail)
         elif self.conditions.step == 0:
-            self.train_on(node, message)
+            self.train_on(node, mail)
         else:
             done = max(self.now, self.busy_until[node]) + self.conditions.step
             self.busy_until[node] = done
-            self.at(done, self.training_done, node, message, delivery=True)
+            self.at(done, self.training_done, node, mail, delivery=True)
 
-    def training_done(self, node: int, message: Message) -> None:
+    def training_done(self, node: int, mail: _Mail) -> None:
         """A node has worked through a model that arrived earlier."""
         if self.away[node]:
             self.counts["unreachable"] += 1
         else:
-            self.train_on(node, message)
+            self.train_on(node, mail)
 
-    def train_on(self, node: int, message: Message) -> None:
+    def train_on(self, node: int, mail: _Mail) -> None:
         """Train on a model that was received, and answer with models of one's own as far as tokens go."""
         c = self.conditions
-        self.models[node] = on_receipt(
-            self.algorithm, self.models[node], message, update=lambda nodes: self.train(nodes, node)
-        )
-        part = self.part_of(message)
+        self.take_in(node, mail, trains=True)
+        part = self.part_of(mail.message)
         account = part if c.sharing == conditions.PARTITIONED else 0
         answers = laws.reactive_messages(c, node, self.received[node], self.tokens[node][account])
         self.received[node] += 1
@@ -258,9 +290,39 @@ class Reference:
                 else laws.part_of_message(c, node, self.sent[node]),
             )
 
-    def take_in(self, node: int, message: Message) -> None:
-        """Take in a model where nodes do not train on receipt."""
-        self.models[node] = on_receipt(self.algorithm, self.models[node], message, update=lambda nodes: nodes)
+    def take_in(self, node: int, mail: _Mail, *, trains: bool = False) -> None:
+        """Take in a model, as far as it is let in; and train where nodes train on receipt."""
+        message, sets_pace = self.let_in(node, mail)
+        if message is None:
+            return
+
+        def update(nodes: Nodes) -> Nodes:
+            return self.train(nodes, node) if trains and sets_pace else nodes
+
+        self.change(node, on_receipt(self.algorithm, self.models[node], message, update=update))
+
+    def let_in(self, node: int, mail: _Mail) -> tuple[Message | None, bool]:
+        """A message as it is merged, None if it is refused; and whether it may set the pace of training."""
+        if self.receipts is None:
+            return mail.message, True
+        received = self.receipts(
+            self.models[node],
+            mail.message,
+            Arrivals(
+                receivers=np.array([node]),
+                senders=np.array([mail.sender]),
+                versions=np.array([mail.version]),
+                are_answers=np.array([mail.is_answer]),
+                seconds=np.array([self.now / TICKS_PER_SECOND]),
+                parts=np.array([mail.part]),
+            ),
+        )
+        return received.message if received.is_merged[0] else None, bool(received.is_trained_on[0])
+
+    def change(self, node: int, after: Nodes) -> None:
+        """Give a node another model."""
+        self.models[node] = after
+        self.versions[node] += 1
 
     @staticmethod
     def part_of(message: Message) -> int:

@@ -44,6 +44,8 @@ class Waves:
     """Number of earlier trainings of the same node in this window, int64 ``[U]``."""
     begun: NDArray[np.int64]
     """Place of the node's model at which the step of an ON_ANSWER was begun, int64 ``[U]``; N elsewhere."""
+    event: NDArray[np.int64]
+    """Index of its operation in the window, int64 ``[U]``."""
     group_ends: NDArray[np.int64]
     """End of each group of each wave, int64 ``[waves, groups]``."""
     first_node: NDArray[np.int64]
@@ -119,6 +121,7 @@ def compile_waves(
         part=window.part[updates].astype(np.int64),
         step=step[updates],
         begun=begun,
+        event=updates,
         group_ends=group_ends,
         first_node=first_node,
         first_keep=first_keep,

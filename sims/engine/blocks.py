@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from sims.compiler.waves import Waves
 
-__all__ = ["Blocks", "block_size", "cut", "wave_width"]
+__all__ = ["Blocks", "block_size", "cut", "padded", "wave_width"]
 
 _CACHE_BYTES = 640_000
 _WORTH_A_CALL = 1 << 22
@@ -79,6 +79,15 @@ def cut(waves: Waves, *, size: int, n: int) -> Blocks:
         group=group.tolist(),
         wave_ends=per_cell.reshape(-1, kinds).sum(axis=1).cumsum().tolist(),
     )
+
+
+def padded(columns: NDArray[np.int64], *, size: int, n: int) -> NDArray[np.int64]:
+    """Cut the columns ``[6, U]`` of one group's updates into blocks, ``[blocks, 6, size]``."""
+    blocks = -(-columns.shape[1] // size)
+    whole = np.full((6, blocks * size), n, dtype=np.int64)
+    whole[[2, 4]] = 0
+    whole[:, : columns.shape[1]] = columns
+    return np.ascontiguousarray(whole.reshape(6, blocks, size).transpose(1, 0, 2))
 
 
 @njit(cache=True)

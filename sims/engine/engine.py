@@ -5,15 +5,17 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gossipfl.outgoing import Pipeline
 from gossipfl.tasks.failures import training_failures_named
 from sims.compiler.timeline import Window
-from sims.compiler.waves import compile_waves
+from sims.compiler.waves import Waves, compile_waves
 from sims.engine.block import UpdateBlock
 from sims.engine.blocks import Blocks, block_size, cut, wave_width
 from sims.engine.buffers import as_bytes, batch_buffer, batches_of
@@ -24,7 +26,9 @@ from sims.engine.table import Outcome, new_table
 from sims.engine.workers import Workers, torch_threads
 from sims.world import World
 
-__all__ = ["Engine", "Phases"]
+__all__ = ["Arrays", "Engine", "Phases"]
+
+Arrays: TypeAlias = dict[str, NDArray[np.generic]]
 
 logger = logging.getLogger(__name__)
 
@@ -97,7 +101,7 @@ class Engine:
                 packing=self.packing,
                 operation=group.operation,
                 train=group.trains,
-                outgoing=world.message_outgoing,
+                outgoing=self._outgoing(),
             )
             for group in self._groups.all
         ]
@@ -131,7 +135,6 @@ class Engine:
             training=groups.training,
         )
         compiled = time.perf_counter()
-        blocks = cut(waves, size=self.block, n=self.table.n)
         self.table.make_room(waves.slots)
         if len(waves.first_node):
             self.table.copy(
@@ -139,16 +142,18 @@ class Engine:
             )
         prepared = time.perf_counter()
         with torch.no_grad(), torch_threads(), training_failures_named():
-            self._run(blocks)
-        if self.world.scenario.training.enabled:
-            done = np.bincount(window.node[window.kind == groups.training], minlength=self.table.n)
-            self.table.steps += done * self.world.scenario.training.local_steps
+            self._run_waves(waves, window)
         self.phases.waves += compiled - started
         self.phases.prepare += prepared - compiled
         self.phases.execute += time.perf_counter() - prepared
         self.phases.updates += len(waves.node)
-        self.phases.blocks += len(blocks.group)
         return waves.pending
+
+    def _run_waves(self, waves: Waves, window: Window) -> None:
+        self._run(cut(waves, size=self.block, n=self.table.n))
+        if self.world.scenario.training.enabled:
+            done = np.bincount(window.node[window.kind == self._groups.training], minlength=self.table.n)
+            self.table.steps += done * self.world.scenario.training.local_steps
 
     def _run(self, blocks: Blocks) -> None:
         columns = torch.from_numpy(blocks.columns).to(self.device).unbind(0)
@@ -170,6 +175,7 @@ class Engine:
             else:
                 run(0, start, end)
             start = end
+        self.phases.blocks += len(blocks.group)
 
     def _outcome(
         self, thread: int, group: int, counters: Tensor, columns: Tensor, numbers: NDArray[np.int64]
@@ -186,6 +192,10 @@ class Engine:
             thread, table.rows, table.ages, table.kept, counters, columns, *batches
         )
         return result
+
+    def _outgoing(self) -> Pipeline:
+        """Transformations of messages that are left to the blocks."""
+        return self.world.message_outgoing
 
     def _counters(self) -> Tensor:
         """Training steps of each node before this window."""
@@ -221,6 +231,37 @@ class Engine:
         self._programmes[group] = programme
         if chosen.operation == self._groups.training:
             self.phases.tiers[chosen.batch] = programme.tier
+
+    @property
+    def decisions(self) -> dict[str, int]:
+        """Decisions of all gates so far, by their reasons."""
+        return {}
+
+    @property
+    def refused(self) -> dict[str, int]:
+        """How many models gates have ``refused``; empty where there are none."""
+        return {}
+
+    def state(self) -> Arrays:
+        """All that changes, as named arrays, for a checkpoint."""
+        table = self.table
+        return {
+            "rows": table.rows.cpu().numpy(),
+            "ages": table.ages.cpu().numpy(),
+            "kept": table.kept.cpu().numpy(),
+            "steps": table.steps,
+            "versions": table.versions,
+        }
+
+    def restore(self, state: Arrays) -> None:
+        """Continue from a value of `state`."""
+        table = self.table
+        table.rows, table.ages, table.kept = (
+            torch.from_numpy(state[name]).to(self.device) for name in ("rows", "ages", "kept")
+        )
+        table.steps = state["steps"].astype(np.int64)
+        if "versions" in state:  # otherwise of a time when they were not counted
+            table.versions = state["versions"].astype(np.int64)
 
     def rows(self) -> Tensor:
         """Rows of all nodes, ``[N, D]``: a view, valid until the next window."""

@@ -34,12 +34,16 @@ class Table:
         What stays with the nodes, shape ``[N + 1, width]``.
     steps : ndarray
         Training steps each node has done, int64 ``[N]``. Nothing on a device reads them: only batches do.
+    versions : ndarray
+        Number of changes of the model at each place, int64 ``[places]``; counted only where messages are received
+        one wave at a time (`sims.engine.receiving`).
     """
 
     rows: Tensor
     ages: Tensor
     kept: Tensor
     steps: NDArray[np.int64]
+    versions: NDArray[np.int64]
 
     @property
     def n(self) -> int:
@@ -65,6 +69,7 @@ class Table:
         """Copy rows from nodes to slots."""
         self.rows.index_copy_(0, places, self.rows.index_select(0, origins))
         self.ages.index_copy_(0, places, self.ages.index_select(0, origins))
+        self.versions[places.cpu().numpy()] = self.versions[origins.cpu().numpy()]
 
     def make_room(self, slots: int) -> None:
         """Make sure there are at least this many slots."""
@@ -73,6 +78,7 @@ class Table:
             extra = missing + slots // 8
             self.rows = torch.cat([self.rows, self.rows.new_zeros(extra, self.rows.shape[1])])
             self.ages = torch.cat([self.ages, self.ages.new_zeros(extra, *self.ages.shape[1:])])
+        self.versions = np.pad(self.versions, (0, max(0, len(self.rows) - len(self.versions))))
 
 
 def new_table(first: Nodes, packing: Packing, *, nodes: int, device: torch.device) -> Table:
@@ -99,6 +105,7 @@ def new_table(first: Nodes, packing: Packing, *, nodes: int, device: torch.devic
         ages=spread(first.ages),
         kept=spread(first_kept),
         steps=np.zeros(nodes, dtype=np.int64),
+        versions=np.zeros(nodes + 1, dtype=np.int64),
     )
 
 

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
+from sims.engine.engine import Arrays
 from sims.errors import RunDirectoryError
 from sims.running.records import Records, RunDirectory
-from sims.running.simulation import Arrays
 
 __all__ = ["read_checkpoint", "write_checkpoint"]
 

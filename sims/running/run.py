@@ -329,6 +329,7 @@ class _Runner:
             "seconds_evaluating": self.evaluating,
             "seconds_by_phase": {"waves": phases.waves, "prepare": phases.prepare, "execute": phases.execute},
             "updates": phases.updates,
+            "gate": self.simulation.decisions(),
             "batch_sizes": {str(size): tier for size, tier in phases.tiers.items()},
             "memory": asdict(self.memory),
             "versions": versions(),

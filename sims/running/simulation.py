@@ -14,7 +14,9 @@ from gossipfl.attacks import Poisoned
 from gossipfl.training import Nodes
 from sims.compiler.timeline import Timeline, conditions_of, ticks
 from sims.engine import Engine, Phases, RoundEngine
+from sims.engine.engine import Arrays
 from sims.engine.programme import Compile
+from sims.engine.receiving import engine_of
 from sims.errors import NotSimulable
 from sims.scenario import Scenario
 from sims.scenario.network import ConstantDelay, NoChurn
@@ -23,7 +25,6 @@ from sims.world.networks import neighbour_lists, round_network
 
 __all__ = ["MessageDriven", "RoundBased", "Simulation", "simulation_of"]
 
-Arrays = dict[str, NDArray[np.generic]]
 _AUXILIARY = "auxiliary."
 _ATTACK = "attack."
 _OPTIMISER_STATE = "momentum"  # its name in files from before there were other optimisers
@@ -66,8 +67,13 @@ class Simulation(ABC):
 
         ``messages``: models sent, those lost included; in rounds, whatever an exchange sends to one neighbour.
         ``requests`` for models. ``lost`` in transit. ``unreachable``: the receiver was offline, or on the other
-        side of a split. ``bytes`` sent, as on the wire. ``updates``: models absorbed.
+        side of a split. ``bytes`` sent, as on the wire. ``updates``: models absorbed, and those that gates
+        ``refused``, where there are gates.
         """
+
+    def decisions(self) -> dict[str, int]:
+        """Decisions of all gates since the start, by their reasons."""
+        return {}
 
     @abstractmethod
     def state(self) -> Arrays:
@@ -111,8 +117,9 @@ class MessageDriven(Simulation):
         )
         self._scenario, self._world = scenario, world
         self._timeline = Timeline(conditions)
-        self._engine = Engine(
+        self._engine = engine_of(
             world,
+            indptr=indptr,
             expected_updates=scenario.population.nodes * scenario.stop.rounds,
             threads=threads,
             compile_when=compile_when,
@@ -144,17 +151,18 @@ class MessageDriven(Simulation):
             **{name: counts[name] for name in ("requests", "lost", "unreachable")},
             "bytes": counts["sent"] * self._world.message_bytes,
             "updates": self.phases.updates,
+            **self._engine.refused,
         }
+
+    def decisions(self) -> dict[str, int]:
+        """Decisions of all gates since the start, by their reasons."""
+        return self._engine.decisions
 
     def state(self) -> Arrays:
         """All that a checkpoint needs."""
-        table = self._engine.table
         return {
             **{f"timeline.{name}": array for name, array in self._timeline.state().items()},
-            "rows": table.rows.cpu().numpy(),
-            "ages": table.ages.cpu().numpy(),
-            "kept": table.kept.cpu().numpy(),
-            "steps": table.steps,
+            **self._engine.state(),
             "updates": np.array([self.phases.updates]),
         }
 
@@ -162,11 +170,7 @@ class MessageDriven(Simulation):
         """Continue from a checkpoint."""
         prefix = "timeline."
         self._timeline.restore({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})
-        table, device = self._engine.table, self._engine.device
-        table.rows = torch.from_numpy(state["rows"]).to(device)
-        table.ages = torch.from_numpy(state["ages"]).to(device)
-        table.kept = torch.from_numpy(state["kept"]).to(device)
-        table.steps = state["steps"].astype(np.int64)
+        self._engine.restore(state)
         self.phases.updates = int(state["updates"][0])
 
 

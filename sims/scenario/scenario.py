@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from gossipfl.errors import UnknownTask
+from gossipfl.settings.gate import GateSettings
 from gossipfl.settings.outgoing import OutgoingSettings, require_order
 from gossipfl.tasks.registry import require_metric_name, require_task_name
 from gossipfl.training import TrainingSettings
@@ -173,6 +174,9 @@ class Scenario(Section):
     training: TrainingSection = TrainingSection()
     outgoing: list[OutgoingSettings] = Field(
         default_factory=list, description="transformations of rows before they leave a node, in order"
+    )
+    gate: GateSettings | None = Field(
+        None, description="gate of every node, as of peers; without this table models are merged as they come"
     )
     network: NetworkSection = NetworkSection()
     churn: ChurnSection = ChurnSection()

@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
-from gossipfl.algorithms.gate.admission import Admission, Arrival, let_in
-from gossipfl.algorithms.gate.gatekeeper import Gatekeeper
+from gossipfl.algorithms.gate.admission import Admission, Arrival, Claim, as_let_in, let_in
+from gossipfl.algorithms.gate.gatekeeper import Gatekeeper, Losses, admit_together
 from gossipfl.algorithms.gate.judgement import LEARNED_LOSS_SHARE
+from gossipfl.algorithms.gate.probe import LossProbe
 
-__all__ = ["LEARNED_LOSS_SHARE", "Admission", "Arrival", "Gatekeeper", "let_in"]
+__all__ = [
+    "LEARNED_LOSS_SHARE",
+    "Admission",
+    "Arrival",
+    "Claim",
+    "Gatekeeper",
+    "LossProbe",
+    "Losses",
+    "admit_together",
+    "as_let_in",
+    "let_in",
+]

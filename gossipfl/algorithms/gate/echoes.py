@@ -25,6 +25,10 @@ class OwnVersions:
         """Remember some coordinates of the present version, ``[K]``, always the same ones."""
         self._samples.append(sample)
 
+    def entries(self) -> list[Tensor]:
+        """Return all samples, the oldest first."""
+        return list(self._samples)
+
     def are_echoed(self, sample: Tensor, *, size: int, median_distance: float) -> bool:
         """Whether a received model is one of these versions, handed back.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from statistics import median
@@ -83,7 +83,7 @@ class Evidence:
 
     def __init__(self, *, size: int = 64, lifetime: float = 600.0) -> None:
         self._lifetime = lifetime
-        self._last: RecentMap[str, Testimony] = RecentMap(size)
+        self._last: RecentMap[Hashable, Testimony] = RecentMap(size)
 
     def __len__(self) -> int:
         return len(self._last)
@@ -93,15 +93,15 @@ class Evidence:
         """Whether a single liar would be outvoted."""
         return len(self._last) >= _QUORUM
 
-    def note(self, sender: str, testimony: Testimony) -> None:
+    def note(self, sender: Hashable, testimony: Testimony) -> None:
         """Take a neighbour's newest testimony in the place of its last."""
         self._last[sender] = testimony
 
-    def last(self, sender: str) -> Testimony | None:
+    def last(self, sender: Hashable) -> Testimony | None:
         """Give a neighbour's last testimony."""
         return self._last.get(sender)
 
-    def forget(self, sender: str) -> None:
+    def forget(self, sender: Hashable) -> None:
         """Drop a neighbour's votes: it is quarantined."""
         self._last.pop(sender, None)
 
@@ -112,6 +112,14 @@ class Evidence:
             if oldest.at + self._lifetime >= now:
                 return
             del self._last[sender]
+
+    def entries(self) -> list[tuple[Hashable, Testimony]]:
+        """Return all testimonies with their senders, the oldest first."""
+        return list(self._last.items())
+
+    def restore(self, entries: Iterable[tuple[Hashable, Testimony]]) -> None:
+        """Continue from a value of `entries`."""
+        self._last.restore(entries)
 
     def medians(self, *, own_norm: float) -> tuple[float, float, float]:
         """Give the medians of distances, of 1 − cos and of norms; NaN without a quorum.
@@ -130,7 +138,7 @@ class Evidence:
 
     def times_alike(
         self,
-        sender: str,
+        sender: Hashable,
         sample: Tensor,
         own_sample: Tensor,
         *,
@@ -158,7 +166,7 @@ class Evidence:
         return last.repeats + 1, last.unmoved + is_newer
 
     def supported_age(
-        self, claimed: int, *, own: int, sender: str, now: float, pace: float, slack: int
+        self, claimed: int, *, own: int, sender: Hashable, now: float, pace: float, slack: int
     ) -> int:
         """Credit a claimed age as far as others support it.
 
@@ -173,7 +181,7 @@ class Evidence:
         claimed : int
         own : int
             Age of the peer's own model.
-        sender : str
+        sender : hashable
         now : float
             Seconds.
         pace : float

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 
 from gossipfl.recent import RecentMap
 
-__all__ = ["Shares"]
+__all__ = ["Contribution", "Shares"]
 
 _SMALLEST = 1 / 16
 _SILENT_INTERVALS = 8.0
@@ -15,12 +16,15 @@ _LONGEST_SILENCE = 600.0  # seconds, of a sender that was heard once
 
 
 @dataclass(slots=True)
-class _Sender:
+class Contribution:
+    """A sender's weight among the last merges, and how often it is heard; times in seconds."""
+
     weight: float
     heard_at: float
     interval: float
 
     def is_silent(self, now: float) -> bool:
+        """Whether the sender has not been heard for much longer than usual."""
         return now - self.heard_at > max(_SILENT_INTERVALS * self.interval, _SHORTEST_SILENCE)
 
 
@@ -44,9 +48,9 @@ class Shares:
     def __init__(self, *, fair_shares: float, size: int, window: int = 64) -> None:
         self._fair_shares = fair_shares
         self._window = window
-        self._senders: RecentMap[str, _Sender] = RecentMap(size)
+        self._senders: RecentMap[Hashable, Contribution] = RecentMap(size)
 
-    def take(self, sender: str, *, now: float) -> float:
+    def take(self, sender: Hashable, *, now: float) -> float:
         """Return the part of the way that a sender's model may be merged, 1/16 to 1, and count it."""
         known = self._senders.get(sender)
         for name in [
@@ -57,14 +61,22 @@ class Shares:
         for each in self._senders.values():
             each.weight *= 1 - part / self._window
         if known is None:
-            known = _Sender(0.0, now, _LONGEST_SILENCE / _SILENT_INTERVALS)
+            known = Contribution(0.0, now, _LONGEST_SILENCE / _SILENT_INTERVALS)
         else:
             known.interval += (now - known.heard_at - known.interval) / 8
         known.weight, known.heard_at = known.weight + part, now
         self._senders[sender] = known
         return part
 
-    def _allowed(self, sender: str) -> float:
+    def entries(self) -> list[tuple[Hashable, Contribution]]:
+        """Return each sender's contribution, the one heard least recently first."""
+        return list(self._senders.items())
+
+    def restore(self, entries: Iterable[tuple[Hashable, Contribution]]) -> None:
+        """Continue from a value of `entries`."""
+        self._senders.restore(entries)
+
+    def _allowed(self, sender: Hashable) -> float:
         others = [each.weight for name, each in self._senders.items() if name != sender]
         mine = self._senders[sender].weight if sender in self._senders else 0.0
         total = sum(others)

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from gossipfl.algorithms.gate import LossProbe
 from gossipfl.errors import InvalidTask
 from gossipfl.peer.assembly import bootstrap_peers, expectation_of, outgoing_of
 from gossipfl.peer.driver import Participation, Parts
@@ -19,7 +20,7 @@ from gossipfl.peer.gossip.codec_choice import ChosenCodecs, OneCodec
 from gossipfl.peer.gossip.discovery import Discovery, follow_file
 from gossipfl.peer.gossip.exchanges import Gossip
 from gossipfl.peer.gossip.farewell import Farewells
-from gossipfl.peer.gossip.guard import Guard, LossProbe
+from gossipfl.peer.gossip.guard import Guard
 from gossipfl.peer.gossip.joining import AWAY_SECONDS, Joining
 from gossipfl.peer.gossip.lan import LocalNetwork, require_zeroconf
 from gossipfl.peer.gossip.later_starts import LaterStarts

@@ -1,4 +1,4 @@
-"""Protection of a peer's model from received ones: gatekeeper, loss measurements and counters."""
+"""Protection of a peer's model from received ones: its gatekeeper, counters, and a watch on the model itself."""
 
 from __future__ import annotations
 
@@ -6,22 +6,17 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
-import numpy as np
-import torch
 from torch import Tensor
 
-from gossipfl.algorithms import Message
-from gossipfl.algorithms.gate import LEARNED_LOSS_SHARE, Admission, Arrival, Gatekeeper, let_in
+from gossipfl.algorithms.gate import LEARNED_LOSS_SHARE, Admission, Arrival, Gatekeeper, LossProbe
 from gossipfl.algorithms.gossip.sharing import WHOLE, Sharing
 from gossipfl.settings.gate import GateSettings
-from gossipfl.tasks import Task
-from gossipfl.training import NodeData, Nodes
+from gossipfl.training import Nodes
 from gossipfl.training.nodes import before_rest
 
-__all__ = ["Guard", "LossProbe", "as_let_in"]
+__all__ = ["Guard"]
 
 _SPOILED_LOSS_SHARE = 1.25  # of the initial loss: above it, everything learned is lost
 #: The same among the first models: where data are much unlike, those of neighbours may be worse than none.
@@ -29,33 +24,6 @@ _EARLY_SPOILED_LOSS_SHARE, _EARLY_MODELS = 5.0, 200
 _RUINED_LOSS_SHARE = 100.0  # of the initial loss: above it, a model has nothing left to learn from
 # In a row: a step of one's own may spoil a model too, and the next merges mend that.
 _LOOKS_BEFORE_SPOILED = 4
-
-
-class LossProbe:
-    """Losses of models on a few of the peer's own samples.
-
-    Parameters
-    ----------
-    data : NodeData
-        The peer's own.
-    initial : Tensor
-        Row before any training, ``[D]``.
-    samples : int
-        Number of samples, or all if there are fewer.
-    """
-
-    def __init__(self, task: Task, data: NodeData, initial: Tensor, *, samples: int) -> None:
-        count = int(data.counts[0])
-        positions = np.linspace(0, count - 1, num=min(samples, count)).astype(np.int64)
-        inputs, targets = data.gather(np.zeros(1, dtype=np.int64), positions[None])
-        self._task = task
-        self._inputs, self._targets = inputs[0], targets[0]
-        self.initial = self.loss(initial[None])
-
-    def loss(self, rows: Tensor) -> float:
-        """Return the mean loss of one model, ``[1, D]``; infinity if it is not finite."""
-        loss = float(self._task.evaluate(rows, self._inputs, self._targets)["loss"][0])
-        return loss if math.isfinite(loss) else math.inf
 
 
 class Guard:
@@ -192,17 +160,3 @@ class Guard:
             "decisions": dict(self.counts),
             "quarantined": self._gatekeeper.quarantined(now=self._clock()),
         }
-
-
-def as_let_in(message: Message, nodes: Nodes, admission: Admission) -> tuple[Message, dict[str, Any]]:
-    """Return the message as it is to be merged, and the record of what was changed."""
-    claimed = int(message.ages.max())
-    if admission.share == 1.0 and admission.age == claimed:
-        return message, {}
-    ages = message.ages.clamp(max=admission.age)
-    if admission.share == 1.0:
-        changed = replace(message, ages=ages)
-    else:
-        shares = torch.tensor([admission.share], dtype=torch.float64)
-        changed = let_in(message, nodes.rows, shares=shares, ages=ages)
-    return changed, {"gate": admission.reason, "share": admission.share, "credited_age": admission.age}

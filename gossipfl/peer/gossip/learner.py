@@ -21,10 +21,10 @@ from torch import Tensor
 
 from gossipfl.algorithms import Message, MessageAlgorithm, adopt, go_back
 from gossipfl.algorithms.author_calls import on_answer, on_clock, on_receipt
-from gossipfl.algorithms.gate import Admission
+from gossipfl.algorithms.gate import Admission, as_let_in
 from gossipfl.codecs import is_finite
 from gossipfl.peer.gossip.events import Incoming, State, described_event, origin_of
-from gossipfl.peer.gossip.guard import Guard, as_let_in
+from gossipfl.peer.gossip.guard import Guard
 from gossipfl.peer.gossip.mailbox import ClockRequest, Mailbox
 from gossipfl.peer.gossip.updates import Update
 from gossipfl.peer.permission import Permission
@@ -242,7 +242,8 @@ class Learner:
             if admission.is_refusal:
                 self._record({"kind": "refusal", **origin_of(incoming), "reason": admission.reason})
                 return state
-            message, credit = as_let_in(message, state.nodes, admission)
+            credit = admission.changes(int(message.ages.max()))
+            message = as_let_in(message, state.nodes.rows, [admission]) if credit else message
             is_surplus = admission.is_surplus
         if incoming.part is None and (state.has_gone_back or incoming.chosen_age is not None):
             after = self._adopt(state, incoming, message, credit)

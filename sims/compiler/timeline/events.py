@@ -108,10 +108,18 @@ def _start_training(c: Conditions, q: Calendar, s: NodeStates, o: Operations, no
 
 @compiled
 def _receive(
-    c: Conditions, q: Calendar, s: NodeStates, o: Operations, node: int, ref: int, part: int, now: int
+    c: Conditions,
+    q: Calendar,
+    s: NodeStates,
+    o: Operations,
+    node: int,
+    peer: int,
+    ref: int,
+    part: int,
+    now: int,
 ) -> None:
     """Train on a model that arrived, and send as far as tokens go."""
-    write(s, o, ON_RECEIPT, node, ref, part, now)
+    o.peer[write(s, o, ON_RECEIPT, node, ref, part, now)] = peer
     received = s.received[node]
     s.received[node] += 1
     account = _account(c, node, part)
@@ -137,12 +145,12 @@ def _deliver(
     now: int,
 ) -> None:
     if kind == states.RETURNED:
-        write(s, o, ON_RECEIPT, sender, ref, part, now)
+        o.peer[write(s, o, ON_RECEIPT, sender, ref, part, now)] = sender
         return
     if s.away[node] or s.island[node] != s.island[sender]:
         s.counts[states.UNREACHABLE] += 1
         if c.returns and kind != states.REQUEST:
-            write(s, o, ON_RECEIPT, sender, ref, part, now)
+            o.peer[write(s, o, ON_RECEIPT, sender, ref, part, now)] = sender
         return
     if kind == states.REQUEST:
         transmit(c, q, s, o, states.ANSWER, node, sender, part, begun, now)
@@ -150,18 +158,20 @@ def _deliver(
     s.counts[states.DELIVERED] += 1
     if kind == states.QUESTION:
         transmit(c, q, s, o, states.ANSWER, node, sender, part, begun, now)
+    peer = -1 - sender if kind == states.ANSWER else sender
     if c.trains == ON_ANSWER and kind == states.ANSWER:
-        o.begun[write(s, o, ON_ANSWER, node, ref, part, now)] = begun
+        place = write(s, o, ON_ANSWER, node, ref, part, now)
+        o.begun[place], o.peer[place] = begun, peer
         return
     if c.trains != ON_RECEIPT:
-        write(s, o, ON_RECEIPT, node, ref, part, now)
+        o.peer[write(s, o, ON_RECEIPT, node, ref, part, now)] = peer
         return
     if c.step == 0:
-        _receive(c, q, s, o, node, ref, part, now)
+        _receive(c, q, s, o, node, peer, ref, part, now)
         return
     done = max(now, s.busy_until[node]) + c.step
     s.busy_until[node] = done
-    insert(q, 2 * done, states.DONE, node, sender, ref, part)
+    insert(q, 2 * done, states.DONE, node, peer, ref, part)
 
 
 @compiled
@@ -219,7 +229,7 @@ def advance(c: Conditions, q: Calendar, s: NodeStates, o: Operations, until: int
             _planned(c, q, s, node)
         elif kind == states.DONE:
             if s.away[node] == 0:
-                _receive(c, q, s, o, node, ref, part, now)
+                _receive(c, q, s, o, node, sender, ref, part, now)
             else:
                 s.counts[states.UNREACHABLE] += 1
         elif kind == states.TRAINED:

@@ -57,6 +57,7 @@ class Operations(NamedTuple):
     ref: NDArray[np.int64]
     part: NDArray[np.int32]
     begun: NDArray[np.int64]
+    peer: NDArray[np.int32]
     time: NDArray[np.int64]
 
 

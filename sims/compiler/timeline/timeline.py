@@ -38,6 +38,10 @@ class Window:
     """ON_ANSWER: the node's own snapshot at which its step was begun, int64 ``[E]``; may be empty where there is
     no such operation.
     """
+    peer: NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, dtype=np.int32))
+    """ON_RECEIPT and ON_ANSWER: the node whose model is absorbed, or ``−1 − node`` if it answers this one, int32
+    ``[E]``; may be empty where nobody reads it.
+    """
 
     def __len__(self) -> int:
         return len(self.kind)
@@ -86,6 +90,7 @@ class Timeline:
             ref=np.empty(length, dtype=np.int64),
             part=np.empty(length, dtype=np.int32),
             begun=np.empty(length, dtype=np.int64),
+            peer=np.empty(length, dtype=np.int32),
             time=np.empty(length, dtype=np.int64),
         )
 

@@ -8,10 +8,29 @@ from sims.compiler.operations import ON_RECEIPT
 from sims.compiler.reference import Reference
 from sims.compiler.timeline import Timeline
 from sims.engine import Engine
+from sims.engine.receiving import engine_of
 from sims.engine.workers import Workers
+from sims.world.receipts import receipts_of
 from tests.sims.worlds import SECOND, conditions, small, world_of
 
 ROUNDS = 6
+
+GATE = "gate={radius=1.0,fair_shares=1.0,norm=1.1,loss=0.4,offences=2,quarantine=2.0,age_slack=1}"
+GATED = {
+    "merge and train": ["network.delay.seconds=0.3", "task.partition=shards:1"],
+    "train and merge": ["algorithm.merge=UM", "algorithm.exchange=push-pull", "network.delay.seconds=0.7"],
+    "random walk": ["algorithm.merge=RW", "network.delay.seconds=0.3", "training.step_seconds=0.4"],
+    "partitions": ["algorithm.sharing={kind='partitioned',parts=3}", "algorithm.exchange=push-pull"],
+    "subsamples": ["algorithm.sharing={kind='subsampled',parts=2}"],
+    "AD-PSGD": ["algorithm.name=ad_psgd", "network.delay.seconds=0.3", "training.momentum=0.5"],
+    "a codec": ["algorithm.codec=int8", "task.partition=shards:1", "network.delay.seconds=0.3"],
+    "a personal head, tokens": [
+        "task.options.model=personal",
+        "algorithm.flow={kind='simple',capacity=3}",
+        "training={clock='step',schedule='inverse'}",
+    ],
+    "dropout": ["task.options.model=dropout"],
+}
 
 SETTINGS = {
     "merge and train": [],
@@ -82,6 +101,7 @@ SETTINGS = {
     "buffers": ["task.options.model=batchnorm", "training.clip_norm=0.5", "training.weight_decay=0.01"],
     "dropout": ["task.options.model=dropout"],
     "a personal head": ["task.options.model=personal", "training.schedule=inverse"],
+    **{f"a gate, {name}": [GATE, "topology=random-regular:degree=4", *more] for name, more in GATED.items()},
     "averaging alone": ["training.enabled=false", "algorithm.exchange=push-pull"],
 }
 
@@ -91,10 +111,11 @@ def both(*overrides, rounds=ROUNDS, most_operations=50, **options):
     scenario = small(*overrides)
     world = world_of(scenario)
     given = conditions(scenario, world)
-    reference = Reference(world, given)
+    reference = Reference(world, given, receipts_of(world, indptr=given.indptr))
     expected = reference.run(rounds * SECOND)
     timeline = Timeline(given, most_operations=most_operations)
-    engine = Engine(world, compile_when=options.pop("compile_when", "never"), **options)
+    options.setdefault("compile_when", "never")
+    engine = engine_of(world, indptr=given.indptr, **options)
     engine.workers = Workers(engine.workers.threads, always=True)
     for window in timeline.windows(rounds * SECOND):
         timeline.kept(engine.execute(window))
@@ -103,6 +124,10 @@ def both(*overrides, rounds=ROUNDS, most_operations=50, **options):
     assert timeline.online.tolist() == (reference.away == 0).tolist()
     ages = torch.cat([model.ages for model in reference.models])
     assert engine.table.ages[: len(ages)].tolist() == ages.tolist()
+    if reference.receipts is not None:
+        assert len(engine.receipts.counts) > 2
+        assert engine.receipts.counts == reference.receipts.counts
+        assert engine.table.steps.tolist() == [int(model.steps) for model in reference.models]
     return expected, engine.rows().clone(), timeline
 
 

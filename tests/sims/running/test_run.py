@@ -55,11 +55,17 @@ def test_records_hold_what_was_measured(tmp_path):
     assert set(summary["versions"]) >= {"gossipfl", "torch", "numba"}
 
 
-@pytest.mark.parametrize("rounds", [False, True])
-def test_a_resumed_run_ends_where_the_whole_one_does(tmp_path, rounds):
-    algorithm = (
-        ("algorithm={name='d_psgd'}", "network.loss=0.0", "network.delay.seconds=0.0") if rounds else ()
-    )
+@pytest.mark.parametrize(
+    "algorithm",
+    [
+        (),
+        ("algorithm={name='d_psgd'}", "network.loss=0.0", "network.delay.seconds=0.0"),
+        ("gate={radius=1.0,norm=1.2,offences=2,quarantine=3.0}", "topology=random-regular:degree=4"),
+        ("gate={norm=1.2}", "algorithm.sharing={kind='partitioned',parts=3}"),
+    ],
+    ids=["messages", "rounds", "gate", "gate of parts"],
+)
+def test_a_resumed_run_ends_where_the_whole_one_does(tmp_path, algorithm):
     whole = run(*algorithm)
     part = run(*algorithm, "output.checkpoint_every=5", out=tmp_path)
     (tmp_path / "run.json").unlink()
@@ -72,6 +78,7 @@ def test_a_resumed_run_ends_where_the_whole_one_does(tmp_path, rounds):
     assert again.rows.equal(whole.rows)
     assert again.evaluations.equals(part.evaluations)
     assert again.evaluations.equals(whole.evaluations)
+    assert again.summary["gate"] == whole.summary["gate"]
 
 
 def test_a_directory_is_not_overwritten_nor_resumed_from_nothing(tmp_path):

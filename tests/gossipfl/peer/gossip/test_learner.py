@@ -9,8 +9,9 @@ import torch
 import trio
 
 from gossipfl.algorithms import ADPSGD, GossipLearning, Message
+from gossipfl.algorithms.gate import LossProbe
 from gossipfl.peer.gossip.events import Incoming, State
-from gossipfl.peer.gossip.guard import Guard, LossProbe
+from gossipfl.peer.gossip.guard import Guard
 from gossipfl.peer.gossip.learner import Learner
 from gossipfl.settings import TrainingSettings
 from gossipfl.settings.gate import GateSettings

@@ -1,0 +1,250 @@
+"""Receipts of messages in a simulation: what a gate lets in of each model, at many nodes at once."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gossipfl.algorithms import Message
+from gossipfl.algorithms.gate import (
+    Admission,
+    Claim,
+    Gatekeeper,
+    Losses,
+    LossProbe,
+    admit_together,
+    as_let_in,
+)
+from gossipfl.algorithms.in_transit import as_received
+from gossipfl.codecs.draws import receipt_keys
+from gossipfl.outgoing import Draws
+from gossipfl.settings.gate import GateSettings
+from gossipfl.training import Nodes
+from gossipfl.training.nodes import before_rest
+from sims.errors import InvalidScenario
+from sims.scenario import Scenario
+from sims.world.world import World
+
+__all__ = ["Arrivals", "Receipts", "Received", "receipts_of"]
+
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrivals:
+    """Messages that arrive at B different nodes.
+
+    Parameters
+    ----------
+    receivers, senders : ndarray
+        Numbers of the nodes, int64 ``[B]``.
+    versions : ndarray
+        Number of changes of the sender's model before it was sent, int64 ``[B]``.
+    are_answers : ndarray
+        Whether the receiver had asked for it, bool ``[B]``.
+    seconds : ndarray
+        When each arrives, since the start, float64 ``[B]``.
+    parts : ndarray
+        As drawn for each message, int64 ``[B]``.
+    """
+
+    receivers: Ints
+    senders: Ints
+    versions: Ints
+    are_answers: Bools
+    seconds: NDArray[np.float64]
+    parts: Ints
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Received:
+    """Messages as they are merged.
+
+    Parameters
+    ----------
+    message : Message
+        B messages.
+    is_merged : ndarray
+        False where the model was refused, bool ``[B]``.
+    is_trained_on : ndarray
+        Whether the merge may set the pace of training, bool ``[B]``.
+    """
+
+    message: Message
+    is_merged: Bools
+    is_trained_on: Bools
+
+
+class Receipts:
+    """Messages of all nodes, between their arrival and their merge.
+
+    Each node has a gatekeeper of its own, the same as a peer's. What it remembers depends on the order in which
+    its messages arrive, and on nothing that happens at other nodes.
+
+    Parameters
+    ----------
+    world : World
+        Its scenario has a gate.
+    neighbours : ndarray
+        Number of neighbours of each node, int64 ``[N]``.
+    """
+
+    def __init__(self, world: World, *, gate: GateSettings, neighbours: Ints) -> None:
+        self._world, self._neighbours = world, neighbours
+        self._gatekeepers = [Gatekeeper(gate) for _ in neighbours]
+        self._probes: dict[int, LossProbe] = {}
+        self._samples = gate.loss_samples
+        self._first = world.first_rows()
+        self.counts: Counter[str] = Counter()
+        self.refused = 0
+
+    def __call__(self, nodes: Nodes, message: Message, arrivals: Arrivals) -> Received:
+        """Receive one message at each of B nodes.
+
+        Parameters
+        ----------
+        nodes : Nodes
+            The receivers, as they are when it arrives.
+        message : Message
+            As it left its sender, before `World.message_outgoing`.
+        arrivals : Arrivals
+        """
+        outgoing = self._world.message_outgoing
+        if not outgoing.is_lossless:
+            keys = receipt_keys(torch.from_numpy(arrivals.parts), torch.from_numpy(arrivals.receivers))
+            message = as_received(message, outgoing, Draws(keys=keys))
+        admissions = self._admitted(nodes, message, arrivals)
+        self.counts.update(each.reason for each in admissions)
+        self.refused += sum(each.is_refusal for each in admissions)
+        return Received(
+            message=as_let_in(message, nodes.rows, admissions),
+            is_merged=np.array([not each.is_refusal for each in admissions]),
+            is_trained_on=np.array([not (each.is_refusal or each.is_surplus) for each in admissions]),
+        )
+
+    def state(self) -> dict[str, NDArray[np.generic]]:
+        """Return all that gatekeepers remember, as named arrays, for a checkpoint."""
+        samples: list[Tensor] = []
+        memories = [each.memory(samples) for each in self._gatekeepers]
+        text = json.dumps({"memories": memories, "counts": self.counts, "refused": self.refused})
+        numbers = [each.numpy() for each in samples]
+        return {
+            "memory": np.frombuffer(text.encode(), dtype=np.uint8),
+            "samples": np.concatenate([np.zeros(0, numbers[0].dtype) if numbers else np.zeros(0), *numbers]),
+            "lengths": np.array([len(each) for each in numbers], dtype=np.int64),
+        }
+
+    def restore(self, state: Mapping[str, NDArray[np.generic]]) -> None:
+        """Continue from a value of `state`."""
+        found = json.loads(state["memory"].tobytes())
+        samples = torch.split(torch.from_numpy(state["samples"]), state["lengths"].tolist())
+        for gatekeeper, memory in zip(self._gatekeepers, found["memories"], strict=True):
+            gatekeeper.remember(memory, samples)
+        self.counts, self.refused = Counter(found["counts"]), found["refused"]
+
+    def _admitted(self, nodes: Nodes, message: Message, arrivals: Arrivals) -> list[Admission]:
+        sharing = self._world.message_algorithm.behaviour.sharing
+        own_ages, ages = (_oldest(each) for each in (nodes.ages, message.ages))
+        claims = [
+            Claim(
+                sender=int(arrivals.senders[b]),
+                own_age=own_ages[b],
+                age=ages[b],
+                now=float(arrivals.seconds[b]),
+                version=(0, int(arrivals.versions[b])),
+                part=None if sharing.kind == "whole" else int(arrivals.parts[b]),
+                is_answer=bool(arrivals.are_answers[b]),
+                neighbours=int(self._neighbours[arrivals.receivers[b]]),
+            )
+            for b in range(len(ages))
+        ]
+        gatekeepers = [self._gatekeepers[node] for node in arrivals.receivers]
+        own, found = nodes.rows[:, : message.size], [None] * len(claims)
+        if sharing.kind == "whole":
+            losses = self._losses(nodes, arrivals.receivers)
+            return admit_together(gatekeepers, claims, own=own, received=message.shared, losses=losses)
+        admitted: list[Admission | None] = list(found)
+        for part in np.unique(arrivals.parts):
+            members = np.flatnonzero(arrivals.parts == part).tolist()
+            some, number = nodes.select(torch.tensor(members)), int(part)
+            came = admit_together(
+                [gatekeepers[b] for b in members],
+                [claims[b] for b in members],
+                own=sharing.numbers(own[members], number),
+                received=sharing.numbers(message.shared[members], number),
+                losses=self._losses(some, arrivals.receivers[members], part=number),
+            )
+            for b, admission in zip(members, came, strict=True):
+                admitted[b] = admission
+        return [each for each in admitted if each is not None]
+
+    def _losses(self, nodes: Nodes, receivers: Ints, *, part: int = 0) -> Losses | None:
+        if not self._samples:
+            return None
+        sharing, size = self._world.message_algorithm.behaviour.sharing, self._world.layout.shared_size
+
+        def losses(numbers: Tensor, places: Sequence[int]) -> tuple[list[float], list[float]]:
+            found, initial = [], []
+            for row, place in zip(numbers, places, strict=True):
+                whole = nodes.rows[place : place + 1]
+                shared = sharing.filled(whole[:, :size], part, row[None])
+                probe = self._probe(int(receivers[place]))
+                found.append(probe.loss(before_rest(shared, whole)))
+                initial.append(probe.initial)
+            return found, initial
+
+        return losses
+
+    def _probe(self, node: int) -> LossProbe:
+        if node not in self._probes:
+            data, first = self._world.trainer.data, self._first[node if len(self._first) > 1 else 0]
+            self._probes[node] = LossProbe(self._world.task, data, first, samples=self._samples, node=node)
+        return self._probes[node]
+
+
+def receipts_of(world: World, *, indptr: Ints) -> Receipts | None:
+    """Receipts of a scenario; None if its messages are merged as they were sent.
+
+    Parameters
+    ----------
+    world : World
+    indptr : ndarray
+        Of the neighbour lists, int64 ``[N + 1]``; empty for the complete graph.
+
+    Raises
+    ------
+    InvalidScenario
+        The algorithm cannot have a gate.
+    """
+    gate = _gate_of(world.scenario, returns=world.message_algorithm.behaviour.lost == "returned")
+    if gate is None:
+        return None
+    nodes = world.scenario.population.nodes
+    neighbours = np.diff(indptr) if len(indptr) else np.full(nodes, nodes - 1, dtype=np.int64)
+    return Receipts(world, gate=gate, neighbours=neighbours)
+
+
+def _gate_of(scenario: Scenario, *, returns: bool) -> GateSettings | None:
+    gate = scenario.gate
+    if gate is None or not gate.enabled:
+        return None
+    if returns:
+        raise InvalidScenario(
+            f"gate: {scenario.algorithm.name} moves mass between its nodes, which refused models would take away",
+            expected="an algorithm whose lost models are lost, such as gossip_learning or ad_psgd",
+            got=scenario.algorithm.name,
+        )
+    return gate
+
+
+def _oldest(ages: Tensor) -> list[int]:
+    found: list[int] = (ages if ages.dim() == 1 else ages.amax(dim=1)).tolist()
+    return found
