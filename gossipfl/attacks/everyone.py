@@ -9,13 +9,12 @@ from functools import cached_property
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.sparse import csr_array, diags_array
-from scipy.sparse.linalg import eigsh
+from scipy.sparse import csr_array
 from torch import Tensor
 
-__all__ = ["Everyone", "KnownLinks"]
+from topology.spectrum import fiedler_vector
 
-_DENSE = 1500  # nodes up to which all eigenvectors are computed
+__all__ = ["Everyone", "KnownLinks"]
 
 
 class KnownLinks:
@@ -42,9 +41,9 @@ class KnownLinks:
         among = csr_array(self._matrix())[honest][:, honest]
         links = csr_array((among + among.T) != 0).astype(np.float64)
         links.setdiag(0)
-        laplacian = csr_array(diags_array(links.sum(axis=1)) - links)
+        links.eliminate_zeros()
         vector = np.zeros(len(self._hostile))
-        vector[honest] = _second(laplacian)
+        vector[honest] = fiedler_vector(csr_array(links))
         return torch.from_numpy(vector)
 
 
@@ -65,17 +64,3 @@ class Everyone:
     rows: Tensor
     hostile: Tensor
     links: KnownLinks = field(repr=False)
-
-
-def _second(laplacian: csr_array) -> NDArray[np.float64]:
-    n = laplacian.shape[0]
-    if n < 2:
-        return np.zeros(n)
-    if n <= _DENSE:
-        found = np.linalg.eigh(laplacian.toarray())[1][:, 1]
-    else:
-        start = np.random.default_rng(0).normal(size=n)
-        values, vectors = eigsh(laplacian, k=2, sigma=-1e-3, v0=start)
-        found = vectors[:, np.argsort(values)[1]]
-    turned: NDArray[np.float64] = found * np.sign(found[np.abs(found).argmax()])
-    return turned

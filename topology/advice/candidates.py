@@ -10,7 +10,7 @@ __all__ = ["candidate_expressions"]
 _DEGREES = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 16, 24, 32)
 
 
-def candidate_expressions(n: int, degree_budget: int, seed: int = 0) -> list[str]:
+def candidate_expressions(n: int, degree_budget: int, seed: int = 0, *, hostile: int = 0) -> list[str]:
     """Expressions of all families that exist for `n` nodes at no more than `degree_budget` messages a round.
 
     Parameters
@@ -21,7 +21,12 @@ def candidate_expressions(n: int, degree_budget: int, seed: int = 0) -> list[str
         Models a node may send in a round; families with a free degree are tried at several values up to 32.
     seed : int
         For the random ones.
+    hostile : int
+        If above 0, undirected graphs that stay alone, on which a node has more than twice as many neighbours:
+        those of which it is known how many hostile ones can be survived.
     """
+    if hostile:
+        return _robust(n, min(degree_budget, n - 1), seed, least=2 * hostile + 1)
     budget = min(degree_budget, n - 1)
     sparse = min(budget, _DEGREES[-1])
     degrees = sorted({sparse, *(degree for degree in _DEGREES if degree <= sparse)})
@@ -46,3 +51,11 @@ def candidate_expressions(n: int, degree_budget: int, seed: int = 0) -> list[str
     if budget == n - 1:
         found += ["complete:{n}", *(["star:{n}"] if n > 2 else [])]
     return [expression.format(n=n, seed=seed) for expression in found]
+
+
+def _robust(n: int, budget: int, seed: int, *, least: int) -> list[str]:
+    """The largest eigenvalue gap is that of random graphs, and of the complete one."""
+    steps = {*_DEGREES, *range(least, 2 * least), budget}
+    degrees = sorted(d for d in steps if max(3, least) <= d <= budget and d < n - 1 and n * d % 2 == 0)
+    regular = [f"random-regular:{n},degree={degree},seed={seed}" for degree in degrees]
+    return regular + ([f"complete:{n}"] if budget == n - 1 >= least else [])

@@ -31,11 +31,11 @@ from topology.advice.disagreement import lifetimes, rate_kept_by, rate_of
 from topology.advice.reasons import reason_for
 from topology.advice.recommendation import Advice, Recommendation, Refusal
 from topology.bounds import check_at_least, check_number
-from topology.catalogue import build
+from topology.catalogue import NamedTopology, build
 from topology.cost import sequence_cost
 from topology.errors import InvalidParameter, SolverFailed
 from topology.sequences import MixingSequence
-from topology.spectrum import expected_consensus_curve
+from topology.spectrum import expected_consensus_curve, hostile_neighbours_survivable
 
 __all__ = ["advise"]
 
@@ -60,6 +60,7 @@ def advise(  # noqa: PLR0917 - the seven that every question has, in the order t
     compute_seconds: float = 0.0,
     downlink: ArrayLike | None = None,
     candidates: Sequence[str] | None = None,
+    hostile: int = 0,
     seed: int = 0,
 ) -> Advice:
     """Rank topologies by the predicted time to a target.
@@ -86,6 +87,8 @@ def advise(  # noqa: PLR0917 - the seven that every question has, in the order t
         Local training between two rounds of communication.
     candidates : sequence of str, optional
         Expressions to choose from; by default all families that exist for `n` within the budget.
+    hostile : int
+        Hostile neighbours that each honest node may have; graphs on which no rule survives so many are refused.
     seed : int
         For candidates drawn at random.
 
@@ -109,6 +112,7 @@ def advise(  # noqa: PLR0917 - the seven that every question has, in the order t
     True
     """
     n, degree_budget = check_at_least("n", n, 2), check_at_least("degree_budget", degree_budget, 1)
+    hostile = check_at_least("hostile", hostile, 0)
     compute_seconds = check_number("compute_seconds", compute_seconds, ge=0)
     for name, value in {"target": target, "smoothness": smoothness, "initial_gap": initial_gap}.items():
         check_number(name, value, gt=0, lt=inf)
@@ -120,16 +124,25 @@ def advise(  # noqa: PLR0917 - the seven that every question has, in the order t
         terms = noise**2 / (n * target**2) + drift / target**1.5 + difference_lifetime / target
         return float(terms * smoothness * initial_gap)
 
+    tried = candidates or candidate_expressions(n, degree_budget, seed, hostile=hostile)
+    if not tried:
+        raise InvalidParameter(
+            "no graph of this degree survives so many hostile neighbours",
+            expected=f"a degree budget of at least {2 * hostile + 1}",
+            got=degree_budget,
+        )
     found: list[Recommendation] = []
     refused: list[Refusal] = []
     seen: set[bytes] = set()
-    for expression in candidates or candidate_expressions(n, degree_budget, seed):
-        sequence = _built(expression, n)
+    for expression in tried:
+        named = _built(expression, n)
+        sequence = named.sequence
         matrices = _digest(sequence)
         if not candidates and matrices in seen:
             continue  # such as base:1000,k=5, which has no use for a fifth neighbour
         seen.add(matrices)
-        objection = _objection(sequence, degree_budget)
+        survivable = _survivable(named)
+        objection = _objection(sequence, degree_budget) or _too_hostile(survivable, hostile)
         if objection:
             refused.append(Refusal(expression=expression, why=objection))
             continue
@@ -160,6 +173,7 @@ def advise(  # noqa: PLR0917 - the seven that every question has, in the order t
                 rate=rate,
                 cost=cost,
                 curve=curve,
+                hostile_neighbours=survivable,
                 why="",
             )
         )
@@ -173,13 +187,27 @@ def advise(  # noqa: PLR0917 - the seven that every question has, in the order t
     )
 
 
-def _built(expression: str, n: int) -> MixingSequence:
-    sequence = build(expression).sequence
-    if sequence.n != n:
+def _built(expression: str, n: int) -> NamedTopology:
+    named = build(expression)
+    if named.sequence.n != n:
         raise InvalidParameter(
-            f"the candidate {expression!r} has another number of nodes", expected=n, got=sequence.n
+            f"the candidate {expression!r} has another number of nodes", expected=n, got=named.sequence.n
         )
-    return sequence
+    return named
+
+
+def _survivable(named: NamedTopology) -> int | None:
+    if named.graph is None or named.graph.directed or named.graph.n < 2:
+        return None
+    return hostile_neighbours_survivable(named.graph)
+
+
+def _too_hostile(survivable: int | None, hostile: int) -> str | None:
+    if not hostile or (survivable is not None and survivable >= hostile):
+        return None
+    if survivable is None:
+        return "only of undirected graphs that stay is it known how many hostile neighbours can be survived"
+    return f"no rule survives {hostile} hostile neighbours on it, only {survivable} (fewer than μ₂/2)"
 
 
 def _digest(sequence: MixingSequence) -> bytes:

@@ -37,6 +37,9 @@ class Recommendation:
     cost : SequenceCost
     curve : float64 [rounds + 1]
         Its consensus curve, in expectation if it is random.
+    hostile_neighbours : int, optional
+        Hostile neighbours of each honest node that can be survived at best, by any rule; None if links change
+        or have a direction, for which no such limit is known.
     why : str
         The reason for its rank, in a sentence.
     """
@@ -51,6 +54,7 @@ class Recommendation:
     rate: MixingRate
     cost: SequenceCost
     curve: NDArray[np.float64]
+    hostile_neighbours: int | None
     why: str
 
 

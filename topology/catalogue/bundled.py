@@ -119,6 +119,18 @@ FAMILIES: tuple[Family, ...] = (
         needs="the classes of the nodes' data, which a scenario knows",
     ),
     _family(
+        graphs.dumbbell,
+        summary="two cliques joined by a single link; with beside=B, B further nodes linked to everybody",
+        citation="He, Karimireddy & Jaggi, 2022",
+        example="dumbbell:20",
+    ),
+    _family(
+        graphs.two_worlds,
+        summary="two cliques, each node linked to some of the other; beside=B as in dumbbell",
+        citation="Gaucher, Dieuleveut & Hendrikx, ICML 2025",
+        example="two-worlds:26,links=8",
+    ),
+    _family(
         graphs.internet,
         summary="a real network with its coordinates, by its name in TopoHub",
         citation="Jurkiewicz, SoftwareX 2023",

@@ -39,6 +39,12 @@ def advise(  # noqa: PLR0917 - options of the command line
     noise: Annotated[float, typer.Option(help="σ: how noisy a node's gradients are.")] = 1.0,
     target: Annotated[float, typer.Option(help="ε: squared gradient norm to reach.")] = 0.01,
     candidate: Annotated[list[str] | None, typer.Option(help="Consider only these; repeat.")] = None,
+    hostile: Annotated[
+        int,
+        typer.Option(
+            help="Hostile neighbours that an honest node may have; needs a rule that withstands them."
+        ),
+    ] = 0,
     seed: Annotated[int, typer.Option(help="For candidates drawn at random.")] = 0,
     top: Annotated[int, typer.Option(help="How many to show.", min=1)] = 10,
     plot: Annotated[Path | None, typer.Option(help="Draw their consensus curves here.")] = None,
@@ -60,6 +66,7 @@ def advise(  # noqa: PLR0917 - options of the command line
         compute_seconds=seconds(compute),
         downlink=None if downlink is None else bits_per_second(downlink),
         candidates=candidate,
+        hostile=hostile,
         seed=seed,
     )
     shown = found.recommendations[:top]
@@ -78,7 +85,7 @@ def _print(found: Advice, shown: tuple[Recommendation, ...]) -> None:
     from topology.cli.tables import cell, print_table
 
     print_table(
-        ["topology", "time to target", "rounds", "s a round", "degree"],
+        ["topology", "time to target", "rounds", "s a round", "degree", "hostile"],
         [
             [
                 r.expression,
@@ -86,6 +93,7 @@ def _print(found: Advice, shown: tuple[Recommendation, ...]) -> None:
                 cell(r.rounds),
                 cell(r.seconds_per_round),
                 cell(r.cost.max_degree),
+                "?" if r.hostile_neighbours is None else str(r.hostile_neighbours),
             ]
             for r in shown
         ],
@@ -94,6 +102,9 @@ def _print(found: Advice, shown: tuple[Recommendation, ...]) -> None:
     typer.echo("")
     for r in shown[:3]:
         typer.echo(f"{r.expression}. {r.why}")
+    typer.echo(
+        "Hostile: with more such neighbours a node, no rule on neighbours' models brings the honest together."
+    )
     typer.echo("Times are for comparing: the theorem behind them leaves one constant open, the same for all.")
     for refusal in found.refusals:
         typer.echo(f"Not considered: {refusal.expression}, because {refusal.why}.")
@@ -107,6 +118,7 @@ def _as_json(found: Advice) -> dict[str, object]:
             {name: getattr(r, name) for name in shown}
             | {
                 "max_degree": r.cost.max_degree,
+                "hostile_neighbours": r.hostile_neighbours,
                 "bytes_per_round": r.cost.bytes,
                 "curve": r.curve.tolist(),
             }

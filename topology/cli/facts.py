@@ -12,8 +12,10 @@ from topology.catalogue import NamedTopology
 from topology.cost import sequence_cost
 from topology.errors import SolverFailed
 from topology.spectrum import (
+    algebraic_connectivity,
     effective_neighbours,
     expected_consensus_curve,
+    hostile_neighbours_survivable,
     predicted_rounds_to_consensus,
     rounds_to_consensus,
     spectral_gap,
@@ -46,6 +48,9 @@ def facts_of(named: NamedTopology, *, tolerance: float) -> dict[str, object]:
         facts["mean_degree"] = float(graph.degrees.mean())
     if sequence.n > _SPECTRUM_NODES:
         return facts
+    if graph is not None and not graph.directed and graph.n > 1:
+        facts["algebraic_connectivity"] = algebraic_connectivity(graph)
+        facts["hostile_neighbours"] = hostile_neighbours_survivable(graph)
     rate = rate_of(sequence)
     facts["share_removed"] = rate.p
     facts["share_removed_in_rounds"] = rate.rounds

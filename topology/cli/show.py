@@ -37,6 +37,8 @@ def show(
         "share_removed": "share of disagreement removed",
         "share_removed_in_rounds": "… in so many rounds",
         "share_removed_is": "… is",
+        "algebraic_connectivity": "μ₂ of the Laplacian",
+        "hostile_neighbours": "hostile neighbours survivable at best",
         "spectral_gap": "spectral gap",
         "effective_neighbours": "effective neighbours, γ = 0.99",
         "rounds": f"rounds to consensus within {plain(tolerance)}",

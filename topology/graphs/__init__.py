@@ -7,6 +7,7 @@ error of `topology.errors` that says how to fix it.
 from topology.graphs.assemble import largest_component
 from topology.graphs.classic import complete, exponential, hypercube, path, ring, star, torus, tree
 from topology.graphs.cliques import clique_skew, d_cliques
+from topology.graphs.communities import dumbbell, two_worlds
 from topology.graphs.convert import from_edges, from_networkx
 from topology.graphs.files import from_file
 from topology.graphs.internet import internet, internet_names
@@ -19,6 +20,7 @@ __all__ = [
     "clique_skew",
     "complete",
     "d_cliques",
+    "dumbbell",
     "erdos_renyi",
     "exponential",
     "from_edges",
@@ -37,4 +39,5 @@ __all__ = [
     "star",
     "torus",
     "tree",
+    "two_worlds",
 ]

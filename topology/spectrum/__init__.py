@@ -15,6 +15,13 @@ from topology.spectrum.eigen import (
     second_eigenvalue_modulus,
     spectral_gap,
 )
+from topology.spectrum.laplacian import (
+    algebraic_connectivity,
+    fiedler_vector,
+    hostile_neighbours_survivable,
+    laplacian,
+    largest_laplacian_eigenvalue,
+)
 from topology.spectrum.prediction import Prediction
 from topology.spectrum.quadratics import dsgd_fixed_point, dsgd_noise_floor
 from topology.spectrum.rates import (
@@ -30,6 +37,7 @@ __all__ = [
     "EXACT_NODES",
     "MixingRate",
     "Prediction",
+    "algebraic_connectivity",
     "closed_forms",
     "consensus_curve",
     "consensus_distance",
@@ -39,6 +47,10 @@ __all__ = [
     "effective_neighbours",
     "eigenvalues",
     "expected_consensus_curve",
+    "fiedler_vector",
+    "hostile_neighbours_survivable",
+    "laplacian",
+    "largest_laplacian_eigenvalue",
     "mixing_rate",
     "pairwise_variance_ratio",
     "predicted_rounds_to_consensus",

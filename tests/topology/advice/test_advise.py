@@ -175,3 +175,20 @@ def test_no_two_recommendations_are_one_topology(n, degree):
     assert "epidemic:16,s=1,seed=0" not in named
     asked = topology.advise(n, degree, 5_000_000, 20e6, 0.03, candidates=[f"base:{n},k=4", f"base:{n},k=4"])
     assert len(asked.recommendations) == 2  # those asked for are all answered
+
+
+def test_hostile_neighbours_rule_graphs_out():
+    advice = topology.advise(26, 25, 5_000_000, 20e6, hostile=3)
+    assert all(each.hostile_neighbours >= 3 for each in advice.recommendations)
+    assert any("no rule survives 3" in each.why for each in advice.refusals)
+    worlds = ["two-worlds:26,links=8", "ring:26"]
+    limits = topology.advise(26, 25, 5_000_000, 20e6, candidates=[*worlds, "one-peer-exponential:26"])
+    assert {r.expression: r.hostile_neighbours for r in limits.recommendations} == {
+        "two-worlds:26,links=8": 7,
+        "ring:26": 0,
+        "one-peer-exponential:26": None,
+    }
+    with pytest.raises(InvalidParameter, match="degree budget of at least 17; got 5"):
+        topology.advise(26, 5, 5_000_000, 20e6, hostile=8)
+    with pytest.raises(InvalidParameter, match=r"no rule survives 8 hostile neighbours on it, only 7"):
+        topology.advise(26, 25, 5_000_000, 20e6, hostile=8, candidates=worlds)
