@@ -1,0 +1,1 @@
+"""Exact privacy accounting of linear runs, for any schedule, loss and delay."""

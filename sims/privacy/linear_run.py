@@ -1,0 +1,171 @@
+"""Linear runs: states and messages, stage by stage, as linear functions of private values."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array, identity
+
+from sims.privacy.errors import NotAccountable
+from sims.privacy.row_space import Floats
+
+__all__ = ["LinearRun", "Stage", "averaging"]
+
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """One step of a linear run.
+
+    With s the state before it and v the values that enter in it, the state after it is A [s; v], and the rows that
+    receivers see are C [s; v].
+
+    Parameters
+    ----------
+    transition : csr_array
+        A, float64 ``[m, p + k]``, for a state of p numbers before and m after it, and k values.
+    observed : csr_array
+        C, float64 ``[r, p + k]``: one row a message that arrived.
+    receivers : ndarray
+        The node that received each, int64 ``[r]``.
+    values : ndarray
+        Numbers of the values that enter, int64 ``[k]``.
+    """
+
+    transition: csr_array
+    observed: csr_array
+    receivers: Ints
+    values: Ints = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+
+    @property
+    def width(self) -> int:
+        """Size of the state before the stage."""
+        return int(self.transition.shape[1]) - len(self.values)
+
+    @cached_property
+    def keeps_all(self) -> bool:
+        """Whether no value enters, and the state before the stage can be computed from the one after it."""
+        from scipy.sparse.linalg import splu
+
+        rows, columns = self.transition.shape
+        if rows != columns or len(self.values):
+            return False
+        try:
+            factors = splu(self.transition.tocsc())
+        except RuntimeError:  # exactly singular
+            return False
+        return bool(np.abs(factors.U.diagonal()).min() > _NEARLY_SINGULAR)
+
+
+_NEARLY_SINGULAR = 1e-7
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinearRun:
+    """A run of n nodes in which all that is sent is linear in private values with Gaussian noise.
+
+    Parameters
+    ----------
+    nodes : int
+    owners : ndarray
+        The node whose value each is, int64 ``[V]``.
+    stages : sequence of Stage
+        In order; the first starts from nothing. A stage that is repeated is the same object.
+    """
+
+    nodes: int
+    owners: Ints
+    stages: Sequence[Stage]
+
+    def __post_init__(self) -> None:
+        width = 0
+        for number, stage in enumerate(self.stages):
+            if stage.width != width or stage.observed.shape != (
+                len(stage.receivers),
+                stage.transition.shape[1],
+            ):
+                raise NotAccountable(
+                    f"stage {number} does not follow the one before it",
+                    expected=f"matrices of {width} + {len(stage.values)} columns, and a receiver a row",
+                    got=f"shapes {stage.transition.shape} and {stage.observed.shape}, and "
+                    f"{len(stage.receivers)} receivers",
+                )
+            width = int(stage.transition.shape[0])
+
+    @cached_property
+    def period(self) -> int | None:
+        """The period of the stages after the first; None if they do not repeat, or more values enter in them."""
+        start, later = self.stages[0], self.stages[1:]
+        if not later or not _is_start(start) or any(len(stage.values) for stage in later):
+            return None
+        first = later[0]
+        for period in (at for at in range(1, len(later)) if later[at] is first):
+            if all(stage is later[at % period] for at, stage in enumerate(later)):
+                return period
+        return None
+
+    def messages(self, observers: Collection[int]) -> Iterator[Floats]:
+        """Yield the rows that observers receive as functions of the values, ``[k, V]``, stage by stage."""
+        coalition = np.array(sorted(observers), dtype=np.int64)
+        state = np.zeros((0, len(self.owners)))
+        for stage in self.stages:
+            entering = np.zeros((len(stage.values), len(self.owners)))
+            entering[np.arange(len(stage.values)), stage.values] = 1.0
+            before = np.vstack([state, entering])
+            yield stage.observed[np.isin(stage.receivers, coalition)] @ before
+            state = stage.transition @ before
+
+
+def _is_start(stage: Stage) -> bool:
+    """Whether the state after the stage is the values themselves, and nothing was sent."""
+    n = len(stage.values)
+    one_each = stage.transition.shape == (n, n) and np.array_equal(stage.values, np.arange(n))
+    return one_each and not len(stage.receivers) and not (stage.transition != identity(n)).nnz
+
+
+def averaging(matrices: Sequence[csr_array], *, receives: Sequence[csr_array] | None = None) -> LinearRun:
+    """Return the run in which every node has one value, and rounds mix them: ``x ← W_t x``.
+
+    Parameters
+    ----------
+    matrices : sequence of csr_array
+        One mixing matrix a round, ``[n, n]``. Node i receives from j where W_ij is not zero.
+    receives : sequence of csr_array, optional
+        Non-zero at ``(i, j)`` where i receives what j has in that round, if not where it is mixed.
+    """
+    if not matrices:
+        raise NotAccountable("a run of no rounds", expected="at least one mixing matrix")
+    n = int(matrices[0].shape[0])
+    start = Stage(
+        transition=csr_array(identity(n)),
+        observed=csr_array((0, n)),
+        receivers=np.zeros(0, dtype=np.int64),
+        values=np.arange(n),
+    )
+    known: dict[tuple[bytes, ...], Stage] = {}
+    stages = [start]
+    for number, matrix in enumerate(matrices):
+        links = matrix if receives is None else receives[number]
+        key = (*_content(matrix), *_content(links))
+        if key not in known:
+            known[key] = _round(csr_array(matrix), csr_array(links))
+        stages.append(known[key])
+    return LinearRun(nodes=n, owners=np.arange(n), stages=stages)
+
+
+def _content(matrix: csr_array) -> tuple[bytes, ...]:
+    return matrix.indptr.tobytes(), matrix.indices.tobytes(), matrix.data.tobytes()
+
+
+def _round(matrix: csr_array, links: csr_array) -> Stage:
+    pairs = links.tocoo()
+    real = (pairs.row != pairs.col) & (pairs.data != 0)
+    receivers, senders = pairs.row[real].astype(np.int64), pairs.col[real].astype(np.int64)
+    count = len(senders)
+    seen = csr_array((np.ones(count), (np.arange(count), senders)), shape=(count, matrix.shape[0]))
+    return Stage(transition=matrix, observed=seen, receivers=receivers)
