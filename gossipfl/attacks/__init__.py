@@ -13,11 +13,13 @@ from topology.lazy import lazy_attributes
 if TYPE_CHECKING:
     from gossipfl.attacks.base import Aimed, Attack, Poisoned, Receivers, SameToAll, Senders
     from gossipfl.attacks.everyone import Everyone, KnownLinks
+    from gossipfl.attacks.lying import Liars
     from gossipfl.attacks.registry import attack_names, find_attack
 
 _NAMES = {
     "base": ["Aimed", "Attack", "Poisoned", "Receivers", "SameToAll", "Senders"],
     "everyone": ["Everyone", "KnownLinks"],
+    "lying": ["Liars"],
     "registry": ["attack_names", "find_attack"],
 }
 
@@ -26,6 +28,7 @@ __all__ = [
     "Attack",
     "Everyone",
     "KnownLinks",
+    "Liars",
     "Poisoned",
     "Receivers",
     "SameToAll",

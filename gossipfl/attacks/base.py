@@ -143,6 +143,10 @@ class Attack(Declaration, ABC):
     trains: ClassVar[bool] = True
     """Whether hostile nodes train as the honest do; free riders do not."""
 
+    def claim(self, ages: Tensor) -> Tensor:
+        """Ages that go with what is sent, int64 as the true ones: these, by default. Rows of rounds have none."""
+        return ages
+
 
 class SameToAll(Attack):
     """An attack by which each node sends the same to all, knowing no more than itself.

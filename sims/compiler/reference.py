@@ -19,14 +19,15 @@ receiver has it, and takes in what was lost, or found nobody, itself, even while
 the message would have arrived.
 
 With a gate, what is merged of a message is up to the receiver's (`sims.world.receipts`): a refused model changes
-nothing, and one that must not set the pace of training is merged without any.
+nothing, and one that must not set the pace of training is merged without any. Hostile nodes send lies, made when
+their models change (`sims.world.lies`), to honest ones; free riders do not train.
 """
 
 from __future__ import annotations
 
 import heapq
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -39,6 +40,7 @@ from gossipfl.algorithms.in_transit import as_received
 from gossipfl.codecs.draws import receipt_keys
 from gossipfl.outgoing import Draws
 from gossipfl.training import Nodes
+from sims.compiler.mail import Mail
 from sims.compiler.timeline import TICKS_PER_SECOND, conditions, laws
 from sims.compiler.timeline.conditions import Conditions
 from sims.compiler.timeline.draws import PLAN, below, uniform
@@ -46,28 +48,6 @@ from sims.world import World
 from sims.world.receipts import Arrivals, Receipts
 
 __all__ = ["Reference"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Mail:
-    """A message on its way.
-
-    Parameters
-    ----------
-    message : Message
-        With receipts, as it left its sender; else as its receiver decodes it.
-    sender, version : int
-        Whose model it is, and how often that had changed before.
-    part : int
-        As drawn for the message.
-    is_answer : bool
-    """
-
-    message: Message
-    sender: int
-    version: int
-    part: int
-    is_answer: bool = False
 
 
 class Reference:
@@ -99,6 +79,10 @@ class Reference:
         self.pending: list[tuple[int, bool, int, Callable[..., None], tuple[object, ...]]] = []
         self.scheduled = 0
         self.now = 0
+        self.lies = None if receipts is None else receipts.lies
+        self.told: dict[int, tuple[Tensor, Tensor]] = {}
+        for node in range(n):
+            self.lie(node)
         self.begin()
 
     def run(self, until: int) -> Tensor:
@@ -187,8 +171,7 @@ class Reference:
         departs = max(self.now, self.uplink_free[sender]) + c.transmit
         self.uplink_free[sender] = departs
         arrival = departs + laws.delay(c, sender, receiver, number)
-        message = self.message(sender, receiver, part)
-        mail = _Mail(message=message, sender=sender, version=self.versions[sender], part=part)
+        mail = self.mail(sender, receiver, part)
         if not laws.is_lost(c, sender, number):
             self.at(arrival, arrives, receiver, mail, begun, delivery=True)
             return
@@ -196,14 +179,18 @@ class Reference:
         if self.behaviour.lost == "returned":
             self.at(arrival, self.take_in, sender, mail, delivery=True)
 
-    def message(self, node: int, receiver: int, part: int) -> Message:
-        """A node's model as it is now, and as its receiver decodes it unless receipts do."""
+    def mail(self, node: int, receiver: int, part: int) -> Mail:
+        """A node's model as it is now, or what it says in its place."""
         size, number = self.world.layout.shared_size, torch.tensor([part])
         message = self.algorithm.emit(self.models[node], shared_size=size, part=number)
-        if self.receipts is not None:
-            return message
-        keys = receipt_keys(number, torch.tensor([receiver]))
-        return as_received(message, self.world.message_outgoing, Draws(keys=keys))
+        is_lie = node in self.told and bool(self.world.honest[receiver])
+        if is_lie:
+            row, ages = self.told[node]
+            message = replace(message, shared=row, ages=ages)
+        if self.receipts is None:
+            keys = receipt_keys(number, torch.tensor([receiver]))
+            message = as_received(message, self.world.message_outgoing, Draws(keys=keys))
+        return Mail(message=message, sender=node, version=self.versions[node], part=part, is_lie=is_lie)
 
     def reachable(self, node: int, sender: int) -> bool:
         """Whether what the sender sent reaches the node now."""
@@ -216,19 +203,19 @@ class Reference:
         if self.reachable(node, sender):
             self.transmit(node, sender, self.answer_arrives, part, begun)
 
-    def question_arrives(self, part: int, node: int, mail: _Mail, begun: Nodes | None) -> None:
+    def question_arrives(self, part: int, node: int, mail: Mail, begun: Nodes | None) -> None:
         """A model arrives whose sender wants one back."""
         if self.delivered(node, mail):
             self.transmit(node, mail.sender, self.answer_arrives, part, begun)
             self.receive(node, mail)
 
-    def model_arrives(self, node: int, mail: _Mail, begun: Nodes | None) -> None:
+    def model_arrives(self, node: int, mail: Mail, begun: Nodes | None) -> None:
         """A model arrives that nobody asked for."""
         del begun
         if self.delivered(node, mail):
             self.receive(node, mail)
 
-    def answer_arrives(self, node: int, mail: _Mail, begun: Nodes | None) -> None:
+    def answer_arrives(self, node: int, mail: Mail, begun: Nodes | None) -> None:
         """A model arrives that was asked for."""
         if not self.delivered(node, mail):
             return
@@ -247,7 +234,7 @@ class Reference:
             )
             self.change(node, after)
 
-    def delivered(self, node: int, mail: _Mail) -> bool:
+    def delivered(self, node: int, mail: Mail) -> bool:
         """Whether a model reaches the node now; one that does not may come back to its sender."""
         reached = self.reachable(node, mail.sender)
         self.counts["delivered"] += reached
@@ -255,7 +242,7 @@ class Reference:
             self.take_in(mail.sender, mail)
         return reached
 
-    def receive(self, node: int, mail: _Mail) -> None:
+    def receive(self, node: int, mail: Mail) -> None:
         """Take in a model: now or, where nodes train on receipt and that takes time, in its turn."""
         if self.behaviour.trains != "receipt":
             self.take_in(node, mail)
@@ -266,14 +253,14 @@ class Reference:
             self.busy_until[node] = done
             self.at(done, self.training_done, node, mail, delivery=True)
 
-    def training_done(self, node: int, mail: _Mail) -> None:
+    def training_done(self, node: int, mail: Mail) -> None:
         """A node has worked through a model that arrived earlier."""
         if self.away[node]:
             self.counts["unreachable"] += 1
         else:
             self.train_on(node, mail)
 
-    def train_on(self, node: int, mail: _Mail) -> None:
+    def train_on(self, node: int, mail: Mail) -> None:
         """Train on a model that was received, and answer with models of one's own as far as tokens go."""
         c = self.conditions
         self.take_in(node, mail, trains=True)
@@ -290,7 +277,7 @@ class Reference:
                 else laws.part_of_message(c, node, self.sent[node]),
             )
 
-    def take_in(self, node: int, mail: _Mail, *, trains: bool = False) -> None:
+    def take_in(self, node: int, mail: Mail, *, trains: bool = False) -> None:
         """Take in a model, as far as it is let in; and train where nodes train on receipt."""
         message, sets_pace = self.let_in(node, mail)
         if message is None:
@@ -301,7 +288,7 @@ class Reference:
 
         self.change(node, on_receipt(self.algorithm, self.models[node], message, update=update))
 
-    def let_in(self, node: int, mail: _Mail) -> tuple[Message | None, bool]:
+    def let_in(self, node: int, mail: Mail) -> tuple[Message | None, bool]:
         """A message as it is merged, None if it is refused; and whether it may set the pace of training."""
         if self.receipts is None:
             return mail.message, True
@@ -315,6 +302,7 @@ class Reference:
                 are_answers=np.array([mail.is_answer]),
                 seconds=np.array([self.now / TICKS_PER_SECOND]),
                 parts=np.array([mail.part]),
+                are_lies=np.array([mail.is_lie]),
             ),
         )
         return received.message if received.is_merged[0] else None, bool(received.is_trained_on[0])
@@ -323,6 +311,15 @@ class Reference:
         """Give a node another model."""
         self.models[node] = after
         self.versions[node] += 1
+        self.lie(node)
+
+    def lie(self, node: int) -> None:
+        """Let a hostile node make a lie of its model, if the attack has begun."""
+        of_node, seconds = np.array([node]), np.array([self.now / TICKS_PER_SECOND])
+        if self.lies is not None and self.lies.changed(of_node, seconds)[0]:
+            model = self.models[node]
+            shared = model.rows[:, : self.world.layout.shared_size]
+            self.told[node] = self.lies.told(of_node, shared, model.ages)
 
     @staticmethod
     def part_of(message: Message) -> int:
@@ -331,7 +328,9 @@ class Reference:
 
     def train(self, nodes: Nodes, owner: int) -> Nodes:
         """Local training of one row on its owner's samples."""
-        if not self.world.scenario.training.enabled:
+        seconds = np.array([self.now / TICKS_PER_SECOND])
+        is_idle = self.lies is not None and bool(self.lies.are_idle(np.array([owner]), seconds)[0])
+        if is_idle or not self.world.scenario.training.enabled:
             return nodes
         return self.world.trainer.train(nodes, np.array([owner]))[0]
 

@@ -1,8 +1,9 @@
-"""The engine of simulations whose messages are not merged as they were sent: wave by wave, through `Receipts`.
+"""The engine of simulations with gates or hostile nodes: wave by wave, through `Receipts`.
 
 What is let in of a message is written to a further place of the table, from where blocks take it as usual. A
 refused model changes nothing, and one that must not set the pace of training is merged without any. So only then
-it is known how many steps a node has done, and which batch is its next.
+it is known how many steps a node has done, and which batch is its next. What hostile nodes say in place of their
+models is kept in a second table, in the same places.
 """
 
 from __future__ import annotations
@@ -26,17 +27,19 @@ from sims.compiler.waves import Waves
 from sims.engine.blocks import Blocks, padded
 from sims.engine.engine import Arrays, Engine
 from sims.engine.programme import Compile
+from sims.engine.told import Told
 from sims.world import World
+from sims.world.lies import Lies
 from sims.world.receipts import Arrivals, Receipts, Received, receipts_of
 
 __all__ = ["ReceivingEngine", "engine_of"]
 
 Ints = NDArray[np.int64]
-_GATES = "gates."
+_RECEIPTS = "receipts."
 
 
 class ReceivingEngine(Engine):
-    """The models of a message-driven simulation with a gate.
+    """The models of a message-driven simulation with gates or hostile nodes.
 
     Parameters
     ----------
@@ -66,8 +69,10 @@ class ReceivingEngine(Engine):
             device=device,
         )
         self.receipts = receipts
-        self._merging = replace(self._updates[0], operation=ON_RECEIPT, train=False)
+        self._merging = replace(self._updates[0], operation=self._groups.training, train=False)
         self._operations = np.array([group.operation for group in self._groups.all])
+        self._size = world.layout.shared_size
+        self._told = None if receipts.lies is None else self._first_lies(receipts.lies)
 
     @property
     def decisions(self) -> dict[str, int]:
@@ -81,15 +86,19 @@ class ReceivingEngine(Engine):
 
     def state(self) -> Arrays:
         """All that changes, as named arrays, for a checkpoint."""
-        gates = {f"{_GATES}{name}": array for name, array in self.receipts.state().items()}
-        return {**super().state(), **gates}
+        told = {} if self._told is None else self._told.state()
+        further = {f"{_RECEIPTS}{name}": array for name, array in (self.receipts.state() | told).items()}
+        return {**super().state(), **further}
 
     def restore(self, state: Arrays) -> None:
         """Continue from a value of `state`."""
         super().restore(state)
-        self.receipts.restore(
-            {name.removeprefix(_GATES): array for name, array in state.items() if name.startswith(_GATES)}
-        )
+        further = {
+            name.removeprefix(_RECEIPTS): array for name, array in state.items() if name.startswith(_RECEIPTS)
+        }
+        self.receipts.restore(further)
+        if self._told is not None:
+            self._told.restore(further)
 
     def _outgoing(self) -> Pipeline:
         return IN_FULL  # receipts have done it
@@ -101,6 +110,9 @@ class ReceivingEngine(Engine):
         columns = np.stack([waves.node, waves.source, waves.part, waves.keep, 0 * waves.step, waves.begun])
         scratch, bounds = self.table.n + 1 + waves.slots, [0, *waves.group_ends[:, -1].tolist()]
         self.table.make_room(waves.slots + int(np.diff(bounds).max(initial=0)))
+        if self._told is not None:
+            self._told.follow(self.table)
+            self._told.copy(waves.first_node, waves.first_keep)
         for start, end in pairwise(bounds):
             events = waves.event[start:end]
             self._run_wave(columns[:, start:end], group[start:end], window, events, scratch=scratch)
@@ -116,6 +128,9 @@ class ReceivingEngine(Engine):
             # What was begun when the clock rang ends with the answer, whoever gave it.
             goes_on = received.is_trained_on | (received.is_merged & (operation[arriving] == ON_ANSWER))
             is_training[arriving] &= goes_on
+        seconds = window.time[events] / TICKS_PER_SECOND
+        if self.receipts.lies is not None:
+            is_training &= ~self.receipts.lies.are_idle(columns[0], seconds)
         only_merged = is_merged & ~is_training & (operation == self._groups.training)
         self._run_blocks(columns, group, is_merged & ~only_merged)
         self._merge(columns[:, only_merged])
@@ -124,6 +139,9 @@ class ReceivingEngine(Engine):
         versions[node[is_merged]] += 1
         kept = keep != self.table.n
         versions[keep[kept]] = versions[node[kept]]
+        if self._told is not None:
+            self._lie(node[is_merged], seconds[is_merged])
+            self._told.copy(node[kept], keep[kept])
         if self.world.scenario.training.enabled:
             self.table.steps[node[is_training]] += self.world.scenario.training.local_steps
 
@@ -148,6 +166,22 @@ class ReceivingEngine(Engine):
         if kept.any():
             self.table.copy(*(torch.from_numpy(each[kept]).to(self.device) for each in (node, keep)))
 
+    def _first_lies(self, lies: Lies) -> Told:
+        told, nodes = Told.of(self.table, self._size), np.flatnonzero(lies.hostile)
+        self._told = told
+        self._lie(nodes, np.zeros(len(nodes)))
+        return told
+
+    def _lie(self, nodes: Ints, seconds: NDArray[np.float64]) -> None:
+        """Make the lies of those nodes that are hostile for new versions of their models."""
+        lies, told = self.receipts.lies, self._told
+        assert lies is not None and told is not None  # noqa: S101 - made together
+        nodes = nodes[lies.changed(nodes, seconds)]
+        if len(nodes):
+            places = torch.from_numpy(nodes).to(self.device)
+            rows, ages = self.table.rows[places, : self._size], self.table.ages[places]
+            told.write(nodes, *lies.told(nodes, rows, ages))
+
     def _received(self, columns: Ints, window: Window, events: Ints, *, scratch: int) -> Received:
         """Receive messages, and write them to the places from ``scratch`` on, as they are to be merged."""
         table, (node, source, part) = self.table, columns[:3]
@@ -160,19 +194,25 @@ class ReceivingEngine(Engine):
             return self.packing.unpack(rows, own_kept, ages=ages, steps=steps)
 
         sent, peer = gathered(sources), window.peer[events].astype(np.int64)
+        senders = np.where(peer < 0, -1 - peer, peer)
         message = self.world.message_algorithm.emit(
-            sent, shared_size=self.world.layout.shared_size, part=torch.from_numpy(part).to(self.device)
+            sent, shared_size=self._size, part=torch.from_numpy(part).to(self.device)
         )
+        are_lies = np.zeros(len(node), dtype=bool)
+        if self._told is not None:
+            are_lies = self._told.is_lie[source] & self.world.honest[node]
+            message = self._told.instead(message, sources, torch.from_numpy(are_lies).to(self.device))
         received = self.receipts(
             gathered(receivers),
             message,
             Arrivals(
                 receivers=node,
-                senders=np.where(peer < 0, -1 - peer, peer),
+                senders=senders,
                 versions=table.versions[source],
                 are_answers=peer < 0,
                 seconds=window.time[events] / TICKS_PER_SECOND,
                 parts=part,
+                are_lies=are_lies,
             ),
         )
         packed, _ = self.packing.pack(_with_message(sent, received.message))

@@ -11,7 +11,7 @@ from torch import Tensor
 from gossipfl.algorithms import AnyExchange, Mixed, RoundContext, run_round
 from gossipfl.algorithms.author_calls import start_nodes
 from gossipfl.algorithms.requirements import unmet
-from gossipfl.attacks import Poisoned, SameToAll
+from gossipfl.attacks import Attack, Poisoned, SameToAll
 from gossipfl.outgoing import Pipeline
 from gossipfl.training import Nodes
 from sims.engine.engine import Phases
@@ -124,6 +124,11 @@ class RoundEngine:
                 f"attack {section.name!r} is on rows that nodes send to all their neighbours, and "
                 f"{scenario.algorithm.name!r} sends others",
                 remedy="Choose the attack label_flip, or an algorithm such as d_psgd.",
+            )
+        if type(attack).claim is not Attack.claim:
+            raise NotSimulable(
+                f"attack {section.name!r} is in the ages of models, and rows of rounds have none",
+                remedy="Choose another attack, or an algorithm such as gossip_learning.",
             )
         if outgoing.mask is not None and isinstance(attack, SameToAll) and attack.start(torch.zeros(1, 1)):
             raise NotSimulable(

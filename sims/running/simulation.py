@@ -10,7 +10,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gossipfl.attacks import Poisoned
 from gossipfl.training import Nodes
 from sims.compiler.timeline import Timeline, conditions_of, ticks
 from sims.engine import Engine, Phases, RoundEngine
@@ -110,7 +109,6 @@ class MessageDriven(Simulation):
     def __init__(
         self, scenario: Scenario, world: World, *, threads: int, compile_when: Compile, device: str
     ) -> None:
-        _refuse_attacks_on_rounds(scenario)
         indptr, indices = neighbour_lists(scenario, class_counts=world.class_counts)
         conditions = conditions_of(
             scenario, indptr=indptr, indices=indices, message_bytes=world.message_bytes
@@ -255,15 +253,6 @@ class RoundBased(Simulation):
         )
         self._engine.round, exchanges.messages, exchanges.bytes, self.phases.updates = (
             int(value) for value in state["progress"]
-        )
-
-
-def _refuse_attacks_on_rounds(scenario: Scenario) -> None:
-    section = scenario.attack
-    if section is not None and not isinstance(section.build(), Poisoned):
-        raise NotSimulable(
-            f"attack {section.name!r} is on the rows of rounds, and {scenario.algorithm.name!r} is message-driven",
-            remedy="Choose the attack label_flip, or an algorithm in rounds such as d_psgd.",
         )
 
 

@@ -29,7 +29,7 @@ from gossipfl.settings.gate import GateSettings
 from gossipfl.training import Nodes
 from gossipfl.training.nodes import before_rest
 from sims.errors import InvalidScenario
-from sims.scenario import Scenario
+from sims.world.lies import Lies, lies_of
 from sims.world.world import World
 
 __all__ = ["Arrivals", "Receipts", "Received", "receipts_of"]
@@ -54,6 +54,8 @@ class Arrivals:
         When each arrives, since the start, float64 ``[B]``.
     parts : ndarray
         As drawn for each message, int64 ``[B]``.
+    are_lies : ndarray
+        Whether it is from a hostile node that lies, bool ``[B]``.
     """
 
     receivers: Ints
@@ -62,6 +64,7 @@ class Arrivals:
     are_answers: Bools
     seconds: NDArray[np.float64]
     parts: Ints
+    are_lies: Bools
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,16 +95,21 @@ class Receipts:
     Parameters
     ----------
     world : World
-        Its scenario has a gate.
+    gate : GateSettings, optional
+        Without one, all models are merged as they come.
+    lies : Lies, optional
+        What hostile nodes say, if there are any.
     neighbours : ndarray
         Number of neighbours of each node, int64 ``[N]``.
     """
 
-    def __init__(self, world: World, *, gate: GateSettings, neighbours: Ints) -> None:
-        self._world, self._neighbours = world, neighbours
-        self._gatekeepers = [Gatekeeper(gate) for _ in neighbours]
+    def __init__(
+        self, world: World, *, gate: GateSettings | None, lies: Lies | None, neighbours: Ints
+    ) -> None:
+        self._world, self._neighbours, self.lies = world, neighbours, lies
+        self._gatekeepers = [] if gate is None else [Gatekeeper(gate) for _ in neighbours]
         self._probes: dict[int, LossProbe] = {}
-        self._samples = gate.loss_samples
+        self._samples = 0 if gate is None else gate.loss_samples
         self._first = world.first_rows()
         self.counts: Counter[str] = Counter()
         self.refused = 0
@@ -114,13 +122,16 @@ class Receipts:
         nodes : Nodes
             The receivers, as they are when it arrives.
         message : Message
-            As it left its sender, before `World.message_outgoing`.
+            As its sender made it, before `World.message_outgoing`.
         arrivals : Arrivals
         """
         outgoing = self._world.message_outgoing
         if not outgoing.is_lossless:
             keys = receipt_keys(torch.from_numpy(arrivals.parts), torch.from_numpy(arrivals.receivers))
             message = as_received(message, outgoing, Draws(keys=keys))
+        if not self._gatekeepers:
+            everybody = np.ones(len(nodes), dtype=bool)
+            return Received(message=message, is_merged=everybody, is_trained_on=everybody)
         admissions = self._admitted(nodes, message, arrivals)
         self.counts.update(each.reason for each in admissions)
         self.refused += sum(each.is_refusal for each in admissions)
@@ -140,6 +151,7 @@ class Receipts:
             "memory": np.frombuffer(text.encode(), dtype=np.uint8),
             "samples": np.concatenate([np.zeros(0, numbers[0].dtype) if numbers else np.zeros(0), *numbers]),
             "lengths": np.array([len(each) for each in numbers], dtype=np.int64),
+            **({} if self.lies is None else self.lies.state()),
         }
 
     def restore(self, state: Mapping[str, NDArray[np.generic]]) -> None:
@@ -149,6 +161,8 @@ class Receipts:
         for gatekeeper, memory in zip(self._gatekeepers, found["memories"], strict=True):
             gatekeeper.remember(memory, samples)
         self.counts, self.refused = Counter(found["counts"]), found["refused"]
+        if self.lies is not None:
+            self.lies.restore(state)
 
     def _admitted(self, nodes: Nodes, message: Message, arrivals: Arrivals) -> list[Admission]:
         sharing = self._world.message_algorithm.behaviour.sharing
@@ -159,7 +173,8 @@ class Receipts:
                 own_age=own_ages[b],
                 age=ages[b],
                 now=float(arrivals.seconds[b]),
-                version=(0, int(arrivals.versions[b])),
+                # A liar calls all its models new.
+                version=None if arrivals.are_lies[b] else (0, int(arrivals.versions[b])),
                 part=None if sharing.kind == "whole" else int(arrivals.parts[b]),
                 is_answer=bool(arrivals.are_answers[b]),
                 neighbours=int(self._neighbours[arrivals.receivers[b]]),
@@ -223,24 +238,26 @@ def receipts_of(world: World, *, indptr: Ints) -> Receipts | None:
     ------
     InvalidScenario
         The algorithm cannot have a gate.
+    NotSimulable
+        The attack is not one on messages.
     """
-    gate = _gate_of(world.scenario, returns=world.message_algorithm.behaviour.lost == "returned")
-    if gate is None:
+    gate, lies = _gate_of(world), lies_of(world)
+    if gate is None and lies is None:
         return None
     nodes = world.scenario.population.nodes
     neighbours = np.diff(indptr) if len(indptr) else np.full(nodes, nodes - 1, dtype=np.int64)
-    return Receipts(world, gate=gate, neighbours=neighbours)
+    return Receipts(world, gate=gate, lies=lies, neighbours=neighbours)
 
 
-def _gate_of(scenario: Scenario, *, returns: bool) -> GateSettings | None:
-    gate = scenario.gate
+def _gate_of(world: World) -> GateSettings | None:
+    gate, algorithm = world.scenario.gate, world.message_algorithm
     if gate is None or not gate.enabled:
         return None
-    if returns:
+    if algorithm.behaviour.lost == "returned":
         raise InvalidScenario(
-            f"gate: {scenario.algorithm.name} moves mass between its nodes, which refused models would take away",
+            "gate: a model that is refused would be mass that is lost",
             expected="an algorithm whose lost models are lost, such as gossip_learning or ad_psgd",
-            got=scenario.algorithm.name,
+            got=world.scenario.algorithm.name,
         )
     return gate
 

@@ -1,0 +1,115 @@
+"""Hostile nodes that send messages: one lie for each version of their models, and what they remember."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+
+import torch
+from torch import Tensor
+
+from gossipfl.algorithms.author_calls import errors_of_author
+from gossipfl.attacks.base import SameToAll, Senders
+from gossipfl.codecs.draws import exchange_keys, rekeyed
+from gossipfl.errors import InvalidAttack
+from gossipfl.outgoing import Draws
+
+__all__ = ["Liars"]
+
+_PURPOSE = 0x0A77AC4  # apart from the draws of codecs and noise
+_NOBODY = 2**40
+
+
+class Liars:
+    """Hostile nodes, each with what it says in place of the newest version of its model.
+
+    A lie depends on the versions before it of the same node, and on nothing else: not on who it is told to, or
+    how often.
+
+    Parameters
+    ----------
+    attack : SameToAll
+    numbers : Tensor
+        Of the hostile nodes in the network, int64 ``[H]``.
+    seed : int
+    """
+
+    def __init__(self, attack: SameToAll, numbers: Tensor, *, seed: int) -> None:
+        self._attack, self._numbers, self._seed = attack, numbers, seed
+        self._turns = torch.zeros_like(numbers)
+        self._memory: dict[str, Tensor] = {}
+        nobody = exchange_keys(numbers.new_tensor([_NOBODY]), seed=seed, round_number=_NOBODY)
+        self._common = int(rekeyed(nobody, _PURPOSE)[0])
+
+    def lie(self, places: Tensor, rows: Tensor, ages: Tensor) -> tuple[Tensor, Tensor]:
+        """Make what some of them say in place of a new version.
+
+        Parameters
+        ----------
+        places : Tensor
+            Which of the H, each once: int64 ``[h]``.
+        rows, ages : Tensor
+            Their models, as honest nodes in their places would send them: ``[h, P]``, and int64 ``[h]`` or
+            ``[h, parts]``.
+
+        Returns
+        -------
+        rows, ages : Tensor
+            Of the same shapes.
+
+        Raises
+        ------
+        InvalidAttack
+            A user's own attack fails, or returns something else than rows.
+        """
+        turns = self._turns[places]
+        with self._errors_named("send"):
+            self._start(places[turns == 0], rows[turns == 0])
+            numbers = self._numbers[places] + (turns << 32)
+            senders = Senders(
+                numbers=self._numbers[places],
+                rows=rows,
+                turns=turns,
+                draws=Draws(
+                    keys=rekeyed(exchange_keys(numbers, seed=self._seed, round_number=0), _PURPOSE),
+                    common=self._common,
+                ),
+                memory={name: kept[places] for name, kept in self._memory.items()},
+            )
+            sent = self._attack.send(senders)
+            for name, kept in self._attack.remembered(senders).items():
+                self._memory[name][places] = kept
+            claimed = self._attack.claim(ages)
+        if not isinstance(sent, Tensor) or sent.shape != rows.shape:
+            raise InvalidAttack(
+                f"{type(self._attack).__name__}: send must return a row for each hostile node",
+                expected=f"a tensor {list(rows.shape)}",
+                got=list(sent.shape) if isinstance(sent, Tensor) else type(sent).__name__,
+            )
+        self._turns[places] += 1
+        return sent.to(rows.dtype), claimed
+
+    def state(self) -> dict[str, Tensor]:
+        """All that changes, for a checkpoint."""
+        return {"turns": self._turns, **{f"memory.{name}": kept for name, kept in self._memory.items()}}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Continue from a value of `state`."""
+        self._turns = state["turns"]
+        self._memory = {
+            name.removeprefix("memory."): kept for name, kept in state.items() if name.startswith("memory.")
+        }
+
+    def _start(self, places: Tensor, rows: Tensor) -> None:
+        """Give nodes that begin to lie their first memory."""
+        if not len(places):
+            return
+        for name, kept in self._attack.start(rows).items():
+            if name not in self._memory:
+                self._memory[name] = kept.new_zeros(len(self._numbers), *kept.shape[1:])
+            self._memory[name][places] = kept
+
+    def _errors_named(self, function: str) -> AbstractContextManager[None]:
+        kind = type(self._attack)
+        failed = f"{kind.__name__}: {function} failed"
+        return errors_of_author(failed, module=kind.__module__, error=InvalidAttack)
