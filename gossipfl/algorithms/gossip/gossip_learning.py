@@ -15,6 +15,7 @@ from typing import Annotated, Literal
 import torch
 
 from gossipfl.algorithms.declaration import Parameter
+from gossipfl.algorithms.gossip.acceptance import ANYTHING, Acceptance
 from gossipfl.algorithms.gossip.flow import PROACTIVE, Flow
 from gossipfl.algorithms.gossip.merging import Weighting, merge
 from gossipfl.algorithms.gossip.sharing import WHOLE, Sharing
@@ -69,6 +70,9 @@ class GossipLearning(MessageAlgorithm):
     sharing: Annotated[
         Sharing, Parameter("how much of a model each message carries; parts are merged by MU")
     ] = WHOLE
+    acceptance: Annotated[
+        Acceptance, Parameter("which models are merged, and how far, by their distance from the node's own")
+    ] = ANYTHING
     codec: Annotated[ModelCodec | None, Parameter(CODEC, in_peers="exchange.codec")] = None
 
     def check(self) -> None:
@@ -92,6 +96,10 @@ class GossipLearning(MessageAlgorithm):
         """Training on receipt."""
         return Behaviour(exchange=self.exchange, flow=self.flow, sharing=self.sharing, codec=self.codec)
 
+    def start(self, nodes: Nodes) -> Nodes:
+        """Nodes that remember usual distances, if models are accepted by them."""
+        return self.acceptance.start(nodes)
+
     def on_receipt(self, nodes: Nodes, message: Message, *, update: Update) -> Nodes:
         """Take one received model into each node.
 
@@ -99,8 +107,10 @@ class GossipLearning(MessageAlgorithm):
         and y the received one: RW gives ``U(y)``, MU ``U(M(x, y))``, UM ``M(U(x), U(y))``. (There x is the
         model received before y; as in Hegedűs et al. 2021 it is the node's current model here.) What stays local
         (a personal head, buffers) and the optimiser's state stay the node's own throughout; the age becomes
-        the larger of the two wherever both took part.
+        the larger of the two wherever both took part. Of a model that is not accepted nothing is merged, and the
+        node trains its own.
         """
+        nodes, message = self.acceptance.applied(nodes, message, self.sharing)
         if self.sharing.kind != "whole":
             return update(self._part_merged(nodes, message))
         received = nodes.with_shared(message.shared, ages=message.ages)

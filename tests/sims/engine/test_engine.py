@@ -62,6 +62,20 @@ ATTACKED = {
     "false labels": [ATTACK % ("label_flip", "")],
 }
 
+ACCEPTED = {
+    "norm": ["algorithm.acceptance={within='norm',radius=0.05}"],
+    "norm, refusing, parts": [
+        "algorithm.acceptance={within='norm',radius=0.1,beyond='refuse'}",
+        "algorithm.sharing={kind='partitioned',parts=3}",
+    ],
+    "history": ["algorithm.acceptance={within='history',radius=1.1}", "algorithm.merge=UM"],
+    "history, refusing": [
+        "algorithm.acceptance={within='history',radius=1.1,beyond='refuse'}",
+        "network.delay.seconds=0.7",
+        "attack={name='noise',count=3}",
+    ],
+}
+
 SETTINGS = {
     "merge and train": [],
     "random walk": ["algorithm.merge=RW"],
@@ -133,6 +147,7 @@ SETTINGS = {
     "a personal head": ["task.options.model=personal", "training.schedule=inverse"],
     **{f"a gate, {name}": [GATE, "topology=random-regular:degree=4", *more] for name, more in GATED.items()},
     **{f"attacked, {name}": ATTACKED[name] for name in ATTACKED},
+    **{f"accepted by {name}": ACCEPTED[name] for name in ACCEPTED},
     "averaging alone": ["training.enabled=false", "algorithm.exchange=push-pull"],
 }
 
