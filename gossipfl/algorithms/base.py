@@ -28,6 +28,7 @@ from gossipfl.algorithms.exchanges import (
     Mixed,
     Neighbourhood,
     NeighbourRows,
+    Preview,
     Round,
 )
 from gossipfl.settings import TrainingSettings
@@ -45,6 +46,7 @@ __all__ = [
     "Mixed",
     "NeighbourRows",
     "Neighbourhood",
+    "Preview",
     "Requirements",
     "Round",
     "RoundAlgorithm",
@@ -57,8 +59,8 @@ class LocalTraining(Protocol):
 
     Examples
     --------
-    >>> [name for name in ("update", "gradient", "learning_rates") if hasattr(LocalTraining, name)]
-    ['update', 'gradient', 'learning_rates']
+    >>> [name for name in ("update", "losses_of", "learning_rates") if hasattr(LocalTraining, name)]
+    ['update', 'losses_of', 'learning_rates']
     """
 
     @property
@@ -92,6 +94,24 @@ class LocalTraining(Protocol):
             One step older, with the buffers (BatchNorm statistics) that the module left.
         gradients : Tensor
             Clipped and with weight decay, as the settings of training ask, shape ``[B, trainable_size]``.
+        """
+        ...
+
+    def losses_of(self, nodes: Nodes, rows: Tensor, whose: Tensor) -> Tensor:
+        """Evaluate rows on nodes' next batches.
+
+        Parameters
+        ----------
+        nodes : Nodes
+        rows : Tensor
+            Whole rows, ``[M, D]``.
+        whose : Tensor
+            Which of the B nodes' next batch each is evaluated on, int64 ``[M]``.
+
+        Returns
+        -------
+        Tensor
+            Shape ``[M]``.
         """
         ...
 

@@ -22,6 +22,7 @@ __all__ = [
     "Mixed",
     "NeighbourRows",
     "Neighbourhood",
+    "Preview",
     "Round",
     "Rule",
 ]
@@ -170,6 +171,50 @@ Rule: TypeAlias = Callable[[Neighbourhood], Tensor]
 """The outcome of a rule on b neighbourhoods: a row each, ``[b, M]``, that depends on no other node's."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preview:
+    """A short summary of every row, by which receivers choose whose rows they want.
+
+    Parameters
+    ----------
+    summary : callable
+        From rows ``[n, D]`` to summaries ``[n, width]``.
+    width : int
+    wanted : callable
+        From a `Neighbourhood` of summaries to which of the neighbours' rows are wanted, bool ``[b, K]``.
+
+    Examples
+    --------
+    >>> import torch
+    >>> def positive(summaries):
+    ...     return summaries.rows[..., 0] > 0
+    >>> Preview(summary=lambda rows: rows[:, :1], width=1, wanted=positive).width
+    1
+    """
+
+    summary: Callable[[Tensor], Tensor]
+    width: int
+    wanted: Rule
+
+    def chosen(self, around: Neighbourhood) -> Neighbourhood:
+        """A neighbourhood of rows without those that are not wanted."""
+        count, places, size = around.rows.shape
+        summaries = replace(
+            around,
+            own=self.summary(around.own).to(around.own.dtype),
+            rows=self.summary(around.rows.reshape(-1, size)).view(count, places, -1).to(around.own.dtype),
+        )
+        wanted = self.wanted(summaries) & around.present
+        unwanted = torch.where(wanted, 0, around.weights).sum(dim=1)
+        return replace(
+            around,
+            own_weights=around.own_weights + unwanted,
+            rows=torch.where(wanted[..., None], around.rows, 0),
+            weights=torch.where(wanted, around.weights, 0),
+            present=wanted,
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class NeighbourRows:
     """A row of each node for all its neighbours of the round, and a rule, not necessarily linear, for theirs.
@@ -185,6 +230,9 @@ class NeighbourRows:
         From a `Neighbourhood` of b of the nodes to ``[b, M]``.
     compressor : Compressor, optional
         Compression of rows on the wire; by default none.
+    preview : Preview, optional
+        Summaries that are sent first; rows are then sent to those alone who want them. Peers send all rows, and
+        leave the unwanted ones out.
 
     Examples
     --------
@@ -198,6 +246,11 @@ class NeighbourRows:
     rows: Tensor
     rule: Rule
     compressor: Compressor | None = None
+    preview: Preview | None = None
+
+    def chosen(self, neighbourhood: Neighbourhood) -> Neighbourhood:
+        """The neighbourhood without the rows that are not wanted."""
+        return neighbourhood if self.preview is None else self.preview.chosen(neighbourhood)
 
     def combined(self, neighbourhood: Neighbourhood) -> Tensor:
         """Apply the rule.
@@ -209,7 +262,7 @@ class NeighbourRows:
         """
         module = getattr(self.rule, "func", self.rule).__module__  # past functools.partial
         with errors_of_author("the rule of a NeighbourRows exchange failed", module=module):
-            combined = self.rule(neighbourhood)
+            combined = self.rule(self.chosen(neighbourhood))
         count = len(neighbourhood.nodes)
         if not isinstance(combined, Tensor) or combined.dim() != 2 or len(combined) != count:
             got = list(combined.shape) if isinstance(combined, Tensor) else type(combined).__name__

@@ -20,9 +20,10 @@ from gossipfl.algorithms.base import (
 from gossipfl.algorithms.declaration import Parameter
 from gossipfl.training.nodes import Nodes
 
-__all__ = ["Combining", "Hostile", "ascending", "mean_of", "nearest_first"]
+__all__ = ["Combining", "Hostile", "OfMixing", "ascending", "averaged", "mean_of", "nearest_first"]
 
 Hostile = Annotated[int, Parameter("b: how many neighbours of a node may be hostile", ge=0)]
+OfMixing = Annotated[int, Parameter("b, which nearest_mixing alone needs", ge=0)]
 
 
 class Combining(RoundAlgorithm):
@@ -78,3 +79,10 @@ def mean_of(rows: Tensor, chosen: Tensor) -> Tensor:
     """Mean of the chosen (bool ``[b, K]``) of rows ``[b, K, D]``; at least one of each node's is."""
     weights = chosen.to(rows.dtype)
     return torch.einsum("bk,bkd->bd", weights / weights.sum(dim=1, keepdim=True), rows)
+
+
+def averaged(around: Neighbourhood, accepted: Tensor, *, own: float) -> Tensor:
+    """``own · x_i + (1 − own) · mean of the accepted``; the own row where none is."""
+    known = torch.where(accepted[..., None], around.rows, 0)  # others may be NaN
+    mean = mean_of(known, accepted)
+    return torch.where(accepted.any(dim=1, keepdim=True), own * around.own + (1 - own) * mean, around.own)

@@ -70,6 +70,11 @@ class TrialTraining:
         targets = self.targets.to(nodes.rows.dtype) + nodes.steps[:, None] / 10
         return older, nodes.rows - targets
 
+    def losses_of(self, nodes: Nodes, rows: Tensor, whose: Tensor) -> Tensor:
+        """Losses of rows at the nodes' steps, ``[M]``."""
+        targets = self.targets[whose].to(rows.dtype) + nodes.steps[whose, None] / 10
+        return (rows - targets).square().sum(dim=1) / 2
+
     def learning_rates(self, nodes: Nodes) -> Tensor:
         """Step sizes, ``[B, 1]``."""
         return torch.full((len(nodes), 1), self.rate or 0.1, dtype=nodes.rows.dtype)
@@ -244,7 +249,7 @@ class Trial:
             return Mixed(rows=rows[back], sent=rows)
         W = _path_weights()[self.numbers][:, self.numbers].to(rows.dtype)
         if isinstance(exchange, NeighbourRows):
-            return Mixed(rows=exchange.combined(_everybody(W, rows)), sent=rows)
+            return Mixed(rows=exchange.combined(_everybody(W, rows, self.numbers.tolist())), sent=rows)
         if exchange.over == "server":
             W = torch.full_like(W, 1 / NODES)
         if exchange.over == "clique":
@@ -254,8 +259,9 @@ class Trial:
         return Mixed(rows=W @ rows, sent=rows)
 
 
-def _everybody(W: Tensor, rows: Tensor) -> Neighbourhood:
-    others = torch.tensor([[j for j in range(NODES) if j != i] for i in range(NODES)])
+def _everybody(W: Tensor, rows: Tensor, numbers: list[int]) -> Neighbourhood:
+    by_number = sorted(range(NODES), key=numbers.__getitem__)
+    others = torch.tensor([[j for j in by_number if j != i] for i in range(NODES)])
     weights = W.gather(1, others)
     present = weights != 0
     return Neighbourhood(

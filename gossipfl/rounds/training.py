@@ -71,6 +71,10 @@ class TrainerOfRounds:
             return nodes, nodes.rows.new_zeros(len(nodes), self.trainer.layout.trainable_size)
         return self.trainer.gradient(nodes, self._owners)
 
+    def losses_of(self, nodes: Nodes, rows: Tensor, whose: Tensor) -> Tensor:
+        """Evaluate rows ``[M, D]`` on the next batches of the nodes ``whose``, ``[M]``."""
+        return self.trainer.losses(replace(nodes.select(whose), rows=rows), self._owners[whose.numpy()])
+
     def learning_rates(self, nodes: Nodes) -> Tensor:
         """Step sizes at the nodes' ages, shape ``[B, 1]``."""
         return self.trainer.learning_rates(nodes)

@@ -202,6 +202,15 @@ class Trainer:
         device = nodes.rows.device
         return self._seen(at_work, found).on(device), self._regularised(found).to(device)
 
+    def losses(self, nodes: Nodes, owners: NDArray[np.int64]) -> Tensor:
+        """Losses of nodes' rows on their next batches, ``[B]``; arguments and errors are those of `train`."""
+        self.require_fitting(nodes)
+        if not len(nodes):
+            return nodes.rows.new_zeros(0)
+        self._require_owners(nodes, owners)
+        with training_failures_named():
+            return self._gradients(self._on_device(nodes), owners).losses.to(nodes.rows.device)
+
     def _on_device(self, nodes: Nodes) -> Nodes:
         return nodes if self.device is None else nodes.on(self.device)
 

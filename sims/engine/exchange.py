@@ -182,7 +182,11 @@ class Exchanges:
         return sent.mixed(sent.decoded.index_select(0, opposites))
 
     def _by_rule(self, exchange: NeighbourRows) -> Mixed:
-        sent = self._sent(exchange, self._numbers, messages=self._messages_of_matrix)
+        messages = self._messages_of_matrix
+        if exchange.preview is not None:  # summaries go to all, and rows to those who want them
+            self._count(messages, IN_FULL.payload_bytes(exchange.preview.width))
+            messages = 0
+        sent = self._sent(exchange, self._numbers, messages=messages)
         lists, lies = self._lists_of_neighbours(), self._lies(sent)
         nodes, combined = [], []
 
@@ -193,6 +197,9 @@ class Exchanges:
             nodes.append(around.nodes)
             told = around if lies is None else lies.applied(around, _numbers(lists, around), outcome)
             combined.append(outcome(told))
+            if exchange.preview is not None:
+                wanted = int(exchange.chosen(sent.widened(told)).present.sum())
+                self._count(wanted, self._bytes_of(exchange))
         rows, order = torch.cat(combined), torch.cat(nodes)
         return Mixed(rows=torch.empty_like(rows).index_copy_(0, order, rows), sent=sent.whole)
 
@@ -209,13 +216,17 @@ class Exchanges:
         """Return the rows that receivers decode, and count the traffic."""
         rows, place = exchange.rows, {"round_number": self._round, "exchange": self._exchange}
         outgoing = self.outgoing.with_codec(exchange.compressor)
-        self._count(messages, outgoing.payload_bytes(rows.shape[1]))
+        self._count(messages, self._bytes_of(exchange))
         if outgoing == IN_FULL:
             return _Sent(rows, rows, None)
         draws = Draws(
             keys=exchange_keys(numbers, seed=self.seed, **place), common=common_key(seed=self.seed, **place)
         )
         return _Sent(rows, outgoing.decoded(rows, draws), outgoing.columns(rows.shape[1], draws))
+
+    def _bytes_of(self, exchange: AnyExchange) -> int:
+        """Bytes of one row of an exchange."""
+        return self.outgoing.with_codec(exchange.compressor).payload_bytes(exchange.rows.shape[1])
 
     def _count(self, messages: int, each: int) -> None:
         self.messages += messages

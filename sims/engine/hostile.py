@@ -234,6 +234,10 @@ class TrainingOfOthers:
         after, gradients = self._local.gradient(nodes)
         return after, gradients.masked_fill(self._idle[:, None], 0)
 
+    def losses_of(self, nodes: Nodes, rows: Tensor, whose: Tensor) -> Tensor:
+        """Evaluate rows on the next batches of nodes; see `LocalTraining`."""
+        return self._local.losses_of(nodes, rows, whose)
+
     def learning_rates(self, nodes: Nodes) -> Tensor:
         """Step sizes at the nodes' ages, shape ``[N, 1]``."""
         return self._local.learning_rates(nodes)

@@ -109,6 +109,13 @@ class BlockTraining:
         self.phases.execute += time.perf_counter() - started
         return after, gradients
 
+    def losses_of(self, nodes: Nodes, rows: Tensor, whose: Tensor) -> Tensor:
+        """Evaluate rows on the next batches of nodes; see `LocalTraining`."""
+        started = time.perf_counter()
+        found = self.world.trainer.losses(replace(nodes.select(whose), rows=rows), whose.cpu().numpy())
+        self.phases.execute += time.perf_counter() - started
+        return found
+
     def learning_rates(self, nodes: Nodes) -> Tensor:
         """Step sizes at the nodes' ages, shape ``[N, 1]``."""
         return self.world.trainer.learning_rates(nodes)

@@ -1,5 +1,7 @@
 """Rules that are not linear, run by real peers: where the simulator ends, and again from their records."""
 
+import json
+
 import pytest
 import torch
 
@@ -23,13 +25,16 @@ BUNDLED = [
     {"algorithm": "krum", "parameters": {"hostile": 1}},
     {"algorithm": "clipped_gossip", "parameters": {"hostile": 1}},
     {"algorithm": "examples.balance:Balance", "parameters": {"rounds": 10}},
+    {"algorithm": "ubar", "parameters": {"kept": 1.0}},
+    {"algorithm": "sketchguard", "parameters": {"width": 50}},
+    {"algorithm": "trimmed_mean", "parameters": {"before": "bucketing"}},
 ]
 every_rule = pytest.mark.parametrize("rule", [*RULES, *BUNDLED], ids=lambda rule: rule["algorithm"])
 
 
 def simulated(rule, nodes, rounds, topology):
     ((name, value),) = rule["parameters"].items()
-    algorithm = f'name = "{rule["algorithm"]}"\n{name} = {value}'
+    algorithm = f'name = "{rule["algorithm"]}"\n{name} = {json.dumps(value)}'
     scenario = parse_scenario(
         SCENARIO.format(nodes=nodes, topology=topology, algorithm=algorithm, training="momentum = 0.5")
     )

@@ -13,13 +13,14 @@ import torch
 from torch import Tensor
 
 from gossipfl.algorithms.base import Neighbourhood
-from gossipfl.algorithms.rules import Combining, Hostile, ascending
+from gossipfl.algorithms.pre_aggregation import Aggregating
+from gossipfl.algorithms.rules import Hostile, OfMixing, ascending
 
 __all__ = ["CoordinateMedian", "TrimmedMean"]
 
 
 @dataclass(frozen=True, slots=True)
-class TrimmedMean(Combining):
+class TrimmedMean(Aggregating):
     """Mean of each coordinate over own and neighbours' rows, without the b largest and b smallest values."""
 
     name = "trimmed_mean"
@@ -28,25 +29,25 @@ class TrimmedMean(Combining):
 
     hostile: Hostile = 1
 
-    def combine(self, around: Neighbourhood) -> Tensor:
+    def aggregate(self, everyone: Neighbourhood) -> Tensor:
         """Cut b values off each end, fewer if none would be left."""
-        everyone = around.including_own()
         counts = everyone.present.sum(dim=1)
         cut = torch.clamp((counts - 1) // 2, max=self.hostile)
         return _mean_between(ascending(everyone.rows, everyone.present), cut, counts - cut)
 
 
 @dataclass(frozen=True, slots=True)
-class CoordinateMedian(Combining):
+class CoordinateMedian(Aggregating):
     """Median of each coordinate over own and neighbours' rows; with an even number, the mean of the middle two."""
 
     name = "coordinate_median"
     paper = "Yin et al., ICML 2018; Fang, Yang & Bajwa, IEEE TSIPN 2022"
     rule = "per coordinate: median of own and neighbours' values after a step"
 
-    def combine(self, around: Neighbourhood) -> Tensor:
+    hostile: OfMixing = 1
+
+    def aggregate(self, everyone: Neighbourhood) -> Tensor:
         """Take the middle."""
-        everyone = around.including_own()
         counts = everyone.present.sum(dim=1)
         return _mean_between(ascending(everyone.rows, everyone.present), (counts - 1) // 2, counts // 2 + 1)
 

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from gossipfl.algorithms.base import Neighbourhood
 from gossipfl.algorithms.declaration import Parameter
-from gossipfl.algorithms.rules import Combining
+from gossipfl.algorithms.pre_aggregation import Aggregating
+from gossipfl.algorithms.rules import OfMixing
 
 __all__ = ["GeometricMedian"]
 
@@ -21,7 +22,7 @@ _SMOOTHING = "ν: distances below it count as ν, so that a row at the median do
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GeometricMedian(Combining):
+class GeometricMedian(Aggregating):
     """The point with the smallest sum of distances to the node's own row and its neighbours'.
 
     From the node's own row z, T times: ``z ← Σ_j β_j x_j / Σ_j β_j`` with ``β_j = 1 / max(ν, ‖z − x_j‖)``.
@@ -33,10 +34,11 @@ class GeometricMedian(Combining):
 
     steps: Annotated[int, Parameter("T: Weiszfeld steps, starting from the own row", ge=1)] = 8
     smoothing: Annotated[float, Parameter(_SMOOTHING, gt=0)] = 1e-6
+    hostile: OfMixing = 1
 
-    def combine(self, around: Neighbourhood) -> Tensor:
+    def aggregate(self, everyone: Neighbourhood) -> Tensor:
         """Do the steps."""
-        everyone, median = around.including_own(), around.own
+        median = everyone.own
         for _ in range(self.steps):
             distances = (everyone.rows - median[:, None]).norm(dim=2).clamp_(min=self.smoothing)
             weights = everyone.present / distances

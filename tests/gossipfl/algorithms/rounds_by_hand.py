@@ -63,6 +63,12 @@ class Quadratics:
         gradients = self.curvatures * (nodes.rows - targets)
         return replace(nodes, ages=nodes.ages + 1, steps=nodes.steps + 1), gradients
 
+    def losses_of(self, nodes: Nodes, rows: Tensor, whose: Tensor) -> Tensor:
+        if not len(whose):
+            return rows.new_zeros(0)
+        targets = torch.stack([self._batch_mean(int(i), int(nodes.steps[i])) for i in whose])
+        return (self.curvatures[whose] * (rows - targets).square()).sum(dim=1) / 2
+
     def learning_rates(self, nodes: Nodes) -> Tensor:
         return torch.full((len(nodes), 1), self.settings.learning_rate, dtype=nodes.rows.dtype)
 

@@ -233,3 +233,29 @@ def test_what_cannot_be_run_is_refused_by_name(made, complaint):
         or "failed" in complaint
         or "row" in complaint
     )
+
+
+def test_sketchguard_sends_models_to_those_alone_who_accepted_their_sketches():
+    """Eleven sketches a node, and models of nine honest neighbours: those of two hostile ones are never sent."""
+    sketched = scenario(
+        attacked("constant", more="value = 1e3"), algorithm="sketchguard", topology="complete", rounds=3
+    )
+    guarded = sketched.model_copy(
+        update={"algorithm": type(sketched.algorithm)(name="sketchguard", radius=5.0, width=4)}
+    )
+    result = run(guarded)
+    size = build_world(guarded).layout.shared_size
+    honest, hostile = 10, 2
+    wanted = honest * (honest - 1) + hostile * 11
+    assert result.evaluations["bytes"][-1] == 3 * 4 * (12 * 11 * 4 + wanted * size)
+    balance = sketched.model_copy(update={"algorithm": type(sketched.algorithm)(name="balance", radius=5.0)})
+    assert torch.allclose(run(balance).rows, result.rows, atol=1e-5)
+
+
+@pytest.mark.parametrize("algorithm", ["ubar", "balance", "sketchguard"])
+def test_choosing_rules_stand_constant_rows_where_the_mean_does_not(algorithm):
+    lies = attacked("constant", more="value = 1e4")
+    chosen = run(scenario(lies, algorithm=algorithm, topology="complete", rounds=5))
+    mean = run(scenario(lies, topology="complete", rounds=5))
+    honest = [i for i in range(12) if i not in (2, 7)]
+    assert chosen.rows[honest].abs().max() < 10 < 1000 < mean.rows[honest].abs().max()

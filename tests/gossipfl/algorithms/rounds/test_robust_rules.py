@@ -1,6 +1,7 @@
 """Rules on all neighbours' rows, each against a few lines of NumPy node by node, and published examples."""
 
 import importlib.util
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -10,12 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gossipfl.algorithms import Neighbourhood
+from gossipfl.algorithms.pre_aggregation import in_buckets, nearest_mixed
+from gossipfl.algorithms.rounds.balance import Balance, Sketchguard
 from gossipfl.algorithms.rounds.clipped_gossip import ClippedGossip
 from gossipfl.algorithms.rounds.coordinate_wise import CoordinateMedian, TrimmedMean
 from gossipfl.algorithms.rounds.geometric_median import GeometricMedian
 from gossipfl.algorithms.rounds.krum import Krum
 from gossipfl.algorithms.rounds.nearest_neighbours import NearestNeighbours
 from gossipfl.algorithms.rounds.robust_gossip import GTS, CSPlus
+from gossipfl.algorithms.rounds.ubar import UBAR
+from gossipfl.training import Nodes
 from tests.gossipfl.algorithms.rounds_by_hand import Network, Still, after, quadratics, start_at
 
 few = settings(max_examples=40, deadline=None)
@@ -234,3 +239,172 @@ def test_as_in_byzfl(n):
         combined = ours.combine(around).numpy()
         for outcome, (own, rows, _) in zip(combined, one_by_one(around), strict=True):
             assert outcome == pytest.approx(theirs(np.vstack([own, rows])), abs=1e-6)
+
+
+@needs_byzfl
+@pytest.mark.parametrize("n", [7, 12])
+def test_steps_before_aggregation_as_in_byzfl(n):
+    from byzfl import NNM, TrMean
+
+    around = neighbourhood([n - 1] * 5, size=6, seed=n).including_own()
+    mixed = nearest_mixed(around, hostile=2)
+    together = TrimmedMean(2, before="nearest_mixing").aggregate(mixed)
+    for i, there in enumerate(around.present):
+        theirs = NNM(f=2)(around.rows[i][there].numpy())
+        assert mixed.rows[i][there].numpy() == pytest.approx(theirs, abs=1e-9)
+        assert together[i].numpy() == pytest.approx(TrMean(f=2)(theirs), abs=1e-9)
+
+
+def by_hand_mixed(rows, hostile):
+    """Each row as the mean of its n − b nearest."""
+    order = [np.argsort(np.linalg.norm(rows - row, axis=1), kind="stable") for row in rows]
+    return np.stack([rows[near[: max(1, len(rows) - hostile)]].mean(axis=0) for near in order])
+
+
+@few
+@given(st.lists(st.integers(0, 7), min_size=1, max_size=5), st.integers(0, 3), st.integers(0, 999))
+def test_nearest_mixing_is_its_definition(counts, hostile, seed):
+    around = neighbourhood(counts, seed=seed)
+    rules = [CoordinateMedian(hostile=hostile), TrimmedMean(hostile)]  # scores of Krum may tie
+    for rule in rules:
+        combined = replace(rule, before="nearest_mixing").combine(around).numpy()
+        for outcome, (own, rows, weights) in zip(combined, one_by_one(around), strict=True):
+            mixed = by_hand_mixed(np.vstack([own, rows]), hostile)
+            assert outcome == pytest.approx(by_hand(rule, mixed[0], mixed[1:], weights), abs=1e-9)
+
+
+@few
+@given(st.lists(st.integers(0, 7), min_size=1, max_size=5), st.integers(1, 4), st.integers(0, 999))
+def test_buckets_hold_every_row_once(counts, size, seed):
+    around = neighbourhood(counts, seed=seed).including_own()
+    keys = torch.arange(len(counts)) + seed
+    buckets = in_buckets(around, size=size, keys=keys)
+    for i, count in enumerate(counts):
+        assert int(buckets.present[i].sum()) == -(-(count + 1) // size)
+        sizes = [min(size, count + 1 - k * size) for k in range(-(-(count + 1) // size))]
+        total = (buckets.rows[i][buckets.present[i]] * torch.tensor(sizes)[:, None]).sum(0)
+        assert torch.allclose(total, around.rows[i].sum(0))
+    if size == 1 and min(counts) > 4:
+        other = in_buckets(around, size=1, keys=keys + 1).rows
+        assert not other.equal(buckets.rows)  # another key, another order
+    plain = TrimmedMean(1).aggregate(around)
+    assert torch.allclose(TrimmedMean(1).aggregate(in_buckets(around, size=1, keys=keys)), plain)
+
+
+def test_buckets_do_not_depend_on_places_that_nobody_takes():
+    around = neighbourhood([5, 3], seed=3).including_own()
+    wider = Neighbourhood(
+        **{
+            **fields_of(around),
+            "rows": torch.cat([torch.zeros(2, 2, 3, dtype=torch.float64), around.rows], dim=1),
+            "weights": torch.cat([torch.zeros(2, 2, dtype=torch.float64), around.weights], dim=1),
+            "present": torch.cat([torch.zeros(2, 2, dtype=torch.bool), around.present], dim=1),
+        }
+    )
+    keys = torch.tensor([5, 6])
+    for each in (around, wider):
+        each.rows.masked_fill_(~each.present[..., None], 0)
+    first, second = (
+        Krum(hostile=1).aggregate(in_buckets(each, size=2, keys=keys)) for each in (around, wider)
+    )
+    assert torch.allclose(first, second, atol=1e-12)
+
+
+def test_equal_weights_make_gts_nearest_neighbour_averaging():
+    around = neighbourhood([6] * 8, seed=1)
+    kept = 6 - 2 + 1
+    equal = Neighbourhood(**{**fields_of(around), "weights": around.present / kept})
+    assert torch.allclose(GTS(2).combine(equal), NearestNeighbours(2).combine(equal), atol=1e-12)
+
+
+@few
+@given(st.lists(st.floats(0.1, 50), min_size=5, max_size=9), st.integers(0, 2), st.data())
+def test_thresholds_of_other_norms(norms, b, data):
+    """CS₊: the (2b + 1)-th largest; ClippedGossip: τ² = (1/b̃) Σ w‖z‖² over all but the b farthest."""
+    around = at_distances(*norms)
+    weights = data.draw(st.lists(st.floats(0.05, 1), min_size=len(norms), max_size=len(norms)))
+    around = Neighbourhood(**{**fields_of(around), "weights": torch.tensor([weights], dtype=torch.float64)})
+    order = np.argsort(norms, kind="stable")
+    near, far = order[: len(norms) - b], order[len(norms) - b :]
+    ordered, w = np.sort(norms)[::-1], np.array(weights)
+
+    def moved_by(radius):
+        return float((w * np.minimum(norms, radius)).sum())
+
+    assert CSPlus(b).combine(around)[0, 0].item() == pytest.approx(moved_by(ordered[2 * b]))
+    tau = np.sqrt((w[near] * np.array(norms)[near] ** 2).sum() / w[far].sum()) if b else np.inf
+    assert ClippedGossip(hostile=b).combine(around)[0, 0].item() == pytest.approx(moved_by(tau))
+
+
+@few
+@given(st.integers(0, 6), st.integers(0, 120), st.floats(0.05, 2), st.floats(0, 3), st.integers(0, 99))
+def test_balance_is_its_definition(count, number, radius, decay, seed):
+    rule = Balance(radius=radius, decay=decay, horizon=60, own=0.3)
+    around = neighbourhood([count] * 4, seed=seed)
+    combined = rule.combine(around, number=number).numpy()
+    for outcome, (own, rows, _) in zip(combined, one_by_one(around), strict=True):
+        distances = np.linalg.norm(rows - own, axis=1)
+        limit = radius * np.exp(-decay * number / 60) * np.linalg.norm(own)
+        accepted = rows[distances <= limit] if (distances <= limit).any() else rows[distances.argsort()[:1]]
+        expected = 0.3 * own + 0.7 * accepted.mean(axis=0) if len(rows) else own
+        assert outcome == pytest.approx(expected, abs=1e-9)
+
+
+@few
+@given(st.integers(0, 6), st.floats(0.1, 1), st.integers(0, 99))
+def test_ubar_is_its_definition(count, kept, seed):
+    rule = UBAR(kept=kept, own=0.4)
+    around = neighbourhood([count] * 4, seed=seed)
+    local = quadratics(4, size=3, seed=seed)
+    trained = start_at(around.own)
+    combined = rule.combine(around, trained=trained, local=local).numpy()
+    for i, (outcome, (own, rows, _)) in enumerate(zip(combined, one_by_one(around), strict=True)):
+
+        def loss(rows, i=i):
+            rows = torch.from_numpy(rows)
+            return local.losses_of(trained, rows, torch.full((len(rows),), i)).numpy()
+
+        near = np.linalg.norm(rows - own, axis=1).argsort()[: max(1, round(kept * count))]
+        candidates = rows[near]
+        expected = own
+        if len(candidates):
+            good = loss(candidates) <= loss(own[None])
+            accepted = candidates[good] if good.any() else candidates[[loss(candidates).argmin()]]
+            expected = 0.4 * own + 0.6 * accepted.mean(axis=0)
+        assert outcome == pytest.approx(expected, abs=1e-9)
+
+
+def test_ubar_refuses_a_neighbour_that_is_no_number():
+    around = neighbourhood([3] * 2, seed=2)
+    around.rows[0, around.present[0].int().argmax()] = torch.nan
+    combined = UBAR(kept=1.0).combine(around, trained=start_at(around.own), local=quadratics(2, size=3))
+    assert bool(combined.isfinite().all())
+
+
+def test_wide_sketches_choose_as_balance_does():
+    """With a sketch much wider than the row, distances are almost those of the rows."""
+    generator = torch.Generator().manual_seed(0)
+    rows = torch.randn(12, 5, generator=generator, dtype=torch.float64)
+    still = quadratics(12, size=5, kind=Still)
+    network = Network.of(torch.full((12, 12), 1 / 12, dtype=torch.float64))
+    for radius in (0.9, 1.4):
+        sketched = Sketchguard(radius=radius, width=100_000)
+        ended = [
+            after(rule, start_at(rows), network, still, count=3).rows
+            for rule in (sketched, Balance(radius=radius))
+        ]
+        assert torch.allclose(*ended, atol=1e-12)
+
+
+def test_worker_momentum_is_the_momentum_of_training():
+    """MoNNA: m ← β m + (1 − β) g and x ← x − γ m is training with momentum β and step size γ (1 − β)."""
+    beta, gamma = 0.9, 0.3
+    local = quadratics(1, size=3, momentum=beta, learning_rate=gamma * (1 - beta))
+    nodes = start_at(torch.ones(1, 3, dtype=torch.float64))
+    x, m = np.ones(3), np.zeros(3)
+    for _ in range(6):
+        _, gradient = local.gradient(Nodes.start(torch.from_numpy(x)[None]))
+        m = beta * m + (1 - beta) * gradient[0].numpy()
+        x = x - gamma * m
+        nodes = local.update(nodes)
+        assert nodes.rows[0].numpy() == pytest.approx(x, abs=1e-12)
