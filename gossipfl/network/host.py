@@ -64,6 +64,7 @@ class Host:
         nursery: trio.Nursery,
     ) -> None:
         self.peer_id = identity.peer_id
+        self.sign = identity.sign
         self.reachability = reachability
         self.chosen_ports: Mapping[str, int] = {}
         self._announcer = Announcer(identity=identity, addresses=lambda: self.addresses)

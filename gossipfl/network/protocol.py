@@ -23,5 +23,6 @@ REPLIES: Final[Mapping[Kind, frozenset[Kind]]] = {
     Kind.ROUND: frozenset({Kind.PROGRESS, Kind.CLEARANCE, Kind.REFUSAL}),
     Kind.PROGRESS: frozenset({Kind.PROGRESS, Kind.REFUSAL}),
     Kind.NEWS: frozenset({Kind.NEWS, Kind.REFUSAL}),
+    Kind.SUM: frozenset({Kind.SUM, Kind.REFUSAL}),
 }
 REQUESTS: Final = frozenset(REPLIES)

@@ -19,9 +19,11 @@ from gossipfl.outgoing import Draws, restored
 from gossipfl.outgoing.transformation import Normals
 from gossipfl.rounds.message_shapes import ExchangeForm, form_of
 from gossipfl.rounds.plan import Position, RoundsPlan
+from gossipfl.rounds.sums import sum_mixed, summand
 from gossipfl.rounds.weights import average, listening_weights, median, push_weights, weights_without
+from gossipfl.secure import RingRow
 
-__all__ = ["Outgoing", "mixed", "outgoing"]
+__all__ = ["Outgoing", "encoded_for", "mixed", "mixed_sum", "outgoing"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +105,9 @@ def outgoing(
     place = {"seed": plan.seed, "round_number": position[0], "exchange": position[1]}
     draws = Draws(keys=exchange_keys(numbers, **place), common=common_key(**place), normals=noise)
     rows = plan.outgoing.transform(rows, draws)
+    columns = plan.outgoing.columns(form.size, draws)
+    if plan.ring is not None:  # each recipient gets an encoding of its own, with its weight
+        return replace(unsent, sent=rows, columns=columns, finite=True)
     encoded = [
         codec.encode(row.contiguous(), key=int(key)) for row, key in zip(rows, draws.keys, strict=True)
     ]
@@ -112,7 +117,7 @@ def outgoing(
         unsent,
         payloads=dict(zip(recipients, each, strict=True)),
         sent=sent,
-        columns=plan.outgoing.columns(form.size, draws),
+        columns=columns,
         finite=True,
     )
 
@@ -166,6 +171,47 @@ def mixed(
     known = {**rows, plan.number: out.sent[0]}
     averaged = average(weights, known)[None]
     return Mixed(rows=restored(own, averaged, out.columns), sent=restored(own, out.sent, out.columns))
+
+
+def mixed_sum(
+    plan: RoundsPlan,
+    position: Position,
+    out: Outgoing,
+    total: RingRow | None,
+    summands: Collection[int],
+    *,
+    listening: bool = False,
+) -> Mixed:
+    """Combine a masked sum with the peer's own row into the answer to the algorithm.
+
+    Parameters
+    ----------
+    total : ndarray or None
+        The sum of the encoded rows; None if there is none.
+    summands : collection of int
+        Numbers of the members whose rows are in it.
+    listening : bool
+        As for `mixed`.
+    """
+    assert plan.ring is not None  # noqa: S101  (the caller's reason to call)
+    own = out.exchange.rows
+    weights = plan.mixing.row(position, out.form, plan.number)
+    averaged = sum_mixed(
+        plan.ring, out.sent, total, weights, number=plan.number, summands=summands, listening=listening
+    )
+    return Mixed(rows=restored(own, averaged, out.columns), sent=restored(own, out.sent, out.columns))
+
+
+def encoded_for(plan: RoundsPlan, position: Position, out: Outgoing, recipient: int) -> RingRow:
+    """Encode the peer's row times its weight in the masked sum at a recipient.
+
+    Raises
+    ------
+    NumberOutOfRange
+        It has a number that the ring does not hold.
+    """
+    assert plan.ring is not None  # noqa: S101  (the caller's reason to call)
+    return summand(plan.ring, out.sent, weight=plan.mixing.row(position, out.form, recipient)[plan.number])
 
 
 def _neighbourhood(

@@ -17,6 +17,8 @@ from gossipfl.outgoing import Pipeline
 from gossipfl.rounds.message_shapes import ExchangeForm, forms_of
 from gossipfl.rounds.mixing import Mixing, links_of, mixing_of, structure_of
 from gossipfl.rounds.roster import Roster, read_roster
+from gossipfl.rounds.sums import RING_ROWS, require_summable
+from gossipfl.secure import FixedPoint, Session
 from gossipfl.settings import PeerSettings
 from gossipfl.training import Trainer
 from gossipfl.wire import RoundForm, RoundsExpectation
@@ -48,6 +50,8 @@ class RoundsPlan:
         Form of the messages in each exchange of a round.
     agreement : bytes, length 32
         Digest of everything that must be the same for all members.
+    ring : FixedPoint, optional
+        Numbers of masked sums; None if members send each other their rows.
     """
 
     name: str
@@ -59,6 +63,7 @@ class RoundsPlan:
     outgoing: Pipeline
     forms: tuple[ExchangeForm, ...]
     agreement: bytes
+    ring: FixedPoint | None = None
 
     @property
     def pushes(self) -> bool:
@@ -67,11 +72,30 @@ class RoundsPlan:
 
     def codec_of(self, form: ExchangeForm) -> Codec:
         """How the rows of an exchange are written."""
+        if self.ring is not None:
+            return RING_ROWS
         return form.compressor or self.outgoing.codec or FLOAT32
 
     def links(self, round_number: int) -> Links | None:
         """The peer's ends of a round's links, of an algorithm that sends another message over each."""
         return links_of(self.algorithm, self.mixing, round_number, self.number)
+
+    def session(self, position: Position, receiver: int) -> Session:
+        """The masked sum of an exchange at one member.
+
+        Raises
+        ------
+        SummandsExposed
+            It has fewer than 3 neighbours in this round.
+        """
+        neighbours = self.mixing.neighbours(position[0], self.forms[position[1]], receiver)
+        return Session(
+            agreement=self.agreement,
+            round=position[0],
+            exchange=position[1],
+            receiver=receiver,
+            neighbours=neighbours,
+        )
 
     def expectation(self) -> RoundsExpectation:
         """The messages that this peer accepts from others."""
@@ -137,6 +161,10 @@ def plan_of(
     )
     links = links_of(algorithm, mixing, 0, number)
     forms = forms_of(rounds.algorithm, algorithm, trainer, links=links)
+    ring = FixedPoint(largest=rounds.sums_range) if rounds.masked_sums else None
+    if ring is not None:
+        pushes = algorithm.requirements.stochastic == "columns"
+        require_summable(rounds.algorithm, mixing, forms, outgoing, members=len(roster), pushes=pushes)
     agreed = {
         "algorithm": digest_of(algorithm, rounds.algorithm),
         "topology": mixing.sequence.name,
@@ -145,6 +173,7 @@ def plan_of(
         "seed": rounds.seed,
         "outgoing": _agreed_names(outgoing),
         "forms": [form.described() for form in forms],
+        **({} if ring is None else {"masked_sums": [ring.bits, ring.fraction]}),
         **_own_codecs([outgoing.codec, *(form.compressor for form in forms)]),
     }
     return RoundsPlan(
@@ -157,6 +186,7 @@ def plan_of(
         outgoing=outgoing,
         forms=forms,
         agreement=hashlib.sha256(json.dumps(agreed, sort_keys=True).encode()).digest(),
+        ring=ring,
     )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, Self
 
@@ -14,7 +15,7 @@ from gossipfl.errors import KeyUnknown, SumKeyForged
 from gossipfl.membership.codec import Reader, integer
 from gossipfl.secure.masks import KEY_BYTES, agreed
 
-__all__ = ["SIGNATURE_BYTES", "KeyBook", "SealingKey", "SignedKey", "is_signed_by"]
+__all__ = ["SIGNATURE_BYTES", "KeyBook", "SealingKey", "SignedKey", "is_signed_by", "keys_digest"]
 
 SIGNATURE_BYTES: Final = 64
 _PREFIX: Final = b"gossipfl sum key 1\n"
@@ -146,6 +147,11 @@ class KeyBook:
 
     def __contains__(self, number: object) -> bool:
         return number in self._keys
+
+
+def keys_digest(keys: Iterable[SignedKey]) -> bytes:
+    """Return the digest, 16 bytes, of some members' keys in the order given."""
+    return hashlib.sha256(b"gossipfl sum keys 1\n" + b"".join(key.public for key in keys)).digest()[:16]
 
 
 def is_signed_by(identity: bytes, content: bytes, signature: bytes) -> bool:

@@ -34,6 +34,7 @@ SECRET_BYTES: Final = 16
 #: A share of the self mask's secret, one of the private key's seed, and an authentication tag.
 SEALED_BYTES: Final = 2 * SECRET_BYTES + 16
 COMMITMENT_BYTES: Final = 32
+KEYS_DIGEST_BYTES: Final = 16
 _SET_BYTES: Final = MOST_SUMMANDS // 8
 
 
@@ -65,23 +66,31 @@ class Introduction:
         return cls(keys)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Invitation:
-    """Places of the neighbours that are to share their secrets with one another."""
+    """Which neighbours are to share their secrets with one another, under which keys.
+
+    Parameters
+    ----------
+    places : tuple of int
+    keys : bytes, length 16
+        Digest of their signed keys, by which a neighbour notices that somebody has started again.
+    """
 
     places: tuple[int, ...]
+    keys: bytes
 
     def to_bytes(self) -> bytes:
         """Encode the message."""
-        return _set_bytes(self.places)
+        return _set_bytes(self.places) + self.keys
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
         """Decode the message, or raise `MalformedStatement`."""
         reader = Reader(data, what="invitation")
-        places = _read_set(reader)
+        invitation = cls(places=_read_set(reader), keys=reader.take(KEYS_DIGEST_BYTES))
         reader.end()
-        return cls(places)
+        return invitation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from gossipfl.errors import InconsistentSum, TooFewSummands, WrongShare
-from gossipfl.secure.keys import KeyBook, is_signed_by
+from gossipfl.secure.keys import KeyBook, is_signed_by, keys_digest
 from gossipfl.secure.masks import add_stream, agreed, private_key
 from gossipfl.secure.messages import (
     Invitation,
@@ -60,16 +60,6 @@ class Receiver:
         return self._invited
 
     @property
-    def sharers(self) -> frozenset[int]:
-        """Numbers of the neighbours that have shared their secrets."""
-        return frozenset(self._shared)
-
-    @property
-    def arrived(self) -> frozenset[int]:
-        """Numbers of the neighbours whose masked rows have arrived."""
-        return frozenset(self._rows)
-
-    @property
     def listed(self) -> tuple[int, ...]:
         """Numbers of the participants, once they are fixed."""
         return self._participants
@@ -80,17 +70,18 @@ class Receiver:
         return self._survivors
 
     def invitation(self, present: Collection[int]) -> Invitation:
-        """Invite the neighbours that are present and have shown their keys.
+        """Invite the neighbours that are present and have shown their keys; a second time, all begin anew.
 
         Raises
         ------
         TooFewSummands
         """
-        if not self._invited:
-            invited = [each for each in self.session.neighbours if each in present and each in self._keys]
-            self._require_enough(invited, "can be invited")
-            self._invited = tuple(invited)
-        return Invitation(tuple(map(self.session.place, self._invited)))
+        invited = [each for each in self.session.neighbours if each in present and each in self._keys]
+        self._require_enough(invited, "can be invited")
+        self._invited, self._shared = tuple(invited), {}
+        return Invitation(
+            places=tuple(map(self.session.place, invited)), keys=keys_digest(map(self._keys.key_of, invited))
+        )
 
     def shared(self, number: int, shares: SealedShares) -> None:
         """Take a neighbour's answer to the invitation.
@@ -107,8 +98,8 @@ class Receiver:
         if self._shared.setdefault(number, shares) != shares:
             raise InconsistentSum(f"member {number} shared its secrets twice")
 
-    def participants(self, number: int) -> Participants:
-        """Return what a neighbour is told of the others; the first call fixes who takes part.
+    def fix_participants(self) -> tuple[int, ...]:
+        """Fix who takes part: those that have shared their secrets.
 
         Raises
         ------
@@ -117,6 +108,16 @@ class Receiver:
         if not self._participants:
             self._require_enough(self._shared, "have shared their secrets")
             self._participants = tuple(sorted(self._shared))
+        return self._participants
+
+    def participants(self, number: int) -> Participants:
+        """Return what a participant is told of the others.
+
+        Raises
+        ------
+        TooFewSummands
+        """
+        self.fix_participants()
         others = []
         for other in self._participants:
             if other != number:
@@ -167,11 +168,6 @@ class Receiver:
             raise InconsistentSum(f"member {number} has not signed the list of survivors")
         self._signatures[number] = signature
 
-    @property
-    def has_signatures(self) -> bool:
-        """Whether enough have signed."""
-        return len(self._signatures) >= self.session.threshold
-
     def signatures(self) -> Signatures:
         """Return as many signatures as are needed.
 
@@ -194,11 +190,6 @@ class Receiver:
         if number not in self._survivors or len(shares.shares) != len(self._participants):
             raise InconsistentSum(f"the shares that member {number} reveals are not one for each participant")
         self._revealed[number] = shares
-
-    @property
-    def can_unmask(self) -> bool:
-        """Whether enough have revealed their shares."""
-        return len(self._revealed) >= self.session.threshold
 
     def total(self) -> RingRow:
         """Return the sum of the survivors' rows.

@@ -80,7 +80,7 @@ class FixedPoint:
                 "a row has a number that masked sums cannot hold",
                 expected=f"at most {self.bound:g} in magnitude",
                 got=float(np.abs(row).max()),
-                remedy="Raise rounds.sums.range at all members, or lower the learning rate if training diverges.",
+                remedy="Raise rounds.sums_range at all members, or lower the learning rate if training diverges.",
             )
         scaled = row.astype(np.float64) * (weight * 2.0**self.fraction)
         return np.rint(scaled, out=scaled).astype(np.int64).astype(self.dtype)

@@ -1,21 +1,21 @@
 """A neighbour's part in a masked sum, without I/O: shares of its secrets, its masked row, help with unmasking.
 
-Every step is done once. The same question gets the same answer; another question at the same step is refused,
-since answers to both could unmask a single row.
+The same question gets the same answer. Once the row can be masked, another question at the same step is refused,
+since answers to both could unmask it. Before that, another invitation begins anew, with other secrets.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
-from gossipfl.errors import InconsistentSum, ShareForged
-from gossipfl.secure.keys import KeyBook, SealingKey, is_signed_by
+from gossipfl.errors import InconsistentSum, KeyUnknown, ShareForged
+from gossipfl.secure.keys import KeyBook, SealingKey, SignedKey, is_signed_by, keys_digest
 from gossipfl.secure.masks import add_stream, agreed, derived, private_key
 from gossipfl.secure.messages import (
     SECRET_BYTES,
@@ -62,12 +62,10 @@ class Sender:
         self._key, self._keys = key, keys
         self._place = session.place(key.number)
         self._entropy = entropy
-        self._seed, self._self_secret = entropy(SECRET_BYTES), entropy(SECRET_BYTES)
-        self._private = private_key(self._seed, session=session.id, number=key.number)
         self._asked: dict[type, object] = {}
-        self._sealed: SealedShares | None = None
-        self._own_share = b""
-        self._invited: tuple[int, ...] = ()
+        self._invitation: Invitation | None = None
+        self._sealed: SealedShares
+        self._draw()
         self._publics: dict[int, bytes] = {}
         self._shares: dict[int, bytes] = {}
         self._participants: tuple[int, ...] = ()
@@ -85,33 +83,27 @@ class Sender:
         Raises
         ------
         InconsistentSum
-            The receiver invites too few, others than neighbours, or a second time.
+            The receiver invites too few, others than neighbours, or others after the list of participants.
         KeyUnknown
-            One of them has not shown its key to this peer.
+            One of them has not shown its key to this peer, or the receiver means another key.
         """
-        places = invitation.places
-        self._require_members(places, "invites")
-        keys = {place: self._keys.key_of(self.session.neighbours[place]) for place in self._others(places)}
-        self._require_once(invitation)
-        if self._sealed is None:
-            self._invited = places
-            count, threshold = len(self.session.neighbours), self.session.threshold
-            both = [
-                shared(secret, shares=count, threshold=threshold, entropy=self._entropy)
-                for secret in (self._self_secret, self._seed)
-            ]
-            self._own_share = both[0][self._place] + both[1][self._place]
-            public = self._private.public_key().public_bytes_raw()
-            self._sealed = SealedShares(
-                public=public,
-                commitment=commitment_of(self._self_secret, session=self.session),
-                sealed=tuple(
-                    self._box(key.number, self._key.agreed_with(key), outgoing=True).encrypt(
-                        _ONCE, both[0][place] + both[1][place], public
-                    )
-                    for place, key in keys.items()
-                ),
-            )
+        self._require_members(invitation.places, "invites")
+        if invitation == self._invitation:
+            return self._sealed
+        if self._participants:
+            raise InconsistentSum("the receiver invites again, after it has listed the participants")
+        keys = {
+            place: self._key.signed
+            if place == self._place
+            else self._keys.key_of(self.session.neighbours[place])
+            for place in invitation.places
+        }
+        if keys_digest(keys.values()) != invitation.keys:
+            raise KeyUnknown("the receiver means other keys of the invited members than this peer knows")
+        if self._invitation is not None:
+            self._draw()
+        self._invitation = invitation
+        self._sealed = self._share_among({place: keys[place] for place in self._others(invitation.places)})
         return self._sealed
 
     def accept(self, participants: Participants) -> None:
@@ -126,7 +118,7 @@ class Sender:
         """
         places = participants.places
         self._require_members(places, "lists")
-        if not set(places) <= set(self._invited):
+        if self._invitation is None or not set(places) <= set(self._invitation.places):
             raise InconsistentSum("the receiver lists participants that it did not invite")
         self._require_once(participants)
         if self._participants:
@@ -215,6 +207,28 @@ class Sender:
             )
         )
 
+    def _draw(self) -> None:
+        """Draw the secrets of both masks."""
+        self._seed, self._self_secret = self._entropy(SECRET_BYTES), self._entropy(SECRET_BYTES)
+        self._private = private_key(self._seed, session=self.session.id, number=self._key.number)
+
+    def _share_among(self, keys: Mapping[int, SignedKey]) -> SealedShares:
+        count, threshold = len(self.session.neighbours), self.session.threshold
+        both = [
+            shared(secret, shares=count, threshold=threshold, entropy=self._entropy)
+            for secret in (self._self_secret, self._seed)
+        ]
+        self._own_share = both[0][self._place] + both[1][self._place]
+        public = self._private.public_key().public_bytes_raw()
+        boxes = {place: self._box(key, public, outgoing=True) for place, key in keys.items()}
+        return SealedShares(
+            public=public,
+            commitment=commitment_of(self._self_secret, session=self.session),
+            sealed=tuple(
+                box.encrypt(_ONCE, both[0][place] + both[1][place], None) for place, box in boxes.items()
+            ),
+        )
+
     def _require_members(self, places: tuple[int, ...], does: str) -> None:
         if self._place not in places or (places and places[-1] >= len(self.session.neighbours)):
             raise InconsistentSum(f"the receiver {does} others than its neighbours, or not this peer")
@@ -236,18 +250,19 @@ class Sender:
         return tuple(place for place in places if place != self._place)
 
     def _opened(self, number: int, other: Participant) -> bytes:
-        box = self._box(number, self._key.agreed_with(self._keys.key_of(number)), outgoing=False)
         try:
-            return box.decrypt(_ONCE, other.sealed, other.public)
+            box = self._box(self._keys.key_of(number), other.public, outgoing=False)
+            return box.decrypt(_ONCE, other.sealed, None)
         except InvalidTag:
             raise ShareForged(
                 f"the shares and the key that are said to be of member {number} are not, or belong to another sum"
             ) from None
 
-    def _box(self, number: int, secret: bytes, *, outgoing: bool) -> ChaCha20Poly1305:
-        ends = (self._key.number, number) if outgoing else (number, self._key.number)
-        purpose = b"shares" + b"".join(end.to_bytes(4, "little") for end in ends)
-        return ChaCha20Poly1305(derived(secret, session=self.session.id, purpose=purpose))
+    def _box(self, key: SignedKey, public: bytes, *, outgoing: bool) -> ChaCha20Poly1305:
+        """Box for the shares that come with a public key, which is thereby authenticated."""
+        ends = (self._key.number, key.number) if outgoing else (key.number, self._key.number)
+        purpose = b"shares" + b"".join(end.to_bytes(4, "little") for end in ends) + public
+        return ChaCha20Poly1305(derived(self._key.agreed_with(key), session=self.session.id, purpose=purpose))
 
 
 def self_key(secret: bytes, *, session: Session, number: int) -> bytes:

@@ -12,7 +12,7 @@ __all__ = ["RoundsSettings"]
 
 
 class RoundsSettings(Table):
-    """Learning in rounds with all peers in step; the first five must be the same for all of them."""
+    """Learning in rounds with all peers in step; what is above ``roster_file`` must be the same for all."""
 
     algorithm: str | None = None
     """round-based algorithm, e.g. d_psgd; gossip learning if there is none"""
@@ -22,6 +22,10 @@ class RoundsSettings(Table):
     """topology, e.g. ring:8 (see gossipfl topology list)"""
     roster: list[str] = Field(default_factory=list)
     """all members in order of their numbers: peer ids, or addresses that end in /p2p/PEER_ID"""
+    masked_sums: bool = False
+    """whether a peer learns only the weighted sum of its neighbours' rows, and no single one"""
+    sums_range: float = Field(64.0, ge=2.0**-20, le=2.0**20)
+    """largest magnitude of a number in a masked sum, rounded up to a power of two"""
     seed: int = Field(0, ge=0)
     """seed of the algorithm's draws, e.g. for compression"""
     roster_file: str | None = None

@@ -33,7 +33,7 @@ from gossipfl.wire.preamble import (
 from gossipfl.wire.reading import ReceivedFrame, frame_reader
 from gossipfl.wire.refusals import Refusal
 from gossipfl.wire.replay_guard import ReplayGuard
-from gossipfl.wire.round_messages import Progress, RoundHeader, RoundMessage
+from gossipfl.wire.round_messages import Progress, RoundHeader, RoundMessage, SumMessage, SumStep
 
 __all__ = [
     "ALL_KINDS",
@@ -66,6 +66,8 @@ __all__ = [
     "RoundHeader",
     "RoundMessage",
     "RoundsExpectation",
+    "SumMessage",
+    "SumStep",
     "View",
     "allocate_body",
     "announce",

@@ -38,16 +38,15 @@ from gossipfl.wire.messages import (
 from gossipfl.wire.news import News
 from gossipfl.wire.preamble import Kind, Preamble
 from gossipfl.wire.refusals import Refusal
-from gossipfl.wire.round_messages import Progress, RoundHeader, RoundMessage
+from gossipfl.wire.round_messages import Progress, RoundHeader, RoundMessage, SumMessage
 
 __all__ = ["AnyHeader", "AnyMessage", "check", "decode_body", "decoded_bytes", "parse_header"]
 
-AnyHeader = ModelHeader | RoundHeader | Pull | View | Refusal | Acknowledgement | Clearance | Progress | News
-AnyMessage = (
-    ModelMessage | RoundMessage | Pull | View | Refusal | Acknowledgement | Clearance | Progress | News
-)
+_Bodiless = Pull | View | Refusal | Acknowledgement | Clearance | Progress | News | SumMessage
+AnyHeader = ModelHeader | RoundHeader | _Bodiless
+AnyMessage = ModelMessage | RoundMessage | _Bodiless
 
-_BODILESS = (Pull, View, Refusal, Acknowledgement, Clearance, Progress, News)
+_BODILESS = (Pull, View, Refusal, Acknowledgement, Clearance, Progress, News, SumMessage)
 _HEADERS: dict[Kind, type[AnyHeader]] = {
     each.kind: each for each in (ModelHeader, PartHeader, RoundHeader, *_BODILESS)
 }
@@ -83,7 +82,7 @@ def check(header: AnyHeader, preamble: Preamble, expectation: Expectation) -> in
             "the sender learns a different task",
             remedy="Both peers must run the same task, with the same version and initial seed.",
         )
-    if isinstance(header, ModelHeader | Pull | RoundHeader | Progress):
+    if isinstance(header, ModelHeader | Pull | RoundHeader | Progress | SumMessage):
         _require_same_rounds(header, expectation)
     if not isinstance(header, ModelHeader | Pull | RoundHeader):
         return 0
@@ -159,7 +158,7 @@ def decode_body(
 
 
 def _require_same_rounds(
-    header: ModelHeader | Pull | RoundHeader | Progress, expectation: Expectation
+    header: ModelHeader | Pull | RoundHeader | Progress | SumMessage, expectation: Expectation
 ) -> None:
     rounds = expectation.rounds
     if isinstance(header, ModelHeader | Pull):

@@ -28,7 +28,7 @@ from gossipfl.wire.messages import (
 from gossipfl.wire.news import News
 from gossipfl.wire.preamble import KIND_OFFSET, VERSION, Kind, Preamble
 from gossipfl.wire.refusals import Refusal
-from gossipfl.wire.round_messages import Progress, RoundHeader
+from gossipfl.wire.round_messages import Progress, RoundHeader, SumMessage
 
 __all__ = ["Frame", "encode", "encode_model", "encode_round"]
 
@@ -185,7 +185,7 @@ def encode_round(
 
 
 def encode(
-    message: View | Refusal | Pull | Acknowledgement | Clearance | Progress | News,
+    message: View | Refusal | Pull | Acknowledgement | Clearance | Progress | News | SumMessage,
     *,
     limits: Limits | None = None,
 ) -> Frame:

@@ -25,6 +25,7 @@ from gossipfl.wire.schema import (
 __all__ = [
     "Ages",
     "Checksum",
+    "Content",
     "Digest",
     "Header",
     "Host",
@@ -49,6 +50,8 @@ RefusalCode: TypeAlias = str
 RefusalText: TypeAlias = str
 #: Statements about a network, each as bytes.
 Statements: TypeAlias = tuple[bytes, ...]
+#: One encoded message of another protocol.
+Content: TypeAlias = bytes
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]*")
 _PEER_ID = re.compile(r"[1-9A-HJ-NP-Za-km-z]+")
@@ -144,4 +147,5 @@ _READERS: dict[str, Callable[[Fields, str, Limits], Any]] = {
     "Ages": _read_ages,
     "Peers": _read_peers,
     "Statements": _read_statements,
+    "Content": lambda read, key, limits: read.content(key, most=limits.statement_bytes),
 }

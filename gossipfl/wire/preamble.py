@@ -46,6 +46,7 @@ class Kind(enum.IntEnum):
     CLEARANCE = 8
     PULL = 9
     PART = 10
+    SUM = 11
 
     @property
     def has_body(self) -> bool:

@@ -10,10 +10,14 @@ from gossipfl.errors import (
     ExchangeFailed,
     GossipflError,
     ImplausibleAge,
+    InconsistentSum,
+    KeyUnknown,
     MalformedFrame,
     MessageRefused,
     PeerBusy,
     RefusedByNeighbour,
+    ShareForged,
+    SumKeyForged,
     TruncatedFrame,
 )
 from gossipfl.wire.headers import Header, RefusalCode, RefusalText
@@ -41,9 +45,13 @@ REMEDIES: Mapping[str, str] = {
 _WITHOUT_REMEDY: Final = (
     ExchangeFailed,
     ImplausibleAge,
+    InconsistentSum,
+    KeyUnknown,
     MalformedFrame,
     MessageRefused,
     PeerBusy,
+    ShareForged,
+    SumKeyForged,
     TruncatedFrame,
 )
 #: All that the protocol knows. A neighbour may invent others, so none of those names a count.

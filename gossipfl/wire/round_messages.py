@@ -1,17 +1,18 @@
-"""Messages of peers that learn in rounds: a row for one exchange of one round, and a peer's progress."""
+"""Messages of peers that learn in rounds: a row for one exchange, a peer's progress, a step of a masked sum."""
 
 from __future__ import annotations
 
+import enum
 from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor
 
 from gossipfl.codecs import TensorHeader
-from gossipfl.wire.headers import Checksum, Digest, Header
+from gossipfl.wire.headers import Checksum, Content, Digest, Header
 from gossipfl.wire.preamble import Kind
 
-__all__ = ["Progress", "RoundHeader", "RoundMessage"]
+__all__ = ["Progress", "RoundHeader", "RoundMessage", "SumMessage", "SumStep"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,3 +89,37 @@ class Progress(Header):
     round: int
     exchange: int
     kept: bool
+
+
+class SumStep(enum.IntEnum):
+    """What the receiver of a masked sum asks a neighbour, and what the neighbour answers."""
+
+    INTRODUCTION = 1
+    INVITATION = 2
+    PARTICIPANTS = 3
+    SURVIVORS = 4
+    SIGNATURES = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SumMessage(Header):
+    """A step of a masked sum; `gossipfl.secure` interprets its content. The asking peer is the sum's receiver.
+
+    Parameters
+    ----------
+    agreement : bytes, length 32
+        As in `RoundHeader`.
+    round, exchange : int
+        Of the sum.
+    step : int
+        A `SumStep`, the same in question and answer.
+    content : bytes
+        Of the question or the answer.
+    """
+
+    kind: ClassVar[Kind] = Kind.SUM
+    agreement: Digest
+    round: int
+    exchange: int
+    step: int
+    content: Content = b""

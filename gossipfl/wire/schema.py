@@ -114,6 +114,10 @@ class Fields:
         """Read a digest of 32 bytes."""
         return require_bytes(self._fields[key], what=f"the digest {key}", length=DIGEST_BYTES)
 
+    def content(self, key: str, *, most: int) -> bytes:
+        """Read at most `most` bytes."""
+        return require_bytes(self._fields[key], what=key, most=most)
+
     def string(self, key: str, *, most: int, pattern: re.Pattern[str]) -> str:
         """Read a string of at most `most` characters."""
         return require_string(self._fields[key], what=key, most=most, pattern=pattern)

@@ -14,7 +14,18 @@ import torch
 from torch import Tensor
 
 from gossipfl.algorithms import AnyExchange, Mixed
-from gossipfl.rounds import Outgoing, Position, at_rest, finite_or_before, mixed, outgoing, row_digest
+from gossipfl.rounds import (
+    Outgoing,
+    Position,
+    at_rest,
+    encoded_for,
+    finite_or_before,
+    mixed,
+    mixed_sum,
+    outgoing,
+    row_digest,
+)
+from gossipfl.secure import RingRow, ring_sum
 from gossipfl.training import Nodes
 from sims.engine.workers import torch_threads
 from sims.replay.departure import Departure
@@ -170,8 +181,13 @@ class _Replay:
         place: int,
     ) -> Mixed:
         rows: dict[int, Tensor] = {}
+        encoded: list[RingRow] = []
         for member, incarnation in mix.incarnations.items():
-            source = sent.get((each.plan.roster.members[member], incarnation))
+            key = (each.plan.roster.members[member], incarnation)
+            source = sent.get(key)
+            if source is not None and each.plan.ring is not None and member in sent[each.key].neighbours:
+                encoded.append(encoded_for(self._starts.plan(key), position, source, each.plan.number))
+                continue
             if source is None or each.plan.number not in source.payloads:
                 raise TornRecords(
                     f"{Version(*each.key, position[0])} mixed a row of member {member} in exchange {position[1]} "
@@ -182,6 +198,11 @@ class _Replay:
                 source.payloads[each.plan.number], each.plan.outgoing.width(source.form.size)
             )
         self._set_threads(each)
+        if each.plan.ring is not None:
+            total = ring_sum(encoded, like=encoded[0]) if encoded else None
+            return mixed_sum(
+                each.plan, position, sent[each.key], total, mix.incarnations, listening=mix.listening
+            )
         return mixed(
             each.plan,
             position,

@@ -100,6 +100,11 @@ def _algorithm(settings: PeerSettings) -> Mapping[str, Any]:
             "rounds.parameters": settings_of(round_algorithm(settings)),
             "rounds.topology": rounds.topology,
             "rounds.seed": rounds.seed,
+            **(
+                {"rounds.masked_sums": True, "rounds.sums_range": rounds.sums_range}
+                if rounds.masked_sums
+                else {}
+            ),
         }
     gossip = settings.gossip
     return {

@@ -13,6 +13,7 @@ from gossipfl.peer.first_errors import FirstErrors
 from gossipfl.peer.gossip.book import AddressBook
 from gossipfl.peer.rounds.mailbox import Mailbox
 from gossipfl.peer.rounds.members import Members
+from gossipfl.peer.rounds.summands import Summands
 from gossipfl.rounds.plan import RoundsPlan
 from gossipfl.settings import ViewSettings
 from gossipfl.wire import (
@@ -22,6 +23,7 @@ from gossipfl.wire import (
     Progress,
     RoundHeader,
     RoundMessage,
+    SumMessage,
     View,
     encode,
 )
@@ -48,6 +50,8 @@ class Conversation:
         Fingerprint of the task.
     view : AddressBook
         Addresses of members, passed on among them.
+    summands : Summands, optional
+        Answers the receivers of masked sums.
     """
 
     host: Host
@@ -58,6 +62,7 @@ class Conversation:
     members: Members
     view: AddressBook
     view_settings: ViewSettings
+    summands: Summands | None = None
 
     def __post_init__(self) -> None:
         self._knocking: set[int] = set()
@@ -82,6 +87,9 @@ class Conversation:
         if isinstance(message, Progress):
             self.members.heard(number, message)
             return encode(self._progress(kept=False))
+        if isinstance(message, SumMessage) and self.summands is not None:
+            self.members.asked(number, (message.round, message.exchange))
+            return self.summands.answer(number, message)
         raise MessageRefused("this message is not a request", got=type(message).__name__)
 
     def screen(self, peer_id: str, header: AnyHeader) -> None:
@@ -92,7 +100,7 @@ class Conversation:
         UnexpectedRound, ReplayedMessage, PeerBusy
             As in `Mailbox.screen`.
         """
-        if isinstance(header, RoundHeader | Progress):
+        if isinstance(header, RoundHeader | Progress | SumMessage):
             self.mailbox.screen(self.members.number(peer_id), header)
 
     async def greet(self) -> None:

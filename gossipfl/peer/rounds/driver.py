@@ -14,10 +14,15 @@ from gossipfl.peer.rounds.conversation import Conversation
 from gossipfl.peer.rounds.exchanging import Exchanger
 from gossipfl.peer.rounds.learner import RoundLearner
 from gossipfl.peer.rounds.mailbox import Mailbox
+from gossipfl.peer.rounds.masked_exchanging import MaskedExchanger
 from gossipfl.peer.rounds.members import Members
+from gossipfl.peer.rounds.own_sum import Neighbourhood
+from gossipfl.peer.rounds.summands import Summands
 from gossipfl.rounds.plan import RoundsPlan
 from gossipfl.rounds.roster import read_roster
+from gossipfl.secure import KeyBook, SealingKey
 from gossipfl.settings import PeerSettings
+from gossipfl.settings.addresses import public_key_of
 from gossipfl.wire import PeerDescriptor
 
 __all__ = ["in_rounds", "roster_book", "take_part_in_rounds"]
@@ -82,6 +87,10 @@ def take_part_in_rounds(parts: Parts, plan: RoundsPlan, book: AddressBook) -> Pa
     members = Members(
         roster=plan.roster, number=plan.number, view=book, mailbox=mailbox, patience=rounds.patience
     )
+    exchanger = Exchanger(host=parts.host, mailbox=mailbox, members=members, deadline=rounds.deadline)
+    masked = summands = None
+    if plan.ring is not None:
+        summands, masked = _masked(parts, plan, exchanger)
     conversation = Conversation(
         host=parts.host,
         plan=plan,
@@ -91,6 +100,7 @@ def take_part_in_rounds(parts: Parts, plan: RoundsPlan, book: AddressBook) -> Pa
         members=members,
         view=book,
         view_settings=settings.view,
+        summands=summands,
     )
     learner = RoundLearner(
         state=parts.state,
@@ -101,7 +111,8 @@ def take_part_in_rounds(parts: Parts, plan: RoundsPlan, book: AddressBook) -> Pa
         settings=rounds,
         mailbox=mailbox,
         members=members,
-        exchanger=Exchanger(host=parts.host, mailbox=mailbox, members=members, deadline=rounds.deadline),
+        exchanger=exchanger,
+        masked=masked,
         conversation=conversation,
         record=parts.record,
     )
@@ -109,6 +120,26 @@ def take_part_in_rounds(parts: Parts, plan: RoundsPlan, book: AddressBook) -> Pa
         learner=learner,
         answer=conversation.answer,
         screen=conversation.screen,
-        tasks={"views": conversation.exchange_views, "knocking": conversation.knock},
+        tasks={
+            "views": conversation.exchange_views,
+            "knocking": conversation.knock,
+            **({} if masked is None else {"sums": masked.run}),
+        },
         described=learner.described,
     )
+
+
+def _masked(parts: Parts, plan: RoundsPlan, exchanger: Exchanger) -> tuple[Summands, MaskedExchanger]:
+    """Make a peer's part in others' masked sums, and what gets it its own."""
+    identities = {number: public_key_of(peer_id) for number, peer_id in enumerate(plan.roster.members)}
+    keys = KeyBook(identities, agreement=plan.agreement)
+    key = SealingKey(
+        number=plan.number,
+        incarnation=parts.incarnation,
+        agreement=plan.agreement,
+        sign=parts.host.sign,
+    )
+    mailbox, members = exchanger.mailbox, exchanger.members
+    summands = Summands(plan=plan, key=key, keys=keys, mailbox=mailbox)
+    around = Neighbourhood(host=parts.host, plan=plan, members=members, mailbox=mailbox, key=key, keys=keys)
+    return summands, MaskedExchanger(exchanger=exchanger, around=around, summands=summands)

@@ -18,6 +18,7 @@ from gossipfl.network import Host
 from gossipfl.peer.first_errors import FirstErrors
 from gossipfl.peer.rounds.mailbox import Mailbox, Received
 from gossipfl.peer.rounds.members import Members
+from gossipfl.secure import RingRow
 from gossipfl.wire import Frame, Progress
 
 __all__ = ["Exchanged", "Exchanger"]
@@ -42,12 +43,15 @@ class Exchanged:
         Recipients that did not confirm keeping this peer's row.
     too_late : bool
         Whether all recipients that answered had continued without this peer.
+    total : ndarray, optional
+        Sum of the received rows, where these are masked.
     """
 
     received: Mapping[int, Received]
     missing: tuple[int, ...]
     untaken: tuple[int, ...]
     too_late: bool
+    total: RingRow | None = None
 
 
 @dataclass(kw_only=True, eq=False)
@@ -88,7 +92,7 @@ class Exchanger:
         with trio.move_on_after(self.deadline):
             async with trio.open_nursery() as sends:
                 for recipient, frame in present.items():
-                    sends.start_soon(self._send, recipient, frame, taken)
+                    sends.start_soon(self.send, recipient, frame, taken)
                 while present.keys() - taken.keys() or self._waits_for(neighbours):
                     await self.mailbox.change()
                 sends.cancel_scope.cancel()
@@ -113,7 +117,7 @@ class Exchanger:
             for each in neighbours
         )
 
-    async def _send(self, recipient: int, frame: Frame, taken: dict[int, bool]) -> None:
+    async def send(self, recipient: int, frame: Frame, taken: dict[int, bool]) -> None:
         """Send until it is answered, and record whether the row is kept."""
         pause = _FIRST_RETRY_SECONDS
         while recipient not in taken:

@@ -17,15 +17,17 @@ import torch
 import trio
 
 from gossipfl.algorithms import AnyExchange, Mixed, RoundContext, RoundInProgress
+from gossipfl.codecs import PayloadTensor
 from gossipfl.peer.gossip.events import State
 from gossipfl.peer.permission import Permission
 from gossipfl.peer.rounds.conversation import Conversation
 from gossipfl.peer.rounds.exchanging import Exchanged, Exchanger
 from gossipfl.peer.rounds.mailbox import Mailbox
+from gossipfl.peer.rounds.masked_exchanging import MaskedExchanger
 from gossipfl.peer.rounds.members import Members
 from gossipfl.peer.secret_noise import new_normals
 from gossipfl.peer.threads import run_abandonable
-from gossipfl.rounds.member_rows import Outgoing, mixed, outgoing
+from gossipfl.rounds.member_rows import Outgoing, encoded_for, mixed, mixed_sum, outgoing
 from gossipfl.rounds.plan import RoundsPlan
 from gossipfl.rounds.state import at_rest, finite_or_before, row_digest
 from gossipfl.rounds.training import TrainerOfRounds
@@ -52,6 +54,8 @@ class RoundLearner:
         Initial state, whose event is the number of the first round.
     trainer : Trainer
         For this peer's own data.
+    masked : MaskedExchanger, optional
+        For sums without summands.
     record : callable
         Called with one record for each exchange, round and jump, in order.
     """
@@ -68,6 +72,7 @@ class RoundLearner:
         mailbox: Mailbox,
         members: Members,
         exchanger: Exchanger,
+        masked: MaskedExchanger | None,
         conversation: Conversation,
         record: Callable[[Mapping[str, Any]], None],
     ) -> None:
@@ -79,6 +84,7 @@ class RoundLearner:
         self._mailbox = mailbox
         self._members = members
         self._exchanger = exchanger
+        self._masked = masked
         self._conversation = conversation
         self._record = record
         self._trainer = trainer
@@ -126,6 +132,7 @@ class RoundLearner:
             "gathering": self._gathering,
             "missing": list(self._missing),
             **self._members.described(),
+            **({} if self._masked is None else {"sums": self._masked.described()}),
         }
 
     async def run(self) -> None:
@@ -221,6 +228,8 @@ class RoundLearner:
         )
         begun = at_rest(before.nodes) if self._listening else before.nodes
         self._missing = ()
+        if self._masked is not None:
+            self._masked.prepare((number, 0))
         # A thread may be abandoned at exit: it works on immutable values that only this task publishes.
         progress = await run_abandonable(RoundInProgress, self._plan.algorithm, begun, context)
         while progress.exchange is not None:
@@ -257,9 +266,8 @@ class RoundLearner:
         named = {"round": position[0], "exchange": position[1]}
         noise = new_normals(self._plan.outgoing, self._record, named)
         out = await run_abandonable(partial(outgoing, self._plan, position, exchange, noise=noise))
-        frames = {} if self._listening else self._frames(position, out)
         if out.finite:
-            result = await self._exchanger.exchange(frames, out.neighbours)
+            result = await self._exchanged(position, out)
         else:  # the round will be abandoned: there is nothing to wait for
             result = Exchanged(received={}, missing=out.neighbours, untaken=(), too_late=False)
         self._heard = bool(result.received)
@@ -281,22 +289,38 @@ class RoundLearner:
         )
         return await run_abandonable(_mixed, self._plan, position, out, result, self._listening)
 
+    async def _exchanged(self, position: tuple[int, int], out: Outgoing) -> Exchanged:
+        if self._masked is None:
+            frames = {} if self._listening else self._frames(position, out)
+            return await self._exchanger.exchange(frames, out.neighbours)
+        recipients = self._plan.mixing.recipients(position[0], out.form, self._plan.number)
+        return await self._masked.exchange(
+            position,
+            recipients=() if self._listening else recipients,
+            encoded=partial(encoded_for, self._plan, position, out),
+            framed=partial(self._framed, position, out),
+            neighbours=out.neighbours,
+        )
+
     def _frames(self, position: tuple[int, int], out: Outgoing) -> dict[int, Frame]:
         framed: dict[int, Frame] = {}  # by identity of the payload, since one frame may serve all recipients
         frames = {}
         for recipient, payload in out.payloads.items():
             if id(payload) not in framed:
-                framed[id(payload)] = encode_round(
-                    payload,
-                    codec=out.codec.name,
-                    task=self._task.fingerprint,
-                    layout=self._task.layout.digest,
-                    agreement=self._plan.agreement,
-                    incarnation=self._incarnation,
-                    position=position,
-                )
+                framed[id(payload)] = self._framed(position, out, payload)
             frames[recipient] = framed[id(payload)]
         return frames
+
+    def _framed(self, position: tuple[int, int], out: Outgoing, payload: tuple[PayloadTensor, ...]) -> Frame:
+        return encode_round(
+            payload,
+            codec=out.codec.name,
+            task=self._task.fingerprint,
+            layout=self._task.layout.digest,
+            agreement=self._plan.agreement,
+            incarnation=self._incarnation,
+            position=position,
+        )
 
     def _diverged(self, number: int) -> None:
         self.divergences += 1
@@ -315,5 +339,7 @@ def _mixed(
     result: Exchanged,
     listening: bool,  # noqa: FBT001  (passed through a thread)
 ) -> Mixed:
+    if plan.ring is not None:
+        return mixed_sum(plan, position, out, result.total, result.received, listening=listening)
     rows = {number: received.row for number, received in result.received.items()}
     return mixed(plan, position, out, rows, untaken=result.untaken, listening=listening)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from gossipfl.errors import PeerBusy, ReplayedMessage, UnexpectedRound
 from gossipfl.rounds.plan import Position, RoundsPlan
-from gossipfl.wire import Progress, RoundHeader, RoundMessage
+from gossipfl.wire import Progress, RoundHeader, RoundMessage, SumMessage
 
 __all__ = ["Claim", "Mailbox", "Received"]
 
@@ -74,7 +74,7 @@ class Mailbox:
         self.late = 0
         """Number of rows that arrived after their exchange had ended."""
 
-    def screen(self, sender: int, header: RoundHeader | Progress) -> None:
+    def screen(self, sender: int, header: RoundHeader | Progress | SumMessage) -> None:
         """Refuse a message before its body is read, if its header is reason enough.
 
         Raises
@@ -90,7 +90,7 @@ class Mailbox:
             raise UnexpectedRound(
                 "the round is implausibly late", expected=f"a round up to {LATEST_ROUND}", got=header.round
             )
-        if isinstance(header, Progress):
+        if isinstance(header, Progress | SumMessage):
             return
         position = (header.round, header.exchange)
         if position >= self.position:

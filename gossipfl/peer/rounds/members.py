@@ -8,6 +8,7 @@ from typing import Any
 from gossipfl.network import Hearsay
 from gossipfl.peer.gossip.book import AddressBook
 from gossipfl.peer.rounds.mailbox import Mailbox
+from gossipfl.rounds.plan import Position
 from gossipfl.rounds.roster import Roster
 from gossipfl.wire import Progress
 
@@ -63,6 +64,12 @@ class Members:
         position = (progress.round, progress.exchange)
         self._mailbox.note(number, incarnation=progress.incarnation, position=position)
         self.present(number, round_number=progress.round)
+
+    def asked(self, number: int, position: Position) -> None:
+        """Record that a member asked for this peer's part in its sum, which it does in the exchange of the sum."""
+        claim = self._mailbox.claims.get(number)
+        self._mailbox.note(number, incarnation=claim.incarnation if claim else 0, position=position)
+        self.present(number, round_number=position[0])
 
     def present(self, number: int, *, round_number: int) -> None:
         """Record that a member was heard from; one that is behind is still not waited for."""

@@ -114,7 +114,7 @@ def masked_sum(network, rows, *, drops=None, session=None, transcript=None, seed
     for number, sender in senders.items():
         if stays(number, "share"):
             receiver.shared(number, through(sender.share(invitation), transcript))
-    for number in sorted(receiver.sharers):
+    for number in receiver.fix_participants():
         told = through(receiver.participants(number), transcript)
         if stays(number, "mask"):
             senders[number].accept(told)

@@ -25,6 +25,7 @@ from gossipfl.secure import (
     SignedKey,
     Survivors,
 )
+from gossipfl.secure.keys import keys_digest
 from gossipfl.secure.messages import SECRET_BYTES
 from gossipfl.secure.sender import pairwise_key, self_key
 from gossipfl.secure.shamir import recovered
@@ -56,6 +57,12 @@ class Run:
             sender.accept(self.receiver.participants(number))
             self.receiver.row(number, sender.masked(self.rows[number]))
         return self
+
+
+def invitation_of(network, places):
+    """As the receiver means it."""
+    keys = [network.books[0].key_of(network.session().neighbours[place]) for place in places]
+    return Invitation(places=places, keys=keys_digest(keys))
 
 
 # Two lists of survivors
@@ -118,8 +125,8 @@ def test_each_step_is_done_once():
     sender = run.senders[1]
     assert sender.share(run.invitation) == sender.share(run.invitation)
     sender.accept(run.receiver.participants(1))
-    with pytest.raises(InconsistentSum, match="second time"):
-        sender.share(Invitation((0, 1, 2)))
+    with pytest.raises(InconsistentSum, match="invites again"):
+        sender.share(invitation_of(run.network, (0, 1, 2)))
     other = run.receiver.participants(1)
     with pytest.raises(InconsistentSum, match="second time"):
         sender.accept(Participants(places=other.places[:3], others=other.others[:2]))
@@ -148,7 +155,7 @@ def test_lists_that_are_too_short_or_of_strangers_are_refused(places):
     run = Run().to_masked()
     fresh = run.network.sender(1, run.session)
     with pytest.raises(InconsistentSum):
-        fresh.share(Invitation(places))
+        fresh.share(Invitation(places=places, keys=bytes(16)))
     with pytest.raises(InconsistentSum):
         run.senders[1].confirm(Survivors(places))
 
@@ -199,11 +206,12 @@ def test_an_invitation_with_an_unknown_member_can_be_repeated_once_its_key_is_sh
     identities = {number: identity_of(number).public_key for number in K4}
     network.books[1] = KeyBook(identities, agreement=AGREEMENT)
     sender = network.sender(1)
+    everybody = invitation_of(network, (0, 1, 2, 3))
     with pytest.raises(KeyUnknown, match="member 2"):
-        sender.share(Invitation((0, 1, 2, 3)))
+        sender.share(everybody)
     for number in (2, 3, 4):
         network.books[1].admit(network.keys[number].signed)
-    assert len(sender.share(Invitation((0, 1, 2, 3))).sealed) == 3
+    assert len(sender.share(everybody).sealed) == 3
 
 
 def test_another_public_key_in_a_neighbours_name_is_refused():
@@ -223,7 +231,8 @@ def test_a_degenerate_public_key_is_refused():
     content = b"gossipfl sum key 1\n" + AGREEMENT + b"\2\0\0\0" + b"\x09" + bytes(7) + bytes(32)
     network.books[1].admit(dataclasses.replace(signed, public=bytes(32), signature=sign(content)))
     with pytest.raises(SumKeyForged, match="degenerate"):
-        network.sender(1).share(Invitation((0, 1, 2, 3)))
+        network.books[0].admit(network.books[1].key_of(2))
+        network.sender(1).share(invitation_of(network, (0, 1, 2, 3)))
 
 
 # Replays
@@ -366,7 +375,7 @@ def test_a_signed_key_has_the_length_that_is_documented():
 def test_participants_that_were_not_invited_are_refused():
     run = Run(numbers=(1, 2, 3, 4)).to_shared()
     sender = run.network.sender(1, run.session)
-    sender.share(Invitation((0, 1, 2)))
+    sender.share(invitation_of(run.network, (0, 1, 2)))
     with pytest.raises(InconsistentSum, match="did not invite"):
         sender.accept(run.receiver.participants(1))
 
@@ -378,3 +387,34 @@ def test_every_key_is_for_one_sum_even_if_a_secret_is_drawn_twice():
     assert self_key(secret, session=one, number=1) != self_key(secret, session=one, number=2)
     assert pairwise_key(secret, 1, 2, session=one) != pairwise_key(secret, 1, 2, session=other)
     assert pairwise_key(secret, 1, 2, session=one) == pairwise_key(secret, 2, 1, session=one)
+
+
+def test_a_second_invitation_before_the_list_begins_anew_with_other_secrets():
+    run = Run().to_shared()
+    sender = run.senders[1]
+    first, secrets = sender.share(run.invitation), (sender._seed, sender._self_secret)
+    other = invitation_of(run.network, (0, 1, 2))
+    again = sender.share(other)
+    assert not {first.public, first.commitment, *first.sealed} & {
+        again.public,
+        again.commitment,
+        *again.sealed,
+    }
+    assert not {*secrets} & {sender._seed, sender._self_secret}
+    for number in (2, 3):
+        run.senders[number].share(other)
+    sender.share(run.invitation)
+    sender.accept(run.receiver.participants(1))
+    sender.masked(run.rows[1])
+
+
+def test_an_invitation_under_another_start_of_a_member_is_refused():
+    network = Network(K4)
+    invitation = invitation_of(network, (0, 1, 2, 3))
+    restarted = SealingKey(number=3, incarnation=2, agreement=AGREEMENT, sign=identity_of(3).sign)
+    network.books[1].admit(restarted.signed)
+    with pytest.raises(KeyUnknown, match="other keys"):
+        network.sender(1).share(invitation)
+    network.keys[3] = restarted
+    with pytest.raises(KeyUnknown, match="other keys"):
+        network.sender(3).share(invitation)

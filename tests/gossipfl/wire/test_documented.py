@@ -13,10 +13,14 @@ from gossipfl.codecs import CODECS, DTYPES, FLOAT32
 from gossipfl.errors import (
     ExchangeFailed,
     ImplausibleAge,
+    InconsistentSum,
+    KeyUnknown,
     MessageRefused,
     PeerBusy,
     RateLimited,
     ReplayedMessage,
+    ShareForged,
+    SumKeyForged,
 )
 from gossipfl.network.multistream import MOST_LINE_BYTES, MOST_PROPOSALS
 from gossipfl.network.noise.handshake import MOST_MESSAGE_BYTES
@@ -92,7 +96,7 @@ def test_every_error_a_peer_can_tell_of_is_listed():
     listed = set(re.findall(r"^\| `(\w+)` \|", section("Errors"), re.MULTILINE))
     known = (*HOSTILE.values(), *HOSTILE_ROUNDS.values())
     met = {error for _, error in known} | {ReplayedMessage, ImplausibleAge, RateLimited, PeerBusy}
-    met |= {MessageRefused, ExchangeFailed}
+    met |= {MessageRefused, ExchangeFailed, InconsistentSum, KeyUnknown, ShareForged, SumKeyForged}
     assert listed == {error.counter() for error in met}
     assert set(REMEDIES) <= listed == CODES
 

@@ -24,6 +24,7 @@ from gossipfl.errors import (
     UnknownCodec,
     UnsupportedVersion,
 )
+from gossipfl.rounds.sums import RING_ROWS
 from gossipfl.wire import (
     PREAMBLE_BYTES,
     VERSION,
@@ -33,6 +34,7 @@ from gossipfl.wire import (
     RoundForm,
     RoundMessage,
     RoundsExpectation,
+    SumMessage,
     encode,
     encode_round,
 )
@@ -94,7 +96,17 @@ def forged_progress(**changes) -> bytes:
     return sealed(msgpack.packb({**said, **changes}), kind=6)
 
 
+def forged_sum(**changes) -> bytes:
+    said = {"agreement": AGREEMENT, "round": 3, "exchange": 0, "step": 2, "content": b"any"}
+    return sealed(msgpack.packb({**said, **changes}), kind=11)
+
+
 HOSTILE = {
+    "a sum of other rounds": (forged_sum(agreement=bytes(32)), IncompatibleRounds),
+    "a sum with a body": (sealed(b"", b"x", kind=11), MessageTooLarge),
+    "a sum of text": (forged_sum(content="any"), MalformedFrame),
+    "a sum that is too long": (forged_sum(content=bytes(16 * 1024 + 1)), MessageTooLarge),
+    "a sum of a negative round": (forged_sum(round=-1), MalformedFrame),
     "a pull, which is of gossip": (pull(), IncompatibleRounds),
     "a round in version 2": (forged_round(preamble={"version": 2}), UnsupportedVersion),
     "a progress with a body": (sealed(b"", b"x", kind=6), MessageTooLarge),
@@ -189,6 +201,30 @@ def test_every_exchange_has_a_form_of_its_own():
 )
 def test_progress_comes_back(message):
     assert decoded(flat(encode(message)), in_rounds()) == message
+
+
+@given(
+    st.builds(
+        SumMessage,
+        agreement=st.just(AGREEMENT),
+        round=st.integers(0, 2**63 - 1),
+        exchange=st.integers(0, 2**63 - 1),
+        step=st.integers(0, 2**63 - 1),
+        content=st.binary(max_size=200),
+    )
+)
+def test_steps_of_sums_come_back(message):
+    assert decoded(flat(encode(message)), in_rounds()) == message
+
+
+def test_masked_rows_come_back_as_they_are():
+    """Ring elements are no numbers, so those that look like NaN are as good as others."""
+    masked = torch.tensor([0x7FC00000, -1, 0, -(2**31)], dtype=torch.int32)
+    forms = (RoundForm(size=4, codecs=(RING_ROWS,)),)
+    expects = replace(in_rounds(), rounds=RoundsExpectation(agreement=AGREEMENT, forms=forms))
+    assert decoded(round_frame(masked, codec=RING_ROWS), expects).row.equal(masked)
+    with pytest.raises(UnknownCodec):
+        decoded(round_frame(torch.ones(4)), expects)
 
 
 @given(st.binary(max_size=80), st.integers(0, 400))
