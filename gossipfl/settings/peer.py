@@ -73,7 +73,7 @@ class ExchangeSettings(Table):
     accept_pushes: bool = True
     """whether neighbours may send models unasked; a peer that accepts none gets those that it asks for"""
     deadline: float = Field(20.0, gt=0)
-    """seconds in which an exchange succeeds, or has failed, besides the time for rows of more than 64 KiB,
+    """seconds in which an exchange succeeds, or has failed, besides the time for rows of more than 128 KiB,
     which follows from the throughput of the path"""
     join_models: int = Field(3, ge=0)
     """peers whose models a newcomer, or a peer that was away for ten minutes, compares on its test samples to

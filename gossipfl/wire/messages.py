@@ -24,7 +24,7 @@ __all__ = [
 ]
 
 #: The body of a frame is sent with its header up to this length; a longer one waits for a clearance.
-OFFERED_BYTES: Final = 64 * 1024
+OFFERED_BYTES: Final = 128 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,7 +27,7 @@ from libp2p.utils import GoString
 
 PROTOCOL = b"/gossipfl/exchange/1.0.0"
 PREAMBLE = struct.Struct("<4sHHIIQ")
-OFFERED_BYTES = 65_536
+OFFERED_BYTES = 131_072
 CLEARANCE = 8
 
 

@@ -9,7 +9,7 @@ export const MODEL = 1
 export const ACKNOWLEDGEMENT = 2
 export const CLEARANCE = 8
 export const PULL = 9
-const OFFERED_BYTES = 65_536
+const OFFERED_BYTES = 131_072
 
 export async function frame (kind, fields, body = new Uint8Array()) {
   const header = encode(fields, { useBigInt64: true })
