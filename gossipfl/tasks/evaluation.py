@@ -81,6 +81,16 @@ class Evaluator:
 
     def __call__(self, rows: Tensor, inputs: Tree, targets: Tree) -> dict[str, Tensor]:
         """Evaluate rows ``[B, D]`` on samples ``[S, ...]``; see `gossipfl.tasks.Task.evaluate`."""
+        return self._evaluated(rows, inputs, targets, each=False)
+
+    def each(self, rows: Tensor, inputs: Tree, targets: Tree) -> dict[str, Tensor]:
+        """Evaluate rows ``[B, D]``, each on samples of its own, ``[B, S, ...]``."""
+        return self._evaluated(rows, inputs, targets, each=True)
+
+    def _evaluated(self, rows: Tensor, inputs: Tree, targets: Tree, *, each: bool) -> dict[str, Tensor]:
+        def of_row(place: int) -> tuple[Tree, Tree]:
+            return take((inputs, targets), place) if each else (inputs, targets)
+
         require_width(rows, self._layout)
         failing = failures_named(
             f"the model, the loss or a metric of task {self._name!r} fails on the test samples",
@@ -88,18 +98,18 @@ class Evaluator:
         )
         with self._lock, failing, torch.no_grad():
             if self._habits is None:
-                self._habits = self._tried(rows[0], *_first((inputs, targets)))
+                self._habits = self._tried(rows[0], *_first(of_row(0)))
             if self._habits.differentiates:
                 self._batched = False
             if len(rows) > 1 and self._batched is None:
-                self._batched = self._can_be_batched(rows[0], *_first((inputs, targets)))
+                self._batched = self._can_be_batched(rows[0], *_first(of_row(0)))
             if len(rows) > 1 and self._batched:
                 try:
-                    return self._together(rows, inputs, targets)
+                    return self._together(rows, inputs, targets, each=each)
                 except RuntimeError:  # an operator that only some samples need
                     self._batched = False
-            each = [self._alone(row, inputs, targets) for row in rows]
-        return {name: torch.stack([one[name] for one in each]) for name in each[0]}
+            found = [self._alone(row, *of_row(place)) for place, row in enumerate(rows)]
+        return {name: torch.stack([one[name] for one in found]) for name in found[0]}
 
     def _tensors(self, row: Tensor) -> dict[str, Tensor]:
         """Parameters, differentiable like a module's, and buffers: parts of the row."""
@@ -132,12 +142,15 @@ class Evaluator:
             measured |= {name: metric(outputs, compared) for name, metric in self._metrics.items()}
         return {name: _as_number(name, value) for name, value in measured.items()}
 
-    def _together(self, rows: Tensor, inputs: Tree, targets: Tree) -> dict[str, Tensor]:
-        def measure(row: Tensor) -> dict[str, Tensor]:
+    def _together(
+        self, rows: Tensor, inputs: Tree, targets: Tree, *, each: bool = False
+    ) -> dict[str, Tensor]:
+        def measure(row: Tensor, inputs: Tree, targets: Tree) -> dict[str, Tensor]:
             return self._measure(to_tensors(row.clone(), self._layout), inputs, targets)
 
+        samples = 0 if each else None
         with BatchableOperators():
-            return vmap(measure)(rows)
+            return vmap(measure, in_dims=(0, samples, samples))(rows, inputs, targets)
 
     def _tried(self, row: Tensor, inputs: Tree, targets: Tree) -> _Habits:
         """Evaluate a few samples twice.

@@ -272,7 +272,29 @@ class Task:
             If the module, the loss or a metric fails on the samples, compares shapes that differ, is not a number,
             or differs when it is evaluated again.
         """
+        return self._measured(self._evaluator, rows, inputs, targets)
+
+    def evaluate_each(self, rows: Tensor, inputs: Tree, targets: Tree) -> dict[str, Tensor]:
+        """Evaluate models, each on samples of its own.
+
+        Parameters
+        ----------
+        rows : Tensor
+            Shape ``[B, D]``, float32.
+        inputs, targets : Tree
+            Shape ``[B, S, ...]``.
+
+        Returns
+        -------
+        dict of str to Tensor
+            As `evaluate`, and it raises the same.
+        """
+        return self._measured(self._evaluator.each, rows, inputs, targets)
+
+    def _measured(
+        self, measure: Callable[..., dict[str, Tensor]], rows: Tensor, inputs: Tree, targets: Tree
+    ) -> dict[str, Tensor]:
         if self.device is None:
-            return self._evaluator(rows, inputs, targets)
-        measured = self._evaluator(rows.to(self.device), *placed((inputs, targets), self.device))
+            return measure(rows, inputs, targets)
+        measured = measure(rows.to(self.device), *placed((inputs, targets), self.device))
         return {name: value.to(rows.device) for name, value in measured.items()}

@@ -150,6 +150,8 @@ class Life:
     """One start of a peer, until it ended or was killed."""
 
     peer: str
+    home: Path | None = None
+    """Where it was read from."""
     incarnation: int
     """Number of the start."""
     number: int

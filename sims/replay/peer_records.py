@@ -141,6 +141,7 @@ def _read_life(paths: Sequence[Path]) -> Life | None:
         is_whole = start["kind"] == "start"
         origin = start["resumed_from"] if is_whole else None
         read = {
+            "home": paths[0].parents[1],
             "resumed": None if origin is None else (start["peer"], origin, start["event"]),
             "is_whole": is_whole,
             "settings": _settings(start, paths[0]),

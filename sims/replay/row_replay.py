@@ -98,10 +98,11 @@ def _computed(
         return nodes
 
     def received(message: Message) -> Message:
+        message = senders.as_received(message, [event])
         age = int(message.ages.max())
         if age != event.sender_age:
             raise _contradiction(step, "sender_age", event.sender_age, age)
-        return senders.as_let_in(senders.as_received(message, [event]), before.rows, [event])
+        return senders.as_let_in(message, before.rows, [event])
 
     parts = parts_of([event])
     after = learning.after(

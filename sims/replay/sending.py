@@ -16,6 +16,7 @@ from gossipfl.codecs.draws import normals
 from gossipfl.outgoing import Draws, Pipeline, pipeline_of, secret_normals
 from gossipfl.outgoing.transformation import Normals
 from sims.replay.errors import NotRecomputable
+from sims.replay.lies import KeptLies
 from sims.replay.lives import Event, Life
 
 __all__ = ["Senders", "parts_of", "recorded_normals"]
@@ -31,6 +32,7 @@ class Senders:
 
     def __init__(self, lives: Sequence[Life]) -> None:
         self._lives = {(life.peer, life.incarnation): life for life in lives}
+        self._lies = KeptLies(lives)
         self._pipelines: dict[tuple[str, str], Pipeline] = {}
 
     def as_received(self, message: Message, events: Sequence[Event]) -> Message:
@@ -47,7 +49,10 @@ class Senders:
         ------
         NotRecomputable
             If noise was added to one of them and not recorded.
+        TornRecords
+            If what a hostile peer sent cannot be read.
         """
+        message = self._lies.instead(message, events)
         alike: dict[object, list[int]] = {}
         for index, event in enumerate(events):
             pipeline = self._pipeline(event)

@@ -18,7 +18,7 @@ from gossipfl.algorithms.gate import (
     Claim,
     Gatekeeper,
     Losses,
-    LossProbe,
+    LossProbes,
     admit_together,
     as_let_in,
 )
@@ -108,9 +108,12 @@ class Receipts:
     ) -> None:
         self._world, self._neighbours, self.lies = world, neighbours, lies
         self._gatekeepers = [] if gate is None else [Gatekeeper(gate) for _ in neighbours]
-        self._probes: dict[int, LossProbe] = {}
-        self._samples = 0 if gate is None else gate.loss_samples
-        self._first = world.first_rows()
+        self._probes = LossProbes(
+            world.task,
+            world.trainer.data,
+            world.first_rows(),
+            samples=0 if gate is None else gate.loss_samples,
+        )
         self.counts: Counter[str] = Counter()
         self.refused = 0
 
@@ -202,27 +205,17 @@ class Receipts:
         return [each for each in admitted if each is not None]
 
     def _losses(self, nodes: Nodes, receivers: Ints, *, part: int = 0) -> Losses | None:
-        if not self._samples:
+        if not self._probes.samples:
             return None
         sharing, size = self._world.message_algorithm.behaviour.sharing, self._world.layout.shared_size
 
         def losses(numbers: Tensor, places: Sequence[int]) -> tuple[list[float], list[float]]:
-            found, initial = [], []
-            for row, place in zip(numbers, places, strict=True):
-                whole = nodes.rows[place : place + 1]
-                shared = sharing.filled(whole[:, :size], part, row[None])
-                probe = self._probe(int(receivers[place]))
-                found.append(probe.loss(before_rest(shared, whole)))
-                initial.append(probe.initial)
-            return found, initial
+            whole = nodes.rows[list(places)]
+            rows = before_rest(sharing.filled(whole[:, :size], part, numbers), whole)
+            found = self._probes.losses(receivers[list(places)], rows)
+            return found, self._probes.initial(receivers[list(places)])
 
         return losses
-
-    def _probe(self, node: int) -> LossProbe:
-        if node not in self._probes:
-            data, first = self._world.trainer.data, self._first[node if len(self._first) > 1 else 0]
-            self._probes[node] = LossProbe(self._world.task, data, first, samples=self._samples, node=node)
-        return self._probes[node]
 
 
 def receipts_of(world: World, *, indptr: Ints) -> Receipts | None:

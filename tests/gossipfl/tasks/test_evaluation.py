@@ -140,3 +140,26 @@ def test_a_module_that_differentiates_by_itself_is_evaluated_as_in_torch():
         module = task.build_module()
         load_row(module, task.layout, row)
         torch.testing.assert_close(loss, nn.functional.mse_loss(module(inputs), -inputs).detach())
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda m, x: m.body(x),
+        lambda m, x: m.body(x + torch.randn_like(x)),
+        lambda m, x: m.body(x.add_(1.0)),
+    ],
+    ids=["plain", "draws", "changes its samples"],
+)
+def test_rows_on_samples_of_their_own_are_as_each_alone(function):
+    task = task_of(function)
+    rows = rows_of(task, 4)
+    inputs = torch.stack([INPUTS.roll(k, 0) * (1 + k) for k in range(4)])
+    targets = torch.stack([TARGETS.roll(2 * k, 0) for k in range(4)])
+    given = inputs.clone()
+    together = task.evaluate_each(rows, inputs, targets)
+    assert inputs.equal(given)
+    for place in range(4):
+        alone = task.evaluate(rows[place : place + 1], inputs[place].clone(), targets[place])
+        for name, values in together.items():
+            assert values[place] == pytest.approx(float(alone[name][0]), rel=1e-5)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import numpy as np
 import torch
 
@@ -10,6 +12,7 @@ from gossipfl.settings.gate import GateSettings
 from gossipfl.training import Nodes
 from sims.scenario import parse_scenario
 from sims.world import build_world
+from tests.lies import LIES, Heard
 
 SCENARIO = """
 seed = {seed}
@@ -28,8 +31,6 @@ schedule = "cosine"
 decay_age = 900
 """
 
-LIES = ("zeros", "denormals", "garbage", "huge", "flipped", "constant", "aged")
-
 
 class Network:
     """Nodes that swap models with random others once a period, and average by age."""
@@ -38,7 +39,7 @@ class Network:
         self.world = build_world(parse_scenario(SCENARIO.format(seed=seed, nodes=nodes, partition=partition)))
         self.size = self.world.layout.shared_size
         self.generator = np.random.default_rng(seed)
-        self.noise = torch.Generator().manual_seed(seed)
+        self.random = torch.Generator().manual_seed(seed)
         self.nodes = [self.fresh() for _ in range(nodes)]
         self.online = [True] * nodes
         self.steps = [1] * nodes
@@ -111,26 +112,20 @@ class Network:
 
     def lie(self, kind, target):
         """A row and an age that a liar sends to a node."""
-        own = self.nodes[target].rows[:, : self.size]
-        match kind:
-            case "zeros":
-                return torch.zeros_like(own), 2**40
-            case "denormals":
-                return torch.full_like(own, 1e-40), 2**40
-            case "garbage":
-                return torch.randn(own.shape, generator=self.noise) * 0.2, 10_000
-            case "huge":
-                return torch.full_like(own, 1e6), 100
-            case "flipped":
-                return -own, int(self.nodes[target].ages[0]) + 1000
-            case "aged":
-                return own, 2**40
-        if not hasattr(self, "constant"):
-            liar = self.fresh()
-            for _ in range(200):
-                liar = self.world.trainer.train(liar, np.array([0]))[0]
-            self.constant = liar.rows[:, : self.size]
-        return self.constant, 2**40
+        row = self.nodes[target].rows[0, : self.size]
+        told, age = LIES[kind](self, Heard(row, int(self.nodes[target].ages[0]), row, 0))
+        return told[None], age
+
+    def noise(self):
+        return torch.randn(self.size, generator=self.random)
+
+    @cached_property
+    def own(self):
+        """A liar's own model, trained on a node's data."""
+        liar = self.fresh()
+        for _ in range(200):
+            liar = self.world.trainer.train(liar, np.array([0]))[0]
+        return liar.rows[0, : self.size]
 
     def accuracies(self):
         rows = torch.cat([each.rows for each in self.nodes])

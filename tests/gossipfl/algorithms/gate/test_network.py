@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.gossipfl.algorithms.gate.network import LIES, Network
+from tests.gossipfl.algorithms.gate.network import Network
+from tests.lies import LIES
 
 PERIODS = 160
 LIES_A_PERIOD = 5

@@ -1,0 +1,134 @@
+"""Sixteen real peers, four of them hostile, beside a simulation of the same network under the same attack."""
+
+import shutil
+from contextlib import nullcontext
+
+import pytest
+import trio
+
+from examples.hostile_peer import HostilePeer
+from gossipfl.algorithms.file_form import settings_of
+from gossipfl.attacks import AgeInflation, Replay, ScaledNoise, SignFlip
+from gossipfl.peer import Peer
+from gossipfl.peer.store.checkpoint import read_row
+from sims.replay import replay
+from sims.replay.errors import TornRecords
+from sims.running.run import run
+from sims.scenario import parse_scenario
+from tests.gossipfl.network.helpers import in_trio, until
+
+from .gate_networks import digits_settings
+from .peers import quick_settings, record_lines, running
+
+PEERS, HOSTILE, PERIOD = 16, (3, 7, 11, 15), 0.5
+TRAINING = {"learning_rate": 0.2, "momentum": 0.9, "batch_size": 32, "schedule": "cosine", "decay_age": 200}
+MERGES = 300  # by then learning rates have long fallen
+
+SCENARIO = """
+[population]
+nodes = {nodes}
+[task]
+name = "digits"
+partition = "shards:2"
+[algorithm]
+name = "gossip_learning"
+exchange = "push-pull"
+[training]
+learning_rate = 0.2
+momentum = 0.9
+batch_size = 32
+schedule = "cosine"
+decay_age = {decay_age}
+[network]
+period = {period}
+[gate]
+[stop]
+rounds = {rounds}
+[evaluate]
+every = {rounds}
+[attack]
+{attack}
+"""
+
+ATTACKS = [SignFlip(), ScaledNoise(), AgeInflation(of="first")]
+
+
+def simulated(attack, *, nodes=PEERS, hostile=HOSTILE, rounds=MERGES // 2, decay_age=200, period=PERIOD):
+    """Mean accuracy of the honest, in percent."""
+    parameters = {"name": attack.name, "nodes": list(hostile), **settings_of(attack)}
+    text = SCENARIO.format(
+        nodes=nodes,
+        rounds=rounds,
+        decay_age=decay_age,
+        period=period,
+        attack="\n".join(f"{key} = {value!r}" for key, value in parameters.items()),
+    )
+    result = run(parse_scenario(text), compile_when="never")
+    return 100 * float(result.evaluations["accuracy_mean"][-1])
+
+
+def merges(peer):
+    return sum(each["kind"] == "merge" for each in record_lines(peer.home))
+
+
+async def learn(directory, attack):
+    """Let the honest merge so many models each, and return all peers."""
+    peers, bootstrap = [], ()
+    async with trio.open_nursery() as nursery:
+        for index in range(PEERS):
+            settings = digits_settings(
+                index, bootstrap=bootstrap, peers=PEERS, exchange={"period": PERIOD}, training=TRAINING
+            )
+            home = directory / f"peer-{index}"
+            if index in HOSTILE:
+                peers.append(HostilePeer(home, attack, settings=settings, number=index))
+            else:
+                peers.append(Peer(home, settings=settings))
+            nursery.start_soon(peers[-1].run)
+            await peers[-1].ready.wait()
+            bootstrap = bootstrap or peers[0].status().addresses
+        while min(merges(peer) for index, peer in enumerate(peers) if index not in HOSTILE) < MERGES:
+            await trio.sleep(1.0)
+        for peer in peers:
+            peer.stop()
+    return peers
+
+
+@pytest.mark.parametrize("attack", [AgeInflation(factor=2.0, more=0), Replay(lag=2)], ids=["ages", "replay"])
+@in_trio
+async def test_models_of_peers_that_were_lied_to_are_replayed(attack, tmp_path):
+    honest, changes = Peer(tmp_path / "peer-0", settings=quick_settings(0)), {"gate": {"enabled": False}}
+    async with running(honest):
+        bootstrap = honest.status().addresses
+        hostile = HostilePeer(
+            tmp_path / "peer-1", attack, settings=quick_settings(1, bootstrap=bootstrap, **changes), number=1
+        )
+        async with running(hostile):
+            await until(lambda: min(peer.status().event for peer in (honest, hostile)) >= 20)
+    homes = [peer.home.directory for peer in (honest, hostile)]
+    for batched in (False, True):
+        report = replay(homes, batched=batched)
+        assert {each.verdict for each in report.peers} <= {"identical", "within tolerance"}
+    assert all(each.identical for each in replay(homes).peers)
+    shutil.rmtree(homes[1] / "lies")
+    with pytest.raises(TornRecords, match="sender_age") if attack.name == "age_inflation" else nullcontext():
+        assert not all(each.identical for each in replay(homes).peers)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.name)
+def test_a_simulation_says_what_an_attack_does_to_real_peers_and_their_models_are_replayed(attack, tmp_path):
+    peers = trio.run(learn, tmp_path, attack)
+    found = [accuracy(peer) for index, peer in enumerate(peers) if index not in HOSTILE]
+    expected, came = simulated(attack), sum(found) / len(found)
+    print(f"\n{attack}: real {came:.2f} ({min(found):.1f} to {max(found):.1f}), simulated {expected:.2f}")
+    report = replay([peer.home.directory for peer in peers])
+    assert all(each.identical for each in report.peers)
+    assert abs(came - expected) <= 2
+
+
+def accuracy(peer):
+    """Of the saved model, in percent."""
+    row, data = read_row(peer.home.checkpoint)[0], peer.task.dataset()
+    return 100 * float(peer.task.evaluate(row[None], data.test_inputs, data.test_targets)["accuracy"][0])
