@@ -41,9 +41,9 @@ def attack_table() -> str:
     return "\n".join(lines)
 
 
-def placed(page: str, kind: str, made: str) -> str:
+def placed(page: str, kind: str, made: str, *, by: str = "docs/make_algorithm_tables.py") -> str:
     """The page with one table in its place."""
-    begin, end = f"<!-- {kind}: made by docs/make_algorithm_tables.py -->", f"<!-- end of {kind} -->"
+    begin, end = f"<!-- {kind}: made by {by} -->", f"<!-- end of {kind} -->"
     before, found, rest = page.partition(begin)
     _, ended, after = rest.partition(end)
     if not found or not ended:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sims.papers.agreement import BASE_GRAPHS, BIAS_CORRECTION, CHOCO_GOSSIP
 from sims.papers.claim import Claim, Finding, reproduce
 from sims.papers.learning import EPIDEMIC_LEARNING, GOSSIP_LEARNING, QUASI_GLOBAL_MOMENTUM, RELAY_SGD
+from sims.papers.robustness import DUMBBELL
 
 __all__ = ["CLAIMS", "Claim", "Finding", "reproduce"]
 
@@ -16,4 +17,5 @@ CLAIMS: tuple[Claim, ...] = (
     BIAS_CORRECTION,
     QUASI_GLOBAL_MOMENTUM,
     RELAY_SGD,
+    DUMBBELL,
 )

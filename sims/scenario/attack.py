@@ -28,8 +28,9 @@ class AttackSection(Section):
     nodes: list[Annotated[int, Field(ge=0)]] | None = Field(None, description="numbers of the hostile nodes")
     count: int | None = Field(None, ge=0, description="instead: how many nodes are hostile")
     share: float | None = Field(None, ge=0, lt=1, description="instead: which share of the nodes is hostile")
-    place: Literal["random", "highest_degree", "lowest_degree"] = Field(
-        "random", description="which nodes those are: drawn at random, or by how many neighbours they have"
+    place: Literal["random", "last", "highest_degree", "lowest_degree"] = Field(
+        "random",
+        description="which nodes those are: drawn at random, the last ones, or by how many neighbours they have",
     )
     from_round: float = Field(
         0.0, ge=0, description="round in which the attack begins; hostile nodes are honest until then"

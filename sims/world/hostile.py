@@ -66,6 +66,8 @@ def _ordered(scenario: Scenario, class_counts: ClassCounts | None) -> NDArray[np
     order = np.random.Generator(np.random.Philox(key=[scenario.seed, _PLACES])).permutation(n)
     if place == "random":
         return order
+    if place == "last":
+        return np.arange(n)[::-1]
     degrees = _degrees(scenario, class_counts)[order]
     return order[np.argsort(-degrees if place == "highest_degree" else degrees, kind="stable")]
 

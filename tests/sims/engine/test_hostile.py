@@ -168,6 +168,7 @@ def test_an_interrupted_run_goes_on_as_if_it_had_not_been(tmp_path):
         ("nodes = [1, 4]", [1, 4]),
         ('count = 1\nplace = "highest_degree"', [0]),
         ("count = 0", []),
+        ('count = 2\nplace = "last"', [10, 11]),
         ("share = 0.25", None),
     ],
 )

@@ -10,7 +10,7 @@ from sims.papers.page import page
 
 # Quick tests of their kind: engine/test_bias_corrected.py and test_papers.py (spambase); of learning over changing
 # graphs, the claim about quasi-global momentum and epidemic learning's own tests.
-SLOW = {"bias-correction", "epidemic-pendigits", "spambase"}
+SLOW = {"bias-correction", "dumbbell", "epidemic-pendigits", "spambase"}
 
 
 @pytest.mark.parametrize(
