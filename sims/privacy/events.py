@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
@@ -12,7 +14,7 @@ __all__ = ["EventRun"]
 
 Row = dict[int, float]
 
-_EVENTS_PER_NODE = 1
+_LEAST_EVENTS = 16
 
 
 class EventRun:
@@ -28,9 +30,11 @@ class EventRun:
     --------
     >>> run = EventRun(2)
     >>> for node in (0, 1):
-    ...     run.enter(node)
+    ...     run.change(node, own=0.0, entering=[1.0])
     >>> message = run.send(0)
-    >>> run.receive(1, message, own=0.5, other=0.5)
+    >>> run.receive(1, message)
+    >>> run.change(1, own=0.5, others={message: 0.5})
+    >>> run.forget(message)
     >>> run.finished().owners.tolist()
     [0, 1]
     """
@@ -38,84 +42,83 @@ class EventRun:
     def __init__(self, nodes: int) -> None:
         self.nodes = nodes
         self._rows: list[Row] = [{} for _ in range(nodes)]
-        self._flying: dict[int, Row] = {}
+        self._messages: dict[int, Row] = {}
+        self._senders: dict[int, int] = {}
         self._sent = self._events = self._width = 0
         self._entered: list[int] = []
         self._owners: list[int] = []
-        self._seen: list[tuple[int, Row]] = []
+        self._seen: list[tuple[int, int, Row]] = []
         self._stages: list[Stage] = []
 
-    def enter(self, node: int, weight: float = 1.0) -> None:
-        """Add ``weight`` times a new value of the node to what it holds."""
-        number = len(self._owners)
-        self._rows[node][self._width + len(self._entered)] = weight
-        self._entered.append(number)
-        self._owners.append(node)
-        self._count()
-
-    def scale(self, node: int, factor: float) -> None:
-        """Multiply what a node holds."""
-        self._rows[node] = _combined(self._rows[node], factor, {}, 0.0)
-
     def send(self, node: int) -> int:
-        """Put what a node holds on its way; return the message's number."""
-        self._flying[self._sent] = dict(self._rows[node])
+        """Keep what a node holds as a message; return the message's number."""
+        self._messages[self._sent] = self._rows[node]
+        self._senders[self._sent] = node
         self._sent += 1
         return self._sent - 1
 
-    def receive(self, node: int, message: int, *, own: float, other: float, last: bool = True) -> None:
-        """Let a node see a message, and hold ``own`` times what it held and ``other`` times the message.
+    def receive(self, node: int, message: int) -> None:
+        """Let a node see a message."""
+        self._seen.append((node, self._senders[message], self._messages[message]))
+
+    def change(
+        self,
+        node: int,
+        *,
+        own: float,
+        others: Mapping[int, float] | None = None,
+        entering: Sequence[float] = (),
+    ) -> None:
+        """Let a node hold a combination of what it held, of messages, and of values of its own that enter.
 
         Parameters
         ----------
-        last : bool
-            Whether the message is not received again.
+        node : int
+        own : float
+            Weight of what it held.
+        others : mapping, optional
+            Weights by the numbers of messages.
+        entering : sequence of float
+            Weights of new values.
         """
-        row = self._flying[message]
-        self._seen.append((node, dict(row)))
-        self._rows[node] = _combined(self._rows[node], own, row, other)
-        if last:
-            self.lose(message)
-        self._count()
+        row = {place: own * value for place, value in self._rows[node].items()} if own else {}
+        for message, weight in (others or {}).items():
+            for place, value in self._messages[message].items():
+                row[place] = row.get(place, 0.0) + weight * value
+        for weight in entering:
+            row[self._width + len(self._entered)] = weight
+            self._entered.append(len(self._owners))
+            self._owners.append(node)
+        self._rows[node] = row
+        self._events += 1
+        if self._events >= max(self.nodes, _LEAST_EVENTS):
+            self._close()
 
-    def lose(self, message: int) -> None:
-        """Let a message be received by nobody from now on."""
-        del self._flying[message]
+    def forget(self, message: int) -> None:
+        """Drop a message that is not used any more."""
+        del self._messages[message], self._senders[message]
 
     def finished(self) -> LinearRun:
         """All of it."""
         self._close()
-        return LinearRun(
-            nodes=self.nodes, owners=np.array(self._owners, dtype=np.int64), stages=list(self._stages)
-        )
-
-    def _count(self) -> None:
-        self._events += 1
-        if self._events >= max(_EVENTS_PER_NODE * self.nodes, 16):
-            self._close()
+        owners = np.array(self._owners, dtype=np.int64)
+        return LinearRun(nodes=self.nodes, owners=owners, stages=list(self._stages))
 
     def _close(self) -> None:
         width = self._width + len(self._entered)
         self._stages.append(
             Stage(
-                transition=_matrix([*self._rows, *self._flying.values()], width),
-                observed=_matrix([row for _, row in self._seen], width),
-                receivers=np.array([node for node, _ in self._seen], dtype=np.int64),
+                transition=_matrix([*self._rows, *self._messages.values()], width),
+                observed=_matrix([row for _, _, row in self._seen], width),
+                senders=np.array([sender for _, sender, _ in self._seen], dtype=np.int64),
+                receivers=np.array([node for node, _, _ in self._seen], dtype=np.int64),
                 values=np.array(self._entered, dtype=np.int64),
             )
         )
         self._rows = [{place: 1.0} for place in range(self.nodes)]
-        self._flying = {message: {self.nodes + place: 1.0} for place, message in enumerate(self._flying)}
-        self._width = self.nodes + len(self._flying)
+        self._messages = {message: {self.nodes + place: 1.0} for place, message in enumerate(self._messages)}
+        self._width = self.nodes + len(self._messages)
         self._entered, self._seen, self._events = [], [], 0
-
-
-def _combined(own: Row, factor: float, other: Row, weight: float) -> Row:
-    combined = {place: factor * value for place, value in own.items()} if factor else {}
-    if weight:
-        for place, value in other.items():
-            combined[place] = combined.get(place, 0.0) + weight * value
-    return combined
 
 
 def _matrix(rows: list[Row], width: int) -> csr_array:

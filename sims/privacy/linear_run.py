@@ -13,9 +13,11 @@ from scipy.sparse import csr_array, identity
 from sims.privacy.errors import NotAccountable
 from sims.privacy.row_space import Floats
 
-__all__ = ["LinearRun", "Stage", "averaging"]
+__all__ = ["NOBODY", "LinearRun", "Stage", "averaging"]
 
 Ints = NDArray[np.int64]
+
+NOBODY: Ints = np.zeros(0, dtype=np.int64)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,21 +33,28 @@ class Stage:
         A, float64 ``[m, p + k]``, for a state of p numbers before and m after it, and k values.
     observed : csr_array
         C, float64 ``[r, p + k]``: one row a message that arrived.
-    receivers : ndarray
-        The node that received each, int64 ``[r]``.
+    senders, receivers : ndarray
+        The nodes that sent and received each, int64 ``[r]``.
     values : ndarray
         Numbers of the values that enter, int64 ``[k]``.
     """
 
     transition: csr_array
     observed: csr_array
+    senders: Ints
     receivers: Ints
-    values: Ints = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    values: Ints = field(default_factory=lambda: NOBODY)
 
     @property
     def width(self) -> int:
         """Size of the state before the stage."""
         return int(self.transition.shape[1]) - len(self.values)
+
+    def with_values(self, state: Floats) -> Floats:
+        """What is there before the stage, and what enters in it, as functions of all values, ``[p + k, V]``."""
+        entering = np.zeros((len(self.values), state.shape[1]))
+        entering[np.arange(len(self.values)), self.values] = 1.0
+        return np.vstack([state, entering])
 
     @cached_property
     def keeps_all(self) -> bool:
@@ -97,6 +106,24 @@ class LinearRun:
                 )
             width = int(stage.transition.shape[0])
 
+    def distances_to(self, observer: int) -> Ints:
+        """Links from each node to an observer, ``[nodes]``; -1 where none of what it sends could arrive."""
+        distances = np.full(self.nodes, -1)
+        distances[observer] = 0
+        reached = np.array([observer])
+        while len(reached):
+            around = self._links[reached].sum(axis=0) > 0
+            reached = np.flatnonzero(around & (distances < 0))
+            distances[reached] = distances.max() + 1
+        return distances
+
+    @cached_property
+    def _links(self) -> csr_array:
+        """At ``(i, j)`` how often i received from j."""
+        pairs = {(id(stage)): (stage.receivers, stage.senders) for stage in self.stages}.values()
+        receivers, senders = (np.concatenate(each) for each in zip(*pairs, strict=True))
+        return csr_array((np.ones(len(senders)), (receivers, senders)), shape=(self.nodes, self.nodes))
+
     @cached_property
     def period(self) -> int | None:
         """The period of the stages after the first; None if they do not repeat, or more values enter in them."""
@@ -114,11 +141,16 @@ class LinearRun:
         coalition = np.array(sorted(observers), dtype=np.int64)
         state = np.zeros((0, len(self.owners)))
         for stage in self.stages:
-            entering = np.zeros((len(stage.values), len(self.owners)))
-            entering[np.arange(len(stage.values)), stage.values] = 1.0
-            before = np.vstack([state, entering])
+            before = stage.with_values(state)
             yield stage.observed[np.isin(stage.receivers, coalition)] @ before
             state = stage.transition @ before
+
+    def final_state(self) -> Floats:
+        """What nodes hold in the end, and messages on their way, as functions of the values, ``[m, V]``."""
+        state = np.zeros((0, len(self.owners)))
+        for stage in self.stages:
+            state = stage.transition @ stage.with_values(state)
+        return state
 
 
 def _is_start(stage: Stage) -> bool:
@@ -144,7 +176,8 @@ def averaging(matrices: Sequence[csr_array], *, receives: Sequence[csr_array] | 
     start = Stage(
         transition=csr_array(identity(n)),
         observed=csr_array((0, n)),
-        receivers=np.zeros(0, dtype=np.int64),
+        senders=NOBODY,
+        receivers=NOBODY,
         values=np.arange(n),
     )
     known: dict[tuple[bytes, ...], Stage] = {}
@@ -168,4 +201,4 @@ def _round(matrix: csr_array, links: csr_array) -> Stage:
     receivers, senders = pairs.row[real].astype(np.int64), pairs.col[real].astype(np.int64)
     count = len(senders)
     seen = csr_array((np.ones(count), (np.arange(count), senders)), shape=(count, matrix.shape[0]))
-    return Stage(transition=matrix, observed=seen, receivers=receivers)
+    return Stage(transition=matrix, observed=seen, senders=senders, receivers=receivers)

@@ -77,20 +77,22 @@ def _by_messages(rng: np.random.Generator, graph: Topology) -> tuple[LinearRun, 
     held = [unit(values, node) for node in range(n)]
     seen: list[list[Row]] = [[] for _ in range(n)]
     for node in range(n):
-        run.enter(node)
+        run.change(node, own=0.0, entering=[1.0])
     flying: list[tuple[int, int, Row]] = []
     for _ in range(count):
         if flying and rng.random() < 0.5:
             message, receiver, row = flying.pop(int(rng.integers(len(flying))))
             if rng.random() < 0.2:
-                run.lose(message)
+                run.forget(message)
                 continue
             weight = Fraction(int(rng.integers(0, 5)), 4)
-            run.receive(receiver, message, own=float(1 - weight), other=float(weight))
+            run.receive(receiver, message)
+            run.change(receiver, own=float(1 - weight), others={message: float(weight)})
+            run.forget(message)
             seen[receiver].append(row)
             held[receiver] = [(1 - weight) * a + weight * b for a, b in zip(held[receiver], row, strict=True)]
             if trains and rng.random() < 0.5:
-                run.enter(receiver)
+                run.change(receiver, own=1.0, entering=[1.0])
                 held[receiver] = [a + b for a, b in zip(held[receiver], unit(values, entered), strict=True)]
                 entered += 1
             continue

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
 from sims.privacy.errors import NotAccountable
+from sims.privacy.events import EventRun
 from sims.privacy.knowledge import Knowledge, knowledge_of
-from sims.privacy.linear_run import LinearRun, Stage, averaging
+from sims.privacy.linear_run import NOBODY, LinearRun, Stage, averaging
 from sims.privacy.published import muffliato_pairwise
 from tests.sims.privacy.exact import projector_diagonal, reduced, unit
 from tests.sims.privacy.random_runs import Case, random_case
@@ -132,18 +133,15 @@ def test_coalitions_know_no_less_than_their_members(seed: int) -> None:
 
 def test_several_values_of_a_node_add_up_to_no_more_than_their_number() -> None:
     """One node sends after each of three steps: each row is the sum of the steps so far, so all are recovered."""
-    from sims.privacy.events import EventRun
-
     run = EventRun(2)
     for _ in range(3):
-        run.enter(0)
-        run.receive(1, run.send(0), own=1.0, other=0.0)
+        run.change(0, own=1.0, entering=[1.0])
+        run.receive(1, run.send(0))
     known = knowledge_of(run.finished(), [1])
     assert known.losses().tolist() == [pytest.approx(3), 0]
     once = EventRun(2)
-    for _ in range(3):
-        once.enter(0)
-    once.receive(1, once.send(0), own=1.0, other=0.0)
+    once.change(0, own=1.0, entering=[1.0, 1.0, 1.0])
+    once.receive(1, once.send(0))
     known = knowledge_of(once.finished(), [1])
     np.testing.assert_allclose(known.shares(), 1 / 3)
     assert known.losses()[0] == pytest.approx(
@@ -158,7 +156,7 @@ def test_observers_and_stages_are_checked() -> None:
     with pytest.raises(NotAccountable, match="at least one mixing matrix"):
         averaging([])
     stage = Stage(
-        transition=csr_array(np.eye(3)), observed=csr_array((0, 3)), receivers=np.zeros(0, dtype=np.int64)
+        transition=csr_array(np.eye(3)), observed=csr_array((0, 3)), senders=NOBODY, receivers=NOBODY
     )
     with pytest.raises(NotAccountable, match="stage 0 does not follow"):
         LinearRun(nodes=3, owners=np.arange(3), stages=[stage])

@@ -1,0 +1,171 @@
+"""The command ``gossipfl privacy``."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from sims.privacy.report import PrivacyReport
+
+__all__ = ["app", "privacy"]
+
+
+def privacy(
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="RUN|SCENARIO",
+            help="A scenario, the directory of a simulated run, or the homes of all peers of one network.",
+            show_default=False,
+        ),
+    ],
+    *,
+    noise: Annotated[
+        float,
+        typer.Option(min=0, help="Noise on each private value, in units of its sensitivity (σ/Δ)."),
+    ] = 1.0,
+    delta: Annotated[float, typer.Option(help="The δ of (ε, δ).")] = 1e-5,
+    observer: Annotated[
+        list[int] | None,
+        typer.Option(help="Number of an observer; may be repeated. All nodes unless given, at most 200."),
+    ] = None,
+    coalition: Annotated[
+        list[int] | None, typer.Option(help="Look for the worst coalition of so many; may be repeated.")
+    ] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", help="Replace a value of the scenario; may be repeated.")
+    ] = None,
+    pairs: Annotated[bool, typer.Option("--pairs", help="Print ε of each pair too.")] = False,
+    json_output: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object, with all pairs.")
+    ] = False,
+) -> None:
+    """Say exactly how much each node could have learned of each other one's values."""
+    from rich.console import Console
+
+    from gossipfl.errors import SettingError
+    from gossipfl.privacy.guarantees import require_accounting, require_delta
+    from sims.privacy.report import report_of
+    from sims.privacy.sources import run_of
+
+    require_accounting()
+    require_delta(delta)
+    if not noise:
+        raise SettingError("without noise nothing is private", expected="--noise above 0", got=noise)
+    errors = Console(stderr=True, quiet=json_output)
+    with errors.status("") as status:
+        run = run_of(
+            sources,
+            overrides=overrides or (),
+            on_progress=lambda rounds: status.update(f"round {rounds:.0f}"),
+        )
+        report = report_of(
+            run,
+            noise=noise,
+            delta=delta,
+            observers=observer,
+            coalitions=coalition or (),
+            on_observer=lambda done: status.update(f"{done} observers accounted for"),
+        )
+    if json_output:
+        typer.echo(json.dumps(report.to_dict()))
+        return
+    _say(report, pairs=pairs)
+
+
+def _say(report: PrivacyReport, *, pairs: bool) -> None:
+    from rich.console import Console
+
+    console = Console()
+    run, values = report.run, report.values
+    console.print(
+        f"{run.nodes} nodes, {len(run.owners)} private values with noise of {report.noise:g} times their "
+        f"sensitivity; δ = {report.delta:g}; {len(report.observers)} observers.",
+        highlight=False,
+        soft_wrap=True,
+    )
+    console.print(_table(report))
+    if pairs:
+        for watching, row in zip(report.observers, report.epsilons(), strict=True):
+            said = (f"{node}: {epsilon:.4g}" for node, epsilon in enumerate(row) if node != watching)
+            console.print(f"node {watching} learns of {', '.join(said)}", highlight=False, soft_wrap=True)
+    observer, node = report.worst_pair
+    console.print(
+        f"• Worst pair: node {observer} learns of node {node} with ε = {report.worst.epsilon:.4g} "
+        f"({report.worst.epsilon_by_rdp:.4g} by RDP). Whoever sees "
+        f"{'the noisy value' if values.max() == 1 else f'all {values.max()} noisy values'} of a node: "
+        f"ε = {report.local.epsilon:.4g}.",
+        highlight=False,
+        soft_wrap=True,
+    )
+    for each in report.coalitions:
+        console.print(
+            f"• Coalition of {len(each.members)} ({each.chosen}): nodes {', '.join(map(str, each.members))} "
+            f"learn {each.mean:.4g} of the others on average, and compute all noisy values of "
+            f"{each.reconstructed} of {each.others}.",
+            highlight=False,
+            soft_wrap=True,
+        )
+    if any(each.above_published for each in report.by_distance):
+        console.print(
+            "• !: in so many pairs the exact loss is above the published bound (Muffliato, Cyffers et al. 2022), "
+            "which adds messages as if their noises were independent.",
+            highlight=False,
+            soft_wrap=True,
+        )
+    for assumption in assumptions(report):
+        console.print(f"Assumed: {assumption}", highlight=False, soft_wrap=True, style="dim")
+
+
+def assumptions(report: PrivacyReport) -> list[str]:
+    """What the figures hold under."""
+    one = report.values.max() == 1
+    unit = "its one value" if one else "each of its training steps (the clipped gradient)"
+    said = [
+        f"a node changes {unit} by at most the sensitivity, and adds Gaussian noise of its own to it;",
+        "nodes do as the algorithm says; all that is sent is linear in the noisy values; rounding hides nothing;",
+        "observers know the algorithm, who sent when to whom, and all they received, and see nothing else.",
+    ]
+    if not one:
+        said.append(
+            "gradients of other nodes count as given: what they tell of the models that they were computed at is "
+            "not counted. The bound for whoever sees all noisy values of a node holds regardless."
+        )
+    return said
+
+
+def _table(report: PrivacyReport) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    shown = any(each.published is not None for each in report.by_distance)
+    table = Table(box=box.SIMPLE)
+    for heading in ("distance", "pairs", "computed", "mean", "largest", "ε", "by RDP"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    if shown:
+        table.add_column("published", justify="right", no_wrap=True)
+        table.add_column("", no_wrap=True)
+    for each in report.by_distance:
+        row = [
+            "–" if each.distance < 0 else str(each.distance),
+            f"{each.pairs:,}",
+            f"{each.reconstructed:,}",
+            f"{each.mean:.4f}",
+            f"{each.largest:.4f}",
+            f"{each.guarantee.epsilon:.4g}",
+            f"{each.guarantee.epsilon_by_rdp:.4g}",
+        ]
+        if shown:
+            row.append("–" if each.published is None else f"{each.published:.4f}")
+            row.append(f"! {each.above_published:,}" if each.above_published else "")
+        table.add_row(*row)
+    return table
+
+
+app = typer.Typer(name="privacy", add_completion=False, pretty_exceptions_enable=False)
+app.command()(privacy)

@@ -1,0 +1,202 @@
+"""Events of message-driven algorithms on coefficients: weights of models, messages and gradients in each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from gossipfl.algorithms import Message, MessageAlgorithm
+from gossipfl.algorithms.author_calls import on_answer, on_clock, on_receipt, start_nodes
+from gossipfl.algorithms.messages import Update
+from gossipfl.settings import TrainingSettings
+from gossipfl.training import Nodes
+from sims.privacy.errors import NotAccountable
+from sims.privacy.events import EventRun
+from sims.privacy.symbolic_training import SymbolicTraining
+
+__all__ = ["LearnedEvents", "Sent"]
+
+_OWN, _OTHER, _BEGUN, _KINDS = 0, 1, 2, 3
+_CHECKED = 16  # how many combinations of ages are tried for linearity
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A message, or a model to come back to: its number in the run, and the ages and weights with it."""
+
+    number: int
+    nodes: Nodes
+
+
+class LearnedEvents:
+    """A linear run in which nodes do what a message-driven algorithm says.
+
+    Parameters
+    ----------
+    algorithm : MessageAlgorithm
+    settings : TrainingSettings
+    nodes : int
+    enabled : bool
+        Whether nodes train.
+    private_start : bool
+        Whether each node starts from a row of its own that is private.
+
+    Raises
+    ------
+    NotAccountable
+        If messages carry more than whole models and weights, or nodes keep momentum.
+    """
+
+    def __init__(
+        self,
+        algorithm: MessageAlgorithm,
+        settings: TrainingSettings,
+        *,
+        nodes: int,
+        enabled: bool,
+        private_start: bool,
+    ) -> None:
+        behaviour, name = algorithm.behaviour, type(algorithm).__name__
+        if behaviour.sharing.kind != "whole":
+            raise NotAccountable(f"{name} sends parts of models", expected="whole models")
+        if enabled and settings.momentum:
+            raise NotAccountable(
+                "momentum is accounted for in rounds alone", expected="training.momentum = 0"
+            )
+        self.algorithm, self.settings, self.enabled = algorithm, settings, enabled
+        self.run = EventRun(nodes)
+        start = start_nodes(algorithm, Nodes.start(torch.zeros(1, _KINDS, dtype=torch.float64)))
+        unaccounted = [name for name, kept in start.auxiliary.items() if kept.dim() > 1]
+        if unaccounted or "momentum" in behaviour.carries:
+            raise NotAccountable(
+                f"{name} keeps rows beside its models", got=", ".join(unaccounted) or "momentum"
+            )
+        self._nodes = [start] * nodes
+        self._known: dict[tuple[object, ...], tuple[Nodes, list[float]]] = {}
+        self._checked = 0
+        if private_start:
+            for node in range(nodes):
+                self.run.change(node, own=0.0, entering=[1.0])
+
+    def send(self, node: int) -> Sent:
+        """Keep the model of a node as it is now."""
+        return Sent(self.run.send(node), self._nodes[node])
+
+    def forget(self, sent: Sent) -> None:
+        """Drop a model that is not used any more."""
+        self.run.forget(sent.number)
+
+    def clock(self, node: int) -> None:
+        """A node's clock rings."""
+        self._apply(
+            "clock",
+            node,
+            {},
+            lambda own, rows, update: on_clock(self.algorithm, own, shared_size=_width(own), update=update),
+        )
+
+    def receipt(self, node: int, sent: Sent, *, trains: bool) -> None:
+        """A node receives a model."""
+        self.run.receive(node, sent.number)
+
+        def happen(own: Nodes, rows: Tensor, update: Update) -> Nodes:
+            message = self._message(sent, rows[_OTHER : _OTHER + 1])
+            return on_receipt(self.algorithm, own, message, update=update if trains else _same)
+
+        self._apply(("receipt", trains), node, {_OTHER: sent}, happen)
+
+    def answer(self, node: int, sent: Sent, begun: Sent) -> None:
+        """A node receives the answer to its own message, and applies the step it has begun."""
+        self.run.receive(node, sent.number)
+
+        def happen(own: Nodes, rows: Tensor, update: Update) -> Nodes:
+            message = self._message(sent, rows[_OTHER : _OTHER + 1])
+            earlier = replace(begun.nodes, rows=rows[_BEGUN : _BEGUN + 1])
+            return on_answer(self.algorithm, own, message, earlier, update=update)
+
+        self._apply("answer", node, {_OTHER: sent, _BEGUN: begun}, happen)
+
+    def train(self, node: int) -> None:
+        """A node trains by itself."""
+        self._apply("alone", node, {}, lambda own, rows, update: update(own))
+
+    def adopt(self, node: int, sent: Sent) -> None:
+        """A node takes a model over as it is."""
+        self.run.receive(node, sent.number)
+        self.run.change(node, own=0.0, others={sent.number: 1.0})
+        own = self._nodes[node]
+        self._nodes[node] = replace(own, ages=sent.nodes.ages, auxiliary=sent.nodes.auxiliary)
+
+    def go_back(self, node: int, earlier: Sent) -> None:
+        """A node returns to an earlier model of its own."""
+        self.run.change(node, own=0.0, others={earlier.number: 1.0})
+        self._nodes[node] = earlier.nodes
+
+    def _apply(
+        self,
+        kind: object,
+        node: int,
+        others: dict[int, Sent],
+        happen: Callable[[Nodes, Tensor, Update], Nodes],
+    ) -> None:
+        own = self._nodes[node]
+        key = (kind, _numbers(own), *(_numbers(sent.nodes) for sent in others.values()))
+        if key not in self._known:
+            self._known[key] = self._tried(own, happen)
+        after, weights = self._known[key]
+        self._nodes[node] = after
+        self.run.change(
+            node,
+            own=weights[_OWN],
+            others={sent.number: weights[place] for place, sent in others.items()},
+            entering=weights[_KINDS:],
+        )
+
+    def _tried(
+        self, own: Nodes, happen: Callable[[Nodes, Tensor, Update], Nodes]
+    ) -> tuple[Nodes, list[float]]:
+        """Nodes after an event, and the weights of all that they are combined of."""
+
+        def outcome(rows: Tensor) -> tuple[Nodes, int]:
+            training = SymbolicTraining(
+                self.settings,
+                samples=torch.ones(1, dtype=torch.int64),
+                enabled=self.enabled,
+                gradients=rows[_KINDS:],
+            )
+            after = happen(replace(own, rows=rows[:1]), rows, training.update)
+            return after, len(training.taken)
+
+        _, count = outcome(torch.zeros(_KINDS, _KINDS, dtype=torch.float64))
+        after, _ = outcome(torch.eye(_KINDS + count, dtype=torch.float64))
+        weights = after.rows[0]
+        if self._checked < _CHECKED:
+            self._checked += 1
+            numbers = torch.randn(
+                len(weights), 3, dtype=torch.float64, generator=torch.Generator().manual_seed(self._checked)
+            )
+            if not torch.allclose(outcome(numbers)[0].rows[0], weights @ numbers, rtol=1e-6, atol=1e-9):
+                raise NotAccountable(f"{type(self.algorithm).__name__} is not linear in its models")
+        kept = replace(after, rows=own.rows[:, :_KINDS])
+        return kept, weights.tolist()
+
+    def _message(self, sent: Sent, row: Tensor) -> Message:
+        nodes = replace(sent.nodes, rows=row)
+        return self.algorithm.emit(nodes, shared_size=_width(nodes))
+
+
+def _same(nodes: Nodes) -> Nodes:
+    return nodes
+
+
+def _width(nodes: Nodes) -> int:
+    return int(nodes.rows.shape[1])
+
+
+def _numbers(nodes: Nodes) -> tuple[float, ...]:
+    """All of a node besides its row that an algorithm may look at."""
+    kept = (float(each) for each in nodes.auxiliary.values())
+    return (int(nodes.ages), int(nodes.steps), *kept)

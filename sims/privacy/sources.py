@@ -1,0 +1,82 @@
+"""Linear runs of scenarios and of recorded runs, by their paths."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from sims.privacy.errors import NotAccountable
+from sims.privacy.linear_run import LinearRun
+from sims.privacy.rounds import round_run
+from sims.privacy.timelines import message_run
+from sims.scenario import Scenario, load_scenario
+from sims.scenario.outgoing import outgoing_of, outgoing_of_messages
+from sims.world import build_world
+from sims.world.networks import round_network
+
+__all__ = ["run_of", "run_of_scenario", "scenario_at"]
+
+
+def run_of(
+    sources: Sequence[str],
+    *,
+    overrides: Sequence[str] = (),
+    on_progress: Callable[[float], None] = lambda rounds: None,
+) -> LinearRun:
+    """Find the linear run of a scenario, or of the peers whose homes are given."""
+    if len(sources) > 1:
+        raise NotAccountable("one scenario, or one run, at a time", got=", ".join(sources))
+    return run_of_scenario(scenario_at(sources[0], overrides=overrides), on_progress=on_progress)
+
+
+def scenario_at(path: Path | str, *, overrides: Sequence[str] = ()) -> Scenario:
+    """Read the scenario of a file, of a name, or of the directory of a simulated run."""
+    file = Path(path) / "scenario.toml"
+    return load_scenario(file if file.exists() else path, overrides=overrides)
+
+
+def run_of_scenario(
+    scenario: Scenario, *, on_progress: Callable[[float], None] = lambda rounds: None
+) -> LinearRun:
+    """Find the linear run of a scenario.
+
+    With training, its values are the gradients of all steps; without, the rows that nodes start from.
+
+    Raises
+    ------
+    NotAccountable
+        If what the nodes do is not linear, or nothing in it is private.
+    """
+    world = build_world(scenario)
+    private_start = world.task.start == "independent" and not scenario.training.enabled
+    if not private_start and not scenario.training.enabled:
+        raise NotAccountable(
+            "all nodes start from the same model and none trains, so nothing is private",
+            remedy="Set training.enabled = true, or choose a task in which each node starts from its own.",
+        )
+    if scenario.attack is not None:
+        raise NotAccountable(
+            "hostile nodes do not send what the algorithm says", remedy="Leave the table [attack] out."
+        )
+    in_rounds = scenario.algorithm.in_rounds
+    pipeline = (
+        outgoing_of(scenario)
+        if in_rounds
+        else outgoing_of_messages(scenario, world.message_algorithm.behaviour)
+    )
+    if not pipeline.is_lossless:
+        raise NotAccountable(
+            "rows are changed before they leave, and not linearly",
+            expected="rows sent in full",
+            got=", ".join(pipeline.names),
+            remedy="Leave out outgoing and codec; noise on each value is given with --noise.",
+        )
+    if not in_rounds:
+        return message_run(world, private_start=private_start, on_time=on_progress)
+    return round_run(
+        scenario,
+        round_network(scenario, class_counts=world.class_counts),
+        samples=world.trainer.data.counts,
+        private_start=private_start,
+        on_round=on_progress,
+    )

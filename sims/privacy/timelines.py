@@ -1,0 +1,115 @@
+"""Linear runs of message-driven scenarios, from their timelines."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from sims.compiler.operations import EMIT, ON_ANSWER, ON_CLOCK
+from sims.compiler.timeline import Timeline, Window, conditions_of, ticks
+from sims.privacy.errors import NotAccountable
+from sims.privacy.events_learned import LearnedEvents, Sent
+from sims.privacy.linear_run import LinearRun
+from sims.world import World
+from sims.world.networks import neighbour_lists
+
+__all__ = ["message_run"]
+
+
+def message_run(
+    world: World, *, private_start: bool, on_time: Callable[[float], None] = lambda rounds: None
+) -> LinearRun:
+    """Find the linear run of a scenario whose nodes send on their own schedule.
+
+    Parameters
+    ----------
+    world : World
+    private_start : bool
+        Whether each node starts from a row of its own that is private.
+    on_time : callable, optional
+        Told how many rounds are done.
+
+    Raises
+    ------
+    NotAccountable
+        If the algorithm is not linear.
+    """
+    scenario, algorithm = world.scenario, world.message_algorithm
+    if scenario.gate is not None:
+        raise NotAccountable(
+            "a gate decides by what models say, which is not linear", remedy="Leave the table [gate] out."
+        )
+    indptr, indices = neighbour_lists(scenario, class_counts=world.class_counts)
+    timeline = Timeline(
+        conditions_of(scenario, indptr=indptr, indices=indices, message_bytes=world.message_bytes)
+    )
+    events = LearnedEvents(
+        algorithm,
+        scenario.training,
+        nodes=scenario.population.nodes,
+        enabled=scenario.training.enabled,
+        private_start=private_start,
+    )
+    trains = algorithm.behaviour.trains == "receipt"
+    pending: dict[int, Sent] = {}
+    end = ticks(scenario.stop.rounds * scenario.network.period)
+    for window in timeline.windows(end):
+        pending = _happened(window, events, pending, trains=trains)
+        # Pending models are known from now on by their places among the references.
+        timeline.kept(-1 - np.arange(len(window.pending), dtype=np.int64))
+        on_time(float(window.time[-1]) / end * scenario.stop.rounds if len(window) else 0.0)
+    return events.run.finished()
+
+
+def _happened(
+    window: Window, events: LearnedEvents, kept: dict[int, Sent], *, trains: bool
+) -> dict[int, Sent]:
+    """Let the operations of a window happen; return the models that are pending after it."""
+    last = _last_uses(window)
+    known = {reference: sent for reference, sent in kept.items() if reference in last}
+    names = Counter(sent.number for sent in known.values())  # a model may be pending by several references
+
+    def drop(sent: Sent) -> None:
+        names[sent.number] -= 1
+        if not names[sent.number]:
+            events.forget(sent)
+
+    for place in range(len(window)):
+        kind, node = int(window.kind[place]), int(window.node[place])
+        if kind == EMIT:
+            if place in last:
+                known[place] = events.send(node)
+                names[known[place].number] += 1
+            continue
+        if kind == ON_CLOCK:
+            events.clock(node)
+            continue
+        used = {int(window.ref[place])}
+        if kind == ON_ANSWER:
+            used.add(int(window.begun[place]))
+            events.answer(node, known[int(window.ref[place])], known[int(window.begun[place])])
+        else:
+            events.receipt(node, known[int(window.ref[place])], trains=trains)
+        for reference in used:
+            if last[reference] == place:
+                drop(known.pop(reference))
+    after = {-1 - slot: known[int(reference)] for slot, reference in enumerate(window.pending)}
+    held = {sent.number for sent in after.values()}
+    assert {sent.number for sent in known.values()} <= held  # noqa: S101 - the rest had its last use
+    return after
+
+
+def _last_uses(window: Window) -> dict[int, int]:
+    """The last place in the window at which each model is taken in; its length if it is pending after it."""
+
+    def uses() -> Iterator[tuple[int, int]]:
+        for place in np.flatnonzero((window.kind != EMIT) & (window.kind != ON_CLOCK)):
+            yield int(window.ref[place]), int(place)
+            if window.kind[place] == ON_ANSWER:
+                yield int(window.begun[place]), int(place)
+        for reference in window.pending:
+            yield int(reference), len(window)
+
+    return dict(uses())
