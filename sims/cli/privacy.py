@@ -144,12 +144,12 @@ def _table(report: PrivacyReport) -> Table:
     from rich.table import Table
 
     shown = any(each.published is not None for each in report.by_distance)
-    table = Table(box=box.SIMPLE)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
     for heading in ("distance", "pairs", "computed", "mean", "largest", "ε", "by RDP"):
         table.add_column(heading, justify="right", no_wrap=True)
     if shown:
         table.add_column("published", justify="right", no_wrap=True)
-        table.add_column("", no_wrap=True)
+        table.add_column("above", justify="right", no_wrap=True)
     for each in report.by_distance:
         row = [
             "–" if each.distance < 0 else str(each.distance),

@@ -77,6 +77,13 @@ class SymbolicTraining:
             return nodes, torch.zeros_like(nodes.rows)
         return self._next(nodes, torch.ones(len(nodes), dtype=torch.bool))
 
+    def losses_of(self, nodes: Nodes, rows: Tensor, whose: Tensor) -> Tensor:
+        """Refuse to evaluate others' rows: what follows from a loss is not linear."""
+        del nodes, rows, whose
+        raise NotAccountable(
+            "an algorithm that looks at losses is not linear", remedy="Choose an algorithm that averages."
+        )
+
     def learning_rates(self, nodes: Nodes) -> Tensor:
         """Step sizes at the nodes' ages, ``[B, 1]``."""
         clock = nodes.ages if self.settings.clock == "age" else nodes.steps

