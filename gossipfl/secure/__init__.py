@@ -1,5 +1,6 @@
 """Sums of neighbours' rows that show nothing but the sum, without I/O; see ``docs/secure-sums.md``."""
 
+from gossipfl.secure.cost import Cost, cost_of
 from gossipfl.secure.keys import KeyBook, SealingKey, SignedKey
 from gossipfl.secure.messages import (
     Introduction,
@@ -18,6 +19,7 @@ from gossipfl.secure.session import FEWEST_SUMMANDS, MOST_SUMMANDS, Session, thr
 __all__ = [
     "FEWEST_SUMMANDS",
     "MOST_SUMMANDS",
+    "Cost",
     "FixedPoint",
     "Introduction",
     "Invitation",
@@ -33,6 +35,7 @@ __all__ = [
     "Signatures",
     "SignedKey",
     "Survivors",
+    "cost_of",
     "ring_sum",
     "threshold_of",
 ]

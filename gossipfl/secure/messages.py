@@ -18,8 +18,10 @@ from gossipfl.secure.session import MOST_SUMMANDS
 
 __all__ = [
     "COMMITMENT_BYTES",
+    "KEYS_DIGEST_BYTES",
     "SEALED_BYTES",
     "SECRET_BYTES",
+    "SET_BYTES",
     "Introduction",
     "Invitation",
     "Participant",
@@ -35,15 +37,15 @@ SECRET_BYTES: Final = 16
 SEALED_BYTES: Final = 2 * SECRET_BYTES + 16
 COMMITMENT_BYTES: Final = 32
 KEYS_DIGEST_BYTES: Final = 16
-_SET_BYTES: Final = MOST_SUMMANDS // 8
+SET_BYTES: Final = MOST_SUMMANDS // 8
 
 
 def _set_bytes(places: Iterable[int]) -> bytes:
-    return sum(1 << place for place in set(places)).to_bytes(_SET_BYTES, "little")
+    return sum(1 << place for place in set(places)).to_bytes(SET_BYTES, "little")
 
 
 def _read_set(reader: Reader) -> tuple[int, ...]:
-    bits = int.from_bytes(reader.take(_SET_BYTES), "little")
+    bits = int.from_bytes(reader.take(SET_BYTES), "little")
     return tuple(place for place in range(MOST_SUMMANDS) if bits >> place & 1)
 
 

@@ -19,10 +19,13 @@ from gossipfl.algorithms import (
     Neighbourhood,
     NeighbourRows,
 )
+from gossipfl.codecs import FLOAT32
 from gossipfl.codecs.draws import common_key, exchange_keys
 from gossipfl.outgoing import IN_FULL, Draws, Pipeline, restored
 from sims.engine.hostile import HostileNodes, Lies
+from sims.engine.masked_sums import MaskedSums
 from sims.engine.neighbourhoods import Complete, Sparse, neighbourhoods
+from sims.errors import NotSimulable
 from topology.sequences import MixingSequence
 
 __all__ = ["Exchanges"]
@@ -72,6 +75,8 @@ class Exchanges:
         Pipeline applied to outgoing rows; by default they are sent in full.
     hostile : HostileNodes, optional
         Nodes that send other rows than these; what they hear themselves is true.
+    masked_sums : MaskedSums, optional
+        Sums of which nodes do not see the summands.
 
     Attributes
     ----------
@@ -89,8 +94,9 @@ class Exchanges:
         complete: bool = False,
         outgoing: Pipeline = IN_FULL,
         hostile: HostileNodes | None = None,
+        masked_sums: MaskedSums | None = None,
     ) -> None:
-        self.hostile = hostile
+        self.hostile, self.masked_sums = hostile, masked_sums
         self.sequence, self.seed, self.device, self.outgoing = sequence, seed, device, outgoing
         self.messages, self.bytes = 0, 0
         self._numbers = torch.arange(sequence.n, device=device)
@@ -135,7 +141,9 @@ class Exchanges:
         exchange : AnyExchange
             Of all N nodes, or all link ends.
         """
-        if isinstance(exchange, LinkExchange):
+        if self.masked_sums is not None:
+            mixed = self._masked(exchange, self.masked_sums)
+        elif isinstance(exchange, LinkExchange):
             mixed = self._over_links(exchange)
         elif isinstance(exchange, NeighbourRows):
             mixed = self._by_rule(exchange)
@@ -168,6 +176,29 @@ class Exchanges:
         sums = sent.decoded.new_zeros(len(members), sent.decoded.shape[1])
         means = sums.index_add_(0, self._cliques, sent.decoded) / members[:, None]
         return sent.mixed(means.index_select(0, self._cliques))
+
+    def _masked(self, exchange: AnyExchange, sums: MaskedSums) -> Mixed:
+        if not isinstance(exchange, Exchange) or exchange.over == "server":
+            raise NotSimulable(
+                "masked_sums: the algorithm needs its neighbours' rows, or a server",
+                expected="an algorithm that averages rows among neighbours or in cliques, such as d_psgd",
+            )
+        if exchange.compressor not in (None, FLOAT32):
+            raise NotSimulable(
+                f"masked_sums: masked rows are not compressed, as by {exchange.compressor.name}"
+            )
+        sent = self._sent(exchange, self._numbers, messages=0)
+        lists = self._lists_of_neighbours() if exchange.over == "neighbours" else self._cliquemates()
+        mixed = sums.mixed(lists, sent.decoded, place=(self._round, self._exchange))
+        self._count(sums.messages, 0)
+        self.bytes += sums.bytes
+        return sent.mixed(mixed)
+
+    def _cliquemates(self) -> Sparse:
+        assert self._cliques is not None  # noqa: S101 - requirements have been checked
+        cliques = self._cliques.numpy()
+        together = (cliques[:, None] == cliques) / np.bincount(cliques)[cliques][:, None]
+        return Sparse(csr_array(together))
 
     def _by_server(self, exchange: Exchange) -> Mixed:
         senders = len(exchange.rows) if exchange.senders is None else int(exchange.senders.sum())

@@ -12,12 +12,15 @@ from gossipfl.algorithms import AnyExchange, Mixed, RoundContext, run_round
 from gossipfl.algorithms.author_calls import start_nodes
 from gossipfl.algorithms.requirements import unmet
 from gossipfl.attacks import Attack, Poisoned, SameToAll
+from gossipfl.codecs import FLOAT32
 from gossipfl.outgoing import Pipeline
+from gossipfl.secure import FixedPoint
 from gossipfl.training import Nodes
 from sims.engine.engine import Phases
 from sims.engine.exchange import Exchanges
 from sims.engine.hostile import HostileNodes
 from sims.engine.local import BlockTraining
+from sims.engine.masked_sums import MaskedSums
 from sims.engine.programme import Compile
 from sims.engine.workers import torch_threads
 from sims.errors import NotSimulable
@@ -93,6 +96,7 @@ class RoundEngine:
             device=self.device,
             outgoing=outgoing,
             hostile=self.hostile,
+            masked_sums=self._masked_sums(outgoing),
         )
         n = scenario.population.nodes
         self._numbers = torch.arange(n, device=self.device)
@@ -112,6 +116,25 @@ class RoundEngine:
             shared_size=world.layout.shared_size,
             links=self.exchanges.links() if self.algorithm.requirements.links else None,
         )
+
+    def _masked_sums(self, outgoing: Pipeline) -> MaskedSums | None:
+        section = self.world.scenario.masked_sums
+        if section is None:
+            return None
+        if self.hostile is not None or self.algorithm.requirements.stochastic == "columns":
+            raise NotSimulable(
+                "masked_sums: the algorithm sends mass that must not be lost, or the attack is on rows",
+                expected="an algorithm that averages rows, such as d_psgd, and honest nodes",
+            )
+        if outgoing.codec not in (None, FLOAT32):
+            raise NotSimulable(
+                f"masked_sums: rows are sent as masked integers, and not as {outgoing.codec.name}",
+                remedy="Leave the codec out; send fewer numbers with kind = 'mask'.",
+            )
+        if self.device.type != "cpu":
+            raise NotSimulable("masked_sums are computed on the CPU", got=self.device.type)
+        ring = FixedPoint(largest=section.range)
+        return MaskedSums(ring=ring, drop_out=section.drop_out, seed=self.world.scenario.seed)
 
     def _hostile_nodes(self, outgoing: Pipeline) -> HostileNodes | None:
         scenario, section = self.world.scenario, self.world.scenario.attack

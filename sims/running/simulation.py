@@ -67,7 +67,7 @@ class Simulation(ABC):
         ``messages``: models sent, those lost included; in rounds, whatever an exchange sends to one neighbour.
         ``requests`` for models. ``lost`` in transit. ``unreachable``: the receiver was offline, or on the other
         side of a split. ``bytes`` sent, as on the wire. ``updates``: models absorbed, and those that gates
-        ``refused``, where there are gates.
+        ``refused``, where there are gates. ``failed_sums``: masked sums that too many dropped out of.
         """
 
     def decisions(self) -> dict[str, int]:
@@ -109,6 +109,11 @@ class MessageDriven(Simulation):
     def __init__(
         self, scenario: Scenario, world: World, *, threads: int, compile_when: Compile, device: str
     ) -> None:
+        if scenario.masked_sums is not None:
+            raise NotSimulable(
+                f"masked_sums are of rounds, and {scenario.algorithm.name!r} is message-driven",
+                remedy="Leave the table out, or choose an algorithm such as d_psgd.",
+            )
         indptr, indices = neighbour_lists(scenario, class_counts=world.class_counts)
         conditions = conditions_of(
             scenario, indptr=indptr, indices=indices, message_bytes=world.message_bytes
@@ -208,10 +213,17 @@ class RoundBased(Simulation):
         return np.ones(self._scenario.population.nodes, dtype=bool)
 
     def counts(self) -> dict[str, int]:
-        """Totals since the start; nothing is lost in rounds."""
-        messages, sent = self._engine.exchanges.messages, self._engine.exchanges.bytes
+        """Totals since the start; nothing is lost in rounds, but masked sums may fail."""
+        exchanges = self._engine.exchanges
         none = dict.fromkeys(("requests", "lost", "unreachable"), 0)
-        return {"messages": messages, **none, "bytes": sent, "updates": self.phases.updates}
+        failed = {} if exchanges.masked_sums is None else {"failed_sums": exchanges.masked_sums.failed}
+        return {
+            "messages": exchanges.messages,
+            **none,
+            "bytes": exchanges.bytes,
+            "updates": self.phases.updates,
+            **failed,
+        }
 
     def state(self) -> Arrays:
         """All that a checkpoint needs."""
@@ -225,6 +237,11 @@ class RoundBased(Simulation):
             "steps": nodes.steps.numpy(),
             "progress": np.array(
                 [self._engine.round, exchanges.messages, exchanges.bytes, self.phases.updates]
+            ),
+            **(
+                {}
+                if exchanges.masked_sums is None
+                else {"failed_sums": np.array(exchanges.masked_sums.failed)}
             ),
         }
 
@@ -251,6 +268,8 @@ class RoundBased(Simulation):
             for name, kept in state.items()
             if name.startswith(_ATTACK)
         )
+        if exchanges.masked_sums is not None:
+            exchanges.masked_sums.failed = int(state["failed_sums"])
         self._engine.round, exchanges.messages, exchanges.bytes, self.phases.updates = (
             int(value) for value in state["progress"]
         )

@@ -25,6 +25,7 @@ __all__ = [
     "AlgorithmSection",
     "AttackSection",
     "EvaluateSection",
+    "MaskedSumsSection",
     "OutputSection",
     "PopulationSection",
     "Scenario",
@@ -109,6 +110,20 @@ class TrainingSection(TrainingSettings):
     )
 
 
+class MaskedSumsSection(Section):
+    """Masked sums: nodes learn the weighted sum of their neighbours' rows, and no single one."""
+
+    range: float = Field(
+        64.0,
+        ge=2.0**-20,
+        le=2.0**20,
+        description="largest magnitude of a number, rounded up to a power of two",
+    )
+    drop_out: float = Field(
+        0.0, ge=0, lt=1, description="probability that a neighbour's row does not arrive in an exchange"
+    )
+
+
 class EvaluateSection(Section):
     """When models are measured, and on which nodes."""
 
@@ -177,6 +192,10 @@ class Scenario(Section):
     )
     gate: GateSettings | None = Field(
         None, description="gate of every node, as of peers; without this table models are merged as they come"
+    )
+    masked_sums: MaskedSumsSection | None = Field(
+        None,
+        description="sums without summands in rounds; without the table nodes see their neighbours' rows",
     )
     network: NetworkSection = NetworkSection()
     churn: ChurnSection = ChurnSection()

@@ -1,0 +1,130 @@
+"""Masked sums of all nodes: the fixed-point sums that their protocol gives, its traffic, and its failures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gossipfl.errors import NumberOutOfRange, SummandsExposed
+from gossipfl.rounds.sums import sum_mixed, summand
+from gossipfl.secure import FixedPoint, RingRow, cost_of, ring_sum, threshold_of
+from sims.engine.neighbourhoods import Complete, Sparse
+from sims.errors import NotSimulable
+
+__all__ = ["MaskedSums"]
+
+Ints = NDArray[np.int64]
+
+
+@dataclass(kw_only=True)
+class MaskedSums:
+    """The sums of a round's exchanges, each to the bit as its protocol gives it, without the masks.
+
+    Parameters
+    ----------
+    ring : FixedPoint
+    drop_out : float
+        Probability that a neighbour's row does not arrive at a receiver in an exchange.
+    seed : int
+        Seed of the drop-outs.
+
+    Attributes
+    ----------
+    messages, bytes : int
+        Of the last exchange besides its rows, and of the rows that arrived.
+    failed : int
+        Sums that too many neighbours dropped out of, since the start.
+    """
+
+    ring: FixedPoint
+    drop_out: float = 0.0
+    seed: int = 0
+    failed: int = 0
+    messages: int = field(default=0, init=False)
+    bytes: int = field(default=0, init=False)
+
+    def mixed(self, lists: Sparse | Complete, sent: Tensor, *, place: tuple[int, int]) -> Tensor:
+        """Each node's own row, added to the sum of its neighbours' rows that arrived.
+
+        Parameters
+        ----------
+        lists : Sparse or Complete
+            Neighbours and weights.
+        sent : Tensor
+            Rows as others decode them, ``[N, K]``.
+        place : tuple of two int
+            The round, and the exchange within it.
+
+        Raises
+        ------
+        NotSimulable
+            A node has fewer than 3 neighbours, or a number does not fit the ring.
+        """
+        self.messages = self.bytes = 0
+        arrives, mixed = self._arrivals(lists, place), torch.empty_like(sent)
+        for node in range(len(sent)):
+            neighbours, weights, present = (each[0] for each in lists.padded(np.array([node])))
+            neighbours, weights = neighbours[present], weights[present]
+            survivors = np.flatnonzero(arrives[node])
+            self._count(len(neighbours), len(survivors), sent.shape[1])
+            total = None
+            if len(survivors) >= threshold_of(len(neighbours)):
+                total = self._total(sent, neighbours[survivors], weights[survivors])
+            self.failed += total is None
+            mixed[node] = sum_mixed(
+                self.ring,
+                sent[node : node + 1],
+                total,
+                dict(
+                    sorted(
+                        [
+                            *zip(neighbours.tolist(), weights.tolist(), strict=True),
+                            (node, float(lists.own_weights[node])),
+                        ]
+                    )
+                ),
+                number=node,
+                summands=neighbours[survivors].tolist(),
+                listening=False,
+            )[0]
+        return mixed
+
+    def _total(self, sent: Tensor, senders: Ints, weights: NDArray[np.float64]) -> RingRow:
+        try:
+            encoded = [
+                summand(self.ring, sent[sender : sender + 1], weight=weight)
+                for sender, weight in zip(senders.tolist(), weights.tolist(), strict=True)
+            ]
+        except NumberOutOfRange as error:
+            raise NotSimulable(
+                error.what,
+                expected=error.expected,
+                got=error.got,
+                remedy="Raise masked_sums.range, or lower the learning rate if training diverges.",
+            ) from None
+        return ring_sum(encoded, like=encoded[0])
+
+    def _count(self, neighbours: int, survivors: int, numbers: int) -> None:
+        try:
+            cost = cost_of(neighbours, survivors=survivors)
+        except SummandsExposed as error:
+            raise NotSimulable(
+                error.what, expected=error.expected, got=error.got, remedy=error.remedy
+            ) from None
+        self.messages += cost.messages + survivors
+        self.bytes += cost.bytes + survivors * numbers * self.ring.dtype.itemsize
+
+    def _arrivals(self, lists: Sparse | Complete, place: tuple[int, int]) -> list[NDArray[np.bool_]]:
+        """Which of each node's neighbours send their rows."""
+        generator = np.random.default_rng((self.seed, 0x5E, *place))
+        ends = np.cumsum(lists.degrees)
+        arrived = (
+            generator.random(int(ends[-1])) >= self.drop_out
+            if self.drop_out
+            else np.ones(int(ends[-1]), dtype=bool)
+        )
+        return np.split(arrived, ends[:-1])
