@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import math
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gossipfl.errors import SettingError
+from gossipfl.privacy import gaussian_guarantee
+from gossipfl.privacy.gaussian import delta_of, largest_shift
+from gossipfl.privacy.ledger import BudgetSpent, DamagedLedger, PrivacyLedger
+
+
+@given(st.floats(0.01, 50), st.floats(1e-12, 0.1))
+@settings(max_examples=50, deadline=None)
+def test_largest_shift_is_the_one_of_dp_accounting(epsilon: float, delta: float) -> None:
+    mu = largest_shift(epsilon, delta)
+    assert delta_of(mu, epsilon) <= delta < delta_of(mu * (1 + 1e-6), epsilon)
+    assert gaussian_guarantee(mu, delta=delta).epsilon == pytest.approx(epsilon, rel=1e-5)
+
+
+def test_releases_stop_before_the_budget_is_exceeded(tmp_path: Path) -> None:
+    ledger = PrivacyLedger(tmp_path / "ledger", epsilon=2, delta=1e-5)
+    shared = 0
+    with pytest.raises(BudgetSpent, match="is spent"):
+        while True:
+            ledger.spend(0.1)
+            shared += 1
+    assert gaussian_guarantee(0.1 * math.sqrt(shared), delta=1e-5).epsilon <= 2
+    assert gaussian_guarantee(0.1 * math.sqrt(shared + 1), delta=1e-5).epsilon > 2
+    assert not ledger.allows(0.1)
+    ledger.close()
+    again = PrivacyLedger(tmp_path / "ledger", epsilon=2, delta=1e-5)
+    assert (again.releases, again.spent) == (shared, ledger.spent)
+    with pytest.raises(BudgetSpent):
+        again.spend(0.1)
+
+
+_SHARING = """
+import os, sys
+from pathlib import Path
+from gossipfl.privacy.ledger import PrivacyLedger
+ledger = PrivacyLedger(Path(sys.argv[1]), epsilon=1e6, delta=1e-5)
+while True:
+    ledger.spend(0.5)
+    os.write(1, b".")  # what is shared
+"""
+
+
+def test_after_kill_9_the_ledger_has_all_that_was_shared(tmp_path: Path) -> None:
+    path, shared = tmp_path / "ledger", 0
+    for start in range(4):
+        process = subprocess.Popen(
+            [sys.executable, "-c", _SHARING, str(path)], stdout=subprocess.PIPE, env=os.environ
+        )
+        assert process.stdout is not None
+        for _ in range(5 + 7 * start):
+            shared += len(process.stdout.read(1))
+        process.send_signal(signal.SIGKILL)
+        shared += len(process.stdout.read())
+        process.wait()
+        ledger = PrivacyLedger(path, epsilon=1e6, delta=1e-5)
+        assert shared <= ledger.releases <= shared + start + 1  # a start may die between the two
+        assert ledger.spent >= 0.25 * shared
+        ledger.close()
+
+
+@given(st.integers(0, 200))
+@settings(max_examples=30, deadline=None)
+def test_a_torn_line_leaves_the_whole_ones(tmp_path_factory: pytest.TempPathFactory, cut: int) -> None:
+    path = tmp_path_factory.mktemp("ledger") / "ledger"
+    ledger = PrivacyLedger(path, epsilon=10, delta=1e-5)
+    for _ in range(5):
+        ledger.spend(0.1)
+    ledger.close()
+    content = path.read_bytes()
+    path.write_bytes(content[: max(0, len(content) - cut)])
+    after = PrivacyLedger(path, epsilon=10, delta=1e-5)
+    assert after.releases == content[: max(0, len(content) - cut)].count(b"\n")
+    after.close()
+
+
+@pytest.mark.parametrize(
+    "line", ["{}", '{"releases": 1, "spent": 0.1}', '{"releases": 3, "spent": null}', "x"]
+)
+def test_a_damaged_ledger_is_refused(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "ledger"
+    path.write_text(f'{{"releases": 2, "spent": 0.2}}\n{line}\n', encoding="utf-8")
+    with pytest.raises(DamagedLedger, match="ledger:2"):
+        PrivacyLedger(path, epsilon=1, delta=1e-5)
+
+
+def test_an_impossible_budget_is_refused(tmp_path: Path) -> None:
+    for epsilon, delta in ((0, 1e-5), (1, 0), (math.inf, 1e-5), (math.nan, 1e-5)):
+        with pytest.raises(SettingError, match="budget"):
+            PrivacyLedger(tmp_path / "ledger", epsilon=epsilon, delta=delta)
