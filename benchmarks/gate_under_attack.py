@@ -1,4 +1,4 @@
-"""What the gate of gossip learning withstands: accuracy of the honest by attack, share of hostile nodes and defence.
+"""Accuracy of the honest in gossip learning, by attack, share of hostile nodes and defence.
 
     python benchmarks/gate_under_attack.py --nodes 1000 --shares 0.1 0.2 0.3 0.4
 

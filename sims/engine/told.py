@@ -1,4 +1,4 @@
-"""What hostile nodes say in place of their models, at the places of the engine's table."""
+"""Lies of hostile nodes in place of their models, at the places of the engine's table."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def read_simulated(directory: Path) -> Run:
     scenario = load_scenario(directory / _SCENARIO)
     summary = _summary(directory / "run.json")
     curves = _evaluations(directory)
-    rows, notes = _rows(directory)
+    rows, labels, notes = _rows(directory, scenario.population.nodes)
     finished = bool(summary.get("finished", False))
     if not finished:
         done, planned = float(curves["round"][-1]), scenario.stop.rounds
@@ -70,7 +70,7 @@ def read_simulated(directory: Path) -> Run:
         curves=curves,
         nodes=_table(nodes) if nodes.is_file() else None,
         rows=rows,
-        labels=tuple(str(node) for node in range(scenario.population.nodes)),
+        labels=labels,
         scenario=scenario,
         notes=tuple(notes),
     )
@@ -122,16 +122,27 @@ def _table(file: Path) -> pl.DataFrame:
         return pl.read_parquet(file)
 
 
-def _rows(directory: Path) -> tuple[NDArray[np.floating[Any]] | None, list[str]]:
-    """The last models: those of the end, or those of the checkpoint."""
+def _rows(directory: Path, nodes: int) -> tuple[NDArray[np.floating[Any]] | None, tuple[str, ...], list[str]]:
+    """The last models of the honest nodes, at the end or in the checkpoint, and the numbers of these nodes."""
+    labels = tuple(str(node) for node in range(nodes))
     for name in ("rows.safetensors", "checkpoint.safetensors"):
         file = directory / name
         if file.is_file():
             with _readable(file), safe_open(file, framework="np") as opened:
-                return np.asarray(opened.get_tensor("rows")), []
-    return None, [
-        "no models were kept (output.rows = false, or the run was killed): what needs them is left out"
-    ]
+                rows = np.asarray(opened.get_tensor("rows"))
+                if "hostile" not in opened.keys():  # noqa: SIM118  (no mapping)
+                    return rows, labels, []
+                honest = np.flatnonzero(~np.asarray(opened.get_tensor("hostile")))
+            left_out = nodes - len(honest)
+            note = (
+                f"{left_out} nodes were hostile: their models are left out, and theory knows nothing of them"
+            )
+            return rows[honest], tuple(labels[i] for i in honest), [note] if left_out else []
+    return (
+        None,
+        labels,
+        ["no models were kept (output.rows = false, or the run was killed): what needs them is left out"],
+    )
 
 
 def _summary(file: Path) -> dict[str, Any]:

@@ -260,3 +260,14 @@ def test_choosing_rules_stand_constant_rows_where_the_mean_does_not(algorithm):
     mean = run(scenario(lies, topology="complete", rounds=5))
     honest = [i for i in range(12) if i not in (2, 7)]
     assert chosen.rows[honest].abs().max() < 10 < 1000 < mean.rows[honest].abs().max()
+
+
+def test_an_analysis_leaves_models_of_hostile_nodes_out(tmp_path):
+    from sims.analysis.runs.simulated import read_simulated
+
+    result = run(scenario(attacked("constant", more="value = 1e6"), rounds=2), out=tmp_path / "run")
+    read = read_simulated(tmp_path / "run")
+    honest = [i for i in range(12) if i not in (2, 7)]
+    assert read.labels == tuple(map(str, honest))
+    assert torch.from_numpy(read.rows).equal(result.rows[honest])
+    assert any("2 nodes were hostile" in note for note in read.notes)
