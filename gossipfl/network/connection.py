@@ -197,7 +197,11 @@ class Connection:
     async def _probe(self) -> None:
         asked, sent = trio.current_time(), self._sent_bytes
         self.multiplexer.ping(0)
-        await trio.sleep(min(_PROBE_SECONDS, self._limits.silence_seconds))
+        patience = self._limits.silence_seconds
+        await trio.sleep(min(_PROBE_SECONDS, patience))
+        # Behind a full link a ping may wait for longer, and what a row has moved would be lost.
+        while self._link.is_full and trio.current_time() < asked + patience:
+            await trio.sleep(_PROBE_SECONDS / 8)
         if self.last_heard < asked and self._sent_bytes - sent < _PROBE_BYTES:
             raise ConnectionLost("the peer let an exchange time out and then did not answer a ping")
 

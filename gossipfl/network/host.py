@@ -226,14 +226,16 @@ class Host:
         connection = self._table.best(peer_id)
         return None if connection is None else connection.round_trip
 
-    def link_is_free(self, sent: int, answered: int) -> bool:
-        """Return whether the link can carry a row of `sent` bytes now, and one of `answered` bytes back."""
-        lanes = [
-            lane
-            for lane, size in ((self.link.upload, sent), (self.link.download, answered))
-            if size > OFFERED_BYTES
-        ]
-        return not lanes or not self.link.seconds_until_free(lanes[0], *lanes[1:], size=sent, is_valued=True)
+    def free_directions(self, sent: int, answered: int) -> tuple[bool, bool]:
+        """Return whether the link can carry a row of `sent` bytes now, and one of `answered` bytes back.
+
+        A row that would answer one that cannot be sent is asked for at once.
+        """
+        upload, download = self.link.upload, self.link.download
+        sends = sent <= OFFERED_BYTES or not upload.seconds_until_free(is_valued=True)
+        ahead = self.link.seconds_ahead(upload, sent) if sends and sent > OFFERED_BYTES else None
+        asks = answered <= OFFERED_BYTES or not download.seconds_until_free(is_valued=True, ahead=ahead)
+        return sends, asks
 
     def throughput(self, peer_id: str) -> tuple[float | None, float | None]:
         """Return the bytes a second to and from a peer, as far as rows have been exchanged with it."""

@@ -141,7 +141,7 @@ class Lane:
         ]
         if len(before) < _AT_ONCE or self._has_room():
             return 0.0
-        known = self.bytes_per_second
+        known = self.bytes_per_second or self._pace()
         if known is None:
             return _UNMEASURED_SECONDS
         *_, shorter, longest = sorted(each.remaining for each in before)
@@ -202,11 +202,16 @@ class Lane:
 
     def _has_room(self) -> bool:
         """Return whether the rows under way have left most of the link unused for two seconds."""
-        if len(self._looks) < _LOOKS:
-            return False
-        (since, before), (until, now) = self._looks[0], self._looks[-1]
+        pace = self._pace()
         carries = max(self.bytes_per_second or 0.0, _LEAST_BYTES_PER_SECOND)
-        return (now - before) / (until - since) < carries / 2
+        return pace is not None and pace < carries / 2
+
+    def _pace(self) -> float | None:
+        """Return the bytes a second of the last two seconds, if rows were under way for as long."""
+        if len(self._looks) < _LOOKS:
+            return None
+        (since, before), (until, now) = self._looks[0], self._looks[-1]
+        return (now - before) / (until - since)
 
 
 @dataclass(eq=False)
@@ -237,23 +242,9 @@ class Link:
         """Whether rows take up most of the link in either direction, so that others are slow without fault."""
         return self.upload.is_full or self.download.is_full
 
-    def seconds_until_free(
-        self, first: Lane, then: Lane | None = None, *, size: int, is_valued: bool
-    ) -> float:
-        """Return in how many seconds an exchange of large rows may begin; 0 if it may now.
-
-        Parameters
-        ----------
-        first, then : Lane
-            Directions of the row that goes first, and of the one that answers it, if any.
-        size : int
-            Bytes of the first row.
-        """
-        wait = first.seconds_until_free(is_valued=is_valued)
-        if then is not None:
-            ahead = _ROWS_AHEAD * size / (first.bytes_per_second or math.inf)
-            wait = max(wait, then.seconds_until_free(is_valued=is_valued, ahead=ahead))
-        return wait
+    def seconds_ahead(self, first: Lane, size: int) -> float:
+        """Return by how much a row of `size` bytes may precede the one that answers it."""
+        return _ROWS_AHEAD * size / (first.bytes_per_second or math.inf)
 
     async def watch(self) -> None:
         """Look at the link now and then, until cancelled."""

@@ -219,8 +219,8 @@ class Server:
             place.work()
             with lane.expecting(size, is_valued=place.is_valued) as transfer:
                 if model is not None:
-                    then = self.link.upload if model.wants_answer else None
-                    await self._wait_for_room(place, size, lane, then)
+                    if arrival.body is None:  # otherwise it was under way already
+                        await self._wait_for_room(place, size, lane)
                     answered.size = size if model.wants_answer else 0
                 transfer.begin()
                 place.is_offered = False
@@ -253,8 +253,8 @@ class Server:
             answered.size = self._model_bytes
             await self._wait_for_room(place, answered.size, self.link.upload)
 
-    async def _wait_for_room(self, place: Place, size: int, first: Lane, then: Lane | None = None) -> None:
-        """Wait for a moment until the link can carry a large row, and its answer afterwards.
+    async def _wait_for_room(self, place: Place, size: int, lane: Lane) -> None:
+        """Wait for a moment until the link can carry a large row.
 
         Raises
         ------
@@ -263,9 +263,9 @@ class Server:
         """
         now = trio.current_time()
         patience = now + self.limits.offer_seconds
-        while wait := self.link.seconds_until_free(first, then, size=size, is_valued=place.is_valued):
+        while wait := lane.seconds_until_free(is_valued=place.is_valued):
             if now + wait > patience:
-                raise PeerBusy("the link is busy", retry_after=first.turn(now, wait, size))
+                raise PeerBusy("the link is busy", retry_after=lane.turn(now, wait, size))
             await trio.sleep(min(wait, _LOOK_SECONDS))
             now = trio.current_time()
 

@@ -10,7 +10,7 @@ from typing import Final
 import trio
 
 from gossipfl.errors import MessageRefused, NonFiniteUpdate, PeerBusy, ReplayedMessage
-from gossipfl.network import SenderRates
+from gossipfl.network import Host, SenderRates
 from gossipfl.peer.gossip.learner import Learner
 from gossipfl.peer.gossip.meetings import Meetings
 from gossipfl.peer.gossip.outgoing import OutgoingModels
@@ -50,10 +50,13 @@ class Answering:
         Provides the model to send.
     meetings : Meetings
         Answers exchanges of views.
+    host : Host
+        Its link may have no room for an answer.
     exchange_settings, view_settings
         Periods and limits.
     """
 
+    host: Host
     learner: Learner
     received: ReceivedModels
     meetings: Meetings
@@ -68,6 +71,8 @@ class Answering:
 
     async def answer(self, peer_id: str, message: AnyMessage) -> Frame:
         """Answer a complete, valid message; the handler for `Host.serve`.
+
+        A model is acknowledged without another one while rows that are under way take up this peer's link.
 
         A model from an earlier start of its sender than the latest one known is not used, nor answered by a
         model. The answer names the later start, and a sender that does not know it restarts with a higher number.
@@ -100,8 +105,14 @@ class Answering:
                 raise PeerBusy("the mailbox is full")
             self.received.pushes.admit(peer_id, **said)
         part = message.header.part if isinstance(message.header, PartHeader) else 0
-        frame = await self._model(peer_id, part) if message.header.wants_answer else None
+        is_answered = message.header.wants_answer and self._may_answer()
+        frame = await self._model(peer_id, part) if is_answered else None
         return frame or encode(Acknowledgement(**said))
+
+    def _may_answer(self) -> bool:
+        """Return whether the link has room for a model in answer to one, or it is needed all the same."""
+        sends, _ = self.host.free_directions(self.outgoing.latest_bytes, 0)
+        return sends or self.learner.trains_on_answers
 
     async def _model(self, peer_id: str, part: int) -> Frame | None:
         """Return a version of the model, or a part, for a peer; None if there is none to send."""

@@ -132,6 +132,7 @@ def take_part_in_gossip(
     )
     draws = OwnDraws(parts.host.peer_id, parts.incarnation)
     answering = Answering(
+        host=parts.host,
         learner=learner,
         received=received,
         meetings=meetings,

@@ -45,6 +45,14 @@ logger = logging.getLogger(__name__)
 _MOST_OFFERS = 3
 
 
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """The rows that an exchange carries: one to the neighbour, one that answers it, or both."""
+
+    sends: bool
+    asks: bool
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Offer:
     """What is sent to a neighbour: a model, or a request for one.
@@ -60,6 +68,7 @@ class _Offer:
     """
 
     frame: Frame
+    wants_answer: bool
     codec: Compressor | None = None
     begun: State | None = None
     renew: Renew | None = None
@@ -117,9 +126,10 @@ class Gossip:
 
         An exchange that hangs occupies one of a few slots until its deadline, and its neighbour is not chosen
         again until then; the next period starts an exchange with another neighbour. Neighbours that are much
-        slower than others share half of the slots, and are asked beside the others and not in their place. None
-        is started while rows that are under way take up this peer's own link. With a token account some periods
-        pass without an exchange, and models that arrive are answered by further ones.
+        slower than others share half of the slots, and are asked beside the others and not in their place. While
+        rows that are under way take up one direction of this peer's own link, it exchanges models in the other
+        one only; if they take up both, none. With a token account some periods pass without an exchange, and
+        models that arrive are answered by further ones.
         """
         settings = self.exchange_settings
         next_at = trio.current_time()
@@ -143,31 +153,29 @@ class Gossip:
         """Start an exchange, if there are a slot, a neighbour and room on the link and in memory."""
         if len(self._under_way) >= self.exchange_settings.concurrent:
             return
-        if not self.host.link_is_free(*self._frame_bytes):
+        rows = self._rows_now()
+        if rows is None:
             return
+        answer_bytes = rows.asks * self.row_bytes
         for neighbour in self._chosen(self._excluded()):
-            if not self.memory.has_room(self._answer_bytes):
+            if not self.memory.has_room(answer_bytes):
                 break
             self._under_way.add(neighbour.peer_id)
-            room = self.memory.reserve(self._answer_bytes)
-            start_soon(self._exchange_model, neighbour, room, part)
+            room = self.memory.reserve(answer_bytes)
+            start_soon(self._exchange_model, neighbour, room, part, rows)
             self.parts.begin()
             if self.accounts.are_used:
                 break
 
-    @property
-    def _sends(self) -> bool:
-        return self.exchange_settings.mode != "pull"
-
-    @property
-    def _asks(self) -> bool:
-        return self.exchange_settings.mode != "push"
-
-    @property
-    def _frame_bytes(self) -> tuple[int, int]:
-        """Bytes of the model that is sent, and of the one that answers."""
-        size = self.outgoing.latest_bytes
-        return self._sends * size, self._asks * size
+    def _rows_now(self) -> _Rows | None:
+        """Return the rows of an exchange that is started now; None if the link carries none of them."""
+        mode, size = self.exchange_settings.mode, self.outgoing.latest_bytes
+        usual = _Rows(sends=mode != "pull", asks=mode != "push")
+        sends, asks = self.host.free_directions(usual.sends * size, usual.asks * size)
+        rows = _Rows(sends=usual.sends and sends, asks=usual.asks and asks)
+        are_needed = self.learner.trains_on_answers or self.accounts.are_used
+        is_possible = rows == usual if are_needed else rows.sends or rows.asks
+        return rows if is_possible else None
 
     def _excluded(self) -> set[str]:
         """Return the neighbours with which no exchange is to be started now."""
@@ -188,11 +196,7 @@ class Gossip:
             if prompt is not None:
                 yield prompt
 
-    @property
-    def _answer_bytes(self) -> int:
-        return self.row_bytes if self._asks else 0
-
-    async def _exchange_model(self, neighbour: KnownPeer, room: Reservation, part: int) -> None:
+    async def _exchange_model(self, neighbour: KnownPeer, room: Reservation, part: int, rows: _Rows) -> None:
         """Exchange with a neighbour or, if that is gone or has no room on its link, with another in its place."""
         chosen: KnownPeer | None = neighbour
         offer: _Offer | None = None
@@ -201,12 +205,14 @@ class Gossip:
             for _ in range(_MOST_OFFERS):
                 if chosen is None:
                     return
-                codec = self.outgoing.codecs.choose(chosen.peer_id) if self._sends else None
+                codec = self.outgoing.codecs.choose(chosen.peer_id) if rows.sends else None
                 if offer is None or offer.codec is not codec:
                     if offer is not None:
                         offer.frame.release()
                     version = newest or self.learner.state
-                    offer = await self._offer_of(version, codec, part, recipient=chosen.peer_id)
+                    offer = await self._offer_of(
+                        version, codec, part, recipient=chosen.peer_id, wants_answer=rows.asks
+                    )
                     del version  # which holds memory
                     newest = None
                 if not await self._exchange(chosen, offer, room):
@@ -236,7 +242,7 @@ class Gossip:
                 neighbour.addresses,
                 offer.frame,
                 seconds=self.exchange_settings.deadline,
-                answer_bytes=self._frame_bytes[1],
+                answer_bytes=offer.wants_answer * self.outgoing.latest_bytes,
                 renew=offer.renew,
             )
             self.view.succeeded(peer_id)
@@ -297,7 +303,7 @@ class Gossip:
         )
 
     async def _offer_of(
-        self, newest: State, codec: Compressor | None, part: int, *, recipient: str
+        self, newest: State, codec: Compressor | None, part: int, *, recipient: str, wants_answer: bool
     ) -> _Offer:
         """Return what is sent to a neighbour: a model, or without a codec a request for one.
 
@@ -310,15 +316,16 @@ class Gossip:
         """
         keeps = self.learner.trains_on_answers
         if codec is None:
-            return _Offer(frame=self.outgoing.pull(part), begun=newest if keeps else None)
+            begun = newest if keeps else None
+            return _Offer(frame=self.outgoing.pull(part), wants_answer=wants_answer, begun=begun)
         version = self.outgoing.versions.choose(newest, recipient)
         if version is None:
             raise PeerBusy("an older version of the model is still being sent")
         frame = await self.outgoing.frame(
-            version, recipient=recipient, codec=codec, part=part, wants_answer=self._asks
+            version, recipient=recipient, codec=codec, part=part, wants_answer=wants_answer
         )
         if keeps:
-            return _Offer(frame=frame, codec=codec, begun=version)
+            return _Offer(frame=frame, wants_answer=wants_answer, codec=codec, begun=version)
         renew = partial(
             self.outgoing.newer_frame,
             frame,
@@ -327,6 +334,6 @@ class Gossip:
             recipient=recipient,
             codec=codec,
             part=part,
-            wants_answer=self._asks,
+            wants_answer=wants_answer,
         )
-        return _Offer(frame=frame, codec=codec, renew=renew)
+        return _Offer(frame=frame, wants_answer=wants_answer, codec=codec, renew=renew)

@@ -6,7 +6,7 @@ import pytest
 import trio
 
 from gossipfl.errors import PeerBusy, SettingError
-from gossipfl.network.link import Lane, Link
+from gossipfl.network.link import Lane
 from gossipfl.network.throughput import Throughput
 from gossipfl.wire import OFFERED_BYTES, PREAMBLE_BYTES, Acknowledgement, Kind
 
@@ -51,6 +51,38 @@ def test_a_row_waits_until_only_one_other_is_under_way_or_the_rest_takes_two_sec
     assert len(kept) == 3
 
 
+def test_before_a_row_has_arrived_the_pace_of_those_under_way_says_when_another_may_begin():
+    """With rows of 50 MB nothing was measured for a quarter of an hour, and a third row waited for as long."""
+    lane = Lane()
+    kept = [carried(lane, 3_000_000) for _ in range(2)]
+    assert lane.seconds_until_free(is_valued=True) == pytest.approx(1.0)
+    for number in range(8):
+        lane.look(number / 4)
+        lane.moved += 250_000
+    assert lane.seconds_until_free(is_valued=True) == pytest.approx(4.0)
+    assert lane.seconds_until_free(is_valued=True, ahead=4.5) == 0
+    assert kept
+
+
+@in_trio
+async def test_the_rows_of_an_exchange_go_in_the_directions_that_have_room():
+    async with serving_host() as host:
+        large = 10_000_000
+        for lane in (host.link.upload, host.link.download):
+            measured(lane, 1_000_000)
+        assert host.free_directions(large, large) == (True, True)
+        up = [carried(host.link.upload, large) for _ in range(2)]
+        assert host.free_directions(large, large) == (False, True)
+        assert host.free_directions(10, large) == (True, True)
+        down = [carried(host.link.download, 5 * large) for _ in range(2)]
+        assert host.free_directions(large, large) == (False, False)
+        assert host.free_directions(10, 10) == (True, True)
+        up.pop().__exit__(None, None, None)
+        assert host.free_directions(large, large) == (True, False)
+        down.pop().__exit__(None, None, None)
+        assert host.free_directions(large, large) == (True, True)
+
+
 def test_a_fast_link_carries_many_rows_at_once():
     lane = measured(Lane(), 10_000_000)
     kept = [carried(lane, 1_000_000) for _ in range(20)]
@@ -73,19 +105,20 @@ def test_rows_that_crawl_or_belong_to_strangers_keep_nobody_of_standing_waiting(
     assert kept
 
 
-def test_an_answer_is_counted_before_it_begins():
-    link = Link()
-    measured(link.upload, 1_000_000)
-    measured(link.download, 1_000_000)
-    own = [carried(link.upload, 8_000_000) for _ in range(2)]
-    own += [link.download.expecting(8_000_000, is_valued=True) for _ in range(2)]
-    for expected in own[2:]:
-        expected.__enter__()
-    answered = {"size": 8_000_000, "is_valued": True}
-    assert link.seconds_until_free(link.download, link.upload, **answered) == 0  # they swap directions
-    another = link.upload.expecting(24_000_000, is_valued=True)
-    another.__enter__()
-    assert link.seconds_until_free(link.download, link.upload, **answered) == pytest.approx(6.0)
+@in_trio
+async def test_an_answer_is_counted_before_it_begins():
+    async with serving_host() as host:
+        link = host.link
+        measured(link.upload, 1_000_000)
+        measured(link.download, 1_000_000)
+        own = [link.download.expecting(8_000_000, is_valued=True) for _ in range(4)]
+        for expected in own:
+            expected.__enter__()
+        assert host.free_directions(8_000_000, 8_000_000) == (True, True)
+        another = link.download.expecting(24_000_000, is_valued=True)
+        another.__enter__()
+        assert host.free_directions(8_000_000, 8_000_000) == (True, False)
+        assert host.free_directions(10, 8_000_000) == (True, True)  # nothing is to precede it
 
 
 def test_whoever_waits_is_given_a_time_of_its_own():

@@ -59,6 +59,27 @@ async def test_a_frozen_peer_times_out_is_dropped_and_is_welcome_when_it_thaws(p
 
 
 @in_trio
+async def test_behind_a_full_link_a_peer_is_given_longer_for_a_sign_of_life(peer, monkeypatch):
+    """Rows of 50 MB that had been under way for minutes were lost when an exchange of views timed out."""
+    process, peer_id, addresses = peer
+    async with serving_host(size=LARGE) as client:
+        await client.exchange(peer_id, addresses, model_frame(LARGE))
+        with client.link.upload.expecting(10**12, is_valued=True) as row:
+            row.begin()
+            monkeypatch.setattr(client.link.upload, "_has_room", lambda: False)  # it moves
+            process.send_signal(signal.SIGSTOP)
+            try:
+                with pytest.raises(ExchangeTimedOut):
+                    await client.exchange(peer_id, addresses, model_frame(LARGE, sequence=2), seconds=0.5)
+                await trio.sleep(2.2)  # longer than it has otherwise
+            finally:
+                process.send_signal(signal.SIGCONT)
+            reply = await client.exchange(peer_id, addresses, model_frame(LARGE, sequence=3), seconds=30)
+        assert isinstance(reply, Acknowledgement)
+        assert client.counters.connections_dialled == 1
+
+
+@in_trio
 async def test_leaving_does_not_hang_while_a_peer_is_frozen(peer):
     process, peer_id, addresses = peer
     try:

@@ -1,6 +1,6 @@
 """Large models whose connection breaks: continued where they were cut off, or given up for newer ones."""
 
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 import torch
@@ -188,6 +188,31 @@ async def test_a_receiver_that_is_busy_by_then_says_so_and_keeps_what_it_has():
                 )
         assert server._server.partials.size >= 5_000_000
         assert not received
+
+
+@in_trio
+async def test_a_model_that_was_under_way_goes_on_although_others_have_taken_up_the_link_since():
+    received = []
+    async with (
+        serving_host(received_into(received), size=ROW) as server,
+        serving_host(size=ROW) as client,
+        AsyncExitStack() as stack,
+    ):
+        wire = Wire(tcp_address(server), [8_000_000])
+        original = Partials.keep
+
+        def keep(self, *arguments):
+            original(self, *arguments)
+            for _ in range(2):
+                row = stack.enter_context(server.link.download.expecting(10**12, is_valued=True))
+                row.begin()
+
+        server._server.partials.keep = keep.__get__(server._server.partials)
+        async with wire.laid() as address:
+            await client.exchange(server.peer_id, [f"{address}/p2p/{server.peer_id}"], frame(), seconds=50)
+            with pytest.raises(PeerBusy):
+                await client.exchange(server.peer_id, (), frame(sequence=2), seconds=50)
+        assert torch.equal(received[0], torch.ones(ROW))
 
 
 def test_what_is_kept_is_limited_in_number_memory_and_time():

@@ -42,8 +42,8 @@ class Neighbours:
         candidates = [each for each in self.known if each.peer_id not in exclude]
         return candidates[self.generator.integers(len(candidates))] if candidates else None
 
-    def link_is_free(self, sent, answered):
-        return True
+    def free_directions(self, sent, answered):
+        return True, True
 
     async def exchange(self, peer_id, addresses, frame, *, seconds, answer_bytes, renew):
         if self.seconds[peer_id] is GONE:
