@@ -26,13 +26,13 @@ from gossipfl.network.failures import ConnectionLost
 from gossipfl.peer import Peer
 from gossipfl.settings import PeerSettings
 
-from . import door_inputs  # noqa: F401  (adds its lines)
+from . import door_inputs, service_inputs  # noqa: F401  (add their lines)
 from .doors import DoorTarget, settle
 from .forked import SERVER
-from .hostile import Case, RoundsTarget, Target
+from .hostile import Case, PartsTarget, RoundsTarget, Target
 from .hostile_inputs import CASES
 from .peers import quick_settings
-from .test_hostile import with_rounds
+from .test_hostile import IN_PARTS, with_rounds
 
 #: A network that leaves two processors to others.
 SETTINGS = {
@@ -43,7 +43,7 @@ SETTINGS = {
     "evaluation": {"period": 2.0},
 }
 LONGEST_ATTACK = 4.0  # seconds
-ALONE = ("open", "certificates", "secret", "rounds")
+ALONE = ("open", "certificates", "secret", "rounds", "parts")
 
 
 def home_of(directory: Path, name: int | str) -> Path:
@@ -69,11 +69,12 @@ class Besieged:
 
     def start_alone(self) -> None:
         for door in ALONE:
-            settings = quick_settings(0, **SETTINGS, gate={"enabled": False})
+            gossip = IN_PARTS if door == "parts" else {}
+            settings = quick_settings(0, **SETTINGS, gate={"enabled": False}, gossip=gossip)
             home = home_of(self.directory, door)
             if door == "rounds":
                 settings = with_rounds(settings, home, self.attacker)
-            elif door != "open":
+            elif door in ("certificates", "secret"):
                 settle(home, door)
             self.alone[door] = self._live(home, settings)
 
@@ -114,8 +115,9 @@ class Besieged:
             await trio.sleep(0.1)
 
     def _victims_of(self, case: Case) -> list[Peer]:
-        if case.in_rounds or case.door != "open":
-            return [self.alone["rounds" if case.in_rounds else case.door]] if self.alone else []
+        kind = "rounds" if case.in_rounds else "parts" if case.in_parts else case.door
+        if kind != "open":
+            return [self.alone[kind]] if self.alone else []
         return [*self.peers.values(), *([self.alone["open"]] if self.alone else [])]
 
     async def _attack(self, case: Case, victim: Peer) -> None:
@@ -170,6 +172,10 @@ class RoundsAttackedAgain(AttackedAgain, RoundsTarget):
     pass
 
 
+class PartsAttackedAgain(AttackedAgain, PartsTarget):
+    pass
+
+
 class DoorAttackedAgain(AttackedAgain, DoorTarget):
     pass
 
@@ -177,6 +183,8 @@ class DoorAttackedAgain(AttackedAgain, DoorTarget):
 def _target(case: Case, victim: Peer, attacker: Identity) -> Target:
     if case.in_rounds:
         return RoundsAttackedAgain(victim, attacker)
+    if case.in_parts:
+        return PartsAttackedAgain(victim)
     return AttackedAgain(victim) if case.door == "open" else DoorAttackedAgain(victim, case.door)
 
 

@@ -11,7 +11,7 @@ from gossipfl import errors
 from gossipfl.codecs import FLOAT32
 from gossipfl.network import Identity, open_host
 from gossipfl.peer import Peer
-from gossipfl.wire import Expectation, Progress, RoundForm, RoundsExpectation, encode, encode_round
+from gossipfl.wire import Expectation, Kind, Progress, RoundForm, RoundsExpectation, encode, encode_round
 from tests.gossipfl.network.helpers import Outlaw, until
 from tests.gossipfl.wire.frames import forged
 from tests.gossipfl.wire.test_round_messages import forged_round
@@ -118,6 +118,31 @@ class RoundsTarget(Target):
         self.before = self.peer._incarnation.learner.state
 
 
+class PartsTarget(Target):
+    """A running peer whose models are divided into fixed parts, one of them a message."""
+
+    parts = 4
+
+    @property
+    def layout(self) -> bytes:
+        """Digest of the layout, which is another one in parts."""
+        return self.peer._incarnation._expectation().layout
+
+    def part(self, number: int, value: float = 0.5) -> bytes:
+        """The numbers of a part."""
+        places = range(number, self.task.layout.shared_size, self.parts)
+        return torch.full((len(places),), value).numpy().tobytes()
+
+    def frame(self, *, body: bytes | None = None, preamble: dict | None = None, **changes) -> bytes:
+        """A frame with part 0, honest but for the changes."""
+        said = {"layout": self.layout, "part": 0, "ages": [1] * self.parts, **changes}
+        return super().frame(
+            body=self.part(0) if body is None else body,
+            preamble={"kind": Kind.PART, **(preamble or {})},
+            **said,
+        )
+
+
 Attack = Callable[[Target], Awaitable[None]]
 
 
@@ -138,6 +163,8 @@ class Case:
         Whether the victim learns in rounds, and the attacker is in its roster.
     door : str
         The victim's door.
+    in_parts : bool
+        Whether the victim's models are divided into parts.
     """
 
     what: str
@@ -146,6 +173,7 @@ class Case:
     attack: Attack
     in_rounds: bool = False
     door: str = "open"
+    in_parts: bool = False
 
     @property
     def counter(self) -> str:
@@ -162,9 +190,10 @@ def case(
     *,
     in_rounds: bool = False,
     door: str = "open",
+    in_parts: bool = False,
 ):
     def add(attack: Attack) -> Attack:
-        CASES.append(Case(what, error, consequence, attack, in_rounds, door))
+        CASES.append(Case(what, error, consequence, attack, in_rounds, door, in_parts))
         return attack
 
     return add
@@ -177,6 +206,7 @@ def bad_frame(
     make: Callable[[Target], bytes],
     *,
     in_rounds: bool = False,
+    in_parts: bool = False,
 ) -> None:
     """Add a case of one bad frame on an otherwise well-behaved connection."""
 
@@ -194,4 +224,4 @@ def bad_frame(
                 await outlaw.send_data(make(target))
                 await outlaw.receive_until(error.counter().encode())
 
-    CASES.append(Case(what, error, consequence, attack, in_rounds))
+    CASES.append(Case(what, error, consequence, attack, in_rounds, in_parts=in_parts))

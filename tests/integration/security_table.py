@@ -10,7 +10,7 @@ from gossipfl.network.yamux.headers import INITIAL_WINDOW
 from gossipfl.settings import ExchangeSettings
 from gossipfl.wire import PREAMBLE_BYTES, Limits
 
-from . import door_inputs  # noqa: F401  (adds its lines)
+from . import door_inputs, service_inputs  # noqa: F401  (add their lines)
 from .hostile_inputs import CASES
 
 

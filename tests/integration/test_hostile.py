@@ -9,31 +9,22 @@ from gossipfl.peer import Peer, read_status
 from gossipfl.settings import RoundsSettings
 from tests.gossipfl.network.helpers import in_trio, until
 
-from . import door_inputs  # noqa: F401  (adds its lines)
+from . import door_inputs, service_inputs  # noqa: F401  (add their lines)
 from .doors import DoorTarget, settle
-from .hostile import RoundsTarget, Target
+from .hostile import PartsTarget, RoundsTarget, Target
 from .hostile_inputs import CASES
 from .peers import REPOSITORY, quick_settings, records_of, running
 from .security_table import render
 
+IN_PARTS = {"sharing": {"kind": "partitioned", "parts": PartsTarget.parts}}
 MOST_GROWTH = 32_000_000  # bytes; the largest claims above are of 2**63
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.what)
 @in_trio
 async def test_it_is_refused_by_name_and_changes_nothing(case, tmp_path):
-    settings = quick_settings(
-        0,
-        exchange={"patience": 1000.0, "deadline": 2.0, "merges_per_training": 1000},
-        network={"dial_seconds": 1.5},
-        gate={"enabled": False},  # what is asked is whether frames come in, not whether rows are merged
-    )
     attacker = Identity.generate()
-    if case.in_rounds:
-        settings = with_rounds(settings, tmp_path / "victim", attacker)
-    if case.door != "open":
-        settle(tmp_path / "victim", case.door)
-    peer = Peer(tmp_path / "victim", settings=settings)
+    peer = victim_of(case, tmp_path / "victim", attacker)
     async with running(peer):
         target = target_of(case, peer, attacker)
         await until(lambda: peer.status().metrics)  # evaluated once: what that takes is not the attack's
@@ -58,9 +49,27 @@ async def test_it_is_refused_by_name_and_changes_nothing(case, tmp_path):
     )
 
 
+def victim_of(case, home, attacker):
+    """A new peer for a case, not running yet."""
+    settings = quick_settings(
+        0,
+        exchange={"patience": 1000.0, "deadline": 2.0, "merges_per_training": 1000},
+        network={"dial_seconds": 1.5},
+        gate={"enabled": False},  # what is asked is whether frames come in, not whether rows are merged
+        gossip=IN_PARTS if case.in_parts else {},
+    )
+    if case.in_rounds:
+        settings = with_rounds(settings, home, attacker)
+    if case.door != "open":
+        settle(home, case.door)
+    return Peer(home, settings=settings)
+
+
 def target_of(case, peer, attacker):
     if case.in_rounds:
         return RoundsTarget(peer, attacker)
+    if case.in_parts:
+        return PartsTarget(peer)
     return Target(peer) if case.door == "open" else DoorTarget(peer, case.door)
 
 
