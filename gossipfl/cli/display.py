@@ -65,7 +65,8 @@ def status_table(values: Mapping[str, Any]) -> Table:
         table.add_row("policy", escape(f"{'✓' if each['holds'] else '✗'} {each['text']}"))
     if values.get("divergences"):
         table.add_row("diverged", f"{values['divergences']} ×, and went back to the last good model")
-    for part, rows_of in (("gate", _gate_rows), ("rounds", _rounds_rows), ("membership", _membership_rows)):
+    parts = {"gate": _gate_rows, "flow": _flow_rows, "rounds": _rounds_rows, "membership": _membership_rows}
+    for part, rows_of in parts.items():
         for name, value in rows_of(values.get(part)):
             table.add_row(name, value)
     table.add_row("neighbours", f"{values['neighbours']} known, {values['connected']} connected")
@@ -157,6 +158,15 @@ def _gate_rows(gate: Mapping[str, Any] | None) -> list[tuple[str, str]]:
     if gate["quarantined"]:
         rows.append(("quarantined", ", ".join(f"{each[:16]}…" for each in gate["quarantined"])))
     return rows
+
+
+def _flow_rows(flow: Mapping[str, Any] | None) -> list[tuple[str, str]]:
+    """Describe the token accounts, in one row of name and value; none without any."""
+    if flow is None:
+        return []
+    tokens = ", ".join(map(str, flow["tokens"]))
+    where = "" if len(flow["tokens"]) == 1 else ", in the accounts of the parts"
+    return [("tokens", f"{tokens} of at most {flow['capacity']} ({flow['kind']}){where}")]
 
 
 def _membership_rows(membership: Mapping[str, Any] | None) -> list[tuple[str, str]]:

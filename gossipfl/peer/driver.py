@@ -110,6 +110,8 @@ class Participation:
         Returns the progress of the rounds as plain values for the status; None if the peer gossips.
     gate : callable
         Returns the gate's decisions as plain values for the status; None without a gate.
+    flow : callable
+        Returns the token accounts as plain values for the status; None without any.
     model_ages : mapping of str to int
         Ages of the newest models received, by peer id; empty in rounds.
     codec_to : callable
@@ -128,6 +130,7 @@ class Participation:
     tasks: Mapping[str, Callable[[], Awaitable[None]]] = field(default_factory=dict)
     described: Callable[[], Mapping[str, Any] | None] = lambda: None
     gate: Callable[[], Mapping[str, Any] | None] = lambda: None
+    flow: Callable[[], Mapping[str, Any] | None] = lambda: None
     model_ages: Mapping[str, int] = field(default_factory=dict)
     codec_to: Callable[[str], str | None] = lambda _: None
     renewal: Renewal | None = None

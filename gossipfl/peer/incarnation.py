@@ -206,6 +206,7 @@ class Incarnation:
             policy=self._policy.to_values(),
             rounds=self.participation.described(),
             gate=gate,
+            flow=self.participation.flow(),
             conditions=self.conditions.to_values(),
             network=self.counters.to_dict(),
             membership=self._entrance.described(self.host.members.knocks),

@@ -50,6 +50,8 @@ class PeerStatus:
         Its decision and the conditions behind it, as plain values; None if no condition is set.
     gate : mapping, optional
         Decisions of the gate by reason, and quarantined peers, as plain values.
+    flow : mapping, optional
+        For a peer whose messages are paid for with tokens: the flow, and the tokens in each account.
     rounds : mapping, optional
         For a peer that learns in rounds: algorithm, progress and missing rows, as plain values.
     conditions : list
@@ -85,6 +87,7 @@ class PeerStatus:
     policy: Mapping[str, Any] | None = None
     rounds: Mapping[str, Any] | None = None
     gate: Mapping[str, Any] | None = None
+    flow: Mapping[str, Any] | None = None
     conditions: list[dict[str, Any]] = field(default_factory=list)
     network: Mapping[str, Any]
     membership: Mapping[str, Any] = field(default_factory=dict)

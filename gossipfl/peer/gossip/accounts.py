@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from typing import Any
 
 from gossipfl.algorithms.gossip.flow import Flow, reactive_messages, sends_proactively
@@ -45,6 +46,10 @@ class TokenAccounts:
     def are_used(self) -> bool:
         """Whether messages are paid for with tokens."""
         return self._flow.is_paid
+
+    def described(self) -> dict[str, Any] | None:
+        """Return the flow and the tokens in each account, for the status; None where none are used."""
+        return {**asdict(self._flow), "tokens": list(self.tokens)} if self.are_used else None
 
     def ring(self, account: int = 0) -> bool:
         """Return whether a message is sent now that the clock has rung; if not, a token is earned."""

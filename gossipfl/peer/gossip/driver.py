@@ -131,6 +131,7 @@ def take_part_in_gossip(
         versions=VersionsSent(limit=exchange.incoming_bytes // 2, longest=exchange.deadline),
     )
     draws = OwnDraws(parts.host.peer_id, parts.incarnation)
+    accounts = TokenAccounts(plan.algorithm.behaviour.flow, draws, parts.record, count=plan.sharing.ages)
     answering = Answering(
         host=parts.host,
         learner=learner,
@@ -144,7 +145,7 @@ def take_part_in_gossip(
         host=parts.host,
         learner=learner,
         received=received,
-        accounts=TokenAccounts(plan.algorithm.behaviour.flow, draws, parts.record, count=plan.sharing.ages),
+        accounts=accounts,
         parts=PartChoice(plan.sharing, draws),
         view=view,
         errors=meetings.errors,
@@ -179,6 +180,7 @@ def take_part_in_gossip(
             **_discovery_tasks(parts, discovery, directory),
         },
         gate=lambda: None if guard is None else guard.described(),
+        flow=accounts.described,
         model_ages=received.ages,
         codec_to=codecs.latest,
         renewal=renewal,

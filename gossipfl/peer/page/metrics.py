@@ -133,6 +133,14 @@ class _PeerCollector(Collector):
             "Whether neither the operator nor the policy forbids merging",
             value=values["permission"]["merges"],
         )
+        flow = values["flow"]
+        if flow is not None:
+            tokens = flow["tokens"]
+            for name, meaning, value in (
+                ("tokens", "Tokens for messages, in all accounts together", sum(tokens)),
+                ("tokens_limit", "Most tokens that the accounts can hold", flow["capacity"] * len(tokens)),
+            ):
+                yield GaugeMetricFamily(f"gossipfl_{name}", meaning, value=value)
         conditions = (values["policy"] or {}).get("conditions", ())
         yield _labelled_gauge(
             "policy_condition_holds",

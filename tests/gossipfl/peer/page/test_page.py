@@ -287,6 +287,31 @@ def test_a_peer_without_a_page_says_how_to_get_one(cli, network):
     assert "--page-enabled" in err
 
 
+def test_tokens_for_messages_are_in_the_status_the_command_and_the_metrics(cli, tmp_path):
+    flow = {"kind": "simple", "capacity": 3}
+    gossip = {"flow": flow, "sharing": {"kind": "partitioned", "parts": 4}}
+    settings = quick_settings(gossip=gossip, exchange={"mode": "push"}, page={"enabled": True})
+    with PeerProcess(tmp_path / "dora", settings, forked=True) as dora:
+        dora.start("--plain").until_at(step=1)
+        client = Client(int(dora.status()["page"].rstrip("/").rpartition(":")[2]))
+        # Nobody answers, so what is earned for the part that goes next is kept.
+        told = until(lambda: (told := client.get("/api/status").json["flow"])["tokens"].count(3) and told)
+        assert told == {**flow, "reserve": 10, "tokens": told["tokens"]}
+        assert sorted(told["tokens"]) == [0, 0, 0, 3]
+        metrics = client.get("/metrics").body.decode()
+        assert "\ngossipfl_tokens 3.0\n" in metrics
+        assert "\ngossipfl_tokens_limit 12.0\n" in metrics
+        until(lambda: dora.status()["flow"] == told)
+        _, out, _ = cli("peer", "status", "--home", dora.home.directory)
+        tokens = ", ".join(map(str, told["tokens"]))
+        assert f"{tokens} of at most 3 (simple), in the accounts of the parts" in " ".join(out.split())
+
+
+def test_without_tokens_none_are_told(client):
+    assert client.get("/api/status").json["flow"] is None
+    assert "gossipfl_tokens" not in client.get("/metrics").body.decode()
+
+
 def test_leave_ends_the_peer_with_a_farewell(tmp_path):
     with PeerProcess(tmp_path / "carol", quick_settings(page={"enabled": True}), forked=True) as carol:
         carol.start("--plain").until_at(step=1)
