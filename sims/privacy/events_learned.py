@@ -10,6 +10,7 @@ from torch import Tensor
 
 from gossipfl.algorithms import Message, MessageAlgorithm
 from gossipfl.algorithms.author_calls import on_answer, on_clock, on_receipt, start_nodes
+from gossipfl.algorithms.gate.admission import let_in
 from gossipfl.algorithms.messages import Update
 from gossipfl.settings import TrainingSettings
 from gossipfl.training import Nodes
@@ -89,39 +90,63 @@ class LearnedEvents:
         """Drop a model that is not used any more."""
         self.run.forget(sent.number)
 
-    def clock(self, node: int) -> None:
-        """A node's clock rings."""
-        self._apply(
-            "clock",
-            node,
-            {},
-            lambda own, rows, update: on_clock(self.algorithm, own, shared_size=_width(own), update=update),
-        )
+    def age(self, node: int) -> int:
+        """Age of a node's model."""
+        return int(self._nodes[node].ages)
 
-    def receipt(self, node: int, sent: Sent, *, trains: bool) -> None:
-        """A node receives a model."""
+    def clock(self, node: int, *, trains: bool = True) -> None:
+        """A node's clock rings."""
+
+        def happen(own: Nodes, rows: Tensor, update: Update) -> Nodes:
+            del rows
+            then = update if trains else _same
+            return on_clock(self.algorithm, own, shared_size=_width(own), update=then)
+
+        self._apply(("clock", trains), node, {}, happen)
+
+    def receipt(
+        self, node: int, sent: Sent, *, trains: bool, share: float = 1.0, credited_age: int | None = None
+    ) -> None:
+        """A node receives a model.
+
+        Parameters
+        ----------
+        node : int
+        sent : Sent
+        trains : bool
+            Whether it trains then, if the algorithm says so.
+        share : float
+            Share of the way to the model that the node's gate allowed.
+        credited_age : int, optional
+            The age that the gate credited, if another than claimed.
+        """
         self.run.receive(node, sent.number)
 
         def happen(own: Nodes, rows: Tensor, update: Update) -> Nodes:
             message = self._message(sent, rows[_OTHER : _OTHER + 1])
+            if credited_age is not None:
+                ages = message.ages.clamp(max=credited_age)
+                message = let_in(message, own.rows, shares=torch.tensor([share]).double(), ages=ages)
             return on_receipt(self.algorithm, own, message, update=update if trains else _same)
 
-        self._apply(("receipt", trains), node, {_OTHER: sent}, happen)
+        self._apply(("receipt", trains, share, credited_age), node, {_OTHER: sent}, happen)
 
-    def answer(self, node: int, sent: Sent, begun: Sent) -> None:
+    def answer(self, node: int, sent: Sent, begun: Sent, *, trains: bool = True) -> None:
         """A node receives the answer to its own message, and applies the step it has begun."""
         self.run.receive(node, sent.number)
 
         def happen(own: Nodes, rows: Tensor, update: Update) -> Nodes:
             message = self._message(sent, rows[_OTHER : _OTHER + 1])
             earlier = replace(begun.nodes, rows=rows[_BEGUN : _BEGUN + 1])
-            return on_answer(self.algorithm, own, message, earlier, update=update)
+            then = update if trains else _same
+            return on_answer(self.algorithm, own, message, earlier, update=then)
 
-        self._apply("answer", node, {_OTHER: sent, _BEGUN: begun}, happen)
+        self._apply(("answer", trains), node, {_OTHER: sent, _BEGUN: begun}, happen)
 
-    def train(self, node: int) -> None:
+    def train(self, node: int, *, trains: bool = True) -> None:
         """A node trains by itself."""
-        self._apply("alone", node, {}, lambda own, rows, update: update(own))
+        if trains:
+            self._apply("alone", node, {}, lambda own, rows, update: update(own))
 
     def adopt(self, node: int, sent: Sent) -> None:
         """A node takes a model over as it is."""
@@ -131,9 +156,11 @@ class LearnedEvents:
         self._nodes[node] = replace(own, ages=sent.nodes.ages, auxiliary=sent.nodes.auxiliary)
 
     def go_back(self, node: int, earlier: Sent) -> None:
-        """A node returns to an earlier model of its own."""
+        """A node returns to an earlier model of its own; its counter of steps goes on."""
         self.run.change(node, own=0.0, others={earlier.number: 1.0})
-        self._nodes[node] = earlier.nodes
+        self._nodes[node] = replace(
+            earlier.nodes, steps=torch.maximum(earlier.nodes.steps, self._nodes[node].steps)
+        )
 
     def _apply(
         self,

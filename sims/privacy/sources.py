@@ -7,6 +7,7 @@ from pathlib import Path
 
 from sims.privacy.errors import NotAccountable
 from sims.privacy.linear_run import LinearRun
+from sims.privacy.recordings import recorded_run
 from sims.privacy.rounds import round_run
 from sims.privacy.timelines import message_run
 from sims.scenario import Scenario, load_scenario
@@ -24,9 +25,21 @@ def run_of(
     on_progress: Callable[[float], None] = lambda rounds: None,
 ) -> LinearRun:
     """Find the linear run of a scenario, or of the peers whose homes are given."""
+    homes = [home for source in sources for home in _homes_in(Path(source))]
+    if homes:
+        if overrides:
+            raise NotAccountable("a recorded run is as it was", got=f"--set {overrides[0]}")
+        return recorded_run(homes)
     if len(sources) > 1:
-        raise NotAccountable("one scenario, or one run, at a time", got=", ".join(sources))
+        raise NotAccountable("one scenario, or one simulated run, at a time", got=", ".join(sources))
     return run_of_scenario(scenario_at(sources[0], overrides=overrides), on_progress=on_progress)
+
+
+def _homes_in(directory: Path) -> list[Path]:
+    """Homes of peers: the directory itself, or those in it."""
+    if (directory / "peer.toml").exists():
+        return [directory]
+    return sorted(file.parent for file in directory.glob("*/peer.toml"))
 
 
 def scenario_at(path: Path | str, *, overrides: Sequence[str] = ()) -> Scenario:

@@ -1,0 +1,158 @@
+"""Linear runs of recorded peers that gossip, from the records in their homes."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from gossipfl.peer.gossip.plan import gossip_algorithm
+from gossipfl.peer.store.record_files import record_files
+from sims.privacy.errors import NotAccountable
+from sims.privacy.events_learned import LearnedEvents, Sent
+from sims.privacy.linear_run import LinearRun
+from sims.replay.history import Step, history_of
+from sims.replay.lives import Life, RecordedPeer, Version, record_lines, required_whole
+from sims.replay.peer_records import read_peers
+from sims.replay.round_records import learned_in_rounds
+
+__all__ = ["recorded_run"]
+
+_ROUNDING = {"float32", "bfloat16", "float16", "int8"}
+"""Codecs that round: what they leave out is not counted as protection."""
+
+
+def recorded_run(homes: Sequence[Path]) -> LinearRun:
+    """Find the linear run of peers whose homes are given, one node each, in the order given.
+
+    Its values are the gradients of all training steps. Nodes see the models that they took in, and those that
+    their gates refused. What the gates decided counts as given.
+
+    Raises
+    ------
+    NotAccountable
+        If the peers learned in rounds, or did something that is not linear.
+    MissingPeer, MissingRecords, TornRecords, DuplicatePeer
+        If records are missing or damaged.
+    """
+    peers = read_peers(homes)
+    if learned_in_rounds(peers):
+        raise NotAccountable(
+            "peers that learned in rounds are accounted for by their scenario",
+            remedy="Write one with `gossipfl sim calibrate`, and name it instead of the homes.",
+        )
+    lives = [life for peer in peers for life in peer.lives.values()]
+    _require_alike(lives)
+    places = {(life.peer, life.incarnation): place for place, life in enumerate(lives)}
+    refused = _refused(peers)
+    ends = [Version(life.peer, life.incarnation, life.last) for life in lives]
+    events = LearnedEvents(
+        gossip_algorithm(lives[0].settings),
+        lives[0].settings.training,
+        nodes=len(lives),
+        enabled=True,
+        private_start=False,
+    )
+    _happened(history_of(peers, [*ends, *refused]).steps, events, places, refused)
+    return _by_peer(events.run.finished(), [life.peer for life in lives], [peer.peer for peer in peers])
+
+
+def _happened(
+    steps: Sequence[Step],
+    events: LearnedEvents,
+    places: Mapping[tuple[str, int], int],
+    refused: Mapping[Version, Sequence[tuple[str, int]]],
+) -> None:
+    """Let all recorded events happen, each start of a peer as a node of its own."""
+    reads = Counter(version for step in steps for version in step.reads)
+    kept: dict[Version, Sent] = {}
+    for step in steps:
+        node = places[step.version[:2]]
+        _event(step, events, node, kept)
+        for read in step.reads:
+            reads[read] -= 1
+            if not reads[read]:
+                events.forget(kept.pop(read))
+        seen_by = refused.get(step.version, ())
+        if not reads[step.version] and not seen_by:
+            continue
+        sent = events.send(node)
+        for receiver in seen_by:
+            events.run.receive(places[receiver], sent.number)
+        if reads[step.version]:
+            kept[step.version] = sent
+        else:
+            events.forget(sent)
+
+
+def _event(step: Step, events: LearnedEvents, node: int, kept: Mapping[Version, Sent]) -> None:
+    event, source = step.event, None if step.source is None else kept[step.source]
+    if event is None:
+        if source is not None:
+            events.go_back(node, source)
+        return
+    if event.kind == "clock":
+        events.clock(node, trains=event.trained)
+    elif source is None:
+        events.train(node, trains=event.trained)
+    elif event.kind == "go_back":
+        events.go_back(node, source)
+    elif event.kind == "adopt":
+        events.adopt(node, source)
+    elif step.begun is not None:
+        events.answer(node, source, kept[step.begun], trains=event.trained)
+    else:
+        credited = event.credited_age
+        events.receipt(node, source, trains=event.trained, share=event.share, credited_age=credited)
+    if events.age(node) != event.age:
+        raise NotAccountable(
+            f"the age at {step.version} is not the one recorded", expected=event.age, got=events.age(node)
+        )
+
+
+def _require_alike(lives: Sequence[Life]) -> None:
+    first = lives[0].settings
+    for life in lives:
+        settings, where = life.settings, f"start {life.incarnation} of peer {life.peer}"
+        alike = {"seed": first.training.seed}
+        if (settings.training.model_copy(update=alike), settings.gossip) != (first.training, first.gossip):
+            raise NotAccountable(
+                f"{where} learned otherwise than the first peer", expected="the same training and gossip"
+            )
+        codecs = {event.codec for event in life.events if event.source is not None} - _ROUNDING - {""}
+        if settings.outgoing or codecs:
+            raise NotAccountable(
+                f"rows of {where}, or of its neighbours, were changed before they left, and not linearly",
+                expected="models sent in full or rounded",
+                got=", ".join(sorted(codecs)) or "tables [[outgoing]]",
+            )
+
+
+def _refused(peers: Sequence[RecordedPeer]) -> dict[Version, list[tuple[str, int]]]:
+    """Models that gates refused, each with the starts of the peers that saw it."""
+    seen: dict[Version, list[tuple[str, int]]] = defaultdict(list)
+    for peer in peers:
+        for (incarnation, _), path in record_files(peer.home.records).items():
+            for _, number, line in record_lines([path]):
+                record = json.loads(line)
+                if record["kind"] != "refusal" or record.get("sender_event") is None:
+                    continue
+                with required_whole(lambda path=path, number=number: f"{path}:{number}"):  # type: ignore[misc]
+                    version = Version(
+                        str(record["sender"]), int(record["sender_incarnation"]), int(record["sender_event"])
+                    )
+                    seen[version].append((peer.peer, incarnation))
+    return seen
+
+
+def _by_peer(run: LinearRun, lives: Sequence[str], peers: Sequence[str]) -> LinearRun:
+    """The same run with all starts of a peer as one node."""
+    whose = np.array([peers.index(peer) for peer in lives], dtype=np.int64)
+    stages = [
+        replace(stage, senders=whose[stage.senders], receivers=whose[stage.receivers]) for stage in run.stages
+    ]
+    return LinearRun(nodes=len(peers), owners=whose[run.owners], stages=stages)
