@@ -32,8 +32,8 @@ class Conditions:
     """A peer's unusual conditions, by name, with their beginning and description.
 
     Names are ``disk``, ``records``, ``alone``, ``clock``, ``restored``, ``copy``, ``paused``, ``policy``,
-    ``readings``, ``relay``, and for what keeps peers from admitting each other ``membership``, ``charter``,
-    ``allow`` and ``refused``.
+    ``readings``, ``relay``, ``privacy``, and for what keeps peers from admitting each other ``membership``,
+    ``charter``, ``allow`` and ``refused``.
 
     Parameters
     ----------

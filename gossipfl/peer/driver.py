@@ -72,6 +72,8 @@ class Parts:
         Called with an error when an identity is in use twice.
     kept : callable
         Keeps a state that has just been saved.
+    note : callable
+        Told the name and the text of a condition that the operator should know.
     starts_before : int
         Earlier starts in this process.
     away_seconds : float
@@ -90,6 +92,7 @@ class Parts:
     start_again: Callable[[int], Awaitable[None]]
     report_double: Callable[[IdentityInUseTwice], None]
     kept: Callable[[State], GoodVersion] = InMemory
+    note: Callable[[str, str], None] = lambda name, text: None
     starts_before: int = 0
     away_seconds: float = 0.0
 

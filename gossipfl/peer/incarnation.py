@@ -380,6 +380,7 @@ class Incarnation:
             starts_before=self.starts_before,
             report_double=self._report_double,
             kept=kept_on_disk(self.home.checkpoint, self._read_nodes),
+            note=self.conditions.note,
             away_seconds=resumed.away_seconds(now=time.time()) if resumed else 0.0,
         )
         saved = resumed.view if resumed else ()

@@ -38,6 +38,11 @@ class NoiseSettings(Table):
     recorded: bool = False
     """whether peers record their noise: a replay needs it, and whoever reads the records can then remove the
     noise; simulations draw from their seed"""
+    epsilon: float | None = Field(None, gt=0)
+    """ε of the privacy budget of a peer that gossips: it sends nothing more once its rows have spent it; no limit
+    if unset"""
+    delta: float = Field(1e-5, gt=0, lt=1)
+    """δ of that budget"""
 
 
 class MaskSettings(Table):
@@ -80,6 +85,15 @@ def require_order(outgoing: Sequence[OutgoingSettings], *, codec: str | None) ->
     ValueError
     """
     kinds = [each.kind for each in outgoing]
+    budgets = [
+        place for place, each in enumerate(outgoing) if isinstance(each, NoiseSettings) and each.epsilon
+    ]
+    if len(budgets) > 1:
+        raise ValueError("outgoing sets epsilon for more than one noise: leave out all but one")
+    if budgets and "clip" not in kinds[: budgets[0]]:
+        raise ValueError(
+            "outgoing sets epsilon for a noise without a clip before it: rows of any length have no budget"
+        )
     for kind in ("mask", "codec"):
         if kinds.count(kind) > 1:
             raise ValueError(f"outgoing has more than one {kind}: leave out all but one")

@@ -58,5 +58,10 @@ def _require_model_codec(name: str) -> None:
 
 
 def _pipeline(scenario: Scenario, short: str | None) -> Pipeline:
+    if any(getattr(each, "epsilon", None) for each in scenario.outgoing):
+        raise InvalidScenario(
+            "outgoing: a simulation keeps no ledger of a privacy budget",
+            remedy="Leave out epsilon; `gossipfl privacy` says what is given away.",
+        )
     name = codec_name_in(scenario.outgoing) or short
     return pipeline_of(scenario.outgoing, codec=None if name is None else codec(name))

@@ -171,6 +171,7 @@ _REMEDIES: Final[Mapping[str, str]] = {
     "readings": "Install what is missing, or leave the condition out of [policy]; docs/policies.md.",
     "copy": "Stop one of the two; if both machines are needed, give one a new home.",
     "restored": "Nothing.",
+    "privacy": "Nothing: the budget is spent. Raise outgoing's epsilon only if the participants agree.",
     "quarantine": "`gossipfl peer status` says which neighbours, the records why.",
 }
 

@@ -15,6 +15,7 @@ from gossipfl.peer.gossip.learner import Learner
 from gossipfl.peer.gossip.meetings import Meetings
 from gossipfl.peer.gossip.outgoing import OutgoingModels
 from gossipfl.peer.gossip.received import ReceivedModels, incoming, require_plausible
+from gossipfl.privacy.ledger import BudgetSpent
 from gossipfl.settings import ExchangeSettings, ViewSettings
 from gossipfl.wire import (
     Acknowledgement,
@@ -118,7 +119,7 @@ class Answering:
         """Return a version of the model, or a part, for a peer; None if there is none to send."""
         version = self.outgoing.versions.choose(self.learner.state, peer_id)
         if version is not None:
-            with suppress(NonFiniteUpdate):  # this peer's own training has diverged
+            with suppress(NonFiniteUpdate, BudgetSpent):  # own training has diverged, or nothing may be sent
                 codec = self.outgoing.codecs.choose(peer_id)
                 return await self.outgoing.frame(
                     version, recipient=peer_id, codec=codec, part=part, wants_answer=False

@@ -33,7 +33,9 @@ from gossipfl.peer.gossip.plan import GossipPlan
 from gossipfl.peer.gossip.received import ReceivedModels
 from gossipfl.peer.gossip.sending import VersionsSent
 from gossipfl.peer.gossip.view import SampledView
+from gossipfl.peer.privacy_budget import privacy_budget
 from gossipfl.peer.renewal import Renewal
+from gossipfl.peer.store.home import Home
 from gossipfl.settings import ExchangeSettings, PeerSettings
 from gossipfl.training import NodeData
 from gossipfl.wire import row_bytes
@@ -129,6 +131,9 @@ def take_part_in_gossip(
         incarnation=parts.incarnation,
         record=parts.record,
         versions=VersionsSent(limit=exchange.incoming_bytes // 2, longest=exchange.deadline),
+        budget=privacy_budget(
+            settings.outgoing, Home(directory).privacy_ledger, note=partial(parts.note, "privacy")
+        ),
     )
     draws = OwnDraws(parts.host.peer_id, parts.incarnation)
     accounts = TokenAccounts(plan.algorithm.behaviour.flow, draws, parts.record, count=plan.sharing.ages)

@@ -34,6 +34,7 @@ from gossipfl.peer.gossip.part_choice import PartChoice
 from gossipfl.peer.gossip.promptness import Promptness
 from gossipfl.peer.gossip.received import ReceivedModels, incoming, require_plausible
 from gossipfl.peer.gossip.view import SampledView
+from gossipfl.privacy.ledger import BudgetSpent
 from gossipfl.settings import ExchangeSettings
 from gossipfl.wire import Acknowledgement, Frame, ModelMessage
 from gossipfl.wire.refusals import CODES
@@ -220,7 +221,7 @@ class Gossip:
                 chosen = self.view.choose(now=trio.current_time(), exclude=self._excluded())
                 if chosen is not None:
                     self._under_way.add(chosen.peer_id)
-        except (NonFiniteUpdate, PeerBusy) as error:  # before anything was sent
+        except (NonFiniteUpdate, PeerBusy, BudgetSpent) as error:  # before anything was sent
             if isinstance(error, NonFiniteUpdate):
                 self.errors.log(f"neighbour {neighbour.peer_id[:16]}…", error)
             self._record_exchange(neighbour.peer_id, error.counter(), 0.0)

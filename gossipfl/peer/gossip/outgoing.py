@@ -17,8 +17,10 @@ from gossipfl.peer.gossip.codec_choice import Codecs
 from gossipfl.peer.gossip.events import State
 from gossipfl.peer.gossip.plan import GossipPlan
 from gossipfl.peer.gossip.sending import VersionsSent
+from gossipfl.peer.privacy_budget import PrivacyBudget
 from gossipfl.peer.secret_noise import new_normals
 from gossipfl.peer.threads import run_abandonable
+from gossipfl.privacy.ledger import BudgetSpent
 from gossipfl.tasks import Task
 from gossipfl.wire import Frame, Pull, encode, encode_model
 
@@ -49,6 +51,8 @@ class OutgoingModels:
         Called with one record of each secret that is to be recorded.
     versions : VersionsSent
         Those that are being sent.
+    budget : PrivacyBudget, optional
+        Spent before a model is sent.
 
     Attributes
     ----------
@@ -64,6 +68,7 @@ class OutgoingModels:
     incarnation: int
     record: Callable[[Mapping[str, Any]], None]
     versions: VersionsSent
+    budget: PrivacyBudget | None = None
 
     def __post_init__(self) -> None:
         self._sequence = 0
@@ -99,7 +104,11 @@ class OutgoingModels:
         ------
         NonFiniteUpdate
             Training has diverged; such a model is never sent.
+        BudgetSpent
+            The privacy budget allows no further model.
         """
+        if self.budget is not None:
+            self.budget.spend(1 + len(self.plan.algorithm.behaviour.carries))
         self._sequence += 1
         sequence = self._sequence
         size = self.task.layout.shared_size
@@ -166,7 +175,7 @@ class OutgoingModels:
             newer = await self.frame(
                 version, recipient=recipient, codec=codec, part=part, wants_answer=wants_answer
             )
-        except NonFiniteUpdate:
+        except (NonFiniteUpdate, BudgetSpent):
             return None
         sent.release()
         return newer

@@ -90,6 +90,11 @@ class Home:
         return self.directory / "ports.json"
 
     @property
+    def privacy_ledger(self) -> Path:
+        """What the peer has spent of its privacy budget."""
+        return self.directory / "privacy.jsonl"
+
+    @property
     def acquaintances(self) -> Path:
         """Peers met earlier, to find the network again: JSON."""
         return self.directory / "acquaintances.json"
