@@ -35,6 +35,8 @@ __all__ = ["Connection"]
 _GO_AWAY_SECONDS: Final = 0.5
 _PROBE_SECONDS: Final = 2.0
 _PROBE_BYTES: Final = 16 * 1024
+#: Connections that share a full link are served unevenly: one of them may be at a standstill for many seconds.
+_FULL_LINK_FACTOR: Final = 3
 _ROUND_TRIP: Final = slice(68, 72)  # tcpi_rtt, in microseconds, in Linux's tcp_info
 _log = limited_logger(__name__)
 
@@ -194,6 +196,11 @@ class Connection:
         if self.alive and self._nursery is not None:
             self._nursery.start_soon(task, *arguments)
 
+    @property
+    def _patience(self) -> float:
+        """Seconds without a sign of life after which the other side is taken to be gone."""
+        return self._limits.silence_seconds * (_FULL_LINK_FACTOR if self._link.is_full else 1)
+
     async def _probe(self) -> None:
         asked, sent = trio.current_time(), self._sent_bytes
         self.multiplexer.ping(0)
@@ -294,7 +301,7 @@ class Connection:
             batch = self._unsent = self._unsent or self._next_batch()
             if batch is None:
                 continue
-            with trio.move_on_after(self._limits.silence_seconds) as deadline:
+            with trio.move_on_after(self._patience) as deadline:
                 await self._socket.send_all(batch.sealed)
             if deadline.cancelled_caught:
                 raise ConnectionLost("the peer stopped reading")
@@ -348,8 +355,8 @@ class Connection:
         while True:
             await trio.sleep(limits.keepalive_seconds / 2)
             now = trio.current_time()
-            if now - self.last_heard >= limits.silence_seconds:
-                raise ConnectionLost(f"the peer was silent for {limits.silence_seconds} s")
+            if now - self.last_heard >= self._patience:
+                raise ConnectionLost(f"the peer was silent for {now - self.last_heard:.0f} s")
             if now - self.last_heard >= limits.keepalive_seconds:
                 pings += 1
                 self.multiplexer.ping(pings)

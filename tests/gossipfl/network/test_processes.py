@@ -80,6 +80,32 @@ async def test_behind_a_full_link_a_peer_is_given_longer_for_a_sign_of_life(peer
 
 
 @in_trio
+async def test_behind_a_full_link_a_peer_may_be_silent_for_longer(peer, monkeypatch):
+    """Of the connections that share it, TCP serves some for a quarter of a minute not at all."""
+    process, peer_id, addresses = peer
+    short = limits(keepalive_seconds=0.5, silence_seconds=1.0)
+    async with serving_host(size=LARGE, limits=short) as client:
+        await client.exchange(peer_id, addresses, model_frame(LARGE, sequence=5))
+        with client.link.upload.expecting(10**12, is_valued=True) as row:
+            row.begin()
+            monkeypatch.setattr(client.link.upload, "_has_room", lambda: False)
+            process.send_signal(signal.SIGSTOP)
+            try:
+                began = trio.current_time()
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(sent_in_vain, client, peer_id)
+                    await until(lambda: not client.connected(), seconds=10)
+                assert trio.current_time() - began > 2.5
+            finally:
+                process.send_signal(signal.SIGCONT)
+
+
+async def sent_in_vain(client, peer_id):
+    with pytest.raises(ExchangeFailed):
+        await client.exchange(peer_id, (), model_frame(LARGE, sequence=6), seconds=20)
+
+
+@in_trio
 async def test_leaving_does_not_hang_while_a_peer_is_frozen(peer):
     process, peer_id, addresses = peer
     try:
