@@ -123,3 +123,13 @@ def test_every_example_is_run_by_a_test():
     names = {path.stem for path in EXAMPLES.glob("*.py")} - {"__init__"}
     tests = "\n".join(path.read_text(encoding="utf-8") for path in Path(__file__).parent.rglob("test_*.py"))
     assert [name for name in names if not re.search(rf"\b{name}\b", tests)] == []
+
+
+def test_poisoned_views(run):
+    out = run("poisoned_views.py", "--nodes", 40, "--hostile", 0.2, "--rounds", 8)
+    held, without, gated = shares(out)[:3]
+    assert (
+        0 < held < 40
+    )  # without a defence, ten pushes for one of an honest member leave room for little else
+    assert without < 20 < gated
+    assert "'opposed'" in out

@@ -20,9 +20,9 @@ from tests.gossipfl.network.helpers import in_trio, until
 from .gate_networks import digits_settings
 from .peers import quick_settings, record_lines, running
 
-PEERS, HOSTILE, PERIOD = 16, (3, 7, 11, 15), 0.5
-TRAINING = {"learning_rate": 0.2, "momentum": 0.9, "batch_size": 32, "schedule": "cosine", "decay_age": 200}
-MERGES = 300  # by then learning rates have long fallen
+PEERS, HOSTILE, PERIOD = 16, (3, 7, 11, 15), 1.0
+TRAINING = {"learning_rate": 0.2, "momentum": 0.9, "batch_size": 32, "schedule": "cosine", "decay_age": 150}
+MERGES = 200  # by then learning rates have long fallen
 
 SCENARIO = """
 [population]
@@ -53,7 +53,7 @@ every = {rounds}
 ATTACKS = [SignFlip(), ScaledNoise(), AgeInflation(of="first")]
 
 
-def simulated(attack, *, nodes=PEERS, hostile=HOSTILE, rounds=MERGES // 2, decay_age=200, period=PERIOD):
+def simulated(attack, *, nodes=PEERS, hostile=HOSTILE, rounds=MERGES // 2, decay_age=150, period=PERIOD):
     """Mean accuracy of the honest, in percent."""
     parameters = {"name": attack.name, "nodes": list(hostile), **settings_of(attack)}
     text = SCENARIO.format(
