@@ -21,24 +21,23 @@ from .gate_networks import digits_settings
 from .peers import quick_settings, record_lines, running
 
 PEERS, HOSTILE, PERIOD = 16, (3, 7, 11, 15), 1.0
-TRAINING = {"learning_rate": 0.2, "momentum": 0.9, "batch_size": 32, "schedule": "cosine", "decay_age": 150}
-MERGES = 200  # by then learning rates have long fallen
+#: At a constant rate, so that it does not matter how old models are when a loaded machine gets to train them.
+TRAINING = {"learning_rate": 0.1, "momentum": 0.9, "batch_size": 32, "schedule": "constant"}
+MERGES = 200
 
 SCENARIO = """
 [population]
 nodes = {nodes}
 [task]
 name = "digits"
-partition = "shards:2"
+partition = "iid"
 [algorithm]
 name = "gossip_learning"
 exchange = "push-pull"
 [training]
-learning_rate = 0.2
+learning_rate = 0.1
 momentum = 0.9
 batch_size = 32
-schedule = "cosine"
-decay_age = {decay_age}
 [network]
 period = {period}
 [gate]
@@ -53,13 +52,12 @@ every = {rounds}
 ATTACKS = [SignFlip(), ScaledNoise(), AgeInflation(of="first")]
 
 
-def simulated(attack, *, nodes=PEERS, hostile=HOSTILE, rounds=MERGES // 2, decay_age=150, period=PERIOD):
+def simulated(attack, *, nodes=PEERS, hostile=HOSTILE, rounds=MERGES // 2, period=PERIOD):
     """Mean accuracy of the honest, in percent."""
     parameters = {"name": attack.name, "nodes": list(hostile), **settings_of(attack)}
     text = SCENARIO.format(
         nodes=nodes,
         rounds=rounds,
-        decay_age=decay_age,
         period=period,
         attack="\n".join(f"{key} = {value!r}" for key, value in parameters.items()),
     )
@@ -77,7 +75,11 @@ async def learn(directory, attack):
     async with trio.open_nursery() as nursery:
         for index in range(PEERS):
             settings = digits_settings(
-                index, bootstrap=bootstrap, peers=PEERS, exchange={"period": PERIOD}, training=TRAINING
+                index,
+                bootstrap=bootstrap,
+                task={"options": {"partition": "iid", "peers": PEERS, "index": index, "seed": 0}},
+                exchange={"period": PERIOD},
+                training=TRAINING,
             )
             home = directory / f"peer-{index}"
             if index in HOSTILE:
