@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import torch
 from torch import Tensor
@@ -13,6 +14,8 @@ from gossipfl.codecs.refusal import require_in_range
 from gossipfl.codecs.row_codec import RowCodec
 
 __all__ = ["BFLOAT16", "FLOAT16", "FLOAT32", "DenseCodec"]
+
+_BLOCK: Final = 2**16  # numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,28 @@ class DenseCodec(RowCodec):
     def expected(self, size: int) -> tuple[TensorSpec, ...]:
         """Describe the tensors of a valid payload for a row of ``size`` numbers."""
         return (TensorSpec("row", self.dtype, (size,)),)
+
+    def room_bytes(self, size: int) -> int:
+        """Bytes that a row takes beyond its payload: with so many before the payload, it is read in place."""
+        return size * torch.float32.itemsize - self.payload_bytes(size)
+
+    def expand(self, payload: Tensor, memory: Tensor) -> Tensor:
+        """Read a row from a payload that lies behind `room_bytes` bytes in the same memory, and overwrite both.
+
+        No number is overwritten before it is read: those of a block are copied first, and what is written of the
+        row is never longer than the room and what was read of the payload.
+
+        Parameters
+        ----------
+        payload : Tensor, shape [size]
+        memory : Tensor, uint8
+            From the beginning of the room; aligned for float32.
+        """
+        size = payload.numel()
+        row = memory[: size * torch.float32.itemsize].view(torch.float32)
+        for start in range(0, size, _BLOCK):
+            row[start : start + _BLOCK] = payload[start : start + _BLOCK].to(torch.float32)
+        return row
 
     def _read(self, tensors: Sequence[PayloadTensor], size: int) -> Tensor:
         """float32 as a view of the payload, 16 bits with one copy."""

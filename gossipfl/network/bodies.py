@@ -23,22 +23,23 @@ class BodyBuffers:
     def __init__(self) -> None:
         self._spare: NDArray[np.uint8] | None = None
 
-    def allocate(self, size: int) -> memoryview:
-        """Return `size` uninitialised bytes, aligned for every dtype.
+    def allocate(self, size: int, room: int = 0) -> memoryview:
+        """Return `size` uninitialised bytes, aligned for every dtype, with `room` more before them.
 
         They are reused once the last object that refers to them (a view, a tensor) is gone. A size that a slow
         sender merely announces costs no memory: pages are allocated as they are written.
         """
-        if size < _LEAST_BYTES_KEPT:
-            return _aligned(size).data
-        memory = self._spare if self._spare is not None and self._spare.nbytes == size else None
+        whole = room + size
+        if whole < _LEAST_BYTES_KEPT:
+            return _aligned(whole).data[room:]
+        memory = self._spare if self._spare is not None and self._spare.nbytes == whole else None
         self._spare = None
         if memory is None:
-            memory = _aligned(size)
+            memory = _aligned(whole)
         # Every view and tensor made from the buffer refers to this array, not to the one behind it.
         lent = memory[:]
         weakref.finalize(lent, self._take_back, memory).atexit = False
-        return lent.data
+        return lent.data[room:]
 
     def _take_back(self, memory: NDArray[np.uint8]) -> None:
         self._spare = memory

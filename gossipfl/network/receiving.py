@@ -63,9 +63,9 @@ async def receive(
         if before_body is not None:
             before_body(header, size)
 
-    def allocate(size: int) -> memoryview:
+    def allocate(size: int, room: int) -> memoryview:
         begun = None if arrival is None else arrival.body
-        return bodies.allocate(size) if begun is None else begun
+        return bodies.allocate(size, room) if begun is None else begun
 
     reader = frame_reader(expectation, kinds=kinds, allocate=allocate, before_body=checked)
     while True:

@@ -4,26 +4,44 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+import numpy as np
 import torch
 import xxhash
 
 from gossipfl.codecs import PayloadTensor, TensorHeader
 from gossipfl.errors import MalformedFrame
 
-__all__ = ["ALIGNMENT", "allocate_body", "body_buffers", "body_bytes", "checksum", "split_body"]
+__all__ = [
+    "ALIGNMENT",
+    "allocate_body",
+    "body_buffers",
+    "body_bytes",
+    "checksum",
+    "room_before",
+    "split_body",
+]
 
 #: Every tensor begins at a multiple of this many bytes, so that its elements can be read in place.
 ALIGNMENT = 8
 
 
-def allocate_body(size: int) -> memoryview:
-    """Allocate a writable, aligned buffer of `size` bytes.
+def allocate_body(size: int, room: int = 0) -> memoryview:
+    """Allocate a writable, aligned buffer of `size` bytes, with `room` more before it: see `room_before`.
 
     Its pages are allocated only as they are written, so a size that a slow sender merely announces costs address
     space but no memory.
     """
-    data: memoryview = torch.empty(size, dtype=torch.uint8).numpy().data
-    return data
+    data: memoryview = torch.empty(room + size, dtype=torch.uint8).numpy().data
+    return data[room:]
+
+
+def room_before(body: memoryview) -> memoryview:
+    """Return the whole memory whose end a body is, or the body itself if it is not the end of a writable array."""
+    whole = body.obj
+    if not isinstance(whole, np.ndarray) or body.readonly or whole.nbytes <= body.nbytes or not body.nbytes:
+        return body
+    is_end = np.frombuffer(body, np.uint8).ctypes.data + body.nbytes == whole.ctypes.data + whole.nbytes
+    return whole.data if is_end else body
 
 
 def body_bytes(tensors: Sequence[TensorHeader]) -> int:

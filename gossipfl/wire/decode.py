@@ -7,9 +7,10 @@
 from __future__ import annotations
 
 import msgpack
+import torch
 import xxhash
 
-from gossipfl.codecs import FLOAT32, Codec, is_finite, require_admitted
+from gossipfl.codecs import FLOAT32, Codec, DenseCodec, is_finite, require_admitted, tensor_of
 from gossipfl.errors import (
     ChecksumMismatch,
     IncompatibleModel,
@@ -22,7 +23,7 @@ from gossipfl.errors import (
     UnexpectedRound,
     UnexpectedTensor,
 )
-from gossipfl.wire.body import body_bytes, checksum, split_body
+from gossipfl.wire.body import ALIGNMENT, body_bytes, checksum, room_before, split_body
 from gossipfl.wire.carried import decode_carried, expected_carried
 from gossipfl.wire.expectation import Expectation, codec_among
 from gossipfl.wire.limits import Limits
@@ -40,7 +41,15 @@ from gossipfl.wire.preamble import Kind, Preamble
 from gossipfl.wire.refusals import Refusal
 from gossipfl.wire.round_messages import Progress, RoundHeader, RoundMessage, SumMessage
 
-__all__ = ["AnyHeader", "AnyMessage", "check", "decode_body", "decoded_bytes", "parse_header"]
+__all__ = [
+    "AnyHeader",
+    "AnyMessage",
+    "check",
+    "decode_body",
+    "decoded_bytes",
+    "parse_header",
+    "room_bytes",
+]
 
 _Bodiless = Pull | View | Refusal | Acknowledgement | Clearance | Progress | News | SumMessage
 AnyHeader = ModelHeader | RoundHeader | _Bodiless
@@ -107,14 +116,24 @@ def check(header: AnyHeader, preamble: Preamble, expectation: Expectation) -> in
 
 
 def decoded_bytes(header: AnyHeader, expectation: Expectation) -> int:
-    """Return the memory that decoding takes beside the body: none for rows that are read in place."""
+    """Return the memory that decoding takes beside the body: none for float32, the room before it for 16 bits."""
     if not isinstance(header, ModelHeader | RoundHeader):
         return 0
     codec, size = _form(header, expectation)
     if codec is FLOAT32:
         return 0
     further = expectation.carried if isinstance(header, ModelHeader) else ()
-    return FLOAT32.payload_bytes(size + sum(row.numbers for row in further))
+    row = room_bytes(header, expectation) if isinstance(codec, DenseCodec) else FLOAT32.payload_bytes(size)
+    return row + FLOAT32.payload_bytes(sum(each.numbers for each in further))
+
+
+def room_bytes(header: AnyHeader, expectation: Expectation) -> int:
+    """Return how many bytes before the body let its row be decoded in place."""
+    if not isinstance(header, ModelHeader | RoundHeader):
+        return 0
+    codec, size = _form(header, expectation)
+    room = codec.room_bytes(size) if isinstance(codec, DenseCodec) else 0
+    return -(-room // ALIGNMENT) * ALIGNMENT
 
 
 def decode_body(
@@ -127,7 +146,8 @@ def decode_body(
     header : ModelHeader or RoundHeader
         A header accepted by `check`.
     body : memoryview, of the length that `check` returned
-        If writable and aligned, as from `allocate_body`, float32 is not copied and the row aliases it.
+        If writable and aligned, as from `allocate_body`, float32 is not copied and the row aliases it. With
+        `room_bytes` before it, rows of 16 bits are decoded in place, and the body is overwritten.
 
     Raises
     ------
@@ -145,7 +165,11 @@ def decode_body(
         if size != exact:
             raise UnexpectedTensor(f"part {header.part} has another size", expected=exact, got=size)
     first = len(codec.expected(size))
-    row = codec.decode(payload[:first], size)
+    whole, room = room_before(body), room_bytes(header, expectation)
+    if isinstance(codec, DenseCodec) and room and whole.nbytes == room + body.nbytes:
+        row = codec.expand(tensor_of(payload[0]), torch.frombuffer(whole, dtype=torch.uint8))
+    else:
+        row = codec.decode(payload[:first], size)
     if not is_finite(row):
         raise NonFiniteUpdate(
             "the row holds NaN or an infinity",

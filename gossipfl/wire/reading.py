@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from gossipfl.codecs import FLOAT32
 from gossipfl.wire.body import allocate_body
-from gossipfl.wire.decode import AnyHeader, AnyMessage, check, decode_body, parse_header
+from gossipfl.wire.decode import AnyHeader, AnyMessage, check, decode_body, parse_header, room_bytes
 from gossipfl.wire.expectation import Expectation
 from gossipfl.wire.messages import ModelHeader, PartHeader
 from gossipfl.wire.preamble import ALL_KINDS, PREAMBLE_BYTES, Kind, Preamble, parse_preamble
@@ -58,7 +58,7 @@ def frame_reader(
     expectation: Expectation,
     *,
     kinds: Collection[Kind] = ALL_KINDS,
-    allocate: Callable[[int], memoryview] = allocate_body,
+    allocate: Callable[[int, int], memoryview] = allocate_body,
     before_body: Callable[[AnyHeader, int], None] | None = None,
 ) -> Generator[memoryview, None, ReceivedFrame]:
     """Read one frame: yield each buffer to be filled with the next bytes, and return the frame.
@@ -71,7 +71,8 @@ def frame_reader(
     kinds : collection of Kind, optional
         The kinds allowed at this point of the exchange.
     allocate : callable, optional
-        Returns a writable, aligned buffer for the body, of exactly the requested number of bytes.
+        Given the length of the body and of the room before it in the same memory, whose beginning is aligned,
+        returns a writable buffer for the body.
     before_body : callable, optional
         Called with the checked header and the size of the frame in bytes. If it raises, the body is not read;
         this is the place for replay guards, rate limits and "busy".
@@ -102,7 +103,7 @@ def frame_reader(
     exact = check(header, preamble, expectation)
     if before_body is not None:
         before_body(header, preamble.frame_bytes)
-    body = allocate(exact)
+    body = allocate(exact, room_bytes(header, expectation))
     if exact:
         yield body
     return ReceivedFrame(preamble=preamble, header=header, body=body, expectation=expectation)
