@@ -70,6 +70,14 @@ def gather(
             "--member", help="Wait for the member with this peer id, and count no others; repeatable."
         ),
     ] = None,
+    masked: Annotated[
+        bool,
+        typer.Option(
+            "--masked",
+            help="Learn only the sums of all members' tables, and tell this one's masked; needs --member for all "
+            "members, four or more.",
+        ),
+    ] = False,
     linger: Annotated[
         float, typer.Option("--linger", help="Seconds to stay at most once all are here, for the others.")
     ] = 30.0,
@@ -90,6 +98,8 @@ def gather(
         return
     if members is None and not member:
         raise typer.BadParameter("say for how many, or for whom with --member", param_hint="--members")
+    if masked and not member:
+        raise typer.BadParameter("--masked needs all members by name", param_hint="--member")
     import trio
 
     from gossipfl.nurseries import naming_the_first_error
@@ -107,14 +117,21 @@ def gather(
     settings = load_settings(place.settings)
     own = OwnTable.of(settings, home)
     own.require_told()
-    for line in ("This leaves this peer:", *summary_lines(own.summary(), own.schema)):
+    leaves = "This leaves this peer, masked:" if masked else "This leaves this peer:"
+    for line in (leaves, *summary_lines(own.summary(), own.schema)):
         report(line)
     is_complete = is_complete_with(members or len(roster), roster)
     with naming_the_first_error():
         common = trio.run(
             _until_signalled,
             lambda: gather_statistics(
-                place, settings, is_complete=is_complete, roster=roster, linger=linger, report=report
+                place,
+                settings,
+                is_complete=is_complete,
+                roster=roster,
+                masked=masked,
+                linger=linger,
+                report=report,
             ),
             minutes,
         )
@@ -222,7 +239,7 @@ def summary_lines(summary: Summary, schema: TableSchema) -> Iterator[str]:
 def member_lines(members: Mapping[str, int]) -> Iterator[str]:
     """Return the members in a set of statistics, with the rows of each."""
     yield f"{len(members)} members:"
-    yield from (f"  {peer_id}  {rows} rows" for peer_id, rows in sorted(members.items()))
+    yield from (f"  {peer_id}  {rows or 'untold'} rows" for peer_id, rows in sorted(members.items()))
 
 
 def _aligned(lines: Sequence[tuple[str, ...]]) -> Iterator[str]:

@@ -7,16 +7,17 @@ Unions of such sets are such sets, so statements may be told in any order, repea
 from __future__ import annotations
 
 import base64
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Generic, Protocol, TypeVar
 
 from gossipfl.errors import MalformedStatement, NotAMember
 from gossipfl.settings.addresses import peer_id_of
 from gossipfl.statistics import CommonStatistics, TableSchema, merged
 from gossipfl.wire.summaries import Place, SummaryStatement, place_of, read_summary
 
-__all__ = ["MOST_MEMBERS", "Record", "Summaries"]
+__all__ = ["MOST_MEMBERS", "Record", "SetOfStatements", "Summaries"]
 
 MOST_MEMBERS: Final = 256
 
@@ -29,8 +30,20 @@ class Record:
     certificate: bytes
 
 
-class Summaries:
-    """Summaries of a network's members, as far as they are known here.
+class Statement(Protocol):
+    """A member's signed statement."""
+
+    @property
+    def key(self) -> bytes:
+        """Its public key."""
+        ...
+
+
+T = TypeVar("T", bound=Statement)
+
+
+class SetOfStatements(ABC, Generic[T]):
+    """The newest statement of each member, as far as they are known here.
 
     Parameters
     ----------
@@ -47,17 +60,35 @@ class Summaries:
         self.schema = schema
         self.network = network
         self._admit = admit
-        self._kept: dict[bytes, tuple[Place, SummaryStatement, Record]] = {}
+        self._kept: dict[bytes, tuple[Place, T, Record]] = {}
+
+    @property
+    def digest(self) -> bytes:
+        """Digest that others' sets must have."""
+        return self.schema.digest
+
+    @property
+    def is_outdated(self) -> bool:
+        """Whether this peer must tell another statement than its last."""
+        return False
+
+    @property
+    @abstractmethod
+    def members(self) -> dict[str, int]:
+        """Rows of each member that has told its sums, by peer id."""
+
+    @abstractmethod
+    def common(self) -> CommonStatistics:
+        """Return the statistics of all tables together."""
+
+    @abstractmethod
+    def _read(self, record: Record) -> T:
+        """Decode and verify a statement, or raise `MalformedStatement`."""
 
     @property
     def places(self) -> tuple[Place, ...]:
         """Places of all statements, by key."""
         return tuple(sorted(place for place, _, _ in self._kept.values()))
-
-    @property
-    def members(self) -> dict[str, int]:
-        """Rows of each member, by peer id."""
-        return {peer_id_of(key): each.summary.rows for key, (_, each, _) in sorted(self._kept.items())}
 
     def place_of(self, key: bytes) -> Place | None:
         """Return the place of a member's statement, if there is one."""
@@ -91,11 +122,33 @@ class Summaries:
             self._admit(place.key, record.certificate)
         except NotAMember:
             return False
-        statement = read_summary(record.data, self.schema, network=self.network)
+        statement = self._read(record)
         self._kept[place.key] = (place, statement, record)
         if len(self._kept) > MOST_MEMBERS:
             del self._kept[max(self._kept)]
         return True
+
+    def in_text(self) -> tuple[str, ...]:
+        """Return all statements, in base 64."""
+        kept = sorted(self._kept.items())
+        return tuple(base64.b64encode(record.data).decode("ascii") for _, (_, _, record) in kept)
+
+    def peers(self, keys: Iterable[bytes]) -> tuple[str, ...]:
+        """Return the peer ids of members."""
+        return tuple(map(peer_id_of, sorted(keys)))
+
+    def _statement(self, key: bytes) -> T | None:
+        kept = self._kept.get(key)
+        return None if kept is None else kept[1]
+
+
+class Summaries(SetOfStatements[SummaryStatement]):
+    """Summaries of a network's members."""
+
+    @property
+    def members(self) -> dict[str, int]:
+        """Rows of each member, by peer id."""
+        return {peer_id_of(key): each.summary.rows for key, (_, each, _) in sorted(self._kept.items())}
 
     def common(self) -> CommonStatistics:
         """Return the statistics of all tables together."""
@@ -103,12 +156,11 @@ class Summaries:
             schema=self.schema,
             members=self.members,
             total=merged((each.summary for _, each, _ in self._kept.values()), self.schema),
-            statements=tuple(self._in_text()),
+            statements=self.in_text(),
         )
 
-    def _in_text(self) -> Iterable[str]:
-        for _, (_, _, record) in sorted(self._kept.items()):
-            yield base64.b64encode(record.data).decode("ascii")
+    def _read(self, record: Record) -> SummaryStatement:
+        return read_summary(record.data, self.schema, network=self.network)
 
 
 def read_places(data: bytes, size: int) -> list[Place]:

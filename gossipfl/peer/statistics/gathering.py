@@ -7,18 +7,17 @@ import struct
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 import trio
 
 from gossipfl.errors import ExchangeFailed, MalformedStatement, MessageRefused
 from gossipfl.network import Host, Identity, ServiceLimits, ServiceStream, limited_logger
 from gossipfl.network.failures import StreamFailure
-from gossipfl.peer.statistics.collection import MOST_MEMBERS, Record, Summaries, read_places
+from gossipfl.peer.statistics.collection import MOST_MEMBERS, Record, SetOfStatements, read_places
 from gossipfl.settings.addresses import public_key_of
-from gossipfl.statistics import Summary
 from gossipfl.wire import PeerDescriptor
-from gossipfl.wire.summaries import MOST_SUMMARY_BYTES, PLACE_BYTES, Place, SummaryStatement, write_summary
+from gossipfl.wire.summaries import MOST_SUMMARY_BYTES, PLACE_BYTES, Place
 
 __all__ = ["STATISTICS_PROTOCOL", "Gathering"]
 
@@ -47,8 +46,8 @@ class Gathering:
 
     Parameters
     ----------
-    own : Summary
-        Of this peer's table.
+    statement : callable
+        Returns this peer's own statement, encoded and signed, with a sequence.
     certificate : callable
         Returns this peer's certificate; empty if there is none.
     bootstrap : sequence of PeerDescriptor
@@ -65,8 +64,8 @@ class Gathering:
 
     host: Host
     identity: Identity
-    summaries: Summaries
-    own: Summary
+    summaries: SetOfStatements[Any]
+    statement: Callable[[int], bytes]
     certificate: Callable[[], bytes]
     bootstrap: Sequence[PeerDescriptor]
     is_complete: Callable[[Collection[str]], bool]
@@ -104,11 +103,7 @@ class Gathering:
             nursery.cancel_scope.cancel()
 
     def _tell(self, sequence: int) -> None:
-        statement = SummaryStatement(
-            key=self._key, network=self.summaries.network, sequence=sequence, summary=self.own
-        )
-        data = write_summary(statement, self.summaries.schema, sign=self.identity.sign)
-        self.summaries.add(Record(data, self.certificate()))
+        self.summaries.add(Record(self.statement(sequence), self.certificate()))
         self._place = self.summaries.place_of(self._key)
 
     def _addresses(self) -> dict[str, tuple[str, ...]]:
@@ -154,17 +149,17 @@ class Gathering:
     def _hello(self) -> bytes:
         places = self.summaries.places
         listed = b"".join(place.to_bytes() for place in places)
-        return self.summaries.schema.digest + _COUNT.pack(len(places)) + listed
+        return self.summaries.digest + _COUNT.pack(len(places)) + listed
 
     async def _read_hello(self, stream: ServiceStream, peer_id: str) -> list[Place] | None:
         """Return what another peer knows; None if it has another schema."""
         digest = await stream.read_exactly(_DIGEST_BYTES)
         count = await _read_count(stream)
         places = read_places(await stream.read_exactly(count * PLACE_BYTES) if count else b"", PLACE_BYTES)
-        if digest != self.summaries.schema.digest:
+        if digest != self.summaries.digest:
             if peer_id not in self._other_schemas and len(self._other_schemas) < MOST_MEMBERS:
                 self._other_schemas.add(peer_id)
-                here = self.summaries.schema.digest
+                here = self.summaries.digest
                 self.report(
                     f"{peer_id} has another schema, with digest {digest.hex()[:16]}, and not {here.hex()[:16]}: "
                     "all members need the same file"
@@ -201,6 +196,8 @@ class Gathering:
         place = self.summaries.place_of(self._key)
         if place is not None and place != self._place:  # one of an earlier start, when the clock was ahead
             self._tell(place.sequence + 1)
+        elif self._place is not None and self.summaries.is_outdated:
+            self._tell(self._place.sequence + 1)
         members = self.summaries.members
         self.report(f"{len(members)} members, {sum(members.values())} rows")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from typing import Final
+from typing import Any, Final
 
 import trio
 
@@ -11,18 +11,20 @@ from gossipfl.codecs import CODECS
 from gossipfl.errors import PeerBusy
 from gossipfl.files import named_errors, write_atomically
 from gossipfl.membership import canonical
-from gossipfl.network import NetworkCounters, load_or_create_identity, open_host
+from gossipfl.network import Identity, NetworkCounters, load_or_create_identity, open_host
 from gossipfl.peer.assembly import bootstrap_peers, network_limits
 from gossipfl.peer.membership.entrance import Entrance, with_introducers
-from gossipfl.peer.statistics.collection import Summaries
+from gossipfl.peer.statistics.collection import SetOfStatements, Summaries
 from gossipfl.peer.statistics.gathering import Gathering
+from gossipfl.peer.statistics.masked import MaskedSummaries
 from gossipfl.peer.statistics.own import OwnTable
 from gossipfl.peer.store.home import Home
 from gossipfl.peer.store.ports import recall_ports, remember_ports
 from gossipfl.settings import PeerSettings
 from gossipfl.settings.addresses import peer_id_of, public_key_of
-from gossipfl.statistics import CommonStatistics
+from gossipfl.statistics import CommonStatistics, Summary, TableSchema
 from gossipfl.wire import AnyMessage, Expectation, Frame
+from gossipfl.wire.summaries import SummaryStatement, write_summary
 
 __all__ = ["gather", "is_complete_with"]
 
@@ -37,6 +39,7 @@ async def gather(
     *,
     is_complete: Callable[[Collection[str]], bool],
     roster: Collection[str] = (),
+    masked: bool = False,
     linger: float = 30.0,
     report: Callable[[str], None] = lambda _: None,
 ) -> CommonStatistics:
@@ -50,6 +53,8 @@ async def gather(
         Returns whether these members, by peer id, are all.
     roster : collection of str
         Peer ids of all members; if empty, every member counts.
+    masked : bool
+        Whether members learn the sums of all tables alone; needs a roster of four or more.
     linger : float
         Seconds to stay for the others once all summaries are here.
     report : callable
@@ -75,6 +80,9 @@ async def gather(
             peer_id = peer_id_of(key)
             entrance.require_member(peer_id, certificate, among=counts)
 
+        summaries, statement = _own_side(
+            own.schema, summary, entrance, identity, admit, roster=roster if masked else None
+        )
         async with open_host(
             identity,
             expectation=_NO_MODELS,
@@ -90,8 +98,8 @@ async def gather(
             gathering = Gathering(
                 host=host,
                 identity=identity,
-                summaries=Summaries(own.schema, entrance.network, admit=admit),
-                own=summary,
+                summaries=summaries,
+                statement=statement,
                 certificate=entrance.certificate,
                 bootstrap=bootstrap_peers(settings),
                 is_complete=is_complete,
@@ -109,6 +117,31 @@ async def gather(
         with named_errors(f"the common statistics cannot be written to {own.stats}"):
             write_atomically(own.stats, common.to_bytes())
     return common
+
+
+def _own_side(
+    schema: TableSchema,
+    own: Summary,
+    entrance: Entrance,
+    identity: Identity,
+    admit: Callable[[bytes, bytes], object],
+    *,
+    roster: Collection[str] | None,
+) -> tuple[SetOfStatements[Any], Callable[[int], bytes]]:
+    """Make the set of statements, masked if there is a roster, and the function that writes this peer's own."""
+    key, network = identity.public_key, entrance.network
+    if roster is not None:
+        keys = [public_key_of(peer_id) for peer_id in roster]
+        masked = MaskedSummaries(
+            schema, network, own=own, key=key, roster=keys, sign=identity.sign, admit=admit
+        )
+        return masked, masked.statement
+
+    def statement(sequence: int) -> bytes:
+        told = SummaryStatement(key=key, network=network, sequence=sequence, summary=own)
+        return write_summary(told, schema, sign=identity.sign)
+
+    return Summaries(schema, network, admit=admit), statement
 
 
 def is_complete_with(members: int, roster: Collection[str]) -> Callable[[Collection[str]], bool]:

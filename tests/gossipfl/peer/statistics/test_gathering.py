@@ -67,8 +67,12 @@ async def gathering_first(home, *, wait=True, **options):
             nursery.cancel_scope.cancel()
 
 
-async def gathered(home, **options):
-    return await gather(home, load_settings(home.settings), **options)
+async def gathered(home, *, bootstrap=(), **options):
+    read = load_settings(home.settings)
+    if bootstrap:
+        network = read.network.model_copy(update={"bootstrap": list(bootstrap)})
+        read = read.model_copy(update={"network": network})
+    return await gather(home, read, **options)
 
 
 @in_trio
