@@ -3,7 +3,7 @@
 import dataclasses
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gossipfl.errors import (
@@ -354,6 +354,7 @@ def test_the_transcript_test_sees_a_secret_that_was_revealed():
 # Bytes
 
 
+@settings(deadline=None)
 @pytest.mark.parametrize("kind", MESSAGES)
 @given(data=st.binary(max_size=400))
 @example(data=b"")

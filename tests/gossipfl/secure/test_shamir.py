@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
@@ -45,6 +45,7 @@ def test_every_subset_of_the_threshold_tells_the_secret(count):
             assert recovered({number: shares[number] for number in numbers}) == secret
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_any_threshold_of_many_shares_tells_the_secret(data):
     count = data.draw(st.integers(1, 255))

@@ -95,6 +95,7 @@ def test_the_sums_are_those_of_plain_summaries(tables, seed):
         assert len(common.members) == len(tables)
 
 
+@settings(max_examples=25, deadline=None)
 @given(rows_of())
 def test_a_vector_is_a_summary(rows):
     summary = told(rows, SUMS)
@@ -193,10 +194,13 @@ def test_masked_and_plain_sets_do_not_mix():
         masked_of_one.add(Record(signed(told(TABLES[0], SUMS), schema=SUMS, network=NETWORK), b""))
 
 
+STATEMENT = sets_of(TABLES)[0].statement(1)
+
+
+@settings(deadline=None)
 @given(st.binary(max_size=300), st.integers(0, 600))
 def test_any_bytes_are_a_statement_or_refused_by_name(noise, place):
-    data = sets_of(TABLES)[0].statement(1)
-    for each in (noise, data[:place] + noise + data[place + len(noise) :]):
+    for each in (noise, STATEMENT[:place] + noise + STATEMENT[place + len(noise) :]):
         try:
             read_masked_summary(each, SUMS, network=NETWORK)
         except MalformedStatement:
