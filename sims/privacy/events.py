@@ -81,15 +81,42 @@ class EventRun:
         entering : sequence of float
             Weights of new values.
         """
-        row = {place: own * value for place, value in self._rows[node].items()} if own else {}
-        for message, weight in (others or {}).items():
-            for place, value in self._messages[message].items():
-                row[place] = row.get(place, 0.0) + weight * value
-        for weight in entering:
-            row[self._width + len(self._entered)] = weight
+        self.change_beside(node, rows=[({node: own}, others or {}, entering)], places=[node])
+
+    def change_beside(
+        self,
+        node: int,
+        *,
+        rows: Sequence[tuple[Mapping[int, float], Mapping[int, float], Sequence[float]]],
+        places: Sequence[int],
+    ) -> None:
+        """Let several rows of a node, each at a place among the nodes, become combinations of what they all were.
+
+        Parameters
+        ----------
+        node : int
+            The owner of the values that enter.
+        rows : sequence
+            For each place the weights of rows by place, of messages by number, and of the values that enter, which
+            are the same for all.
+        places : sequence of int
+        """
+        first = len(self._entered)
+        after = []
+        for held, others, entering in rows:
+            row: Row = {}
+            parts = [(weight, self._rows[place]) for place, weight in held.items()]
+            parts += [(weight, self._messages[message]) for message, weight in others.items()]
+            for weight, part in parts:
+                for place, value in part.items() if weight else ():
+                    row[place] = row.get(place, 0.0) + weight * value
+            row |= {self._width + first + k: weight for k, weight in enumerate(entering) if weight}
+            after.append(row)
+        for _ in range(max(len(entering) for _, _, entering in rows)):
             self._entered.append(len(self._owners))
             self._owners.append(node)
-        self._rows[node] = row
+        for place, row in zip(places, after, strict=True):
+            self._rows[place] = row
         self._events += 1
         if self._events >= max(self.nodes, _LEAST_EVENTS):
             self._close()

@@ -16,11 +16,12 @@ from gossipfl.settings import TrainingSettings
 from gossipfl.training import Nodes
 from sims.privacy.errors import NotAccountable
 from sims.privacy.events import EventRun
+from sims.privacy.linear_run import LinearRun
 from sims.privacy.symbolic_training import SymbolicTraining
 
 __all__ = ["LearnedEvents", "Sent"]
 
-_OWN, _OTHER, _BEGUN, _KINDS = 0, 1, 2, 3
+_OWN, _OTHER, _BEGUN, _VELOCITY, _KINDS = 0, 1, 2, 3, 4
 _CHECKED = 16  # how many combinations of ages are tried for linearity
 
 
@@ -30,6 +31,8 @@ class Sent:
 
     number: int
     nodes: Nodes
+    velocity: int | None = None
+    """Number of the velocity that is kept with it, if any is."""
 
 
 class LearnedEvents:
@@ -48,7 +51,7 @@ class LearnedEvents:
     Raises
     ------
     NotAccountable
-        If messages carry more than whole models and weights, or nodes keep momentum.
+        If messages carry more than whole models and weights.
     """
 
     def __init__(
@@ -63,32 +66,47 @@ class LearnedEvents:
         behaviour, name = algorithm.behaviour, type(algorithm).__name__
         if behaviour.sharing.kind != "whole":
             raise NotAccountable(f"{name} sends parts of models", expected="whole models")
-        if enabled and settings.momentum:
-            raise NotAccountable(
-                "momentum is accounted for in rounds alone", expected="training.momentum = 0"
-            )
         self.algorithm, self.settings, self.enabled = algorithm, settings, enabled
-        self.run = EventRun(nodes)
-        start = start_nodes(algorithm, Nodes.start(torch.zeros(1, _KINDS, dtype=torch.float64)))
+        self._count, self._momentum = nodes, enabled and settings.momentum > 0
+        self.run = EventRun(2 * nodes if self._momentum else nodes)  # velocities are rows beside the models
+        width = _KINDS if self._momentum else 0
+        start = start_nodes(
+            algorithm,
+            Nodes.start(torch.zeros(1, _KINDS, dtype=torch.float64), optimiser_state_size=width),
+        )
         unaccounted = [name for name, kept in start.auxiliary.items() if kept.dim() > 1]
         if unaccounted or "momentum" in behaviour.carries:
             raise NotAccountable(
                 f"{name} keeps rows beside its models", got=", ".join(unaccounted) or "momentum"
             )
         self._nodes = [start] * nodes
-        self._known: dict[tuple[object, ...], tuple[Nodes, list[float]]] = {}
+        self._known: dict[tuple[object, ...], tuple[Nodes, list[list[float]]]] = {}
         self._checked = 0
         if private_start:
             for node in range(nodes):
                 self.run.change(node, own=0.0, entering=[1.0])
 
-    def send(self, node: int) -> Sent:
-        """Keep the model of a node as it is now."""
-        return Sent(self.run.send(node), self._nodes[node])
+    def finished(self) -> LinearRun:
+        """All of it, as a run of the nodes alone."""
+        return replace(self.run.finished(), nodes=self._count)
+
+    def send(self, node: int, *, saved: bool = False) -> Sent:
+        """Keep the model of a node as it is now; with its momentum, if it is saved to `resume` from."""
+        velocity = self.run.send(self._count + node) if saved and self._momentum else None
+        return Sent(self.run.send(node), self._nodes[node], velocity)
 
     def forget(self, sent: Sent) -> None:
         """Drop a model that is not used any more."""
         self.run.forget(sent.number)
+        if sent.velocity is not None:
+            self.run.forget(sent.velocity)
+
+    def resume(self, node: int, saved: Sent) -> None:
+        """A node begins from a saved model."""
+        self._take_over(node, saved)
+        if saved.velocity is not None:
+            self.run.change(self._count + node, own=0.0, others={saved.velocity: 1.0})
+        self._nodes[node] = saved.nodes
 
     def age(self, node: int) -> int:
         """Age of a node's model."""
@@ -151,16 +169,22 @@ class LearnedEvents:
     def adopt(self, node: int, sent: Sent) -> None:
         """A node takes a model over as it is."""
         self.run.receive(node, sent.number)
-        self.run.change(node, own=0.0, others={sent.number: 1.0})
+        self._take_over(node, sent)
         own = self._nodes[node]
         self._nodes[node] = replace(own, ages=sent.nodes.ages, auxiliary=sent.nodes.auxiliary)
 
     def go_back(self, node: int, earlier: Sent) -> None:
         """A node returns to an earlier model of its own; its counter of steps goes on."""
-        self.run.change(node, own=0.0, others={earlier.number: 1.0})
+        self._take_over(node, earlier)
         self._nodes[node] = replace(
             earlier.nodes, steps=torch.maximum(earlier.nodes.steps, self._nodes[node].steps)
         )
+
+    def _take_over(self, node: int, sent: Sent) -> None:
+        """Hold a model as it is, with momentum at rest."""
+        self.run.change(node, own=0.0, others={sent.number: 1.0})
+        if self._momentum:
+            self.run.change(self._count + node, own=0.0)
 
     def _apply(
         self,
@@ -173,18 +197,24 @@ class LearnedEvents:
         key = (kind, _numbers(own), *(_numbers(sent.nodes) for sent in others.values()))
         if key not in self._known:
             self._known[key] = self._tried(own, happen)
-        after, weights = self._known[key]
-        self._nodes[node] = after
-        self.run.change(
+        self._nodes[node], weights = self._known[key]
+        places = [node, self._count + node][: len(weights)]
+        self.run.change_beside(
             node,
-            own=weights[_OWN],
-            others={sent.number: weights[place] for place, sent in others.items()},
-            entering=weights[_KINDS:],
+            rows=[
+                (
+                    dict(zip(places, (row[_OWN], row[_VELOCITY]), strict=False)),
+                    {sent.number: row[place] for place, sent in others.items()},
+                    row[_KINDS:],
+                )
+                for row in weights
+            ],
+            places=places,
         )
 
     def _tried(
         self, own: Nodes, happen: Callable[[Nodes, Tensor, Update], Nodes]
-    ) -> tuple[Nodes, list[float]]:
+    ) -> tuple[Nodes, list[list[float]]]:
         """Nodes after an event, and the weights of all that they are combined of."""
 
         def outcome(rows: Tensor) -> tuple[Nodes, int]:
@@ -194,25 +224,34 @@ class LearnedEvents:
                 enabled=self.enabled,
                 gradients=rows[_KINDS:],
             )
-            after = happen(replace(own, rows=rows[:1]), rows, training.update)
+            state = rows[_VELOCITY:_KINDS] if self._momentum else own.optimiser_state
+            after = happen(replace(own, rows=rows[:1], optimiser_state=state), rows, training.update)
             return after, len(training.taken)
 
         _, count = outcome(torch.zeros(_KINDS, _KINDS, dtype=torch.float64))
         after, _ = outcome(torch.eye(_KINDS + count, dtype=torch.float64))
-        weights = after.rows[0]
+        weights = _outcomes(after)
         if self._checked < _CHECKED:
             self._checked += 1
             numbers = torch.randn(
-                len(weights), 3, dtype=torch.float64, generator=torch.Generator().manual_seed(self._checked)
+                weights.shape[1],
+                3,
+                dtype=torch.float64,
+                generator=torch.Generator().manual_seed(self._checked),
             )
-            if not torch.allclose(outcome(numbers)[0].rows[0], weights @ numbers, rtol=1e-6, atol=1e-9):
+            if not torch.allclose(_outcomes(outcome(numbers)[0]), weights @ numbers, rtol=1e-6, atol=1e-9):
                 raise NotAccountable(f"{type(self.algorithm).__name__} is not linear in its models")
-        kept = replace(after, rows=own.rows[:, :_KINDS])
+        kept = replace(after, rows=own.rows, optimiser_state=own.optimiser_state)
         return kept, weights.tolist()
 
     def _message(self, sent: Sent, row: Tensor) -> Message:
         nodes = replace(sent.nodes, rows=row)
         return self.algorithm.emit(nodes, shared_size=_width(nodes))
+
+
+def _outcomes(nodes: Nodes) -> Tensor:
+    """A node's model, and its velocity if it keeps one, ``[1 or 2, D]``."""
+    return torch.cat([nodes.rows, nodes.optimiser_state]) if nodes.optimiser_state.numel() else nodes.rows
 
 
 def _same(nodes: Nodes) -> Nodes:

@@ -58,7 +58,7 @@ def recorded_run(homes: Sequence[Path]) -> LinearRun:
         private_start=False,
     )
     _happened(history_of(peers, [*ends, *refused]).steps, events, places, refused)
-    return _by_peer(events.run.finished(), [life.peer for life in lives], [peer.peer for peer in peers])
+    return _by_peer(events.finished(), [life.peer for life in lives], [peer.peer for peer in peers])
 
 
 def _happened(
@@ -69,6 +69,7 @@ def _happened(
 ) -> None:
     """Let all recorded events happen, each start of a peer as a node of its own."""
     reads = Counter(version for step in steps for version in step.reads)
+    resumed = {step.source for step in steps if step.event is None}
     kept: dict[Version, Sent] = {}
     for step in steps:
         node = places[step.version[:2]]
@@ -80,7 +81,7 @@ def _happened(
         seen_by = refused.get(step.version, ())
         if not reads[step.version] and not seen_by:
             continue
-        sent = events.send(node)
+        sent = events.send(node, saved=step.version in resumed)
         for receiver in seen_by:
             events.run.receive(places[receiver], sent.number)
         if reads[step.version]:
@@ -93,7 +94,7 @@ def _event(step: Step, events: LearnedEvents, node: int, kept: Mapping[Version, 
     event, source = step.event, None if step.source is None else kept[step.source]
     if event is None:
         if source is not None:
-            events.go_back(node, source)
+            events.resume(node, source)
         return
     if event.kind == "clock":
         events.clock(node, trains=event.trained)

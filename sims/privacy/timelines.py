@@ -60,7 +60,7 @@ def message_run(
         # Pending models are known from now on by their places among the references.
         timeline.kept(-1 - np.arange(len(window.pending), dtype=np.int64))
         on_time(float(window.time[-1]) / end * scenario.stop.rounds if len(window) else 0.0)
-    return events.run.finished()
+    return events.finished()
 
 
 def _happened(

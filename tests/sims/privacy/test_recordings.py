@@ -26,12 +26,14 @@ def _records(home: Path) -> list[tuple[int, dict[str, Any]]]:
     return found
 
 
-def _shares_by_hand(homes: list[Path]) -> dict[int, list[np.ndarray]]:
+def _shares_by_hand(homes: list[Path], momentum: float) -> dict[int, list[np.ndarray]]:
     """Rows that each peer saw, as combinations of gradients: x ← (a x + b y) / (a + b), then a gradient."""
     todo = {place: _records(home) for place, home in enumerate(homes)}
     ids = [records[0][1]["peer"] for records in todo.values()]
     versions: dict[tuple[str, int, int], tuple[dict[Any, float], int]] = {}
     present: dict[tuple[int, int], tuple[dict[Any, float], int]] = {}
+    saved_velocities: dict[Any, dict[Any, float]] = {}
+    velocity: dict[tuple[int, int], dict[Any, float]] = {}
     seen: dict[int, list[dict[Any, float]]] = defaultdict(list)
     while any(todo.values()):
         for place, records in todo.items():
@@ -47,6 +49,7 @@ def _shares_by_hand(homes: list[Path]) -> dict[int, list[np.ndarray]]:
                     resumed = record["resumed_from"]
                     saved = ({}, 0) if resumed is None else versions[ids[place], resumed, record["event"]]
                     present[place, start] = versions[ids[place], start, record["event"]] = saved
+                    velocity[place, start] = saved_velocities.get((ids[place], resumed, record["event"]), {})
                 elif kind in ("merge", "train"):
                     row, age = present[place, start]
                     if kind == "merge":
@@ -56,9 +59,13 @@ def _shares_by_hand(homes: list[Path]) -> dict[int, list[np.ndarray]]:
                         row = {n: (1 - weight) * row.get(n, 0.0) + weight * other.get(n, 0.0) for n in names}
                         age = max(age, other_age)
                     if record["trained"]:
-                        row, age = {**row, (place, start, record["event"]): 1.0}, age + 1
+                        moved = {n: momentum * w for n, w in velocity[place, start].items()}
+                        velocity[place, start] = moved = {**moved, (place, start, record["event"]): 1.0}
+                        row = {n: row.get(n, 0.0) + moved.get(n, 0.0) for n in row.keys() | moved.keys()}
+                        age += 1
                     assert age == record["age"]
                     present[place, start] = versions[ids[place], start, record["event"]] = (row, age)
+                    saved_velocities[ids[place], start, record["event"]] = velocity[place, start]
                 records.pop(0)
     names = sorted({name for row, _ in versions.values() for name in row})
     matrices = {}
@@ -69,8 +76,8 @@ def _shares_by_hand(homes: list[Path]) -> dict[int, list[np.ndarray]]:
     return matrices
 
 
-def _require_equal(run: LinearRun, homes: list[Path]) -> None:
-    by_hand = _shares_by_hand(homes)
+def _require_equal(run: LinearRun, homes: list[Path], *, momentum: float = 0.0) -> None:
+    by_hand = _shares_by_hand(homes, momentum)
     owners = by_hand.pop(-1)[0]
     assert np.bincount(run.owners).tolist() == np.bincount(owners).tolist()
     for observer, rows in by_hand.items():
@@ -120,6 +127,8 @@ def test_what_is_not_linear_is_refused_by_name(tmp_path: Path) -> None:
     homes = recorded_run(tmp_path, peers=2, rounds=1, exchange={"codec": "qsgd:16:128"})
     with pytest.raises(NotAccountable, match="not linearly"):
         run_of([str(home) for home in homes])
-    homes = recorded_run(tmp_path / "m", peers=2, rounds=1, training={"momentum": 0.9})
-    with pytest.raises(NotAccountable, match="momentum"):
-        run_of([str(home) for home in homes])
+
+
+def test_momentum_is_accounted_for_as_by_hand(tmp_path: Path) -> None:
+    homes = recorded_run(tmp_path, peers=3, rounds=2, training={"momentum": 0.5})
+    _require_equal(run_of([str(home) for home in homes]), homes, momentum=0.5)
