@@ -237,6 +237,12 @@ class Host:
         asks = answered <= OFFERED_BYTES or not download.seconds_until_free(is_valued=True, ahead=ahead)
         return sends, asks
 
+    def may_answer(self, size: int) -> bool:
+        """Return whether the link can carry a row of `size` bytes in answer to one, after a few others."""
+        upload = self.link.upload
+        wait = upload.seconds_until_free(is_valued=True)
+        return size <= OFFERED_BYTES or wait <= self.link.seconds_ahead(upload, size)
+
     def throughput(self, peer_id: str) -> tuple[float | None, float | None]:
         """Return the bytes a second to and from a peer, as far as rows have been exchanged with it."""
         path = self.link.paths.get(peer_id)

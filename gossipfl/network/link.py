@@ -90,6 +90,11 @@ class Lane:
             return measured
         return min(measured or math.inf, self.cap.bytes_per_second)
 
+    @property
+    def carries(self) -> float | None:
+        """As `bytes_per_second`, or before the first row has arrived the pace of those under way."""
+        return self.bytes_per_second or self._pace()
+
     def limit(self, mbits: float | None) -> None:
         """Let all connections together transfer at most so many Mbit/s from now on, or any number."""
         self.cap = None if mbits is None else Cap(mbits * 1e6 / 8, now=trio.current_time())
@@ -141,7 +146,7 @@ class Lane:
         ]
         if len(before) < _AT_ONCE or self._has_room():
             return 0.0
-        known = self.bytes_per_second or self._pace()
+        known = self.carries
         if known is None:
             return _UNMEASURED_SECONDS
         *_, shorter, longest = sorted(each.remaining for each in before)
@@ -244,7 +249,7 @@ class Link:
 
     def seconds_ahead(self, first: Lane, size: int) -> float:
         """Return by how much a row of `size` bytes may precede the one that answers it."""
-        return _ROWS_AHEAD * size / (first.bytes_per_second or math.inf)
+        return _ROWS_AHEAD * size / (first.carries or math.inf)
 
     async def watch(self) -> None:
         """Look at the link now and then, until cancelled."""

@@ -112,8 +112,7 @@ class Answering:
 
     def _may_answer(self) -> bool:
         """Return whether the link has room for a model in answer to one, or it is needed all the same."""
-        sends, _ = self.host.free_directions(self.outgoing.latest_bytes, 0)
-        return sends or self.learner.trains_on_answers
+        return self.learner.trains_on_answers or self.host.may_answer(self.outgoing.latest_bytes)
 
     async def _model(self, peer_id: str, part: int) -> Frame | None:
         """Return a version of the model, or a part, for a peer; None if there is none to send."""

@@ -121,6 +121,20 @@ async def test_an_answer_is_counted_before_it_begins():
         assert host.free_directions(10, 8_000_000) == (True, True)  # nothing is to precede it
 
 
+@in_trio
+async def test_an_answer_goes_after_a_few_other_rows_and_is_left_out_after_more():
+    """Behind 10 Mbit/s down and 1 up, ten models arrive while one leaves."""
+    async with serving_host() as host:
+        measured(host.link.upload, 1_000_000)
+        kept = [carried(host.link.upload, 10_000_000) for _ in range(4)]
+        assert host.free_directions(10_000_000, 10) == (False, True)
+        assert host.may_answer(10_000_000)
+        kept += [carried(host.link.upload, 10_000_000) for _ in range(2)]
+        assert not host.may_answer(10_000_000)
+        assert host.may_answer(10)
+        assert kept
+
+
 def test_whoever_waits_is_given_a_time_of_its_own():
     lane = measured(Lane(), 1_000_000)
     turns = [lane.turn(100.0, 5.0, 4_000_000) for _ in range(20)]
