@@ -82,6 +82,8 @@ async def test_while_both_are_taken_up_no_models_go(tmp_path, monkeypatch):
         await in_time(lambda: len(exchanges(busy)) > 3 and len(exchanges(free)) > 3)
         with taken_up(link.upload, monkeypatch), taken_up(link.download, monkeypatch):
             await in_time(lambda: busy.counters.refused["peer_busy"])
+            looked = evaluations(busy)
+            await in_time(lambda: evaluations(busy) > looked + 3)  # until what had begun is over
             exchanged, merged, looked = len(exchanges(busy)), len(merges(free)), evaluations(busy)
             await in_time(lambda: evaluations(busy) > looked + 3)
             assert len(exchanges(busy)) == exchanged
