@@ -201,13 +201,18 @@ class Connection:
         """Seconds without a sign of life after which the other side is taken to be gone."""
         return self._limits.silence_seconds * (_FULL_LINK_FACTOR if self._link.is_full else 1)
 
+    @property
+    def _is_carrying(self) -> bool:
+        """Whether rows take up this host's link, or are being sent on this connection."""
+        return self._link.is_full or any(each.outgoing for each in self.multiplexer.streams.values())
+
     async def _probe(self) -> None:
         asked, sent = trio.current_time(), self._sent_bytes
         self.multiplexer.ping(0)
         patience = self._limits.silence_seconds
         await trio.sleep(min(_PROBE_SECONDS, patience))
         # Behind a full link a ping may wait for longer, and what a row has moved would be lost.
-        while self._link.is_full and trio.current_time() < asked + patience:
+        while self._is_carrying and trio.current_time() < asked + patience:
             await trio.sleep(_PROBE_SECONDS / 8)
         if self.last_heard < asked and self._sent_bytes - sent < _PROBE_BYTES:
             raise ConnectionLost("the peer let an exchange time out and then did not answer a ping")

@@ -11,6 +11,7 @@ import pytest
 import trio
 
 from gossipfl.errors import ExchangeFailed, ExchangeTimedOut
+from gossipfl.network.link import Link
 from gossipfl.wire import Acknowledgement
 
 from .helpers import in_trio, limits, model_frame, serving_host, until
@@ -76,6 +77,33 @@ async def test_behind_a_full_link_a_peer_is_given_longer_for_a_sign_of_life(peer
                 process.send_signal(signal.SIGCONT)
             reply = await client.exchange(peer_id, addresses, model_frame(LARGE, sequence=3), seconds=30)
         assert isinstance(reply, Acknowledgement)
+        assert client.counters.connections_dialled == 1
+
+
+@in_trio
+async def test_on_a_connection_with_a_row_under_way_a_peer_is_given_longer_too(peer, monkeypatch):
+    """The link of a fast peer is not full when that of its neighbour is."""
+    process, peer_id, addresses = peer
+    async with serving_host(size=LARGE) as client:
+        await client.exchange(peer_id, addresses, model_frame(LARGE, sequence=7))
+        client.link.upload.limit(40.0)
+        monkeypatch.setattr(Link, "is_full", False)
+        before = client.link.upload.moved
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(client.exchange, peer_id, (), model_frame(LARGE, sequence=8))
+                await until(lambda: client.link.upload.moved > before + 1_000_000)
+                process.send_signal(signal.SIGSTOP)
+                moved = 0
+                while moved < client.link.upload.moved:  # until all that holds bytes on the way is full
+                    moved = client.link.upload.moved
+                    await trio.sleep(0.5)
+                [connection] = client._table.of_peer(peer_id)
+                connection.suspect()  # as when a view times out
+                await trio.sleep(2.2)
+                process.send_signal(signal.SIGCONT)
+        finally:
+            process.send_signal(signal.SIGCONT)
         assert client.counters.connections_dialled == 1
 
 
