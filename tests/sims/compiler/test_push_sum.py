@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gossipfl.algorithms import Message
+from sims.compiler.mail import Mail
 from sims.compiler.reference import Reference
 from sims.compiler.timeline import Timeline
 from sims.engine import Engine
@@ -27,10 +27,10 @@ def models(n, *, seed=0):
 def mass_of_reference(reference):
     """Σ weight · model and Σ weight of all nodes and all messages on their way, ``[SHARED + 1]``."""
     shares = [
-        argument
+        argument.message
         for _, _, _, _, arguments in reference.pending
         for argument in arguments
-        if isinstance(argument, Message)
+        if isinstance(argument, Mail)
     ]
     kept = [(model.auxiliary["weight"], model.rows[:, :SHARED]) for model in reference.models]
     sent = [(share.carried["weight"], share.shared) for share in shares]
@@ -161,7 +161,7 @@ def test_steps_move_the_mean_of_all_mass_alike(monkeypatch):
     reference.run(20 * SECOND)
     total = sum(float(m.auxiliary["weight"][0] * m.rows[0, 0]) for m in reference.models)
     for _, _, _, _, arguments in reference.pending:
-        sent = [a for a in arguments if isinstance(a, Message)]
+        sent = [a.message for a in arguments if isinstance(a, Mail)]
         total += sum(float(share.carried["weight"][0] * share.shared[0, 0]) for share in sent)
     assert len(steps) > 100
     assert abs(total - float(sum(steps))) < 1e-12
