@@ -34,7 +34,30 @@ __all__ = ["Balance", "Sketchguard"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Balance(RoundAlgorithm):
+class _NearOnes(RoundAlgorithm):
+    """Acceptance of neighbours within a radius that falls, measured on their rows or on sketches of them."""
+
+    radius: Annotated[float, Parameter("γ: first radius, over the norm of the own row or sketch", gt=0)] = 0.3
+    decay: Annotated[float, Parameter("κ: how fast the radius falls", ge=0)] = 1.0
+    horizon: Annotated[int, Parameter("T: rounds in which it falls to e^(−κ) of the first", ge=1)] = 100
+    own: Annotated[float, Parameter("α: weight of the own row", ge=0, le=1)] = 0.5
+
+    @property
+    def requirements(self) -> Requirements:
+        """Rows that sum to one; the weights are its own."""
+        return Requirements(stochastic="rows", own_weights=True)
+
+    def accepted(self, around: Neighbourhood, *, number: int) -> Tensor:
+        """Which neighbours are accepted in a round, bool ``[b, K]``."""
+        radius = self.radius * math.exp(-self.decay * number / self.horizon) * around.own.norm(dim=1)
+        distances = (around.rows - around.own[:, None]).norm(dim=2)
+        ranks, _ = nearest_first(distances, around.present)
+        close = (distances <= radius[:, None]) & around.present
+        return torch.where(close.any(dim=1, keepdim=True), close, (ranks == 0) & around.present)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Balance(_NearOnes):
     """``x_i ← α x_i + (1 − α) mean of the accepted``.
 
     Accepted are neighbours with ``‖x_i − x_j‖ ≤ γ exp(−κ t/T) ‖x_i‖`` in round t; if there is none, the nearest.
@@ -45,16 +68,6 @@ class Balance(RoundAlgorithm):
     rule = "x_i ← α x_i + (1 − α) mean of {x_j: ‖x_i − x_j‖ ≤ γ e^(−κt/T) ‖x_i‖} after a step"
     preserves_mean = False
 
-    radius: Annotated[float, Parameter("γ: first radius, over the norm of the own row", gt=0)] = 0.3
-    decay: Annotated[float, Parameter("κ: how fast the radius falls", ge=0)] = 1.0
-    horizon: Annotated[int, Parameter("T: rounds in which it falls to e^(−κ) of the first", ge=1)] = 100
-    own: Annotated[float, Parameter("α: weight of the own row", ge=0, le=1)] = 0.5
-
-    @property
-    def requirements(self) -> Requirements:
-        """Rows that sum to one; the weights are its own."""
-        return Requirements(stochastic="rows", own_weights=True)
-
     def round(self, nodes: Nodes, context: RoundContext) -> Round:
         """Do one round."""
         trained = context.local.update(nodes)
@@ -62,21 +75,13 @@ class Balance(RoundAlgorithm):
         mixed = yield NeighbourRows(trained.rows[:, : context.shared_size], rule=rule)
         return trained.with_shared(mixed.rows, ages=trained.ages)
 
-    def accepted(self, around: Neighbourhood, *, number: int) -> Tensor:
-        """Which neighbours are accepted in a round, bool ``[b, K]``."""
-        radius = self.radius * math.exp(-self.decay * number / self.horizon) * around.own.norm(dim=1)
-        distances = (around.rows - around.own[:, None]).norm(dim=2)
-        ranks, _ = nearest_first(distances, around.present)
-        close = (distances <= radius[:, None]) & around.present
-        return torch.where(close.any(dim=1, keepdim=True), close, (ranks == 0) & around.present)
-
     def combine(self, around: Neighbourhood, *, number: int) -> Tensor:
         """Average the own row with those accepted."""
         return averaged(around, self.accepted(around, number=number), own=self.own)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sketchguard(RoundAlgorithm):
+class Sketchguard(_NearOnes):
     """BALANCE on count sketches: models are sent only to those who have accepted their sketches.
 
     A model that is not what its sketch said is judged again, by the sketch of what was sent. The key of the
@@ -90,15 +95,6 @@ class Sketchguard(RoundAlgorithm):
     preserves_mean = False
 
     width: Annotated[int, Parameter("numbers in a sketch", ge=1)] = 1000
-    radius: Annotated[float, Parameter("γ: first radius, over the norm of the own sketch", gt=0)] = 0.3
-    decay: Annotated[float, Parameter("κ: how fast the radius falls", ge=0)] = 1.0
-    horizon: Annotated[int, Parameter("T: rounds in which it falls to e^(−κ) of the first", ge=1)] = 100
-    own: Annotated[float, Parameter("α: weight of the own row", ge=0, le=1)] = 0.5
-
-    @property
-    def requirements(self) -> Requirements:
-        """Rows that sum to one; the weights are its own."""
-        return Requirements(stochastic="rows", own_weights=True)
 
     def round(self, nodes: Nodes, context: RoundContext) -> Round:
         """Do one round."""
@@ -106,9 +102,8 @@ class Sketchguard(RoundAlgorithm):
         rows = trained.rows[:, : context.shared_size]
         key = common_key(seed=context.seed, round_number=context.round)
         summary = partial(sketches, shared_size=rows.shape[1], key=key, width=self.width)
-        balance = Balance(radius=self.radius, decay=self.decay, horizon=self.horizon, own=self.own)
         preview = Preview(
-            summary=summary, width=self.width, wanted=partial(balance.accepted, number=context.round)
+            summary=summary, width=self.width, wanted=partial(self.accepted, number=context.round)
         )
         mixed = yield NeighbourRows(rows, rule=self.combine, preview=preview)
         return trained.with_shared(mixed.rows, ages=trained.ages)
