@@ -27,7 +27,14 @@ _OWN: Mapping[str, EntryPoint] = {
 }
 
 _OWN_PACKAGES = ("gossipfl", "sims", "topology")
-_EXTRAS = {"analyze": "sims", "demo": "demo", "peer": "demo", "sim": "sims", "topology": "topology"}
+_EXTRAS = {
+    "analyze": "sims",
+    "demo": "demo",
+    "peer": "demo",
+    "privacy": "sims,privacy",
+    "sim": "sims",
+    "topology": "topology",
+}
 
 
 def _sub_commands() -> dict[str, EntryPoint]:

@@ -3,11 +3,13 @@
 import json
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import pytest
 
 from gossipfl import __version__
-from gossipfl.cli.main import main
+from gossipfl.cli.main import _EXTRAS, main
 from tests.integration.peers import TASK
 
 LOADED = """
@@ -133,3 +135,10 @@ def test_an_option_of_several_values_may_be_repeated(cli, tmp_path):
     flags = ["--option", "index=1", "--option", "seed=3", *["--network-listen", "/ip4/127.0.0.1/tcp/0"] * 2]
     code, _, err = cli("peer", "init", "--home", tmp_path / "alice", "--no-try", "--task", TASK, *flags)
     assert (code, err) == (0, "")
+
+
+def test_every_command_of_another_package_has_an_extra_of_users():
+    text = (Path(__file__).parents[3] / "pyproject.toml").read_text(encoding="utf-8")
+    declared = tomllib.loads(text)["project"]
+    for command in declared["entry-points"]["gossipfl.commands"]:
+        assert set(_EXTRAS[command].split(",")) <= set(declared["optional-dependencies"]) - {"dev"}
