@@ -63,7 +63,7 @@ $(VENV)/.kernels: $(wildcard sims/compiler/*.py sims/compiler/timeline/*.py sims
 
 test: setup
 	@$(MAKE) --no-print-directory --output-sync --jobs=2 lint $(VENV)/.kernels
-	$(TESTS) $(ARGS)
+	$(TESTS) $(ARGS) || { [ $$? = 1 ] && $(BIN)/python tools/again.py; }
 
 test-slow: setup
 	$(BIN)/python -m pytest -m slow $(ARGS)
