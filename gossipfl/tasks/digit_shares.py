@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from gossipfl.errors import InvalidPartition
+from gossipfl.tasks.clusters import parse_clusters
 from gossipfl.tasks.partition import parse_partition
 
 __all__ = ["digits_file", "known_name", "name_of_share"]
 
 
-def name_of_share(*, partition: str = "iid", peers: int = 1, index: int = 0, seed: int = 0) -> str:
+def name_of_share(
+    *, partition: str = "iid", clusters: str = "", peers: int = 1, index: int = 0, seed: int = 0
+) -> str:
     """Return the name of the task of which this is a peer's share; see `gossipfl.tasks.digits.digits`.
 
     Raises
@@ -28,6 +31,8 @@ def name_of_share(*, partition: str = "iid", peers: int = 1, index: int = 0, see
             got=f"index {index} of {peers} peers",
         )
     parse_partition(partition)
+    if clusters:
+        parse_clusters(clusters)
     return f"digits/{seed}"
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from gossipfl.errors import InvalidTask
+from gossipfl.tasks.clusters import cluster_of, parse_clusters, seen_by_cluster
 from gossipfl.tasks.dataset import Dataset
 from gossipfl.tasks.digit_shares import digits_file, name_of_share
 from gossipfl.tasks.partition import partition
@@ -59,9 +60,11 @@ def load_digits(*, seed: int = 0) -> Dataset:
     )
 
 
-def _own_share(scheme: str, peers: int, index: int, seed: int) -> Dataset:
+def _own_share(scheme: str, clusters: str, peers: int, index: int, seed: int) -> Dataset:
     pooled = load_digits(seed=seed)
     own = partition(pooled.train_targets.numpy(), peers, scheme, seed=seed)[index]
+    if clusters:
+        pooled = seen_by_cluster(pooled, clusters, cluster_of(index, parse_clusters(clusters)[1]))
     samples = torch.from_numpy(own)
     return Dataset(
         train_inputs=pooled.train_inputs[samples],
@@ -71,27 +74,33 @@ def _own_share(scheme: str, peers: int, index: int, seed: int) -> Dataset:
     )
 
 
-def digits(*, partition: str = "iid", peers: int = 1, index: int = 0, seed: int = 0) -> Task:
+def digits(
+    *, partition: str = "iid", clusters: str = "", peers: int = 1, index: int = 0, seed: int = 0
+) -> Task:
     """Handwritten digits, divided among peers.
 
     Parameters
     ----------
     partition : str
         How the training samples are divided, e.g. ``"shards:2"``; see `gossipfl.tasks.partition`.
+    clusters : str
+        Clusters that see the samples differently, e.g. ``"rotation:4"``; see `gossipfl.tasks.clusters`. Peers
+        belong to them in turn.
     peers, index : int
-        Into how many parts, and which one is this peer's. The test samples are common to all.
+        Into how many parts, and which one is this peer's. The test samples are common to all, as the peer's
+        cluster sees them.
     seed : int
         Seed of the train/test split, the partition and the initial row.
 
     Raises
     ------
     InvalidPartition
-        If ``index`` is not below ``peers``, or there is no such scheme. Whether there are samples enough for it
-        is found out when they are read.
+        If ``index`` is not below ``peers``, or there is no such scheme, or no such clusters. Whether there are
+        samples enough for it is found out when they are read.
     """
     return Task(
-        name=name_of_share(partition=partition, peers=peers, index=index, seed=seed),
+        name=name_of_share(partition=partition, clusters=clusters, peers=peers, index=index, seed=seed),
         model=perceptron,
-        data=partial(_own_share, partition, peers, index, seed),
+        data=partial(_own_share, partition, clusters, peers, index, seed),
         seed=seed,
     )

@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gossipfl.tasks.clusters import cluster_of
 from gossipfl.tasks.samples import count, flatten, unflatten
 from sims.compiler.timeline.draws import PLAN, uniform
 from sims.engine.programme import Compile, Programme
@@ -36,8 +37,9 @@ class Evaluator:
         self.world = world
         self.names = ["loss", *world.task.metrics]
         self.nodes = self._chosen()
-        self._samples, self._form = flatten((world.test_inputs, world.test_targets))
-        outputs = max(64, _outputs(world) * count(world.test_targets)) * 4
+        self._samples = [flatten(samples)[0] for samples in world.own_tests]  # of each cluster
+        self._form = flatten(world.own_tests[0])[1]
+        outputs = max(64, _outputs(world) * count(world.own_tests[0][1])) * 4
         self.block = int(np.clip(_CACHE_BYTES // outputs, 1, 32))
         self._workers = Workers(threads)
         self._programme: Programme | None = None
@@ -58,46 +60,59 @@ class Evaluator:
         Parameters
         ----------
         rows : Tensor
-            Shape ``[k, D]``.
+            Shape ``[k, D]``; with clusters of nodes, the rows of `nodes`, each of which is measured on the test
+            samples as its own cluster sees them.
 
         Returns
         -------
         dict of str to ndarray
             ``"loss"`` and each metric of the task, float64 ``[k]``.
         """
-        device = rows.device
-        self._samples = [leaf.to(device) for leaf in self._samples]
-        measured = torch.empty(len(self.names), len(rows), dtype=torch.float64)
+        measured = np.empty((len(self.names), len(rows)))
         with torch.no_grad(), torch_threads():
-            if self._programme is None:
-                example = (self._block(rows, 0), *self._samples)
-                self._programme = Programme(
-                    self._measure,
-                    example,
-                    growing=(),
-                    calls=self._expected_calls,
-                    compile_when=self._compile_when,
-                    threads=self._workers.threads,
-                    name=f"{self.world.task.name}: evaluation of {self.block} rows",
-                    traces=self.world.traces,
-                    recipe=self.world.recipe,
-                )
-            programme = self._programme
-
-            def run(thread: int, first: int, last: int) -> None:
-                for b in range(first, last):
-                    start = b * self.block
-                    values = programme(thread, self._block(rows, start), *self._samples)
-                    values = values[0] if isinstance(values, (list, tuple)) else values
-                    filled = min(self.block, len(rows) - start)
-                    measured[:, start : start + filled] = values[:, :filled].to("cpu", torch.float64)
-
-            blocks = -(-len(rows) // self.block)
-            if programme.thread_safe:
-                self._workers.share(run, 0, blocks)
+            if len(self._samples) == 1:
+                measured[:] = self._measured(rows, 0)
             else:
-                run(0, 0, blocks)
-        return dict(zip(self.names, measured.numpy(), strict=True))
+                clusters = cluster_of(self.nodes, len(self._samples))
+                for cluster in np.unique(clusters):
+                    members = np.flatnonzero(clusters == cluster)
+                    measured[:, members] = self._measured(rows[members.tolist()], int(cluster))
+        return dict(zip(self.names, measured, strict=True))
+
+    def _measured(self, rows: Tensor, cluster: int) -> NDArray[np.float64]:
+        """Measure rows on the samples of one cluster, ``[names, k]``."""
+        samples = [leaf.to(rows.device) for leaf in self._samples[cluster]]
+        self._samples[cluster] = samples
+        measured = torch.empty(len(self.names), len(rows), dtype=torch.float64)
+        if self._programme is None:
+            example = (self._block(rows, 0), *samples)
+            self._programme = Programme(
+                self._measure,
+                example,
+                growing=(),
+                calls=self._expected_calls,
+                compile_when=self._compile_when,
+                threads=self._workers.threads,
+                name=f"{self.world.task.name}: evaluation of {self.block} rows",
+                traces=self.world.traces,
+                recipe=self.world.recipe,
+            )
+        programme = self._programme
+
+        def run(thread: int, first: int, last: int) -> None:
+            for b in range(first, last):
+                start = b * self.block
+                values = programme(thread, self._block(rows, start), *samples)
+                values = values[0] if isinstance(values, (list, tuple)) else values
+                filled = min(self.block, len(rows) - start)
+                measured[:, start : start + filled] = values[:, :filled].to("cpu", torch.float64)
+
+        blocks = -(-len(rows) // self.block)
+        if programme.thread_safe:
+            self._workers.share(run, 0, blocks)
+        else:
+            run(0, 0, blocks)
+        return measured.numpy()
 
     def _block(self, rows: Tensor, start: int) -> Tensor:
         block = rows[start : start + self.block]

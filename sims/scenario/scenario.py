@@ -8,9 +8,10 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
-from gossipfl.errors import UnknownTask
+from gossipfl.errors import InvalidPartition, UnknownTask
 from gossipfl.settings.gate import GateSettings
 from gossipfl.settings.outgoing import OutgoingSettings, require_order
+from gossipfl.tasks.clusters import parse_clusters
 from gossipfl.tasks.registry import require_metric_name, require_task_name
 from gossipfl.training import TrainingSettings
 from sims.scenario.algorithm import AlgorithmSection
@@ -51,6 +52,11 @@ class TaskSection(Section):
     samples_per_node: int | None = Field(
         None, gt=0, description="instead of a partition: every node draws this many samples, with replacement"
     )
+    clusters: str | None = Field(
+        None,
+        description="rotation:2, rotation:4 or labels:K: nodes belong in turn to K clusters that see samples "
+        "differently, and are measured on what they see; all alike if unset",
+    )
 
     @field_validator("name")
     @classmethod
@@ -60,6 +66,15 @@ class TaskSection(Section):
         except UnknownTask as error:
             raise mistake_at((), str(error), name) from None
         return name
+
+    @field_validator("clusters")
+    @classmethod
+    def _can_be_read(cls, clusters: str | None) -> str | None:
+        try:
+            _ = clusters is None or parse_clusters(clusters)
+        except InvalidPartition as error:
+            raise mistake_at((), str(error), clusters) from None
+        return clusters
 
     @field_validator("metrics")
     @classmethod

@@ -17,14 +17,15 @@ from gossipfl.algorithms.author_calls import start_nodes
 from gossipfl.attacks import Poisoned
 from gossipfl.outgoing import IN_FULL, Pipeline
 from gossipfl.rows import Layout
-from gossipfl.tasks import Dataset, Task, find_task, partition
-from gossipfl.tasks.samples import Tree, class_labels, count, describe, map_leaves, take
+from gossipfl.tasks import Dataset, Task, find_task
+from gossipfl.tasks.samples import Tree, class_labels, describe, joined, map_leaves, take
 from gossipfl.tasks.stored import StoredSamples
-from gossipfl.training import NodeData, Nodes, Trainer, rehearse
+from gossipfl.training import Nodes, Trainer, rehearse
 from sims.errors import InvalidScenario
 from sims.scenario import Scenario
 from sims.scenario.outgoing import outgoing_of_messages
 from sims.world.hostile import hostile_nodes, with_false_data
+from sims.world.samples import divided, held_out, seen_by_clusters
 from sims.world.trace_cache import Traces
 
 __all__ = ["World", "build_world"]
@@ -44,7 +45,10 @@ class World:
     trainer : Trainer
         Knows every node's own samples; all samples are held in memory once.
     test_inputs, test_targets : Tree
-        The samples that models are evaluated on: held-out training samples with ``evaluate.validation``.
+        The samples that models are evaluated on: held-out training samples with ``evaluate.validation``. With
+        clusters of nodes, those of all clusters.
+    own_tests : tuple of (Tree, Tree)
+        The same as each cluster of nodes sees them: what its nodes are evaluated on. Without clusters, one.
     traces : Traces
         Traced programmes, those of earlier runs included.
     hostile : ndarray, optional
@@ -56,6 +60,7 @@ class World:
     trainer: Trainer
     test_inputs: Tree
     test_targets: Tree
+    own_tests: tuple[tuple[Tree, Tree], ...] = ()
     traces: Traces = field(default_factory=Traces)
     hostile: NDArray[np.bool_] | None = None
 
@@ -196,16 +201,20 @@ def build_world(scenario: Scenario, *, traces: Traces | None = None) -> World:
     if scenario.precision == "float64":
         task, dataset = replace(task, model=partial(_in_double, task)), _doubled(dataset)
     if scenario.evaluate.validation is not None:
-        dataset = _held_out(dataset, scenario.evaluate.validation, seed=scenario.seed)
+        dataset = held_out(dataset, scenario.evaluate.validation, seed=scenario.seed)
     dtype = _DTYPES[scenario.precision]
-    trainer = Trainer.of(task, _divided(scenario, dataset), scenario.training, dtype=dtype)
+    seen = seen_by_clusters(scenario, dataset)
+    trainer = Trainer.of(task, divided(scenario, seen), scenario.training, dtype=dtype)
     measured = slice(scenario.evaluate.samples)
+    own_tests = tuple((take(one.test_inputs, measured), take(one.test_targets, measured)) for one in seen)
+    test_inputs, test_targets = own_tests[0] if len(seen) == 1 else joined(own_tests)
     world = World(
         scenario=scenario,
         task=task,
         trainer=trainer,
-        test_inputs=take(dataset.test_inputs, measured),
-        test_targets=take(dataset.test_targets, measured),
+        test_inputs=test_inputs,
+        test_targets=test_targets,
+        own_tests=own_tests,
         traces=Traces() if traces is None else traces,
     )
     if scenario.attack is not None:
@@ -238,68 +247,3 @@ def _doubled(dataset: Dataset) -> Dataset:
     return Dataset(
         **{field.name: map_leaves(double, getattr(dataset, field.name)) for field in fields(Dataset)}
     )
-
-
-def _held_out(dataset: Dataset, share: float, *, seed: int) -> Dataset:
-    """Training samples only: ``share`` of them in place of the test samples, the others to train on."""
-    count = dataset.samples
-    held = round(share * count)
-    if not 0 < held < count:
-        raise InvalidScenario(
-            "evaluate.validation: too few samples for that share",
-            expected="at least one sample to measure on and one to train on",
-            got=f"{share} of {count} training samples",
-        )
-    order = torch.from_numpy(np.random.Generator(np.random.Philox(key=[seed, 2])).permutation(count))
-    measured, trained = order[:held].sort().values, order[held:].sort().values
-    return Dataset(
-        train_inputs=_subset(dataset.train_inputs, trained),
-        train_targets=_subset(dataset.train_targets, trained),
-        test_inputs=take(dataset.train_inputs, measured),
-        test_targets=take(dataset.train_targets, measured),
-    )
-
-
-def _subset(samples: Tree, chosen: Tensor) -> Tree:
-    return samples.subset(chosen.numpy()) if isinstance(samples, StoredSamples) else take(samples, chosen)
-
-
-def _divided(scenario: Scenario, dataset: Dataset) -> NodeData:
-    nodes, section = scenario.population.nodes, scenario.task
-    inputs, targets, samples = dataset.train_inputs, dataset.train_targets, dataset.samples
-    if section.samples_per_node is not None:
-        return _drawn(scenario.seed, inputs, targets, nodes=nodes, each=section.samples_per_node)
-    if section.partition == "contiguous":
-        if nodes > samples:
-            raise InvalidScenario(
-                "task.partition: there are fewer samples than nodes",
-                expected=f"at most {samples} nodes",
-                got=nodes,
-                remedy="Set task.samples_per_node to draw samples with replacement.",
-            )
-        return NodeData.partitioned(inputs, targets, np.array_split(np.arange(samples), nodes))
-    labels = _labels(targets, section.partition)
-    return NodeData.partitioned(
-        inputs, targets, partition(labels, nodes, section.partition, seed=scenario.seed)
-    )
-
-
-def _labels(targets: Tree, scheme: str) -> NDArray[np.int64]:
-    classes = class_labels(targets)
-    if classes is not None:
-        return classes
-    if scheme.partition(":")[0] in ("shards", "dirichlet"):
-        raise InvalidScenario(
-            f"task.partition: {scheme!r} divides samples by class, and the task's targets are not classes",
-            expected="iid, quantity:SIGMA or contiguous",
-            got=f"targets {describe(targets)}",
-        )
-    return np.zeros(count(targets), dtype=np.int64)
-
-
-def _drawn(seed: int, inputs: Tree, targets: Tree, *, nodes: int, each: int) -> NodeData:
-    """Every node has ``each`` samples of the pool, drawn independently with replacement."""
-    generator = np.random.Generator(np.random.Philox(key=[seed, 1]))
-    indices = generator.integers(0, count(targets), size=nodes * each, dtype=np.int64)
-    offsets = np.arange(nodes + 1, dtype=np.int64) * each
-    return NodeData(inputs, targets, offsets, indices, np.arange(nodes, dtype=np.int64))

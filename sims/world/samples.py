@@ -1,0 +1,119 @@
+"""Samples of a simulation: divided among its nodes, and those that models are measured on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gossipfl.tasks import Dataset, partition
+from gossipfl.tasks.clusters import cluster_of, parse_clusters, seen_by_cluster
+from gossipfl.tasks.samples import Tree, class_labels, count, describe, joined, take
+from gossipfl.tasks.stored import StoredSamples
+from gossipfl.training import NodeData
+from sims.errors import InvalidScenario
+from sims.scenario import Scenario
+
+__all__ = ["divided", "held_out", "seen_by_clusters"]
+
+
+def held_out(dataset: Dataset, share: float, *, seed: int) -> Dataset:
+    """Training samples only: ``share`` of them in place of the test samples, the others to train on."""
+    samples = dataset.samples
+    held = round(share * samples)
+    if not 0 < held < samples:
+        raise InvalidScenario(
+            "evaluate.validation: too few samples for that share",
+            expected="at least one sample to measure on and one to train on",
+            got=f"{share} of {samples} training samples",
+        )
+    order = torch.from_numpy(np.random.Generator(np.random.Philox(key=[seed, 2])).permutation(samples))
+    measured, trained = order[:held].sort().values, order[held:].sort().values
+    return Dataset(
+        train_inputs=_subset(dataset.train_inputs, trained),
+        train_targets=_subset(dataset.train_targets, trained),
+        test_inputs=take(dataset.train_inputs, measured),
+        test_targets=take(dataset.train_targets, measured),
+    )
+
+
+def _subset(samples: Tree, chosen: Tensor) -> Tree:
+    return samples.subset(chosen.numpy()) if isinstance(samples, StoredSamples) else take(samples, chosen)
+
+
+def seen_by_clusters(scenario: Scenario, dataset: Dataset) -> list[Dataset]:
+    """Samples as each cluster of nodes sees them; as they are, if there is only one.
+
+    Raises
+    ------
+    InvalidPartition
+        If the clusters cannot see such samples.
+    """
+    scheme = scenario.task.clusters
+    if scheme is None:
+        return [dataset]
+    _, clusters = parse_clusters(scheme)
+    return [seen_by_cluster(dataset, scheme, cluster) for cluster in range(clusters)]
+
+
+def divided(scenario: Scenario, seen: list[Dataset]) -> NodeData:
+    """Divide the training samples, each node's as its cluster sees them.
+
+    The division is the same whatever clusters there are.
+
+    Raises
+    ------
+    InvalidScenario, InvalidPartition
+        If they cannot be divided as asked.
+    """
+    data = _divided(scenario, seen[0])
+    if len(seen) == 1:
+        return data
+    inputs = joined([one.train_inputs for one in seen])
+    targets = joined([one.train_targets for one in seen])
+    clusters = cluster_of(np.repeat(np.arange(len(data.counts)), data.counts), len(seen))
+    return replace(data, inputs=inputs, targets=targets, indices=data.indices + clusters * seen[0].samples)
+
+
+def _divided(scenario: Scenario, dataset: Dataset) -> NodeData:
+    nodes, section = scenario.population.nodes, scenario.task
+    inputs, targets, samples = dataset.train_inputs, dataset.train_targets, dataset.samples
+    if section.samples_per_node is not None:
+        return _drawn(scenario.seed, inputs, targets, nodes=nodes, each=section.samples_per_node)
+    if section.partition == "contiguous":
+        if nodes > samples:
+            raise InvalidScenario(
+                "task.partition: there are fewer samples than nodes",
+                expected=f"at most {samples} nodes",
+                got=nodes,
+                remedy="Set task.samples_per_node to draw samples with replacement.",
+            )
+        return NodeData.partitioned(inputs, targets, np.array_split(np.arange(samples), nodes))
+    labels = _labels(targets, section.partition)
+    return NodeData.partitioned(
+        inputs, targets, partition(labels, nodes, section.partition, seed=scenario.seed)
+    )
+
+
+def _labels(targets: Tree, scheme: str) -> NDArray[np.int64]:
+    classes = class_labels(targets)
+    if classes is not None:
+        return classes
+    if scheme.partition(":")[0] in ("shards", "dirichlet"):
+        raise InvalidScenario(
+            f"task.partition: {scheme!r} divides samples by class, and the task's targets are not classes",
+            expected="iid, quantity:SIGMA or contiguous",
+            got=f"targets {describe(targets)}",
+        )
+    return np.zeros(count(targets), dtype=np.int64)
+
+
+def _drawn(seed: int, inputs: Tree, targets: Tree, *, nodes: int, each: int) -> NodeData:
+    """Every node has ``each`` samples of the pool, drawn independently with replacement."""
+    generator = np.random.Generator(np.random.Philox(key=[seed, 1]))
+    indices = generator.integers(0, count(targets), size=nodes * each, dtype=np.int64)
+    offsets = np.arange(nodes + 1, dtype=np.int64) * each
+    return NodeData(inputs, targets, offsets, indices, np.arange(nodes, dtype=np.int64))
