@@ -109,7 +109,8 @@ def _turned(images: Any, turns: int) -> Tensor:  # noqa: ANN401 - whatever a tas
     shape = tuple(getattr(images, "shape", ()))
     flat = len(shape) == 2
     side = math.isqrt(shape[1]) if flat else shape[-1] if shape else 0
-    if not hasattr(images, "rot90") or (side**2 != shape[1] if flat else len(shape) < 3 or shape[-2] != side):
+    square = side**2 == shape[1] if flat else len(shape) > 2 and shape[-2] == side
+    if not hasattr(images, "rot90") or side < 2 or not square:
         raise InvalidPartition(
             "clusters 'rotation' turn square images",
             expected="inputs [n, S·S] or [n, ..., S, S] in memory",

@@ -21,10 +21,10 @@ def samples(inputs: Tensor, targets: Tensor) -> Dataset:
     return Dataset(train_inputs=inputs, train_targets=targets, test_inputs=inputs, test_targets=targets)
 
 
-@given(side=st.integers(1, 5), turns=st.integers(0, 3), flat=st.booleans())
+@given(side=st.integers(2, 5), turns=st.integers(0, 3), flat=st.booleans())
 def test_images_are_turned_pixel_by_pixel(side: int, turns: int, flat: bool) -> None:
     images = torch.arange(2 * side * side, dtype=torch.float32).view(2, side, side)
-    given_images = images.view(2, -1) if flat and side > 1 else images
+    given_images = images.view(2, -1) if flat else images
     seen = seen_by_cluster(samples(given_images, torch.tensor([0, 1])), "rotation:4", turns)
     for of_training, of_test, image in zip(seen.train_inputs, seen.test_inputs, images, strict=True):
         turned = torch.from_numpy(np.rot90(image.numpy(), turns).copy())
