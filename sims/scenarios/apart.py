@@ -15,5 +15,6 @@ def apart(
 ) -> NDArray[np.float64]:
     """Means over groups of nodes, to which these belong in turn as to clusters of data; no links in between."""
     number = np.arange(n) % groups
-    together = number[:, None] == number
-    return np.divide(together, together.sum(axis=1, keepdims=True), dtype=np.float64)
+    together: NDArray[np.bool_] = number[:, None] == number
+    weights: NDArray[np.float64] = together / together.sum(axis=1, keepdims=True)
+    return weights
