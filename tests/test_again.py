@@ -1,5 +1,6 @@
 """The second try of tests that failed beside others."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -25,8 +26,9 @@ def tried(directory, folder, *, fails):
         capture_output=True,
         check=False,
     )
+    alone = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_XDIST")}
     second = subprocess.run(
-        [sys.executable, SCRIPT], cwd=directory, capture_output=True, text=True, check=False
+        [sys.executable, SCRIPT], cwd=directory, env=alone, capture_output=True, text=True, check=False
     )
     return first.returncode, second.returncode, second.stdout
 

@@ -17,6 +17,7 @@ _WAITING: Final = (
     "tests/gossipfl/demo/",
     "tests/gossipfl/network/",
     "tests/gossipfl/peer/",
+    "tests/sims/replay/",
 )
 _MOST: Final = 5
 _GROUP: Final = re.compile(r"@[^\]@]+$")  # added to the names of tests that share a fixture

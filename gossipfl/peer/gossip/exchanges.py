@@ -142,13 +142,18 @@ class Gossip:
                         self._start(nursery.start_soon, self.parts.in_answer(part))
 
             self.learner.on_merged = react
-            while True:
-                swing = settings.jitter * (2 * self.generator.random() - 1)
-                next_at = max(next_at + settings.period * (1 + swing), trio.current_time())
-                await trio.sleep_until(next_at)
-                part = self.parts.next
-                if not self.learner.mailbox_is_full and self.accounts.ring(self.parts.sharing.account(part)):
-                    self._start(nursery.start_soon, part)
+            try:
+                while True:
+                    swing = settings.jitter * (2 * self.generator.random() - 1)
+                    next_at = max(next_at + settings.period * (1 + swing), trio.current_time())
+                    await trio.sleep_until(next_at)
+                    part = self.parts.next
+                    if not self.learner.mailbox_is_full and self.accounts.ring(
+                        self.parts.sharing.account(part)
+                    ):
+                        self._start(nursery.start_soon, part)
+            finally:  # the learner may merge once more after the nursery has closed
+                self.learner.on_merged = lambda _: None
 
     def _start(self, start_soon: Callable[..., None], part: int) -> None:
         """Start an exchange, if there are a slot, a neighbour and room on the link and in memory."""

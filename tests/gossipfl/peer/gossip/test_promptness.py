@@ -8,7 +8,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from gossipfl.algorithms.gossip.flow import PROACTIVE
+from gossipfl.algorithms.gossip.flow import PROACTIVE, Flow
 from gossipfl.algorithms.gossip.sharing import WHOLE
 from gossipfl.codecs import FLOAT32
 from gossipfl.errors import ExchangeTimedOut, PeerUnreachable
@@ -70,7 +70,7 @@ async def framed(*_, **__):
     return Frame(())
 
 
-def exchanged(neighbours):
+def gossip_with(neighbours, *, flow=PROACTIVE):
     learner = SimpleNamespace(
         mailbox_is_full=False,
         distrusts=lambda _: False,
@@ -79,12 +79,12 @@ def exchanged(neighbours):
         kept_bytes=0,
         trains_on_answers=False,
     )
-    gossip = Gossip(
+    return Gossip(
         host=neighbours,
         learner=learner,
         view=neighbours,
         received=ReceivedModels(learner=learner),
-        accounts=TokenAccounts(PROACTIVE, OwnDraws("P", 1), lambda _: None),
+        accounts=TokenAccounts(flow, OwnDraws("P", 1), lambda _: None),
         parts=PartChoice(WHOLE, OwnDraws("P", 1)),
         errors=FirstErrors(logging.getLogger("test")),
         outgoing=SimpleNamespace(
@@ -101,6 +101,10 @@ def exchanged(neighbours):
         generator=np.random.default_rng(0),
         record=lambda _: None,
     )
+
+
+def exchanged(neighbours):
+    gossip = gossip_with(neighbours)
 
     async def main():
         with trio.move_on_after(SECONDS):
@@ -152,3 +156,20 @@ def test_who_stalled_has_to_be_prompt_several_times():
         promptness.note("staller", 0.1)
         times += 1
     assert times == 5
+
+
+def test_models_that_are_merged_after_the_last_exchange_begin_no_further_one():
+    """A peer with a token account that stopped while it merged ended with an error of its nursery."""
+    neighbours = Neighbours(here=PROMPT)
+    gossip = gossip_with(neighbours, flow=Flow(kind="simple", capacity=3))
+
+    async def main():
+        with trio.move_on_after(SECONDS):
+            await gossip.exchange_models()
+        exchanges = neighbours.answered["here"]
+        for event in range(10):  # the account answers one of them at least
+            gossip.learner.on_merged([(event, 0)])
+        await trio.sleep(10)
+        assert neighbours.answered["here"] == exchanges
+
+    trio.run(main, clock=MockClock(autojump_threshold=0))
