@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, Self
 
 from torch import Tensor
 
@@ -210,7 +210,7 @@ class RoundAlgorithm(Algorithm, ABC):
     """A round-based algorithm, on B nodes at once.
 
     It keeps nothing itself: state is in `Nodes.auxiliary`, and ``nodes.rows`` are between rounds always the models
-    to use and to evaluate.
+    to use and to evaluate, unless there are personal ones beside them (`gossipfl.training.PERSONAL`).
 
     Examples
     --------
@@ -250,6 +250,11 @@ class RoundAlgorithm(Algorithm, ABC):
         """The mixing of an algorithm that brings its own; by default None: the topology decides."""
         del nodes, seed
         return None
+
+    def for_members(self, count: int) -> Self:
+        """Return the algorithm for a network of so many nodes, which few need to know."""
+        del count
+        return self
 
     def start(self, nodes: Nodes, *, shared_size: int, links: Links | None = None) -> Nodes:
         """Nodes before the first round, with the algorithm's auxiliary rows; by default none."""

@@ -123,6 +123,9 @@ class Neighbourhood:
         Mixing weights w_ij, of the dtype of the rows, ``[b, K]``.
     present : Tensor
         Bool ``[b, K]``.
+    neighbours : Tensor, optional
+        Numbers of the neighbours in the network, int64 ``[b, K]``; −1 where none is present. None where nobody
+        knows them.
 
     Examples
     --------
@@ -140,6 +143,7 @@ class Neighbourhood:
     rows: Tensor
     weights: Tensor
     present: Tensor
+    neighbours: Tensor | None = None
 
     def including_own(self) -> Neighbourhood:
         """The same with each node as a neighbour of itself, in the first place; ``own_weights`` is then zero."""

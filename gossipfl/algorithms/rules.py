@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from gossipfl.algorithms.base import (
+    LocalTraining,
     Neighbourhood,
     NeighbourRows,
     Requirements,
@@ -18,9 +19,19 @@ from gossipfl.algorithms.base import (
     RoundContext,
 )
 from gossipfl.algorithms.declaration import Parameter
-from gossipfl.training.nodes import Nodes
+from gossipfl.training.nodes import Nodes, before_rest
 
-__all__ = ["Combining", "Hostile", "OfMixing", "ascending", "averaged", "mean_of", "nearest_first"]
+__all__ = [
+    "Combining",
+    "Hostile",
+    "OfMixing",
+    "ascending",
+    "averaged",
+    "losses_at_own_samples",
+    "mean_of",
+    "nearest_first",
+    "own_losses",
+]
 
 Hostile = Annotated[int, Parameter("b: how many neighbours of a node may be hostile", ge=0)]
 OfMixing = Annotated[int, Parameter("b, which nearest_mixing alone needs", ge=0)]
@@ -73,6 +84,34 @@ def nearest_first(distances: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
     ordered, order = distances.masked_fill(~present, torch.inf).sort(dim=1, stable=True)
     places = torch.arange(order.shape[1], device=order.device).expand_as(order)
     return torch.empty_like(order).scatter_(1, order, places), ordered
+
+
+def losses_at_own_samples(
+    around: Neighbourhood, wanted: Tensor, *, trained: Nodes, local: LocalTraining
+) -> Tensor:
+    """Losses of neighbours' models on each node's own next batch, ``[b, K]``.
+
+    Parameters
+    ----------
+    around : Neighbourhood
+        Its rows are models' shared parts; the rest of each model is the node's own.
+    wanted : Tensor
+        Which neighbours' are needed, bool ``[b, K]``; the others' are infinite, as are losses that are not finite.
+    trained : Nodes
+        All nodes of the round.
+    local : LocalTraining
+    """
+    whose, _ = wanted.nonzero(as_tuple=True)
+    owners = around.nodes[whose]
+    losses = torch.full_like(around.weights, torch.inf)
+    losses[wanted] = local.losses_of(trained, before_rest(around.rows[wanted], trained.rows[owners]), owners)
+    return losses.nan_to_num(nan=torch.inf, posinf=torch.inf)
+
+
+def own_losses(around: Neighbourhood, *, trained: Nodes, local: LocalTraining) -> Tensor:
+    """Losses of the nodes' own models on their next batches, ``[b, 1]``."""
+    rows = before_rest(around.own, trained.rows[around.nodes])
+    return local.losses_of(trained, rows, around.nodes)[:, None]
 
 
 def mean_of(rows: Tensor, chosen: Tensor) -> Tensor:

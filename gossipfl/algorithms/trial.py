@@ -138,6 +138,9 @@ class Trial:
         """The same without training."""
         return replace(self, rate=0.0)
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "algorithm", self.algorithm.for_members(NODES))
+
     def first(self, *, dtype: torch.dtype = torch.float64) -> Nodes:
         """Nodes before the algorithm starts; all with the same model if a server has it."""
         nodes = first_nodes()
@@ -271,4 +274,5 @@ def _everybody(W: Tensor, rows: Tensor, numbers: list[int]) -> Neighbourhood:
         rows=torch.where(present[..., None], rows[others], 0),
         weights=weights,
         present=present,
+        neighbours=torch.where(present, torch.tensor(numbers)[others], -1),
     )

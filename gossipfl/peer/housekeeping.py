@@ -85,7 +85,7 @@ class Housekeeping:
         """Evaluate the model on the test samples now."""
         async with self.learner.at_rest():
             state = self.learner.state
-            values = await run_abandonable(self._evaluate, state.nodes.rows)
+            values = await run_abandonable(self._evaluate, state.nodes.models)
         self.metrics = {name: float(value[0]) for name, value in values.items()}
         measured = {name: value if math.isfinite(value) else None for name, value in self.metrics.items()}
         self.records.append({"kind": "evaluation", "event": state.event, "age": state.age, **measured})

@@ -198,7 +198,7 @@ class Peer:
         if self._incarnation is None:
             return saved_model(self.home, self.task)[0]
         module = self.task.build_module()
-        load_row(module, self.task.layout, self._started().learner.state.nodes.rows[0])
+        load_row(module, self.task.layout, self._started().learner.state.nodes.models[0])
         return module.eval()
 
     def status(self) -> PeerStatus:

@@ -233,4 +233,5 @@ def _neighbourhood(
         rows=torch.stack(around)[None],
         weights=torch.tensor([[weights.get(number, 0.0) for number in out.neighbours] or [0.0]]),
         present=torch.tensor([[number in rows for number in out.neighbours] or [False]]),
+        neighbours=torch.tensor([[number if number in rows else -1 for number in out.neighbours] or [-1]]),
     )

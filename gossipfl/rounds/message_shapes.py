@@ -142,6 +142,7 @@ def _nobody_around(rows: Tensor) -> Neighbourhood:
         rows=torch.zeros_like(rows)[:, None],
         weights=rows.new_zeros(len(rows), 1),
         present=torch.zeros(len(rows), 1, dtype=torch.bool),
+        neighbours=torch.full((len(rows), 1), -1),
     )
 
 

@@ -155,7 +155,7 @@ def plan_of(
     assert rounds.algorithm is not None  # noqa: S101  (the caller's reason to ask)
     roster = read_roster(rounds, directory=Path())
     number = roster.number_of(peer_id)
-    algorithm = round_algorithm(settings)
+    algorithm = round_algorithm(settings).for_members(len(roster))
     mixing = mixing_of(
         rounds.algorithm, algorithm, rounds.topology, settings, members=len(roster), outgoing=outgoing
     )

@@ -70,5 +70,8 @@ def finite_or_before(after: Nodes, before: Nodes) -> tuple[Nodes, bool]:
 
 
 def row_digest(nodes: Nodes) -> str:
-    """xxh3_64 of a peer's row (``B = 1``), little-endian, in hexadecimal."""
-    return xxhash.xxh3_64_hexdigest(nodes.rows[0].numpy().astype("<f4", copy=False).tobytes())
+    """xxh3_64 of a peer's row (``B = 1``) and its personal model, if any, little-endian, in hexadecimal."""
+    digest = xxhash.xxh3_64()
+    for row in (nodes.rows,) if nodes.models is nodes.rows else (nodes.rows, nodes.models):
+        digest.update(row[0].numpy().astype("<f4", copy=False).tobytes())
+    return digest.hexdigest()

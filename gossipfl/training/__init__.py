@@ -11,6 +11,7 @@ from gossipfl.training.settings import Schedule, TrainingSettings, learning_rate
 from gossipfl.training.trainer import Trainer, TrainingStopped
 
 __all__ = [
+    "PERSONAL",
     "SGD",
     "AdamW",
     "NodeData",

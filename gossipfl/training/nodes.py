@@ -10,7 +10,10 @@ from torch import Tensor
 
 from gossipfl.codecs import is_finite
 
-__all__ = ["Nodes", "before_rest", "has_diverged"]
+__all__ = ["PERSONAL", "Nodes", "before_rest", "has_diverged"]
+
+PERSONAL = "personal"
+"""Name among `Nodes.auxiliary` of models to use in place of those that nodes share, ``[B, D]``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +46,11 @@ class Nodes:
     steps: Tensor
     optimiser_state: Tensor
     auxiliary: Mapping[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def models(self) -> Tensor:
+        """Models to use and to evaluate, ``[B, D]``: personal ones if the algorithm has them, else `rows`."""
+        return self.auxiliary.get(PERSONAL, self.rows)
 
     @classmethod
     def start(cls, rows: Tensor, *, optimiser_state_size: int = 0, parts: int = 1) -> Nodes:

@@ -267,6 +267,14 @@ class Engine:
         """Rows of all nodes, ``[N, D]``: a view, valid until the next window."""
         return self.table.rows[: self.table.n, : self.world.layout.size]
 
+    def models(self) -> Tensor:
+        """Models of all nodes to use and to evaluate, ``[N, D]``."""
+        table, n = self.table, self.table.n
+        steps = torch.from_numpy(table.steps)
+        return self.packing.unpack(table.rows[:n], table.kept[:n], ages=table.ages[:n], steps=steps).models[
+            :, : self.world.layout.size
+        ]
+
     def close(self) -> None:
         """End the threads."""
         self.workers.close()

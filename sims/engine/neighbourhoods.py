@@ -129,4 +129,5 @@ def neighbourhoods(
             rows=gathered,
             weights=torch.from_numpy(weights).to(device, dtype),
             present=there,
+            neighbours=torch.from_numpy(np.where(present, neighbours, -1)).to(device),
         )

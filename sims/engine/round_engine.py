@@ -65,7 +65,7 @@ class RoundEngine:
         network = network if isinstance(network, RoundNetwork) else RoundNetwork(network)
         if not section.in_rounds:
             raise NotSimulable(f"{section.name!r} does not run in rounds")
-        self.algorithm = section.of_rounds(world.layout)
+        self.algorithm = section.of_rounds(world.layout).for_members(scenario.population.nodes)
         outgoing = outgoing_of(scenario)
         wanting = unmet(
             section.name,
@@ -193,6 +193,10 @@ class RoundEngine:
     def rows(self) -> Tensor:
         """Rows of all nodes, ``[N, D]``."""
         return self.nodes.rows
+
+    def models(self) -> Tensor:
+        """Models of all nodes to use and to evaluate, ``[N, D]``."""
+        return self.nodes.models
 
     def close(self) -> None:
         """End the threads."""

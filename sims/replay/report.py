@@ -106,9 +106,10 @@ def compare(
     absolute = relative = float("nan")
     identical, verdict = False, "no checkpoint"
     if saved is not None and replayed is not None:
-        difference = (saved.nodes.rows.double() - replayed.rows.double()).abs().max()
-        absolute = float(difference)
-        relative = absolute / max(float(saved.nodes.rows.abs().max()), torch.finfo(torch.float32).tiny)
+        pairs = [(saved.nodes.rows, replayed.rows), (saved.nodes.models, replayed.models)]
+        absolute = max(float((one.double() - other.double()).abs().max()) for one, other in pairs)
+        largest = max(float(one.abs().max()) for one, _ in pairs)
+        relative = absolute / max(largest, torch.finfo(torch.float32).tiny)
         counted = torch.equal(saved.nodes.ages, replayed.ages) and torch.equal(
             saved.nodes.steps, replayed.steps
         )

@@ -286,7 +286,8 @@ class _Runner:
         among = online & honest
         nodes = self.evaluator.nodes
         everyone = len(nodes) == len(rows)
-        measured = self.evaluator(rows if everyone else rows[nodes.tolist()])
+        models = self.simulation.models()
+        measured = self.evaluator(models if everyone else models[nodes.tolist()])
         at = {
             "round": rounds,
             "seconds": self.simulation.seconds(rounds),
@@ -335,7 +336,7 @@ class _Runner:
             "versions": versions(),
             "machine": machine(),
         }
-        rows = self.simulation.rows()
+        rows = self.simulation.models()
         if self.directory is not None:
             self.directory.write_records(self.records)
             self.directory.write_summary(summary)

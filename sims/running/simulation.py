@@ -45,8 +45,12 @@ class Simulation(ABC):
         """Advance to ``rounds`` periods after the start; return False early if ``between`` returns True."""
 
     def rows(self) -> Tensor:
-        """Rows of all nodes, ``[N, D]``."""
+        """Rows of all nodes, ``[N, D]``: what they share."""
         return self._engine.rows()
+
+    def models(self) -> Tensor:
+        """Models of all nodes to use and to evaluate, ``[N, D]``: their rows, unless there are personal ones."""
+        return self._engine.models()
 
     @abstractmethod
     def ages(self) -> NDArray[np.int64]:

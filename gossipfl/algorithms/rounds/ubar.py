@@ -23,8 +23,8 @@ from gossipfl.algorithms.base import (
     RoundContext,
 )
 from gossipfl.algorithms.declaration import Parameter
-from gossipfl.algorithms.rules import averaged, nearest_first
-from gossipfl.training.nodes import Nodes, before_rest
+from gossipfl.algorithms.rules import averaged, losses_at_own_samples, nearest_first, own_losses
+from gossipfl.training.nodes import Nodes
 
 __all__ = ["UBAR"]
 
@@ -62,14 +62,8 @@ class UBAR(RoundAlgorithm):
         ranks, _ = nearest_first((around.rows - around.own[:, None]).norm(dim=2), around.present)
         counts = around.present.sum(dim=1, keepdim=True)
         near = (ranks < (self.kept * counts).round().clamp(min=1)) & around.present
-        losses = torch.full_like(around.weights, torch.inf)
-        whose, _ = near.nonzero(as_tuple=True)
-        owners = around.nodes[whose]
-        losses[near] = local.losses_of(trained, before_rest(around.rows[near], trained.rows[owners]), owners)
-        losses = losses.nan_to_num(nan=torch.inf, posinf=torch.inf)
-        own_rows = before_rest(around.own, trained.rows[around.nodes])
-        own = local.losses_of(trained, own_rows, around.nodes)[:, None]
-        good = near & (losses <= own)
+        losses = losses_at_own_samples(around, near, trained=trained, local=local)
+        good = near & (losses <= own_losses(around, trained=trained, local=local))
         best = (losses.argmin(dim=1, keepdim=True) == torch.arange(near.shape[1], device=near.device)) & near
         accepted = torch.where(good.any(dim=1, keepdim=True), good, best)
         return averaged(around, accepted, own=self.own)

@@ -101,7 +101,7 @@ class Predictor:
         if self._module is None:
             self._module = self._task.module_on_device().eval()
         if self._loaded is not state:
-            load_row(self._module, self._task.layout, state.nodes.rows[0])
+            load_row(self._module, self._task.layout, state.nodes.models[0])
             self._loaded = state
         try:
             outputs = predicted(self._module, batch)

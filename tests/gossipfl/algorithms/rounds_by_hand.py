@@ -198,6 +198,7 @@ def everybody(W: Tensor, rows: Tensor) -> Neighbourhood:
         rows=torch.where(present[..., None], rows[others], 0),
         weights=weights,
         present=present,
+        neighbours=torch.where(present, others, -1),
     )
 
 
