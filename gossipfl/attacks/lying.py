@@ -1,4 +1,4 @@
-"""Hostile nodes that send messages: one lie for each version of their models, and what they remember."""
+"""Hostile nodes that send the same to all: one lie for each version of their models, and what they remember."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Liars:
     """Hostile nodes, each with what it says in place of the newest version of its model.
 
     A lie depends on the versions before it of the same node, and on nothing else: not on who it is told to, or
-    how often.
+    how often. In rounds, the versions are the rows that are sent in one exchange of each.
 
     Parameters
     ----------
@@ -32,13 +32,17 @@ class Liars:
     numbers : Tensor
         Of the hostile nodes in the network, int64 ``[H]``.
     seed : int
+    exchange : int
+        Which exchange of the rounds; 0 for messages.
     """
 
-    def __init__(self, attack: SameToAll, numbers: Tensor, *, seed: int) -> None:
-        self._attack, self._numbers, self._seed = attack, numbers, seed
+    def __init__(self, attack: SameToAll, numbers: Tensor, *, seed: int, exchange: int = 0) -> None:
+        self._attack, self._numbers, self._seed, self._exchange = attack, numbers, seed, exchange
         self._turns = torch.zeros_like(numbers)
         self._memory: dict[str, Tensor] = {}
-        nobody = exchange_keys(numbers.new_tensor([_NOBODY]), seed=seed, round_number=_NOBODY)
+        nobody = exchange_keys(
+            numbers.new_tensor([_NOBODY]), seed=seed, round_number=_NOBODY, exchange=exchange
+        )
         self._common = int(rekeyed(nobody, _PURPOSE)[0])
 
     def lie(self, places: Tensor, rows: Tensor, ages: Tensor) -> tuple[Tensor, Tensor]:
@@ -62,24 +66,27 @@ class Liars:
         InvalidAttack
             A user's own attack fails, or returns something else than rows.
         """
+        sent = self.rows(places, rows)
+        with self._errors_named("claim"):
+            return sent, self._attack.claim(ages)
+
+    def rows(self, places: Tensor, rows: Tensor) -> Tensor:
+        """Make the rows that some of them send in place of new ones; as `lie`, where rows have no ages."""
         turns = self._turns[places]
         with self._errors_named("send"):
             self._start(places[turns == 0], rows[turns == 0])
             numbers = self._numbers[places] + (turns << 32)
+            keys = exchange_keys(numbers, seed=self._seed, round_number=0, exchange=self._exchange)
             senders = Senders(
                 numbers=self._numbers[places],
                 rows=rows,
                 turns=turns,
-                draws=Draws(
-                    keys=rekeyed(exchange_keys(numbers, seed=self._seed, round_number=0), _PURPOSE),
-                    common=self._common,
-                ),
+                draws=Draws(keys=rekeyed(keys, _PURPOSE), common=self._common),
                 memory={name: kept[places] for name, kept in self._memory.items()},
             )
             sent = self._attack.send(senders)
             for name, kept in self._attack.remembered(senders).items():
                 self._memory[name][places] = kept
-            claimed = self._attack.claim(ages)
         if not isinstance(sent, Tensor) or sent.shape != rows.shape:
             raise InvalidAttack(
                 f"{type(self._attack).__name__}: send must return a row for each hostile node",
@@ -87,7 +94,7 @@ class Liars:
                 got=list(sent.shape) if isinstance(sent, Tensor) else type(sent).__name__,
             )
         self._turns[places] += 1
-        return sent.to(rows.dtype), claimed
+        return sent.to(rows.dtype)
 
     def state(self) -> dict[str, Tensor]:
         """All that changes, for a checkpoint."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
 
@@ -14,17 +14,12 @@ from torch import Tensor
 
 from gossipfl.algorithms import LocalTraining, Neighbourhood
 from gossipfl.algorithms.author_calls import errors_of_author
-from gossipfl.attacks import Aimed, Attack, Everyone, KnownLinks, Receivers, SameToAll, Senders
-from gossipfl.codecs.draws import exchange_keys, rekeyed
+from gossipfl.attacks import Aimed, Attack, Everyone, KnownLinks, Liars, Receivers, SameToAll
 from gossipfl.errors import InvalidAttack
-from gossipfl.outgoing import Draws
 from gossipfl.settings import TrainingSettings
 from gossipfl.training import Nodes
 
 __all__ = ["HostileNodes", "Lies", "TrainingOfOthers"]
-
-_PURPOSE = 0x0A77AC4  # apart from the draws of codecs and noise
-_NO_ROUND = 2**40
 
 
 class Lies:
@@ -103,11 +98,6 @@ class HostileNodes:
         First round of the attack.
     seed : int
     device : torch.device
-
-    Attributes
-    ----------
-    memory : dict of str to Tensor
-        What the attack remembers, by exchange and name, ``[H, ...]`` each.
     """
 
     def __init__(
@@ -121,7 +111,7 @@ class HostileNodes:
     ) -> None:
         self.attack, self.mask, self.from_round, self._seed = attack, hostile, from_round, seed
         self.numbers = torch.from_numpy(np.flatnonzero(hostile)).to(device)
-        self.memory: dict[str, Tensor] = {}
+        self._liars: dict[int, Liars] = {}
         self.turn = -1
         self._mask = torch.from_numpy(hostile).to(device)
         self._matrix: object = None
@@ -162,36 +152,32 @@ class HostileNodes:
         return Lies(self, rows, told, Everyone(rows=rows, hostile=self._mask, links=self._links))
 
     def _same_to_all(self, attack: SameToAll, rows: Tensor, exchange: int) -> Tensor:
-        own = rows.index_select(0, self.numbers)
-        place = {"seed": self._seed, "exchange": exchange}
-        keys = rekeyed(exchange_keys(self.numbers, round_number=self.turn, **place), _PURPOSE)
-        common = rekeyed(
-            exchange_keys(keys.new_tensor([_NO_ROUND]), round_number=_NO_ROUND, **place), _PURPOSE
+        return self._liars_of(attack, exchange).rows(
+            torch.arange(len(self.numbers), device=rows.device), rows.index_select(0, self.numbers)
         )
-        prefix = f"{exchange}."
-        with self.errors_named("send"):
-            if not any(name.startswith(prefix) for name in self.memory):
-                self.memory |= {prefix + name: value for name, value in attack.start(own).items()}
-            senders = Senders(
-                numbers=self.numbers,
-                rows=own,
-                turns=torch.full_like(self.numbers, self.turn),
-                draws=Draws(keys=keys, common=int(common[0])),
-                memory={
-                    name.removeprefix(prefix): value
-                    for name, value in self.memory.items()
-                    if name.startswith(prefix)
-                },
-            )
-            sent = attack.send(senders)
-            self.memory |= {prefix + name: value for name, value in attack.remembered(senders).items()}
-        if not isinstance(sent, Tensor) or sent.shape != own.shape:
-            raise InvalidAttack(
-                f"{type(attack).__name__}: send must return a row for each hostile node",
-                expected=f"a tensor {list(own.shape)}",
-                got=list(sent.shape) if isinstance(sent, Tensor) else type(sent).__name__,
-            )
-        return sent.to(own.dtype)
+
+    def _liars_of(self, attack: SameToAll, exchange: int) -> Liars:
+        if exchange not in self._liars:
+            self._liars[exchange] = Liars(attack, self.numbers, seed=self._seed, exchange=exchange)
+        return self._liars[exchange]
+
+    def state(self) -> dict[str, Tensor]:
+        """All that changes, for a checkpoint."""
+        return {
+            f"{exchange}.{name}": kept
+            for exchange, liars in self._liars.items()
+            for name, kept in liars.state().items()
+        }
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Continue from a value of `state`."""
+        by_exchange: dict[int, dict[str, Tensor]] = {}
+        for name, kept in state.items():
+            exchange, _, own = name.partition(".")
+            by_exchange.setdefault(int(exchange), {})[own] = kept.to(self.numbers.device)
+        for exchange, kept_by_name in by_exchange.items():
+            assert isinstance(self.attack, SameToAll)  # noqa: S101  (no others have any)
+            self._liars_of(self.attack, exchange).restore(kept_by_name)
 
     def errors_named(self, function: str) -> AbstractContextManager[None]:
         """Names errors of the attack's own function."""

@@ -231,10 +231,14 @@ class RoundBased(Simulation):
 
     def state(self) -> Arrays:
         """All that a checkpoint needs."""
-        nodes, exchanges = self._engine.nodes, self._engine.exchanges
+        nodes, exchanges, hostile = self._engine.nodes, self._engine.exchanges, self._engine.hostile
         return {
             **{f"{_AUXILIARY}{name}": kept.cpu().numpy() for name, kept in nodes.auxiliary.items()},
-            **{f"{_ATTACK}{name}": kept.cpu().numpy() for name, kept in self._remembered().items()},
+            **(
+                {}
+                if hostile is None
+                else {f"{_ATTACK}{k}": v.cpu().numpy() for k, v in hostile.state().items()}
+            ),
             "rows": nodes.rows.cpu().numpy(),
             "ages": nodes.ages.cpu().numpy(),
             _OPTIMISER_STATE: nodes.optimiser_state.cpu().numpy(),
@@ -248,10 +252,6 @@ class RoundBased(Simulation):
                 else {"failed_sums": np.array(exchanges.masked_sums.failed)}
             ),
         }
-
-    def _remembered(self) -> dict[str, Tensor]:
-        """What hostile nodes remember."""
-        return {} if self._engine.hostile is None else self._engine.hostile.memory
 
     def restore(self, state: Arrays) -> None:
         """Continue from a checkpoint."""
@@ -267,11 +267,14 @@ class RoundBased(Simulation):
                 if name.startswith(_AUXILIARY)
             },
         )
-        self._remembered().update(
-            (name.removeprefix(_ATTACK), torch.from_numpy(kept).to(device))
-            for name, kept in state.items()
-            if name.startswith(_ATTACK)
-        )
+        if self._engine.hostile is not None:
+            self._engine.hostile.restore(
+                {
+                    name.removeprefix(_ATTACK): torch.from_numpy(kept)
+                    for name, kept in state.items()
+                    if name.startswith(_ATTACK)
+                }
+            )
         if exchanges.masked_sums is not None:
             exchanges.masked_sums.failed = int(state["failed_sums"])
         self._engine.round, exchanges.messages, exchanges.bytes, self.phases.updates = (

@@ -6,8 +6,8 @@ from math import ceil
 
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import csr_array, diags_array
-from scipy.sparse.linalg import eigsh
+from scipy.sparse import csr_array, diags_array, eye_array
+from scipy.sparse.linalg import eigsh, splu
 
 from topology.errors import InvalidParameter
 from topology.graphs import Topology
@@ -24,6 +24,8 @@ __all__ = [
 _Floats = npt.NDArray[np.float64]
 _SEED = 20220202
 _ROUNDING = 1e-9
+_BESIDE = 1e-7  # how far beside an eigenvalue equations are solved, relative to it
+_INVERSE_ITERATIONS = 4
 
 
 def laplacian(graph: Topology) -> csr_array:
@@ -66,7 +68,7 @@ def algebraic_connectivity(graph: Topology) -> float:
     >>> round(algebraic_connectivity(graphs.complete(7)), 9)
     7.0
     """
-    return max(0.0, _second(laplacian(graph))[0])
+    return max(0.0, _second(laplacian(graph)))
 
 
 def largest_laplacian_eigenvalue(graph: Topology) -> float:
@@ -86,12 +88,19 @@ def largest_laplacian_eigenvalue(graph: Topology) -> float:
 def fiedler_vector(links: csr_array) -> _Floats:
     """Return the eigenvector of μ₂, of norm 1, its largest entry positive: float64 ``[n]``.
 
+    Where μ₂ has several, it is the one nearest to a fixed draw, on every machine.
+
     Parameters
     ----------
     links : csr_array
         A symmetric matrix of links, ones without a diagonal.
     """
-    vector = _second(laplacian_of_links(links))[1]
+    L = laplacian_of_links(links)
+    value, vector = _second(L), _start(L)
+    beside = splu((L - (value - _BESIDE * max(1.0, value)) * eye_array(L.shape[0])).tocsc())
+    for _ in range(_INVERSE_ITERATIONS):  # keeps to the draw's own part of the eigenspace, as solvers do not
+        vector = beside.solve(vector - vector.mean())
+        vector /= np.linalg.norm(vector)
     turned: _Floats = vector * np.sign(vector[np.abs(vector).argmax()])
     return turned
 
@@ -124,17 +133,14 @@ def hostile_neighbours_survivable(graph: Topology) -> int:
     return max(0, ceil(algebraic_connectivity(graph) / 2 - _ROUNDING) - 1)
 
 
-def _second(L: csr_array) -> tuple[float, _Floats]:
-    """The second smallest eigenvalue of a Laplacian, and its vector."""
+def _second(L: csr_array) -> float:
+    """The second smallest eigenvalue of a Laplacian."""
     n = L.shape[0]
     if n < 2:
         raise InvalidParameter("a single node has no second eigenvalue", expected="at least 2 nodes", got=n)
     if n <= DENSE_NODES:
-        values, vectors = np.linalg.eigh(L.toarray())
-        return float(values[1]), vectors[:, 1]
-    values, vectors = eigsh(L.tocsc(), k=2, sigma=-1e-2, v0=_start(L))
-    place = int(np.argsort(values)[1])
-    return float(values[place]), vectors[:, place]
+        return float(np.linalg.eigvalsh(L.toarray())[1])
+    return float(np.sort(eigsh(L.tocsc(), k=2, sigma=-1e-2, v0=_start(L), return_eigenvectors=False))[1])
 
 
 def _start(L: csr_array) -> _Floats:

@@ -1,5 +1,6 @@
 """Eigenvalues of Laplacians against networkx and closed forms, and how many hostile neighbours they allow."""
 
+import importlib
 import math
 
 import networkx as nx
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.sparse import csr_array
 
 from topology import graphs, spectrum
 from topology.errors import InvalidParameter
@@ -91,3 +93,20 @@ def test_what_cannot_be_is_refused():
         algebraic_connectivity(graphs.exponential(8))
     with pytest.raises(InvalidParameter, match="single node"):
         algebraic_connectivity(graphs.complete(1))
+
+
+@pytest.mark.parametrize("graph", [graphs.complete(12), graphs.ring(12), graphs.hypercube(4)])
+@pytest.mark.parametrize("dense", [0, 10**6], ids=["sparse", "dense"])
+def test_of_many_fiedler_vectors_it_is_the_same_whatever_solves(graph, dense, monkeypatch):
+    """The projection of one draw on all of them, here by polynomials in L that need no solver."""
+    module = importlib.import_module("topology.spectrum.laplacian")
+    monkeypatch.setattr(module, "DENSE_NODES", dense)
+    L = spectrum.laplacian(graph).toarray()
+    expected = module._start(L) - module._start(L).mean()
+    values = np.unique(np.linalg.eigvalsh(L).round(9))
+    for value in values[2:]:  # takes out one eigenspace each
+        expected = (L @ expected - value * expected) / (values[1] - value)
+    expected /= np.linalg.norm(expected)
+    links = (L < 0).astype(float)
+    found = spectrum.fiedler_vector(csr_array(links))
+    assert abs(found @ expected) == pytest.approx(1, abs=1e-6)
