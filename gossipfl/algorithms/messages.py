@@ -32,6 +32,7 @@ from gossipfl.training.nodes import Nodes
 
 __all__ = [
     "CODEC",
+    "LARGEST_AGE",
     "MOMENTUM",
     "Behaviour",
     "Message",
@@ -48,6 +49,10 @@ _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,31}")
 _MOST_CARRIED = 4
 
 CODEC = "how models are sent: bfloat16, float16, int8[:BUCKET] or qsgd:LEVELS[:BUCKET]; as float32 if unset"
+
+#: Largest age that is sent or accepted: a step each microsecond for twelve days, yet far from any overflow. Peers
+#: whose age a liar has raised to it keep sending it, and so continue to learn from each other.
+LARGEST_AGE = 2**40
 
 #: Name among what a message carries of the velocities (SGD) or first moments (AdamW) of shared parameters.
 MOMENTUM = "momentum"

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from gossipfl.algorithms.author_calls import errors_of_author
+from gossipfl.algorithms.messages import LARGEST_AGE
 from gossipfl.attacks.base import SameToAll, Senders
 from gossipfl.codecs.draws import exchange_keys, rekeyed
 from gossipfl.errors import InvalidAttack
@@ -59,7 +60,7 @@ class Liars:
         Returns
         -------
         rows, ages : Tensor
-            Of the same shapes.
+            Of the same shapes; no age is above the largest that peers send and accept.
 
         Raises
         ------
@@ -68,7 +69,7 @@ class Liars:
         """
         sent = self.rows(places, rows)
         with self._errors_named("claim"):
-            return sent, self._attack.claim(ages)
+            return sent, self._attack.claim(ages).clamp(max=LARGEST_AGE)
 
     def rows(self, places: Tensor, rows: Tensor) -> Tensor:
         """Make the rows that some of them send in place of new ones; as `lie`, where rows have no ages."""

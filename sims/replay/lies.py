@@ -11,10 +11,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from gossipfl.algorithms import Message
+from gossipfl.rounds import Position
 from sims.replay.errors import TornRecords
 from sims.replay.lives import Event, Life
 
-__all__ = ["KeptLies"]
+__all__ = ["KeptLies", "KeptLiesOfRounds"]
 
 
 class KeptLies:
@@ -30,11 +31,7 @@ class KeptLies:
     """
 
     def __init__(self, lives: Sequence[Life]) -> None:
-        self._directories = {
-            (life.peer, life.incarnation): directory
-            for life in lives
-            if life.home is not None and (directory := life.home / "lies").is_dir()
-        }
+        self._directories = _directories(lives)
 
     def instead(self, message: Message, events: Sequence[Event]) -> Message:
         """Messages as they were sent.
@@ -57,7 +54,7 @@ class KeptLies:
         shared, ages = message.shared.clone(), message.ages.clone()
         for place, file in enumerate(files):
             if file is not None:
-                lie = _read(file)
+                lie = _read(file, "row", "ages")
                 shared[place], ages[place] = lie["row"][0], lie["ages"][0]
         return replace(message, shared=shared, ages=ages)
 
@@ -70,17 +67,57 @@ class KeptLies:
         return file if file.exists() else None
 
 
-def _read(file: Path) -> dict[str, torch.Tensor]:
+class KeptLiesOfRounds:
+    """Lies of hostile peers in rounds, read when they are needed.
+
+    ``lies/INCARNATION-ROUND-EXCHANGE.safetensors`` in the home of a hostile peer holds the ``row`` ``[1, K]`` that
+    it sent in place of its own, as decoded, and the numbers of the members that it was ``told`` to, int64 ``[r]``.
+
+    Parameters
+    ----------
+    lives : sequence of Life
+        All starts of all members.
+    """
+
+    def __init__(self, lives: Sequence[Life]) -> None:
+        self._directories = _directories(lives)
+
+    def row(self, sender: tuple[str, int], position: Position, *, to: int) -> torch.Tensor | None:
+        """Return the row ``[1, K]`` that a start of a peer sent a member; None if it was its own.
+
+        Raises
+        ------
+        TornRecords
+            The file is damaged.
+        """
+        directory = self._directories.get(sender)
+        if directory is None:
+            return None
+        file = directory / f"{sender[1]:06d}-{position[0]}-{position[1]}.safetensors"
+        lie = _read(file, "row", "told") if file.exists() else None
+        return None if lie is None or to not in lie["told"] else lie["row"]
+
+
+def _directories(lives: Sequence[Life]) -> dict[tuple[str, int], Path]:
+    """Where lies are, by peer and incarnation of those that lied."""
+    return {
+        (life.peer, life.incarnation): directory
+        for life in lives
+        if life.home is not None and (directory := life.home / "lies").is_dir()
+    }
+
+
+def _read(file: Path, *names: str) -> dict[str, torch.Tensor]:
     try:
         found = load_file(file)
     except (SafetensorError, OSError) as error:
         raise TornRecords(
             f"{file} cannot be read: {error}", remedy="Copy the home of the hostile peer again."
         ) from error
-    if found.keys() != {"row", "ages"}:
+    if found.keys() != set(names):
         raise TornRecords(
             f"{file} is not what a hostile peer sent",
-            expected="the tensors row and ages",
+            expected=f"the tensors {' and '.join(names)}",
             got=", ".join(sorted(found)),
             remedy="Copy the home of the hostile peer again.",
         )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -31,6 +32,7 @@ from sims.engine.workers import torch_threads
 from sims.replay.departure import Departure
 from sims.replay.errors import TornRecords
 from sims.replay.learning import Learnings
+from sims.replay.lies import KeptLiesOfRounds
 from sims.replay.lives import LOSS_TOLERANCE, RecordedPeer, Version, rounded_otherwise
 from sims.replay.round_records import Mix
 from sims.replay.round_starts import Key, Running, Starts
@@ -92,6 +94,7 @@ class _Replay:
         self._targets, self._batched = targets, batched
         self._starts = Starts(peers, learnings, targets)
         self._lives = self._starts.lives
+        self._lies = KeptLiesOfRounds([each.life for each in self._lives.values()])
         self._rounds_otherwise = batched or rounded_otherwise(each.life for each in self._lives.values())
         self.rounds: Counter[str] = Counter()
         self.batches = 0
@@ -185,6 +188,9 @@ class _Replay:
         for member, incarnation in mix.incarnations.items():
             key = (each.plan.roster.members[member], incarnation)
             source = sent.get(key)
+            lie = self._lies.row(key, position, to=each.plan.number)
+            if source is not None and lie is not None:
+                source = replace(source, sent=lie)
             if source is not None and each.plan.ring is not None and member in sent[each.key].neighbours:
                 encoded.append(encoded_for(self._starts.plan(key), position, source, each.plan.number))
                 continue
@@ -194,8 +200,12 @@ class _Replay:
                     "that its records do not lead to",
                     remedy="Homes of different runs were mixed, or records were edited.",
                 )
-            rows[member] = source.codec.decode(
-                source.payloads[each.plan.number], each.plan.outgoing.width(source.form.size)
+            rows[member] = (
+                source.codec.decode(
+                    source.payloads[each.plan.number], each.plan.outgoing.width(source.form.size)
+                )
+                if lie is None
+                else lie[0]
             )
         self._set_threads(each)
         if each.plan.ring is not None:

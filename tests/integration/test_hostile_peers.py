@@ -96,7 +96,11 @@ async def learn(directory, attack):
     return peers
 
 
-@pytest.mark.parametrize("attack", [AgeInflation(factor=2.0, more=0), Replay(lag=2)], ids=["ages", "replay"])
+@pytest.mark.parametrize(
+    "attack",
+    [AgeInflation(factor=2.0, more=0), AgeInflation(), Replay(lag=2)],
+    ids=["ages", "largest ages", "replay"],
+)
 @in_trio
 async def test_models_of_peers_that_were_lied_to_are_replayed(attack, tmp_path):
     honest, changes = Peer(tmp_path / "peer-0", settings=quick_settings(0)), {"gate": {"enabled": False}}

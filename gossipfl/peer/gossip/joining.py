@@ -20,9 +20,9 @@ from typing import Any
 import trio
 from torch import Tensor
 
+from gossipfl.algorithms.messages import LARGEST_AGE
 from gossipfl.peer.gossip.events import Incoming
 from gossipfl.peer.gossip.learner import Learner
-from gossipfl.peer.gossip.outgoing import LARGEST_AGE
 from gossipfl.peer.threads import run_abandonable
 from gossipfl.training.nodes import before_rest
 

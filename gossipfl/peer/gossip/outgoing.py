@@ -10,6 +10,7 @@ import torch
 import trio
 
 from gossipfl.algorithms.in_transit import transformed
+from gossipfl.algorithms.messages import LARGEST_AGE
 from gossipfl.codecs import Compressor, is_finite, message_key
 from gossipfl.errors import NonFiniteUpdate
 from gossipfl.outgoing import Draws, Pipeline
@@ -24,11 +25,7 @@ from gossipfl.privacy.ledger import BudgetSpent
 from gossipfl.tasks import Task
 from gossipfl.wire import Frame, Pull, encode, encode_model
 
-__all__ = ["LARGEST_AGE", "OutgoingModels"]
-
-#: Largest age that is sent or accepted: a step each microsecond for twelve days, yet far from any overflow. Peers
-#: whose age a liar has raised to it keep sending it, and so continue to learn from each other.
-LARGEST_AGE = 2**40
+__all__ = ["OutgoingModels"]
 
 _LARGE_ROW = 2**18  # numbers; encoding more blocks the event loop for over a millisecond
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 import torch
 
 from gossipfl.algorithms import Message
+from gossipfl.algorithms.messages import LARGEST_AGE
 from gossipfl.errors import ImplausibleAge
 from gossipfl.peer.gossip.events import Incoming
 from gossipfl.peer.gossip.joining import Joining
 from gossipfl.peer.gossip.learner import Learner
-from gossipfl.peer.gossip.outgoing import LARGEST_AGE
 from gossipfl.peer.gossip.view import SampledView
 from gossipfl.recent import RecentMap
 from gossipfl.wire import ModelHeader, ModelMessage, PartHeader, ReplayGuard

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import pytest
 import torch
 
+from gossipfl.algorithms.messages import LARGEST_AGE
 from gossipfl.attacks import AgeInflation, Liars, Noise, Replay, SameToAll, Scaled, Stale
 from gossipfl.errors import InvalidAttack
 
@@ -51,6 +52,11 @@ def test_ages_are_inflated_and_never_overflow():
     assert AgeInflation(factor=3.0, more=1).claim(ages).tolist()[0] == [1, 31]
     assert AgeInflation(factor=1e9, more=2**53).claim(ages).min() > 0
     assert Scaled().claim(ages).equal(ages)
+
+
+def test_nobody_claims_an_age_that_peers_would_not_take():
+    liars = Liars(AgeInflation(of="first"), NUMBERS, seed=0)
+    assert liars.lie(torch.arange(3), versions(1)[0], AGES)[1].tolist() == [LARGEST_AGE] * 3
 
 
 def test_state_continues_where_it_was():

@@ -1,0 +1,112 @@
+"""Real peers in rounds, some of them hostile, beside a simulation of the same network under the same attack."""
+
+import shutil
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from examples.hostile_peer import HostilePeer
+from gossipfl.algorithms.file_form import settings_of
+from gossipfl.attacks import Echo, Replay, ScaledNoise, SignFlip
+from gossipfl.peer import Peer
+from sims.engine import RoundEngine
+from sims.replay import replay
+from sims.replay.errors import TornRecords
+from sims.scenario import parse_scenario
+from sims.world import build_world
+from sims.world.networks import round_network
+from tests.gossipfl.network.helpers import in_trio
+from tests.gossipfl.peer.rounds.networks_of_rounds import members
+from tests.gossipfl.peer.rounds.networks_of_rounds import settings_of as settings_of_member
+
+from .test_rounds import SCENARIO, SEED, assert_replayed, run_all
+
+TRIMMED = {"algorithm": "trimmed_mean", "parameters": {"hostile": 1}}
+ATTACKS = [SignFlip(scale=2.0), ScaledNoise(), Replay(lag=3), Echo()]
+
+
+def peers_with_hostile(directory, attack, *, nodes, hostile, training=None, accomplices=True, **rounds):
+    """Members with the data of a simulation's nodes, and hostile ones among them."""
+    shared = {"partition": "shards:2", "peers": nodes, "seed": SEED}
+    listen, roster = members(directory, nodes)
+    peers = []
+    for number in range(nodes):
+        settings = settings_of_member(
+            number,
+            listen,
+            roster,
+            task="digits",
+            options=shared,
+            rounds={"seed": SEED, "deadline": 60.0, **rounds},
+            training={"learning_rate": 0.1, "batch_size": 16, "seed": SEED, **(training or {})},
+            evaluation={"period": 1000.0},
+            checkpoint={"period": 1000.0},
+        )
+        home = directory / f"peer-{number}"
+        if number in hostile:
+            told = hostile if accomplices else ()
+            peers.append(HostilePeer(home, attack, settings=settings, seed=SEED, accomplices=told))
+        else:
+            peers.append(Peer(home, settings=settings))
+    return peers
+
+
+def rows_of(peers):
+    return torch.cat([peer._incarnation.learner.state.nodes.rows for peer in peers])
+
+
+def text_of(table):
+    return "\n".join(
+        f"{key} = {str(value).lower() if isinstance(value, bool) else value!r}"
+        for key, value in table.items()
+    )
+
+
+def simulated(attack, *, nodes, hostile, algorithm, parameters, topology, stop_after, training=None):
+    """Rows of all nodes."""
+    text = SCENARIO.format(
+        nodes=nodes,
+        topology=f"name = {topology.partition(':')[0]!r}",
+        algorithm=text_of({"name": algorithm, **parameters}),
+        training=text_of(training or {}),
+    )
+    text += "[attack]\n" + text_of({"name": attack.name, "nodes": list(hostile), **settings_of(attack)})
+    scenario = parse_scenario(text)
+    engine = RoundEngine(build_world(scenario), round_network(scenario), compile_when="never")
+    for _ in range(stop_after):
+        engine.run_round()
+    engine.close()
+    return engine.rows()
+
+
+@pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.name)
+@in_trio
+async def test_lies_in_rounds_are_those_of_a_simulation_and_replayed(tmp_path, attack):
+    run = {"nodes": 5, "hostile": (1, 4), "topology": "complete:5", "stop_after": 8, **TRIMMED}
+    peers = peers_with_hostile(tmp_path, attack, **run)
+    await run_all(peers)
+    expected = simulated(attack, **run)
+    assert (rows_of(peers) - expected).abs().max() < 1e-5
+    homes = [peer.home.directory for peer in peers]
+    assert_replayed(homes)
+    lies = sorted((homes[1] / "lies").iterdir())
+    assert len(lies) == 8
+    lie = load_file(lies[3])
+    save_file({**lie, "row": lie["row"] + 1e-3}, lies[3])
+    assert not replay(homes).equal
+    save_file({"row": lie["row"]}, lies[3])
+    with pytest.raises(TornRecords, match="not what a hostile peer sent"):
+        replay(homes)
+    shutil.rmtree(homes[1] / "lies")
+    assert replay(homes).equal == (attack.name == "echo")  # whose only lie is to have trained
+
+
+@in_trio
+async def test_a_lie_in_masked_sums_is_replayed(tmp_path):
+    run = {"algorithm": "d_psgd", "topology": "complete:5", "masked_sums": True, "stop_after": 3}
+    peers = peers_with_hostile(tmp_path, SignFlip(), nodes=5, hostile=(2,), **run)
+    await run_all(peers)
+    assert_replayed([peer.home.directory for peer in peers])
+    shutil.rmtree(peers[2].home.directory / "lies")
+    assert not replay([peer.home.directory for peer in peers]).equal
