@@ -173,8 +173,8 @@ class HostileNodes:
         """Continue from a value of `state`."""
         by_exchange: dict[int, dict[str, Tensor]] = {}
         for name, kept in state.items():
-            exchange, _, own = name.partition(".")
-            by_exchange.setdefault(int(exchange), {})[own] = kept.to(self.numbers.device)
+            of_exchange, _, own = name.partition(".")
+            by_exchange.setdefault(int(of_exchange), {})[own] = kept.to(self.numbers.device)
         for exchange, kept_by_name in by_exchange.items():
             assert isinstance(self.attack, SameToAll)  # noqa: S101  (no others have any)
             self._liars_of(self.attack, exchange).restore(kept_by_name)

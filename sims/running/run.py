@@ -15,6 +15,7 @@ from torch import Tensor
 
 from gossipfl.consensus import consensus_distance
 from gossipfl.machine import available_memory
+from sims.engine.engine import Arrays
 from sims.engine.programme import Compile
 from sims.errors import InvalidScenario, NotSimulable, RunDirectoryError
 from sims.metrics.evaluation import Evaluator
@@ -318,7 +319,14 @@ class _Runner:
     def _checkpoint(self) -> None:
         if self.directory is not None:
             self.directory.write_records(self.records)
-            write_checkpoint(self.directory, self.simulation.state(), self.records, done=self.done)
+            # Which part of the rows is models of nodes: with messages, others are on their way.
+            shape = {"models": np.array(self.simulation.rows().shape)}
+            arrays = {**self.simulation.state(), **self._hostile(), **shape}
+            write_checkpoint(self.directory, arrays, self.records, done=self.done)
+
+    def _hostile(self) -> Arrays:
+        """Which nodes are hostile, for those who read the rows of all."""
+        return {} if self.world.hostile is None else {"hostile": self.world.hostile}
 
     def _finish(self, *, finished: bool) -> Result:
         phases = self.simulation.phases
@@ -343,9 +351,8 @@ class _Runner:
             if not finished:
                 self._checkpoint()
             elif self.scenario.output.rows:
-                arrays = {"rows": rows.cpu().numpy(), "ages": self.simulation.ages()}
-                if self.world.hostile is not None:
-                    arrays["hostile"] = self.world.hostile
+                ages = self.simulation.ages()
+                arrays = {"rows": rows.cpu().numpy(), "ages": ages, **self._hostile()}
                 self.directory.write_arrays("rows.safetensors", arrays)
         return Result(
             scenario=self.scenario,

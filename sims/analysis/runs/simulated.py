@@ -130,6 +130,9 @@ def _rows(directory: Path, nodes: int) -> tuple[NDArray[np.floating[Any]] | None
         if file.is_file():
             with _readable(file), safe_open(file, framework="np") as opened:
                 rows = np.asarray(opened.get_tensor("rows"))
+                if "models" in opened.keys():  # noqa: SIM118  (no mapping)
+                    count, size = opened.get_tensor("models")
+                    rows = rows[:count, :size]
                 if "hostile" not in opened.keys():  # noqa: SIM118  (no mapping)
                     return rows, labels, []
                 honest = np.flatnonzero(~np.asarray(opened.get_tensor("hostile")))

@@ -8,11 +8,13 @@ import polars as pl
 import pytest
 from safetensors.numpy import load_file
 
+import sims
 from sims.analysis import load_runs
 from sims.analysis.errors import DamagedRun, EmptyRun, NoRuns
 from sims.analysis.runs.run import is_lower_better
 from sims.errors import InvalidScenario
 from tests.sims.analysis.made import simulated
+from tests.sims.worlds import small
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +88,30 @@ def test_an_interrupted_run_has_the_models_of_its_checkpoint(run):
     (found,) = load_runs([run])
     np.testing.assert_array_equal(found.rows, rows)
     assert not found.finished
+
+
+@pytest.mark.parametrize("algorithm", ["gossip_learning", "d_psgd"])
+def test_of_an_interrupted_run_under_attack_the_models_are_those_of_the_honest(tmp_path, algorithm):
+    scenario = small(
+        "stop.rounds=8",
+        "evaluate.every=2",
+        "precision=float32",
+        f"algorithm.name={algorithm}",
+        "attack={name='constant',value=1e4,nodes=[2,5]}",
+    )
+    asked = iter([False, False])
+    sims.run(scenario, out=tmp_path / "run", compile_when="never", interrupted=lambda: next(asked, True))
+    assert not (tmp_path / "run" / "rows.safetensors").exists()
+    (found,) = load_runs([tmp_path / "run"])
+    assert not found.finished
+    assert found.labels == tuple(str(each) for each in range(24) if each not in (2, 5))
+    assert len(found.rows) == 22
+    saved = load_file(tmp_path / "run" / "checkpoint.safetensors")["rows"][:24]
+    np.testing.assert_array_equal(found.rows, np.delete(saved, [2, 5], axis=0))
+    assert any("2 nodes were hostile" in note for note in found.notes)
+    resumed = sims.run(None, out=tmp_path / "run", resume=True, compile_when="never")
+    whole = sims.run(scenario, compile_when="never")
+    assert resumed.rows.equal(whole.rows)
 
 
 @pytest.mark.parametrize("name", ["evaluations.parquet", "nodes.parquet", "rows.safetensors", "run.json"])
