@@ -151,6 +151,7 @@ def calibrate(homes: Sequence[Path | str]) -> Calibration:
                 "loss": loss,
                 "choose": "online" if churned and observed.knows_who_is_there else "any",
             },
+            **_gate(settings),
             "evaluate": {"every": max(1.0, round(rounds / 20))},
             "stop": {"rounds": rounds},
         }
@@ -209,6 +210,12 @@ def _algorithm(settings: PeerSettings, codec: str) -> dict[str, Any]:
     if "codec" in parameters and codec != "float32":
         parameters["codec"] = codec
     return {"name": settings.gossip.algorithm, **parameters}
+
+
+def _gate(settings: PeerSettings) -> dict[str, Any]:
+    """The peers' gate as a section of a scenario."""
+    can_have_one = gossip_algorithm(settings).behaviour.lost == "lost"
+    return {"gate": settings.gate.model_dump()} if settings.gate.enabled and can_have_one else {}
 
 
 def _task(peers: list[RecordedPeer]) -> tuple[dict[str, Any], int, list[str]]:

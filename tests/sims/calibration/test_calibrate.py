@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gossipfl.peer import Home
+from gossipfl.settings.gate import GateSettings
 from sims.calibration.calibrate import NothingObserved, calibrate
 from sims.calibration.estimators import delay_of_exchanges, estimate_clock, loss_of_exchanges, step_time
 from sims.calibration.files import write_calibration
@@ -302,3 +303,13 @@ def test_a_scenario_that_cannot_be_written(tmp_path):
     calibration = calibrate(Synthetic(tmp_path, peers=2, seconds=60).homes())
     with pytest.raises(InvalidScenario, match="cannot be written"):
         write_calibration(calibration, tmp_path / "nowhere" / "twin.toml")
+
+
+@pytest.mark.parametrize("gate", [{}, {"radius": 3.0, "age_slack": 4}, {"enabled": False}])
+def test_nodes_have_the_gate_that_peers_had(gate, tmp_path):
+    def with_gate(index, peers):
+        return digits_settings(index, peers, gate=gate)
+
+    homes = Synthetic(tmp_path, peers=4, seconds=30).homes(settings_for=with_gate)
+    found = calibrate(homes).scenario.gate
+    assert found == (None if gate.get("enabled") is False else GateSettings(**gate))
