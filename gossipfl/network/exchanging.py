@@ -21,8 +21,9 @@ from gossipfl.network.failures import (
     StreamEnded,
     StreamFailure,
 )
+from gossipfl.network.lane import Mover, Transfer
 from gossipfl.network.limits import NetworkLimits
-from gossipfl.network.link import Link, Transfer
+from gossipfl.network.link import Link
 from gossipfl.network.log_limits import limited_logger
 from gossipfl.network.multistream import propose
 from gossipfl.network.pace import Progress, keep_pace, since
@@ -30,7 +31,7 @@ from gossipfl.network.partials import CHUNK_BYTES, LEAST_BYTES_CONTINUED
 from gossipfl.network.pool import Lease, Neighbour, StreamPool
 from gossipfl.network.protocol import EXCHANGE_PROTOCOL, REPLIES, RESUME_PROTOCOL
 from gossipfl.network.receiving import decode, receive
-from gossipfl.network.resuming import agreed_chunks, from_chunk
+from gossipfl.network.resuming import agreed_chunks, from_chunk, part
 from gossipfl.network.yamux.stream import Stream
 from gossipfl.wire import AnyMessage, Clearance, Expectation, Frame, Kind, ReceivedFrame, Refusal
 
@@ -166,6 +167,8 @@ class Exchanger:
                         self.link.download.expecting(answer_bytes or 0, is_valued=True) as answered,
                     ):
                         sent.begin()
+                        if not frame.is_offered:
+                            answered.begin()  # nothing precedes it
                         rows = _Rows(progress, sent, answered)
                         asks = answer_bytes != 0
                         request = _Request(neighbour, peer_id, addresses, frame, rows, renew, asks)
@@ -329,8 +332,8 @@ class Exchanger:
         path, size = self.link.path(lease.connection.peer_id).upload, sum(map(len, missing))
         moved = since(lambda: stream.transmitted)
         rows.progress.wait_for(size, moved, row_seconds=self.limits.row_seconds(size, path.bytes_per_second))
-        with self.link.upload.carrying(rows.sent, size, moved, path=path):
-            await stream.write_all(missing, until_ended=True)
+        with self.link.upload.carrying(rows.sent, size, moved, path=path) as move:
+            await move(size, lambda at, end: stream.write_all(part(missing, at, end), until_ended=True))
             rows.progress.work()
             await stream.wait_readable()
         frame.release()  # its row may be large, and the reply slow
@@ -349,14 +352,14 @@ class Exchanger:
         stream = lease.stream
 
         @asynccontextmanager
-        async def around_row(size: int) -> AsyncIterator[None]:
+        async def around_row(size: int) -> AsyncIterator[Mover]:
             path = self.link.path(lease.connection.peer_id).download
             moved = since(lambda: stream.received)
             rows.progress.wait_for(
                 size, moved, row_seconds=self.limits.row_seconds(size, path.bytes_per_second)
             )
-            with self.link.download.carrying(rows.answered, size, moved, path=path):
-                yield
+            with self.link.download.carrying(rows.answered, size, moved, path=path) as move:
+                yield move
 
         await stream.wait_readable()
         return await receive(

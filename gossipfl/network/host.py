@@ -36,7 +36,7 @@ from gossipfl.network.serving import Handler, Screen, Server
 from gossipfl.network.standing import Standing
 from gossipfl.network.table import ConnectionTable
 from gossipfl.network.yamux.stream import Stream
-from gossipfl.wire import OFFERED_BYTES, AnyMessage, Expectation, Frame, PeerDescriptor
+from gossipfl.wire import AnyMessage, Expectation, Frame, PeerDescriptor
 
 __all__ = ["Host"]
 
@@ -225,30 +225,6 @@ class Host:
         """Return the round-trip time of the connection with a peer in seconds, or None."""
         connection = self._table.best(peer_id)
         return None if connection is None else connection.round_trip
-
-    def free_directions(self, sent: int, answered: int) -> tuple[bool, bool]:
-        """Return whether the link can carry a row of `sent` bytes now, and one of `answered` bytes back.
-
-        A row that would answer one that cannot be sent is asked for at once.
-        """
-        upload, download = self.link.upload, self.link.download
-        sends = sent <= OFFERED_BYTES or not upload.seconds_until_free(is_valued=True)
-        ahead = self.link.seconds_ahead(upload, sent) if sends and sent > OFFERED_BYTES else None
-        asks = answered <= OFFERED_BYTES or not download.seconds_until_free(is_valued=True, ahead=ahead)
-        return sends, asks
-
-    def may_answer(self, size: int) -> bool:
-        """Return whether the link can carry a row of `size` bytes in answer to one, after a few others."""
-        upload = self.link.upload
-        wait = upload.seconds_until_free(is_valued=True)
-        return size <= OFFERED_BYTES or wait <= self.link.seconds_ahead(upload, size)
-
-    def throughput(self, peer_id: str) -> tuple[float | None, float | None]:
-        """Return the bytes a second to and from a peer, as far as rows have been exchanged with it."""
-        path = self.link.paths.get(peer_id)
-        if path is None:
-            return None, None
-        return path.upload.bytes_per_second, path.download.bytes_per_second
 
     def observed(self, host: str, *, observer: str) -> None:
         """Record the IP address at which a connected peer says that it sees this host."""

@@ -1,222 +1,24 @@
-"""A host's link: the rows that are under way on it in each direction, and how many more it can carry now."""
+"""A host's link: its two directions, and which rows of an exchange they have room for."""
 
 from __future__ import annotations
 
 import math
-from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
 import trio
 
-from gossipfl.network.caps import Cap
-from gossipfl.network.throughput import PathThroughput, Throughput
+from gossipfl.network.lane import Lane
+from gossipfl.network.throughput import PathThroughput
 from gossipfl.recent import RecentMap
 from gossipfl.wire import OFFERED_BYTES
 
-__all__ = ["Lane", "Link", "Transfer"]
+__all__ = ["Link"]
 
-#: Rows in each direction at any time. One connection fills four fifths of a link that is in use both ways, as its
-#: acknowledgements wait behind the other direction's rows, and two fill nine tenths (Zhang, Shenker & Clark,
-#: "Observations on the dynamics of a congestion control algorithm: the effects of two-way traffic", SIGCOMM 1991).
-_AT_ONCE: Final = 2
-#: More may begin while those before them need so many seconds more: a fast link carries many at a time.
-_OVERLAP_SECONDS: Final = 2.0
 #: The first row may go before as many others have answered, so that both directions are in use.
-_ROWS_AHEAD: Final = 2 * _AT_ONCE
-_UNMEASURED_SECONDS: Final = 1.0
-_LOOKS: Final = 8
+_ROWS_AHEAD: Final = 4
 _LOOK_SECONDS: Final = 0.25
-#: No link is taken to be slower: whoever crawls on one that was not measured keeps nobody else from it.
-_LEAST_BYTES_PER_SECOND: Final = 32_768.0
-_MOST_TURNS: Final = 8
 _MOST_PEERS: Final = 1024
-
-
-@dataclass(eq=False, slots=True, kw_only=True)
-class Transfer:
-    """A row under way, or one that follows from an exchange under way.
-
-    Parameters
-    ----------
-    size : int
-        Bytes.
-    moved : callable or None
-        Returns the bytes transferred; None before it begins.
-    is_valued : bool
-        Whether the other peer has standing, or this side started the exchange.
-    """
-
-    size: int
-    is_valued: bool
-    moved: Callable[[], int] | None = None
-
-    def begin(self) -> None:
-        """Count the row as under way, before any of it has moved."""
-        self.moved = int
-
-    @property
-    def remaining(self) -> int:
-        """Bytes not yet transferred."""
-        return self.size if self.moved is None else max(0, self.size - self.moved())
-
-
-class Lane:
-    """One direction of a host's link.
-
-    Attributes
-    ----------
-    moved : int
-        Bytes transferred on all connections since the host was opened.
-    cap : Cap or None
-        Limits them.
-    """
-
-    def __init__(self) -> None:
-        self.moved = 0
-        self.cap: Cap | None = None
-        self._throughput = Throughput()
-        self._transfers: list[Transfer] = []
-        self._looks: deque[tuple[float, int]] = deque(maxlen=_LOOKS)
-        self._next_turn = 0.0
-
-    @property
-    def bytes_per_second(self) -> float | None:
-        """What the link carries in this direction, from the transfers of rows so far; None before the first."""
-        measured = self._throughput.bytes_per_second
-        if self.cap is None:
-            return measured
-        return min(measured or math.inf, self.cap.bytes_per_second)
-
-    @property
-    def carries(self) -> float | None:
-        """As `bytes_per_second`, or before the first row has arrived the pace of those under way."""
-        return self.bytes_per_second or self._pace()
-
-    def limit(self, mbits: float | None) -> None:
-        """Let all connections together transfer at most so many Mbit/s from now on, or any number."""
-        self.cap = None if mbits is None else Cap(mbits * 1e6 / 8, now=trio.current_time())
-
-    def count(self, size: int) -> None:
-        """Count bytes that have been transferred."""
-        self.moved += size
-        if self.cap is not None:
-            self.cap.charge(size, now=trio.current_time())
-
-    def piece(self, most: int) -> int:
-        """Return how many of `most` bytes to transfer at once."""
-        return most if self.cap is None else min(most, self.cap.piece)
-
-    @property
-    def is_capped_now(self) -> bool:
-        """Whether no bytes may be transferred at this moment."""
-        return self.cap is not None and self.cap.wait(trio.current_time()) > 0
-
-    async def wait_for_cap(self) -> None:
-        """Wait until bytes may be transferred."""
-        while self.cap is not None and (wait := self.cap.wait(trio.current_time())):
-            await trio.sleep(wait)
-
-    def look(self, now: float) -> None:
-        """Record how many bytes have moved until now, if rows are under way."""
-        if any(each.moved is not None for each in self._transfers):
-            self._looks.append((now, self.moved))
-        else:
-            self._looks.clear()
-
-    def seconds_until_free(self, *, is_valued: bool, ahead: float | None = None) -> float:
-        """Return in how many seconds a row may begin; 0 if it may now.
-
-        Rows of peers without standing keep nobody waiting who has it, and rows that leave most of the link unused
-        keep nobody waiting.
-
-        Parameters
-        ----------
-        ahead : float, optional
-            The row is to begin in so many seconds, after others that are to follow from exchanges under way.
-        """
-        before = [
-            each
-            for each in self._transfers
-            if each.size > OFFERED_BYTES
-            and (each.moved is not None or ahead is not None)
-            and (each.is_valued or not is_valued)
-        ]
-        if len(before) < _AT_ONCE or self._has_room():
-            return 0.0
-        known = self.carries
-        if known is None:
-            return _UNMEASURED_SECONDS
-        *_, shorter, longest = sorted(each.remaining for each in before)
-        backlog = sum(each.remaining for each in before) / known
-        alone = (
-            (longest - shorter) / known if ahead is None else 0.0
-        )  # the longest, once the others have arrived
-        return max(0.0, backlog - max(_OVERLAP_SECONDS, alone) - (ahead or 0.0))
-
-    @property
-    def is_full(self) -> bool:
-        """Whether rows take up most of the link."""
-        return any(each.moved is not None for each in self._transfers) and not self._has_room()
-
-    def turn(self, now: float, seconds: float, size: int) -> float:
-        """Return in how many seconds a peer whose row of `size` bytes has to wait should come again.
-
-        The link is free in so many `seconds`; each peer is given a time of its own after that.
-        """
-        known = self.bytes_per_second
-        if known is None:
-            return seconds
-        latest = now + seconds + _MOST_TURNS * size / known
-        at = min(max(now + seconds, self._next_turn), latest)
-        self._next_turn = at + size / known
-        return at - now
-
-    @contextmanager
-    def expecting(self, size: int, *, is_valued: bool) -> Iterator[Transfer]:
-        """Count a row that follows from an exchange under way, until the end of the block."""
-        transfer = Transfer(size=size, is_valued=is_valued)
-        self._transfers.append(transfer)
-        try:
-            yield transfer
-        finally:
-            self._transfers.remove(transfer)
-
-    @contextmanager
-    def carrying(
-        self, transfer: Transfer, size: int, moved: Callable[[], int], *, path: Throughput | None
-    ) -> Iterator[None]:
-        """Carry a row of `size` bytes until the end of the block, and measure the link by it.
-
-        Parameters
-        ----------
-        moved : callable
-            Returns the bytes of the row that have been transferred.
-        path : Throughput or None
-            Also measured; None if the bytes need not have arrived by the end of the block.
-        """
-        began, before = trio.current_time(), self.moved
-        transfer.size, transfer.moved = size, moved
-        yield
-        if path is not None:
-            seconds = trio.current_time() - began
-            self._throughput.note(self.moved - before, seconds)
-            path.note(moved(), seconds)
-
-    def _has_room(self) -> bool:
-        """Return whether the rows under way have left most of the link unused for two seconds."""
-        pace = self._pace()
-        carries = max(self.bytes_per_second or 0.0, _LEAST_BYTES_PER_SECOND)
-        return pace is not None and pace < carries / 2
-
-    def _pace(self) -> float | None:
-        """Return the bytes a second of the last two seconds, if rows were under way for as long."""
-        if len(self._looks) < _LOOKS:
-            return None
-        (since, before), (until, now) = self._looks[0], self._looks[-1]
-        return (now - before) / (until - since)
 
 
 @dataclass(eq=False)
@@ -247,9 +49,46 @@ class Link:
         """Whether rows take up most of the link in either direction, so that others are slow without fault."""
         return self.upload.is_full or self.download.is_full
 
-    def seconds_ahead(self, first: Lane, size: int) -> float:
+    def throughput(self, peer_id: str) -> tuple[float | None, float | None]:
+        """Return the bytes a second to and from a peer, as far as rows have been exchanged with it."""
+        path = self.paths.get(peer_id)
+        if path is None:
+            return None, None
+        return path.upload.bytes_per_second, path.download.bytes_per_second
+
+    def free_directions(self, sent: int, answered: int, *, needs_both: bool = False) -> tuple[bool, bool]:
+        """Return whether the link can carry a row of `sent` bytes now, and one of `answered` bytes back.
+
+        A row that would answer one that cannot be sent is asked for at once. If the rows would take long, each is
+        for an exchange of its own: an answer would come when the link had been given to others.
+
+        Parameters
+        ----------
+        needs_both : bool, optional
+            Whether neither is of use without the other.
+        """
+        sends = _is_small(sent) or not self.upload.seconds_until_free(is_valued=True)
+        go_together = needs_both or not (self.upload.is_long(sent) or self.download.is_long(answered))
+        are_large = not _is_small(sent) and not _is_small(answered)
+        ahead = self._seconds_ahead(sent) if sends and are_large and go_together else None
+        asks = _is_small(answered) or not self.download.seconds_until_free(is_valued=True, ahead=ahead)
+        if sends and asks and are_large and not go_together:
+            sends = self.upload.under_way <= self.download.under_way
+            asks = not sends
+        return sends, asks
+
+    def may_answer(self, size: int) -> bool:
+        """Return whether the link can carry a row of `size` bytes in answer to one, after a few others.
+
+        If it would take long, it goes only where it may begin at once.
+        """
+        wait = self.upload.seconds_until_free(is_valued=True)
+        patience = 0.0 if self.upload.is_long(size) else self._seconds_ahead(size)
+        return _is_small(size) or wait <= patience
+
+    def _seconds_ahead(self, size: int) -> float:
         """Return by how much a row of `size` bytes may precede the one that answers it."""
-        return _ROWS_AHEAD * size / (first.carries or math.inf)
+        return _ROWS_AHEAD * size / (self.upload.carries or math.inf)
 
     async def watch(self) -> None:
         """Look at the link now and then, until cancelled."""
@@ -257,3 +96,8 @@ class Link:
             await trio.sleep(_LOOK_SECONDS)
             for lane in (self.upload, self.download):
                 lane.look(trio.current_time())
+
+
+def _is_small(size: int) -> bool:
+    """Whether a row of so many bytes is sent without being offered."""
+    return size <= OFFERED_BYTES

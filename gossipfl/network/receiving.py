@@ -11,6 +11,7 @@ import trio
 from gossipfl.errors import TruncatedFrame
 from gossipfl.network.bodies import BodyBuffers
 from gossipfl.network.failures import ConnectionLost, StreamFailure
+from gossipfl.network.lane import Mover
 from gossipfl.network.partials import key_of
 from gossipfl.network.resuming import Arrival
 from gossipfl.network.yamux.stream import Stream
@@ -24,10 +25,105 @@ from gossipfl.wire import (
     frame_reader,
 )
 
-__all__ = ["decode", "receive"]
+__all__ = ["AroundRow", "Reception", "decode", "receive"]
+
+AroundRow = Callable[[int], AbstractAsyncContextManager[Mover | None]]
+"""Given the length of a large body, returns a context in which to read it, and by what if not at once."""
 
 # Decoding is linear in the body's size, and takes about 0.2 ms for this many bytes.
 _MOST_BYTES_IN_LOOP: Final = 512 * 1024
+
+
+class Reception:
+    """A frame that is being received; from another connection, if the first one breaks within its body.
+
+    Parameters
+    ----------
+    kinds, bodies, before_body
+        As for `receive`.
+    arrival : Arrival, optional
+        Keeps what has arrived of a large body if the connection breaks, and finds it again.
+
+    Attributes
+    ----------
+    filled : int
+        Bytes of the body that have arrived.
+    """
+
+    def __init__(
+        self,
+        *,
+        expectation: Expectation,
+        kinds: Collection[Kind],
+        bodies: BodyBuffers,
+        before_body: Callable[[AnyHeader, int], None] | None = None,
+        arrival: Arrival | None = None,
+    ) -> None:
+        self._bodies, self._before_body, self._arrival = bodies, before_body, arrival
+        self._reader = frame_reader(
+            expectation, kinds=kinds, allocate=self._allocate, before_body=self._checked
+        )
+        self._head: list[bytes] = []
+        self._target: memoryview | None = None
+        self.filled = 0
+
+    async def go_on(self, stream: Stream, around_row: AroundRow) -> ReceivedFrame:
+        """Read the rest of the frame.
+
+        Raises
+        ------
+        MessageRefused
+            As for `receive`.
+        """
+        while True:
+            if self._target is None:
+                try:
+                    self._target, self.filled = next(self._reader), 0
+                except StopIteration as whole:
+                    frame: ReceivedFrame = whole.value
+                    return frame
+            try:
+                await self._fill(stream, self._target, around_row)
+            except StreamFailure as failure:
+                raise TruncatedFrame(
+                    "the stream ended inside a frame",
+                    expected=f"{len(self._target)} more bytes",
+                    got=str(failure),
+                ) from failure
+            self._target = None
+
+    async def _fill(self, stream: Stream, target: memoryview, around_row: AroundRow) -> None:
+        if len(target) <= OFFERED_BYTES:
+            await stream.read_exactly_into(target)
+            self._head.append(bytes(target))
+            return
+        arrival = self._arrival
+        async with around_row(len(target)) as move:
+            if arrival is not None:
+                self.filled = await arrival.agree(target)
+            begun = self.filled
+
+            async def read(at: int, end: int) -> None:
+                self.filled = begun + at
+                try:
+                    await stream.read_exactly_into(target[begun + at : begun + end])
+                except StreamFailure as failure:
+                    self.filled += stream.filled
+                    if arrival is not None and isinstance(failure, ConnectionLost):
+                        arrival.interrupt(target, self.filled)
+                    raise
+
+            await (read(0, len(target) - begun) if move is None else move(len(target) - begun, read))
+
+    def _checked(self, header: AnyHeader, size: int) -> None:
+        if self._arrival is not None:
+            self._arrival.find(key_of(*self._head), size - sum(map(len, self._head)))
+        if self._before_body is not None:
+            self._before_body(header, size)
+
+    def _allocate(self, size: int, room: int) -> memoryview:
+        begun = None if self._arrival is None else self._arrival.body
+        return self._bodies.allocate(size, room) if begun is None else begun
 
 
 async def receive(
@@ -37,15 +133,14 @@ async def receive(
     kinds: Collection[Kind],
     bodies: BodyBuffers,
     before_body: Callable[[AnyHeader, int], None] | None = None,
-    around_row: Callable[[int], AbstractAsyncContextManager[None]] = lambda _: nullcontext(),
+    around_row: AroundRow = lambda _: nullcontext(),
     arrival: Arrival | None = None,
 ) -> ReceivedFrame:
     """Read one frame from a stream; see `frame_reader`.
 
     Parameters
     ----------
-    around_row : callable, optional
-        Given the length of a large body, returns a context in which to read it.
+    around_row : AroundRow, optional
     arrival : Arrival, optional
         Keeps what has arrived of a large body if the connection breaks, and finds it again.
 
@@ -55,41 +150,10 @@ async def receive(
         The frame was refused part-way, and the stream is in the middle of it. `TruncatedFrame` if the stream
         ended, was reset or lost its connection inside the frame.
     """
-    head: list[bytes] = []
-
-    def checked(header: AnyHeader, size: int) -> None:
-        if arrival is not None:
-            arrival.find(key_of(*head), size - sum(map(len, head)))
-        if before_body is not None:
-            before_body(header, size)
-
-    def allocate(size: int, room: int) -> memoryview:
-        begun = None if arrival is None else arrival.body
-        return bodies.allocate(size, room) if begun is None else begun
-
-    reader = frame_reader(expectation, kinds=kinds, allocate=allocate, before_body=checked)
-    while True:
-        try:
-            target = next(reader)
-        except StopIteration as whole:
-            frame: ReceivedFrame = whole.value
-            return frame
-        is_row, filled = len(target) > OFFERED_BYTES, 0
-        try:
-            if is_row:
-                async with around_row(len(target)):
-                    filled = 0 if arrival is None else await arrival.agree(target)
-                    if filled < len(target):
-                        await stream.read_exactly_into(target[filled:])
-            else:
-                await stream.read_exactly_into(target)
-                head.append(bytes(target))
-        except StreamFailure as failure:
-            if is_row and arrival is not None and isinstance(failure, ConnectionLost):
-                arrival.interrupt(target, filled + stream.filled)
-            raise TruncatedFrame(
-                "the stream ended inside a frame", expected=f"{len(target)} more bytes", got=str(failure)
-            ) from failure
+    reception = Reception(
+        expectation=expectation, kinds=kinds, bodies=bodies, before_body=before_body, arrival=arrival
+    )
+    return await reception.go_on(stream, around_row)
 
 
 async def decode(frame: ReceivedFrame) -> AnyMessage:

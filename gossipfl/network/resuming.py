@@ -8,6 +8,7 @@ and goes on from there.
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from typing import Final
 
 import trio
@@ -17,7 +18,7 @@ from gossipfl.network.partials import CHUNK_BYTES, Partial, Partials, chunk_dige
 from gossipfl.network.yamux.stream import Stream
 from gossipfl.wire import Frame
 
-__all__ = ["Arrival", "agreed_chunks", "from_chunk"]
+__all__ = ["Arrival", "agreed_chunks", "from_chunk", "part"]
 
 _COUNT: Final = struct.Struct("<I")
 
@@ -120,10 +121,14 @@ async def agreed_chunks(stream: Stream, frame: Frame) -> int:
 
 def from_chunk(frame: Frame, chunk: int) -> list[bytes | memoryview]:
     """Return what continues a frame: the number of a chunk, and the body from there on."""
-    rest: list[bytes | memoryview] = [_COUNT.pack(chunk)]
-    skipped = chunk * CHUNK_BYTES
-    for buffer in frame.buffers[1:]:
-        view = buffer.cast("B")
-        rest.append(view[skipped:])
-        skipped = max(0, skipped - len(view))
-    return rest
+    return [_COUNT.pack(chunk), *part(frame.buffers[1:], chunk * CHUNK_BYTES, frame.size)]
+
+
+def part(buffers: Sequence[bytes | memoryview], start: int, end: int) -> list[memoryview]:
+    """Return the bytes from ``start`` up to ``end`` of buffers, one after the other."""
+    views: list[memoryview] = []
+    for buffer in buffers:
+        view = memoryview(buffer).cast("B")
+        views.append(view[max(start, 0) : max(end, 0)])
+        start, end = start - len(view), end - len(view)
+    return [view for view in views if view]

@@ -14,8 +14,9 @@ from gossipfl.network.bodies import BodyBuffers
 from gossipfl.network.connection import Connection
 from gossipfl.network.counters import NetworkCounters
 from gossipfl.network.failures import StreamEnded, StreamFailure
+from gossipfl.network.lane import Lane, Mover, Transfer
 from gossipfl.network.limits import NetworkLimits
-from gossipfl.network.link import Lane, Link, Transfer
+from gossipfl.network.link import Link
 from gossipfl.network.log_limits import limited_logger
 from gossipfl.network.memory import RowMemory
 from gossipfl.network.multistream import accept
@@ -25,7 +26,7 @@ from gossipfl.network.places import Place, Places
 from gossipfl.network.protocol import EXCHANGE_PROTOCOL, REQUESTS, RESUME_PROTOCOL
 from gossipfl.network.rates import PeerRates
 from gossipfl.network.receiving import decode, receive
-from gossipfl.network.resuming import Arrival
+from gossipfl.network.resuming import Arrival, part
 from gossipfl.network.services import Services
 from gossipfl.network.standing import Standing
 from gossipfl.network.yamux.stream import Stream
@@ -215,7 +216,7 @@ class Server:
             model = header if isinstance(header, ModelHeader) else None
 
         @asynccontextmanager
-        async def around_row(size: int) -> AsyncIterator[None]:
+        async def around_row(size: int) -> AsyncIterator[Mover]:
             place.work()
             with lane.expecting(size, is_valued=place.is_valued) as transfer:
                 if model is not None:
@@ -227,8 +228,8 @@ class Server:
                 await stream.write_all(_CLEARED.buffers)
                 moved = since(lambda: stream.received)
                 place.wait_for(size, moved, row_seconds=self.limits.row_seconds(size, path.bytes_per_second))
-                with lane.carrying(transfer, size, moved, path=path):
-                    yield
+                with lane.carrying(transfer, size, moved, path=path) as move:
+                    yield move
 
         place.wait_for(_FIRST_BYTES, since(lambda: stream.received))
         return await receive(
@@ -252,6 +253,7 @@ class Server:
         if isinstance(header, Pull) and self._model_bytes:
             answered.size = self._model_bytes
             await self._wait_for_room(place, answered.size, self.link.upload)
+            answered.begin()
 
     async def _wait_for_room(self, place: Place, size: int, lane: Lane) -> None:
         """Wait for a moment until the link can carry a large row.
@@ -280,8 +282,8 @@ class Server:
         self._model_bytes = reply.size
         known = self.link.path(connection.peer_id).upload.bytes_per_second
         place.wait_for(reply.size, moved, row_seconds=self.limits.row_seconds(reply.size, known))
-        with self.link.upload.carrying(answered, reply.size, moved, path=None):
-            await stream.write_all(reply.buffers)
+        with self.link.upload.carrying(answered, reply.size, moved, path=None) as move:
+            await move(reply.size, lambda at, end: stream.write_all(part(reply.buffers, at, end)))
 
     async def _handle(self, peer_id: str, message: AnyMessage) -> Frame:
         if self.handler is None:

@@ -80,7 +80,7 @@ class Neighbours:
         for peer_id in [*sorted(known), *sorted(connected - set(known))]:
             peer, traffic = known.get(peer_id), self.host.counters.peers.get(peer_id)
             reached_at = self.host.remote_address(peer_id)
-            upload, download = self.host.throughput(peer_id)
+            upload, download = self.host.link.throughput(peer_id)
             listed.append(
                 {
                     "peer_id": peer_id,

@@ -112,7 +112,7 @@ class Answering:
 
     def _may_answer(self) -> bool:
         """Return whether the link has room for a model in answer to one, or it is needed all the same."""
-        return self.learner.trains_on_answers or self.host.may_answer(self.outgoing.latest_bytes)
+        return self.learner.trains_on_answers or self.host.link.may_answer(self.outgoing.latest_bytes)
 
     async def _model(self, peer_id: str, part: int) -> Frame | None:
         """Return a version of the model, or a part, for a peer; None if there is none to send."""

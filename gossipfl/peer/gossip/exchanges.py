@@ -177,9 +177,11 @@ class Gossip:
         """Return the rows of an exchange that is started now; None if the link carries none of them."""
         mode, size = self.exchange_settings.mode, self.outgoing.latest_bytes
         usual = _Rows(sends=mode != "pull", asks=mode != "push")
-        sends, asks = self.host.free_directions(usual.sends * size, usual.asks * size)
-        rows = _Rows(sends=usual.sends and sends, asks=usual.asks and asks)
         are_needed = self.learner.trains_on_answers or self.accounts.are_used
+        sends, asks = self.host.link.free_directions(
+            usual.sends * size, usual.asks * size, needs_both=are_needed
+        )
+        rows = _Rows(sends=usual.sends and sends, asks=usual.asks and asks)
         is_possible = rows == usual if are_needed else rows.sends or rows.asks
         return rows if is_possible else None
 

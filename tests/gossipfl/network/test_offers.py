@@ -6,7 +6,7 @@ import pytest
 import trio
 
 from gossipfl.errors import PeerBusy, SettingError
-from gossipfl.network.link import Lane
+from gossipfl.network.lane import Lane
 from gossipfl.network.throughput import Throughput
 from gossipfl.wire import OFFERED_BYTES, PREAMBLE_BYTES, Acknowledgement, Kind
 
@@ -70,17 +70,17 @@ async def test_the_rows_of_an_exchange_go_in_the_directions_that_have_room():
         large = 10_000_000
         for lane in (host.link.upload, host.link.download):
             measured(lane, 1_000_000)
-        assert host.free_directions(large, large) == (True, True)
+        assert host.link.free_directions(large, large) == (True, True)
         up = [carried(host.link.upload, large) for _ in range(2)]
-        assert host.free_directions(large, large) == (False, True)
-        assert host.free_directions(10, large) == (True, True)
+        assert host.link.free_directions(large, large) == (False, True)
+        assert host.link.free_directions(10, large) == (True, True)
         down = [carried(host.link.download, 5 * large) for _ in range(2)]
-        assert host.free_directions(large, large) == (False, False)
-        assert host.free_directions(10, 10) == (True, True)
+        assert host.link.free_directions(large, large) == (False, False)
+        assert host.link.free_directions(10, 10) == (True, True)
         up.pop().__exit__(None, None, None)
-        assert host.free_directions(large, large) == (True, False)
+        assert host.link.free_directions(large, large) == (True, False)
         down.pop().__exit__(None, None, None)
-        assert host.free_directions(large, large) == (True, True)
+        assert host.link.free_directions(large, large) == (True, True)
 
 
 def test_a_fast_link_carries_many_rows_at_once():
@@ -114,11 +114,11 @@ async def test_an_answer_is_counted_before_it_begins():
         own = [link.download.expecting(8_000_000, is_valued=True) for _ in range(4)]
         for expected in own:
             expected.__enter__()
-        assert host.free_directions(8_000_000, 8_000_000) == (True, True)
+        assert host.link.free_directions(8_000_000, 8_000_000) == (True, True)
         another = link.download.expecting(24_000_000, is_valued=True)
         another.__enter__()
-        assert host.free_directions(8_000_000, 8_000_000) == (True, False)
-        assert host.free_directions(10, 8_000_000) == (True, True)  # nothing is to precede it
+        assert host.link.free_directions(8_000_000, 8_000_000) == (True, False)
+        assert host.link.free_directions(10, 8_000_000) == (True, True)  # nothing is to precede it
 
 
 @in_trio
@@ -127,11 +127,11 @@ async def test_an_answer_goes_after_a_few_other_rows_and_is_left_out_after_more(
     async with serving_host() as host:
         measured(host.link.upload, 1_000_000)
         kept = [carried(host.link.upload, 10_000_000) for _ in range(4)]
-        assert host.free_directions(10_000_000, 10) == (False, True)
-        assert host.may_answer(10_000_000)
+        assert host.link.free_directions(10_000_000, 10) == (False, True)
+        assert host.link.may_answer(10_000_000)
         kept += [carried(host.link.upload, 10_000_000) for _ in range(2)]
-        assert not host.may_answer(10_000_000)
-        assert host.may_answer(10)
+        assert not host.link.may_answer(10_000_000)
+        assert host.link.may_answer(10)
         assert kept
 
 
@@ -162,7 +162,9 @@ async def test_a_row_that_has_to_wait_is_not_sent_and_its_stream_goes_on():
         received = host.link.download.moved
         with pytest.raises(PeerBusy) as caught:
             await client.exchange(host.peer_id, host.addresses, model_frame(LARGE, sequence=2))
-        assert caught.value.retry_after == pytest.approx(98.0, rel=0.1)
+        assert caught.value.retry_after == pytest.approx(
+            50.0, rel=0.1
+        )  # of two that take long, one goes first
         assert host.link.download.moved - received < 2_000
         for each in kept:
             each.__exit__(None, None, None)

@@ -42,7 +42,11 @@ class Neighbours:
         candidates = [each for each in self.known if each.peer_id not in exclude]
         return candidates[self.generator.integers(len(candidates))] if candidates else None
 
-    def free_directions(self, sent, answered):
+    @property
+    def link(self):
+        return self
+
+    def free_directions(self, sent, answered, *, needs_both):
         return True, True
 
     async def exchange(self, peer_id, addresses, frame, *, seconds, answer_bytes, renew):

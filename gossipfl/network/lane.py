@@ -1,0 +1,306 @@
+"""One direction of a host's link: the rows under way in it, how many more it can carry now, and their order."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Final
+
+import trio
+
+from gossipfl.network.caps import Cap
+from gossipfl.network.throughput import Throughput
+from gossipfl.wire import OFFERED_BYTES
+
+__all__ = ["Lane", "Mover", "Transfer"]
+
+#: Rows in each direction at any time. One connection fills four fifths of a link that is in use both ways, as its
+#: acknowledgements wait behind the other direction's rows, and two fill nine tenths (Zhang, Shenker & Clark,
+#: "Observations on the dynamics of a congestion control algorithm: the effects of two-way traffic", SIGCOMM 1991).
+_AT_ONCE: Final = 2
+#: More may begin while those before them need so many seconds more: a fast link carries many at a time.
+_OVERLAP_SECONDS: Final = 2.0
+_UNMEASURED_SECONDS: Final = 1.0
+_LOOKS: Final = 8
+#: No link is taken to be slower: whoever crawls on one that was not measured keeps nobody else from it.
+_LEAST_BYTES_PER_SECOND: Final = 32_768.0
+_MOST_TURNS: Final = 8
+#: A row that takes longer alone has the link to itself, but for what it leaves unused, and arrives the sooner.
+_LONG_SECONDS: Final = 30.0
+#: What a row is left in any case that has to let others pass, so that it is not taken to stand still.
+_LEAST_SHARE: Final = 1 / 8
+#: How long it tries whether the link carries more than was measured.
+_TRIAL_SECONDS: Final = 3.0
+_STRETCH_SECONDS: Final = 1.0
+_LEAST_STRETCH: Final = 32 * 1024
+_LARGEST_STRETCH: Final = 1 << 20
+
+Mover = Callable[[int, Callable[[int, int], Awaitable[None]]], Awaitable[None]]
+"""Given a number of bytes and what moves those from one place up to another, moves all of them in order."""
+
+
+@dataclass(eq=False, slots=True, kw_only=True)
+class Transfer:
+    """A row under way, or one that follows from an exchange under way.
+
+    Parameters
+    ----------
+    size : int
+        Bytes.
+    moved : callable or None
+        Returns the bytes transferred; None before it begins.
+    is_valued : bool
+        Whether the other peer has standing, or this side started the exchange.
+    """
+
+    size: int
+    is_valued: bool
+    moved: Callable[[], int] | None = None
+    _began: float = math.inf
+    _looks: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=_LOOKS))
+
+    def begin(self) -> None:
+        """Count the row as under way, before any of it has moved."""
+        self.moved = int
+
+    def carry(self, size: int, moved: Callable[[], int]) -> None:
+        """Count what moves of the row from now on."""
+        self.size, self.moved, self._began = size, moved, trio.current_time()
+
+    @property
+    def remaining(self) -> int:
+        """Bytes not yet transferred."""
+        return self.size if self.moved is None else max(0, self.size - self.moved())
+
+    @property
+    def is_tried(self) -> bool:
+        """Whether it has moved for long enough to show what the link carries besides others."""
+        return trio.current_time() - self._began > _TRIAL_SECONDS
+
+    @property
+    def pace(self) -> float:
+        """The bytes a second of the last two seconds; 0 before it has moved for as long."""
+        return _pace(self._looks) or 0.0
+
+    def look(self, now: float) -> None:
+        """Record how many bytes have moved until now."""
+        if self.moved is not None:
+            self._looks.append((now, self.moved()))
+
+
+class Lane:
+    """One direction of a host's link.
+
+    Attributes
+    ----------
+    moved : int
+        Bytes transferred on all connections since the host was opened.
+    cap : Cap or None
+        Limits them.
+    """
+
+    def __init__(self) -> None:
+        self.moved = 0
+        self.cap: Cap | None = None
+        self._throughput = Throughput()
+        self._transfers: list[Transfer] = []
+        self._looks: deque[tuple[float, int]] = deque(maxlen=_LOOKS)
+        self._next_turn = 0.0
+
+    @property
+    def bytes_per_second(self) -> float | None:
+        """What the link carries in this direction, from the transfers of rows so far; None before the first."""
+        measured = self._throughput.bytes_per_second
+        if self.cap is None:
+            return measured
+        return min(measured or math.inf, self.cap.bytes_per_second)
+
+    @property
+    def carries(self) -> float | None:
+        """As `bytes_per_second`, or before the first row has arrived the pace of those under way."""
+        return self.bytes_per_second or self._pace()
+
+    def limit(self, mbits: float | None) -> None:
+        """Let all connections together transfer at most so many Mbit/s from now on, or any number."""
+        self.cap = None if mbits is None else Cap(mbits * 1e6 / 8, now=trio.current_time())
+
+    def count(self, size: int) -> None:
+        """Count bytes that have been transferred."""
+        self.moved += size
+        if self.cap is not None:
+            self.cap.charge(size, now=trio.current_time())
+
+    def piece(self, most: int) -> int:
+        """Return how many of `most` bytes to transfer at once."""
+        return most if self.cap is None else min(most, self.cap.piece)
+
+    @property
+    def is_capped_now(self) -> bool:
+        """Whether no bytes may be transferred at this moment."""
+        return self.cap is not None and self.cap.wait(trio.current_time()) > 0
+
+    async def wait_for_cap(self) -> None:
+        """Wait until bytes may be transferred."""
+        while self.cap is not None and (wait := self.cap.wait(trio.current_time())):
+            await trio.sleep(wait)
+
+    def look(self, now: float) -> None:
+        """Record how many bytes have moved until now, if rows are under way; a link may carry more than it did."""
+        if not any(each.moved is not None for each in self._transfers):
+            self._looks.clear()
+            return
+        self._looks.append((now, self.moved))
+        for each in self._transfers:
+            each.look(now)
+        measured, pace = self._throughput.bytes_per_second, self._pace()
+        if measured is not None and pace is not None and pace > measured:
+            self._throughput.note(round(pace), 1.0)
+
+    @property
+    def under_way(self) -> int:
+        """Number of large rows that have begun."""
+        return sum(each.moved is not None and each.size > OFFERED_BYTES for each in self._transfers)
+
+    def is_long(self, size: int) -> bool:
+        """Whether a row of so many bytes would take up the link for long, as far as it was measured."""
+        known = self.carries
+        return known is not None and size > _LONG_SECONDS * max(known, _LEAST_BYTES_PER_SECOND)
+
+    def seconds_until_free(self, *, is_valued: bool, ahead: float | None = None) -> float:
+        """Return in how many seconds a row may begin; 0 if it may now.
+
+        Rows of peers without standing keep nobody waiting who has it, and rows that leave most of the link unused
+        keep nobody waiting.
+
+        Parameters
+        ----------
+        ahead : float, optional
+            The row is to begin in so many seconds, after others that are to follow from exchanges under way.
+        """
+        before = [
+            each
+            for each in self._transfers
+            if each.size > OFFERED_BYTES
+            and (each.moved is not None or ahead is not None)
+            and (each.is_valued or not is_valued)
+        ]
+        if len(before) < _AT_ONCE or self._has_room():
+            return 0.0
+        known = self.carries
+        if known is None:
+            return _UNMEASURED_SECONDS
+        *_, shorter, longest = sorted(each.remaining for each in before)
+        backlog = sum(each.remaining for each in before) / known
+        # The longest goes on once the others have arrived; until then, if it is long, it lets them pass.
+        later = longest if self.is_long(longest) else longest - shorter
+        alone = later / known if ahead is None else 0.0
+        return max(0.0, backlog - max(_OVERLAP_SECONDS, alone) - (ahead or 0.0))
+
+    @property
+    def is_full(self) -> bool:
+        """Whether rows take up most of the link."""
+        return any(each.moved is not None for each in self._transfers) and not self._has_room()
+
+    def turn(self, now: float, seconds: float, size: int) -> float:
+        """Return in how many seconds a peer whose row of `size` bytes has to wait should come again.
+
+        The link is free in so many `seconds`; each peer is given a time of its own after that.
+        """
+        known = self.bytes_per_second
+        if known is None:
+            return seconds
+        latest = now + seconds + _MOST_TURNS * size / known
+        at = min(max(now + seconds, self._next_turn), latest)
+        self._next_turn = at + size / known
+        return at - now
+
+    @contextmanager
+    def expecting(self, size: int, *, is_valued: bool) -> Iterator[Transfer]:
+        """Count a row that follows from an exchange under way, until the end of the block."""
+        transfer = Transfer(size=size, is_valued=is_valued)
+        self._transfers.append(transfer)
+        try:
+            yield transfer
+        finally:
+            self._transfers.remove(transfer)
+
+    @contextmanager
+    def carrying(
+        self, transfer: Transfer, size: int, moved: Callable[[], int], *, path: Throughput | None
+    ) -> Iterator[Mover]:
+        """Carry a row of `size` bytes until the end of the block, and measure the link by it.
+
+        The block is given what moves the row's bytes in turn with those of others.
+
+        Parameters
+        ----------
+        moved : callable
+            Returns the bytes of the row that have been transferred.
+        path : Throughput or None
+            Also measured; None if the bytes need not have arrived by the end of the block.
+        """
+        began, before = trio.current_time(), self.moved
+        transfer.carry(size, moved)
+        yield partial(self._move, transfer)
+        if path is not None:
+            seconds = trio.current_time() - began
+            self._throughput.note(self.moved - before, seconds)
+            path.note(moved(), seconds)
+
+    async def _move(self, transfer: Transfer, size: int, move: Callable[[int, int], Awaitable[None]]) -> None:
+        """Move the bytes of a row; as many at a time as others that are to arrive before it leave of the link."""
+        done = 0
+        while done < size:
+            began, left = trio.current_time(), self._left_for(transfer)
+            until = min(size, done + self._stretch(transfer, left))
+            await move(done, until)
+            await trio.sleep_until(began + (until - done) / left)
+            done = until
+
+    def _stretch(self, transfer: Transfer, left: float) -> int:
+        """Return how many bytes of a row to move before looking at the others again."""
+        known = self.carries
+        if known is None:
+            return _LARGEST_STRETCH
+        if not self.is_long(transfer.size):
+            return transfer.size
+        return max(_LEAST_STRETCH, int(_STRETCH_SECONDS * min(left, known)))
+
+    def _left_for(self, transfer: Transfer) -> float:
+        """Return the bytes a second that long rows which are to arrive before this one leave of the link.
+
+        Of such rows, those of peers with standing go first, and of these whichever has least before it. The others
+        move with what it does not use: a single connection does not fill a link, and the next row need not wait
+        for the end of this one.
+        """
+        known = self.carries
+        if known is None or not self.is_long(transfer.size) or not transfer.is_tried:
+            return math.inf
+        rows = [each for each in self._transfers if each.moved is not None and self.is_long(each.size)]
+        rows.sort(key=lambda each: (not each.is_valued, each.remaining))
+        before = rows[: rows.index(transfer)]
+        if not before:
+            return math.inf
+        return max(_LEAST_SHARE * known, known - sum(each.pace for each in before))
+
+    def _has_room(self) -> bool:
+        """Return whether the rows under way have left most of the link unused for two seconds."""
+        pace = self._pace()
+        carries = max(self.bytes_per_second or 0.0, _LEAST_BYTES_PER_SECOND)
+        return pace is not None and pace < carries / 2
+
+    def _pace(self) -> float | None:
+        """Return the bytes a second of the last two seconds, if rows were under way for as long."""
+        return _pace(self._looks)
+
+
+def _pace(looks: deque[tuple[float, int]]) -> float | None:
+    """Return the bytes a second between the first and the last of as many looks as are kept, or None."""
+    if len(looks) < _LOOKS:
+        return None
+    (since, before), (until, now) = looks[0], looks[-1]
+    return (now - before) / (until - since)
