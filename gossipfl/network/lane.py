@@ -33,6 +33,8 @@ _MOST_TURNS: Final = 8
 _LONG_SECONDS: Final = 30.0
 #: What a row is left in any case that has to let others pass, so that it is not taken to stand still.
 _LEAST_SHARE: Final = 1 / 8
+#: What it takes of that which others leave, so that these can have more and leave less.
+_MODESTY: Final = 0.8
 #: How long it tries whether the link carries more than was measured.
 _TRIAL_SECONDS: Final = 3.0
 _STRETCH_SECONDS: Final = 1.0
@@ -285,7 +287,7 @@ class Lane:
         before = rows[: rows.index(transfer)]
         if not before:
             return math.inf
-        return max(_LEAST_SHARE * known, known - sum(each.pace for each in before))
+        return max(_LEAST_SHARE * known, _MODESTY * (known - sum(each.pace for each in before)))
 
     def _has_room(self) -> bool:
         """Return whether the rows under way have left most of the link unused for two seconds."""
