@@ -33,8 +33,10 @@ _MOST_TURNS: Final = 8
 _LONG_SECONDS: Final = 30.0
 #: What a row is left in any case that has to let others pass, so that it is not taken to stand still.
 _LEAST_SHARE: Final = 1 / 8
-#: What it takes of that which others leave, so that these can have more and leave less.
-_MODESTY: Final = 0.8
+#: As long as the link is in use, it takes less and less, so that others can have more; otherwise more and more.
+_LESS, _MORE, _IN_USE = 0.8, 1.25, 0.75
+#: A pace that is not due to bytes which had piled up somewhere.
+_CLEARLY_MORE: Final = 1.25
 #: How long it tries whether the link carries more than was measured.
 _TRIAL_SECONDS: Final = 3.0
 _STRETCH_SECONDS: Final = 1.0
@@ -57,11 +59,14 @@ class Transfer:
         Returns the bytes transferred; None before it begins.
     is_valued : bool
         Whether the other peer has standing, or this side started the exchange.
+    allowed : float or None
+        Bytes a second that it may move at most.
     """
 
     size: int
     is_valued: bool
     moved: Callable[[], int] | None = None
+    allowed: float | None = None
     _began: float = math.inf
     _looks: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=_LOOKS))
 
@@ -159,7 +164,7 @@ class Lane:
         for each in self._transfers:
             each.look(now)
         measured, pace = self._throughput.bytes_per_second, self._pace()
-        if measured is not None and pace is not None and pace > measured:
+        if measured is not None and pace is not None and pace > _CLEARLY_MORE * measured:
             self._throughput.note(round(pace), 1.0)
 
     @property
@@ -273,7 +278,7 @@ class Lane:
         return max(_LEAST_STRETCH, int(_STRETCH_SECONDS * min(left, known)))
 
     def _left_for(self, transfer: Transfer) -> float:
-        """Return the bytes a second that long rows which are to arrive before this one leave of the link.
+        """Return the bytes a second that a row may move beside long ones which are to arrive before it.
 
         Of such rows, those of peers with standing go first, and of these whichever has least before it. The others
         move with what it does not use: a single connection does not fill a link, and the next row need not wait
@@ -286,8 +291,12 @@ class Lane:
         rows.sort(key=lambda each: (not each.is_valued, each.remaining))
         before = rows[: rows.index(transfer)]
         if not before:
+            transfer.allowed = None
             return math.inf
-        return max(_LEAST_SHARE * known, _MODESTY * (known - sum(each.pace for each in before)))
+        pace = self._pace()
+        factor = _MORE if pace is not None and pace < _IN_USE * known else _LESS
+        transfer.allowed = max(_LEAST_SHARE * known, factor * (transfer.allowed or transfer.pace))
+        return transfer.allowed
 
     def _has_room(self) -> bool:
         """Return whether the rows under way have left most of the link unused for two seconds."""

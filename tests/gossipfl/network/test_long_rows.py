@@ -82,7 +82,7 @@ def test_of_two_long_rows_the_one_with_less_before_it_arrives_first():
 def test_a_long_row_is_given_what_the_one_before_it_leaves():
     first, second = arrivals((LONG, {"most": CARRIES / 2}), (LONG, {"after": 1.0}))
     assert first == pytest.approx(120.0, abs=4.0)
-    assert 120.0 < second < 135.0  # at a pace of 0.4 of the link until then
+    assert 120.0 < second < 155.0  # at a quarter of the link until then
 
 
 def test_rows_that_do_not_take_long_share_the_link():
