@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
 import trio
 
-from gossipfl.errors import ExchangeFailed, ExchangeTimedOut, GossipflError, MessageRefused, PeerBusy
-from gossipfl.network.addresses import Hearsay
+from gossipfl.errors import (
+    ExchangeFailed,
+    ExchangeTimedOut,
+    GossipflError,
+    MessageRefused,
+    PeerBusy,
+    TruncatedFrame,
+)
 from gossipfl.network.bodies import BodyBuffers
 from gossipfl.network.connection import Connection
 from gossipfl.network.counters import NetworkCounters
@@ -21,97 +27,44 @@ from gossipfl.network.failures import (
     StreamEnded,
     StreamFailure,
 )
-from gossipfl.network.lane import Mover, Transfer
+from gossipfl.network.lane import Mover
 from gossipfl.network.limits import NetworkLimits
 from gossipfl.network.link import Link
 from gossipfl.network.log_limits import limited_logger
 from gossipfl.network.multistream import propose
 from gossipfl.network.pace import Progress, keep_pace, since
 from gossipfl.network.partials import CHUNK_BYTES, LEAST_BYTES_CONTINUED
-from gossipfl.network.pool import Lease, Neighbour, StreamPool
-from gossipfl.network.protocol import EXCHANGE_PROTOCOL, REPLIES, RESUME_PROTOCOL
-from gossipfl.network.receiving import decode, receive
+from gossipfl.network.pool import Lease, StreamPool
+from gossipfl.network.protocol import (
+    EXCHANGE_PROTOCOL,
+    RESUME_ANSWER_PROTOCOL,
+    RESUME_PROTOCOL,
+)
+from gossipfl.network.receiving import Reception, decode, receive
+from gossipfl.network.requests import (
+    ROWS_OF_MODELS,
+    Addresses,
+    Broken,
+    Renew,
+    Request,
+    Rows,
+    Superseded,
+    Unanswered,
+)
 from gossipfl.network.resuming import agreed_chunks, from_chunk, part
 from gossipfl.network.yamux.stream import Stream
 from gossipfl.wire import AnyMessage, Clearance, Expectation, Frame, Kind, ReceivedFrame, Refusal
 
 __all__ = ["Exchanger", "Renew"]
 
-Addresses = Sequence[str | Hearsay]
 Connect = Callable[[str, Addresses], Awaitable[Connection]]
 
 _log = limited_logger(__name__)
 
 
-Renew = Callable[[float], Awaitable[Frame | None]]
-"""Returns another frame if that is worth more than the given share of the frame's bytes, which remains."""
-
 _FIRST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 2.0
-_MOST_FAILURES: Final = 6
-_ROWS_OF_MODELS: Final = frozenset({Kind.MODEL, Kind.PART})
 _ANSWERS_TO_OFFERS: Final = frozenset({Kind.CLEARANCE, Kind.REFUSAL})
-
-
-@dataclass(frozen=True, slots=True)
-class _Rows:
-    """The rows of an exchange: the one sent, and the one that may answer it."""
-
-    progress: Progress
-    sent: Transfer
-    answered: Transfer
-
-
-@dataclass(slots=True, eq=False)
-class _Request:
-    """What is to be exchanged with whom; and the attempts to continue it without progress."""
-
-    neighbour: Neighbour
-    peer_id: str
-    addresses: Addresses
-    frame: Frame
-    rows: _Rows
-    renew: Renew | None
-    asks: bool
-    reached: int = 0
-    failures: int = 0
-
-    @property
-    def replies(self) -> frozenset[Kind]:
-        """The kinds of frames that may answer; no row that was not asked for, since it has no memory."""
-        others = REPLIES[self.frame.kind] - ({Kind.CLEARANCE} if self.frame.is_offered else set())
-        return others if self.asks else others - _ROWS_OF_MODELS
-
-    def fail(self, what: str, error: Exception) -> None:
-        """Count an attempt; raise `ExchangeFailed` if there have been enough."""
-        self.failures += 1
-        if self.failures == _MOST_FAILURES:
-            raise ExchangeFailed(what, got=error) from error
-
-    def advance(self, chunk: int) -> None:
-        """Begin to count anew if the other side has more than before."""
-        if chunk > self.reached:
-            self.reached, self.failures = chunk, 0
-
-    def replace(self, frame: Frame) -> None:
-        """Send another frame instead, to its end."""
-        self.frame, self.renew, self.reached, self.failures = frame, None, 0, 0
-
-
-class _Unanswered(Exception):
-    """An idle stream turned out to have ended: not a byte of a reply arrived."""
-
-
-class _Broken(Exception):
-    """The connection broke within a frame that is large enough to be continued."""
-
-
-class _Superseded(Exception):
-    """What remains of a frame is worth less than another one."""
-
-    def __init__(self, frame: Frame) -> None:
-        super().__init__()
-        self.frame = frame
 
 
 @dataclass(kw_only=True, eq=False)
@@ -169,9 +122,9 @@ class Exchanger:
                         sent.begin()
                         if not frame.is_offered:
                             answered.begin()  # nothing precedes it
-                        rows = _Rows(progress, sent, answered)
+                        rows = Rows(progress, sent, answered)
                         asks = answer_bytes != 0
-                        request = _Request(neighbour, peer_id, addresses, frame, rows, renew, asks)
+                        request = Request(neighbour, peer_id, addresses, frame, rows, renew, asks)
                         reply = await self._take_turn(request)
                 finally:
                     self._under_way.remove(progress)
@@ -213,37 +166,39 @@ class Exchanger:
             await trio.sleep(idle_seconds / 4)
             self._pool.sweep(idle_seconds=idle_seconds)
 
-    async def _take_turn(self, request: _Request) -> AnyMessage:
+    async def _take_turn(self, request: Request) -> AnyMessage:
         async with request.neighbour.turns:
             for is_last_attempt in (False, True):
                 try:
                     lease = None if is_last_attempt else StreamPool.take_idle(request.neighbour)
                     return await self._converse(request, lease or await self._open(request))
-                except _Broken:
+                except Broken:
                     return await self._resume(request)
-                except _Unanswered as unanswered:
+                except Unanswered as unanswered:
                     if is_last_attempt:
                         raise ExchangeFailed(str(unanswered)) from unanswered
         raise AssertionError  # the second attempt returned or raised
 
-    async def _resume(self, request: _Request) -> AnyMessage:
+    async def _resume(self, request: Request) -> AnyMessage:
         """Continue a frame on new connections, as long as one can be made soon, or send a newer one."""
         while True:
             request.rows.progress.work()
             await trio.sleep(min(_LONGEST_PAUSE, _FIRST_PAUSE * 2**request.failures))
             try:
-                lease = await self._open(request, RESUME_PROTOCOL, EXCHANGE_PROTOCOL)
-            except (_Unanswered, ExchangeFailed) as error:
+                is_answer = request.answer is not None
+                protocols = (RESUME_ANSWER_PROTOCOL,) if is_answer else (RESUME_PROTOCOL, EXCHANGE_PROTOCOL)
+                lease = await self._open(request, *protocols)
+            except (Unanswered, ExchangeFailed) as error:
                 request.fail("the neighbour cannot be reached again", error)
                 continue
             try:
                 return await self._converse(request, lease)
-            except _Superseded as superseded:
+            except Superseded as superseded:
                 request.replace(superseded.frame)
-            except (_Broken, _Unanswered) as error:
+            except (Broken, Unanswered) as error:
                 request.fail("the connection keeps breaking", error)
 
-    async def _open(self, request: _Request, *protocols: str) -> Lease:
+    async def _open(self, request: Request, *protocols: str) -> Lease:
         neighbour, peer_id, addresses = request.neighbour, request.peer_id, request.addresses
         is_fresh = False
         connection = self.find_connection(peer_id)
@@ -263,45 +218,31 @@ class Exchanger:
         except StreamFailure as failure:
             if is_fresh:
                 raise ExchangeFailed(f"no stream to {peer_id} could be opened", got=failure) from failure
-            raise _Unanswered(str(failure)) from failure
-        return Lease(stream, connection, is_fresh=is_fresh, resumes=protocol == RESUME_PROTOCOL)
+            raise Unanswered(str(failure)) from failure
+        return Lease(stream, connection, is_fresh=is_fresh, resumes=protocol != EXCHANGE_PROTOCOL)
 
-    async def _converse(self, request: _Request, lease: Lease) -> AnyMessage:
-        stream, in_step = lease.stream, False
-        frame, rows = request.frame, request.rows
+    async def _converse(self, request: Request, lease: Lease) -> AnyMessage:
+        in_step = False
         try:
-            received = await self._declined(stream, frame) if frame.is_offered else None
-            in_step = not lease.resumes
-            if received is None:
-                try:
-                    await self._send(lease, request)
-                except AnsweredEarly:  # refused before everything was sent: the reply says why
-                    in_step = False
-                received = await self._receive(lease, request.replies, rows)
+            received, in_step = await self._talk(request, lease)
+        except TruncatedFrame as truncated:
+            if request.answer is not None:
+                raise Broken(str(truncated)) from truncated
+            raise
         except StreamFailure as failure:
-            in_step = False
-            is_broken = isinstance(failure, ConnectionLost) and not isinstance(failure, ConnectionAborted)
-            if is_broken and frame.kind in _ROWS_OF_MODELS and frame.size >= LEAST_BYTES_CONTINUED:
-                raise _Broken(str(failure)) from failure
-            # The other side ends an idle stream when another one is waiting for its turn.
-            gave_way = isinstance(failure, StreamEnded)
-            died_idle = isinstance(failure, ConnectionLost) and not lease.is_fresh
-            if (gave_way or died_idle) and not isinstance(failure, ConnectionAborted):
-                raise _Unanswered(str(failure)) from failure
-            raise ExchangeFailed("the neighbour abandoned the exchange", got=failure) from failure
+            raise _meaning(failure, request, lease) from failure
         except BaseException:
-            in_step = False
-            if rows.progress.scope.cancel_called:
+            if request.rows.progress.scope.cancel_called:
                 lease.connection.suspect()
             raise
         finally:
             if in_step:
                 StreamPool.give_back(request.neighbour, lease)
             else:
-                stream.reset()
+                lease.stream.reset()
         message = await decode(received)
         peer_id = lease.connection.peer_id
-        self.counters.count_sent(frame.size, peer_id=peer_id)
+        self.counters.count_sent(request.frame.size, peer_id=peer_id)
         self.counters.count_received(received.size, peer_id=peer_id)
         if isinstance(message, Refusal):
             raise message.error()
@@ -309,6 +250,20 @@ class Exchanger:
             raise PeerBusy("the neighbour is busy", retry_after=message.retry_after / 1000)
         self.counters.count_success(peer_id=peer_id)
         return message
+
+    async def _talk(self, request: Request, lease: Lease) -> tuple[ReceivedFrame, bool]:
+        """Send a frame; return the reply, and whether another exchange may follow on the stream."""
+        in_step = not lease.resumes
+        if request.answer is None:
+            if request.frame.is_offered:
+                declined = await self._declined(lease.stream, request.frame)
+                if declined is not None:
+                    return declined, in_step
+            try:
+                await self._send(lease, request)
+            except AnsweredEarly:  # refused before everything was sent: the reply says why
+                in_step = False
+        return await self._receive(lease, request), in_step
 
     async def _declined(self, stream: Stream, frame: Frame) -> ReceivedFrame | None:
         """Send the header of a large row; return None once its body may follow, or else the reply."""
@@ -320,7 +275,7 @@ class Exchanger:
         is_cleared = isinstance(answer.header, Clearance) and not answer.header.retry_after
         return None if is_cleared else answer
 
-    async def _send(self, lease: Lease, request: _Request) -> None:
+    async def _send(self, lease: Lease, request: Request) -> None:
         """Send a small frame, or what is missing of a large one, and wait for the beginning of the reply."""
         stream, frame, rows = lease.stream, request.frame, request.rows
         if not frame.is_offered:
@@ -338,18 +293,19 @@ class Exchanger:
             await stream.wait_readable()
         frame.release()  # its row may be large, and the reply slow
 
-    async def _missing(self, stream: Stream, request: _Request) -> Sequence[bytes | memoryview]:
+    async def _missing(self, stream: Stream, request: Request) -> Sequence[bytes | memoryview]:
         """Return what the other side lacks of a frame, unless a newer one is worth more."""
         frame, renew = request.frame, request.renew
         chunk = await agreed_chunks(stream, frame)
         request.advance(chunk)
         newer = None if renew is None else await renew(1 - chunk * CHUNK_BYTES / frame.size)
         if newer is not None:
-            raise _Superseded(newer)
+            raise Superseded(newer)
         return from_chunk(frame, chunk)
 
-    async def _receive(self, lease: Lease, kinds: Collection[Kind], rows: _Rows) -> ReceivedFrame:
-        stream = lease.stream
+    async def _receive(self, lease: Lease, request: Request) -> ReceivedFrame:
+        """Receive a reply, or the rest of one."""
+        stream, rows = lease.stream, request.rows
 
         @asynccontextmanager
         async def around_row(size: int) -> AsyncIterator[Mover]:
@@ -361,7 +317,30 @@ class Exchanger:
             with self.link.download.carrying(rows.answered, size, moved, path=path) as move:
                 yield move
 
-        await stream.wait_readable()
-        return await receive(
-            stream, expectation=self.expectation, kinds=kinds, bodies=self.bodies, around_row=around_row
-        )
+        reply = request.answer
+        if reply is None:
+            reply = Reception(expectation=self.expectation, kinds=request.replies, bodies=self.bodies)
+            await stream.wait_readable()
+        else:
+            await reply.agree(stream)
+            request.advance(reply.filled // CHUNK_BYTES)
+        try:
+            return await reply.go_on(stream, around_row)
+        except TruncatedFrame:
+            request.answer = reply if reply.is_broken else None
+            raise
+
+
+def _meaning(failure: StreamFailure, request: Request, lease: Lease) -> Exception:
+    """Return what a failure of the stream means for an exchange."""
+    frame = request.frame
+    is_aborted = isinstance(failure, ConnectionAborted)
+    is_lost = isinstance(failure, ConnectionLost) and not is_aborted
+    is_large = frame.kind in ROWS_OF_MODELS and frame.size >= LEAST_BYTES_CONTINUED
+    if is_lost and (is_large or request.answer is not None):
+        return Broken(str(failure))
+    # The other side ends an idle stream when another one is waiting for its turn.
+    gave_way = isinstance(failure, StreamEnded)
+    if gave_way or (is_lost and not lease.is_fresh):
+        return Unanswered(str(failure))
+    return ExchangeFailed("the neighbour abandoned the exchange", got=failure)

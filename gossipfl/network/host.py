@@ -281,6 +281,7 @@ class Host:
             nursery.start_soon(self._exchanger.keep_tidy)
             nursery.start_soon(self._exchanger.keep_pace)
             nursery.start_soon(self._server.places.keep_pace)
+            nursery.start_soon(self._server.answers.keep_tidy)
             nursery.start_soon(self.link.watch)
 
     async def close(self) -> None:

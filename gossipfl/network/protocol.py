@@ -7,11 +7,13 @@ from typing import Final
 
 from gossipfl.wire import Kind
 
-__all__ = ["EXCHANGE_PROTOCOL", "REPLIES", "REQUESTS", "RESUME_PROTOCOL"]
+__all__ = ["EXCHANGE_PROTOCOL", "REPLIES", "REQUESTS", "RESUME_ANSWER_PROTOCOL", "RESUME_PROTOCOL"]
 
 EXCHANGE_PROTOCOL: Final = "/gossipfl/exchange/1.0.0"
 #: One exchange, whose request is continued where a broken connection cut it off.
 RESUME_PROTOCOL: Final = "/gossipfl/resume/1.0.0"
+#: The rest of one answer.
+RESUME_ANSWER_PROTOCOL: Final = "/gossipfl/resume-answer/1.0.0"
 
 _MODEL_OR_NONE: Final = frozenset({Kind.MODEL, Kind.PART, Kind.ACKNOWLEDGEMENT, Kind.CLEARANCE, Kind.REFUSAL})
 

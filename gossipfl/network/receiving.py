@@ -10,10 +10,10 @@ import trio
 
 from gossipfl.errors import TruncatedFrame
 from gossipfl.network.bodies import BodyBuffers
-from gossipfl.network.failures import ConnectionLost, StreamFailure
+from gossipfl.network.failures import ConnectionAborted, ConnectionLost, StreamFailure
 from gossipfl.network.lane import Mover
-from gossipfl.network.partials import key_of
-from gossipfl.network.resuming import Arrival
+from gossipfl.network.partials import LEAST_BYTES_CONTINUED, key_of
+from gossipfl.network.resuming import Arrival, agree
 from gossipfl.network.yamux.stream import Stream
 from gossipfl.wire import (
     OFFERED_BYTES,
@@ -47,7 +47,9 @@ class Reception:
     Attributes
     ----------
     filled : int
-        Bytes of the body that have arrived.
+        Bytes of the body that have arrived, if its connection broke.
+    is_broken : bool
+        Whether it broke so late that the frame should be continued.
     """
 
     def __init__(
@@ -66,6 +68,24 @@ class Reception:
         self._head: list[bytes] = []
         self._target: memoryview | None = None
         self.filled = 0
+        self.is_broken = False
+
+    @property
+    def key(self) -> bytes:
+        """Digest of preamble and header."""
+        return key_of(*self._head)
+
+    async def agree(self, stream: Stream) -> None:
+        """Begin to continue a broken frame on a stream: drop what the sender does not recognise.
+
+        Raises
+        ------
+        MalformedFrame, StreamFailure
+            As for `resuming.agree`.
+        """
+        assert self._target is not None  # noqa: S101 - since it is broken
+        await stream.write(self.key)
+        self.filled = await agree(stream, self._target, self.filled)
 
     async def go_on(self, stream: Stream, around_row: AroundRow) -> ReceivedFrame:
         """Read the rest of the frame.
@@ -85,6 +105,8 @@ class Reception:
             try:
                 await self._fill(stream, self._target, around_row)
             except StreamFailure as failure:
+                is_lost = isinstance(failure, ConnectionLost) and not isinstance(failure, ConnectionAborted)
+                self.is_broken = is_lost and self.filled >= LEAST_BYTES_CONTINUED
                 raise TruncatedFrame(
                     "the stream ended inside a frame",
                     expected=f"{len(self._target)} more bytes",
@@ -98,7 +120,7 @@ class Reception:
             self._head.append(bytes(target))
             return
         arrival = self._arrival
-        async with around_row(len(target)) as move:
+        async with around_row(len(target) - self.filled) as move:
             if arrival is not None:
                 self.filled = await arrival.agree(target)
             begun = self.filled

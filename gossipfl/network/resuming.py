@@ -2,7 +2,8 @@
 
 On a stream of `RESUME_PROTOCOL` the sender offers the frame again; once the receiver has cleared it, it says how
 many whole chunks of the body it has, and the digest of each; the sender answers with how many of them are its own,
-and goes on from there.
+and goes on from there. On a stream of `RESUME_ANSWER_PROTOCOL` the receiver begins: it names the frame by the
+digest of its preamble and header.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ from gossipfl.network.partials import CHUNK_BYTES, Partial, Partials, chunk_dige
 from gossipfl.network.yamux.stream import Stream
 from gossipfl.wire import Frame
 
-__all__ = ["Arrival", "agreed_chunks", "from_chunk", "part"]
+__all__ = ["KEY_BYTES", "Arrival", "agree", "agreed_chunks", "from_chunk", "part"]
 
+KEY_BYTES: Final = 16
 _COUNT: Final = struct.Struct("<I")
 
 
@@ -73,16 +75,9 @@ class Arrival:
         if not self.resumes:
             self._is_agreed = True
             return 0
-        offered = 0 if self._begun is None else self._begun.size
-        digests = await trio.to_thread.run_sync(chunk_digests, (body,), offered)
-        await self.stream.write(_COUNT.pack(len(digests)) + struct.pack(f"<{len(digests)}Q", *digests))
-        [count] = _COUNT.unpack(await self.stream.read_exactly(_COUNT.size))
-        if count > len(digests):
-            raise MalformedFrame(
-                "a sender continues beyond what was offered", expected=f"at most {len(digests)}", got=count
-            )
+        agreed = await agree(self.stream, body, 0 if self._begun is None else self._begun.size)
         self._begun, self._is_agreed = None, True
-        return int(count) * CHUNK_BYTES
+        return agreed
 
     def interrupt(self, body: memoryview, received: int) -> None:
         """Keep what has been received of the body."""
@@ -97,6 +92,25 @@ class Arrival:
         """Keep a beginning of which no use was made."""
         if self._begun is not None:
             self._partials.keep(self._sender, self._key, self._begun.body, self._begun.size)
+
+
+async def agree(stream: Stream, body: memoryview, received: int) -> int:
+    """Say which chunks of the bytes received of a body there are, and return the bytes that the sender recognises.
+
+    Raises
+    ------
+    MalformedFrame
+        It recognises more than was offered.
+    StreamFailure
+    """
+    digests = await trio.to_thread.run_sync(chunk_digests, (body,), received)
+    await stream.write(_COUNT.pack(len(digests)) + struct.pack(f"<{len(digests)}Q", *digests))
+    [count] = _COUNT.unpack(await stream.read_exactly(_COUNT.size))
+    if count > len(digests):
+        raise MalformedFrame(
+            "a sender continues beyond what was offered", expected=f"at most {len(digests)}", got=count
+        )
+    return int(count) * CHUNK_BYTES
 
 
 async def agreed_chunks(stream: Stream, frame: Frame) -> int:

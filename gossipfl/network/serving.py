@@ -10,6 +10,7 @@ from typing import Final
 import trio
 
 from gossipfl.errors import ExchangeFailed, ExchangeTimedOut, GossipflError, MessageRefused, PeerBusy
+from gossipfl.network.answers import FIRST_BYTES, Answers
 from gossipfl.network.bodies import BodyBuffers
 from gossipfl.network.connection import Connection
 from gossipfl.network.counters import NetworkCounters
@@ -23,10 +24,15 @@ from gossipfl.network.multistream import accept
 from gossipfl.network.pace import since
 from gossipfl.network.partials import Partials
 from gossipfl.network.places import Place, Places
-from gossipfl.network.protocol import EXCHANGE_PROTOCOL, REQUESTS, RESUME_PROTOCOL
+from gossipfl.network.protocol import (
+    EXCHANGE_PROTOCOL,
+    REQUESTS,
+    RESUME_ANSWER_PROTOCOL,
+    RESUME_PROTOCOL,
+)
 from gossipfl.network.rates import PeerRates
 from gossipfl.network.receiving import decode, receive
-from gossipfl.network.resuming import Arrival, part
+from gossipfl.network.resuming import Arrival
 from gossipfl.network.services import Services
 from gossipfl.network.standing import Standing
 from gossipfl.network.yamux.stream import Stream
@@ -56,8 +62,6 @@ Screen = Callable[[str, AnyHeader], None]
 _CLEARED: Final = encode(Clearance(retry_after=0))
 _LOOK_SECONDS: Final = 0.02
 _REFUSAL_SECONDS: Final = 1.0
-# Bytes that a peer must send in time before its frame's length is known.
-_FIRST_BYTES: Final = 1024
 _log = limited_logger(__name__)
 
 
@@ -94,9 +98,16 @@ class Server:
         self.places = Places(self.limits, self.memory)
         self.partials = Partials(trio.current_time)
         self.memory.make_room = self.partials.shrink_to
+        self.answers = Answers(
+            limits=self.limits,
+            counters=self.counters,
+            standing=self.standing,
+            link=self.link,
+            places=self.places,
+            on_cut=self._cut,
+        )
         self.handler: Handler | None = None
         self.screen: Screen | None = None
-        self._model_bytes = 0  # of the latest large answer
 
     async def serve(self, connection: Connection, stream: Stream) -> None:
         """Answer a stream that the other side opened, for exchanges or for a service, until it ends."""
@@ -104,7 +115,13 @@ class Server:
             async with connection.turns.taken():
                 with trio.move_on_after(self.limits.dial_seconds) as deadline:
                     protocol = await accept(
-                        stream, (EXCHANGE_PROTOCOL, RESUME_PROTOCOL, *self.services.protocols)
+                        stream,
+                        (
+                            EXCHANGE_PROTOCOL,
+                            RESUME_PROTOCOL,
+                            RESUME_ANSWER_PROTOCOL,
+                            *self.services.protocols,
+                        ),
                     )
                 if deadline.cancelled_caught:
                     return
@@ -113,6 +130,8 @@ class Server:
                 elif protocol == RESUME_PROTOCOL:
                     await self._answer(connection, stream, resumes=True)
                     stream.close()
+                elif protocol == RESUME_ANSWER_PROTOCOL:
+                    await self.answers.go_on(connection, stream)
                 else:
                     await self.services.serve(protocol, connection, stream)
         except StreamEnded:  # the other side has no more requests, but may still read answers
@@ -166,7 +185,7 @@ class Server:
                         reply = await self._reply_to(peer_id, received, place)
                         arrival.complete()
                         size = reply.size
-                        await self._send(connection, stream, reply, place, answered)
+                        await self.answers.send(connection, stream, reply, place, answered)
                 except (MessageRefused, ExchangeFailed) as error:
                     self.counters.count_refused(error)
                     await self._send_refusal(peer_id, stream, error)
@@ -182,7 +201,7 @@ class Server:
         finally:
             connection.end_exchange()
             arrival.close()
-            if reply is not None:
+            if reply is not None and not self.answers.keeps(reply):
                 reply.release()
         if deadline.cancelled_caught:
             await self._cut(peer_id, stream, place)
@@ -231,7 +250,7 @@ class Server:
                 with lane.carrying(transfer, size, moved, path=path) as move:
                     yield move
 
-        place.wait_for(_FIRST_BYTES, since(lambda: stream.received))
+        place.wait_for(FIRST_BYTES, since(lambda: stream.received))
         return await receive(
             stream,
             expectation=self.expectation,
@@ -250,8 +269,8 @@ class Server:
         PeerBusy
             It cannot soon.
         """
-        if isinstance(header, Pull) and self._model_bytes:
-            answered.size = self._model_bytes
+        if isinstance(header, Pull) and self.answers.latest_bytes:
+            answered.size = self.answers.latest_bytes
             await self._wait_for_room(place, answered.size, self.link.upload)
             answered.begin()
 
@@ -270,20 +289,6 @@ class Server:
                 raise PeerBusy("the link is busy", retry_after=lane.turn(now, wait, size))
             await trio.sleep(min(wait, _LOOK_SECONDS))
             now = trio.current_time()
-
-    async def _send(
-        self, connection: Connection, stream: Stream, reply: Frame, place: Place, answered: Transfer
-    ) -> None:
-        moved = since(lambda: stream.transmitted)
-        if not reply.is_offered:
-            place.wait_for(reply.size, moved)
-            await stream.write_all(reply.buffers)
-            return
-        self._model_bytes = reply.size
-        known = self.link.path(connection.peer_id).upload.bytes_per_second
-        place.wait_for(reply.size, moved, row_seconds=self.limits.row_seconds(reply.size, known))
-        with self.link.upload.carrying(answered, reply.size, moved, path=None) as move:
-            await move(reply.size, lambda at, end: stream.write_all(part(reply.buffers, at, end)))
 
     async def _handle(self, peer_id: str, message: AnyMessage) -> Frame:
         if self.handler is None:

@@ -24,11 +24,16 @@ ROW = 6_000_000  # numbers
 
 
 class Wire:
-    """A relay between a client and a server, which cuts the connection each time so many bytes have passed."""
+    """A relay between a client and a server, which cuts the connection each time so many bytes have passed.
 
-    def __init__(self, target, cuts):
+    Bytes are counted from the client to the server, or back. With ``is_silent`` only the client's side is cut: the
+    server hears nothing, and waits.
+    """
+
+    def __init__(self, target, cuts, *, back=False, is_silent=False):
         self.target, self.cuts = target, list(cuts)
         self.passed = 0
+        self._back, self._is_silent = back, is_silent
 
     @asynccontextmanager
     async def laid(self):
@@ -41,8 +46,8 @@ class Wire:
     async def _connect(self, client):
         server = await trio.open_tcp_stream(*self.target)
         async with client, server, trio.open_nursery() as nursery:
-            nursery.start_soon(self._pass, client, server, nursery, True)
-            nursery.start_soon(self._pass, server, client, nursery, False)
+            nursery.start_soon(self._pass, client, server, nursery, not self._back)
+            nursery.start_soon(self._pass, server, client, nursery, self._back)
 
     async def _pass(self, source, sink, nursery, is_counted):
         try:
@@ -52,9 +57,13 @@ class Wire:
                     self.passed += len(data)
                     if self.cuts and self.passed >= self.cuts[0]:
                         self.cuts.pop(0)
+                        if self._is_silent:
+                            await (sink if self._back else source).aclose()
+                            await trio.sleep_forever()
                         break
         except (trio.BrokenResourceError, trio.ClosedResourceError):
-            pass
+            if self._is_silent:
+                await trio.sleep_forever()
         nursery.cancel_scope.cancel()
 
 
