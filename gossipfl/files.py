@@ -23,6 +23,7 @@ __all__ = [
     "is_temporary",
     "make_directory",
     "named_errors",
+    "overwrite_and_remove",
     "remove",
     "remove_temporaries",
     "synchronise_directory",
@@ -122,6 +123,24 @@ def remove(path: Path) -> None:
     synchronise_directory(path.parent)
 
 
+def overwrite_and_remove(path: Path) -> None:
+    """Write zeros over a file where it lies, and then remove it, durably; nothing happens if there is none.
+
+    Disks that write elsewhere instead (flash, copying file systems) keep what was there until they need the place.
+    """
+    try:
+        descriptor = os.open(path, os.O_WRONLY)
+    except FileNotFoundError:
+        return
+    try:
+        for _ in range(-(-os.fstat(descriptor).st_size // _CHUNK_BYTES)):
+            _write_all(descriptor, bytes(_CHUNK_BYTES))
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    remove(path)
+
+
 def remove_temporaries(directory: Path) -> None:
     """Remove temporary files left by crashes; call it where nobody else writes."""
     for path in directory.glob(".*"):
@@ -203,6 +222,12 @@ class AppendedFile:
                 self._cut()
             raise
         self.size += len(content)
+
+    def take_back(self, size: int) -> None:
+        """Have nothing beyond a size by the time of the next piece."""
+        self.size, self._is_torn = size, True
+        with suppress(OSError):
+            self._cut()
 
     def _cut(self) -> None:
         os.ftruncate(self._descriptor, self.size)

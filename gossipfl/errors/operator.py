@@ -9,6 +9,7 @@ __all__ = [
     "CorruptBackup",
     "CorruptCheckpoint",
     "CorruptIdentity",
+    "CorruptTyping",
     "DoorMissing",
     "HomeError",
     "HomeExists",
@@ -95,3 +96,7 @@ class CorruptBackup(HomeError):
 
 class CorruptCheckpoint(HomeError):
     """A checkpoint cannot be read, or belongs to another task or layout."""
+
+
+class CorruptTyping(HomeError):
+    """The store of what is typed cannot be read, or its key cannot."""

@@ -6,6 +6,7 @@ Light on purpose (pydantic only), so that ``--help`` needs neither torch nor lib
 from __future__ import annotations
 
 from gossipfl.settings.estimates import EstimatesSettings
+from gossipfl.settings.keyboard import KeyboardSettings
 from gossipfl.settings.learning import GossipSettings, Schedule, TrainingSettings
 from gossipfl.settings.loading import dump_settings, load_settings, parse_settings
 from gossipfl.settings.membership import MembershipSettings
@@ -33,6 +34,7 @@ __all__ = [
     "EvaluationSettings",
     "ExchangeSettings",
     "GossipSettings",
+    "KeyboardSettings",
     "MembershipSettings",
     "NetworkSettings",
     "PageSettings",

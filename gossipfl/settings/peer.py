@@ -12,6 +12,7 @@ from gossipfl.settings.addresses import parse_address, public_key_of
 from gossipfl.settings.codec_names import AUTO, ExchangeCodec, require_model_codec
 from gossipfl.settings.estimates import EstimatesSettings
 from gossipfl.settings.gate import GateSettings
+from gossipfl.settings.keyboard import KeyboardSettings
 from gossipfl.settings.learning import GossipSettings, TrainingSettings
 from gossipfl.settings.log import LogSettings
 from gossipfl.settings.membership import MembershipSettings
@@ -251,6 +252,7 @@ class PeerSettings(Table):
     log: LogSettings = Field(default_factory=LogSettings)
     estimates: EstimatesSettings = Field(default_factory=EstimatesSettings)
     page: PageSettings = Field(default_factory=PageSettings)
+    keyboard: KeyboardSettings = Field(default_factory=KeyboardSettings)
     stats: StatsSettings = Field(default_factory=StatsSettings)
     policy: PolicySettings = Field(default_factory=PolicySettings)
     runtime: RuntimeSettings = Field(default_factory=RuntimeSettings)

@@ -2,7 +2,7 @@
 
 A backup is a gzipped tar archive that ends with ``MANIFEST.json``. The checkpoint is read before the records,
 which are on disk before any checkpoint that depends on them, so a backup holds everything that led to its
-checkpoint.
+checkpoint. What is typed on a keyboard is left out, with its key.
 """
 
 from __future__ import annotations
@@ -105,6 +105,8 @@ def _listed(home: Home) -> tuple[list[str], list[str]]:
     names, left_out = [], []
     for path in sorted(home.directory.rglob("*")):
         name = path.relative_to(home.directory).as_posix()
+        if home.typing in path.parents:
+            continue  # what its owner has forgotten must not be in a backup
         if path.is_symlink() or not (path.is_dir() or path.is_file()):
             left_out.append(name)
         elif path.is_file() and not is_temporary(path) and name not in _PASSING:

@@ -95,6 +95,11 @@ class Home:
         return self.directory / "privacy.jsonl"
 
     @property
+    def typing(self) -> Path:
+        """Directory of what the owner types, encrypted, and of its key; see `gossipfl.keyboard.store`."""
+        return self.directory / "typing"
+
+    @property
     def acquaintances(self) -> Path:
         """Peers met earlier, to find the network again: JSON."""
         return self.directory / "acquaintances.json"

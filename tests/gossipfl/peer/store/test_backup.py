@@ -231,3 +231,14 @@ def test_the_commands_save_restore_and_say_so(cli, old_home, tmp_path):
     assert "already exists" in err
     code, out, _ = cli("peer", "backup", again, tmp_path / "b", "--json")
     assert json.loads(out)["peer_id"] == load_identity(again).peer_id
+
+
+def test_what_is_typed_is_in_no_backup(old_home, tmp_path):
+    from gossipfl.keyboard.store import TypingStore
+
+    store = TypingStore(old_home.typing)
+    store.write(0, "typed")
+    store.close()
+    back_up(old_home, tmp_path / "backup")
+    with tarfile.open(tmp_path / "backup") as archive:
+        assert not [name for name in archive.getnames() if "typing" in name or "key-" in name]
