@@ -121,7 +121,7 @@ def load_key(path: Path) -> Key | None:
             f"the key {path} is damaged",
             expected=f"{_KEY.size} bytes",
             got=f"{len(content)} bytes",
-            remedy=f"Restore it from a backup, or delete {path.parent}: nothing in it can be read without the key.",
+            remedy=f"Delete {path.parent}: nothing in it can be read without the key.",
         )
     _, generation, secret = _KEY.unpack(content)
     return Key(generation, secret)

@@ -211,8 +211,7 @@ class TypingStore:
         if any(self._directory.glob("journal-*")):
             raise CorruptTyping(
                 f"the key {path} is missing",
-                remedy=f"Restore it from a backup, or delete {self._directory}: "
-                "nothing in it can be read without the key.",
+                remedy=f"Delete {self._directory}: nothing in it can be read without the key.",
             )
         key = new_key(1)
         overwrite_and_remove(self._path("head", 1))

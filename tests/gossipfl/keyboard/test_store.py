@@ -308,7 +308,7 @@ def test_a_full_disk_is_a_named_error_and_typing_goes_on(tmp_path):
         with ballast.open("wb", buffering=0) as file, pytest.raises(OSError, match="No space left"):
             while True:
                 file.write(bytes(4096))
-        with pytest.raises(HomeError, match="cannot be stored.*Make room on the disk") as caught:
+        with pytest.raises(HomeError, match=r"cannot be stored.*Make room on the disk") as caught:
             for number in range(1, 99):  # the last block of the journal has room for some
                 store.write(number, f"{CANARY} {number}" * 20)
         assert CANARY not in str(caught.value)
