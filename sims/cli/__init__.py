@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from sims.cli.calibrate import calibrate
+from sims.cli.contribution import contribution
 from sims.cli.papers import papers
 from sims.cli.replay import replay
 from sims.cli.run import run, scenarios
@@ -24,5 +25,6 @@ app.command()(scenarios)
 app.command()(sweep)
 app.command()(tune)
 app.command()(papers)
+app.command()(contribution)
 app.command()(replay)
 app.command()(calibrate)

@@ -7,7 +7,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gossipfl.tasks.clusters import cluster_of
 from gossipfl.tasks.samples import count, flatten, unflatten
 from sims.compiler.timeline.draws import PLAN, uniform
 from sims.engine.programme import Compile, Programme
@@ -37,12 +36,12 @@ class Evaluator:
         self.world = world
         self.names = ["loss", *world.task.metrics]
         self.nodes = self._chosen()
-        self._samples = [flatten(samples)[0] for samples in world.own_tests]  # of each cluster
+        self._samples = [flatten(samples)[0] for samples in world.own_tests]  # of each cluster or node
         self._form = flatten(world.own_tests[0])[1]
         outputs = max(64, _outputs(world) * count(world.own_tests[0][1])) * 4
         self.block = int(np.clip(_CACHE_BYTES // outputs, 1, 32))
         self._workers = Workers(threads)
-        self._programme: Programme | None = None
+        self._programmes: dict[int, Programme] = {}
         self._expected_calls = expected_rows / self.block
         self._compile_when: Compile = compile_when
 
@@ -60,8 +59,8 @@ class Evaluator:
         Parameters
         ----------
         rows : Tensor
-            Shape ``[k, D]``; with clusters of nodes, the rows of `nodes`, each of which is measured on the test
-            samples as its own cluster sees them.
+            Shape ``[k, D]``; with clusters of nodes, or nodes with samples of their own, the rows of `nodes`, each
+            of which is measured on the test samples of its cluster, or its own.
 
         Returns
         -------
@@ -73,7 +72,7 @@ class Evaluator:
             if len(self._samples) == 1:
                 measured[:] = self._measured(rows, 0)
             else:
-                clusters = cluster_of(self.nodes, len(self._samples))
+                clusters = self.world.own_test(self.nodes)
                 for cluster in np.unique(clusters):
                     members = np.flatnonzero(clusters == cluster)
                     measured[:, members] = self._measured(rows[members.tolist()], int(cluster))
@@ -84,9 +83,10 @@ class Evaluator:
         samples = [leaf.to(rows.device) for leaf in self._samples[cluster]]
         self._samples[cluster] = samples
         measured = torch.empty(len(self.names), len(rows), dtype=torch.float64)
-        if self._programme is None:
+        size = len(samples[0])
+        if size not in self._programmes:
             example = (self._block(rows, 0), *samples)
-            self._programme = Programme(
+            self._programmes[size] = Programme(
                 self._measure,
                 example,
                 growing=(),
@@ -97,7 +97,7 @@ class Evaluator:
                 traces=self.world.traces,
                 recipe=self.world.recipe,
             )
-        programme = self._programme
+        programme = self._programmes[size]
 
         def run(thread: int, first: int, last: int) -> None:
             for b in range(first, last):

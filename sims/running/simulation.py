@@ -20,7 +20,7 @@ from sims.errors import NotSimulable
 from sims.scenario import Scenario
 from sims.scenario.network import ConstantDelay, NoChurn
 from sims.world import World
-from sims.world.networks import neighbour_lists, round_network
+from sims.world.networks import NeighbourLists, RoundNetwork, neighbour_lists, round_network
 
 __all__ = ["MessageDriven", "RoundBased", "Simulation", "simulation_of"]
 
@@ -55,6 +55,10 @@ class Simulation(ABC):
     @abstractmethod
     def ages(self) -> NDArray[np.int64]:
         """Ages of all models, ``[N]``."""
+
+    @abstractmethod
+    def steps(self) -> NDArray[np.int64]:
+        """Training steps that each node has done, ``[N]``."""
 
     @abstractmethod
     def online(self) -> NDArray[np.bool_]:
@@ -92,17 +96,38 @@ class Simulation(ABC):
 
 
 def simulation_of(
-    scenario: Scenario, world: World, *, threads: int, compile_when: Compile, device: str
+    scenario: Scenario,
+    world: World,
+    *,
+    threads: int,
+    compile_when: Compile,
+    device: str,
+    mixing: RoundNetwork | None = None,
+    neighbours: NeighbourLists | None = None,
 ) -> Simulation:
     """Set up the simulation of a scenario.
+
+    Parameters
+    ----------
+    scenario, world, threads, compile_when, device
+        As in `sims.running.run`.
+    mixing : RoundNetwork, optional
+        Who averages what in rounds; by default as the scenario's topology says.
+    neighbours : NeighbourLists, optional
+        The same for a message-driven algorithm.
 
     Raises
     ------
     InvalidScenario, NotSimulable, MalformedTrace
         If its parts do not fit together.
     """
-    kind = RoundBased if scenario.algorithm.in_rounds else MessageDriven
-    return kind(scenario, world, threads=threads, compile_when=compile_when, device=device)
+    if scenario.algorithm.in_rounds:
+        return RoundBased(
+            scenario, world, threads=threads, compile_when=compile_when, device=device, mixing=mixing
+        )
+    return MessageDriven(
+        scenario, world, threads=threads, compile_when=compile_when, device=device, neighbours=neighbours
+    )
 
 
 class MessageDriven(Simulation):
@@ -111,16 +136,27 @@ class MessageDriven(Simulation):
     _engine: Engine
 
     def __init__(
-        self, scenario: Scenario, world: World, *, threads: int, compile_when: Compile, device: str
+        self,
+        scenario: Scenario,
+        world: World,
+        *,
+        threads: int,
+        compile_when: Compile,
+        device: str,
+        neighbours: NeighbourLists | None = None,
     ) -> None:
         if scenario.masked_sums is not None:
             raise NotSimulable(
                 f"masked_sums are of rounds, and {scenario.algorithm.name!r} is message-driven",
                 remedy="Leave the table out, or choose an algorithm such as d_psgd.",
             )
-        indptr, indices = neighbour_lists(scenario, class_counts=world.class_counts)
+        indptr, indices = neighbours or neighbour_lists(scenario, class_counts=world.class_counts)
         conditions = conditions_of(
-            scenario, indptr=indptr, indices=indices, message_bytes=world.message_bytes
+            scenario,
+            indptr=indptr,
+            indices=indices,
+            message_bytes=world.message_bytes,
+            numbers=world.trainer.data.numbers,
         )
         self._scenario, self._world = scenario, world
         self._timeline = Timeline(conditions)
@@ -145,6 +181,10 @@ class MessageDriven(Simulation):
         """Ages of all models, ``[N]``."""
         ages = self._engine.table.ages[: self._engine.table.n].cpu().numpy()
         return ages if ages.ndim == 1 else ages.max(axis=1)
+
+    def steps(self) -> NDArray[np.int64]:
+        """Training steps that each node has done, ``[N]``."""
+        return self._engine.table.steps[: self._engine.table.n]
 
     def online(self) -> NDArray[np.bool_]:
         """Nodes that are online, bool ``[N]``."""
@@ -187,13 +227,20 @@ class RoundBased(Simulation):
     _engine: RoundEngine
 
     def __init__(
-        self, scenario: Scenario, world: World, *, threads: int, compile_when: Compile, device: str
+        self,
+        scenario: Scenario,
+        world: World,
+        *,
+        threads: int,
+        compile_when: Compile,
+        device: str,
+        mixing: RoundNetwork | None = None,
     ) -> None:
         _refuse_what_rounds_have_not(scenario)
         self._scenario, self._world = scenario, world
         self._engine = RoundEngine(
             world,
-            round_network(scenario, class_counts=world.class_counts),
+            mixing or round_network(scenario, class_counts=world.class_counts),
             expected_rounds=scenario.stop.rounds,
             threads=threads,
             compile_when=compile_when,
@@ -211,6 +258,10 @@ class RoundBased(Simulation):
     def ages(self) -> NDArray[np.int64]:
         """Ages of all models, ``[N]``."""
         return self._engine.nodes.ages.cpu().numpy()
+
+    def steps(self) -> NDArray[np.int64]:
+        """Training steps that each node has done, ``[N]``."""
+        return self._engine.nodes.steps.cpu().numpy()
 
     def online(self) -> NDArray[np.bool_]:
         """Nodes that are online, bool ``[N]``: in rounds, all."""

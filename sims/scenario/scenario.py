@@ -37,6 +37,17 @@ __all__ = [
 ]
 
 
+class OwnSection(Section):
+    """A node with samples of its own."""
+
+    name: str = Field(description="label of the node in reports")
+    options: dict[str, Any] = Field(
+        default_factory=dict,
+        description="keyword arguments of the task's factory for this node, say its file; they replace those of "
+        "the table `options`",
+    )
+
+
 class TaskSection(Section):
     """The task, and how its samples are divided among the nodes."""
 
@@ -57,6 +68,27 @@ class TaskSection(Section):
         description="rotation:2, rotation:4 or labels:K: nodes belong in turn to K clusters that see samples "
         "differently, and are measured on what they see; all alike if unset",
     )
+    nodes: list[OwnSection] = Field(
+        default_factory=list,
+        description="instead of a partition: one table for every node, each with samples of its own, to train and "
+        "to be measured on",
+    )
+
+    @model_validator(mode="after")
+    def _divides_once(self) -> TaskSection:
+        divided = (self.partition != "iid", self.samples_per_node is not None, self.clusters is not None)
+        if self.nodes and any(divided):
+            raise ValueError(
+                "nodes with samples of their own need no partition, no samples_per_node and no clusters"
+            )
+        names = [node.name for node in self.nodes]
+        if len(set(names)) < len(names):
+            raise ValueError(f"nodes need different names, got {', '.join(names)}")
+        return self
+
+    def names_of(self, nodes: int) -> list[str]:
+        """Labels of so many nodes."""
+        return [node.name for node in self.nodes] or [f"node {number}" for number in range(nodes)]
 
     @field_validator("name")
     @classmethod
@@ -257,6 +289,17 @@ class Scenario(Section):
         if labels is not None and "classes" not in section.arguments:
             implied["labels"] = labels
         return from_table(section.name, section.arguments, implied=implied, directory=self.modules)
+
+    @model_validator(mode="after")
+    def _nodes_fit(self) -> Scenario:
+        own = len(self.task.nodes)
+        if own and own != self.population.nodes:
+            raise mistake_at(
+                ("task", "nodes"), f"expected one table for each of {self.population.nodes} nodes", own
+            )
+        if own and self.evaluate.validation is not None:
+            raise ValueError("evaluate.validation is for nodes without test samples of their own")
+        return self
 
     @model_validator(mode="after")
     def _joins_fit(self) -> Scenario:

@@ -14,12 +14,24 @@ from sims.scenario import Scenario
 from topology import graphs, mixing, sequences
 from topology.catalogue import FAMILIES, Expression, NamedTopology, build
 from topology.errors import TopologyError
+from topology.graphs import Topology
 from topology.sequences import MixingSequence
 from topology.sequences.sequence import RuleSequence
 
-__all__ = ["ClassCounts", "RoundNetwork", "neighbour_lists", "round_network", "sequence_of"]
+__all__ = [
+    "ClassCounts",
+    "NeighbourLists",
+    "RoundNetwork",
+    "graph_of",
+    "mixing_of",
+    "neighbour_lists",
+    "round_network",
+    "sequence_of",
+]
 
 ClassCounts = Callable[[], NDArray[np.int64]]
+NeighbourLists = tuple[NDArray[np.int64], NDArray[np.int32]]
+"""Neighbours of every node as compressed sparse rows; both empty for the complete graph."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +53,26 @@ class RoundNetwork:
     complete: bool = False
 
 
-def neighbour_lists(
-    scenario: Scenario, *, class_counts: ClassCounts | None = None
-) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+def graph_of(scenario: Scenario, *, class_counts: ClassCounts | None = None) -> Topology | None:
+    """Return the graph of a scenario; None where it is complete, a sequence, or the algorithm's own.
+
+    Raises
+    ------
+    InvalidScenario
+        If the topology is unknown, impossible, or has another number of nodes.
+    """
+    section = scenario.algorithm
+    if section.in_rounds:
+        algorithm = section.of_rounds()
+        if algorithm.requirements.server or algorithm.sequence(2, seed=scenario.seed) is not None:
+            return None
+    read = scenario.read_topology(labels=class_counts)
+    if _is_complete(scenario, read) or read.family.is_sequence:
+        return None
+    return _built(scenario, read).graph
+
+
+def neighbour_lists(scenario: Scenario, *, class_counts: ClassCounts | None = None) -> NeighbourLists:
     """Neighbours of every node as compressed sparse rows; both empty for the complete graph.
 
     Raises
@@ -116,12 +145,27 @@ def round_network(scenario: Scenario, *, class_counts: ClassCounts | None = None
     read = scenario.read_topology(labels=class_counts)
     if _is_complete(scenario, read):
         return RoundNetwork(_everyone(n), complete=True)
-    named = _built(scenario, read)
+    return _mixing(scenario, _built(scenario, read))
+
+
+def mixing_of(scenario: Scenario, graph: Topology) -> RoundNetwork:
+    """Return the mixing over a graph other than the scenario's own, say a part of it, with its weights.
+
+    Raises
+    ------
+    InvalidScenario
+        If these weights are not defined on it.
+    """
+    return _mixing(scenario, NamedTopology(expression=scenario.read_topology(), made=graph))
+
+
+def _mixing(scenario: Scenario, named: NamedTopology) -> RoundNetwork:
+    section = scenario.algorithm
     try:
         sequence = named.mixing(section.weights)
     except TopologyError as error:
         raise InvalidScenario(f"topology {scenario.topology.name!r} cannot mix: {error}") from error
-    if requirements.stochastic == "columns" and sequence.stochastic == "rows":
+    if section.of_rounds().requirements.stochastic == "columns" and sequence.stochastic == "rows":
         sequence = sequences.pushed(sequence)
     groups = None if named.graph is None else named.graph.groups
     return RoundNetwork(sequence, None if groups is None else groups.astype(np.int64))

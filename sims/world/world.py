@@ -18,13 +18,15 @@ from gossipfl.attacks import Poisoned
 from gossipfl.outgoing import IN_FULL, Pipeline
 from gossipfl.rows import Layout
 from gossipfl.tasks import Dataset, Task, find_task
+from gossipfl.tasks.clusters import cluster_of
 from gossipfl.tasks.samples import Tree, class_labels, describe, joined, map_leaves, take
 from gossipfl.tasks.stored import StoredSamples
-from gossipfl.training import Nodes, Trainer, rehearse
+from gossipfl.training import NodeData, Nodes, Trainer, rehearse
 from sims.errors import InvalidScenario
 from sims.scenario import Scenario
 from sims.scenario.outgoing import outgoing_of_messages
 from sims.world.hostile import hostile_nodes, with_false_data
+from sims.world.own_samples import own_samples, side_by_side
 from sims.world.samples import divided, held_out, seen_by_clusters
 from sims.world.trace_cache import Traces
 
@@ -46,9 +48,10 @@ class World:
         Knows every node's own samples; all samples are held in memory once.
     test_inputs, test_targets : Tree
         The samples that models are evaluated on: held-out training samples with ``evaluate.validation``. With
-        clusters of nodes, those of all clusters.
+        clusters of nodes, those of all clusters; with ``task.nodes``, those of all nodes.
     own_tests : tuple of (Tree, Tree)
-        The same as each cluster of nodes sees them: what its nodes are evaluated on. Without clusters, one.
+        The same as each cluster of nodes sees them, or of each node: what nodes are evaluated on, in turn
+        (`own_test`). One where all are evaluated on the same.
     traces : Traces
         Traced programmes, those of earlier runs included.
     hostile : ndarray, optional
@@ -69,6 +72,10 @@ class World:
         """Which nodes are honest, bool ``[N]``: measures are over these."""
         nodes = self.scenario.population.nodes
         return np.ones(nodes, dtype=np.bool_) if self.hostile is None else ~self.hostile
+
+    def own_test(self, nodes: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Which of ``own_tests`` each of these nodes is evaluated on."""
+        return cluster_of(nodes, len(self.own_tests))
 
     @property
     def recipe(self) -> str:
@@ -154,7 +161,7 @@ class World:
         """Rows before any training, shape ``[N, D]``, or ``[1, D]`` if all start from the same row."""
         if self.task.start == "common":
             return self.task.initial_row()[None].to(self.dtype)
-        rows = [self.task.initial_row(node) for node in range(self.scenario.population.nodes)]
+        rows = [self.task.initial_row(number) for number in self.trainer.data.numbers.tolist()]
         return torch.stack(rows).to(self.dtype)
 
     def first_nodes(self) -> Nodes:
@@ -194,17 +201,9 @@ def build_world(scenario: Scenario, *, traces: Traces | None = None) -> World:
     InvalidScenario, InvalidPartition
         If its samples cannot be divided as asked.
     """
-    task = find_task(
-        scenario.task.name, scenario.task.options, metrics=scenario.task.metrics, directory=scenario.modules
-    )
-    dataset = task.dataset()
-    if scenario.precision == "float64":
-        task, dataset = replace(task, model=partial(_in_double, task)), _doubled(dataset)
-    if scenario.evaluate.validation is not None:
-        dataset = held_out(dataset, scenario.evaluate.validation, seed=scenario.seed)
+    task, data, seen = _samples(scenario)
     dtype = _DTYPES[scenario.precision]
-    seen = seen_by_clusters(scenario, dataset)
-    trainer = Trainer.of(task, divided(scenario, seen), scenario.training, dtype=dtype)
+    trainer = Trainer.of(task, data, scenario.training, dtype=dtype)
     measured = slice(scenario.evaluate.samples)
     own_tests = tuple((take(one.test_inputs, measured), take(one.test_targets, measured)) for one in seen)
     test_inputs, test_targets = own_tests[0] if len(seen) == 1 else joined(own_tests)
@@ -221,6 +220,28 @@ def build_world(scenario: Scenario, *, traces: Traces | None = None) -> World:
         world = _attacked(world)
     rehearse(task, world.trainer, world.test_inputs, world.test_targets, dtype=world.dtype)
     return world
+
+
+def _samples(scenario: Scenario) -> tuple[Task, NodeData, list[Dataset]]:
+    """The task, the training samples of all nodes, and the data sets whose test samples they are measured on."""
+    if scenario.task.nodes:
+        task, seen = own_samples(scenario)
+        task, seen = _in_precision(scenario, task, seen)
+        return task, side_by_side(seen), seen
+    task = find_task(
+        scenario.task.name, scenario.task.options, metrics=scenario.task.metrics, directory=scenario.modules
+    )
+    task, (dataset,) = _in_precision(scenario, task, [task.dataset()])
+    if scenario.evaluate.validation is not None:
+        dataset = held_out(dataset, scenario.evaluate.validation, seed=scenario.seed)
+    seen = seen_by_clusters(scenario, dataset)
+    return task, divided(scenario, seen), seen
+
+
+def _in_precision(scenario: Scenario, task: Task, data: list[Dataset]) -> tuple[Task, list[Dataset]]:
+    if scenario.precision == "float32":
+        return task, data
+    return replace(task, model=partial(_in_double, task)), [_doubled(dataset) for dataset in data]
 
 
 def _attacked(world: World) -> World:

@@ -15,8 +15,9 @@ from sims.analysis.comparison.questions import Questions
 from sims.analysis.errors import TargetNotReached, UnknownMetric
 from sims.analysis.measures.pooled import Pooled, pooled_choice, pooled_for_all
 from sims.analysis.measures.targets import COSTS, Cost, Statistic, common_target, cost_to_target, curve_of
-from sims.analysis.runs.run import Run, is_lower_better
+from sims.analysis.runs.run import Run
 from sims.engine.workers import torch_threads
+from sims.metrics.direction import is_lower_better
 
 __all__ = ["Analysis", "analyse"]
 

@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 from gossipfl.consensus import consensus_distance, layer_distances
 from gossipfl.errors import GossipflError
 from sims.analysis.distances import pairwise_distances, sampled
-from sims.analysis.measures.fairness import Fairness, fairness
 from sims.analysis.measures.pooled import Pooled
 from sims.analysis.runs.network import Network, network_of
 from sims.analysis.runs.problem import Problem, problem_of
-from sims.analysis.runs.run import Run, is_lower_better
+from sims.analysis.runs.run import Run
 from sims.analysis.theory.critical import EffectiveRate, effective_rate
 from sims.analysis.theory.gathering import Theory, theory_of
+from sims.metrics.direction import is_lower_better
+from sims.metrics.fairness import Fairness, fairness
 from topology.errors import TopologyError
 
 __all__ = ["Measured", "measure"]

@@ -9,7 +9,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from sims.analysis.runs.run import Run, is_lower_better
+from sims.analysis.runs.run import Run
+from sims.metrics.direction import is_lower_better
 
 __all__ = [
     "COSTS",

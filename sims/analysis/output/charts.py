@@ -11,8 +11,8 @@ from sims.analysis.comparison.analysis import Analysis
 from sims.analysis.comparison.measured_group import MeasuredGroup
 from sims.analysis.measures.targets import Cost, costs_of_targets, curve_of
 from sims.analysis.output.chart import Chart, Series, Stroke, positive
-from sims.analysis.runs.run import is_lower_better
 from sims.analysis.theory.prediction import CONSENSUS
+from sims.metrics.direction import is_lower_better
 from sims.metrics.network_metrics import GRADIENT, LAYER, MEAN_MODEL
 
 __all__ = ["charts_of"]

@@ -17,7 +17,7 @@ from sims.analysis.comparison.measured_group import MeasuredGroup
 from sims.analysis.comparison.measuring import Measured
 from sims.analysis.comparison.statistics import Interval
 from sims.analysis.errors import NotWritable
-from sims.analysis.measures.fairness import Fairness
+from sims.metrics.fairness import Fairness
 
 if TYPE_CHECKING:
     from rich.table import Table

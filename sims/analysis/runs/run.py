@@ -17,11 +17,9 @@ from gossipfl.settings import TrainingSettings
 from sims.metrics.network_metrics import LAYER
 from sims.scenario import Scenario
 
-__all__ = ["Run", "Source", "is_lower_better", "metrics_of"]
+__all__ = ["Run", "Source", "metrics_of"]
 
 Source = Literal["simulator", "peers"]
-
-_FALLING = ("loss", "error", "distance", "perplexity", "mse", "mae", "rmse")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -128,8 +126,3 @@ def metrics_of(curves: pl.DataFrame) -> tuple[str, ...]:
     """Names of the measurements of every node, the loss last: every ``X`` with a column ``X_q05``."""
     found = [name.removesuffix("_q05") for name in curves.columns if name.endswith("_q05")]
     return tuple(sorted(found, key=lambda name: name == "loss"))
-
-
-def is_lower_better(metric: str) -> bool:
-    """Whether lower values of a metric are better: losses, errors and distances."""
-    return any(word in metric.lower() for word in _FALLING)

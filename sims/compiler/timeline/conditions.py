@@ -98,7 +98,12 @@ class Conditions(NamedTuple):
 
 
 def conditions_of(
-    scenario: Scenario, *, indptr: NDArray[np.int64], indices: NDArray[np.int32], message_bytes: int
+    scenario: Scenario,
+    *,
+    indptr: NDArray[np.int64],
+    indices: NDArray[np.int32],
+    message_bytes: int,
+    numbers: NDArray[np.int64] | None = None,
 ) -> Conditions:
     """Draw up the conditions of a scenario with a message-driven algorithm.
 
@@ -109,6 +114,8 @@ def conditions_of(
         Neighbours of each node as compressed sparse rows; ``indices`` empty for a complete graph.
     message_bytes : int
         Size of a message, which bandwidth turns into time.
+    numbers : ndarray, optional
+        The number by which each node's own speed and place are drawn, int64 ``[n]``; by default its own.
 
     Raises
     ------
@@ -125,13 +132,14 @@ def conditions_of(
     bits = 8 * message_bytes
     period = ticks(network.period)
     periods = np.full(n, period, dtype=np.int64)
+    drawn_as = range(n) if numbers is None else numbers.tolist()
     if network.period_sigma:
-        for i in range(n):
-            drawn = lognormal(uniform(scenario.seed, SPEED, i, 0), float(period), network.period_sigma)
+        for i, number in enumerate(drawn_as):
+            drawn = lognormal(uniform(scenario.seed, SPEED, number, 0), float(period), network.period_sigma)
             periods[i] = max(1, int(np.floor(drawn + 0.5)))
     hosts = np.zeros(n if delay_kind == MATRIX else 1, dtype=np.int32)
     if delay_kind == MATRIX:
-        hosts[:] = [below(scenario.seed, HOST, i, 0, len(one_way)) for i in range(n)]
+        hosts[:] = [below(scenario.seed, HOST, number, 0, len(one_way)) for number in drawn_as]
     return Conditions(
         seed=scenario.seed,
         n=n,

@@ -11,8 +11,8 @@ from safetensors.numpy import load_file
 import sims
 from sims.analysis import load_runs
 from sims.analysis.errors import DamagedRun, EmptyRun, NoRuns
-from sims.analysis.runs.run import is_lower_better
 from sims.errors import InvalidScenario
+from sims.metrics.direction import is_lower_better
 from tests.sims.analysis.made import simulated
 from tests.sims.worlds import small
 

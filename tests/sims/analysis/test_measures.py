@@ -11,8 +11,8 @@ from sims.analysis.distances import (
     sampled,
     spectral_order,
 )
-from sims.analysis.measures.fairness import fairness, gini, jain_index
 from sims.analysis.measures.targets import common_target, cost_to_target, costs_of_targets, crossing
+from sims.metrics.fairness import fairness, gini, jain_index
 from tests.sims.analysis.made import made
 from topology.spectrum import consensus_distance
 

@@ -1,0 +1,6 @@
+"""Contributions and gains of a scenario's participants, in coalitions that are simulated side by side."""
+
+from sims.contribution.game import LearningGame
+from sims.contribution.report import ContributionReport, Participant, contributions
+
+__all__ = ["ContributionReport", "LearningGame", "Participant", "contributions"]
