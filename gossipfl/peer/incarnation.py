@@ -386,7 +386,7 @@ class Incarnation:
         saved = resumed.view if resumed else ()
         if isinstance(self._plan, RoundsPlan):
             self.view = book = roster_book(parts, self._plan, saved)
-            return take_part_in_rounds(parts, self._plan, book)
+            return take_part_in_rounds(parts, self._plan, book, directory=self.home.directory)
         self.view = view = sampled_view(parts, self.home.acquaintances, saved)
         return take_part_in_gossip(parts, self._plan, view, directory=self.home.directory)
 

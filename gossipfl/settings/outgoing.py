@@ -39,8 +39,7 @@ class NoiseSettings(Table):
     """whether peers record their noise: a replay needs it, and whoever reads the records can then remove the
     noise; simulations draw from their seed"""
     epsilon: float | None = Field(None, gt=0)
-    """ε of the privacy budget of a peer that gossips: it sends nothing more once its rows have spent it; no limit
-    if unset"""
+    """ε of the privacy budget of a peer: it sends nothing more once its rows have spent it; no limit if unset"""
     delta: float = Field(1e-5, gt=0, lt=1)
     """δ of that budget"""
 

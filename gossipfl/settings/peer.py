@@ -287,12 +287,6 @@ class PeerSettings(Table):
                 "exchange.codec = 'auto' chooses a codec for each neighbour, and in rounds all members have "
                 "the same: name one"
             )
-        if self.rounds.algorithm is not None and any(
-            getattr(each, "epsilon", None) for each in self.outgoing
-        ):
-            raise ValueError(
-                "outgoing: a privacy budget is for peers that gossip: leave epsilon out in rounds"
-            )
         if self.rounds.algorithm is None and any(isinstance(each, MaskSettings) for each in self.outgoing):
             raise ValueError(
                 "outgoing has a mask, which all nodes of a round share, and this peer gossips: leave it out, or "

@@ -20,7 +20,7 @@ def privacy(
         list[str],
         typer.Argument(
             metavar="RUN|SCENARIO",
-            help="A scenario, the directory of a simulated run, or the homes of all peers that gossip.",
+            help="A scenario, the directory of a simulated run, or the homes of all peers of a network.",
             show_default=False,
         ),
     ],

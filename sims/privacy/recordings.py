@@ -1,4 +1,4 @@
-"""Linear runs of recorded peers that gossip, from the records in their homes."""
+"""Linear runs of recorded peers, from the records in their homes: of those that gossip here."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from gossipfl.peer.store.record_files import record_files
 from sims.privacy.errors import NotAccountable
 from sims.privacy.events_learned import LearnedEvents, Sent
 from sims.privacy.linear_run import LinearRun
+from sims.privacy.recorded_rounds import recorded_rounds
 from sims.replay.history import Step, history_of
 from sims.replay.lives import Life, RecordedPeer, Version, record_lines, required_whole
 from sims.replay.peer_records import read_peers
@@ -30,21 +31,18 @@ def recorded_run(homes: Sequence[Path]) -> LinearRun:
     """Find the linear run of peers whose homes are given, one node each, in the order given.
 
     Its values are the gradients of all training steps. Nodes see the models that they took in, and those that
-    their gates refused. What the gates decided counts as given.
+    their gates refused. What the gates decided counts as given. Of peers in rounds see `recorded_rounds`.
 
     Raises
     ------
     NotAccountable
-        If the peers learned in rounds, or did something that is not linear.
+        If the peers did something that is not linear.
     MissingPeer, MissingRecords, TornRecords, DuplicatePeer
         If records are missing or damaged.
     """
     peers = read_peers(homes)
     if learned_in_rounds(peers):
-        raise NotAccountable(
-            "peers that learned in rounds are accounted for by their scenario",
-            remedy="Write one with `gossipfl sim calibrate`, and name it instead of the homes.",
-        )
+        return recorded_rounds(peers, rounding=_ROUNDING)
     lives = [life for peer in peers for life in peer.lives.values()]
     _require_alike(lives)
     places = {(life.peer, life.incarnation): place for place, life in enumerate(lives)}

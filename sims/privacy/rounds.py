@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -25,6 +25,7 @@ from gossipfl.algorithms.requirements import unmet
 from gossipfl.training import Nodes
 from gossipfl.training.optimisers import optimiser_of
 from sims.engine.exchange import Exchanges
+from sims.privacy.coefficients import NOT_A_WIDTH, stacked, with_parts
 from sims.privacy.errors import NotAccountable
 from sims.privacy.linear_run import NOBODY, LinearRun, Stage
 from sims.privacy.symbolic_training import SymbolicTraining
@@ -34,9 +35,6 @@ from sims.world.networks import RoundNetwork
 __all__ = ["round_run"]
 
 Ints = NDArray[np.int64]
-
-_OPTIMISER = "optimiser_state"
-_NOT_A_WIDTH = 5  # of anything that algorithms keep beside rows, so that rows are known by their width
 
 
 @dataclass
@@ -189,9 +187,9 @@ def round_run(
     """
     rounds, n = _Rounds(scenario, network, samples), scenario.population.nodes
     entering = n if private_start else 0
-    nodes = rounds.start(torch.eye(n, max(entering, _NOT_A_WIDTH), dtype=torch.float64) * bool(entering))
+    nodes = rounds.start(torch.eye(n, max(entering, NOT_A_WIDTH), dtype=torch.float64) * bool(entering))
     first = Stage(
-        transition=csr_array(_stacked(nodes)[:, :entering].numpy()),
+        transition=csr_array(stacked(nodes)[:, :entering].numpy()),
         observed=csr_array((0, entering)),
         senders=NOBODY,
         receivers=NOBODY,
@@ -212,17 +210,17 @@ def _one_round(
     rounds: _Rounds, number: int, nodes: Nodes, first_value: int, *, check: bool
 ) -> tuple[Nodes, Stage, list[int]]:
     """Nodes after a round, its stage, and the owners of the values that enter in it."""
-    before = len(_stacked(nodes))
+    before = len(stacked(nodes))
     idle = torch.zeros(before, 1, dtype=torch.float64)
-    whose = rounds.run(number, _with_parts(nodes, idle), idle[:0]).training.taken
+    whose = rounds.run(number, with_parts(nodes, idle), idle[:0]).training.taken
     units = torch.eye(before + len(whose), dtype=torch.float64)
-    probe = rounds.run(number, _with_parts(nodes, units[:before]), units[before:])
-    transition = _stacked(probe.nodes)
+    probe = rounds.run(number, with_parts(nodes, units[:before]), units[before:])
+    transition = stacked(probe.nodes)
     if check:
         generator = torch.Generator().manual_seed(number)
         numbers = torch.randn(len(units), 3, dtype=torch.float64, generator=generator)
-        after = rounds.run(number, _with_parts(nodes, numbers[:before]), numbers[before:]).nodes
-        if not torch.allclose(_stacked(after), transition @ numbers, rtol=1e-6, atol=1e-9):
+        after = rounds.run(number, with_parts(nodes, numbers[:before]), numbers[before:]).nodes
+        if not torch.allclose(stacked(after), transition @ numbers, rtol=1e-6, atol=1e-9):
             raise NotAccountable(
                 f"{rounds.scenario.algorithm.name!r} is not linear in its rows",
                 remedy="Choose an algorithm that averages, such as d_psgd.",
@@ -235,29 +233,6 @@ def _one_round(
         values=np.arange(first_value, first_value + len(whose)),
     )
     return probe.nodes, stage, whose
-
-
-def _parts(nodes: Nodes) -> dict[str, Tensor]:
-    """All that nodes keep as rows, by name."""
-    width = nodes.rows.shape[1]
-    kept = {"rows": nodes.rows, _OPTIMISER: nodes.optimiser_state, **nodes.auxiliary}
-    return {name: part for name, part in kept.items() if part.dim() == 2 and part.shape[1] == width}
-
-
-def _stacked(nodes: Nodes) -> Tensor:
-    return torch.cat(list(_parts(nodes).values()))
-
-
-def _with_parts(nodes: Nodes, rows: Tensor) -> Nodes:
-    """The same nodes with other rows, of any width, in the place of all their parts."""
-    parts = _parts(nodes)
-    given = dict(zip(parts, torch.split(rows, [len(part) for part in parts.values()]), strict=True))
-    return replace(
-        nodes,
-        rows=given.pop("rows"),
-        optimiser_state=given.pop(_OPTIMISER, rows[:0].new_zeros(len(nodes), 0)),
-        auxiliary={**nodes.auxiliary, **given},
-    )
 
 
 def _content(stage: Stage) -> tuple[bytes, ...]:

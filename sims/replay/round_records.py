@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pydantic import TypeAdapter
 
 from gossipfl.peer.store.record_files import record_files
 from gossipfl.rounds import Position
-from sims.replay.errors import OtherSettings, TornRecords
+from sims.replay.errors import MissingPeer, OtherSettings, TornRecords
 from sims.replay.lives import Life, NanIfNull, RecordedPeer, record_lines, required_whole
 
-__all__ = ["Mix", "Outcome", "RoundLife", "learned_in_rounds", "read_round_life"]
+__all__ = ["Key", "Mix", "Outcome", "RoundLife", "learned_in_rounds", "read_round_life", "who_does_what"]
+
+Key = tuple[str, int]
+"""Peer id and incarnation: one start of a peer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +31,8 @@ class Mix:
     """Whether the peer sent nothing, and took over the others' rows."""
     rests: bool = False
     """Whether the peer trained nothing in this round; always false in older records."""
+    unsent: tuple[int, ...] = ()
+    """Numbers of the recipients to which nothing was sent; empty in older records."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +48,8 @@ class Outcome:
     """Of the row after it."""
     rests: bool = False
     """Whether the peer trained nothing; always false in older records."""
+    gave_up: bool = False
+    """Whether it diverged, so that the model is as before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,3 +132,52 @@ def read_round_life(peer: RecordedPeer, life: Life) -> RoundLife:
             elif kind == "jump":
                 last = int(record["event"])
     return RoundLife(life=life, mixes=mixes, secrets=secrets, outcomes=outcomes, last=last)
+
+
+def who_does_what(
+    lives: Mapping[Key, RoundLife], roster_of: Callable[[Key], Sequence[str]]
+) -> dict[int, set[Key]]:
+    """Find the starts that take part in each round, even if only with a row that others mixed.
+
+    Parameters
+    ----------
+    lives : mapping of Key to RoundLife
+        All starts of all members.
+    roster_of : callable
+        Returns the peer ids of the members, by their numbers, as a start knew them.
+
+    Raises
+    ------
+    MissingPeer
+        If rows came from other members.
+    TornRecords
+        If rows came from starts of which there are no records.
+    """
+    doing: dict[int, set[Key]] = {}
+    for key, recorded in lives.items():
+        for number in [*(number for number, _ in recorded.mixes), *recorded.outcomes]:
+            doing.setdefault(number, set()).add(key)
+        roster = roster_of(key)
+        for (number, _), mix in recorded.mixes.items():
+            for member, incarnation in mix.incarnations.items():
+                sender = (roster[member], incarnation)
+                _require_home(sender, lives, roster)
+                doing[number].add(sender)
+    return doing
+
+
+def _require_home(sender: Key, lives: Mapping[Key, RoundLife], roster: Sequence[str]) -> None:
+    known = {peer for peer, _ in lives}
+    if sender[0] not in known:
+        raise MissingPeer(
+            "rows came from members whose homes were not given",
+            expected=f"the homes of all {len(roster)} members; those of {len(known)} were given",
+            got=", ".join(peer for peer in roster if peer not in known),
+            remedy="Name the homes of these peers too: what they sent is part of the models.",
+        )
+    if sender not in lives:
+        raise TornRecords(
+            f"a row came from start {sender[1]} of peer {sender[0]}, of which there are no records",
+            expected=f"a file {sender[1]:06d}.jsonl among them",
+            remedy="Restore the file: a replay needs every start of every peer.",
+        )

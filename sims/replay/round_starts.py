@@ -10,16 +10,13 @@ from gossipfl.outgoing import pipeline_of
 from gossipfl.peer.assembly import first_state
 from gossipfl.rounds import RoundsPlan, plan_of, started
 from gossipfl.training import Nodes, Trainer
-from sims.replay.errors import MissingPeer, TornRecords
+from sims.replay.errors import TornRecords
 from sims.replay.learning import Learning, Learnings, pooled_data
 from sims.replay.lives import RecordedPeer, Version
 from sims.replay.removed import require_kept
-from sims.replay.round_records import RoundLife, read_round_life
+from sims.replay.round_records import Key, RoundLife, read_round_life, who_does_what
 
 __all__ = ["Key", "Running", "Starts"]
-
-Key = tuple[str, int]
-"""Peer id and incarnation: one start of a peer."""
 
 
 @dataclass(slots=True)
@@ -83,19 +80,7 @@ class Starts:
 
     def who_does_what(self) -> dict[int, set[Key]]:
         """Find the starts that take part in each round, even if only with a row that others mixed."""
-        doing: dict[int, set[Key]] = {}
-        for key, recorded in self.lives.items():
-            for number, _ in recorded.mixes:
-                doing.setdefault(number, set()).add(key)
-            for number in recorded.outcomes:
-                doing.setdefault(number, set()).add(key)
-            roster = self.plan(key).roster.members
-            for (number, _), mix in recorded.mixes.items():
-                for member, incarnation in mix.incarnations.items():
-                    sender = (roster[member], incarnation)
-                    self._require_home(sender, roster)
-                    doing[number].add(sender)
-        return doing
+        return who_does_what(self.lives, lambda key: self.plan(key).roster.members)
 
     def start(self, key: Key) -> Running:
         """Return a start as far as it has got, or as it began."""
@@ -152,22 +137,6 @@ class Starts:
             data = pooled_data([learning.data for learning in learnings], numbers)
             self._trainers[training] = Trainer.of(learnings[0].task, data, settings)
         return self._trainers[training]
-
-    def _require_home(self, sender: Key, roster: Sequence[str]) -> None:
-        known = {peer for peer, _ in self.lives}
-        if sender[0] not in known:
-            raise MissingPeer(
-                "rows came from members whose homes were not given",
-                expected=f"the homes of all {len(roster)} members; those of {len(known)} were given",
-                got=", ".join(peer for peer in roster if peer not in known),
-                remedy="Name the homes of these peers too: what they sent is part of the models.",
-            )
-        if sender not in self.lives:
-            raise TornRecords(
-                f"a row came from start {sender[1]} of peer {sender[0]}, of which there are no records",
-                expected=f"a file {sender[1]:06d}.jsonl among them",
-                remedy="Restore the file: a replay needs every start of every peer.",
-            )
 
     def _require_recorded(self, wanted: Version) -> None:
         recorded = self.lives.get(wanted[:2])

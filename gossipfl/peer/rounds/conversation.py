@@ -188,7 +188,7 @@ class Conversation:
             agreement=self.plan.agreement,
             incarnation=self.incarnation,
             round=position[0],
-            exchange=position[1],
+            exchange=position[1] + self.mailbox.silent,
             kept=kept,
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from gossipfl.errors import SettingError
 from gossipfl.peer.assembly import bootstrap_peers
 from gossipfl.peer.driver import Participation, Parts
 from gossipfl.peer.gossip.book import AddressBook
+from gossipfl.peer.privacy_budget import privacy_budget
 from gossipfl.peer.rounds.conversation import Conversation
 from gossipfl.peer.rounds.exchanging import Exchanger
 from gossipfl.peer.rounds.learner import RoundLearner
@@ -18,6 +20,7 @@ from gossipfl.peer.rounds.masked_exchanging import MaskedExchanger
 from gossipfl.peer.rounds.members import Members
 from gossipfl.peer.rounds.own_sum import Neighbourhood
 from gossipfl.peer.rounds.summands import Summands
+from gossipfl.peer.store.home import Home
 from gossipfl.rounds.plan import RoundsPlan
 from gossipfl.rounds.roster import read_roster
 from gossipfl.secure import KeyBook, SealingKey
@@ -79,8 +82,16 @@ def roster_book(parts: Parts, plan: RoundsPlan, saved: Iterable[dict[str, Any]] 
     return book
 
 
-def take_part_in_rounds(parts: Parts, plan: RoundsPlan, book: AddressBook) -> Participation:
-    """Assemble the parts of a peer that learns in rounds."""
+def take_part_in_rounds(
+    parts: Parts, plan: RoundsPlan, book: AddressBook, *, directory: Path
+) -> Participation:
+    """Assemble the parts of a peer that learns in rounds, whose home is the directory.
+
+    Raises
+    ------
+    DamagedLedger
+        If the ledger of its privacy budget cannot be read.
+    """
     settings = parts.settings
     rounds = settings.rounds
     mailbox = Mailbox(plan=plan, ahead=rounds.ahead, position=(parts.state.event, 0))
@@ -115,6 +126,9 @@ def take_part_in_rounds(parts: Parts, plan: RoundsPlan, book: AddressBook) -> Pa
         masked=masked,
         conversation=conversation,
         record=parts.record,
+        budget=privacy_budget(
+            settings.outgoing, Home(directory).privacy_ledger, note=partial(parts.note, "privacy")
+        ),
     )
     return Participation(
         learner=learner,

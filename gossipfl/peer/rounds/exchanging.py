@@ -45,6 +45,8 @@ class Exchanged:
         Whether all recipients that answered had continued without this peer.
     total : ndarray, optional
         Sum of the received rows, where these are masked.
+    unsent : tuple of int
+        Recipients to which nothing was sent.
     """
 
     received: Mapping[int, Received]
@@ -52,6 +54,7 @@ class Exchanged:
     untaken: tuple[int, ...]
     too_late: bool
     total: RingRow | None = None
+    unsent: tuple[int, ...] = ()
 
 
 @dataclass(kw_only=True, eq=False)
@@ -108,6 +111,7 @@ class Exchanger:
             missing=missing,
             untaken=tuple(each for each in sorted(frames) if not taken.get(each)),
             too_late=bool(taken) and not any(taken.values()),
+            unsent=tuple(each for each in sorted(frames) if each not in present),
         )
 
     def _waits_for(self, neighbours: Collection[int]) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -20,6 +21,7 @@ from gossipfl.algorithms import AnyExchange, Mixed, RoundContext, RoundInProgres
 from gossipfl.codecs import PayloadTensor
 from gossipfl.peer.gossip.events import State
 from gossipfl.peer.permission import Permission
+from gossipfl.peer.privacy_budget import PrivacyBudget
 from gossipfl.peer.rounds.conversation import Conversation
 from gossipfl.peer.rounds.exchanging import Exchanged, Exchanger
 from gossipfl.peer.rounds.mailbox import Mailbox
@@ -27,7 +29,9 @@ from gossipfl.peer.rounds.masked_exchanging import MaskedExchanger
 from gossipfl.peer.rounds.members import Members
 from gossipfl.peer.secret_noise import new_normals
 from gossipfl.peer.threads import run_abandonable
+from gossipfl.privacy.ledger import BudgetSpent
 from gossipfl.rounds.member_rows import Outgoing, encoded_for, mixed, mixed_sum, outgoing
+from gossipfl.rounds.message_shapes import ExchangeForm, form_of
 from gossipfl.rounds.plan import RoundsPlan
 from gossipfl.rounds.state import at_rest, finite_or_before, row_digest
 from gossipfl.rounds.training import TrainerOfRounds
@@ -58,6 +62,8 @@ class RoundLearner:
         For sums without summands.
     record : callable
         Called with one record for each exchange, round and jump, in order.
+    budget : PrivacyBudget, optional
+        Spent before rows are sent; once it is spent, the peer sends none, and goes on learning from the others'.
     """
 
     def __init__(
@@ -75,6 +81,7 @@ class RoundLearner:
         masked: MaskedExchanger | None,
         conversation: Conversation,
         record: Callable[[Mapping[str, Any]], None],
+        budget: PrivacyBudget | None = None,
     ) -> None:
         self._state = state
         self._plan = plan
@@ -87,6 +94,7 @@ class RoundLearner:
         self._masked = masked
         self._conversation = conversation
         self._record = record
+        self._budget = budget
         self._trainer = trainer
         self._permission = Permission()
         self._allowed = trio.Event()  # to take part again
@@ -264,12 +272,14 @@ class RoundLearner:
         if position > self._mailbox.position:
             self._mailbox.advance(position)
         named = {"round": position[0], "exchange": position[1]}
+        sends = self._may_send(position, exchange)
         noise = new_normals(self._plan.outgoing, self._record, named)
         out = await run_abandonable(partial(outgoing, self._plan, position, exchange, noise=noise))
         if out.finite:
-            result = await self._exchanged(position, out)
+            result = await self._exchanged(position, out, sends=sends)
         else:  # the round will be abandoned: there is nothing to wait for
-            result = Exchanged(received={}, missing=out.neighbours, untaken=(), too_late=False)
+            unsent = self._recipients(position, out.form)
+            result = Exchanged(received={}, missing=out.neighbours, untaken=(), too_late=False, unsent=unsent)
         self._heard = bool(result.received)
         self._missing = tuple(sorted({*self._missing, *result.missing}))
         self._too_late = self._too_late + 1 if result.too_late else 0
@@ -282,6 +292,7 @@ class RoundLearner:
                 "incarnations": [result.received[each].incarnation for each in sorted(result.received)],
                 "missing": list(result.missing),
                 "untaken": list(result.untaken),
+                "unsent": list(result.unsent),
                 "listening": self._listening,
                 "rests": self._local.rests,
                 "codec": out.codec.name,
@@ -289,18 +300,43 @@ class RoundLearner:
         )
         return await run_abandonable(_mixed, self._plan, position, out, result, self._listening)
 
-    async def _exchanged(self, position: tuple[int, int], out: Outgoing) -> Exchanged:
+    def _may_send(self, position: tuple[int, int], exchange: AnyExchange) -> bool:
+        """Whether the rows of an exchange may be sent, and are needed; their budget is then spent."""
+        recipients = self._recipients(position, form_of(self._plan.name, exchange))
+        if self._listening:
+            return False
+        if self._masked is None and all(map(self._members.is_absent, recipients)):
+            return False
+        try:
+            if self._budget is not None:
+                self._budget.spend(len(exchange.rows))
+        except BudgetSpent:
+            self._mailbox.silent = True
+        return not self._mailbox.silent
+
+    def _recipients(self, position: tuple[int, int], form: ExchangeForm) -> tuple[int, ...]:
+        return self._plan.mixing.recipients(position[0], form, self._plan.number)
+
+    async def _exchanged(self, position: tuple[int, int], out: Outgoing, *, sends: bool) -> Exchanged:
+        recipients = self._recipients(position, out.form)
+        if self._mailbox.silent:  # nobody need wait for it
+            await self._conversation.announce()
         if self._masked is None:
-            frames = {} if self._listening else self._frames(position, out)
-            return await self._exchanger.exchange(frames, out.neighbours)
-        recipients = self._plan.mixing.recipients(position[0], out.form, self._plan.number)
-        return await self._masked.exchange(
-            position,
-            recipients=() if self._listening else recipients,
-            encoded=partial(encoded_for, self._plan, position, out),
-            framed=partial(self._framed, position, out),
-            neighbours=out.neighbours,
-        )
+            frames = self._frames(position, out) if sends else {}
+            result = await self._exchanger.exchange(frames, out.neighbours)
+        else:
+            result = await self._masked.exchange(
+                position,
+                recipients=recipients if sends else (),
+                encoded=partial(encoded_for, self._plan, position, out),
+                framed=partial(self._framed, position, out),
+                neighbours=out.neighbours,
+            )
+        if sends:
+            return result
+        # What a listener does not send nobody misses; else it keeps the mass that others did not get.
+        untaken = () if self._listening else recipients
+        return replace(result, untaken=untaken, unsent=recipients)
 
     def _frames(self, position: tuple[int, int], out: Outgoing) -> dict[int, Frame]:
         framed: dict[int, Frame] = {}  # by identity of the payload, since one frame may serve all recipients

@@ -71,6 +71,8 @@ class Mailbox:
         self._kept: dict[Position, dict[int, Received]] = {}
         self._changed = trio.Event()
         self.claims: dict[int, Claim] = {}
+        self.silent = False
+        """Whether this peer sends no rows any more: it then tells others that it is past the exchange it is in."""
         self.late = 0
         """Number of rows that arrived after their exchange had ended."""
 
