@@ -13,7 +13,7 @@ from torch import Tensor
 
 from gossipfl.codecs import is_finite
 from gossipfl.errors import InvalidTask
-from gossipfl.tasks.samples import Tree, Weighted, count, leaves, map_leaves, named_leaves
+from gossipfl.tasks.samples import Tree, Weighted, count, describe, leaves, map_leaves, named_leaves
 from gossipfl.tasks.stored import MapStyle, Reader, StoredSamples
 
 __all__ = ["Dataset"]
@@ -29,6 +29,9 @@ class Dataset:
         Shapes ``[n, ...]``, one sample a first index. A module is called with one tensor as its argument, with a
         tuple as its arguments, with a dictionary as its keyword arguments. Targets go to the loss and the metrics
         as they are; `Weighted` targets give every sample a weight in the loss.
+    owners : Tensor, optional
+        Whose each training sample is, shape ``[n]``, int64, numbered from 0, where the data say so: by these a
+        simulation divides them, with ``partition = "natural"``.
 
     Raises
     ------
@@ -50,6 +53,7 @@ class Dataset:
     train_targets: Tree
     test_inputs: Tree
     test_targets: Tree
+    owners: Tensor | None = None
 
     def __post_init__(self) -> None:
         for part, inputs, targets in (
@@ -84,6 +88,8 @@ class Dataset:
                 _require_finite(leaf, what)
             if isinstance(targets, Weighted):
                 _require_weights(targets.weights, part)
+        if self.owners is not None:
+            _require_owners(self.owners, self.samples)
 
     @classmethod
     def stored(
@@ -164,12 +170,23 @@ class Dataset:
             return leaf[:samples]
 
         inputs, targets = (map_leaves(part, tree) for tree in (self.train_inputs, self.train_targets))
-        return replace(self, train_inputs=inputs, train_targets=targets)
+        owners = None if self.owners is None else self.owners[:samples]
+        return replace(self, train_inputs=inputs, train_targets=targets, owners=owners)
 
     @property
     def samples(self) -> int:
         """Number of samples to train on."""
         return count(self.train_targets)
+
+
+def _require_owners(owners: Tensor, samples: int) -> None:
+    if owners.shape == (samples,) and owners.dtype == torch.int64 and bool((owners >= 0).all()):
+        return
+    raise InvalidTask(
+        "the owners of the training samples cannot be used",
+        expected=f"one number of 0 or more for each of {samples} samples, int64",
+        got=describe(owners),
+    )
 
 
 def _require_constant(leaf: Tensor, what: str) -> None:

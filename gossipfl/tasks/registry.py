@@ -15,6 +15,7 @@ from gossipfl.tasks.pendigits import pendigits
 from gossipfl.tasks.spambase import spambase
 from gossipfl.tasks.table import table
 from gossipfl.tasks.task import Task
+from gossipfl.tasks.words.next_word import next_word
 from topology.plugins import is_object_name, load_object, load_offered, offered
 from topology.spelling import did_you_mean
 
@@ -25,6 +26,7 @@ METRICS_GROUP = "gossipfl.metrics"
 
 BUNDLED: Mapping[str, Callable[..., Task]] = {
     "digits": digits,
+    "next-word": next_word,
     "pendigits": pendigits,
     "spambase": spambase,
     "table": table,

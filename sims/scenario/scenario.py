@@ -59,7 +59,9 @@ class TaskSection(Section):
         (),
         description="further metrics, each package.module:function or a name that a package offers",
     )
-    partition: str = Field("iid", description="iid, shards:K, dirichlet:ALPHA, quantity:SIGMA or contiguous")
+    partition: str = Field(
+        "iid", description="iid, shards:K, dirichlet:ALPHA, quantity:SIGMA, contiguous or natural"
+    )
     samples_per_node: int | None = Field(
         None, gt=0, description="instead of a partition: every node draws this many samples, with replacement"
     )

@@ -37,6 +37,7 @@ def held_out(dataset: Dataset, share: float, *, seed: int) -> Dataset:
         train_targets=_subset(dataset.train_targets, trained),
         test_inputs=take(dataset.train_inputs, measured),
         test_targets=take(dataset.train_targets, measured),
+        owners=None if dataset.owners is None else dataset.owners[trained],
     )
 
 
@@ -92,10 +93,31 @@ def _divided(scenario: Scenario, dataset: Dataset) -> NodeData:
                 remedy="Set task.samples_per_node to draw samples with replacement.",
             )
         return NodeData.partitioned(inputs, targets, np.array_split(np.arange(samples), nodes))
+    if section.partition == "natural":
+        return NodeData.partitioned(inputs, targets, _by_owner(dataset, nodes))
     labels = _labels(targets, section.partition)
     return NodeData.partitioned(
         inputs, targets, partition(labels, nodes, section.partition, seed=scenario.seed)
     )
+
+
+def _by_owner(dataset: Dataset, nodes: int) -> list[NDArray[np.int64]]:
+    """Samples of each owner, one node each."""
+    if dataset.owners is None:
+        raise InvalidScenario(
+            "task.partition: the data do not say whose each sample is",
+            expected="a task whose Dataset has owners, such as next-word",
+            got="natural",
+        )
+    owners = dataset.owners.numpy()
+    counts = np.bincount(owners)
+    if len(counts) != nodes:
+        raise InvalidScenario(
+            "population.nodes: in a natural partition each owner of samples is a node",
+            expected=f"{len(counts)} nodes",
+            got=nodes,
+        )
+    return np.split(np.argsort(owners, kind="stable"), counts.cumsum()[:-1])
 
 
 def _labels(targets: Tree, scheme: str) -> NDArray[np.int64]:
@@ -105,7 +127,7 @@ def _labels(targets: Tree, scheme: str) -> NDArray[np.int64]:
     if scheme.partition(":")[0] in ("shards", "dirichlet"):
         raise InvalidScenario(
             f"task.partition: {scheme!r} divides samples by class, and the task's targets are not classes",
-            expected="iid, quantity:SIGMA or contiguous",
+            expected="iid, quantity:SIGMA, contiguous or natural",
             got=f"targets {describe(targets)}",
         )
     return np.zeros(count(targets), dtype=np.int64)

@@ -265,6 +265,5 @@ def _doubled(dataset: Dataset) -> Dataset:
             return replace(leaf, then=double)
         return leaf.double() if leaf.is_floating_point() else leaf
 
-    return Dataset(
-        **{field.name: map_leaves(double, getattr(dataset, field.name)) for field in fields(Dataset)}
-    )
+    samples = [field.name for field in fields(Dataset) if field.name != "owners"]
+    return replace(dataset, **{name: map_leaves(double, getattr(dataset, name)) for name in samples})

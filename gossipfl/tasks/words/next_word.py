@@ -1,0 +1,219 @@
+"""The bundled task ``next-word``: what people write, and three suggestions for the word that follows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gossipfl.errors import InvalidTask
+from gossipfl.tasks.dataset import Dataset
+from gossipfl.tasks.task import Task
+from gossipfl.tasks.words.corpora import CORPORA
+from gossipfl.tasks.words.folder import read_texts
+from gossipfl.tasks.words.metrics import perplexity, recall, surprise, user_recall, worst_recall
+from gossipfl.tasks.words.models import CELLS, SIZES, NextWord
+from gossipfl.tasks.words.samples import Windows, windows_of_users
+from gossipfl.tasks.words.texts import Texts
+from gossipfl.tasks.words.vocabulary import Vocabulary, vocabulary_of_language, vocabulary_of_texts
+from topology.spelling import did_you_mean
+
+__all__ = ["dataset_of", "find_texts", "find_vocabulary", "next_word", "own_windows"]
+
+
+def next_word(
+    *,
+    text: str = "sotu",
+    user: str | int | None = None,
+    users: int = 0,
+    vocabulary: str = "en",
+    words: int = 0,
+    size: str = "small",
+    cell: str = "cifg",
+    length: int = 20,
+    tested: float = 0.2,
+    most: int = 0,
+    most_tested: int = 0,
+    seed: int = 0,
+) -> Task:
+    """Suggest the next word, as a phone's keyboard does.
+
+    Parameters
+    ----------
+    text : str
+        A corpus, ``sotu``, ``shakespeare`` or ``bible``; or a folder or file of one's own
+        (`gossipfl.tasks.words.folder`).
+    user : str or int, optional
+        Whose text, which is what a peer has: a name, or a place among the users with most text, from 0. By default
+        that of all users, one after another: what simulations divide with ``partition = "natural"``.
+    users : int
+        Only so many users, those with most text; 0 for all.
+    vocabulary : str
+        A language, whose most frequent words the package ``wordfreq`` lists; a file of one word a line; or
+        ``text``, the words of all users, for experiments on one machine.
+    words : int
+        How many words, five of them special; 0 for those of the size.
+    size : str
+        ``tiny``, ``small`` or ``paper``.
+    cell : str
+        ``cifg``, ``gru`` or ``transformer``.
+    length : int
+        Words in a sample, 1 … 64.
+    tested : float
+        Share of each user's words, the last ones, to test on.
+    most, most_tested : int
+        Most samples of each user to train on, the latest, and to test on, the first; 0 for all.
+    seed : int
+        Of the initial row.
+
+    Raises
+    ------
+    InvalidTask
+        If there is no such text, user, vocabulary, size or cell.
+    SettingError
+        If ``wordfreq`` is needed and not installed.
+    """
+    _require(size in SIZES, f"there is no size {size!r}", ", ".join(SIZES), did_you_mean(size, SIZES))
+    _require(cell in CELLS, f"there is no cell {cell!r}", ", ".join(CELLS), did_you_mean(cell, CELLS))
+    _require(1 <= length <= 64, f"samples cannot have {length} words", "1 … 64")
+    _require(0 < tested < 1, f"no share of {tested} can be tested", "more than 0 and less than 1")
+    _require(
+        min(users, most, most_tested) >= 0, "a limit of next-word is negative", "0 for no limit, or more"
+    )
+    _require(
+        vocabulary != "text" or user is None,
+        "a peer cannot know the words of all users",
+        "vocabulary='text' without a user, in an experiment",
+        "Give a language or a file: vocabulary='en'.",
+    )
+    known = find_vocabulary(vocabulary, words or SIZES[size].words, text)
+    dimensions = replace(SIZES[size], words=len(known))
+    windows = partial(
+        own_windows,
+        text,
+        known,
+        user=user,
+        users=users,
+        length=length,
+        tested=tested,
+        most=most or None,
+        most_tested=most_tested or None,
+    )
+    return Task(
+        name=f"next-word/{cell}/{size}/{known.digest[:16]}/{seed}",
+        model=partial(NextWord, dimensions, cell),
+        data=lambda: dataset_of(windows()),
+        loss=surprise,
+        metrics={
+            "recall": recall,
+            "recall3": partial(recall, suggestions=3),
+            "perplexity": perplexity,
+            "user_recall": user_recall,
+            "worst_recall": worst_recall,
+        },
+        seed=seed,
+    )
+
+
+def find_texts(text: str) -> Texts:
+    """Texts of a corpus, or of a folder or file.
+
+    Raises
+    ------
+    InvalidTask
+        If there is no such text.
+    """
+    if text in CORPORA:
+        return CORPORA[text]()
+    if not Path(text).exists() and "/" not in text:
+        raise InvalidTask(
+            f"there is no text {text!r}",
+            expected=f"{', '.join(CORPORA)}, or a folder of texts",
+            remedy=did_you_mean(text, CORPORA),
+        )
+    return read_texts(Path(text))
+
+
+def find_vocabulary(name: str, size: int, text: str = "") -> Vocabulary:
+    """Vocabulary of a language, a file, or with ``"text"`` of everybody's texts.
+
+    Raises
+    ------
+    InvalidTask
+        If there is none.
+    """
+    if name == "text":
+        return vocabulary_of_texts((own for each in find_texts(text).of_user.values() for own in each), size)
+    if "/" in name or Path(name).suffix:
+        return Vocabulary.read(Path(name), size=size)
+    return vocabulary_of_language(name, size)
+
+
+def own_windows(
+    text: str,
+    vocabulary: Vocabulary,
+    *,
+    user: str | int | None = None,
+    users: int = 0,
+    length: int = 20,
+    tested: float = 0.2,
+    most: int | None = None,
+    most_tested: int | None = None,
+) -> dict[str, tuple[Windows, Windows]]:
+    """Windows of each user to train and to test on; parameters are those of `next_word`.
+
+    Raises
+    ------
+    InvalidTask
+        If there is no such text or user, or too little of it.
+    """
+    texts = find_texts(text).of_user
+    by_size = sorted(texts, key=lambda name: -sum(map(len, texts[name])))
+    chosen = sorted(by_size[: users or None]) if user is None else [_user(user, by_size)]
+    found = windows_of_users({name: texts[name] for name in chosen}, vocabulary, length=length, tested=tested)
+    return {name: (past.last(most), later.first(most_tested)) for name, (past, later) in found.items()}
+
+
+def dataset_of(windows: Mapping[str, tuple[Windows, Windows]]) -> Dataset:
+    """Samples of several users, one after another, with their owners in the order of the mapping."""
+    past, later = zip(*windows.values(), strict=True)
+    train, test = _samples(past), _samples(later)
+    return Dataset(
+        train_inputs=train[0],
+        train_targets=train[1],
+        test_inputs=test[0],
+        test_targets=test[1],
+        owners=train[1]["user"],
+    )
+
+
+def _samples(parts: Sequence[Windows]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    words, following = (
+        torch.from_numpy(np.concatenate([getattr(part, name) for part in parts]))
+        for name in ("words", "following")
+    )
+    user = torch.from_numpy(np.repeat(np.arange(len(parts)), [len(part) for part in parts]))
+    return {"words": words, "following": following}, {"following": following, "user": user}
+
+
+def _user(user: str | int, by_size: Sequence[str]) -> str:
+    if isinstance(user, int):
+        _require(0 <= user < len(by_size), f"there is no user {user}", f"0 … {len(by_size) - 1}")
+        return by_size[user]
+    _require(
+        user in by_size,
+        f"there is no user {user!r}",
+        f"one of {len(by_size)}, such as {', '.join(by_size[:3])}",
+        did_you_mean(user, by_size),
+    )
+    return user
+
+
+def _require(fits: bool, what: str, expected: str, remedy: str | None = None) -> None:  # noqa: FBT001
+    if not fits:
+        raise InvalidTask(what, expected=expected, remedy=remedy)
