@@ -44,8 +44,8 @@ def sentences(text: str) -> list[list[str]]:
 
     Examples
     --------
-    >>> sentences("Don't wait: it's 10 a.m. Write to me@example.org!")
-    [["Don't", 'wait', "it's", '<number>', 'a', 'm'], ['Write', 'to', '<link>']]
+    >>> sentences("Don't wait: it's 10 o'clock. Write to me@example.org!")
+    [["Don't", 'wait', "it's", '<number>', "o'clock"], ['Write', 'to', '<link>']]
     """
     found: list[list[str]] = []
     sentence: list[str] = []
