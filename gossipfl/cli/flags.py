@@ -148,9 +148,16 @@ def _settings() -> list[tuple[str, str, FieldInfo]]:
         for table, table_field in PeerSettings.model_fields.items()
         if isinstance(table_field.annotation, type) and issubclass(table_field.annotation, BaseModel)
         for key, field in table_field.annotation.model_fields.items()
+        if not _is_table(field)
     ]
     place = next(number for number, (table, _, _) in enumerate(own) if table == "gossip") + 1
     return [*own[:place], ("gossip", "parameters", _GOSSIP_PARAMETERS), *own[place:]]
+
+
+def _is_table(field: FieldInfo) -> bool:
+    """Whether a setting is a table of its own, for which there is no flag."""
+    kinds = get_args(field.annotation) or (field.annotation,)
+    return any(isinstance(kind, type) and issubclass(kind, BaseModel) for kind in kinds)
 
 
 def _flag(table: str, key: str, field: FieldInfo, *, default: Any) -> inspect.Parameter:  # noqa: ANN401

@@ -26,6 +26,7 @@ from gossipfl.settings.peer import (
 )
 from gossipfl.settings.policy import PolicySettings
 from gossipfl.settings.rounds import RoundsSettings
+from gossipfl.settings.sample_privacy import SamplePrivacySettings
 
 __all__ = [
     "BootstrapSettings",
@@ -43,6 +44,7 @@ __all__ = [
     "RecordsSettings",
     "RoundsSettings",
     "RuntimeSettings",
+    "SamplePrivacySettings",
     "Schedule",
     "TaskSettings",
     "TrainingSettings",

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
+from gossipfl.settings.sample_privacy import SamplePrivacySettings
 from gossipfl.settings.table import Table
 
 __all__ = ["GossipSettings", "Schedule", "TrainingSettings"]
@@ -50,6 +51,8 @@ class TrainingSettings(Table):
     """training steps after a merge"""
     seed: int = Field(0, ge=0)
     """seed of the batches; a batch is a function of (seed, node, step)"""
+    privacy: SamplePrivacySettings | None = None
+    """private training, a table [training.privacy]: clip and noise_multiplier; none if unset"""
 
     @property
     def is_single_plain_step(self) -> bool:
@@ -68,6 +71,14 @@ class TrainingSettings(Table):
             )
         if self.nesterov and not self.momentum:
             raise ValueError("nesterov needs momentum above 0")
+        return self
+
+    @model_validator(mode="after")
+    def _clip_once(self) -> TrainingSettings:
+        if self.privacy is not None and self.clip_norm is not None:
+            raise ValueError(
+                "clip_norm beside [training.privacy], whose clip is of each sample's gradient: leave clip_norm out"
+            )
         return self
 
 

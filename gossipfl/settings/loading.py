@@ -147,6 +147,8 @@ def _tables(name: str, tables: Sequence[BaseModel], *, about: str) -> list[str]:
 
 def _inline(value: object) -> str:
     """Write a value on one line, whatever is nested in it."""
+    if isinstance(value, BaseModel):
+        value = value.model_dump(exclude_none=True)
     if isinstance(value, Mapping):
         pairs = ", ".join(f"{_key(str(key))} = {_inline(each)}" for key, each in value.items())
         return f"{{ {pairs} }}" if pairs else "{}"

@@ -93,6 +93,22 @@ class RowGradients:
         """Whether the forward or backward pass writes into parameters."""
         return self._habits.changes_parameters
 
+    @property
+    def trainable_size(self) -> int:
+        """Width of a gradient."""
+        return self._layout.trainable_size
+
+    @property
+    def trained_widths(self) -> tuple[int, ...]:
+        """Widths of the tensors of a gradient."""
+        return self._layout.trained_widths
+
+    @property
+    def changed(self) -> frozenset[str]:
+        """Names of frozen parameters and buffers that a pass has changed so far."""
+        untrained = {entry.name for entry in self._layout.entries if entry.group == "untrained"}
+        return frozenset(untrained - self._own.fixed())
+
     @cached_property
     def vectorised(self) -> bool:
         """Whether all rows go through the module together.

@@ -16,14 +16,16 @@ from gossipfl.errors import GossipflError, IncompatibleModel, InvalidPartition, 
 from gossipfl.rows import Layout, to_row
 from gossipfl.tasks import Task
 from gossipfl.tasks.failures import training_failures_named
-from gossipfl.tasks.samples import Tree, count, placed, signature, stacked
-from gossipfl.training.augmentation import Transform, require_repeatable, transformed
-from gossipfl.training.batches import batch_positions, draw_seeds
+from gossipfl.tasks.samples import Tree, placed
+from gossipfl.training.augmentation import Transform, require_repeatable
 from gossipfl.training.data import NodeData
-from gossipfl.training.gradient import Differentiated, RowGradients, concatenated, row_gradients
+from gossipfl.training.gradient import Differentiated, RowGradients, row_gradients
 from gossipfl.training.nodes import Nodes
-from gossipfl.training.optimisers import Optimiser, Reached, optimiser_of
+from gossipfl.training.optimisers import Optimiser, optimiser_of
+from gossipfl.training.private import private_gradients, require_separable, require_unchanged
 from gossipfl.training.settings import TrainingSettings, learning_rates
+from gossipfl.training.shuffled import shuffled_gradients
+from gossipfl.training.step_draws import SeededDraws, StepDraws
 
 __all__ = ["Trainer", "TrainingStopped"]
 
@@ -47,6 +49,7 @@ class Trainer:
     gradients: RowGradients
     transform: Transform | None = None
     device: torch.device | None = None
+    draws: StepDraws | None = None
 
     @classmethod
     def of(
@@ -65,6 +68,8 @@ class Trainer:
             raise SettingError(
                 "training needs settings", expected="gossipfl.TrainingSettings", got=type(settings).__name__
             )
+        if settings.privacy is not None:
+            require_separable(task)
         smallest = min(2, settings.batch_size, int(data.counts.min()))
         example = data.at(data.indices[:smallest])
         if task.transform is not None:
@@ -83,6 +88,8 @@ class Trainer:
             initial_row=partial(_initial_row, task, dtype),
         )
         objective.require_classes(data.targets)
+        if settings.privacy is not None:
+            require_unchanged(gradients)
         return cls(task.layout, data, settings, gradients, task.transform, task.device)
 
     @cached_property
@@ -91,6 +98,8 @@ class Trainer:
 
         Says in the log why not.
         """
+        if self.settings.privacy is not None:  # batches have any number of samples
+            return False
         if self.transform is not None or not self.data.in_memory:
             reason = (
                 "its batches are changed at random" if self.transform else "its samples are read from disk"
@@ -205,6 +214,12 @@ class Trainer:
     def losses(self, nodes: Nodes, owners: NDArray[np.int64]) -> Tensor:
         """Losses of nodes' rows on their next batches, ``[B]``; arguments and errors are those of `train`."""
         self.require_fitting(nodes)
+        if self.settings.privacy is not None:
+            raise SettingError(
+                "losses on a node's own samples have no noise, and its training is private",
+                expected="an algorithm that looks at no losses",
+                remedy="Choose another algorithm, or leave out [training.privacy].",
+            )
         if not len(nodes):
             return nodes.rows.new_zeros(0)
         self._require_owners(nodes, owners)
@@ -336,60 +351,28 @@ class Trainer:
         )
 
     def _gradients(self, nodes: Nodes, owners: NDArray[np.int64]) -> Differentiated:
-        """Losses and gradients; nodes with batches of equal size go together."""
-        counts = self.data.counts[owners]
-        sizes = np.minimum(counts, self.settings.batch_size)
-        if (sizes == sizes[0]).all():
-            return self._gradients_of_size(nodes, owners, int(sizes[0]))
-        width, rows = self.layout.trainable_size, nodes.rows
-        whole = Differentiated(
-            losses=rows.new_empty(len(nodes)),
-            gradients=rows.new_empty(len(nodes), width),
-            untrained=rows.new_empty(len(nodes), self.layout.size - width),
-            trainable=rows[:, :width].clone() if self.gradients.changes_parameters else rows[:, :width],
-            reached=Reached(
-                rows.new_ones(len(nodes), len(self.layout.trained_widths), dtype=torch.bool),
-                self.layout.trained_widths,
-            ),
+        """Losses and gradients on the nodes' next batches."""
+        settings = self.settings
+        if settings.privacy is None:
+            return shuffled_gradients(
+                nodes,
+                owners,
+                gradients=self.gradients,
+                data=self.data,
+                batch_size=settings.batch_size,
+                seed=settings.seed,
+                transform=self.transform,
+            )
+        return private_gradients(
+            nodes,
+            owners,
+            gradients=self.gradients,
+            data=self.data,
+            draws=self.draws or SeededDraws(settings.seed),
+            privacy=settings.privacy,
+            batch_size=settings.batch_size,
+            seed=settings.seed,
         )
-        for size in np.unique(sizes):
-            where = np.flatnonzero(sizes == size)
-            index = torch.from_numpy(where)
-            found = self._gradients_of_size(nodes.select(index), owners[where], int(size))
-            for of_all, of_these in zip(whole[:3], found[:3], strict=True):
-                of_all[index] = of_these
-            if self.gradients.changes_parameters:
-                whole.trainable[index] = found.trainable
-            if whole.reached is not None and found.reached is not None:
-                whole.reached.tensors[index] = found.reached.tensors
-        return whole
-
-    def _gradients_of_size(self, nodes: Nodes, owners: NDArray[np.int64], size: int) -> Differentiated:
-        numbers, steps = self.data.numbers[owners], nodes.steps.numpy()
-        positions = batch_positions(
-            seed=self.settings.seed, nodes=numbers, steps=steps, counts=self.data.counts[owners], size=size
-        )
-        row_by_row = self.transform is not None or not self.data.in_memory
-        seeds = []
-        if self.gradients.draws or row_by_row:
-            seeds = draw_seeds(seed=self.settings.seed, nodes=numbers, steps=steps)
-        if not row_by_row:
-            inputs, targets = placed(self.data.gather(owners, positions), nodes.rows.device)
-            return self.gradients(nodes.rows, inputs, targets, seeds)
-        batches = [self._batch(owners[b : b + 1], positions[b : b + 1], seeds[b]) for b in range(len(owners))]
-        if len({(count(batch), signature(batch)) for batch in batches}) == 1:
-            inputs, targets = placed(stacked(batches), nodes.rows.device)
-            return self.gradients(nodes.rows, inputs, targets, seeds)
-        each = []
-        for b, batch in enumerate(batches):  # sequences padded to other lengths
-            inputs, targets = placed(stacked([batch]), nodes.rows.device)
-            each.append(self.gradients(nodes.rows[b : b + 1], inputs, targets, seeds[b : b + 1]))
-        return concatenated(each)
-
-    def _batch(self, owner: NDArray[np.int64], positions: NDArray[np.int64], seed: int) -> tuple[Tree, Tree]:
-        """Batch of one node, ``[S, ...]``."""
-        batch = self.data.at(self.data.indices[self.data.offsets[owner][:, None] + positions][0])
-        return batch if self.transform is None else transformed(self.transform, batch, seed)
 
 
 def _initial_row(task: Task, dtype: torch.dtype) -> Tensor:

@@ -24,6 +24,7 @@ SETTINGS = [
     for table, field in PeerSettings.model_fields.items()
     if table != "outgoing"  # an array of tables has no flags
     for key in field.annotation.model_fields
+    if (table, key) != ("training", "privacy")  # a table in a table has none either
 ]
 RENAMED = {("task", "name"): "--task", ("task", "options"): "--option"}
 
