@@ -12,9 +12,9 @@ from torch import Tensor
 
 from gossipfl.codecs.draws import normals_from
 from gossipfl.codecs.parts import in_parts
-from gossipfl.outgoing.transformation import Draws, Effect, Normals
+from gossipfl.outgoing.transformation import Draws, Effect, Normals, Words
 
-__all__ = ["SECRET_BYTES", "GaussianNoise", "secret_normals"]
+__all__ = ["SECRET_BYTES", "GaussianNoise", "secret_normals", "secret_words"]
 
 SECRET_BYTES = 32
 
@@ -71,16 +71,27 @@ def secret_normals(secret: bytes) -> Normals:
     secret : bytes
         32 bytes of the operating system's generator.
     """
+    words = secret_words(secret)
+    return lambda keys, count: normals_from(words(keys, 2 * -(-count // 2)), count)
+
+
+def secret_words(secret: bytes) -> Words:
+    """Words that cannot be reproduced without the secret: its ChaCha20 stream, another one for each key.
+
+    Parameters
+    ----------
+    secret : bytes
+        32 bytes of the operating system's generator.
+    """
     if len(secret) != SECRET_BYTES:
         raise ValueError(f"a secret has {SECRET_BYTES} bytes, not {len(secret)}")
 
     def drawn(keys: Tensor, count: int) -> Tensor:
-        words = 2 * -(-count // 2)
         rows = []
         for key in keys.tolist():
             nonce = bytes(8) + int(key).to_bytes(8, "little", signed=True)
-            stream = Cipher(ChaCha20(secret, nonce), mode=None).encryptor().update(bytes(8 * words))
+            stream = Cipher(ChaCha20(secret, nonce), mode=None).encryptor().update(bytes(8 * count))
             rows.append(np.frombuffer(stream, dtype="<i8"))
-        return normals_from(torch.from_numpy(np.stack(rows).astype(np.int64)), count)
+        return torch.from_numpy(np.stack(rows).astype(np.int64))
 
     return drawn

@@ -10,10 +10,13 @@ from torch import Tensor
 
 from gossipfl.codecs.draws import normals
 
-__all__ = ["Draws", "Effect", "Normals", "Transformation"]
+__all__ = ["Draws", "Effect", "Normals", "Transformation", "Words"]
 
 Normals: TypeAlias = Callable[[Tensor, int], Tensor]
 """From keys, int64 ``[B]``, and a count to independent standard normals, float64 ``[B, count]``."""
+
+Words: TypeAlias = Callable[[Tensor, int], Tensor]
+"""From keys, int64 ``[B]``, and a count to words, uniform over all 64-bit integers, int64 ``[B, count]``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,6 +21,7 @@ from gossipfl.peer.device import device_of, on_device
 from gossipfl.peer.gossip.plan import gossip_algorithm, in_full
 from gossipfl.peer.incarnation import Incarnation
 from gossipfl.peer.membership.entrance import with_introducers
+from gossipfl.peer.private_training import drawing_in_secret
 from gossipfl.peer.reloading import changes_between, require_reloadable, with_changes
 from gossipfl.peer.renewal import require_renewable
 from gossipfl.peer.rounds.driver import in_rounds
@@ -128,6 +129,9 @@ class Peer:
             torch.set_num_threads(self.settings.runtime.threads)
             trainer = trainer_of(self.task, data, self.settings)
             await run_abandonable(rehearse, self.task, trainer, data.test_inputs, data.test_targets)
+            trainer = drawing_in_secret(
+                trainer, self.home.privacy_ledger, note=partial(self.conditions.note, "privacy")
+            )
             beyond: int | None = 0
             starts = 0
             try:

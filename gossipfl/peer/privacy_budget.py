@@ -6,13 +6,27 @@ import logging
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Protocol
 
 from gossipfl.privacy.ledger import BudgetSpent, PrivacyLedger
 from gossipfl.settings.outgoing import ClipSettings, NoiseSettings, OutgoingSettings
 
-__all__ = ["PrivacyBudget", "privacy_budget"]
+__all__ = ["Budget", "PrivacyBudget", "privacy_budget"]
 
 logger = logging.getLogger(__name__)
+
+
+class Budget(Protocol):
+    """What allows rows to be sent."""
+
+    def spend(self, rows: int) -> None:
+        """Spend what a message of so many rows takes.
+
+        Raises
+        ------
+        BudgetSpent
+        """
+        ...
 
 
 class PrivacyBudget:

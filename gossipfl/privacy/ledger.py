@@ -40,7 +40,7 @@ class PrivacyLedger:
     DamagedLedger
         If a whole line of the file is no entry, or less is spent in one than in the line before.
     SettingError
-        If the budget is none.
+        If the budget is none, or the file counts steps of private training.
 
     Examples
     --------
@@ -115,12 +115,18 @@ def _read(path: Path) -> tuple[float, int]:
             entry = json.loads(line)
             now, count = float(entry["spent"]), int(entry["releases"])
         except (ValueError, KeyError, TypeError):
-            now, count = math.nan, 0
+            entry, now, count = {}, math.nan, 0
         if not now >= spent or not math.isfinite(now) or count <= releases:
             raise DamagedLedger(
                 f"{path}:{number} is no entry of a ledger",
                 expected="releases and spent, neither less than in the line before",
                 remedy="Restore the file from a backup of the home that is no older than the last release.",
+            )
+        if entry.get("steps"):
+            raise SettingError(
+                f"{path} counts the steps of private training, which say nothing of whole rows",
+                expected="a home that has released nothing but rows with noise",
+                remedy="Keep [training.privacy], or begin with a new home.",
             )
         spent, releases = now, count
     return spent, releases

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gossipfl.privacy.ledger import BudgetSpent
 from gossipfl.settings import TrainingSettings
 from gossipfl.training import Nodes, Trainer
 
@@ -25,7 +26,7 @@ class TrainerOfRounds:
         Shape ``[B]``, int64: the owner of the samples that each node trains on.
     rests : bool, optional
         Whether nothing is trained: gradients are zero, and nodes see no batch. Invariants of algorithms such as
-        the sum of tracked gradients hold all the same.
+        the sum of tracked gradients hold all the same. So it is once a privacy budget of training is spent.
     """
 
     def __init__(self, trainer: Trainer, owners: NDArray[np.int64], *, rests: bool = False) -> None:
@@ -49,6 +50,13 @@ class TrainerOfRounds:
         """Do steps of stochastic gradient descent; nodes with equally many steps go together."""
         if self.rests:
             return nodes
+        try:
+            return self._updated(nodes, steps)
+        except BudgetSpent:
+            self.rests = True
+            return nodes
+
+    def _updated(self, nodes: Nodes, steps: Tensor | None) -> Nodes:
         if steps is None:
             return self._trained(nodes, np.arange(len(nodes)), None)
         counts = steps.numpy()
@@ -67,9 +75,12 @@ class TrainerOfRounds:
 
     def gradient(self, nodes: Nodes) -> tuple[Nodes, Tensor]:
         """Evaluate the gradient of the next batch, and leave the parameters alone."""
-        if self.rests:
-            return nodes, nodes.rows.new_zeros(len(nodes), self.trainer.layout.trainable_size)
-        return self.trainer.gradient(nodes, self._owners)
+        if not self.rests:
+            try:
+                return self.trainer.gradient(nodes, self._owners)
+            except BudgetSpent:
+                self.rests = True
+        return nodes, nodes.rows.new_zeros(len(nodes), self.trainer.layout.trainable_size)
 
     def losses_of(self, nodes: Nodes, rows: Tensor, whose: Tensor) -> Tensor:
         """Evaluate rows ``[M, D]`` on the next batches of the nodes ``whose``, ``[M]``."""

@@ -277,6 +277,22 @@ class PeerSettings(Table):
         return self
 
     @model_validator(mode="after")
+    def _private_in_one_way(self) -> PeerSettings:
+        if self.training.privacy is None:
+            return self
+        if any(getattr(each, "epsilon", None) for each in self.outgoing):
+            raise ValueError(
+                "outgoing has a noise with epsilon beside [training.privacy]: a budget of rows counts each that "
+                "is sent, and a budget of training each step; leave one of them out"
+            )
+        if self.rounds.algorithm is None and self.gate.enabled and self.gate.loss_samples:
+            raise ValueError(
+                "gate.loss_samples beside [training.privacy]: the gate decides by losses on this peer's own "
+                "samples, to which no noise is added; set gate.loss_samples = 0"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _outgoing_in_order(self) -> PeerSettings:
         short = self.exchange.codec
         require_order(self.outgoing, codec=None if short == "float32" else short)

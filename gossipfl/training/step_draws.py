@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -12,13 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gossipfl.codecs.draws import normals, rekeyed, scores
-from gossipfl.outgoing.transformation import Normals
+from gossipfl.outgoing.transformation import Normals, Words
 from gossipfl.training.batches import draw_seeds
 
-__all__ = ["SeededDraws", "StepDraws", "StepOfDraws", "Words"]
-
-Words = Callable[[Tensor, int], Tensor]
-"""From keys, int64 ``[B]``, and a count to words, uniform over all 64-bit integers, int64 ``[B, count]``."""
+__all__ = ["SeededDraws", "StepDraws", "StepOfDraws"]
 
 _SAMPLING, _NOISE = 1, 2
 
@@ -65,6 +61,11 @@ class StepOfDraws:
 class StepDraws(Protocol):
     """Where private training has its draws from."""
 
+    @property
+    def is_spent(self) -> bool:
+        """Whether a privacy budget allows no further step."""
+        ...
+
     def next(
         self,
         numbers: NDArray[np.int64],
@@ -94,6 +95,11 @@ class SeededDraws:
     """Draws as (seed, node, step) determine: for simulations, replays and rehearsals."""
 
     seed: int
+
+    @property
+    def is_spent(self) -> bool:
+        """Seeds have no budget."""
+        return False
 
     def next(
         self,

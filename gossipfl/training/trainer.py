@@ -109,6 +109,11 @@ class Trainer:
         return self.gradients.vectorised
 
     @property
+    def is_spent(self) -> bool:
+        """Whether a privacy budget allows no further step."""
+        return self.draws is not None and self.draws.is_spent
+
+    @property
     def optimiser_state_size(self) -> int:
         """Width of the optimiser's state that `train` needs in its nodes."""
         return self.optimiser.state_size(self.layout.trainable_size)
@@ -162,6 +167,8 @@ class Trainer:
             If the module or the loss fails on a batch.
         TrainingStopped
             If ``goes_on`` said no. The nodes are as they were.
+        BudgetSpent
+            If training is private, and its budget is spent. The nodes are as they were.
         """
         self.require_fitting(nodes)
         if not len(nodes):

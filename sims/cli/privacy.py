@@ -26,9 +26,13 @@ def privacy(
     ],
     *,
     noise: Annotated[
-        float,
-        typer.Option(min=0, help="Noise on each private value, in units of its sensitivity (σ/Δ)."),
-    ] = 1.0,
+        float | None,
+        typer.Option(
+            min=0,
+            help="Noise on each private value, in units of its sensitivity (σ/Δ): noise_multiplier of "
+            "\\[training.privacy] if that is set, else 1.",
+        ),
+    ] = None,
     delta: Annotated[float, typer.Option(help="The δ of (ε, δ).")] = 1e-5,
     observer: Annotated[
         list[int] | None,
@@ -51,11 +55,11 @@ def privacy(
     from gossipfl.errors import SettingError
     from gossipfl.privacy.guarantees import require_accounting, require_delta
     from sims.privacy.report import report_of
-    from sims.privacy.sources import run_of
+    from sims.privacy.sources import private_training_of, run_of
 
     require_accounting()
     require_delta(delta)
-    if not noise:
+    if noise == 0:
         raise SettingError("without noise nothing is private", expected="--noise above 0", got=noise)
     errors = Console(stderr=True, quiet=json_output)
     with errors.status("") as status:
@@ -64,9 +68,17 @@ def privacy(
             overrides=overrides or (),
             on_progress=lambda rounds: status.update(f"round {rounds:.0f}"),
         )
+        training = private_training_of(sources, overrides=overrides or ())
+        if training is not None and noise not in (None, training.multiplier):
+            raise SettingError(
+                "the noise of private training is set where it is declared",
+                expected=f"--noise left out, for noise_multiplier = {training.multiplier:g}",
+                got=f"--noise {noise:g}",
+            )
         report = report_of(
             run,
-            noise=noise,
+            noise=noise or (1.0 if training is None else training.multiplier),
+            training=training,
             delta=delta,
             observers=observer,
             coalitions=coalition or (),
@@ -103,6 +115,15 @@ def _say(report: PrivacyReport, *, pairs: bool) -> None:
         highlight=False,
         soft_wrap=True,
     )
+    if report.sampled is not None:
+        sampled = report.sampled
+        console.print(
+            f"• Batches are sampled: whoever sees all that {sampled.steps} training steps of node {sampled.node} "
+            f"led to, and not which samples were in them ({sampled.rate:.4g} of all), learns of one sample with "
+            f"ε = {sampled.epsilon:.4g} by RDP.",
+            highlight=False,
+            soft_wrap=True,
+        )
     for each in report.coalitions:
         console.print(
             f"• Coalition of {len(each.members)} ({each.chosen}): nodes {', '.join(map(str, each.members))} "

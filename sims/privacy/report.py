@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from itertools import combinations
 from typing import Any
@@ -18,6 +18,7 @@ from sims.privacy.knowledge import Knowledge, knowledge_of
 from sims.privacy.linear_run import LinearRun
 from sims.privacy.published import muffliato_pairwise
 from sims.privacy.row_space import Floats
+from sims.privacy.sampling import PrivateTraining, SampledLoss
 
 __all__ = ["Coalition", "Distance", "PrivacyReport", "report_of"]
 
@@ -102,6 +103,8 @@ class PrivacyReport:
         Of the pair that loses most.
     worst_pair : tuple of int
         The observer and the node.
+    sampled : SampledLoss, optional
+        Of the node that loses most where batches are sampled at random in secret.
     """
 
     run: LinearRun
@@ -115,6 +118,7 @@ class PrivacyReport:
     local: Guarantee
     worst: Guarantee
     worst_pair: tuple[int, int]
+    sampled: SampledLoss | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """All of it for machines, with ε for each pair."""
@@ -129,6 +133,7 @@ class PrivacyReport:
                 "node": self.worst_pair[1],
                 **_dict_of(self.worst),
             },
+            "sampled": None if self.sampled is None else asdict(self.sampled),
             "by_distance": [
                 {
                     "distance": each.distance,
@@ -171,6 +176,7 @@ def report_of(
     delta: float,
     observers: Sequence[int] | None = None,
     coalitions: Sequence[int] = (),
+    training: PrivateTraining | None = None,
     on_observer: Callable[[int], None] = lambda number: None,
 ) -> PrivacyReport:
     """Account for a run.
@@ -185,6 +191,8 @@ def report_of(
         All nodes unless given; of more than 200, as many spread evenly.
     coalitions : sequence of int
         Sizes of coalitions to look for.
+    training : PrivateTraining, optional
+        What the run declares of its training steps.
     on_observer : callable, optional
         Told how many observers are done.
     """
@@ -229,6 +237,7 @@ def report_of(
         local=_guarantee(float(values.max()), noise, delta),
         worst=_guarantee(float(matrix[place]), noise, delta),
         worst_pair=(watching[int(place[0])], int(place[1])),
+        sampled=None if training is None else training.worst(values, delta=delta),
     )
 
 

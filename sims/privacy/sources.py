@@ -9,13 +9,18 @@ from sims.privacy.errors import NotAccountable
 from sims.privacy.linear_run import LinearRun
 from sims.privacy.recordings import recorded_run
 from sims.privacy.rounds import round_run
+from sims.privacy.sampling import (
+    PrivateTraining,
+    private_training_of_homes,
+    private_training_of_scenario,
+)
 from sims.privacy.timelines import message_run
 from sims.scenario import Scenario, load_scenario
 from sims.scenario.outgoing import outgoing_of, outgoing_of_messages
 from sims.world import build_world
 from sims.world.networks import round_network
 
-__all__ = ["run_of", "run_of_scenario", "scenario_at"]
+__all__ = ["private_training_of", "run_of", "run_of_scenario", "scenario_at"]
 
 
 def run_of(
@@ -33,6 +38,14 @@ def run_of(
     if len(sources) > 1:
         raise NotAccountable("one scenario, or one simulated run, at a time", got=", ".join(sources))
     return run_of_scenario(scenario_at(sources[0], overrides=overrides), on_progress=on_progress)
+
+
+def private_training_of(sources: Sequence[str], *, overrides: Sequence[str] = ()) -> PrivateTraining | None:
+    """Find the private training that a scenario, or recorded peers, declare; None if they declare none."""
+    homes = [home for source in sources for home in _homes_in(Path(source))]
+    if homes:
+        return private_training_of_homes(homes)
+    return private_training_of_scenario(scenario_at(sources[0], overrides=overrides))
 
 
 def _homes_in(directory: Path) -> list[Path]:

@@ -18,7 +18,7 @@ from gossipfl.tasks import Dataset, Task, find_task
 from gossipfl.tasks.samples import describe, joined, signature
 from gossipfl.training import NodeData, Nodes, Trainer
 from sims.errors import NotSimulable
-from sims.replay.errors import OtherTask
+from sims.replay.errors import NotRecomputable, OtherTask
 from sims.replay.lives import Event, Life, RecordedData, RecordedPeer
 
 __all__ = ["Learning", "Learnings", "pooled_data"]
@@ -124,9 +124,12 @@ class Learnings:
         ------
         OtherTask
             If the data found here are not those it trained on.
+        NotRecomputable
+            If it drew noise in secret.
         """
         recorded = life.data_of(life.first + 1 if event is None else event)
         settings = life.settings
+        _require_known_draws(life)
         task_key = (settings.task.name, repr(sorted(settings.task.options.items())))
         key = (
             *task_key,
@@ -170,6 +173,16 @@ class Learnings:
                     )
             self._tasks[key] = (task, task.dataset())
         return self._tasks[key]
+
+
+def _require_known_draws(life: Life) -> None:
+    privacy = life.settings.training.privacy
+    if privacy is not None and privacy.secret:
+        raise NotRecomputable(
+            f"peer {life.peer} drew batches and the noise of its training in secret, and kept no record of them",
+            remedy="To replay a rehearsal, set training.privacy.secret = false; whoever knows training.seed can "
+            "then take the noise off.",
+        )
 
 
 def _as_recorded(data: Dataset, recorded: RecordedData, life: Life) -> Dataset:

@@ -77,6 +77,15 @@ CASES = {
         {"algorithm": "d_psgd", "topology": "ring:5"},
         {},
     ),
+    "private training, replayed from its seed": (
+        {
+            "topology": 'name = "ring"',
+            "algorithm": 'name = "gradient_tracking"',
+            "training": "privacy = { clip = 1.0, noise_multiplier = 0.5 }",
+        },
+        {"algorithm": "gradient_tracking", "topology": "ring:5"},
+        {"privacy": {"clip": 1.0, "noise_multiplier": 0.5, "secret": False}},
+    ),
     "combine, then adapt; momentum; changing partners": (
         {
             "topology": 'name = "one_peer_exponential"',

@@ -33,7 +33,8 @@ from gossipfl.peer.gossip.plan import GossipPlan
 from gossipfl.peer.gossip.received import ReceivedModels
 from gossipfl.peer.gossip.sending import VersionsSent
 from gossipfl.peer.gossip.view import SampledView
-from gossipfl.peer.privacy_budget import privacy_budget
+from gossipfl.peer.privacy_budget import Budget, privacy_budget
+from gossipfl.peer.private_training import SpentTraining
 from gossipfl.peer.renewal import Renewal
 from gossipfl.peer.store.home import Home
 from gossipfl.settings import ExchangeSettings, PeerSettings
@@ -131,9 +132,7 @@ def take_part_in_gossip(
         incarnation=parts.incarnation,
         record=parts.record,
         versions=VersionsSent(limit=exchange.incoming_bytes // 2, longest=exchange.deadline),
-        budget=privacy_budget(
-            settings.outgoing, Home(directory).privacy_ledger, note=partial(parts.note, "privacy")
-        ),
+        budget=_budget_of(parts, directory),
     )
     draws = OwnDraws(parts.host.peer_id, parts.incarnation)
     accounts = TokenAccounts(plan.algorithm.behaviour.flow, draws, parts.record, count=plan.sharing.ages)
@@ -192,6 +191,14 @@ def take_part_in_gossip(
         say_farewell=farewells.say,
         reload=reload,
     )
+
+
+def _budget_of(parts: Parts, directory: Path) -> Budget | None:
+    """Return the budget of the rows that are sent: their own, or that of private training."""
+    if parts.trainer.draws is not None:
+        return SpentTraining(parts.trainer.draws)
+    path = Home(directory).privacy_ledger
+    return privacy_budget(parts.settings.outgoing, path, note=partial(parts.note, "privacy"))
 
 
 def _discovery_tasks(

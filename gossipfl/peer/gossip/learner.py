@@ -12,6 +12,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -30,7 +31,8 @@ from gossipfl.peer.gossip.updates import Update
 from gossipfl.peer.permission import Permission
 from gossipfl.peer.store.good_versions import GoodVersion, InMemory, is_large
 from gossipfl.peer.threads import run_abandonable
-from gossipfl.training import Nodes, Trainer, has_diverged
+from gossipfl.privacy.ledger import BudgetSpent
+from gossipfl.training import Nodes, Trainer, TrainingStopped, has_diverged
 
 __all__ = ["Learner"]
 
@@ -193,7 +195,7 @@ class Learner:
                     break
                 clock = _sorted_into(batch, item)
             self._in_work = batch
-            if not self._permission.trains and not batch and clock is None:
+            if not self._may_train() and not batch and clock is None:
                 continue
             step = self._state.step
             async with self._working:
@@ -207,12 +209,13 @@ class Learner:
     @property
     def _patient_until(self) -> float:
         """Time from which on the peer trains alone."""
-        return self._last_training + self._patience if self._permission.trains else math.inf
+        return self._last_training + self._patience if self._may_train() else math.inf
 
     async def _worked(self, batch: list[Incoming], clock: ClockRequest | None) -> State:
         before = self._state
         if self._renewed is not None:
-            self._trainer, description = self._renewed
+            trainer, description = self._renewed
+            self._trainer = replace(trainer, draws=self._trainer.draws)
             self._renewed = None
             self._record({"kind": "data", "event": before.event, **description})
         # The thread may be abandoned at exit: it works on immutable values that only `run` publishes.
@@ -278,10 +281,13 @@ class Learner:
         return after
 
     def _train(self, nodes: Nodes, goes_on: Callable[[], bool]) -> tuple[Nodes, Tensor]:
-        return self._trainer.train(nodes, _ALL_OF_ONE, goes_on=goes_on)
+        try:
+            return self._trainer.train(nodes, _ALL_OF_ONE, goes_on=goes_on)
+        except BudgetSpent as error:
+            raise TrainingStopped(str(error)) from None
 
     def _may_train(self) -> bool:
-        return self._permission.trains
+        return self._permission.trains and not self._trainer.is_spent
 
     def _act_on_clock(self, state: State) -> State:
         began = time.perf_counter()

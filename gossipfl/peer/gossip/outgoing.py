@@ -18,7 +18,7 @@ from gossipfl.peer.gossip.codec_choice import Codecs
 from gossipfl.peer.gossip.events import State
 from gossipfl.peer.gossip.plan import GossipPlan
 from gossipfl.peer.gossip.sending import VersionsSent
-from gossipfl.peer.privacy_budget import PrivacyBudget
+from gossipfl.peer.privacy_budget import Budget
 from gossipfl.peer.secret_noise import new_normals
 from gossipfl.peer.threads import run_abandonable
 from gossipfl.privacy.ledger import BudgetSpent
@@ -48,7 +48,7 @@ class OutgoingModels:
         Called with one record of each secret that is to be recorded.
     versions : VersionsSent
         Those that are being sent.
-    budget : PrivacyBudget, optional
+    budget : Budget, optional
         Spent before a model is sent.
 
     Attributes
@@ -65,7 +65,7 @@ class OutgoingModels:
     incarnation: int
     record: Callable[[Mapping[str, Any]], None]
     versions: VersionsSent
-    budget: PrivacyBudget | None = None
+    budget: Budget | None = None
 
     def __post_init__(self) -> None:
         self._sequence = 0

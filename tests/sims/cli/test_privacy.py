@@ -8,6 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from gossipfl.errors import SettingError
+from gossipfl.privacy.sampled_gaussian import Mechanism, sampled_epsilon
 from sims.cli.privacy import app
 
 
@@ -83,3 +84,24 @@ def test_wrong_questions_are_named(ring: str, wrong: tuple[str, str]) -> None:
     assert (
         isinstance(error.value, SettingError) or "1 … 15" in str(error.value) or "0 … 15" in str(error.value)
     )
+
+
+PRIVATE = (
+    "training.enabled=true", "training.batch_size=2", "training.privacy={clip=1.0,noise_multiplier=2.0}",
+    "task.name=digits", "task.options={}", "task.partition=iid",
+)  # fmt: skip
+
+
+def test_private_training_is_accounted_as_it_is_declared(ring: str) -> None:
+    changes = [part for each in PRIVATE for part in ("--set", each)]
+    report = json.loads(_said(ring, *changes, "--observer", "0", "--json"))
+    assert report["noise_multiplier"] == 2.0
+    sampled = report["sampled"]
+    samples = round(2 / sampled["rate"])
+    assert (sampled["steps"], samples) == (2, 1437 // 16)
+    expected = sampled_epsilon({Mechanism(2 / samples, 2.0): 2}, delta=1e-5)
+    assert sampled["epsilon"] == pytest.approx(expected)
+    assert sampled["epsilon"] < report["local"]["epsilon"] / 2
+    assert "which samples were in them" in _said(ring, *changes, "--observer", "0")
+    with pytest.raises(SettingError, match="noise_multiplier = 2"):
+        _said(ring, *changes, "--noise", "1")

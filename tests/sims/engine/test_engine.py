@@ -30,6 +30,7 @@ GATED = {
         "training={clock='step',schedule='inverse'}",
     ],
     "dropout": ["task.options.model=dropout"],
+    "private training": ["training.privacy={clip=0.5,noise_multiplier=0.3}", "network.delay.seconds=0.3"],
 }
 
 ATTACK = "attack={name='%s',share=0.25%s}"

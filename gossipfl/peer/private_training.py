@@ -1,0 +1,122 @@
+"""Private training of a peer: its secret batches and noise, and the budget that they spend."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from secrets import token_bytes
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from gossipfl.outgoing import secret_normals, secret_words
+from gossipfl.outgoing.noise import SECRET_BYTES
+from gossipfl.privacy.ledger import BudgetSpent
+from gossipfl.privacy.sampled_gaussian import Mechanism
+from gossipfl.privacy.step_ledger import StepLedger
+from gossipfl.training import Trainer
+from gossipfl.training.private import sampling_rates
+from gossipfl.training.step_draws import StepDraws, StepOfDraws
+
+__all__ = ["SecretDraws", "SpentTraining", "drawing_in_secret"]
+
+logger = logging.getLogger(__name__)
+
+
+class SecretDraws:
+    """Batches and noise of a peer's steps, each from a fresh secret of the operating system's generator.
+
+    Each step is in the ledger before anything of it is drawn.
+
+    Parameters
+    ----------
+    ledger : StepLedger
+    multiplier : float
+        Deviation of the noise, in units of the clip.
+    rate : float
+        Probability of the peer's samples to be in a batch.
+    note : callable
+        Told what the operator should know once the budget is spent.
+    """
+
+    def __init__(
+        self, ledger: StepLedger, *, multiplier: float, rate: float, note: Callable[[str], None]
+    ) -> None:
+        self.ledger, self._multiplier, self._note = ledger, multiplier, note
+        self.is_spent = False
+        self._look(Mechanism(rate, multiplier))
+
+    def next(
+        self, numbers: NDArray[np.int64], steps: NDArray[np.int64], *, rates: NDArray[np.float64]
+    ) -> StepOfDraws:
+        """Begin a step; see `StepDraws`."""
+        del numbers, steps
+        mechanism = Mechanism(float(rates.max()), self._multiplier)  # a larger rate costs more
+        self._look(mechanism)
+        self.ledger.spend(mechanism)
+        self._look(mechanism)
+        secret = token_bytes(SECRET_BYTES)
+        return StepOfDraws(
+            keys=torch.arange(len(rates)), words=secret_words(secret), normals=secret_normals(secret)
+        )
+
+    def _look(self, mechanism: Mechanism) -> None:
+        """Notice, and say, that the budget allows no further step."""
+        if self.is_spent or self.ledger.left(mechanism) >= 1:
+            return
+        self.is_spent = True
+        text = (
+            f"the privacy budget of training, ε = {self.ledger.epsilon:g} at δ = {self.ledger.delta:g}, is spent "
+            f"after {sum(self.ledger.steps.values())} steps: this peer trains on its samples no more"
+        )
+        logger.warning("%s", text)
+        self._note(text)
+
+
+class SpentTraining:
+    """A budget of rows that is spent when that of training is; what is sent until then is counted in steps."""
+
+    def __init__(self, draws: StepDraws) -> None:
+        self._draws = draws
+
+    def spend(self, rows: int) -> None:
+        """Allow rows to be sent as long as the peer may train.
+
+        Raises
+        ------
+        BudgetSpent
+        """
+        if self._draws.is_spent:
+            raise BudgetSpent("the privacy budget of training is spent", got=f"{rows} rows to be sent")
+
+
+def drawing_in_secret(trainer: Trainer, path: Path, *, note: Callable[[str], None]) -> Trainer:
+    """Return a peer's trainer with secret draws and a ledger, if its training is private and its draws are secret.
+
+    Parameters
+    ----------
+    trainer : Trainer
+        Of one node.
+    path : Path
+        File of the ledger.
+
+    Raises
+    ------
+    DamagedLedger
+        If the ledger cannot be read.
+    SettingError
+        If there is a budget and dp-accounting is not installed.
+    """
+    privacy = trainer.settings.privacy
+    if privacy is None or not privacy.secret:
+        return trainer
+    draws = SecretDraws(
+        StepLedger(path, epsilon=privacy.epsilon, delta=privacy.delta),
+        multiplier=privacy.noise_multiplier,
+        rate=float(sampling_rates(trainer.data.counts, trainer.settings.batch_size).max()),
+        note=note,
+    )
+    return replace(trainer, draws=draws)
