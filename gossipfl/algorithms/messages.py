@@ -28,7 +28,7 @@ from gossipfl.algorithms.declaration import Algorithm
 from gossipfl.algorithms.gossip.flow import PROACTIVE, Flow
 from gossipfl.algorithms.gossip.sharing import WHOLE, Sharing
 from gossipfl.errors import SettingError
-from gossipfl.training.nodes import Nodes
+from gossipfl.training.nodes import PERSONAL, Nodes
 
 __all__ = [
     "CODEC",
@@ -156,6 +156,12 @@ class Behaviour:
             raise SettingError(
                 "messages have to name what they carry",
                 expected=f"at most {_MOST_CARRIED} different names of letters, digits and '_'",
+                got=", ".join(map(repr, self.carries)),
+            )
+        if PERSONAL in self.carries:
+            raise SettingError(
+                "personal models never leave a node",
+                expected=f"carries without {PERSONAL!r}",
                 got=", ".join(map(repr, self.carries)),
             )
         if self.flow.is_paid and (self.exchange, self.trains) != ("push", "receipt"):

@@ -34,7 +34,7 @@ class GossipAPFL(MessageAlgorithm):
     share: Annotated[
         float, Parameter("α at first: share of the own model in the personal one", ge=0, le=1)
     ] = 0.5
-    adapts: Annotated[bool, Parameter("whether α is learned, or stays")] = True
+    adapts: Annotated[bool, Parameter("whether α is learned, or stays")] = False
     weighting: Annotated[Weighting, Parameter("weight of each shared model: its age, or one half")] = "age"
     exchange: Annotated[
         Literal["push", "pull", "push-pull"],

@@ -35,7 +35,7 @@ class APFL(RoundAlgorithm):
     share: Annotated[
         float, Parameter("α at first: share of the own model in the personal one", ge=0, le=1)
     ] = 0.5
-    adapts: Annotated[bool, Parameter("whether α is learned, or stays")] = True
+    adapts: Annotated[bool, Parameter("whether α is learned, or stays")] = False
 
     def start(self, nodes: Nodes, *, shared_size: int, links: Links | None = None) -> Nodes:
         """Own models that are the shared ones so far."""

@@ -31,6 +31,7 @@ from gossipfl.training.nodes import Nodes
 __all__ = ["PENS"]
 
 _SURPLUS = "surplus"
+_ROUNDING = 1e-3  # of sums of fractions; one more choice than by chance is more
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,9 +89,8 @@ class PENS(RoundAlgorithm):
         losses = losses_at_own_samples(around, around.present, trained=trained, local=local)
         ranks, _ = nearest_first(losses, around.present)
         chosen = (ranks < self.top) & around.present
-        by_chance = (self.top / around.present.sum(dim=1, keepdim=True).clamp(min=self.top)).to(
-            around.own.dtype
-        )
+        places = around.present.sum(dim=1, keepdim=True).clamp(min=self.top)
+        by_chance = self.top / places.to(around.own.dtype)
         gained = torch.where(around.present, chosen.to(around.own.dtype) - by_chance, 0)
         assert around.neighbours is not None  # noqa: S101 - in a network they are known
         counts = around.own.new_zeros(len(around.own), self.members)
@@ -109,4 +109,4 @@ def _nothing(rows: Tensor) -> Tensor:
 def _found(around: Neighbourhood, *, surplus: Tensor) -> Tensor:
     """Which neighbours were chosen more often than by chance, bool ``[b, K]``."""
     assert around.neighbours is not None  # noqa: S101 - in a network they are known
-    return surplus[around.nodes].gather(1, around.neighbours.clamp(min=0)) > 0
+    return surplus[around.nodes].gather(1, around.neighbours.clamp(min=0)) > _ROUNDING
