@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from gossipfl.cli.options import HomeOption, JsonOption, tell
+from gossipfl.cli.options import FineTuneOption, HomeOption, JsonOption, SharedOption, tell
 
 __all__ = ["app"]
 
@@ -27,12 +27,14 @@ def export(
             "--format", help="Named tensors (safetensors), or the computation too (onnx, torch-export)."
         ),
     ] = "safetensors",
+    shared: SharedOption = False,
+    fine_tune: FineTuneOption = 0,
     json_output: JsonOption = False,
 ) -> None:
     """Write the model of a peer's last checkpoint to a file; the peer may be running."""
     from gossipfl.peer.saved_model import export_model
     from gossipfl.peer.store.home import Home
 
-    age = export_model(Home(home), out, form=form)
+    age = export_model(Home(home), out, form=form, shared=shared, fine_tune=fine_tune)
     said = f"The model of age {age} is in {out}, as {form}."
     tell({"file": str(out), "format": form, "age": age}, [said], as_json=json_output)

@@ -9,9 +9,16 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["HomeOption", "JsonOption", "command_group", "tell"]
+__all__ = ["FineTuneOption", "HomeOption", "JsonOption", "SharedOption", "command_group", "tell"]
 
 HomeOption = Annotated[Path, typer.Option("--home", help="Directory of the peer.")]
+SharedOption = Annotated[
+    bool, typer.Option("--shared", help="The model that the peer shares, not a personal one beside it.")
+]
+FineTuneOption = Annotated[
+    int,
+    typer.Option("--fine-tune", min=0, help="Train the model so many steps on the peer's own samples first."),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gossipfl.cli.options import HomeOption, JsonOption
+from gossipfl.cli.options import FineTuneOption, HomeOption, JsonOption, SharedOption
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,6 +33,8 @@ def predict(
     ],
     *,
     home: HomeOption,
+    shared: SharedOption = False,
+    fine_tune: FineTuneOption = 0,
     json_output: JsonOption = False,
 ) -> None:
     """Print the outputs of the model of a peer's last checkpoint, a line for each sample.
@@ -45,7 +47,7 @@ def predict(
 
     place = Home(home)
     task = task_of_home(place)
-    module, age = saved_model(place, task)
+    module, age = saved_model(place, task, shared=shared, fine_tune=fine_tune)
     for values in predicted(module, _read(inputs)):
         outputs: Any = values.tolist()
         several = values.dim() == 1 and len(values) > 1

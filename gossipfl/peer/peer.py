@@ -187,10 +187,15 @@ class Peer:
         if not changes:
             logger.info("the settings are as before")
 
-    def model(self) -> nn.Module:
+    def model(self, *, shared: bool = False) -> nn.Module:
         """Return the current model as a module of its own, for inference on this machine.
 
         Before `run`, it is the model of the last checkpoint.
+
+        Parameters
+        ----------
+        shared : bool
+            Whether to return the model that the peer shares, where it has a personal one beside it.
 
         Raises
         ------
@@ -200,9 +205,10 @@ class Peer:
             The checkpoint is damaged, or belongs to another task.
         """
         if self._incarnation is None:
-            return saved_model(self.home, self.task)[0]
+            return saved_model(self.home, self.task, shared=shared)[0]
         module = self.task.build_module()
-        load_row(module, self.task.layout, self._started().learner.state.nodes.models[0])
+        nodes = self._started().learner.state.nodes
+        load_row(module, self.task.layout, (nodes.rows if shared else nodes.models)[0])
         return module.eval()
 
     def status(self) -> PeerStatus:

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Final, Literal, get_args
 
+import numpy as np
 import torch
 from safetensors.torch import save
 from torch import Tensor, nn
@@ -19,6 +20,7 @@ from gossipfl.peer.store.home import Home
 from gossipfl.rows import load_row
 from gossipfl.settings import load_settings, with_modules
 from gossipfl.tasks import Task, find_task
+from gossipfl.training import NodeData, Trainer, fine_tuned
 
 __all__ = ["FORMATS", "Format", "export_model", "predicted", "saved_model", "task_of_home"]
 
@@ -41,8 +43,15 @@ def task_of_home(home: Home) -> Task:
     return find_task(task.name, task.options, metrics=task.metrics, directory=settings.runtime.modules)
 
 
-def saved_model(home: Home, task: Task) -> tuple[nn.Module, int]:
+def saved_model(home: Home, task: Task, *, shared: bool = False, fine_tune: int = 0) -> tuple[nn.Module, int]:
     """Return the model of a home's last checkpoint, in evaluation mode, and its age.
+
+    Parameters
+    ----------
+    shared : bool
+        Whether to return the model that the peer shares, where it has a personal one beside it.
+    fine_tune : int
+        Training steps on the peer's own samples, of which the home keeps nothing.
 
     Raises
     ------
@@ -58,12 +67,19 @@ def saved_model(home: Home, task: Task) -> tuple[nn.Module, int]:
             remedy=f"Run the peer: gossipfl peer run --home {home.directory}",
         )
     checkpoint = load_checkpoint(home.checkpoint, task, optimiser_state_size=0)
+    nodes = checkpoint.nodes
+    rows = nodes.rows if shared else nodes.models
+    if fine_tune:
+        settings, data = load_settings(home.settings).training, task.dataset()
+        own = NodeData.of_one_node(data.train_inputs, data.train_targets)
+        ages, owner = np.array([checkpoint.age]), np.zeros(1, dtype=np.int64)
+        rows = fine_tuned(Trainer.of(task, own, settings), rows, ages, owner, steps=fine_tune)
     module = task.build_module()
-    load_row(module, task.layout, checkpoint.nodes.rows[0])
+    load_row(module, task.layout, rows[0])
     return module.eval(), checkpoint.age
 
 
-def export_model(home: Home, path: Path, *, form: Format) -> int:
+def export_model(home: Home, path: Path, *, form: Format, shared: bool = False, fine_tune: int = 0) -> int:
     """Write the model of a home's last checkpoint to a file, and return its age.
 
     Parameters
@@ -71,6 +87,8 @@ def export_model(home: Home, path: Path, *, form: Format) -> int:
     form : str
         ``safetensors``: named tensors, as in the module's ``state_dict``. ``onnx``, and ``torch-export`` for
         `torch.export.load`: the computation too, for any number of samples.
+    shared, fine_tune
+        As in `saved_model`.
 
     Raises
     ------
@@ -85,7 +103,7 @@ def export_model(home: Home, path: Path, *, form: Format) -> int:
     if form == "onnx":
         require_extra("onnx", ("onnx", "onnxscript"), what="the format onnx")
     task = task_of_home(home)
-    module, age = saved_model(home, task)
+    module, age = saved_model(home, task, shared=shared, fine_tune=fine_tune)
     if form == "safetensors":
         metadata = {"format": "pt", "task": task.name, "age": json.dumps(age)}
         tensors = {name: each.contiguous() for name, each in module.state_dict().items()}

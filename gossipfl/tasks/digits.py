@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from gossipfl.errors import InvalidTask
+from gossipfl.rows import SharePolicy
 from gossipfl.tasks.clusters import cluster_of, parse_clusters, seen_by_cluster
 from gossipfl.tasks.dataset import Dataset
 from gossipfl.tasks.digit_shares import digits_file, name_of_share
@@ -75,7 +76,13 @@ def _own_share(scheme: str, clusters: str, peers: int, index: int, seed: int) ->
 
 
 def digits(
-    *, partition: str = "iid", clusters: str = "", peers: int = 1, index: int = 0, seed: int = 0
+    *,
+    partition: str = "iid",
+    clusters: str = "",
+    peers: int = 1,
+    index: int = 0,
+    seed: int = 0,
+    local: str = "",
 ) -> Task:
     """Handwritten digits, divided among peers.
 
@@ -91,9 +98,13 @@ def digits(
         cluster sees them.
     seed : int
         Seed of the train/test split, the partition and the initial row.
+    local : str
+        Pattern of the names of parameters that stay with their peer: ``"2.*"`` is the last layer, the head.
 
     Raises
     ------
+    InvalidTask
+        If no parameter has such a name.
     InvalidPartition
         If ``index`` is not below ``peers``, or there is no such scheme, or no such clusters. Whether there are
         samples enough for it is found out when they are read.
@@ -103,4 +114,5 @@ def digits(
         model=perceptron,
         data=partial(_own_share, partition, clusters, peers, index, seed),
         seed=seed,
+        share=SharePolicy(local=(local,) if local else ()),
     )

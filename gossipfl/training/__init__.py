@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from gossipfl.training.batches import batch_positions
 from gossipfl.training.data import NodeData
-from gossipfl.training.nodes import Nodes, has_diverged
+from gossipfl.training.fine_tuning import fine_tuned
+from gossipfl.training.nodes import PERSONAL, Nodes, has_diverged
 from gossipfl.training.optimisers import SGD, AdamW, Optimiser, optimiser_of
 from gossipfl.training.rehearsal import rehearse
 from gossipfl.training.settings import Schedule, TrainingSettings, learning_rates
@@ -22,6 +23,7 @@ __all__ = [
     "TrainingSettings",
     "TrainingStopped",
     "batch_positions",
+    "fine_tuned",
     "has_diverged",
     "learning_rates",
     "optimiser_of",

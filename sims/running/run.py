@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from gossipfl.consensus import consensus_distance
 from gossipfl.machine import available_memory
+from gossipfl.training import fine_tuned
 from sims.engine.engine import Arrays
 from sims.engine.programme import Compile
 from sims.errors import InvalidScenario, NotSimulable, RunDirectoryError
@@ -287,8 +289,8 @@ class _Runner:
         among = online & honest
         nodes = self.evaluator.nodes
         everyone = len(nodes) == len(rows)
-        models = self.simulation.models()
-        measured = self.evaluator(models if everyone else models[nodes.tolist()])
+        models, ages = self.simulation.models(), self.simulation.ages()
+        measured = self.evaluator(self._used(models if everyone else models[nodes.tolist()], ages[nodes]))
         at = {
             "round": rounds,
             "seconds": self.simulation.seconds(rounds),
@@ -296,7 +298,7 @@ class _Runner:
             **self.simulation.counts(),
             "consensus_distance": consensus_distance(rows, self.world.layout.shared_size, among),
             **network_metrics(self.world, rows, among),
-            "age_mean": float(self.simulation.ages()[honest].mean()),
+            "age_mean": float(ages[honest].mean()),
         }
         row = self.records.add(at, measured, nodes if self.scenario.evaluate.per_node else None)
         self.evaluating += time.perf_counter() - started
@@ -304,6 +306,14 @@ class _Runner:
             self.directory.write_records(self.records)
             self.last_written = time.perf_counter()
         return row
+
+    def _used(self, models: Tensor, ages: NDArray[np.int64]) -> Tensor:
+        """The measured models, fine-tuned if the scenario says so."""
+        steps = self.scenario.evaluate.fine_tune
+        if steps is None:
+            return models
+        with torch.no_grad():
+            return fine_tuned(self.world.trainer, models, ages, self.evaluator.nodes, steps=steps)
 
     def _target_reached(self, evaluation: dict[str, Any]) -> bool:
         target = self.scenario.stop.accuracy

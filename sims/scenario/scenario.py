@@ -190,6 +190,9 @@ class EvaluateSection(Section):
         description="measure on this share of the training samples, which no node then has, and leave the test "
         "samples alone: for choosing settings",
     )
+    fine_tune: int | None = Field(
+        None, ge=1, description="measure what models become after this many steps on their nodes' own samples"
+    )
     per_node: bool = Field(False, description="record the measurements of every node too")
     layers: bool = Field(False, description="record the consensus distance of every tensor of the model too")
     mean_model: bool = Field(
