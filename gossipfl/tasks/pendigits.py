@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from gossipfl.rows import SharePolicy
 from gossipfl.tasks.dataset import Dataset
 from gossipfl.tasks.keel import keel_table
 from gossipfl.tasks.task import Task
@@ -45,12 +46,20 @@ def load_pendigits() -> Dataset:
     )
 
 
-def pendigits(*, seed: int = 0) -> Task:
+def pendigits(*, seed: int = 0, local: str = "") -> Task:
     """Perceptron 16-32-10 on Pendigits.
 
     Parameters
     ----------
     seed : int
         Seed of the initial row.
+    local : str
+        Pattern of the names of parameters that stay with their peer: ``"2.*"`` is the last layer, the head.
+
+    Raises
+    ------
+    InvalidTask
+        If no parameter has such a name.
     """
-    return Task(name=f"pendigits/{seed}", model=_perceptron, data=load_pendigits, seed=seed)
+    share = SharePolicy(local=(local,) if local else ())
+    return Task(name=f"pendigits/{seed}", model=_perceptron, data=load_pendigits, seed=seed, share=share)
