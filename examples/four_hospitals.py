@@ -11,6 +11,10 @@ Write a table for each hospital, and the schema, into a directory::
 Train real peers in gossip, once for each fold of the patients, and each hospital alone for as many steps::
 
     python examples/four_hospitals.py compare DIRECTORY --steps 2000 --repeats 2
+
+Write a scenario in which they are the four nodes, for `gossipfl sim contribution` (docs/fairness.md)::
+
+    python examples/four_hospitals.py scenario DIRECTORY
 """
 
 import argparse
@@ -23,6 +27,7 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+import tomli_w
 import torch
 import trio
 from torch import Tensor, nn
@@ -91,6 +96,33 @@ def write_statistics(directory: Path, names: list[str], file: Path) -> None:
     members = {name: summary.rows for name, summary in told.items()}
     common = CommonStatistics(schema=schema, members=members, total=merged(told.values(), schema))
     file.write_bytes(common.to_bytes())
+
+
+def write_scenario(directory: Path, *, rounds: int) -> None:
+    """Write a scenario with the four hospitals as its nodes, each with its own patients."""
+    stats = directory / "common.json"
+    write_statistics(directory, list(HOSPITALS), stats)
+    shared = {"schema": str(directory / SCHEMA.name), "stats": str(stats), "own_bias": True, "folds": FOLDS}
+    tables = {
+        "name": "four hospitals",
+        "population": {"nodes": len(HOSPITALS)},
+        "task": {
+            "name": "table",
+            "options": {**shared, "fold": 0},
+            "nodes": [
+                {"name": place, "options": {"file": str(directory / f"{name}.csv")}}
+                for name, place in HOSPITALS.items()
+            ],
+        },
+        "topology": {"name": "complete"},
+        "algorithm": {"name": "gossip_learning"},
+        "training": TRAINING,
+        "stop": {"rounds": rounds},
+        "evaluate": {"every": rounds},
+    }
+    file = directory / "hospitals.toml"
+    file.write_text(tomli_w.dumps(tables), encoding="utf-8")
+    print(f"wrote {file}")
 
 
 def task_options(directory: Path, name: str, stats: Path, *, fold: int, seed: int) -> dict[str, object]:
@@ -214,9 +246,17 @@ def main() -> None:
     """Write the tables, or compare."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(dest="command", required=True)
-    for name, about in (("write", "the hospitals' tables"), ("compare", "gossip with each alone")):
+    for name, about in (
+        ("write", "the hospitals' tables"),
+        ("compare", "gossip with each alone"),
+        ("scenario", "a scenario with the hospitals as nodes"),
+    ):
         command = commands.add_parser(name, help=about)
         command.add_argument("directory", type=Path)
+        if name == "scenario":
+            command.add_argument(
+                "--rounds", type=int, default=150, help="trainings of each hospital, 10 steps each"
+            )
         if name == "compare":
             command.add_argument("--steps", type=int, default=2000, help="training steps of each hospital")
             command.add_argument("--repeats", type=int, default=2, help="draws of the folds")
@@ -225,6 +265,9 @@ def main() -> None:
     chosen = parser.parse_args()
     if chosen.command == "write":
         write(chosen.directory)
+        return
+    if chosen.command == "scenario":
+        write_scenario(chosen.directory, rounds=chosen.rounds)
         return
     values = compare(chosen.directory, steps=chosen.steps, repeats=chosen.repeats, folds=chosen.folds)
     if chosen.json:

@@ -83,7 +83,17 @@ def status_table(values: Mapping[str, Any]) -> Table:
 def peers_table(peers: Sequence[Mapping[str, Any]]) -> Table:
     """Lay out the peers of a status (see `gossipfl.peer.neighbours.Neighbours.to_values`)."""
     table = Table(box=None, padding=(0, 2, 0, 0))
-    titles = ("peer", "address", "state", "model age", "last success", "round trip", "sent", "received")
+    titles = (
+        "peer",
+        "address",
+        "state",
+        "model age",
+        "gave",
+        "last success",
+        "round trip",
+        "sent",
+        "received",
+    )
     for title in (*titles, "upload", "download", "codec", "version"):
         table.add_column(title, no_wrap=True)
     for each in peers:
@@ -94,6 +104,7 @@ def peers_table(peers: Sequence[Mapping[str, Any]]) -> Table:
             (addresses or [each["reached_at"] or "-"])[0],
             _peer_state(each),
             "-" if age is None else str(age),
+            _effect(each.get("effect")),
             "-" if success is None else f"{max(0, round(time.time() - success))} s ago",
             "-" if round_trip is None else f"{1000 * round_trip:.1f} ms",
             decimal(each["bytes_sent"]),
@@ -104,6 +115,14 @@ def peers_table(peers: Sequence[Mapping[str, Any]]) -> Table:
             escape(each["version"] or "-"),
         )
     return table
+
+
+def _effect(effect: Mapping[str, Any] | None) -> str:
+    """Say how much a peer's models lowered the loss at a merge, on average, with twice its standard error."""
+    if effect is None:
+        return "-"
+    error = effect["standard_error"]
+    return f"{effect['mean']:+.2g}" + ("" if error is None else f" ± {2 * error:.2g}")
 
 
 def _throughput(bytes_per_second: float | None) -> str:

@@ -119,6 +119,8 @@ class Participation:
         Ages of the newest models received, by peer id; empty in rounds.
     codec_to : callable
         Returns the name of the codec in which models are sent to a peer now; None if none was sent.
+    effect_of : callable
+        Returns the measured effect of a peer's models as plain values; None if none was measured.
     renewal : Renewal, optional
         Reloads the data; not in rounds.
     say_farewell : callable
@@ -136,6 +138,7 @@ class Participation:
     flow: Callable[[], Mapping[str, Any] | None] = lambda: None
     model_ages: Mapping[str, int] = field(default_factory=dict)
     codec_to: Callable[[str], str | None] = lambda _: None
+    effect_of: Callable[[str], Mapping[str, Any] | None] = lambda _: None
     renewal: Renewal | None = None
     say_farewell: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint
     reload: Callable[[PeerSettings], None] = lambda _: None

@@ -230,6 +230,7 @@ class Incarnation:
             model_ages=self.participation.model_ages,
             codec_to=self.participation.codec_to,
             merges_from=self.activity.merges_from,
+            effect_of=self.participation.effect_of,
         )
         self.housekeeping = Housekeeping(
             home=self.home,

@@ -34,6 +34,8 @@ class Neighbours:
         Returns the name of the codec of the latest model for a peer.
     merges_from : callable
         Returns how many models of a peer were merged.
+    effect_of : callable
+        Returns what merges of a peer's models did to this one's loss; None if that was not measured.
     """
 
     host: Host
@@ -41,6 +43,7 @@ class Neighbours:
     model_ages: Mapping[str, int]
     codec_to: Callable[[str], str | None]
     merges_from: Callable[[str], int]
+    effect_of: Callable[[str], Mapping[str, Any] | None] = lambda _: None
 
     async def identify(self) -> None:
         """Ask every peer that connects, once, which version it runs; until cancelled."""
@@ -69,7 +72,9 @@ class Neighbours:
         list of dict
             ``peer_id``; ``neighbour``, whether it is in the view; ``connected``; ``addresses``; ``reached_at``,
             the IP address of the connection; ``failures`` in a row; ``model_age``; ``merges``, its models merged
-            in this start; ``last_success`` in seconds since 1970; ``round_trip`` in seconds; ``upload``,
+            in this start; ``effect``: how much its models lowered the loss on test samples of one's own, with
+            ``merges`` measured, their ``mean`` and its ``standard_error``; ``last_success`` in seconds since 1970;
+            ``round_trip`` in seconds; ``upload``,
             ``download``, bytes a second to and from it when large rows were last exchanged; ``codec`` of
             the models for it; ``version``, its software as it claims; ``bytes_sent``, ``bytes_received``;
             ``quarantined``. None where unknown.
@@ -91,6 +96,7 @@ class Neighbours:
                     "failures": peer.failures if peer else 0,
                     "model_age": self.model_ages.get(peer_id),
                     "merges": self.merges_from(peer_id),
+                    "effect": self.effect_of(peer_id),
                     "last_success": traffic.succeeded_at if traffic else None,
                     "round_trip": self.host.round_trip(peer_id),
                     "upload": upload,

@@ -198,6 +198,9 @@ class EvaluationSettings(Table):
 
     period: float = Field(10.0, gt=0)
     """seconds between evaluations"""
+    merge_samples: int = Field(0, ge=0)
+    """test samples on which the effect of every merge on the model's loss is measured, before training, so that it
+    is known what each neighbour gave; 0: not measured; not in rounds"""
 
 
 class RuntimeSettings(Table):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -84,8 +85,8 @@ def contribution(
     console.print(_heading(report), highlight=False)
     for table in (_table(report), *([] if report.who_gave_whom is None else [_matrix(report)])):
         unbounded = console.options.update(max_width=10_000)
-        wide = max(console.width, Measurement.get(console, unbounded, table).maximum)
-        console.print(table, width=wide, soft_wrap=True)
+        console.width = max(console.width, Measurement.get(console, unbounded, table).maximum)
+        console.print(table, soft_wrap=True)
     for sentence in _sentences(report):
         console.print(sentence, highlight=False)
 
@@ -114,7 +115,7 @@ def _table(report: ContributionReport) -> Table:
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
     table.add_column("participant", no_wrap=True)
-    headings = ["samples", "alone", "together", "gain", "better in", "left out", "Shapley"]
+    headings = ["samples", "alone", "together", "gain", "better in", "left out", "Shapley", "online"]
     if report.who_gave_whom is not None:
         headings.append("gave others")
     for heading in headings:
@@ -130,6 +131,7 @@ def _table(report: ContributionReport) -> Table:
             f"{each.better_in} of {report.repeats}",
             f"{each.leave_one_out:+.3f}",
             _with_interval(each, report),
+            "–" if math.isnan(each.online) else f"{each.online:+.4f}",
             *gave,
         )
     return table
@@ -162,7 +164,14 @@ def _sentences(report: ContributionReport) -> list[str]:
         f"Gains: mean {fair.mean:+.3f}, spread {fair.spread:.3f}, worst tenth {fair.worst_decile:+.3f}; "
         f"Jain's index of what they have {fair.level.jain:.3f}.",
     ]
-    if fair.given_and_gained == fair.given_and_gained:
+    if not math.isnan(report.online_and_shapley):
+        gave = report.online_and_gave
+        also = "" if math.isnan(gave) else f", with what each gave others {gave:+.2f}"
+        said.append(
+            "Online estimate: how much merging its model lowers a neighbour's loss. Rank correlation with Shapley "
+            f"values {report.online_and_shapley:+.2f}{also}."
+        )
+    if not math.isnan(fair.given_and_gained):
         said.append(f"Rank correlation of what each gave and gained: {fair.given_and_gained:+.2f}.")
     for each in report.participants:
         if each.gain >= 0:

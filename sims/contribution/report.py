@@ -14,15 +14,16 @@ from scipy.stats import t as student
 
 from sims.contribution.gain import Gains, gains_of
 from sims.contribution.game import LearningGame, Value
+from sims.contribution.online import online_effects
 from sims.contribution.reasons import DataTraits, reasons_of, traits_of
 from sims.contribution.shapley import Estimate, every_coalition, exact, leave_one_out, sampled
 from sims.contribution.side_by_side import SideBySide
 from sims.engine.programme import Compile
 from sims.engine.workers import torch_threads
 from sims.errors import InvalidScenario
-from sims.metrics.gains import GainFairness, fairness_of_gains
+from sims.metrics.gains import GainFairness, fairness_of_gains, rank_correlation
 from sims.scenario import load_scenario
-from sims.world import build_world
+from sims.world import World, build_world
 from sims.world.trace_cache import Traces
 
 __all__ = ["ContributionReport", "Participant", "contributions"]
@@ -57,6 +58,9 @@ class Participant:
     gave, received : float or None
         Gain of the others that is due to it, and its own gain that is due to others, both as Shapley values of
         each one's own game; known where all coalitions were simulated.
+    online : float
+        Online estimate: how much one merge of its model lowers a neighbour's loss, on average over neighbours and
+        moments; NaN where that was not measured.
     label_distance, input_distance, label_noise : float
         As in `DataTraits`.
     reasons : tuple of str
@@ -79,6 +83,7 @@ class Participant:
     shapley_high: float
     gave: float | None
     received: float | None
+    online: float
     label_distance: float
     input_distance: float
     label_noise: float
@@ -112,6 +117,10 @@ class ContributionReport:
     participants : tuple of Participant
     who_gave_whom : tuple of tuple of float, optional
         Row j: what each participant gave to j, as Shapley values of j's own game; a row adds up to j's gain.
+    online_and_shapley : float
+        Rank correlation of online estimates and Shapley values of the honest; NaN where there are none.
+    online_and_gave : float
+        The same with what each gave to others.
     fairness : GainFairness
     """
 
@@ -127,6 +136,8 @@ class ContributionReport:
     everybody: float
     participants: tuple[Participant, ...]
     who_gave_whom: tuple[tuple[float, ...], ...] | None
+    online_and_shapley: float
+    online_and_gave: float
     fairness: GainFairness
 
     def to_dict(self) -> dict[str, Any]:
@@ -181,7 +192,7 @@ def contributions(
     key, values = over
     if not values or len(set(values)) < len(values):
         raise InvalidScenario("repeats must differ", expected=f"different values of {key}", got=list(values))
-    traces, games, estimates, left_out, matrices = Traces(), [], [], [], []
+    traces, games, estimates, left_out, matrices, online = Traces(), [], [], [], [], []
     for number, each in enumerate(values):
         if on_repeat is not None:
             on_repeat(number, len(values))
@@ -192,6 +203,7 @@ def contributions(
             game = LearningGame(world, metric=metric, value=value, simulate=simulate)
             estimate, matrix = _estimated(game, permutations, truncation, confidence, seed=number)
             left_out.append(leave_one_out(game, game.n))
+            online.append(_given_online(world, threads, compile_when))
         games.append(game)
         estimates.append(estimate)
         matrices.append(matrix)
@@ -203,6 +215,7 @@ def contributions(
         gains=gains,
         traits=traits,
         left_out=np.stack(left_out),
+        online=np.mean(online, axis=0),
         shapley=_over_repeats(estimates, confidence),
         permutations=estimates[0].permutations,
         matrix=None if matrices[0] is None else np.mean([m for m in matrices if m is not None], axis=0),
@@ -222,6 +235,15 @@ def _estimated(
     drawn = 2 * n if permutations is None else permutations
     estimate = sampled(game, n, permutations=drawn, seed=seed, confidence=confidence, truncation=truncation)
     return estimate, None
+
+
+def _given_online(world: World, threads: int, compile_when: Compile) -> Floats:
+    """Mean online effect of each participant's models on its neighbours, ``[n]``; NaN if not measured."""
+    effects = online_effects(world, threads=threads, compile_when=compile_when)
+    if effects is None:
+        return np.full(world.scenario.population.nodes, np.nan)
+    heard = np.isfinite(effects).any(axis=0)
+    return np.where(heard, np.nanmean(np.where(heard, effects, 0.0), axis=0), np.nan)
 
 
 def _who_gave_whom(of_members: Floats) -> Floats:
@@ -249,6 +271,7 @@ def _report(
     gains: Gains,
     traits: DataTraits,
     left_out: Floats,
+    online: Floats,
     shapley: tuple[Floats, Floats, Floats],
     permutations: int,
     matrix: Floats | None,
@@ -275,6 +298,7 @@ def _report(
             shapley_high=float(high[i]),
             gave=None if matrix is None else float(matrix[:, i].sum()),
             received=None if matrix is None else float(matrix[i].sum()),
+            online=float(online[i]),
             label_distance=float(traits.label_distance[i]),
             input_distance=float(traits.input_distance[i]),
             label_noise=float(traits.noise[i]),
@@ -296,6 +320,10 @@ def _report(
         everybody=float(ends[1]),
         participants=participants,
         who_gave_whom=None if matrix is None else tuple(tuple(map(float, row)) for row in matrix),
+        online_and_shapley=rank_correlation(value[honest], online[honest]),
+        online_and_gave=(
+            math.nan if matrix is None else rank_correlation(matrix.sum(axis=0)[honest], online[honest])
+        ),
         fairness=fairness_of_gains(
             gains.together.mean(axis=0)[honest],
             gains.mean[honest],

@@ -1,4 +1,4 @@
-"""Which end of a metric is the better one."""
+"""The better end of a metric."""
 
 from __future__ import annotations
 

@@ -16,6 +16,7 @@ from sims.engine import Engine, Phases, RoundEngine
 from sims.engine.engine import Arrays
 from sims.engine.programme import Compile
 from sims.engine.receiving import engine_of
+from sims.engine.workers import torch_threads
 from sims.errors import NotSimulable
 from sims.scenario import Scenario
 from sims.scenario.network import ConstantDelay, NoChurn
@@ -51,6 +52,10 @@ class Simulation(ABC):
     def models(self) -> Tensor:
         """Models of all nodes to use and to evaluate, ``[N, D]``: their rows, unless there are personal ones."""
         return self._engine.models()
+
+    def rows_to_send(self) -> Tensor:
+        """Rows as nodes would send them next, ``[N, D]``: in rounds, after training; hostile nodes' own rows."""
+        return self.rows()
 
     @abstractmethod
     def ages(self) -> NDArray[np.int64]:
@@ -246,6 +251,13 @@ class RoundBased(Simulation):
             compile_when=compile_when,
             device=device,
         )
+
+    def rows_to_send(self) -> Tensor:
+        """Rows of all nodes after the training of the next round, ``[N, D]``."""
+        engine = self._engine
+        local = engine.local if engine.hostile is None else engine.hostile.training(engine.local)
+        with torch_threads(), torch.no_grad():
+            return local.update(engine.nodes).rows
 
     def advance(self, rounds: float, *, between: Callable[[], bool]) -> bool:
         """Do rounds until ``rounds`` are done."""

@@ -18,6 +18,7 @@ from gossipfl.peer.gossip.acquaintances import Acquaintances
 from gossipfl.peer.gossip.answering import Answering
 from gossipfl.peer.gossip.codec_choice import ChosenCodecs, OneCodec
 from gossipfl.peer.gossip.discovery import Discovery, follow_file
+from gossipfl.peer.gossip.effects import MergeEffects
 from gossipfl.peer.gossip.exchanges import Gossip
 from gossipfl.peer.gossip.farewell import Farewells
 from gossipfl.peer.gossip.guard import Guard
@@ -96,6 +97,8 @@ def take_part_in_gossip(
     """
     settings, exchange = parts.settings, parts.settings.exchange
     guard = _guard_of(parts, plan, neighbours=lambda: len(view))
+    measured = settings.evaluation.merge_samples
+    effects = MergeEffects(parts.task, parts.data, samples=measured) if measured else None
     learner = Learner(
         state=parts.state,
         trainer=parts.trainer,
@@ -105,6 +108,7 @@ def take_part_in_gossip(
         mailbox=exchange.mailbox,
         record=parts.record,
         guard=guard,
+        effects=effects,
         kept=parts.kept,
     )
     later_starts = LaterStarts(
@@ -187,6 +191,7 @@ def take_part_in_gossip(
         flow=accounts.described,
         model_ages=received.ages,
         codec_to=codecs.latest,
+        effect_of=lambda peer_id: None if effects is None else effects.described(peer_id),
         renewal=renewal,
         say_farewell=farewells.say,
         reload=reload,

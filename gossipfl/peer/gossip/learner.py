@@ -24,6 +24,7 @@ from gossipfl.algorithms import Message, MessageAlgorithm, adopt, go_back
 from gossipfl.algorithms.author_calls import on_answer, on_clock, on_receipt
 from gossipfl.algorithms.gate import Admission, as_let_in
 from gossipfl.codecs import is_finite
+from gossipfl.peer.gossip.effects import MergeEffects
 from gossipfl.peer.gossip.events import Incoming, State, described_event, origin_of
 from gossipfl.peer.gossip.guard import Guard
 from gossipfl.peer.gossip.mailbox import ClockRequest, Mailbox
@@ -62,6 +63,8 @@ class Learner:
         Called from the worker thread with one record for each event, in order.
     guard : Guard, optional
         Decides how far received models are merged; by default completely.
+    effects : MergeEffects, optional
+        Measures what merges do to the model; by default nothing does.
     kept : callable
         Keeps a state that has been saved.
 
@@ -82,9 +85,10 @@ class Learner:
         mailbox: int,
         record: Callable[[Mapping[str, Any]], None],
         guard: Guard | None = None,
+        effects: MergeEffects | None = None,
         kept: Callable[[State], GoodVersion] = InMemory,
     ) -> None:
-        self._guard = guard
+        self._guard, self._effects = guard, effects
         self._kept = kept
         self._state = state
         self._trainer = trainer
@@ -313,8 +317,10 @@ class Learner:
         merged = state.merges_pending + (not is_surplus) if self._trains == "receipt" else 0
         trains = begun is not None or merged >= self._merges_per_training
         update = Update(self._train if trains else None, state.loss, may_train=self._may_train)
+        watched = None
         if begun is None:
-            nodes = on_receipt(algorithm, state.nodes, message, update=update)
+            watched = None if self._effects is None else self._effects.watching(state.nodes, update)
+            nodes = on_receipt(algorithm, state.nodes, message, update=watched or update)
         else:
             nodes = on_answer(algorithm, state.nodes, message, begun.nodes, update=update)
         trains = trains and not update.is_stopped
@@ -323,6 +329,8 @@ class Learner:
         described = described_event(after, trained=trains, began=began)
         if begun is not None:
             described["begun_event"] = begun.event
+        if watched is not None:
+            described["effect"] = watched.noted(incoming.sender, nodes)
         self._merged.append((after.event, incoming.part or 0))
         self._record({"kind": "merge", **origin_of(incoming), **credit, **described})
         return after

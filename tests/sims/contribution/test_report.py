@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +12,17 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from scipy.stats import spearmanr
 from scipy.stats import t as student
 from torch import nn
 from typer.testing import CliRunner
 
 from gossipfl.tasks import Dataset, Task
+from gossipfl.training import Nodes
 from sims.cli import app
 from sims.contribution import contributions
 from sims.contribution.gain import gains_of, mean_and_reach
+from sims.contribution.online import online_effects
 from sims.contribution.report import ContributionReport, _who_gave_whom
 from sims.contribution.shapley import Masks, every_coalition, exact
 from sims.errors import InvalidScenario
@@ -126,6 +130,39 @@ def test_wrong_labels_and_few_samples_show(report: ContributionReport) -> None:
     assert by_name["plenty"].label_noise < 0.1
     assert by_name["other"].gave == min(each.gave for each in report.participants if each.gave is not None)
     assert all(not each.reasons for each in report.participants if each.gain >= 0)
+
+
+def test_who_gave_least_is_known_online_too(report: ContributionReport) -> None:
+    online = [each.online for each in report.participants]
+    assert min(online) == online[3]
+    gave = [math.nan if each.gave is None else each.gave for each in report.participants]
+    assert report.online_and_gave == pytest.approx(spearmanr(gave, online).statistic)
+
+
+def test_online_effects_by_hand(parties: Path) -> None:
+    world = build_world(load_scenario(parties, overrides=["stop.rounds=3", "topology.name=ring"]))
+    found = online_effects(world, moments=1, samples=1000)
+    rows = run(world.scenario).rows
+    nodes = Nodes.start(rows, optimiser_state_size=world.trainer.optimiser_state_size)
+    nodes = replace(nodes, ages=torch.full((4,), 3), steps=torch.full((4,), 3))
+    sent = world.trainer.train(nodes, np.arange(4))[0].rows
+    assert found is not None
+    for j in range(4):
+        for i in range(4):
+            if (i - j) % 4 not in (1, 3):
+                assert math.isnan(found[j, i])
+                continue
+            merged = (sent[j : j + 1] + sent[i : i + 1]) / 2
+            before, after = (
+                float(world.task.evaluate(each, *world.own_tests[j])["loss"][0])
+                for each in (sent[j : j + 1], merged)
+            )
+            assert found[j, i] == pytest.approx(before - after, abs=1e-5)
+
+
+def test_hostile_rows_are_not_taken_for_honest_ones(parties: Path) -> None:
+    attack = ["attack.name=sign_flip", "attack.count=1"]
+    assert online_effects(build_world(load_scenario(parties, overrides=attack))) is None
 
 
 def test_who_gave_whom_is_each_ones_own_game() -> None:

@@ -160,6 +160,8 @@ function rows(body, made) {
   }))));
 }
 
+const effectOf = (effect) => (effect ? `${effect.mean > 0 ? "+" : ""}${figure(effect.mean)}${effect.standard_error === null ? "" : ` ± ${figure(2 * effect.standard_error)}`}` : "–");
+
 const stateOf = (peer) => (peer.quarantined ? ["quarantined", "bad"] : peer.connected ? ["connected", "good"] : peer.failures ? [`${peer.failures} failures`, "warn"] : ["known", "plain"]);
 
 function saidOf(event) {
@@ -253,7 +255,7 @@ function showPeer({ status, health, events, history }) {
     curve("consensus_distance_by_gossip", memory.distances, figure(status.estimates.consensus_distance));
   }
   rows($("peers"), status.peers.map((peer) => [
-    [short(peer.peer_id), "", peer.peer_id], stateOf(peer), [whole(peer.model_age), "number"], [whole(peer.merges), "number"],
+    [short(peer.peer_id), "", peer.peer_id], stateOf(peer), [whole(peer.model_age), "number"], [whole(peer.merges), "number"], [effectOf(peer.effect), "number"],
     [bytes(peer.bytes_received), "number"], [bytes(peer.bytes_sent), "number"],
     [peer.round_trip === null ? "–" : `${(1000 * peer.round_trip).toFixed(1)} ms`, "number"], [peer.codec || "–", ""], [ago(peer.last_success, now), ""],
   ]));

@@ -10,6 +10,7 @@ import trio
 
 from gossipfl.algorithms import ADPSGD, GossipLearning, Message
 from gossipfl.algorithms.gate import LossProbe
+from gossipfl.peer.gossip.effects import MergeEffects
 from gossipfl.peer.gossip.events import Incoming, State
 from gossipfl.peer.gossip.guard import Guard
 from gossipfl.peer.gossip.learner import Learner
@@ -32,6 +33,7 @@ def make(
     pause=0.0,
     algorithm=DEFAULT,
     gate=None,
+    merge_samples=0,
     **training,
 ):
     task = blobs(pause=pause)
@@ -50,6 +52,7 @@ def make(
         mailbox=mailbox,
         record=records.append,
         guard=gate and Guard(gate, LossProbe(task, own, task.initial_row(), samples=64)),
+        effects=MergeEffects(task, data, samples=merge_samples) if merge_samples else None,
     )
     return learner, records, task
 
@@ -84,6 +87,34 @@ async def test_one_training_follows_every_so_many_merges():
         assert learner.state.step == 3
         assert learner.state.merges_pending == 0
         nursery.cancel_scope.cancel()
+
+
+@in_trio
+async def test_the_effect_of_a_merge_is_measured_before_training():
+    learner, records, task = make(merges_per_training=2, mailbox=16, merge_samples=16)
+    data, before = task.data(), learner.state.nodes.rows
+    places = np.linspace(0, len(data.test_targets) - 1, 16).astype(np.int64)
+    inputs, targets = data.test_inputs[places], data.test_targets[places]
+
+    def loss(rows):
+        return float(task.evaluate(rows, inputs, targets)["loss"][0])
+
+    first, second = torch.full_like(before, 0.5), torch.full_like(before, -1.0)
+    for age, value, sender in ((0, 0.5, "P1"), (0, -1.0, "P2")):
+        learner.offer(incoming(task, age=age, value=value, sender=sender))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(learner.run)
+        await until(lambda: learner.state.event == 2)
+        nursery.cancel_scope.cancel()
+    once = (before + first) / 2
+    twice = (once + second) / 2
+    assert [record["trained"] for record in records] == [False, True]
+    for record, rows in zip(records, [(before, once), (once, twice)], strict=True):
+        assert abs(record["effect"] - (loss(rows[0]) - loss(rows[1]))) < 1e-5
+    assert abs(records[0]["effect"]) > 1e-3
+    assert learner._effects.described("P2")["mean"] == records[1]["effect"]
+    assert learner._effects.described("P2")["standard_error"] is None
+    assert learner._effects.described("P3") is None
 
 
 @in_trio

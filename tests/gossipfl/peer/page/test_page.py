@@ -40,13 +40,15 @@ def until(condition, *, seconds=60.0):
 def network(tmp_path_factory):
     directory = tmp_path_factory.mktemp("page")
     with PeerProcess(
-        directory / "alice", quick_settings(page={"enabled": True}, **PATIENT), forked=True
+        directory / "alice",
+        quick_settings(page={"enabled": True}, evaluation={"merge_samples": 16}, **PATIENT),
+        forked=True,
     ) as alice:
         alice.start("--plain").until_at(step=1)
         settings = quick_settings(1, bootstrap=alice.status()["addresses"], **PATIENT)
         with PeerProcess(directory / "bob", settings, forked=True) as bob:
             bob.start("--plain")
-            until(lambda: any(each["merges"] for each in alice.status()["peers"]))
+            until(lambda: any(each["effect"] for each in alice.status()["peers"]))
             yield alice, bob
 
 
@@ -71,6 +73,9 @@ def test_the_status_and_the_peers_are_those_of_the_commands(client, network):
     assert seen["peer_id"] == bob.status()["peer_id"]
     assert seen["connected"]
     assert seen["merges"] > 0
+    assert seen["effect"]["merges"] > 0
+    assert isinstance(seen["effect"]["mean"], float)
+    assert all(each["effect"] is None for each in bob.status()["peers"])  # not asked for
 
 
 def test_the_view_has_events_after_a_number_and_a_history(client):
