@@ -124,9 +124,8 @@ class Incarnation:
             self._state = replace(state, nodes=begun_nodes(state.nodes, self._plan.algorithm))
         self.number = self.home.next_incarnation(beyond=beyond)
         note_clock_behind(self.conditions, self.number)
-        self._records = RecordWriter(
-            self.home.records, incarnation=self.number, settings=self.settings.records
-        )
+        kept = self.settings.records
+        self._records = RecordWriter(self.home.records, incarnation=self.number, settings=kept)
         self.activity = Activity(self._records.append)
         self._page: Page | None = None
         self._reports: ReportGossip | None = None

@@ -27,7 +27,7 @@ from gossipfl.codecs import is_finite
 from gossipfl.peer.gossip.effects import MergeEffects
 from gossipfl.peer.gossip.events import Incoming, State, described_event, origin_of
 from gossipfl.peer.gossip.guard import Guard
-from gossipfl.peer.gossip.mailbox import ClockRequest, Mailbox
+from gossipfl.peer.gossip.mailbox import ClockRequest, Mailbox, sorted_into
 from gossipfl.peer.gossip.updates import Update
 from gossipfl.peer.permission import Permission
 from gossipfl.peer.store.good_versions import GoodVersion, InMemory, is_large
@@ -192,12 +192,12 @@ class Learner:
             while not self._permission.merges:
                 await self._allowed.wait()
             with trio.CancelScope(deadline=self._patient_until) as self._awaiting:
-                clock = _sorted_into(batch, await self._mailbox.take())
+                clock = sorted_into(batch, await self._mailbox.take())
             while clock is None and len(batch) < self._merges_per_training:
                 item = self._mailbox.take_nowait()
                 if item is None:
                     break
-                clock = _sorted_into(batch, item)
+                clock = sorted_into(batch, item)
             self._in_work = batch
             if not self._may_train() and not batch and clock is None:
                 continue
@@ -395,11 +395,3 @@ class Learner:
         described = described_event(after, trained=False, began=began)
         self._record({"kind": "go_back", "good_event": good.event, **described})
         return after
-
-
-def _sorted_into(batch: list[Incoming], item: Incoming | ClockRequest) -> ClockRequest | None:
-    """Put a model into the batch, or return the request to act on the clock, which ends the batch."""
-    if isinstance(item, ClockRequest):
-        return item
-    batch.append(item)
-    return None

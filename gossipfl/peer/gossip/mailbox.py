@@ -9,7 +9,7 @@ import trio
 
 from gossipfl.peer.gossip.events import Incoming, State
 
-__all__ = ["ClockRequest", "Mailbox"]
+__all__ = ["ClockRequest", "Mailbox", "sorted_into"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,3 +85,11 @@ class Mailbox:
             ),
             None,
         )
+
+
+def sorted_into(batch: list[Incoming], item: Incoming | ClockRequest) -> ClockRequest | None:
+    """Put a model into the batch, or return the request to act on the clock, which ends the batch."""
+    if isinstance(item, ClockRequest):
+        return item
+    batch.append(item)
+    return None
