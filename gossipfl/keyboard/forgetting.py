@@ -1,4 +1,4 @@
-"""What is to be forgotten: a word or a phrase, a day, or everything."""
+"""Choices of messages to forget: those with a word or a phrase, those of a day, or all."""
 
 from __future__ import annotations
 

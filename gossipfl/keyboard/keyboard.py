@@ -115,6 +115,15 @@ class Keyboard:
         """How the owner's words are mixed into suggestions at present."""
         return self._suggester.mixture
 
+    @property
+    def version(self) -> int:
+        """A number that grows with every change of what is stored."""
+        return self._store.version
+
+    def size(self) -> dict[str, int]:
+        """How much is stored: ``messages`` and ``bytes``."""
+        return {"messages": len(self._store.texts()), "bytes": self._store.nbytes}
+
     def dataset(self) -> Dataset:
         """The owner's samples, split in the order of time; without any text, one in which nothing counts."""
         version = self._store.version

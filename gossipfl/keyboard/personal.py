@@ -61,6 +61,11 @@ class Shares:
     ----------
     own : OwnWords
     vocabulary : Vocabulary
+
+    Attributes
+    ----------
+    own_places : ndarray
+        Place of each of the owner's words among `words`.
     """
 
     def __init__(self, own: OwnWords, vocabulary: Vocabulary) -> None:
@@ -69,11 +74,11 @@ class Shares:
         numbers = vocabulary.numbers
         self.unknown = tuple(word for word in own.words if word not in numbers)
         beyond = {word: len(self.known) + place for place, word in enumerate(self.unknown)}
-        self._places = np.array(
+        self.own_places = np.array(
             [beyond[word] if word in beyond else numbers[word] - len(SPECIAL) for word in own.words],
             dtype=np.int64,
         )
-        self.places = {word: int(place) for word, place in zip(own.words, self._places, strict=True)}
+        self.places = {word: int(place) for word, place in zip(own.words, self.own_places, strict=True)}
 
     @cached_property
     def words(self) -> tuple[str, ...]:
@@ -94,8 +99,8 @@ class Shares:
         """
         found = np.zeros(len(self.known) + len(self.unknown))
         found[: len(shared)] = (1 - mixture.weight) * shared
-        if mixture.weight and len(self._places):
-            found[self._places] += mixture.weight * self.own.shares(sentence, context=mixture.context)
+        if mixture.weight and len(self.own_places):
+            found[self.own_places] += mixture.weight * self.own.shares(sentence, context=mixture.context)
         return found
 
 
@@ -110,28 +115,29 @@ def chosen(shared: SharedWords, sentences: Sentences) -> Mixture:
         Words as they were written, the earliest sentence first.
     """
     past, later = _parted(sentences)
-    places = [(number, place) for number, sentence in enumerate(later) for place in range(len(sentence))]
-    wanted = [lowered(later[number][place]) for number, place in places]
-    tried = [at for at, word in enumerate(wanted) if word and word not in (NUMBER, LINK)][-_MOST:]
+    tried = [
+        (sentence[:place], lowered(word))
+        for sentence in later
+        for place, word in enumerate(sentence)
+        if lowered(word) not in ("", NUMBER, LINK)
+    ][-_MOST:]
     if len(tried) < _FEWEST or not past:
         return Mixture()
-    before = [later[number][:place] for number, place in (places[at] for at in tried)]
-    words = [wanted[at] for at in tried]
+    before, words = zip(*tried, strict=True)
     by_model = shared.shares_of([shared.context([sentence]) for sentence in before])
     shares = Shares(OwnWords(past), shared.vocabulary)
 
-    def recall(mixture: Mixture) -> float:
-        hits = (
-            _is_suggested(shares.mixed(row, sentence, mixture), _place(shares, shared.vocabulary, word))
-            for row, sentence, word in zip(by_model, before, words, strict=True)
-        )
-        return sum(hits) / len(words)
-
-    alone = recall(Mixture())
+    wide = np.zeros((len(words), len(shares.words)))
+    wide[:, : by_model.shape[1]] = by_model
+    own = np.zeros_like(wide)
+    places = np.array([_place(shares, shared.vocabulary, word) for word in words])
+    alone = _recall(wide, places)
     best = Mixture(words=len(words), shared=alone, personal=alone)
     for context in range(LONGEST_CONTEXT + 1):
+        for row, sentence in zip(own, before, strict=True):
+            row[shares.own_places] = shares.own.shares(sentence, context=context)
         for weight in _WEIGHTS:
-            found = recall(Mixture(weight, context))
+            found = _recall((1 - weight) * wide + weight * own, places)
             if found > best.personal:
                 best = Mixture(weight, context, len(words), alone, found)
     return best
@@ -148,10 +154,14 @@ def _parted(sentences: Sentences) -> tuple[Sentences, Sentences]:
     return sentences, []
 
 
-def _place(shares: Shares, vocabulary: Vocabulary, word: str) -> int | None:
+def _place(shares: Shares, vocabulary: Vocabulary, word: str) -> int:
+    """Place of a word; -1 if nobody could suggest it."""
     number = vocabulary.numbers.get(word)
-    return shares.places.get(word) if number is None else number - len(SPECIAL)
+    return shares.places.get(word, -1) if number is None else number - len(SPECIAL)
 
 
-def _is_suggested(found: NDArray[np.float64], place: int | None) -> bool:
-    return place is not None and found[place] > 0 and int((found > found[place]).sum()) < _SUGGESTIONS
+def _recall(found: NDArray[np.float64], places: NDArray[np.int64]) -> float:
+    """Share of the words at these places that are among three suggestions."""
+    own = np.where(places >= 0, found[np.arange(len(found)), places], 0.0)
+    preferred = (found > own[:, None]).sum(axis=1)
+    return float(((own > 0) & (preferred < _SUGGESTIONS)).mean())

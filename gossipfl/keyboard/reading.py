@@ -1,4 +1,4 @@
-"""What stands before a cursor: the sentence so far, the words before it, and the word half typed."""
+"""Text before a cursor: the sentence so far, the words before it, and the word half typed."""
 
 from __future__ import annotations
 

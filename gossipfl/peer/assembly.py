@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 
@@ -19,6 +22,7 @@ from gossipfl.peer.gossip.events import State
 from gossipfl.peer.gossip.plan import GossipPlan
 from gossipfl.peer.store.checkpoint import Checkpoint, load_checkpoint
 from gossipfl.peer.store.home import Home
+from gossipfl.rounds import RoundsPlan
 from gossipfl.settings import PeerSettings
 from gossipfl.settings.codec_names import AUTO
 from gossipfl.tasks import Dataset, Task
@@ -29,10 +33,12 @@ from gossipfl.wire import Expectation, PeerDescriptor
 __all__ = [
     "bootstrap_peers",
     "checkpoint_of",
+    "expectation_in",
     "expectation_of",
     "first_state",
     "neighbour_generator",
     "network_limits",
+    "nodes_reader",
     "outgoing_of",
     "resumed_state",
     "trainer_of",
@@ -125,6 +131,15 @@ def checkpoint_of(home: Home, task: Task, trainer: Trainer, *, rounds: str | Non
     return checkpoint
 
 
+def nodes_reader(task: Task, trainer: Trainer) -> Callable[[Path], Nodes]:
+    """Return a function that reads the nodes of a checkpoint."""
+
+    def read(checkpoint: Path) -> Nodes:
+        return load_checkpoint(checkpoint, task, optimiser_state_size=trainer.optimiser_state_size).nodes
+
+    return read
+
+
 def resumed_state(checkpoint: Checkpoint) -> State:
     """Return the state that was saved."""
     return State(nodes=checkpoint.nodes, event=checkpoint.event, merges_pending=checkpoint.merges_pending)
@@ -176,6 +191,13 @@ def expectation_of(task: Task, *, gossip: GossipPlan | None = None) -> Expectati
         carried=() if gossip is None else gossip.carried,
         parts=None if gossip is None else gossip.part_form(task.layout.shared_size),
     )
+
+
+def expectation_in(plan: RoundsPlan | GossipPlan, task: Task) -> Expectation:
+    """Return what a peer expects of others' messages, in rounds or in gossip."""
+    if isinstance(plan, RoundsPlan):
+        return replace(expectation_of(task), rounds=plan.expectation())
+    return expectation_of(task, gossip=plan)
 
 
 def bootstrap_peers(settings: PeerSettings) -> list[PeerDescriptor]:

@@ -8,19 +8,20 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import closing
 from dataclasses import InitVar, dataclass, replace
-from pathlib import Path
 
 import trio
 
 from gossipfl import __version__
 from gossipfl.errors import HomeError, IdentityInUseTwice
+from gossipfl.keyboard.keyboard import Keyboard
 from gossipfl.network import Host, Identity, NetworkCounters, open_host
 from gossipfl.peer.assembly import (
     checkpoint_of,
-    expectation_of,
+    expectation_in,
     first_state,
     neighbour_generator,
     network_limits,
+    nodes_reader,
     outgoing_of,
     resumed_state,
 )
@@ -49,16 +50,16 @@ from gossipfl.peer.relaying import relaying
 from gossipfl.peer.rounds.driver import roster_book, take_part_in_rounds
 from gossipfl.peer.start_record import start_record
 from gossipfl.peer.status import PeerStatus
-from gossipfl.peer.store.checkpoint import load_checkpoint
 from gossipfl.peer.store.good_versions import is_large, kept_on_disk
 from gossipfl.peer.store.home import Home
 from gossipfl.peer.store.ports import recall_ports, remember_ports
 from gossipfl.peer.store.records import RecordWriter
+from gossipfl.peer.typing import Typing, typing_of
 from gossipfl.rounds import RoundsPlan, plan_of, started
 from gossipfl.settings import PeerSettings
 from gossipfl.tasks import Dataset, Task
-from gossipfl.training import Nodes, Trainer
-from gossipfl.wire import Expectation, row_bytes
+from gossipfl.training import Trainer
+from gossipfl.wire import row_bytes
 
 __all__ = ["Incarnation"]
 
@@ -77,6 +78,8 @@ class Incarnation:
         Locked by this process.
     trainer : Trainer
         For these data.
+    keyboard : Keyboard, optional
+        Whose store these data come from.
     settings : PeerSettings
         With every parameter that a replay needs.
     began : float
@@ -97,6 +100,7 @@ class Incarnation:
     task: Task
     data: Dataset
     trainer: Trainer
+    keyboard: Keyboard | None
     settings: PeerSettings
     counters: NetworkCounters
     conditions: Conditions
@@ -136,6 +140,7 @@ class Incarnation:
         self.view: AddressBook | SampledView
         self.participation: Participation
         self.housekeeping: Housekeeping
+        self.typing: Typing | None
         self._policy: PolicyWatch
         self._neighbours: Neighbours
         self._entrance: Entrance
@@ -162,7 +167,7 @@ class Incarnation:
             A number that the next start must exceed; None if there is to be no next one.
         """
         with closing(self._records):
-            expectation = self._expectation()
+            expectation = expectation_in(self._plan, self.task)
             charter = charter_of(self.settings, self.task, layout=expectation.layout)
             self._entrance = Entrance(self.settings, self.home.membership, self.identity, charter=charter)
             network = self.settings.network
@@ -210,15 +215,11 @@ class Incarnation:
             network=self.counters.to_dict(),
             membership=self._entrance.described(self.host.members.knocks),
             estimates=None if self._reports is None else self._reports.newest(),
+            keyboard=None if self.typing is None else self.typing.to_values(),
             page=None if self._page is None else self._page.address,
             started=self.began,
             updated=time.time(),
         )
-
-    def _expectation(self) -> Expectation:
-        if isinstance(self._plan, RoundsPlan):
-            return replace(expectation_of(self.task), rounds=self._plan.expectation())
-        return expectation_of(self.task, gossip=self._plan)
 
     async def _take_part(self, on_ready: Callable[[], None]) -> None:
         self.participation = self._make_participation()
@@ -261,6 +262,7 @@ class Incarnation:
         )
         permissions = Permissions(self.learner.allow, self.activity.record)
         self._policy = PolicyWatch(self.settings.policy, self.home.directory, permissions, self.conditions)
+        self.typing = typing_of(self.keyboard, self.participation, permissions, self.conditions)
         if self.settings.estimates.enabled:
             self._reports = ReportGossip(
                 host=self.host,
@@ -309,6 +311,8 @@ class Incarnation:
         start(self._neighbours.identify, name="versions")
         if self._reports is not None:
             start(self._reports.run, name="estimates")
+        if self.typing is not None:
+            start(self.typing.run, name="keyboard")
         if self._page is not None:
             start(self._page.run, name="page")
         start(watch_clock, self.conditions, self._records.append, name="clock")
@@ -379,7 +383,7 @@ class Incarnation:
             start_again=self._start_again,
             starts_before=self.starts_before,
             report_double=self._report_double,
-            kept=kept_on_disk(self.home.checkpoint, self._read_nodes),
+            kept=kept_on_disk(self.home.checkpoint, nodes_reader(self.task, self.trainer)),
             note=self.conditions.note,
             away_seconds=resumed.away_seconds(now=time.time()) if resumed else 0.0,
         )
@@ -389,10 +393,6 @@ class Incarnation:
             return take_part_in_rounds(parts, self._plan, book, directory=self.home.directory)
         self.view = view = sampled_view(parts, self.home.acquaintances, saved)
         return take_part_in_gossip(parts, self._plan, view, directory=self.home.directory)
-
-    def _read_nodes(self, checkpoint: Path) -> Nodes:
-        size = self.trainer.optimiser_state_size
-        return load_checkpoint(checkpoint, self.task, optimiser_state_size=size).nodes
 
     def _report_double(self, error: IdentityInUseTwice) -> None:
         self.counters.count_refused(error)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from contextlib import closing, nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -13,7 +14,8 @@ import trio
 from torch import nn
 
 from gossipfl.errors import HomeError
-from gossipfl.network import NetworkCounters, load_or_create_identity
+from gossipfl.keyboard.keyboard import Keyboard
+from gossipfl.network import Identity, NetworkCounters, load_or_create_identity
 from gossipfl.peer.allocator import return_large_blocks
 from gossipfl.peer.assembly import trainer_of, warn_of_lost_identity, warn_of_threads
 from gossipfl.peer.conditions import Conditions
@@ -31,6 +33,7 @@ from gossipfl.peer.store.good_versions import LARGE_BYTES
 from gossipfl.peer.store.home import Home
 from gossipfl.peer.store.versions import bring_up_to_date, said_of_restoring
 from gossipfl.peer.threads import run_abandonable
+from gossipfl.peer.typing import open_keyboard
 from gossipfl.rounds.plan import round_algorithm
 from gossipfl.rows import load_row
 from gossipfl.settings import PeerSettings, load_settings, with_modules
@@ -124,37 +127,45 @@ class Peer:
             if 4 * self.task.layout.size >= LARGE_BYTES:
                 return_large_blocks()
             identity = load_or_create_identity(self.home.directory)
-            self.settings = self._complete_settings(identity.peer_id)
-            data = await run_abandonable(self.task.dataset)
-            torch.set_num_threads(self.settings.runtime.threads)
-            trainer = trainer_of(self.task, data, self.settings)
-            await run_abandonable(rehearse, self.task, trainer, data.test_inputs, data.test_targets)
-            trainer = drawing_in_secret(
-                trainer, self.home.privacy_ledger, note=partial(self.conditions.note, "privacy")
-            )
-            beyond: int | None = 0
-            starts = 0
-            try:
-                with trio.CancelScope() as scope:
-                    stop = partial(trio.lowlevel.current_trio_token().run_sync_soon, scope.cancel)
-                    while beyond is not None:
-                        incarnation = Incarnation(
-                            home=self.home,
-                            identity=identity,
-                            task=self.task,
-                            data=data,
-                            trainer=trainer,
-                            settings=self.settings,
-                            counters=self.counters,
-                            conditions=self.conditions,
-                            began=self._began,
-                            starts_before=starts,
-                            beyond=beyond,
-                        )
-                        beyond = await incarnation.run(partial(self._become_ready, incarnation, stop))
-                        starts += 1
-            finally:
-                self._stop = None
+            keyboard = open_keyboard(self.home, self.settings, self.task)
+            if keyboard is not None:
+                self.task = keyboard.task
+            with nullcontext() if keyboard is None else closing(keyboard):
+                await self._run(identity, keyboard)
+
+    async def _run(self, identity: Identity, keyboard: Keyboard | None) -> None:
+        self.settings = self._complete_settings(identity.peer_id)
+        data = await run_abandonable(self.task.dataset)
+        torch.set_num_threads(self.settings.runtime.threads)
+        trainer = trainer_of(self.task, data, self.settings)
+        await run_abandonable(rehearse, self.task, trainer, data.test_inputs, data.test_targets)
+        trainer = drawing_in_secret(
+            trainer, self.home.privacy_ledger, note=partial(self.conditions.note, "privacy")
+        )
+        beyond: int | None = 0
+        starts = 0
+        try:
+            with trio.CancelScope() as scope:
+                stop = partial(trio.lowlevel.current_trio_token().run_sync_soon, scope.cancel)
+                while beyond is not None:
+                    incarnation = Incarnation(
+                        home=self.home,
+                        identity=identity,
+                        task=self.task,
+                        data=data,
+                        keyboard=keyboard,
+                        trainer=trainer,
+                        settings=self.settings,
+                        counters=self.counters,
+                        conditions=self.conditions,
+                        began=self._began,
+                        starts_before=starts,
+                        beyond=beyond,
+                    )
+                    beyond = await incarnation.run(partial(self._become_ready, incarnation, stop))
+                    starts += 1
+        finally:
+            self._stop = None
 
     def stop(self) -> None:
         """End `run` soon and in an orderly manner, from any thread; without effect unless it is running."""

@@ -34,6 +34,11 @@ class Permissions:
         Called with each permission that differs from the one before; the first allows everything.
     record : callable
         Appends a record of each.
+
+    Attributes
+    ----------
+    held : frozenset of str
+        Reasons beside the policy why there is no training.
     """
 
     def __init__(
@@ -44,6 +49,7 @@ class Permissions:
         self._is_paused = False
         self._policy = Permission()
         self._reasons: tuple[str, ...] = ()
+        self.held: frozenset[str] = frozenset()
         self.current = Permission()
 
     def pause(self) -> None:
@@ -54,6 +60,16 @@ class Permissions:
     def resume(self) -> None:
         """Leave the decision to the policy."""
         self._is_paused = False
+        self._apply()
+
+    def hold(self, reason: str) -> None:
+        """Forbid training, for a reason beside the policy, until it is released."""
+        self.held = self.held | {reason}
+        self._apply()
+
+    def release(self, reason: str) -> None:
+        """Forbid training for this reason no longer."""
+        self.held = self.held - {reason}
         self._apply()
 
     def obey(self, policy: Permission, reasons: tuple[str, ...] = ()) -> None:
@@ -69,10 +85,11 @@ class Permissions:
 
     def _apply(self) -> None:
         policy, is_paused = self._policy, self._is_paused
-        now = Permission(trains=policy.trains and not is_paused, merges=policy.merges and not is_paused)
+        trains = policy.trains and not is_paused and not self.held
+        now = Permission(trains=trains, merges=policy.merges and not is_paused)
         if now == self.current:
             return
         self.current = now
         self._allow(now)
-        reasons = [*(["paused"] if is_paused else []), *self._reasons]
+        reasons = [*(["paused"] if is_paused else []), *sorted(self.held), *self._reasons]
         self._record({"kind": "permission", "trains": now.trains, "merges": now.merges, "reasons": reasons})

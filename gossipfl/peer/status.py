@@ -62,6 +62,8 @@ class PeerStatus:
         The door, the peers that it refused, and those that refused this peer, as plain values.
     estimates : mapping, optional
         Estimates of the whole network, from `Estimates.to_dict`.
+    keyboard : mapping, optional
+        For a peer that is a keyboard: how much of what was typed is stored, and how much the owner's words weigh.
     page : str, optional
         Address of the peer's page on its own machine.
     started, updated : float
@@ -92,6 +94,7 @@ class PeerStatus:
     network: Mapping[str, Any]
     membership: Mapping[str, Any] = field(default_factory=dict)
     estimates: Mapping[str, Any] | None = None
+    keyboard: Mapping[str, Any] | None = None
     page: str | None = None
     started: float
     updated: float

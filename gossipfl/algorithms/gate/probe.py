@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gossipfl.tasks import Task
+from gossipfl.tasks.samples import take
 from gossipfl.training import NodeData
 
 __all__ = ["LossProbe", "LossProbes"]
@@ -82,7 +83,7 @@ class LossProbe:
         positions = _spread(count, min(samples, count))
         inputs, targets = data.gather(np.zeros(1, dtype=np.int64), positions[None])
         self._task = task
-        self._inputs, self._targets = inputs[0], targets[0]
+        self._inputs, self._targets = take(inputs, 0), take(targets, 0)
         self.initial = self.loss(initial[None])
 
     def loss(self, rows: Tensor) -> float:

@@ -43,6 +43,9 @@ class Activity:
         Models that the gate refused, by reason.
     exchange_seconds, training_seconds : float
         Time spent on these exchanges, and on merging and training.
+    loop : dict of str to dict
+        Of each part of the loop (``fetched``, ``improved``, ``sent``, ``merged``), how often it was done and when
+        last: ``count`` and ``time``, None before the first.
     """
 
     def __init__(self, record: Callable[[Mapping[str, Any]], None]) -> None:
@@ -56,6 +59,8 @@ class Activity:
         self.counts: Counter[str] = Counter()
         self.outcomes: Counter[str] = Counter()
         self.refusals: Counter[str] = Counter()
+        parts = ("fetched", "improved", "sent", "merged")
+        self.loop: dict[str, dict[str, Any]] = {part: {"count": 0, "time": None} for part in parts}
         self.exchange_seconds = 0.0
         self.training_seconds = 0.0
 
@@ -71,6 +76,8 @@ class Activity:
         if kind in _CHANGES:
             self._changed_at = time.monotonic()
             self.training_seconds += record.get("seconds", 0.0)
+        for part in _parts_done(record):
+            self.loop[part] = {"count": self.loop[part]["count"] + 1, "time": time.time()}
         if kind in {"merge", "adopt"}:
             self._merges[record["sender"]] = (self._merges.get(record["sender"]) or 0) + 1
         elif kind == "exchange":
@@ -119,3 +126,14 @@ class Activity:
                 }
             )
             await trio.sleep(_SAMPLE_SECONDS)
+
+
+def _parts_done(record: Mapping[str, Any]) -> list[str]:
+    """Parts of the loop that a record tells of: fetch, improve, send, merge."""
+    kind = record["kind"]
+    done = ["improved"] if record.get("trained") else []
+    if kind in {"merge", "adopt"}:
+        done.append("merged")
+    elif kind == "exchange" and record["outcome"] == "ok":
+        done += ["fetched"] * (record.get("answer_event") is not None) + ["sent"] * bool(record.get("codec"))
+    return done

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -27,7 +27,15 @@ from gossipfl.peer.page.guard import refusal
 from gossipfl.peer.page.metrics import CONTENT_TYPE, Metrics
 from gossipfl.peer.page.predicting import Predictor
 
-__all__ = ["STATIC", "Subject", "application", "read_json", "routes_of_files", "with_named_errors"]
+__all__ = [
+    "STATIC",
+    "Subject",
+    "application",
+    "read_json",
+    "route_of_file",
+    "routes_of_files",
+    "with_named_errors",
+]
 
 STATIC: Final = Path(__file__).with_name("static")
 _TYPES: Final = {
@@ -36,6 +44,9 @@ _TYPES: Final = {
     "page.js": "text/javascript; charset=utf-8",
     "page.css": "text/css; charset=utf-8",
     "icon.svg": "image/svg+xml",
+    "keyboard.html": "text/html; charset=utf-8",
+    "keyboard.js": "text/javascript; charset=utf-8",
+    "keyboard.css": "text/css; charset=utf-8",
 }
 _BODY_BYTES: Final = 1 << 20
 _BAD: Final = 503
@@ -51,6 +62,8 @@ class Subject:
         Return plain values.
     pause, resume, leave : callable
         Leave a request in the home.
+    further : sequence of Route
+        Of what else the peer serves.
     """
 
     status: Callable[[], dict[str, Any]]
@@ -59,6 +72,7 @@ class Subject:
     metrics: Metrics
     predictor: Predictor
     steer: Mapping[str, Callable[[], Awaitable[None]]]
+    further: Sequence[Route] = ()
 
 
 def application(subject: Subject) -> Starlette:
@@ -104,6 +118,7 @@ def application(subject: Subject) -> Starlette:
             *routes_of_files("peer.html"),
             *_routes_of_metrics(subject, subject.health),
             *(Route(path, endpoint) for path, endpoint in reading.items()),
+            *subject.further,
             Route("/predict", predict, methods=["POST"]),
             Route("/api/{wish}", steer, methods=["POST"]),
         ]
@@ -134,14 +149,17 @@ def _routes_of_metrics(subject: Subject, told: Callable[[], dict[str, Any]]) -> 
 
 def routes_of_files(page: str) -> list[Route]:
     """Return the routes of a page's files, which are all there are to be read of the disk."""
+    files = (route_of_file(f"/{name}", name) for name in ("page.js", "page.css", "icon.svg"))
+    return [route_of_file("/", page), *files]
 
-    def route(path: str, name: str) -> Route:
-        async def file(_: Request) -> Response:
-            return FileResponse(STATIC / name, media_type=_TYPES[name])
 
-        return Route(path, file)
+def route_of_file(path: str, name: str) -> Route:
+    """Return the route of a file of a page."""
 
-    return [route("/", page), *(route(f"/{name}", name) for name in ("page.js", "page.css", "icon.svg"))]
+    async def file(_: Request) -> Response:
+        return FileResponse(STATIC / name, media_type=_TYPES[name])
+
+    return Route(path, file)
 
 
 def with_named_errors(routes: list[Route]) -> Starlette:

@@ -63,7 +63,9 @@ async def open_page(peer: Incarnation) -> Page:
     """
     require_libraries()
     from gossipfl.peer.page.app import Subject, application, metrics_application
+    from gossipfl.peer.page.departures import Departures
     from gossipfl.peer.page.guard import Guard
+    from gossipfl.peer.page.keyboard import keyboard_routes
     from gossipfl.peer.page.metrics import Metrics
     from gossipfl.peer.page.predicting import Predictor
     from gossipfl.peer.page.serving import listen, serve
@@ -88,6 +90,7 @@ async def open_page(peer: Incarnation) -> Page:
             patience=patience_before_stalled(peer.settings),
         )
 
+    departures = Departures(peer.counters)
     metrics = Metrics(status, peer.activity, is_healthy=lambda: bool(health()["healthy"]))
     subject = Subject(
         status=status,
@@ -96,6 +99,7 @@ async def open_page(peer: Incarnation) -> Page:
         metrics=metrics,
         predictor=Predictor(peer.task, peer.data, peer.learner),
         steer=_steering(peer),
+        further=() if peer.typing is None else keyboard_routes(peer.typing, peer.activity, departures),
     )
 
     def count(code: int) -> None:
@@ -109,6 +113,8 @@ async def open_page(peer: Incarnation) -> Page:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(peer.activity.sample_for_ever, peer.status)
             nursery.start_soon(serve, guarded, listener)
+            if peer.typing is not None:
+                nursery.start_soon(departures.run)
             if for_others is not None:
                 nursery.start_soon(partial(serve, readable, for_others, shares=shares))
 

@@ -419,3 +419,24 @@ def test_an_event_says_how_long_the_work_took():
     whole = time.perf_counter() - began
     assert all(record["seconds"] >= 0.05 for record in records)  # the forward pass sleeps that long
     assert sum(record["seconds"] for record in records) <= whole
+
+
+def test_models_are_tried_on_samples_of_any_form():
+    """A dictionary of tensors is a sample as well as one tensor."""
+    task = blobs()
+    data = task.data()
+
+    class Named(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = task.build_module()
+
+        def forward(self, values):
+            return self.inner(values)
+
+    named = dataclasses.replace(task, model=Named)
+    plain = NodeData.of_one_node(data.test_inputs, data.test_targets)
+    keyed = NodeData.of_one_node({"values": data.test_inputs}, data.test_targets)
+    row = task.initial_row()
+    one, other = (LossProbe(each, own, row, samples=9) for each, own in ((task, plain), (named, keyed)))
+    assert one.initial == other.initial

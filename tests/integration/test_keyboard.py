@@ -1,0 +1,185 @@
+"""Peers that are keyboards: they learn from what is typed, suggest, forget, and no word of it leaves them."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+import trio
+
+from gossipfl.peer import Home, Peer
+from tests.gossipfl.keyboard.owners import options_in
+from tests.gossipfl.network.helpers import in_trio, until
+from tests.gossipfl.peer.page.http_client import Client
+from tests.integration.peers import PeerProcess, quick_settings, records_of, running
+
+pytest.importorskip("hypercorn")
+
+CANARY = "xylophonequokka"
+
+
+def keyboard_settings(directory, index=0, *, bootstrap=(), outgoing=(), **tables):
+    tables = {
+        "task": {"name": "next-word", "options": options_in(directory)},
+        "keyboard": {"enabled": True},
+        "page": {"enabled": True},
+        "training": {"learning_rate": 0.5, "batch_size": 8},
+        "exchange": {"patience": 0.01},
+        "gate": {"enabled": False},
+        **tables,
+    }
+    settings = quick_settings(index, bootstrap=bootstrap, outgoing=outgoing, **tables)
+    return settings.model_copy(
+        update={"task": settings.task.model_copy(update={"options": tables["task"]["options"]})}
+    )
+
+
+def client_of(home, address):
+    return Client(int(address.rstrip("/").rpartition(":")[2]), home.page_token.read_text().strip())
+
+
+async def ask(peer, path, **values):
+    client = client_of(peer.home, peer.status().page)
+    answer = await trio.to_thread.run_sync(lambda: client.post(f"/api/keyboard/{path}", values))
+    assert answer.status == 200, answer.body
+    return answer.json
+
+
+async def type_all(peer, texts, first=0):
+    for number, text in enumerate(texts, first):
+        await ask(peer, "typed", message=number, text=text)
+
+
+@in_trio
+async def test_a_peer_trains_on_what_is_typed_suggests_it_and_forgets_it(tmp_path):
+    peer = Peer(tmp_path / "ada", settings=keyboard_settings(tmp_path))
+    async with running(peer):
+        await until(lambda: not peer.status().permission.trains)
+        assert peer.status().step == 0
+        await type_all(peer, ["see you tomorrow at home"] * 8 + [f"good night {CANARY}"] * 4)
+        await until(lambda: peer.status().permission.trains)
+        await until(lambda: records_of(peer.home, "data"))
+        step = peer.status().step
+        await until(lambda: peer.status().step > step + 100)
+        assert (await ask(peer, "suggest", text="see you "))["suggestions"][0] == "tomorrow"
+        assert (await ask(peer, "suggest", text="see the xy"))["suggestions"] == [CANARY]
+        overview = await ask(peer, "overview")
+        assert overview["today"]["words"] == 8 * 5 + 4 * 3
+        assert overview["today"]["new_words"] == [CANARY]
+        assert overview["messages"] == 12
+        assert overview["loop"]["improved"]["count"] > 0
+        assert (await ask(peer, "forget", word=CANARY)) == {"forgotten": 4}
+        assert (await ask(peer, "suggest", text="see the xy"))["suggestions"] == []
+        assert (await ask(peer, "overview"))["today"]["new_words"] == []
+        await ask(peer, "forget", everything=True)
+        await until(lambda: not peer.status().permission.trains)
+        times = len(records_of(peer.home, "data"))
+        await type_all(peer, ["good morning. see you soon"], first=50)
+        await until(lambda: len(records_of(peer.home, "data")) > times)
+        assert records_of(peer.home, "data")[-1]["samples"] == 1
+    reasons = [each["reasons"] for each in records_of(peer.home, "permission")]
+    assert ["nothing_typed"] in reasons
+    assert_nowhere(peer.home, CANARY)
+
+
+def assert_nowhere(home, word):
+    """No file of a home has a word in the clear, in any case."""
+    for path in home.directory.rglob("*"):
+        if path.is_file():
+            assert word.encode() not in path.read_bytes().lower(), path
+
+
+@in_trio
+async def test_requests_that_are_wrong_are_refused_and_never_repeated_to_logs(tmp_path, caplog):
+    caplog.set_level(0)
+    peer = Peer(tmp_path / "ada", settings=keyboard_settings(tmp_path))
+    async with running(peer):
+        client = client_of(peer.home, peer.status().page)
+
+        def post(path, body, **options):
+            return client.request("POST", f"/api/keyboard/{path}", body=body, **options)
+
+        def tried():
+            yield post("typed", {"message": 0, "text": CANARY}), 401
+            yield post("typed", {"message": 0, "text": CANARY}, headers={"Authorization": "Bearer x"}), 401
+            elsewhere = {"Origin": "https://example.org"}
+            yield post("typed", {"message": 0, "text": CANARY}, headers=elsewhere, authorised=True), 403
+            rebound = {"Host": "example.org"}
+            yield post("suggest", {"text": CANARY}, headers=rebound, authorised=True), 421
+            for path, body in (
+                ("typed", {"message": -1, "text": CANARY}),
+                ("typed", {"message": 0, "text": [CANARY]}),
+                ("typed", {"message": 0, "text": CANARY, CANARY: 1}),
+                ("typed", {"message": 0, "text": CANARY * 1000}),
+                ("suggest", {"text": [CANARY]}),
+                ("suggest", {}),
+                ("forget", {"word": ""}),
+                ("forget", {"day": CANARY}),
+                ("forget", {"everything": CANARY}),
+                ("forget", {}),
+            ):
+                yield post(path, body, authorised=True), 400
+
+        answers = await trio.to_thread.run_sync(lambda: list(tried()))
+        for answer, status in answers:
+            assert answer.status == status, answer.body
+            assert CANARY.encode() not in answer.body
+        get = await trio.to_thread.run_sync(lambda: client.get("/api/keyboard/overview"))
+        assert get.status == 405
+        assert (await ask(peer, "overview"))["messages"] == 0
+    assert CANARY not in caplog.text
+    assert_nowhere(peer.home, CANARY)
+
+
+def test_a_peer_without_a_keyboard_serves_none(tmp_path):
+    @in_trio
+    async def run():
+        peer = Peer(tmp_path / "ada", settings=quick_settings(page={"enabled": True}))
+        async with running(peer):
+            client = client_of(peer.home, peer.status().page)
+            answer = await trio.to_thread.run_sync(lambda: client.get("/keyboard"))
+            assert answer.status == 404
+            assert peer.status().keyboard is None
+
+    run()
+
+
+def test_killed_in_the_middle_of_typing_no_word_is_lost_and_none_is_in_the_clear(tmp_path):
+    """The process of a real peer is killed while it is being typed on, and started again."""
+    process = PeerProcess(tmp_path / "ada", keyboard_settings(tmp_path), forked=True)
+    acknowledged = 0
+    text = ""
+    for _ in range(2):
+        process.start()
+        try:
+            client = client_of(process.home, wait_for_page(process))
+            for number in range(acknowledged, acknowledged + 15):
+                text += f"w{number}x "
+                assert client.post("/api/keyboard/typed", {"message": 1, "text": text}).status == 200
+                acknowledged = number + 1
+        finally:
+            process.process.kill()
+            process.process.wait()
+    process.start()
+    try:
+        client = client_of(process.home, wait_for_page(process))
+        answer = client.post("/api/keyboard/forget", {"word": f"w{acknowledged - 1}x"})
+        assert answer.json == {"forgotten": 1}
+    finally:
+        process.process.kill()
+        process.process.wait()
+    assert_nowhere(Home(tmp_path / "ada"), "w3x")
+
+
+def wait_for_page(process):
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        try:
+            status = json.loads(process.home.status.read_bytes())
+        except (OSError, ValueError):
+            status = {}
+        if status.get("page") and status["process"] == process.process.pid:
+            return status["page"]
+        time.sleep(0.05)
+    raise AssertionError("the peer did not start")
