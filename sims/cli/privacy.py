@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
+
+from sims.cli.privacy_attack import attack
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -13,6 +16,8 @@ if TYPE_CHECKING:
     from sims.privacy.report import PrivacyReport
 
 __all__ = ["app", "privacy"]
+
+_DEFAULT = "account"
 
 
 def privacy(
@@ -188,5 +193,26 @@ def _table(report: PrivacyReport) -> Table:
     return table
 
 
-app = typer.Typer(name="privacy", add_completion=False, pretty_exceptions_enable=False)
-app.command()(privacy)
+class _Accounting(TyperGroup):
+    """Sub-commands of ``gossipfl privacy``; without the name of one, its first is meant."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - typer's own click
+        if args and args[0] not in {*self.commands, "--help", "-h"}:
+            args = [_DEFAULT, *args]
+        return super().parse_args(ctx, args)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ANN401
+        """Find a command; any other first argument is a source of the default one."""
+        return super().get_command(ctx, cmd_name if cmd_name in self.commands else _DEFAULT)
+
+
+app = typer.Typer(
+    name="privacy",
+    cls=_Accounting,
+    no_args_is_help=True,
+    help="Say what nodes could learn of one another: exactly, and by the attacks that users will try.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command(_DEFAULT)(privacy)
+app.command()(attack)

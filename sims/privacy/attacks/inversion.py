@@ -33,7 +33,7 @@ __all__ = [
     "stolen_gradient",
 ]
 
-_STEPS = 400
+_STEPS = 200
 _RATE = 0.1
 _SMALL = 1e-12
 

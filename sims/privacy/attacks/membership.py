@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gossipfl.tasks.samples import map_leaves
+from gossipfl.tasks.samples import count, map_leaves
 from sims.privacy.attacks.auditing import (
     Rate,
     advantage,
@@ -161,7 +161,7 @@ def observed_runs(
     for run in range(runs):
         on_run(run)
         coins = np.random.Generator(np.random.Philox(key=[setting.scenario.seed, 1000 + run]))
-        included[run] = coins.random(len(owners)) < 0.5
+        included[run] = (coins.random(count(data.targets)) < 0.5)[data.indices]  # one coin, whoever owns it
         sent = setting.run(included=included[run], seed=run + 1, kept=kept, expected_runs=runs)
         for rows in sent.rows.values():
             found = losses_of_samples(sent.world, rows, owners, data.indices)
@@ -226,7 +226,10 @@ def measured(
     delta, confidence : float
     false_rates : sequence of float
     """
-    chosen = np.ones(scores.shape[1], dtype=bool) if among is None else among
+    chosen = np.zeros(scores.shape[1], dtype=bool)
+    chosen[np.unique(observed.samples, return_index=True)[1]] = True  # a sample of two nodes has one coin
+    if among is not None:
+        chosen &= among
     included, judged = observed.included[:, chosen], scores[:, chosen]
     members, others = judged[included], judged[~included]
     return MembershipFindings(
