@@ -1,4 +1,4 @@
-"""What a scenario's noise claims of the rows that a node sends, beside what attacks prove."""
+"""Claims of a scenario's noise about the rows that a node sends, beside what attacks prove."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reports of all attacks on one scenario: what its noise claims, and what neighbours found out."""
+"""Findings of all attacks on one scenario, beside what its noise claims."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ from sims.world.networks import RoundNetwork, neighbour_lists, round_network
 __all__ = ["SentRows", "Setting", "setting_of"]
 
 _APART = 1_000_003
-_FEWEST = 2
+_FEWEST = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,7 +124,7 @@ class Setting:
             if any(len(part) < _FEWEST for part in parts):
                 raise NotAccountable(
                     "a node has too few samples to leave half of them out",
-                    expected=f"at least {_FEWEST} left",
+                    expected=f"at least {_FEWEST} left to train on",
                     got=min(map(len, parts)),
                     remedy="Use fewer nodes, or a task with more samples.",
                 )

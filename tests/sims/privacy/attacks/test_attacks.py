@@ -182,7 +182,7 @@ def test_the_command_says_all_of_it(tmp_path: Path) -> None:
         (("algorithm.name=power_gossip",), {}, "do not send their models"),
         ((), {"observer": 6}, "must be a node"),
         ((), {"looks": 0}, "at least one look"),
-        (("task.samples_per_node=2",), {}, "too few samples"),
+        (("task.samples_per_node=1",), {}, "too few samples"),
     ],
 )
 def test_what_cannot_be_attacked_is_refused_by_name(
@@ -191,3 +191,23 @@ def test_what_cannot_be_attacked_is_refused_by_name(
     scenario = load_scenario(_file(tmp_path), overrides=["stop.rounds=2", *more])
     with pytest.raises(ExplainedError, match=said):
         attack_report(scenario, runs=3, **asked)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("noise", [0.4, 1.0])
+def test_no_attack_proves_more_than_private_training_claims(tmp_path: Path, noise: float) -> None:
+    """Over seeds, and with as many looks as there are."""
+    privacy = f"training.privacy={{clip=1.0,noise_multiplier={noise}}}"
+    for seed in range(6):
+        setting = _setting(tmp_path, privacy, f"seed={seed}", "stop.rounds=10")
+        claim = claim_of(setting, delta=1e-5)
+        assert 0 < claim.epsilon < np.inf
+        observed = observed_runs(setting, runs=5, looks=4)
+        for scores in (
+            -observed.losses,
+            likelihood_ratios(observed),
+            likelihood_ratios(observed, online=False),
+        ):
+            found = measured(observed, scores, delta=1e-5)
+            assert found.epsilon_of_one_run < claim.epsilon
+            assert found.epsilon < claim.epsilon
