@@ -220,6 +220,10 @@ def _rounds_rows(rounds: Mapping[str, Any] | None) -> list[tuple[str, str]]:
         rows.append(("missing", f"rows of {_numbers(rounds['missing'])} in the round under way"))
     if rounds["absent"]:
         rows.append(("absent", f"{_numbers(rounds['absent'])}: not waited for until heard again"))
+    if sums := rounds.get("sums"):
+        rows.append(("masked sums", f"{sums['done']} had, {sums['failed']} not"))
+        if sums.get("excluded"):
+            rows.append(("left out", f"{_numbers(sums['excluded'])} of masked sums, for wrong shares"))
     if rounds["late"]:
         rows.append(("late", f"{rounds['late']} rows arrived after their exchange was over"))
     return rows

@@ -32,7 +32,15 @@ class TooFewSummands(ExchangeFailed):
 
 
 class WrongShare(ExchangeFailed):
-    """The shares of a neighbour's secret do not lead to that secret, so the sum stays masked."""
+    """The shares of a neighbour's secret do not lead to that secret, so the sum stays masked.
+
+    Attributes
+    ----------
+    members : tuple of int
+        Numbers of those whose own shares were wrong; empty if it can be one that revealed them.
+    """
+
+    members: tuple[int, ...] = ()
 
 
 class SumKeyForged(MessageRefused):
@@ -40,7 +48,15 @@ class SumKeyForged(MessageRefused):
 
 
 class ShareForged(MessageRefused):
-    """The sealed shares of a neighbour were changed on their way, or belong to another sum."""
+    """The sealed shares of a neighbour were changed on their way, or belong to another sum.
+
+    Attributes
+    ----------
+    members : tuple of int
+        Numbers of those that they are said to come from.
+    """
+
+    members: tuple[int, ...] = ()
 
 
 class KeyUnknown(MessageRefused):

@@ -32,9 +32,8 @@ class Conditions:
     """A peer's unusual conditions, by name, with their beginning and description.
 
     Names are ``disk``, ``records``, ``alone``, ``clock``, ``restored``, ``copy``, ``paused``, ``policy``,
-    ``readings``, ``relay``, ``privacy``, ``typing``, and for what keeps peers from admitting each other
-    ``membership``,
-    ``charter``, ``allow`` and ``refused``.
+    ``readings``, ``relay``, ``privacy``, ``typing``, ``sums``, and for what keeps peers from admitting each
+    other ``membership``, ``charter``, ``allow`` and ``refused``.
 
     Parameters
     ----------

@@ -73,7 +73,7 @@ class Parts:
     kept : callable
         Keeps a state that has just been saved.
     note : callable
-        Told the name and the text of a condition that the operator should know.
+        Told the name and the text of a condition that the operator should know, and perhaps its ``seconds``.
     starts_before : int
         Earlier starts in this process.
     away_seconds : float
@@ -92,7 +92,7 @@ class Parts:
     start_again: Callable[[int], Awaitable[None]]
     report_double: Callable[[IdentityInUseTwice], None]
     kept: Callable[[State], GoodVersion] = InMemory
-    note: Callable[[str, str], None] = lambda name, text: None
+    note: Callable[..., None] = lambda name, text, **lasting: None
     starts_before: int = 0
     away_seconds: float = 0.0
 

@@ -10,6 +10,7 @@ from gossipfl.secure.messages import (
     SealedShares,
     Signatures,
     Survivors,
+    Unopened,
 )
 from gossipfl.secure.receiver import Receiver
 from gossipfl.secure.ring import FixedPoint, RingRow, ring_sum
@@ -35,6 +36,7 @@ __all__ = [
     "Signatures",
     "SignedKey",
     "Survivors",
+    "Unopened",
     "cost_of",
     "ring_sum",
     "threshold_of",

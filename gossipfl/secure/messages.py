@@ -1,7 +1,7 @@
 """Messages of a masked sum between its receiver and one neighbour, each with exactly one encoding.
 
 The receiver asks and the neighbour answers: `Introduction` with a `SignedKey`, `Invitation` with `SealedShares`,
-`Participants` with nothing, and, after the masked rows, `Survivors` with a signature, `Signatures` with
+`Participants` with `Unopened`, and, after the masked rows, `Survivors` with a signature, `Signatures` with
 `RevealedShares`.
 """
 
@@ -30,6 +30,7 @@ __all__ = [
     "SealedShares",
     "Signatures",
     "Survivors",
+    "Unopened",
 ]
 
 SECRET_BYTES: Final = 16
@@ -167,6 +168,27 @@ class Participants:
         )
         reader.end()
         return cls(places=places, others=others)
+
+
+@dataclass(frozen=True, slots=True)
+class Unopened:
+    """Places of the participants whose shares a neighbour could not open; no bytes at all where it opened all."""
+
+    places: tuple[int, ...]
+
+    def to_bytes(self) -> bytes:
+        """Encode the message."""
+        return _set_bytes(self.places) if self.places else b""
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Self:
+        """Decode the message, or raise `MalformedStatement`."""
+        if not data:
+            return cls(())
+        reader = Reader(data, what="list of shares that could not be opened")
+        places = _read_set(reader)
+        reader.end()
+        return cls(places)
 
 
 @dataclass(frozen=True, slots=True)

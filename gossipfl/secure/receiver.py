@@ -12,7 +12,10 @@ each other under their signed keys, which saves a signature for each pair.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import combinations, islice
+from typing import Final
 
 from gossipfl.errors import InconsistentSum, TooFewSummands, WrongShare
 from gossipfl.secure.keys import KeyBook, is_signed_by, keys_digest
@@ -32,6 +35,8 @@ from gossipfl.secure.session import Session
 from gossipfl.secure.shamir import recovered
 
 __all__ = ["Receiver"]
+
+_MOST_CHOICES: Final = 500  # of shares, until one is right: it takes milliseconds each where there are 128
 
 
 class Receiver:
@@ -53,6 +58,8 @@ class Receiver:
         self._survivors: tuple[int, ...] = ()
         self._signatures: dict[int, bytes] = {}
         self._revealed: dict[int, RevealedShares] = {}
+        self._accused: dict[int, frozenset[int]] = {}
+        self._liars: set[int] = set()
 
     @property
     def invited(self) -> tuple[int, ...]:
@@ -69,16 +76,32 @@ class Receiver:
         """Numbers of the neighbours whose rows are in the sum, once they are fixed."""
         return self._survivors
 
+    @property
+    def forgers(self) -> frozenset[int]:
+        """Numbers of the participants whose sealed shares most of the others could not open."""
+        count = Counter(each for accused in self._accused.values() for each in accused)
+        return frozenset(each for each in count if 2 * count[each] > len(self._participants) - 1)
+
+    @property
+    def liars(self) -> tuple[int, ...]:
+        """Numbers of the survivors that revealed other shares than they had been given."""
+        return tuple(sorted(self._liars))
+
     def invitation(self, present: Collection[int]) -> Invitation:
         """Invite the neighbours that are present and have shown their keys; a second time, all begin anew.
 
         Raises
         ------
         TooFewSummands
+        InconsistentSum
+            A row has arrived.
         """
         invited = [each for each in self.session.neighbours if each in present and each in self._keys]
         self._require_enough(invited, "can be invited")
+        if self._rows:
+            raise InconsistentSum("a row has arrived, and shares are those of its sum")
         self._invited, self._shared = tuple(invited), {}
+        self._participants, self._accused = (), {}
         return Invitation(
             places=tuple(map(self.session.place, invited)), keys=keys_digest(map(self._keys.key_of, invited))
         )
@@ -128,6 +151,11 @@ class Receiver:
                 )
         places = tuple(map(self.session.place, self._participants))
         return Participants(places=places, others=tuple(others))
+
+    def accused(self, number: int, accused: Iterable[int]) -> None:
+        """Take note of the participants whose shares another one could not open."""
+        if number in self._participants:
+            self._accused[number] = frozenset(accused) & frozenset(self._participants) - {number}
 
     def row(self, number: int, masked: RingRow) -> None:
         """Take a masked row.
@@ -194,6 +222,8 @@ class Receiver:
     def total(self) -> RingRow:
         """Return the sum of the survivors' rows.
 
+        Shares beyond the threshold make up for wrong ones, whose senders are `liars` afterwards.
+
         Raises
         ------
         TooFewSummands
@@ -202,13 +232,15 @@ class Receiver:
             The shares of a participant's secret do not lead to it.
         """
         self._require_enough(self._revealed, "have revealed their shares")
+        secrets = [self._recovered(index, number) for index, number in enumerate(self._participants)]
+        wrong = [each for each, secret in zip(self._participants, secrets, strict=True) if secret is None]
+        if wrong:
+            raise self._wrong(wrong)
         rows = [self._rows[each] for each in self._survivors]
         total = ring_sum(rows, like=rows[0])
-        for index, number in enumerate(self._participants):
-            secret = self._recovered(index)
+        for number, secret in zip(self._participants, secrets, strict=True):
+            assert secret is not None  # noqa: S101  (none is wrong)
             if number in self._survivors:
-                if commitment_of(secret, session=self.session) != self._shared[number].commitment:
-                    raise _wrong(number)
                 add_stream(total, self_key(secret, session=self.session, number=number), subtract=True)
             else:
                 self._cancel(total, number, secret)
@@ -217,16 +249,52 @@ class Receiver:
     def _cancel(self, total: RingRow, dropped: int, seed: bytes) -> None:
         """Remove the masks that survivors share with a neighbour whose row is not in the sum."""
         private = private_key(seed, session=self.session.id, number=dropped)
-        if private.public_key().public_bytes_raw() != self._shared[dropped].public:
-            raise _wrong(dropped)
         for survivor in self._survivors:
             secret = agreed(private, self._shared[survivor].public)
             key = pairwise_key(secret, dropped, survivor, session=self.session)
             add_stream(total, key, subtract=survivor < dropped)
 
-    def _recovered(self, index: int) -> bytes:
-        chosen = sorted(self._revealed)[: self.session.threshold]
-        return recovered({self.session.place(each): self._revealed[each].shares[index] for each in chosen})
+    def _recovered(self, index: int, number: int) -> bytes | None:
+        """The secret of a participant; None if no shares lead to it."""
+        shares = {each: revealed.shares[index] for each, revealed in self._revealed.items()}
+        for chosen in islice(self._choices(), _MOST_CHOICES):
+            secret = self._from({each: shares[each] for each in chosen})
+            if self._is_secret_of(number, secret):
+                rest = {each: shares[each] for each in chosen[1:]}
+                others = shares.keys() - set(
+                    chosen
+                )  # on the same polynomial, each may stand in for the first
+                self._liars |= {each for each in others if self._from({each: shares[each], **rest}) != secret}
+                return secret
+        return None
+
+    def _choices(self) -> Iterator[tuple[int, ...]]:
+        """As many survivors as the threshold: those not known to lie first, then without one of these, two, …."""
+        ordered = sorted(self._revealed, key=lambda each: (each in self._liars, each))
+        threshold = self.session.threshold
+        for count in range(len(ordered) - threshold + 1):
+            for out in combinations(ordered[: threshold + count], count):
+                yield tuple(each for each in ordered if each not in out)[:threshold]
+
+    def _from(self, shares: Mapping[int, bytes]) -> bytes:
+        return recovered({self.session.place(each): share for each, share in shares.items()})
+
+    def _is_secret_of(self, number: int, secret: bytes) -> bool:
+        shared = self._shared[number]
+        if number in self._survivors:
+            return commitment_of(secret, session=self.session) == shared.commitment
+        private = private_key(secret, session=self.session.id, number=number)
+        return private.public_key().public_bytes_raw() == shared.public
+
+    def _wrong(self, members: Sequence[int]) -> WrongShare:
+        """Only where others' secrets were found, and with shares to spare, is it clear who lies."""
+        is_clear = len(members) < len(self._participants) and len(self._revealed) > self.session.threshold
+        error = WrongShare(
+            f"the shares of the secrets of members {', '.join(map(str, members))} do not lead to them: "
+            + ("they lie" if is_clear else "they, or neighbours that revealed shares, lie")
+        )
+        error.members = tuple(members) if is_clear else ()
+        return error
 
     def _require_enough(self, present: Collection[int] | Mapping[int, object], what: str) -> None:
         if len(present) < self.session.threshold:
@@ -237,9 +305,3 @@ class Receiver:
                 expected=f"{self.session.threshold} or more of {len(self.session.neighbours)}",
                 got=len(present),
             )
-
-
-def _wrong(number: int) -> WrongShare:
-    return WrongShare(
-        f"the shares of member {number}'s secret do not lead to it: it, or a neighbour that revealed one, lies"
-    )

@@ -114,20 +114,32 @@ class Sender:
         InconsistentSum
             The list is not of invited neighbours, is too short, or differs from an earlier one.
         ShareForged
-            Shares were not sealed for this sum by the member that they are said to come from.
+            Shares were not sealed for this sum by the members that they are said to come from. The receiver may
+            invite again, without these.
         """
         places = participants.places
         self._require_members(places, "lists")
         if self._invitation is None or not set(places) <= set(self._invitation.places):
             raise InconsistentSum("the receiver lists participants that it did not invite")
-        self._require_once(participants)
         if self._participants:
+            self._require_once(participants)
             return
-        opened, publics = {self._place: self._own_share}, {}
+        opened, publics, forged = {self._place: self._own_share}, dict[int, bytes](), list[int]()
         for place, other in zip(self._others(places), participants.others, strict=True):
             number = self.session.neighbours[place]
-            opened[place] = self._opened(number, other)
+            try:
+                opened[place] = self._opened(number, other)
+            except InvalidTag:
+                forged.append(number)
             publics[place] = other.public
+        if forged:
+            error = ShareForged(
+                "the shares and the key that are said to be of members "
+                f"{', '.join(map(str, forged))} are not, or belong to another sum"
+            )
+            error.members = tuple(forged)
+            raise error
+        self._require_once(participants)
         self._shares, self._publics, self._participants = opened, publics, places
 
     def masked(self, row: RingRow) -> RingRow:
@@ -250,13 +262,8 @@ class Sender:
         return tuple(place for place in places if place != self._place)
 
     def _opened(self, number: int, other: Participant) -> bytes:
-        try:
-            box = self._box(self._keys.key_of(number), other.public, outgoing=False)
-            return box.decrypt(_ONCE, other.sealed, None)
-        except InvalidTag:
-            raise ShareForged(
-                f"the shares and the key that are said to be of member {number} are not, or belong to another sum"
-            ) from None
+        box = self._box(self._keys.key_of(number), other.public, outgoing=False)
+        return box.decrypt(_ONCE, other.sealed, None)
 
     def _box(self, key: SignedKey, public: bytes, *, outgoing: bool) -> ChaCha20Poly1305:
         """Box for the shares that come with a public key, which is thereby authenticated."""

@@ -311,12 +311,11 @@ def gathering(target: Target) -> Iterator[None]:
     def statement(sequence: int) -> bytes:
         return signed(OWN, identity=incarnation.identity, network=NETWORK, sequence=sequence)
 
-    says_sums = "own" in Gathering.__dataclass_fields__
     gathers = Gathering(
         host=incarnation.host,
         identity=incarnation.identity,
         summaries=Summaries(SCHEMA, NETWORK, admit=lambda *_: None),
-        **({"own": OWN} if says_sums else {"statement": statement}),
+        statement=statement,
         certificate=lambda: b"",
         bootstrap=(),
         is_complete=lambda _: False,

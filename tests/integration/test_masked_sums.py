@@ -1,10 +1,14 @@
 """Masked sums among real peers: near the plain average, replayed to the bit, with drop-outs."""
 
 from contextlib import ExitStack
+from dataclasses import replace
 
 import pytest
 import torch
+import trio
 
+from gossipfl.cli.display import _rounds_rows
+from gossipfl.secure import RevealedShares, Sender
 from tests.gossipfl.network.helpers import in_trio
 from tests.gossipfl.peer.rounds.networks_of_rounds import members, settings_of
 from tests.integration.peers import PeerProcess, records_of
@@ -33,8 +37,70 @@ async def test_peers_with_masked_sums_end_where_plain_ones_end_and_are_replayed(
             mixes = records_of(peer.home, "mix")
             assert [len(mix["members"]) for mix in mixes] == [4] * rounds
             assert {mix["codec"] for mix in mixes} == {"ring32"}
-            assert peer._incarnation.learner.described()["sums"] == {"done": rounds, "failed": 0}
+            assert peer._incarnation.learner.described()["sums"] == {
+                "done": rounds,
+                "failed": 0,
+                "excluded": [],
+            }
     assert 0 < (ends[0] - ends[1]).abs().max() < 1e-5
+
+
+LIAR = 4
+
+
+class Sealing(Sender):
+    """A neighbour whose sealed shares nobody can open, if it is the liar; it lies in nothing else."""
+
+    def share(self, invitation):
+        answer = super().share(invitation)
+        if self._key.number != LIAR:
+            return answer
+        return replace(answer, sealed=tuple(bytes(len(each)) for each in answer.sealed))
+
+
+class Revealing(Sender):
+    """A neighbour that reveals other shares than it was given, if it is the liar."""
+
+    def reveal(self, signatures):
+        answer = super().reveal(signatures)
+        return RevealedShares([bytes(16)] * len(answer.shares)) if self._key.number == LIAR else answer
+
+
+@pytest.mark.parametrize("lying", [Sealing, Revealing])
+@in_trio
+async def test_a_neighbour_whose_shares_are_garbage_is_named_and_left_out_alone(tmp_path, monkeypatch, lying):
+    monkeypatch.setattr("gossipfl.peer.rounds.summands.Sender", lying)
+    rounds = 4
+    *honest, liar = digits_peers(tmp_path, 5, rounds={**MASKED, "stop_after": rounds})
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(liar.run)
+        await run_all(honest)
+        liar.stop()
+    assert_replayed([peer.home.directory for peer in (*honest, liar)])
+    for number, peer in enumerate(honest):
+        sums = peer._incarnation.learner.described()["sums"]
+        assert sums == {"done": rounds, "failed": 0, "excluded": [LIAR]}
+        others = [each for each in range(LIAR) if each != number]
+        mixes = records_of(peer.home, "mix")
+        assert all(mix["members"] == others and mix["missing"] == [LIAR] for mix in mixes[1:])
+
+
+@in_trio
+async def test_a_sum_that_fails_is_a_condition_and_counted(tmp_path, caplog):
+    """Member 4 never comes, and member 3 refuses to show anything: of 4 neighbours, two are left."""
+    peers = digits_peers(
+        tmp_path, 5, rounds={**MASKED, "gathering": 0.5, "deadline": 2.0, "patience": 9, "stop_after": 2}
+    )[:3]
+    await run_all(peers)
+    for peer in peers:
+        assert peer._incarnation.learner.described()["sums"] == {"done": 0, "failed": 2, "excluded": []}
+        (held,) = [each for each in peer.conditions.to_values() if each["name"] == "sums"]
+        assert "was not had, so this peer keeps its own row" in held["text"]
+    assert "masked sums" in dict(status_rows(peers[0]))
+
+
+def status_rows(peer):
+    return _rounds_rows(peer.status().rounds)
 
 
 def test_a_killed_and_restarted_peer_drops_out_and_comes_back(tmp_path):

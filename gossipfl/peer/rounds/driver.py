@@ -18,8 +18,8 @@ from gossipfl.peer.rounds.learner import RoundLearner
 from gossipfl.peer.rounds.mailbox import Mailbox
 from gossipfl.peer.rounds.masked_exchanging import MaskedExchanger
 from gossipfl.peer.rounds.members import Members
-from gossipfl.peer.rounds.own_sum import Neighbourhood
 from gossipfl.peer.rounds.summands import Summands
+from gossipfl.peer.rounds.summing_neighbours import Neighbourhood
 from gossipfl.peer.store.home import Home
 from gossipfl.rounds.plan import RoundsPlan
 from gossipfl.rounds.roster import read_roster
@@ -156,4 +156,4 @@ def _masked(parts: Parts, plan: RoundsPlan, exchanger: Exchanger) -> tuple[Summa
     mailbox, members = exchanger.mailbox, exchanger.members
     summands = Summands(plan=plan, key=key, keys=keys, mailbox=mailbox)
     around = Neighbourhood(host=parts.host, plan=plan, members=members, mailbox=mailbox, key=key, keys=keys)
-    return summands, MaskedExchanger(exchanger=exchanger, around=around, summands=summands)
+    return summands, MaskedExchanger(exchanger=exchanger, around=around, summands=summands, note=parts.note)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection
+from typing import Any
 
 import torch
 import trio
 
 from gossipfl.codecs import PayloadTensor
-from gossipfl.errors import GossipflError, InconsistentSum, NumberOutOfRange, SummandsExposed
+from gossipfl.errors import GossipflError, InconsistentSum, NumberOutOfRange, SummandsExposed, TooFewSummands
 from gossipfl.peer.first_errors import FirstErrors
 from gossipfl.peer.rounds.exchanging import Exchanged, Exchanger
-from gossipfl.peer.rounds.own_sum import Neighbourhood, OwnSum
+from gossipfl.peer.rounds.own_sum import OwnSum
 from gossipfl.peer.rounds.summands import Summands
+from gossipfl.peer.rounds.summing_neighbours import Neighbourhood
 from gossipfl.peer.threads import run_abandonable
 from gossipfl.rounds.plan import Position
 from gossipfl.rounds.sums import RING_ROWS
@@ -23,6 +25,8 @@ from gossipfl.wire import Frame
 __all__ = ["MaskedExchanger"]
 
 logger = logging.getLogger(__name__)
+
+_FAILING_DEADLINES = 3  # after a sum that was not had, it is a condition for so long
 
 
 class MaskedExchanger:
@@ -38,10 +42,20 @@ class MaskedExchanger:
         Whom this peer asks for its own sums.
     summands : Summands
         Its part in others' sums.
+    note : callable
+        Told the name and the text of a condition that the operator should know, and for how many seconds.
     """
 
-    def __init__(self, *, exchanger: Exchanger, around: Neighbourhood, summands: Summands) -> None:
+    def __init__(
+        self,
+        *,
+        exchanger: Exchanger,
+        around: Neighbourhood,
+        summands: Summands,
+        note: Callable[..., None],
+    ) -> None:
         self._exchanger, self._around, self._summands = exchanger, around, summands
+        self._note = note
         self._mailbox, self._members = exchanger.mailbox, exchanger.members
         self._errors = FirstErrors(logger)
         self._wanted, self._wants = trio.open_memory_channel[OwnSum](16)
@@ -63,7 +77,7 @@ class MaskedExchanger:
                 self._sums[position] = own = OwnSum(self._around, position, deadline=self._exchanger.deadline)
                 self._wanted.send_nowait(own)
             except SummandsExposed as error:
-                self._errors.log(f"round {position[0]}", error)
+                self._failed(position, error)
                 return None
         return self._sums[position]
 
@@ -95,10 +109,8 @@ class MaskedExchanger:
         async def receive(own: OwnSum) -> None:
             try:
                 total.append(await own.total(began=began))
-                self.done += 1
             except GossipflError as error:
-                self.failed += 1
-                self._errors.log(f"the sum of exchange {position[1]} of round {position[0]}", error)
+                self._failed(position, error)
             settled.set()
             self._mailbox.wake()
 
@@ -113,6 +125,10 @@ class MaskedExchanger:
                 while not settled.is_set() or any(self._owes(position, each, taken) for each in recipients):
                     await self._mailbox.change()
                 nursery.cancel_scope.cancel()
+        if total:
+            self.done += 1
+        elif not settled.is_set():
+            self._failed(position, TooFewSummands("the sum was not unmasked before the deadline"))
         received = self._mailbox.rows()
         for number in neighbours:
             if number in received:
@@ -128,13 +144,25 @@ class MaskedExchanger:
             total=total[0] if total else None,
         )
 
-    def described(self) -> dict[str, int]:
-        """Return how many sums were had, and how many were not, for the status."""
-        return {"done": self.done, "failed": self.failed}
+    def described(self) -> dict[str, Any]:
+        """Return how many sums were had and how many were not, and who is left out of them, for the status."""
+        return {"done": self.done, "failed": self.failed, "excluded": list(self._around.excluded)}
+
+    def _failed(self, position: Position, error: GossipflError) -> None:
+        self.failed += 1
+        which = f"the sum of exchange {position[1]} of round {position[0]}"
+        self._errors.log(which, error)
+        self._note(
+            "sums",
+            f"{which} was not had, so this peer keeps its own row: {error}",
+            seconds=_FAILING_DEADLINES * self._exchanger.deadline,
+        )
 
     def _owes(self, position: Position, recipient: int, taken: dict[int, bool]) -> bool:
         """Whether a recipient may still need something of this peer in the exchange."""
         if self._summands.has_revealed(position, recipient) or self._mailbox.has_passed(recipient):
+            return False
+        if self._around.excludes(recipient):  # it may ask, and is not waited for
             return False
         if self._members.is_absent(recipient) and self._summands.sender(position, recipient) is None:
             return False

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
 from typing import Any
 
 import numpy as np
@@ -16,29 +15,22 @@ from gossipfl.errors import (
     KeyUnknown,
     MessageRefused,
     RefusedByNeighbour,
-    SumKeyForged,
     UnexpectedRound,
+    WrongShare,
 )
-from gossipfl.membership.codec import Reader
-from gossipfl.network import Host
-from gossipfl.peer.first_errors import FirstErrors
-from gossipfl.peer.rounds.mailbox import Mailbox
-from gossipfl.peer.rounds.members import Members
+from gossipfl.peer.rounds.summing_neighbours import Neighbourhood
 from gossipfl.peer.threads import run_abandonable
-from gossipfl.rounds.plan import Position, RoundsPlan
+from gossipfl.rounds.plan import Position
 from gossipfl.secure import (
-    Introduction,
-    KeyBook,
     Receiver,
     RevealedShares,
     RingRow,
     SealedShares,
-    SealingKey,
-    SignedKey,
+    Unopened,
 )
-from gossipfl.wire import SumMessage, SumStep, encode
+from gossipfl.wire import SumStep
 
-__all__ = ["Neighbourhood", "OwnSum"]
+__all__ = ["OwnSum"]
 
 logger = logging.getLogger(__name__)
 
@@ -48,91 +40,6 @@ _INVITATIONS = 3
 _USUAL = frozenset({KeyUnknown.counter(), UnexpectedRound.counter()})
 _SETUP_SHARE = 0.3
 _ROWS_SHARE = 0.75
-
-
-@dataclass(kw_only=True, eq=False)
-class Neighbourhood:
-    """Whom a peer asks for masked sums, and which keys it has passed on to each.
-
-    Parameters
-    ----------
-    key : SealingKey
-        The peer's own.
-    keys : KeyBook
-        Those of all members that it has met.
-    """
-
-    host: Host
-    plan: RoundsPlan
-    members: Members
-    mailbox: Mailbox
-    key: SealingKey
-    keys: KeyBook
-
-    def __post_init__(self) -> None:
-        self.errors = FirstErrors(logger)
-        self._told: dict[int, set[bytes]] = {}
-
-    async def ask(
-        self, number: int, position: Position, step: SumStep, content: bytes, *, until: float
-    ) -> bytes:
-        """Ask a neighbour, and return the content of its answer.
-
-        Raises
-        ------
-        ExchangeFailed, MessageRefused
-        """
-        question = SumMessage(
-            agreement=self.plan.agreement,
-            round=position[0],
-            exchange=position[1],
-            step=int(step),
-            content=content,
-        )
-        reply = await self.host.exchange(
-            self.members.peer_id(number),
-            self.members.addresses(number),
-            encode(question),
-            seconds=max(until - trio.current_time(), 0.01),
-        )
-        if not isinstance(reply, SumMessage) or reply.step != step:
-            raise MessageRefused("the answer is of another step of the sum", got=type(reply).__name__)
-        return reply.content
-
-    async def introduce(
-        self, number: int, position: Position, around: Iterable[int], *, until: float
-    ) -> None:
-        """Get a neighbour's key, and tell it those that it has not been told.
-
-        Raises
-        ------
-        ExchangeFailed, MessageRefused
-        """
-        news = [self.keys.key_of(each) for each in self.untold(number, around)]
-        content = Introduction(tuple(news)).to_bytes()
-        reader = Reader(
-            await self.ask(number, position, SumStep.INTRODUCTION, content, until=until), what="key"
-        )
-        key = SignedKey.read(reader)
-        reader.end()
-        if key.number != number:
-            raise SumKeyForged("a member answered with another's key", expected=number, got=key.number)
-        before = self.keys.key_of(number) if number in self.keys else None
-        self.keys.admit(key)
-        told = self._told.setdefault(number, set())
-        if before is not None and before != key:  # it has started again, and forgotten
-            told.clear()
-        told.update(each.public for each in news)
-
-    def untold(self, number: int, around: Iterable[int]) -> list[int]:
-        """Return those around whose keys a neighbour has not been told."""
-        told = self._told.get(number, set())
-        known = [each for each in around if each != number and each in self.keys]
-        return [each for each in known if self.keys.key_of(each).public not in told]
-
-    def forgets(self, number: int) -> None:
-        """Assume that a neighbour knows nobody's key."""
-        self._told.pop(number, None)
 
 
 class OwnSum:
@@ -191,6 +98,7 @@ class OwnSum:
         Raises
         ------
         TooFewSummands, WrongShare
+            Neighbours that are known to lie are left out of later sums.
         """
         end = began + self._deadline
         with trio.move_on_at(began + _SETUP_SHARE * self._deadline):
@@ -219,32 +127,55 @@ class OwnSum:
             lambda number, content: receiver.revealed(number, RevealedShares.from_bytes(content)),
             until=end,
         )
-        return await run_abandonable(receiver.total)
+        try:
+            return await run_abandonable(receiver.total)
+        except WrongShare as error:
+            self._around.exclude(error.members, because="its shares do not lead to its secrets")
+            raise
+        finally:
+            self._around.exclude(receiver.liars, because="it revealed other shares than it was given")
 
     async def _prepare(self) -> None:
         end = self._began + self._deadline
-        session, members = self.receiver.session, self._around.members
-        present = [each for each in session.neighbours if not members.is_absent(each)]
         soon = self._began + _SETUP_SHARE * self._deadline
+        while True:
+            await self._invite(until=soon)
+            await self._ask_all(
+                self.receiver.fix_participants(),
+                SumStep.PARTICIPANTS,
+                lambda number: self.receiver.participants(number).to_bytes(),
+                self._note_unopened,
+                until=end,
+            )
+            if not (forgers := self.receiver.forgers):
+                return
+            self._around.exclude(forgers, because="others cannot open the shares that it sealed for them")
+
+    async def _invite(self, *, until: float) -> None:
+        """Let those present share their secrets."""
+        session, around = self.receiver.session, self._around
+        present = [
+            each
+            for each in session.neighbours
+            if not around.members.is_absent(each) and not around.excludes(each)
+        ]
         for _ in range(_INVITATIONS):
-            await self._introduce(present, until=soon)
+            await self._introduce(present, until=until)
             invitation = self.receiver.invitation(present).to_bytes()
             await self._ask_all(
                 self.receiver.invited,
                 SumStep.INVITATION,
                 lambda _: invitation,  # noqa: B023  (used before the next)
                 lambda number, content: self.receiver.shared(number, SealedShares.from_bytes(content)),
-                until=soon,
+                until=until,
             )
-            if not any(self._around.untold(each, session.neighbours) for each in self.receiver.invited):
+            if not any(around.untold(each, session.neighbours) for each in self.receiver.invited):
                 break
-        await self._ask_all(
-            self.receiver.fix_participants(),
-            SumStep.PARTICIPANTS,
-            lambda number: self.receiver.participants(number).to_bytes(),
-            lambda number, content: None,
-            until=end,
-        )
+
+    def _note_unopened(self, number: int, content: bytes) -> None:
+        neighbours = self.receiver.session.neighbours
+        places = Unopened.from_bytes(content).places
+        self.receiver.accused(number, (neighbours[each] for each in places if each < len(neighbours)))
 
     async def _introduce(self, present: Collection[int], *, until: float) -> None:
         """Learn all keys, then pass on those that some have not been told."""

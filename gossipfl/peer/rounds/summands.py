@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import partial
 
-from gossipfl.errors import MessageRefused, PeerBusy, SummandsExposed, UnexpectedRound
+from gossipfl.errors import MessageRefused, PeerBusy, ShareForged, SummandsExposed, UnexpectedRound
 from gossipfl.peer.rounds.mailbox import Mailbox
 from gossipfl.rounds.plan import Position, RoundsPlan
 from gossipfl.secure import (
@@ -18,6 +18,7 @@ from gossipfl.secure import (
     Session,
     Signatures,
     Survivors,
+    Unopened,
 )
 from gossipfl.wire import Frame, SumMessage, SumStep, encode
 
@@ -59,7 +60,7 @@ class Summands:
             This peer has no row in such a sum, or is past it.
         PeerBusy
             The sum is too far ahead.
-        MalformedStatement, InconsistentSum, KeyUnknown, ShareForged, SumKeyForged
+        MalformedStatement, InconsistentSum, KeyUnknown, SumKeyForged
             As in `Sender` and `KeyBook`.
         """
         content = b""
@@ -97,9 +98,12 @@ class Summands:
             return sender.share(Invitation.from_bytes(message.content)).to_bytes()
         if message.step == SumStep.PARTICIPANTS:
             self._require_before_the_row(position)
-            sender.accept(Participants.from_bytes(message.content))
+            try:
+                sender.accept(Participants.from_bytes(message.content))
+            except ShareForged as error:
+                return Unopened(tuple(map(sender.session.place, error.members))).to_bytes()
             self.mailbox.wake()
-            return b""
+            return Unopened(()).to_bytes()
         if message.step == SumStep.SURVIVORS:
             return sender.confirm(Survivors.from_bytes(message.content))
         if message.step == SumStep.SIGNATURES:

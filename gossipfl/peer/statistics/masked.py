@@ -13,13 +13,12 @@ from collections.abc import Callable, Collection
 from functools import cached_property
 from typing import Final
 
-import numpy as np
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from gossipfl.errors import SettingError, SummandsExposed
 from gossipfl.peer.statistics.collection import Record, SetOfStatements
 from gossipfl.secure import FEWEST_SUMMANDS
-from gossipfl.secure.masks import add_stream, agreed, derived
+from gossipfl.secure.integers import masked_integers, sum_of_masked
 from gossipfl.statistics import CommonStatistics, Summary, TableSchema, require_plausible
 from gossipfl.statistics.vectors import Names, names_of, summary_of, vector_of
 from gossipfl.wire.masked_summaries import (
@@ -31,7 +30,6 @@ from gossipfl.wire.masked_summaries import (
 
 __all__ = ["MaskedSummaries"]
 
-_MODULUS: Final = 2 ** (8 * FIELD_BYTES)
 _PREFIX: Final = b"gossipfl masked summaries 1\n"
 
 
@@ -148,10 +146,9 @@ class MaskedSummaries(SetOfStatements[MaskedStatement]):
         MalformedStatement
             No tables have these sums: a member lied.
         """
-        columns = zip(*(self._known(key).masked for key in self._roster), strict=True)
-        vector = [sum(column) % _MODULUS for column in columns]
-        signed = [each - _MODULUS if 2 * each >= _MODULUS else each for each in vector]
-        total = summary_of(signed, self._names(), self.schema)
+        told = [self._known(key).masked for key in self._roster]
+        sums = sum_of_masked(told, field_bytes=FIELD_BYTES)
+        total = summary_of(sums, self._names(), self.schema)
         require_plausible(total, self.schema)
         return CommonStatistics(
             schema=self.schema, members=dict.fromkeys(self.members, 0), total=total, statements=self.in_text()
@@ -175,20 +172,14 @@ class MaskedSummaries(SetOfStatements[MaskedStatement]):
         return len(vector_of(self._own, self._names()))
 
     def _masked(self, session: bytes) -> tuple[int, ...]:
-        vector = vector_of(self._own, self._names())
-        for other in self._roster:
-            if other == self._key:
-                continue
-            ends = b"".join(sorted((other, self._key)))
-            secret = agreed(self._private, self._known(other).public)
-            key = derived(secret, session=session, purpose=b"summary" + ends)
-            stream = np.zeros(len(vector) * FIELD_BYTES // 4, dtype="<u4")
-            add_stream(stream, key)
-            data, sign = stream.tobytes(), 1 if self._key < other else -1
-            for place in range(len(vector)):
-                field = data[place * FIELD_BYTES : (place + 1) * FIELD_BYTES]
-                vector[place] += sign * int.from_bytes(field, "little")
-        return tuple(each % _MODULUS for each in vector)
+        return masked_integers(
+            vector_of(self._own, self._names()),
+            own=self._key,
+            private=self._private,
+            public={key: self._known(key).public for key in self._roster},
+            session=session,
+            field_bytes=FIELD_BYTES,
+        )
 
     def _known(self, key: bytes) -> MaskedStatement:
         statement = self._statement(key)

@@ -24,6 +24,7 @@ from gossipfl.secure import (
     Signatures,
     SignedKey,
     Survivors,
+    ring_sum,
 )
 from gossipfl.secure.keys import keys_digest
 from gossipfl.secure.messages import SECRET_BYTES
@@ -218,7 +219,7 @@ def test_another_public_key_in_a_neighbours_name_is_refused():
     run = Run().to_shared()
     listed = run.receiver.participants(1)
     others = (dataclasses.replace(listed.others[0], public=listed.others[1].public), *listed.others[1:])
-    with pytest.raises(ShareForged, match="member 2"):
+    with pytest.raises(ShareForged, match="members 2 "):
         run.senders[1].accept(dataclasses.replace(listed, others=others))
     with pytest.raises(InconsistentSum, match="no list yet"):
         run.senders[1].masked(run.rows[1])
@@ -274,21 +275,122 @@ def test_shares_sealed_for_another_neighbour_are_refused():
 # Neighbours that lie
 
 
-@pytest.mark.parametrize("dropped", [None, 4])
-def test_a_wrong_share_is_noticed_and_its_owner_named(dropped):
-    run = Run().to_masked()
-    if dropped:
-        del run.receiver._rows[dropped]
+def revealed_to(run, lies):
+    """The sum after shares were revealed; ``lies``: by number, what a survivor reveals in place of its shares."""
     survivors = run.receiver.survivors()
     for number in run.receiver.summands:
         run.receiver.confirmed(number, run.senders[number].confirm(survivors))
     for number in run.receiver.summands:
-        revealed = list(run.senders[number].reveal(run.receiver.signatures()).shares)
-        if number == 2:
-            revealed[3] = bytes(SECRET_BYTES)
-        run.receiver.revealed(number, RevealedShares(revealed))
-    with pytest.raises(WrongShare, match="member 4"):
-        run.receiver.total()
+        shares = list(run.senders[number].reveal(run.receiver.signatures()).shares)
+        run.receiver.revealed(number, RevealedShares(lies.get(number, lambda shares: shares)(shares)))
+    return run.receiver.total()
+
+
+def garbage(shares):
+    return [bytes(SECRET_BYTES)] * len(shares)
+
+
+def one_wrong(shares):
+    return [*shares[:3], bytes(SECRET_BYTES)]
+
+
+@pytest.mark.parametrize("lie", [garbage, one_wrong])
+def test_wrong_shares_are_made_up_for_and_their_sender_named(lie):
+    for liar in K4:
+        run = Run().to_masked()
+        total = revealed_to(run, {liar: lie})
+        assert (total == ring_sum(list(run.rows.values()), like=run.rows[1])).all()
+        assert run.receiver.liars == (liar,)
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.data())
+def test_as_many_liars_as_shares_are_spared_are_named_and_no_others(data):
+    count = data.draw(st.integers(4, 12))
+    numbers = tuple(range(1, count + 1))
+    run = Run(numbers).to_masked()
+    spare = count - run.session.threshold
+    dropped = data.draw(st.sets(st.sampled_from(numbers), max_size=spare))
+    for each in dropped:
+        del run.receiver._rows[each]
+    left = [each for each in numbers if each not in dropped]
+    liars = data.draw(st.sets(st.sampled_from(left), max_size=spare - len(dropped)))
+    total = revealed_to(run, dict.fromkeys(liars, garbage))
+    rows = [run.rows[each] for each in left]
+    assert (total == ring_sum(rows, like=rows[0])).all()
+    assert run.receiver.liars == tuple(sorted(liars))
+
+
+def test_without_a_share_to_spare_a_wrong_one_is_noticed_and_nobody_blamed():
+    run = Run().to_masked()
+    del run.receiver._rows[4]
+    with pytest.raises(WrongShare, match="member") as caught:
+        revealed_to(run, {2: one_wrong})
+    assert caught.value.members == ()
+    assert run.receiver.liars == ()
+
+
+def test_who_shares_what_leads_to_no_secret_is_named(monkeypatch):
+    """All shares are sealed soundly, but on no polynomial."""
+    run = Run()
+    numbers = iter(range(1, 256))
+
+    def unlike(secret, *, shares, **_):
+        return [bytes([next(numbers)]) * len(secret) for _ in range(shares)]
+
+    monkeypatch.setattr("gossipfl.secure.sender.shared", unlike)
+    run.receiver.shared(3, run.senders[3].share(run.invitation))
+    monkeypatch.undo()
+    for number in (1, 2, 4):
+        run.receiver.shared(number, run.senders[number].share(run.invitation))
+    for number, sender in run.senders.items():
+        sender.accept(run.receiver.participants(number))
+        run.receiver.row(number, sender.masked(run.rows[number]))
+    with pytest.raises(WrongShare, match="of members 3 do not lead") as caught:
+        revealed_to(run, {})
+    assert caught.value.members == (3,)
+    assert run.receiver.liars == ()
+
+
+def test_who_seals_what_nobody_can_open_is_named_and_left_out():
+    run = Run((1, 2, 3, 4, 5))
+    for number, sender in run.senders.items():
+        shares = sender.share(run.invitation)
+        if number == 3:
+            shares = dataclasses.replace(shares, sealed=tuple(bytes(len(each)) for each in shares.sealed))
+        run.receiver.shared(number, shares)
+    for number in run.receiver.fix_participants():
+        if number != 3:
+            with pytest.raises(ShareForged, match="members 3 are not") as caught:
+                run.senders[number].accept(run.receiver.participants(number))
+            run.receiver.accused(number, caught.value.members)
+    run.receiver.accused(3, (1, 2))
+    assert run.receiver.forgers == {3}
+    invitation = run.receiver.invitation((1, 2, 4, 5))
+    for number in run.receiver.invited:
+        run.receiver.shared(number, run.senders[number].share(invitation))
+    for number in run.receiver.fix_participants():
+        run.senders[number].accept(run.receiver.participants(number))
+        run.receiver.row(number, run.senders[number].masked(run.rows[number]))
+    rows = [run.rows[each] for each in (1, 2, 4, 5)]
+    assert (revealed_to(run, {}) == ring_sum(rows, like=rows[0])).all()
+    assert run.receiver.forgers == frozenset()
+
+
+@pytest.mark.parametrize(("accusers", "forgers"), [((2,), ()), ((2, 4), ()), ((2, 4, 5), (3,))])
+def test_fewer_than_most_accuse_in_vain(accusers, forgers):
+    run = Run((1, 2, 3, 4, 5)).to_shared()
+    run.receiver.fix_participants()
+    for number in accusers:
+        run.receiver.accused(number, (3, number))  # nobody accuses itself
+    run.receiver.accused(9, (3,))  # a stranger
+    assert run.receiver.forgers == set(forgers)
+
+
+def test_nobody_is_invited_again_after_rows_have_arrived():
+    run = Run().to_masked()
+    with pytest.raises(InconsistentSum, match="a row has arrived"):
+        run.receiver.invitation((1, 2, 3))
 
 
 def test_a_receiver_refuses_what_it_did_not_ask_for():
