@@ -37,7 +37,9 @@ def test_the_sum_of_all_is_exact(data):
     ]
     masked = told(vectors, field_bytes=field_bytes)
     assert all(0 <= each < 2 ** (8 * field_bytes) for vector in masked for each in vector)
-    assert sum_of_masked(masked, field_bytes=field_bytes) == [sum(column) for column in zip(*vectors, strict=True)]
+    assert sum_of_masked(masked, field_bytes=field_bytes) == [
+        sum(column) for column in zip(*vectors, strict=True)
+    ]
 
 
 def test_what_a_member_tells_looks_uniform_whatever_it_is():
