@@ -21,7 +21,7 @@ class GateSettings(Table):
     angle: float = Field(0.8, gt=0, le=2)
     """1 − cos of the angle to the peer's own model above which a model is refused"""
     angle_medians: float = Field(2.0, gt=0)
-    """the same in medians of the neighbours' angles; the larger bound counts"""
+    """the same in multiples of what a quarter of the neighbours' angles do not exceed; the larger bound counts"""
     norm: float = Field(4.0, gt=1)
     """factor from the neighbours' median norm beyond which a model is refused"""
     loss: float = Field(1.25, gt=0)

@@ -4,6 +4,7 @@ import shutil
 
 import pytest
 import torch
+import trio
 from safetensors.torch import load_file, save_file
 
 from examples.hostile_peer import HostilePeer
@@ -110,3 +111,32 @@ async def test_a_lie_in_masked_sums_is_replayed(tmp_path):
     assert_replayed([peer.home.directory for peer in peers])
     shutil.rmtree(peers[2].home.directory / "lies")
     assert not replay([peer.home.directory for peer in peers]).equal
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("attack", [SignFlip(), ScaledNoise()], ids=lambda attack: attack.name)
+@pytest.mark.parametrize(
+    "rule",
+    [
+        {"algorithm": "trimmed_mean", "parameters": {"hostile": 4}},
+        {"algorithm": "clipped_gossip", "parameters": {"hostile": 4}},
+    ],
+    ids=lambda rule: rule["algorithm"],
+)
+def test_sixteen_peers_four_of_them_hostile_end_where_their_simulation_ends(rule, attack, tmp_path):
+    hostile = (3, 7, 11, 15)
+    run = {"nodes": 16, "hostile": hostile, "topology": "complete:16", "stop_after": 40, **rule}
+    training = {"momentum": 0.9}
+    peers = peers_with_hostile(tmp_path, attack, training=training, **run)
+    trio.run(run_all, peers)
+    expected = simulated(attack, training=training, **run)
+    honest = [each for each in range(16) if each not in hostile]
+    data = peers[0].task.dataset()
+    real, wanted = (
+        100 * peers[0].task.evaluate(rows[honest], data.test_inputs, data.test_targets)["accuracy"].mean()
+        for rows in (rows_of(peers), expected)
+    )
+    print(f"\n{rule['algorithm']}, {attack}: real {real:.2f}, simulated {wanted:.2f}")
+    assert all(each.identical for each in replay([peer.home.directory for peer in peers]).peers)
+    assert abs(real - wanted) <= 2

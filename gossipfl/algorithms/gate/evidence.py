@@ -122,15 +122,18 @@ class Evidence:
         self._last.restore(entries)
 
     def medians(self, *, own_norm: float) -> tuple[float, float, float]:
-        """Give the medians of distances, of 1 − cos and of norms; NaN without a quorum.
+        """Give the median of distances, the lower quartile of 1 − cos, and the median of norms; NaN without a quorum.
 
-        One's own norm votes with the norms.
+        One's own norm votes with the norms. Angles are those that a quarter of the neighbours do not exceed: if it is
+        the node that has been turned away, all are large, while some that oppose it cannot make others of their
+        kind seem usual.
         """
         votes = list(self._last.values())
         norm = median([own_norm, *(each.norm for each in votes)])
         if not self.has_quorum:
             return float("nan"), float("nan"), norm if len(votes) >= _QUORUM - 1 else float("nan")
-        return median([each.distance for each in votes]), median([each.angle for each in votes]), norm
+        angles = sorted(each.angle for each in votes)
+        return median([each.distance for each in votes]), angles[(len(angles) - 1) // 4], norm
 
     def median_loss(self) -> float:
         """Return the median of the losses of neighbours' models with the peer's own; 0 while there are none."""

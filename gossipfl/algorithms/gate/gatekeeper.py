@@ -175,7 +175,7 @@ def _judged_by(
     return judge(
         comparison,
         median_distances=distances,
-        median_angles=angles,
+        usual_angles=angles,
         median_norms=norms,
         losses=column([each.loss for each in findings]),
         largest_losses=column([each.largest_loss for each in findings]),

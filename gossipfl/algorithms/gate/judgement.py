@@ -125,7 +125,7 @@ def judge(
     comparison: Comparison,
     *,
     median_distances: Tensor,
-    median_angles: Tensor,
+    usual_angles: Tensor,
     median_norms: Tensor,
     losses: Tensor,
     largest_losses: Tensor,
@@ -138,9 +138,9 @@ def judge(
     Parameters
     ----------
     comparison : Comparison
-    median_distances, median_angles, median_norms : Tensor
-        Medians over the neighbours, one vote each, of ‖y − x‖, of 1 − cos(x, y), and of norms (including the
-        node's own), float64 ``[B]``; the sender of the received model is included. NaN where there are no
+    median_distances, usual_angles, median_norms : Tensor
+        Over the neighbours, one vote each, the median of ‖y − x‖, the lower quartile of 1 − cos(x, y), and the
+        median of norms (including the node's own), float64 ``[B]``; the sender of the received model is included. NaN where there are no
         neighbours to compare with yet: then nothing is too far, and norms are compared with the node's own.
     losses, largest_losses : Tensor
         Losses of the mean of the node's own and the received model on the node's own samples, and the largest
@@ -159,7 +159,7 @@ def judge(
     distances, angles = comparison.distances, comparison.angles
     radius = torch.maximum(bounds.radius * median_distances, bounds.smallest_radius * comparison.own_norms)
     radius = torch.where(radius.isnan(), torch.inf, radius)
-    opposed = torch.clamp(bounds.angle_medians * torch.nan_to_num(median_angles), min=bounds.angle)
+    opposed = torch.clamp(bounds.angle_medians * torch.nan_to_num(usual_angles), min=bounds.angle)
     norms = torch.where(median_norms.isnan(), comparison.own_norms, median_norms)
     too_large, too_small = comparison.norms > bounds.norm * norms, comparison.norms * bounds.norm < norms
 

@@ -60,6 +60,27 @@ def test_who_says_opposite_things_is_refused_unless_it_has_just_begun():
     assert node.hear("newcomer", -OWN / 5, age=1).reason == "far"
 
 
+@pytest.mark.parametrize(("honest", "liars"), [(1, 2), (2, 2), (2, 4), (3, 6), (5, 9)])
+def test_many_who_say_the_opposite_do_not_make_it_usual(honest, liars):
+    """Not even where they are heard first and most are of their kind: a median would let all of them in."""
+    node = Node()
+    heard = {f"liar {each}": -OWN for each in range(liars)}
+    heard |= {f"peer {each}": OWN + 0.05 * NOISE[each][None] for each in range(honest)}
+    for name, row in heard.items():
+        node.hear(name, row)
+    assert node.hear("liar 0", -1.1 * OWN).reason == "opposed"
+
+
+@pytest.mark.parametrize("liars", [0, 1])
+def test_a_node_that_was_turned_around_takes_in_its_neighbours(liars):
+    node = Node(own=-OWN)
+    heard = {f"liar {each}": -OWN for each in range(liars)}
+    heard |= {f"peer {each}": OWN + 0.05 * NOISE[each][None] for each in range(6)}
+    for name, row in heard.items():
+        node.hear(name, row)
+    assert node.hear("peer 2", 1.1 * OWN).reason != "opposed"
+
+
 def test_who_stays_apart_from_all_is_refused():
     node = Node()
     constant = OWN + 1.2 * NOISE[60:61] / NOISE[60].norm()
