@@ -122,11 +122,10 @@ class Evidence:
         self._last.restore(entries)
 
     def medians(self, *, own_norm: float) -> tuple[float, float, float]:
-        """Give the median of distances, the lower quartile of 1 − cos, and the median of norms; NaN without a quorum.
+        """Give the median of distances, the lower quartile of 1 − cos, the median of norms; NaN without a quorum.
 
-        One's own norm votes with the norms. Angles are those that a quarter of the neighbours do not exceed: if it is
-        the node that has been turned away, all are large, while some that oppose it cannot make others of their
-        kind seem usual.
+        One's own norm votes with the norms. A quarter of the angles is no larger than theirs: if it is the node
+        that has been turned away, all are large, and many that oppose it cannot make their kind seem usual.
         """
         votes = list(self._last.values())
         norm = median([own_norm, *(each.norm for each in votes)])

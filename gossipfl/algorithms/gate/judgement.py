@@ -140,8 +140,9 @@ def judge(
     comparison : Comparison
     median_distances, usual_angles, median_norms : Tensor
         Over the neighbours, one vote each, the median of ‖y − x‖, the lower quartile of 1 − cos(x, y), and the
-        median of norms (including the node's own), float64 ``[B]``; the sender of the received model is included. NaN where there are no
-        neighbours to compare with yet: then nothing is too far, and norms are compared with the node's own.
+        median of norms (including the node's own), float64 ``[B]``; the sender of the received model is included.
+        NaN where there are no neighbours to compare with yet: then nothing is too far, and norms are compared with
+        the node's own.
     losses, largest_losses : Tensor
         Losses of the mean of the node's own and the received model on the node's own samples, and the largest
         that pass, ``[B]``; NaN where they are not checked.
