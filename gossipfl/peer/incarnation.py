@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import closing
-from dataclasses import InitVar, dataclass, replace
+from dataclasses import InitVar, dataclass
 
 import trio
 
@@ -15,16 +15,8 @@ from gossipfl import __version__
 from gossipfl.errors import HomeError, IdentityInUseTwice
 from gossipfl.keyboard.keyboard import Keyboard
 from gossipfl.network import Host, Identity, NetworkCounters, open_host
-from gossipfl.peer.assembly import (
-    checkpoint_of,
-    expectation_in,
-    first_state,
-    neighbour_generator,
-    network_limits,
-    nodes_reader,
-    outgoing_of,
-    resumed_state,
-)
+from gossipfl.peer.assembly import expectation_in, network_limits, nodes_reader
+from gossipfl.peer.beginning import begin
 from gossipfl.peer.conditions import Conditions, note_clock_behind, watch_clock
 from gossipfl.peer.control import obey
 from gossipfl.peer.doctor.examiner import Examiner
@@ -35,7 +27,6 @@ from gossipfl.peer.gossip.doubles import LASTING_SECONDS
 from gossipfl.peer.gossip.driver import sampled_view, take_part_in_gossip
 from gossipfl.peer.gossip.isolation import warn_of_isolation
 from gossipfl.peer.gossip.learner import Learner
-from gossipfl.peer.gossip.plan import GossipPlan, begun_nodes, gossip_plan
 from gossipfl.peer.gossip.view import SampledView
 from gossipfl.peer.housekeeping import Housekeeping
 from gossipfl.peer.membership.charter import charter_of
@@ -55,7 +46,7 @@ from gossipfl.peer.store.home import Home
 from gossipfl.peer.store.ports import recall_ports, remember_ports
 from gossipfl.peer.store.records import RecordWriter
 from gossipfl.peer.typing import Typing, typing_of
-from gossipfl.rounds import RoundsPlan, plan_of, started
+from gossipfl.rounds import RoundsPlan
 from gossipfl.settings import PeerSettings
 from gossipfl.tasks import Dataset, Task
 from gossipfl.training import Trainer
@@ -111,21 +102,9 @@ class Incarnation:
     def __post_init__(self, beyond: int) -> None:
         self._beyond: int | None = None
         self._leaves = False
-        checkpoint = checkpoint_of(self.home, self.task, self.trainer, rounds=self.settings.rounds.algorithm)
-        state = (
-            resumed_state(checkpoint) if checkpoint else first_state(self.task, self.trainer, self.settings)
-        )
-        self._resumed = checkpoint.without_model() if checkpoint else None
-        outgoing = outgoing_of(self.settings, self.task)
-        self._plan: RoundsPlan | GossipPlan
-        if self.settings.rounds.algorithm is not None:
-            self._plan = plan_of(
-                self.settings, peer_id=self.identity.peer_id, trainer=self.trainer, outgoing=outgoing
-            )
-            self._state = replace(state, nodes=started(state.nodes, state.event, self._plan, self.task))
-        else:
-            self._plan = gossip_plan(self.settings, self.task, state.nodes)
-            self._state = replace(state, nodes=begun_nodes(state.nodes, self._plan.algorithm))
+        beginning = begin(self.home, self.task, self.trainer, self.settings, peer_id=self.identity.peer_id)
+        self._plan, self._resumed, self._generator = beginning.plan, beginning.resumed, beginning.generator
+        self._state = beginning.state
         self.number = self.home.next_incarnation(beyond=beyond)
         note_clock_behind(self.conditions, self.number)
         kept = self.settings.records
@@ -133,9 +112,6 @@ class Incarnation:
         self.activity = Activity(self._records.append)
         self._page: Page | None = None
         self._reports: ReportGossip | None = None
-        self._generator = neighbour_generator(self.settings, self.identity.peer_id)
-        if self._resumed is not None:
-            self._generator.bit_generator.state = self._resumed.random_state
         self.host: Host
         self.view: AddressBook | SampledView
         self.participation: Participation

@@ -11,6 +11,7 @@ from gossipfl import errors
 from gossipfl.codecs import FLOAT32
 from gossipfl.network import Identity, open_host
 from gossipfl.peer import Peer
+from gossipfl.peer.assembly import expectation_in
 from gossipfl.wire import Expectation, Kind, Progress, RoundForm, RoundsExpectation, encode, encode_round
 from tests.gossipfl.network.helpers import Outlaw, until
 from tests.gossipfl.wire.frames import forged
@@ -126,7 +127,8 @@ class PartsTarget(Target):
     @property
     def layout(self) -> bytes:
         """Digest of the layout, which is another one in parts."""
-        return self.peer._incarnation._expectation().layout
+        incarnation = self.peer._incarnation
+        return expectation_in(incarnation._plan, incarnation.task).layout
 
     def part(self, number: int, value: float = 0.5) -> bytes:
         """The numbers of a part."""

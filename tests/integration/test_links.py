@@ -120,14 +120,13 @@ def network(tmp_path):
 @pytest.mark.parametrize(
     ("size", "period", "seconds"),  # which are enough for so many rows each way: 750, 150, 30, 22, 10
     [
-        (10_000, 0.1, 60.0),
-        (100_000, 0.5, 120.0),
-        (1_000_000, 1.0, 240.0),
+        pytest.param(10_000, 0.1, 60.0, marks=pytest.mark.timeout(900)),
+        pytest.param(100_000, 0.5, 120.0, marks=pytest.mark.timeout(900)),
+        pytest.param(1_000_000, 1.0, 240.0, marks=pytest.mark.timeout(900)),
         pytest.param(10_000_000, 1.0, 1800.0, marks=pytest.mark.timeout(3600)),
         pytest.param(50_000_000, 10.0, 4200.0, marks=pytest.mark.timeout(7200)),
     ],
 )
-@pytest.mark.timeout(900)
 def test_a_slow_link_carries_rows_both_ways_and_slows_nobody(network, size, period, seconds):
     """It carried a third of what it could: rows of 1 MB shared it, and ended at the deadline of 20 s."""
     peers = network(size=size, period=period, deadline=20.0, patience=10.0)
