@@ -36,6 +36,39 @@ def asked_for():
     }
 
 
+def lost(given, read, place="dashboard"):
+    """Whatever Grafana's types have not taken up of a value."""
+    if isinstance(given, dict) and isinstance(read, dict):
+        for key, value in given.items():
+            yield from lost(value, read.get(key), f"{place}.{key}")
+    elif isinstance(given, list) and isinstance(read, list) and len(given) == len(read):
+        for number, (one, other) in enumerate(zip(given, read, strict=True)):
+            yield from lost(one, other, f"{place}[{number}]")
+    elif given != read:
+        yield place
+
+
+def as_grafana_reads(board):
+    """The board as the types generated from Grafana's own schemas hold it, panels and queries included."""
+    encoder = pytest.importorskip("grafana_foundation_sdk.cog.encoder")
+    from grafana_foundation_sdk.cog.plugins import register_default_plugins
+    from grafana_foundation_sdk.models.dashboard import Dashboard
+
+    register_default_plugins()
+    return json.loads(json.dumps(Dashboard.from_json(board), cls=encoder.JSONEncoder))
+
+
+def test_grafana_s_own_types_take_up_all_of_the_dashboard():
+    board = json.loads((MONITORING / "dashboard.json").read_text())
+    assert not list(lost(board, as_grafana_reads(board)))
+    board["panels"][0]["targets"][0]["exprs"] = "up"
+    board["panels"][0]["fieldConfig"]["defaults"]["uni"] = "s"
+    assert list(lost(board, as_grafana_reads(board))) == [
+        "dashboard.panels[0].targets[0].exprs",
+        "dashboard.panels[0].fieldConfig.defaults.uni",
+    ]
+
+
 def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
