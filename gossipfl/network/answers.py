@@ -16,7 +16,7 @@ from gossipfl.network.limits import NetworkLimits
 from gossipfl.network.link import Link
 from gossipfl.network.pace import since
 from gossipfl.network.places import Place, Places
-from gossipfl.network.resuming import KEY_BYTES, agreed_chunks, from_chunk, part
+from gossipfl.network.resuming import KEY_BYTES, agreed_chunks, from_chunk
 from gossipfl.network.standing import Standing
 from gossipfl.network.unfinished import UnfinishedAnswers
 from gossipfl.network.yamux.stream import Stream
@@ -115,5 +115,5 @@ class Answers:
         moved, size = since(lambda: stream.transmitted), sum(memoryview(each).nbytes for each in buffers)
         known = self.link.path(connection.peer_id).upload.bytes_per_second
         place.wait_for(size, moved, row_seconds=self.limits.row_seconds(size, known))
-        with self.link.upload.carrying(answered, size, moved, path=None) as move:
-            await move(size, lambda at, end: stream.write_all(part(buffers, at, end)))
+        with self.link.upload.carrying(answered, size, moved, path=None):
+            await stream.write_all(buffers)

@@ -27,7 +27,6 @@ from gossipfl.network.failures import (
     StreamEnded,
     StreamFailure,
 )
-from gossipfl.network.lane import Mover
 from gossipfl.network.limits import NetworkLimits
 from gossipfl.network.link import Link
 from gossipfl.network.log_limits import limited_logger
@@ -51,7 +50,7 @@ from gossipfl.network.requests import (
     Superseded,
     Unanswered,
 )
-from gossipfl.network.resuming import agreed_chunks, from_chunk, part
+from gossipfl.network.resuming import agreed_chunks, from_chunk
 from gossipfl.network.yamux.stream import Stream
 from gossipfl.wire import AnyMessage, Clearance, Expectation, Frame, Kind, ReceivedFrame, Refusal
 
@@ -287,8 +286,8 @@ class Exchanger:
         path, size = self.link.path(lease.connection.peer_id).upload, sum(map(len, missing))
         moved = since(lambda: stream.transmitted)
         rows.progress.wait_for(size, moved, row_seconds=self.limits.row_seconds(size, path.bytes_per_second))
-        with self.link.upload.carrying(rows.sent, size, moved, path=path) as move:
-            await move(size, lambda at, end: stream.write_all(part(missing, at, end), until_ended=True))
+        with self.link.upload.carrying(rows.sent, size, moved, path=path):
+            await stream.write_all(missing, until_ended=True)
             rows.progress.work()
             await stream.wait_readable()
         frame.release()  # its row may be large, and the reply slow
@@ -308,14 +307,14 @@ class Exchanger:
         stream, rows = lease.stream, request.rows
 
         @asynccontextmanager
-        async def around_row(size: int) -> AsyncIterator[Mover]:
+        async def around_row(size: int) -> AsyncIterator[None]:
             path = self.link.path(lease.connection.peer_id).download
             moved = since(lambda: stream.received)
             rows.progress.wait_for(
                 size, moved, row_seconds=self.limits.row_seconds(size, path.bytes_per_second)
             )
-            with self.link.download.carrying(rows.answered, size, moved, path=path) as move:
-                yield move
+            with self.link.download.carrying(rows.answered, size, moved, path=path):
+                yield
 
         reply = request.answer
         if reply is None:

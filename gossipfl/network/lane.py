@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Final
 
 import trio
@@ -16,7 +15,7 @@ from gossipfl.network.caps import Cap
 from gossipfl.network.throughput import Throughput
 from gossipfl.wire import OFFERED_BYTES
 
-__all__ = ["Lane", "Mover", "Transfer"]
+__all__ = ["Lane", "Transfer"]
 
 #: Rows in each direction at any time. One connection fills four fifths of a link that is in use both ways, as its
 #: acknowledgements wait behind the other direction's rows, and two fill nine tenths (Zhang, Shenker & Clark,
@@ -29,22 +28,10 @@ _LOOKS: Final = 8
 #: No link is taken to be slower: whoever crawls on one that was not measured keeps nobody else from it.
 _LEAST_BYTES_PER_SECOND: Final = 32_768.0
 _MOST_TURNS: Final = 8
-#: A row that takes longer alone has the link to itself, but for what it leaves unused, and arrives the sooner.
+#: Of rows that take longer alone one is under way at a time, so that they arrive one after another.
 _LONG_SECONDS: Final = 30.0
-#: What a row is left in any case that has to let others pass, so that it is not taken to stand still.
-_LEAST_SHARE: Final = 1 / 8
-#: As long as the link is in use, it takes less and less, so that others can have more; otherwise more and more.
-_LESS, _MORE, _IN_USE = 0.8, 1.25, 0.75
-#: A pace that is not due to bytes which had piled up somewhere.
-_CLEARLY_MORE: Final = 1.25
-#: How long it tries whether the link carries more than was measured.
-_TRIAL_SECONDS: Final = 3.0
-_STRETCH_SECONDS: Final = 1.0
-_LEAST_STRETCH: Final = 32 * 1024
-_LARGEST_STRETCH: Final = 1 << 20
-
-Mover = Callable[[int, Callable[[int, int], Awaitable[None]]], Awaitable[None]]
-"""Given a number of bytes and what moves those from one place up to another, moves all of them in order."""
+#: The next one may begin when so much of its time is left, so that the link is in use meanwhile.
+_OVERLAP_SHARE: Final = 0.05
 
 
 @dataclass(eq=False, slots=True, kw_only=True)
@@ -59,24 +46,16 @@ class Transfer:
         Returns the bytes transferred; None before it begins.
     is_valued : bool
         Whether the other peer has standing, or this side started the exchange.
-    allowed : float or None
-        Bytes a second that it may move at most.
     """
 
     size: int
     is_valued: bool
     moved: Callable[[], int] | None = None
-    allowed: float | None = None
-    _began: float = math.inf
     _looks: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=_LOOKS))
 
     def begin(self) -> None:
         """Count the row as under way, before any of it has moved."""
         self.moved = int
-
-    def carry(self, size: int, moved: Callable[[], int]) -> None:
-        """Count what moves of the row from now on."""
-        self.size, self.moved, self._began = size, moved, trio.current_time()
 
     @property
     def remaining(self) -> int:
@@ -84,14 +63,9 @@ class Transfer:
         return self.size if self.moved is None else max(0, self.size - self.moved())
 
     @property
-    def is_tried(self) -> bool:
-        """Whether it has moved for long enough to show what the link carries besides others."""
-        return trio.current_time() - self._began > _TRIAL_SECONDS
-
-    @property
-    def pace(self) -> float:
-        """The bytes a second of the last two seconds; 0 before it has moved for as long."""
-        return _pace(self._looks) or 0.0
+    def is_moving(self) -> bool:
+        """Whether it has been under way for two seconds, and bytes have moved in them."""
+        return bool(_pace(self._looks))
 
     def look(self, now: float) -> None:
         """Record how many bytes have moved until now."""
@@ -114,6 +88,7 @@ class Lane:
         self.moved = 0
         self.cap: Cap | None = None
         self._throughput = Throughput()
+        self._shared = Throughput()  # while several rows moved: a single one may be slow by its other end
         self._transfers: list[Transfer] = []
         self._looks: deque[tuple[float, int]] = deque(maxlen=_LOOKS)
         self._next_turn = 0.0
@@ -156,16 +131,16 @@ class Lane:
             await trio.sleep(wait)
 
     def look(self, now: float) -> None:
-        """Record how many bytes have moved until now, if rows are under way; a link may carry more than it did."""
+        """Record how many bytes have moved until now, if rows are under way."""
         if not any(each.moved is not None for each in self._transfers):
             self._looks.clear()
             return
         self._looks.append((now, self.moved))
         for each in self._transfers:
             each.look(now)
-        measured, pace = self._throughput.bytes_per_second, self._pace()
-        if measured is not None and pace is not None and pace > _CLEARLY_MORE * measured:
-            self._throughput.note(round(pace), 1.0)
+        pace = self._pace()
+        if pace is not None and sum(each.is_moving for each in self._transfers) > 1:
+            self._shared.note(round(pace), 1.0)
 
     @property
     def under_way(self) -> int:
@@ -173,11 +148,14 @@ class Lane:
         return sum(each.moved is not None and each.size > OFFERED_BYTES for each in self._transfers)
 
     def is_long(self, size: int) -> bool:
-        """Whether a row of so many bytes would take up the link for long, as far as it was measured."""
-        known = self.carries
-        return known is not None and size > _LONG_SECONDS * max(known, _LEAST_BYTES_PER_SECOND)
+        """Whether a row of so many bytes would take up the link for long, as far as several rows have shown."""
+        shared = self._shared.bytes_per_second
+        if shared is None:
+            return False
+        known = max(shared, self.bytes_per_second or 0.0, _LEAST_BYTES_PER_SECOND)
+        return size > _LONG_SECONDS * (known if self.cap is None else min(known, self.cap.bytes_per_second))
 
-    def seconds_until_free(self, *, is_valued: bool, ahead: float | None = None) -> float:
+    def seconds_until_free(self, size: int, *, is_valued: bool, ahead: float | None = None) -> float:
         """Return in how many seconds a row may begin; 0 if it may now.
 
         Rows of peers without standing keep nobody waiting who has it, and rows that leave most of the link unused
@@ -185,6 +163,8 @@ class Lane:
 
         Parameters
         ----------
+        size : int
+            Bytes. A row that would take long waits for others that do.
         ahead : float, optional
             The row is to begin in so many seconds, after others that are to follow from exchanges under way.
         """
@@ -195,16 +175,21 @@ class Lane:
             and (each.moved is not None or ahead is not None)
             and (each.is_valued or not is_valued)
         ]
-        if len(before) < _AT_ONCE or self._has_room():
+        if not before or self._has_room():
             return 0.0
         known = self.carries
+        if known is not None and self.is_long(size):
+            left = sum(each.remaining for each in before if self.is_long(each.size)) / known
+            wait = left - max(_OVERLAP_SECONDS, _OVERLAP_SHARE * size / known)
+            if wait > 0:
+                return wait
+        if len(before) < _AT_ONCE:
+            return 0.0
         if known is None:
             return _UNMEASURED_SECONDS
         *_, shorter, longest = sorted(each.remaining for each in before)
         backlog = sum(each.remaining for each in before) / known
-        # The longest goes on once the others have arrived; until then, if it is long, it lets them pass.
-        later = longest if self.is_long(longest) else longest - shorter
-        alone = later / known if ahead is None else 0.0
+        alone = (longest - shorter) / known if ahead is None else 0.0  # once the others have arrived
         return max(0.0, backlog - max(_OVERLAP_SECONDS, alone) - (ahead or 0.0))
 
     @property
@@ -238,10 +223,8 @@ class Lane:
     @contextmanager
     def carrying(
         self, transfer: Transfer, size: int, moved: Callable[[], int], *, path: Throughput | None
-    ) -> Iterator[Mover]:
+    ) -> Iterator[None]:
         """Carry a row of `size` bytes until the end of the block, and measure the link by it.
-
-        The block is given what moves the row's bytes in turn with those of others.
 
         Parameters
         ----------
@@ -251,52 +234,12 @@ class Lane:
             Also measured; None if the bytes need not have arrived by the end of the block.
         """
         began, before = trio.current_time(), self.moved
-        transfer.carry(size, moved)
-        yield partial(self._move, transfer)
+        transfer.size, transfer.moved = size, moved
+        yield
         if path is not None:
             seconds = trio.current_time() - began
             self._throughput.note(self.moved - before, seconds)
             path.note(moved(), seconds)
-
-    async def _move(self, transfer: Transfer, size: int, move: Callable[[int, int], Awaitable[None]]) -> None:
-        """Move the bytes of a row; as many at a time as others that are to arrive before it leave of the link."""
-        done = 0
-        while done < size:
-            began, left = trio.current_time(), self._left_for(transfer)
-            until = min(size, done + self._stretch(transfer, left))
-            await move(done, until)
-            await trio.sleep_until(began + (until - done) / left)
-            done = until
-
-    def _stretch(self, transfer: Transfer, left: float) -> int:
-        """Return how many bytes of a row to move before looking at the others again."""
-        known = self.carries
-        if known is None:
-            return _LARGEST_STRETCH
-        if not self.is_long(transfer.size):
-            return transfer.size
-        return max(_LEAST_STRETCH, int(_STRETCH_SECONDS * min(left, known)))
-
-    def _left_for(self, transfer: Transfer) -> float:
-        """Return the bytes a second that a row may move beside long ones which are to arrive before it.
-
-        Of such rows, those of peers with standing go first, and of these whichever has least before it. The others
-        move with what it does not use: a single connection does not fill a link, and the next row need not wait
-        for the end of this one.
-        """
-        known = self.carries
-        if known is None or not self.is_long(transfer.size) or not transfer.is_tried:
-            return math.inf
-        rows = [each for each in self._transfers if each.moved is not None and self.is_long(each.size)]
-        rows.sort(key=lambda each: (not each.is_valued, each.remaining))
-        before = rows[: rows.index(transfer)]
-        if not before:
-            transfer.allowed = None
-            return math.inf
-        pace = self._pace()
-        factor = _MORE if pace is not None and pace < _IN_USE * known else _LESS
-        transfer.allowed = max(_LEAST_SHARE * known, factor * (transfer.allowed or transfer.pace))
-        return transfer.allowed
 
     def _has_room(self) -> bool:
         """Return whether the rows under way have left most of the link unused for two seconds."""

@@ -67,11 +67,13 @@ class Link:
         needs_both : bool, optional
             Whether neither is of use without the other.
         """
-        sends = _is_small(sent) or not self.upload.seconds_until_free(is_valued=True)
+        sends = _is_small(sent) or not self.upload.seconds_until_free(sent, is_valued=True)
         go_together = needs_both or not (self.upload.is_long(sent) or self.download.is_long(answered))
         are_large = not _is_small(sent) and not _is_small(answered)
         ahead = self._seconds_ahead(sent) if sends and are_large and go_together else None
-        asks = _is_small(answered) or not self.download.seconds_until_free(is_valued=True, ahead=ahead)
+        asks = _is_small(answered) or not self.download.seconds_until_free(
+            answered, is_valued=True, ahead=ahead
+        )
         if sends and asks and are_large and not go_together:
             sends = self.upload.under_way <= self.download.under_way
             asks = not sends
@@ -82,7 +84,7 @@ class Link:
 
         If it would take long, it goes only where it may begin at once.
         """
-        wait = self.upload.seconds_until_free(is_valued=True)
+        wait = self.upload.seconds_until_free(size, is_valued=True)
         patience = 0.0 if self.upload.is_long(size) else self._seconds_ahead(size)
         return _is_small(size) or wait <= patience
 

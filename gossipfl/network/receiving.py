@@ -11,7 +11,6 @@ import trio
 from gossipfl.errors import TruncatedFrame
 from gossipfl.network.bodies import BodyBuffers
 from gossipfl.network.failures import ConnectionAborted, ConnectionLost, StreamFailure
-from gossipfl.network.lane import Mover
 from gossipfl.network.partials import LEAST_BYTES_CONTINUED, key_of
 from gossipfl.network.resuming import Arrival, agree
 from gossipfl.network.yamux.stream import Stream
@@ -27,8 +26,8 @@ from gossipfl.wire import (
 
 __all__ = ["AroundRow", "Reception", "decode", "receive"]
 
-AroundRow = Callable[[int], AbstractAsyncContextManager[Mover | None]]
-"""Given the length of a large body, returns a context in which to read it, and by what if not at once."""
+AroundRow = Callable[[int], AbstractAsyncContextManager[None]]
+"""Given the length of a large body, returns a context in which to read it."""
 
 # Decoding is linear in the body's size, and takes about 0.2 ms for this many bytes.
 _MOST_BYTES_IN_LOOP: Final = 512 * 1024
@@ -120,22 +119,17 @@ class Reception:
             self._head.append(bytes(target))
             return
         arrival = self._arrival
-        async with around_row(len(target) - self.filled) as move:
+        async with around_row(len(target) - self.filled):
             if arrival is not None:
                 self.filled = await arrival.agree(target)
-            begun = self.filled
-
-            async def read(at: int, end: int) -> None:
-                self.filled = begun + at
-                try:
-                    await stream.read_exactly_into(target[begun + at : begun + end])
-                except StreamFailure as failure:
-                    self.filled += stream.filled
-                    if arrival is not None and isinstance(failure, ConnectionLost):
-                        arrival.interrupt(target, self.filled)
-                    raise
-
-            await (read(0, len(target) - begun) if move is None else move(len(target) - begun, read))
+            try:
+                if self.filled < len(target):
+                    await stream.read_exactly_into(target[self.filled :])
+            except StreamFailure as failure:
+                self.filled += stream.filled
+                if arrival is not None and isinstance(failure, ConnectionLost):
+                    arrival.interrupt(target, self.filled)
+                raise
 
     def _checked(self, header: AnyHeader, size: int) -> None:
         if self._arrival is not None:

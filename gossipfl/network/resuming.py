@@ -19,7 +19,7 @@ from gossipfl.network.partials import CHUNK_BYTES, Partial, Partials, chunk_dige
 from gossipfl.network.yamux.stream import Stream
 from gossipfl.wire import Frame
 
-__all__ = ["KEY_BYTES", "Arrival", "agree", "agreed_chunks", "from_chunk", "part"]
+__all__ = ["KEY_BYTES", "Arrival", "agree", "agreed_chunks", "from_chunk"]
 
 KEY_BYTES: Final = 16
 _COUNT: Final = struct.Struct("<I")
@@ -135,14 +135,14 @@ async def agreed_chunks(stream: Stream, frame: Frame) -> int:
 
 def from_chunk(frame: Frame, chunk: int) -> list[bytes | memoryview]:
     """Return what continues a frame: the number of a chunk, and the body from there on."""
-    return [_COUNT.pack(chunk), *part(frame.buffers[1:], chunk * CHUNK_BYTES, frame.size)]
+    return [_COUNT.pack(chunk), *_part(frame.buffers[1:], chunk * CHUNK_BYTES)]
 
 
-def part(buffers: Sequence[bytes | memoryview], start: int, end: int) -> list[memoryview]:
-    """Return the bytes from ``start`` up to ``end`` of buffers, one after the other."""
+def _part(buffers: Sequence[memoryview], start: int) -> list[memoryview]:
+    """Return the bytes from ``start`` on of buffers, one after the other."""
     views: list[memoryview] = []
     for buffer in buffers:
-        view = memoryview(buffer).cast("B")
-        views.append(view[max(start, 0) : max(end, 0)])
-        start, end = start - len(view), end - len(view)
-    return [view for view in views if view]
+        view = buffer.cast("B")
+        views.append(view[start:])
+        start = max(0, start - len(view))
+    return views

@@ -15,7 +15,7 @@ from gossipfl.network.bodies import BodyBuffers
 from gossipfl.network.connection import Connection
 from gossipfl.network.counters import NetworkCounters
 from gossipfl.network.failures import StreamEnded, StreamFailure
-from gossipfl.network.lane import Lane, Mover, Transfer
+from gossipfl.network.lane import Lane, Transfer
 from gossipfl.network.limits import NetworkLimits
 from gossipfl.network.link import Link
 from gossipfl.network.log_limits import limited_logger
@@ -235,7 +235,7 @@ class Server:
             model = header if isinstance(header, ModelHeader) else None
 
         @asynccontextmanager
-        async def around_row(size: int) -> AsyncIterator[Mover]:
+        async def around_row(size: int) -> AsyncIterator[None]:
             place.work()
             with lane.expecting(size, is_valued=place.is_valued) as transfer:
                 if model is not None:
@@ -247,8 +247,8 @@ class Server:
                 await stream.write_all(_CLEARED.buffers)
                 moved = since(lambda: stream.received)
                 place.wait_for(size, moved, row_seconds=self.limits.row_seconds(size, path.bytes_per_second))
-                with lane.carrying(transfer, size, moved, path=path) as move:
-                    yield move
+                with lane.carrying(transfer, size, moved, path=path):
+                    yield
 
         place.wait_for(FIRST_BYTES, since(lambda: stream.received))
         return await receive(
@@ -284,7 +284,7 @@ class Server:
         """
         now = trio.current_time()
         patience = now + self.limits.offer_seconds
-        while wait := lane.seconds_until_free(is_valued=place.is_valued):
+        while wait := lane.seconds_until_free(size, is_valued=place.is_valued):
             if now + wait > patience:
                 raise PeerBusy("the link is busy", retry_after=lane.turn(now, wait, size))
             await trio.sleep(min(wait, _LOOK_SECONDS))

@@ -41,13 +41,13 @@ def test_throughput_is_the_largest_of_the_latest_samples():
 
 def test_a_row_waits_until_only_one_other_is_under_way_or_the_rest_takes_two_seconds():
     lane = measured(Lane(), 1_000_000)
-    assert lane.seconds_until_free(is_valued=True) == 0
+    assert lane.seconds_until_free(1_000_000, is_valued=True) == 0
     kept = [carried(lane, 6_000_000, moved=1_000_000)]
-    assert lane.seconds_until_free(is_valued=True) == 0
+    assert lane.seconds_until_free(1_000_000, is_valued=True) == 0
     kept.append(carried(lane, 1_000_000))
-    assert lane.seconds_until_free(is_valued=True) == pytest.approx(2.0)  # the two share the link
+    assert lane.seconds_until_free(1_000_000, is_valued=True) == pytest.approx(2.0)  # the two share the link
     kept.append(carried(lane, 4_500_000))
-    assert lane.seconds_until_free(is_valued=True) == pytest.approx(8.5)
+    assert lane.seconds_until_free(1_000_000, is_valued=True) == pytest.approx(8.5)
     assert len(kept) == 3
 
 
@@ -55,12 +55,12 @@ def test_before_a_row_has_arrived_the_pace_of_those_under_way_says_when_another_
     """With rows of 50 MB nothing was measured for a quarter of an hour, and a third row waited for as long."""
     lane = Lane()
     kept = [carried(lane, 3_000_000) for _ in range(2)]
-    assert lane.seconds_until_free(is_valued=True) == pytest.approx(1.0)
+    assert lane.seconds_until_free(1_000_000, is_valued=True) == pytest.approx(1.0)
     for number in range(8):
         lane.look(number / 4)
         lane.moved += 250_000
-    assert lane.seconds_until_free(is_valued=True) == pytest.approx(4.0)
-    assert lane.seconds_until_free(is_valued=True, ahead=4.5) == 0
+    assert lane.seconds_until_free(1_000_000, is_valued=True) == pytest.approx(4.0)
+    assert lane.seconds_until_free(1_000_000, is_valued=True, ahead=4.5) == 0
     assert kept
 
 
@@ -86,22 +86,22 @@ async def test_the_rows_of_an_exchange_go_in_the_directions_that_have_room():
 def test_a_fast_link_carries_many_rows_at_once():
     lane = measured(Lane(), 10_000_000)
     kept = [carried(lane, 1_000_000) for _ in range(20)]
-    assert lane.seconds_until_free(is_valued=True) == 0
+    assert lane.seconds_until_free(1_000_000, is_valued=True) == 0
     kept += [carried(lane, 1_000_000) for _ in range(10)]
-    assert lane.seconds_until_free(is_valued=True) == pytest.approx(1.0)
+    assert lane.seconds_until_free(1_000_000, is_valued=True) == pytest.approx(1.0)
 
 
 def test_rows_that_crawl_or_belong_to_strangers_keep_nobody_of_standing_waiting():
     lane = measured(Lane(), 1_000_000)
     kept = [carried(lane, 50_000_000, is_valued=False) for _ in range(2)]
-    assert lane.seconds_until_free(is_valued=False) > 40
-    assert lane.seconds_until_free(is_valued=True) == 0
+    assert lane.seconds_until_free(1_000_000, is_valued=False) > 40
+    assert lane.seconds_until_free(1_000_000, is_valued=True) == 0
     kept += [carried(lane, 50_000_000) for _ in range(2)]
-    assert lane.seconds_until_free(is_valued=True) > 40
+    assert lane.seconds_until_free(1_000_000, is_valued=True) > 40
     for number in range(8):
         lane.moved += 10_000
         lane.look(number / 4)
-    assert lane.seconds_until_free(is_valued=True) == 0
+    assert lane.seconds_until_free(1_000_000, is_valued=True) == 0
     assert kept
 
 

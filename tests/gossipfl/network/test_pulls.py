@@ -51,7 +51,7 @@ async def test_a_pull_whose_answer_has_to_wait_is_answered_by_a_time_and_no_mode
         sent = host.link.upload.moved
         with pytest.raises(PeerBusy) as caught:
             await client.exchange(host.peer_id, host.addresses, pull())
-        assert caught.value.retry_after == pytest.approx(50.0, rel=0.1)
+        assert caught.value.retry_after == pytest.approx(98.0, rel=0.1)
         assert host.link.upload.moved - sent < 2_000
         for each in kept:
             each.__exit__(None, None, None)
