@@ -1,4 +1,4 @@
-"""What is exchanged with a neighbour, and the attempts to continue it over other connections."""
+"""Requests to neighbours, and the attempts to continue them over other connections."""
 
 from __future__ import annotations
 

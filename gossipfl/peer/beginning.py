@@ -1,4 +1,4 @@
-"""What a start of a peer begins with: its plan, and a first state or that of a checkpoint."""
+"""Beginnings of a peer's starts: a plan, and a first state or that of a checkpoint."""
 
 from __future__ import annotations
 
