@@ -1,4 +1,4 @@
-"""Table of next-word models in docs/keyboard.md: ``python docs/make_keyboard_table.py`` (about ten minutes a corpus)."""
+"""Table of next-word models in docs/keyboard.md: ``python docs/make_keyboard_table.py`` (minutes a corpus)."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import math
 import statistics
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -15,13 +17,20 @@ from make_algorithm_tables import DOCS, placed
 from scipy.stats import t as student
 
 import sims
-from gossipfl.keyboard.personal import personalised, trained_on
-from gossipfl.keyboard.suggesting import model_of_row, probabilities_of
+from gossipfl.keyboard.own_words import OwnWords
+from gossipfl.keyboard.personal import Shares
+from gossipfl.keyboard.personal import chosen as chosen_mixture
+from gossipfl.keyboard.shared_words import SharedWords
+from gossipfl.rows import load_row
 from gossipfl.settings import TrainingSettings
-from gossipfl.tasks import find_task
+from gossipfl.tasks import Task, find_task
+from gossipfl.tasks.words.models import SIZES
+from gossipfl.tasks.words.next_word import find_texts, find_vocabulary, own_windows
 from gossipfl.tasks.words.ngrams import KneserNey, ranks
-from gossipfl.tasks.words.next_word import find_vocabulary, own_windows
-from gossipfl.tasks.words.samples import Windows
+from gossipfl.tasks.words.normalise import lowered, sentences
+from gossipfl.tasks.words.samples import Windows, parted
+from gossipfl.tasks.words.vocabulary import SPECIAL, Vocabulary
+from gossipfl.training import NodeData, Nodes, Trainer
 from sims.scenario import parse_scenario
 from sims.world.trace_cache import Traces
 
@@ -89,8 +98,12 @@ def task_options(chosen: argparse.Namespace) -> dict[str, Any]:
 
 
 def scored(probabilities: Any, windows: Windows) -> tuple[int, int, int, float]:
-    """Words of one user, hits among one and three suggestions, and the sum of −ln p."""
-    wanted = windows.following[windows.following >= 0]
+    """Scores of one user, at the places where a word counts."""
+    return scores_of(probabilities, windows.following[windows.following >= 0])
+
+
+def scores_of(probabilities: Any, wanted: Any) -> tuple[int, int, int, float]:
+    """Words, hits among one and three suggestions, and the sum of −ln p."""
     rank = ranks(probabilities, wanted)
     own = probabilities[np.arange(len(wanted)), wanted]
     return len(wanted), int((rank < 1).sum()), int((rank < 3).sum()), float(-np.log(own + 1e-30).sum())
@@ -105,10 +118,18 @@ def best_rate(chosen: argparse.Namespace, name: str) -> float:
     return min(losses, key=lambda rate: losses[rate])
 
 
-def table(chosen: argparse.Namespace) -> list[str]:
-    """Lines of the table of one corpus."""
-    task = find_task("next-word", task_options(chosen))
-    vocabulary = find_vocabulary("en", len(model_of_row(task, task.initial_row()).bias))
+@dataclass(frozen=True)
+class User:
+    """One user's samples, and sentences as they were written: of the past, and those tested on."""
+
+    past: Windows
+    later: Windows
+    past_sentences: list[list[str]]
+    later_sentences: list[list[str]]
+
+
+def users_of(chosen: argparse.Namespace, vocabulary: Vocabulary) -> list[User]:
+    """Users of the task, in the order of their nodes."""
     windows = own_windows(
         chosen.text,
         vocabulary,
@@ -116,69 +137,129 @@ def table(chosen: argparse.Namespace) -> list[str]:
         most=chosen.most or None,
         most_tested=chosen.most_tested or None,
     )
-    users = list(windows.values())
+    texts = find_texts(chosen.text).of_user
+    found = []
+    for name, (past, later) in windows.items():
+        said = [sentence for text in texts[name] for sentence in sentences(text)]
+        cut = len(parted([vocabulary.encoded(each) for each in said], 0.2)[0])
+        found.append(User(past, later, said[:cut], said[cut:]))
+    return found
+
+
+def neural(task: Task, row: torch.Tensor, windows: Windows) -> Any:
+    """Probabilities at each place where a word counts."""
+    module = task.build_module()
+    load_row(module, task.layout, row)
+    with torch.no_grad():
+        hidden = module.hidden(torch.from_numpy(windows.words))[torch.from_numpy(windows.following >= 0)]
+        return module.scores(hidden).softmax(dim=-1).numpy()
+
+
+def personal(
+    task: Task, row: torch.Tensor, user: User, vocabulary: Vocabulary
+) -> tuple[int, int, int, float]:
+    """Scores of a device's personal model: chosen by the user's past, measured as the others."""
+    shared = SharedWords(task, vocabulary, length=20)
+    shared.load(row, 0)
+    mixture = chosen_mixture(shared, user.past_sentences)
+    shares = Shares(OwnWords(user.past_sentences), vocabulary)
+    places = ((sentence, place) for sentence in user.later_sentences for place in range(len(sentence)))
+    known = (
+        (sentence, place)
+        for sentence, place in places
+        if vocabulary.numbers.get(lowered(sentence[place]), 0) >= len(SPECIAL)
+    )
+    by_model = neural(task, row, user.later)[:, len(SPECIAL) :].astype(float)
+    found = [
+        shares.mixed(by_model[k] / by_model[k].sum(), sentence[:place], mixture)
+        for k, (sentence, place) in enumerate(islice(known, len(by_model)))
+    ]
+    wanted = user.later.following[user.later.following >= 0] - len(SPECIAL)
+    return scores_of(np.array(found), wanted)
+
+
+def alone(task: Task, past: Windows, chosen: argparse.Namespace, rate: float, steps: int) -> torch.Tensor:
+    """Model of one user who never hears of others, trained as the others are."""
+    words, following = torch.from_numpy(past.words), torch.from_numpy(past.following)
+    data = NodeData.of_one_node(
+        {"words": words, "following": following},
+        {"following": following, "user": torch.zeros(len(past), dtype=torch.int64)},
+    )
+    settings = TrainingSettings(
+        optimiser="adamw",
+        learning_rate=rate,
+        batch_size=chosen.batch,
+        schedule="cosine",
+        clock="step",
+        decay_age=steps,
+        seed=chosen.seed,
+    )
+    trainer = Trainer.of(task, data, settings)
+    nodes = Nodes.start(task.initial_row()[None], optimiser_state_size=trainer.optimiser_state_size)
+    for _ in range(steps):
+        nodes, _losses = trainer.train(nodes, np.array([0]))
+    return nodes.rows[0]
+
+
+def best_rate_alone(task: Task, users: Sequence[User], chosen: argparse.Namespace) -> float:
+    """Step size as `best_rate` finds it, for lone training."""
+    losses = {}
+    for rate in chosen.rates:
+        surprise = 0.0
+        for user in users:
+            held = max(1, len(user.past) // 10)
+            row = alone(task, user.past.first(len(user.past) - held), chosen, rate, chosen.steps // 4)
+            surprise += scored(neural(task, row, user.past.last(held)), user.past.last(held))[3]
+        losses[rate] = surprise
+    return min(losses, key=lambda rate: losses[rate])
+
+
+def table(chosen: argparse.Namespace) -> list[str]:
+    """Lines of the table of one corpus."""
+    task = find_task("next-word", task_options(chosen))
+    vocabulary = find_vocabulary("en", chosen.words or SIZES[chosen.size].words)
+    users, words = users_of(chosen, vocabulary), len(vocabulary)
     together = Windows(
-        np.concatenate([past.words for past, _ in users]), np.concatenate([past.following for past, _ in users])
+        *(np.concatenate([getattr(user.past, part) for user in users]) for part in ("words", "following"))
     )
     found: dict[str, Scores] = {}
     for label, order in (("unigram", 1), ("bigram", 2), ("trigram", 3)):
-        model = KneserNey.of(together, words=len(vocabulary), order=order)
-        found[f"{label}, pooled"] = [scored(model.of_windows(later), later) for _, later in users]
-    own = [KneserNey.of(past, words=len(vocabulary), order=3) for past, _ in users]
+        model = KneserNey.of(together, words=words, order=order)
+        found[f"{label}, pooled"] = [scored(model.of_windows(user.later), user.later) for user in users]
+    own = [KneserNey.of(user.past, words=words, order=3) for user in users]
     found["trigram, alone"] = [
-        scored(model.of_windows(later), later) for model, (_, later) in zip(own, users, strict=True)
+        scored(model.of_windows(user.later), user.later) for model, user in zip(own, users, strict=True)
     ]
-
-    def settings(rate: float, steps: int) -> TrainingSettings:
-        return TrainingSettings(
-            optimiser="adamw", learning_rate=rate, batch_size=chosen.batch, schedule="cosine", clock="step",
-            decay_age=steps, seed=chosen.seed,
-        )
-
-    def neural(rows: Sequence[torch.Tensor]) -> Scores:
-        return [
-            scored(probabilities_of(model_of_row(task, row), later), later)
-            for row, (_, later) in zip(rows, users, strict=True)
-        ]
-
-    rates: dict[str, float] = {}
-    losses = dict.fromkeys(chosen.rates, 0.0)
-    for rate in chosen.rates:
-        for past, _ in users:
-            cut = round(0.9 * len(past))
-            (row,) = trained_on(
-                task, task.initial_row(), past.first(cut), settings(rate, chosen.steps // 4), steps=(chosen.steps // 4,)
-            )
-            losses[rate] += scored(probabilities_of(model_of_row(task, row), past.last(len(past) - cut)), past.last(len(past) - cut))[3]
-    rates["alone"] = min(losses, key=lambda rate: losses[rate])
-    alone = [
-        trained_on(task, task.initial_row(), past, settings(rates["alone"], chosen.steps), steps=(chosen.steps,))[0]
-        for past, _ in users
-    ]
-    found["alone"] = neural(alone)
-    said(f"alone {rates}")
-    rows: dict[str, torch.Tensor] = {}
+    said("n-grams")
+    rates, rows = {"alone": best_rate_alone(task, users, chosen)}, {}
+    rows["alone"] = torch.stack(
+        [alone(task, user.past, chosen, rates["alone"], chosen.steps) for user in users]
+    )
+    said("alone")
     for name in ALGORITHMS:
         rates[name] = best_rate(chosen, name)
-        result = sims.run(scenario(chosen, name, rates[name]), compile_when="never", traces=TRACES)
-        rows[name] = result.rows.float()
-        found[name] = neural([rows[name][user] for user in range(len(users))])
-        said(f"{name} {rates[name]}")
-    tuning = settings(chosen.rates[0] / 3, chosen.steps).model_copy(update={"schedule": "constant"})
+        rows[name] = sims.run(
+            scenario(chosen, name, rates[name]), compile_when="never", traces=TRACES
+        ).rows.float()
+        said(name)
+    for name, of_nodes in rows.items():
+        found[name] = [
+            scored(neural(task, row, user.later), user.later)
+            for row, user in zip(of_nodes, users, strict=True)
+        ]
     for name in ("gossip", "pooled"):
-        personal = [
-            personalised(task, row, past, tuning) for row, (past, _) in zip(rows[name], users, strict=True)
-        ]
         found[f"{name} + personal"] = [
-            scored(model.probabilities(task, later), later) for model, (_, later) in zip(personal, users, strict=True)
+            personal(task, row, user, vocabulary) for row, user in zip(rows[name], users, strict=True)
         ]
-        said(f"{name} personal {[(each.share, each.steps) for each in personal]}")
+    said("personal")
     return lines(found, rates)
 
 
 def lines(found: dict[str, Scores], rates: dict[str, float]) -> list[str]:
     """Rows of the table: shares of all users' words, and means over users beside gossip."""
-    head = "| model | top-1 | top-3 | perplexity | mean over users | beside gossip | worst tenth | step size |"
+    head = (
+        "| model | top-1 | top-3 | perplexity | mean over users | beside gossip | worst tenth | step size |"
+    )
     written = [head, "|---" * 8 + "|"]
     gossip = [100 * user[1] / user[0] for user in found["gossip"]]
     for label, users in found.items():

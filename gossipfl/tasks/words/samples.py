@@ -13,7 +13,7 @@ from gossipfl.errors import InvalidTask
 from gossipfl.tasks.words.normalise import sentences
 from gossipfl.tasks.words.vocabulary import PAD, SPECIAL, START, Vocabulary
 
-__all__ = ["IGNORED", "Windows", "windows_of_sentences", "windows_of_users"]
+__all__ = ["IGNORED", "Windows", "parted", "windows_of_sentences", "windows_of_users"]
 
 IGNORED = -100
 """Stands for words that nobody is to suggest: unknown ones, numbers, links, and the starts of sentences."""
@@ -96,7 +96,7 @@ def windows_of_users(
     found = {}
     for user, own in texts.items():
         said = [vocabulary.encoded(sentence) for text in own for sentence in sentences(text)]
-        past, later = _parted(said, tested)
+        past, later = parted(said, tested)
         parts = windows_of_sentences(past, length=length), windows_of_sentences(later, length=length)
         if all((part.following != IGNORED).any() for part in parts):
             found[user] = parts
@@ -110,8 +110,8 @@ def windows_of_users(
     return found
 
 
-def _parted(said: list[list[int]], tested: float) -> tuple[list[list[int]], list[list[int]]]:
-    """Earlier and later sentences: the later hold at most the share of words, and at least one sentence."""
+def parted(said: list[list[int]], tested: float) -> tuple[list[list[int]], list[list[int]]]:
+    """Earlier and later sentences: the later have at most the share of words, and at least one sentence."""
     before = list(accumulate(len(sentence) for sentence in said))
     wanted = (before[-1] if before else 0) * (1 - tested)
     cut = next((place for place, words in enumerate(before, 1) if words >= wanted), len(said))
