@@ -52,6 +52,7 @@ OTHERS = {
         "algorithm.flow={kind='simple',capacity=2}",
         "algorithm.sharing={kind='subsampled',parts=2}",
     ),
+    "APFL": ("algorithm={name='apfl_gossip',adapts=true,exchange='push-pull'}",),
     "AD-PSGD": ("algorithm.name=ad_psgd",),
     "push-sum": ("algorithm.name=push_sum",),
     "AdamW by steps": (

@@ -60,12 +60,25 @@ def test_records_hold_what_was_measured(tmp_path):
     [
         (),
         ("algorithm={name='d_psgd'}", "network.loss=0.0", "network.delay.seconds=0.0"),
+        ("algorithm={name='apfl',adapts=true}", "network.loss=0.0", "network.delay.seconds=0.0"),
+        ("algorithm={name='pens',search=7}", "network.loss=0.0", "network.delay.seconds=0.0"),
+        ("algorithm={name='apfl_gossip',adapts=true}", "evaluate.fine_tune=2"),
         ("gate={radius=1.0,norm=1.2,offences=2,quarantine=3.0}", "topology=random-regular:degree=4"),
         ("gate={norm=1.2}", "algorithm.sharing={kind='partitioned',parts=3}"),
         ("attack={name='replay',count=5,lag=3,from_round=2}", "gate={}"),
         ("attack={name='noise',count=5}",),
     ],
-    ids=["messages", "rounds", "gate", "gate of parts", "replay and gate", "noise"],
+    ids=[
+        "messages",
+        "rounds",
+        "APFL",
+        "PENS",
+        "APFL by gossip, fine-tuned",
+        "gate",
+        "gate of parts",
+        "replay and gate",
+        "noise",
+    ],
 )
 def test_a_resumed_run_ends_where_the_whole_one_does(tmp_path, algorithm):
     whole = run(*algorithm)

@@ -1,0 +1,108 @@
+"""Tables of personal models in docs/personal.md: ``python docs/make_personal_tables.py [RECORDS]``.
+
+Takes a quarter of an hour. Runs that a directory of records holds already are not repeated.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from make_algorithm_tables import DOCS, placed
+
+import sims
+from sims.metrics.intervals import mean_interval
+
+BY = "docs/make_personal_tables.py"
+SEEDS = [1, 2, 3, 4, 5]
+CLUSTERS = {"rotated-digits": 4, "conflicting-labels": 3}
+NODES = 24
+EVERYBODY = {"name": "complete"}
+
+
+def apart(groups: int) -> dict[str, Any]:
+    """Groups of nodes without links between them."""
+    return {"name": "sims.scenarios.apart:apart", "groups": groups}
+
+
+def similarity(sharpness: float, by: str) -> dict[str, Any]:
+    """Neighbours weighed by likeness."""
+    return {"name": "similarity_weights", "by": by, "sharpness": sharpness}
+
+
+def variants(clusters: int) -> dict[str, dict[str, Any]]:
+    """What is compared, by its name in the table."""
+    head, body = {"task.options.local": "2.*"}, {"task.options.local": "0.*"}
+    gossip = {"topology": EVERYBODY}
+    return {
+        "**shared only**: D-PSGD": {"algorithm": {"name": "d_psgd"}},
+        "**alone**": {"topology": apart(NODES)},
+        "**oracle**: D-PSGD within each cluster": {"topology": apart(clusters)},
+        "shared, 10 steps of fine-tuning": {"evaluate.fine_tune": 10},
+        "shared, 50 steps of fine-tuning": {"evaluate.fine_tune": 50},
+        "own head (last layer stays local)": head,
+        "own body (first layer stays local)": body,
+        "own head, 10 steps of fine-tuning": {**head, "evaluate.fine_tune": 10},
+        "`apfl`, α = 0.25": {"algorithm": {"name": "apfl", "share": 0.25}},
+        "`apfl`, α = 0.5": {"algorithm": {"name": "apfl"}},
+        "`apfl`, α = 0.75": {"algorithm": {"name": "apfl", "share": 0.75}},
+        "`apfl`, α learned": {"algorithm": {"name": "apfl", "adapts": True}},
+        "`pens`, top 1 of 6": {"algorithm": {"name": "pens", "top": 1, "search": 75}},
+        "`pens`, top 2 of 6": {"algorithm": {"name": "pens", "top": 2, "search": 75}},
+        "`similarity_weights` by loss, τ = 5": {"algorithm": similarity(5.0, "loss")},
+        "`similarity_weights` by loss, τ = 20": {"algorithm": similarity(20.0, "loss")},
+        "`similarity_weights` by cosine, τ = 5": {"algorithm": similarity(5.0, "cosine")},
+        "`similarity_weights` by cosine, τ = 10": {"algorithm": similarity(10.0, "cosine")},
+        "`ifca`, as many models as clusters": {"algorithm": {"name": "ifca", "models": clusters}},
+        "`ifca`, twice as many": {"algorithm": {"name": "ifca", "models": 2 * clusters}},
+        "shared only by gossip: `gossip_learning`": {**gossip, "algorithm": {"name": "gossip_learning"}},
+        "`apfl_gossip`, α = 0.5": {**gossip, "algorithm": {"name": "apfl_gossip"}},
+        "`apfl_gossip`, α learned": {**gossip, "algorithm": {"name": "apfl_gossip", "adapts": True}},
+    }
+
+
+def measured(scenario: str, records: Path) -> pl.DataFrame:
+    """All runs on one task."""
+    given = variants(CLUSTERS[scenario])
+    sweep = {
+        "name": scenario,
+        "scenario": scenario,
+        "seeds": SEEDS,
+        "variant": [{"label": label, **keys} for label, keys in given.items()],
+    }
+    out = records / scenario
+    return sims.sweep(sweep, out=out, jobs=2, resume=out.exists()).runs
+
+
+def table(scenario: str, records: Path) -> str:
+    """One table: the mean over nodes and seeds, and what it cost."""
+    runs = measured(scenario, records)
+    lines = [
+        "| what each node uses | accuracy | 95 % interval | worst node | kB sent by a node in a round |",
+        "|---|---|---|---|---|",
+    ]
+    for label in variants(CLUSTERS[scenario]):
+        own = runs.filter(pl.col("variant") == label)
+        mean, low, high = mean_interval(own["accuracy_mean"].to_list(), confidence=0.95)
+        worst = float(own["accuracy_min"].to_numpy().mean())
+        sent = float((own["bytes"] / own["round"]).to_numpy().mean()) / NODES / 1000
+        lines.append(f"| {label} | {mean:.3f} | {low:.3f} – {high:.3f} | {worst:.3f} | {sent:.1f} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Write the tables into the page."""
+    page = DOCS / "personal.md"
+    text = page.read_text(encoding="utf-8")
+    with tempfile.TemporaryDirectory() as directory:
+        records = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(directory)
+        for scenario in CLUSTERS:
+            text = placed(text, scenario, table(scenario, records), by=BY)
+    page.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
