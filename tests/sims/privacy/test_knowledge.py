@@ -46,8 +46,17 @@ def test_shares_equal_those_in_rational_arithmetic_on_a_thousand_runs() -> None:
 @given(st.integers(0, 2**40))
 @settings(max_examples=30, deadline=None)
 def test_simulated_views_tell_as_much_as_is_said(seed: int) -> None:
+    _require_estimates(random_case(seed), seed)
+
+
+@pytest.mark.slow
+def test_simulated_views_of_a_thousand_runs_tell_as_much_as_is_said() -> None:
+    for seed in range(1000):
+        _require_estimates(random_case(seed), seed)
+
+
+def _require_estimates(case: Case, seed: int) -> None:
     """The best linear estimate of a noisy value from a view leaves the variance 1 − [B⁺B]_uu."""
-    case = random_case(seed)
     known = knowledge_of(case.run, case.observers)
     rows = np.array(case.rows, dtype=np.float64)
     noise = np.random.default_rng(seed).standard_normal((rows.shape[1], 3))
