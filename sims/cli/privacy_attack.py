@@ -21,11 +21,11 @@ _SHOWN = 0.01
 
 
 def attack(
-    source: Annotated[
-        str,
+    sources: Annotated[
+        list[str],
         typer.Argument(
             metavar="RUN|SCENARIO",
-            help="A scenario, or the directory of a simulated run.",
+            help="A scenario, the directory of a simulated run, or homes of peers that saved their models.",
             show_default=False,
         ),
     ],
@@ -52,24 +52,27 @@ def attack(
 
     from gossipfl.errors import SettingError
     from gossipfl.privacy.guarantees import require_accounting, require_delta
-    from sims.privacy.attacks.report import attack_report
-    from sims.privacy.sources import scenario_at
+    from sims.privacy.attacks.report import attack_recorded, attack_report
+    from sims.privacy.sources import homes_of, one_scenario
 
     require_accounting()
     require_delta(delta)
     if not 0 < confidence < 1:
         raise SettingError("a confidence is a probability", expected="between 0 and 1", got=confidence)
-    scenario = scenario_at(source, overrides=overrides or ())
+    homes = homes_of(sources, overrides=overrides or ())
     with Console(stderr=True, quiet=json_output).status("") as status:
-        report = attack_report(
-            scenario,
-            runs=runs,
-            observer=observer,
-            looks=looks,
-            delta=delta,
-            confidence=confidence,
-            on_progress=status.update,
-        )
+        if homes:
+            report = attack_recorded(homes, observer=observer, delta=delta, confidence=confidence)
+        else:
+            report = attack_report(
+                one_scenario(sources, overrides=overrides or ()),
+                runs=runs,
+                observer=observer,
+                looks=looks,
+                delta=delta,
+                confidence=confidence,
+                on_progress=status.update,
+            )
     if json_output:
         typer.echo(json.dumps(report.to_dict()))
         return
@@ -81,10 +84,14 @@ def _say(report: AttackReport, console: Console) -> None:
         console.print(text, highlight=False, soft_wrap=True, style=style)
 
     claimed = report.claim.epsilon
-    say(
-        f"{report.nodes} nodes, of which {len(report.senders)} are attacked; {report.runs} runs, each on a random "
-        f"half of all samples; {report.looks} {'row' if report.looks == 1 else 'rows'} of each node seen."
-    )
+    if report.runs == 1:
+        say(f"{report.nodes} recorded peers, by the models that they saved last.")
+    else:
+        seen = "one row" if report.looks == 1 else f"{report.looks} rows"
+        say(
+            f"{report.nodes} nodes, of which {len(report.senders)} are attacked; {report.runs} runs, each on a "
+            f"random half of all samples; {seen} of each node seen."
+        )
     console.print(_membership(report))
     for known, links in report.links.items():
         say(
@@ -107,13 +114,15 @@ def _say(report: AttackReport, console: Console) -> None:
     for what, why in report.left_out.items():
         say(f"• Not tried: {what}: {why}")
     said = f"ε = {claimed:.4g}" if math.isfinite(claimed) else "nothing"
-    say(
-        f"• Claimed at δ = {report.claim.delta:g}: {said} ({report.claim.why}). Proven by one run, at a "
-        f"confidence of {report.confidence:.0%}: ε ≥ {report.proven:.3g}."
+    proven = (
+        f" Proven by one run, at a confidence of {report.confidence:.0%}: ε ≥ {report.proven:.3g}."
+        if report.runs > 1
+        else ""
     )
+    say(f"• Claimed at δ = {report.claim.delta:g}: {said} ({report.claim.why}).{proven}")
     say(
-        "ε by rates counts samples as if they were independent; ε of one run does not need that. A low figure "
-        "says that these attacks found little, not that there is little to find.",
+        "ε, rates: proven as if samples were independent; ε, run: proven by one run, whatever they do to one "
+        "another. A low figure says that these attacks found little, not that there is little to find.",
         style="dim",
     )
 
@@ -124,7 +133,7 @@ def _membership(report: AttackReport) -> Table:
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
     table.add_column("membership by", no_wrap=True)
-    columns = ["AUC", "advantage", f"TPR at {_SHOWN:.0%}", "ε by rates", "ε of one run"]
+    columns = ["AUC", "advantage", f"TPR at {_SHOWN:.0%}", "ε, rates", "ε, run"]
     for heading in columns:
         table.add_column(heading, justify="right", no_wrap=True)
     for name, each in report.membership.items():
@@ -135,6 +144,6 @@ def _membership(report: AttackReport) -> Table:
             f"{each.advantage:.3f}",
             f"{rate.value:.1%} ({rate.low:.1%}–{rate.high:.1%})",
             f"{each.epsilon:.3g}",
-            f"{each.epsilon_of_one_run:.3g}",
+            "–" if each.epsilon_of_one_run is None else f"{each.epsilon_of_one_run:.3g}",
         )
     return table

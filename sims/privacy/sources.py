@@ -20,7 +20,7 @@ from sims.scenario.outgoing import outgoing_of, outgoing_of_messages
 from sims.world import build_world
 from sims.world.networks import round_network
 
-__all__ = ["private_training_of", "run_of", "run_of_scenario", "scenario_at"]
+__all__ = ["homes_of", "one_scenario", "private_training_of", "run_of", "run_of_scenario", "scenario_at"]
 
 
 def run_of(
@@ -30,19 +30,36 @@ def run_of(
     on_progress: Callable[[float], None] = lambda rounds: None,
 ) -> LinearRun:
     """Find the linear run of a scenario, or of the peers whose homes are given."""
-    homes = [home for source in sources for home in _homes_in(Path(source))]
+    homes = homes_of(sources, overrides=overrides)
     if homes:
-        if overrides:
-            raise NotAccountable("a recorded run is as it was", got=f"--set {overrides[0]}")
         return recorded_run(homes)
+    return run_of_scenario(one_scenario(sources, overrides=overrides), on_progress=on_progress)
+
+
+def homes_of(sources: Sequence[str], *, overrides: Sequence[str] = ()) -> list[Path]:
+    """Homes of peers among sources, each of which is one or holds them; none if they are a scenario.
+
+    Raises
+    ------
+    NotAccountable
+        If a recorded run is to be changed.
+    """
+    homes = [home for source in sources for home in _homes_in(Path(source))]
+    if homes and overrides:
+        raise NotAccountable("a recorded run is as it was", got=f"--set {overrides[0]}")
+    return homes
+
+
+def one_scenario(sources: Sequence[str], *, overrides: Sequence[str] = ()) -> Scenario:
+    """Read the only source, a scenario."""
     if len(sources) > 1:
         raise NotAccountable("one scenario, or one simulated run, at a time", got=", ".join(sources))
-    return run_of_scenario(scenario_at(sources[0], overrides=overrides), on_progress=on_progress)
+    return scenario_at(sources[0], overrides=overrides)
 
 
 def private_training_of(sources: Sequence[str], *, overrides: Sequence[str] = ()) -> PrivateTraining | None:
     """Find the private training that a scenario, or recorded peers, declare; None if they declare none."""
-    homes = [home for source in sources for home in _homes_in(Path(source))]
+    homes = homes_of(sources)
     if homes:
         return private_training_of_homes(homes)
     return private_training_of_scenario(scenario_at(sources[0], overrides=overrides))

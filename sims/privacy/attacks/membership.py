@@ -7,7 +7,7 @@ sample that says whether it is trained on. Each run is attacked with what the ot
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -30,6 +30,8 @@ from sims.world import World
 __all__ = [
     "MembershipFindings",
     "Observations",
+    "confidences_of",
+    "findings_of",
     "likelihood_ratios",
     "losses_of_samples",
     "measured",
@@ -69,9 +71,7 @@ class Observations:
     @property
     def confidences(self) -> Floats:
         """Logits of the confidences e^−loss, nearly normal (Carlini et al. 2022, equation 4), ``[R, n]``."""
-        losses = np.maximum(self.losses, _LEAST_LOSS)
-        scaled: Floats = -np.log(np.expm1(np.minimum(losses, 500.0)))
-        return scaled
+        return confidences_of(self.losses)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,8 +87,8 @@ class MembershipFindings:
         By false positive rate.
     epsilon : float
         Lower bound from the rates, as if samples were independent.
-    epsilon_of_one_run : float
-        Lower bound that needs no independence, from the first run alone.
+    epsilon_of_one_run : float or None
+        Lower bound that needs no independence, from the first run alone; None where no coins were thrown.
     """
 
     members: int
@@ -97,7 +97,13 @@ class MembershipFindings:
     advantage: float
     true_rates: dict[float, Rate]
     epsilon: float
-    epsilon_of_one_run: float
+    epsilon_of_one_run: float | None = None
+
+
+def confidences_of(losses: Floats) -> Floats:
+    """Logits of the confidences e^−loss, of losses of any shape."""
+    scaled: Floats = -np.log(np.expm1(np.clip(losses, _LEAST_LOSS, 500.0)))
+    return scaled
 
 
 def losses_of_samples(
@@ -231,7 +237,23 @@ def measured(
     if among is not None:
         chosen &= among
     included, judged = observed.included[:, chosen], scores[:, chosen]
-    members, others = judged[included], judged[~included]
+    return replace(
+        findings_of(
+            judged[included], judged[~included], delta=delta, confidence=confidence, false_rates=false_rates
+        ),
+        epsilon_of_one_run=epsilon_of_one_run(judged[0], included[0], delta=delta, confidence=confidence),
+    )
+
+
+def findings_of(
+    members: Floats,
+    others: Floats,
+    *,
+    delta: float,
+    confidence: float = 0.95,
+    false_rates: Sequence[float] = (0.1, 0.01, 0.001),
+) -> MembershipFindings:
+    """Measure an attack by its scores of members and of others."""
     return MembershipFindings(
         members=len(members),
         others=len(others),
@@ -239,7 +261,6 @@ def measured(
         advantage=advantage(members, others),
         true_rates={rate: true_rate_at(members, others, rate, confidence=confidence) for rate in false_rates},
         epsilon=epsilon_of_rates(members, others, delta=delta, confidence=confidence),
-        epsilon_of_one_run=epsilon_of_one_run(judged[0], included[0], delta=delta, confidence=confidence),
     )
 
 

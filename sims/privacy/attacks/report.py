@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,14 +15,17 @@ from sims.privacy.attacks.claims import Claim, claim_of
 from sims.privacy.attacks.inversion import InversionFindings, inverted
 from sims.privacy.attacks.linkability import LinkFindings, linked
 from sims.privacy.attacks.membership import MembershipFindings, likelihood_ratios, measured, observed_runs
+from sims.privacy.attacks.recorded import attack_homes
 from sims.privacy.attacks.sent_rows import Setting, setting_of
 from sims.privacy.errors import NotAccountable
 from sims.privacy.knowledge import knowledge_of
+from sims.privacy.linear_run import LinearRun
+from sims.privacy.recordings import recorded_run
 from sims.privacy.sources import run_of_scenario
 from sims.scenario import Scenario
 from sims.world import build_world
 
-__all__ = ["AttackReport", "RowSpaceFindings", "attack_report"]
+__all__ = ["AttackReport", "RowSpaceFindings", "attack_recorded", "attack_report"]
 
 _INVERTED = 8
 """Most nodes whose batches are reconstructed."""
@@ -83,8 +87,8 @@ class AttackReport:
 
     @property
     def proven(self) -> float:
-        """The largest ε that an attack proved in one run, whatever samples do to one another."""
-        return max(each.epsilon_of_one_run for each in self.membership.values())
+        """The largest ε that an attack proved in one run; 0 for recorded peers."""
+        return max(each.epsilon_of_one_run or 0.0 for each in self.membership.values())
 
     def to_dict(self) -> dict[str, Any]:
         """All of it for machines; ε is null where nothing is claimed."""
@@ -168,7 +172,7 @@ def attack_report(
         },
         links=links,
         inversion=inversion,
-        row_space=_row_space(scenario, watching, left_out),
+        row_space=_row_space(lambda: run_of_scenario(scenario), watching, left_out),
         left_out=left_out,
     )
 
@@ -193,9 +197,40 @@ def _inversions(setting: Setting, observer: int, left_out: dict[str, str]) -> di
     return found
 
 
-def _row_space(scenario: Scenario, observer: int, left_out: dict[str, str]) -> RowSpaceFindings | None:
+def attack_recorded(
+    homes: Sequence[Path], *, observer: int | None = None, delta: float = 1e-5, confidence: float = 0.95
+) -> AttackReport:
+    """Attack what recorded peers sent last: membership and links, without shadow runs.
+
+    Parameters
+    ----------
+    homes : sequence of Path
+    observer : int, optional
+        Whose row space is computed; the first peer unless given.
+    delta, confidence : float
+    """
+    found = attack_homes(homes, delta=delta, confidence=confidence)
+    left_out = {"inversion": "models that were saved are not of consecutive rounds"}
+    return AttackReport(
+        nodes=len(found.peers),
+        runs=1,
+        looks=1,
+        senders=tuple(range(len(found.peers))),
+        confidence=confidence,
+        claim=Claim(epsilon=math.inf, delta=delta, why="see the peers' own ledgers"),
+        membership=found.membership,
+        links={"trained on": found.links},
+        inversion={},
+        row_space=_row_space(lambda: recorded_run(homes), observer or 0, left_out),
+        left_out=left_out,
+    )
+
+
+def _row_space(
+    find: Callable[[], LinearRun], observer: int, left_out: dict[str, str]
+) -> RowSpaceFindings | None:
     try:
-        run = run_of_scenario(scenario)
+        run = find()
         known = knowledge_of(run, [observer])
     except SimulationError as error:
         left_out["row space"] = str(error)
