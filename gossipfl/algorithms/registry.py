@@ -8,22 +8,19 @@ wherever a name is expected.
 from __future__ import annotations
 
 import hashlib
-import pkgutil
 import warnings
 from collections.abc import Mapping
-from functools import cache
-from importlib import import_module
 from pathlib import Path
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, overload
 
 from pydantic import ValidationError
 
 from gossipfl.algorithms.declaration import Algorithm
 from gossipfl.algorithms.file_form import Settings, settings_model, settings_of, with_settings
+from gossipfl.algorithms.registration import Registration
 from gossipfl.errors import InvalidAlgorithm, OldSpelling, SettingError, UnknownAlgorithm
 from gossipfl.settings.error_messages import expectation
-from topology.plugins import is_object_name, load_object, load_offered, offered, source_of
+from topology.plugins import is_object_name, source_of
 from topology.spelling import did_you_mean
 
 if TYPE_CHECKING:
@@ -43,19 +40,24 @@ _GROUP = "gossipfl.algorithms"
 Kind = Literal["rounds", "messages"]
 
 
-@cache
+def _is_algorithm(value: object) -> bool:
+    return isinstance(value, type) and issubclass(value, Algorithm) and hasattr(value, "kind")
+
+
+_ALGORITHMS: Final = Registration[Algorithm](
+    kind="an algorithm",
+    packages=("gossipfl.algorithms.rounds", "gossipfl.algorithms.gossip"),
+    group="gossipfl.algorithms",
+    derived_from="gossipfl.algorithms.RoundAlgorithm or MessageAlgorithm",
+    is_one=_is_algorithm,
+    unknown=UnknownAlgorithm,
+    unusable=InvalidAlgorithm,
+)
+
+
 def bundled() -> Mapping[str, type[Algorithm]]:
     """The algorithms of this package by name."""
-    found: dict[str, type[Algorithm]] = {}
-    for package in ("gossipfl.algorithms.rounds", "gossipfl.algorithms.gossip"):
-        for module_name in sorted(
-            each.name for each in pkgutil.iter_modules(import_module(package).__path__)
-        ):
-            module = import_module(f"{package}.{module_name}")
-            for value in vars(module).values():
-                if _is_algorithm(value) and value.__module__ == module.__name__ and value.name:
-                    found[value.name] = value
-    return MappingProxyType(found)
+    return _ALGORITHMS.bundled()
 
 
 def algorithm_names(kind: Kind | None = None) -> list[str]:
@@ -66,9 +68,7 @@ def algorithm_names(kind: Kind | None = None) -> list[str]:
     >>> "d_psgd" in algorithm_names()
     True
     """
-    names = [name for name, algorithm in bundled().items() if kind in (None, algorithm.kind)]
-    installed = [name for name in offered(_GROUP) if kind is None or find_algorithm(name).kind == kind]
-    return sorted({*names, *installed})
+    return [name for name in _ALGORITHMS.names() if kind is None or find_algorithm(name).kind == kind]
 
 
 def find_algorithm(name: str, *, kind: Kind | None = None, directory: Path | None = None) -> type[Algorithm]:
@@ -95,32 +95,14 @@ def find_algorithm(name: str, *, kind: Kind | None = None, directory: Path | Non
     >>> find_algorithm("choco").paper
     'Koloskova, Stich & Jaggi, ICML 2019'
     """
-    found: Any
-    if is_object_name(name):
-        found = load_object(
-            name, kind="class", unknown=UnknownAlgorithm, unusable=InvalidAlgorithm, directory=directory
-        )
-    elif name in bundled():
-        found = bundled()[name]
-    elif name in offered(_GROUP):
-        found = load_offered(_GROUP, name, kind="algorithm", unusable=InvalidAlgorithm)
-    else:
-        found = _called_otherwise(name, kind)
-    if not _is_algorithm(found):
-        raise InvalidAlgorithm(
-            f"{name!r} is not an algorithm",
-            expected="a frozen dataclass derived from gossipfl.algorithms.RoundAlgorithm or MessageAlgorithm",
-            got=getattr(found, "__qualname__", type(found).__qualname__),
-        )
-    _require_frozen(found, name)
+    found = _ALGORITHMS.find(name, directory=directory, otherwise=lambda name: _called_otherwise(name, kind))
     if kind is not None and kind != found.kind:
         what = {"rounds": "runs in rounds", "messages": "is driven by messages"}
         raise UnknownAlgorithm(
             f"{name} {what[found.kind]}",
             expected=f"one that {what[kind]}: {', '.join(algorithm_names(kind))}",
         )
-    algorithm: type[Algorithm] = found
-    return algorithm
+    return found
 
 
 def name_of(name: str, algorithm: type[Algorithm]) -> str:
@@ -215,35 +197,13 @@ def digest_of(algorithm: Algorithm, name: str) -> str:
     return digest.hexdigest()
 
 
-def _is_algorithm(value: object) -> bool:
-    return isinstance(value, type) and issubclass(value, Algorithm) and hasattr(value, "kind")
-
-
-def _require_frozen(found: type[Algorithm], name: str) -> None:
-    """Refuse a class whose fields `parameters_of` could not read, or that could change during a run."""
-    parameters = getattr(found, "__dataclass_params__", None)
-    if parameters is not None and parameters.frozen:
-        return
-    raise InvalidAlgorithm(
-        f"the algorithm {name!r} cannot be used as it is",
-        expected="a frozen dataclass",
-        got="a plain class" if parameters is None else "a dataclass that is not frozen",
-        remedy=f"Write @dataclass(frozen=True) above class {found.__name__}.",
-    )
-
-
 def _called_otherwise(name: str, kind: Kind | None) -> type[Algorithm]:
     """The algorithm that was called so earlier, or is but for its hyphens."""
     for declared in bundled().values():
         if name.replace("-", "_") in (declared.name, *declared.also_called):
-            warnings.warn(OldSpelling(f"the algorithm {name!r} is called {declared.name!r}"), stacklevel=3)
+            warnings.warn(OldSpelling(f"the algorithm {name!r} is called {declared.name!r}"), stacklevel=5)
             return declared
-    known = algorithm_names(kind)
-    raise UnknownAlgorithm(
-        f"there is no algorithm {name!r}",
-        expected=f"one of {', '.join(known)}, or package.module:Class",
-        remedy=did_you_mean(name, known),
-    )
+    raise _ALGORITHMS.no_such(name, algorithm_names(kind))
 
 
 def _explained(error: ValidationError, *, name: str, model: type[Settings], key: str) -> SettingError:

@@ -8,13 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-
 from gossipfl.errors import MalformedStatement
 from gossipfl.statistics import CategorySummary, NumberSummary, Summary, TableSchema, require_plausible
-from gossipfl.statistics.schema import MOST_CATEGORIES, ColumnSchema
-from gossipfl.statistics.summary import MOST_NAME_BYTES
+from gossipfl.statistics.schema import ColumnSchema
+from gossipfl.wire.signed_statements import MOST_SUMMARY_BYTES, Fields, opened, signed, signed_by
 
 __all__ = [
     "MOST_SUMMARY_BYTES",
@@ -26,8 +23,6 @@ __all__ = [
     "write_summary",
 ]
 
-MOST_SUMMARY_BYTES: Final = 65_535
-_SIGNATURE_BYTES: Final = 64
 _HEADER: Final = struct.Struct("<32s32s32sQQ")
 _PREFIX: Final = b"gossipfl summary 1\n"
 _SUM_BYTES: Final = 32
@@ -113,15 +108,7 @@ def write_summary(
             for name, rows in sorted(each.rows.items()):
                 encoded = name.encode()
                 parts += [bytes([len(encoded)]), encoded, _integer(rows, 8)]
-    body = b"".join(parts)
-    if len(body) + _SIGNATURE_BYTES > MOST_SUMMARY_BYTES:
-        raise MalformedStatement(
-            "the summary of this table is too long",
-            expected=f"at most {MOST_SUMMARY_BYTES} bytes",
-            got=len(body) + _SIGNATURE_BYTES,
-            remedy="Leave out columns of many categories.",
-        )
-    return body + sign(_PREFIX + body)
+    return signed(b"".join(parts), prefix=_PREFIX, sign=sign)
 
 
 def read_summary(data: bytes, schema: TableSchema, *, network: bytes) -> SummaryStatement:
@@ -132,74 +119,31 @@ def read_summary(data: bytes, schema: TableSchema, *, network: bytes) -> Summary
     MalformedStatement
         It is not one, is of another schema or network, or is not signed by its member.
     """
-    if not _HEADER.size + _SIGNATURE_BYTES <= len(data) <= MOST_SUMMARY_BYTES:
-        raise MalformedStatement(
-            "a summary has a wrong length", expected=f"at most {MOST_SUMMARY_BYTES} bytes", got=len(data)
-        )
-    body, signature = data[:-_SIGNATURE_BYTES], data[-_SIGNATURE_BYTES:]
-    key, theirs, digest, sequence, rows = _HEADER.unpack_from(body)
-    if digest != schema.digest or theirs != network:
-        raise MalformedStatement("a summary is of another schema or another network")
-    reader = _Reader(body[_HEADER.size :])
-    columns = tuple(_column(reader, column) for column in schema.columns.values())
-    if reader.left:
+    (key, _, _, sequence, rows), fields = opened(data, header=_HEADER, schema=schema, network=network)
+    columns = tuple(_column(fields, column) for column in schema.columns.values())
+    if fields.left:
         raise MalformedStatement("a summary goes on behind its columns")
     summary = Summary(rows=rows, columns=columns)
     require_plausible(summary, schema)
-    try:
-        Ed25519PublicKey.from_public_bytes(key).verify(signature, _PREFIX + body)
-    except (InvalidSignature, ValueError) as error:
-        raise MalformedStatement("a summary is not signed by its member") from error
+    signed_by(key, data, prefix=_PREFIX)
     return SummaryStatement(key=key, network=network, sequence=sequence, summary=summary)
 
 
-class _Reader:
-    def __init__(self, data: bytes) -> None:
-        self.left = data
-
-    def take(self, size: int) -> bytes:
-        if len(self.left) < size:
-            raise MalformedStatement("a summary is cut short")
-        taken, self.left = self.left[:size], self.left[size:]
-        return taken
-
-    def integer(self, size: int, *, is_signed: bool = False) -> int:
-        return int.from_bytes(self.take(size), "little", signed=is_signed)
-
-
-def _column(reader: _Reader, column: ColumnSchema) -> NumberSummary | CategorySummary:
+def _column(fields: Fields, column: ColumnSchema) -> NumberSummary | CategorySummary:
     if column.kind == "number":
-        present, total = reader.integer(8), reader.integer(_SUM_BYTES, is_signed=True)
-        squares, flag = reader.integer(_SUM_BYTES, is_signed=True), reader.integer(1)
+        present, total = fields.integer(8), fields.integer(_SUM_BYTES, is_signed=True)
+        squares, flag = fields.integer(_SUM_BYTES, is_signed=True), fields.integer(1)
         if flag > 1:
             raise MalformedStatement("a summary has a flag that is neither 0 nor 1")
-        low, high = (reader.integer(16, is_signed=True) for _ in range(2)) if flag else (0, 0)
+        low, high = (fields.integer(16, is_signed=True) for _ in range(2)) if flag else (0, 0)
         extremes = (low, high) if flag else None
         return NumberSummary(present=present, total=total, squares=squares, extremes=extremes)
-    other, count = reader.integer(8), reader.integer(1)
-    if count > MOST_CATEGORIES:
-        raise MalformedStatement(
-            "a summary has too many categories", expected=f"at most {MOST_CATEGORIES}", got=count
-        )
+    other = fields.integer(8)
     rows: dict[str, int] = {}
-    for _ in range(count):
-        name = _name(reader)
-        if rows and name <= max(rows):
-            raise MalformedStatement("a summary has categories out of order")
-        rows[name] = reader.integer(8)
+    for _ in range(fields.categories()):
+        name = fields.name(after=next(reversed(rows), None))
+        rows[name] = fields.integer(8)
     return CategorySummary(rows=rows, other=other)
-
-
-def _name(reader: _Reader) -> str:
-    size = reader.integer(1)
-    if size > MOST_NAME_BYTES:
-        raise MalformedStatement(
-            "a summary has a name that is too long", expected=f"at most {MOST_NAME_BYTES} bytes"
-        )
-    try:
-        return reader.take(size).decode()
-    except UnicodeDecodeError:
-        raise MalformedStatement("a summary has a name that is no text") from None
 
 
 def _integer(value: int, size: int) -> bytes:

@@ -11,8 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from gossipfl.algorithms import Algorithm, RoundAlgorithm
 from gossipfl.algorithms.file_form import Settings, UsableCodec, settings_model, with_settings
 from gossipfl.algorithms.registry import algorithm_names, bundled, find_algorithm, name_of
-from gossipfl.errors import GossipflError, SettingError
+from gossipfl.errors import GossipflError
 from gossipfl.rows import Layout
+from sims.scenario.declared import class_named_in, made
 from sims.scenario.network import Section
 from sims.scenario.tables import mistake_at
 
@@ -48,23 +49,17 @@ class AlgorithmSection(Section):
         """Check the parameters, and fill in those not given."""
         if not isinstance(values, dict):
             return values
-        if not isinstance(values.get("name"), str):
-            raise mistake_at(
-                ("name",), f"required here: one of {', '.join(algorithm_names())}", values.get("name")
-            )
+        declared = class_named_in(values, find=find_algorithm, names=algorithm_names)
         name, modules = values["name"], values.get("modules")
-        try:
-            declared = find_algorithm(name, directory=modules)
-        except GossipflError as error:
-            raise mistake_at(("name",), str(error), name) from None
         model = _model_of(declared)
         settings = model.model_validate({key: value for key, value in values.items() if key not in _BESIDE})
-        try:
-            made = with_settings(declared, settings)
-        except SettingError as error:
-            raise ValueError(str(error)) from None
+        algorithm = made(declared, settings)
         weights = getattr(settings, "weights", None)
-        if isinstance(made, RoundAlgorithm) and made.requirements.own_weights and weights is not None:
+        if (
+            isinstance(algorithm, RoundAlgorithm)
+            and algorithm.requirements.own_weights
+            and weights is not None
+        ):
             raise mistake_at(
                 ("weights",), f"{name} weighs by itself, so {weights!r} would be without effect", weights
             )
@@ -96,14 +91,14 @@ class AlgorithmSection(Section):
     def build(self, layout: Layout | None = None) -> Algorithm:
         """Make the algorithm; with a layout, for its models."""
         declared, given = self.declared, self.model_extra or {}
-        made = with_settings(declared, _model_of(declared).model_validate(given))
-        return made if layout is None else made.fitted(layout)
+        algorithm = with_settings(declared, _model_of(declared).model_validate(given))
+        return algorithm if layout is None else algorithm.fitted(layout)
 
     def of_rounds(self, layout: Layout | None = None) -> RoundAlgorithm:
         """Make an algorithm that runs in rounds."""
-        made = self.build(layout)
-        assert isinstance(made, RoundAlgorithm)  # noqa: S101  (the caller asked `in_rounds`)
-        return made
+        algorithm = self.build(layout)
+        assert isinstance(algorithm, RoundAlgorithm)  # noqa: S101  (the caller asked `in_rounds`)
+        return algorithm
 
     @property
     def codec(self) -> str | None:

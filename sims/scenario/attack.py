@@ -12,7 +12,8 @@ from gossipfl.algorithms.declaration import parameters_of
 from gossipfl.algorithms.file_form import Settings, settings_model, with_settings
 from gossipfl.attacks import Attack, Poisoned, attack_names, find_attack
 from gossipfl.attacks.registry import bundled
-from gossipfl.errors import GossipflError, SettingError
+from gossipfl.errors import GossipflError
+from sims.scenario.declared import class_named_in, made
 from sims.scenario.network import Section
 from sims.scenario.tables import mistake_at
 
@@ -43,20 +44,13 @@ class AttackSection(Section):
         """Check the parameters, and fill in those not given."""
         if not isinstance(values, dict):
             return values
-        if not isinstance(values.get("name"), str):
-            raise mistake_at(
-                ("name",), f"required here: one of {', '.join(attack_names())}", values.get("name")
-            )
-        declared = _found(values)
+        declared = class_named_in(values, find=find_attack, names=attack_names)
         _require_own_names(values["name"], declared, cls.model_fields)
         own = {key: value for key, value in values.items() if key in cls.model_fields}
         settings = settings_model(declared).model_validate(
             {key: value for key, value in values.items() if key not in own}
         )
-        try:
-            with_settings(declared, settings)
-        except SettingError as error:
-            raise ValueError(str(error)) from None
+        made(declared, settings)
         if issubclass(declared, Poisoned) and values.get("from_round"):
             raise mistake_at(
                 ("from_round",),
@@ -103,10 +97,3 @@ def _require_own_names(name: str, declared: type[Attack], taken: Iterable[str]) 
         raise mistake_at(
             ("name",), f"the attack has a parameter {min(both)!r}, which is a key of the table itself", name
         )
-
-
-def _found(values: dict[str, Any]) -> type[Attack]:
-    try:
-        return find_attack(values["name"], directory=values.get("modules"))
-    except GossipflError as error:
-        raise mistake_at(("name",), str(error), values["name"]) from None
