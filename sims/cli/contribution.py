@@ -173,6 +173,11 @@ def _sentences(report: ContributionReport) -> list[str]:
         )
     if not math.isnan(fair.given_and_gained):
         said.append(f"Rank correlation of what each gave and gained: {fair.given_and_gained:+.2f}.")
+    said += [f"{each.name}: {flag}." for each in report.participants for flag in each.flags]
+    said += [
+        f"Of {found.planted} planted {kind}, {found.both} found; {found.flagged - found.both} others flagged."
+        for kind, found in report.found.items()
+    ]
     for each in report.participants:
         if each.gain >= 0:
             continue

@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import t as student
 
+from sims.contribution.flags import Flags, Found, compared, flagged, updates_from
 from sims.contribution.gain import Gains, gains_of
 from sims.contribution.game import LearningGame, Value
 from sims.contribution.online import online_effects
-from sims.contribution.reasons import DataTraits, reasons_of, traits_of
+from sims.contribution.reasons import DataTraits, label_noise, reasons_of, traits_of
 from sims.contribution.shapley import Estimate, every_coalition, exact, leave_one_out, sampled
 from sims.contribution.side_by_side import SideBySide
 from sims.engine.programme import Compile
@@ -24,9 +25,10 @@ from sims.errors import InvalidScenario
 from sims.metrics.gains import GainFairness, fairness_of_gains, rank_correlation
 from sims.scenario import load_scenario
 from sims.world import World, build_world
+from sims.world.planted import planted_in
 from sims.world.trace_cache import Traces
 
-__all__ = ["ContributionReport", "Participant", "contributions"]
+__all__ = ["ContributionReport", "Participant", "contributions", "flags_of"]
 
 Floats = NDArray[np.float64]
 
@@ -65,6 +67,8 @@ class Participant:
         As in `DataTraits`.
     reasons : tuple of str
         What sets its data apart, if it does not gain.
+    flags : tuple of str
+        What stands out: a free rider, a duplicate, wrong labels (`sims.contribution.flags`).
     """
 
     number: int
@@ -88,6 +92,7 @@ class Participant:
     input_distance: float
     label_noise: float
     reasons: tuple[str, ...]
+    flags: tuple[str, ...]
 
     @property
     def is_worse_off(self) -> bool:
@@ -122,6 +127,8 @@ class ContributionReport:
     online_and_gave : float
         The same with what each gave to others.
     fairness : GainFairness
+    found : dict of str to Found
+        Of a scenario with planted participants: how many of each kind were found, over all repeats.
     """
 
     scenario: str
@@ -139,6 +146,7 @@ class ContributionReport:
     online_and_shapley: float
     online_and_gave: float
     fairness: GainFairness
+    found: dict[str, Found]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON, None in place of NaN."""
@@ -192,7 +200,7 @@ def contributions(
     key, values = over
     if not values or len(set(values)) < len(values):
         raise InvalidScenario("repeats must differ", expected=f"different values of {key}", got=list(values))
-    traces, games, estimates, left_out, matrices, online = Traces(), [], [], [], [], []
+    traces, games, estimates, left_out, matrices, online, found = Traces(), [], [], [], [], [], []
     for number, each in enumerate(values):
         if on_repeat is not None:
             on_repeat(number, len(values))
@@ -204,6 +212,7 @@ def contributions(
             estimate, matrix = _estimated(game, permutations, truncation, confidence, seed=number)
             left_out.append(leave_one_out(game, game.n))
             online.append(_given_online(world, threads, compile_when))
+            found.append(flags_of(game, [left_out[-1], online[-1]]))
         games.append(game)
         estimates.append(estimate)
         matrices.append(matrix)
@@ -216,6 +225,7 @@ def contributions(
         traits=traits,
         left_out=np.stack(left_out),
         online=np.mean(online, axis=0),
+        flags=found,
         shapley=_over_repeats(estimates, confidence),
         permutations=estimates[0].permutations,
         matrix=None if matrices[0] is None else np.mean([m for m in matrices if m is not None], axis=0),
@@ -235,6 +245,22 @@ def _estimated(
     drawn = 2 * n if permutations is None else permutations
     estimate = sampled(game, n, permutations=drawn, seed=seed, confidence=confidence, truncation=truncation)
     return estimate, None
+
+
+def flags_of(game: LearningGame, contributions: list[Floats]) -> Flags:
+    """Look for participants that stand out in a game: by updates from the mean of all models."""
+    mean = game.together.double().mean(dim=0).to(game.together.dtype)
+    return flagged(updates_from(game.world, mean), contributions, label_noise(game))
+
+
+def _found(games: list[LearningGame], flags: list[Flags]) -> dict[str, Found]:
+    """What was found of what was planted, over all repeats."""
+    total: dict[str, Found] = {}
+    for game, each in zip(games, flags, strict=True):
+        if game.world.scenario.planted is not None:
+            for kind, found in compared(each, planted_in(game.world.scenario)).items():
+                total[kind] = total[kind] + found if kind in total else found
+    return total
 
 
 def _given_online(world: World, threads: int, compile_when: Compile) -> Floats:
@@ -272,6 +298,7 @@ def _report(
     traits: DataTraits,
     left_out: Floats,
     online: Floats,
+    flags: list[Flags],
     shapley: tuple[Floats, Floats, Floats],
     permutations: int,
     matrix: Floats | None,
@@ -303,6 +330,7 @@ def _report(
             input_distance=float(traits.input_distance[i]),
             label_noise=float(traits.noise[i]),
             reasons=tuple(reasons_of(traits, i)) if gains.mean[i] < 0 else (),
+            flags=tuple(flags[0].of(i)),
         )
         for i in range(game.n)
     )
@@ -324,6 +352,7 @@ def _report(
         online_and_gave=(
             math.nan if matrix is None else rank_correlation(matrix.sum(axis=0)[honest], online[honest])
         ),
+        found=_found(games, flags),
         fairness=fairness_of_gains(
             gains.together.mean(axis=0)[honest],
             gains.mean[honest],

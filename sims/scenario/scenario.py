@@ -17,6 +17,7 @@ from gossipfl.training import TrainingSettings
 from sims.scenario.algorithm import AlgorithmSection
 from sims.scenario.attack import AttackSection
 from sims.scenario.network import ChurnSection, NetworkSection, Section
+from sims.scenario.planted import PlantedSection
 from sims.scenario.tables import mistake_at, topology_table
 from topology.catalogue import Expression, from_table
 from topology.errors import TopologyError
@@ -252,6 +253,9 @@ class Scenario(Section):
     network: NetworkSection = NetworkSection()
     churn: ChurnSection = ChurnSection()
     attack: AttackSection | None = Field(None, description="hostile nodes; without the table all are honest")
+    planted: PlantedSection | None = Field(
+        None, description="participants of a known kind; without the table there are none"
+    )
     evaluate: EvaluateSection = EvaluateSection()
     stop: StopSection = StopSection()
     output: OutputSection = OutputSection()

@@ -27,6 +27,7 @@ from sims.scenario import Scenario
 from sims.scenario.outgoing import outgoing_of_messages
 from sims.world.hostile import hostile_nodes, with_false_data
 from sims.world.own_samples import own_samples, side_by_side
+from sims.world.planted import with_planted
 from sims.world.samples import divided, held_out, seen_by_clusters
 from sims.world.trace_cache import Traces
 
@@ -203,6 +204,7 @@ def build_world(scenario: Scenario, *, traces: Traces | None = None) -> World:
     """
     task, data, seen = _samples(scenario)
     dtype = _DTYPES[scenario.precision]
+    data = with_planted(data, scenario)
     trainer = Trainer.of(task, data, scenario.training, dtype=dtype)
     measured = slice(scenario.evaluate.samples)
     own_tests = tuple((take(one.test_inputs, measured), take(one.test_targets, measured)) for one in seen)
