@@ -35,6 +35,9 @@ def analyze(
         str, typer.Option(help="Pooled training: train, none, a figure, or the directory of a run.")
     ] = "train",
     theory: Annotated[bool, typer.Option(help="Compare measurements with theory.")] = True,
+    gains: Annotated[
+        bool, typer.Option("--gains", help="Train each node alone as long; say who gained and who gave.")
+    ] = False,
     retrace: Annotated[
         bool, typer.Option(help="Recompute real peers' models from their records, moment by moment.")
     ] = True,
@@ -58,7 +61,12 @@ def analyze(
 
     from sims.analysis import Questions, analyse, findings, load_runs
     from sims.analysis.output.outputs import Outputs, write_outputs
-    from sims.analysis.output.tables import summary, terminal_table, theory_terminal_table
+    from sims.analysis.output.tables import (
+        participants_terminal_table,
+        summary,
+        terminal_table,
+        theory_terminal_table,
+    )
 
     outputs = Outputs(
         report=report, figures=figures, csv=csv, parquet=parquet, curves=curves, tensorboard=tensorboard
@@ -76,6 +84,7 @@ def analyze(
                 baseline=baseline,
                 pooled=pooled,
                 theory=theory,
+                gains=gains,
                 confidence=confidence,
                 seed=seed,
             ),
@@ -88,6 +97,9 @@ def analyze(
         return
     console = Console()
     console.print(terminal_table(analysis))
+    participants = participants_terminal_table(analysis)
+    if participants is not None:
+        console.print(participants)
     beside = theory_terminal_table(analysis)
     if beside is not None:
         console.print(beside)

@@ -63,7 +63,7 @@ class LearningGame:
         value: Value | None = None,
         simulate: SideBySide | None = None,
     ) -> None:
-        self.world, self.measure = world, Measure(world, metric)
+        self.world, self.measure = world, Measure(world.task, world.own_tests, metric)
         self.value: Value = value or ("everyone" if len(world.own_tests) > 1 else "members")
         if self.value not in ("members", "mean_model", "everyone"):
             raise InvalidScenario(

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gossipfl.tasks import Task
+from gossipfl.tasks.clusters import cluster_of
 from gossipfl.tasks.samples import Tree, count, take
 from sims.errors import InvalidScenario
 from sims.metrics.direction import is_lower_better
-from sims.world import World
 
 __all__ = ["Measure"]
 
@@ -26,7 +29,9 @@ class Measure:
 
     Parameters
     ----------
-    world : World
+    task : Task
+    own_tests : sequence of (Tree, Tree)
+        Test samples, those of participants in turn; one where all are measured on the same.
     metric : str, optional
         ``loss`` or a metric of the task; by default the task's first.
 
@@ -36,14 +41,14 @@ class Measure:
         If the task has no such metric.
     """
 
-    def __init__(self, world: World, metric: str | None = None) -> None:
-        known = ("loss", *world.task.metrics)
+    def __init__(self, task: Task, own_tests: Sequence[tuple[Tree, Tree]], metric: str | None = None) -> None:
+        known = ("loss", *task.metrics)
         self.name = metric or known[min(1, len(known) - 1)]
         if self.name not in known:
             raise InvalidScenario(
                 f"the task does not measure {self.name!r}", expected=f"one of {', '.join(known)}"
             )
-        self._world, self._sign = world, -1.0 if is_lower_better(self.name) else 1.0
+        self._task, self._tests, self._sign = task, own_tests, -1.0 if is_lower_better(self.name) else 1.0
 
     @property
     def is_loss(self) -> bool:
@@ -78,12 +83,12 @@ class Measure:
 
     def _groups(self, whose: Ints) -> list[tuple[Tree, Tree, Ints]]:
         """Test samples, and the rows that are measured on them."""
-        tests = self._world.own_test(whose)
-        return [(*self._world.own_tests[test], np.flatnonzero(tests == test)) for test in np.unique(tests)]
+        tests = cluster_of(whose, len(self._tests))
+        return [(*self._tests[test], np.flatnonzero(tests == test)) for test in np.unique(tests)]
 
     def _measured(self, rows: Tensor, inputs: Tree, targets: Tree) -> Floats:
         parts = [
-            self._world.task.evaluate(part, inputs, targets)[self.name].double()
+            self._task.evaluate(part, inputs, targets)[self.name].double()
             for part in torch.split(rows, _ROWS_AT_ONCE)
         ]
         return self._sign * torch.cat(parts).numpy()

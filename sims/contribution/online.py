@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from gossipfl.algorithms.merge_effects import merge_effects
 from gossipfl.attacks import Poisoned
+from gossipfl.tasks import Task
 from gossipfl.tasks.samples import Tree, count, stacked, take
 from gossipfl.training.nodes import before_rest
 from sims.engine.programme import Compile
@@ -19,10 +21,11 @@ from sims.world import World
 from sims.world.networks import graph_of
 from topology import graphs
 
-__all__ = ["online_effects"]
+__all__ = ["Samples", "effects_of_pairs", "few_samples", "online_effects"]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Samples: TypeAlias = tuple[Tree, Tree]
 
 _PAIRS_AT_ONCE = 128
 _PURPOSE = 6
@@ -67,52 +70,68 @@ def online_effects(
     pairs = np.concatenate([edges, edges[:, ::-1]]).astype(np.int64)
     if graph is not None and graph.directed:
         pairs = graph.edges()[:, ::-1].astype(np.int64)
-    batches = _batches(world, samples)
+    batches = few_samples(world.own_tests, scenario.population.nodes, samples, seed=scenario.seed)
     simulation = simulation_of(scenario, world, threads=threads, compile_when=compile_when, device="cpu")
-    total = np.zeros(len(pairs))
-    counted = np.zeros(len(pairs))
+    found = []
     try:
         for moment in range(1, moments + 1):
             simulation.advance(scenario.stop.rounds * moment / moments, between=lambda: False)
-            sent = simulation.rows_to_send()
-            for places, effects in _effects(world, sent, pairs, batches):
-                known = np.isfinite(effects)
-                total[places[known]] += effects[known]
-                counted[places[known]] += 1
+            sent, size = simulation.rows_to_send(), world.layout.shared_size
+            found.append(effects_of_pairs(world.task, size, sent, pairs, batches))
     finally:
         simulation.close()
-    found = np.full((scenario.population.nodes,) * 2, np.nan)
-    measured = counted > 0
-    found[pairs[measured, 0], pairs[measured, 1]] = total[measured] / counted[measured]
-    return found
+    return _mean(np.stack(found))
 
 
-def _effects(
-    world: World, rows: Tensor, pairs: Ints, batches: list[tuple[Tree, Tree]]
-) -> Iterator[tuple[Ints, Floats]]:
-    """Effects of pairs (receiver, sender), some at a time: those whose batches are of one size."""
-    size = world.layout.shared_size
+def _mean(found: Floats) -> Floats:
+    """Mean over moments of what is known; NaN where nothing is."""
+    known = np.isfinite(found)
+    counted = known.sum(axis=0)
+    return np.where(counted > 0, np.where(known, found, 0.0).sum(axis=0) / np.maximum(counted, 1), np.nan)
+
+
+def effects_of_pairs(task: Task, size: int, rows: Tensor, pairs: Ints, batches: list[Samples]) -> Floats:
+    """Effects of merging senders' rows half and half with receivers', each on samples of the receiver.
+
+    Parameters
+    ----------
+    task : Task
+    size : int
+        Numbers of a row that are shared.
+    rows : Tensor
+        ``[n, D]``.
+    pairs : ndarray
+        Receiver and sender, int64 ``[pairs, 2]``.
+    batches : list
+        Inputs and targets of each receiver (`few_samples`).
+
+    Returns
+    -------
+    ndarray
+        By receiver and sender, ``[n, n]``; NaN for all other pairs.
+    """
+    found = np.full((len(rows), len(rows)), np.nan)
     sizes = np.array([count(targets) for _, targets in batches])[pairs[:, 0]]
     for each in np.unique(sizes).tolist():
         places = np.flatnonzero(sizes == each)
         for start in range(0, len(places), _PAIRS_AT_ONCE):
-            some = places[start : start + _PAIRS_AT_ONCE]
-            receivers, senders = (torch.from_numpy(pairs[some, k]) for k in (0, 1))
+            some = pairs[places[start : start + _PAIRS_AT_ONCE]]
+            receivers, senders = (torch.from_numpy(some[:, k]) for k in (0, 1))
             before = rows[receivers]
             after = before_rest(torch.lerp(before[:, :size], rows[senders][:, :size], 0.5), before)
-            inputs = stacked([batches[j][0] for j in receivers.tolist()])
-            targets = stacked([batches[j][1] for j in receivers.tolist()])
-            yield some, merge_effects(world.task, before, after, inputs, targets).numpy()
+            inputs, targets = (stacked([batches[j][k] for j in receivers.tolist()]) for k in (0, 1))
+            effects = merge_effects(task, before, after, inputs, targets)
+            found[some[:, 0], some[:, 1]] = effects.cpu().numpy()
+    return found
 
 
-def _batches(world: World, samples: int) -> list[tuple[Tree, Tree]]:
+def few_samples(own_tests: Sequence[Samples], nodes: int, samples: int, *, seed: int) -> list[Samples]:
     """A few of the test samples of each node, drawn for it."""
-    nodes = np.arange(world.scenario.population.nodes)
     found = []
-    for node, test in zip(nodes.tolist(), world.own_test(nodes).tolist(), strict=True):
-        inputs, targets = world.own_tests[test]
+    for node in range(nodes):
+        inputs, targets = own_tests[node % len(own_tests)]
         there = count(targets)
-        generator = np.random.Generator(np.random.Philox(key=[world.scenario.seed, (node << 8) + _PURPOSE]))
+        generator = np.random.Generator(np.random.Philox(key=[seed, (node << 8) + _PURPOSE]))
         chosen = torch.from_numpy(generator.choice(there, min(samples, there), replace=False))
         found.append((take(inputs, chosen), take(targets, chosen)))
     return found

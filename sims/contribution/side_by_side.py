@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from gossipfl.attacks import Aimed
-from gossipfl.training import NodeData, Nodes
+from gossipfl.training import NodeData
+from sims.contribution.alone import trained_alone
 from sims.contribution.networks import CoalitionNetworks, Members
 from sims.engine.programme import Compile
 from sims.errors import NotSimulable
@@ -119,21 +119,7 @@ class SideBySide:
 
     def alone(self, steps: Ints) -> Tensor:
         """Train every node on its own samples only, for its number of steps: rows ``[N, D]``."""
-        trainer, nodes = self._world.trainer, len(self._world.trainer.data.counts)
-        state = Nodes.start(
-            self._world.first_rows().expand(nodes, -1).contiguous(),
-            optimiser_state_size=trainer.optimiser_state_size,
-        )
-        owners, done = np.arange(nodes), 0
-        rows = state.rows.clone()
-        with torch.no_grad():
-            for until in np.unique(steps[steps > 0]).tolist():
-                going = np.flatnonzero(steps[owners] >= until)
-                state, owners = state.select(torch.from_numpy(going)), owners[going]
-                state, _ = trainer.train(state, owners, steps=until - done)
-                rows[torch.from_numpy(owners)] = state.rows
-                done = until
-        return rows
+        return trained_alone(self._world.trainer, self._world.first_rows(), steps)
 
 
 def world_of(world: World, nodes: Ints) -> World:

@@ -101,7 +101,7 @@ def analyse(
             if on_run is not None:
                 on_run(run)
             measured[id(run)] = measure(
-                run, metric, pooled=given or trained.get(id(run)), theory=asked.theory
+                run, metric, pooled=given or trained.get(id(run)), theory=asked.theory, gains=asked.gains
             )
     return Analysis(
         questions=asked,

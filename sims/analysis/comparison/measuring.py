@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from gossipfl.consensus import consensus_distance, layer_distances
 from gossipfl.errors import GossipflError
 from sims.analysis.distances import pairwise_distances, sampled
+from sims.analysis.measures.participation import Participation, participation_of
 from sims.analysis.measures.pooled import Pooled
 from sims.analysis.runs.network import Network, network_of
 from sims.analysis.runs.problem import Problem, problem_of
@@ -58,6 +59,8 @@ class Measured:
     distance_labels : tuple of str
         Whose.
     theory : Theory
+    participation : Participation, optional
+        Who gained and who gave, if that was asked.
     notes : tuple of str
     """
 
@@ -76,6 +79,7 @@ class Measured:
     distances: Floats | None
     distance_labels: tuple[str, ...]
     theory: Theory = field(default_factory=Theory)
+    participation: Participation | None = None
     notes: tuple[str, ...] = ()
 
     @property
@@ -94,7 +98,9 @@ class Measured:
         return -behind if is_lower_better(self.metric) else behind
 
 
-def measure(run: Run, metric: str, *, pooled: Pooled | None, theory: bool = True) -> Measured:
+def measure(
+    run: Run, metric: str, *, pooled: Pooled | None, theory: bool = True, gains: bool = False
+) -> Measured:
     """Measure a run.
 
     Parameters
@@ -105,6 +111,8 @@ def measure(run: Run, metric: str, *, pooled: Pooled | None, theory: bool = True
         Pooled training to compare with.
     theory : bool
         Whether to compare with theory, which takes some seconds for the gradients it needs.
+    gains : bool
+        Whether to train each node alone.
     """
     notes: list[str] = list(run.notes)
     problem = _problem(run, notes)
@@ -155,6 +163,7 @@ def measure(run: Run, metric: str, *, pooled: Pooled | None, theory: bool = True
         distances=distances,
         distance_labels=() if shown is None else tuple(run.labels[index] for index in shown),
         theory=_theory(run, network, problem, notes) if theory else Theory(),
+        participation=_participation(run, problem, metric, notes) if gains else None,
         notes=tuple(dict.fromkeys(notes)),
     )
 
@@ -174,6 +183,16 @@ def _theory(run: Run, network: Network | None, problem: Problem | None, notes: l
     except (GossipflError, TopologyError) as error:
         notes.append(f"theory is left out: {error.what}")
         return Theory()
+
+
+def _participation(run: Run, problem: Problem | None, metric: str, notes: list[str]) -> Participation | None:
+    if problem is None:
+        return None
+    try:
+        return participation_of(run, problem, metric)
+    except GossipflError as error:
+        notes.append(f"who gained and who gave is left out: {error}")
+        return None
 
 
 def _recorded(run: Run, metric: str) -> Floats:

@@ -27,6 +27,8 @@ class Questions:
         ``train``, ``none``, a figure, or the directory of a run of pooled training.
     theory : bool
         Whether to compare measurements with theory.
+    gains : bool
+        Whether to train each node alone for as many steps, and say who gained and who gave.
     confidence : float
         Of intervals and bands.
     seed : int
@@ -39,5 +41,6 @@ class Questions:
     baseline: str | None = None
     pooled: str = "train"
     theory: bool = True
+    gains: bool = False
     confidence: float = 0.95
     seed: int = 0

@@ -33,6 +33,8 @@ class Problem:
     test_inputs, test_targets : Tree
         The samples models are evaluated on, ``[S, ...]``.
     training : TrainingSettings
+    own_tests : tuple of (Tree, Tree)
+        The test samples of each node, in turn; one where all are evaluated on the same.
     world : World, optional
         Settings of the simulation's training.
     """
@@ -42,6 +44,7 @@ class Problem:
     test_inputs: Tree
     test_targets: Tree
     training: TrainingSettings
+    own_tests: tuple[tuple[Tree, Tree], ...] = ()
     world: World | None = None
 
     @property
@@ -103,6 +106,7 @@ def problem_of(run: Run) -> Problem:
             test_inputs=world.test_inputs,
             test_targets=world.test_targets,
             training=run.training,
+            own_tests=world.own_tests,
             world=world,
         )
     return _of_peers(run)
@@ -123,4 +127,5 @@ def _of_peers(run: Run) -> Problem:
         test_inputs=own[0].test_inputs,
         test_targets=own[0].test_targets,
         training=run.training,
+        own_tests=tuple((data.test_inputs, data.test_targets) for data in own),
     )

@@ -179,7 +179,7 @@ def test_shapley_values_of_learning_against_brute_force() -> None:
     world = world_of_scenario(4)
     game = LearningGame(world, metric="loss")
     found = exact(game(every_coalition(4)))
-    measure, simulate = Measure(world, "loss"), SideBySide(world)
+    measure, simulate = Measure(world.task, world.own_tests, "loss"), SideBySide(world)
 
     def value(members: tuple[int, ...]) -> float:
         if not members:
@@ -218,7 +218,7 @@ def test_values_of_nobody_and_everybody(value: Any) -> None:
     game = LearningGame(world, metric="loss", value=value)
     nobody, everybody = game(np.array([[False] * 4, [True] * 4]))
     rows = run(world.scenario).rows
-    measure = Measure(world, "loss")
+    measure = Measure(world.task, world.own_tests, "loss")
     first = measure(world.first_rows(), np.array([0]))[0]
     assert np.isclose(nobody, game.alone_values.mean() if value == "everyone" else first)
     wanted = rows.mean(dim=0, keepdim=True) if value == "mean_model" else rows
@@ -247,6 +247,6 @@ def test_what_cannot_be_divided_is_refused() -> None:
             SideBySide(world_of_scenario(6, **tables))
     world = world_of_scenario()
     with pytest.raises(InvalidScenario, match="one of loss, accuracy"):
-        Measure(world, "f1")
+        Measure(world.task, world.own_tests, "f1")
     with pytest.raises(InvalidScenario, match="members, mean_model or everyone"):
         LearningGame(world, value="nobody")  # type: ignore[arg-type]
