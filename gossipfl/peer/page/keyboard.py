@@ -5,7 +5,7 @@ What tells anything of what was typed is a POST, and so needs the token of the h
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -25,7 +25,9 @@ from gossipfl.peer.typing import Typing
 __all__ = ["keyboard_routes"]
 
 
-def keyboard_routes(typing: Typing, activity: Activity, departures: Departures) -> list[Route]:
+def keyboard_routes(
+    typing: Typing, activity: Activity, departures: Departures, *, condensed: Mapping[str, Any]
+) -> list[Route]:
     """Return the routes of the page to type on.
 
     Parameters
@@ -34,6 +36,8 @@ def keyboard_routes(typing: Typing, activity: Activity, departures: Departures) 
     activity : Activity
         For the parts of the loop.
     departures : Departures
+    condensed : mapping
+        How models are condensed: ``codec``, ``bytes`` and ``whole``, the bytes without it.
     """
 
     async def suggest(request: Request) -> Response:
@@ -58,6 +62,7 @@ def keyboard_routes(typing: Typing, activity: Activity, departures: Departures) 
             "today": asdict(today),
             "left": departures.to_values(),
             "loop": activity.loop,
+            "condensed": condensed,
             "trains": permission.trains,
             "merges": permission.merges,
             **typing.to_values(),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from gossipfl.extras import require_extra
+from gossipfl.peer.assembly import outgoing_of
 from gossipfl.peer.control import request_leave, request_pause
 from gossipfl.peer.page.health import health_of, patience_before_stalled
 from gossipfl.peer.page.token import load_or_create_token
@@ -99,7 +100,9 @@ async def open_page(peer: Incarnation) -> Page:
         metrics=metrics,
         predictor=Predictor(peer.task, peer.data, peer.learner),
         steer=_steering(peer),
-        further=() if peer.typing is None else keyboard_routes(peer.typing, peer.activity, departures),
+        further=()
+        if peer.typing is None
+        else keyboard_routes(peer.typing, peer.activity, departures, condensed=_condensed(peer)),
     )
 
     def count(code: int) -> None:
@@ -121,6 +124,13 @@ async def open_page(peer: Incarnation) -> Page:
     address = f"http://127.0.0.1:{port}/"
     logger.info("the page is at %s (gossipfl peer page --home %s)", address, peer.home.directory)
     return Page(address=address, run=run)
+
+
+def _condensed(peer: Incarnation) -> dict[str, Any]:
+    """How a model is condensed before it is sent: codec, bytes, and bytes without it."""
+    size = peer.task.layout.shared_size
+    payload = outgoing_of(peer.settings, peer.task).payload_bytes(size)
+    return {"codec": peer.settings.codec, "bytes": payload, "whole": 4 * size}
 
 
 def _steering(peer: Incarnation) -> dict[str, Callable[[], Awaitable[None]]]:

@@ -201,6 +201,7 @@ function showPeer({ status, health, events, history }) {
   if (history.length) memory.since = history[history.length - 1].time;
   if (events.length) memory.after = events[events.length - 1].number;
   write($("identity"), own);
+  $("keyboard").hidden = !status.keyboard;
   write($("title"), `gossipfl · ${status.task}`);
   document.title = `${health.healthy ? "" : "⚠ "}${short(own)} · gossipfl`;
   const idle = health.paused ? "Paused" : health.waiting && health.healthy ? "Waiting" : "";

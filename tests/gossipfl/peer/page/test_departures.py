@@ -1,4 +1,4 @@
-"""What has left a device: every byte of a frame is counted once, with its time and its recipient."""
+"""Departures from a device: every byte of a frame is counted once, with its time and its recipient."""
 
 from __future__ import annotations
 
