@@ -9,14 +9,15 @@ import time
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from gossipfl.cli.flags import Overrides, WithParameterFlags, with_setting_flags
 from gossipfl.cli.signals import on_signals
 from gossipfl.cli.terminal import may_draw
-from gossipfl.demo.plan import RECIPE, DemoPlan
+from gossipfl.demo.plan import KEYBOARD, RECIPE, DemoPlan
+from gossipfl.extras import require_extra
 
 __all__ = ["app"]
 
@@ -39,12 +40,21 @@ app = typer.Typer(
 @app.command(cls=WithParameterFlags)
 @partial(with_setting_flags, without=_SET_BY_THE_DEMO, defaults=RECIPE)
 def demo(
+    subject: Annotated[
+        Literal["digits", "keyboard"],
+        typer.Argument(help="What peers learn: handwritten digits, or the words of ten authors."),
+    ] = "digits",
     *,
-    peers: Annotated[int, typer.Option(help="How many peers.")] = 8,
+    peers: Annotated[
+        int | None, typer.Option(help="How many peers: 8, of a keyboard 10.", show_default=False)
+    ] = None,
     task: Annotated[str, typer.Option(help="A bundled task, or package.module:factory.")] = "digits",
     partition: Annotated[
         str, typer.Option(help="iid, shards:K, dirichlet:ALPHA or quantity:SIGMA.")
     ] = "shards:2",
+    text: Annotated[
+        str, typer.Option(help="Of a keyboard: sotu, shakespeare, bible, or a folder of texts.")
+    ] = "sotu",
     seed: Annotated[int, typer.Option(help="Of everything that is drawn.")] = 0,
     duration: Annotated[
         float | None,
@@ -73,9 +83,10 @@ def demo(
 ) -> None:
     """Start peers as processes of their own, watch them learn from each other, and compare.
 
-    Each peer holds a private, badly skewed part of the data. Nobody leads: this command only starts the
-    processes and looks at what they write. At the end it trains each peer's data alone and all data pooled,
-    to compare. Exit code 1 if the worst surviving peer is more than 2 points below pooled training.
+    Each peer holds a private, badly skewed part of the data; a keyboard the text of one author. Nobody leads:
+    this command only starts the processes and looks at what they write. At the end it trains each peer's data
+    alone and all data pooled, to compare. Exit code 1 if a surviving peer is more than 2 points below pooled
+    training.
     """
     began = time.monotonic()
     from gossipfl.demo.warm import warm_up
@@ -83,11 +94,15 @@ def demo(
     warm_up()  # it imports what peers need while this process imports what it needs itself
     from gossipfl.demo.command import show_demo
 
+    if subject == "keyboard":
+        require_extra("words", ["wordfreq"], what="the demo of keyboards")
+        task, partition = KEYBOARD, "natural"
     plan = DemoPlan(
         directory=out or _new_directory(),
-        peers=peers,
+        peers=peers or (10 if subject == "keyboard" else 8),
         task=task,
         partition=partition,
+        text=text,
         seed=seed,
         duration=(_PAGE_SECONDS if page else _SECONDS) if duration is None else duration,
         kill=kill,

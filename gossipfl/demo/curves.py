@@ -76,9 +76,11 @@ def curves(
     means = [(look.seconds, 100 * statistics.fmean(v)) for look in history if (v := look.values(metric))]
     upper.plot(*np.transpose(means), color="tab:blue", linewidth=2.5, label="gossip: each peer, and mean")
     alone = 100 * statistics.fmean(baselines.alone)
-    upper.axhline(100 * baselines.pooled, color="tab:green", linestyle="--", label="all data pooled")
+    upper.axhline(
+        100 * statistics.fmean(baselines.pooled), color="tab:green", linestyle="--", label="all data pooled"
+    )
     upper.axhline(alone, color="tab:red", linestyle="--", label="alone, mean")
-    upper.set(ylabel=f"{metric} (%)", ylim=(0, 101))
+    upper.set(ylabel=f"{metric} (%)", ylim=(0, 101 if max(baselines.pooled) > 0.5 else None))
     figure.legend(loc="outside upper center", ncols=3, frameon=False)
     distances = [(look.seconds, look.consensus_distance) for look in history if look.consensus_distance]
     if distances:

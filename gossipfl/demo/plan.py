@@ -9,7 +9,10 @@ from typing import Any
 from gossipfl.errors import SettingError
 from gossipfl.settings import PeerSettings, parse_settings
 
-__all__ = ["RECIPE", "TOLERANCE_POINTS", "DemoPlan"]
+__all__ = ["KEYBOARD", "KEYBOARD_RECIPE", "RECIPE", "TOLERANCE_POINTS", "DemoPlan"]
+
+KEYBOARD = "next-word"
+"""Task whose peers each have the text of one author, instead of a part of common data."""
 
 #: How far below pooled training the worst peer may be, in percentage points, for a demo to have converged.
 TOLERANCE_POINTS = 2.0
@@ -30,6 +33,20 @@ RECIPE: dict[str, dict[str, Any]] = {
     "evaluation": {"period": 1.0},
 }
 
+_KEYBOARD_LIMITS = {"most": 1000, "most_tested": 60}  # windows of 20 words, of each author
+
+#: What ten authors' peers learn with in half a minute on two cores.
+KEYBOARD_RECIPE: dict[str, dict[str, Any]] = {
+    **RECIPE,
+    "training": {
+        "optimiser": "adamw",
+        "learning_rate": 0.01,
+        "batch_size": 16,
+        "schedule": "cosine",
+        "decay_age": 1200,
+    },
+}
+
 
 @dataclass(frozen=True, kw_only=True)
 class DemoPlan:
@@ -43,9 +60,11 @@ class DemoPlan:
         How many, at least 2.
     task : str
         A bundled task, or ``package.module:factory``, whose factory takes ``partition``, ``peers``, ``index``
-        and ``seed``.
+        and ``seed``; or ``next-word``, of which each peer has another author's text.
     partition : str
         How the data is divided.
+    text : str
+        Of ``next-word``: a corpus, or a folder of texts.
     seed : int
         Of the partition, the initial row, the batches and the choice of neighbours.
     duration : float
@@ -65,6 +84,7 @@ class DemoPlan:
     peers: int = 8
     task: str = "digits"
     partition: str = "shards:2"
+    text: str = "sotu"
     seed: int = 0
     duration: float = 40.0
     kill: int = 0
@@ -84,6 +104,8 @@ class DemoPlan:
 
     def task_options(self, index: int) -> dict[str, Any]:
         """Options of the task's factory, for one peer."""
+        if self.task == KEYBOARD:
+            return {"text": self.text, "user": index, "size": "tiny", **_KEYBOARD_LIMITS, "seed": self.seed}
         return {"partition": self.partition, "peers": self.peers, "index": index, "seed": self.seed}
 
     def settings(self, index: int, *, bootstrap: list[str], listen: str) -> PeerSettings:
@@ -94,7 +116,8 @@ class DemoPlan:
         SettingError
             If an override is wrong.
         """
-        tables: dict[str, dict[str, Any]] = {name: dict(table) for name, table in RECIPE.items()}
+        recipe = KEYBOARD_RECIPE if self.task == KEYBOARD else RECIPE
+        tables: dict[str, dict[str, Any]] = {name: dict(table) for name, table in recipe.items()}
         tables["training"]["seed"] = self.seed
         tables["runtime"] = {"number": index, "seed": self.seed}
         for table, values in self.overrides.items():

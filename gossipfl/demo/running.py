@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -10,16 +11,17 @@ from functools import partial
 
 import torch
 
-from gossipfl.demo.baselines import train_baselines
+from gossipfl.demo.baselines import measured, train_baselines
 from gossipfl.demo.curves import curves, saved
 from gossipfl.demo.disruption import Disruption
 from gossipfl.demo.page import DemoPage
-from gossipfl.demo.plan import TOLERANCE_POINTS, DemoPlan
+from gossipfl.demo.personal import personal_metrics
+from gossipfl.demo.plan import KEYBOARD, TOLERANCE_POINTS, DemoPlan
 from gossipfl.demo.processes import DemoFailed, PeerProcess, prepare_peers
 from gossipfl.demo.summary import Summary
 from gossipfl.demo.watching import Observation, checkpoint_distance, observe
 from gossipfl.peer.store.checkpoint import read_row
-from gossipfl.tasks import Dataset, Task, find_task
+from gossipfl.tasks import find_task
 
 __all__ = ["Progress", "run_demo"]
 
@@ -71,7 +73,7 @@ def run_demo(
     """
     torch.set_num_threads(1)
     task = find_task(plan.task, plan.task_options(0))
-    test = task.dataset()  # wrong data is found out before any process is started
+    task.dataset()  # wrong data is found out before any process is started
     metric = next(iter(task.metrics))
     progress = Progress(metric)
     processes = prepare_peers(plan)
@@ -98,27 +100,40 @@ def run_demo(
                 process.kill()
 
     watch.enter("training alone, and on all data pooled, to compare")
-    baselines = train_baselines(plan, settings, metric)
-    final = _final_metrics(task, test, processes, survivors, metric)
-    alive = [value for value in final if value is not None]
+    own = [find_task(plan.task, plan.task_options(index)).dataset() for index in range(plan.peers)]
+    baselines = train_baselines(task, own, settings, metric)
+    rows = {process.index: read_row(process.home.checkpoint)[0] for process in survivors}
+    final = dict(
+        zip(
+            rows,
+            measured(task, torch.stack([*rows.values()]), [own[index] for index in rows], metric),
+            strict=True,
+        )
+    )
+    pooled = [baselines.pooled[index] for index in final]
+    alive = [*final.values()]
+    personal = personal_metrics(plan, task, rows) if plan.task == KEYBOARD else None
     picture = plan.directory / "demo.png"
     moments = {"killed_at": disruption.killed_at, "restarted_at": disruption.restarted_at}
     drawn = saved(picture, partial(curves, progress.history, baselines, metric=metric, **moments))
     return Summary(
-        converged=Summary.has_converged(alive, baselines.pooled),
+        converged=Summary.has_converged(alive, pooled),
         metric=metric,
-        gossip=final,
+        gossip=[final.get(index) for index in range(plan.peers)],
         gossip_mean=statistics.fmean(alive),
         gossip_worst=min(alive),
-        pooled=baselines.pooled,
+        pooled=statistics.fmean(baselines.pooled),
         alone=list(baselines.alone),
         alone_mean=statistics.fmean(baselines.alone),
-        gap_points=round(100 * (baselines.pooled - min(alive)), 3),
+        personal=personal,
+        personal_mean=None if personal is None else statistics.fmean(personal),
+        gap_points=round(100 * max(map(operator.sub, pooled, alive)), 3),
         tolerance_points=TOLERANCE_POINTS,
         consensus_distance=checkpoint_distance(survivors, task.layout.shared_size),
         ages=last.ages,
         messages=last.total("messages_received"),
         bytes=last.total("bytes_received"),
+        bytes_a_peer=last.total("bytes_received") // max(1, last.up),
         seconds=round(time.monotonic() - began, 2),
         gossip_seconds=round(gossip_seconds, 2),
         startup_seconds=round(up_at - began, 2),
@@ -188,15 +203,3 @@ class _Watch:
             is_done = min(seen.ages) >= enough and disruption.is_over
             if out_of_time or (is_done if self.page is None else self.page.is_finished):
                 return disruption
-
-
-def _final_metrics(
-    task: Task, test: Dataset, processes: Sequence[PeerProcess], survivors: Sequence[PeerProcess], metric: str
-) -> list[float | None]:
-    """Evaluate the models that the surviving peers saved at their end; None for the others."""
-
-    def measured(process: PeerProcess) -> float:
-        row, _age = read_row(process.home.checkpoint)
-        return float(task.evaluate(row[None], test.test_inputs, test.test_targets)[metric][0])
-
-    return [measured(process) if process in survivors else None for process in processes]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -23,15 +24,19 @@ class Summary:
     metric : str
         Metric of the following figures: shares between 0 and 1.
     gossip : list of float or None
-        Of each peer at the end, on the common test samples; None for a killed one.
+        Of each peer at the end, on its test samples, which of the digits are common; None for a killed one.
     gossip_mean, gossip_worst : float
         Over the surviving peers.
     pooled : float
-        One model trained on all data.
+        One model trained on all data; the mean over peers where their test samples differ.
+    personal : list of float or None
+        Of keyboards: each surviving peer's personal model on its author's later words.
+    personal_mean : float or None
     alone, alone_mean
         Each peer on its own data.
     gap_points : float
-        Pooled minus worst peer, in percentage points; negative if even the worst peer is better than pooled.
+        Pooled minus gossip of the peer where that is largest, in percentage points; negative if every peer is
+        better than pooled.
     tolerance_points : float
         The largest ``gap_points`` that counts as converged: 2.
     consensus_distance : float or None
@@ -40,6 +45,7 @@ class Summary:
         Of the surviving peers' models.
     messages, bytes : int
         Frames received by all peers, models and views alike, and their bytes.
+    bytes_a_peer : int
     seconds, gossip_seconds, startup_seconds : float
         From the command to the summary; from the last peer's start-up to the first one's farewell; from the
         command to the last peer's start-up.
@@ -59,12 +65,15 @@ class Summary:
     pooled: float
     alone: list[float]
     alone_mean: float
+    personal: list[float] | None
+    personal_mean: float | None
     gap_points: float
     tolerance_points: float
     consensus_distance: float | None
     ages: list[int]
     messages: int
     bytes: int
+    bytes_a_peer: int
     seconds: float
     gossip_seconds: float
     startup_seconds: float
@@ -80,9 +89,9 @@ class Summary:
     picture: str
 
     @staticmethod
-    def has_converged(gossip: Sequence[float], pooled: float) -> bool:
-        """Whether the worst peer is within the tolerance of pooled training."""
-        return bool(gossip) and (pooled - min(gossip)) * 100 <= TOLERANCE_POINTS + 1e-9
+    def has_converged(gossip: Sequence[float], pooled: Sequence[float]) -> bool:
+        """Whether every peer is within the tolerance of pooled training on its test samples."""
+        return bool(gossip) and max(map(operator.sub, pooled, gossip)) * 100 <= TOLERANCE_POINTS + 1e-9
 
 
 def summary_table(summary: Summary) -> Table:
@@ -94,11 +103,19 @@ def summary_table(summary: Summary) -> Table:
     table.add_row("alone, mean", _percent(summary.alone_mean), "each peer on its own data, never talking")
     table.add_row("gossip, mean", _percent(summary.gossip_mean), "what the peers share in the end")
     table.add_row("gossip, worst peer", _percent(summary.gossip_worst), _verdict(summary))
+    if summary.personal_mean is not None:
+        table.add_row(
+            "gossip + personal, mean", _percent(summary.personal_mean), "each author's own words mixed in"
+        )
     table.add_row("all data pooled", _percent(summary.pooled), "what nobody had to share")
     table.add_section()
     distance = summary.consensus_distance
     table.add_row("consensus distance", "–" if distance is None else f"{distance:.2g}", "mean ‖x − x̄‖²")
-    table.add_row("messages", f"{summary.messages:,}", f"{summary.bytes / 1e6:.1f} MB exchanged")
+    table.add_row(
+        "messages",
+        f"{summary.messages:,}",
+        f"{summary.bytes / 1e6:.1f} MB exchanged, {summary.bytes_a_peer / 1e6:.1f} MB a peer",
+    )
     table.add_row("seconds", f"{summary.seconds:.1f}", f"of which {summary.gossip_seconds:.1f} s of gossip")
     if summary.killed:
         again = f"; peer {', '.join(map(str, summary.restarted))} came back" if summary.restarted else ""

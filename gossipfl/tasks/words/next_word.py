@@ -23,7 +23,7 @@ from gossipfl.tasks.words.texts import Texts
 from gossipfl.tasks.words.vocabulary import Vocabulary, vocabulary_of_language, vocabulary_of_texts
 from topology.spelling import did_you_mean
 
-__all__ = ["dataset_of", "find_texts", "find_vocabulary", "next_word", "own_windows"]
+__all__ = ["dataset_of", "find_texts", "find_vocabulary", "next_word", "own_windows", "users_with_most"]
 
 
 def next_word(
@@ -173,10 +173,23 @@ def own_windows(
         If there is no such text or user, or too little of it.
     """
     texts = find_texts(text).of_user
-    by_size = sorted(texts, key=lambda name: -sum(map(len, texts[name])))
-    chosen = sorted(by_size[: users or None]) if user is None else [_user(user, by_size)]
+    chosen = users_with_most(texts, user=user, users=users)
     found = windows_of_users({name: texts[name] for name in chosen}, vocabulary, length=length, tested=tested)
     return {name: (past.last(most), later.first(most_tested)) for name, (past, later) in found.items()}
+
+
+def users_with_most(
+    texts: Mapping[str, Sequence[str]], *, user: str | int | None = None, users: int = 0
+) -> list[str]:
+    """Names of one user, or of those with most text in the order of their names; as in `next_word`.
+
+    Raises
+    ------
+    InvalidTask
+        If there is no such user.
+    """
+    by_size = sorted(texts, key=lambda name: -sum(map(len, texts[name])))
+    return sorted(by_size[: users or None]) if user is None else [_user(user, by_size)]
 
 
 def dataset_of(windows: Mapping[str, tuple[Windows, Windows]]) -> Dataset:

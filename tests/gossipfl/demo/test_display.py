@@ -15,9 +15,10 @@ from gossipfl.demo.running import Progress
 from gossipfl.demo.summary import Summary, summary_table
 from gossipfl.demo.watching import Observation
 
-BASELINES = Baselines(alone=(0.3, 0.2, 0.4), pooled=0.97, alone_steps=10, pooled_steps=30)
+BASELINES = Baselines(alone=(0.3, 0.2, 0.4), pooled=(0.97, 0.97, 0.97), alone_steps=10, pooled_steps=30)
 SUMMARY = Summary(
     converged=True, metric="accuracy", gossip=[0.96, 0.97], gossip_mean=0.965, gossip_worst=0.96, pooled=0.97,
+    personal=None, personal_mean=None, bytes_a_peer=500,
     alone=[0.3, 0.2], alone_mean=0.25, gap_points=1.0, tolerance_points=2.0, consensus_distance=0.5,
     ages=[900, 900], messages=10, bytes=1000, seconds=40.0, gossip_seconds=20.0, startup_seconds=5.0,
     alone_steps=450, pooled_steps=1350, peers=2, partition="shards:2", task="digits", seed=0, killed=[],

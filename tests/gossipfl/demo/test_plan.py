@@ -13,6 +13,7 @@ from gossipfl.demo.baselines import train_baselines
 from gossipfl.demo.plan import TOLERANCE_POINTS, DemoPlan
 from gossipfl.demo.summary import Summary
 from gossipfl.errors import SettingError
+from gossipfl.tasks import find_task
 from tests.gossipfl.cli.test_main import cli
 
 __all__ = ["cli"]
@@ -67,6 +68,14 @@ def test_the_help_shows_what_the_demo_uses(tmp_path):
     assert shown > 30
 
 
+def test_each_peer_of_a_keyboards_demo_has_an_author(tmp_path):
+    plan = DemoPlan(directory=tmp_path, task="next-word", text="bible", peers=10)
+    options = [plan.task_options(index) for index in range(10)]
+    assert [each["user"] for each in options] == list(range(10))
+    assert {each["text"] for each in options} == {"bible"}
+    assert settings_of(plan).training.optimiser == "adamw"
+
+
 def test_what_the_demo_sets_itself_has_no_flag(cli, tmp_path):
     for flag in ("network-listen", "network-bootstrap", "network-announce", "network-allow", "training-seed"):
         code, _, err = cli("demo", "--out", tmp_path / "out", f"--{flag}", "1")
@@ -79,18 +88,20 @@ def test_alone_is_far_below_pooled(tmp_path):
     """The premise of the demo: with two label shards each, nobody can do it alone."""
     plan = DemoPlan(directory=tmp_path)
     training = settings_of(plan).training.model_copy(update={"decay_age": 120})
-    baselines = train_baselines(plan, training, "accuracy")
+    tasks = [find_task(plan.task, plan.task_options(index)) for index in range(plan.peers)]
+    baselines = train_baselines(tasks[0], [task.dataset() for task in tasks], training, "accuracy")
     assert len(baselines.alone) == 8
     assert max(baselines.alone) < 0.6
-    assert baselines.pooled > 0.94
+    assert len(set(baselines.pooled)) == 1  # their test samples are common
+    assert baselines.pooled[0] > 0.94
     assert torch.is_grad_enabled()
 
 
 def test_within_the_tolerance_means_the_worst_peer():
-    assert Summary.has_converged([0.95, 0.94], 0.96)
-    assert Summary.has_converged([0.94], 0.96)
-    assert not Summary.has_converged([0.99, 0.939], 0.96)
-    assert not Summary.has_converged([], 0.96)
+    assert Summary.has_converged([0.95, 0.94], [0.96, 0.96])
+    assert Summary.has_converged([0.94, 0.2], [0.96, 0.21])
+    assert not Summary.has_converged([0.99, 0.939], [0.96, 0.96])
+    assert not Summary.has_converged([], [])
     assert TOLERANCE_POINTS == 2.0  # what the README promises
 
 
