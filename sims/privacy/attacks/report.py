@@ -165,7 +165,7 @@ def attack_report(
         looks=looks if setting.network is not None else 1,
         senders=tuple(senders),
         confidence=confidence,
-        claim=claim_of(setting, delta=delta),
+        claim=claim_of(observed.runs, delta=delta),
         membership={
             name: measured(observed, each, among=among, delta=delta, confidence=confidence)
             for name, each in scores.items()

@@ -38,10 +38,16 @@ class SentRows:
         By round, ``[N, D]``: what is not sent of a model is as it was before training.
     world : World
         With the samples that were trained on.
+    releases : int or None
+        How many rows each node sent in all; None if nobody counted.
+    steps : int or None
+        How many training steps the busiest node did, likewise.
     """
 
     rows: Mapping[int, Tensor]
     world: World
+    releases: int | None = None
+    steps: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,8 +117,9 @@ class Setting:
             If a node has no sample left, or nodes do not send models to one another.
         """
         world = self._world(included, seed)
-        rows = self._in_rounds if self.network is not None else self._by_messages
-        return SentRows(rows=rows(world, seed, kept, expected_runs), world=world)
+        if self.network is not None:
+            return self._in_rounds(world, kept, expected_runs)
+        return SentRows(rows=self._by_messages(world, seed, kept, expected_runs), world=world)
 
     def _world(self, included: NDArray[np.bool_] | None, seed: int) -> World:
         world, data = self.world, self.world.trainer.data
@@ -136,10 +143,7 @@ class Setting:
         trainer = replace(world.trainer, data=data, settings=training)
         return replace(world, scenario=scenario, trainer=trainer)
 
-    def _in_rounds(
-        self, world: World, seed: int, kept: Collection[int], expected_runs: int
-    ) -> dict[int, Tensor]:
-        del seed  # the world has it
+    def _in_rounds(self, world: World, kept: Collection[int], expected_runs: int) -> SentRows:
         assert self.network is not None  # noqa: S101 - the caller's choice
         engine = _Watched(world, self.network, expected_rounds=float(self.rounds * expected_runs))
         first, size = world.first_rows(), world.layout.shared_size
@@ -159,7 +163,9 @@ class Setting:
             rows[:, :size] = sent[:, :size]
             found[number] = rows
         engine.close()
-        return found
+        return SentRows(
+            rows=found, world=world, releases=engine.releases, steps=int(engine.nodes.steps.max())
+        )
 
     def _by_messages(
         self, world: World, seed: int, kept: Collection[int], expected_runs: int
@@ -202,6 +208,8 @@ class _Watched(RoundEngine):
     """Rounds of which the rows of the first exchange are kept as receivers decode them."""
 
     _first_sent: Tensor | None = None
+    releases = 0
+    """Exchanges so far: in each every node sends a row."""
 
     def sent_in_round(self) -> Tensor | None:
         """Do a round; return the rows of its first exchange, ``[N, K]``, or None if each link has its own."""
@@ -211,6 +219,7 @@ class _Watched(RoundEngine):
 
     def _carried_out(self, exchange: AnyExchange) -> Mixed:
         mixed = super()._carried_out(exchange)
+        self.releases += 1
         if self._first_sent is None and not isinstance(exchange, LinkExchange):
             self._first_sent = mixed.sent
         return mixed

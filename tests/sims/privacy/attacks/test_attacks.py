@@ -11,6 +11,8 @@ import torch
 from typer.testing import CliRunner
 
 import sims
+from gossipfl.privacy import gaussian_guarantee
+from gossipfl.privacy.sampled_gaussian import Mechanism, sampled_epsilon
 from gossipfl.rows import to_tensors
 from sims.cli.privacy import app
 from sims.privacy.attacks.claims import claim_of
@@ -113,9 +115,27 @@ def test_noise_hides_members(tmp_path: Path) -> None:
     observed = observed_runs(setting, runs=3)
     found = measured(observed, -observed.losses, delta=1e-5)
     assert found.auc == pytest.approx(0.5, abs=0.08)
-    claim = claim_of(setting, delta=1e-5)
+    claim = claim_of(observed.runs, delta=1e-5)
     assert claim.epsilon > found.epsilon_of_one_run
     assert "30 rows of norm 1" in claim.why
+
+
+def test_every_row_and_every_step_is_claimed_for(tmp_path: Path) -> None:
+    noise = "outgoing=[{kind='clip',norm=1.0},{kind='noise',deviation=4.0}]"
+    two = _setting(tmp_path, noise, "algorithm.name=gradient_tracking", "stop.rounds=3").run(kept=[2])
+    assert two.releases == 6
+    assert claim_of([two], delta=1e-5).epsilon == pytest.approx(
+        gaussian_guarantee(6**0.5 * 2 / 4, delta=1e-5).epsilon
+    )
+    private = _setting(
+        tmp_path,
+        "training.privacy={clip=1.0,noise_multiplier=1.0}",
+        "training.local_steps=2",
+        "stop.rounds=3",
+    )
+    run = private.run(kept=[2])
+    assert (run.steps, run.releases) == (6, 3)
+    assert claim_of([run], delta=1e-5).epsilon == sampled_epsilon({Mechanism(8 / 24, 1.0): 6}, delta=1e-5)
 
 
 ALL_SEEN = ("topology.name=complete", "stop.rounds=4", "training.batch_size=1")
@@ -200,9 +220,9 @@ def test_no_attack_proves_more_than_private_training_claims(tmp_path: Path, nois
     privacy = f"training.privacy={{clip=1.0,noise_multiplier={noise}}}"
     for seed in range(6):
         setting = _setting(tmp_path, privacy, f"seed={seed}", "stop.rounds=10")
-        claim = claim_of(setting, delta=1e-5)
-        assert 0 < claim.epsilon < np.inf
         observed = observed_runs(setting, runs=5, looks=4)
+        claim = claim_of(observed.runs, delta=1e-5)
+        assert 0 < claim.epsilon < np.inf
         for scores in (
             -observed.losses,
             likelihood_ratios(observed),
