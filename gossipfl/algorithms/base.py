@@ -31,6 +31,7 @@ from gossipfl.algorithms.exchanges import (
     Preview,
     Round,
 )
+from gossipfl.algorithms.round_noise import RoundNoise, SeededNoise
 from gossipfl.settings import TrainingSettings
 from gossipfl.training.nodes import Nodes
 
@@ -189,6 +190,8 @@ class RoundContext:
         Of whatever is drawn at random.
     links : Links, optional
         For algorithms that require links.
+    given_noise : RoundNoise, optional
+        Source of noise; the seed unless given.
 
     Examples
     --------
@@ -204,6 +207,12 @@ class RoundContext:
     numbers: Tensor
     seed: int = 0
     links: Links | None = None
+    given_noise: RoundNoise | None = None
+
+    @property
+    def noise(self) -> RoundNoise:
+        """Source of the noise that an algorithm adds."""
+        return self.given_noise or SeededNoise(self.seed, self.round, self.numbers)
 
 
 class RoundAlgorithm(Algorithm, ABC):

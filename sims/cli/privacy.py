@@ -60,7 +60,8 @@ def privacy(
     from gossipfl.errors import SettingError
     from gossipfl.privacy.guarantees import require_accounting, require_delta
     from sims.privacy.report import report_of
-    from sims.privacy.sources import private_training_of, run_of
+    from sims.privacy.round_mechanisms import noise_multiplier_of, rounds_loss
+    from sims.privacy.sources import homes_of, one_scenario, private_training_of, run_of
 
     require_accounting()
     require_delta(delta)
@@ -74,15 +75,21 @@ def privacy(
             on_progress=lambda rounds: status.update(f"round {rounds:.0f}"),
         )
         training = private_training_of(sources, overrides=overrides or ())
-        if training is not None and noise not in (None, training.multiplier):
+        is_scenario = not homes_of(sources)
+        scenario = one_scenario(sources, overrides=overrides or ()) if is_scenario else None
+        declared = None if training is None else training.multiplier
+        if declared is None and scenario is not None:
+            declared = noise_multiplier_of(scenario)
+        if declared is not None and noise not in (None, declared):
             raise SettingError(
                 "the noise of private training is set where it is declared",
-                expected=f"--noise left out, for noise_multiplier = {training.multiplier:g}",
+                expected=f"--noise left out, for a noise multiplier of {declared:g}",
                 got=f"--noise {noise:g}",
             )
         report = report_of(
             run,
-            noise=noise or (1.0 if training is None else training.multiplier),
+            noise=noise or declared or 1.0,
+            rounds=None if scenario is None else rounds_loss(scenario, delta=delta),
             training=training,
             delta=delta,
             observers=observer,
@@ -126,6 +133,15 @@ def _say(report: PrivacyReport, *, pairs: bool) -> None:
             f"• Batches are sampled: whoever sees all that {sampled.steps} training steps of node {sampled.node} "
             f"led to, and not which samples were in them ({sampled.rate:.4g} of all), learns of one sample with "
             f"ε = {sampled.epsilon:.4g} by RDP.",
+            highlight=False,
+            soft_wrap=True,
+        )
+    if report.rounds is not None:
+        rounds = report.rounds
+        console.print(
+            f"• Noise of the algorithm: whoever sees all rows that others send in {rounds.rounds} rounds learns "
+            f"of the gradients of node {rounds.node} with ε = {rounds.epsilon:.4f} ({rounds.epsilon_by_rdp:.4f} "
+            f"by RDP); a round loses {rounds.per_round:.6e} · α of Rényi order α.",
             highlight=False,
             soft_wrap=True,
         )

@@ -17,6 +17,7 @@ from sims.privacy.errors import NotAccountable
 from sims.privacy.knowledge import Knowledge, knowledge_of
 from sims.privacy.linear_run import LinearRun
 from sims.privacy.published import muffliato_pairwise
+from sims.privacy.round_mechanisms import RoundsLoss
 from sims.privacy.row_space import Floats
 from sims.privacy.sampling import PrivateTraining, SampledLoss
 
@@ -105,6 +106,8 @@ class PrivacyReport:
         The observer and the node.
     sampled : SampledLoss, optional
         Of the node that loses most where batches are sampled at random in secret.
+    rounds : RoundsLoss, optional
+        Of the node that loses most where the algorithm adds noise itself.
     """
 
     run: LinearRun
@@ -119,6 +122,7 @@ class PrivacyReport:
     worst: Guarantee
     worst_pair: tuple[int, int]
     sampled: SampledLoss | None = None
+    rounds: RoundsLoss | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """All of it for machines, with ε for each pair."""
@@ -134,6 +138,7 @@ class PrivacyReport:
                 **_dict_of(self.worst),
             },
             "sampled": None if self.sampled is None else asdict(self.sampled),
+            "rounds": None if self.rounds is None else asdict(self.rounds),
             "by_distance": [
                 {
                     "distance": each.distance,
@@ -177,6 +182,7 @@ def report_of(
     observers: Sequence[int] | None = None,
     coalitions: Sequence[int] = (),
     training: PrivateTraining | None = None,
+    rounds: RoundsLoss | None = None,
     on_observer: Callable[[int], None] = lambda number: None,
 ) -> PrivacyReport:
     """Account for a run.
@@ -193,6 +199,8 @@ def report_of(
         Sizes of coalitions to look for.
     training : PrivateTraining, optional
         What the run declares of its training steps.
+    rounds : RoundsLoss, optional
+        What its algorithm declares of its noise.
     on_observer : callable, optional
         Told how many observers are done.
     """
@@ -237,6 +245,7 @@ def report_of(
         local=_guarantee(float(values.max()), noise, delta),
         worst=_guarantee(float(matrix[place]), noise, delta),
         worst_pair=(watching[int(place[0])], int(place[1])),
+        rounds=rounds,
         sampled=None if training is None else training.worst(values, delta=delta),
     )
 

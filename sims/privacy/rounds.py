@@ -28,6 +28,7 @@ from sims.engine.exchange import Exchanges
 from sims.privacy.coefficients import NOT_A_WIDTH, stacked, with_parts
 from sims.privacy.errors import NotAccountable
 from sims.privacy.linear_run import NOBODY, LinearRun, Stage
+from sims.privacy.silence import Silence
 from sims.privacy.symbolic_training import SymbolicTraining
 from sims.scenario import Scenario
 from sims.world.networks import RoundNetwork
@@ -104,6 +105,7 @@ class _Rounds:
             numbers=torch.arange(len(nodes)),
             seed=self.scenario.seed,
             links=links,
+            given_noise=Silence(len(nodes)),
         )
         probe = _Probe(nodes, training, [], [], [])
 

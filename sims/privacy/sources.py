@@ -20,7 +20,14 @@ from sims.scenario.outgoing import outgoing_of, outgoing_of_messages
 from sims.world import build_world
 from sims.world.networks import round_network
 
-__all__ = ["homes_of", "one_scenario", "private_training_of", "run_of", "run_of_scenario", "scenario_at"]
+__all__ = [
+    "homes_of",
+    "one_scenario",
+    "private_training_of",
+    "run_of",
+    "run_of_scenario",
+    "scenario_at",
+]
 
 
 def run_of(

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from gossipfl.algorithms.round_noise import draws_in_secret
 from gossipfl.codecs import codec
 from gossipfl.outgoing import pipeline_of
 from gossipfl.peer.assembly import first_state
 from gossipfl.rounds import RoundsPlan, plan_of, started
 from gossipfl.training import Nodes, Trainer
-from sims.replay.errors import TornRecords
+from sims.replay.errors import NotRecomputable, TornRecords
 from sims.replay.learning import Learning, Learnings, pooled_data
 from sims.replay.lives import RecordedPeer, Version
 from sims.replay.removed import require_kept
@@ -87,6 +88,7 @@ class Starts:
         if key in self._running:
             return self._running[key]
         recorded = self.lives[key]
+        self._require_known_noise(key)
         life, learning, plan = recorded.life, self._learnings.of(recorded.life), self.plan(key)
         if life.resumed is None:
             nodes = first_state(learning.task, learning.trainer, life.settings).nodes
@@ -137,6 +139,15 @@ class Starts:
             data = pooled_data([learning.data for learning in learnings], numbers)
             self._trainers[training] = Trainer.of(learnings[0].task, data, settings)
         return self._trainers[training]
+
+    def _require_known_noise(self, key: Key) -> None:
+        plan = self.plan(key)
+        if draws_in_secret(plan.algorithm):
+            raise NotRecomputable(
+                f"peer {key[0]} drew the noise of {plan.name} in secret, and kept no record of it",
+                remedy="To replay a rehearsal, set secret = false in rounds.parameters; whoever knows rounds.seed "
+                "can then take the noise off.",
+            )
 
     def _require_recorded(self, wanted: Version) -> None:
         recorded = self.lives.get(wanted[:2])

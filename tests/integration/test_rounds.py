@@ -86,6 +86,29 @@ CASES = {
         {"algorithm": "gradient_tracking", "topology": "ring:5"},
         {"privacy": {"clip": 1.0, "noise_multiplier": 0.5, "secret": False}},
     ),
+    "decor": (
+        {"topology": 'name = "ring"', "algorithm": 'name = "decor"\ndeviation = 0.1\nedge_deviation = 2.0'},
+        {
+            "algorithm": "decor",
+            "topology": "ring:5",
+            "parameters": {"deviation": 0.1, "edge_deviation": 2.0, "secret": False},
+        },
+        {},
+    ),
+    "muffliato, accelerated": (
+        {"topology": 'name = "ring"', "algorithm": 'name = "muffliato_sgd"\nmixings = 3\ngap = 0.4'},
+        {
+            "algorithm": "muffliato_sgd",
+            "topology": "ring:5",
+            "parameters": {"mixings": 3, "gap": 0.4, "secret": False},
+        },
+        {},
+    ),
+    "zip-dl": (
+        {"topology": 'name = "ring"', "algorithm": 'name = "zip_dl"\ndeviation = 0.5'},
+        {"algorithm": "zip_dl", "topology": "ring:5", "parameters": {"deviation": 0.5, "secret": False}},
+        {},
+    ),
     "combine, then adapt; momentum; changing partners": (
         {
             "topology": 'name = "one_peer_exponential"',

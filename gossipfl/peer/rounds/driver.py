@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from gossipfl.algorithms.round_noise import PrivateRounds, draws_in_secret
 from gossipfl.errors import SettingError
 from gossipfl.peer.assembly import bootstrap_peers
 from gossipfl.peer.driver import Participation, Parts
@@ -18,9 +19,11 @@ from gossipfl.peer.rounds.learner import RoundLearner
 from gossipfl.peer.rounds.mailbox import Mailbox
 from gossipfl.peer.rounds.masked_exchanging import MaskedExchanger
 from gossipfl.peer.rounds.members import Members
+from gossipfl.peer.rounds.noise_of_rounds import NoiseOfRounds
 from gossipfl.peer.rounds.summands import Summands
 from gossipfl.peer.rounds.summing_neighbours import Neighbourhood
 from gossipfl.peer.store.home import Home
+from gossipfl.privacy.ledger import PrivacyLedger
 from gossipfl.rounds.plan import RoundsPlan
 from gossipfl.rounds.roster import read_roster
 from gossipfl.secure import KeyBook, SealingKey
@@ -99,9 +102,13 @@ def take_part_in_rounds(
         roster=plan.roster, number=plan.number, view=book, mailbox=mailbox, patience=rounds.patience
     )
     exchanger = Exchanger(host=parts.host, mailbox=mailbox, members=members, deadline=rounds.deadline)
-    masked = summands = None
-    if plan.ring is not None:
-        summands, masked = _masked(parts, plan, exchanger)
+    masked = summands = around = None
+    draws = draws_in_secret(plan.algorithm)
+    if plan.ring is not None or (draws and plan.algorithm.requirements.links):
+        summands, around = _with_keys(parts, plan, exchanger)
+    if summands is not None and around is not None and plan.ring is not None:
+        masked = MaskedExchanger(exchanger=exchanger, around=around, summands=summands, note=parts.note)
+    noise = _noise_of(parts, plan, around, Home(directory).privacy_ledger) if draws else None
     conversation = Conversation(
         host=parts.host,
         plan=plan,
@@ -126,6 +133,7 @@ def take_part_in_rounds(
         masked=masked,
         conversation=conversation,
         record=parts.record,
+        noise=noise,
         budget=privacy_budget(
             settings.outgoing, Home(directory).privacy_ledger, note=partial(parts.note, "privacy")
         ),
@@ -143,8 +151,24 @@ def take_part_in_rounds(
     )
 
 
-def _masked(parts: Parts, plan: RoundsPlan, exchanger: Exchanger) -> tuple[Summands, MaskedExchanger]:
-    """Make a peer's part in others' masked sums, and what gets it its own."""
+def _noise_of(parts: Parts, plan: RoundsPlan, around: Neighbourhood | None, path: Path) -> NoiseOfRounds:
+    """Make the source of the algorithm's noise, with its budget if it has one."""
+    algorithm, ledger = plan.algorithm, None
+    if isinstance(algorithm, PrivateRounds) and algorithm.epsilon is not None:
+        settings = parts.settings
+        others = [each for each in settings.outgoing if getattr(each, "epsilon", None)]
+        if settings.training.privacy is not None or others:
+            raise SettingError(
+                f"rounds.parameters has a privacy budget of {plan.name} beside another one",
+                expected="one of epsilon in rounds.parameters, [training.privacy] and [[outgoing]]",
+                remedy="Leave out all but one.",
+            )
+        ledger = PrivacyLedger(path, epsilon=algorithm.epsilon, delta=algorithm.delta)
+    return NoiseOfRounds(plan, around=around, ledger=ledger, note=partial(parts.note, "privacy"))
+
+
+def _with_keys(parts: Parts, plan: RoundsPlan, exchanger: Exchanger) -> tuple[Summands, Neighbourhood]:
+    """Make a peer's key for this start: its part in others' masked sums, and the keys of those around."""
     identities = {number: public_key_of(peer_id) for number, peer_id in enumerate(plan.roster.members)}
     keys = KeyBook(identities, agreement=plan.agreement)
     key = SealingKey(
@@ -156,4 +180,4 @@ def _masked(parts: Parts, plan: RoundsPlan, exchanger: Exchanger) -> tuple[Summa
     mailbox, members = exchanger.mailbox, exchanger.members
     summands = Summands(plan=plan, key=key, keys=keys, mailbox=mailbox)
     around = Neighbourhood(host=parts.host, plan=plan, members=members, mailbox=mailbox, key=key, keys=keys)
-    return summands, MaskedExchanger(exchanger=exchanger, around=around, summands=summands, note=parts.note)
+    return summands, around

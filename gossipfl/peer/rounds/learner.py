@@ -18,6 +18,7 @@ import torch
 import trio
 
 from gossipfl.algorithms import AnyExchange, Mixed, RoundContext, RoundInProgress
+from gossipfl.algorithms.round_noise import RoundNoise
 from gossipfl.codecs import PayloadTensor
 from gossipfl.peer.gossip.events import State
 from gossipfl.peer.permission import Permission
@@ -27,6 +28,7 @@ from gossipfl.peer.rounds.exchanging import Exchanged, Exchanger
 from gossipfl.peer.rounds.mailbox import Mailbox
 from gossipfl.peer.rounds.masked_exchanging import MaskedExchanger
 from gossipfl.peer.rounds.members import Members
+from gossipfl.peer.rounds.noise_of_rounds import NoiseOfRounds
 from gossipfl.peer.secret_noise import new_normals
 from gossipfl.peer.threads import run_abandonable
 from gossipfl.privacy.ledger import BudgetSpent
@@ -62,6 +64,8 @@ class RoundLearner:
         For sums without summands.
     record : callable
         Called with one record for each exchange, round and jump, in order.
+    noise : NoiseOfRounds, optional
+        For algorithms that add noise, in secret.
     budget : PrivacyBudget, optional
         Spent before rows are sent; once it is spent, the peer sends none, and goes on learning from the others'.
     """
@@ -82,6 +86,7 @@ class RoundLearner:
         conversation: Conversation,
         record: Callable[[Mapping[str, Any]], None],
         budget: PrivacyBudget | None = None,
+        noise: NoiseOfRounds | None = None,
     ) -> None:
         self._state = state
         self._plan = plan
@@ -95,6 +100,7 @@ class RoundLearner:
         self._conversation = conversation
         self._record = record
         self._budget = budget
+        self._noise = noise
         self._trainer = trainer
         self._permission = Permission()
         self._allowed = trio.Event()  # to take part again
@@ -225,7 +231,9 @@ class RoundLearner:
     async def _do_round(self) -> None:
         before, number = self._state, self._state.event
         began = trio.current_time()
-        local = self._local = TrainerOfRounds(self._trainer, _OWN, rests=not self._permission.trains)
+        noise, may_train = await self._noise_of(number)
+        rests = not (self._permission.trains and may_train)
+        local = self._local = TrainerOfRounds(self._trainer, _OWN, rests=rests)
         context = RoundContext(
             local=local,
             shared_size=self._task.layout.shared_size,
@@ -233,6 +241,7 @@ class RoundLearner:
             numbers=torch.tensor([self._plan.number]),
             seed=self._plan.seed,
             links=self._plan.links(number),
+            given_noise=noise,
         )
         begun = at_rest(before.nodes) if self._listening else before.nodes
         self._missing = ()
@@ -267,6 +276,13 @@ class RoundLearner:
         self._mailbox.advance((number + 1, 0))
         if gave_up:  # others may be waiting for a row that will not be sent
             await self._conversation.announce()
+
+    async def _noise_of(self, number: int) -> tuple[RoundNoise | None, bool]:
+        """Return the secret noise of a round, if it has any, and whether the peer's gradient may be in it."""
+        if self._noise is None:
+            return None, True
+        await self._noise.prepare(number)
+        return await run_abandonable(self._noise.begin, number)
 
     async def _exchange(self, position: tuple[int, int], exchange: AnyExchange) -> Mixed:
         if position > self._mailbox.position:

@@ -103,5 +103,5 @@ def test_private_training_is_accounted_as_it_is_declared(ring: str) -> None:
     assert sampled["epsilon"] == pytest.approx(expected)
     assert sampled["epsilon"] < report["local"]["epsilon"] / 2
     assert "which samples were in them" in _said(ring, *changes, "--observer", "0")
-    with pytest.raises(SettingError, match="noise_multiplier = 2"):
+    with pytest.raises(SettingError, match="noise multiplier of 2"):
         _said(ring, *changes, "--noise", "1")

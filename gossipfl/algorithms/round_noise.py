@@ -1,0 +1,99 @@
+"""Noise that algorithms in rounds add: of a node's own, and of links, which both ends draw alike."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gossipfl.codecs.draws import exchange_keys, normals, rekeyed
+
+__all__ = ["PrivateRounds", "RoundNoise", "SeededNoise", "clipped", "draws_in_secret"]
+
+_OWN, _EDGE = 11, 12
+
+
+class RoundNoise(ABC):
+    """Noise of B nodes in one round. Each purpose is drawn once a round."""
+
+    @abstractmethod
+    def own(self, width: int, *, purpose: int = 0) -> Tensor:
+        """Draw independent standard normals for each node, float64 ``[B, width]``."""
+
+    @abstractmethod
+    def edge(self, first: int, second: int, width: int, *, purpose: int = 0) -> Tensor:
+        """Draw standard normals that two nodes share, the smaller number first: float64 ``[width]``."""
+
+    def released(
+        self, values: Tensor, *, deviation: float, clip: float | None = None, purpose: int = 0
+    ) -> Tensor:
+        """Return values ``[B, D]`` shortened to a norm, plus noise of this deviation on each number."""
+        values = values if clip is None else clipped(values, clip)
+        noise = self.own(values.shape[1], purpose=purpose).mul_(deviation)
+        return (values.to(torch.float64) + noise.to(values.device)).to(values.dtype)
+
+
+@runtime_checkable
+class PrivateRounds(Protocol):
+    """An algorithm whose rounds are Gaussian mechanisms of the nodes' gradients."""
+
+    epsilon: float | None
+    delta: float
+
+    @property
+    def noise_multiplier(self) -> float:
+        """Deviation of a node's own noise over the most that its gradient changes by."""
+        ...
+
+    def shifts(self, linked: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """Largest μ of each node's gradient in one round on a graph, ``[n]``."""
+        ...
+
+
+def draws_in_secret(algorithm: object) -> bool:
+    """Whether peers draw noise for an algorithm that nobody else can draw: by its parameter ``secret``."""
+    return bool(getattr(algorithm, "secret", False))
+
+
+@dataclass(frozen=True, slots=True)
+class SeededNoise(RoundNoise):
+    """Noise as (seed, round, node) or (seed, round, link) determine: for simulations, trials and rehearsals.
+
+    Parameters
+    ----------
+    seed, round_number : int
+    numbers : Tensor
+        Of the B nodes in the network, int64 ``[B]``.
+    """
+
+    seed: int
+    round_number: int
+    numbers: Tensor
+
+    def own(self, width: int, *, purpose: int = 0) -> Tensor:
+        """Draw for each node; see `RoundNoise`."""
+        drawn: Tensor = normals(self._keys(self.numbers, _OWN, purpose), width)
+        return drawn
+
+    def edge(self, first: int, second: int, width: int, *, purpose: int = 0) -> Tensor:
+        """Draw for a link; see `RoundNoise`."""
+        numbers = torch.tensor([(first << 31) + second])
+        drawn: Tensor = normals(self._keys(numbers, _EDGE, purpose), width)
+        first_row: Tensor = drawn[0]
+        return first_row
+
+    def _keys(self, numbers: Tensor, kind: int, purpose: int) -> Tensor:
+        keys = exchange_keys(numbers, seed=self.seed, round_number=self.round_number)
+        return rekeyed(rekeyed(keys, kind), purpose)
+
+
+def clipped(rows: Tensor, norm: float) -> Tensor:
+    """Rows ``[B, D]`` shortened to a largest Euclidean norm."""
+    norms = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
+    shortened: Tensor = rows * (norm / (norms + 1e-12)).clamp(max=1)
+    return shortened
