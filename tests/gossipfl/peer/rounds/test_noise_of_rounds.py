@@ -1,4 +1,4 @@
-"""Secret noise of peers in rounds: what neighbours share cancels, what is spent stays spent, nothing is replayed."""
+"""Secret noise of peers in rounds: what neighbours share cancels, what is spent stays so, nothing is replayed."""
 
 import json
 from pathlib import Path
