@@ -164,7 +164,13 @@ def _noise_of(parts: Parts, plan: RoundsPlan, around: Neighbourhood | None, path
                 remedy="Leave out all but one.",
             )
         ledger = PrivacyLedger(path, epsilon=algorithm.epsilon, delta=algorithm.delta)
-    return NoiseOfRounds(plan, around=around, ledger=ledger, note=partial(parts.note, "privacy"))
+    return NoiseOfRounds(
+        plan,
+        around=around,
+        ledger=ledger,
+        seconds=parts.settings.rounds.deadline,
+        note=partial(parts.note, "privacy"),
+    )
 
 
 def _with_keys(parts: Parts, plan: RoundsPlan, exchanger: Exchanger) -> tuple[Summands, Neighbourhood]:

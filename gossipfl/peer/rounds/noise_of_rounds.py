@@ -25,8 +25,6 @@ __all__ = ["NoiseOfRounds", "SecretNoise"]
 
 logger = logging.getLogger(__name__)
 
-_INTRODUCTION_SECONDS = 5.0
-
 
 class SecretNoise(RoundNoise):
     """Noise of one peer in one round.
@@ -67,6 +65,8 @@ class NoiseOfRounds:
     around : Neighbourhood, optional
         The neighbours' keys, for noise that they share.
     ledger : PrivacyLedger, optional
+    seconds : float
+        Time in which neighbours that are there must have shown their keys.
     note : callable
         Told what the operator should know once the budget is spent.
     """
@@ -77,8 +77,10 @@ class NoiseOfRounds:
         *,
         around: Neighbourhood | None,
         ledger: PrivacyLedger | None,
+        seconds: float,
         note: Callable[[str], None],
     ) -> None:
+        self._seconds = seconds
         self._plan, self._around, self._ledger, self._note = plan, around, ledger, note
         self._shifts: dict[bytes, float] = {}
         self.is_spent = False
@@ -90,7 +92,7 @@ class NoiseOfRounds:
         around = self._around
         if around is None:
             return
-        until = trio.current_time() + _INTRODUCTION_SECONDS
+        until = trio.current_time() + self._seconds
         with trio.move_on_at(until):
             async with trio.open_nursery() as nursery:
                 for number in self._neighbours(round_number):
@@ -134,6 +136,8 @@ class NoiseOfRounds:
         return [int(number) for number in np.flatnonzero(row)]
 
     def _lacks(self, around: Neighbourhood, number: int) -> bool:
+        if around.members.is_absent(number):
+            return False
         if number not in around.keys:
             return True
         claim = around.mailbox.claims.get(number)
