@@ -82,8 +82,9 @@ class HostilePeer(Peer):
         else:
             exchanged, plan = learner._exchanged, learner._plan
 
-            async def lied(position: Position, out: Outgoing):
-                return await exchanged(position, self.instead_of_row(position, out, plan, incarnation.number))
+            async def lied(position: Position, out: Outgoing, **how):
+                lie = self.instead_of_row(position, out, plan, incarnation.number)
+                return await exchanged(position, lie, **how)
 
             learner._exchanged = lied
 
