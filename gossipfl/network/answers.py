@@ -42,7 +42,7 @@ class Answers:
     Attributes
     ----------
     latest_bytes : int
-        Length of the latest large one.
+        Length of the latest large one; of a row in full before the first.
     """
 
     limits: NetworkLimits
@@ -50,11 +50,11 @@ class Answers:
     standing: Standing
     link: Link
     places: Places
+    latest_bytes: int
     on_cut: Callable[[str, Stream, Place | None], Awaitable[None]]
 
     def __post_init__(self) -> None:
         self._unfinished = UnfinishedAnswers()
-        self.latest_bytes = 0
         self.keeps = self._unfinished.keeps
         self.keep_tidy = self._unfinished.keep_tidy
 

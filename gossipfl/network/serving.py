@@ -49,6 +49,7 @@ from gossipfl.wire import (
     Refusal,
     decoded_bytes,
     encode,
+    row_bytes,
 )
 
 __all__ = ["Handler", "Screen", "Server"]
@@ -104,6 +105,7 @@ class Server:
             standing=self.standing,
             link=self.link,
             places=self.places,
+            latest_bytes=row_bytes(self.expectation),
             on_cut=self._cut,
         )
         self.handler: Handler | None = None
@@ -269,7 +271,7 @@ class Server:
         PeerBusy
             It cannot soon.
         """
-        if isinstance(header, Pull) and self.answers.latest_bytes:
+        if isinstance(header, Pull) and self.answers.latest_bytes > OFFERED_BYTES:
             answered.size = self.answers.latest_bytes
             await self._wait_for_room(place, answered.size, self.link.upload)
             answered.begin()

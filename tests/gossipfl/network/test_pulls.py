@@ -43,6 +43,18 @@ async def test_a_pull_of_another_model_is_refused():
 
 
 @in_trio
+async def test_the_first_answer_waits_for_room_like_any_other():
+    """Three rows of 50 MB shared a slow link from its start on, and all arrived after twenty minutes."""
+    async with serving_host(answering(LARGE), size=LARGE) as host, serving_host(size=LARGE) as client:
+        measured(host.link.upload, 1_000_000_000)
+        kept = [carried(host.link.upload, 50_000_000_000) for _ in range(2)]
+        with pytest.raises(PeerBusy):
+            await client.exchange(host.peer_id, host.addresses, pull())
+        for each in kept:
+            each.__exit__(None, None, None)
+
+
+@in_trio
 async def test_a_pull_whose_answer_has_to_wait_is_answered_by_a_time_and_no_model():
     async with serving_host(answering(LARGE), size=LARGE) as host, serving_host(size=LARGE) as client:
         await client.exchange(host.peer_id, host.addresses, pull())
