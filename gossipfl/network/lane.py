@@ -25,6 +25,8 @@ _AT_ONCE: Final = 2
 _OVERLAP_SECONDS: Final = 2.0
 _UNMEASURED_SECONDS: Final = 1.0
 _LOOKS: Final = 8
+#: A single row may be at a standstill for some seconds, which is no room for another one that takes long.
+_LONG_LOOKS: Final = 40
 #: No link is taken to be slower: whoever crawls on one that was not measured keeps nobody else from it.
 _LEAST_BYTES_PER_SECOND: Final = 32_768.0
 _MOST_TURNS: Final = 8
@@ -90,7 +92,7 @@ class Lane:
         self._throughput = Throughput()
         self._shared = Throughput()  # while several rows moved: a single one may be slow by its other end
         self._transfers: list[Transfer] = []
-        self._looks: deque[tuple[float, int]] = deque(maxlen=_LOOKS)
+        self._looks: deque[tuple[float, int]] = deque(maxlen=_LONG_LOOKS)
         self._next_turn = 0.0
 
     @property
@@ -175,15 +177,15 @@ class Lane:
             and (each.moved is not None or ahead is not None)
             and (each.is_valued or not is_valued)
         ]
-        if not before or self._has_room():
+        if not before:
             return 0.0
         known = self.carries
-        if known is not None and self.is_long(size):
+        if known is not None and self.is_long(size) and not self._has_room(looks=_LONG_LOOKS):
             left = sum(each.remaining for each in before if self.is_long(each.size)) / known
             wait = left - max(_OVERLAP_SECONDS, _OVERLAP_SHARE * size / known)
             if wait > 0:
                 return wait
-        if len(before) < _AT_ONCE:
+        if len(before) < _AT_ONCE or self._has_room():
             return 0.0
         if known is None:
             return _UNMEASURED_SECONDS
@@ -241,9 +243,9 @@ class Lane:
             self._throughput.note(self.moved - before, seconds)
             path.note(moved(), seconds)
 
-    def _has_room(self) -> bool:
-        """Return whether the rows under way have left most of the link unused for two seconds."""
-        pace = self._pace()
+    def _has_room(self, *, looks: int = _LOOKS) -> bool:
+        """Return whether the rows under way have left most of the link unused for two seconds, or as many looks."""
+        pace = _pace(self._looks, looks)
         carries = max(self.bytes_per_second or 0.0, _LEAST_BYTES_PER_SECOND)
         return pace is not None and pace < carries / 2
 
@@ -252,9 +254,9 @@ class Lane:
         return _pace(self._looks)
 
 
-def _pace(looks: deque[tuple[float, int]]) -> float | None:
-    """Return the bytes a second between the first and the last of as many looks as are kept, or None."""
-    if len(looks) < _LOOKS:
+def _pace(looks: deque[tuple[float, int]], number: int = _LOOKS) -> float | None:
+    """Return the bytes a second from the last look but so many to the last one; None if there were not as many."""
+    if len(looks) < number:
         return None
-    (since, before), (until, now) = looks[0], looks[-1]
+    (since, before), (until, now) = looks[-number], looks[-1]
     return (now - before) / (until - since)
