@@ -244,7 +244,7 @@ class Lane:
             path.note(moved(), seconds)
 
     def _has_room(self, *, looks: int = _LOOKS) -> bool:
-        """Return whether the rows under way have left most of the link unused for two seconds, or as many looks."""
+        """Return whether the rows under way have left most of the link unused for two seconds, or longer."""
         pace = _pace(self._looks, looks)
         carries = max(self.bytes_per_second or 0.0, _LEAST_BYTES_PER_SECOND)
         return pace is not None and pace < carries / 2

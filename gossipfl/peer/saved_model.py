@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Literal, get_args
 
@@ -140,13 +144,28 @@ def predicted(module: nn.Module, inputs: Tensor) -> Tensor:
     return outputs.cpu()
 
 
+@contextmanager
+def _without_asides() -> Iterator[None]:
+    """Silence what torch's exporter says of libraries that it does without, and of its own deprecations."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            yield
+    finally:
+        logger.setLevel(level)
+
+
 def _computation(module: nn.Module, example: Tensor, *, name: str, form: Format) -> bytes:
     """Return the exported programme, whose first dimension is free."""
     buffer = io.BytesIO()
     try:
         program = torch.export.export(module, (example,), dynamic_shapes=({0: torch.export.Dim.AUTO},))
         if form == "onnx":
-            exported = torch.onnx.export(program, dynamo=True, verbose=False)
+            with _without_asides():
+                exported = torch.onnx.export(program, dynamo=True, verbose=False)
             assert exported is not None  # noqa: S101 - it is None only where a file is written
             return bytes(exported.model_proto.SerializeToString())
         torch.export.save(program, buffer)

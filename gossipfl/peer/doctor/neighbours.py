@@ -143,6 +143,8 @@ def check_links(peers: Sequence[Values]) -> list[Finding]:
             rate = each.get(direction)
             if rate is not None:
                 parts.append(f"{direction} {8e-6 * rate:.3g} Mbit/s")
+        if len(parts) == 1:
+            parts.append("bandwidth not measured: no row of more than 128 KiB has gone over it")
         seen = ", ".join(parts)
         if each["failures"]:
             findings.append(
