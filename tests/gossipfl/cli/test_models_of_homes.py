@@ -75,7 +75,9 @@ def test_an_onnx_file_computes_the_same(cli, home, tmp_path):
     path = tmp_path / "model.onnx"
     code, _, err = cli("export", path, "--home", home.directory, "--format", "onnx")
     assert code == 0
-    assert not any(each in err for each in ("Warning", "torchvision")), "it says what torch would like to have"
+    assert not any(each in err for each in ("Warning", "torchvision")), (
+        "it says what torch would like to have"
+    )
     inputs = inputs_of(home)
     evaluator = ReferenceEvaluator(str(path))
     [name] = evaluator.input_names
