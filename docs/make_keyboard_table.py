@@ -111,6 +111,8 @@ def scores_of(probabilities: Any, wanted: Any) -> tuple[int, int, int, float]:
 
 def best_rate(chosen: argparse.Namespace, name: str) -> float:
     """Step size of the least loss on held-out training samples, a quarter as long: the same trials for all."""
+    if len(chosen.rates) == 1:
+        return chosen.rates[0]
     losses = {}
     for rate in chosen.rates:
         tried = sims.run(scenario(chosen, name, rate, validate=True), compile_when="never", traces=TRACES)
@@ -203,6 +205,8 @@ def alone(task: Task, past: Windows, chosen: argparse.Namespace, rate: float, st
 
 def best_rate_alone(task: Task, users: Sequence[User], chosen: argparse.Namespace) -> float:
     """Step size as `best_rate` finds it, for lone training."""
+    if len(chosen.rates) == 1:
+        return chosen.rates[0]
     losses = {}
     for rate in chosen.rates:
         surprise = 0.0

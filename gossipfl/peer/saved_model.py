@@ -24,9 +24,10 @@ from gossipfl.peer.store.home import Home
 from gossipfl.rows import load_row
 from gossipfl.settings import load_settings, with_modules
 from gossipfl.tasks import Task, find_task
+from gossipfl.tasks.words.next_word import vocabulary_of_options
 from gossipfl.training import NodeData, Trainer, fine_tuned
 
-__all__ = ["FORMATS", "Format", "export_model", "predicted", "saved_model", "task_of_home"]
+__all__ = ["FORMATS", "Format", "export_keyboard", "export_model", "predicted", "saved_model", "task_of_home"]
 
 Format = Literal["safetensors", "onnx", "torch-export"]
 
@@ -116,6 +117,28 @@ def export_model(home: Home, path: Path, *, form: Format, shared: bool = False, 
         content = _computation(module, task.dataset().test_inputs[:2], name=task.name, form=form)
     with named_errors(f"{path} cannot be written", remedy="Choose another place."):
         write_atomically(path, content)
+    return age
+
+
+def export_keyboard(home: Home, folder: Path) -> int:
+    """Write the model of a keyboard's last checkpoint as a folder that answers without torch; return its age.
+
+    Raises
+    ------
+    HomeError, CorruptCheckpoint, SettingError
+        As in `export_model`.
+    InvalidTask
+        The task is not next-word with the cell ``cifg``.
+    """
+    from gossipfl.keyboard.exporting import write_keyboard
+
+    task = task_of_home(home)
+    settings = load_settings(home.settings).task
+    if settings.name != "next-word":
+        raise InvalidTask("only a keyboard is exported so", expected="a peer of next-word", got=settings.name)
+    _, age = saved_model(home, task)
+    row = load_checkpoint(home.checkpoint, task, optimiser_state_size=0).nodes.rows[0]
+    write_keyboard(task, row, vocabulary_of_options(settings.options), folder)
     return age
 
 

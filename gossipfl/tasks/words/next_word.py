@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,7 +25,15 @@ from gossipfl.tasks.words.texts import Texts
 from gossipfl.tasks.words.vocabulary import Vocabulary, vocabulary_of_language, vocabulary_of_texts
 from topology.spelling import did_you_mean
 
-__all__ = ["dataset_of", "find_texts", "find_vocabulary", "next_word", "own_windows", "users_with_most"]
+__all__ = [
+    "dataset_of",
+    "find_texts",
+    "find_vocabulary",
+    "next_word",
+    "own_windows",
+    "users_with_most",
+    "vocabulary_of_options",
+]
 
 
 def next_word(
@@ -152,6 +162,14 @@ def find_vocabulary(name: str, size: int, text: str = "") -> Vocabulary:
     if "/" in name or Path(name).suffix:
         return Vocabulary.read(Path(name), size=size)
     return vocabulary_of_language(name, size)
+
+
+def vocabulary_of_options(options: Mapping[str, Any]) -> Vocabulary:
+    """Vocabulary of a task next-word with these options."""
+    bound = inspect.signature(next_word).bind(**options)
+    bound.apply_defaults()
+    made = bound.arguments
+    return find_vocabulary(made["vocabulary"], made["words"] or SIZES[made["size"]].words, made["text"])
 
 
 def own_windows(
