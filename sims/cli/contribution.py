@@ -43,7 +43,7 @@ def contribution(
     permutations: Annotated[
         int | None,
         typer.Option(
-            help="Sample Shapley values over so many permutations; by default exact for up to 8 nodes."
+            help="Sample Shapley values over so many permutations; 0 for none. By default exact for up to 8 nodes."
         ),
     ] = None,
     truncation: Annotated[
@@ -93,6 +93,8 @@ def contribution(
 
 def _heading(report: ContributionReport) -> str:
     how = "all coalitions" if report.exact else f"{report.permutations} permutations"
+    if not report.exact and not report.permutations:
+        how = "everybody, and everybody but one"
     worth = {
         "members": "the mean over its members",
         "mean_model": "the mean of its members' models",
@@ -138,6 +140,8 @@ def _table(report: ContributionReport) -> Table:
 
 
 def _with_interval(each: Participant, report: ContributionReport) -> str:
+    if math.isnan(each.shapley):
+        return "–"
     reach = (each.shapley_high - each.shapley_low) / 2
     return f"{each.shapley:+.3f}" + ("" if report.exact and report.repeats == 1 else f" ± {reach:.3f}")
 
@@ -157,10 +161,10 @@ def _matrix(report: ContributionReport) -> Table:
 
 
 def _sentences(report: ContributionReport) -> list[str]:
-    fair = report.fairness
+    fair, shapley = report.fairness, report.exact or report.permutations > 0
     said = [
-        f"Together {report.everybody:.3f}, against {report.nobody:.3f} of nobody: Shapley values share out "
-        f"{report.everybody - report.nobody:+.3f}.",
+        f"Together {report.everybody:.3f}, against {report.nobody:.3f} of nobody"
+        + (f": Shapley values share out {report.everybody - report.nobody:+.3f}." if shapley else "."),
         f"Gains: mean {fair.mean:+.3f}, spread {fair.spread:.3f}, worst tenth {fair.worst_decile:+.3f}; "
         f"Jain's index of what they have {fair.level.jain:.3f}.",
     ]

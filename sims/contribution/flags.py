@@ -20,7 +20,7 @@ Floats = NDArray[np.float64]
 
 _IDLE = 0.1  # of the median norm of an update
 _SAME = 0.95  # cosine of two updates
-_WORSE = 3.0  # robust deviations below the median contribution
+_WORSE = 2.0  # robust deviations below the median contribution
 _NOISY = 0.15
 _FEWEST = 6  # participants, for a median and a deviation to mean something
 
@@ -91,9 +91,9 @@ def flagged(updates: Floats, contributions: list[Floats], noise: Floats) -> Flag
     """Find participants that stand out.
 
     A free rider's update has less than a tenth of the median norm. Two are duplicates if the cosine of their
-    updates is above 0.95. Labels are wrong where some measure of contribution is more than three robust deviations
-    (1.4826 times the median absolute deviation) below its median, and the estimated share of wrong labels is above
-    15 %.
+    updates is above 0.95. Labels are wrong where some measure of contribution is more than two robust deviations
+    (1.4826 times the median absolute deviation) below its median over all but free riders, and the estimated share
+    of wrong labels is above 15 %.
 
     Parameters
     ----------
@@ -109,7 +109,7 @@ def flagged(updates: Floats, contributions: list[Floats], noise: Floats) -> Flag
     alike = np.triu(likeness(updates) > _SAME, k=1) & ~idle[:, None] & ~idle[None, :]
     worse = np.zeros(len(norms), dtype=np.bool_)
     for each in contributions:
-        worse |= _deviations(each) < -_WORSE
+        worse |= _deviations(np.where(idle, np.nan, each)) < -_WORSE
     wrong = worse & ~idle & ~(noise <= _NOISY)
     return Flags(
         free_riders=tuple(np.flatnonzero(idle).tolist()),

@@ -183,7 +183,8 @@ def contributions(
         As in `LearningGame`.
     permutations : int, optional
         Sample Shapley values over so many permutations; by default all coalitions are simulated for up to 8
-        participants, and twice as many permutations as participants are drawn for more.
+        participants, and twice as many permutations as participants are drawn for more; 0: no Shapley values, only
+        what is lost without each.
     truncation : float, optional
         As in `sims.contribution.shapley.sampled`.
     confidence : float
@@ -242,9 +243,19 @@ def _estimated(
         found = exact(game(masks))
         estimate = Estimate(values=found, low=found, high=found, permutations=0, coalitions=len(masks))
         return estimate, _who_gave_whom(game.of_members(masks))
+    if permutations == 0:
+        unknown = np.full(n, np.nan)
+        return Estimate(values=unknown, low=unknown, high=unknown, permutations=0, coalitions=0), None
     drawn = 2 * n if permutations is None else permutations
     estimate = sampled(game, n, permutations=drawn, seed=seed, confidence=confidence, truncation=truncation)
     return estimate, None
+
+
+def _given(matrix: Floats | None, shapley: Floats, left_out: Floats) -> Floats:
+    """What each gave, as far as is known: to the others, or as a Shapley value, or what is lost without it."""
+    if matrix is not None:
+        return np.asarray(matrix.sum(axis=0))
+    return shapley if np.isfinite(shapley).all() else left_out.mean(axis=0)
 
 
 def flags_of(game: LearningGame, contributions: list[Floats]) -> Flags:
@@ -342,7 +353,7 @@ def _report(
         repeats=len(games),
         coalitions=game.coalitions,
         rows=game.simulate.rows_simulated,
-        exact=permutations == 0,
+        exact=matrix is not None,
         permutations=permutations,
         nobody=float(ends[0]),
         everybody=float(ends[1]),
@@ -356,7 +367,7 @@ def _report(
         fairness=fairness_of_gains(
             gains.together.mean(axis=0)[honest],
             gains.mean[honest],
-            gave=(value if matrix is None else matrix.sum(axis=0))[honest],
+            gave=_given(matrix, value, left_out)[honest],
             samples=traits.samples[honest],
             is_loss=game.measure.is_loss,
         ),

@@ -210,6 +210,17 @@ def test_a_test_sample_counts_once_however_often_it_is_used() -> None:
         assert found.mean - found.low == pytest.approx(reach)
 
 
+def test_without_permutations_only_what_is_lost_is_known(parties: Path) -> None:
+    found = contributions(parties, overrides=["stop.rounds=4"], permutations=0, metric="loss")
+    assert found.coalitions == 5
+    assert not found.exact
+    assert all(math.isnan(each.shapley) for each in found.participants)
+    lost = [each.leave_one_out for each in found.participants]
+    gains = [each.gain for each in found.participants]
+    assert found.fairness.given_and_gained == pytest.approx(rank_correlation(np.array(lost), np.array(gains)))
+    assert found.to_dict()["participants"][0]["shapley"] is None
+
+
 def test_sampled_reports_know_no_pairs(parties: Path) -> None:
     found = contributions(parties, overrides=["stop.rounds=4"], permutations=4)
     assert not found.exact
