@@ -140,7 +140,7 @@ class Lane:
         self._looks.append((now, self.moved))
         for each in self._transfers:
             each.look(now)
-        pace = self._pace()
+        pace = _pace(self._looks, _LONG_LOOKS)  # what had piled up somewhere may move in two seconds
         if pace is not None and sum(each.is_moving for each in self._transfers) > 1:
             self._shared.note(round(pace), 1.0)
 

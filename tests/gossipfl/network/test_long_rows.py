@@ -19,7 +19,7 @@ def under_way(stack, lane, size, *, left=None, is_valued=True):
     transfer.moved = lambda: size - (size if left is None else left)
 
 
-def watched(lane, *paces, seconds=3.0):
+def watched(lane, *paces, seconds=12.0):
     """Have as many rows under way as there are paces in bytes a second, and look at them."""
     moved = [0] * len(paces)
     with ExitStack() as stack:
@@ -81,6 +81,22 @@ def test_what_a_single_row_shows_is_not_taken_for_what_the_link_carries():
     watched(lane, CARRIES, 99 * CARRIES)
     assert not lane.is_long(LONG)
     assert lane.is_long(100 * LONG)
+
+
+def test_bytes_that_had_piled_up_are_not_taken_for_what_the_link_carries(lane):
+    """On a busy machine a process that was at a standstill reads four seconds' worth at once."""
+    moved = [0, 0]
+    with ExitStack() as stack:
+        for number in range(2):
+            transfer = stack.enter_context(lane.expecting(LONG, is_valued=True))
+            transfer.moved = lambda number=number: moved[number]
+        for look in range(60):
+            is_still = 30 <= look < 44
+            for number in range(2):
+                moved[number] += 0 if is_still else CARRIES // 8 * (15 if look == 44 else 1)
+            lane.moved = sum(moved)
+            lane.look(look / 4)
+        assert lane.is_long(LONG)
 
 
 def test_a_link_that_has_become_faster_is_noticed_when_one_row_follows_another(lane):
