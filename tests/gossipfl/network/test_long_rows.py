@@ -90,7 +90,7 @@ def test_bytes_that_had_piled_up_are_not_taken_for_what_the_link_carries(lane):
         for number in range(2):
             transfer = stack.enter_context(lane.expecting(LONG, is_valued=True))
             transfer.moved = lambda number=number: moved[number]
-        for look in range(60):
+        for look in range(48):
             is_still = 30 <= look < 44
             for number in range(2):
                 moved[number] += 0 if is_still else CARRIES // 8 * (15 if look == 44 else 1)
