@@ -112,6 +112,10 @@ def stolen_gradient(
             "gradients are taken from two rows of consecutive rounds, with the step size between them",
             expected="an algorithm in rounds such as d_psgd, and training.optimiser = 'sgd'",
         )
+    if training.privacy is not None:
+        raise NotAccountable(
+            "the batches of private training are drawn in another way, and blurred one by one"
+        )
     if not isinstance(data.inputs, Tensor) or not data.inputs.is_floating_point():
         raise NotAccountable("inputs that are one tensor of real numbers can be reconstructed")
     before, after = sent.rows[round_number - 1], sent.rows[round_number]

@@ -21,6 +21,7 @@ from sims.privacy.attacks.linkability import linked
 from sims.privacy.attacks.membership import likelihood_ratios, losses_of_samples, measured, observed_runs
 from sims.privacy.attacks.report import attack_report
 from sims.privacy.attacks.sent_rows import Setting, setting_of
+from sims.privacy.errors import NotAccountable
 from sims.scenario import load_scenario
 from sims.world import build_world
 from topology.errors import ExplainedError
@@ -135,6 +136,8 @@ def test_every_row_and_every_step_is_claimed_for(tmp_path: Path) -> None:
     )
     run = private.run(kept=[2])
     assert (run.steps, run.releases) == (6, 3)
+    with pytest.raises(NotAccountable, match="private training"):
+        inverted(private, private.run(kept=[1, 2]), observer=0, victims=[1], round_number=2)
     assert claim_of([run], delta=1e-5).epsilon == sampled_epsilon({Mechanism(8 / 24, 1.0): 6}, delta=1e-5)
 
 
