@@ -73,6 +73,8 @@ def sampled_epsilon(steps: Mapping[Mechanism, int], *, delta: float, shift: floa
 
     total = [shift**2 / 2 * order for order in ORDERS]
     for mechanism, count in steps.items():
+        if not count:
+            continue
         total = [sum_ + count * loss for sum_, loss in zip(total, losses(mechanism), strict=True)]
     return float(compute_epsilon(ORDERS, total, delta)[0])
 

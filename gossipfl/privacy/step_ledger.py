@@ -77,6 +77,24 @@ class StepLedger:
         if mechanism in self._left:
             self._left[mechanism] = left - 1
         self.steps[mechanism] = self.steps.get(mechanism, 0) + 1
+        self._write()
+
+    def allows(self, shift: float) -> bool:
+        """Whether a Gaussian step of this shift (sensitivity over deviation of the noise) is within the budget."""
+        if self.epsilon is None:
+            return True
+        total = math.sqrt(self.spent + shift**2)
+        return sampled_epsilon(self.steps, delta=self.delta, shift=total) <= self.epsilon
+
+    def spend_shift(self, shift: float) -> None:
+        """Write a Gaussian step down, whose batch nobody need guess; as `spend`, and it raises the same."""
+        if not self.allows(shift):
+            raise BudgetSpent(f"the privacy budget ε = {self.epsilon:g}, δ = {self.delta:g} is spent")
+        self.spent = math.nextafter(self.spent + shift**2, math.inf)
+        self._left = {}
+        self._write()
+
+    def _write(self) -> None:
         self.entries += 1
         steps = [[each.rate, each.multiplier, count] for each, count in self.steps.items()]
         entry = json.dumps({"releases": self.entries, "spent": self.spent, "steps": steps})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -12,9 +14,10 @@ from torch import Tensor
 
 from gossipfl.codecs.draws import normals, rekeyed, scores
 from gossipfl.outgoing.transformation import Normals, Words
-from gossipfl.training.batches import draw_seeds
+from gossipfl.privacy.factorised import noise_weights
+from gossipfl.training.batches import batch_positions, draw_seeds
 
-__all__ = ["SeededDraws", "StepDraws", "StepOfDraws"]
+__all__ = ["SeededDraws", "StepDraws", "StepOfDraws", "batches_apart"]
 
 _SAMPLING, _NOISE = 1, 2
 
@@ -29,11 +32,20 @@ class StepOfDraws:
         A key of each node, int64 ``[B]``.
     words, normals : callable
         Sources of the draws.
+    batches : ndarray, optional
+        Of each node, how many cyclic batches were before, int64 ``[B]``; None for Poisson sampling.
+    order : int
+        Seed of the order of cyclic batches.
+    earlier : sequence of tuple
+        Of each earlier step whose noise is in this one's: its weight, keys, and which nodes had one, bool ``[B]``.
     """
 
     keys: Tensor
     words: Words = scores
     normals: Normals = normals
+    batches: NDArray[np.int64] | None = None
+    order: int = 0
+    earlier: Sequence[tuple[float, Tensor, Tensor]] = ()
 
     def sampled(self, counts: NDArray[np.int64], rates: NDArray[np.float64]) -> list[NDArray[np.int64]]:
         """Positions of each node's batch among its samples, increasing: each with the node's rate, independently.
@@ -43,6 +55,8 @@ class StepOfDraws:
         counts, rates : ndarray
             Number of samples and sampling rate of each node, ``[B]``.
         """
+        if self.batches is not None:
+            return self._in_cycles(counts, rates)
         keys, found = rekeyed(self.keys, _SAMPLING), []
         for row, (count, rate) in enumerate(zip(counts.tolist(), rates.tolist(), strict=True)):
             if rate >= 1:
@@ -55,7 +69,31 @@ class StepOfDraws:
 
     def noise(self, width: int) -> Tensor:
         """Draw independent standard normals, float64 ``[B, width]``."""
-        return self.normals(rekeyed(self.keys, _NOISE), width)
+        noise = self.normals(rekeyed(self.keys, _NOISE), width)
+        for weight, keys, had in self.earlier:
+            noise += weight * had[:, None] * self.normals(rekeyed(keys, _NOISE), width)
+        return noise
+
+    def _in_cycles(self, counts: NDArray[np.int64], rates: NDArray[np.float64]) -> list[NDArray[np.int64]]:
+        assert self.batches is not None  # noqa: S101  (the caller looked)
+        found = []
+        for row, (count, rate) in enumerate(zip(counts.tolist(), rates.tolist(), strict=True)):
+            size, apart = max(1, round(rate * count)), batches_apart(rate)
+            place = int(self.batches[row]) % apart
+            positions = batch_positions(
+                seed=self.order,
+                nodes=np.zeros(1, dtype=np.int64),
+                steps=np.array([place]),
+                counts=np.array([count]),
+                size=size,
+            )[0]
+            found.append(np.sort(positions[: count - place * size]))  # the last one may be shorter
+        return found
+
+
+def batches_apart(rate: float) -> int:
+    """How many cyclic batches hold all samples, each of this share of them: a sample comes again after so many."""
+    return max(1, math.ceil(1 / rate - 1e-9))
 
 
 class StepDraws(Protocol):
@@ -95,6 +133,8 @@ class SeededDraws:
     """Draws as (seed, node, step) determine: for simulations, replays and rehearsals."""
 
     seed: int
+    cyclic: bool = False
+    bands: int = 1
 
     @property
     def is_spent(self) -> bool:
@@ -110,5 +150,15 @@ class SeededDraws:
     ) -> StepOfDraws:
         """Begin a step; see `StepDraws`."""
         del rates
-        seeds = draw_seeds(seed=self.seed, nodes=numbers, steps=steps)
-        return StepOfDraws(keys=torch.tensor(seeds, dtype=torch.int64))
+
+        def keys(steps: NDArray[np.int64]) -> Tensor:
+            return torch.tensor(draw_seeds(seed=self.seed, nodes=numbers, steps=steps), dtype=torch.int64)
+
+        if not self.cyclic:
+            return StepOfDraws(keys=keys(steps))
+        earlier = [
+            (weight, keys(np.maximum(steps - k, 0)), torch.from_numpy(steps >= k))
+            for k, weight in enumerate(noise_weights(self.bands).tolist())
+            if k
+        ]
+        return StepOfDraws(keys=keys(steps), batches=steps, order=self.seed, earlier=earlier)

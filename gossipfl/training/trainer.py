@@ -375,11 +375,17 @@ class Trainer:
             owners,
             gradients=self.gradients,
             data=self.data,
-            draws=self.draws or SeededDraws(settings.seed),
+            draws=self.draws or _seeded_draws(settings),
             privacy=settings.privacy,
             batch_size=settings.batch_size,
             seed=settings.seed,
         )
+
+
+def _seeded_draws(settings: TrainingSettings) -> SeededDraws:
+    privacy = settings.privacy
+    assert privacy is not None  # noqa: S101  (the caller looked)
+    return SeededDraws(settings.seed, cyclic=privacy.sampling == "cyclic", bands=privacy.bands)
 
 
 def _initial_row(task: Task, dtype: torch.dtype) -> Tensor:

@@ -59,6 +59,7 @@ def privacy(
 
     from gossipfl.errors import SettingError
     from gossipfl.privacy.guarantees import require_accounting, require_delta
+    from sims.privacy.errors import NotAccountable
     from sims.privacy.report import report_of
     from sims.privacy.round_mechanisms import noise_multiplier_of, rounds_loss
     from sims.privacy.sources import homes_of, one_scenario, private_training_of, run_of
@@ -77,6 +78,12 @@ def privacy(
         training = private_training_of(sources, overrides=overrides or ())
         is_scenario = not homes_of(sources)
         scenario = one_scenario(sources, overrides=overrides or ()) if is_scenario else None
+        if training is not None and training.bands > 1:
+            raise NotAccountable(
+                "steps share noise, and pairs are accounted for where each step has its own",
+                expected="training.privacy.bands = 1",
+                remedy="A peer's own ledger counts such steps; for pairs, look at bands = 1.",
+            )
         declared = None if training is None else training.multiplier
         if declared is None and scenario is not None:
             declared = noise_multiplier_of(scenario)
@@ -130,7 +137,7 @@ def _say(report: PrivacyReport, *, pairs: bool) -> None:
     if report.sampled is not None:
         sampled = report.sampled
         console.print(
-            f"• Batches are sampled: whoever sees all that {sampled.steps} training steps of node {sampled.node} "
+            f"• Batches: whoever sees all that {sampled.steps} training steps of node {sampled.node} "
             f"led to, and not which samples were in them ({sampled.rate:.4g} of all), learns of one sample with "
             f"ε = {sampled.epsilon:.4g} by RDP.",
             highlight=False,

@@ -9,9 +9,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from gossipfl.privacy import gaussian_guarantee
+from gossipfl.privacy.factorised import sensitivities
 from gossipfl.privacy.sampled_gaussian import Mechanism, sampled_epsilon
 from gossipfl.settings import TrainingSettings
 from gossipfl.training.private import sampling_rates
+from gossipfl.training.step_draws import batches_apart
 from sims.privacy.errors import NotAccountable
 from sims.replay.peer_records import read_peers
 from sims.scenario import Scenario
@@ -48,10 +51,13 @@ class PrivateTraining:
         Deviation of the noise, in units of the clip.
     rates : ndarray
         Sampling rate of each node, ``[nodes]``.
+    bands : int
+        How many steps share noise, with cyclic batches; 0 for Poisson sampling.
     """
 
     multiplier: float
     rates: NDArray[np.float64]
+    bands: int = 0
 
     def worst(self, steps: NDArray[np.int64], *, delta: float) -> SampledLoss:
         """Find the node whose samples lose most to whoever sees all that its steps led to.
@@ -63,15 +69,18 @@ class PrivateTraining:
         delta : float
         """
         kinds = sorted({(float(rate), int(count)) for rate, count in zip(self.rates, steps, strict=True)})
-        losses = {
-            (rate, count): sampled_epsilon({Mechanism(rate, self.multiplier): count}, delta=delta)
-            for rate, count in kinds
-        }
+        losses = {(rate, count): self._epsilon(rate, count, delta) for rate, count in kinds}
         each = [losses[float(rate), int(count)] for rate, count in zip(self.rates, steps, strict=True)]
         node = int(np.argmax(each))
         return SampledLoss(
             node=node, steps=int(steps[node]), rate=float(self.rates[node]), epsilon=each[node]
         )
+
+    def _epsilon(self, rate: float, steps: int, delta: float) -> float:
+        if not self.bands:
+            return sampled_epsilon({Mechanism(rate, self.multiplier): steps}, delta=delta)
+        moved = sensitivities(self.bands, apart=batches_apart(rate), steps=steps)
+        return gaussian_guarantee(float(np.linalg.norm(moved)) / self.multiplier, delta=delta).epsilon
 
 
 def private_training_of_scenario(scenario: Scenario) -> PrivateTraining | None:
@@ -103,17 +112,21 @@ def private_training_of_homes(homes: Sequence[Path]) -> PrivateTraining | None:
     if all(each is None for each in found):
         return None
     whole = [each for each in found if each is not None]
-    if len(whole) < len(found) or len({each.multiplier for each in whole}) > 1:
+    if len(whole) < len(found) or len({(each.multiplier, each.bands) for each in whole}) > 1:
         raise NotAccountable("peers trained with different noise", expected="one noise_multiplier at all")
     return PrivateTraining(
-        multiplier=whole[0].multiplier, rates=np.array([each.rates.max() for each in whole])
+        multiplier=whole[0].multiplier,
+        rates=np.array([each.rates.max() for each in whole]),
+        bands=whole[0].bands,
     )
 
 
 def _of(training: TrainingSettings, counts: NDArray[np.int64]) -> PrivateTraining:
     assert training.privacy is not None  # noqa: S101  (the callers looked)
     return PrivateTraining(
-        multiplier=training.privacy.noise_multiplier, rates=sampling_rates(counts, training.batch_size)
+        multiplier=training.privacy.noise_multiplier,
+        rates=sampling_rates(counts, training.batch_size),
+        bands=training.privacy.bands if training.privacy.sampling == "cyclic" else 0,
     )
 
 

@@ -2,11 +2,13 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from gossipfl.errors import SettingError
 from gossipfl.peer import Peer
-from gossipfl.peer.private_training import SpentTraining, drawing_in_secret
+from gossipfl.peer.private_training import SecretDraws, SpentTraining, drawing_in_secret
+from gossipfl.privacy.factorised import sensitivities
 from gossipfl.privacy.ledger import BudgetSpent
 from gossipfl.privacy.sampled_gaussian import sampled_epsilon
 from gossipfl.privacy.step_ledger import StepLedger
@@ -116,3 +118,29 @@ def test_contradicting_settings_are_named():
     with pytest.raises(SettingError, match=r"training\.privacy\.clip"):
         parse_settings({"training": {"privacy": {"noise_multiplier": 1.0}}}, source="a test")
     assert "privacy = { clip = 1.0" in dump_settings(parse_settings(TABLES, source="a test"))
+
+
+def test_a_cyclic_peer_spends_the_sensitivity_of_its_factor_and_begins_anew_at_each_start(tmp_path):
+    said = []
+    rates, nobody = np.array([1 / 3]), np.zeros(1, dtype=np.int64)
+    for start in (1, 2):
+        ledger = StepLedger(tmp_path / "ledger", epsilon=None, delta=1e-5)
+        draws = SecretDraws(ledger, multiplier=2.0, rate=1 / 3, bands=4, note=said.append)
+        taken = [draws.next(nobody, nobody, rates=rates) for _ in range(7)]
+        one = np.square(sensitivities(4, apart=3, steps=7)).sum() / 2.0**2
+        assert ledger.spent == pytest.approx(start * one)
+        batches = [step.sampled(np.array([9]), rates)[0].tolist() for step in taken]
+        assert sorted([*batches[0], *batches[1], *batches[2]]) == list(range(9))
+        assert batches[0] == batches[3] == batches[6]
+        first, second = taken[0].noise(5000), taken[1].noise(5000)
+        assert np.corrcoef(first[0], second[0])[0, 1] < -0.3
+        ledger.close()
+    ledger = StepLedger(tmp_path / "ledger", epsilon=20.0, delta=1e-5)
+    draws = SecretDraws(ledger, multiplier=2.0, rate=1 / 3, bands=4, note=said.append)
+    while not draws.is_spent:
+        draws.next(nobody, nobody, rates=rates)
+    assert ledger.spent_epsilon() <= 20.0
+    assert len(said) == 1
+    with pytest.raises(BudgetSpent):
+        draws.next(nobody, nobody, rates=rates)
+    ledger.close()

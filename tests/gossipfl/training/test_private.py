@@ -223,3 +223,42 @@ def test_as_opacus(model):
     found = trainer.gradient(nodes, np.zeros(1, dtype=np.int64))[1][0]
     assert noise.std() > 0.8
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
+
+
+CYCLIC = SamplePrivacySettings(clip=CLIP, noise_multiplier=MULTIPLIER, sampling="cyclic", bands=3)
+
+
+def test_cyclic_batches_hold_each_sample_once_and_come_again():
+    counts, draws = np.array([50]), SeededDraws(3, cyclic=True)
+    rates = np.array([12 / 50])
+    batches = [
+        draws.next(np.array([0]), np.array([step]), rates=rates).sampled(counts, rates)[0]
+        for step in range(10)
+    ]
+    assert [len(batch) for batch in batches[:5]] == [12, 12, 12, 12, 2]
+    assert sorted(np.concatenate(batches[:5])) == list(range(50))
+    assert all(np.array_equal(one, other) for one, other in zip(batches[:5], batches[5:], strict=True))
+
+
+def test_steps_share_noise_as_the_factor_says():
+    numbers, rates = np.array([0, 4]), np.array([0.5, 0.5])
+    draws, alone = SeededDraws(3, cyclic=True, bands=3), SeededDraws(3)
+    own = [alone.next(numbers, np.full(2, step), rates=rates).noise(7) for step in range(6)]
+    for step in range(6):
+        expected = own[step].clone()
+        for k, weight in ((1, -1 / 2), (2, -1 / 8)):
+            if step >= k:
+                expected += weight * own[step - k]
+        found = draws.next(numbers, np.full(2, step), rates=rates).noise(7)
+        torch.testing.assert_close(found, expected)
+
+
+def test_cyclic_training_of_many_rows_is_that_of_each_alone():
+    task = task_of("perceptron")
+    trainer, nodes = trainer_of(task, local_steps=4, privacy=CYCLIC), nodes_of(task)
+    together, _ = trainer.train(nodes, np.arange(3))
+    for node in range(3):
+        alone, _ = trainer.train(nodes.select(slice(node, node + 1)), np.array([node]))
+        torch.testing.assert_close(alone.rows[0], together.rows[node], rtol=0, atol=1e-5)
+    with pytest.raises(SettingError, match="cyclic"):
+        SamplePrivacySettings(clip=1.0, noise_multiplier=1.0, bands=2)
