@@ -9,6 +9,7 @@ import sys
 import numpy as np
 import torch
 
+from gossipfl.algorithms import DECOR
 from gossipfl.privacy.factorised import sensitivities
 from gossipfl.privacy.gaussian import largest_shift
 from gossipfl.privacy.sampled_gaussian import Mechanism, sampled_epsilon
