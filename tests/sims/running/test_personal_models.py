@@ -70,7 +70,7 @@ def test_fine_tuned_models_are_measured_and_not_kept():
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "clusters"), [("rotated-digits", 4), ("conflicting-labels", 3)])
 def test_clusters_that_find_themselves_do_better_than_one_model_and_than_each_alone(name, clusters):
-    """What docs/personal.md shows over five seeds, with one."""
+    """What docs/personal.md shows over three seeds, with one."""
 
     def accuracy(*overrides):
         scenario = sims.load_scenario(name, overrides=["seed=1", "training.seed=1", *overrides])
