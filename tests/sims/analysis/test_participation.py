@@ -1,4 +1,4 @@
-"""Who gained and who gave, in simulated runs and in those of real peers."""
+"""Gains and gifts of nodes, in simulated runs and in those of real peers."""
 
 import dataclasses
 import json
