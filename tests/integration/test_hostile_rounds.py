@@ -27,9 +27,11 @@ TRIMMED = {"algorithm": "trimmed_mean", "parameters": {"hostile": 1}}
 ATTACKS = [SignFlip(scale=2.0), ScaledNoise(), Replay(lag=3), Echo()]
 
 
-def peers_with_hostile(directory, attack, *, nodes, hostile, training=None, accomplices=True, **rounds):
+def peers_with_hostile(
+    directory, attack, *, nodes, hostile, training=None, accomplices=True, partition="shards:2", **rounds
+):
     """Members with the data of a simulation's nodes, and hostile ones among them."""
-    shared = {"partition": "shards:2", "peers": nodes, "seed": SEED}
+    shared = {"partition": partition, "peers": nodes, "seed": SEED}
     listen, roster = members(directory, nodes)
     peers = []
     for number in range(nodes):
@@ -64,9 +66,20 @@ def text_of(table):
     )
 
 
-def simulated(attack, *, nodes, hostile, algorithm, parameters, topology, stop_after, training=None):
+def simulated(
+    attack,
+    *,
+    nodes,
+    hostile,
+    algorithm,
+    parameters,
+    topology,
+    stop_after,
+    training=None,
+    partition="shards:2",
+):
     """Rows of all nodes."""
-    text = SCENARIO.format(
+    text = SCENARIO.replace("shards:2", partition).format(
         nodes=nodes,
         topology=f"name = {topology.partition(':')[0]!r}",
         algorithm=text_of({"name": algorithm, **parameters}),
@@ -126,7 +139,14 @@ async def test_a_lie_in_masked_sums_is_replayed(tmp_path):
 )
 def test_sixteen_peers_four_of_them_hostile_end_where_their_simulation_ends(rule, attack, tmp_path):
     hostile = (3, 7, 11, 15)
-    run = {"nodes": 16, "hostile": hostile, "topology": "complete:16", "stop_after": 40, **rule}
+    run = {
+        "nodes": 16,
+        "hostile": hostile,
+        "topology": "complete:16",
+        "stop_after": 40,
+        "partition": "iid",
+        **rule,
+    }
     training = {"momentum": 0.9}
     peers = peers_with_hostile(tmp_path, attack, training=training, **run)
     trio.run(run_all, peers)
