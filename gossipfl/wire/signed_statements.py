@@ -1,4 +1,4 @@
-"""What signed statements about tables have in common: bounds on their size, schema and network, and signatures."""
+"""Checks that all signed statements about tables share: size, schema and network, and signatures."""
 
 from __future__ import annotations
 

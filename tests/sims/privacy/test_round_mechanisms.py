@@ -1,4 +1,4 @@
-"""What `gossipfl privacy` says of algorithms that add noise themselves."""
+"""Noise that algorithms in rounds add, and what the accountant makes of it."""
 
 from __future__ import annotations
 
