@@ -56,9 +56,8 @@ class SecretDraws:
     ) -> None:
         self.ledger, self._multiplier, self._note = ledger, multiplier, note
         self.is_spent = False
-        self._bands, self._taken = bands, 0
-        self._secret = token_bytes(SECRET_BYTES)
-        self._moved = np.zeros(0)
+        self._bands = bands
+        self._begin_sequence(rate)
         if bands:
             self._look_ahead(rate)
         else:
@@ -82,6 +81,8 @@ class SecretDraws:
 
     def _next_in_cycles(self, rate: float) -> StepOfDraws:
         """Begin the next step of this start's own sequence of batches and noise."""
+        if rate != self._rate:
+            self._begin_sequence(rate)
         self.ledger.spend_shift(self._shift(rate))
         taken, self._taken = self._taken, self._taken + 1
         self._look_ahead(rate)
@@ -97,6 +98,12 @@ class SecretDraws:
             batches=np.array([taken]),
             earlier=earlier,
         )
+
+    def _begin_sequence(self, rate: float) -> None:
+        """Share noise with no earlier step: where there are more samples, some would come again too soon."""
+        self._rate, self._taken = rate, 0
+        self._secret = token_bytes(SECRET_BYTES)
+        self._moved = np.zeros(0)
 
     def _shift(self, rate: float) -> float:
         """μ that the next step adds, in squares, to those before it."""

@@ -144,3 +144,17 @@ def test_a_cyclic_peer_spends_the_sensitivity_of_its_factor_and_begins_anew_at_e
     with pytest.raises(BudgetSpent):
         draws.next(nobody, nobody, rates=rates)
     ledger.close()
+
+
+def test_cyclic_batches_of_data_that_grew_share_noise_with_none_before(tmp_path):
+    """Batches of other sizes hold a sample sooner again than the factor's sensitivity allows for."""
+    nobody = np.zeros(1, dtype=np.int64)
+    ledger = StepLedger(tmp_path / "ledger", epsilon=None, delta=1e-5)
+    draws = SecretDraws(ledger, multiplier=2.0, rate=1 / 3, bands=4, note=lambda _: None)
+    taken = [draws.next(nobody, nobody, rates=np.array([rate])) for rate in [1 / 3] * 5 + [1 / 5] * 7]
+    assert [len(step.earlier) for step in taken] == [0, 1, 2, 3, 3, 0, 1, 2, 3, 3, 3, 3]
+    spent = sum(
+        np.square(sensitivities(4, apart=apart, steps=steps)).sum() / 4 for apart, steps in [(3, 5), (5, 7)]
+    )
+    assert ledger.spent == pytest.approx(spent)
+    ledger.close()
