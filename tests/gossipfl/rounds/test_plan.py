@@ -104,7 +104,7 @@ def test_every_round_based_algorithm_is_found_by_its_name():
         (
             "gossip_learning",
             {},
-            "gossip_learning is driven by messages; expected one that runs in rounds: balance, choco",
+            "gossip_learning is driven by messages; expected one that runs in rounds: .*balance, choco",
         ),
         ("d_psgd", {"ordr": "both-at-once"}, "takes no 'ordr'.*Did you mean 'order'"),
         ("d_psgd", {"order": "sideways"}, "order of d_psgd: expected '.*sideways"),

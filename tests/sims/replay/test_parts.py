@@ -28,6 +28,10 @@ def parts_of(peer):
     return [each["part"] for each in records_of(peer.home, "merge")]
 
 
+def accounts_of(peer):
+    return {each["account"] for each in records_of(peer.home, "tokens")}
+
+
 @pytest.mark.parametrize("mode", ["push-pull", "push", "pull"])
 @in_trio
 async def test_fixed_parts_have_ages_of_their_own(tmp_path, mode):
@@ -55,9 +59,9 @@ async def test_each_part_has_a_token_account(tmp_path):
     tables = {"gossip": {"sharing": PARTITIONED, "flow": flow}, "exchange": {"mode": "push"}}
     async with network_of(tmp_path, 3, **tables) as peers:
         await until(lambda: all(len(parts_of(peer)) >= 12 for peer in peers), seconds=40)
+        await until(lambda: all(accounts_of(peer) == set(range(4)) for peer in peers), seconds=40)
     for peer in peers:
         decisions = records_of(peer.home, "tokens")
-        assert {each["account"] for each in decisions} == set(range(4))
         received = [each["account"] for each in decisions if each["occasion"] == "receipt"]
         assert received == parts_of(peer)[: len(received)]
     calibrated = calibrate(assert_identical(peers)).scenario.algorithm.build()
