@@ -45,6 +45,11 @@ class SecretDraws:
         Told what the operator should know once the budget is spent.
     """
 
+    _rate: float
+    _taken: int
+    _secret: bytes
+    _moved: NDArray[np.float64]
+
     def __init__(
         self,
         ledger: StepLedger,
