@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from gossipfl.errors import SettingError
-from gossipfl.settings import PeerSettings, parse_settings
+from gossipfl.settings import PeerSettings, TrainingSettings, parse_settings
 
 __all__ = ["KEYBOARD", "KEYBOARD_RECIPE", "RECIPE", "TOLERANCE_POINTS", "DemoPlan"]
 
@@ -40,12 +40,18 @@ KEYBOARD_RECIPE: dict[str, dict[str, Any]] = {
     **RECIPE,
     "training": {
         "optimiser": "adamw",
-        "learning_rate": 0.01,
+        "learning_rate": 0.1,
         "batch_size": 16,
+        "local_steps": 10,
         "schedule": "cosine",
-        "decay_age": 1200,
+        "decay_age": 1000,
     },
+    "exchange": {**RECIPE["exchange"], "period": 0.4},
 }
+
+# Steps of AdamW have all the same length, and where peers' gradients are mostly noise they cancel in the average. So
+# gossip needs larger ones than lone and pooled training, which are best at about a third of these.
+_KEYBOARD_ALONE = 0.3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +113,12 @@ class DemoPlan:
         if self.task == KEYBOARD:
             return {"text": self.text, "user": index, "size": "tiny", **_KEYBOARD_LIMITS, "seed": self.seed}
         return {"partition": self.partition, "peers": self.peers, "index": index, "seed": self.seed}
+
+    def baseline_training(self, training: TrainingSettings) -> TrainingSettings:
+        """Settings of lone and of pooled training, given those of the peers."""
+        if self.task != KEYBOARD:
+            return training
+        return training.model_copy(update={"learning_rate": _KEYBOARD_ALONE * training.learning_rate})
 
     def settings(self, index: int, *, bootstrap: list[str], listen: str) -> PeerSettings:
         """Settings of one peer.

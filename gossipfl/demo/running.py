@@ -101,7 +101,7 @@ def run_demo(
 
     watch.enter("training alone, and on all data pooled, to compare")
     own = [find_task(plan.task, plan.task_options(index)).dataset() for index in range(plan.peers)]
-    baselines = train_baselines(task, own, settings, metric)
+    baselines = train_baselines(task, own, plan.baseline_training(settings), metric)
     rows = {process.index: read_row(process.home.checkpoint)[0] for process in survivors}
     final = dict(
         zip(

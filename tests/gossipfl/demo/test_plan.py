@@ -10,7 +10,7 @@ import typer
 
 from gossipfl.cli.demo import app as demo_app
 from gossipfl.demo.baselines import train_baselines
-from gossipfl.demo.plan import TOLERANCE_POINTS, DemoPlan
+from gossipfl.demo.plan import KEYBOARD, TOLERANCE_POINTS, DemoPlan
 from gossipfl.demo.summary import Summary
 from gossipfl.errors import SettingError
 from gossipfl.tasks import find_task
@@ -135,3 +135,11 @@ def test_the_summary_is_json(tmp_path):
         for name, field in Summary.__dataclass_fields__.items()
     }
     assert json.loads(json.dumps(asdict(Summary(**values)))) == values
+
+
+def test_keyboards_are_compared_with_training_at_smaller_steps(tmp_path):
+    for task, share in (("digits", 1.0), (KEYBOARD, 0.3)):
+        plan = DemoPlan(directory=tmp_path, task=task, overrides={"training": {"learning_rate": 0.05}})
+        peers = plan.settings(0, bootstrap=[], listen="/ip4/127.0.0.1/tcp/0").training
+        assert peers.learning_rate == 0.05
+        assert plan.baseline_training(peers).learning_rate == pytest.approx(share * 0.05)
