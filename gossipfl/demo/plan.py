@@ -49,7 +49,7 @@ KEYBOARD_RECIPE: dict[str, dict[str, Any]] = {
     "exchange": {**RECIPE["exchange"], "period": 0.4},
 }
 
-# Steps of AdamW have all the same length, and where peers' gradients are mostly noise they cancel in the average. So
+# Steps of AdamW are all of one length, and where peers' gradients are mostly noise, they cancel in the average. So
 # gossip needs larger ones than lone and pooled training, which are best at about a third of these.
 _KEYBOARD_ALONE = 0.3
 
