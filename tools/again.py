@@ -14,10 +14,12 @@ _FAILED: Final = Path(".pytest_cache/v/cache/lastfailed")
 _WAITING: Final = (
     "tests/integration/",
     "tests/interop/",
+    "tests/gossipfl/cli/",
     "tests/gossipfl/demo/",
     "tests/gossipfl/network/",
     "tests/gossipfl/peer/",
     "tests/sims/replay/",
+    "tests/sims/sweeping/",
 )
 _MOST: Final = 5
 _GROUP: Final = re.compile(r"@[^\]@]+$")  # added to the names of tests that share a fixture

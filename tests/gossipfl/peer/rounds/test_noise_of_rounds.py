@@ -49,7 +49,7 @@ async def test_copies_of_zip_dl_leave_the_mean_alone(tmp_path):
     quiet = await run(tmp_path / "quiet", "d_psgd")
     noisy = await run(tmp_path / "noisy", "zip_dl", deviation=1e-4)
     apart = rows_of(noisy) - rows_of(quiet)
-    assert apart.abs().max() > 1e-4
+    assert apart.abs().max() > 2e-5  # of secret noise: larger in all but one of 10¹⁰ runs
     assert apart.mean(0).abs().max() < 1e-7
 
 
