@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from gossipfl.tasks.samples import Weighted
+from sims.contribution.estimation import flags_of
 from sims.contribution.flags import Found, compared, flagged, likeness, updates_from
 from sims.contribution.game import LearningGame
-from sims.contribution.report import flags_of
 from sims.contribution.shapley import leave_one_out
 from sims.errors import InvalidScenario
 from sims.scenario import load_scenario

@@ -21,9 +21,10 @@ from gossipfl.tasks import Dataset, Task
 from gossipfl.training import Nodes
 from sims.cli import app
 from sims.contribution import contributions
+from sims.contribution.estimation import _who_gave_whom
 from sims.contribution.gain import gains_of, mean_and_reach
 from sims.contribution.online import online_effects
-from sims.contribution.report import ContributionReport, _who_gave_whom
+from sims.contribution.report import ContributionReport
 from sims.contribution.shapley import Masks, every_coalition, exact
 from sims.errors import InvalidScenario
 from sims.metrics.gains import fairness_of_gains, rank_correlation
