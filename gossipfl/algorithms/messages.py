@@ -119,6 +119,9 @@ class Behaviour:
         How much of a model is sent.
     flow : Flow
         Whether messages are paid for; only where nodes train on receipt, and push.
+    ages : {'larger', 'received', 'decided'}
+        A node's age once it has received a model, training not counted: the larger one of the two, the received
+        one, or one that depends on what is in the models.
     codec : str, optional
         Name of the codec that a simulation sends models and further rows of ``[B, K]`` with; in full unless
         given. (A peer's is in its settings of exchanges.)
@@ -142,6 +145,7 @@ class Behaviour:
     lost: Literal["lost", "returned"] = "lost"
     sharing: Sharing = WHOLE
     flow: Flow = PROACTIVE
+    ages: Literal["larger", "received", "decided"] = "larger"
     codec: str | None = None
     simulated_only: str | None = None
 

@@ -263,10 +263,12 @@ class Reference:
     def train_on(self, node: int, mail: Mail) -> None:
         """Train on a model that was received, and answer with models of one's own as far as tokens go."""
         c = self.conditions
-        self.take_in(node, mail, trains=True)
         part = self.part_of(mail.message)
         account = part if c.sharing == conditions.PARTITIONED else 0
-        answers = laws.reactive_messages(c, node, self.received[node], self.tokens[node][account])
+        received, own = mail.message.ages.view(-1)[account], self.models[node].ages.view(-1)[account]
+        is_useful = not c.compares_ages or bool(received >= own)
+        self.take_in(node, mail, trains=True)
+        answers = laws.reactive_messages(c, node, self.received[node], self.tokens[node][account], is_useful)
         self.received[node] += 1
         self.tokens[node][account] -= answers
         for _ in range(answers):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from gossipfl.peer.gossip.accounts import TokenAccounts
 from gossipfl.peer.gossip.own_draws import OwnDraws
 from gossipfl.peer.gossip.plan import gossip_algorithm
-from sims.replay.lives import Life
+from sims.replay.lives import Event, Life
 
 __all__ = ["departure_of_account"]
 
@@ -24,12 +24,15 @@ def departure_of_account(life: Life) -> str | None:
     behaviour = gossip_algorithm(life.settings).behaviour
     draws = OwnDraws(life.peer, life.incarnation)
     accounts = TokenAccounts(behaviour.flow, draws, made.append, count=behaviour.sharing.ages)
-    merges = (event.number for event in life.events if event.kind == "merge")
+    merges = _merges(life.events)
     for decision in life.decisions:
         if decision.occasion == "clock":
             accounts.ring(decision.account)
         else:
-            accounts.receive(next(merges, -1), decision.account)
+            number, is_useful = next(merges, (-1, None))
+            if is_useful is None or decision.is_useful is None:  # it does not follow, or was not recorded
+                is_useful = decision.is_useful is not False
+            accounts.receive(number, decision.account, is_useful=is_useful)
         here = made[-1] if made else {}
         for what, there in decision.values.items():
             if here.get(what) != there:
@@ -39,3 +42,13 @@ def departure_of_account(life: Life) -> str | None:
                 )
         made.clear()
     return None
+
+
+def _merges(events: Sequence[Event]) -> Iterator[tuple[int, bool | None]]:
+    """Yield the number of each merge, and whether its model was no older than the own one, if that is known."""
+    own: int | None = None
+    for event in events:
+        if event.kind == "merge":
+            age = event.sender_age if event.credited_age is None else event.credited_age
+            yield event.number, None if own is None or event.part is not None else age >= own
+        own = event.age

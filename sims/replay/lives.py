@@ -121,6 +121,8 @@ class Decision:
     """How many decisions on that occasion there were before."""
     merge_event: int | None
     """Number of the event in which the received model was merged."""
+    is_useful: Annotated[bool | None, Field(alias="useful")] = None
+    """Whether the received model was no older than the peer's own, or need not be; None in older records."""
     account: int = 0
     """Which of its accounts: that of a part of the model, or the only one."""
     tokens: int
@@ -130,8 +132,9 @@ class Decision:
 
     @property
     def values(self) -> dict[str, int | None]:
-        """What follows from the decisions before it."""
-        return {name: getattr(self, name) for name in ("number", "merge_event", "tokens", "messages")}
+        """What follows from the decisions and models before it."""
+        values = {name: getattr(self, name) for name in ("number", "merge_event", "tokens", "messages")}
+        return values if self.is_useful is None else {**values, "useful": self.is_useful}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

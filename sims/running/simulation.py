@@ -180,7 +180,24 @@ class MessageDriven(Simulation):
             self._timeline.kept(self._engine.execute(window))
             if between():
                 return False
+        self._require_same_ages()
         return True
+
+    def _require_same_ages(self) -> None:
+        """Refuse an algorithm whose ages are others than those by which its messages were sent."""
+        expected, table = self._timeline.ages, self._engine.table
+        if expected is None:
+            return
+        got = table.ages[: table.n].reshape(-1).cpu().numpy()
+        if not np.array_equal(expected, got):
+            node = int(np.flatnonzero(expected != got)[0]) // (len(got) // table.n)
+            raise NotSimulable(
+                f"models of {self._scenario.algorithm.name!r} have other ages than its behaviour declares, and "
+                "token accounts go by these",
+                got=f"{got.reshape(table.n, -1)[node].max()} at node {node}",
+                expected=f"{expected.reshape(table.n, -1)[node].max()}",
+                remedy='Correct Behaviour.ages, or set flow.useful = "all".',
+            )
 
     def ages(self) -> NDArray[np.int64]:
         """Ages of all models, ``[N]``."""

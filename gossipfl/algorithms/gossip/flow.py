@@ -43,20 +43,24 @@ def sends_proactively(kind: int, capacity: int, reserve: int, tokens: int, u: fl
     return u < (tokens - reserve + 1) / (capacity - reserve + 1)
 
 
-def reactive_messages(kind: int, capacity: int, reserve: int, tokens: int, u: float) -> int:
-    """How many messages a node sends on receiving one: the paper's REACTIVE, all messages useful.
+def reactive_messages(kind: int, reserve: int, tokens: int, is_useful: bool, u: float) -> int:  # noqa: FBT001 - for numba
+    """How many messages a node sends on receiving one: the paper's REACTIVE.
 
     Parameters
     ----------
-    kind, capacity, reserve, tokens, u
+    kind, reserve, tokens, u
         As in `sends_proactively`.
+    is_useful : bool
+        Whether the message was: others are answered by half as many messages (generalized) or none (randomized).
     """
     if kind == _PROACTIVE:
         return 0
     if kind == _SIMPLE:
         return min(tokens, 1)
     if kind == _GENERALIZED:
-        return (reserve - 1 + tokens) // reserve
+        return (reserve - 1 + tokens) // (reserve if is_useful else 2 * reserve)
+    if not is_useful:
+        return 0
     whole, rest = divmod(tokens, reserve)
     return whole + (1 if u < rest / reserve else 0)
 
@@ -87,6 +91,11 @@ class Flow:
         int, Parameter("A: tokens withheld when answering (generalized, randomized)", ge=1)
     ] = 10
 
+    useful: Annotated[
+        Literal["not_older", "all"],
+        Parameter("which received models are useful: those no older than the node's own, or all"),
+    ] = "not_older"
+
     def __post_init__(self) -> None:
         if self.kind in ("generalized", "randomized") and self.reserve > self.capacity:
             raise SettingError(
@@ -104,6 +113,11 @@ class Flow:
     def numbers(self) -> tuple[int, int, int]:
         """Kind, capacity and reserve, as the functions of this module take them."""
         return KINDS.index(self.kind), self.capacity if self.is_paid else 0, self.reserve
+
+    @property
+    def compares_ages(self) -> bool:
+        """Whether what is sent depends on the ages of models: the paper's u, for gossip learning."""
+        return self.kind in ("generalized", "randomized") and self.useful == "not_older"
 
 
 PROACTIVE = Flow()

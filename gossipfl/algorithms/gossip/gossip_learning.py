@@ -94,7 +94,14 @@ class GossipLearning(MessageAlgorithm):
     @property
     def behaviour(self) -> Behaviour:
         """Training on receipt."""
-        return Behaviour(exchange=self.exchange, flow=self.flow, sharing=self.sharing, codec=self.codec)
+        ages: Literal["larger", "received", "decided"] = "received" if self.merge == "RW" else "larger"
+        return Behaviour(
+            exchange=self.exchange,
+            flow=self.flow,
+            sharing=self.sharing,
+            ages=ages if self.acceptance == ANYTHING else "decided",
+            codec=self.codec,
+        )
 
     def start(self, nodes: Nodes) -> Nodes:
         """Nodes that remember usual distances, if models are accepted by them."""

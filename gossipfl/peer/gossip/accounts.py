@@ -62,19 +62,31 @@ class TokenAccounts:
         self.tokens[account] += not sends
         return sends
 
-    def receive(self, event: int, account: int = 0) -> int:
-        """Return how many messages answer a model, merged in the event of this number, and pay for them."""
+    def receive(self, event: int, account: int = 0, *, is_useful: bool = True) -> int:
+        """Return how many messages answer a model, merged in the event of this number, and pay for them.
+
+        A useful model is no older than the peer's own was before; with `Flow.useful` of ``all``, every model is.
+        """
         if not self._flow.is_paid:
             return 0
         u = self._draws.uniform(RECEIPT, self._receipts)
-        messages = reactive_messages(*self._flow.numbers, self.tokens[account], u)
-        self._note("receipt", self._receipts, account, messages, event=event)
+        is_useful = is_useful or not self._flow.compares_ages
+        kind, _, reserve = self._flow.numbers
+        messages = reactive_messages(kind, reserve, self.tokens[account], is_useful, u)
+        self._note("receipt", self._receipts, account, messages, event=event, is_useful=is_useful)
         self._receipts += 1
         self.tokens[account] -= messages
         return messages
 
     def _note(
-        self, occasion: str, number: int, account: int, messages: int, *, event: int | None = None
+        self,
+        occasion: str,
+        number: int,
+        account: int,
+        messages: int,
+        *,
+        event: int | None = None,
+        is_useful: bool | None = None,
     ) -> None:
         self._record(
             {
@@ -82,6 +94,7 @@ class TokenAccounts:
                 "occasion": occasion,
                 "number": number,
                 "merge_event": event,
+                "useful": is_useful,
                 "account": account,
                 "tokens": self.tokens[account],
                 "messages": messages,

@@ -12,7 +12,7 @@ from torch import Tensor
 from gossipfl.algorithms import Message, Sharing
 from gossipfl.training import Nodes
 
-__all__ = ["Incoming", "State", "described_event", "origin_of"]
+__all__ = ["Incoming", "Merged", "State", "described_event", "origin_of"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +106,31 @@ class State:
     def step(self) -> int:
         """Training steps done by this peer."""
         return int(self.nodes.steps[0])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Merged:
+    """A model that was merged, as token accounts answer it.
+
+    Parameters
+    ----------
+    event : int
+        In which it was.
+    part : int
+        Which part of the model it was, if not the whole.
+    is_useful : bool
+        Whether it was no older than the peer's own.
+    """
+
+    event: int
+    part: int
+    is_useful: bool
+
+    @classmethod
+    def into(cls, before: State, message: Message, *, event: int, part: int, place: int) -> Merged:
+        """The message merged into the state before it, where part ``place`` of models has an age of its own."""
+        received, own = (int(ages.reshape(-1)[place]) for ages in (message.ages, before.nodes.ages))
+        return cls(event=event, part=part, is_useful=received >= own)
 
 
 def origin_of(incoming: Incoming) -> dict[str, Any]:

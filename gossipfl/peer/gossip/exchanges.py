@@ -25,7 +25,7 @@ from gossipfl.network import Host, Renew, Reservation, RowMemory
 from gossipfl.peer.first_errors import FirstErrors
 from gossipfl.peer.gossip.accounts import TokenAccounts
 from gossipfl.peer.gossip.deferrals import Deferrals
-from gossipfl.peer.gossip.events import State
+from gossipfl.peer.gossip.events import Merged, State
 from gossipfl.peer.gossip.known_peer import KnownPeer
 from gossipfl.peer.gossip.later_starts import LaterStarts
 from gossipfl.peer.gossip.learner import Learner
@@ -136,10 +136,11 @@ class Gossip:
         next_at = trio.current_time()
         async with trio.open_nursery() as nursery:
 
-            def react(merged: Sequence[tuple[int, int]]) -> None:
-                for event, part in merged:
-                    for _ in range(self.accounts.receive(event, self.parts.sharing.account(part))):
-                        self._start(nursery.start_soon, self.parts.in_answer(part))
+            def react(merged: Sequence[Merged]) -> None:
+                for model in merged:
+                    account = self.parts.sharing.account(model.part)
+                    for _ in range(self.accounts.receive(model.event, account, is_useful=model.is_useful)):
+                        self._start(nursery.start_soon, self.parts.in_answer(model.part))
 
             self.learner.on_merged = react
             try:

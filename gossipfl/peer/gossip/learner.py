@@ -25,7 +25,7 @@ from gossipfl.algorithms.author_calls import on_answer, on_clock, on_receipt
 from gossipfl.algorithms.gate import Admission, as_let_in
 from gossipfl.codecs import is_finite
 from gossipfl.peer.gossip.effects import MergeEffects
-from gossipfl.peer.gossip.events import Incoming, State, described_event, origin_of
+from gossipfl.peer.gossip.events import Incoming, Merged, State, described_event, origin_of
 from gossipfl.peer.gossip.guard import Guard
 from gossipfl.peer.gossip.mailbox import ClockRequest, Mailbox, sorted_into
 from gossipfl.peer.gossip.updates import Update
@@ -71,7 +71,7 @@ class Learner:
     Attributes
     ----------
     on_merged : callable
-        Called with the events in which models were merged and the parts these were, once the outcome is the state.
+        Called with the models that were merged, once the outcome is the state.
     """
 
     def __init__(
@@ -109,8 +109,8 @@ class Learner:
         self._mailbox = Mailbox(models=mailbox, replaces=algorithm.behaviour.is_plain)
         self._in_work: list[Incoming] = []
         self._working = trio.Lock()
-        self._merged: list[tuple[int, int]] = []
-        self.on_merged: Callable[[Sequence[tuple[int, int]]], None] = lambda _: None
+        self._merged: list[Merged] = []
+        self.on_merged: Callable[[Sequence[Merged]], None] = lambda _: None
 
     @property
     def state(self) -> State:
@@ -331,7 +331,10 @@ class Learner:
             described["begun_event"] = begun.event
         if watched is not None:
             described["effect"] = watched.noted(incoming.sender, nodes)
-        self._merged.append((after.event, incoming.part or 0))
+        place = algorithm.behaviour.sharing.account(incoming.part or 0)
+        self._merged.append(
+            Merged.into(state, message, event=after.event, part=incoming.part or 0, place=place)
+        )
         self._record({"kind": "merge", **origin_of(incoming), **credit, **described})
         return after
 

@@ -25,7 +25,7 @@ class Calendar(NamedTuple):
 
     Each event has a ``key`` (twice its time in ticks, plus one unless it is a delivery), a ``kind``, two nodes,
     a reference to a snapshot (see `sims.compiler.timeline.events`) and the part of the model it carries;
-    ``begun`` is a second reference, which only some kinds have.
+    ``begun`` is a second reference, which only some kinds have, and ``age`` that of the model, where it counts.
     """
 
     key: NDArray[np.int64]
@@ -36,6 +36,7 @@ class Calendar(NamedTuple):
     ref: NDArray[np.int64]
     part: NDArray[np.int32]
     begun: NDArray[np.int64]
+    age: NDArray[np.int64]
     following: NDArray[np.int32]
     heap: NDArray[np.int32]
     first: NDArray[np.int32]
@@ -57,6 +58,7 @@ def new_calendar(*, capacity: int, buckets: int, width: int) -> Calendar:
         ref=np.full(capacity, -1, dtype=np.int64),
         part=np.zeros(capacity, dtype=np.int32),
         begun=np.zeros(capacity, dtype=np.int64),
+        age=np.zeros(capacity, dtype=np.int64),
         following=following,
         heap=np.zeros(capacity, dtype=np.int32),
         first=np.full(buckets, -1, dtype=np.int32),
@@ -68,7 +70,19 @@ def grow(calendar: Calendar) -> Calendar:
     """Make the same calendar with room for twice as many events."""
     old = len(calendar.key)
     fresh = new_calendar(capacity=2 * old, buckets=len(calendar.first), width=1)
-    for name in ("key", "sequence", "kind", "node", "peer", "ref", "part", "begun", "following", "heap"):
+    for name in (
+        "key",
+        "sequence",
+        "kind",
+        "node",
+        "peer",
+        "ref",
+        "part",
+        "begun",
+        "age",
+        "following",
+        "heap",
+    ):
         getattr(fresh, name)[:old] = getattr(calendar, name)
     fresh.first[:] = calendar.first
     fresh.at[:] = calendar.at

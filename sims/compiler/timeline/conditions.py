@@ -44,6 +44,9 @@ class Conditions(NamedTuple):
     ``indices`` is empty where every node may talk to every other; ``trains`` is the operation in which nodes
     train, and ``returns`` says whether lost models go back to their senders. Where ``sharing`` is DRAWN, models
     are sent whole, and each message has a number that what is drawn for it on its way out depends on.
+
+    Where token accounts answer useful messages (``compares_ages``), the ages of models are known, too: on receipt
+    a model takes the received age (``takes_ages``) or the larger of the two, and training adds ``trained_steps``.
     """
 
     seed: int
@@ -59,6 +62,9 @@ class Conditions(NamedTuple):
     flow: int
     capacity: int
     reserve: int
+    compares_ages: bool
+    takes_ages: bool
+    trained_steps: int
     sharing: int
     parts: int
     delay_kind: int
@@ -158,6 +164,7 @@ def conditions_of(
         step=ticks(scenario.training.step_seconds),
         online_only=network.choose == "online",
         **_traffic_of(algorithm.behaviour, transformed=bool(scenario.outgoing)),
+        **_ages_of(algorithm.behaviour, scenario),
         **_churn_of(scenario.churn, n, period),
     )
 
@@ -177,6 +184,24 @@ def _traffic_of(behaviour: Behaviour, *, transformed: bool) -> dict[str, Any]:
         "reserve": reserve,
         "sharing": part,
         "parts": sharing.parts,
+    }
+
+
+def _ages_of(behaviour: Behaviour, scenario: Scenario) -> dict[str, Any]:
+    """Whether messages depend on the ages of models, and how these change."""
+    compares = behaviour.flow.compares_ages
+    if compares and (behaviour.ages == "decided" or scenario.gate is not None or scenario.attack):
+        reason = "[gate]" if scenario.gate is not None else "[attack]" if scenario.attack else "acceptance"
+        raise InvalidScenario(
+            f"with {reason}, ages depend on what is in the models, and so would all that token accounts send",
+            got='flow.useful = "not_older"',
+            remedy='Set flow.useful = "all", or leave one of the two out.',
+        )
+    training = scenario.training
+    return {
+        "compares_ages": compares,
+        "takes_ages": behaviour.ages == "received",
+        "trained_steps": training.local_steps if training.enabled else 0,
     }
 
 

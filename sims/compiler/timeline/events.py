@@ -66,12 +66,6 @@ def _send(
 
 
 @compiled
-def _account(c: Conditions, node: int, part: int) -> int:
-    """Which of the token accounts a model with this part draws on."""
-    return node * c.parts + part if c.sharing == conditions.PARTITIONED else node
-
-
-@compiled
 def _wake(c: Conditions, q: Calendar, s: NodeStates, o: Operations, node: int, now: int) -> None:
     wakes = s.wakes[node]
     s.wakes[node] += 1
@@ -84,7 +78,7 @@ def _wake(c: Conditions, q: Calendar, s: NodeStates, o: Operations, node: int, n
         _start_training(c, q, s, o, node, now)
         return
     part = laws.part_of_message(c, node, s.sent[node])
-    account = _account(c, node, part)
+    account = states.account(c, node, part)
     if laws.sends_proactively(c, node, wakes, s.tokens[account]):
         _send(c, q, s, o, node, part, 0, now)
     else:
@@ -107,6 +101,17 @@ def _start_training(c: Conditions, q: Calendar, s: NodeStates, o: Operations, no
 
 
 @compiled
+def _grow_older(c: Conditions, s: NodeStates, node: int, account: int, age: int) -> None:
+    """Let a node merge a model of this age, and train."""
+    s.ages[account] = age if c.takes_ages else max(age, s.ages[account])
+    if c.sharing == conditions.PARTITIONED:
+        for place in range(node * c.parts, (node + 1) * c.parts):
+            s.ages[place] += c.trained_steps
+    else:
+        s.ages[account] += c.trained_steps
+
+
+@compiled
 def _receive(
     c: Conditions,
     q: Calendar,
@@ -116,14 +121,18 @@ def _receive(
     peer: int,
     ref: int,
     part: int,
+    age: int,
     now: int,
 ) -> None:
     """Train on a model that arrived, and send as far as tokens go."""
     o.peer[write(s, o, ON_RECEIPT, node, ref, part, now)] = peer
     received = s.received[node]
     s.received[node] += 1
-    account = _account(c, node, part)
-    answers = laws.reactive_messages(c, node, received, s.tokens[account])
+    account = states.account(c, node, part)
+    is_useful = not c.compares_ages or age >= s.ages[account]
+    if c.compares_ages:
+        _grow_older(c, s, node, account, age)
+    answers = laws.reactive_messages(c, node, received, s.tokens[account], is_useful)
     s.tokens[account] -= answers
     for _ in range(answers):
         own = part if c.sharing == conditions.PARTITIONED else laws.part_of_message(c, node, s.sent[node])
@@ -142,6 +151,7 @@ def _deliver(
     ref: int,
     part: int,
     begun: int,
+    age: int,
     now: int,
 ) -> None:
     if kind == states.RETURNED:
@@ -167,11 +177,11 @@ def _deliver(
         o.peer[write(s, o, ON_RECEIPT, node, ref, part, now)] = peer
         return
     if c.step == 0:
-        _receive(c, q, s, o, node, peer, ref, part, now)
+        _receive(c, q, s, o, node, peer, ref, part, age, now)
         return
     done = max(now, s.busy_until[node]) + c.step
     s.busy_until[node] = done
-    insert(q, 2 * done, states.DONE, node, peer, ref, part)
+    q.age[insert(q, 2 * done, states.DONE, node, peer, ref, part)] = age
 
 
 @compiled
@@ -217,6 +227,7 @@ def advance(c: Conditions, q: Calendar, s: NodeStates, o: Operations, until: int
         kind, node, now = -1 - q.kind[event], q.node[event], q.key[event] >> 1
         sender, ref, part = q.peer[event], q.ref[event], q.part[event]
         begun = q.begun[event] if c.trains == ON_ANSWER else 0
+        age = q.age[event] if c.compares_ages else 0
         if kind == states.WAKE:
             _wake(c, q, s, o, node, now)
         elif kind == states.SESSION:
@@ -229,14 +240,14 @@ def advance(c: Conditions, q: Calendar, s: NodeStates, o: Operations, until: int
             _planned(c, q, s, node)
         elif kind == states.DONE:
             if s.away[node] == 0:
-                _receive(c, q, s, o, node, sender, ref, part, now)
+                _receive(c, q, s, o, node, sender, ref, part, age, now)
             else:
                 s.counts[states.UNREACHABLE] += 1
         elif kind == states.TRAINED:
             if s.away[node] == 0:
                 _send(c, q, s, o, node, laws.part_of_message(c, node, s.sent[node]), begun, now)
         else:
-            _deliver(c, q, s, o, kind, node, sender, ref, part, begun, now)
+            _deliver(c, q, s, o, kind, node, sender, ref, part, begun, age, now)
     return FINISHED
 
 

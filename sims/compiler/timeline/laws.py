@@ -135,10 +135,10 @@ def sends_proactively(c: Conditions, node: int, wakes: int, tokens: int) -> bool
 
 
 @compiled
-def reactive_messages(c: Conditions, node: int, received: int, tokens: int) -> int:
+def reactive_messages(c: Conditions, node: int, received: int, tokens: int, is_useful: bool) -> int:
     """How many messages a node sends on receiving one."""
     u = uniform(c.seed, draws.FLOW, node, 2 * received + 1)
-    return _reactive_messages(c.flow, c.capacity, c.reserve, tokens, u)
+    return _reactive_messages(c.flow, c.reserve, tokens, is_useful, u)
 
 
 @compiled

@@ -15,9 +15,9 @@ from sims.compiler.operations import EMIT, ON_ANSWER
 from sims.compiler.timeline import laws
 from sims.compiler.timeline.calendar import Calendar, insert
 from sims.compiler.timeline.compiled import compiled
-from sims.compiler.timeline.conditions import Conditions
+from sims.compiler.timeline.conditions import PARTITIONED, Conditions
 
-__all__ = ["NodeStates", "Operations", "set_away", "transmit", "write"]
+__all__ = ["NodeStates", "Operations", "account", "set_away", "transmit", "write"]
 
 # Kinds of events. A QUESTION is a model whose receiver answers with its own; REQUEST asks without one. DONE: a
 # model that arrived earlier has been trained. TRAINED: what a node began when its clock rang is done. RETURNED:
@@ -41,6 +41,7 @@ class NodeStates(NamedTuple):
     sent: NDArray[np.int64]
     received: NDArray[np.int64]
     tokens: NDArray[np.int32]
+    ages: NDArray[np.int64]
     uplink_free: NDArray[np.int64]
     busy_until: NDArray[np.int64]
     sessions: NDArray[np.int64]
@@ -80,6 +81,12 @@ def set_away(s: NodeStates, node: int, bit: int, away: bool) -> None:
 
 
 @compiled
+def account(c: Conditions, node: int, part: int) -> int:
+    """Which token account a model with this part draws on, and which age it has."""
+    return node * c.parts + part if c.sharing == PARTITIONED else node
+
+
+@compiled
 def transmit(
     c: Conditions,
     q: Calendar,
@@ -109,5 +116,7 @@ def transmit(
     ref = write(s, o, EMIT, sender, 0, 0, now)
     arrives = departs + laws.delay(c, sender, receiver, number)
     event = insert(q, 2 * arrives, kind, receiver, sender, ref, part)
+    if c.compares_ages:
+        q.age[event] = s.ages[account(c, sender, part)]
     if c.trains == ON_ANSWER:
         q.begun[event] = begun

@@ -71,6 +71,7 @@ class Timeline:
             sent=np.zeros(n, dtype=np.int64),
             received=np.zeros(n, dtype=np.int64),
             tokens=np.zeros(n * conditions.accounts, dtype=np.int32),
+            ages=np.zeros(n * conditions.accounts if conditions.compares_ages else 0, dtype=np.int64),
             uplink_free=np.zeros(n, dtype=np.int64),
             busy_until=np.zeros(n, dtype=np.int64),
             sessions=np.zeros(n, dtype=np.int64),
@@ -141,6 +142,11 @@ class Timeline:
     def online(self) -> NDArray[np.bool_]:
         """Which nodes are online now, shape ``[N]``."""
         return self._nodes.away == 0
+
+    @property
+    def ages(self) -> NDArray[np.int64] | None:
+        """Ages of all models, int64 ``[N * accounts]``; None where nothing that is sent depends on them."""
+        return self._nodes.ages if self.conditions.compares_ages else None
 
     @property
     def counts(self) -> dict[str, int]:

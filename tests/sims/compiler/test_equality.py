@@ -40,6 +40,16 @@ OTHERS = {
     "subsampled": ("algorithm.sharing={kind='subsampled',parts=4}",),
     "simple tokens": ("algorithm.flow={kind='simple',capacity=2}",),
     "generalized tokens": ("algorithm.flow={kind='generalized',capacity=3,reserve=2}",),
+    "generalized tokens, all useful": (
+        "algorithm.flow={kind='generalized',capacity=3,reserve=2,useful='all'}",
+        "algorithm.merge=RW",
+    ),
+    "randomized tokens, walks that train for a while": (
+        "algorithm.flow={kind='randomized',capacity=3,reserve=2}",
+        "algorithm.merge=RW",
+        "training.step_seconds=0.3",
+        "training.local_steps=2",
+    ),
     "randomized tokens, limited": (
         "algorithm.flow={kind='randomized',capacity=3,reserve=2}",
         "algorithm.merge_limit=2",

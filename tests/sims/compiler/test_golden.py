@@ -41,9 +41,9 @@ TIMELINES = {
     "partitioned, plain": "8e1ccfbd6f1daf3b",
     "subsampled": "73cc58ccaf11adaf",
     "simple tokens": "9ab872aaf0fb90d5",
-    "generalized tokens": "85a82deae6638fac",
-    "randomized tokens, limited": "f0172bd159dfc943",
-    "randomized tokens, partitioned": "2c066ebc66aef6ce",
+    "generalized tokens": "53650af7d441ca1f",
+    "randomized tokens, limited": "2ce2595ebf2ef06c",
+    "randomized tokens, partitioned": "f52b414b209ef8d3",
     "simple tokens, subsampled": "dda80239964ae9e9",
     "AD-PSGD": "d40ecbd70da8142b",
     "push-sum": "f53a6efb8489dc56",
@@ -81,30 +81,36 @@ ROWS = {
         -0.03948565378253072,
         4.855372740287068,
     ),
-    ("algorithm.flow={kind='generalized',capacity=3,reserve=2}", "algorithm.sharing={kind='whole'}"): (
+    (
+        "algorithm.flow={kind='generalized',capacity=3,reserve=2,useful='all'}",
+        "algorithm.sharing={kind='whole'}",
+    ): (
         "b499ccd00ea05d27",
         -0.042095476541564696,
         4.947016364858376,
     ),
     (
-        "algorithm.flow={kind='generalized',capacity=3,reserve=2}",
+        "algorithm.flow={kind='generalized',capacity=3,reserve=2,useful='all'}",
         "algorithm.sharing={kind='partitioned',parts=3}",
     ): ("74e6cefa7844cdcd", -0.044200450641289496, 4.640255285332261),
     (
-        "algorithm.flow={kind='generalized',capacity=3,reserve=2}",
+        "algorithm.flow={kind='generalized',capacity=3,reserve=2,useful='all'}",
         "algorithm.sharing={kind='subsampled',parts=4}",
     ): ("b499ccd00ea05d27", -0.04355956528419802, 4.760455634457038),
-    ("algorithm.flow={kind='randomized',capacity=3,reserve=2}", "algorithm.sharing={kind='whole'}"): (
+    (
+        "algorithm.flow={kind='randomized',capacity=3,reserve=2,useful='all'}",
+        "algorithm.sharing={kind='whole'}",
+    ): (
         "5875129bd222a159",
         -0.042095476541564696,
         4.869870827496415,
     ),
     (
-        "algorithm.flow={kind='randomized',capacity=3,reserve=2}",
+        "algorithm.flow={kind='randomized',capacity=3,reserve=2,useful='all'}",
         "algorithm.sharing={kind='partitioned',parts=3}",
     ): ("a04a26b1fc3ea691", -0.04536462430504886, 4.6150396532438975),
     (
-        "algorithm.flow={kind='randomized',capacity=3,reserve=2}",
+        "algorithm.flow={kind='randomized',capacity=3,reserve=2,useful='all'}",
         "algorithm.sharing={kind='subsampled',parts=4}",
     ): ("5875129bd222a159", -0.03865984505674663, 4.768136348061088),
     ("algorithm.name=ad_psgd",): ("e518623b4c80f4dc", -0.042095476541564696, 4.628717216356896),

@@ -37,7 +37,7 @@ def test_every_ring_is_a_message_or_a_token_and_nothing_is_sent_on_credit(flow, 
 def test_decisions_have_the_probabilities_of_the_paper(flow, data):
     """Danner & Jelasity 2018, Section III: PROACTIVE(a) and REACTIVE(a, u)."""
     tokens = data.draw(st.integers(0, flow.capacity))
-    rings = answers = 0
+    rings = answers = useless = 0
     many = 400
     for start in range(many):
         account = TokenAccounts(flow, OwnDraws("P", start), lambda _: None)
@@ -45,17 +45,21 @@ def test_decisions_have_the_probabilities_of_the_paper(flow, data):
         rings += account.ring()
         account.tokens = [tokens]
         answers += account.receive(0)
+        account.tokens = [tokens]
+        useless += account.receive(0, is_useful=False)
     if flow.kind == "randomized":
         room = flow.capacity - flow.reserve + 1
         probability = max(0.0, (tokens - flow.reserve + 1) / room)
-        mean = tokens / flow.reserve
+        mean, mean_useless = tokens / flow.reserve, 0.0
     else:
         probability = float(tokens >= flow.capacity)
-        mean = float(tokens > 0)
+        mean = mean_useless = float(tokens > 0)
         if flow.kind == "generalized":
             mean = float((flow.reserve - 1 + tokens) // flow.reserve)
+            mean_useless = float((flow.reserve - 1 + tokens) // (2 * flow.reserve))
     slack = 5 * math.sqrt(0.25 / many)
     assert rings / many == pytest.approx(probability, abs=slack if 0 < probability < 1 else 0)
+    assert useless / many == mean_useless
     assert answers / many == pytest.approx(mean, abs=slack if mean % 1 else 0)
 
 
@@ -87,10 +91,10 @@ TABLES = {"gossip": {"flow": FLOW}, "exchange": {"mode": "push"}}
 def test_peers_take_the_flow_that_scenarios_have():
     read = parse_settings(TABLES, source="here")
     assert gossip_algorithm(read).behaviour.flow == Flow(**FLOW)
-    assert in_full(read).gossip.parameters["flow"] == FLOW
+    assert in_full(read).gossip.parameters["flow"] == {**FLOW, "useful": "not_older"}
     assert "flow" not in in_full(parse_settings({}, source="here")).gossip.parameters
     text = dump_settings(read, gossip=gossip_parameters(read))
-    assert 'flow = { kind = "randomized", capacity = 12, reserve = 4 }' in text
+    assert 'flow = { kind = "randomized", capacity = 12, reserve = 4, useful = "not_older" }' in text
 
 
 def test_only_models_that_were_just_trained_are_paid_for():

@@ -16,6 +16,7 @@ from gossipfl.network import RowMemory
 from gossipfl.peer.first_errors import FirstErrors
 from gossipfl.peer.gossip.accounts import TokenAccounts
 from gossipfl.peer.gossip.codec_choice import OneCodec
+from gossipfl.peer.gossip.events import Merged
 from gossipfl.peer.gossip.exchanges import Gossip
 from gossipfl.peer.gossip.own_draws import OwnDraws
 from gossipfl.peer.gossip.part_choice import PartChoice
@@ -172,7 +173,7 @@ def test_models_that_are_merged_after_the_last_exchange_begin_no_further_one():
             await gossip.exchange_models()
         exchanges = neighbours.answered["here"]
         for event in range(10):  # the account answers one of them at least
-            gossip.learner.on_merged([(event, 0)])
+            gossip.learner.on_merged([Merged(event=event, part=0, is_useful=True)])
         await trio.sleep(10)
         assert neighbours.answered["here"] == exchanges
 
