@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import statistics
 import subprocess
 import sys
@@ -118,11 +119,18 @@ def measure(rounds):
         "gossipfl --help": [*GOSSIPFL, "--help"],
         "gossipfl peer run --help": [*GOSSIPFL, "peer", "run", "--help"],
     }
-    seconds = {name: [] for name in commands}
     first = []
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
         idle = measure_idle(directory)
+        of_stopped = ["--home", str(directory / "idle")]
+        commands["gossipfl peer status"] = [
+            "sh",
+            "-c",
+            f"{shlex.join(GOSSIPFL)} peer status {shlex.join(of_stopped)} || [ $? = 3 ]",
+        ]
+        commands["gossipfl doctor"] = [*GOSSIPFL, "doctor", *of_stopped]
+        seconds = {name: [] for name in commands}
         with peer(directory / "neighbour", *IDLE) as (process, _began):
             address = json.loads(process.stdout.readline())["addresses"][0]
             for number in range(rounds):

@@ -15,7 +15,7 @@ from gossipfl.demo.plan import DemoPlan
 from gossipfl.demo.processes import PeerProcess
 from gossipfl.demo.watching import Observation
 from gossipfl.errors import InvalidRequest
-from gossipfl.peer.page.opening import require_libraries
+from gossipfl.peer.page.libraries import require_libraries
 
 __all__ = ["DemoPage"]
 

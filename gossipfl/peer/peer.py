@@ -22,7 +22,7 @@ from gossipfl.peer.conditions import Conditions
 from gossipfl.peer.device import device_of, on_device
 from gossipfl.peer.gossip.plan import gossip_algorithm, in_full
 from gossipfl.peer.incarnation import Incarnation
-from gossipfl.peer.membership.entrance import with_introducers
+from gossipfl.peer.membership.door_choice import with_introducers
 from gossipfl.peer.private_training import drawing_in_secret
 from gossipfl.peer.reloading import changes_between, require_reloadable, with_changes
 from gossipfl.peer.renewal import require_renewable

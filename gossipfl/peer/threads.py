@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import atexit
+import sys
 import threading
 from collections.abc import Callable
-from typing import TypeVar, TypeVarTuple
+from typing import Any, TypeVar, TypeVarTuple
 
-import torch
 import trio
 
 __all__ = ["run_abandonable", "wait_for_abandoned"]
@@ -49,11 +49,12 @@ async def run_abandonable(work: Callable[[*Arguments], Result], *arguments: *Arg
 
     Only for work without lasting effects: an abandoned thread continues, and its result is dropped.
     """
-    threads = torch.get_num_threads()
+    torch: Any = sys.modules.get("torch")  # what has not imported it computes without it
+    threads = torch.get_num_threads() if torch else 0
 
     def working() -> Result:
         with _workers:
-            if torch.get_num_threads() != threads:
+            if torch and torch.get_num_threads() != threads:
                 torch.set_num_threads(threads)
             return work(*arguments)
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
 from gossipfl.settings.sample_privacy import SamplePrivacySettings
 from gossipfl.settings.table import Table
 
-__all__ = ["GossipSettings", "Schedule", "TrainingSettings"]
+__all__ = ["USUAL_PARAMETERS", "GossipSettings", "Schedule", "TrainingSettings"]
 
 Schedule = Literal["constant", "inverse", "cosine"]
 
@@ -82,6 +82,10 @@ class TrainingSettings(Table):
         return self
 
 
+#: Of ``gossip_learning``. Older files hold them for every algorithm, where they mean nothing.
+USUAL_PARAMETERS: Final = {"merge": "MU", "weighting": "age"}
+
+
 class GossipSettings(Table):
     """Learning from messages: an algorithm, whose parameters are the other keys."""
 
@@ -94,3 +98,10 @@ class GossipSettings(Table):
     def parameters(self) -> dict[str, Any]:
         """The algorithm's parameters that were given."""
         return dict(self.model_extra or {})
+
+    @property
+    def is_as_declared(self) -> bool:
+        """Whether it is the usual algorithm with its defaults, which nothing need check."""
+        given = {key: value for key, value in self.parameters.items() if value is not None}
+        usual = self.algorithm == type(self).model_fields["algorithm"].default
+        return usual and given.items() <= USUAL_PARAMETERS.items()

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from gossipfl.codecs import FLOAT32
 from gossipfl.wire.body import allocate_body
-from gossipfl.wire.decode import AnyHeader, AnyMessage, check, decode_body, parse_header, room_bytes
+from gossipfl.wire.decoding import AnyHeader, AnyMessage, check, decode_body, parse_header, room_bytes
 from gossipfl.wire.expectation import Expectation
 from gossipfl.wire.messages import ModelHeader, PartHeader
 from gossipfl.wire.preamble import ALL_KINDS, PREAMBLE_BYTES, Kind, Preamble, parse_preamble

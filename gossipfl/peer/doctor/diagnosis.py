@@ -11,7 +11,7 @@ from gossipfl.errors import GossipflError, HomeError
 from gossipfl.network import load_identity
 from gossipfl.peer.control import request_examination
 from gossipfl.peer.doctor.addresses import check_bootstrap, check_listening, check_ports_free, check_scope
-from gossipfl.peer.doctor.examiner import read_examination
+from gossipfl.peer.doctor.examination import read_examination
 from gossipfl.peer.doctor.files import check_disk, check_membership, check_secrets, check_settings
 from gossipfl.peer.doctor.findings import Finding, error, ok, warning
 from gossipfl.peer.doctor.machine import check_memory, check_page, check_versions

@@ -11,14 +11,14 @@ from typing import Any, Final
 import trio
 
 from gossipfl import __version__
-from gossipfl.errors import ExchangeFailed, HomeError, MessageRefused
+from gossipfl.errors import ExchangeFailed, MessageRefused
 from gossipfl.files import write_atomically
 from gossipfl.network import Host
 from gossipfl.network.dial_back import DialBack
 from gossipfl.network.reachability import interface_addresses
 from gossipfl.peer.store.home import Home
 
-__all__ = ["Examiner", "read_examination"]
+__all__ = ["Examiner"]
 
 logger = logging.getLogger(__name__)
 
@@ -112,20 +112,3 @@ class Examiner:
             "clock_offset": seen.clock_offset,
             "round_trip": seen.round_trip,
         }
-
-
-def read_examination(home: Home) -> dict[str, Any] | None:
-    """Read the last examination; None if there is none.
-
-    Raises
-    ------
-    HomeError
-        It is damaged.
-    """
-    try:
-        values = json.loads(home.examination.read_bytes())
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        raise HomeError(f"{home.examination} cannot be read", got=str(error), remedy="Delete it.") from error
-    return values if isinstance(values, dict) else None

@@ -16,6 +16,7 @@ from gossipfl.moments import moment
 from gossipfl.network import load_identity
 from gossipfl.peer.doctor.findings import Finding, error, ok, warning
 from gossipfl.peer.membership.described import network_of
+from gossipfl.peer.membership.door_choice import door_kind, with_introducers
 from gossipfl.peer.membership.store import MembershipStore
 from gossipfl.peer.store.home import Home
 from gossipfl.settings import PeerSettings, load_settings, with_modules
@@ -39,16 +40,16 @@ def check_settings(home: Home) -> tuple[PeerSettings | None, Finding]:
 
 def _resolved(home: Home, settings: PeerSettings) -> PeerSettings:
     """Return the settings with everything that its other files hold, the algorithm checked."""
-    from gossipfl.peer.gossip.plan import gossip_algorithm  # imports torch
-    from gossipfl.peer.membership.entrance import with_introducers
-    from gossipfl.peer.rounds.driver import in_rounds
-
     settings = with_modules(settings, home.directory)
-    if settings.rounds.algorithm is None:
-        gossip_algorithm(settings)
-    else:
+    if settings.rounds.algorithm is not None:
+        from gossipfl.peer.rounds.driver import in_rounds  # imports torch
+
         peer_id = load_identity(home.directory).peer_id
         settings = in_rounds(settings, directory=home.directory, peer_id=peer_id)
+    elif not settings.gossip.is_as_declared:
+        from gossipfl.peer.gossip.plan import gossip_algorithm  # imports torch
+
+        gossip_algorithm(settings)
     return with_introducers(settings, home.membership)
 
 
@@ -126,8 +127,6 @@ def _megabytes(size: float) -> str:
 
 def check_membership(home: Home, settings: PeerSettings) -> Finding:
     """Check that there is a door, and how long the peer's certificate is still valid."""
-    from gossipfl.peer.membership.entrance import door_kind  # imports torch
-
     store = MembershipStore(home.membership)
     try:
         door = door_kind(settings, store)

@@ -16,6 +16,7 @@ from gossipfl import __version__
 from gossipfl.errors import GossipflError
 from gossipfl.machine import available_memory
 from gossipfl.peer.doctor.findings import Finding, error, ok, warning
+from gossipfl.peer.page.libraries import require_libraries
 from gossipfl.settings import PeerSettings
 
 __all__ = ["check_memory", "check_page", "check_versions"]
@@ -41,9 +42,10 @@ def check_memory(row_bytes: int | None, *, process: int | None) -> Finding:
     free, model = available_memory(), 0 if row_bytes is None else row_bytes
     need = _LIBRARIES_BYTES + _ROWS * model
     resident, swapped = _memory_of(process) if process is not None else (0, 0)
-    seen = (
-        f"{free / 1e6:,.0f} MB can be had; with a model of {model / 1e6:,.1f} MB {need / 1e6:,.0f} MB needed"
-    )
+    size = "" if row_bytes is None else f" of {model / 1e6:,.1f} MB"
+    seen = f"{free / 1e6:,.0f} MB can be had; with a model{size} {need / 1e6:,.0f} MB needed"
+    if row_bytes is None:
+        seen += ", and six times its size, which is not known before the first checkpoint"
     if resident:
         seen += f", this one {resident / 1e6:,.0f} MB now"
     remedy = "Give the machine or the container more memory, stop other programs, or learn a smaller model."
@@ -94,8 +96,6 @@ def check_versions(running: str | None, neighbours: Mapping[str, str | None]) ->
 
 def check_page(settings: PeerSettings, address: str | None, *, running: bool) -> Finding:
     """Check that the page can be served, and answers where a running peer serves it."""
-    from gossipfl.peer.page.opening import require_libraries
-
     if not settings.page.enabled and address is None:
         return ok("page", "off (page.enabled)")
     try:

@@ -17,12 +17,10 @@ from gossipfl.algorithms.registry import bundled, digest_of
 from gossipfl.codecs import FLOAT32
 from gossipfl.errors import SettingError
 from gossipfl.settings import GossipSettings, PeerSettings
+from gossipfl.settings.learning import USUAL_PARAMETERS
 from gossipfl.tasks import Task
 from gossipfl.training import Nodes
 from gossipfl.wire import CarriedRow, Limits, PartForm
-
-#: Keys that older files hold for every algorithm; with these values they are ignored if it has no such parameter.
-_FORMERLY_IN_ALL = {"merge": "MU", "weighting": "age"}
 
 __all__ = ["GossipPlan", "begun_nodes", "gossip_algorithm", "gossip_parameters", "gossip_plan", "in_full"]
 
@@ -165,7 +163,7 @@ def _parameters(settings: PeerSettings, declared: Mapping[str, str | None]) -> d
     kept = {
         key: value
         for key, value in given.items()
-        if value is not None and (key in declared or _FORMERLY_IN_ALL.get(key) != value)
+        if value is not None and (key in declared or USUAL_PARAMETERS.get(key) != value)
     }
     modes = [key for key, setting in declared.items() if setting == "exchange.mode"]
     return {**kept, **dict.fromkeys(modes, settings.exchange.mode)}

@@ -8,15 +8,11 @@ from pathlib import Path
 from gossipfl.errors import GossipflError, MembershipError
 from gossipfl.network import Identity, Scope, load_or_create_identity, parse_address
 from gossipfl.network.reachability import Reachability
-from gossipfl.peer.gossip.plan import gossip_plan, in_full
-from gossipfl.peer.membership.charter import charter_of
 from gossipfl.peer.membership.ledger import ledger
 from gossipfl.peer.membership.store import MembershipStore
-from gossipfl.peer.peer import Peer
 from gossipfl.peer.status import read_status
 from gossipfl.peer.store.home import Home
 from gossipfl.settings import load_settings
-from gossipfl.training import Nodes
 
 __all__ = ["HomeOfMember", "without_identity"]
 
@@ -53,6 +49,11 @@ class HomeOfMember:
         SettingError, TaskError
             The settings or the task are wrong.
         """
+        from gossipfl.peer.gossip.plan import gossip_plan, in_full  # imports torch
+        from gossipfl.peer.membership.charter import charter_of
+        from gossipfl.peer.peer import Peer
+        from gossipfl.training import Nodes
+
         peer = Peer(self.home.directory)
         settings, task = peer.settings, peer.task
         if settings.rounds.algorithm is not None:

@@ -1,17 +1,18 @@
-"""A peer's entrance: the door that its settings and its directory call for, and its network membership."""
+"""A peer's entrance: its door, and its membership of a network."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-from gossipfl.errors import DoorMissing, NotAllowed, SettingError
+from gossipfl.errors import NotAllowed, SettingError
 from gossipfl.membership import AllowingDoor, Door, OpenDoor, SecretDoor, Signed, Threshold
-from gossipfl.network import Handler, Host, Identity, Knocks, Scope, Screen, parse_address
+from gossipfl.network import Handler, Host, Identity, Knocks, Screen
 from gossipfl.peer.assembly import bootstrap_peers
 from gossipfl.peer.membership.charter import beyond_frames, require_charter
+from gossipfl.peer.membership.door_choice import allowed_peers, door_kind
 from gossipfl.peer.membership.news import Membership
 from gossipfl.peer.membership.store import MembershipStore
 from gossipfl.peer.membership.troubles import (
@@ -20,18 +21,10 @@ from gossipfl.peer.membership.troubles import (
     refused_by_others,
     without_right,
 )
-from gossipfl.rounds.roster import read_roster
 from gossipfl.settings import PeerSettings
 from gossipfl.settings.addresses import public_key_of
 
-__all__ = ["Entrance", "door_kind", "with_introducers"]
-
-_REMEDY: Final = (
-    'Set one in peer.toml: network.allow = ["12D3KooW…"] for some peers, or [membership] door = "open" for '
-    "everyone. Or create a network of members (`gossipfl network create --home {home}`) or join one (`gossipfl "
-    "network join INVITATION --home {home}`); or share a secret among all peers: `gossipfl network secret --home "
-    "{home}`."
-)
+__all__ = ["Entrance"]
 
 
 class Entrance:
@@ -136,7 +129,7 @@ class Entrance:
         SettingError
             The list of allowed peers was empty, or would be: that is another door.
         """
-        allowed = _allowed(settings)
+        allowed = allowed_peers(settings)
         if isinstance(self._door, AllowingDoor) != bool(allowed):
             raise SettingError(
                 "network.allow: a list that was empty, or becomes so, cannot change while the peer runs",
@@ -173,52 +166,5 @@ class Entrance:
         return list(self.troubles(knocks).values()) or knocks.other_settings
 
     def _note_known(self, settings: PeerSettings) -> None:
-        self._allowed = _allowed(settings)
+        self._allowed = allowed_peers(settings)
         self._bootstrap = frozenset(each.peer_id for each in bootstrap_peers(settings))
-
-
-def _allowed(settings: PeerSettings) -> frozenset[str]:
-    """Return the peers to admit by their ids; none if there is no such list."""
-    allowed, members = frozenset(settings.network.allow), frozenset(_roster(settings))
-    return allowed & members or members if members else allowed
-
-
-def _roster(settings: PeerSettings) -> Collection[str]:
-    """Return the peer ids of the roster, if the peer learns in rounds."""
-    rounds = settings.rounds
-    return () if rounds.algorithm is None else read_roster(rounds, directory=Path()).members
-
-
-def with_introducers(settings: PeerSettings, directory: Path) -> PeerSettings:
-    """Return the settings with the peers that admitted this one added to the bootstrap peers."""
-    known = settings.network.bootstrap
-    bootstrap = [*known, *(each for each in MembershipStore(directory).introducers() if each not in known)]
-    network = settings.network.model_copy(update={"bootstrap": bootstrap})
-    return settings.model_copy(update={"network": network})
-
-
-def door_kind(settings: PeerSettings, store: MembershipStore) -> str:
-    """Return the door that settings call for, or the one that a peer's files and lists imply.
-
-    Raises
-    ------
-    DoorMissing
-        The peer listens beyond its own machine, but no door is configured.
-    """
-    if settings.membership.door != "auto":
-        return settings.membership.door
-    if store.has_certificate():
-        return "certificates"
-    if store.has_secret():
-        return "secret"
-    if _allowed(settings):
-        return "allow"
-    for each in settings.network.listen:
-        address = parse_address(each)
-        if address.is_name or address.scope is not Scope.LOOPBACK:
-            raise DoorMissing(
-                f"network.listen: {each} can be reached from other machines, but no door says who may connect",
-                expected="a door",
-                remedy=_REMEDY.format(home=store.directory.parent),
-            )
-    return "open"

@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from gossipfl.extras import require_extra
 from gossipfl.peer.assembly import outgoing_of
 from gossipfl.peer.control import request_leave, request_pause
 from gossipfl.peer.page.health import health_of, patience_before_stalled
+from gossipfl.peer.page.libraries import require_libraries
 from gossipfl.peer.page.token import load_or_create_token
 from gossipfl.settings.page import endpoint_of
 
 if TYPE_CHECKING:
     from gossipfl.peer.incarnation import Incarnation
 
-__all__ = ["Page", "open_page", "require_libraries"]
+__all__ = ["Page", "open_page"]
 
 logger = logging.getLogger(__name__)
 
@@ -39,17 +39,6 @@ class Page:
 
     address: str
     run: Callable[[], Awaitable[None]]
-
-
-def require_libraries() -> None:
-    """Require the libraries that serve a page.
-
-    Raises
-    ------
-    SettingError
-        One is not installed.
-    """
-    require_extra("page", ("starlette", "hypercorn", "prometheus_client"), what="a page")
 
 
 async def open_page(peer: Incarnation) -> Page:

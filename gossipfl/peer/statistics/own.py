@@ -10,7 +10,6 @@ from typing import Final
 from gossipfl.errors import SettingError
 from gossipfl.settings import PeerSettings
 from gossipfl.statistics import Summary, TableSchema, load_schema
-from gossipfl.tasks.table_rows import read_rows, summarised
 
 __all__ = ["OwnTable", "with_paths_of_table"]
 
@@ -72,6 +71,8 @@ class OwnTable:
 
     def summary(self) -> Summary:
         """Read the table, and return what may be told of it."""
+        from gossipfl.tasks.table_rows import read_rows, summarised  # imports torch
+
         return summarised(read_rows(self.file, self.schema), self.schema, told=self.told)
 
     def require_told(self) -> None:

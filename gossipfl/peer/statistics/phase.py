@@ -13,7 +13,8 @@ from gossipfl.files import named_errors, write_atomically
 from gossipfl.membership import canonical
 from gossipfl.network import Identity, NetworkCounters, load_or_create_identity, open_host
 from gossipfl.peer.assembly import bootstrap_peers, network_limits
-from gossipfl.peer.membership.entrance import Entrance, with_introducers
+from gossipfl.peer.membership.door_choice import with_introducers
+from gossipfl.peer.membership.entrance import Entrance
 from gossipfl.peer.statistics.collection import SetOfStatements, Summaries
 from gossipfl.peer.statistics.gathering import Gathering
 from gossipfl.peer.statistics.masked import MaskedSummaries

@@ -12,6 +12,8 @@ from gossipfl import __version__
 from gossipfl.cli.main import _EXTRAS, main
 from tests.integration.peers import TASK
 
+PEER_ID = "12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN"
+
 LOADED = """
 import sys
 from gossipfl.cli.main import main
@@ -53,6 +55,49 @@ def test_help_imports_no_heavy_library(arguments):
     loaded = json.loads(done.stdout.splitlines()[-1])
     assert "typer" in loaded  # the probe sees what is loaded
     assert not set(loaded) & {"torch", "libp2p", "numpy", "trio", "polars", "sklearn", "matplotlib", "scipy"}
+
+
+EACH = """
+import json, sys
+from gossipfl.cli.main import main
+for arguments in {commands!r}:
+    sys.argv = ["gossipfl", *arguments]
+    try:
+        main()
+    except SystemExit as end:
+        assert end.code in (0, 1, 3, None), (arguments, end.code)  # findings, a stopped peer
+    heavy = {{"torch", "numpy", "scipy", "safetensors", "libp2p"}} & set(sys.modules)
+    assert not heavy, (arguments, heavy)
+print("none is heavy")
+"""
+
+
+def test_what_an_operator_asks_often_needs_no_torch(cli, tmp_path):
+    """In a process of its own, one after the other."""
+    home, draft = str(tmp_path / "home"), tmp_path / "draft"
+    cli("peer", "init", "--home", home, "--no-try")
+    cli("network", "create", "--home", home)
+    _, out, _ = cli("network", "key", "--to", tmp_path)
+    rotation = ("network", "rotate", "--home", home, "--draft", "--key", out.strip())
+    draft.write_text(cli(*rotation)[1])
+    commands = [
+        ["doctor", "--home", home],
+        ["network", "invite", "--home", home, "--address", "/ip4/127.0.0.1/tcp/4001"],
+        ["network", "members", "--home", home],
+        ["network", "show", "--home", home],
+        ["network", "secret", "--home", home],
+        list(rotation),
+        ["network", "sign", str(draft), "--home", home, "--keys", home + "/membership/keys", "--yes"],
+        ["network", "admit", PEER_ID, "--home", home],
+        ["network", "revoke", PEER_ID, "--home", home],
+        ["peer", "policy", "--home", home],
+        ["peer", "pause", "--home", home],
+        ["peer", "backup", home, str(tmp_path / "backup.tar.gz")],
+    ]
+    done = subprocess.run(
+        [sys.executable, "-c", EACH.format(commands=commands)], capture_output=True, text=True, check=False
+    )
+    assert done.stdout.splitlines()[-1:] == ["none is heavy"], done.stderr
 
 
 def test_version(cli):

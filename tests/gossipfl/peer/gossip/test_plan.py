@@ -4,8 +4,9 @@ import pytest
 
 from gossipfl.algorithms import find_algorithm
 from gossipfl.errors import SettingError
-from gossipfl.peer.gossip.plan import gossip_algorithm, gossip_parameters
+from gossipfl.peer.gossip.plan import gossip_algorithm, gossip_parameters, in_full
 from gossipfl.settings import parse_settings
+from gossipfl.settings.learning import USUAL_PARAMETERS
 
 
 @pytest.mark.parametrize(
@@ -61,3 +62,14 @@ def test_settings_of_exchanges_decide_what_simulations_declare():
 def test_keys_that_every_table_had_are_no_mistake_where_they_had_no_effect():
     tables = {"gossip": {"algorithm": "ad_psgd", "merge": "MU", "weighting": "age", "merge_limit": None}}
     assert gossip_algorithm(parse_settings(tables, source="here")) == find_algorithm("ad_psgd")()
+
+
+def test_only_settings_as_declared_pass_unchecked():
+    """The doctor tries an algorithm, which needs torch, unless there is nothing that could be wrong."""
+    usual = parse_settings({}, source="here")
+    assert usual.gossip.is_as_declared
+    declared = gossip_parameters(usual)
+    assert {key: declared[key][0] for key in USUAL_PARAMETERS} == USUAL_PARAMETERS
+    assert in_full(usual).gossip.is_as_declared
+    for changed in ({"merge": "UM"}, {"merge_limit": 3}, {"mrge": "MU"}, {"algorithm": "ad_psgd"}):
+        assert not parse_settings({"gossip": changed}, source="here").gossip.is_as_declared

@@ -1,0 +1,28 @@
+"""The file in which a running peer leaves what it observed for the doctor."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from gossipfl.errors import HomeError
+from gossipfl.peer.store.home import Home
+
+__all__ = ["read_examination"]
+
+
+def read_examination(home: Home) -> dict[str, Any] | None:
+    """Read the last examination; None if there is none.
+
+    Raises
+    ------
+    HomeError
+        It is damaged.
+    """
+    try:
+        values = json.loads(home.examination.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise HomeError(f"{home.examination} cannot be read", got=str(error), remedy="Delete it.") from error
+    return values if isinstance(values, dict) else None
