@@ -6,8 +6,6 @@ import importlib
 import inspect
 import re
 import sys
-import types
-import typing
 from collections.abc import Iterator
 from dataclasses import MISSING
 from typing import Any
@@ -136,13 +134,14 @@ def _attacks() -> str:
 
 def _declared(declared: type) -> list[str]:
     from gossipfl.algorithms.declaration import parameters_of
+    from gossipfl.settings.keys import written_default
 
     return _table(
         [
             (
                 f"`{each.name}`",
                 _cell(f"{each.kind_name} {each.about.range}".strip()),
-                "required" if each.default is MISSING else _default(each.default),
+                "required" if each.default is MISSING else _written(written_default(each.default)),
                 _cell(each.about.description),
             )
             for each in parameters_of(declared)
@@ -154,47 +153,24 @@ def _declared(declared: type) -> list[str]:
 
 
 def _settings(model: type[BaseModel], title: str, preamble: str) -> str:
-    sections: list[str] = []
-    if own := _rows(model):
-        sections += ["## Keys outside tables", "", *_table(own)]
-    _walk(model, "", sections, set())
-    return "\n".join([f"# {title}", "", preamble, "", *sections]) + "\n"
+    from gossipfl.settings.keys import key_tables
+
+    lines = [f"# {title}", "", preamble, ""]
+    for table in key_tables(model):
+        heading = f"`{table.heading}`" if table.heading else "Keys outside tables"
+        lines += ["", f"## {heading}{f' {table.choice}' if table.choice else ''}", ""]
+        lines += [table.about, ""] if table.heading else []
+        lines += _table(
+            [
+                (f"`{key.name}`", _cell(key.takes), _written(key.default), _cell(key.meaning))
+                for key in table.keys
+            ]
+        )
+    return "\n".join(lines) + "\n"
 
 
-def _walk(model: type[BaseModel], prefix: str, sections: list[str], above: set[type[BaseModel]]) -> None:
-    for name, field in model.model_fields.items():
-        inner = _models(field.annotation)
-        key = f"{prefix}{field.alias or name}"
-        for each in inner:
-            if each in above:
-                continue
-            literal = _named(each)
-            place = f"[{key}]" if not _repeats(field.annotation) else f"[[{key}]]"
-            sections += ["", f"## `{place}`" + (f" {literal}" if literal else ""), ""]
-            sections += [_first(each) or field.description or "", ""]
-            sections += _table(_rows(each, besides=_tag(each)))
-            _walk(each, f"{key}.", sections, above | {each})
-
-
-def _tag(model: type[BaseModel]) -> str | None:
-    """The key by which one of several sections of a table is chosen."""
-    for key in ("name", "kind", "distribution"):
-        field = model.model_fields.get(key)
-        if (
-            field is not None
-            and typing.get_origin(field.annotation) is typing.Literal
-            and not field.description
-        ):
-            return key
-    return None
-
-
-def _named(model: type[BaseModel]) -> str:
-    tag = _tag(model)
-    if tag is None:
-        return ""
-    values = typing.get_args(model.model_fields[tag].annotation)
-    return f"{tag} = " + " or ".join(f'"{value}"' for value in values)
+def _written(default: str) -> str:
+    return default if default in {"required", "unset"} else f"`{default}`"
 
 
 def _first(model: type) -> str:
@@ -205,81 +181,8 @@ def _first(model: type) -> str:
     )
 
 
-def _models(annotation: Any) -> list[type[BaseModel]]:
-    if inspect.isclass(annotation) and not typing.get_origin(annotation):
-        return [annotation] if issubclass(annotation, BaseModel) else []
-    return [found for each in typing.get_args(annotation) for found in _models(each)]
-
-
-def _repeats(annotation: Any) -> bool:
-    origin = typing.get_origin(annotation)
-    return origin in (list, tuple) or any(_repeats(each) for each in typing.get_args(annotation))
-
-
-def _rows(model: type[BaseModel], *, besides: str | None = None) -> list[tuple[str, str, str, str]]:
-    fields = model.model_fields.items()
-    return [_row(name, each) for name, each in fields if name != besides and not _models(each.annotation)]
-
-
-def _row(name: str, field: Any) -> tuple[str, str, str, str]:
-    name = field.alias or name
-    if field.is_required():
-        default = "required"
-    elif field.default_factory is not None:
-        default = _code(field.default_factory())
-    else:
-        default = _default(field.default)
-    return f"`{name}`", _type(field.annotation, field.metadata), default, _cell(field.description or "")
-
-
-def _default(value: Any) -> str:
-    return "unset" if value is None else _code(value)
-
-
-def _code(value: Any) -> str:
-    if isinstance(value, bool):
-        return f"`{str(value).lower()}`"
-    if isinstance(value, tuple):
-        value = list(value)
-    text = f'"{value}"' if isinstance(value, str) else repr(value)
-    return f"`{text}`"
-
-
 def _cell(text: str) -> str:
     return re.sub(r"\s+", " ", text).replace("|", "\\|").replace("<", "&lt;")
-
-
-_TYPES = {int: "whole number", float: "number", str: "text", bool: "true or false", type(None): ""}
-
-
-def _type(annotation: Any, metadata: Any) -> str:
-    bounds = []
-    for each in metadata:
-        for attribute, sign in (("gt", ">"), ("ge", "≥"), ("lt", "<"), ("le", "≤")):
-            value = getattr(each, attribute, None)
-            if value is not None:
-                bounds.append(f"{sign} {value:g}")
-    named = _type_name(annotation)
-    return (
-        _cell(named + (f" {', '.join(bounds)}" if bounds else "")).replace("&lt;", "<").replace("<", "&lt;")
-    )
-
-
-def _type_name(annotation: Any) -> str:
-    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
-    if annotation in _TYPES:
-        return _TYPES[annotation]
-    if origin is typing.Literal:
-        return ", ".join(f"`{value}`" for value in arguments)
-    if origin is typing.Annotated:
-        return _type(arguments[0], arguments[1:])
-    if origin in (typing.Union, types.UnionType):
-        return " or ".join(dict.fromkeys(filter(None, map(_type_name, arguments))))
-    if origin in (list, tuple):
-        return f"list of {_type_name(arguments[0])}"
-    if origin is dict:
-        return "table"
-    return {"Path": "path", "Any": "anything"}.get(getattr(annotation, "__name__", ""), "text")
 
 
 def _table(rows: list[tuple[str, str, str, str]]) -> list[str]:
@@ -323,6 +226,8 @@ def _command(command: Any, path: str) -> list[str]:
 
 
 def _parameters(command: Any) -> list[str]:
+    from gossipfl.settings.keys import written_default
+
     rows = []
     for parameter in command.params:
         if getattr(parameter, "hidden", False):
@@ -334,7 +239,7 @@ def _parameters(command: Any) -> list[str]:
             else [*parameter.opts, *parameter.secondary_opts]
         )
         default = parameter.default
-        shown = "" if default in (None, (), []) or callable(default) else _code(default)
+        shown = "" if default in (None, (), []) or callable(default) else f"`{written_default(default)}`"
         written = ", ".join(f"`{name}`" for name in names)
         rows.append(
             (

@@ -25,7 +25,7 @@ _LOOK_SECONDS: Final = 0.25
 
 def add_views(app: typer.Typer) -> None:
     """Add the commands to those of ``gossipfl peer``."""
-    for command in (status, peers, policy, log, page):
+    for command in (status, peers, policy, log, page, keys):
         app.command()(command)
 
 
@@ -192,3 +192,22 @@ def page(*, home: HomeOption, json_output: JsonOption = False) -> None:
     token = load_or_create_token(place.page_token)
     shown = f"{address}#token={token}"
     tell({"address": address, "token": token, "url": shown}, [shown], as_json=json_output)
+
+
+def keys(
+    sought: Annotated[
+        str | None,
+        typer.Argument(
+            help="A table such as network, a key such as exchange.period, or a word; all tables unless given.",
+            show_default=False,
+        ),
+    ] = None,
+    *,
+    json_output: JsonOption = False,
+) -> None:
+    """Show what can be set in peer.toml: every key, what it takes, its default and meaning."""
+    from gossipfl.cli.key_display import show_tables
+    from gossipfl.settings import PeerSettings
+    from gossipfl.settings.keys import key_tables
+
+    show_tables(key_tables(PeerSettings), sought=sought, as_json=json_output)

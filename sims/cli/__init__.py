@@ -6,6 +6,7 @@ import typer
 
 from sims.cli.calibrate import calibrate
 from sims.cli.contribution import contribution
+from sims.cli.keys import keys
 from sims.cli.papers import papers
 from sims.cli.replay import replay
 from sims.cli.run import run, scenarios
@@ -22,6 +23,7 @@ app = typer.Typer(
 )
 app.command()(run)
 app.command()(scenarios)
+app.command()(keys)
 app.command()(sweep)
 app.command()(tune)
 app.command()(papers)
