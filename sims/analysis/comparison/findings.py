@@ -76,10 +76,12 @@ def _level(analysis: Analysis, group: MeasuredGroup) -> str:
     gap = group.interval("gap", questions)
     if math.isfinite(gap.mean):
         pooled = float(np.mean([m.pooled.values[analysis.metric] for m in group.runs if m.pooled]))
+        within = max((m.pooled.within.get(analysis.metric, 0.0) for m in group.runs if m.pooled), default=0.0)
         side = "below" if gap.mean >= 0 else "above"
         side = {"below": "above", "above": "below"}[side] if analysis.lower_is_better else side
         said += f", which is {say_difference(analysis, abs(gap.mean))} {side} pooled training"
-        said += f" ({say_figure(analysis, pooled)})"
+        around = f" ± {say_difference(analysis, within)}" if within else ""
+        said += f" ({say_figure(analysis, pooled)}{around})"
     if analysis.target is not None:
         said += f"; {_cost(analysis, group)}"
     return f"{said} ({say_seeds(len(group.runs))})."

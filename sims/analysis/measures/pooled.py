@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from scipy.stats import t as student
+from torch import Tensor
 
 from gossipfl.errors import GossipflError
+from gossipfl.tasks.samples import take
 from gossipfl.training import NodeData, Nodes, Trainer
 from sims.analysis.errors import UnknownPooled
 from sims.analysis.runs.problem import Problem, problem_of
@@ -20,8 +24,10 @@ from sims.analysis.runs.simulated import is_simulated, read_simulated
 
 __all__ = ["Pooled", "pooled_choice", "pooled_for_all", "train_pooled"]
 
-# Three steps for one of a node: as good as these settings make it, rather than as fast.
+# Three steps for one of a node: as good as it gets, rather than as fast.
 _STEPS_FOR_EACH = 3
+_SEEDS = 3
+_FACTOR, _MOST_TRIALS = 3.0, 7
 _MOST_STEPS = 100_000
 # Options of a task's factory that say which part of the samples is whose.
 _PARTS = frozenset({"partition", "peers", "index"})
@@ -37,10 +43,13 @@ class Pooled:
         Loss and metrics on the test samples, as far as known.
     source : str
         Where the values come from.
+    within : dict of str to float
+        Half the width of each value's 95 % interval over seeds (Student's t); empty if there is one figure only.
     """
 
     values: dict[str, float]
     source: str
+    within: dict[str, float] = field(default_factory=dict)
 
 
 def pooled_choice(text: str, metric: str) -> Pooled | None:
@@ -80,7 +89,7 @@ def pooled_choice(text: str, metric: str) -> Pooled | None:
 
 
 def pooled_for_all(runs: Sequence[Run]) -> dict[int, Pooled]:
-    """Train once for all runs that learn from the same samples with the same settings.
+    """Train once for all runs that learn from the same samples with the same settings but for their step sizes.
 
     Returns
     -------
@@ -108,7 +117,8 @@ def _samples_and_settings(run: Run) -> str:
     drawn = run.configuration.get("task.samples_per_node") is not None
     seed = run.seed if drawn else None
     kept = None if run.scenario is None else run.scenario.evaluate.validation
-    return json.dumps([run.task, each[0], run.training.model_dump(mode="json"), seed, kept], default=str)
+    settings = run.training.model_dump(mode="json", exclude={"learning_rate"})
+    return json.dumps([run.task, each[0], settings, seed, kept], default=str)
 
 
 def _steps(run: Run) -> int:
@@ -118,28 +128,75 @@ def _steps(run: Run) -> int:
 
 
 def train_pooled(run: Run, problem: Problem) -> Pooled:
-    """Train one model on all samples, with a run's settings and from its initial model.
+    """Train one model on all samples, from a run's initial model, with a step size of its own.
 
-    It takes three times as many steps as a node did, and its step size falls as the nodes' did, over its own
-    steps.
+    The step size is that with the least loss on a tenth of the samples, after as many steps as a node made on the
+    others: the run's own, a third of it, three times it, and so on while the best is the smallest or the largest
+    tried. Then a model is trained on all samples with each of three seeds of its batches, with three times as many
+    steps as a node made; its step size falls as the nodes' did, over its own steps. A step has a batch as large as
+    a node's: the mean of all nodes' batches at each step is another algorithm, ``pooled_sgd``.
 
     Parameters
     ----------
     run : Run
     problem : Problem
     """
-    steps = int(np.clip(_STEPS_FOR_EACH * _steps(run), 1, _MOST_STEPS))
-    age = max(run.last("age_mean"), 1.0)
-    settings = run.training.model_copy(
-        update={"local_steps": 1, "decay_age": max(1, round(run.training.decay_age * steps / age))}
-    )
+    node_steps = int(np.clip(_steps(run), 1, _MOST_STEPS // _STEPS_FOR_EACH))
     pool = np.unique(problem.data.indices)
-    data = NodeData.partitioned(problem.data.inputs, problem.data.targets, [pool])
+    rate = _best_rate(run, problem, pool, steps=node_steps)
+    steps = _STEPS_FOR_EACH * node_steps
+    rows = _trained(run, problem, [pool] * _SEEDS, steps=steps, rate=rate)
+    found = problem.evaluate(rows)
+    t = float(student.ppf(0.975, _SEEDS - 1)) / math.sqrt(_SEEDS)
+    return Pooled(
+        values={name: float(value.mean()) for name, value in found.items()},
+        within={name: float(t * value.std(ddof=1)) for name, value in found.items()},
+        source=f"one model on all samples, {steps:,} steps of {rate:.3g}, the best of those tried; {_SEEDS} seeds",
+    )
+
+
+def _best_rate(run: Run, problem: Problem, pool: NDArray[np.int64], *, steps: int) -> float:
+    """Step size with the least loss on a tenth of the samples, trained on the others."""
+    first = run.training.learning_rate
+    order = np.random.Generator(np.random.Philox(key=[run.seed or 0, 3])).permutation(pool)
+    held = len(pool) // 10
+    if not held:
+        return first
+    measured, rest = np.sort(order[:held]), np.sort(order[held:])
+    index = torch.from_numpy(measured)
+    inputs, targets = take(problem.data.inputs, index), take(problem.data.targets, index)
+    losses: dict[int, float] = {}
+
+    def tried(power: int) -> None:
+        rows = _trained(run, problem, [rest], steps=steps, rate=first * _FACTOR**power)
+        loss = float(problem.task.evaluate(rows, inputs, targets)["loss"][0])
+        losses[power] = loss if math.isfinite(loss) else math.inf
+
+    for power in (0, -1, 1):
+        tried(power)
+    while len(losses) < _MOST_TRIALS:
+        best = min(losses, key=losses.__getitem__)
+        if best not in (min(losses), max(losses)):
+            break
+        tried(best + (1 if best == max(losses) else -1))
+    return float(first * _FACTOR ** min(losses, key=losses.__getitem__))
+
+
+def _trained(
+    run: Run, problem: Problem, samples: Sequence[NDArray[np.int64]], *, steps: int, rate: float
+) -> Tensor:
+    """Rows trained on these samples each, ``[B, D]``; their batches differ."""
+    age = max(run.last("age_mean"), 1.0)
+    decay_age = max(1, round(run.training.decay_age * steps / age))
+    settings = run.training.model_copy(
+        update={"local_steps": 1, "decay_age": decay_age, "learning_rate": rate}
+    )
+    data = NodeData.partitioned(problem.data.inputs, problem.data.targets, samples)
     trainer = Trainer.of(problem.task, data, settings, dtype=problem.dtype)
-    row = problem.task.initial_row()[None].to(problem.dtype)
+    row = problem.task.initial_row()[None].to(problem.dtype).repeat(len(samples), 1)
     nodes = Nodes.start(row, optimiser_state_size=trainer.optimiser_state_size)
+    owners = np.arange(len(samples))
     with torch.no_grad():
         for _ in range(steps):
-            nodes, _losses = trainer.train(nodes, np.zeros(1, dtype=np.int64))
-    values = {name: float(value[0]) for name, value in problem.evaluate(nodes.rows).items()}
-    return Pooled(values=values, source=f"one model on all samples, {steps:,} steps")
+            nodes, _losses = trainer.train(nodes, owners)
+    return nodes.rows

@@ -70,6 +70,9 @@ def _run_row(measured: Measured) -> dict[str, Any]:
         f"{metric}_worst": measured.worst,
         "worst_node": measured.worst_node,
         f"{metric}_pooled": measured.pooled.values.get(metric, math.nan) if measured.pooled else math.nan,
+        f"{metric}_pooled_within": measured.pooled.within.get(metric, math.nan)
+        if measured.pooled
+        else math.nan,
         "gap_to_pooled": measured.gap,
         **{each.name: getattr(spread, each.name) if spread else math.nan for each in fields(Fairness)},
         "consensus_distance": measured.consensus_distance,

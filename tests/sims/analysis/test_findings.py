@@ -1,10 +1,13 @@
 """Groups, comparisons, and the sentences that state what was found."""
 
+import math
 import re
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 from sims.analysis import Questions, analyse, findings, load_runs
 from sims.analysis.comparison.findings import paired_values
@@ -18,6 +21,7 @@ from sims.analysis.errors import (
 )
 from sims.analysis.measures import pooled
 from sims.analysis.measures.pooled import pooled_choice
+from sims.analysis.runs.problem import problem_of
 from tests.sims.analysis.made import made
 
 QUIET = Questions(pooled="none", theory=False)
@@ -224,6 +228,42 @@ def test_pooled_training_is_done_once_for_runs_that_learn_alike(two_algorithms, 
     found = pooled.pooled_for_all(runs)
     assert len(trained) == 1
     assert {id(run) for run in runs} == set(found)
-    other = replace(runs[0], training=runs[0].training.model_copy(update={"learning_rate": 0.7}))
+    faster = replace(runs[0], training=runs[0].training.model_copy(update={"learning_rate": 0.7}))
+    pooled.pooled_for_all([*runs, faster])
+    assert len(trained) == 2
+    other = replace(runs[0], training=runs[0].training.model_copy(update={"batch_size": 3}))
     pooled.pooled_for_all([*runs, other])
-    assert len(trained) == 3
+    assert len(trained) == 4
+
+
+def test_pooled_training_has_a_step_size_of_its_own(two_algorithms):
+    """A network that learned with far too small or too large steps is compared with the same pooled model."""
+    run = load_runs([two_algorithms])[0]
+    problem = problem_of(run)
+    rates, figures = [], []
+    for factor in (0.01, 1.0, 30.0):
+        settings = run.training.model_copy(update={"learning_rate": run.training.learning_rate * factor})
+        found = pooled.train_pooled(replace(run, training=settings), problem)
+        rates.append(float(re.search(r"steps of ([\d.e+-]+)", found.source)[1]))
+        figures.append(found.values["accuracy"])
+        assert 0 <= found.within["accuracy"] < 0.2
+    assert max(rates) / min(rates) < 10
+    assert max(figures) - min(figures) < 0.05
+
+
+def test_pooled_training_chooses_the_step_size_that_does_best_on_samples_it_has_not_seen(monkeypatch):
+    """The rates tried are thirds and threefolds, while the best is at an end; losses are those on a tenth."""
+    run, tried = made([0.1]), []
+    task = SimpleNamespace(evaluate=lambda rows, inputs, targets: {"loss": rows[:, 0]})
+    data = SimpleNamespace(inputs=torch.zeros(40, 1), targets=torch.zeros(40))
+    problem = SimpleNamespace(task=task, data=data)
+
+    def trained(run, problem, samples, *, steps, rate):
+        tried.append((round(rate / run.training.learning_rate, 6), len(samples[0])))
+        return torch.tensor([[abs(math.log(rate / run.training.learning_rate / 81))]])
+
+    monkeypatch.setattr(pooled, "_trained", trained)
+    best = pooled._best_rate(run, problem, np.arange(40), steps=5)
+    assert best / run.training.learning_rate == pytest.approx(81)
+    assert [factor for factor, _ in tried] == pytest.approx([1, 1 / 3, 3, 9, 27, 81, 243], abs=1e-5)
+    assert {count for _, count in tried} == {36}
