@@ -301,7 +301,7 @@ def test_tokens_for_messages_are_in_the_status_the_command_and_the_metrics(cli, 
         client = Client(int(dora.status()["page"].rstrip("/").rpartition(":")[2]))
         # Nobody answers, so what is earned for the part that goes next is kept.
         told = until(lambda: (told := client.get("/api/status").json["flow"])["tokens"].count(3) and told)
-        assert told == {**flow, "reserve": 10, "tokens": told["tokens"]}
+        assert told == {**flow, "reserve": 10, "useful": "not_older", "tokens": told["tokens"]}
         assert sorted(told["tokens"]) == [0, 0, 0, 3]
         metrics = client.get("/metrics").body.decode()
         assert "\ngossipfl_tokens 3.0\n" in metrics
