@@ -20,7 +20,7 @@ __all__ = ["Dataset", "Peer", "PeerSettings", "SharePolicy", "Task", "__version_
 
 __version__ = "0.1.0"
 
-__getattr__ = lazy_attributes(
+__getattr__, __dir__ = lazy_attributes(
     __name__,
     {
         "Dataset": "gossipfl.tasks",

@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 # The command line must load without torch and numba.
-__getattr__ = lazy_attributes(
+__getattr__, __dir__ = lazy_attributes(
     __name__,
     {
         **dict.fromkeys(("Progress", "Result", "run"), "sims.running"),

@@ -53,7 +53,7 @@ __all__ = [
     "spectrum",
 ]
 
-__getattr__ = lazy_attributes(
+__getattr__, _ = lazy_attributes(
     __name__,
     {
         **{name: f"topology.{name}" for name in __all__ if name.islower()},

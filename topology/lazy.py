@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
@@ -11,8 +12,10 @@ from topology.errors import MissingExtra
 __all__ = ["import_extra", "lazy_attributes"]
 
 
-def lazy_attributes(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
-    """Return a module's ``__getattr__`` (PEP 562) that imports each name from its home when it is asked for.
+def lazy_attributes(
+    package: str, homes: Mapping[str, str]
+) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """Return a module's ``__getattr__`` and ``__dir__`` (PEP 562): names imported from their homes when asked for.
 
     Parameters
     ----------
@@ -25,7 +28,7 @@ def lazy_attributes(package: str, homes: Mapping[str, str]) -> Callable[[str], A
     --------
     In a package's ``__init__.py``::
 
-        __getattr__ = lazy_attributes(__name__, {"Peer": "gossipfl.peer.peer"})
+        __getattr__, __dir__ = lazy_attributes(__name__, {"Peer": "gossipfl.peer.peer"})
     """
 
     def attribute(name: str) -> Any:  # noqa: ANN401 - as many types as names
@@ -34,7 +37,10 @@ def lazy_attributes(package: str, homes: Mapping[str, str]) -> Callable[[str], A
         home = import_module(homes[name])
         return home if homes[name] == f"{package}.{name}" else getattr(home, name)
 
-    return attribute
+    def names() -> list[str]:
+        return sorted({*vars(sys.modules[package]), *homes})
+
+    return attribute, names
 
 
 def import_extra(*modules: str, extra: str, what: str) -> Any:  # noqa: ANN401 - what it imports has no types

@@ -105,7 +105,7 @@ __all__ = [
     "run_round",
 ]
 
-_of_module = lazy_attributes(
+_of_module, _ = lazy_attributes(
     __name__, {name: f"{__name__}.{module}" for module, names in _NAMES.items() for name in names}
 )
 

@@ -58,7 +58,7 @@ __all__ = [
     "scope_of",
 ]
 
-__getattr__ = lazy_attributes(
+__getattr__, __dir__ = lazy_attributes(
     __name__,
     {
         "Handler": "gossipfl.network.serving",

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Home", "Peer", "PeerStatus", "read_records", "read_status"]
 
-__getattr__ = lazy_attributes(
+__getattr__, __dir__ = lazy_attributes(
     __name__,
     {
         "Home": "gossipfl.peer.store.home",

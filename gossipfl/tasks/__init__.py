@@ -30,7 +30,7 @@ __all__ = [
     "partition",
 ]
 
-__getattr__ = lazy_attributes(
+__getattr__, __dir__ = lazy_attributes(
     __name__,
     {
         "BUNDLED": "gossipfl.tasks.registry",

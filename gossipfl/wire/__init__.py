@@ -119,7 +119,7 @@ _NAMES = {
     "round_messages": ["Progress", "RoundHeader", "RoundMessage", "SumMessage", "SumStep"],
 }
 
-__getattr__ = lazy_attributes(
+__getattr__, __dir__ = lazy_attributes(
     __name__,
     {name: f"gossipfl.wire.{module}" for module, names in _NAMES.items() for name in names},
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -60,6 +61,11 @@ class Engine:
     compile_when : {'auto', 'always', 'never'}
     device : str
         A torch device.
+
+    Attributes
+    ----------
+    during : callable
+        Told while a window is executed which share of it is done.
     """
 
     def __init__(
@@ -86,6 +92,7 @@ class Engine:
         self.workers = Workers(threads if self.vectorised and on_cpu else 1)
         self.table = new_table(first, self.packing, nodes=n, device=self.device)
         self.phases = Phases()
+        self.during: Callable[[float], None] = lambda share: None
         data = world.trainer.data
         self._pool = as_bytes(data) if self.vectorised else ()
         trains = world.scenario.training.enabled
@@ -150,12 +157,12 @@ class Engine:
         return waves.pending
 
     def _run_waves(self, waves: Waves, window: Window) -> None:
-        self._run(cut(waves, size=self.block, n=self.table.n))
+        self._run(cut(waves, size=self.block, n=self.table.n), during=self.during)
         if self.world.scenario.training.enabled:
             done = np.bincount(window.node[window.kind == self._groups.training], minlength=self.table.n)
             self.table.steps += done * self.world.scenario.training.local_steps
 
-    def _run(self, blocks: Blocks) -> None:
+    def _run(self, blocks: Blocks, *, during: Callable[[float], None] = lambda share: None) -> None:
         columns = torch.from_numpy(blocks.columns).to(self.device).unbind(0)
         for group in sorted(set(blocks.group)):
             self._prepare(group, columns[blocks.group.index(group)])
@@ -175,6 +182,7 @@ class Engine:
             else:
                 run(0, start, end)
             start = end
+            during(end / len(blocks.group))
         self.phases.blocks += len(blocks.group)
 
     def _outcome(

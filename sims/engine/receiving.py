@@ -116,6 +116,7 @@ class ReceivingEngine(Engine):
         for start, end in pairwise(bounds):
             events = waves.event[start:end]
             self._run_wave(columns[:, start:end], group[start:end], window, events, scratch=scratch)
+            self.during(end / bounds[-1])
 
     def _run_wave(self, columns: Ints, group: Ints, window: Window, events: Ints, *, scratch: int) -> None:
         operation = self._operations[group]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import platform
@@ -15,11 +16,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
+from torch import Tensor
 
 from sims.errors import RunDirectoryError
 from sims.scenario import Scenario, to_toml
 
-__all__ = ["Records", "ResultsDirectory", "RunDirectory", "machine", "versions"]
+__all__ = ["Records", "ResultsDirectory", "RunDirectory", "digest_of", "machine", "versions"]
 
 _QUANTILES = {"q05": 0.05, "q25": 0.25, "median": 0.5, "q75": 0.75, "q95": 0.95}
 
@@ -160,6 +162,15 @@ class RunDirectory(ResultsDirectory):
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Write what was run, on which machine, and how it ended."""
         self.write_text("run.json", json.dumps(summary, indent=2) + "\n")
+
+
+def digest_of(rows: Tensor, ages: NDArray[np.int64]) -> dict[str, str]:
+    """Return the SHA-256 of a run's models and their ages, equal for equal runs on machines that round alike."""
+    found = hashlib.sha256()
+    for array in (rows.cpu().numpy(), ages):
+        found.update(f"{array.dtype.str}{array.shape}".encode())
+        found.update(np.ascontiguousarray(array).data)
+    return {"sha256": found.hexdigest()}
 
 
 def versions() -> dict[str, str]:

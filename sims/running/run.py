@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from sims.metrics.network_metrics import network_metrics
 from sims.running.checkpoint import read_checkpoint, write_checkpoint
 from sims.running.interrupts import interrupts_noted
 from sims.running.memory import MemoryEstimate, check_memory, estimate_memory
-from sims.running.records import Records, RunDirectory, machine, versions
+from sims.running.records import Records, RunDirectory, digest_of, machine, versions
 from sims.running.simulation import Simulation, simulation_of
 from sims.scenario import Scenario, load_scenario
 from sims.world import World, build_world
@@ -33,10 +33,12 @@ from sims.world.trace_cache import Traces
 
 __all__ = ["Progress", "Result", "run"]
 
+_SECONDS_BETWEEN_REPORTS = 0.2
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """The progress of a run, passed to ``on_progress`` after every evaluation, and once before the start.
+    """The progress of a run, told before the start, after every evaluation, and a few times a second between.
 
     Parameters
     ----------
@@ -95,7 +97,7 @@ class Result:
 
 
 def run(
-    scenario: Scenario | Path | str | None,
+    scenario: Scenario | Mapping[str, Any] | Path | str | None,
     *,
     out: Path | str | None = None,
     overrides: Sequence[str] = (),
@@ -111,8 +113,8 @@ def run(
 
     Parameters
     ----------
-    scenario : Scenario or path
-        A scenario, a TOML file, or the name of a ready-made scenario; None with ``resume``.
+    scenario : Scenario, mapping or path
+        A scenario, the tables of one, a TOML file, or the name of a ready-made scenario; None with ``resume``.
     out : path, optional
         Directory for the records; without it nothing is written.
     overrides : sequence of str
@@ -195,7 +197,7 @@ def _check_device(device: str) -> None:
         ) from error
 
 
-def _refuse_another(scenario: Scenario | Path | str | None, overrides: Sequence[str]) -> None:
+def _refuse_another(scenario: object, overrides: Sequence[str]) -> None:
     if scenario is not None or overrides:
         raise RunDirectoryError(
             "a resumed run continues with the scenario it was started with",
@@ -204,7 +206,7 @@ def _refuse_another(scenario: Scenario | Path | str | None, overrides: Sequence[
         )
 
 
-def _given(scenario: Path | str | None) -> Path | str:
+def _given(scenario: Mapping[str, Any] | Path | str | None) -> Mapping[str, Any] | Path | str:
     if scenario is None:
         raise InvalidScenario(
             "there is no scenario to run",
@@ -249,7 +251,10 @@ class _Runner:
         self.done = 0  # evaluations, the one before the start included
         self.started, self.evaluating = time.perf_counter(), 0.0
         self.last_written = 0.0
+        self.last_reported = 0.0
         self.asked_to_stop = asked_to_stop
+        if on_progress is not None:
+            simulation.during = self._report_at_times
 
     def restore(self, directory: RunDirectory) -> None:
         """Continue from the directory's checkpoint."""
@@ -319,7 +324,12 @@ class _Runner:
         target = self.scenario.stop.accuracy
         return target is not None and evaluation.get("accuracy_mean", -np.inf) >= target
 
+    def _report_at_times(self, rounds: float) -> None:
+        if time.perf_counter() - self.last_reported > _SECONDS_BETWEEN_REPORTS:
+            self._report(rounds)
+
     def _report(self, rounds: float) -> None:
+        self.last_reported = time.perf_counter()
         if self.on_progress is not None:
             last = self.records.evaluations[-1] if self.records.evaluations else None
             self.on_progress(
@@ -355,6 +365,7 @@ class _Runner:
             "machine": machine(),
         }
         rows = self.simulation.models()
+        summary["result"] = digest_of(rows, self.simulation.ages())
         if self.directory is not None:
             self.directory.write_records(self.records)
             self.directory.write_summary(summary)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gossipfl.training import Nodes
-from sims.compiler.timeline import Timeline, conditions_of, ticks
+from sims.compiler.timeline import Timeline, Window, conditions_of, ticks
 from sims.engine import Engine, Phases, RoundEngine
 from sims.engine.engine import Arrays
 from sims.engine.programme import Compile
@@ -31,10 +31,17 @@ _OPTIMISER_STATE = "momentum"  # its name in files from before there were other 
 
 
 class Simulation(ABC):
-    """A simulation as a run sees it: advanced, and measured."""
+    """A simulation as a run sees it: advanced, and measured.
+
+    Attributes
+    ----------
+    during : callable
+        Told now and then while it advances how many rounds are done.
+    """
 
     _scenario: Scenario
     _engine: Engine | RoundEngine
+    during: Callable[[float], None] = staticmethod(lambda rounds: None)
 
     @property
     def phases(self) -> Phases:
@@ -177,11 +184,18 @@ class MessageDriven(Simulation):
     def advance(self, rounds: float, *, between: Callable[[], bool]) -> bool:
         """Execute windows until ``rounds``."""
         for window in self._timeline.windows(ticks(self.seconds(rounds))):
+            self._engine.during = self._share_of(window)
             self._timeline.kept(self._engine.execute(window))
             if between():
                 return False
         self._require_same_ages()
         return True
+
+    def _share_of(self, window: Window) -> Callable[[float], None]:
+        """Tell of the rounds that are done when a share of a window is."""
+        first, last = (float(window.time[place]) if len(window) else 0.0 for place in (0, -1))
+        period = ticks(self._scenario.network.period)
+        return lambda share: self.during((first + share * (last - first)) / period)
 
     def _require_same_ages(self) -> None:
         """Refuse an algorithm whose ages are others than those by which its messages were sent."""
@@ -280,6 +294,7 @@ class RoundBased(Simulation):
         """Do rounds until ``rounds`` are done."""
         while self._engine.round < rounds:
             self._engine.run_round()
+            self.during(self._engine.round)
             if between():
                 return False
         return True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -30,13 +30,14 @@ _VARIANTS = {
 }
 
 
-def load_scenario(file: Path | str, *, overrides: Sequence[str] = ()) -> Scenario:
+def load_scenario(file: Mapping[str, Any] | Path | str, *, overrides: Sequence[str] = ()) -> Scenario:
     """Read a scenario.
 
     Parameters
     ----------
-    file : path
-        A TOML file, or the name of one of the ready-made scenarios.
+    file : path or mapping
+        A TOML file, the name of one of the ready-made scenarios, or the tables of one, with files relative to the
+        working directory.
     overrides : sequence of str
         Values that replace those of the file, each as ``"network.loss=0.2"``.
 
@@ -50,8 +51,27 @@ def load_scenario(file: Path | str, *, overrides: Sequence[str] = ()) -> Scenari
     >>> load_scenario("digits", overrides=["population.nodes=12"]).population.nodes
     12
     """
+    if isinstance(file, Mapping):
+        return parse_scenario(_as_text(file), overrides=overrides, directory=Path.cwd())
+    if not isinstance(file, Path | str):
+        raise InvalidScenario(
+            "this is no scenario",
+            expected="a TOML file, the name of a ready-made scenario, or a mapping such as {'population': {…}}",
+            got=repr(file),
+        )
     path, text = _read(file)
     return parse_scenario(text, source=str(path), overrides=overrides, directory=path.parent)
+
+
+def _as_text(tables: Mapping[str, Any]) -> str:
+    try:
+        return tomli_w.dumps(tables)
+    except (TypeError, ValueError) as error:
+        raise InvalidScenario(
+            "a scenario holds tables, lists, texts, numbers and truth values",
+            got=str(error),
+            remedy="Leave out keys that are None, and pass paths as text.",
+        ) from error
 
 
 def load_table(file: Path | str) -> dict[str, Any]:

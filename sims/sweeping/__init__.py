@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["Sweep", "SweepProgress", "SweepResult", "load_sweep", "parse_sweep", "sweep"]
 
 # A worker settles its threads before torch is loaded.
-__getattr__ = lazy_attributes(
+__getattr__, __dir__ = lazy_attributes(
     __name__,
     {
         **dict.fromkeys(("Sweep", "load_sweep", "parse_sweep"), "sims.sweeping.settings"),

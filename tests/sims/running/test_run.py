@@ -1,5 +1,6 @@
 """Runs from start to stop: what they record, and that they can be interrupted and resumed."""
 
+import hashlib
 import json
 import os
 import signal
@@ -17,7 +18,7 @@ import sims
 from sims.cli import app
 from sims.compiler.timeline import Timeline
 from sims.engine import Engine
-from sims.errors import NotEnoughMemory, NotSimulable, RunDirectoryError
+from sims.errors import InvalidScenario, NotEnoughMemory, NotSimulable, RunDirectoryError
 from sims.running import memory
 from sims.scenario import load_scenario, to_toml
 from sims.world import build_world
@@ -89,7 +90,8 @@ def test_a_resumed_run_ends_where_the_whole_one_does(tmp_path, algorithm):
     again = sims.run(
         None, out=tmp_path, resume=True, compile_when="never", on_progress=lambda p: seen.append(p.rounds)
     )
-    assert seen == [10, 12]
+    assert (seen[0], seen[-1]) == (10, 12)
+    assert seen == sorted(seen)
     assert again.rows.equal(whole.rows)
     assert again.evaluations.equals(part.evaluations)
     assert again.evaluations.equals(whole.evaluations)
@@ -218,3 +220,52 @@ def test_the_command_loads_nothing_heavy():
         "import sys, sims.cli; print([m for m in ('torch', 'numba', 'polars', 'scipy') if m in sys.modules])"
     )
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
+
+
+def test_a_run_has_the_hash_of_its_models_whatever_computed_them(tmp_path):
+    first = run(out=tmp_path / "run")
+    digest = json.loads((tmp_path / "run/run.json").read_text())["result"]["sha256"]
+    assert digest == first.summary["result"]["sha256"]
+    assert run(threads=2).summary["result"]["sha256"] == digest
+    assert run("seed=4").summary["result"]["sha256"] != digest
+    expected = hashlib.sha256()
+    rows = first.rows.numpy()
+    expected.update(f"<f8{rows.shape}".encode() + rows.tobytes())
+    ages = load_file(tmp_path / "run/rows.safetensors")["ages"].numpy()
+    expected.update(f"<i8{ages.shape}".encode() + ages.tobytes())
+    assert expected.hexdigest() == digest
+
+
+@pytest.mark.parametrize(
+    "algorithm",
+    [(), ("gate={}",), ("algorithm.name=d_psgd", "network.loss=0", "network.delay.seconds=0")],
+    ids=["messages", "gate", "rounds"],
+)
+def test_progress_is_told_between_evaluations(monkeypatch, algorithm):
+    monkeypatch.setattr(sys.modules["sims.running.run"], "_SECONDS_BETWEEN_REPORTS", 0.0)
+    seen = []
+    run("evaluate.every=12", *algorithm, on_progress=seen.append)
+    rounds = [each.rounds for each in seen]
+    assert rounds == sorted(rounds)
+    assert (rounds[0], rounds[-1]) == (0, 12)
+    assert len({r for r in rounds if 0 < r < 12}) >= 5
+    assert {each.evaluation["round"] for each in seen[2:-1]} == {0}
+
+
+def test_a_scenario_may_be_given_as_tables():
+    tables = {
+        "population": {"nodes": 6},
+        "task": {"name": "tests.sims.worlds:blobs"},
+        "algorithm": {"name": "d_psgd"},
+        "stop": {"rounds": 2},
+    }
+    result = sims.run(tables, overrides=["seed=5"])
+    assert (result.scenario.seed, len(result.rows)) == (5, 6)
+    with pytest.raises(
+        InvalidScenario, match=r"scenario:\d+:\d+: algorithm.name: there is no algorithm 'd_psg'"
+    ):
+        sims.run({**tables, "algorithm": {"name": "d_psg"}})
+    with pytest.raises(InvalidScenario, match=r"this is no scenario; expected a TOML file.*got 3"):
+        sims.run(3)
+    with pytest.raises(InvalidScenario, match="Leave out keys that are None"):
+        sims.run({**tables, "stop": {"accuracy": None}})
