@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from gossipfl.demo.baselines import train_baselines
+from gossipfl.demo.baselines import baseline
 from gossipfl.demo.plan import DemoPlan
 from gossipfl.peer.gossip.plan import gossip_algorithm
 from gossipfl.settings import PeerSettings
@@ -134,7 +134,7 @@ def pooled(seed: int) -> float:
     """Accuracy (%) of pooled training with the demo's settings."""
     recipe = DemoPlan(directory=Path("unused"), seed=seed)
     settings = recipe.settings(0, bootstrap=[], listen="/ip4/127.0.0.1/tcp/0")
-    return 100 * train_baselines(recipe, settings.training, "accuracy").pooled
+    return 100 * baseline(recipe, settings.training, "accuracy", "pooled")[0]
 
 
 def main() -> None:

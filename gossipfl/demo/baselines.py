@@ -5,23 +5,20 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from gossipfl.demo.plan import DemoPlan
 from gossipfl.errors import InvalidTask
 from gossipfl.settings import TrainingSettings
-from gossipfl.tasks import Dataset, Task
+from gossipfl.tasks import Dataset, Task, find_task
 from gossipfl.tasks.samples import joined
 from gossipfl.training import NodeData, Nodes, Trainer
 
-__all__ = ["Baselines", "measured", "train_baselines"]
-
-# An age grows by about two while a peer does one step, because a merge takes the larger age. So a peer does half
-# as many steps as the schedule is long; pooled training gets three times that.
-_ALONE_STEPS_PER_DECAY_AGE = 0.5
-_POOLED_STEPS_PER_DECAY_AGE = 1.5
+__all__ = ["Baselines", "baseline", "baseline_steps", "measured", "own_data"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,45 +41,51 @@ class Baselines:
     pooled_steps: int
 
 
-def train_baselines(task: Task, own: Sequence[Dataset], settings: TrainingSettings, metric: str) -> Baselines:
-    """Train without gossip, from the same initial row and with the same settings.
+def baseline_steps(plan: DemoPlan, settings: TrainingSettings) -> tuple[int, int]:
+    """Training steps of lone and of pooled training, given the peers' settings."""
+    alone, pooled = (max(1, int(settings.decay_age * share)) for share in plan.baseline_steps)
+    return alone, pooled
 
-    The schedule is stretched over the steps: for lone training about as many as a peer does in the demo, for
-    pooled training three times as many, so that it is as good as these settings make it.
+
+def baseline(
+    plan: DemoPlan, settings: TrainingSettings, metric: str, kind: Literal["alone", "pooled"]
+) -> tuple[float, ...]:
+    """Train without gossip, from the same initial row, with the schedule stretched over the steps.
 
     Parameters
     ----------
-    task : Task
-        Of any peer: they differ in their data.
-    own : sequence of Dataset
-        Of each peer.
+    plan : DemoPlan
     settings : TrainingSettings
         Those of the peers.
     metric : str
-        Which of the task's metrics to report.
+        Which of the task's metrics to report, of each peer's test samples.
+    kind : str
 
     Raises
     ------
     TaskError, SettingError
         If the task is wrong.
     """
+    task, own = find_task(plan.task, plan.task_options(0)), own_data(plan)
     if metric not in task.metrics:
         raise InvalidTask(f"the task has no metric {metric!r}", expected=", ".join(task.metrics))
     inputs = joined([data.train_inputs for data in own])
     targets = joined([data.train_targets for data in own])
     bounds = np.cumsum([0, *(data.samples for data in own)])
     parts = [np.arange(start, end) for start, end in itertools.pairwise(bounds)]
+    alone_steps, pooled_steps = baseline_steps(plan, settings)
+    if kind == "alone":
+        data, steps = NodeData.partitioned(inputs, targets, parts), alone_steps
+    else:
+        data, steps = NodeData.of_one_node(inputs, targets), pooled_steps
+    stretched = plan.baseline_training(settings).model_copy(update={"decay_age": steps, "local_steps": 1})
+    rows = _train(task, Trainer.of(task, data, stretched), steps)
+    return measured(task, rows.expand(len(own), -1), own, metric)
 
-    def measure(data: NodeData, steps: int) -> tuple[float, ...]:
-        stretched = settings.model_copy(update={"decay_age": steps, "local_steps": 1})
-        rows = _train(task, Trainer.of(task, data, stretched), steps)
-        return measured(task, rows.expand(len(own), -1), own, metric)
 
-    alone_steps = max(1, int(settings.decay_age * _ALONE_STEPS_PER_DECAY_AGE))
-    pooled_steps = max(1, int(settings.decay_age * _POOLED_STEPS_PER_DECAY_AGE))
-    alone = measure(NodeData.partitioned(inputs, targets, parts), alone_steps)
-    pooled = measure(NodeData.of_one_node(inputs, targets), pooled_steps)
-    return Baselines(alone=alone, pooled=pooled, alone_steps=alone_steps, pooled_steps=pooled_steps)
+def own_data(plan: DemoPlan) -> list[Dataset]:
+    """Data of each peer."""
+    return [find_task(plan.task, plan.task_options(index)).dataset() for index in range(plan.peers)]
 
 
 def measured(task: Task, rows: Tensor, own: Sequence[Dataset], metric: str) -> tuple[float, ...]:

@@ -4,35 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from torch import Tensor
+import numpy as np
+import torch
+from numpy.typing import NDArray
 
 from gossipfl.demo.plan import DemoPlan
 from gossipfl.keyboard.measured import foreseen, writer_of
 from gossipfl.keyboard.shared_words import SharedWords
-from gossipfl.tasks import Task
+from gossipfl.tasks import find_task
 from gossipfl.tasks.words.models import SIZES
 from gossipfl.tasks.words.next_word import find_vocabulary
+from gossipfl.tasks.words.samples import IGNORED
 
 __all__ = ["personal_metrics"]
 
-_WORDS = 1000  # of each author: as many as the others are measured on, or less
 
-
-def personal_metrics(plan: DemoPlan, task: Task, rows: Mapping[int, Tensor]) -> list[float]:
-    """Top-1 recall of each surviving peer's personal model.
+def personal_metrics(plan: DemoPlan, rows: Mapping[int, NDArray[np.float32]]) -> list[float]:
+    """Top-1 recall of surviving peers' personal models, on the words that the others are measured on.
 
     Parameters
     ----------
     plan : DemoPlan
-    task : Task
-        Of any peer.
-    rows : mapping of int to Tensor
+    rows : mapping of int to ndarray
         Shared model ``[D]`` of each peer, by its number.
     """
     vocabulary = find_vocabulary("en", SIZES["tiny"].words)
-    shared = SharedWords(task, vocabulary, length=20)
     found = []
     for index, row in rows.items():
-        shared.load(row, index)
-        found.append(foreseen(shared, writer_of(plan.text, index, vocabulary), most=_WORDS).recall)
+        task = find_task(plan.task, plan.task_options(index))
+        shared = SharedWords(task, vocabulary, length=20)
+        shared.load(torch.from_numpy(row), index)
+        words = int((task.dataset().test_targets["following"] != IGNORED).sum())
+        found.append(foreseen(shared, writer_of(plan.text, index, vocabulary), most=words).recall)
     return found

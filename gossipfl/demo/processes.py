@@ -114,7 +114,7 @@ def prepare_peers(plan: DemoPlan) -> list[PeerProcess]:
     SettingError, HomeError, TaskError
         If the plan's settings are wrong.
     """
-    homes = [Home(plan.directory / f"peer-{index}") for index in range(plan.peers)]
+    homes = [plan.home(index) for index in range(plan.peers)]
     for home in homes:
         with named_errors(f"cannot make the directory {home.directory}", remedy="Choose another --out."):
             home.directory.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -11,11 +11,12 @@ from functools import partial
 
 import torch
 
-from gossipfl.demo.baselines import measured, train_baselines
+from gossipfl.demo.baselines import measured, own_data
+from gossipfl.demo.comparing import compared
+from gossipfl.demo.comparison import Difference
 from gossipfl.demo.curves import curves, saved
 from gossipfl.demo.disruption import Disruption
 from gossipfl.demo.page import DemoPage
-from gossipfl.demo.personal import personal_metrics
 from gossipfl.demo.plan import KEYBOARD, TOLERANCE_POINTS, DemoPlan
 from gossipfl.demo.processes import DemoFailed, PeerProcess, prepare_peers
 from gossipfl.demo.summary import Summary
@@ -100,9 +101,9 @@ def run_demo(
                 process.kill()
 
     watch.enter("training alone, and on all data pooled, to compare")
-    own = [find_task(plan.task, plan.task_options(index)).dataset() for index in range(plan.peers)]
-    baselines = train_baselines(task, own, plan.baseline_training(settings), metric)
     rows = {process.index: read_row(process.home.checkpoint)[0] for process in survivors}
+    baselines, personal = compared(plan, settings, metric, rows)
+    own = own_data(plan)
     final = dict(
         zip(
             rows,
@@ -110,24 +111,32 @@ def run_demo(
             strict=True,
         )
     )
-    pooled = [baselines.pooled[index] for index in final]
+    pooled, alone = ([each[index] for index in final] for each in (baselines.pooled, baselines.alone))
     alive = [*final.values()]
-    personal = personal_metrics(plan, task, rows) if plan.task == KEYBOARD else None
+    gap = gain = None
+    converged = Summary.has_converged(alive, pooled)
+    if plan.task == KEYBOARD:
+        gap, gain = Difference.of(pooled, alive), Difference.of(alive, alone)
+        converged = Summary.have_converged_on_average(gap, gain)
     picture = plan.directory / "demo.png"
     moments = {"killed_at": disruption.killed_at, "restarted_at": disruption.restarted_at}
     drawn = saved(picture, partial(curves, progress.history, baselines, metric=metric, **moments))
     return Summary(
-        converged=Summary.has_converged(alive, pooled),
+        converged=converged,
         metric=metric,
         gossip=[final.get(index) for index in range(plan.peers)],
         gossip_mean=statistics.fmean(alive),
         gossip_worst=min(alive),
-        pooled=statistics.fmean(baselines.pooled),
+        pooled=statistics.fmean(pooled),
         alone=list(baselines.alone),
-        alone_mean=statistics.fmean(baselines.alone),
+        alone_mean=statistics.fmean(alone),
         personal=personal,
         personal_mean=None if personal is None else statistics.fmean(personal),
         gap_points=round(100 * max(map(operator.sub, pooled, alive)), 3),
+        gap_mean_points=None if gap is None else round(gap.mean, 3),
+        gap_reach_points=None if gap is None else round(gap.reach, 3),
+        gain_mean_points=None if gain is None else round(gain.mean, 3),
+        gain_reach_points=None if gain is None else round(gain.reach, 3),
         tolerance_points=TOLERANCE_POINTS,
         consensus_distance=checkpoint_distance(survivors, task.layout.shared_size),
         ages=last.ages,

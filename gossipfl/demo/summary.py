@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from rich.table import Table
 
+from gossipfl.demo.comparison import Difference
 from gossipfl.demo.plan import TOLERANCE_POINTS
 
 __all__ = ["Summary", "summary_table"]
@@ -20,7 +21,8 @@ class Summary:
     Parameters
     ----------
     converged : bool
-        Whether the worst surviving peer is within ``tolerance_points`` of pooled training.
+        Whether the worst surviving peer is within ``tolerance_points`` of pooled training. Of keyboards, whether
+        the mean over authors is, with its 95 % interval, and above lone training.
     metric : str
         Metric of the following figures: shares between 0 and 1.
     gossip : list of float or None
@@ -28,17 +30,21 @@ class Summary:
     gossip_mean, gossip_worst : float
         Over the surviving peers.
     pooled : float
-        One model trained on all data; the mean over peers where their test samples differ.
+        One model trained on all data; the mean over surviving peers where their test samples differ.
     personal : list of float or None
         Of keyboards: each surviving peer's personal model on its author's later words.
     personal_mean : float or None
     alone, alone_mean
-        Each peer on its own data.
+        Each peer on its own data; the mean over surviving peers.
     gap_points : float
         Pooled minus gossip of the peer where that is largest, in percentage points; negative if every peer is
         better than pooled.
+    gap_mean_points, gap_reach_points : float or None
+        Of keyboards: pooled minus gossip, the mean over surviving authors and half the width of its 95 % interval.
+    gain_mean_points, gain_reach_points : float or None
+        The same of gossip minus lone training.
     tolerance_points : float
-        The largest ``gap_points`` that counts as converged: 2.
+        The largest gap that counts as converged: 2; of keyboards, upper end of the interval of the mean gap.
     consensus_distance : float or None
         Mean squared distance of the surviving peers' final models from their mean.
     ages : list of int
@@ -68,6 +74,10 @@ class Summary:
     personal: list[float] | None
     personal_mean: float | None
     gap_points: float
+    gap_mean_points: float | None
+    gap_reach_points: float | None
+    gain_mean_points: float | None
+    gain_reach_points: float | None
     tolerance_points: float
     consensus_distance: float | None
     ages: list[int]
@@ -93,6 +103,14 @@ class Summary:
         """Whether every peer is within the tolerance of pooled training on its test samples."""
         return bool(gossip) and max(map(operator.sub, pooled, gossip)) * 100 <= TOLERANCE_POINTS + 1e-9
 
+    @staticmethod
+    def have_converged_on_average(gap: Difference, gain: Difference) -> bool:
+        """Whether the mean gap to pooled training is surely within the tolerance, and gossip above lone training.
+
+        A single author's gap says little: it is as wide as chance makes it on some thousand words.
+        """
+        return gap.upper <= TOLERANCE_POINTS and gain.mean > 0
+
 
 def summary_table(summary: Summary) -> Table:
     """Lay out a summary."""
@@ -101,8 +119,8 @@ def summary_table(summary: Summary) -> Table:
     table.add_column(summary.metric, justify="right")
     table.add_column("")
     table.add_row("alone, mean", _percent(summary.alone_mean), "each peer on its own data, never talking")
-    table.add_row("gossip, mean", _percent(summary.gossip_mean), "what the peers share in the end")
-    table.add_row("gossip, worst peer", _percent(summary.gossip_worst), _verdict(summary))
+    table.add_row("gossip, mean", _percent(summary.gossip_mean), _of_mean(summary))
+    table.add_row("gossip, worst peer", _percent(summary.gossip_worst), _of_worst(summary))
     if summary.personal_mean is not None:
         table.add_row(
             "gossip + personal, mean", _percent(summary.personal_mean), "each author's own words mixed in"
@@ -125,12 +143,28 @@ def summary_table(summary: Summary) -> Table:
     return table
 
 
-def _verdict(summary: Summary) -> str:
+def _of_mean(summary: Summary) -> str:
+    if summary.gap_mean_points is None or summary.gap_reach_points is None:
+        return "what the peers share in the end"
+    return f"{_verdict(summary, summary.gap_mean_points, summary.gap_reach_points)}; {_gain(summary)}"
+
+
+def _of_worst(summary: Summary) -> str:
+    if summary.gap_mean_points is not None:
+        return f"{summary.gap_points:.1f} points below pooled at most, of any author"
+    return _verdict(summary, summary.gap_points)
+
+
+def _gain(summary: Summary) -> str:
+    return f"{summary.gain_mean_points:+.1f} ± {summary.gain_reach_points:.1f} beside alone"
+
+
+def _verdict(summary: Summary, gap: float, reach: float | None = None) -> str:
     colour = "green" if summary.converged else "red"
     relation = "within" if summary.converged else "NOT within"
-    side = "below" if summary.gap_points >= 0 else "above"
-    points = abs(summary.gap_points)
-    return f"[{colour}]{points:.1f} points {side} pooled: {relation} {summary.tolerance_points:g}[/]"
+    side = "below" if gap >= 0 else "above"
+    width = "" if reach is None else f" ± {reach:.1f}"
+    return f"[{colour}]{abs(gap):.1f}{width} points {side} pooled: {relation} {summary.tolerance_points:g}[/]"
 
 
 def _percent(share: float) -> str:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import multiprocessing
 import multiprocessing.forkserver
+import multiprocessing.pool
 import os
 import runpy
 import sys
 from pathlib import Path
 from typing import Final
 
-__all__ = ["WarmProcess", "warm_up"]
+__all__ = ["WarmProcess", "warm_pool", "warm_up"]
 
 #: What ``gossipfl peer run`` imports; by name, as commands are imported by nobody.
 _PRELOADED: Final = ("gossipfl.cli.peer", "gossipfl.cli.running", "gossipfl.tasks.digits", "numpy.random")
@@ -63,6 +64,19 @@ class WarmProcess:
         """Wait until the process has ended; return whether it has."""
         self._process.join(seconds)
         return not self.is_up
+
+
+def warm_pool(processes: int) -> multiprocessing.pool.Pool:
+    """Processes that compute, of one thread each; leaving their ``with`` block ends them, whatever they do."""
+    warm_up()
+    return _CONTEXT.Pool(processes, initializer=_compute)
+
+
+def _compute() -> None:
+    import torch
+
+    os.setsid()  # as the peers: Ctrl-C is for the demo
+    torch.set_num_threads(1)
 
 
 def _run(arguments: list[str], log: str) -> None:

@@ -19,7 +19,9 @@ BASELINES = Baselines(alone=(0.3, 0.2, 0.4), pooled=(0.97, 0.97, 0.97), alone_st
 SUMMARY = Summary(
     converged=True, metric="accuracy", gossip=[0.96, 0.97], gossip_mean=0.965, gossip_worst=0.96, pooled=0.97,
     personal=None, personal_mean=None, bytes_a_peer=500,
-    alone=[0.3, 0.2], alone_mean=0.25, gap_points=1.0, tolerance_points=2.0, consensus_distance=0.5,
+    alone=[0.3, 0.2], alone_mean=0.25, gap_points=1.0, gap_mean_points=None,
+    gap_reach_points=None, gain_mean_points=None, gain_reach_points=None,
+    tolerance_points=2.0, consensus_distance=0.5,
     ages=[900, 900], messages=10, bytes=1000, seconds=40.0, gossip_seconds=20.0, startup_seconds=5.0,
     alone_steps=450, pooled_steps=1350, peers=2, partition="shards:2", task="digits", seed=0, killed=[],
     restarted=[], directory="run", picture="run/demo.png",
@@ -85,6 +87,16 @@ def test_the_table_says_how_each_is(tmp_path):
 def test_better_than_pooled_is_above_it(points, said):
     assert said in shown(summary_table(dataclasses.replace(SUMMARY, gap_points=points)))
     assert "NOT within 2" in shown(summary_table(dataclasses.replace(SUMMARY, converged=False)))
+
+
+def test_keyboards_are_judged_by_their_mean():
+    keyboards = dataclasses.replace(
+        SUMMARY, gap_points=2.5, gap_mean_points=0.5, gap_reach_points=0.3, gain_mean_points=2.1,
+        gain_reach_points=0.4,
+    )  # fmt: skip
+    text = shown(summary_table(keyboards), width=140)
+    assert "0.5 ± 0.3 points below pooled: within 2; +2.1 ± 0.4 beside alone" in text
+    assert "2.5 points below pooled at most" in text
 
 
 HISTORY = [

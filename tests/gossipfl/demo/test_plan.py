@@ -1,19 +1,21 @@
 """Plans of demos, and their summaries."""
 
 import json
+import math
 import re
 from dataclasses import asdict
 
 import pytest
 import torch
 import typer
+from scipy import stats
 
 from gossipfl.cli.demo import app as demo_app
-from gossipfl.demo.baselines import train_baselines
+from gossipfl.demo.baselines import baseline, baseline_steps
+from gossipfl.demo.comparison import Difference
 from gossipfl.demo.plan import KEYBOARD, TOLERANCE_POINTS, DemoPlan
 from gossipfl.demo.summary import Summary
 from gossipfl.errors import SettingError
-from gossipfl.tasks import find_task
 from tests.gossipfl.cli.test_main import cli
 
 __all__ = ["cli"]
@@ -88,12 +90,11 @@ def test_alone_is_far_below_pooled(tmp_path):
     """The premise of the demo: with two label shards each, nobody can do it alone."""
     plan = DemoPlan(directory=tmp_path)
     training = settings_of(plan).training.model_copy(update={"decay_age": 120})
-    tasks = [find_task(plan.task, plan.task_options(index)) for index in range(plan.peers)]
-    baselines = train_baselines(tasks[0], [task.dataset() for task in tasks], training, "accuracy")
-    assert len(baselines.alone) == 8
-    assert max(baselines.alone) < 0.6
-    assert len(set(baselines.pooled)) == 1  # their test samples are common
-    assert baselines.pooled[0] > 0.94
+    alone, pooled = (baseline(plan, training, "accuracy", kind) for kind in ("alone", "pooled"))
+    assert len(alone) == 8
+    assert max(alone) < 0.6
+    assert len(set(pooled)) == 1  # their test samples are common
+    assert pooled[0] > 0.94
     assert torch.is_grad_enabled()
 
 
@@ -103,6 +104,28 @@ def test_within_the_tolerance_means_the_worst_peer():
     assert not Summary.has_converged([0.99, 0.939], [0.96, 0.96])
     assert not Summary.has_converged([], [])
     assert TOLERANCE_POINTS == 2.0  # what the README promises
+
+
+@pytest.mark.parametrize(
+    ("pooled", "gossip", "alone", "converged"),
+    [
+        ([0.27, 0.21, 0.30], [0.265, 0.205, 0.294], [0.24, 0.18, 0.27], True),
+        ([0.27, 0.21, 0.30], [0.265, 0.205, 0.294], [0.27, 0.21, 0.29], False),  # not above lone training
+        ([0.27, 0.21, 0.30], [0.24, 0.18, 0.27], [0.2, 0.1, 0.2], False),  # three points below pooled
+        ([0.27, 0.21, 0.30], [0.29, 0.17, 0.31], [0.2, 0.1, 0.2], False),  # nobody knows
+    ],
+)
+def test_keyboards_have_converged_if_their_mean_is_close_for_sure(pooled, gossip, alone, converged):
+    gap, gain = Difference.of(pooled, gossip), Difference.of(gossip, alone)
+    assert Summary.have_converged_on_average(gap, gain) is converged
+
+
+def test_an_interval_is_students():
+    values = [0.5, 1.1, 0.2, 0.9, 0.4]
+    low, high = stats.ttest_1samp([100 * value for value in values], 0).confidence_interval(0.95)
+    found = Difference.of(values, [0.0] * 5)
+    assert (found.mean - found.reach, found.upper) == pytest.approx((low, high))
+    assert Difference.of([0.1], [0.2]).upper == math.inf
 
 
 def test_every_key_of_the_summary_is_documented():
@@ -143,3 +166,4 @@ def test_keyboards_are_compared_with_training_at_smaller_steps(tmp_path):
         peers = plan.settings(0, bootstrap=[], listen="/ip4/127.0.0.1/tcp/0").training
         assert peers.learning_rate == 0.05
         assert plan.baseline_training(peers).learning_rate == pytest.approx(share * 0.05)
+        assert baseline_steps(plan, peers) == {"digits": (450, 1350), KEYBOARD: (300, 1800)}[task]
