@@ -144,6 +144,15 @@ class Typing:
         await self.renew()
         return forgotten
 
+    @property
+    def waits(self) -> str | None:
+        """Why there is no training now; None if there is."""
+        if self.permissions.current.trains:
+            return None
+        held = {each["name"]: each["text"] for each in self.conditions.to_values()}
+        found = held.get("paused") or held.get("policy")
+        return str(found) if found else "training waits: nothing was typed yet"
+
     def to_values(self) -> dict[str, Any]:
         """Return plain values for the status, without a word: messages, bytes, and the choice of the mixture."""
         return {**self.keyboard.size(), "mixture": asdict(self.keyboard.mixture)}

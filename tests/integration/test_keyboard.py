@@ -8,11 +8,11 @@ import time
 import pytest
 import trio
 
-from gossipfl.peer import Home, Peer
+from gossipfl.peer import Peer
 from tests.gossipfl.keyboard.owners import options_in
 from tests.gossipfl.network.helpers import in_trio, until
 from tests.gossipfl.peer.page.http_client import Client
-from tests.integration.peers import PeerProcess, quick_settings, records_of, running
+from tests.integration.peers import quick_settings, records_of, running
 
 pytest.importorskip("hypercorn")
 
@@ -143,33 +143,6 @@ def test_a_peer_without_a_keyboard_serves_none(tmp_path):
             assert peer.status().keyboard is None
 
     run()
-
-
-def test_killed_in_the_middle_of_typing_no_word_is_lost_and_none_is_in_the_clear(tmp_path):
-    """The process of a real peer is killed while it is being typed on, and started again."""
-    process = PeerProcess(tmp_path / "ada", keyboard_settings(tmp_path), forked=True)
-    acknowledged = 0
-    text = ""
-    for _ in range(2):
-        process.start()
-        try:
-            client = client_of(process.home, wait_for_page(process))
-            for number in range(acknowledged, acknowledged + 15):
-                text += f"w{number}x "
-                assert client.post("/api/keyboard/typed", {"message": 1, "text": text}).status == 200
-                acknowledged = number + 1
-        finally:
-            process.process.kill()
-            process.process.wait()
-    process.start()
-    try:
-        client = client_of(process.home, wait_for_page(process))
-        answer = client.post("/api/keyboard/forget", {"word": f"w{acknowledged - 1}x"})
-        assert answer.json == {"forgotten": 1}
-    finally:
-        process.process.kill()
-        process.process.wait()
-    assert_nowhere(Home(tmp_path / "ada"), "w3x")
 
 
 def wait_for_page(process):

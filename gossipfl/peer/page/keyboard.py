@@ -65,6 +65,7 @@ def keyboard_routes(
             "condensed": condensed,
             "trains": permission.trains,
             "merges": permission.merges,
+            "waits": typing.waits,
             **typing.to_values(),
         }
         return JSONResponse(shown)

@@ -165,8 +165,8 @@ function showShift() {
 // The panels.
 function showOverview(now, health) {
   document.querySelector(".state").dataset.state = health.problems.length ? "problem" : health.paused ? "paused" : "healthy";
-  const waits = now.messages ? "Waits for the policy" : "Waits for the first words";
-  write($("state"), health.problems.length ? health.problems[0].text : health.paused ? "Paused" : now.trains ? "Learning" : now.merges ? waits : "Waits");
+  const waits = (now.waits || "").replace(/^training waits: /, "Waits: ");
+  write($("state"), health.problems.length ? health.problems[0].text : health.paused ? "Paused" : now.trains ? "Learning" : waits);
   write($("pause"), health.paused ? "Go on learning" : "Pause learning");
   showLoop(now);
   const days = Object.entries(now.left.days), today = days.length ? days[days.length - 1][1] : 0;
