@@ -17,12 +17,17 @@ from gossipfl.wire import OFFERED_BYTES
 
 __all__ = ["Lane", "Transfer"]
 
-#: Rows in each direction at any time. One connection fills four fifths of a link that is in use both ways, as its
-#: acknowledgements wait behind the other direction's rows, and two fill nine tenths (Zhang, Shenker & Clark,
-#: "Observations on the dynamics of a congestion control algorithm: the effects of two-way traffic", SIGCOMM 1991).
-_AT_ONCE: Final = 2
+#: Rows in each direction at any time. One connection does not fill a link that is in use both ways, as its
+#: acknowledgements wait behind the other direction's rows (Zhang, Shenker & Clark, "Observations on the dynamics
+#: of a congestion control algorithm: the effects of two-way traffic", SIGCOMM 1991), and rows begin slowly. Of
+#: 1 Mbit/s a row of 1 MB filled 69 % on its way alone, two 79 %, and three 90 %.
+_AT_ONCE: Final = 3
+#: Of those that may turn out to take long; no fewer, as it takes two to find out.
+_LONG_AT_ONCE: Final = 2
 #: More may begin while those before them need so many seconds more: a fast link carries many at a time.
 _OVERLAP_SECONDS: Final = 2.0
+#: Between the offer of a row and its first byte.
+_CLEARANCE_SECONDS: Final = 1.0
 _UNMEASURED_SECONDS: Final = 1.0
 _LOOKS: Final = 8
 #: A single row may be at a standstill for some seconds, which is no room for another one that takes long.
@@ -144,11 +149,6 @@ class Lane:
         if pace is not None and sum(each.is_moving for each in self._transfers) > 1:
             self._shared.note(round(pace), 1.0)
 
-    @property
-    def under_way(self) -> int:
-        """Number of large rows that have begun."""
-        return sum(each.moved is not None and each.size > OFFERED_BYTES for each in self._transfers)
-
     def is_long(self, size: int) -> bool:
         """Whether a row of so many bytes would take up the link for long, as far as several rows have shown."""
         shared = self._shared.bytes_per_second
@@ -185,14 +185,19 @@ class Lane:
             wait = left - max(_OVERLAP_SECONDS, _OVERLAP_SHARE * size / known)
             if wait > 0:
                 return wait
-        if len(before) < _AT_ONCE or self._has_room():
+        is_short = known is not None and size <= _LONG_SECONDS * known
+        at_once = _AT_ONCE if is_short else _LONG_AT_ONCE
+        if len(before) < at_once or self._has_room():
             return 0.0
         if known is None:
             return _UNMEASURED_SECONDS
-        *_, shorter, longest = sorted(each.remaining for each in before)
-        backlog = sum(each.remaining for each in before) / known
-        alone = (longest - shorter) / known if ahead is None else 0.0  # once the others have arrived
-        return max(0.0, backlog - max(_OVERLAP_SECONDS, alone) - (ahead or 0.0))
+        rest = sorted(each.remaining for each in before)
+        backlog = sum(rest) / known
+        if ahead is not None:
+            return max(0.0, backlog - _OVERLAP_SECONDS - ahead)
+        *first, last = rest[: 1 - at_once]  # once they have arrived, there are few enough
+        until_few = (sum(first) + at_once * last) / known - _CLEARANCE_SECONDS
+        return max(0.0, min(backlog - _OVERLAP_SECONDS, until_few))
 
     @property
     def is_full(self) -> bool:

@@ -17,6 +17,8 @@ __all__ = ["Link"]
 
 #: The first row may go before as many others have answered, so that both directions are in use.
 _ROWS_AHEAD: Final = 4
+#: Rows that take longer alone are for an exchange of their own in each direction.
+_TOGETHER_SECONDS: Final = 2.0
 _LOOK_SECONDS: Final = 0.25
 _MOST_PEERS: Final = 1024
 
@@ -59,8 +61,7 @@ class Link:
     def free_directions(self, sent: int, answered: int, *, needs_both: bool = False) -> tuple[bool, bool]:
         """Return whether the link can carry a row of `sent` bytes now, and one of `answered` bytes back.
 
-        A row that would answer one that cannot be sent is asked for at once. If the rows would take long, each is
-        for an exchange of its own: an answer would come when the link had been given to others.
+        A row that would answer one that cannot be sent is asked for at once.
 
         Parameters
         ----------
@@ -68,16 +69,22 @@ class Link:
             Whether neither is of use without the other.
         """
         sends = _is_small(sent) or not self.upload.seconds_until_free(sent, is_valued=True)
-        go_together = needs_both or not (self.upload.is_long(sent) or self.download.is_long(answered))
-        are_large = not _is_small(sent) and not _is_small(answered)
-        ahead = self._seconds_ahead(sent) if sends and are_large and go_together else None
+        is_answer = sends and not _is_small(sent) and (needs_both or self.go_together(sent, answered))
+        ahead = self._seconds_ahead(sent) if is_answer else None
         asks = _is_small(answered) or not self.download.seconds_until_free(
             answered, is_valued=True, ahead=ahead
         )
-        if sends and asks and are_large and not go_together:
-            sends = self.upload.under_way <= self.download.under_way
-            asks = not sends
         return sends, asks
+
+    def go_together(self, sent: int, answered: int) -> bool:
+        """Return whether one exchange should carry both rows, as far as the link is known.
+
+        If they take long, an answer would come when the link had been given to others.
+        """
+        rows = ((self.upload, sent), (self.download, answered))
+        return all(
+            _is_small(size) or size <= _TOGETHER_SECONDS * (lane.carries or math.inf) for lane, size in rows
+        )
 
     def may_answer(self, size: int) -> bool:
         """Return whether the link can carry a row of `size` bytes in answer to one, after a few others.
@@ -85,8 +92,7 @@ class Link:
         If it would take long, it goes only where it may begin at once.
         """
         wait = self.upload.seconds_until_free(size, is_valued=True)
-        patience = 0.0 if self.upload.is_long(size) else self._seconds_ahead(size)
-        return _is_small(size) or wait <= patience
+        return _is_small(size) or wait <= (self._seconds_ahead(size) if self.go_together(size, 0) else 0.0)
 
     def _seconds_ahead(self, size: int) -> float:
         """Return by how much a row of `size` bytes may precede the one that answers it."""

@@ -13,7 +13,15 @@ import xxhash
 
 from gossipfl.recent import RecentMap
 
-__all__ = ["CHUNK_BYTES", "LEAST_BYTES_CONTINUED", "Partial", "Partials", "chunk_digests", "key_of"]
+__all__ = [
+    "CHUNK_BYTES",
+    "LEAST_BYTES_CONTINUED",
+    "Partial",
+    "Partials",
+    "UnderWay",
+    "chunk_digests",
+    "key_of",
+]
 
 #: Bodies are continued at multiples of this many bytes.
 CHUNK_BYTES: Final = 1 << 20
@@ -42,6 +50,23 @@ class Partial:
     since: float
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class UnderWay:
+    """A body that is being received.
+
+    Parameters
+    ----------
+    received : callable
+        Returns the bytes that have been.
+    end : callable
+        Called when its sender goes on over another connection.
+    """
+
+    body: memoryview
+    received: Callable[[], int]
+    end: Callable[[], None]
+
+
 class Partials:
     """One beginning for each of a few senders, within limits of number, memory and time.
 
@@ -49,10 +74,16 @@ class Partials:
     ----------
     clock : callable
         Returns seconds.
+
+    Attributes
+    ----------
+    under_way : dict
+        The bodies that are being received, by sender and key.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
+        self.under_way: dict[tuple[str, bytes], UnderWay] = {}
         self._of: dict[str, Partial] = {}
         self._completed: RecentMap[str, bytes] = RecentMap(_MOST_COMPLETED)
 
@@ -71,8 +102,15 @@ class Partials:
             self._drop_oldest()
 
     def take(self, sender: str, key: bytes, size: int) -> Partial | None:
-        """Take out what was kept of a sender's body of so many bytes, if it is the same."""
+        """Take out what was kept of a sender's body of so many bytes, if it is the same.
+
+        If it is still being received over a connection that the sender has given up, that ends.
+        """
         self.expire()
+        old = self.under_way.pop((sender, key), None)
+        if old is not None and len(old.body) == size:
+            old.end()
+            self.keep(sender, key, old.body, old.received())
         kept = self._of.get(sender)
         if kept is None or kept.key != key or len(kept.body) != size:
             return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from contextlib import AbstractAsyncContextManager, nullcontext
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext
 from typing import Final
 
 import trio
@@ -124,12 +124,18 @@ class Reception:
                 self.filled = await arrival.agree(target)
             try:
                 if self.filled < len(target):
-                    await stream.read_exactly_into(target[self.filled :])
+                    with self._receiving(stream, target):
+                        await stream.read_exactly_into(target[self.filled :])
             except StreamFailure as failure:
                 self.filled += stream.filled
                 if arrival is not None and isinstance(failure, ConnectionLost):
                     arrival.interrupt(target, self.filled)
                 raise
+
+    def _receiving(self, stream: Stream, target: memoryview) -> AbstractContextManager[None]:
+        if self._arrival is None:
+            return nullcontext()
+        return self._arrival.receiving(target, lambda: self.filled + stream.filled)
 
     def _checked(self, header: AnyHeader, size: int) -> None:
         if self._arrival is not None:

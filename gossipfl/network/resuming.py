@@ -9,13 +9,15 @@ digest of its preamble and header.
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final
 
 import trio
 
 from gossipfl.errors import MalformedFrame, ReplayedMessage
-from gossipfl.network.partials import CHUNK_BYTES, Partial, Partials, chunk_digests
+from gossipfl.network.failures import ConnectionLost
+from gossipfl.network.partials import CHUNK_BYTES, Partial, Partials, UnderWay, chunk_digests
 from gossipfl.network.yamux.stream import Stream
 from gossipfl.wire import Frame
 
@@ -34,11 +36,17 @@ class Arrival:
         Peer id.
     resumes : bool
         Whether the stream is for continuing a frame.
+
+    Attributes
+    ----------
+    on_taken : callable
+        Called when the arrival ends because the sender goes on over another connection, with the same memory.
     """
 
     def __init__(self, stream: Stream, partials: Partials, sender: str, *, resumes: bool) -> None:
         self.stream, self._partials, self._sender = stream, partials, sender
         self.resumes = resumes
+        self.on_taken: Callable[[], None] = lambda: None
         self._key = b""
         self._begun: Partial | None = None
         self._is_agreed = False
@@ -78,6 +86,34 @@ class Arrival:
         agreed = await agree(self.stream, body, 0 if self._begun is None else self._begun.size)
         self._begun, self._is_agreed = None, True
         return agreed
+
+    @contextmanager
+    def receiving(self, body: memoryview, received: Callable[[], int]) -> Iterator[None]:
+        """Let the sender go on over another connection within the block, which then ends.
+
+        A connection that broke at the other end may look alive for a minute at this one.
+
+        Raises
+        ------
+        ConnectionLost
+            The sender does so.
+        """
+        scope, place = trio.CancelScope(), (self._sender, self._key)
+
+        def end() -> None:
+            self._is_agreed = False  # what has arrived is not this arrival's any more
+            self.on_taken()
+            scope.cancel()
+
+        self._partials.under_way[place] = mine = UnderWay(body, received, end)
+        try:
+            with scope:
+                yield
+        finally:
+            if self._partials.under_way.get(place) is mine:
+                del self._partials.under_way[place]
+        if scope.cancelled_caught:
+            raise ConnectionLost("the other side goes on over another connection")
 
     def interrupt(self, body: memoryview, received: int) -> None:
         """Keep what has been received of the body."""

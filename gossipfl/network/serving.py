@@ -62,7 +62,8 @@ Screen = Callable[[str, AnyHeader], None]
 
 _CLEARED: Final = encode(Clearance(retry_after=0))
 _LOOK_SECONDS: Final = 0.02
-_REFUSAL_SECONDS: Final = 1.0
+#: On a slow link a refusal waits behind rows, and whoever never hears it waits until its own deadline.
+_REFUSAL_SECONDS: Final = 10.0
 _log = limited_logger(__name__)
 
 
@@ -190,10 +191,13 @@ class Server:
                         await self.answers.send(connection, stream, reply, place, answered)
                 except (MessageRefused, ExchangeFailed) as error:
                     self.counters.count_refused(error)
-                    await self._send_refusal(peer_id, stream, error)
+                    is_told = await self._send_refusal(peer_id, stream, error)
                     if place is not None and place.is_offered and isinstance(error, PeerBusy):
                         in_step = True  # the body is not sent
-                    if not in_step:
+                    if not is_told:
+                        in_step = False  # within the refusal
+                        stream.reset()
+                    elif not in_step:
                         stream.close()
                     self.punish(peer_id, error)
                     return in_step
@@ -252,6 +256,7 @@ class Server:
                 with lane.carrying(transfer, size, moved, path=path):
                     yield
 
+        arrival.on_taken = place.hand_over
         place.wait_for(FIRST_BYTES, since(lambda: stream.received))
         return await receive(
             stream,
@@ -317,12 +322,16 @@ class Server:
         if was_waiting and not self.link.is_full:
             self.punish(peer_id, error)
 
-    async def _send_refusal(self, peer_id: str, stream: Stream, error: GossipflError) -> None:
+    async def _send_refusal(self, peer_id: str, stream: Stream, error: GossipflError) -> bool:
+        """Send a refusal; return whether there was time for it."""
+        deadline = trio.move_on_after(_REFUSAL_SECONDS)
         try:
-            with trio.move_on_after(_REFUSAL_SECONDS):
+            with deadline:
                 await stream.write_all(_refusal(error).buffers)
         except StreamFailure as failure:
             _log.debug("%s did not wait for the refusal: %s", peer_id, failure)
+            return False
+        return not deadline.cancelled_caught
 
 
 def _refusal(error: GossipflError) -> Frame:

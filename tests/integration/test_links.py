@@ -136,9 +136,8 @@ def test_a_slow_link_carries_rows_both_ways_and_slows_nobody(network, size, peri
     peers.add(mbits=SLOW)
     share = peers.measure(seconds)
     print(f"{size} bytes: without the slow peer {before.others:.2f} exchanges a second, with it {share}")
-    assert (
-        share.up_until_last + share.down_until_last >= 1.5
-    )  # of two directions, with their acknowledgements
+    assert share.up_until_last >= 0.8
+    assert share.down_until_last >= 0.8
     assert share.others >= 0.9 * before.others
 
 

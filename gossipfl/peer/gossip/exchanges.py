@@ -33,6 +33,7 @@ from gossipfl.peer.gossip.outgoing import OutgoingModels
 from gossipfl.peer.gossip.part_choice import PartChoice
 from gossipfl.peer.gossip.promptness import Promptness
 from gossipfl.peer.gossip.received import ReceivedModels, incoming, require_plausible
+from gossipfl.peer.gossip.slots import Directions, Slots
 from gossipfl.peer.gossip.view import SampledView
 from gossipfl.privacy.ledger import BudgetSpent
 from gossipfl.settings import ExchangeSettings
@@ -44,14 +45,6 @@ __all__ = ["Gossip"]
 logger = logging.getLogger(__name__)
 
 _MOST_OFFERS = 3
-
-
-@dataclass(frozen=True, slots=True)
-class _Rows:
-    """The rows that an exchange carries: one to the neighbour, one that answers it, or both."""
-
-    sends: bool
-    asks: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +110,7 @@ class Gossip:
     record: Callable[[Mapping[str, Any]], None]
 
     def __post_init__(self) -> None:
-        self._under_way: set[str] = set()
+        self._slots = Slots()
         self._promptness = Promptness(least=self.exchange_settings.period)
         self._deferrals = Deferrals()
         self.memory.kept = lambda: self.received.kept_bytes
@@ -157,55 +150,65 @@ class Gossip:
                 self.learner.on_merged = lambda _: None
 
     def _start(self, start_soon: Callable[..., None], part: int) -> None:
-        """Start an exchange, if there are a slot, a neighbour and room on the link and in memory."""
-        if len(self._under_way) >= self.exchange_settings.concurrent:
-            return
-        rows = self._rows_now()
-        if rows is None:
-            return
+        """Start an exchange or, on a slow link, one in each direction that has room."""
+        begun = [rows for rows in self._rows_now() if self._start_with(start_soon, part, rows)]
+        if begun:
+            self.parts.begin()
+
+    def _start_with(self, start_soon: Callable[..., None], part: int, rows: Directions) -> bool:
+        """Start an exchange of these rows, if there are a slot, a neighbour and room in memory."""
         answer_bytes = rows.asks * self.row_bytes
-        for neighbour in self._chosen(self._excluded()):
+        has_begun = False
+        for neighbour in self._chosen(rows):
             if not self.memory.has_room(answer_bytes):
                 break
-            self._under_way.add(neighbour.peer_id)
+            self._slots.begin(neighbour.peer_id, rows)
             room = self.memory.reserve(answer_bytes)
             start_soon(self._exchange_model, neighbour, room, part, rows)
-            self.parts.begin()
+            has_begun = True
             if self.accounts.are_used:
                 break
+        return has_begun
 
-    def _rows_now(self) -> _Rows | None:
-        """Return the rows of an exchange that is started now; None if the link carries none of them."""
+    def _rows_now(self) -> list[Directions]:
+        """Return the rows of each exchange that is started now; none if the link has no room for any."""
         mode, size = self.exchange_settings.mode, self.outgoing.latest_bytes
-        usual = _Rows(sends=mode != "pull", asks=mode != "push")
+        usual = Directions(sends=mode != "pull", asks=mode != "push")
         are_needed = self.learner.trains_on_answers or self.accounts.are_used
-        sends, asks = self.host.link.free_directions(
-            usual.sends * size, usual.asks * size, needs_both=are_needed
-        )
-        rows = _Rows(sends=usual.sends and sends, asks=usual.asks and asks)
-        is_possible = rows == usual if are_needed else rows.sends or rows.asks
-        return rows if is_possible else None
+        sizes = usual.sends * size, usual.asks * size
+        sends, asks = self.host.link.free_directions(*sizes, needs_both=are_needed)
+        rows = Directions(sends=usual.sends and sends, asks=usual.asks and asks)
+        if are_needed:
+            return [rows] if rows == usual else []
+        if rows.sends and rows.asks and not self.host.link.go_together(*sizes):
+            return [Directions(sends=True, asks=False), Directions(sends=False, asks=True)]
+        return [rows] if rows.sends or rows.asks else []
 
-    def _excluded(self) -> set[str]:
-        """Return the neighbours with which no exchange is to be started now."""
+    def _excluded(self, rows: Directions) -> set[str]:
+        """Return the neighbours with which no exchange of these rows is to be started now."""
         distrusted = {peer.peer_id for peer in self.view.known if self.learner.distrusts(peer.peer_id)}
         deferred = self._deferrals.current(trio.current_time())
-        return self._under_way | distrusted | deferred | self.received.heard_while_joining
+        return self._slots.taken(rows) | distrusted | deferred | self.received.heard_while_joining
 
-    def _chosen(self, exclude: set[str]) -> Iterator[KnownPeer]:
-        """Yield a random neighbour and, if that is a slow one, a prompt one beside it."""
-        slow, now = self._promptness.slow(), trio.current_time()
-        are_allowed = len(slow & self._under_way) < max(1, self.exchange_settings.concurrent // 2)
+    def _chosen(self, rows: Directions) -> Iterator[KnownPeer]:
+        """Yield a random neighbour and, if that is slow, a prompt one beside it, as long as there are slots."""
+        slow, now, most = self._promptness.slow(), trio.current_time(), self.exchange_settings.concurrent
+        taken, exclude = self._slots.taken(rows), self._excluded(rows)
+        if len(taken) >= most:
+            return
+        are_allowed = len(slow & taken) < max(1, most // 2)
         neighbour = self.view.choose(now=now, exclude=exclude if are_allowed else exclude | slow)
         if neighbour is None:
             return
         yield neighbour
-        if neighbour.peer_id in slow and len(self._under_way) < self.exchange_settings.concurrent:
+        if neighbour.peer_id in slow and len(self._slots.taken(rows)) < most:
             prompt = self.view.choose(now=now, exclude=exclude | slow)
             if prompt is not None:
                 yield prompt
 
-    async def _exchange_model(self, neighbour: KnownPeer, room: Reservation, part: int, rows: _Rows) -> None:
+    async def _exchange_model(
+        self, neighbour: KnownPeer, room: Reservation, part: int, rows: Directions
+    ) -> None:
         """Exchange with a neighbour or, if that is gone or has no room on its link, with another in its place."""
         chosen: KnownPeer | None = neighbour
         offer: _Offer | None = None
@@ -224,23 +227,25 @@ class Gossip:
                     )
                     del version  # which holds memory
                     newest = None
-                if not await self._exchange(chosen, offer, room):
+                if not await self._exchange(chosen, offer, room, rows):
                     return
-                chosen = self.view.choose(now=trio.current_time(), exclude=self._excluded())
+                chosen = self.view.choose(now=trio.current_time(), exclude=self._excluded(rows))
                 if chosen is not None:
-                    self._under_way.add(chosen.peer_id)
+                    self._slots.begin(chosen.peer_id, rows)
         except (NonFiniteUpdate, PeerBusy, BudgetSpent) as error:  # before anything was sent
             if isinstance(error, NonFiniteUpdate):
                 self.errors.log(f"neighbour {neighbour.peer_id[:16]}…", error)
             self._record_exchange(neighbour.peer_id, error.counter(), 0.0)
         finally:
             if chosen is not None:
-                self._under_way.discard(chosen.peer_id)
+                self._slots.end(chosen.peer_id, rows)
             room.release()
             if offer is not None:
                 offer.frame.release()
 
-    async def _exchange(self, neighbour: KnownPeer, offer: _Offer, room: Reservation) -> bool:
+    async def _exchange(
+        self, neighbour: KnownPeer, offer: _Offer, room: Reservation, rows: Directions
+    ) -> bool:
         """Exchange a model with a neighbour; return whether another may take its place: nothing was sent."""
         peer_id = neighbour.peer_id
         started = trio.current_time()
@@ -285,7 +290,7 @@ class Gossip:
             else:
                 logger.debug("exchange with %s failed: %s", peer_id, error)
         finally:
-            self._under_way.discard(peer_id)
+            self._slots.end(peer_id, rows)
         seconds = trio.current_time() - started
         self._promptness.note(peer_id, seconds)
         self._record_exchange(peer_id, outcome, seconds, received=received, codec=offer.codec)

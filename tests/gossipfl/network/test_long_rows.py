@@ -51,7 +51,9 @@ def test_of_rows_that_take_long_one_is_under_way_at_a_time(lane):
         )  # a twentieth before its end
         assert lane.seconds_until_free(SHORT, is_valued=True) == 0
         under_way(stack, lane, SHORT)
-        assert lane.seconds_until_free(SHORT, is_valued=True) > 0  # and of all, two
+        assert lane.seconds_until_free(SHORT, is_valued=True) == 0
+        under_way(stack, lane, SHORT)
+        assert lane.seconds_until_free(SHORT, is_valued=True) > 0  # and of all, three
     with ExitStack() as stack:
         under_way(stack, lane, SHORT)
         assert lane.seconds_until_free(LONG, is_valued=True) == 0
@@ -123,10 +125,8 @@ def link():
 
 def test_each_of_two_long_rows_is_for_an_exchange_of_its_own(link):
     with ExitStack() as stack:
-        assert link.free_directions(LONG, LONG) == (True, False)
-        assert link.free_directions(LONG, 0) == (True, True)  # of a push, nothing is asked for
-        assert link.free_directions(LONG, LONG, needs_both=True) == (True, True)
-        assert link.free_directions(SHORT, SHORT) == (True, True)
+        assert link.free_directions(LONG, LONG) == (True, True)
+        assert not link.go_together(LONG, LONG)
         under_way(stack, link.upload, LONG)
         assert link.free_directions(LONG, LONG) == (False, True)
         under_way(stack, link.download, LONG)

@@ -1,6 +1,6 @@
 """Models that go in the directions for which a peer's link has room."""
 
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import pytest
 
@@ -17,12 +17,11 @@ TABLES = {
 @contextmanager
 def taken_up(lane, monkeypatch):
     """Have rows under way that need for ever."""
-    with monkeypatch.context() as patch, lane.expecting(10**15, is_valued=True) as one:
+    with monkeypatch.context() as patch, ExitStack() as stack:
         patch.setattr(lane, "_has_room", lambda: False)
-        with lane.expecting(10**15, is_valued=True) as other:
-            one.begin()
-            other.begin()
-            yield
+        for _ in range(3):
+            stack.enter_context(lane.expecting(10**15, is_valued=True)).begin()
+        yield
 
 
 def merges(peer):

@@ -50,6 +50,9 @@ class Neighbours:
     def free_directions(self, sent, answered, *, needs_both):
         return True, True
 
+    def go_together(self, sent, answered):
+        return True
+
     async def exchange(self, peer_id, addresses, frame, *, seconds, answer_bytes, renew):
         if self.seconds[peer_id] is GONE:
             raise PeerUnreachable("nobody listens there")
