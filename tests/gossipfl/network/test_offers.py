@@ -274,7 +274,7 @@ async def test_a_row_that_has_to_wait_for_a_moment_waits():
     async with serving_host(size=LARGE) as host, serving_host(size=LARGE) as client:
         await client.exchange(host.peer_id, host.addresses, model_frame(LARGE))
         measured(host.link.download, 1_000_000_000)
-        kept = [carried(host.link.download, 1_500_000_000) for _ in range(3)]
+        kept = [carried(host.link.download, 1_100_000_000) for _ in range(3)]
         async with trio.open_nursery() as nursery:
             nursery.start_soon(client.exchange, host.peer_id, (), model_frame(LARGE, sequence=2))
             await until(lambda: host._server.places.taken)
