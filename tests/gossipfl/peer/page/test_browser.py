@@ -1,18 +1,13 @@
 """The page in a real browser: it moves, steers, asks nobody else, and needs neither a mouse nor eyes."""
 
-import shutil
-import time
-
 import pytest
 
+from tests.gossipfl.peer.page.browsing import browser, complaints, needs_browser, until
 from tests.integration.peers import PeerProcess, quick_settings
 
-BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
-playwright = pytest.importorskip("playwright.sync_api", reason="no Playwright here: pip install playwright")
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(BROWSER is None, reason="no browser here: apt-get install chromium"),
-]
+__all__ = ["browser"]
+
+pytestmark = needs_browser
 
 
 @pytest.fixture(scope="module")
@@ -27,14 +22,6 @@ def peers(tmp_path_factory):
         with PeerProcess(directory / "bob", settings, forked=True) as bob:
             bob.start("--plain").until_at(step=1)
             yield alice, bob
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with playwright.sync_playwright() as driver:
-        opened = driver.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
-        yield opened
-        opened.close()
 
 
 @pytest.fixture
@@ -54,14 +41,6 @@ def page(browser, peers):
     assert asked
     assert all(url.startswith(address) for url in asked)
     assert not any("token" in url.partition("#")[0] for url in asked)
-
-
-def until(condition, *, seconds=60.0):
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    return found
 
 
 def cell_of(row, column):
@@ -159,32 +138,20 @@ def test_nothing_moves_for_those_who_want_it_calm(browser, peers):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_text_has_contrast_in_light_and_dark(browser, peers, scheme):
-    """At least 4.5 to 1, as WCAG 2.2 (AA) wants it."""
-    with browser.new_context(color_scheme=scheme) as context:
+@pytest.mark.parametrize("width", [390, 1240])
+def test_axe_finds_nothing_in_the_way_of_anybody(browser, peers, scheme, width):
+    """Contrast, names, roles, landmarks, focus; with the token and the question about leaving, too."""
+    viewport = {"width": width, "height": 980}
+    with browser.new_context(color_scheme=scheme, viewport=viewport, reduced_motion="reduce") as context:
         page = context.new_page()
-        page.goto(peers[0].status()["page"])
+        page.goto(f"{peers[0].status()['page']}#token={peers[0].home.page_token.read_text().strip()}")
+        page.locator("#events li", has_text="merged").first.wait_for()
         page.locator("#peers tr").first.wait_for()
-        colours = page.evaluate(
-            """() => {
-                const style = getComputedStyle(document.documentElement);
-                const names = ["ground", "card", "ink", "soft", "accent", "in", "bad", "warn"];
-                return Object.fromEntries(names.map((name) => [name, style.getPropertyValue("--" + name).trim()]));
-            }"""
-        )
-    for name in ("ink", "soft", "accent", "in", "bad", "warn"):
-        assert contrast(colours[name], colours["card"]) >= 4.5, name
-    assert contrast(colours["soft"], colours["ground"]) >= 4.5
-
-
-def contrast(one, other):
-    def luminance(colour):
-        parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
-        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
-        return sum(share * c for share, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
-
-    light, dark = sorted((luminance(one), luminance(other)), reverse=True)
-    return (light + 0.05) / (dark + 0.05)
+        until(page.get_by_role("button", name="Leave").is_enabled)
+        assert complaints(page) == []
+        page.get_by_role("button", name="Leave").click()
+        page.get_by_role("dialog").wait_for()
+        assert complaints(page) == []
 
 
 def test_the_page_says_when_the_peer_has_ended(browser, tmp_path):

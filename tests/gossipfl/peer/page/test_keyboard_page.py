@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.gossipfl.peer.page.test_browser import browser, contrast, until
+from tests.gossipfl.peer.page.browsing import browser, contrast, until
 from tests.integration.peers import PeerProcess
 from tests.integration.test_keyboard import keyboard_settings
 
