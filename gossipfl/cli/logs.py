@@ -16,7 +16,7 @@ from typing import Final, TextIO
 
 from gossipfl.settings.log import LogSettings
 
-__all__ = ["ALREADY_SHOWN", "logging_to", "text_of", "use_settings"]
+__all__ = ["ALREADY_SHOWN", "as_logged", "logging_to", "text_of", "use_settings"]
 
 logger = logging.getLogger(__name__)
 
@@ -108,6 +108,15 @@ def use_settings(settings: LogSettings) -> None:
     for handler in root.handlers:
         if isinstance(handler, _Shown):
             handler.setFormatter(formatter)
+
+
+def as_logged(line: str, source: str) -> str:
+    """Return a line for standard output in the form of those that are logged on standard error."""
+    record = logging.LogRecord(source, logging.INFO, "", 0, line, None, None)
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, _Shown):
+            return handler.format(record)
+    return line
 
 
 def text_of(line: str) -> str:

@@ -167,7 +167,7 @@ def run(
     place.require()
     settings = load_settings(place.settings, overrides)
 
-    with _leaving_at_once():
+    with _leaving_at_once(), place.starting():
         from gossipfl.cli.running import (
             run_peer,  # torch and the network: after what can go wrong without them
         )

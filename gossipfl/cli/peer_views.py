@@ -167,7 +167,7 @@ def _seen(home: Path) -> tuple[Home, dict[str, Any] | None, Liveness]:
 
     place = Home(home)
     place.require()
-    if place.is_running() and not place.status.exists():
+    if not place.status.exists() and (place.is_running() or place.is_starting()):
         return place, None, liveness_of(place, None)
     values = read_status(place.status)
     return place, values, liveness_of(place, values)
@@ -182,7 +182,7 @@ def page(*, home: HomeOption, json_output: JsonOption = False) -> None:
     from gossipfl.peer.page.token import load_or_create_token
 
     place, values, liveness = _seen(home)
-    address = None if values is None or liveness.state == "stopped" else values.get("page")
+    address = None if values is None or liveness.state in ("stopped", "starting") else values.get("page")
     if address is None:
         raise HomeError(
             f"the peer in {home} has no page now",

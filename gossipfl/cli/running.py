@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.live import Live
 
 from gossipfl.cli.display import end_line, status_heading, status_line, status_table
-from gossipfl.cli.logs import ALREADY_SHOWN, logging_to, use_settings
+from gossipfl.cli.logs import ALREADY_SHOWN, as_logged, logging_to, use_settings
 from gossipfl.cli.terminal import may_draw
 from gossipfl.errors import GossipflError
 from gossipfl.files import named_errors
@@ -129,10 +129,13 @@ async def _run(
     if peer.ready.is_set():
         values = peer.status().to_dict()
         stop_after = peer.settings.rounds.stop_after
+        reason = reason or (" by gossipfl peer leave" if peer.has_left else "")
         said = end_line(values, peer.home.checkpoint, stop_after=stop_after, reason=reason)
         logger.info("%s", said, extra={ALREADY_SHOWN: True})
         with suppress(OSError):  # whoever read has left
-            print(json.dumps(values) if json_output else said, flush=True)
+            print(
+                json.dumps(values) if json_output else said if live else as_logged(said, __name__), flush=True
+            )
 
 
 def _reload(peer: Peer, read_settings: Callable[[], PeerSettings]) -> None:
@@ -163,11 +166,11 @@ async def _show_live(peer: Peer) -> None:
 async def _print_lines(peer: Peer, *, json_output: bool) -> None:
     if not json_output:
         for address in peer.status().addresses:
-            print("listening at", address, flush=True)
+            print(as_logged(f"listening at {address}", __name__), flush=True)
     while True:
         values = peer.status().to_dict()
         try:
-            print(json.dumps(values) if json_output else status_line(values), flush=True)
+            print(json.dumps(values) if json_output else as_logged(status_line(values), __name__), flush=True)
         except BrokenPipeError:  # whoever read has left, as in `gossipfl peer run | head`
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             peer.stop()

@@ -101,7 +101,7 @@ class Incarnation:
 
     def __post_init__(self, beyond: int) -> None:
         self._beyond: int | None = None
-        self._leaves = False
+        self.leaves = False  # once `gossipfl peer leave` has asked for it
         beginning = begin(self.home, self.task, self.trainer, self.settings, peer_id=self.identity.peer_id)
         self._plan, self._resumed, self._generator = beginning.plan, beginning.resumed, beginning.generator
         self._state = beginning.state
@@ -260,7 +260,7 @@ class Incarnation:
         finally:
             with trio.move_on_after(_LAST_SAVE_SECONDS) as last_save:
                 last_save.shield = True
-                if self._leaves:
+                if self.leaves:
                     await self.participation.say_farewell()
                 await self.housekeeping.farewell(self.status)
 
@@ -325,7 +325,7 @@ class Incarnation:
 
     def _leave(self) -> None:
         logger.info("leaving the network, as requested by gossipfl peer leave")
-        self._leaves = True
+        self.leaves = True
         self._nursery_scope.cancel()
 
     async def _learn(self) -> None:

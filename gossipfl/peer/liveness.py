@@ -47,7 +47,7 @@ def liveness_of(home: Home, status: Mapping[str, Any] | None) -> Liveness:
         The home cannot be read.
     """
     if not home.is_running():
-        return Liveness("stopped")
+        return Liveness("starting" if home.is_starting() else "stopped")
     if status is None or status["updated"] < (home.used_since() or 0.0):
         return Liveness("starting")
     if time.time() - status["updated"] <= _SILENT_SECONDS:

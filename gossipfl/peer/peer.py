@@ -167,6 +167,11 @@ class Peer:
         finally:
             self._stop = None
 
+    @property
+    def has_left(self) -> bool:
+        """Whether it was asked to leave the network by ``gossipfl peer leave``."""
+        return self._incarnation is not None and self._incarnation.leaves
+
     def stop(self) -> None:
         """End `run` soon and in an orderly manner, from any thread; without effect unless it is running."""
         if self._stop is not None:

@@ -19,7 +19,8 @@ from .peers import PeerProcess, quick_settings, record_lines, records_of, runnin
 
 LOG_LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} (INFO|WARNING) \S.*")
 STATUS_LINE = re.compile(
-    r"stopped on SIG\w+: .*|listening at /ip4/\S+|age \d+ .*neighbours \d+/\d+ sent \d+ received \d+.*"
+    r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} INFO (stopped on SIG\w+: .*|listening at /ip4/\S+"
+    r"|age \d+ .*neighbours \d+/\d+ sent \d+ received \d+.*)"
 )
 
 

@@ -196,6 +196,34 @@ class Home:
         finally:
             os.close(descriptor)
 
+    @contextmanager
+    def starting(self) -> Iterator[None]:
+        """Show other processes that this one is about to lock the home, for which libraries have to be imported.
+
+        What shows it is a lock of the settings; it is gone with the process, however that ends.
+        """
+        with named_errors(f"cannot use the home {self.directory}"):
+            descriptor = os.open(self.settings, os.O_RDONLY)
+        try:
+            with suppress(OSError):  # a file system without locks: `locked` says so
+                _try_lock(descriptor, fcntl.LOCK_EX, tries=3)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def is_starting(self) -> bool:
+        """Return whether a process shows that it is about to lock the home."""
+        try:
+            descriptor = os.open(self.settings, os.O_RDONLY)
+        except OSError:
+            return False
+        try:
+            return not _try_lock(descriptor, fcntl.LOCK_SH, tries=1)
+        except OSError:
+            return False
+        finally:
+            os.close(descriptor)
+
     def is_running(self) -> bool:
         """Return whether a process holds the lock now.
 

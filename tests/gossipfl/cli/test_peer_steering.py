@@ -120,6 +120,7 @@ def test_neighbours_hear_a_farewell_and_count_no_failures(cli, tmp_path):
             left = json.loads(out)
             assert left["saved_age"] == left["age"] > 0
             assert bob.process.wait(timeout=60) == 0
+            assert "stopped by gossipfl peer leave: age" in bob.out
             until(lambda: alice.status()["neighbours"] == 0)
             assert said(alice.home, f"neighbour {left['peer_id'][:16]}… has left")
             count = len(records_of(alice.home, "evaluation"))

@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
@@ -110,6 +112,40 @@ def test_a_peer_without_a_status_of_this_start_is_starting(cli, tmp_path, earlie
             assert (code, "starting" in out) == (4, True)
         if earlier is not None:
             assert cli("peer", "status", "--home", peer.home.directory)[0] == 3
+
+
+def test_a_peer_whose_libraries_are_being_imported_is_starting(cli, tmp_path):
+    home = Home(tmp_path / "alice")
+    home.create(quick_settings())
+    assert cli("peer", "status", "--home", home.directory)[0] == 2  # it never ran
+    with home.starting(), home.starting():  # the second one started meanwhile ends at the lock
+        for options in ([], ["--json"]):
+            code, out, _ = cli("peer", "status", "--home", home.directory, *options)
+            assert (code, "starting" in out) == (4, True)
+        assert (
+            json.loads(cli("doctor", "--home", home.directory, "--json")[1])["findings"][0]["seen"]
+            == "starting"
+        )
+        assert liveness_of(home, {"updated": 0.0, "process": 1}).state == "starting"
+    assert not home.is_starting()
+    assert liveness_of(home, {"updated": 0.0, "process": 1}).state == "stopped"
+
+
+def test_running_a_peer_shows_that_it_starts_before_torch_is_there(tmp_path):
+    home = Home(tmp_path / "alice")
+    home.create(quick_settings())
+    code = (
+        "import sys; from gossipfl.peer.store.home import Home; from gossipfl.cli.main import main\n"
+        f"home = Home(__import__('pathlib').Path({str(home.directory)!r}))\n"
+        "class Look:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'torch':\n"
+        "            print('starting' if home.is_starting() else 'nothing shown'); sys.exit(7)\n"
+        "sys.meta_path.insert(0, Look())\n"
+        "sys.argv = ['gossipfl', 'peer', 'run', '--home', str(home.directory)]; main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (7, "starting\n"), done.stderr
 
 
 @pytest.mark.parametrize(
