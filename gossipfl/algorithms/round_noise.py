@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from functools import partial
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -12,10 +14,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gossipfl.codecs.draws import exchange_keys, normals, rekeyed
+from gossipfl.privacy.correlated import edge_noise
 
-__all__ = ["PrivateRounds", "RoundNoise", "SeededNoise", "clipped", "draws_in_secret"]
+if TYPE_CHECKING:
+    from gossipfl.algorithms.base import Links
+
+__all__ = ["PrivateRounds", "RoundNoise", "SeededNoise", "clipped", "draws_in_secret", "shared_noise"]
 
 _OWN, _EDGE = 11, 12
+_BITS = 20  # of a deviation in units
 
 
 class RoundNoise(ABC):
@@ -28,6 +35,14 @@ class RoundNoise(ABC):
     @abstractmethod
     def edge(self, first: int, second: int, width: int, *, purpose: int = 0) -> Tensor:
         """Draw standard normals that two nodes share, the smaller number first: float64 ``[width]``."""
+
+    def cancelling(self, numbers: Tensor, links: Links, *, width: int, deviation: float) -> Tensor:
+        """Draw noise of this deviation for each link, plus at one end and minus at the other: ``[B, width]``.
+
+        It is in whole multiples of a unit, so over all nodes it sums to zero exactly.
+        """
+        whole, unit = shared_noise(self, numbers, links, width=width, deviation=deviation)
+        return whole.to(torch.float64) * unit
 
     def released(
         self, values: Tensor, *, deviation: float, clip: float | None = None, purpose: int = 0
@@ -44,14 +59,15 @@ class PrivateRounds(Protocol):
 
     epsilon: float | None
     delta: float
+    deviation: float
 
     @property
     def noise_multiplier(self) -> float:
         """Deviation of a node's own noise over the most that its gradient changes by."""
         ...
 
-    def shifts(self, linked: NDArray[np.bool_]) -> NDArray[np.float64]:
-        """Largest μ of each node's gradient in one round on a graph, ``[n]``."""
+    def shifts(self, linked: NDArray[np.bool_], *, colluding: int | None = None) -> NDArray[np.float64]:
+        """Largest μ of each node's gradient in one round on a graph, to so many that collude, ``[n]``."""
         ...
 
 
@@ -97,3 +113,41 @@ def clipped(rows: Tensor, norm: float) -> Tensor:
     norms = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
     shortened: Tensor = rows * (norm / (norms + 1e-12)).clamp(max=1)
     return shortened
+
+
+def shared_noise(
+    noise: RoundNoise, numbers: Tensor, links: Links, *, width: int, deviation: float
+) -> tuple[Tensor, float]:
+    """Noise of nodes' links, in whole multiples of a unit; over all nodes it sums to zero exactly.
+
+    Parameters
+    ----------
+    noise : RoundNoise
+    numbers : Tensor
+        Numbers of the B nodes, int64 ``[B]``.
+    links : Links
+        Their ends.
+    width : int
+    deviation : float
+        σ_c, above 0.
+
+    Returns
+    -------
+    noise : Tensor
+        int64 ``[B, width]``.
+    unit : float
+        A power of two.
+    """
+    unit = 2.0 ** (math.ceil(math.log2(deviation)) - _BITS)
+    total = torch.zeros(len(numbers), width, dtype=torch.int64)
+    neighbours = links.neighbours.cpu()
+    for place, number in enumerate(numbers.tolist()):
+        around = neighbours[(links.owner == place).cpu()].tolist()
+        if around:
+            normals = partial(_of_edge, noise, width)
+            total[place] = edge_noise(number, around, normals, deviation=deviation, unit=unit)
+    return total, unit
+
+
+def _of_edge(noise: RoundNoise, width: int, first: int, second: int) -> Tensor:
+    return noise.edge(first, second, width)

@@ -34,8 +34,16 @@ def privacy(
         float | None,
         typer.Option(
             min=0,
-            help="Noise on each private value, in units of its sensitivity (σ/Δ): noise_multiplier of "
-            "\\[training.privacy] if that is set, else 1.",
+            help="Noise on each private value, in units of its sensitivity (σ/Δ): as settings declare it, else 1, "
+            "or 0 where there is other noise.",
+        ),
+    ] = None,
+    sensitivity: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            help="The most by which a node's data move a value (Δ), in the unit of rows, where there is noise in "
+            "that unit and no clip says so.",
         ),
     ] = None,
     delta: Annotated[float, typer.Option(help="The δ of (ε, δ).")] = 1e-5,
@@ -46,6 +54,10 @@ def privacy(
     coalition: Annotated[
         list[int] | None, typer.Option(help="Look for the worst coalition of so many; may be repeated.")
     ] = None,
+    sees_all: Annotated[
+        bool,
+        typer.Option("--sees-all", help="Observers see all rows that are sent, whoever receives them."),
+    ] = False,
     overrides: Annotated[
         list[str] | None, typer.Option("--set", help="Replace a value of the scenario; may be repeated.")
     ] = None,
@@ -57,50 +69,31 @@ def privacy(
     """Say exactly how much each node could have learned of each other one's values."""
     from rich.console import Console
 
-    from gossipfl.errors import SettingError
     from gossipfl.privacy.guarantees import require_accounting, require_delta
-    from sims.privacy.errors import NotAccountable
+    from sims.privacy.account import account_of
     from sims.privacy.report import report_of
-    from sims.privacy.round_mechanisms import noise_multiplier_of, rounds_loss
-    from sims.privacy.sources import homes_of, one_scenario, private_training_of, run_of
 
     require_accounting()
     require_delta(delta)
-    if noise == 0:
-        raise SettingError("without noise nothing is private", expected="--noise above 0", got=noise)
     errors = Console(stderr=True, quiet=json_output)
     with errors.status("") as status:
-        run = run_of(
+        account = account_of(
             sources,
             overrides=overrides or (),
+            noise=noise,
+            sensitivity=sensitivity,
+            delta=delta,
             on_progress=lambda rounds: status.update(f"round {rounds:.0f}"),
         )
-        training = private_training_of(sources, overrides=overrides or ())
-        is_scenario = not homes_of(sources)
-        scenario = one_scenario(sources, overrides=overrides or ()) if is_scenario else None
-        if training is not None and training.bands > 1:
-            raise NotAccountable(
-                "steps share noise, and pairs are accounted for where each step has its own",
-                expected="training.privacy.bands = 1",
-                remedy="A peer's own ledger counts such steps; for pairs, look at bands = 1.",
-            )
-        declared = None if training is None else training.multiplier
-        if declared is None and scenario is not None:
-            declared = noise_multiplier_of(scenario)
-        if declared is not None and noise not in (None, declared):
-            raise SettingError(
-                "the noise of private training is set where it is declared",
-                expected=f"--noise left out, for a noise multiplier of {declared:g}",
-                got=f"--noise {noise:g}",
-            )
         report = report_of(
-            run,
-            noise=noise or declared or 1.0,
-            rounds=None if scenario is None else rounds_loss(scenario, delta=delta),
-            training=training,
+            account.run,
+            noise=account.values.multiplier if account.run.noise is None else None,
+            rounds=account.rounds,
+            training=account.training,
             delta=delta,
             observers=observer,
             coalitions=coalition or (),
+            sees_all=sees_all,
             on_observer=lambda done: status.update(f"{done} observers accounted for"),
         )
     if json_output:
@@ -113,10 +106,15 @@ def _say(report: PrivacyReport, *, pairs: bool) -> None:
     from rich.console import Console
 
     console = Console()
-    run, values = report.run, report.values
+    values = report.values
+    noise = (
+        f"noise of {report.noise:g} times their sensitivity"
+        if report.noise is not None
+        else "all noise that is declared"
+    )
     console.print(
-        f"{run.nodes} nodes, {len(run.owners)} private values with noise of {report.noise:g} times their "
-        f"sensitivity; δ = {report.delta:g}; {len(report.observers)} observers.",
+        f"{report.run.nodes} nodes, {values.sum()} private values with {noise}; δ = {report.delta:g}; "
+        f"{len(report.observers)} observers.",
         highlight=False,
         soft_wrap=True,
     )
@@ -126,11 +124,12 @@ def _say(report: PrivacyReport, *, pairs: bool) -> None:
             said = (f"{node}: {epsilon:.4g}" for node, epsilon in enumerate(row) if node != watching)
             console.print(f"node {watching} learns of {', '.join(said)}", highlight=False, soft_wrap=True)
     observer, node = report.worst_pair
+    what = "the noisy value" if values.max() == 1 else f"all {values.max()} noisy values"
     console.print(
         f"• Worst pair: node {observer} learns of node {node} with ε = {report.worst.epsilon:.4g} "
         f"({report.worst.epsilon_by_rdp:.4g} by RDP). Whoever sees "
-        f"{'the noisy value' if values.max() == 1 else f'all {values.max()} noisy values'} of a node: "
-        f"ε = {report.local.epsilon:.4g}.",
+        f"{f'{what} of a node' if report.overheard is None else 'all rows that are sent'}: "
+        f"ε = {report.local.epsilon:.6g} ({report.local.epsilon_by_rdp:.6g} by RDP).",
         highlight=False,
         soft_wrap=True,
     )
@@ -146,24 +145,30 @@ def _say(report: PrivacyReport, *, pairs: bool) -> None:
     if report.rounds is not None:
         rounds = report.rounds
         console.print(
-            f"• Noise of the algorithm: whoever sees all rows that others send in {rounds.rounds} rounds learns "
-            f"of the gradients of node {rounds.node} with ε = {rounds.epsilon:.4f} ({rounds.epsilon_by_rdp:.4f} "
-            f"by RDP); a round loses {rounds.per_round:.6e} · α of Rényi order α.",
+            f"• By the formula of the algorithm's paper, whoever sees all rows that others send in "
+            f"{rounds.rounds} rounds, and what `colluding` nodes drew, learns of the gradients of node "
+            f"{rounds.node} with ε = {rounds.epsilon:.4f} ({rounds.epsilon_by_rdp:.4f} by RDP); a round loses "
+            f"{rounds.per_round:.6e} · α of Rényi order α.",
             highlight=False,
             soft_wrap=True,
         )
     for each in report.coalitions:
         console.print(
             f"• Coalition of {len(each.members)} ({each.chosen}): nodes {', '.join(map(str, each.members))} "
-            f"learn {each.mean:.4g} of the others on average, and compute all noisy values of "
-            f"{each.reconstructed} of {each.others}.",
+            f"learn {each.mean:.4g}{' (μ²)' if report.unit == 'mu_squared' else ''} of the others on average, "
+            f"{each.largest:.4g} at most, and compute all values of {each.reconstructed} of {each.others}.",
             highlight=False,
             soft_wrap=True,
         )
     if any(each.above_published for each in report.by_distance):
+        why = (
+            "(Muffliato, Cyffers et al. 2022), which adds messages as if their noises were independent."
+            if report.overheard is None
+            else "of the algorithm's paper, which is for an observer who knows none of the noise: a neighbour "
+            "knows what it drew with a node."
+        )
         console.print(
-            "• !: in so many pairs the exact loss is above the published bound (Muffliato, Cyffers et al. 2022), "
-            "which adds messages as if their noises were independent.",
+            f"• !: in so many pairs the exact loss is above the published bound {why}",
             highlight=False,
             soft_wrap=True,
         )
@@ -176,8 +181,8 @@ def assumptions(report: PrivacyReport) -> list[str]:
     one = report.values.max() == 1
     unit = "its one value" if one else "each of its training steps (the clipped gradient)"
     said = [
-        f"a node changes {unit} by at most the sensitivity, and adds Gaussian noise of its own to it;",
-        "nodes do as the algorithm says; all that is sent is linear in the noisy values; rounding hides nothing;",
+        f"a node changes {unit} by at most the sensitivity, and draws Gaussian noise as it is declared;",
+        "nodes do as the algorithm says; all that is sent is linear in values and noise; rounding hides nothing;",
         "observers know the algorithm, who sent when to whom, and all they received, and see nothing else.",
     ]
     if not one:
@@ -192,9 +197,11 @@ def _table(report: PrivacyReport) -> Table:
     from rich import box
     from rich.table import Table
 
+    digits = ".4f" if report.unit == "share" else ".3g"
     shown = any(each.published is not None for each in report.by_distance)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
-    for heading in ("distance", "pairs", "computed", "mean", "largest", "ε", "by RDP"):
+    unit = " μ²" if report.unit == "mu_squared" else ""
+    for heading in ("distance", "pairs", "computed", f"mean{unit}", f"largest{unit}", "ε", "by RDP"):
         table.add_column(heading, justify="right", no_wrap=True)
     if shown:
         table.add_column("published", justify="right", no_wrap=True)
@@ -204,13 +211,13 @@ def _table(report: PrivacyReport) -> Table:
             "–" if each.distance < 0 else str(each.distance),
             f"{each.pairs:,}",
             f"{each.reconstructed:,}",
-            f"{each.mean:.4f}",
-            f"{each.largest:.4f}",
+            f"{each.mean:{digits}}",
+            f"{each.largest:{digits}}",
             f"{each.guarantee.epsilon:.4g}",
             f"{each.guarantee.epsilon_by_rdp:.4g}",
         ]
         if shown:
-            row.append("–" if each.published is None else f"{each.published:.4f}")
+            row.append("–" if each.published is None else f"{each.published:{digits}}")
             row.append(f"! {each.above_published:,}" if each.above_published else "")
         table.add_row(*row)
     return table

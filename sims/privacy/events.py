@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from sims.privacy.linear_run import LinearRun, Stage
+from sims.privacy.source_noise import SourceNoise
 
 __all__ = ["EventRun"]
 
@@ -47,6 +48,7 @@ class EventRun:
         self._sent = self._events = self._width = 0
         self._entered: list[int] = []
         self._owners: list[int] = []
+        self._private: list[bool] = []
         self._seen: list[tuple[int, int, Row]] = []
         self._stages: list[Stage] = []
 
@@ -54,6 +56,18 @@ class EventRun:
         """Keep what a node holds as a message; return the message's number."""
         self._messages[self._sent] = self._rows[node]
         self._senders[self._sent] = node
+        self._sent += 1
+        return self._sent - 1
+
+    def sender(self, message: int) -> int:
+        """Who sent a message."""
+        return self._senders[message]
+
+    def with_noise(self, message: int, *, deviation: float) -> int:
+        """Keep a copy of a message that has noise of its own on it, which its sender alone knows; its number."""
+        row = dict(self._messages[message])
+        row[self._enter(self._senders[message], private=False)] = deviation
+        self._messages[self._sent], self._senders[self._sent] = row, self._senders[message]
         self._sent += 1
         return self._sent - 1
 
@@ -101,7 +115,8 @@ class EventRun:
             are the same for all.
         places : sequence of int
         """
-        first = len(self._entered)
+        count = max(len(entering) for _, _, entering in rows)
+        new = [self._enter(node, private=True) for _ in range(count)]
         after = []
         for held, others, entering in rows:
             row: Row = {}
@@ -110,11 +125,8 @@ class EventRun:
             for weight, part in parts:
                 for place, value in part.items() if weight else ():
                     row[place] = row.get(place, 0.0) + weight * value
-            row |= {self._width + first + k: weight for k, weight in enumerate(entering) if weight}
+            row |= {new[k]: weight for k, weight in enumerate(entering) if weight}
             after.append(row)
-        for _ in range(max(len(entering) for _, _, entering in rows)):
-            self._entered.append(len(self._owners))
-            self._owners.append(node)
         for place, row in zip(places, after, strict=True):
             self._rows[place] = row
         self._events += 1
@@ -128,8 +140,20 @@ class EventRun:
     def finished(self) -> LinearRun:
         """All of it."""
         self._close()
-        owners = np.array(self._owners, dtype=np.int64)
-        return LinearRun(nodes=self.nodes, owners=owners, stages=list(self._stages))
+        return LinearRun(
+            nodes=self.nodes,
+            owners=np.array(self._owners, dtype=np.int64),
+            stages=list(self._stages),
+            noise=SourceNoise.of_sources(self._private, [-1] * len(self._owners), self._owners),
+        )
+
+    def _enter(self, node: int, *, private: bool) -> int:
+        """Let a source of a node enter; its place among the columns of this stage."""
+        place = self._width + len(self._entered)
+        self._entered.append(len(self._owners))
+        self._owners.append(node)
+        self._private.append(private)
+        return place
 
     def _close(self) -> None:
         width = self._width + len(self._entered)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -47,6 +47,8 @@ class LearnedEvents:
         Whether nodes train.
     private_start : bool
         Whether each node starts from a row of its own that is private.
+    deviations : sequence of float, optional
+        Of the noise on each model that a node sends, by node; none by default.
 
     Raises
     ------
@@ -62,7 +64,9 @@ class LearnedEvents:
         nodes: int,
         enabled: bool,
         private_start: bool,
+        deviations: Sequence[float] = (),
     ) -> None:
+        self._deviations = deviations or [0.0] * nodes
         behaviour, name = algorithm.behaviour, type(algorithm).__name__
         if behaviour.sharing.kind != "whole":
             raise NotAccountable(f"{name} sends parts of models", expected="whole models")
@@ -138,7 +142,7 @@ class LearnedEvents:
         credited_age : int, optional
             The age that the gate credited, if another than claimed.
         """
-        self.run.receive(node, sent.number)
+        sent = self._arrived(node, sent)
 
         def happen(own: Nodes, rows: Tensor, update: Update) -> Nodes:
             message = self._message(sent, rows[_OTHER : _OTHER + 1])
@@ -148,10 +152,15 @@ class LearnedEvents:
             return on_receipt(self.algorithm, own, message, update=update if trains else _same)
 
         self._apply(("receipt", trains, share, credited_age), node, {_OTHER: sent}, happen)
+        self._let_go(sent)
+
+    def refused(self, node: int, sent: Sent) -> None:
+        """A node receives a model, and does not take it in."""
+        self._let_go(self._arrived(node, sent))
 
     def answer(self, node: int, sent: Sent, begun: Sent, *, trains: bool = True) -> None:
         """A node receives the answer to its own message, and applies the step it has begun."""
-        self.run.receive(node, sent.number)
+        sent = self._arrived(node, sent)
 
         def happen(own: Nodes, rows: Tensor, update: Update) -> Nodes:
             message = self._message(sent, rows[_OTHER : _OTHER + 1])
@@ -160,6 +169,7 @@ class LearnedEvents:
             return on_answer(self.algorithm, own, message, earlier, update=then)
 
         self._apply(("answer", trains), node, {_OTHER: sent, _BEGUN: begun}, happen)
+        self._let_go(sent)
 
     def train(self, node: int, *, trains: bool = True) -> None:
         """A node trains by itself."""
@@ -168,8 +178,9 @@ class LearnedEvents:
 
     def adopt(self, node: int, sent: Sent) -> None:
         """A node takes a model over as it is."""
-        self.run.receive(node, sent.number)
+        sent = self._arrived(node, sent)
         self._take_over(node, sent)
+        self._let_go(sent)
         own = self._nodes[node]
         self._nodes[node] = replace(own, ages=sent.nodes.ages, auxiliary=sent.nodes.auxiliary)
 
@@ -179,6 +190,19 @@ class LearnedEvents:
         self._nodes[node] = replace(
             earlier.nodes, steps=torch.maximum(earlier.nodes.steps, self._nodes[node].steps)
         )
+
+    def _arrived(self, node: int, sent: Sent) -> Sent:
+        """Let a node see a model, with noise that this message alone has."""
+        deviation = self._deviations[self.run.sender(sent.number)]
+        if deviation:
+            sent = replace(sent, number=self.run.with_noise(sent.number, deviation=deviation))
+        self.run.receive(node, sent.number)
+        return sent
+
+    def _let_go(self, arrived: Sent) -> None:
+        """Drop a message that had noise of its own."""
+        if self._deviations[self.run.sender(arrived.number)]:
+            self.run.forget(arrived.number)
 
     def _take_over(self, node: int, sent: Sent) -> None:
         """Hold a model as it is, with momentum at rest."""

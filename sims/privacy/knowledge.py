@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from sims.privacy.errors import NotAccountable
 from sims.privacy.linear_run import LinearRun, Stage
 from sims.privacy.row_space import Floats, RowSpace, orthonormal_rows
 
@@ -58,6 +57,13 @@ class Knowledge:
         reconstructed: NDArray[np.bool_] = self.shares() > 1 - _RECONSTRUCTED
         return reconstructed
 
+    def computed(self) -> NDArray[np.bool_]:
+        """Of which nodes all noisy values can be computed, bool ``[nodes]``."""
+        owners, nodes = self.run.owners, self.run.nodes
+        hidden = np.bincount(owners, weights=~self.reconstructed(), minlength=nodes)
+        computed: NDArray[np.bool_] = (hidden == 0) & (np.bincount(owners, minlength=nodes) > 0)
+        return computed
+
     def losses(self) -> Floats:
         """Square of the largest shift of the view that each node can cause, in units of (Δ/σ)², ``[nodes]``.
 
@@ -92,13 +98,8 @@ def knowledge_of(run: LinearRun, observers: Collection[int]) -> Knowledge:
     NotAccountable
         An observer is not a node of the run.
     """
+    run.require_nodes(observers)
     coalition = np.unique(np.array(sorted(observers), dtype=np.int64))
-    if not len(coalition) or coalition[0] < 0 or coalition[-1] >= run.nodes:
-        raise NotAccountable(
-            "observers must be nodes of the run",
-            expected=f"numbers of 0 … {run.nodes - 1}",
-            got=list(observers),
-        )
     own = np.isin(run.owners, coalition)
     space = _own_values(own)
     if run.period is not None:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array, identity
+from scipy.sparse import csr_array, identity, vstack
 
 from sims.privacy.errors import NotAccountable
 from sims.privacy.row_space import Floats
+from sims.privacy.source_noise import SourceNoise
 
 __all__ = ["NOBODY", "LinearRun", "Stage", "averaging"]
 
@@ -85,11 +86,21 @@ class LinearRun:
         The node whose value each is, int64 ``[V]``.
     stages : sequence of Stage
         In order; the first starts from nothing. A stage that is repeated is the same object.
+    noise : SourceNoise, optional
+        What else enters than values with equal noise of their own. Values, here and in stages, are then sources
+        of either kind.
     """
 
     nodes: int
     owners: Ints
     stages: Sequence[Stage]
+    noise: SourceNoise | None = None
+
+    @property
+    def counts(self) -> Ints:
+        """How many private values each node has, int64 ``[nodes]``."""
+        owners = self.owners if self.noise is None else self.owners[self.noise.private]
+        return np.bincount(owners, minlength=self.nodes)
 
     def __post_init__(self) -> None:
         width = 0
@@ -105,6 +116,29 @@ class LinearRun:
                     f"{len(stage.receivers)} receivers",
                 )
             width = int(stage.transition.shape[0])
+
+    def require_nodes(self, observers: Collection[int]) -> None:
+        """Require at least one observer, and that all are nodes of the run."""
+        if not observers or min(observers) < 0 or max(observers) >= self.nodes:
+            raise NotAccountable(
+                "observers must be nodes of the run",
+                expected=f"numbers of 0 … {self.nodes - 1}",
+                got=list(observers),
+            )
+
+    def overheard(self) -> LinearRun:
+        """The same run with one more node, the last, that has nothing and receives every row that is sent."""
+        known: dict[int, Stage] = {}
+        for stage in self.stages:
+            if id(stage) not in known:
+                listener = np.full_like(stage.receivers, self.nodes)
+                known[id(stage)] = replace(
+                    stage,
+                    observed=csr_array(vstack([stage.observed, stage.observed], format="csr")),
+                    senders=np.concatenate([stage.senders, stage.senders]),
+                    receivers=np.concatenate([stage.receivers, listener]),
+                )
+        return replace(self, nodes=self.nodes + 1, stages=[known[id(stage)] for stage in self.stages])
 
     def distances_to(self, observer: int) -> Ints:
         """Links from each node to an observer, ``[nodes]``; -1 where none of what it sends could arrive."""

@@ -154,4 +154,4 @@ def _by_peer(run: LinearRun, lives: Sequence[str], peers: Sequence[str]) -> Line
     stages = [
         replace(stage, senders=whose[stage.senders], receivers=whose[stage.receivers]) for stage in run.stages
     ]
-    return LinearRun(nodes=len(peers), owners=whose[run.owners], stages=stages)
+    return replace(run, nodes=len(peers), owners=whose[run.owners], stages=stages)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
-from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -14,18 +13,16 @@ from numpy.typing import NDArray
 
 from gossipfl.privacy import Guarantee, gaussian_guarantee
 from sims.privacy.errors import NotAccountable
-from sims.privacy.knowledge import Knowledge, knowledge_of
 from sims.privacy.linear_run import LinearRun
 from sims.privacy.published import muffliato_pairwise
 from sims.privacy.round_mechanisms import RoundsLoss
 from sims.privacy.row_space import Floats
 from sims.privacy.sampling import PrivateTraining, SampledLoss
+from sims.privacy.views import Coalition, known_to, worst_coalition
 
-__all__ = ["Coalition", "Distance", "PrivacyReport", "report_of"]
+__all__ = ["Distance", "PrivacyReport", "report_of"]
 
 _ALL_OBSERVERS = 200
-_MOST_COALITIONS = 400
-_CANDIDATES = 24
 _ABOVE = 1e-9
 
 
@@ -41,9 +38,10 @@ class Distance:
         How many there are; in how many a noisy value can be computed; in how many the loss is above the published
         bound.
     mean, largest : float
-        The loss as a share of what the node's noisy values give away by themselves.
+        The loss for each of the node's values: as a share of what the noisy values give away by themselves, or as
+        μ² where there is other noise than their own.
     published : float or None
-        The largest published bound; None where there is none.
+        The largest published bound, in the same unit; None where there is none.
     guarantee : Guarantee
         Of the pair that loses most.
     """
@@ -59,47 +57,27 @@ class Distance:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Coalition:
-    """Nodes that share what they see.
-
-    Parameters
-    ----------
-    members : tuple of int
-    chosen : str
-        How they were found among all sets of their number.
-    mean : float
-        Mean share that the other nodes lose to them.
-    reconstructed : int
-        Of how many others all noisy values can be computed.
-    others : int
-    """
-
-    members: tuple[int, ...]
-    chosen: str
-    mean: float
-    reconstructed: int
-    others: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class PrivacyReport:
     """What observers of a run learn.
 
     Parameters
     ----------
     run : LinearRun
-    noise : float
-        Deviation of the noise on each value, in units of the value's sensitivity.
+    noise : float or None
+        Deviation of the noise on each value, in units of the value's sensitivity; None if there is other noise.
     delta : float
     observers : tuple of int
     losses : ndarray
-        Square shift in units of (Δ/σ)², ``[observers, nodes]``.
+        Square shift in units of (Δ/σ)², ``[observers, nodes]``; μ² if there is other noise than that of values.
     values : ndarray
         How many values each node has, int64 ``[nodes]``: its loss to whoever sees them all one by one.
     by_distance : tuple of Distance
     coalitions : tuple of Coalition
     local : Guarantee
-        Of the node with most values against an observer of all its noisy values.
+        Of the node that loses most to an observer of all its noisy values; of all rows, if there is other noise.
+    overheard : ndarray or None
+        What each node loses to whoever sees all rows that are sent and knows no noise, ``[nodes]``, if there is
+        other noise.
     worst : Guarantee
         Of the pair that loses most.
     worst_pair : tuple of int
@@ -111,7 +89,7 @@ class PrivacyReport:
     """
 
     run: LinearRun
-    noise: float
+    noise: float | None
     delta: float
     observers: tuple[int, ...]
     losses: Floats
@@ -123,13 +101,20 @@ class PrivacyReport:
     worst_pair: tuple[int, int]
     sampled: SampledLoss | None = None
     rounds: RoundsLoss | None = None
+    overheard: Floats | None = None
+
+    @property
+    def unit(self) -> str:
+        """Unit of losses: a share of what noisy values give away by themselves, or μ²."""
+        return "share" if self.run.noise is None else "mu_squared"
 
     def to_dict(self) -> dict[str, Any]:
         """All of it for machines, with ε for each pair."""
         return {
             "nodes": self.run.nodes,
-            "values": len(self.run.owners),
+            "values": int(self.values.sum()),
             "noise_multiplier": self.noise,
+            "unit": self.unit,
             "delta": self.delta,
             "local": _dict_of(self.local),
             "worst": {
@@ -144,8 +129,8 @@ class PrivacyReport:
                     "distance": each.distance,
                     "pairs": each.pairs,
                     "reconstructed": each.reconstructed,
-                    "mean_share": each.mean,
-                    "largest_share": each.largest,
+                    "mean_share": _finite(each.mean),
+                    "largest_share": _finite(each.largest),
                     "published": each.published,
                     "pairs_above_published": each.above_published,
                     **_dict_of(each.guarantee),
@@ -156,15 +141,18 @@ class PrivacyReport:
                 {
                     "members": list(each.members),
                     "chosen": each.chosen,
-                    "mean_share": each.mean,
+                    "mean_share": _finite(each.mean),
+                    "largest_share": _finite(each.largest),
                     "reconstructed": each.reconstructed,
                     "others": each.others,
+                    **_dict_of(_guarantee(each.loss, self.noise, self.delta)),
                 }
                 for each in self.coalitions
             ],
             "observers": list(self.observers),
-            "losses": self.losses.tolist(),
-            "epsilons": self.epsilons(),
+            "overheard": None if self.overheard is None else _finite_all(self.overheard.tolist()),
+            "losses": [_finite_all(row) for row in self.losses.tolist()],
+            "epsilons": [_finite_all(row) for row in self.epsilons()],
         }
 
     def epsilons(self) -> list[list[float]]:
@@ -177,10 +165,11 @@ class PrivacyReport:
 def report_of(
     run: LinearRun,
     *,
-    noise: float,
+    noise: float | None,
     delta: float,
     observers: Sequence[int] | None = None,
     coalitions: Sequence[int] = (),
+    sees_all: bool = False,
     training: PrivateTraining | None = None,
     rounds: RoundsLoss | None = None,
     on_observer: Callable[[int], None] = lambda number: None,
@@ -190,13 +179,15 @@ def report_of(
     Parameters
     ----------
     run : LinearRun
-    noise : float
-        σ/Δ of each value.
+    noise : float or None
+        σ/Δ of each value; None for a run with other noise.
     delta : float
     observers : sequence of int, optional
         All nodes unless given; of more than 200, as many spread evenly.
     coalitions : sequence of int
         Sizes of coalitions to look for.
+    sees_all : bool
+        Whether observers see all rows that are sent, to whomever.
     training : PrivateTraining, optional
         What the run declares of its training steps.
     rounds : RoundsLoss, optional
@@ -204,21 +195,28 @@ def report_of(
     on_observer : callable, optional
         Told how many observers are done.
     """
-    values = np.bincount(run.owners, minlength=run.nodes)
+    values = run.counts
     if not values.any():
         raise NotAccountable("nothing in the run is private", expected="values of nodes, or training")
     watching = _watching(run, observers)
+    heard = run.overheard() if sees_all or run.noise is not None else run
+    listener = (run.nodes,)
+    known, also = (heard, listener) if sees_all else (run, ())
     losses, published, distances, computed = [], [], [], []
     for done, observer in enumerate(watching):
         on_observer(done)
-        known = knowledge_of(run, [observer])
-        losses.append(known.losses())
-        computed.append(_all_computed(known))
+        run.require_nodes([observer])
+        view = known_to(known, [observer, *also])
+        losses.append(view.losses[: run.nodes])
+        computed.append(view.computed[: run.nodes])
         distances.append(run.distances_to(observer))
-        if values.max() == 1:
+        if rounds is not None and run.noise is not None:
+            published.append(rounds.squares)
+        elif values.max() == 1 and run.noise is None:
             bound = np.zeros(run.nodes)
             bound[run.owners] = muffliato_pairwise(run, [observer])
             published.append(bound)
+    overheard = None if run.noise is None else known_to(heard, listener).losses[: run.nodes]
     matrix, apart = np.array(losses), np.array(distances)
     other = (apart != 0) & (values > 0)
     place = np.unravel_index(np.argmax(np.where(other, matrix, -1.0)), matrix.shape)
@@ -235,14 +233,16 @@ def report_of(
                 (apart == distance) & other,
                 losses=matrix,
                 shares=matrix / np.maximum(values, 1),
+                values=values,
                 computed=np.array(computed),
                 published=np.array(published) if published else None,
                 guarantee=lambda loss: _guarantee(loss, noise, delta),
             )
             for distance in sorted(np.unique(apart[other]), key=lambda each: each if each >= 0 else run.nodes)
         ),
-        coalitions=tuple(_coalition(run, size) for size in coalitions),
-        local=_guarantee(float(values.max()), noise, delta),
+        coalitions=tuple(worst_coalition(known, size, listening=also) for size in coalitions),
+        local=_guarantee(float((values if overheard is None else overheard).max()), noise, delta),
+        overheard=overheard,
         worst=_guarantee(float(matrix[place]), noise, delta),
         worst_pair=(watching[int(place[0])], int(place[1])),
         rounds=rounds,
@@ -257,20 +257,13 @@ def _watching(run: LinearRun, observers: Sequence[int] | None) -> list[int]:
     return [int(number) for number in np.linspace(0, run.nodes - 1, count).round()]
 
 
-def _all_computed(known: Knowledge) -> NDArray[np.bool_]:
-    """Of which nodes all noisy values can be computed, bool ``[nodes]``."""
-    owners, nodes = known.run.owners, known.run.nodes
-    hidden = np.bincount(owners, weights=~known.reconstructed(), minlength=nodes)
-    computed: NDArray[np.bool_] = (hidden == 0) & (np.bincount(owners, minlength=nodes) > 0)
-    return computed
-
-
 def _distance(
     distance: int,
     pairs: NDArray[np.bool_],
     *,
     losses: Floats,
     shares: Floats,
+    values: NDArray[np.int64],
     computed: NDArray[np.bool_],
     published: Floats | None,
     guarantee: Callable[[float], Guarantee],
@@ -282,62 +275,14 @@ def _distance(
         reconstructed=int(computed[pairs].sum()),
         mean=float(shares[pairs].mean()),
         largest=float(shares[pairs].max()),
-        published=None if published is None else float(published[pairs].max()),
+        published=None if published is None else float((published / np.maximum(values, 1))[pairs].max()),
         above_published=above,
         guarantee=guarantee(float(losses[pairs].max())),
     )
 
 
-def _coalition(run: LinearRun, size: int) -> Coalition:
-    if not 1 <= size < run.nodes:
-        raise NotAccountable(
-            "a coalition leaves somebody out", expected=f"1 … {run.nodes - 1} members", got=size
-        )
-    if math.comb(run.nodes, size) <= _MOST_COALITIONS:
-        known = max((knowledge_of(run, each) for each in combinations(range(run.nodes), size)), key=_gain)
-        return _described(known, "the worst of all")
-    members: tuple[int, ...] = ()
-    while len(members) < size:
-        known = max(
-            (knowledge_of(run, {*members, each}) for each in _candidates(members, run.nodes)), key=_gain
-        )
-        members = known.observers
-    return _described(known, "greedily, each member the one that adds most")
-
-
-def _candidates(members: tuple[int, ...], nodes: int) -> Iterable[int]:
-    """Nodes that may join a coalition: all others, or as many as can be tried, spread evenly."""
-    others = [each for each in range(nodes) if each not in members]
-    return others[:: max(1, len(others) // _CANDIDATES)]
-
-
-def _shares_of_others(known: Knowledge) -> Floats:
-    counts = np.bincount(known.run.owners, minlength=known.run.nodes)
-    counted = counts > 0
-    counted[list(known.observers)] = False
-    shares: Floats = known.losses()[counted] / counts[counted]
-    return shares
-
-
-def _gain(known: Knowledge) -> float:
-    shares = _shares_of_others(known)
-    return float(shares.mean()) if len(shares) else 0.0
-
-
-def _described(known: Knowledge, chosen: str) -> Coalition:
-    computed = _all_computed(known)
-    computed[list(known.observers)] = False
-    return Coalition(
-        members=known.observers,
-        chosen=chosen,
-        mean=_gain(known),
-        reconstructed=int(computed.sum()),
-        others=len(_shares_of_others(known)),
-    )
-
-
-def _guarantee(loss: float, noise: float, delta: float) -> Guarantee:
-    return _cached_guarantee(float(f"{math.sqrt(loss) / noise:.12g}"), delta)
+def _guarantee(loss: float, noise: float | None, delta: float) -> Guarantee:
+    return _cached_guarantee(float(f"{math.sqrt(loss) / (noise or 1.0):.12g}"), delta)
 
 
 @lru_cache(maxsize=100_000)
@@ -345,5 +290,14 @@ def _cached_guarantee(mu: float, delta: float) -> Guarantee:
     return gaussian_guarantee(mu, delta=delta)
 
 
-def _dict_of(guarantee: Guarantee) -> dict[str, float]:
-    return {"epsilon": guarantee.epsilon, "epsilon_by_rdp": guarantee.epsilon_by_rdp}
+def _dict_of(guarantee: Guarantee) -> dict[str, float | None]:
+    return {"epsilon": _finite(guarantee.epsilon), "epsilon_by_rdp": _finite(guarantee.epsilon_by_rdp)}
+
+
+def _finite(number: float) -> float | None:
+    """The number; None if it is infinite, as JSON has no such number."""
+    return number if math.isfinite(number) else None
+
+
+def _finite_all(numbers: Sequence[float]) -> list[float | None]:
+    return [_finite(each) for each in numbers]

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gossipfl.algorithms.round_noise import PrivateRounds
 from gossipfl.privacy import gaussian_guarantee
@@ -31,6 +32,8 @@ class RoundsLoss:
         Of all rounds, exact for Gaussian noise.
     epsilon_by_rdp : float
         ``Tε₁ + 2√(Tε₁ ln 1/δ)``, as papers state it.
+    squares : ndarray
+        μ² of each node by the formula, for whoever sees all rows and knows no noise, ``[nodes]``.
     """
 
     node: int
@@ -38,6 +41,7 @@ class RoundsLoss:
     per_round: float
     epsilon: float
     epsilon_by_rdp: float
+    squares: NDArray[np.float64]
 
 
 def noise_multiplier_of(scenario: Scenario) -> float | None:
@@ -60,15 +64,22 @@ def rounds_loss(scenario: Scenario, *, delta: float) -> RoundsLoss | None:
     network = round_network(scenario, class_counts=build_world(scenario).class_counts)
     rounds = math.ceil(scenario.stop.rounds)
     squares, largest = np.zeros(scenario.population.nodes), 0.0
-    known: dict[bytes, np.ndarray] = {}
+    alone = np.zeros(scenario.population.nodes)
+    known: dict[bytes, tuple[NDArray[np.float64], NDArray[np.float64]]] = {}
     for number in range(rounds):
         linked = network.sequence.matrix(number).toarray() != 0
         np.fill_diagonal(linked, val=False)
         key = np.packbits(linked).tobytes()
         if key not in known:
-            known[key] = np.square(algorithm.shifts(linked | linked.T))
-        squares += known[key]
-        largest = max(largest, float(known[key].max()))
+            either = linked | linked.T
+            known[key] = (
+                np.square(algorithm.shifts(either)),
+                np.square(algorithm.shifts(either, colluding=0)),
+            )
+        worst, unaided = known[key]
+        squares += worst
+        alone += unaided
+        largest = max(largest, float(worst.max()))
     node = int(np.argmax(squares))
     whole = float(squares[node]) / 2
     return RoundsLoss(
@@ -77,4 +88,5 @@ def rounds_loss(scenario: Scenario, *, delta: float) -> RoundsLoss | None:
         per_round=largest / 2,
         epsilon=gaussian_guarantee(math.sqrt(squares[node]), delta=delta).epsilon,
         epsilon_by_rdp=composed_epsilon(whole, steps=1, delta=delta),
+        squares=alone,
     )

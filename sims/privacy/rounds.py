@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -22,13 +23,15 @@ from gossipfl.algorithms import (
 )
 from gossipfl.algorithms.author_calls import start_nodes
 from gossipfl.algorithms.requirements import unmet
+from gossipfl.outgoing import IN_FULL, Pipeline
 from gossipfl.training import Nodes
 from gossipfl.training.optimisers import optimiser_of
 from sims.engine.exchange import Exchanges
 from sims.privacy.coefficients import NOT_A_WIDTH, stacked, with_parts
 from sims.privacy.errors import NotAccountable
 from sims.privacy.linear_run import NOBODY, LinearRun, Stage
-from sims.privacy.silence import Silence
+from sims.privacy.source_noise import SourceNoise
+from sims.privacy.symbolic_noise import Drawn, Draws, SymbolicNoise
 from sims.privacy.symbolic_training import SymbolicTraining
 from sims.scenario import Scenario
 from sims.world.networks import RoundNetwork
@@ -44,15 +47,16 @@ class _Probe:
 
     nodes: Nodes
     training: SymbolicTraining
-    observed: list[csr_array]
-    senders: list[Ints]
-    receivers: list[Ints]
+    draws: Draws
+    observed: list[csr_array] = field(default_factory=list)
+    senders: list[Ints] = field(default_factory=list)
+    receivers: list[Ints] = field(default_factory=list)
 
 
 class _Rounds:
     """Rounds of an algorithm on rows of coefficients."""
 
-    def __init__(self, scenario: Scenario, network: RoundNetwork, samples: Ints) -> None:
+    def __init__(self, scenario: Scenario, network: RoundNetwork, samples: Ints, outgoing: Pipeline) -> None:
         self.scenario, self.network = scenario, network
         self.algorithm: RoundAlgorithm = scenario.algorithm.of_rounds()
         wanting = unmet(
@@ -61,7 +65,9 @@ class _Rounds:
             network.sequence,
             cliques=network.cliques is not None,
             training=scenario.training,
+            outgoing=outgoing,
         )
+        self.deviation = math.hypot(*(each.deviation for each in outgoing.noise))
         if wanting is not None:
             raise NotAccountable(wanting.what, expected=wanting.expected, remedy=wanting.remedy)
         if self.algorithm.requirements.server:
@@ -88,8 +94,8 @@ class _Rounds:
             links=self.exchanges.links() if self.algorithm.requirements.links else None,
         )
 
-    def run(self, number: int, nodes: Nodes, gradients: Tensor) -> _Probe:
-        """Run a round on nodes, with the gradients that are taken in it."""
+    def run(self, number: int, nodes: Nodes, gradients: Tensor, noise: Tensor) -> _Probe:
+        """Run a round on nodes, with the gradients that are taken in it, and the noise that is drawn."""
         training = SymbolicTraining(
             self.scenario.training,
             samples=self.samples,
@@ -98,6 +104,7 @@ class _Rounds:
         )
         self.exchanges.begin(number)
         links = self.exchanges.links() if self.algorithm.requirements.links else None
+        draws = Draws(noise)
         context = RoundContext(
             local=training,
             shared_size=nodes.rows.shape[1],
@@ -105,11 +112,15 @@ class _Rounds:
             numbers=torch.arange(len(nodes)),
             seed=self.scenario.seed,
             links=links,
-            given_noise=Silence(len(nodes)),
+            given_noise=SymbolicNoise(draws, range(len(nodes))),
         )
-        probe = _Probe(nodes, training, [], [], [])
+        probe = _Probe(nodes, training, draws)
 
         def carry_out(exchange: AnyExchange) -> Mixed:
+            by_link = isinstance(exchange, LinkExchange)
+            senders = self.exchanges.links().owner.tolist() if by_link else range(len(nodes))
+            rows = draws.leaving(senders, exchange.rows, deviation=self.deviation)
+            exchange = replace(exchange, rows=rows)
             self._see(probe, exchange, number)
             return self.exchanges(exchange)
 
@@ -165,11 +176,14 @@ def round_run(
     *,
     samples: Ints,
     private_start: bool,
+    outgoing: Pipeline = IN_FULL,
     on_round: Callable[[int], None] = lambda number: None,
 ) -> LinearRun:
     """Find the linear run of a scenario in rounds.
 
-    Its values are the gradients of all training steps, or, without training, the rows that nodes start from.
+    Its private values are the gradients of all training steps, or, without training, the rows that nodes start
+    from. Other sources are all the noise that the algorithm draws besides that on the values themselves, and the
+    noise on rows that leave.
 
     Parameters
     ----------
@@ -179,6 +193,8 @@ def round_run(
         How many samples each node has, int64 ``[N]``.
     private_start : bool
         Whether each node starts from a row of its own that is private.
+    outgoing : Pipeline
+        Nothing but noise.
     on_round : callable, optional
         Told the number of each round before it.
 
@@ -187,7 +203,7 @@ def round_run(
     NotAccountable
         If the algorithm is not linear.
     """
-    rounds, n = _Rounds(scenario, network, samples), scenario.population.nodes
+    rounds, n = _Rounds(scenario, network, samples, outgoing), scenario.population.nodes
     entering = n if private_start else 0
     nodes = rounds.start(torch.eye(n, max(entering, NOT_A_WIDTH), dtype=torch.float64) * bool(entering))
     first = Stage(
@@ -197,31 +213,55 @@ def round_run(
         receivers=NOBODY,
         values=np.arange(entering),
     )
-    owners, stages = list(range(entering)), [first]
+    owners, others, private, stages = list(range(entering)), [-1] * entering, [True] * entering, [first]
     known: dict[tuple[bytes, ...], Stage] = {}
     last = int(np.ceil(scenario.stop.rounds)) - 1
+    counts = (0, 0)
     for number in range(last + 1):
         on_round(number)
-        nodes, stage, whose = _one_round(rounds, number, nodes, len(owners), check=number in (0, last))
-        owners += whose
+        nodes, stage, taken, drawn = _one_round(
+            rounds, number, nodes, len(owners), counts, check=number in (0, last)
+        )
+        counts = len(taken), len(drawn)
+        owners += [*taken, *(node for node, _ in drawn)]
+        others += [*(-1 for _ in taken), *(other for _, other in drawn)]
+        private += [*(True for _ in taken), *(False for _ in drawn)]
         stages.append(known.setdefault(_content(stage), stage))
-    return LinearRun(nodes=n, owners=np.array(owners, dtype=np.int64), stages=stages)
+    return LinearRun(
+        nodes=n,
+        owners=np.array(owners, dtype=np.int64),
+        stages=stages,
+        noise=SourceNoise.of_sources(private, others, owners),
+    )
 
 
 def _one_round(
-    rounds: _Rounds, number: int, nodes: Nodes, first_value: int, *, check: bool
-) -> tuple[Nodes, Stage, list[int]]:
-    """Nodes after a round, its stage, and the owners of the values that enter in it."""
+    rounds: _Rounds, number: int, nodes: Nodes, first: int, expected: tuple[int, int], *, check: bool
+) -> tuple[Nodes, Stage, list[int], list[Drawn]]:
+    """Nodes after a round, its stage, the owners of its gradients, and who drew its noise.
+
+    Parameters
+    ----------
+    first : int
+        Number of the first source that enters.
+    expected : tuple of int
+        How many gradients and draws there were in the round before: most likely as many as now.
+    """
     before = len(stacked(nodes))
-    idle = torch.zeros(before, 1, dtype=torch.float64)
-    whose = rounds.run(number, with_parts(nodes, idle), idle[:0]).training.taken
-    units = torch.eye(before + len(whose), dtype=torch.float64)
-    probe = rounds.run(number, with_parts(nodes, units[:before]), units[before:])
-    transition = stacked(probe.nodes)
+    while True:
+        taken, drawn = expected
+        width = before + taken + drawn
+        units = torch.eye(width, max(width, NOT_A_WIDTH), dtype=torch.float64)
+        probe = _on(rounds, number, nodes, units, taken=taken)
+        found = len(probe.training.taken), len(probe.draws.drawn)
+        if found == expected:
+            break
+        expected = found
+    transition = stacked(probe.nodes)[:, :width]
     if check:
         generator = torch.Generator().manual_seed(number)
-        numbers = torch.randn(len(units), 3, dtype=torch.float64, generator=generator)
-        after = rounds.run(number, with_parts(nodes, numbers[:before]), numbers[before:]).nodes
+        numbers = torch.randn(width, NOT_A_WIDTH, dtype=torch.float64, generator=generator)
+        after = _on(rounds, number, nodes, numbers, taken=taken).nodes
         if not torch.allclose(stacked(after), transition @ numbers, rtol=1e-6, atol=1e-9):
             raise NotAccountable(
                 f"{rounds.scenario.algorithm.name!r} is not linear in its rows",
@@ -229,12 +269,19 @@ def _one_round(
             )
     stage = Stage(
         transition=csr_array(transition.numpy()),
-        observed=csr_array(vstack(probe.observed, format="csr")),
+        observed=csr_array(vstack(probe.observed, format="csr"))[:, :width],
         senders=np.concatenate(probe.senders),
         receivers=np.concatenate(probe.receivers),
-        values=np.arange(first_value, first_value + len(whose)),
+        values=np.arange(first, first + taken + drawn),
     )
-    return probe.nodes, stage, whose
+    return probe.nodes, stage, probe.training.taken, probe.draws.drawn
+
+
+def _on(rounds: _Rounds, number: int, nodes: Nodes, rows: Tensor, *, taken: int) -> _Probe:
+    """Run a round on rows: the state, so many gradients, and the noise."""
+    before = len(stacked(nodes))
+    state, gradients, noise = rows[:before], rows[before : before + taken], rows[before + taken :]
+    return rounds.run(number, with_parts(nodes, state), gradients, noise)
 
 
 def _content(stage: Stage) -> tuple[bytes, ...]:

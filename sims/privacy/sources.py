@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from gossipfl.codecs import FLOAT32
+from gossipfl.outgoing.noise import GaussianNoise
 from sims.privacy.errors import NotAccountable
 from sims.privacy.linear_run import LinearRun
 from sims.privacy.recordings import recorded_run
@@ -114,19 +117,24 @@ def run_of_scenario(
         if in_rounds
         else outgoing_of_messages(scenario, world.message_algorithm.behaviour)
     )
-    if not pipeline.is_lossless:
+    changed = [each.name for each in pipeline.transformations if not isinstance(each, GaussianNoise)]
+    if pipeline.codec not in (None, FLOAT32):
+        changed.append(pipeline.codec.name)
+    if changed:
         raise NotAccountable(
             "rows are changed before they leave, and not linearly",
-            expected="rows sent in full",
-            got=", ".join(pipeline.names),
-            remedy="Leave out outgoing and codec; noise on each value is given with --noise.",
+            expected="rows sent in full, or with noise",
+            got=", ".join(changed),
+            remedy="Leave out clips, masks and codecs.",
         )
     if not in_rounds:
-        return message_run(world, private_start=private_start, on_time=on_progress)
+        deviation = math.hypot(*(each.deviation for each in pipeline.noise))
+        return message_run(world, private_start=private_start, deviation=deviation, on_time=on_progress)
     return round_run(
         scenario,
         round_network(scenario, class_counts=world.class_counts),
         samples=world.trainer.data.counts,
         private_start=private_start,
+        outgoing=pipeline,
         on_round=on_progress,
     )

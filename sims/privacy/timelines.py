@@ -19,7 +19,11 @@ __all__ = ["message_run"]
 
 
 def message_run(
-    world: World, *, private_start: bool, on_time: Callable[[float], None] = lambda rounds: None
+    world: World,
+    *,
+    private_start: bool,
+    deviation: float = 0.0,
+    on_time: Callable[[float], None] = lambda rounds: None,
 ) -> LinearRun:
     """Find the linear run of a scenario whose nodes send on their own schedule.
 
@@ -28,6 +32,8 @@ def message_run(
     world : World
     private_start : bool
         Whether each node starts from a row of its own that is private.
+    deviation : float
+        Of the noise on each model that is sent.
     on_time : callable, optional
         Told how many rounds are done.
 
@@ -51,6 +57,7 @@ def message_run(
         nodes=scenario.population.nodes,
         enabled=scenario.training.enabled,
         private_start=private_start,
+        deviations=[deviation] * scenario.population.nodes,
     )
     trains = algorithm.behaviour.trains == "receipt"
     pending: dict[int, Sent] = {}

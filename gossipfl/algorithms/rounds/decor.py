@@ -8,26 +8,22 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import partial
 from itertools import combinations
 from typing import Annotated
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from gossipfl.algorithms.base import Exchange, Links, Requirements, Round, RoundAlgorithm, RoundContext
+from gossipfl.algorithms.base import Exchange, Requirements, Round, RoundAlgorithm, RoundContext
 from gossipfl.algorithms.declaration import Parameter
-from gossipfl.algorithms.round_noise import RoundNoise
 from gossipfl.errors import SettingError
-from gossipfl.privacy.correlated import correlated_losses, edge_noise
+from gossipfl.privacy.correlated import correlated_losses
 from gossipfl.training.descent import step_along
 from gossipfl.training.nodes import Nodes, before_rest
 
-__all__ = ["DECOR", "shared_noise"]
+__all__ = ["DECOR"]
 
-_BITS = 20  # of a deviation in units
 _MOST_COALITIONS = 2000
 
 
@@ -80,12 +76,10 @@ class DECOR(RoundAlgorithm):
         noisy = context.noise.released(gradients[:, :shared], deviation=self.deviation, clip=self.clip)
         links = context.links
         if links is not None and self.edge_deviation:
-            whole, unit = shared_noise(
-                context.noise, context.numbers, links, width=shared, deviation=self.edge_deviation
+            cancelling = context.noise.cancelling(
+                context.numbers, links, width=shared, deviation=self.edge_deviation
             )
-            noisy = (noisy.to(torch.float64) + (whole.to(torch.float64) * unit).to(noisy.device)).to(
-                noisy.dtype
-            )
+            noisy = (noisy.to(torch.float64) + cancelling.to(noisy.device)).to(noisy.dtype)
         after = step_along(seen, before_rest(noisy, gradients), rates=rates)
         mixed = yield Exchange(after.rows[:, :shared])
         return after.with_shared(mixed.rows, ages=after.ages)
@@ -95,13 +89,15 @@ class DECOR(RoundAlgorithm):
         """Own noise over the most that a gradient changes by when it is replaced, 2C."""
         return self.deviation / (2 * self.clip)
 
-    def shifts(self, linked: NDArray[np.bool_]) -> NDArray[np.float64]:
+    def shifts(self, linked: NDArray[np.bool_], *, colluding: int | None = None) -> NDArray[np.float64]:
         """Largest μ of each node's gradient in one round, which may be replaced, to the worst coalition.
 
         Parameters
         ----------
         linked : ndarray
             Links of the round, symmetric, bool ``[n, n]``.
+        colluding : int, optional
+            How many may collude, if another number than that of the settings.
 
         Returns
         -------
@@ -113,7 +109,8 @@ class DECOR(RoundAlgorithm):
         SettingError
             If there are too many coalitions to look at.
         """
-        n, size = len(linked), min(self.colluding, len(linked) - 1)
+        n = len(linked)
+        size = min(self.colluding if colluding is None else colluding, n - 1)
         if math.comb(n, size) > _MOST_COALITIONS:
             raise SettingError(
                 f"there are {math.comb(n, size):,} coalitions of {size} among {n} nodes",
@@ -128,41 +125,3 @@ class DECOR(RoundAlgorithm):
             worst = np.maximum(worst, np.where(np.isfinite(losses), losses, 0.0))
         shifts: NDArray[np.float64] = 2 * self.clip * np.sqrt(worst)
         return shifts
-
-
-def shared_noise(
-    noise: RoundNoise, numbers: Tensor, links: Links, *, width: int, deviation: float
-) -> tuple[Tensor, float]:
-    """Noise of nodes' links, in whole multiples of a unit; over all nodes it sums to zero exactly.
-
-    Parameters
-    ----------
-    noise : RoundNoise
-    numbers : Tensor
-        Numbers of the B nodes, int64 ``[B]``.
-    links : Links
-        Their ends.
-    width : int
-    deviation : float
-        σ_c, above 0.
-
-    Returns
-    -------
-    noise : Tensor
-        int64 ``[B, width]``.
-    unit : float
-        A power of two.
-    """
-    unit = 2.0 ** (math.ceil(math.log2(deviation)) - _BITS)
-    total = torch.zeros(len(numbers), width, dtype=torch.int64)
-    neighbours = links.neighbours.cpu()
-    for place, number in enumerate(numbers.tolist()):
-        around = neighbours[(links.owner == place).cpu()].tolist()
-        if around:
-            normals = partial(_of_edge, noise, width)
-            total[place] = edge_noise(number, around, normals, deviation=deviation, unit=unit)
-    return total, unit
-
-
-def _of_edge(noise: RoundNoise, width: int, first: int, second: int) -> Tensor:
-    return noise.edge(first, second, width)

@@ -138,8 +138,9 @@ class MuffliatoSGD(RoundAlgorithm):
         """Noise over the most that a gradient changes by when it is replaced, 2C."""
         return self.deviation / (2 * self.clip)
 
-    def shifts(self, linked: NDArray[np.bool_]) -> NDArray[np.float64]:
+    def shifts(self, linked: NDArray[np.bool_], *, colluding: int | None = None) -> NDArray[np.float64]:
         """Largest μ of each node's gradient in one round, which may be replaced, to whoever sees its own row."""
+        del colluding  # nobody knows a node's own noise
         return np.full(len(linked), 1 / self.noise_multiplier)
 
     def _mixed(self, rows: Tensor) -> Generator[AnyExchange, Mixed, Tensor]:

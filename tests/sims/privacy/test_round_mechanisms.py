@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
-from gossipfl.algorithms import DECOR
 from sims.privacy.report import report_of
 from sims.privacy.round_mechanisms import noise_multiplier_of, rounds_loss
 from sims.privacy.sources import run_of_scenario
+from sims.privacy.value_noise import ValueNoise, with_noise_on_values
 from sims.scenario import parse_scenario
 
 SCENARIO = """
@@ -45,13 +46,6 @@ def test_a_scenario_of_decor_has_the_published_figures(topology, edge_deviation,
     assert loss.epsilon < loss.epsilon_by_rdp
 
 
-def test_pairs_of_decor_are_bounded_by_its_own_noise():
-    scenario = scenario_of('name = "decor"\ndeviation = 6.0\nedge_deviation = 20.0', nodes=6)
-    assert noise_multiplier_of(scenario) == DECOR(deviation=6.0).noise_multiplier == 3.0
-    report = report_of(run_of_scenario(scenario), noise=3.0, delta=1e-5)
-    assert report.losses.max() == pytest.approx(4.0)  # all four noisy gradients of a neighbour
-
-
 def test_accelerated_averaging_is_accounted_exactly_beside_the_bound():
     """Ring of 16 with MH weights: everybody within T links is computed, and the published bound says less."""
     averages = 'name = "{}"'
@@ -61,7 +55,9 @@ def test_accelerated_averaging_is_accounted_exactly_beside_the_bound():
         scenario = scenario.model_copy(
             update={"task": scenario.task.model_copy(update={"partition": "contiguous"})}
         )
-        report = report_of(run_of_scenario(scenario), noise=1.0, delta=1e-5)
+        noise = ValueNoise(sensitivities=np.ones(16), deviations=np.ones(16))
+        run = with_noise_on_values(run_of_scenario(scenario), noise)
+        report = report_of(run, noise=1.0, delta=1e-5)
         shares = [each.mean for each in report.by_distance]
         assert shares[:4] == pytest.approx([1, 1, 1, 1])
         assert shares[4:] == pytest.approx([0] * len(shares[4:]), abs=1e-9)
@@ -72,11 +68,3 @@ def test_accelerated_averaging_is_accounted_exactly_beside_the_bound():
             assert published[0] == pytest.approx(1)
             assert published[3] < published[2] < published[1] < 1
     assert noise_multiplier_of(scenario) is None
-
-
-def test_noise_over_copies_is_left_out():
-    scenario = scenario_of('name = "zip_dl"\ndeviation = 3.0', nodes=6)
-    assert rounds_loss(scenario, delta=1e-5) is None
-    plain = report_of(run_of_scenario(scenario_of('name = "d_psgd"', nodes=6)), noise=1.0, delta=1e-5)
-    found = report_of(run_of_scenario(scenario), noise=1.0, delta=1e-5)
-    assert found.losses == pytest.approx(plain.losses, abs=1e-9)

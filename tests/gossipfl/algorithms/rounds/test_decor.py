@@ -9,8 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gossipfl.algorithms import DECOR, DPSGD, Links, Mixed, RoundContext, run_round
-from gossipfl.algorithms.round_noise import SeededNoise
-from gossipfl.algorithms.rounds.decor import shared_noise
+from gossipfl.algorithms.round_noise import SeededNoise, shared_noise
 from gossipfl.algorithms.trial import trial_training
 from gossipfl.errors import SettingError
 from gossipfl.privacy.correlated import composed_epsilon, correlated_losses
