@@ -108,8 +108,8 @@ def _labels(runs: Sequence[Run]) -> list[str]:
     labels = []
     for run in runs:
         # A simulation is not configured in the words of peers: only runs of one source are told apart by values.
-        alike = [other for other in runs if other.source == run.source]
-        parts = _differences(run, alike)
+        alike = [other for other in runs if other.source == run.source and other.variant == run.variant]
+        parts = [run.variant] * bool(run.variant) + _differences(run, alike)
         kind = {"simulator": "simulated", "peers": "real peers"}[run.source]
         named = [kind] if by_source else []
         labels.append(", ".join([*named, *parts]) or run.name)

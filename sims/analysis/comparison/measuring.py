@@ -84,10 +84,11 @@ class Measured:
 
     @property
     def worst(self) -> float:
-        """The metric of the worst node; NaN if nothing was measured."""
+        """The metric of the worst node, by the evaluations if no models were kept; NaN if nothing was measured."""
+        is_lower = is_lower_better(self.metric)
         if not len(self.nodes):
-            return float("nan")
-        return float(self.nodes.max() if is_lower_better(self.metric) else self.nodes.min())
+            return self.run.last(f"{self.metric}_{'max' if is_lower else 'min'}")
+        return float(self.nodes.max() if is_lower else self.nodes.min())
 
     @property
     def gap(self) -> float:

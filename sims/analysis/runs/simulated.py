@@ -72,8 +72,24 @@ def read_simulated(directory: Path) -> Run:
         rows=rows,
         labels=labels,
         scenario=scenario,
+        variant=_variant(directory),
         notes=tuple(notes),
     )
+
+
+def _variant(directory: Path) -> str:
+    """What the sweep that a run belongs to calls its variant; empty without any."""
+    runs = directory.resolve().parent.parent / "runs.parquet"
+    if directory.resolve().parent.name != "runs" or not runs.is_file():
+        return ""
+    try:
+        table = _table(runs)
+    except DamagedRun:
+        return ""
+    if not {"run", "variant"} <= set(table.columns):
+        return ""
+    found = table.filter(pl.col("run") == directory.resolve().name)["variant"]
+    return str(found[0]) if len(found) else ""
 
 
 def configuration_of(scenario: Scenario) -> dict[str, Any]:

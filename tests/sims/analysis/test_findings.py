@@ -7,8 +7,10 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import tomli_w
 import torch
 
+import sims
 from sims.analysis import Questions, analyse, findings, load_runs
 from sims.analysis.comparison.findings import paired_values
 from sims.analysis.comparison.grouping import group_runs, named_group
@@ -22,7 +24,8 @@ from sims.analysis.errors import (
 from sims.analysis.measures import pooled
 from sims.analysis.measures.pooled import pooled_choice
 from sims.analysis.runs.problem import problem_of
-from tests.sims.analysis.made import made
+from sims.sweeping import parse_sweep
+from tests.sims.analysis.made import made, simulated
 
 QUIET = Questions(pooled="none", theory=False)
 
@@ -48,6 +51,37 @@ def test_runs_that_differ_in_their_seeds_are_one_group():
 
 def test_a_single_group_has_the_name_of_its_scenario():
     assert [group.label for group in group_runs(ramps("MU", 0.1, (0, 1)))] == ["MU"]
+
+
+def test_runs_of_a_sweep_keep_the_labels_of_its_variants(tmp_path):
+    table = {
+        "scenario": {
+            "population": {"nodes": 4},
+            "task": {"name": "tests.sims.worlds:blobs"},
+            "algorithm": {"name": "d_psgd"},
+            "stop": {"rounds": 1},
+        },
+        "seeds": [1],
+        "grid": {"training.batch_size": [2, 4]},
+        "variant": [
+            {"label": "calm", "training.learning_rate": 0.1, "training.momentum": 0.0},
+            {"label": "bold", "training.learning_rate": 0.5, "training.momentum": 0.9},
+        ],
+    }
+    sims.sweep(parse_sweep(tomli_w.dumps(table)), out=tmp_path / "out", jobs=1, compile_when="never")
+    groups = group_runs(load_runs([tmp_path / "out"]))
+    labels = {f"{name}, batch_size={size}" for name in ("calm", "bold") for size in (2, 4)}
+    assert {group.label for group in groups} == labels
+
+
+def test_the_worst_node_is_known_from_the_evaluations_where_no_models_were_kept(tmp_path):
+    run = load_runs([simulated(tmp_path / "run", "output.rows=false")])[0]
+    (measured,) = analyse([run], replace(QUIET, pooled="0.9")).runs
+    assert not len(measured.nodes)
+    assert measured.worst == run.curves["accuracy_min"][-1]
+    assert measured.gap == pytest.approx(0.9 - measured.worst)
+    (measured,) = analyse([run], replace(QUIET, metric="loss")).runs
+    assert measured.worst == run.curves["loss_max"][-1]
 
 
 def test_groups_are_called_by_what_differs():
