@@ -16,6 +16,7 @@ __all__ = ["check_bootstrap", "check_listening", "check_ports_free", "check_scop
 _DIAL_SECONDS: Final = 3.0
 _MOST_DIALLED: Final = 16
 _PRIVILEGED: Final = 1024
+_NO_NAMES: Final = ("temporary failure in name resolution", "name or service not known")
 
 
 def check_scope(announced: Sequence[str]) -> Finding:
@@ -111,6 +112,11 @@ def check_bootstrap(addresses: Sequence[str], *, connected: int) -> Finding:
     remedy = (
         "Start these peers, or correct their addresses in network.bootstrap; look at firewalls on the way."
     )
+    if all(problem is not None and "network is unreachable" in problem for problem in problems):
+        remedy = "This machine has no network to reach them by: look at `ip address` and `ip route`."
+    elif all(each in _NO_NAMES for each in problems):
+        name = parse_address(tried[0], circuits=True).host
+        remedy = f"Names cannot be resolved here: look at DNS (`getent hosts {name}`). {remedy}"
     if len(failed) < len(tried) or connected:
         return warning("bootstrap", seen, remedy)
     return error("bootstrap", seen, remedy)

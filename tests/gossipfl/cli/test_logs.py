@@ -1,4 +1,4 @@
-"""What a running peer writes: standard error, standard output and the file in its home agree in form."""
+"""Lines of a running peer on standard error, on standard output and in its home: one form for all."""
 
 import json
 import logging

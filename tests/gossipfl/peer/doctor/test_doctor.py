@@ -14,7 +14,7 @@ from gossipfl.files import write_atomically
 from gossipfl.machine import available_memory
 from gossipfl.network import load_identity, load_or_create_identity
 from gossipfl.peer import Home, Peer
-from gossipfl.peer.doctor import files
+from gossipfl.peer.doctor import addresses, files
 from gossipfl.peer.doctor.diagnosis import diagnose
 from gossipfl.peer.doctor.machine import check_memory, check_page, check_versions
 from gossipfl.peer.doctor.neighbours import check_clock, check_links, check_reachability, check_translation
@@ -200,6 +200,23 @@ def test_bootstrap_peers_that_do_not_answer_are_found(tmp_path):
     )
     home = stopped(tmp_path / "bob", bootstrap_={"file": str(tmp_path / "peers")})
     assert "0 of 2 answer" in found_in(home)["bootstrap"].seen
+
+
+@pytest.mark.parametrize(
+    ("problem", "remedy"),
+    [
+        ("network is unreachable", "This machine has no network"),
+        ("temporary failure in name resolution", "getent hosts peers.example"),
+        ("connection refused", "Start these peers"),
+    ],
+)
+def test_what_to_do_about_first_peers_depends_on_why_they_do_not_answer(monkeypatch, problem, remedy):
+    monkeypatch.setattr(addresses, "_dial", lambda _: problem)
+    peer_id = "12D3KooWAxA4SRgJ63TF5MV74oqUQYg4fNHdyiZSu2bYCC9G5BJ3"
+    found = addresses.check_bootstrap([f"/dns4/peers.example/tcp/4001/p2p/{peer_id}"], connected=0)
+    assert found.level == "error"
+    assert remedy in found.remedy
+    assert found.remedy.count("This machine") == (problem == "network is unreachable")
 
 
 def test_a_certificate_that_ends_is_found(tmp_path, monkeypatch):
