@@ -63,10 +63,13 @@ class LognormalDelay(Section):
 
 
 class MatrixDelay(Section):
-    """Half the measured round-trip time between two hosts; every node sits at a random host."""
+    """Half the measured round-trip time between two hosts, at one of which every node sits."""
 
     kind: Literal["matrix"]
     file: Path = Field(description=".npz with an array 'rtt', or .csv; square, milliseconds")
+    hosts: list[Annotated[int, Field(ge=0)]] | None = Field(
+        None, description="number of each node's host, a row of the matrix; drawn at random if unset"
+    )
 
 
 Delay = Annotated[ConstantDelay | UniformDelay | LognormalDelay | MatrixDelay, Field(discriminator="kind")]

@@ -49,6 +49,16 @@ class OwnSection(Section):
     )
 
 
+class PartitionFile(Section):
+    """A file that says which samples each node has."""
+
+    file: Path = Field(
+        description=".json: a list of sample numbers for each node; .csv or .npy: the owner of each sample, each "
+        "owner a node, in order of their names"
+    )
+    column: str | None = Field(None, description="which column of a .csv; needed if it has several")
+
+
 class TaskSection(Section):
     """The task, and how its samples are divided among the nodes."""
 
@@ -60,8 +70,10 @@ class TaskSection(Section):
         (),
         description="further metrics, each package.module:function or a name that a package offers",
     )
-    partition: str = Field(
-        "iid", description="iid, shards:K, dirichlet:ALPHA, quantity:SIGMA, contiguous or natural"
+    partition: str | PartitionFile = Field(
+        "iid",
+        description="iid, shards:K, dirichlet:ALPHA, quantity:SIGMA, contiguous, natural, "
+        "package.module:function, or a table with a file",
     )
     samples_per_node: int | None = Field(
         None, gt=0, description="instead of a partition: every node draws this many samples, with replacement"

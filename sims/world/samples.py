@@ -9,19 +9,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gossipfl.tasks import Dataset, partition
+from gossipfl.tasks import Dataset
 from gossipfl.tasks.clusters import cluster_of, parse_clusters, seen_by_cluster
-from gossipfl.tasks.samples import Tree, class_labels, count, describe, joined, take
+from gossipfl.tasks.samples import Tree, count, joined, take
 from gossipfl.tasks.stored import StoredSamples
 from gossipfl.training import NodeData
 from sims.errors import InvalidScenario
 from sims.scenario import Scenario
+from sims.world.partitions import parts_of
 
 __all__ = ["divided", "held_out", "seen_by_clusters"]
 
 
-def held_out(dataset: Dataset, share: float, *, seed: int) -> Dataset:
-    """Training samples only: ``share`` of them in place of the test samples, the others to train on."""
+def held_out(dataset: Dataset, share: float, *, seed: int) -> tuple[Dataset, NDArray[np.int64]]:
+    """Training samples only: ``share`` of them in place of the test samples, the others, numbered, to train on."""
     samples = dataset.samples
     held = round(share * samples)
     if not 0 < held < samples:
@@ -32,13 +33,14 @@ def held_out(dataset: Dataset, share: float, *, seed: int) -> Dataset:
         )
     order = torch.from_numpy(np.random.Generator(np.random.Philox(key=[seed, 2])).permutation(samples))
     measured, trained = order[:held].sort().values, order[held:].sort().values
-    return Dataset(
+    kept = Dataset(
         train_inputs=_subset(dataset.train_inputs, trained),
         train_targets=_subset(dataset.train_targets, trained),
         test_inputs=take(dataset.train_inputs, measured),
         test_targets=take(dataset.train_targets, measured),
         owners=None if dataset.owners is None else dataset.owners[trained],
     )
+    return kept, trained.numpy()
 
 
 def _subset(samples: Tree, chosen: Tensor) -> Tree:
@@ -60,17 +62,17 @@ def seen_by_clusters(scenario: Scenario, dataset: Dataset) -> list[Dataset]:
     return [seen_by_cluster(dataset, scheme, cluster) for cluster in range(clusters)]
 
 
-def divided(scenario: Scenario, seen: list[Dataset]) -> NodeData:
+def divided(scenario: Scenario, seen: list[Dataset], *, kept: NDArray[np.int64] | None = None) -> NodeData:
     """Divide the training samples, each node's as its cluster sees them.
 
-    The division is the same whatever clusters there are.
+    The division is the same whatever clusters there are; ``kept`` is as in `parts_of`.
 
     Raises
     ------
     InvalidScenario, InvalidPartition
         If they cannot be divided as asked.
     """
-    data = _divided(scenario, seen[0])
+    data = _divided(scenario, seen[0], kept)
     if len(seen) == 1:
         return data
     inputs = joined([one.train_inputs for one in seen])
@@ -79,58 +81,12 @@ def divided(scenario: Scenario, seen: list[Dataset]) -> NodeData:
     return replace(data, inputs=inputs, targets=targets, indices=data.indices + clusters * seen[0].samples)
 
 
-def _divided(scenario: Scenario, dataset: Dataset) -> NodeData:
+def _divided(scenario: Scenario, dataset: Dataset, kept: NDArray[np.int64] | None) -> NodeData:
     nodes, section = scenario.population.nodes, scenario.task
-    inputs, targets, samples = dataset.train_inputs, dataset.train_targets, dataset.samples
+    inputs, targets = dataset.train_inputs, dataset.train_targets
     if section.samples_per_node is not None:
         return _drawn(scenario.seed, inputs, targets, nodes=nodes, each=section.samples_per_node)
-    if section.partition == "contiguous":
-        if nodes > samples:
-            raise InvalidScenario(
-                "task.partition: there are fewer samples than nodes",
-                expected=f"at most {samples} nodes",
-                got=nodes,
-                remedy="Set task.samples_per_node to draw samples with replacement.",
-            )
-        return NodeData.partitioned(inputs, targets, np.array_split(np.arange(samples), nodes))
-    if section.partition == "natural":
-        return NodeData.partitioned(inputs, targets, _by_owner(dataset, nodes))
-    labels = _labels(targets, section.partition)
-    return NodeData.partitioned(
-        inputs, targets, partition(labels, nodes, section.partition, seed=scenario.seed)
-    )
-
-
-def _by_owner(dataset: Dataset, nodes: int) -> list[NDArray[np.int64]]:
-    """Samples of each owner, one node each."""
-    if dataset.owners is None:
-        raise InvalidScenario(
-            "task.partition: the data do not say whose each sample is",
-            expected="a task whose Dataset has owners, such as next-word",
-            got="natural",
-        )
-    owners = dataset.owners.numpy()
-    counts = np.bincount(owners)
-    if len(counts) != nodes:
-        raise InvalidScenario(
-            "population.nodes: in a natural partition each owner of samples is a node",
-            expected=f"{len(counts)} nodes",
-            got=nodes,
-        )
-    return np.split(np.argsort(owners, kind="stable"), counts.cumsum()[:-1])
-
-
-def _labels(targets: Tree, scheme: str) -> NDArray[np.int64]:
-    classes = class_labels(targets)
-    if classes is not None:
-        return classes
-    if scheme.partition(":")[0] in ("shards", "dirichlet"):
-        raise InvalidScenario(
-            f"task.partition: {scheme!r} divides samples by class, and the task's targets are not classes",
-            expected="iid, quantity:SIGMA, contiguous or natural",
-            got=f"targets {describe(targets)}",
-        )
-    return np.zeros(count(targets), dtype=np.int64)
+    return NodeData.partitioned(inputs, targets, parts_of(scenario, dataset, kept=kept))
 
 
 def _drawn(seed: int, inputs: Tree, targets: Tree, *, nodes: int, each: int) -> NodeData:

@@ -234,10 +234,11 @@ def _samples(scenario: Scenario) -> tuple[Task, NodeData, list[Dataset]]:
         scenario.task.name, scenario.task.options, metrics=scenario.task.metrics, directory=scenario.modules
     )
     task, (dataset,) = _in_precision(scenario, task, [task.dataset()])
+    kept = None
     if scenario.evaluate.validation is not None:
-        dataset = held_out(dataset, scenario.evaluate.validation, seed=scenario.seed)
+        dataset, kept = held_out(dataset, scenario.evaluate.validation, seed=scenario.seed)
     seen = seen_by_clusters(scenario, dataset)
-    return task, divided(scenario, seen), seen
+    return task, divided(scenario, seen, kept=kept), seen
 
 
 def _in_precision(scenario: Scenario, task: Task, data: list[Dataset]) -> tuple[Task, list[Dataset]]:

@@ -144,8 +144,12 @@ def conditions_of(
             drawn = lognormal(uniform(scenario.seed, SPEED, number, 0), float(period), network.period_sigma)
             periods[i] = max(1, int(np.floor(drawn + 0.5)))
     hosts = np.zeros(n if delay_kind == MATRIX else 1, dtype=np.int32)
-    if delay_kind == MATRIX:
-        hosts[:] = [below(scenario.seed, HOST, number, 0, len(one_way)) for number in drawn_as]
+    if isinstance(network.delay, MatrixDelay):
+        given = _given_hosts(network.delay, hosts=len(one_way), most=max(drawn_as, default=0))
+        hosts[:] = [
+            below(scenario.seed, HOST, number, 0, len(one_way)) if given is None else given[number]
+            for number in drawn_as
+        ]
     return Conditions(
         seed=scenario.seed,
         n=n,
@@ -167,6 +171,18 @@ def conditions_of(
         **_ages_of(algorithm.behaviour, scenario),
         **_churn_of(scenario.churn, n, period),
     )
+
+
+def _given_hosts(delay: MatrixDelay, *, hosts: int, most: int) -> list[int] | None:
+    """Host of each node, if the scenario says it; ``most`` is the largest number of a node."""
+    given = delay.hosts
+    if given is not None and (len(given) <= most or max(given) >= hosts):
+        raise InvalidScenario(
+            "network.delay.hosts: every node sits at a host of the matrix",
+            expected=f"a number from 0 to {hosts - 1} for each of {most + 1} nodes",
+            got=f"{len(given)} numbers, the largest {max(given, default=0)}",
+        )
+    return given
 
 
 def _traffic_of(behaviour: Behaviour, *, transformed: bool) -> dict[str, Any]:

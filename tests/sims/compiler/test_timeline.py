@@ -8,10 +8,10 @@ import scipy.stats
 
 from gossipfl.errors import SettingError
 from sims.compiler.operations import EMIT, ON_RECEIPT
-from sims.compiler.timeline import Timeline
+from sims.compiler.timeline import Timeline, laws
 from sims.compiler.timeline.arithmetic import exact_exp, exact_log, exact_sine_turn, normal_quantile
 from sims.compiler.timeline.draws import LOSS, NEIGHBOUR, below, lognormal, uniform, weibull
-from sims.errors import MalformedTrace
+from sims.errors import InvalidScenario, MalformedTrace
 from tests.sims.worlds import SECOND, conditions, small
 
 BUSY = (
@@ -158,6 +158,18 @@ def test_round_trip_matrices_are_halved_and_checked(tmp_path):
     file.unlink()
     with pytest.raises(MalformedTrace, match="there is no"):
         conditions(scenario)
+
+
+def test_nodes_sit_at_the_hosts_that_a_scenario_names(tmp_path):
+    file = tmp_path / "rtt.npz"
+    np.savez(file, rtt=100.0 * np.arange(9).reshape(3, 3))
+    hosts = [2, 0, 1] * 8
+    found = conditions(small(f"network.delay={{kind='matrix',file='{file}',hosts={hosts}}}"))
+    assert found.hosts.tolist() == hosts
+    assert laws.delay(found, 0, 1, 5) == 6 * SECOND // 20  # half of the 600 ms from host 2 to host 0
+    for wrong in ([2, 0, 1], [3] * 24):
+        with pytest.raises(InvalidScenario, match=r"hosts: .* a number from 0 to 2 for each of 24 nodes"):
+            conditions(small(f"network.delay={{kind='matrix',file='{file}',hosts={wrong}}}"))
 
 
 def test_contradictions_are_refused():
