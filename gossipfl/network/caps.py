@@ -9,6 +9,8 @@ __all__ = ["Cap"]
 #: What may pass at once after a pause, so that no ten seconds hold much more than ten seconds' worth.
 _BURST_SECONDS: Final = 0.1
 _SMALLEST_PIECE: Final = 4 * 1024
+#: What the other side of each connection may send before this one has read it.
+_WINDOW_SECONDS: Final = 0.05
 
 
 class Cap:
@@ -30,6 +32,11 @@ class Cap:
     def piece(self) -> int:
         """Bytes that should pass at once at most, so that none of many connections waits long for its share."""
         return max(_SMALLEST_PIECE, int(_BURST_SECONDS * self.bytes_per_second))
+
+    @property
+    def window(self) -> int:
+        """Bytes that a connection should have on its way at most: those that are not read pass all the same."""
+        return max(_SMALLEST_PIECE, int(_WINDOW_SECONDS * self.bytes_per_second))
 
     def charge(self, size: int, *, now: float) -> None:
         """Charge for `size` bytes that have passed."""

@@ -26,6 +26,7 @@ from gossipfl.network.link import Link
 from gossipfl.network.log_limits import limited_logger
 from gossipfl.network.noise.upgrade import SecuredSocket
 from gossipfl.network.rates import TokenBucket
+from gossipfl.network.receive_room import ReceiveRoom
 from gossipfl.network.turns import StreamTurns
 from gossipfl.network.yamux.multiplexer import SMALL_BYTES, Multiplexer
 from gossipfl.network.yamux.stream import Stream
@@ -88,6 +89,7 @@ class Connection:
         self._buffers = buffers
         self._link = link
         self._batch = BatchSize(secured.socket)
+        self._room = ReceiveRoom(secured.socket)
         self._on_refused = on_refused
         self._outgoing = trio.Event()
         self._useless = TokenBucket(
@@ -256,6 +258,7 @@ class Connection:
 
     async def _may_read(self) -> bool:
         """Wait for the cap, while the kernel holds the other side back; return whether the socket is open."""
+        self._room.limit(self._link.download.window)
         await self._link.download.wait_for_cap()
         return self.alive  # a closed socket's number may belong to another connection
 

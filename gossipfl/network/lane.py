@@ -128,6 +128,11 @@ class Lane:
         return most if self.cap is None else min(most, self.cap.piece)
 
     @property
+    def window(self) -> int | None:
+        """Bytes that a connection should have on its way at most; None if that does not matter."""
+        return None if self.cap is None else self.cap.window
+
+    @property
     def is_capped_now(self) -> bool:
         """Whether no bytes may be transferred at this moment."""
         return self.cap is not None and self.cap.wait(trio.current_time()) > 0

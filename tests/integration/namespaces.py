@@ -47,6 +47,12 @@ def within(name, *command):
     run("ip", "netns", "exec", name, *command)
 
 
+def read_within(name, path):
+    """What a file holds, as a namespace sees it."""
+    command = ("ip", "netns", "exec", name, "cat", path)
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
 def connected_to(name, address):
     """Whether a namespace has a TCP connection with an address, such as ``9.9.9.1:4001``."""
     shown = subprocess.run(

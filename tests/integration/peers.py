@@ -83,6 +83,7 @@ class PeerProcess:
         self.home = Home(directory)
         self.home.create(settings)
         self.forked = forked
+        self.namespace = namespace
         self._prefix = () if namespace is None else ("ip", "netns", "exec", namespace)
         self.process: subprocess.Popen | ForkedProcess | None = None
 

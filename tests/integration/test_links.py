@@ -1,5 +1,6 @@
 """Peers behind slow links, in network namespaces: rows that arrive, and neighbours that are not slowed."""
 
+import itertools
 import time
 from collections import Counter
 from contextlib import ExitStack
@@ -7,7 +8,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from .namespaces import lab, needs_namespaces
+from .namespaces import lab, needs_namespaces, read_within
 from .peers import PeerProcess, quick_settings, record_lines
 
 pytestmark = [needs_namespaces, pytest.mark.slow]
@@ -139,6 +140,46 @@ def test_a_slow_link_carries_rows_both_ways_and_slows_nobody(network, size, peri
     assert share.up_until_last >= 0.8
     assert share.down_until_last >= 0.8
     assert share.others >= 0.9 * before.others
+
+
+def device_bytes(host):
+    """What a host has sent and received since it began, with all headers, as its network device counts it."""
+    [device] = [line for line in read_within(host, "/proc/net/dev").splitlines() if "eth" in line]
+    fields = device.partition(":")[2].split()
+    return int(fields[8]), int(fields[0])
+
+
+def rates_over(samples, seconds):
+    """The largest and the smallest rate in Mbit/s over so many seconds, of times and bytes."""
+    rates = [
+        8e-6 * (until[1] - since[1]) / (until[0] - since[0])
+        for since, until in itertools.combinations(samples, 2)
+        if seconds <= until[0] - since[0] < seconds + 0.5
+    ]
+    return max(rates), min(rates)
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("size", [100_000, 1_000_000])
+def test_caps_are_kept_over_any_ten_seconds(network, size):
+    """On the wire, headers included: behind links of 100 Mbit/s a peer would send and receive tens of Mbit/s."""
+    upload, download = 2.0, 4.0
+    peers = network(size=size, period=0.2, deadline=20.0, patience=5.0)
+    for _ in range(4):
+        peers.add(mbits=FAST)
+    peer = peers.add(mbits=FAST, network={"upload_mbits": upload, "download_mbits": download})
+    peer.until_at(seconds=120, event=10)
+    began, sent, received = time.monotonic(), [], []
+    while (now := time.monotonic()) < began + 60:
+        up, down = device_bytes(peer.namespace)
+        sent.append((now, up))
+        received.append((now, down))
+        time.sleep(0.25)
+    for cap, samples in ((upload, sent), (download, received)):
+        most, least = rates_over(samples, 10.0)
+        print(f"{size} bytes: over 10 s {least / cap:.2f} to {most / cap:.2f} of a cap of {cap} Mbit/s")
+        assert most <= 1.1 * cap
+        assert least >= 0.4 * cap  # it is in use
 
 
 @pytest.mark.timeout(900)
