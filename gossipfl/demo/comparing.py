@@ -1,4 +1,4 @@
-"""What gossip is compared with at the end of a demo, computed side by side in processes of their own."""
+"""Models that gossip is compared with at the end of a demo, computed side by side in processes of their own."""
 
 from __future__ import annotations
 

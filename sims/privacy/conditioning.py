@@ -1,4 +1,4 @@
-"""What a view of a run with any Gaussian noise tells of each value: the state of the run, given all that was seen.
+"""Loss of each value to a view of a run with any Gaussian noise: the state of the run, given all that was seen.
 
 What is seen is ``B g + C z`` with the values g and independent standard normals z. A change of one participant's
 values by δ shifts it by B δ, so its loss is that of a Gaussian mechanism with ``μ² = δᵀ Bᵀ (C Cᵀ)⁺ B δ``; it is

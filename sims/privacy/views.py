@@ -1,4 +1,4 @@
-"""What observers know of a run, whatever noise it has; and the coalitions that know most."""
+"""Knowledge that observers have of a run, whatever noise it has, and the coalitions that know most."""
 
 from __future__ import annotations
 
