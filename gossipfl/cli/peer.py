@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -167,7 +167,8 @@ def run(
     place.require()
     settings = load_settings(place.settings, overrides)
 
-    with _leaving_at_once(), place.starting():
+    with _leaving_at_once(), ExitStack() as early:
+        early.enter_context(place.starting())
         from gossipfl.cli.running import (
             run_peer,  # torch and the network: after what can go wrong without them
         )
@@ -178,6 +179,7 @@ def run(
                 home,
                 settings=settings,
                 read_settings=lambda: load_settings(place.settings, overrides),
+                on_ready=early.close,
                 json_output=json_output,
                 plain=plain,
                 until_stdin_ends=until_stdin_ends,

@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import trio
@@ -38,6 +39,7 @@ def run_peer(
     *,
     settings: PeerSettings,
     read_settings: Callable[[], PeerSettings],
+    on_ready: Callable[[], None],
     json_output: bool,
     plain: bool,
     until_stdin_ends: bool = False,
@@ -50,6 +52,8 @@ def run_peer(
     ----------
     read_settings : callable
         Reads the settings again.
+    on_ready : callable
+        Called once the peer runs.
 
     Raises
     ------
@@ -61,6 +65,7 @@ def run_peer(
             home,
             settings,
             read_settings,
+            on_ready,
             json_output=json_output,
             plain=plain,
             until_stdin_ends=until_stdin_ends,
@@ -71,6 +76,7 @@ def _run_logged(
     home: Path,
     settings: PeerSettings,
     read_settings: Callable[[], PeerSettings],
+    on_ready: Callable[[], None],
     *,
     json_output: bool,
     plain: bool,
@@ -79,7 +85,17 @@ def _run_logged(
     peer = Peer(home, settings=settings)
     live = may_draw() and not plain and not json_output
     with naming_the_first_error(), named_errors("cannot start the event loop"):
-        trio.run(_run, peer, read_settings, live, json_output, until_stdin_ends)
+        trio.run(
+            partial(
+                _run,
+                peer,
+                read_settings,
+                on_ready=on_ready,
+                live=live,
+                json_output=json_output,
+                until_stdin_ends=until_stdin_ends,
+            )
+        )
     if not wait_for_abandoned():
         sys.stdout.flush()
         sys.stderr.flush()
@@ -89,9 +105,11 @@ def _run_logged(
 async def _run(
     peer: Peer,
     read_settings: Callable[[], PeerSettings],
-    live: bool,  # noqa: FBT001
-    json_output: bool,  # noqa: FBT001
-    until_stdin_ends: bool,  # noqa: FBT001
+    *,
+    on_ready: Callable[[], None],
+    live: bool,
+    json_output: bool,
+    until_stdin_ends: bool,
 ) -> None:
     had_terminal, reason = sys.stdout.isatty(), ""
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
@@ -118,6 +136,7 @@ async def _run(
 
             async def show() -> None:
                 await peer.ready.wait()
+                on_ready()
                 await (_show_live(peer) if live else _print_lines(peer, json_output=json_output))
 
             nursery.start_soon(stop_on_signal)

@@ -248,6 +248,7 @@ def test_status_while_it_runs_and_afterwards_and_one_process_a_home(cli, tmp_pat
         assert set(running) == {*PeerStatus.__dataclass_fields__, "running", "state", "reason"}
         assert (running["running"], running["state"], running["reason"]) == (True, "running", None)
         assert running["process"] == peer.process.pid
+        assert not peer.home.is_starting()  # so that it is "stopped" as soon as it has stopped
         code, out, err = cli("peer", "run", "--home", peer.home.directory)
         assert (code, out) == (2, "")
         assert f"in use by process {peer.process.pid}" in err

@@ -200,13 +200,14 @@ def test_a_peer_that_has_done_its_rounds_says_so_and_ends_at_once(tmp_path, capl
         peers[0].home.directory,
         settings=settings,
         read_settings=lambda: settings,
+        on_ready=lambda: None,
         json_output=False,
         plain=True,
     )
     assert "3 rounds are done and rounds.stop_after is 3, so there is nothing to do; raise" in caplog.text
     last = capsys.readouterr().out.splitlines()[-1]
     assert re.fullmatch(
-        r"done: 3 rounds, loss \d\.\d{4}, accuracy [01]\.\d{4}; the same is kept in .+/checkpoint.safetensors",
+        r".+ INFO done: 3 rounds, loss \d\.\d{4}, accuracy [01]\.\d{4}; the same is kept in .+/checkpoint\.\w+",
         last,
     )
     assert_replayed(*peers)
