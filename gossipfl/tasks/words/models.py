@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from gossipfl.tasks.words.coupled_gates import coupled_gates
 from gossipfl.tasks.words.cross_entropy import mean_surprise
 
 __all__ = ["CELLS", "SIZES", "CoupledLSTM", "NextWord", "Size"]
@@ -51,8 +52,7 @@ class CoupledLSTM(nn.Module):
     """LSTM whose input gate is one minus its forget gate, with a projection of its output (CIFG).
 
     Of Greff et al., "LSTM: a search space odyssey", 2017, the variant CIFG without peepholes, and the recurrent
-    projection of Sak et al. 2014. All steps' inputs are multiplied at once, so that a step is two small products;
-    there is no operator here that ``vmap`` lacks.
+    projection of Sak et al. 2014.
 
     Parameters
     ----------
@@ -74,21 +74,7 @@ class CoupledLSTM(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Outputs ``[n, length, width]`` of inputs of that shape."""
-        gates = self.of_input(inputs)
-        output = inputs.new_zeros(inputs.shape[0], inputs.shape[2])
-        cell = inputs.new_zeros(inputs.shape[0], self.units)
-        outputs = []
-        for at_step in gates.unbind(1):
-            output, cell = self.step(at_step, output, cell)
-            outputs.append(output)
-        return torch.stack(outputs, dim=1)
-
-    def step(self, gates: Tensor, output: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
-        """One step: the next output ``[n, width]`` and cell ``[n, units]``, from the input's part of the gates."""
-        forget, out, new = (gates + self.of_state(output)).chunk(3, dim=-1)
-        kept = torch.sigmoid(forget)
-        cell = kept * cell + (1 - kept) * torch.tanh(new)
-        return self.projection(torch.sigmoid(out) * torch.tanh(cell)), cell
+        return coupled_gates(self.of_input(inputs), self.of_state.weight, self.projection.weight)
 
 
 class _GRU(nn.Module):
@@ -139,10 +125,13 @@ class NextWord(nn.Module):
     size : Size
     cell : str
         One of `CELLS`.
+    half : bool
+        Whether training computes the scores of words, and their part of the gradient, in bfloat16.
     """
 
-    def __init__(self, size: Size, cell: str = "cifg") -> None:
+    def __init__(self, size: Size, cell: str = "cifg", *, half: bool = False) -> None:
         super().__init__()
+        self.half_precision = half
         self.embedding = nn.Embedding(size.words, size.width)
         nn.init.normal_(self.embedding.weight, std=size.width**-0.5)
         self.body = CELLS[cell](size.width, size.units)
@@ -180,7 +169,9 @@ class NextWord(nn.Module):
             return self.scores(hidden[:, -1])
         places = hidden.flatten(0, 1)
         if self.training:
-            return {"mean": mean_surprise(places, self.embedding.weight, self.bias, following.flatten())}
+            wanted = following.flatten()
+            found = mean_surprise(places, self.embedding.weight, self.bias, wanted, half=self.half_precision)
+            return {"mean": found}
         wanted = following.flatten().clamp(min=0)
         parts = [
             self._foreseen(*part)

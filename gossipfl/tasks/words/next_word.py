@@ -49,6 +49,7 @@ def next_word(
     tested: float = 0.2,
     most: int = 0,
     most_tested: int = 0,
+    half: bool = False,
     seed: int = 0,
 ) -> Task:
     """Suggest the next word, as a phone's keyboard does.
@@ -78,6 +79,8 @@ def next_word(
         Share of each user's words, the last ones, to test on.
     most, most_tested : int
         Most samples of each user to train on, the latest, and to test on, the first; 0 for all.
+    half : bool
+        Whether training computes the scores of words in bfloat16: faster on processors that have it.
     seed : int
         Of the initial row.
 
@@ -116,7 +119,7 @@ def next_word(
     )
     return Task(
         name=f"next-word/{cell}/{size}/{known.digest[:16]}/{seed}",
-        model=partial(NextWord, dimensions, cell),
+        model=partial(NextWord, dimensions, cell, half=half),
         data=lambda: dataset_of(windows()),
         loss=surprise,
         metrics={

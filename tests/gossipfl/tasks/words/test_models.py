@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
+from gossipfl.tasks.words.coupled_gates import coupled_gates
 from gossipfl.tasks.words.cross_entropy import mean_surprise
 from gossipfl.tasks.words.metrics import perplexity, recall, surprise, user_recall, worst_recall
 from gossipfl.tasks.words.models import CELLS, SIZES, CoupledLSTM, NextWord, Size
@@ -153,3 +154,51 @@ def test_the_worst_tenth_of_users():
     targets = {"following": torch.full((21, 20), 7), "user": torch.arange(21)}
     found = worst_recall({"rank": rank, "surprise": rank.float()}, targets)
     assert found == pytest.approx((0 + 0.05 + 0.1) / 3)  # three of 21
+
+
+def recurrence(gates, of_state, projection):
+    """The same, one operation after another."""
+    output = cell = gates.new_zeros(1)
+    found = []
+    for at_step in gates.unbind(1):
+        recurrent = output @ of_state.T if found else 0
+        forget, out, new = (at_step + recurrent).chunk(3, dim=-1)
+        cell = forget.sigmoid() * cell + (1 - forget.sigmoid()) * new.tanh()
+        output = (out.sigmoid() * cell.tanh()) @ projection.T
+        found.append(output)
+    return torch.stack(found, dim=1)
+
+
+@settings(deadline=None, max_examples=10)
+@given(st.integers(0, 1000), st.integers(1, 6), st.integers(1, 4))
+def test_the_gradient_of_coupled_gates_is_that_of_their_operations(seed, length, rows):
+    generator = torch.Generator().manual_seed(seed)
+    given = [
+        torch.randn(shape, generator=generator, dtype=torch.float64, requires_grad=True)
+        for shape in ((rows, 3, length, 15), (rows, 15, 4), (rows, 4, 5))
+    ]
+    direction = torch.randn((rows, 3, length, 4), generator=generator, dtype=torch.float64)
+    expected = torch.stack([recurrence(*row) for row in zip(*given, strict=True)])
+    wanted = torch.autograd.grad((expected * direction).sum(), given, allow_unused=True)
+    for found in (
+        torch.vmap(coupled_gates)(*given),
+        torch.stack([coupled_gates(*row) for row in zip(*given, strict=True)]),
+    ):
+        torch.testing.assert_close(found, expected)
+        for one, other in zip(torch.autograd.grad((found * direction).sum(), given), wanted, strict=True):
+            torch.testing.assert_close(one, torch.zeros_like(one) if other is None else other)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_half_precision_changes_a_gradient_by_less_than_a_hundredth(cell):
+    words, following = batch(n=32)
+    whole, half = model(cell), NextWord(SMALL, cell, half=True)
+    half.load_state_dict(whole.state_dict())
+    gradients = []
+    for made in (whole, half):
+        made(words, following)["mean"].backward()
+        gradients.append(torch.cat([part.grad.flatten() for part in made.parameters()]))
+    assert not torch.equal(*gradients)
+    assert gradients[0].dtype == gradients[1].dtype
+    assert (gradients[0] - gradients[1]).norm() < 0.01 * gradients[0].norm()
+    assert torch.equal(whole.eval()(words, following)["rank"], half.eval()(words, following)["rank"])
