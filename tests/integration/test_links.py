@@ -119,11 +119,12 @@ def network(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("size", "period", "seconds"),  # which are enough for so many rows each way: 750, 150, 30, 22, 10
+    ("size", "period", "seconds"),  # which are enough for so many rows each way: 750, 150, 30, 20, 22, 10
     [
         pytest.param(10_000, 0.1, 60.0, marks=pytest.mark.timeout(900)),
         pytest.param(100_000, 0.5, 120.0, marks=pytest.mark.timeout(900)),
         pytest.param(1_000_000, 1.0, 240.0, marks=pytest.mark.timeout(900)),
+        pytest.param(3_000_000, 1.0, 480.0, marks=pytest.mark.timeout(1500)),
         pytest.param(10_000_000, 1.0, 1800.0, marks=pytest.mark.timeout(3600)),
         pytest.param(50_000_000, 10.0, 4200.0, marks=pytest.mark.timeout(7200)),
     ],
