@@ -145,6 +145,63 @@ def gather(
 
 
 @app.command()
+def contributions(
+    *,
+    home: HomeOption,
+    member: Annotated[
+        list[str] | None,
+        typer.Option("--member", help="Peer id of a member; repeatable, and needed for all, four or more."),
+    ] = None,
+    linger: Annotated[
+        float, typer.Option("--linger", help="Seconds to stay at most once all are here, for the others.")
+    ] = 30.0,
+    minutes: Annotated[float | None, typer.Option("--minutes", help="Give up after so many minutes.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would be added up, and tell nobody.")
+    ] = False,
+    json_output: JsonOption = False,
+) -> None:
+    """Add up what each member's models did for the others, without showing who was helped by whom.
+
+    Sums the effects of merges that evaluation.merge_samples left in the members' records, masked, so that nobody
+    learns a single member's. A member whose models fewer than 3 others measured is left out. Run it at all members
+    at the same time, while none of their peers runs.
+    """
+    if not member:
+        raise typer.BadParameter("say who all members are, this one included", param_hint="--member")
+    import trio
+
+    from gossipfl.network import load_or_create_identity
+    from gossipfl.nurseries import naming_the_first_error
+    from gossipfl.peer.statistics.phase import gather_contributions, own_merges
+    from gossipfl.peer.store.home import Home
+    from gossipfl.settings import load_settings
+
+    def report(line: str) -> None:
+        typer.echo(line, err=True)
+
+    place = Home(home)
+    place.require()
+    settings = load_settings(place.settings)
+    schema, own = own_merges(place, member, load_or_create_identity(home).peer_id)
+    if dry_run:
+        lines = [*summary_lines(own, schema), "This would leave, masked; senders' names openly."]
+        tell(summary_values(own, schema), lines, as_json=json_output)
+        return
+    report(
+        f"Of {own.rows} measured merges the sums leave this peer, masked, and openly whose models they were."
+    )
+    with naming_the_first_error():
+        common = trio.run(
+            _until_signalled,
+            lambda: gather_contributions(place, settings, roster=member, linger=linger, report=report),
+            minutes,
+        )
+    told = [*contribution_lines(common), f"digest {common.digest}", f"Kept in {place.contributions}."]
+    tell({**common.to_dict(), "file": str(place.contributions)}, told, as_json=json_output)
+
+
+@app.command()
 def show(
     file: Annotated[Path | None, typer.Argument(help="File of common statistics.")] = None,
     *,
@@ -234,6 +291,23 @@ def summary_lines(summary: Summary, schema: TableSchema) -> Iterator[str]:
     yield f"{summary.rows} rows"
     yield from _aligned(lines)
     yield from told
+
+
+def contribution_lines(common: CommonStatistics) -> Iterator[str]:
+    """Return what each member's models did for the others as a table, those who gave most first."""
+    from gossipfl.peer.statistics.contributions import contributions_in
+
+    found = contributions_in(common)
+    lines = [("member", "merges", "mean effect", "± 2 standard errors", "sum of effects")]
+    for name, each in sorted(found.items(), key=lambda pair: (-pair[1].mean, pair[0])):
+        if each.merges:
+            error = f"{2 * each.standard_error:.2g}"
+            lines.append((name, str(each.merges), f"{each.mean:+.4g}", error, f"{each.total:+.4g}"))
+    yield f"{common.total.rows} measured merges"
+    yield from _aligned(lines)
+    untold = [name for name, each in found.items() if not each.merges]
+    if untold:
+        yield f"not told, as fewer than 3 others measured their models: {', '.join(untold)}"
 
 
 def member_lines(members: Mapping[str, int]) -> Iterator[str]:

@@ -171,9 +171,13 @@ class MaskedSummaries(SetOfStatements[MaskedStatement]):
         """How many sums a member tells."""
         return len(vector_of(self._own, self._names()))
 
+    def _vector(self, names: Names) -> list[int]:
+        """Return this peer's sums, as they are masked."""
+        return vector_of(self._own, names)
+
     def _masked(self, session: bytes) -> tuple[int, ...]:
         return masked_integers(
-            vector_of(self._own, self._names()),
+            self._vector(self._names()),
             own=self._key,
             private=self._private,
             public={key: self._known(key).public for key in self._roster},

@@ -95,6 +95,11 @@ class Home:
         return self.directory / "privacy.jsonl"
 
     @property
+    def contributions(self) -> Path:
+        """What each member's models did for the others, as ``gossipfl stats contributions`` added it up: JSON."""
+        return self.directory / "contributions.json"
+
+    @property
     def typing(self) -> Path:
         """Directory of what the owner types, encrypted, and of its key; see `gossipfl.keyboard.store`."""
         return self.directory / "typing"
