@@ -5,6 +5,7 @@ They are found by doing a few rounds alone, with training that does nothing, and
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -29,7 +30,7 @@ from gossipfl.errors import SettingError
 from gossipfl.rounds.training import TrainerOfRounds
 from gossipfl.training import Nodes, Trainer
 
-__all__ = ["ExchangeForm", "form_of", "forms_of"]
+__all__ = ["ExchangeForm", "form_of", "forms_of", "models_in"]
 
 _ROUNDS_TRIED = 3
 
@@ -119,8 +120,53 @@ def forms_of(
     return tuple(forms)
 
 
+def models_in(
+    name: str, algorithm: RoundAlgorithm, trainer: Trainer, *, links: Links | None
+) -> tuple[bool, ...]:
+    """Find which exchanges of a round carry models, and give models back.
+
+    They are those in which a member that trains nothing, and to which nothing arrives, sends the shared part of
+    its model as it is, and gets it back. Rows over links are none, nor are those that the algorithm compresses.
+
+    Returns
+    -------
+    tuple of bool
+        For each exchange of a round.
+    """
+    layout, found = trainer.layout, list[bool]()
+    first = torch.linspace(0.5, 1.0, layout.size)[None]
+    nodes = Nodes.start(first, optimiser_state_size=trainer.optimiser_state_size)
+    with torch.no_grad():
+        nodes = start_nodes(algorithm, nodes, shared_size=layout.shared_size, links=links)
+        for number in range(_ROUNDS_TRIED):
+            context = RoundContext(
+                local=_Resting(trainer, np.zeros(1, dtype=np.int64)),
+                shared_size=layout.shared_size,
+                round=number,
+                numbers=torch.zeros(1, dtype=torch.int64),
+                links=links,
+            )
+            are = list[bool]()
+
+            def watch(rows: Tensor, answer: Tensor, are: list[bool] = are) -> None:
+                model = first[:, : layout.shared_size]
+                are.append(torch.equal(rows, model) and torch.equal(answer[:, : layout.shared_size], model))
+
+            nodes, sent = _tried(name, algorithm, nodes, context, watch)
+            are = [
+                one and form.over != "links" and form.compressor is None
+                for one, form in zip(are, sent, strict=True)
+            ]
+            found = [one and before for one, before in zip(are, found or are, strict=True)]
+    return tuple(found)
+
+
 def _tried(
-    name: str, algorithm: RoundAlgorithm, nodes: Nodes, context: RoundContext
+    name: str,
+    algorithm: RoundAlgorithm,
+    nodes: Nodes,
+    context: RoundContext,
+    watch: Callable[[Tensor, Tensor], None] = lambda rows, answer: None,
 ) -> tuple[Nodes, list[ExchangeForm]]:
     sent: list[ExchangeForm] = []
 
@@ -129,6 +175,7 @@ def _tried(
         sent.append(form_of(name, exchange))
         rows = exchange.rows
         combined = exchange.combined(_nobody_around(rows)) if isinstance(exchange, NeighbourRows) else rows
+        watch(rows, combined)
         return Mixed(rows=combined, sent=rows)
 
     return run_round(algorithm, nodes, context, alone), sent

@@ -200,7 +200,7 @@ class EvaluationSettings(Table):
     """seconds between evaluations"""
     merge_samples: int = Field(0, ge=0)
     """test samples on which the effect of every merge on the model's loss is measured, before training, so that it
-    is known what each neighbour gave; 0: not measured; not in rounds"""
+    is known what each neighbour gave; 0: not measured"""
 
 
 class RuntimeSettings(Table):

@@ -7,14 +7,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy.stats import t as student
 
-from sims.contribution.flags import Flags, Found, compared, flagged, updates_from
+from sims.contribution.cross_prediction import LabelNoise, label_noise
+from sims.contribution.flags import Flags, Found, compared, flagged, gradients_at, updates_from
 from sims.contribution.gain import Gains, gains_of
 from sims.contribution.game import LearningGame, Value
 from sims.contribution.online import online_effects
-from sims.contribution.reasons import DataTraits, label_noise, reasons_of, traits_of
+from sims.contribution.reasons import DataTraits, reasons_of, traits_of
 from sims.contribution.report import ContributionReport, Participant
 from sims.contribution.shapley import Estimate, every_coalition, exact, leave_one_out, sampled
 from sims.contribution.side_by_side import SideBySide
@@ -27,7 +29,7 @@ from sims.world import World, build_world
 from sims.world.planted import planted_in
 from sims.world.trace_cache import Traces
 
-__all__ = ["contributions", "flags_of"]
+__all__ = ["contributions", "flags_of", "noise_in"]
 
 Floats = NDArray[np.float64]
 
@@ -82,7 +84,8 @@ def contributions(
     key, values = over
     if not values or len(set(values)) < len(values):
         raise InvalidScenario("repeats must differ", expected=f"different values of {key}", got=list(values))
-    traces, games, estimates, left_out, matrices, online, found = Traces(), [], [], [], [], [], []
+    traces, games, estimates, left_out, matrices, online = Traces(), [], [], [], [], []
+    noise: list[LabelNoise] = []
     for number, each in enumerate(values):
         if on_repeat is not None:
             on_repeat(number, len(values))
@@ -94,20 +97,21 @@ def contributions(
             estimate, matrix = _estimated(game, permutations, truncation, confidence, seed=number)
             left_out.append(leave_one_out(game, game.n))
             online.append(_given_online(world, threads, compile_when))
-            found.append(flags_of(game, [left_out[-1], online[-1]]))
+            noise.append(noise_in(game))
         games.append(game)
         estimates.append(estimate)
         matrices.append(matrix)
     with torch_threads():
         gains = gains_of(games, same_tests=not key.startswith("task."), confidence=confidence)
-        traits = traits_of(games[0])
+        traits = traits_of(games[0].world.trainer.data, noise[0])
+        flags = [flags_of(game, each) for game, each in zip(games, noise, strict=True)]
     return _report(
         games,
         gains=gains,
         traits=traits,
         left_out=np.stack(left_out),
         online=np.mean(online, axis=0),
-        flags=found,
+        flags=flags,
         shapley=_over_repeats(estimates, confidence),
         permutations=estimates[0].permutations,
         matrix=None if matrices[0] is None else np.mean([m for m in matrices if m is not None], axis=0),
@@ -139,10 +143,20 @@ def _given(matrix: Floats | None, shapley: Floats, left_out: Floats) -> Floats:
     return shapley if np.isfinite(shapley).all() else left_out.mean(axis=0)
 
 
-def flags_of(game: LearningGame, contributions: list[Floats]) -> Flags:
-    """Look for participants that stand out in a game: by updates from the mean of all models."""
+def noise_in(game: LearningGame) -> LabelNoise:
+    """Look for wrong labels in a game, by models that learn as long as its participants."""
+    world, steps = game.world, float(np.mean(game.steps))
+    return label_noise(
+        world.task, world.trainer, world.first_rows()[:1], steps=steps, seed=world.scenario.seed
+    )
+
+
+def flags_of(game: LearningGame, noise: LabelNoise) -> Flags:
+    """Look for participants that stand out: by updates and gradients at the mean of all models, and labels."""
     mean = game.together.double().mean(dim=0).to(game.together.dtype)
-    return flagged(updates_from(game.world, mean), contributions, label_noise(game))
+    with torch.no_grad():
+        gradients = gradients_at(game.world, mean)
+    return flagged(updates_from(game.world, mean), gradients, noise)
 
 
 def _found(games: list[LearningGame], flags: list[Flags]) -> dict[str, Found]:
@@ -220,7 +234,7 @@ def _report(
             online=float(online[i]),
             label_distance=float(traits.label_distance[i]),
             input_distance=float(traits.input_distance[i]),
-            label_noise=float(traits.noise[i]),
+            label_noise=float(traits.noise.share[i]),
             reasons=tuple(reasons_of(traits, i)) if gains.mean[i] < 0 else (),
             flags=tuple(flags[0].of(i)),
         )

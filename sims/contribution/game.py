@@ -114,7 +114,7 @@ class LearningGame:
     def _keep(self, members: Members, rows: Tensor) -> None:
         self._measured[members] = self.measure(rows, np.array(members))
         honest = torch.from_numpy(self.world.honest[list(members)])
-        if honest.any() and (self.value == "mean_model" or len(members) >= self.n - 1):
+        if honest.any() and self.value == "mean_model":
             self.mean_models[members] = rows[honest].double().mean(dim=0).to(rows.dtype)
 
     def _of_each(self, mask: NDArray[np.bool_]) -> Floats:

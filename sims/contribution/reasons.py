@@ -7,14 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
-from gossipfl.tasks.samples import Weighted, class_labels, leaves
+from gossipfl.tasks.samples import class_labels, leaves
 from gossipfl.training import NodeData
-from sims.contribution.game import LearningGame
-from sims.world import World
+from sims.contribution.cross_prediction import LabelNoise
 
-__all__ = ["DataTraits", "label_noise", "reasons_of", "traits_of"]
+__all__ = ["DataTraits", "reasons_of", "traits_of"]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -25,7 +23,6 @@ _FAR_LABELS = 0.2  # of the samples would need another class
 _FAR_INPUTS = 0.5  # deviations, root mean square over inputs
 _FEW = 0.5  # of the median number of samples
 _NOISY = 0.1
-_SAMPLES_A_CLASS = 256
 _MOST_INPUTS = 256  # compared: evenly spaced ones of more
 
 Distance = Callable[[Floats, Floats], Floats]
@@ -46,31 +43,32 @@ class DataTraits:
         Root mean square, over inputs, of the difference of means in units of the deviation over all, ``[n]``.
     unlikely : ndarray
         Whether one distance or the other is above those of 99 % of random draws of as many samples, bool ``[n]``.
-    noise : ndarray
-        Estimated share of wrong labels, ``[n]`` (`label_noise`); NaN where targets are no classes.
+    noise : LabelNoise
+        What cross-prediction says of its labels.
     """
 
     samples: Ints
     label_distance: Floats
     input_distance: Floats
     unlikely: NDArray[np.bool_]
-    noise: Floats
+    noise: LabelNoise
 
 
-def traits_of(game: LearningGame, *, seed: int = 0) -> DataTraits:
-    """Look at all participants' data, which only a simulation can; real peers never show theirs.
+def traits_of(data: NodeData, noise: LabelNoise, *, seed: int = 0) -> DataTraits:
+    """Look at all participants' data, which real peers never show.
 
     Parameters
     ----------
-    game : LearningGame
+    data : NodeData
+    noise : LabelNoise
+        What is known of their labels.
     seed : int
         Draws the samples that distances are compared with.
     """
-    world = game.world
-    data, classes = world.trainer.data, class_labels(world.trainer.data.targets)
+    classes = class_labels(data.targets)
     generator = np.random.Generator(np.random.Philox(key=[seed, 5]))
     pool = np.unique(data.indices)
-    inputs = _features(world)
+    inputs = _features(data)
     labels = None if classes is None else np.eye(int(classes.max()) + 1)[classes]
     distances = []
     for table in (labels, inputs):
@@ -85,46 +83,8 @@ def traits_of(game: LearningGame, *, seed: int = 0) -> DataTraits:
         label_distance=distances[0][0],
         input_distance=distances[1][0],
         unlikely=distances[0][1] | distances[1][1],
-        noise=label_noise(game),
+        noise=noise,
     )
-
-
-def label_noise(game: LearningGame) -> Floats:
-    """Estimate the share of each participant's labels that are wrong, by cross-prediction.
-
-    The mean model of all others, who learned without it, predicts its labels. Its error there, e, is compared with
-    the error e₀ of the same model on the others' samples, weighted to the classes that the participant says it
-    has; a share r of labels replaced by any other class raises that to e = r + (1 − r)·e₀ where the model is
-    right about the rest, so r = (e − e₀)/(1 − e₀), cut to 0 … 1. Classes that others do not have are left out.
-
-    Returns
-    -------
-    ndarray
-        ``[n]``; NaN where targets are no classes, accuracy is not measured, or nothing is comparable.
-    """
-    world, n = game.world, game.n
-    data, classes = world.trainer.data, class_labels(world.trainer.data.targets)
-    noise = np.full(n, np.nan)
-    if classes is None or "accuracy" not in world.task.metrics or n < 3:
-        return noise
-    game(~np.eye(n, dtype=np.bool_))
-    for i in range(n):
-        own = data.indices[data.offsets[i] : data.offsets[i + 1]]
-        others = np.setdiff1d(data.indices, own)
-        model = game.mean_models.get(tuple(j for j in range(n) if j != i))
-        if model is None:
-            continue
-        wrong = usual = counted = 0.0
-        for label in np.unique(classes[own]).tolist():
-            mine, theirs = own[classes[own] == label], others[classes[others] == label]
-            if not len(theirs):
-                continue
-            wrong += len(mine) * _error(world, model, mine[:_SAMPLES_A_CLASS])
-            usual += len(mine) * _error(world, model, theirs[:: max(1, len(theirs) // _SAMPLES_A_CLASS)])
-            counted += len(mine)
-        if counted and usual < counted:
-            noise[i] = float(np.clip((wrong - usual) / (counted - usual), 0.0, 1.0))
-    return noise
 
 
 def reasons_of(traits: DataTraits, i: int) -> list[str]:
@@ -140,20 +100,15 @@ def reasons_of(traits: DataTraits, i: int) -> list[str]:
     median = float(np.median(traits.samples))
     if traits.samples[i] < _FEW * median:
         said.append(f"it has few samples: {traits.samples[i]}, where the median is {median:g}")
-    if traits.noise[i] > _NOISY:
-        said.append(f"about {traits.noise[i]:.0%} of its labels look wrong to models of the others")
+    if traits.noise.looks_wrong(share=_NOISY)[i]:
+        said.append(
+            f"about {traits.noise.share[i]:.0%} of its labels look wrong to models that did not see them"
+        )
     return said
 
 
-def _error(world: World, model: Tensor, samples: Ints) -> float:
-    inputs, targets = world.trainer.data.at(samples)
-    targets = targets.targets if isinstance(targets, Weighted) else targets
-    return 1.0 - float(world.task.evaluate(model[None], inputs, targets)["accuracy"][0])
-
-
-def _features(world: World) -> Floats | None:
+def _features(data: NodeData) -> Floats | None:
     """Inputs as numbers ``[S, F]``; None if they are no real numbers in memory."""
-    data = world.trainer.data
     found = leaves(data.inputs)
     if not data.in_memory or not all(leaf.is_floating_point() for leaf in found):
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
@@ -12,8 +13,10 @@ from gossipfl.errors import SettingError
 from gossipfl.peer.assembly import bootstrap_peers
 from gossipfl.peer.driver import Participation, Parts
 from gossipfl.peer.gossip.book import AddressBook
+from gossipfl.peer.gossip.effects import MergeEffects
 from gossipfl.peer.privacy_budget import privacy_budget
 from gossipfl.peer.rounds.conversation import Conversation
+from gossipfl.peer.rounds.effects import RoundEffects
 from gossipfl.peer.rounds.exchanging import Exchanger
 from gossipfl.peer.rounds.learner import RoundLearner
 from gossipfl.peer.rounds.mailbox import Mailbox
@@ -24,6 +27,7 @@ from gossipfl.peer.rounds.summands import Summands
 from gossipfl.peer.rounds.summing_neighbours import Neighbourhood
 from gossipfl.peer.store.home import Home
 from gossipfl.privacy.ledger import PrivacyLedger
+from gossipfl.rounds.message_shapes import models_in
 from gossipfl.rounds.plan import RoundsPlan
 from gossipfl.rounds.roster import read_roster
 from gossipfl.secure import KeyBook, SealingKey
@@ -32,6 +36,8 @@ from gossipfl.settings.addresses import public_key_of
 from gossipfl.wire import PeerDescriptor
 
 __all__ = ["in_rounds", "roster_book", "take_part_in_rounds"]
+
+logger = logging.getLogger(__name__)
 
 
 def in_rounds(settings: PeerSettings, *, directory: Path, peer_id: str) -> PeerSettings:
@@ -109,6 +115,7 @@ def take_part_in_rounds(
     if summands is not None and around is not None and plan.ring is not None:
         masked = MaskedExchanger(exchanger=exchanger, around=around, summands=summands, note=parts.note)
     noise = _noise_of(parts, plan, around, Home(directory).privacy_ledger) if draws else None
+    effects = _effects_of(parts, plan)
     conversation = Conversation(
         host=parts.host,
         plan=plan,
@@ -134,6 +141,7 @@ def take_part_in_rounds(
         conversation=conversation,
         record=parts.record,
         noise=noise,
+        effects=effects,
         budget=privacy_budget(
             settings.outgoing, Home(directory).privacy_ledger, note=partial(parts.note, "privacy")
         ),
@@ -148,7 +156,22 @@ def take_part_in_rounds(
             **({} if masked is None else {"sums": masked.run}),
         },
         described=learner.described,
+        effect_of=lambda peer_id: None if effects is None else effects.described(peer_id),
     )
+
+
+def _effects_of(parts: Parts, plan: RoundsPlan) -> RoundEffects | None:
+    """Make the measurement of effects, if it is asked for."""
+    samples = parts.settings.evaluation.merge_samples
+    if not samples:
+        return None
+    models = models_in(plan.name, plan.algorithm, parts.trainer, links=plan.links(0))
+    if not any(models):
+        logger.warning(
+            "evaluation.merge_samples is without effect: the rows that %s sends are not models", plan.name
+        )
+    merges = MergeEffects(parts.task, parts.data, samples=samples)
+    return RoundEffects(plan=plan, merges=merges, models=models)
 
 
 def _noise_of(parts: Parts, plan: RoundsPlan, around: Neighbourhood | None, path: Path) -> NoiseOfRounds:

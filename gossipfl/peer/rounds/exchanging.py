@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import trio
 
+from gossipfl.algorithms import Mixed
 from gossipfl.errors import (
     ExchangeFailed,
     MessageRefused,
@@ -18,10 +19,12 @@ from gossipfl.network import Host
 from gossipfl.peer.first_errors import FirstErrors
 from gossipfl.peer.rounds.mailbox import Mailbox, Received
 from gossipfl.peer.rounds.members import Members
+from gossipfl.rounds.member_rows import Outgoing, mixed, mixed_sum
+from gossipfl.rounds.plan import RoundsPlan
 from gossipfl.secure import RingRow
 from gossipfl.wire import Frame, Progress
 
-__all__ = ["Exchanged", "Exchanger"]
+__all__ = ["Exchanged", "Exchanger", "answer_of"]
 
 logger = logging.getLogger(__name__)
 
@@ -150,3 +153,17 @@ class Exchanger:
             raise MessageRefused("the answer to a row must be a progress", got=type(reply).__name__)
         self.members.heard(recipient, reply)
         return reply.kept
+
+
+def answer_of(
+    plan: RoundsPlan,
+    position: tuple[int, int],
+    out: Outgoing,
+    result: Exchanged,
+    listening: bool,  # noqa: FBT001  (passed through a thread)
+) -> Mixed:
+    """Combine what an exchange brought into the answer to the algorithm; see `mixed` and `mixed_sum`."""
+    if plan.ring is not None:
+        return mixed_sum(plan, position, out, result.total, result.received, listening=listening)
+    rows = {number: received.row for number, received in result.received.items()}
+    return mixed(plan, position, out, rows, untaken=result.untaken, listening=listening)

@@ -24,7 +24,8 @@ from gossipfl.peer.gossip.events import State
 from gossipfl.peer.permission import Permission
 from gossipfl.peer.privacy_budget import PrivacyBudget
 from gossipfl.peer.rounds.conversation import Conversation
-from gossipfl.peer.rounds.exchanging import Exchanged, Exchanger
+from gossipfl.peer.rounds.effects import RoundEffects
+from gossipfl.peer.rounds.exchanging import Exchanged, Exchanger, answer_of
 from gossipfl.peer.rounds.mailbox import Mailbox
 from gossipfl.peer.rounds.masked_exchanging import MaskedExchanger
 from gossipfl.peer.rounds.members import Members
@@ -32,7 +33,7 @@ from gossipfl.peer.rounds.noise_of_rounds import NoiseOfRounds
 from gossipfl.peer.secret_noise import new_normals
 from gossipfl.peer.threads import run_abandonable
 from gossipfl.privacy.ledger import BudgetSpent
-from gossipfl.rounds.member_rows import Outgoing, encoded_for, mixed, mixed_sum, outgoing
+from gossipfl.rounds.member_rows import Outgoing, encoded_for, outgoing
 from gossipfl.rounds.message_shapes import ExchangeForm, form_of
 from gossipfl.rounds.plan import RoundsPlan
 from gossipfl.rounds.state import at_rest, finite_or_before, row_digest
@@ -68,6 +69,8 @@ class RoundLearner:
         For algorithms that add noise, in secret.
     budget : PrivacyBudget, optional
         Spent before rows are sent; once it is spent, the peer sends none, and goes on learning from the others'.
+    effects : RoundEffects, optional
+        Measures what others' rows do to the model; by default nothing does.
     """
 
     def __init__(
@@ -87,6 +90,7 @@ class RoundLearner:
         record: Callable[[Mapping[str, Any]], None],
         budget: PrivacyBudget | None = None,
         noise: NoiseOfRounds | None = None,
+        effects: RoundEffects | None = None,
     ) -> None:
         self._state = state
         self._plan = plan
@@ -101,6 +105,7 @@ class RoundLearner:
         self._record = record
         self._budget = budget
         self._noise = noise
+        self._effects = effects
         self._trainer = trainer
         self._permission = Permission()
         self._allowed = trio.Event()  # to take part again
@@ -299,6 +304,11 @@ class RoundLearner:
         self._heard = bool(result.received)
         self._missing = tuple(sorted({*self._missing, *result.missing}))
         self._too_late = self._too_late + 1 if result.too_late else 0
+        answer = await run_abandonable(answer_of, self._plan, position, out, result, self._listening)
+        effects = {}
+        if self._effects is not None and not self._listening:
+            nodes = self._state.nodes
+            effects = await run_abandonable(self._effects.measured, position, nodes, out, result, answer)
         self._record(
             {
                 "kind": "mix",
@@ -312,9 +322,10 @@ class RoundLearner:
                 "listening": self._listening,
                 "rests": self._local.rests,
                 "codec": out.codec.name,
+                **effects,
             }
         )
-        return await run_abandonable(_mixed, self._plan, position, out, result, self._listening)
+        return answer
 
     def _may_send(self, position: tuple[int, int], exchange: AnyExchange) -> bool:
         """Whether the rows of an exchange may be sent, and are needed; their budget is then spent."""
@@ -382,16 +393,3 @@ class RoundLearner:
                 number,
                 self.divergences,
             )
-
-
-def _mixed(
-    plan: RoundsPlan,
-    position: tuple[int, int],
-    out: Outgoing,
-    result: Exchanged,
-    listening: bool,  # noqa: FBT001  (passed through a thread)
-) -> Mixed:
-    if plan.ring is not None:
-        return mixed_sum(plan, position, out, result.total, result.received, listening=listening)
-    rows = {number: received.row for number, received in result.received.items()}
-    return mixed(plan, position, out, rows, untaken=result.untaken, listening=listening)

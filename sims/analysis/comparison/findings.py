@@ -181,6 +181,11 @@ def _gains(analysis: Analysis) -> list[str]:
             f"in {analysis.metric} on average (deviation {say_figure(analysis, fair.spread)}, worst tenth "
             f"{say_figure(analysis, fair.worst_decile)}); {len(worse)} of {len(gains)} have less than alone{who}."
         )
+        for label, reasons in zip(found.labels, found.reasons, strict=True):
+            if reasons:
+                said.append(
+                    f"{group.label}: node {label.split()[-1]} has less than alone: {'; '.join(reasons)}."
+                )
         if np.isfinite(found.gave).any():
             most, least = int(np.nanargmax(found.gave)), int(np.nanargmin(found.gave))
             how = "as recorded" if found.recorded else "by their last models"

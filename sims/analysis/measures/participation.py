@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,11 +11,14 @@ from numpy.typing import NDArray
 
 from gossipfl.errors import GossipflError, InvalidTask
 from gossipfl.peer import Home, read_records
+from gossipfl.peer.store.recorded_effects import recorded_effects
 from sims.analysis.runs.problem import Problem
 from sims.analysis.runs.run import Run
 from sims.contribution.alone import trained_alone
+from sims.contribution.cross_prediction import label_noise
 from sims.contribution.measuring import Measure
 from sims.contribution.online import effects_of_pairs, few_samples
+from sims.contribution.reasons import reasons_of, traits_of
 from sims.metrics.gains import GainFairness, fairness_of_gains
 
 __all__ = ["MOST_NODES", "Participation", "participation_of"]
@@ -45,6 +47,8 @@ class Participation:
     gave : ndarray
         Effect of its models: how much merging one lowered another's loss, on average, ``[n]``; NaN if nobody
         merged one.
+    reasons : tuple of tuple of str
+        What sets apart the data of each node that has less than alone; empty for all others.
     recorded : bool
         Whether effects are those that peers recorded (``evaluation.merge_samples``); otherwise the last models are
         averaged in pairs, and tried on a few test samples.
@@ -57,6 +61,7 @@ class Participation:
     alone: Floats
     together: Floats
     gave: Floats
+    reasons: tuple[tuple[str, ...], ...]
     recorded: bool
     fairness: GainFairness
 
@@ -108,6 +113,7 @@ def participation_of(run: Run, problem: Problem, metric: str) -> Participation:
     if gave is None:
         gave = _of_last_models(problem, rows, numbers)
     samples = problem.data.counts[numbers]
+    gains = together - by_themselves
     return Participation(
         labels=run.labels,
         samples=samples,
@@ -115,10 +121,24 @@ def participation_of(run: Run, problem: Problem, metric: str) -> Participation:
         alone=by_themselves,
         together=together,
         gave=gave,
+        reasons=_reasons(problem, first[:1].to(problem.dtype), gains, numbers, steps=made),
         recorded=recorded,
-        fairness=fairness_of_gains(
-            together, together - by_themselves, samples=samples, gave=gave, is_loss=measure.is_loss
-        ),
+        fairness=fairness_of_gains(together, gains, samples=samples, gave=gave, is_loss=measure.is_loss),
+    )
+
+
+def _reasons(
+    problem: Problem, first: torch.Tensor, gains: Floats, numbers: NDArray[np.int64], *, steps: float
+) -> tuple[tuple[str, ...], ...]:
+    """Why nodes have less than alone, as far as their data say."""
+    if not (gains < 0).any():
+        return ((),) * len(gains)
+    trainer = problem.trainer()
+    noise = label_noise(problem.task, trainer, first, steps=steps if np.isfinite(steps) else 1.0)
+    traits = traits_of(trainer.data, noise)
+    return tuple(
+        tuple(reasons_of(traits, int(number))) if gain < 0 else ()
+        for number, gain in zip(numbers, gains, strict=True)
     )
 
 
@@ -134,31 +154,23 @@ def _of_last_models(problem: Problem, rows: torch.Tensor, numbers: NDArray[np.in
 
 def _recorded(run: Run) -> Floats | None:
     """Mean recorded effect of each peer's models, ``[n]``; None if no peer recorded any."""
-    if not run.homes:
+    if not run.homes or len(run.homes) != len(run.labels):
         return None
-    tables = [read_records(Home(home).records) for home in run.homes]
-    number = {_peer_id(table): k for k, table in enumerate(tables)}
-    totals, counts = np.zeros(len(tables)), np.zeros(len(tables))
-    for table in tables:
-        if "effect" not in table.columns:
-            continue
-        known = table.filter((pl.col("kind") == "merge") & pl.col("effect").is_not_null())
-        for sender, effects in _by_sender(known).items():
+    homes = [Home(home) for home in run.homes]
+    number = {_peer_id(home): k for k, home in enumerate(homes)}
+    totals, counts = np.zeros(len(homes)), np.zeros(len(homes))
+    for home in homes:
+        for sender, effects in recorded_effects(home.records).items():
             if sender in number:
-                totals[number[sender]] += effects[0]
-                counts[number[sender]] += effects[1]
-    if not counts.any() or len(tables) != len(run.labels):
+                totals[number[sender]] += sum(effects)
+                counts[number[sender]] += len(effects)
+    if not counts.any():
         return None
     return np.where(counts > 0, totals / np.maximum(counts, 1), np.nan)
 
 
-def _by_sender(merges: pl.DataFrame) -> Mapping[str, tuple[float, int]]:
-    sums = merges.group_by("sender").agg(pl.col("effect").sum(), pl.len().alias("count"))
-    return {row["sender"]: (float(row["effect"]), int(row["count"])) for row in sums.to_dicts()}
-
-
-def _peer_id(table: pl.DataFrame) -> str:
-    starts = table.filter(pl.col("kind") == "start")
+def _peer_id(home: Home) -> str:
+    starts = read_records(home.records).filter(pl.col("kind") == "start")
     if not len(starts):
         raise GossipflError("the records of a peer have no start")
     return str(starts["peer"][0])

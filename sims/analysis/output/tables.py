@@ -135,6 +135,7 @@ def participants_table(analysis: Analysis) -> pl.DataFrame:
             "gain": float(found.gains[i]),
             "gain_per_sample": float(found.gains[i] / found.samples[i]),
             "gave": float(found.gave[i]),
+            "reasons": "; ".join(found.reasons[i]),
         }
         for group in analysis.groups
         for measured in group.runs

@@ -13,7 +13,9 @@ from typer.testing import CliRunner
 from gossipfl.peer import Home, read_records
 from gossipfl.training import Nodes
 from sims.analysis import Questions, analyse, findings, load_runs
-from sims.analysis.measures.participation import participation_of
+from sims.analysis.measures.participation import _reasons, participation_of
+from sims.analysis.output.report import participants
+from sims.analysis.output.report.page import report_page
 from sims.analysis.output.tables import participants_table, summary
 from sims.analysis.runs.problem import problem_of
 from sims.cli.analyze import app
@@ -64,6 +66,41 @@ def test_findings_and_tables_say_it(run):
     assert table["gain_per_sample"].to_list() == pytest.approx((table["gain"] / table["samples"]).to_list())
     assert summary(analysis)["participants"] == table.to_dicts()
     assert summary(analyse([run], Questions(pooled="none", theory=False)))["participants"] == []
+
+
+def test_the_page_shows_it_with_reasons(run):
+    analysis = analyse([run], GAINS)
+    measured = analysis.groups[0].runs[0]
+    found = measured.participation
+    text = report_page(analysis)
+    assert '<section id="participants">' in text
+    assert "rank correlation of given and gained" in text
+    for i in range(6):
+        assert f"<td>{found.samples[i]:,}</td>" in text
+        assert f"<td>{found.gains[i]:+.4g}</td><td>{found.gains[i] / found.samples[i]:+.4g}</td>" in text
+    assert 'id="participants"' not in report_page(analyse([run], Questions(pooled="none", theory=False)))
+    worse = dataclasses.replace(
+        found, together=found.alone - 0.1, reasons=(("it has <few> samples",), *found.reasons[1:])
+    )
+    text = participants.participants_section(analysis) + participants._card("one", worse, "accuracy")
+    assert "it has &lt;few&gt; samples" in text
+    assert "nothing sets its data apart" in text
+
+
+def test_who_has_less_than_alone_is_told_why(run):
+    found = participation_of(run, problem_of(run), "accuracy")
+    assert all(reasons == () for gain, reasons in zip(found.gains, found.reasons, strict=True) if gain >= 0)
+    problem = problem_of(run)
+    first = problem.task.initial_row()[None]
+    targets = problem.data.targets.clone()
+    wrong = problem.data.indices[problem.data.offsets[2] : problem.data.offsets[3]]
+    targets[wrong] = (targets[wrong] + 3) % 10
+    problem = dataclasses.replace(problem, data=dataclasses.replace(problem.data, targets=targets))
+    gains = np.array([0.1, 0.1, -0.1, 0.1, 0.1, -0.1])
+    reasons = _reasons(problem, first, gains, np.arange(6), steps=40)
+    assert any("of its labels look wrong" in reason for reason in reasons[2])
+    assert not any("labels look wrong" in reason for reason in reasons[5])
+    assert reasons[0] == ()
 
 
 def test_real_peers_are_measured_on_their_own_samples(homes):

@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 import torch
 
+from gossipfl.tasks import Dataset, Task
 from gossipfl.tasks.samples import Weighted
-from sims.contribution.estimation import flags_of
+from gossipfl.training import NodeData, Trainer, TrainingSettings
+from sims.contribution.cross_prediction import LabelNoise, label_noise
+from sims.contribution.estimation import flags_of, noise_in
 from sims.contribution.flags import Found, compared, flagged, likeness, updates_from
 from sims.contribution.game import LearningGame
-from sims.contribution.shapley import leave_one_out
 from sims.errors import InvalidScenario
 from sims.scenario import load_scenario
 from sims.world import build_world
@@ -47,14 +49,34 @@ def test_planted_nodes_have_what_they_should() -> None:
     assert (np.delete(norms, planted.free_riders) > 0).all()
 
 
-@pytest.mark.parametrize("seed", [20, 21])
-def test_planted_nodes_are_found(seed: int) -> None:
-    world = build_world(load_scenario("planted-digits", overrides=[f"seed={seed}"]))
+def a_task() -> Task:
+    def no_data() -> Dataset:
+        raise AssertionError
+
+    return Task(name="linear", model=lambda: torch.nn.Linear(8, 6), data=no_data)
+
+
+def found_in(seed: int, partition: str) -> dict[str, Found]:
+    overrides = [f"seed={seed}", f"task.partition={partition}"]
+    world = build_world(load_scenario("planted-digits", overrides=overrides))
     game = LearningGame(world, metric="loss")
-    found = compared(flags_of(game, [leave_one_out(game, game.n)]), planted_in(world.scenario))
-    assert found == {
+    return compared(flags_of(game, noise_in(game)), planted_in(world.scenario))
+
+
+def test_planted_nodes_are_found() -> None:
+    assert found_in(20, "iid") == {
         kind: Found(planted=2, flagged=2, both=2) for kind in ("free riders", "duplicates", "wrong labels")
     }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("partition", ["iid", "dirichlet:1", "shards:4", "dirichlet:0.3"])
+def test_planted_nodes_are_found_however_data_differ(partition: str) -> None:
+    each = [found_in(seed, partition) for seed in range(40, 46)]
+    for kind in ("free riders", "wrong labels"):
+        total = sum((one[kind] for one in each[1:]), start=each[0][kind])
+        assert (total.precision, total.recall) == (1.0, 1.0)
+    assert sum((one["duplicates"] for one in each[1:]), start=each[0]["duplicates"]).recall == 1.0
 
 
 def test_flags_follow_their_definitions() -> None:
@@ -62,17 +84,47 @@ def test_flags_follow_their_definitions() -> None:
     updates = generator.normal(size=(8, 50))
     updates[1] = 2 * updates[0] + 0.01 * generator.normal(size=50)
     updates[2] *= 0.01
-    contributions = np.array([1.0, 1.1, -9.0, 0.9, -9.0, 1.0, 1.05, -9.0])
-    noise = np.array([0.0, 0.0, 0.9, 0.9, 0.9, 0.0, math.nan, 0.05])
-    found = flagged(updates, [contributions], noise)
+    share = np.array([0.0, 0.0, 0.9, 0.9, 0.2, 0.1, math.nan, 0.5])
+    p_value = np.array([0.5, 0.5, 0.0, 0.0, 1e-3, 0.0, 1.0, 2e-3])
+    found = flagged(updates, updates, LabelNoise(share=share, p_value=p_value))
     assert found.free_riders == (2,)
     assert found.duplicates == ((0, 1),)
-    assert found.noisy == (4,)
+    assert found.noisy == (3, 4)  # 2 is a free rider, 5 has few, and 7 may be chance: 0.002 > 0.01 / 8
     assert "node 1" in found.of(0)[0]
     assert "node 0" in found.of(1)[0]
-    assert not found.of(3)
-    assert flagged(updates, [contributions], np.full(8, math.nan)).noisy == (4, 7)
-    assert flagged(updates[:5], [contributions[:5]], noise[:5]).noisy == ()  # too few for a median
+    assert "wrong labels" in found.of(3)[0]
+    assert not found.of(5)
+    assert flagged(updates, updates, LabelNoise.unknown(8)).noisy == ()
+
+
+def test_unlike_data_are_no_wrong_labels() -> None:
+    """Classes that only one has, and inputs unlike the others', are not mistaken for wrong labels."""
+    generator = np.random.default_rng(3)
+    centres = 4 * np.eye(6, 8)
+    parts, inputs, targets = [], [], []
+    for node in range(6):
+        own = generator.integers(0, 5, 60) if node else np.full(60, 5)
+        moved = centres[own] + generator.normal(size=(60, 8)) + (node == 1) * 6 * np.eye(8)[7]
+        inputs.append(moved)
+        targets.append((own + generator.integers(1, 5, 60)) % 5 * (node == 2) + own * (node != 2))
+        parts.append(np.arange(60 * node, 60 * node + 60))
+    task = a_task()
+    pool = (torch.tensor(np.concatenate(inputs)).float(), torch.tensor(np.concatenate(targets)))
+    trainer = Trainer.of(task, NodeData.partitioned(*pool, parts), TrainingSettings(learning_rate=0.1))
+    found = label_noise(task, trainer, task.initial_row()[None], steps=60)
+    assert found.looks_wrong(share=0.15).tolist() == [False, False, True, False, False, False]
+    assert math.isnan(found.share[0])  # nobody else has its class
+    assert found.p_value[0] == 1
+
+
+@pytest.mark.parametrize("nodes", [1, 2])
+def test_of_one_or_two_nothing_is_known(nodes: int) -> None:
+    task = a_task()
+    parts = np.array_split(np.arange(30), nodes)
+    data = NodeData.partitioned(torch.randn(30, 8), torch.arange(30) % 6, parts)
+    trainer = Trainer.of(task, data, TrainingSettings(learning_rate=0.1))
+    found = label_noise(task, trainer, task.initial_row()[None], steps=1)
+    assert not found.looks_wrong(share=0.15).any()
 
 
 def test_cosines() -> None:
@@ -85,7 +137,7 @@ def test_cosines() -> None:
 
 
 def test_precision_and_recall() -> None:
-    flags = flagged(np.eye(8), [np.zeros(8)], np.full(8, math.nan))
+    flags = flagged(np.eye(8), np.eye(8), LabelNoise.unknown(8))
     found = compared(flags, Planted(free_riders=(1,), duplicates={}, noisy=()))["free riders"]
     assert (found.planted, found.flagged, found.recall) == (1, 0, 0.0)
     assert math.isnan(found.precision)

@@ -15,6 +15,7 @@ from sims.analysis.comparison.analysis import Analysis
 from sims.analysis.comparison.findings import findings
 from sims.analysis.output.chart import Chart
 from sims.analysis.output.charts import charts_of
+from sims.analysis.output.report.participants import participants_section
 from sims.analysis.output.report.plots import plot_chart, plot_disagreement, plot_layers, plot_network
 from sims.analysis.output.report.sections import scenario_section, summary_section, theory_section
 
@@ -24,6 +25,7 @@ _DRAWN_NODES = 2000
 _TITLES = (
     ("findings", "Findings"),
     ("curves", "Curves"),
+    ("participants", "Participants"),
     ("theory", "Theory"),
     ("networks", "Networks"),
     ("runs", "Runs"),
@@ -58,6 +60,7 @@ def report_page(analysis: Analysis) -> str:
             (
                 _findings(analysis),
                 _curves(analysis, figures),
+                participants_section(analysis),
                 theory_section(analysis),
                 _networks(analysis, figures),
                 summary_section(analysis) + scenario_section(analysis) + _notes(analysis),

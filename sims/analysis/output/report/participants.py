@@ -1,0 +1,75 @@
+"""The participants in the report: what each gained and gave, why some did not gain, and how even that is."""
+
+from __future__ import annotations
+
+import math
+from html import escape
+
+from sims.analysis.comparison.analysis import Analysis
+from sims.analysis.measures.participation import Participation
+
+__all__ = ["participants_section"]
+
+_SHOWN = 256
+
+
+def participants_section(analysis: Analysis) -> str:
+    """Gains, gifts and fairness of the first run of each group whose nodes were trained alone; empty without."""
+    cards = []
+    for group in analysis.groups:
+        found = next((m.participation for m in group.runs if m.participation is not None), None)
+        if found is not None:
+            cards.append(_card(group.label, found, analysis.metric))
+    return "".join(cards)
+
+
+def _card(label: str, found: Participation, metric: str) -> str:
+    fair = found.fairness
+    how = (
+        "as peers recorded it when they merged"
+        if found.recorded
+        else "by averaging the last models in pairs, on test samples of the receiver"
+    )
+    caption = (
+        f"{metric} after learning together and after {found.steps:,} steps alone, the higher the better (losses "
+        f"with their sign changed); gave: by how much merging its model lowered others' losses on average, {how}"
+    )
+    figures = {
+        "mean gain": _signed(fair.mean),
+        "standard deviation": _number(fair.spread),
+        "worst tenth": _signed(fair.worst_decile),
+        "less than alone": f"{fair.worse_off} of {len(found.labels)}",
+        "Jain's index of what they have": _number(fair.level.jain),
+        "rank correlation of given and gained": _signed(fair.given_and_gained),
+    }
+    fairness = "".join(f"<tr><td>{escape(name)}</td><td>{value}</td></tr>" for name, value in figures.items())
+    names = ("node", "samples", "alone", "together", "gain", "gain per sample", "gave")
+    head = "".join(f"<th>{name}</th>" for name in names) + '<th class="text">why it has less than alone</th>'
+    rows = "".join(_row(found, i) for i in range(min(len(found.labels), _SHOWN)))
+    return (
+        f'<div class="card scroll"><h3>{escape(label)}</h3><p class="caption">{escape(caption)}</p>'
+        f"<table>{fairness}</table><table><tr>{head}</tr>{rows}</table></div>"
+    )
+
+
+def _row(found: Participation, i: int) -> str:
+    gain = float(found.gains[i])
+    cells = (
+        f"{found.samples[i]:,}",
+        _number(float(found.alone[i])),
+        _number(float(found.together[i])),
+        _signed(gain),
+        _signed(gain / float(found.samples[i])) if found.samples[i] else "–",
+        _signed(float(found.gave[i])),
+    )
+    numbers = "".join(f"<td>{cell}</td>" for cell in cells)
+    why = "; ".join(found.reasons[i]) or ("nothing sets its data apart" if gain < 0 else "")
+    return f'<tr><td>{escape(found.labels[i])}</td>{numbers}<td class="text">{escape(why)}</td></tr>'
+
+
+def _number(value: float) -> str:
+    return f"{value:.4g}" if math.isfinite(value) else "–"
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.4g}" if math.isfinite(value) else "–"
