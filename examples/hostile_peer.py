@@ -114,11 +114,12 @@ class HostilePeer(Peer):
             payload = out.codec.encode(row[0].contiguous(), key=number)
             row = out.codec.decode(payload, row.shape[1])[None]
             told = [each for each in told if each not in self.accomplices]
-            lies = out.payloads | dict.fromkeys(told, payload)
+            lying = replace(out, payloads=out.payloads | dict.fromkeys(told, payload))
         else:  # each recipient is sent an encoding of its own
-            told, lies = list(plan.mixing.recipients(number, out.form, plan.number)), {}
+            told = list(plan.mixing.recipients(number, out.form, plan.number))
+            lying = replace(out, sent=row, payloads={})
         self._keep(f"{incarnation:06d}-{number}-{exchange}", row=row, told=torch.tensor(told))
-        return replace(out, sent=row, payloads=lies)
+        return lying
 
     def _keep(self, name: str, **tensors: torch.Tensor) -> None:
         directory = self.home.directory / "lies"

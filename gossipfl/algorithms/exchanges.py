@@ -235,8 +235,8 @@ class NeighbourRows:
     compressor : Compressor, optional
         Compression of rows on the wire; by default none.
     preview : Preview, optional
-        Summaries that are sent first; rows are then sent to those alone who want them. Peers send all rows, and
-        leave the unwanted ones out.
+        Summaries that are sent first; rows are then sent to those alone who want them. Without numbers in its
+        summary peers send all rows, and leave the unwanted ones out.
 
     Examples
     --------
@@ -256,6 +256,36 @@ class NeighbourRows:
         """The neighbourhood without the rows that are not wanted."""
         return neighbourhood if self.preview is None else self.preview.chosen(neighbourhood)
 
+    def summarised(self, rows: Tensor) -> Tensor:
+        """Summaries of rows ``[n, D]``, float32 ``[n, width]``.
+
+        Raises
+        ------
+        InvalidAlgorithm
+            If the preview's function fails, or returns something else.
+        """
+        preview = self._preview()
+        with errors_of_author("the summary of a preview failed", module=_module(preview.summary)):
+            summaries = preview.summary(rows)
+        return _required(summaries, (len(rows), preview.width), what="summary").to(torch.float32)
+
+    def wanted(self, summaries: Neighbourhood) -> Tensor:
+        """Which neighbours' rows are wanted, bool ``[b, K]``, by a neighbourhood of summaries.
+
+        Raises
+        ------
+        InvalidAlgorithm
+            If the preview's function fails, or returns something else.
+        """
+        preview = self._preview()
+        with errors_of_author("the choice of a preview failed", module=_module(preview.wanted)):
+            wanted = preview.wanted(summaries)
+        return _required(wanted, tuple(summaries.present.shape), what="choice").bool() & summaries.present
+
+    def _preview(self) -> Preview:
+        assert self.preview is not None  # noqa: S101  (the caller's reason to call)
+        return self.preview
+
     def combined(self, neighbourhood: Neighbourhood) -> Tensor:
         """Apply the rule.
 
@@ -264,8 +294,7 @@ class NeighbourRows:
         InvalidAlgorithm
             If it fails, or does not return a row for each node.
         """
-        module = getattr(self.rule, "func", self.rule).__module__  # past functools.partial
-        with errors_of_author("the rule of a NeighbourRows exchange failed", module=module):
+        with errors_of_author("the rule of a NeighbourRows exchange failed", module=_module(self.rule)):
             combined = self.rule(self.chosen(neighbourhood))
         count = len(neighbourhood.nodes)
         if not isinstance(combined, Tensor) or combined.dim() != 2 or len(combined) != count:
@@ -276,6 +305,20 @@ class NeighbourRows:
                 got=got,
             )
         return combined
+
+
+def _module(function: Callable[..., Tensor]) -> str:
+    return str(getattr(function, "func", function).__module__)  # past functools.partial
+
+
+def _required(value: object, shape: tuple[int, ...], *, what: str) -> Tensor:
+    if not isinstance(value, Tensor) or value.shape != shape:
+        raise InvalidAlgorithm(
+            f"the {what} of a preview is something else",
+            expected=f"a tensor {list(shape)}",
+            got=list(value.shape) if isinstance(value, Tensor) else type(value).__name__,
+        )
+    return value
 
 
 AnyExchange: TypeAlias = Exchange | LinkExchange | NeighbourRows

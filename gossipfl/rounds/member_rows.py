@@ -5,7 +5,7 @@ Used by the running peer and by the replayer, so that both do the same to the la
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -23,7 +23,7 @@ from gossipfl.rounds.sums import sum_mixed, summand
 from gossipfl.rounds.weights import average, listening_weights, median, push_weights, weights_without
 from gossipfl.secure import RingRow
 
-__all__ = ["Outgoing", "encoded_for", "mixed", "mixed_sum", "outgoing"]
+__all__ = ["Outgoing", "encoded_for", "mixed", "mixed_sum", "neighbourhood_of", "outgoing"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,9 +162,8 @@ def mixed(
     else:
         weights = weights_without(weights, own=plan.number, missing=missing)
     if isinstance(out.exchange, NeighbourRows):
-        around = _neighbourhood(
-            weights, out, rows, own=plan.number, listening=listening and bool(rows), place=place
-        )
+        centre = median([rows[each] for each in sorted(rows)])[None] if listening and rows else out.sent
+        around = neighbourhood_of(weights, centre, out.neighbours, rows, number=plan.number, place=place)
         if out.columns is not None:
             around = around.widened(own, out.columns)
         return Mixed(rows=out.exchange.combined(around), sent=restored(own, out.sent, out.columns))
@@ -214,24 +213,39 @@ def encoded_for(plan: RoundsPlan, position: Position, out: Outgoing, recipient: 
     return summand(plan.ring, out.sent, weight=plan.mixing.row(position, out.form, recipient)[plan.number])
 
 
-def _neighbourhood(
+def neighbourhood_of(
     weights: Mapping[int, float],
-    out: Outgoing,
+    own: Tensor,
+    neighbours: Sequence[int],
     rows: Mapping[int, Tensor],
     *,
-    own: int,
-    listening: bool,
-    place: int,
+    number: int,
+    place: int = 0,
 ) -> Neighbourhood:
-    """The neighbourhood of one peer, with a place for each neighbour, be its row there or not."""
-    nothing = torch.zeros(out.sent.shape[1])
-    around = [rows.get(number, nothing) for number in out.neighbours] or [nothing]
+    """Make the neighbourhood of one peer, with a place for each neighbour, be its row there or not.
+
+    Parameters
+    ----------
+    weights : mapping of int to float
+        Of the neighbours, and of the peer itself.
+    own : Tensor
+        Shape ``[1, K]``.
+    neighbours : sequence of int
+    rows : mapping of int to Tensor
+        Those that arrived, ``[K]`` each.
+    number : int
+        The peer's own.
+    place : int
+        As for `mixed`.
+    """
+    nothing = torch.zeros(own.shape[1])
+    around = [rows.get(each, nothing) for each in neighbours] or [nothing]
     return Neighbourhood(
         nodes=torch.tensor([place]),
-        own=median([rows[number] for number in sorted(rows)])[None] if listening else out.sent,
-        own_weights=torch.tensor([weights.get(own, 0.0)]),
+        own=own,
+        own_weights=torch.tensor([weights.get(number, 0.0)]),
         rows=torch.stack(around)[None],
-        weights=torch.tensor([[weights.get(number, 0.0) for number in out.neighbours] or [0.0]]),
-        present=torch.tensor([[number in rows for number in out.neighbours] or [False]]),
-        neighbours=torch.tensor([[number if number in rows else -1 for number in out.neighbours] or [-1]]),
+        weights=torch.tensor([[weights.get(each, 0.0) for each in neighbours] or [0.0]]),
+        present=torch.tensor([[each in rows for each in neighbours] or [False]]),
+        neighbours=torch.tensor([[each if each in rows else -1 for each in neighbours] or [-1]]),
     )

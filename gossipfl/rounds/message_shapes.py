@@ -46,15 +46,19 @@ class ExchangeForm:
     compressor : Compressor or None
     over : {'neighbours', 'clique', 'links', 'rule'}
         Whether rows are averaged among neighbours or in cliques, each link has its own, or a rule combines them.
+    summary : int
+        Numbers of the summary by which receivers choose whose rows they want; 0 if there is none.
     """
 
     size: int
     compressor: Compressor | None
     over: Literal["neighbours", "clique", "links", "rule"]
+    summary: int = 0
 
     def described(self) -> list[object]:
         """Plain values that are equal exactly if forms are."""
-        return [self.size, self.compressor.name if self.compressor else None, self.over]
+        summary = [self.summary] if self.summary else []
+        return [self.size, self.compressor.name if self.compressor else None, self.over, *summary]
 
 
 def form_of(name: str, exchange: AnyExchange) -> ExchangeForm:
@@ -71,7 +75,8 @@ def form_of(name: str, exchange: AnyExchange) -> ExchangeForm:
     if isinstance(exchange, LinkExchange):
         return ExchangeForm(rows.shape[1], exchange.compressor, "links")
     if isinstance(exchange, NeighbourRows):
-        return ExchangeForm(rows.shape[1], exchange.compressor, "rule")
+        summary = 0 if exchange.preview is None else exchange.preview.width
+        return ExchangeForm(rows.shape[1], exchange.compressor, "rule", summary)
     if exchange.over == "server":
         raise SettingError(f"{name} sends to a server, and peers have none")
     return ExchangeForm(rows.shape[1], exchange.compressor, exchange.over)

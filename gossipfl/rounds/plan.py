@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from gossipfl.algorithms import Links, RoundAlgorithm
@@ -17,6 +18,7 @@ from gossipfl.outgoing import Pipeline
 from gossipfl.rounds.message_shapes import ExchangeForm, forms_of
 from gossipfl.rounds.mixing import Mixing, links_of, mixing_of, structure_of
 from gossipfl.rounds.roster import Roster, read_roster
+from gossipfl.rounds.steps import Step, first_step, steps_of
 from gossipfl.rounds.sums import RING_ROWS, require_summable
 from gossipfl.secure import FixedPoint, Session
 from gossipfl.settings import PeerSettings
@@ -76,6 +78,19 @@ class RoundsPlan:
             return RING_ROWS
         return form.compressor or self.outgoing.codec or FLOAT32
 
+    @cached_property
+    def steps(self) -> tuple[Step, ...]:
+        """The messages of a round, in order; their numbers are those of exchanges on the wire."""
+        return steps_of(self.forms, thinned=self.outgoing.mask is not None)
+
+    def on_the_wire(self, position: Position) -> Position:
+        """The first step of an exchange."""
+        return position[0], first_step(self.steps, position[1])
+
+    def previews(self, exchange: int) -> bool:
+        """Whether rows of an exchange are sent to those alone who ask for them."""
+        return any(step.what == "summary" for step in self.steps if step.exchange == exchange)
+
     def links(self, round_number: int) -> Links | None:
         """The peer's ends of a round's links, of an algorithm that sends another message over each."""
         return links_of(self.algorithm, self.mixing, round_number, self.number)
@@ -102,8 +117,10 @@ class RoundsPlan:
         return RoundsExpectation(
             agreement=self.agreement,
             forms=tuple(
-                RoundForm(size=self.outgoing.width(form.size), codecs=(self.codec_of(form),))
-                for form in self.forms
+                RoundForm(size=self.outgoing.width(step.size), codecs=(self.codec_of(step.form),))
+                if step.what == "row"
+                else RoundForm(size=step.size, codecs=(FLOAT32,))
+                for step in self.steps
             ),
         )
 

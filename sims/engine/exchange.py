@@ -213,9 +213,15 @@ class Exchanges:
         return sent.mixed(sent.decoded.index_select(0, opposites))
 
     def _by_rule(self, exchange: NeighbourRows) -> Mixed:
-        messages = self._messages_of_matrix
-        if exchange.preview is not None:  # summaries go to all, and rows to those who want them
-            self._count(messages, IN_FULL.payload_bytes(exchange.preview.width))
+        messages, preview = self._messages_of_matrix, exchange.preview
+        if preview is not None and preview.width and self.outgoing.mask is not None:
+            preview = None  # peers send thinned rows to all
+        if (
+            preview is not None
+        ):  # summaries go to all, wishes come from all, and rows go to those who want them
+            if preview.width:
+                self._count(messages, IN_FULL.payload_bytes(preview.width))
+                self._count(messages, IN_FULL.payload_bytes(1))
             messages = 0
         sent = self._sent(exchange, self._numbers, messages=messages)
         lists, lies = self._lists_of_neighbours(), self._lies(sent)
@@ -228,7 +234,7 @@ class Exchanges:
             nodes.append(around.nodes)
             told = around if lies is None else lies.applied(around, _numbers(lists, around), outcome)
             combined.append(outcome(told))
-            if exchange.preview is not None:
+            if preview is not None:
                 wanted = int(exchange.chosen(sent.widened(told)).present.sum())
                 self._count(wanted, self._bytes_of(exchange))
         rows, order = torch.cat(combined), torch.cat(nodes)

@@ -50,6 +50,8 @@ class Exchanged:
         Sum of the received rows, where these are masked.
     unsent : tuple of int
         Recipients to which nothing was sent.
+    unwanted : tuple of int
+        Neighbours whose rows were not asked for, because of their summaries.
     """
 
     received: Mapping[int, Received]
@@ -58,6 +60,7 @@ class Exchanged:
     too_late: bool
     total: RingRow | None = None
     unsent: tuple[int, ...] = ()
+    unwanted: tuple[int, ...] = ()
 
 
 @dataclass(kw_only=True, eq=False)

@@ -19,17 +19,18 @@ import trio
 
 from gossipfl.algorithms import AnyExchange, Mixed, RoundContext, RoundInProgress
 from gossipfl.algorithms.round_noise import RoundNoise
-from gossipfl.codecs import PayloadTensor
 from gossipfl.peer.gossip.events import State
 from gossipfl.peer.permission import Permission
 from gossipfl.peer.privacy_budget import PrivacyBudget
 from gossipfl.peer.rounds.conversation import Conversation
 from gossipfl.peer.rounds.effects import RoundEffects
 from gossipfl.peer.rounds.exchanging import Exchanged, Exchanger, answer_of
+from gossipfl.peer.rounds.framing import Framing
 from gossipfl.peer.rounds.mailbox import Mailbox
 from gossipfl.peer.rounds.masked_exchanging import MaskedExchanger
 from gossipfl.peer.rounds.members import Members
 from gossipfl.peer.rounds.noise_of_rounds import NoiseOfRounds
+from gossipfl.peer.rounds.previewing import PreviewedExchanger
 from gossipfl.peer.secret_noise import new_normals
 from gossipfl.peer.threads import run_abandonable
 from gossipfl.privacy.ledger import BudgetSpent
@@ -41,7 +42,6 @@ from gossipfl.rounds.training import TrainerOfRounds
 from gossipfl.settings import RoundsSettings
 from gossipfl.tasks import Task
 from gossipfl.training import Trainer
-from gossipfl.wire import Frame, encode_round
 
 __all__ = ["RoundLearner"]
 
@@ -95,11 +95,12 @@ class RoundLearner:
         self._state = state
         self._plan = plan
         self._task = task
-        self._incarnation = incarnation
         self._settings = settings
         self._mailbox = mailbox
         self._members = members
         self._exchanger = exchanger
+        self._framing = Framing(task=task, agreement=plan.agreement, incarnation=incarnation)
+        self._previewed = PreviewedExchanger(exchanger=exchanger, plan=plan, framing=self._framing)
         self._masked = masked
         self._conversation = conversation
         self._record = record
@@ -290,8 +291,8 @@ class RoundLearner:
         return await run_abandonable(self._noise.begin, number)
 
     async def _exchange(self, position: tuple[int, int], exchange: AnyExchange) -> Mixed:
-        if position > self._mailbox.position:
-            self._mailbox.advance(position)
+        if self._plan.on_the_wire(position) > self._mailbox.position:
+            self._mailbox.advance(self._plan.on_the_wire(position))
         named = {"round": position[0], "exchange": position[1]}
         sends = self._may_send(position, exchange)
         noise = new_normals(self._plan.outgoing, self._record, named)
@@ -319,6 +320,7 @@ class RoundLearner:
                 "missing": list(result.missing),
                 "untaken": list(result.untaken),
                 "unsent": list(result.unsent),
+                **({"unwanted": list(result.unwanted)} if self._plan.previews(position[1]) else {}),
                 "listening": self._listening,
                 "rests": self._local.rests,
                 "codec": out.codec.name,
@@ -348,15 +350,18 @@ class RoundLearner:
         recipients = self._recipients(position, out.form)
         if self._mailbox.silent:  # nobody need wait for it
             await self._conversation.announce()
-        if self._masked is None:
-            frames = self._frames(position, out) if sends else {}
+        if self._plan.previews(position[1]):
+            result = await self._previewed.exchange(position, out, sends=sends, listening=self._listening)
+        elif self._masked is None:
+            place = self._plan.on_the_wire(position)
+            frames = self._framing.frames(place, out.payloads, codec=out.codec.name) if sends else {}
             result = await self._exchanger.exchange(frames, out.neighbours)
         else:
             result = await self._masked.exchange(
                 position,
                 recipients=recipients if sends else (),
                 encoded=partial(encoded_for, self._plan, position, out),
-                framed=partial(self._framed, position, out),
+                framed=partial(self._framing.frame, position, codec=out.codec.name),
                 neighbours=out.neighbours,
             )
         if sends:
@@ -364,26 +369,6 @@ class RoundLearner:
         # What a listener does not send nobody misses; else it keeps the mass that others did not get.
         untaken = () if self._listening else recipients
         return replace(result, untaken=untaken, unsent=recipients)
-
-    def _frames(self, position: tuple[int, int], out: Outgoing) -> dict[int, Frame]:
-        framed: dict[int, Frame] = {}  # by identity of the payload, since one frame may serve all recipients
-        frames = {}
-        for recipient, payload in out.payloads.items():
-            if id(payload) not in framed:
-                framed[id(payload)] = self._framed(position, out, payload)
-            frames[recipient] = framed[id(payload)]
-        return frames
-
-    def _framed(self, position: tuple[int, int], out: Outgoing, payload: tuple[PayloadTensor, ...]) -> Frame:
-        return encode_round(
-            payload,
-            codec=out.codec.name,
-            task=self._task.fingerprint,
-            layout=self._task.layout.digest,
-            agreement=self._plan.agreement,
-            incarnation=self._incarnation,
-            position=position,
-        )
 
     def _diverged(self, number: int) -> None:
         self.divergences += 1

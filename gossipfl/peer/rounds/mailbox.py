@@ -172,9 +172,10 @@ class Mailbox:
         await self._changed.wait()
 
     def _require_neighbour(self, sender: int, header: RoundHeader) -> None:
-        form = self.plan.forms[header.exchange]
-        if sender not in self.plan.mixing.neighbours(header.round, form, self.plan.number):
+        step = self.plan.steps[header.exchange]
+        if sender not in step.senders(self.plan.mixing, header.round, self.plan.number):
             raise UnexpectedRound(
-                f"member {sender} has no row for this peer in exchange {header.exchange} of round {header.round}",
+                f"member {sender} has no {step.what} for this peer in exchange {header.exchange} "
+                f"of round {header.round}",
                 remedy="Both peers must run the same version of gossipfl.",
             )

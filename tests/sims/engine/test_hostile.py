@@ -237,7 +237,7 @@ def test_what_cannot_be_run_is_refused_by_name(made, complaint):
 
 
 def test_sketchguard_sends_models_to_those_alone_who_accepted_their_sketches():
-    """Eleven sketches a node, and models of nine honest neighbours: those of two hostile ones are never sent."""
+    """Eleven sketches and wishes a node, and models of nine honest neighbours, never those of two hostile ones."""
     sketched = scenario(
         attacked("constant", more="value = 1e3"), algorithm="sketchguard", topology="complete", rounds=3
     )
@@ -248,7 +248,7 @@ def test_sketchguard_sends_models_to_those_alone_who_accepted_their_sketches():
     size = build_world(guarded).layout.shared_size
     honest, hostile = 10, 2
     wanted = honest * (honest - 1) + hostile * 11
-    assert result.evaluations["bytes"][-1] == 3 * 4 * (12 * 11 * 4 + wanted * size)
+    assert result.evaluations["bytes"][-1] == 3 * 4 * (12 * 11 * (4 + 1) + wanted * size)
     balance = sketched.model_copy(update={"algorithm": type(sketched.algorithm)(name="balance", radius=5.0)})
     assert torch.allclose(run(balance).rows, result.rows, atol=1e-5)
 

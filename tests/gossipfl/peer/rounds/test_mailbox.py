@@ -13,6 +13,7 @@ from gossipfl.peer.rounds.members import Members
 from gossipfl.rounds.message_shapes import ExchangeForm
 from gossipfl.rounds.mixing import Mixing
 from gossipfl.rounds.roster import Roster
+from gossipfl.rounds.steps import steps_of
 from gossipfl.wire import Progress, RoundHeader, RoundMessage
 from topology import sequences
 
@@ -30,7 +31,7 @@ class Clock:
 
 def plan(members: int = 8, number: int = 0, sequence=None):
     mixing = Mixing(sequence=sequence or sequences.one_peer_exponential(members))
-    return SimpleNamespace(mixing=mixing, number=number, forms=TWO_EXCHANGES)
+    return SimpleNamespace(mixing=mixing, number=number, steps=steps_of(TWO_EXCHANGES))
 
 
 def mailbox(position=(0, 0), *, clock=None, **options) -> Mailbox:

@@ -1,0 +1,78 @@
+"""Exchanges in which summaries go to all neighbours, and rows to those alone who ask for them then."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+
+from gossipfl.codecs import FLOAT32, PayloadTensor
+from gossipfl.peer.rounds.exchanging import Exchanged, Exchanger
+from gossipfl.peer.rounds.framing import Framing
+from gossipfl.peer.threads import run_abandonable
+from gossipfl.rounds.member_rows import Outgoing
+from gossipfl.rounds.plan import Position, RoundsPlan
+from gossipfl.rounds.previews import summaries_of, wanted_among
+from gossipfl.wire import Frame
+
+__all__ = ["PreviewedExchanger"]
+
+_YES, _NO = (FLOAT32.encode(torch.tensor([wish]), key=0) for wish in (1.0, 0.0))
+
+
+@dataclass(kw_only=True, eq=False)
+class PreviewedExchanger:
+    """Carries out exchanges in three steps, each with a deadline of its own: summaries, wishes, rows.
+
+    A step waits for nobody who was silent in the one before. What is sent without having been asked for is not
+    used.
+    """
+
+    exchanger: Exchanger
+    plan: RoundsPlan
+    framing: Framing
+
+    async def exchange(self, position: Position, out: Outgoing, *, sends: bool, listening: bool) -> Exchanged:
+        """Do an exchange.
+
+        Parameters
+        ----------
+        position : Position
+            Of the algorithm's exchange.
+        out : Outgoing
+        sends : bool
+            Whether the peer's own row may be sent.
+        listening : bool
+            Whether the peer wants all rows.
+        """
+        mailbox, (number, first) = self.exchanger.mailbox, self.plan.on_the_wire(position)
+        summaries = await run_abandonable(summaries_of, out) if sends else {}
+        shown = await self.exchanger.exchange(self._frames((number, first), summaries), out.neighbours)
+        arrived = {each: received.row for each, received in shown.received.items()}
+        wanted = frozenset(arrived)
+        if not listening:
+            wanted = await run_abandonable(wanted_among, self.plan, position, out, arrived)
+        mailbox.advance((number, first + 1))
+        wishes = {each: _YES if each in wanted else _NO for each in arrived}
+        answered = summaries.keys() - {*shown.untaken}
+        wished = await self.exchanger.exchange(self._frames((number, first + 1), wishes), answered)
+        asking = [each for each, wish in wished.received.items() if float(wish.row[0]) > 0.5]
+        payloads = {each: out.payloads[each] for each in sorted(asking) if sends and each in out.payloads}
+        mailbox.advance((number, first + 2))
+        frames = self.framing.frames((number, first + 2), payloads, codec=out.codec.name)
+        sent = await self.exchanger.exchange(frames, wanted)
+        unserved = {*out.payloads} - {*payloads}
+        return Exchanged(
+            received={each: sent.received[each] for each in sorted(wanted & sent.received.keys())},
+            missing=tuple(sorted({*shown.missing, *sent.missing})),
+            untaken=tuple(sorted({*sent.untaken, *unserved})),
+            too_late=shown.too_late or sent.too_late,
+            unsent=tuple(sorted({*sent.unsent, *unserved})),
+            unwanted=tuple(sorted(arrived.keys() - wanted)),
+        )
+
+    def _frames(
+        self, position: Position, payloads: Mapping[int, tuple[PayloadTensor, ...]]
+    ) -> dict[int, Frame]:
+        return self.framing.frames(position, payloads, codec=FLOAT32.name)
