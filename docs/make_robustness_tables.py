@@ -1,6 +1,6 @@
-"""Table of rules under attack in docs/robustness.md: ``python docs/make_robustness_tables.py`` (some minutes).
+"""Tables of rules under attack in docs/robustness.md: ``python docs/make_robustness_tables.py`` (some minutes).
 
-``python docs/make_robustness_tables.py digits`` only prints a table of accuracies on digits (twenty minutes).
+``python docs/make_robustness_tables.py digits`` makes the table of accuracies on digits (some minutes).
 """
 
 from __future__ import annotations
@@ -92,13 +92,16 @@ def points(rule: str, attack: str | None) -> float:
     return 100 * sims.run(scenario, compile_when="never", traces=TRACES).evaluations["accuracy_mean"][-1]
 
 
-def print_digits() -> None:
-    """Print the table of accuracies, line by line."""
+def digits() -> list[str]:
+    """Lines of the table of accuracies."""
     heads = ["rule", "nobody", *(f"`{each}`" for each in ATTACKS_ON_DIGITS)]
-    print(f"| {' | '.join(heads)} |\n{'|---' * len(heads)}|")
+    lines = [f"| {' | '.join(heads)} |", f"{'|---' * len(heads)}|"]
+    print("\n".join(lines))
     for name, rule in RULES_ON_DIGITS.items():
         cells = [f"{points(rule, attack):.0f}" for attack in (None, *ATTACKS_ON_DIGITS)]
-        print(f"| {name} | {' | '.join(cells)} |", flush=True)
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+        print(lines[-1], flush=True)
+    return lines
 
 
 def worlds() -> list[str]:
@@ -128,8 +131,6 @@ def worlds() -> list[str]:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] == ["digits"]:
-        print_digits()
-    else:
-        page = DOCS / "robustness.md"
-        page.write_text(placed(page.read_text("utf-8"), "worlds", "\n".join(worlds()), by=BY), "utf-8")
+    name, made = ("digits", digits()) if sys.argv[1:] == ["digits"] else ("worlds", worlds())
+    page = DOCS / "robustness.md"
+    page.write_text(placed(page.read_text("utf-8"), name, "\n".join(made), by=BY), "utf-8")

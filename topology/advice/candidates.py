@@ -22,11 +22,11 @@ def candidate_expressions(n: int, degree_budget: int, seed: int = 0, *, hostile:
     seed : int
         For the random ones.
     hostile : int
-        If above 0, undirected graphs that stay alone, on which a node has more than twice as many neighbours:
-        those of which it is known how many hostile ones can be survived.
+        If above 0, undirected graphs that stay alone, of which it is known how many hostile ones can be survived.
+        A node of them has more than twice as many neighbours, or, where all are neighbours, at least that many.
     """
     if hostile:
-        return _robust(n, min(degree_budget, n - 1), seed, least=2 * hostile + 1)
+        return _robust(n, min(degree_budget, n - 1), seed, hostile=hostile)
     budget = min(degree_budget, n - 1)
     sparse = min(budget, _DEGREES[-1])
     degrees = sorted({sparse, *(degree for degree in _DEGREES if degree <= sparse)})
@@ -53,9 +53,13 @@ def candidate_expressions(n: int, degree_budget: int, seed: int = 0, *, hostile:
     return [expression.format(n=n, seed=seed) for expression in found]
 
 
-def _robust(n: int, budget: int, seed: int, *, least: int) -> list[str]:
-    """The largest eigenvalue gap is that of random graphs, and of the complete one."""
+def _robust(n: int, budget: int, seed: int, *, hostile: int) -> list[str]:
+    """The largest eigenvalue gap is that of random graphs, and of the complete one.
+
+    μ₂ is n of the complete graph, and of no other more than the smallest degree (Fiedler 1973).
+    """
+    least = 2 * hostile + 1
     steps = {*_DEGREES, *range(least, 2 * least), budget}
     degrees = sorted(d for d in steps if max(3, least) <= d <= budget and d < n - 1 and n * d % 2 == 0)
     regular = [f"random-regular:{n},degree={degree},seed={seed}" for degree in degrees]
-    return regular + ([f"complete:{n}"] if budget == n - 1 >= least else [])
+    return regular + ([f"complete:{n}"] if budget == n - 1 >= 2 * hostile else [])

@@ -128,8 +128,10 @@ def advise(  # noqa: PLR0917 - the seven that every question has, in the order t
     if not tried:
         raise InvalidParameter(
             "no graph of this degree survives so many hostile neighbours",
-            expected=f"a degree budget of at least {2 * hostile + 1}",
-            got=degree_budget,
+            expected=f"a degree budget of at least {min(2 * hostile + 1, n - 1)}"
+            if n > 2 * hostile
+            else f"at least {2 * hostile + 1} nodes",
+            got=degree_budget if n > 2 * hostile else n,
         )
     found: list[Recommendation] = []
     refused: list[Refusal] = []

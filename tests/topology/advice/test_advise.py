@@ -192,3 +192,22 @@ def test_hostile_neighbours_rule_graphs_out():
         topology.advise(26, 5, 5_000_000, 20e6, hostile=8)
     with pytest.raises(InvalidParameter, match=r"no rule survives 8 hostile neighbours on it, only 7"):
         topology.advise(26, 25, 5_000_000, 20e6, hostile=8, candidates=worlds)
+
+
+@pytest.mark.parametrize(("n", "hostile"), [(3, 1), (5, 2), (11, 5), (12, 5), (11, 4)])
+def test_where_all_are_neighbours_half_of_them_can_be_survived(n, hostile):
+    """μ₂ of the complete graph is n, one more than its degree."""
+    advice = topology.advise(n, n - 1, 5_000_000, 20e6, hostile=hostile)
+    for each in advice.recommendations:
+        A = topology.catalogue.build(each.expression).graph.adjacency.toarray() != 0
+        second = np.linalg.eigvalsh(np.diag(A.sum(1)) - A)[1]
+        assert hostile < second / 2
+        assert each.hostile_neighbours < second / 2 <= each.hostile_neighbours + 1 + 1e-9
+    assert f"complete:{n}" in {each.expression for each in advice.recommendations}
+    with pytest.raises(InvalidParameter, match=f"at least {2 * n + 1} nodes"):
+        topology.advise(n, n - 1, 5_000_000, 20e6, hostile=n)
+
+
+def test_the_least_degree_is_told():
+    with pytest.raises(InvalidParameter, match="at least 10"):
+        topology.advise(11, 9, 5_000_000, 20e6, hostile=5)
