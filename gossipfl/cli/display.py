@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from gossipfl.moments import moment
+from gossipfl.peer.loop_text import loop_lines
 
 __all__ = ["end_line", "peers_table", "status_heading", "status_line", "status_table"]
 
@@ -66,6 +67,7 @@ def status_table(values: Mapping[str, Any]) -> Table:
     if values.get("divergences"):
         table.add_row("diverged", f"{values['divergences']} ×, and went back to the last good model")
     parts = {"gate": _gate_rows, "flow": _flow_rows, "rounds": _rounds_rows, "membership": _membership_rows}
+    parts["keyboard"] = lambda keyboard: loop_lines({**keyboard, **values["permission"]}) if keyboard else []
     for part, rows_of in parts.items():
         for name, value in rows_of(values.get(part)):
             table.add_row(name, value)

@@ -17,7 +17,7 @@ import numpy as np
 from torch import Tensor
 
 from gossipfl.errors import InvalidTask, SettingError
-from gossipfl.keyboard.personal import Mixture, chosen
+from gossipfl.keyboard.personal import Adaptation, Mixture, adaptation_to, chosen
 from gossipfl.keyboard.shared_words import SharedWords
 from gossipfl.keyboard.store import Typed, TypingStore
 from gossipfl.keyboard.suggesting import Suggester
@@ -38,6 +38,7 @@ _REFRESH_SECONDS: Final = 10.0
 _MOST_TRAINED: Final = 2**20  # characters, the newest, of own text
 _MOST_REMEMBERED: Final = 2**17
 _MOST_NEW_WORDS: Final = 50
+_REST: Final = 20.0  # times as long as fitting adapters took
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +98,8 @@ class Keyboard:
         self._renewed_at: tuple[int, object] | None = None
         self._today: tuple[object, int, tuple[str, ...]] | None = None
         self._renewing = threading.Lock()
+        self._adaptation: Adaptation | None = None
+        self._adapts_from = 0.0
         self._shared = SharedWords(task, self.vocabulary, length=options["length"])
         self._suggester = Suggester(self.vocabulary)
 
@@ -150,7 +153,8 @@ class Keyboard:
         """
         forgotten = self._store.forget(is_forgotten)
         with self._renewing:
-            self._dataset = self._renewed_at = self._today = None
+            self._dataset = self._renewed_at = self._today = self._adaptation = None
+            self._adapts_from = 0.0
             self._suggester = Suggester(self.vocabulary)
         return forgotten
 
@@ -172,10 +176,20 @@ class Keyboard:
         self._shared.load(row, version)
         return self._suggester.suggest(text, self._shared)
 
-    def renew(self, row: Tensor, version: object) -> None:
+    def renew(self, row: Tensor, version: object, *, may_adapt: bool = True) -> None:
         """Make the personal model anew from what is in the store now, beside this model; in any thread.
 
-        Nothing is done if neither has changed.
+        Nothing is done if neither has changed. Adapters, which take longest, are fitted again once twenty times as
+        long has passed as it took last; between, they are used as they are.
+
+        Parameters
+        ----------
+        row : Tensor
+            The peer's model, ``[D]``.
+        version : object
+            Differs when the row does.
+        may_adapt : bool
+            Whether the device may train now.
         """
         with self._renewing:
             now = self._store.version, version
@@ -184,9 +198,17 @@ class Keyboard:
             said = _sentences((*self._earlier(), *self._typed()), _MOST_REMEMBERED)
             shared = SharedWords(self._plain_task, self.vocabulary, length=self._options["length"])
             shared.load(row, version)
-            made = Suggester(self.vocabulary, said, chosen(shared, said)).prepare()
+            adaptation, adapts_from = self._adaptation, self._adapts_from
+            began = time.monotonic()
+            if may_adapt and began >= adapts_from:
+                adaptation = adaptation_to(shared, said)
+                adapts_from = began + _REST * (time.monotonic() - began)
+            mixture = chosen(shared, said, adaptation)
+            adapter = adaptation.whole if adaptation is not None and mixture.adapted else None
+            made = Suggester(self.vocabulary, said, mixture, adapter).prepare()
             if self._store.version // 2**40 == now[0] // 2**40:  # nothing was forgotten meanwhile
                 self._suggester, self._renewed_at = made, now
+                self._adaptation, self._adapts_from = adaptation, adapts_from
 
     def today(self, now: float | None = None) -> Today:
         """Return what was learned today."""

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gossipfl.keyboard.own_words import OwnWords
-from gossipfl.keyboard.personal import Shares, chosen
+from gossipfl.keyboard.personal import Shares, adaptation_to, chosen
 from gossipfl.keyboard.shared_words import SharedWords
 from gossipfl.tasks.words.next_word import find_texts, users_with_most
 from gossipfl.tasks.words.ngrams import ranks
@@ -85,7 +85,9 @@ def foreseen(shared: SharedWords, writer: Writer, *, most: int | None = None) ->
     most : int, optional
         Of the later words of the vocabulary only the first so many.
     """
-    mixture = chosen(shared, writer.past)
+    adaptation = adaptation_to(shared, writer.past)
+    mixture = chosen(shared, writer.past, adaptation)
+    adapter = adaptation.whole if adaptation and mixture.adapted else None
     shares = Shares(OwnWords(writer.past), shared.vocabulary)
     numbers = shared.vocabulary.numbers
     places = (
@@ -103,7 +105,7 @@ def foreseen(shared: SharedWords, writer: Writer, *, most: int | None = None) ->
     rank, probability = [], []
     for start in range(0, len(known), _AT_ONCE):
         part = slice(start, start + _AT_ONCE)
-        by_model = shared.shares_of(contexts[part])
+        by_model = shared.shares_of(contexts[part], adapter)
         for (_, _, word), sentence, own in zip(known[part], before[part], by_model, strict=True):
             found = shares.mixed(own, sentence, mixture)
             rank.append(int(ranks(found[None], np.array([word]))[0]))

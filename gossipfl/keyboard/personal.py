@@ -1,13 +1,15 @@
-"""A personal model: the shared one, interpolated with its owner's words as far as that helps the owner.
+"""A personal model: the shared one, adapted to its owner and mixed with the owner's words, as far as that helps.
 
-How much the owner's words weigh, and how many words of context count, is chosen on the last part of the owner's
-own text, by how often the word written was among three suggestions. With weight 0 it is the shared model, so that
-on this part it is never worse. The personal model never leaves the device.
+Whether an adapter of the model's head is used, how much the owner's words weigh, and how many words of context
+count, is chosen on the last part of the owner's own text, by how often the word written was among three
+suggestions. With weight 0 and no adapter it is the shared model, so that on this part it is never worse. The
+adapter that is tried there was fitted to what came before; the one that is used, to all. The personal model never
+leaves the device.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
@@ -15,12 +17,13 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from gossipfl.keyboard.adapter import Adapter
 from gossipfl.keyboard.own_words import LONGEST_CONTEXT, OwnWords
 from gossipfl.keyboard.shared_words import SharedWords
 from gossipfl.tasks.words.normalise import LINK, NUMBER, lowered
 from gossipfl.tasks.words.vocabulary import SPECIAL, Vocabulary
 
-__all__ = ["Mixture", "Shares", "chosen"]
+__all__ = ["Adaptation", "Mixture", "Shares", "adaptation_to", "chosen"]
 
 Sentences = Sequence[Sequence[str]]
 
@@ -29,6 +32,24 @@ _HELD_OUT: Final = 0.2
 _FEWEST, _MOST = 20, 300
 """Words held out: with fewer nothing is chosen, and of more the last ones count."""
 _SUGGESTIONS: Final = 3
+_FEWEST_ADAPTED: Final = 200
+"""Words before those held out: of fewer no adapter is made."""
+
+
+@dataclass(frozen=True, eq=False)
+class Adaptation:
+    """Adapters of a shared model to its owner.
+
+    Parameters
+    ----------
+    tried : Adapter
+        Fitted to all but the last part of the owner's text, on which it is then tried.
+    whole : Adapter
+        Fitted to all of it, to be used if the other one helps.
+    """
+
+    tried: Adapter
+    whole: Adapter
 
 
 @dataclass(frozen=True)
@@ -45,6 +66,8 @@ class Mixture:
         How many held-out words it was chosen by; 0 if there were too few.
     shared, personal : float
         Share of these that were among three suggestions: of the shared model, and of this mixture.
+    adapted : bool
+        Whether the shared model's head is adapted to the owner.
     """
 
     weight: float = 0.0
@@ -52,6 +75,7 @@ class Mixture:
     words: int = 0
     shared: float = 0.0
     personal: float = 0.0
+    adapted: bool = False
 
 
 class Shares:
@@ -104,8 +128,8 @@ class Shares:
         return found
 
 
-def chosen(shared: SharedWords, sentences: Sentences) -> Mixture:
-    """Choose how an owner's words are mixed in, by the last part of what the owner wrote.
+def adaptation_to(shared: SharedWords, sentences: Sentences) -> Adaptation | None:
+    """Fit adapters to what an owner wrote; None if that is too little.
 
     Parameters
     ----------
@@ -113,6 +137,24 @@ def chosen(shared: SharedWords, sentences: Sentences) -> Mixture:
         With a row loaded.
     sentences : sequence of sequence of str
         Words as they were written, the earliest sentence first.
+    """
+    past, later = _parted(sentences)
+    if sum(map(len, past)) < _FEWEST_ADAPTED or not later:
+        return None
+    return Adaptation(tried=shared.fit(past), whole=shared.fit(sentences))
+
+
+def chosen(shared: SharedWords, sentences: Sentences, adaptation: Adaptation | None = None) -> Mixture:
+    """Choose how a model is made an owner's, by the last part of what the owner wrote.
+
+    Parameters
+    ----------
+    shared : SharedWords
+        With a row loaded.
+    sentences : sequence of sequence of str
+        Words as they were written, the earliest sentence first.
+    adaptation : Adaptation, optional
+        Which may be used. It may have been made of the first of these sentences only.
     """
     past, later = _parted(sentences)
     tried = [
@@ -124,22 +166,29 @@ def chosen(shared: SharedWords, sentences: Sentences) -> Mixture:
     if len(tried) < _FEWEST or not past:
         return Mixture()
     before, words = zip(*tried, strict=True)
-    by_model = shared.shares_of([shared.context([sentence]) for sentence in before])
+    contexts = [shared.context([sentence]) for sentence in before]
     shares = Shares(OwnWords(past), shared.vocabulary)
-
-    wide = np.zeros((len(words), len(shares.words)))
-    wide[:, : by_model.shape[1]] = by_model
-    own = np.zeros_like(wide)
+    wide = np.zeros((2 if adaptation else 1, len(words), len(shares.words)))
+    for place, adapter in enumerate([None, *([adaptation.tried] if adaptation else [])]):
+        by_model = shared.shares_of(contexts, adapter)
+        wide[place, :, : by_model.shape[1]] = by_model
+    own = np.zeros_like(wide[0])
     places = np.array([_place(shares, shared.vocabulary, word) for word in words])
-    alone = _recall(wide, places)
+    alone = _recall(wide[0], places)
     best = Mixture(words=len(words), shared=alone, personal=alone)
+
+    def try_out(weight: float, context: int) -> Iterator[Mixture]:
+        for adapted, by_model in enumerate(wide):
+            found = _recall((1 - weight) * by_model + weight * own, places)
+            yield Mixture(weight, context, len(words), alone, found, bool(adapted))
+
     for context in range(LONGEST_CONTEXT + 1):
         for row, sentence in zip(own, before, strict=True):
             row[shares.own_places] = shares.own.shares(sentence, context=context)
-        for weight in _WEIGHTS:
-            found = _recall((1 - weight) * wide + weight * own, places)
-            if found > best.personal:
-                best = Mixture(weight, context, len(words), alone, found)
+        for weight in (0.0, *_WEIGHTS):
+            best = max(
+                best, *try_out(weight, context), key=lambda each: each.personal
+            )  # the first of the best
     return best
 
 

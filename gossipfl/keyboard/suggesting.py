@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from gossipfl.keyboard.adapter import Adapter
 from gossipfl.keyboard.own_words import OwnWords
 from gossipfl.keyboard.personal import Mixture, Shares
 from gossipfl.keyboard.reading import Cursor, at_cursor
@@ -37,11 +38,14 @@ class Suggester:
         What the owner wrote, the earliest first, as it was written.
     mixture : Mixture, optional
         How the owner's words are mixed in.
+    adapter : Adapter, optional
+        Of the shared model's head.
     """
 
     vocabulary: Vocabulary = field(repr=False)
     sentences: Sequence[Sequence[str]] = field(default=(), repr=False)
     mixture: Mixture = field(default_factory=Mixture)
+    adapter: Adapter | None = field(default=None, repr=False)
 
     @cached_property
     def own(self) -> OwnWords:
@@ -83,7 +87,7 @@ class Suggester:
         mixture = self.mixture
         if cursor.partial:
             mixture = replace(mixture, weight=max(mixture.weight, _LEAST_WEIGHT))
-        by_model = shared.shares(shared.context(cursor.sentences))
+        by_model = shared.shares(shared.context(cursor.sentences), self.adapter)
         found = self._shares.mixed(by_model, cursor.sentence, mixture)
         places = self._completing(cursor.partial)
         best = places[np.argsort(-found[places], kind="stable")[: SUGGESTIONS + 1]]

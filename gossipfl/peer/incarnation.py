@@ -15,10 +15,12 @@ from gossipfl import __version__
 from gossipfl.errors import HomeError, IdentityInUseTwice
 from gossipfl.keyboard.keyboard import Keyboard
 from gossipfl.network import Host, Identity, NetworkCounters, open_host
-from gossipfl.peer.assembly import expectation_in, network_limits, nodes_reader
+from gossipfl.peer.assembly import expectation_in, network_limits, nodes_reader, outgoing_of
 from gossipfl.peer.beginning import begin
 from gossipfl.peer.conditions import Conditions, note_clock_behind, watch_clock
 from gossipfl.peer.control import obey
+from gossipfl.peer.departures import Departures
+from gossipfl.peer.device_loop import DeviceLoop
 from gossipfl.peer.doctor.examiner import Examiner
 from gossipfl.peer.driver import Learning, Participation, Parts
 from gossipfl.peer.estimates.gossip import ReportGossip
@@ -117,6 +119,7 @@ class Incarnation:
         self.participation: Participation
         self.housekeeping: Housekeeping
         self.typing: Typing | None
+        self.device_loop: DeviceLoop | None
         self._policy: PolicyWatch
         self._neighbours: Neighbours
         self._entrance: Entrance
@@ -191,7 +194,9 @@ class Incarnation:
             network=self.counters.to_dict(),
             membership=self._entrance.described(self.host.members.knocks),
             estimates=None if self._reports is None else self._reports.newest(),
-            keyboard=None if self.typing is None else self.typing.to_values(),
+            keyboard=None
+            if self.typing is None or self.device_loop is None
+            else {**self.typing.to_values(), **self.device_loop.to_values()},
             page=None if self._page is None else self._page.address,
             started=self.began,
             updated=time.time(),
@@ -239,6 +244,7 @@ class Incarnation:
         permissions = Permissions(self.learner.allow, self.activity.record)
         self._policy = PolicyWatch(self.settings.policy, self.home.directory, permissions, self.conditions)
         self.typing = typing_of(self.keyboard, self.participation, permissions, self.conditions)
+        self.device_loop = None if self.typing is None else self._make_device_loop(permissions)
         if self.settings.estimates.enabled:
             self._reports = ReportGossip(
                 host=self.host,
@@ -264,6 +270,16 @@ class Incarnation:
                     await self.participation.say_farewell()
                 await self.housekeeping.farewell(self.status)
 
+    def _make_device_loop(self, permissions: Permissions) -> DeviceLoop:
+        size = self.task.layout.shared_size
+        payload = outgoing_of(self.settings, self.task).payload_bytes(size)
+        return DeviceLoop(
+            done=lambda: self.activity.loop,
+            condensed={"codec": self.settings.codec, "bytes": payload, "whole": 4 * size},
+            departures=Departures(self.counters, path=self.home.departures),
+            permission=lambda: permissions.current,
+        )
+
     def _start_tasks(self, nursery: trio.Nursery) -> None:
         settings, housekeeping, host = self.settings, self.housekeeping, self.host
         start = nursery.start_soon
@@ -287,8 +303,9 @@ class Incarnation:
         start(self._neighbours.identify, name="versions")
         if self._reports is not None:
             start(self._reports.run, name="estimates")
-        if self.typing is not None:
+        if self.typing is not None and self.device_loop is not None:
             start(self.typing.run, name="keyboard")
+            start(self.device_loop.run, name="departures")
         if self._page is not None:
             start(self._page.run, name="page")
         start(watch_clock, self.conditions, self._records.append, name="clock")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any, Final
 
 import trio
@@ -82,7 +83,6 @@ class Typing:
     read_again: Callable[[], None]
 
     def __post_init__(self) -> None:
-        self._has_samples = False
         self.permissions.hold(_NOTHING)
         if self.keyboard.notices:
             self.conditions.note("typing", "; ".join(self.keyboard.notices))
@@ -104,18 +104,16 @@ class Typing:
 
     async def renew(self) -> None:
         """Make the personal model anew, if anything has changed, and train only if there is text."""
-        async with self.learner.at_rest():
-            state = self.learner.state
-            await run_abandonable(self._renew, state.nodes.rows[0], state.event)
-        if not self._has_samples:
+        if not await trio.to_thread.run_sync(self.keyboard.has_samples):
             self.permissions.hold(_NOTHING)
         elif _NOTHING in self.permissions.held:
             self.read_again()
             self.permissions.release(_NOTHING)
-
-    def _renew(self, row: Any, version: int) -> None:  # noqa: ANN401 - a tensor
-        self.keyboard.renew(row, version)
-        self._has_samples = self.keyboard.has_samples()
+        may_adapt = self.permissions.current.trains
+        async with self.learner.at_rest():
+            state = self.learner.state
+            renew = partial(self.keyboard.renew, may_adapt=may_adapt)
+            await run_abandonable(renew, state.nodes.rows[0], state.event)
 
     async def _expire(self) -> None:
         try:

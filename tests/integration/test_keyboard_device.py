@@ -93,7 +93,7 @@ class Typist(threading.Thread):
                 self.number += 1
 
 
-def test_killed_while_it_is_typed_on_no_word_is_lost_and_none_is_in_the_clear(tmp_path):
+def test_killed_while_it_is_typed_on_no_word_is_lost_and_none_is_in_the_clear(cli, tmp_path):
     """SIGKILL between any two instructions, three times; another peer and the wire to it see no word, either."""
     process = PeerProcess(tmp_path / "ada", keyboard_settings(tmp_path), forked=True)
     acknowledged, number = {}, 0
@@ -130,6 +130,7 @@ def test_killed_while_it_is_typed_on_no_word_is_lost_and_none_is_in_the_clear(tm
                     )
                 )
                 assert len(kept) > 10_000
+                loop_is_told(cli, process, ben)
     finally:
         process.process.kill()
         process.process.wait()
@@ -146,6 +147,19 @@ def test_killed_while_it_is_typed_on_no_word_is_lost_and_none_is_in_the_clear(tm
     for message, text in acknowledged.items():
         assert found[message].startswith(text)
     assert set(found) - set(acknowledged) <= {number // 4}  # what was under way may be there, or not
+
+
+def loop_is_told(cli, process, other):
+    """The five parts of the loop in the status, and the bytes of today with those of earlier starts."""
+    said = cli("peer", "status", "--home", process.home.directory)[1]
+    cells = (line.strip("│ ").partition("│") for line in said.splitlines())
+    rows = {name.strip(): text for name, _, text in cells}
+    assert other.status()["peer_id"] in said.replace("\n", "")
+    assert "bytes instead of" in rows["condensed"]
+    for part in ("fetched", "improved", "sent", "merged"):
+        assert "last 20" in rows[part], part
+    today = sum(process.status()["keyboard"]["left"]["days"].values())
+    assert today > process.status()["network"]["bytes_sent"]  # of this start
 
 
 def typed_on(process, texts=("see you tomorrow at home",) * 8):

@@ -44,8 +44,8 @@ class Activity:
     exchange_seconds, training_seconds : float
         Time spent on these exchanges, and on merging and training.
     loop : dict of str to dict
-        Of each part of the loop (``fetched``, ``improved``, ``sent``, ``merged``), how often it was done and when
-        last: ``count`` and ``time``, None before the first.
+        Of each part of the loop (``fetched``, ``improved``, ``sent``, ``merged``), how often it was done, when
+        last, and with whom: ``count``, ``time``, None before the first, and ``peer``.
     """
 
     def __init__(self, record: Callable[[Mapping[str, Any]], None]) -> None:
@@ -60,7 +60,9 @@ class Activity:
         self.outcomes: Counter[str] = Counter()
         self.refusals: Counter[str] = Counter()
         parts = ("fetched", "improved", "sent", "merged")
-        self.loop: dict[str, dict[str, Any]] = {part: {"count": 0, "time": None} for part in parts}
+        self.loop: dict[str, dict[str, Any]] = {
+            part: {"count": 0, "time": None, "peer": None} for part in parts
+        }
         self.exchange_seconds = 0.0
         self.training_seconds = 0.0
 
@@ -77,7 +79,8 @@ class Activity:
             self._changed_at = time.monotonic()
             self.training_seconds += record.get("seconds", 0.0)
         for part in _parts_done(record):
-            self.loop[part] = {"count": self.loop[part]["count"] + 1, "time": time.time()}
+            other = None if part == "improved" else record.get("neighbour") or record.get("sender")
+            self.loop[part] = {"count": self.loop[part]["count"] + 1, "time": time.time(), "peer": other}
         if kind in {"merge", "adopt"}:
             self._merges[record["sender"]] = (self._merges.get(record["sender"]) or 0) + 1
         elif kind == "exchange":

@@ -5,7 +5,7 @@ What tells anything of what was typed is a POST, and so needs the token of the h
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
@@ -17,28 +17,17 @@ from starlette.routing import Route
 from gossipfl.errors import InvalidRequest
 from gossipfl.keyboard.forgetting import everything, of_day, with_word
 from gossipfl.keyboard.store import Typed
-from gossipfl.peer.page.activity import Activity
+from gossipfl.peer.device_loop import DeviceLoop
 from gossipfl.peer.page.app import read_json, route_of_file
-from gossipfl.peer.page.departures import Departures
 from gossipfl.peer.typing import Typing
 
 __all__ = ["keyboard_routes"]
 
+_MOST_SHOWN = 200
 
-def keyboard_routes(
-    typing: Typing, activity: Activity, departures: Departures, *, condensed: Mapping[str, Any]
-) -> list[Route]:
-    """Return the routes of the page to type on.
 
-    Parameters
-    ----------
-    typing : Typing
-    activity : Activity
-        For the parts of the loop.
-    departures : Departures
-    condensed : mapping
-        How models are condensed: ``codec``, ``bytes`` and ``whole``, the bytes without it.
-    """
+def keyboard_routes(typing: Typing, device_loop: DeviceLoop) -> list[Route]:
+    """Return the routes of the page to type on."""
 
     async def suggest(request: Request) -> Response:
         values = await _read(request, {"text"})
@@ -60,9 +49,7 @@ def keyboard_routes(
         permission = typing.permissions.current
         shown = {
             "today": asdict(today),
-            "left": departures.to_values(),
-            "loop": activity.loop,
-            "condensed": condensed,
+            **device_loop.to_values(latest=_MOST_SHOWN),
             "trains": permission.trains,
             "merges": permission.merges,
             "waits": typing.waits,

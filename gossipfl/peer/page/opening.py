@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from gossipfl.peer.assembly import outgoing_of
 from gossipfl.peer.control import request_leave, request_pause
 from gossipfl.peer.page.health import health_of, patience_before_stalled
 from gossipfl.peer.page.libraries import require_libraries
@@ -53,7 +52,6 @@ async def open_page(peer: Incarnation) -> Page:
     """
     require_libraries()
     from gossipfl.peer.page.app import Subject, application, metrics_application
-    from gossipfl.peer.page.departures import Departures
     from gossipfl.peer.page.guard import Guard
     from gossipfl.peer.page.keyboard import keyboard_routes
     from gossipfl.peer.page.metrics import Metrics
@@ -80,7 +78,6 @@ async def open_page(peer: Incarnation) -> Page:
             patience=patience_before_stalled(peer.settings),
         )
 
-    departures = Departures(peer.counters)
     metrics = Metrics(status, peer.activity, is_healthy=lambda: bool(health()["healthy"]))
     subject = Subject(
         status=status,
@@ -90,8 +87,8 @@ async def open_page(peer: Incarnation) -> Page:
         predictor=Predictor(peer.task, peer.data, peer.learner),
         steer=_steering(peer),
         further=()
-        if peer.typing is None
-        else keyboard_routes(peer.typing, peer.activity, departures, condensed=_condensed(peer)),
+        if peer.typing is None or peer.device_loop is None
+        else keyboard_routes(peer.typing, peer.device_loop),
     )
 
     def count(code: int) -> None:
@@ -105,21 +102,12 @@ async def open_page(peer: Incarnation) -> Page:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(peer.activity.sample_for_ever, peer.status)
             nursery.start_soon(serve, guarded, listener)
-            if peer.typing is not None:
-                nursery.start_soon(departures.run)
             if for_others is not None:
                 nursery.start_soon(partial(serve, readable, for_others, shares=shares))
 
     address = f"http://127.0.0.1:{port}/"
     logger.info("the page is at %s (gossipfl peer page --home %s)", address, peer.home.directory)
     return Page(address=address, run=run)
-
-
-def _condensed(peer: Incarnation) -> dict[str, Any]:
-    """How a model is condensed before it is sent: codec, bytes, and bytes without it."""
-    size = peer.task.layout.shared_size
-    payload = outgoing_of(peer.settings, peer.task).payload_bytes(size)
-    return {"codec": peer.settings.codec, "bytes": payload, "whole": 4 * size}
 
 
 def _steering(peer: Incarnation) -> dict[str, Callable[[], Awaitable[None]]]:

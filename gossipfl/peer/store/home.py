@@ -105,6 +105,11 @@ class Home:
         return self.directory / "typing"
 
     @property
+    def departures(self) -> Path:
+        """Bytes that have left a keyboard's device each day: JSON."""
+        return self.directory / "departures.json"
+
+    @property
     def acquaintances(self) -> Path:
         """Peers met earlier, to find the network again: JSON."""
         return self.directory / "acquaintances.json"

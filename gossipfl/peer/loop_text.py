@@ -1,0 +1,41 @@
+"""The loop of a keyboard's device as lines of text."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from gossipfl.moments import moment
+
+__all__ = ["loop_lines"]
+
+
+def loop_lines(keyboard: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Name and text of each part of the loop, and of what has left today, for people.
+
+    Parameters
+    ----------
+    keyboard : mapping
+        From `DeviceLoop.to_values`, perhaps with ``trains``.
+    """
+    loop, condensed, left = keyboard["loop"], keyboard["condensed"], keyboard["left"]
+    texts = {part: _done(**done) for part, done in loop.items()}
+    if keyboard.get("trains") is False:
+        texts["improved"] += "; not now"
+    texts["condensed"] = (
+        f"{condensed['codec']}, {condensed['bytes']:,} bytes instead of {condensed['whole']:,}"
+    )
+    order = ("fetched", "improved", "condensed", "sent", "merged")
+    today = time.strftime("%Y-%m-%d")
+    days = ", ".join(
+        f"{sent:,} bytes on {day}" for day, sent in list(left["days"].items())[-3:] if day != today
+    )
+    lines = [(part, texts[part]) for part in order]
+    return [*lines, ("left today", f"{left['days'].get(today, 0):,} bytes{f' ({days})' if days else ''}")]
+
+
+def _done(*, count: int, time: float | None, peer: str | None) -> str:
+    if time is None:
+        return "not yet"
+    return f"{count} ×, last {moment(time)}{'' if peer is None else f', {peer}'}"
