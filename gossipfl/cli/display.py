@@ -67,7 +67,7 @@ def status_table(values: Mapping[str, Any]) -> Table:
     if values.get("divergences"):
         table.add_row("diverged", f"{values['divergences']} ×, and went back to the last good model")
     parts = {"gate": _gate_rows, "flow": _flow_rows, "rounds": _rounds_rows, "membership": _membership_rows}
-    parts["keyboard"] = lambda keyboard: loop_lines({**keyboard, **values["permission"]}) if keyboard else []
+    parts["keyboard"] = lambda told: loop_lines({**told, **values["permission"]}) if told else []
     for part, rows_of in parts.items():
         for name, value in rows_of(values.get(part)):
             table.add_row(name, value)

@@ -17,8 +17,11 @@ def loop_lines(keyboard: Mapping[str, Any]) -> list[tuple[str, str]]:
     Parameters
     ----------
     keyboard : mapping
-        From `DeviceLoop.to_values`, perhaps with ``trains``.
+        From `gossipfl.peer.device_loop.DeviceLoop.to_values`, perhaps with ``trains``. In a status of an earlier
+        version there is no loop.
     """
+    if "loop" not in keyboard:
+        return []
     loop, condensed, left = keyboard["loop"], keyboard["condensed"], keyboard["left"]
     texts = {part: _done(**done) for part, done in loop.items()}
     if keyboard.get("trains") is False:
