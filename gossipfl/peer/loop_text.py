@@ -29,12 +29,18 @@ def loop_lines(keyboard: Mapping[str, Any]) -> list[tuple[str, str]]:
     texts["condensed"] = (
         f"{condensed['codec']}, {condensed['bytes']:,} bytes instead of {condensed['whole']:,}"
     )
-    order = ("fetched", "improved", "condensed", "sent", "merged")
+    names = {
+        "fetched": "models fetched",
+        "improved": "model improved",
+        "condensed": "model condensed",
+        "sent": "models sent",
+        "merged": "models merged",
+    }
     today = time.strftime("%Y-%m-%d")
     days = ", ".join(
         f"{sent:,} bytes on {day}" for day, sent in list(left["days"].items())[-3:] if day != today
     )
-    lines = [(part, texts[part]) for part in order]
+    lines = [(name, texts[part]) for part, name in names.items()]
     return [*lines, ("left today", f"{left['days'].get(today, 0):,} bytes{f' ({days})' if days else ''}")]
 
 

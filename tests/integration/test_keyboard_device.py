@@ -155,8 +155,8 @@ def loop_is_told(cli, process, other):
     cells = (line.strip("│ ").partition("│") for line in said.splitlines())
     rows = {name.strip(): text for name, _, text in cells}
     assert other.status()["peer_id"] in said.replace("\n", "")
-    assert "bytes instead of" in rows["condensed"]
-    for part in ("fetched", "improved", "sent", "merged"):
+    assert "bytes instead of" in rows["model condensed"]
+    for part in ("models fetched", "model improved", "models sent", "models merged"):
         assert "last 20" in rows[part], part
     today = sum(process.status()["keyboard"]["left"]["days"].values())
     assert today > process.status()["network"]["bytes_sent"]  # of this start

@@ -86,8 +86,9 @@ def test_the_loop_in_words():
     condensed = {"codec": "int8", "bytes": 20_768, "whole": 82_720}
     left = {"days": {time.strftime("%Y-%m-%d"): 1234, "1999-01-01": 7}, "latest": []}
     lines = dict(loop_lines({"loop": done, "condensed": condensed, "left": left, "trains": False}))
-    assert list(lines) == ["fetched", "improved", "condensed", "sent", "merged", "left today"]
-    assert lines["improved"] == "not yet; not now"
-    assert lines["condensed"] == "int8, 20,768 bytes instead of 82,720"
-    assert lines["sent"] == "3 ×, last 1970-01-02 00:00 UTC, 12D3x"
+    named = ["models fetched", "model improved", "model condensed", "models sent", "models merged"]
+    assert list(lines) == [*named, "left today"]
+    assert lines["model improved"] == "not yet; not now"
+    assert lines["model condensed"] == "int8, 20,768 bytes instead of 82,720"
+    assert lines["models sent"] == "3 ×, last 1970-01-02 00:00 UTC, 12D3x"
     assert lines["left today"] == "1,234 bytes (7 bytes on 1999-01-01)"
