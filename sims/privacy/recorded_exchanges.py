@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -10,7 +10,16 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from gossipfl.algorithms import AnyExchange, Exchange, LinkExchange, NeighbourRows, RoundInProgress
+from gossipfl.algorithms import (
+    DECOR,
+    AnyExchange,
+    Exchange,
+    LinkExchange,
+    NeighbourRows,
+    RoundAlgorithm,
+    RoundInProgress,
+)
+from gossipfl.algorithms.round_noise import draws_in_secret
 from gossipfl.codecs import FLOAT32
 from gossipfl.outgoing import IN_FULL
 from gossipfl.rounds import Outgoing, Position, RoundsPlan, mixed, read_roster
@@ -19,6 +28,8 @@ from gossipfl.rounds.mixing import mixing_of
 from gossipfl.rounds.plan import round_algorithm
 from gossipfl.secure import FixedPoint
 from sims.privacy.errors import NotAccountable
+from sims.privacy.leaving import changes_in, deviation_of
+from sims.privacy.symbolic_noise import Drawn, Draws, Link
 from sims.replay.errors import TornRecords
 from sims.replay.lives import Life, RecordedPeer, Version
 from sims.replay.round_records import Key, Mix, RoundLife, read_round_life
@@ -80,9 +91,36 @@ class RecordedExchanges:
         for each in self.lives.values():
             _require_sent_whole(each.life, rounding)
         self.plans = {key: _plan(each.life) for key, each in self.lives.items()}
+        for key, each in self.lives.items():
+            _require_links(each, self.plans[key].algorithm)
         self.places = {peer.peer: place for place, peer in enumerate(peers)}
 
-    def carry_out(self, number: int, running: Mapping[Key, RoundInProgress], *, width: int) -> list[Seen]:
+    def link(self, key: Key, number: int) -> Link:
+        """With whom a start shares the noise of its links in a round, by what both ends recorded.
+
+        A peer can compute the noise that another one drew with its key, whether it did or not, as soon as it has
+        that one's key.
+        """
+
+        def shared(own: int, other: int) -> tuple[Hashable, Drawn] | None:
+            plan = self.plans[key]
+            peer = plan.roster.members[other]
+            ends = (self.places[key[0]], self.places.get(peer, -1))
+            if not draws_in_secret(plan.algorithm):
+                return (number, frozenset((own, other))), ends
+            starts = self.lives[key].links.get(number)
+            if starts is not None:
+                start = starts.get(other)
+            else:  # it was killed before the record was on the disk
+                told = (each for each, life in self.lives.items() if _told(life, number, own, key[1]))
+                start = next((each[1] for each in told if each[0] == peer), None)
+            return None if start is None else ((number, frozenset((key, (peer, start)))), ends)
+
+        return shared
+
+    def carry_out(
+        self, number: int, running: Mapping[Key, RoundInProgress], draws: Draws, *, width: int
+    ) -> list[Seen]:
         """Carry all exchanges of a round out; starts that were killed in it stop where they were.
 
         Parameters
@@ -91,6 +129,8 @@ class RecordedExchanges:
             Of the round.
         running : mapping of Key to RoundInProgress
             Before their first exchanges.
+        draws : Draws
+            Of noise on rows that leave.
         width : int
             Of the rows. What algorithms send beyond it are weights, the same whatever the values.
         """
@@ -99,7 +139,7 @@ class RecordedExchanges:
         while going := {key: each for key, each in going.items() if each.exchange is not None}:
             position = (number, exchange)
             sent = {
-                key: self._sent(key, position, each.exchange, width=width)
+                key: self._sent(key, position, each.exchange, draws, width=width)
                 for key, each in going.items()
                 if each.exchange is not None
             }
@@ -119,8 +159,12 @@ class RecordedExchanges:
             exchange += 1
         return seen
 
-    def _sent(self, key: Key, position: Position, exchange: AnyExchange, *, width: int) -> _Sent:
-        plan, rows = self.plans[key], exchange.rows
+    def _sent(
+        self, key: Key, position: Position, exchange: AnyExchange, draws: Draws, *, width: int
+    ) -> _Sent:
+        plan, place = self.plans[key], self.places[key[0]]
+        deviation = deviation_of(self.lives[key].life.settings.outgoing)
+        rows = draws.leaving([place] * len(exchange.rows), exchange.rows, deviation=deviation)
         _require_linear(plan.name, exchange, width=width)
         by_link = isinstance(exchange, LinkExchange)
         in_clique = isinstance(exchange, Exchange) and exchange.over == "clique"
@@ -213,12 +257,29 @@ def _plan(life: Life) -> RoundsPlan:
 
 def _require_sent_whole(life: Life, rounding: Collection[str]) -> None:
     settings, where = life.settings, f"start {life.incarnation} of peer {life.peer}"
-    if settings.outgoing or settings.codec not in rounding:
+    changed = changes_in(settings.outgoing, settings.codec, rounding)
+    if changed:
         raise NotAccountable(
             f"rows of {where} were changed before they left, and not linearly",
-            expected="rows sent in full or rounded",
-            got="tables [[outgoing]]" if settings.outgoing else settings.codec,
+            expected="rows sent in full or rounded, or with noise",
+            got=", ".join(changed),
         )
+
+
+def _require_links(each: RoundLife, algorithm: RoundAlgorithm) -> None:
+    """Require that a start recorded with whom it shared noise, if it did."""
+    shares = isinstance(algorithm, DECOR) and algorithm.secret and algorithm.edge_deviation > 0
+    if shares and each.mixes and not each.links:
+        raise NotAccountable(
+            f"start {each.life.incarnation} of peer {each.life.peer} did not record with whom it shared noise",
+            expected="records of the kind links, as peers write them since they are accounted for",
+            remedy="Account for a scenario like it.",
+        )
+
+
+def _told(life: RoundLife, number: int, member: int, start: int) -> bool:
+    """Whether a start recorded that it shared noise with a start of a member in a round."""
+    return life.links.get(number, {}).get(member) == start
 
 
 def _require_linear(name: str, exchange: AnyExchange, *, width: int) -> None:

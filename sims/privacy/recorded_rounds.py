@@ -23,6 +23,8 @@ from sims.privacy.coefficients import NOT_A_WIDTH, stacked, with_parts
 from sims.privacy.errors import NotAccountable
 from sims.privacy.linear_run import LinearRun, Stage
 from sims.privacy.recorded_exchanges import RecordedExchanges, Seen
+from sims.privacy.source_noise import SourceNoise
+from sims.privacy.symbolic_noise import Draws, SymbolicNoise
 from sims.privacy.symbolic_training import SymbolicTraining
 from sims.replay.lives import RecordedPeer, Version
 from sims.replay.removed import require_kept
@@ -60,7 +62,12 @@ def recorded_rounds(peers: Sequence[RecordedPeer], *, rounding: Collection[str])
     ends = (min(doing), max(doing))
     with torch.no_grad():
         stages = [run.stage(number, sorted(doing[number]), check=number in ends) for number in sorted(doing)]
-    return LinearRun(nodes=len(peers), owners=np.array(run.owners, dtype=np.int64), stages=stages)
+    return LinearRun(
+        nodes=len(peers),
+        owners=np.array(run.owners, dtype=np.int64),
+        stages=stages,
+        noise=SourceNoise.of_sources(run.private, run.others, run.sequences),
+    )
 
 
 @dataclass
@@ -69,6 +76,7 @@ class _Pass:
 
     nodes: dict[Slot, Nodes]
     training: dict[Key, SymbolicTraining]
+    draws: Draws
     seen: list[Seen]
 
 
@@ -85,6 +93,10 @@ class _RecordedRounds:
         self._saved = {each.life.resumed for each in self.lives.values() if each.life.resumed is not None}
         require_kept(peers, self._saved)
         self.owners: list[int] = []
+        self.others: list[int] = []
+        self.private: list[bool] = []
+        self.sequences: list[int] = []
+        self._starts = {key: number for number, key in enumerate(self.lives)}
         self._state: dict[Slot, Nodes] = {}
         self._events = {key: each.life.first for key, each in self.lives.items()}
 
@@ -92,17 +104,24 @@ class _RecordedRounds:
         """Do a round, and return it as a stage."""
         before = sum(len(stacked(nodes)) for nodes in self._state.values())
         idle = torch.zeros(before, NOT_A_WIDTH, dtype=torch.float64)
-        tried = self._pass(number, keys, idle, {})
+        tried = self._pass(number, keys, idle, {}, idle[:0])
         counts = {key: len(each.taken) for key, each in tried.training.items()}
-        width = before + sum(counts.values())
+        drawn, taken = tried.draws.drawn, before + sum(counts.values())
+        width = taken + len(drawn)
         units = torch.eye(width, max(width, NOT_A_WIDTH), dtype=torch.float64)
-        done = self._pass(number, keys, units[:before], _dealt(units[before:], counts))
+        done = self._pass(
+            number, keys, units[:before], _dealt(units[before:taken], counts), units[taken:width]
+        )
         transition = torch.cat([stacked(nodes) for nodes in done.nodes.values()])[:, :width]
         if check:
-            self._require_linear(number, keys, transition, counts)
+            self._require_linear(number, keys, transition, counts, noise=len(drawn))
         rows = [each.row[:width] for each in done.seen]
         first = len(self.owners)
-        self.owners += [self.places[key[0]] for key, count in counts.items() for _ in range(count)]
+        whose = [key for key, count in counts.items() for _ in range(count)]
+        self.owners += [*(self.places[key[0]] for key in whose), *(node for node, _ in drawn)]
+        self.others += [*(-1 for _ in whose), *(other for _, other in drawn)]
+        self.private += [*(True for _ in whose), *(False for _ in drawn)]
+        self.sequences += [*(self._starts[key] for key in whose), *(-1 for _ in drawn)]
         self._state = done.nodes
         for key in keys:
             if number in self.lives[key].outcomes:
@@ -116,13 +135,15 @@ class _RecordedRounds:
         )
 
     def _require_linear(
-        self, number: int, keys: Sequence[Key], transition: Tensor, counts: Mapping[Key, int]
+        self, number: int, keys: Sequence[Key], transition: Tensor, counts: Mapping[Key, int], *, noise: int
     ) -> None:
         generator = torch.Generator().manual_seed(number)
         width = transition.shape[1]
         numbers = torch.randn(width, NOT_A_WIDTH, dtype=torch.float64, generator=generator)
-        before = width - sum(counts.values())
-        after = self._pass(number, keys, numbers[:before], _dealt(numbers[before:], counts)).nodes
+        taken = width - noise
+        before = taken - sum(counts.values())
+        dealt = _dealt(numbers[before:taken], counts)
+        after = self._pass(number, keys, numbers[:before], dealt, numbers[taken:]).nodes
         found = torch.cat([stacked(nodes) for nodes in after.values()])
         if not torch.allclose(found, transition @ numbers, rtol=1e-6, atol=1e-9):
             raise NotAccountable(
@@ -130,8 +151,16 @@ class _RecordedRounds:
                 remedy="Choose an algorithm that averages, such as d_psgd.",
             )
 
-    def _pass(self, number: int, keys: Sequence[Key], rows: Tensor, gradients: Mapping[Key, Tensor]) -> _Pass:
-        """Run a round on rows that stand for the state, and on the gradients that each start takes."""
+    def _pass(
+        self,
+        number: int,
+        keys: Sequence[Key],
+        rows: Tensor,
+        gradients: Mapping[Key, Tensor],
+        noise: Tensor,
+    ) -> _Pass:
+        """Run a round on rows that stand for the state, on the gradients that each start takes, and on noise."""
+        draws = Draws(noise)
         parts = torch.split(rows, [len(stacked(nodes)) for nodes in self._state.values()])
         nodes: dict[Slot, Nodes] = {
             slot: with_parts(each, part)
@@ -160,9 +189,15 @@ class _RecordedRounds:
                 numbers=torch.tensor([plan.number]),
                 seed=plan.seed,
                 links=plan.links(number),
+                given_noise=SymbolicNoise(
+                    draws,
+                    [self.places[key[0]]],
+                    link=self.exchanges.link(key, number),
+                    rests=recorded.rests(number),
+                ),
             )
             running[key] = RoundInProgress(plan.algorithm, begun[key], context)
-        seen = self.exchanges.carry_out(number, running, width=rows.shape[1])
+        seen = self.exchanges.carry_out(number, running, draws, width=rows.shape[1])
         for key in keys:
             outcome = self.lives[key].outcomes.get(number)
             if outcome is None:
@@ -175,7 +210,7 @@ class _RecordedRounds:
                     expected=outcome.age,
                     got=int(nodes[key].ages[0]),
                 )
-        return _Pass(nodes, training, seen)
+        return _Pass(nodes, training, draws, seen)
 
     def _begin(self, key: Key, nodes: dict[Slot, Nodes], *, width: int) -> None:
         """Let a start begin, if it has not, from zeros or from what was saved."""

@@ -14,6 +14,7 @@ from gossipfl.peer.gossip.plan import gossip_algorithm
 from gossipfl.peer.store.record_files import record_files
 from sims.privacy.errors import NotAccountable
 from sims.privacy.events_learned import LearnedEvents, Sent
+from sims.privacy.leaving import changes_in, deviation_of
 from sims.privacy.linear_run import LinearRun
 from sims.privacy.recorded_rounds import recorded_rounds
 from sims.replay.history import Step, history_of
@@ -54,6 +55,7 @@ def recorded_run(homes: Sequence[Path]) -> LinearRun:
         nodes=len(lives),
         enabled=True,
         private_start=False,
+        deviations=[deviation_of(life.settings.outgoing) for life in lives],
     )
     _happened(history_of(peers, [*ends, *refused]).steps, events, places, refused)
     return _by_peer(events.finished(), [life.peer for life in lives], [peer.peer for peer in peers])
@@ -81,7 +83,7 @@ def _happened(
             continue
         sent = events.send(node, saved=step.version in resumed)
         for receiver in seen_by:
-            events.run.receive(places[receiver], sent.number)
+            events.refused(places[receiver], sent)
         if reads[step.version]:
             kept[step.version] = sent
         else:
@@ -123,11 +125,12 @@ def _require_alike(lives: Sequence[Life]) -> None:
                 f"{where} learned otherwise than the first peer", expected="the same training and gossip"
             )
         codecs = {event.codec for event in life.events if event.source is not None} - _ROUNDING - {""}
-        if settings.outgoing or codecs:
+        changed = [*sorted(codecs), *changes_in(settings.outgoing, "", {*_ROUNDING, ""})]
+        if changed:
             raise NotAccountable(
                 f"rows of {where}, or of its neighbours, were changed before they left, and not linearly",
-                expected="models sent in full or rounded",
-                got=", ".join(sorted(codecs)) or "tables [[outgoing]]",
+                expected="models sent in full or rounded, or with noise",
+                got=", ".join(changed),
             )
 
 

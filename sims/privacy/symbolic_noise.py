@@ -74,10 +74,14 @@ class SymbolicNoise(RoundNoise):
         The B nodes, as they are counted in the run.
     link : callable, optional
         By default the ends of each link share noise.
+    rests : bool
+        Whether there are no values to be released: then their noise is by itself.
     """
 
-    def __init__(self, draws: Draws, nodes: Sequence[int], *, link: Link = _of_link) -> None:
-        self._draws, self._nodes, self._link = draws, list(nodes), link
+    def __init__(
+        self, draws: Draws, nodes: Sequence[int], *, link: Link = _of_link, rests: bool = False
+    ) -> None:
+        self._draws, self._nodes, self._link, self._rests = draws, list(nodes), link, rests
 
     def own(self, width: int, *, purpose: int = 0) -> Tensor:
         """Draw for each node, ``[B, width]``."""
@@ -107,5 +111,5 @@ class SymbolicNoise(RoundNoise):
         self, values: Tensor, *, deviation: float, clip: float | None = None, purpose: int = 0
     ) -> Tensor:
         """Return the values: they are as short as they are to be, and their noise is their own."""
-        del deviation, clip, purpose
-        return values
+        del clip
+        return values + deviation * self.own(values.shape[1], purpose=purpose) if self._rests else values

@@ -60,6 +60,8 @@ class RoundLife:
     mixes: Mapping[Position, Mix]
     secrets: Mapping[Position, bytes]
     """Key of the noise on its rows, if recorded."""
+    links: Mapping[int, Mapping[int, int]]
+    """By number of the round, the start of each member with which noise was shared; empty in older records."""
     outcomes: Mapping[int, Outcome]
     """By number of the round; a round without one was not finished."""
     last: int
@@ -107,6 +109,7 @@ def read_round_life(peer: RecordedPeer, life: Life) -> RoundLife:
     paths = [path for (incarnation, _), path in files.items() if incarnation == life.incarnation]
     mixes: dict[Position, Mix] = {}
     secrets: dict[Position, bytes] = {}
+    links: dict[int, dict[int, int]] = {}
     outcomes: dict[int, Outcome] = {}
     last = life.first
     path, number = paths[0], 1
@@ -129,9 +132,12 @@ def read_round_life(peer: RecordedPeer, life: Life) -> RoundLife:
                 last = int(record["event"])
             elif kind == "noise":
                 secrets[int(record["round"]), int(record["exchange"])] = bytes.fromhex(record["secret"])
+            elif kind == "links":
+                starts = zip(record["members"], record["incarnations"], strict=True)
+                links[int(record["round"])] = {int(member): int(start) for member, start in starts}
             elif kind == "jump":
                 last = int(record["event"])
-    return RoundLife(life=life, mixes=mixes, secrets=secrets, outcomes=outcomes, last=last)
+    return RoundLife(life=life, mixes=mixes, secrets=secrets, links=links, outcomes=outcomes, last=last)
 
 
 def who_does_what(

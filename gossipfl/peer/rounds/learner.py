@@ -288,7 +288,12 @@ class RoundLearner:
         if self._noise is None:
             return None, True
         await self._noise.prepare(number)
-        return await run_abandonable(self._noise.begin, number)
+        noise, may_train = await run_abandonable(self._noise.begin, number)
+        if self._noise.is_shared:
+            members = sorted(noise.with_starts)
+            starts = [noise.with_starts[each] for each in members]
+            self._record({"kind": "links", "round": number, "members": members, "incarnations": starts})
+        return noise, may_train
 
     async def _exchange(self, position: tuple[int, int], exchange: AnyExchange) -> Mixed:
         if self._plan.on_the_wire(position) > self._mailbox.position:

@@ -36,10 +36,16 @@ class SecretNoise(RoundNoise):
         secret of its own, so that nothing cancels it.
     number : int
         The peer's own.
+
+    Attributes
+    ----------
+    with_starts : mapping of int to int
+        The start of each neighbour with which a secret is shared, by its number.
     """
 
     def __init__(self, links: Mapping[int, bytes], *, number: int) -> None:
         self._links, self._number = links, number
+        self.with_starts: Mapping[int, int] = {}
         self._own = secret_normals(token_bytes(SECRET_BYTES))
 
     def own(self, width: int, *, purpose: int = 0) -> Tensor:
@@ -87,6 +93,11 @@ class NoiseOfRounds:
         if around is not None:
             around.keys.admit(around.key.signed)
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether neighbours share noise."""
+        return self._around is not None
+
     async def prepare(self, round_number: int) -> None:
         """Get the keys of this round's neighbours, as far as they answer soon."""
         around = self._around
@@ -99,18 +110,21 @@ class NoiseOfRounds:
                     if self._lacks(around, number):
                         nursery.start_soon(self._introduce, around, number, round_number, until)
 
-    def begin(self, round_number: int) -> tuple[RoundNoise, bool]:
+    def begin(self, round_number: int) -> tuple[SecretNoise, bool]:
         """Spend what a round takes, and return its noise and whether the peer's gradient may be in it."""
         may_train = self._may_spend(round_number)
-        links = {}
+        links, starts = {}, {}
         if self._around is not None:
             around = self._around
             for number in self._neighbours(round_number):
                 if number in around.keys:
-                    agreed = around.key.agreed_with(around.keys.key_of(number))
+                    key = around.keys.key_of(number)
+                    agreed, starts[number] = around.key.agreed_with(key), key.incarnation
                     session = self._plan.agreement + round_number.to_bytes(8, "little")
                     links[number] = derived(agreed, session=session, purpose=b"noise of a link")
-        return SecretNoise(links, number=self._plan.number), may_train
+        noise = SecretNoise(links, number=self._plan.number)
+        noise.with_starts = starts
+        return noise, may_train
 
     def _may_spend(self, round_number: int) -> bool:
         algorithm = self._plan.algorithm
