@@ -94,7 +94,7 @@ def test_who_has_less_than_alone_is_told_why(run):
     first = problem.task.initial_row()[None]
     targets = problem.data.targets.clone()
     wrong = problem.data.indices[problem.data.offsets[2] : problem.data.offsets[3]]
-    targets[wrong] = (targets[wrong] + 3) % 10
+    targets[wrong] = (targets[wrong] + 1) % 3
     problem = dataclasses.replace(problem, data=dataclasses.replace(problem.data, targets=targets))
     gains = np.array([0.1, 0.1, -0.1, 0.1, 0.1, -0.1])
     reasons = _reasons(problem, first, gains, np.arange(6), steps=40)
