@@ -6,6 +6,7 @@ import typer
 
 from sims.cli.calibrate import calibrate
 from sims.cli.contribution import contribution
+from sims.cli.fleet import fleet
 from sims.cli.keys import keys
 from sims.cli.papers import papers
 from sims.cli.replay import replay
@@ -28,5 +29,6 @@ app.command()(sweep)
 app.command()(tune)
 app.command()(papers)
 app.command()(contribution)
+app.command()(fleet)
 app.command()(replay)
 app.command()(calibrate)

@@ -11,6 +11,7 @@ from gossipfl.settings.table import Table
 from sims.errors import InvalidScenario
 
 __all__ = [
+    "ChargingChurn",
     "ChurnEvent",
     "ChurnSection",
     "ConstantDelay",
@@ -151,6 +152,32 @@ class TraceChurn(Section):
     file: Path = Field(description="CSV with a line a session")
 
 
+class ChargingChurn(Section):
+    """Phones take part while they charge: most nights, in the time zones where they are.
+
+    A phone on a metered link does so for the first part of the night only, which bounds its traffic.
+    """
+
+    kind: Literal["charging"]
+    zones: tuple[Annotated[float, Field(ge=-14, le=14)], ...] = Field(
+        (0.0,),
+        min_length=1,
+        description="hours ahead of UTC; each phone is in one of them at random, and runs start at 0:00 UTC",
+    )
+    plugged: float = Field(23.0, ge=0, lt=24, description="mean local time at which charging begins, hours")
+    plugged_spread: float = Field(1.0, ge=0, le=6, description="its standard deviation, hours")
+    hours: float = Field(7.0, gt=0, le=20, description="median length of a night's charging")
+    hours_spread: float = Field(0.25, ge=0, le=2, description="standard deviation of its logarithm")
+    nights: float = Field(0.9, gt=0, le=1, description="probability that a phone charges in a night")
+    metered: float = Field(0.0, ge=0, le=1, description="share of the phones whose link is metered")
+    metered_time: float = Field(
+        0.25,
+        ge=0,
+        le=1,
+        description="share of a night's charging for which a phone on a metered link takes part",
+    )
+
+
 class ChurnEvent(Section):
     """One planned change."""
 
@@ -175,7 +202,9 @@ class ChurnEvent(Section):
         return self
 
 
-ChurnProcess = Annotated[NoChurn | CycleChurn | SessionChurn | TraceChurn, Field(discriminator="kind")]
+ChurnProcess = Annotated[
+    NoChurn | CycleChurn | SessionChurn | TraceChurn | ChargingChurn, Field(discriminator="kind")
+]
 
 
 class ChurnSection(Section):

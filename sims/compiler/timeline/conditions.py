@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from gossipfl.algorithms import Behaviour, MessageAlgorithm
 from sims.compiler.operations import operation_on
+from sims.compiler.timeline.charging import charging_sessions
 from sims.compiler.timeline.draws import HOST, SPEED, below, lognormal, uniform
 from sims.compiler.timeline.traces import TICKS_PER_SECOND, read_round_trips, read_sessions, ticks
 from sims.errors import InvalidScenario
 from sims.scenario.network import (
-    ChurnSection,
+    ChargingChurn,
     ConstantDelay,
     CycleChurn,
     Lengths,
@@ -169,7 +170,7 @@ def conditions_of(
         online_only=network.choose == "online",
         **_traffic_of(algorithm.behaviour, transformed=bool(scenario.outgoing)),
         **_ages_of(algorithm.behaviour, scenario),
-        **_churn_of(scenario.churn, n, period),
+        **_churn_of(scenario, np.array(drawn_as), period),
     )
 
 
@@ -234,17 +235,20 @@ def _delay_of(network: NetworkSection) -> tuple[int, float, float, NDArray[np.fl
             return MATRIX, 0.0, 0.0, read_round_trips(file) * (TICKS_PER_SECOND / 2000)
 
 
-def _churn_of(churn: ChurnSection, n: int, period: int) -> dict[str, Any]:
-    process, plan = churn.process, []
-    starts_offline = isinstance(process, TraceChurn)
-    if isinstance(process, TraceChurn):
-        for node, start, end in read_sessions(process.file, n):
-            plan += [(start, COMES, float(node)), (end, GOES, float(node))]
+Changes = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]
+
+
+def _churn_of(scenario: Scenario, numbers: NDArray[np.int64], period: int) -> dict[str, Any]:
+    churn = scenario.churn
+    process = churn.process
+    changes = [_presence(scenario, numbers)]
     for event in churn.events:
         action = {"drop": DROP, "return": RETURN, "split": SPLIT, "heal": HEAL, "join": JOIN}[event.action]
         value = event.fraction or event.parts or event.nodes or (2 if event.action == "split" else 0)
-        plan.append((int(np.floor(event.at * period + 0.5)), action, float(value)))
-    plan.sort(key=lambda entry: entry[0])
+        at = int(np.floor(event.at * period + 0.5))
+        changes.append(_changes(np.array([at]), action, np.array([value])))
+    times, actions, values = (np.concatenate(column) for column in zip(*changes, strict=True))
+    order = np.argsort(times, kind="stable")
     sessions = process if isinstance(process, SessionChurn) else None
     return {
         **_law_of("online", sessions.online if sessions else None),
@@ -253,12 +257,31 @@ def _churn_of(churn: ChurnSection, n: int, period: int) -> dict[str, Any]:
         "sessions": sessions is not None,
         "day": float(ticks(sessions.day)) if sessions else 1.0,
         "night": sessions.night if sessions else 0.0,
-        "starts_offline": starts_offline,
+        "starts_offline": isinstance(process, TraceChurn | ChargingChurn),
         "joining": sum(event.nodes or 0 for event in churn.events),
-        "plan_times": np.array([entry[0] for entry in plan], dtype=np.int64),
-        "plan_actions": np.array([entry[1] for entry in plan], dtype=np.int64),
-        "plan_values": np.array([entry[2] for entry in plan], dtype=np.float64),
+        "plan_times": times[order],
+        "plan_actions": actions[order],
+        "plan_values": values[order],
     }
+
+
+def _presence(scenario: Scenario, numbers: NDArray[np.int64]) -> Changes:
+    """Comings and goings of nodes that are known in advance."""
+    process, n = scenario.churn.process, len(numbers)
+    sessions = np.zeros((3, 0), dtype=np.int64)
+    if isinstance(process, TraceChurn):
+        sessions = np.array(read_sessions(process.file, n), dtype=np.int64).reshape(-1, 3).T
+    elif isinstance(process, ChargingChurn):
+        until = scenario.stop.rounds * scenario.network.period
+        sessions = np.stack(charging_sessions(process, seed=scenario.seed, numbers=numbers, until=until))
+    node, start, end = sessions
+    both = _changes(start, COMES, node), _changes(end, GOES, node)
+    times, actions, values = (np.stack(column, axis=1).reshape(-1) for column in zip(*both, strict=True))
+    return times, actions, values
+
+
+def _changes(times: NDArray[np.int64], action: int, values: NDArray[np.int64]) -> Changes:
+    return times.astype(np.int64), np.full(len(times), action, dtype=np.int64), values.astype(np.float64)
 
 
 def _law_of(state: str, lengths: Lengths | None) -> dict[str, Any]:
