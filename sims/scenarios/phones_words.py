@@ -54,6 +54,7 @@ def phones(
         task,
         name=f"phones/{size.words}-{width}-{units}/{known.digest[:16]}/{seed}",
         model=_Model(size),
+        metrics={name: task.metrics[name] for name in ("recall", "recall3", "perplexity")},
         data=lambda: _dataset(list(own_windows(text, known).values()), phones=phones, each=each, seed=seed),
     )
 
@@ -70,7 +71,6 @@ class _Model:
 
 def _dataset(authors: list[tuple[Windows, Windows]], *, phones: int, each: int, seed: int) -> Dataset:
     past, later = (_joined([author[part] for author in authors]) for part in (0, 1))
-    author = np.repeat(np.arange(len(authors)), [len(tested) for _, tested in authors])
     if len(past) < each:
         raise InvalidTask(
             "the text is too short for one phone",
@@ -83,8 +83,8 @@ def _dataset(authors: list[tuple[Windows, Windows]], *, phones: int, each: int, 
     owners = np.repeat(np.arange(phones), each)
     order = np.random.Generator(np.random.Philox(seed)).permutation(len(later))
     return Dataset(
-        **_named("train", past, chosen, owners),
-        **_named("test", later, order, author[order]),
+        **_named("train", past, chosen),
+        **_named("test", later, order),
         owners=torch.from_numpy(owners),
     )
 
@@ -95,11 +95,9 @@ def _joined(parts: list[Windows]) -> Windows:
     )
 
 
-def _named(
-    use: str, windows: Windows, chosen: NDArray[np.int64], user: NDArray[np.int64]
-) -> dict[str, dict[str, torch.Tensor]]:
+def _named(use: str, windows: Windows, chosen: NDArray[np.int64]) -> dict[str, dict[str, torch.Tensor]]:
     words, following = (torch.from_numpy(of[chosen]) for of in (windows.words, windows.following))
     return {
         f"{use}_inputs": {"words": words, "following": following},
-        f"{use}_targets": {"following": following, "user": torch.from_numpy(user)},
+        f"{use}_targets": {"following": following},
     }

@@ -60,7 +60,7 @@ def test_a_fleet_is_reported(tmp_path: Path, letters: Path) -> None:
 def test_what_is_no_run_of_phones_is_named(tmp_path: Path) -> None:
     with pytest.raises(RunDirectoryError, match=r"no scenario\.toml"):
         fleet_report(tmp_path)
-    few = ["population.nodes=8", "stop.rounds=2", "evaluate.every=1"]
+    few = ["population.nodes=8", "topology.name=complete", "stop.rounds=2", "evaluate.every=1"]
     run("digits", overrides=few, out=tmp_path / "a", compile_when="never")
     with pytest.raises(RunDirectoryError, match="per_node"):
         fleet_report(tmp_path / "a")
