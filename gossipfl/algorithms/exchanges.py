@@ -156,6 +156,18 @@ class Neighbourhood:
             present=torch.cat([torch.ones_like(self.present[:, :1]), self.present], dim=1),
         )
 
+    def only(self, kept: Tensor) -> Neighbourhood:
+        """The same without the neighbours that are not kept, bool ``[b, K]``; their weights go to the nodes."""
+        kept = kept & self.present
+        return replace(
+            self,
+            own_weights=self.own_weights + torch.where(kept, 0, self.weights).sum(dim=1),
+            rows=torch.where(kept[..., None], self.rows, 0),
+            weights=torch.where(kept, self.weights, 0),
+            present=kept,
+            neighbours=None if self.neighbours is None else torch.where(kept, self.neighbours, -1),
+        )
+
     def widened(self, own: Tensor, columns: Tensor) -> Neighbourhood:
         """The same with whole rows if only some of their numbers were sent; the others are the node's own.
 
@@ -208,15 +220,7 @@ class Preview:
             own=self.summary(around.own).to(around.own.dtype),
             rows=self.summary(around.rows.reshape(-1, size)).view(count, places, -1).to(around.own.dtype),
         )
-        wanted = self.wanted(summaries) & around.present
-        unwanted = torch.where(wanted, 0, around.weights).sum(dim=1)
-        return replace(
-            around,
-            own_weights=around.own_weights + unwanted,
-            rows=torch.where(wanted[..., None], around.rows, 0),
-            weights=torch.where(wanted, around.weights, 0),
-            present=wanted,
-        )
+        return around.only(self.wanted(summaries))
 
 
 @dataclass(frozen=True, slots=True)

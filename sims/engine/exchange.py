@@ -233,6 +233,8 @@ class Exchanges:
         for around in neighbourhoods(lists, sent.decoded, width=exchange.rows.shape[1]):
             nodes.append(around.nodes)
             told = around if lies is None else lies.applied(around, _numbers(lists, around), outcome)
+            if told is not around:  # peers refuse rows with numbers that are not finite
+                told = told.only(told.rows.isfinite().all(dim=2))
             combined.append(outcome(told))
             if preview is not None:
                 wanted = int(exchange.chosen(sent.widened(told)).present.sum())

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from gossipfl.algorithms import Neighbourhood
 from gossipfl.algorithms.rules import Combining
 from gossipfl.attacks import Aimed, SameToAll
 from sims.errors import InvalidScenario, NotSimulable
@@ -260,6 +261,38 @@ def test_choosing_rules_stand_constant_rows_where_the_mean_does_not(algorithm):
     mean = run(scenario(lies, topology="complete", rounds=5))
     honest = [i for i in range(12) if i not in (2, 7)]
     assert chosen.rows[honest].abs().max() < 10 < 1000 < mean.rows[honest].abs().max()
+
+
+@dataclass(frozen=True)
+class NoNumber(SameToAll):
+    """Sends what peers refuse before they read it."""
+
+    def send(self, senders):
+        return senders.rows / 0
+
+
+@pytest.mark.parametrize(
+    "algorithm", ["gts", "cs_plus", "clipped_gossip", "geometric_median", "krum", "balance"]
+)
+def test_rows_that_are_not_finite_are_missing_as_in_peers(algorithm):
+    """Where all hostile neighbours send such rows, the honest end as where these send nothing."""
+    result = run(scenario(attacked(f"{__name__}:NoNumber"), algorithm=algorithm, topology="complete"))
+    honest = [i for i in range(12) if i not in (2, 7)]
+    assert result.rows[honest].isfinite().all()
+    rows = torch.randn(2, 3, 5)
+    around = Neighbourhood(
+        nodes=torch.arange(2),
+        own=torch.zeros(2, 5),
+        own_weights=torch.full((2,), 0.4),
+        rows=rows,
+        weights=torch.full((2, 3), 0.2),
+        present=torch.ones(2, 3, dtype=torch.bool),
+    )
+    rows[1, 2, 4] = torch.nan
+    left = around.only(rows.isfinite().all(dim=2))
+    assert left.present.tolist() == [[True] * 3, [True, True, False]]
+    assert left.own_weights.tolist() == pytest.approx([0.4, 0.6])
+    assert left.rows.isfinite().all()
 
 
 def test_an_analysis_leaves_models_of_hostile_nodes_out(tmp_path):
