@@ -5,6 +5,7 @@ Takes two minutes; needs Chromium (``apt-get install chromium``) and ``pip insta
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -56,6 +57,7 @@ def opened(browser: Browser, address: str, **options: Any) -> Iterator[Any]:
     """Open a page."""
     with browser.new_context(viewport={"width": WIDTH, "height": 900}, **options) as context:
         page = context.new_page()
+        page.set_default_timeout(180_000)  # a machine may be busy
         page.goto(address)
         yield page
 
@@ -65,7 +67,7 @@ def pictures_of_peers(browser: Browser, directory: Path) -> None:
     quick = ("--exchange-period", "0.4", "--estimates-period", "10", "--evaluation-merge-samples", "64")
     with ExitStack() as stack:
         first = stack.enter_context(peer(directory / "0", 0, *quick))
-        bootstrap = asked("peer", "roster", directory / "0").split()[-1]
+        bootstrap = json.loads(asked("peer", "status", "--home", directory / "0", "--json"))["addresses"][0]
         for index in range(1, PEERS):
             stack.enter_context(peer(directory / str(index), index, *quick, bootstrap=bootstrap))
         for scheme in ("light", "dark"):

@@ -108,7 +108,7 @@ class _Presence:
         """Share of the other nodes that are not online."""
         others = [spans for other, spans in enumerate(self._spans) if other != node]
         away = sum(not any(start <= time <= end for start, end in spans) for spans in others)
-        return away / len(others)
+        return away / max(1, len(others))  # of one home alone, there are none to know of
 
 
 def _intervals(exchanges: Sequence[Exchange]) -> Floats:

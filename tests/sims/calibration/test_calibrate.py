@@ -12,7 +12,9 @@ from gossipfl.settings.gate import GateSettings
 from sims.calibration.calibrate import NothingObserved, calibrate
 from sims.calibration.estimators import delay_of_exchanges, estimate_clock, loss_of_exchanges, step_time
 from sims.calibration.files import write_calibration
+from sims.calibration.observations import observe
 from sims.compiler.timeline import Timeline, conditions_of, ticks
+from sims.replay.peer_records import read_peers
 from sims.scenario import load_scenario
 from sims.world.networks import neighbour_lists
 from tests.sims.replay.recorded import settings_of
@@ -313,3 +315,13 @@ def test_nodes_have_the_gate_that_peers_had(gate, tmp_path):
     homes = Synthetic(tmp_path, peers=4, seconds=30).homes(settings_for=with_gate)
     found = calibrate(homes).scenario.gate
     assert found == (None if gate.get("enabled") is False else GateSettings(**gate))
+
+
+def test_one_home_of_a_network_is_enough_to_look_at_it(tmp_path):
+    """As `gossipfl analyze` does: a consortium has not all homes on one disk."""
+    homes = Synthetic(tmp_path, peers=3, seconds=30).homes()
+    seen = observe(read_peers(homes[:1]))
+    assert seen.exchanges == seen.reachable > 0  # others are taken to be there
+    assert seen.pairs == frozenset()
+    with pytest.raises(NothingObserved, match="one peer is not a network"):
+        calibrate(homes[:1])
