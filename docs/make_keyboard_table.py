@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -50,7 +53,7 @@ def scenario(chosen: argparse.Namespace, name: str, rate: float, *, validate: bo
     server = name != "gossip"
     steps = chosen.steps // 4 if validate else chosen.steps
     every = 4 if name == "FedAvg" else 1
-    options = ", ".join(f"{key} = {value!r}".replace("'", '"') for key, value in task_options(chosen).items())
+    options = ", ".join(f"{key} = {json.dumps(value)}" for key, value in task_options(chosen).items())
     return parse_scenario(
         f"""
 seed = {chosen.seed}
@@ -67,21 +70,31 @@ name = "{"complete" if server else "random-regular"}"
 {ALGORITHMS[name]}
 [training]
 optimiser = "adamw"
-learning_rate = {rate}
+learning_rate = {rate * stretched(chosen, name)}
+clip_norm = 1.0
 batch_size = {chosen.batch}
 schedule = "cosine"
 clock = "step"
 decay_age = {steps}
 local_steps = {every}
 [evaluate]
-every = {steps // every}
+every = {max(1, steps // every)}
 nodes = 1
 samples = 300
 {"validation = 0.1" if validate else ""}
 [stop]
-rounds = {steps // every}
+rounds = {max(1, steps // every)}
 """
     )
+
+
+def stretched(chosen: argparse.Namespace, name: str) -> float:
+    """Factor of AdamW's step size: √n where each of n nodes takes steps of its own, and the mean of models counts.
+
+    AdamW divides gradients by the root of their mean square. Where that is noise for the most part, the mean of n
+    gradients has a root that is √n times as small, and so a step that is √n times as long as the mean of n steps.
+    """
+    return math.sqrt(chosen.users) if name in ("FedAvg", "gossip") else 1.0
 
 
 def task_options(chosen: argparse.Namespace) -> dict[str, Any]:
@@ -93,6 +106,7 @@ def task_options(chosen: argparse.Namespace) -> dict[str, Any]:
         "words": chosen.words,
         "most": chosen.most,
         "most_tested": chosen.most_tested,
+        "half": chosen.half,
         "seed": chosen.seed,
     }
 
@@ -180,16 +194,25 @@ def personal(
     return scores_of(np.array(found), wanted)
 
 
-def alone(task: Task, past: Windows, chosen: argparse.Namespace, rate: float, steps: int) -> torch.Tensor:
-    """Model of one user who never hears of others, trained as the others are."""
-    words, following = torch.from_numpy(past.words), torch.from_numpy(past.following)
-    data = NodeData.of_one_node(
+def alone(
+    task: Task, pasts: Sequence[Windows], chosen: argparse.Namespace, rate: float, steps: int
+) -> torch.Tensor:
+    """Models ``[users, D]`` of users who never hear of others, trained as the others are."""
+    words, following = (
+        torch.from_numpy(np.concatenate([getattr(past, part) for past in pasts]))
+        for part in ("words", "following")
+    )
+    counts = [len(past) for past in pasts]
+    owner = np.repeat(np.arange(len(pasts)), counts)
+    data = NodeData.partitioned(
         {"words": words, "following": following},
-        {"following": following, "user": torch.zeros(len(past), dtype=torch.int64)},
+        {"following": following, "user": torch.from_numpy(owner)},
+        [np.flatnonzero(owner == user) for user in range(len(pasts))],
     )
     settings = TrainingSettings(
         optimiser="adamw",
         learning_rate=rate,
+        clip_norm=1.0,
         batch_size=chosen.batch,
         schedule="cosine",
         clock="step",
@@ -197,25 +220,31 @@ def alone(task: Task, past: Windows, chosen: argparse.Namespace, rate: float, st
         seed=chosen.seed,
     )
     trainer = Trainer.of(task, data, settings)
-    nodes = Nodes.start(task.initial_row()[None], optimiser_state_size=trainer.optimiser_state_size)
+    nodes = Nodes.start(
+        torch.stack([task.initial_row()] * len(pasts)), optimiser_state_size=trainer.optimiser_state_size
+    )
     for _ in range(steps):
-        nodes, _losses = trainer.train(nodes, np.array([0]))
-    return nodes.rows[0]
+        nodes, _losses = trainer.train(nodes, np.arange(len(pasts)))
+    return nodes.rows
 
 
-def best_rate_alone(task: Task, users: Sequence[User], chosen: argparse.Namespace) -> float:
-    """Step size as `best_rate` finds it, for lone training."""
-    if len(chosen.rates) == 1:
-        return chosen.rates[0]
-    losses = {}
-    for rate in chosen.rates:
-        surprise = 0.0
-        for user in users:
-            held = max(1, len(user.past) // 10)
-            row = alone(task, user.past.first(len(user.past) - held), chosen, rate, chosen.steps // 4)
-            surprise += scored(neural(task, row, user.past.last(held)), user.past.last(held))[3]
-        losses[rate] = surprise
-    return min(losses, key=lambda rate: losses[rate])
+def best_alone(task: Task, users: Sequence[User], chosen: argparse.Namespace) -> tuple[float, int]:
+    """Step size and steps of lone training, all or a quarter of them, by held-out training samples.
+
+    Lone training learns its few samples by heart, so that it is often the better for fewer steps.
+    """
+    pasts = [user.past for user in users]
+    held = [max(1, len(past) // 10) for past in pasts]
+    earlier = [past.first(len(past) - last) for past, last in zip(pasts, held, strict=True)]
+    later = [past.last(last) for past, last in zip(pasts, held, strict=True)]
+    surprise = {}
+    for steps in (max(1, chosen.steps // 4), chosen.steps):
+        for rate in chosen.rates:
+            rows = alone(task, earlier, chosen, rate, steps)
+            surprise[rate, steps] = sum(
+                scored(neural(task, *each), each[1])[3] for each in zip(rows, later, strict=True)
+            )
+    return min(surprise, key=lambda tried: surprise[tried])
 
 
 def table(chosen: argparse.Namespace) -> list[str]:
@@ -223,61 +252,97 @@ def table(chosen: argparse.Namespace) -> list[str]:
     task = find_task("next-word", task_options(chosen))
     vocabulary = find_vocabulary("en", chosen.words or SIZES[chosen.size].words)
     users, words = users_of(chosen, vocabulary), len(vocabulary)
+    chosen.users = len(users)  # a folder may have fewer
     together = Windows(
         *(np.concatenate([getattr(user.past, part) for user in users]) for part in ("words", "following"))
     )
     found: dict[str, Scores] = {}
+    rates: dict[str, float] = {}
     for label, order in (("unigram", 1), ("bigram", 2), ("trigram", 3)):
-        model = KneserNey.of(together, words=words, order=order)
-        found[f"{label}, pooled"] = [scored(model.of_windows(user.later), user.later) for user in users]
-    own = [KneserNey.of(user.past, words=words, order=3) for user in users]
-    found["trigram, alone"] = [
-        scored(model.of_windows(user.later), user.later) for model, user in zip(own, users, strict=True)
-    ]
-    said("n-grams")
-    rates, rows = {"alone": best_rate_alone(task, users, chosen)}, {}
-    rows["alone"] = torch.stack(
-        [alone(task, user.past, chosen, rates["alone"], chosen.steps) for user in users]
+
+        def pooled(order: int = order) -> Any:
+            model = KneserNey.of(together, words=words, order=order)
+            return [scored(model.of_windows(user.later), user.later) for user in users]
+
+        found[f"{label}, pooled"] = kept(chosen, label, pooled)
+    found["trigram, alone"] = kept(
+        chosen,
+        "trigram alone",
+        lambda: [
+            scored(KneserNey.of(user.past, words=words, order=3).of_windows(user.later), user.later)
+            for user in users
+        ],
     )
-    said("alone")
-    for name in ALGORITHMS:
-        rates[name] = best_rate(chosen, name)
-        rows[name] = sims.run(
-            scenario(chosen, name, rates[name]), compile_when="never", traces=TRACES
-        ).rows.float()
-        said(name)
-    for name, of_nodes in rows.items():
-        found[name] = [
-            scored(neural(task, row, user.later), user.later)
-            for row, user in zip(of_nodes, users, strict=True)
-        ]
-    for name in ("gossip", "pooled"):
-        found[f"{name} + personal"] = [
-            personal(task, row, user, vocabulary) for row, user in zip(rows[name], users, strict=True)
-        ]
-    said("personal")
+    for name in ("gossip", "pooled", "alone", "FedAvg"):
+
+        def trained(name: str = name) -> Any:
+            if name == "alone":
+                rate, steps = best_alone(task, users, chosen)
+                rows = alone(task, [user.past for user in users], chosen, rate, steps)
+            else:
+                rate = best_rate(chosen, name)
+                rows = sims.run(
+                    scenario(chosen, name, rate), compile_when="never", traces=TRACES
+                ).rows.float()
+            with_neural = [
+                scored(neural(task, row, user.later), user.later)
+                for row, user in zip(rows, users, strict=True)
+            ]
+            by_device = (
+                [personal(task, row, user, vocabulary) for row, user in zip(rows, users, strict=True)]
+                if name in ("gossip", "pooled")
+                else None
+            )
+            return [rate * stretched(chosen, name), with_neural, by_device]
+
+        rates[name], found[name], by_device = kept(chosen, name, trained)
+        if by_device:
+            found[f"{name} + personal"] = by_device
+        print("\n".join(lines(found, rates)), flush=True)
     return lines(found, rates)
+
+
+def kept(chosen: argparse.Namespace, what: str, made: Callable[[], Any]) -> Any:
+    """What one method came to: read from ``--kept`` if it is there, else made and written."""
+    asked = {key: value for key, value in vars(chosen).items() if key not in ("kept", "show")}
+    digest = sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:16]
+    file = Path(chosen.kept) / f"{digest}-{what.replace(' ', '-')}.json" if chosen.kept else None
+    if file is not None and file.exists():
+        return json.loads(file.read_text("utf-8"))
+    result = made()
+    if file is not None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        part = file.with_suffix(".part")
+        part.write_text(json.dumps(result), "utf-8")
+        part.replace(file)
+    said(what)
+    return result
 
 
 def lines(found: dict[str, Scores], rates: dict[str, float]) -> list[str]:
     """Rows of the table: shares of all users' words, and means over users beside gossip."""
     head = (
-        "| model | top-1 | top-3 | perplexity | mean over users | beside gossip | worst tenth | step size |"
+        "| model | top-1 | top-3 | perplexity | mean over users | beside gossip | beside pooled | worst tenth | "
+        "step size |"
     )
-    written = [head, "|---" * 8 + "|"]
-    gossip = [100 * user[1] / user[0] for user in found["gossip"]]
+    written = [head, "|---" * 9 + "|"]
+    recalls = {label: [100 * user[1] / user[0] for user in users] for label, users in found.items()}
     for label, users in found.items():
         words = sum(user[0] for user in users)
         one, three = (100 * sum(user[k] for user in users) / words for k in (1, 2))
-        each = [100 * user[1] / user[0] for user in users]
+        each = recalls[label]
         perplexity = math.exp(sum(user[3] for user in users) / words)
-        differences = [a - b for a, b in zip(each, gossip, strict=True)]
         tenth = statistics.fmean(sorted(each)[: math.ceil(len(each) / 10)])
-        beside = "" if label == "gossip" else interval(differences)
-        rate = rates.get(label, "")
+        gossip, pooled = (
+            interval([a - b for a, b in zip(each, recalls[other], strict=True)])
+            if other in recalls and label != other
+            else ""
+            for other in ("gossip", "pooled")
+        )
+        rate = f"{rates[label]:.3g}" if label in rates else ""
         written.append(
-            f"| {label} | {one:.2f} | {three:.2f} | {perplexity:.0f} | {statistics.fmean(each):.2f} | {beside} | "
-            f"{tenth:.2f} | {rate} |"
+            f"| {label} | {one:.2f} | {three:.2f} | {perplexity:.0f} | {statistics.fmean(each):.2f} | "
+            f"{gossip} | {pooled} | {tenth:.2f} | {rate} |"
         )
     return written
 
@@ -310,6 +375,8 @@ def main() -> None:
     parser.add_argument("--most", type=int, default=0)
     parser.add_argument("--most-tested", type=int, default=100)
     parser.add_argument("--rates", type=float, nargs="+", default=[0.003, 0.01])
+    parser.add_argument("--half", action="store_true", help="train with scores in bfloat16")
+    parser.add_argument("--kept", default="", help="folder of finished methods, from which it goes on")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--show", action="store_true", help="print, and leave the page as it is")
     chosen = parser.parse_args()
