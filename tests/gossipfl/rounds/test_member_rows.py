@@ -3,6 +3,7 @@
 import pytest
 import torch
 from hypothesis import given
+from hypothesis import settings as given_settings
 from hypothesis import strategies as st
 
 from gossipfl.algorithms import NeighbourRows, Requirements
@@ -58,6 +59,7 @@ def seen(arrived, *, listening=False, place=0):
     return algorithm.seen
 
 
+@given_settings(deadline=None)
 @given(st.sets(st.sampled_from(sorted(OTHERS))), st.integers(0, 5))
 def test_every_neighbour_has_a_place_and_the_missing_give_their_weight_to_oneself(arrived, place):
     around = seen(arrived, place=place)
