@@ -1,4 +1,4 @@
-"""Fleets of phones: what a simulated week cost each phone, what came of its work, and for whom."""
+"""Fleets of phones: costs of a simulated week to each phone, and its outcome."""
 
 from sims.fleet.goodput import Goodput, goodput
 from sims.fleet.report import FleetReport, fleet_report

@@ -1,4 +1,4 @@
-"""Goodput: which share of the training steps is in the models in the end."""
+"""Goodput: the share of training steps that is in the models in the end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the owners of many phones wrote, from a corpus of fewer authors, for the scenarios of keyboards."""
+"""Text of the owners of many phones, from a corpus of fewer authors, for the scenarios of keyboards."""
 
 from __future__ import annotations
 

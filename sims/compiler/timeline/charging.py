@@ -1,4 +1,4 @@
-"""When phones charge: nights in time zones, as sessions of presence drawn before a run."""
+"""Nights of charging phones in their time zones, as sessions of presence drawn before a run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Nights of charging phones: when they are, by hand-checkable properties of what is drawn."""
+"""Nights of charging phones, by properties of the draws that can be checked by hand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Goodput, compared with what steps of a plain simulation leave in the mean."""
+"""Goodput, compared with the shares of steps in the mean of a plain simulation."""
 
 from __future__ import annotations
 
