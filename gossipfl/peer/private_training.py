@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 from gossipfl.outgoing import secret_normals, secret_words
 from gossipfl.outgoing.noise import SECRET_BYTES
 from gossipfl.privacy.factorised import noise_weights, sensitivities
-from gossipfl.privacy.ledger import BudgetSpent
+from gossipfl.privacy.ledger import BudgetSpent, PrivacyLedger
 from gossipfl.privacy.sampled_gaussian import Mechanism
-from gossipfl.privacy.step_ledger import StepLedger
 from gossipfl.training import Trainer
 from gossipfl.training.private import sampling_rates
 from gossipfl.training.step_draws import StepDraws, StepOfDraws, batches_apart
@@ -34,7 +33,7 @@ class SecretDraws:
 
     Parameters
     ----------
-    ledger : StepLedger
+    ledger : PrivacyLedger
     multiplier : float
         Deviation of the noise, in units of the clip.
     rate : float
@@ -52,7 +51,7 @@ class SecretDraws:
 
     def __init__(
         self,
-        ledger: StepLedger,
+        ledger: PrivacyLedger,
         *,
         multiplier: float,
         rate: float,
@@ -77,7 +76,7 @@ class SecretDraws:
             return self._next_in_cycles(float(rates.max()))
         mechanism = Mechanism(float(rates.max()), self._multiplier)  # a larger rate costs more
         self._look(mechanism)
-        self.ledger.spend(mechanism)
+        self.ledger.spend_step(mechanism)
         self._look(mechanism)
         secret = token_bytes(SECRET_BYTES)
         return StepOfDraws(
@@ -88,7 +87,7 @@ class SecretDraws:
         """Begin the next step of this start's own sequence of batches and noise."""
         if rate != self._rate:
             self._begin_sequence(rate)
-        self.ledger.spend_shift(self._shift(rate))
+        self.ledger.spend(self._shift(rate))
         taken, self._taken = self._taken, self._taken + 1
         self._look_ahead(rate)
         earlier = [
@@ -119,7 +118,7 @@ class SecretDraws:
 
     def _look_ahead(self, rate: float) -> None:
         if not self.is_spent and not self.ledger.allows(self._shift(rate)):
-            self._say_spent(self.ledger.entries)
+            self._say_spent(self.ledger.releases)
 
     def _look(self, mechanism: Mechanism) -> None:
         """Notice, and say, that the budget allows no further step."""
@@ -175,7 +174,7 @@ def drawing_in_secret(trainer: Trainer, path: Path, *, note: Callable[[str], Non
     if privacy is None or not privacy.secret:
         return trainer
     draws = SecretDraws(
-        StepLedger(path, epsilon=privacy.epsilon, delta=privacy.delta),
+        PrivacyLedger(path, epsilon=privacy.epsilon, delta=privacy.delta, of_samples=True),
         multiplier=privacy.noise_multiplier,
         rate=float(sampling_rates(trainer.data.counts, trainer.settings.batch_size).max()),
         bands=privacy.bands if privacy.sampling == "cyclic" else 0,

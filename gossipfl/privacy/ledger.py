@@ -1,4 +1,4 @@
-"""The ledger of a peer's privacy budget: spent durably before anything is shared."""
+"""The ledger of a peer's privacy budget, of all kinds of releases: spent durably before anything is shared."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from pathlib import Path
 from gossipfl.errors import GossipflError, SettingError
 from gossipfl.files import AppendedFile, cut_torn_line
 from gossipfl.privacy.gaussian import largest_shift
+from gossipfl.privacy.guarantees import require_accounting
+from gossipfl.privacy.sampled_gaussian import Mechanism, most_steps, sampled_epsilon
 
 __all__ = ["BudgetSpent", "DamagedLedger", "PrivacyLedger"]
 
@@ -24,23 +26,29 @@ class DamagedLedger(GossipflError):
 class PrivacyLedger:
     """What a peer has spent of its budget (ε, δ), in a file that outlives it.
 
-    Releases are Gaussian mechanisms, and compose by adding the squares of their shifts μ (Dong, Roth and Su 2022).
-    A release is on the disk before the caller makes it: whenever the process dies, the ledger has at least what
-    was shared. What was written down and then not shared counts as spent.
+    There are two kinds of releases: Gaussian ones, which compose by adding the squares of their shifts μ (Dong,
+    Roth and Su 2022), and training steps on sampled batches, which are counted by their mechanisms. A release is
+    on the disk before the caller makes it: whenever the process dies, the ledger has at least what was shared.
+    What was written down and then not shared counts as spent.
 
     Parameters
     ----------
     path : Path
         Made if there is none.
-    epsilon, delta : float
-        The budget of all releases together. It may be changed between starts; what is spent stays spent.
+    epsilon : float, optional
+        The budget of all releases together; they are counted without a limit if there is none. It may be changed
+        between starts; what is spent stays spent.
+    delta : float
+    of_samples : bool
+        Whether the budget is for each sample. If not, it is for whole rows, of which steps on samples say nothing.
 
     Raises
     ------
     DamagedLedger
         If a whole line of the file is no entry, or less is spent in one than in the line before.
     SettingError
-        If the budget is none, or the file counts steps of private training.
+        If the budget is none, the file counts steps and the budget is for rows, or dp-accounting is needed and not
+        installed.
 
     Examples
     --------
@@ -52,25 +60,38 @@ class PrivacyLedger:
     (0.01, False)
     """
 
-    def __init__(self, path: Path, *, epsilon: float, delta: float) -> None:
-        if not epsilon > 0 or not math.isfinite(epsilon) or not 0 < delta < 1:
+    def __init__(self, path: Path, *, epsilon: float | None, delta: float, of_samples: bool = False) -> None:
+        if epsilon is not None and (not epsilon > 0 or not math.isfinite(epsilon) or not 0 < delta < 1):
             raise SettingError(
                 "a privacy budget is (ε, δ)",
                 expected="ε above 0, and δ between 0 and 1",
                 got=f"{epsilon} and {delta}",
             )
-        self.epsilon, self.delta = epsilon, delta
-        self.largest = largest_shift(epsilon, delta) ** 2
-        self.path = path
-        self.spent, self.releases = _read(path)
+        if epsilon is not None and of_samples:
+            require_accounting()
+        self.epsilon, self.delta, self.path, self._of_samples = epsilon, delta, path, of_samples
+        self._largest = math.inf if epsilon is None else largest_shift(epsilon, delta) ** 2
+        self._left: dict[Mechanism, float] = {}
+        self.releases, self.spent, self.steps = _read(path)
+        if self.steps and not of_samples:
+            raise SettingError(
+                f"{path} counts the steps of private training, which say nothing of whole rows",
+                expected="a home that has released nothing but rows with noise",
+                remedy="Keep [training.privacy], or begin with a new home.",
+            )
         self._file = AppendedFile(path)
 
     def allows(self, shift: float) -> bool:
-        """Whether a release of this shift (sensitivity over deviation of the noise) is within the budget."""
-        return self.spent + shift**2 <= self.largest
+        """Whether a release of this shift (sensitivity over deviation of its noise) is within the budget."""
+        if self.epsilon is None:
+            return True
+        total = self.spent + shift**2
+        if not self._of_samples:
+            return total <= self._largest
+        return sampled_epsilon(self.steps, delta=self.delta, shift=math.sqrt(total)) <= self.epsilon
 
     def spend(self, shift: float) -> None:
-        """Write a release down; the caller may make it once this returns.
+        """Write a Gaussian release down; the caller may make it once this returns.
 
         Parameters
         ----------
@@ -87,46 +108,85 @@ class PrivacyLedger:
         if not shift >= 0:
             raise SettingError("a release shifts by some deviations", expected="at least 0", got=shift)
         if not self.allows(shift):
-            raise BudgetSpent(
-                f"the privacy budget ε = {self.epsilon:g}, δ = {self.delta:g} is spent",
-                expected=f"μ² of at most {self.largest:.6g} in all",
-                got=f"{self.spent:.6g} spent in {self.releases} releases, and {shift**2:.6g} more",
-                remedy="Nothing more is shared. Raise the budget only if the participants agree to it.",
-            )
+            raise self._is_spent()
         self.spent = math.nextafter(self.spent + shift**2, math.inf)  # never below the sum of all entries
-        self.releases += 1
-        entry = json.dumps({"releases": self.releases, "spent": self.spent})
-        self._file.append(f"{entry}\n".encode())
-        self._file.synchronise()
+        self._left = {}
+        self._write()
+
+    def left(self, mechanism: Mechanism) -> float:
+        """Count the further steps of a kind that the budget allows: infinity without one."""
+        if self.epsilon is None:
+            return math.inf
+        if mechanism not in self._left:
+            shift = math.sqrt(self.spent)
+            left = most_steps(mechanism, self.steps, epsilon=self.epsilon, delta=self.delta, shift=shift)
+            self._left = {mechanism: left}
+        return self._left[mechanism]
+
+    def spend_step(self, mechanism: Mechanism) -> None:
+        """Write a training step down; the caller may take it once this returns. It raises as `spend` does."""
+        left = self.left(mechanism)
+        if left < 1:
+            raise self._is_spent()
+        if mechanism in self._left:
+            self._left[mechanism] = left - 1
+        self.steps[mechanism] = self.steps.get(mechanism, 0) + 1
+        self._write()
+
+    def spent_epsilon(self) -> float:
+        """Give ε of all that was spent, at δ of the budget, by Rényi divergences.
+
+        Raises
+        ------
+        SettingError
+            If dp-accounting is not installed.
+        """
+        return sampled_epsilon(self.steps, delta=self.delta, shift=math.sqrt(self.spent))
 
     def close(self) -> None:
         """Close the file."""
         self._file.close()
 
+    def _is_spent(self) -> BudgetSpent:
+        steps = sum(self.steps.values())
+        return BudgetSpent(
+            f"the privacy budget ε = {self.epsilon:g}, δ = {self.delta:g} is spent",
+            expected="another release within it",
+            got=f"μ² = {self.spent:.6g} and {steps} training steps spent in {self.releases} releases",
+            remedy="Nothing more is shared. Raise the budget only if those whose data they are agree to it.",
+        )
 
-def _read(path: Path) -> tuple[float, int]:
+    def _write(self) -> None:
+        self.releases += 1
+        entry: dict[str, object] = {"releases": self.releases, "spent": self.spent}
+        if self._of_samples:
+            entry["steps"] = [[each.rate, each.multiplier, count] for each, count in self.steps.items()]
+        self._file.append(f"{json.dumps(entry)}\n".encode())
+        self._file.synchronise()
+
+
+def _read(path: Path) -> tuple[int, float, dict[Mechanism, int]]:
     """What the last whole line says; half a line was never followed by a release."""
+    entries, spent, steps = 0, 0.0, dict[Mechanism, int]()
     if not path.exists():
-        return 0.0, 0
+        return entries, spent, steps
     cut_torn_line(path)
-    spent, releases = 0.0, 0
     for number, line in enumerate(path.read_bytes().splitlines(), start=1):
         try:
             entry = json.loads(line)
             now, count = float(entry["spent"]), int(entry["releases"])
-        except (ValueError, KeyError, TypeError):
-            entry, now, count = {}, math.nan, 0
-        if not now >= spent or not math.isfinite(now) or count <= releases:
+            found = {
+                Mechanism(float(rate), float(noise)): int(n) for rate, noise, n in entry.get("steps", ())
+            }
+        except (ValueError, KeyError, TypeError, AttributeError):
+            now, count, found = math.nan, 0, {}
+        less = any(found.get(each, 0) < before for each, before in steps.items())
+        wrong = any(not 0 < each.rate <= 1 or not each.multiplier > 0 for each in found)
+        if not now >= spent or not math.isfinite(now) or count <= entries or less or wrong:
             raise DamagedLedger(
                 f"{path}:{number} is no entry of a ledger",
-                expected="releases and spent, neither less than in the line before",
+                expected="releases, spent and steps, none less than in the line before",
                 remedy="Restore the file from a backup of the home that is no older than the last release.",
             )
-        if entry.get("steps"):
-            raise SettingError(
-                f"{path} counts the steps of private training, which say nothing of whole rows",
-                expected="a home that has released nothing but rows with noise",
-                remedy="Keep [training.privacy], or begin with a new home.",
-            )
-        spent, releases = now, count
-    return spent, releases
+        entries, spent, steps = count, now, found
+    return entries, spent, steps

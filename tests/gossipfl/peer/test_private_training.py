@@ -9,9 +9,8 @@ from gossipfl.errors import SettingError
 from gossipfl.peer import Peer
 from gossipfl.peer.private_training import SecretDraws, SpentTraining, drawing_in_secret
 from gossipfl.privacy.factorised import sensitivities
-from gossipfl.privacy.ledger import BudgetSpent
+from gossipfl.privacy.ledger import BudgetSpent, PrivacyLedger
 from gossipfl.privacy.sampled_gaussian import sampled_epsilon
-from gossipfl.privacy.step_ledger import StepLedger
 from gossipfl.settings import dump_settings, parse_settings
 from gossipfl.tasks import find_task
 from gossipfl.training import Nodes
@@ -27,7 +26,7 @@ TABLES = {"training": {"privacy": PRIVACY, "batch_size": 8}, "gate": {"loss_samp
 
 
 def ledger_of(peer):
-    ledger = StepLedger(peer.home.privacy_ledger, epsilon=2.0, delta=1e-5)
+    ledger = PrivacyLedger(peer.home.privacy_ledger, epsilon=2.0, delta=1e-5, of_samples=True)
     ledger.close()
     return ledger
 
@@ -124,7 +123,7 @@ def test_a_cyclic_peer_spends_the_sensitivity_of_its_factor_and_begins_anew_at_e
     said = []
     rates, nobody = np.array([1 / 3]), np.zeros(1, dtype=np.int64)
     for start in (1, 2):
-        ledger = StepLedger(tmp_path / "ledger", epsilon=None, delta=1e-5)
+        ledger = PrivacyLedger(tmp_path / "ledger", epsilon=None, delta=1e-5, of_samples=True)
         draws = SecretDraws(ledger, multiplier=2.0, rate=1 / 3, bands=4, note=said.append)
         taken = [draws.next(nobody, nobody, rates=rates) for _ in range(7)]
         one = np.square(sensitivities(4, apart=3, steps=7)).sum() / 2.0**2
@@ -135,7 +134,7 @@ def test_a_cyclic_peer_spends_the_sensitivity_of_its_factor_and_begins_anew_at_e
         first, second = taken[0].noise(5000), taken[1].noise(5000)
         assert np.corrcoef(first[0], second[0])[0, 1] < -0.3
         ledger.close()
-    ledger = StepLedger(tmp_path / "ledger", epsilon=20.0, delta=1e-5)
+    ledger = PrivacyLedger(tmp_path / "ledger", epsilon=20.0, delta=1e-5, of_samples=True)
     draws = SecretDraws(ledger, multiplier=2.0, rate=1 / 3, bands=4, note=said.append)
     while not draws.is_spent:
         draws.next(nobody, nobody, rates=rates)
@@ -149,7 +148,7 @@ def test_a_cyclic_peer_spends_the_sensitivity_of_its_factor_and_begins_anew_at_e
 def test_cyclic_batches_of_data_that_grew_share_noise_with_none_before(tmp_path):
     """Batches of other sizes hold a sample sooner again than the factor's sensitivity allows for."""
     nobody = np.zeros(1, dtype=np.int64)
-    ledger = StepLedger(tmp_path / "ledger", epsilon=None, delta=1e-5)
+    ledger = PrivacyLedger(tmp_path / "ledger", epsilon=None, delta=1e-5, of_samples=True)
     draws = SecretDraws(ledger, multiplier=2.0, rate=1 / 3, bands=4, note=lambda _: None)
     taken = [draws.next(nobody, nobody, rates=np.array([rate])) for rate in [1 / 3] * 5 + [1 / 5] * 7]
     assert [len(step.earlier) for step in taken] == [0, 1, 2, 3, 3, 0, 1, 2, 3, 3, 3, 3]

@@ -15,6 +15,7 @@ from gossipfl.errors import SettingError
 from gossipfl.privacy import gaussian_guarantee
 from gossipfl.privacy.gaussian import delta_of, largest_shift
 from gossipfl.privacy.ledger import BudgetSpent, DamagedLedger, PrivacyLedger
+from gossipfl.privacy.sampled_gaussian import Mechanism
 
 
 @given(st.floats(0.01, 50), st.floats(1e-12, 0.1))
@@ -46,18 +47,24 @@ _SHARING = """
 import os, sys
 from pathlib import Path
 from gossipfl.privacy.ledger import PrivacyLedger
-ledger = PrivacyLedger(Path(sys.argv[1]), epsilon=1e6, delta=1e-5)
+from gossipfl.privacy.sampled_gaussian import Mechanism
+of_samples = sys.argv[2] == "True"
+ledger = PrivacyLedger(Path(sys.argv[1]), epsilon=None, delta=1e-5, of_samples=of_samples)
+release = (lambda: ledger.spend_step(Mechanism(0.2, 1.5))) if of_samples else (lambda: ledger.spend(0.5))
 while True:
-    ledger.spend(0.5)
+    release()
     os.write(1, b".")  # what is shared
 """
 
 
-def test_after_kill_9_the_ledger_has_all_that_was_shared(tmp_path: Path) -> None:
+@pytest.mark.parametrize("of_samples", [False, True])
+def test_after_kill_9_the_ledger_has_all_that_was_shared(tmp_path: Path, *, of_samples: bool) -> None:
     path, shared = tmp_path / "ledger", 0
-    for start in range(4):
+    for start in range(3):
         process = subprocess.Popen(
-            [sys.executable, "-c", _SHARING, str(path)], stdout=subprocess.PIPE, env=os.environ
+            [sys.executable, "-c", _SHARING, str(path), str(of_samples)],
+            stdout=subprocess.PIPE,
+            env=os.environ,
         )
         assert process.stdout is not None
         for _ in range(5 + 7 * start):
@@ -65,10 +72,21 @@ def test_after_kill_9_the_ledger_has_all_that_was_shared(tmp_path: Path) -> None
         process.send_signal(signal.SIGKILL)
         shared += len(process.stdout.read())
         process.wait()
-        ledger = PrivacyLedger(path, epsilon=1e6, delta=1e-5)
+        ledger = PrivacyLedger(path, epsilon=None, delta=1e-5, of_samples=of_samples)
         assert shared <= ledger.releases <= shared + start + 1  # a start may die between the two
-        assert ledger.spent >= 0.25 * shared
+        steps = ledger.steps.get(Mechanism(0.2, 1.5), 0)
+        assert steps >= shared if of_samples else ledger.spent >= 0.25 * shared
         ledger.close()
+
+
+def test_files_of_earlier_versions_are_read(tmp_path: Path) -> None:
+    """Rows and steps had ledgers of their own, with the same lines but for steps."""
+    rows, steps = tmp_path / "rows", tmp_path / "steps"
+    rows.write_text('{"releases": 1, "spent": 0.25}\n{"releases": 2, "spent": 0.5}\n', encoding="utf-8")
+    steps.write_text('{"releases": 7, "spent": 0.5, "steps": [[0.2, 1.5, 5]]}\n', encoding="utf-8")
+    assert PrivacyLedger(rows, epsilon=9.0, delta=1e-5).spent == 0.5
+    ledger = PrivacyLedger(steps, epsilon=None, delta=1e-5, of_samples=True)
+    assert (ledger.releases, ledger.spent, ledger.steps) == (7, 0.5, {Mechanism(0.2, 1.5): 5})
 
 
 @given(st.integers(0, 200))
