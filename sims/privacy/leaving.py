@@ -1,4 +1,4 @@
-"""What happens to rows as they leave recorded peers: noise, and changes that are not linear."""
+"""Changes of rows as they leave recorded peers: noise, and what is not linear."""
 
 from __future__ import annotations
 
