@@ -98,7 +98,7 @@ def pooled_for_all(runs: Sequence[Run]) -> dict[int, Pooled]:
     """
     alike: dict[str, list[Run]] = {}
     for run in runs:
-        if run.learns:
+        if run.learns and len(run.labels) > 1:  # one home alone pools nobody's samples
             alike.setdefault(_samples_and_settings(run), []).append(run)
     trained = {}
     for own in alike.values():

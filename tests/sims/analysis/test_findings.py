@@ -270,6 +270,13 @@ def test_pooled_training_is_done_once_for_runs_that_learn_alike(two_algorithms, 
     assert len(trained) == 4
 
 
+def test_one_home_alone_is_compared_with_no_pooled_training(two_algorithms, monkeypatch):
+    monkeypatch.setattr(pooled, "train_pooled", lambda run, problem: pooled.Pooled(values={}, source="here"))
+    run = load_runs([two_algorithms])[0]
+    assert pooled.pooled_for_all([run])
+    assert pooled.pooled_for_all([replace(run, labels=run.labels[:1])]) == {}
+
+
 def test_pooled_training_has_a_step_size_of_its_own(two_algorithms):
     """A network that learned with far too small or too large steps is compared with the same pooled model."""
     run = load_runs([two_algorithms])[0]
