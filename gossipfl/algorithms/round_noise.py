@@ -19,7 +19,16 @@ from gossipfl.privacy.correlated import edge_noise
 if TYPE_CHECKING:
     from gossipfl.algorithms.base import Links
 
-__all__ = ["PrivateRounds", "RoundNoise", "SeededNoise", "clipped", "draws_in_secret", "shared_noise"]
+__all__ = [
+    "NoisyValues",
+    "PrivateRounds",
+    "RoundNoise",
+    "SeededNoise",
+    "clipped",
+    "draws_in_secret",
+    "shared_noise",
+    "shares_secret_noise",
+]
 
 _OWN, _EDGE = 11, 12
 _BITS = 20  # of a deviation in units
@@ -69,6 +78,27 @@ class PrivateRounds(Protocol):
     def shifts(self, linked: NDArray[np.bool_], *, colluding: int | None = None) -> NDArray[np.float64]:
         """Largest μ of each node's gradient in one round on a graph, to so many that collude, ``[n]``."""
         ...
+
+
+class NoisyValues:
+    """An algorithm that adds noise to nodes' values once, in its first round, and then mixes them.
+
+    Attributes
+    ----------
+    deviation : float
+        Of the noise on each number; 0 for none.
+    clip : float or None
+        Largest norm of a value before the noise.
+    """
+
+    __slots__ = ()
+    deviation: float
+    clip: float | None
+
+
+def shares_secret_noise(algorithm: object) -> bool:
+    """Whether peers share noise with neighbours that nobody else can draw."""
+    return draws_in_secret(algorithm) and bool(getattr(algorithm, "edge_deviation", 0.0))
 
 
 def draws_in_secret(algorithm: object) -> bool:

@@ -52,6 +52,7 @@ class Departures:
         self._seen: dict[str, int] = {}
         self._latest: deque[dict[str, Any]] = deque(maxlen=_MOST)
         self._days: dict[str, int] = {} if path is None else _read(path)
+        self._kept = sum(self._days.values())
         self._total = counters.bytes_sent
 
     def look(self) -> None:
@@ -75,12 +76,12 @@ class Departures:
         """Wait a second, look, and keep the days now and then."""
         await trio.sleep(_LOOK_SECONDS)
         self.look()
-        if self._now() >= self._saved_at + _SAVE_SECONDS:
+        if sum(self._days.values()) != self._kept and self._now() >= self._saved_at + _SAVE_SECONDS:
             await trio.to_thread.run_sync(self.save)
 
     def save(self) -> None:
         """Keep the bytes of each day, if there is room."""
-        self._saved_at = self._now()
+        self._saved_at, self._kept = self._now(), sum(self._days.values())
         if self._path is not None:
             with suppress(OSError):
                 write_atomically(self._path, json.dumps({"days": self._days}).encode())

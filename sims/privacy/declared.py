@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from gossipfl.algorithms import Muffliato
-from gossipfl.algorithms.round_noise import PrivateRounds
+from gossipfl.algorithms.round_noise import NoisyValues, PrivateRounds
 from gossipfl.errors import SettingError
 from gossipfl.settings import TrainingSettings
 from gossipfl.training.private import sampling_rates
@@ -74,7 +73,7 @@ def declared_noise(
     if trains and isinstance(algorithm, PrivateRounds):
         _require_undeclared(noise, sensitivity, declared=algorithm.noise_multiplier)
         return _alike(n, algorithm.deviation / algorithm.noise_multiplier, algorithm.deviation)
-    if not trains and isinstance(algorithm, Muffliato) and algorithm.deviation:
+    if not trains and isinstance(algorithm, NoisyValues) and algorithm.deviation:
         moved: float | None = sensitivity if algorithm.clip is None else 2 * algorithm.clip
         if moved is not None:
             _require_undeclared(noise, None, declared=algorithm.deviation / moved)

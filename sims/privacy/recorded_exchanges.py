@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from gossipfl.algorithms import (
-    DECOR,
     AnyExchange,
     Exchange,
     LinkExchange,
@@ -19,7 +18,7 @@ from gossipfl.algorithms import (
     RoundAlgorithm,
     RoundInProgress,
 )
-from gossipfl.algorithms.round_noise import draws_in_secret
+from gossipfl.algorithms.round_noise import draws_in_secret, shares_secret_noise
 from gossipfl.codecs import FLOAT32
 from gossipfl.outgoing import IN_FULL
 from gossipfl.rounds import Outgoing, Position, RoundsPlan, mixed, read_roster
@@ -268,8 +267,7 @@ def _require_sent_whole(life: Life, rounding: Collection[str]) -> None:
 
 def _require_links(each: RoundLife, algorithm: RoundAlgorithm) -> None:
     """Require that a start recorded with whom it shared noise, if it did."""
-    shares = isinstance(algorithm, DECOR) and algorithm.secret and algorithm.edge_deviation > 0
-    if shares and each.mixes and not each.links:
+    if shares_secret_noise(algorithm) and each.mixes and not each.links:
         raise NotAccountable(
             f"start {each.life.incarnation} of peer {each.life.peer} did not record with whom it shared noise",
             expected="records of the kind links, as peers write them since they are accounted for",

@@ -111,6 +111,7 @@ def test_killed_while_it_is_typed_on_no_word_is_lost_and_none_is_in_the_clear(cl
                     typist = Typist(process, number)
                     typist.start()
                     wait_for(lambda typist=typist, least=number + 9 + 3 * round_: typist.number >= least)
+                    wait_for(process.home.departures.exists)  # what this start sent is to be counted, too
                     process.process.kill()
                     process.process.wait()
                     typist.is_over = True

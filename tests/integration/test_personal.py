@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-import gossipfl.peer.rounds.learner as learner_module
+import gossipfl.peer.rounds.framing as framing_module
 from gossipfl.peer import Home, Peer, saved_model
 from gossipfl.training.nodes import PERSONAL
 from sims.engine import RoundEngine
@@ -109,18 +109,18 @@ async def test_restarted_peers_go_on_with_their_personal_models(tmp_path, name):
 @contextmanager
 def payloads_noted():
     """Every payload that peers of this program put into frames, by sender and position."""
-    noted, original = {}, learner_module.encode_round
+    noted, original = {}, framing_module.encode_round
 
     def noting(payload, **header):
         data = tuple(bytes(memoryview(each.data).cast("B")) for each in payload)
         noted.setdefault(header["position"], set()).add(data)
         return original(payload, **header)
 
-    learner_module.encode_round = noting
+    framing_module.encode_round = noting
     try:
         yield noted
     finally:
-        learner_module.encode_round = original
+        framing_module.encode_round = original
 
 
 @in_trio

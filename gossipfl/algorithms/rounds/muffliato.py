@@ -25,6 +25,7 @@ from gossipfl.algorithms.base import (
     RoundContext,
 )
 from gossipfl.algorithms.declaration import Parameter
+from gossipfl.algorithms.round_noise import NoisyValues
 from gossipfl.privacy.acceleration import chebyshev_weight
 from gossipfl.training.descent import step_along
 from gossipfl.training.nodes import Nodes, before_rest
@@ -48,7 +49,7 @@ Secret = Annotated[
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Muffliato(RoundAlgorithm):
+class Muffliato(NoisyValues, RoundAlgorithm):
     """Private averaging: each node adds noise to its row once, and then they gossip.
 
     ``X⁰ = X + N(0, σ²)``, and in every round ``X⁺ = W X``, or, accelerated, ``X⁺ = γ W X + (1 − γ) X⁻`` with

@@ -129,7 +129,7 @@ def test_a_resumed_run_ends_where_the_whole_one_does(tmp_path, algorithm):
     again = sims.run(
         None, out=tmp_path, resume=True, compile_when="never", on_progress=lambda p: seen.append(p.rounds)
     )
-    assert seen == [6, 8]
+    assert (seen[0], seen[-1]) == (6, 8)
     assert again.rows.equal(whole.rows)
     assert again.evaluations.equals(whole.evaluations)
 
