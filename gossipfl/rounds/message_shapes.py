@@ -98,13 +98,7 @@ def forms_of(
     with torch.no_grad():
         nodes = start_nodes(algorithm, first, shared_size=layout.shared_size, links=links)
         for number in range(_ROUNDS_TRIED):
-            context = RoundContext(
-                local=_Resting(trainer, np.zeros(1, dtype=np.int64)),
-                shared_size=layout.shared_size,
-                round=number,
-                numbers=torch.zeros(1, dtype=torch.int64),
-                links=links,
-            )
+            context = _resting(trainer, number, links)
             nodes, sent = _tried(name, algorithm, nodes, context)
             for place, form in enumerate(sent):
                 if form.over == "rule" and algorithm.requirements.stochastic == "columns":
@@ -123,6 +117,17 @@ def forms_of(
                         remedy="Peers run algorithms whose rounds are alike; `gossipfl sim` runs this one.",
                     )
     return tuple(forms)
+
+
+def _resting(trainer: Trainer, number: int, links: Links | None) -> RoundContext:
+    """What a member that trains nothing has of a round."""
+    return RoundContext(
+        local=_Resting(trainer, np.zeros(1, dtype=np.int64)),
+        shared_size=trainer.layout.shared_size,
+        round=number,
+        numbers=torch.zeros(1, dtype=torch.int64),
+        links=links,
+    )
 
 
 def models_in(
@@ -144,13 +149,7 @@ def models_in(
     with torch.no_grad():
         nodes = start_nodes(algorithm, nodes, shared_size=layout.shared_size, links=links)
         for number in range(_ROUNDS_TRIED):
-            context = RoundContext(
-                local=_Resting(trainer, np.zeros(1, dtype=np.int64)),
-                shared_size=layout.shared_size,
-                round=number,
-                numbers=torch.zeros(1, dtype=torch.int64),
-                links=links,
-            )
+            context = _resting(trainer, number, links)
             are = list[bool]()
 
             def watch(rows: Tensor, answer: Tensor, are: list[bool] = are) -> None:
