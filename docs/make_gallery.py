@@ -31,7 +31,7 @@ COMPARED = (
     "base:25,k=4",
 )
 ANIMATED = "base:24,k=1"
-NOT_DRAWN = frozenset({"file", "matrix"})
+NOT_DRAWN = frozenset({"adaptive-matching", "file", "matrix"})
 
 INTRODUCTION = """# A gallery of topologies
 

@@ -132,6 +132,11 @@ CASES = {
         {"algorithm": "exact_diffusion", "topology": "ring:5"},
         {},
     ),
+    "saps, one of five at rest": (
+        {"topology": 'name = "random_matching"', "algorithm": 'name = "saps"\nshare = 0.1'},
+        {"algorithm": "saps", "parameters": {"share": 0.1}, "topology": "random-matching:5,seed=5"},
+        {},
+    ),
     "quasi-global momentum": (
         {"topology": 'name = "ring"', "algorithm": 'name = "qg_dsgdm"'},
         {"algorithm": "qg_dsgdm", "topology": "ring:5"},

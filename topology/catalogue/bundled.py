@@ -8,7 +8,7 @@ from typing import Any
 
 from topology import graphs, sequences
 from topology.catalogue.family import Family
-from topology.catalogue.makers import d_cliques_of_classes, matrix_of_file
+from topology.catalogue.makers import adaptive_matching_of_file, d_cliques_of_classes, matrix_of_file
 from topology.catalogue.signature import family_of
 
 __all__ = ["FAMILIES"]
@@ -189,6 +189,14 @@ FAMILIES: tuple[Family, ...] = (
         summary="a fresh random pairing every round",
         citation="Boyd, Ghosh, Prabhakar & Shah, IEEE Trans. Inf. Theory 2006",
         example="random-matching:16,seed=1",
+    ),
+    _family(
+        adaptive_matching_of_file,
+        summary="pairs over fast links, and over others whenever those met lately do not connect the network",
+        citation="Tang et al., IEEE TPDS 2023",
+        example="adaptive-matching:32,bandwidth=links.csv,threshold=4,seed=1",
+        name="adaptive-matching",
+        needs="the file",
     ),
     _family(
         sequences.epidemic,

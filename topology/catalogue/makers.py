@@ -11,9 +11,10 @@ from topology.bounds import Natural, Positive, check_at_least
 from topology.errors import InvalidParameter
 from topology.graphs import Topology, d_cliques
 from topology.matrices import read_matrix
-from topology.sequences import MixingSequence, static
+from topology.sequences import MixingSequence, adaptive_matching, static
+from topology.sequences.adaptive import Matching
 
-__all__ = ["d_cliques_of_classes", "matrix_of_file"]
+__all__ = ["adaptive_matching_of_file", "d_cliques_of_classes", "matrix_of_file"]
 
 
 def d_cliques_of_classes(  # noqa: PLR0917 - in the order of unnamed values
@@ -73,3 +74,43 @@ def matrix_of_file(path: Path) -> MixingSequence:
         If a row of it does not sum to 1.
     """
     return static(read_matrix(Path(path)), name=Path(path).stem)
+
+
+def adaptive_matching_of_file(  # noqa: PLR0917 - in the order of unnamed values
+    n: Positive,
+    bandwidth: Path,
+    threshold: float | None = None,
+    recent: Positive = 10,
+    matching: Matching = "maximum",
+    seed: int = 0,
+) -> MixingSequence:
+    """Return the matchings of SAPS over links whose bandwidths a file has.
+
+    Parameters
+    ----------
+    n : int
+        Number of nodes.
+    bandwidth : Path
+        File of the bandwidths from each node to each, n × n, in any unit.
+    threshold : float, optional
+        Bandwidth above which a link is fast; the median if left out.
+    recent : int
+        Rounds for which a meeting counts.
+    matching : {"maximum", "proposals"}
+        The most pairs of candidates there can be, or mutual proposals by random priorities.
+    seed : int
+        The same seed gives the same matchings on any machine.
+
+    Raises
+    ------
+    InvalidParameter
+        If the file holds no such matrix, or one of another number of nodes.
+    TooLarge
+        If there are more than 128 nodes, or 2,048 with proposals.
+    """
+    n, recent = check_at_least("n", n, 1), check_at_least("recent", recent, 1)
+    read = read_matrix(Path(bandwidth))
+    links = read if isinstance(read, np.ndarray) else read.toarray()
+    if len(links) != n:
+        raise InvalidParameter("bandwidths are of another number of nodes", expected=n, got=len(links))
+    return adaptive_matching(links, threshold, recent, matching, seed)

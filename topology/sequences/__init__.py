@@ -4,6 +4,7 @@ Every function returns a `MixingSequence`. For random sequences, ``neighbours(t,
 functions of (seed, t, i): a peer that knows the seed finds its partners without a coordinator.
 """
 
+from topology.sequences.adaptive import adaptive_matching
 from topology.sequences.base import base, simple_base
 from topology.sequences.colouring import matching_decomposition
 from topology.sequences.epidemic import epidemic
@@ -19,6 +20,7 @@ from topology.sequences.shuffled import shuffled
 __all__ = [
     "MixingSequence",
     "activation_probabilities",
+    "adaptive_matching",
     "base",
     "epidemic",
     "equi_dynamic",

@@ -24,7 +24,7 @@ from topology.errors import (
     UnknownTopology,
 )
 
-OF_FILES = {"file", "matrix"}
+OF_FILES = {"adaptive-matching", "file", "matrix"}
 
 
 @pytest.mark.parametrize(

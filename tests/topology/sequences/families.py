@@ -1,5 +1,7 @@
 """One sequence of every family, on small and awkward numbers of nodes."""
 
+import numpy as np
+
 from topology import graphs, mixing, sequences
 
 
@@ -8,6 +10,9 @@ def every_family():
     for n in (2, 3, 7, 10, 16):
         yield sequences.random_matching(n, 1)
         yield sequences.epidemic(n, min(4, n - 1), 1, "local")
+        links = np.random.default_rng(n).uniform(0, 5, (n, n))
+        yield sequences.adaptive_matching(links, recent=3, seed=1)
+        yield sequences.adaptive_matching(links, recent=3, matching="proposals", seed=1)
         yield sequences.equi_static(n, min(3, n - 1), 2)
         yield sequences.equi_dynamic(n, 1)
         yield sequences.equi_dynamic(n, 1, directed=False)
