@@ -22,8 +22,8 @@ __all__ = [
     "MEMORY",
     "Matching",
     "adaptive_matching",
-    "maximum_matching",
     "matching_by_proposals",
+    "maximum_matching",
     "speeds_of_pairs",
 ]
 
