@@ -229,7 +229,12 @@ class Incarnation:
         self._relay = relaying(
             self.settings, self.host, self.identity, self.conditions, size=self.task.layout.shared_size
         )
-        self._examiner = Examiner(home=self.home, host=self.host, row_bytes=4 * self.task.layout.size)
+        self._examiner = Examiner(
+            home=self.home,
+            host=self.host,
+            row_bytes=4 * self.task.layout.size,
+            may_measure=lambda: self._policy.permissions.current.merges,
+        )
         self._entrance.serve(self.host, self.participation.answer, screen=self.participation.screen)
         self._records.append(
             start_record(

@@ -129,8 +129,13 @@ def _of_running(home: Home, settings: PeerSettings, status: Values) -> list[Find
         check_page(settings, status["page"], running=True),
         check_bootstrap(_first_asked(home, settings), connected=status["connected"]),
         _check_connected(status),
-        *check_links(peers),
+        *check_links(peers, {} if examination is None else _bandwidths(examination)),
     ]
+
+
+def _bandwidths(examination: Values) -> Values:
+    """Return what was measured of links, by the peer at the other end."""
+    return {each["peer_id"]: each["bandwidth"] for each in examination["neighbours"] if "bandwidth" in each}
 
 
 def _first_asked(home: Home, settings: PeerSettings) -> list[str]:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import logging
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import trio
 
 from gossipfl import __version__
-from gossipfl.errors import ExchangeFailed, MessageRefused
+from gossipfl.errors import ExchangeFailed, MessageRefused, ProtocolNotSpoken
 from gossipfl.files import write_atomically
 from gossipfl.network import Host
+from gossipfl.network.bandwidth import Bandwidth, Rate
 from gossipfl.network.dial_back import DialBack
 from gossipfl.network.reachability import interface_addresses
 from gossipfl.peer.store.home import Home
@@ -24,16 +26,22 @@ logger = logging.getLogger(__name__)
 
 _MOST_NEIGHBOURS: Final = 16
 _AT_A_TIME: Final = 8
+_MOST_MEASURED: Final = 4
+_MEASURING_SECONDS: Final = 20.0
 
 
 @dataclass(kw_only=True, eq=False)
 class Examiner:
     """Asks neighbours to dial back when the operator wants an examination, and writes the answers into the home.
 
+    Links that no row has measured are measured meanwhile.
+
     Parameters
     ----------
     row_bytes : int
         Bytes of a model in memory.
+    may_measure : callable
+        Whether the link may be used now for others' measurements and for one's own.
     dial_back : DialBack, optional
         The host's service, made here by default.
     """
@@ -41,10 +49,12 @@ class Examiner:
     home: Home
     host: Host
     row_bytes: int
+    may_measure: Callable[[], bool]
     dial_back: DialBack | None = None
 
     def __post_init__(self) -> None:
         self._service = self.dial_back or DialBack(self.host)
+        self._bandwidth = Bandwidth(self.host, may=self.may_measure)
         self._wanted = 0
         self._asked = trio.Event()
 
@@ -84,6 +94,9 @@ class Examiner:
         async with trio.open_nursery() as nursery:
             for peer_id in connected[:_MOST_NEIGHBOURS]:
                 nursery.start_soon(ask, peer_id)
+        with trio.move_on_after(_MEASURING_SECONDS):
+            for peer_id in self._to_measure(connected):
+                seen[peer_id]["bandwidth"] = await self._bandwidth_to(peer_id)
         return {
             "made": time.time(),
             "version": __version__,
@@ -99,6 +112,23 @@ class Examiner:
     def _write(self, content: bytes) -> None:
         write_atomically(self.home.examination, content, durable=False)
 
+    def _to_measure(self, connected: Sequence[str]) -> list[str]:
+        """Return the peers whose links are to be measured; relays are for others' models."""
+        return [
+            each
+            for each in connected[:_MOST_NEIGHBOURS]
+            if None in self.host.link.throughput(each) and self.host.remote_address(each)
+        ][:_MOST_MEASURED]
+
+    async def _bandwidth_to(self, peer_id: str) -> dict[str, Any]:
+        try:
+            upload, download = await self._bandwidth.measure(peer_id)
+        except ProtocolNotSpoken:
+            return {"failure": "the neighbour's version measures no links"}
+        except (ExchangeFailed, MessageRefused) as error:
+            return {"failure": error.what}
+        return {"upload": _rate_values(upload), "download": _rate_values(download)}
+
     async def _seen_from(self, peer_id: str, ports: list[int]) -> dict[str, Any]:
         values: dict[str, Any] = {"peer_id": peer_id, "reached_at": self.host.remote_address(peer_id)}
         try:
@@ -112,3 +142,7 @@ class Examiner:
             "clock_offset": seen.clock_offset,
             "round_trip": seen.round_trip,
         }
+
+
+def _rate_values(rate: Rate) -> dict[str, Any]:
+    return {"bytes_per_second": rate.bytes_per_second, "is_least": rate.is_least}

@@ -131,20 +131,21 @@ def _signed(seconds: float) -> str:
     return f"{seconds:+.1f} s"
 
 
-def check_links(peers: Sequence[Values]) -> list[Finding]:
-    """Describe the link to each connected peer: round trip, and bandwidth where rows have measured it."""
+def check_links(peers: Sequence[Values], measured: Values) -> list[Finding]:
+    """Describe the link to each connected peer: round trip, and bandwidth as rows or the doctor have measured it.
+
+    Parameters
+    ----------
+    measured : mapping
+        What the doctor's own measurements gave, by peer id.
+    """
     findings = []
     for each in peers:
         if not each["connected"]:
             continue
         trip, name = each["round_trip"], f"link {each['peer_id'][:_SHOWN]}…"
         parts = ["round trip " + ("unknown" if trip is None else f"{1000 * trip:.1f} ms")]
-        for direction in ("upload", "download"):
-            rate = each.get(direction)
-            if rate is not None:
-                parts.append(f"{direction} {8e-6 * rate:.3g} Mbit/s")
-        if len(parts) == 1:
-            parts.append("bandwidth not measured: no row of more than 128 KiB has gone over it")
+        parts += _bandwidth(each, measured.get(each["peer_id"], {}))
         seen = ", ".join(parts)
         if each["failures"]:
             findings.append(
@@ -162,6 +163,26 @@ def check_links(peers: Sequence[Values]) -> list[Finding]:
         else:
             findings.append(ok(name, seen))
     return findings
+
+
+def _bandwidth(peer: Values, measured: Values) -> list[str]:
+    """Say what a link carries in each direction, and why that is not known where it is not."""
+    parts = []
+    for direction in ("upload", "download"):
+        rate, own = peer.get(direction), measured.get(direction)
+        if rate is not None:
+            parts.append(f"{direction} {_mbits(rate)}")
+        elif own is not None:
+            least = "more than " if own["is_least"] else "about "
+            parts.append(f"{direction} {least}{_mbits(own['bytes_per_second'])}")
+    if not parts:
+        why = measured.get("failure", "no row of more than 128 KiB has gone over it")
+        parts.append(f"bandwidth not measured: {why}")
+    return parts
+
+
+def _mbits(bytes_per_second: float) -> str:
+    return f"{8e-6 * bytes_per_second:.3g} Mbit/s"
 
 
 def _who_tried(examination: Values) -> list[Values]:

@@ -13,7 +13,7 @@ import trio
 from gossipfl.files import write_atomically
 from gossipfl.machine import available_memory
 from gossipfl.network import load_identity, load_or_create_identity
-from gossipfl.peer import Home, Peer
+from gossipfl.peer import Home, Peer, read_status
 from gossipfl.peer.doctor import addresses, files
 from gossipfl.peer.doctor.diagnosis import diagnose
 from gossipfl.peer.doctor.machine import check_memory, check_page, check_versions
@@ -54,8 +54,11 @@ def levels(home):
 async def two_peers(directory, **tables):
     """Two peers that are connected."""
     async with network_of(directory, 2, **tables) as peers:
-        await until(lambda: all(peer.status().connected for peer in peers))
-        await until(lambda: all(peer.home.status.exists() for peer in peers))
+        await until(
+            lambda: all(
+                peer.home.status.exists() and read_status(peer.home.status)["connected"] for peer in peers
+            )
+        )
         yield peers
 
 
@@ -67,8 +70,7 @@ async def doctor(peer):
 @in_trio
 async def test_a_healthy_network_has_only_its_loopback_addresses_noted(tmp_path):
     async with two_peers(tmp_path, page={"enabled": True}) as [alice, bob]:
-        await until(lambda: all(each["version"] for each in alice.status().peers))
-        await trio.to_thread.run_sync(alice.home.status.stat)
+        await until(lambda: all(each["version"] for each in read_status(alice.home.status)["peers"]))
         findings = await doctor(alice)
         link = f"link {bob.home.directory and bob.status().peer_id[:16]}…"
         assert {name: each.level for name, each in findings.items() if each.level != "ok"} == {
@@ -348,10 +350,42 @@ def test_what_neighbours_say_of_the_clock(offsets, level, said):
 def test_links_are_described():
     link = {"peer_id": "1" * 52, "connected": True, "round_trip": 0.02, "failures": 0, "upload": 125_000.0}
     good, slow, failing = check_links(
-        [link, {**link, "round_trip": 2.0}, {**link, "failures": 2}, {**link, "connected": False}]
+        [link, {**link, "round_trip": 2.0}, {**link, "failures": 2}, {**link, "connected": False}], {}
     )
     assert (good.level, slow.level, failing.level) == ("ok", "warning", "warning")
     assert good.seen == "round trip 20.0 ms, upload 1 Mbit/s"
+
+
+def test_links_that_no_row_has_measured_are_measured():
+    link = {"peer_id": "1" * 52, "connected": True, "round_trip": 0.02, "failures": 0, "upload": 125_000.0}
+    own = {"bytes_per_second": 250_000.0, "is_least": False}
+    measured = {link["peer_id"]: {"upload": own, "download": own}}
+    said = "round trip 20.0 ms, upload 1 Mbit/s, download about 2 Mbit/s"  # rows know better
+    assert check_links([link], measured)[0].seen == said
+    measured = {link["peer_id"]: {"upload": own, "download": {**own, "is_least": True}}}
+    unmeasured = {**link, "upload": None}
+    said = "round trip 20.0 ms, upload about 2 Mbit/s, download more than 2 Mbit/s"
+    assert check_links([unmeasured], measured)[0].seen == said
+    measured = {link["peer_id"]: {"failure": "the neighbour is busy"}}
+    said = "round trip 20.0 ms, bandwidth not measured: the neighbour is busy"
+    assert check_links([unmeasured], measured)[0].seen == said
+
+
+@in_trio
+async def test_the_link_of_a_small_model_is_measured_unless_the_operator_paused(tmp_path):
+    async with two_peers(tmp_path) as [alice, bob]:
+        name = f"link {bob.status().peer_id[:16]}…"
+        alice._incarnation._policy.permissions.pause()
+        assert "policy, pause, cap" in (await doctor(alice))[name].seen
+        alice._incarnation._policy.permissions.resume()
+        bob._incarnation._policy.permissions.pause()
+        assert "measures no link now" in (await doctor(alice))[name].seen
+        bob._incarnation._policy.permissions.resume()
+        assert re.search(
+            r"upload (about|more than) \S+ Mbit/s, download (about|more than) ",
+            (await doctor(alice))[name].seen,
+        )
+        assert "twice within a minute" in (await doctor(alice))[name].seen
 
 
 def test_a_peer_object_is_found_running_by_its_lock(tmp_path):
