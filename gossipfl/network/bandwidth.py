@@ -43,6 +43,7 @@ _ARRIVED: Final = b"\x00"
 _LIMITS: Final = ServiceLimits(
     streams=4,
     streams_per_peer=2,
+    streams_per_second=1.0,
     bytes=MOST_BYTES + 2 * CHUNK_BYTES,
     bytes_per_second=float(MOST_BYTES),
     seconds=10.0,
@@ -96,8 +97,8 @@ class Bandwidth:
     """The service of one host, and its questions to others.
 
     It is for peers with standing alone: those that the settings name, and those with which an exchange has
-    succeeded. One measurement is made at a time, none while rows take up the link, and none of more than a second
-    of a cap.
+    succeeded. One measurement is made at a time, none while large rows are under way, and none of more than a
+    second of a cap.
 
     Parameters
     ----------
@@ -194,7 +195,8 @@ class Bandwidth:
 
     def _allowed(self, size: int, lane: Lane) -> int:
         """Return how many of so many bytes may move now: a second's worth of a cap at most, or none."""
-        if not self._may() or self._host.link.is_full:
+        link = self._host.link
+        if not self._may() or link.upload.has_large_rows or link.download.has_large_rows:
             return 0
         if lane.cap is not None:
             size = min(size, int(lane.cap.bytes_per_second))

@@ -209,6 +209,11 @@ class Lane:
         """Whether rows take up most of the link."""
         return any(each.moved is not None for each in self._transfers) and not self._has_room()
 
+    @property
+    def has_large_rows(self) -> bool:
+        """Whether any rows that had to be offered are under way."""
+        return any(each.moved is not None and each.size > OFFERED_BYTES for each in self._transfers)
+
     def turn(self, now: float, seconds: float, size: int) -> float:
         """Return in how many seconds a peer whose row of `size` bytes has to wait should come again.
 

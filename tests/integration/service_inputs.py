@@ -1,4 +1,5 @@
-"""Hostile inputs to what peers offer beside models: pulls, parts, dialling back, estimates and statistics."""
+"""Hostile inputs to what peers offer beside models: pulls, parts, dialling back, measuring,
+estimates and statistics."""
 
 import time
 from collections.abc import Iterator
@@ -8,6 +9,7 @@ import trio
 
 from gossipfl import errors
 from gossipfl.network import Identity
+from gossipfl.network.bandwidth import BANDWIDTH_PROTOCOL, MOST_BYTES
 from gossipfl.network.dial_back import DIAL_BACK_PROTOCOL, MOST_PORTS
 from gossipfl.network.yamux.headers import DATA, FIN, RST, WINDOW_UPDATE, frame_header
 from gossipfl.peer.estimates.gossip import ESTIMATES_PROTOCOL
@@ -235,6 +237,31 @@ async def _(target: Target) -> None:
         assert len(outcomes) == MOST_PORTS
         assert set(outcomes) <= set(UNREACHED + NOT_TRIED)
         assert 1 <= len(accepted) <= outcomes.count(UNREACHED)  # one address is not dialled often
+
+
+# Measuring links
+
+
+def to_measure(size: int, direction: int = 0) -> bytes:
+    return bytes([direction]) + size.to_bytes(4, "little")
+
+
+asked_too_often(
+    "requests to measure a link without end", BANDWIDTH_PROTOCOL, 4, lambda _: to_measure(MOST_BYTES)
+)
+bad_request(
+    "a request to measure a link by 4 GiB",
+    errors.MalformedFrame,
+    BANDWIDTH_PROTOCOL,
+    lambda _: to_measure(2**32 - 1),
+)
+
+
+@case("a stranger's request to measure a link", None, "told that nothing is measured")
+async def _(target: Target) -> None:
+    async with Outlaw.connected_to(target.host) as outlaw:
+        await ask(outlaw, BANDWIDTH_PROTOCOL, to_measure(MOST_BYTES))
+        assert (await answer_to(outlaw)).endswith(bytes(4))
 
 
 # Estimates of the whole network
