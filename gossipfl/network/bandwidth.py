@@ -1,4 +1,4 @@
-"""Bandwidth to a neighbour: a service that moves a bounded number of bytes, where no large row has measured a link."""
+"""Bandwidth to a neighbour: a service that moves a bounded number of bytes over a link that no row has measured."""
 
 from __future__ import annotations
 
