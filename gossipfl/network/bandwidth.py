@@ -1,4 +1,4 @@
-"""Bandwidth to a neighbour: a service that moves a bounded number of bytes over a link that no row has measured."""
+"""Bandwidth to a neighbour: a service that moves a bounded number of bytes, where no row has measured a link."""
 
 from __future__ import annotations
 
