@@ -42,7 +42,11 @@ seed = 5
 def simulated(nodes: int, rounds: int, *, topology: str, algorithm: str, training: str = "") -> torch.Tensor:
     """Rows of all nodes after some rounds of a simulation."""
     text = SCENARIO.format(nodes=nodes, topology=topology, algorithm=algorithm, training=training)
-    scenario = parse_scenario(text)
+    return rows_after(parse_scenario(text), rounds)
+
+
+def rows_after(scenario, rounds: int) -> torch.Tensor:
+    """Rows of all nodes after some rounds of a scenario."""
     world = build_world(scenario)
     network = round_network(scenario, class_counts=None)
     engine = RoundEngine(world, network, compile_when="never")
@@ -132,11 +136,6 @@ CASES = {
         {"algorithm": "exact_diffusion", "topology": "ring:5"},
         {},
     ),
-    "saps, one of five at rest": (
-        {"topology": 'name = "random_matching"', "algorithm": 'name = "saps"\nshare = 0.1'},
-        {"algorithm": "saps", "parameters": {"share": 0.1}, "topology": "random-matching:5,seed=5"},
-        {},
-    ),
     "quasi-global momentum": (
         {"topology": 'name = "ring"', "algorithm": 'name = "qg_dsgdm"'},
         {"algorithm": "qg_dsgdm", "topology": "ring:5"},
@@ -166,6 +165,38 @@ def assert_replayed(homes, *, batched_too=True):
         assert batched.waves > 0
         assert batched.equal, batched.notes
     return report
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "training"),
+    [
+        ("saps", {"share": 0.1}, {"momentum": 0.9}),
+        ("noloco", {"momentum": 0.4, "pull": 0.6}, {"optimiser": "adamw", "local_steps": 3}),
+        pytest.param(
+            "gasloc", {"momentum": 0.6}, {"optimiser": "adamw", "local_steps": 2}, marks=pytest.mark.slow
+        ),
+    ],
+)
+@in_trio
+async def test_six_peers_in_pairs_end_where_the_simulation_ends_and_are_replayed(
+    tmp_path, name, parameters, training
+):
+    rounds = {"algorithm": name, "parameters": parameters, "topology": "random-matching:6,seed=5"}
+    training = {**training, "learning_rate": 0.01}
+    peers = digits_peers(tmp_path, 6, rounds={"stop_after": 12, **rounds}, training=training)
+    await run_all(peers)
+    rows = torch.cat([peer._incarnation.learner.state.nodes.rows for peer in peers])
+    alike = parse_scenario(
+        SCENARIO.format(
+            nodes=6, topology='name = "random_matching"', algorithm=f'name = "{name}"', training=""
+        ),
+        overrides=[
+            *(f"algorithm.{key}={value}" for key, value in parameters.items()),
+            *(f"training.{key}={value}" for key, value in training.items()),
+        ],
+    )
+    assert (rows - rows_after(alike, 12)).abs().max() < 1e-5
+    assert_replayed([peer.home.directory for peer in peers])
 
 
 @in_trio

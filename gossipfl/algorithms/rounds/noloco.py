@@ -1,0 +1,71 @@
+"""NoLoCo: many local steps, and then an outer step with momentum over the means of two nodes.
+
+Kolehmainen, Blagoev, Donaghy, Ersoy & Nies, "NoLoCo: No-all-reduce low communication training method for large
+models", arXiv 2506.10911, 2025, Algorithm 1, with the signs of the authors' code.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Annotated
+
+import torch
+
+from gossipfl.algorithms.base import Exchange, Links, Round, RoundAlgorithm, RoundContext
+from gossipfl.algorithms.declaration import Parameter
+from gossipfl.algorithms.rounds.diloco import VELOCITY
+from gossipfl.training.nodes import Nodes
+
+__all__ = ["NoLoCo"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoLoCo(RoundAlgorithm):
+    """NoLoCo.
+
+    From its slow weights φ_i a node does H = ``training.local_steps`` steps of the inner optimiser, to θ_i; the
+    optimiser's state stays where it is. With Δ_i = θ_i − φ_i and means by W, in the paper of two partners drawn
+    from a shared seed (``random_matching``),
+
+    * ``m_i ← μ m_i + η Σ_j w_ij Δ_j + η_φ (Σ_j w_ij φ_j − φ_i)``;
+    * ``φ_i ← φ_i + m_i``.
+
+    The authors' code has η_φ = η. Then only the mean of θ = φ + Δ counts, ``m_i ← μ m_i + η (Σ_j w_ij θ_j −
+    φ_i)``, and P numbers are sent in place of 2P, for the same models up to rounding: so it is without ``pull``.
+
+    Over pairs a large momentum drives nodes apart, as 0.9 does with η = 0.7 (docs/slow-links.md). With μ = 0 and
+    η = 1 it is D-PSGD (adapt-then-combine) with H local steps.
+    """
+
+    name = "noloco"
+    paper = "Kolehmainen et al., arXiv 2025"
+    rule = "m ← μm + ηWΔ + η_φ(Wφ − φ), φ ← φ + m, where Δ = θ − φ after H local steps from φ to θ"
+    sends = "P, or 2P with pull"
+
+    momentum: Annotated[float, Parameter("μ: how much of the outer step goes on", ge=0, lt=1)] = 0.5
+    outer_rate: Annotated[float, Parameter("η: how much of the pair's mean progress is taken", gt=0)] = 0.7
+    pull: Annotated[
+        float | None,
+        Parameter("η_φ: how far slow weights go to their mean; as outer_rate if unset", ge=0),
+    ] = None
+
+    def start(self, nodes: Nodes, *, shared_size: int, links: Links | None = None) -> Nodes:
+        """Initialise m = 0."""
+        zeros = torch.zeros_like(nodes.rows[:, :shared_size])
+        return replace(nodes, auxiliary={**nodes.auxiliary, VELOCITY: zeros})
+
+    def round(self, nodes: Nodes, context: RoundContext) -> Round:
+        """Do one round."""
+        slow = nodes.rows[:, : context.shared_size]
+        trained = context.local.update(nodes)
+        fast = trained.rows[:, : context.shared_size]
+        if self.pull is None:
+            mixed = yield Exchange(fast)
+            step = self.outer_rate * (mixed.rows - slow)
+        else:
+            mixed = yield Exchange(torch.cat([slow, fast - slow], dim=1))
+            mean_slow, mean_progress = mixed.rows.chunk(2, dim=1)
+            step = self.outer_rate * mean_progress + self.pull * (mean_slow - slow)
+        velocity = self.momentum * nodes.auxiliary[VELOCITY] + step
+        after = trained.with_shared(slow + velocity, ages=trained.ages)
+        return replace(after, auxiliary={**trained.auxiliary, VELOCITY: velocity})
