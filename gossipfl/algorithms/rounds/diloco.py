@@ -66,8 +66,8 @@ class DiLoCo(RoundAlgorithm):
         """Do one round."""
         slow = nodes.rows[:, : context.shared_size]
         trained = context.local.update(nodes)
-        over = "server" if self.average == "all-reduce" else "neighbours"
-        mixed = yield Exchange(trained.rows[:, : context.shared_size], over=over)
+        fast = trained.rows[:, : context.shared_size]
+        mixed = yield Exchange(fast, over="server") if self.average == "all-reduce" else Exchange(fast)
         difference = slow - mixed.rows
         velocity = self.momentum * nodes.auxiliary[VELOCITY] + difference
         stepped = slow - self.outer_rate * (difference + self.momentum * velocity)
