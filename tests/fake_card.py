@@ -15,7 +15,7 @@ from torch.utils._pytree import tree_flatten, tree_map
 __all__ = ["fake_card"]
 
 _CARD = torch.device("meta")
-_COPIES = {torch.ops.aten.copy_.default, torch.ops.aten._to_copy.default}  # noqa: SLF001
+_COPIES = {torch.ops.aten.copy_.default, torch.ops.aten._to_copy.default}
 _PLACED = {torch.ops.aten.index_put_.default, torch.ops.aten.index.Tensor}  # indices of the CPU are copied
 
 
@@ -27,7 +27,7 @@ class OnCard(Tensor):
     @staticmethod
     def __new__(cls, held: Tensor) -> OnCard:
         strided = held.layout is torch.strided
-        made: OnCard = Tensor._make_wrapper_subclass(  # noqa: SLF001
+        made: OnCard = Tensor._make_wrapper_subclass(
             cls,
             held.size(),
             strides=held.stride() if strided else None,
@@ -75,8 +75,7 @@ def _called(call: Any, arguments: Any, named: dict[str, Any]) -> Any:
         for each in flat:
             if not isinstance(each, OnCard) and each.dim() and call not in _PLACED:
                 raise RuntimeError(
-                    f"Expected all tensors to be on the same device, but found at least two devices, meta and cpu! "
-                    f"({call})"
+                    f"Expected all tensors to be on the same device, but found meta and cpu in {call}"
                 )
     if call is torch.ops.aten.copy_.default:
         to_card = isinstance(arguments[0], OnCard)
