@@ -107,21 +107,18 @@ def trials_of_rows(
         private_start=not training,
         outgoing=outgoing_of(scenario),
     )
-    found = run.noise or SourceNoise.of_sources([True] * len(run.owners), [-1] * len(run.owners), run.owners)
-    private = found.private
-    run = replace(
-        run,
-        noise=replace(
-            found,
-            sensitivities=np.where(private, 2 * size, 0.0),
-            deviations=np.where(private, deviation, found.deviations),
-        ),
+    found = run.noise or SourceNoise.of_sources(
+        [True] * len(run.owners), [-1] * len(run.owners), run.owners.tolist()
     )
+    private = found.private
+    deviations = np.where(private, deviation, found.deviations)
+    declared = replace(found, sensitivities=np.where(private, 2 * size, 0.0), deviations=deviations)
+    run = replace(run, noise=declared)
     heard = run.overheard() if sees_all else run
     loss = float(view_of(heard, [run.nodes] if sees_all else observers).losses[target])
     rows, seen = _seen(run, engine.exchanged, observers, sees_all=sees_all)
     coins = _coins(world, training=training)
-    noise = rows * np.where(np.isin(run.owners, list(observers)) & ~private, 0.0, run.noise.deviations)
+    noise = rows * np.where(np.isin(run.owners, list(observers)) & ~private, 0.0, deviations)
     values = rows[:, private] @ _one_hot(run.owners[private], run.nodes)
     own = values[:, target].copy()
     values[:, target] = 0.0
