@@ -1,11 +1,17 @@
 """Tables of rules under attack in docs/robustness.md: ``python docs/make_robustness_tables.py`` (some minutes).
 
-``python docs/make_robustness_tables.py digits`` makes the table of accuracies on digits (some minutes).
+``python docs/make_robustness_tables.py digits`` makes the table of accuracies on digits (some minutes), and
+``python docs/make_robustness_tables.py gate FILE...`` the tables of docs/gate.md, of figures that
+``python benchmarks/gate_under_attack.py --keep FILE`` has measured.
 """
 
 from __future__ import annotations
 
+import json
 import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 from make_algorithm_tables import DOCS, placed
 
@@ -130,7 +136,50 @@ def worlds() -> list[str]:
     return lines
 
 
+Figure = dict[str, Any]
+
+
+def gate(files: Sequence[str]) -> list[str]:
+    """Lines of the tables of the gate: one for each number of nodes and of rounds."""
+    kept = [Path(file).read_text("utf-8").splitlines() for file in files]
+    placed_lines = sorted((at, number, line) for number, of in enumerate(kept) for at, line in enumerate(of))
+    figures = [json.loads(line) for _, _, line in placed_lines]  # as parts K/M of a table take turns
+    lines: list[str] = []
+    for nodes, rounds in sorted({(each["nodes"], each["rounds"]) for each in figures}):
+        of_these = [each for each in figures if (each["nodes"], each["rounds"]) == (nodes, rounds)]
+        lines += ["", *of_size(of_these, f"{nodes:,} nodes, {rounds} rounds"), ""]
+    return lines
+
+
+def of_size(figures: Sequence[Figure], head: str) -> list[str]:
+    """Lines of one of them, the attacks in the order of the benchmark: that of their first figures."""
+    defences = [each for each in ("none", "history", "gate") if any(f["defence"] == each for f in figures)]
+    columns = [
+        (defence, share)
+        for defence in defences
+        for share in sorted(
+            {each["share"] for each in figures if each["share"] and each["defence"] == defence}
+        )
+    ]
+    names = {"none": "no gate", "history": "pulled in", "gate": "gate"}
+    found = {(each["attack"], each["defence"], each["share"]): each["accuracy"] for each in figures}
+    undisturbed = ", ".join(
+        f"{names[each]} {found[None, each, 0.0]:.1f}" for each in defences if (None, each, 0.0) in found
+    )
+    heads = [f"{head} (nobody lies: {undisturbed})", *(f"{names[d]}, {share:.0%}" for d, share in columns)]
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    for attack in dict.fromkeys(each["attack"] for each in figures if each["attack"]):
+        cells = [found.get((attack, *column)) for column in columns]
+        lines.append(f"| {attack} | {' | '.join('' if each is None else f'{each:.1f}' for each in cells)} |")
+    return lines
+
+
 if __name__ == "__main__":
-    name, made = ("digits", digits()) if sys.argv[1:] == ["digits"] else ("worlds", worlds())
+    kind, *files = sys.argv[1:] or ["worlds"]
+    if kind == "gate":
+        page = DOCS / "gate.md"
+        page.write_text(placed(page.read_text("utf-8"), kind, "\n".join(gate(files)), by=BY), "utf-8")
+        raise SystemExit
+    name, made = ("digits", digits()) if kind == "digits" else ("worlds", worlds())
     page = DOCS / "robustness.md"
     page.write_text(placed(page.read_text("utf-8"), name, "\n".join(made), by=BY), "utf-8")

@@ -26,6 +26,8 @@ from gossipfl.outgoing import Draws
 
 __all__ = ["Aimed", "Attack", "Poisoned", "Receivers", "SameToAll", "Senders"]
 
+_SEARCH = "the receivers' rule, for search = true"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Senders:
@@ -191,6 +193,14 @@ class Aimed(Attack):
     """
 
     __slots__ = ()
+
+    @property
+    def needs_more_than_heard(self) -> str | None:
+        """What it needs besides the models that a node received last; None if those are enough.
+
+        Where models come one at a time, they are all that a hostile node knows (`gossipfl.attacks.hearsay`).
+        """
+        return _SEARCH if getattr(self, "search", False) else None
 
     @abstractmethod
     def send_to(self, receivers: Receivers) -> Tensor:

@@ -9,7 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gossipfl.attacks import Liars, Poisoned, SameToAll
+from gossipfl.attacks import Aimed, Liars, Poisoned, SameToAll
+from gossipfl.errors import InvalidAttack
 from sims.errors import NotSimulable
 from sims.world.world import World
 
@@ -28,7 +29,7 @@ class Lies:
 
     Parameters
     ----------
-    attack : SameToAll
+    attack : SameToAll or Aimed
     hostile : ndarray
         Bool ``[N]``.
     begins : float
@@ -36,7 +37,7 @@ class Lies:
     seed : int
     """
 
-    def __init__(self, attack: SameToAll, hostile: Bools, *, begins: float, seed: int) -> None:
+    def __init__(self, attack: SameToAll | Aimed, hostile: Bools, *, begins: float, seed: int) -> None:
         self.hostile, self.begins = hostile, begins
         self.trains = attack.trains
         self._place = np.cumsum(hostile) - 1
@@ -63,6 +64,22 @@ class Lies:
         device, places = rows.device, torch.from_numpy(self._place[nodes])
         lies, claimed = self._liars.lie(places, rows.cpu(), ages.cpu())
         return lies.to(device), claimed.to(device)
+
+    def hear(self, receivers: Ints, senders: Ints, rows: Tensor) -> None:
+        """Let hostile nodes take note of models that they receive, where lies depend on those.
+
+        Parameters
+        ----------
+        receivers, senders : ndarray
+            Numbers of nodes, int64 ``[B]``; each receiver once.
+        rows : Tensor
+            ``[B, P]``.
+        """
+        hearing = np.flatnonzero(self.hostile[receivers])
+        if self._liars.listens and len(hearing):
+            of_accomplices = torch.from_numpy(self.hostile[senders[hearing]])
+            places = torch.from_numpy(self._place[receivers[hearing]])
+            self._liars.hear(places, rows[torch.from_numpy(hearing).to(rows.device)].cpu(), of_accomplices)
 
     def state(self) -> dict[str, NDArray[np.generic]]:
         """All that changes, as named arrays, for a checkpoint."""
@@ -91,11 +108,21 @@ def lies_of(world: World) -> Lies | None:
     attack = None if section is None else section.build()
     if section is None or attack is None or isinstance(attack, Poisoned) or world.hostile is None:
         return None
-    if not isinstance(attack, SameToAll):
+    if not isinstance(attack, SameToAll | Aimed):
         raise NotSimulable(
-            f"attack {section.name!r} aims at the average of a round's neighbours, and "
-            f"{scenario.algorithm.name!r} merges models one at a time",
-            remedy="Choose an attack of single nodes such as sign_flip, or an algorithm in rounds such as d_psgd.",
+            f"attack {section.name!r} is neither one of single nodes nor aimed",
+            expected="a class derived from gossipfl.attacks.SameToAll, Aimed or Poisoned",
+            got=type(attack).__name__,
         )
+    if isinstance(attack, Aimed) and world.message_algorithm.behaviour.sharing.kind != "whole":
+        raise NotSimulable(
+            f"attack {section.name!r} is made of whole models, and {scenario.algorithm.name!r} sends parts here",
+            remedy="Choose an attack of single nodes such as sign_flip, or send whole models.",
+        )
+    if not world.hostile.any():
+        return None
     begins = section.from_round * scenario.network.period
-    return Lies(attack, world.hostile, begins=begins, seed=scenario.seed) if world.hostile.any() else None
+    try:
+        return Lies(attack, world.hostile, begins=begins, seed=scenario.seed)
+    except InvalidAttack as error:
+        raise NotSimulable(f"attack: {error}") from error

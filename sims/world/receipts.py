@@ -132,6 +132,8 @@ class Receipts:
         if not outgoing.is_lossless:
             keys = receipt_keys(torch.from_numpy(arrivals.parts), torch.from_numpy(arrivals.receivers))
             message = as_received(message, outgoing, Draws(keys=keys))
+        if self.lies is not None:
+            self.lies.hear(arrivals.receivers, arrivals.senders, message.shared)
         if not self._gatekeepers:
             everybody = np.ones(len(nodes), dtype=bool)
             return Received(message=message, is_merged=everybody, is_trained_on=everybody)

@@ -60,6 +60,7 @@ class GateNetwork:
 
     @contextlib.contextmanager
     def running(self):
+        """Peers that run, and wait for `begin`."""
         try:
             bootstrap = ()
             for index in range(PEERS):
@@ -70,10 +71,8 @@ class GateNetwork:
                 write_requests(peer.home.requests, Requests(paused=True))
                 self.peers.append(peer.start("--plain"))
                 bootstrap = bootstrap or self.peers[0].until_at(event=0)["addresses"]
-            for peer in self.peers:  # all learn from the same moment on, however long the starts take
-                peer.until_at(event=0)
             for peer in self.peers:
-                write_requests(peer.home.requests, Requests())
+                peer.until_at(event=0)
             yield self
         finally:
             running = [peer.process for peer in self.peers if peer.process is not None]
@@ -81,6 +80,11 @@ class GateNetwork:
                 process.terminate()
             for process in running:
                 process.wait(timeout=60)
+
+    def begin(self) -> None:
+        """Let all learn from the same moment on, however long the starts took."""
+        for peer in self.peers:
+            write_requests(peer.home.requests, Requests())
 
     def _certify(self, home: Home) -> HomeOfMember:
         own = HomeOfMember(home.directory)
@@ -143,15 +147,31 @@ class GateNetwork:
 
 
 async def learn(
-    network: GateNetwork, lies=(), *, is_member: bool = False, events: int = EVENTS, after: int = 0
+    network: GateNetwork,
+    lies=(),
+    *,
+    is_member: bool = False,
+    events: int = EVENTS,
+    after: int = 0,
+    beside: GateNetwork | None = None,
 ) -> list[Liar]:
-    """Let the honest learn from each other for some events, with a liar for each lie after the first few."""
-    with trio.fail_after(900), network.running():
+    """Let the honest learn from each other for some events, with a liar for each lie after the first few.
+
+    An undisturbed network may learn ``beside`` it, on the same machine at the same time: what a network reaches
+    depends on the load.
+    """
+    undisturbed = contextlib.nullcontext() if beside is None else beside.running()
+    with trio.fail_after(1100), network.running(), undisturbed:
+        for each in (network, beside):
+            if each is not None:
+                each.begin()
         await network.until_all(event=after)
         liars = [network.liar(lie, number=number, is_member=is_member) for number, lie in enumerate(lies)]
         async with trio.open_nursery() as nursery:
             for liar in liars:
                 nursery.start_soon(liar.run, network.victims)
             await network.until_merged(events, {each.identity.peer_id for each in liars})
+            if beside is not None:
+                await beside.until_merged(events, set())
             nursery.cancel_scope.cancel()
     return liars

@@ -66,6 +66,11 @@ class Spectral(Aimed):
     )
     at_most: Annotated[float, Parameter("largest a of the search", gt=0)] = 10.0
 
+    @property
+    def needs_more_than_heard(self) -> str:
+        """The mode and its amplitude."""
+        return "the links and rows of all nodes"
+
     def send_to(self, receivers: Receivers) -> Tensor:
         """Push each receiver along the mode."""
         rows = receivers.everyone.rows

@@ -112,6 +112,11 @@ class Mimic(Aimed):
 
     victim: Annotated[int | None, Parameter("number of the node that is copied", ge=0)] = None
 
+    @property
+    def needs_more_than_heard(self) -> str | None:
+        """The victim's newest row, where it is given."""
+        return None if self.victim is None else "the newest row of the victim that is given"
+
     def send_to(self, receivers: Receivers) -> Tensor:
         """Copy the victim."""
         if self.victim is not None:

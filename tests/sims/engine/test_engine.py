@@ -46,6 +46,11 @@ ATTACKED = {
         "training.step_seconds=0.4",
         "network.delay.seconds=0.3",
     ],
+    "ALIE, of what was heard": [
+        ATTACK % ("alie", ",factor=1.0,from_round=1.0"),
+        "algorithm.exchange=push-pull",
+        "network.delay={kind='uniform',low=0.1,high=2.0}",
+    ],
     "inflated ages of parts": [
         ATTACK % ("age_inflation", ",of='first',factor=2.0,more=3"),
         "algorithm.sharing={kind='partitioned',parts=3}",

@@ -219,7 +219,16 @@ def test_a_new_name_leaves_who_is_hostile(tmp_path):
         (lambda: scenario(attacked("noise", nodes="[12]")), "attack.nodes: there is no such node"),
         (lambda: scenario(attacked("noise", nodes="[0,1,2,3,4,5,6,7,8,9,10]")), "too few nodes are honest"),
         (lambda: scenario(attacked("noise"), algorithm="relay_sgd", topology="path"), "sends others"),
-        (lambda: scenario(attacked("alie"), algorithm="gossip_learning"), "merges models one at a time"),
+        (
+            lambda: scenario(attacked("spectral"), algorithm="gossip_learning"),
+            "links and rows of all nodes.*hear one model at a time",
+        ),
+        (
+            lambda: scenario(
+                attacked("ipm"), algorithm='gossip_learning"\nsharing = {kind = "partitioned", parts = 2}#'
+            ),
+            "whole models",
+        ),
         (lambda: scenario(attacked("age_inflation")), "rows of rounds have none"),
         (lambda: scenario(attacked(f"{__name__}:Broken")), "Broken: send_to failed in round 0"),
         (lambda: scenario(attacked(f"{__name__}:Short")), "send must return a row for each hostile node"),
