@@ -1,22 +1,25 @@
-"""``gossipfl stats``: common statistics of tables that stay with their owners."""
+"""``gossipfl stats``: common statistics of tables, and common words, of data that stay with their owners."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from gossipfl.cli.options import HomeOption, JsonOption, command_group, tell
+from gossipfl.cli.stats_words import words
 
 if TYPE_CHECKING:
     from gossipfl.statistics import CommonStatistics, Summary, TableSchema
 
 __all__ = ["app"]
 
-app = command_group("Common statistics of tables that stay with their owners.")
+app = command_group(
+    "Common statistics of tables, and words that many use, of data that stay with their owners."
+)
+app.command()(words)
 
 OptionalHome = Annotated[Path | None, typer.Option("--home", help="Directory of the peer.")]
 
@@ -102,6 +105,7 @@ def gather(
         raise typer.BadParameter("--masked needs all members by name", param_hint="--member")
     import trio
 
+    from gossipfl.cli.gathering import until_signalled
     from gossipfl.nurseries import naming_the_first_error
     from gossipfl.peer.statistics.own import OwnTable
     from gossipfl.peer.statistics.phase import gather as gather_statistics
@@ -123,7 +127,7 @@ def gather(
     is_complete = is_complete_with(members or len(roster), roster)
     with naming_the_first_error():
         common = trio.run(
-            _until_signalled,
+            until_signalled,
             lambda: gather_statistics(
                 place,
                 settings,
@@ -171,6 +175,7 @@ def contributions(
         raise typer.BadParameter("say who all members are, this one included", param_hint="--member")
     import trio
 
+    from gossipfl.cli.gathering import until_signalled
     from gossipfl.network import load_or_create_identity
     from gossipfl.nurseries import naming_the_first_error
     from gossipfl.peer.statistics.phase import gather_contributions, own_merges
@@ -193,7 +198,7 @@ def contributions(
     )
     with naming_the_first_error():
         common = trio.run(
-            _until_signalled,
+            until_signalled,
             lambda: gather_contributions(place, settings, roster=member, linger=linger, report=report),
             minutes,
         )
@@ -227,36 +232,6 @@ def show(
         [*summary_lines(read.total, read.schema), *member_lines(read.members), f"digest {read.digest}"],
         as_json=json_output,
     )
-
-
-async def _until_signalled(
-    gathering: Callable[[], Awaitable[CommonStatistics]], minutes: float | None
-) -> CommonStatistics:
-    """Gather until done; a signal, or the end of the time, is a named error."""
-    import signal
-
-    import trio
-
-    from gossipfl.errors import StatisticsMissing
-
-    found: list[CommonStatistics] = []
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        async with trio.open_nursery() as nursery:
-
-            async def stop_on_signal() -> None:
-                async for _ in signals:
-                    nursery.cancel_scope.cancel()
-
-            nursery.start_soon(stop_on_signal)
-            with trio.move_on_after(math.inf if minutes is None else 60 * minutes):
-                found.append(await gathering())
-            nursery.cancel_scope.cancel()
-    if not found:
-        raise StatisticsMissing(
-            "the common statistics were not gathered: not all members have told their summaries",
-            remedy="Run the command again at all of them, at the same time.",
-        )
-    return found[0]
 
 
 def summary_values(summary: Summary, schema: TableSchema) -> dict[str, Any]:

@@ -17,6 +17,8 @@ import numpy as np
 from torch import Tensor
 
 from gossipfl.errors import InvalidTask, SettingError
+from gossipfl.keyboard.earlier import TYPED, earlier_texts
+from gossipfl.keyboard.offering import words_of
 from gossipfl.keyboard.personal import Adaptation, Mixture, adaptation_to, chosen
 from gossipfl.keyboard.shared_words import SharedWords
 from gossipfl.keyboard.store import Typed, TypingStore
@@ -24,15 +26,12 @@ from gossipfl.keyboard.suggesting import Suggester
 from gossipfl.tasks import Dataset, Task
 from gossipfl.tasks.words.corpora import CORPORA
 from gossipfl.tasks.words.models import SIZES
-from gossipfl.tasks.words.next_word import dataset_of, find_texts, find_vocabulary, next_word
+from gossipfl.tasks.words.next_word import dataset_of, find_vocabulary, next_word
 from gossipfl.tasks.words.normalise import lowered, sentences
 from gossipfl.tasks.words.samples import IGNORED, Windows, windows_of_users
 from gossipfl.tasks.words.vocabulary import PAD
 
 __all__ = ["TYPED", "Keyboard", "Today"]
-
-TYPED: Final = "typed"
-"""The option ``text`` of a task whose text is what is typed, and nothing else."""
 
 _REFRESH_SECONDS: Final = 10.0
 _MOST_TRAINED: Final = 2**20  # characters, the newest, of own text
@@ -222,8 +221,8 @@ class Keyboard:
         """How many words were typed on a day, and which of them were new."""
         typed = self._store.texts()
         known = self.vocabulary.numbers
-        before = {word for each in typed if _day(each.time) != day for word in _words(each.text)}
-        today = [word for each in typed if _day(each.time) == day for word in _words(each.text)]
+        before = {word for each in typed if _day(each.time) != day for word in words_of(each.text)}
+        today = [word for each in typed if _day(each.time) == day for word in words_of(each.text)]
         new = Counter(word for word in reversed(today) if word not in before and lowered(word) not in known)
         return len(today), tuple(new)[:_MOST_NEW_WORDS]
 
@@ -234,18 +233,7 @@ class Keyboard:
     def _earlier(self) -> tuple[str, ...]:
         """The owner's text that comes before what is typed here."""
         if self._before is None:
-            text, user = self._options["text"], self._options["user"]
-            if text == TYPED:
-                self._before = ()
-            else:
-                of_user = find_texts(text).of_user
-                by_size = sorted(of_user, key=lambda name: -sum(map(len, of_user[name])))
-                if isinstance(user, int) and 0 <= user < len(by_size):
-                    user = by_size[user]
-                if user is not None and user not in of_user:
-                    raise InvalidTask(f"there is no user {user!r}", expected=f"one of {len(of_user)}")
-                names = sorted(of_user) if user is None else [user]
-                self._before = tuple(said for name in names for said in of_user[name])
+            self._before = earlier_texts(self._options)
         return self._before
 
     def _typed(self) -> tuple[str, ...]:
@@ -291,10 +279,6 @@ def _newest(texts: Sequence[str], most: int) -> tuple[str, ...]:
 
 def _sentences(texts: Sequence[str], most: int) -> list[list[str]]:
     return [sentence for text in _newest(texts, most) for sentence in sentences(text)]
-
-
-def _words(text: str) -> list[str]:
-    return [word for sentence in sentences(text) for word in sentence if not word.startswith("<")]
 
 
 def _day(moment: float) -> object:

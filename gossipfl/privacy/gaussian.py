@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-__all__ = ["delta_of", "largest_shift"]
+__all__ = ["delta_of", "largest_shift", "smallest_epsilon"]
 
 
 def delta_of(mu: float, epsilon: float) -> float:
@@ -34,6 +34,19 @@ def largest_shift(epsilon: float, delta: float) -> float:
         middle = (low + high) / 2
         low, high = (middle, high) if delta_of(middle, epsilon) <= delta else (low, middle)
     return low * (1 - 1e-9)
+
+
+def smallest_epsilon(mu: float, delta: float) -> float:
+    """The smallest ε for which a shift by μ deviations is (ε, δ)-private, a little above it for rounding."""
+    if delta_of(mu, 0.0) <= delta:
+        return 0.0
+    low, high = 0.0, 1.0
+    while delta_of(mu, high) > delta and high < _LARGEST:
+        low, high = high, 2 * high
+    for _ in range(200):
+        middle = (low + high) / 2
+        low, high = (middle, high) if delta_of(mu, middle) > delta else (low, middle)
+    return high * (1 + 1e-9)
 
 
 _LARGEST = 2.0**64

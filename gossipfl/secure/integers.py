@@ -24,8 +24,9 @@ import numpy as np
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from gossipfl.secure.masks import add_stream, agreed, derived
+from gossipfl.secure.ring import RingRow
 
-__all__ = ["masked_integers", "sum_of_masked"]
+__all__ = ["masked_integers", "masked_row", "sum_of_masked"]
 
 
 def masked_integers(
@@ -74,6 +75,33 @@ def masked_integers(
             field = data[place * field_bytes : (place + 1) * field_bytes]
             sums[place] += sign * int.from_bytes(field, "little")
     return tuple(each % 2 ** (8 * field_bytes) for each in sums)
+
+
+def masked_row(
+    row: RingRow,
+    *,
+    own: bytes,
+    private: X25519PrivateKey,
+    public: Mapping[bytes, bytes],
+    session: bytes,
+    purpose: bytes,
+) -> RingRow:
+    """Mask a member's row of many small integers for each of the others; all rows add up to the plain sum.
+
+    Parameters
+    ----------
+    row : ndarray, uint32 or uint64 ``[K]``
+    own, private, public, session, purpose
+        As for `masked_integers`.
+    """
+    masked = row.copy()
+    for other, key in public.items():
+        if other != own:
+            stream = derived(
+                agreed(private, key), session=session, purpose=purpose + b"".join(sorted((other, own)))
+            )
+            add_stream(masked, stream, subtract=own > other)
+    return masked
 
 
 def sum_of_masked(vectors: Iterable[Sequence[int]], *, field_bytes: int) -> list[int]:

@@ -86,7 +86,7 @@ def read_masked_summary(data: bytes, schema: TableSchema, *, network: bytes) -> 
     MalformedStatement
         It is not one, is of another schema or network, or is not signed by its member.
     """
-    head, fields = opened(data, header=_HEADER, schema=schema, network=network)
+    head, fields = opened(data, header=_HEADER, digest=schema.digest, network=network)
     key, _, _, sequence, public, session, count = head
     signed_by(key, data, prefix=_PREFIX)
     names = []

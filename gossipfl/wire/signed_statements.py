@@ -10,7 +10,6 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from gossipfl.errors import MalformedStatement
-from gossipfl.statistics import TableSchema
 from gossipfl.statistics.schema import MOST_CATEGORIES
 from gossipfl.statistics.summary import MOST_NAME_BYTES
 
@@ -105,9 +104,14 @@ def signed(body: bytes, *, prefix: bytes, sign: Callable[[bytes], bytes]) -> byt
 
 
 def opened(
-    data: bytes, *, header: struct.Struct, schema: TableSchema, network: bytes
+    data: bytes, *, header: struct.Struct, digest: bytes, network: bytes
 ) -> tuple[tuple[Any, ...], Fields]:
-    """Return the header of a statement, which begins with key, network and schema, and the fields behind it.
+    """Return the header of a statement, which begins with key, network and digest, and the fields behind it.
+
+    Parameters
+    ----------
+    digest : bytes, length 32
+        Of the schema, or of what else all members must have in common.
 
     Raises
     ------
@@ -119,8 +123,8 @@ def opened(
             "a summary has a wrong length", expected=f"at most {MOST_SUMMARY_BYTES} bytes", got=len(data)
         )
     head = header.unpack_from(data)
-    _, theirs, digest, *_ = head
-    if digest != schema.digest or theirs != network:
+    _, theirs, told, *_ = head
+    if told != digest or theirs != network:
         raise MalformedStatement("a summary is of another schema or another network")
     return head, Fields(data[header.size : -_SIGNATURE_BYTES])
 

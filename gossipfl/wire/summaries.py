@@ -119,7 +119,7 @@ def read_summary(data: bytes, schema: TableSchema, *, network: bytes) -> Summary
     MalformedStatement
         It is not one, is of another schema or network, or is not signed by its member.
     """
-    (key, _, _, sequence, rows), fields = opened(data, header=_HEADER, schema=schema, network=network)
+    (key, _, _, sequence, rows), fields = opened(data, header=_HEADER, digest=schema.digest, network=network)
     columns = tuple(_column(fields, column) for column in schema.columns.values())
     if fields.left:
         raise MalformedStatement("a summary goes on behind its columns")

@@ -10,14 +10,14 @@ import base64
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
-from typing import Final, Generic, Protocol, TypeVar
+from typing import ClassVar, Final, Generic, Protocol, TypeVar
 
 from gossipfl.errors import MalformedStatement, NotAMember
 from gossipfl.settings.addresses import peer_id_of
 from gossipfl.statistics import CommonStatistics, TableSchema, merged
 from gossipfl.wire.summaries import Place, SummaryStatement, place_of, read_summary
 
-__all__ = ["MOST_MEMBERS", "Record", "SetOfStatements", "Summaries"]
+__all__ = ["MOST_MEMBERS", "Record", "SetOfStatements", "Summaries", "TableStatements"]
 
 MOST_MEMBERS: Final = 256
 
@@ -47,25 +47,28 @@ class SetOfStatements(ABC, Generic[T]):
 
     Parameters
     ----------
-    schema : TableSchema
     network : bytes, length 32
         Id of the network.
     admit : callable
         Called with a public key and a certificate; raises `NotAMember` if summaries by this key do not count.
+
+    Attributes
+    ----------
+    common_ground : str
+        Name of what all members must have in common, whose digest they compare.
     """
 
-    def __init__(
-        self, schema: TableSchema, network: bytes, *, admit: Callable[[bytes, bytes], object]
-    ) -> None:
-        self.schema = schema
+    common_ground: ClassVar[str] = "schema"
+
+    def __init__(self, network: bytes, *, admit: Callable[[bytes, bytes], object]) -> None:
         self.network = network
         self._admit = admit
         self._kept: dict[bytes, tuple[Place, T, Record]] = {}
 
     @property
+    @abstractmethod
     def digest(self) -> bytes:
         """Digest that others' sets must have."""
-        return self.schema.digest
 
     @property
     def is_outdated(self) -> bool:
@@ -77,9 +80,10 @@ class SetOfStatements(ABC, Generic[T]):
     def members(self) -> dict[str, int]:
         """Rows of each member that has told its sums, by peer id."""
 
-    @abstractmethod
-    def common(self) -> CommonStatistics:
-        """Return the statistics of all tables together."""
+    @property
+    def progress(self) -> str:
+        """How far it has come, for people."""
+        return f"{len(self.members)} members, {sum(self.members.values())} rows"
 
     @abstractmethod
     def _read(self, record: Record) -> T:
@@ -110,7 +114,7 @@ class SetOfStatements(ABC, Generic[T]):
         Raises
         ------
         MalformedStatement
-            It is no statement of this schema and network, or not signed by its member.
+            It is no statement of this digest and network, or not signed by its member.
         """
         place = place_of(record.data)
         known = self._kept.get(place.key)
@@ -142,7 +146,33 @@ class SetOfStatements(ABC, Generic[T]):
         return None if kept is None else kept[1]
 
 
-class Summaries(SetOfStatements[SummaryStatement]):
+class TableStatements(SetOfStatements[T]):
+    """Statements about tables of one schema.
+
+    Parameters
+    ----------
+    schema : TableSchema
+    network, admit
+        As for `SetOfStatements`.
+    """
+
+    def __init__(
+        self, schema: TableSchema, network: bytes, *, admit: Callable[[bytes, bytes], object]
+    ) -> None:
+        super().__init__(network, admit=admit)
+        self.schema = schema
+
+    @property
+    def digest(self) -> bytes:
+        """Digest that others' sets must have."""
+        return self.schema.digest
+
+    @abstractmethod
+    def common(self) -> CommonStatistics:
+        """Return the statistics of all tables together."""
+
+
+class Summaries(TableStatements[SummaryStatement]):
     """Summaries of a network's members."""
 
     @property

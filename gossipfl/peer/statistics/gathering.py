@@ -161,8 +161,8 @@ class Gathering:
                 self._other_schemas.add(peer_id)
                 here = self.summaries.digest
                 self.report(
-                    f"{peer_id} has another schema, with digest {digest.hex()[:16]}, and not {here.hex()[:16]}: "
-                    "all members need the same file"
+                    f"{peer_id} has another {self.summaries.common_ground}, with digest {digest.hex()[:16]}, and "
+                    f"not {here.hex()[:16]}: all members need the same"
                 )
             return None
         self._told[peer_id] = frozenset(places)
@@ -198,8 +198,7 @@ class Gathering:
             self._tell(place.sequence + 1)
         elif self._place is not None and self.summaries.is_outdated:
             self._tell(self._place.sequence + 1)
-        members = self.summaries.members
-        self.report(f"{len(members)} members, {sum(members.values())} rows")
+        self.report(self.summaries.progress)
 
 
 async def _read_count(stream: ServiceStream) -> int:

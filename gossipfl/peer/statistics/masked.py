@@ -16,7 +16,7 @@ from typing import Final
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from gossipfl.errors import SettingError, SummandsExposed
-from gossipfl.peer.statistics.collection import Record, SetOfStatements
+from gossipfl.peer.statistics.collection import Record, TableStatements
 from gossipfl.secure import FEWEST_SUMMANDS
 from gossipfl.secure.integers import masked_integers, sum_of_masked
 from gossipfl.statistics import CommonStatistics, Summary, TableSchema, require_plausible
@@ -33,7 +33,7 @@ __all__ = ["MaskedSummaries"]
 _PREFIX: Final = b"gossipfl masked summaries 1\n"
 
 
-class MaskedSummaries(SetOfStatements[MaskedStatement]):
+class MaskedSummaries(TableStatements[MaskedStatement]):
     """Masked summaries of a roster's members, as far as they are known here.
 
     Parameters

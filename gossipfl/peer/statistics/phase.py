@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypeVar
 
 import trio
 
@@ -16,7 +16,7 @@ from gossipfl.network import Identity, NetworkCounters, load_or_create_identity,
 from gossipfl.peer.assembly import bootstrap_peers, network_limits
 from gossipfl.peer.membership.door_choice import with_introducers
 from gossipfl.peer.membership.entrance import Entrance
-from gossipfl.peer.statistics.collection import SetOfStatements, Summaries
+from gossipfl.peer.statistics.collection import SetOfStatements, Summaries, TableStatements
 from gossipfl.peer.statistics.contributions import MaskedContributions, merges_schema, merges_summary
 from gossipfl.peer.statistics.gathering import Gathering
 from gossipfl.peer.statistics.masked import MaskedSummaries
@@ -30,10 +30,21 @@ from gossipfl.statistics import CommonStatistics, Summary, TableSchema
 from gossipfl.wire import AnyMessage, Expectation, Frame
 from gossipfl.wire.summaries import SummaryStatement, write_summary
 
-__all__ = ["gather", "gather_contributions", "is_complete_with", "own_merges"]
+__all__ = [
+    "Member",
+    "OwnSide",
+    "Way",
+    "exchanged",
+    "gather",
+    "gather_contributions",
+    "is_complete_with",
+    "own_merges",
+]
 
-_OwnSide: TypeAlias = tuple[SetOfStatements[Any], Callable[[int], bytes]]
+S = TypeVar("S", bound=SetOfStatements[Any])
+OwnSide: TypeAlias = tuple[S, Callable[[int], bytes]]
 """A set of statements, and the function that writes this peer's own with a sequence."""
+_Tables: TypeAlias = OwnSide[TableStatements[Any]]
 
 _NO_MODELS: Final = Expectation(task=bytes(32), layout=bytes(32), size=0, codecs=tuple(CODECS.values()))
 #: Peers that already learn have other settings, and are refused by name.
@@ -75,16 +86,17 @@ async def gather(
     own = OwnTable.of(settings, home.directory)
     own.require_told()
     summary = await trio.to_thread.run_sync(own.summary)
-    how = _Way(is_complete=is_complete, linger=linger, report=report)
+    how = Way(is_complete=is_complete, linger=linger, report=report)
 
-    def own_side(member: _Member) -> _OwnSide:
+    def own_side(member: Member) -> _Tables:
         if masked:
             return _masked_side(MaskedSummaries, own.schema, summary, member, roster)
         return _open_side(own.schema, summary, member)
 
     with home.locked():
         identity = load_or_create_identity(home.directory)
-        common = await _gathered(home, settings, identity, own_side, roster=roster, how=how)
+        told = await exchanged(home, settings, identity, own_side, roster=roster, how=how)
+        common = told.common()
         with named_errors(f"the common statistics cannot be written to {own.stats}"):
             write_atomically(own.stats, common.to_bytes())
     return common
@@ -116,15 +128,16 @@ async def gather_contributions(
     SettingError, DoorMissing, MembershipError, HomeError
         The peer cannot take part.
     """
-    how = _Way(is_complete=is_complete_with(len(roster), roster), linger=linger, report=report)
+    how = Way(is_complete=is_complete_with(len(roster), roster), linger=linger, report=report)
     with home.locked():
         identity = load_or_create_identity(home.directory)
         schema, summary = await trio.to_thread.run_sync(own_merges, home, roster, identity.peer_id)
 
-        def own_side(member: _Member) -> _OwnSide:
+        def own_side(member: Member) -> _Tables:
             return _masked_side(MaskedContributions, schema, summary, member, roster)
 
-        common = await _gathered(home, settings, identity, own_side, roster=roster, how=how)
+        told = await exchanged(home, settings, identity, own_side, roster=roster, how=how)
+        common = told.common()
         with named_errors(f"the contributions cannot be written to {home.contributions}"):
             write_atomically(home.contributions, common.to_bytes())
     return common
@@ -145,7 +158,7 @@ def own_merges(home: Home, roster: Collection[str], own: str) -> tuple[TableSche
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Way:
+class Way:
     """How long to gather, and whom to tell of it."""
 
     is_complete: Callable[[Collection[str]], bool]
@@ -154,7 +167,7 @@ class _Way:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Member:
+class Member:
     """A member that tells its sums: its identity, its network, and whose summaries count."""
 
     identity: Identity
@@ -162,16 +175,16 @@ class _Member:
     admit: Callable[[bytes, bytes], object]
 
 
-async def _gathered(
+async def exchanged(
     home: Home,
     settings: PeerSettings,
     identity: Identity,
-    own_side: Callable[[_Member], _OwnSide],
+    own_side: Callable[[Member], OwnSide[S]],
     *,
     roster: Collection[str],
-    how: _Way,
-) -> CommonStatistics:
-    """Exchange statements with the other members until all are there; return their sums."""
+    how: Way,
+) -> S:
+    """Exchange statements with the other members until all are there; return them."""
     settings = with_introducers(settings, home.membership)
     entrance = Entrance(
         settings, home.membership, identity, charter=canonical(_CHARTER), follows_charter=False
@@ -182,7 +195,7 @@ async def _gathered(
         peer_id = peer_id_of(key)
         entrance.require_member(peer_id, certificate, among=counts)
 
-    summaries, statement = own_side(_Member(identity=identity, network=entrance.network, admit=admit))
+    summaries, statement = own_side(Member(identity=identity, network=entrance.network, admit=admit))
     async with open_host(
         identity,
         expectation=_NO_MODELS,
@@ -213,16 +226,16 @@ async def _gathered(
                 nursery.start_soon(task)
             await gathering.run()
             nursery.cancel_scope.cancel()
-    return gathering.summaries.common()
+    return summaries
 
 
 def _masked_side(
     kind: type[MaskedSummaries],
     schema: TableSchema,
     own: Summary,
-    member: _Member,
+    member: Member,
     roster: Collection[str],
-) -> _OwnSide:
+) -> _Tables:
     masked = kind(
         schema,
         member.network,
@@ -235,7 +248,7 @@ def _masked_side(
     return masked, masked.statement
 
 
-def _open_side(schema: TableSchema, own: Summary, member: _Member) -> _OwnSide:
+def _open_side(schema: TableSchema, own: Summary, member: Member) -> _Tables:
     def statement(sequence: int) -> bytes:
         told = SummaryStatement(
             key=member.identity.public_key, network=member.network, sequence=sequence, summary=own

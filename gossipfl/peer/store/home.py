@@ -100,6 +100,11 @@ class Home:
         return self.directory / "contributions.json"
 
     @property
+    def vocabulary(self) -> Path:
+        """The vocabulary that ``gossipfl stats words`` agreed on with other members: a word a line."""
+        return self.directory / "vocabulary.txt"
+
+    @property
     def typing(self) -> Path:
         """Directory of what the owner types, encrypted, and of its key; see `gossipfl.keyboard.store`."""
         return self.directory / "typing"

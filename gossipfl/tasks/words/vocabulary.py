@@ -20,6 +20,7 @@ __all__ = [
     "START",
     "UNKNOWN",
     "Vocabulary",
+    "frequent_words",
     "vocabulary_of_language",
     "vocabulary_of_texts",
 ]
@@ -132,6 +133,27 @@ def vocabulary_of_language(language: str, size: int) -> Vocabulary:
     SettingError
         If ``wordfreq`` is not installed.
     """
+    wanted = _without_special(size)
+    words = frequent_words(language, wanted)
+    if len(words) < wanted:
+        raise InvalidTask(
+            f"the list of frequent words of {language!r} is too short",
+            expected=f"at most {len(words) + len(SPECIAL)}",
+            got=size,
+        )
+    return Vocabulary(words)
+
+
+def frequent_words(language: str, most: int) -> tuple[str, ...]:
+    """Return the most frequent words of a language, the first one first, or as many as its list has.
+
+    Raises
+    ------
+    InvalidTask
+        If there is no list of that language.
+    SettingError
+        If ``wordfreq`` is not installed.
+    """
     if not is_installed("wordfreq"):
         raise missing_library("a vocabulary of a language", "wordfreq, which is not installed", extra="words")
     import wordfreq
@@ -143,16 +165,7 @@ def vocabulary_of_language(language: str, size: int) -> Vocabulary:
             expected=", ".join(sorted(languages)),
             remedy=did_you_mean(language, languages),
         )
-    wanted = _without_special(size)
-    listed = wordfreq.iter_wordlist(language, "best")
-    words = _first_words(listed, wanted)
-    if len(words) < wanted:
-        raise InvalidTask(
-            f"the list of frequent words of {language!r} is too short",
-            expected=f"at most {len(words) + len(SPECIAL)}",
-            got=size,
-        )
-    return Vocabulary(words)
+    return _first_words(wordfreq.iter_wordlist(language, "best"), most)
 
 
 def vocabulary_of_texts(texts: Iterable[str], size: int) -> Vocabulary:
