@@ -37,12 +37,13 @@ DELTA = 1e-5
 
 @dataclass(frozen=True)
 class Way:
-    """A way of training: without privacy, or with a clip and noise; its optimiser's step size and batches."""
+    """A way of training: without privacy, or with a clip and noise; step size, batches, and the limit of repeats."""
 
     clip: float = 0.0
     noise: float = 0.0
     rate: float = 0.1
     batch: int = 64
+    repeats: int = 0
 
     @property
     def privacy(self) -> str:
@@ -57,10 +58,11 @@ class Way:
 
 WAYS = (
     Way(),
-    Way(clip=1.0, noise=0.001),
+    Way(repeats=10),
+    Way(repeats=5),
+    Way(repeats=2),
     Way(clip=1.0, noise=0.3, rate=0.05),
     Way(clip=1.0, noise=0.6, rate=0.05),
-    Way(clip=1.0, noise=1.0, rate=0.05),
 )
 
 
@@ -88,7 +90,7 @@ nodes = {chosen.authors}
 [task]
 name = "next-word"
 partition = "natural"
-options = {{ text = "{folder}", size = "tiny" }}
+options = {{ text = "{folder}", size = "tiny", repeats = {way.repeats} }}
 [topology]
 name = "random-regular"
 degree = 4
@@ -139,15 +141,17 @@ def main() -> None:
     )
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--ways", help="clip,noise,rate,batch separated by spaces, instead of those built in")
+    parser.add_argument(
+        "--ways", help="clip,noise,rate,batch,repeats separated by spaces, for those built in"
+    )
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     ways = (
         WAYS
         if chosen.ways is None
         else [
-            Way(float(clip), float(noise), float(rate), int(batch))
-            for clip, noise, rate, batch in (each.split(",") for each in chosen.ways.split())
+            Way(float(clip), float(noise), float(rate), int(batch), int(repeats))
+            for clip, noise, rate, batch, repeats in (each.split(",") for each in chosen.ways.split())
         ]
     )
     with tempfile.TemporaryDirectory() as directory:
@@ -158,8 +162,8 @@ def main() -> None:
         samples = (
             find_task("next-word", {"text": str(folder), "size": "tiny", "user": "00"}).dataset().samples
         )
-        head = "| clip | noise | step size | batch | recall | owner | others | ε of a window | CPU seconds |"
-        print(f"{samples} windows of the owner\n\n{head}\n" + "|---" * 9 + "|", flush=True)
+        head = "| repeats | clip | noise | step size | batch | recall | owner | others | ε of a window | CPU seconds |"
+        print(f"{samples} windows of the owner\n\n{head}\n" + "|---" * 10 + "|", flush=True)
         for way in ways:
             began = time.process_time()
             run = sims.run(scenario(folder, way, chosen), compile_when="never", traces=Traces())
@@ -168,6 +172,7 @@ def main() -> None:
                 shared.load(row, place)
                 found.append(heard(shared))
             cells = (
+                way.repeats or "–",
                 *(way.clip or "–", way.noise or "–", way.rate, way.batch),
                 f"{100 * run.evaluations['recall_mean'][-1]:.1f} %",
                 *(f"{100 * share:.0f} %" for share in (found[0], statistics.fmean(found[1:]))),

@@ -70,6 +70,9 @@ class Keyboard:
     options : mapping
         Of the task. With ``text="typed"`` there is no other text than what is typed; any other text of one user
         comes before it.
+    repeats : int
+        How often three words in a row are trained on at most, for the model that is shared; 0 for the limit of the
+        options.
 
     Raises
     ------
@@ -77,7 +80,9 @@ class Keyboard:
         The options name the texts of many.
     """
 
-    def __init__(self, store: TypingStore, task: Task, options: Mapping[str, Any]) -> None:
+    def __init__(
+        self, store: TypingStore, task: Task, options: Mapping[str, Any], *, repeats: int = 0
+    ) -> None:
         self._store = store
         bound = inspect.signature(next_word).bind(**options)
         bound.apply_defaults()
@@ -88,6 +93,7 @@ class Keyboard:
                 got=f"the texts of all users of {options['text']}",
                 remedy=f"Set task.options.text to {TYPED!r}, or task.options.user to a name or a place.",
             )
+        self._repeats = repeats or options["repeats"] or None
         size = options["words"] or SIZES[options["size"]].words
         self.vocabulary = find_vocabulary(options["vocabulary"], size, options["text"])
         self._plain_task = task
@@ -246,7 +252,8 @@ class Keyboard:
             [(past, later)] = windows_of_users(
                 {"": texts}, self.vocabulary, length=options["length"], tested=options["tested"]
             ).values()
-            past, later = past.last(options["most"] or None), later.first(options["most_tested"] or None)
+            past = past.last(options["most"] or None).without_repeats(self._repeats)
+            later = later.first(options["most_tested"] or None)
         except InvalidTask:  # too little so far
             nothing = np.full((1, options["length"]), PAD, dtype=np.int64)
             past = later = Windows(nothing, np.full_like(nothing, IGNORED))

@@ -53,7 +53,7 @@ def open_keyboard(home: Home, settings: PeerSettings, task: Task) -> Keyboard | 
         )
     store = TypingStore(home.typing, settings.keyboard)
     try:
-        return Keyboard(store, task, settings.task.options)
+        return Keyboard(store, task, settings.task.options, repeats=settings.keyboard.repeats)
     except BaseException:
         store.close()
         raise

@@ -17,5 +17,8 @@ class KeyboardSettings(Table):
     next-word"""
     days: float = Field(90.0, gt=0, le=36_500)
     """age in days at which what was typed is forgotten"""
+    repeats: int = Field(5, ge=0)
+    """how often three words in a row are trained on at most, so that what the owner types again and again does not
+    come to be suggested to others; the personal model has no limit; 0 for none"""
     megabytes: float = Field(8.0, gt=0.01, le=1_000)
     """size of what was typed, on the disk, at which the oldest is forgotten"""

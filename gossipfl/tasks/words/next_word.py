@@ -49,6 +49,7 @@ def next_word(
     tested: float = 0.2,
     most: int = 0,
     most_tested: int = 0,
+    repeats: int = 0,
     half: bool = False,
     seed: int = 0,
 ) -> Task:
@@ -79,6 +80,9 @@ def next_word(
         Share of each user's words, the last ones, to test on.
     most, most_tested : int
         Most samples of each user to train on, the latest, and to test on, the first; 0 for all.
+    repeats : int
+        How often three words in a row of one user are trained on, at most; 0 for no limit. A limit keeps what one
+        user writes again and again from the others' suggestions.
     half : bool
         Whether training computes the scores of words in bfloat16: faster on processors that have it.
     seed : int
@@ -96,7 +100,9 @@ def next_word(
     _require(1 <= length <= 64, f"samples cannot have {length} words", "1 … 64")
     _require(0 < tested < 1, f"no share of {tested} can be tested", "more than 0 and less than 1")
     _require(
-        min(users, most, most_tested) >= 0, "a limit of next-word is negative", "0 for no limit, or more"
+        min(users, most, most_tested, repeats) >= 0,
+        "a limit of next-word is negative",
+        "0 for no limit, or more",
     )
     _require(
         vocabulary != "text" or user is None,
@@ -116,6 +122,7 @@ def next_word(
         tested=tested,
         most=most or None,
         most_tested=most_tested or None,
+        repeats=repeats or None,
     )
     return Task(
         name=f"next-word/{cell}/{size}/{known.digest[:16]}/{seed}",
@@ -185,6 +192,7 @@ def own_windows(
     tested: float = 0.2,
     most: int | None = None,
     most_tested: int | None = None,
+    repeats: int | None = None,
 ) -> dict[str, tuple[Windows, Windows]]:
     """Windows of each user to train and to test on; parameters are those of `next_word`.
 
@@ -196,7 +204,10 @@ def own_windows(
     texts = find_texts(text).of_user
     chosen = users_with_most(texts, user=user, users=users)
     found = windows_of_users({name: texts[name] for name in chosen}, vocabulary, length=length, tested=tested)
-    return {name: (past.last(most), later.first(most_tested)) for name, (past, later) in found.items()}
+    return {
+        name: (past.last(most).without_repeats(repeats), later.first(most_tested))
+        for name, (past, later) in found.items()
+    }
 
 
 def users_with_most(

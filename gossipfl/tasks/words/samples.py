@@ -44,6 +44,26 @@ class Windows:
         start = 0 if most is None else max(0, len(self) - most)
         return Windows(self.words[start:], self.following[start:])
 
+    def without_repeats(self, most: int | None) -> Windows:
+        """The windows in which no three words in a row are learned more than so many times.
+
+        From then on the third word is context, and nothing to suggest. What one user writes again and again then
+        weighs little in a model of many; it takes others who write it, too, until it is suggested to everybody.
+        """
+        if most is None:
+            return self
+        words, following = self.words.reshape(-1), self.following.reshape(-1).copy()
+        before = np.concatenate([[PAD], words[:-1]])
+        runs = np.stack([before, words, following], axis=1)
+        _, which = np.unique(runs, axis=0, return_inverse=True)
+        which = which.reshape(-1)
+        order = np.argsort(which, kind="stable")
+        first = np.searchsorted(which[order], which[order])
+        rank = np.empty_like(which)
+        rank[order] = np.arange(len(which)) - first
+        following[rank >= most] = IGNORED
+        return Windows(self.words, following.reshape(self.following.shape))
+
 
 def windows_of_sentences(sentences: Iterable[Sequence[int]], *, length: int) -> Windows:
     """Cut sentences, one after another, into windows.

@@ -107,7 +107,9 @@ def test_a_member_that_starts_again_ends_the_run_and_no_counts_are_masked_anew()
     with pytest.raises(StatisticsMissing, match="started again after counts were told"):
         _ = told.members
     assert not told.is_outdated
-    counts = [read_masked_counts(each, plan=told.digest, network=NETWORK) for each in (before, told.statement(3))]
+    counts = [
+        read_masked_counts(each, plan=told.digest, network=NETWORK) for each in (before, told.statement(3))
+    ]
     assert counts[0].counts[0].row.tobytes() == counts[1].counts[0].row.tobytes()
 
 
@@ -178,11 +180,19 @@ def test_a_byte_changed_cut_or_added_is_refused(data):
 
 def test_counts_of_too_many_and_of_rounds_without_end_are_refused():
     member = MEMBERS[0]
-    few = {"key": member.public_key, "network": NETWORK, "plan": bytes(32), "sequence": 1, "public": bytes(32)}
+    few = {
+        "key": member.public_key,
+        "network": NETWORK,
+        "plan": bytes(32),
+        "sequence": 1,
+        "public": bytes(32),
+    }
     many = MaskedCounts(bytes(32), np.zeros(8_001, dtype=np.uint32))
     for statement in (
         CountsStatement(**few, round=1, counts=(many,)),
-        CountsStatement(**few, round=101, counts=(MaskedCounts(bytes(32), np.zeros(1, dtype=np.uint32)),) * 2),
+        CountsStatement(
+            **few, round=101, counts=(MaskedCounts(bytes(32), np.zeros(1, dtype=np.uint32)),) * 2
+        ),
     ):
         data = write_masked_counts(statement, sign=member.sign)
         with pytest.raises(MalformedStatement):
@@ -191,7 +201,10 @@ def test_counts_of_too_many_and_of_rounds_without_end_are_refused():
         write_masked_counts(CountsStatement(**few, round=2, counts=(many,) * 3), sign=member.sign)
 
 
-TEXTS = [f"{COMMON} hath {COMMON} hath. {OTHER if n < 2 else 'the'} and {OTHER if n < 2 else 'of'}." for n in range(6)]
+TEXTS = [
+    f"{COMMON} hath {COMMON} hath. {OTHER if n < 2 else 'the'} and {OTHER if n < 2 else 'of'}."
+    for n in range(6)
+]
 OF_TASK = {"vocabulary": "en", "words": 205, "size": "tiny"}
 
 

@@ -102,9 +102,7 @@ def test_the_words_used_most_are_offered_in_lower_case_and_those_used_once_are_n
 
 
 @settings(max_examples=20, deadline=None)
-@given(
-    st.lists(words, max_size=30).map(tuple), st.lists(st.sampled_from(SLANG), max_size=30).map(tuple)
-)
+@given(st.lists(words, max_size=30).map(tuple), st.lists(st.sampled_from(SLANG), max_size=30).map(tuple))
 def test_no_member_moves_all_counts_together_by_more_than_the_noise_is_for(listed, own):
     now, squares = first_round(PLAN), 0.0
     ever = Offer(PLAN.candidates[:3], SLANG[:4])

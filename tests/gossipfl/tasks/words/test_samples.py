@@ -1,8 +1,10 @@
 """Vocabularies, and windows of words."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gossipfl.errors import InvalidTask, SettingError
@@ -110,3 +112,20 @@ def test_users_are_tested_on_what_they_wrote_last():
     assert np.array_equal(found["ada"][0].last(2).words, found["ada"][0].words[-2:])
     with pytest.raises(InvalidTask, match="no user has texts enough"):
         windows_of_users({"bob": ["snow. snow. snow"]}, WORDS, length=5, tested=0.25)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.lists(st.integers(5, 8), min_size=1, max_size=6), min_size=1, max_size=40), st.integers(1, 4)
+)
+def test_three_words_in_a_row_are_learned_so_many_times_at_most(said, most):
+    windows = windows_of_sentences(said, length=4)
+    limited = windows.without_repeats(most)
+    assert (limited.words == windows.words).all()
+    assert windows.without_repeats(None) is windows
+    words, runs, kept = windows.words.ravel(), Counter(), []
+    for place, following in enumerate(windows.following.ravel()):
+        run = (words[place - 1] if place else 0, words[place], following)
+        runs[run] += following != IGNORED
+        kept.append(following if runs[run] <= most else IGNORED)
+    assert limited.following.ravel().tolist() == kept
