@@ -196,10 +196,8 @@ def test_peers_asked_to_go_leave_a_checkpoint_and_the_others_go_on_quietly(tmp_p
                 await until(lambda: stayer.status().event > event + 3)
 
     async def leave(process, asked):
-        start = time.monotonic()
         process.process.send_signal(asked)
-        code = await trio.to_thread.run_sync(partial(process.process.wait, timeout=60))
-        assert (code, time.monotonic() - start < 5) == (0, True)
+        assert await trio.to_thread.run_sync(partial(process.process.wait, timeout=60)) == 0
         records = record_lines(process.home)
         changes = [each for each in records if each["kind"] in ("merge", "train")]
         last = [each for each in records if each["kind"] == "saved"][-1]
@@ -215,16 +213,14 @@ def test_peers_asked_to_go_leave_a_checkpoint_and_the_others_go_on_quietly(tmp_p
 
 
 def test_a_long_training_step_does_not_delay_the_farewell(tmp_path):
-    """The step is abandoned: nobody has seen its outcome."""
+    """The step, of more than an hour, is abandoned: nobody has seen its outcome."""
     settings = quick_settings(
-        0, options={"pause": 1.0}, training={"local_steps": 20}, exchange={"patience": 0.01}
+        0, options={"pause": 1.0}, training={"local_steps": 3600}, exchange={"patience": 0.01}
     )
     with PeerProcess(tmp_path / "slow", settings, forked=True) as slow:
         slow.start("--plain")
         slow.until_at(event=0)
-        start = time.monotonic()
         slow.process.terminate()
         assert slow.process.wait(timeout=60) == 0
-        assert time.monotonic() - start < 5
         assert_quiet(slow)
         assert slow.home.checkpoint.exists()
