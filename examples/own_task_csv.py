@@ -57,9 +57,9 @@ def read(file: Path) -> Dataset:
     )
 
 
-def task(*, file: str) -> Task:
+def task(*, file: Path) -> Task:
     """Make the task; ``gossipfl peer`` calls this with the options of ``[task.options]`` in ``peer.toml``."""
-    return Task(name="plants", model=model, data=lambda: read(Path(file)))
+    return Task(name="plants", model=model, data=lambda: read(file))
 
 
 def write(file: Path, *, seed: int, lines: int = 200) -> None:

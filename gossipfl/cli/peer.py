@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -59,9 +60,10 @@ def init(
     data, is_ready = None, True
     name = None if try_task or task.metrics else known_name(task.name, task.options)
     if name is None:
-        from gossipfl.peer.statistics.own import with_paths_of_table  # imports torch
+        from gossipfl.peer.statistics.own import with_place_of_statistics
+        from gossipfl.peer.task_paths import with_task_paths  # imports torch
 
-        settings = with_paths_of_table(settings, home)
+        settings = with_task_paths(with_place_of_statistics(settings, home), Path.cwd())
         name, data, is_ready = _tried(settings, home, tries=try_task is not False)
     if settings.rounds.algorithm is not None:
         from gossipfl.rounds.plan import round_algorithm
@@ -78,10 +80,21 @@ def init(
         [
             f"Made peer {identity.peer_id} in {home}, for task {name}.",
             *([] if data is None else data.lines()),
+            *_paths_from_here(settings.task.options),
             f"Its settings are in {place.settings}. {start}",
         ],
         as_json=json_output,
     )
+
+
+def _paths_from_here(options: Mapping[str, Any]) -> list[str]:
+    """Warn of options that lead to a file from this directory alone."""
+    return [
+        f"Note: {name} = {value!r} leads to a file from this directory alone. Give an absolute path, or annotate "
+        "the parameter as pathlib.Path."
+        for name, value in options.items()
+        if isinstance(value, str) and "/" in value and not Path(value).is_absolute() and Path(value).exists()
+    ]
 
 
 def _tried(settings: PeerSettings, home: Path, *, tries: bool) -> tuple[str, DataSummary | None, bool]:
@@ -171,14 +184,18 @@ def run(
         early.enter_context(place.starting())
         from gossipfl.cli.running import (
             run_peer,  # torch and the network: after what can go wrong without them
+            with_paths_of_flags,
         )
+
+        def read_settings() -> PeerSettings:
+            return with_paths_of_flags(load_settings(place.settings, overrides), overrides, home)
 
         # The task's own module is imported in there, before the peer takes over the signals.
         with naming_the_place(place.settings, settings):
             run_peer(
                 home,
-                settings=settings,
-                read_settings=lambda: load_settings(place.settings, overrides),
+                settings=read_settings(),
+                read_settings=read_settings,
                 on_ready=early.close,
                 json_output=json_output,
                 plain=plain,

@@ -7,10 +7,11 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import trio
 from rich.console import Console
@@ -23,10 +24,11 @@ from gossipfl.errors import GossipflError
 from gossipfl.files import named_errors
 from gossipfl.nurseries import naming_the_first_error
 from gossipfl.peer import Home, Peer
+from gossipfl.peer.task_paths import with_task_paths
 from gossipfl.peer.threads import wait_for_abandoned
-from gossipfl.settings import PeerSettings
+from gossipfl.settings import PeerSettings, with_modules
 
-__all__ = ["run_peer"]
+__all__ = ["run_peer", "with_paths_of_flags"]
 
 logger = logging.getLogger(__name__)
 
@@ -70,6 +72,17 @@ def run_peer(
             plain=plain,
             until_stdin_ends=until_stdin_ends,
         )
+
+
+def with_paths_of_flags(
+    settings: PeerSettings, overrides: Mapping[str, Mapping[str, Any]], home: Path
+) -> PeerSettings:
+    """Return settings whose task's paths are relative to the current directory where flags give them."""
+    given = overrides.get("task", {}).get("options", {})
+    if not given:
+        return settings
+    resolved = with_task_paths(with_modules(settings, home), Path.cwd(), only=given)
+    return settings.model_copy(update={"task": resolved.task})
 
 
 def _run_logged(

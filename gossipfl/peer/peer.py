@@ -32,6 +32,7 @@ from gossipfl.peer.status import PeerStatus
 from gossipfl.peer.store.good_versions import LARGE_BYTES
 from gossipfl.peer.store.home import Home
 from gossipfl.peer.store.versions import bring_up_to_date, said_of_restoring
+from gossipfl.peer.task_paths import with_task_paths
 from gossipfl.peer.threads import run_abandonable
 from gossipfl.peer.typing import open_keyboard
 from gossipfl.rounds.plan import round_algorithm
@@ -90,7 +91,7 @@ class Peer:
         device = device_of(resolved.runtime.device)
         if is_new:
             self.home.create(settings)
-        self.settings = settings = resolved
+        self.settings = settings = resolved if task else with_task_paths(resolved, self.home.directory)
         task = task or find_task(
             settings.task.name,
             settings.task.options,

@@ -21,6 +21,7 @@ from gossipfl.extras import require_extra
 from gossipfl.files import named_errors, write_atomically
 from gossipfl.peer.store.checkpoint import load_checkpoint
 from gossipfl.peer.store.home import Home
+from gossipfl.peer.task_paths import with_task_paths
 from gossipfl.rows import load_row
 from gossipfl.settings import load_settings, with_modules
 from gossipfl.tasks import Task, find_task
@@ -43,7 +44,7 @@ def task_of_home(home: Home) -> Task:
         There is no peer, or its settings or task are wrong.
     """
     home.require()
-    settings = with_modules(load_settings(home.settings), home.directory)
+    settings = with_task_paths(with_modules(load_settings(home.settings), home.directory), home.directory)
     task = settings.task
     return find_task(task.name, task.options, metrics=task.metrics, directory=settings.runtime.modules)
 

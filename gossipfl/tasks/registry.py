@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from gossipfl.errors import GossipflError, InvalidTask, UnknownTask
 from gossipfl.tasks.digits import digits
+from gossipfl.tasks.option_paths import absolute_paths, as_annotated
 from gossipfl.tasks.pendigits import pendigits
 from gossipfl.tasks.spambase import spambase
 from gossipfl.tasks.table import table
@@ -19,7 +20,14 @@ from gossipfl.tasks.words.next_word import next_word
 from topology.plugins import is_object_name, load_object, load_offered, offered
 from topology.spelling import did_you_mean
 
-__all__ = ["BUNDLED", "METRICS_GROUP", "find_task", "require_metric_name", "require_task_name"]
+__all__ = [
+    "BUNDLED",
+    "METRICS_GROUP",
+    "find_task",
+    "options_beside",
+    "require_metric_name",
+    "require_task_name",
+]
 
 METRICS_GROUP = "gossipfl.metrics"
 """Entry point group in which installed packages offer metrics."""
@@ -62,12 +70,8 @@ def find_task(
     InvalidTask
         If the factory does not accept the options, fails, or returns something else.
     """
-    try:
-        require_task_name(name)
-        factory = BUNDLED.get(name) or _own(name, directory)
-    except UnknownTask as error:
-        raise error.at("task.name") from error
-    options = dict(options or {})
+    factory = _factory(name, directory)
+    options = as_annotated(factory, options or {})
     try:
         inspect.signature(factory).bind(**options)
     except TypeError as error:
@@ -92,6 +96,39 @@ def find_task(
     return replace(
         task, metrics={**task.metrics, **{_short(each): _metric(each, directory) for each in metrics}}
     )
+
+
+def options_beside(
+    name: str,
+    options: Mapping[str, Any],
+    *,
+    directory: Path | None,
+    beside: Path,
+    only: Collection[str] | None = None,
+) -> dict[str, Any]:
+    """Return options of this task with their relative paths resolved against the directory `beside`.
+
+    Parameters
+    ----------
+    name, options, directory
+        As for `find_task`.
+    only : collection of str, optional
+        The options to resolve; by default all.
+
+    Raises
+    ------
+    UnknownTask
+        If there is no such task, module or factory.
+    """
+    return absolute_paths(_factory(name, directory), options, beside=beside, only=only)
+
+
+def _factory(name: str, directory: Path | None) -> Callable[..., Any]:
+    try:
+        require_task_name(name)
+        return BUNDLED.get(name) or _own(name, directory)
+    except UnknownTask as error:
+        raise error.at("task.name") from error
 
 
 def require_task_name(name: str) -> None:

@@ -35,9 +35,9 @@ class Classifier(nn.Module):
 
 def table(
     *,
-    schema: str,
-    file: str,
-    stats: str,
+    schema: Path,
+    file: Path,
+    stats: Path,
     hidden: int = 0,
     own_bias: bool = False,
     folds: int = 5,
@@ -48,11 +48,11 @@ def table(
 
     Parameters
     ----------
-    schema : str
+    schema : Path
         Schema of the table: a TOML file, the same at all members (`gossipfl.statistics.TableSchema`).
-    file : str
+    file : Path
         CSV file of this member's rows.
-    stats : str
+    stats : Path
         Common statistics that ``gossipfl stats gather`` wrote.
     hidden : int
         Width of a hidden layer; 0 for a linear model.
@@ -86,7 +86,7 @@ def table(
     return Task(
         name=read.name,
         model=partial(Classifier, width_of(statistics), hidden, classes),
-        data=partial(_split, Path(file), statistics, folds=folds, fold=fold, seed=seed),
+        data=partial(_split, file, statistics, folds=folds, fold=fold, seed=seed),
         share=SharePolicy(local=("output.bias",) if own_bias else ()),
         seed=seed,
         statistics=statistics.digest,

@@ -11,10 +11,9 @@ from gossipfl.errors import SettingError
 from gossipfl.settings import PeerSettings
 from gossipfl.statistics import Summary, TableSchema, load_schema
 
-__all__ = ["OwnTable", "with_paths_of_table"]
+__all__ = ["OwnTable", "with_place_of_statistics"]
 
 STATS_FILE: Final = "stats.json"
-_PATHS: Final = ("schema", "file", "stats")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +53,7 @@ class OwnTable:
                 remedy="Make the peer with --task table --option schema=SCHEMA.toml --option file=TABLE.csv; "
                 "tasks of your own take options of the same names.",
             )
-        schema = load_schema(options["schema"])
+        schema = load_schema(home / options["schema"])
         columns = settings.stats.columns
         unknown = [name for name in columns if name not in schema.columns and name != "*"]
         if unknown:
@@ -64,8 +63,8 @@ class OwnTable:
             )
         return cls(
             schema=schema,
-            file=Path(options["file"]),
-            stats=Path(options.get("stats") or home / STATS_FILE),
+            file=home / options["file"],
+            stats=home / (options.get("stats") or STATS_FILE),
             told=tuple(schema.columns) if "*" in columns else tuple(columns),
         )
 
@@ -93,14 +92,12 @@ class OwnTable:
             )
 
 
-def with_paths_of_table(settings: PeerSettings, home: Path) -> PeerSettings:
-    """Return a new peer's settings with the paths of the bundled task ``table`` made absolute.
+def with_place_of_statistics(settings: PeerSettings, home: Path) -> PeerSettings:
+    """Return a new peer's settings, where the bundled task ``table`` finds its statistics in the home.
 
-    Its statistics are kept in the home unless the settings say otherwise.
+    They may say otherwise.
     """
     if settings.task.name != "table":
         return settings
-    given = {"stats": str(home / STATS_FILE), **settings.task.options}
-    paths = {name: str(Path(given[name]).absolute()) for name in _PATHS if isinstance(given.get(name), str)}
-    task = settings.task.model_copy(update={"options": {**given, **paths}})
-    return settings.model_copy(update={"task": task})
+    options = {"stats": str(home.absolute() / STATS_FILE), **settings.task.options}
+    return settings.model_copy(update={"task": settings.task.model_copy(update={"options": options})})
