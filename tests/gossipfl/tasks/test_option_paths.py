@@ -1,4 +1,4 @@
-"""Which options of a task are paths, and from where they lead."""
+"""Paths among the options of a task, and from where they lead."""
 
 from pathlib import Path
 
