@@ -26,7 +26,10 @@ __all__ = ["Learning", "Participation", "Parts"]
 class Learning(Protocol):
     """The only owner of a peer's model."""
 
-    divergences: int
+    @property
+    def divergences(self) -> int:
+        """How often the model diverged and was reset."""
+        ...
 
     @property
     def state(self) -> State:

@@ -112,9 +112,9 @@ async def test_the_effect_of_a_merge_is_measured_before_training():
     for record, rows in zip(records, [(before, once), (once, twice)], strict=True):
         assert abs(record["effect"] - (loss(rows[0]) - loss(rows[1]))) < 1e-5
     assert abs(records[0]["effect"]) > 1e-3
-    assert learner._effects.described("P2")["mean"] == records[1]["effect"]
-    assert learner._effects.described("P2")["standard_error"] is None
-    assert learner._effects.described("P3") is None
+    assert learner._work._effects.described("P2")["mean"] == records[1]["effect"]
+    assert learner._work._effects.described("P2")["standard_error"] is None
+    assert learner._work._effects.described("P3") is None
 
 
 @in_trio
@@ -280,7 +280,7 @@ def test_in_ad_psgd_who_is_asked_averages_and_who_asked_steps_from_where_it_bega
     assert (asked.age, asked.step, asked.merges_pending) == (4, 0, 0)
     answer = dataclasses.replace(incoming(task, age=9, value=3.0, event=7), begun=begun)
     stepped = learner._work(asked, [answer])
-    trained, _ = learner._trainer.train(begun.nodes, np.array([0]))
+    trained, _ = learner._work.trainer.train(begun.nodes, np.array([0]))
     expected = ((start + 1) / 2 + 3) / 2 + (trained.rows - start)
     torch.testing.assert_close(stepped.nodes.rows, expected)
     assert (stepped.age, stepped.step) == (10, 1)
