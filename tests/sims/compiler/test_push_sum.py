@@ -150,14 +150,14 @@ def test_steps_move_the_mean_of_all_mass_alike(monkeypatch):
     world = world_of(scenario)
     reference = Reference(world, conditions(scenario, world))
     steps = []
-    train = reference.train
+    train = reference.learning.train
 
     def recorded(nodes, owner):
         after = train(nodes, owner)
         steps.append(after.rows - nodes.rows)
         return after
 
-    monkeypatch.setattr(reference, "train", recorded)
+    monkeypatch.setattr(reference.learning, "train", recorded)
     reference.run(20 * SECOND)
     total = sum(float(m.auxiliary["weight"][0] * m.rows[0, 0]) for m in reference.models)
     for _, _, _, _, arguments in reference.pending:
