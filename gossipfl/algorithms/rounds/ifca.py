@@ -52,7 +52,7 @@ class IFCA(RoundAlgorithm):
     name = "ifca"
     paper = "Ghosh et al., NeurIPS 2020"
     rule = "k_i = argmin_k ℓ_i(y_ik); a step of y_ik_i; y_ik ← weighted mean of y_ik and of x_j that are models k"
-    sends = "P + models, times starts"
+    sends = "P + models"
     preserves_mean = False
 
     models: Annotated[int, Parameter("K: how many models there are", ge=1)] = 2
@@ -61,7 +61,7 @@ class IFCA(RoundAlgorithm):
         float, Parameter("noise between the first models, in units of their root mean square", ge=0)
     ] = 0.0
     starts: Annotated[int, Parameter("sets of models that are tried", ge=1)] = 1
-    search: Annotated[int, Parameter("rounds of each set before the best is kept", ge=4)] = 20
+    search: Annotated[int, Parameter("rounds of each set before the best is kept", ge=8)] = 20
 
     @property
     def requirements(self) -> Requirements:
@@ -103,9 +103,9 @@ class IFCA(RoundAlgorithm):
         return nodes.auxiliary[_VOTES].argmin(dim=1)
 
     def _voted(self, votes: Tensor, turn: Tensor, losses: Tensor | None, context: RoundContext) -> Tensor:
-        """Sums of losses of each set, of the third quarter of the search: the last one averages them."""
-        quarter = 4 * context.round // (self.search * self.starts)
-        if self.starts == 1 or quarter != 2 or losses is None:
+        """Sums of losses of each set, late in the search: its last eighth only averages them."""
+        eighth = 8 * context.round // (self.search * self.starts)
+        if self.starts == 1 or eighth not in {5, 6} or losses is None:
             return votes
         worst = torch.finfo(losses.dtype).max / 1e6  # finite, so that averages stay so
         return votes.scatter_add(1, turn[:, None], losses.clamp(max=worst)[:, None].to(votes.dtype))

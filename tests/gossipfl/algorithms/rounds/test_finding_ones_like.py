@@ -182,7 +182,7 @@ def test_ifca_averages_each_model_over_those_that_trained_it(W, models, seed):
     algorithm = IFCA(models=models, drawn=0)
     nodes = algorithm.start(start_at(points(n, seed=seed)), shared_size=3)
     copies = torch.randn(n, models, 3, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-    nodes = replace(nodes, auxiliary={"models": copies.reshape(n, -1)})
+    nodes = replace(nodes, auxiliary={**nodes.auxiliary, "models": copies.reshape(n, -1)})
     now = _one_round(algorithm, nodes, Network.of(W), local, number=0)
     chosen, trained = [], copies.clone()
     for i in range(n):
@@ -201,3 +201,58 @@ def test_ifca_averages_each_model_over_those_that_trained_it(W, models, seed):
             expected = total / weight if weight else trained[i, k]
             assert torch.allclose(now.auxiliary["models"].view(n, models, 3)[i, k], expected, atol=1e-10)
         assert torch.allclose(now.rows[i], now.auxiliary["models"].view(n, models, 3)[i, chosen[i]])
+
+
+def far_apart(count, *, each):
+    """Nodes in turn of clusters whose minima lie along a line."""
+    minima = torch.arange(count * each).remainder(count)[:, None].double() * torch.tensor([3.0, 1.0, -2.0])
+    ones = torch.ones(count * each, 3, dtype=torch.float64)
+    return Quadratics([one[None] for one in minima.double()], ones, TrainingSettings(learning_rate=0.2))
+
+
+@pytest.mark.parametrize("models", [2, 3])
+def test_a_set_of_models_is_trained_as_if_it_were_the_only_one(models):
+    local, network = far_apart(3, each=3), Network.of(mean_matrix(9))
+    start = start_at(points(1).expand(9, -1))
+    alone = after(IFCA(models=models, drawn=2), start, network, local, count=6)
+    several = after(IFCA(models=models, drawn=2, starts=3, search=8), start, network, local, count=18)
+    sets = several.auxiliary["models"].view(9, 3, models, 3)
+    assert torch.allclose(sets[:, 0].reshape(9, -1), alone.auxiliary["models"], atol=1e-12)
+    assert not torch.allclose(sets[:, 1], sets[:, 0], atol=1e-3)
+
+
+def ends(algorithm, *, seed, count):
+    """Distances of nine nodes of three clusters from their minima, and the models they use."""
+    local, network = far_apart(3, each=3), Network.of(mean_matrix(9))
+    now = after(algorithm, start_at(torch.zeros(9, 3, dtype=torch.float64)), network, local, count=count, seed=seed)
+    minima = torch.cat(list(local.samples_of))
+    return (now.rows - minima).norm(dim=1), now
+
+
+def test_of_several_starts_all_go_on_with_the_one_of_least_loss():
+    """One start leaves somebody between the minima with one of these seeds; the paper tries several."""
+    alone = [float(ends(IFCA(models=3), seed=seed, count=26)[0].max()) for seed in (1, 3)]
+    assert alone[0] > 1 > 0.05 > alone[1]
+    for seed in (1, 3):
+        distances, now = ends(IFCA(models=3, starts=4, search=16), seed=seed, count=104)
+        assert distances.max() < 0.01
+        sets = now.auxiliary["models"].view(9, 4, 3, 3)
+        used = (sets - now.rows[:, None, None]).abs().sum(dim=3).flatten(1).argmin(dim=1) // 3
+        assert len(used.unique()) == 1
+        votes = now.auxiliary["votes"]
+        assert torch.allclose(votes, votes[:1].expand(9, -1), atol=1e-9)
+        assert int(votes[0].argmin()) == int(used[0])
+
+
+def test_first_models_differ_by_the_same_noise_at_all_nodes():
+    local, network = far_apart(3, each=3), Network.of(mean_matrix(9))
+    idle = replace(local, settings=TrainingSettings(learning_rate=1e-12))
+    start = start_at(torch.full((9, 3), 2.0, dtype=torch.float64))
+    one, other = (
+        after(IFCA(models=2, drawn=0, spread=0.5), start, network, idle, count=1, seed=seed).auxiliary["models"]
+        for seed in (1, 2)
+    )
+    assert torch.allclose(one, one[:1].expand(9, -1), atol=1e-6)
+    models = one[0].view(2, 3)
+    assert 0.05 < (models[0] - models[1]).norm() < 10
+    assert (one - other).abs().max() > 0.01
