@@ -222,9 +222,11 @@ def test_a_set_of_models_is_trained_as_if_it_were_the_only_one(models):
 
 
 def ends(algorithm, *, seed, count):
-    """Distances of nine nodes of three clusters from their minima, and the models they use."""
+    """Distances of nine nodes of three clusters from their minima, and their states."""
     local, network = far_apart(3, each=3), Network.of(mean_matrix(9))
-    now = after(algorithm, start_at(torch.zeros(9, 3, dtype=torch.float64)), network, local, count=count, seed=seed)
+    now = after(
+        algorithm, start_at(torch.zeros(9, 3, dtype=torch.float64)), network, local, count=count, seed=seed
+    )
     minima = torch.cat(list(local.samples_of))
     return (now.rows - minima).norm(dim=1), now
 
@@ -249,7 +251,9 @@ def test_first_models_differ_by_the_same_noise_at_all_nodes():
     idle = replace(local, settings=TrainingSettings(learning_rate=1e-12))
     start = start_at(torch.full((9, 3), 2.0, dtype=torch.float64))
     one, other = (
-        after(IFCA(models=2, drawn=0, spread=0.5), start, network, idle, count=1, seed=seed).auxiliary["models"]
+        after(IFCA(models=2, drawn=0, spread=0.5), start, network, idle, count=1, seed=seed).auxiliary[
+            "models"
+        ]
         for seed in (1, 2)
     )
     assert torch.allclose(one, one[:1].expand(9, -1), atol=1e-6)
