@@ -45,6 +45,12 @@ def advise(  # noqa: PLR0917 - options of the command line
             help="Hostile neighbours that an honest node may have; needs a rule that withstands them."
         ),
     ] = 0,
+    outer: Annotated[
+        str | None,
+        typer.Option(
+            help="Instead: outer rate, momentum and local steps of this topology, --compute being a step's time."
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="For candidates drawn at random.")] = 0,
     top: Annotated[int, typer.Option(help="How many to show.", min=1)] = 10,
     plot: Annotated[Path | None, typer.Option(help="Draw their consensus curves here.")] = None,
@@ -54,6 +60,21 @@ def advise(  # noqa: PLR0917 - options of the command line
     from topology import advice as adviser
     from topology.cli.quantities import bits_per_second, bytes_of, seconds
 
+    if outer is not None:
+        from topology.catalogue import build
+        from topology.cli.outer import print_outer
+
+        named = build(outer, implied={"n": nodes, "seed": seed})
+        choice = adviser.advise_outer(
+            named.sequence,
+            message_bytes=bytes_of(model),
+            bandwidth=bits_per_second(bandwidth),
+            latency=seconds(latency) if round_trips is None else _latency(round_trips, nodes, seed),
+            downlink=None if downlink is None else bits_per_second(downlink),
+            step_seconds=seconds(compute),
+        )
+        print_outer(named.expression.text, choice, as_json=as_json)
+        return
     found = adviser.advise(
         nodes,
         degree,

@@ -22,6 +22,14 @@ from topology.spectrum.laplacian import (
     laplacian,
     largest_laplacian_eigenvalue,
 )
+from topology.spectrum.outer_momentum import (
+    OuterStep,
+    fastest_outer_rate,
+    largest_outer_rate,
+    outer_consensus_factor,
+    outer_moments,
+    recommended_outer_step,
+)
 from topology.spectrum.prediction import Prediction
 from topology.spectrum.quadratics import dsgd_fixed_point, dsgd_noise_floor
 from topology.spectrum.rates import (
@@ -36,6 +44,7 @@ from topology.spectrum.rates import (
 __all__ = [
     "EXACT_NODES",
     "MixingRate",
+    "OuterStep",
     "Prediction",
     "algebraic_connectivity",
     "closed_forms",
@@ -47,14 +56,19 @@ __all__ = [
     "effective_neighbours",
     "eigenvalues",
     "expected_consensus_curve",
+    "fastest_outer_rate",
     "fiedler_vector",
     "hostile_neighbours_survivable",
     "laplacian",
     "largest_laplacian_eigenvalue",
+    "largest_outer_rate",
     "mixing_rate",
+    "outer_consensus_factor",
+    "outer_moments",
     "pairwise_variance_ratio",
     "predicted_rounds_to_consensus",
     "predicted_rounds_to_target",
+    "recommended_outer_step",
     "rounds_to_consensus",
     "second_eigenvalue_modulus",
     "spectral_gap",

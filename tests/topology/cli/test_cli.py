@@ -226,3 +226,28 @@ def test_quantities_are_read(read, text, value):
 def test_what_is_no_quantity_is_refused(read, text):
     with pytest.raises(InvalidParameter, match="cannot read"):
         read(text)
+
+
+def test_advise_chooses_an_outer_step_and_local_steps():
+    question = (
+        "advise",
+        "-n",
+        16,
+        "--outer",
+        "random-matching:seed=1",
+        "--model",
+        "6MB",
+        "--bandwidth",
+        "20Mbit",
+    )
+    text = run(*question, "--compute", "500ms").stdout
+    assert "η = 0.94 and μ = 0.45" in text
+    assert "H = 44: an exchange takes 2.42 s" in text
+    found = told(*question)
+    assert found["local_steps"] is None
+    assert found["step"]["factor"] ** 2 <= 0.5
+    assert [each["momentum"] for each in found["choices"]] == [0.0, 0.3, 0.5, 0.7, 0.9]
+    assert "seconds of a step, for H" in run(*question).stdout
+    assert (
+        "second moments is not known" in run("advise", "-n", 6, "--outer", "matcha:(ring:6)", code=2).stderr
+    )
