@@ -65,7 +65,7 @@ class MaskedSums:
             A node has fewer than 3 neighbours, or a number does not fit the ring.
         """
         self.messages = self.bytes = 0
-        arrives, mixed = self._arrivals(lists, place), torch.empty_like(sent)
+        arrives, mixed = self.arrivals(lists, place), torch.empty_like(sent)
         for node in range(len(sent)):
             neighbours, weights, present = (each[0] for each in lists.padded(np.array([node])))
             neighbours, weights = neighbours[present], weights[present]
@@ -118,8 +118,8 @@ class MaskedSums:
         self.messages += cost.messages + survivors
         self.bytes += cost.bytes + survivors * numbers * self.ring.dtype.itemsize
 
-    def _arrivals(self, lists: Sparse | Complete, place: tuple[int, int]) -> list[NDArray[np.bool_]]:
-        """Which of each node's neighbours send their rows."""
+    def arrivals(self, lists: Sparse | Complete, place: tuple[int, int]) -> list[NDArray[np.bool_]]:
+        """Which of each node's neighbours send their rows, in increasing order."""
         generator = np.random.default_rng((self.seed, 0x5E, *place))
         ends = np.cumsum(lists.degrees)
         arrived = (

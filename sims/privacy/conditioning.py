@@ -77,9 +77,8 @@ def view_of(run: LinearRun, observers: Collection[int]) -> View:
     state = _State(
         run, np.where(known, 0.0, run.noise.deviations), np.where(known, 0.0, run.noise.sensitivities)
     )
-    who = np.array(sorted(observers), dtype=np.int64)
     for stage in run.stages:
-        state.advance(stage, _different(stage.observed[np.isin(stage.receivers, who)]))
+        state.advance(stage, _different(stage.seen_by(observers)))
     view = state.told(run.noise)
     told = list(observers)
     view.losses[told], view.computed[told] = np.inf, True  # they know their own values

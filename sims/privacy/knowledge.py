@@ -119,7 +119,7 @@ def _own_values(own: NDArray[np.bool_]) -> RowSpace:
 
 
 def _seen(stage: Stage, coalition: Ints) -> csr_array:
-    return stage.observed[np.isin(stage.receivers, coalition)]
+    return stage.seen_by(coalition.tolist())
 
 
 def _add_repeated(run: LinearRun, period: int, coalition: Ints, space: RowSpace) -> None:

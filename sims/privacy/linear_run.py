@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +39,11 @@ class Stage:
         The nodes that sent and received each, int64 ``[r]``.
     values : ndarray
         Numbers of the values that enter, int64 ``[k]``.
+    needed : ndarray, optional
+        How many of a row's holders must be with its receiver to see it, int64 ``[r]``; 0, as everywhere by
+        default, for rows that receivers see alone.
+    holders : csr_array, optional
+        Nodes that can together show a row to its receiver, ones and zeros ``[r, nodes]``; with ``needed``.
     """
 
     transition: csr_array
@@ -45,11 +51,23 @@ class Stage:
     senders: Ints
     receivers: Ints
     values: Ints = field(default_factory=lambda: NOBODY)
+    needed: Ints | None = None
+    holders: csr_array | None = None
 
     @property
     def width(self) -> int:
         """Size of the state before the stage."""
         return int(self.transition.shape[1]) - len(self.values)
+
+    def seen_by(self, observers: Collection[int]) -> csr_array:
+        """Rows that observers see who put together what they have, ``[k, p + k]``."""
+        who = np.array(sorted(observers), dtype=np.int64)
+        seen = np.isin(self.receivers, who)
+        if self.needed is not None and self.holders is not None:
+            together = np.zeros(self.holders.shape[1])
+            together[who[who < len(together)]] = 1.0
+            seen &= self.holders @ together >= self.needed
+        return csr_array(self.observed[seen])
 
     def with_values(self, state: Floats) -> Floats:
         """What is there before the stage, and what enters in it, as functions of all values, ``[p + k, V]``."""
@@ -102,6 +120,11 @@ class LinearRun:
         owners = self.owners if self.noise is None else self.owners[self.noise.private]
         return np.bincount(owners, minlength=self.nodes)
 
+    @property
+    def has_sums(self) -> bool:
+        """Whether there are masked sums, of which no formula has been published."""
+        return any(stage.needed is not None for stage in self.stages)
+
     def __post_init__(self) -> None:
         width = 0
         for number, stage in enumerate(self.stages):
@@ -127,7 +150,10 @@ class LinearRun:
             )
 
     def overheard(self) -> LinearRun:
-        """The same run with one more node, the last, that has nothing and receives every row that is sent."""
+        """The same run with one more node, the last, that has nothing and receives every row that is sent.
+
+        Rows of masked sums it sees as they were before their masks.
+        """
         known: dict[int, Stage] = {}
         for stage in self.stages:
             if id(stage) not in known:
@@ -137,6 +163,7 @@ class LinearRun:
                     observed=csr_array(vstack([stage.observed, stage.observed], format="csr")),
                     senders=np.concatenate([stage.senders, stage.senders]),
                     receivers=np.concatenate([stage.receivers, listener]),
+                    **_shown(stage),
                 )
         return replace(self, nodes=self.nodes + 1, stages=[known[id(stage)] for stage in self.stages])
 
@@ -172,11 +199,10 @@ class LinearRun:
 
     def messages(self, observers: Collection[int]) -> Iterator[Floats]:
         """Yield the rows that observers receive as functions of the values, ``[k, V]``, stage by stage."""
-        coalition = np.array(sorted(observers), dtype=np.int64)
         state = np.zeros((0, len(self.owners)))
         for stage in self.stages:
             before = stage.with_values(state)
-            yield stage.observed[np.isin(stage.receivers, coalition)] @ before
+            yield stage.seen_by(observers) @ before
             state = stage.transition @ before
 
     def final_state(self) -> Floats:
@@ -185,6 +211,16 @@ class LinearRun:
         for stage in self.stages:
             state = stage.transition @ stage.with_values(state)
         return state
+
+
+def _shown(stage: Stage) -> dict[str, Any]:
+    """Who is needed to see the rows of a stage, and those rows again, for which nobody is."""
+    if stage.needed is None or stage.holders is None:
+        return {}
+    return {
+        "needed": np.concatenate([stage.needed, np.zeros_like(stage.needed)]),
+        "holders": csr_array(vstack([stage.holders, stage.holders], format="csr")),
+    }
 
 
 def _is_start(stage: Stage) -> bool:

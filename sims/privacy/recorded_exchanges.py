@@ -25,7 +25,7 @@ from gossipfl.rounds import Outgoing, Position, RoundsPlan, mixed, read_roster
 from gossipfl.rounds.message_shapes import ExchangeForm
 from gossipfl.rounds.mixing import mixing_of
 from gossipfl.rounds.plan import round_algorithm
-from gossipfl.secure import FixedPoint
+from gossipfl.secure import FixedPoint, threshold_of
 from sims.privacy.errors import NotAccountable
 from sims.privacy.leaving import changes_in, deviation_of
 from sims.privacy.symbolic_noise import Drawn, Draws, Link
@@ -40,11 +40,16 @@ Over = Literal["neighbours", "clique", "links"]
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A row that a peer received; both are numbers of peers, the row is ``[W]``."""
+    """A row that a peer received; both are numbers of peers, the row is ``[W]``.
+
+    Of a masked sum its receiver sees a summand only together with so many of the ``holders``.
+    """
 
     receiver: int
     sender: int
     row: Tensor
+    needed: int = 0
+    holders: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +152,7 @@ class RecordedExchanges:
             for key, mix in mixes.items():
                 rows = self._received(key, position, mix, sent)
                 seen += self._seen_in_merging(key, position, mix, rows, sent, width=width)
-                seen += self._seen_beside(key, mixes, sent[key], width=width)
+                seen += self._seen_beside(key, number, mixes, sent[key], width=width)
                 plan, out = self.plans[key], sent[key].out
                 if out.form.over == "links":  # zeros in float64 for those that are missing
                     nothing = out.exchange.rows.new_zeros(out.form.size)
@@ -207,20 +212,29 @@ class RecordedExchanges:
         *,
         width: int,
     ) -> list[Seen]:
-        """Rows that were merged; of masked ones their sum, once for each summand so that distances are known."""
+        """Rows that were merged; of masked ones their sum, and each for those who can take its masks off."""
         plan, receiver = self.plans[key], self.places[key[0]]
         peers = {member: self.places[plan.roster.members[member]] for member in rows}
         if plan.ring is None or not rows:
             return [Seen(receiver, peers[member], row[:width]) for member, row in rows.items()]
         weights = plan.mixing.row(position, sent[key].out.form, plan.number)
         total = torch.stack([weights[member] * row[:width] for member, row in rows.items()]).sum(dim=0)
-        return [Seen(receiver, peers[member], total) for member in rows]
+        needed, holders = self._holders(plan, sent[key].out.neighbours)
+        seen = [Seen(receiver, peers[member], row[:width], needed, holders) for member, row in rows.items()]
+        return [Seen(receiver, next(iter(peers.values())), total), *seen]
 
-    def _seen_beside(self, key: Key, mixes: Mapping[Key, Mix], own: _Sent, *, width: int) -> list[Seen]:
+    def _holders(self, plan: RoundsPlan, neighbours: Sequence[int]) -> tuple[int, tuple[int, ...]]:
+        """How many of a receiver's neighbours can take all masks off together with it, and who they are."""
+        found = (self.places.get(plan.roster.members[member], -1) for member in neighbours)
+        return threshold_of(len(neighbours)), tuple(place for place in found if place >= 0)
+
+    def _seen_beside(
+        self, key: Key, number: int, mixes: Mapping[Key, Mix], own: _Sent, *, width: int
+    ) -> list[Seen]:
         """Rows of a start that were sent and not merged: they may have arrived, too late or before a crash."""
         plan, mix = self.plans[key], mixes[key]
-        if plan.ring is not None or mix.listening:
-            return []  # masked rows show nothing without the sum
+        if mix.listening:
+            return []
         seen = []
         for recipient in own.recipients:
             peer = plan.roster.members[recipient]
@@ -229,7 +243,12 @@ class RecordedExchanges:
                 for other, each in mixes.items()
             )
             if peer in self.places and recipient not in mix.unsent and not merged:
-                seen.append(Seen(self.places[peer], self.places[key[0]], own.row(recipient)[:width]))
+                needed, holders = 0, ()
+                if plan.ring is not None:  # masked rows show nothing but to those who can take masks off
+                    around = plan.mixing.neighbours(number, own.out.form, recipient)
+                    needed, holders = self._holders(plan, around)
+                row = own.row(recipient)[:width]
+                seen.append(Seen(self.places[peer], self.places[key[0]], row, needed, holders))
         return seen
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -132,6 +133,7 @@ class _RecordedRounds:
             senders=np.array([each.sender for each in done.seen], dtype=np.int64),
             receivers=np.array([each.receiver for each in done.seen], dtype=np.int64),
             values=np.arange(first, len(self.owners)),
+            **_hidden(done.seen, len(self.places)),
         )
 
     def _require_linear(
@@ -235,6 +237,19 @@ class _RecordedRounds:
             now = self._events[key] <= version.event <= upto
             if version[:2] == key and now and version not in nodes:
                 nodes[version] = nodes[key]
+
+
+def _hidden(seen: Sequence[Seen], peers: int) -> dict[str, Any]:
+    """Who is needed beside the receivers to see rows, where somebody is."""
+    if not any(each.needed for each in seen):
+        return {}
+    holders = np.zeros((len(seen), peers))
+    for place, each in enumerate(seen):
+        holders[place, list(each.holders)] = 1.0
+    return {
+        "needed": np.array([each.needed for each in seen], dtype=np.int64),
+        "holders": csr_array(holders),
+    }
 
 
 def _dealt(gradients: Tensor, counts: Mapping[Key, int]) -> dict[Key, Tensor]:

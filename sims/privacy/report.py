@@ -212,7 +212,7 @@ def report_of(
         distances.append(run.distances_to(observer))
         if rounds is not None and run.noise is not None:
             published.append(rounds.squares)
-        elif values.max() == 1 and run.noise is None:
+        elif values.max() == 1 and run.noise is None and not run.has_sums:
             bound = np.zeros(run.nodes)
             bound[run.owners] = muffliato_pairwise(run, [observer])
             published.append(bound)

@@ -31,6 +31,7 @@ from sims.privacy.coefficients import NOT_A_WIDTH, stacked, with_parts
 from sims.privacy.errors import NotAccountable
 from sims.privacy.linear_run import NOBODY, LinearRun, Stage
 from sims.privacy.source_noise import SourceNoise
+from sims.privacy.summed import linear_sums
 from sims.privacy.symbolic_noise import Drawn, Draws, SymbolicNoise
 from sims.privacy.symbolic_training import SymbolicTraining
 from sims.scenario import Scenario
@@ -51,6 +52,8 @@ class _Probe:
     observed: list[csr_array] = field(default_factory=list)
     senders: list[Ints] = field(default_factory=list)
     receivers: list[Ints] = field(default_factory=list)
+    needed: list[Ints] = field(default_factory=list)
+    holders: list[csr_array] = field(default_factory=list)
 
 
 class _Rounds:
@@ -76,12 +79,14 @@ class _Rounds:
                 remedy="Choose an algorithm without a server.",
             )
         self.samples = torch.from_numpy(samples)
+        self.sums = linear_sums(scenario, self.algorithm)
         self.exchanges = Exchanges(
             network.sequence,
             cliques=network.cliques,
             complete=network.complete,
             seed=scenario.seed,
             device=torch.device("cpu"),
+            masked_sums=self.sums,
         )
 
     def start(self, rows: Tensor) -> Nodes:
@@ -122,7 +127,9 @@ class _Rounds:
             rows = draws.leaving(senders, exchange.rows, deviation=self.deviation)
             exchange = replace(exchange, rows=rows)
             self._see(probe, exchange, number)
-            return self.exchanges(exchange)
+            mixed = self.exchanges(exchange)
+            self._see_sums(probe)
+            return mixed
 
         probe.nodes = run_round(self.algorithm, nodes, context, carry_out)
         return probe
@@ -140,6 +147,8 @@ class _Rounds:
             raise NotAccountable(
                 f"{name!r} sends parts of its rows alone", remedy="Choose an algorithm that sends whole rows."
             )
+        if self.sums is not None:
+            return  # they are known once they are drawn
         rows = csr_array(
             exchange.rows[:, :width].numpy()
         )  # beyond it are weights, the same whatever the values
@@ -158,6 +167,18 @@ class _Rounds:
         probe.observed.append(rows[places])
         probe.senders.append(senders)
         probe.receivers.append(owners)
+
+    def _see_sums(self, probe: _Probe) -> None:
+        """Note who sees which sum, and who could see its summands."""
+        if self.sums is None:
+            return
+        seen, width, nodes = self.sums.seen, probe.nodes.rows.shape[1], self.network.sequence.n
+        rows = [row[:width].numpy() for row in seen.rows]
+        probe.observed.append(csr_array(np.stack(rows) if rows else np.zeros((0, width))))
+        probe.senders.append(np.array(seen.senders, dtype=np.int64))
+        probe.receivers.append(np.array(seen.receivers, dtype=np.int64))
+        probe.needed.append(np.array(seen.needed, dtype=np.int64))
+        probe.holders.append(seen.holding(nodes))
 
     def _pairs(self, exchange: Exchange, number: int) -> tuple[Ints, Ints]:
         if exchange.over == "clique":
@@ -273,6 +294,8 @@ def _one_round(
         senders=np.concatenate(probe.senders),
         receivers=np.concatenate(probe.receivers),
         values=np.arange(first, first + taken + drawn),
+        needed=np.concatenate(probe.needed) if probe.needed else None,
+        holders=csr_array(vstack(probe.holders, format="csr")) if probe.holders else None,
     )
     return probe.nodes, stage, probe.training.taken, probe.draws.drawn
 
@@ -286,6 +309,7 @@ def _on(rounds: _Rounds, number: int, nodes: Nodes, rows: Tensor, *, taken: int)
 
 def _content(stage: Stage) -> tuple[bytes, ...]:
     """All of a stage, as keys of equal stages."""
-    matrices = (stage.transition, stage.observed)
+    matrices = [each for each in (stage.transition, stage.observed, stage.holders) if each is not None]
     arrays = [getattr(matrix, name) for matrix in matrices for name in ("indptr", "indices", "data")]
-    return tuple(each.tobytes() for each in (*arrays, stage.senders, stage.receivers, stage.values))
+    needed = () if stage.needed is None else (stage.needed,)
+    return tuple(each.tobytes() for each in (*arrays, stage.senders, stage.receivers, stage.values, *needed))

@@ -176,6 +176,10 @@ async def test_a_masked_sum_shows_less_than_its_summands(tmp_path: Path) -> None
     np.testing.assert_allclose(shares["plain"], 1)
     # Three sums of three values each, one a round: a third of what the values would tell.
     np.testing.assert_allclose(shares["masked"][1:], 1 / 3)
+    both = knowledge_of(run, [0, 1]).losses() / 3
+    np.testing.assert_allclose(both[2:], 1 / 2)  # what one of them gave is known to both
+    three = knowledge_of(run, [0, 1, 2]).losses() / 3
+    assert three[3] == pytest.approx(1)  # two beside a receiver can take all masks off
 
 
 @pytest.fixture(scope="module")
