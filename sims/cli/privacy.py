@@ -87,7 +87,10 @@ def privacy(
         )
         report = report_of(
             account.run,
-            noise=account.values.multiplier if account.run.noise is None else None,
+            noise=None
+            if account.values is None or account.run.noise is not None
+            else account.values.multiplier,
+            bound=account.bound,
             rounds=account.rounds,
             training=account.training,
             delta=delta,
@@ -178,6 +181,13 @@ def _say(report: PrivacyReport, *, pairs: bool) -> None:
 
 def assumptions(report: PrivacyReport) -> list[str]:
     """What the figures hold under."""
+    if report.bound is not None:
+        return [
+            "a node changes each of its values, or each row that it clips, by at most the sensitivity, and draws "
+            "Gaussian noise as it is declared;",
+            f"losses are bounded, not exact: rows go through {', '.join(report.bound.after)}, and count as if "
+            "observers saw them as they were before, and knew everything of all other nodes.",
+        ]
     one = report.values.max() == 1
     unit = "its one value" if one else "each of its training steps (the clipped gradient)"
     said = [

@@ -72,6 +72,8 @@ class RecordedExchanges:
     peers : sequence of RecordedPeer
     rounding : collection of str
         Codecs that hide nothing.
+    deviation : float, optional
+        Of noise on rows that leave, instead of all that happened to them.
 
     Attributes
     ----------
@@ -86,13 +88,16 @@ class RecordedExchanges:
         If rows were changed before they left.
     """
 
-    def __init__(self, peers: Sequence[RecordedPeer], rounding: Collection[str]) -> None:
+    def __init__(
+        self, peers: Sequence[RecordedPeer], rounding: Collection[str], deviation: float | None = None
+    ) -> None:
+        self._deviation = deviation
         self.lives: dict[Key, RoundLife] = {
             (life.peer, life.incarnation): read_round_life(peer, life)
             for peer in peers
             for life in peer.lives.values()
         }
-        for each in self.lives.values():
+        for each in self.lives.values() if deviation is None else ():
             _require_sent_whole(each.life, rounding)
         self.plans = {key: _plan(each.life) for key, each in self.lives.items()}
         for key, each in self.lives.items():
@@ -167,7 +172,9 @@ class RecordedExchanges:
         self, key: Key, position: Position, exchange: AnyExchange, draws: Draws, *, width: int
     ) -> _Sent:
         plan, place = self.plans[key], self.places[key[0]]
-        deviation = deviation_of(self.lives[key].life.settings.outgoing)
+        deviation = self._deviation
+        if deviation is None:
+            deviation = deviation_of(self.lives[key].life.settings.outgoing)
         rows = draws.leaving([place] * len(exchange.rows), exchange.rows, deviation=deviation)
         _require_linear(plan.name, exchange, width=width)
         by_link = isinstance(exchange, LinkExchange)

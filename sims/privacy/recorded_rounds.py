@@ -37,7 +37,9 @@ Slot = Key | Version
 """A start as it is now, or a version that was saved."""
 
 
-def recorded_rounds(peers: Sequence[RecordedPeer], *, rounding: Collection[str]) -> LinearRun:
+def recorded_rounds(
+    peers: Sequence[RecordedPeer], *, rounding: Collection[str], deviation: float | None = None
+) -> LinearRun:
     """Find the linear run of peers that learned in rounds, one node each, in the order given.
 
     Its values are the gradients of all training steps. A peer has seen the rows that it merged, and those sent to
@@ -48,6 +50,8 @@ def recorded_rounds(peers: Sequence[RecordedPeer], *, rounding: Collection[str])
     peers : sequence of RecordedPeer
     rounding : collection of str
         Codecs that round, and hide nothing.
+    deviation : float, optional
+        Of noise on rows that leave, instead of all that happened to them.
 
     Raises
     ------
@@ -56,7 +60,7 @@ def recorded_rounds(peers: Sequence[RecordedPeer], *, rounding: Collection[str])
     MissingPeer, TornRecords, RecordsRemoved
         If records are missing or contradict one another.
     """
-    run = _RecordedRounds(peers, rounding)
+    run = _RecordedRounds(RecordedExchanges(peers, rounding, deviation), peers)
     doing = who_does_what(run.lives, lambda key: run.plans[key].roster.members)
     if not doing:
         raise NotAccountable("no round is recorded", expected="peers that did at least one")
@@ -84,8 +88,8 @@ class _Pass:
 class _RecordedRounds:
     """All starts of all peers, round by round."""
 
-    def __init__(self, peers: Sequence[RecordedPeer], rounding: Collection[str]) -> None:
-        self.exchanges = RecordedExchanges(peers, rounding)
+    def __init__(self, exchanges: RecordedExchanges, peers: Sequence[RecordedPeer]) -> None:
+        self.exchanges = exchanges
         self.lives, self.plans, self.places = (
             self.exchanges.lives,
             self.exchanges.plans,

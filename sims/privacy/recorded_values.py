@@ -11,11 +11,35 @@ from gossipfl.rounds.plan import round_algorithm
 from gossipfl.settings import PeerSettings
 from sims.privacy.declared import declared_noise
 from sims.privacy.errors import NotAccountable
+from sims.privacy.leaving import ROUNDING, Leaving, leaving_of
 from sims.privacy.value_noise import ValueNoise
 from sims.replay.lives import RecordedPeer
 from sims.replay.peer_records import read_peers
 
-__all__ = ["values_of_homes"]
+__all__ = ["leaving_of_homes", "values_of_homes"]
+
+
+def leaving_of_homes(homes: Sequence[Path]) -> Leaving:
+    """Find what happened to rows as they left recorded peers.
+
+    Raises
+    ------
+    NotAccountable
+        If it was not the same at all, and not linear.
+    """
+    lives = [life for peer in read_peers(homes) for life in peer.lives.values()]
+    found = []
+    for life in lives:
+        sent = {event.codec for event in life.events if event.source is not None} - ROUNDING - {""}
+        codec = life.settings.codec if not sent else sorted(sent)[0]
+        found.append(leaving_of(life.settings.outgoing, codec, rounding={*ROUNDING, "", "auto"}))
+    if any(each.changes for each in found) and any(each != found[0] for each in found):
+        raise NotAccountable(
+            "rows of some peers were changed before they left, in another way than those of others",
+            expected="the same tables [[outgoing]] and codec at all peers",
+            got=", ".join(sorted({name for each in found for name in each.changes})),
+        )
+    return found[0] if found else leaving_of((), "")
 
 
 def values_of_homes(

@@ -14,7 +14,7 @@ from gossipfl.peer.gossip.plan import gossip_algorithm
 from gossipfl.peer.store.record_files import record_files
 from sims.privacy.errors import NotAccountable
 from sims.privacy.events_learned import LearnedEvents, Sent
-from sims.privacy.leaving import changes_in, deviation_of
+from sims.privacy.leaving import ROUNDING, changes_in, deviation_of
 from sims.privacy.linear_run import LinearRun
 from sims.privacy.recorded_rounds import recorded_rounds
 from sims.replay.history import Step, history_of
@@ -24,15 +24,18 @@ from sims.replay.round_records import learned_in_rounds
 
 __all__ = ["recorded_run"]
 
-_ROUNDING = {"float32", "bfloat16", "float16", "int8"}
-"""Codecs that round: what they leave out is not counted as protection."""
 
-
-def recorded_run(homes: Sequence[Path]) -> LinearRun:
+def recorded_run(homes: Sequence[Path], *, deviation: float | None = None) -> LinearRun:
     """Find the linear run of peers whose homes are given, one node each, in the order given.
 
     Its values are the gradients of all training steps. Nodes see the models that they took in, and those that
     their gates refused. What the gates decided counts as given. Of peers in rounds see `recorded_rounds`.
+
+    Parameters
+    ----------
+    homes : sequence of Path
+    deviation : float, optional
+        Of noise on rows that leave, instead of all that happened to them.
 
     Raises
     ------
@@ -43,9 +46,9 @@ def recorded_run(homes: Sequence[Path]) -> LinearRun:
     """
     peers = read_peers(homes)
     if learned_in_rounds(peers):
-        return recorded_rounds(peers, rounding=_ROUNDING)
+        return recorded_rounds(peers, rounding=ROUNDING, deviation=deviation)
     lives = [life for peer in peers for life in peer.lives.values()]
-    _require_alike(lives)
+    _require_alike(lives, whole=deviation is None)
     places = {(life.peer, life.incarnation): place for place, life in enumerate(lives)}
     refused = _refused(peers)
     ends = [Version(life.peer, life.incarnation, life.last) for life in lives]
@@ -55,7 +58,9 @@ def recorded_run(homes: Sequence[Path]) -> LinearRun:
         nodes=len(lives),
         enabled=True,
         private_start=False,
-        deviations=[deviation_of(life.settings.outgoing) for life in lives],
+        deviations=[
+            deviation_of(life.settings.outgoing) if deviation is None else deviation for life in lives
+        ],
     )
     _happened(history_of(peers, [*ends, *refused]).steps, events, places, refused)
     return _by_peer(events.finished(), [life.peer for life in lives], [peer.peer for peer in peers])
@@ -115,7 +120,7 @@ def _event(step: Step, events: LearnedEvents, node: int, kept: Mapping[Version, 
         )
 
 
-def _require_alike(lives: Sequence[Life]) -> None:
+def _require_alike(lives: Sequence[Life], *, whole: bool) -> None:
     first = lives[0].settings
     for life in lives:
         settings, where = life.settings, f"start {life.incarnation} of peer {life.peer}"
@@ -124,9 +129,9 @@ def _require_alike(lives: Sequence[Life]) -> None:
             raise NotAccountable(
                 f"{where} learned otherwise than the first peer", expected="the same training and gossip"
             )
-        codecs = {event.codec for event in life.events if event.source is not None} - _ROUNDING - {""}
-        changed = [*sorted(codecs), *changes_in(settings.outgoing, "", {*_ROUNDING, ""})]
-        if changed:
+        codecs = {event.codec for event in life.events if event.source is not None} - ROUNDING - {""}
+        changed = [*sorted(codecs), *changes_in(settings.outgoing, "", {*ROUNDING, ""})]
+        if changed and whole:
             raise NotAccountable(
                 f"rows of {where}, or of its neighbours, were changed before they left, and not linearly",
                 expected="models sent in full or rounded, or with noise",

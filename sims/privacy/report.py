@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gossipfl.privacy import Guarantee, gaussian_guarantee
+from sims.privacy.bounds import Bound
 from sims.privacy.errors import NotAccountable
 from sims.privacy.linear_run import LinearRun
 from sims.privacy.published import muffliato_pairwise
@@ -75,6 +76,8 @@ class PrivacyReport:
     coalitions : tuple of Coalition
     local : Guarantee
         Of the node that loses most to an observer of all its noisy values; of all rows, if there is other noise.
+    bound : Bound, optional
+        Where losses are bounded from above, and not exact.
     overheard : ndarray or None
         What each node loses to whoever sees all rows that are sent and knows no noise, ``[nodes]``, if there is
         other noise.
@@ -102,6 +105,7 @@ class PrivacyReport:
     sampled: SampledLoss | None = None
     rounds: RoundsLoss | None = None
     overheard: Floats | None = None
+    bound: Bound | None = None
 
     @property
     def unit(self) -> str:
@@ -115,6 +119,8 @@ class PrivacyReport:
             "values": int(self.values.sum()),
             "noise_multiplier": self.noise,
             "unit": self.unit,
+            "exact": self.bound is None,
+            "changed": None if self.bound is None else list(self.bound.after),
             "delta": self.delta,
             "local": _dict_of(self.local),
             "worst": {
@@ -172,6 +178,7 @@ def report_of(
     sees_all: bool = False,
     training: PrivateTraining | None = None,
     rounds: RoundsLoss | None = None,
+    bound: Bound | None = None,
     on_observer: Callable[[int], None] = lambda number: None,
 ) -> PrivacyReport:
     """Account for a run.
@@ -192,6 +199,8 @@ def report_of(
         What the run declares of its training steps.
     rounds : RoundsLoss, optional
         What its algorithm declares of its noise.
+    bound : Bound, optional
+        What losses are at most, instead of exact ones.
     on_observer : callable, optional
         Told how many observers are done.
     """
@@ -206,17 +215,19 @@ def report_of(
     for done, observer in enumerate(watching):
         on_observer(done)
         run.require_nodes([observer])
-        view = known_to(known, [observer, *also])
+        view = known_to(known, [observer, *also]) if bound is None else bound.view(run, [observer])
         losses.append(view.losses[: run.nodes])
         computed.append(view.computed[: run.nodes])
         distances.append(run.distances_to(observer))
+        if bound is not None:
+            continue
         if rounds is not None and run.noise is not None:
             published.append(rounds.squares)
         elif values.max() == 1 and run.noise is None and not run.has_sums:
-            bound = np.zeros(run.nodes)
-            bound[run.owners] = muffliato_pairwise(run, [observer])
-            published.append(bound)
-    overheard = None if run.noise is None else known_to(heard, listener).losses[: run.nodes]
+            by_formula = np.zeros(run.nodes)
+            by_formula[run.owners] = muffliato_pairwise(run, [observer])
+            published.append(by_formula)
+    overheard = None if run.noise is None else _overheard(heard, bound)
     matrix, apart = np.array(losses), np.array(distances)
     other = (apart != 0) & (values > 0)
     place = np.unravel_index(np.argmax(np.where(other, matrix, -1.0)), matrix.shape)
@@ -240,14 +251,23 @@ def report_of(
             )
             for distance in sorted(np.unique(apart[other]), key=lambda each: each if each >= 0 else run.nodes)
         ),
-        coalitions=tuple(worst_coalition(known, size, listening=also) for size in coalitions),
+        coalitions=tuple(worst_coalition(known, size, listening=also, bound=bound) for size in coalitions),
         local=_guarantee(float((values if overheard is None else overheard).max()), noise, delta),
         overheard=overheard,
+        bound=bound,
         worst=_guarantee(float(matrix[place]), noise, delta),
         worst_pair=(watching[int(place[0])], int(place[1])),
         rounds=rounds,
         sampled=None if training is None else training.worst(values, delta=delta),
     )
+
+
+def _overheard(heard: LinearRun, bound: Bound | None) -> Floats:
+    """What each node loses to whoever sees all rows, who is the last node."""
+    if bound is not None:
+        return bound.squares
+    listener = heard.nodes - 1
+    return known_to(heard, [listener]).losses[:listener]
 
 
 def _watching(run: LinearRun, observers: Sequence[int] | None) -> list[int]:

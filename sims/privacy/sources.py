@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from gossipfl.codecs import FLOAT32
+from gossipfl.outgoing import Pipeline
 from gossipfl.outgoing.noise import GaussianNoise
 from sims.privacy.errors import NotAccountable
 from sims.privacy.linear_run import LinearRun
@@ -89,11 +90,22 @@ def scenario_at(path: Path | str, *, overrides: Sequence[str] = ()) -> Scenario:
 
 
 def run_of_scenario(
-    scenario: Scenario, *, on_progress: Callable[[float], None] = lambda rounds: None
+    scenario: Scenario,
+    *,
+    deviation: float | None = None,
+    on_progress: Callable[[float], None] = lambda rounds: None,
 ) -> LinearRun:
     """Find the linear run of a scenario.
 
     With training, its values are the gradients of all steps; without, the rows that nodes start from.
+
+    Parameters
+    ----------
+    scenario : Scenario
+    deviation : float, optional
+        Of noise on rows that leave, instead of all that happens to them.
+    on_progress : callable, optional
+        Told how many rounds are done.
 
     Raises
     ------
@@ -117,6 +129,9 @@ def run_of_scenario(
         if in_rounds
         else outgoing_of_messages(scenario, world.message_algorithm.behaviour)
     )
+    if deviation is not None:
+        noise = (GaussianNoise(deviation),) if deviation else ()
+        pipeline = Pipeline(transformations=noise)
     changed = [each.name for each in pipeline.transformations if not isinstance(each, GaussianNoise)]
     if pipeline.codec not in (None, FLOAT32):
         changed.append(pipeline.codec.name)
@@ -128,8 +143,8 @@ def run_of_scenario(
             remedy="Leave out clips, masks and codecs.",
         )
     if not in_rounds:
-        deviation = math.hypot(*(each.deviation for each in pipeline.noise))
-        return message_run(world, private_start=private_start, deviation=deviation, on_time=on_progress)
+        every = math.hypot(*(each.deviation for each in pipeline.noise))
+        return message_run(world, private_start=private_start, deviation=every, on_time=on_progress)
     return round_run(
         scenario,
         round_network(scenario, class_counts=world.class_counts),

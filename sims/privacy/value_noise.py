@@ -58,8 +58,15 @@ class ValueNoise:
 _SAME = 1e-12
 
 
-def with_noise_on_values(run: LinearRun, values: ValueNoise) -> LinearRun:
+def with_noise_on_values(run: LinearRun, values: ValueNoise, *, in_units: bool = True) -> LinearRun:
     """Put noise on the private values of a run.
+
+    Parameters
+    ----------
+    run : LinearRun
+    values : ValueNoise
+    in_units : bool
+        Whether losses may be in units of the noise on values.
 
     Returns
     -------
@@ -71,7 +78,7 @@ def with_noise_on_values(run: LinearRun, values: ValueNoise) -> LinearRun:
         owners = run.owners
         found = SourceNoise.of_sources([True] * len(owners), [-1] * len(owners), owners.tolist())
     plain = found.private.all() and values.multiplier is not None
-    if plain and values.bands == 1 and values.apart is None:
+    if in_units and plain and values.bands == 1 and values.apart is None:
         return replace(run, noise=None)
     private = found.private
     sensitivities = np.where(private, values.sensitivities[run.owners], 0.0)

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from itertools import combinations
 
+from sims.privacy.bounds import Bound
 from sims.privacy.conditioning import View, view_of
 from sims.privacy.errors import NotAccountable
 from sims.privacy.knowledge import knowledge_of
@@ -58,7 +59,9 @@ class Coalition:
     others: int
 
 
-def worst_coalition(run: LinearRun, size: int, *, listening: Collection[int] = ()) -> Coalition:
+def worst_coalition(
+    run: LinearRun, size: int, *, listening: Collection[int] = (), bound: Bound | None = None
+) -> Coalition:
     """Find the coalition of so many nodes that knows most of the others, among all or by adding one after another.
 
     Parameters
@@ -67,13 +70,15 @@ def worst_coalition(run: LinearRun, size: int, *, listening: Collection[int] = (
     size : int
     listening : collection of int
         Nodes that are with them and not counted, as the last one of `LinearRun.overheard` is.
+    bound : Bound, optional
+        What they know at most, instead of exactly.
     """
     nodes = run.nodes - len(listening)
     if not 1 <= size < nodes:
         raise NotAccountable("a coalition leaves somebody out", expected=f"1 … {nodes - 1} members", got=size)
 
     def coalition(members: Collection[int], chosen: str) -> Coalition:
-        return _described(run, sorted(members), listening, chosen)
+        return _described(run, sorted(members), listening, chosen, bound)
 
     if math.comb(nodes, size) <= _MOST_COALITIONS:
         every = combinations(range(nodes), size)
@@ -92,8 +97,11 @@ def _candidates(members: tuple[int, ...], nodes: int) -> Iterable[int]:
     return others[:: max(1, len(others) // _CANDIDATES)]
 
 
-def _described(run: LinearRun, members: list[int], listening: Collection[int], chosen: str) -> Coalition:
-    view, counts = known_to(run, [*members, *listening]), run.counts
+def _described(
+    run: LinearRun, members: list[int], listening: Collection[int], chosen: str, bound: Bound | None
+) -> Coalition:
+    view = known_to(run, [*members, *listening]) if bound is None else bound.view(run, members)
+    counts = run.counts
     counted = counts > 0
     counted[[*members, *listening]] = False
     losses: Floats = view.losses[counted]

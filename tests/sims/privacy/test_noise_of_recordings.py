@@ -14,6 +14,7 @@ import pytest
 from sims.privacy.account import account_of
 from sims.privacy.conditioning import view_of
 from sims.privacy.errors import NotAccountable
+from sims.privacy.value_noise import with_noise_on_values
 from tests.gossipfl.network.helpers import in_trio, until
 from tests.gossipfl.peer.rounds.networks_of_rounds import peers_in_rounds
 from tests.gossipfl.peer.rounds.test_rounds import run_all
@@ -172,3 +173,32 @@ def test_noise_on_models_that_gossip_sends_is_accounted_for(tmp_path: Path) -> N
         for node, loss in expected.items():
             assert found[node] == pytest.approx(loss, rel=1e-6)
         assert 0 < max(expected.values()) < math.inf
+
+
+@in_trio
+async def test_rows_that_are_changed_after_their_noise_are_bounded(tmp_path: Path) -> None:
+    """A codec of four bits, and a clip before the noise, of peers that recorded their rounds."""
+    rounds = {"gathering": 20.0, "topology": "complete:3", "stop_after": 3}
+    noise = {"kind": "noise", "deviation": OUT, "recorded": True}
+    for name, tables in {
+        "codec": [noise, {"kind": "codec", "name": "qsgd:16:128"}],
+        "clip": [{"kind": "clip", "norm": 0.6}, noise],
+    }.items():
+        (tmp_path / name).mkdir()
+        peers = peers_in_rounds(
+            tmp_path / name, 3, rounds=rounds, outgoing=tables, training={"clip_norm": CLIP}
+        )
+        await run_all(peers)
+        homes = [str(peer.home.directory) for peer in peers]
+        account = account_of(homes, delta=1e-5)
+        assert account.bound is not None
+        if name == "clip":
+            np.testing.assert_allclose(account.bound.squares, 3 * (1.2 / OUT) ** 2)
+        else:
+            exact = np.array([view_of(with_noise(account), [other for other in range(3) if other != node]).losses[node]
+                              for node in range(3)])  # fmt: skip
+            np.testing.assert_allclose(account.bound.squares, exact, rtol=1e-6)
+
+
+def with_noise(account: Any) -> Any:
+    return with_noise_on_values(account.run, account.values, in_units=False)
