@@ -250,7 +250,7 @@ class RecordedExchanges:
                 for other, each in mixes.items()
             )
             if peer in self.places and recipient not in mix.unsent and not merged:
-                needed, holders = 0, ()
+                needed, holders = 0, tuple[int, ...]()
                 if plan.ring is not None:  # masked rows show nothing but to those who can take masks off
                     around = plan.mixing.neighbours(number, own.out.form, recipient)
                     needed, holders = self._holders(plan, around)

@@ -195,10 +195,7 @@ async def test_rows_that_are_changed_after_their_noise_are_bounded(tmp_path: Pat
         if name == "clip":
             np.testing.assert_allclose(account.bound.squares, 3 * (1.2 / OUT) ** 2)
         else:
-            exact = np.array([view_of(with_noise(account), [other for other in range(3) if other != node]).losses[node]
-                              for node in range(3)])  # fmt: skip
+            noisy = with_noise_on_values(account.run, account.values, in_units=False)
+            others = [[other for other in range(3) if other != node] for node in range(3)]
+            exact = [view_of(noisy, each).losses[node] for node, each in enumerate(others)]
             np.testing.assert_allclose(account.bound.squares, exact, rtol=1e-6)
-
-
-def with_noise(account: Any) -> Any:
-    return with_noise_on_values(account.run, account.values, in_units=False)
