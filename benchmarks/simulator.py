@@ -201,17 +201,51 @@ def million(results):
 
 
 def card(results):
-    """The same on a GPU."""
+    """The same on a GPU, and which share of its memory's rate the merge phase reaches."""
     import torch
 
     if not torch.cuda.is_available():
         print("gpu: skipped, there is none")
         return
+    results["gpu"] = torch.cuda.get_device_name()
+    copied = copy_rate()
+    results["gpu copy"] = copied
+    print(f"gpu: {results['gpu']}, which copies {copied / 1e12:.2f} TB/s (read and written)")
+    for nodes in (100_000, 1_000_000):
+        for workload in ("W1", "W2"):
+            came = figures("ours.py", workload, nodes, 10, "--device", "cuda", "--evaluate-nodes", 1000)
+            results[f"gpu {workload} {nodes}"] = came
+            if came:
+                speed = f"{came['updates_per_second_without_evaluation']:,.0f} updates/s without evaluation"
+                print(f"gpu: {workload}, N = {nodes:,}: {came['updates_per_second']:,.0f} updates/s, {speed}")
     for workload in ("W1", "W2"):
-        came = figures("ours.py", workload, 100_000, 10, "--device", "cuda", "--evaluate-nodes", 1000)
-        results[f"gpu {workload}"] = came
+        came = figures("ours.py", workload, 1_000_000, 10, "--device", "cuda", "--merge")
+        results[f"gpu merge {workload}"] = came
         if came:
-            print(f"gpu: {workload}, N = 100,000: {came['updates_per_second']:,.0f} updates/s")
+            share = came["merge_bytes_per_second"] / copied
+            print(
+                f"gpu: merging alone, {workload}, N = 1,000,000: {came['merge_bytes_per_second'] / 1e12:.2f} TB/s of rows "
+                f"read and written, {share:.2f} of the copy's"
+            )
+    shell = [sys.executable, "-m", "benchmarks.transformer", "--device", "cuda"]
+    subprocess.run(shell, check=False, cwd=HERE.parent)
+
+
+def copy_rate():
+    """Bytes a second, read and written, of copies of 2 GiB on the card."""
+    import torch
+
+    source = torch.empty(1 << 29, device="cuda")
+    target = torch.empty_like(source)
+    rates = []
+    for _ in range(10):
+        began, ended = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        began.record()
+        target.copy_(source)
+        ended.record()
+        torch.cuda.synchronize()
+        rates.append(2 * source.nbytes / began.elapsed_time(ended) * 1e3)
+    return sorted(rates)[len(rates) // 2]
 
 
 def main():

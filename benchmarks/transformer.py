@@ -5,6 +5,7 @@ the same steps on batches of eight windows, one thread; the loop has all nodes i
 several sizes, the best of which is the baseline too. They take turns; seconds are of the process, medians of the repeats.
 
     python -m benchmarks.transformer --text shakespeare
+    python -m benchmarks.transformer --device cuda          # seconds there are of the clock
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import statistics
 import time
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -31,14 +33,15 @@ WINDOWS, RATE = 8, 0.1
 BLOCKS = (8, 16, 32, 50)
 
 
-def by_hand(world: World, *, block: int) -> Callable[[], None]:
+def by_hand(world: World, *, block: int, device: torch.device) -> Callable[[], None]:
     """A round of a step for every node: ``vmap(grad)`` over blocks of nodes, and plain SGD in place."""
-    module, data, n = world.task.build_module().train(), world.trainer.data, len(world.trainer.data.counts)
+    data, n = world.trainer.data, len(world.trainer.data.counts)
+    module = world.task.build_module().train().to(device)
     buffers = dict(module.named_buffers())
     stacked = {name: p.detach().expand(n, *p.shape).clone() for name, p in module.named_parameters()}
     batches = (
-        data.inputs.reshape(n, -1, *data.inputs.shape[1:]),
-        data.targets.reshape(n, -1, *data.targets.shape[1:]),
+        data.inputs.reshape(n, -1, *data.inputs.shape[1:]).to(device),
+        data.targets.reshape(n, -1, *data.targets.shape[1:]).to(device),
     )
     generator = torch.Generator().manual_seed(0)
 
@@ -48,8 +51,8 @@ def by_hand(world: World, *, block: int) -> Callable[[], None]:
     gradients_of = vmap(grad(loss_of))
 
     def one_round() -> None:
-        chosen = torch.randint(batches[0].shape[1], (n, WINDOWS), generator=generator)
-        everyone = torch.arange(n)[:, None]
+        chosen = torch.randint(batches[0].shape[1], (n, WINDOWS), generator=generator).to(device)
+        everyone = torch.arange(n, device=device)[:, None]
         for first in range(0, n, block):
             part = slice(first, first + block)
             inputs, targets = (each[everyone[part], chosen[part]] for each in batches)
@@ -60,14 +63,15 @@ def by_hand(world: World, *, block: int) -> Callable[[], None]:
     return one_round
 
 
-def simulated(world: World) -> Callable[[], None]:
+def simulated(world: World, device: torch.device) -> Callable[[], None]:
     """A round of a step for every node, as algorithms of the simulator do it."""
     phases = Phases()
     local = BlockTraining(
-        world, expected_rounds=0, threads=1, compile_when="never", device=torch.device("cpu"), phases=phases
+        world, expected_rounds=0, threads=1, compile_when="never", device=device, phases=phases
     )
     rows = world.task.initial_row().repeat(world.scenario.population.nodes, 1)
     nodes = Nodes.start(rows, optimiser_state_size=world.trainer.optimiser_state_size)
+    nodes = replace(nodes.on(device), ages=nodes.ages.to(device), steps=nodes.steps.to(device))
 
     def one_round() -> None:
         nonlocal nodes
@@ -78,12 +82,15 @@ def simulated(world: World) -> Callable[[], None]:
     return one_round
 
 
-def seconds_of(run: Callable[[], None], rounds: int) -> float:
-    """Seconds of processor time a round."""
-    started = time.process_time()
+def seconds_of(run: Callable[[], None], rounds: int, device: torch.device) -> float:
+    """Seconds of processor time a round; on a card, of the clock."""
+    clock = time.process_time if device.type == "cpu" else time.perf_counter
+    started = clock()
     for _ in range(rounds):
         run()
-    return (time.process_time() - started) / rounds
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return (clock() - started) / rounds
 
 
 def main() -> None:
@@ -99,6 +106,7 @@ def main() -> None:
     parser.add_argument("--nodes", type=int, default=200)
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--device", default="cpu")
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")  # torch's, of the fused attention that vmap calls row by row
@@ -123,15 +131,16 @@ def main() -> None:
     )
     world = build_world(scenario)
     blocks = sorted({*(block for block in BLOCKS if block < chosen.nodes), chosen.nodes})
-    runs = {"simulator": simulated(world)} | {
-        f"by hand, blocks of {block}": by_hand(world, block=block) for block in blocks
+    device = torch.device(chosen.device)
+    runs = {"simulator": simulated(world, device)} | {
+        f"by hand, blocks of {block}": by_hand(world, block=block, device=device) for block in blocks
     }
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     for run in runs.values():
         run()
     for _ in range(chosen.repeats):
         for name, run in runs.items():
-            seconds[name].append(seconds_of(run, chosen.rounds))
+            seconds[name].append(seconds_of(run, chosen.rounds, device))
     medians = {name: statistics.median(each) for name, each in seconds.items()}
     print(f"load {os.getloadavg()[0]:.1f}; milliseconds a node and step; the simulator's time ÷ this one's")
     for name, median in medians.items():

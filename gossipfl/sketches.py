@@ -43,7 +43,7 @@ def sketches(rows: Tensor, shared_size: int, *, key: int, width: int) -> Tensor:
     Charikar, Chen and Farach-Colton, "Finding frequent items in data streams", ICALP 2002; Weinberger, Dasgupta,
     Langford, Smola and Attenberg, "Feature hashing for large scale multitask learning", ICML 2009.
     """
-    keys, shared = torch.tensor([key]), rows[:, :shared_size]
+    keys, shared = torch.tensor([key], device=rows.device), rows[:, :shared_size]
     if shared_size > _MOST_PLACES:
         places = _below(scores(rekeyed(keys, _PLACES), _MOST_PLACES)[0], shared_size)
         shared = shared.index_select(1, places) * math.sqrt(shared_size / _MOST_PLACES)

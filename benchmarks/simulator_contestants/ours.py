@@ -179,6 +179,45 @@ def merge_alone(workload, nodes, rounds, *, compile_when):
     return spent[0]
 
 
+def merging(workload, nodes, rounds):
+    """Bytes of rows a second that merging alone reads and writes on a card, by its own clock.
+
+    An update reads two rows and writes one, and another where a message starts that it is kept for.
+    """
+    contestant = Contestant(
+        workload, nodes, threads=1, compile_when="always", train=False, measured=1000, device="cuda"
+    )
+    contestant.go(3, 0)
+    engine, row = contestant.engine, contestant.engine.table.rows.shape[1] * 4
+    began, ended, moved = [], [], [0]
+    programme, write = next(iter(engine._programmes.values())), type(engine.table).write
+    inner = programme._runs[0]
+
+    def computed(*arguments):
+        began.append(torch.cuda.Event(enable_timing=True))
+        began[-1].record()
+        return inner(*arguments)
+
+    def written(table, columns, numbers, outcome):
+        write(table, columns, numbers, outcome)
+        ended.append(torch.cuda.Event(enable_timing=True))
+        ended[-1].record()
+        moved[0] += (3 * (numbers[0] < table.n).sum() + (numbers[3] != table.n).sum()) * row
+
+    programme._runs = [computed]
+    type(engine.table).write = written
+    contestant.go(rounds, 0)
+    torch.cuda.synchronize()
+    seconds = sum(a.elapsed_time(b) for a, b in zip(began, ended, strict=True)) / 1e3
+    report(
+        updates_per_second=0,
+        merge_bytes_per_second=moved[0] / seconds,
+        merge_seconds=seconds,
+        tiers=[programme.tier],
+        block=engine.block,
+    )
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("workload", choices=["W1", "W2"])
@@ -190,7 +229,11 @@ def main():
     parser.add_argument("--compile", default="always", choices=["always", "never"])
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--shares", action="store_true", help="measure phases instead")
+    parser.add_argument("--merge", action="store_true", help="measure merging on a card instead")
     arguments = parser.parse_args()
+    if arguments.merge:
+        merging(arguments.workload, arguments.nodes, arguments.rounds)
+        return
     if arguments.shares:
         found = shares(arguments.workload, arguments.nodes, arguments.rounds, compile_when=arguments.compile)
         report(shares=found)
@@ -209,6 +252,8 @@ def main():
     before, contestant.evaluating = contestant.engine.phases.updates, 0.0
     started, started_cpu = time.perf_counter(), time.process_time()
     contestant.go(arguments.rounds, arguments.evaluate_every)
+    if arguments.device == "cuda":
+        torch.cuda.synchronize()
     seconds, cpu = time.perf_counter() - started, time.process_time() - started_cpu
     updates = contestant.engine.phases.updates - before
     table, data = contestant.engine.table, contestant.world.trainer.data

@@ -70,7 +70,7 @@ def private_gradients(
     ----------
     Abadi et al., "Deep learning with differential privacy", CCS 2016, algorithm 1.
     """
-    counts, numbers, steps = data.counts[owners], data.numbers[owners], nodes.steps.numpy()
+    counts, numbers, steps = data.counts[owners], data.numbers[owners], nodes.steps.cpu().numpy()
     rates = sampling_rates(counts, batch_size)
     drawn = draws.next(numbers, steps, rates=rates)
     batches = drawn.sampled(counts, rates)

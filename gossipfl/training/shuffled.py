@@ -49,7 +49,7 @@ def shuffled_gradients(
     """
 
     def of_size(nodes: Nodes, owners: Ints, size: int) -> Differentiated:
-        numbers, steps = data.numbers[owners], nodes.steps.numpy()
+        numbers, steps = data.numbers[owners], nodes.steps.cpu().numpy()
         positions = batch_positions(
             seed=seed, nodes=numbers, steps=steps, counts=data.counts[owners], size=size
         )

@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sims.engine.blocks import block_size
-from sims.engine.buffers import BatchBuffer, as_bytes, batch_buffer
+from sims.engine.blocks import block_size, card_block_size
+from sims.engine.buffers import BatchBuffer, batch_buffer, pool_of
 from sims.engine.engine import Phases
 from sims.engine.programme import Compile, Programme
 from sims.engine.workers import Workers
@@ -72,9 +72,9 @@ class BlockRunner:
         n, data = world.scenario.population.nodes, world.trainer.data
         on_cpu = device.type == "cpu"
         row_bytes = world.dtype.itemsize * world.layout.size
-        self.block = block_size(row_bytes=row_bytes, nodes=5 * n) if on_cpu else min(4096, n)
+        self.block = (block_size if on_cpu else card_block_size)(row_bytes=row_bytes, nodes=5 * n)
         self.workers = Workers(threads if on_cpu else 1)
-        self._pool = as_bytes(data) if world.trainer.traceable else ()
+        self._pool = pool_of(data, device) if world.trainer.traceable else None
         batches = np.minimum(data.counts, world.scenario.training.batch_size)
         self._sizes, groups = np.unique(batches, return_inverse=True)
         self._members = [np.flatnonzero(groups == g) for g in range(len(self._sizes))]
@@ -142,7 +142,7 @@ class BlockRunner:
         return run
 
     def _gathered(self, buffer: BatchBuffer, members: Ints, steps: Ints) -> tuple[Tensor, ...]:
-        buffer.gather(self.world.trainer, self._pool, members, np.zeros_like(members), steps)
+        buffer.gather(self.world.trainer, members, np.zeros_like(members), steps)
         return buffer.on(self.device)
 
     def _programme(
@@ -151,8 +151,9 @@ class BlockRunner:
         key, size = (work.name, work.batches, group), int(self._sizes[group])
         if key in self._programmes:
             return self._programmes[key]
+        assert self._pool is not None  # noqa: S101 - only what can be traced has a programme
         buffers = [
-            batch_buffer(self.world.trainer.data, rows=self.block, local_steps=work.batches, size=size)
+            batch_buffer(self._pool, rows=self.block, local_steps=work.batches, size=size)
             for _ in range(self.workers.threads)
         ]
         self._buffers.setdefault((group, work.batches), buffers)

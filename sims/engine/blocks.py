@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 from sims.compiler.waves import Waves
 
-__all__ = ["Blocks", "block_size", "cut", "padded", "wave_width"]
+__all__ = ["Blocks", "block_size", "card_block_size", "cut", "padded", "wave_width"]
 
 _CACHE_BYTES = 640_000
 _WORTH_A_CALL = 1 << 22
+_CARD_BYTES, _CARD_ROWS = 1 << 27, 1 << 15
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +46,11 @@ def block_size(*, row_bytes: int, nodes: int) -> int:
     fewest = min(16, max(4, _WORTH_A_CALL // row_bytes)) if row_bytes <= 1 << 24 else 1
     fits = max(1, min(32, max(fewest, _CACHE_BYTES // row_bytes), nodes // 5))
     return 1 << (fits.bit_length() - 1)
+
+
+def card_block_size(*, row_bytes: int, nodes: int) -> int:
+    """Rows in a block on a card: enough that its kernels outlast their launches, as far as waves are so wide."""
+    return max(1, min(_CARD_ROWS, _CARD_BYTES // row_bytes, nodes // 5))
 
 
 def wave_width(*, nodes: int, block: int) -> int:

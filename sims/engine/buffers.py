@@ -14,10 +14,40 @@ from gossipfl.tasks.samples import Tree, flatten, leaves, take, unflatten
 from gossipfl.training import NodeData, Trainer
 from sims.engine.batches import gather_batches
 
-__all__ = ["BatchBuffer", "as_bytes", "batch_buffer", "batches_of"]
+__all__ = ["BatchBuffer", "Pool", "batch_buffer", "batches_of", "pool_of"]
 
 Ints = NDArray[np.int64]
 Bytes = tuple[NDArray[np.uint8], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pool:
+    """All samples, where batches are gathered from.
+
+    Parameters
+    ----------
+    leaves : tuple of Tensor
+        Of inputs and targets, ``[n, ...]``, on the device that computes.
+    bytes : tuple of ndarray
+        What is gathered on the CPU, uint8 ``[n, bytes]``: the samples there, else their numbers, for samples that
+        already are on a card need not be sent to it again.
+    """
+
+    leaves: tuple[Tensor, ...]
+    bytes: Bytes
+
+
+def pool_of(data: NodeData, device: torch.device) -> Pool:
+    """All samples of a simulation, for a device."""
+    samples = tuple(leaves((data.inputs, data.targets)))
+    if device.type == "cpu":
+        return Pool(
+            leaves=samples, bytes=tuple(_bytes(leaf.contiguous()).reshape(len(leaf), -1) for leaf in samples)
+        )
+    numbers = torch.arange(len(samples[0]), dtype=torch.int32)
+    return Pool(
+        leaves=tuple(leaf.to(device) for leaf in samples), bytes=(_bytes(numbers).reshape(len(numbers), -1),)
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,44 +56,53 @@ class BatchBuffer:
 
     Parameters
     ----------
-    leaves : tuple of Tensor
-        Of inputs and targets: shape ``[B, local_steps, S, ...]``.
+    pool : Pool
+        Where they come from.
+    gathered : tuple of Tensor
+        ``[B, local_steps, S, ...]`` of each tensor of a sample, or the numbers of samples.
     bytes : tuple of ndarray
         The same memory as uint8 ``[B · local_steps · S, bytes of a sample]``.
     """
 
-    leaves: tuple[Tensor, ...]
+    pool: Pool
+    gathered: tuple[Tensor, ...]
     bytes: Bytes
 
     def on(self, device: torch.device) -> tuple[Tensor, ...]:
-        """Leaves on a device."""
-        return self.leaves if device.type == "cpu" else tuple(leaf.to(device) for leaf in self.leaves)
+        """Batches of each tensor of a sample on a device, ``[B, local_steps, S, ...]``."""
+        if device.type == "cpu":
+            return self.gathered
+        (numbers,) = self.gathered
+        chosen = numbers.to(device)
+        return tuple(
+            leaf.index_select(0, chosen.reshape(-1)).reshape(*numbers.shape, *leaf.shape[1:])
+            for leaf in self.pool.leaves
+        )
 
-    def gather(self, trainer: Trainer, pool: Bytes, nodes: Ints, updates: Ints, steps: Ints) -> None:
-        """Fill it with the next batches of nodes from a pool; see `gather_batches`."""
-        data, local_steps = trainer.data, self.leaves[0].shape[1]
+    def gather(self, trainer: Trainer, nodes: Ints, updates: Ints, steps: Ints) -> None:
+        """Fill it with the next batches of nodes; see `gather_batches`."""
+        data, local_steps = trainer.data, self.gathered[0].shape[1]
         offsets, indices, numbers = data.offsets, data.indices, data.numbers
         seed = trainer.settings.seed
-        gather_batches(self.bytes, pool, local_steps, seed, nodes, updates, steps, offsets, indices, numbers)
+        gather_batches(
+            self.bytes, self.pool.bytes, local_steps, seed, nodes, updates, steps, offsets, indices, numbers
+        )
 
 
-def batch_buffer(data: NodeData, *, rows: int, local_steps: int, size: int) -> BatchBuffer:
+def batch_buffer(pool: Pool, *, rows: int, local_steps: int, size: int) -> BatchBuffer:
     """Buffer for ``rows`` nodes, filled with the pool's first sample."""
     shape = (rows, local_steps, size)
+    here = pool.leaves[0].device.type == "cpu"
+    of_samples = pool.leaves if here else (torch.zeros(1, dtype=torch.int32),)
     filled = tuple(
         leaf[0].expand(*shape, *leaf.shape[1:]).clone(memory_format=torch.contiguous_format)
-        for leaf in leaves((data.inputs, data.targets))
+        for leaf in of_samples
     )
     return BatchBuffer(
-        leaves=filled,
+        pool=pool,
+        gathered=filled,
         bytes=tuple(_bytes(leaf).reshape(rows * local_steps * size, -1) for leaf in filled),
     )
-
-
-def as_bytes(data: NodeData) -> Bytes:
-    """All samples as bytes, uint8 ``[n, bytes of a sample]``: views of contiguous pools, else copies."""
-    pool = leaves((data.inputs, data.targets))
-    return tuple(_bytes(leaf.contiguous()).reshape(len(leaf), -1) for leaf in pool)
 
 
 def batches_of(data: NodeData) -> Callable[[tuple[Tensor, ...], int], tuple[Tree, Tree]]:

@@ -18,8 +18,8 @@ from gossipfl.tasks.failures import training_failures_named
 from sims.compiler.timeline import Window
 from sims.compiler.waves import Waves, compile_waves
 from sims.engine.block import UpdateBlock
-from sims.engine.blocks import Blocks, block_size, cut, wave_width
-from sims.engine.buffers import as_bytes, batch_buffer, batches_of
+from sims.engine.blocks import Blocks, block_size, card_block_size, cut, wave_width
+from sims.engine.buffers import batch_buffer, batches_of, pool_of
 from sims.engine.groups import groups_of
 from sims.engine.packing import Packing
 from sims.engine.programme import Compile, Programme
@@ -84,9 +84,7 @@ class Engine:
         self.packing = Packing.of(first, algorithm.behaviour.carries)
         on_cpu = self.device.type == "cpu"
         row_bytes = first.rows.element_size() * self.packing.width
-        self.block = block or (
-            block_size(row_bytes=row_bytes, nodes=n) if on_cpu else min(4096, max(1, n // 5))
-        )
+        self.block = block or (block_size if on_cpu else card_block_size)(row_bytes=row_bytes, nodes=n)
         self.width = wave_width(nodes=n, block=self.block)
         self.vectorised = world.trainer.traceable
         self.workers = Workers(threads if self.vectorised and on_cpu else 1)
@@ -94,7 +92,6 @@ class Engine:
         self.phases = Phases()
         self.during: Callable[[float], None] = lambda share: None
         data = world.trainer.data
-        self._pool = as_bytes(data) if self.vectorised else ()
         trains = world.scenario.training.enabled
         batches = np.minimum(data.counts, world.scenario.training.batch_size)
         if not self.vectorised or not trains:  # then nothing depends on how many samples there are
@@ -116,10 +113,12 @@ class Engine:
         self._expected_blocks = expected_updates / self.block
         self._compile_when: Compile = compile_when
         local_steps = world.scenario.training.local_steps
+        pool = pool_of(data, self.device) if self.vectorised else None
         self._buffers = [
             [
-                batch_buffer(data, rows=self.block, local_steps=local_steps, size=group.batch)
-                for group in (self._groups.all if self.vectorised else ())
+                batch_buffer(pool, rows=self.block, local_steps=local_steps, size=group.batch)
+                for group in self._groups.all
+                if pool is not None
             ]
             for _ in range(self.workers.threads)
         ]
@@ -216,7 +215,7 @@ class Engine:
     def _batches(self, thread: int, group: int, numbers: NDArray[np.int64]) -> tuple[Tensor, ...]:
         buffer = self._buffers[thread][group]
         if self._groups.all[group].trains:
-            buffer.gather(self.world.trainer, self._pool, numbers[0], numbers[4], self.table.steps)
+            buffer.gather(self.world.trainer, numbers[0], numbers[4], self.table.steps)
         return buffer.on(self.device)
 
     def _prepare(self, group: int, columns: Tensor) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -286,12 +287,14 @@ class Exchanges:
             if self.device.type == "cpu":
                 self._weights[dtype] = matrix.astype(torch.empty(0, dtype=dtype).numpy().dtype)
             else:
-                self._weights[dtype] = torch.sparse_csr_tensor(
-                    torch.from_numpy(matrix.indptr.astype(np.int64)),
-                    torch.from_numpy(matrix.indices.astype(np.int64)),
-                    torch.from_numpy(matrix.data.copy()).to(dtype),
-                    size=matrix.shape,
-                ).to(self.device)
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")  # that sparse tensors are young
+                    self._weights[dtype] = torch.sparse_csr_tensor(
+                        torch.from_numpy(matrix.indptr.astype(np.int64)),
+                        torch.from_numpy(matrix.indices.astype(np.int64)),
+                        torch.from_numpy(matrix.data.copy()).to(dtype),
+                        size=matrix.shape,
+                    ).to(self.device)
         return self._weights[dtype]
 
     def _lists_of_neighbours(self) -> Sparse | Complete:

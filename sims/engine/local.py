@@ -99,7 +99,7 @@ class BlockTraining:
                 into.append(rows.new_empty(len(nodes), layout.size - layout.trainable_size))
             work = Work(name="gradients", batches=1, function=self._gradients_of_block)
             with training_failures_named():
-                self.blocks.run(work, (rows.contiguous(),), tuple(into), nodes.steps.numpy())
+                self.blocks.run(work, (rows.contiguous(),), tuple(into), nodes.steps.cpu().numpy())
             gradients = into[0]
             if len(into) > 1:
                 rows = torch.cat([rows[:, : layout.trainable_size], into[1]], dim=1)
@@ -130,11 +130,11 @@ class BlockTraining:
         together = self.settings.local_steps
         if (counts == together).all():
             work = Work(name="training", batches=together, function=self._steps_of_block)
-            self.blocks.run(work, state, state, nodes.steps.numpy())
+            self.blocks.run(work, state, state, nodes.steps.cpu().numpy())
         else:
             work = Work(name="training", batches=1, function=self._steps_of_block)
             for step in range(int(counts.max())):
-                self.blocks.run(work, state, state, nodes.steps.numpy() + step, among=counts > step)
+                self.blocks.run(work, state, state, nodes.steps.cpu().numpy() + step, among=counts > step)
         return replace(nodes, rows=rows, ages=ages, steps=steps, optimiser_state=optimiser_state)
 
     def _stepped_row_by_row(self, nodes: Nodes, counts: Ints) -> Nodes:

@@ -111,6 +111,7 @@ class RoundEngine:
                 start,
                 rows=start.rows.to(self.device),
                 ages=start.ages.to(self.device),
+                steps=start.steps.to(self.device),
                 optimiser_state=start.optimiser_state.to(self.device),
             ),
             shared_size=world.layout.shared_size,

@@ -337,7 +337,7 @@ class RoundBased(Simulation):
             "rows": nodes.rows.cpu().numpy(),
             "ages": nodes.ages.cpu().numpy(),
             _OPTIMISER_STATE: nodes.optimiser_state.cpu().numpy(),
-            "steps": nodes.steps.numpy(),
+            "steps": nodes.steps.cpu().numpy(),
             "progress": np.array(
                 [self._engine.round, exchanges.messages, exchanges.bytes, self.phases.updates]
             ),
@@ -354,7 +354,7 @@ class RoundBased(Simulation):
         self._engine.nodes = Nodes(
             rows=torch.from_numpy(state["rows"]).to(device),
             ages=torch.from_numpy(state["ages"]).to(device),
-            steps=torch.from_numpy(state["steps"]),
+            steps=torch.from_numpy(state["steps"]).to(device),
             optimiser_state=torch.from_numpy(state[_OPTIMISER_STATE]).to(device),
             auxiliary={
                 name.removeprefix(_AUXILIARY): torch.from_numpy(kept).to(device)

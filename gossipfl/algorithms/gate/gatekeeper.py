@@ -166,8 +166,10 @@ def _judged_by(
     findings: Sequence[Findings],
     comparison: Comparison,
 ) -> Judgement:
+    device = comparison.distances.device
+
     def column(values: Sequence[float]) -> Tensor:
-        return torch.tensor(values, dtype=torch.float64)
+        return torch.tensor(values, dtype=torch.float64, device=device)
 
     distances, angles, norms = (
         column(each) for each in zip(*(each.medians for each in findings), strict=True)
@@ -180,8 +182,8 @@ def _judged_by(
         losses=column([each.loss for each in findings]),
         largest_losses=column([each.largest_loss for each in findings]),
         # After a long absence it is this node that is apart: only others can tell.
-        unmoved=torch.tensor([0 if each.is_first else each.unmoved for each in findings]),
-        young=torch.tensor([claim.is_young for _, claim in cases]),
+        unmoved=torch.tensor([0 if each.is_first else each.unmoved for each in findings], device=device),
+        young=torch.tensor([claim.is_young for _, claim in cases], device=device),
         bounds=bounds,
     )
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gossipfl.tasks import Task
-from gossipfl.tasks.samples import take
+from gossipfl.tasks.samples import placed, take
 from gossipfl.training import NodeData
 
 __all__ = ["LossProbe", "LossProbes"]
@@ -49,7 +49,7 @@ class LossProbes:
         for count in np.unique(counts):
             members = np.flatnonzero(counts == count)
             positions = [_spread(int(self._data.counts[node]), int(count)) for node in nodes[members]]
-            inputs, targets = self._data.gather(nodes[members], np.stack(positions))
+            inputs, targets = placed(self._data.gather(nodes[members], np.stack(positions)), rows.device)
             chosen = rows if len(members) == len(nodes) else rows[members.tolist()]
             found[members] = self._task.evaluate_each(chosen, inputs, targets)["loss"].double().cpu().numpy()
         finite: list[float] = np.where(np.isfinite(found), found, math.inf).tolist()

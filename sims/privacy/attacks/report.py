@@ -25,7 +25,7 @@ from sims.privacy.sources import run_of_scenario
 from sims.scenario import Scenario
 from sims.world import build_world
 
-__all__ = ["AttackReport", "RowSpaceFindings", "attack_recorded", "attack_report"]
+__all__ = ["AttackReport", "RowSpaceFindings", "attack_recorded", "attack_report", "inversions"]
 
 _INVERTED = 8
 """Most nodes whose batches are reconstructed."""
@@ -157,7 +157,7 @@ def attack_report(
         left_out["links"] = "the observer has one neighbour"
     watching = 0 if observer is None else observer
     on_progress("inverting gradients")
-    inversion = _inversions(setting, watching, left_out)
+    inversion = inversions(setting, watching, left_out)
     on_progress("computing the row space")
     return AttackReport(
         nodes=nodes,
@@ -177,7 +177,8 @@ def attack_report(
     )
 
 
-def _inversions(setting: Setting, observer: int, left_out: dict[str, str]) -> dict[str, InversionFindings]:
+def inversions(setting: Setting, observer: int, left_out: dict[str, str]) -> dict[str, InversionFindings]:
+    """Invert gradients of an observer's neighbours in the second and in the last round, or say why not."""
     victims = setting.neighbours(observer).tolist()[:_INVERTED]
     found = {}
     try:

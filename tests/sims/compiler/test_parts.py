@@ -9,7 +9,7 @@ from gossipfl.consensus import consensus_distance
 from gossipfl.training import NodeData, batch_positions
 from sims.engine.batches import gather_batches
 from sims.engine.blocks import block_size, wave_width
-from sims.engine.buffers import as_bytes, batch_buffer
+from sims.engine.buffers import batch_buffer, pool_of
 from sims.engine.graph_passes import classes_first
 from sims.engine.programme import Programme
 from sims.engine.workers import Workers
@@ -26,9 +26,10 @@ def test_gathered_batches_are_those_of_the_peers(dtypes):
     targets = torch.randint(0, 9, (len(inputs),)).to(dtypes[1])
     data = NodeData.partitioned(inputs, targets, parts, numbers=np.arange(40) + 100)
     node, updates, steps = generator.integers(0, 40, 200), generator.integers(0, 50, 200), np.arange(40) * 3
-    buffer = batch_buffer(data, rows=200, local_steps=2, size=5)
+    pool = pool_of(data, torch.device("cpu"))
+    buffer = batch_buffer(pool, rows=200, local_steps=2, size=5)
     gather_batches(
-        buffer.bytes, as_bytes(data),
+        buffer.bytes, pool.bytes,
         2, 7, node, updates, steps, data.offsets, data.indices, data.numbers,
     )  # fmt: skip
     for k in range(2):
@@ -40,7 +41,7 @@ def test_gathered_batches_are_those_of_the_peers(dtypes):
             size=5,
         )
         expected = data.gather(node, positions)
-        for leaf, wanted in zip(buffer.leaves, expected, strict=True):
+        for leaf, wanted in zip(buffer.gathered, expected, strict=True):
             assert torch.equal(leaf[:, k], wanted)
 
 

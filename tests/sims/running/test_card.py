@@ -1,0 +1,111 @@
+"""Everything that runs on a card, on one whose tensors only claim to be elsewhere, beside the CPU."""
+
+from unittest.mock import patch
+
+import pytest
+import torch
+
+import sims
+from gossipfl.algorithms import algorithm_names
+from gossipfl.attacks import attack_names
+from sims.errors import NotSimulable, SimulationError
+from sims.scenario import parse_scenario
+from tests.fake_card import OnCard, fake_card
+
+TOPOLOGY = {
+    "relay_sgd": '[topology]\nname = "path"',
+    "d_cliques": '[topology]\nname = "d-cliques"\nclasses = 3\nclique_size = 4',
+    "fedavg": "",
+    "pooled_sgd": "",
+    "epidemic_learning": "",
+}
+SETTINGS = {"epidemic_learning": "degree = 3"}
+TEXT = """
+seed = 3
+[population]
+nodes = 12
+[task]
+name = "tests.sims.worlds:blobs"
+options = {{ model = "mlp" }}
+{topology}
+[algorithm]
+name = "{name}"
+{settings}
+[training]
+batch_size = 4
+learning_rate = 0.3
+[evaluate]
+every = 2
+[stop]
+rounds = 3
+{more}
+"""
+
+
+def on_both(name: str, more: str = "") -> tuple[torch.Tensor, torch.Tensor]:
+    """Rows after a few rounds on the CPU, and on the card."""
+    topology = TOPOLOGY.get(name, '[topology]\nname = "random-regular"\ndegree = 4')
+    scenario = parse_scenario(
+        TEXT.format(name=name, topology=topology, settings=SETTINGS.get(name, ""), more=more)
+    )
+    here = sims.run(scenario, compile_when="never").rows
+    # A card's tensors can be traced, and these cannot.
+    with fake_card(), patch("sims.engine.programme.make_fx", side_effect=RuntimeError("not on this card")):
+        there = sims.run(scenario, compile_when="never", device="meta").rows
+    assert isinstance(there, OnCard)
+    return here, there.held
+
+
+@pytest.mark.parametrize("name", algorithm_names())
+def test_every_algorithm_computes_the_same_on_a_card(name):
+    here, there = on_both(name)
+    torch.testing.assert_close(there, here, rtol=1e-4, atol=1e-5)
+
+
+OUTGOING = {
+    "a codec": '[[outgoing]]\nkind = "codec"\nname = "int8"',
+    "noise": '[[outgoing]]\nkind = "noise"\ndeviation = 0.1',
+    "a mask": '[[outgoing]]\nkind = "mask"\nshare = 0.1',
+}
+OTHERS = [
+    *(("d_psgd", label, more) for label, more in OUTGOING.items()),
+    *(("gossip_learning", label, more) for label, more in OUTGOING.items() if label != "a mask"),
+    ("d_psgd", "DP-SGD", "[training.privacy]\nclip = 1.0\nnoise_multiplier = 1.0"),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "more"), [(n, m) for n, _, m in OTHERS], ids=[f"{n}, {w}" for n, w, _ in OTHERS]
+)
+def test_what_leaves_a_node_is_the_same_on_a_card(name, more):
+    here, there = on_both(name, more)
+    torch.testing.assert_close(there, here, rtol=1e-3, atol=1e-4)
+
+
+QUICK = ("alie", "little_per_step", "label_flip")
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in attack_names()],
+)
+def test_attacks_are_the_same_on_a_card(attack):
+    tried = 0
+    for name in ("d_psgd", "gossip_learning"):
+        try:
+            here, there = on_both(name, f'[attack]\nname = "{attack}"\nshare = 0.2')
+        except NotSimulable:
+            continue
+        tried += 1
+        torch.testing.assert_close(there, here, rtol=1e-4, atol=1e-5)
+    assert tried
+
+
+def test_a_tensor_left_on_the_processor_is_found():
+    with fake_card(), pytest.raises(RuntimeError, match="meta and cpu"):
+        torch.ones(3, device="meta") + torch.ones(3)
+
+
+def test_masked_sums_stay_on_the_processor():
+    with pytest.raises(SimulationError, match="masked_sums are computed on the CPU"):
+        on_both("d_psgd", "[masked_sums]")
