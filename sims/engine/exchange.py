@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,7 +24,9 @@ from gossipfl.codecs.draws import common_key, exchange_keys
 from gossipfl.outgoing import IN_FULL, Draws, Pipeline, restored
 from sims.engine.hostile import HostileNodes, Lies
 from sims.engine.masked_sums import MaskedSums
+from sims.engine.mixing import Mixing
 from sims.engine.neighbourhoods import Complete, Sparse, neighbourhoods
+from sims.engine.workers import Workers
 from sims.errors import NotSimulable
 from topology.sequences import MixingSequence
 
@@ -78,6 +79,8 @@ class Exchanges:
         Nodes that send other rows than these; what they hear themselves is true.
     masked_sums : MaskedSums, optional
         Sums of which nodes do not see the summands.
+    workers : Workers, optional
+        Threads that share sums; by default the caller's alone.
 
     Attributes
     ----------
@@ -96,6 +99,7 @@ class Exchanges:
         outgoing: Pipeline = IN_FULL,
         hostile: HostileNodes | None = None,
         masked_sums: MaskedSums | None = None,
+        workers: Workers | None = None,
     ) -> None:
         self.hostile, self.masked_sums = hostile, masked_sums
         self.sequence, self.seed, self.device, self.outgoing = sequence, seed, device, outgoing
@@ -105,7 +109,8 @@ class Exchanges:
         self._round = self._exchange = 0
         self._complete = complete
         self._matrix: csr_array | None = None
-        self._weights: dict[torch.dtype, csr_array | Tensor] = {}
+        self._mixing: Mixing | None = None
+        self._workers = workers or Workers(1)
         self._messages_of_matrix = 0
         self._ends: tuple[Links, Tensor] | None = None
         self._lists: Sparse | None = None
@@ -122,8 +127,7 @@ class Exchanges:
         if matrix is self._matrix:
             return
         self._matrix = matrix
-        self._weights.clear()
-        self._ends = self._lists = None
+        self._mixing = self._ends = self._lists = None
         owners = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
         self._messages_of_matrix = int(((owners != matrix.indices) & (matrix.data != 0)).sum())
 
@@ -275,27 +279,10 @@ class Exchanges:
     def _mixed(self, sent: Tensor) -> Tensor:
         if self._complete:
             return _means(sent)
-        weights = self._weights_as(sent.dtype)
-        if isinstance(weights, Tensor):
-            return weights @ sent
-        return torch.from_numpy(weights @ sent.numpy())
-
-    def _weights_as(self, dtype: torch.dtype) -> csr_array | Tensor:
-        if dtype not in self._weights:
-            matrix = self._matrix
-            assert matrix is not None  # noqa: S101 - a round has begun
-            if self.device.type == "cpu":
-                self._weights[dtype] = matrix.astype(torch.empty(0, dtype=dtype).numpy().dtype)
-            else:
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore")  # that sparse tensors are young
-                    self._weights[dtype] = torch.sparse_csr_tensor(
-                        torch.from_numpy(matrix.indptr.astype(np.int64)),
-                        torch.from_numpy(matrix.indices.astype(np.int64)),
-                        torch.from_numpy(matrix.data.copy()).to(dtype),
-                        size=matrix.shape,
-                    ).to(self.device)
-        return self._weights[dtype]
+        if self._mixing is None:
+            assert self._matrix is not None  # noqa: S101 - a round has begun
+            self._mixing = Mixing(self._matrix, device=self.device, workers=self._workers)
+        return self._mixing(sent)
 
     def _lists_of_neighbours(self) -> Sparse | Complete:
         return Complete(self.sequence.n) if self._complete else self._sparse()

@@ -97,6 +97,7 @@ class RoundEngine:
             outgoing=outgoing,
             hostile=self.hostile,
             masked_sums=self._masked_sums(outgoing),
+            workers=self.local.blocks.workers,
         )
         n = scenario.population.nodes
         self._numbers = torch.arange(n, device=self.device)
