@@ -63,7 +63,7 @@ def test_each_sum_is_that_of_the_integers(drop_out):
     lists, sent = lists_of(4), torch.randn(10, 6, generator=torch.Generator().manual_seed(1))
     sums = MaskedSums(ring=RING, drop_out=drop_out, seed=7)
     mixed = sums.mixed(lists, sent, place=(2, 0))
-    arrives, failed = sums._arrivals(lists, (2, 0)), 0
+    arrives, failed = sums.arrivals(lists, (2, 0)), 0
     for node in range(10):
         neighbours, weights, _ = (each[0] for each in lists.padded(np.array([node])))
         there = np.flatnonzero(arrives[node])
@@ -87,7 +87,7 @@ def test_each_sum_is_that_of_the_integers(drop_out):
 def test_a_sum_is_to_the_bit_what_the_protocol_gives(drop_out):
     lists, sent = lists_of(5), torch.randn(10, 6, generator=torch.Generator().manual_seed(2))
     sums = MaskedSums(ring=RING, drop_out=drop_out, seed=3)
-    mixed, arrives = sums.mixed(lists, sent, place=(0, 0)), sums._arrivals(lists, (0, 0))
+    mixed, arrives = sums.mixed(lists, sent, place=(0, 0)), sums.arrivals(lists, (0, 0))
     for node in range(10):
         neighbours, weights, _ = (each[0] for each in lists.padded(np.array([node])))
         there = arrives[node]
@@ -144,7 +144,7 @@ def test_messages_bytes_and_failures_are_counted_and_survive_a_checkpoint():
     rows = sum(
         int(each.sum())
         for number in range(3)
-        for each in MaskedSums(ring=RING, drop_out=0.2, seed=3)._arrivals(lists, (number, 0))
+        for each in MaskedSums(ring=RING, drop_out=0.2, seed=3).arrivals(lists, (number, 0))
     )
     assert 0 < counts["bytes"] - 4 * size * rows < 3 * 8 * cost_of(4, survivors=4).bytes
     again = begun()
