@@ -1,17 +1,26 @@
-"""A hostile member of a real network: an ordinary peer that sends lies in place of its models.
+"""Hostile members of a real network: ordinary peers that send lies in place of their models.
 
-It learns, meets others and answers them as every peer does. What it sends are the lies of an attack of
-`gossipfl.attacks`, the same functions that a simulation's ``[attack]`` has. Try it on a network of your own::
+They learn, meet others and answer them as every peer does. What they send are the lies of an attack of
+`gossipfl.attacks`, the same functions that a simulation's ``[attack]`` has. Try it on a network of your own, in
+this repository::
 
     gossipfl peer init mallory --bootstrap /ip4/…       # a peer like the others, or a member in rounds
-    python examples/hostile_peer.py mallory --attack sign_flip --set scale=2
+    python -m examples.hostile_peer mallory --attack sign_flip --set scale=2
 
-Its lies are kept in ``mallory/lies``, so that ``gossipfl sim replay`` computes the models of its victims again.
+Several homes are accomplices: they are run in this process, and tell each other the truth in rounds. An aimed
+attack in rounds (ALIE, dissensus, spectral …) waits for the rows of the honest, puts together what all accomplices
+received, and sends each honest neighbour another lie. ``--views poison`` has them ask for others many times as often
+as the honest, and tell of each other alone; ``--views invent`` has them tell of members that do not exist;
+``--sybils 5`` makes five further identities of each; ``--everywhere`` sends rows in rounds to those, too, who are no
+neighbours.
+
+Lies are kept in ``mallory/lies``, so that ``gossipfl sim replay`` computes the models of their victims again.
 """
 
 from __future__ import annotations
 
 import argparse
+import shutil
 import tomllib
 from collections.abc import Collection
 from dataclasses import replace
@@ -21,16 +30,21 @@ import torch
 import trio
 from safetensors.torch import save_file
 
+from examples.accomplices import Accomplices, aimed_row, invention
+from examples.false_labels import falsified
 from gossipfl import Peer
-from gossipfl.attacks import Liars, SameToAll, find_attack
-from gossipfl.errors import GossipflError, SettingError
+from gossipfl.attacks import Aimed, Attack, Liars, Poisoned, find_attack
+from gossipfl.errors import ExchangeFailed, GossipflError, SettingError
+from gossipfl.network import load_or_create_identity
 from gossipfl.peer.gossip.events import State
 from gossipfl.peer.permission import Permission
-from gossipfl.rounds import Outgoing, Position
-from gossipfl.settings import PeerSettings
+from gossipfl.rounds import Outgoing, Position, read_roster
+from gossipfl.settings import PeerSettings, load_settings
+from gossipfl.wire import View, encode
 
 VERSIONS_KEPT = 16  # a version is told again while others are told already
 ONLY_ONE = torch.zeros(1, dtype=torch.int64)
+PUSHES = 10  # how often a member that poisons views pushes itself, over the rate of the honest
 
 
 class HostilePeer(Peer):
@@ -40,30 +54,54 @@ class HostilePeer(Peer):
     ----------
     home, settings
         As of `gossipfl.Peer`.
-    attack : SameToAll
-        What it sends in place of its models.
+    attack : Attack
+        What it sends in place of its models, or trains on in place of its labels.
     number, seed : int
         Its number in the network, and the seed of the attack's draws.
     accomplices : collection of int
         In rounds, numbers of the members that it tells the truth; hostile nodes of a simulation do so, too.
+    together : Accomplices, optional
+        With whom it shares what it knows; by default with nobody.
+    views : {'honest', 'poison', 'invent'}
+        Of whom it tells others.
+    everywhere : bool
+        In rounds, whether it sends rows to those, too, who are not its neighbours.
     """
 
     def __init__(
         self,
         home: Path | str,
-        attack: SameToAll,
+        attack: Attack,
         *,
         settings: PeerSettings | None = None,
         number: int = 0,
         seed: int = 0,
         accomplices: Collection[int] = (),
+        together: Accomplices | None = None,
+        views: str = "honest",
+        everywhere: bool = False,
     ) -> None:
+        if isinstance(attack, Poisoned):
+            settings = falsified(settings or load_settings(Path(home) / "peer.toml"), attack)
         super().__init__(home, settings=settings)
         self.attack, self.number, self.seed = attack, torch.tensor([number]), seed
-        self.accomplices = frozenset(accomplices)
-        self.liars = Liars(attack, self.number, seed=seed)
+        self.accomplices, self.views, self.everywhere = frozenset(accomplices), views, everywhere
+        self.together = Accomplices(1) if together is None else together
+        self.together.peers.append(self)
+        self.peer_id = load_or_create_identity(self.home.directory).peer_id
+        in_rounds = self.settings.rounds.algorithm is not None
+        if not in_rounds and not isinstance(attack, Poisoned):
+            self.liars = Liars(attack, self.number, seed=seed)
         self.liars_in_rounds: dict[int, Liars] = {}
         self.told: dict[tuple[int, int], State] = {}
+
+    async def run(self) -> None:
+        """Take part, and push itself into others' views where it is to."""
+        async with trio.open_nursery() as nursery:
+            if self.views != "honest":
+                nursery.start_soon(self._push_itself)
+            await super().run()
+            nursery.cancel_scope.cancel()
 
     def _become_ready(self, incarnation, stop):
         """A peer has no setting for this: what encodes its models is given others than its own."""
@@ -71,22 +109,56 @@ class HostilePeer(Peer):
         learner = incarnation.learner
         if not self.attack.trains:
             learner.allow(Permission(trains=False))
+        if isinstance(self.attack, Poisoned):
+            return  # its data are the lie
         if self.settings.rounds.algorithm is None:
-            outgoing = incarnation.participation.answer.__self__.outgoing
-            encode = outgoing.frame
-
-            async def frame(state: State, **how):
-                return await encode(self.instead(state, outgoing.incarnation), **how)
-
-            outgoing.frame = frame
+            self._lie_in_gossip(incarnation, learner)
         else:
-            exchanged, plan = learner._exchanged, learner._plan
+            self._lie_in_rounds(incarnation, learner)
 
-            async def lied(position: Position, out: Outgoing, **how):
-                lie = self.instead_of_row(position, out, plan, incarnation.number)
-                return await exchanged(position, lie, **how)
+    def _lie_in_gossip(self, incarnation, learner) -> None:
+        outgoing = incarnation.participation.answer.__self__.outgoing
+        encode_true, work = outgoing.frame, learner._worked
 
-            learner._exchanged = lied
+        async def frame(state: State, **how):
+            return await encode_true(self.instead(state, outgoing.incarnation), **how)
+
+        async def worked(batch, clock):
+            for each in batch:
+                if each.part is None:
+                    of_friend = torch.tensor([self.together.are(each.sender)])
+                    self.liars.hear(ONLY_ONE, each.message.shared, of_friend)
+            return await work(batch, clock)
+
+        outgoing.frame, learner._worked = frame, worked
+
+    def _lie_in_rounds(self, incarnation, learner) -> None:
+        exchanged, plan = learner._exchanged, learner._plan
+        if isinstance(self.attack, Aimed) and (
+            plan.ring is not None or any(plan.previews(each) for each in range(len(plan.forms)))
+        ):
+            raise SettingError(
+                "an aimed attack needs the rows of others before it sends its own, and here it has none",
+                got=plan.name,
+                remedy="Try sign_flip, or an algorithm without masked sums or summaries.",
+            )
+
+        async def lied(position: Position, out: Outgoing, *, sends: bool):
+            if out.form.over == "links":
+                raise SettingError(
+                    "a hostile peer lies about a row, not about links", got=plan.name, remedy="Try d_psgd."
+                )
+            if not sends:
+                return await exchanged(position, out, sends=sends)
+            if isinstance(self.attack, Aimed):
+                return await self._lied_to_each(learner, position, out, incarnation.number)
+            result = await exchanged(
+                position, self.instead_of_row(position, out, plan, incarnation.number), sends=sends
+            )
+            neighbours = plan.mixing.recipients(position[0], out.form, plan.number)
+            return replace(result, untaken=tuple(each for each in result.untaken if each in neighbours))
+
+        learner._exchanged = lied
 
     def instead(self, state: State, incarnation: int) -> State:
         """The lie that is told in place of a version, the same to everybody."""
@@ -102,8 +174,6 @@ class HostilePeer(Peer):
 
     def instead_of_row(self, position: Position, out: Outgoing, plan, incarnation: int) -> Outgoing:
         """The lie that is told in place of the row of an exchange."""
-        if out.form.over == "links":
-            raise SettingError("a hostile peer sends the same to all", got=plan.name, remedy="Try d_psgd.")
         number, exchange = position
         if exchange not in self.liars_in_rounds:
             own = torch.tensor([plan.number])
@@ -115,11 +185,74 @@ class HostilePeer(Peer):
             row = out.codec.decode(payload, row.shape[1])[None]
             told = [each for each in told if each not in self.accomplices]
             lying = replace(out, payloads=out.payloads | dict.fromkeys(told, payload))
+            if self.everywhere:
+                others = {*range(len(plan.roster))} - {plan.number, *self.accomplices}
+                lying = replace(out, payloads=lying.payloads | dict.fromkeys(sorted(others), payload))
         else:  # each recipient is sent an encoding of its own
             told = list(plan.mixing.recipients(number, out.form, plan.number))
             lying = replace(out, sent=row, payloads={})
         self._keep(f"{incarnation:06d}-{number}-{exchange}", row=row, told=torch.tensor(told))
         return lying
+
+    async def _lied_to_each(self, learner, position: Position, out: Outgoing, incarnation: int):
+        """Tell accomplices the truth, hear the honest, and then tell each of those what harms it."""
+        plan, exchanger, framing = learner._plan, learner._exchanger, learner._framing
+        place, codec = plan.on_the_wire(position), out.codec
+        truth = {each: payload for each, payload in out.payloads.items() if each in self.accomplices}
+        patient = replace(exchanger, deadline=exchanger.deadline / 2)
+        heard = await patient.exchange(framing.frames(place, truth, codec=codec.name), out.neighbours)
+        own = {plan.number: out.sent[0], **{number: got.row for number, got in heard.received.items()}}
+        known = await self.together.pooled(position, own, seconds=exchanger.deadline / 4)
+        lies, payloads = {}, {}
+        for each in out.payloads:
+            if each not in self.accomplices:
+                lie = aimed_row(
+                    self.attack,
+                    each,
+                    known,
+                    position=position,
+                    out=out,
+                    plan=plan,
+                    accomplices=self.accomplices,
+                )
+                payloads[each] = codec.encode(lie.contiguous(), key=position[0])
+                lies[each] = codec.decode(payloads[each], len(lie))
+        if lies:
+            row, told = torch.stack(list(lies.values())), torch.tensor(list(lies))
+            self._keep(f"{incarnation:06d}-{position[0]}-{position[1]}", row=row, told=told)
+        sent = await exchanger.exchange(framing.frames(place, payloads, codec=codec.name), ())
+        return replace(
+            heard,
+            untaken=tuple(sorted({*heard.untaken, *sent.untaken})),
+            unsent=tuple(sorted({*heard.unsent, *sent.unsent})),
+            too_late=sent.too_late,
+        )
+
+    async def _push_itself(self) -> None:
+        """Ask all who are known for others, far more often than an honest peer; and answer with lies."""
+        await self.ready.wait()
+        incarnation = self._incarnation
+        view, host = incarnation.view, incarnation.host
+        true_answer = view.asked_by
+        invented = [invention(index) for index in range(20)]
+
+        def told(peer_id, descriptors, *, scope):
+            true_answer(peer_id, descriptors, scope=scope)
+            friends = [
+                each._incarnation.host.announcement() for each in self.together.peers if each.ready.is_set()
+            ]
+            return tuple([host.announcement(), *(invented if self.views == "invent" else friends)][:20])
+
+        view.asked_by = told
+        while True:
+            for known in list(view._book.known):
+                if not self.together.are(known.peer_id):
+                    own = View(task=self.task.fingerprint, peers=(host.announcement(),))
+                    try:
+                        await host.exchange(known.peer_id, known.addresses, encode(own), seconds=2.0)
+                    except (ExchangeFailed, GossipflError):
+                        continue
+            await trio.sleep(self.settings.view.period / PUSHES)
 
     def _keep(self, name: str, **tensors: torch.Tensor) -> None:
         directory = self.home.directory / "lies"
@@ -129,23 +262,58 @@ class HostilePeer(Peer):
         )
 
 
-def attack_of(name: str, parameters: list[str]) -> SameToAll:
+def sybils_of(home: Path, count: int) -> list[Path]:
+    """Homes of further identities with a home's settings, made where they do not exist yet."""
+    homes = [home / "sybils" / str(index) for index in range(count)]
+    for each in homes:
+        each.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not (each / "peer.toml").exists():
+            shutil.copy(home / "peer.toml", each / "peer.toml")
+    return homes
+
+
+def attack_of(name: str, parameters: list[str]) -> Attack:
     """An attack by its name, with parameters written as KEY=VALUE."""
-    attack = find_attack(name)
-    if not issubclass(attack, SameToAll):
-        raise SettingError("a peer can only do what a single node can", got=name, remedy="Try sign_flip.")
-    return attack(**tomllib.loads("\n".join(parameters)))
+    return find_attack(name)(**tomllib.loads("\n".join(parameters)))
+
+
+def hostile_peers(
+    homes: list[Path], attack: Attack, *, views: str = "honest", everywhere: bool = False
+) -> list[HostilePeer]:
+    """Accomplices, one for each home."""
+    together = Accomplices(len(homes))
+    peers = [
+        HostilePeer(home, attack, together=together, views=views, everywhere=everywhere, number=number)
+        for number, home in enumerate(homes)
+    ]
+    for each in peers:
+        if each.settings.rounds.algorithm is not None:
+            roster = read_roster(each.settings.rounds, directory=each.home.directory)
+            each.accomplices = frozenset(
+                roster.number_of(other.peer_id) for other in peers if other is not each
+            )
+    return peers
+
+
+async def run_all(peers: list[HostilePeer]) -> None:
+    """Run all of them until they end."""
+    async with trio.open_nursery() as nursery:
+        for each in peers:
+            nursery.start_soon(each.run)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("home", type=Path, help="a peer's home, made by `gossipfl peer init`")
-    parser.add_argument(
-        "--attack", default="sign_flip", help="an attack of single nodes (docs/robustness.md)"
-    )
+    parser.add_argument("homes", type=Path, nargs="+", help="peers' homes, made by `gossipfl peer init`")
+    parser.add_argument("--attack", default="sign_flip", help="an attack (docs/robustness.md)")
     parser.add_argument("--set", action="append", default=[], help="a parameter of the attack, KEY=VALUE")
-    arguments = parser.parse_args()
+    parser.add_argument("--views", choices=["honest", "poison", "invent"], default="honest")
+    parser.add_argument("--sybils", type=int, default=0, help="further identities of each home")
+    parser.add_argument("--everywhere", action="store_true", help="in rounds: rows to all members")
+    given = parser.parse_args()
     try:
-        trio.run(HostilePeer(arguments.home, attack_of(arguments.attack, arguments.set)).run)
+        homes = [each for home in given.homes for each in (home, *sybils_of(home, given.sybils))]
+        attack = attack_of(given.attack, given.set)
+        trio.run(run_all, hostile_peers(homes, attack, views=given.views, everywhere=given.everywhere))
     except GossipflError as error:
         raise SystemExit(str(error)) from None

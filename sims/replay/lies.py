@@ -71,7 +71,8 @@ class KeptLiesOfRounds:
     """Lies of hostile peers in rounds, read when they are needed.
 
     ``lies/INCARNATION-ROUND-EXCHANGE.safetensors`` in the home of a hostile peer holds the ``row`` ``[1, K]`` that
-    it sent in place of its own, as decoded, and the numbers of the members that it was ``told`` to, int64 ``[r]``.
+    it sent in place of its own, as decoded, or one for each recipient, ``[r, K]``; and the numbers of the members
+    that were ``told``, int64 ``[r]``.
 
     Parameters
     ----------
@@ -95,7 +96,10 @@ class KeptLiesOfRounds:
             return None
         file = directory / f"{sender[1]:06d}-{position[0]}-{position[1]}.safetensors"
         lie = _read(file, "row", "told") if file.exists() else None
-        return None if lie is None or to not in lie["told"] else lie["row"]
+        if lie is None or to not in lie["told"]:
+            return None
+        place = 0 if len(lie["row"]) == 1 else lie["told"].tolist().index(to)
+        return lie["row"][place : place + 1]
 
 
 def _directories(lives: Sequence[Life]) -> dict[tuple[str, int], Path]:

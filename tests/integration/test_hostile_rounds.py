@@ -1,5 +1,6 @@
 """Real peers in rounds, some of them hostile, beside a simulation of the same network under the same attack."""
 
+import json
 import shutil
 
 import pytest
@@ -7,9 +8,24 @@ import torch
 import trio
 from safetensors.torch import load_file, save_file
 
-from examples.hostile_peer import HostilePeer
+from examples.hostile_peer import Accomplices, HostilePeer
 from gossipfl.algorithms.file_form import settings_of
-from gossipfl.attacks import Echo, Replay, ScaledNoise, SignFlip
+from gossipfl.attacks import (
+    ALIE,
+    IPM,
+    Dissensus,
+    Echo,
+    LabelFlip,
+    LittlePerStep,
+    Mimic,
+    RandomRows,
+    Replay,
+    ScaledNoise,
+    SignFlip,
+    Spectral,
+    Stale,
+)
+from gossipfl.errors import SettingError, UnexpectedRound
 from gossipfl.peer import Peer
 from sims.engine import RoundEngine
 from sims.replay import replay
@@ -25,12 +41,26 @@ from .test_rounds import SCENARIO, SEED, assert_replayed, run_all
 
 TRIMMED = {"algorithm": "trimmed_mean", "parameters": {"hostile": 1}}
 ATTACKS = [SignFlip(scale=2.0), ScaledNoise(), Replay(lag=3), Echo()]
+FURTHER = [Stale(), RandomRows(), LittlePerStep()]
+#: Some of these search for what harms each receiver's own rule most.
+COLLUDING = [ALIE(search=True), Dissensus(factor=1.5)]
+FURTHER_COLLUDING = [ALIE(), IPM(factor=0.5), Dissensus(search=True), Spectral(), Mimic()]
 
 
 def peers_with_hostile(
-    directory, attack, *, nodes, hostile, training=None, accomplices=True, partition="shards:2", **rounds
+    directory,
+    attack,
+    *,
+    nodes,
+    hostile,
+    training=None,
+    accomplices=True,
+    partition="shards:2",
+    everywhere=False,
+    **rounds,
 ):
     """Members with the data of a simulation's nodes, and hostile ones among them."""
+    together = Accomplices(len(hostile))
     shared = {"partition": partition, "peers": nodes, "seed": SEED}
     listen, roster = members(directory, nodes)
     peers = []
@@ -49,7 +79,8 @@ def peers_with_hostile(
         home = directory / f"peer-{number}"
         if number in hostile:
             told = hostile if accomplices else ()
-            peers.append(HostilePeer(home, attack, settings=settings, seed=SEED, accomplices=told))
+            how = {"accomplices": told, "together": together, "everywhere": everywhere}
+            peers.append(HostilePeer(home, attack, settings=settings, seed=SEED, **how))
         else:
             peers.append(Peer(home, settings=settings))
     return peers
@@ -60,10 +91,14 @@ def rows_of(peers):
 
 
 def text_of(table):
-    return "\n".join(
-        f"{key} = {str(value).lower() if isinstance(value, bool) else value!r}"
-        for key, value in table.items()
-    )
+    return "\n".join(f"{key} = {json.dumps(value)}" for key, value in table.items() if value is not None)
+
+
+def topology_text(expression):
+    """A scenario's topology, whose number of nodes is the population's."""
+    name, _, rest = expression.partition(":")
+    options = [each.split("=") for each in rest.split(",")[1:]]
+    return "\n".join([f"name = {name!r}", *(f"{key} = {value}" for key, value in options)])
 
 
 def simulated(
@@ -81,7 +116,7 @@ def simulated(
     """Rows of all nodes."""
     text = SCENARIO.replace("shards:2", partition).format(
         nodes=nodes,
-        topology=f"name = {topology.partition(':')[0]!r}",
+        topology=topology_text(topology),
         algorithm=text_of({"name": algorithm, **parameters}),
         training=text_of(training or {}),
     )
@@ -94,7 +129,11 @@ def simulated(
     return engine.rows()
 
 
-@pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.name)
+@pytest.mark.parametrize(
+    "attack",
+    [*ATTACKS, *(pytest.param(each, marks=pytest.mark.slow) for each in FURTHER)],
+    ids=lambda attack: attack.name,
+)
 @in_trio
 async def test_lies_in_rounds_are_those_of_a_simulation_and_replayed(tmp_path, attack):
     run = {"nodes": 5, "hostile": (1, 4), "topology": "complete:5", "stop_after": 8, **TRIMMED}
@@ -114,6 +153,66 @@ async def test_lies_in_rounds_are_those_of_a_simulation_and_replayed(tmp_path, a
         replay(homes)
     shutil.rmtree(homes[1] / "lies")
     assert replay(homes).equal == (attack.name == "echo")  # whose only lie is to have trained
+
+
+def slow_too(quick, slow):
+    return [*quick, *(pytest.param(each, marks=pytest.mark.slow) for each in slow)]
+
+
+@pytest.mark.parametrize(
+    "rule",
+    slow_too([TRIMMED], [{"algorithm": "d_psgd", "parameters": {}}, {"algorithm": "ubar", "parameters": {}}]),
+    ids=lambda rule: rule["algorithm"],
+)
+@pytest.mark.parametrize("attack", slow_too(COLLUDING, FURTHER_COLLUDING), ids=repr)
+@in_trio
+async def test_lies_of_accomplices_to_each_receiver_are_those_of_a_simulation(tmp_path, attack, rule):
+    """On a graph where no hostile member hears all, and all of them together do."""
+    graph = "random-regular:6,degree=3,seed=1"
+    run = {"nodes": 6, "hostile": (1, 4), "topology": graph, "stop_after": 6, **rule}
+    peers = peers_with_hostile(tmp_path, attack, **run)
+    await run_all(peers)
+    assert (rows_of(peers) - simulated(attack, **run)).abs().max() < 1e-5
+    homes = [peer.home.directory for peer in peers]
+    assert_replayed(homes)
+    lies = [load_file(each) for each in sorted((homes[1] / "lies").iterdir())]
+    assert all(len(each["row"]) == len(each["told"]) > 1 for each in lies)
+    assert all(4 not in each["told"] for each in lies)
+    shutil.rmtree(homes[1] / "lies")
+    assert not replay(homes).equal
+
+
+@in_trio
+async def test_false_labels_are_those_of_a_simulation_and_replayed(tmp_path):
+    run = {"nodes": 5, "hostile": (1, 4), "topology": "complete:5", "stop_after": 6, **TRIMMED}
+    peers = peers_with_hostile(tmp_path, LabelFlip(), **run)
+    await run_all(peers)
+    assert (rows_of(peers) - simulated(LabelFlip(), **run)).abs().max() < 1e-5
+    assert_replayed([peer.home.directory for peer in peers])
+    honest = {**run, "hostile": ()}
+    assert (rows_of(peers) - simulated(SignFlip(), **honest)).abs().max() > 1e-3
+
+
+@in_trio
+async def test_who_lies_about_its_neighbours_is_heard_by_those_alone(tmp_path):
+    """Everybody derives the graph from the roster, so rows of others than neighbours are refused by name."""
+    run = {"nodes": 5, "hostile": (2,), "topology": "ring:5", "stop_after": 6, **TRIMMED}
+    peers = peers_with_hostile(tmp_path, SignFlip(), everywhere=True, **run)
+    await run_all(peers)
+    assert (rows_of(peers) - simulated(SignFlip(), **run)).abs().max() < 1e-5
+    refused = [peer.counters.refused[UnexpectedRound.counter()] for peer in peers]
+    assert [count > 0 for count in refused] == [True, False, False, False, True]
+    assert_replayed([peer.home.directory for peer in peers])
+
+
+@in_trio
+async def test_an_aimed_attack_cannot_see_masked_rows(tmp_path):
+    run = {"algorithm": "d_psgd", "topology": "complete:5", "masked_sums": True, "stop_after": 3}
+    peers = peers_with_hostile(tmp_path, ALIE(), nodes=5, hostile=(2,), **run)
+    with pytest.RaisesGroup(
+        pytest.RaisesExc(SettingError, match="before it sends its own"), flatten_subgroups=True
+    ):
+        await peers[2].run()
 
 
 @in_trio
