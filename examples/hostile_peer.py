@@ -9,10 +9,11 @@ this repository::
 
 Several homes are accomplices: they are run in this process, and tell each other the truth in rounds. An aimed
 attack in rounds (ALIE, dissensus, spectral …) waits for the rows of the honest, puts together what all accomplices
-received, and sends each honest neighbour another lie. ``--views poison`` has them ask for others many times as often
-as the honest, and tell of each other alone; ``--views invent`` has them tell of members that do not exist;
-``--sybils 5`` makes five further identities of each; ``--everywhere`` sends rows in rounds to those, too, who are no
-neighbours.
+received, and sends each honest neighbour another lie.
+
+With ``--views poison`` they ask for others many times as often as the honest, and tell of each other alone; with
+``--views invent`` they tell of members that do not exist; ``--sybils 5`` makes five further identities of each;
+with ``--everywhere`` they send rows in rounds to those, too, who are no neighbours.
 
 Lies are kept in ``mallory/lies``, so that ``gossipfl sim replay`` computes the models of their victims again.
 """
@@ -23,6 +24,7 @@ import argparse
 import shutil
 import tomllib
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -231,28 +233,30 @@ class HostilePeer(Peer):
     async def _push_itself(self) -> None:
         """Ask all who are known for others, far more often than an honest peer; and answer with lies."""
         await self.ready.wait()
-        incarnation = self._incarnation
-        view, host = incarnation.view, incarnation.host
-        true_answer = view.asked_by
-        invented = [invention(index) for index in range(20)]
+        view, host = self._incarnation.view, self._incarnation.host
+        true_answer, asked = view.asked_by, set()
+        invented = [invention(index) for index in range(10)]
 
         def told(peer_id, descriptors, *, scope):
             true_answer(peer_id, descriptors, scope=scope)
-            friends = [
-                each._incarnation.host.announcement() for each in self.together.peers if each.ready.is_set()
-            ]
-            return tuple([host.announcement(), *(invented if self.views == "invent" else friends)][:20])
+            friends = [each for each in self.together.peers if each is not self and each.ready.is_set()]
+            friends = [each._incarnation.host.announcement() for each in friends]
+            return (host.announcement(), *(invented if self.views == "invent" else friends[:10]))
+
+        async def push(peer):
+            own = View(task=self.task.fingerprint, peers=(host.announcement(),))
+            with suppress(ExchangeFailed, GossipflError):
+                await host.exchange(peer.peer_id, peer.addresses, encode(own), seconds=2.0)
+            asked.discard(peer.peer_id)
 
         view.asked_by = told
-        while True:
-            for known in list(view._book.known):
-                if not self.together.are(known.peer_id):
-                    own = View(task=self.task.fingerprint, peers=(host.announcement(),))
-                    try:
-                        await host.exchange(known.peer_id, known.addresses, encode(own), seconds=2.0)
-                    except (ExchangeFailed, GossipflError):
-                        continue
-            await trio.sleep(self.settings.view.period / PUSHES)
+        async with trio.open_nursery() as nursery:
+            while True:
+                for peer in view._book.known:
+                    if peer.peer_id not in asked and not self.together.are(peer.peer_id):
+                        asked.add(peer.peer_id)
+                        nursery.start_soon(push, peer)
+                await trio.sleep(self.settings.view.period / PUSHES)
 
     def _keep(self, name: str, **tensors: torch.Tensor) -> None:
         directory = self.home.directory / "lies"

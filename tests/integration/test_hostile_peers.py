@@ -1,16 +1,18 @@
 """Sixteen real peers, four of them hostile, beside a simulation of the same network under the same attack."""
 
+import json
 import shutil
 from contextlib import nullcontext
 
 import pytest
 import trio
 
-from examples.hostile_peer import HostilePeer
+from examples.hostile_peer import Accomplices, HostilePeer
 from gossipfl.algorithms.file_form import settings_of
-from gossipfl.attacks import AgeInflation, Replay, ScaledNoise, SignFlip
+from gossipfl.attacks import ALIE, IPM, AgeInflation, LabelFlip, Mimic, Replay, ScaledNoise, SignFlip
 from gossipfl.peer import Peer
 from gossipfl.peer.store.checkpoint import read_row
+from gossipfl.tasks import find_task
 from sims.replay import replay
 from sims.replay.errors import TornRecords
 from sims.running.run import run
@@ -49,17 +51,21 @@ every = {rounds}
 {attack}
 """
 
-ATTACKS = [SignFlip(), ScaledNoise(), AgeInflation(of="first")]
+ATTACKS = [
+    *(SignFlip(), ScaledNoise(), AgeInflation(of="first")),
+    *(ALIE(factor=1.5), IPM(factor=0.9), Mimic(), LabelFlip()),
+]
 
 
 def simulated(attack, *, nodes=PEERS, hostile=HOSTILE, rounds=MERGES // 2, period=PERIOD):
     """Mean accuracy of the honest, in percent."""
     parameters = {"name": attack.name, "nodes": list(hostile), **settings_of(attack)}
+    parameters = {name: value for name, value in parameters.items() if value is not None}
     text = SCENARIO.format(
         nodes=nodes,
         rounds=rounds,
         period=period,
-        attack="\n".join(f"{key} = {value!r}" for key, value in parameters.items()),
+        attack="\n".join(f"{key} = {json.dumps(value)}" for key, value in parameters.items()),
     )
     result = run(parse_scenario(text), compile_when="never")
     return 100 * float(result.evaluations["accuracy_mean"][-1])
@@ -71,7 +77,7 @@ def merges(peer):
 
 async def learn(directory, attack):
     """Let the honest merge so many models each, and return all peers."""
-    peers, bootstrap = [], ()
+    peers, bootstrap, together = [], (), Accomplices(len(HOSTILE))
     async with trio.open_nursery() as nursery:
         for index in range(PEERS):
             settings = digits_settings(
@@ -83,7 +89,7 @@ async def learn(directory, attack):
             )
             home = directory / f"peer-{index}"
             if index in HOSTILE:
-                peers.append(HostilePeer(home, attack, settings=settings, number=index))
+                peers.append(HostilePeer(home, attack, settings=settings, number=index, together=together))
             else:
                 peers.append(Peer(home, settings=settings))
             nursery.start_soon(peers[-1].run)
@@ -98,8 +104,8 @@ async def learn(directory, attack):
 
 @pytest.mark.parametrize(
     "attack",
-    [AgeInflation(factor=2.0, more=0), AgeInflation(), Replay(lag=2)],
-    ids=["ages", "largest ages", "replay"],
+    [AgeInflation(factor=2.0, more=0), AgeInflation(), Replay(lag=2), ALIE(factor=2.0)],
+    ids=["ages", "largest ages", "replay", "alie"],
 )
 @in_trio
 async def test_models_of_peers_that_were_lied_to_are_replayed(attack, tmp_path):
@@ -119,6 +125,20 @@ async def test_models_of_peers_that_were_lied_to_are_replayed(attack, tmp_path):
     shutil.rmtree(homes[1] / "lies")
     with pytest.raises(TornRecords, match="sender_age") if attack.name == "age_inflation" else nullcontext():
         assert not all(each.identical for each in replay(homes).peers)
+
+
+@in_trio
+async def test_models_of_peers_that_train_on_false_labels_are_replayed(tmp_path):
+    honest = Peer(tmp_path / "peer-0", settings=quick_settings(0))
+    async with running(honest):
+        settings = quick_settings(1, bootstrap=honest.status().addresses)
+        hostile = HostilePeer(tmp_path / "peer-1", LabelFlip(), settings=settings)
+        async with running(hostile):
+            await until(lambda: min(peer.status().event for peer in (honest, hostile)) >= 20)
+        true = find_task(settings.task.name, settings.task.options).dataset()
+        falsified = hostile.task.dataset().train_targets
+    assert falsified.equal(true.test_targets.max() - true.train_targets)
+    assert all(each.identical for each in replay([tmp_path / "peer-0", tmp_path / "peer-1"]).peers)
 
 
 @pytest.mark.slow

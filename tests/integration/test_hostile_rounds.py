@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from itertools import product
 
 import pytest
 import torch
@@ -227,17 +228,18 @@ async def test_a_lie_in_masked_sums_is_replayed(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("attack", [SignFlip(), ScaledNoise()], ids=lambda attack: attack.name)
 @pytest.mark.parametrize(
-    "rule",
+    ("algorithm", "attack"),
     [
-        {"algorithm": "trimmed_mean", "parameters": {"hostile": 4}},
-        {"algorithm": "clipped_gossip", "parameters": {"hostile": 4}},
+        *product(("trimmed_mean", "clipped_gossip"), (SignFlip(), ScaledNoise())),
+        *product(("trimmed_mean",), (ALIE(search=True), IPM(factor=0.5), Dissensus(), LabelFlip())),
+        *product(("gts",), (Spectral(), Mimic())),
     ],
-    ids=lambda rule: rule["algorithm"],
+    ids=lambda each: each if isinstance(each, str) else each.name,
 )
-def test_sixteen_peers_four_of_them_hostile_end_where_their_simulation_ends(rule, attack, tmp_path):
+def test_sixteen_peers_four_of_them_hostile_end_where_their_simulation_ends(algorithm, attack, tmp_path):
     hostile = (3, 7, 11, 15)
+    rule = {"algorithm": algorithm, "parameters": {"hostile": 4}}
     run = {
         "nodes": 16,
         "hostile": hostile,
