@@ -84,7 +84,8 @@ def points(attack, share, defence, *, nodes, rounds, seed, traces):
 def cells(given):
     """All figures of the table: attack, defence, share."""
     yield from ((None, defence, 0.0) for defence in given.defences)
-    yield from itertools.product(given.attacks, given.defences, given.shares)
+    for share, defence, attack in itertools.product(given.shares, given.defences, given.attacks):
+        yield attack, defence, share
 
 
 def measured(given, cell, traces):

@@ -1,6 +1,5 @@
 """Rules on all neighbours' rows, each against a few lines of NumPy node by node, and published examples."""
 
-import importlib.util
 from dataclasses import replace
 from itertools import product
 
@@ -11,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gossipfl.algorithms import Neighbourhood
-from gossipfl.algorithms.pre_aggregation import in_buckets, nearest_mixed
+from gossipfl.algorithms.pre_aggregation import in_buckets
 from gossipfl.algorithms.rounds.balance import Balance, Sketchguard
 from gossipfl.algorithms.rounds.clipped_gossip import ClippedGossip
 from gossipfl.algorithms.rounds.coordinate_wise import CoordinateMedian, TrimmedMean
@@ -214,45 +213,6 @@ def test_rules_that_drop_what_is_far_learn_nothing_of_the_other_clique(rule, mee
     ended = after(rule, start_at(rows), Network.of(dumbbell()), still, count=300).rows
     apart = float((ended[:10].mean(0) - ended[10:].mean(0)).norm())
     assert apart < 0.5 if meet else apart > 3.5
-
-
-needs_byzfl = pytest.mark.skipif(importlib.util.find_spec("byzfl") is None, reason="byzfl is not installed")
-
-
-@needs_byzfl
-@pytest.mark.parametrize("n", [7, 12])
-def test_as_in_byzfl(n):
-    from byzfl import GeometricMedian as Geometric
-    from byzfl import Krum as OtherKrum
-    from byzfl import Median, MoNNA, MultiKrum, TrMean
-
-    around = neighbourhood([n - 1] * 5, size=6, seed=n)
-    pairs = [
-        (TrimmedMean(2), TrMean(f=2)),
-        (CoordinateMedian(), Median()),
-        (Krum(hostile=2), OtherKrum(f=2)),
-        (Krum(hostile=2, chosen=None), MultiKrum(f=2)),
-        (NearestNeighbours(2), MoNNA(f=2, idx=0)),
-        (GeometricMedian(steps=300, smoothing=0.1), Geometric(nu=0.1, T=300)),
-    ]
-    for ours, theirs in pairs:
-        combined = ours.combine(around).numpy()
-        for outcome, (own, rows, _) in zip(combined, one_by_one(around), strict=True):
-            assert outcome == pytest.approx(theirs(np.vstack([own, rows])), abs=1e-6)
-
-
-@needs_byzfl
-@pytest.mark.parametrize("n", [7, 12])
-def test_steps_before_aggregation_as_in_byzfl(n):
-    from byzfl import NNM, TrMean
-
-    around = neighbourhood([n - 1] * 5, size=6, seed=n).including_own()
-    mixed = nearest_mixed(around, hostile=2)
-    together = TrimmedMean(2, before="nearest_mixing").aggregate(mixed)
-    for i, there in enumerate(around.present):
-        theirs = NNM(f=2)(around.rows[i][there].numpy())
-        assert mixed.rows[i][there].numpy() == pytest.approx(theirs, abs=1e-9)
-        assert together[i].numpy() == pytest.approx(TrMean(f=2)(theirs), abs=1e-9)
 
 
 def by_hand_mixed(rows, hostile):
