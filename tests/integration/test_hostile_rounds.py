@@ -156,16 +156,24 @@ async def test_lies_in_rounds_are_those_of_a_simulation_and_replayed(tmp_path, a
     assert replay(homes).equal == (attack.name == "echo")  # whose only lie is to have trained
 
 
-def slow_too(quick, slow):
-    return [*quick, *(pytest.param(each, marks=pytest.mark.slow) for each in slow)]
+RULES = [
+    TRIMMED,
+    {"algorithm": "d_psgd", "parameters": {}},
+    {"algorithm": "ubar", "parameters": {}},
+]
 
 
-@pytest.mark.parametrize(
-    "rule",
-    slow_too([TRIMMED], [{"algorithm": "d_psgd", "parameters": {}}, {"algorithm": "ubar", "parameters": {}}]),
-    ids=lambda rule: rule["algorithm"],
-)
-@pytest.mark.parametrize("attack", slow_too(COLLUDING, FURTHER_COLLUDING), ids=repr)
+def accomplices_and_rules():
+    """Pairs, but for searches among UBAR's outcomes, which depend on the receivers' own samples."""
+    for attack, rule in product([*COLLUDING, *FURTHER_COLLUDING], RULES):
+        if rule["algorithm"] == "ubar" and getattr(attack, "search", False):
+            continue
+        quick = attack in COLLUDING and rule is TRIMMED
+        marks = () if quick else pytest.mark.slow
+        yield pytest.param(attack, rule, marks=marks, id=f"{attack}-{rule['algorithm']}")
+
+
+@pytest.mark.parametrize(("attack", "rule"), accomplices_and_rules())
 @in_trio
 async def test_lies_of_accomplices_to_each_receiver_are_those_of_a_simulation(tmp_path, attack, rule):
     """On a graph where no hostile member hears all, and all of them together do."""
@@ -173,7 +181,9 @@ async def test_lies_of_accomplices_to_each_receiver_are_those_of_a_simulation(tm
     run = {"nodes": 6, "hostile": (1, 4), "topology": graph, "stop_after": 6, **rule}
     peers = peers_with_hostile(tmp_path, attack, **run)
     await run_all(peers)
-    assert (rows_of(peers) - simulated(attack, **run)).abs().max() < 1e-5
+    expected = simulated(attack, **run)
+    largest = max(1.0, float(expected.abs().max()))  # a mean that is searched for grows from round to round
+    assert (rows_of(peers) - expected).abs().max() < 1e-5 * largest
     homes = [peer.home.directory for peer in peers]
     assert_replayed(homes)
     lies = [load_file(each) for each in sorted((homes[1] / "lies").iterdir())]
