@@ -1,5 +1,6 @@
 """Codecs between a shared row and named tensors of bytes; pure, with no message and no network."""
 
+from gossipfl.codecs.chunk_top import ChunkTop
 from gossipfl.codecs.codec import Codec, Compressor
 from gossipfl.codecs.dense import BFLOAT16, FLOAT16, FLOAT32, DenseCodec
 from gossipfl.codecs.draws import exchange_keys, message_key
@@ -26,6 +27,7 @@ __all__ = [
     "FLOAT16",
     "FLOAT32",
     "QSGD",
+    "ChunkTop",
     "Codec",
     "Compressor",
     "DenseCodec",

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
+from gossipfl.codecs.chunk_top import ChunkTop
 from gossipfl.codecs.codec import Compressor
 from gossipfl.codecs.dense import BFLOAT16, FLOAT16, FLOAT32, DenseCodec
 from gossipfl.codecs.int8 import Int8
@@ -33,6 +34,7 @@ _FAMILIES: Mapping[str, Callable[..., Compressor]] = MappingProxyType(
         "qsgd-shrunk": lambda levels, bucket=None: QSGD(levels=levels, bucket=bucket, shrunk=True),
         "sign": lambda bucket=None: ScaledSign(bucket=bucket),
         "top": TopK,
+        "chunk-top": ChunkTop,
         "random": RandomK,
         "random-scaled": lambda share: RandomK(share, scaled=True),
     }

@@ -75,6 +75,7 @@ CODEC_FAMILIES: Mapping[str, CodecFamily] = MappingProxyType(
         "qsgd-shrunk": CodecFamily(form="qsgd-shrunk:LEVELS[:BUCKET]", least=1, most=2, keeps_models=False),
         "sign": CodecFamily(form="sign[:BUCKET]", most=1, keeps_models=False),
         "top": CodecFamily(form="top:SHARE", least=1, most=1, fractions=True, keeps_models=False),
+        "chunk-top": CodecFamily(form="chunk-top:COUNT:CHUNK", least=2, most=2, keeps_models=False),
         "random": CodecFamily(form="random:SHARE", least=1, most=1, fractions=True, keeps_models=False),
         "random-scaled": CodecFamily(
             form="random-scaled:SHARE", least=1, most=1, fractions=True, keeps_models=False
@@ -160,7 +161,7 @@ def parse_model_codec_name(name: str) -> CodecName:
             "and models sent by gossip learning have none",
             expected=forms,
             got=f"{name[:64]!a}",
-            remedy="Choose one of these; algorithms with error feedback are choco and deep_squeeze.",
+            remedy="Choose one of these; algorithms with error feedback are choco, deep_squeeze and sparseloco.",
         )
     return parsed
 

@@ -9,10 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from gossipfl.algorithms.base import Exchange, Round, RoundAlgorithm, RoundContext
+from gossipfl.algorithms.base import Round, RoundAlgorithm, RoundContext
 from gossipfl.algorithms.declaration import Parameter
-from gossipfl.codecs.draws import common_key
-from gossipfl.outgoing import Draws, SharedMask
+from gossipfl.algorithms.rounds.shared_share import mixed_share
 from gossipfl.training.nodes import Nodes
 
 __all__ = ["SAPS"]
@@ -46,13 +45,5 @@ class SAPS(RoundAlgorithm):
 
     def round(self, nodes: Nodes, context: RoundContext) -> Round:
         """Do one round."""
-        rows = nodes.rows[:, : context.shared_size]
-        key = common_key(seed=context.seed, round_number=context.round)
-        sent = (
-            SharedMask(self.share)
-            .columns(rows.shape[1], Draws(keys=context.numbers, common=key))
-            .to(rows.device)
-        )
-        mixed = yield Exchange(rows.index_select(1, sent))
-        combined = nodes.with_shared(rows.index_copy(1, sent, mixed.rows), ages=nodes.ages)
-        return context.local.update(combined)
+        rows = yield from mixed_share(nodes.rows[:, : context.shared_size], context, self.share)
+        return context.local.update(nodes.with_shared(rows, ages=nodes.ages))

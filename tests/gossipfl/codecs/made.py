@@ -28,6 +28,8 @@ NAMES = (
     "top:20",
     "top:0.01",
     "top:0.5",
+    "chunk-top:3:64",
+    "chunk-top:5:7",
     "random:2",
     "random:0.1",
     "random-scaled:3",

@@ -104,6 +104,32 @@ def test_indices_that_are_wrong_are_named(tensors, said):
         codec("top:3").decode(tensors, SIZE)
 
 
+@pytest.mark.parametrize(
+    ("chosen", "lookup", "said"),
+    [
+        ((1, 2, 8, 9, 3, 4), (1.0, 1, 1, 1), None),  # two chunks of ten numbers, and a last one of five
+        ((1, 2, 10, 8, 9, 3), (1.0, 1, 1, 1), "out of range.*got 10"),
+        ((1, 2, 9, 8, 9, 5), (1.0, 1, 1, 1), "out of range.*expected 0 to 4"),
+        ((2, 2, 8, 9, 3, 4), (1.0, 1, 1, 1), "do not ascend"),
+        ((1, 2, 8, 9, 4, 3), (1.0, 1, 1, 1), "do not ascend"),
+        ((1, 2, 8, 9, 3, 4), (1.0, float("nan"), 1, 1), "lookup is not finite"),
+        ((1, 2, 8, 9, 3, 4), (1.0, 1, float("inf"), 1), "lookup is not finite"),
+    ],
+)
+def test_chunks_that_are_wrong_are_named(chosen, lookup, said):
+    tensors = [
+        payload_of("lookup", torch.tensor(lookup)),
+        payload_of("levels", pack(torch.zeros(6, dtype=torch.int64), 2)),
+        indices(*chosen, width=4),
+    ]
+    each = codec("chunk-top:2:10")
+    if said is None:
+        assert each.decode(tensors, 25).nonzero()[:, 0].tolist() == [1, 2, 18, 19, 23, 24]
+        return
+    with pytest.raises(UnexpectedTensor, match=said):
+        each.decode(tensors, 25)
+
+
 def test_a_bitmap_must_mark_as_many_as_there_are_values():
     each = codec("top:0.5")
     payload = each.encode(torch.randn(SIZE))

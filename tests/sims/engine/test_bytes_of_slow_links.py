@@ -34,6 +34,7 @@ rounds = 1
         ("noloco", "random_matching", {"pull": 0.7}, 50, 0.04),
         ("noloco", "random_matching", {}, 50, 0.02),
         ("gasloc", "random_matching", {}, 50, 0.02),
+        ("sparta", "complete", {"share": 0.005}, 1, 7 * 0.005),
     ],
 )
 def test_a_step_costs_what_is_published(algorithm, topology, parameters, steps, models):
