@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gossipfl.errors import SettingError
+from gossipfl.privacy.guarantees import require_delta
 
 __all__ = ["EdgeNormals", "composed_epsilon", "correlated_losses", "edge_noise", "renyi_per_step"]
 
@@ -91,7 +92,14 @@ def renyi_per_step(losses: Floats, *, clip: float) -> float:
 
 
 def composed_epsilon(per_step: float, *, steps: int, delta: float) -> float:
-    """ε of so many steps: ``Tε₁ + 2√(Tε₁ ln 1/δ)``, the best over all orders α of ``αTε₁ + ln(1/δ)/(α − 1)``."""
+    """ε of so many steps: ``Tε₁ + 2√(Tε₁ ln 1/δ)``, the best over all orders α of ``αTε₁ + ln(1/δ)/(α − 1)``.
+
+    Raises
+    ------
+    SettingError
+        If δ is no probability.
+    """
+    require_delta(delta)
     total = steps * per_step
     return total + 2 * math.sqrt(total * math.log(1 / delta))
 

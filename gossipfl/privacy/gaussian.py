@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+from gossipfl.errors import SettingError
+
 __all__ = ["delta_of", "largest_shift", "smallest_epsilon"]
 
 
@@ -26,7 +28,19 @@ def delta_of(mu: float, epsilon: float) -> float:
 
 
 def largest_shift(epsilon: float, delta: float) -> float:
-    """The largest μ that is (ε, δ)-private, a little below it for rounding."""
+    """The largest μ that is (ε, δ)-private, a little below it for rounding.
+
+    Raises
+    ------
+    SettingError
+        If ε is negative or no number, or δ no probability.
+    """
+    if not (epsilon >= 0 and math.isfinite(epsilon) and 0 < delta < 1):
+        raise SettingError(
+            "Gaussian noise gives no such guarantee",
+            expected="an epsilon of at least 0, and a delta between 0 and 1",
+            got=f"{epsilon} and {delta}",
+        )
     low, high = 0.0, 1.0
     while delta_of(high, epsilon) <= delta and high < _LARGEST:
         low, high = high, 2 * high

@@ -29,6 +29,12 @@ class Guarantee:
     delta: float
 
 
+_LARGEST = 1e7
+"""μ beyond which ε is that of Rényi privacy, ``μ²/2 + μ √(2 ln 1/δ)``; more precision serves nobody there."""
+
+_OVERFLOWING = 1e150
+
+
 def require_accounting() -> None:
     """Require dp-accounting."""
     require_extra("privacy", ["dp_accounting"], what="Accounting for privacy")
@@ -62,6 +68,9 @@ def gaussian_guarantee(mu: float, *, delta: float) -> Guarantee:
         return Guarantee(epsilon=0.0, epsilon_by_rdp=0.0, delta=delta)
     if not math.isfinite(mu):
         return Guarantee(epsilon=math.inf, epsilon_by_rdp=math.inf, delta=delta)
+    if mu > _LARGEST:
+        epsilon = mu**2 / 2 + mu * math.sqrt(2 * math.log(1 / delta)) if mu < _OVERFLOWING else math.inf
+        return Guarantee(epsilon=epsilon, epsilon_by_rdp=epsilon, delta=delta)
     from dp_accounting import GaussianDpEvent, get_epsilon_gaussian
     from dp_accounting.rdp import RdpAccountant
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -54,6 +56,7 @@ def declared_noise(
         If values have noise twice, or nobody knows how far data move them.
     """
     n = len(samples)
+    _require_possible(noise, sensitivity)
     if trains and training.privacy is not None:
         if isinstance(algorithm, PrivateRounds):
             raise NotAccountable(
@@ -77,6 +80,10 @@ def declared_noise(
         moved: float | None = sensitivity if algorithm.clip is None else 2 * algorithm.clip
         if moved is not None:
             _require_undeclared(noise, None, declared=algorithm.deviation / moved)
+        if noise == 0:
+            raise SettingError(
+                "the algorithm adds noise to its values", expected="--noise above 0", got=noise
+            )
         moved = algorithm.deviation / (noise or 1.0) if moved is None else moved
         return _alike(n, moved, algorithm.deviation)
     if is_alone:
@@ -99,6 +106,17 @@ def declared_noise(
             remedy="Say what the largest distance is between two values that should not be told apart.",
         )
     return _alike(n, moved, moved * (noise or 0.0))
+
+
+def _require_possible(noise: float | None, sensitivity: float | None) -> None:
+    if noise is not None and not (noise >= 0 and math.isfinite(noise)):
+        raise SettingError("noise has a deviation", expected="--noise of at least 0, and finite", got=noise)
+    if sensitivity is not None and not (sensitivity > 0 and math.isfinite(sensitivity)):
+        raise SettingError(
+            "data move a value by some distance",
+            expected="--sensitivity above 0, and finite",
+            got=sensitivity,
+        )
 
 
 def _alike(n: int, moved: float, deviation: float) -> ValueNoise:

@@ -230,6 +230,10 @@ def report_of(
     overheard = None if run.noise is None else _overheard(heard, bound)
     matrix, apart = np.array(losses), np.array(distances)
     other = (apart != 0) & (values > 0)
+    if not other.any():
+        raise NotAccountable(
+            "there is nobody to learn of", expected="another node than the observers with something private"
+        )
     place = np.unravel_index(np.argmax(np.where(other, matrix, -1.0)), matrix.shape)
     return PrivacyReport(
         run=run,
