@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+import tarfile
 import time
 
 import pytest
 import trio
 
 from gossipfl.peer import Peer
+from gossipfl.peer.saved_model import export_keyboard
+from gossipfl.peer.store.backup import back_up
 from tests.gossipfl.keyboard.owners import options_in
 from tests.gossipfl.network.helpers import in_trio, until
 from tests.gossipfl.peer.page.http_client import Client
 from tests.integration.peers import quick_settings, records_of, running
 
 pytest.importorskip("hypercorn")
+pytest.importorskip("onnx")
 
 CANARY = "xylophonequokka"
 
@@ -81,6 +85,13 @@ async def test_a_peer_trains_on_what_is_typed_suggests_it_and_forgets_it(tmp_pat
     reasons = [each["reasons"] for each in records_of(peer.home, "permission")]
     assert ["nothing_typed"] in reasons
     assert_nowhere(peer.home, CANARY)
+    back_up(peer.home, tmp_path / "backup")
+    with tarfile.open(tmp_path / "backup") as saved:
+        parts = {each.name: saved.extractfile(each).read() for each in saved if each.isfile()}
+    export_keyboard(peer.home, tmp_path / "exported")
+    parts |= {each.name: each.read_bytes() for each in (tmp_path / "exported").iterdir()}
+    assert {"checkpoint.safetensors", "model.onnx", "words.txt"} <= set(parts)
+    assert not any(CANARY.encode() in content.lower() for content in parts.values())
 
 
 def assert_nowhere(home, word):

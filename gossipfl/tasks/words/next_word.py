@@ -95,6 +95,15 @@ def next_word(
     SettingError
         If ``wordfreq`` is needed and not installed.
     """
+    whole = {"users": users, "words": words, "length": length, "most": most, "most_tested": most_tested}
+    for name, number in {**whole, "repeats": repeats, "seed": seed}.items():
+        _require(type(number) is int, f"{name} of next-word is {number!r}", "a whole number")
+    for name, value in {"text": text, "vocabulary": vocabulary, "size": size, "cell": cell}.items():
+        _require(isinstance(value, str), f"{name} of next-word is {value!r}", "a text")
+    _require(
+        type(user) in {str, int, type(None)}, f"user of next-word is {user!r}", "a name, or a place from 0"
+    )
+    _require(type(tested) in {float, int}, f"tested of next-word is {tested!r}", "a number between 0 and 1")
     _require(size in SIZES, f"there is no size {size!r}", ", ".join(SIZES), did_you_mean(size, SIZES))
     _require(cell in CELLS, f"there is no cell {cell!r}", ", ".join(CELLS), did_you_mean(cell, CELLS))
     _require(1 <= length <= 64, f"samples cannot have {length} words", "1 … 64")
@@ -150,13 +159,14 @@ def find_texts(text: str) -> Texts:
     """
     if text in CORPORA:
         return CORPORA[text]()
-    if not Path(text).exists() and "/" not in text:
+    place = Path(text).expanduser()
+    if not place.exists() and "/" not in text:
         raise InvalidTask(
             f"there is no text {text!r}",
             expected=f"{', '.join(CORPORA)}, or a folder of texts",
             remedy=did_you_mean(text, CORPORA),
         )
-    return read_texts(Path(text))
+    return read_texts(place)
 
 
 def find_vocabulary(name: str, size: int, text: str = "") -> Vocabulary:
@@ -170,7 +180,7 @@ def find_vocabulary(name: str, size: int, text: str = "") -> Vocabulary:
     if name == "text":
         return vocabulary_of_texts((own for each in find_texts(text).of_user.values() for own in each), size)
     if "/" in name or Path(name).suffix:
-        return Vocabulary.read(Path(name), size=size)
+        return Vocabulary.read(Path(name).expanduser(), size=size)
     return vocabulary_of_language(name, size)
 
 

@@ -2,8 +2,9 @@
 
 The rules, in this order:
 
-1. Unicode NFKC; typographic apostrophes become ``'``; control and format characters vanish, line breaks stay.
-2. A sentence ends at ``!`` or ``?``, at full stops before a space, a quotation mark or a bracket, and at an empty
+1. Unicode NFKC; typographic apostrophes become ``'``; control and format characters vanish, line breaks stay. 2.
+A sentence ends at ``!``, ``?`` and their like in other scripts (``؟ ۔ । 。``), at full stops before a space, a
+quotation mark or a bracket, and at an empty
    line; a full stop after a single letter ends none (``U. S.``, ``J. Smith``). A single line break is a space.
 3. Web and e-mail addresses, ``@names`` and ``#tags`` become ``<link>``.
 4. What holds a digit becomes ``<number>``: ``1,000``, ``10:30``, ``3rd``, ``$5``.
@@ -28,6 +29,9 @@ LONGEST_WORD = 40
 
 _APOSTROPHES = dict.fromkeys(map(ord, "\u2019\u2018\u02bc\u2032\u0060\u00b4\uff07"), "'")
 _KEPT = "\n\t\r"
+_ENDS = (
+    "\u061f\u06d4\u0964\u0965\u0589\u1362\u3002"  # Arabic, Urdu, Devanagari, Armenian, Ethiopic, ideographic
+)
 
 
 def sentences(text: str) -> list[list[str]]:
@@ -105,7 +109,7 @@ def _pattern() -> re.Pattern[str]:
         (?P<link> (?:https?://|www\.)\S+ | (?<![\w.+-])[\w.+-]{{1,64}}@[\w-]+(?:\.[\w-]+)+ | (?<![\w])[@\#]\w+ )
       | (?P<number> [^\W_]*\d[\w]*(?:[.,:/'-]\d\w*)* )
       | (?P<word> {letter}+(?:'{letter}+)* )
-      | (?P<end> (?<!\.)(?<!(?<![\w'])[^\W\d_])\.++(?=[\s"')\]]|$) | [!?]+ | \n[ \t\r]*\n )
+      | (?P<end> (?<!\.)(?<!(?<![\w'])[^\W\d_])\.++(?=[\s"')\]]|$) | [!?{_ENDS}]+ | \n[ \t\r]*\n )
         """,
         re.VERBOSE,
     )

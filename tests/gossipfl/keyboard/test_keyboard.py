@@ -181,6 +181,17 @@ def test_today(tmp_path):
         ("straße", "STRASSE", True),
         ("me@example.org", "write to me@example.org.", True),
         ("a.c", "abc", False),
+        ("Müller!", "frau MÜLLER,", True),
+        ("frau müller,", "Frau Müller!", True),
+        ("rock n roll", "Rock-n-Roll", True),
+        ("rock-n-roll", "rock 'n' roll", True),
+        ("O’Brien", "o'brien's", True),
+        ("C++", "in C++ now", True),
+        ("C++", "in C now", False),
+        ("İstanbul", "istanbul", True),
+        ("غدا؟", "سوف أراك غدا", True),
+        ("👧", "us 👩\u200d👩\u200d👧", True),
+        ("👧", "girl", False),
     ],
 )
 def test_words_and_phrases_are_found_in_any_case(word, text, stands):
@@ -203,7 +214,13 @@ def test_days(monkeypatch):
 
 @pytest.mark.parametrize(
     "make",
-    [lambda: with_word("…"), lambda: with_word(""), lambda: with_word(5), lambda: with_word("a" * 300)],
+    [
+        lambda: with_word("…"),
+        lambda: with_word(""),
+        lambda: with_word(5),
+        lambda: with_word("a" * 300),
+        lambda: with_word("?!"),
+    ],
 )
 def test_what_is_no_word_is_refused(make):
     with pytest.raises(InvalidRequest, match="no word to forget"):

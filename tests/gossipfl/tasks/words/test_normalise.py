@@ -27,6 +27,8 @@ from gossipfl.tasks.words.normalise import LINK, NUMBER, lowered, sentences
         ("thanks @ada_b #win www.x.org/a", [["thanks", LINK, LINK, LINK]]),
         ("e\u0301te\u0301 soft\u00adly zero\u200bwidth", [["été", "softly", "zerowidth"]]),
         ("नमस्ते दुनिया", [["नमस्ते", "दुनिया"]]),
+        ("كيف حالك؟ شكرا", [["كيف", "حالك"], ["شكرا"]]),
+        ("वह गया। घर", [["वह", "गया"], ["घर"]]),
         ("ﬁne 🎉 ok…yes", [["fine", "ok", "yes"]]),
         ("\ud800a\x00b", [["ab"]]),
     ],
