@@ -82,6 +82,7 @@ def words(
     from gossipfl.nurseries import naming_the_first_error
     from gossipfl.peer.statistics.word_phase import agree_on_words, word_budget
     from gossipfl.peer.store.home import Home
+    from gossipfl.peer.task_paths import with_task_paths
     from gossipfl.settings import load_settings
     from gossipfl.tasks.words.hitters import WordPlan, offer_of
 
@@ -90,7 +91,7 @@ def words(
 
     place = Home(home)
     place.require()
-    settings = load_settings(place.settings)
+    settings = with_task_paths(load_settings(place.settings), home)
     roster = sorted({*member, load_or_create_identity(home).peer_id})
     options = _task_options(settings)
     wanted = size or options["words"]

@@ -38,10 +38,10 @@ __all__ = [
 
 def next_word(
     *,
-    text: str = "sotu",
+    text: str | Path = "sotu",
     user: str | int | None = None,
     users: int = 0,
-    vocabulary: str = "en",
+    vocabulary: str | Path = "en",
     words: int = 0,
     size: str = "small",
     cell: str = "cifg",
@@ -99,7 +99,8 @@ def next_word(
     for name, number in {**whole, "repeats": repeats, "seed": seed}.items():
         _require(type(number) is int, f"{name} of next-word is {number!r}", "a whole number")
     for name, value in {"text": text, "vocabulary": vocabulary, "size": size, "cell": cell}.items():
-        _require(isinstance(value, str), f"{name} of next-word is {value!r}", "a text")
+        _require(isinstance(value, str | Path), f"{name} of next-word is {value!r}", "a text")
+    text, vocabulary = str(text), str(vocabulary)
     _require(
         type(user) in {str, int, type(None)}, f"user of next-word is {user!r}", "a name, or a place from 0"
     )

@@ -9,6 +9,7 @@ import torch
 from gossipfl.errors import InvalidTask
 from gossipfl.settings import TrainingSettings
 from gossipfl.tasks import Dataset, find_task
+from gossipfl.tasks.registry import options_beside
 from gossipfl.tasks.words.corpora import CORPORA
 from gossipfl.training import NodeData, Nodes, Trainer
 
@@ -166,3 +167,14 @@ def test_roles_are_users():
     assert len(texts) == 1334
     assert texts["lear/kent"][0].startswith("I thought the King had more affected")
     assert not any("[" in speech for speech in texts["lear/kent"])
+
+
+def test_texts_and_vocabularies_are_found_from_anywhere_and_names_stay_names(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("me.txt", "words.txt"):
+        (tmp_path / name).write_text("words")
+    given = {"text": "me.txt", "vocabulary": "~/words.txt", "size": "tiny"}
+    found = options_beside("next-word", given, directory=None, beside=tmp_path)
+    assert found == {**given, "text": f"{tmp_path}/me.txt", "vocabulary": f"{tmp_path}/words.txt"}
+    names = {"text": "sotu", "vocabulary": "en"}
+    assert options_beside("next-word", names, directory=None, beside=tmp_path) == names
