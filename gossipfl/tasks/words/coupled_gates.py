@@ -15,6 +15,8 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 
 __all__ = ["coupled_gates"]
 
+_sigmoid_backward, _tanh_backward = torch.ops.aten.sigmoid_backward, torch.ops.aten.tanh_backward
+
 Found = tuple[Tensor, Tensor, Tensor, Tensor]
 
 
@@ -48,13 +50,15 @@ def _found(gates: Tensor, of_state: Tensor, projection: Tensor) -> Found:
     for step in range(length):
         now = active[step]
         if step:
-            now.add_(outputs[step - 1] @ by_state)
+            _added_product(now, outputs[step - 1], by_state)
         now[..., : 2 * units].sigmoid_()
         now[..., 2 * units :].tanh_()
         kept, out, new = now.chunk(3, dim=-1)
-        cell = torch.mul(1 - kept, new, out=cells[step])
+        cell = cells[step]
         if step:
-            cell.addcmul_(kept, cells[step - 1])
+            torch.lerp(new, cells[step - 1], kept, out=cell)
+        else:
+            torch.addcmul(new, new, kept, value=-1, out=cell)
         torch.matmul(out * torch.tanh(cell, out=squashed[step]), by_cell, out=outputs[step])
     return outputs, active, cells, squashed
 
@@ -71,20 +75,28 @@ def _differentiated(
     carried = torch.zeros_like(cells[0])
     for step in range(len(active) - 1, -1, -1):
         if step + 1 < len(active):
-            by_outputs[step] += by_gates[step + 1] @ of_state
+            _added_product(by_outputs[step], by_gates[step + 1], of_state)
         hidden = by_outputs[step] @ projection
         kept, out, new = active[step].chunk(3, dim=-1)
         by_kept, by_out, by_new = by_gates[step].chunk(3, dim=-1)
         squash = squashed[step]
-        by_cell = (1 - squash * squash).mul_(hidden).mul_(out).add_(carried)
-        forgotten = 1 - kept
-        torch.mul(hidden, squash, out=by_out).mul_(out).mul_(1 - out)
-        torch.mul(by_cell, cells[step - 1] - new if step else -new, out=by_kept).mul_(kept).mul_(forgotten)
-        torch.mul(by_cell, forgotten, out=by_new).mul_(1 - new * new)
-        carried = by_cell.mul_(kept)
+        by_cell = _tanh_backward(hidden * out, squash).add_(carried)
+        carried = by_cell * kept
+        earlier = cells[step - 1] - new if step else -new
+        _sigmoid_backward.grad_input(hidden.mul_(squash), out, grad_input=by_out)
+        _sigmoid_backward.grad_input(earlier.mul_(by_cell), kept, grad_input=by_kept)
+        _tanh_backward.grad_input(by_cell.sub_(carried), new, grad_input=by_new)
     by_state = _summed(by_gates[1:], outputs[:-1])
     by_projection = _summed(by_outputs, active[..., units : 2 * units] * squashed)
     return by_gates.movedim(0, -2), by_state, by_projection
+
+
+def _added_product(to: Tensor, left: Tensor, right: Tensor) -> None:
+    """Add a product of matrices, or of as many pairs of them as there are rows, in place."""
+    if to.dim() == 2:
+        to.addmm_(left, right)
+    else:
+        to.baddbmm_(left, right)
 
 
 def _summed(left: Tensor, right: Tensor) -> Tensor:

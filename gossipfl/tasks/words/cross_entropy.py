@@ -16,6 +16,7 @@ from torch.autograd.function import FunctionCtx
 __all__ = ["mean_surprise"]
 
 _NUMBERS_AT_ONCE = 2**18
+_NUMBERS_AT_ONCE_ELSEWHERE = 2**28
 
 
 def mean_surprise(
@@ -35,7 +36,7 @@ def mean_surprise(
         Whether products are of numbers in bfloat16, as under `torch.autocast`: scores and gradients have errors of
         about 0.4 %, and processors with instructions for it (AVX-512 BF16, AMX) multiply some four times as fast.
     """
-    return _applied(hidden, table, bias, wanted, half)[0]
+    return _applied(hidden[None], table[None], bias[None], wanted[None], half)[0][0]
 
 
 Found = tuple[Tensor, Tensor, Tensor, Tensor]
@@ -43,32 +44,33 @@ Found = tuple[Tensor, Tensor, Tensor, Tensor]
 
 @torch.no_grad()
 def _found(hidden: Tensor, table: Tensor, bias: Tensor, wanted: Tensor, half: bool) -> Found:  # noqa: FBT001
-    """The mean, and its gradients by ``hidden``, ``table`` and ``bias``."""
+    """The means of B rows, and their gradients by ``hidden``, ``table`` and ``bias``, which are ``[B, ...]``."""
     counted = wanted >= 0
-    weights = counted.to(hidden.dtype) / counted.sum().clamp(min=1)
+    weights = counted.to(hidden.dtype) / counted.sum(dim=1, keepdim=True).clamp(min=1)
     places = wanted.clamp(min=0).long()
     by_table, by_bias = torch.zeros_like(table), torch.zeros_like(bias)
-    size = max(16, _NUMBERS_AT_ONCE // len(table))
+    numbers = _NUMBERS_AT_ONCE if hidden.device.type == "cpu" else _NUMBERS_AT_ONCE_ELSEWHERE
+    size = max(16, numbers // bias.numel())
     multiplied = torch.bfloat16 if half else table.dtype
-    factors, offsets, read = (each.to(multiplied) for each in (table, bias, hidden))
+    factors, offsets, read = (each.to(multiplied) for each in (table, bias[:, None], hidden))
     losses, by_hidden = [], []
-    parts = (torch.split(each, size) for each in (read, places[:, None], weights[:, None]))
+    parts = (torch.split(each, size, dim=1) for each in (read, places[..., None], weights[..., None]))
     for part, place, weight in zip(*parts, strict=True):
-        scores = torch.addmm(offsets, part, factors.T).to(table.dtype)
-        own = scores.gather(1, place)
-        top = scores.amax(dim=1, keepdim=True)
+        scores = torch.baddbmm(offsets, part, factors.mT).to(table.dtype)
+        own = scores.gather(2, place)
+        top = scores.amax(dim=2, keepdim=True)
         shares = scores.sub_(top).exp_()
-        total = shares.sum(dim=1, keepdim=True)
-        losses.append(((total.log() + top - own) * weight).sum())
-        shares.mul_(weight / total).scatter_add_(1, place, -weight)
-        by_bias.add_(shares.sum(dim=0))
+        total = shares.sum(dim=2, keepdim=True)
+        losses.append(((total.log() + top - own) * weight).sum(dim=(1, 2)))
+        shares.mul_(weight / total).scatter_add_(2, place, -weight)
+        by_bias.add_(shares.sum(dim=1))
         errors = shares.to(multiplied)
         by_hidden.append(errors @ factors)
         if half:
-            by_table.add_(errors.T @ part)
+            by_table.add_(errors.mT @ part)
         else:
-            by_table.addmm_(errors.T, part)
-    return torch.stack(losses).sum(), torch.cat(by_hidden).to(hidden.dtype), by_table, by_bias
+            by_table.baddbmm_(errors.mT, part)
+    return torch.stack(losses).sum(dim=0), torch.cat(by_hidden, dim=1).to(hidden.dtype), by_table, by_bias
 
 
 def _applied(*given: Tensor | bool) -> Found:
@@ -88,7 +90,9 @@ class _MeanSurprise(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
-        return *(gradients[0] * each for each in ctx.saved_tensors), None, None
+        by_hidden, by_table, by_bias = ctx.saved_tensors
+        factors = gradients[0][:, None]
+        return by_hidden * factors[..., None], by_table * factors[..., None], by_bias * factors, None, None
 
     @staticmethod
     def vmap(
@@ -96,11 +100,13 @@ class _MeanSurprise(torch.autograd.Function):
         in_dims: tuple[int | None, ...],
         *given: Any,  # noqa: ANN401
     ) -> tuple[Found, tuple[int, int, int, int]]:
-        """Rows one after another: each has a table of its own, and their products share nothing."""
+        """Rows have tables of their own: on a CPU one after another, whose scores stay in the cache."""
         rows = [
             each.expand(info.batch_size, *each.shape) if dim is None else each.movedim(dim, 0)
             for each, dim in zip(given[:-1], in_dims[:-1], strict=True)
         ]
-        found = [_applied(*row, given[-1]) for row in zip(*rows, strict=True)]
-        stacked = tuple(torch.stack(parts) for parts in zip(*found, strict=True))
-        return stacked, (0, 0, 0, 0)  # type: ignore[return-value]
+        together = 1 if rows[0].device.type == "cpu" else info.batch_size
+        parts = zip(*(torch.split(each.flatten(0, 1), together) for each in rows), strict=True)
+        found = [_applied(*part, given[-1]) for part in parts]
+        joined = tuple(torch.cat(each).unsqueeze(1) for each in zip(*found, strict=True))
+        return joined, (0, 0, 0, 0)  # type: ignore[return-value]
