@@ -1,14 +1,15 @@
-"""Table of next-word models in docs/keyboard.md: ``python docs/make_keyboard_table.py`` (minutes a corpus)."""
+"""Tables of next-word models in docs/keyboard.md: ``python docs/make_keyboard_table.py --text sotu``."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import math
+import multiprocessing
 import statistics
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import traceback
+from collections.abc import Callable, Iterator, Sequence
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path
@@ -16,165 +17,123 @@ from typing import Any
 
 import numpy as np
 import torch
+from keyboard_training import (
+    METHODS,
+    Corpus,
+    Plan,
+    Scores,
+    User,
+    counted,
+    held,
+    loaded,
+    neural,
+    scored,
+    scores_of,
+    trained,
+)
 from make_algorithm_tables import DOCS, placed
 from scipy.stats import t as student
 
-import sims
 from gossipfl.keyboard.own_words import OwnWords
 from gossipfl.keyboard.personal import Shares
 from gossipfl.keyboard.personal import chosen as chosen_mixture
 from gossipfl.keyboard.shared_words import SharedWords
-from gossipfl.rows import load_row
-from gossipfl.settings import TrainingSettings
-from gossipfl.tasks import Task, find_task
-from gossipfl.tasks.words.models import SIZES
-from gossipfl.tasks.words.next_word import find_texts, find_vocabulary, own_windows
-from gossipfl.tasks.words.ngrams import KneserNey, ranks
-from gossipfl.tasks.words.normalise import lowered, sentences
-from gossipfl.tasks.words.samples import Windows, parted
-from gossipfl.tasks.words.vocabulary import SPECIAL, Vocabulary
-from gossipfl.training import NodeData, Nodes, Trainer
-from sims.scenario import parse_scenario
-from sims.world.trace_cache import Traces
+from gossipfl.tasks import Task
+from gossipfl.tasks.words.ngrams import KneserNey
+from gossipfl.tasks.words.normalise import lowered
+from gossipfl.tasks.words.samples import Windows
+from gossipfl.tasks.words.vocabulary import SPECIAL
 
 BY = "docs/make_keyboard_table.py"
-ALGORITHMS = {
-    "pooled": 'name = "pooled_sgd"',
-    "FedAvg": 'name = "fedavg"\nepochs = 0\nfraction = 1.0',
-    "gossip": 'name = "d_psgd"',
-}
-TRACES = Traces()
+BEGAN = time.monotonic()
+ORDERS = {"unigram": 1, "bigram": 2, "trigram": 3}
+DEFAULT = ("gossip", "pooled", "alone", "FedAvg")
+WITH_PERSONAL = ("gossip", "pooled")
 
-Scores = list[tuple[int, int, int, float]]  # of each user: words, hits of one and of three, surprise
+Stage = tuple[str, dict[str, Any]]  # what is done, and with what
 
 
-def scenario(chosen: argparse.Namespace, name: str, rate: float, *, validate: bool = False) -> Any:
-    """One of the algorithms at a step size."""
-    server = name != "gossip"
-    steps = chosen.steps // 4 if validate else chosen.steps
-    every = 4 if name == "FedAvg" else 1
-    options = ", ".join(f"{key} = {json.dumps(value)}" for key, value in task_options(chosen).items())
-    return parse_scenario(
-        f"""
-seed = {chosen.seed}
-[population]
-nodes = {chosen.users}
-[task]
-name = "next-word"
-partition = "natural"
-options = {{ {options} }}
-[topology]
-name = "{"complete" if server else "random-regular"}"
-{"" if server else f"degree = {min(4, chosen.users - 1)}"}
-[algorithm]
-{ALGORITHMS[name]}
-[training]
-optimiser = "adamw"
-learning_rate = {rate * stretched(chosen, name)}
-clip_norm = 1.0
-batch_size = {chosen.batch}
-schedule = "cosine"
-clock = "step"
-decay_age = {steps}
-local_steps = {every}
-[evaluate]
-every = {max(1, steps // every)}
-nodes = 1
-samples = 300
-{"validation = 0.1" if validate else ""}
-[stop]
-rounds = {max(1, steps // every)}
-"""
-    )
-
-
-def stretched(chosen: argparse.Namespace, name: str) -> float:
-    """Factor of AdamW's step size: √n where each of n nodes takes steps of its own, and the mean of models counts.
-
-    AdamW divides gradients by the root of their mean square. Where that is noise for the most part, the mean of n
-    gradients has a root that is √n times as small, and so a step that is √n times as long as the mean of n steps.
-    """
-    return math.sqrt(chosen.users) if name in ("FedAvg", "gossip") else 1.0
-
-
-def task_options(chosen: argparse.Namespace) -> dict[str, Any]:
-    """Options of the task that all have in common."""
-    return {
-        "text": chosen.text,
-        "users": chosen.users,
-        "size": chosen.size,
-        "words": chosen.words,
-        "most": chosen.most,
-        "most_tested": chosen.most_tested,
-        "half": chosen.half,
-        "seed": chosen.seed,
-    }
-
-
-def scored(probabilities: Any, windows: Windows) -> tuple[int, int, int, float]:
-    """Scores of one user, at the places where a word counts."""
-    return scores_of(probabilities, windows.following[windows.following >= 0])
-
-
-def scores_of(probabilities: Any, wanted: Any) -> tuple[int, int, int, float]:
-    """Words, hits among one and three suggestions, and the sum of −ln p."""
-    rank = ranks(probabilities, wanted)
-    own = probabilities[np.arange(len(wanted)), wanted]
-    return len(wanted), int((rank < 1).sum()), int((rank < 3).sum()), float(-np.log(own + 1e-30).sum())
+def stages(chosen: argparse.Namespace) -> Iterator[list[Stage]]:
+    """Stages that may be done side by side, one list after another."""
+    tried: list[Stage] = [
+        ("tried", {"method": name, "rate": METHODS[name].rates[place]})
+        for place in (2, 1, 3, 0, 4)
+        for name in chosen.methods
+    ]
+    grams: list[Stage] = [("n-gram", {"of": "pooled", "order": name}) for name in ORDERS]
+    yield [*tried, *grams, ("n-gram", {"of": "each", "order": "trigram"})]
+    if not chosen.only_tried:
+        yield [
+            ("final", {"method": name, "rate": best_rate(chosen, name), "seed": seed})
+            for seed in range(chosen.seeds)
+            for name in chosen.methods
+        ]
 
 
 def best_rate(chosen: argparse.Namespace, name: str) -> float:
-    """Step size of the least loss on held-out training samples, a quarter as long: the same trials for all."""
-    if len(chosen.rates) == 1:
-        return chosen.rates[0]
+    """Step size of the least loss on held-out training samples, in as many steps."""
     losses = {}
-    for rate in chosen.rates:
-        tried = sims.run(scenario(chosen, name, rate, validate=True), compile_when="never", traces=TRACES)
-        losses[rate] = tried.evaluations["loss_mean"][-1]
+    for rate in METHODS[name].rates:
+        found = kept(chosen, ("tried", {"method": name, "rate": rate}))
+        if found is not None:
+            losses[rate] = found["held out"][1]
     return min(losses, key=lambda rate: losses[rate])
 
 
-@dataclass(frozen=True)
-class User:
-    """One user's samples, and sentences as they were written: of the past, and those tested on."""
+def done(chosen: argparse.Namespace, corpus: Corpus, stage: Stage) -> dict[str, Any]:
+    """Do one stage."""
+    torch.set_num_threads(1)
+    kind, of = stage
+    users, plan = corpus.users, Plan(chosen.steps, chosen.batch, chosen.device)
+    later = [user.later for user in users]
+    if kind == "n-gram":
+        order, words = ORDERS[of["order"]], len(corpus.vocabulary)
+        together = Windows(
+            *(np.concatenate([getattr(user.past, part) for user in users]) for part in ("words", "following"))
+        )
+        common = KneserNey.of(together, words=words, order=order) if of["of"] == "pooled" else None
+        found = [
+            scored(
+                (common or KneserNey.of(user.past, words=words, order=order)).of_windows(user.later),
+                user.later,
+            )
+            for user in users
+        ]
+        return {"scores": found}
+    if kind == "tried":
+        outcome = trained(corpus, plan, of["method"], of["rate"], seed=0, held_out=True)
+        task = corpus.task(0)
+        by_held_out = scores_of(task, outcome.rows, [user.past.last(held(user.past)) for user in users])
+        return {
+            "held out": summed(by_held_out),
+            "tested": summed(scores_of(task, outcome.rows, later)),
+            "seconds": outcome.seconds,
+            "tiers": outcome.tiers,
+        }
+    outcome = trained(corpus, plan, of["method"], of["rate"], seed=of["seed"], held_out=False)
+    task = corpus.task(of["seed"])
+    result: dict[str, Any] = {
+        "scores": scores_of(task, outcome.rows, later),
+        "bytes": outcome.bytes,
+        "seconds": outcome.seconds,
+        "tiers": outcome.tiers,
+    }
+    if of["method"] in WITH_PERSONAL:
+        result["personal"] = [
+            personal(task, row, user, corpus) for row, user in zip(outcome.rows, users, strict=True)
+        ]
+    return result
 
-    past: Windows
-    later: Windows
-    past_sentences: list[list[str]]
-    later_sentences: list[list[str]]
+
+def summed(scores: Scores) -> tuple[float, float, float]:
+    """Top-1 recall in percent, mean surprise and words, over all users' words."""
+    words = sum(user[0] for user in scores)
+    return 100 * sum(user[1] for user in scores) / words, sum(user[3] for user in scores) / words, words
 
 
-def users_of(chosen: argparse.Namespace, vocabulary: Vocabulary) -> list[User]:
-    """Users of the task, in the order of their nodes."""
-    windows = own_windows(
-        chosen.text,
-        vocabulary,
-        users=chosen.users,
-        most=chosen.most or None,
-        most_tested=chosen.most_tested or None,
-    )
-    texts = find_texts(chosen.text).of_user
-    found = []
-    for name, (past, later) in windows.items():
-        said = [sentence for text in texts[name] for sentence in sentences(text)]
-        cut = len(parted([vocabulary.encoded(each) for each in said], 0.2)[0])
-        found.append(User(past, later, said[:cut], said[cut:]))
-    return found
-
-
-def neural(task: Task, row: torch.Tensor, windows: Windows) -> Any:
-    """Probabilities at each place where a word counts."""
-    module = task.build_module()
-    load_row(module, task.layout, row)
-    with torch.no_grad():
-        hidden = module.hidden(torch.from_numpy(windows.words))[torch.from_numpy(windows.following >= 0)]
-        return module.scores(hidden).softmax(dim=-1).numpy()
-
-
-def personal(
-    task: Task, row: torch.Tensor, user: User, vocabulary: Vocabulary
-) -> tuple[int, int, int, float]:
+def personal(task: Task, row: torch.Tensor, user: User, corpus: Corpus) -> tuple[int, int, int, float]:
     """Scores of a device's personal model: chosen by the user's past, measured as the others."""
+    vocabulary = corpus.vocabulary
     shared = SharedWords(task, vocabulary, length=20)
     shared.load(row, 0)
     mixture = chosen_mixture(shared, user.past_sentences)
@@ -186,152 +145,118 @@ def personal(
         if vocabulary.numbers.get(lowered(sentence[place]), 0) >= len(SPECIAL)
     )
     by_model = neural(task, row, user.later)[:, len(SPECIAL) :].astype(float)
-    found = [
-        shares.mixed(by_model[k] / by_model[k].sum(), sentence[:place], mixture)
-        for k, (sentence, place) in enumerate(islice(known, len(by_model)))
-    ]
     wanted = user.later.following[user.later.following >= 0] - len(SPECIAL)
-    return scores_of(np.array(found), wanted)
+    found = [
+        counted(shares.mixed(each / each.sum(), sentence[:place], mixture)[None], wanted[k : k + 1])
+        for k, (each, (sentence, place)) in enumerate(
+            zip(by_model, islice(known, len(by_model)), strict=True)
+        )
+    ]
+    words, one, three, surprise = (sum(part) for part in zip(*found, strict=True))
+    return words, one, three, surprise
 
 
-def alone(
-    task: Task, pasts: Sequence[Windows], chosen: argparse.Namespace, rate: float, steps: int
-) -> torch.Tensor:
-    """Models ``[users, D]`` of users who never hear of others, trained as the others are."""
-    words, following = (
-        torch.from_numpy(np.concatenate([getattr(past, part) for past in pasts]))
-        for part in ("words", "following")
+def file_of(chosen: argparse.Namespace, stage: Stage) -> Path:
+    """Where the outcome of a stage is kept."""
+    settings = ("text", "users", "size", "words", "most", "most_tested", "steps", "batch", "half")
+    asked = {key: getattr(chosen, key) for key in settings}
+    if stage[0] == "n-gram":
+        asked = {key: value for key, value in asked.items() if key not in ("steps", "batch", "half", "size")}
+    digest = sha256(json.dumps([asked, stage[1]], sort_keys=True).encode()).hexdigest()[:12]
+    what = "-".join(str(part) for part in (stage[0], *stage[1].values()))
+    return Path(chosen.kept) / chosen.text.replace("/", "_") / f"{what.replace('/', ':')}-{digest}.json"
+
+
+def kept(chosen: argparse.Namespace, stage: Stage) -> dict[str, Any] | None:
+    """What a stage came to, if it was done."""
+    file = file_of(chosen, stage)
+    found: dict[str, Any] | None = json.loads(file.read_text("utf-8")) if file.exists() else None
+    return found
+
+
+def do_all(chosen: argparse.Namespace, corpus: Callable[[], Corpus]) -> None:
+    """Do what is not done yet, in several processes, and keep what each comes to."""
+    for each in stages(chosen):
+        missing = [stage for stage in each if kept(chosen, stage) is None]
+        if not missing:
+            continue
+        global _AT_WORK  # noqa: PLW0603 - what forked processes begin with
+        _AT_WORK = chosen, corpus()
+        said(f"{chosen.text}: {len(missing)} stages")
+        with multiprocessing.get_context("fork").Pool(chosen.processes, maxtasksperchild=None) as pool:
+            for stage, failed in pool.imap_unordered(_keep, missing):
+                said(f"{chosen.text} {stage[0]} {' '.join(map(str, stage[1].values()))}: {failed}")
+
+
+_AT_WORK: tuple[argparse.Namespace, Corpus] | None = None
+
+
+def _keep(stage: Stage) -> tuple[Stage, str]:
+    assert _AT_WORK is not None
+    chosen, corpus = _AT_WORK
+    try:
+        found = done(chosen, corpus, stage)
+    except Exception as error:  # the others go on
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        return stage, f"failed: {type(error).__name__}: {error} ({where.filename}:{where.lineno})"
+    file = file_of(chosen, stage)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    part = file.with_suffix(".part")
+    part.write_text(json.dumps(found), "utf-8")
+    part.replace(file)
+    parts = (
+        f"{name} {found[name][0]:.2f} ({found[name][1]:.4f})"
+        for name in ("held out", "tested")
+        if name in found
     )
-    counts = [len(past) for past in pasts]
-    owner = np.repeat(np.arange(len(pasts)), counts)
-    data = NodeData.partitioned(
-        {"words": words, "following": following},
-        {"following": following, "user": torch.from_numpy(owner)},
-        [np.flatnonzero(owner == user) for user in range(len(pasts))],
-    )
-    settings = TrainingSettings(
-        optimiser="adamw",
-        learning_rate=rate,
-        clip_norm=1.0,
-        batch_size=chosen.batch,
-        schedule="cosine",
-        clock="step",
-        decay_age=steps,
-        seed=chosen.seed,
-    )
-    trainer = Trainer.of(task, data, settings)
-    nodes = Nodes.start(
-        torch.stack([task.initial_row()] * len(pasts)), optimiser_state_size=trainer.optimiser_state_size
-    )
-    for _ in range(steps):
-        nodes, _losses = trainer.train(nodes, np.arange(len(pasts)))
-    return nodes.rows
+    recall = f"{summed(found['scores'])[0]:.2f}" if "scores" in found else ""
+    return stage, f"{' '.join(parts)}{recall} in {found.get('seconds', 0):.0f} s {found.get('tiers', '')}"
 
 
-def best_alone(task: Task, users: Sequence[User], chosen: argparse.Namespace) -> tuple[float, int]:
-    """Step size and steps of lone training, all or a quarter of them, by held-out training samples.
-
-    Lone training learns its few samples by heart, so that it is often the better for fewer steps.
-    """
-    pasts = [user.past for user in users]
-    held = [max(1, len(past) // 10) for past in pasts]
-    earlier = [past.first(len(past) - last) for past, last in zip(pasts, held, strict=True)]
-    later = [past.last(last) for past, last in zip(pasts, held, strict=True)]
-    surprise = {}
-    for steps in (max(1, chosen.steps // 4), chosen.steps):
-        for rate in chosen.rates:
-            rows = alone(task, earlier, chosen, rate, steps)
-            surprise[rate, steps] = sum(
-                scored(neural(task, *each), each[1])[3] for each in zip(rows, later, strict=True)
-            )
-    return min(surprise, key=lambda tried: surprise[tried])
-
-
-def table(chosen: argparse.Namespace) -> list[str]:
-    """Lines of the table of one corpus."""
-    task = find_task("next-word", task_options(chosen))
-    vocabulary = find_vocabulary("en", chosen.words or SIZES[chosen.size].words)
-    users, words = users_of(chosen, vocabulary), len(vocabulary)
-    chosen.users = len(users)  # a folder may have fewer
-    together = Windows(
-        *(np.concatenate([getattr(user.past, part) for user in users]) for part in ("words", "following"))
-    )
-    found: dict[str, Scores] = {}
-    rates: dict[str, float] = {}
-    for label, order in (("unigram", 1), ("bigram", 2), ("trigram", 3)):
-
-        def pooled(order: int = order) -> Any:
-            model = KneserNey.of(together, words=words, order=order)
-            return [scored(model.of_windows(user.later), user.later) for user in users]
-
-        found[f"{label}, pooled"] = kept(chosen, label, pooled)
-    found["trigram, alone"] = kept(
-        chosen,
-        "trigram alone",
-        lambda: [
-            scored(KneserNey.of(user.past, words=words, order=3).of_windows(user.later), user.later)
-            for user in users
-        ],
-    )
-    for name in ("gossip", "pooled", "alone", "FedAvg"):
-
-        def trained(name: str = name) -> Any:
-            if name == "alone":
-                rate, steps = best_alone(task, users, chosen)
-                rows = alone(task, [user.past for user in users], chosen, rate, steps)
-            else:
-                rate = best_rate(chosen, name)
-                rows = sims.run(
-                    scenario(chosen, name, rate), compile_when="never", traces=TRACES
-                ).rows.float()
-            with_neural = [
-                scored(neural(task, row, user.later), user.later)
-                for row, user in zip(rows, users, strict=True)
-            ]
-            by_device = (
-                [personal(task, row, user, vocabulary) for row, user in zip(rows, users, strict=True)]
-                if name in ("gossip", "pooled")
-                else None
-            )
-            return [rate * stretched(chosen, name), with_neural, by_device]
-
-        rates[name], found[name], by_device = kept(chosen, name, trained)
-        if by_device:
-            found[f"{name} + personal"] = by_device
-        print("\n".join(lines(found, rates)), flush=True)
-    return lines(found, rates)
+def rows_of(chosen: argparse.Namespace) -> dict[str, tuple[list[Scores], float, float | None]]:
+    """Scores by seed, bytes and step size of each row of the table."""
+    rows: dict[str, tuple[list[Scores], float, float | None]] = {}
+    for name in ORDERS:
+        for whose in ("pooled", "each"):
+            found = kept(chosen, ("n-gram", {"of": whose, "order": name}))
+            if found is not None:
+                rows[f"{name}, {'pooled' if whose == 'pooled' else 'alone'}"] = ([found["scores"]], 0.0, None)
+    for name in chosen.methods:
+        rate = best_rate(chosen, name)
+        made = [
+            found
+            for seed in range(chosen.seeds)
+            if (found := kept(chosen, ("final", {"method": name, "rate": rate, "seed": seed})))
+        ]
+        if made:
+            used = rate * (math.sqrt(len(made[0]["scores"])) if METHODS[name].stretched else 1.0)
+            rows[name] = [each["scores"] for each in made], made[0]["bytes"], used
+            if name in WITH_PERSONAL:
+                rows[f"{name} + personal"] = [each["personal"] for each in made], 0.0, None
+    return rows
 
 
-def kept(chosen: argparse.Namespace, what: str, made: Callable[[], Any]) -> Any:
-    """What one method came to: read from ``--kept`` if it is there, else made and written."""
-    asked = {key: value for key, value in vars(chosen).items() if key not in ("kept", "show")}
-    digest = sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:16]
-    file = Path(chosen.kept) / f"{digest}-{what.replace(' ', '-')}.json" if chosen.kept else None
-    if file is not None and file.exists():
-        return json.loads(file.read_text("utf-8"))
-    result = made()
-    if file is not None:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        part = file.with_suffix(".part")
-        part.write_text(json.dumps(result), "utf-8")
-        part.replace(file)
-    said(what)
-    return result
-
-
-def lines(found: dict[str, Scores], rates: dict[str, float]) -> list[str]:
-    """Rows of the table: shares of all users' words, and means over users beside gossip."""
-    head = (
-        "| model | top-1 | top-3 | perplexity | mean over users | beside gossip | beside pooled | worst tenth | "
-        "step size |"
-    )
-    written = [head, "|---" * 9 + "|"]
-    recalls = {label: [100 * user[1] / user[0] for user in users] for label, users in found.items()}
-    for label, users in found.items():
-        words = sum(user[0] for user in users)
-        one, three = (100 * sum(user[k] for user in users) / words for k in (1, 2))
+def lines(chosen: argparse.Namespace) -> list[str]:
+    """Rows of the table: shares of all users' words, and means over users beside gossip and pooled training."""
+    written = [
+        "| model | top-1 | of seeds | top-3 | perplexity | mean over users | beside gossip | beside pooled | "
+        "worst tenth | step size | MB a user |",
+        "|---" * 11 + "|",
+    ]
+    rows = rows_of(chosen)
+    recalls = {
+        label: [
+            statistics.fmean(100 * scores[user][1] / scores[user][0] for scores in by_seed)
+            for user in range(len(by_seed[0]))
+        ]
+        for label, (by_seed, _, _) in rows.items()
+    }
+    for label, (by_seed, sent, rate) in rows.items():
+        ones = [summed(scores)[0] for scores in by_seed]
+        words = sum(user[0] for user in by_seed[0])
+        threes = statistics.fmean(100 * sum(user[2] for user in scores) / words for scores in by_seed)
+        perplexity = math.exp(statistics.fmean(summed(scores)[1] for scores in by_seed))
         each = recalls[label]
-        perplexity = math.exp(sum(user[3] for user in users) / words)
         tenth = statistics.fmean(sorted(each)[: math.ceil(len(each) / 10)])
         gossip, pooled = (
             interval([a - b for a, b in zip(each, recalls[other], strict=True)])
@@ -339,10 +264,11 @@ def lines(found: dict[str, Scores], rates: dict[str, float]) -> list[str]:
             else ""
             for other in ("gossip", "pooled")
         )
-        rate = f"{rates[label]:.3g}" if label in rates else ""
+        spread = f"{min(ones):.2f} … {max(ones):.2f}" if len(ones) > 1 else ""
         written.append(
-            f"| {label} | {one:.2f} | {three:.2f} | {perplexity:.0f} | {statistics.fmean(each):.2f} | "
-            f"{gossip} | {pooled} | {tenth:.2f} | {rate} |"
+            f"| {label} | {statistics.fmean(ones):.2f} | {spread} | {threes:.2f} | {perplexity:.1f} | "
+            f"{statistics.fmean(each):.2f} | {gossip} | {pooled} | {tenth:.2f} | "
+            f"{'' if rate is None else f'{rate:.3g}'} | {f'{sent / 1e6:.0f}' if sent else ''} |"
         )
     return written
 
@@ -354,37 +280,54 @@ def interval(differences: Sequence[float]) -> str:
     return f"{mean:+.2f} ± {half:.2f}"
 
 
-BEGAN = time.monotonic()
-
-
 def said(what: str) -> None:
     """Print how far it is."""
     print(f"{time.monotonic() - BEGAN:6.0f} s  {what}", flush=True)
 
 
+def parsed(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Options of the command."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--text", default="sotu")
+    parser.add_argument("--users", type=int, default=20)
+    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--size", default="small")
+    parser.add_argument("--words", type=int, default=2000)
+    parser.add_argument("--most", type=int, default=0, help="samples of a user to train on; 0: all")
+    parser.add_argument("--most-tested", type=int, default=200)
+    parser.add_argument("--methods", nargs="*", default=list(DEFAULT), choices=list(METHODS))
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--half", action="store_true", help="train with scores in bfloat16")
+    parser.add_argument("--device", default="cpu", help="cpu, or cuda")
+    parser.add_argument("--processes", type=int, default=1, help="trainings at a time")
+    parser.add_argument("--kept", default="keyboard-table", help="folder of what is done, where it goes on")
+    parser.add_argument("--only-tried", action="store_true", help="try step sizes, and no more")
+    parser.add_argument("--show", action="store_true", help="print, and leave the page as it is")
+    return parser.parse_args(arguments)
+
+
 def main() -> None:
     """Make the table of a corpus and place it in the page."""
-    torch.set_num_threads(1)
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--text", default="bible")
-    parser.add_argument("--users", type=int, default=10)
-    parser.add_argument("--steps", type=int, default=400)
-    parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--size", default="small")
-    parser.add_argument("--words", type=int, default=0)
-    parser.add_argument("--most", type=int, default=0)
-    parser.add_argument("--most-tested", type=int, default=100)
-    parser.add_argument("--rates", type=float, nargs="+", default=[0.003, 0.01])
-    parser.add_argument("--half", action="store_true", help="train with scores in bfloat16")
-    parser.add_argument("--kept", default="", help="folder of finished methods, from which it goes on")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--show", action="store_true", help="print, and leave the page as it is")
-    chosen = parser.parse_args()
-    made = table(chosen)
-    print("\n".join(made))
+    chosen = parsed()
+    options = {
+        key: getattr(chosen, key) for key in ("text", "users", "size", "words", "most", "most_tested", "half")
+    }
+    found: list[Corpus] = []
+
+    def corpus() -> Corpus:
+        if not found:
+            found.append(loaded(options))
+        return found[0]
+
+    do_all(chosen, corpus)
+    if chosen.only_tried:
+        return
+    made = "\n".join(lines(chosen))
+    print(made)
     if not chosen.show:
         page = DOCS / "keyboard.md"
-        page.write_text(placed(page.read_text("utf-8"), chosen.text, "\n".join(made), by=BY), "utf-8")
+        page.write_text(placed(page.read_text("utf-8"), Path(chosen.text).name, made, by=BY), "utf-8")
 
 
 if __name__ == "__main__":

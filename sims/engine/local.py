@@ -118,7 +118,7 @@ class BlockTraining:
 
     def learning_rates(self, nodes: Nodes) -> Tensor:
         """Step sizes at the nodes' ages, shape ``[N, 1]``."""
-        return self.world.trainer.learning_rates(nodes)
+        return self.world.trainer.learning_rates(nodes).to(nodes.rows.device)
 
     def close(self) -> None:
         """End the threads."""
@@ -126,15 +126,20 @@ class BlockTraining:
 
     def _stepped(self, nodes: Nodes, counts: Ints) -> Nodes:
         """Train all nodes together if all do ``local_steps``, else step by step among ever fewer nodes."""
-        rows, ages, steps, optimiser_state = state = tuple(tensor.clone() for tensor in _state(nodes))
+        done = nodes.steps.to(nodes.rows.device, copy=True)
+        state = nodes.rows.clone(), nodes.ages.clone(), done, nodes.optimiser_state.clone()
         together = self.settings.local_steps
-        if (counts == together).all():
+        on_cpu = nodes.rows.device.type == "cpu"  # elsewhere a step is one launch, and tracing many takes minutes
+        if (counts == together).all() and (on_cpu or together == 1):
             work = Work(name="training", batches=together, function=self._steps_of_block)
             self.blocks.run(work, state, state, nodes.steps.cpu().numpy())
         else:
             work = Work(name="training", batches=1, function=self._steps_of_block)
             for step in range(int(counts.max())):
                 self.blocks.run(work, state, state, nodes.steps.cpu().numpy() + step, among=counts > step)
+        rows, ages, _, optimiser_state = state
+        # Counted where they are kept: of those on the CPU, by which batches are drawn, the device is not waited for.
+        steps = nodes.steps + torch.from_numpy(counts).to(nodes.steps.device)
         return replace(nodes, rows=rows, ages=ages, steps=steps, optimiser_state=optimiser_state)
 
     def _stepped_row_by_row(self, nodes: Nodes, counts: Ints) -> Nodes:

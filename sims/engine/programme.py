@@ -1,9 +1,10 @@
-"""Programmes: functions of tensors of fixed shapes, as fast as is worthwhile: eager, traced, or compiled.
+"""Programmes: functions of tensors of fixed shapes, as fast as is worthwhile: eager, traced, captured or compiled.
 
 Tracing removes the interpretation of the module, of autograd and of vmap, and takes a fraction of a second.
 Compiling fuses what is left, and takes tens of seconds once; the outcome is kept in the user's cache and loaded
-in milliseconds by later runs. Without a C++ compiler everything works, traced. Either is used only after it has
-given what the function itself gives, on rows of the run and on others near them.
+in milliseconds by later runs. Without a C++ compiler everything works, traced. On a GPU a traced function is captured
+as a CUDA graph. Each is used only after it has given what the function itself gives, on rows of the run and on others
+near them.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from torch.fx import GraphModule
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from gossipfl.caches import cache_directory
+from sims.engine.captured import Captured, pays
 from sims.engine.gil_free import unlocked_runners
 from sims.engine.graph_passes import classes_first
 from sims.engine.trials import Trials
@@ -85,7 +87,7 @@ class Programme:
         recipe: Hashable = None,
     ) -> None:
         self.name = name
-        self.tier: Literal["eager", "traced", "compiled"] = "eager"
+        self.tier: Literal["eager", "traced", "captured", "compiled"] = "eager"
         self.thread_safe = False
         self._runs: list[Function] = [function] * threads
         arguments = tuple(example)
@@ -99,6 +101,8 @@ class Programme:
         self._runs, self.tier, self.thread_safe = [graph] * threads, "traced", True
         if traces is not None:
             traces[key] = graph
+        if self._captured(graph, arguments, trials):
+            return
         if compile_when == "never" or arguments[0].device.type not in ("cpu", "cuda"):
             return
         package = self._package_file(graph, arguments, growing)
@@ -133,6 +137,18 @@ class Programme:
             logger.info("%s is traced without changes to its memory layout: %s", self.name, error)
             return graph
         return rewritten
+
+    def _captured(self, graph: GraphModule, arguments: tuple[Tensor, ...], trials: Trials) -> bool:
+        if len(self._runs) > 1 or not pays(arguments, trials.expected):
+            return False
+        try:
+            captured = Captured(graph, arguments)
+            trials.require(captured)
+        except Exception as error:  # a traced graph may wait for a result, or copy from the CPU
+            logger.warning("%s is not captured and runs traced, more slowly: %s", self.name, error)
+            return False
+        self._runs, self.tier, self.thread_safe = [captured], "captured", False
+        return True
 
     def _is_worth_it(self, graph: GraphModule, arguments: tuple[Tensor, ...], calls: float) -> bool:
         if not has_compiler():

@@ -59,6 +59,11 @@ class Trials:
             for place, (one, other) in enumerate(zip(expected, results, strict=True)):
                 _require_equal(one, other, place)
 
+    @property
+    def expected(self) -> list[Tensor]:
+        """The function's results on the arguments themselves."""
+        return self._expected[0]
+
     @torch.no_grad()
     def _results(self, function: Callable[..., Any], noise: Tensor | None) -> list[Tensor]:
         """What a function returns when noise is added to the rows that it reads."""
