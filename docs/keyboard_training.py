@@ -48,8 +48,10 @@ class Method:
         The table of a scenario; none where nobody hears of others.
     topology : str
         The same, unless all send to a server.
-    training, outgoing : str
-        Further settings of the scenario.
+    training, further : str
+        The optimiser, and further tables of the scenario.
+    clipped : bool
+        Whether the norm of a batch's gradient is at most 1.
     every : int
         Steps between exchanges.
     rates : tuple of float
@@ -63,10 +65,20 @@ class Method:
     algorithm: str = ""
     topology: str = 'name = "complete"'
     training: str = 'optimiser = "adamw"'
-    outgoing: str = ""
+    further: str = ""
+    clipped: bool = True
     every: int = 1
     rates: tuple[float, ...] = (0.0025, 0.005, 0.01, 0.02, 0.04)
     stretched: bool = False
+    steps: int | None = None
+    batch: int | None = None
+
+
+def _private(noise: float) -> Method:
+    """DP-SGD, in 400 steps of larger batches; the text has ε by the accountant."""
+    privacy = f"[training.privacy]\nclip = 0.5\nnoise_multiplier = {noise}\nsecret = false"
+    rates = 0.0005, 0.001, 0.002, 0.004, 0.008
+    return replace(_GOSSIP, further=privacy, steps=400, batch=128, rates=rates, clipped=False)
 
 
 _GRAPH = 'name = "random-regular"\ndegree = 4'
@@ -84,9 +96,11 @@ METHODS: Mapping[str, Method] = {
     ),
     "gossip, one neighbour": replace(_GOSSIP, topology='name = "base"\nk = 1'),
     "gossip, 1/50 of the bytes": replace(
-        _GOSSIP, outgoing='[[outgoing]]\nkind = "mask"\nshare = 0.08\n' + _IN_8_BITS
+        _GOSSIP, further='[[outgoing]]\nkind = "mask"\nshare = 0.08\n' + _IN_8_BITS
     ),
-    "gossip, 1/64 of the bytes": replace(_GOSSIP, outgoing=_IN_8_BITS, every=16),
+    "gossip, 1/64 of the bytes": replace(_GOSSIP, further=_IN_8_BITS, every=16),
+    "gossip, ε = 8": _private(1.19),
+    "gossip, ε = 2": _private(3.25),
 }
 """Step sizes are five for each, as many trials for one as for another."""
 
@@ -150,8 +164,10 @@ class Outcome:
 def trained(corpus: Corpus, plan: Plan, name: str, rate: float, *, seed: int, held_out: bool) -> Outcome:
     """Train users' models by a method; without the last tenth of each user's samples if they are held out."""
     began = time.perf_counter()
-    world = _world(corpus, plan, METHODS[name], rate, seed=seed, held_out=held_out)
-    if not METHODS[name].algorithm:
+    method = METHODS[name]
+    plan = replace(plan, steps=method.steps or plan.steps, batch=method.batch or plan.batch)
+    world = _world(corpus, plan, method, rate, seed=seed, held_out=held_out)
+    if not method.algorithm:
         rows, phases = _alone(world, plan)
         return Outcome(rows, 0.0, time.perf_counter() - began, str(phases.tiers))
     simulation = simulation_of(world.scenario, world, threads=1, compile_when="never", device=plan.device)
@@ -180,7 +196,7 @@ options = {{ {options} }}
 [training]
 {method.training}
 learning_rate = {rate * (math.sqrt(n) if method.stretched else 1.0)}
-clip_norm = 1.0
+{"clip_norm = 1.0" if method.clipped else ""}
 batch_size = {plan.batch}
 schedule = "cosine"
 clock = "step"
@@ -190,7 +206,7 @@ local_steps = {method.every}
 every = {max(1, plan.steps // method.every)}
 [stop]
 rounds = {max(1, plan.steps // method.every)}
-{method.outgoing}
+{method.further}
 """
     )
     pasts = [user.past for user in corpus.users]

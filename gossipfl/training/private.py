@@ -21,7 +21,8 @@ from gossipfl.training.step_draws import StepDraws
 
 __all__ = ["private_gradients", "require_separable", "require_unchanged", "sampling_rates"]
 
-_NUMBERS_AT_A_TIME = 2**22  # of samples' gradients
+_NUMBERS_AT_A_TIME = 2**22  # of samples' gradients, on a CPU
+_NUMBERS_AT_A_TIME_ELSEWHERE = 2**29
 
 
 def sampling_rates(counts: NDArray[np.int64], batch_size: int) -> NDArray[np.float64]:
@@ -79,7 +80,8 @@ def private_gradients(
     rows, width = nodes.rows, nodes.rows.shape[1]
     sums = rows.new_zeros(len(nodes), gradients.trainable_size)
     losses = rows.new_zeros(len(nodes))
-    at_a_time = max(1, _NUMBERS_AT_A_TIME // width)
+    on_cpu = rows.device.type == "cpu"
+    at_a_time = max(1, (_NUMBERS_AT_A_TIME if on_cpu else _NUMBERS_AT_A_TIME_ELSEWHERE) // width)
     for start in range(0, len(whose), at_a_time):
         part = slice(start, start + at_a_time)
         of_row = torch.from_numpy(whose[part]).to(rows.device)

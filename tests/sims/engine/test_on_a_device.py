@@ -1,0 +1,114 @@
+"""Training on another device than the CPU: on one that only checks where tensors are, and on a GPU if there is one."""
+
+import pytest
+import torch
+
+from gossipfl.tasks.samples import flatten
+from sims.engine.captured import Captured, pays
+from sims.engine.engine import Phases
+from sims.engine.local import BlockTraining
+from sims.engine.programme import Programme
+from sims.running.run import run
+from sims.scenario import parse_scenario
+from sims.world import build_world
+
+needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+TEXT = "\n".join(f"The {word} is here, and so are we. Where is the {word}?" for word in ("cat", "dog", "sun") * 9)
+
+
+@pytest.fixture(scope="module")
+def scenario(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("texts")
+    for user in "abcd":
+        (folder / f"{user}.txt").write_text(f"{user}. {TEXT}")
+    return parse_scenario(
+        f"""
+[population]
+nodes = 4
+[task]
+name = "next-word"
+partition = "natural"
+options = {{ text = "{folder}", size = "tiny", vocabulary = "text", words = 40, length = 4 }}
+[topology]
+name = "ring"
+[algorithm]
+name = "d_psgd"
+[training]
+optimiser = "adamw"
+learning_rate = 0.01
+clip_norm = 1.0
+batch_size = 3
+schedule = "cosine"
+clock = "step"
+decay_age = 4
+[evaluate]
+every = 4
+[stop]
+rounds = 4
+"""
+    )
+
+
+def test_a_step_of_the_keyboard_leaves_nothing_on_the_cpu(scenario):
+    """A tensor elsewhere would be copied at each step, and could not be captured; "meta" refuses to mix them."""
+    world = build_world(scenario)
+    local = BlockTraining(
+        world,
+        expected_rounds=1,
+        threads=1,
+        compile_when="never",
+        device=torch.device("cpu"),
+        phases=Phases(),
+    )
+    n, d, at = 4, world.layout.size, torch.device("meta")
+    state = (
+        torch.empty(n, d, device=at),
+        torch.zeros(n, dtype=torch.int64, device=at),
+        torch.zeros(n, dtype=torch.int64, device=at),
+        torch.empty(n, world.trainer.optimiser_state_size, device=at),
+    )
+    places = torch.zeros(n, dtype=torch.int64, device=at)
+    pool = flatten((world.trainer.data.inputs, world.trainer.data.targets))[0]
+    leaves = [torch.zeros(n, 1, 3, *leaf.shape[1:], dtype=leaf.dtype, device=at) for leaf in pool]
+    with torch.no_grad():
+        after = local._steps_of_block(*state, places, *leaves)
+        (gradients,) = local._gradients_of_block(state[0], places, *leaves)
+    assert [tensor.device for tensor in (*after, gradients)] == [at] * 5
+    assert [tensor.shape for tensor in after] == [tensor.shape for tensor in state]
+
+
+def test_a_function_that_reads_a_large_table_is_not_captured():
+    class OnCuda:
+        """A tensor as far as anybody asks here."""
+
+        device = torch.device("cuda")
+
+        def __init__(self, numbers):
+            self.numel = lambda: numbers
+
+    assert pays([OnCuda(300), OnCuda(50)], [OnCuda(100)])
+    assert not pays([OnCuda(3_000), OnCuda(50)], [OnCuda(100)])
+    assert not pays([torch.zeros(3)], [torch.zeros(3)])
+
+
+@needs_cuda
+def test_what_is_captured_is_what_its_function_gives():
+    def function(x, y):
+        return (torch.tanh(x @ y), x.sum(dim=1))
+
+    example = [torch.randn(5, 4, device="cuda"), torch.randn(4, 3, device="cuda")]
+    made = Programme(function, example, growing=(), calls=9, compile_when="never", threads=1, name="a test")
+    assert made.tier == "captured"
+    for _ in range(2):
+        others = [torch.randn_like(each) for each in example]
+        for found, expected in zip(made(0, *others), function(*others), strict=True):
+            torch.testing.assert_close(found, expected)
+    wider = torch.randn(7, 4, device="cuda"), example[1]
+    torch.testing.assert_close(Captured(function, example)(*wider)[0], function(*wider)[0])
+
+
+@needs_cuda
+def test_a_gpu_trains_what_the_cpu_does_and_the_same_each_time(scenario):
+    rows = [run(scenario, device=device).rows.cpu() for device in ("cpu", "cuda", "cuda")]
+    torch.testing.assert_close(rows[0], rows[1], rtol=1e-3, atol=1e-4)
+    assert torch.equal(rows[1], rows[2])
