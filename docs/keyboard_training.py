@@ -77,22 +77,24 @@ class Method:
 def _private(noise: float) -> Method:
     """DP-SGD, in 400 steps of larger batches; the text has ε by the accountant."""
     privacy = f"[training.privacy]\nclip = 0.5\nnoise_multiplier = {noise}\nsecret = false"
-    rates = 0.0005, 0.001, 0.002, 0.004, 0.008
+    rates = 0.002, 0.004, 0.008, 0.016, 0.032
     return replace(_GOSSIP, further=privacy, steps=400, batch=128, rates=rates, clipped=False)
 
 
 _GRAPH = 'name = "random-regular"\ndegree = 4'
 _GOSSIP = Method('name = "d_psgd"', _GRAPH, stretched=True)
+_ALIKE = Method('name = "d_adam"', _GRAPH, training='optimiser = "sgd"', stretched=True)
 _IN_8_BITS = '[[outgoing]]\nkind = "codec"\nname = "int8"'
 METHODS: Mapping[str, Method] = {
-    "gossip": _GOSSIP,
+    "gossip": _ALIKE,
+    "gossip, moments apart": _GOSSIP,
     "pooled": Method('name = "pooled_sgd"'),
-    "alone": Method(rates=(0.00125, 0.0025, 0.005, 0.01, 0.02)),
+    "alone": Method(rates=(0.0003125, 0.000625, 0.00125, 0.0025, 0.005)),
     "FedAvg": Method(
         'name = "fedavg"\nepochs = 0\nfraction = 1.0',
         training='optimiser = "sgd"',
         every=4,
-        rates=(0.5, 1.0, 2.0, 4.0, 8.0),
+        rates=(1.0, 2.0, 4.0, 8.0, 16.0),
     ),
     "gossip, one neighbour": replace(_GOSSIP, topology='name = "base"\nk = 1'),
     "gossip, 1/50 of the bytes": replace(

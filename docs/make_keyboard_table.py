@@ -57,7 +57,7 @@ def stages(chosen: argparse.Namespace) -> Iterator[list[Stage]]:
     """Stages that may be done side by side, one list after another."""
     tried: list[Stage] = [
         ("tried", {"method": name, "rate": METHODS[name].rates[place]})
-        for place in (2, 1, 3, 0, 4)
+        for place in (2, 1, 3, 0, 4)[: chosen.trials]
         for name in chosen.methods
     ]
     grams: list[Stage] = [("n-gram", {"of": "pooled", "order": name}) for name in ORDERS]
@@ -67,6 +67,13 @@ def stages(chosen: argparse.Namespace) -> Iterator[list[Stage]]:
             ("final", {"method": name, "rate": best_rate(chosen, name), "seed": seed})
             for seed in range(chosen.seeds)
             for name in chosen.methods
+        ]
+        yield [
+            ("personal", {"method": name, "rate": best_rate(chosen, name), "seed": seed, "user": user})
+            for seed in range(chosen.seeds)
+            for name in chosen.methods
+            for user in range(chosen.users)
+            if name in WITH_PERSONAL
         ]
 
 
@@ -110,19 +117,22 @@ def done(chosen: argparse.Namespace, corpus: Corpus, stage: Stage) -> dict[str, 
             "seconds": outcome.seconds,
             "tiers": outcome.tiers,
         }
-    outcome = trained(corpus, plan, of["method"], of["rate"], seed=of["seed"], held_out=False)
     task = corpus.task(of["seed"])
-    result: dict[str, Any] = {
+    if kind == "personal":
+        final = {key: of[key] for key in ("method", "rate", "seed")}
+        row = np.load(file_of(chosen, ("final", final)).with_suffix(".npy"))[of["user"]]
+        return {"scores": [personal(task, torch.from_numpy(row), users[of["user"]], corpus)]}
+    outcome = trained(corpus, plan, of["method"], of["rate"], seed=of["seed"], held_out=False)
+    if of["method"] in WITH_PERSONAL:
+        rows = file_of(chosen, stage).with_suffix(".npy")
+        rows.parent.mkdir(parents=True, exist_ok=True)
+        np.save(rows, outcome.rows.numpy())
+    return {
         "scores": scores_of(task, outcome.rows, later),
         "bytes": outcome.bytes,
         "seconds": outcome.seconds,
         "tiers": outcome.tiers,
     }
-    if of["method"] in WITH_PERSONAL:
-        result["personal"] = [
-            personal(task, row, user, corpus) for row, user in zip(outcome.rows, users, strict=True)
-        ]
-    return result
 
 
 def summed(scores: Scores) -> tuple[float, float, float]:
@@ -231,9 +241,17 @@ def rows_of(chosen: argparse.Namespace) -> dict[str, tuple[list[Scores], float, 
         if made:
             used = rate * (math.sqrt(len(made[0]["scores"])) if METHODS[name].stretched else 1.0)
             rows[name] = [each["scores"] for each in made], made[0]["bytes"], used
-            if name in WITH_PERSONAL:
-                rows[f"{name} + personal"] = [each["personal"] for each in made], 0.0, None
+            mixed = [found for seed in range(chosen.seeds) if (found := _personal(chosen, name, rate, seed))]
+            if mixed:
+                rows[f"{name} + personal"] = mixed, 0.0, None
     return rows
+
+
+def _personal(chosen: argparse.Namespace, name: str, rate: float, seed: int) -> Scores | None:
+    """Scores of all users' personal models, if all are there."""
+    of = {"method": name, "rate": rate, "seed": seed}
+    found = [kept(chosen, ("personal", {**of, "user": user})) for user in range(chosen.users)]
+    return [each["scores"][0] for each in found if each is not None] if all(found) else None
 
 
 def lines(chosen: argparse.Namespace) -> list[str]:
@@ -298,6 +316,7 @@ def parsed(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--most-tested", type=int, default=200)
     parser.add_argument("--methods", nargs="*", default=list(DEFAULT), choices=list(METHODS))
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--trials", type=int, default=3, choices=range(1, 6), help="step sizes to try")
     parser.add_argument("--half", action="store_true", help="train with scores in bfloat16")
     parser.add_argument("--device", default="cpu", help="cpu, or cuda")
     parser.add_argument("--processes", type=int, default=1, help="trainings at a time")

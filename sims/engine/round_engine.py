@@ -112,7 +112,7 @@ class RoundEngine:
                 start,
                 rows=start.rows.to(self.device),
                 ages=start.ages.to(self.device),
-                steps=start.steps.to(self.device),
+                steps=start.steps,
                 optimiser_state=start.optimiser_state.to(self.device),
             ),
             shared_size=world.layout.shared_size,
