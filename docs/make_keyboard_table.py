@@ -68,6 +68,7 @@ def stages(chosen: argparse.Namespace) -> Iterator[list[Stage]]:
             for seed in range(chosen.seeds)
             for name in chosen.methods
         ]
+    if not chosen.only_tried and not chosen.only_shared:
         yield [
             ("personal", {"method": name, "rate": best_rate(chosen, name), "seed": seed, "user": user})
             for seed in range(chosen.seeds)
@@ -322,6 +323,7 @@ def parsed(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--processes", type=int, default=1, help="trainings at a time")
     parser.add_argument("--kept", default="keyboard-table", help="folder of what is done, where it goes on")
     parser.add_argument("--only-tried", action="store_true", help="try step sizes, and no more")
+    parser.add_argument("--only-shared", action="store_true", help="make no personal models")
     parser.add_argument("--show", action="store_true", help="print, and leave the page as it is")
     return parser.parse_args(arguments)
 
