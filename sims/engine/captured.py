@@ -21,8 +21,8 @@ def pays(arguments: Sequence[Tensor], found: Sequence[Tensor]) -> bool:
 class Captured:
     """A function of tensors on a GPU, whose kernels are recorded once and launched as one graph.
 
-    A step of a recurrent layer is hundreds of kernels of two microseconds each, which Python launches at a tenth of
-    that pace.
+    A step of a recurrent layer is hundreds of kernels of two microseconds each, which Python launches at a tenth
+    of that pace.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ class Captured:
             with torch.cuda.graph(self._graph):
                 self._found = function(*self._held)
 
-    def __call__(self, *arguments: Tensor) -> Any:  # noqa: ANN401 - as the function
+    def __call__(self, *arguments: Tensor) -> Any:
         """Results of the function, in memory that the next call writes to."""
         if any(
             given.shape != held.shape or given.dtype != held.dtype

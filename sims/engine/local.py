@@ -129,7 +129,9 @@ class BlockTraining:
         done = nodes.steps.to(nodes.rows.device, copy=True)
         state = nodes.rows.clone(), nodes.ages.clone(), done, nodes.optimiser_state.clone()
         together = self.settings.local_steps
-        on_cpu = nodes.rows.device.type == "cpu"  # elsewhere a step is one launch, and tracing many takes minutes
+        on_cpu = (
+            nodes.rows.device.type == "cpu"
+        )  # elsewhere a step is one launch, and tracing many takes minutes
         if (counts == together).all() and (on_cpu or together == 1):
             work = Work(name="training", batches=together, function=self._steps_of_block)
             self.blocks.run(work, state, state, nodes.steps.cpu().numpy())
@@ -138,7 +140,7 @@ class BlockTraining:
             for step in range(int(counts.max())):
                 self.blocks.run(work, state, state, nodes.steps.cpu().numpy() + step, among=counts > step)
         rows, ages, _, optimiser_state = state
-        # Counted where they are kept: of those on the CPU, by which batches are drawn, the device is not waited for.
+        # Counted where they are kept: on the CPU, by which batches are drawn, so the device is not waited for.
         steps = nodes.steps + torch.from_numpy(counts).to(nodes.steps.device)
         return replace(nodes, rows=rows, ages=ages, steps=steps, optimiser_state=optimiser_state)
 

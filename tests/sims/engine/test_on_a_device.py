@@ -1,4 +1,4 @@
-"""Training on another device than the CPU: on one that only checks where tensors are, and on a GPU if there is one."""
+"""Training away from the CPU: on a device that only checks where tensors are, and on a GPU if there is one."""
 
 import pytest
 import torch
@@ -13,7 +13,9 @@ from sims.scenario import parse_scenario
 from sims.world import build_world
 
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-TEXT = "\n".join(f"The {word} is here, and so are we. Where is the {word}?" for word in ("cat", "dog", "sun") * 9)
+TEXT = "\n".join(
+    f"The {word} is here, and so are we. Where is the {word}?" for word in ("cat", "dog", "sun") * 9
+)
 
 
 @pytest.fixture(scope="module")
