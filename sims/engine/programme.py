@@ -3,8 +3,8 @@
 Tracing removes the interpretation of the module, of autograd and of vmap, and takes a fraction of a second.
 Compiling fuses what is left, and takes tens of seconds once; the outcome is kept in the user's cache and loaded
 in milliseconds by later runs. Without a C++ compiler everything works, traced. On a GPU a traced function is
-captured as a CUDA graph. Each is used only after it has given what the function itself gives, on rows of the run and
-on others near them.
+captured as a CUDA graph. Each is used only after it has given what the function itself gives, on rows of the run
+and on others near them.
 """
 
 from __future__ import annotations
