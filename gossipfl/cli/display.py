@@ -60,7 +60,10 @@ def status_table(values: Mapping[str, Any]) -> Table:
     table.add_row(
         "age", f"{values['age']} (saved at {values['saved_age']}); {values['step']} steps done here"
     )
-    for name, value in values["metrics"].items():
+    before = {
+        f"{name} before fine-tuning": value for name, value in (values.get("shared_metrics") or {}).items()
+    }
+    for name, value in {**values["metrics"], **before}.items():
         table.add_row(name, _metric(value))
     for each in (values.get("policy") or {}).get("conditions", ()):
         table.add_row("policy", escape(f"{'✓' if each['holds'] else '✗'} {each['text']}"))

@@ -30,7 +30,7 @@ def export(
         ),
     ] = "safetensors",
     shared: SharedOption = False,
-    fine_tune: FineTuneOption = 0,
+    fine_tune: FineTuneOption = None,
     json_output: JsonOption = False,
 ) -> None:
     """Write the model of a peer's last checkpoint to a file; the peer may be running."""

@@ -16,8 +16,13 @@ SharedOption = Annotated[
     bool, typer.Option("--shared", help="The model that the peer shares, not a personal one beside it.")
 ]
 FineTuneOption = Annotated[
-    int,
-    typer.Option("--fine-tune", min=0, help="Train the model so many steps on the peer's own samples first."),
+    int | None,
+    typer.Option(
+        "--fine-tune",
+        min=0,
+        help="Train the model so many steps on the peer's own samples first; by default as many as its settings "
+        "say (personal.fine_tune), and none with --shared.",
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]
 

@@ -34,7 +34,7 @@ def predict(
     *,
     home: HomeOption,
     shared: SharedOption = False,
-    fine_tune: FineTuneOption = 0,
+    fine_tune: FineTuneOption = None,
     json_output: JsonOption = False,
 ) -> None:
     """Print the outputs of the model of a peer's last checkpoint, a line for each sample.

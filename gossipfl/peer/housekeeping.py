@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +19,7 @@ from gossipfl.peer.conditions import Conditions
 from gossipfl.peer.driver import Learning
 from gossipfl.peer.gossip.book import AddressBook
 from gossipfl.peer.gossip.view import SampledView
+from gossipfl.peer.personal import FineTuning
 from gossipfl.peer.status import PeerStatus, write_status
 from gossipfl.peer.store.checkpoint import Checkpoint, save_checkpoint
 from gossipfl.peer.store.home import Home
@@ -42,6 +43,8 @@ class Housekeeping:
     ----------
     data : Dataset
         Its test samples are used for evaluation.
+    fine_tuning : FineTuning
+        Applied before evaluation.
     generator : numpy.random.Generator
         Its state is saved with the model.
     conditions : Conditions
@@ -55,6 +58,7 @@ class Housekeeping:
     home: Home
     task: Task
     data: Dataset
+    fine_tuning: FineTuning
     learner: Learning
     view: AddressBook | SampledView
     generator: np.random.Generator
@@ -66,6 +70,7 @@ class Housekeeping:
 
     def __post_init__(self) -> None:
         self.metrics: dict[str, float] = {}
+        self.shared_metrics: dict[str, float] | None = None
         self._diverged = False
         rows = self.learner.state.nodes.rows
         # Only needed if it has infinities, which do not count as divergence later.
@@ -74,6 +79,7 @@ class Housekeeping:
     def renew(self, data: Dataset) -> None:
         """Evaluate on different data from now on."""
         self.data = data
+        self.fine_tuning = self.fine_tuning.renewed(data)
 
     async def evaluate_for_ever(self, period: Callable[[], float]) -> None:
         """Evaluate the model on the test samples every ``period()`` seconds."""
@@ -85,15 +91,21 @@ class Housekeeping:
         """Evaluate the model on the test samples now."""
         async with self.learner.at_rest():
             state = self.learner.state
-            values = await run_abandonable(self._evaluate, state.nodes.models)
-        self.metrics = {name: float(value[0]) for name, value in values.items()}
-        measured = {name: value if math.isfinite(value) else None for name, value in self.metrics.items()}
+            shared, personal = await run_abandonable(self._evaluate, state.nodes.models, state.age)
+        self.metrics, self.shared_metrics = personal or shared, shared if personal else None
+        before = {"before_fine_tuning": _finite(shared)} if personal else {}
+        measured = {**_finite(self.metrics), **before}
         self.records.append({"kind": "evaluation", "event": state.event, "age": state.age, **measured})
         if not math.isfinite(self.metrics["loss"]):
             logger.warning("the loss is not finite: lower the learning rate, or clip gradients")
 
-    def _evaluate(self, rows: Tensor) -> dict[str, Tensor]:
-        return self.task.evaluate(rows, self.data.test_inputs, self.data.test_targets)
+    def _evaluate(self, rows: Tensor, age: int) -> tuple[dict[str, float], dict[str, float]]:
+        """Measure the model and, if it is fine-tuned before use, what it becomes; else nothing."""
+        tuned = [self.fine_tuning(rows, age)] if self.fine_tuning.is_on else []
+        data = self.data
+        found = [self.task.evaluate(each, data.test_inputs, data.test_targets) for each in (rows, *tuned)]
+        first, *rest = [{name: float(value[0]) for name, value in each.items()} for each in found]
+        return first, rest[0] if rest else {}
 
     async def save_for_ever(self, period: Callable[[], float]) -> None:
         """Save a checkpoint every ``period()`` seconds; disk errors are reported, and saving is tried again."""
@@ -183,3 +195,7 @@ class Housekeeping:
             await trio.to_thread.run_sync(write_status, self.home.status, status)
         except OSError as error:
             logger.debug("the status could not be written: %s", error)
+
+
+def _finite(metrics: Mapping[str, float]) -> dict[str, float | None]:
+    return {name: value if math.isfinite(value) else None for name, value in metrics.items()}

@@ -38,6 +38,7 @@ from gossipfl.peer.neighbours import Neighbours
 from gossipfl.peer.page.activity import Activity
 from gossipfl.peer.page.opening import Page, open_page
 from gossipfl.peer.permission import Permissions
+from gossipfl.peer.personal import FineTuning
 from gossipfl.peer.policy.watching import PolicyWatch
 from gossipfl.peer.relaying import relaying
 from gossipfl.peer.rounds.driver import roster_book, take_part_in_rounds
@@ -104,6 +105,8 @@ class Incarnation:
     def __post_init__(self, beyond: int) -> None:
         self._beyond: int | None = None
         self.leaves = False  # once `gossipfl peer leave` has asked for it
+        settings = self.settings
+        self._fine_tuning = FineTuning(self.task, self.data, settings.training, settings.personal)
         beginning = begin(self.home, self.task, self.trainer, self.settings, peer_id=self.identity.peer_id)
         self._plan, self._resumed, self._generator = beginning.plan, beginning.resumed, beginning.generator
         self._state = beginning.state
@@ -181,6 +184,7 @@ class Incarnation:
             loss=state.loss,
             divergences=self.learner.divergences,
             metrics=self.housekeeping.metrics,
+            shared_metrics=self.housekeeping.shared_metrics,
             saved_age=self.housekeeping.saved_age,
             neighbours=len(self.view),
             connected=len(self.host.connected()),
@@ -217,6 +221,7 @@ class Incarnation:
             home=self.home,
             task=self.task,
             data=self.data,
+            fine_tuning=self._fine_tuning,
             learner=self.learner,
             view=self.view,
             generator=self._generator,

@@ -212,7 +212,8 @@ class Peer:
         Parameters
         ----------
         shared : bool
-            Whether to return the model that the peer shares, where it has a personal one beside it.
+            Whether to return the model that the peer shares, where it has a personal one beside it, or
+            fine-tunes it before use.
 
         Raises
         ------
@@ -224,8 +225,11 @@ class Peer:
         if self._incarnation is None:
             return saved_model(self.home, self.task, shared=shared)[0]
         module = self.task.build_module()
-        nodes = self._started().learner.state.nodes
-        load_row(module, self.task.layout, (nodes.rows if shared else nodes.models)[0])
+        incarnation = self._started()
+        state = incarnation.learner.state
+        tuned = incarnation.housekeeping.fine_tuning
+        rows = state.nodes.rows if shared else tuned(state.nodes.models, state.age)
+        load_row(module, self.task.layout, rows[0])
         return module.eval()
 
     def status(self) -> PeerStatus:

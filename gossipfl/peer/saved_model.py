@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Literal, get_args
 
-import numpy as np
 import torch
 from safetensors.torch import save
 from torch import Tensor, nn
@@ -19,6 +18,7 @@ from torch import Tensor, nn
 from gossipfl.errors import HomeError, InvalidTask
 from gossipfl.extras import require_extra
 from gossipfl.files import named_errors, write_atomically
+from gossipfl.peer.personal import FineTuning
 from gossipfl.peer.store.checkpoint import load_checkpoint
 from gossipfl.peer.store.home import Home
 from gossipfl.peer.task_paths import with_task_paths
@@ -26,7 +26,6 @@ from gossipfl.rows import load_row
 from gossipfl.settings import load_settings, with_modules
 from gossipfl.tasks import Task, find_task
 from gossipfl.tasks.words.next_word import vocabulary_of_options
-from gossipfl.training import NodeData, Trainer, fine_tuned
 
 __all__ = ["FORMATS", "Format", "export_keyboard", "export_model", "predicted", "saved_model", "task_of_home"]
 
@@ -49,15 +48,18 @@ def task_of_home(home: Home) -> Task:
     return find_task(task.name, task.options, metrics=task.metrics, directory=settings.runtime.modules)
 
 
-def saved_model(home: Home, task: Task, *, shared: bool = False, fine_tune: int = 0) -> tuple[nn.Module, int]:
+def saved_model(
+    home: Home, task: Task, *, shared: bool = False, fine_tune: int | None = None
+) -> tuple[nn.Module, int]:
     """Return the model of a home's last checkpoint, in evaluation mode, and its age.
 
     Parameters
     ----------
     shared : bool
         Whether to return the model that the peer shares, where it has a personal one beside it.
-    fine_tune : int
-        Training steps on the peer's own samples, of which the home keeps nothing.
+    fine_tune : int, optional
+        Training steps on the peer's own samples, of which the home keeps nothing. By default as many as its
+        settings say (``personal.fine_tune``), and none of the model that it shares.
 
     Raises
     ------
@@ -75,17 +77,19 @@ def saved_model(home: Home, task: Task, *, shared: bool = False, fine_tune: int 
     checkpoint = load_checkpoint(home.checkpoint, task, optimiser_state_size=0)
     nodes = checkpoint.nodes
     rows = nodes.rows if shared else nodes.models
-    if fine_tune:
-        settings, data = load_settings(home.settings).training, task.dataset()
-        own = NodeData.of_one_node(data.train_inputs, data.train_targets)
-        ages, owner = np.array([checkpoint.age]), np.zeros(1, dtype=np.int64)
-        rows = fine_tuned(Trainer.of(task, own, settings), rows, ages, owner, steps=fine_tune)
+    settings = load_settings(home.settings)
+    steps = (0 if shared else settings.personal.fine_tune) if fine_tune is None else fine_tune
+    if steps:
+        personal = settings.personal.model_copy(update={"fine_tune": steps})
+        rows = FineTuning(task, task.dataset(), settings.training, personal)(rows, checkpoint.age)
     module = task.build_module()
     load_row(module, task.layout, rows[0])
     return module.eval(), checkpoint.age
 
 
-def export_model(home: Home, path: Path, *, form: Format, shared: bool = False, fine_tune: int = 0) -> int:
+def export_model(
+    home: Home, path: Path, *, form: Format, shared: bool = False, fine_tune: int | None = None
+) -> int:
     """Write the model of a home's last checkpoint to a file, and return its age.
 
     Parameters

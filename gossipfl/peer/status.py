@@ -37,7 +37,9 @@ class PeerStatus:
     divergences : int
         How often in this start the model held NaN or an infinity, and was reset to the last good one.
     metrics : mapping of str to float
-        Metrics of the latest evaluation; empty before the first.
+        Metrics of the latest evaluation, of the model that is used; empty before the first.
+    shared_metrics : mapping of str to float, optional
+        The same before fine-tuning, where settings ask for that.
     saved_age : int
         Age of the last checkpoint.
     neighbours, connected : int
@@ -81,6 +83,7 @@ class PeerStatus:
     loss: float
     divergences: int = 0
     metrics: Mapping[str, float] = field(default_factory=dict)
+    shared_metrics: Mapping[str, float] | None = None
     saved_age: int
     neighbours: int
     connected: int
@@ -104,9 +107,11 @@ class PeerStatus:
         values = asdict(self)
         values["addresses"] = list(self.addresses)
         values["loss"] = self.loss if math.isfinite(self.loss) else None
-        values["metrics"] = {
-            name: value if math.isfinite(value) else None for name, value in self.metrics.items()
-        }
+        for key in ("metrics", "shared_metrics"):
+            told = values[key]
+            values[key] = told and {
+                name: value if math.isfinite(value) else None for name, value in told.items()
+            }
         return values
 
 

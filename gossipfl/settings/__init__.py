@@ -24,6 +24,7 @@ from gossipfl.settings.peer import (
     TaskSettings,
     ViewSettings,
 )
+from gossipfl.settings.personal import PersonalSettings
 from gossipfl.settings.policy import PolicySettings
 from gossipfl.settings.rounds import RoundsSettings
 from gossipfl.settings.sample_privacy import SamplePrivacySettings
@@ -40,6 +41,7 @@ __all__ = [
     "NetworkSettings",
     "PageSettings",
     "PeerSettings",
+    "PersonalSettings",
     "PolicySettings",
     "RecordsSettings",
     "RoundsSettings",

@@ -18,6 +18,7 @@ from gossipfl.settings.log import LogSettings
 from gossipfl.settings.membership import MembershipSettings
 from gossipfl.settings.outgoing import MaskSettings, OutgoingSettings, codec_name_in, require_order
 from gossipfl.settings.page import PageSettings
+from gossipfl.settings.personal import PersonalSettings
 from gossipfl.settings.policy import PolicySettings
 from gossipfl.settings.rounds import RoundsSettings
 from gossipfl.settings.stats import StatsSettings
@@ -252,6 +253,7 @@ class PeerSettings(Table):
     checkpoint: CheckpointSettings = Field(default_factory=CheckpointSettings)
     records: RecordsSettings = Field(default_factory=RecordsSettings)
     evaluation: EvaluationSettings = Field(default_factory=EvaluationSettings)
+    personal: PersonalSettings = Field(default_factory=PersonalSettings)
     log: LogSettings = Field(default_factory=LogSettings)
     estimates: EstimatesSettings = Field(default_factory=EstimatesSettings)
     page: PageSettings = Field(default_factory=PageSettings)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gossipfl.training.batches import batch_positions
 from gossipfl.training.data import NodeData
-from gossipfl.training.fine_tuning import fine_tuned
+from gossipfl.training.fine_tuning import fine_tuned, places_of_head
 from gossipfl.training.nodes import PERSONAL, Nodes, has_diverged
 from gossipfl.training.optimisers import SGD, AdamW, Optimiser, optimiser_of
 from gossipfl.training.rehearsal import rehearse
@@ -27,5 +27,6 @@ __all__ = [
     "has_diverged",
     "learning_rates",
     "optimiser_of",
+    "places_of_head",
     "rehearse",
 ]

@@ -318,7 +318,8 @@ class _Runner:
         if steps is None:
             return models
         with torch.no_grad():
-            return fine_tuned(self.world.trainer, models, ages, self.evaluator.nodes, steps=steps)
+            owners, head = self.evaluator.nodes, self.scenario.evaluate.head
+            return fine_tuned(self.world.trainer, models, ages, owners, steps=steps, head=head)
 
     def _target_reached(self, evaluation: dict[str, Any]) -> bool:
         target = self.scenario.stop.accuracy

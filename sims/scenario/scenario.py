@@ -206,6 +206,10 @@ class EvaluateSection(Section):
     fine_tune: int | None = Field(
         None, ge=1, description="measure what models become after this many steps on their nodes' own samples"
     )
+    head: str = Field(
+        "",
+        description="which parameters fine_tune changes: a name, or a pattern such as head.*; all if empty",
+    )
     per_node: bool = Field(False, description="record the measurements of every node too")
     layers: bool = Field(False, description="record the consensus distance of every tensor of the model too")
     mean_model: bool = Field(

@@ -3,12 +3,14 @@
 import json
 from contextlib import contextmanager
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
 import gossipfl.peer.rounds.framing as framing_module
 from gossipfl.peer import Home, Peer, saved_model
+from gossipfl.training import NodeData, batch_positions
 from gossipfl.training.nodes import PERSONAL
 from sims.engine import RoundEngine
 from sims.replay import replay
@@ -41,6 +43,7 @@ EACH = {
     "similarity_weights": {"by": "cosine", "sharpness": 3.0},
     "ifca": {"models": 2, "drawn": 3},
 }
+TUNED = {"personal": {"fine_tune": 6, "head": "2.*"}}
 every_algorithm = pytest.mark.parametrize("name", EACH)
 
 
@@ -125,16 +128,80 @@ def payloads_noted():
 
 @in_trio
 async def test_what_peers_send_is_to_the_last_bit_what_they_would_send_without_personal_models(tmp_path):
-    sent, models = {}, []
-    for name in ("d_psgd", "apfl"):
+    sent, models = {}, {}
+    for name, personal in (("d_psgd", {}), ("apfl", {}), ("fine-tuned", TUNED)):
         (tmp_path / name).mkdir()
+        algorithm = "apfl" if name == "apfl" else "d_psgd"
         with payloads_noted() as sent[name]:
-            peers = peers_in_rounds(tmp_path / name, PEERS, **tables(name))
+            peers = peers_in_rounds(tmp_path / name, PEERS, **tables(algorithm), **personal)
             await run_all(peers)
-        models.append(torch.cat([each.models for each in nodes_of(peers)]))
-    assert sent["apfl"] == sent["d_psgd"]
+        models[name] = torch.stack([used(peer.model()) for peer in peers])
+    assert sent["apfl"] == sent["fine-tuned"] == sent["d_psgd"]
     assert {len(each) for each in sent["apfl"].values()} == {PEERS}
-    assert (models[0] - models[1]).abs().max() > 0.01  # and yet they use others
+    for name in ("apfl", "fine-tuned"):  # and yet they use others
+        assert (models[name] - models["d_psgd"]).abs().max() > 0.01
+    changed = models["fine-tuned"] != models["d_psgd"]
+    assert changed.any(dim=0).nonzero().min() == peers[0].task.layout.size - 10 * 64 - 10  # the head alone
+    assert_tuned_peers_use_their_heads(peers)
+
+
+def assert_tuned_peers_use_their_heads(peers):
+    """In the status, the records and the home of a peer whose head is fine-tuned."""
+    for number, peer in enumerate(peers):
+        task, data = peer.task, peer.task.dataset()
+        shared, own = used(peer.model(shared=True)), used(peer.model())
+        assert own.equal(by_hand(peer, steps=TUNED["personal"]["fine_tune"]))
+        assert shared.equal(nodes_of(peers)[number].rows[0])
+        saved = [used(saved_model.saved_model(peer.home, task, shared=each)[0]) for each in (True, False)]
+        assert saved[0].equal(shared)
+        assert saved[1].equal(own)
+        *_, last = records_of(peer.home, "evaluation")
+        status = json.loads(peer.home.status.read_text())
+        for row, told, shown in (
+            (own, last, status["metrics"]),
+            (shared, last["before_fine_tuning"], status["shared_metrics"]),
+        ):
+            found = task.evaluate(row[None], data.test_inputs, data.test_targets)
+            assert told["loss"] == shown["loss"] == pytest.approx(float(found["loss"][0]), rel=1e-5)
+
+
+def by_hand(peer, *, steps):
+    """The model fine-tuned by torch alone: SGD on the head, on the peer's first batches."""
+    module, data = peer.model(shared=True), peer.task.dataset()
+    own = NodeData.of_one_node(data.train_inputs, data.train_targets)
+    optimiser = torch.optim.SGD(module[2].parameters(), lr=TRAINING["learning_rate"])
+    for step in range(steps):
+        one = {"nodes": own.numbers, "steps": np.array([step]), "counts": own.counts}
+        places = batch_positions(seed=SEED, size=16, **one)
+        inputs, targets = own.at(places[0])
+        optimiser.zero_grad()
+        torch.nn.functional.cross_entropy(module(inputs), targets).backward()
+        optimiser.step()
+    return used(module)
+
+
+def used(module):
+    """A module's state as a row."""
+    return torch.cat([each.detach().reshape(-1) for each in module.state_dict().values()])
+
+
+@in_trio
+async def test_a_head_that_stays_local_is_never_sent(tmp_path):
+    """Nor any four of its numbers in a row."""
+    given = {**tables("d_psgd"), "options": {**OPTIONS, "local": "2.*"}}
+    with payloads_noted() as noted:
+        peers = peers_in_rounds(tmp_path, PEERS, **given)
+        await run_all(peers)
+    layout = peers[0].task.layout
+    sent = {data for payloads in noted.values() for data in payloads}
+    assert len(sent) == PEERS * ROUNDS
+    assert all(sum(map(len, data)) == 4 * layout.shared_size for data in sent)
+    everything = b"".join(part for data in sent for part in data)
+    for nodes in nodes_of(peers):
+        head = nodes.rows[0, layout.shared_size :].numpy()
+        assert len(head) == 650
+        assert not any(head[k : k + 4].tobytes() in everything for k in range(0, 648, 4))
+        assert nodes.rows[0, : layout.shared_size].numpy().tobytes() not in everything  # mixed after sending
 
 
 @in_trio

@@ -84,7 +84,7 @@ async def open_page(peer: Incarnation) -> Page:
         health=health,
         activity=peer.activity,
         metrics=metrics,
-        predictor=Predictor(peer.task, peer.data, peer.learner),
+        predictor=Predictor(peer.task, peer.data, peer.learner, tuned=lambda: peer.housekeeping.fine_tuning),
         steer=_steering(peer),
         further=()
         if peer.typing is None or peer.device_loop is None

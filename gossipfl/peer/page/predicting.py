@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch import Tensor
 from gossipfl.errors import InvalidRequest, InvalidTask
 from gossipfl.peer.driver import Learning
 from gossipfl.peer.gossip.events import State
+from gossipfl.peer.personal import FineTuning
 from gossipfl.peer.saved_model import predicted
 from gossipfl.rows import load_row
 from gossipfl.tasks import Dataset, Task
@@ -35,12 +37,17 @@ class Predictor:
         The peer's own, for the type of the numbers.
     learner : Learning
         Owner of the model.
+    tuned : callable
+        Fine-tuning of models before they are used.
     """
 
-    def __init__(self, task: Task, data: Dataset, learner: Learning) -> None:
+    def __init__(
+        self, task: Task, data: Dataset, learner: Learning, *, tuned: Callable[[], FineTuning]
+    ) -> None:
         self._task = task
         self._example = data.test_inputs
         self._learner = learner
+        self._tuned = tuned
         self._module: torch.nn.Module | None = None
         self._loaded: State | None = None
         self._turn = trio.Lock()
@@ -67,7 +74,7 @@ class Predictor:
         """
         batch = self._batch(inputs)
         async with self._turn, self._learner.at_rest():
-            if self._is_quick:
+            if self._is_quick and not self._tuned().is_on:
                 return self._compute(batch)
             return await trio.to_thread.run_sync(self._compute, batch)
 
@@ -101,7 +108,8 @@ class Predictor:
         if self._module is None:
             self._module = self._task.module_on_device().eval()
         if self._loaded is not state:
-            load_row(self._module, self._task.layout, state.nodes.models[0])
+            rows = self._tuned()(state.nodes.models, state.age)
+            load_row(self._module, self._task.layout, rows[0])
             self._loaded = state
         try:
             outputs = predicted(self._module, batch)
