@@ -1,4 +1,4 @@
-"""Who is online in the reference executor, and on which side of a split: sessions and planned events."""
+"""Presence of nodes in the reference executor: sessions, planned events, and sides of a split."""
 
 from __future__ import annotations
 

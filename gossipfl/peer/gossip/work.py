@@ -1,4 +1,4 @@
-"""What a gossiping peer's events do to its model: merges, training, and adoption; in the worker thread."""
+"""Merges, training and adoption: the work of a gossiping peer's events on its model, in the worker thread."""
 
 from __future__ import annotations
 
