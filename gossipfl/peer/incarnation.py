@@ -105,8 +105,6 @@ class Incarnation:
     def __post_init__(self, beyond: int) -> None:
         self._beyond: int | None = None
         self.leaves = False  # once `gossipfl peer leave` has asked for it
-        settings = self.settings
-        self._fine_tuning = FineTuning(self.task, self.data, settings.training, settings.personal)
         beginning = begin(self.home, self.task, self.trainer, self.settings, peer_id=self.identity.peer_id)
         self._plan, self._resumed, self._generator = beginning.plan, beginning.resumed, beginning.generator
         self._state = beginning.state
@@ -221,7 +219,7 @@ class Incarnation:
             home=self.home,
             task=self.task,
             data=self.data,
-            fine_tuning=self._fine_tuning,
+            fine_tuning=FineTuning(self.task, self.data, self.settings.training, self.settings.personal),
             learner=self.learner,
             view=self.view,
             generator=self._generator,
@@ -281,18 +279,21 @@ class Incarnation:
                 await self.housekeeping.farewell(self.status)
 
     def _make_device_loop(self, permissions: Permissions) -> DeviceLoop:
-        size = self.task.layout.shared_size
-        payload = outgoing_of(self.settings, self.task).payload_bytes(size)
+        size, pipeline = self.task.layout.shared_size, outgoing_of(self.settings, self.task)
         return DeviceLoop(
             done=lambda: self.activity.loop,
-            condensed={"codec": self.settings.codec, "bytes": payload, "whole": 4 * size},
+            condensed={
+                "codec": self.settings.codec,
+                "bytes": pipeline.payload_bytes(size),
+                "whole": 4 * size,
+            },
             departures=Departures(self.counters, path=self.home.departures),
             permission=lambda: permissions.current,
         )
 
     def _start_tasks(self, nursery: trio.Nursery) -> None:
-        settings, housekeeping, host = self.settings, self.housekeeping, self.host
-        start = nursery.start_soon
+        settings, housekeeping = self.settings, self.housekeeping
+        host, start = self.host, nursery.start_soon
         start(self._learn, name="training")
         for name, task in {**self.participation.tasks, **self._entrance.tasks()}.items():
             start(task, name=name)
