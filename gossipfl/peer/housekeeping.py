@@ -25,6 +25,7 @@ from gossipfl.peer.store.checkpoint import Checkpoint, save_checkpoint
 from gossipfl.peer.store.home import Home
 from gossipfl.peer.store.records import RecordWriter
 from gossipfl.peer.threads import run_abandonable
+from gossipfl.settings import PeerSettings
 from gossipfl.tasks import Dataset, Task
 from gossipfl.training import has_diverged
 
@@ -43,22 +44,24 @@ class Housekeeping:
     ----------
     data : Dataset
         Its test samples are used for evaluation.
-    fine_tuning : FineTuning
-        Applied before evaluation.
     generator : numpy.random.Generator
         Its state is saved with the model.
     conditions : Conditions
         Notified of disk errors.
     saved_age : int
         Age of the checkpoint resumed from.
-    rounds : str, optional
-        Round-based algorithm of the peer.
+    settings : PeerSettings
+        Its algorithm in rounds, if any, is saved with the model; its fine-tuning is applied before evaluation.
+
+    Raises
+    ------
+    SettingError
+        No parameter has the name of the head that is to be fine-tuned.
     """
 
     home: Home
     task: Task
     data: Dataset
-    fine_tuning: FineTuning
     learner: Learning
     view: AddressBook | SampledView
     generator: np.random.Generator
@@ -66,11 +69,13 @@ class Housekeeping:
     conditions: Conditions
     incarnation: int
     saved_age: int
-    rounds: str | None = None
+    settings: PeerSettings
 
     def __post_init__(self) -> None:
         self.metrics: dict[str, float] = {}
         self.shared_metrics: dict[str, float] | None = None
+        settings = self.settings
+        self.fine_tuning = FineTuning(self.task, self.data, settings.training, settings.personal)
         self._diverged = False
         rows = self.learner.state.nodes.rows
         # Only needed if it has infinities, which do not count as divergence later.
@@ -166,7 +171,7 @@ class Housekeeping:
             incarnation=self.incarnation,
             random_state=dict(self.generator.bit_generator.state),
             view=self.view.to_values(),
-            rounds=self.rounds,
+            rounds=self.settings.rounds.algorithm,
             saved_at=time.time(),
         )
 

@@ -38,7 +38,6 @@ from gossipfl.peer.neighbours import Neighbours
 from gossipfl.peer.page.activity import Activity
 from gossipfl.peer.page.opening import Page, open_page
 from gossipfl.peer.permission import Permissions
-from gossipfl.peer.personal import FineTuning
 from gossipfl.peer.policy.watching import PolicyWatch
 from gossipfl.peer.relaying import relaying
 from gossipfl.peer.rounds.driver import roster_book, take_part_in_rounds
@@ -219,7 +218,6 @@ class Incarnation:
             home=self.home,
             task=self.task,
             data=self.data,
-            fine_tuning=FineTuning(self.task, self.data, self.settings.training, self.settings.personal),
             learner=self.learner,
             view=self.view,
             generator=self._generator,
@@ -227,7 +225,7 @@ class Incarnation:
             conditions=self.conditions,
             incarnation=self.number,
             saved_age=self._resumed.age if self._resumed else 0,
-            rounds=self.settings.rounds.algorithm,
+            settings=self.settings,
         )
         self._relay = relaying(
             self.settings, self.host, self.identity, self.conditions, size=self.task.layout.shared_size
@@ -279,21 +277,18 @@ class Incarnation:
                 await self.housekeeping.farewell(self.status)
 
     def _make_device_loop(self, permissions: Permissions) -> DeviceLoop:
-        size, pipeline = self.task.layout.shared_size, outgoing_of(self.settings, self.task)
+        size = self.task.layout.shared_size
+        payload = outgoing_of(self.settings, self.task).payload_bytes(size)
         return DeviceLoop(
             done=lambda: self.activity.loop,
-            condensed={
-                "codec": self.settings.codec,
-                "bytes": pipeline.payload_bytes(size),
-                "whole": 4 * size,
-            },
+            condensed={"codec": self.settings.codec, "bytes": payload, "whole": 4 * size},
             departures=Departures(self.counters, path=self.home.departures),
             permission=lambda: permissions.current,
         )
 
     def _start_tasks(self, nursery: trio.Nursery) -> None:
-        settings, housekeeping = self.settings, self.housekeeping
-        host, start = self.host, nursery.start_soon
+        settings, housekeeping, host = self.settings, self.housekeeping, self.host
+        start = nursery.start_soon
         start(self._learn, name="training")
         for name, task in {**self.participation.tasks, **self._entrance.tasks()}.items():
             start(task, name=name)
