@@ -119,7 +119,7 @@ class Setting:
         world = self._world(included, seed)
         if self.network is not None:
             return self._in_rounds(world, kept, expected_runs)
-        return SentRows(rows=self._by_messages(world, seed, kept, expected_runs), world=world)
+        return self._by_messages(world, seed, kept, expected_runs)
 
     def _world(self, included: NDArray[np.bool_] | None, seed: int) -> World:
         world, data = self.world, self.world.trainer.data
@@ -169,7 +169,7 @@ class Setting:
 
     def _by_messages(
         self, world: World, seed: int, kept: Collection[int], expected_runs: int
-    ) -> dict[int, Tensor]:
+    ) -> SentRows:
         scenario, behaviour = world.scenario, world.message_algorithm.behaviour
         if (
             set(kept) != {self.rounds - 1}
@@ -193,6 +193,7 @@ class Setting:
         for window in timeline.windows(ticks(scenario.stop.rounds * scenario.network.period)):
             timeline.kept(engine.execute(window))
         rows, size = engine.rows().clone(), world.layout.shared_size
+        steps = int(engine.state()["steps"].max())
         engine.close()
         everybody = torch.arange(len(rows))
         draws = Draws(keys=receipt_keys(everybody + (seed << 32), everybody))
@@ -201,7 +202,7 @@ class Setting:
         rows[:, :size] = (
             shared if pipeline.codec is None else pipeline.codec.compress(shared, keys=draws.keys)
         )
-        return {self.rounds - 1: rows}
+        return SentRows(rows={self.rounds - 1: rows}, world=world, steps=steps)
 
 
 class _Watched(RoundEngine):

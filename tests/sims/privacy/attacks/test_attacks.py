@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -179,6 +180,18 @@ def test_gossip_is_attacked_in_the_end_and_not_inverted(tmp_path: Path) -> None:
     assert report.senders == (0, 2)
     assert report.membership["loss"].auc > 0.55
     assert "inversion" in report.left_out
+    assert math.isinf(report.claim.epsilon)
+    private = load_scenario(
+        _file(tmp_path),
+        overrides=[
+            "algorithm.name=gossip_learning",
+            "stop.rounds=6",
+            "training.privacy={clip=1.0,noise_multiplier=2.0}",
+        ],
+    )
+    claim = attack_report(private, runs=3).claim
+    assert "private steps" in claim.why
+    assert 0 < claim.epsilon < 40
     assert report.row_space is not None
 
 
