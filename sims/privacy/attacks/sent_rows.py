@@ -167,9 +167,7 @@ class Setting:
             rows=found, world=world, releases=engine.releases, steps=int(engine.nodes.steps.max())
         )
 
-    def _by_messages(
-        self, world: World, seed: int, kept: Collection[int], expected_runs: int
-    ) -> SentRows:
+    def _by_messages(self, world: World, seed: int, kept: Collection[int], expected_runs: int) -> SentRows:
         scenario, behaviour = world.scenario, world.message_algorithm.behaviour
         if (
             set(kept) != {self.rounds - 1}
