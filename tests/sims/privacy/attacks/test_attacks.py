@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 import sims
 from gossipfl.privacy import gaussian_guarantee
+from gossipfl.privacy.factorised import sensitivities
 from gossipfl.privacy.sampled_gaussian import Mechanism, sampled_epsilon
 from gossipfl.rows import to_tensors
 from sims.cli.privacy import app
@@ -23,6 +24,7 @@ from sims.privacy.attacks.membership import likelihood_ratios, losses_of_samples
 from sims.privacy.attacks.report import attack_report
 from sims.privacy.attacks.sent_rows import Setting, setting_of
 from sims.privacy.errors import NotAccountable
+from sims.privacy.round_mechanisms import rounds_loss
 from sims.scenario import load_scenario
 from sims.world import build_world
 from topology.errors import ExplainedError
@@ -140,6 +142,19 @@ def test_every_row_and_every_step_is_claimed_for(tmp_path: Path) -> None:
     with pytest.raises(NotAccountable, match="private training"):
         inverted(private, private.run(kept=[1, 2]), observer=0, victims=[1], round_number=2)
     assert claim_of([run], delta=1e-5).epsilon == sampled_epsilon({Mechanism(8 / 24, 1.0): 6}, delta=1e-5)
+    cyclic = _setting(
+        tmp_path,
+        "training.privacy={clip=1.0,noise_multiplier=1.0,sampling='cyclic',bands=2}",
+        "stop.rounds=4",
+    )
+    shift = float(np.linalg.norm(sensitivities(2, apart=3, steps=4)))  # nothing for sampling: it is no secret
+    claimed = claim_of([cyclic.run(kept=[3])], delta=1e-5).epsilon
+    assert claimed == pytest.approx(gaussian_guarantee(shift, delta=1e-5).epsilon)
+    gradients = _setting(
+        tmp_path, "algorithm={name='decor',clip=1.0,deviation=5.0,edge_deviation=9.0}", "stop.rounds=3"
+    )
+    claim = claim_of([gradients.run(kept=[2])], delta=1e-5)
+    assert claim.epsilon == rounds_loss(gradients.scenario, delta=1e-5).epsilon < 4
 
 
 ALL_SEEN = ("topology.name=complete", "stop.rounds=4", "training.batch_size=1")
