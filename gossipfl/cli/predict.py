@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -77,15 +78,19 @@ def _read(source: str) -> Tensor:
         if source.endswith(".npy"):
             values = np.load(Path(source), allow_pickle=False)
         else:
-            values = np.loadtxt(
-                sys.stdin if source == "-" else source, delimiter=",", ndmin=2, dtype=np.float32
-            )
+            with warnings.catch_warnings(action="ignore"):  # of empty inputs, which are refused below
+                values = np.loadtxt(
+                    sys.stdin if source == "-" else source, delimiter=",", ndmin=2, dtype=np.float32
+                )
         if values.dtype.kind == "f":
             values = values.astype(np.float32)
-        return torch.from_numpy(values)
+        read, failure = torch.from_numpy(values), None if values.size else "no numbers"
     except (OSError, EOFError, TypeError, ValueError) as error:
+        failure = str(error)
+    if failure is not None:
         raise SettingError(
             f"the inputs {source} cannot be read",
             expected="a .npy file of numbers, or lines of numbers with commas between them",
-            got=str(error),
-        ) from error
+            got=failure,
+        )
+    return read

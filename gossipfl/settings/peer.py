@@ -187,9 +187,9 @@ class RecordsSettings(Table):
     """How many records a peer keeps."""
 
     file_megabytes: float = Field(64.0, gt=0)
-    """size of a file after which the next one is begun"""
+    """size of a file after which the next one is begun; at most a quarter of ``keep_megabytes``"""
     keep_megabytes: float = Field(4096.0, gt=0)
-    """size of all files after which the oldest are removed, but for a summary"""
+    """size of all files, beyond which the oldest are removed, but for a summary"""
     keep_days: float = Field(400.0, gt=0)
     """age in days at which files are removed"""
 

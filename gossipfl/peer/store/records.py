@@ -30,6 +30,7 @@ logger = logging.getLogger(__name__)
 __all__ = ["RecordWriter", "read_records"]
 
 _MEGABYTE = 1e6
+_FEWEST_FILES = 4
 _EVENTS = frozenset({"merge", "adopt", "train", "clock", "go_back", "round", "jump"})
 
 
@@ -69,6 +70,11 @@ class RecordWriter:
         self._start: dict[str, Any] = {}
         self._lost = 0
 
+    @property
+    def _file_bytes(self) -> float:
+        """Size of a file after which the next one begins: a small share of all, which are removed one by one."""
+        return min(self._settings.file_megabytes, self._settings.keep_megabytes / _FEWEST_FILES) * _MEGABYTE
+
     def append(self, *records: Mapping[str, Any]) -> None:
         """Append records; may be called from any thread.
 
@@ -79,7 +85,7 @@ class RecordWriter:
         with self._lock:
             if self._file is None:
                 return
-            if self._file.size >= self._settings.file_megabytes * _MEGABYTE:
+            if self._file.size >= self._file_bytes:
                 self._file = self._next_file(self._file)
             self._follow(records)
             gap = ({"kind": "gap", "lost": self._lost},) if self._lost else ()
@@ -132,9 +138,8 @@ class RecordWriter:
             The disk failed.
         """
         keep = self._settings
-        removed = remove_old(
-            self._directory, keep_bytes=keep.keep_megabytes * _MEGABYTE, keep_days=keep.keep_days
-        )
+        keep_bytes = keep.keep_megabytes * _MEGABYTE - self._file_bytes  # the newest file is still to grow
+        removed = remove_old(self._directory, keep_bytes=keep_bytes, keep_days=keep.keep_days)
         if removed:
             logger.info(
                 "old records were removed (%s): runs up to then can no longer be replayed",
