@@ -1,7 +1,8 @@
 """Checks that every request to a page passes before its path is looked at.
 
 Against DNS rebinding, the Host header must name this machine; against requests that other sites' pages make,
-Origin and Sec-Fetch-Site must not name another site; and every POST needs the token of the home.
+Origin and Sec-Fetch-Site must not name another site, but for a link that is followed; and every POST needs the
+token of the home.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ _SECONDS: Final = 10.0
 _MOST_REQUESTS: Final = 16
 _HEADER_BYTES: Final = 16 * 1024
 _READING: Final = frozenset({"GET", "HEAD"})
+_OWN_SITES: Final = frozenset({"same-origin", "none"})
 _HEADERS: Final = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -130,9 +132,11 @@ class Guard:
         origin = headers.get("origin")
         if origin is not None and origin.lower() not in {f"http://{each}" for each in self._hosts}:
             raise OriginNotAllowed("the request comes from another site", got=repr(origin[:80]))
-        if scope["method"] not in _READING:
-            if headers.get("sec-fetch-site", "same-origin") not in {"same-origin", "none"}:
-                raise OriginNotAllowed("the request comes from another site")
+        reads = scope["method"] in _READING
+        follows_a_link = reads and headers.get("sec-fetch-mode") == "navigate"
+        if headers.get("sec-fetch-site", "none") not in _OWN_SITES and not follows_a_link:
+            raise OriginNotAllowed("the request comes from another site")
+        if not reads:
             given = headers.get("authorization", "").encode()
             if not hmac.compare_digest(given, b"Bearer " + self._token):
                 raise TokenMissing(

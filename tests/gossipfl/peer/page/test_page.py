@@ -193,6 +193,21 @@ def test_other_sites_are_refused_with_the_token_too(client, headers):
     assert (answer.status, answer.error) == (403, "origin_not_allowed")
 
 
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+def test_other_sites_read_nothing_and_cost_little_but_may_link_here(client, site):
+    """Pictures and scripts that another site's page asks for come without an Origin."""
+    for mode in ("no-cors", "cors", "websocket"):
+        headers = {"Sec-Fetch-Site": site, "Sec-Fetch-Mode": mode}
+        for path in ("/api/view", "/metrics", "/page.js"):
+            answer = client.get(path, headers=headers)
+            assert (answer.status, answer.error) == (403, "origin_not_allowed")
+    link = {"Sec-Fetch-Site": site, "Sec-Fetch-Mode": "navigate"}
+    assert client.get("/", headers=link).status == 200
+    assert client.post("/api/leave", headers=link).status == 403
+    own = {"Sec-Fetch-Site": "same-origin", "Sec-Fetch-Mode": "cors"}
+    assert client.get("/api/view", headers=own).status == 200
+
+
 def test_answers_forbid_browsers_all_but_the_page_itself(client):
     headers = client.get("/api/status").headers
     assert headers["content-security-policy"].startswith("default-src 'none'; script-src 'self';")
