@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from io import TextIOWrapper
 from typing import Annotated, Any
@@ -19,7 +20,7 @@ from gossipfl import __version__
 from gossipfl.cli.repeated import require_single_values
 from topology.errors import ExplainedError
 
-__all__ = ["main"]
+__all__ = ["main", "sub_commands"]
 
 _OWN: Mapping[str, EntryPoint] = {
     name: EntryPoint(name=name, value=f"gossipfl.cli.{name}:app", group="gossipfl.commands")
@@ -37,7 +38,9 @@ _EXTRAS = {
 }
 
 
-def _sub_commands() -> dict[str, EntryPoint]:
+@cache  # metadata of all that is installed are read for it
+def sub_commands() -> dict[str, EntryPoint]:
+    """Return where each sub-command is, by name."""
     return {**{point.name: point for point in entry_points(group="gossipfl.commands")}, **_OWN}
 
 
@@ -47,21 +50,21 @@ class _SubCommands(TyperGroup):
     def __init__(self, **attributes: Any) -> None:  # noqa: ANN401
         super().__init__(**attributes)
         self.commands: dict[str, Any] = dict.fromkeys(
-            _sub_commands()
+            sub_commands()
         )  # a mistyped name is compared with these
 
     def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
         del ctx
-        return sorted(_sub_commands())
+        return sorted(sub_commands())
 
     def get_command(self, ctx: typer.Context, cmd_name: str) -> Any:  # type: ignore[override]  # noqa: ANN401
         del ctx
-        point = _sub_commands().get(cmd_name)
-        if point is None:
+        if cmd_name not in self.commands:
             return None
-        command = typer.main.get_command(point.load())
-        command.name = cmd_name
-        return command
+        if self.commands[cmd_name] is None:
+            self.commands[cmd_name] = command = typer.main.get_command(sub_commands()[cmd_name].load())
+            command.name = cmd_name
+        return self.commands[cmd_name]
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:  # noqa: ANN401
         """Find the command, once its options that take one value are given once."""
@@ -108,7 +111,7 @@ def main() -> None:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] in _OWN_PACKAGES:
             raise
-        command = next((word for word in sys.argv[1:] if word in _sub_commands()), "")
+        command = next((word for word in sys.argv[1:] if word in sub_commands()), "")
         typer.echo(
             f"gossipfl: `gossipfl {command}` needs {error.name}, which is not installed. "
             f"Install it: pip install 'gossipfl[{_EXTRAS.get(command, 'dev')}]'.",

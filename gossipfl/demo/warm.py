@@ -17,14 +17,14 @@ from typing import Final
 
 __all__ = ["WarmProcess", "warm_pool", "warm_up"]
 
-#: What ``gossipfl peer run`` imports; by name, as commands are imported by nobody.
-_PRELOADED: Final = ("gossipfl.cli.peer", "gossipfl.cli.running", "gossipfl.tasks.digits", "numpy.random")
+#: By name, as commands are imported by nobody.
+_PRELOADED: Final = "gossipfl.cli.forked"
 _CONTEXT = multiprocessing.get_context("forkserver")
 
 
 def warm_up() -> None:
     """Start the process that forks, which imports in the background; once for each program."""
-    _CONTEXT.set_forkserver_preload([*_PRELOADED])
+    _CONTEXT.set_forkserver_preload([_PRELOADED])
     multiprocessing.forkserver.ensure_running()
 
 

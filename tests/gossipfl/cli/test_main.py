@@ -57,6 +57,29 @@ def test_help_imports_no_heavy_library(arguments):
     assert not set(loaded) & {"torch", "libp2p", "numpy", "trio", "polars", "sklearn", "matplotlib", "scipy"}
 
 
+FORKED = """
+import importlib.metadata, sys
+import gossipfl.cli.forked
+before = set(sys.modules)
+def read_again(*_, **__):
+    raise AssertionError("metadata are read again")
+importlib.metadata.Distribution.discover = read_again
+from gossipfl.cli.main import main
+sys.argv = ["gossipfl", "peer", "status", "--home", "nowhere"]
+try:
+    main()
+finally:
+    new = sorted(set(sys.modules) - before)
+    print([name for name in new if name.startswith(("gossipfl.cli.", "gossipfl.algorithms."))])
+"""
+
+
+def test_a_process_that_forks_peers_has_done_what_each_would_do_again():
+    done = subprocess.run([sys.executable, "-c", FORKED], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "[]\n"), done.stderr
+    assert "nowhere holds no peer" in done.stderr
+
+
 EACH = """
 import json, sys
 from gossipfl.cli.main import main
