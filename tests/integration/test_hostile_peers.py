@@ -7,6 +7,7 @@ from contextlib import nullcontext
 import pytest
 import trio
 
+from examples.false_labels import FALSE_LABELS
 from examples.hostile_peer import Accomplices, HostilePeer
 from gossipfl.algorithms.file_form import settings_of
 from gossipfl.attacks import ALIE, IPM, AgeInflation, LabelFlip, Mimic, Replay, ScaledNoise, SignFlip
@@ -135,6 +136,7 @@ async def test_models_of_peers_that_train_on_false_labels_are_replayed(tmp_path)
         hostile = HostilePeer(tmp_path / "peer-1", LabelFlip(), settings=settings)
         async with running(hostile):
             await until(lambda: min(peer.status().event for peer in (honest, hostile)) >= 20)
+        assert hostile.settings.task.name == FALSE_LABELS  # so a replay finds them
         true = find_task(settings.task.name, settings.task.options).dataset()
         falsified = hostile.task.dataset().train_targets
     assert falsified.equal(true.test_targets.max() - true.train_targets)

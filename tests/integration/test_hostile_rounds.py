@@ -237,7 +237,7 @@ async def test_a_lie_in_masked_sums_is_replayed(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize(
     ("algorithm", "attack"),
     [
@@ -254,7 +254,7 @@ def test_sixteen_peers_four_of_them_hostile_end_where_their_simulation_ends(algo
         "nodes": 16,
         "hostile": hostile,
         "topology": "complete:16",
-        "stop_after": 40,
+        "stop_after": 30,
         "partition": "iid",
         **rule,
     }
