@@ -73,7 +73,8 @@ def _called(call: Any, arguments: Any, named: dict[str, Any]) -> Any:
     wanted = torch.device(asked) if asked is not None else None
     if on_card and call not in _COPIES:
         for each in flat:
-            if not isinstance(each, OnCard) and each.dim() and call not in _PLACED:
+            placed_by_index = call in _PLACED and isinstance(arguments[0], OnCard)
+            if not isinstance(each, OnCard) and each.dim() and not placed_by_index:
                 raise RuntimeError(
                     f"Expected all tensors to be on the same device, but found meta and cpu in {call}"
                 )

@@ -71,7 +71,7 @@ class Nodes:
         return Nodes(
             rows=self.rows[index],
             ages=self.ages[index],
-            steps=self.steps[index],
+            steps=self.steps[index.to(self.steps.device) if isinstance(index, Tensor) else index],
             optimiser_state=self.optimiser_state[index],
         )
 

@@ -103,7 +103,7 @@ class Programme:
             traces[key] = graph
         if self._captured(graph, arguments, trials):
             return
-        if compile_when == "never" or arguments[0].device.type not in ("cpu", "cuda"):
+        if compile_when == "never" or arguments[0].device.type != "cpu":
             return
         package = self._package_file(graph, arguments, growing)
         if package.is_file() or compile_when == "always" or self._is_worth_it(graph, arguments, calls):
@@ -153,9 +153,9 @@ class Programme:
     def _is_worth_it(self, graph: GraphModule, arguments: tuple[Tensor, ...], calls: float) -> bool:
         if not has_compiler():
             return False
-        _done(graph(*arguments))
+        graph(*arguments)
         start = time.perf_counter()
-        _done(graph(*arguments))
+        graph(*arguments)
         return (time.perf_counter() - start) * calls > _WORTH_SECONDS
 
     def _package_file(
@@ -163,13 +163,9 @@ class Programme:
     ) -> Path:
         shapes = list(_shapes(arguments, growing))
         constants = [(name, _digest(value)) for name, value in graph.named_buffers()]
-        device = arguments[0].device
-        on = (
-            torch.cuda.get_device_name(device)
-            if device.type == "cuda"
-            else torch.backends.cpu.get_cpu_capability()
+        text = repr(
+            (graph.code, shapes, constants, torch.__version__, torch.backends.cpu.get_cpu_capability())
         )
-        text = repr((graph.code, shapes, constants, torch.__version__, on))
         return cache_directory() / "compiled" / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.pt2"
 
     def _compile(
@@ -214,14 +210,6 @@ class Programme:
                 inductor_configs={"cpp.threads": 1},
             )
             Path(made).replace(package)
-
-
-def _done(results: Any) -> None:
-    """Wait until results are there: a card computes on after a call has returned."""
-    for each in results if isinstance(results, tuple | list) else [results]:
-        if isinstance(each, Tensor) and each.device.type == "cuda":
-            torch.cuda.synchronize(each.device)
-            return
 
 
 def _pointed_at(arguments: tuple[Tensor, ...]) -> Tensor:
