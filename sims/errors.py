@@ -5,6 +5,7 @@ from __future__ import annotations
 from gossipfl.errors import GossipflError, SettingError
 
 __all__ = [
+    "DivergedCoalition",
     "InvalidScenario",
     "InvalidSweep",
     "MalformedTrace",
@@ -35,6 +36,10 @@ class NotEnoughMemory(SimulationError):
 
 class NotSimulable(SimulationError):
     """The parts of a scenario do not fit together: this algorithm on that topology, this task at that size."""
+
+
+class DivergedCoalition(SimulationError):
+    """Participants' models are no numbers, so what these participants give and gain cannot be said."""
 
 
 class RunDirectoryError(SimulationError):

@@ -81,7 +81,7 @@ def contribution(
     if json_output:
         typer.echo(json.dumps(report.to_dict()))
         return
-    console = Console()
+    console = Console(markup=False, emoji=False)  # names are anybody's
     console.print(_heading(report), highlight=False)
     for table in (_table(report), *([] if report.who_gave_whom is None else [_matrix(report)])):
         unbounded = console.options.update(max_width=10_000)

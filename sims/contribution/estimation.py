@@ -235,7 +235,7 @@ def _report(
             label_distance=float(traits.label_distance[i]),
             input_distance=float(traits.input_distance[i]),
             label_noise=float(traits.noise.share[i]),
-            reasons=tuple(reasons_of(traits, i)) if gains.mean[i] < 0 else (),
+            reasons=(*reasons_of(traits, i), *flags[0].among_others(i)) if gains.mean[i] < 0 else (),
             flags=tuple(flags[0].of(i)),
         )
         for i in range(game.n)

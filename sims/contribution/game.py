@@ -13,7 +13,7 @@ from sims.contribution.measuring import Measure
 from sims.contribution.networks import Members
 from sims.contribution.shapley import Masks
 from sims.contribution.side_by_side import SideBySide
-from sims.errors import InvalidScenario
+from sims.errors import DivergedCoalition, InvalidScenario
 from sims.world import World
 
 __all__ = ["LearningGame", "Value"]
@@ -53,6 +53,8 @@ class LearningGame:
     ------
     InvalidScenario
         If the value is unknown, or the first model cannot be measured on common test samples.
+    DivergedCoalition
+        If honest participants' models are not finite, alone or in a coalition.
     """
 
     def __init__(
@@ -83,6 +85,8 @@ class LearningGame:
         self.alone = self.simulate.alone(grand.steps)
         everyone = np.arange(self.n)
         self.alone_values = self.measure(self.alone, everyone)
+        for node in everyone.tolist():
+            self._require_finite(self.alone[[node]], self.alone_values[[node]], (node,))
         first = world.first_rows().expand(self.n, -1)
         self._first_values = self.measure(first, everyone)
         self.mean_models: dict[Members, Tensor] = {}
@@ -113,9 +117,22 @@ class LearningGame:
 
     def _keep(self, members: Members, rows: Tensor) -> None:
         self._measured[members] = self.measure(rows, np.array(members))
+        self._require_finite(rows, self._measured[members], members)
         honest = torch.from_numpy(self.world.honest[list(members)])
         if honest.any() and self.value == "mean_model":
             self.mean_models[members] = rows[honest].double().mean(dim=0).to(rows.dtype)
+
+    def _require_finite(self, rows: Tensor, values: Floats, members: Members) -> None:
+        honest = self.world.honest[list(members)]
+        if not (rows[torch.from_numpy(honest)].isfinite().all() and np.isfinite(values[honest]).all()):
+            who = (
+                f"node {members[0]}, alone" if len(members) == 1 else f"nodes {', '.join(map(str, members))}"
+            )
+            raise DivergedCoalition(
+                "models diverged, and what is not a number cannot be compared",
+                got=who,
+                remedy="Lower training.learning_rate, or set training.clip_norm.",
+            )
 
     def _of_each(self, mask: NDArray[np.bool_]) -> Floats:
         members, found = _members(mask), self.alone_values.copy()

@@ -42,7 +42,7 @@ class Participant:
     label_distance, input_distance, label_noise : float
         As in `DataTraits`.
     reasons : tuple of str
-        What sets its data apart, if it does not gain.
+        What sets its data apart, and who else stands out, if it does not gain.
     flags : tuple of str
         What stands out: a free rider, a duplicate, wrong labels (`sims.contribution.flags`).
     """

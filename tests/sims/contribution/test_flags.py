@@ -13,7 +13,7 @@ from gossipfl.tasks.samples import Weighted
 from gossipfl.training import NodeData, Trainer, TrainingSettings
 from sims.contribution.cross_prediction import LabelNoise, label_noise
 from sims.contribution.estimation import flags_of, noise_in
-from sims.contribution.flags import Found, compared, flagged, likeness, updates_from
+from sims.contribution.flags import Flags, Found, compared, flagged, likeness, updates_from
 from sims.contribution.game import LearningGame
 from sims.errors import InvalidScenario
 from sims.scenario import load_scenario
@@ -125,6 +125,29 @@ def test_of_one_or_two_nothing_is_known(nodes: int) -> None:
     trainer = Trainer.of(task, data, TrainingSettings(learning_rate=0.1))
     found = label_noise(task, trainer, task.initial_row()[None], steps=1)
     assert not found.looks_wrong(share=0.15).any()
+
+
+def test_small_models_have_gradients_that_are_alike_and_no_duplicates() -> None:
+    """All pairs are above 0.99, as of a model of few parameters; the same samples are much closer still."""
+    generator = np.random.default_rng(1)
+    gradients = 1.0 + 0.03 * generator.normal(size=(6, 12))
+    assert likeness(gradients).min() > 0.99
+    assert flagged(gradients, gradients, LabelNoise.unknown(6)).duplicates == ()
+    gradients[4] = gradients[2] * (1 + 1e-7)
+    assert flagged(gradients, gradients, LabelNoise.unknown(6)).duplicates == ((2, 4),)
+    same = np.ones((4, 12))
+    assert len(flagged(same, same, LabelNoise.unknown(4)).duplicates) == 6
+    two = gradients[:2]
+    assert flagged(two, two, LabelNoise.unknown(2)).duplicates == ()
+
+
+def test_who_is_worse_off_is_told_who_else_stands_out() -> None:
+    flags = Flags(free_riders=(3, 8), duplicates=(), noisy=(1,))
+    assert flags.among_others(0) == [
+        "it averages with free riders: node 3, 8",
+        "it averages with wrong labels: node 1",
+    ]
+    assert flags.among_others(1) == ["it averages with free riders: node 3, 8"]
 
 
 def test_cosines() -> None:

@@ -26,7 +26,7 @@ from sims.contribution.gain import gains_of, mean_and_reach
 from sims.contribution.online import online_effects
 from sims.contribution.report import ContributionReport
 from sims.contribution.shapley import Masks, every_coalition, exact
-from sims.errors import InvalidScenario
+from sims.errors import DivergedCoalition, InvalidScenario
 from sims.metrics.gains import fairness_of_gains, rank_correlation
 from sims.running import run
 from sims.scenario import load_scenario
@@ -237,6 +237,67 @@ def test_intervals_of_parts_are_students_where_parts_are_equal() -> None:
     assert mean == pytest.approx(values.mean())
     assert reach == pytest.approx(student.ppf(0.95, 8) * values.std(ddof=1) / 3)
     assert math.isnan(mean_and_reach(values[:1], np.ones(1), 0.9)[1])
+
+
+def with_kinds(parties: Path, kinds: dict[str, dict[str, Any]], name: str, **changes: str) -> Path:
+    """A scenario of other participants."""
+    text = PARTIES.replace("nodes = 4", f"nodes = {len(kinds)}").replace("rounds = 60", "rounds = 4")
+    for old, new in changes.items():
+        text = text.replace(old, new)
+    tables = [
+        f"[[task.nodes]]\nname = {json.dumps(name)}\n"
+        f"options = {{ {', '.join(f'{k} = {v}' for k, v in options.items())} }}\n"
+        for name, options in kinds.items()
+    ]
+    file = parties.with_name(f"{name}.toml")
+    file.write_text(text + "".join(tables), encoding="utf-8")
+    return file
+
+
+ODD = {"": {"seed": 0}, "node [bold] 1": {"seed": 0}, "医院 | x": {"seed": 2, "samples": 1, "tests": 1}}
+
+
+def test_odd_participants_have_answers(parties: Path) -> None:
+    """Two with the same samples, one with one sample and one test sample, and names of any kind."""
+    file = with_kinds(parties, ODD, "odd")
+    found = contributions(file, metric="loss")
+    assert [each.name for each in found.participants] == list(ODD)
+    assert [each.samples for each in found.participants] == [60, 60, 1]
+    assert math.isnan(found.participants[2].gain_low)  # one test sample has no deviation
+    assert math.isclose(
+        sum(each.shapley for each in found.participants), found.everybody - found.nobody, abs_tol=1e-6
+    )
+    assert "duplicate: it has the data of node 1" in found.participants[0].flags
+    said = CliRunner().invoke(app, ["contribution", str(file), "--metric", "loss"])
+    assert said.exit_code == 0, said.output
+    assert "node [bold] 1" in said.output
+
+
+def test_two_participants_and_no_fewer(parties: Path) -> None:
+    two = {name: KINDS[name] for name in ("plenty", "few")}
+    found = contributions(with_kinds(parties, two, "two"), metric="loss")
+    assert found.coalitions == 1  # of more than one
+    assert found.participants[0].shapley == pytest.approx(found.participants[1].shapley, abs=1e-6)
+    for each, other in (found.participants, found.participants[::-1]):
+        assert each.received == pytest.approx(other.gave) == pytest.approx(each.gain, abs=1e-6)
+    with pytest.raises(
+        InvalidScenario, match=r"population\.nodes: expected a number greater than or equal to 2"
+    ):
+        contributions(with_kinds(parties, {"plenty": {}}, "one"))
+
+
+def test_models_that_diverge_are_named(parties: Path) -> None:
+    for metric in ("loss", "accuracy"):
+        with pytest.raises(DivergedCoalition, match="diverged"):
+            contributions(parties, metric=metric, overrides=["training.learning_rate=1e30", "stop.rounds=9"])
+
+
+def test_more_than_eight_are_sampled_with_intervals(parties: Path) -> None:
+    nine = {f"p{seed}": {"seed": seed, "samples": 12, "tests": 10} for seed in range(9)}
+    found = contributions(with_kinds(parties, nine, "nine"), metric="loss")
+    assert not found.exact
+    assert found.permutations == 18
+    assert all(each.shapley_low < each.shapley < each.shapley_high for each in found.participants)
 
 
 def test_fairness_of_gains() -> None:

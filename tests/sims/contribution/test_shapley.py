@@ -66,6 +66,17 @@ def test_who_adds_nothing_gets_nothing_and_equals_get_the_same(values: Floats) -
     assert math.isclose(found[0], found[n], abs_tol=1e-9)
 
 
+@settings(deadline=None, max_examples=50)
+@given(st.integers(1, 5), st.integers(0, 2**32 - 1), st.floats(-3, 3), st.floats(-3, 3))
+def test_values_of_a_sum_of_games_are_sums_of_values(n: int, seed: int, a: float, b: float) -> None:
+    """Additivity, of exact values and, with the same permutations, of sampled ones."""
+    first, second = np.random.default_rng(seed).normal(size=(2, 2**n))
+    both = a * first + b * second
+    assert np.allclose(exact(both), a * exact(first) + b * exact(second), atol=1e-9)
+    of_each = [sampled(Table(values), n, permutations=4, seed=1).values for values in (both, first, second)]
+    assert np.allclose(of_each[0], a * of_each[1] + b * of_each[2], atol=1e-9)
+
+
 def test_several_games_are_solved_at_once() -> None:
     values = np.random.default_rng(0).normal(size=(16, 3))
     together = exact(values)
