@@ -100,6 +100,7 @@ def test_one_can_type_on_a_peer_of_the_demo(tmp_path, authors):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1500)
 @pytest.mark.parametrize("kill", [0, 2])
 @pytest.mark.parametrize("seed", [0, 1])
 def test_ten_authors_gain_from_each_other_without_a_server(tmp_path, seed, kill):

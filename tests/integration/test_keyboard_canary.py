@@ -59,6 +59,7 @@ async def share_heard(directory, outgoing):
     settings = {
         "task": task,
         "page": {"enabled": False},
+        "keyboard": {"enabled": True, "repeats": 0},  # what happens without any limit
         "training": training,
         "exchange": {"patience": 0.05},
     }

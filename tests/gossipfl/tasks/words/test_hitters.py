@@ -179,3 +179,10 @@ def test_the_vocabulary_has_the_words_found_before_the_rest_of_the_list(language
     assert vocabulary.words[: len(plan.base)] == plan.base
     assert vocabulary.words[len(plan.base) :][: len(found)] == found
     assert len(plan.base) == plan.words - len(SPECIAL) - plan.room
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_words_of_one_member_fewer_than_k_stay_hidden_behind_the_noise(seed):
+    plan = WordPlan(members=40, **{**SMALL, "least": 10})
+    offers = [Offer(PLAN.candidates[:3], ("hath",))] * 9 + [Offer((), ())] * 31
+    assert not agreed(offers, plan, drawn(seed)).found
