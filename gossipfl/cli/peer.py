@@ -113,7 +113,10 @@ def _tried(settings: PeerSettings, home: Path, *, tries: bool) -> tuple[str, Dat
             own.summary()
         return wanted.name, None, False
     Home(home).require_free()
-    if not tries:
+    from gossipfl.keyboard.earlier import TYPED
+
+    has_data = not settings.keyboard.enabled or wanted.options.get("text") != TYPED
+    if not tries or not has_data:  # nothing was typed yet
         return task.name, None, True
     from gossipfl.peer.assembly import tried_data
 

@@ -12,10 +12,13 @@ import trio
 from gossipfl.peer import Peer
 from gossipfl.peer.saved_model import export_keyboard
 from gossipfl.peer.store.backup import back_up
+from tests.gossipfl.cli.test_main import cli
 from tests.gossipfl.keyboard.owners import options_in
 from tests.gossipfl.network.helpers import in_trio, until
 from tests.gossipfl.peer.page.http_client import Client
 from tests.integration.peers import quick_settings, records_of, running
+
+__all__ = ["cli"]
 
 pytest.importorskip("hypercorn")
 pytest.importorskip("onnx")
@@ -167,3 +170,15 @@ def wait_for_page(process):
             return status["page"]
         time.sleep(0.05)
     raise AssertionError("the peer did not start")
+
+
+def test_a_keyboard_without_any_text_yet_is_made_and_takes_part_in_counting_words(cli, tmp_path):
+    home = tmp_path / "ada"
+    options = ["--option", "text=typed", "--option", "size=tiny", "--keyboard-enabled", "--page-enabled"]
+    code, out, err = cli("peer", "init", "--home", home, "--task", "next-word", *options)
+    assert code == 0, err
+    assert "samples" not in out
+    members = [f"--member={name}" for name in "abcdefghijklmnopqrst"]
+    few = ["--offered", "4", "--own", "1", "--rounds", "4", "--dry-run"]
+    code, out, err = cli("stats", "words", "--home", home, *members, *few)
+    assert (code, out) == (0, "These would be counted: none\n"), err
