@@ -13,7 +13,7 @@ import torch
 from gossipfl.algorithms.base import Exchange, Links, Round, RoundAlgorithm, RoundContext
 from gossipfl.algorithms.declaration import Parameter
 from gossipfl.algorithms.rounds.shared_share import mixed_share
-from gossipfl.codecs import ChunkTop, Compressor
+from gossipfl.codecs import FLOAT32, ChunkTop, Compressor
 from gossipfl.training.nodes import Nodes
 
 __all__ = ["SparseLoCo"]
@@ -35,7 +35,7 @@ class SparseLoCo(RoundAlgorithm):
 
     Where all begin alike and W = J it is the paper's, and all φ stay alike. Over other matrices only what nodes
     learn is mixed, and not what already differs; so with ``pull`` a random share of φ, the same at all nodes, is
-    mixed as well, as in `saps`.
+    mixed as well, as in `saps`, in float32: the codec is for e alone.
     """
 
     name = "sparseloco"
@@ -62,6 +62,6 @@ class SparseLoCo(RoundAlgorithm):
         mixed = yield Exchange(left, compressor=self.codec or _USUAL)
         rows = slow - self.outer_rate * mixed.rows
         if self.pull:
-            rows = yield from mixed_share(rows, context, self.pull)
+            rows = yield from mixed_share(rows, context, self.pull, compressor=FLOAT32)
         after = trained.with_shared(rows, ages=trained.ages)
         return replace(after, auxiliary={**trained.auxiliary, _LEFT: left - mixed.sent})
