@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import time
 from collections import Counter
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from gossipfl.errors import HomeError
-from gossipfl.files import AppendedFile, cut_torn_line, named_errors, remove
+from gossipfl.files import AppendedFile, cut_torn_line, named_errors, remove, write_atomically
 
 __all__ = ["SUMMARY", "name_of", "read_summary", "record_files", "remove_old"]
 
@@ -37,11 +38,16 @@ def record_files(directory: Path) -> dict[tuple[int, int], Path]:
 
 
 def remove_old(
-    directory: Path, *, keep_bytes: float, keep_days: float, now: float | None = None
+    directory: Path,
+    *,
+    keep_bytes: float,
+    keep_days: float,
+    summary_bytes: float = math.inf,
+    now: float | None = None,
 ) -> list[str]:
     """Remove the oldest files of records beyond the limits, but never the newest one; return their names.
 
-    A summary of each is appended to `SUMMARY` first.
+    A summary of each is appended to `SUMMARY` first, whose oldest lines go once it has more than `summary_bytes`.
 
     Raises
     ------
@@ -68,6 +74,8 @@ def remove_old(
         remove(path)
         removed.append(path.name)
         total -= size
+    if removed:
+        _shorten(directory / SUMMARY, summary_bytes)
     return removed
 
 
@@ -87,6 +95,17 @@ def read_summary(directory: Path) -> list[dict[str, Any]]:
         return list({each["file"]: each for each in lines}.values())
     except (ValueError, KeyError, TypeError) as error:
         raise HomeError(f"{path} is damaged", got=f"{type(error).__name__}: {error}") from error
+
+
+def _shorten(path: Path, most: float) -> None:
+    """Keep the newest half of a file of lines that has more than so many bytes, and its last line."""
+    if path.stat().st_size <= most:
+        return
+    lines = path.read_bytes().splitlines(keepends=True)
+    kept, size = [lines.pop()], 0
+    while lines and (size := size + len(lines[-1])) <= most / 2:
+        kept.append(lines.pop())
+    write_atomically(path, b"".join(reversed(kept)))
 
 
 def _append(path: Path, value: dict[str, Any]) -> None:

@@ -138,8 +138,13 @@ class RecordWriter:
             The disk failed.
         """
         keep = self._settings
-        keep_bytes = keep.keep_megabytes * _MEGABYTE - self._file_bytes  # the newest file is still to grow
-        removed = remove_old(self._directory, keep_bytes=keep_bytes, keep_days=keep.keep_days)
+        most = keep.keep_megabytes * _MEGABYTE
+        removed = remove_old(
+            self._directory,
+            keep_bytes=most - self._file_bytes,  # the newest file is still to grow
+            keep_days=keep.keep_days,
+            summary_bytes=most / _FEWEST_FILES,
+        )
         if removed:
             logger.info(
                 "old records were removed (%s): runs up to then can no longer be replayed",

@@ -63,13 +63,20 @@ def test_all_files_together_stay_below_what_is_kept(tmp_path, settings):
     kept, record = 2e4, {"kind": "train", "event": 1, "age": 1, "step": 1, "loss": 0.5}
     settings = RecordsSettings(keep_megabytes=kept / 1e6, **settings)
     writer, largest = RecordWriter(tmp_path, incarnation=1, settings=settings), 0
-    for _ in range(300):
+    for _ in range(1500):
         writer.append(record, record)
         writer.remove_old()  # as at a checkpoint
         largest = max(largest, sum(path.stat().st_size for path in record_files(tmp_path).values()))
     writer.close()
     assert kept / 2 < largest < kept + 300  # but for the last records
     assert len(record_files(tmp_path)) > 1
+    newest = (tmp_path / SUMMARY).read_bytes()
+    assert len(newest) < kept / 4 + 1000
+    told = read_summary(tmp_path)
+    assert len(told) > 1
+    parts = [each["part"] for each in told]
+    assert parts == [*range(parts[0], min(part for _, part in record_files(tmp_path)))]
+    assert parts[0] > 0
 
 
 def test_the_oldest_go_and_leave_a_summary(tmp_path):
