@@ -57,18 +57,18 @@ def test_files_are_read_in_the_order_of_writing_whatever_their_names(tmp_path):
     assert merges["event"].to_list() == list(range(1, 63))
 
 
-@pytest.mark.parametrize("settings", [{}, {"file_megabytes": 2e-3}, {"file_megabytes": 1e-2}])
+@pytest.mark.parametrize("settings", [{}, {"file_megabytes": 2e-3}])
 def test_all_files_together_stay_below_what_is_kept(tmp_path, settings):
     """Where a file would be larger than all that is kept, too."""
     kept, record = 2e4, {"kind": "train", "event": 1, "age": 1, "step": 1, "loss": 0.5}
     settings = RecordsSettings(keep_megabytes=kept / 1e6, **settings)
     writer, largest = RecordWriter(tmp_path, incarnation=1, settings=settings), 0
-    for _ in range(1500):
-        writer.append(record, record)
+    for _ in range(150):
+        writer.append(*[record] * 10)
         writer.remove_old()  # as at a checkpoint
         largest = max(largest, sum(path.stat().st_size for path in record_files(tmp_path).values()))
     writer.close()
-    assert kept / 2 < largest < kept + 300  # but for the last records
+    assert kept / 2 < largest < kept + 1500  # but for the last records
     assert len(record_files(tmp_path)) > 1
     newest = (tmp_path / SUMMARY).read_bytes()
     assert len(newest) < kept / 4 + 1000
