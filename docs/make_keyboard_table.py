@@ -78,14 +78,14 @@ def stages(chosen: argparse.Namespace) -> Iterator[list[Stage]]:
         ]
 
 
-def best_rate(chosen: argparse.Namespace, name: str) -> float:
+def best_rate(chosen: argparse.Namespace, name: str) -> float | None:
     """Step size of the least loss on held-out training samples, in as many steps."""
     losses = {}
     for rate in METHODS[name].rates:
         found = kept(chosen, ("tried", {"method": name, "rate": rate}))
         if found is not None:
             losses[rate] = found["held out"][1]
-    return min(losses, key=lambda rate: losses[rate])
+    return min(losses, key=lambda rate: losses[rate], default=None)
 
 
 def done(chosen: argparse.Namespace, corpus: Corpus, stage: Stage) -> dict[str, Any]:
@@ -237,15 +237,33 @@ def rows_of(chosen: argparse.Namespace) -> dict[str, tuple[list[Scores], float, 
         made = [
             found
             for seed in range(chosen.seeds)
-            if (found := kept(chosen, ("final", {"method": name, "rate": rate, "seed": seed})))
+            if rate is not None
+            and (found := kept(chosen, ("final", {"method": name, "rate": rate, "seed": seed})))
         ]
-        if made:
-            used = rate * (math.sqrt(len(made[0]["scores"])) if METHODS[name].stretched else 1.0)
-            rows[name] = [each["scores"] for each in made], made[0]["bytes"], used
+        if made and rate is not None:
+            rows[name] = [each["scores"] for each in made], made[0]["bytes"], used_rate(chosen, name, rate)
             mixed = [found for seed in range(chosen.seeds) if (found := _personal(chosen, name, rate, seed))]
             if mixed:
                 rows[f"{name} + personal"] = mixed, 0.0, None
     return rows
+
+
+def only_tried(chosen: argparse.Namespace) -> Iterator[str]:
+    """Rows of methods whose step sizes were tried, on nine tenths of the samples, and no more was done."""
+    for name in chosen.methods:
+        rate = best_rate(chosen, name)
+        final = ("final", {"method": name, "rate": rate, "seed": 0})
+        tried = kept(chosen, ("tried", {"method": name, "rate": rate}))
+        if tried is not None and rate is not None and kept(chosen, final) is None:
+            recall, surprise, _ = tried["tested"]
+            cells = f"{recall:.2f}", "", "", f"{math.exp(surprise):.1f}", "", "", "", ""
+            step = f"{used_rate(chosen, name, rate):.3g}"
+            yield f"| {name}, on nine tenths | {' | '.join(cells)} | {step} |  |"
+
+
+def used_rate(chosen: argparse.Namespace, name: str, rate: float) -> float:
+    """The step size in use."""
+    return rate * (math.sqrt(chosen.users) if METHODS[name].stretched else 1.0)
 
 
 def _personal(chosen: argparse.Namespace, name: str, rate: float, seed: int) -> Scores | None:
@@ -289,7 +307,7 @@ def lines(chosen: argparse.Namespace) -> list[str]:
             f"{statistics.fmean(each):.2f} | {gossip} | {pooled} | {tenth:.2f} | "
             f"{'' if rate is None else f'{rate:.3g}'} | {f'{sent / 1e6:.0f}' if sent else ''} |"
         )
-    return written
+    return [*written, *only_tried(chosen)]
 
 
 def interval(differences: Sequence[float]) -> str:
@@ -324,6 +342,9 @@ def parsed(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--kept", default="keyboard-table", help="folder of what is done, where it goes on")
     parser.add_argument("--only-tried", action="store_true", help="try step sizes, and no more")
     parser.add_argument("--only-shared", action="store_true", help="make no personal models")
+    parser.add_argument(
+        "--only-table", action="store_true", help="make the table of what is kept, and no more"
+    )
     parser.add_argument("--show", action="store_true", help="print, and leave the page as it is")
     return parser.parse_args(arguments)
 
@@ -341,7 +362,8 @@ def main() -> None:
             found.append(loaded(options))
         return found[0]
 
-    do_all(chosen, corpus)
+    if not chosen.only_table:
+        do_all(chosen, corpus)
     if chosen.only_tried:
         return
     made = "\n".join(lines(chosen))
