@@ -249,7 +249,7 @@ def rows_of(chosen: argparse.Namespace) -> dict[str, tuple[list[Scores], float, 
 
 
 def only_tried(chosen: argparse.Namespace) -> Iterator[str]:
-    """Rows of methods whose step sizes were tried, on nine tenths of the samples, and no more was done."""
+    """Rows of methods whose step sizes were tried, without the held-out samples, and no more was done."""
     for name in chosen.methods:
         rate = best_rate(chosen, name)
         final = ("final", {"method": name, "rate": rate, "seed": 0})
@@ -258,7 +258,7 @@ def only_tried(chosen: argparse.Namespace) -> Iterator[str]:
             recall, surprise, _ = tried["tested"]
             cells = f"{recall:.2f}", "", "", f"{math.exp(surprise):.1f}", "", "", "", ""
             step = f"{used_rate(chosen, name, rate):.3g}"
-            yield f"| {name}, on nine tenths | {' | '.join(cells)} | {step} |  |"
+            yield f"| {name}, in trials | {' | '.join(cells)} | {step} |  |"
 
 
 def used_rate(chosen: argparse.Namespace, name: str, rate: float) -> float:
