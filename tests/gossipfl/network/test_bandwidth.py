@@ -34,12 +34,18 @@ async def neighbours():
 
 
 async def granted(host, neighbour, direction=DOWNLOAD, size=MOST_BYTES):
-    """What is granted of a measurement, which is then given up."""
-    stream = await host.services.open(neighbour.peer_id, [BANDWIDTH_PROTOCOL])
-    await stream.write(struct.pack("<BI", direction, size))
-    answer = await stream.read_exactly(4)
-    stream.reset()
-    return int.from_bytes(answer, "little")
+    """What is granted of a measurement, which is then given up; asked again where that was too soon."""
+    while True:
+        stream = await host.services.open(neighbour.peer_id, [BANDWIDTH_PROTOCOL])
+        try:
+            await stream.write(struct.pack("<BI", direction, size))
+            answer = await stream.read_exactly(4)
+        except StreamFailure:  # more than one a second
+            await trio.sleep(0.1)
+            continue
+        finally:
+            stream.reset()
+        return int.from_bytes(answer, "little")
 
 
 async def is_free(service):
