@@ -9,14 +9,14 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from gossipfl.rows import Layout
+from gossipfl.rows import Layout, Rows
 
 __all__ = ["consensus_distance", "layer_distances"]
 
 _CHUNK_ROWS = 4096
 
 
-def consensus_distance(rows: Tensor, shared_size: int, among: npt.NDArray[np.bool_] | None = None) -> float:
+def consensus_distance(rows: Rows, shared_size: int, among: npt.NDArray[np.bool_] | None = None) -> float:
     """Return the mean squared distance of the shared parameters from their mean, ``(1/n) Σ ‖xᵢ − x̄‖²``.
 
     What stays local (parameters that are not shared, frozen ones, buffers) is no part of it: nodes do not try to
@@ -24,8 +24,8 @@ def consensus_distance(rows: Tensor, shared_size: int, among: npt.NDArray[np.boo
 
     Parameters
     ----------
-    rows : Tensor
-        Shape ``[N, D]``, float32 or float64, on any device.
+    rows : Rows
+        Shape ``[N, D]``, float32 or float64, on any device: a tensor, or what is read like one.
     shared_size : int
         Length of the shared part, which comes first in a row.
     among : ndarray, optional
@@ -48,10 +48,11 @@ def consensus_distance(rows: Tensor, shared_size: int, among: npt.NDArray[np.boo
     total = torch.zeros(shared_size, dtype=torch.float64, device=rows.device)
     square = 0.0
     # Distances from one of the rows keep the sums small, so that they may be subtracted.
-    pilot = rows[int(chosen[0]), :shared_size].double()
+    first = int(chosen[0])
+    pilot = rows[first : first + 1][0, :shared_size].double()
     for start in range(0, len(chosen), _CHUNK_ROWS):
         if everyone:
-            part = rows[start : start + _CHUNK_ROWS, :shared_size]
+            part = rows[start : start + _CHUNK_ROWS][:, :shared_size]
         else:
             index = torch.from_numpy(chosen[start : start + _CHUNK_ROWS]).to(rows.device)
             part = rows.index_select(0, index)[:, :shared_size]

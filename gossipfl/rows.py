@@ -20,7 +20,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, cast
+from typing import Literal, Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -32,6 +32,7 @@ from gossipfl.representable import require_memory_of_their_own, require_represen
 __all__ = [
     "Entry",
     "Layout",
+    "Rows",
     "SharePolicy",
     "from_tensors",
     "layout_of",
@@ -40,6 +41,29 @@ __all__ = [
     "to_row",
     "to_tensors",
 ]
+
+
+class Rows(Protocol):
+    """Rows ``[N, width]`` that are read some at a time: a tensor, or what stands for one that does not fit."""
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of rows that are read."""
+        ...
+
+    @property
+    def device(self) -> torch.device:
+        """Where they are read to."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, places: slice, /) -> Tensor: ...
+
+    def index_select(self, dim: int, index: Tensor, /) -> Tensor:
+        """Rows at these places, ``[B, width]``; ``dim`` is 0."""
+        ...
+
 
 Group = Literal["shared", "local", "untrained"]
 _GROUPS: tuple[Group, ...] = ("shared", "local", "untrained")

@@ -17,6 +17,8 @@ from gossipfl.codecs.draws import receipt_keys
 from gossipfl.outgoing import Draws
 from gossipfl.training import Nodes
 from sims.compiler.mail import Mail
+from sims.engine.compact import RowForm, rounding_keys
+from sims.engine.packing import Packing
 from sims.world import World
 from sims.world.receipts import Arrivals, Receipts
 
@@ -41,7 +43,9 @@ class Learning:
     ) -> None:
         self.world, self.receipts, self._seconds = world, receipts, seconds
         self.algorithm = world.message_algorithm
-        first = world.first_nodes()
+        self.form, first = RowForm.of(world.scenario.engine), world.first_nodes()
+        self.packing = Packing.of(first, self.algorithm.behaviour.carries)
+        first = self.rounded(first, None)
         self.models = [_one(first, i if len(first) > 1 else 0) for i in range(nodes)]
         self.versions = [0] * nodes
         self.lies = None if receipts is None else receipts.lies
@@ -116,10 +120,22 @@ class Learning:
         return received.message if received.is_merged[0] else None, bool(received.is_trained_on[0])
 
     def change(self, node: int, after: Nodes) -> None:
-        """Give a node another model."""
-        self.models[node] = after
+        """Give a node another model, rounded if models are kept in few bits."""
+        self.models[node] = self.rounded(after, node)
         self.versions[node] += 1
         self.lie(node)
+
+    def rounded(self, nodes: Nodes, node: int | None) -> Nodes:
+        """Nodes as they are kept; first models, of no node, are rounded to nearest."""
+        if self.form is None:
+            return nodes
+        rows, kept = self.packing.pack(nodes)
+        keys = None
+        if node is not None:
+            seed = self.world.scenario.seed
+            keys = rounding_keys(torch.tensor([node]), nodes.ages, nodes.steps, seed=seed)
+        read = self.form.read(*self.form.write(rows, keys), rows.shape[1])
+        return self.packing.unpack(read, kept, ages=nodes.ages, steps=nodes.steps)
 
     def lie(self, node: int) -> None:
         """Let a hostile node make a lie of its model, if the attack has begun."""

@@ -20,7 +20,7 @@ from gossipfl.tasks.samples import Tree
 from gossipfl.training import Nodes, Trainer
 from sims.compiler.operations import ON_ANSWER, ON_CLOCK
 from sims.engine.packing import Packing
-from sims.engine.table import Outcome, Table
+from sims.engine.table import Outcome
 
 __all__ = ["UpdateBlock"]
 
@@ -93,15 +93,30 @@ class UpdateBlock:
             steps = before + columns[4] * self.trainer.settings.local_steps
         return self._outcome(rows, ages, kept, columns, steps, update)
 
-    def row_by_row(self, table: Table, columns: Tensor, steps: NDArray[np.int64]) -> Outcome:
-        """Compute the same for modules that cannot be batched over rows, with their random draws."""
-        owners = columns[0].cpu().numpy()
+    def row_by_row(
+        self,
+        rows: Tensor,
+        ages: Tensor,
+        kept: Tensor,
+        columns: Tensor,
+        *,
+        owners: NDArray[np.int64],
+        steps: NDArray[np.int64],
+    ) -> Outcome:
+        """Compute the same for modules that cannot be batched over rows, with their random draws.
+
+        Parameters
+        ----------
+        rows, ages, kept, columns : Tensor
+            As before.
+        owners, steps : ndarray
+            The nodes, and training steps each has done, int64 ``[B]``.
+        """
 
         def update(nodes: Nodes) -> Nodes:
             return self.trainer.train(nodes, owners)[0] if self.train else nodes
 
-        counters = torch.from_numpy(steps)
-        return self._outcome(table.rows, table.ages, table.kept, columns, counters, update)
+        return self._outcome(rows, ages, kept, columns, torch.from_numpy(steps), update)
 
     def _outcome(
         self,

@@ -14,16 +14,21 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gossipfl.outgoing import Pipeline
+from gossipfl.rows import Rows
 from gossipfl.tasks.failures import training_failures_named
+from gossipfl.training import Nodes
+from sims.compiler.operations import ON_ANSWER
 from sims.compiler.timeline import Window
 from sims.compiler.waves import Waves, compile_waves
 from sims.engine.block import UpdateBlock
 from sims.engine.blocks import Blocks, block_size, card_block_size, cut, wave_width
 from sims.engine.buffers import batch_buffer, batches_of, pool_of
+from sims.engine.compact import RowForm
+from sims.engine.compact_table import CompactTable, new_compact_table
 from sims.engine.groups import groups_of
 from sims.engine.packing import Packing
 from sims.engine.programme import Compile, Programme
-from sims.engine.table import Outcome, new_table
+from sims.engine.table import Outcome, Table, new_table
 from sims.engine.workers import Workers, torch_threads
 from sims.world import World
 
@@ -88,7 +93,7 @@ class Engine:
         self.width = wave_width(nodes=n, block=self.block)
         self.vectorised = world.trainer.traceable
         self.workers = Workers(threads if self.vectorised and on_cpu else 1)
-        self.table = new_table(first, self.packing, nodes=n, device=self.device)
+        self.table = self._first_table(first, n)
         self.phases = Phases()
         self.during: Callable[[float], None] = lambda share: None
         data = world.trainer.data
@@ -122,6 +127,13 @@ class Engine:
             ]
             for _ in range(self.workers.threads)
         ]
+
+    def _first_table(self, first: Nodes, n: int) -> Table:
+        scenario = self.world.scenario
+        form = RowForm.of(scenario.engine)
+        if form is None:
+            return new_table(first, self.packing, nodes=n, device=self.device)
+        return new_compact_table(first, self.packing, form, nodes=n, seed=scenario.seed, device=self.device)
 
     def execute(self, window: Window) -> NDArray[np.int64]:
         """Execute a window.
@@ -169,9 +181,9 @@ class Engine:
 
         def run(thread: int, first: int, last: int) -> None:
             for b in range(first, last):
-                numbers = blocks.columns[b]
-                outcome = self._outcome(thread, blocks.group[b], counters, columns[b], numbers)
-                self.table.write(columns[b], numbers, outcome)
+                numbers, group = blocks.columns[b], blocks.group[b]
+                outcome = self._outcome(thread, group, counters, columns[b], numbers)
+                self.table.write(columns[b], numbers, outcome, steps=self._done(group, counters, columns[b]))
 
         safe = all(programme.thread_safe for programme in self._programmes.values())
         start = 0
@@ -187,18 +199,29 @@ class Engine:
     def _outcome(
         self, thread: int, group: int, counters: Tensor, columns: Tensor, numbers: NDArray[np.int64]
     ) -> Outcome:
-        table = self.table
+        table, answers = self.table, self._groups.all[group].operation == ON_ANSWER
         if not self.vectorised:
             own = numbers[0] < table.n
+            rows, ages, kept, _, placed = table.arguments(counters, columns[:, : own.sum()], answers=answers)
             steps = table.steps[numbers[0, own]] + numbers[4, own] * self.world.scenario.training.local_steps
-            outcome = self._updates[group].row_by_row(table, columns[:, : own.sum()], steps)
+            outcome = self._updates[group].row_by_row(
+                rows, ages, kept, placed, owners=numbers[0, own], steps=steps
+            )
             padded = tuple(self._padded(tensor, columns.shape[1]) for tensor in outcome)
             return padded[0], padded[1], padded[2]
         batches = self._batches(thread, group, numbers)
         result: Outcome = self._programmes[group](
-            thread, table.rows, table.ages, table.kept, counters, columns, *batches
+            thread, *table.arguments(counters, columns, answers=answers), *batches
         )
         return result
+
+    def _done(self, group: int, counters: Tensor, columns: Tensor) -> Tensor | None:
+        """Training steps that nodes of a block have done after it; None if nothing depends on them."""
+        if not isinstance(self.table, CompactTable):
+            return None
+        before = counters.index_select(0, columns[0].clamp(max=len(counters) - 1))
+        steps = columns[4] + int(self._groups.all[group].trains)
+        return before + steps * self.world.scenario.training.local_steps
 
     def _outgoing(self) -> Pipeline:
         """Transformations of messages that are left to the blocks."""
@@ -226,7 +249,10 @@ class Engine:
         batches = self._batches(0, group, columns.cpu().numpy())
         programme = Programme(
             self._updates[group],
-            (table.rows, table.ages, table.kept, self._counters(), columns, *batches),
+            (
+                *table.arguments(self._counters(), columns, answers=chosen.operation == ON_ANSWER),
+                *batches,
+            ),
             growing=(0, 1, 2),
             calls=self._expected_blocks * chosen.share,
             compile_when=self._compile_when,
@@ -253,7 +279,7 @@ class Engine:
         """All that changes, as named arrays, for a checkpoint."""
         table = self.table
         return {
-            "rows": table.rows.cpu().numpy(),
+            **table.state(),
             "ages": table.ages.cpu().numpy(),
             "kept": table.kept.cpu().numpy(),
             "steps": table.steps,
@@ -263,24 +289,38 @@ class Engine:
     def restore(self, state: Arrays) -> None:
         """Continue from a value of `state`."""
         table = self.table
-        table.rows, table.ages, table.kept = (
-            torch.from_numpy(state[name]).to(self.device) for name in ("rows", "ages", "kept")
-        )
+        table.restore(state)
+        table.ages, table.kept = (torch.from_numpy(state[name]).to(self.device) for name in ("ages", "kept"))
         table.steps = state["steps"].astype(np.int64)
         if "versions" in state:  # otherwise of a time when they were not counted
             table.versions = state["versions"].astype(np.int64)
 
     def rows(self) -> Tensor:
-        """Rows of all nodes, ``[N, D]``: a view, valid until the next window."""
-        return self.table.rows[: self.table.n, : self.world.layout.size]
+        """Rows of all nodes, ``[N, D]``: a view, valid until the next window, where they are kept in full."""
+        rows = self.rows_in_parts()
+        return (rows if isinstance(rows, Tensor) else rows[:])[:, : self.world.layout.size]
 
-    def models(self) -> Tensor:
-        """Models of all nodes to use and to evaluate, ``[N, D]``."""
+    def rows_in_parts(self) -> Rows:
+        """Rows of all nodes, with what travels with them, to be read some at a time."""
+        return self.table.models()
+
+    def stored(self) -> list[NDArray[np.generic]]:
+        """Models of all nodes as they are kept."""
+        if isinstance(self.table, CompactTable):
+            return list(self.table.models().state().values())
+        return [self.models().cpu().numpy()]
+
+    def models(self, nodes: NDArray[np.int64] | None = None) -> Tensor:
+        """Models of nodes to use and to evaluate, ``[k, D]``; by default of all N."""
         table, n = self.table, self.table.n
         steps = torch.from_numpy(table.steps)
-        return self.packing.unpack(table.rows[:n], table.kept[:n], ages=table.ages[:n], steps=steps).models[
-            :, : self.world.layout.size
-        ]
+        rows, kept, ages = table.models(), table.kept[:n], table.ages[:n]
+        if nodes is not None or not isinstance(rows, Tensor):
+            numbers = np.arange(n) if nodes is None else nodes
+            places = torch.from_numpy(numbers).to(self.device)
+            rows, kept, ages = (each.index_select(0, places) for each in (rows, kept, ages))
+            steps = steps[torch.from_numpy(numbers)]
+        return self.packing.unpack(rows, kept, ages=ages, steps=steps).models[:, : self.world.layout.size]
 
     def close(self) -> None:
         """End the threads."""

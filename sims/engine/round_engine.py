@@ -5,7 +5,9 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from gossipfl.algorithms import AnyExchange, Mixed, RoundContext, run_round
@@ -196,9 +198,17 @@ class RoundEngine:
         """Rows of all nodes, ``[N, D]``."""
         return self.nodes.rows
 
-    def models(self) -> Tensor:
-        """Models of all nodes to use and to evaluate, ``[N, D]``."""
-        return self.nodes.models
+    def rows_in_parts(self) -> Tensor:
+        """The same."""
+        return self.nodes.rows
+
+    def models(self, nodes: NDArray[np.int64] | None = None) -> Tensor:
+        """Models of nodes to use and to evaluate, ``[k, D]``; by default of all N."""
+        return self.nodes.models if nodes is None else self.nodes.models[nodes.tolist()]
+
+    def stored(self) -> list[NDArray[np.generic]]:
+        """Models of all nodes as they are kept."""
+        return [self.models().cpu().numpy()]
 
     def close(self) -> None:
         """End the threads."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,10 +11,11 @@ from numba import njit
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gossipfl.rows import Rows
 from gossipfl.training import Nodes
 from sims.engine.packing import Packing
 
-__all__ = ["Outcome", "Table", "new_table"]
+__all__ = ["Outcome", "Table", "new_table", "spread"]
 
 Outcome = tuple[Tensor, Tensor, Tensor]
 
@@ -50,11 +52,37 @@ class Table:
         """Number of nodes."""
         return len(self.steps)
 
-    def write(self, columns: Tensor, numbers: NDArray[np.int64], outcome: Outcome) -> None:
+    def arguments(self, counters: Tensor, columns: Tensor, *, answers: bool) -> tuple[Tensor, ...]:
+        """What a block of updates is computed from: rows, ages, kept, counters and columns, as of `UpdateBlock`.
+
+        Parameters
+        ----------
+        counters : Tensor
+            Training steps of each node before this window, int64 ``[N]``.
+        columns : Tensor
+            Of the block, int64 ``[6, B]``.
+        answers : bool
+            Whether updates begin at models of earlier times.
+        """
+        del answers
+        return self.rows, self.ages, self.kept, counters, columns
+
+    def write(
+        self, columns: Tensor, numbers: NDArray[np.int64], outcome: Outcome, *, steps: Tensor | None = None
+    ) -> None:
         """Write updated nodes to their own places, and to slots where the block's columns say so.
 
-        ``numbers`` are the same columns, in the memory of the processor.
+        Parameters
+        ----------
+        columns : Tensor
+            Of the block, int64 ``[6, B]``.
+        numbers : ndarray
+            The same, in the memory of the processor.
+        outcome : tuple of Tensor
+        steps : Tensor, optional
+            Training steps that these nodes have done, int64 ``[B]``; needed only where rows are rounded by them.
         """
+        del steps
         rows, ages, kept = outcome
         if self.rows.device.type == "cpu":
             scatter(self.rows.numpy(), _columns(self.ages), numbers, rows.numpy(), _columns(ages), self.n)
@@ -67,18 +95,36 @@ class Table:
 
     def copy(self, origins: Tensor, places: Tensor) -> None:
         """Copy rows from nodes to slots."""
-        self.rows.index_copy_(0, places, self.rows.index_select(0, origins))
+        self._copy_rows(origins, places)
         self.ages.index_copy_(0, places, self.ages.index_select(0, origins))
         self.versions[places.cpu().numpy()] = self.versions[origins.cpu().numpy()]
 
     def make_room(self, slots: int) -> None:
         """Make sure there are at least this many slots."""
-        missing = self.n + 1 + slots - len(self.rows)
+        missing = self.n + 1 + slots - len(self.ages)
         if missing > 0:
             extra = missing + slots // 8
-            self.rows = torch.cat([self.rows, self.rows.new_zeros(extra, self.rows.shape[1])])
+            self._add_rows(extra)
             self.ages = torch.cat([self.ages, self.ages.new_zeros(extra, *self.ages.shape[1:])])
-        self.versions = np.pad(self.versions, (0, max(0, len(self.rows) - len(self.versions))))
+        self.versions = np.pad(self.versions, (0, max(0, len(self.ages) - len(self.versions))))
+
+    def models(self) -> Rows:
+        """Rows of the nodes, of which some are read at a time, ``[N, width]``."""
+        return self.rows[: self.n]
+
+    def state(self) -> dict[str, NDArray[np.generic]]:
+        """Rows as named arrays, for a checkpoint."""
+        return {"rows": self.rows.cpu().numpy()}
+
+    def restore(self, state: Mapping[str, NDArray[np.generic]]) -> None:
+        """Continue from a value of `state`."""
+        self.rows = torch.from_numpy(state["rows"]).to(self.rows.device)
+
+    def _copy_rows(self, origins: Tensor, places: Tensor) -> None:
+        self.rows.index_copy_(0, places, self.rows.index_select(0, origins))
+
+    def _add_rows(self, extra: int) -> None:
+        self.rows = torch.cat([self.rows, self.rows.new_zeros(extra, self.rows.shape[1])])
 
 
 def new_table(first: Nodes, packing: Packing, *, nodes: int, device: torch.device) -> Table:
@@ -93,20 +139,21 @@ def new_table(first: Nodes, packing: Packing, *, nodes: int, device: torch.devic
     device : torch.device
     """
     first_rows, first_kept = packing.pack(first)
-
-    def spread(values: Tensor) -> Tensor:
-        table = torch.empty(nodes + 1, *values.shape[1:], dtype=values.dtype, device=device)
-        table[:nodes] = values.to(device)
-        table[nodes] = values[0].to(device)
-        return table
-
     return Table(
-        rows=spread(first_rows),
-        ages=spread(first.ages),
-        kept=spread(first_kept),
+        rows=spread(first_rows, nodes=nodes, device=device),
+        ages=spread(first.ages, nodes=nodes, device=device),
+        kept=spread(first_kept, nodes=nodes, device=device),
         steps=np.zeros(nodes, dtype=np.int64),
         versions=np.zeros(nodes + 1, dtype=np.int64),
     )
+
+
+def spread(values: Tensor, *, nodes: int, device: torch.device) -> Tensor:
+    """What nodes have, or one for all, at the first N + 1 places."""
+    table = torch.empty(nodes + 1, *values.shape[1:], dtype=values.dtype, device=device)
+    table[:nodes] = values.to(device)
+    table[nodes] = values[0].to(device)
+    return table
 
 
 def _columns(ages: Tensor) -> NDArray[np.int64]:

@@ -16,6 +16,7 @@ from sims.world import World
 __all__ = ["Evaluator"]
 
 _CACHE_BYTES = 400_000
+_DEVICE_BYTES = 1 << 28
 
 
 class Evaluator:
@@ -28,10 +29,18 @@ class Evaluator:
         Expected number of rows that the run will evaluate; decides whether compiling is worth it.
     threads : int
     compile_when : {'auto', 'always', 'never'}
+    device : str
+        Where rows are.
     """
 
     def __init__(
-        self, world: World, *, expected_rows: float, threads: int = 1, compile_when: Compile = "auto"
+        self,
+        world: World,
+        *,
+        expected_rows: float,
+        threads: int = 1,
+        compile_when: Compile = "auto",
+        device: str = "cpu",
     ) -> None:
         self.world = world
         self.names = ["loss", *world.task.metrics]
@@ -39,7 +48,8 @@ class Evaluator:
         self._samples = [flatten(samples)[0] for samples in world.own_tests]  # of each cluster or node
         self._form = flatten(world.own_tests[0])[1]
         outputs = max(64, _outputs(world) * count(world.own_tests[0][1])) * 4
-        self.block = int(np.clip(_CACHE_BYTES // outputs, 1, 32))
+        fits = _CACHE_BYTES if torch.device(device).type == "cpu" else _DEVICE_BYTES
+        self.block = int(np.clip(fits // outputs, 1, 32))
         self._workers = Workers(threads)
         self._programmes: dict[int, Programme] = {}
         self._expected_calls = expected_rows / self.block

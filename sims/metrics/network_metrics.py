@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gossipfl.consensus import layer_distances
-from gossipfl.rows import Layout
+from gossipfl.rows import Layout, Rows
 from gossipfl.tasks import Task
 from gossipfl.tasks.samples import Tree, map_leaves
 from gossipfl.training import Trainer
@@ -37,13 +37,13 @@ _CHUNK_ROWS = 4096
 _SAMPLES = 4096
 
 
-def network_metrics(world: World, rows: Tensor, among: NDArray[np.bool_]) -> dict[str, float]:
+def network_metrics(world: World, rows: Rows, among: NDArray[np.bool_]) -> dict[str, float]:
     """Measure what a scenario requests besides the measurements of single nodes.
 
     Parameters
     ----------
     world : World
-    rows : Tensor
+    rows : Rows
         Models of all nodes, ``[N, D]``.
     among : ndarray
         Which nodes count, bool ``[N]``.
@@ -55,7 +55,7 @@ def network_metrics(world: World, rows: Tensor, among: NDArray[np.bool_]) -> dic
         ``evaluate.mean_model``, ``mean_model_METRIC`` and ``mean_model_gradient``. NaN if no row counts.
     """
     columns: dict[str, float] = {}
-    if world.scenario.evaluate.layers:
+    if isinstance(rows, Tensor) and world.scenario.evaluate.layers:
         columns |= layer_columns(rows, world.layout, among)
     if world.scenario.evaluate.mean_model:
         mean = mean_row(rows, among)
@@ -69,10 +69,10 @@ def layer_columns(rows: Tensor, layout: Layout, among: NDArray[np.bool_]) -> dic
     return {LAYER + name: value for name, value in layer_distances(rows, layout, among).items()}
 
 
-def mean_row(rows: Tensor, among: NDArray[np.bool_]) -> Tensor:
+def mean_row(rows: Rows, among: NDArray[np.bool_]) -> Tensor:
     """Mean of the rows that count, ``[D]``, summed in float64; NaN if none does."""
     chosen = torch.from_numpy(np.flatnonzero(among)).to(rows.device)
-    total = torch.zeros(rows.shape[1], dtype=torch.float64, device=rows.device)
+    total = torch.zeros_like(rows[:1][0], dtype=torch.float64)
     for part in torch.split(chosen, _CHUNK_ROWS):
         total += rows.index_select(0, part).sum(dim=0, dtype=torch.float64)
     mean = (total / len(chosen)) if len(chosen) else torch.full_like(total, float("nan"))

@@ -14,6 +14,7 @@ from gossipfl.training import Nodes
 from sims.compiler.timeline import Timeline, conditions_of, ticks
 from sims.compiler.waves import compile_waves
 from sims.engine.blocks import block_size, wave_width
+from sims.engine.compact import RowForm
 from sims.engine.groups import groups_of
 from sims.engine.packing import Packing
 from sims.errors import NotEnoughMemory
@@ -91,7 +92,8 @@ def estimate_memory(scenario: Scenario, world: World) -> MemoryEstimate:
         return MemoryEstimate(rows=rows, slots=0, data=held, timeline=0)
     behaviour, first = world.message_algorithm.behaviour, world.first_nodes()
     packing = Packing.of(first, behaviour.carries)
-    row = item * packing.width + 8 * first.ages[0].numel()
+    form, ages = RowForm.of(scenario.engine), 8 * first.ages[0].numel()
+    row = ages + (item * packing.width if form is None else form.row_bytes(packing.width, scale_bytes=item))
     slots = int(n * _slots_per_node(scenario, world, item * world.layout.size) * 1.125) + 64
     operations = min(2_000_000, int(2 * n * min(scenario.stop.rounds, scenario.evaluate.every)))
     degree = scenario.topology.arguments.get("degree", 0)

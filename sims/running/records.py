@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -16,7 +16,6 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
-from torch import Tensor
 
 from sims.errors import RunDirectoryError
 from sims.scenario import Scenario, to_toml
@@ -164,10 +163,10 @@ class RunDirectory(ResultsDirectory):
         self.write_text("run.json", json.dumps(summary, indent=2) + "\n")
 
 
-def digest_of(rows: Tensor, ages: NDArray[np.int64]) -> dict[str, str]:
+def digest_of(models: Sequence[NDArray[np.generic]], ages: NDArray[np.int64]) -> dict[str, str]:
     """Return the SHA-256 of a run's models and their ages, equal for equal runs on machines that round alike."""
     found = hashlib.sha256()
-    for array in (rows.cpu().numpy(), ages):
+    for array in (*models, ages):
         found.update(f"{array.dtype.str}{array.shape}".encode())
         found.update(np.ascontiguousarray(array).data)
     return {"sha256": found.hexdigest()}

@@ -75,7 +75,7 @@ class Result:
     nodes : polars.DataFrame, optional
         One row an evaluation and node, with ``evaluate.per_node``.
     rows : Tensor
-        All models at the end, ``[N, D]``.
+        All models at the end, ``[N, D]``; none, if they are kept in few bits and ``output.rows`` is false.
     finished : bool
         False if it was interrupted.
     summary : dict
@@ -170,6 +170,7 @@ def run(
         expected_rows=measured * (scenario.stop.rounds / scenario.evaluate.every + 1),
         threads=threads,
         compile_when=compile_when,
+        device=device,
     )
     try:
         runner = _Runner(scenario, world, simulation, evaluator, directory, memory, on_progress, interrupted)
@@ -289,13 +290,13 @@ class _Runner:
 
     def _evaluate(self, rounds: float) -> dict[str, Any]:
         started = time.perf_counter()
-        rows, online = self.simulation.rows(), self.simulation.online()
+        rows, online = self.simulation.rows_in_parts(), self.simulation.online()
         honest = self.world.honest
         among = online & honest
         nodes = self.evaluator.nodes
         everyone = len(nodes) == len(rows)
-        models, ages = self.simulation.models(), self.simulation.ages()
-        measured = self.evaluator(self._used(models if everyone else models[nodes.tolist()], ages[nodes]))
+        models, ages = self.simulation.models(None if everyone else nodes), self.simulation.ages()
+        measured = self.evaluator(self._used(models, ages[nodes]))
         at = {
             "round": rounds,
             "seconds": self.simulation.seconds(rounds),
@@ -341,7 +342,8 @@ class _Runner:
         if self.directory is not None:
             self.directory.write_records(self.records)
             # Which part of the rows is models of nodes: with messages, others are on their way.
-            shape = {"models": np.array(self.simulation.rows().shape)}
+            n, size = self.scenario.population.nodes, self.world.layout.size
+            shape = {"models": np.array([n, size])}
             arrays = {**self.simulation.state(), **self._hostile(), **shape}
             write_checkpoint(self.directory, arrays, self.records, done=self.done)
 
@@ -365,8 +367,10 @@ class _Runner:
             "versions": versions(),
             "machine": machine(),
         }
-        rows = self.simulation.models()
-        summary["result"] = digest_of(rows, self.simulation.ages())
+        compact = self.scenario.engine.is_compact
+        nobody = np.zeros(0, dtype=np.int64) if compact and not self.scenario.output.rows else None
+        rows = self.simulation.models(nobody)
+        summary["result"] = digest_of(self.simulation.stored(), self.simulation.ages())
         if self.directory is not None:
             self.directory.write_records(self.records)
             self.directory.write_summary(summary)

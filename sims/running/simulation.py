@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gossipfl.rows import Rows
 from gossipfl.training import Nodes
 from sims.compiler.timeline import Timeline, Window, conditions_of, ticks
 from sims.engine import Engine, Phases, RoundEngine
@@ -56,9 +57,17 @@ class Simulation(ABC):
         """Rows of all nodes, ``[N, D]``: what they share."""
         return self._engine.rows()
 
-    def models(self) -> Tensor:
-        """Models of all nodes to use and to evaluate, ``[N, D]``: their rows, unless there are personal ones."""
-        return self._engine.models()
+    def rows_in_parts(self) -> Rows:
+        """Rows of all nodes, to be read some at a time: all together may not fit into memory."""
+        return self._engine.rows_in_parts()
+
+    def models(self, nodes: NDArray[np.int64] | None = None) -> Tensor:
+        """Models to use and to evaluate, ``[k, D]``, by default of all: rows, unless there are personal ones."""
+        return self._engine.models(nodes)
+
+    def stored(self) -> list[NDArray[np.generic]]:
+        """Models of all nodes as they are kept in memory."""
+        return self._engine.stored()
 
     def rows_to_send(self) -> Tensor:
         """Rows as nodes would send them next, ``[N, D]``: in rounds, after training; hostile nodes' own rows."""
@@ -387,6 +396,7 @@ def _refuse_what_rounds_have_not(scenario: Scenario) -> None:
         "network.jitter": network.jitter > 0,
         "churn": not isinstance(churn.process, NoChurn) or bool(churn.events),
         "training.step_seconds": scenario.training.step_seconds > 0,
+        "engine.rows": scenario.engine.is_compact,
     }
     named = [name for name, there in present.items() if there]
     if named:

@@ -26,6 +26,7 @@ from topology.plugins import also_search
 __all__ = [
     "AlgorithmSection",
     "AttackSection",
+    "EngineSection",
     "EvaluateSection",
     "MaskedSumsSection",
     "OutputSection",
@@ -233,6 +234,26 @@ class OutputSection(Section):
     checkpoint_every: float | None = Field(None, gt=0, description="rounds between checkpoints")
 
 
+class EngineSection(Section):
+    """How models of message-driven algorithms are kept between their updates."""
+
+    rows: Literal["full", "int16", "int8"] = Field(
+        "full",
+        description="full: in the precision of the scenario; int16 and int8: as so many bits a number and one "
+        "scale for 64 of them, rounded after every update, in a half and a quarter of the memory of float32",
+    )
+    rounding: Literal["random", "nearest"] = Field(
+        "random",
+        description="of int16 and int8: random has no bias, so small updates are kept on average; nearest loses "
+        "those below half a step",
+    )
+
+    @property
+    def is_compact(self) -> bool:
+        """Whether rows are kept in few bits."""
+        return self.rows != "full"
+
+
 class Scenario(Section):
     """One simulated network, complete: the same scenario gives the same run.
 
@@ -272,6 +293,7 @@ class Scenario(Section):
     planted: PlantedSection | None = Field(
         None, description="participants of a known kind; without the table there are none"
     )
+    engine: EngineSection = EngineSection()
     evaluate: EvaluateSection = EvaluateSection()
     stop: StopSection = StopSection()
     output: OutputSection = OutputSection()
@@ -324,6 +346,17 @@ class Scenario(Section):
             )
         if own and self.evaluate.validation is not None:
             raise ValueError("evaluate.validation is for nodes without test samples of their own")
+        return self
+
+    @model_validator(mode="after")
+    def _compact_rows_fit(self) -> Scenario:
+        others = {"gate": self.gate, "attack": self.attack, "evaluate.layers": self.evaluate.layers or None}
+        there = [name for name, value in others.items() if value is not None]
+        if self.engine.is_compact and there:
+            raise ValueError(
+                f"engine.rows = {self.engine.rows!r} goes with neither gates, attacks nor evaluate.layers, which "
+                f"read rows in full: leave out {', '.join(there)}, or engine.rows"
+            )
         return self
 
     @model_validator(mode="after")
