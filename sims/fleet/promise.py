@@ -16,7 +16,7 @@ class Promise:
     """Sums of ``summed`` phones' updates are opened, and each phone's noise is set by how often it takes part.
 
     Each phone shortens its update to norm S, the clip, and adds normal noise; nobody sees anything but sums
-    of ``summed`` such updates, and what follows from them. An observer may be ``colluding`` of the phones in a sum,
+    of ``summed`` such updates, and what follows from them. An observer may be ``colluding`` phones of a sum,
     so it knows their updates and their noise. With all updates of one phone, or with zeros in their place, what it
     sees are Gaussian mechanisms of noise multiplier z, ``takes_part`` of them: together one whose shift is
     μ = √takes_part / z. Who takes part when counts as known: nothing is gained from chance.
