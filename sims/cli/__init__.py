@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from sims.cli.calibrate import calibrate
+from sims.cli.cohorts import cohorts
 from sims.cli.contribution import contribution
 from sims.cli.fleet import fleet
 from sims.cli.keys import keys
@@ -30,5 +31,6 @@ app.command()(tune)
 app.command()(papers)
 app.command()(contribution)
 app.command()(fleet)
+app.command()(cohorts)
 app.command()(replay)
 app.command()(calibrate)

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gossipfl.codecs.buckets import bucket_count, in_buckets, out_of_buckets
+from gossipfl.codecs.buckets import bucket_count, in_buckets
 from gossipfl.codecs.draws import receipt_keys, rekeyed, uniforms
 from sims.scenario.scenario import EngineSection
 
@@ -93,7 +93,7 @@ class RowForm:
 
     def read(self, steps: Tensor, scales: Tensor, width: int) -> Tensor:
         """Rows ``[B, width]`` that were written."""
-        return out_of_buckets(steps.to(scales.dtype).mul_(scales[..., None]), width)
+        return steps.to(scales.dtype).mul_(scales[..., None]).flatten(1)[:, :width]
 
 
 def rounding_keys(nodes: Tensor, ages: Tensor, steps: Tensor, *, seed: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""What is promised to each phone's owner, when only noisy sums of the phones' updates are seen."""
+"""Promises to each phone's owner, where only noisy sums of the phones' updates are seen."""
 
 from __future__ import annotations
 

@@ -145,6 +145,8 @@ def _rows(directory: Path, nodes: int) -> tuple[NDArray[np.floating[Any]] | None
         file = directory / name
         if file.is_file():
             with _readable(file), safe_open(file, framework="np") as opened:
+                if "rows" not in opened.keys():  # noqa: SIM118  (no mapping): kept in few bits
+                    continue
                 rows = np.asarray(opened.get_tensor("rows"))
                 if "models" in opened.keys():  # noqa: SIM118  (no mapping)
                     count, size = opened.get_tensor("models")

@@ -150,6 +150,29 @@ def scenarios(draw):
     return (*VARIANTS[variant], *overrides), how
 
 
+COMPACT = {
+    "messages": (*VARIANTS["MU, age, push-pull"], *FAILURES),
+    "answers": (*VARIANTS["AD-PSGD"], *FAILURES, "engine.rows=int16", "training.step_seconds=0.4"),
+    "parts of models": (*VARIANTS["partitioned"], *FAILURES),
+    "messages in few bits, too": ("algorithm.codec=int8", *FAILURES),
+    "what stays and what travels": (
+        *VARIANTS["push-sum"],
+        "training.momentum=0.5",
+        "engine.rounding=nearest",
+    ),
+    "row by row": ("task.options={model='dropout'}", *FAILURES),
+}
+
+
+@pytest.mark.parametrize("overrides", COMPACT.values(), ids=COMPACT)
+def test_models_in_few_bits_equal_the_references(overrides):
+    expected, came, timeline = both("engine.rows=int8", *overrides)
+    assert relative(expected, came) < 1e-10
+    assert timeline.counts["delivered"] > 15
+    full, _, _ = both(*overrides, "engine={rows='full'}")
+    assert relative(full, came) > 1e-6
+
+
 @settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(scenarios())
 @example(
@@ -171,9 +194,18 @@ def test_drawn_scenarios_equal_the_reference(drawn):
     assert relative(expected, came) < tolerance
 
 
-@pytest.mark.parametrize("name", ["randomized tokens, partitioned", "limited, age", "AD-PSGD", "push-sum"])
-def test_a_resumed_simulation_ends_where_the_whole_one_does(name):
-    scenario = small(*VARIANTS[name], *FAILURES, "training.momentum=0.5")
+@pytest.mark.parametrize(
+    ("name", "rows"),
+    [
+        ("randomized tokens, partitioned", "full"),
+        ("limited, age", "full"),
+        ("AD-PSGD", "full"),
+        ("AD-PSGD", "int8"),
+        ("push-sum", "full"),
+    ],
+)
+def test_a_resumed_simulation_ends_where_the_whole_one_does(name, rows):
+    scenario = small(*VARIANTS[name], *FAILURES, "training.momentum=0.5", f"engine.rows={rows}")
     world = world_of(scenario)
 
     def simulation():

@@ -143,10 +143,12 @@ def test_a_run_that_would_not_fit_is_refused_before_anything_is_written(tmp_path
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("rows", ["full", "int8"])
 @pytest.mark.parametrize("algorithm", ["gossip_learning", "ad_psgd", "push_sum"])
-def test_the_estimate_covers_what_the_table_takes(algorithm):
+def test_the_estimate_covers_what_the_table_takes(algorithm, rows):
     scenario = small(
         f"algorithm.name={algorithm}",
+        f"engine.rows={rows}",
         "network.delay={kind='lognormal',median=3.0,sigma=0.5}",
         "population.nodes=200",
     )
@@ -155,7 +157,8 @@ def test_the_estimate_covers_what_the_table_takes(algorithm):
     timeline, engine = Timeline(conditions(scenario, world)), Engine(world, compile_when="never")
     for window in timeline.windows(20 * SECOND):
         timeline.kept(engine.execute(window))
-    taken = engine.table.rows.nbytes + engine.table.ages.nbytes
+    table = engine.table
+    taken = (table.rows if rows == "full" else table.compact).nbytes + table.ages.nbytes
     assert 0.6 * taken < estimate.rows + estimate.slots < 2 * taken
 
 
