@@ -13,7 +13,7 @@ from gossipfl.rows import Layout, Rows
 
 __all__ = ["consensus_distance", "layer_distances"]
 
-_CHUNK_ROWS = 4096
+_CHUNK_ROWS, _CHUNK_NUMBERS = 4096, 2**24
 
 
 def consensus_distance(rows: Rows, shared_size: int, among: npt.NDArray[np.bool_] | None = None) -> float:
@@ -50,11 +50,12 @@ def consensus_distance(rows: Rows, shared_size: int, among: npt.NDArray[np.bool_
     # Distances from one of the rows keep the sums small, so that they may be subtracted.
     first = int(chosen[0])
     pilot = rows[first : first + 1][0, :shared_size].double()
-    for start in range(0, len(chosen), _CHUNK_ROWS):
+    chunk = max(1, min(_CHUNK_ROWS, _CHUNK_NUMBERS // max(1, shared_size)))
+    for start in range(0, len(chosen), chunk):
         if everyone:
-            part = rows[start : start + _CHUNK_ROWS][:, :shared_size]
+            part = rows[start : start + chunk][:, :shared_size]
         else:
-            index = torch.from_numpy(chosen[start : start + _CHUNK_ROWS]).to(rows.device)
+            index = torch.from_numpy(chosen[start : start + chunk]).to(rows.device)
             part = rows.index_select(0, index)[:, :shared_size]
         centred = part - pilot.to(part.dtype) if rows.dtype == torch.float32 else part.double() - pilot
         total += centred.sum(0, dtype=torch.float64)

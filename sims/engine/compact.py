@@ -144,6 +144,12 @@ class CompactRows:
             steps=[torch.empty(places, count, BUCKET, dtype=form.dtype, device=device)],
             scales=[torch.empty(places, count, dtype=dtype, device=device)],
         )
+        if len(first) == 1:
+            for whole, part in zip(
+                (made.steps[0], made.scales[0]), form.write(first.to(device), None), strict=True
+            ):
+                whole.copy_(part.expand_as(whole))
+            return made
         for start in range(0, places, made._at_once):
             numbers = torch.arange(start, min(start + made._at_once, places))
             numbers[numbers >= len(first)] = 0
