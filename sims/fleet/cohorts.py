@@ -213,7 +213,7 @@ class Cohorts:
                 name=f"{self.world.task.name}: {self.block} updates of one model",
             )
         updates, norms = self._programme(0, self.row, ages, *batches)
-        return updates[: len(members)], norms[: len(members)]
+        return updates[: len(members)], norms[: len(members)].clone()  # the next call may write there
 
     def _trained(self, row: Tensor, ages: Tensor, *leaves: Tensor) -> tuple[Tensor, Tensor]:
         trainer, size = self.world.trainer, len(leaves[0])
