@@ -290,7 +290,7 @@ class _Runner:
 
     def _evaluate(self, rounds: float) -> dict[str, Any]:
         started = time.perf_counter()
-        rows, online = self.simulation.rows_in_parts(), self.simulation.online()
+        rows, online = self.simulation.engine.rows_in_parts(), self.simulation.online()
         honest = self.world.honest
         among = online & honest
         nodes = self.evaluator.nodes
@@ -370,7 +370,7 @@ class _Runner:
         compact = self.scenario.engine.is_compact
         nobody = np.zeros(0, dtype=np.int64) if compact and not self.scenario.output.rows else None
         rows = self.simulation.models(nobody)
-        summary["result"] = digest_of(self.simulation.stored(), self.simulation.ages())
+        summary["result"] = digest_of(self.simulation.engine.stored(), self.simulation.ages())
         if self.directory is not None:
             self.directory.write_records(self.records)
             self.directory.write_summary(summary)

@@ -10,7 +10,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gossipfl.rows import Rows
 from gossipfl.training import Nodes
 from sims.compiler.timeline import Timeline, Window, conditions_of, ticks
 from sims.engine import Engine, Phases, RoundEngine
@@ -41,13 +40,13 @@ class Simulation(ABC):
     """
 
     _scenario: Scenario
-    _engine: Engine | RoundEngine
+    engine: Engine | RoundEngine
     during: Callable[[float], None] = staticmethod(lambda rounds: None)
 
     @property
     def phases(self) -> Phases:
         """Time spent, and updates done."""
-        return self._engine.phases
+        return self.engine.phases
 
     @abstractmethod
     def advance(self, rounds: float, *, between: Callable[[], bool]) -> bool:
@@ -55,19 +54,11 @@ class Simulation(ABC):
 
     def rows(self) -> Tensor:
         """Rows of all nodes, ``[N, D]``: what they share."""
-        return self._engine.rows()
-
-    def rows_in_parts(self) -> Rows:
-        """Rows of all nodes, to be read some at a time: all together may not fit into memory."""
-        return self._engine.rows_in_parts()
+        return self.engine.rows()
 
     def models(self, nodes: NDArray[np.int64] | None = None) -> Tensor:
         """Models to use and to evaluate, ``[k, D]``, by default of all: rows, unless there are personal ones."""
-        return self._engine.models(nodes)
-
-    def stored(self) -> list[NDArray[np.generic]]:
-        """Models of all nodes as they are kept in memory."""
-        return self._engine.stored()
+        return self.engine.models(nodes)
 
     def rows_to_send(self) -> Tensor:
         """Rows as nodes would send them next, ``[N, D]``: in rounds, after training; hostile nodes' own rows."""
@@ -113,7 +104,7 @@ class Simulation(ABC):
 
     def close(self) -> None:
         """End the threads."""
-        self._engine.close()
+        self.engine.close()
 
 
 def simulation_of(
@@ -154,7 +145,7 @@ def simulation_of(
 class MessageDriven(Simulation):
     """A timeline, and the engine that executes it."""
 
-    _engine: Engine
+    engine: Engine
 
     def __init__(
         self,
@@ -181,7 +172,7 @@ class MessageDriven(Simulation):
         )
         self._scenario, self._world = scenario, world
         self._timeline = Timeline(conditions)
-        self._engine = engine_of(
+        self.engine = engine_of(
             world,
             indptr=indptr,
             expected_updates=scenario.population.nodes * scenario.stop.rounds,
@@ -193,8 +184,8 @@ class MessageDriven(Simulation):
     def advance(self, rounds: float, *, between: Callable[[], bool]) -> bool:
         """Execute windows until ``rounds``."""
         for window in self._timeline.windows(ticks(self.seconds(rounds))):
-            self._engine.during = self._share_of(window)
-            self._timeline.kept(self._engine.execute(window))
+            self.engine.during = self._share_of(window)
+            self._timeline.kept(self.engine.execute(window))
             if between():
                 return False
         self._require_same_ages()
@@ -208,7 +199,7 @@ class MessageDriven(Simulation):
 
     def _require_same_ages(self) -> None:
         """Refuse an algorithm whose ages are others than those by which its messages were sent."""
-        expected, table = self._timeline.ages, self._engine.table
+        expected, table = self._timeline.ages, self.engine.table
         if expected is None:
             return
         got = table.ages[: table.n].reshape(-1).cpu().numpy()
@@ -224,12 +215,12 @@ class MessageDriven(Simulation):
 
     def ages(self) -> NDArray[np.int64]:
         """Ages of all models, ``[N]``."""
-        ages = self._engine.table.ages[: self._engine.table.n].cpu().numpy()
+        ages = self.engine.table.ages[: self.engine.table.n].cpu().numpy()
         return ages if ages.ndim == 1 else ages.max(axis=1)
 
     def steps(self) -> NDArray[np.int64]:
         """Training steps that each node has done, ``[N]``."""
-        return self._engine.table.steps[: self._engine.table.n]
+        return self.engine.table.steps[: self.engine.table.n]
 
     def online(self) -> NDArray[np.bool_]:
         """Nodes that are online, bool ``[N]``."""
@@ -243,18 +234,18 @@ class MessageDriven(Simulation):
             **{name: counts[name] for name in ("requests", "lost", "unreachable")},
             "bytes": counts["sent"] * self._world.message_bytes,
             "updates": self.phases.updates,
-            **self._engine.refused,
+            **self.engine.refused,
         }
 
     def decisions(self) -> dict[str, int]:
         """Decisions of all gates since the start, by their reasons."""
-        return self._engine.decisions
+        return self.engine.decisions
 
     def state(self) -> Arrays:
         """All that a checkpoint needs."""
         return {
             **{f"timeline.{name}": array for name, array in self._timeline.state().items()},
-            **self._engine.state(),
+            **self.engine.state(),
             "updates": np.array([self.phases.updates]),
         }
 
@@ -262,14 +253,14 @@ class MessageDriven(Simulation):
         """Continue from a checkpoint."""
         prefix = "timeline."
         self._timeline.restore({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})
-        self._engine.restore(state)
+        self.engine.restore(state)
         self.phases.updates = int(state["updates"][0])
 
 
 class RoundBased(Simulation):
     """A mixing sequence, and the engine that runs its rounds."""
 
-    _engine: RoundEngine
+    engine: RoundEngine
 
     def __init__(
         self,
@@ -283,7 +274,7 @@ class RoundBased(Simulation):
     ) -> None:
         _refuse_what_rounds_have_not(scenario)
         self._scenario, self._world = scenario, world
-        self._engine = RoundEngine(
+        self.engine = RoundEngine(
             world,
             mixing or round_network(scenario, class_counts=world.class_counts),
             expected_rounds=scenario.stop.rounds,
@@ -294,27 +285,27 @@ class RoundBased(Simulation):
 
     def rows_to_send(self) -> Tensor:
         """Rows of all nodes after the training of the next round, ``[N, D]``."""
-        engine = self._engine
+        engine = self.engine
         local = engine.local if engine.hostile is None else engine.hostile.training(engine.local)
         with torch_threads(), torch.no_grad():
             return local.update(engine.nodes).rows
 
     def advance(self, rounds: float, *, between: Callable[[], bool]) -> bool:
         """Do rounds until ``rounds`` are done."""
-        while self._engine.round < rounds:
-            self._engine.run_round()
-            self.during(self._engine.round)
+        while self.engine.round < rounds:
+            self.engine.run_round()
+            self.during(self.engine.round)
             if between():
                 return False
         return True
 
     def ages(self) -> NDArray[np.int64]:
         """Ages of all models, ``[N]``."""
-        return self._engine.nodes.ages.cpu().numpy()
+        return self.engine.nodes.ages.cpu().numpy()
 
     def steps(self) -> NDArray[np.int64]:
         """Training steps that each node has done, ``[N]``."""
-        return self._engine.nodes.steps.cpu().numpy()
+        return self.engine.nodes.steps.cpu().numpy()
 
     def online(self) -> NDArray[np.bool_]:
         """Nodes that are online, bool ``[N]``: in rounds, all."""
@@ -322,7 +313,7 @@ class RoundBased(Simulation):
 
     def counts(self) -> dict[str, int]:
         """Totals since the start; nothing is lost in rounds, but masked sums may fail."""
-        exchanges = self._engine.exchanges
+        exchanges = self.engine.exchanges
         none = dict.fromkeys(("requests", "lost", "unreachable"), 0)
         failed = {} if exchanges.masked_sums is None else {"failed_sums": exchanges.masked_sums.failed}
         return {
@@ -335,7 +326,7 @@ class RoundBased(Simulation):
 
     def state(self) -> Arrays:
         """All that a checkpoint needs."""
-        nodes, exchanges, hostile = self._engine.nodes, self._engine.exchanges, self._engine.hostile
+        nodes, exchanges, hostile = self.engine.nodes, self.engine.exchanges, self.engine.hostile
         return {
             **{f"{_AUXILIARY}{name}": kept.cpu().numpy() for name, kept in nodes.auxiliary.items()},
             **(
@@ -348,7 +339,7 @@ class RoundBased(Simulation):
             _OPTIMISER_STATE: nodes.optimiser_state.cpu().numpy(),
             "steps": nodes.steps.cpu().numpy(),
             "progress": np.array(
-                [self._engine.round, exchanges.messages, exchanges.bytes, self.phases.updates]
+                [self.engine.round, exchanges.messages, exchanges.bytes, self.phases.updates]
             ),
             **(
                 {}
@@ -359,8 +350,8 @@ class RoundBased(Simulation):
 
     def restore(self, state: Arrays) -> None:
         """Continue from a checkpoint."""
-        device, exchanges = self._engine.device, self._engine.exchanges
-        self._engine.nodes = Nodes(
+        device, exchanges = self.engine.device, self.engine.exchanges
+        self.engine.nodes = Nodes(
             rows=torch.from_numpy(state["rows"]).to(device),
             ages=torch.from_numpy(state["ages"]).to(device),
             steps=torch.from_numpy(state["steps"]).to(device),
@@ -371,8 +362,8 @@ class RoundBased(Simulation):
                 if name.startswith(_AUXILIARY)
             },
         )
-        if self._engine.hostile is not None:
-            self._engine.hostile.restore(
+        if self.engine.hostile is not None:
+            self.engine.hostile.restore(
                 {
                     name.removeprefix(_ATTACK): torch.from_numpy(kept)
                     for name, kept in state.items()
@@ -381,7 +372,7 @@ class RoundBased(Simulation):
             )
         if exchanges.masked_sums is not None:
             exchanges.masked_sums.failed = int(state["failed_sums"])
-        self._engine.round, exchanges.messages, exchanges.bytes, self.phases.updates = (
+        self.engine.round, exchanges.messages, exchanges.bytes, self.phases.updates = (
             int(value) for value in state["progress"]
         )
 
