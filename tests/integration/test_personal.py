@@ -95,6 +95,31 @@ async def test_peers_end_where_the_simulation_ends_and_are_replayed(tmp_path, na
     assert_replayed([peer.home.directory for peer in peers])
 
 
+@in_trio
+async def test_pens_finds_its_cluster_over_sockets_as_in_the_simulation(tmp_path):
+    """Members 0 and 2, 1 and 3 see digits alike. Peers send to all, and the simulation counts what is wanted."""
+    chosen = {"search": 5, "top": 1}
+    peers = peers_in_rounds(
+        tmp_path, PEERS, **tables("pens", topology=f"complete:{PEERS}", parameters=chosen)
+    )
+    await run_all(peers)
+    algorithm = '{ name = "pens", search = 5, top = 1 }'
+    scenario = parse_scenario(SCENARIO.format(algorithm=algorithm).replace('"ring"', '"complete"'))
+    engine = RoundEngine(build_world(scenario), round_network(scenario), compile_when="never")
+    for _ in range(ROUNDS):
+        engine.run_round()
+    engine.close()
+    surplus = torch.cat([nodes.auxiliary["surplus"] for nodes in nodes_of(peers)])
+    assert torch.allclose(surplus, engine.nodes.auxiliary["surplus"], atol=1e-5)
+    assert surplus.argmax(dim=1).tolist() == [2, 3, 0, 1]
+    row, links = 4 * peers[0].task.layout.shared_size, PEERS * (PEERS - 1)
+    found = int((surplus > 1e-3).sum())
+    assert found < links
+    assert engine.exchanges.bytes == row * (5 * links + (ROUNDS - 5) * found)
+    counted = sum(peer._incarnation.counters.bytes_sent for peer in peers)
+    assert counted > row * links * ROUNDS
+
+
 @pytest.mark.parametrize("name", ["apfl", "pens"])
 @in_trio
 async def test_restarted_peers_go_on_with_their_personal_models(tmp_path, name):
