@@ -66,6 +66,8 @@ class HostilePeer(Peer):
         With whom it shares what it knows; by default with nobody.
     views : {'honest', 'poison', 'invent'}
         Of whom it tells others.
+    begins : int
+        Round, or in gossip the event, from which on it lies.
     everywhere : bool
         In rounds, whether it sends rows to those, too, who are not its neighbours.
     """
@@ -82,12 +84,14 @@ class HostilePeer(Peer):
         together: Accomplices | None = None,
         views: str = "honest",
         everywhere: bool = False,
+        begins: int = 0,
     ) -> None:
         if isinstance(attack, Poisoned):
             settings = falsified(settings or load_settings(Path(home) / "peer.toml"), attack)
         super().__init__(home, settings=settings)
         self.attack, self.number, self.seed = attack, torch.tensor([number]), seed
         self.accomplices, self.views, self.everywhere = frozenset(accomplices), views, everywhere
+        self.begins = begins
         self.together = Accomplices(1) if together is None else together
         self.together.peers.append(self)
         self.peer_id = load_or_create_identity(self.home.directory).peer_id
@@ -109,7 +113,7 @@ class HostilePeer(Peer):
         """A peer has no setting for this: what encodes its models is given others than its own."""
         super()._become_ready(incarnation, stop)
         learner = incarnation.learner
-        if not self.attack.trains:
+        if not self.attack.trains and self.begins == 0:
             learner.allow(Permission(trains=False))
         if isinstance(self.attack, Poisoned):
             return  # its data are the lie
@@ -150,7 +154,9 @@ class HostilePeer(Peer):
                 raise SettingError(
                     "a hostile peer lies about a row, not about links", got=plan.name, remedy="Try d_psgd."
                 )
-            if not sends:
+            if not self.attack.trains and position[0] == self.begins - 1:
+                learner.allow(Permission(trains=False))  # from the next round on
+            if not sends or position[0] < self.begins:
                 return await exchanged(position, out, sends=sends)
             if isinstance(self.attack, Aimed):
                 return await self._lied_to_each(learner, position, out, incarnation.number)
@@ -165,6 +171,10 @@ class HostilePeer(Peer):
     def instead(self, state: State, incarnation: int) -> State:
         """The lie that is told in place of a version, the same to everybody."""
         version = incarnation, state.event
+        if state.event < self.begins:
+            return state
+        if not self.attack.trains:
+            self._incarnation.learner.allow(Permission(trains=False))
         if version not in self.told:
             size = self.task.layout.shared_size
             rows, ages = self.liars.lie(ONLY_ONE, state.nodes.rows[:, :size], state.nodes.ages)
@@ -282,12 +292,14 @@ def attack_of(name: str, parameters: list[str]) -> Attack:
 
 
 def hostile_peers(
-    homes: list[Path], attack: Attack, *, views: str = "honest", everywhere: bool = False
+    homes: list[Path], attack: Attack, *, views: str = "honest", everywhere: bool = False, begins: int = 0
 ) -> list[HostilePeer]:
     """Accomplices, one for each home."""
     together = Accomplices(len(homes))
     peers = [
-        HostilePeer(home, attack, together=together, views=views, everywhere=everywhere, number=number)
+        HostilePeer(
+            home, attack, together=together, views=views, everywhere=everywhere, begins=begins, number=number
+        )
         for number, home in enumerate(homes)
     ]
     for each in peers:
@@ -313,11 +325,13 @@ if __name__ == "__main__":
     parser.add_argument("--set", action="append", default=[], help="a parameter of the attack, KEY=VALUE")
     parser.add_argument("--views", choices=["honest", "poison", "invent"], default="honest")
     parser.add_argument("--sybils", type=int, default=0, help="further identities of each home")
+    parser.add_argument("--begins", type=int, default=0, help="round, or event, from which on they lie")
     parser.add_argument("--everywhere", action="store_true", help="in rounds: rows to all members")
     given = parser.parse_args()
     try:
         homes = [each for home in given.homes for each in (home, *sybils_of(home, given.sybils))]
         attack = attack_of(given.attack, given.set)
-        trio.run(run_all, hostile_peers(homes, attack, views=given.views, everywhere=given.everywhere))
+        how = {"views": given.views, "everywhere": given.everywhere, "begins": given.begins}
+        trio.run(run_all, hostile_peers(homes, attack, **how))
     except GossipflError as error:
         raise SystemExit(str(error)) from None

@@ -58,6 +58,7 @@ def peers_with_hostile(
     accomplices=True,
     partition="shards:2",
     everywhere=False,
+    begins=0,
     **rounds,
 ):
     """Members with the data of a simulation's nodes, and hostile ones among them."""
@@ -80,7 +81,7 @@ def peers_with_hostile(
         home = directory / f"peer-{number}"
         if number in hostile:
             told = hostile if accomplices else ()
-            how = {"accomplices": told, "together": together, "everywhere": everywhere}
+            how = {"accomplices": told, "together": together, "everywhere": everywhere, "begins": begins}
             peers.append(HostilePeer(home, attack, settings=settings, seed=SEED, **how))
         else:
             peers.append(Peer(home, settings=settings))
@@ -113,6 +114,7 @@ def simulated(
     stop_after,
     training=None,
     partition="shards:2",
+    begins=0,
 ):
     """Rows of all nodes."""
     text = SCENARIO.replace("shards:2", partition).format(
@@ -122,6 +124,7 @@ def simulated(
         training=text_of(training or {}),
     )
     text += "[attack]\n" + text_of({"name": attack.name, "nodes": list(hostile), **settings_of(attack)})
+    text += f"\nfrom_round = {begins}" if begins else ""
     scenario = parse_scenario(text)
     engine = RoundEngine(build_world(scenario), round_network(scenario), compile_when="never")
     for _ in range(stop_after):
@@ -173,7 +176,7 @@ def accomplices_and_rules():
         yield pytest.param(attack, rule, marks=marks, id=f"{attack}-{rule['algorithm']}")
 
 
-@pytest.mark.parametrize(("attack", "rule"), accomplices_and_rules())
+@pytest.mark.parametrize(("attack", "rule"), list(accomplices_and_rules()))
 @in_trio
 async def test_lies_of_accomplices_to_each_receiver_are_those_of_a_simulation(tmp_path, attack, rule):
     """On a graph where no hostile member hears all, and all of them together do."""
@@ -202,6 +205,20 @@ async def test_false_labels_are_those_of_a_simulation_and_replayed(tmp_path):
     assert_replayed([peer.home.directory for peer in peers])
     honest = {**run, "hostile": ()}
     assert (rows_of(peers) - simulated(SignFlip(), **honest)).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize(
+    "attack", [pytest.param(Echo(), marks=pytest.mark.slow), Dissensus()], ids=lambda attack: attack.name
+)
+@in_trio
+async def test_who_begins_to_lie_later_was_honest_before(tmp_path, attack):
+    run = {"nodes": 4, "hostile": (1,), "topology": "complete:4", "stop_after": 5, "begins": 3, **TRIMMED}
+    peers = peers_with_hostile(tmp_path, attack, **run)
+    await run_all(peers)
+    assert (rows_of(peers) - simulated(attack, **run)).abs().max() < 1e-5
+    homes = [peer.home.directory for peer in peers]
+    assert_replayed(homes)
+    assert len(list((homes[1] / "lies").iterdir())) == 2
 
 
 @in_trio
