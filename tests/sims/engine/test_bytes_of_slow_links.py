@@ -34,7 +34,13 @@ rounds = 1
         ("noloco", "random_matching", {"pull": 0.7}, 50, 0.04),
         ("noloco", "random_matching", {}, 50, 0.02),
         ("gasloc", "random_matching", {}, 50, 0.02),
-        ("sparseloco", "random_matching", {"codec": "chunk-top:8:64", "pull": 0.25}, 1, 0.25 + 10 / 8 / 32),
+        (
+            "sparseloco",
+            "random_matching",
+            {"codec": "chunk-top:8:64", "pull": 0.25},
+            1,
+            0.25 + 8 / 64 * 8 / 32,
+        ),
         ("sparta", "complete", {"share": 0.005}, 1, 7 * 0.005),
     ],
 )

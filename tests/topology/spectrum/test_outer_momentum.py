@@ -117,6 +117,20 @@ def test_regular_random_graphs_have_moments_too():
     assert outer_consensus_factor(drawn[0], eta, mu) == pytest.approx(radius, rel=1e-9)
 
 
+def test_squares_are_not_means_where_matrices_are_no_projections():
+    """One random hop a round, with a weight of 0.3: the mean over its eight matrices, each as likely."""
+    sequence, eta, mu = sequences.equi_dynamic(9, 1, eta=0.3), 0.8, 0.4
+    pulls = {W.tobytes(): np.eye(9) - W for W in (sequence.matrix(t).toarray() for t in range(200))}.values()
+    assert len(pulls) == 8
+    apart = np.eye(9) - 1 / 9
+    mean, square = (np.mean([*each], axis=0) for each in (pulls, [P.T @ P for P in pulls]))
+    assert mean == pytest.approx(mean[0, 0] * 9 / 8 * apart)
+    assert square == pytest.approx(square[0, 0] * 9 / 8 * apart)
+    step = outer_moments(eta, mu, mean=mean[0, 0] * 9 / 8, square=square[0, 0] * 9 / 8)
+    radius = np.abs(np.linalg.eigvals(step)).max()
+    assert outer_consensus_factor(sequence, eta, mu) == pytest.approx(radius, rel=1e-9)
+
+
 SEQUENCES = [
     of_graph(graphs.ring(6)),
     sequences.static(np.eye(6)[[1, 0, 3, 2, 5, 4]] * 0.5 + 0.5 * np.roll(np.eye(6), 1, 0)),
