@@ -67,6 +67,7 @@ OTHER_VALUES = {
     ("log", "format"): ("json", "json"),
     ("page", "metrics_at"): ("127.0.0.2:9465", "127.0.0.2:9465"),
     ("stats", "columns"): ("age", ["age"]),
+    ("personal", "head"): ("layers.*", "layers.*"),
     ("policy", "merge"): ("then", "then"),
     ("policy", "other_cpu"): ("0.25", 0.25),
     ("policy", "battery"): ("0.4", 0.4),
