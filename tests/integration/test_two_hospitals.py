@@ -1,7 +1,9 @@
 """The walk-through of two hospitals, run from its page on two machines: network namespaces on one switch."""
 
 import contextlib
+import json
 import shutil
+import time
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from .namespaces import lab, needs_namespaces
 from .walkthrough import REPOSITORY, Machine, files, lacking, steps
 
 PAGE = REPOSITORY / "docs" / "tutorials" / "two-hospitals.md"
+ENOUGH = 300  # steps along the model's longest line
 
 
 def test_what_is_shown_is_compared():
@@ -57,6 +60,17 @@ def trained_alone(directory, *, steps=150, batch=32, rate=0.1):
     return own.state_dict()
 
 
+def has_seen_enough(machine, *, age=ENOUGH, seconds=300.0):
+    """Whether a hospital's model gets that old in time: how long it takes depends on the machine."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        said, _ = machine.start("gossipfl peer status --home peer --json").communicate(timeout=60)
+        if json.loads(said.splitlines()[0])["age"] >= age:
+            return True
+        time.sleep(1.0)
+    return False
+
+
 @needs_namespaces
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
@@ -78,6 +92,8 @@ def test_two_hospitals_from_nothing_to_a_shared_model(tmp_path):
         invitation = None
         for step in steps(PAGE):
             step.command = step.command.replace("INVITATION", str(invitation))
+            if " leave " in step.command:
+                assert has_seen_enough(machines[step.machine])
             said = machines[step.machine].run(step)
             if " invite " in step.command:
                 invitation = next(line for line in said.splitlines() if line.startswith("gossipfl1"))
