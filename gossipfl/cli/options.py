@@ -9,7 +9,17 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["FineTuneOption", "HomeOption", "JsonOption", "SharedOption", "command_group", "tell"]
+__all__ = [
+    "FineTuneOption",
+    "HomeOption",
+    "JsonOption",
+    "LingerOption",
+    "MinutesOption",
+    "RosterOption",
+    "SharedOption",
+    "command_group",
+    "tell",
+]
 
 HomeOption = Annotated[Path, typer.Option("--home", help="Directory of the peer.")]
 SharedOption = Annotated[
@@ -25,6 +35,14 @@ FineTuneOption = Annotated[
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]
+LingerOption = Annotated[
+    float, typer.Option("--linger", help="Seconds to stay at most once all are here, for the others.")
+]
+MinutesOption = Annotated[float | None, typer.Option("--minutes", help="Give up after so many minutes.")]
+RosterOption = Annotated[
+    list[str] | None,
+    typer.Option("--member", help="Peer id of a member; repeatable, and needed for all, four or more."),
+]
 
 
 def command_group(about: str) -> typer.Typer:

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gossipfl.cli.options import HomeOption, JsonOption, command_group, tell
+from gossipfl.cli.options import (
+    HomeOption,
+    JsonOption,
+    LingerOption,
+    MinutesOption,
+    RosterOption,
+    command_group,
+    tell,
+)
 from gossipfl.cli.stats_words import words
 
 if TYPE_CHECKING:
@@ -81,10 +89,8 @@ def gather(
             "members, four or more.",
         ),
     ] = False,
-    linger: Annotated[
-        float, typer.Option("--linger", help="Seconds to stay at most once all are here, for the others.")
-    ] = 30.0,
-    minutes: Annotated[float | None, typer.Option("--minutes", help="Give up after so many minutes.")] = None,
+    linger: LingerOption = 30.0,
+    minutes: MinutesOption = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would leave, and tell nobody.")
     ] = False,
@@ -152,14 +158,9 @@ def gather(
 def contributions(
     *,
     home: HomeOption,
-    member: Annotated[
-        list[str] | None,
-        typer.Option("--member", help="Peer id of a member; repeatable, and needed for all, four or more."),
-    ] = None,
-    linger: Annotated[
-        float, typer.Option("--linger", help="Seconds to stay at most once all are here, for the others.")
-    ] = 30.0,
-    minutes: Annotated[float | None, typer.Option("--minutes", help="Give up after so many minutes.")] = None,
+    member: RosterOption = None,
+    linger: LingerOption = 30.0,
+    minutes: MinutesOption = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would be added up, and tell nobody.")
     ] = False,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gossipfl.cli.options import HomeOption, JsonOption, tell
+from gossipfl.cli.options import HomeOption, JsonOption, LingerOption, MinutesOption, RosterOption, tell
 
 if TYPE_CHECKING:
     from gossipfl.peer.store.home import Home
@@ -20,10 +20,7 @@ __all__ = ["words"]
 def words(
     *,
     home: HomeOption,
-    member: Annotated[
-        list[str] | None,
-        typer.Option("--member", help="Peer id of a member; repeatable, and needed for all, four or more."),
-    ] = None,
+    member: RosterOption = None,
     language: Annotated[
         str | None,
         typer.Option("--language", help="Language of the public list; that of the task if not given."),
@@ -57,10 +54,8 @@ def words(
             "--colluding", help="Members that may pool what they know; a third of the others if not given."
         ),
     ] = None,
-    linger: Annotated[
-        float, typer.Option("--linger", help="Seconds to stay at most once all are here, for the others.")
-    ] = 30.0,
-    minutes: Annotated[float | None, typer.Option("--minutes", help="Give up after so many minutes.")] = None,
+    linger: LingerOption = 30.0,
+    minutes: MinutesOption = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show this owner which words would be counted, and tell nobody.")
     ] = False,
