@@ -239,8 +239,8 @@ class NeighbourRows:
     compressor : Compressor, optional
         Compression of rows on the wire; by default none.
     preview : Preview, optional
-        Summaries that are sent first; rows are then sent to those alone who want them. Without numbers in its
-        summary peers send all rows, and leave the unwanted ones out.
+        Summaries that are sent first; rows are then sent to those alone who want them. A width of 0 is for
+        receivers that know without summaries whose rows they want. All rounds need the same width.
 
     Examples
     --------

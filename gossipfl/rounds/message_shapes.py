@@ -46,18 +46,19 @@ class ExchangeForm:
     compressor : Compressor or None
     over : {'neighbours', 'clique', 'links', 'rule'}
         Whether rows are averaged among neighbours or in cliques, each link has its own, or a rule combines them.
-    summary : int
-        Numbers of the summary by which receivers choose whose rows they want; 0 if there is none.
+    summary : int, optional
+        Numbers of the summary by which receivers choose whose rows they want: 0 if they choose without one,
+        None if all rows are sent.
     """
 
     size: int
     compressor: Compressor | None
     over: Literal["neighbours", "clique", "links", "rule"]
-    summary: int = 0
+    summary: int | None = None
 
     def described(self) -> list[object]:
         """Plain values that are equal exactly if forms are."""
-        summary = [self.summary] if self.summary else []
+        summary = [] if self.summary is None else [self.summary]
         return [self.size, self.compressor.name if self.compressor else None, self.over, *summary]
 
 
@@ -75,7 +76,7 @@ def form_of(name: str, exchange: AnyExchange) -> ExchangeForm:
     if isinstance(exchange, LinkExchange):
         return ExchangeForm(rows.shape[1], exchange.compressor, "links")
     if isinstance(exchange, NeighbourRows):
-        summary = 0 if exchange.preview is None else exchange.preview.width
+        summary = None if exchange.preview is None else exchange.preview.width
         return ExchangeForm(rows.shape[1], exchange.compressor, "rule", summary)
     if exchange.over == "server":
         raise SettingError(f"{name} sends to a server, and peers have none")

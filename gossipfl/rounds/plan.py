@@ -89,7 +89,7 @@ class RoundsPlan:
 
     def previews(self, exchange: int) -> bool:
         """Whether rows of an exchange are sent to those alone who ask for them."""
-        return any(step.what == "summary" for step in self.steps if step.exchange == exchange)
+        return any(step.what == "wish" for step in self.steps if step.exchange == exchange)
 
     def links(self, round_number: int) -> Links | None:
         """The peer's ends of a round's links, of an algorithm that sends another message over each."""

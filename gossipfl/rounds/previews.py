@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor
 
 from gossipfl.algorithms import NeighbourRows
@@ -39,9 +40,11 @@ def wanted_among(
     position : Position
     out : Outgoing
     summaries : mapping of int to Tensor
-        Those that arrived, by number of the sender, ``[width]`` each.
+        Those that arrived, by number of the sender, ``[width]`` each; none need arrive where they have no numbers.
     """
     exchange = _previewed(out)
+    if not out.form.summary:
+        summaries = dict.fromkeys(out.neighbours, torch.empty(0))
     if not summaries:
         return frozenset()
     missing = [number for number in out.neighbours if number not in summaries]

@@ -21,7 +21,7 @@ class Step:
     exchange : int
         Number of the exchange in the round.
     what : {'summary', 'wish', 'row'}
-        A wish is one number for who sent a summary: 1 asks for the row, 0 does not.
+        A wish is one number for a neighbour: 1 asks for its row, 0 does not.
     form : ExchangeForm
     """
 
@@ -32,7 +32,7 @@ class Step:
     @property
     def size(self) -> int:
         """Numbers in a message."""
-        return {"summary": self.form.summary, "wish": 1, "row": self.form.size}[self.what]
+        return {"summary": self.form.summary or 0, "wish": 1, "row": self.form.size}[self.what]
 
     def senders(self, mixing: Mixing, round_number: int, number: int) -> tuple[int, ...]:
         """Who may send a member such a message: its neighbours, and wishes those that get its row."""
@@ -52,8 +52,9 @@ def steps_of(forms: Sequence[ExchangeForm], *, thinned: bool = False) -> tuple[S
     """
     steps = []
     for exchange, form in enumerate(forms):
-        if form.summary and not thinned:
-            steps += [Step(exchange, "summary", form), Step(exchange, "wish", form)]
+        if form.summary is not None and not (form.summary and thinned):
+            steps += [Step(exchange, "summary", form)] if form.summary else []
+            steps.append(Step(exchange, "wish", form))
         steps.append(Step(exchange, "row", form))
     return tuple(steps)
 

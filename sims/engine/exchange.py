@@ -221,12 +221,10 @@ class Exchanges:
         messages, preview = self._messages_of_matrix, exchange.preview
         if preview is not None and preview.width and self.outgoing.mask is not None:
             preview = None  # peers send thinned rows to all
-        if (
-            preview is not None
-        ):  # summaries go to all, wishes come from all, and rows go to those who want them
+        if preview is not None:  # summaries go to all, wishes too, and rows to those who want them
             if preview.width:
                 self._count(messages, IN_FULL.payload_bytes(preview.width))
-                self._count(messages, IN_FULL.payload_bytes(1))
+            self._count(messages, IN_FULL.payload_bytes(1))
             messages = 0
         sent = self._sent(exchange, self._numbers, messages=messages)
         lists, lies = self._lists_of_neighbours(), self._lies(sent)

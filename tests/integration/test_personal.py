@@ -97,7 +97,7 @@ async def test_peers_end_where_the_simulation_ends_and_are_replayed(tmp_path, na
 
 @in_trio
 async def test_pens_finds_its_cluster_over_sockets_as_in_the_simulation(tmp_path):
-    """Members 0 and 2, 1 and 3 see digits alike. Peers send to all, and the simulation counts what is wanted."""
+    """Members 0 and 2, 1 and 3 see digits alike. After the search models go to those alone who chose the node."""
     chosen = {"search": 5, "top": 1}
     peers = peers_in_rounds(
         tmp_path, PEERS, **tables("pens", topology=f"complete:{PEERS}", parameters=chosen)
@@ -115,9 +115,19 @@ async def test_pens_finds_its_cluster_over_sockets_as_in_the_simulation(tmp_path
     row, links = 4 * peers[0].task.layout.shared_size, PEERS * (PEERS - 1)
     found = int((surplus > 1e-3).sum())
     assert found < links
-    assert engine.exchanges.bytes == row * (5 * links + (ROUNDS - 5) * found)
-    counted = sum(peer._incarnation.counters.bytes_sent for peer in peers)
-    assert counted > row * links * ROUNDS
+    counted, wishes = engine.exchanges.bytes, 4 * links * ROUNDS
+    assert counted == row * (5 * links + (ROUNDS - 5) * found) + wishes
+    sent = sum(peer._incarnation.counters.bytes_sent for peer in peers)
+    print(
+        f"{found} of {links} wanted, {sent:,} bytes sent, {counted:,} counted, {row * links * ROUNDS:,} to all"
+    )
+    assert counted < sent < counted + 0.3 * row * (ROUNDS - 5) * (links - found)  # headers and answers
+    assert_replayed([peer.home.directory for peer in peers])
+    for peer, chosen in zip(peers, (surplus > 1e-3).tolist(), strict=True):
+        for mix in records_of(peer.home, "mix"):
+            wanted = [k for k in range(PEERS) if chosen[k] or (mix["round"] < 5 and k != peers.index(peer))]
+            assert mix["members"] == wanted
+            assert not mix["missing"]
 
 
 @pytest.mark.parametrize("name", ["apfl", "pens"])

@@ -47,7 +47,7 @@ class PENS(RoundAlgorithm):
     name = "pens"
     paper = "Onoszko, Karlsson, Mogren & Zec, 2021"
     rule = "x_i ← αx_i + (1 − α) mean of the top by my loss; later of those chosen more often than by chance"
-    sends = "P; later to those that chose the node"
+    sends = "P, and a wish to each neighbour; later P to those that chose the node"
     preserves_mean = False
 
     search: Annotated[int, Parameter("rounds in which nodes look for others like them", ge=1)] = 50
@@ -79,7 +79,8 @@ class PENS(RoundAlgorithm):
             mixed = yield NeighbourRows(rows, rule=self.mean_of_present, preview=alike)
             return trained.with_shared(mixed.rows, ages=trained.ages)
         rule = partial(self.searching, trained=trained, local=context.local)
-        mixed = yield NeighbourRows(rows, rule=rule)
+        everybody = Preview(summary=_nothing, width=0, wanted=_everybody)
+        mixed = yield NeighbourRows(rows, rule=rule, preview=everybody)
         shared, gained = mixed.rows.tensor_split([context.shared_size], dim=1)
         after = trained.with_shared(shared, ages=trained.ages)
         return replace(after, auxiliary={**after.auxiliary, _SURPLUS: surplus + gained})
@@ -104,6 +105,10 @@ class PENS(RoundAlgorithm):
 
 def _nothing(rows: Tensor) -> Tensor:
     return rows[:, :0]
+
+
+def _everybody(around: Neighbourhood) -> Tensor:
+    return around.present
 
 
 def _found(around: Neighbourhood, *, surplus: Tensor) -> Tensor:

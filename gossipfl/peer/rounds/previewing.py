@@ -18,6 +18,7 @@ from gossipfl.wire import Frame
 
 __all__ = ["PreviewedExchanger"]
 
+_NOTHING = Exchanged(received={}, missing=(), untaken=(), too_late=False)
 _YES, _NO = (FLOAT32.encode(torch.tensor([wish]), key=0) for wish in (1.0, 0.0))
 
 
@@ -25,8 +26,8 @@ _YES, _NO = (FLOAT32.encode(torch.tensor([wish]), key=0) for wish in (1.0, 0.0))
 class PreviewedExchanger:
     """Carries out exchanges in three steps, each with a deadline of its own: summaries, wishes, rows.
 
-    A step waits for nobody who was silent in the one before. What is sent without having been asked for is not
-    used.
+    There are two where receivers choose without summaries. A step waits for nobody who was silent in the one
+    before. What is sent without having been asked for is not used.
     """
 
     exchanger: Exchanger
@@ -46,30 +47,35 @@ class PreviewedExchanger:
         listening : bool
             Whether the peer wants all rows.
         """
-        mailbox, (number, first) = self.exchanger.mailbox, self.plan.on_the_wire(position)
-        summaries = await run_abandonable(summaries_of, out) if sends else {}
-        shown = await self.exchanger.exchange(self._frames((number, first), summaries), out.neighbours)
-        arrived = {each: received.row for each, received in shown.received.items()}
-        wanted = frozenset(arrived)
+        number, place = self.plan.on_the_wire(position)
+        recipients, shown = (out.payloads.keys() if sends else set[int]()), _NOTHING
+        arrived: dict[int, torch.Tensor] = {}
+        answered = {*out.neighbours}
+        if out.form.summary:
+            summaries = await run_abandonable(summaries_of, out) if sends else {}
+            shown = await self.exchanger.exchange(self._frames((number, place), summaries), out.neighbours)
+            arrived = {each: received.row for each, received in shown.received.items()}
+            answered = {*arrived}
+            recipients, place = summaries.keys() - {*shown.untaken}, place + 1
+            self.exchanger.mailbox.advance((number, place))
+        wanted = frozenset(answered)
         if not listening:
             wanted = await run_abandonable(wanted_among, self.plan, position, out, arrived)
-        mailbox.advance((number, first + 1))
-        wishes = {each: _YES if each in wanted else _NO for each in arrived}
-        answered = summaries.keys() - {*shown.untaken}
-        wished = await self.exchanger.exchange(self._frames((number, first + 1), wishes), answered)
+        wishes = {each: _YES if each in wanted else _NO for each in sorted(answered)}
+        wished = await self.exchanger.exchange(self._frames((number, place), wishes), recipients)
         asking = [each for each, wish in wished.received.items() if float(wish.row[0]) > 0.5]
         payloads = {each: out.payloads[each] for each in sorted(asking) if sends and each in out.payloads}
-        mailbox.advance((number, first + 2))
-        frames = self.framing.frames((number, first + 2), payloads, codec=out.codec.name)
-        sent = await self.exchanger.exchange(frames, wanted)
+        self.exchanger.mailbox.advance((number, place + 1))
+        frames = self.framing.frames((number, place + 1), payloads, codec=out.codec.name)
+        sent = await self.exchanger.exchange(frames, wanted - {*wished.missing})
         unserved = {*out.payloads} - {*payloads}
         return Exchanged(
             received={each: sent.received[each] for each in sorted(wanted & sent.received.keys())},
-            missing=tuple(sorted({*shown.missing, *sent.missing})),
+            missing=tuple(sorted({*shown.missing, *(wanted - sent.received.keys())})),
             untaken=tuple(sorted({*sent.untaken, *unserved})),
-            too_late=shown.too_late or sent.too_late,
+            too_late=shown.too_late or wished.too_late or sent.too_late,
             unsent=tuple(sorted({*sent.unsent, *unserved})),
-            unwanted=tuple(sorted(arrived.keys() - wanted)),
+            unwanted=tuple(sorted(answered - wanted)),
         )
 
     def _frames(
