@@ -77,7 +77,7 @@ class Keyboard:
     Raises
     ------
     SettingError
-        The options name the texts of many.
+        The options name the texts of many, or a vocabulary of the owner's words.
     """
 
     def __init__(
@@ -92,6 +92,12 @@ class Keyboard:
                 "a keyboard is one user's",
                 got=f"the texts of all users of {options['text']}",
                 remedy=f"Set task.options.text to {TYPED!r}, or task.options.user to a name or a place.",
+            )
+        if options["vocabulary"] == "text":
+            raise SettingError(
+                "a keyboard's vocabulary leaves the device: with every export, and as a part of the task's name",
+                got="vocabulary = 'text', the words of its owner's text",
+                remedy="Set task.options.vocabulary to a language such as 'en', or a file that all peers have.",
             )
         self._repeats = repeats or options["repeats"] or None
         size = options["words"] or SIZES[options["size"]].words

@@ -257,7 +257,7 @@ class Incarnation:
                 identity=self.identity,
                 task=self.task,
                 learner=self.learner,
-                metrics=lambda: self.housekeeping.metrics,
+                metrics=lambda: self.housekeeping.metrics if self.typing is None else {},
                 period=self.settings.estimates.period,
             )
         if self.settings.page.enabled:

@@ -13,6 +13,7 @@ import trio
 from gossipfl.errors import HomeError, SettingError
 from gossipfl.keyboard.keyboard import Keyboard
 from gossipfl.keyboard.store import Typed, TypingStore
+from gossipfl.machine import forbid_memory_dumps
 from gossipfl.peer.conditions import Conditions
 from gossipfl.peer.driver import Learning, Participation
 from gossipfl.peer.permission import Permissions
@@ -33,12 +34,12 @@ _EXPIRY_SECONDS: Final = 3600.0
 
 
 def open_keyboard(home: Home, settings: PeerSettings, task: Task) -> Keyboard | None:
-    """Open the keyboard of a peer, whose home is locked; None if it has none.
+    """Open the keyboard of a peer, whose home is locked; None if it has none. The process leaves no core dump then.
 
     Raises
     ------
     SettingError
-        The task suggests no words, or is of many users.
+        The task suggests no words, is of many users, or other machines may read the metrics.
     CorruptTyping, HomeError
         The store cannot be used.
     """
@@ -51,6 +52,13 @@ def open_keyboard(home: Home, settings: PeerSettings, task: Task) -> Keyboard | 
             got=settings.task.name,
             remedy="Set keyboard.enabled to false, or the task.",
         )
+    if settings.page.metrics_at is not None:
+        raise SettingError(
+            "metrics of a keyboard tell of what its owner writes",
+            expected="no page.metrics_at, at which other machines read them",
+            got=settings.page.metrics_at,
+        )
+    forbid_memory_dumps()  # what is typed is in the clear there
     store = TypingStore(home.typing, settings.keyboard)
     try:
         return Keyboard(store, task, settings.task.options, repeats=settings.keyboard.repeats)

@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 import json
+import math
+import os
+import resource
+import signal
+import subprocess
+import sys
 import tarfile
 import time
+from pathlib import Path
 
 import pytest
 import trio
 
+from gossipfl.errors import SettingError
 from gossipfl.peer import Peer
 from gossipfl.peer.saved_model import export_keyboard
 from gossipfl.peer.store.backup import back_up
+from gossipfl.settings.addresses import peer_id_of
 from tests.gossipfl.cli.test_main import cli
 from tests.gossipfl.keyboard.owners import options_in
 from tests.gossipfl.network.helpers import in_trio, until
 from tests.gossipfl.peer.page.http_client import Client
-from tests.integration.peers import quick_settings, records_of, running
+from tests.integration.peers import REPOSITORY, quick_settings, records_of, running
 
 __all__ = ["cli"]
 
 pytest.importorskip("hypercorn")
-pytest.importorskip("onnx")
 
 CANARY = "xylophonequokka"
 
@@ -60,6 +68,7 @@ async def type_all(peer, texts, first=0):
 
 @in_trio
 async def test_a_peer_trains_on_what_is_typed_suggests_it_and_forgets_it(tmp_path):
+    pytest.importorskip("onnx")
     peer = Peer(tmp_path / "ada", settings=keyboard_settings(tmp_path))
     async with running(peer):
         await until(lambda: not peer.status().permission.trains)
@@ -144,6 +153,81 @@ async def test_requests_that_are_wrong_are_refused_and_never_repeated_to_logs(tm
         assert (await ask(peer, "overview"))["messages"] == 0
     assert CANARY not in caplog.text
     assert_nowhere(peer.home, CANARY)
+
+
+@in_trio
+async def test_a_keyboard_tells_nobody_how_well_its_words_are_foreseen(tmp_path):
+    """Else a neighbour whose model foresees one word alone is told how often the owner writes it."""
+    own = {"estimates": {"period": 1.0}, "evaluation": {"period": 0.2}, "page": {"enabled": False}}
+    ada = Peer(tmp_path / "ada", settings=keyboard_settings(tmp_path, **own))
+    async with running(ada):
+        for number in range(8):
+            await ada._incarnation.typing.write(number, "see you tomorrow at home")
+        await until(lambda: "recall" in ada.status().metrics and ada.status().step > 0)
+        bootstrap = ada.status().addresses
+        ben = Peer(tmp_path / "ben", settings=keyboard_settings(tmp_path, 1, bootstrap=bootstrap, **own))
+        async with running(ben):
+            heard = {}
+
+            def reports():
+                for sample in ben._incarnation._reports._samples.values():
+                    heard.update({peer_id_of(each.key): each for each in sample.reports})
+                return heard
+
+            await until(lambda: ada.status().peer_id in reports())
+            assert math.isnan(heard[ada.status().peer_id].metric)
+            await until(lambda: (ben.status().estimates or {}).get("peers") == 2)
+            assert ben.status().estimates["mean"] is None
+            assert ben.status().estimates["consensus_distance"] is not None
+
+
+DYING = """
+import os, resource, sys
+from pathlib import Path
+most = resource.getrlimit(resource.RLIMIT_CORE)[1]
+resource.setrlimit(resource.RLIMIT_CORE, (most, most))
+if sys.argv[1] == "keyboard":
+    from gossipfl.peer import Home
+    from gossipfl.peer.typing import open_keyboard
+    from gossipfl.tasks.words.next_word import next_word
+    from tests.integration.test_keyboard import keyboard_settings
+    settings = keyboard_settings(Path())
+    keyboard = open_keyboard(Home(Path()), settings, next_word(**settings.task.options))
+os.abort()
+"""
+
+
+def cores_are_written_here():
+    """Whether a process that is aborted leaves a file in its directory: not if a program gets the image."""
+    pattern = Path("/proc/sys/kernel/core_pattern")
+    return (
+        pattern.exists()
+        and not set("/|") & set(pattern.read_text())
+        and resource.getrlimit(resource.RLIMIT_CORE)[1] != 0
+    )
+
+
+@pytest.mark.skipif(not cores_are_written_here(), reason="no core files here")
+def test_a_crash_leaves_no_image_of_the_memory(tmp_path):
+    """What is typed is in the clear there. Without a keyboard there is one, or this would show nothing."""
+    for kind in ("none", "keyboard"):
+        folder = tmp_path / kind
+        folder.mkdir()
+        done = subprocess.run(
+            [sys.executable, "-c", DYING, kind],
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+            check=False,
+            capture_output=True,
+        )
+        assert done.returncode == -signal.SIGABRT, done.stderr
+        assert bool(list(folder.glob("core*"))) is (kind == "none")
+
+
+def test_other_machines_cannot_read_a_keyboard_s_metrics(tmp_path):
+    settings = keyboard_settings(tmp_path, page={"enabled": True, "metrics_at": "127.0.0.1:0"})
+    with pytest.raises(SettingError, match="metrics of a keyboard tell of what its owner writes"):
+        trio.run(Peer(tmp_path / "ada", settings=settings).run)
 
 
 def test_a_peer_without_a_keyboard_serves_none(tmp_path):

@@ -53,7 +53,8 @@ class ReportGossip:
     learner : Learning
         Owner of the model.
     metrics : callable
-        Returns the metrics of the latest evaluation; empty before the first.
+        Returns the metrics of the latest evaluation; empty before the first, and where nobody may know them: of
+        words that one owner wrote, whoever sends models and hears how well they do can learn each word.
     period : float
         Seconds of an epoch, for which an estimate is made.
     clock : callable, optional

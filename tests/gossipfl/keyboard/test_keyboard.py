@@ -78,6 +78,16 @@ def test_the_texts_of_many_are_refused(tmp_path):
     store.close()
 
 
+def test_a_vocabulary_of_the_owner_s_words_is_refused(tmp_path):
+    """It would be written with every export."""
+    (tmp_path / "me.txt").write_text("see you soon at home with the xylophone. good night. " * 20)
+    options = {**options_in(tmp_path), "text": str(tmp_path / "me.txt"), "vocabulary": "text"}
+    store = TypingStore(tmp_path / "typing")
+    with pytest.raises(SettingError, match="vocabulary leaves the device"):
+        Keyboard(store, next_word(**options), options)
+    store.close()
+
+
 def test_fingerprints_in_records_tell_nothing_of_little_text(tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
