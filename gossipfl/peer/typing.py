@@ -34,7 +34,7 @@ _EXPIRY_SECONDS: Final = 3600.0
 
 
 def open_keyboard(home: Home, settings: PeerSettings, task: Task) -> Keyboard | None:
-    """Open the keyboard of a peer, whose home is locked; None if it has none. The process leaves no core dump then.
+    """Open the keyboard of a peer, whose home is locked; None if there is none. Its process leaves no core dump.
 
     Raises
     ------
