@@ -21,7 +21,7 @@ from sims.world import build_world
 from sims.world.trace_cache import Traces
 
 BY = "docs/make_robustness_tables.py"
-HOSTILE = (1, 3, 4, 6, 7, 8, 9, 11)
+HOSTILE = range(1, 12)
 STOOD = 1e-2
 TRACES = Traces()
 

@@ -23,7 +23,7 @@ from tests.gossipfl.network.helpers import in_trio, until
 from .gate_networks import digits_settings
 from .peers import quick_settings, record_lines, running
 
-PEERS, HOSTILE, PERIOD = 16, (3, 7, 11, 15), 1.0
+PEERS, HOSTILE, PERIOD = 16, (3, 7, 11, 15), 0.75
 #: At a constant rate, so that it does not matter how old models are when a loaded machine gets to train them.
 TRAINING = {"learning_rate": 0.1, "momentum": 0.9, "batch_size": 32, "schedule": "constant"}
 MERGES = 200

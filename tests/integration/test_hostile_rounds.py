@@ -28,17 +28,14 @@ from gossipfl.attacks import (
 )
 from gossipfl.errors import SettingError, UnexpectedRound
 from gossipfl.peer import Peer
-from sims.engine import RoundEngine
 from sims.replay import replay
 from sims.replay.errors import TornRecords
 from sims.scenario import parse_scenario
-from sims.world import build_world
-from sims.world.networks import round_network
 from tests.gossipfl.network.helpers import in_trio
 from tests.gossipfl.peer.rounds.networks_of_rounds import members
 from tests.gossipfl.peer.rounds.networks_of_rounds import settings_of as settings_of_member
 
-from .test_rounds import SCENARIO, SEED, assert_replayed, run_all
+from .test_rounds import SCENARIO, SEED, assert_replayed, rows_after, run_all
 
 TRIMMED = {"algorithm": "trimmed_mean", "parameters": {"hostile": 1}}
 ATTACKS = [SignFlip(scale=2.0), ScaledNoise(), Replay(lag=3), Echo()]
@@ -125,12 +122,7 @@ def simulated(
     )
     text += "[attack]\n" + text_of({"name": attack.name, "nodes": list(hostile), **settings_of(attack)})
     text += f"\nfrom_round = {begins}" if begins else ""
-    scenario = parse_scenario(text)
-    engine = RoundEngine(build_world(scenario), round_network(scenario), compile_when="never")
-    for _ in range(stop_after):
-        engine.run_round()
-    engine.close()
-    return engine.rows()
+    return rows_after(parse_scenario(text), stop_after)
 
 
 @pytest.mark.parametrize(

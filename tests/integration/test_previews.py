@@ -9,17 +9,20 @@ from gossipfl.algorithms import NeighbourRows, Preview
 from gossipfl.attacks import SignFlip
 from gossipfl.errors import InvalidAlgorithm
 from gossipfl.rounds.member_rows import neighbourhood_of
-from sims.engine import RoundEngine
-from sims.replay import replay
 from sims.scenario import parse_scenario
-from sims.world import build_world
-from sims.world.networks import round_network
-from tests.gossipfl.network.helpers import in_trio, until
+from tests.gossipfl.network.helpers import in_trio
 from tests.gossipfl.peer.rounds.networks_of_rounds import peers_in_rounds
-from tests.integration.peers import records_of, running
+from tests.integration.peers import records_of
 from tests.integration.test_hostile_rounds import peers_with_hostile
 from tests.integration.test_hostile_rounds import simulated as simulated_lies
-from tests.integration.test_rounds import SCENARIO, assert_replayed, digits_peers, run_all
+from tests.integration.test_rounds import (
+    SCENARIO,
+    assert_replayed,
+    digits_peers,
+    engine_after,
+    one_comes_late,
+    run_all,
+)
 
 NODES, ROUNDS, WIDTH = 5, 6, 40
 
@@ -35,10 +38,7 @@ def simulated(algorithm, topology, radius):
             training="",
         )
     )
-    engine = RoundEngine(build_world(scenario), round_network(scenario), compile_when="never")
-    for _ in range(ROUNDS):
-        engine.run_round()
-    engine.close()
+    engine = engine_after(scenario, ROUNDS)
     return engine.rows(), engine.exchanges.bytes
 
 
@@ -105,17 +105,8 @@ async def test_who_is_absent_is_not_waited_for_and_who_is_late_gets_all_rows(tmp
         "period": 0.03,
     }
     first, second, late, _never = peers_in_rounds(tmp_path, 4, rounds=rounds)
-    async with running(first, second):
-        await until(lambda: first.status().event >= 12)
-        async with running(late):
-            await until(lambda: any(each["listening"] for each in records_of(late.home, "mix")))
-            there = late._incarnation.learner.state.event
-            await until(lambda: late._incarnation.learner.state.event > there + 2)
-    listened = [each for each in records_of(late.home, "mix") if each["listening"]]
-    assert listened[-1]["members"] == [0, 1]
+    await one_comes_late(first, second, late)
     assert all(3 in mix["missing"] for mix in records_of(first.home, "mix"))
-    report = replay([peer.home.directory for peer in (first, second, late)])
-    assert [peer.verdict for peer in report.peers] == ["identical"] * 3
 
 
 @in_trio

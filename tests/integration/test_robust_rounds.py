@@ -5,15 +5,10 @@ import json
 import pytest
 import torch
 
-from sims.engine import RoundEngine
-from sims.replay import replay
-from sims.scenario import parse_scenario
-from sims.world import build_world
-from sims.world.networks import round_network
-from tests.gossipfl.network.helpers import in_trio, until
+from tests.gossipfl.network.helpers import in_trio
 from tests.gossipfl.peer.rounds.networks_of_rounds import peers_in_rounds
-from tests.integration.peers import REPOSITORY, records_of, running
-from tests.integration.test_rounds import SCENARIO, assert_replayed, digits_peers, run_all
+from tests.integration.peers import REPOSITORY, records_of
+from tests.integration.test_rounds import assert_replayed, digits_peers, one_comes_late, run_all, simulated
 
 MODULE = "tests.gossipfl.algorithms.robust_rules"
 RULES = [
@@ -32,17 +27,10 @@ BUNDLED = [
 every_rule = pytest.mark.parametrize("rule", [*RULES, *BUNDLED], ids=lambda rule: rule["algorithm"])
 
 
-def simulated(rule, nodes, rounds, topology):
+def simulated_with(rule, nodes, rounds, topology):
     ((name, value),) = rule["parameters"].items()
     algorithm = f'name = "{rule["algorithm"]}"\n{name} = {json.dumps(value)}'
-    scenario = parse_scenario(
-        SCENARIO.format(nodes=nodes, topology=topology, algorithm=algorithm, training="momentum = 0.5")
-    )
-    engine = RoundEngine(build_world(scenario), round_network(scenario), compile_when="never")
-    for _ in range(rounds):
-        engine.run_round()
-    engine.close()
-    return engine.rows()
+    return simulated(nodes, rounds, topology=topology, algorithm=algorithm, training="momentum = 0.5")
 
 
 def test_the_rule_of_the_page_on_extending_is_the_example():
@@ -62,7 +50,7 @@ async def test_peers_end_where_the_simulation_ends_and_are_replayed(tmp_path, ru
     )
     await run_all(peers)
     rows = torch.cat([peer._incarnation.learner.state.nodes.rows for peer in peers])
-    assert (rows - simulated(rule, 5, 10, 'name = "path"')).abs().max() < 1e-5
+    assert (rows - simulated_with(rule, 5, 10, 'name = "path"')).abs().max() < 1e-5
     assert_replayed([peer.home.directory for peer in peers])
 
 
@@ -97,13 +85,4 @@ async def test_who_is_late_begins_at_the_median_of_the_others(tmp_path, rule):
         **rule,
     }
     first, second, late = peers_in_rounds(tmp_path, 3, rounds=rounds)
-    async with running(first, second):
-        await until(lambda: first.status().event >= 12)
-        async with running(late):
-            await until(lambda: any(each["listening"] for each in records_of(late.home, "mix")))
-            there = late._incarnation.learner.state.event
-            await until(lambda: late._incarnation.learner.state.event > there + 2)
-    listened = [each for each in records_of(late.home, "mix") if each["listening"]]
-    assert listened[-1]["members"] == [0, 1]
-    report = replay([peer.home.directory for peer in (first, second, late)])
-    assert [peer.verdict for peer in report.peers] == ["identical"] * 3
+    await one_comes_late(first, second, late)

@@ -13,9 +13,9 @@ from sims.replay import replay
 from sims.scenario import parse_scenario
 from sims.world import build_world
 from sims.world.networks import round_network
-from tests.gossipfl.network.helpers import in_trio
+from tests.gossipfl.network.helpers import in_trio, until
 from tests.gossipfl.peer.rounds.networks_of_rounds import members, peers_in_rounds, settings_of
-from tests.integration.peers import PeerProcess, records_of
+from tests.integration.peers import PeerProcess, records_of, running
 
 SEED = 5
 
@@ -47,19 +47,36 @@ def simulated(nodes: int, rounds: int, *, topology: str, algorithm: str, trainin
 
 def rows_after(scenario, rounds: int) -> torch.Tensor:
     """Rows of all nodes after some rounds of a scenario."""
-    world = build_world(scenario)
-    network = round_network(scenario, class_counts=None)
-    engine = RoundEngine(world, network, compile_when="never")
+    return engine_after(scenario, rounds).rows()
+
+
+def engine_after(scenario, rounds: int) -> RoundEngine:
+    """The engine of a scenario, closed after some rounds."""
+    engine = RoundEngine(build_world(scenario), round_network(scenario), compile_when="never")
     for _ in range(rounds):
         engine.run_round()
     engine.close()
-    return engine.rows()
+    return engine
 
 
 async def run_all(peers) -> None:
     async with trio.open_nursery() as nursery:
         for peer in peers:
             nursery.start_soon(peer.run)
+
+
+async def one_comes_late(first, second, late) -> None:
+    """Two members are some rounds ahead when the third comes; it listens first, and all are replayed."""
+    async with running(first, second):
+        await until(lambda: first.status().event >= 12)
+        async with running(late):
+            await until(lambda: any(each["listening"] for each in records_of(late.home, "mix")))
+            there = late._incarnation.learner.state.event
+            await until(lambda: late._incarnation.learner.state.event > there + 2)
+    listened = [each for each in records_of(late.home, "mix") if each["listening"]]
+    assert listened[-1]["members"] == [0, 1]
+    report = replay([peer.home.directory for peer in (first, second, late)])
+    assert [peer.verdict for peer in report.peers] == ["identical"] * 3
 
 
 def digits_peers(directory, nodes: int, *, rounds, training=None, outgoing=()):
