@@ -3,7 +3,8 @@
     python benchmarks/gate_under_attack.py --nodes 1000 --shares 0.1 0.2 0.3 0.4
 
 prints a table; with --attacks and --defences, parts of it. A run with gates of 1,000 nodes takes 0.3 ms a message.
-With --keep FILE each figure is also appended to a file, and those that are there are not measured again; with
+With several numbers of --rounds, each run is measured after each. With --keep FILE each figure is also appended to a
+file as soon as it is known, and a run whose figures are all there is not made again; with
 --part K/M only every M-th is measured, from the K-th on, for M processes side by side (each with a file of its own).
 `python docs/make_robustness_tables.py gate FILE...` makes the tables of docs/gate.md of such files.
 """
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import math
 import time
 from pathlib import Path
 
@@ -37,7 +39,7 @@ batch_size = 30
 [stop]
 rounds = {rounds}
 [evaluate]
-every = {rounds}
+every = {every}
 nodes = 300
 {gate}
 {attack}
@@ -72,45 +74,62 @@ DEFENCES = {
 }
 
 
-def points(attack, share, defence, *, nodes, rounds, seed, traces):
-    """Mean accuracy of the honest in percent, and the decisions of their gates."""
-    section = f"[attack]\n{ATTACKS[attack]}\nshare = {share}" if attack else ""
-    parts = {"acceptance": "", "gate": "", **DEFENCES[defence]}
-    text = SCENARIO.format(seed=seed, nodes=nodes, rounds=rounds, attack=section, **parts)
-    result = run(parse_scenario(text), compile_when="never", traces=traces)
-    return 100 * float(result.evaluations["accuracy_mean"][-1]), result.summary["gate"]
-
-
 def cells(given):
-    """All figures of the table: attack, defence, share."""
+    """All runs of the table: attack, defence, share."""
     yield from ((None, defence, 0.0) for defence in given.defences)
     for share, defence, attack in itertools.product(given.shares, given.defences, given.attacks):
         yield attack, defence, share
 
 
-def measured(given, cell, traces):
-    """One figure, with what it is of."""
-    attack, defence, share = cell
-    started = time.perf_counter()
-    how = {"nodes": given.nodes, "rounds": given.rounds, "seed": given.seed, "traces": traces}
-    accuracy, decisions = points(attack, share, defence, **how)
-    of = {"nodes": given.nodes, "rounds": given.rounds, "seed": given.seed}
-    found = {**of, "attack": attack, "defence": defence, "share": share}
-    seconds = round(time.perf_counter() - started, 1)
-    return {**found, "accuracy": round(accuracy, 2), "decisions": decisions, "seconds": seconds}
+class Run:
+    """One run, and its figures: mean accuracy of the honest in percent, and how many models were refused."""
 
+    def __init__(self, given, cell):
+        self.attack, self.defence, self.share = cell
+        self.wanted, self.nodes, self.seed = sorted(set(given.rounds)), given.nodes, given.seed
+        self.keep, self.figures = given.keep, {}
 
-def is_of(figure, given, cell):
-    """Whether a figure that was kept is this one."""
-    attack, defence, share = cell
-    wanted = [given.nodes, given.rounds, given.seed, attack, defence, share]
-    return [figure[key] for key in ("nodes", "rounds", "seed", "attack", "defence", "share")] == wanted
+    def of(self, rounds):
+        """What a figure is of."""
+        of = {"nodes": self.nodes, "rounds": rounds, "seed": self.seed}
+        return {**of, "attack": self.attack, "defence": self.defence, "share": self.share}
+
+    def known(self, kept):
+        """Take figures that were kept; return whether these are all."""
+        for rounds in self.wanted:
+            of = self.of(rounds)
+            found = [each for each in kept if {name: each[name] for name in of} == of]
+            if found:
+                self.figures[rounds] = found[0]
+        return len(self.figures) == len(self.wanted)
+
+    def measure(self, traces):
+        """Run it; what is known is written at once."""
+        section = f"[attack]\n{ATTACKS[self.attack]}\nshare = {self.share}" if self.attack else ""
+        parts = {"acceptance": "", "gate": "", **DEFENCES[self.defence]}
+        sizes = {"nodes": self.nodes, "rounds": self.wanted[-1], "every": math.gcd(*self.wanted)}
+        text = SCENARIO.format(seed=self.seed, attack=section, **sizes, **parts)
+        started = time.perf_counter()
+
+        def note(progress):
+            rounds = progress.evaluation and int(progress.evaluation["round"])
+            if rounds in self.wanted and rounds not in self.figures:
+                accuracy, refused = (progress.evaluation.get(each) for each in ("accuracy_mean", "refused"))
+                seconds = round(time.perf_counter() - started, 1)
+                found = {"accuracy": round(100 * accuracy, 2), "refused": refused, "seconds": seconds}
+                self.figures[rounds] = {**self.of(rounds), **found}
+                if self.keep:
+                    with self.keep.open("a", encoding="utf-8") as file:
+                        file.write(json.dumps(self.figures[rounds]) + "\n")
+
+        result = run(parse_scenario(text), compile_when="never", traces=traces, on_progress=note)
+        return result.summary["gate"]
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--nodes", type=int, default=1000)
-    parser.add_argument("--rounds", type=int, default=60)
+    parser.add_argument("--rounds", type=int, nargs="+", default=[60])
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--shares", type=float, nargs="+", default=[0.1, 0.2, 0.3, 0.4])
     parser.add_argument("--attacks", nargs="*", choices=ATTACKS, default=list(ATTACKS))
@@ -122,20 +141,18 @@ def main():
     first, step = map(int, given.part.split("/"))
     kept = given.keep and given.keep.exists() and given.keep.read_text("utf-8").splitlines()
     known, traces = [json.loads(line) for line in kept or []], Traces()
-    print("| attack | defence | hostile | accuracy of the honest | s |\n|---|---|---|---|---|")
+    print("| attack | defence | hostile | rounds | accuracy of the honest | s |\n|---|---|---|---|---|---|")
     for cell in itertools.islice(cells(given), first, None, step):
-        found = next((each for each in known if is_of(each, given, cell)), None)
-        if found is None:
-            found = measured(given, cell, traces)
-            if given.keep:
-                with given.keep.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps(found) + "\n")
-        print(
-            f"| {found['attack'] or 'nobody'} | {found['defence']} | {found['share']:.0%} "
-            f"| {found['accuracy']:.1f} | {found['seconds']} |",
-            found["decisions"] if given.decisions else "",
-            flush=True,
-        )
+        one = Run(given, cell)
+        decisions = None if one.known(known) else one.measure(traces)
+        for rounds, found in sorted(one.figures.items()):
+            print(
+                f"| {one.attack or 'nobody'} | {one.defence} | {one.share:.0%} | {rounds} "
+                f"| {found['accuracy']:.1f} | {found['seconds']} |",
+                flush=True,
+            )
+        if given.decisions:
+            print(decisions)
 
 
 if __name__ == "__main__":
