@@ -22,9 +22,8 @@ __all__ = ["CompactTable", "new_compact_table"]
 class CompactTable(Table):
     """A `Table` whose ``rows`` are empty: they are in ``compact``.
 
-    A block of updates gets the rows that it reads as a small table of its own: places 0 … B − 1 are its nodes,
-    then come the models that they take in, and those that their steps were begun at. What stays with nodes is kept
-    in full.
+    A block of updates gets the rows that it reads as a small table of its own. What stays with nodes is kept in
+    full.
 
     Parameters
     ----------
@@ -37,15 +36,8 @@ class CompactTable(Table):
     seed: int
 
     def arguments(self, counters: Tensor, columns: Tensor, *, answers: bool) -> tuple[Tensor, ...]:
-        """The same for a table of the block alone."""
-        size, nodes = columns.shape[1], columns[0]
-        places = columns[[0, 1, 5] if answers else [0, 1]].reshape(-1)
-        own = columns.clone()
-        for line, at in ((0, 0), (1, 1), (5, 2 if answers else 0)):
-            own[line] = torch.arange(at * size, (at + 1) * size, device=own.device)
-        rows, ages = self.compact.index_select(0, places), self.ages.index_select(0, places)
-        counted = counters.index_select(0, nodes.clamp(max=len(counters) - 1))
-        return rows, ages, self.kept.index_select(0, nodes), counted, own
+        """The same for a table of the block alone, read into full precision."""
+        return self._of_block(counters, columns, answers=answers)
 
     def write(
         self, columns: Tensor, numbers: NDArray[np.int64], outcome: Outcome, *, steps: Tensor | None = None
@@ -72,6 +64,9 @@ class CompactTable(Table):
     def restore(self, state: Mapping[str, NDArray[np.generic]]) -> None:
         """Continue from a value of `state`."""
         self.compact.restore(state)
+
+    def _read(self, places: Tensor) -> Tensor:
+        return self.compact.index_select(0, places)
 
     def _copy_rows(self, origins: Tensor, places: Tensor) -> None:
         self.compact.copy(origins, places)

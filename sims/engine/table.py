@@ -64,8 +64,31 @@ class Table:
         answers : bool
             Whether updates begin at models of earlier times.
         """
-        del answers
-        return self.rows, self.ages, self.kept, counters, columns
+        if self.rows.device.type != "cuda":
+            return self.rows, self.ages, self.kept, counters, columns
+        return self._of_block(
+            counters, columns, answers=answers
+        )  # what is captured may not read all of a table
+
+    def _of_block(self, counters: Tensor, columns: Tensor, *, answers: bool) -> tuple[Tensor, ...]:
+        """Gather what a block reads as a small table of its own.
+
+        Places 0 … B − 1 are its nodes, then come the models that they take in, and those that their steps were
+        begun at.
+        """
+        size, nodes = columns.shape[1], columns[0]
+        places = columns[[0, 1, 5] if answers else [0, 1]].reshape(-1)
+        own = columns.clone()
+        for line, at in ((0, 0), (1, 1), (5, 2 if answers else 0)):
+            own[line] = torch.arange(at * size, (at + 1) * size, device=own.device)
+        counted = counters.index_select(0, nodes.clamp(max=len(counters) - 1))
+        return (
+            self._read(places),
+            self.ages.index_select(0, places),
+            self.kept.index_select(0, nodes),
+            counted,
+            own,
+        )
 
     def write(
         self, columns: Tensor, numbers: NDArray[np.int64], outcome: Outcome, *, steps: Tensor | None = None
@@ -119,6 +142,9 @@ class Table:
     def restore(self, state: Mapping[str, NDArray[np.generic]]) -> None:
         """Continue from a value of `state`."""
         self.rows = torch.from_numpy(state["rows"]).to(self.rows.device)
+
+    def _read(self, places: Tensor) -> Tensor:
+        return self.rows.index_select(0, places)
 
     def _copy_rows(self, origins: Tensor, places: Tensor) -> None:
         self.rows.index_copy_(0, places, self.rows.index_select(0, origins))

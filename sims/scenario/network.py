@@ -155,7 +155,8 @@ class TraceChurn(Section):
 class ChargingChurn(Section):
     """Phones take part while they charge: most nights, in the time zones where they are.
 
-    A phone on a metered link does so for the first part of the night only, which bounds its traffic.
+    A phone on a metered link does so for the first part of the night only, which bounds its traffic. So does one that
+    is off duty: it comes for a while only, to take a model.
     """
 
     kind: Literal["charging"]
@@ -175,6 +176,15 @@ class ChargingChurn(Section):
         ge=0,
         le=1,
         description="share of a night's charging for which a phone on a metered link takes part",
+    )
+    duty: float = Field(
+        1.0, gt=0, le=1, description="probability that a phone is on duty in a night, drawn for each night"
+    )
+    off_duty: float = Field(
+        0.0,
+        ge=0,
+        le=20,
+        description="hours of a night's charging in which a phone off duty takes part, at most",
     )
 
 

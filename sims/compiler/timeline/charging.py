@@ -17,7 +17,7 @@ __all__ = ["Phones", "charging_sessions", "phones_of"]
 
 _HOUR = 3600.0
 _DAY = 24 * _HOUR
-_ZONE, _METERED, _FIRST_NIGHT = -1, -2, 0
+_ZONE, _METERED, _FIRST_NIGHT, _DUTY = -1, -2, 0, -3
 
 
 class Phones(NamedTuple):
@@ -47,7 +47,7 @@ def phones_of(process: ChargingChurn, *, seed: int, numbers: NDArray[np.int64]) 
 def charging_sessions(
     process: ChargingChurn, *, seed: int, numbers: NDArray[np.int64], until: float
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Draw the sessions in which phones take part: while they charge, on metered links for a share of that.
+    """Draw the sessions in which phones take part: while they charge, on metered links or off duty for a part of that.
 
     Parameters
     ----------
@@ -76,6 +76,8 @@ def charging_sessions(
         process.hours * _HOUR,
         process.hours_spread,
         process.nights,
+        process.duty,
+        process.off_duty * _HOUR,
     )
     ticks = np.floor(np.stack([start, end]) * TICKS_PER_SECOND + 0.5).astype(np.int64)
     last = round(until * TICKS_PER_SECOND)
@@ -106,6 +108,8 @@ def _sessions(
     length: float,
     length_spread: float,
     used: float,
+    duty: float,
+    off_duty: float,
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
     most = len(numbers) * nights
     node, start, end = np.empty(most, dtype=np.int64), np.empty(most), np.empty(most)
@@ -121,6 +125,8 @@ def _sessions(
             # Nights are counted from the one before the start: it is under way somewhere.
             begins = (night - 1) * _DAY + plugged + late - zone_hours[place] * _HOUR
             ends = begins + min(hours, 0.9 * _DAY) * share[place]
+            if duty < 1.0 and uniform(seed, CHARGING, numbers[place], _DUTY - night) >= duty:
+                ends = min(ends, begins + off_duty)
             begins = max(begins, free)
             if ends <= begins:
                 continue

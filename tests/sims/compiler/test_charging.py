@@ -70,3 +70,22 @@ def test_each_phone_is_drawn_by_its_number() -> None:
 def test_impossible_zones_are_named() -> None:
     with pytest.raises(InvalidScenario, match="zones"):
         load_scenario("phones-keyboard", overrides=["churn.process.zones=[20]"])
+
+
+def test_few_are_on_duty_and_others_come_for_a_while() -> None:
+    nights = [(node, end - start) for node, start, end in sessions(duty=0.25, off_duty=0.5) if start > 0]
+    assert {round(hours, 6) for _, hours in nights} == {8.0, 0.5}
+    on_duty = [node for node, hours in nights if hours > 1]
+    assert 0.2 < len(on_duty) / len(nights) < 0.3
+    assert len(set(on_duty)) > 150  # others each night
+    alone = sessions(duty=0.25)
+    assert all(end - start > 1 for _, start, end in alone if start > 0)
+    whole = {(node, start) for node, start, _ in sessions()}
+    assert {(node, start) for node, start, _ in sessions(duty=0.25, off_duty=0.5)} <= whole
+
+
+def test_a_phone_off_duty_leaves_no_later_than_its_link_allows() -> None:
+    short = [
+        end - start for _, start, end in sessions(duty=0.01, off_duty=3.0, metered=1.0, metered_time=0.25)
+    ]
+    assert max(short) == pytest.approx(2.0)

@@ -1,5 +1,6 @@
 """Training away from the CPU: on a device that only checks where tensors are, and on a GPU if there is one."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -8,6 +9,7 @@ from sims.engine.captured import Captured, pays
 from sims.engine.engine import Phases
 from sims.engine.local import BlockTraining
 from sims.engine.programme import Programme
+from sims.engine.table import Table
 from sims.running.run import run
 from sims.scenario import parse_scenario
 from sims.world import build_world
@@ -114,3 +116,31 @@ def test_a_gpu_trains_what_the_cpu_does_and_the_same_each_time(scenario):
     rows = [run(scenario, device=device).rows.cpu() for device in ("cpu", "cuda", "cuda")]
     torch.testing.assert_close(rows[0], rows[1], rtol=1e-3, atol=1e-4)
     assert torch.equal(rows[1], rows[2])
+
+
+@pytest.mark.parametrize("answers", [False, True])
+def test_a_block_has_a_table_of_its_own_with_what_it_reads(answers):
+    n, width, size = 6, 3, 4
+    generator = torch.Generator().manual_seed(1)
+    table = Table(
+        rows=torch.randn(n + 3, width, generator=generator),
+        ages=torch.arange(n + 3),
+        kept=torch.randn(n + 1, 2, generator=generator),
+        steps=np.zeros(n, dtype=np.int64),
+        versions=np.zeros(n + 3, dtype=np.int64),
+    )
+    counters, columns = torch.arange(10, 10 + n), torch.zeros(6, size, dtype=torch.int64)
+    columns[0], columns[3] = torch.tensor([5, 0, 2, n]), n  # the last is padding
+    columns[1], columns[2], columns[4] = (
+        torch.tensor([7, 8, 1, n]),
+        torch.arange(4),
+        torch.tensor([0, 1, 2, 0]),
+    )
+    columns[5] = torch.tensor([8, 7, 0, n])
+    rows, ages, kept, counted, own = table._of_block(counters, columns, answers=answers)
+    for line in (0, 1, 5) if answers else (0, 1):
+        assert torch.equal(rows[own[line]], table.rows[columns[line]])
+        assert torch.equal(ages[own[line]], table.ages[columns[line]])
+    assert torch.equal(kept[own[0]], table.kept[columns[0]])
+    assert counted[:3].tolist() == [15, 10, 12]
+    assert torch.equal(own[[2, 3, 4]], columns[[2, 3, 4]])
