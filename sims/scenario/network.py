@@ -155,8 +155,8 @@ class TraceChurn(Section):
 class ChargingChurn(Section):
     """Phones take part while they charge: most nights, in the time zones where they are.
 
-    A phone on a metered link does so for the first part of the night only, which bounds its traffic. So does one that
-    is off duty: it comes for a while only, to take a model.
+    A phone on a metered link does so for the first part of the night only, which bounds its traffic. One that is
+    off duty comes for a while only, to take a model.
     """
 
     kind: Literal["charging"]

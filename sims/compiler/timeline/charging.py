@@ -47,7 +47,7 @@ def phones_of(process: ChargingChurn, *, seed: int, numbers: NDArray[np.int64]) 
 def charging_sessions(
     process: ChargingChurn, *, seed: int, numbers: NDArray[np.int64], until: float
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Draw the sessions in which phones take part: while they charge, on metered links or off duty for a part of that.
+    """Draw the sessions in which phones take part: while they charge, or for a part of that.
 
     Parameters
     ----------
