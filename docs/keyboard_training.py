@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
+from keyboard_methods import CLIP, METHODS, Method, noise_for
 from torch import Tensor
 
 from gossipfl.rows import load_row
@@ -29,82 +30,14 @@ from sims.world import World
 from sims.world.samples import divided
 from sims.world.trace_cache import Traces
 
-__all__ = ["METHODS", "Corpus", "Method", "Outcome", "Plan", "Scores", "User", "loaded", "neural", "scored"]
+__all__ = ["Corpus", "Outcome", "Plan", "Scores", "User", "loaded", "neural", "scored", "trained"]
 
 LENGTH, TESTED = 20, 0.2
 HELD_OUT, MOST_HELD_OUT = 0.1, 100
+LEAST_WINDOWS, LEAST_USERS = 10, 3
 TRACES = Traces()
 
 Scores = list[tuple[int, int, int, float]]  # of each user: words, hits of one and of three, surprise
-
-
-@dataclass(frozen=True)
-class Method:
-    """How users' models learn.
-
-    Parameters
-    ----------
-    algorithm : str
-        The table of a scenario; none where nobody hears of others.
-    topology : str
-        The same, unless all send to a server.
-    training, further : str
-        The optimiser, and further tables of the scenario.
-    clipped : bool
-        Whether the norm of a batch's gradient is at most 1.
-    every : int
-        Steps between exchanges.
-    rates : tuple of float
-        Step sizes to try, before they are stretched.
-    stretched : bool
-        Whether they are √n times as large: AdamW divides gradients by the root of their mean square. Where that
-        is noise for the most part, the mean of n gradients has a root that is √n times as small, and so a step
-        that is √n times as long as the mean of n steps.
-    """
-
-    algorithm: str = ""
-    topology: str = 'name = "complete"'
-    training: str = 'optimiser = "adamw"'
-    further: str = ""
-    clipped: bool = True
-    every: int = 1
-    rates: tuple[float, ...] = (0.0025, 0.005, 0.01, 0.02, 0.04)
-    stretched: bool = False
-    steps: int | None = None
-    batch: int | None = None
-
-
-def _private(noise: float) -> Method:
-    """DP-SGD, in 400 steps of larger batches; the text has ε by the accountant."""
-    privacy = f"[training.privacy]\nclip = 0.5\nnoise_multiplier = {noise}\nsecret = false"
-    rates = 0.002, 0.004, 0.008, 0.016, 0.032
-    return replace(_GOSSIP, further=privacy, steps=400, batch=128, rates=rates, clipped=False)
-
-
-_GRAPH = 'name = "random-regular"\ndegree = 4'
-_GOSSIP = Method('name = "d_psgd"', _GRAPH, stretched=True)
-_ALIKE = Method('name = "d_adam"', _GRAPH, training='optimiser = "sgd"', stretched=True)
-_IN_8_BITS = '[[outgoing]]\nkind = "codec"\nname = "int8"'
-METHODS: Mapping[str, Method] = {
-    "gossip": _ALIKE,
-    "gossip, moments apart": _GOSSIP,
-    "pooled": Method('name = "pooled_sgd"'),
-    "alone": Method(rates=(0.0003125, 0.000625, 0.00125, 0.0025, 0.005)),
-    "FedAvg": Method(
-        'name = "fedavg"\nepochs = 0\nfraction = 1.0',
-        training='optimiser = "sgd"',
-        every=4,
-        rates=(1.0, 2.0, 4.0, 8.0, 16.0),
-    ),
-    "gossip, one neighbour": replace(_GOSSIP, topology='name = "base"\nk = 1'),
-    "gossip, 1/50 of the bytes": replace(
-        _GOSSIP, further='[[outgoing]]\nkind = "mask"\nshare = 0.08\n' + _IN_8_BITS
-    ),
-    "gossip, 1/64 of the bytes": replace(_GOSSIP, further=_IN_8_BITS, every=16),
-    "gossip, ε = 8": _private(1.19),
-    "gossip, ε = 2": _private(3.25),
-}
-"""Step sizes are five for each, as many trials for one as for another."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +64,7 @@ class Corpus:
 
 
 def loaded(options: dict[str, Any]) -> Corpus:
-    """Users of the task with these options, in the order of their nodes."""
+    """Users of the task with these options, in the order of their nodes, without those with too little text."""
     vocabulary = find_vocabulary("en", options["words"])
     texts = find_texts(options["text"]).of_user
     found = []
@@ -140,7 +73,13 @@ def loaded(options: dict[str, Any]) -> Corpus:
         past, later = parted([vocabulary.encoded(each) for each in said], TESTED)
         own, tested = (windows_of_sentences(part, length=LENGTH) for part in (past, later))
         most, most_tested = options["most"] or None, options["most_tested"] or None
-        found.append(User(own.last(most), tested.first(most_tested), said[: len(past)], said[len(past) :]))
+        own, tested = own.last(most), tested.first(most_tested)
+        if len(own) < LEAST_WINDOWS or not (tested.following >= 0).any():
+            print(f"{name} has too little text: expected {LEAST_WINDOWS} windows to train on, got {len(own)}")
+            continue
+        found.append(User(own, tested, said[: len(past)], said[len(past) :]))
+    if len(found) < LEAST_USERS:
+        raise SystemExit(f"expected {LEAST_USERS} users with enough text, got {len(found)}")
     return Corpus({**options, "users": len(found)}, found, vocabulary)
 
 
@@ -151,6 +90,7 @@ class Plan:
     steps: int
     batch: int
     device: str = "cpu"
+    warm_up: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -163,17 +103,21 @@ class Outcome:
     tiers: str
 
 
-def trained(corpus: Corpus, plan: Plan, name: str, rate: float, *, seed: int, held_out: bool) -> Outcome:
-    """Train users' models by a method; without the last tenth of each user's samples if they are held out."""
+def trained(
+    corpus: Corpus, plan: Plan, name: str, rate: float, *, seed: int, held_out: bool
+) -> Generator[None, None, Outcome]:
+    """Train users' models by a method, a round at a time; without the last tenth of their samples if held out."""
     began = time.perf_counter()
     method = METHODS[name]
-    plan = replace(plan, steps=method.steps or plan.steps, batch=method.batch or plan.batch)
+    plan = replace(plan, steps=min(plan.steps, method.steps or plan.steps), batch=method.batch or plan.batch)
     world = _world(corpus, plan, method, rate, seed=seed, held_out=held_out)
     if not method.algorithm:
-        rows, phases = _alone(world, plan)
+        rows, phases = yield from _alone(world, plan)
         return Outcome(rows, 0.0, time.perf_counter() - began, str(phases.tiers))
     simulation = simulation_of(world.scenario, world, threads=1, compile_when="never", device=plan.device)
-    simulation.advance(world.scenario.stop.rounds, between=lambda: False)
+    for done in range(1, round(world.scenario.stop.rounds) + 1):
+        simulation.advance(done, between=lambda: False)
+        yield
     rows, sent = simulation.models().float().cpu(), simulation.counts()["bytes"]
     simulation.close()
     return Outcome(rows, sent / len(rows), time.perf_counter() - began, str(simulation.phases.tiers))
@@ -182,6 +126,7 @@ def trained(corpus: Corpus, plan: Plan, name: str, rate: float, *, seed: int, he
 def _world(corpus: Corpus, plan: Plan, method: Method, rate: float, *, seed: int, held_out: bool) -> World:
     options = ", ".join(f"{key} = {json.dumps(value)}" for key, value in corpus.options.items())
     n = len(corpus.users)
+    topology = method.topology.format(degree=min(4, n - 1))
     scenario = parse_scenario(
         f"""
 seed = {seed}
@@ -192,9 +137,9 @@ name = "next-word"
 partition = "natural"
 options = {{ {options} }}
 [topology]
-{method.topology}
+{topology}
 [algorithm]
-{method.algorithm or _GOSSIP.algorithm}
+{method.algorithm or 'name = "d_psgd"'}
 [training]
 {method.training}
 learning_rate = {rate * (math.sqrt(n) if method.stretched else 1.0)}
@@ -203,12 +148,14 @@ batch_size = {plan.batch}
 schedule = "cosine"
 clock = "step"
 decay_age = {plan.steps}
+warm_up = {round(plan.warm_up * plan.steps)}
 local_steps = {method.every}
 [evaluate]
 every = {max(1, plan.steps // method.every)}
 [stop]
 rounds = {max(1, plan.steps // method.every)}
 {method.further}
+{_privacy(corpus, plan, method)}
 """
     )
     pasts = [user.past for user in corpus.users]
@@ -229,7 +176,16 @@ rounds = {max(1, plan.steps // method.every)}
     )
 
 
-def _alone(world: World, plan: Plan) -> tuple[Tensor, Phases]:
+def _privacy(corpus: Corpus, plan: Plan, method: Method) -> str:
+    """The table of private training: noise for ε where a user has the fewest windows."""
+    if method.epsilon is None:
+        return ""
+    fewest = min(len(user.past) for user in corpus.users)
+    noise = noise_for(method.epsilon, rate=min(1.0, plan.batch / fewest), steps=plan.steps)
+    return f"[training.privacy]\nclip = {CLIP}\nnoise_multiplier = {noise}\nsecret = false"
+
+
+def _alone(world: World, plan: Plan) -> Generator[None, None, tuple[Tensor, Phases]]:
     device, phases = torch.device(plan.device), Phases()
     local = BlockTraining(
         world, expected_rounds=plan.steps, threads=1, compile_when="never", device=device, phases=phases
@@ -237,9 +193,10 @@ def _alone(world: World, plan: Plan) -> tuple[Tensor, Phases]:
     rows = world.first_rows().expand(world.scenario.population.nodes, -1).contiguous()
     nodes = Nodes.start(rows, optimiser_state_size=world.trainer.optimiser_state_size)
     nodes = replace(nodes.on(device), ages=nodes.ages.to(device))
-    with torch.no_grad():
-        for _ in range(plan.steps):
+    for _ in range(plan.steps):
+        with torch.no_grad():
             nodes = local.update(nodes)
+        yield
     return nodes.rows.float().cpu(), phases
 
 

@@ -22,7 +22,7 @@ from gossipfl.training.step_draws import StepDraws
 __all__ = ["private_gradients", "require_separable", "require_unchanged", "sampling_rates"]
 
 _NUMBERS_AT_A_TIME = 2**22  # of samples' gradients, on a CPU
-_NUMBERS_AT_A_TIME_ELSEWHERE = 2**29
+_NUMBERS_AT_A_TIME_ELSEWHERE = 2**26
 
 
 def sampling_rates(counts: NDArray[np.int64], batch_size: int) -> NDArray[np.float64]:
@@ -92,9 +92,9 @@ def private_gradients(
         clipped = found.gradients * (privacy.clip / (norms + 1e-6)).clamp(max=1)
         sums.index_add_(0, of_row, clipped)  # in order, so that it does not matter what is computed together
         losses.index_add_(0, of_row, found.losses)
-    noise = drawn.noise(sums.shape[1]).mul_(privacy.noise_multiplier * privacy.clip)
-    expected = torch.from_numpy(rates * counts)[:, None]
-    sums = ((sums.cpu().to(torch.float64) + noise) / expected).to(rows)
+    noise = drawn.noise(sums.shape[1], device=rows.device).mul_(privacy.noise_multiplier * privacy.clip)
+    expected = torch.from_numpy(rates * counts)[:, None].to(rows.device)
+    sums = ((sums.to(torch.float64) + noise) / expected).to(rows)
     sizes = torch.tensor([max(1, len(batch)) for batch in batches]).to(losses)
     trained = gradients.trainable_size
     return Differentiated(losses / sizes, sums, rows[:, trained:], rows[:, :trained])

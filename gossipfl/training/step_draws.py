@@ -67,11 +67,15 @@ class StepOfDraws:
             found.append(np.flatnonzero((words >> 1) + 2**62 < int(rate * 2**63)).astype(np.int64))
         return found
 
-    def noise(self, width: int) -> Tensor:
-        """Draw independent standard normals, float64 ``[B, width]``."""
-        noise = self.normals(rekeyed(self.keys, _NOISE), width)
+    def noise(self, width: int, *, device: torch.device | None = None) -> Tensor:
+        """Draw independent standard normals, float64 ``[B, width]``, where they are needed: a seed's are made there."""
+
+        def drawn(keys: Tensor) -> Tensor:
+            return self.normals(rekeyed(keys, _NOISE).to(device), width).to(device)
+
+        noise = drawn(self.keys)
         for weight, keys, had in self.earlier:
-            noise += weight * had[:, None] * self.normals(rekeyed(keys, _NOISE), width)
+            noise += weight * had[:, None].to(device) * drawn(keys)
         return noise
 
     def _in_cycles(self, counts: NDArray[np.int64], rates: NDArray[np.float64]) -> list[NDArray[np.int64]]:

@@ -47,7 +47,8 @@ class Captured:
                 function(*self._held)
             now.wait_stream(aside)
             self._graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(self._graph):
+            # On a stream of its own: what libraries keep for a stream is not shared with graphs that run beside it.
+            with torch.cuda.graph(self._graph, stream=aside):
                 self._found = function(*self._held)
 
     def __call__(self, *arguments: Tensor) -> Any:

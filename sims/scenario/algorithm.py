@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from gossipfl.algorithms import Algorithm, RoundAlgorithm
+from gossipfl.algorithms.declaration import parameters_of
 from gossipfl.algorithms.file_form import Settings, UsableCodec, settings_model, with_settings
 from gossipfl.algorithms.registry import algorithm_names, bundled, find_algorithm, name_of
 from gossipfl.errors import GossipflError
@@ -104,6 +105,12 @@ class AlgorithmSection(Section):
     def codec(self) -> str | None:
         """Name of the codec that rows are sent with; None if they are sent in full."""
         return (self.model_extra or {}).get("codec")
+
+    @property
+    def codec_of_all(self) -> str | None:
+        """Name of the codec of all exchanges; None if an algorithm's own parameter says which are compressed."""
+        own = any(each.name == "codec" for each in parameters_of(self.declared))
+        return None if own else self.codec
 
     @property
     def weights(self) -> str | None:

@@ -15,8 +15,11 @@ __all__ = ["outgoing_of", "outgoing_of_messages"]
 
 
 def outgoing_of(scenario: Scenario) -> Pipeline:
-    """Make the pipeline of rounds: the tables ``[[outgoing]]``, and ``algorithm.codec``, the short form of one."""
-    return _pipeline(scenario, scenario.algorithm.codec)
+    """Make the pipeline of rounds: the tables ``[[outgoing]]``, and ``algorithm.codec``, the short form of one.
+
+    An algorithm with a parameter ``codec`` compresses what it says by itself, and nothing else.
+    """
+    return _pipeline(scenario, scenario.algorithm.codec_of_all)
 
 
 def outgoing_of_messages(scenario: Scenario, behaviour: Behaviour) -> Pipeline:

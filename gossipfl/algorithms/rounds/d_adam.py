@@ -14,6 +14,7 @@ import torch
 
 from gossipfl.algorithms.base import Exchange, Links, Requirements, Round, RoundAlgorithm, RoundContext
 from gossipfl.algorithms.declaration import Parameter
+from gossipfl.codecs import FLOAT32, Compressor
 from gossipfl.training.nodes import Nodes, before_rest
 
 __all__ = ["FIRST", "SECOND", "DAdam"]
@@ -35,16 +36,24 @@ class DAdam(RoundAlgorithm):
     The mean of all v_i is what it would be if everybody had all gradients: v is linear in g². With moments of its
     own, a node takes full steps along gradients that are small, such as those of words that its owner never
     writes. What stays local has its own second moment. t is the number of the round, for newcomers as well.
+
+    v changes little in 1/(1 − β₂) rounds, so it need not be mixed in each: with ``moments_every`` = k it goes in k
+    parts, one a round, in turn. Moments differ by orders of magnitude, and one that arrives as zero would make a
+    step as long as it gets: a codec for them must keep ratios, as floating point does and `int8` does not.
     """
 
     name = "d_adam"
     paper = "Chen et al., ACML 2023"
     rule = "m ← β₁m + (1 − β₁)g, v ← β₂v + (1 − β₂)g², X ← W(X − ηm/√v), V ← WV"
-    sends = "2 P"
+    sends = "P, and P / moments_every in moments_codec"
 
     beta1: Annotated[float, Parameter("β₁", ge=0, lt=1)] = 0.9
     beta2: Annotated[float, Parameter("β₂", ge=0, lt=1)] = 0.999
     epsilon: Annotated[float, Parameter("ε", gt=0)] = 1e-8
+    moments_every: Annotated[int, Parameter("k: rounds in which each second moment is mixed once", ge=1)] = 1
+    moments_codec: Annotated[
+        Compressor | None, Parameter("how second moments are sent, e.g. bfloat16; as float32 if unset")
+    ] = None
 
     @property
     def requirements(self) -> Requirements:
@@ -67,9 +76,18 @@ class DAdam(RoundAlgorithm):
         v = torch.lerp(second[:, :width], gradients.square(), 1 - self.beta2)
         scale = v.div(1 - self.beta2**t).sqrt_().add_(self.epsilon)
         stepped = torch.addcmul(seen.rows[:, :width], m / scale, rates / (1 - self.beta1**t), value=-1)
-        mixed = yield Exchange(torch.cat([stepped[:, :shared], v[:, :shared]], dim=1))
-        rows = before_rest(mixed.rows[:, :shared], before_rest(stepped, seen.rows))
+        mixed = yield Exchange(stepped[:, :shared])
+        part = self._part(context)
+        moments = yield Exchange(v[:, part], compressor=self.moments_codec or FLOAT32)
+        rows = before_rest(mixed.rows, before_rest(stepped, seen.rows))
+        second = before_rest(v, second)
         # What arrives through a codec may be below zero.
-        second = before_rest(mixed.rows[:, shared:].clamp(min=0), before_rest(v, second))
+        second[:, part] = moments.rows.clamp(min=0)
         kept = {**seen.auxiliary, FIRST: before_rest(m, first), SECOND: second}
         return replace(seen, rows=rows, auxiliary=kept)
+
+    def _part(self, context: RoundContext) -> slice:
+        """Which second moments are mixed in a round: as many in each, so that messages have one form."""
+        size = -(-context.shared_size // self.moments_every)
+        first = min(context.round % self.moments_every * size, context.shared_size - size)
+        return slice(first, first + size)

@@ -262,3 +262,43 @@ def test_a_question_and_its_answer_have_noise_of_their_own():
     correlations = np.corrcoef(moved.numpy())[np.triu_indices(len(moved), 1)]
     assert np.abs(correlations).max() < 0.99
     assert world_of(small("outgoing=[{kind='noise',deviation=1.0}]")).message_bytes == 18 * 4
+
+
+TWICE = '''"""Two exchanges, one of them compressed."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from gossipfl.algorithms import Exchange, Parameter, RoundAlgorithm
+from gossipfl.codecs import Compressor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Twice(RoundAlgorithm):
+    """Send models in full, and zeros through a codec."""
+
+    codec: Annotated[Compressor | None, Parameter("of what is sent beside models")] = None
+
+    def round(self, nodes, context):
+        """Do one round."""
+        mixed = yield Exchange(nodes.rows[:, : context.shared_size])
+        yield Exchange(0 * mixed.rows, compressor=self.codec)
+        return nodes.with_shared(mixed.rows, ages=nodes.ages)
+'''
+
+
+def test_an_algorithms_own_codec_is_for_what_it_says_alone(tmp_path, monkeypatch):
+    """The other exchange goes in full."""
+    (tmp_path / "twice.py").write_text(TWICE)
+    monkeypatch.chdir(tmp_path)
+    algorithm = "algorithm={name='twice:Twice'"
+    size = world_of(small(*BLOBS)).layout.shared_size
+    for own, bytes_of_both in (("", 8 * size), (",codec='bfloat16'", 6 * size)):
+        scenario = small(*BLOBS, f"{algorithm}{own}}}")
+        simulation = simulation_of(
+            scenario, world_of(scenario), threads=1, compile_when="never", device="cpu"
+        )
+        simulation.advance(1, between=lambda: False)
+        counts = simulation.counts()
+        simulation.close()
+        assert counts["bytes"] == counts["messages"] // 2 * bytes_of_both

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gossipfl.algorithms.rounds.d_adam import SECOND, DAdam
+from gossipfl.codecs import BFLOAT16
 from gossipfl.errors import SettingError
 from tests.gossipfl.algorithms.graphs_at_random import matrices
 from tests.gossipfl.algorithms.rounds_by_hand import (
@@ -54,8 +55,43 @@ def test_the_mean_second_moment_is_that_of_all_gradients(W, beta2, seed):
     for now, sent in rounds(DAdam(beta2=beta2), before, Network.of(W), local, count=6):
         mean = beta2 * mean + (1 - beta2) * local.gradient(before)[1].square().mean(0)
         torch.testing.assert_close(now.auxiliary[SECOND].mean(0), mean)
-        assert [exchange.rows.shape for exchange in sent] == [(len(W), 6)]
+        assert [exchange.rows.shape for exchange in sent] == [(len(W), 3), (len(W), 3)]
         before = now
+
+
+@few
+@given(matrices | directed, st.integers(1, 5), st.integers(0, 99))
+def test_each_moment_is_mixed_once_in_so_many_rounds(W, every, seed):
+    """And the others stay the node's own; by hand for three numbers, in parts of one form."""
+    local = quadratics(len(W), seed=seed, curved=True, learning_rate=0.05)
+    before = start_at(points(len(W), seed=seed))
+    own = torch.zeros(len(W), 3, dtype=torch.float64)
+    parts = {
+        1: [{0, 1, 2}],
+        2: [{0, 1}, {1, 2}],
+        3: [{0}, {1}, {2}],
+        4: [{0}, {1}, {2}, {2}],
+        5: [{0}, {1}, {2}, {2}, {2}],
+    }
+    for number, (now, sent) in enumerate(
+        rounds(DAdam(moments_every=every), before, Network.of(W), local, count=7)
+    ):
+        own = 0.999 * own + 0.001 * local.gradient(before)[1].square()
+        mixed = sorted(parts[every][number % every])
+        assert sent[1].rows.shape == (len(W), len(mixed))
+        own[:, mixed] = (
+            torch.as_tensor(W.toarray()) @ own[:, mixed] if hasattr(W, "toarray") else W @ own[:, mixed]
+        )
+        torch.testing.assert_close(now.auxiliary[SECOND], own)
+        before = now
+
+
+def test_moments_have_a_codec_of_their_own():
+    local, alone = quadratics(2, seed=1, learning_rate=0.05), Network.of(mean_matrix(2))
+    for codec, name in ((None, "float32"), (BFLOAT16, "bfloat16")):
+        algorithm = DAdam(moments_codec=codec)
+        ((_, sent),) = rounds(algorithm, start_at(points(2, seed=1)), alone, local, count=1)
+        assert [exchange.compressor and exchange.compressor.name for exchange in sent] == [None, name]
 
 
 def test_nodes_that_differ_meet_where_their_mean_gradient_is_zero():
@@ -80,7 +116,7 @@ def test_what_stays_local_has_a_second_moment_of_its_own():
     assert torch.equal(now.rows[0, :2], now.rows[1, :2])
 
 
-@pytest.mark.parametrize("wrong", [{"beta1": 1.0}, {"beta2": -0.1}, {"epsilon": 0.0}])
+@pytest.mark.parametrize("wrong", [{"beta1": 1.0}, {"beta2": -0.1}, {"epsilon": 0.0}, {"moments_every": 0}])
 def test_parameters_out_of_range_are_named(wrong):
     with pytest.raises(SettingError, match=next(iter(wrong))):
         DAdam(**wrong)
