@@ -47,7 +47,7 @@ class Captured:
                 function(*self._held)
             now.wait_stream(aside)
             self._graph = torch.cuda.CUDAGraph()
-            # On a stream of its own: what libraries keep for a stream is not shared with graphs that run beside it.
+            # On a stream of its own: graphs that run side by side must not share what libraries keep for a stream.
             with torch.cuda.graph(self._graph, stream=aside):
                 self._found = function(*self._held)
 
