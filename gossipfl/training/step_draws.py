@@ -68,7 +68,7 @@ class StepOfDraws:
         return found
 
     def noise(self, width: int, *, device: torch.device | None = None) -> Tensor:
-        """Draw independent standard normals, float64 ``[B, width]``, where they are needed: a seed's are made there."""
+        """Draw independent standard normals, float64 ``[B, width]``, on the device where they are needed."""
 
         def drawn(keys: Tensor) -> Tensor:
             return self.normals(rekeyed(keys, _NOISE).to(device), width).to(device)
