@@ -30,7 +30,7 @@ from gossipfl.errors import SettingError
 from gossipfl.rounds.training import TrainerOfRounds
 from gossipfl.training import Nodes, Trainer
 
-__all__ = ["ExchangeForm", "form_of", "forms_of", "models_in"]
+__all__ = ["ExchangeForm", "form_of", "forms_of", "models_in", "nobody_around"]
 
 _ROUNDS_TRIED = 3
 
@@ -179,14 +179,15 @@ def _tried(
         """A network with no other members, in which nothing arrives."""
         sent.append(form_of(name, exchange))
         rows = exchange.rows
-        combined = exchange.combined(_nobody_around(rows)) if isinstance(exchange, NeighbourRows) else rows
+        combined = exchange.combined(nobody_around(rows)) if isinstance(exchange, NeighbourRows) else rows
         watch(rows, combined)
         return Mixed(rows=combined, sent=rows)
 
     return run_round(algorithm, nodes, context, alone), sent
 
 
-def _nobody_around(rows: Tensor) -> Neighbourhood:
+def nobody_around(rows: Tensor) -> Neighbourhood:
+    """Neighbourhoods of nodes to which nothing arrives, rows ``[b, D]``."""
     return Neighbourhood(
         nodes=torch.arange(len(rows)),
         own=rows,

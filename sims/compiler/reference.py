@@ -158,7 +158,8 @@ class Reference:
         c, number = self.conditions, self.sent[sender]
         self.sent[sender] += 1
         self.counts["sent"] += 1
-        departs = max(self.now, self.uplink_free[sender]) + c.transmit
+        begins = max(self.now, self.uplink_free[sender])
+        departs = begins + laws.transmission(c, sender, receiver, begins)
         self.uplink_free[sender] = departs
         arrival = departs + laws.delay(c, sender, receiver, number)
         mail = self.learning.mail(sender, receiver, part)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +23,7 @@ from gossipfl.algorithms import (
 from gossipfl.codecs import FLOAT32
 from gossipfl.codecs.draws import common_key, exchange_keys
 from gossipfl.outgoing import IN_FULL, Draws, Pipeline, restored
+from sims.clock.outcome import MissingRows
 from sims.engine.hostile import HostileNodes, Lies
 from sims.engine.masked_sums import MaskedSums
 from sims.engine.mixing import Mixing
@@ -33,6 +35,7 @@ from topology.sequences import MixingSequence
 __all__ = ["Exchanges"]
 
 Ints = NDArray[np.int64]
+_ALL_ARRIVE = MissingRows(receivers=np.zeros(0, dtype=np.int64), senders=np.zeros(0, dtype=np.int64))
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +84,8 @@ class Exchanges:
         Sums of which nodes do not see the summands.
     workers : Workers, optional
         Threads that share sums; by default the caller's alone.
+    pushes : bool
+        Whether senders keep the mass of rows that do not arrive (push-sum); else receivers make up for it.
 
     Attributes
     ----------
@@ -100,13 +105,16 @@ class Exchanges:
         hostile: HostileNodes | None = None,
         masked_sums: MaskedSums | None = None,
         workers: Workers | None = None,
+        pushes: bool = False,
     ) -> None:
+        self._pushes = pushes
         self.hostile, self.masked_sums = hostile, masked_sums
         self.sequence, self.seed, self.device, self.outgoing = sequence, seed, device, outgoing
         self.messages, self.bytes = 0, 0
         self._numbers = torch.arange(sequence.n, device=device)
         self._cliques = None if cliques is None else torch.from_numpy(cliques.astype(np.int64)).to(device)
         self._round = self._exchange = 0
+        self._missing: Sequence[MissingRows] = ()
         self._complete = complete
         self._matrix: csr_array | None = None
         self._mixing: Mixing | None = None
@@ -115,9 +123,16 @@ class Exchanges:
         self._ends: tuple[Links, Tensor] | None = None
         self._lists: Sparse | None = None
 
-    def begin(self, number: int) -> None:
-        """Turn to round ``number``, counted from 0."""
-        self._round, self._exchange = number, 0
+    def begin(self, number: int, *, missing: Sequence[MissingRows] = ()) -> None:
+        """Turn to round ``number``, counted from 0.
+
+        Parameters
+        ----------
+        number : int
+        missing : sequence of MissingRows
+            For each exchange, the rows that will not arrive; their weight goes to the receiver's own.
+        """
+        self._round, self._exchange, self._missing = number, 0, missing
         if self.hostile is not None:
             self.hostile.begin(number)
         if self._complete:
@@ -162,7 +177,11 @@ class Exchanges:
         return mixed
 
     def _among_neighbours(self, exchange: Exchange) -> Mixed:
-        sent = self._sent(exchange, self._numbers, messages=self._messages_of_matrix)
+        missing = self._gone()
+        sent = self._sent(exchange, self._numbers, messages=self._messages_of_matrix - missing.unsent)
+        if len(missing):
+            without = Mixing(self._without(missing), device=self.device, workers=self._workers)
+            return sent.mixed(without(sent.decoded))
         mixed, lies = self._mixed(sent.decoded), self._lies(sent)
         if lies is None:
             return sent.mixed(mixed)
@@ -218,7 +237,8 @@ class Exchanges:
         return sent.mixed(sent.decoded.index_select(0, opposites))
 
     def _by_rule(self, exchange: NeighbourRows) -> Mixed:
-        messages, preview = self._messages_of_matrix, exchange.preview
+        missing = self._gone()
+        messages, preview = self._messages_of_matrix - missing.unsent, exchange.preview
         if preview is not None and preview.width and self.outgoing.mask is not None:
             preview = None  # peers send thinned rows to all
         if preview is not None:  # summaries go to all, wishes too, and rows to those who want them
@@ -227,7 +247,8 @@ class Exchanges:
             self._count(messages, IN_FULL.payload_bytes(1))
             messages = 0
         sent = self._sent(exchange, self._numbers, messages=messages)
-        lists, lies = self._lists_of_neighbours(), self._lies(sent)
+        lists = Sparse(self._without(missing)) if len(missing) else self._lists_of_neighbours()
+        lies = self._lies(sent)
         nodes, combined = [], []
 
         def outcome(around: Neighbourhood) -> Tensor:
@@ -244,6 +265,25 @@ class Exchanges:
                 self._count(wanted, self._bytes_of(exchange))
         rows, order = torch.cat(combined), torch.cat(nodes)
         return Mixed(rows=torch.empty_like(rows).index_copy_(0, order, rows), sent=sent.whole)
+
+    def _gone(self) -> MissingRows:
+        """The rows of this exchange that do not arrive."""
+        return self._missing[self._exchange] if self._exchange < len(self._missing) else _ALL_ARRIVE
+
+    def _without(self, missing: MissingRows) -> csr_array:
+        """The round's matrix without some rows, whose weights go to those who lack them.
+
+        In push-sum they go back to those who sent them: the mass stays where it is.
+        """
+        matrix = self.sequence.matrix(self._round).tolil()
+        pairs = {*zip(missing.receivers.tolist(), missing.senders.tolist(), strict=True)}
+        for receiver, sender in sorted(pairs):
+            keeper = sender if self._pushes else receiver
+            matrix[keeper, keeper] += matrix[receiver, sender]
+            matrix[receiver, sender] = 0.0
+        found = matrix.tocsr()
+        found.eliminate_zeros()
+        return csr_array(found)
 
     def _lies(self, sent: _Sent) -> Lies | None:
         """Return what hostile nodes send instead, if there are any."""

@@ -18,6 +18,7 @@ from gossipfl.codecs import FLOAT32
 from gossipfl.outgoing import Pipeline
 from gossipfl.secure import FixedPoint
 from gossipfl.training import Nodes
+from sims.clock import RoundTimes, clock_of
 from sims.engine.engine import Phases
 from sims.engine.exchange import Exchanges
 from sims.engine.hostile import HostileNodes
@@ -32,6 +33,8 @@ from sims.world.networks import RoundNetwork
 from topology.sequences import MixingSequence
 
 __all__ = ["RoundEngine"]
+
+_STATE = ("rows", "ages", "steps", "optimiser_state")
 
 
 class RoundEngine:
@@ -82,6 +85,7 @@ class RoundEngine:
         self.world, self.device = world, torch.device(device)
         self.hostile = self._hostile_nodes(outgoing)
         self.round, self.phases = 0, Phases()
+        self.away = np.zeros(scenario.population.nodes, dtype=np.bool_)
         self.local = BlockTraining(
             world,
             expected_rounds=expected_rounds,
@@ -100,6 +104,7 @@ class RoundEngine:
             hostile=self.hostile,
             masked_sums=self._masked_sums(outgoing),
             workers=self.local.blocks.workers,
+            pushes=self.algorithm.requirements.stochastic == "columns",
         )
         n = scenario.population.nodes
         self._numbers = torch.arange(n, device=self.device)
@@ -108,6 +113,8 @@ class RoundEngine:
             optimiser_state_size=world.trainer.optimiser_state_size,
         )
         self.exchanges.begin(0)
+        ends = self.exchanges.links() if self.algorithm.requirements.links else None
+        self.clock = clock_of(world, network, self.algorithm, outgoing=outgoing, links=ends)
         self.nodes = start_nodes(
             self.algorithm,
             replace(
@@ -118,7 +125,7 @@ class RoundEngine:
                 optimiser_state=start.optimiser_state.to(self.device),
             ),
             shared_size=world.layout.shared_size,
-            links=self.exchanges.links() if self.algorithm.requirements.links else None,
+            links=ends,
         )
 
     def _masked_sums(self, outgoing: Pipeline) -> MaskedSums | None:
@@ -172,8 +179,9 @@ class RoundEngine:
 
     def run_round(self) -> int:
         """Do one round; return the number of its messages."""
-        before = self.exchanges.messages
-        self.exchanges.begin(self.round)
+        before, nodes = self.exchanges.messages, self.nodes
+        times = self._times()
+        self.exchanges.begin(self.round, missing=() if times is None else times.missing)
         context = RoundContext(
             local=self.local if self.hostile is None else self.hostile.training(self.local),
             shared_size=self.world.layout.shared_size,
@@ -183,10 +191,33 @@ class RoundEngine:
             links=self.exchanges.links() if self.algorithm.requirements.links else None,
         )
         with torch_threads():
-            self.nodes = run_round(self.algorithm, self.nodes, context, self._carried_out)
+            self.nodes = run_round(self.algorithm, nodes, context, self._carried_out)
+        if times is not None and times.away.any():
+            self.nodes = _where(torch.from_numpy(times.away).to(self.device), nodes, self.nodes)
         self.round += 1
         self.phases.updates += len(self.nodes)
         return self.exchanges.messages - before
+
+    def _times(self) -> RoundTimes | None:
+        """What the round that is next comes to in real time."""
+        if self.clock is None:
+            return None
+        times = self.clock.round(self.round)
+        self.away = times.away
+        return times
+
+    def seconds_after(self, rounds: int) -> float:
+        """When the last node was done with so many rounds, in simulated seconds."""
+        if self.clock is None:
+            return rounds * self.world.scenario.network.period
+        return self.clock.seconds[rounds - 1] if rounds else 0.0
+
+    def catch_up(self) -> None:
+        """Let the clock go on to the round at which a checkpoint was made."""
+        at, self.round = self.round, 0
+        while self.round < at:
+            self._times()
+            self.round += 1
 
     def _carried_out(self, exchange: AnyExchange) -> Mixed:
         started = time.perf_counter()
@@ -213,3 +244,14 @@ class RoundEngine:
     def close(self) -> None:
         """End the threads."""
         self.local.close()
+
+
+def _where(stays: Tensor, before: Nodes, after: Nodes) -> Nodes:
+    """Nodes after a round, but for those that stay, bool ``[N]``, as they were before it."""
+
+    def of(one: Tensor, other: Tensor) -> Tensor:
+        return torch.where(stays.to(one.device).view(-1, *(1,) * (one.dim() - 1)), one, other)
+
+    same = {name: of(getattr(before, name), getattr(after, name)) for name in _STATE}
+    auxiliary = {name: of(before.auxiliary[name], kept) for name, kept in after.auxiliary.items()}
+    return replace(after, **same, auxiliary=auxiliary)

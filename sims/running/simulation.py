@@ -19,7 +19,7 @@ from sims.engine.receiving import engine_of
 from sims.engine.workers import torch_threads
 from sims.errors import NotSimulable
 from sims.scenario import Scenario
-from sims.scenario.network import ConstantDelay, NoChurn
+from sims.scenario.network import CycleChurn, NoChurn
 from sims.world import World
 from sims.world.networks import NeighbourLists, RoundNetwork, neighbour_lists, round_network
 
@@ -308,13 +308,21 @@ class RoundBased(Simulation):
         return self.engine.nodes.steps.cpu().numpy()
 
     def online(self) -> NDArray[np.bool_]:
-        """Nodes that are online, bool ``[N]``: in rounds, all."""
-        return np.ones(self._scenario.population.nodes, dtype=bool)
+        """Nodes that are online, bool ``[N]``: in rounds, those that did not sit out the last."""
+        return ~self.engine.away
+
+    def seconds(self, rounds: float) -> float:
+        """Simulated seconds after so many rounds, which are done."""
+        return self.engine.seconds_after(int(rounds))
 
     def counts(self) -> dict[str, int]:
-        """Totals since the start; nothing is lost in rounds, but masked sums may fail."""
-        exchanges = self.engine.exchanges
-        none = dict.fromkeys(("requests", "lost", "unreachable"), 0)
+        """Totals since the start: what was lost, and what was not there in time; masked sums may fail, too."""
+        exchanges, clock = self.engine.exchanges, self.engine.clock
+        none = {
+            "requests": 0,
+            "lost": 0 if clock is None else clock.lost,
+            "unreachable": 0 if clock is None else clock.late,
+        }
         failed = {} if exchanges.masked_sums is None else {"failed_sums": exchanges.masked_sums.failed}
         return {
             "messages": exchanges.messages,
@@ -375,24 +383,22 @@ class RoundBased(Simulation):
         self.engine.round, exchanges.messages, exchanges.bytes, self.phases.updates = (
             int(value) for value in state["progress"]
         )
+        self.engine.catch_up()
 
 
 def _refuse_what_rounds_have_not(scenario: Scenario) -> None:
-    """Rounds are synchronous here: nobody is late, lost or away."""
-    network, churn = scenario.network, scenario.churn
+    """Refuse what has no meaning in rounds, or is not simulated there."""
+    churn = scenario.churn
     present = {
-        "network.delay": network.delay != ConstantDelay(),
-        "network.loss": network.loss > 0,
-        "network.bandwidth": network.bandwidth is not None,
-        "network.jitter": network.jitter > 0,
-        "churn": not isinstance(churn.process, NoChurn) or bool(churn.events),
-        "training.step_seconds": scenario.training.step_seconds > 0,
+        "network.jitter": scenario.network.jitter > 0,
+        "churn.process": not isinstance(churn.process, NoChurn | CycleChurn),
+        "churn.events": bool(churn.events),
         "engine.rows": scenario.engine.is_compact,
     }
     named = [name for name, there in present.items() if there]
     if named:
         raise NotSimulable(
-            f"{scenario.algorithm.name!r} runs in rounds that wait for everybody, so {', '.join(named)} would be "
-            "without effect",
-            remedy="Leave them out, or choose a message-driven algorithm such as 'gossip_learning'.",
+            f"{scenario.algorithm.name!r} runs in rounds, so {', '.join(named)} would be without effect",
+            remedy="Leave them out (churn of rounds is a process of the kind 'cycle'), or choose a message-driven "
+            "algorithm such as 'gossip_learning'.",
         )

@@ -18,11 +18,14 @@ __all__ = [
     "CycleChurn",
     "Delay",
     "Lengths",
+    "LinkChange",
+    "LinksSection",
     "LognormalDelay",
     "MatrixDelay",
     "NetworkSection",
     "NoChurn",
     "SessionChurn",
+    "SharedLink",
     "TraceChurn",
     "UniformDelay",
 ]
@@ -76,6 +79,71 @@ class MatrixDelay(Section):
 Delay = Annotated[ConstantDelay | UniformDelay | LognormalDelay | MatrixDelay, Field(discriminator="kind")]
 
 
+Numbers = tuple[Annotated[int, Field(ge=0)], ...]
+Speed = Annotated[float, Field(gt=0)]
+
+
+class SharedLink(Section):
+    """A link through which several nodes reach all others, say that of an office or a dormitory."""
+
+    nodes: Numbers = Field(min_length=1, description="numbers of the nodes behind it")
+    up: float | None = Field(None, gt=0, description="Mbit/s that these nodes together send to others")
+    down: float | None = Field(None, gt=0, description="Mbit/s that they together receive from others")
+
+
+class LinkChange(Section):
+    """A time during which links are slower or faster."""
+
+    since: float = Field(0.0, ge=0, description="seconds after the start at which it begins")
+    until: float = Field(gt=0, description="when it ends, seconds after the start")
+    every: float | None = Field(None, gt=0, description="seconds after which it comes again; once if unset")
+    factor: float = Field(gt=0, description="what uplinks and downlinks are multiplied by meanwhile")
+    nodes: Numbers = Field((), description="numbers of the nodes whose links change; all if empty")
+
+    @model_validator(mode="after")
+    def _in_order(self) -> LinkChange:
+        lasts = self.until - self.since
+        if lasts <= 0 or (self.every is not None and lasts >= self.every):
+            raise ValueError(
+                f"a change begins before it ends and ends before it comes again, got since = {self.since:g}, "
+                f"until = {self.until:g}" + ("" if self.every is None else f", every = {self.every:g}")
+            )
+        return self
+
+
+class LinksSection(Section):
+    """How fast the nodes' links are: each its own uplink and downlink, and the paths between hosts."""
+
+    up: Speed | tuple[Speed, ...] | None = Field(
+        None, description="uplink, Mbit/s: of every node, or a number for each; without limit if unset"
+    )
+    down: Speed | tuple[Speed, ...] | None = Field(
+        None, description="downlink, Mbit/s: of every node, or a number for each; without limit if unset"
+    )
+    file: Path | None = Field(
+        None,
+        description="measured speeds from host to host: .npz with an array 'bandwidth', or .csv; square, Mbit/s",
+    )
+    hosts: Numbers | None = Field(
+        None,
+        description="number of each node's host, a row of the file; if unset as network.delay.hosts, else drawn, "
+        "the same as for a matrix of delays with as many hosts",
+    )
+    slow: float = Field(
+        0.0, ge=0, lt=1, description="share of the nodes whose links are slow, drawn at random"
+    )
+    slowness: float = Field(10.0, gt=1, description="how many times slower these nodes' links are")
+    shared: tuple[SharedLink, ...] = Field((), description="links that several nodes share, in rounds")
+    changes: tuple[LinkChange, ...] = Field((), description="times of slower or faster links")
+
+    @model_validator(mode="after")
+    def _shared_once(self) -> LinksSection:
+        behind = [node for each in self.shared for node in each.nodes]
+        if len(set(behind)) < len(behind):
+            raise ValueError("a node is behind one shared link at most")
+        return self
+
+
 class NetworkSection(Section):
     """Clocks and links."""
 
@@ -93,6 +161,14 @@ class NetworkSection(Section):
     bandwidth: float | None = Field(
         None, gt=0, description="uplink of a node, Mbit/s; its messages leave one after the other"
     )
+    links: LinksSection | None = Field(
+        None, description="speeds of the nodes' links; without the table only `bandwidth` counts"
+    )
+    deadline: float | None = Field(
+        None,
+        gt=0,
+        description="in rounds: seconds that an exchange waits for rows; as long as it takes if unset",
+    )
     loss: float = Field(0.0, ge=0, lt=1, description="probability that a message is lost on its way")
     choose: Literal["any", "online"] = Field(
         "any", description="choose among all neighbours, or only among those online at that moment"
@@ -105,6 +181,12 @@ class NetworkSection(Section):
         if isinstance(delay, dict) and "kind" not in delay:
             return {**values, "delay": {"kind": "constant", **delay}}
         return values
+
+    @model_validator(mode="after")
+    def _one_uplink(self) -> NetworkSection:
+        if self.bandwidth is not None and self.links is not None and self.links.up is not None:
+            raise ValueError("bandwidth and links.up are both the speed of uplinks: leave one of them out")
+        return self
 
 
 class Lengths(Section):

@@ -13,28 +13,33 @@ from numpy.typing import NDArray
 from gossipfl.algorithms import Behaviour, MessageAlgorithm
 from sims.compiler.operations import operation_on
 from sims.compiler.timeline.charging import charging_sessions
-from sims.compiler.timeline.draws import HOST, SPEED, below, lognormal, uniform
-from sims.compiler.timeline.traces import TICKS_PER_SECOND, read_round_trips, read_sessions, ticks
+from sims.compiler.timeline.delays import CONSTANT, LOGNORMAL, MATRIX, UNIFORM, delays_of
+from sims.compiler.timeline.draws import SPEED, lognormal, uniform
+from sims.compiler.timeline.links import links_of
+from sims.compiler.timeline.traces import TICKS_PER_SECOND, read_sessions, ticks
 from sims.errors import InvalidScenario
 from sims.scenario.network import (
     ChargingChurn,
-    ConstantDelay,
     CycleChurn,
     Lengths,
-    LognormalDelay,
-    MatrixDelay,
-    NetworkSection,
     SessionChurn,
     TraceChurn,
-    UniformDelay,
 )
 from sims.scenario.scenario import Scenario
 
-__all__ = ["TICKS_PER_SECOND", "Conditions", "conditions_of", "ticks"]
+__all__ = [
+    "CONSTANT",
+    "LOGNORMAL",
+    "MATRIX",
+    "TICKS_PER_SECOND",
+    "UNIFORM",
+    "Conditions",
+    "conditions_of",
+    "ticks",
+]
 
 PUSH, PULL, PUSH_PULL = range(3)
 WHOLE, PARTITIONED, SUBSAMPLED, DRAWN = range(4)
-CONSTANT, UNIFORM, LOGNORMAL, MATRIX = range(4)
 SESSIONS_LOGNORMAL, SESSIONS_WEIBULL = range(2)
 COMES, GOES, DROP, RETURN, SPLIT, HEAL, JOIN = range(7)
 
@@ -45,6 +50,11 @@ class Conditions(NamedTuple):
     ``indices`` is empty where every node may talk to every other; ``trains`` is the operation in which nodes
     train, and ``returns`` says whether lost models go back to their senders. Where ``sharing`` is DRAWN, models
     are sent whole, and each message has a number that what is drawn for it on its way out depends on.
+
+    A message is ``bits`` long and takes ``transmit`` to leave; or, where nodes have links of their own, as long as
+    the slowest of ``uplinks``, ``downlinks`` and ``paths`` between hosts needs (bits per second, empty without
+    links). The first two are multiplied by the ``changes`` under way: rows of since, until, every (ticks; 0 for
+    once), a factor, and for each node whether it is concerned.
 
     Where token accounts answer useful messages (``compares_ages``), the ages of models are known, too: on receipt
     a model takes the received age (``takes_ages``) or the larger of the two, and training adds ``trained_steps``.
@@ -74,6 +84,12 @@ class Conditions(NamedTuple):
     hosts: NDArray[np.int32]
     one_way: NDArray[np.float64]
     transmit: int
+    bits: float
+    uplinks: NDArray[np.float64]
+    downlinks: NDArray[np.float64]
+    paths: NDArray[np.float64]
+    link_hosts: NDArray[np.int32]
+    changes: NDArray[np.float64]
     loss: float
     step: int
     online_only: bool
@@ -135,22 +151,20 @@ def conditions_of(
     if not isinstance(algorithm, MessageAlgorithm):
         raise InvalidScenario("timelines are for message-driven algorithms", got=scenario.algorithm.name)
     n, network = scenario.population.nodes, scenario.network
-    delay_kind, first, second, one_way = _delay_of(network)
+    if network.deadline is not None:
+        raise InvalidScenario(
+            f"network.deadline is of rounds, and {scenario.algorithm.name!r} is message-driven",
+            remedy="Leave it out.",
+        )
     bits = 8 * message_bytes
     period = ticks(network.period)
     periods = np.full(n, period, dtype=np.int64)
-    drawn_as = range(n) if numbers is None else numbers.tolist()
+    drawn_as = list(range(n)) if numbers is None else numbers.tolist()
     if network.period_sigma:
         for i, number in enumerate(drawn_as):
             drawn = lognormal(uniform(scenario.seed, SPEED, number, 0), float(period), network.period_sigma)
             periods[i] = max(1, int(np.floor(drawn + 0.5)))
-    hosts = np.zeros(n if delay_kind == MATRIX else 1, dtype=np.int32)
-    if isinstance(network.delay, MatrixDelay):
-        given = _given_hosts(network.delay, hosts=len(one_way), most=max(drawn_as, default=0))
-        hosts[:] = [
-            below(scenario.seed, HOST, number, 0, len(one_way)) if given is None else given[number]
-            for number in drawn_as
-        ]
+    delays = delays_of(network, seed=scenario.seed, numbers=drawn_as)
     return Conditions(
         seed=scenario.seed,
         n=n,
@@ -159,12 +173,14 @@ def conditions_of(
         periods=periods,
         jitter=network.jitter,
         together=network.phase == "together",
-        delay_kind=delay_kind,
-        delay_first=first,
-        delay_second=second,
-        hosts=hosts,
-        one_way=one_way,
+        delay_kind=delays.kind,
+        delay_first=delays.first,
+        delay_second=delays.second,
+        hosts=delays.hosts,
+        one_way=delays.one_way,
         transmit=0 if network.bandwidth is None else ticks(bits / (network.bandwidth * 1e6)),
+        bits=float(bits),
+        **_links_of(scenario, drawn_as),
         loss=network.loss,
         step=ticks(scenario.training.step_seconds),
         online_only=network.choose == "online",
@@ -174,16 +190,34 @@ def conditions_of(
     )
 
 
-def _given_hosts(delay: MatrixDelay, *, hosts: int, most: int) -> list[int] | None:
-    """Host of each node, if the scenario says it; ``most`` is the largest number of a node."""
-    given = delay.hosts
-    if given is not None and (len(given) <= most or max(given) >= hosts):
+def _links_of(scenario: Scenario, numbers: list[int]) -> dict[str, Any]:
+    """Speeds of links, where nodes have links of their own."""
+    section = scenario.network.links
+    if section is None:
+        none = np.zeros(0)
+        no_hosts, no_changes = np.zeros(0, dtype=np.int32), np.zeros((0, 4))
+        return {
+            "uplinks": none,
+            "downlinks": none,
+            "paths": np.zeros((1, 1)),
+            "link_hosts": no_hosts,
+            "changes": no_changes,
+        }
+    if section.shared:
         raise InvalidScenario(
-            "network.delay.hosts: every node sits at a host of the matrix",
-            expected=f"a number from 0 to {hosts - 1} for each of {most + 1} nodes",
-            got=f"{len(given)} numbers, the largest {max(given, default=0)}",
+            "network.links.shared is of rounds: of message-driven algorithms each message has its path to itself",
+            remedy="Leave it out, or choose an algorithm that runs in rounds.",
         )
-    return given
+    links = links_of(scenario.network, seed=scenario.seed, numbers=numbers)
+    times = np.array([[*(ticks(each) for each in change.times), change.factor] for change in links.changes])
+    concerned = np.array([change.nodes for change in links.changes])
+    return {
+        "uplinks": links.up,
+        "downlinks": links.down,
+        "paths": links.paths,
+        "link_hosts": links.hosts,
+        "changes": np.hstack([times, concerned]) if links.changes else np.zeros((0, 4)),
+    }
 
 
 def _traffic_of(behaviour: Behaviour, *, transformed: bool) -> dict[str, Any]:
@@ -220,19 +254,6 @@ def _ages_of(behaviour: Behaviour, scenario: Scenario) -> dict[str, Any]:
         "takes_ages": behaviour.ages == "received",
         "trained_steps": training.local_steps if training.enabled else 0,
     }
-
-
-def _delay_of(network: NetworkSection) -> tuple[int, float, float, NDArray[np.float64]]:
-    none = np.zeros((1, 1))
-    match network.delay:
-        case ConstantDelay(seconds=seconds):
-            return CONSTANT, float(ticks(seconds)), 0.0, none
-        case UniformDelay(low=low, high=high):
-            return UNIFORM, float(ticks(low)), float(ticks(high)), none
-        case LognormalDelay(median=median, sigma=sigma):
-            return LOGNORMAL, float(ticks(median)), sigma, none
-        case MatrixDelay(file=file):
-            return MATRIX, 0.0, 0.0, read_round_trips(file) * (TICKS_PER_SECOND / 2000)
 
 
 Changes = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]

@@ -16,7 +16,9 @@ from sims.compiler.timeline.compiled import compiled
 __all__ = ["below", "lognormal", "uniform", "weibull", "word"]
 
 # Purposes: draws for different purposes are independent.
-PHASE, JITTER, NEIGHBOUR, LOSS, DELAY, CYCLE, SESSION, PLAN, PART, FLOW, HOST, SPEED, CHARGING = range(13)
+PHASE, JITTER, NEIGHBOUR, LOSS, DELAY, CYCLE, SESSION, PLAN, PART, FLOW, HOST, SPEED, CHARGING, SLOW = range(
+    14
+)
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _FIRST = np.uint64(0xBF58476D1CE4E5B9)

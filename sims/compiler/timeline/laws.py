@@ -29,6 +29,7 @@ __all__ = [
     "reactive_messages",
     "sends_proactively",
     "session_length",
+    "transmission",
 ]
 
 
@@ -111,6 +112,30 @@ def delay(c: Conditions, sender: int, receiver: int, number: int) -> int:
     if c.delay_kind == conditions.LOGNORMAL:
         return _whole(lognormal(uniform(c.seed, draws.DELAY, sender, number), c.delay_first, c.delay_second))
     return _whole(c.one_way[c.hosts[sender], c.hosts[receiver]])
+
+
+@compiled
+def transmission(c: Conditions, sender: int, receiver: int, begins: int) -> int:
+    """Ticks that a message needs to leave, at the speed of its path at the moment at which it begins to."""
+    if len(c.uplinks) == 0:
+        return c.transmit
+    up, down = c.uplinks[sender], c.downlinks[receiver]
+    for k in range(len(c.changes)):
+        since, until, every, factor = c.changes[k, 0], c.changes[k, 1], c.changes[k, 2], c.changes[k, 3]
+        if begins < since:
+            continue
+        past = begins - since
+        if every > 0.0:
+            past -= every * math.floor(past / every)
+        if past < until - since:
+            if c.changes[k, 4 + sender] != 0.0:
+                up *= factor
+            if c.changes[k, 4 + receiver] != 0.0:
+                down *= factor
+    speed = min(up, down)
+    if len(c.link_hosts) > 0:
+        speed = min(speed, c.paths[c.link_hosts[sender], c.link_hosts[receiver]])
+    return _whole(c.bits / speed * 1e9)
 
 
 @compiled

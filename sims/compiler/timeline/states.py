@@ -106,7 +106,8 @@ def transmit(
     number = s.sent[sender]
     s.sent[sender] += 1
     s.counts[SENT] += 1
-    departs = max(now, s.uplink_free[sender]) + c.transmit
+    begins = max(now, s.uplink_free[sender])
+    departs = begins + laws.transmission(c, sender, receiver, begins)
     s.uplink_free[sender] = departs
     if laws.is_lost(c, sender, number):
         s.counts[LOST] += 1

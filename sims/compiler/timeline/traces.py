@@ -10,9 +10,11 @@ from numpy.typing import NDArray
 from sims.errors import MalformedTrace
 from topology.text import fields_of, number_of, numbers_of, read_text
 
-__all__ = ["TICKS_PER_SECOND", "read_round_trips", "read_sessions", "ticks"]
+__all__ = ["TICKS_PER_SECOND", "read_bandwidths", "read_round_trips", "read_sessions", "ticks"]
 
 TICKS_PER_SECOND = 1_000_000_000
+NETWORKS = Path(__file__).parents[2] / "scenarios" / "networks"
+"""Measured and modelled networks that come with the simulator."""
 
 
 def ticks(seconds: float) -> int:
@@ -27,28 +29,52 @@ def read_round_trips(file: Path) -> NDArray[np.float64]:
     ------
     MalformedTrace
     """
+    return _matrix(file, "network.delay.file", array="rtt", holding="round-trip times", unit="milliseconds")
+
+
+def read_bandwidths(file: Path) -> NDArray[np.float64]:
+    """Read speeds from host to host in Mbit/s, shape ``[hosts, hosts]``; a host to itself has no limit.
+
+    Raises
+    ------
+    MalformedTrace
+    """
+    speeds = _matrix(file, "network.links.file", array="bandwidth", holding="speeds", unit="Mbit/s")
+    np.fill_diagonal(speeds, np.inf)
+    if (speeds <= 0).any():
+        raise MalformedTrace(
+            f"network.links.file: over some paths of {file} nothing can be sent",
+            expected="speeds above 0",
+            got=f"{speeds.min():g} Mbit/s",
+        )
+    return speeds
+
+
+def _matrix(file: Path, key: str, *, array: str, holding: str, unit: str) -> NDArray[np.float64]:
+    """Read numbers of pairs of hosts from a file, or from one that comes with the simulator."""
+    file = NETWORKS / f"{file.name}.npz" if not file.suffix and not file.exists() else file
     try:
         if file.suffix == ".npz":
             with np.load(file, allow_pickle=False) as arrays:
-                matrix = arrays["rtt"].astype(np.float64)
+                matrix = arrays[array].astype(np.float64)
         else:
             matrix = numbers_of(read_text(file))
     except FileNotFoundError as error:
+        own = ", ".join(sorted(each.stem for each in NETWORKS.glob("*.npz")))
         raise MalformedTrace(
-            f"network.delay.file: there is no {file}", remedy="Paths are relative to the scenario's folder."
+            f"{key}: there is no {file}",
+            expected=f"a file, its path relative to the scenario's folder, or one of {own}",
         ) from error
     except (OSError, ValueError, KeyError) as error:
         raise MalformedTrace(
-            f"network.delay.file: {file} holds no round-trip times ({error})",
-            expected="an .npz with an array 'rtt', or a .csv without header; square, milliseconds",
+            f"{key}: {file} holds no {holding} ({error})",
+            expected=f"an .npz with an array {array!r}, or a .csv without header; square, {unit}",
         ) from error
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
-        raise MalformedTrace(
-            f"network.delay.file: {file} is not square", expected="[hosts, hosts]", got=matrix.shape
-        )
+        raise MalformedTrace(f"{key}: {file} is not square", expected="[hosts, hosts]", got=matrix.shape)
     if not np.isfinite(matrix).all() or (matrix < 0).any():
         raise MalformedTrace(
-            f"network.delay.file: {file} has negative or missing round-trip times",
+            f"{key}: {file} has negative or missing {holding}",
             remedy="Fill or drop the hosts concerned first.",
         )
     return matrix

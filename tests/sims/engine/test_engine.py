@@ -101,6 +101,11 @@ SETTINGS = {
     "push-pull": ["algorithm.exchange=push-pull", "network.delay.seconds=0.3"],
     "push-pull at once, together": ["algorithm.exchange=push-pull", "network.phase=together"],
     "slow uplinks and training": ["network.bandwidth=0.001", "training.step_seconds=0.4"],
+    "home links that are slower at times": [
+        "network.links={up=0.001,down=0.002,slow=0.25,changes=[{until=1,every=2.5,factor=0.3},"
+        "{since=2,until=4,factor=0.5,nodes=[1,2,3]}]}",
+        "network.delay.seconds=0.1",
+    ],
     "sessions": [
         "churn.process={kind='sessions',online={median=3.0,spread=0.5},day=10.0,night=0.6,"
         "offline={distribution='weibull',median=1.0,spread=0.7}}",

@@ -90,8 +90,8 @@ def test_threads_blocks_and_batch_sizes_do_not_matter():
 
 
 def test_what_rounds_do_not_have_is_refused():
-    scenario = small(*QUADRATIC, "network.loss=0.1", "churn.process={kind='cycle',offline=0.1}")
-    with pytest.raises(NotSimulable, match=r"network\.loss, churn would be without effect"):
+    scenario = small(*QUADRATIC, "network.jitter=0.1", "churn.events=[{at=1,action='split'}]")
+    with pytest.raises(NotSimulable, match=r"network\.jitter, churn\.events would be without effect"):
         simulation_of(scenario, world_of(scenario), threads=1, compile_when="never", device="cpu")
 
 

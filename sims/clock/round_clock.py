@@ -1,0 +1,369 @@
+"""The clock of rounds: what happens between nodes in a round, in the order in which it does.
+
+As peers do: a node computes, sends its row to all recipients at once, waits until the rows of its neighbours are
+there and its own are answered, or until the deadline, and goes on by itself. Nobody waits for those far away.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from heapq import heappop, heappush
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sims.clock.outcome import MissingRows, RoundTimes
+from sims.clock.profile import ExchangeProfile, RoundProfile
+from sims.clock.transfers import Transfers
+from sims.clock.who_with_whom import Pairs, pairs_of
+from sims.compiler.timeline.links import Links
+from sims.world.networks import RoundNetwork
+
+__all__ = ["Circumstances", "RoundClock"]
+
+_AHEAD = 64  # rounds that a node without neighbours may be ahead of the slowest
+Place = tuple[int, int]
+"""A round, and one of its exchanges."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Circumstances:
+    """What takes time in a network, and what goes wrong in it.
+
+    Parameters
+    ----------
+    links : Links
+    step_seconds : ndarray
+        Of a step of training at each node, ``[n]``.
+    travel : callable
+        Seconds from a sender to a receiver, the transfer left out, by the number of the message.
+    to_server : ndarray
+        The same between each node and a server, ``[n]``.
+    is_lost : callable
+        Whether the message of a sender with this number is lost.
+    away : callable
+        Which nodes sit out a round, bool ``[n]``.
+    deadline : float
+        Seconds that an exchange waits; may be infinite.
+    """
+
+    links: Links
+    step_seconds: NDArray[np.float64]
+    travel: Callable[[int, int, int], float]
+    to_server: NDArray[np.float64]
+    is_lost: Callable[[int, int], bool]
+    away: Callable[[int], NDArray[np.bool_]]
+    deadline: float = math.inf
+
+
+@dataclass(slots=True)
+class _Node:
+    """Where a node is, and what it waits for."""
+
+    place: Place = (0, 0)
+    began: bool = False  # the exchange at this place
+    computed: bool = False
+    exchanged: bool = False
+    waits_for: set[int] = field(default_factory=set)
+    unanswered: set[int] = field(default_factory=set)
+    early: dict[Place, set[int]] = field(default_factory=dict)
+    given_up: dict[Place, set[int]] = field(default_factory=dict)
+
+
+@dataclass(slots=True, eq=False)
+class _Round:
+    """A round that not all nodes have ended."""
+
+    profile: RoundProfile
+    pairs: list[Pairs]
+    away: NDArray[np.bool_]
+    ends: NDArray[np.float64]
+    left: int
+    missing: list[list[tuple[int, int]]]
+    resting: list[int] = field(default_factory=list)
+    at_server: dict[int, int] = field(default_factory=dict)
+    first_end: float | None = None
+
+
+class RoundClock:
+    """Rounds in real time.
+
+    Parameters
+    ----------
+    network : RoundNetwork
+    circumstances : Circumstances
+    profile : callable
+        The next round's profile, whenever it is called.
+
+    Attributes
+    ----------
+    seconds : list of float
+        When the last node ended each round.
+    lost, late : int
+        Messages that were lost, and those that came after the deadline or not at all.
+    """
+
+    def __init__(
+        self, network: RoundNetwork, circumstances: Circumstances, profile: Callable[[], RoundProfile]
+    ) -> None:
+        self._network, self._around, self._profile = network, circumstances, profile
+        self._n = network.sequence.n
+        self._nodes = [_Node() for _ in range(self._n)]
+        self._rounds: dict[int, _Round] = {}
+        self._known = self._done = self._order = 0
+        self._held: list[int] = []
+        self._events: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
+        self._transfers = Transfers(circumstances.links)
+        self._finished: dict[int, RoundTimes] = {}
+        self.seconds: list[float] = []
+        self.lost = self.late = 0
+        for node in range(self._n):
+            self._at(0.0, self._begin_round, node, 0)
+
+    def round(self, number: int) -> RoundTimes:
+        """Let time pass until all nodes have ended a round; rounds are asked for in order, each once."""
+        while number not in self._finished:
+            self._advance()
+        return self._finished.pop(number)
+
+    # Time
+
+    @property
+    def _now(self) -> float:
+        return self._transfers.now
+
+    def _at(self, time: float, happens: Callable[..., None], *about: Any) -> None:  # noqa: ANN401
+        self._order += 1
+        heappush(self._events, (time, self._order, happens, about))
+
+    def _advance(self) -> None:
+        next_event = self._events[0][0] if self._events else math.inf
+        next_end = self._transfers.next_end()
+        if next_end <= next_event:
+            for key in self._transfers.advance(next_end):
+                self._transferred(*key)
+            return
+        for key in self._transfers.advance(next_event):
+            self._transferred(*key)
+        while self._events and self._events[0][0] <= next_event:
+            _, _, happens, about = heappop(self._events)
+            happens(*about)
+
+    # A node's way through a round
+
+    def _opened(self, number: int) -> _Round:
+        while self._known <= number:
+            profile = self._profile()
+            pairs: dict[str, Pairs] = {}
+            for each in profile.exchanges:
+                if each.over not in pairs:
+                    pairs[each.over] = pairs_of(self._network, self._known, each.over)
+            self._rounds[self._known] = _Round(
+                profile=profile,
+                pairs=[pairs[each.over] for each in profile.exchanges],
+                away=self._around.away(self._known),
+                ends=np.zeros(self._n),
+                left=self._n,
+                missing=[[] for _ in profile.exchanges],
+            )
+            self._known += 1
+        return self._rounds[number]
+
+    def _begin_round(self, node: int, number: int) -> None:
+        if number > self._done + _AHEAD:
+            self._held.append(node)
+            return
+        the_round = self._opened(number)
+        self._nodes[node].place = (number, 0)
+        if not the_round.away[node]:
+            self._begin_segment(node)
+        elif the_round.first_end is None and not the_round.away.all():
+            the_round.resting.append(node)
+        else:
+            self._end_round(node)
+
+    def _begin_segment(self, node: int) -> None:
+        """Compute up to the next exchange, and carry it out meanwhile if it does not depend on that."""
+        state = self._nodes[node]
+        state.began = state.computed = state.exchanged = False
+        profile = self._rounds[state.place[0]].profile
+        exchange = self._exchange_at(state.place)
+        steps = profile.steps_after if exchange is None else exchange.steps
+        seconds = steps * float(self._around.step_seconds[node])
+        if exchange is not None and exchange.overlaps:
+            self._begin_exchange(node, exchange)
+        if seconds > 0:
+            self._at(self._now + seconds, self._is_computed, node, state.place)
+        else:
+            self._is_computed(node, state.place)
+
+    def _exchange_at(self, place: Place) -> ExchangeProfile | None:
+        exchanges = self._rounds[place[0]].profile.exchanges
+        return exchanges[place[1]] if place[1] < len(exchanges) else None
+
+    def _is_computed(self, node: int, place: Place) -> None:
+        state = self._nodes[node]
+        exchange = self._exchange_at(place)
+        state.computed = True
+        if exchange is None:
+            self._end_round(node)
+        elif not exchange.overlaps:
+            self._begin_exchange(node, exchange)
+        else:
+            self._go_on(node)
+
+    def _go_on(self, node: int) -> None:
+        state = self._nodes[node]
+        if state.computed and state.exchanged:
+            state.place = (state.place[0], state.place[1] + 1)
+            self._begin_segment(node)
+
+    def _end_round(self, node: int) -> None:
+        number = self._nodes[node].place[0]
+        the_round = self._rounds[number]
+        the_round.ends[node] = self._now
+        the_round.left -= 1
+        self._nodes[node].place = (number + 1, 0)
+        self._nodes[node].began = False
+        self._at(self._now, self._begin_round, node, number + 1)
+        if the_round.first_end is None:
+            the_round.first_end = self._now
+            for resting in the_round.resting:
+                self._end_round(resting)
+        if not the_round.left:
+            self._finish(number)
+
+    def _finish(self, number: int) -> None:
+        the_round = self._rounds.pop(number)
+        missing = []
+        for pairs, gone in zip(the_round.pairs, the_round.missing, strict=True):
+            absent = the_round.away[pairs.receivers] | the_round.away[pairs.senders]
+            receivers = np.array([pair[0] for pair in gone], dtype=np.int64)
+            senders = np.array([pair[1] for pair in gone], dtype=np.int64)
+            missing.append(
+                MissingRows(
+                    receivers=np.concatenate([receivers, pairs.receivers[absent]]),
+                    senders=np.concatenate([senders, pairs.senders[absent]]),
+                    unsent=int(absent.sum()),
+                )
+            )
+        self._finished[number] = RoundTimes(ends=the_round.ends, away=the_round.away, missing=tuple(missing))
+        self.seconds.append(float(the_round.ends.max()))
+        self._done = number + 1
+        held, self._held = self._held, []
+        for node in held:
+            self._at(self._now, self._begin_round, node, self._nodes[node].place[0])
+
+    # Exchanges
+
+    def _begin_exchange(self, node: int, exchange: ExchangeProfile) -> None:
+        state = self._nodes[node]
+        place = state.place
+        the_round = self._rounds[place[0]]
+        state.began = True
+        bits = 8.0 * exchange.bytes
+        if exchange.over == "server":
+            self._transfers.begin((place, node, None), sender=node, receiver=None, bits=bits)
+            return
+        pairs, away = the_round.pairs[place[1]], the_round.away
+        told = [each for each in pairs.told[node] if not away[each]]
+        gone = state.given_up.pop(place, set())
+        the_round.missing[place[1]].extend((node, each) for each in sorted(gone))
+        arrived = state.early.pop(place, set()) | gone
+        state.waits_for = {each for each in pairs.heard[node] if not away[each] and each not in arrived}
+        state.unanswered = set(told)
+        for each in told:
+            self._transfers.begin((place, node, each), sender=node, receiver=each, bits=bits)
+        if self._around.deadline < math.inf:
+            self._at(self._now + self._around.deadline, self._time_is_up, node, place)
+        self._may_leave(node)
+
+    def _may_leave(self, node: int) -> None:
+        state = self._nodes[node]
+        if state.began and not state.exchanged and not state.waits_for and not state.unanswered:
+            state.exchanged = True
+            self._go_on(node)
+
+    def _transferred(self, place: Place, sender: int | None, receiver: int | None) -> None:
+        if sender is None or receiver is None:
+            node = sender if receiver is None else receiver
+            assert node is not None  # noqa: S101  (one of the two is no server)
+            back = self._from_server if sender is None else self._at_server
+            self._at(self._now + float(self._around.to_server[node]), back, node, place)
+            return
+        number = self._message(place, receiver)
+        if self._around.is_lost(sender, number):
+            self.lost += 1
+            return
+        self._at(
+            self._now + self._around.travel(sender, receiver, number), self._arrives, sender, receiver, place
+        )
+
+    def _message(self, place: Place, receiver: int) -> int:
+        """The number of a message among those of its sender."""
+        return (place[0] * 16 + place[1]) * self._n + receiver
+
+    def _arrives(self, sender: int, receiver: int, place: Place) -> None:
+        state = self._nodes[receiver]
+        if place > state.place or (place == state.place and not state.began):
+            state.early.setdefault(place, set()).add(sender)
+        elif place == state.place:
+            state.waits_for.discard(sender)
+        answer = self._around.travel(receiver, sender, self._message(place, sender))
+        if answer > 0:
+            self._at(self._now + answer, self._answered, sender, receiver, place)
+        else:
+            self._answered(sender, receiver, place)
+        if place == state.place:
+            self._may_leave(receiver)
+
+    def _answered(self, sender: int, receiver: int, place: Place) -> None:
+        state = self._nodes[sender]
+        if state.place == place:
+            state.unanswered.discard(receiver)
+            self._may_leave(sender)
+
+    def _time_is_up(self, node: int, place: Place) -> None:
+        """Go on without the rows that are not there, and end one's own transfers."""
+        state = self._nodes[node]
+        if state.place != place or state.exchanged:
+            return
+        self.late += len(state.waits_for)
+        self._rounds[place[0]].missing[place[1]].extend((node, each) for each in sorted(state.waits_for))
+        for _, _, receiver in self._transfers.cancel({(place, node, each) for each in state.unanswered}):
+            assert receiver is not None  # noqa: S101  (servers have no deadline)
+            travels = self._around.travel(node, receiver, self._message(place, receiver))
+            self._at(self._now + travels, self._is_passed, node, receiver, place)
+        state.waits_for, state.unanswered = set(), set()
+        self._may_leave(node)
+
+    def _is_passed(self, sender: int, receiver: int, place: Place) -> None:
+        """A node hears that a neighbour has gone on, and will send nothing more."""
+        state = self._nodes[receiver]
+        if place > state.place or (place == state.place and not state.began):
+            state.given_up.setdefault(place, set()).add(sender)
+        elif place == state.place and sender in state.waits_for:
+            state.waits_for.discard(sender)
+            self.late += 1
+            self._rounds[place[0]].missing[place[1]].append((receiver, sender))
+            self._may_leave(receiver)
+
+    # A server
+
+    def _at_server(self, node: int, place: Place) -> None:
+        del node
+        the_round = self._rounds[place[0]]
+        there = the_round.at_server[place[1]] = the_round.at_server.get(place[1], 0) + 1
+        present = [each for each in range(self._n) if not the_round.away[each]]
+        if there == len(present):
+            bits = 8.0 * the_round.profile.exchanges[place[1]].bytes
+            for each in present:
+                self._transfers.begin((place, None, each), sender=None, receiver=each, bits=bits)
+
+    def _from_server(self, node: int, place: Place) -> None:
+        del place
+        self._nodes[node].exchanged = True
+        self._go_on(node)
