@@ -318,15 +318,11 @@ class RoundBased(Simulation):
     def counts(self) -> dict[str, int]:
         """Totals since the start: what was lost, and what was not there in time; masked sums may fail, too."""
         exchanges, clock = self.engine.exchanges, self.engine.clock
-        none = {
-            "requests": 0,
-            "lost": 0 if clock is None else clock.lost,
-            "unreachable": 0 if clock is None else clock.late,
-        }
+        lost, late = (0, 0) if clock is None else (clock.lost, clock.late)
         failed = {} if exchanges.masked_sums is None else {"failed_sums": exchanges.masked_sums.failed}
         return {
             "messages": exchanges.messages,
-            **none,
+            **{"requests": 0, "lost": lost, "unreachable": late},
             "bytes": exchanges.bytes,
             "updates": self.phases.updates,
             **failed,
