@@ -45,4 +45,7 @@ def network() -> dict[str, np.ndarray]:
 
 
 if __name__ == "__main__":
-    np.savez_compressed(Path(__file__).with_name("cities14.npz"), **network())
+    made = network()
+    np.savez_compressed(
+        Path(__file__).with_name("cities14.npz"), rtt=made["rtt"], bandwidth=made["bandwidth"]
+    )
