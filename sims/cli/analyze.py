@@ -38,6 +38,22 @@ def analyze(
     gains: Annotated[
         bool, typer.Option("--gains", help="Train each node alone as long; say who gained and who gave.")
     ] = False,
+    contributions: Annotated[
+        bool,
+        typer.Option(
+            "--contributions",
+            help="Besides gains: simulate the network without some of its nodes; say what each is worth to it.",
+        ),
+    ] = False,
+    permutations: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Of --contributions: sample Shapley values over so many permutations; 0 for none. By default "
+            "exact for up to 8 nodes.",
+            show_default=False,
+        ),
+    ] = None,
     retrace: Annotated[
         bool, typer.Option(help="Recompute real peers' models from their records, moment by moment.")
     ] = True,
@@ -61,12 +77,8 @@ def analyze(
 
     from sims.analysis import Questions, analyse, findings, load_runs
     from sims.analysis.output.outputs import Outputs, write_outputs
-    from sims.analysis.output.tables import (
-        participants_terminal_table,
-        summary,
-        terminal_table,
-        theory_terminal_table,
-    )
+    from sims.analysis.output.participants import participants_terminal_table
+    from sims.analysis.output.tables import summary, terminal_table, theory_terminal_table
 
     outputs = Outputs(
         report=report, figures=figures, csv=csv, parquet=parquet, curves=curves, tensorboard=tensorboard
@@ -85,6 +97,8 @@ def analyze(
                 pooled=pooled,
                 theory=theory,
                 gains=gains,
+                contributions=contributions,
+                permutations=permutations,
                 confidence=confidence,
                 seed=seed,
             ),

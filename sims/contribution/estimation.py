@@ -7,12 +7,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy.stats import t as student
 
 from sims.contribution.cross_prediction import LabelNoise, label_noise
-from sims.contribution.flags import Flags, Found, compared, flagged, gradients_at, updates_from
+from sims.contribution.flags import Flags, Found, compared, flags_at
 from sims.contribution.gain import Gains, gains_of
 from sims.contribution.game import LearningGame, Value
 from sims.contribution.online import online_effects
@@ -29,7 +28,7 @@ from sims.world import World, build_world
 from sims.world.planted import planted_in
 from sims.world.trace_cache import Traces
 
-__all__ = ["contributions", "flags_of", "noise_in"]
+__all__ = ["contributions", "estimated", "flags_of", "noise_in"]
 
 Floats = NDArray[np.float64]
 
@@ -94,7 +93,9 @@ def contributions(
         with torch_threads():
             simulate = SideBySide(world, threads=threads, compile_when=compile_when)
             game = LearningGame(world, metric=metric, value=value, simulate=simulate)
-            estimate, matrix = _estimated(game, permutations, truncation, confidence, seed=number)
+            estimate, matrix = estimated(
+                game, permutations=permutations, truncation=truncation, confidence=confidence, seed=number
+            )
             left_out.append(leave_one_out(game, game.n))
             online.append(_given_online(world, threads, compile_when))
             noise.append(noise_in(game))
@@ -118,10 +119,24 @@ def contributions(
     )
 
 
-def _estimated(
-    game: LearningGame, permutations: int | None, truncation: float | None, confidence: float, *, seed: int
+def estimated(
+    game: LearningGame,
+    *,
+    permutations: int | None = None,
+    truncation: float | None = None,
+    confidence: float = 0.95,
+    seed: int = 0,
 ) -> tuple[Estimate, Floats | None]:
-    """Shapley values and, if all coalitions are simulated, what each gave to each, ``[n, n]``."""
+    """Shapley values and, if all coalitions are simulated, what each gave to each, ``[n, n]``.
+
+    Parameters
+    ----------
+    game : LearningGame
+    permutations, truncation, confidence
+        As in `contributions`.
+    seed : int
+        Draws the permutations.
+    """
     n = game.n
     if permutations is None and n <= EXACT_UP_TO:
         masks = every_coalition(n)
@@ -153,10 +168,7 @@ def noise_in(game: LearningGame) -> LabelNoise:
 
 def flags_of(game: LearningGame, noise: LabelNoise) -> Flags:
     """Look for participants that stand out: by updates and gradients at the mean of all models, and labels."""
-    mean = game.together.double().mean(dim=0).to(game.together.dtype)
-    with torch.no_grad():
-        gradients = gradients_at(game.world, mean)
-    return flagged(updates_from(game.world, mean), gradients, noise)
+    return flags_at(game.world.trainer, game.together, noise)
 
 
 def _found(games: list[LearningGame], flags: list[Flags]) -> dict[str, Found]:

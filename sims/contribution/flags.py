@@ -10,12 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gossipfl.training import Nodes
+from gossipfl.training import Nodes, Trainer
 from sims.contribution.cross_prediction import LabelNoise
-from sims.world import World
 from sims.world.planted import Planted
 
-__all__ = ["Flags", "Found", "compared", "flagged", "gradients_at", "likeness", "updates_from"]
+__all__ = ["Flags", "Found", "compared", "flagged", "flags_at", "gradients_at", "likeness", "updates_from"]
 
 Floats = NDArray[np.float64]
 
@@ -62,12 +61,13 @@ class Flags:
         return said
 
 
-def updates_from(world: World, row: Tensor) -> Floats:
+def updates_from(trainer: Trainer, row: Tensor) -> Floats:
     """What each participant's training makes of one model: an epoch of it, at least ten steps.
 
     Parameters
     ----------
-    world : World
+    trainer : Trainer
+        Of n participants.
     row : Tensor
         ``[D]``.
 
@@ -76,7 +76,6 @@ def updates_from(world: World, row: Tensor) -> Floats:
     ndarray
         Changes of shared parameters, ``[n, P]``.
     """
-    trainer = world.trainer
     counts = trainer.data.counts
     steps = max(10, math.ceil(float(np.median(counts)) / trainer.settings.batch_size))
     nodes = Nodes.start(
@@ -84,16 +83,17 @@ def updates_from(world: World, row: Tensor) -> Floats:
     )
     with torch.no_grad():
         trained, _ = trainer.train(nodes, np.arange(len(counts)), steps=steps)
-    size = world.layout.shared_size
+    size = trainer.layout.shared_size
     return (trained.rows[:, :size] - row[:size]).double().numpy()
 
 
-def gradients_at(world: World, row: Tensor) -> Floats:
+def gradients_at(trainer: Trainer, row: Tensor) -> Floats:
     """Gradients of participants' losses, each over all of its samples, at one model: equal for equal samples.
 
     Parameters
     ----------
-    world : World
+    trainer : Trainer
+        Of n participants.
     row : Tensor
         ``[D]``.
 
@@ -102,7 +102,7 @@ def gradients_at(world: World, row: Tensor) -> Floats:
     ndarray
         Without weight decay and clipping, ``[n, P]``, of shared parameters.
     """
-    trainer, size = world.trainer, world.layout.shared_size
+    size = trainer.layout.shared_size
     nodes = Nodes.start(row[None], optimiser_state_size=trainer.optimiser_state_size)
     found = []
     for i, count in enumerate(trainer.data.counts.tolist()):
@@ -148,6 +148,14 @@ def flagged(updates: Floats, gradients: Floats, noise: LabelNoise) -> Flags:
         duplicates=tuple((int(i), int(j)) for i, j in np.argwhere(alike)),
         noisy=tuple(np.flatnonzero(wrong).tolist()),
     )
+
+
+def flags_at(trainer: Trainer, rows: Tensor, noise: LabelNoise) -> Flags:
+    """Find participants that stand out, by updates from and gradients at the mean of their models ``[n, D]``."""
+    mean = rows.double().mean(dim=0).to(rows.dtype)
+    with torch.no_grad():
+        gradients = gradients_at(trainer, mean)
+    return flagged(updates_from(trainer, mean), gradients, noise)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

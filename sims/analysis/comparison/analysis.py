@@ -100,9 +100,7 @@ def analyse(
         for run in runs:
             if on_run is not None:
                 on_run(run)
-            measured[id(run)] = measure(
-                run, metric, pooled=given or trained.get(id(run)), theory=asked.theory, gains=asked.gains
-            )
+            measured[id(run)] = measure(run, metric, pooled=given or trained.get(id(run)), questions=asked)
     return Analysis(
         questions=asked,
         metric=metric,

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sims.analysis.comparison.analysis import Analysis
+from sims.analysis.comparison.gains_said import gains_said
 from sims.analysis.comparison.measured_group import MeasuredGroup
 from sims.analysis.comparison.statistics import Comparison, Interval, compare, holm, smallest_p
 from sims.analysis.comparison.twins import beside_twins
@@ -49,7 +50,7 @@ def findings(analysis: Analysis) -> list[str]:
         adjusted = holm([1.0 if math.isnan(c.p_value) else c.p_value for _, _, c in several])
         for (sentence, interval, comparison), p_value in zip(several, adjusted, strict=True):
             said.append(sentence + _evidence(interval, comparison, p_value, len(several)))
-    return [*said, *beside_twins(analysis), *_gains(analysis), *_beside_theory(analysis)]
+    return [*said, *beside_twins(analysis), *gains_said(analysis), *_beside_theory(analysis)]
 
 
 def paired_values(
@@ -163,39 +164,6 @@ def _evidence(interval: str, comparison: Comparison, adjusted: float, comparison
         said += f" {pairs} seeds cannot give a p below {least:.2g}: run more before claiming it."
     elif adjusted > _CLAIMED:
         said += " This may be due to chance."
-    return said
-
-
-def _gains(analysis: Analysis) -> list[str]:
-    """Who gained over learning alone, and who gave, in the first run of each group for which that is known."""
-    said = []
-    for group in analysis.groups:
-        found = next((m.participation for m in group.runs if m.participation is not None), None)
-        if found is None:
-            continue
-        fair, gains = found.fairness, found.gains
-        worse = [label for label, gain in zip(found.labels, gains, strict=True) if gain < 0]
-        who = f" ({', '.join(worse[:5])}{', …' if len(worse) > 5 else ''})" if worse else ""
-        said.append(
-            f"{group.label}: over {found.steps:,} steps alone, nodes gain {say_figure(analysis, fair.mean)} "
-            f"in {analysis.metric} on average (deviation {say_figure(analysis, fair.spread)}, worst tenth "
-            f"{say_figure(analysis, fair.worst_decile)}); {len(worse)} of {len(gains)} have less than alone{who}."
-        )
-        for label, reasons in zip(found.labels, found.reasons, strict=True):
-            if reasons:
-                said.append(
-                    f"{group.label}: node {label.split()[-1]} has less than alone: {'; '.join(reasons)}."
-                )
-        if np.isfinite(found.gave).any():
-            most, least = int(np.nanargmax(found.gave)), int(np.nanargmin(found.gave))
-            how = "as recorded" if found.recorded else "by their last models"
-            rank = fair.given_and_gained
-            also = "" if math.isnan(rank) else f"; rank correlation of given and gained {rank:+.2f}"
-            said.append(
-                f"{group.label}: merging a model of {found.labels[most]} lowered the loss of others most "
-                f"({found.gave[most]:+.3g}), of {found.labels[least]} least ({found.gave[least]:+.3g}), {how}"
-                f"{also}."
-            )
     return said
 
 

@@ -10,9 +10,11 @@ from numpy.typing import NDArray
 
 from gossipfl.consensus import consensus_distance, layer_distances
 from gossipfl.errors import GossipflError
+from sims.analysis.comparison.questions import Questions
 from sims.analysis.distances import pairwise_distances, sampled
 from sims.analysis.measures.participation import Participation, participation_of
 from sims.analysis.measures.pooled import Pooled
+from sims.analysis.measures.worth import worth_of
 from sims.analysis.runs.network import Network, network_of
 from sims.analysis.runs.problem import Problem, problem_of
 from sims.analysis.runs.run import Run
@@ -99,9 +101,7 @@ class Measured:
         return -behind if is_lower_better(self.metric) else behind
 
 
-def measure(
-    run: Run, metric: str, *, pooled: Pooled | None, theory: bool = True, gains: bool = False
-) -> Measured:
+def measure(run: Run, metric: str, *, pooled: Pooled | None, questions: Questions | None = None) -> Measured:
     """Measure a run.
 
     Parameters
@@ -110,11 +110,11 @@ def measure(
     metric : str
     pooled : Pooled, optional
         Pooled training to compare with.
-    theory : bool
-        Whether to compare with theory, which takes some seconds for the gradients it needs.
-    gains : bool
-        Whether to train each node alone.
+    questions : Questions, optional
+        Whether to compare with theory, which takes some seconds for the gradients it needs; whether to train each
+        node alone, and to simulate coalitions of them.
     """
+    asked = questions or Questions()
     notes: list[str] = list(run.notes)
     problem = _problem(run, notes)
     network = network_of(run, problem)
@@ -163,8 +163,8 @@ def measure(
         pooled=pooled,
         distances=distances,
         distance_labels=() if shown is None else tuple(run.labels[index] for index in shown),
-        theory=_theory(run, network, problem, notes) if theory else Theory(),
-        participation=_participation(run, problem, metric, notes) if gains else None,
+        theory=_theory(run, network, problem, notes) if asked.theory else Theory(),
+        participation=_participation(run, problem, metric, asked, notes),
         notes=tuple(dict.fromkeys(notes)),
     )
 
@@ -186,14 +186,24 @@ def _theory(run: Run, network: Network | None, problem: Problem | None, notes: l
         return Theory()
 
 
-def _participation(run: Run, problem: Problem | None, metric: str, notes: list[str]) -> Participation | None:
-    if problem is None:
+def _participation(
+    run: Run, problem: Problem | None, metric: str, asked: Questions, notes: list[str]
+) -> Participation | None:
+    if problem is None or not (asked.gains or asked.contributions):
         return None
     try:
-        return participation_of(run, problem, metric)
+        found = participation_of(run, problem, metric, confidence=asked.confidence)
     except GossipflError as error:
         notes.append(f"who gained and who gave is left out: {error}")
         return None
+    if not asked.contributions:
+        return found
+    try:
+        worth = worth_of(run, problem, metric, permutations=asked.permutations, confidence=asked.confidence)
+    except (GossipflError, TopologyError) as error:
+        notes.append(f"what nodes are worth to the network is left out: {error}")
+        return found
+    return found.with_worth(worth)
 
 
 def _recorded(run: Run, metric: str) -> Floats:

@@ -29,6 +29,10 @@ class Questions:
         Whether to compare measurements with theory.
     gains : bool
         Whether to train each node alone for as many steps, and say who gained and who gave.
+    contributions : bool
+        Whether to say besides what each node is worth to the network, by simulated coalitions of them.
+    permutations : int, optional
+        As for `sims.contribution.contributions`.
     confidence : float
         Of intervals and bands.
     seed : int
@@ -42,5 +46,7 @@ class Questions:
     pooled: str = "train"
     theory: bool = True
     gains: bool = False
+    contributions: bool = False
+    permutations: int | None = None
     confidence: float = 0.95
     seed: int = 0

@@ -17,6 +17,7 @@ from sims.analysis.comparison.measured_group import MeasuredGroup
 from sims.analysis.comparison.measuring import Measured
 from sims.analysis.comparison.statistics import Interval
 from sims.analysis.errors import NotWritable
+from sims.analysis.output.participants import participants_table
 from sims.metrics.fairness import Fairness
 
 if TYPE_CHECKING:
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "curves_table",
-    "participants_table",
-    "participants_terminal_table",
     "runs_table",
     "summary",
     "terminal_table",
@@ -33,9 +32,6 @@ __all__ = [
     "theory_terminal_table",
     "write_table",
 ]
-
-
-_NODES_SHOWN = 32
 
 
 def runs_table(analysis: Analysis) -> pl.DataFrame:
@@ -120,52 +116,6 @@ def theory_table(analysis: Analysis) -> pl.DataFrame:
         for figure in measured.theory.figures
     ]
     return pl.DataFrame(rows, infer_schema_length=None)
-
-
-def participants_table(analysis: Analysis) -> pl.DataFrame:
-    """One row per node of each run whose nodes were trained alone: gains, and what was given."""
-    rows = [
-        {
-            "group": group.label,
-            "seed": measured.run.seed,
-            "node": label,
-            "samples": int(found.samples[i]),
-            "alone": float(found.alone[i]),
-            "together": float(found.together[i]),
-            "gain": float(found.gains[i]),
-            "gain_per_sample": float(found.gains[i] / found.samples[i]),
-            "gave": float(found.gave[i]),
-            "reasons": "; ".join(found.reasons[i]),
-        }
-        for group in analysis.groups
-        for measured in group.runs
-        if (found := measured.participation) is not None
-        for i, label in enumerate(found.labels)
-    ]
-    return pl.DataFrame(rows, infer_schema_length=None)
-
-
-def participants_terminal_table(analysis: Analysis) -> Table | None:
-    """The nodes of the first run of each group, for the terminal; None if none was trained alone."""
-    from rich.table import Table
-
-    table = Table("runs", "node", "samples", "alone", "together", "gain", "gave")
-    for column in table.columns[2:]:
-        column.justify = "right"
-    for group in analysis.groups:
-        found = next((m.participation for m in group.runs if m.participation is not None), None)
-        for i, label in enumerate(() if found is None else found.labels[:_NODES_SHOWN]):
-            assert found is not None  # noqa: S101  (it has labels)
-            table.add_row(
-                group.label,
-                label,
-                f"{found.samples[i]:,}",
-                f"{found.alone[i]:.4f}",
-                f"{found.together[i]:.4f}",
-                f"{found.gains[i]:+.4f}",
-                f"{found.gave[i]:+.4f}" if math.isfinite(found.gave[i]) else "–",
-            )
-    return table if table.row_count else None
 
 
 def write_table(table: pl.DataFrame, file: Path) -> None:

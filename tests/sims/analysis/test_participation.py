@@ -8,17 +8,22 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from scipy.stats import sem, t
 from typer.testing import CliRunner
 
 from gossipfl.peer import Home, read_records
 from gossipfl.training import Nodes
 from sims.analysis import Questions, analyse, findings, load_runs
-from sims.analysis.measures.participation import _reasons, participation_of
+from sims.analysis.measures.participation import _told, participation_of
+from sims.analysis.output.participants import participants_table
 from sims.analysis.output.report import participants
 from sims.analysis.output.report.page import report_page
-from sims.analysis.output.tables import participants_table, summary
+from sims.analysis.output.tables import summary
 from sims.analysis.runs.problem import problem_of
 from sims.cli.analyze import app
+from sims.contribution.alone import trained_alone
+from sims.contribution.estimation import contributions
+from sims.contribution.measuring import Measure
 from tests.sims.analysis.made import made, simulated
 from tests.sims.analysis.test_recorded import with_times
 from tests.sims.replay.recorded import recorded_run, rewrite
@@ -39,10 +44,10 @@ def homes(tmp_path_factory):
 def test_nodes_of_a_simulation_are_trained_alone_as_long(run):
     problem = problem_of(run)
     found = participation_of(run, problem, "accuracy")
-    assert found.steps == round(run.last("updates") / 6)
+    assert (found.steps == round(run.last("updates") / 6)).all()
     trainer = problem.trainer()
     first = Nodes.start(problem.task.initial_row()[None], optimiser_state_size=trainer.optimiser_state_size)
-    nodes, _ = trainer.train(first, np.array([4]), steps=found.steps)
+    nodes, _ = trainer.train(first, np.array([4]), steps=int(found.steps[4]))
     assert found.alone[4] == pytest.approx(problem.evaluate(nodes.rows)["accuracy"][0])
     assert found.together == pytest.approx(problem.evaluate(torch.from_numpy(run.rows))["accuracy"])
     assert found.fairness.mean == pytest.approx((found.together - found.alone).mean())
@@ -77,7 +82,9 @@ def test_the_page_shows_it_with_reasons(run):
     assert "rank correlation of given and gained" in text
     for i in range(6):
         assert f"<td>{found.samples[i]:,}</td>" in text
-        assert f"<td>{found.gains[i]:+.4g}</td><td>{found.gains[i] / found.samples[i]:+.4g}</td>" in text
+        interval = f"{found.low[i]:+.4g} … {found.high[i]:+.4g}"
+        gain, each = found.gains[i], found.gains[i] / found.samples[i]
+        assert f"<td>{gain:+.4g}</td><td>{interval}</td><td>{each:+.4g}</td>" in text
     assert 'id="participants"' not in report_page(analyse([run], Questions(pooled="none", theory=False)))
     worse = dataclasses.replace(
         found, together=found.alone - 0.1, reasons=(("it has <few> samples",), *found.reasons[1:])
@@ -97,7 +104,12 @@ def test_who_has_less_than_alone_is_told_why(run):
     targets[wrong] = (targets[wrong] + 1) % 3
     problem = dataclasses.replace(problem, data=dataclasses.replace(problem.data, targets=targets))
     gains = np.array([0.1, 0.1, -0.1, 0.1, 0.1, -0.1])
-    reasons = _reasons(problem, first, gains, np.arange(6), steps=40)
+    rows = torch.from_numpy(run.rows)
+    flags, reasons = _told(problem, first, rows, gains, np.arange(6), steps=np.array([40] * 4 + [0, 40]))
+    assert any("wrong labels" in flag for flag in flags[2])
+    assert any("free rider" in flag for flag in flags[4])
+    assert flags[0] == flags[1] == flags[3] == flags[5] == ()
+    assert "it averages with wrong labels: node 2" in reasons[5]
     assert any("of its labels look wrong" in reason for reason in reasons[2])
     assert not any("labels look wrong" in reason for reason in reasons[5])
     assert reasons[0] == ()
@@ -150,7 +162,34 @@ def test_the_command_shows_it_for_both(run, homes):
         quick = ["--pooled", "none", "--no-theory", "--gains"]
         found = json.loads(runner.invoke(app, [*paths, *quick, "--json"]).stdout)
         assert {"node", "samples", "alone", "together", "gain", "gave"} <= found["participants"][0].keys()
-        assert "together" in runner.invoke(app, [*paths, *quick]).stdout
+        assert "Shapley" in runner.invoke(app, [*paths, *quick, "--contributions"]).stdout
+
+
+def test_intervals_are_those_of_gains_on_the_same_test_samples(run):
+    problem = problem_of(run)
+    few = tuple(part[:30] for part in problem.own_tests[0])  # so each is a part of its own
+    problem = dataclasses.replace(problem, own_tests=(few,))
+    found = participation_of(run, problem, "loss", confidence=0.8)
+    measure = Measure(problem.task, problem.own_tests, "loss")
+    alone = trained_alone(problem.trainer(), problem.task.initial_row()[None], found.steps)
+    each = [measure.in_parts(rows, np.arange(6)) for rows in (torch.from_numpy(run.rows), alone)]
+    for i in range(6):
+        gains = each[0][i][0] - each[1][i][0]
+        low, high = t.interval(0.8, len(gains) - 1, gains.mean(), sem(gains))
+        assert (found.low[i], found.high[i]) == pytest.approx((low, high))
+
+
+def test_coalitions_are_those_of_the_scenario(run):
+    analysis = analyse([run], dataclasses.replace(GAINS, metric="accuracy", contributions=True))
+    found = analysis.groups[0].runs[0].participation
+    report = contributions(run.path / "scenario.toml", metric="accuracy")
+    assert found.worth.shapley == pytest.approx([each.shapley for each in report.participants])
+    assert found.worth.left_out == pytest.approx([each.leave_one_out for each in report.participants])
+    assert found.worth.coalitions == report.coalitions
+    assert any("the largest Shapley value" in sentence for sentence in findings(analysis))
+    table = participants_table(analysis)
+    assert table["gave_others"].to_list() == pytest.approx([each.gave for each in report.participants])
+    assert "lost without it" in report_page(analysis)
 
 
 def test_what_cannot_be_compared_is_noted(run):

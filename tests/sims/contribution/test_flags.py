@@ -43,7 +43,7 @@ def test_planted_nodes_have_what_they_should() -> None:
         wrong = float((weighted.targets != labels).double().mean())
         assert wrong == pytest.approx(0.25 if node in planted.noisy else 0, abs=0.01)
         assert weighted.weights.unique().tolist() == [0.0 if node in planted.free_riders else 1.0]
-    updates = updates_from(world, world.first_rows()[0])
+    updates = updates_from(world.trainer, world.first_rows()[0])
     norms = np.linalg.norm(updates, axis=1)
     assert (norms[list(planted.free_riders)] == 0).all()
     assert (np.delete(norms, planted.free_riders) > 0).all()

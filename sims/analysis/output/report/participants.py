@@ -31,8 +31,9 @@ def _card(label: str, found: Participation, metric: str) -> str:
         else "by averaging the last models in pairs, on test samples of the receiver"
     )
     caption = (
-        f"{metric} after learning together and after {found.steps:,} steps alone, the higher the better (losses "
-        f"with their sign changed); gave: by how much merging its model lowered others' losses on average, {how}"
+        f"{metric} after learning together and after as many steps alone, the higher the better (losses with "
+        "their sign changed); intervals of gains are over test samples; gave: by how much merging its model "
+        f"lowered others' losses on average, {how}"
     )
     figures = {
         "mean gain": _signed(fair.mean),
@@ -42,9 +43,17 @@ def _card(label: str, found: Participation, metric: str) -> str:
         "Jain's index of what they have": _number(fair.level.jain),
         "rank correlation of given and gained": _signed(fair.given_and_gained),
     }
+    names = ["node", "samples", "steps", "alone", "together", "gain", "interval", "gain per sample", "gave"]
+    if found.worth is not None:
+        names += ["lost without it", "Shapley value"]
+        with_shapley, with_left_out = found.gave_and_worth
+        figures["rank correlation of effects of merges with Shapley values"] = _signed(with_shapley)
+        figures["and with what is lost without each"] = _signed(with_left_out)
+    texts = ("why it has less than alone", "what stands out")
+    head = "".join(f"<th>{name}</th>" for name in names) + "".join(
+        f'<th class="text">{text}</th>' for text in texts
+    )
     fairness = "".join(f"<tr><td>{escape(name)}</td><td>{value}</td></tr>" for name, value in figures.items())
-    names = ("node", "samples", "alone", "together", "gain", "gain per sample", "gave")
-    head = "".join(f"<th>{name}</th>" for name in names) + '<th class="text">why it has less than alone</th>'
     rows = "".join(_row(found, i) for i in range(min(len(found.labels), _SHOWN)))
     return (
         f'<div class="card scroll"><h3>{escape(label)}</h3><p class="caption">{escape(caption)}</p>'
@@ -54,17 +63,22 @@ def _card(label: str, found: Participation, metric: str) -> str:
 
 def _row(found: Participation, i: int) -> str:
     gain = float(found.gains[i])
-    cells = (
+    cells = [
         f"{found.samples[i]:,}",
+        f"{found.steps[i]:,}",
         _number(float(found.alone[i])),
         _number(float(found.together[i])),
         _signed(gain),
+        f"{_signed(float(found.low[i]))} … {_signed(float(found.high[i]))}",
         _signed(gain / float(found.samples[i])) if found.samples[i] else "–",
         _signed(float(found.gave[i])),
-    )
+    ]
+    if found.worth is not None:
+        cells += [_signed(float(found.worth.left_out[i])), _signed(float(found.worth.shapley[i]))]
     numbers = "".join(f"<td>{cell}</td>" for cell in cells)
     why = "; ".join(found.reasons[i]) or ("nothing sets its data apart" if gain < 0 else "")
-    return f'<tr><td>{escape(found.labels[i])}</td>{numbers}<td class="text">{escape(why)}</td></tr>'
+    texts = "".join(f'<td class="text">{escape(text)}</td>' for text in (why, "; ".join(found.flags[i])))
+    return f"<tr><td>{escape(found.labels[i])}</td>{numbers}{texts}</tr>"
 
 
 def _number(value: float) -> str:
