@@ -1,4 +1,4 @@
-"""What a round in real time comes to: when nodes end it, who is away, and which rows do not arrive."""
+"""The outcome of a round in real time: when nodes end it, who is away, and which rows do not arrive."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a round asks of a node: steps of training and exchanges, in order, and which of them can overlap.
+"""Profiles of rounds: a node's steps of training and exchanges, in order, and which of them can overlap.
 
 They are found by a rehearsal: the round of one node alone, with training that only counts its steps. It is done
 twice, with training that changes the model and with training that does not. An exchange whose rows are the same

@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sims.clock.outcome import MissingRows, RoundTimes
+from sims.clock.pairs import Pairs, pairs_of
 from sims.clock.profile import ExchangeProfile, RoundProfile
 from sims.clock.transfers import Transfers
-from sims.clock.who_with_whom import Pairs, pairs_of
 from sims.compiler.timeline.links import Links
 from sims.world.networks import RoundNetwork
 

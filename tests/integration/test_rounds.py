@@ -196,6 +196,12 @@ def assert_replayed(homes, *, batched_too=True):
             marks=pytest.mark.slow,
         ),
         pytest.param(
+            "streaming",
+            {"codec": "qsgd:7:128", "pull": 0.1, "momentum": 0.5, "nesterov": False, "fragments": 3},
+            {"optimiser": "adamw", "local_steps": 3},
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
             "gasloc", {"momentum": 0.6}, {"optimiser": "adamw", "local_steps": 2}, marks=pytest.mark.slow
         ),
     ],

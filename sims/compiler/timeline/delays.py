@@ -1,4 +1,4 @@
-"""How long messages travel, their transmission not included: a law, or half of measured round trips."""
+"""Delays of messages, their transmission not included: a law, or half of measured round trips."""
 
 from __future__ import annotations
 

@@ -76,6 +76,16 @@ def seconds(*overrides, rounds=4):
             id="sending while training",
         ),
         pytest.param(
+            [
+                "network.links.up=0.1",
+                "algorithm={name='streaming',overlap=2,fragments=1}",
+                "training.step_seconds=0.01",
+                "training.local_steps=5",
+            ],
+            4 * (20 * MESSAGE + 0.006),
+            id="sending while training two steps of five",
+        ),
+        pytest.param(
             ["network.links={up=1,down=2}", "algorithm={name='diloco',average='all-reduce'}", "topology={}"],
             4 * 1.5 * MESSAGE,
             id="to a server and back",
@@ -227,6 +237,8 @@ def test_a_rehearsal_finds_what_overlaps():
     assert profile("noloco") == ([(5, False)], 0)
     assert profile("saps") == ([(0, True)], 5)
     assert profile("d_psgd", {"order": "both-at-once"}) == ([(5, True)], 0)
+    assert profile("streaming", {"overlap": 2}) == ([(2, True)], 3)
+    assert profile("streaming", {"overlap": 2, "pull": 0.5}) == ([(2, True), (0, True)], 3)
 
 
 def test_a_planet_of_hosts():

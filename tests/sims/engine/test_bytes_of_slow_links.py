@@ -41,6 +41,8 @@ rounds = 1
             1,
             0.25 + 8 / 64 * 8 / 32,
         ),
+        ("streaming", "random_matching", {"fragments": 2, "pull": 1.0}, 50, 0.01),
+        ("streaming", None, {"fragments": 2, "average": "all-reduce"}, 500, 0.002),
         ("sparta", "complete", {"share": 0.005}, 1, 7 * 0.005),
     ],
 )

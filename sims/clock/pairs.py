@@ -1,4 +1,4 @@
-"""Who sends to whom in the rounds of a network, as lists for each node."""
+"""Pairs of nodes that exchange rows in a round, as lists for each node."""
 
 from __future__ import annotations
 

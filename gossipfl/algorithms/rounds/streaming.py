@@ -1,0 +1,135 @@
+"""Streaming DiLoCo, and NoLoCo in the same way: fragments in turn, while training goes on.
+
+Douillard et al., "Streaming DiLoCo with overlapping communication: Towards a distributed free lunch", arXiv
+2501.18512, 2025, Algorithm 2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass, replace
+from typing import Annotated, Literal
+
+import torch
+from torch import Tensor
+
+from gossipfl.algorithms.base import (
+    AnyExchange,
+    Exchange,
+    Links,
+    Mixed,
+    Requirements,
+    Round,
+    RoundAlgorithm,
+    RoundContext,
+)
+from gossipfl.algorithms.declaration import Parameter
+from gossipfl.algorithms.rounds.diloco import VELOCITY
+from gossipfl.algorithms.rounds.server import of_one_model
+from gossipfl.algorithms.rounds.shared_share import mixed_share
+from gossipfl.codecs import FLOAT32, Compressor
+from gossipfl.training.nodes import Nodes
+
+__all__ = ["SLOW", "Streaming"]
+
+SLOW = "slow weights"
+"""Key in `Nodes.auxiliary` of φ, ``[B, shared_size]``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Streaming(RoundAlgorithm):
+    """Outer steps of one fragment of the model a round, carried out while training goes on.
+
+    The shared parameters are F fragments, f = round mod F. With H = ``training.local_steps``, slow weights φ_i and
+    the model θ_i, a round is
+
+    * what fragment f has learned since its last turn, ``Δ_i = φ_i − θ_i``, leaves through the codec;
+    * meanwhile τ = ``overlap`` steps of the inner optimiser;
+    * ``g_i = Σ_j w_ij Δ_j + φ_i − Σ_j w_ij φ_j``, where φ is mixed on a share ``pull`` of the fragment's numbers;
+    * ``m_i ← β m_i + g_i``, then ``φ_i ← φ_i − η (g_i + β m_i)``, or without ``nesterov`` ``φ_i ← φ_i − η m_i``;
+    * on the fragment ``θ_i ← α θ_i + (1 − α) φ_i``, then H − τ more steps.
+
+    So a fragment has its turn every F H steps, a message has P/F numbers, and has τ steps of time. Where all begin
+    alike and W = J, as with ``average = "all-reduce"``, it is Streaming DiLoCo; α is 0.5 there, 0 without overlap.
+    Where slow weights differ they must be mixed as well: over pairs, with ``pull = 1``, without ``nesterov`` and
+    with β = 0.5, it is NoLoCo in the same manner. Without a codec and with ``pull = 1`` only θ is sent, since then
+    g_i = φ_i − Σ_j w_ij θ_j. The codec of four bits is ``qsgd:7:128``; what is pulled is always in float32.
+
+    With F = 1, τ = α = 0 and equal starts, φ after a round is that of DiLoCo after the round before.
+    """
+
+    name = "streaming"
+    paper = "Douillard et al., arXiv 2025"
+    rule = "φ, m ← outer step on fragment t mod F with WΔ from τ local steps before; θ ← αθ + (1 − α)φ there"
+    sends = "P / F, and pull · P / F"
+
+    fragments: Annotated[int, Parameter("F: fragments of the model, one a round", ge=1)] = 4
+    overlap: Annotated[int, Parameter("τ: local steps while a fragment is on its way", ge=0)] = 1
+    mixing: Annotated[float, Parameter("α: how much of the fragment's newest model is kept", ge=0, lt=1)] = (
+        0.5
+    )
+    momentum: Annotated[float, Parameter("β of the outer step", ge=0, lt=1)] = 0.9
+    nesterov: Annotated[bool, Parameter("whether the momentum is Nesterov's, as in DiLoCo")] = True
+    outer_rate: Annotated[float, Parameter("η of the outer step", gt=0)] = 0.7
+    codec: Annotated[
+        Compressor | None, Parameter("of Δ, e.g. qsgd:7:128 for 4 bits; as other rows are sent if unset")
+    ] = None
+    pull: Annotated[float, Parameter("share of the fragment's slow weights that is mixed", ge=0, le=1)] = 0.0
+    average: Annotated[
+        Literal["neighbours", "all-reduce"], Parameter("over the topology; or over all nodes, in simulations")
+    ] = "neighbours"
+
+    @property
+    def requirements(self) -> Requirements:
+        """Doubly stochastic matrices; or somebody who averages for all."""
+        everybody = self.average == "all-reduce"
+        return Requirements(server=everybody, own_weights=everybody)
+
+    def start(self, nodes: Nodes, *, shared_size: int, links: Links | None = None) -> Nodes:
+        """Begin with φ = θ and m = 0; everyone has the first node's model where all average."""
+        if self.average == "all-reduce":
+            nodes = of_one_model(nodes, shared_size=shared_size)
+        slow = nodes.rows[:, :shared_size].clone()
+        return replace(nodes, auxiliary={**nodes.auxiliary, SLOW: slow, VELOCITY: torch.zeros_like(slow)})
+
+    def round(self, nodes: Nodes, context: RoundContext) -> Round:
+        """Do one round."""
+        shared, local = context.shared_size, context.local
+        part, slow, velocity = self._part(context), nodes.auxiliary[SLOW], nodes.auxiliary[VELOCITY]
+        began = nodes.rows[:, part]
+        steps = torch.full_like(nodes.steps, min(self.overlap, local.settings.local_steps))
+        if self.overlap:
+            nodes = local.update(nodes, steps)
+        gradient = yield from self._mixed(slow[:, part], began, context)
+        moved = self.momentum * velocity[:, part] + gradient
+        stepped = gradient + self.momentum * moved if self.nesterov else moved
+        after = slow[:, part] - self.outer_rate * stepped
+        rows, slow, velocity = nodes.rows[:, :shared].clone(), slow.clone(), velocity.clone()
+        rows[:, part] = self.mixing * rows[:, part] + (1 - self.mixing) * after
+        slow[:, part], velocity[:, part] = after, moved
+        kept = {**nodes.auxiliary, SLOW: slow, VELOCITY: velocity}
+        nodes = replace(nodes.with_shared(rows, ages=nodes.ages), auxiliary=kept)
+        left = local.settings.local_steps - steps
+        return local.update(nodes, left) if int(left.max()) else nodes
+
+    def _part(self, context: RoundContext) -> slice:
+        """The numbers of the round's fragment; as many in each, so that messages have one form."""
+        size = -(-context.shared_size // self.fragments)
+        first = min(context.round % self.fragments * size, context.shared_size - size)
+        return slice(first, first + size)
+
+    def _mixed(
+        self, slow: Tensor, fast: Tensor, context: RoundContext
+    ) -> Generator[AnyExchange, Mixed, Tensor]:
+        """Exchange a fragment; return g."""
+        if self.average == "all-reduce":  # all slow weights are alike
+            mixed = yield Exchange(slow - fast, compressor=self.codec, over="server")
+            return mixed.rows
+        if self.codec is None and self.pull == 1:
+            mixed = yield Exchange(fast)
+            return slow - mixed.rows
+        mixed = yield Exchange(slow - fast, compressor=self.codec)
+        if not self.pull:
+            return mixed.rows
+        pulled = yield from mixed_share(slow, context, self.pull, compressor=FLOAT32)
+        return mixed.rows + slow - pulled

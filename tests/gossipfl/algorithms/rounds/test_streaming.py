@@ -1,0 +1,162 @@
+"""Streaming DiLoCo and DeMo: the updates of the papers, and what they reduce to."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.fft import dctn, idctn
+
+from gossipfl.algorithms.rounds.demo import MOMENTUM, DeMo, cosines, uncosines
+from gossipfl.algorithms.rounds.diloco import DiLoCo
+from gossipfl.algorithms.rounds.noloco import NoLoCo
+from gossipfl.algorithms.rounds.streaming import SLOW, Streaming
+from gossipfl.codecs import codec
+from tests.gossipfl.algorithms.rounds_by_hand import (
+    Network,
+    after,
+    few,
+    mean_matrix,
+    quadratics,
+    random_doubly_stochastic,
+    rounds,
+    start_at,
+)
+
+weights = st.builds(random_doubly_stochastic, st.integers(2, 9), st.integers(0, 1000))
+momenta, rates, seeds = st.floats(0, 0.95), st.floats(0.1, 1.5), st.integers(0, 99)
+
+
+def normal(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def training(nodes, seed, size=3, local_steps=3, **others):
+    about = {"learning_rate": 0.1, "momentum": 0.3, **others}
+    return quadratics(nodes, seed=seed, size=size, curved=True, largest=4, local_steps=local_steps, **about)
+
+
+def alike(nodes, seed):
+    return start_at(normal(1, 3, seed=seed).expand(nodes, -1))
+
+
+def same(now, expected):
+    assert torch.allclose(now, expected, rtol=1e-9, atol=1e-9)
+
+
+@few
+@given(
+    st.integers(2, 5),
+    st.integers(0, 3),
+    st.floats(0, 0.9),
+    momenta,
+    rates,
+    st.booleans(),
+    seeds,
+    st.booleans(),
+)
+def test_streaming_follows_the_paper(fragments, overlap, alpha, beta, eta, nesterov, seed, everybody):
+    """Fragment by fragment, with the steps between written out."""
+    n, size = 4, 10
+    local, theta = training(n, seed, size), normal(1, size, seed=seed).expand(n, -1)
+    algorithm = Streaming(
+        fragments=fragments,
+        overlap=overlap,
+        mixing=alpha,
+        momentum=beta,
+        outer_rate=eta,
+        nesterov=nesterov,
+        average="all-reduce" if everybody else "neighbours",
+    )
+    each = -(-size // fragments)
+    phi, m = theta[0].clone(), torch.zeros(size, dtype=torch.float64)
+    state = start_at(theta)
+    steps = torch.full((n,), overlap)
+    for t, (now, (sent,)) in enumerate(rounds(algorithm, state, Network.of(mean_matrix(n)), local, count=6)):
+        first = min(t % fragments * each, size - each)
+        part = slice(first, first + each)
+        delta = (phi[part] - state.rows[:, part]).mean(0)
+        assert sent.rows.shape == (n, each)
+        moving = local.update(state, steps)
+        m[part] = beta * m[part] + delta
+        phi[part] -= eta * (delta + beta * m[part] if nesterov else m[part])
+        rows = moving.rows.clone()
+        rows[:, part] = alpha * rows[:, part] + (1 - alpha) * phi[part]
+        state = local.update(type(now)(**{**fields(moving), "rows": rows}), 3 - steps)
+        same(now.rows, state.rows)
+        same(now.auxiliary[SLOW], phi.expand(n, -1))
+        state = now
+
+
+def fields(nodes):
+    return {name: getattr(nodes, name) for name in ("rows", "ages", "steps", "optimiser_state", "auxiliary")}
+
+
+@few
+@given(weights, momenta, rates, seeds)
+def test_one_fragment_without_overlap_is_diloco_a_round_later(W, beta, eta, seed):
+    local, start = training(len(W), seed), alike(len(W), seed)
+    streaming = Streaming(fragments=1, overlap=0, mixing=0.0, momentum=beta, outer_rate=eta, pull=1.0)
+    now = after(streaming, start, Network.of(W), local, count=5)
+    before = after(DiLoCo(momentum=beta, outer_rate=eta), start, Network.of(W), local, count=4)
+    same(now.auxiliary[SLOW], before.rows)
+
+
+@few
+@given(weights, momenta, rates, seeds)
+def test_with_plain_momentum_it_is_noloco_a_round_later(W, mu, eta, seed):
+    local, start = training(len(W), seed), alike(len(W), seed)
+    streaming = Streaming(
+        fragments=1, overlap=0, mixing=0.0, momentum=mu, outer_rate=eta, pull=1.0, nesterov=False
+    )
+    now = after(streaming, start, Network.of(W), local, count=5)
+    before = after(NoLoCo(momentum=mu, outer_rate=eta), start, Network.of(W), local, count=4)
+    same(now.auxiliary[SLOW], before.rows)
+
+
+def test_slow_weights_that_differ_come_together_in_fragments():
+    n, local = 5, training(5, 1, 7)
+    algorithm = Streaming(fragments=3, overlap=2, momentum=0.5, nesterov=False, pull=1.0)
+    now = after(algorithm, start_at(normal(n, 7)), Network.of(mean_matrix(n)), local, count=200)
+    assert float((now.auxiliary[SLOW] - now.auxiliary[SLOW].mean(0)).norm()) < 1e-6
+
+
+def test_a_fragment_in_four_bits_is_a_thirtieth_of_a_model():
+    """P/4 numbers at 4 bits and a norm for each 128: what a simulation counts."""
+    coded = codec("qsgd:7:128")
+    assert coded.payload_bytes(4096 // 4) == 4096 // 4 // 2 + 4 * 8
+    assert 4 * 4096 / coded.payload_bytes(1024) == pytest.approx(30.1, abs=0.05)
+
+
+@few
+@given(st.integers(1, 2), st.integers(1, 64), st.floats(0, 0.999), st.floats(0.01, 0.3), seeds)
+def test_demo_follows_the_paper(blocks, count, beta, lr, seed):
+    """With scipy's cosine transforms, and the largest of each block by sorting."""
+    n, size = 3, 4096 * blocks - 50
+    local = training(n, seed, size, local_steps=1, learning_rate=lr, momentum=0.0)
+    theta = normal(1, size, seed=seed).expand(n, -1).numpy().copy()
+    delta = np.zeros((n, size))
+    algorithm, state = DeMo(decay=beta, count=count), start_at(torch.from_numpy(theta))
+    for now, (sent,) in rounds(algorithm, state, Network.of(mean_matrix(n)), local, count=2):
+        _, gradients = local.gradient(state)
+        delta = beta * delta + lr * gradients.numpy()
+        padded = np.pad(delta, ((0, 0), (0, 4096 * blocks - size))).reshape(n, blocks, 64, 64)
+        spectra = dctn(padded, axes=(2, 3), norm="ortho").reshape(n, blocks, 4096)
+        order = np.argsort(-np.abs(spectra), axis=2)[..., count:]
+        np.put_along_axis(spectra, order, 0.0, axis=2)
+        back = idctn(spectra.reshape(n, blocks, 64, 64), axes=(2, 3), norm="ortho").reshape(n, -1)[:, :size]
+        delta = delta - back
+        total = back.mean(0)
+        clear = np.abs(total) > 1e-9
+        theta = theta - lr * np.sign(total)
+        assert (sent.rows != 0).sum(1).tolist() == [count * blocks] * n
+        assert np.allclose(now.rows.numpy()[:, clear], theta[:, clear], atol=1e-9)
+        assert np.allclose(now.auxiliary[MOMENTUM].numpy(), delta, atol=1e-9)
+        theta, state = now.rows.numpy(), now
+
+
+def test_cosines_lose_nothing():
+    rows = normal(2, 5000)
+    assert cosines(rows).shape == (2, 8192)
+    same(uncosines(cosines(rows), 5000), rows)
+    same(cosines(rows).square().sum(1), rows.square().sum(1))
