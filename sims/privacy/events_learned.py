@@ -127,7 +127,14 @@ class LearnedEvents:
         self._apply(("clock", trains), node, {}, happen)
 
     def receipt(
-        self, node: int, sent: Sent, *, trains: bool, share: float = 1.0, credited_age: int | None = None
+        self,
+        node: int,
+        sent: Sent,
+        *,
+        trains: bool,
+        share: float = 1.0,
+        credited_age: int | None = None,
+        has_arrived: bool = False,
     ) -> None:
         """A node receives a model.
 
@@ -141,8 +148,11 @@ class LearnedEvents:
             Share of the way to the model that the node's gate allowed.
         credited_age : int, optional
             The age that the gate credited, if another than claimed.
+        has_arrived : bool
+            Whether it is what `arrival` returned before.
         """
-        sent = self._arrived(node, sent)
+        if not has_arrived:
+            sent = self._arrived(node, sent)
 
         def happen(own: Nodes, rows: Tensor, update: Update) -> Nodes:
             message = self._message(sent, rows[_OTHER : _OTHER + 1])
@@ -152,7 +162,12 @@ class LearnedEvents:
             return on_receipt(self.algorithm, own, message, update=update if trains else _same)
 
         self._apply(("receipt", trains, share, credited_age), node, {_OTHER: sent}, happen)
-        self._let_go(sent)
+        if not has_arrived:
+            self._let_go(sent)
+
+    def arrival(self, node: int, sent: Sent) -> Sent:
+        """A node receives a model that it takes in later, or never; the model as it arrived, to be forgotten, too."""
+        return self._arrived(node, sent)
 
     def refused(self, node: int, sent: Sent) -> None:
         """A node receives a model, and does not take it in."""

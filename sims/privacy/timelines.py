@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from sims.compiler.operations import EMIT, ON_ANSWER, ON_CLOCK
+from sims.compiler.operations import ARRIVAL, EMIT, ON_ANSWER, ON_CLOCK
 from sims.compiler.timeline import Timeline, Window, conditions_of, ticks
 from sims.privacy.errors import NotAccountable
 from sims.privacy.events_learned import LearnedEvents, Sent
@@ -48,9 +48,8 @@ def message_run(
             "a gate decides by what models say, which is not linear", remedy="Leave the table [gate] out."
         )
     indptr, indices = neighbour_lists(scenario, class_counts=world.class_counts)
-    timeline = Timeline(
-        conditions_of(scenario, indptr=indptr, indices=indices, message_bytes=world.message_bytes)
-    )
+    conditions = conditions_of(scenario, indptr=indptr, indices=indices, message_bytes=world.message_bytes)
+    timeline = Timeline(conditions._replace(notes_arrivals=True))
     events = LearnedEvents(
         algorithm,
         scenario.training,
@@ -60,10 +59,11 @@ def message_run(
         deviations=[deviation] * scenario.population.nodes,
     )
     trains = algorithm.behaviour.trains == "receipt"
+    waits = trains and conditions.step > 0  # a model that arrived may never be taken in
     pending: dict[int, Sent] = {}
     end = ticks(scenario.stop.rounds * scenario.network.period)
     for window in timeline.windows(end):
-        pending = _happened(window, events, pending, trains=trains)
+        pending = _happened(window, events, pending, trains=trains, waits=waits)
         # Pending models are known from now on by their places among the references.
         timeline.kept(-1 - np.arange(len(window.pending), dtype=np.int64))
         on_time(float(window.time[-1]) / end * scenario.stop.rounds if len(window) else 0.0)
@@ -71,7 +71,7 @@ def message_run(
 
 
 def _happened(
-    window: Window, events: LearnedEvents, kept: dict[int, Sent], *, trains: bool
+    window: Window, events: LearnedEvents, kept: dict[int, Sent], *, trains: bool, waits: bool
 ) -> dict[int, Sent]:
     """Let the operations of a window happen; return the models that are pending after it."""
     last = _last_uses(window)
@@ -94,11 +94,16 @@ def _happened(
             events.clock(node)
             continue
         used = {int(window.ref[place])}
-        if kind == ON_ANSWER:
+        if kind == ARRIVAL:
+            (reference,) = used
+            before, known[reference] = known[reference], events.arrival(node, known[reference])
+            names[known[reference].number] += 1
+            drop(before)
+        elif kind == ON_ANSWER:
             used.add(int(window.begun[place]))
             events.answer(node, known[int(window.ref[place])], known[int(window.begun[place])])
         else:
-            events.receipt(node, known[int(window.ref[place])], trains=trains)
+            events.receipt(node, known[int(window.ref[place])], trains=trains, has_arrived=waits)
         for reference in used:
             if last[reference] == place:
                 drop(known.pop(reference))

@@ -49,7 +49,8 @@ class Conditions(NamedTuple):
 
     ``indices`` is empty where every node may talk to every other; ``trains`` is the operation in which nodes
     train, and ``returns`` says whether lost models go back to their senders. Where ``sharing`` is DRAWN, models
-    are sent whole, and each message has a number that what is drawn for it on its way out depends on.
+    are sent whole, and each message has a number that what is drawn for it on its way out depends on. With
+    ``notes_arrivals`` a model that waits for its receiver to train is noted when it arrives, too.
 
     A message is ``bits`` long and takes ``transmit`` to leave; or, where nodes have links of their own, as long as
     the slowest of ``uplinks``, ``downlinks`` and ``paths`` between hosts needs (bits per second, empty without
@@ -108,6 +109,7 @@ class Conditions(NamedTuple):
     plan_times: NDArray[np.int64]
     plan_actions: NDArray[np.int64]
     plan_values: NDArray[np.float64]
+    notes_arrivals: bool = False
 
     @property
     def accounts(self) -> int:

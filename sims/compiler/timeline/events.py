@@ -9,7 +9,7 @@ from __future__ import annotations
 from numba import njit
 
 from sims.compiler.announcement import announce
-from sims.compiler.operations import EMIT, ON_ANSWER, ON_CLOCK, ON_RECEIPT
+from sims.compiler.operations import ARRIVAL, EMIT, ON_ANSWER, ON_CLOCK, ON_RECEIPT
 from sims.compiler.timeline import conditions, draws, laws, states
 from sims.compiler.timeline.calendar import Calendar, free_events, insert, is_due, pop
 from sims.compiler.timeline.compiled import compiled
@@ -179,6 +179,8 @@ def _deliver(
     if c.step == 0:
         _receive(c, q, s, o, node, peer, ref, part, age, now)
         return
+    if c.notes_arrivals:
+        write(s, o, ARRIVAL, node, ref, part, now)
     done = max(now, s.busy_until[node]) + c.step
     s.busy_until[node] = done
     q.age[insert(q, 2 * done, states.DONE, node, peer, ref, part)] = age

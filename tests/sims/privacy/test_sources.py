@@ -9,11 +9,15 @@ import numpy as np
 import pytest
 
 from sims import run as simulate
+from sims.compiler.mail import Mail
+from sims.compiler.reference import Reference
+from sims.compiler.timeline import conditions_of, ticks
 from sims.privacy.errors import NotAccountable
 from sims.privacy.knowledge import knowledge_of
 from sims.privacy.sources import run_of, run_of_scenario
 from sims.scenario import load_scenario
 from sims.world import build_world
+from sims.world.networks import neighbour_lists
 
 _NODES = 10
 
@@ -43,6 +47,10 @@ rounds = 5
     return load_scenario(file, overrides=more)
 
 
+_SESSIONS = (
+    "churn.process={kind='sessions', online={distribution='lognormal', median=1.0, spread=0.5}, "
+    "offline={distribution='lognormal', median=0.5, spread=0.5}}",
+)
 _MESSAGES = ("network.loss=0.2", "network.delay.seconds=0.7", "network.jitter=0.3")
 
 
@@ -68,6 +76,47 @@ def test_what_nodes_hold_equals_the_simulation(tmp_path: Path, algorithm: str, m
     np.testing.assert_allclose(
         held, simulate(scenario, compile_when="never").rows.numpy(), rtol=1e-9, atol=1e-12
     )
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        (*_MESSAGES, *_SESSIONS),
+        ("training.step_seconds=0.9",),
+        ("training.step_seconds=0.6", "algorithm.exchange=pull", *_MESSAGES, *_SESSIONS),
+        ("training.step_seconds=0.6", "algorithm.exchange=push-pull", *_SESSIONS),
+    ],
+)
+def test_rows_that_observers_see_are_those_that_arrive(tmp_path: Path, more: tuple[str, ...]) -> None:
+    """Taken in at once, later, or never, because the receiver has left or the run has ended."""
+    scenario = _averages(tmp_path, "gossip_learning", *more)
+    world = build_world(scenario)
+    indptr, indices = neighbour_lists(scenario, class_counts=world.class_counts)
+    reference = _Observed(
+        world,
+        conditions_of(scenario, indptr=indptr, indices=indices, message_bytes=world.message_bytes),
+    )
+    reference.run(ticks(scenario.stop.rounds * scenario.network.period))
+    run, values = run_of_scenario(scenario), world.first_rows().numpy()
+    for node in range(_NODES):
+        seen = [row for rows in run.messages([node]) for row in rows @ values]
+        np.testing.assert_allclose(seen, reference.arrived[node], rtol=1e-9)
+    noisy = run_of_scenario(_averages(tmp_path, "gossip_learning", *more), deviation=0.5)
+    assert len(noisy.owners) == len(run.owners) + sum(map(len, reference.arrived))
+
+
+class _Observed(Reference):
+    """Keeps every row that arrives."""
+
+    def begin(self) -> None:
+        self.arrived: list[list[Any]] = [[] for _ in range(_NODES)]
+        super().begin()
+
+    def delivered(self, node: int, mail: Mail) -> bool:
+        arrives = super().delivered(node, mail)
+        if arrives:
+            self.arrived[node].append(mail.message.shared[0].numpy().copy())
+        return arrives
 
 
 def test_a_directory_of_a_run_is_its_scenario(tmp_path: Path) -> None:
