@@ -166,7 +166,7 @@ class LearnedEvents:
             self._let_go(sent)
 
     def arrival(self, node: int, sent: Sent) -> Sent:
-        """A node receives a model that it takes in later, or never; the model as it arrived, to be forgotten, too."""
+        """A node receives a model that it takes in later, or never. Return it as it arrived."""
         return self._arrived(node, sent)
 
     def refused(self, node: int, sent: Sent) -> None:

@@ -129,7 +129,7 @@ class PrivacyReport:
                 **_dict_of(self.worst),
             },
             "sampled": None if self.sampled is None else asdict(self.sampled),
-            "rounds": None if self.rounds is None else asdict(self.rounds),
+            "rounds": None if self.rounds is None else self.rounds.to_dict(),
             "by_distance": [
                 {
                     "distance": each.distance,

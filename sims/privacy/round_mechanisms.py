@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +43,10 @@ class RoundsLoss:
     epsilon: float
     epsilon_by_rdp: float
     squares: NDArray[np.float64]
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it for machines."""
+        return {**asdict(self), "squares": self.squares.tolist()}
 
 
 def noise_multiplier_of(scenario: Scenario) -> float | None:

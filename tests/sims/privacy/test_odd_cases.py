@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 
@@ -76,6 +77,43 @@ def test_networks_that_are_none_are_refused_by_name(tmp_path, more, words):
     result = said(tmp_path, **more)
     assert isinstance(result.exception, ExplainedError)
     assert words in str(result.exception)
+
+
+TRAINING = """
+[population]
+nodes = 5
+[task]
+name = "digits"
+[topology]
+name = "complete"
+[algorithm]
+name = "d_psgd"
+[training]
+momentum = 0.0
+[stop]
+rounds = 2
+"""
+
+
+@pytest.mark.parametrize(
+    ("more", "part"),
+    [
+        ("algorithm={name='decor', deviation=2.0, edge_deviation=5.0}", "rounds"),
+        ("algorithm={name='muffliato_sgd', deviation=2.0}", "rounds"),
+        ("algorithm={name='zip_dl', deviation=2.0}", "overheard"),
+        ("training.privacy={clip=1.0, noise_multiplier=2.0}", "sampled"),
+        ("masked_sums={range=64.0}", "coalitions"),
+        ("outgoing=[{kind='clip', norm=1.0}, {kind='noise', deviation=2.0}]", "changed"),
+    ],
+)
+def test_every_report_is_one_json_object(tmp_path, more, part):
+    file = tmp_path / "training.toml"
+    file.write_text(TRAINING, encoding="utf-8")
+    flags = [str(file), "--json", "--coalition", "2", "--set", more]
+    result = CliRunner().invoke(app, [*flags, *(["--sensitivity", "2"] if "zip_dl" in more else [])])
+    assert result.exception is None, result.exception
+    report = json.loads(result.stdout, parse_constant=lambda number: pytest.fail(f"{number} is not JSON"))
+    assert report[part], report
 
 
 def test_two_nodes_see_one_another(tmp_path):
