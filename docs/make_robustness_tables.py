@@ -137,6 +137,16 @@ def worlds() -> list[str]:
 
 
 Figure = dict[str, Any]
+NAMES = {
+    "none": "no gate",
+    "history": "pulled in",
+    "gate": "gate",
+    "averaging": "rounds, averaging",
+    "gts": "rounds, `gts`",
+    "cs_plus": "rounds, `cs_plus`",
+    "trimmed_mean": "rounds, `trimmed_mean` after `nearest_mixing`",
+    "clipped_gossip": "rounds, `clipped_gossip`",
+}
 
 
 def gate(files: Sequence[str]) -> list[str]:
@@ -153,7 +163,7 @@ def gate(files: Sequence[str]) -> list[str]:
 
 def of_size(figures: Sequence[Figure], head: str) -> list[str]:
     """Lines of one of them, the attacks in the order of the benchmark: that of their first figures."""
-    defences = [each for each in ("none", "history", "gate") if any(f["defence"] == each for f in figures)]
+    defences = [each for each in NAMES if any(f["defence"] == each for f in figures)]
     columns = [
         (defence, share)
         for defence in defences
@@ -161,12 +171,11 @@ def of_size(figures: Sequence[Figure], head: str) -> list[str]:
             {each["share"] for each in figures if each["share"] and each["defence"] == defence}
         )
     ]
-    names = {"none": "no gate", "history": "pulled in", "gate": "gate"}
     found = {(each["attack"], each["defence"], each["share"]): each["accuracy"] for each in figures}
     undisturbed = ", ".join(
-        f"{names[each]} {found[None, each, 0.0]:.1f}" for each in defences if (None, each, 0.0) in found
+        f"{NAMES[each]} {found[None, each, 0.0]:.1f}" for each in defences if (None, each, 0.0) in found
     )
-    heads = [f"{head} (nobody lies: {undisturbed})", *(f"{names[d]}, {share:.0%}" for d, share in columns)]
+    heads = [f"{head} (nobody lies: {undisturbed})", *(f"{NAMES[d]}, {share:.0%}" for d, share in columns)]
     lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for attack in dict.fromkeys(each["attack"] for each in figures if each["attack"]):
         cells = [found.get((attack, *column)) for column in columns]
