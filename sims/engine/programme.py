@@ -41,6 +41,8 @@ logger = logging.getLogger(__name__)
 Compile = Literal["auto", "always", "never"]
 Function = Callable[..., Any]
 _WORTH_SECONDS = 30.0  # of traced work yet to be done
+_SECONDS_AN_OPERATION = 0.03  # of compiling: two graphs of 4,500 together took some 120 s of CPU
+_SILENT_OPERATIONS = 600  # so few are compiled within what nobody takes for a hang
 
 
 def has_compiler() -> bool:
@@ -156,7 +158,8 @@ class Programme:
         graph(*arguments)
         start = time.perf_counter()
         graph(*arguments)
-        return (time.perf_counter() - start) * calls > _WORTH_SECONDS
+        worth = max(_WORTH_SECONDS, _SECONDS_AN_OPERATION * len(graph.graph.nodes))
+        return (time.perf_counter() - start) * calls > worth
 
     def _package_file(
         self, graph: GraphModule, arguments: tuple[Tensor, ...], growing: Sequence[int]
@@ -199,7 +202,10 @@ class Programme:
     def _make_package(
         self, graph: GraphModule, arguments: tuple[Tensor, ...], growing: Sequence[int], package: Path
     ) -> None:
-        logger.info("compiling %s, once", self.name)
+        operations = len(graph.graph.nodes)
+        level = logging.INFO if operations <= _SILENT_OPERATIONS else logging.WARNING
+        what = "compiling %s, once, before the first round: %d operations, some %.0f s of CPU"
+        logger.log(level, what, self.name, operations, _SECONDS_AN_OPERATION * operations)
         package.parent.mkdir(parents=True, exist_ok=True)
         dynamic = [{0: torch.export.Dim.DYNAMIC} if k in growing else None for k in range(len(arguments))]
         with tempfile.TemporaryDirectory(dir=package.parent) as folder, torch.no_grad():

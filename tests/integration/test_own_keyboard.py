@@ -2,12 +2,16 @@
 
 import contextlib
 import json
+import re
 import subprocess
 import sys
+import tomllib
 
 import pytest
 
 from gossipfl.peer import Home
+from gossipfl.settings import parse_settings
+from gossipfl.settings.loading import dump_settings
 
 from .namespaces import lab, needs_namespaces
 from .test_keyboard import assert_nowhere
@@ -33,6 +37,21 @@ def test_all_three_make_the_same_model():
     made = [each.command for each in steps(PAGE) if " peer init " in each.command]
     assert len(made) == 3
     assert len(set(made)) == 1
+
+
+def test_the_policy_is_set_where_a_new_peer_s_settings_have_it():
+    """A second table of that name would be refused."""
+    (block,) = re.findall(r"```toml\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    wanted = tomllib.loads(block)
+    text = dump_settings(parse_settings({"task": {"name": "next-word"}}, source="a test"))
+    with pytest.raises(tomllib.TOMLDecodeError, match="twice"):
+        tomllib.loads(text + block)
+    for line in block.splitlines()[1:]:
+        name = line.partition(" =")[0]
+        text, count = re.subn(rf"(?m)^(# )?{name} = .*$", line, text)
+        assert count == 1, name
+    found = parse_settings(tomllib.loads(text), source="a test").policy
+    assert found.model_dump(include=set(wanted["policy"])) == wanted["policy"]
 
 
 @needs_namespaces

@@ -110,3 +110,22 @@ def test_packages_differ_with_every_number_of_a_constant():
     other[1000] = 1
     assert package(table) == package(table.clone())
     assert package(table) != package(other)
+
+
+@pytest.mark.parametrize("operations", [5, 700])
+def test_what_takes_long_to_compile_is_announced(operations, caplog, monkeypatch):
+    """A keyboard's training step has thousands of operations: minutes, in which nothing else is heard."""
+
+    def repeated(x):
+        for _ in range(operations):
+            x = x + 1
+        return (x,)
+
+    def fail(*_, **__):
+        raise RuntimeError("no compiler today")
+
+    monkeypatch.setattr(torch.export, "export", fail)
+    made = programme(repeated, sample(3, 7), compile_when="always")
+    assert made.tier == "traced"
+    assert "could not be compiled and runs traced" in caplog.text
+    assert ("compiling a test, once" in caplog.text) is (operations > 600)
