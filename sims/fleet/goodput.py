@@ -19,6 +19,8 @@ __all__ = ["Goodput", "goodput", "weights_in_the_mean"]
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
+_FOLLOWED = 4  # numbers of a model: each takes as long as a run of whole models
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Goodput:
@@ -31,7 +33,8 @@ class Goodput:
     Parameters
     ----------
     weights : ndarray
-        w of each step, float64 ``[S]``.
+        w of each step, float64 ``[S]``; where messages carry parts of models, for each number that was followed,
+        ``[numbers, S]``.
     owners : ndarray
         The node that did each, int64 ``[S]``.
     sent, received : ndarray
@@ -46,24 +49,25 @@ class Goodput:
     @property
     def share(self) -> float:
         """Goodput: the mean of min(w, 1), so that copies of one step do not make up for the loss of another."""
-        return float(np.minimum(self.weights, 1.0).mean()) if len(self.weights) else float("nan")
+        return float(np.minimum(self.weights, 1.0).mean()) if self.weights.size else float("nan")
 
     @property
     def kept(self) -> float:
         """Share of the steps with w of at least one half."""
-        return float((self.weights >= 0.5).mean()) if len(self.weights) else float("nan")
+        return float((self.weights >= 0.5).mean()) if self.weights.size else float("nan")
 
     def of_nodes(self, nodes: NDArray[np.bool_]) -> float:
         """Goodput of the steps of these nodes, bool ``[n]``."""
         chosen = nodes[self.owners]
-        return float(np.minimum(self.weights[chosen], 1.0).mean()) if chosen.any() else float("nan")
+        return float(np.minimum(self.weights[..., chosen], 1.0).mean()) if chosen.any() else float("nan")
 
 
 def goodput(world: World, *, on_time: Callable[[float], None] = lambda rounds: None) -> Goodput:
     """Find the goodput of a scenario whose nodes send on their own schedule, without training anything.
 
     The run is the linear one by which `sims.privacy` accounts for what others learn, with the change of a step as
-    its value: what weight decay, momentum and step sizes make of a gradient is part of that change.
+    its value: what weight decay, momentum and step sizes make of a gradient is part of that change. Where messages
+    carry parts of models, each number of a model has a linear run of its own; a few of them stand for all.
 
     Parameters
     ----------
@@ -74,17 +78,20 @@ def goodput(world: World, *, on_time: Callable[[float], None] = lambda rounds: N
     Raises
     ------
     NotAccountable
-        If merges depend on what models say, or messages carry parts of models.
+        If merges depend on what models say.
     """
     scenario = world.scenario
-    plain = scenario.model_copy(update={"training": _of_changes(scenario)})
-    run = message_run(replace(world, scenario=plain), private_start=False, on_time=on_time)
-    n = run.nodes
+    plain = replace(world, scenario=scenario.model_copy(update={"training": _of_changes(scenario)}))
+    size = world.layout.shared_size
+    is_whole = world.message_algorithm.behaviour.sharing.kind == "whole"
+    followed = [None] if is_whole else np.unique(np.linspace(0, size - 1, _FOLLOWED).astype(int)).tolist()
+    runs = [message_run(plain, private_start=False, number=each, on_time=on_time) for each in followed]
+    weights, run, n = [weights_in_the_mean(each) for each in runs], runs[0], runs[0].nodes
     senders, receivers = (
         np.concatenate([getattr(stage, name) for stage in run.stages]) for name in ("senders", "receivers")
     )
     return Goodput(
-        weights=weights_in_the_mean(run),
+        weights=weights[0] if is_whole else np.stack(weights),
         owners=run.owners,
         sent=np.bincount(senders, minlength=n),
         received=np.bincount(receivers, minlength=n),

@@ -71,7 +71,7 @@ class FleetReport:
     full_bytes : float
         The same as ``bytes_sent`` if each message were the float32 model.
     goodput, kept : float
-        As of `sims.fleet.goodput.Goodput`; NaN for parts of models.
+        As of `sims.fleet.goodput.Goodput`.
     zones : list of Zone
     jain : float
         Jain's index of the zones' recall.

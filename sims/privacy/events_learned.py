@@ -169,6 +169,35 @@ class LearnedEvents:
         """A node receives a model that it takes in later, or never. Return it as it arrived."""
         return self._arrived(node, sent)
 
+    def passed_by(
+        self, node: int, sent: Sent, *, trains: bool, aged: bool, has_arrived: bool = False
+    ) -> None:
+        """A node receives a part of a model without the number that is followed.
+
+        Parameters
+        ----------
+        node : int
+        sent : Sent
+        trains : bool
+            Whether it trains then, if the algorithm says so.
+        aged : bool
+            Whether the model's age is that of the number, too.
+        has_arrived : bool
+            As of `receipt`.
+        """
+
+        def happen(own: Nodes, rows: Tensor, update: Update) -> Nodes:
+            del rows
+            ages = torch.maximum(own.ages, sent.nodes.ages) if aged else own.ages
+            then = replace(own, ages=ages)
+            return update(then) if trains else then
+
+        if not has_arrived:
+            sent = self._arrived(node, sent)
+        self._apply(("passed by", trains, aged), node, {_OTHER: sent}, happen)
+        if not has_arrived:
+            self._let_go(sent)
+
     def refused(self, node: int, sent: Sent) -> None:
         """A node receives a model, and does not take it in."""
         self._let_go(self._arrived(node, sent))

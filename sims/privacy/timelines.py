@@ -6,7 +6,10 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
 
+from gossipfl.algorithms import MessageAlgorithm
 from sims.compiler.operations import ARRIVAL, EMIT, ON_ANSWER, ON_CLOCK
 from sims.compiler.timeline import Timeline, Window, conditions_of, ticks
 from sims.privacy.errors import NotAccountable
@@ -23,6 +26,7 @@ def message_run(
     *,
     private_start: bool,
     deviation: float = 0.0,
+    number: int | None = None,
     on_time: Callable[[float], None] = lambda rounds: None,
 ) -> LinearRun:
     """Find the linear run of a scenario whose nodes send on their own schedule.
@@ -34,6 +38,8 @@ def message_run(
         Whether each node starts from a row of its own that is private.
     deviation : float
         Of the noise on each model that is sent.
+    number : int, optional
+        Of the shared parameters the one to follow, where messages carry parts of models.
     on_time : callable, optional
         Told how many rounds are done.
 
@@ -50,8 +56,9 @@ def message_run(
     indptr, indices = neighbour_lists(scenario, class_counts=world.class_counts)
     conditions = conditions_of(scenario, indptr=indptr, indices=indices, message_bytes=world.message_bytes)
     timeline = Timeline(conditions._replace(notes_arrivals=True))
+    sharing = algorithm.behaviour.sharing
     events = LearnedEvents(
-        algorithm,
+        algorithm if number is None else _of_whole_models(world),
         scenario.training,
         nodes=scenario.population.nodes,
         enabled=scenario.training.enabled,
@@ -63,17 +70,37 @@ def message_run(
     pending: dict[int, Sent] = {}
     end = ticks(scenario.stop.rounds * scenario.network.period)
     for window in timeline.windows(end):
-        pending = _happened(window, events, pending, trains=trains, waits=waits)
+        carried = None if number is None else sharing.carries(torch.from_numpy(window.part), number).numpy()
+        aged = sharing.ages == 1
+        pending = _happened(window, events, pending, trains=trains, waits=waits, carried=carried, aged=aged)
         # Pending models are known from now on by their places among the references.
         timeline.kept(-1 - np.arange(len(window.pending), dtype=np.int64))
         on_time(float(window.time[-1]) / end * scenario.stop.rounds if len(window) else 0.0)
     return events.finished()
 
 
+def _of_whole_models(world: World) -> MessageAlgorithm:
+    """The algorithm as it is for the numbers that a message carries."""
+    section = world.scenario.algorithm.model_copy(update={"sharing": {"kind": "whole"}})
+    algorithm = section.build()
+    assert isinstance(algorithm, MessageAlgorithm)  # noqa: S101 - it is the one of the world
+    return algorithm
+
+
 def _happened(
-    window: Window, events: LearnedEvents, kept: dict[int, Sent], *, trains: bool, waits: bool
+    window: Window,
+    events: LearnedEvents,
+    kept: dict[int, Sent],
+    *,
+    trains: bool,
+    waits: bool,
+    carried: NDArray[np.bool_] | None,
+    aged: bool,
 ) -> dict[int, Sent]:
-    """Let the operations of a window happen; return the models that are pending after it."""
+    """Let the operations of a window happen; return the models that are pending after it.
+
+    Where one number is followed, ``carried`` says which models bring it; ``aged``, whether others bring their age.
+    """
     last = _last_uses(window)
     known = {reference: sent for reference, sent in kept.items() if reference in last}
     names = Counter(sent.number for sent in known.values())  # a model may be pending by several references
@@ -102,6 +129,8 @@ def _happened(
         elif kind == ON_ANSWER:
             used.add(int(window.begun[place]))
             events.answer(node, known[int(window.ref[place])], known[int(window.begun[place])])
+        elif carried is not None and not carried[place]:
+            events.passed_by(node, known[int(window.ref[place])], trains=trains, aged=aged, has_arrived=waits)
         else:
             events.receipt(node, known[int(window.ref[place])], trains=trains, has_arrived=waits)
         for reference in used:

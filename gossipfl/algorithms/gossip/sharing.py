@@ -111,6 +111,12 @@ class Sharing:
             [self._marked(part, start, min(start + _BLOCK, size)) for start in range(0, size, _BLOCK)], dim=1
         )
 
+    def carries(self, part: Tensor, number: int) -> Tensor:
+        """Whether messages carry one number of a model, bool ``[B]``; ``part`` is as in `chosen`."""
+        if self.kind == "whole":
+            return torch.ones(len(part), dtype=torch.bool, device=part.device)
+        return self._marked(part, number, number + 1)[:, 0]
+
     def _marked(self, part: Tensor, start: int, end: int) -> Tensor:
         place = torch.arange(start, end, device=part.device)
         if self.kind == "partitioned":

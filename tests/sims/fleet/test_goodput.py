@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from scipy.sparse import csr_array
 
 from sims.compiler.timeline.conditions import conditions_of
@@ -42,37 +43,46 @@ def test_weights_are_those_of_a_case_by_hand() -> None:
     assert lost >= 0
 
 
-def test_goodput_equals_a_simulation_with_one_coordinate_a_step() -> None:
+@pytest.mark.parametrize("kind", ["whole", "partitioned", "subsampled"])
+def test_goodput_equals_a_simulation_with_one_coordinate_a_step(kind: str) -> None:
     """Each step adds one in a coordinate of its own; merges are those of the timeline, one event at a time."""
     from sims.compiler.operations import EMIT
     from sims.compiler.timeline import Timeline, ticks
     from sims.world.networks import neighbour_lists
 
-    world = of()
-    scenario = world.scenario
+    world = of(f"algorithm.sharing={{kind='{kind}', parts=3}}" if kind != "whole" else "seed=1")
+    scenario, sharing = world.scenario, world.message_algorithm.behaviour.sharing
     indptr, indices = neighbour_lists(scenario, class_counts=world.class_counts)
     timeline = Timeline(
         conditions_of(scenario, indptr=indptr, indices=indices, message_bytes=world.message_bytes)
     )
     (window,) = timeline.windows(ticks(72 * 3600.0))
     steps = int((window.kind != EMIT).sum())
-    rows, ages = np.zeros((12, steps)), np.zeros(12)
-    sent: dict[int, tuple[np.ndarray, float]] = {}
-    step, owners = 0, []
-    for place in range(len(window)):
-        node = window.node[place]
-        if window.kind[place] == EMIT:
-            sent[place] = rows[node].copy(), ages[node]
-            continue
-        row, age = sent[int(window.ref[place])]
-        total = ages[node] + age
-        share = 0.5 if total == 0 else age / total
-        rows[node] = (1 - share) * rows[node] + share * row
-        ages[node] = max(ages[node], age) + 1
-        rows[node, step] += 1.0
-        owners.append(node)
-        step += 1
-    expected = rows.sum(axis=0)
+    size = world.layout.shared_size
+    numbers = [0] if kind == "whole" else np.linspace(0, size - 1, 4).astype(int).tolist()
+    expected, owners = np.zeros((len(numbers), steps)), [0] * steps
+    for line, number in enumerate(numbers):
+        rows, ages = np.zeros((12, steps)), np.zeros(12)
+        sent: dict[int, tuple[np.ndarray, float]] = {}
+        step = 0
+        for place in range(len(window)):
+            node = window.node[place]
+            if window.kind[place] == EMIT:
+                sent[place] = rows[node].copy(), ages[node]
+                continue
+            row, age = sent[int(window.ref[place])]
+            total = ages[node] + age
+            if sharing.chosen(torch.tensor([int(window.part[place])]), size)[0, number]:
+                share = 0.5 if total == 0 else age / total
+                rows[node] = (1 - share) * rows[node] + share * row
+                ages[node] = max(ages[node], age)
+            elif kind == "subsampled":
+                ages[node] = max(ages[node], age)
+            ages[node] += 1
+            rows[node, step] += 1.0
+            owners[step] = node
+            step += 1
+        expected[line] = rows.sum(axis=0)
     found = goodput(world)
     assert steps > 50
     assert np.allclose(found.weights, expected, atol=1e-12)
@@ -80,7 +90,7 @@ def test_goodput_equals_a_simulation_with_one_coordinate_a_step() -> None:
     assert found.share == pytest.approx(np.minimum(expected, 1).mean())
     assert found.kept == pytest.approx((expected >= 0.5).mean())
     assert found.of_nodes(np.arange(12) == owners[0]) == pytest.approx(
-        np.minimum(expected[np.array(owners) == owners[0]], 1).mean()
+        np.minimum(expected[:, np.array(owners) == owners[0]], 1).mean()
     )
 
 
