@@ -48,6 +48,7 @@ def contributions(
     confidence: float = 0.95,
     threads: int = 1,
     compile_when: Compile = "never",
+    traces: Traces | None = None,
     on_repeat: Callable[[int, int], None] | None = None,
 ) -> ContributionReport:
     """Measure what each participant of a scenario gives and gains.
@@ -70,7 +71,7 @@ def contributions(
     truncation : float, optional
         As in `sims.contribution.shapley.sampled`.
     confidence : float
-    threads, compile_when
+    threads, compile_when, traces
         As for `sims.run`.
     on_repeat : callable, optional
         Told how many of how many repeats are done, before each.
@@ -83,7 +84,8 @@ def contributions(
     key, values = over
     if not values or len(set(values)) < len(values):
         raise InvalidScenario("repeats must differ", expected=f"different values of {key}", got=list(values))
-    traces, games, estimates, left_out, matrices, online = Traces(), [], [], [], [], []
+    games, estimates, left_out, matrices, online = [], [], [], [], []
+    traces = Traces() if traces is None else traces
     noise: list[LabelNoise] = []
     for number, each in enumerate(values):
         if on_repeat is not None:

@@ -2,6 +2,7 @@
 
 import json
 from contextlib import contextmanager
+from functools import cache
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from sims.replay import replay
 from sims.scenario import parse_scenario
 from sims.world import build_world
 from sims.world.networks import round_network
+from sims.world.trace_cache import Traces
 from tests.gossipfl.cli.test_main import cli
 from tests.gossipfl.network.helpers import in_trio, until
 from tests.gossipfl.peer.rounds.networks_of_rounds import members, peers_in_rounds, settings_of
@@ -27,6 +29,7 @@ from tests.integration.test_rounds import SEED, assert_replayed, run_all
 __all__ = ["cli"]
 
 PEERS, ROUNDS = 4, 8
+TRACES = Traces()  # traced once for all tests
 OPTIONS = {"partition": "iid", "clusters": "rotation:2", "peers": PEERS, "seed": SEED}
 TRAINING = {"learning_rate": 0.1, "batch_size": 16, "seed": SEED, "local_steps": 2}
 SELDOM = {"evaluation": {"period": 1000.0}, "checkpoint": {"period": 1000.0}}
@@ -65,15 +68,20 @@ def tables(name, **rounds):
     }
 
 
-def simulated(name, rounds=ROUNDS):
-    """Nodes after some rounds of a simulation."""
+@cache
+def simulated(name):
+    """Nodes after all rounds of a simulation."""
     parameters = "".join(f", {key} = {json.dumps(value)}" for key, value in EACH.get(name, {}).items())
     scenario = parse_scenario(SCENARIO.format(algorithm=f'{{ name = "{name}"{parameters} }}'))
-    engine = RoundEngine(build_world(scenario), round_network(scenario), compile_when="never")
-    for _ in range(rounds):
+    return engine_after_all_rounds(scenario).nodes
+
+
+def engine_after_all_rounds(scenario):
+    engine = RoundEngine(build_world(scenario, traces=TRACES), round_network(scenario), compile_when="never")
+    for _ in range(ROUNDS):
         engine.run_round()
     engine.close()
-    return engine.nodes
+    return engine
 
 
 def nodes_of(peers):
@@ -105,10 +113,7 @@ async def test_pens_finds_its_cluster_over_sockets_as_in_the_simulation(tmp_path
     await run_all(peers)
     algorithm = '{ name = "pens", search = 5, top = 1 }'
     scenario = parse_scenario(SCENARIO.format(algorithm=algorithm).replace('"ring"', '"complete"'))
-    engine = RoundEngine(build_world(scenario), round_network(scenario), compile_when="never")
-    for _ in range(ROUNDS):
-        engine.run_round()
-    engine.close()
+    engine = engine_after_all_rounds(scenario)
     surplus = torch.cat([nodes.auxiliary["surplus"] for nodes in nodes_of(peers)])
     assert torch.allclose(surplus, engine.nodes.auxiliary["surplus"], atol=1e-5)
     assert surplus.argmax(dim=1).tolist() == [2, 3, 0, 1]

@@ -19,8 +19,8 @@ from typer.testing import CliRunner
 
 from gossipfl.tasks import Dataset, Task
 from gossipfl.training import Nodes
+from sims import contribution
 from sims.cli import app
-from sims.contribution import contributions
 from sims.contribution.estimation import _who_gave_whom
 from sims.contribution.gain import gains_of, mean_and_reach
 from sims.contribution.online import online_effects
@@ -31,6 +31,15 @@ from sims.metrics.gains import fairness_of_gains, rank_correlation
 from sims.running import run
 from sims.scenario import load_scenario
 from sims.world import build_world
+from sims.world.trace_cache import Traces
+
+_TRACES = Traces()  # traced once for all tests
+
+
+def contributions(scenario: Path, **asked: Any) -> ContributionReport:
+    """What is measured of a scenario."""
+    return contribution.contributions(scenario, traces=_TRACES, **asked)
+
 
 PARTIES = """
 name = "parties"
@@ -98,7 +107,7 @@ def report(parties: Path) -> ContributionReport:
 def test_nodes_with_samples_of_their_own_are_measured_on_their_own(
     parties: Path, report: ContributionReport
 ) -> None:
-    world = build_world(load_scenario(parties))
+    world = build_world(load_scenario(parties), traces=_TRACES)
     assert world.trainer.data.counts.tolist() == [60, 60, 8, 60]
     assert [len(targets) for _, targets in world.own_tests] == [40, 40, 40, 30]
     assert torch.equal(world.own_tests[1][1], party(seed=1).dataset().test_targets)
@@ -257,7 +266,7 @@ def with_kinds(parties: Path, kinds: dict[str, dict[str, Any]], name: str, **cha
 ODD = {"": {"seed": 0}, "node [bold] 1": {"seed": 0}, "医院 | x": {"seed": 2, "samples": 1, "tests": 1}}
 
 
-def test_odd_participants_have_answers(parties: Path) -> None:
+def test_odd_participants_have_answers(parties: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two with the same samples, one with one sample and one test sample, and names of any kind."""
     file = with_kinds(parties, ODD, "odd")
     found = contributions(file, metric="loss")
@@ -268,6 +277,7 @@ def test_odd_participants_have_answers(parties: Path) -> None:
         sum(each.shapley for each in found.participants), found.everybody - found.nobody, abs_tol=1e-6
     )
     assert "duplicate: it has the data of node 1" in found.participants[0].flags
+    monkeypatch.setattr(contribution, "contributions", lambda *_, **__: found)
     said = CliRunner().invoke(app, ["contribution", str(file), "--metric", "loss"])
     assert said.exit_code == 0, said.output
     assert "node [bold] 1" in said.output
@@ -314,8 +324,11 @@ def test_fairness_of_gains() -> None:
     assert math.isnan(rank_correlation(gains, np.ones(4)))
 
 
-def test_the_command_prints_a_table_and_json(parties: Path) -> None:
-    runner = CliRunner()
+def test_the_command_prints_a_table_and_json(parties: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    measured, runner = contribution.contributions, CliRunner()
+    monkeypatch.setattr(
+        contribution, "contributions", lambda *given, **asked: measured(*given, traces=_TRACES, **asked)
+    )
     arguments = ["contribution", str(parties), "--metric", "loss", "--set", "stop.rounds=3", "--threads", "1"]
     said = runner.invoke(app, arguments)
     assert said.exit_code == 0, said.output

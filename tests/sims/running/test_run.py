@@ -22,13 +22,17 @@ from sims.errors import InvalidScenario, NotEnoughMemory, NotSimulable, RunDirec
 from sims.running import memory
 from sims.scenario import load_scenario, to_toml
 from sims.world import build_world
+from sims.world.trace_cache import Traces
 from tests.sims.worlds import SECOND, conditions, small
 
 RUN = ("stop.rounds=12", "evaluate.every=5", "network.loss=0.2", "network.delay.seconds=0.7")
 
 
+TRACES = Traces()  # traced once for all tests
+
+
 def run(*overrides, **options):
-    return sims.run(small(*RUN, *overrides), compile_when="never", **options)
+    return sims.run(small(*RUN, *overrides), compile_when="never", traces=TRACES, **options)
 
 
 def test_records_hold_what_was_measured(tmp_path):
@@ -87,9 +91,8 @@ def test_a_resumed_run_ends_where_the_whole_one_does(tmp_path, algorithm):
     (tmp_path / "run.json").unlink()
     (tmp_path / "rows.safetensors").unlink()
     seen = []
-    again = sims.run(
-        None, out=tmp_path, resume=True, compile_when="never", on_progress=lambda p: seen.append(p.rounds)
-    )
+    options = {"resume": True, "compile_when": "never", "traces": TRACES}
+    again = sims.run(None, out=tmp_path, on_progress=lambda p: seen.append(p.rounds), **options)
     assert (seen[0], seen[-1]) == (10, 12)
     assert seen == sorted(seen)
     assert again.rows.equal(whole.rows)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from gossipfl.cli.main import _app as app
-from gossipfl.errors import HomeError, MalformedStatement, NotAMember, SettingError, SummandsExposed
+from gossipfl.errors import HomeError, MalformedStatement, SettingError, SummandsExposed
 from gossipfl.network import Identity, load_or_create_identity
 from gossipfl.peer.statistics.collection import Record
 from gossipfl.peer.statistics.contributions import (
@@ -28,36 +28,21 @@ from gossipfl.settings import load_settings, parse_settings
 from gossipfl.statistics.vectors import names_of, vector_of
 from gossipfl.wire.masked_summaries import MaskedStatement, write_masked_summary
 from tests.gossipfl.network.helpers import in_trio
-from tests.gossipfl.peer.statistics.test_masked import spread
+from tests.gossipfl.peer.statistics.masked_sets import NETWORK, masked_sets, spread
 
-NETWORK = bytes(range(32))
 MEMBERS = [Identity.generate() for _ in range(6)]
 
 
 def sets_of(effects, *, identities=None):
     """Each member's set; effects are those that each member measured, by place of the sender."""
     identities = identities or MEMBERS[: len(effects)]
-    keys, ids = [each.public_key for each in identities], [each.peer_id for each in identities]
+    ids = [each.peer_id for each in identities]
     schema = merges_schema(ids)
-
-    def admit(key, certificate):
-        if key not in keys:
-            raise NotAMember("not on the roster")
-
-    return [
-        MaskedContributions(
-            schema,
-            NETWORK,
-            own=merges_summary(
-                {ids[sender]: told for sender, told in own.items()}, schema, own=identity.peer_id
-            ),
-            key=identity.public_key,
-            roster=keys,
-            sign=identity.sign,
-            admit=admit,
-        )
+    owns = [
+        merges_summary({ids[sender]: told for sender, told in own.items()}, schema, own=identity.peer_id)
         for identity, own in zip(identities, effects, strict=True)
     ]
+    return masked_sets(MaskedContributions, schema, identities, owns)
 
 
 effects_of_one = st.dictionaries(

@@ -1,7 +1,5 @@
 """Masked statistics: the sums that everybody tells openly otherwise, and no message that shows a single one."""
 
-import random
-
 import numpy as np
 import pytest
 import trio
@@ -9,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
-from gossipfl.errors import MalformedStatement, NotAMember, SettingError, SummandsExposed
+from gossipfl.errors import MalformedStatement, SettingError, SummandsExposed
 from gossipfl.network import Identity, load_or_create_identity
 from gossipfl.peer.statistics.collection import Record, Summaries
 from gossipfl.peer.statistics.masked import MaskedSummaries
@@ -18,6 +16,7 @@ from gossipfl.statistics import TableSchema, merged
 from gossipfl.statistics.vectors import names_of, summary_of, vector_of
 from gossipfl.wire.masked_summaries import MaskedStatement, read_masked_summary, write_masked_summary
 from tests.gossipfl.network.helpers import in_trio
+from tests.gossipfl.peer.statistics.masked_sets import NETWORK, masked_sets, spread
 from tests.gossipfl.peer.statistics.test_gathering import gathered, gathering_first, made, rows_for
 from tests.gossipfl.statistics.tables import SCHEMA, SCHEMA_TEXT, row, rows_of, told
 from tests.gossipfl.wire.test_summaries import signed
@@ -25,56 +24,13 @@ from tests.gossipfl.wire.test_summaries import signed
 PLAIN_TEXT = SCHEMA_TEXT.replace(", extremes = true", "")
 WITHOUT_EXTREMES = {name: {**each.model_dump(), "extremes": False} for name, each in SCHEMA.columns.items()}
 SUMS = TableSchema(name="patients", label="ill > 0", least_rows=3, columns=WITHOUT_EXTREMES)
-NETWORK = bytes(range(32))
 
 
 def sets_of(tables, *, identities=None):
     """Each member's set, before anybody told anything."""
     identities = identities or [Identity.generate() for _ in tables]
-    keys = [each.public_key for each in identities]
-
-    def admit(key, certificate):
-        if key not in keys:
-            raise NotAMember("not on the roster")
-
-    return [
-        MaskedSummaries(
-            SUMS,
-            NETWORK,
-            own=told(table, SUMS),
-            key=identity.public_key,
-            roster=keys,
-            sign=identity.sign,
-            admit=admit,
-        )
-        for identity, table in zip(identities, tables, strict=True)
-    ]
-
-
-def spread(sets, *, seed=0):
-    """Gossip in a random order until nothing changes; return all that was said."""
-    order, said, sequences = random.Random(seed), [], [1] * len(sets)
-
-    def tell(which):
-        data = sets[which].statement(sequences[which])
-        said.append(data)
-        sets[which].add(Record(data, b""))
-        sequences[which] += 1
-
-    for which in range(len(sets)):
-        tell(which)
-    changed = True
-    while changed:
-        changed = False
-        pairs = [(a, b) for a in range(len(sets)) for b in range(len(sets)) if a != b]
-        order.shuffle(pairs)
-        for a, b in pairs:
-            for record in sets[a].beyond(sets[b].places):
-                changed |= sets[b].add(record)
-            if sets[b].is_outdated:
-                tell(b)
-                changed = True
-    return said
+    owns = [told(table, SUMS) for table in tables]
+    return masked_sets(MaskedSummaries, SUMS, identities, owns)
 
 
 TABLES = [

@@ -27,7 +27,7 @@ from gossipfl.tasks.words.hitters import Offer, WordPlan, agreed, offer_of
 from gossipfl.tasks.words.vocabulary import Vocabulary
 from gossipfl.wire.masked_counts import CountsStatement, MaskedCounts, read_masked_counts, write_masked_counts
 from tests.gossipfl.network.helpers import in_trio
-from tests.gossipfl.peer.statistics.test_masked import spread
+from tests.gossipfl.peer.statistics.masked_sets import spread
 
 pytest.importorskip("wordfreq")
 
