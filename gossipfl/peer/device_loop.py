@@ -9,15 +9,48 @@ from typing import Any, Final
 
 import trio
 
+from gossipfl.outgoing import Pipeline
 from gossipfl.peer.departures import Departures
 from gossipfl.peer.loop_text import loop_lines
 from gossipfl.peer.permission import Permission
+from gossipfl.rows import Layout
+from gossipfl.settings import PeerSettings
 
-__all__ = ["DeviceLoop"]
+__all__ = ["DeviceLoop", "Sending"]
 
 logger = logging.getLogger(__name__)
 
 _LOG_SECONDS: Final = 600.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sending:
+    """How models leave.
+
+    Parameters
+    ----------
+    codec : str
+    nbytes, whole : int
+        Bytes of a model as it is sent, and as float32 numbers.
+    is_noisy : bool
+        Whether it has noise: without it, whoever sees two of them can tell which words were typed between.
+    """
+
+    codec: str
+    nbytes: int
+    whole: int
+    is_noisy: bool
+
+    @classmethod
+    def of(cls, settings: PeerSettings, outgoing: Pipeline, layout: Layout) -> Sending:
+        """By the settings of a peer, and the pipeline of its outgoing rows."""
+        size = layout.shared_size
+        return cls(
+            codec=settings.codec,
+            nbytes=outgoing.payload_bytes(size),
+            whole=4 * size,
+            is_noisy=bool(outgoing.noise) or settings.training.privacy is not None,
+        )
 
 
 @dataclass(kw_only=True, eq=False)
@@ -28,24 +61,24 @@ class DeviceLoop:
     ----------
     done : callable
         Returns for each part but condensing how often and when it was done, and with whom: see `Activity.loop`.
-    condensed : mapping
-        How models are condensed: ``codec``, ``bytes`` and ``whole``, the bytes without it.
+    sending : Sending
     departures : Departures
     permission : callable
         Returns what the learner may do now.
     """
 
     done: Callable[[], Mapping[str, Mapping[str, Any]]]
-    condensed: Mapping[str, Any]
+    sending: Sending
     departures: Departures
     permission: Callable[[], Permission]
 
     def to_values(self, *, latest: int = 1) -> dict[str, Any]:
-        """Return plain values, without a word: ``loop``, ``condensed``, and ``left``, with so many departures."""
-        left = self.departures.to_values()
+        """Return plain values, without a word: ``loop``, ``condensed``, ``noisy``, and so many departures: ``left``."""
+        left, sending = self.departures.to_values(), self.sending
         return {
             "loop": dict(self.done()),
-            "condensed": dict(self.condensed),
+            "condensed": {"codec": sending.codec, "bytes": sending.nbytes, "whole": sending.whole},
+            "noisy": sending.is_noisy,
             "left": {**left, "latest": left["latest"][:latest]},
         }
 

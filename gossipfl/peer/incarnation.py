@@ -20,7 +20,7 @@ from gossipfl.peer.beginning import begin
 from gossipfl.peer.conditions import Conditions, note_clock_behind, watch_clock
 from gossipfl.peer.control import obey
 from gossipfl.peer.departures import Departures
-from gossipfl.peer.device_loop import DeviceLoop
+from gossipfl.peer.device_loop import DeviceLoop, Sending
 from gossipfl.peer.doctor.examiner import Examiner
 from gossipfl.peer.driver import Learning, Participation, Parts
 from gossipfl.peer.estimates.gossip import ReportGossip
@@ -277,11 +277,9 @@ class Incarnation:
                 await self.housekeeping.farewell(self.status)
 
     def _make_device_loop(self, permissions: Permissions) -> DeviceLoop:
-        size = self.task.layout.shared_size
-        payload = outgoing_of(self.settings, self.task).payload_bytes(size)
         return DeviceLoop(
             done=lambda: self.activity.loop,
-            condensed={"codec": self.settings.codec, "bytes": payload, "whole": 4 * size},
+            sending=Sending.of(self.settings, outgoing_of(self.settings, self.task), self.task.layout),
             departures=Departures(self.counters, path=self.home.departures),
             permission=lambda: permissions.current,
         )

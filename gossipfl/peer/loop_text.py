@@ -29,6 +29,8 @@ def loop_lines(keyboard: Mapping[str, Any]) -> list[tuple[str, str]]:
     texts["condensed"] = (
         f"{condensed['codec']}, {condensed['bytes']:,} bytes instead of {condensed['whole']:,}"
     )
+    if keyboard.get("noisy") is False:
+        texts["sent"] += "; without noise: they tell neighbours which words were typed"
     names = {
         "fetched": "models fetched",
         "improved": "model improved",

@@ -159,6 +159,7 @@ def loop_is_told(cli, process, other):
     assert "bytes instead of" in rows["model condensed"]
     for part in ("models fetched", "model improved", "models sent", "models merged"):
         assert "last 20" in rows[part], part
+    assert "without noise" in said.replace("\n", "")
 
     def more_than_this_start(status):
         return sum(status["keyboard"]["left"]["days"].values()) > status["network"]["bytes_sent"]

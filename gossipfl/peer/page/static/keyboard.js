@@ -170,7 +170,7 @@ function showOverview(now, health) {
   write($("pause"), health.paused ? "Go on learning" : "Pause learning");
   showLoop(now);
   const days = Object.entries(now.left.days), today = days.length ? days[days.length - 1][1] : 0;
-  write($("left-text"), `${bytes(today)} today, in models and control messages. No word.`);
+  write($("left-text"), `${bytes(today)} today, in models and control messages. ${now.noisy ? "No text." : "No text; but without noise, models tell neighbours which words were typed."}`);
   $("left").replaceChildren(...now.left.latest.slice(0, 50).map((each) => row([new Date(1000 * each.time).toLocaleTimeString("en-GB"), `…${each.to.slice(-8)}`, bytes(each.bytes)], each.to)));
   const { words, new_words: fresh, mixture } = now.today;
   const own = mixture.words ? ` Your own words weigh ${percent(mixture.weight)} in suggestions: of the last ${mixture.words} words you wrote, ${percent(mixture.personal)} were among three suggestions, ${percent(mixture.shared)} by the shared model alone.` : "";

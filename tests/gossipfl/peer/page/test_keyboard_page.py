@@ -152,6 +152,7 @@ def test_what_has_left_and_the_loop_are_shown_without_a_word(page, peers, device
     ).wait_for()
     for part in ("fetched", "condensed", "sent", "merged"):
         assert page.locator(f'#loop [data-part="{part}"] span').inner_text().strip()
+    assert "without noise, models tell" in page.locator("#left-text").inner_text()
     panel = page.locator("section", has=page.locator("#left")).inner_text().lower()
     assert not any(word in panel.split() for word in ("see", "tomorrow", "home"))
     page.get_by_role("button", name="Pause learning").click()
