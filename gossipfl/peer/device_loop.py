@@ -73,7 +73,7 @@ class DeviceLoop:
     permission: Callable[[], Permission]
 
     def to_values(self, *, latest: int = 1) -> dict[str, Any]:
-        """Return plain values, without a word: ``loop``, ``condensed``, ``noisy`` and ``left``, the latest departures."""
+        """Return plain values, no words: ``loop``, ``condensed``, ``noisy``, and ``left``, the last departures."""
         left, sending = self.departures.to_values(), self.sending
         return {
             "loop": dict(self.done()),

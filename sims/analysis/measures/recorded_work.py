@@ -1,4 +1,4 @@
-"""What peers recorded of their work: steps of training, and what merging each one's models did to others."""
+"""Work that peers recorded: steps of training, and what merging each one's models did to others."""
 
 from __future__ import annotations
 
