@@ -15,8 +15,9 @@ from gossipfl.outgoing import Pipeline
 from sims.clock.profile import Rehearsal
 from sims.clock.round_clock import Circumstances, RoundClock
 from sims.compiler.timeline.delays import CONSTANT, LOGNORMAL, MATRIX, UNIFORM, Delays, delays_of
-from sims.compiler.timeline.draws import CYCLE, DELAY, LOSS, SPEED, lognormal, uniform
+from sims.compiler.timeline.draws import CYCLE, DELAY, LOSS, lognormal, uniform
 from sims.compiler.timeline.links import links_of
+from sims.compiler.timeline.speeds import step_seconds
 from sims.compiler.timeline.traces import TICKS_PER_SECOND
 from sims.errors import NotSimulable
 from sims.scenario import Scenario
@@ -81,7 +82,7 @@ def clock_of(
     )
     around = Circumstances(
         links=links_of(section, seed=seed, numbers=numbers),
-        step_seconds=_step_seconds(scenario, numbers),
+        step_seconds=step_seconds(scenario, numbers),
         travel=_travel(delays, seed),
         to_server=_to_server(delays, len(numbers)),
         is_lost=lambda sender, number: (
@@ -122,14 +123,6 @@ def _refuse_what_cannot_fail(scenario: Scenario, algorithm: RoundAlgorithm, fail
         reason = "with [attack] or [masked_sums] all rows of a round arrive"
     if reason is not None:
         raise NotSimulable(f"{', '.join(fails)}: {reason}", remedy="Leave them out, or choose d_psgd.")
-
-
-def _step_seconds(scenario: Scenario, numbers: list[int]) -> NDArray[np.float64]:
-    training, sigma = scenario.training, scenario.network.period_sigma
-    each = training.step_seconds / training.local_steps if training.enabled else 0.0
-    if not sigma:
-        return np.full(len(numbers), each)
-    return np.array([lognormal(uniform(scenario.seed, SPEED, number, 0), each, sigma) for number in numbers])
 
 
 def _travel(delays: Delays, seed: int) -> Callable[[int, int, int], float]:

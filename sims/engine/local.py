@@ -13,6 +13,7 @@ from torch import Tensor
 from gossipfl.settings import TrainingSettings
 from gossipfl.tasks.failures import training_failures_named
 from gossipfl.training import Nodes
+from sims.compiler.timeline.speeds import steps_of_round
 from sims.engine.block_runner import BlockRunner, Work
 from sims.engine.buffers import batches_of
 from sims.engine.engine import Phases
@@ -61,6 +62,7 @@ class BlockTraining:
         )
         self._batch = batches_of(world.trainer.data)
         self._everyone = np.arange(world.scenario.population.nodes)
+        self._steps_of_round = steps_of_round(world.scenario, world.trainer.data.numbers.tolist())
         self._samples = torch.from_numpy(world.trainer.data.counts.astype(np.int64)).to(device)
 
     @property
@@ -79,8 +81,7 @@ class BlockTraining:
             return nodes
         self.world.trainer.require_fitting(nodes)
         started = time.perf_counter()
-        alike = self.settings.local_steps
-        counts = np.full(len(nodes), alike) if steps is None else steps.cpu().numpy()
+        counts = self._steps_of_round if steps is None else steps.cpu().numpy()
         stepped = self._stepped if self.vectorised else self._stepped_row_by_row
         with training_failures_named():
             after = stepped(nodes, counts)

@@ -169,7 +169,15 @@ class TrainingSection(TrainingSettings):
 
     enabled: bool = Field(True, description="false: models are only averaged, never trained")
     step_seconds: float = Field(
-        0.0, ge=0, description="time a node is busy with a received model before its own model is the new one"
+        0.0,
+        ge=0,
+        description="time a node is busy with a received model before its own model is the new one; in rounds, "
+        "with the local steps of a round",
+    )
+    by_speed: bool = Field(
+        False,
+        description="in rounds: a node does as many local steps as it has time for while one of median speed does "
+        "local_steps, at least one; speeds are those of network.period_sigma",
     )
 
 
@@ -357,6 +365,16 @@ class Scenario(Section):
                 f"engine.rows = {self.engine.rows!r} goes with neither gates, attacks nor evaluate.layers, which "
                 f"read rows in full: leave out {', '.join(there)}, or engine.rows"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _speeds_fit(self) -> Scenario:
+        if self.training.by_speed and (not self.network.period_sigma or not self.algorithm.in_rounds):
+            raise ValueError(
+                "training.by_speed needs network.period_sigma and an algorithm that runs in rounds"
+            )
+        if self.training.by_speed and self.attack is not None:
+            raise ValueError("training.by_speed does not go with [attack]")
         return self
 
     @model_validator(mode="after")

@@ -14,6 +14,7 @@ import torch
 from gossipfl.algorithms.base import Exchange, Links, Requirements, Round, RoundAlgorithm, RoundContext
 from gossipfl.algorithms.declaration import Parameter
 from gossipfl.algorithms.rounds.server import of_one_model
+from gossipfl.algorithms.rounds.step_weights import STEP_WEIGHTING, StepWeighting, mixed_by_steps
 from gossipfl.training.nodes import Nodes
 
 __all__ = ["VELOCITY", "DiLoCo"]
@@ -37,6 +38,9 @@ class DiLoCo(RoundAlgorithm):
 
     With ``average = "all-reduce"`` the mean is over all nodes and outside any topology: each sends and receives P
     numbers, as a ring all-reduce does in two passes; this yardstick is only simulated.
+
+    Where nodes differ in speed and so in the steps of a round, ``weighting = "steps"`` has each count as much as
+    it has trained: ``Σ_j w_ij s_j θ_j / Σ_j w_ij s_j`` with s_j steps takes the place of the mean.
     """
 
     name = "diloco"
@@ -49,11 +53,13 @@ class DiLoCo(RoundAlgorithm):
         Literal["neighbours", "all-reduce"], Parameter("over the topology; or over all nodes, in simulations")
     ] = "neighbours"
 
+    weighting: Annotated[StepWeighting, Parameter(STEP_WEIGHTING)] = "nodes"
+
     @property
     def requirements(self) -> Requirements:
         """Doubly stochastic matrices; or somebody who averages for all."""
         everybody = self.average == "all-reduce"
-        return Requirements(server=everybody, own_weights=everybody)
+        return Requirements(server=everybody, own_weights=everybody, exact=self.weighting == "steps")
 
     def start(self, nodes: Nodes, *, shared_size: int, links: Links | None = None) -> Nodes:
         """Initialise m = 0; everyone has the first node's model where all average."""
@@ -67,8 +73,13 @@ class DiLoCo(RoundAlgorithm):
         slow = nodes.rows[:, : context.shared_size]
         trained = context.local.update(nodes)
         fast = trained.rows[:, : context.shared_size]
-        mixed = yield Exchange(fast, over="server") if self.average == "all-reduce" else Exchange(fast)
-        difference = slow - mixed.rows
+        over: Literal["neighbours", "server"] = "server" if self.average == "all-reduce" else "neighbours"
+        if self.weighting == "steps":
+            mean = yield from mixed_by_steps(fast, trained.steps - nodes.steps, over=over)
+        else:
+            mixed = yield Exchange(fast, over=over)
+            mean = mixed.rows
+        difference = slow - mean
         velocity = self.momentum * nodes.auxiliary[VELOCITY] + difference
         stepped = slow - self.outer_rate * (difference + self.momentum * velocity)
         after = trained.with_shared(stepped, ages=trained.ages)

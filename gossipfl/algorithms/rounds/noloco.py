@@ -11,9 +11,11 @@ from typing import Annotated
 
 import torch
 
-from gossipfl.algorithms.base import Exchange, Links, Round, RoundAlgorithm, RoundContext
+from gossipfl.algorithms.base import Exchange, Links, Requirements, Round, RoundAlgorithm, RoundContext
 from gossipfl.algorithms.declaration import Parameter
 from gossipfl.algorithms.rounds.diloco import VELOCITY
+from gossipfl.algorithms.rounds.step_weights import STEP_WEIGHTING, StepWeighting, mixed_by_steps
+from gossipfl.errors import SettingError
 from gossipfl.training.nodes import Nodes
 
 __all__ = ["NoLoCo"]
@@ -33,6 +35,8 @@ class NoLoCo(RoundAlgorithm):
     The authors' code has η_φ = η. Then only the mean of θ = φ + Δ counts, ``m_i ← μ m_i + η (Σ_j w_ij θ_j −
     φ_i)``, and P numbers are sent in place of 2P, for the same models up to rounding: so it is without ``pull``.
 
+    With ``weighting = "steps"`` the mean of θ is ``Σ_j w_ij s_j θ_j / Σ_j w_ij s_j``, where node j did s_j steps.
+
     Over pairs a large momentum drives nodes apart, as 0.9 does with η = 0.7 (docs/slow-links.md). With μ = 0 and
     η = 1 it is D-PSGD (adapt-then-combine) with H local steps.
     """
@@ -48,6 +52,21 @@ class NoLoCo(RoundAlgorithm):
         float | None,
         Parameter("η_φ: how far slow weights go to their mean; as outer_rate if unset", ge=0),
     ] = None
+    weighting: Annotated[StepWeighting, Parameter(STEP_WEIGHTING)] = "nodes"
+
+    @property
+    def requirements(self) -> Requirements:
+        """Doubly stochastic matrices."""
+        return Requirements(exact=self.weighting == "steps")
+
+    def check(self) -> None:
+        """Weights of steps are of θ alone."""
+        if self.weighting == "steps" and self.pull is not None:
+            raise SettingError(
+                "noloco with weighting = 'steps' weighs the sum of slow weights and progress, so pull would be "
+                "without effect",
+                remedy="Leave one of the two out.",
+            )
 
     def start(self, nodes: Nodes, *, shared_size: int, links: Links | None = None) -> Nodes:
         """Initialise m = 0."""
@@ -59,7 +78,10 @@ class NoLoCo(RoundAlgorithm):
         slow = nodes.rows[:, : context.shared_size]
         trained = context.local.update(nodes)
         fast = trained.rows[:, : context.shared_size]
-        if self.pull is None:
+        if self.weighting == "steps":
+            mean = yield from mixed_by_steps(fast, trained.steps - nodes.steps)
+            step = self.outer_rate * (mean - slow)
+        elif self.pull is None:
             mixed = yield Exchange(fast)
             step = self.outer_rate * (mixed.rows - slow)
         else:

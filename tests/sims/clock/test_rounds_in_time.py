@@ -249,3 +249,16 @@ def test_a_planet_of_hosts():
     assert rtt.shape == (490, 490)
     ring = max(rtt[i, (i + 1) % 6] for i in range(6)) / 1000
     assert ring <= simulation.seconds(2) <= 2 * ring
+
+
+def test_fast_nodes_do_more_steps_in_the_same_time():
+    given = ["network.period_sigma=0.7", "training.step_seconds=1", "training.local_steps=10"]
+    paced = after(2, *given, "training.by_speed=true", "algorithm={name='noloco',weighting='steps'}")
+    assert paced.seconds(2) == pytest.approx(2)
+    assert paced.steps().min() < 20 < paced.steps().max()
+    alike = after(2, *given, "algorithm={name='noloco'}")
+    assert alike.steps().tolist() == [20] * 6
+    slowest = 20 / paced.steps().min()
+    assert alike.seconds(2) == pytest.approx(2 * slowest, rel=0.15)
+    with pytest.raises(InvalidScenario, match=r"needs network\.period_sigma"):
+        simulated("training.by_speed=true")

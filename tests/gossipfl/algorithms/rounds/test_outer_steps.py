@@ -16,6 +16,7 @@ from gossipfl.errors import SettingError
 from gossipfl.training import Nodes
 from tests.gossipfl.algorithms.rounds_by_hand import (
     Network,
+    Quadratics,
     after,
     few,
     mean_matrix,
@@ -198,3 +199,35 @@ def test_what_stays_local_is_trained_and_not_stepped(algorithm):
 def test_parameters_out_of_range_are_refused(algorithm, wrong):
     with pytest.raises(SettingError, match=f"{algorithm.name}: {next(iter(wrong))} is out of range"):
         algorithm(**wrong)
+
+
+class Paced(Quadratics):
+    """Nodes that do 1, 2, 3 … steps in a round."""
+
+    def update(self, nodes, steps=None):
+        return super().update(nodes, torch.arange(len(nodes)) + 1 if steps is None else steps)
+
+
+@few
+@given(weights, momenta, rates, seeds)
+def test_nodes_count_as_much_as_they_have_trained(W, momentum, rate, seed):
+    """Σ w s θ / Σ w s in place of Σ w θ, for both; P + 1 numbers are sent."""
+    n = len(W)
+    local = training(n, seed, kind=Paced)
+    start, steps = start_at(normal(n, 3, seed=seed)), torch.arange(1.0, n + 1, dtype=torch.float64)
+    by_steps = W * steps / (W @ steps)[:, None]
+    for kind in (DiLoCo, NoLoCo):
+        plain, weighted = (
+            kind(momentum=momentum, outer_rate=rate, weighting=each) for each in ("nodes", "steps")
+        )
+        same(
+            after(weighted, start, Network.of(W), local, count=3).rows,
+            after(plain, start, Network.of(by_steps), local, count=3).rows,
+        )
+        _, (sent,) = next(iter(rounds(weighted, start, Network.of(W), local, count=1)))
+        assert sent.rows.shape == (n, 4)
+
+
+def test_weights_of_steps_and_a_rate_of_their_own_contradict():
+    with pytest.raises(SettingError, match="pull would be without effect"):
+        NoLoCo(weighting="steps", pull=0.5)
