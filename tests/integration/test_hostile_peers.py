@@ -10,7 +10,17 @@ import trio
 from examples.false_labels import FALSE_LABELS
 from examples.hostile_peer import Accomplices, HostilePeer
 from gossipfl.algorithms.file_form import settings_of
-from gossipfl.attacks import ALIE, IPM, AgeInflation, LabelFlip, Mimic, Replay, ScaledNoise, SignFlip
+from gossipfl.attacks import (
+    ALIE,
+    IPM,
+    AgeInflation,
+    Dissensus,
+    LabelFlip,
+    Mimic,
+    Replay,
+    ScaledNoise,
+    SignFlip,
+)
 from gossipfl.peer import Peer
 from gossipfl.peer.store.checkpoint import read_row
 from gossipfl.tasks import find_task
@@ -54,7 +64,7 @@ every = {rounds}
 
 ATTACKS = [
     *(SignFlip(), ScaledNoise(), AgeInflation(of="first")),
-    *(ALIE(factor=1.5), IPM(factor=0.9), Mimic(), LabelFlip()),
+    *(ALIE(factor=1.5), IPM(factor=0.9), Mimic(), Dissensus(), LabelFlip()),
 ]
 
 
