@@ -19,6 +19,7 @@ from tests.integration.peers import network_of
 from tests.integration.test_rounds import run_all
 
 PEERS, ROUNDS, STEPS = 4, 5, 2
+QUICK = ["--pooled", "none", "--no-theory"]
 MEASURED = {"evaluation": {"period": 1000.0, "merge_samples": 16}}
 OPTIONS = {"partition": "quantity:1.0", "peers": PEERS, "seed": 5}
 TRAINING = {"learning_rate": 0.1, "batch_size": 16, "seed": 5, "local_steps": STEPS}
@@ -51,8 +52,7 @@ def homes(request, tmp_path_factory):
 
 
 def test_analyze_says_what_peers_gained_gave_and_are_worth(homes):
-    arguments = [*map(str, homes), "--pooled", "none", "--no-theory", "--contributions"]
-    result = CliRunner().invoke(app, [*arguments, "--json"])
+    result = CliRunner().invoke(app, [*map(str, homes), *QUICK, "--contributions", "--json"])
     assert result.exit_code == 0, result.output
     found = json.loads(result.stdout)
     assert not any("left out" in note for note in found["notes"])
@@ -64,6 +64,10 @@ def test_analyze_says_what_peers_gained_gave_and_are_worth(homes):
         assert np.isfinite([one["gave"], one["left_out"], one["shapley"], one["gave_others"]]).all()
         assert bool(one["reasons"]) <= (one["gain"] < 0)
     assert any("as recorded" in sentence for sentence in found["findings"])
+    (one,) = json.loads(CliRunner().invoke(app, [str(homes[2]), *QUICK, "--gains", "--json"]).stdout)[
+        "participants"
+    ]
+    assert (one["alone"], one["together"]) == pytest.approx((each[2]["alone"], each[2]["together"]))
     if len(homes) == PEERS:
         assert {one["steps"] for one in each} == {ROUNDS * STEPS}
 

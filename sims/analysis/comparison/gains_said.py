@@ -37,7 +37,8 @@ def _said(analysis: Analysis, found: Participation) -> list[str]:
     for i, reasons in enumerate(found.reasons):
         if gains[i] < 0:
             chance = "" if found.high[i] < 0 or math.isnan(found.high[i]) else ", which may be chance"
-            why = f": {'; '.join(reasons)}" if reasons else "; nothing sets its data apart"
+            unknown = "; nothing sets its data apart" if len(gains) > 1 else ""
+            why = f": {'; '.join(reasons)}" if reasons else unknown
             said.append(f"node {_number(found, i)} has less than alone{chance}{why}")
     for i, flags in enumerate(found.flags):
         said += [f"node {_number(found, i)} stands out, {flag}" for flag in flags]

@@ -130,7 +130,7 @@ def participation_of(run: Run, problem: Problem, metric: str, *, confidence: flo
     numbers = np.array([int(label.split()[-1]) for label in run.labels], dtype=np.int64)
     work = recorded_work(run.homes) if run.homes else None
     steps = _steps(run, problem, work)
-    first = torch.stack([problem.task.initial_row(number) for number in range(problem.owners)])
+    first = torch.stack([problem.task.initial_row(number) for number in problem.data.numbers.tolist()])
     if problem.task.start == "common":
         first = first[:1]
     first = first.to(problem.dtype)
@@ -190,6 +190,8 @@ def _told(
     problem: Problem, first: torch.Tensor, rows: torch.Tensor, gains: Floats, numbers: Ints, *, steps: Ints
 ) -> tuple[tuple[tuple[str, ...], ...], tuple[tuple[str, ...], ...]]:
     """What stands out of each node, and why nodes have less than alone, as far as their data say."""
+    if problem.owners < 2:  # nobody to be compared with
+        return ((),) * len(gains), ((),) * len(gains)
     trainer = problem.trainer()
     noise = label_noise(problem.task, trainer, first, steps=float(max(steps.mean(), 1.0)))
     found = flags_at(trainer, rows, noise)

@@ -123,6 +123,7 @@ def _of_peers(run: Run) -> Problem:
             joined([data.train_inputs for data in own]),
             joined([data.train_targets for data in own]),
             [np.arange(bounds[i], bounds[i + 1]) for i in range(len(own))],
+            numbers=np.array(run.numbers, dtype=np.int64) if run.numbers else None,
         ),
         test_inputs=own[0].test_inputs,
         test_targets=own[0].test_targets,

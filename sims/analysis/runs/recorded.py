@@ -97,6 +97,7 @@ def read_recorded(homes: Sequence[Path], *, retrace: bool = True) -> Run:
         edges=np.array(calibration.edges, dtype=np.int64) if calibration and calibration.edges else None,
         topology=settings.rounds.topology or "" if in_rounds else "",
         homes=tuple(peer.home.directory for peer in peers),
+        numbers=tuple(life.number for life in lives),
         notes=(),
     )
     outgoing = pipeline_of(settings.outgoing, codec=codec(_codec_of(peers[0], settings)))

@@ -62,6 +62,8 @@ class Run:
         The topology of peers that learn in rounds, as an expression of `topology.catalogue`; else empty.
     homes : tuple of Path
         Homes of the peers; empty for a simulation.
+    numbers : tuple of int
+        Numbers of the peers, by which they draw batches; empty for a simulation.
     variant : str
         What a sweep called the run's variant; else empty.
     notes : tuple of str
@@ -86,6 +88,7 @@ class Run:
     edges: NDArray[np.int64] | None = None
     topology: str = ""
     homes: tuple[Path, ...] = ()
+    numbers: tuple[int, ...] = ()
     variant: str = ""
     notes: tuple[str, ...] = ()
 

@@ -76,7 +76,9 @@ def _row(found: Participation, i: int) -> str:
     if found.worth is not None:
         cells += [_signed(float(found.worth.left_out[i])), _signed(float(found.worth.shapley[i]))]
     numbers = "".join(f"<td>{cell}</td>" for cell in cells)
-    why = "; ".join(found.reasons[i]) or ("nothing sets its data apart" if gain < 0 else "")
+    why = "; ".join(found.reasons[i]) or (
+        "nothing sets its data apart" if gain < 0 and len(found.labels) > 1 else ""
+    )
     texts = "".join(f'<td class="text">{escape(text)}</td>' for text in (why, "; ".join(found.flags[i])))
     return f"<tr><td>{escape(found.labels[i])}</td>{numbers}{texts}</tr>"
 
