@@ -1,4 +1,4 @@
-"""What real peers on this machine gained and gave: alone, as recorded, and by simulated coalitions of them."""
+"""Gains, gifts and worth of real peers on this machine: alone, as recorded, and by simulated coalitions."""
 
 import json
 
