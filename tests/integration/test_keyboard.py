@@ -67,8 +67,9 @@ async def type_all(peer, texts, first=0):
 
 
 @in_trio
-async def test_a_peer_trains_on_what_is_typed_suggests_it_and_forgets_it(tmp_path):
+async def test_a_peer_trains_on_what_is_typed_suggests_it_and_forgets_it(tmp_path, caplog):
     pytest.importorskip("onnx")
+    caplog.set_level(0)
     peer = Peer(tmp_path / "ada", settings=keyboard_settings(tmp_path))
     async with running(peer):
         await until(lambda: not peer.status().permission.trains)
@@ -80,6 +81,11 @@ async def test_a_peer_trains_on_what_is_typed_suggests_it_and_forgets_it(tmp_pat
         await until(lambda: peer.status().step > step + 100)
         assert (await ask(peer, "suggest", text="see you "))["suggestions"][0] == "tomorrow"
         assert (await ask(peer, "suggest", text="see the xy"))["suggestions"] == [CANARY]
+        client = client_of(peer.home, peer.status().page)
+        for path in ("/api/status", "/api/peers", "/api/view", "/metrics", "/healthz"):  # without the token
+            told = await trio.to_thread.run_sync(client.get, path)
+            assert told.status == 200
+            assert CANARY.encode() not in told.body
         overview = await ask(peer, "overview")
         assert overview["today"]["words"] == 8 * 5 + 4 * 3
         assert overview["today"]["new_words"] == [CANARY]
@@ -96,6 +102,7 @@ async def test_a_peer_trains_on_what_is_typed_suggests_it_and_forgets_it(tmp_pat
         assert records_of(peer.home, "data")[-1]["samples"] == 1
     reasons = [each["reasons"] for each in records_of(peer.home, "permission")]
     assert ["nothing_typed"] in reasons
+    assert CANARY not in caplog.text
     assert_nowhere(peer.home, CANARY)
     back_up(peer.home, tmp_path / "backup")
     with tarfile.open(tmp_path / "backup") as saved:
