@@ -195,7 +195,7 @@ class CompactRows:
         start, stop, step = places.indices(len(self))
         return self.index_select(0, torch.arange(start, stop, step, device=self.device))
 
-    def write(self, rows: Tensor, keys: Tensor | None, *places: Tensor) -> None:
+    def write(self, rows: Tensor, keys: Tensor | None, *places: NDArray[np.int64]) -> None:
         """Round rows ``[B, width]`` and write each to all its places, int64 ``[B]``."""
         written = self.form.write(rows, keys)
         for each in places:
@@ -205,7 +205,7 @@ class CompactRows:
         """Copy rows as they are."""
         for start in range(0, len(places), self._at_once):
             part = slice(start, start + self._at_once)
-            self._put(places[part], *self._taken(origins[part]))
+            self._put(places[part].cpu().numpy(), *self._taken(origins[part]))
 
     def first(self, places: int) -> CompactRows:
         """The first so many places, in the same memory."""
@@ -226,20 +226,24 @@ class CompactRows:
         steps, scales = (
             parts[0].index_select(0, places.clamp(max=first - 1)) for parts in (self.steps, self.scales)
         )
-        if len(self.steps) > 1:
-            (later,) = torch.nonzero(places >= first, as_tuple=True)
-            for found, parts in ((steps, self.steps), (scales, self.scales)):
-                found[later] = parts[1].index_select(0, places[later] - first)
-        return steps, scales
+        if len(self.steps) == 1:
+            return steps, scales
+        # Both are read, for a card would have to be waited for to know which places are later ones.
+        later, added = places >= first, (places - first).clamp(min=0)
+        return (
+            torch.where(later[:, None, None], self.steps[1].index_select(0, added), steps),
+            torch.where(later[:, None], self.scales[1].index_select(0, added), scales),
+        )
 
-    def _put(self, places: Tensor, steps: Tensor, scales: Tensor) -> None:
+    def _put(self, places: NDArray[np.int64], steps: Tensor, scales: Tensor) -> None:
         first = len(self.steps[0])
-        (early,) = torch.nonzero(places < first, as_tuple=True)
-        (later,) = torch.nonzero(places >= first, as_tuple=True)
-        for values, parts in ((steps, self.steps), (scales, self.scales)):
-            parts[0].index_copy_(0, places[early], values[early])
-            if len(later):
-                parts[1].index_copy_(0, places[later] - first, values[later])
+        for number, (start, chosen) in enumerate(((0, places < first), (first, places >= first))):
+            if not chosen.any():
+                continue
+            at = torch.from_numpy(places[chosen] - start).to(self.device)
+            which = None if chosen.all() else torch.from_numpy(np.flatnonzero(chosen)).to(self.device)
+            for values, parts in ((steps, self.steps), (scales, self.scales)):
+                parts[number].index_copy_(0, at, values if which is None else values.index_select(0, which))
 
     def state(self) -> dict[str, NDArray[np.generic]]:
         """All of it as named arrays, for a checkpoint."""

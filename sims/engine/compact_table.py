@@ -47,7 +47,7 @@ class CompactTable(Table):
         node, keep = columns[0], columns[3]
         done = torch.zeros_like(node) if steps is None else steps
         keys = rounding_keys(node, ages, done, seed=self.seed)
-        self.compact.write(rows, keys, node, keep)
+        self.compact.write(rows, keys, numbers[0], numbers[3])
         for places in (node, keep):
             self.ages.index_copy_(0, places, ages)
         if kept.shape[1]:

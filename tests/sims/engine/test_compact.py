@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -84,7 +85,7 @@ def test_places_that_are_added_hold_what_is_copied_to_them():
     rows.make_room(9)
     rows.copy(torch.tensor([1, 4]), torch.tensor([8, 6]))
     rows.make_room(12)
-    rows.write(first[:1] * 2, None, torch.tensor([2]), torch.tensor([10]))
+    rows.write(first[:1] * 2, None, np.array([2]), np.array([10]))
     expected = torch.cat([before, torch.zeros(6, 100)])
     expected[8], expected[6] = before[1], before[4]
     expected[2] = expected[10] = rows.form.read(*rows.form.write(first[:1] * 2, None), 100)[0]
