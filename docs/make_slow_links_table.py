@@ -141,12 +141,13 @@ def jobs(task: str, seeds: list[int], known: list[dict[str, Any]]) -> Iterator[t
 
 
 def best_of(known: list[dict[str, Any]], method: str, task: str) -> float | None:
-    """The step size with the lowest loss on the seed for which all were tried; None if they were not."""
-    own = [each for each in known if each["method"] == method and each["task"] == task]
-    first = [each for each in own if each["seed"] == min(one["seed"] for one in own)]
-    if {each["rate"] for each in first} != set(RATES):
-        return None
-    best: float = min(first, key=lambda each: each["loss"])["rate"]
+    """The step size with the lowest loss on the first seed, of those that all methods had; None without any."""
+    seed = min((each["seed"] for each in known if each["task"] == task), default=0)
+    first = [each for each in known if each["task"] == task and each["seed"] == seed]
+    tried = [{each["rate"] for each in first if each["method"] == name} for name in METHODS]
+    alike = set.intersection(*tried)
+    own = [each for each in first if each["method"] == method and each["rate"] in alike]
+    best: float | None = min(own, key=lambda each: each["loss"])["rate"] if own else None
     return best
 
 

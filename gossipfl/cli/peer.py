@@ -143,6 +143,51 @@ def roster(
         typer.echo(f"{known[0].partition('/p2p/')[0]}/p2p/{peer_id}" if known else peer_id)
 
 
+@app.command()
+def bandwidths(
+    homes: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Homes of all members in order of their numbers, or folders with their status.json and, where "
+            "the doctor measured any, examination.json."
+        ),
+    ],
+    *,
+    unknown: Annotated[
+        float | None,
+        typer.Option(
+            "--unknown", min=0.0, help="Mbit/s of links that nobody has measured; otherwise refused."
+        ),
+    ] = None,
+) -> None:
+    """Print the bandwidths that peers have measured, from each to each in Mbit/s, as CSV.
+
+    For the topology adaptive-matching, which chooses partners over fast links, and for network.links.file of
+    simulations. Links are measured by large rows, or where there were none by `gossipfl doctor`.
+    """
+    import numpy as np
+
+    from gossipfl.errors import HomeError
+    from gossipfl.peer.doctor.examination import read_examination
+    from gossipfl.peer.link_matrix import link_matrix
+    from gossipfl.peer.status import read_status
+    from gossipfl.peer.store.home import Home
+
+    places = [Home(home) for home in homes]
+    statuses = [read_status(place.status) for place in places]
+    members = [str(status["peer_id"]) for status in statuses]
+    matrix = link_matrix(members, statuses, [read_examination(place) for place in places])
+    unseen = np.argwhere(np.isnan(matrix))
+    if len(unseen) and unknown is None:
+        sender, receiver = unseen[0].tolist()
+        raise HomeError(
+            f"nobody has measured {len(unseen)} of the links, the first from member {sender} to {receiver}",
+            remedy="Run `gossipfl doctor` at these members while they are connected, or say --unknown MBITS.",
+        )
+    for row in np.where(np.isnan(matrix), unknown or 0.0, matrix):
+        typer.echo(",".join(f"{each:.6g}" for each in row))
+
+
 def _leaving_at_once() -> AbstractContextManager[None]:
     """Exit on SIGINT and SIGTERM, as there is nothing to save yet: the libraries take seconds to import.
 
