@@ -26,7 +26,6 @@ from gossipfl.peer.driver import Learning, Participation, Parts
 from gossipfl.peer.estimates.gossip import ReportGossip
 from gossipfl.peer.gossip.book import AddressBook
 from gossipfl.peer.gossip.doubles import LASTING_SECONDS
-from gossipfl.peer.gossip.driver import sampled_view, take_part_in_gossip
 from gossipfl.peer.gossip.isolation import warn_of_isolation
 from gossipfl.peer.gossip.learner import Learner
 from gossipfl.peer.gossip.view import SampledView
@@ -40,15 +39,14 @@ from gossipfl.peer.page.opening import Page, open_page
 from gossipfl.peer.permission import Permissions
 from gossipfl.peer.policy.watching import PolicyWatch
 from gossipfl.peer.relaying import relaying
-from gossipfl.peer.rounds.driver import roster_book, take_part_in_rounds
 from gossipfl.peer.start_record import start_record
 from gossipfl.peer.status import PeerStatus
 from gossipfl.peer.store.good_versions import is_large, kept_on_disk
 from gossipfl.peer.store.home import Home
 from gossipfl.peer.store.ports import recall_ports, remember_ports
 from gossipfl.peer.store.records import RecordWriter
+from gossipfl.peer.taking_part import take_part
 from gossipfl.peer.typing import Typing, typing_of
-from gossipfl.rounds import RoundsPlan
 from gossipfl.settings import PeerSettings
 from gossipfl.tasks import Dataset, Task
 from gossipfl.training import Trainer
@@ -385,11 +383,8 @@ class Incarnation:
             away_seconds=resumed.away_seconds(now=time.time()) if resumed else 0.0,
         )
         saved = resumed.view if resumed else ()
-        if isinstance(self._plan, RoundsPlan):
-            self.view = book = roster_book(parts, self._plan, saved)
-            return take_part_in_rounds(parts, self._plan, book, directory=self.home.directory)
-        self.view = view = sampled_view(parts, self.home.acquaintances, saved)
-        return take_part_in_gossip(parts, self._plan, view, directory=self.home.directory)
+        self.view, participation = take_part(parts, self._plan, self.home, saved)
+        return participation
 
     def _report_double(self, error: IdentityInUseTwice) -> None:
         self.counters.count_refused(error)

@@ -8,16 +8,29 @@ from gossipfl.peer.statistics.collection import Record
 NETWORK = bytes(range(32))
 
 
-def masked_sets(kind, schema, identities, owns):
-    """Each member's set of a kind, before anybody told anything; ``owns`` are their own summaries."""
-    keys = [each.public_key for each in identities]
+def admits(keys):
+    """A rule by which those with these keys are members."""
 
     def admit(key, certificate):
         if key not in keys:
             raise NotAMember("not on the roster")
 
+    return admit
+
+
+def masked_sets(kind, schema, identities, owns):
+    """Each member's set of a kind, before anybody told anything; ``owns`` are their own summaries."""
+    keys = [each.public_key for each in identities]
     return [
-        kind(schema, NETWORK, own=own, key=identity.public_key, roster=keys, sign=identity.sign, admit=admit)
+        kind(
+            schema,
+            NETWORK,
+            own=own,
+            key=identity.public_key,
+            roster=keys,
+            sign=identity.sign,
+            admit=admits(keys),
+        )
         for identity, own in zip(identities, owns, strict=True)
     ]
 

@@ -13,7 +13,7 @@ from scipy.stats import chisquare
 from typer.testing import CliRunner
 
 from gossipfl.cli.main import _app as app
-from gossipfl.errors import MalformedStatement, NotAMember, StatisticsMissing
+from gossipfl.errors import MalformedStatement, StatisticsMissing
 from gossipfl.network import Identity, load_or_create_identity
 from gossipfl.peer.statistics.collection import Record
 from gossipfl.peer.statistics.word_phase import agree_on_words
@@ -27,11 +27,10 @@ from gossipfl.tasks.words.hitters import Offer, WordPlan, agreed, offer_of
 from gossipfl.tasks.words.vocabulary import Vocabulary
 from gossipfl.wire.masked_counts import CountsStatement, MaskedCounts, read_masked_counts, write_masked_counts
 from tests.gossipfl.network.helpers import in_trio
-from tests.gossipfl.peer.statistics.masked_sets import spread
+from tests.gossipfl.peer.statistics.masked_sets import NETWORK, admits, spread
 
 pytest.importorskip("wordfreq")
 
-NETWORK = bytes(range(32))
 MEMBERS = [Identity.generate() for _ in range(6)]
 OPTIONS = {"words": 205, "room": 40, "offered": 2, "own": 1, "rounds": 5, "least": 3, "epsilon": 900.0}
 PLAN = WordPlan(members=6, **OPTIONS)
@@ -46,11 +45,6 @@ def normals(seed=0):
 
 def sets_of(offers, *, plan=PLAN, spend=lambda: None):
     keys = [each.public_key for each in MEMBERS]
-
-    def admit(key, certificate):
-        if key not in keys:
-            raise NotAMember("not on the roster")
-
     return [
         MaskedWords(
             plan,
@@ -59,7 +53,7 @@ def sets_of(offers, *, plan=PLAN, spend=lambda: None):
             key=identity.public_key,
             roster=keys,
             sign=identity.sign,
-            admit=admit,
+            admit=admits(keys),
             spend=spend,
             normals=normals(place),
         )
