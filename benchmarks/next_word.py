@@ -1,4 +1,4 @@
-"""Training steps of next-word: rows one at a time and sixteen together, beside a plain torch loop with one model.
+"""Training steps of next-word: one row, sixteen together, and those traced as simulations do, beside a plain torch loop.
 
 python -m benchmarks.next_word --size small
 """
@@ -6,6 +6,7 @@ python -m benchmarks.next_word --size small
 from __future__ import annotations
 
 import argparse
+import json
 import time
 
 import numpy as np
@@ -15,6 +16,10 @@ from torch.nn import functional
 from gossipfl.settings import TrainingSettings
 from gossipfl.tasks import find_task
 from gossipfl.training import NodeData, Nodes, Trainer
+from sims.engine.engine import Phases
+from sims.engine.local import BlockTraining
+from sims.scenario import parse_scenario
+from sims.world import build_world
 
 SAMPLES = 16
 
@@ -52,6 +57,47 @@ def together(task, data, rows: int, steps: int) -> float:
     return rows * steps / (time.process_time() - began)
 
 
+def traced(options, rows: int, steps: int) -> float:
+    """Steps a CPU-second of so many rows as simulations do them: traced once, in blocks."""
+    written = ", ".join(f"{key} = {json.dumps(value)}" for key, value in options.items())
+    scenario = parse_scenario(
+        f"""
+[population]
+nodes = {rows}
+[task]
+name = "next-word"
+options = {{ {written} }}
+[topology]
+name = "ring"
+[algorithm]
+name = "d_psgd"
+[training]
+learning_rate = 0.1
+batch_size = {SAMPLES}
+[evaluate]
+every = 1
+[stop]
+rounds = 1
+"""
+    )
+    world = build_world(scenario)
+    local = BlockTraining(
+        world,
+        expected_rounds=steps,
+        threads=1,
+        compile_when="never",
+        device=torch.device("cpu"),
+        phases=Phases(),
+    )
+    nodes = Nodes.start(world.first_rows().expand(rows, -1).contiguous(), optimiser_state_size=0)
+    with torch.no_grad():
+        nodes = local.update(nodes)
+        began = time.process_time()
+        for _ in range(steps):
+            nodes = local.update(nodes)
+    return rows * steps / (time.process_time() - began)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--text", default="shakespeare")
@@ -60,18 +106,18 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=32)
     chosen = parser.parse_args()
     torch.set_num_threads(1)
-    task = find_task(
-        "next-word", {"text": chosen.text, "users": 16, "size": chosen.size, "cell": chosen.cell}
-    )
+    options = {"text": chosen.text, "users": 16, "size": chosen.size, "cell": chosen.cell}
+    task = find_task("next-word", options)
     data = task.dataset()
     plain(task, data, 3)
     for _ in range(2):
         base = plain(task, data, chosen.steps)
         one = together(task, data, 1, chosen.steps)
         many = together(task, data, 16, max(1, chosen.steps // 8))
+        block = traced(options, 16, max(1, chosen.steps // 8))
         print(
             f"plain loop {base:.0f} steps/s; one row {one:.0f} ({one / base:.2f}); "
-            f"sixteen rows {many:.0f} ({many / base:.2f})"
+            f"sixteen rows {many:.0f} ({many / base:.2f}), traced {block:.0f} ({block / base:.2f})"
         )
 
 
