@@ -79,7 +79,7 @@ METHODS: Mapping[str, Method] = {
         'name = "fedavg"\nepochs = 0\nfraction = 1.0',
         training='optimiser = "sgd"',
         every=4,
-        around=4.0,
+        around=8.0,
     ),
     "gossip, moments apart": _APART,
     "gossip, one neighbour": replace(_GOSSIP, topology='name = "base"\nk = 1'),

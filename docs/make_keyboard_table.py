@@ -152,7 +152,7 @@ def parsed(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--methods", nargs="*", default=list(DEFAULT), choices=list(METHODS))
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--trials", type=int, default=5, choices=range(3, 16), help="step sizes to try")
-    parser.add_argument("--warm-up", type=float, default=0.0, help="share of the steps in which they grow")
+    parser.add_argument("--warm-up", type=float, default=0.1, help="share of the steps in which they grow")
     parser.add_argument("--half", action="store_true", help="train with scores in bfloat16")
     parser.add_argument("--device", default="cpu", help="cpu, or cuda")
     parser.add_argument("--processes", type=int, default=1, help="trainings at a time")

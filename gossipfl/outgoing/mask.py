@@ -46,7 +46,10 @@ class SharedMask:
     def columns(self, size: int, draws: Draws) -> Tensor:
         """Which numbers are sent, increasing, int64 ``[width]``."""
         key = torch.tensor([draws.common], dtype=torch.int64, device=draws.keys.device)
-        return largest(scores(key, size), self.width(size))[0].nonzero()[:, 0]
+        drawn, width = scores(key, size), self.width(size)
+        if drawn.device.type != "cpu":  # the same, without waiting for the card: two words are never equal
+            return drawn[0].topk(width, sorted=False).indices.sort().values
+        return largest(drawn, width)[0].nonzero()[:, 0]
 
     def apply(self, rows: Tensor, draws: Draws) -> Tensor:
         """Keep the numbers of rows ``[B, size]`` that are sent."""

@@ -83,6 +83,10 @@ class RowGradients:
         """The row that the module was tried with; a peer, with its one row, never needs it again."""
         return self._initial_row()
 
+    @cached_property
+    def _device(self) -> torch.device:
+        return next((each.device for each in self._own.module.parameters()), torch.device("cpu"))
+
     @property
     def draws(self) -> bool:
         """Whether the module draws random numbers (dropout masks)."""
@@ -170,7 +174,9 @@ class RowGradients:
         seeds : list of int
             For each row, the seed of whatever the module draws at random; not read unless ``draws``.
         """
-        if len(rows) > 1 and self.vectorised and self._is_fixed_alike(rows):
+        # On another device than the module's a row is computed as several are, which need none of its parameters.
+        alone = len(rows) == 1 and rows.device == self._device
+        if not alone and self.vectorised and self._is_fixed_alike(rows):
             return self.together(rows, inputs, targets)
         return self._row_by_row(rows, inputs, targets, seeds)
 

@@ -22,7 +22,7 @@ from gossipfl.training.step_draws import StepDraws
 __all__ = ["private_gradients", "require_separable", "require_unchanged", "sampling_rates"]
 
 _NUMBERS_AT_A_TIME = 2**22  # of samples' gradients, on a CPU
-_NUMBERS_AT_A_TIME_ELSEWHERE = 2**26
+_NUMBERS_AT_A_TIME_ELSEWHERE = 2**28
 
 
 def sampling_rates(counts: NDArray[np.int64], batch_size: int) -> NDArray[np.float64]:
