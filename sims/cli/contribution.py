@@ -168,12 +168,16 @@ def _sentences(report: ContributionReport) -> list[str]:
         f"Gains: mean {fair.mean:+.3f}, spread {fair.spread:.3f}, worst tenth {fair.worst_decile:+.3f}; "
         f"Jain's index of what they have {fair.level.jain:.3f}.",
     ]
-    if not math.isnan(report.online_and_shapley):
-        gave = report.online_and_gave
-        also = "" if math.isnan(gave) else f", with what each gave others {gave:+.2f}"
+    correlations = {
+        "Shapley values": report.online_and_shapley,
+        "what each gave others": report.online_and_gave,
+        "what is lost without each": report.online_and_left_out,
+    }
+    known = [f"with {what} {value:+.2f}" for what, value in correlations.items() if not math.isnan(value)]
+    if known:
         said.append(
-            "Online estimate: how much merging its model lowers a neighbour's loss. Rank correlation with Shapley "
-            f"values {report.online_and_shapley:+.2f}{also}."
+            "Online estimate: how much merging its model lowers a neighbour's loss. Rank correlation "
+            f"{', '.join(known)}."
         )
     if not math.isnan(fair.given_and_gained):
         said.append(f"Rank correlation of what each gave and gained: {fair.given_and_gained:+.2f}.")

@@ -268,6 +268,7 @@ def _report(
         everybody=float(ends[1]),
         participants=participants,
         who_gave_whom=None if matrix is None else tuple(tuple(map(float, row)) for row in matrix),
+        online_and_left_out=rank_correlation(left_out.mean(axis=0)[honest], online[honest]),
         online_and_shapley=rank_correlation(value[honest], online[honest]),
         online_and_gave=(
             math.nan if matrix is None else rank_correlation(matrix.sum(axis=0)[honest], online[honest])

@@ -98,6 +98,8 @@ class ContributionReport:
     participants : tuple of Participant
     who_gave_whom : tuple of tuple of float, optional
         Row j: what each participant gave to j, as Shapley values of j's own game; a row adds up to j's gain.
+    online_and_left_out : float
+        Rank correlation of online estimates with what is lost without each honest one.
     online_and_shapley : float
         Rank correlation of online estimates and Shapley values of the honest; NaN where there are none.
     online_and_gave : float
@@ -119,6 +121,7 @@ class ContributionReport:
     everybody: float
     participants: tuple[Participant, ...]
     who_gave_whom: tuple[tuple[float, ...], ...] | None
+    online_and_left_out: float
     online_and_shapley: float
     online_and_gave: float
     fairness: GainFairness

@@ -147,6 +147,8 @@ def test_who_gave_least_is_known_online_too(report: ContributionReport) -> None:
     assert min(online) == online[3]
     gave = [math.nan if each.gave is None else each.gave for each in report.participants]
     assert report.online_and_gave == pytest.approx(spearmanr(gave, online).statistic)
+    lost = [each.leave_one_out for each in report.participants]
+    assert report.online_and_left_out == pytest.approx(spearmanr(lost, online).statistic)
 
 
 def test_online_effects_by_hand(parties: Path) -> None:
