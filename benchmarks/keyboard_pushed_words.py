@@ -2,8 +2,9 @@
 
 ``python -m benchmarks.keyboard_pushed_words`` lets twenty authors' models gossip in the simulator. Two of them send their
 models with a larger bias of one word, so that whoever merges them is to be suggested it everywhere. Each line is one
-rise of the bias: the share of contexts of the authors' later words in which an honest author's shared model suggests
-the word among three, and the top-1 recall, by means over the honest, with the lowest and the highest share.
+rise of the bias, without a gate, with one, or with one that limits single numbers (``gate.peak``): the share of
+contexts of the authors' later words in which an honest author's shared model suggests the word among three, and the
+top-1 recall, by means over the honest, with the lowest and the highest share.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from sims.scenario import parse_scenario
 from sims.world.trace_cache import Traces
 
 WORD = "music"
+GATES = {"off": "", "on": "[gate]", "peak": "[gate]\npeak = 3.0"}
 CONTEXTS = 200
 SUGGESTIONS = 3
 
@@ -47,7 +49,7 @@ class Pushed(SameToAll):
         return ages + self.older
 
 
-def scenario(chosen: argparse.Namespace, at: int, rise: float, older: int, *, gate: bool):
+def scenario(chosen: argparse.Namespace, at: int, rise: float, older: int, *, gate: str):
     """Gossip of all authors, of which some push."""
     attack = f"""
 [attack]
@@ -80,7 +82,7 @@ batch_size = 32
 every = {chosen.rounds}
 [stop]
 rounds = {chosen.rounds}
-{"[gate]" if gate else ""}
+{gate}
 {attack if rise else ""}
 """
     )
@@ -104,6 +106,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=60)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--rises", type=float, nargs="+", default=[0, 1, 2, 4, 8, 16])
+    parser.add_argument("--gates", nargs="+", default=list(GATES), choices=GATES)
     parser.add_argument("--older", type=int, default=0, help="steps that hostile models claim to be older")
     chosen = parser.parse_args()
     torch.set_num_threads(1)
@@ -117,8 +120,8 @@ def main() -> None:
         "| bias raised by | gate | suggested | lowest … highest | recall |\n" + "|---" * 5 + "|", flush=True
     )
     for rise in chosen.rises:
-        for gate in (False, True):
-            made = scenario(chosen, bias.offset + word, rise, chosen.older, gate=gate)
+        for name in chosen.gates:
+            made = scenario(chosen, bias.offset + word, rise, chosen.older, gate=GATES[name])
             done = sims.run(made, compile_when="never", traces=Traces())
             honest = done.rows.float()[: -chosen.hostile if rise else None]
             shared, shares = SharedWords(task, vocabulary, length=20), []
@@ -129,7 +132,7 @@ def main() -> None:
                 shares.append(100 * float(((found > own).sum(axis=1) < SUGGESTIONS).mean()))
             recall = 100 * done.evaluations["recall_mean"][-1]
             print(
-                f"| {rise:g} | {'on' if gate else 'off'} | {np.mean(shares):.1f} % | "
+                f"| {rise:g} | {name} | {np.mean(shares):.1f} % | "
                 f"{min(shares):.1f} … {max(shares):.1f} % | {recall:.1f} % |",
                 flush=True,
             )

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from pydantic import Field
 
 from gossipfl.settings.table import Table
 
-__all__ = ["GateSettings"]
+__all__ = ["PEAK_OF_KEYBOARDS", "GateSettings"]
+
+PEAK_OF_KEYBOARDS: Final = 3.0
 
 
 class GateSettings(Table):
@@ -16,6 +20,9 @@ class GateSettings(Table):
     """false: merge whatever arrives unchanged"""
     radius: float = Field(3.0, gt=0)
     """distance beyond which a model is clipped, in medians of the neighbours' distances"""
+    peak: float | None = Field(None, gt=0)
+    """change of any one number beyond which a model is clipped, in medians of the neighbours' largest changes;
+    unset: 3 for keyboards, where one number can have a word suggested everywhere, and no limit otherwise"""
     smallest_radius: float = Field(0.001, ge=0)
     """distance that is never clipped, as a share of the norm of the peer's own model"""
     angle: float = Field(0.8, gt=0, le=2)

@@ -11,7 +11,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from gossipfl.settings.addresses import parse_address, public_key_of
 from gossipfl.settings.codec_names import AUTO, ExchangeCodec, require_model_codec
 from gossipfl.settings.estimates import EstimatesSettings
-from gossipfl.settings.gate import GateSettings
+from gossipfl.settings.gate import PEAK_OF_KEYBOARDS, GateSettings
 from gossipfl.settings.keyboard import KeyboardSettings
 from gossipfl.settings.learning import GossipSettings, TrainingSettings
 from gossipfl.settings.log import LogSettings
@@ -266,6 +266,13 @@ class PeerSettings(Table):
     def codec(self) -> str:
         """Name of the codec that rows are sent with, in its short form or among the tables ``outgoing``."""
         return codec_name_in(self.outgoing) or self.exchange.codec
+
+    @property
+    def gate_in_force(self) -> GateSettings:
+        """The gate, which limits single numbers for keyboards: one bias can have a word suggested everywhere."""
+        if self.gate.peak is None and self.keyboard.enabled:
+            return self.gate.model_copy(update={"peak": PEAK_OF_KEYBOARDS})
+        return self.gate
 
     @model_validator(mode="after")
     def _gossip_discovers(self) -> PeerSettings:

@@ -215,7 +215,11 @@ def _algorithm(settings: PeerSettings, codec: str) -> dict[str, Any]:
 def _gate(settings: PeerSettings) -> dict[str, Any]:
     """The peers' gate as a section of a scenario."""
     can_have_one = gossip_algorithm(settings).behaviour.lost == "lost"
-    return {"gate": settings.gate.model_dump()} if settings.gate.enabled and can_have_one else {}
+    return (
+        {"gate": settings.gate_in_force.model_dump(exclude_none=True)}
+        if settings.gate.enabled and can_have_one
+        else {}
+    )
 
 
 def _task(peers: list[RecordedPeer]) -> tuple[dict[str, Any], int, list[str]]:

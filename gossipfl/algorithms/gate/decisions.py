@@ -35,6 +35,7 @@ class Findings:
     angle: float
     own_norm: float
     norm: float
+    peak: float
     sample: Tensor
     own_sample: Tensor
     credited: int = 0
@@ -45,6 +46,7 @@ class Findings:
     unmoved: int = 0
     is_first: bool = False
     medians: tuple[float, float, float] = (math.nan, math.nan, math.nan)
+    median_peak: float = math.nan
 
 
 class Decisions:
@@ -174,10 +176,12 @@ class Decisions:
                     age=findings.credited,
                     answers=(0 if last is None else last.answers) + claim.is_answer,
                     at=claim.now,
+                    peak=findings.peak,
                 ),
             )
         findings.is_first = self._awaits_others(claim)
         findings.medians = evidence.medians(own_norm=findings.own_norm)
+        findings.median_peak = evidence.median_peak()
 
     def decide(
         self, claim: Claim, findings: Findings, reason: Reason, share: float, *, size: int

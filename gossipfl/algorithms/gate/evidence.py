@@ -48,6 +48,8 @@ class Testimony:
         Number of exchanges begun by this node that the neighbour has answered.
     at : float
         Time of its arrival, in seconds.
+    peak : float
+        Largest difference from the peer's own model in any one number; 0 if it was not looked for.
     """
 
     distance: float
@@ -63,6 +65,7 @@ class Testimony:
     age: int
     answers: int
     at: float
+    peak: float = 0.0
 
     @property
     def is_answerer(self) -> bool:
@@ -133,6 +136,10 @@ class Evidence:
             return float("nan"), float("nan"), norm if len(votes) >= _QUORUM - 1 else float("nan")
         angles = sorted(each.angle for each in votes)
         return median([each.distance for each in votes]), angles[(len(angles) - 1) // 4], norm
+
+    def median_peak(self) -> float:
+        """Return the median of the largest differences in one number; NaN without a quorum."""
+        return median([each.peak for each in self._last.values()]) if self.has_quorum else float("nan")
 
     def median_loss(self) -> float:
         """Return the median of the losses of neighbours' models with the peer's own; 0 while there are none."""

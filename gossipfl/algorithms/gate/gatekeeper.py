@@ -100,14 +100,17 @@ def admit_together(
     if len(judged) < len(claims):
         own, received = own[judged], received[judged]
     cases = [(gatekeepers[place], claims[place]) for place in judged]
-    comparison = compare(own, received)
+    comparison = compare(own, received, peaks=cases[0][0].settings.peak is not None)
     findings = [
-        Findings(distance=distance, angle=angle, own_norm=own_norm, norm=norm, sample=y, own_sample=x)
-        for distance, angle, own_norm, norm, y, x in zip(
+        Findings(
+            distance=distance, angle=angle, own_norm=own_norm, norm=norm, peak=peak, sample=y, own_sample=x
+        )
+        for distance, angle, own_norm, norm, peak, y, x in zip(
             comparison.distances.tolist(),
             comparison.angles.tolist(),
             comparison.own_norms.tolist(),
             comparison.norms.tolist(),
+            comparison.peaks.tolist(),
             _sampled(received),
             _sampled(own),
             strict=True,
@@ -179,6 +182,7 @@ def _judged_by(
         median_distances=distances,
         usual_angles=angles,
         median_norms=norms,
+        median_peaks=column([each.median_peak for each in findings]),
         losses=column([each.loss for each in findings]),
         largest_losses=column([each.largest_loss for each in findings]),
         # After a long absence it is this node that is apart: only others can tell.

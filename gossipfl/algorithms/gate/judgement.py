@@ -32,7 +32,7 @@ class Reason(IntEnum):
 
     PLAUSIBLE = 0
     FAR = 1
-    """Further away than the neighbours' models are: clipped."""
+    """Further away than the neighbours' models are, or in one number: clipped."""
     LOSS = 2
     """Its mean with the node's own model does worse on this node's samples than the initial model did: refused."""
     OPPOSED = 3
@@ -60,11 +60,14 @@ class Comparison:
         ‖y − x‖, float64 ``[B]``; infinite where y is not finite.
     own_norms, norms : Tensor
         ‖x‖ and ‖y‖, float64 ``[B]``.
+    peaks : Tensor
+        Largest change of any one number from x to y, float64 ``[B]``; 0 where it was not asked for.
     """
 
     distances: Tensor
     own_norms: Tensor
     norms: Tensor
+    peaks: Tensor
 
     @property
     def angles(self) -> Tensor:
@@ -92,13 +95,15 @@ class Judgement:
     shares: Tensor
 
 
-def compare(own: Tensor, received: Tensor) -> Comparison:
+def compare(own: Tensor, received: Tensor, *, peaks: bool = False) -> Comparison:
     """Compare received models with the nodes' own.
 
     Parameters
     ----------
     own, received : Tensor
         Shape ``[B, P]``, float32 or float64.
+    peaks : bool, optional
+        Whether peaks are wanted.
 
     Returns
     -------
@@ -109,7 +114,9 @@ def compare(own: Tensor, received: Tensor) -> Comparison:
     distances, own_norms, norms = (
         parts[0] if len(parts) == 1 else torch.linalg.vector_norm(torch.stack(parts), dim=0)
     )
+    largest = (received - own).abs().amax(dim=1).double() if peaks else torch.zeros_like(distances)
     return Comparison(
+        peaks=torch.nan_to_num(largest, nan=torch.inf, posinf=torch.inf),
         distances=torch.nan_to_num(distances, nan=torch.inf, posinf=torch.inf),
         own_norms=own_norms,
         norms=torch.nan_to_num(norms, nan=torch.inf, posinf=torch.inf),
@@ -127,6 +134,7 @@ def judge(
     median_distances: Tensor,
     usual_angles: Tensor,
     median_norms: Tensor,
+    median_peaks: Tensor,
     losses: Tensor,
     largest_losses: Tensor,
     unmoved: Tensor,
@@ -143,6 +151,8 @@ def judge(
         median of norms (including the node's own), float64 ``[B]``; the sender of the received model is included.
         NaN where there are no neighbours to compare with yet: then nothing is too far, and norms are compared with
         the node's own.
+    median_peaks : Tensor
+        The median of peaks, as that of distances.
     losses, largest_losses : Tensor
         Losses of the mean of the node's own and the received model on the node's own samples, and the largest
         that pass, ``[B]``; NaN where they are not checked.
@@ -164,7 +174,10 @@ def judge(
     norms = torch.where(median_norms.isnan(), comparison.own_norms, median_norms)
     too_large, too_small = comparison.norms > bounds.norm * norms, comparison.norms * bounds.norm < norms
 
-    reasons = torch.where(distances > radius, int(Reason.FAR), int(Reason.PLAUSIBLE))
+    peak = torch.full_like(radius, torch.inf) if bounds.peak is None else bounds.peak * median_peaks
+    peak = torch.where(peak.isnan(), torch.inf, peak)
+    is_far = (distances > radius) | (comparison.peaks > peak)
+    reasons = torch.where(is_far, int(Reason.FAR), int(Reason.PLAUSIBLE))
     # A large loss may be forgiven; so what no honest model looks like is not called by that name.
     reasons = torch.where(losses > largest_losses, int(Reason.LOSS), reasons)
     reasons = torch.where((angles > opposed) & ~young, int(Reason.OPPOSED), reasons)
@@ -174,6 +187,7 @@ def judge(
     reasons = torch.where(stays_apart, int(Reason.UNMOVED), reasons)
     reasons = torch.where(distances.isinf(), int(Reason.NOT_FINITE), reasons)
     shares = torch.clamp(radius / distances.clamp(min=1e-300), max=1.0)
+    shares = torch.minimum(shares, peak / comparison.peaks.clamp(min=1e-300))
     shares = torch.where(reasons >= int(Reason.LOSS), 0.0, shares)
     return Judgement(reasons=reasons, shares=shares)
 

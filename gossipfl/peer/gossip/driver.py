@@ -267,7 +267,7 @@ def _joining_of(parts: Parts, plan: GossipPlan, learner: Learner) -> Joining | N
 
 
 def _guard_of(parts: Parts, plan: GossipPlan, *, neighbours: Callable[[], int]) -> Guard | None:
-    settings = parts.settings.gate
+    settings = parts.settings.gate_in_force
     if not settings.enabled:
         return None
     probe = None

@@ -210,3 +210,17 @@ def test_overrides_take_the_place_of_the_file(tmp_path: Path):
 def test_settings_cannot_be_changed_in_place():
     with pytest.raises(ValueError, match="frozen"):
         PeerSettings().training.learning_rate = 3.0
+
+
+@pytest.mark.parametrize(
+    ("tables", "peak"),
+    [
+        ({}, None),
+        ({"keyboard": {"enabled": True}}, 3.0),
+        ({"keyboard": {"enabled": True}, "gate": {"peak": 9.0}}, 9.0),
+    ],
+)
+def test_single_numbers_are_limited_for_keyboards(tables, peak):
+    settings = parse_settings({"task": {"name": "next-word"}, **tables}, source="a test")
+    assert settings.gate_in_force.peak == peak
+    assert settings.gate_in_force.radius == settings.gate.radius

@@ -1,5 +1,7 @@
 """The gatekeeper of one node, among neighbours whose models are made up."""
 
+import statistics
+
 import pytest
 import torch
 
@@ -51,6 +53,25 @@ def test_a_newcomer_is_small_beside_those_who_have_learned_for_long(age, reason)
     admission = node.hear("newcomer", OWN / 8, age=age)
     assert admission.reason == reason
     assert 0 <= admission.share < 0.2
+
+
+@pytest.mark.parametrize("peak", [None, 3.0])
+def test_a_change_of_a_single_number_is_limited_where_that_is_asked_for(peak):
+    """All of it is no longer than the differences of honest models: one bias can suggest a word everywhere."""
+    node = Node()
+    node.gate = Gatekeeper(GateSettings(peak=peak))
+    node.hear_neighbours(times=2)
+    pushed = OWN.clone()
+    pushed[0, 7] += 0.8
+    admission = node.hear("liar", pushed)
+    if peak is None:
+        assert (admission.reason, admission.share) == ("plausible", 1.0)
+        return
+    steps = [NOISE[1 + 5 + number] for number in range(5)]
+    usual = [float(0.5 * step.abs().max() / step.norm()) for step in steps]
+    assert admission.reason == "far"
+    assert admission.share * 0.8 == pytest.approx(3 * statistics.median([*usual, 0.8]), rel=1e-5)
+    assert node.hear("peer 0", OWN + 0.5 * NOISE[30:31] / NOISE[30].norm()).share == 1
 
 
 def test_who_says_opposite_things_is_refused_unless_it_has_just_begun():
