@@ -82,13 +82,15 @@ class SealingKey:
             public=public,
             signature=sign(_content(agreement, number, incarnation, public)),
         )
-        self._agreed: dict[bytes, bytes] = {}
+        self._agreed: dict[int, tuple[bytes, bytes]] = {}  # with the newest key of each member that was asked
 
     def agreed_with(self, other: SignedKey) -> bytes:
         """Return the secret that this key and another member's agree on."""
-        if other.public not in self._agreed:
-            self._agreed[other.public] = agreed(self._private, other.public)
-        return self._agreed[other.public]
+        public, secret = self._agreed.get(other.number, (b"", b""))
+        if public != other.public:
+            secret = agreed(self._private, other.public)
+            self._agreed[other.number] = (other.public, secret)
+        return secret
 
 
 class KeyBook:

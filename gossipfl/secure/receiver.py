@@ -287,13 +287,18 @@ class Receiver:
         return private.public_key().public_bytes_raw() == shared.public
 
     def _wrong(self, members: Sequence[int]) -> WrongShare:
-        """Only where others' secrets were found, and with shares to spare, is it clear who lies."""
-        is_clear = len(members) < len(self._participants) and len(self._revealed) > self.session.threshold
+        """Only where others' secrets were found, and with shares to spare, is it likely enough who lies."""
+        blames = len(members) < len(self._participants) and len(self._revealed) > self.session.threshold
+        least = len(self._revealed) - self.session.threshold + 1
         error = WrongShare(
             f"the shares of the secrets of members {', '.join(map(str, members))} do not lead to them: "
-            + ("they lie" if is_clear else "they, or neighbours that revealed shares, lie")
+            + (
+                f"they lie, or {least} or more of the others do"
+                if blames
+                else "they, or neighbours that revealed shares, lie"
+            )
         )
-        error.members = tuple(members) if is_clear else ()
+        error.members = tuple(members) if blames else ()
         return error
 
     def _require_enough(self, present: Collection[int] | Mapping[int, object], what: str) -> None:

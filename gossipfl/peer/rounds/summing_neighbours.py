@@ -44,7 +44,7 @@ class Neighbourhood:
 
     def __post_init__(self) -> None:
         self.errors = FirstErrors(logger)
-        self._told: dict[int, set[bytes]] = {}
+        self._told: dict[int, dict[int, bytes]] = {}  # to each neighbour, the last key of each member
         self._excluded: dict[int, SignedKey] = {}
 
     async def ask(
@@ -93,16 +93,16 @@ class Neighbourhood:
             raise SumKeyForged("a member answered with another's key", expected=number, got=key.number)
         before = self.keys.key_of(number) if number in self.keys else None
         self.keys.admit(key)
-        told = self._told.setdefault(number, set())
+        told = self._told.setdefault(number, {})
         if before is not None and before != key:  # it has started again, and forgotten
             told.clear()
-        told.update(each.public for each in news)
+        told.update((each.number, each.public) for each in news)
 
     def untold(self, number: int, around: Iterable[int]) -> list[int]:
         """Return those around whose keys a neighbour has not been told."""
-        told = self._told.get(number, set())
+        told = self._told.get(number, {})
         known = [each for each in around if each != number and each in self.keys]
-        return [each for each in known if self.keys.key_of(each).public not in told]
+        return [each for each in known if self.keys.key_of(each).public != told.get(each)]
 
     @property
     def excluded(self) -> tuple[int, ...]:

@@ -511,6 +511,26 @@ def test_a_second_invitation_before_the_list_begins_anew_with_other_secrets():
     sender.masked(run.rows[1])
 
 
+def test_a_member_that_shows_key_after_key_takes_no_more_memory():
+    """Each is signed and newer than the last, so each is admitted, and agreed with."""
+    network = Network(K4)
+    own, book = network.keys[1], network.books[1]
+    for start in range(2, 30):
+        newer = SealingKey(number=3, incarnation=start, agreement=AGREEMENT, sign=identity_of(3).sign)
+        book.admit(newer.signed)
+        assert own.agreed_with(book.key_of(3)) == newer.agreed_with(own.signed)
+    assert len(own._agreed) == 1
+
+
+def test_more_liars_than_shares_to_spare_can_have_an_honest_neighbour_named():
+    """As the documents say: whoever looks at the shares cannot tell who lies about them."""
+    run = Run().to_masked()
+    about_the_first = lambda shares: [bytes(SECRET_BYTES), *shares[1:]]  # noqa: E731
+    with pytest.raises(WrongShare, match="or 2 or more of the others do") as caught:
+        revealed_to(run, {2: about_the_first, 3: about_the_first})
+    assert caught.value.members == (1,)
+
+
 def test_an_invitation_under_another_start_of_a_member_is_refused():
     network = Network(K4)
     invitation = invitation_of(network, (0, 1, 2, 3))
