@@ -9,7 +9,7 @@ import trio
 
 from gossipfl.cli.display import _rounds_rows
 from gossipfl.secure import RevealedShares, Sender
-from tests.gossipfl.network.helpers import in_trio
+from tests.gossipfl.network.helpers import in_trio, until
 from tests.gossipfl.peer.rounds.networks_of_rounds import members, settings_of
 from tests.integration.peers import PeerProcess, records_of
 from tests.integration.test_rounds import assert_replayed, digits_peers, mixes_after, run_all, wait_until
@@ -101,6 +101,29 @@ async def test_a_sum_that_fails_is_a_condition_and_counted(tmp_path, caplog):
 
 def status_rows(peer):
     return _rounds_rows(peer.status().rounds)
+
+
+@in_trio
+async def test_a_peer_that_comes_late_makes_sums_possible_again(tmp_path):
+    """Where all exchanges fail at their deadlines, it must not do its own before the others begin theirs."""
+    peers = digits_peers(
+        tmp_path, 5, rounds={**MASKED, "gathering": 0.5, "deadline": 2.0, "patience": 3, "ahead": 1, "period": 0.1}
+    )[:4]
+    *early, late = peers
+
+    def has_sums():
+        return any(mix["members"] for mix in records_of(early[0].home, "mix"))
+
+    async with trio.open_nursery() as nursery:
+        for peer in early:
+            nursery.start_soon(peer.run)
+        await until(lambda: early[0]._incarnation and early[0]._incarnation.learner.state.event >= 4)
+        assert not has_sums()
+        nursery.start_soon(late.run)
+        await until(has_sums, seconds=40.0)
+        for peer in peers:
+            peer.stop()
+    assert_replayed([peer.home.directory for peer in peers], batched_too=False)
 
 
 def test_a_killed_and_restarted_peer_drops_out_and_comes_back(tmp_path):

@@ -172,6 +172,8 @@ class RoundLearner:
             await self._be_allowed()
             began = trio.current_time()
             await self._jump_if_left_behind()
+            if self._listening or (self._masked is not None and not self._heard):
+                await self._let_others_come()
             await self._do_round()
             if not self._is_behind(by=0):  # catching up takes no pauses
                 await trio.sleep_until(began + self._settings.period)
@@ -233,6 +235,19 @@ class RoundLearner:
         self._too_late = 0
         self._listening = lost and not state.nodes.auxiliary
         await self._conversation.announce()
+
+    async def _let_others_come(self) -> None:
+        """Wait, for a few deadlines, until at least half of the others that answer are where this peer is.
+
+        One that hears nothing is done sooner than others whose exchanges last: it would get ever further ahead.
+        """
+        mailbox, deadline = self._mailbox, self._settings.deadline
+        with trio.move_on_after(4 * deadline):
+            while mailbox.is_ahead(within=2 * deadline):
+                await self._conversation.announce()
+                with trio.move_on_after(deadline):
+                    while mailbox.is_ahead(within=2 * deadline):
+                        await mailbox.change()
 
     async def _do_round(self) -> None:
         before, number = self._state, self._state.event

@@ -162,6 +162,11 @@ class Mailbox:
         rounds = sorted(claim.position[0] for claim in self.claims.values() if claim.heard >= since)
         return rounds[(len(rounds) - 1) // 2] if rounds else None
 
+    def is_ahead(self, *, within: float) -> bool:
+        """Return whether at least half of the members heard from recently have not reached this peer's round."""
+        most = self.where_most_are(within=within)
+        return most is not None and most < self.position[0]
+
     def wake(self) -> None:
         """Wake the waiting task."""
         self._changed.set()
