@@ -7,7 +7,7 @@ import math
 from pathlib import Path
 
 from gossipfl.errors import GossipflError, SettingError
-from gossipfl.files import AppendedFile, cut_torn_line
+from gossipfl.files import AppendedFile, cut_torn_line, named_errors, write_atomically
 from gossipfl.privacy.gaussian import largest_shift
 from gossipfl.privacy.guarantees import require_accounting
 from gossipfl.privacy.sampled_gaussian import Mechanism, most_steps, sampled_epsilon
@@ -29,7 +29,9 @@ class PrivacyLedger:
     There are two kinds of releases: Gaussian ones, which compose by adding the squares of their shifts μ (Dong,
     Roth and Su 2022), and training steps on sampled batches, which are counted by their mechanisms. A release is
     on the disk before the caller makes it: whenever the process dies, the ledger has at least what was shared.
-    What was written down and then not shared counts as spent.
+    What was written down and then not shared counts as spent. A file beside it, ``privacy.floor`` for
+    ``privacy.jsonl``, has a number that releases do not fall below: so a ledger that was removed, emptied or put
+    back as it was is noticed, if it has lost half of its releases or any that it had when it was opened last.
 
     Parameters
     ----------
@@ -45,7 +47,10 @@ class PrivacyLedger:
     Raises
     ------
     DamagedLedger
-        If a whole line of the file is no entry, or less is spent in one than in the line before.
+        If a whole line of the file is no entry, less is spent in one than in the line before, or releases are
+        missing.
+    HomeError
+        If the disk refuses it.
     SettingError
         If the budget is none, the file counts steps and the budget is for rows, or dp-accounting is needed and not
         installed.
@@ -72,14 +77,19 @@ class PrivacyLedger:
         self.epsilon, self.delta, self.path, self._of_samples = epsilon, delta, path, of_samples
         self._largest = math.inf if epsilon is None else largest_shift(epsilon, delta) ** 2
         self._left: dict[Mechanism, float] = {}
-        self.releases, self.spent, self.steps = _read(path)
+        with named_errors(f"cannot open the ledger {path}"):
+            self.releases, self.spent, self.steps = _read(path)
+            self._floor = _Floor(path.with_suffix(".floor"))
+            self._floor.require(self.releases, of=path)
         if self.steps and not of_samples:
             raise SettingError(
                 f"{path} counts the steps of private training, which say nothing of whole rows",
                 expected="a home that has released nothing but rows with noise",
                 remedy="Keep [training.privacy], or begin with a new home.",
             )
-        self._file = AppendedFile(path)
+        with named_errors(f"cannot open the ledger {path}"):
+            self._file = AppendedFile(path)
+            self._floor.raise_to(self.releases)
 
     def allows(self, shift: float) -> bool:
         """Whether a release of this shift (sensitivity over deviation of its noise) is within the budget."""
@@ -163,6 +173,38 @@ class PrivacyLedger:
             entry["steps"] = [[each.rate, each.multiplier, count] for each, count in self.steps.items()]
         self._file.append(f"{json.dumps(entry)}\n".encode())
         self._file.synchronise()
+        if self.releases >= 2 * self._floor.releases:
+            self._floor.raise_to(self.releases)
+
+
+class _Floor:
+    """How many releases a ledger has at least."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        text = path.read_bytes() if path.exists() else b"0"
+        if not text.strip().isdigit():
+            raise DamagedLedger(
+                f"{path} is damaged",
+                expected="a whole number",
+                got=repr(text[:40]),
+                remedy="Restore it from a backup of the home, with the ledger beside it.",
+            )
+        self.releases = int(text)
+
+    def require(self, releases: int, *, of: Path) -> None:
+        if releases < self.releases:
+            raise DamagedLedger(
+                f"{of} has lost releases that were made",
+                expected=f"{self.releases} or more",
+                got=releases,
+                remedy="Restore the file from a backup of the home that is no older than the last release.",
+            )
+
+    def raise_to(self, releases: int) -> None:
+        if releases > self.releases or not self.path.exists():
+            write_atomically(self.path, f"{releases}\n".encode())
+            self.releases = releases
 
 
 def _read(path: Path) -> tuple[int, float, dict[Mechanism, int]]:
@@ -178,7 +220,7 @@ def _read(path: Path) -> tuple[int, float, dict[Mechanism, int]]:
             found = {
                 Mechanism(float(rate), float(noise)): int(n) for rate, noise, n in entry.get("steps", ())
             }
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
             now, count, found = math.nan, 0, {}
         less = any(found.get(each, 0) < before for each, before in steps.items())
         wrong = any(not 0 < each.rate <= 1 or not each.multiplier > 0 for each in found)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gossipfl.errors import SettingError
+from gossipfl.errors import HomeError, SettingError
 from gossipfl.privacy import gaussian_guarantee
 from gossipfl.privacy.gaussian import delta_of, largest_shift
 from gossipfl.privacy.ledger import BudgetSpent, DamagedLedger, PrivacyLedger
@@ -89,7 +89,7 @@ def test_files_of_earlier_versions_are_read(tmp_path: Path) -> None:
     assert (ledger.releases, ledger.spent, ledger.steps) == (7, 0.5, {Mechanism(0.2, 1.5): 5})
 
 
-@given(st.integers(0, 200))
+@given(st.integers(0, 40))
 @settings(max_examples=30, deadline=None)
 def test_a_torn_line_leaves_the_whole_ones(tmp_path_factory: pytest.TempPathFactory, cut: int) -> None:
     path = tmp_path_factory.mktemp("ledger") / "ledger"
@@ -105,13 +105,59 @@ def test_a_torn_line_leaves_the_whole_ones(tmp_path_factory: pytest.TempPathFact
 
 
 @pytest.mark.parametrize(
-    "line", ["{}", '{"releases": 1, "spent": 0.1}', '{"releases": 3, "spent": null}', "x"]
+    "line",
+    [
+        "{}",
+        '{"releases": 1e400, "spent": 0.3}',
+        '{"releases": 1, "spent": 0.1}',
+        '{"releases": 3, "spent": null}',
+        "x",
+    ],
 )
 def test_a_damaged_ledger_is_refused(tmp_path: Path, line: str) -> None:
     path = tmp_path / "ledger"
     path.write_text(f'{{"releases": 2, "spent": 0.2}}\n{line}\n', encoding="utf-8")
     with pytest.raises(DamagedLedger, match="ledger:2"):
         PrivacyLedger(path, epsilon=1, delta=1e-5)
+
+
+@pytest.mark.parametrize("left", [0, 3, 7])
+@pytest.mark.parametrize("is_removed", [False, True])
+def test_a_ledger_that_lost_releases_is_refused(tmp_path: Path, left: int, *, is_removed: bool) -> None:
+    """Removed, emptied, or put back as it was long ago; with fewer than half of its releases it is noticed."""
+    path = tmp_path / "privacy.jsonl"
+    ledger = PrivacyLedger(path, epsilon=10, delta=1e-5)
+    for _ in range(15):
+        ledger.spend(0.1)
+    ledger.close()
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[:left]))
+    if is_removed:
+        path.unlink()
+    with pytest.raises(DamagedLedger, match=r"expected 8 or more.* got (0|3|7)"):
+        PrivacyLedger(path, epsilon=10, delta=1e-5)
+    path.write_bytes(b"".join(lines))
+    for _ in range(2):  # as often as it is opened
+        again = PrivacyLedger(path, epsilon=10, delta=1e-5)
+        assert again.releases == 15
+        again.close()
+    path.write_bytes(b"".join(lines[:14]))
+    with pytest.raises(DamagedLedger, match="expected 15 or more"):
+        PrivacyLedger(path, epsilon=10, delta=1e-5)
+
+
+@pytest.mark.parametrize("content", [b"many\n", b"-1\n", b"\xff"])
+def test_a_damaged_count_of_releases_is_refused(tmp_path: Path, content: bytes) -> None:
+    PrivacyLedger(tmp_path / "privacy.jsonl", epsilon=1, delta=1e-5).close()
+    (tmp_path / "privacy.floor").write_bytes(content)
+    with pytest.raises(DamagedLedger, match=r"privacy\.floor"):
+        PrivacyLedger(tmp_path / "privacy.jsonl", epsilon=1, delta=1e-5)
+
+
+def test_what_is_no_file_is_refused_by_name(tmp_path: Path) -> None:
+    (tmp_path / "privacy.jsonl").mkdir()
+    with pytest.raises(HomeError, match="cannot open the ledger"):
+        PrivacyLedger(tmp_path / "privacy.jsonl", epsilon=1, delta=1e-5)
 
 
 def test_an_impossible_budget_is_refused(tmp_path: Path) -> None:
