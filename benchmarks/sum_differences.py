@@ -1,4 +1,4 @@
-"""What a receiver of masked sums gets of one neighbour by leaving it out of the next round's sum.
+"""Attack on masked sums: one neighbour is left out of the next round's sum, and the sums are subtracted.
 
 Nodes learn digits in rounds, each with four neighbours and samples of about two labels. In every round after the
 fifth, a receiver subtracts from the sum of its neighbours' rows that of the next round without one of them:
