@@ -107,7 +107,9 @@ def status_rows(peer):
 async def test_a_peer_that_comes_late_makes_sums_possible_again(tmp_path):
     """Where all exchanges fail at their deadlines, it must not do its own before the others begin theirs."""
     peers = digits_peers(
-        tmp_path, 5, rounds={**MASKED, "gathering": 0.5, "deadline": 2.0, "patience": 3, "ahead": 1, "period": 0.1}
+        tmp_path,
+        5,
+        rounds={**MASKED, "gathering": 0.5, "deadline": 2.0, "patience": 3, "ahead": 1, "period": 0.1},
     )[:4]
     *early, late = peers
 
