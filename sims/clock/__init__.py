@@ -5,7 +5,7 @@ from __future__ import annotations
 from sims.clock.outcome import MissingRows, RoundTimes
 from sims.clock.profile import ExchangeProfile, Rehearsal, RoundProfile
 from sims.clock.round_clock import Circumstances, RoundClock
-from sims.clock.setting import clock_of
+from sims.clock.setting import clock_of, failures_of
 
 __all__ = [
     "Circumstances",
@@ -16,4 +16,5 @@ __all__ = [
     "RoundProfile",
     "RoundTimes",
     "clock_of",
+    "failures_of",
 ]

@@ -25,7 +25,7 @@ from sims.scenario.network import ConstantDelay, CycleChurn, NoChurn
 from sims.world import World
 from sims.world.networks import RoundNetwork
 
-__all__ = ["clock_of"]
+__all__ = ["clock_of", "failures_of"]
 
 
 def clock_of(
@@ -55,7 +55,7 @@ def clock_of(
     """
     scenario = world.scenario
     section, training = scenario.network, scenario.training
-    fails = _failures(scenario)
+    fails = failures_of(scenario)
     takes_time = {
         "network.delay": section.delay != ConstantDelay(),
         "network.bandwidth": section.bandwidth is not None,
@@ -94,8 +94,8 @@ def clock_of(
     return RoundClock(network, around, rehearsal.next)
 
 
-def _failures(scenario: Scenario) -> list[str]:
-    """Keys of a scenario by which rows do not arrive."""
+def failures_of(scenario: Scenario) -> list[str]:
+    """Keys of a scenario in rounds by which rows do not arrive."""
     present = {
         "network.loss": scenario.network.loss > 0,
         "network.deadline": scenario.network.deadline is not None,

@@ -26,6 +26,7 @@ from gossipfl.algorithms.requirements import unmet
 from gossipfl.outgoing import IN_FULL, Pipeline
 from gossipfl.training import Nodes
 from gossipfl.training.optimisers import optimiser_of
+from sims.clock import failures_of
 from sims.engine.exchange import Exchanges
 from sims.privacy.coefficients import NOT_A_WIDTH, stacked, with_parts
 from sims.privacy.errors import NotAccountable
@@ -77,6 +78,12 @@ class _Rounds:
             raise NotAccountable(
                 f"{scenario.algorithm.name!r} averages at a server, which sees all rows",
                 remedy="Choose an algorithm without a server.",
+            )
+        fails = failures_of(scenario)
+        if fails:
+            raise NotAccountable(
+                f"{', '.join(fails)}: rows of rounds may not arrive, and accounts are of runs in which all do",
+                remedy="Leave them out; of real peers, whose records say what arrived, accounts are exact.",
             )
         self.samples = torch.from_numpy(samples)
         self.sums = linear_sums(scenario, self.algorithm)

@@ -188,3 +188,12 @@ def test_what_is_no_probability_is_refused_everywhere(delta):
             ask()
     with pytest.raises(SettingError, match="epsilon of at least 0"):
         largest_shift(-1.0, 1e-5)
+
+
+def test_rounds_whose_rows_may_not_arrive_are_not_accounted(tmp_path):
+    file = tmp_path / "lossy.toml"
+    lossy = "[network]\nloss = 0.1\ndeadline = 1.0\n"
+    file.write_text(SCENARIO.format(nodes=3, deviation=1.0, rounds=2) + lossy, encoding="utf-8")
+    refused = CliRunner().invoke(app, [str(file)])
+    assert refused.exit_code
+    assert "network.loss, network.deadline" in str(refused.exception)
