@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gossipfl.wire import OFFERED_BYTES
 from sims.clock.outcome import MissingRows, RoundTimes
 from sims.clock.pairs import Pairs, pairs_of
 from sims.clock.profile import ExchangeProfile, RoundProfile
@@ -270,16 +271,27 @@ class RoundClock:
             return
         pairs, away = the_round.pairs[place[1]], the_round.away
         told = [each for each in pairs.told[node] if not away[each]]
-        gone = state.given_up.pop(place, set())
+        arrived = state.early.pop(place, set())
+        gone = state.given_up.pop(place, set()) - arrived
         the_round.missing[place[1]].extend((node, each) for each in sorted(gone))
-        arrived = state.early.pop(place, set()) | gone
+        arrived |= gone
         state.waits_for = {each for each in pairs.heard[node] if not away[each] and each not in arrived}
         state.unanswered = set(told)
         for each in told:
-            self._transfers.begin((place, node, each), sender=node, receiver=each, bits=bits)
+            number = self._message(place, each)
+            asks = self._around.travel(node, each, number) + self._around.travel(each, node, number)
+            if asks > 0 and exchange.bytes > OFFERED_BYTES:  # peers offer large rows before they send them
+                self._at(self._now + asks, self._may_send, node, each, place, bits)
+            else:
+                self._transfers.begin((place, node, each), sender=node, receiver=each, bits=bits)
         if self._around.deadline < math.inf:
             self._at(self._now + self._around.deadline, self._time_is_up, node, place)
         self._may_leave(node)
+
+    def _may_send(self, sender: int, receiver: int, place: Place, bits: float) -> None:
+        state = self._nodes[sender]
+        if state.place == place and receiver in state.unanswered:
+            self._transfers.begin((place, sender, receiver), sender=sender, receiver=receiver, bits=bits)
 
     def _may_leave(self, node: int) -> None:
         state = self._nodes[node]
@@ -333,8 +345,8 @@ class RoundClock:
             return
         self.late += len(state.waits_for)
         self._rounds[place[0]].missing[place[1]].extend((node, each) for each in sorted(state.waits_for))
-        for _, _, receiver in self._transfers.cancel({(place, node, each) for each in state.unanswered}):
-            assert receiver is not None  # noqa: S101  (servers have no deadline)
+        self._transfers.cancel({(place, node, each) for each in state.unanswered})
+        for receiver in sorted(state.unanswered):
             travels = self._around.travel(node, receiver, self._message(place, receiver))
             self._at(self._now + travels, self._is_passed, node, receiver, place)
         state.waits_for, state.unanswered = set(), set()

@@ -9,12 +9,15 @@ from gossipfl.algorithms import make_algorithm
 from gossipfl.outgoing import IN_FULL
 from gossipfl.rows import layout_of
 from gossipfl.settings import TrainingSettings
-from sims.clock import Rehearsal
+from sims.clock import Circumstances, ExchangeProfile, Rehearsal, RoundClock, RoundProfile
+from sims.compiler.timeline.links import links_of
 from sims.errors import InvalidScenario, NotSimulable, SimulationError
 from sims.running.simulation import simulation_of
 from sims.scenario import parse_scenario
+from sims.scenario.network import NetworkSection
 from sims.world import build_world
-from sims.world.networks import round_network
+from sims.world.networks import RoundNetwork, round_network
+from topology import graphs, mixing, sequences
 
 SCENARIO = """
 seed = 3
@@ -262,3 +265,20 @@ def test_fast_nodes_do_more_steps_in_the_same_time():
     assert alike.seconds(2) == pytest.approx(2 * slowest, rel=0.15)
     with pytest.raises(InvalidScenario, match=r"needs network\.period_sigma"):
         simulated("training.by_speed=true")
+
+
+@pytest.mark.parametrize(("size", "trips"), [(1000, 2), (200_000, 4)])
+def test_large_rows_are_offered_first(size, trips):
+    """There and back for the offer, then the row and its answer."""
+    exchange = ExchangeProfile(steps=0, overlaps=False, bytes=size, over="neighbours")
+    around = Circumstances(
+        links=links_of(NetworkSection(), seed=0, numbers=range(2)),
+        step_seconds=np.zeros(2),
+        travel=lambda sender, receiver, number: 0.5,
+        to_server=np.zeros(2),
+        is_lost=lambda sender, number: False,
+        away=lambda number: np.zeros(2, dtype=bool),
+    )
+    network = RoundNetwork(sequences.static(mixing.uniform(graphs.complete(2))))
+    clock = RoundClock(network, around, lambda: RoundProfile(exchanges=(exchange,), steps_after=0))
+    assert [clock.round(number).ends.max() for number in range(2)] == [0.5 * trips, trips]
