@@ -72,14 +72,16 @@ def find_task(
     """
     factory = _factory(name, directory)
     options = as_annotated(factory, options or {})
+    taken = inspect.signature(factory).parameters
     try:
         inspect.signature(factory).bind(**options)
     except TypeError as error:
+        near = (did_you_mean(each, taken) for each in options if each not in taken)
         raise InvalidTask(
             f"task {name!r} does not take these options",
             expected=f"options {inspect.signature(factory)}",
             got=options,
-            remedy=f"{str(error).capitalize()}.",
+            remedy=" ".join([f"{str(error).capitalize()}.", *filter(None, near)]),
         ) from error
     try:
         task = factory(**options)

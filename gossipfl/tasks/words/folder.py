@@ -6,12 +6,13 @@ files in the order of their paths. A file ``*.jsonl`` has an object a line, for 
     {"user": "ada", "time": "2026-03-01T08:15:00+01:00", "text": "Are you there?"}
 
 ``time`` is a number of seconds or in ISO 8601; without a zone it is taken for UTC. What is no text is skipped, and
-counted by what is wrong with it; hidden files and links are not looked at.
+counted by what is wrong with it, which the log says; hidden files and links are not looked at.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import math
 import os
 from collections import Counter
@@ -24,6 +25,8 @@ from gossipfl.errors import InvalidTask
 from gossipfl.tasks.words.texts import Texts, Utterance
 
 __all__ = ["read_texts"]
+
+_log = logging.getLogger(__name__)
 
 _LARGEST_FILE = 2**26  # bytes
 _LARGEST_LINE = 2**20  # bytes, of a message
@@ -48,19 +51,22 @@ def read_texts(place: Path) -> Texts:
     if not place.exists():
         raise InvalidTask(
             f"there is no folder {place} of texts",
-            expected="a folder of .txt or .jsonl files, or the name of a corpus",
+            expected="a folder of .txt, .md or .jsonl files, or one such file",
         )
     skipped: Counter[str] = Counter()
     try:
         texts = Texts.of(_all(place, skipped), skipped)
     except OSError as error:
         raise InvalidTask(f"the texts in {place} cannot be read: {error}") from error
+    said = ", ".join(f"{count} skipped: {reason}" for reason, count in texts.skipped.items())
     if not texts.of_user:
         raise InvalidTask(
             f"there is no text in {place}",
             expected="files that end in .txt, .md or .jsonl, with text in UTF-8",
-            got=", ".join(f"{count} skipped: {reason}" for reason, count in texts.skipped.items()) or "none",
+            got=said or "none",
         )
+    if said:
+        _log.warning("of the texts in %s, %s", place, said)
     return texts
 
 

@@ -61,8 +61,9 @@ def next_word(
         A corpus, ``sotu``, ``shakespeare`` or ``bible``; or a folder or file of one's own
         (`gossipfl.tasks.words.folder`).
     user : str or int, optional
-        Whose text, which is what a peer has: a name, or a place among the users with most text, from 0. By default
-        that of all users, one after another: what simulations divide with ``partition = "natural"``.
+        Whose text, which is what a peer has: a name, or a place among the users with most text, from 0; a number
+        that is no such place is a name. By default that of all users, one after another: what simulations divide
+        with ``partition = "natural"``.
     users : int
         Only so many users, those with most text; 0 for all.
     vocabulary : str
@@ -165,7 +166,9 @@ def find_texts(text: str) -> Texts:
         raise InvalidTask(
             f"there is no text {text!r}",
             expected=f"{', '.join(CORPORA)}, or a folder of texts",
-            remedy=did_you_mean(text, CORPORA),
+            remedy="Only a keyboard begins with what is typed: set keyboard.enabled to true."
+            if text == "typed"
+            else did_you_mean(text, CORPORA),
         )
     return read_texts(place)
 
@@ -259,8 +262,14 @@ def _samples(parts: Sequence[Windows]) -> tuple[dict[str, Tensor], dict[str, Ten
 
 def _user(user: str | int, by_size: Sequence[str]) -> str:
     if isinstance(user, int):
-        _require(0 <= user < len(by_size), f"there is no user {user}", f"0 … {len(by_size) - 1}")
-        return by_size[user]
+        if 0 <= user < len(by_size):
+            return by_size[user]
+        _require(
+            str(user) in by_size,
+            f"there is no user {user}",
+            f"0 … {len(by_size) - 1}, or one of {len(by_size)} names, such as {', '.join(by_size[:3])}",
+        )
+        return str(user)
     _require(
         user in by_size,
         f"there is no user {user!r}",

@@ -113,9 +113,11 @@ def windows_of_users(
     InvalidTask
         If nobody is left.
     """
-    found = {}
+    found, single, known = {}, 0, False
     for user, own in texts.items():
         said = [vocabulary.encoded(sentence) for text in own for sentence in sentences(text)]
+        single += len(said) == 1
+        known = known or any(number >= len(SPECIAL) for sentence in said for number in sentence)
         past, later = parted(said, tested)
         parts = windows_of_sentences(past, length=length), windows_of_sentences(later, length=length)
         if all((part.following != IGNORED).any() for part in parts):
@@ -124,8 +126,13 @@ def windows_of_users(
         raise InvalidTask(
             "no user has texts enough to train and to test on",
             expected="at least two sentences with words of the vocabulary",
-            got=f"{len(texts)} users with less",
-            remedy="Give more text, or a vocabulary of its language.",
+            got=f"{len(texts)} {'user' if len(texts) == 1 else 'users'} with less"
+            + (f", {single} of a single sentence" if single else ""),
+            remedy=(
+                "End sentences with full stops or empty lines, or give more text."
+                if known
+                else "Give a vocabulary of its language; words without spaces between them are not split."
+            ),
         )
     return found
 

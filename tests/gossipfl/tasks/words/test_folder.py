@@ -32,6 +32,16 @@ def test_each_file_and_each_folder_is_a_user(tmp_path):
     assert found.skipped == {"no text file by its name": 1}
 
 
+def test_what_is_left_out_of_a_text_is_in_the_log(tmp_path, caplog):
+    (tmp_path / "chat.jsonl").write_text(f"{message()}\n{message(text='quiet', time='yesterday')}\n")
+    assert read_texts(tmp_path).of_user == {"ada": ("hello",)}
+    assert caplog.messages == [f"of the texts in {tmp_path}, 1 skipped: a message without a time"]
+    (tmp_path / "chat.jsonl").write_text(message())
+    caplog.clear()
+    read_texts(tmp_path)
+    assert not caplog.messages
+
+
 def test_messages_come_in_the_order_of_their_times(tmp_path):
     lines = [
         message(time="2026-03-01T08:15:00+01:00", text="one"),

@@ -11,6 +11,7 @@ from gossipfl.settings import TrainingSettings
 from gossipfl.tasks import Dataset, find_task
 from gossipfl.tasks.registry import options_beside
 from gossipfl.tasks.words.corpora import CORPORA
+from gossipfl.tasks.words.next_word import users_with_most
 from gossipfl.training import NodeData, Nodes, Trainer
 
 LEXICON = [
@@ -111,6 +112,12 @@ def test_limits_keep_what_a_user_wrote_last(options):
     assert set(two.owners.tolist()) == {0, 1}
 
 
+def test_a_number_that_is_no_place_is_a_name():
+    texts = {"ada": ["a"], "491701": ["b"], "1": ["a longer text"]}
+    assert users_with_most(texts, user=491701) == ["491701"]
+    assert users_with_most(texts, user=1) == ["ada"]
+
+
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
@@ -130,8 +137,10 @@ def test_limits_keep_what_a_user_wrote_last(options):
         ({"vocabulary": "./none.txt"}, "vocabulary .* cannot be read"),
         ({"text": "stou"}, "no text 'stou'.*Did you mean 'sotu'"),
         ({"text": "./none"}, "there is no folder"),
+        ({"text": "typed"}, "Only a keyboard begins with what is typed"),
+        ({"lenght": 20}, "unexpected keyword argument 'lenght'. Did you mean 'length'"),
         ({"user": "bob"}, "no user 'bob'; expected one of 4"),
-        ({"user": 4}, "no user 4; expected 0 … 3"),
+        ({"user": 4}, "no user 4; expected 0 … 3, or one of 4 names"),
     ],
 )
 def test_wrong_options_are_named(options, wrong, message):

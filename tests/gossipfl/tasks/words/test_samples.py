@@ -114,6 +114,22 @@ def test_users_are_tested_on_what_they_wrote_last():
         windows_of_users({"bob": ["snow. snow. snow"]}, WORDS, length=5, tested=0.25)
 
 
+@pytest.mark.parametrize(
+    ("texts", "said"),
+    [
+        (
+            ["the rain the rain"],
+            "got 1 user with less, 1 of a single sentence. End sentences with full stops",
+        ),
+        (["the rain. snow. snow"], "got 1 user with less. End sentences"),
+        (["Снег. Дождь. Снег."], "got 1 user with less. Give a vocabulary of its language"),
+    ],
+)
+def test_what_is_too_little_says_why(texts, said):
+    with pytest.raises(InvalidTask, match=said):
+        windows_of_users({"bob": texts}, WORDS, length=5, tested=0.25)
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.lists(st.integers(5, 8), min_size=1, max_size=6), min_size=1, max_size=40), st.integers(1, 4)
