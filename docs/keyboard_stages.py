@@ -42,7 +42,6 @@ from sims.sweeping.search import GeometricSearch
 __all__ = ["ORDERS", "best_rate", "is_at_edge", "keep", "kept", "missing", "summed"]
 
 ORDERS = {"unigram": 1, "bigram": 2, "trigram": 3}
-RATIO = 2.0
 
 Stage = tuple[str, dict[str, Any]]  # what is done, and with what
 
@@ -76,7 +75,7 @@ def _search(chosen: argparse.Namespace, name: str) -> tuple[GeometricSearch, dic
 
     All that are tried at a time must have been tried before it goes on: which come next depends on no clock.
     """
-    search = GeometricSearch(around=METHODS[name].around, ratio=RATIO, budget=chosen.trials)
+    search = GeometricSearch(around=METHODS[name].around, ratio=chosen.ratio, budget=chosen.trials)
     scores: dict[float, float] = {}
     while wanted := search.wanted(scores):
         found = {

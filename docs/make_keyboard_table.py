@@ -155,6 +155,7 @@ def parsed(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--warm-up", type=float, default=0.1, help="share of the steps in which they grow")
     parser.add_argument("--half", action="store_true", help="train with scores in bfloat16")
     parser.add_argument("--device", default="cpu", help="cpu, or cuda")
+    parser.add_argument("--ratio", type=float, default=4.0, help="between the first step sizes tried")
     parser.add_argument("--processes", type=int, default=1, help="trainings at a time")
     parser.add_argument("--streams", type=int, default=1, help="on a card: how many in each process")
     parser.add_argument(

@@ -73,7 +73,7 @@ def done_side_by_side(
             if not open_stages:
                 return
             try:
-                found = said.get(timeout=5)
+                found = said.get(timeout=1)
             except queue.Empty:
                 if ended := [worker for worker in workers if worker.exitcode is not None]:
                     raise SystemExit(
