@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from gossipfl.settings.outgoing import ClipSettings, CodecSettings, NoiseSettings, OutgoingSettings
 
-__all__ = ["ROUNDING", "Leaving", "changes_in", "deviation_of", "leaving_of"]
+__all__ = ["ROUNDING", "Leaving", "changes_in", "deviation_of", "leaving_of", "without_rounding"]
 
 ROUNDING = {"float32", "bfloat16", "float16", "int8"}
 """Codecs that round: what they leave out is not counted as protection."""
@@ -66,7 +66,12 @@ def changes_in(outgoing: Sequence[OutgoingSettings], codec: str, rounding: Colle
     changed = []
     for each in outgoing:
         if isinstance(each, CodecSettings):
-            changed += [] if each.name in rounding else [each.name]
+            changed += without_rounding([each.name], rounding)
         elif not isinstance(each, NoiseSettings):
             changed.append(each.kind)
-    return changed if codec in rounding else [*changed, codec]
+    return [*changed, *without_rounding([codec], rounding)]
+
+
+def without_rounding(codecs: Collection[str], rounding: Collection[str]) -> list[str]:
+    """Names of the codecs that do more than round; ``int8:256`` counts as ``int8``."""
+    return sorted(codec for codec in codecs if codec.partition(":")[0] not in rounding)

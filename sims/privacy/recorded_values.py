@@ -11,7 +11,7 @@ from gossipfl.rounds.plan import round_algorithm
 from gossipfl.settings import PeerSettings
 from sims.privacy.declared import declared_noise
 from sims.privacy.errors import NotAccountable
-from sims.privacy.leaving import ROUNDING, Leaving, leaving_of
+from sims.privacy.leaving import ROUNDING, Leaving, leaving_of, without_rounding
 from sims.privacy.value_noise import ValueNoise
 from sims.replay.lives import RecordedPeer
 from sims.replay.peer_records import read_peers
@@ -30,8 +30,9 @@ def leaving_of_homes(homes: Sequence[Path]) -> Leaving:
     lives = [life for peer in read_peers(homes) for life in peer.lives.values()]
     found = []
     for life in lives:
-        sent = {event.codec for event in life.events if event.source is not None} - ROUNDING - {""}
-        codec = life.settings.codec if not sent else sorted(sent)[0]
+        codecs = {event.codec for event in life.events if event.source is not None}
+        sent = without_rounding(codecs, {*ROUNDING, ""})
+        codec = life.settings.codec if not sent else sent[0]
         found.append(leaving_of(life.settings.outgoing, codec, rounding={*ROUNDING, "", "auto"}))
     if any(each.changes for each in found) and any(each != found[0] for each in found):
         raise NotAccountable(

@@ -14,7 +14,7 @@ from gossipfl.peer.gossip.plan import gossip_algorithm
 from gossipfl.peer.store.record_files import record_files
 from sims.privacy.errors import NotAccountable
 from sims.privacy.events_learned import LearnedEvents, Sent
-from sims.privacy.leaving import ROUNDING, changes_in, deviation_of
+from sims.privacy.leaving import ROUNDING, changes_in, deviation_of, without_rounding
 from sims.privacy.linear_run import LinearRun
 from sims.privacy.recorded_rounds import recorded_rounds
 from sims.replay.history import Step, history_of
@@ -129,8 +129,11 @@ def _require_alike(lives: Sequence[Life], *, whole: bool) -> None:
             raise NotAccountable(
                 f"{where} learned otherwise than the first peer", expected="the same training and gossip"
             )
-        codecs = {event.codec for event in life.events if event.source is not None} - ROUNDING - {""}
-        changed = [*sorted(codecs), *changes_in(settings.outgoing, "", {*ROUNDING, ""})]
+        codecs = {event.codec for event in life.events if event.source is not None}
+        changed = [
+            *without_rounding(codecs, {*ROUNDING, ""}),
+            *changes_in(settings.outgoing, "", {*ROUNDING, ""}),
+        ]
         if changed and whole:
             raise NotAccountable(
                 f"rows of {where}, or of its neighbours, were changed before they left, and not linearly",

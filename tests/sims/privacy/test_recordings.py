@@ -13,6 +13,7 @@ import pytest
 from sims.privacy.errors import NotAccountable
 from sims.privacy.knowledge import knowledge_of
 from sims.privacy.linear_run import LinearRun
+from sims.privacy.recorded_values import leaving_of_homes
 from sims.privacy.sources import run_of
 from tests.sims.replay.recorded import recorded_run, rewrite
 
@@ -127,6 +128,13 @@ def test_what_is_not_linear_is_refused_by_name(tmp_path: Path) -> None:
     homes = recorded_run(tmp_path, peers=2, rounds=1, exchange={"codec": "qsgd:16:128"})
     with pytest.raises(NotAccountable, match="not linearly"):
         run_of([str(home) for home in homes])
+
+
+@pytest.mark.parametrize("codec", ["int8", "int8:64"])
+def test_rows_that_were_rounded_count_in_full(tmp_path: Path, codec: str) -> None:
+    homes = recorded_run(tmp_path, peers=2, rounds=1, exchange={"codec": codec})
+    _require_equal(run_of([str(home) for home in homes]), homes)
+    assert leaving_of_homes(homes).changes == ()
 
 
 def test_momentum_is_accounted_for_as_by_hand(tmp_path: Path) -> None:
