@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from bisect import bisect_left
 from collections import Counter
+from copy import copy
 from dataclasses import asdict, dataclass
 from functools import cached_property, lru_cache
 from statistics import NormalDist
@@ -24,6 +26,7 @@ LARGEST_ROUND: Final = 8_000
 """Most counts of one round."""
 
 _FEWEST_OTHERS: Final = 3
+_MOST_MEMBERS: Final = 2**20
 _LISTED: Final = 6_000
 _LETTERS: Final = 48
 _LEAST_WORDS_OF_A_LETTER: Final = 3
@@ -80,12 +83,13 @@ class WordPlan:
     colluding: int = -1
 
     def __post_init__(self) -> None:
+        given = copy(self)
         if self.delta == 0.0:
             object.__setattr__(self, "delta", self.members**-1.1)
         if self.colluding == -1:
             object.__setattr__(self, "colluding", (self.members - 1) // 3)
         limits = {
-            "members": (self.members, _FEWEST_OTHERS + 1, 2**20),
+            "members": (self.members, _FEWEST_OTHERS + 1, _MOST_MEMBERS),
             "words": (self.words, len(SPECIAL) + 1, 2**17),
             "room": (self.room, 1, self.words - len(SPECIAL)),
             "offered": (self.offered, 0, 1_000),
@@ -113,8 +117,8 @@ class WordPlan:
                 f"{self.members} members",
                 expected="more members, fewer words of each, or a larger ε",
                 got=f"ε = {self.epsilon:g}, δ = {self.delta:.2g}, {self.touches} counts of each member",
-                remedy="Try --offered 8 --own 1 --rounds 8, or keep the public list: --option vocabulary="
-                f"{self.language}.",
+                remedy=f"It takes {_enough(given)}, or {_enough(given, offered=8, own=1, rounds=8)} with --offered 8 "
+                f"--own 1 --rounds 8. Or keep the public list: --option vocabulary={self.language}.",
             )
 
     @property
@@ -177,6 +181,21 @@ class WordPlan:
         kept = (*self.base, *found[: self.room])
         rest = (word for word in self.listed[len(self.base) :] if word not in set(kept))
         return (*kept, *rest)[: self.words - len(SPECIAL)]
+
+
+def _enough(given: WordPlan, **fewer: int) -> str:
+    """Say how many members it takes to find any word, with a plan as it was given but for some numbers."""
+    tried = copy(given)
+
+    def finds(members: int) -> bool:
+        colluding = (members - 1) // 3 if given.colluding == -1 else given.colluding
+        delta = given.delta or members**-1.1
+        for name, value in {**fewer, "members": members, "colluding": colluding, "delta": delta}.items():
+            object.__setattr__(tried, name, value)
+        return tried.threshold <= members
+
+    members = bisect_left(range(_MOST_MEMBERS), True, lo=given.members, key=finds)  # noqa: FBT003
+    return f"{members} members" if members < _MOST_MEMBERS else "more members than there can be"
 
 
 _frequent = lru_cache(maxsize=4)(frequent_words)

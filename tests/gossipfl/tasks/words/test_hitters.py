@@ -1,6 +1,7 @@
 """Words that many use, from noisy counts: the threshold, the bounds of what a member adds, and the guarantee."""
 
 import math
+import re
 from collections import Counter
 
 import numpy as np
@@ -156,6 +157,19 @@ def test_counts_that_nobody_can_have_are_refused():
 def test_plans_that_cannot_be_are_refused_by_name(changed, said):
     with pytest.raises(SettingError, match=said):
         WordPlan(**{"members": 40, **SMALL, **changed})
+
+
+@pytest.mark.parametrize("given", [{}, {"delta": 1e-6}, {"colluding": 1}, {"epsilon": 2.0}])
+def test_too_few_members_are_told_how_many_it_takes(given):
+    with pytest.raises(SettingError) as refused:
+        WordPlan(members=4, **given)
+    said = re.search(r"It takes (\d+) members, or (\d+) members with", str(refused.value))
+    assert said is not None
+    fewer = {"offered": 8, "own": 1, "rounds": 8}
+    for enough, changed in zip(map(int, said.groups()), ({}, fewer), strict=True):
+        assert WordPlan(members=enough, **given, **changed).threshold <= enough
+        with pytest.raises(SettingError, match="no word could be found"):
+            WordPlan(members=enough - 1, **given, **changed)
 
 
 def test_all_parameters_are_part_of_the_digest():
