@@ -117,8 +117,9 @@ class WordPlan:
                 f"{self.members} members",
                 expected="more members, fewer words of each, or a larger ε",
                 got=f"ε = {self.epsilon:g}, δ = {self.delta:.2g}, {self.touches} counts of each member",
-                remedy=f"It takes {_enough(given)}, or {_enough(given, offered=8, own=1, rounds=8)} with --offered 8 "
-                f"--own 1 --rounds 8. Or keep the public list: --option vocabulary={self.language}.",
+                remedy=f"It takes {_enough(given)}, or {_enough(given, offered=8, own=1, rounds=8)} with "
+                "--offered 8 --own 1 --rounds 8. Or keep the public list: --option vocabulary="
+                f"{self.language}.",
             )
 
     @property
