@@ -67,13 +67,14 @@ ATTACKS = {
     "mimic": "name = 'mimic'",
 }
 GOSSIP = 'name = "gossip_learning"'
-#: Of gossip learning; and in rounds, rules that are told of four hostile neighbours, or of a fifth.
+#: Of gossip learning; and in rounds, rules that are told of four hostile neighbours, or of eight.
 DEFENCES = {
     "none": {"algorithm": GOSSIP},
     "history": {"algorithm": f"{GOSSIP}\nacceptance = {{ within = 'history' }}"},
     "gate": {"algorithm": GOSSIP, "gate": "[gate]"},
     "averaging": {"algorithm": 'name = "d_psgd"'},
     "gts": {"algorithm": 'name = "gts"\nhostile = 4'},
+    "gts, 8": {"algorithm": 'name = "gts"\nhostile = 8'},
     "cs_plus": {"algorithm": 'name = "cs_plus"\nhostile = 4'},
     "trimmed_mean": {"algorithm": 'name = "trimmed_mean"\nhostile = 4\nbefore = "nearest_mixing"'},
     "clipped_gossip": {"algorithm": 'name = "clipped_gossip"\nhostile = 4'},
