@@ -21,8 +21,10 @@ from gossipfl.demo.plan import KEYBOARD, TOLERANCE_POINTS, DemoPlan
 from gossipfl.demo.processes import DemoFailed, PeerProcess, prepare_peers
 from gossipfl.demo.summary import Summary
 from gossipfl.demo.watching import Observation, checkpoint_distance, observe
+from gossipfl.errors import InvalidTask
 from gossipfl.peer.store.checkpoint import read_row
 from gossipfl.tasks import find_task
+from gossipfl.tasks.words.next_word import find_texts
 
 __all__ = ["Progress", "run_demo"]
 
@@ -74,6 +76,7 @@ def run_demo(
     """
     torch.set_num_threads(1)
     task = find_task(plan.task, plan.task_options(0))
+    _require_authors(plan)
     task.dataset()  # wrong data is found out before any process is started
     metric = next(iter(task.metrics))
     progress = Progress(metric)
@@ -157,6 +160,21 @@ def run_demo(
         directory=str(plan.directory),
         picture=str(picture) if drawn else "",
     )
+
+
+def _require_authors(plan: DemoPlan) -> None:
+    if plan.task != KEYBOARD:
+        return
+    authors = len(find_texts(plan.text).of_user)
+    if authors < plan.peers:
+        raise InvalidTask(
+            f"there are too few authors in {plan.text}",
+            expected=f"one for each of {plan.peers} peers",
+            got=authors,
+            remedy=f"Start fewer: --peers {authors}."
+            if authors > 1
+            else "Give the texts of two authors or more.",
+        )
 
 
 @dataclass

@@ -152,6 +152,20 @@ def test_a_wrong_demo_is_named_and_starts_nothing(cli, tmp_path, arguments, part
     assert not list(tmp_path.rglob("status.json"))
 
 
+def test_a_demo_of_more_peers_than_authors_is_named_and_starts_nothing(cli, tmp_path):
+    pytest.importorskip("wordfreq")
+    texts = tmp_path / "texts"
+    texts.mkdir()
+    for author in ("ada", "ben"):
+        (texts / f"{author}.txt").write_text("See you tomorrow. Good night. " * 40)
+    code, out, err = cli(
+        "demo", "keyboard", "--text", texts, "--peers", "3", "--out", tmp_path / "out", "--json"
+    )
+    assert (code, out) == (2, "")
+    assert "expected one for each of 3 peers; got 2. Start fewer: --peers 2." in " ".join(err.split()), err
+    assert not list(tmp_path.rglob("status.json"))
+
+
 def test_the_summary_is_json(tmp_path):
     values = {
         name: {"bool": True, "str": "x"}.get(str(field.type), 1.5)
