@@ -65,7 +65,7 @@ every = {rounds}
 ATTACKS = [
     *(SignFlip(), ScaledNoise(), AgeInflation(of="first")),
     *(ALIE(factor=1.5), IPM(factor=0.9), Mimic(), LabelFlip()),
-    # Accomplices that gossip tell each other the lie, those of a simulation the truth (docs/gate.md).
+    # Why is not known yet (docs/gate.md).
     pytest.param(
         Dissensus(), marks=pytest.mark.xfail(reason="real peers came to 85.7 %, simulated ones to 94.4 %")
     ),
