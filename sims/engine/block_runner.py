@@ -33,6 +33,8 @@ class Work:
         Its name in messages.
     batches : int
         How many batches each row needs.
+    recipe : str
+        What it depends on besides its arguments.
     function : callable
         Of whole tensors, the places of the block's rows in them (int64 ``[B]``), and their batches
         (``[B, batches, S, ...]`` of each tensor of a sample).
@@ -40,6 +42,7 @@ class Work:
 
     name: str
     batches: int
+    recipe: str
     function: Callable[..., tuple[Tensor, ...]]
 
 
@@ -167,7 +170,7 @@ class BlockRunner:
             threads=self.workers.threads,
             name=f"{self.world.task.name}: {work.name} of {self.block} rows",
             traces=self.world.traces,
-            recipe=self.world.recipe,
+            recipe=work.recipe,
         )
         self._programmes[key] = programme
         self.phases.tiers[size] = programme.tier

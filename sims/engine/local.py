@@ -98,7 +98,12 @@ class BlockTraining:
             into = [rows.new_empty(len(nodes), layout.trainable_size)]
             if layout.size > layout.trainable_size:
                 into.append(rows.new_empty(len(nodes), layout.size - layout.trainable_size))
-            work = Work(name="gradients", batches=1, function=self._gradients_of_block)
+            work = Work(
+                name="gradients",
+                batches=1,
+                recipe=self.world.gradient_recipe,
+                function=self._gradients_of_block,
+            )
             with training_failures_named():
                 self.blocks.run(work, (rows.contiguous(),), tuple(into), nodes.steps.cpu().numpy())
             gradients = into[0]
@@ -134,16 +139,19 @@ class BlockTraining:
             nodes.rows.device.type == "cpu"
         )  # elsewhere a step is one launch, and tracing many takes minutes
         if (counts == together).all() and (on_cpu or together == 1):
-            work = Work(name="training", batches=together, function=self._steps_of_block)
+            work = self._training(together)
             self.blocks.run(work, state, state, nodes.steps.cpu().numpy())
         else:
-            work = Work(name="training", batches=1, function=self._steps_of_block)
+            work = self._training(1)
             for step in range(int(counts.max())):
                 self.blocks.run(work, state, state, nodes.steps.cpu().numpy() + step, among=counts > step)
         rows, ages, _, optimiser_state = state
         # Counted where they are kept: on the CPU, by which batches are drawn, so the device is not waited for.
         steps = nodes.steps + torch.from_numpy(counts).to(nodes.steps.device)
         return replace(nodes, rows=rows, ages=ages, steps=steps, optimiser_state=optimiser_state)
+
+    def _training(self, batches: int) -> Work:
+        return Work(name="training", batches=batches, recipe=self.world.recipe, function=self._steps_of_block)
 
     def _stepped_row_by_row(self, nodes: Nodes, counts: Ints) -> Nodes:
         rows, ages, steps, optimiser_state = (tensor.clone() for tensor in _state(nodes))

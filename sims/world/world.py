@@ -34,6 +34,7 @@ from sims.world.trace_cache import Traces
 __all__ = ["World", "build_world"]
 
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
+_OF_STEPS = ("learning_rate", "schedule", "clock", "decay_age", "warm_up", "final_fraction", "local_steps")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,8 +82,16 @@ class World:
     @property
     def recipe(self) -> str:
         """Dependencies of training and evaluation besides rows and samples: task, precision and settings."""
+        return self._recipe({"seed"})
+
+    @property
+    def gradient_recipe(self) -> str:
+        """The same of gradients, which know nothing of the steps that follow them."""
+        return self._recipe({"seed", *_OF_STEPS})
+
+    def _recipe(self, without: set[str]) -> str:
         scenario = self.scenario
-        training = scenario.training.model_dump(mode="json", exclude={"seed"})
+        training = scenario.training.model_dump(mode="json", exclude=without)
         task = (scenario.task.name, scenario.task.options, *scenario.task.metrics)
         counted = self.task.objective.may_count_nothing(self.trainer.data.targets)
         return json.dumps([counted, task, scenario.precision, training], sort_keys=True, default=repr)

@@ -68,3 +68,15 @@ def test_of_too_many_the_one_unused_for_longest_is_dropped():
     for key, graph in (("a", 1), ("b", 2), ("a", 1), ("c", 3)):
         traces[key] = graph
     assert [traces.get(key) for key in "abc"] == [1, None, 3]
+
+
+@pytest.mark.parametrize("change", ["training.learning_rate=0.2", "training.clip_norm=0.1"])
+def test_gradients_are_the_same_whatever_step_follows(traced, change):
+    """And come to the same, where the step is the algorithm's own; clipping is part of a gradient."""
+    traces, tracking = Traces(), "algorithm={name='gradient_tracking'}"
+    run(tracking, traces=traces)
+    assert any("gradients" in name for name in traced)
+    traced.clear()
+    again = run(tracking, change, traces=traces)
+    assert any("gradients" in name for name in traced) == ("clip_norm" in change)
+    assert again.rows.equal(run(tracking, change, traces=None).rows)
