@@ -67,13 +67,14 @@ class PreviewedExchanger:
         payloads = {each: out.payloads[each] for each in sorted(asking) if sends and each in out.payloads}
         self.exchanger.mailbox.advance((number, place + 1))
         frames = self.framing.frames((number, place + 1), payloads, codec=out.codec.name)
-        sent = await self.exchanger.exchange(frames, wanted - {*wished.missing})
+        heard = shown if out.form.summary else wished  # in the first step
+        sent = await self.exchanger.exchange(frames, wanted - {*heard.missing})
         unserved = {*out.payloads} - {*payloads}
         return Exchanged(
             received={each: sent.received[each] for each in sorted(wanted & sent.received.keys())},
             missing=tuple(sorted({*shown.missing, *(wanted - sent.received.keys())})),
             untaken=tuple(sorted({*sent.untaken, *unserved})),
-            too_late=shown.too_late or wished.too_late or sent.too_late,
+            too_late=heard.too_late or sent.too_late,
             unsent=tuple(sorted({*sent.unsent, *unserved})),
             unwanted=tuple(sorted(answered - wanted)),
         )
