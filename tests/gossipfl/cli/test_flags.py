@@ -33,6 +33,7 @@ OTHER_VALUES = {
     ("runtime", "device"): ("auto", "auto"),
     ("network", "upload_mbits"): ("37", 37.0),
     ("network", "download_mbits"): ("37", 37.0),
+    ("gate", "peak"): ("37", 37.0),
     ("task", "options"): ("seed=3", {"seed": 3}),
     ("task", "metrics"): ("examples.recall:macro_recall", ["examples.recall:macro_recall"]),
     ("training", "schedule"): ("cosine", "cosine"),
