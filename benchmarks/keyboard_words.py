@@ -56,7 +56,7 @@ def main() -> None:
     """Print a line for each number of members."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n\n")[0])
     parser.add_argument("--text", default="shakespeare")
-    parser.add_argument("--members", type=int, nargs="+", default=[40, 100, 250, 1000])
+    parser.add_argument("--members", type=int, nargs="+", default=[40, 100, 250])
     parser.add_argument("--words", type=int, default=1000)
     parser.add_argument("--epsilon", type=float, nargs="+", default=[2.0, 8.0])
     parser.add_argument("--seed", type=int, default=0)

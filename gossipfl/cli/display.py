@@ -70,7 +70,7 @@ def status_table(values: Mapping[str, Any]) -> Table:
     if values.get("divergences"):
         table.add_row("diverged", f"{values['divergences']} ×, and went back to the last good model")
     parts = {"gate": _gate_rows, "flow": _flow_rows, "rounds": _rounds_rows, "membership": _membership_rows}
-    parts["keyboard"] = lambda told: loop_lines({**told, **values["permission"]}) if told else []
+    parts["keyboard"] = lambda told: _keyboard_rows(told, values) if told else []
     for part, rows_of in parts.items():
         for name, value in rows_of(values.get(part)):
             table.add_row(name, value)
@@ -83,6 +83,14 @@ def status_table(values: Mapping[str, Any]) -> Table:
         if network[name]:
             table.add_row(name, ", ".join(f"{count} × {kind}" for kind, count in network[name].items()))
     return table
+
+
+def _keyboard_rows(keyboard: Mapping[str, Any], values: Mapping[str, Any]) -> list[tuple[str, str]]:
+    rows = loop_lines({**keyboard, **values["permission"]})
+    if not values["metrics"]:
+        much = "too little" if keyboard.get("messages") else "nothing"
+        rows.insert(0, ("measured", f"not yet: {much} was typed"))
+    return rows
 
 
 def peers_table(peers: Sequence[Mapping[str, Any]]) -> Table:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from datetime import date, datetime
 
 from gossipfl.errors import InvalidRequest
+from gossipfl.keyboard.saying import without_words
 from gossipfl.keyboard.store import Typed
 
 __all__ = ["everything", "of_day", "with_word"]
@@ -31,7 +32,9 @@ def with_word(word: str) -> Callable[[Typed], bool]:
     wanted = wanted.strip(_AROUND)
     if not any(letter.isalnum() or unicodedata.category(letter) == "So" for letter in wanted):
         raise InvalidRequest(
-            "there is no word to forget", expected=f"a word or a phrase of at most {_LONGEST} characters"
+            "there is no word to forget",
+            expected=f"a word or a phrase of at most {_LONGEST} characters",
+            got=without_words(word),
         )
     words = [r"\W+" if _is_between(part, wanted) else re.escape(part) for part in re.split(r"(\W+)", wanted)]
     first, last = (r"(?<!\w)" if wanted[0].isalnum() else ""), (r"(?!\w)" if wanted[-1].isalnum() else "")
@@ -50,7 +53,7 @@ def of_day(day: str) -> Callable[[Typed], bool]:
     try:
         wanted = date.fromisoformat(day)
     except (TypeError, ValueError):
-        raise InvalidRequest("there is no such day", expected="YYYY-MM-DD") from None
+        raise InvalidRequest("there is no such day", expected="YYYY-MM-DD", got=without_words(day)) from None
     return lambda typed: datetime.fromtimestamp(typed.time).astimezone().date() == wanted
 
 

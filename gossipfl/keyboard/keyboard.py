@@ -147,7 +147,7 @@ class Keyboard:
 
     def has_samples(self) -> bool:
         """Whether there is anything to train on."""
-        return bool((self.dataset().train_targets["following"] != IGNORED).any())
+        return _counts_any(self.dataset().train_targets)
 
     def write(self, message: int, text: str) -> None:
         """Store a message as it is now; see `TypingStore.write`."""
@@ -274,9 +274,17 @@ class _OwnDataset(Dataset):
 
     secret: bytes = field(repr=False)
 
+    @property
+    def is_measurable(self) -> bool:
+        return _counts_any(self.test_targets)
+
     def fingerprint(self, samples: int | None = None) -> str:
         plain = super().fingerprint(samples)
         return hashlib.blake2b(plain.encode(), key=self.secret, digest_size=16).hexdigest()
+
+
+def _counts_any(targets: Any) -> bool:  # noqa: ANN401 - a tree
+    return bool((targets["following"] != IGNORED).any())
 
 
 def _newest(texts: Sequence[str], most: int) -> tuple[str, ...]:

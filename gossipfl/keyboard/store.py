@@ -26,6 +26,7 @@ from gossipfl.files import (
     remove_temporaries,
 )
 from gossipfl.keyboard.head import Head
+from gossipfl.keyboard.saying import without_words
 from gossipfl.keyboard.sealing import Key, load_key, new_key, record_length, replace_key, store_key
 from gossipfl.settings.keyboard import KeyboardSettings
 
@@ -329,10 +330,20 @@ def _change(before: Typed | None, now: Typed) -> bytes:
 
 def _require_message(message: int, text: str) -> None:
     if type(message) is not int or not 0 <= message < 2**53:
-        raise InvalidRequest("the message has no number", expected="a whole number of 0 or more")
+        raise InvalidRequest(
+            "the message has no number", expected="a whole number of 0 or more", got=without_words(message)
+        )
     if not isinstance(text, str) or len(text) > LONGEST_TEXT:
-        raise InvalidRequest("the message is no text", expected=f"at most {LONGEST_TEXT} characters")
+        raise InvalidRequest(
+            "the message is no text",
+            expected=f"a text of at most {LONGEST_TEXT} characters",
+            got=without_words(text),
+        )
     try:
         text.encode()
-    except UnicodeEncodeError:
-        raise InvalidRequest("the message is no text", expected="Unicode without lone surrogates") from None
+    except UnicodeEncodeError as error:
+        raise InvalidRequest(
+            "the message is no text",
+            expected="Unicode without lone surrogates",
+            got=f"one at place {error.start}",
+        ) from None

@@ -82,9 +82,11 @@ class Housekeeping:
         self._first_rows = rows.new_zeros(()).expand(rows.shape) if is_finite(rows) else rows
 
     def renew(self, data: Dataset) -> None:
-        """Evaluate on different data from now on."""
+        """Evaluate on different data from now on; if these have nothing to evaluate on, there are no metrics."""
         self.data = data
         self.fine_tuning = self.fine_tuning.renewed(data)
+        if not data.is_measurable:
+            self.metrics, self.shared_metrics = {}, None
 
     async def evaluate_for_ever(self, period: Callable[[], float]) -> None:
         """Evaluate the model on the test samples every ``period()`` seconds."""
@@ -93,10 +95,14 @@ class Housekeeping:
             await trio.sleep(period())
 
     async def evaluate(self) -> None:
-        """Evaluate the model on the test samples now."""
+        """Evaluate the model on the test samples now, if there are any."""
         async with self.learner.at_rest():
-            state = self.learner.state
+            data, state = self.data, self.learner.state
+            if not data.is_measurable:
+                return
             shared, personal = await run_abandonable(self._evaluate, state.nodes.models, state.age)
+        if not self.data.is_measurable:  # all was forgotten meanwhile
+            return
         self.metrics, self.shared_metrics = personal or shared, shared if personal else None
         before = {"before_fine_tuning": _finite(shared)} if personal else {}
         measured = {**_finite(self.metrics), **before}

@@ -22,11 +22,10 @@ from gossipfl.peer.threads import run_abandonable
 from gossipfl.settings import PeerSettings
 from gossipfl.tasks import Task
 
-__all__ = ["TASK", "Typing", "open_keyboard", "typing_of"]
+__all__ = ["Typing", "open_keyboard", "typing_of"]
 
 logger = logging.getLogger(__name__)
 
-TASK: Final = "next-word"
 _NOTHING: Final = "nothing_typed"
 _LOOK_SECONDS: Final = 2.0
 _MODEL_SECONDS: Final = 60.0
@@ -39,19 +38,12 @@ def open_keyboard(home: Home, settings: PeerSettings, task: Task) -> Keyboard | 
     Raises
     ------
     SettingError
-        The task suggests no words, is of many users, or other machines may read the metrics.
+        The task is of many users, or other machines may read the metrics.
     CorruptTyping, HomeError
         The store cannot be used.
     """
     if not settings.keyboard.enabled:
         return None
-    if settings.task.name != TASK:
-        raise SettingError(
-            "a keyboard needs a task that suggests words",
-            expected=f"task.name = {TASK!r}",
-            got=settings.task.name,
-            remedy="Set keyboard.enabled to false, or the task.",
-        )
     if settings.page.metrics_at is not None:
         raise SettingError(
             "metrics of a keyboard tell of what its owner writes",

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from pydantic import Field
 
 from gossipfl.settings.table import Table
 
-__all__ = ["KeyboardSettings"]
+__all__ = ["TASK_OF_KEYBOARDS", "KeyboardSettings"]
+
+TASK_OF_KEYBOARDS: Final = "next-word"
+"""The task that suggests words."""
 
 
 class KeyboardSettings(Table):

@@ -12,7 +12,7 @@ from gossipfl.settings.addresses import parse_address, public_key_of
 from gossipfl.settings.codec_names import AUTO, ExchangeCodec, require_model_codec
 from gossipfl.settings.estimates import EstimatesSettings
 from gossipfl.settings.gate import PEAK_OF_KEYBOARDS, GateSettings
-from gossipfl.settings.keyboard import KeyboardSettings
+from gossipfl.settings.keyboard import TASK_OF_KEYBOARDS, KeyboardSettings
 from gossipfl.settings.learning import GossipSettings, TrainingSettings
 from gossipfl.settings.log import LogSettings
 from gossipfl.settings.membership import MembershipSettings
@@ -273,6 +273,15 @@ class PeerSettings(Table):
         if self.gate.peak is None and self.keyboard.enabled:
             return self.gate.model_copy(update={"peak": PEAK_OF_KEYBOARDS})
         return self.gate
+
+    @model_validator(mode="after")
+    def _keyboard_suggests(self) -> PeerSettings:
+        if self.keyboard.enabled and self.task.name != TASK_OF_KEYBOARDS:
+            raise ValueError(
+                f"keyboard.enabled: a keyboard needs a task that suggests words; expected task.name = "
+                f"{TASK_OF_KEYBOARDS!r}; got {self.task.name!r}. Set keyboard.enabled to false, or the task"
+            )
+        return self
 
     @model_validator(mode="after")
     def _gossip_discovers(self) -> PeerSettings:

@@ -17,7 +17,10 @@ from gossipfl.statistics.schema import TableSchema
 from gossipfl.statistics.summary import CategorySummary, ColumnSummary, NumberSummary, Summary
 from gossipfl.statistics.units import PLACES, decimal_of, from_units, squared_decimal_of
 
-__all__ = ["CommonStatistics"]
+__all__ = ["MOST_MEMBERS", "CommonStatistics"]
+
+MOST_MEMBERS: Final = 256
+"""Members that gather statistics, or agree on words, together at most."""
 
 _VERSION: Final = 1
 _MOST_BYTES: Final = 64 * 2**20

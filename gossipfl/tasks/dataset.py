@@ -91,6 +91,11 @@ class Dataset:
         if self.owners is not None:
             _require_owners(self.owners, self.samples)
 
+    @property
+    def is_measurable(self) -> bool:
+        """Whether there is anything to evaluate a model on; where data grow, there may be nothing yet."""
+        return True
+
     @classmethod
     def stored(
         cls,

@@ -21,6 +21,7 @@ from sims.calibration.estimators import (
 )
 from sims.calibration.observations import Observations, Session, observe
 from sims.errors import SimulationError
+from sims.replay.errors import KeyboardSealed
 from sims.replay.lives import RecordedPeer, usual_codec
 from sims.replay.peer_records import read_peers
 from sims.replay.round_records import learned_in_rounds
@@ -94,6 +95,8 @@ def calibrate(homes: Sequence[Path | str]) -> Calibration:
     ------
     HomeMissing, MissingRecords, TornRecords, OtherSettings, DuplicatePeer
         If the homes are not those of recorded peers, one each.
+    KeyboardSealed
+        If they trained on what their owners typed.
     NothingObserved
         If fewer than two peers were named, or they never exchanged models.
     InvalidScenario
@@ -224,7 +227,11 @@ def _gate(settings: PeerSettings) -> dict[str, Any]:
 
 def _task(peers: list[RecordedPeer]) -> tuple[dict[str, Any], int, list[str]]:
     """Task section, seed of the scenario, and notes."""
-    settings = [next(reversed(peer.lives.values())).settings.task for peer in peers]
+    lives = [next(reversed(peer.lives.values())) for peer in peers]
+    for life in lives:
+        if life.settings.keyboard.enabled:
+            raise KeyboardSealed.of(life.peer)
+    settings = [life.settings.task for life in lives]
     options = [dict(each.options) for each in settings]
     first, n = options[0], len(peers)
     alike = {key: value for key, value in first.items() if all(own.get(key) == value for own in options)}

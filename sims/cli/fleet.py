@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -29,7 +30,7 @@ def fleet(
     report = fleet_report(directory)
     if json_output:
         shown = {**asdict(report), "seconds": report.seconds, "share": report.share_of_processor(cores)}
-        typer.echo(json.dumps(shown))
+        typer.echo(json.dumps(_without_nan(shown)))
         return
     _say(report, cores)
 
@@ -39,7 +40,7 @@ def _say(report: FleetReport, cores: int) -> None:
     from rich.table import Table
 
     console = Console()
-    whole = Table("measure", "a phone and day", title=f"{report.phones:,} phones, {report.days:g} days")
+    whole = Table("measure", "a phone and day", title=f"{report.phones:,} phones, {_days(report.days)}")
     for name, value in (
         ("training steps", f"{report.steps:.2f}"),
         ("processor time of a step", f"{1000 * report.step_seconds:.1f} ms"),
@@ -47,10 +48,10 @@ def _say(report: FleetReport, cores: int) -> None:
         (f"share of {cores} cores for a day", f"{report.share_of_processor(cores):.2e}"),
         ("sent", f"{report.bytes_sent / 1e6:.3f} MB"),
         ("sent, were it float32 models", f"{report.full_bytes / 1e6:.3f} MB"),
-        ("sent and received, metered link", f"{report.bytes_metered / 1e6:.3f} MB"),
-        ("sent and received, other links", f"{report.bytes_unmetered / 1e6:.3f} MB"),
-        ("goodput", f"{report.goodput:.3f}"),
-        ("steps with half their weight or more", f"{report.kept:.3f}"),
+        ("sent and received, metered link", _figure(report.bytes_metered / 1e6, 3, " MB")),
+        ("sent and received, other links", _figure(report.bytes_unmetered / 1e6, 3, " MB")),
+        ("goodput", _figure(report.goodput, 3)),
+        ("steps with half their weight or more", _figure(report.kept, 3)),
     ):
         whole.add_row(name, value)
     console.print(whole)
@@ -60,13 +61,30 @@ def _say(report: FleetReport, cores: int) -> None:
             f"UTC{zone.hours:+g}",
             f"{zone.phones:,}",
             str(zone.measured),
-            f"{zone.recall:.4f}",
-            f"{zone.steps:.2f}",
-            f"{zone.goodput:.3f}",
+            _figure(zone.recall, 4),
+            _figure(zone.steps, 2),
+            _figure(zone.goodput, 3),
         )
     console.print(zones)
-    console.print(f"Jain's index of recall over time zones: {report.jain:.5f}")
+    console.print(f"Jain's index of recall over time zones: {_figure(report.jain, 5)}")
     hours = Table("hour", "recall")
     for hour, recall in report.hours:
-        hours.add_row(f"{hour:g}", f"{recall:.4f}")
+        hours.add_row(f"{hour:g}", _figure(recall, 4))
     console.print(hours)
+
+
+def _days(days: float) -> str:
+    return f"{days:g} {'day' if days == 1 else 'days'}"
+
+
+def _figure(value: float, digits: int, unit: str = "") -> str:
+    """A figure, or a dash where there was nobody to measure."""
+    return "–" if math.isnan(value) else f"{value:.{digits}f}{unit}"
+
+
+def _without_nan(value: Any) -> Any:  # noqa: ANN401 - plain values for JSON, which has no NaN
+    if isinstance(value, dict):
+        return {key: _without_nan(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(each) for each in value]
+    return None if isinstance(value, float) and math.isnan(value) else value

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 from sims.errors import SimulationError
 
 __all__ = [
     "DuplicatePeer",
+    "KeyboardSealed",
     "MissingCheckpoint",
     "MissingPeer",
     "MissingRecords",
@@ -36,6 +39,19 @@ class MissingPeer(ReplayError):
 
 class NotRecomputable(ReplayError):
     """The random draws in what peers sent were deliberately not recorded."""
+
+
+class KeyboardSealed(ReplayError):
+    """What a peer trained on is what its owner typed, which nothing but the peer reads."""
+
+    @classmethod
+    def of(cls, peer: str) -> Self:
+        """The error of a keyboard."""
+        return cls(
+            f"peer {peer} is a keyboard: what it trained on is in the encrypted store of its home, on purpose out "
+            "of reach of analyses and replays",
+            remedy="What it measured itself is in its records: gossipfl analyze --no-retrace.",
+        )
 
 
 class DuplicatePeer(ReplayError):

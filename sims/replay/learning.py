@@ -18,7 +18,7 @@ from gossipfl.tasks import Dataset, Task, find_task
 from gossipfl.tasks.samples import describe, joined, signature
 from gossipfl.training import NodeData, Nodes, Trainer
 from sims.errors import NotSimulable
-from sims.replay.errors import NotRecomputable, OtherTask
+from sims.replay.errors import KeyboardSealed, NotRecomputable, OtherTask
 from sims.replay.lives import Event, Life, RecordedData, RecordedPeer
 
 __all__ = ["Learning", "Learnings", "pooled_data"]
@@ -124,11 +124,15 @@ class Learnings:
         ------
         OtherTask
             If the data found here are not those it trained on.
+        KeyboardSealed
+            If it trained on what its owner typed.
         NotRecomputable
             If it drew noise in secret.
         """
         recorded = life.data_of(life.first + 1 if event is None else event)
         settings = life.settings
+        if settings.keyboard.enabled:
+            raise KeyboardSealed.of(life.peer)
         _require_known_draws(life)
         task_key = (settings.task.name, repr(sorted(settings.task.options.items())))
         key = (

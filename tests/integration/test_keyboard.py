@@ -16,11 +16,16 @@ from pathlib import Path
 import pytest
 import trio
 
+from gossipfl.cli.display import status_table
 from gossipfl.errors import SettingError
 from gossipfl.peer import Peer
 from gossipfl.peer.saved_model import export_keyboard
 from gossipfl.peer.store.backup import back_up
 from gossipfl.settings.addresses import peer_id_of
+from sims.analysis import load_runs
+from sims.analysis.runs.problem import problem_of
+from sims.replay import replay
+from sims.replay.errors import KeyboardSealed
 from tests.gossipfl.cli.test_main import cli
 from tests.gossipfl.keyboard.owners import options_in
 from tests.gossipfl.network.helpers import in_trio, until
@@ -121,6 +126,53 @@ def assert_nowhere(home, word):
 
 
 @in_trio
+async def test_a_keyboard_shows_no_figure_until_something_is_typed_nor_after_all_is_forgotten(tmp_path):
+    own = {"evaluation": {"period": 0.05}}
+    peer = Peer(tmp_path / "ada", settings=keyboard_settings(tmp_path, **own))
+    async with running(peer):
+        client = client_of(peer.home, peer.status().page)
+
+        async def has_figures():
+            await peer._incarnation.housekeeping.evaluate()
+            told = await trio.to_thread.run_sync(client.get, "/metrics")
+            row = "measured" in [str(cell) for cell in status_table(peer.status().to_dict()).columns[0].cells]
+            shown = {b"gossipfl_test_metric{" in told.body, bool(peer.status().metrics), not row}
+            assert len(shown) == 1
+            return shown.pop()
+
+        assert not await has_figures()
+        assert not records_of(peer.home, "evaluation")
+        await type_all(peer, ["see you tomorrow at home. good night"] * 4)
+        await until(lambda: "recall" in peer.status().metrics)
+        assert await has_figures()
+        await ask(peer, "forget", everything=True)
+        await until(lambda: not peer.status().metrics)
+        assert not await has_figures()
+    assert records_of(peer.home, "evaluation")
+
+
+def test_an_analysis_of_a_keyboard_says_where_its_text_is_and_shows_what_it_measured(tmp_path):
+    @in_trio
+    async def lived():
+        own = {"evaluation": {"period": 0.05}, "page": {"enabled": False}}
+        peer = Peer(tmp_path / "ada", settings=keyboard_settings(tmp_path, **own))
+        async with running(peer):
+            for number in range(4):
+                await peer._incarnation.typing.write(number, "see you tomorrow at home. good night")
+            await until(lambda: "recall" in peer.status().metrics and peer.status().step > 0)
+
+    lived()
+    (run,) = load_runs([tmp_path / "ada"])
+    said = "encrypted store of its home, on purpose"
+    assert any(said in note for note in run.notes)
+    assert 0 <= run.last("recall_mean") <= 1
+    for refused in (lambda: problem_of(run), lambda: replay([tmp_path / "ada"])):
+        with pytest.raises(KeyboardSealed, match=said) as error:
+            refused()
+        assert "enabled" not in str(error.value)
+
+
+@in_trio
 async def test_requests_that_are_wrong_are_refused_and_never_repeated_to_logs(tmp_path, caplog):
     caplog.set_level(0)
     peer = Peer(tmp_path / "ada", settings=keyboard_settings(tmp_path))
@@ -154,6 +206,7 @@ async def test_requests_that_are_wrong_are_refused_and_never_repeated_to_logs(tm
         answers = await trio.to_thread.run_sync(lambda: list(tried()))
         for answer, status in answers:
             assert answer.status == status, answer.body
+            assert answer.json["error"]["got"], answer.body
             assert CANARY.encode() not in answer.body
         get = await trio.to_thread.run_sync(lambda: client.get("/api/keyboard/overview"))
         assert get.status == 405
@@ -265,6 +318,9 @@ def wait_for_page(process):
 
 def test_a_keyboard_without_any_text_yet_is_made_and_takes_part_in_counting_words(cli, tmp_path):
     home = tmp_path / "ada"
+    code, _out, err = cli("peer", "init", "--home", home, "--keyboard-enabled")
+    assert code != 0 and not home.exists()
+    assert "keyboard needs a task that suggests words; expected task.name = 'next-word'; got 'digits'" in err
     options = ["--option", "text=typed", "--option", "size=tiny", "--keyboard-enabled", "--page-enabled"]
     code, out, err = cli("peer", "init", "--home", home, "--task", "next-word", *options)
     assert code == 0, err

@@ -99,7 +99,9 @@ def application(subject: Subject) -> Starlette:
         values = await read_json(request)
         if set(values) != {"inputs"}:
             raise InvalidRequest(
-                "the request has the wrong keys", expected="{'inputs': [[…], …]}", got=sorted(values)[:8]
+                "the request has the wrong keys",
+                expected="{'inputs': [[…], …]}",
+                got=[key[:40] for key in sorted(values)[:8]],
             )
         answer = await subject.predictor.predict(values["inputs"])
         subject.metrics.predictions.observe(time.perf_counter() - began)
@@ -173,7 +175,8 @@ def with_named_errors(routes: list[Route]) -> Starlette:
         code = error.status_code if isinstance(error, HTTPException) else 400
         path = repr(request.url.path[:80])
         if code == MethodNotAllowed.status:
-            return refusal(MethodNotAllowed(f"{path} is not served by {request.method[:16]}"))
+            method = request.method[:16]
+            return refusal(MethodNotAllowed(f"{path} is not served by {method}", got=method))
         if code == PathUnknown.status:
             return refusal(PathUnknown("there is no such path", got=path))
         return refusal(InvalidRequest("the request cannot be understood"))
@@ -191,13 +194,22 @@ async def read_json(request: Request) -> dict[str, Any]:
     ------
     RequestTooLarge, InvalidRequest
     """
-    if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
-        raise InvalidRequest("the body has the wrong type", expected="Content-Type: application/json")
+    kind = request.headers.get("content-type", "")
+    if kind.partition(";")[0].strip() != "application/json":
+        raise InvalidRequest(
+            "the body has the wrong type",
+            expected="Content-Type: application/json",
+            got=repr(kind[:80]) if kind else "no such header",
+        )
     body = bytearray()
     async for part in request.stream():
         body += part
         if len(body) > _BODY_BYTES:
-            raise RequestTooLarge("the body is too large", expected=f"at most {_BODY_BYTES} bytes")
+            raise RequestTooLarge(
+                "the body is too large",
+                expected=f"at most {_BODY_BYTES} bytes",
+                got=f"{len(body)} bytes so far",
+            )
     try:
         values = json.loads(body, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:

@@ -34,6 +34,7 @@ __all__ = ["Guard", "refusal"]
 logger = logging.getLogger(__name__)
 
 _SECONDS: Final = 10.0
+_MOST_SAID: Final = 500  # characters of what came
 _MOST_REQUESTS: Final = 16
 _HEADER_BYTES: Final = 16 * 1024
 _READING: Final = frozenset({"GET", "HEAD"})
@@ -134,18 +135,22 @@ class Guard:
             raise OriginNotAllowed("the request comes from another site", got=repr(origin[:80]))
         reads = scope["method"] in _READING
         follows_a_link = reads and headers.get("sec-fetch-mode") == "navigate"
-        if headers.get("sec-fetch-site", "none") not in _OWN_SITES and not follows_a_link:
-            raise OriginNotAllowed("the request comes from another site")
+        site = headers.get("sec-fetch-site", "none")
+        if site not in _OWN_SITES and not follows_a_link:
+            raise OriginNotAllowed("the request comes from another site", got=repr(site[:80]))
         if not reads:
             given = headers.get("authorization", "").encode()
             if not hmac.compare_digest(given, b"Bearer " + self._token):
                 raise TokenMissing(
                     "the token is missing or wrong",
                     expected="a header Authorization: Bearer TOKEN",
+                    got="another one" if given else "no such header",
                     remedy="It is in the file page.token of the peer's home.",
                 )
         if self._under_way >= _MOST_REQUESTS:
-            raise TooManyRequests("too many requests at once", expected=f"at most {_MOST_REQUESTS}")
+            raise TooManyRequests(
+                "too many requests at once", expected=f"at most {_MOST_REQUESTS}", got=self._under_way + 1
+            )
 
 
 def refusal(error: GossipflError) -> JSONResponse:
@@ -155,7 +160,7 @@ def refusal(error: GossipflError) -> JSONResponse:
         "name": error.counter(),
         "message": error.what,
         "expected": None if error.expected is None else str(error.expected),
-        "got": None if error.got is None else str(error.got),
+        "got": None if error.got is None else str(error.got)[:_MOST_SAID],
         "remedy": error.remedy,
     }
     return JSONResponse({"error": said}, status_code=status)

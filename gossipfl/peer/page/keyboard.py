@@ -5,7 +5,7 @@ What tells anything of what was typed is a POST, and so needs the token of the h
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import asdict
 from typing import Any
 
@@ -16,6 +16,7 @@ from starlette.routing import Route
 
 from gossipfl.errors import InvalidRequest
 from gossipfl.keyboard.forgetting import everything, of_day, with_word
+from gossipfl.keyboard.saying import without_words
 from gossipfl.keyboard.store import Typed
 from gossipfl.peer.device_loop import DeviceLoop
 from gossipfl.peer.page.app import read_json, route_of_file
@@ -32,7 +33,11 @@ def keyboard_routes(typing: Typing, device_loop: DeviceLoop) -> list[Route]:
     async def suggest(request: Request) -> Response:
         values = await _read(request, {"text"})
         if not isinstance(values["text"], str):
-            raise InvalidRequest("the text before the cursor is no text", expected="a string")
+            raise InvalidRequest(
+                "the text before the cursor is no text",
+                expected="a string",
+                got=without_words(values["text"]),
+            )
         return JSONResponse(await typing.suggest(values["text"]))
 
     async def typed(request: Request) -> Response:
@@ -69,8 +74,19 @@ def keyboard_routes(typing: Typing, device_loop: DeviceLoop) -> list[Route]:
 async def _read(request: Request, keys: set[str]) -> dict[str, Any]:
     values = await read_json(request)
     if set(values) != keys:
-        raise InvalidRequest("the request has the wrong keys", expected=sorted(keys))
+        raise InvalidRequest(
+            "the request has the wrong keys", expected=_named(keys, keys), got=_named(values, keys)
+        )
     return values
+
+
+def _named(given: Iterable[str], known: Collection[str]) -> str:
+    """Name keys; those that are not known are counted, as they may be words that were typed."""
+    named = sorted(set(given) & set(known))
+    others = len(set(given)) - len(named)
+    if others:
+        named.append(f"{others} other{'' if others == 1 else 's'}")
+    return ", ".join(named) or "no keys"
 
 
 def _chosen(values: dict[str, Any]) -> Callable[[Typed], bool]:
@@ -83,4 +99,6 @@ def _chosen(values: dict[str, Any]) -> Callable[[Typed], bool]:
     raise InvalidRequest(
         "it is not clear what to forget",
         expected="{'word': …}, {'day': 'YYYY-MM-DD'} or {'everything': true}",
+        got=_named(values, ("word", "day", "everything"))
+        + (f" ({without_words(values['everything'])})" if set(values) == {"everything"} else ""),
     )

@@ -99,7 +99,7 @@ class Predictor:
         if values.dtype.kind not in "biuf" or values.ndim < 1 or not len(values):
             raise InvalidRequest("the inputs are no batch", expected=expected, got=_described(values))
         if values.dtype.kind == "f" and not example.dtype.is_floating_point:
-            raise InvalidRequest("the inputs have fractions", expected=expected)
+            raise InvalidRequest("the inputs have fractions", expected=expected, got=_described(values))
         return torch.from_numpy(np.ascontiguousarray(values)).to(example.dtype)
 
     def _compute(self, batch: Tensor) -> dict[str, Any]:

@@ -10,16 +10,14 @@ import base64
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
-from typing import ClassVar, Final, Generic, Protocol, TypeVar
+from typing import ClassVar, Generic, Protocol, TypeVar
 
 from gossipfl.errors import MalformedStatement, NotAMember
 from gossipfl.settings.addresses import peer_id_of
-from gossipfl.statistics import CommonStatistics, TableSchema, merged
+from gossipfl.statistics import MOST_MEMBERS, CommonStatistics, TableSchema, merged
 from gossipfl.wire.summaries import Place, SummaryStatement, place_of, read_summary
 
-__all__ = ["MOST_MEMBERS", "Record", "SetOfStatements", "Summaries", "TableStatements"]
-
-MOST_MEMBERS: Final = 256
+__all__ = ["Record", "SetOfStatements", "Summaries", "TableStatements"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,9 @@ import trio
 from gossipfl.errors import ExchangeFailed, MalformedStatement, MessageRefused
 from gossipfl.network import Host, Identity, ServiceLimits, ServiceStream, limited_logger
 from gossipfl.network.failures import StreamFailure
-from gossipfl.peer.statistics.collection import MOST_MEMBERS, Record, SetOfStatements, read_places
+from gossipfl.peer.statistics.collection import Record, SetOfStatements, read_places
 from gossipfl.settings.addresses import public_key_of
+from gossipfl.statistics import MOST_MEMBERS
 from gossipfl.wire import PeerDescriptor
 from gossipfl.wire.summaries import MOST_SUMMARY_BYTES, PLACE_BYTES, Place
 

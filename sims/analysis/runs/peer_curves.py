@@ -108,7 +108,9 @@ def self_measured_records(
         raise EmptyRun(
             "the peers evaluated nothing before they ended",
             expected="records of kind 'evaluation'",
-            remedy="Let them run longer, or analyse with --retrace.",
+            remedy="Type more on them, and let them run longer."
+            if any(life.settings.keyboard.enabled for life in lives)
+            else "Let them run longer, or analyse with --retrace.",
         )
     steps = np.concatenate([np.diff(times) for times, _ in found if len(times) > 1] or [np.ones(1)])
     records = Records()

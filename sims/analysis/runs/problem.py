@@ -14,6 +14,7 @@ from gossipfl.tasks.samples import Tree, joined, real_dtype
 from gossipfl.training import NodeData, Trainer, TrainingSettings
 from sims.analysis.runs.run import Run
 from sims.errors import InvalidScenario
+from sims.replay.errors import KeyboardSealed
 from sims.world import World, build_world
 
 __all__ = ["Problem", "problem_of"]
@@ -97,6 +98,8 @@ def problem_of(run: Run) -> Problem:
     ------
     UnknownTask, InvalidTask
         If the task cannot be found or made here.
+    KeyboardSealed
+        If the samples are what somebody typed.
     """
     if run.source == "simulator" and run.scenario is not None:
         world = build_world(run.scenario)
@@ -114,6 +117,8 @@ def problem_of(run: Run) -> Problem:
 
 def _of_peers(run: Run) -> Problem:
     """Everybody's samples side by side; evaluated on the first peer's test samples, as in the demo."""
+    if run.keyboard:
+        raise KeyboardSealed.of(run.keyboard)
     tasks = [find_task(run.task, dict(options)) for options in run.task_options]
     own = [task.dataset() for task in tasks]
     bounds = np.cumsum([0, *(data.samples for data in own)])

@@ -98,6 +98,7 @@ def read_recorded(homes: Sequence[Path], *, retrace: bool = True) -> Run:
         topology=settings.rounds.topology or "" if in_rounds else "",
         homes=tuple(peer.home.directory for peer in peers),
         numbers=tuple(life.number for life in lives),
+        keyboard=next((life.peer for life in lives if life.settings.keyboard.enabled), ""),
         notes=(),
     )
     outgoing = pipeline_of(settings.outgoing, codec=codec(_codec_of(peers[0], settings)))

@@ -66,6 +66,8 @@ class Run:
         Numbers of the peers, by which they draw batches; empty for a simulation.
     variant : str
         What a sweep called the run's variant; else empty.
+    keyboard : str
+        Id of a peer whose samples are what its owner typed, which nobody else reads; else empty.
     notes : tuple of str
         Remarks for the reader of this run.
     """
@@ -90,6 +92,7 @@ class Run:
     homes: tuple[Path, ...] = ()
     numbers: tuple[int, ...] = ()
     variant: str = ""
+    keyboard: str = ""
     notes: tuple[str, ...] = ()
 
     @property

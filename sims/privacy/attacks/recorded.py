@@ -26,6 +26,7 @@ from sims.privacy.attacks.auditing import rate_of
 from sims.privacy.attacks.linkability import LinkFindings
 from sims.privacy.attacks.membership import MembershipFindings, confidences_of, findings_of
 from sims.privacy.errors import NotAccountable
+from sims.replay.errors import KeyboardSealed
 from sims.replay.lives import RecordedPeer
 from sims.replay.peer_records import read_peers
 
@@ -115,6 +116,8 @@ def attack_homes(
 def _peer(recorded: RecordedPeer, seed: int) -> _Peer:
     life = next(reversed(recorded.lives.values()))
     settings, path = life.settings, recorded.home.checkpoint
+    if settings.keyboard.enabled:
+        raise KeyboardSealed.of(recorded.peer)
     if not path.exists():
         raise NotAccountable(
             f"peer {recorded.peer} has saved no model", remedy="Let it run for longer than checkpoint.period."

@@ -34,6 +34,7 @@ def type_all(keyboard, texts, first=0):
 def test_an_empty_keyboard_has_a_sample_that_teaches_nothing(keyboard):
     data = keyboard.dataset()
     assert not keyboard.has_samples()
+    assert not data.is_measurable
     task = keyboard.task
     module = task.build_module().train()
     task.loss(module(**data.train_inputs), data.train_targets).backward()
@@ -46,6 +47,7 @@ def test_what_is_typed_becomes_samples_and_grows(keyboard):
     type_all(keyboard, ["see you soon. good night", "we are at home. thanks"])
     assert keyboard.has_samples()
     before = keyboard.dataset()
+    assert before.is_measurable
     assert keyboard.dataset() is before
     assert keyboard.task.dataset() is before
     type_all(keyboard, ["see you tomorrow at home. it is good"], first=2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from math import nan
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from typer.testing import CliRunner
 from sims.cli import app
 from sims.errors import InvalidScenario, RunDirectoryError
 from sims.fleet import fleet_report
+from sims.fleet.report import FleetReport, Zone
 from sims.running import run
 
 SMALL = (
@@ -54,7 +56,38 @@ def test_a_fleet_is_reported(tmp_path: Path, letters: Path) -> None:
     assert sum(zone["phones"] for zone in found["zones"]) == 120
     assert sum(zone["measured"] for zone in found["zones"]) == 24
     assert [hour for hour, _ in found["hours"]] == [0, 12, 24, 36, 48]
-    assert CliRunner().invoke(app, ["fleet", str(out)]).exit_code == 0
+    said = CliRunner().invoke(app, ["fleet", str(out)])
+    assert said.exit_code == 0
+    assert "120 phones, 2 days" in said.output
+
+
+def test_where_nobody_was_measured_there_is_a_dash(monkeypatch: pytest.MonkeyPatch) -> None:
+    nobody = Zone(hours=9, phones=0, measured=0, recall=nan, steps=nan, goodput=nan)
+    report = FleetReport(
+        phones=3,
+        days=1.0,
+        hours=[(0.0, nan), (24.0, 0.1)],
+        steps=1.0,
+        step_seconds=0.1,
+        bytes_sent=1.0,
+        bytes_metered=nan,
+        bytes_unmetered=1.0,
+        full_bytes=1.0,
+        goodput=nan,
+        kept=nan,
+        zones=[nobody],
+        jain=nan,
+    )
+    monkeypatch.setattr("sims.fleet.fleet_report", lambda _: report)
+    said = CliRunner().invoke(app, ["fleet", "run"])
+    assert said.exit_code == 0, said.output
+    assert "3 phones, 1 day" in {line.strip() for line in said.output.splitlines()}
+    assert "nan" not in said.output
+    (row,) = (line for line in said.output.splitlines() if "UTC+9" in line)
+    assert row.count("–") == 3
+    told = json.loads(CliRunner().invoke(app, ["fleet", "run", "--json"]).output, parse_constant=pytest.fail)
+    assert told["zones"][0]["recall"] is None
+    assert told["hours"] == [[0.0, None], [24.0, 0.1]]
 
 
 def test_what_is_no_run_of_phones_is_named(tmp_path: Path) -> None:

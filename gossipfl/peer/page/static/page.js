@@ -222,7 +222,7 @@ function showPeer({ status, health, events, history }) {
   const judged = gate.reduce((sum, [, count]) => sum + count, 0);
   const merges = status.peers.reduce((sum, each) => sum + each.merges, 0);
   showTiles([
-    [name, shown(name, value), "on this peer's own test samples"],
+    [name, shown(name, value), status.keyboard && !Object.keys(status.metrics).length ? `not yet: ${status.keyboard.messages ? "too little" : "nothing"} was typed` : "on this peer's own test samples"],
     ["Age of the model", whole(status.age), `saved at ${whole(status.saved_age)}`],
     ["Neighbours", `${status.connected} / ${status.neighbours}`, "connected / known"],
     ["Merges", whole(merges), judged ? `${whole(judged)} judged by the gate` : "in this start"],

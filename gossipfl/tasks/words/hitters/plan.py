@@ -15,6 +15,7 @@ from typing import Final
 
 from gossipfl.errors import SettingError
 from gossipfl.privacy.gaussian import largest_shift
+from gossipfl.statistics import MOST_MEMBERS
 from gossipfl.tasks.words.vocabulary import SPECIAL, frequent_words
 
 __all__ = ["END", "LARGEST_ROUND", "WordPlan"]
@@ -26,7 +27,6 @@ LARGEST_ROUND: Final = 8_000
 """Most counts of one round."""
 
 _FEWEST_OTHERS: Final = 3
-_MOST_MEMBERS: Final = 2**20
 _LISTED: Final = 6_000
 _LETTERS: Final = 48
 _LEAST_WORDS_OF_A_LETTER: Final = 3
@@ -89,7 +89,7 @@ class WordPlan:
         if self.colluding == -1:
             object.__setattr__(self, "colluding", (self.members - 1) // 3)
         limits = {
-            "members": (self.members, _FEWEST_OTHERS + 1, _MOST_MEMBERS),
+            "members": (self.members, _FEWEST_OTHERS + 1, MOST_MEMBERS),
             "words": (self.words, len(SPECIAL) + 1, 2**17),
             "room": (self.room, 1, self.words - len(SPECIAL)),
             "offered": (self.offered, 0, 1_000),
@@ -100,9 +100,8 @@ class WordPlan:
         }
         for name, (value, least, most) in limits.items():
             if not least <= value <= most:
-                raise SettingError(
-                    f"{name}: words cannot be agreed upon so", expected=f"{least} … {most}", got=value
-                )
+                expected = f"{least} to {most}{' members' if name == 'members' else ''}"
+                raise SettingError(f"{name}: words cannot be agreed upon so", expected=expected, got=value)
         if not self.offered + self.own:
             raise SettingError("offered, own: no member offers any word", expected="one of them above 0")
         if not (self.epsilon > 0 and math.isfinite(self.epsilon) and 0 < self.delta < 1):
@@ -195,8 +194,8 @@ def _enough(given: WordPlan, **fewer: int) -> str:
             object.__setattr__(tried, name, value)
         return tried.threshold <= members
 
-    members = bisect_left(range(_MOST_MEMBERS), True, lo=given.members, key=finds)  # noqa: FBT003
-    return f"{members} members" if members < _MOST_MEMBERS else "more members than there can be"
+    members = bisect_left(range(MOST_MEMBERS + 1), True, lo=given.members, key=finds)  # noqa: FBT003
+    return f"{members} members" if members <= MOST_MEMBERS else "more members than there can be"
 
 
 _frequent = lru_cache(maxsize=4)(frequent_words)

@@ -144,7 +144,8 @@ def test_counts_that_nobody_can_have_are_refused():
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({"members": 3}, "members"),
+        ({"members": 3}, "expected 4 to 256 members; got 3"),
+        ({"members": 257}, "expected 4 to 256 members; got 257"),
         ({"members": 8, "least": 9}, "least"),
         ({"room": 0}, "room"),
         ({"offered": 0, "own": 0}, "no member offers"),
