@@ -216,13 +216,16 @@ function showPeer({ status, health, events, history }) {
   write($("pause"), health.paused ? "Resume" : "Pause");
   $("pause").disabled = $("leave").disabled = !token;
 
-  const [name, value] = Object.entries(status.metrics).find(([key]) => key !== "loss") || ["loss", status.loss];
+  const isUnmeasured = status.keyboard && !Object.keys(status.metrics).length;
+  const measured = Object.entries(status.metrics).find(([key]) => key !== "loss");
+  const [name, value] = measured || (isUnmeasured ? [memory.measured || "recall", null] : ["loss", status.loss]);
+  if (measured) memory.measured = name;
   const network = status.network, refused = Object.values(network.refused).reduce((a, b) => a + b, 0);
   const gate = status.gate ? Object.entries(status.gate.decisions) : [];
   const judged = gate.reduce((sum, [, count]) => sum + count, 0);
   const merges = status.peers.reduce((sum, each) => sum + each.merges, 0);
   showTiles([
-    [name, shown(name, value), status.keyboard && !Object.keys(status.metrics).length ? `not yet: ${status.keyboard.messages ? "too little" : "nothing"} was typed` : "on this peer's own test samples"],
+    [name, shown(name, value), isUnmeasured ? `not yet: ${status.keyboard.messages ? "too little" : "nothing"} was typed` : "on this peer's own test samples"],
     ["Age of the model", whole(status.age), `saved at ${whole(status.saved_age)}`],
     ["Neighbours", `${status.connected} / ${status.neighbours}`, "connected / known"],
     ["Merges", whole(merges), judged ? `${whole(judged)} judged by the gate` : "in this start"],
@@ -246,7 +249,7 @@ function showPeer({ status, health, events, history }) {
   });
   const past = memory.history;
   const rate = (key) => past.slice(5).map((each, index) => [each.time, Math.max(0, each[key] - past[index][key]) / Math.max(0.1, each.time - past[index].time)]);
-  curve(name, past.map((each) => [each.time, each.metrics[name] ?? each.loss]), shown(name, value));
+  curve(name, past.map((each) => [each.time, each.metrics[name] ?? (status.keyboard ? null : each.loss)]), shown(name, value));
   for (const [key, unit] of [["merges", (n) => `${n.toFixed(1)} / s`], ["bytes_received", (n) => `${bytes(Math.round(n))} / s`]]) {
     const line = rate(key);
     curve(key, line, line.length ? unit(line[line.length - 1][1]) : "–");
