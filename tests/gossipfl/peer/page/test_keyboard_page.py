@@ -64,6 +64,14 @@ def stored(peers):
     return peers[0].status()["keyboard"]["messages"]
 
 
+def test_the_page_of_a_peer_on_which_nothing_was_typed_shows_no_figure(browser, peers):
+    page = browser.new_page()
+    page.goto(peers[1].status()["page"])
+    page.get_by_text("not yet: nothing was typed").wait_for()
+    assert "recall–" in "".join(page.locator("body").text_content().split())
+    page.close()
+
+
 def press(page, device, key):
     button = page.locator(f'#keys [data-key="{key}"]')
     button.tap() if device == "phone" else button.click()
