@@ -36,7 +36,8 @@ from gossipfl.secure.shamir import recovered
 
 __all__ = ["Receiver"]
 
-_MOST_CHOICES: Final = 500  # of shares, until one is right: it takes milliseconds each where there are 128
+_MOST_CHOICES: Final = 1_024  # of shares, until one is right: all there are of up to 13 neighbours
+_MOST_PRODUCTS: Final = 2_000_000  # of such choices: of t shares, t² each
 
 
 class Receiver:
@@ -257,7 +258,8 @@ class Receiver:
     def _recovered(self, index: int, number: int) -> bytes | None:
         """The secret of a participant; None if no shares lead to it."""
         shares = {each: revealed.shares[index] for each, revealed in self._revealed.items()}
-        for chosen in islice(self._choices(), _MOST_CHOICES):
+        most = min(_MOST_CHOICES, _MOST_PRODUCTS // self.session.threshold**2)
+        for chosen in islice(self._choices(), most):
             secret = self._from({each: shares[each] for each in chosen})
             if self._is_secret_of(number, secret):
                 rest = {each: shares[each] for each in chosen[1:]}

@@ -303,6 +303,14 @@ def test_wrong_shares_are_made_up_for_and_their_sender_named(lie):
         assert run.receiver.liars == (liar,)
 
 
+def test_the_last_choice_of_honest_neighbours_is_tried_too():
+    """Twelve neighbours, four of which lie, with every share that can be spared."""
+    run = Run(tuple(range(1, 13))).to_masked()
+    total = revealed_to(run, dict.fromkeys((5, 6, 7, 8), garbage))
+    assert (total == ring_sum(list(run.rows.values()), like=run.rows[1])).all()
+    assert run.receiver.liars == (5, 6, 7, 8)
+
+
 @settings(max_examples=10, deadline=None)
 @given(st.data())
 def test_as_many_liars_as_shares_are_spared_are_named_and_no_others(data):

@@ -26,7 +26,7 @@ def has_reacted(home):
 async def test_peers_send_what_they_can_pay_and_are_replayed(tmp_path, flow):
     tables = {"gossip": {"flow": flow}, "exchange": {"mode": "push"}}
     async with network_of(tmp_path, 4, **tables) as peers:
-        await until(lambda: all(has_reacted(peer.home) for peer in peers))
+        await until(lambda: all(has_reacted(peer.home) for peer in peers), seconds=90)
     for peer in peers:
         decisions = records_of(peer.home, "tokens")
         rings = [each["messages"] for each in decisions if each["occasion"] == "clock"]
