@@ -152,7 +152,7 @@ class LearnedEvents:
             Whether it is what `arrival` returned before.
         """
         if not has_arrived:
-            sent = self._arrived(node, sent)
+            sent = self.arrival(node, sent)
 
         def happen(own: Nodes, rows: Tensor, update: Update) -> Nodes:
             message = self._message(sent, rows[_OTHER : _OTHER + 1])
@@ -164,10 +164,6 @@ class LearnedEvents:
         self._apply(("receipt", trains, share, credited_age), node, {_OTHER: sent}, happen)
         if not has_arrived:
             self._let_go(sent)
-
-    def arrival(self, node: int, sent: Sent) -> Sent:
-        """A node receives a model that it takes in later, or never. Return it as it arrived."""
-        return self._arrived(node, sent)
 
     def passed_by(
         self, node: int, sent: Sent, *, trains: bool, aged: bool, has_arrived: bool = False
@@ -193,18 +189,18 @@ class LearnedEvents:
             return update(then) if trains else then
 
         if not has_arrived:
-            sent = self._arrived(node, sent)
+            sent = self.arrival(node, sent)
         self._apply(("passed by", trains, aged), node, {_OTHER: sent}, happen)
         if not has_arrived:
             self._let_go(sent)
 
     def refused(self, node: int, sent: Sent) -> None:
         """A node receives a model, and does not take it in."""
-        self._let_go(self._arrived(node, sent))
+        self._let_go(self.arrival(node, sent))
 
     def answer(self, node: int, sent: Sent, begun: Sent, *, trains: bool = True) -> None:
         """A node receives the answer to its own message, and applies the step it has begun."""
-        sent = self._arrived(node, sent)
+        sent = self.arrival(node, sent)
 
         def happen(own: Nodes, rows: Tensor, update: Update) -> Nodes:
             message = self._message(sent, rows[_OTHER : _OTHER + 1])
@@ -222,7 +218,7 @@ class LearnedEvents:
 
     def adopt(self, node: int, sent: Sent) -> None:
         """A node takes a model over as it is."""
-        sent = self._arrived(node, sent)
+        sent = self.arrival(node, sent)
         self._take_over(node, sent)
         self._let_go(sent)
         own = self._nodes[node]
@@ -235,8 +231,8 @@ class LearnedEvents:
             earlier.nodes, steps=torch.maximum(earlier.nodes.steps, self._nodes[node].steps)
         )
 
-    def _arrived(self, node: int, sent: Sent) -> Sent:
-        """Let a node see a model, with noise that this message alone has."""
+    def arrival(self, node: int, sent: Sent) -> Sent:
+        """Let a node see a model, with noise that this message alone has. Return it as it arrived."""
         deviation = self._deviations[self.run.sender(sent.number)]
         if deviation:
             sent = replace(sent, number=self.run.with_noise(sent.number, deviation=deviation))
