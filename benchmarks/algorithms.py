@@ -23,7 +23,7 @@ from torch import nn
 
 from gossipfl.tasks import Task
 from gossipfl.tasks.digits import load_digits
-from sims.running.simulation import simulation_of
+from sims.running.choice import simulation_of
 from sims.scenario import parse_scenario
 from sims.world import build_world
 

@@ -24,7 +24,7 @@ from gossipfl.tasks.words.vocabulary import Vocabulary
 from gossipfl.training import Nodes, Trainer
 from sims.engine.engine import Phases
 from sims.engine.local import BlockTraining
-from sims.running.simulation import simulation_of
+from sims.running.choice import simulation_of
 from sims.scenario import parse_scenario
 from sims.world import World
 from sims.world.samples import divided

@@ -107,7 +107,7 @@ def measured(method: str, *, task: str, rate: float, seed: int, steps: int, devi
 
 def seconds_a_step(method: str, *, task: str, rounds: int = 40) -> list[float]:
     """Seconds that a step takes in each world, by the clock alone: nothing is trained."""
-    from sims.running.simulation import simulation_of
+    from sims.running.choice import simulation_of
     from sims.scenario import load_scenario
     from sims.world import build_world
 

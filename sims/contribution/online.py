@@ -16,7 +16,7 @@ from gossipfl.tasks import Task
 from gossipfl.tasks.samples import Tree, count, stacked, take
 from gossipfl.training.nodes import before_rest
 from sims.engine.programme import Compile
-from sims.running.simulation import simulation_of
+from sims.running.choice import simulation_of
 from sims.world import World
 from sims.world.networks import graph_of
 from topology import graphs

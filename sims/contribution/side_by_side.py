@@ -15,7 +15,7 @@ from sims.contribution.alone import trained_alone
 from sims.contribution.networks import CoalitionNetworks, Members
 from sims.engine.programme import Compile
 from sims.errors import NotSimulable
-from sims.running.simulation import simulation_of
+from sims.running.choice import simulation_of
 from sims.scenario.network import TraceChurn
 from sims.scenario.scenario import PopulationSection
 from sims.world import World

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from sims.running.run import Progress, Result, run
+from sims.running.result import Progress, Result
+from sims.running.run import run
 
 __all__ = ["Progress", "Result", "run"]

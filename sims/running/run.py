@@ -2,98 +2,26 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import polars as pl
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
-from gossipfl.consensus import consensus_distance
 from gossipfl.machine import available_memory
-from gossipfl.training import fine_tuned
-from sims.engine.engine import Arrays
 from sims.engine.programme import Compile
 from sims.errors import InvalidScenario, NotSimulable, RunDirectoryError
 from sims.metrics.evaluation import Evaluator
-from sims.metrics.network_metrics import network_metrics
-from sims.running.checkpoint import read_checkpoint, write_checkpoint
-from sims.running.interrupts import interrupts_noted
-from sims.running.memory import MemoryEstimate, check_memory, estimate_memory
-from sims.running.records import Records, RunDirectory, digest_of, machine, versions
-from sims.running.simulation import Simulation, simulation_of
+from sims.running.choice import simulation_of
+from sims.running.memory import check_memory, estimate_memory
+from sims.running.records import RunDirectory
+from sims.running.result import Progress, Result
+from sims.running.runner import Runner
 from sims.scenario import Scenario, load_scenario
-from sims.world import World, build_world
+from sims.world import build_world
 from sims.world.trace_cache import Traces
 
-__all__ = ["Progress", "Result", "run"]
-
-_SECONDS_BETWEEN_REPORTS = 0.2
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
-    """The progress of a run, told before the start, after every evaluation, and a few times a second between.
-
-    Parameters
-    ----------
-    rounds, total : float
-        Rounds done, and rounds in all.
-    evaluation : dict, optional
-        The last evaluation, as in the records.
-    memory : MemoryEstimate
-        What the run needs.
-
-    Examples
-    --------
-    >>> seen, small = [], ["population.nodes=32", "stop.rounds=2", "evaluate.every=1"]
-    >>> _ = run("digits", overrides=small, on_progress=seen.append)
-    >>> seen[0].rounds, seen[-1].total
-    (0.0, 2.0)
-    """
-
-    rounds: float
-    total: float
-    evaluation: dict[str, Any] | None
-    memory: MemoryEstimate
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
-    """The outcome of a run.
-
-    Parameters
-    ----------
-    scenario : Scenario
-    evaluations : polars.DataFrame
-        One row an evaluation.
-    nodes : polars.DataFrame, optional
-        One row an evaluation and node, with ``evaluate.per_node``.
-    rows : Tensor
-        All models at the end, ``[N, D]``; none, if they are kept in few bits and ``output.rows`` is false.
-    finished : bool
-        False if it was interrupted.
-    summary : dict
-        Versions, machine, seconds and memory.
-
-    Examples
-    --------
-    >>> result = run("digits", overrides=["population.nodes=32", "stop.rounds=2", "evaluate.every=1"])
-    >>> result.finished, result.rows.shape[0]
-    (True, 32)
-    """
-
-    scenario: Scenario
-    evaluations: pl.DataFrame
-    nodes: pl.DataFrame | None
-    rows: Tensor
-    finished: bool
-    summary: dict[str, Any]
+__all__ = ["run"]
 
 
 def run(
@@ -173,7 +101,7 @@ def run(
         device=device,
     )
     try:
-        runner = _Runner(scenario, world, simulation, evaluator, directory, memory, on_progress, interrupted)
+        runner = Runner(scenario, world, simulation, evaluator, directory, memory, on_progress, interrupted)
         if directory is not None and not resume:
             directory.create(scenario)
         elif directory is not None:
@@ -230,161 +158,3 @@ def _scenario_to_resume(directory: RunDirectory | None) -> Scenario:
             remedy="Read its records, or start another run in another directory.",
         )
     return load_scenario(file)
-
-
-class _Runner:
-    """One run under way."""
-
-    def __init__(
-        self,
-        scenario: Scenario,
-        world: World,
-        simulation: Simulation,
-        evaluator: Evaluator,
-        directory: RunDirectory | None,
-        memory: MemoryEstimate,
-        on_progress: Callable[[Progress], None] | None,
-        asked_to_stop: Callable[[], bool],
-    ) -> None:
-        self.scenario, self.world, self.simulation, self.evaluator = scenario, world, simulation, evaluator
-        self.directory, self.memory, self.on_progress = directory, memory, on_progress
-        self.records = Records()
-        self.done = 0  # evaluations, the one before the start included
-        self.started, self.evaluating = time.perf_counter(), 0.0
-        self.last_written = 0.0
-        self.last_reported = 0.0
-        self.asked_to_stop = asked_to_stop
-        if on_progress is not None:
-            simulation.during = self._report_at_times
-
-    def restore(self, directory: RunDirectory) -> None:
-        """Continue from the directory's checkpoint."""
-        arrays, evaluations, nodes, self.done = read_checkpoint(directory)
-        self.simulation.restore(arrays)
-        self.records.restore(evaluations, nodes)
-
-    def run(self) -> Result:
-        """Go through all evaluations that are left."""
-        points = self._evaluation_rounds()
-        self._report(points[self.done - 1] if self.done else 0.0)
-        since_checkpoint = points[self.done - 1] if self.done else 0.0
-        reached = self.done > 0 and self._target_reached(self.records.evaluations[-1])
-        with interrupts_noted() as interrupted:
-            while self.done < len(points) and not reached:
-                rounds = points[self.done]
-                if not self.simulation.advance(rounds, between=lambda: interrupted() or self.asked_to_stop()):
-                    break
-                reached = self._target_reached(self._evaluate(rounds))
-                self.done += 1
-                self._report(rounds)
-                every = self.scenario.output.checkpoint_every
-                if every is not None and rounds - since_checkpoint >= every:
-                    self._checkpoint()
-                    since_checkpoint = rounds
-        return self._finish(finished=reached or self.done == len(points))
-
-    def _evaluation_rounds(self) -> list[float]:
-        every, end = self.scenario.evaluate.every, self.scenario.stop.rounds
-        points = [0.0, *(every * k for k in range(1, int(end / every + 1e-9) + 1))]
-        return points if end - points[-1] < 1e-9 * end else [*points, end]
-
-    def _evaluate(self, rounds: float) -> dict[str, Any]:
-        started = time.perf_counter()
-        rows, online = self.simulation.engine.rows_in_parts(), self.simulation.online()
-        honest = self.world.honest
-        among = online & honest
-        nodes = self.evaluator.nodes
-        everyone = len(nodes) == len(rows)
-        models, ages = self.simulation.models(None if everyone else nodes), self.simulation.ages()
-        measured = self.evaluator(self._used(models, ages[nodes]))
-        at = {
-            "round": rounds,
-            "seconds": self.simulation.seconds(rounds),
-            "online": int(online.sum()),
-            **self.simulation.counts(),
-            "consensus_distance": consensus_distance(rows, self.world.layout.shared_size, among),
-            **network_metrics(self.world, rows, among),
-            "age_mean": float(ages[honest].mean()),
-        }
-        row = self.records.add(at, measured, nodes if self.scenario.evaluate.per_node else None)
-        self.evaluating += time.perf_counter() - started
-        if self.directory is not None and time.perf_counter() - self.last_written > 2.0:
-            self.directory.write_records(self.records)
-            self.last_written = time.perf_counter()
-        return row
-
-    def _used(self, models: Tensor, ages: NDArray[np.int64]) -> Tensor:
-        """The measured models, fine-tuned if the scenario says so."""
-        steps = self.scenario.evaluate.fine_tune
-        if steps is None:
-            return models
-        with torch.no_grad():
-            owners, head = self.evaluator.nodes, self.scenario.evaluate.head
-            return fine_tuned(self.world.trainer, models, ages, owners, steps=steps, head=head)
-
-    def _target_reached(self, evaluation: dict[str, Any]) -> bool:
-        target = self.scenario.stop.accuracy
-        return target is not None and evaluation.get("accuracy_mean", -np.inf) >= target
-
-    def _report_at_times(self, rounds: float) -> None:
-        if time.perf_counter() - self.last_reported > _SECONDS_BETWEEN_REPORTS:
-            self._report(rounds)
-
-    def _report(self, rounds: float) -> None:
-        self.last_reported = time.perf_counter()
-        if self.on_progress is not None:
-            last = self.records.evaluations[-1] if self.records.evaluations else None
-            self.on_progress(
-                Progress(rounds=rounds, total=self.scenario.stop.rounds, evaluation=last, memory=self.memory)
-            )
-
-    def _checkpoint(self) -> None:
-        if self.directory is not None:
-            self.directory.write_records(self.records)
-            # Which part of the rows is models of nodes: with messages, others are on their way.
-            n, size = self.scenario.population.nodes, self.world.layout.size
-            shape = {"models": np.array([n, size])}
-            arrays = {**self.simulation.state(), **self._hostile(), **shape}
-            write_checkpoint(self.directory, arrays, self.records, done=self.done)
-
-    def _hostile(self) -> Arrays:
-        """Which nodes are hostile, for those who read the rows of all."""
-        return {} if self.world.hostile is None else {"hostile": self.world.hostile}
-
-    def _finish(self, *, finished: bool) -> Result:
-        phases = self.simulation.phases
-        seconds = time.perf_counter() - self.started
-        summary = {
-            "name": self.scenario.name,
-            "finished": finished,
-            "seconds": seconds,
-            "seconds_evaluating": self.evaluating,
-            "seconds_by_phase": {"waves": phases.waves, "prepare": phases.prepare, "execute": phases.execute},
-            "updates": phases.updates,
-            "gate": self.simulation.decisions(),
-            "batch_sizes": {str(size): tier for size, tier in phases.tiers.items()},
-            "memory": asdict(self.memory),
-            "versions": versions(),
-            "machine": machine(),
-        }
-        compact = self.scenario.engine.is_compact
-        nobody = np.zeros(0, dtype=np.int64) if compact and not self.scenario.output.rows else None
-        rows = self.simulation.models(nobody)
-        summary["result"] = digest_of(self.simulation.engine.stored(), self.simulation.ages())
-        if self.directory is not None:
-            self.directory.write_records(self.records)
-            self.directory.write_summary(summary)
-            if not finished:
-                self._checkpoint()
-            elif self.scenario.output.rows:
-                ages = self.simulation.ages()
-                arrays = {"rows": rows.cpu().numpy(), "ages": ages, **self._hostile()}
-                self.directory.write_arrays("rows.safetensors", arrays)
-        return Result(
-            scenario=self.scenario,
-            evaluations=self.records.table,
-            nodes=self.records.nodes,
-            rows=rows,
-            finished=finished,
-            summary=summary,
-        )

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from gossipfl.errors import GossipflError
 from gossipfl.machine import available_memory
 from sims.errors import InvalidSweep, NotEnoughMemory, NotSimulable
+from sims.running.choice import simulation_of
 from sims.running.memory import MemoryEstimate, estimate_memory
-from sims.running.simulation import simulation_of
 from sims.scenario import Scenario
 from sims.sweeping.jobs import run_id
 from sims.sweeping.plans import search_of

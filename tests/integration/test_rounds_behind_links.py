@@ -7,7 +7,7 @@ import pytest
 
 from gossipfl.network.identity import load_or_create_identity
 from gossipfl.peer.link_matrix import link_matrix
-from sims.running.simulation import simulation_of
+from sims.running.choice import simulation_of
 from sims.scenario import parse_scenario
 from sims.world import build_world
 

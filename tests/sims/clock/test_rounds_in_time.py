@@ -12,7 +12,7 @@ from gossipfl.settings import TrainingSettings
 from sims.clock import Circumstances, ExchangeProfile, Rehearsal, RoundClock, RoundProfile
 from sims.compiler.timeline.links import links_of
 from sims.errors import InvalidScenario, NotSimulable, SimulationError
-from sims.running.simulation import simulation_of
+from sims.running.choice import simulation_of
 from sims.scenario import parse_scenario
 from sims.scenario.network import NetworkSection
 from sims.world import build_world

@@ -12,7 +12,7 @@ from sims.compiler.timeline import Timeline
 from sims.engine import Engine
 from sims.engine.packing import Packing
 from sims.running.memory import estimate_memory
-from sims.running.simulation import MessageDriven
+from sims.running.message_driven import MessageDriven
 from tests.sims.compiler.declared import NAME
 from tests.sims.compiler.test_equality import FAILURES
 from tests.sims.worlds import SECOND, conditions, small, world_of

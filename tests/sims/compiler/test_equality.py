@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from sims.running.simulation import MessageDriven
+from sims.running.message_driven import MessageDriven
 from tests.sims.engine.test_engine import both, relative
 from tests.sims.worlds import small, world_of
 

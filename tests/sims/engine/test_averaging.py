@@ -12,7 +12,7 @@ from gossipfl.algorithms.rounds.stochastic_gradient_push import PUSH_SUM_WEIGHTS
 from gossipfl.rows import load_row
 from sims.engine import RoundEngine
 from sims.errors import InvalidScenario, NotSimulable
-from sims.running.simulation import simulation_of
+from sims.running.choice import simulation_of
 from sims.scenario import Scenario, parse_scenario
 from sims.world.networks import round_network
 from tests.sims.worlds import world_of

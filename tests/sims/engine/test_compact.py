@@ -12,7 +12,7 @@ from gossipfl.consensus import consensus_distance
 from sims.engine.compact import BUCKET, CompactRows, RowForm, rounding_keys
 from sims.errors import InvalidScenario, NotSimulable
 from sims.running import run
-from sims.running.simulation import simulation_of
+from sims.running.choice import simulation_of
 from tests.sims.worlds import small, world_of
 
 CPU = torch.device("cpu")

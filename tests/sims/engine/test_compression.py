@@ -14,7 +14,7 @@ from gossipfl.wire import encode_model
 from gossipfl.wire.body import body_buffers
 from sims.engine import RoundEngine
 from sims.errors import InvalidScenario, NotSimulable
-from sims.running.simulation import simulation_of
+from sims.running.choice import simulation_of
 from sims.scenario import Scenario, load_scenario, to_toml
 from sims.world.networks import sequence_of
 from tests.sims.engine.test_engine import both, relative

@@ -11,7 +11,7 @@ from sims.engine import RoundEngine
 from sims.engine.masked_sums import MaskedSums
 from sims.engine.neighbourhoods import Complete, Sparse
 from sims.errors import InvalidScenario, NotSimulable
-from sims.running.simulation import simulation_of
+from sims.running.choice import simulation_of
 from sims.scenario import parse_scenario
 from sims.world import build_world
 from sims.world.networks import round_network

@@ -7,7 +7,7 @@ import torch
 from gossipfl.consensus import consensus_distance
 from sims.engine import RoundEngine
 from sims.errors import NotSimulable
-from sims.running.simulation import simulation_of
+from sims.running.choice import simulation_of
 from sims.world.networks import sequence_of
 from tests.sims.worlds import small, world_of
 

@@ -13,7 +13,7 @@ from sims.privacy.knowledge import knowledge_of
 from sims.privacy.report import report_of
 from sims.privacy.sources import run_of_scenario
 from sims.privacy.views import worst_coalition
-from sims.running.simulation import simulation_of
+from sims.running.choice import simulation_of
 from sims.scenario import parse_scenario
 from sims.world import build_world
 from sims.world.networks import round_network

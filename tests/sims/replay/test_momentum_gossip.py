@@ -12,7 +12,7 @@ from gossipfl.peer import Peer
 from sims.calibration.calibrate import calibrate
 from sims.metrics.evaluation import Evaluator
 from sims.replay import replay
-from sims.running.simulation import MessageDriven
+from sims.running.message_driven import MessageDriven
 from sims.scenario import parse_scenario
 from sims.world import build_world
 from tests.gossipfl.network.helpers import in_trio, until

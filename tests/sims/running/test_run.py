@@ -248,7 +248,7 @@ def test_a_run_has_the_hash_of_its_models_whatever_computed_them(tmp_path):
     ids=["messages", "gate", "rounds"],
 )
 def test_progress_is_told_between_evaluations(monkeypatch, algorithm):
-    monkeypatch.setattr(sys.modules["sims.running.run"], "_SECONDS_BETWEEN_REPORTS", 0.0)
+    monkeypatch.setattr("sims.running.runner._SECONDS_BETWEEN_REPORTS", 0.0)
     seen = []
     run("evaluate.every=12", *algorithm, on_progress=seen.append)
     rounds = [each.rounds for each in seen]

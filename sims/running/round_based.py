@@ -1,0 +1,171 @@
+"""Simulations of algorithms in rounds: a mixing sequence, and the engine that runs its rounds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gossipfl.training import Nodes
+from sims.engine import RoundEngine
+from sims.engine.engine import Arrays
+from sims.engine.programme import Compile
+from sims.engine.workers import torch_threads
+from sims.errors import NotSimulable
+from sims.running.simulation import Simulation
+from sims.scenario import Scenario
+from sims.scenario.network import CycleChurn, NoChurn
+from sims.world import World
+from sims.world.networks import RoundNetwork, round_network
+
+__all__ = ["RoundBased"]
+
+_AUXILIARY = "auxiliary."
+_ATTACK = "attack."
+_OPTIMISER_STATE = "momentum"  # its name in files from before there were other optimisers
+
+
+class RoundBased(Simulation):
+    """A mixing sequence, and the engine that runs its rounds."""
+
+    engine: RoundEngine
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        world: World,
+        *,
+        threads: int,
+        compile_when: Compile,
+        device: str,
+        mixing: RoundNetwork | None = None,
+    ) -> None:
+        _refuse_what_rounds_have_not(scenario)
+        self._scenario, self._world = scenario, world
+        self.engine = RoundEngine(
+            world,
+            mixing or round_network(scenario, class_counts=world.class_counts),
+            expected_rounds=scenario.stop.rounds,
+            threads=threads,
+            compile_when=compile_when,
+            device=device,
+        )
+
+    def rows_to_send(self) -> Tensor:
+        """Rows of all nodes after the training of the next round, ``[N, D]``."""
+        engine = self.engine
+        local = engine.local if engine.hostile is None else engine.hostile.training(engine.local)
+        with torch_threads(), torch.no_grad():
+            return local.update(engine.nodes).rows
+
+    def advance(self, rounds: float, *, between: Callable[[], bool]) -> bool:
+        """Do rounds until ``rounds`` are done."""
+        while self.engine.round < rounds:
+            self.engine.run_round()
+            self.during(self.engine.round)
+            if between():
+                return False
+        return True
+
+    def ages(self) -> NDArray[np.int64]:
+        """Ages of all models, ``[N]``."""
+        return self.engine.nodes.ages.cpu().numpy()
+
+    def steps(self) -> NDArray[np.int64]:
+        """Training steps that each node has done, ``[N]``."""
+        return self.engine.nodes.steps.cpu().numpy()
+
+    def online(self) -> NDArray[np.bool_]:
+        """Nodes that are online, bool ``[N]``: in rounds, those that did not sit out the last."""
+        return ~self.engine.away
+
+    def seconds(self, rounds: float) -> float:
+        """Simulated seconds after so many rounds, which are done."""
+        return self.engine.seconds_after(int(rounds))
+
+    def counts(self) -> dict[str, int]:
+        """Totals since the start: what was lost, and what was not there in time; masked sums may fail, too."""
+        exchanges, clock = self.engine.exchanges, self.engine.clock
+        lost, late = (0, 0) if clock is None else (clock.lost, clock.late)
+        failed = {} if exchanges.masked_sums is None else {"failed_sums": exchanges.masked_sums.failed}
+        return {
+            "messages": exchanges.messages,
+            **{"requests": 0, "lost": lost, "unreachable": late},
+            "bytes": exchanges.bytes,
+            "updates": self.phases.updates,
+            **failed,
+        }
+
+    def state(self) -> Arrays:
+        """All that a checkpoint needs."""
+        nodes, exchanges, hostile = self.engine.nodes, self.engine.exchanges, self.engine.hostile
+        return {
+            **{f"{_AUXILIARY}{name}": kept.cpu().numpy() for name, kept in nodes.auxiliary.items()},
+            **(
+                {}
+                if hostile is None
+                else {f"{_ATTACK}{k}": v.cpu().numpy() for k, v in hostile.state().items()}
+            ),
+            "rows": nodes.rows.cpu().numpy(),
+            "ages": nodes.ages.cpu().numpy(),
+            _OPTIMISER_STATE: nodes.optimiser_state.cpu().numpy(),
+            "steps": nodes.steps.cpu().numpy(),
+            "progress": np.array(
+                [self.engine.round, exchanges.messages, exchanges.bytes, self.phases.updates]
+            ),
+            **(
+                {}
+                if exchanges.masked_sums is None
+                else {"failed_sums": np.array(exchanges.masked_sums.failed)}
+            ),
+        }
+
+    def restore(self, state: Arrays) -> None:
+        """Continue from a checkpoint."""
+        device, exchanges = self.engine.device, self.engine.exchanges
+        self.engine.nodes = Nodes(
+            rows=torch.from_numpy(state["rows"]).to(device),
+            ages=torch.from_numpy(state["ages"]).to(device),
+            steps=torch.from_numpy(state["steps"]).to(device),
+            optimiser_state=torch.from_numpy(state[_OPTIMISER_STATE]).to(device),
+            auxiliary={
+                name.removeprefix(_AUXILIARY): torch.from_numpy(kept).to(device)
+                for name, kept in state.items()
+                if name.startswith(_AUXILIARY)
+            },
+        )
+        if self.engine.hostile is not None:
+            self.engine.hostile.restore(
+                {
+                    name.removeprefix(_ATTACK): torch.from_numpy(kept)
+                    for name, kept in state.items()
+                    if name.startswith(_ATTACK)
+                }
+            )
+        if exchanges.masked_sums is not None:
+            exchanges.masked_sums.failed = int(state["failed_sums"])
+        self.engine.round, exchanges.messages, exchanges.bytes, self.phases.updates = (
+            int(value) for value in state["progress"]
+        )
+        self.engine.catch_up()
+
+
+def _refuse_what_rounds_have_not(scenario: Scenario) -> None:
+    """Refuse what has no meaning in rounds, or is not simulated there."""
+    churn = scenario.churn
+    present = {
+        "network.jitter": scenario.network.jitter > 0,
+        "churn.process": not isinstance(churn.process, NoChurn | CycleChurn),
+        "churn.events": bool(churn.events),
+        "engine.rows": scenario.engine.is_compact,
+    }
+    named = [name for name, there in present.items() if there]
+    if named:
+        raise NotSimulable(
+            f"{scenario.algorithm.name!r} runs in rounds, so {', '.join(named)} would be without effect",
+            remedy="Leave them out (churn of rounds is a process of the kind 'cycle'), or choose a message-driven "
+            "algorithm such as 'gossip_learning'.",
+        )
