@@ -5,6 +5,8 @@ from __future__ import annotations
 from gossipfl.errors import GossipflError, SettingError
 
 __all__ = [
+    "ClusterMismatch",
+    "ClusterUnreachable",
     "DivergedCoalition",
     "InvalidScenario",
     "InvalidSweep",
@@ -56,3 +58,11 @@ class SweepDirectoryError(SimulationError):
 
 class WorkersNotStarted(SimulationError):
     """The processes that runs are shared out to could not be started."""
+
+
+class ClusterUnreachable(SimulationError):
+    """No cluster answers at the address, or it refuses this process or cannot run anything."""
+
+
+class ClusterMismatch(SimulationError):
+    """A machine of a cluster runs other software than the process that shares out the work."""

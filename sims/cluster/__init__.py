@@ -1,0 +1,3 @@
+"""Clusters of machines that simulations run on."""
+
+from __future__ import annotations

@@ -1,0 +1,200 @@
+"""The connection to a Ray cluster: its address, whether it answers, and whether it runs the same software."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from types import ModuleType
+from typing import Any
+from urllib.parse import SplitResult, urlsplit
+
+from gossipfl.errors import SettingError
+from gossipfl.extras import require_extra
+from sims.cluster.software import differences, software
+from sims.errors import ClusterMismatch, ClusterUnreachable
+
+__all__ = ["connected", "is_ray", "require_same_software"]
+
+_DIAL_SECONDS = 10.0
+_PROBE_SECONDS = 120.0
+_START = "Start one with `ray start --head`, or leave the address out to start one here."
+_WITH_TOKEN = "If the cluster wants a token, set RAY_AUTH_MODE=token, and RAY_AUTH_WITH_TOKEN as it is there."  # noqa: S105 - says what to set
+
+
+def is_ray(on: str) -> bool:
+    """Whether a place to run is a Ray cluster: ``ray``, or ``ray://host:port``."""
+    return on == "ray" or on.startswith("ray://")
+
+
+@contextmanager
+def connected(on: str, *, cpus: int | None = None) -> Iterator[ModuleType]:
+    """Connect to a Ray cluster, and give the module ``ray``; disconnect at the end.
+
+    Parameters
+    ----------
+    on : str
+        ``ray://host:port`` for the cluster whose client server listens there. ``ray`` for the one that the
+        environment variable ``RAY_ADDRESS`` names; without it one is started on this machine, and ends with the
+        block. A connection that this process already has is used for ``ray``, and kept.
+    cpus : int, optional
+        Of a cluster that is started; by default the machine's.
+
+    Raises
+    ------
+    SettingError
+        If the address is none, or ray is not installed.
+    ClusterUnreachable
+        If no cluster answers there.
+    ClusterMismatch
+        If the cluster has other versions of Python, Ray or what computes.
+
+    Notes
+    -----
+    Usage statistics of Ray are turned off. Its signal handlers are undone, so that Ctrl-C and SIGTERM do what they
+    did before.
+    """
+    if not is_ray(on):
+        raise SettingError("no Ray cluster is named", expected="ray, or ray://host:port", got=on)
+    address = on if on.startswith("ray://") else os.environ.get("RAY_ADDRESS") or "local"
+    if address not in ("local", "auto"):
+        _require_listener(address)
+    require_extra("ray", ["ray"], what=f"running on {on}")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    import ray
+
+    if on == "ray" and ray.is_initialized():
+        require_same_software(ray)
+        yield ray
+        return
+    with _own_handlers():
+        _initialise(ray, address, cpus)
+    try:
+        require_same_software(ray)
+        yield ray
+    finally:
+        ray.shutdown()
+
+
+def require_same_software(ray: ModuleType) -> None:
+    """Require of every machine of a cluster the software of this process.
+
+    Raises
+    ------
+    ClusterMismatch
+        If a machine has other versions, so that results could differ; or no gossipfl at all.
+    ClusterUnreachable
+        If a machine does not answer.
+    """
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    probe = ray.remote(software)
+    nodes = [node for node in ray.nodes() if node["Alive"]]
+    there = [
+        probe.options(
+            num_cpus=0, scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+        ).remote()
+        for node in nodes
+    ]
+    for node, reference in zip(nodes, there, strict=True):
+        machine = node["NodeManagerHostname"]
+        expected, found = differences(software(), _answer(ray, reference, machine))
+        if expected:
+            raise ClusterMismatch(
+                f"{machine} of the Ray cluster runs other software than this process",
+                expected=expected,
+                got=found,
+                remedy="Install the same versions on all machines.",
+            )
+
+
+def _answer(ray: ModuleType, reference: object, machine: str) -> dict[str, str]:
+    try:
+        answer: dict[str, str] = ray.get(reference, timeout=_PROBE_SECONDS)
+    except ray.exceptions.GetTimeoutError as error:
+        raise ClusterUnreachable(
+            f"{machine} of the Ray cluster did not start a process within {_PROBE_SECONDS:.0f} s"
+        ) from error
+    except Exception as error:
+        if "ModuleNotFoundError" not in str(error):
+            raise ClusterUnreachable(
+                f"{machine} of the Ray cluster cannot run anything", got=_last_line(error)
+            ) from error
+        raise ClusterMismatch(
+            f"{machine} of the Ray cluster lacks what simulations need",
+            got=_last_line(error),
+            remedy="Install on all machines: pip install 'gossipfl[sims,ray]'.",
+        ) from error
+    return answer
+
+
+def _initialise(ray: ModuleType, address: str, cpus: int | None) -> None:
+    settings: dict[str, Any] = {"address": address, "log_to_driver": False, "logging_level": "ERROR"}
+    if address == "local":
+        settings |= {"include_dashboard": False, "num_cpus": cpus}
+    try:
+        ray.init(**settings)
+    except ImportError as error:
+        raise SettingError(
+            "a Ray cluster elsewhere needs Ray's client", got=error, remedy="pip install 'gossipfl[ray]'"
+        ) from error
+    except (ConnectionError, TimeoutError, OSError) as error:
+        raise ClusterUnreachable(
+            f"no Ray cluster answers at {address}", got=_last_line(error), remedy=_WITH_TOKEN
+        ) from error
+    except (RuntimeError, ray.exceptions.RayError) as error:
+        if "ersion" in str(error) and "ismatch" in str(error):
+            raise ClusterMismatch(
+                f"the Ray cluster at {address} runs another Ray or Python", got=" ".join(str(error).split())
+            ) from error
+        raise ClusterUnreachable(
+            f"the Ray cluster at {address} refuses this process",
+            got=_last_line(error),
+            remedy=_WITH_TOKEN,
+        ) from error
+
+
+def _require_listener(address: str) -> None:
+    """Require that something listens, which Ray itself tells of only after a minute."""
+    place = _split(address)
+    try:
+        socket.create_connection((place.hostname, place.port), timeout=_DIAL_SECONDS).close()
+    except OSError as error:
+        raise ClusterUnreachable(f"no Ray cluster answers at {address}", got=error, remedy=_START) from error
+
+
+def _split(address: str) -> SplitResult:
+    place = urlsplit(address if "://" in address else f"//{address}")
+    port = None
+    with suppress(ValueError):  # no number, or none of a port
+        port = place.port
+    if place.hostname is None or port is None:
+        raise SettingError(
+            "the address of a Ray cluster needs a host and a port",
+            expected="such as ray://head:10001, or host:6379 in RAY_ADDRESS",
+            got=address,
+        )
+    return place
+
+
+def _last_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[-1]
+
+
+@contextmanager
+def _own_handlers() -> Iterator[None]:
+    """Undo what Ray does to the handlers of signals."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before: dict[signal.Signals, Any] = {}
+    for number in (signal.SIGINT, signal.SIGTERM):
+        before[number] = signal.getsignal(number)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,81 @@
+"""Connections to Ray clusters: where, with which software, and what is said where there is none."""
+
+import os
+import signal
+import socket
+
+import pytest
+
+from gossipfl.errors import SettingError
+from sims.cluster.ray_cluster import connected, is_ray
+from sims.cluster.software import differences, software
+from sims.errors import ClusterMismatch, ClusterUnreachable
+
+
+def test_an_address_is_ray_or_that_of_a_client_server():
+    assert is_ray("ray")
+    assert is_ray("ray://head:10001")
+    assert not is_ray("slurm")
+    assert not is_ray("rays")
+    with pytest.raises(SettingError, match="no Ray cluster is named"), connected("local"):
+        pass
+
+
+@pytest.mark.parametrize("address", ["ray://", "ray://head", "ray://head:port", "ray://:10001"])
+def test_an_incomplete_address_is_named(address):
+    with (
+        pytest.raises(SettingError, match=r"needs a host and a port; .*ray://head:10001"),
+        connected(address),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("form", ["ray://127.0.0.1:{}", "127.0.0.1:{}"])
+def test_where_nothing_listens_is_said_at_once(form, monkeypatch):
+    with socket.socket() as bound:  # a port that nobody else gets meanwhile
+        bound.bind(("127.0.0.1", 0))
+        address = form.format(bound.getsockname()[1])
+        monkeypatch.setenv("RAY_ADDRESS", address)
+        on = address if "://" in address else "ray"
+        with pytest.raises(ClusterUnreachable, match=f"no Ray cluster answers at {address}"), connected(on):
+            pass
+
+
+def test_without_ray_it_is_said_how_to_install_it(monkeypatch):
+    monkeypatch.setattr("gossipfl.extras.is_installed", lambda module: module != "ray")
+    with pytest.raises(SettingError, match=r"gossipfl\[ray\]"), connected("ray"):
+        pass
+
+
+def test_the_cluster_of_the_environment_is_used_and_left(ray_cluster):
+    import ray
+
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    with connected("ray") as module:
+        assert module is ray
+        assert len(ray.nodes()) == 2
+        assert ray.cluster_resources()["CPU"] == 2
+        assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+        with connected("ray"):  # within a connection, that one is used, and kept
+            assert len(ray.nodes()) == 2
+        assert ray.is_initialized()
+    assert not ray.is_initialized()
+    assert os.environ["RAY_USAGE_STATS_ENABLED"] == "0"
+
+
+def test_machines_with_other_software_are_named(ray_cluster, monkeypatch):
+    here = software() | {"torch": "0.1"}
+    monkeypatch.setattr("sims.cluster.software._digest_of_code", lambda: "another")
+    monkeypatch.setattr("sims.cluster.software.version", lambda name: here.get(name, "none"))
+    with (
+        pytest.raises(ClusterMismatch, match=r"expected torch 0\.1, gossipfl's code another; got torch [^0]"),
+        connected("ray"),
+    ):
+        pass
+
+
+def test_differences_name_what_is_missing_too():
+    assert differences({"python": "3.12"}, {"python": "3.12", "more": "1"}) == ("", "")
+    assert differences({"ray": "2.60"}, {}) == ("ray 2.60", "ray none")
+    assert software() == software()
+    assert len(software()["gossipfl's code"]) == 12
