@@ -17,8 +17,8 @@ import hashlib
 import itertools
 import json
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal, Protocol, cast
 
@@ -181,6 +181,15 @@ class Layout:
         """Number of elements of a row, D."""
         return self._end_of(*_GROUPS)
 
+    def without(self, names: Collection[str]) -> Layout:
+        """The same layout, but for untrained tensors of these names, which rows leave out."""
+        kept, offset = [], 0
+        for entry in self.entries:
+            if entry.group != "untrained" or entry.name not in names:
+                kept.append(replace(entry, offset=offset))
+                offset += entry.size
+        return Layout(tuple(kept))
+
     @cached_property
     def digest(self) -> bytes:
         """SHA-256 (32 bytes) over names, shapes, dtypes and order of the shared tensors."""
@@ -289,7 +298,10 @@ def load_row(module: nn.Module, layout: Layout, row: Tensor) -> None:
     """
     if row.shape != (layout.size,):
         raise IncompatibleModel(
-            "the row has another size than the layout", expected=(layout.size,), got=tuple(row.shape)
+            "the row has another size than the layout",
+            expected=(layout.size,),
+            got=tuple(row.shape),
+            remedy="Rows of simulations leave out what is frozen: take the layout of the result.",
         )
     state = _state_of(module)
     _check_names(state, layout)

@@ -20,6 +20,7 @@ from gossipfl.tasks.batchable import BatchableOperators
 from gossipfl.tasks.failures import failures_named
 from gossipfl.tasks.metrics import Metric
 from gossipfl.tasks.objective import Objective
+from gossipfl.tasks.own_tensors import OwnTensors
 from gossipfl.tasks.samples import Tree, Weighted, call_module, copied, describe, leaves, take
 
 __all__ = ["Evaluator"]
@@ -70,6 +71,8 @@ class Evaluator:
     ) -> None:
         self._module, self._layout, self._objective = module.eval(), layout, objective
         _release_memory(module, layout)  # every call brings its own
+        in_rows = {entry.name for entry in layout.entries}
+        self._own = OwnTensors(module, lambda name: name not in in_rows)
         self._metrics, self._name = metrics, name
         self._habits: _Habits | None = None
         self._batched: bool | None = None
@@ -113,7 +116,7 @@ class Evaluator:
 
     def _tensors(self, row: Tensor) -> dict[str, Tensor]:
         """Parameters, differentiable like a module's, and buffers: parts of the row."""
-        tensors = to_tensors(row, self._layout)
+        tensors = to_tensors(row, self._layout) | self._own.on(row.device)
         for entry in self._layout.entries:
             if entry.group != "untrained":
                 tensors[entry.name].requires_grad_()
@@ -146,7 +149,8 @@ class Evaluator:
         self, rows: Tensor, inputs: Tree, targets: Tree, *, each: bool = False
     ) -> dict[str, Tensor]:
         def measure(row: Tensor, inputs: Tree, targets: Tree) -> dict[str, Tensor]:
-            return self._measure(to_tensors(row.clone(), self._layout), inputs, targets)
+            tensors = to_tensors(row.clone(), self._layout) | self._own.on(rows.device)
+            return self._measure(tensors, inputs, targets)
 
         samples = 0 if each else None
         with BatchableOperators():

@@ -65,6 +65,9 @@ class Task:
     statistics : str, optional
         Digest of the common statistics that inputs are scaled by (`gossipfl.statistics.CommonStatistics`); peers
         with others are refused by name.
+    constant : frozenset of str
+        Names of frozen parameters and buffers that rows leave out: all models have them alike, and modules keep
+        them. Simulations find them (`gossipfl.training.constants_apart`); in peers there are none.
     start : {'common', 'independent'}
         Whether all peers start from the same initial row. Averages of independently initialised networks are
         no better than chance (McMahan et al. 2017, Fig. 1), so leave it unless that is what you study.
@@ -101,6 +104,7 @@ class Task:
     start: Literal["common", "independent"] = "common"
     statistics: str | None = None
     device: torch.device | None = None
+    constant: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         require_fields(self)
@@ -203,7 +207,7 @@ class Task:
     @cached_property
     def layout(self) -> Layout:
         """The layout of the model in a row."""
-        return layout_of(self.build_module(), self.share)
+        return layout_of(self.build_module(), self.share).without(self.constant)
 
     def initial_row(self, node: int = 0) -> Tensor:
         """Model before any training.

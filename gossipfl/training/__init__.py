@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gossipfl.training.batches import batch_positions
+from gossipfl.training.constant import constants_apart
 from gossipfl.training.data import NodeData
 from gossipfl.training.fine_tuning import fine_tuned, places_of_head
 from gossipfl.training.nodes import PERSONAL, Nodes, has_diverged
@@ -23,6 +24,7 @@ __all__ = [
     "TrainingSettings",
     "TrainingStopped",
     "batch_positions",
+    "constants_apart",
     "fine_tuned",
     "has_diverged",
     "learning_rates",

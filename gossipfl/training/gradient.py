@@ -18,6 +18,7 @@ from gossipfl.randomness import seeded
 from gossipfl.rows import Entry, Layout
 from gossipfl.tasks.batchable import BatchableOperators
 from gossipfl.tasks.objective import Objective
+from gossipfl.tasks.own_tensors import OwnTensors
 from gossipfl.tasks.samples import Tree, call_module, copied, map_leaves, take
 from gossipfl.training.optimisers import Reached
 from gossipfl.training.own_module import Loss, OwnModule
@@ -86,6 +87,39 @@ class RowGradients:
     @cached_property
     def _device(self) -> torch.device:
         return next((each.device for each in self._own.module.parameters()), torch.device("cpu"))
+
+    @cached_property
+    def _own_tensors(self) -> OwnTensors:
+        """What rows that go through the module together do not bring along."""
+        in_rows = {entry.name for entry in self._layout.entries} - self._habits.fixed
+        return OwnTensors(self._own.module, lambda name: name not in in_rows)
+
+    @property
+    def constant(self) -> frozenset[str]:
+        """Names of frozen parameters and buffers that rows can leave out, for the module has them and keeps them.
+
+        Where one is seen to change, others may do so later: target networks, every so many steps. They cannot if
+        rows can be batched, for then nothing depends on the numbers of a row that goes through.
+        """
+        found = self._habits.fixed & {entry.name for entry in self._layout.entries if entry.size}
+        return found if found and (not self.changed or self.vectorised) else frozenset()
+
+    def laid_out(self, layout: Layout) -> RowGradients:
+        """The same for rows of another layout: one that leaves out what is `constant`."""
+        first, kept = self._initial_row, {entry.name for entry in layout.entries}
+        places = [slice(e.offset, e.offset + e.size) for e in self._layout.entries if e.name in kept]
+
+        def initial_row() -> Tensor:
+            row = first()
+            return torch.cat([row[place] for place in places])
+
+        own = OwnModule(self._own.module, layout)
+        if not self.changes_parameters:
+            own.trust()
+        made = replace(self, _own=own, _layout=layout, _initial_row=initial_row)
+        if "vectorised" in vars(self):  # it has been tried, and said
+            vars(made)["vectorised"] = self.vectorised
+        return made
 
     @property
     def draws(self) -> bool:
@@ -219,9 +253,10 @@ class RowGradients:
         # BatchNorm writes its buffers in place: let it write into copies. What is the same in all rows, and stays,
         # the module has itself.
         rest = {entry.name: entry.read(rows).clone() for entry in untrained if entry.name not in fixed}
+        own = self._own_tensors.on(rows.device)
 
         def loss_of(leaves: Tensors, rest: Tensors, inputs: Tree, targets: Tree) -> tuple[Tensor, Tensors]:
-            tensors = {**leaves, **rest}
+            tensors = {**leaves, **rest, **own}
             outputs = call_module(self._own.module, tensors, inputs)
             return self._loss(outputs, targets), {name: tensors[name].detach() for name in rest}
 

@@ -43,6 +43,9 @@ class OwnModule:
         self._places = [_Place(module, entry) for entry in layout.entries]
         self._trained = [place for place in self._places if place.entry.group != "untrained"]
         self._untrained = [place for place in self._places if place.entry.group == "untrained"]
+        in_row, persistent = {entry.name for entry in layout.entries}, module.state_dict().keys()
+        named = dict(module.named_parameters()) | dict(module.named_buffers())  # each under one name
+        self._constants = [_Constant(module, name) for name in named.keys() & persistent - in_row]
         self._is_trusted = False
         self._is_large = layout.trainable_size >= _LARGE
         if self._is_large:
@@ -82,7 +85,8 @@ class OwnModule:
         Raises
         ------
         InvalidTask
-            If the forward pass puts another parameter in the place of one, or changes the form of a buffer.
+            If the forward pass puts another parameter in the place of one, changes the form of a buffer, or changes
+            what is not in the row.
         """
         lent, digest = self._lent(row)
         with torch.no_grad():
@@ -92,6 +96,8 @@ class OwnModule:
         with torch.enable_grad():
             value = loss(self.call(inputs), targets)
             value.backward()  # type: ignore[no-untyped-call]
+        for constant in self._constants:
+            constant.require_unchanged()
         with torch.no_grad():
             reached = torch.tensor([place.tensor.grad is not None for place in self._trained])
             gradient = self._gradient(row)
@@ -148,6 +154,35 @@ class OwnModule:
         if isinstance(inputs, dict):
             return self.module(**inputs)
         return self.module(*inputs) if isinstance(inputs, tuple | list) else self.module(inputs)
+
+
+class _Constant:
+    """A frozen parameter or buffer that the row leaves out, for it was seen to stay."""
+
+    def __init__(self, module: nn.Module, name: str) -> None:
+        path, _, self._key = name.rpartition(".")
+        owner = module.get_submodule(path)
+        self._registry: dict[str, Any] = (
+            owner._parameters if self._key in owner._parameters else owner._buffers
+        )
+        self._name, self._tensor = name, self._registry.get(self._key)
+        self._version = None if self._tensor is None else self._tensor._version
+
+    def require_unchanged(self) -> None:
+        """Refuse a module that changes it after all.
+
+        Raises
+        ------
+        InvalidTask
+        """
+        if self._tensor is None:
+            return
+        if self._registry.get(self._key) is not self._tensor or self._tensor._version != self._version:
+            raise InvalidTask(
+                f"the module changes {self._name!r}, which it left alone when it was tried",
+                expected="a frozen parameter or buffer that either stays or changes with every batch",
+                remedy="Write to it in every forward pass, with copy_(), and be it its own value.",
+            )
 
 
 class _Place:

@@ -21,7 +21,7 @@ from gossipfl.tasks import Dataset, Task, find_task
 from gossipfl.tasks.clusters import cluster_of
 from gossipfl.tasks.samples import Tree, class_labels, describe, joined, map_leaves, take
 from gossipfl.tasks.stored import StoredSamples
-from gossipfl.training import NodeData, Nodes, Trainer, rehearse
+from gossipfl.training import NodeData, Nodes, Trainer, constants_apart, rehearse
 from sims.errors import InvalidScenario
 from sims.scenario import Scenario
 from sims.scenario.outgoing import outgoing_of_messages
@@ -214,7 +214,7 @@ def build_world(scenario: Scenario, *, traces: Traces | None = None) -> World:
     task, data, seen = _samples(scenario)
     dtype = _DTYPES[scenario.precision]
     data = with_planted(data, scenario)
-    trainer = Trainer.of(task, data, scenario.training, dtype=dtype)
+    task, trainer = constants_apart(task, Trainer.of(task, data, scenario.training, dtype=dtype))
     measured = slice(scenario.evaluate.samples)
     own_tests = tuple((take(one.test_inputs, measured), take(one.test_targets, measured)) for one in seen)
     test_inputs, test_targets = own_tests[0] if len(seen) == 1 else joined(own_tests)

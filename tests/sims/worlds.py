@@ -50,10 +50,21 @@ def blobs(*, samples: int = 240, model: str = "linear") -> Task:
         "convolution": lambda: nn.Sequential(
             nn.Unflatten(1, (1, 5)), nn.Conv1d(1, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(6, 3)
         ),
+        "frozen": lambda: nn.Sequential(frozen(nn.Linear(5, 40)), nn.Tanh(), nn.Linear(40, 3)),
+        "frozen and batchnorm": lambda: nn.Sequential(
+            frozen(nn.Linear(5, 9)), nn.BatchNorm1d(9), nn.ReLU(), nn.Linear(9, 3), frozen(nn.Linear(3, 3))
+        ),
+        "frozen and dropout": lambda: nn.Sequential(frozen(nn.Linear(5, 8)), nn.Dropout(0.3), nn.Linear(8, 3)),
+        "frozen and personal": lambda: nn.Sequential(nn.Linear(5, 8), frozen(nn.Linear(8, 8)), nn.Linear(8, 3)),
         "personal": lambda: nn.Sequential(nn.Linear(5, 8), nn.Tanh(), nn.Linear(8, 3)),
     }
-    share = SharePolicy(local=("2.*",)) if model == "personal" else SharePolicy()
+    share = SharePolicy(local=("2.*",)) if model.endswith("personal") else SharePolicy()
     return Task(name=f"blobs/{model}", model=models[model], data=data, share=share)
+
+
+def frozen(module: nn.Module) -> nn.Module:
+    """The same module, which is not trained."""
+    return module.requires_grad_(False)
 
 
 class Point(nn.Module):
