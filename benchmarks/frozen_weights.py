@@ -27,7 +27,7 @@ class Adapted(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.body = nn.Linear(64, 594).requires_grad_(False)
+        self.body = nn.Linear(64, 594).requires_grad_(requires_grad=False)
         self.a, self.b = nn.Parameter(torch.randn(64, 3) / 8), nn.Parameter(torch.zeros(3, 594))
         self.head = nn.Linear(594, 4)
 
@@ -100,7 +100,9 @@ def main() -> None:
         )
         print(json.dumps(found))
         return
-    print("run, optimiser, frozen weights stored: peak MB beyond those of 16 nodes, numbers in a row, CPU ms a round")
+    print(
+        "run, optimiser, frozen weights stored: peak MB beyond those of 16 nodes, numbers in a row, CPU ms a round"
+    )
     for kind in ALGORITHMS:
         for optimiser in ("sgd", "adamw"):
             for apart in ("per node", "once"):

@@ -85,8 +85,8 @@ class OwnModule:
         Raises
         ------
         InvalidTask
-            If the forward pass puts another parameter in the place of one, changes the form of a buffer, or changes
-            what is not in the row.
+            If the forward pass puts another parameter in the place of one, changes the form of a buffer, or
+            changes what is not in the row.
         """
         lent, digest = self._lent(row)
         with torch.no_grad():

@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 from torch import Tensor
 
+from gossipfl.rows import Layout
 from sims.running.memory import MemoryEstimate
 from sims.scenario import Scenario
 
@@ -55,6 +56,9 @@ class Result:
         One row an evaluation and node, with ``evaluate.per_node``.
     rows : Tensor
         All models at the end, ``[N, D]``; none, if they are kept in few bits and ``output.rows`` is false.
+    layout : Layout
+        What is where in a row: all that may differ between nodes. What is frozen in all alike is in every new
+        module, so ``load_row(task.build_module(), layout, rows[i])`` makes one of a row.
     finished : bool
         False if it was interrupted.
     summary : dict
@@ -72,5 +76,6 @@ class Result:
     evaluations: pl.DataFrame
     nodes: pl.DataFrame | None
     rows: Tensor
+    layout: Layout
     finished: bool
     summary: dict[str, Any]

@@ -59,6 +59,14 @@ class Runner:
     def restore(self, directory: RunDirectory) -> None:
         """Continue from the directory's checkpoint."""
         arrays, evaluations, nodes, self.done = read_checkpoint(directory)
+        _, size = arrays.get("models", (0, self.world.layout.size))
+        if size != self.world.layout.size:
+            raise RunDirectoryError(
+                f"the models in the checkpoint of {directory.path} have another size",
+                expected=f"{self.world.layout.size} numbers: without what is frozen",
+                got=size,
+                remedy="Resume it with the version of gossipfl that began it, or start it again.",
+            )
         self.simulation.restore(arrays)
         self.records.restore(evaluations, nodes)
 
@@ -184,6 +192,7 @@ class Runner:
             evaluations=self.records.table,
             nodes=self.records.nodes,
             rows=rows,
+            layout=self.world.layout,
             finished=finished,
             summary=summary,
         )

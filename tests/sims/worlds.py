@@ -54,8 +54,12 @@ def blobs(*, samples: int = 240, model: str = "linear") -> Task:
         "frozen and batchnorm": lambda: nn.Sequential(
             frozen(nn.Linear(5, 9)), nn.BatchNorm1d(9), nn.ReLU(), nn.Linear(9, 3), frozen(nn.Linear(3, 3))
         ),
-        "frozen and dropout": lambda: nn.Sequential(frozen(nn.Linear(5, 8)), nn.Dropout(0.3), nn.Linear(8, 3)),
-        "frozen and personal": lambda: nn.Sequential(nn.Linear(5, 8), frozen(nn.Linear(8, 8)), nn.Linear(8, 3)),
+        "frozen and dropout": lambda: nn.Sequential(
+            frozen(nn.Linear(5, 8)), nn.Dropout(0.3), nn.Linear(8, 3)
+        ),
+        "frozen and personal": lambda: nn.Sequential(
+            nn.Linear(5, 8), frozen(nn.Linear(8, 8)), nn.Linear(8, 3)
+        ),
         "personal": lambda: nn.Sequential(nn.Linear(5, 8), nn.Tanh(), nn.Linear(8, 3)),
     }
     share = SharePolicy(local=("2.*",)) if model.endswith("personal") else SharePolicy()
@@ -64,7 +68,7 @@ def blobs(*, samples: int = 240, model: str = "linear") -> Task:
 
 def frozen(module: nn.Module) -> nn.Module:
     """The same module, which is not trained."""
-    return module.requires_grad_(False)
+    return module.requires_grad_(requires_grad=False)
 
 
 class Point(nn.Module):

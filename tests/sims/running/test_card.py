@@ -26,7 +26,7 @@ seed = 3
 nodes = 12
 [task]
 name = "tests.sims.worlds:blobs"
-options = {{ model = "mlp" }}
+options = {{ model = "{model}" }}
 {topology}
 [algorithm]
 name = "{name}"
@@ -42,11 +42,11 @@ rounds = 3
 """
 
 
-def on_both(name: str, more: str = "") -> tuple[torch.Tensor, torch.Tensor]:
+def on_both(name: str, more: str = "", *, model: str = "mlp") -> tuple[torch.Tensor, torch.Tensor]:
     """Rows after a few rounds on the CPU, and on the card."""
     topology = TOPOLOGY.get(name, '[topology]\nname = "random-regular"\ndegree = 4')
     scenario = parse_scenario(
-        TEXT.format(name=name, topology=topology, settings=SETTINGS.get(name, ""), more=more)
+        TEXT.format(name=name, topology=topology, settings=SETTINGS.get(name, ""), more=more, model=model)
     )
     here = sims.run(scenario, compile_when="never").rows
     # A card's tensors can be traced, and these cannot.
@@ -59,6 +59,12 @@ def on_both(name: str, more: str = "") -> tuple[torch.Tensor, torch.Tensor]:
 @pytest.mark.parametrize("name", algorithm_names())
 def test_every_algorithm_computes_the_same_on_a_card(name):
     here, there = on_both(name)
+    torch.testing.assert_close(there, here, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["d_psgd", "gossip_learning"])
+def test_what_is_frozen_is_taken_to_a_card(name):
+    here, there = on_both(name, model="frozen and batchnorm")
     torch.testing.assert_close(there, here, rtol=1e-4, atol=1e-5)
 
 

@@ -4,7 +4,7 @@ from unittest.mock import patch
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load_file
 from torch import nn
@@ -13,12 +13,21 @@ import sims
 from gossipfl.errors import IncompatibleModel, InvalidTask
 from gossipfl.rows import load_row, to_row
 from gossipfl.tasks import Task
+from sims.errors import RunDirectoryError
 from sims.scenario import parse_scenario
 from sims.world import build_world
 from tests.sims.worlds import blobs
 
 MODELS = ("frozen", "frozen and batchnorm", "frozen and dropout", "frozen and personal")
-ALGORITHMS = ("d_psgd", "gossip_learning", "gradient_tracking", "push_sum", "ad_psgd", "trimmed_mean", "qg_dsgdm")
+ALGORITHMS = (
+    "d_psgd",
+    "gossip_learning",
+    "gradient_tracking",
+    "push_sum",
+    "ad_psgd",
+    "trimmed_mean",
+    "qg_dsgdm",
+)
 TEXT = """
 seed = {seed}
 population.nodes = 9
@@ -41,7 +50,20 @@ def scenario_of(model="frozen", algorithm="d_psgd", *, seed=0, optimiser="sgd", 
     return parse_scenario(text + more)
 
 
-@settings(max_examples=12, deadline=None)
+@pytest.mark.parametrize(
+    ("model", "algorithm"),
+    [
+        ("frozen", "gossip_learning"),
+        ("frozen and batchnorm", "gradient_tracking"),
+        ("frozen and dropout", "d_psgd"),
+    ],
+)
+def test_models_are_those_of_rows_with_everything(model, algorithm):
+    require_same(model, algorithm)
+
+
+@pytest.mark.slow
+@settings(max_examples=30, deadline=None, phases=[Phase.generate])  # each takes seconds
 @given(
     model=st.sampled_from(MODELS),
     algorithm=st.sampled_from(ALGORITHMS),
@@ -49,10 +71,14 @@ def scenario_of(model="frozen", algorithm="d_psgd", *, seed=0, optimiser="sgd", 
     optimiser=st.sampled_from(["sgd", "adamw"]),
     steps=st.integers(1, 2),
 )
-def test_models_are_those_of_rows_with_everything(model, algorithm, seed, optimiser, steps):
+def test_any_models_are_those_of_rows_with_everything(model, algorithm, seed, optimiser, steps):
     if algorithm in ("gradient_tracking", "qg_dsgdm"):
         optimiser, steps = "sgd", 1
-    scenario = scenario_of(model, algorithm, seed=seed, optimiser=optimiser, steps=steps)
+    require_same(model, algorithm, seed=seed, optimiser=optimiser, steps=steps)
+
+
+def require_same(model, algorithm, **options):
+    scenario = scenario_of(model, algorithm, **options)
     once = sims.run(scenario, compile_when="never")
     with at_every_node():
         each = sims.run(scenario, compile_when="never")
@@ -62,11 +88,15 @@ def test_models_are_those_of_rows_with_everything(model, algorithm, seed, optimi
     for entry in lean.entries:
         same = next(other for other in whole.entries if other.name == entry.name)
         torch.testing.assert_close(entry.read(once.rows), same.read(each.rows), rtol=0, atol=0)
-    assert once.evaluations.equals(each.evaluations)
+    for name in ("loss_mean", "accuracy_mean"):  # products of other shapes: rounding
+        assert once.evaluations[name].to_list() == pytest.approx(each.evaluations[name].to_list(), rel=1e-5)
 
 
 def test_a_module_is_made_from_a_row_and_the_layout_of_the_result():
-    result, task = sims.run(scenario_of("frozen and batchnorm"), compile_when="never"), blobs(model="frozen and batchnorm")
+    result, task = (
+        sims.run(scenario_of("frozen and batchnorm"), compile_when="never"),
+        blobs(model="frozen and batchnorm"),
+    )
     module = task.build_module()
     load_row(module, result.layout, result.rows[3])
     row = to_row(module, task.layout)
@@ -86,6 +116,13 @@ def test_a_resumed_run_goes_on_as_the_whole_one(tmp_path):
     resumed = sims.run(None, out=tmp_path, resume=True, compile_when="never")
     assert torch.equal(resumed.rows, whole.rows)
     assert load_file(tmp_path / "rows.safetensors")["rows"].shape == (9, whole.layout.size)
+
+
+def test_a_checkpoint_with_all_that_is_frozen_is_refused(tmp_path):
+    with at_every_node():
+        sims.run(scenario_of(), out=tmp_path, compile_when="never", interrupted=lambda: True)
+    with pytest.raises(RunDirectoryError, match="expected 123 numbers: without what is frozen; got 363"):
+        sims.run(None, out=tmp_path, resume=True, compile_when="never")
 
 
 def test_rows_of_different_starts_keep_what_is_frozen():
@@ -112,6 +149,7 @@ class Teacher(nn.Module):
             due = int(self.passes) % 3 == 0
         else:
             due = next(self.calls) >= 12
+            inputs = inputs + 0 * torch.rand(1)  # so that models go through one by one
         if due and self.training:
             with torch.no_grad():
                 self.teacher.weight.copy_(self.own.weight)
@@ -133,5 +171,8 @@ def test_what_changes_now_and_then_stays_in_rows_where_something_else_changes():
 
 
 def test_what_changes_after_all_is_named():
-    with with_teacher(counted=False), pytest.raises(InvalidTask, match="'teacher.weight', which it left alone"):
+    with (
+        with_teacher(counted=False),
+        pytest.raises(InvalidTask, match=r"'teacher\.weight', which it left alone"),
+    ):
         sims.run(scenario_of(steps=3), compile_when="never")
