@@ -15,6 +15,7 @@ from torch import Tensor
 from gossipfl.consensus import consensus_distance
 from gossipfl.training import fine_tuned
 from sims.engine.engine import Arrays
+from sims.errors import RunDirectoryError
 from sims.metrics.evaluation import Evaluator
 from sims.metrics.network_metrics import network_metrics
 from sims.running.checkpoint import read_checkpoint, write_checkpoint

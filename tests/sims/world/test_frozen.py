@@ -1,4 +1,4 @@
-"""What never changes is stored once, and nothing else differs from storing it at every node."""
+"""Frozen weights stored once, beside the same runs with them at every node."""
 
 from unittest.mock import patch
 
