@@ -165,8 +165,8 @@ class _Constant:
         self._registry: dict[str, Any] = (
             owner._parameters if self._key in owner._parameters else owner._buffers
         )
-        self._name, self._tensor = name, self._registry.get(self._key)
-        self._version = None if self._tensor is None else self._tensor._version
+        self._name, self._tensor = name, self._registry[self._key]
+        self._version = self._tensor._version
 
     def require_unchanged(self) -> None:
         """Refuse a module that changes it after all.
@@ -175,8 +175,6 @@ class _Constant:
         ------
         InvalidTask
         """
-        if self._tensor is None:
-            return
         if self._registry.get(self._key) is not self._tensor or self._tensor._version != self._version:
             raise InvalidTask(
                 f"the module changes {self._name!r}, which it left alone when it was tried",
