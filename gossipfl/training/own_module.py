@@ -165,8 +165,8 @@ class _Constant:
         self._registry: dict[str, Any] = (
             owner._parameters if self._key in owner._parameters else owner._buffers
         )
-        self._name, self._tensor = name, self._registry[self._key]
-        self._version = self._tensor._version
+        tensor: Any = self._registry[self._key]
+        self._name, self._tensor, self._version = name, tensor, tensor._version
 
     def require_unchanged(self) -> None:
         """Refuse a module that changes it after all.
