@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import torch
 import xxhash
@@ -165,8 +165,8 @@ class _Constant:
         self._registry: dict[str, Any] = (
             owner._parameters if self._key in owner._parameters else owner._buffers
         )
-        tensor: Any = self._registry[self._key]
-        self._name, self._tensor, self._version = name, tensor, tensor._version
+        self._name, self._tensor = name, cast(Tensor, self._registry[self._key])
+        self._version = self._tensor._version
 
     def require_unchanged(self) -> None:
         """Refuse a module that changes it after all.
