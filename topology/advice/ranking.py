@@ -1,19 +1,7 @@
 """Candidates ranked by the time that theory predicts until training reaches its target.
 
-The time of a candidate is its rounds times the seconds of a round (`topology.cost`). Rounds have the form of
-Koloskova et al., "A unified theory of decentralized SGD with changing topology and local updates", ICML 2020,
-Theorem 2 (non-convex)::
-
-    L F₀ (σ² / (n ε²) + (ζ H + σ √S) / ε^{3/2} + H / ε),   S = Σ_t c_t / c₀,   H = Σ_t √(c_t / c₀)
-
-with both sums over the candidate's own consensus curve c. The theorem has τ/p for S and for H, from a worst
-case that decays by 1 − p every τ rounds. Who gets which number in a topology is arbitrary, though, and if
-numbers are dealt out at random, c_t / c₀ is *exactly* what t rounds leave of any disagreement, in
-expectation. Then gradient noise σ of every round, at step size η, keeps up a consensus distance of η²σ²S, and
-a constant difference ζ between gradients one of at most η²ζ²H²: the two quantities the theorem's proof bounds
-by τ/p. Averaging exactly every round gives S = H = 1.
-
-So a candidate whose curve is nowhere above another's, and whose round is no longer, never ranks behind it.
+The time of a candidate is its rounds (`topology.advice.rounds`) times the seconds of a round (`topology.cost`). A
+candidate whose curve is nowhere above another's, and whose round is no longer, never ranks behind it.
 """
 
 from __future__ import annotations
@@ -30,6 +18,7 @@ from topology.advice.candidates import candidate_expressions
 from topology.advice.disagreement import lifetimes, rate_kept_by, rate_of
 from topology.advice.reasons import reason_for
 from topology.advice.recommendation import Advice, Recommendation, Refusal
+from topology.advice.rounds import Training
 from topology.bounds import check_at_least, check_number
 from topology.catalogue import NamedTopology, build
 from topology.cost import sequence_cost
@@ -54,7 +43,7 @@ def advise(  # noqa: PLR0917 - the seven that every question has, in the order t
     heterogeneity: float = 1.0,
     noise: float = 1.0,
     *,
-    target: float = 0.01,
+    target: float = 0.1,
     smoothness: float = 1.0,
     initial_gap: float = 1.0,
     compute_seconds: float = 0.0,
@@ -80,7 +69,7 @@ def advise(  # noqa: PLR0917 - the seven that every question has, in the order t
     noise : float
         σ: root mean square of a stochastic gradient's deviation.
     target : float
-        ε: the mean of ‖∇f‖² over rounds to be reached.
+        ε: the mean of ‖∇f‖² over rounds to be reached, at the nodes' own models.
     smoothness, initial_gap : float
         L, and f(x₀) − f*. They scale all candidates equally.
     compute_seconds : float
@@ -119,11 +108,14 @@ def advise(  # noqa: PLR0917 - the seven that every question has, in the order t
     for name, value in {"heterogeneity": heterogeneity, "noise": noise}.items():
         check_number(name, value, ge=0, lt=inf)
 
-    def rounds(noise_lifetime: float, difference_lifetime: float) -> float:
-        drift = heterogeneity * difference_lifetime + noise * noise_lifetime**0.5
-        terms = noise**2 / (n * target**2) + drift / target**1.5 + difference_lifetime / target
-        return float(terms * smoothness * initial_gap)
-
+    training = Training(
+        n=n,
+        heterogeneity=heterogeneity,
+        noise=noise,
+        target=target,
+        smoothness=smoothness,
+        initial_gap=initial_gap,
+    )
     tried = candidates or candidate_expressions(n, degree_budget, seed, hostile=hostile)
     if not tried:
         raise InvalidParameter(
@@ -163,12 +155,14 @@ def advise(  # noqa: PLR0917 - the seven that every question has, in the order t
             sequence, message_bytes=model_bytes, bandwidth=bandwidth, latency=latency, downlink=downlink
         )
         S, H = lifetimes(curve, rate)
+        rounds, step = training.rounds(curve, rate)
         found.append(
             Recommendation(
                 expression=expression,
-                seconds=rounds(S, H) * (cost.seconds + compute_seconds),
-                rounds=rounds(S, H),
-                ideal_rounds=rounds(1.0, 1.0),
+                seconds=rounds * (cost.seconds + compute_seconds),
+                rounds=rounds,
+                ideal_rounds=training.ideal_rounds,
+                step=step,
                 seconds_per_round=cost.seconds + compute_seconds,
                 noise_lifetime=S,
                 difference_lifetime=H,

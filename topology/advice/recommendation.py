@@ -22,12 +22,14 @@ class Recommendation:
     expression : str
         Its expression, for `topology.catalogue.build` and the command line.
     seconds : float
-        Predicted time to the target: `rounds` × `seconds_per_round`. Compare candidates with it; the theorem
-        leaves a constant open.
+        Predicted time to the target: `rounds` × `seconds_per_round`. Compare candidates with it; it is not a
+        promise.
     rounds : float
         Predicted rounds to the target, of order.
     ideal_rounds : float
         The same if every round averaged exactly.
+    step : float
+        Step size with which it takes that few rounds, in units of 1/L.
     seconds_per_round : float
         Computing and communicating.
     noise_lifetime, difference_lifetime : float
@@ -48,6 +50,7 @@ class Recommendation:
     seconds: float
     rounds: float
     ideal_rounds: float
+    step: float
     seconds_per_round: float
     noise_lifetime: float
     difference_lifetime: float

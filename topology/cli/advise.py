@@ -37,7 +37,7 @@ def advise(  # noqa: PLR0917 - options of the command line
     compute: Annotated[str, typer.Option(help="Training between two rounds.")] = "0s",
     heterogeneity: Annotated[float, typer.Option(help="ζ: how much gradients differ between nodes.")] = 1.0,
     noise: Annotated[float, typer.Option(help="σ: how noisy a node's gradients are.")] = 1.0,
-    target: Annotated[float, typer.Option(help="ε: squared gradient norm to reach.")] = 0.01,
+    target: Annotated[float, typer.Option(help="ε: squared gradient norm to reach, at the nodes' own models.")] = 0.1,
     candidate: Annotated[list[str] | None, typer.Option(help="Consider only these; repeat.")] = None,
     hostile: Annotated[
         int,
@@ -126,14 +126,14 @@ def _print(found: Advice, shown: tuple[Recommendation, ...]) -> None:
     typer.echo(
         "Hostile: with more such neighbours a node, no rule on neighbours' models brings the honest together."
     )
-    typer.echo("Times are for comparing: the theorem behind them leaves one constant open, the same for all.")
+    typer.echo("Times are for comparing: the bound behind them leaves constants open, the same for all.")
     for refusal in found.refusals:
         typer.echo(f"Not considered: {refusal.expression}, because {refusal.why}.")
 
 
 def _as_json(found: Advice) -> dict[str, object]:
     lifetimes = ("noise_lifetime", "difference_lifetime")
-    shown = ("expression", "seconds", "rounds", "seconds_per_round", *lifetimes, "why")
+    shown = ("expression", "seconds", "rounds", "step", "seconds_per_round", *lifetimes, "why")
     return {
         "recommendations": [
             {name: getattr(r, name) for name in shown}

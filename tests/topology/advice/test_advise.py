@@ -13,6 +13,7 @@ import topology
 from topology import catalogue, spectrum
 from topology.advice import candidate_expressions, lifetimes
 from topology.advice.disagreement import rate_kept_by
+from topology.advice.rounds import Training, kept_up
 from topology.errors import InvalidParameter, UnknownTopology
 from topology.spectrum import MixingRate
 
@@ -60,17 +61,65 @@ def test_no_recommendation_contradicts_a_curve(n, budget, heterogeneity, noise, 
 
 
 def test_the_advice_for_exact_averaging_is_the_theorem():
-    """Complete graph: p = 1, τ = 1; then S = H = 1 and the rounds are those of Theorem 2."""
+    """Complete graph: of Theorem 2's terms the first is left, 4 L F₀ σ² / (n ε²) at the best η = ε n / (2 L σ²)."""
     advice = topology.advise(
         8, 7, 1_000_000, 8e6, 0.5, 2.0, 3.0, target=0.1, candidates=["complete:8"], compute_seconds=4.0
     )
-    expected = spectrum.predicted_rounds_to_target(
-        MixingRate(p=1.0, rounds=1, kind="exact"), 8, 0.1, noise=3.0, heterogeneity=2.0
-    )
     best = advice.best
-    assert best.rounds == best.ideal_rounds == pytest.approx(float(expected))
+    assert best.rounds == best.ideal_rounds == pytest.approx(4 * 3.0**2 / (8 * 0.1**2), rel=1e-3)
+    assert best.step == pytest.approx(0.1 * 8 / (2 * 3.0**2), rel=0.04)
     assert best.seconds_per_round == pytest.approx(7 + 0.5 + 4)
-    assert best.seconds == pytest.approx(float(expected) * 11.5)
+    assert best.seconds == pytest.approx(best.rounds * 11.5)
+
+
+def test_where_steps_are_short_the_rounds_are_of_the_order_of_the_theorem():
+    """As ε → 0 nothing pulls nodes back, and its three terms are left, with constants between 1 and 4."""
+    for name in ("ring:24", "one-peer-exponential:32", "torus:4x6", "random-matching:16"):
+        sequence = catalogue.build(name).sequence
+        rate = spectrum.mixing_rate(sequence)
+        curve = spectrum.expected_consensus_curve(sequence, 600)
+        S, H = lifetimes(curve, rate)
+        for heterogeneity, noise in ((2.0, 0.0), (0.0, 1.0), (1.0, 1.0)):
+            target = 1e-7
+            drift = heterogeneity * (H - 1) + noise * (S - 1) ** 0.5
+            terms = noise**2 / (sequence.n * target**2) + drift / target**1.5
+            training = Training(
+                n=sequence.n,
+                heterogeneity=heterogeneity,
+                noise=noise,
+                target=target,
+                smoothness=1.0,
+                initial_gap=1.0,
+            )
+            rounds, _ = training.rounds(curve, rate)
+            assert 1 <= rounds / terms <= 4, (name, heterogeneity, noise)
+
+
+@pytest.mark.parametrize("name", ["torus:4x4", "ring:9", "one-peer-exponential:16", "base:12,k=1"])
+@pytest.mark.parametrize("pull", [0.0, 0.1, 0.5, 1.0])
+def test_what_is_kept_up_is_what_descent_on_quadratics_keeps_up(name, pull):
+    """X ← W (X − η(h X − G)): noise gives S exactly, constant differences at most H, over a period."""
+    sequence = catalogue.build(name).sequence
+    n, period = sequence.n, sequence.period
+    apart = np.eye(n) - 1 / n
+    rate = spectrum.mixing_rate(sequence)
+    curve = np.mean([spectrum.consensus_curve(sequence, 400, start=t) for t in range(period)], axis=0)
+    S, H = kept_up(curve, rate, np.array([pull]))
+    square, noisy = [], []
+    for phase in range(period):
+        rounds = range(600 * period + phase, phase, -1)  # the last first
+        product, constant, new = np.eye(n), np.zeros((n, n)), 0.0
+        for k, t in enumerate(rounds):
+            product = product @ sequence.matrix(t).toarray()
+            left = (1 - pull) ** k * product @ apart
+            constant += left
+            new += float((left**2).sum())
+            if np.abs(left).max() < 1e-15:
+                break
+        square.append(float((constant**2).sum()) / (n - 1))
+        noisy.append(new / (n - 1))
+    assert np.mean(noisy) == pytest.approx(S[0], rel=1e-6)
+    assert np.mean(square) ** 0.5 <= H[0] * (1 + 1e-9)
 
 
 def test_lifetimes_of_known_curves():
